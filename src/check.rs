@@ -1,0 +1,157 @@
+//! The sentence of a probe: resolve → connect → secure → send → wait → receive, each timed in one place.
+//!
+//! Every verb is an `impl Check` block in its own file. All of them pass through [`Check::stage`], which alone
+//! times a stage, bounds it by the deadline, and names it in its failure.
+
+mod body;
+mod connect;
+mod exchange;
+mod frames;
+mod own_fault;
+mod receive;
+mod resolve;
+mod resolver;
+mod secure;
+mod send;
+mod tape;
+mod tls;
+mod trust;
+mod wait;
+mod wire;
+
+pub use body::{BodyPlan, Coding};
+pub use resolve::Family;
+pub use resolver::{NameServer, NameServerError, Resolver};
+pub use send::Ask;
+pub use tls::{Tls, TlsError, TlsSettings, TlsVersion};
+pub use trust::Trust;
+
+use crate::chain::Stage;
+use crate::ledger::Ledger;
+use crate::reason::Reason;
+use crate::report::{Fault, Leg, Reply, Report};
+use std::time::{Duration, Instant, SystemTime};
+use wire::Wire;
+
+/// A probe under way: its clock, its deadline, the exchanges so far, and the wire of the present one.
+#[derive(Debug)]
+pub struct Check {
+    begun: Instant,
+    began: SystemTime,
+    timeout: Duration,
+    ledger: Ledger,
+    wire: Wire,
+    legs: Vec<Leg>,
+    fault: Option<Fault>,
+}
+
+/// The probe has failed, and its report says why. Only a failed stage or a refusal can make one.
+#[derive(Debug)]
+pub struct Stopped(());
+
+/// What a verb's own error type says of itself.
+trait Failure {
+    /// The reason, from the closed list.
+    fn reason(&self) -> Reason;
+    /// The particulars, for people.
+    fn detail(&self) -> String;
+    /// The reason when the deadline fell into the stage.
+    fn timed_out(wire: &Wire) -> Reason;
+}
+
+impl Check {
+    /// Starts the clock.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        Self {
+            begun: Instant::now(),
+            began: SystemTime::now(),
+            timeout,
+            ledger: Ledger::default(),
+            wire: Wire::default(),
+            legs: Vec::new(),
+            fault: None,
+        }
+    }
+
+    /// Opens the next exchange on a fresh wire.
+    pub fn begin_leg(&mut self, url: String, wants_tls: bool) {
+        self.end_leg();
+        self.wire = Wire::new(url, wants_tls);
+    }
+
+    /// The answer of the present exchange, if one came.
+    #[must_use]
+    pub const fn reply(&self) -> Option<&Reply> {
+        self.wire.leg.reply.as_ref()
+    }
+
+    /// Stops the probe for something that no stage can see: an assertion, a redirect that leads nowhere.
+    pub fn refuse(&mut self, reason: Reason, detail: impl Into<String>) -> Stopped {
+        let stage = self
+            .ledger
+            .laps()
+            .last()
+            .map_or(Stage::Resolve, crate::ledger::Lap::stage);
+        self.fault = Some(Fault {
+            stage,
+            reason,
+            detail: detail.into(),
+        });
+        Stopped(())
+    }
+
+    /// Runs one stage: the only place where a stage is timed, bounded, and named in its failure.
+    async fn stage<T, E: Failure>(
+        &mut self,
+        stage: Stage,
+        work: impl AsyncFnOnce(&mut Wire) -> Result<T, E>,
+    ) -> Result<T, Stopped> {
+        let since = |at: Instant| at.saturating_duration_since(self.begun);
+        let deadline = self.begun + self.timeout;
+        // A stage that ended with an event on the wire hands over at that event, not at the task's next turn.
+        let begun = self.wire.handover.take().unwrap_or_else(Instant::now);
+        let lap = self.ledger.begin(stage, since(begun));
+        let (reason, detail) = match tokio::time::timeout_at(deadline.into(), work(&mut self.wire)).await {
+            Ok(Ok(value)) => {
+                lap.finish(since(self.wire.handover.unwrap_or_else(Instant::now)));
+                return Ok(value);
+            }
+            Ok(Err(error)) => (error.reason(), error.detail()),
+            Err(_elapsed) => (
+                E::timed_out(&self.wire),
+                format!("The probe's {} ms were over.", self.timeout.as_millis()),
+            ),
+        };
+        lap.fail(since(Instant::now()), reason);
+        self.fault = Some(Fault { stage, reason, detail });
+        Err(Stopped(()))
+    }
+
+    fn end_leg(&mut self) {
+        let mut leg = std::mem::take(&mut self.wire).close();
+        leg.ledger = std::mem::take(&mut self.ledger);
+        if !leg.ledger.laps().is_empty() || !leg.url.is_empty() {
+            self.legs.push(leg);
+        }
+    }
+
+    /// What is left until the deadline.
+    fn left(&self) -> Duration {
+        (self.begun + self.timeout).saturating_duration_since(Instant::now())
+    }
+
+    /// Stops the clock and closes the wire.
+    #[must_use]
+    pub fn finish(mut self) -> Report {
+        let took = self.begun.elapsed();
+        self.end_leg();
+        Report {
+            began: self.began,
+            took,
+            timeout: self.timeout,
+            legs: self.legs,
+            fault: self.fault,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Takes a body piece by piece: decodes it, counts it, keeps what is to be matched, holds the limits.
+
+use crate::reason::Reason;
+use flate2::write::{DeflateDecoder, MultiGzDecoder};
+use std::io::{self, Write};
+
+/// What a prober wants of a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BodyPlan {
+    /// Read it at all.
+    pub read: bool,
+    /// Decode it so, whatever its `Content-Encoding` says (as the peer does).
+    pub coding: Coding,
+    /// Keep up to so many decoded bytes; more is [`Reason::ContentBodyTooLarge`].
+    pub keep: Option<u64>,
+    /// Allow so many decoded bytes; more is [`Reason::HttpResponseTooLarge`].
+    pub limit: Option<u64>,
+}
+
+/// A content coding (RFC 9110 section 8.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coding {
+    /// As it came.
+    #[default]
+    Identity,
+    /// `gzip`.
+    Gzip,
+    /// `deflate`, without the zlib wrapper, as the peer reads it.
+    Deflate,
+    /// `br` (RFC 7932).
+    Brotli,
+}
+
+/// Why a body was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("The body does not decode: {0}.")]
+    BadCoding(io::Error),
+    #[error("The body is over body_size_limit, {0} bytes.")]
+    TooLarge(u64),
+    #[error("The body is over the {0} bytes that may be matched.")]
+    TooLargeToMatch(u64),
+}
+
+impl BodyError {
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::BadCoding(_) => Reason::HttpResponseBadCoding,
+            Self::TooLarge(_) => Reason::HttpResponseTooLarge,
+            Self::TooLargeToMatch(_) => Reason::ContentBodyTooLarge,
+        }
+    }
+}
+
+/// The end of the decoding chain: counts, keeps, refuses.
+struct Sink {
+    plan: BodyPlan,
+    length: u64,
+    kept: Vec<u8>,
+    over: Option<fn(u64) -> BodyError>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let total = self.length + bytes.len() as u64;
+        if let Some(limit) = self.plan.limit.filter(|limit| total > *limit) {
+            self.length = limit;
+            self.over = Some(BodyError::TooLarge);
+            return Err(io::Error::other("over body_size_limit"));
+        }
+        self.length = total;
+        if let Some(limit) = self.plan.keep {
+            if total > limit {
+                self.over = Some(BodyError::TooLargeToMatch);
+                return Err(io::Error::other("over the matching limit"));
+            }
+            self.kept.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes the pieces of one body.
+pub(super) struct Collector {
+    decoder: Decoder,
+    untouched: bool,
+}
+
+enum Decoder {
+    Identity(Sink),
+    Gzip(MultiGzDecoder<Sink>),
+    Deflate(DeflateDecoder<Sink>),
+    Brotli(Box<brotli::DecompressorWriter<Sink>>),
+}
+
+impl Collector {
+    pub fn new(plan: BodyPlan) -> Self {
+        let sink = Sink {
+            plan,
+            length: 0,
+            kept: Vec::new(),
+            over: None,
+        };
+        let decoder = match plan.coding {
+            Coding::Identity => Decoder::Identity(sink),
+            Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(sink)),
+            Coding::Deflate => Decoder::Deflate(DeflateDecoder::new(sink)),
+            Coding::Brotli => Decoder::Brotli(Box::new(brotli::DecompressorWriter::new(sink, 4096))),
+        };
+        Self {
+            decoder,
+            untouched: true,
+        }
+    }
+
+    /// Takes a piece as it came from the wire.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        self.untouched = false;
+        let taken = match &mut self.decoder {
+            Decoder::Identity(sink) => sink.write_all(bytes),
+            Decoder::Gzip(decoder) => decoder.write_all(bytes),
+            Decoder::Deflate(decoder) => decoder.write_all(bytes),
+            Decoder::Brotli(decoder) => decoder.write_all(bytes),
+        };
+        self.judge(taken)
+    }
+
+    /// Bytes decoded so far.
+    pub fn length(&self) -> u64 {
+        self.sink().length
+    }
+
+    /// The wire has no more: gives what was kept, and the decoded length.
+    pub fn end(mut self) -> Result<(Vec<u8>, u64), BodyError> {
+        let ended = match &mut self.decoder {
+            // An answer without a body (to HEAD, or 204) has no coding either.
+            _ if self.untouched => Ok(()),
+            Decoder::Identity(_) => Ok(()),
+            Decoder::Gzip(decoder) => decoder.try_finish(),
+            Decoder::Deflate(decoder) => decoder.try_finish(),
+            Decoder::Brotli(decoder) => decoder.close(),
+        };
+        self.judge(ended)?;
+        let sink = match &mut self.decoder {
+            Decoder::Identity(sink) => sink,
+            Decoder::Gzip(decoder) => decoder.get_mut(),
+            Decoder::Deflate(decoder) => decoder.get_mut(),
+            Decoder::Brotli(decoder) => decoder.get_mut(),
+        };
+        Ok((std::mem::take(&mut sink.kept), sink.length))
+    }
+
+    fn sink(&self) -> &Sink {
+        match &self.decoder {
+            Decoder::Identity(sink) => sink,
+            Decoder::Gzip(decoder) => decoder.get_ref(),
+            Decoder::Deflate(decoder) => decoder.get_ref(),
+            Decoder::Brotli(decoder) => decoder.get_ref(),
+        }
+    }
+
+    fn judge(&self, result: io::Result<()>) -> Result<(), BodyError> {
+        let sink = self.sink();
+        let plan = sink.plan;
+        match (sink.over, result) {
+            (Some(over), _) => Err(over(plan.limit.or(plan.keep).unwrap_or(sink.length))),
+            (None, Err(error)) => Err(BodyError::BadCoding(error)),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BodyError, BodyPlan, Coding, Collector};
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder};
+    use std::io::Write;
+
+    const TEXT: &[u8] = b"glass is clear, glass is clear, glass is clear";
+
+    fn plan(coding: Coding, keep: Option<u64>, limit: Option<u64>) -> BodyPlan {
+        BodyPlan {
+            read: true,
+            coding,
+            keep,
+            limit,
+        }
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn take_all(plan: BodyPlan, bytes: &[u8]) -> Result<(Vec<u8>, u64), BodyError> {
+        let mut collector = Collector::new(plan);
+        for piece in bytes.chunks(5) {
+            collector.take(piece)?;
+        }
+        collector.end()
+    }
+
+    #[test]
+    fn each_coding_gives_the_text_back() {
+        let mut deflate = DeflateEncoder::new(Vec::new(), Compression::fast());
+        deflate.write_all(TEXT).unwrap();
+        let mut brotli = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
+        brotli.write_all(TEXT).unwrap();
+        for (coding, bytes) in [
+            (Coding::Identity, TEXT.to_vec()),
+            (Coding::Gzip, gzip(TEXT)),
+            (Coding::Deflate, deflate.finish().unwrap()),
+            (Coding::Brotli, brotli.into_inner()),
+        ] {
+            let (kept, length) = take_all(plan(coding, Some(1000), None), &bytes).unwrap();
+            assert_eq!(kept, TEXT, "{coding:?}");
+            assert_eq!(length, TEXT.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_truncated_or_foreign_body_does_not_decode() {
+        for coding in [Coding::Gzip, Coding::Deflate, Coding::Brotli] {
+            let foreign = take_all(plan(coding, None, None), b"\xff\xff plain text");
+            assert!(matches!(foreign, Err(BodyError::BadCoding(_))), "{coding:?}");
+        }
+        let mut cut = gzip(TEXT);
+        cut.truncate(cut.len() - 6);
+        assert!(matches!(
+            take_all(plan(Coding::Gzip, None, None), &cut),
+            Err(BodyError::BadCoding(_))
+        ));
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_limit_of_decoded_bytes() {
+        let bomb = gzip(&vec![0; 5_000_000]);
+        let error = take_all(plan(Coding::Gzip, Some(1_000_000), None), &bomb).unwrap_err();
+        assert!(matches!(error, BodyError::TooLargeToMatch(1_000_000)));
+        let error = take_all(plan(Coding::Gzip, None, Some(100)), &bomb).unwrap_err();
+        assert!(matches!(error, BodyError::TooLarge(100)));
+    }
+
+    #[test]
+    fn a_body_of_exactly_the_limit_is_taken() {
+        let (kept, _) = take_all(plan(Coding::Identity, Some(10), Some(10)), b"0123456789").unwrap();
+        assert_eq!(kept.len(), 10);
+    }
+}

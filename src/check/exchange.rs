@@ -1,0 +1,197 @@
+//! One request and its answer in flight, driven by the stages that watch it.
+
+use super::own_fault::shortage;
+use super::tls::reason_of_tls;
+use crate::reason::Reason;
+use hyper::Response;
+use hyper::body::Incoming;
+use std::error::Error as _;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The connection and the pending answer. Nothing of it runs unless a stage drives it.
+pub(super) struct Exchange {
+    connection: Option<Boxed<hyper::Result<()>>>,
+    connection_error: Option<hyper::Error>,
+    answer: Answer,
+}
+
+enum Answer {
+    Pending(Boxed<hyper::Result<Response<Incoming>>>),
+    Head(Response<Incoming>),
+    Failed(hyper::Error),
+    Taken,
+}
+
+impl Exchange {
+    pub fn new(
+        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+        answer: impl Future<Output = hyper::Result<Response<Incoming>>> + Send + 'static,
+    ) -> Self {
+        Self {
+            connection: Some(Box::pin(connection)),
+            connection_error: None,
+            answer: Answer::Pending(Box::pin(answer)),
+        }
+    }
+
+    /// Drives both until `enough` says so; it is told whether an answer or a failure is there.
+    pub async fn advance_until(&mut self, enough: impl Fn(bool) -> bool) {
+        poll_fn(|cx| {
+            self.advance(cx);
+            if enough(!matches!(self.answer, Answer::Pending(_))) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Drives the connection beside `work`, which needs it to make progress (a body that is read).
+    pub async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        poll_fn(|cx| {
+            self.advance(cx);
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && let Poll::Ready(end) = connection.as_mut().poll(cx)
+        {
+            self.connection = None;
+            self.connection_error = end.err();
+        }
+        if let Answer::Pending(answer) = &mut self.answer
+            && let Poll::Ready(end) = answer.as_mut().poll(cx)
+        {
+            self.answer = match end {
+                Ok(head) => Answer::Head(head),
+                Err(error) => Answer::Failed(error),
+            };
+        }
+    }
+
+    /// Takes the head, once it is there.
+    pub fn take_head(&mut self) -> Option<Response<Incoming>> {
+        match std::mem::replace(&mut self.answer, Answer::Taken) {
+            Answer::Head(head) => Some(head),
+            other => {
+                self.answer = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the failure, if the exchange failed. The connection's own error says more than "canceled".
+    pub fn failure(&mut self) -> Option<ExchangeError> {
+        match std::mem::replace(&mut self.answer, Answer::Taken) {
+            Answer::Failed(error) => Some(ExchangeError(match self.connection_error.take() {
+                Some(cause) if error.is_canceled() => cause,
+                _ => error,
+            })),
+            other => {
+                self.answer = other;
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answer = match self.answer {
+            Answer::Pending(_) => "pending",
+            Answer::Head(_) => "head",
+            Answer::Failed(_) => "failed",
+            Answer::Taken => "taken",
+        };
+        f.debug_struct("Exchange")
+            .field("answer", &answer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which part of the answer was awaited when the exchange failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Head,
+    Body,
+}
+
+/// hyper's error, read for its reason.
+#[derive(Debug)]
+pub(super) struct ExchangeError(pub hyper::Error);
+
+impl ExchangeError {
+    pub fn reason(&self, part: Part) -> Reason {
+        let error = &self.0;
+        if let Some(io) = io_cause(error) {
+            if let Some(own) = shortage(io) {
+                return own;
+            }
+            if let Some(tls) = reason_of_tls(io, false) {
+                return tls;
+            }
+            match io.kind() {
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => return Reason::TcpReset,
+                io::ErrorKind::UnexpectedEof => return closed(part),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                    return Reason::HttpResponseInvalid;
+                }
+                _ => {}
+            }
+        }
+        if error.is_parse_too_large() {
+            Reason::HttpResponseHeaderTooLarge
+        } else if error.is_parse() {
+            Reason::HttpResponseInvalid
+        } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+            closed(part)
+        } else {
+            Reason::HttpFailed
+        }
+    }
+
+    pub fn detail(&self) -> String {
+        let mut text = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(inner) = cause {
+            let words = inner.to_string();
+            if !text.contains(&words) {
+                text = format!("{text}: {words}");
+            }
+            cause = inner.source();
+        }
+        format!("{text}.")
+    }
+}
+
+const fn closed(part: Part) -> Reason {
+    match part {
+        Part::Head => Reason::HttpClosedBeforeResponse,
+        Part::Body => Reason::HttpClosedMidBody,
+    }
+}
+
+fn io_cause(error: &hyper::Error) -> Option<&io::Error> {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        if let Some(io) = inner.downcast_ref::<h2::Error>().and_then(h2::Error::get_io) {
+            return Some(io);
+        }
+        cause = inner.source();
+    }
+    None
+}

@@ -1,0 +1,109 @@
+//! Walks over HTTP/2 frame heads (RFC 9113 section 4.1), to tell the request's end and the answer's begin.
+
+const HEAD: usize = 9;
+const PREFACE: usize = 24;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const END_STREAM: u8 = 1;
+
+/// One direction of an HTTP/2 connection.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    head: [u8; HEAD],
+    have: usize,
+    /// Bytes to pass over: the preface, then each payload.
+    skip: usize,
+    ends_stream: bool,
+}
+
+/// What a piece of the byte stream brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The head of a HEADERS frame.
+    pub headers_began: bool,
+    /// The last byte of a frame with `END_STREAM`.
+    pub stream_ended: bool,
+}
+
+impl Frames {
+    /// The client's direction, which begins with the connection preface.
+    pub fn after_preface() -> Self {
+        Self {
+            skip: PREFACE,
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next bytes.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Seen {
+        let mut seen = Seen::default();
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let step = self.skip.min(bytes.len());
+                self.skip -= step;
+                bytes = &bytes[step..];
+            } else {
+                let step = (HEAD - self.have).min(bytes.len());
+                self.head[self.have..self.have + step].copy_from_slice(&bytes[..step]);
+                self.have += step;
+                bytes = &bytes[step..];
+                if self.have < HEAD {
+                    break;
+                }
+                self.open_frame(&mut seen);
+            }
+            if self.skip == 0 && self.ends_stream {
+                seen.stream_ended = true;
+                self.ends_stream = false;
+            }
+        }
+        seen
+    }
+
+    fn open_frame(&mut self, seen: &mut Seen) {
+        let [a, b, c, kind, flags, ..] = self.head;
+        self.have = 0;
+        self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
+        self.ends_stream = matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
+        seen.headers_began |= kind == HEADERS;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Frames;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut bytes = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn settings_are_no_answer_and_headers_are() {
+        let mut theirs = Frames::default();
+        assert!(!theirs.feed(&frame(4, 0, &[0; 6])).headers_began);
+        assert!(theirs.feed(&frame(1, 4, b"head")).headers_began);
+    }
+
+    #[test]
+    fn the_stream_ends_with_the_last_byte_of_its_last_frame_in_any_cut() {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(4, 0, &[0; 12]));
+        bytes.extend(frame(1, 4, b"head"));
+        bytes.extend(frame(0, 1, b"body"));
+        for cut in 1..bytes.len() {
+            let mut ours = Frames::after_preface();
+            let first = ours.feed(&bytes[..cut]);
+            let second = ours.feed(&bytes[cut..]);
+            assert!(!first.stream_ended && second.stream_ended, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_empty_last_frame_ends_the_stream() {
+        let mut ours = Frames::default();
+        assert!(ours.feed(&frame(1, 5, b"")).stream_ended);
+    }
+}

@@ -1,0 +1,127 @@
+//! Receive: the head of the answer, then its body as far as the prober wants it.
+
+use super::body::{BodyError, BodyPlan, Collector};
+use super::exchange::{Exchange, ExchangeError, Part};
+use super::wire::Wire;
+use super::{Check, Failure, Stopped};
+use crate::chain::Stage;
+use crate::reason::Reason;
+use crate::report::Reply;
+use http::header::CONTENT_LENGTH;
+use http::{Version, response};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper::ext::ReasonPhrase;
+
+impl Check {
+    /// Reads the answer. Once its head is there, `plan` says what the body is for.
+    /// Gives the bytes that the plan wanted to keep, decoded.
+    ///
+    /// # Errors
+    /// When the answer is not HTTP, ends early, or breaks a limit.
+    pub async fn receive(&mut self, plan: impl FnOnce(&Reply) -> BodyPlan) -> Result<Vec<u8>, Stopped> {
+        self.stage(Stage::Receive, async |wire| {
+            let Wire {
+                leg,
+                exchange,
+                tape,
+                handover,
+                ..
+            } = wire;
+            let exchange = exchange.as_mut().ok_or(ReceiveError::NotSent)?;
+            exchange.advance_until(|answered| answered).await;
+            let Some(head) = exchange.take_head() else {
+                return Err(exchange.failure().map_or(ReceiveError::NotSent, ReceiveError::Head));
+            };
+            let (parts, body) = head.into_parts();
+            let reply = leg.reply.insert(reply_of(parts, body.size_hint().exact()));
+            let plan = plan(reply);
+            let kept = if plan.read {
+                read_body(exchange, body, plan, &mut reply.body_length).await?
+            } else {
+                Vec::new()
+            };
+            *handover = tape.last_read();
+            Ok::<_, ReceiveError>(kept)
+        })
+        .await
+    }
+}
+
+async fn read_body(
+    exchange: &mut Exchange,
+    mut body: Incoming,
+    plan: BodyPlan,
+    length: &mut u64,
+) -> Result<Vec<u8>, ReceiveError> {
+    let mut collector = Collector::new(plan);
+    while let Some(frame) = exchange.alongside(body.frame()).await {
+        let frame = frame.map_err(|error| ReceiveError::Body(ExchangeError(error)))?;
+        if let Some(bytes) = frame.data_ref() {
+            let taken = collector.take(bytes);
+            *length = collector.length();
+            taken.map_err(ReceiveError::Content)?;
+        }
+    }
+    let ended = collector.end();
+    let (kept, decoded) = ended.map_err(ReceiveError::Content)?;
+    *length = decoded;
+    Ok(kept)
+}
+
+fn reply_of(parts: response::Parts, framed_length: Option<u64>) -> Reply {
+    Reply {
+        status: parts.status.as_u16(),
+        version: match parts.version {
+            Version::HTTP_09 => "HTTP/0.9",
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            Version::HTTP_3 => "HTTP/3.0",
+            _ => "HTTP/1.1",
+        },
+        declared_length: parts
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .or(framed_length),
+        reason_phrase: parts
+            .extensions
+            .get::<ReasonPhrase>()
+            .map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into_owned()),
+        headers: parts.headers,
+        body_length: 0,
+    }
+}
+
+enum ReceiveError {
+    NotSent,
+    Head(ExchangeError),
+    Body(ExchangeError),
+    Content(BodyError),
+}
+
+impl Failure for ReceiveError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotSent => Reason::HttpFailed,
+            Self::Head(error) => error.reason(Part::Head),
+            Self::Body(error) => error.reason(Part::Body),
+            Self::Content(error) => error.reason(),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NotSent => "There was no answer to read.".to_owned(),
+            Self::Head(error) | Self::Body(error) => error.detail(),
+            Self::Content(error) => error.to_string(),
+        }
+    }
+
+    fn timed_out(wire: &Wire) -> Reason {
+        match wire.leg.reply {
+            Some(_) => Reason::HttpTimedOutMidBody,
+            None => Reason::HttpTimedOutWaiting,
+        }
+    }
+}

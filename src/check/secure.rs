@@ -1,0 +1,129 @@
+//! Secure: the TLS handshake, then the judgment on the certificate, before any request byte.
+
+use super::own_fault::shortage;
+use super::tls::{Tls, reason_of_tls, server_name};
+use super::trust::{Recorder, Refusal, describe};
+use super::wire::{Layer, Wire};
+use super::{Check, Failure, Stopped};
+use crate::chain::Stage;
+use crate::reason::Reason;
+use crate::report::TlsFacts;
+use rustls::{ClientConnection, ProtocolVersion};
+use std::io::{Error, ErrorKind};
+use std::sync::Arc;
+use tokio_rustls::TlsConnector;
+
+impl Check {
+    /// Shakes hands on the open connection, for `name`. What the peer showed is recorded, also when it is refused.
+    ///
+    /// # Errors
+    /// When the handshake fails or the certificate is not accepted.
+    pub async fn secure(&mut self, tls: &Tls, name: &str) -> Result<(), Stopped> {
+        self.stage(Stage::Secure, async |wire| {
+            let server = server_name(name).ok_or_else(|| SecureError::BadName(name.to_owned()))?;
+            let Some(Layer::Plain(socket)) = wire.layer.take() else {
+                return Err(SecureError::NotConnected);
+            };
+            let (config, recorder) = tls.for_one_probe();
+            let shaken = TlsConnector::from(Arc::new(config)).connect(server, socket).await;
+            let session = match shaken {
+                Ok(session) => session,
+                Err(error) => {
+                    wire.leg.tls = certificates_of(&recorder);
+                    return Err(SecureError::Handshake {
+                        began_like_tls: wire.tape.began_like_tls(),
+                        client_cert_asked: recorder.seen().client_cert_asked,
+                        error,
+                    });
+                }
+            };
+            wire.leg.tls = Some(facts(session.get_ref().1, &recorder));
+            if let Some(Err(refusal)) = recorder.seen().verdict.take() {
+                return Err(SecureError::Refused(refusal));
+            }
+            wire.layer = Some(Layer::Tls(Box::new(session)));
+            Ok::<_, SecureError>(())
+        })
+        .await
+    }
+}
+
+fn facts(session: &ClientConnection, recorder: &Recorder) -> TlsFacts {
+    TlsFacts {
+        version: session.protocol_version().map(|version| match version {
+            ProtocolVersion::TLSv1_2 => "TLS 1.2",
+            ProtocolVersion::TLSv1_3 => "TLS 1.3",
+            _ => "unknown",
+        }),
+        cipher: session.negotiated_cipher_suite().map(|suite| {
+            // rustls says TLS13_AES_128_GCM_SHA256 where IANA and Go say TLS_AES_128_GCM_SHA256.
+            format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1)
+        }),
+        alpn: session
+            .alpn_protocol()
+            .map(|name| String::from_utf8_lossy(name).into_owned()),
+        ..certificates_of(recorder).unwrap_or_default()
+    }
+}
+
+/// The certificates that were shown, if it came to that.
+fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
+    let seen = recorder.seen();
+    if seen.chain.is_empty() {
+        return None;
+    }
+    Some(TlsFacts {
+        chain: seen.chain.iter().map(|der| describe(der)).collect(),
+        verified_until: seen.verdict.as_ref().and_then(|verdict| verdict.as_ref().ok().copied()),
+        ..TlsFacts::default()
+    })
+}
+
+enum SecureError {
+    NotConnected,
+    BadName(String),
+    Handshake {
+        began_like_tls: Option<bool>,
+        client_cert_asked: bool,
+        error: Error,
+    },
+    Refused(Refusal),
+}
+
+impl Failure for SecureError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotConnected => Reason::TcpFailed,
+            Self::BadName(_) => Reason::LocalTargetInvalid,
+            Self::Refused(refusal) => refusal.reason,
+            Self::Handshake {
+                began_like_tls: Some(false),
+                ..
+            } => Reason::TlsNotSpoken,
+            Self::Handshake {
+                client_cert_asked,
+                error,
+                ..
+            } => shortage(error)
+                .or_else(|| reason_of_tls(error, *client_cert_asked))
+                .unwrap_or(match error.kind() {
+                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::TcpReset,
+                    ErrorKind::UnexpectedEof => Reason::TlsClosed,
+                    _ => Reason::TlsProtocolError,
+                }),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NotConnected => "There was no connection to secure.".to_owned(),
+            Self::BadName(name) => format!("{name:?} is no name for TLS; set tls_config.server_name."),
+            Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
+            Self::Handshake { error, .. } => format!("The TLS handshake failed: {error}."),
+        }
+    }
+
+    fn timed_out(_: &Wire) -> Reason {
+        Reason::TlsTimedOut
+    }
+}

@@ -1,0 +1,179 @@
+//! Send: write the request to its last byte.
+
+use super::exchange::{Exchange, ExchangeError, Part};
+use super::wire::{Meter, Wire};
+use super::{Check, Failure, Stopped};
+use crate::chain::Stage;
+use crate::limits::{RESPONSE_FIELDS, RESPONSE_HEAD};
+use crate::reason::Reason;
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+use url::Url;
+
+/// A request in words that fit every HTTP version.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The method.
+    pub method: Method,
+    /// Where to; scheme, path and query are taken from it.
+    pub url: Url,
+    /// The value of `Host` or `:authority`.
+    pub authority: HeaderValue,
+    /// All other fields.
+    pub headers: HeaderMap,
+    /// The body; empty for none.
+    pub body: Bytes,
+}
+
+impl Check {
+    /// Hands the request to HTTP/1.1 or, where ALPN agreed on it, HTTP/2, and drives it until its last byte is
+    /// written. An answer that comes first ends the stage too.
+    ///
+    /// # Errors
+    /// When the connection ends before the request is written.
+    pub async fn send(&mut self, ask: Ask) -> Result<(), Stopped> {
+        self.stage(Stage::Send, async |wire| {
+            let layer = wire.layer.take().ok_or(SendError::NotConnected)?;
+            let http2 = wire
+                .leg
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
+            let io = Meter::new(layer, wire.tape.clone());
+            let tape = wire.tape.clone();
+            let exchange = if http2 {
+                tape.speak_http2();
+                over_http2(TokioIo::new(io), ask).await?
+            } else {
+                over_http1(TokioIo::new(io), ask).await?
+            };
+            let exchange = wire.exchange.insert(exchange);
+            exchange
+                .advance_until(|answered| answered || tape.request_done().is_some())
+                .await;
+            match tape.request_done() {
+                // The answer came before the request was written: it ends Send, and Wait ends at the same byte.
+                None if tape.answer_began().is_some() => wire.handover = tape.answer_began(),
+                None => {
+                    if let Some(error) = exchange.failure() {
+                        return Err(SendError::Exchange(error));
+                    }
+                }
+                Some(at) => wire.handover = Some(at),
+            }
+            Ok::<_, SendError>(())
+        })
+        .await
+    }
+}
+
+async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError> {
+    let (mut sender, connection) = http1::Builder::new()
+        .title_case_headers(true)
+        .max_headers(RESPONSE_FIELDS)
+        .max_buf_size(RESPONSE_HEAD)
+        .handshake(io)
+        .await
+        .map_err(SendError::hyper)?;
+    let mut request = Request::new(Full::new(ask.body));
+    *request.method_mut() = ask.method;
+    *request.uri_mut() = path_and_query(&ask.url)?;
+    *request.headers_mut() = ask.headers;
+    request.headers_mut().insert(HOST, ask.authority);
+    request
+        .headers_mut()
+        .entry(CONNECTION)
+        .or_insert(HeaderValue::from_static("close"));
+    let answer = sender.send_request(request);
+    Ok(Exchange::new(connection, async move {
+        let answer = answer.await;
+        drop(sender);
+        answer
+    }))
+}
+
+async fn over_http2(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError> {
+    let (mut sender, connection) = http2::Builder::new(Helpers::default())
+        .max_header_list_size(u32::try_from(RESPONSE_HEAD).unwrap_or(u32::MAX))
+        .handshake(io)
+        .await
+        .map_err(SendError::hyper)?;
+    let authority = ask.authority.to_str().map_err(|_| SendError::Unwritable)?;
+    let uri = Uri::builder()
+        .scheme(ask.url.scheme())
+        .authority(authority)
+        .path_and_query(path_and_query(&ask.url)?.to_string())
+        .build()
+        .map_err(|_| SendError::Unwritable)?;
+    let mut request = Request::new(Full::new(ask.body));
+    *request.method_mut() = ask.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = ask.headers;
+    request.headers_mut().remove(CONNECTION);
+    let answer = sender.send_request(request);
+    Ok(Exchange::new(connection, async move {
+        let answer = answer.await;
+        drop(sender);
+        answer
+    }))
+}
+
+fn path_and_query(url: &Url) -> Result<Uri, SendError> {
+    let text = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    text.parse().map_err(|_| SendError::Unwritable)
+}
+
+/// Runs the helper tasks that hyper needs for HTTP/2 streams, and ends them with the connection.
+#[derive(Clone, Default)]
+struct Helpers(Arc<Mutex<JoinSet<()>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Helpers {
+    fn execute(&self, helper: F) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(helper);
+    }
+}
+
+enum SendError {
+    NotConnected,
+    Unwritable,
+    Exchange(ExchangeError),
+}
+
+impl SendError {
+    const fn hyper(error: hyper::Error) -> Self {
+        Self::Exchange(ExchangeError(error))
+    }
+}
+
+impl Failure for SendError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotConnected => Reason::HttpFailed,
+            Self::Unwritable => Reason::LocalTargetInvalid,
+            Self::Exchange(error) => error.reason(Part::Head),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NotConnected => "There was no connection to send on.".to_owned(),
+            Self::Unwritable => "The path, query or host cannot be written in an HTTP request.".to_owned(),
+            Self::Exchange(error) => error.detail(),
+        }
+    }
+
+    fn timed_out(_: &Wire) -> Reason {
+        Reason::HttpTimedOutWaiting
+    }
+}

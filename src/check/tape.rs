@@ -1,0 +1,140 @@
+//! What a connection saw and when: stamps and counts below TLS, the request's end and the answer's begin above it.
+
+use super::frames::Frames;
+use crate::limits::WIRE_EXCERPT;
+use crate::report::SocketFacts;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// Shared by the layers of one connection and the check that watches it.
+#[derive(Debug, Default)]
+pub(super) struct Tape(Mutex<Marks>);
+
+/// What the tape holds.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// Bytes written to the socket.
+    pub written: u64,
+    /// Bytes read from the socket.
+    pub read: u64,
+    /// The first bytes of the answer above TLS; of the socket where nothing came above it.
+    pub excerpt: Vec<u8>,
+    /// The kernel's view when the socket closed.
+    pub socket: Option<SocketFacts>,
+    first_raw: Vec<u8>,
+    first_answer: Vec<u8>,
+    last_write: Option<Instant>,
+    last_read: Option<Instant>,
+    request_pending: bool,
+    request_done: Option<Instant>,
+    answer_began: Option<Instant>,
+    /// Above TLS when HTTP/2 is spoken: the frames we wrote and those that came.
+    frames: Option<(Frames, Frames)>,
+}
+
+impl Tape {
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        // A poisoned tape still holds true marks: a panic elsewhere does not falsify them.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the bytes above TLS are HTTP/2 frames: a flush or a read alone says nothing.
+    pub fn speak_http2(&self) {
+        self.marks().frames = Some((Frames::after_preface(), Frames::default()));
+    }
+
+    pub fn socket_read(&self, at: Instant, bytes: &[u8]) {
+        let mut marks = self.marks();
+        marks.last_read = Some(at);
+        marks.read += bytes.len() as u64;
+        keep_first(&mut marks.first_raw, bytes);
+    }
+
+    pub fn socket_wrote(&self, at: Instant, count: usize) {
+        let mut marks = self.marks();
+        marks.last_write = Some(at);
+        marks.written += count as u64;
+    }
+
+    pub fn request_wrote(&self, bytes: &[u8]) {
+        let mut marks = self.marks();
+        marks.request_pending |= match &mut marks.frames {
+            None => !bytes.is_empty(),
+            Some((ours, _)) => ours.feed(bytes).stream_ended,
+        };
+    }
+
+    pub fn request_flushed(&self) {
+        let mut marks = self.marks();
+        if marks.request_pending && marks.request_done.is_none() {
+            marks.request_done = marks.last_write;
+        }
+    }
+
+    pub fn answer_read(&self, bytes: &[u8]) {
+        let mut marks = self.marks();
+        let began = match &mut marks.frames {
+            None => !bytes.is_empty(),
+            Some((_, theirs)) => theirs.feed(bytes).headers_began,
+        };
+        if began && marks.answer_began.is_none() {
+            marks.answer_began = marks.last_read;
+        }
+        keep_first(&mut marks.first_answer, bytes);
+    }
+
+    pub fn socket_closes(&self, stream: &TcpStream) {
+        self.marks().socket = socket_facts(stream);
+    }
+
+    /// When the last byte of the request was written.
+    pub fn request_done(&self) -> Option<Instant> {
+        self.marks().request_done
+    }
+
+    /// When the read returned that brought the first byte of the answer.
+    pub fn answer_began(&self) -> Option<Instant> {
+        self.marks().answer_began
+    }
+
+    /// When the last read returned.
+    pub fn last_read(&self) -> Option<Instant> {
+        self.marks().last_read
+    }
+
+    /// Whether the first byte that came could begin a TLS record (content types 20 to 23).
+    pub fn began_like_tls(&self) -> Option<bool> {
+        self.marks().first_raw.first().map(|first| (20..=23).contains(first))
+    }
+
+    /// Everything, once the connection is closed.
+    pub fn read_out(&self) -> Marks {
+        let mut marks = std::mem::take(&mut *self.marks());
+        marks.excerpt = if marks.first_answer.is_empty() {
+            std::mem::take(&mut marks.first_raw)
+        } else {
+            std::mem::take(&mut marks.first_answer)
+        };
+        marks
+    }
+}
+
+fn keep_first(kept: &mut Vec<u8>, bytes: &[u8]) {
+    let room = WIRE_EXCERPT.saturating_sub(kept.len());
+    kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+mod kernel {
+    //! `TCP_INFO` through nix: its macros make the option, no unsafe code of ours.
+    use nix::{getsockopt_impl, libc, sockopt_impl};
+    sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info);
+}
+
+fn socket_facts(stream: &TcpStream) -> Option<SocketFacts> {
+    let info = nix::sys::socket::getsockopt(stream, kernel::TcpInfo).ok()?;
+    Some(SocketFacts {
+        rtt: Duration::from_micros(info.tcpi_rtt.into()),
+        retransmits: info.tcpi_total_retrans,
+    })
+}

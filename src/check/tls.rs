@@ -1,0 +1,167 @@
+//! A module's TLS: built once when the configuration is loaded, shared by its probes.
+
+use super::trust::{Recorder, Trust};
+use crate::reason::Reason;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ClientConfig, SupportedProtocolVersion};
+use std::io;
+use std::sync::Arc;
+
+/// A TLS version that this exporter speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
+}
+
+/// What a module demands of TLS.
+#[derive(Debug)]
+pub struct TlsSettings {
+    /// The authorities to trust.
+    pub trust: Arc<Trust>,
+    /// The name to send and to verify, instead of the target's.
+    pub server_name: Option<String>,
+    /// Take any certificate.
+    pub skip_verify: bool,
+    /// Our own certificate chain and key.
+    pub identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    /// The lowest version offered.
+    pub min_version: TlsVersion,
+    /// The highest version offered.
+    pub max_version: TlsVersion,
+    /// Offer HTTP/2 by ALPN, beside HTTP/1.1.
+    pub offer_http2: bool,
+}
+
+/// TLS ready to use.
+#[derive(Debug)]
+pub struct Tls {
+    config: ClientConfig,
+    trust: Arc<Trust>,
+    server_name: Option<String>,
+    skip_verify: bool,
+    identity: Option<Arc<CertifiedKey>>,
+}
+
+/// Why TLS settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The version range is empty.
+    #[error("max_version is below min_version")]
+    NoVersion,
+    /// The key is unusable or does not fit the certificate.
+    #[error("the client certificate and key cannot be used: {0}")]
+    Identity(rustls::Error),
+    /// The library refuses the settings.
+    #[error("{0}")]
+    Refused(rustls::Error),
+}
+
+impl Tls {
+    /// Builds the shared parts.
+    ///
+    /// # Errors
+    /// When the settings contradict each other, or the client key does not fit its certificate.
+    pub fn new(settings: TlsSettings) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let versions: Vec<&'static SupportedProtocolVersion> = [
+            (TlsVersion::Tls12, &rustls::version::TLS12),
+            (TlsVersion::Tls13, &rustls::version::TLS13),
+        ]
+        .into_iter()
+        .filter(|(version, _)| (settings.min_version..=settings.max_version).contains(version))
+        .map(|(_, version)| version)
+        .collect();
+        if versions.is_empty() {
+            return Err(TlsError::NoVersion);
+        }
+        let identity = match settings.identity {
+            Some((chain, key)) => Some(Arc::new(
+                CertifiedKey::from_der(chain, key, &provider).map_err(TlsError::Identity)?,
+            )),
+            None => None,
+        };
+        let recorder = Arc::new(Recorder::new(settings.trust.clone(), settings.skip_verify, None));
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&versions)
+            .map_err(TlsError::Refused)?
+            .dangerous()
+            .with_custom_certificate_verifier(recorder)
+            .with_no_client_auth();
+        // Every probe measures a fresh handshake.
+        config.resumption = rustls::client::Resumption::disabled();
+        if settings.offer_http2 {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
+        Ok(Self {
+            config,
+            trust: settings.trust,
+            server_name: settings.server_name,
+            skip_verify: settings.skip_verify,
+            identity,
+        })
+    }
+
+    /// The name to send and to verify instead of the target's, if the module sets one.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// A configuration for one handshake, and the recorder of what it will show.
+    pub(super) fn for_one_probe(&self) -> (ClientConfig, Arc<Recorder>) {
+        let recorder = Arc::new(Recorder::new(
+            self.trust.clone(),
+            self.skip_verify,
+            self.identity.clone(),
+        ));
+        let mut config = self.config.clone();
+        config.dangerous().set_certificate_verifier(recorder.clone());
+        config.client_auth_cert_resolver = recorder.clone();
+        (config, recorder)
+    }
+}
+
+/// Reads a name for SNI and verification: a DNS name or an address.
+pub(super) fn server_name(name: &str) -> Option<ServerName<'static>> {
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(bare.to_owned()).ok()
+}
+
+/// The reason that a TLS error inside an I/O error stands for. `client_cert_asked`: the peer asked for one.
+pub(super) fn reason_of_tls(error: &io::Error, client_cert_asked: bool) -> Option<Reason> {
+    use rustls::Error;
+    let tls = error.get_ref()?.downcast_ref::<Error>()?;
+    Some(match tls {
+        Error::AlertReceived(alert) => reason_of_alert(*alert, client_cert_asked),
+        Error::PeerIncompatible(_) => Reason::TlsVersionOrCipherMismatch,
+        Error::InvalidCertificate(_) => Reason::TlsCertInvalid,
+        _ => Reason::TlsProtocolError,
+    })
+}
+
+const fn reason_of_alert(alert: AlertDescription, client_cert_asked: bool) -> Reason {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CertificateRequired => Reason::TlsClientCert,
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied => {
+            // Only our own certificate can be meant: it is the peer that complains.
+            Reason::TlsClientCert
+        }
+        Alert::HandshakeFailure if client_cert_asked => Reason::TlsClientCert,
+        Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity => {
+            Reason::TlsVersionOrCipherMismatch
+        }
+        _ => Reason::TlsAlert,
+    }
+}

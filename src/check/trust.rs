@@ -1,0 +1,379 @@
+//! Judges a certificate chain and records it, also when it is refused.
+
+use crate::reason::Reason;
+use crate::report::Certificate;
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use sha2::{Digest, Sha256};
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
+
+/// The authorities that a module trusts.
+pub struct Trust {
+    anchors: Vec<TrustAnchor<'static>>,
+    roots: Vec<Root>,
+}
+
+/// A trusted certificate as it was given: anchors alone have no dates.
+struct Root {
+    der: CertificateDer<'static>,
+    not_after: i64,
+}
+
+impl Trust {
+    /// Trusts these certificates. Those that cannot be read are left out, as Go does.
+    #[must_use]
+    pub fn new(certificates: Vec<CertificateDer<'static>>) -> Self {
+        let mut trust = Self {
+            anchors: Vec::new(),
+            roots: Vec::new(),
+        };
+        for der in certificates {
+            let Ok(anchor) = anchor_from_trusted_cert(&der) else {
+                continue;
+            };
+            let Some(not_after) = dates(&der).map(|(_, not_after)| not_after) else {
+                continue;
+            };
+            trust.anchors.push(anchor.to_owned());
+            trust.roots.push(Root { der, not_after });
+        }
+        trust
+    }
+
+    /// The system's authorities, read once per process (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured).
+    #[must_use]
+    pub fn system() -> Arc<Self> {
+        static SYSTEM: OnceLock<Arc<Trust>> = OnceLock::new();
+        SYSTEM
+            .get_or_init(|| Arc::new(Self::new(rustls_native_certs::load_native_certs().certs)))
+            .clone()
+    }
+
+    /// How many authorities these are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// Whether nobody is trusted.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.anchors.is_empty()
+    }
+
+    /// Verifies a chain for a name: gives the end of its shortest-lived certificate, the root's included.
+    fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<i64, Refusal> {
+        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| Refusal::new(&error, leaf))?;
+        let until = match self.roots.iter().find(|root| root.der == *leaf) {
+            // webpki refuses an authority as a server's own certificate; Go, and so the peer, takes it when it is
+            // itself trusted.
+            Some(root) => within_dates(&root.der, now)?,
+            None => self.verify_path(&end_entity, leaf, intermediates, now)?,
+        };
+        end_entity
+            .verify_is_valid_for_subject_name(name)
+            .map_err(|error| Refusal::new(&error, leaf))?;
+        Ok(until)
+    }
+
+    fn verify_path(
+        &self,
+        end_entity: &EndEntityCert<'_>,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<i64, Refusal> {
+        let path = end_entity
+            .verify_for_usage(
+                algorithms().all,
+                &self.anchors,
+                intermediates,
+                now,
+                KeyUsage::server_auth(),
+                None,
+                None,
+            )
+            .map_err(|error| Refusal::new(&error, leaf))?;
+        let root = self
+            .anchors
+            .iter()
+            .position(|anchor| anchor == path.anchor())
+            .map(|index| self.roots[index].not_after);
+        let between = path
+            .intermediate_certificates()
+            .filter_map(|cert| Some(dates(&cert.der())?.1));
+        let own = dates(leaf).map(|(_, not_after)| not_after);
+        Ok(between.chain(own).chain(root).min().unwrap_or(i64::MAX))
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trust({} authorities)", self.len())
+    }
+}
+
+fn within_dates(der: &CertificateDer<'_>, now: UnixTime) -> Result<i64, Refusal> {
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    match dates(der) {
+        Some((from, until)) if (from..=until).contains(&now) => Ok(until),
+        _ => Err(Refusal {
+            reason: Reason::TlsCertDateInvalid,
+            words: "the certificate is not valid at this time".to_owned(),
+        }),
+    }
+}
+
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    ring::default_provider().signature_verification_algorithms
+}
+
+/// Why a chain was refused.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub reason: Reason,
+    pub words: String,
+}
+
+impl Refusal {
+    fn new(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Self {
+        use webpki::Error as E;
+        let reason = match error {
+            E::CertExpired { .. } | E::CertNotValidYet { .. } | E::InvalidCertValidity => Reason::TlsCertDateInvalid,
+            E::CertNotValidForName(_) => Reason::TlsCertNameInvalid,
+            E::UnknownIssuer | E::CaUsedAsEndEntity if is_self_issued(leaf) => Reason::TlsCertSelfSigned,
+            E::UnknownIssuer => Reason::TlsCertAuthorityInvalid,
+            _ => Reason::TlsCertInvalid,
+        };
+        Self {
+            reason,
+            words: error.to_string(),
+        }
+    }
+}
+
+/// Verifies one handshake's certificate, lets the handshake finish, and keeps the verdict: the caller enforces it
+/// before any request byte. Our own certificate is shown only to a peer whose certificate was accepted.
+pub(super) struct Recorder {
+    trust: Arc<Trust>,
+    skip_verify: bool,
+    identity: Option<Arc<CertifiedKey>>,
+    seen: Mutex<Seen>,
+}
+
+/// What a handshake showed.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The end of the verified chain, or why it was refused; `None` where nothing was verified.
+    pub verdict: Option<Result<i64, Refusal>>,
+    /// The peer asked for a certificate of ours.
+    pub client_cert_asked: bool,
+}
+
+impl Recorder {
+    pub fn new(trust: Arc<Trust>, skip_verify: bool, identity: Option<Arc<CertifiedKey>>) -> Self {
+        Self {
+            trust,
+            skip_verify,
+            identity,
+            seen: Mutex::default(),
+        }
+    }
+
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder")
+            .field("trust", &self.trust)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for Recorder {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict = (!self.skip_verify).then(|| self.trust.verify(leaf, intermediates, name, now));
+        let mut seen = self.seen();
+        seen.verdict = verdict;
+        seen.chain = std::iter::once(leaf)
+            .chain(intermediates)
+            .map(|der| der.clone().into_owned())
+            .collect();
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &algorithms())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &algorithms())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        algorithms().supported_schemes()
+    }
+}
+
+impl ResolvesClientCert for Recorder {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let mut seen = self.seen();
+        seen.client_cert_asked = true;
+        match seen.verdict {
+            Some(Err(_)) => None,
+            _ => self.identity.clone(),
+        }
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn dates(der: &[u8]) -> Option<(i64, i64)> {
+    let (_, cert) = X509Certificate::from_der(der).ok()?;
+    let validity = cert.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
+fn is_self_issued(der: &[u8]) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, cert)| cert.subject().as_raw() == cert.issuer().as_raw())
+}
+
+/// Reads the fields that people look at. A certificate that cannot be parsed still has its fingerprint.
+pub(super) fn describe(der: &[u8]) -> Certificate {
+    let fingerprint_sha256 = hex(&Sha256::digest(der));
+    let Ok((_, cert)) = X509Certificate::from_der(der) else {
+        return Certificate {
+            fingerprint_sha256,
+            ..Certificate::default()
+        };
+    };
+    let dns_names = match cert.subject_alternative_name() {
+        Ok(Some(names)) => names
+            .value
+            .general_names
+            .iter()
+            .filter_map(|name| match name {
+                GeneralName::DNSName(dns) => Some((*dns).to_owned()),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let serial = cert.raw_serial();
+    let significant = serial.iter().position(|byte| *byte != 0).unwrap_or(serial.len());
+    Certificate {
+        subject: rfc2253(cert.subject()),
+        issuer: rfc2253(cert.issuer()),
+        serial: hex(&serial[significant..]),
+        fingerprint_sha256,
+        dns_names,
+        not_before: cert.validity().not_before.timestamp(),
+        not_after: cert.validity().not_after.timestamp(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        write!(out, "{byte:02x}").expect("writing to a String cannot fail");
+        out
+    })
+}
+
+/// A distinguished name as Go prints it (RFC 2253: last part first).
+fn rfc2253(name: &X509Name<'_>) -> String {
+    let mut parts = Vec::new();
+    for rdn in name.iter() {
+        let pairs: Vec<_> = rdn
+            .iter()
+            .map(|pair| {
+                let value = pair
+                    .as_str()
+                    .map_or_else(|_| hex(pair.attr_value().data), escape_rfc2253);
+                format!("{}={value}", short_name(&pair.attr_type().to_id_string()))
+            })
+            .collect();
+        parts.push(pairs.join("+"));
+    }
+    parts.reverse();
+    parts.join(",")
+}
+
+/// The short names that Go knows; any other type is its dotted number.
+fn short_name(oid: &str) -> &str {
+    match oid {
+        "2.5.4.3" => "CN",
+        "2.5.4.5" => "SERIALNUMBER",
+        "2.5.4.6" => "C",
+        "2.5.4.7" => "L",
+        "2.5.4.8" => "ST",
+        "2.5.4.9" => "STREET",
+        "2.5.4.10" => "O",
+        "2.5.4.11" => "OU",
+        "2.5.4.17" => "POSTALCODE",
+        other => other,
+    }
+}
+
+fn escape_rfc2253(value: &str) -> String {
+    let last = value.chars().count().saturating_sub(1);
+    value.chars().enumerate().fold(String::new(), |mut out, (index, c)| {
+        let escaped = matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';')
+            || (c == '#' && index == 0)
+            || (c == ' ' && (index == 0 || index == last));
+        if escaped {
+            out.push('\\');
+        }
+        out.push(c);
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape_rfc2253;
+
+    #[test]
+    fn names_are_escaped_as_go_does() {
+        assert_eq!(escape_rfc2253("a,b+c"), "a\\,b\\+c");
+        assert_eq!(escape_rfc2253(" # "), "\\ #\\ ");
+        assert_eq!(escape_rfc2253("#x"), "\\#x");
+        assert_eq!(escape_rfc2253("plain"), "plain");
+    }
+}

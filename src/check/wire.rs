@@ -1,0 +1,172 @@
+//! What one exchange runs over: the facts so far, the connection, the pending answer.
+
+use super::exchange::Exchange;
+use super::tape::Tape;
+use crate::report::{Leg, WireFacts};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// The wire of one exchange.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    /// The facts of the leg, without its laps.
+    pub leg: Leg,
+    /// The event on the wire that ended the last stage and begins the next.
+    pub handover: Option<Instant>,
+    /// The connection, until the exchange takes it.
+    pub layer: Option<Layer>,
+    /// The request and its pending answer.
+    pub exchange: Option<Exchange>,
+    /// What the connection saw.
+    pub tape: Arc<Tape>,
+}
+
+impl Wire {
+    pub fn new(url: String, wants_tls: bool) -> Self {
+        Self {
+            leg: Leg {
+                url,
+                wants_tls,
+                ..Leg::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Closes the connection and gives the facts.
+    pub fn close(self) -> Leg {
+        let Self {
+            mut leg,
+            layer,
+            exchange,
+            tape,
+            ..
+        } = self;
+        drop((layer, exchange));
+        let seen = tape.read_out();
+        leg.socket = seen.socket;
+        leg.wire = WireFacts {
+            written: seen.written,
+            read: seen.read,
+            excerpt: seen.excerpt,
+        };
+        leg
+    }
+}
+
+/// A TCP socket. The one type that owns all socket reads and writes, and stamps them.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    tape: Arc<Tape>,
+}
+
+impl Socket {
+    pub const fn new(stream: TcpStream, tape: Arc<Tape>) -> Self {
+        Self { stream, tape }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.tape.socket_closes(&self.stream);
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.tape.socket_read(Instant::now(), &buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.tape.socket_wrote(Instant::now(), written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The connection as the exchange sees it.
+#[derive(Debug)]
+pub(super) enum Layer {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Layer {
+    fn stream(&mut self) -> Pin<&mut (dyn Stream + '_)> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket),
+            Self::Tls(session) => Pin::new(session.as_mut()),
+        }
+    }
+}
+
+/// Both directions of a connection.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// The connection above TLS: notes the last byte of the request and the first of the answer.
+#[derive(Debug)]
+pub(super) struct Meter {
+    layer: Layer,
+    tape: Arc<Tape>,
+}
+
+impl Meter {
+    pub const fn new(layer: Layer, tape: Arc<Tape>) -> Self {
+        Self { layer, tape }
+    }
+}
+
+impl AsyncRead for Meter {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match ready!(self.layer.stream().poll_read(cx, buf)) {
+            // A TCP close without close_notify is an end like any other: popular sites do it, and Go takes it so.
+            // Framed bodies still notice that they were cut.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(()) => {
+                self.tape.answer_read(&buf.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Meter {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(self.layer.stream().poll_write(cx, buf))?;
+        self.tape.request_wrote(&buf[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.layer.stream().poll_flush(cx))?;
+        self.tape.request_flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.layer.stream().poll_shutdown(cx)
+    }
+}

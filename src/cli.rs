@@ -1,0 +1,403 @@
+//! The command line: the peer's flags, ours, and the subcommands.
+
+use crate::config::{Config, ConfigError, Defaults};
+use crate::exposition::waterfall;
+use crate::metrics::Level;
+use crate::probe::Probe;
+use crate::probers::Aim;
+use crate::server::ServerSettings;
+use crate::target::Target;
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What the peer loads when no file is named.
+const DEFAULT_FILE: &str = "blackbox.yml";
+
+/// A Prometheus exporter that probes a target stage by stage and names the link of the chain that broke.
+///
+/// Flags, port and configuration are those of `blackbox_exporter`.
+#[derive(Debug, Parser)]
+#[command(name = "glassbox_exporter", version, disable_help_subcommand = true)]
+#[allow(clippy::struct_excessive_bools, reason = "flags are what they are")]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Configuration file [default: blackbox.yml if it is there, else an embedded default].
+    #[arg(long = "config.file", value_name = "PATH", global = true)]
+    config_file: Option<PathBuf>,
+
+    /// Check the configuration file and exit.
+    #[arg(long = "config.check", overrides_with = "_no_config_check")]
+    config_check: bool,
+    #[arg(long = "no-config.check", hide = true)]
+    _no_config_check: bool,
+
+    /// Reload the configuration file when it has changed.
+    #[arg(long = "config.enable-auto-reload", overrides_with = "_no_auto_reload")]
+    auto_reload: bool,
+    #[arg(long = "no-config.enable-auto-reload", hide = true)]
+    _no_auto_reload: bool,
+
+    /// Seconds between two looks at the configuration file.
+    #[arg(long = "config.auto-reload-interval", value_name = "SECONDS", default_value_t = 30)]
+    auto_reload_interval: u32,
+
+    /// Seconds to take off the scrape's timeout.
+    #[arg(long = "timeout-offset", value_name = "SECONDS", default_value_t = 0.5)]
+    timeout_offset: f64,
+
+    /// Findings to keep as evidence, failing ones longest.
+    #[arg(long = "history.limit", value_name = "COUNT", default_value_t = 1000)]
+    history_limit: usize,
+
+    /// Keys (module, target, hostname) whose histograms and counters are kept.
+    #[arg(long = "series.limit", value_name = "COUNT", default_value_t = 20_000)]
+    series_limit: usize,
+
+    /// Seconds after which a key that nobody scrapes is dropped.
+    #[arg(long = "series.idle", value_name = "SECONDS", default_value_t = 3600)]
+    series_idle: u32,
+
+    /// What modules export that do not say it themselves.
+    #[arg(
+        long = "metrics.level",
+        value_name = "LEVEL",
+        default_value = "standard",
+        global = true
+    )]
+    metrics_level: LevelFlag,
+
+    /// Address to listen on; may be given several times.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9115", action = ArgAction::Append)]
+    listen_addresses: Vec<String>,
+
+    /// Prefix of every path.
+    #[arg(long = "web.route-prefix", value_name = "PATH")]
+    route_prefix: Option<String>,
+
+    /// URL under which the exporter is reached from outside; its path is the default of the route prefix.
+    #[arg(long = "web.external-url", value_name = "URL")]
+    external_url: Option<String>,
+
+    /// Not in this version yet.
+    #[arg(long = "web.config.file", value_name = "PATH", hide = true)]
+    web_config_file: Option<PathBuf>,
+
+    /// Not in this version yet.
+    #[arg(long = "web.systemd-socket", hide = true)]
+    systemd_socket: bool,
+
+    /// Only log messages with this severity or above.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
+    pub log_level: LogLevel,
+
+    /// The severity from which the probes themselves are logged.
+    #[arg(long = "log.prober", value_name = "LEVEL", default_value = "info")]
+    pub log_prober: LogLevel,
+
+    /// The format of log messages.
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Probe once, draw the waterfall, and exit with 0 if the probe succeeded and 1 if not.
+    Check(CheckCommand),
+    /// Ask a running exporter whether it is healthy: exit with 0 if so.
+    Healthcheck(HealthcheckCommand),
+}
+
+/// `check`.
+#[derive(Debug, clap::Args)]
+pub struct CheckCommand {
+    /// The target, as in the parameter `target`.
+    #[arg(value_name = "URL")]
+    target: String,
+    /// The module.
+    #[arg(long, default_value = "http_2xx")]
+    module: String,
+    /// A virtual host, as in the parameter `hostname`.
+    #[arg(long)]
+    hostname: Option<String>,
+    /// Seconds the probe gets; the module may bound it further.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    timeout: f64,
+}
+
+/// `healthcheck`.
+#[derive(Debug, clap::Args)]
+pub struct HealthcheckCommand {
+    /// The health endpoint.
+    #[arg(long, default_value = "http://127.0.0.1:9115/-/healthy")]
+    url: String,
+}
+
+/// A severity.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// What one wants to know.
+    Info,
+    /// What may go wrong.
+    Warn,
+    /// What went wrong.
+    Error,
+}
+
+/// A log format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// `key=value` pairs.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LevelFlag {
+    Peer,
+    Standard,
+    Full,
+}
+
+/// Flags that cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A value out of its range.
+    #[error("--{flag}: {words}")]
+    Flag {
+        /// Which flag.
+        flag: &'static str,
+        /// What is wrong and what would be right.
+        words: String,
+    },
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A module that is not there.
+    #[error("unknown module {0:?}; the configuration has: {1}")]
+    UnknownModule(String, String),
+    /// The exporter has no means to probe.
+    #[error(transparent)]
+    Own(#[from] crate::probe::OwnFault),
+    /// The health endpoint.
+    #[error("not healthy: {0}")]
+    Unhealthy(String),
+}
+
+impl Cli {
+    /// The file to load: the one named, or the peer's default if it is there.
+    fn config_file(&self) -> Option<PathBuf> {
+        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+        self.config_file.clone().or_else(default)
+    }
+
+    fn defaults(&self) -> Defaults {
+        Defaults {
+            metrics: match self.metrics_level {
+                LevelFlag::Peer => Level::Peer,
+                LevelFlag::Standard => Level::Standard,
+                LevelFlag::Full => Level::Full,
+            },
+        }
+    }
+
+    /// What the server needs.
+    ///
+    /// # Errors
+    /// When a flag is out of range or not served.
+    pub fn server_settings(&self) -> Result<ServerSettings, CliError> {
+        let refuse = |flag, words: &str| {
+            Err(CliError::Flag {
+                flag,
+                words: words.to_owned(),
+            })
+        };
+        if self.web_config_file.is_some() {
+            return refuse(
+                "web.config.file",
+                "this version does not serve TLS or authentication yet; put a proxy in front",
+            );
+        }
+        if self.systemd_socket {
+            return refuse(
+                "web.systemd-socket",
+                "this version does not take sockets from systemd yet; use --web.listen-address",
+            );
+        }
+        let Some(timeout_offset) = seconds(self.timeout_offset) else {
+            return refuse("timeout-offset", "must be a number of seconds, 0 or above");
+        };
+        Ok(ServerSettings {
+            config_file: self.config_file(),
+            defaults: self.defaults(),
+            timeout_offset,
+            history_limit: self.history_limit,
+            series_limit: self.series_limit,
+            series_idle: Duration::from_secs(self.series_idle.into()),
+            route_prefix: self.route_prefix()?,
+        })
+    }
+
+    /// The prefix without a slash at its end: the flag, or the path of the external URL.
+    fn route_prefix(&self) -> Result<String, CliError> {
+        let path = match (&self.route_prefix, &self.external_url) {
+            (Some(prefix), _) => prefix.clone(),
+            (None, Some(url)) => match url::Url::parse(url) {
+                Ok(url) => url.path().to_owned(),
+                Err(error) => {
+                    return Err(CliError::Flag {
+                        flag: "web.external-url",
+                        words: format!("{url:?} is no URL: {error}"),
+                    });
+                }
+            },
+            (None, None) => String::new(),
+        };
+        let inner = path.trim_matches('/');
+        Ok(if inner.is_empty() {
+            String::new()
+        } else {
+            format!("/{inner}")
+        })
+    }
+
+    /// Where to listen.
+    #[must_use]
+    pub fn listen_addresses(&self) -> &[String] {
+        &self.listen_addresses
+    }
+
+    /// Whether only the configuration is to be checked.
+    #[must_use]
+    pub const fn only_checks_config(&self) -> bool {
+        self.config_check
+    }
+
+    /// How often to look whether the configuration file has changed.
+    #[must_use]
+    pub fn auto_reload(&self) -> Option<(PathBuf, Duration)> {
+        let interval = Duration::from_secs(self.auto_reload_interval.max(1).into());
+        self.auto_reload.then(|| Some((self.config_file()?, interval)))?
+    }
+
+    /// Loads the configuration and says whether it is valid.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check_config(&self) -> Result<(), CliError> {
+        self.load().map(|_| ())
+    }
+
+    fn load(&self) -> Result<Config, CliError> {
+        let config = match self.config_file() {
+            Some(path) => Config::load(&path, self.defaults()),
+            None => Config::parse(crate::config::DEFAULT, self.defaults()).map_err(|problem| ConfigError::Invalid {
+                path: Path::new("the embedded default").to_owned(),
+                problem,
+            }),
+        };
+        Ok(config?)
+    }
+
+    /// Runs `check`: gives the drawing, and whether the probe succeeded.
+    ///
+    /// # Errors
+    /// When the probe cannot be made at all.
+    pub async fn check(&self, command: &CheckCommand) -> Result<(String, bool), CliError> {
+        let config = self.load()?;
+        let module = config
+            .module(&command.module)
+            .cloned()
+            .ok_or_else(|| CliError::UnknownModule(command.module.clone(), config.module_names().join(", ")))?;
+        let timeout = seconds(command.timeout)
+            .filter(|timeout| !timeout.is_zero())
+            .ok_or(CliError::Flag {
+                flag: "timeout",
+                words: "must be a number of seconds above 0".to_owned(),
+            })?;
+        let probe = Probe {
+            timeout: module.timeout.map_or(timeout, |own| own.min(timeout)),
+            module,
+            aim: Aim {
+                target: Target::new(&command.target),
+                hostname: command.hostname.clone(),
+            },
+        };
+        let finding = probe.once().await?;
+        Ok((waterfall::text(&finding), finding.verdict.is_none()))
+    }
+}
+
+/// Runs `healthcheck`.
+///
+/// # Errors
+/// When the endpoint does not answer 200 within 5 s.
+pub async fn healthcheck(command: &HealthcheckCommand) -> Result<(), CliError> {
+    let unhealthy = |error: reqwest::Error| CliError::Unhealthy(error.to_string());
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(5))
+        .no_proxy()
+        .build()
+        .map_err(unhealthy)?;
+    let answer = client.get(&command.url).send().await.map_err(unhealthy)?;
+    if answer.status() == reqwest::StatusCode::OK {
+        Ok(())
+    } else {
+        Err(CliError::Unhealthy(format!(
+            "{} answered {}",
+            command.url,
+            answer.status()
+        )))
+    }
+}
+
+fn seconds(number: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(number).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_peers_spellings_are_taken() {
+        let cli = Cli::parse_from([
+            "glassbox_exporter",
+            "--config.file=/etc/blackbox_exporter/config.yml",
+            "--no-config.enable-auto-reload",
+            "--timeout-offset",
+            "0.25",
+            "--web.listen-address=:9115",
+            "--web.listen-address=127.0.0.1:9116",
+            "--log.format=json",
+            "--web.external-url=http://probes.example/blackbox/",
+        ]);
+        let settings = cli.server_settings().unwrap();
+        assert_eq!(settings.route_prefix, "/blackbox");
+        assert_eq!(settings.timeout_offset.as_millis(), 250);
+        assert_eq!(cli.listen_addresses(), [":9115", "127.0.0.1:9116"]);
+    }
+
+    #[test]
+    fn a_flag_that_is_not_served_is_refused_in_words() {
+        let cli = Cli::parse_from(["glassbox_exporter", "--web.config.file=web.yml"]);
+        let error = cli.server_settings().unwrap_err().to_string();
+        assert!(
+            error.starts_with("--web.config.file: this version does not serve"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! The configuration: reads what was written, checks all of it, and composes what runs.
+
+mod credentials;
+mod file;
+mod http;
+mod problem;
+mod tls;
+mod units;
+
+pub use problem::{ConfigError, Problem};
+
+use crate::check::{NameServer, Resolver};
+use crate::metrics::Level;
+use crate::probers::{Module, PROBERS};
+use file::{At, ConfigFile, ModuleFile};
+use problem::at;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What serves when there is no configuration file.
+pub const DEFAULT: &str = include_str!("config/default.yml");
+
+/// The running configuration.
+#[derive(Debug)]
+pub struct Config {
+    modules: HashMap<String, Arc<Module>>,
+    written: ConfigFile,
+}
+
+/// What flags say where a module does not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Defaults {
+    /// The flag `--metrics.level`.
+    pub metrics: Level,
+}
+
+impl Config {
+    /// Reads and checks a file. Files that it names are found as the peer finds them: from the working directory.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not a valid configuration; nothing of it is used then.
+    pub fn load(path: &Path, defaults: Defaults) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        Self::parse(&text, defaults).map_err(|problem| ConfigError::invalid(path, problem))
+    }
+
+    /// Checks a text and composes what runs.
+    ///
+    /// # Errors
+    /// The first problem, with its place.
+    pub fn parse(text: &str, defaults: Defaults) -> Result<Self, Problem> {
+        let written = ConfigFile::parse(text)?;
+        let system = Arc::new(Resolver::system());
+        let mut modules = HashMap::new();
+        for (name, module) in written.modules() {
+            let module = compose(name, module, &system, defaults)?;
+            modules.insert(name.clone(), Arc::new(module));
+        }
+        Ok(Self { modules, written })
+    }
+
+    /// A module by its name.
+    #[must_use]
+    pub fn module(&self, name: &str) -> Option<&Arc<Module>> {
+        self.modules.get(name)
+    }
+
+    /// The names of the modules, sorted.
+    #[must_use]
+    pub fn module_names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.modules.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The configuration as YAML, secrets masked.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        self.written.to_yaml()
+    }
+
+    /// One module as YAML, secrets masked.
+    #[must_use]
+    pub fn module_yaml(&self, name: &str) -> String {
+        self.written.module_yaml(name)
+    }
+}
+
+fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults: Defaults) -> Result<Module, Problem> {
+    let path = format!("modules.{name}");
+    let file = &module.value;
+    file.refuse_what_comes_later(&path)?;
+    let resolver = resolver(file, &path)?.unwrap_or_else(|| system.clone());
+    let prober = match &file.prober {
+        Some(prober) if prober.value == "http" => http::compose(
+            &file.http.clone().unwrap_or_default(),
+            resolver,
+            &format!("{path}.http"),
+        )?,
+        Some(prober) => return Err(at(prober, &path, "prober", unknown_prober(&prober.value))),
+        None => return Err(at(module, &path, "prober", unknown_prober(""))),
+    };
+    Ok(Module {
+        name: name.to_owned(),
+        timeout: units::timeout(file.timeout.as_ref(), &path)?,
+        metrics: file.metrics.unwrap_or(defaults.metrics),
+        buckets: buckets(file, &path)?,
+        prober: Arc::new(prober),
+    })
+}
+
+fn unknown_prober(name: &str) -> String {
+    let known: Vec<_> = PROBERS.iter().map(|row| row.name).collect();
+    match name {
+        "tcp" | "dns" | "icmp" | "grpc" | "unix" | "websocket" => format!(
+            "the prober {name:?} is not in this version yet; it has: {}",
+            known.join(", ")
+        ),
+        _ => format!("prober {name:?} is not valid; this version has: {}", known.join(", ")),
+    }
+}
+
+fn resolver(file: &ModuleFile, path: &str) -> Result<Option<Arc<Resolver>>, Problem> {
+    let Some(servers) = &file.resolver else {
+        return Ok(None);
+    };
+    let servers: Vec<NameServer> = servers
+        .iter()
+        .map(|server| {
+            server
+                .value
+                .parse()
+                .map_err(|error| at(server, path, "resolver", error))
+        })
+        .collect::<Result<_, _>>()?;
+    if servers.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Resolver::with_servers(&servers))))
+}
+
+/// The most bounds a module may have: each costs a series per phase.
+const MOST_BUCKETS: usize = 32;
+
+/// Bounds must rise, be finite and above 0; an empty list leaves only the count and the sum.
+fn buckets(file: &ModuleFile, path: &str) -> Result<Option<Arc<[f64]>>, Problem> {
+    let Some(written) = &file.buckets else {
+        return Ok(None);
+    };
+    let mut last = 0.0;
+    for bound in &written.value {
+        if !bound.is_finite() || *bound <= last {
+            let problem = format!("{bound} does not fit: bounds are seconds above 0, each above the one before");
+            return Err(at(written, path, "buckets", problem));
+        }
+        last = *bound;
+    }
+    if written.value.len() > MOST_BUCKETS {
+        return Err(at(written, path, "buckets", format!("at most {MOST_BUCKETS} bounds")));
+    }
+    Ok(Some(written.value.as_slice().into()))
+}

@@ -1,0 +1,284 @@
+//! Composes an http module from its keys.
+
+use super::credentials;
+use super::file::{At, HeaderMatchFile, HttpFile};
+use super::problem::{Problem, at};
+use super::{tls, units};
+use crate::check::{Coding, Family, Resolver};
+use crate::limits::MATCHED_BODY;
+use crate::probers::http::{HeaderAssertion, HttpSettings};
+use ::http::{HeaderName, HeaderValue, Method};
+use bytes::Bytes;
+use regex::bytes::{Regex, RegexBuilder};
+use std::sync::Arc;
+
+/// Checks every key and gives what runs.
+pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Result<HttpSettings, Problem> {
+    file.refuse_what_comes_later(path)?;
+    let (host, headers) = headers(file, path)?;
+    let compression = compression(file, path)?;
+    Ok(HttpSettings {
+        method: method(file, path)?,
+        host,
+        headers,
+        credentials: credentials::compose(file, path)?,
+        body: Bytes::from(
+            file.body
+                .as_ref()
+                .map_or(String::new(), |body| body.reveal().to_owned()),
+        ),
+        valid_status_codes: status_codes(file, path)?,
+        valid_http_versions: versions(file, path)?,
+        follow_redirects: !file
+            .no_follow_redirects
+            .unwrap_or(!file.follow_redirects.unwrap_or(true)),
+        fail_if_ssl: file.fail_if_ssl.unwrap_or(false),
+        fail_if_not_ssl: file.fail_if_not_ssl.unwrap_or(false),
+        fail_if_body_matches: regexps(
+            file.fail_if_body_matches_regexp.as_deref(),
+            path,
+            "fail_if_body_matches_regexp",
+        )?,
+        fail_if_body_not_matches: regexps(
+            file.fail_if_body_not_matches_regexp.as_deref(),
+            path,
+            "fail_if_body_not_matches_regexp",
+        )?,
+        fail_if_header_matches: header_rules(file.fail_if_header_matches.as_deref(), path, "fail_if_header_matches")?,
+        fail_if_header_not_matches: header_rules(
+            file.fail_if_header_not_matches.as_deref(),
+            path,
+            "fail_if_header_not_matches",
+        )?,
+        body_size_limit: body_size_limit(file, path)?,
+        matching_limit: MATCHED_BODY,
+        compression,
+        family: Family {
+            // Any word but ip6 means ip4: so does the peer take it.
+            prefers_ip4: file
+                .preferred_ip_protocol
+                .as_deref()
+                .is_some_and(|family| !matches!(family, "ip6" | "")),
+            fallback: file.ip_protocol_fallback.unwrap_or(true),
+        },
+        resolver,
+        tls: tls::compose(file.tls_config.as_ref(), file.enable_http2.unwrap_or(true), path)?,
+    })
+}
+
+fn method(file: &HttpFile, path: &str) -> Result<Method, Problem> {
+    match &file.method {
+        None => Ok(Method::GET),
+        Some(written) if written.value.is_empty() => Ok(Method::GET),
+        Some(written) => Method::from_bytes(written.value.as_bytes()).map_err(|_| {
+            let problem = format!(
+                "{:?} is no HTTP method; write a token such as GET, HEAD or POST",
+                written.value
+            );
+            at(written, path, "method", problem)
+        }),
+    }
+}
+
+type Headers = (Option<String>, Vec<(HeaderName, HeaderValue)>);
+
+/// The header fields, `Host` apart. Values are marked sensitive: they may be secrets.
+fn headers(file: &HttpFile, path: &str) -> Result<Headers, Problem> {
+    let mut host = None;
+    let mut fields = Vec::new();
+    for (name, value) in file.headers.iter().flatten() {
+        let key = format!("headers.{name}");
+        let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+            at(
+                value,
+                path,
+                &key,
+                format!("{name:?} is no header name; it must be a token"),
+            )
+        })?;
+        let mut text = HeaderValue::from_str(&value.value)
+            .map_err(|_| at(value, path, &key, "the value holds a control character"))?;
+        if field == ::http::header::HOST {
+            host = Some(value.value.clone());
+        } else {
+            text.set_sensitive(true);
+            fields.push((field, text));
+        }
+    }
+    Ok((host, fields))
+}
+
+fn status_codes(file: &HttpFile, path: &str) -> Result<Vec<u16>, Problem> {
+    let codes = file.valid_status_codes.iter().flatten().map(|written| {
+        u16::try_from(written.value)
+            .ok()
+            .filter(|code| (100..=999).contains(code))
+            .ok_or_else(|| {
+                let problem = format!(
+                    "{} is no HTTP status code; write a number from 100 to 999",
+                    written.value
+                );
+                at(written, path, "valid_status_codes", problem)
+            })
+    });
+    codes.collect()
+}
+
+fn versions(file: &HttpFile, path: &str) -> Result<Vec<String>, Problem> {
+    let versions = file.valid_http_versions.iter().flatten().map(|written| {
+        let shape = written.value.strip_prefix("HTTP/");
+        if shape.is_some_and(|number| number.starts_with(['0', '1', '2', '3'])) {
+            Ok(written.value.clone())
+        } else {
+            let problem = format!(
+                "{:?} is no HTTP version; write HTTP/1.0, HTTP/1.1 or HTTP/2.0",
+                written.value
+            );
+            Err(at(written, path, "valid_http_versions", problem))
+        }
+    });
+    versions.collect()
+}
+
+fn regexps(written: Option<&[At<String>]>, path: &str, key: &str) -> Result<Vec<Regex>, Problem> {
+    let patterns = written.unwrap_or_default().iter();
+    patterns.map(|written| regexp(written, path, key)).collect()
+}
+
+fn regexp(written: &At<String>, path: &str, key: &str) -> Result<Regex, Problem> {
+    RegexBuilder::new(&written.value)
+        .size_limit(1 << 20)
+        .build()
+        .map_err(|error| {
+            at(
+                written,
+                path,
+                key,
+                format!("{:?} is no regular expression: {}", written.value, one_line(&error)),
+            )
+        })
+}
+
+/// The last line of the library's drawing says what is wrong.
+fn one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default().trim();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
+fn header_rules(
+    written: Option<&[At<HeaderMatchFile>]>,
+    path: &str,
+    key: &str,
+) -> Result<Vec<HeaderAssertion>, Problem> {
+    let rules = written.unwrap_or_default().iter().map(|written| {
+        let rule = &written.value;
+        rule.refuse_what_comes_later(path)?;
+        let Some(header) = rule.header.as_deref().filter(|name| !name.is_empty()) else {
+            return Err(at(
+                written,
+                path,
+                key,
+                "header name must be set for HTTP header matchers",
+            ));
+        };
+        let Some(pattern) = rule.regexp.as_ref().filter(|pattern| !pattern.value.is_empty()) else {
+            return Err(at(written, path, key, "regexp must be set for HTTP header matchers"));
+        };
+        Ok(HeaderAssertion {
+            header: HeaderName::from_bytes(header.as_bytes()).map_err(|_| {
+                at(
+                    written,
+                    path,
+                    key,
+                    format!("{header:?} is no header name; it must be a token"),
+                )
+            })?,
+            pattern: regexp(pattern, path, &format!("{key}.regexp"))?,
+            allow_missing: rule.allow_missing.unwrap_or(false),
+        })
+    });
+    rules.collect()
+}
+
+fn body_size_limit(file: &HttpFile, path: &str) -> Result<Option<u64>, Problem> {
+    let Some(written) = &file.body_size_limit else {
+        return Ok(None);
+    };
+    match units::size(&written.value) {
+        Some(0) => Ok(None),
+        Some(limit) => Ok(Some(limit)),
+        None => {
+            let problem = format!(
+                "{:?} is no size; write a number with a unit, such as 10MB or 512KB",
+                written.value
+            );
+            Err(at(written, path, "body_size_limit", problem))
+        }
+    }
+}
+
+/// The coding to decode, which an `Accept-Encoding` of the module must accept.
+fn compression(file: &HttpFile, path: &str) -> Result<Coding, Problem> {
+    let Some(written) = &file.compression else {
+        return Ok(Coding::Identity);
+    };
+    let coding = match written.value.to_ascii_lowercase().as_str() {
+        "" | "identity" => Coding::Identity,
+        "gzip" => Coding::Gzip,
+        "deflate" => Coding::Deflate,
+        "br" => Coding::Brotli,
+        _ => {
+            let problem = format!("{:?} is no coding; write gzip, deflate, br or identity", written.value);
+            return Err(at(written, path, "compression", problem));
+        }
+    };
+    let accepted = file
+        .headers
+        .iter()
+        .flatten()
+        .find(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
+    match accepted {
+        Some((_, header)) if !written.value.is_empty() && !accepts(&header.value, &written.value) => {
+            let problem = format!(
+                "invalid configuration \"Accept-Encoding: {}\", \"compression: {}\"",
+                header.value, written.value
+            );
+            Err(at(header, path, "headers.Accept-Encoding", problem))
+        }
+        _ => Ok(coding),
+    }
+}
+
+/// Whether a field value accepts a coding (RFC 9110 section 12.5.3).
+fn accepts(field: &str, coding: &str) -> bool {
+    let mut any = false;
+    for part in field.split(',') {
+        let (name, parameters) = part.split_once(';').unwrap_or((part, ""));
+        let weight = parameters
+            .split(';')
+            .find_map(|parameter| parameter.trim().strip_prefix("q=")?.trim().parse::<f64>().ok())
+            .unwrap_or(1.0);
+        match name.trim() {
+            known if known == coding => return weight > 0.0,
+            "*" => any = weight > 0.0,
+            _ => {}
+        }
+    }
+    any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::accepts;
+
+    #[test]
+    fn a_coding_is_accepted_by_name_or_star_with_weight() {
+        assert!(accepts("gzip, br", "br"));
+        assert!(accepts("*", "gzip"));
+        assert!(accepts("gzip;q=0.5", "gzip"));
+        assert!(!accepts("gzip;q=0, *", "gzip"));
+        assert!(!accepts("br", "gzip"));
+        assert!(!accepts("*;q=0.0", "gzip"));
+    }
+}

@@ -1,0 +1,7 @@
+//! What a scrape and a person get to see of findings and series.
+
+pub mod evidence;
+pub mod logs;
+pub mod page;
+pub mod text;
+pub mod waterfall;

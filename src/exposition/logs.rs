@@ -1,0 +1,79 @@
+//! The peer's plain-text page of one probe: its log, its metrics, its module.
+
+use super::{page, text};
+use crate::history::Entry;
+use crate::probe::Finding;
+use std::fmt::Write as _;
+
+/// Renders the page. `module` is the module's configuration as YAML, secrets masked.
+#[must_use]
+pub fn text(entry: &Entry, module: &str) -> String {
+    format!(
+        "Logs for the probe:\n{}\n\n\nMetrics that would have been returned:\n{}\n\n\nModule configuration:\n{module}\n",
+        log(&entry.finding),
+        text::write(&page::of(&entry.finding, None)),
+    )
+}
+
+/// One logfmt line for each lap, and one for the end.
+fn log(finding: &Finding) -> String {
+    let report = &finding.report;
+    let mut out = String::new();
+    let mut put = |level: &str, words: &str, fields: &[(&str, String)]| {
+        write!(
+            out,
+            "level={level} msg={words:?} module={:?} target={:?}",
+            finding.module.name,
+            finding.aim.target.to_string()
+        )
+        .expect("writing to a String cannot fail");
+        for (name, value) in fields {
+            write!(out, " {name}={value:?}").expect("writing to a String cannot fail");
+        }
+        out.push('\n');
+    };
+    put(
+        "info",
+        "Beginning probe",
+        &[("timeout_seconds", report.timeout.as_secs_f64().to_string())],
+    );
+    for leg in &report.legs {
+        for lap in leg.ledger.laps() {
+            let mut fields = vec![
+                ("url", leg.url.clone()),
+                ("phase", lap.stage().phase().to_owned()),
+                ("duration_seconds", lap.took().as_secs_f64().to_string()),
+            ];
+            fields.extend(leg.peer.map(|peer| ("peer", peer.to_string())));
+            match lap.failed() {
+                None => put("info", "Phase finished", &fields),
+                Some(reason) => {
+                    fields.push(("reason", reason.as_str().to_owned()));
+                    put("error", "Phase failed", &fields);
+                }
+            }
+        }
+        if let Some(reply) = &leg.reply {
+            put(
+                "info",
+                "Received HTTP response",
+                &[("status_code", reply.status.to_string())],
+            );
+        }
+    }
+    let took = ("duration_seconds", report.took.as_secs_f64().to_string());
+    match &finding.verdict {
+        None => put("info", "Probe succeeded", &[took]),
+        Some(verdict) => put(
+            "error",
+            "Probe failed",
+            &[
+                took,
+                ("link", verdict.link.as_str().to_owned()),
+                ("reason", verdict.reason.as_str().to_owned()),
+                ("sentence", verdict.sentence.clone()),
+            ],
+        ),
+    }
+    out
+}

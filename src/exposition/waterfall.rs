@@ -1,0 +1,106 @@
+//! A finding as text for a terminal: the laps on one time axis, and the verdict in a sentence.
+
+use crate::probe::Finding;
+use crate::report::Leg;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+const WIDTH: u32 = 40;
+
+/// Draws the finding.
+#[must_use]
+pub fn text(finding: &Finding) -> String {
+    let report = &finding.report;
+    let mut out = String::new();
+    for leg in &report.legs {
+        line(&mut out, &leg.url);
+        if let Some(peer) = leg.peer {
+            line(&mut out, &format!("  at {peer}"));
+        }
+        for lap in leg.ledger.laps() {
+            let bar = bar(lap.begun(), lap.took(), report.took);
+            let end = lap.failed().map_or("", |reason| reason.as_str());
+            let took = millis(lap.took());
+            line(
+                &mut out,
+                &format!("  {:<10} {took:>10} ms |{bar}| {end}", lap.stage().phase()),
+            );
+        }
+        about(&mut out, leg);
+    }
+    let took = millis(report.took);
+    let sentence = match &finding.verdict {
+        None => format!("OK in {took} ms."),
+        Some(verdict) => format!("FAILED in {took} ms. {}", verdict.sentence),
+    };
+    line(&mut out, &sentence);
+    out
+}
+
+fn about(out: &mut String, leg: &Leg) {
+    if let Some(tls) = &leg.tls
+        && let Some(leaf) = tls.chain.first()
+    {
+        let version = tls.version.unwrap_or("TLS");
+        line(
+            out,
+            &format!("  {version}, certificate of {} by {}", leaf.subject, leaf.issuer),
+        );
+    }
+    if let Some(reply) = &leg.reply {
+        line(
+            out,
+            &format!(
+                "  {} {}, {} bytes of body",
+                reply.version, reply.status, reply.body_length
+            ),
+        );
+    }
+}
+
+/// What a peer wrote must not steer the terminal.
+fn line(out: &mut String, text: &str) {
+    let plain = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    out.extend(plain);
+    out.push('\n');
+}
+
+fn millis(duration: Duration) -> String {
+    let mut text = String::new();
+    write!(text, "{:.3}", duration.as_secs_f64() * 1000.0).expect("writing to a String cannot fail");
+    text
+}
+
+fn bar(begun: Duration, took: Duration, whole: Duration) -> String {
+    let column = |at: Duration| {
+        let share = at.as_nanos() * u128::from(WIDTH) / whole.as_nanos().max(1);
+        usize::try_from(share).unwrap_or(0).min(WIDTH as usize)
+    };
+    let start = column(begun).min(WIDTH as usize - 1);
+    let length = (column(begun + took).saturating_sub(start)).max(1);
+    let rest = (WIDTH as usize).saturating_sub(start + length);
+    format!("{}{}{}", " ".repeat(start), "█".repeat(length), " ".repeat(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{WIDTH, bar, line};
+    use std::time::Duration;
+
+    #[test]
+    fn a_bar_has_its_place_and_the_line_its_width() {
+        let ms = Duration::from_millis;
+        assert!(bar(ms(0), ms(50), ms(100)).starts_with("████████████████████ "));
+        for (begun, took) in [(0, 0), (100, 0), (99, 1), (0, 100), (50, 500)] {
+            let drawn = bar(ms(begun), ms(took), ms(100));
+            assert_eq!(drawn.chars().count(), WIDTH as usize, "{begun} {took}");
+        }
+    }
+
+    #[test]
+    fn control_bytes_of_a_peer_are_not_printed() {
+        let mut out = String::new();
+        line(&mut out, "a\x1b[2Jb");
+        assert_eq!(out, "a\u{fffd}[2Jb\n");
+    }
+}

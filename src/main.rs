@@ -1,0 +1,81 @@
+//! The binary: reads the command line, sets up logs and signals, and runs.
+#![forbid(unsafe_code)]
+
+use clap::Parser as _;
+use glassbox_exporter::cli::{self, Cli, CliError, Command, LogFormat, LogLevel};
+use glassbox_exporter::server::App;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logs(&cli);
+    match run(&cli).await {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!(%error, "Error");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    match &cli.command {
+        Some(Command::Check(command)) => {
+            let (drawing, succeeded) = cli.check(command).await?;
+            print!("{drawing}");
+            Ok(if succeeded {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Some(Command::Healthcheck(command)) => {
+            cli::healthcheck(command).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None if cli.only_checks_config() => {
+            cli.check_config()?;
+            tracing::info!("Config file is ok exiting...");
+            Ok(ExitCode::SUCCESS)
+        }
+        None => serve(cli).await,
+    }
+}
+
+async fn serve(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let app = Arc::new(App::new(cli.server_settings()?).map_err(CliError::Config)?);
+    let listeners = glassbox_exporter::listen(cli.listen_addresses()).await?;
+    glassbox_exporter::reload_on_hangup(app.clone())?;
+    if let Some((file, interval)) = cli.auto_reload() {
+        tokio::spawn(glassbox_exporter::reload_on_change(app.clone(), file, interval));
+    }
+    glassbox_exporter::run(app, listeners, glassbox_exporter::termination()?).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_logs(cli: &Cli) {
+    let filter = Targets::new()
+        .with_default(filter(cli.log_level))
+        .with_target("prober", filter(cli.log_prober));
+    let layer = match cli.log_format {
+        LogFormat::Logfmt => tracing_logfmt::layer().boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer().json().boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+}
+
+const fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    }
+}

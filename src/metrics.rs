@@ -1,0 +1,270 @@
+//! The table of every metric that a probe can export, and the model that the writers read.
+
+use std::borrow::Cow;
+
+/// The type of a metric, as the exposition names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A value that can go up and down.
+    Gauge,
+    /// A count that only grows.
+    Counter,
+    /// Observations in buckets.
+    Histogram,
+}
+
+impl Kind {
+    /// The word of the `# TYPE` line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// How much a module exports. Each level has all of the levels below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Exactly the peer's families.
+    Peer,
+    /// The peer's, and our histograms, counters and verdict.
+    #[default]
+    Standard,
+    /// Standard, with the phase `request` on its own and long buckets for every phase.
+    Full,
+}
+
+/// One metric: its name, its labels, and what it means.
+#[derive(Debug)]
+pub struct Metric {
+    /// The name, unit included.
+    pub name: &'static str,
+    /// The type.
+    pub kind: Kind,
+    /// The least level that exports it.
+    pub level: Level,
+    /// The label names.
+    pub labels: &'static [&'static str],
+    /// The `# HELP` text; the peer's, word for word, for the peer's.
+    pub help: &'static str,
+}
+
+/// Declares the table: constant, type, level, name, labels, help.
+macro_rules! metrics {
+    ($($constant:ident: $kind:ident $level:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(
+            #[doc = concat!("`", $name, "`: ", $help)]
+            #[allow(clippy::doc_markdown, reason = "the help texts are the exposition's")]
+            pub static $constant: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                level: Level::$level,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )+
+
+        /// Every metric that a probe can export.
+        pub static METRICS: &[&Metric] = &[$(&$constant),+];
+    };
+}
+
+metrics! {
+    SUCCESS: Gauge Peer "probe_success" [] "Displays whether or not the probe was a success";
+    DURATION: Gauge Peer "probe_duration_seconds" [] "Returns how long the probe took to complete in seconds";
+    TIMEOUT: Gauge Peer "probe_timeout_seconds" [] "Returns how long the probe timeout is in seconds";
+    DNS_LOOKUP_TIME: Gauge Peer "probe_dns_lookup_time_seconds" [] "Returns the time taken for probe dns lookup in seconds";
+    IP_PROTOCOL: Gauge Peer "probe_ip_protocol" [] "Specifies whether probe ip protocol is IP4 or IP6";
+    IP_ADDR_HASH: Gauge Peer "probe_ip_addr_hash" [] "Specifies the hash of IP address. It's useful to detect if the IP address changes.";
+
+    HTTP_DURATION: Gauge Peer "probe_http_duration_seconds" ["phase"] "Duration of http request by phase, summed over all redirects";
+    HTTP_STATUS_CODE: Gauge Peer "probe_http_status_code" [] "Response HTTP status code";
+    HTTP_CONTENT_LENGTH: Gauge Peer "probe_http_content_length" [] "Length of http content response";
+    HTTP_UNCOMPRESSED_BODY_LENGTH: Gauge Peer "probe_http_uncompressed_body_length" [] "Length of uncompressed response body";
+    HTTP_REDIRECTS: Gauge Peer "probe_http_redirects" [] "The number of redirects";
+    HTTP_SSL: Gauge Peer "probe_http_ssl" [] "Indicates if SSL was used for the final redirect";
+    HTTP_VERSION: Gauge Peer "probe_http_version" [] "Returns the version of HTTP of the probe response";
+    HTTP_LAST_MODIFIED: Gauge Peer "probe_http_last_modified_timestamp_seconds" [] "Returns the Last-Modified HTTP response header in unixtime";
+    FAILED_DUE_TO_REGEX: Gauge Peer "probe_failed_due_to_regex" [] "Indicates if probe failed due to regex";
+
+    SSL_EARLIEST_CERT_EXPIRY: Gauge Peer "probe_ssl_earliest_cert_expiry" [] "Returns last SSL chain expiry in unixtime";
+    SSL_LAST_CHAIN_EXPIRY: Gauge Peer "probe_ssl_last_chain_expiry_timestamp_seconds" [] "Returns last SSL chain expiry in timestamp";
+    SSL_LAST_CHAIN_INFO: Gauge Peer "probe_ssl_last_chain_info" ["fingerprint_sha256", "issuer", "serialnumber", "subject", "subjectalternative"] "Contains SSL leaf certificate information";
+    TLS_VERSION_INFO: Gauge Peer "probe_tls_version_info" ["version"] "Returns the TLS version used or NaN when unknown";
+    TLS_CIPHER_INFO: Gauge Peer "probe_tls_cipher_info" ["cipher"] "Returns the TLS cipher negotiated during handshake";
+
+    ATTEMPTS: Counter Standard "probe_attempts_total" [] "Probes of this target that finished, well or not; a fault of the exporter's own is no attempt";
+    FAILURES: Counter Standard "probe_failures_total" ["link"] "Failed probes of this target by the link of the chain that is blamed";
+    PHASE_DURATION: Histogram Standard "probe_phase_duration_seconds" ["phase"] "Time of one phase of a probe of this target, summed over its redirects; only phases that finished are observed";
+    PHASE_TIMEOUTS: Counter Standard "probe_phase_timeouts_total" ["phase"] "Probes of this target whose deadline fell in this phase";
+    SUCCESS_DURATION: Histogram Standard "probe_success_duration_seconds" [] "Whole time of the successful probes of this target";
+    HTTP_RESPONSES: Counter Standard "probe_http_responses_total" ["code"] "Final responses of this target by status code";
+    FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "The verdict on the last probe, while that probe failed";
+    UNATTRIBUTED: Gauge Standard "probe_unattributed_seconds" [] "The part of probe_duration_seconds that is in none of the exported phases";
+    TCP_RTT: Gauge Standard "probe_tcp_rtt_seconds" [] "Smoothed round-trip time of the probe's own connection, as the kernel measured it";
+    TCP_RETRANSMITS: Gauge Standard "probe_tcp_retransmits" [] "Segments that the kernel had to send again on the probe's own connection";
+}
+
+/// One label of a sample.
+pub type Label = (Cow<'static, str>, Cow<'static, str>);
+
+/// The number or the buckets of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Of a gauge or counter.
+    Number(f64),
+    /// Of a histogram.
+    Buckets(Buckets),
+}
+
+/// A classic histogram at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buckets {
+    /// Upper bound and cumulative count, without `+Inf`.
+    pub cumulative: Vec<(f64, u64)>,
+    /// All observations.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}
+
+/// One series of a family.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Its labels, sorted by name.
+    pub labels: Vec<Label>,
+    /// Its value.
+    pub value: Value,
+}
+
+/// A family: a metric with its samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// The name.
+    pub name: Cow<'static, str>,
+    /// The help text.
+    pub help: Cow<'static, str>,
+    /// The type.
+    pub kind: Kind,
+    /// The series.
+    pub samples: Vec<Sample>,
+}
+
+/// The families of one answer, up to a level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    level: Level,
+    families: Vec<Family>,
+}
+
+impl Page {
+    /// An empty page that takes metrics up to `level`.
+    #[must_use]
+    pub const fn new(level: Level) -> Self {
+        Self {
+            level,
+            families: Vec::new(),
+        }
+    }
+
+    /// The highest level it takes.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Adds a sample without labels.
+    pub fn set(&mut self, metric: &'static Metric, value: f64) {
+        self.push(metric, Vec::new(), Value::Number(value));
+    }
+
+    /// Adds a sample with labels.
+    pub fn push(&mut self, metric: &'static Metric, labels: Vec<(&'static str, Cow<'static, str>)>, value: Value) {
+        if metric.level > self.level {
+            return;
+        }
+        debug_assert!(
+            labels.iter().map(|label| label.0).eq(metric.labels.iter().copied()),
+            "{}: {labels:?}",
+            metric.name
+        );
+        let labels = labels.into_iter().map(|(name, value)| (Cow::Borrowed(name), value));
+        let sample = Sample {
+            labels: labels.collect(),
+            value,
+        };
+        match self.families.iter_mut().find(|family| family.name == metric.name) {
+            Some(family) => family.samples.push(sample),
+            None => self.add(Family {
+                name: Cow::Borrowed(metric.name),
+                help: Cow::Borrowed(metric.help),
+                kind: metric.kind,
+                samples: vec![sample],
+            }),
+        }
+    }
+
+    /// Adds a whole family, whatever its level.
+    pub fn add(&mut self, family: Family) {
+        self.families.push(family);
+    }
+
+    /// The families by name, as the peer orders them.
+    #[must_use]
+    pub fn sorted(mut self) -> Vec<Family> {
+        self.families.sort_by(|one, other| one.name.cmp(&other.name));
+        self.families
+    }
+}
+
+impl Value {
+    /// How many series this is in Prometheus.
+    #[must_use]
+    pub const fn series(&self) -> usize {
+        match self {
+            Self::Number(_) => 1,
+            Self::Buckets(buckets) => buckets.cumulative.len() + 3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Level, METRICS, Page, SUCCESS, SUCCESS_DURATION};
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let mut seen = HashSet::new();
+        for metric in METRICS {
+            assert!(seen.insert(metric.name), "{} twice", metric.name);
+            assert!(metric.name.starts_with("probe_"), "{}", metric.name);
+            assert_eq!(
+                metric.kind == Kind::Counter,
+                metric.name.ends_with("_total"),
+                "{}",
+                metric.name
+            );
+            assert!(metric.labels.is_sorted(), "{}", metric.name);
+            for label in metric.labels {
+                assert!(
+                    !["stage", "zone", "service", "target", "module", "le", "quantile", "type"].contains(label),
+                    "{} clashes with a target label",
+                    metric.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_leaves_out_what_is_above_its_level() {
+        let mut page = Page::new(Level::Peer);
+        page.set(&SUCCESS, 1.0);
+        page.set(&SUCCESS_DURATION, 1.0);
+        assert_eq!(page.sorted().len(), 1);
+    }
+}

@@ -1,0 +1,85 @@
+//! The peer's gauges that several probers share.
+
+use crate::chain::Stage;
+use crate::limits::{LABEL, cut};
+use crate::metrics::{
+    DNS_LOOKUP_TIME, IP_ADDR_HASH, IP_PROTOCOL, Page, SSL_EARLIEST_CERT_EXPIRY, SSL_LAST_CHAIN_EXPIRY,
+    SSL_LAST_CHAIN_INFO, TLS_CIPHER_INFO, TLS_VERSION_INFO, Value,
+};
+use crate::report::{Leg, TlsFacts};
+use std::net::IpAddr;
+
+/// What Go prints for a time that was never set: the peer's value where no chain was verified.
+const NEVER: f64 = -62_135_596_800.0;
+
+/// How the target's own name was resolved: the first exchange only, as with the peer.
+pub fn address(first: &Leg, page: &mut Page) {
+    page.set(&DNS_LOOKUP_TIME, first.time_in(Stage::Resolve).as_secs_f64());
+    let (protocol, hash) = match first.peer.map(|peer| peer.ip()) {
+        None => (0.0, 0),
+        Some(IpAddr::V4(ip)) => (4.0, fnv1a(&ip.octets())),
+        Some(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {
+            Some(mapped) => (4.0, fnv1a(&mapped.octets())),
+            None => (6.0, fnv1a(&ip.octets())),
+        },
+    };
+    page.set(&IP_PROTOCOL, protocol);
+    page.set(&IP_ADDR_HASH, f64::from(hash));
+}
+
+/// FNV-1a, 32 bits.
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+/// What TLS showed; the certificates also when they were refused.
+pub fn tls(facts: &TlsFacts, page: &mut Page) {
+    if let Some(leaf) = facts.chain.first() {
+        let earliest = facts.chain.iter().map(|cert| cert.not_after).min();
+        page.set(&SSL_EARLIEST_CERT_EXPIRY, earliest.map_or(NEVER, seconds));
+        page.set(&SSL_LAST_CHAIN_EXPIRY, facts.verified_until.map_or(NEVER, seconds));
+        let text = |value: &str| cut(value, LABEL).to_owned().into();
+        page.push(
+            &SSL_LAST_CHAIN_INFO,
+            vec![
+                ("fingerprint_sha256", text(&leaf.fingerprint_sha256)),
+                ("issuer", text(&leaf.issuer)),
+                ("serialnumber", text(&leaf.serial)),
+                ("subject", text(&leaf.subject)),
+                ("subjectalternative", text(&leaf.dns_names.join(","))),
+            ],
+            Value::Number(1.0),
+        );
+    }
+    if let Some(version) = facts.version {
+        page.push(&TLS_VERSION_INFO, vec![("version", version.into())], Value::Number(1.0));
+    }
+    if let Some(cipher) = &facts.cipher {
+        page.push(
+            &TLS_CIPHER_INFO,
+            vec![("cipher", cipher.clone().into())],
+            Value::Number(1.0),
+        );
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "the format's numbers are floats; dates stay below 2^53"
+)]
+const fn seconds(at: i64) -> f64 {
+    at as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fnv1a;
+
+    #[test]
+    fn the_address_hash_is_the_peers() {
+        assert_eq!(fnv1a(&[127, 0, 0, 1]), 3_668_918_509);
+        assert_eq!(fnv1a(&std::net::Ipv6Addr::LOCALHOST.octets()), 1_751_717_746);
+    }
+}

@@ -1,0 +1,115 @@
+//! The http prober: one request, its redirects, and the assertions on the final answer.
+
+mod assertions;
+mod credentials;
+mod gauges;
+mod request;
+mod settings;
+
+pub use credentials::{Credentials, Source};
+pub use settings::{HeaderAssertion, HttpSettings};
+
+use super::{Aim, Prober, Probing, Shape};
+use crate::chain::Stage;
+use crate::check::{BodyPlan, Check, Stopped};
+use crate::limits::REDIRECTS;
+use crate::metrics::Page;
+use crate::reason::Reason;
+use crate::report::{Reply, Report};
+use crate::target::{Target, shown_url};
+use request::Visit;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The status codes that are counted from 0 for every key, beside the module's valid ones.
+const KNOWN_CODES: [u16; 8] = [200, 301, 302, 404, 500, 502, 503, 504];
+
+impl HttpSettings {
+    async fn run(&self, check: &mut Check, aim: &Aim) -> Result<(), Stopped> {
+        let mut visit = Visit::first(self, aim).map_err(|error| check.refuse(error.0, error.1))?;
+        let mut redirects = 0;
+        loop {
+            let follow = self.follow_redirects && redirects < REDIRECTS;
+            let body = self.exchange(check, &visit, follow).await?;
+            let Some(reply) = check.reply() else {
+                return Err(check.refuse(Reason::HttpFailed, "There is no answer to judge."));
+            };
+            match visit.redirected(reply) {
+                Some(next) if follow => {
+                    visit = next.map_err(|error| check.refuse(Reason::HttpResponseBadRedirect, error))?;
+                    redirects += 1;
+                }
+                onward => {
+                    let endless = onward.is_some() && self.follow_redirects;
+                    return match self.objection(reply, &body, visit.is_https(), endless) {
+                        None => Ok(()),
+                        Some((reason, detail)) => Err(check.refuse(reason, detail)),
+                    };
+                }
+            }
+        }
+    }
+
+    /// The sentence.
+    async fn exchange(&self, check: &mut Check, visit: &Visit, follow: bool) -> Result<Vec<u8>, Stopped> {
+        check.begin_leg(shown_url(visit.url()), visit.is_https());
+        let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
+        check.connect(SocketAddr::new(address, visit.port())).await?;
+        if visit.is_https() {
+            check.secure(&self.tls, visit.tls_name()).await?;
+        }
+        check.send(visit.ask()).await?;
+        check.wait().await?;
+        check.receive(|reply| self.body_plan(visit, reply, follow)).await
+    }
+
+    /// A redirect that is followed needs no body; an answer that already failed is read but not kept.
+    fn body_plan(&self, visit: &Visit, reply: &Reply, follow: bool) -> BodyPlan {
+        let moves_on = follow && matches!(visit.redirected(reply), Some(Ok(_)));
+        let to_match = self.asserts_on_body() && self.objection_to_head(reply, false).is_none();
+        BodyPlan {
+            read: !moves_on,
+            coding: self.compression,
+            keep: to_match.then_some(self.matching_limit),
+            limit: self.body_size_limit,
+        }
+    }
+}
+
+impl Prober for HttpSettings {
+    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Probing<'a> {
+        Box::pin(self.run(check, aim))
+    }
+
+    fn gauges(&self, report: &Report, page: &mut Page) -> Duration {
+        gauges::write(self, report, page)
+    }
+
+    fn shape(&self, target: &Target) -> Shape {
+        let https = target.http_url().is_ok_and(|url| url.scheme() == "https");
+        let mut codes = KNOWN_CODES.to_vec();
+        codes.extend(&self.valid_status_codes);
+        codes.sort_unstable();
+        codes.dedup();
+        Shape {
+            stages: Stage::ALL
+                .into_iter()
+                .filter(|stage| match stage {
+                    Stage::Tunnel => false,
+                    Stage::Secure => https,
+                    _ => true,
+                })
+                .collect(),
+            codes,
+        }
+    }
+
+    fn accept(&self, aim: &Aim) -> Result<(), String> {
+        match (&self.host, &aim.hostname) {
+            (Some(host), Some(hostname)) if host != hostname => Err(format!(
+                "host header defined both in module configuration ({host}) and with URL-parameter 'hostname' ({hostname})"
+            )),
+            _ => Ok(()),
+        }
+    }
+}

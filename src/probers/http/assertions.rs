@@ -1,0 +1,117 @@
+//! The assertions on an answer, in the peer's order: status, headers, body, version, TLS.
+
+use super::{HeaderAssertion, HttpSettings};
+use crate::reason::Reason;
+use crate::report::Reply;
+
+/// What is wrong with an answer.
+type Objection = (Reason, String);
+
+impl HttpSettings {
+    /// Whether the body has to be kept.
+    pub(super) const fn asserts_on_body(&self) -> bool {
+        !self.fail_if_body_matches.is_empty() || !self.fail_if_body_not_matches.is_empty()
+    }
+
+    /// The first assertion that the final answer fails. `endless`: it is one redirect too many.
+    pub(super) fn objection(&self, reply: &Reply, body: &[u8], https: bool, endless: bool) -> Option<Objection> {
+        self.objection_to_head(reply, endless)
+            .or_else(|| self.objection_to_body(body))
+            .or_else(|| self.objection_to_version(reply))
+            .or_else(|| self.objection_to_tls(https))
+    }
+
+    /// Status and headers: what must be right before the body is looked at.
+    pub(super) fn objection_to_head(&self, reply: &Reply, endless: bool) -> Option<Objection> {
+        let status = reply.status;
+        let accepted = match self.valid_status_codes.as_slice() {
+            [] => (200..300).contains(&status),
+            valid => valid.contains(&status),
+        };
+        if !accepted {
+            return Some(if endless {
+                let detail = format!(
+                    "After {} redirects the answer is still {status}.",
+                    crate::limits::REDIRECTS
+                );
+                (Reason::HttpResponseRedirectLoop, detail)
+            } else {
+                (
+                    Reason::HttpStatus,
+                    format!("The status is {status}; accepted: {}.", self.accepted_codes()),
+                )
+            });
+        }
+        let unwanted = |rule: &&HeaderAssertion| match values(reply, rule) {
+            None => !rule.allow_missing,
+            Some(found) => found,
+        };
+        let missing = |rule: &&HeaderAssertion| match values(reply, rule) {
+            None => !rule.allow_missing,
+            Some(found) => !found,
+        };
+        let said = |what: &str, rule: &HeaderAssertion| {
+            let detail = format!("Header {} {what} {:?}.", rule.header, rule.pattern.as_str());
+            (Reason::ContentHeader, detail)
+        };
+        self.fail_if_header_matches
+            .iter()
+            .find(unwanted)
+            .map(|rule| said("is missing or matches", rule))
+            .or_else(|| {
+                self.fail_if_header_not_matches
+                    .iter()
+                    .find(missing)
+                    .map(|rule| said("is missing or does not match", rule))
+            })
+    }
+
+    fn objection_to_body(&self, body: &[u8]) -> Option<Objection> {
+        let unwanted = self
+            .fail_if_body_matches
+            .iter()
+            .find(|pattern| pattern.is_match(body))
+            .map(|pattern| format!("The body matches {:?}.", pattern.as_str()));
+        let missing = || {
+            self.fail_if_body_not_matches
+                .iter()
+                .find(|pattern| !pattern.is_match(body))
+                .map(|pattern| format!("The body does not match {:?}.", pattern.as_str()))
+        };
+        Some((Reason::ContentBody, unwanted.or_else(missing)?))
+    }
+
+    fn objection_to_version(&self, reply: &Reply) -> Option<Objection> {
+        let valid = &self.valid_http_versions;
+        if valid.is_empty() || valid.iter().any(|version| version == reply.version) {
+            return None;
+        }
+        let detail = format!("The answer is {}; accepted: {}.", reply.version, valid.join(", "));
+        Some((Reason::ContentVersion, detail))
+    }
+
+    fn objection_to_tls(&self, https: bool) -> Option<Objection> {
+        if self.fail_if_ssl && https {
+            return Some((Reason::ContentTlsForbidden, "fail_if_ssl is set.".to_owned()));
+        }
+        if self.fail_if_not_ssl && !https {
+            return Some((Reason::ContentTlsRequired, "fail_if_not_ssl is set.".to_owned()));
+        }
+        None
+    }
+
+    fn accepted_codes(&self) -> String {
+        if self.valid_status_codes.is_empty() {
+            return "200 to 299".to_owned();
+        }
+        let codes: Vec<_> = self.valid_status_codes.iter().map(u16::to_string).collect();
+        codes.join(", ")
+    }
+}
+
+/// Whether any value of the rule's header matches; `None` where the header is missing.
+fn values(reply: &Reply, rule: &HeaderAssertion) -> Option<bool> {
+    let mut values = reply.headers.get_all(&rule.header).iter().peekable();
+    values.peek()?;
+    Some(values.any(|value| rule.pattern.is_match(value.as_bytes())))
+}

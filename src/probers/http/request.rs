@@ -1,0 +1,226 @@
+//! One visit of a probe: where to, with which request, and where an answer redirects it.
+
+use super::HttpSettings;
+use super::credentials::basic;
+use crate::check::Ask;
+use crate::probers::Aim;
+use crate::reason::Reason;
+use crate::report::Reply;
+use crate::target::same_origin;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use url::{Host, Url};
+
+/// Firewalls know the peer's User-Agent; ours follows it.
+const DEFAULT_USER_AGENT: &str = concat!("Blackbox-Exporter/0.28.0 glassbox_exporter/", env!("CARGO_PKG_VERSION"));
+
+/// One exchange to make.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    url: Url,
+    host: String,
+    tls_name: String,
+    authority: HeaderValue,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Visit {
+    /// The visit that the caller asked for.
+    pub fn first(settings: &HttpSettings, aim: &Aim) -> Result<Self, (Reason, String)> {
+        let invalid = |words: String| (Reason::LocalTargetInvalid, words);
+        let url = aim.target.http_url().map_err(|error| invalid(format!("{error}.")))?;
+        let host = host_of(&url);
+        let virtual_host = aim.hostname.clone().or_else(|| settings.host.clone());
+        let tls_name = match (settings.tls.server_name(), &virtual_host) {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(named)) => without_port(named).to_owned(),
+            (None, None) => host.clone(),
+        };
+        let authority = match &virtual_host {
+            Some(named) => HeaderValue::from_str(named),
+            None => HeaderValue::from_str(&authority_of(&url)),
+        }
+        .map_err(|_| invalid("The host cannot be written in a header.".to_owned()))?;
+        let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
+        if let Some(credentials) = userinfo(&url) {
+            headers.entry(AUTHORIZATION).or_insert(credentials);
+        } else if let Some(credentials) = &settings.credentials {
+            let value = credentials
+                .header()
+                .map_err(|words| (Reason::LocalFileUnreadable, words))?;
+            headers.entry(AUTHORIZATION).or_insert(value);
+        }
+        headers
+            .entry(USER_AGENT)
+            .or_insert(HeaderValue::from_static(DEFAULT_USER_AGENT));
+        Ok(Self {
+            url,
+            host,
+            tls_name,
+            authority,
+            method: settings.method.clone(),
+            headers,
+            body: settings.body.clone(),
+        })
+    }
+
+    pub const fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The name or address to resolve, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The name to send and verify in TLS.
+    pub fn tls_name(&self) -> &str {
+        &self.tls_name
+    }
+
+    pub fn port(&self) -> u16 {
+        self.url.port_or_known_default().unwrap_or(80)
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// The request itself.
+    pub fn ask(&self) -> Ask {
+        Ask {
+            method: self.method.clone(),
+            url: self.url.clone(),
+            authority: self.authority.clone(),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+        }
+    }
+
+    /// Where an answer redirects to (RFC 9110 section 15.4): `None` where it does not.
+    pub fn redirected(&self, reply: &Reply) -> Option<Result<Self, String>> {
+        let keeps_method = match reply.status {
+            301..=303 => false,
+            307 | 308 => true,
+            _ => return None,
+        };
+        let location = reply.headers.get(LOCATION).filter(|value| !value.is_empty())?;
+        Some(self.follow(location, keeps_method))
+    }
+
+    fn follow(&self, location: &HeaderValue, keeps_method: bool) -> Result<Self, String> {
+        let text = String::from_utf8_lossy(location.as_bytes());
+        let url = self
+            .url
+            .join(&text)
+            .map_err(|error| format!("The Location of the redirect is no URL: {error}."))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("The redirect leads to a {} URL.", url.scheme()));
+        }
+        let mut next = self.clone();
+        if !keeps_method {
+            next.body = Bytes::new();
+            if next.method != Method::HEAD {
+                next.method = Method::GET;
+            }
+        }
+        if !same_origin(&self.url, &url) {
+            if !next.body.is_empty() {
+                return Err("The redirect would carry the module's body to another origin.".to_owned());
+            }
+            next.enter_other_origin(&url)?;
+        }
+        if let Some(credentials) = userinfo(&url) {
+            next.headers.insert(AUTHORIZATION, credentials);
+        }
+        next.url = url;
+        Ok(next)
+    }
+
+    /// Nothing of the module crosses an origin but what any client sends: no credential, no header of its own, no
+    /// virtual host. It does not come back either, should the chain return.
+    fn enter_other_origin(&mut self, url: &Url) -> Result<(), String> {
+        self.headers = std::mem::take(&mut self.headers)
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.filter(crosses_origins)?, value)))
+            .collect();
+        self.host = host_of(url);
+        self.tls_name.clone_from(&self.host);
+        self.authority = HeaderValue::from_str(&authority_of(url))
+            .map_err(|_| "The host of the redirect cannot be written in a header.".to_owned())?;
+        Ok(())
+    }
+}
+
+fn crosses_origins(name: &HeaderName) -> bool {
+    *name == USER_AGENT || name.as_str().starts_with("accept")
+}
+
+fn host_of(url: &Url) -> String {
+    match url.host() {
+        Some(Host::Ipv6(address)) => address.to_string(),
+        Some(host) => host.to_string(),
+        None => String::new(),
+    }
+}
+
+/// Host, and port where it is not the scheme's own.
+fn authority_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            if port.bytes().all(|byte| byte.is_ascii_digit()) {
+                host
+            } else {
+                authority
+            }
+        }
+        _ => authority,
+    }
+}
+
+/// Basic credentials from the URL (RFC 7617).
+fn userinfo(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decode = |part: &str| percent_encoding::percent_decode_str(part).collect::<Vec<u8>>();
+    let mut pair = decode(url.username());
+    pair.push(b':');
+    pair.extend(decode(url.password().unwrap_or_default()));
+    basic(&pair).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{authority_of, host_of, userinfo, without_port};
+    use url::Url;
+
+    #[test]
+    fn a_host_is_taken_apart_as_a_header_and_a_resolver_need_it() {
+        let url = Url::parse("http://[::1]:8080/").unwrap();
+        assert_eq!(host_of(&url), "::1");
+        assert_eq!(authority_of(&url), "[::1]:8080");
+        assert_eq!(authority_of(&Url::parse("https://a:443/").unwrap()), "a");
+        assert_eq!(without_port("a:8080"), "a");
+        assert_eq!(without_port("[::1]:80"), "[::1]");
+        assert_eq!(without_port("::1"), "::1");
+    }
+
+    #[test]
+    fn userinfo_is_decoded_before_it_is_encoded() {
+        let url = Url::parse("http://us%40er:p%3Aw@a/").unwrap();
+        assert_eq!(userinfo(&url).unwrap(), "Basic dXNAZXI6cDp3");
+        assert_eq!(userinfo(&Url::parse("http://a/").unwrap()), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! The running settings of the http prober.
+
+use super::credentials::Credentials;
+use crate::check::{Coding, Family, Resolver, Tls};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+use regex::bytes::Regex;
+use std::sync::Arc;
+
+/// What an http module does, composed from its configuration.
+#[derive(Debug)]
+pub struct HttpSettings {
+    /// The method.
+    pub method: Method,
+    /// The module's header fields, without `Host`. Values may be secrets: they are marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The module's `Host` field.
+    pub host: Option<String>,
+    /// What `basic_auth`, `authorization` or `bearer_token` say.
+    pub credentials: Option<Credentials>,
+    /// The request body.
+    pub body: Bytes,
+    /// Accepted status codes; none means 200 to 299.
+    pub valid_status_codes: Vec<u16>,
+    /// Accepted versions, as `HTTP/1.1`; none means any.
+    pub valid_http_versions: Vec<String>,
+    /// Follow redirects, up to [`crate::limits::REDIRECTS`].
+    pub follow_redirects: bool,
+    /// Fail if the final answer came over TLS.
+    pub fail_if_ssl: bool,
+    /// Fail if the final answer came without TLS.
+    pub fail_if_not_ssl: bool,
+    /// Fail if any of these is found in the body.
+    pub fail_if_body_matches: Vec<Regex>,
+    /// Fail if any of these is not found in the body.
+    pub fail_if_body_not_matches: Vec<Regex>,
+    /// Fail if any of these is found in a header.
+    pub fail_if_header_matches: Vec<HeaderAssertion>,
+    /// Fail if any of these is not found in a header.
+    pub fail_if_header_not_matches: Vec<HeaderAssertion>,
+    /// Fail if the decoded body is larger, in bytes.
+    pub body_size_limit: Option<u64>,
+    /// Bytes of decoded body that may be matched.
+    pub matching_limit: u64,
+    /// How the body is decoded.
+    pub compression: Coding,
+    /// Which addresses to take.
+    pub family: Family,
+    /// Whom to ask for them.
+    pub resolver: Arc<Resolver>,
+    /// TLS for https targets.
+    pub tls: Tls,
+}
+
+/// An assertion on one header field.
+#[derive(Clone, Debug)]
+pub struct HeaderAssertion {
+    /// The field.
+    pub header: HeaderName,
+    /// What is looked for in its values.
+    pub pattern: Regex,
+    /// Whether the field may be missing.
+    pub allow_missing: bool,
+}

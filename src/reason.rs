@@ -1,0 +1,145 @@
+//! The closed list of reasons: one table, from which the labels, the documents and the tests derive.
+
+/// Declares [`Reason`] from its table: variant, label, meaning.
+macro_rules! reasons {
+    ($($variant:ident = $label:literal, $meaning:literal;)+) => {
+        /// What went wrong, dotted, family first (NEL's words on our side of the front).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $(#[doc = $meaning] $variant,)+ }
+
+        impl Reason {
+            /// Every reason, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The value of the label `reason`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+
+            /// The meaning, as a clause that can follow "because".
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    DnsNameNotResolved = "dns.name_not_resolved", "the name does not exist (NXDOMAIN)";
+    DnsNoData = "dns.no_data", "the name exists but has no address of the wanted family";
+    DnsServfail = "dns.servfail", "the name server failed (SERVFAIL)";
+    DnsRefused = "dns.refused", "the name server refused the question (REFUSED)";
+    DnsTimedOut = "dns.timed_out", "no name server answered in time";
+    DnsMalformed = "dns.malformed", "the name server's answer could not be parsed";
+    DnsFailed = "dns.failed", "the name could not be resolved";
+
+    TcpRefused = "tcp.refused", "the connection was refused";
+    TcpTimedOut = "tcp.timed_out", "nobody answered the connection attempt in time";
+    TcpReset = "tcp.reset", "the connection was reset";
+    TcpAddressUnreachable = "tcp.address_unreachable", "there is no route to the address";
+    TcpFailed = "tcp.failed", "the connection failed";
+
+    TlsVersionOrCipherMismatch = "tls.version_or_cipher_mismatch", "the two sides share no TLS version or cipher suite";
+    TlsProtocolError = "tls.protocol_error", "the peer broke the TLS protocol";
+    TlsAlert = "tls.alert", "the peer ended TLS with an alert";
+    TlsTimedOut = "tls.timed_out", "the TLS handshake did not finish in time";
+    TlsClosed = "tls.closed", "the peer closed the connection during the TLS handshake";
+    TlsNotSpoken = "tls.not_spoken", "the peer does not speak TLS on this port";
+    TlsCertNameInvalid = "tls.cert.name_invalid", "the certificate is for another name";
+    TlsCertDateInvalid = "tls.cert.date_invalid", "the certificate is expired or not yet valid";
+    TlsCertAuthorityInvalid = "tls.cert.authority_invalid", "the certificate was issued by an authority that is not trusted";
+    TlsCertSelfSigned = "tls.cert.self_signed", "the certificate is self-signed";
+    TlsCertInvalid = "tls.cert.invalid", "the certificate is not valid";
+    TlsClientCert = "tls.client_cert", "the peer demands a client certificate or refused ours";
+
+    HttpStatus = "http.status", "the status code is not one the module accepts";
+    HttpClosedBeforeResponse = "http.closed_before_response", "the connection was closed before a complete response head";
+    HttpTimedOutWaiting = "http.timed_out_waiting", "no complete response head came in time";
+    HttpClosedMidBody = "http.closed_mid_body", "the connection was closed within the response body";
+    HttpTimedOutMidBody = "http.timed_out_mid_body", "the response body did not end in time";
+    HttpResponseInvalid = "http.response.invalid", "the answer is not valid HTTP";
+    HttpResponseHeaderTooLarge = "http.response.header_too_large", "the response head is over the limit";
+    HttpResponseBadCoding = "http.response.bad_coding", "the body is not in the content coding that the module expects";
+    HttpResponseRedirectLoop = "http.response.redirect_loop", "there were too many redirects";
+    HttpResponseBadRedirect = "http.response.bad_redirect", "the redirect leads to no usable address";
+    HttpResponseTooLarge = "http.response.too_large", "the body is over the module's size limit";
+    HttpFailed = "http.failed", "the HTTP exchange failed";
+
+    ContentBody = "content.body", "the body fails an assertion";
+    ContentHeader = "content.header", "a header fails an assertion";
+    ContentVersion = "content.version", "the HTTP version is not one the module accepts";
+    ContentTlsRequired = "content.tls_required", "the answer came without TLS, which the module demands";
+    ContentTlsForbidden = "content.tls_forbidden", "the answer came over TLS, which the module forbids";
+    ContentBodyTooLarge = "content.body_too_large", "the body is larger than what may be matched against assertions";
+
+    LocalResolverUnreachable = "local.resolver_unreachable", "our own name server cannot be reached";
+    LocalTargetInvalid = "local.target_invalid", "the target is not something this prober can probe";
+    LocalFileUnreadable = "local.file_unreadable", "a file that the module names cannot be used";
+    LocalOutOfFiles = "local.out_of_files", "the exporter has no free file descriptor";
+    LocalOutOfPorts = "local.out_of_ports", "the exporter has no free local port";
+    LocalOutOfMemory = "local.out_of_memory", "the exporter's kernel has no buffers left";
+    LocalPanicked = "local.panicked", "the exporter's own code panicked";
+}
+
+impl Reason {
+    /// Whether the exporter itself failed: such a probe is no attempt, and says nothing about the target.
+    #[must_use]
+    pub const fn is_own_fault(self) -> bool {
+        matches!(
+            self,
+            Self::LocalOutOfFiles | Self::LocalOutOfPorts | Self::LocalOutOfMemory | Self::LocalPanicked
+        )
+    }
+
+    /// Whether time ran out: the true duration is longer than what was measured.
+    #[must_use]
+    pub const fn is_timeout(self) -> bool {
+        matches!(
+            self,
+            Self::DnsTimedOut
+                | Self::TcpTimedOut
+                | Self::TlsTimedOut
+                | Self::HttpTimedOutWaiting
+                | Self::HttpTimedOutMidBody
+        )
+    }
+
+    /// The part before the first dot.
+    #[must_use]
+    pub fn family(self) -> &'static str {
+        let label = self.as_str();
+        label.split_once('.').map_or(label, |(family, _)| family)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+    use std::collections::HashSet;
+
+    #[test]
+    fn labels_are_unique_dotted_and_lower_case() {
+        let labels: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(labels.len(), Reason::ALL.len());
+        for label in labels {
+            assert!(label.contains('.'), "{label}");
+            assert!(
+                label.chars().all(|c| c.is_ascii_lowercase() || c == '.' || c == '_'),
+                "{label}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_family_is_one_that_the_attribution_knows() {
+        for reason in Reason::ALL {
+            assert!(
+                ["dns", "tcp", "tls", "http", "content", "local"].contains(&reason.family()),
+                "{}",
+                reason.as_str()
+            );
+        }
+    }
+}

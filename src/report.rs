@@ -1,0 +1,182 @@
+//! What one probe saw: facts only, no judgment.
+
+use crate::chain::Stage;
+use crate::ledger::{Lap, Ledger};
+use crate::reason::Reason;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
+
+/// Everything one probe of one target saw.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The wall clock when it began, for people and for the evidence only.
+    pub began: SystemTime,
+    /// From its begin to the end of the front's answer.
+    pub took: Duration,
+    /// The time it was given.
+    pub timeout: Duration,
+    /// One exchange each, in time order.
+    pub legs: Vec<Leg>,
+    /// What stopped it; `None` for a successful probe.
+    pub fault: Option<Fault>,
+}
+
+/// One exchange: each redirect is one.
+#[derive(Clone, Debug, Default)]
+pub struct Leg {
+    /// What was asked for, without userinfo and query.
+    pub url: String,
+    /// Whether this exchange was to run over TLS.
+    pub wants_tls: bool,
+    /// The laps of the stages that were reached.
+    pub ledger: Ledger,
+    /// What the name resolved to.
+    pub addresses: Vec<IpAddr>,
+    /// The address that was chosen; also when the connection then failed.
+    pub peer: Option<SocketAddr>,
+    /// Our end of the connection.
+    pub local: Option<SocketAddr>,
+    /// What TLS showed, also when the certificate was refused.
+    pub tls: Option<TlsFacts>,
+    /// What the kernel knew of the socket at the end.
+    pub socket: Option<SocketFacts>,
+    /// Bytes that crossed the socket.
+    pub wire: WireFacts,
+    /// The answer's head, and what is known of its body.
+    pub reply: Option<Reply>,
+}
+
+/// Why a probe failed: where in time, what, and in which words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The stage in which it showed; assertions on an answer show in its last stage.
+    pub stage: Stage,
+    /// What went wrong.
+    pub reason: Reason,
+    /// The particulars, for people.
+    pub detail: String,
+}
+
+/// What a TLS handshake showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `TLS 1.2` or `TLS 1.3`.
+    pub version: Option<&'static str>,
+    /// The IANA name of the cipher suite.
+    pub cipher: Option<String>,
+    /// The protocol agreed by ALPN.
+    pub alpn: Option<String>,
+    /// The certificates as the peer sent them, leaf first.
+    pub chain: Vec<Certificate>,
+    /// The end of the verified chain, as seconds since 1970; `None` where no chain was verified.
+    pub verified_until: Option<i64>,
+}
+
+/// The fields of a certificate that people look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificate {
+    /// RFC 2253 order, as the peer prints it.
+    pub subject: String,
+    /// RFC 2253 order, as the peer prints it.
+    pub issuer: String,
+    /// Lower-case hex.
+    pub serial: String,
+    /// Lower-case hex of the SHA-256 of the DER.
+    pub fingerprint_sha256: String,
+    /// The DNS names it is for.
+    pub dns_names: Vec<String>,
+    /// Seconds since 1970.
+    pub not_before: i64,
+    /// Seconds since 1970.
+    pub not_after: i64,
+}
+
+/// The kernel's view of the probe's own socket (`TCP_INFO`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketFacts {
+    /// The smoothed round-trip time.
+    pub rtt: Duration,
+    /// Segments that had to be sent again.
+    pub retransmits: u32,
+}
+
+/// Bytes that crossed the socket, below TLS, and the first of those that came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WireFacts {
+    /// Bytes written to the socket.
+    pub written: u64,
+    /// Bytes read from the socket.
+    pub read: u64,
+    /// The first bytes that came, above TLS where there was TLS.
+    pub excerpt: Vec<u8>,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// `HTTP/1.1`, `HTTP/2.0`, …
+    pub version: &'static str,
+    /// The header fields as they came.
+    pub headers: http::HeaderMap,
+    /// The reason phrase, if it is not the usual one.
+    pub reason_phrase: Option<String>,
+    /// `Content-Length` as declared, or what the framing says; `None` where only the end of the body tells.
+    pub declared_length: Option<u64>,
+    /// Bytes of body that were read, decoded where the module decodes.
+    pub body_length: u64,
+}
+
+impl Report {
+    /// All laps of all legs, in time order.
+    pub fn laps(&self) -> impl Iterator<Item = &Lap> {
+        self.legs.iter().flat_map(|leg| leg.ledger.laps())
+    }
+
+    /// Whether the probe did what its module demands.
+    #[must_use]
+    pub const fn succeeded(&self) -> bool {
+        self.fault.is_none()
+    }
+
+    /// The exchange that decides: the last.
+    #[must_use]
+    pub fn last_leg(&self) -> Option<&Leg> {
+        self.legs.last()
+    }
+
+    /// The answer that decides: that of the last exchange.
+    #[must_use]
+    pub fn final_reply(&self) -> Option<&Reply> {
+        self.last_leg().and_then(|leg| leg.reply.as_ref())
+    }
+
+    /// The time that no lap accounts for.
+    #[must_use]
+    pub fn outside_laps(&self) -> Duration {
+        self.took.saturating_sub(self.laps().map(Lap::took).sum::<Duration>())
+    }
+}
+
+impl Leg {
+    /// Whether a stage was reached and ran to its end.
+    #[must_use]
+    pub fn finished(&self, stage: Stage) -> bool {
+        self.ledger
+            .laps()
+            .iter()
+            .any(|lap| lap.stage() == stage && lap.finished())
+    }
+
+    /// The time of all laps of a stage.
+    #[must_use]
+    pub fn time_in(&self, stage: Stage) -> Duration {
+        self.ledger
+            .laps()
+            .iter()
+            .filter(|lap| lap.stage() == stage)
+            .map(Lap::took)
+            .sum()
+    }
+}

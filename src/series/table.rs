@@ -1,0 +1,278 @@
+//! The bounded table of series. New keys live in a probation tenth and move up at their second scrape, so that junk
+//! targets cannot push out real ones.
+
+use super::Series;
+use crate::probers::{Aim, Module};
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What one set of series belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    module: String,
+    target: String,
+    hostname: Option<String>,
+}
+
+impl Key {
+    /// The key of a probe.
+    #[must_use]
+    pub fn new(module: &Module, aim: &Aim) -> Self {
+        Self {
+            module: module.name.clone(),
+            target: aim.target.written().to_owned(),
+            hostname: aim.hostname.clone(),
+        }
+    }
+}
+
+/// All series of this process.
+#[derive(Debug)]
+pub struct SeriesTable {
+    limit: usize,
+    idle: Duration,
+    inner: Mutex<Inner>,
+}
+
+/// How full the table is, and what it lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableStats {
+    /// Keys in it.
+    pub keys: usize,
+    /// Keys that were pushed out for want of room.
+    pub evicted_for_room: u64,
+    /// Keys that nobody asked for any more.
+    pub evicted_idle: u64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: HashMap<Key, Entry>,
+    on_probation: usize,
+    /// Keys in the order in which they came on probation; those that have moved up or gone are passed over.
+    arrivals: VecDeque<(Key, u64)>,
+    arrival: u64,
+    swept: Option<Instant>,
+    evicted_for_room: u64,
+    evicted_idle: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    series: Arc<Mutex<Series>>,
+    last_used: Instant,
+    /// The number of its arrival, while on probation.
+    probation: Option<u64>,
+}
+
+impl SeriesTable {
+    /// A table of at most `limit` keys, each kept while it is asked for within `idle`.
+    #[must_use]
+    pub fn new(limit: usize, idle: Duration) -> Self {
+        Self {
+            limit: limit.max(1),
+            idle,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// The series of a key, made at first sight.
+    pub fn series(&self, key: &Key, now: Instant, make: impl FnOnce() -> Series) -> Arc<Mutex<Series>> {
+        let mut inner = self.inner();
+        inner.sweep(now, self.idle);
+        let tenured_room = self.limit - self.probation_room();
+        let tenured = inner.entries.len() - inner.on_probation;
+        if let Some(entry) = inner.entries.get_mut(key) {
+            entry.last_used = now;
+            let series = entry.series.clone();
+            if entry.probation.is_some() && tenured < tenured_room {
+                entry.probation = None;
+                inner.on_probation -= 1;
+            }
+            return series;
+        }
+        inner.make_room_on_probation(self.probation_room());
+        let series = Arc::new(Mutex::new(make()));
+        inner.admit(key.clone(), series.clone(), now);
+        series
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn stats(&self) -> TableStats {
+        let inner = self.inner();
+        TableStats {
+            keys: inner.entries.len(),
+            evicted_for_room: inner.evicted_for_room,
+            evicted_idle: inner.evicted_idle,
+        }
+    }
+
+    fn probation_room(&self) -> usize {
+        (self.limit / 10).max(1)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Every change below keeps the table whole at each step.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn admit(&mut self, key: Key, series: Arc<Mutex<Series>>, now: Instant) {
+        self.arrival += 1;
+        self.arrivals.push_back((key.clone(), self.arrival));
+        self.on_probation += 1;
+        self.entries.insert(
+            key,
+            Entry {
+                series,
+                last_used: now,
+                probation: Some(self.arrival),
+            },
+        );
+    }
+
+    /// Pushes out the oldest on probation until one more fits.
+    fn make_room_on_probation(&mut self, room: usize) {
+        while self.on_probation >= room {
+            let Some((key, arrival)) = self.arrivals.pop_front() else {
+                return;
+            };
+            if self
+                .entries
+                .get(&key)
+                .is_some_and(|entry| entry.probation == Some(arrival))
+            {
+                self.entries.remove(&key);
+                self.on_probation -= 1;
+                self.evicted_for_room += 1;
+            }
+        }
+    }
+
+    /// Drops what was idle too long, now and then.
+    fn sweep(&mut self, now: Instant, idle: Duration) {
+        let due = self
+            .swept
+            .is_none_or(|swept| now.saturating_duration_since(swept) >= idle / 60);
+        if !due {
+            return;
+        }
+        self.swept = Some(now);
+        let before = self.entries.len();
+        self.entries
+            .retain(|_, entry| now.saturating_duration_since(entry.last_used) < idle);
+        self.evicted_idle += (before - self.entries.len()) as u64;
+        self.arrivals.retain(|(key, arrival)| {
+            self.entries
+                .get(key)
+                .is_some_and(|entry| entry.probation == Some(*arrival))
+        });
+        self.on_probation = self.arrivals.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Key, SeriesTable};
+    use crate::metrics::{Level, Page};
+    use crate::probers::{Aim, Module, Prober, Probing, Shape};
+    use crate::report::Report;
+    use crate::series::Series;
+    use crate::target::Target;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    #[derive(Debug)]
+    struct Idle;
+
+    impl Prober for Idle {
+        fn probe<'a>(&'a self, _: &'a mut crate::check::Check, _: &'a Aim) -> Probing<'a> {
+            Box::pin(async { Ok(()) })
+        }
+        fn gauges(&self, _: &Report, _: &mut Page) -> Duration {
+            Duration::ZERO
+        }
+        fn shape(&self, _: &Target) -> Shape {
+            Shape {
+                stages: vec![],
+                codes: vec![],
+            }
+        }
+        fn accept(&self, _: &Aim) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn module() -> Module {
+        Module {
+            name: "m".to_owned(),
+            timeout: None,
+            metrics: Level::Standard,
+            buckets: None,
+            prober: Arc::new(Idle),
+        }
+    }
+
+    fn key(target: &str) -> Key {
+        let aim = Aim {
+            target: Target::new(target),
+            hostname: None,
+        };
+        Key::new(&module(), &aim)
+    }
+
+    fn scrape(table: &SeriesTable, target: &str, now: Instant) -> bool {
+        let mut made = false;
+        table.series(&key(target), now, || {
+            made = true;
+            Series::new(&module(), &Target::new(target))
+        });
+        made
+    }
+
+    #[test]
+    fn junk_targets_do_not_push_out_real_ones() {
+        let table = SeriesTable::new(100, Duration::from_hours(1));
+        let now = Instant::now();
+        for _ in 0..2 {
+            scrape(&table, "real", now);
+        }
+        for junk in 0..10_000 {
+            scrape(&table, &format!("junk{junk}"), now);
+        }
+        assert!(!scrape(&table, "real", now), "the real target was pushed out");
+        let stats = table.stats();
+        assert!(stats.keys <= 100, "{stats:?}");
+        assert!(stats.evicted_for_room >= 9_900, "{stats:?}");
+    }
+
+    #[test]
+    fn a_full_table_keeps_what_it_has() {
+        let table = SeriesTable::new(20, Duration::from_hours(1));
+        let now = Instant::now();
+        for target in 0..40 {
+            for _ in 0..2 {
+                scrape(&table, &target.to_string(), now);
+            }
+        }
+        assert!(table.stats().keys <= 20);
+        assert!(!scrape(&table, "0", now));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_goes_and_is_counted() {
+        let table = SeriesTable::new(100, Duration::from_mins(1));
+        let now = Instant::now();
+        for _ in 0..2 {
+            scrape(&table, "old", now);
+        }
+        assert!(scrape(&table, "new", now + Duration::from_secs(61)));
+        assert_eq!(table.stats().keys, 1);
+        assert_eq!(table.stats().evicted_idle, 1);
+        assert!(scrape(&table, "old", now + Duration::from_secs(61)));
+    }
+}

@@ -1,0 +1,181 @@
+//! The edge: what is served over HTTP, and the state that all requests share.
+
+mod admin;
+mod evidence;
+mod health;
+mod home;
+mod metrics;
+mod probe;
+
+pub use metrics::Own;
+
+use crate::config::{Config, ConfigError, Defaults};
+use crate::history::History;
+use crate::series::SeriesTable;
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What flags set.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// The configuration file; `None` serves the embedded default.
+    pub config_file: Option<PathBuf>,
+    /// What a module has where it says nothing.
+    pub defaults: Defaults,
+    /// Taken from the scrape's timeout, so that the answer is there in time.
+    pub timeout_offset: Duration,
+    /// Findings kept as evidence.
+    pub history_limit: usize,
+    /// Keys with series.
+    pub series_limit: usize,
+    /// How long a key is kept that nobody asks for.
+    pub series_idle: Duration,
+    /// The prefix of every path, without a slash at its end.
+    pub route_prefix: String,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            config_file: None,
+            defaults: Defaults::default(),
+            timeout_offset: Duration::from_millis(500),
+            history_limit: 1000,
+            series_limit: 20_000,
+            series_idle: Duration::from_hours(1),
+            route_prefix: String::new(),
+        }
+    }
+}
+
+/// The state that all requests share.
+#[derive(Debug)]
+pub struct App {
+    settings: ServerSettings,
+    config: ArcSwap<Config>,
+    series: SeriesTable,
+    history: History,
+    own: Own,
+    draining: AtomicBool,
+    in_flight: watch::Sender<usize>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+type Shared = axum::extract::State<Arc<App>>;
+
+impl App {
+    /// Loads the configuration and makes the empty tables.
+    ///
+    /// # Errors
+    /// When the configuration is not valid.
+    pub fn new(settings: ServerSettings) -> Result<Self, ConfigError> {
+        let config = load(&settings)?;
+        let own = Own::new();
+        own.reloaded(true);
+        Ok(Self {
+            config: ArcSwap::from_pointee(config),
+            series: SeriesTable::new(settings.series_limit, settings.series_idle),
+            history: History::new(settings.history_limit, process_number()),
+            own,
+            draining: AtomicBool::new(false),
+            in_flight: watch::Sender::new(0),
+            reloading: tokio::sync::Mutex::new(()),
+            settings,
+        })
+    }
+
+    /// Loads the configuration again. A bad file changes nothing but the gauge that says so.
+    ///
+    /// # Errors
+    /// When the new configuration is not valid.
+    pub async fn reload(&self) -> Result<(), ConfigError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let loaded = load(&self.settings);
+        self.own.reloaded(loaded.is_ok());
+        self.config.store(Arc::new(loaded?));
+        Ok(())
+    }
+
+    /// From now on nothing new is begun; [`App::idle`] tells when the last probe has ended.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until no probe is in flight.
+    pub async fn idle(&self) {
+        // The sender lives as long as we do: waiting cannot fail.
+        let _ = self.in_flight.subscribe().wait_for(|probes| *probes == 0).await;
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+}
+
+fn load(settings: &ServerSettings) -> Result<Config, ConfigError> {
+    match &settings.config_file {
+        Some(path) => Config::load(path, settings.defaults),
+        None => Config::parse(crate::config::DEFAULT, settings.defaults).map_err(|problem| ConfigError::Invalid {
+            path: PathBuf::from("the embedded default"),
+            problem,
+        }),
+    }
+}
+
+/// Tells this process's evidence from that of the one before.
+fn process_number() -> u32 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u32::from_ne_bytes(bytes),
+        Err(_) => std::process::id(),
+    }
+}
+
+/// Every path that is served.
+pub fn router(app: Arc<App>) -> Router {
+    let routes = Router::new()
+        .route("/", get(home::page))
+        .route("/style.css", get(home::style))
+        .route("/probe", any(probe::run))
+        .route("/metrics", any(metrics::page))
+        .route("/evidence/{file}", get(evidence::json))
+        .route("/config", any(admin::config))
+        .route("/logs", any(admin::logs))
+        .route("/-/healthy", get(health::healthy))
+        .route("/-/ready", get(health::ready))
+        .route("/-/reload", any(admin::reload))
+        .fallback(async || error(StatusCode::NOT_FOUND, "There is nothing at this path."));
+    let prefix = app.settings.route_prefix.clone();
+    let routes = routes.with_state(app);
+    if prefix.is_empty() {
+        routes
+    } else {
+        // The nested root answers with and without its slash, as the peer's prefix does.
+        let root = prefix.clone() + "/";
+        Router::new()
+            .route(&root, get(async move || axum::response::Redirect::permanent(&prefix)))
+            .nest(root.trim_end_matches('/'), routes)
+            .fallback(async || error(StatusCode::NOT_FOUND, "There is nothing at this path."))
+    }
+}
+
+/// A refusal in plain text, as the peer writes it.
+fn error(status: StatusCode, words: &str) -> Response {
+    (status, plain(), format!("{words}\n")).into_response()
+}
+
+const fn plain() -> [(HeaderName, &'static str); 2] {
+    [
+        (CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ]
+}

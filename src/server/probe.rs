@@ -1,0 +1,286 @@
+//! `/probe`: reads the request, runs one probe in a task of its own, and answers with its page.
+
+use super::{App, Shared, error, plain};
+use crate::exposition::{logs, page, text};
+use crate::history::Entry;
+use crate::limits::{LONGEST_DEADLINE, PARAMETER, SHORTEST_DEADLINE};
+use crate::probe::{Finding, OwnFault, Probe};
+use crate::probers::{Aim, Module};
+use crate::reason::Reason;
+use crate::series::{Key, Series};
+use crate::target::Target;
+use axum::extract::RawQuery;
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write as _;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// The header that tells which evidence an answer came with.
+const EVIDENCE: &str = "x-glassbox-evidence";
+
+/// The header in which Prometheus says how long it will wait.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// Answers a scrape of one target.
+pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let query = Query::new(query.as_deref());
+    let probe = match read(&app, &query, &headers) {
+        Ok(probe) => probe,
+        Err(words) => return error(StatusCode::BAD_REQUEST, &words),
+    };
+    if app.is_draining() {
+        return unavailable("Draining: the exporter is going down.");
+    }
+    match probe_in_its_own_task(&app, probe).await {
+        Ok(finding) => answer(&app, finding, &query, &headers),
+        Err(fault) => {
+            app.own.local_error(fault.reason);
+            tracing::warn!(reason = fault.reason.as_str(), detail = fault.detail, "Local fault");
+            unavailable(&format!("{fault}"))
+        }
+    }
+}
+
+/// Reads the request, with the peer's order of checks and its words.
+fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> {
+    for name in ["module", "target", "hostname"] {
+        if query.get(name).is_some_and(|value| value.len() > PARAMETER) {
+            return Err(format!("Parameter {name} is over {PARAMETER} bytes"));
+        }
+        if query.get(name).is_some_and(|value| value.contains(char::is_control)) {
+            return Err(format!("Parameter {name} holds a control character"));
+        }
+    }
+    let name = query
+        .get("module")
+        .filter(|name| !name.is_empty())
+        .unwrap_or("http_2xx");
+    let Some(module) = app.config.load().module(name).cloned() else {
+        app.own.unknown_module();
+        return Err(format!("Unknown module {name:?}"));
+    };
+    let timeout = deadline(headers.get(SCRAPE_TIMEOUT), app.settings.timeout_offset, module.timeout)?;
+    let Some(target) = query.get("target").filter(|target| !target.is_empty()) else {
+        return Err("Target parameter is missing".to_owned());
+    };
+    let aim = Aim {
+        target: Target::new(target),
+        hostname: query.get("hostname").filter(|name| !name.is_empty()).map(str::to_owned),
+    };
+    module.prober.accept(&aim)?;
+    Ok(Probe { module, aim, timeout })
+}
+
+/// The peer's rule (the scrape's timeout less the offset, bounded by the module's), with its holes closed: the answer
+/// never comes after the scrape's timeout, and a probe always gets some time.
+fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Duration>) -> Result<Duration, String> {
+    let scrape = match scrape {
+        None => LONGEST_DEADLINE,
+        Some(value) => {
+            let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let wrong = |why: &str| format!("Failed to parse timeout from Prometheus header: {text:?} {why}");
+            let seconds: f64 = text.trim().parse().map_err(|_| wrong("is no number of seconds"))?;
+            match Duration::try_from_secs_f64(seconds) {
+                Ok(Duration::ZERO) => LONGEST_DEADLINE,
+                Ok(given) => given,
+                Err(_) => return Err(wrong("is no possible time; it must be above 0 and finite")),
+            }
+        }
+    };
+    let most = match scrape.checked_sub(offset) {
+        Some(most) if !most.is_zero() => most,
+        _ => scrape / 2,
+    };
+    let timeout = module.map_or(most, |module| module.min(most));
+    Ok(timeout.max(SHORTEST_DEADLINE))
+}
+
+/// A panic in one probe fails that probe only; a scraper that hangs up ends its probe.
+async fn probe_in_its_own_task(app: &App, probe: Probe) -> Result<Finding, OwnFault> {
+    let _in_flight = InFlight::new(&app.in_flight);
+    let mut task = JoinSet::new();
+    task.spawn(probe.once());
+    if let Some(Ok(outcome)) = task.join_next().await {
+        return outcome;
+    }
+    app.own.panicked();
+    Err(OwnFault {
+        reason: Reason::LocalPanicked,
+        detail: "This is a defect of the exporter; please report it.".to_owned(),
+    })
+}
+
+fn answer(app: &App, finding: Finding, query: &Query, headers: &HeaderMap) -> Response {
+    app.own.probed(&finding);
+    log(&finding);
+    let key = Key::new(&finding.module, &finding.aim);
+    let series = app.series.series(&key, Instant::now(), || {
+        Series::new(&finding.module, &finding.aim.target)
+    });
+    let families = {
+        // Series are counted up step by step; a panic between leaves them usable.
+        let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
+        series.fit(&finding.module);
+        series.observe(&finding);
+        page::of(&finding, Some(&series))
+    };
+    let entry = app.history.add(finding);
+    let mut response = if query.get("debug") == Some("true") {
+        debug_page(app, &entry)
+    } else {
+        exposition(text::write(&families), headers)
+    };
+    if let Ok(id) = HeaderValue::from_str(&entry.id.to_string()) {
+        response.headers_mut().insert(EVIDENCE, id);
+    }
+    response
+}
+
+fn debug_page(app: &App, entry: &Entry) -> Response {
+    let module: &Module = &entry.finding.module;
+    let yaml = app.config.load().module_yaml(&module.name);
+    (plain(), logs::text(entry, &yaml)).into_response()
+}
+
+fn log(finding: &Finding) {
+    let (module, target) = (&finding.module.name, &finding.aim.target);
+    let took = finding.report.took.as_secs_f64();
+    match &finding.verdict {
+        None => tracing::debug!(target: "prober", module, %target, duration_seconds = took, "Probe succeeded"),
+        Some(verdict) => tracing::info!(
+            target: "prober",
+            module,
+            %target,
+            duration_seconds = took,
+            phase = verdict.stage.phase(),
+            link = verdict.link.as_str(),
+            reason = verdict.reason.as_str(),
+            "Probe failed"
+        ),
+    }
+}
+
+/// The text format, gzipped when the scraper takes it.
+pub(super) fn exposition(text: String, headers: &HeaderMap) -> Response {
+    let content_type = (CONTENT_TYPE, text::CONTENT_TYPE);
+    if accepts_gzip(headers)
+        && let Ok(zipped) = gzip(&text)
+    {
+        return ([content_type, (CONTENT_ENCODING, "gzip")], zipped).into_response();
+    }
+    ([content_type], text).into_response()
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| {
+            let (name, weight) = part.split_once(';').unwrap_or((part, ""));
+            name.trim().eq_ignore_ascii_case("gzip") && !matches!(weight.trim(), "q=0" | "q=0.0")
+        })
+}
+
+fn gzip(text: &str) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 6), Compression::fast());
+    encoder.write_all(text.as_bytes())?;
+    encoder.finish()
+}
+
+fn unavailable(words: &str) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, words);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// Counts one probe in flight for as long as it lives.
+struct InFlight<'a>(&'a watch::Sender<usize>);
+
+impl<'a> InFlight<'a> {
+    fn new(probes: &'a watch::Sender<usize>) -> Self {
+        probes.send_modify(|probes| *probes += 1);
+        Self(probes)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|probes| *probes -= 1);
+    }
+}
+
+/// A URL's query: the first value of a name counts.
+#[derive(Debug)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn new(raw: Option<&str>) -> Self {
+        let pairs = url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes());
+        Self(pairs.into_owned().collect())
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Query, deadline};
+    use axum::http::HeaderValue;
+    use std::time::Duration;
+
+    #[test]
+    fn the_deadline_follows_the_peers_table_and_closes_its_holes() {
+        let half = Duration::from_millis(500);
+        for (module, scrape, millis) in [
+            (None, Some("15"), 14_500),
+            (Some(20_000), Some("15"), 14_500),
+            (Some(5000), Some("15"), 5000),
+            (Some(10_000), None, 10_000),
+            (None, None, 119_500),
+            (None, Some("0"), 119_500),
+            (None, Some("0.3"), 150),
+            (Some(1000), Some("0.3"), 150),
+            (None, Some("0.5"), 250),
+            (None, Some("0.001"), 10),
+        ] {
+            let header = scrape.map(|text| HeaderValue::from_str(text).unwrap());
+            let timeout = deadline(header.as_ref(), half, module.map(Duration::from_millis));
+            assert_eq!(timeout, Ok(Duration::from_millis(millis)), "{module:?} {scrape:?}");
+        }
+    }
+
+    #[test]
+    fn a_scrape_timeout_that_is_no_time_is_refused() {
+        for wrong in ["abc", "NaN", "-1", "inf", "-inf", ""] {
+            let header = HeaderValue::from_str(wrong).unwrap();
+            let refused = deadline(Some(&header), Duration::ZERO, None).unwrap_err();
+            assert!(
+                refused.starts_with("Failed to parse timeout from Prometheus header"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_value_counts() {
+        let query = Query::new(Some("target=a%20b&target=c&debug"));
+        assert_eq!(query.get("target"), Some("a b"));
+        assert_eq!(query.get("debug"), Some(""));
+        assert_eq!(query.get("module"), None);
+    }
+}

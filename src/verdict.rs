@@ -1,0 +1,49 @@
+//! Whom to blame, how surely, and by which rule.
+
+use crate::chain::{Link, Stage};
+use crate::reason::Reason;
+
+/// How sure a verdict is. What is not decided is [`Link::Unknown`], not a third degree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// The evidence allows no other reading.
+    Certain,
+    /// The evidence fits another link too, but seldom.
+    Likely,
+}
+
+impl Certainty {
+    /// The value of the label `certainty`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certain => "certain",
+            Self::Likely => "likely",
+        }
+    }
+}
+
+/// The judgment on a failed probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The link of the chain that broke.
+    pub link: Link,
+    /// What went wrong.
+    pub reason: Reason,
+    /// The stage in which it showed.
+    pub stage: Stage,
+    /// How sure this is.
+    pub certainty: Certainty,
+    /// The name of the rule that spoke.
+    pub rule: &'static str,
+    /// The verdict in words that a person can forward.
+    pub sentence: String,
+}
+
+impl Verdict {
+    /// Who answered: a name of the gateway catalogue, or `unknown`. Never a header.
+    #[must_use]
+    pub const fn answered_by(&self) -> &'static str {
+        "unknown"
+    }
+}
