@@ -1,0 +1,121 @@
+//! An exporter in this process, on a free port of loopback.
+
+use super::page::Page;
+use glassbox_exporter::server::{App, ServerSettings};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A running exporter. Ends with its value.
+pub struct Exporter {
+    pub address: SocketAddr,
+    pub config_file: PathBuf,
+    client: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    pub served: JoinHandle<std::io::Result<()>>,
+    _folder: TempDir,
+}
+
+/// One probe's answer: its page and its evidence.
+pub struct Probed {
+    pub page: Page,
+    pub evidence: Value,
+}
+
+impl Exporter {
+    /// Starts one with this configuration.
+    pub async fn start(config: &str) -> Self {
+        Self::start_with(config, |_| ()).await
+    }
+
+    /// Starts one with this configuration and other flags.
+    pub async fn start_with(config: &str, flags: impl FnOnce(&mut ServerSettings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config_file = folder.path().join("glassbox.yml");
+        std::fs::write(&config_file, config).unwrap();
+        let mut settings = ServerSettings {
+            config_file: Some(config_file.clone()),
+            ..ServerSettings::default()
+        };
+        flags(&mut settings);
+        let app = Arc::new(App::new(settings).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        let served = tokio::spawn(glassbox_exporter::run(app, vec![listener], shutdown));
+        Self {
+            address,
+            config_file,
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            stop: Some(stop),
+            served,
+            _folder: folder,
+        }
+    }
+
+    /// The URL of a path on it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A GET of a path.
+    pub async fn get(&self, path: &str) -> reqwest::Response {
+        self.client.get(self.url(path)).send().await.unwrap()
+    }
+
+    /// A POST of a path.
+    pub async fn post(&self, path: &str) -> reqwest::Response {
+        self.client.post(self.url(path)).send().await.unwrap()
+    }
+
+    /// Probes a target, and takes page and evidence.
+    pub async fn probe(&self, module: &str, target: &str) -> Probed {
+        self.probe_for(module, target, "").await
+    }
+
+    /// Probes with more parameters, such as `&hostname=a`.
+    pub async fn probe_for(&self, module: &str, target: &str, more: &str) -> Probed {
+        let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
+        let answer = self.get(&format!("/probe?module={module}&target={target}{more}")).await;
+        assert_eq!(answer.status(), 200);
+        let id = answer.headers()["x-glassbox-evidence"].to_str().unwrap().to_owned();
+        let page = Page::parse(&answer.text().await.unwrap());
+        let evidence = self.get(&format!("/evidence/{id}.json")).await.text().await.unwrap();
+        Probed {
+            page,
+            evidence: serde_json::from_str(&evidence).unwrap(),
+        }
+    }
+
+    /// Begins the end, as SIGTERM does.
+    pub fn terminate(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+impl Probed {
+    /// The laps of all legs: phase, seconds, and the reason where it failed.
+    pub fn laps(&self) -> Vec<(String, f64, Option<String>)> {
+        let legs = self.evidence["front"]["legs"].as_array().unwrap();
+        legs.iter()
+            .flat_map(|leg| leg["laps"].as_array().unwrap())
+            .map(|lap| {
+                (
+                    lap["phase"].as_str().unwrap().to_owned(),
+                    lap["duration_seconds"].as_f64().unwrap(),
+                    lap["failed"].as_str().map(str::to_owned),
+                )
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! What the scenarios stand on.
+
+pub mod dns;
+pub mod exporter;
+pub mod page;
+pub mod peer;
+pub mod pki;
+pub mod process;

@@ -1,0 +1,124 @@
+//! A TCP peer that does to each connection what the test says.
+
+use rustls::ServerConfig;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A peer on a free port of loopback. Ends with its value.
+pub struct Peer {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Peer {
+    /// Does `behave` to each connection.
+    pub async fn start<F>(behave: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(behave(stream));
+            }
+        });
+        Self {
+            address,
+            connections,
+            task,
+        }
+    }
+
+    /// Reads the request head, answers with these bytes, and closes.
+    pub async fn answering(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = Arc::new(answer.into());
+        Self::start(move |mut stream| {
+            let answer = answer.clone();
+            async move {
+                read_head(&mut stream).await;
+                let _ = stream.write_all(&answer).await;
+                let _ = stream.shutdown().await;
+            }
+        })
+        .await
+    }
+
+    /// Shakes hands on each connection and does `behave` above TLS.
+    pub async fn with_tls<F>(
+        config: Arc<ServerConfig>,
+        behave: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let acceptor = TlsAcceptor::from(config);
+        let behave = Arc::new(behave);
+        Self::start(move |stream| {
+            let (acceptor, behave) = (acceptor.clone(), behave.clone());
+            async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    behave(stream).await;
+                }
+            }
+        })
+        .await
+    }
+
+    /// `http://` and its address.
+    pub fn http(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// `https://` and its address.
+    pub fn https(&self) -> String {
+        format!("https://{}/", self.address)
+    }
+
+    /// Connections it has accepted.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reads up to the empty line that ends a request head; gives what was read.
+pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte).await, Ok(1)) {
+        head.push(byte[0]);
+    }
+    head
+}
+
+/// Answers 200 with a short body, and closes.
+pub async fn ok(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    read_head(&mut stream).await;
+    let _ = stream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        .await;
+    let _ = stream.shutdown().await;
+}
+
+/// Ends a connection with RST: unsent and unread data is thrown away.
+pub fn reset(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+}

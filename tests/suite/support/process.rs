@@ -1,0 +1,70 @@
+//! Real programs on loopback: found or the test fails, never skipped; ended with their value.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// A child process that ends with its value.
+pub struct Process(pub Child);
+
+impl Process {
+    /// Starts a program. Its output goes where the command says.
+    pub fn start(command: &mut Command) -> Self {
+        let program = command.get_program().to_owned();
+        match command.spawn() {
+            Ok(child) => Self(child),
+            Err(error) => panic!("{program:?}: {error}; `make deps` installs what the tests need"),
+        }
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.0.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that was free a moment ago, below the range that the kernel hands out by itself.
+pub fn free_port() -> u16 {
+    static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let start = u16::try_from(std::process::id() % 8000).unwrap();
+        let port = 20_000 + (start + step) % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Waits until `done` holds; fails the test where it does not within a time that only a broken machine needs.
+pub async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !done().await {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not within 60 s");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until a port takes connections.
+pub async fn listening(port: u16) {
+    eventually("listening", async || {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+    })
+    .await;
+}
+
+/// The path of a file of the project.
+pub fn project(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
