@@ -15,6 +15,7 @@ mod secure;
 mod send;
 mod tape;
 mod tls;
+mod transport;
 mod trust;
 mod wait;
 mod wire;

@@ -14,6 +14,12 @@ pub(super) fn shortage(error: &io::Error) -> Option<Reason> {
     }
 }
 
+/// The reason, if this host is short of something at this moment.
+pub(super) fn shortage_now() -> Option<Reason> {
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    shortage(&UdpSocket::bind(any).err()?)
+}
+
 /// `EADDRNOTAVAIL` on connect is a lack of local ports, or of an address of that family: a datagram socket,
 /// which sends nothing, tells which.
 pub(super) fn has_route(to: SocketAddr) -> bool {

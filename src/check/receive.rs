@@ -5,6 +5,7 @@ use super::exchange::{Exchange, ExchangeError, Part};
 use super::wire::Wire;
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
+use crate::limits::RESPONSE_HEAD;
 use crate::reason::Reason;
 use crate::report::Reply;
 use http::header::CONTENT_LENGTH;
@@ -34,6 +35,10 @@ impl Check {
                 return Err(exchange.failure().map_or(ReceiveError::NotSent, ReceiveError::Head));
             };
             let (parts, body) = head.into_parts();
+            let size = head_size(&parts);
+            if size > RESPONSE_HEAD {
+                return Err(ReceiveError::HeadTooLarge(size));
+            }
             let reply = leg.reply.insert(reply_of(parts, body.size_hint().exact()));
             let plan = plan(reply);
             let kept = if plan.read {
@@ -69,6 +74,14 @@ async fn read_body(
     Ok(kept)
 }
 
+/// The fields of a head as HTTP/1.1 writes them. hyper's own bound is on its buffer, which may be twice as large.
+fn head_size(parts: &response::Parts) -> usize {
+    let fields = parts.headers.iter();
+    fields
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum()
+}
+
 fn reply_of(parts: response::Parts, framed_length: Option<u64>) -> Reply {
     Reply {
         status: parts.status.as_u16(),
@@ -95,6 +108,7 @@ fn reply_of(parts: response::Parts, framed_length: Option<u64>) -> Reply {
 
 enum ReceiveError {
     NotSent,
+    HeadTooLarge(usize),
     Head(ExchangeError),
     Body(ExchangeError),
     Content(BodyError),
@@ -104,6 +118,7 @@ impl Failure for ReceiveError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotSent => Reason::HttpFailed,
+            Self::HeadTooLarge(_) => Reason::HttpResponseHeaderTooLarge,
             Self::Head(error) => error.reason(Part::Head),
             Self::Body(error) => error.reason(Part::Body),
             Self::Content(error) => error.reason(),
@@ -113,6 +128,7 @@ impl Failure for ReceiveError {
     fn detail(&self) -> String {
         match self {
             Self::NotSent => "There was no answer to read.".to_owned(),
+            Self::HeadTooLarge(size) => format!("The response head has {size} bytes; the limit is {RESPONSE_HEAD}."),
             Self::Head(error) | Self::Body(error) => error.detail(),
             Self::Content(error) => error.to_string(),
         }

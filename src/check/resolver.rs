@@ -1,13 +1,13 @@
 //! The name service: the system's configuration or a module's own list of name servers.
 
-use super::own_fault::shortage;
+use super::own_fault::{shortage, shortage_now};
+use super::transport::Transport;
 use crate::reason::Reason;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::{Hosts, TokioResolver, system_conf};
+use hickory_resolver::{Hosts, system_conf};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Resolver {
     /// Or why it cannot be had, which every probe then reports.
-    resolver: Result<TokioResolver, String>,
+    resolver: Result<hickory_resolver::Resolver<Transport>, String>,
     hosts: Option<Arc<Hosts>>,
 }
 
@@ -94,7 +94,7 @@ impl Resolver {
         options.cache_size = 0;
         // The hosts file is asked here, for both families at once.
         options.use_hosts_file = ResolveHosts::Never;
-        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        let resolver = hickory_resolver::Resolver::builder_with_config(config, Transport::default())
             .with_options(options)
             .build()
             .map_err(|error| error.to_string());
@@ -173,7 +173,8 @@ fn reason_of(error: &NetError) -> Reason {
         NetError::Dns(DnsError::ResponseCode(code)) => reason_of_code(*code),
         NetError::Timeout => Reason::DnsTimedOut,
         NetError::Proto(_) => Reason::DnsMalformed,
-        NetError::NoConnections => Reason::LocalResolverUnreachable,
+        // The library drops the cause: it may be our own shortage.
+        NetError::NoConnections => shortage_now().unwrap_or(Reason::LocalResolverUnreachable),
         NetError::Io(error) => reason_of_io(error),
         _ => Reason::DnsFailed,
     }

@@ -155,7 +155,8 @@ impl Refusal {
             E::CertExpired { .. } | E::CertNotValidYet { .. } | E::InvalidCertValidity => Reason::TlsCertDateInvalid,
             E::CertNotValidForName(_) => Reason::TlsCertNameInvalid,
             E::UnknownIssuer | E::CaUsedAsEndEntity if is_self_issued(leaf) => Reason::TlsCertSelfSigned,
-            E::UnknownIssuer => Reason::TlsCertAuthorityInvalid,
+            // A signature that fails is that of another authority which has the name of a trusted one.
+            E::UnknownIssuer | E::InvalidSignatureForPublicKey => Reason::TlsCertAuthorityInvalid,
             _ => Reason::TlsCertInvalid,
         };
         Self {

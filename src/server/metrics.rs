@@ -133,6 +133,11 @@ impl Own {
         self.panics.inc();
     }
 
+    #[cfg(test)]
+    pub(super) fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
     pub(super) fn local_error(&self, reason: Reason) {
         self.local_errors.with_label_values(&[reason.as_str()]).inc();
     }

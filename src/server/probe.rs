@@ -239,9 +239,68 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
-    use super::{Query, deadline};
+    use super::{Query, deadline, probe_in_its_own_task};
+    use crate::check::Check;
+    use crate::metrics::{Level, Page};
+    use crate::probe::Probe;
+    use crate::probers::{Aim, Module, Prober, Probing, Shape};
+    use crate::reason::Reason;
+    use crate::report::Report;
+    use crate::server::{App, ServerSettings};
+    use crate::target::Target;
     use axum::http::HeaderValue;
+    use std::sync::Arc;
     use std::time::Duration;
+
+    /// Panics where its target says so.
+    #[derive(Debug)]
+    struct Defective;
+
+    impl Prober for Defective {
+        fn probe<'a>(&'a self, _: &'a mut Check, aim: &'a Aim) -> Probing<'a> {
+            Box::pin(async move {
+                assert_ne!(aim.target.written(), "panic", "on purpose");
+                Ok(())
+            })
+        }
+        fn gauges(&self, _: &Report, _: &mut Page) -> Duration {
+            Duration::ZERO
+        }
+        fn shape(&self, _: &Target) -> Shape {
+            Shape {
+                stages: vec![],
+                codes: vec![],
+            }
+        }
+        fn accept(&self, _: &Aim) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_one_probe_fails_that_probe_only() {
+        let app = App::new(ServerSettings::default()).unwrap();
+        let module = Arc::new(Module {
+            name: "m".to_owned(),
+            timeout: None,
+            metrics: Level::Standard,
+            buckets: None,
+            prober: Arc::new(Defective),
+        });
+        let probe = |target: &str| Probe {
+            module: module.clone(),
+            aim: Aim {
+                target: Target::new(target),
+                hostname: None,
+            },
+            timeout: Duration::from_secs(5),
+        };
+        let fault = probe_in_its_own_task(&app, probe("panic")).await.unwrap_err();
+        assert_eq!(fault.reason, Reason::LocalPanicked);
+        assert_eq!(app.own.panics(), 1);
+        assert!(probe_in_its_own_task(&app, probe("fine")).await.is_ok());
+        assert_eq!(*app.in_flight.borrow(), 0);
+    }
 
     #[test]
     fn the_deadline_follows_the_peers_table_and_closes_its_holes() {

@@ -1,1 +1,881 @@
-//! To be written.
+//! One row for each way to fail, at each stage: the exact reason, the exact laps, and no observation of a phase that did
+//! not finish.
+
+use crate::support::dns::{DnsServer, Says};
+use crate::support::exporter::{Exporter, Probed};
+use crate::support::peer::{Peer, ok, read_head, reset};
+use crate::support::pki::{Authority, self_signed};
+use glassbox_exporter::reason::Reason;
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RecordType;
+use rcgen::date_time_ymd;
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::future::{Future, pending};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A target that fails in its way, the module that probes it, and what must live meanwhile.
+struct Scene {
+    target: String,
+    module: String,
+    _alive: Vec<Box<dyn Any>>,
+}
+
+impl Scene {
+    fn new(target: impl Into<String>, alive: impl Any) -> Self {
+        Self {
+            target: target.into(),
+            module: String::new(),
+            _alive: vec![Box::new(alive)],
+        }
+    }
+
+    /// With these keys of the http prober, one a line.
+    fn http(mut self, keys: &str) -> Self {
+        self.module.push_str("    http:\n");
+        for key in keys.lines() {
+            writeln!(self.module, "      {}", key.trim_end()).unwrap();
+        }
+        self
+    }
+
+    /// With these keys of the module, one a line.
+    fn module(mut self, keys: &str) -> Self {
+        for key in keys.lines() {
+            writeln!(self.module, "    {key}").unwrap();
+        }
+        self
+    }
+}
+
+/// A way to fail, and what it must look like.
+struct Row {
+    name: &'static str,
+    /// The reason; of the lap where a stage failed, of the verdict always.
+    reason: &'static str,
+    link: &'static str,
+    /// The laps; where the last one failed, it is marked with `!`.
+    laps: &'static str,
+    scene: Pin<Box<dyn Future<Output = Scene>>>,
+}
+
+fn row(
+    name: &'static str,
+    (reason, link): (&'static str, &'static str),
+    laps: &'static str,
+    scene: impl Future<Output = Scene> + 'static,
+) -> Row {
+    Row {
+        name,
+        reason,
+        link,
+        laps,
+        scene: Box::pin(scene),
+    }
+}
+
+const WHOLE: &str = "resolve connect request processing transfer";
+const WHOLE_TLS: &str = "resolve connect tls request processing transfer";
+const IN_TLS: &str = "resolve connect tls!";
+const IN_WAIT: &str = "resolve connect request processing!";
+const IN_RECEIVE: &str = "resolve connect request processing transfer!";
+
+/// Long enough that a busy machine reaches the stage that then stays silent.
+const PATIENCE: &str = "timeout: 3s";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_to_fail_has_its_exact_reason_and_laps() {
+    let rows: Vec<Row> = [
+        name_service(),
+        connection(),
+        handshake(),
+        certificates(),
+        exchange(),
+        answer(),
+        content(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let mut config = "modules:\n".to_owned();
+    let mut cases = Vec::new();
+    for (number, row) in rows.into_iter().enumerate() {
+        let scene = row.scene.await;
+        write!(config, "  m{number}:\n    prober: http\n{}", scene.module).unwrap();
+        cases.push((row.name, row.reason, row.link, row.laps, scene));
+    }
+    assert!(cases.len() >= 40, "{} rows", cases.len());
+    let exporter = Exporter::start(&config).await;
+    let mut wrong = String::new();
+    let probes = cases.iter().enumerate().map(|(number, case)| {
+        let (exporter, target) = (&exporter, &case.4.target);
+        async move { exporter.probe(&format!("m{number}"), target).await }
+    });
+    for (probed, (name, reason, link, laps, _)) in join_all(probes).await.iter().zip(&cases) {
+        if let Err(words) = judge(probed, reason, link, laps) {
+            writeln!(wrong, "{name}: {words}\n{:#}", probed.evidence).unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    let seen: BTreeSet<_> = cases.iter().map(|case| case.1).collect();
+    let unseen: Vec<_> = Reason::ALL
+        .iter()
+        .map(|reason| reason.as_str())
+        .filter(|reason| !seen.contains(reason))
+        .collect();
+    assert_eq!(unseen, NOT_IN_THE_TABLE, "a reason without a row");
+}
+
+/// Reasons that need more than one peer on loopback, or that stand for what has no name yet.
+const NOT_IN_THE_TABLE: [&str; 7] = [
+    "dns.failed",
+    "tcp.failed",
+    "http.failed",
+    "local.out_of_files",
+    "local.out_of_ports",
+    "local.out_of_memory",
+    "local.panicked",
+];
+
+fn judge(probed: &Probed, reason: &str, link: &str, laps: &str) -> Result<(), String> {
+    let expect = |what: &str, got: &str, wanted: &str| {
+        if got == wanted {
+            Ok(())
+        } else {
+            Err(format!("{what} is {got:?}, not {wanted:?}"))
+        }
+    };
+    let verdict = &probed.evidence["verdict"];
+    expect("reason", verdict["reason"].as_str().unwrap_or("none"), reason)?;
+    expect("link", verdict["link"].as_str().unwrap_or("none"), link)?;
+    let seen: Vec<_> = probed
+        .laps()
+        .into_iter()
+        .map(|(phase, _, failed)| if failed.is_some() { phase + "!" } else { phase })
+        .collect();
+    expect("laps", &seen.join(" "), laps)?;
+    let last = laps.rsplit(' ').next().unwrap_or_default().trim_end_matches('!');
+    let last = if last.is_empty() { "resolve" } else { last };
+    expect("phase", verdict["phase"].as_str().unwrap_or("none"), last)?;
+    if let Some((.., Some(failed))) = probed.laps().last() {
+        expect("reason of the lap", failed, reason)?;
+    }
+    observed(probed, laps)
+}
+
+/// A phase is observed once if all its laps finished, and else not at all; never as 0 where it was not reached.
+fn observed(probed: &Probed, laps: &str) -> Result<(), String> {
+    let page = &probed.page;
+    for phase in ["resolve", "connect", "tls", "processing", "transfer"] {
+        let finished = laps.split(' ').any(|lap| lap == phase);
+        let count = page.find(&format!("probe_phase_duration_seconds_count{{phase=\"{phase}\"}}"));
+        let wanted = if finished { Some(1.0) } else { count.map(|_| 0.0) };
+        if count != wanted {
+            return Err(format!("phase {phase} has {count:?} observations, not {wanted:?}"));
+        }
+    }
+    for (series, wanted) in [
+        ("probe_success", 0.0),
+        ("probe_attempts_total", 1.0),
+        ("probe_success_duration_seconds_count", 0.0),
+    ] {
+        if page.find(series) != Some(wanted) {
+            return Err(format!("{series} is {:?}", page.find(series)));
+        }
+    }
+    let failures: f64 = page.starting("probe_failures_total{").map(|(_, value)| value).sum();
+    if (failures - 1.0).abs() > f64::EPSILON {
+        return Err(format!("{failures} failures are counted"));
+    }
+    Ok(())
+}
+
+async fn join_all<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = work.map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (one, done) in &mut waiting {
+            if done.is_none()
+                && let std::task::Poll::Ready(value) = one.as_mut().poll(cx)
+            {
+                *done = Some(value);
+            }
+        }
+        if waiting.iter().all(|(_, done)| done.is_some()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, done)| done).collect()
+}
+
+fn name_service() -> Vec<Row> {
+    let says = |says: Says| async {
+        let dns = DnsServer::always(says).await;
+        let key = dns.as_key();
+        Scene::new("http://name.test/", dns).module(&key)
+    };
+    vec![
+        row(
+            "NXDOMAIN",
+            ("dns.name_not_resolved", "dns"),
+            "resolve!",
+            says(Says::Code(ResponseCode::NXDomain)),
+        ),
+        row(
+            "a name without addresses",
+            ("dns.no_data", "dns"),
+            "resolve!",
+            says(Says::NoData),
+        ),
+        row(
+            "SERVFAIL",
+            ("dns.servfail", "dns"),
+            "resolve!",
+            says(Says::Code(ResponseCode::ServFail)),
+        ),
+        row(
+            "REFUSED",
+            ("dns.refused", "dns"),
+            "resolve!",
+            says(Says::Code(ResponseCode::Refused)),
+        ),
+        row(
+            "FORMERR",
+            ("dns.malformed", "dns"),
+            "resolve!",
+            says(Says::Code(ResponseCode::FormErr)),
+        ),
+        row("a silent resolver", ("dns.timed_out", "dns"), "resolve!", async move {
+            says(Says::Nothing).await.module(PATIENCE)
+        }),
+        row(
+            "nobody listens at the resolver",
+            ("local.resolver_unreachable", "local"),
+            "resolve!",
+            async {
+                let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+                Scene::new("http://name.test/", ()).module(&format!("resolver: [\"{taken}\"]"))
+            },
+        ),
+        row(
+            "only the other family, without fallback",
+            ("dns.no_data", "dns"),
+            "resolve!",
+            async {
+                let dns = DnsServer::always(Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])])).await;
+                let key = dns.as_key();
+                Scene::new("http://name.test/", dns)
+                    .module(&key)
+                    .http("ip_protocol_fallback: false")
+            },
+        ),
+        row(
+            "a literal of the other family",
+            ("dns.no_data", "dns"),
+            "resolve!",
+            async { Scene::new("http://127.0.0.1:1/", ()).http("ip_protocol_fallback: false") },
+        ),
+        row(
+            "a target that is no URL",
+            ("local.target_invalid", "local"),
+            "",
+            async { Scene::new("http://[::1", ()) },
+        ),
+        row(
+            "a password file that is gone",
+            ("local.file_unreadable", "local"),
+            "",
+            async { Scene::new("http://127.0.0.1:1/", ()).http("bearer_token_file: /nonexistent/token") },
+        ),
+    ]
+}
+
+fn connection() -> Vec<Row> {
+    vec![
+        row("nobody listens", ("tcp.refused", "front"), "resolve connect!", async {
+            let taken = std::net::TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap();
+            Scene::new(format!("http://{taken}/"), ())
+        }),
+        row(
+            "SYN into a black hole",
+            ("tcp.timed_out", "path"),
+            "resolve connect!",
+            async {
+                let (address, hole) = black_hole();
+                Scene::new(format!("http://{address}/"), hole).module(PATIENCE)
+            },
+        ),
+        row(
+            "no route to the address",
+            ("tcp.address_unreachable", "path"),
+            "resolve connect!",
+            async {
+                // The kernel refuses TCP to a multicast group before any packet leaves.
+                Scene::new("http://224.0.0.1/", ())
+            },
+        ),
+    ]
+}
+
+/// A listener whose queue is full: the kernel drops what comes.
+fn black_hole() -> (std::net::SocketAddr, impl Any) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let fillers: Vec<_> = (0..4)
+        .map(|_| {
+            let filler = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            filler.set_nonblocking(true).unwrap();
+            let _ = filler.connect(&address.into());
+            filler
+        })
+        .collect();
+    (address, (socket, fillers))
+}
+
+fn raw_tls<F>(behave: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> impl Future<Output = Scene>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    async {
+        let peer = Peer::start(behave).await;
+        Scene::new(peer.https(), peer).module(PATIENCE)
+    }
+}
+
+fn handshake() -> Vec<Row> {
+    vec![
+        row(
+            "plain HTTP on the TLS port",
+            ("tls.not_spoken", "tls"),
+            IN_TLS,
+            raw_tls(|mut stream| async move {
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+                let _ = stream.read(&mut [0; 1024]).await;
+            }),
+        ),
+        row(
+            "an alert",
+            ("tls.alert", "tls"),
+            IN_TLS,
+            raw_tls(|mut stream| async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, 80]).await;
+            }),
+        ),
+        row(
+            "a broken handshake message",
+            ("tls.protocol_error", "tls"),
+            IN_TLS,
+            raw_tls(|mut stream| async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(&[22, 3, 3, 0, 4, 2, 0, 0, 0]).await;
+                let _ = stream.read(&mut [0; 1024]).await;
+            }),
+        ),
+        row(
+            "silence in the handshake",
+            ("tls.timed_out", "tls"),
+            IN_TLS,
+            raw_tls(|stream| async move {
+                let _stream = stream;
+                pending::<()>().await;
+            }),
+        ),
+        row(
+            "a close in the handshake",
+            ("tls.closed", "tls"),
+            IN_TLS,
+            raw_tls(|mut stream| async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.shutdown().await;
+            }),
+        ),
+        row(
+            "a reset in the handshake",
+            ("tcp.reset", "tls"),
+            IN_TLS,
+            raw_tls(|mut stream| async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                reset(&stream);
+            }),
+        ),
+        row(
+            "no common version",
+            ("tls.version_or_cipher_mismatch", "tls"),
+            IN_TLS,
+            async {
+                let config =
+                    rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+                        .with_protocol_versions(&[&rustls::version::TLS13])
+                        .unwrap();
+                let leaf = self_signed("127.0.0.1");
+                let config = config
+                    .with_no_client_auth()
+                    .with_single_cert(leaf.chain, leaf.key)
+                    .unwrap();
+                let peer = Peer::with_tls(config.into(), ok).await;
+                Scene::new(peer.https(), peer).http("tls_config: {max_version: TLS12, insecure_skip_verify: true}")
+            },
+        ),
+        row(
+            "a client certificate is demanded, TLS 1.2",
+            ("tls.client_cert", "tls"),
+            IN_TLS,
+            async {
+                demands_certificate()
+                    .await
+                    .http("tls_config: {max_version: TLS12, insecure_skip_verify: true}")
+            },
+        ),
+        row(
+            "a client certificate is demanded, TLS 1.3: the alert comes after the handshake",
+            ("tls.client_cert", "tls"),
+            "resolve connect tls request processing!",
+            async {
+                demands_certificate()
+                    .await
+                    .http("tls_config: {insecure_skip_verify: true}")
+            },
+        ),
+    ]
+}
+
+async fn demands_certificate() -> Scene {
+    let authority = Authority::new();
+    let config = authority.leaf("127.0.0.1").server_for_clients_of(&authority);
+    let peer = Peer::with_tls(config, ok).await;
+    Scene::new(peer.https(), peer)
+}
+
+fn certificates() -> Vec<Row> {
+    /// A server of the authority that the module trusts, with a certificate that is wrong in one way.
+    async fn shown(leaf: impl FnOnce(&Authority) -> crate::support::pki::Leaf) -> Scene {
+        let authority = Authority::new();
+        let peer = Peer::with_tls(leaf(&authority).server(&[]), ok).await;
+        let key = format!("tls_config: {{ca_file: {:?}}}", authority.ca_file);
+        let mut scene = Scene::new(peer.https(), peer).http(&key);
+        scene._alive.push(Box::new(authority));
+        scene
+    }
+    vec![
+        row(
+            "an expired certificate",
+            ("tls.cert.date_invalid", "tls"),
+            IN_TLS,
+            shown(|ca| ca.expired("127.0.0.1")),
+        ),
+        row(
+            "a certificate that is not valid yet",
+            ("tls.cert.date_invalid", "tls"),
+            IN_TLS,
+            shown(|ca| ca.leaf_with("127.0.0.1", |params| params.not_before = date_time_ymd(2090, 1, 1))),
+        ),
+        row(
+            "another host's certificate",
+            ("tls.cert.name_invalid", "tls"),
+            IN_TLS,
+            shown(|ca| ca.leaf("other.test")),
+        ),
+        row(
+            "a self-signed certificate",
+            ("tls.cert.self_signed", "tls"),
+            IN_TLS,
+            shown(|_| self_signed("127.0.0.1")),
+        ),
+        row(
+            "an unknown authority",
+            ("tls.cert.authority_invalid", "tls"),
+            IN_TLS,
+            shown(|_| Authority::named("Another Authority").leaf("127.0.0.1")),
+        ),
+        row(
+            "an unknown authority that has a trusted one's name",
+            ("tls.cert.authority_invalid", "tls"),
+            IN_TLS,
+            shown(|_| Authority::new().leaf("127.0.0.1")),
+        ),
+        row(
+            "a certificate for clients only",
+            ("tls.cert.invalid", "tls"),
+            IN_TLS,
+            shown(|ca| {
+                ca.leaf_with("127.0.0.1", |params| {
+                    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+                })
+            }),
+        ),
+    ]
+}
+
+fn peer<F>(behave: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> impl Future<Output = Scene>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    async {
+        let peer = Peer::start(behave).await;
+        Scene::new(peer.http(), peer).module(PATIENCE)
+    }
+}
+
+fn exchange() -> Vec<Row> {
+    vec![
+        row(
+            "the request is not read",
+            ("http.timed_out_waiting", "unknown"),
+            "resolve connect request!",
+            async {
+                let scene = peer(|stream| async move {
+                    let _stream = stream;
+                    pending::<()>().await;
+                });
+                let body = "x".repeat(16 << 20);
+                scene.await.http(&format!("method: POST\nbody: {body}"))
+            },
+        ),
+        row(
+            "closed before the answer",
+            ("http.closed_before_response", "unknown"),
+            IN_WAIT,
+            peer(|mut stream| async move {
+                read_head(&mut stream).await;
+                let _ = stream.shutdown().await;
+            }),
+        ),
+        row(
+            "reset before the answer",
+            ("tcp.reset", "unknown"),
+            IN_WAIT,
+            peer(|mut stream| async move {
+                read_head(&mut stream).await;
+                reset(&stream);
+            }),
+        ),
+        row(
+            "silence",
+            ("http.timed_out_waiting", "unknown"),
+            IN_WAIT,
+            peer(|mut stream| async move {
+                read_head(&mut stream).await;
+                pending::<()>().await;
+            }),
+        ),
+        row(
+            "reset in the head",
+            ("tcp.reset", "unknown"),
+            IN_RECEIVE,
+            then_reset(b"HTTP/1.1 200 OK\r\nServ"),
+        ),
+        row(
+            "reset in the body",
+            ("tcp.reset", "unknown"),
+            IN_RECEIVE,
+            then_reset(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"),
+        ),
+        row(
+            "a head that drips",
+            ("http.timed_out_waiting", "unknown"),
+            IN_RECEIVE,
+            drips(b"HTTP/1.1 200 OK\r\nX: "),
+        ),
+        row(
+            "a body that drips",
+            ("http.timed_out_mid_body", "unknown"),
+            IN_RECEIVE,
+            drips(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"),
+        ),
+    ]
+}
+
+/// Sends the first bytes, waits until they were surely read, and resets.
+fn then_reset(first: &'static [u8]) -> impl Future<Output = Scene> {
+    peer(move |mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(first).await;
+        until_acknowledged(&stream).await;
+        reset(&stream);
+    })
+}
+
+/// The bytes are in the receiver's kernel once they are acknowledged: a reset then comes after them.
+async fn until_acknowledged(stream: &TcpStream) {
+    use nix::{getsockopt_impl, libc, sockopt_impl};
+    sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info);
+    while nix::sys::socket::getsockopt(stream, TcpInfo).unwrap().tcpi_unacked > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn drips(first: &'static [u8]) -> impl Future<Output = Scene> {
+    peer(move |mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(first).await;
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            if stream.write_all(b"x").await.is_err() {
+                break;
+            }
+        }
+    })
+}
+
+fn answering(answer: impl Into<Vec<u8>>) -> impl Future<Output = Scene> {
+    let answer = answer.into();
+    async {
+        let peer = Peer::answering(answer).await;
+        Scene::new(peer.http(), peer)
+    }
+}
+
+fn answer() -> Vec<Row> {
+    let head = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n");
+    let many_fields: String = (0..300).map(|number| format!("X-{number}: a\r\n")).collect();
+    let long_field = format!("X-Long: {}\r\n", "a".repeat(300_000));
+    vec![
+        row(
+            "garbage",
+            ("http.response.invalid", "unknown"),
+            IN_RECEIVE,
+            answering("\x16\x03garbage\r\n\r\n"),
+        ),
+        row(
+            "an HTTP/0.9 answer",
+            ("http.response.invalid", "unknown"),
+            IN_RECEIVE,
+            answering("<h1>hello</h1>\r\n\r\n"),
+        ),
+        row(
+            "a bad status line",
+            ("http.response.invalid", "unknown"),
+            IN_RECEIVE,
+            answering("HTTP/9 banana\r\n\r\n"),
+        ),
+        row(
+            "a head that is cut",
+            ("http.closed_before_response", "unknown"),
+            IN_RECEIVE,
+            answering("HTTP/1.1 200 OK\r\nX"),
+        ),
+        row(
+            "a head with too many fields",
+            ("http.response.header_too_large", "unknown"),
+            IN_RECEIVE,
+            answering(format!("HTTP/1.1 200 OK\r\n{many_fields}\r\n")),
+        ),
+        row(
+            "a head that is too long",
+            ("http.response.header_too_large", "unknown"),
+            IN_RECEIVE,
+            answering(format!("HTTP/1.1 200 OK\r\n{long_field}\r\n")),
+        ),
+        row(
+            "a truncated body",
+            ("http.closed_mid_body", "unknown"),
+            IN_RECEIVE,
+            answering(head("Content-Length: 9") + "half"),
+        ),
+        row(
+            "a bad chunk",
+            ("http.response.invalid", "unknown"),
+            IN_RECEIVE,
+            answering(head("Transfer-Encoding: chunked") + "zz\r\n"),
+        ),
+        row(
+            "a truncated chunk",
+            ("http.closed_mid_body", "unknown"),
+            IN_RECEIVE,
+            answering(head("Transfer-Encoding: chunked") + "9\r\nhalf"),
+        ),
+        row(
+            "a body that does not decode",
+            ("http.response.bad_coding", "unknown"),
+            IN_RECEIVE,
+            async move {
+                answering(head("Content-Length: 4") + "text")
+                    .await
+                    .http("compression: gzip")
+            },
+        ),
+        row(
+            "a body over body_size_limit",
+            ("http.response.too_large", "unknown"),
+            IN_RECEIVE,
+            async move {
+                answering(head("Content-Length: 9") + "123456789")
+                    .await
+                    .http("body_size_limit: 8B")
+            },
+        ),
+    ]
+}
+
+fn content() -> Vec<Row> {
+    let hello = || answering("HTTP/1.1 200 OK\r\nX-App: one\r\nContent-Length: 5\r\n\r\nhello");
+    let with = |keys: &'static str| async move { hello().await.http(keys) };
+    let large = || {
+        let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 11 << 20).into_bytes();
+        answer.resize(answer.len() + (11 << 20), b'x');
+        answering(answer)
+    };
+    let status = ("http.status", "unknown");
+    let redirect = |to: &str| format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+    vec![
+        row(
+            "a refused status",
+            status,
+            WHOLE,
+            answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"),
+        ),
+        row(
+            "a status that is not on the list",
+            status,
+            WHOLE,
+            with("valid_status_codes: [204]"),
+        ),
+        row("a redirect that is not followed", status, WHOLE, async move {
+            answering(redirect("/")).await.http("follow_redirects: false")
+        }),
+        row(
+            "a redirect to nowhere",
+            ("http.response.bad_redirect", "unknown"),
+            WHOLE,
+            answering(redirect("ftp://a/")),
+        ),
+        row(
+            "a redirect loop",
+            ("http.response.redirect_loop", "unknown"),
+            LOOP,
+            answering(redirect("/")),
+        ),
+        row(
+            "an unwanted body",
+            ("content.body", "content"),
+            WHOLE,
+            with("fail_if_body_matches_regexp: [hel+o]"),
+        ),
+        row(
+            "a missing body",
+            ("content.body", "content"),
+            WHOLE,
+            with("fail_if_body_not_matches_regexp: [goodbye]"),
+        ),
+        row(
+            "an unwanted header",
+            ("content.header", "content"),
+            WHOLE,
+            with("fail_if_header_matches: [{header: x-app, regexp: one}]"),
+        ),
+        row(
+            "a missing header",
+            ("content.header", "content"),
+            WHOLE,
+            with("fail_if_header_not_matches: [{header: x-none, regexp: a}]"),
+        ),
+        row(
+            "another version",
+            ("content.version", "content"),
+            WHOLE,
+            with("valid_http_versions: [HTTP/2.0]"),
+        ),
+        row(
+            "no TLS where it is demanded",
+            ("content.tls_required", "content"),
+            WHOLE,
+            with("fail_if_not_ssl: true"),
+        ),
+        row(
+            "TLS where it is forbidden",
+            ("content.tls_forbidden", "content"),
+            WHOLE_TLS,
+            async {
+                let peer = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
+                Scene::new(peer.https(), peer).http("fail_if_ssl: true\ntls_config: {insecure_skip_verify: true}")
+            },
+        ),
+        row(
+            "a body too large to match",
+            ("content.body_too_large", "content"),
+            IN_RECEIVE,
+            async move { large().await.http("fail_if_body_matches_regexp: [hello]") },
+        ),
+    ]
+}
+
+/// Eleven exchanges: ten redirects are followed, the next answer is judged.
+const LOOP: &str = concat!(
+    "resolve connect request processing transfer resolve connect request processing transfer ",
+    "resolve connect request processing transfer resolve connect request processing transfer ",
+    "resolve connect request processing transfer resolve connect request processing transfer ",
+    "resolve connect request processing transfer resolve connect request processing transfer ",
+    "resolve connect request processing transfer resolve connect request processing transfer ",
+    "resolve connect request processing transfer",
+);
+
+#[tokio::test]
+async fn a_refused_certificate_is_still_described() {
+    let authority = Authority::new();
+    let peer = Peer::with_tls(authority.expired("127.0.0.1").server(&[]), ok).await;
+    let config = format!(
+        "modules: {{m: {{prober: http, http: {{tls_config: {{ca_file: {:?}}}}}}}}}",
+        authority.ca_file
+    );
+    let probed = Exporter::start(&config).await.probe("m", &peer.https()).await;
+    let expired = date_time_ymd(2002, 1, 1).unix_timestamp();
+    #[allow(clippy::cast_precision_loss, reason = "a date is below 2^53")]
+    let expired = expired as f64;
+    assert_eq!(probed.page.value("probe_ssl_earliest_cert_expiry"), expired);
+    assert_eq!(
+        probed.page.value("probe_ssl_last_chain_expiry_timestamp_seconds"),
+        -62_135_596_800.0
+    );
+    assert_eq!(probed.page.value("probe_http_ssl"), 0.0);
+    assert_eq!(probed.page.value("probe_tls_version_info{version=\"TLS 1.3\"}"), 1.0);
+    assert_eq!(
+        probed.evidence["front"]["legs"][0]["tls"]["chain"][0]["subject"],
+        "CN=127.0.0.1"
+    );
+    // The handshake was finished, but no request byte may reach a peer whose certificate was refused.
+    assert_eq!(probed.evidence["front"]["legs"][0]["reply"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn a_silent_family_costs_a_grace_and_not_the_probe() {
+    let peer = Peer::start(ok).await;
+    let dns = DnsServer::start(|_, kind| match kind {
+        RecordType::A => Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])]),
+        _ => Says::Nothing,
+    })
+    .await;
+    let config = format!("modules: {{m: {{prober: http, timeout: 20s, {}}}}}", dns.as_key());
+    let exporter = Exporter::start(&config).await;
+    let probed = exporter
+        .probe("m", &format!("http://name.test:{}/", peer.address.port()))
+        .await;
+    assert_eq!(probed.page.value("probe_success"), 1.0);
+    assert_eq!(probed.page.value("probe_ip_protocol"), 4.0);
+    let lookup = probed.page.value("probe_dns_lookup_time_seconds");
+    assert!(
+        (0.9..10.0).contains(&lookup),
+        "{lookup} s: one second of grace, far from the 20 s of the probe"
+    );
+}
+
+#[tokio::test]
+async fn a_name_server_can_be_asked_over_tcp() {
+    let exporter = Exporter::start("modules: {m: {prober: http, resolver: [\"tcp://127.0.0.1:1\"]}}").await;
+    let probed = exporter.probe("m", "http://name.test/").await;
+    assert_eq!(probed.evidence["verdict"]["reason"], "local.resolver_unreachable");
+}

@@ -25,7 +25,11 @@ pub struct Leaf {
 
 impl Authority {
     pub fn new() -> Self {
-        let mut params = named("Test Authority");
+        Self::named("Test Authority")
+    }
+
+    pub fn named(name: &str) -> Self {
+        let mut params = named(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();

@@ -1,0 +1,95 @@
+//! The sockets of the resolver: Tokio's, but datagrams go over connected sockets, so that the kernel tells when nobody
+//! listens at the name server, and passes on what comes from that address alone.
+
+use hickory_resolver::net::runtime::{DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{Interest, ReadBuf, Ready};
+use tokio::net::UdpSocket;
+
+type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
+
+/// Opens the sockets.
+#[derive(Clone, Default)]
+pub(super) struct Transport(TokioRuntimeProvider);
+
+impl RuntimeProvider for Transport {
+    type Handle = <TokioRuntimeProvider as RuntimeProvider>::Handle;
+    type Timer = <TokioRuntimeProvider as RuntimeProvider>::Timer;
+    type Udp = Connected;
+    type Tcp = <TokioRuntimeProvider as RuntimeProvider>::Tcp;
+
+    fn create_handle(&self) -> Self::Handle {
+        self.0.create_handle()
+    }
+
+    fn connect_tcp(&self, to: SocketAddr, from: Option<SocketAddr>, timeout: Option<Duration>) -> Opening<Self::Tcp> {
+        self.0.connect_tcp(to, from, timeout)
+    }
+
+    fn bind_udp(&self, from: SocketAddr, to: SocketAddr) -> Opening<Self::Udp> {
+        Box::pin(async move {
+            let socket = UdpSocket::bind(from).await?;
+            socket.connect(to).await?;
+            Ok(Connected::new(socket))
+        })
+    }
+}
+
+/// A datagram socket that reports the kernel's word that nobody listens. Tokio wakes a reader for data only, so the
+/// error is awaited beside it.
+pub(super) struct Connected {
+    socket: Arc<UdpSocket>,
+    error: Mutex<Opening<Ready>>,
+}
+
+impl Connected {
+    fn new(socket: UdpSocket) -> Self {
+        let socket = Arc::new(socket);
+        let watched = socket.clone();
+        Self {
+            socket,
+            error: Mutex::new(Box::pin(async move { watched.ready(Interest::ERROR).await })),
+        }
+    }
+
+    fn poll_error(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let mut error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        let Poll::Ready(came) = error.as_mut().poll(cx) else {
+            return Poll::Pending;
+        };
+        *error = Box::pin(std::future::pending());
+        Poll::Ready(match came.and_then(|_| self.socket.take_error()) {
+            Ok(Some(error)) | Err(error) => error,
+            Ok(None) => io::ErrorKind::ConnectionRefused.into(),
+        })
+    }
+}
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.socket.fmt(f)
+    }
+}
+
+impl DnsUdpSocket for Connected {
+    type Time = <TokioRuntimeProvider as RuntimeProvider>::Timer;
+
+    fn poll_recv_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let mut buffer = ReadBuf::new(buffer);
+        match self.socket.poll_recv_from(cx, &mut buffer) {
+            Poll::Ready(from) => Poll::Ready(from.map(|from| (buffer.filled().len(), from))),
+            Poll::Pending => self.poll_error(cx).map(Err),
+        }
+    }
+
+    fn poll_send_to(&self, cx: &mut Context<'_>, bytes: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
+        self.socket.poll_send_to(cx, bytes, to)
+    }
+}

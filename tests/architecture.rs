@@ -1,0 +1,214 @@
+//! The rooms of the house and who may know whom, as data, checked against the source.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A row of rooms. A module imports only from rows above its own, from its own room, and, among the words, from words
+/// that stand before it.
+struct Row {
+    name: &'static str,
+    rooms: &'static [&'static str],
+}
+
+/// From the words, which know nobody, to the edge, which knows everybody.
+const ROWS: &[Row] = &[
+    Row {
+        name: "words",
+        rooms: &[
+            "chain", "reason", "secret", "limits", "ledger", "target", "report", "verdict", "metrics",
+        ],
+    },
+    Row {
+        name: "verbs",
+        rooms: &["check"],
+    },
+    Row {
+        name: "sentences",
+        rooms: &["probers"],
+    },
+    Row {
+        name: "judgment",
+        rooms: &["attribution"],
+    },
+    Row {
+        name: "engine",
+        rooms: &["probe"],
+    },
+    Row {
+        name: "record",
+        rooms: &["series", "history"],
+    },
+    Row {
+        name: "exposition",
+        rooms: &["exposition"],
+    },
+    Row {
+        name: "settings",
+        rooms: &["config"],
+    },
+    Row {
+        name: "edge",
+        rooms: &["server", "cli", "lib", "main"],
+    },
+];
+
+/// Rows that stay pure: no clock, no runtime, no I/O.
+const PURE: [&str; 2] = ["words", "judgment"];
+
+/// What a pure row must not name.
+const IMPURE: [&str; 6] = [
+    "Instant::now",
+    "SystemTime::now",
+    ".elapsed()",
+    "tokio",
+    "std::fs",
+    "std::net::Tcp",
+];
+
+const LONGEST_FILE: usize = 400;
+
+struct Source {
+    path: PathBuf,
+    room: String,
+    /// Without its tests.
+    text: String,
+    first_line: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let whole = fs::read_to_string(&path).unwrap();
+                let inner = path.strip_prefix(&root).unwrap();
+                let room = inner
+                    .iter()
+                    .next()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .trim_end_matches(".rs")
+                    .to_owned();
+                found.push(Source {
+                    room,
+                    first_line: whole.lines().next().unwrap_or_default().to_owned(),
+                    text: whole
+                        .split("#[cfg(test)]\nmod tests")
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
+                    path,
+                });
+            }
+        }
+    }
+    assert!(found.len() > 30, "the sources were not found");
+    found
+}
+
+fn place(room: &str) -> (usize, usize) {
+    ROWS.iter()
+        .enumerate()
+        .find_map(|(row, rooms)| Some((row, rooms.rooms.iter().position(|known| *known == room)?)))
+        .unwrap_or_else(|| panic!("room {room} is in no row: give it its place in this table"))
+}
+
+/// The rooms that a text names as `crate::room` or, in the binary, `glassbox_exporter::room`.
+fn imports(text: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for start in ["crate::", "glassbox_exporter::"] {
+            for rest in line.split(start).skip(1) {
+                let room: String = rest
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
+                rooms.push(room);
+            }
+        }
+    }
+    rooms.retain(|room| !room.is_empty());
+    rooms
+}
+
+#[test]
+fn a_module_imports_only_from_rows_above_its_own() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let own = place(&source.room);
+        for import in imports(&source.text) {
+            // Items of lib.rs itself, which only the binary names.
+            let is_room = ROWS.iter().any(|row| row.rooms.contains(&import.as_str()));
+            if import == source.room || (!is_room && source.room == "main") {
+                continue;
+            }
+            let other = place(&import);
+            let may = other.0 < own.0 || (own.0 == other.0 && (own.1 > other.1 || ROWS[own.0].name == "edge"));
+            if !may {
+                wrong.push(format!(
+                    "{} ({}) imports {import}",
+                    source.path.display(),
+                    ROWS[own.0].name
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn judgment_knows_the_words_alone() {
+    for source in sources()
+        .iter()
+        .filter(|source| ROWS[place(&source.room).0].name == "judgment")
+    {
+        for import in imports(&source.text) {
+            assert_eq!(place(&import).0, 0, "{} imports {import}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn words_and_judgment_are_pure() {
+    for source in sources()
+        .iter()
+        .filter(|source| PURE.contains(&ROWS[place(&source.room).0].name))
+    {
+        for name in IMPURE {
+            assert!(!source.text.contains(name), "{} names {name}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn each_file_opens_with_its_purpose_and_stays_short() {
+    for source in sources() {
+        let path = source.path.display();
+        assert!(
+            source.first_line.starts_with("//! "),
+            "{path} does not open with a //! line"
+        );
+        let lines = source.text.lines().count();
+        assert!(lines <= LONGEST_FILE, "{path} has {lines} lines without its tests");
+    }
+}
+
+#[test]
+fn the_table_has_no_room_that_is_not_there() {
+    let rooms: Vec<_> = sources().into_iter().map(|source| source.room).collect();
+    for room in ROWS.iter().flat_map(|row| row.rooms) {
+        assert!(rooms.iter().any(|known| known == room), "there is no room {room}");
+    }
+}
+
+#[test]
+fn the_reader_of_imports_sees_them() {
+    let text = "use crate::chain::Stage;\n// crate::server\nlet x = crate::limits::LABEL;\nuse glassbox_exporter::cli;";
+    assert_eq!(imports(text), ["chain", "limits", "cli"]);
+}
