@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
@@ -137,8 +137,11 @@ fn within_dates(der: &CertificateDer<'_>, now: UnixTime) -> Result<i64, Refusal>
     }
 }
 
-fn algorithms() -> WebPkiSupportedAlgorithms {
-    ring::default_provider().signature_verification_algorithms
+/// The signatures that can be verified; the provider is built once.
+fn algorithms() -> &'static WebPkiSupportedAlgorithms {
+    static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> =
+        LazyLock::new(|| ring::default_provider().signature_verification_algorithms);
+    &ALGORITHMS
 }
 
 /// Why a chain was refused.
@@ -234,7 +237,7 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &algorithms())
+        verify_tls12_signature(message, cert, dss, algorithms())
     }
 
     fn verify_tls13_signature(
@@ -243,7 +246,7 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &algorithms())
+        verify_tls13_signature(message, cert, dss, algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -46,6 +46,9 @@ const SHOWN_HEADERS: [&str; 32] = [
     "x-vercel-error",
 ];
 
+/// Bytes of an answer's first line that are shown.
+const FIRST_LINE: usize = 128;
+
 /// The evidence of a finding. Times are seconds; a lap's `begun` counts from the start of the probe.
 #[must_use]
 pub fn json(entry: &Entry) -> Value {
@@ -169,11 +172,13 @@ fn is_shown(name: &HeaderName) -> bool {
     SHOWN_HEADERS.contains(&name.as_str())
 }
 
-/// The first bytes that came, where they are the evidence: an answer that was no HTTP, or no TLS. A good answer's
-/// head may hold secrets and is shown by its fields instead.
+/// The first line that came, where it is the evidence: an answer that was no HTTP, or no TLS. What follows it may be
+/// header fields with secrets; an answer that could be read is shown by its fields instead.
 fn first_bytes(leg: &Leg) -> Option<String> {
-    let unread = leg.reply.is_none() && !leg.wire.excerpt.is_empty();
-    unread.then(|| leg.wire.excerpt.escape_ascii().to_string())
+    let came = &leg.wire.excerpt;
+    let line = came.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let shown = &line[..line.len().min(FIRST_LINE)];
+    (leg.reply.is_none() && !came.is_empty()).then(|| shown.escape_ascii().to_string())
 }
 
 fn seconds(duration: Duration) -> f64 {

@@ -1,5 +1,11 @@
 //! The scenarios: the exporter against real servers and against peers that misbehave on purpose, all on loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    reason = "a test stops at what it did not expect; gauges of whole numbers are exact"
+)]
+
 mod support;
 
 mod configuration;

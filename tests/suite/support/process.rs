@@ -14,7 +14,10 @@ impl Process {
         let program = command.get_program().to_owned();
         match command.spawn() {
             Ok(child) => Self(child),
-            Err(error) => panic!("{program:?}: {error}; `make deps` installs what the tests need"),
+            Err(error) => panic!(
+                "{}: {error}; `make deps` installs what the tests need",
+                program.display()
+            ),
         }
     }
 
@@ -51,7 +54,7 @@ pub fn free_port() -> u16 {
 pub async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !done().await {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not within 60 s");
+        assert!(begun.elapsed() < Duration::from_mins(1), "{what}: not within 60 s");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
