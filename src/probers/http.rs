@@ -63,12 +63,13 @@ impl HttpSettings {
         check.receive(|reply| self.body_plan(visit, reply, follow)).await
     }
 
-    /// A redirect that is followed needs no body; an answer that already failed is read but not kept.
+    /// The body of a redirect is read only if it is to be matched; an answer that already failed is read but not kept.
     fn body_plan(&self, visit: &Visit, reply: &Reply, follow: bool) -> BodyPlan {
-        let moves_on = follow && matches!(visit.redirected(reply), Some(Ok(_)));
-        let to_match = self.asserts_on_body() && self.objection_to_head(reply, false).is_none();
+        let redirects = visit.redirected(reply).is_some();
+        let moves_on = redirects && follow;
+        let to_match = !moves_on && self.asserts_on_body() && self.objection_to_head(reply, false).is_none();
         BodyPlan {
-            read: !moves_on,
+            read: !redirects || to_match,
             coding: self.compression,
             keep: to_match.then_some(self.matching_limit),
             limit: self.body_size_limit,
