@@ -19,7 +19,8 @@ impl Check {
                 .advance_until(|answered| answered || tape.answer_began().is_some())
                 .await;
             match tape.answer_began() {
-                Some(at) => wire.handover = Some(at),
+                // An answer may begin before the request has ended: then nothing was waited for.
+                Some(at) => wire.handover = Some(tape.request_done().map_or(at, |sent| at.max(sent))),
                 None => {
                     if let Some(error) = exchange.failure() {
                         return Err(WaitError::Exchange(error));
