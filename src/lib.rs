@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod exposition;
+pub mod gateways;
 pub mod history;
 pub mod ledger;
 pub mod limits;

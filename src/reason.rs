@@ -74,6 +74,35 @@ reasons! {
     ContentTlsForbidden = "content.tls_forbidden", "the answer came over TLS, which the module forbids";
     ContentBodyTooLarge = "content.body_too_large", "the body is larger than what may be matched against assertions";
 
+    UpstreamDnsError = "upstream.dns_error", "the gateway could not resolve the name of what stands behind it";
+    UpstreamDnsTimeout = "upstream.dns_timeout", "the gateway's name server did not answer";
+    UpstreamConnectionRefused = "upstream.connection_refused", "what stands behind the gateway refused the connection";
+    UpstreamConnectionTimeout = "upstream.connection_timeout", "what stands behind the gateway did not take the connection in time";
+    UpstreamConnectionTerminated = "upstream.connection_terminated", "what stands behind the gateway closed the connection before a complete answer";
+    UpstreamConnectionLimitReached = "upstream.connection_limit_reached", "the gateway has too many connections to what stands behind it";
+    UpstreamTlsCertificateError = "upstream.tls_certificate_error", "the gateway does not accept the certificate of what stands behind it";
+    UpstreamTlsProtocolError = "upstream.tls_protocol_error", "TLS between the gateway and what stands behind it failed";
+    UpstreamTlsAlertReceived = "upstream.tls_alert_received", "what stands behind the gateway ended TLS with an alert";
+    UpstreamDestinationIpUnroutable = "upstream.destination_ip_unroutable", "the gateway has no route to what stands behind it";
+    UpstreamDestinationUnavailable = "upstream.destination_unavailable", "the gateway holds everything behind it for down";
+    UpstreamHttpProtocolError = "upstream.http_protocol_error", "what stands behind the gateway does not speak valid HTTP";
+    UpstreamHttpResponseIncomplete = "upstream.http_response_incomplete", "the answer of what stands behind the gateway broke off";
+    UpstreamHttpResponseTimeout = "upstream.http_response_timeout", "what stands behind the gateway did not answer in the gateway's time";
+    UpstreamHttpResponseHeaderSectionSize = "upstream.http_response_header_section_size", "the answer's head is too large for the gateway";
+    UpstreamHttpResponseTransferCoding = "upstream.http_response_transfer_coding", "the gateway could not decode the answer's transfer coding";
+    UpstreamUnreachable = "upstream.unreachable", "the gateway cannot reach what stands behind it";
+    UpstreamInvalidResponse = "upstream.invalid_response", "the gateway got no valid answer from what stands behind it";
+    UpstreamFailed = "upstream.failed", "the exchange between the gateway and what stands behind it failed";
+
+    FrontDenied = "front.denied", "the front refused the request by its own policy";
+    FrontNotFound = "front.not_found", "the front has no route for the request";
+    FrontOverloaded = "front.overloaded", "the front is at a limit of its own";
+    FrontRateLimited = "front.rate_limited", "the front limits the rate of requests";
+    FrontInternalError = "front.internal_error", "the front failed by itself";
+    FrontLoop = "front.loop", "the front forwards to itself";
+
+    OriginStatus = "origin.status", "the application itself answered with this status";
+
     LocalResolverUnreachable = "local.resolver_unreachable", "our own name server cannot be reached";
     LocalTargetInvalid = "local.target_invalid", "the target is not something this prober can probe";
     LocalFileUnreadable = "local.file_unreadable", "a file that the module names cannot be used";
@@ -136,7 +165,10 @@ mod tests {
     fn every_family_is_one_that_the_attribution_knows() {
         for reason in Reason::ALL {
             assert!(
-                ["dns", "tcp", "tls", "http", "content", "local"].contains(&reason.family()),
+                [
+                    "dns", "tcp", "tls", "http", "content", "upstream", "front", "origin", "local"
+                ]
+                .contains(&reason.family()),
                 "{}",
                 reason.as_str()
             );

@@ -30,7 +30,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "judgment",
-        rooms: &["attribution"],
+        rooms: &["gateways", "attribution"],
     },
     Row {
         name: "engine",

@@ -1,0 +1,109 @@
+//! What can be seen on an answer, and the marks that rows of the catalogue are made of.
+
+use http::HeaderMap;
+
+/// The parts of an answer that tell who made it.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase of HTTP/1.1, if it is not the usual one.
+    pub phrase: Option<&'a str>,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+    /// The begin of the body.
+    pub body: &'a str,
+}
+
+/// One thing that is seen on an answer, or not. Texts are compared without regard to case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The status is one of these.
+    Status(&'static [u16]),
+    /// A field is there.
+    Has(&'static str),
+    /// A field is not there.
+    Lacks(&'static str),
+    /// A value of a field holds this text.
+    Says(&'static str, &'static str),
+    /// A value of a field begins with this text.
+    Begins(&'static str, &'static str),
+    /// The reason phrase is this.
+    Phrase(&'static str),
+    /// The body holds this text.
+    Body(&'static str),
+    /// The body, without space at its ends, is this text.
+    BodyIs(&'static str),
+    /// The body is shorter than so many bytes.
+    Shorter(usize),
+}
+
+impl Mark {
+    /// Whether the mark is on the answer.
+    #[must_use]
+    pub fn holds(&self, answer: &Answer<'_>) -> bool {
+        match self {
+            Self::Status(codes) => codes.contains(&answer.status),
+            Self::Has(name) => answer.headers.contains_key(*name),
+            Self::Lacks(name) => !answer.headers.contains_key(*name),
+            Self::Says(name, text) => values(answer, name).any(|value| contains(&value, text)),
+            Self::Begins(name, text) => values(answer, name).any(|value| begins(&value, text)),
+            Self::Phrase(text) => answer.phrase.is_some_and(|phrase| phrase.eq_ignore_ascii_case(text)),
+            Self::Body(text) => contains(answer.body, text),
+            Self::BodyIs(text) => answer.body.trim().eq_ignore_ascii_case(text),
+            Self::Shorter(bytes) => answer.body.len() < *bytes,
+        }
+    }
+}
+
+fn values<'a>(answer: &'a Answer<'_>, name: &str) -> impl Iterator<Item = std::borrow::Cow<'a, str>> {
+    let values = answer.headers.get_all(name).into_iter();
+    values.map(|value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+fn begins(text: &str, start: &str) -> bool {
+    text.get(..start.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(start))
+}
+
+fn contains(text: &str, part: &str) -> bool {
+    part.is_empty()
+        || text
+            .as_bytes()
+            .windows(part.len())
+            .any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Mark};
+    use http::HeaderMap;
+
+    #[test]
+    fn each_mark_holds_where_it_should() {
+        let mut headers = HeaderMap::new();
+        headers.insert("server", "nginx/1.22.1".parse().unwrap());
+        let answer = Answer {
+            status: 502,
+            phrase: Some("Proxy Error"),
+            headers: &headers,
+            body: " Bad Gateway\n",
+        };
+        for (mark, holds) in [
+            (Mark::Status(&[502, 504]), true),
+            (Mark::Status(&[503]), false),
+            (Mark::Has("Server"), true),
+            (Mark::Lacks("server"), false),
+            (Mark::Says("server", "GINX"), true),
+            (Mark::Begins("server", "nginx"), true),
+            (Mark::Begins("server", "ginx"), false),
+            (Mark::Phrase("proxy error"), true),
+            (Mark::Body("gateway"), true),
+            (Mark::BodyIs("bad gateway"), true),
+            (Mark::BodyIs("bad"), false),
+            (Mark::Shorter(100), true),
+        ] {
+            assert_eq!(mark.holds(&answer), holds, "{mark:?}");
+        }
+    }
+}
