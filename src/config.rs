@@ -3,8 +3,11 @@
 mod credentials;
 mod file;
 mod http;
+mod keys;
 mod problem;
+mod read;
 mod tls;
+mod tree;
 mod units;
 
 pub use problem::{ConfigError, Problem};
@@ -53,7 +56,9 @@ impl Config {
         let written = ConfigFile::parse(text)?;
         let system = Arc::new(Resolver::system());
         let mut modules = HashMap::new();
-        for (name, module) in written.modules() {
+        let mut in_order: Vec<_> = written.modules().collect();
+        in_order.sort_by_key(|(_, module)| module.place.line);
+        for (name, module) in in_order {
             let module = compose(name, module, &system, defaults)?;
             modules.insert(name.clone(), Arc::new(module));
         }
@@ -90,7 +95,6 @@ impl Config {
 fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults: Defaults) -> Result<Module, Problem> {
     let path = format!("modules.{name}");
     let file = &module.value;
-    file.refuse_what_comes_later(&path)?;
     let resolver = resolver(file, &path)?.unwrap_or_else(|| system.clone());
     let prober = match &file.prober {
         Some(prober) if prober.value == "http" => http::compose(
@@ -113,6 +117,7 @@ fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults
 fn unknown_prober(name: &str) -> String {
     let known: Vec<_> = PROBERS.iter().map(|row| row.name).collect();
     match name {
+        "" => format!("a module needs a prober; this version has: {}", known.join(", ")),
         "tcp" | "dns" | "icmp" | "grpc" | "unix" | "websocket" => format!(
             "the prober {name:?} is not in this version yet; it has: {}",
             known.join(", ")
@@ -149,15 +154,19 @@ fn buckets(file: &ModuleFile, path: &str) -> Result<Option<Arc<[f64]>>, Problem>
         return Ok(None);
     };
     let mut last = 0.0;
-    for bound in &written.value {
-        if !bound.is_finite() || *bound <= last {
-            let problem = format!("{bound} does not fit: bounds are seconds above 0, each above the one before");
-            return Err(at(written, path, "buckets", problem));
+    for bound in written {
+        if !bound.value.is_finite() || bound.value <= last {
+            let problem = format!(
+                "{} does not fit: bounds are seconds above 0, each above the one before",
+                bound.value
+            );
+            return Err(at(bound, path, "buckets", problem));
         }
-        last = *bound;
+        last = bound.value;
     }
-    if written.value.len() > MOST_BUCKETS {
-        return Err(at(written, path, "buckets", format!("at most {MOST_BUCKETS} bounds")));
+    if let Some(first_too_many) = written.get(MOST_BUCKETS) {
+        let problem = format!("a histogram may have at most {MOST_BUCKETS} bounds; leave out from here on");
+        return Err(at(first_too_many, path, "buckets", problem));
     }
-    Ok(Some(written.value.as_slice().into()))
+    Ok(Some(written.iter().map(|bound| bound.value).collect()))
 }

@@ -6,6 +6,7 @@ mod cdns;
 mod clouds;
 mod mark;
 mod proxies;
+mod servers;
 
 pub use mark::{Answer, Mark};
 
@@ -65,6 +66,7 @@ pub fn catalogue() -> impl Iterator<Item = &'static Gateway> {
         .chain(clouds::ROWS)
         .chain(apis::ROWS)
         .chain(proxies::ROWS)
+        .chain(servers::ROWS)
 }
 
 /// Looks an answer up.

@@ -80,6 +80,7 @@ impl History {
     pub fn add(&self, mut finding: Finding) -> Entry {
         for reply in finding.report.legs.iter_mut().filter_map(|leg| leg.reply.as_mut()) {
             reply.headers = excerpt(&reply.headers);
+            reply.body_start = Vec::new();
         }
         let mut kept = self.kept();
         if kept.entries.len() >= self.limit {

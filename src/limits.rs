@@ -19,6 +19,9 @@ pub const PARAMETER: usize = 2048;
 /// Bytes of the wire that are kept for the evidence, on each side of TLS.
 pub const WIRE_EXCERPT: usize = 1024;
 
+/// Bytes of a refused answer's body that the judgment looks at: error pages say who made them early.
+pub const JUDGED_BODY: usize = 6 * 1024;
+
 /// Bytes of a header value that are kept for the evidence.
 pub const HEADER_EXCERPT: usize = 256;
 

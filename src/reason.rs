@@ -135,6 +135,36 @@ impl Reason {
         )
     }
 
+    /// The one reason that stands for several: itself if it is alone, else an honest umbrella.
+    #[must_use]
+    pub fn umbrella(reasons: &[Self]) -> Self {
+        const UNREACHABLE: &[Reason] = &[
+            Reason::UpstreamDnsError,
+            Reason::UpstreamDnsTimeout,
+            Reason::UpstreamConnectionRefused,
+            Reason::UpstreamConnectionTimeout,
+            Reason::UpstreamDestinationIpUnroutable,
+            Reason::UpstreamDestinationUnavailable,
+            Reason::UpstreamTlsCertificateError,
+            Reason::UpstreamTlsProtocolError,
+            Reason::UpstreamTlsAlertReceived,
+        ];
+        const INVALID: &[Reason] = &[
+            Reason::UpstreamConnectionTerminated,
+            Reason::UpstreamHttpProtocolError,
+            Reason::UpstreamHttpResponseIncomplete,
+            Reason::UpstreamHttpResponseHeaderSectionSize,
+            Reason::UpstreamHttpResponseTransferCoding,
+        ];
+        let all_in = |group: &[Self]| reasons.iter().all(|reason| group.contains(reason));
+        match reasons {
+            [one] => *one,
+            _ if all_in(UNREACHABLE) => Self::UpstreamUnreachable,
+            _ if all_in(INVALID) => Self::UpstreamInvalidResponse,
+            _ => Self::UpstreamFailed,
+        }
+    }
+
     /// The part before the first dot.
     #[must_use]
     pub fn family(self) -> &'static str {

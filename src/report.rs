@@ -126,6 +126,8 @@ pub struct Reply {
     pub declared_length: Option<u64>,
     /// Bytes of body that were read, decoded where the module decodes.
     pub body_length: u64,
+    /// The begin of the body of a refused answer, for the judgment alone: it is not kept as evidence.
+    pub body_start: Vec<u8>,
 }
 
 impl Report {

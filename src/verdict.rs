@@ -28,8 +28,12 @@ impl Certainty {
 pub struct Verdict {
     /// The link of the chain that broke.
     pub link: Link,
-    /// What went wrong.
+    /// What went wrong: one of [`Verdict::reasons`], or the umbrella over them.
     pub reason: Reason,
+    /// Everything that fits the evidence.
+    pub reasons: Vec<Reason>,
+    /// Who answered: a name of the gateway catalogue, or `unknown`. Never a header.
+    pub answered_by: &'static str,
     /// The stage in which it showed.
     pub stage: Stage,
     /// How sure this is.
@@ -38,12 +42,4 @@ pub struct Verdict {
     pub rule: &'static str,
     /// The verdict in words that a person can forward.
     pub sentence: String,
-}
-
-impl Verdict {
-    /// Who answered: a name of the gateway catalogue, or `unknown`. Never a header.
-    #[must_use]
-    pub const fn answered_by(&self) -> &'static str {
-        "unknown"
-    }
 }

@@ -1,5 +1,6 @@
 //! Takes a body piece by piece: decodes it, counts it, keeps what is to be matched, holds the limits.
 
+use crate::limits::JUDGED_BODY;
 use crate::reason::Reason;
 use flate2::write::{DeflateDecoder, MultiGzDecoder};
 use std::io::{self, Write};
@@ -15,6 +16,8 @@ pub struct BodyPlan {
     pub keep: Option<u64>,
     /// Allow so many decoded bytes; more is [`Reason::HttpResponseTooLarge`].
     pub limit: Option<u64>,
+    /// Keep the first [`crate::limits::JUDGED_BODY`] bytes for the judgment.
+    pub judge: bool,
 }
 
 /// A content coding (RFC 9110 section 8.4.1).
@@ -57,6 +60,7 @@ struct Sink {
     plan: BodyPlan,
     length: u64,
     kept: Vec<u8>,
+    start: Vec<u8>,
     over: Option<fn(u64) -> BodyError>,
 }
 
@@ -69,6 +73,10 @@ impl Write for Sink {
             return Err(io::Error::other("over body_size_limit"));
         }
         self.length = total;
+        if self.plan.judge {
+            let room = JUDGED_BODY.saturating_sub(self.start.len());
+            self.start.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
         if let Some(limit) = self.plan.keep {
             if total > limit {
                 self.over = Some(BodyError::TooLargeToMatch);
@@ -103,6 +111,7 @@ impl Collector {
             plan,
             length: 0,
             kept: Vec::new(),
+            start: Vec::new(),
             over: None,
         };
         let decoder = match plan.coding {
@@ -132,6 +141,11 @@ impl Collector {
     /// Bytes decoded so far.
     pub fn length(&self) -> u64 {
         self.sink().length
+    }
+
+    /// The begin of the decoded body, where the plan wants it judged.
+    pub fn start(&self) -> &[u8] {
+        &self.sink().start
     }
 
     /// The wire has no more: gives what was kept, and the decoded length.
@@ -189,6 +203,7 @@ mod tests {
             coding,
             keep,
             limit,
+            judge: false,
         }
     }
 

@@ -42,7 +42,7 @@ impl Check {
             let reply = leg.reply.insert(reply_of(parts, body.size_hint().exact()));
             let plan = plan(reply);
             let kept = if plan.read {
-                read_body(exchange, body, plan, &mut reply.body_length).await?
+                read_body(exchange, body, plan, reply).await?
             } else {
                 Vec::new()
             };
@@ -57,20 +57,20 @@ async fn read_body(
     exchange: &mut Exchange,
     mut body: Incoming,
     plan: BodyPlan,
-    length: &mut u64,
+    reply: &mut Reply,
 ) -> Result<Vec<u8>, ReceiveError> {
     let mut collector = Collector::new(plan);
     while let Some(frame) = exchange.alongside(body.frame()).await {
         let frame = frame.map_err(|error| ReceiveError::Body(ExchangeError(error)))?;
         if let Some(bytes) = frame.data_ref() {
             let taken = collector.take(bytes);
-            *length = collector.length();
+            reply.body_length = collector.length();
             taken.map_err(ReceiveError::Content)?;
         }
     }
-    let ended = collector.end();
-    let (kept, decoded) = ended.map_err(ReceiveError::Content)?;
-    *length = decoded;
+    reply.body_start = collector.start().to_vec();
+    let (kept, decoded) = collector.end().map_err(ReceiveError::Content)?;
+    reply.body_length = decoded;
     Ok(kept)
 }
 
@@ -103,6 +103,7 @@ fn reply_of(parts: response::Parts, framed_length: Option<u64>) -> Reply {
             .map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into_owned()),
         headers: parts.headers,
         body_length: 0,
+        body_start: Vec::new(),
     }
 }
 

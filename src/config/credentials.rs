@@ -1,106 +1,102 @@
 //! Composes the credentials of an http module.
 
-use super::file::{AuthorizationFile, BasicAuthFile, HttpFile};
+use super::file::{At, AuthorizationFile, BasicAuthFile, HttpFile};
+use super::http::header_value;
 use super::problem::{Problem, at};
 use crate::probers::http::{Credentials, Source};
 use crate::secret::Secret;
 
-/// At most one way to authenticate may be configured.
+/// At most one way to authenticate may be configured. What is written empty is as good as left out.
 pub(super) fn compose(file: &HttpFile, path: &str) -> Result<Option<Credentials>, Problem> {
-    let bearers = [
-        file.bearer_token
-            .as_ref()
-            .map(|token| (at(token, path, "bearer_token", ""), Source::Text(token.value.clone()))),
-        file.bearer_token_file.as_ref().map(|token| {
-            (
-                at(token, path, "bearer_token_file", ""),
-                Source::File(token.value.clone().into()),
-            )
-        }),
-    ];
-    let mut bearers = bearers.into_iter().flatten();
-    let bearer = bearers.next();
-    if let Some((place, _)) = bearers.next() {
-        return Err(refusal(
-            place,
-            "at most one of bearer_token & bearer_token_file must be configured",
-        ));
+    let token = file
+        .bearer_token
+        .as_ref()
+        .filter(|token| !token.value.reveal().is_empty());
+    let token_file = filled(file.bearer_token_file.as_ref());
+    if let (Some(_), Some(second)) = (token, token_file) {
+        let words = "at most one of bearer_token & bearer_token_file must be configured";
+        return Err(at(second, path, "bearer_token_file", words));
     }
-    if let Some((place, token)) = bearer {
-        if file.basic_auth.is_some() || file.authorization.is_some() {
-            let words = "at most one of basic_auth, authorization, bearer_token & bearer_token_file must be configured";
-            return Err(refusal(place, words));
+    let bearer = match (token, token_file) {
+        (Some(token), _) => {
+            header_value(token.value.reveal()).map_err(|words| at(token, path, "bearer_token", words))?;
+            Some(Source::Text(token.value.clone()))
         }
-        return Ok(Some(Credentials::Token {
+        (None, Some(file)) => Some(Source::File(file.value.clone().into())),
+        (None, None) => None,
+    };
+    match (&file.basic_auth, &file.authorization, bearer) {
+        (Some(_), Some(second), _) => {
+            let words = "at most one of basic_auth, oauth2 & authorization must be configured";
+            Err(at(second, path, "authorization", words))
+        }
+        (Some(second), None, Some(_)) => {
+            let words = "at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured";
+            Err(at(second, path, "basic_auth", words))
+        }
+        (None, Some(second), Some(_)) => {
+            let words = "authorization is not compatible with bearer_token & bearer_token_file; leave one of them out";
+            Err(at(second, path, "authorization", words))
+        }
+        (Some(written), None, None) => basic(&written.value, &format!("{path}.basic_auth")).map(Some),
+        (None, Some(written), None) => authorization(&written.value, &format!("{path}.authorization")).map(Some),
+        (None, None, Some(token)) => Ok(Some(Credentials::Token {
             scheme: "Bearer".to_owned(),
             token,
-        }));
-    }
-    match (&file.basic_auth, &file.authorization) {
-        (Some(_), Some(second)) => Err(at(
-            second,
-            path,
-            "authorization",
-            "at most one of basic_auth, oauth2 & authorization must be configured",
-        )),
-        (Some(basic_auth), None) => basic(&basic_auth.value, at(basic_auth, path, "basic_auth", "")).map(Some),
-        (None, Some(written)) => authorization(&written.value, at(written, path, "authorization", "")).map(Some),
-        (None, None) => Ok(None),
+        })),
+        (None, None, None) => Ok(None),
     }
 }
 
-fn refusal(place: Problem, words: &str) -> Problem {
-    Problem {
-        words: words.to_owned(),
-        ..place
-    }
+/// A text that is written and not empty.
+pub(super) fn filled(written: Option<&At<String>>) -> Option<&At<String>> {
+    written.filter(|written| !written.value.is_empty())
 }
 
-fn basic(file: &BasicAuthFile, place: Problem) -> Result<Credentials, Problem> {
-    file.refuse_what_comes_later(&place.key)?;
-    if file.username.is_some() && file.username_file.is_some() {
-        return Err(refusal(
-            place,
-            "at most one of basic_auth username & username_file must be configured",
-        ));
-    }
-    if file.password.is_some() && file.password_file.is_some() {
-        return Err(refusal(
-            place,
-            "at most one of basic_auth password & password_file must be configured",
-        ));
-    }
+fn basic(file: &BasicAuthFile, path: &str) -> Result<Credentials, Problem> {
+    let username = file.username.clone().map(Secret::new);
     Ok(Credentials::Basic {
-        username: source(file.username.clone().map(Secret::new), file.username_file.as_deref()),
-        password: source(file.password.clone(), file.password_file.as_deref()),
+        username: source(username, file.username_file.as_ref(), path, "username")?,
+        password: source(file.password.clone(), file.password_file.as_ref(), path, "password")?,
     })
 }
 
-fn authorization(file: &AuthorizationFile, place: Problem) -> Result<Credentials, Problem> {
-    file.refuse_what_comes_later(&place.key)?;
-    if file.credentials.is_some() && file.credentials_file.is_some() {
-        let words = "at most one of authorization credentials & authorization credentials_file must be configured";
-        return Err(refusal(place, words));
-    }
-    let scheme = match file.kind.as_ref().map(|kind| kind.value.trim()) {
-        None | Some("") => "Bearer".to_owned(),
-        Some(kind) if kind.eq_ignore_ascii_case("basic") => {
-            return Err(refusal(
-                place,
-                "authorization type cannot be set to \"basic\", use \"basic_auth\" instead",
-            ));
-        }
-        Some(kind) => kind.to_owned(),
+fn authorization(file: &AuthorizationFile, path: &str) -> Result<Credentials, Problem> {
+    let scheme = match &file.r#type {
+        Some(written) => match written.value.trim() {
+            "" => "Bearer",
+            basic if basic.eq_ignore_ascii_case("basic") => {
+                let words = "authorization type cannot be set to \"basic\", use \"basic_auth\" instead";
+                return Err(at(written, path, "type", words));
+            }
+            other => other,
+        },
+        None => "Bearer",
     };
+    if let Some(written) = &file.credentials {
+        header_value(written.value.reveal()).map_err(|words| at(written, path, "credentials", words))?;
+    }
     Ok(Credentials::Token {
-        scheme,
-        token: source(file.credentials.clone(), file.credentials_file.as_deref()),
+        scheme: scheme.to_owned(),
+        token: source(
+            file.credentials.as_ref().map(|written| written.value.clone()),
+            file.credentials_file.as_ref(),
+            path,
+            "credentials",
+        )?,
     })
 }
 
-fn source(text: Option<Secret>, file: Option<&str>) -> Source {
-    match file {
-        Some(path) => Source::File(path.into()),
-        None => Source::Text(text.unwrap_or_default()),
+/// What stands in the key itself or in the file that `KEY_file` names, not both.
+fn source(text: Option<Secret>, file: Option<&At<String>>, path: &str, key: &str) -> Result<Source, Problem> {
+    let text = text.filter(|text| !text.reveal().is_empty());
+    match (text, filled(file)) {
+        (Some(_), Some(second)) => {
+            let block = path.rsplit('.').next().unwrap_or_default();
+            let words = format!("at most one of {block} {key} & {key}_file must be configured");
+            Err(at(second, path, &format!("{key}_file"), words))
+        }
+        (None, Some(file)) => Ok(Source::File(file.value.clone().into())),
+        (text, None) => Ok(Source::Text(text.unwrap_or_default())),
     }
 }

@@ -1,60 +1,89 @@
 //! The configuration as it is written: the peer's keys and ours, strict about every one of them.
 
-use super::problem::{Problem, at};
+use super::keys::{plain, unknown};
+use super::problem::{Place, Problem};
+pub(super) use super::read::At;
+use super::read::{Body, Read};
+use super::tree::{self, Kind, Node, below};
 use crate::metrics::Level;
 use crate::secret::{MASK, Secret};
-use serde::de::IgnoredAny;
 use serde::ser::SerializeMap as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// A value that knows its place in the text.
-pub(super) type At<T> = serde_yaml::Spanned<T>;
-
-/// The whole file.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ConfigFile {
-    #[serde(default)]
-    modules: Option<BTreeMap<String, At<ModuleFile>>>,
-}
-
-/// A key that this version knows but does not serve yet: written, it is refused, never ignored.
-pub(super) type Later = Option<At<IgnoredAny>>;
-
-/// Declares a block of keys, all optional, and those that come later.
+/// Declares a block of keys, all optional, and those that come later: written, these are refused, never ignored.
 macro_rules! block {
     ($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $key:ident: $type:ty,)* } later { $($later:ident,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-        #[serde(deny_unknown_fields)]
+        #[derive(Clone, Debug, Default, Serialize)]
         pub(super) struct $name {
             $(
-                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[serde(skip_serializing_if = "Option::is_none")]
                 $(#[$meta])*
                 pub $key: Option<$type>,
             )*
-            $(#[serde(default, skip_serializing)] $later: Later,)*
         }
 
         impl $name {
-            /// Refuses the keys that this version does not serve yet.
-            ///
-            /// # Errors
-            /// Names the first such key.
-            #[allow(clippy::missing_const_for_fn, clippy::unnecessary_wraps, reason = "some blocks have no such key")]
-            pub(super) fn refuse_what_comes_later(&self, path: &str) -> Result<(), Problem> {
-                let _ = path;
-                $(
-                    if let Some(written) = &self.$later {
-                        let words = "this version does not serve this key yet; leave it out, or keep the module on blackbox_exporter";
-                        return Err(at(written, path, stringify!($later), words));
+            /// The keys that this version serves.
+            const KEYS: &[&str] = &[$(stringify!($key)),*];
+            /// Those that it knows but does not serve yet.
+            const LATER: &[&str] = &[$(stringify!($later)),*];
+        }
+
+        impl Read for $name {
+            fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+                let mut block = Self::default();
+                for (key, value) in node.block(path)? {
+                    let path = below(path, &key.name);
+                    match key.name.as_str() {
+                        name if Self::LATER.contains(&name) => refuse_what_comes_later(key.place, value, &path)?,
+                        $(
+                            name if name == plain(stringify!($key)) => {
+                                if !matches!(value.kind, Kind::Nothing) {
+                                    block.$key = Some(Read::read(value, &path)?);
+                                }
+                            }
+                        )*
+                        _ => return Err(unknown(key, &path, Self::KEYS)),
                     }
-                )*
-                Ok(())
+                }
+                Ok(block)
             }
         }
     };
+}
+
+/// Refuses a key that this version does not serve yet, but where it asks for nothing.
+fn refuse_what_comes_later(place: Place, value: &Node, path: &str) -> Result<(), Problem> {
+    match &value.kind {
+        Kind::Nothing => Ok(()),
+        Kind::Text(_) if matches!(bool::read(value, path), Ok(false)) => Ok(()),
+        _ => Err(place.problem(
+            path,
+            "this version does not serve this key yet; leave it out, or keep the module on blackbox_exporter",
+        )),
+    }
+}
+
+/// Where keys belong that somebody writes elsewhere.
+pub(super) const BLOCKS: [(&str, &[&str]); 6] = [
+    ("a module", ModuleFile::KEYS),
+    ("http", HttpFile::KEYS),
+    ("tls_config", TlsFile::KEYS),
+    ("basic_auth", BasicAuthFile::KEYS),
+    ("authorization", AuthorizationFile::KEYS),
+    (
+        "fail_if_header_matches or fail_if_header_not_matches",
+        HeaderMatchFile::KEYS,
+    ),
+];
+
+block! {
+    /// The whole file.
+    ConfigFile {
+        modules: BTreeMap<String, At<ModuleFile>>,
+    } later { controls, policy, limits, }
 }
 
 block! {
@@ -64,7 +93,7 @@ block! {
         timeout: At<String>,
         http: HttpFile,
         metrics: Level,
-        buckets: At<Vec<f64>>,
+        buckets: Vec<At<f64>>,
         resolver: Vec<At<String>>,
     } later {
         tcp, dns, icmp, grpc, unix, websocket,
@@ -90,7 +119,7 @@ block! {
         fail_if_body_not_matches_regexp: Vec<At<String>>,
         fail_if_header_matches: Vec<At<HeaderMatchFile>>,
         fail_if_header_not_matches: Vec<At<HeaderMatchFile>>,
-        body: Secret,
+        body: Body,
         body_size_limit: At<String>,
         compression: At<String>,
         enable_http2: bool,
@@ -109,7 +138,7 @@ block! {
 block! {
     /// An assertion on a header.
     HeaderMatchFile {
-        header: String,
+        header: At<String>,
         regexp: At<String>,
         allow_missing: bool,
     } later {}
@@ -118,11 +147,11 @@ block! {
 block! {
     /// A client's TLS.
     TlsFile {
-        ca: String,
+        ca: At<String>,
         ca_file: At<String>,
-        cert: String,
+        cert: At<String>,
         cert_file: At<String>,
-        key: Secret,
+        key: At<Secret>,
         key_file: At<String>,
         server_name: String,
         insecure_skip_verify: bool,
@@ -135,36 +164,35 @@ block! {
     /// Basic credentials.
     BasicAuthFile {
         username: String,
-        username_file: String,
+        username_file: At<String>,
         password: Secret,
-        password_file: String,
+        password_file: At<String>,
     } later { username_ref, password_ref, }
 }
 
 block! {
     /// An `Authorization` header.
     AuthorizationFile {
-        #[serde(rename = "type")]
-        kind: At<String>,
-        credentials: Secret,
-        credentials_file: String,
+        r#type: At<String>,
+        credentials: At<Secret>,
+        credentials_file: At<String>,
     } later { credentials_ref, }
 }
 
 impl ConfigFile {
     /// Reads the YAML: unknown keys, duplicate keys and wrong types are refused.
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
-        let mut options = serde_yaml::Options::default();
-        options.with_snippet = false;
-        if text.trim().is_empty() {
-            return Err(Problem {
-                line: 1,
-                column: 1,
-                key: String::new(),
-                words: "the file is empty; write at least \"modules: {}\"".to_owned(),
-            });
+        if is_empty(text) {
+            return Err(Place::START.problem("", "the file is empty; write at least \"modules: {}\""));
         }
-        serde_yaml::from_str_with_options(text, options).map_err(|error| problem_of(&error, text))
+        let file = tree::parse(text)?;
+        match &file.kind {
+            Kind::Block(_) | Kind::Nothing => Self::read(&file, ""),
+            other => {
+                let words = format!("the file must begin with \"modules:\"; it is {}", other.name());
+                Err(file.place.problem("", words))
+            }
+        }
     }
 
     /// The modules by name.
@@ -189,28 +217,11 @@ fn yaml(value: &impl Serialize) -> String {
     serde_yaml::to_string(value).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
 }
 
-/// The library's error at its place, with the key that stands on that line.
-fn problem_of(error: &serde_yaml::Error, text: &str) -> Problem {
-    let (line, column) = error
-        .location()
-        .map_or((0, 0), |location| (location.line(), location.column()));
-    let words = error
-        .without_snippet()
-        .render_with_options(serde_yaml::render_options! { snippets: serde_yaml::SnippetMode::Off });
-    // The library ends its message with the place, which stands in front of ours.
-    let words = words.split(" at line ").next().unwrap_or_default().trim_end();
-    let words = words.strip_prefix("error: ").unwrap_or(words);
-    let key = usize::try_from(line)
-        .ok()
-        .and_then(|line| text.lines().nth(line.checked_sub(1)?))
-        .and_then(|line| line.split_once(':'))
-        .map_or("", |(key, _)| key.trim_start_matches([' ', '-']).trim());
-    Problem {
-        line,
-        column,
-        key: key.to_owned(),
-        words: words.to_owned(),
-    }
+/// Whether there are but comments, which the peer takes for the end of the file.
+fn is_empty(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = text.lines().map(str::trim_start);
+    lines.all(|line| line.is_empty() || line.starts_with('#'))
 }
 
 /// Header fields whose values are no secret.

@@ -1,20 +1,22 @@
 //! Composes an http module from its keys.
 
-use super::credentials;
+use super::credentials::{self, filled};
 use super::file::{At, HeaderMatchFile, HttpFile};
 use super::problem::{Problem, at};
+use super::tree::below;
 use super::{tls, units};
 use crate::check::{Coding, Family, Resolver};
 use crate::limits::MATCHED_BODY;
 use crate::probers::http::{HeaderAssertion, HttpSettings};
+use ::http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 use ::http::{HeaderName, HeaderValue, Method};
 use bytes::Bytes;
 use regex::bytes::{Regex, RegexBuilder};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Checks every key and gives what runs.
 pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Result<HttpSettings, Problem> {
-    file.refuse_what_comes_later(path)?;
     let (host, headers) = headers(file, path)?;
     let compression = compression(file, path)?;
     Ok(HttpSettings {
@@ -22,11 +24,10 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         host,
         headers,
         credentials: credentials::compose(file, path)?,
-        body: Bytes::from(
-            file.body
-                .as_ref()
-                .map_or(String::new(), |body| body.reveal().to_owned()),
-        ),
+        body: file
+            .body
+            .as_ref()
+            .map_or_else(Bytes::new, |body| Bytes::copy_from_slice(&body.0)),
         valid_status_codes: status_codes(file, path)?,
         valid_http_versions: versions(file, path)?,
         follow_redirects: !file
@@ -84,28 +85,40 @@ type Headers = (Option<String>, Vec<(HeaderName, HeaderValue)>);
 
 /// The header fields, `Host` apart. Values are marked sensitive: they may be secrets.
 fn headers(file: &HttpFile, path: &str) -> Result<Headers, Problem> {
+    let path = below(path, "headers");
     let mut host = None;
     let mut fields = Vec::new();
+    let mut seen = HashMap::new();
     for (name, value) in file.headers.iter().flatten() {
-        let key = format!("headers.{name}");
-        let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-            at(
-                value,
-                path,
-                &key,
-                format!("{name:?} is no header name; it must be a token"),
-            )
-        })?;
-        let mut text = HeaderValue::from_str(&value.value)
-            .map_err(|_| at(value, path, &key, "the value holds a control character"))?;
-        if field == ::http::header::HOST {
-            host = Some(value.value.clone());
-        } else {
-            text.set_sensitive(true);
-            fields.push((field, text));
+        let field = header_name(name).map_err(|words| at(value, &path, name, words))?;
+        if let Some(other) = seen.insert(field.clone(), name) {
+            let words = format!("this header is also written as {other}; write it once");
+            return Err(at(value, &path, name, words));
+        }
+        let mut content = header_value(&value.value).map_err(|words| at(value, &path, name, words))?;
+        if field == HOST {
+            host = Some(value.value.clone()).filter(|host| !host.is_empty());
+        } else if !FRAMING.contains(&field) {
+            content.set_sensitive(true);
+            fields.push((field, content));
         }
     }
     Ok((host, fields))
+}
+
+/// Fields that say where a request's body ends. The exchange writes them itself: as with the peer, a module's own
+/// are not sent.
+const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
+
+fn header_name(name: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("{name:?} is no header name; it has letters, digits and hyphens only"))
+}
+
+/// A field's value, which is not repeated in words: it may be a secret.
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| "the value holds a line break or another control character; leave it out")
 }
 
 fn status_codes(file: &HttpFile, path: &str) -> Result<Vec<u16>, Problem> {
@@ -171,30 +184,20 @@ fn header_rules(
     path: &str,
     key: &str,
 ) -> Result<Vec<HeaderAssertion>, Problem> {
+    let path = below(path, key);
     let rules = written.unwrap_or_default().iter().map(|written| {
         let rule = &written.value;
-        rule.refuse_what_comes_later(path)?;
-        let Some(header) = rule.header.as_deref().filter(|name| !name.is_empty()) else {
-            return Err(at(
-                written,
-                path,
-                key,
-                "header name must be set for HTTP header matchers",
-            ));
+        let Some(header) = filled(rule.header.as_ref()) else {
+            let words = "header name must be set for HTTP header matchers";
+            return Err(at(written, &path, "header", words));
         };
-        let Some(pattern) = rule.regexp.as_ref().filter(|pattern| !pattern.value.is_empty()) else {
-            return Err(at(written, path, key, "regexp must be set for HTTP header matchers"));
+        let Some(pattern) = filled(rule.regexp.as_ref()) else {
+            let words = "regexp must be set for HTTP header matchers";
+            return Err(at(written, &path, "regexp", words));
         };
         Ok(HeaderAssertion {
-            header: HeaderName::from_bytes(header.as_bytes()).map_err(|_| {
-                at(
-                    written,
-                    path,
-                    key,
-                    format!("{header:?} is no header name; it must be a token"),
-                )
-            })?,
-            pattern: regexp(pattern, path, &format!("{key}.regexp"))?,
+            header: header_name(&header.value).map_err(|words| at(header, &path, "header", words))?,
+            pattern: regexp(pattern, &path, "regexp")?,
             allow_missing: rule.allow_missing.unwrap_or(false),
         })
     });
@@ -239,12 +242,14 @@ fn compression(file: &HttpFile, path: &str) -> Result<Coding, Problem> {
         .flatten()
         .find(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
     match accepted {
-        Some((_, header)) if !written.value.is_empty() && !accepts(&header.value, &written.value) => {
+        Some((name, header))
+            if !written.value.is_empty() && !header.value.is_empty() && !accepts(&header.value, &written.value) =>
+        {
             let problem = format!(
-                "invalid configuration \"Accept-Encoding: {}\", \"compression: {}\"",
+                "invalid configuration \"Accept-Encoding: {}\", \"compression: {}\"; the header must accept the coding",
                 header.value, written.value
             );
-            Err(at(header, path, "headers.Accept-Encoding", problem))
+            Err(at(header, path, &format!("headers.{name}"), problem))
         }
         _ => Ok(coding),
     }

@@ -4,7 +4,7 @@ use super::file::At;
 use super::problem::{Problem, at};
 use std::time::Duration;
 
-/// A module's timeout: absent or zero means none, as with the peer.
+/// A module's timeout: absent, zero or negative means none, as with the peer.
 pub(super) fn timeout(written: Option<&At<String>>, path: &str) -> Result<Option<Duration>, Problem> {
     let Some(written) = written else {
         return Ok(None);
@@ -24,7 +24,7 @@ pub(super) fn timeout(written: Option<&At<String>>, path: &str) -> Result<Option
     }
 }
 
-/// Go's `time.ParseDuration` for what is not negative: `1h30m`, `1.5s`, `300ms`, `0`.
+/// Go's `time.ParseDuration`: `1h30m`, `1.5s`, `300ms`, `0`. What is negative is none, as with the peer.
 fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 8] = [
         ("ns", 1e-9),
@@ -36,55 +36,60 @@ fn duration(text: &str) -> Option<Duration> {
         ("m", 60.0),
         ("h", 3600.0),
     ];
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    if rest == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut seconds = 0.0;
-    let mut parts = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let end = rest
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len());
-        let (_, factor) = UNITS.iter().find(|(unit, _)| *unit == &rest[..end])?;
-        seconds += number * factor;
-        rest = &rest[end..];
-        parts += 1;
-    }
-    (parts > 0).then_some(())?;
-    Duration::try_from_secs_f64(seconds).ok()
+    Duration::try_from_secs_f64(sum(text, &UNITS)?.max(0.0)).ok()
 }
 
-/// The peer's sizes: bytes in powers of 1024, with a unit (`10B`, `1KB`, `1.5MB`); `0` is no limit.
+/// The peer's sizes: bytes in powers of 1024, with a unit (`10B`, `1KB`, `1.5MB`). `0` is no limit, nor is what is
+/// negative.
 pub(super) fn size(text: &str) -> Option<u64> {
-    const UNITS: [(&str, f64); 11] = [
-        ("KiB", 1024.0),
-        ("MiB", 1_048_576.0),
-        ("GiB", 1_073_741_824.0),
-        ("TiB", 1_099_511_627_776.0),
-        ("KB", 1024.0),
-        ("MB", 1_048_576.0),
-        ("GB", 1_073_741_824.0),
-        ("TB", 1_099_511_627_776.0),
-        ("PB", 1_125_899_906_842_624.0),
-        ("EB", 1_152_921_504_606_846_976.0),
+    const UNITS: [(&str, f64); 13] = [
         ("B", 1.0),
+        ("KB", 1024.0),
+        ("KiB", 1024.0),
+        ("MB", 1_048_576.0),
+        ("MiB", 1_048_576.0),
+        ("GB", 1_073_741_824.0),
+        ("GiB", 1_073_741_824.0),
+        ("TB", 1_099_511_627_776.0),
+        ("TiB", 1_099_511_627_776.0),
+        ("PB", 1_125_899_906_842_624.0),
+        ("PiB", 1_125_899_906_842_624.0),
+        ("EB", 1_152_921_504_606_846_976.0),
+        ("EiB", 1_152_921_504_606_846_976.0),
     ];
-    if text == "0" {
-        return Some(0);
-    }
-    let (unit, factor) = UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
-    let number: f64 = text[..text.len() - unit.len()].trim_end().parse().ok()?;
-    let bytes = number * factor;
+    let bytes = sum(text, &UNITS)?;
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "checked to be a size; a float to integer cast saturates"
+        reason = "a float to integer cast saturates: below 0 is 0, no limit"
     )]
-    (bytes.is_finite() && bytes >= 0.0).then_some(bytes as u64)
+    bytes.is_finite().then_some(bytes as u64)
+}
+
+/// Adds up numbers with their units, such as `1h30m`; only 0 needs no unit.
+fn sum(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0.0);
+    }
+    let is_digit = |c: char| c.is_ascii_digit() || c == '.';
+    let mut total = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c| !is_digit(c))?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let end = rest.find(is_digit).unwrap_or(rest.len());
+        let (_, factor) = units.iter().find(|(unit, _)| *unit == &rest[..end])?;
+        total += number * factor;
+        rest = &rest[end..];
+    }
+    Some(sign * total)
 }
 
 #[cfg(test)]
@@ -101,10 +106,12 @@ mod tests {
             ("300ms", 300),
             ("0", 0),
             ("1h0s", 3_600_000),
+            (".5s", 500),
+            ("-1s", 0),
         ] {
             assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        for wrong in ["", "5", "1d", "s", "5 s", "-1s", "1.2.3s", "5S"] {
+        for wrong in ["", "5", "1d", "s", "5 s", "-", "1.2.3s", "5S"] {
             assert_eq!(duration(wrong), None, "{wrong}");
         }
     }
@@ -117,10 +124,13 @@ mod tests {
             ("1.5MB", 1_572_864),
             ("0", 0),
             ("1KiB", 1024),
+            ("1MB512KB", 1_572_864),
+            ("1PiB", 1 << 50),
+            ("-1B", 0),
         ] {
             assert_eq!(size(text), Some(bytes), "{text}");
         }
-        for wrong in ["", "10", "1m", "KB", "-1B", "1kb"] {
+        for wrong in ["", "10", "1m", "KB", "-", "1kb", "1 KB"] {
             assert_eq!(size(wrong), None, "{wrong}");
         }
     }

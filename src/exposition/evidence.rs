@@ -68,10 +68,10 @@ fn verdict(verdict: &Verdict) -> Value {
     json!({
         "link": verdict.link.as_str(),
         "reason": verdict.reason.as_str(),
-        "reasons": [verdict.reason.as_str()],
+        "reasons": verdict.reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(),
         "phase": verdict.stage.phase(),
         "side": null,
-        "answered_by": verdict.answered_by(),
+        "answered_by": verdict.answered_by,
         "certainty": verdict.certainty.as_str(),
         "rule": verdict.rule,
         "masked": false,

@@ -20,7 +20,7 @@ pub fn of(finding: &Finding, series: Option<&Series>) -> Vec<Family> {
         page.push(
             &FAILURE_INFO,
             vec![
-                ("answered_by", verdict.answered_by().into()),
+                ("answered_by", verdict.answered_by.into()),
                 ("certainty", verdict.certainty.as_str().into()),
                 ("link", verdict.link.as_str().into()),
                 ("phase", verdict.stage.phase().into()),

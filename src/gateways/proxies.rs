@@ -1,6 +1,6 @@
-//! Proxies that one runs oneself.
+//! Proxies and load balancers that one runs oneself.
 
-use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Says, Shorter, Status};
+use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Says, Status};
 use super::Means::{Front, Upstream};
 use super::{Gateway, page};
 use crate::reason::Reason::{
@@ -11,32 +11,6 @@ use crate::reason::Reason::{
     UpstreamHttpResponseHeaderSectionSize as HeaderSize, UpstreamHttpResponseTimeout as ResponseTimeout,
     UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
-
-/// nginx and its kin write the same pages; the foot names the product, and so does `Server`.
-macro_rules! nginx_kin {
-    ($name:literal, $foot:literal) => {
-        Gateway {
-            name: $name,
-            here: &[Begins("server", $name)],
-            through: &[],
-            own: &[
-                page(
-                    &[Body($foot), Status(&[502])],
-                    Upstream(&[Refused, Terminated, Protocol, HeaderSize, Dns, Unavailable, Certificate]),
-                ),
-                page(
-                    &[Body($foot), Status(&[504])],
-                    Upstream(&[ResponseTimeout, ConnectTimeout]),
-                ),
-                page(&[Body($foot), Status(&[403])], Front(FrontDenied)),
-                page(&[Body($foot), Status(&[404])], Front(FrontNotFound)),
-                page(&[Body($foot), Status(&[429])], Front(FrontRateLimited)),
-                page(&[Body($foot), Status(&[503])], Front(FrontOverloaded)),
-                page(&[Body($foot), Status(&[500])], Front(FrontInternalError)),
-            ],
-        }
-    };
-}
 
 /// Each product with its own pages, the most telling first.
 pub(super) const ROWS: &[Gateway] = &[
@@ -265,139 +239,6 @@ pub(super) const ROWS: &[Gateway] = &[
         ],
     },
     Gateway {
-        name: "apache",
-        here: &[Begins("server", "Apache")],
-        through: &[],
-        own: &[
-            page(
-                &[Body("Error during SSL Handshake with remote server")],
-                Upstream(&[Certificate, Tls, Alert]),
-            ),
-            page(&[Body("DNS lookup failure for:")], Upstream(&[Dns])),
-            page(
-                &[Body("Error reading from remote server")],
-                Upstream(&[Terminated, ResponseTimeout]),
-            ),
-            page(
-                &[Body("//DTD HTML"), Body("received an invalid"), Status(&[502])],
-                Upstream(&[Protocol, HeaderSize]),
-            ),
-            page(
-                &[Body("//DTD HTML"), Body("<title>504 Gateway Timeout</title>")],
-                Upstream(&[ResponseTimeout]),
-            ),
-            page(
-                &[Body("//DTD HTML"), Body("<title>503 Service Unavailable</title>")],
-                Upstream(&[Refused, ConnectTimeout, Unroutable, Unavailable]),
-            ),
-            page(
-                &[Body("//DTD HTML"), Body("<title>403 Forbidden</title>")],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Body("//DTD HTML"), Body("<title>404 Not Found</title>")],
-                Front(FrontNotFound),
-            ),
-            page(
-                &[Body("//DTD HTML"), Body("<title>500 Internal Server Error</title>")],
-                Front(FrontInternalError),
-            ),
-        ],
-    },
-    Gateway {
-        name: "h2o",
-        here: &[Begins("server", "h2o")],
-        through: &[],
-        own: &[
-            page(
-                &[Begins("server", "h2o"), BodyIs("connection failure")],
-                Upstream(&[Refused, Unroutable]),
-            ),
-            page(
-                &[Begins("server", "h2o"), BodyIs("connection timeout")],
-                Upstream(&[ConnectTimeout]),
-            ),
-            page(
-                &[Begins("server", "h2o"), BodyIs("I/O error (head)")],
-                Upstream(&[Terminated]),
-            ),
-            page(
-                &[Begins("server", "h2o"), BodyIs("I/O timeout")],
-                Upstream(&[ResponseTimeout]),
-            ),
-            page(
-                &[Begins("server", "h2o"), BodyIs("failed to parse the response")],
-                Upstream(&[Protocol]),
-            ),
-            page(
-                &[Begins("server", "h2o"), BodyIs("invalid response from upstream")],
-                Upstream(&[Protocol]),
-            ),
-            page(
-                &[Begins("server", "h2o"), BodyIs("ssl handshake failure")],
-                Upstream(&[Tls, Alert]),
-            ),
-            page(
-                &[Begins("server", "h2o"), BodyIs("socket create error")],
-                Upstream(&[Unroutable]),
-            ),
-            page(
-                &[
-                    Begins("server", "h2o"),
-                    Phrase("Gateway Error"),
-                    Body("certificate"),
-                    Shorter(80),
-                ],
-                Upstream(&[Certificate]),
-            ),
-            page(
-                &[
-                    Begins("server", "h2o"),
-                    Phrase("Gateway Error"),
-                    Body("name"),
-                    Shorter(80),
-                ],
-                Upstream(&[Dns]),
-            ),
-            page(&[Begins("server", "h2o"), BodyIs("forbidden")], Front(FrontDenied)),
-            page(&[Begins("server", "h2o"), BodyIs("not found")], Front(FrontNotFound)),
-        ],
-    },
-    Gateway {
-        name: "lighttpd",
-        here: &[Begins("server", "lighttpd")],
-        through: &[],
-        own: &[
-            page(
-                &[Body("XHTML 1.0 Transitional"), Body("<h1>502 Bad Gateway</h1>")],
-                Upstream(&[Protocol]),
-            ),
-            page(
-                &[Body("XHTML 1.0 Transitional"), Body("<h1>503 Service")],
-                Upstream(&[Refused, ConnectTimeout]),
-            ),
-            page(
-                &[Body("XHTML 1.0 Transitional"), Body("<h1>504 Gateway Timeout</h1>")],
-                Upstream(&[ResponseTimeout]),
-            ),
-            page(
-                &[
-                    Body("XHTML 1.0 Transitional"),
-                    Body("<h1>500 Internal Server Error</h1>"),
-                ],
-                Upstream(&[Terminated]),
-            ),
-            page(
-                &[Body("XHTML 1.0 Transitional"), Body("<h1>403 Forbidden</h1>")],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Body("XHTML 1.0 Transitional"), Body("<h1>404 Not Found</h1>")],
-                Front(FrontNotFound),
-            ),
-        ],
-    },
-    Gateway {
         name: "traefik",
         here: &[],
         through: &[],
@@ -429,39 +270,4 @@ pub(super) const ROWS: &[Gateway] = &[
             page(&[Has("x-retry-in"), Status(&[429])], Front(FrontRateLimited)),
         ],
     },
-    Gateway {
-        name: "caddy",
-        here: &[Begins("server", "Caddy"), Says("via", "1.1 Caddy")],
-        through: &[Says("via", "Caddy")],
-        own: &[
-            page(
-                &[Begins("server", "Caddy"), Status(&[502]), BodyIs("")],
-                Upstream(&[Refused, Terminated, ConnectTimeout, Protocol, Dns]),
-            ),
-            page(
-                &[Begins("server", "Caddy"), Status(&[504]), BodyIs("")],
-                Upstream(&[ResponseTimeout]),
-            ),
-            page(
-                &[Begins("server", "Caddy"), Status(&[503]), BodyIs("")],
-                Upstream(&[Unavailable]),
-            ),
-            page(
-                &[Begins("server", "Caddy"), Status(&[403]), BodyIs("")],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Begins("server", "Caddy"), Status(&[404]), BodyIs("")],
-                Front(FrontNotFound),
-            ),
-            page(
-                &[Begins("server", "Caddy"), Status(&[500]), BodyIs("")],
-                Front(FrontInternalError),
-            ),
-        ],
-    },
-    nginx_kin!("openresty", "<hr><center>openresty"),
-    nginx_kin!("tengine", "<hr><center>tengine"),
-    nginx_kin!("angie", "<hr><center>angie"),
-    nginx_kin!("nginx", "<hr><center>nginx"),
 ];

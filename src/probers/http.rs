@@ -67,12 +67,14 @@ impl HttpSettings {
     fn body_plan(&self, visit: &Visit, reply: &Reply, follow: bool) -> BodyPlan {
         let redirects = visit.redirected(reply).is_some();
         let moves_on = redirects && follow;
-        let to_match = !moves_on && self.asserts_on_body() && self.objection_to_head(reply, false).is_none();
+        let refused = self.objection_to_head(reply, false).is_some();
+        let to_match = !moves_on && self.asserts_on_body() && !refused;
         BodyPlan {
             read: !redirects || to_match,
             coding: self.compression,
             keep: to_match.then_some(self.matching_limit),
             limit: self.body_size_limit,
+            judge: refused && !moves_on,
         }
     }
 }

@@ -1,0 +1,84 @@
+//! What is said of a key that is not known: which one was meant, or where it belongs.
+
+use super::file::BLOCKS;
+use super::problem::Problem;
+use super::tree::Key;
+
+/// Refuses a key that a block does not have. `path` is the key itself, with those above it.
+pub(super) fn unknown(key: &Key, path: &str, known: &[&str]) -> Problem {
+    let elsewhere = BLOCKS
+        .iter()
+        .find(|(_, keys)| keys.iter().any(|other| plain(other) == key.name));
+    let words = match (nearest(&key.name, known), elsewhere) {
+        (Some(meant), _) => format!("there is no such key; did you mean {meant}?"),
+        (None, Some((block, _))) => format!("there is no such key here; it belongs under {block}"),
+        (None, None) => format!("there is no such key; the keys here are: {}", listed(known)),
+    };
+    key.place.problem(path, words)
+}
+
+/// The key's name in the file: `r#type` is Rust's spelling.
+pub(super) fn plain(field: &str) -> &str {
+    field.trim_start_matches("r#")
+}
+
+fn listed(known: &[&str]) -> String {
+    let mut names: Vec<_> = known.iter().map(|name| plain(name)).collect();
+    names.sort_unstable();
+    names.join(", ")
+}
+
+/// The known key that differs by a slip of the hand, if there is one.
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let folded = fold(name);
+    let most = (folded.len() / 4).clamp(1, 3);
+    known
+        .iter()
+        .map(|key| (distance(&folded, &fold(plain(key))), plain(key)))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, key)| key)
+}
+
+fn fold(name: &str) -> Vec<char> {
+    let letters = name.chars().filter(|c| !matches!(c, '_' | '-'));
+    // No key is longer; what is need not be compared to its end.
+    letters.flat_map(char::to_lowercase).take(64).collect()
+}
+
+/// How many letters must be put in, taken out or replaced.
+fn distance(one: &[char], other: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, letter) in one.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = above + 1;
+        for (column, opposite) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != opposite);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_slip_of_the_hand_finds_its_key() {
+        let known = ["method", "headers", "valid_status_codes", "follow_redirects", "r#type"];
+        for (written, meant) in [
+            ("valid_status_code", Some("valid_status_codes")),
+            ("validStatusCodes", Some("valid_status_codes")),
+            ("Method", Some("method")),
+            ("header", Some("headers")),
+            ("follow-redirect", Some("follow_redirects")),
+            ("typ", Some("type")),
+            ("body", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(written, &known), meant, "{written}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Reads values of the types that keys have from the tree. What does not fit is refused in words for who wrote it.
+
+use super::problem::{Place, Problem};
+use super::tree::{Kind, Node, below};
+use crate::metrics::Level;
+use crate::secret::{MASK, Secret};
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What can be read from the tree. `path` is the dotted key under which the value stands.
+pub(super) trait Read: Sized {
+    /// Reads it, or says what is wrong.
+    fn read(node: &Node, path: &str) -> Result<Self, Problem>;
+}
+
+/// A value that knows its place in the text.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub value: T,
+    pub place: Place,
+}
+
+impl<T: Read> Read for At<T> {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        Ok(Self {
+            value: T::read(node, path)?,
+            place: node.place,
+        })
+    }
+}
+
+impl<T: Serialize> Serialize for At<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+/// The bytes of a request's body, which may hold secrets.
+#[derive(Clone, Default)]
+pub(super) struct Body(pub Vec<u8>);
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASK)
+    }
+}
+
+impl Node {
+    /// The one value as text. A value may be a secret: no message repeats it, but those that know better.
+    fn text(&self, path: &str) -> Result<&str, Problem> {
+        match &self.kind {
+            Kind::Text(text) => Ok(text),
+            Kind::Nothing => Ok(""),
+            Kind::Bytes(_) => {
+                let words = "these bytes are no text; only a body may hold what is none";
+                Err(self.place.problem(path, words))
+            }
+            other => {
+                let words = format!("must be one value, not {}", other.name());
+                Err(self.place.problem(path, words))
+            }
+        }
+    }
+
+    /// The entries of a list, none of them empty.
+    fn list(&self, path: &str) -> Result<&[Self], Problem> {
+        let Kind::List(entries) = &self.kind else {
+            let words = format!(
+                "must be a list, not {}; write \"- \" before each entry",
+                self.kind.name()
+            );
+            return Err(self.place.problem(path, words));
+        };
+        match entries.iter().find(|entry| matches!(entry.kind, Kind::Nothing)) {
+            Some(empty) => {
+                let words = "this entry of the list is empty; give it a value or leave it out";
+                Err(empty.place.problem(path, words))
+            }
+            None => Ok(entries),
+        }
+    }
+
+    /// The keys of a block and their values; none where nothing is written.
+    pub fn block(&self, path: &str) -> Result<&[(super::tree::Key, Self)], Problem> {
+        match &self.kind {
+            Kind::Block(entries) => Ok(entries),
+            Kind::Nothing => Ok(&[]),
+            other => {
+                let words = format!(
+                    "must be a block of keys, not {}; write them below, further in",
+                    other.name()
+                );
+                Err(self.place.problem(path, words))
+            }
+        }
+    }
+}
+
+impl Read for String {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        node.text(path).map(str::to_owned)
+    }
+}
+
+impl Read for Secret {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        node.text(path).map(Self::new)
+    }
+}
+
+impl Read for Body {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        match &node.kind {
+            Kind::Bytes(bytes) => Ok(Self(bytes.clone())),
+            _ => node.text(path).map(|text| Self(text.as_bytes().to_vec())),
+        }
+    }
+}
+
+impl Read for bool {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        let text = node.text(path)?;
+        match text {
+            "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Ok(true),
+            "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => Ok(false),
+            _ => Err(node.place.problem(
+                path,
+                format!("{text:?} is neither true nor false; write one of the two"),
+            )),
+        }
+    }
+}
+
+impl Read for i64 {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        let text = node.text(path)?;
+        whole_number(text).ok_or_else(|| {
+            let words = format!("{text:?} is no whole number; write one such as 200");
+            node.place.problem(path, words)
+        })
+    }
+}
+
+impl Read for f64 {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        let text = node.text(path)?;
+        text.replace('_', "").parse().map_err(|_| {
+            let words = format!("{text:?} is no number; write one such as 0.25");
+            node.place.problem(path, words)
+        })
+    }
+}
+
+impl Read for Level {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        match node.text(path)? {
+            "peer" => Ok(Self::Peer),
+            "standard" => Ok(Self::Standard),
+            "full" => Ok(Self::Full),
+            other => Err(node.place.problem(
+                path,
+                format!("{other:?} is no level of metrics; write peer, standard or full"),
+            )),
+        }
+    }
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        node.list(path)?.iter().map(|entry| T::read(entry, path)).collect()
+    }
+}
+
+impl<T: Read> Read for BTreeMap<String, T> {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        let entries = node.block(path)?.iter().map(|(key, value)| {
+            let value = T::read(value, &below(path, &key.name))?;
+            Ok((key.name.clone(), value))
+        });
+        entries.collect()
+    }
+}
+
+/// A whole number as Go's YAML takes it: `200`, `0xc8`, `0o310`, `0310`, `0b11`, `1_000`, and `200.0` too.
+fn whole_number(text: &str) -> Option<i64> {
+    let digits = text.replace('_', "");
+    let (negative, digits) = match digits.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, digits.strip_prefix('+').unwrap_or(&digits)),
+    };
+    let in_base = |prefixes: [&str; 2], base| {
+        let rest = prefixes.iter().find_map(|prefix| digits.strip_prefix(prefix))?;
+        // A second sign would be taken by the standard library.
+        let first_is_digit = rest.starts_with(|c: char| c.is_ascii_hexdigit());
+        first_is_digit.then(|| i64::from_str_radix(rest, base).ok())?
+    };
+    let magnitude = in_base(["0x", "0X"], 16)
+        .or_else(|| in_base(["0b", "0B"], 2))
+        .or_else(|| in_base(["0o", "0O"], 8))
+        .or_else(|| in_base(["0", "0"], 8))
+        .or_else(|| {
+            digits
+                .starts_with(|c: char| c.is_ascii_digit())
+                .then(|| digits.parse().ok())?
+        })
+        .or_else(|| whole_float(digits))?;
+    Some(if negative { -magnitude } else { magnitude })
+}
+
+fn whole_float(digits: &str) -> Option<i64> {
+    /// Beyond this, not every whole number is a float.
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    let number: f64 = digits.parse().ok()?;
+    #[allow(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
+    (number.fract() == 0.0 && number.abs() <= LARGEST).then_some(number as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole_number;
+
+    #[test]
+    fn whole_numbers_are_gos() {
+        for (text, number) in [
+            ("200", 200),
+            ("-1", -1),
+            ("+7", 7),
+            ("0", 0),
+            ("0xC8", 200),
+            ("0310", 200),
+            ("0o310", 200),
+            ("0b11", 3),
+            ("1_000", 1000),
+            ("200.0", 200),
+            ("2e2", 200),
+            ("089", 89),
+        ] {
+            assert_eq!(whole_number(text), Some(number), "{text}");
+        }
+        for wrong in [
+            "",
+            "-",
+            "0x",
+            "0x+1",
+            "--1",
+            "200.5",
+            "2xx",
+            "inf",
+            "nan",
+            "1e300",
+            "9223372036854775808",
+        ] {
+            assert_eq!(whole_number(wrong), None, "{wrong}");
+        }
+    }
+}

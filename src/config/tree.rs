@@ -1,0 +1,310 @@
+//! What the YAML says, as a tree whose every value knows its place. Which type a value has is for the key to decide.
+
+use super::problem::{Place, Problem};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_yaml::budget::BudgetBreach;
+use serde_yaml::{DuplicateKeyPolicy, NonFiniteFloatPolicy, Options, Spanned, Tagged};
+use std::collections::HashMap;
+use std::fmt;
+
+/// How deep a value may stand. No key stands deeper than 7.
+const DEPTH: usize = 64;
+
+/// How many values aliases may stand for, all together: a thousand modules that share a large block stay below.
+const ALIASED: usize = 250_000;
+
+/// A value and its place: that of its key where it is a block, a list or nothing, so that a problem shows the key.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub place: Place,
+    pub kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// Nothing, `null` or `~`: leaves a default in place.
+    Nothing,
+    /// One value, as written.
+    Text(String),
+    /// One value that `!!binary` gave and that is no text.
+    Bytes(Vec<u8>),
+    /// A list.
+    List(Vec<Node>),
+    /// Keys and their values, in the order written; what `<<` merges in comes last.
+    Block(Vec<(Key, Node)>),
+}
+
+/// A key and its place.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub name: String,
+    pub place: Place,
+}
+
+impl Kind {
+    /// What it is, after "not".
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Text(_) | Self::Bytes(_) => "one value",
+            Self::List(_) => "a list",
+            Self::Block(_) => "a block of keys",
+        }
+    }
+}
+
+/// Reads the first document of a text, as the peer does. Merges and aliases are resolved; no key stands twice.
+pub(super) fn parse(text: &str) -> Result<Node, Problem> {
+    let mut raw = None;
+    let read = serde_yaml::with_deserializer_from_str_with_options(text, options(), |deserializer| {
+        raw = Some(Raw::deserialize(deserializer)?);
+        Ok(())
+    });
+    match (read, raw) {
+        // The peer does not look at later documents either.
+        (Ok(()) | Err(serde_yaml::Error::MultipleDocuments { .. }), Some(raw)) => node(raw, text, ""),
+        (Err(error), _) => Err(problem_of(&error, text)),
+        (Ok(()), None) => Err(Place::START.problem("", "the file is empty")),
+    }
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.with_snippet = false;
+    // Duplicates are refused below, where the first one's place is known.
+    options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
+    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
+    options.ignore_binary_tag_for_string = true;
+    options.alias_limits.max_total_replayed_events = ALIASED;
+    if let Some(budget) = &mut options.budget {
+        budget.max_depth = DEPTH;
+        // One anchor that thousands of modules use is how large files are written.
+        budget.enforce_alias_anchor_ratio = false;
+        budget.max_merge_keys = ALIASED;
+    }
+    options
+}
+
+/// A value as the library gives it.
+type Raw = Spanned<Tagged<RawKind>>;
+
+enum RawKind {
+    Nothing,
+    /// The library took it for a number or a boolean, and would write it so.
+    Resolved(String),
+    Text(String),
+    List(Vec<Raw>),
+    Block(Vec<(Raw, Raw)>),
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = RawKind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<RawKind, E> {
+        Ok(RawKind::Nothing)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<RawKind, E> {
+        Ok(RawKind::Resolved(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<RawKind, E> {
+        Ok(RawKind::Resolved(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<RawKind, E> {
+        Ok(RawKind::Resolved(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<RawKind, E> {
+        Ok(RawKind::Resolved(value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<RawKind, E> {
+        Ok(RawKind::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawKind, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = list.next_element()? {
+            entries.push(entry);
+        }
+        Ok(RawKind::List(entries))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawKind, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(RawKind::Block(entries))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+/// `path` is the key under which the value stands.
+fn node(raw: Raw, source: &str, path: &str) -> Result<Node, Problem> {
+    let place = place_of(raw.defined);
+    let written = written(&raw, source).map(str::to_owned);
+    let Tagged(kind, tag) = raw.value;
+    let kind = match kind {
+        RawKind::Nothing => Kind::Nothing,
+        RawKind::Resolved(resolved) => Kind::Text(written.unwrap_or(resolved)),
+        RawKind::Text(text) if tag.as_deref() == Some("tag:yaml.org,2002:binary") => {
+            binary(&text).ok_or_else(|| place.problem(path, "what follows !!binary must be base64"))?
+        }
+        RawKind::Text(text) => Kind::Text(text),
+        RawKind::List(entries) => Kind::List(
+            entries
+                .into_iter()
+                .map(|entry| node(entry, source, path))
+                .collect::<Result<_, _>>()?,
+        ),
+        RawKind::Block(entries) => Kind::Block(block(entries, source, path)?),
+    };
+    Ok(Node { place, kind })
+}
+
+fn block(entries: Vec<(Raw, Raw)>, source: &str, path: &str) -> Result<Vec<(Key, Node)>, Problem> {
+    let mut block: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
+    let mut places: HashMap<String, Place> = HashMap::new();
+    for (key, value) in entries {
+        let key = key_of(key, source, path)?;
+        let path = below(path, &key.name);
+        if let Some(first) = places.insert(key.name.clone(), key.place) {
+            let words = format!("this key stands already at {first}; write it once");
+            return Err(key.place.problem(path, words));
+        }
+        let mut value = node(value, source, &path)?;
+        if !matches!(value.kind, Kind::Text(_) | Kind::Bytes(_)) {
+            value.place = key.place;
+        }
+        block.push((key, value));
+    }
+    Ok(block)
+}
+
+fn key_of(raw: Raw, source: &str, path: &str) -> Result<Key, Problem> {
+    let Node { place, kind } = node(raw, source, path)?;
+    match kind {
+        Kind::Text(name) => Ok(Key { name, place }),
+        other => {
+            let words = format!("a key must be a name, not {}", other.name());
+            Err(place.problem(path, words))
+        }
+    }
+}
+
+/// The dotted key of something below a key.
+pub(super) fn below(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// A plain value's own characters: `1.10` is not the number 1.1 where a text is wanted.
+fn written<'t>(raw: &Raw, source: &'t str) -> Option<&'t str> {
+    let span = raw.defined.span();
+    let start = usize::try_from(span.byte_offset()?).ok()?;
+    let length = usize::try_from(span.byte_len()?).ok()?;
+    let text = source.get(start..start.checked_add(length)?)?.trim();
+    let plain = !text.is_empty() && !text.starts_with(['"', '\'', '|', '>', '!', '&']);
+    plain.then_some(text)
+}
+
+fn binary(text: &str) -> Option<Kind> {
+    let packed: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let bytes = BASE64.decode(packed).ok()?;
+    Some(match String::from_utf8(bytes) {
+        Ok(text) => Kind::Text(text),
+        Err(error) => Kind::Bytes(error.into_bytes()),
+    })
+}
+
+fn place_of(location: serde_yaml::Location) -> Place {
+    Place {
+        line: location.line(),
+        column: location.column(),
+    }
+}
+
+/// The library's error in words for whoever wrote the file.
+fn problem_of(error: &serde_yaml::Error, source: &str) -> Problem {
+    use serde_yaml::Error as E;
+    let words = match error.without_snippet() {
+        E::AliasError { error, .. } => return problem_of(error, source),
+        E::UnknownAnchor { .. } => {
+            "no value above has the anchor that this alias names; write &name before the value".to_owned()
+        }
+        E::RecursiveReferencesRequireWeakTypes { .. } => "an anchor cannot hold itself".to_owned(),
+        E::AliasReplayLimitExceeded { location, .. } => {
+            let words = format!("the aliases stand for more than {ALIASED} values; write fewer of them");
+            return place_of(*location).problem("", words);
+        }
+        E::MergeValueNotMapOrSeqOfMaps { .. } => "<< takes a block of keys, or a list of such blocks".to_owned(),
+        E::Budget { breach, .. } => match breach {
+            BudgetBreach::Depth { .. } => "this stands too many levels deep; no key is as deep as that".to_owned(),
+            _ => "the file is too large".to_owned(),
+        },
+        E::InvalidScalar { .. } | E::TaggedScalarCannotDeserializeIntoString { .. } | E::UnsupportedTag { .. } => {
+            "the value is not what its tag says; leave the tag out".to_owned()
+        }
+        E::ExternalMessage { msg, .. } if msg.contains("recursion limit") => {
+            "this stands too many levels deep; no key is as deep as that".to_owned()
+        }
+        other => not_yaml(other),
+    };
+    let place = error.location().map_or(Place::START, place_of);
+    place.problem(key_on(source, place), words)
+}
+
+/// What mostly stands behind the parser's words.
+const HINTS: [(&str, &str); 5] = [
+    (
+        "mapping values are not allowed",
+        "put a text that holds a colon in quotes",
+    ),
+    (
+        "did not find expected key",
+        "see that the lines of a block begin in the same column",
+    ),
+    ("tabs disallowed", "indent with spaces"),
+    ("unclosed quote", "end the text with the quote that began it"),
+    ("mismatched bracket", "close what was opened last"),
+];
+
+fn not_yaml(error: &serde_yaml::Error) -> String {
+    let words = error.to_string();
+    // The library ends its message with the place, which stands in front of ours.
+    let words = words.split(" at line ").next().unwrap_or_default();
+    match HINTS.iter().find(|(said, _)| words.contains(said)) {
+        Some((_, hint)) => format!("this is not YAML: {words}; {hint}"),
+        None => format!("this is not YAML: {words}"),
+    }
+}
+
+/// The key on a line, where there is one: what is no YAML has no path.
+fn key_on(source: &str, place: Place) -> &str {
+    let line = usize::try_from(place.line).ok().and_then(|line| line.checked_sub(1));
+    let key = line
+        .and_then(|line| source.lines().nth(line))
+        .and_then(|line| line.split_once(':'))
+        .map_or("", |(key, _)| key.trim_start_matches([' ', '-']).trim_end());
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if key.chars().all(is_name) { key } else { "" }
+}
