@@ -130,7 +130,7 @@ impl Check {
     }
 
     fn end_leg(&mut self) {
-        let mut leg = std::mem::take(&mut self.wire).close();
+        let mut leg = std::mem::take(&mut self.wire).close(self.begun);
         leg.ledger = std::mem::take(&mut self.ledger);
         if !leg.ledger.laps().is_empty() || !leg.url.is_empty() {
             self.legs.push(leg);

@@ -109,6 +109,23 @@ pub struct WireFacts {
     pub read: u64,
     /// The first bytes that came, above TLS where there was TLS.
     pub excerpt: Vec<u8>,
+    /// When bytes crossed the socket.
+    pub below_tls: Stamps,
+    /// When bytes of the request and of the answer crossed, above TLS where there was TLS.
+    pub above_tls: Stamps,
+}
+
+/// When the first and the last bytes were written and read, counted from the start of the probe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// The first write.
+    pub first_write: Option<Duration>,
+    /// The last write.
+    pub last_write: Option<Duration>,
+    /// The first read that brought bytes.
+    pub first_read: Option<Duration>,
+    /// The last read; the end of the stream counts.
+    pub last_read: Option<Duration>,
 }
 
 /// An answer.

@@ -2,7 +2,7 @@
 
 use super::frames::Frames;
 use crate::limits::WIRE_EXCERPT;
-use crate::report::SocketFacts;
+use crate::report::{SocketFacts, Stamps};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -22,15 +22,50 @@ pub(super) struct Marks {
     pub excerpt: Vec<u8>,
     /// The kernel's view when the socket closed.
     pub socket: Option<SocketFacts>,
+    /// When bytes crossed the socket.
+    pub below: Crossings,
+    /// When they crossed above TLS.
+    pub above: Crossings,
     first_raw: Vec<u8>,
     first_answer: Vec<u8>,
-    last_write: Option<Instant>,
-    last_read: Option<Instant>,
     request_pending: bool,
     request_done: Option<Instant>,
     answer_began: Option<Instant>,
     /// Above TLS when HTTP/2 is spoken: the frames we wrote and those that came.
     frames: Option<(Frames, Frames)>,
+}
+
+/// The first and the last crossing of each direction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Crossings {
+    first_write: Option<Instant>,
+    last_write: Option<Instant>,
+    first_read: Option<Instant>,
+    last_read: Option<Instant>,
+}
+
+impl Crossings {
+    fn wrote(&mut self, at: Option<Instant>) {
+        self.first_write = self.first_write.or(at);
+        self.last_write = at;
+    }
+
+    /// The end of the stream is a last read, but no first.
+    fn read(&mut self, at: Option<Instant>, bytes: usize) {
+        self.first_read = self.first_read.or(at.filter(|_| bytes > 0));
+        self.last_read = at;
+    }
+
+    /// Counted from the start of the probe.
+    pub fn since(&self, begun: Instant) -> Stamps {
+        let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(begun));
+        Stamps {
+            first_write: since(self.first_write),
+            last_write: since(self.last_write),
+            first_read: since(self.first_read),
+            last_read: since(self.last_read),
+        }
+    }
 }
 
 impl Tape {
@@ -46,19 +81,20 @@ impl Tape {
 
     pub fn socket_read(&self, at: Instant, bytes: &[u8]) {
         let mut marks = self.marks();
-        marks.last_read = Some(at);
+        marks.below.read(Some(at), bytes.len());
         marks.read += bytes.len() as u64;
         keep_first(&mut marks.first_raw, bytes);
     }
 
     pub fn socket_wrote(&self, at: Instant, count: usize) {
         let mut marks = self.marks();
-        marks.last_write = Some(at);
+        marks.below.wrote(Some(at));
         marks.written += count as u64;
     }
 
-    pub fn request_wrote(&self, bytes: &[u8]) {
+    pub fn request_wrote(&self, at: Instant, bytes: &[u8]) {
         let mut marks = self.marks();
+        marks.above.wrote(Some(at));
         marks.request_pending |= match &mut marks.frames {
             None => !bytes.is_empty(),
             Some((ours, _)) => ours.feed(bytes).stream_ended,
@@ -68,7 +104,7 @@ impl Tape {
     pub fn request_flushed(&self) {
         let mut marks = self.marks();
         if marks.request_pending && marks.request_done.is_none() {
-            marks.request_done = marks.last_write;
+            marks.request_done = marks.below.last_write;
         }
     }
 
@@ -79,8 +115,10 @@ impl Tape {
             Some((_, theirs)) => theirs.feed(bytes).headers_began,
         };
         if began && marks.answer_began.is_none() {
-            marks.answer_began = marks.last_read;
+            marks.answer_began = marks.below.last_read;
         }
+        let at = marks.below.last_read;
+        marks.above.read(at, bytes.len());
         keep_first(&mut marks.first_answer, bytes);
     }
 
@@ -100,7 +138,7 @@ impl Tape {
 
     /// When the last read returned.
     pub fn last_read(&self) -> Option<Instant> {
-        self.marks().last_read
+        self.marks().below.last_read
     }
 
     /// Whether the first byte that came could begin a TLS record (content types 20 to 23).

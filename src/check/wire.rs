@@ -39,8 +39,8 @@ impl Wire {
         }
     }
 
-    /// Closes the connection and gives the facts.
-    pub fn close(self) -> Leg {
+    /// Closes the connection and gives the facts; `begun` is when the probe began.
+    pub fn close(self, begun: Instant) -> Leg {
         let Self {
             mut leg,
             layer,
@@ -55,6 +55,8 @@ impl Wire {
             written: seen.written,
             read: seen.read,
             excerpt: seen.excerpt,
+            below_tls: seen.below.since(begun),
+            above_tls: seen.above.since(begun),
         };
         leg
     }
@@ -156,7 +158,7 @@ impl AsyncRead for Meter {
 impl AsyncWrite for Meter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(self.layer.stream().poll_write(cx, buf))?;
-        self.tape.request_wrote(&buf[..written]);
+        self.tape.request_wrote(Instant::now(), &buf[..written]);
         Poll::Ready(Ok(written))
     }
 

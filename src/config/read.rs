@@ -190,27 +190,31 @@ impl<T: Read> Read for BTreeMap<String, T> {
 
 /// A whole number as Go's YAML takes it: `200`, `0xc8`, `0o310`, `0310`, `0b11`, `1_000`, and `200.0` too.
 fn whole_number(text: &str) -> Option<i64> {
+    const BASES: [(&str, u32); 7] = [
+        ("0x", 16),
+        ("0X", 16),
+        ("0b", 2),
+        ("0B", 2),
+        ("0o", 8),
+        ("0O", 8),
+        ("0", 8),
+    ];
     let digits = text.replace('_', "");
     let (negative, digits) = match digits.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, digits.strip_prefix('+').unwrap_or(&digits)),
     };
-    let in_base = |prefixes: [&str; 2], base| {
-        let rest = prefixes.iter().find_map(|prefix| digits.strip_prefix(prefix))?;
-        // A second sign would be taken by the standard library.
-        let first_is_digit = rest.starts_with(|c: char| c.is_ascii_hexdigit());
-        first_is_digit.then(|| i64::from_str_radix(rest, base).ok())?
-    };
-    let magnitude = in_base(["0x", "0X"], 16)
-        .or_else(|| in_base(["0b", "0B"], 2))
-        .or_else(|| in_base(["0o", "0O"], 8))
-        .or_else(|| in_base(["0", "0"], 8))
-        .or_else(|| {
-            digits
-                .starts_with(|c: char| c.is_ascii_digit())
-                .then(|| digits.parse().ok())?
+    // The standard library would take a second sign.
+    let unsigned = |digits: &str| !digits.starts_with(['+', '-']);
+    let magnitude = BASES
+        .iter()
+        .find_map(|(prefix, base)| {
+            let rest = digits.strip_prefix(prefix).filter(|rest| unsigned(rest))?;
+            i64::from_str_radix(rest, *base).ok()
         })
-        .or_else(|| whole_float(digits))?;
+        .or_else(|| digits.parse().ok())
+        .or_else(|| whole_float(digits))
+        .filter(|_| unsigned(digits))?;
     Some(if negative { -magnitude } else { magnitude })
 }
 

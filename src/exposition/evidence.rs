@@ -3,7 +3,7 @@
 use crate::history::Entry;
 use crate::ledger::Lap;
 use crate::reason::Reason;
-use crate::report::{Certificate, Leg, Reply, Report, TlsFacts};
+use crate::report::{Certificate, Leg, Reply, Report, Stamps, TlsFacts};
 use crate::secret::MASK;
 use crate::verdict::Verdict;
 use http::HeaderName;
@@ -109,8 +109,19 @@ fn leg(leg: &Leg) -> Value {
         })),
         "bytes_written": leg.wire.written,
         "bytes_read": leg.wire.read,
+        "below_tls": stamps(leg.wire.below_tls),
+        "above_tls": stamps(leg.wire.above_tls),
         "first_bytes": first_bytes(leg),
         "reply": leg.reply.as_ref().map(reply),
+    })
+}
+
+fn stamps(stamps: Stamps) -> Value {
+    json!({
+        "first_write_seconds": stamps.first_write.map(seconds),
+        "last_write_seconds": stamps.last_write.map(seconds),
+        "first_read_seconds": stamps.first_read.map(seconds),
+        "last_read_seconds": stamps.last_read.map(seconds),
     })
 }
 

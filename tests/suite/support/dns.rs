@@ -27,7 +27,12 @@ pub struct DnsServer {
 impl DnsServer {
     /// Answers each question by `says(name, type)`; names come without their last dot.
     pub async fn start(says: impl Fn(&str, RecordType) -> Says + Send + Sync + 'static) -> Self {
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        Self::start_at(([127, 0, 0, 1], 0).into(), says).await
+    }
+
+    /// At an address of loopback; port 53 needs root.
+    pub async fn start_at(at: SocketAddr, says: impl Fn(&str, RecordType) -> Says + Send + Sync + 'static) -> Self {
+        let socket = Arc::new(UdpSocket::bind(at).await.unwrap());
         let address = socket.local_addr().unwrap();
         let task = tokio::spawn(async move {
             let mut buffer = [0; 1500];

@@ -1,0 +1,53 @@
+//! The stamps of the wire, below and above TLS.
+
+use crate::support::exporter::Exporter;
+use crate::support::peer::{Peer, ok};
+use crate::support::pki::self_signed;
+use serde_json::Value;
+
+const MODULES: &str = "modules: {m: {prober: http, http: {tls_config: {insecure_skip_verify: true}}}}";
+
+fn time(stamps: &Value, key: &str) -> f64 {
+    stamps[key]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{key} is not in {stamps}"))
+}
+
+#[tokio::test]
+async fn the_stamps_above_tls_lie_within_those_below() {
+    let peer = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
+    let probed = Exporter::start(MODULES).await.probe("m", &peer.https()).await;
+    let leg = &probed.evidence["front"]["legs"][0];
+    let (below, above) = (&leg["below_tls"], &leg["above_tls"]);
+    // The handshake is written and read before the request; the request's last record is the socket's last write.
+    assert!(
+        time(below, "first_write_seconds") < time(above, "first_write_seconds"),
+        "{leg:#}"
+    );
+    assert!(
+        time(below, "first_read_seconds") < time(above, "first_read_seconds"),
+        "{leg:#}"
+    );
+    assert!(
+        time(above, "first_read_seconds") <= time(above, "last_read_seconds"),
+        "{leg:#}"
+    );
+    assert!(
+        time(above, "last_read_seconds") <= time(below, "last_read_seconds"),
+        "{leg:#}"
+    );
+    assert!(
+        leg["bytes_written"].as_u64() > Some(300) && leg["bytes_read"].as_u64() > Some(300),
+        "{leg:#}"
+    );
+}
+
+#[tokio::test]
+async fn without_tls_both_are_the_same_wire() {
+    let peer = Peer::start(ok).await;
+    let probed = Exporter::start(MODULES).await.probe("m", &peer.http()).await;
+    let leg = &probed.evidence["front"]["legs"][0];
+    for key in ["first_read_seconds", "last_read_seconds"] {
+        assert_eq!(time(&leg["below_tls"], key), time(&leg["above_tls"], key), "{key}");
+    }
+}
