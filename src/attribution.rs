@@ -269,6 +269,51 @@ mod tests {
         report
     }
 
+    type Answered = (
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        Link,
+        Reason,
+        &'static str,
+    );
+
+    /// Rule, body, fields, link, reason, who answered.
+    const ANSWERED: [Answered; 4] = [
+        (
+            "gateway-speaks-of-upstream",
+            "<hr><center>nginx</center>",
+            &[],
+            Link::Upstream,
+            Reason::UpstreamFailed,
+            "nginx",
+        ),
+        (
+            "gateway-speaks-of-itself",
+            "RBAC: access denied",
+            &[("server", "envoy")],
+            Link::Front,
+            Reason::FrontDenied,
+            "envoy",
+        ),
+        (
+            "gateway-relays",
+            "out of order",
+            &[("server", "envoy"), ("x-envoy-upstream-service-time", "3")],
+            Link::Origin,
+            Reason::OriginStatus,
+            "envoy",
+        ),
+        (
+            "not-decided",
+            "{}",
+            &[("server", "nginx")],
+            Link::Unknown,
+            Reason::HttpStatus,
+            "nginx",
+        ),
+    ];
+
     #[test]
     fn every_rule_is_seen_firing() {
         let cases = [
@@ -291,47 +336,13 @@ mod tests {
             let verdict = attribute(&report(stage, reason)).unwrap();
             assert_eq!((verdict.rule, verdict.link), (rule, link), "{reason:?}");
         }
-        let answered = [
-            (
-                "gateway-speaks-of-upstream",
-                "<hr><center>nginx</center>",
-                &[][..],
-                Link::Upstream,
-                Reason::UpstreamFailed,
-                "nginx",
-            ),
-            (
-                "gateway-speaks-of-itself",
-                "RBAC: access denied",
-                &[("server", "envoy")][..],
-                Link::Front,
-                Reason::FrontDenied,
-                "envoy",
-            ),
-            (
-                "gateway-relays",
-                "out of order",
-                &[("server", "envoy"), ("x-envoy-upstream-service-time", "3")][..],
-                Link::Origin,
-                Reason::OriginStatus,
-                "envoy",
-            ),
-            (
-                "not-decided",
-                "{}",
-                &[("server", "nginx")][..],
-                Link::Unknown,
-                Reason::HttpStatus,
-                "nginx",
-            ),
-        ];
-        for (rule, body, headers, link, reason, answered_by) in answered {
+        for (rule, body, headers, link, reason, answered_by) in ANSWERED {
             let verdict = attribute(&refused(body, headers)).unwrap();
             assert_eq!((verdict.rule, verdict.link, verdict.reason), (rule, link, reason));
             assert_eq!(verdict.answered_by, answered_by, "{rule}");
         }
         for rule in RULES {
-            let seen = cases.iter().any(|case| case.0 == rule.name) || answered.iter().any(|case| case.0 == rule.name);
+            let seen = cases.iter().any(|case| case.0 == rule.name) || ANSWERED.iter().any(|case| case.0 == rule.name);
             assert!(seen, "{}", rule.name);
         }
     }

@@ -152,7 +152,7 @@ mod tests {
         files.map(|file| Capture::read(&file.unwrap().path())).collect()
     }
 
-    /// "own nginx upstream.connection_refused", "through envoy", "none"; `upstream` alone stands for several reasons.
+    /// `own nginx upstream.connection_refused`, `through envoy`, `none`; `upstream` alone stands for several reasons.
     fn words(recognised: Option<Recognised>) -> String {
         match recognised {
             None => "none".to_owned(),

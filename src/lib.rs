@@ -12,6 +12,7 @@ pub mod history;
 pub mod ledger;
 pub mod limits;
 pub mod metrics;
+pub mod negotiation;
 pub mod probe;
 pub mod probers;
 pub mod reason;

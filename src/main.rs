@@ -65,8 +65,11 @@ fn start_logs(cli: &Cli) {
         .with_default(filter(cli.log_level))
         .with_target("prober", filter(cli.log_prober));
     let layer = match cli.log_format {
-        LogFormat::Logfmt => tracing_logfmt::layer().boxed(),
-        LogFormat::Json => tracing_subscriber::fmt::layer().json().boxed(),
+        LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .with_writer(std::io::stderr)
+            .boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }

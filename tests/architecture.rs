@@ -17,7 +17,16 @@ const ROWS: &[Row] = &[
     Row {
         name: "words",
         rooms: &[
-            "chain", "reason", "secret", "limits", "ledger", "target", "report", "verdict", "metrics",
+            "chain",
+            "reason",
+            "secret",
+            "limits",
+            "negotiation",
+            "ledger",
+            "target",
+            "report",
+            "verdict",
+            "metrics",
         ],
     },
     Row {

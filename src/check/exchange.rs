@@ -5,6 +5,7 @@ use super::tls::reason_of_tls;
 use crate::reason::Reason;
 use hyper::Response;
 use hyper::body::Incoming;
+use std::any::Any;
 use std::error::Error as _;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -19,6 +20,8 @@ pub(super) struct Exchange {
     connection: Option<Boxed<hyper::Result<()>>>,
     connection_error: Option<hyper::Error>,
     answer: Answer,
+    /// hyper's handles: a connection ends when they are dropped, even within an answer.
+    _handles: Box<dyn Any + Send>,
 }
 
 enum Answer {
@@ -32,11 +35,13 @@ impl Exchange {
     pub fn new(
         connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
         answer: impl Future<Output = hyper::Result<Response<Incoming>>> + Send + 'static,
+        handles: impl Any + Send,
     ) -> Self {
         Self {
             connection: Some(Box::pin(connection)),
             connection_error: None,
             answer: Answer::Pending(Box::pin(answer)),
+            _handles: Box::new(handles),
         }
     }
 
@@ -150,6 +155,14 @@ impl ExchangeError {
                 _ => {}
             }
         }
+        if let Some(h2) = cause_of::<h2::Error>(error) {
+            // The peer gave the stream or the connection up, or it broke the protocol and we did.
+            return if h2.is_remote() {
+                closed(part)
+            } else {
+                Reason::HttpResponseInvalid
+            };
+        }
         if error.is_parse_too_large() {
             Reason::HttpResponseHeaderTooLarge
         } else if error.is_parse() {
@@ -183,13 +196,15 @@ const fn closed(part: Part) -> Reason {
 }
 
 fn io_cause(error: &hyper::Error) -> Option<&io::Error> {
+    cause_of::<io::Error>(error).or_else(|| cause_of::<h2::Error>(error)?.get_io())
+}
+
+/// The first cause of a type.
+fn cause_of<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
     let mut cause = error.source();
     while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            return Some(io);
-        }
-        if let Some(io) = inner.downcast_ref::<h2::Error>().and_then(h2::Error::get_io) {
-            return Some(io);
+        if let Some(found) = inner.downcast_ref() {
+            return Some(found);
         }
         cause = inner.source();
     }

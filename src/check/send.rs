@@ -93,15 +93,12 @@ async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
         .entry(CONNECTION)
         .or_insert(HeaderValue::from_static("close"));
     let answer = sender.send_request(request);
-    Ok(Exchange::new(connection, async move {
-        let answer = answer.await;
-        drop(sender);
-        answer
-    }))
+    Ok(Exchange::new(connection, answer, sender))
 }
 
 async fn over_http2(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError> {
-    let (mut sender, connection) = http2::Builder::new(Helpers::default())
+    let helpers = Helpers::default();
+    let (mut sender, connection) = http2::Builder::new(helpers.clone())
         .max_header_list_size(u32::try_from(RESPONSE_HEAD).unwrap_or(u32::MAX))
         .handshake(io)
         .await
@@ -119,11 +116,7 @@ async fn over_http2(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
     *request.headers_mut() = ask.headers;
     request.headers_mut().remove(CONNECTION);
     let answer = sender.send_request(request);
-    Ok(Exchange::new(connection, async move {
-        let answer = answer.await;
-        drop(sender);
-        answer
-    }))
+    Ok(Exchange::new(connection, answer, (sender, helpers)))
 }
 
 fn path_and_query(url: &Url) -> Result<Uri, SendError> {

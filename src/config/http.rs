@@ -3,10 +3,11 @@
 use super::credentials::{self, filled};
 use super::file::{At, HeaderMatchFile, HttpFile};
 use super::problem::{Problem, at};
-use super::tree::below;
+use super::tree::{below, shown};
 use super::{tls, units};
 use crate::check::{Coding, Family, Resolver};
 use crate::limits::MATCHED_BODY;
+use crate::negotiation::accepts;
 use crate::probers::http::{HeaderAssertion, HttpSettings};
 use ::http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 use ::http::{HeaderName, HeaderValue, Method};
@@ -111,8 +112,12 @@ fn headers(file: &HttpFile, path: &str) -> Result<Headers, Problem> {
 const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
 
 fn header_name(name: &str) -> Result<HeaderName, String> {
-    HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| format!("{name:?} is no header name; it has letters, digits and hyphens only"))
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        format!(
+            "{:?} is no header name; it has letters, digits and hyphens only",
+            shown(name)
+        )
+    })
 }
 
 /// A field's value, which is not repeated in words: it may be a secret.
@@ -252,38 +257,5 @@ fn compression(file: &HttpFile, path: &str) -> Result<Coding, Problem> {
             Err(at(header, path, &format!("headers.{name}"), problem))
         }
         _ => Ok(coding),
-    }
-}
-
-/// Whether a field value accepts a coding (RFC 9110 section 12.5.3).
-fn accepts(field: &str, coding: &str) -> bool {
-    let mut any = false;
-    for part in field.split(',') {
-        let (name, parameters) = part.split_once(';').unwrap_or((part, ""));
-        let weight = parameters
-            .split(';')
-            .find_map(|parameter| parameter.trim().strip_prefix("q=")?.trim().parse::<f64>().ok())
-            .unwrap_or(1.0);
-        match name.trim() {
-            known if known == coding => return weight > 0.0,
-            "*" => any = weight > 0.0,
-            _ => {}
-        }
-    }
-    any
-}
-
-#[cfg(test)]
-mod tests {
-    use super::accepts;
-
-    #[test]
-    fn a_coding_is_accepted_by_name_or_star_with_weight() {
-        assert!(accepts("gzip, br", "br"));
-        assert!(accepts("*", "gzip"));
-        assert!(accepts("gzip;q=0.5", "gzip"));
-        assert!(!accepts("gzip;q=0, *", "gzip"));
-        assert!(!accepts("br", "gzip"));
-        assert!(!accepts("*;q=0.0", "gzip"));
     }
 }

@@ -10,6 +10,7 @@ pub(super) fn unknown(key: &Key, path: &str, known: &[&str]) -> Problem {
         .iter()
         .find(|(_, keys)| keys.iter().any(|other| plain(other) == key.name));
     let words = match (nearest(&key.name, known), elsewhere) {
+        _ if key.name.contains(':') => "there is no such key; write a space after the colon".to_owned(),
         (Some(meant), _) => format!("there is no such key; did you mean {meant}?"),
         (None, Some((block, _))) => format!("there is no such key here; it belongs under {block}"),
         (None, None) => format!("there is no such key; the keys here are: {}", listed(known)),

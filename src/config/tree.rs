@@ -6,11 +6,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::{DuplicateKeyPolicy, NonFiniteFloatPolicy, Options, Spanned, Tagged};
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 
-/// How deep a value may stand. No key stands deeper than 7.
-const DEPTH: usize = 64;
+/// How deep a value may stand: reading goes one call deeper for each level. No key stands deeper than 7.
+const DEPTH: usize = 16;
+
+const TOO_DEEP: &str = "this stands too many levels deep; no key is as deep as that";
 
 /// How many values aliases may stand for, all together: a thousand modules that share a large block stay below.
 const ALIASED: usize = 250_000;
@@ -80,6 +84,7 @@ fn options() -> Options {
     options.alias_limits.max_total_replayed_events = ALIASED;
     if let Some(budget) = &mut options.budget {
         budget.max_depth = DEPTH;
+        budget.flow_nesting_limit = DEPTH;
         // One anchor that thousands of modules use is how large files are written.
         budget.enforce_alias_anchor_ratio = false;
         budget.max_merge_keys = ALIASED;
@@ -149,9 +154,21 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 }
 
+thread_local! {
+    /// How deep the reading is. The library counts what is written only: aliases of aliases go deeper.
+    static LEVEL: Cell<usize> = const { Cell::new(0) };
+}
+
 impl<'de> Deserialize<'de> for RawKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
+        let level = LEVEL.get();
+        if level > DEPTH {
+            return Err(serde::de::Error::custom(TOO_DEEP));
+        }
+        LEVEL.set(level + 1);
+        let read = deserializer.deserialize_any(RawVisitor);
+        LEVEL.set(level);
+        read
     }
 }
 
@@ -210,10 +227,19 @@ fn key_of(raw: Raw, source: &str, path: &str) -> Result<Key, Problem> {
 
 /// The dotted key of something below a key.
 pub(super) fn below(path: &str, key: &str) -> String {
+    let key = shown(key);
     if path.is_empty() {
-        key.to_owned()
+        key.into_owned()
     } else {
         format!("{path}.{key}")
+    }
+}
+
+/// A key as messages show it. In `{password:word}` all of it is the key: what follows the colon may be a secret.
+pub(super) fn shown(key: &str) -> Cow<'_, str> {
+    match key.split_once(':') {
+        Some((name, _)) => format!("{name}:…").into(),
+        None => key.into(),
     }
 }
 
@@ -258,15 +284,14 @@ fn problem_of(error: &serde_yaml::Error, source: &str) -> Problem {
         }
         E::MergeValueNotMapOrSeqOfMaps { .. } => "<< takes a block of keys, or a list of such blocks".to_owned(),
         E::Budget { breach, .. } => match breach {
-            BudgetBreach::Depth { .. } => "this stands too many levels deep; no key is as deep as that".to_owned(),
+            BudgetBreach::Depth { .. } => TOO_DEEP.to_owned(),
             _ => "the file is too large".to_owned(),
         },
         E::InvalidScalar { .. } | E::TaggedScalarCannotDeserializeIntoString { .. } | E::UnsupportedTag { .. } => {
             "the value is not what its tag says; leave the tag out".to_owned()
         }
-        E::ExternalMessage { msg, .. } if msg.contains("recursion limit") => {
-            "this stands too many levels deep; no key is as deep as that".to_owned()
-        }
+        E::ExternalMessage { msg, .. } if msg.contains("recursion limit") => TOO_DEEP.to_owned(),
+        E::Message { msg, .. } => msg.clone(),
         other => not_yaml(other),
     };
     let place = error.location().map_or(Place::START, place_of);

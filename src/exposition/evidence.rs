@@ -46,8 +46,8 @@ const SHOWN_HEADERS: [&str; 32] = [
     "x-vercel-error",
 ];
 
-/// Bytes of an answer's first line that are shown.
-const FIRST_LINE: usize = 128;
+/// Bytes of an answer's first word that are shown.
+const FIRST_WORD: usize = 32;
 
 /// The evidence of a finding. Times are seconds; a lap's `begun` counts from the start of the probe.
 #[must_use]
@@ -183,12 +183,12 @@ fn is_shown(name: &HeaderName) -> bool {
     SHOWN_HEADERS.contains(&name.as_str())
 }
 
-/// The first line that came, where it is the evidence: an answer that was no HTTP, or no TLS. What follows it may be
-/// header fields with secrets; an answer that could be read is shown by its fields instead.
+/// The first word that came, where it is the evidence: an answer that was no HTTP, or no TLS. What follows it may be an
+/// echo of our request or fields with secrets; an answer that could be read is shown by its fields instead.
 fn first_bytes(leg: &Leg) -> Option<String> {
     let came = &leg.wire.excerpt;
-    let line = came.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let shown = &line[..line.len().min(FIRST_LINE)];
+    let word = came.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    let shown = &word[..word.len().min(FIRST_WORD)];
     (leg.reply.is_none() && !came.is_empty()).then(|| shown.escape_ascii().to_string())
 }
 

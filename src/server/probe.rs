@@ -4,6 +4,7 @@ use super::{App, Shared, error, plain};
 use crate::exposition::{logs, page, text};
 use crate::history::Entry;
 use crate::limits::{LONGEST_DEADLINE, PARAMETER, SHORTEST_DEADLINE};
+use crate::negotiation::accepts;
 use crate::probe::{Finding, OwnFault, Probe};
 use crate::probers::{Aim, Module};
 use crate::reason::Reason;
@@ -182,11 +183,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         .get_all(ACCEPT_ENCODING)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|part| {
-            let (name, weight) = part.split_once(';').unwrap_or((part, ""));
-            name.trim().eq_ignore_ascii_case("gzip") && !matches!(weight.trim(), "q=0" | "q=0.0")
-        })
+        .any(|value| accepts(&value.to_ascii_lowercase(), "gzip"))
 }
 
 fn gzip(text: &str) -> std::io::Result<Vec<u8>> {

@@ -1,1 +1,614 @@
-//! To be written.
+//! The configuration: what is accepted and what it means, what is refused in which words, and what is never shown.
+
+use crate::redirects::{Request, Site};
+use crate::serving::Running;
+use crate::support::exporter::Exporter;
+use crate::support::peer::{Peer, read_head};
+use crate::support::pki::Authority;
+use crate::support::process::{eventually, project};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use glassbox_exporter::config::{Config, Defaults};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use tokio::io::AsyncWriteExt;
+
+fn load(path: &Path) -> Result<Config, String> {
+    Config::load(path, Defaults::default()).map_err(|error| error.to_string())
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Defaults::default()).map_err(|problem| problem.to_string())
+}
+
+/// The fixtures of a folder, sorted; at least `least`, so that none is lost unseen.
+fn fixtures(folder: &str, least: usize) -> Vec<PathBuf> {
+    let folder = project("tests/fixtures/config").join(folder);
+    let entries = std::fs::read_dir(&folder).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= least, "{} files in {}", files.len(), folder.display());
+    files
+}
+
+fn good(name: &str) -> Config {
+    load(&project("tests/fixtures/config/good").join(name)).unwrap()
+}
+
+#[test]
+fn every_good_file_loads() {
+    let refused: Vec<_> = fixtures("good", 29)
+        .iter()
+        .filter_map(|file| load(file).err())
+        .collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// Each bad file says in its first line, after `# expect: `, what is said of it after the file's name.
+#[test]
+fn every_bad_file_is_refused_with_its_place_its_key_and_what_would_be_right() {
+    let mut wrong = String::new();
+    for file in fixtures("bad", 123) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let expected = text.lines().next().and_then(|first| first.strip_prefix("# expect: "));
+        let said = load(&file).err().unwrap_or_else(|| "nothing: it loads".to_owned());
+        let place = format!("error parsing config file: {}:", file.display());
+        if expected.is_none() || expected != said.strip_prefix(&place) {
+            writeln!(wrong, "{expected:?} is expected, and said is {said}").unwrap();
+        }
+        assert!(!said.contains("not-to-be"), "a secret is repeated: {said}");
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yml");
+    let said = || load(&file).unwrap_err();
+    assert_eq!(
+        said(),
+        format!(
+            "error reading config file {}: No such file or directory (os error 2)",
+            file.display()
+        )
+    );
+    std::fs::write(&file, b"modules:\n  a: {prober: http, http: {body: \xff}}\n").unwrap();
+    assert_eq!(
+        said(),
+        format!(
+            "error reading config file {}: it holds bytes that are no UTF-8; save it as UTF-8",
+            file.display()
+        )
+    );
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(
+        said(),
+        format!(
+            "error parsing config file: {}:1:1: the file is empty; write at least \"modules: {{}}\"",
+            file.display()
+        )
+    );
+}
+
+/// The keys that later versions serve, by block, with the lines above them.
+const LATER: [(&str, &str, &[&str]); 7] = [
+    ("", "", &["controls", "policy", "limits"]),
+    (
+        "modules.m.",
+        "modules:\n  m:\n    prober: http\n    ",
+        &[
+            "tcp",
+            "dns",
+            "icmp",
+            "grpc",
+            "unix",
+            "websocket",
+            "interval",
+            "hops",
+            "drill",
+            "bypass_cache",
+            "reference_request",
+            "addresses",
+            "allowed_targets",
+        ],
+    ),
+    (
+        "modules.m.http.",
+        "modules:\n  m:\n    prober: http\n    http:\n      ",
+        &[
+            "http_headers",
+            "body_file",
+            "fail_if_body_json_matches_cel",
+            "fail_if_body_json_not_matches_cel",
+            "skip_resolve_phase_with_proxy",
+            "enable_http3",
+            "oauth2",
+            "proxy_url",
+            "no_proxy",
+            "proxy_from_environment",
+            "proxy_connect_header",
+        ],
+    ),
+    (
+        "modules.m.http.tls_config.",
+        "modules:\n  m:\n    prober: http\n    http:\n      tls_config:\n        ",
+        &["ca_ref", "cert_ref", "key_ref"],
+    ),
+    (
+        "modules.m.http.basic_auth.",
+        "modules:\n  m:\n    prober: http\n    http:\n      basic_auth:\n        ",
+        &["username_ref", "password_ref"],
+    ),
+    (
+        "modules.m.http.authorization.",
+        "modules:\n  m:\n    prober: http\n    http:\n      authorization:\n        ",
+        &["credentials_ref"],
+    ),
+    // Nothing comes later here; the row holds that the reader knows the block.
+    (
+        "modules.m.http.fail_if_header_matches.",
+        "modules:\n  m:\n    prober: http\n    http:\n      fail_if_header_matches:\n        - ",
+        &[],
+    ),
+];
+
+#[test]
+fn every_key_of_a_later_version_is_refused_and_never_ignored() {
+    for (path, above, keys) in LATER {
+        for key in keys {
+            for value in [" true", " 5", " [a]", "\n            a: b"] {
+                let said = parse(&format!("{above}{key}:{value}\n")).unwrap_err();
+                let (line, column) = (
+                    above.lines().count().max(1),
+                    above.lines().last().map_or(1, |last| last.len() + 1),
+                );
+                let words =
+                    "this version does not serve this key yet; leave it out, or keep the module on blackbox_exporter";
+                assert_eq!(said, format!("{line}:{column}: {path}{key}: {words}"), "{value:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_several_problems_the_first_in_the_file_is_told() {
+    let said = parse("modules:\n  z: {prober: tcp}\n  a: {prober: dns}\n").unwrap_err();
+    assert!(said.starts_with("2:15: modules.z.prober: "), "{said}");
+    let said = parse("modules:\n  z: {promer: tcp}\n  a: {prober: [}\n").unwrap_err();
+    assert!(said.starts_with("3:"), "what is no YAML has no first key: {said}");
+}
+
+#[test]
+fn what_was_understood_is_shown_with_its_types() {
+    for (file, shown) in [
+        (
+            "yaml_1_1_booleans.yml",
+            "modules:
+  quoted:
+    prober: http
+    http:
+      follow_redirects: false
+      fail_if_ssl: true
+  words:
+    prober: http
+    http:
+      ip_protocol_fallback: false
+      follow_redirects: true
+      fail_if_ssl: true
+      fail_if_not_ssl: false
+      enable_http2: true
+",
+        ),
+        (
+            "null_leaves_defaults.yml",
+            "modules:
+  nothing_but_a_prober:
+    prober: http
+  nothing_in_any_key:
+    prober: http
+    http: {}
+",
+        ),
+        (
+            "only_the_first_document_is_read.yml",
+            "modules:\n  first:\n    prober: http\n",
+        ),
+        ("nothing.yml", "{}\n"),
+        ("no_modules.yml", "{}\n"),
+        ("an_empty_document.yml", "{}\n"),
+        ("bom.yml", "modules:\n  http_2xx:\n    prober: http\n"),
+    ] {
+        assert_eq!(good(file).to_yaml(), shown, "{file}");
+    }
+    let codes = "      valid_status_codes:\n      - 200\n      - 204\n      - 204\n      - 205\n      - 206\n";
+    let shown = good("scalars_of_any_type.yml").to_yaml();
+    assert!(shown.contains(codes) && shown.contains("username: \"0123\""), "{shown}");
+}
+
+#[test]
+fn a_merge_gives_what_a_module_does_not_say_itself() {
+    let config = good("anchors_and_merges.yml");
+    let names = ["base", "merged", "merged_deeper", "merged_from_two", "same"];
+    assert_eq!(config.module_names(), names);
+    assert_eq!(config.module_yaml("same"), config.module_yaml("base"));
+    assert_eq!(
+        config.module_yaml("merged"),
+        config.module_yaml("base").replace("timeout: 5s", "timeout: 10s")
+    );
+    let deeper = config.module_yaml("merged_deeper");
+    assert!(
+        deeper.contains("method: PUT") && deeper.contains("- 204") && deeper.contains("X-Team"),
+        "{deeper}"
+    );
+    assert!(!deeper.contains("timeout"), "{deeper}");
+}
+
+#[test]
+fn one_anchor_may_serve_thousands_of_modules() {
+    let mut text = "modules:\n  base: &base {prober: http, http: {method: HEAD}}\n".to_owned();
+    for number in 0..5000 {
+        writeln!(text, "  m{number}: {{<<: *base, timeout: {number}ms}}").unwrap();
+    }
+    assert_eq!(parse(&text).unwrap().module_names().len(), 5001);
+}
+
+#[test]
+fn what_config_shows_reads_back_as_the_same() {
+    for file in fixtures("good", 29) {
+        let shown = load(&file).unwrap().to_yaml();
+        // A masked certificate is none, and a masked header accepts no coding.
+        if !shown.contains("tls_config") {
+            let again = parse(&shown).unwrap_or_else(|problem| panic!("{}: {problem}\n{shown}", file.display()));
+            assert_eq!(again.to_yaml(), shown, "{}", file.display());
+        }
+    }
+}
+
+/// The request that a module of a good file sends.
+async fn sent_by(file: &str, module: &str) -> Request {
+    let text = std::fs::read_to_string(project("tests/fixtures/config/good").join(file)).unwrap();
+    let exporter = Exporter::start(&text).await;
+    let site = Site::start().await;
+    exporter.probe(module, &site.url("/")).await;
+    site.request()
+}
+
+#[tokio::test]
+async fn a_text_is_sent_as_it_is_written_whatever_type_it_looks_like() {
+    let request = sent_by("scalars_of_any_type.yml", "404").await;
+    for (name, value) in [
+        ("x-number", "8080"),
+        ("x-version", "1.10"),
+        ("x-octal", "0755"),
+        ("x-flag", "yes"),
+        ("x-date", "2026-01-01"),
+        ("x-empty", ""),
+        ("x-tagged", "5"),
+    ] {
+        assert_eq!(request.header(name), Some(value), "{name}");
+    }
+    assert_eq!(request.body, b"12.50");
+    let basic = format!("Basic {}", BASE64.encode("0123:1e3"));
+    assert_eq!(request.header("authorization"), Some(basic.as_str()));
+}
+
+#[tokio::test]
+async fn a_body_may_have_lines_letters_and_bytes_of_every_kind() {
+    assert_eq!(sent_by("binary_body.yml", "ocsp").await.body, [0xff, 0xfe, 0x00, 0x01]);
+    assert_eq!(sent_by("binary_body.yml", "text").await.body, b"hello");
+    assert_eq!(sent_by("crlf.yml", "http_2xx").await.body, b"one\ntwo\n");
+    let lines = sent_by("post_with_headers_and_body.yml", "http_put_lines").await;
+    assert_eq!(
+        (lines.method.as_str(), lines.body.as_slice()),
+        ("PUT", &b"first line\nsecond line\n"[..])
+    );
+    let post = sent_by("post_with_headers_and_body.yml", "http_post_2xx").await;
+    assert_eq!((post.method.as_str(), post.body.as_slice()), ("POST", &b"{}"[..]));
+    assert_eq!(post.header("content-type"), Some("application/json"));
+    assert_eq!(
+        post.header("content-length"),
+        Some("2"),
+        "the module's own is not sent beside ours"
+    );
+    assert_eq!(post.header("x-name"), Some("Müller"));
+}
+
+#[tokio::test]
+async fn merged_headers_are_sent_and_the_first_merge_wins() {
+    let request = sent_by("anchors_and_merges.yml", "merged_from_two").await;
+    assert_eq!(
+        (request.header("x-team"), request.header("x-more")),
+        (Some("probes"), Some("1"))
+    );
+    assert_eq!(sent_by("anchors_and_merges.yml", "merged_deeper").await.method, "PUT");
+}
+
+#[tokio::test]
+async fn each_way_to_authenticate_sends_its_header() {
+    let basic = format!("Basic {}", BASE64.encode("username:mysecret"));
+    let no_password = format!("Basic {}", BASE64.encode("1234:"));
+    for (file, module, sent) in [
+        ("basic_auth.yml", "http_basic_auth_example", basic.as_str()),
+        ("basic_auth.yml", "only_a_user", &no_password),
+        ("authorization.yml", "default_type", "Bearer token"),
+        ("bearer_token.yml", "inline", "Bearer mysecret"),
+        ("empty_texts_are_left_out.yml", "empty", "Basic dXNlcjo="),
+    ] {
+        assert_eq!(
+            sent_by(file, module).await.header("authorization"),
+            Some(sent),
+            "{module}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn files_are_found_from_the_working_directory_and_secrets_in_them_are_read_at_each_probe() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    std::fs::copy(&authority.ca_file, folder.path().join("ca.pem")).unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "first\n").unwrap();
+    let config = "
+modules:
+  token: {prober: http, http: {authorization: {type: Key, credentials_file: token}}}
+  tls: {prober: http, http: {tls_config: {ca_file: ca.pem}}}
+";
+    std::fs::write(folder.path().join("blackbox.yml"), config).unwrap();
+    let running = Running::start_in(folder, &[]).await;
+    let site = Site::start().await;
+    let probe =
+        async |module: &str, target: &str| running.text(&format!("/probe?module={module}&target={target}")).await;
+
+    probe("token", &site.url("/1")).await;
+    std::fs::write(&token, "rotated").unwrap();
+    probe("token", &site.url("/2")).await;
+    let sent: Vec<_> = site.requests();
+    let sent: Vec<_> = sent.iter().map(|request| request.header("authorization")).collect();
+    assert_eq!(sent, [Some("Key first"), Some("Key rotated")]);
+    std::fs::remove_file(&token).unwrap();
+    let page = probe("token", &site.url("/3")).await;
+    assert!(
+        page.contains("\nprobe_success 0\n") && page.contains("local.file_unreadable"),
+        "{page}"
+    );
+    assert_eq!(site.requests().len(), 2, "without its token nothing is sent");
+
+    let secure = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), crate::support::peer::ok).await;
+    let page = probe("tls", &secure.https()).await;
+    assert!(page.contains("\nprobe_success 1\n"), "{page}");
+}
+
+/// Secrets that stand nowhere else: each in every spelling in which it could leak.
+struct Canaries(Vec<(&'static str, String)>);
+
+impl Canaries {
+    fn spellings(&self) -> Vec<(&'static str, String)> {
+        let mut spellings = Vec::new();
+        for (name, secret) in &self.0 {
+            spellings.push((*name, secret.clone()));
+            spellings.push((*name, url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()));
+            for user in ["", "user:", "canary-user:"] {
+                let encoded = BASE64.encode(format!("{user}{secret}"));
+                // The last letters of base64 depend on what follows.
+                spellings.push((*name, encoded[..encoded.len() - 4].to_owned()));
+            }
+        }
+        spellings
+    }
+
+    fn assert_absent(&self, place: &str, text: &str) {
+        assert!(!text.is_empty(), "{place} is empty");
+        for (name, spelling) in self.spellings() {
+            assert!(
+                !text.contains(&spelling),
+                "{place} shows the {name} as {spelling}:\n{text}"
+            );
+        }
+    }
+}
+
+/// A peer that answers with what it was sent, in a shape that depends on the request's path, and keeps it.
+async fn echo() -> (Peer, Arc<Mutex<String>>) {
+    let sent = Arc::<Mutex<String>>::default();
+    let kept = sent.clone();
+    let peer = Peer::start(move |mut stream| {
+        let kept = kept.clone();
+        async move {
+            let head = String::from_utf8_lossy(&read_head(&mut stream).await).into_owned();
+            kept.lock().unwrap().push_str(&head);
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let (line, headers) = head.split_once("\r\n").unwrap();
+            let answer = match path.split('?').next().unwrap_or_default() {
+                "/body" => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}", head.len()),
+                "/headers" => format!("HTTP/1.1 403 Forbidden\r\nX-Asked: {line}\r\n{headers}"),
+                _ => head.clone(),
+            };
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await;
+    (peer, sent)
+}
+
+/// Modules with a canary in every key that can hold a secret, and the canaries.
+fn with_canaries(folder: &Path) -> Canaries {
+    let authority = Authority::new();
+    let (cert_file, key_file) = authority.files("client.test");
+    let cert = std::fs::read_to_string(cert_file).unwrap();
+    let key = std::fs::read_to_string(key_file).unwrap();
+    let indented = |pem: &str| pem.trim().replace('\n', "\n          ");
+    std::fs::write(folder.join("password"), "canary-password-in-a-file").unwrap();
+    std::fs::write(folder.join("token"), "canary-token-in-a-file").unwrap();
+    let config = format!(
+        "
+modules:
+  basic: {{prober: http, http: {{basic_auth: {{username: user, password: canary-password}}}}}}
+  basic_file: {{prober: http, http: {{basic_auth: {{username: user, password_file: password}}}}}}
+  bearer: {{prober: http, http: {{bearer_token: canary-bearer-token}}}}
+  bearer_file: {{prober: http, http: {{bearer_token_file: token}}}}
+  authorization: {{prober: http, http: {{authorization: {{credentials: canary-credentials}}}}}}
+  loaded:
+    prober: http
+    http:
+      method: POST
+      headers:
+        X-Api-Key: canary-api-key
+        Cookie: session=canary-cookie
+        Authorization: Custom canary-header
+        X-Anything: canary-other-header
+      body: secret=canary-body
+      tls_config:
+        cert: |
+          {}
+        key: |
+          {}
+",
+        indented(&cert),
+        indented(&key)
+    );
+    std::fs::write(folder.join("blackbox.yml"), config).unwrap();
+    let line_of_key = key.lines().nth(1).unwrap();
+    let secrets = [
+        ("password", "canary-password"),
+        ("password of a file", "canary-password-in-a-file"),
+        ("token of a file", "canary-token-in-a-file"),
+        ("bearer token", "canary-bearer-token"),
+        ("credentials", "canary-credentials"),
+        ("X-Api-Key", "canary-api-key"),
+        ("Cookie", "canary-cookie"),
+        ("Authorization", "canary-header"),
+        ("other header", "canary-other-header"),
+        ("body", "canary-body"),
+        ("client's key", line_of_key),
+        ("target's password", "canary-userinfo"),
+        ("target's query", "canary-query"),
+        ("target's fragment", "canary-fragment"),
+    ];
+    Canaries(secrets.map(|(name, secret)| (name, secret.to_owned())).to_vec())
+}
+
+const MODULES: [&str; 6] = [
+    "basic",
+    "basic_file",
+    "bearer",
+    "bearer_file",
+    "authorization",
+    "loaded",
+];
+
+/// Probes these paths of an [`echo`] with every module, and reads every page of it.
+async fn assert_no_canary_of(paths: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let canaries = with_canaries(folder.path());
+    let running = Running::start_in(folder, &["--log.level=debug", "--log.prober=debug"]).await;
+    let (peer, sent) = echo().await;
+    for module in MODULES {
+        for path in paths {
+            let host = format!("canary-user:canary-userinfo@{}", peer.address);
+            let target = format!("http://{host}{path}?token=canary-query#canary-fragment");
+            canaries.assert_absent_after(&running, module, &target).await;
+            // Without userinfo, so that the module's own credentials are sent.
+            let target = format!("http://{}{path}", peer.address);
+            canaries.assert_absent_after(&running, module, &target).await;
+        }
+        let invalid = "http://canary-user:canary-userinfo@[::1/?canary-query";
+        canaries.assert_absent_after(&running, module, invalid).await;
+    }
+    for secret in [
+        &BASE64.encode("user:canary-password"),
+        &BASE64.encode("canary-user:canary-userinfo"),
+        "canary-token-in-a-file",
+        "canary-credentials",
+        "canary-api-key",
+        "canary-query",
+    ] {
+        assert!(
+            sent.lock().unwrap().contains(secret),
+            "{secret} was never sent, so nothing is shown by this test"
+        );
+    }
+    for path in ["/", "/config", "/metrics"] {
+        canaries.assert_absent(path, &running.text(path).await);
+    }
+    let config = running.text("/config").await;
+    assert!(
+        config.contains("X-Api-Key: <secret>") && config.contains("password: <secret>"),
+        "{config}"
+    );
+    canaries.assert_absent("the log", &running.log());
+    assert!(running.log().contains("Probe failed"), "{}", running.log());
+}
+
+impl Canaries {
+    /// Probes with and without `debug`, and reads everything that is kept of it.
+    async fn assert_absent_after(&self, running: &Running, module: &str, target: &str) {
+        let encoded: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
+        for debug in ["", "&debug=true"] {
+            let answer = running
+                .get(&format!("/probe?module={module}&target={encoded}{debug}"))
+                .await;
+            let id = answer.headers()["x-glassbox-evidence"].to_str().unwrap().to_owned();
+            let place = format!("{module} at {target}{debug}");
+            self.assert_absent(&place, &answer.text().await.unwrap());
+            let evidence = running.text(&format!("/evidence/{id}.json")).await;
+            assert!(serde_json::from_str::<Value>(&evidence).is_ok(), "{evidence}");
+            self.assert_absent(&format!("the evidence of {place}"), &evidence);
+            let logs = running.text(&format!("/logs?id={id}")).await;
+            self.assert_absent(&format!("the logs of {place}"), &logs);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_shown_anywhere() {
+    assert_no_canary_of(&["/body", "/headers"]).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_comes_back_in_what_is_no_http_is_not_shown_among_the_first_bytes() {
+    assert_no_canary_of(&["/garbage"]).await;
+}
+
+#[tokio::test]
+async fn a_refused_configuration_does_not_repeat_its_secrets_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let canaries = with_canaries(folder.path());
+    let file = folder.path().join("blackbox.yml");
+    let mut running = Running::start_in(folder, &["--log.level=debug"]).await;
+    let lines = [
+        "basic_auth: canary-password",
+        "basic_auth: {password: [canary-password]}",
+        "basic_auth: {password: {canary-password: a}}",
+        "basic_auth: {password: canary-password, password_file: a}",
+        "basic_auth: {password:canary-password}",
+        "headers: {X-Api-Key: [canary-api-key]}",
+        "headers: {X-Api-Key:canary-api-key}",
+        "headers: {X-Api-Key: \"canary-api-key\\n\"}",
+        "headers: canary-api-key",
+        "bearer_token: \"canary-bearer-token\\n\"",
+        "authorization: {credentials: \"canary-credentials\\x01\"}",
+        "body: [canary-body]",
+        "tls_config: {cert: a, key: canary-userinfo}",
+        "tls_config: {key: canary-userinfo}",
+        "tls_config: {key: [canary-userinfo]}",
+    ];
+    for (number, line) in lines.iter().enumerate() {
+        std::fs::write(
+            &file,
+            format!("modules:\n  a:\n    prober: http\n    http:\n      {line}\n"),
+        )
+        .unwrap();
+        running.process.signal("HUP");
+        eventually("refused", async || {
+            running.log().matches("Error reloading config").count() == number + 1
+        })
+        .await;
+    }
+    canaries.assert_absent("the log", &running.log());
+    assert_eq!(running.process.0.try_wait().unwrap(), None);
+}

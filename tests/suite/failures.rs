@@ -257,6 +257,9 @@ fn name_service() -> Vec<Row> {
             "resolve!",
             says(Says::Code(ResponseCode::FormErr)),
         ),
+        row("a garbled answer", ("dns.malformed", "dns"), "resolve!", async move {
+            says(Says::Garbage).await.module(PATIENCE)
+        }),
         row("a silent resolver", ("dns.timed_out", "dns"), "resolve!", async move {
             says(Says::Nothing).await.module(PATIENCE)
         }),

@@ -1,1 +1,298 @@
-//! To be written.
+//! The image without an engine: its final root, assembled in a folder by the Dockerfile's own steps, started by chroot.
+
+use crate::support::page::Page;
+use crate::support::peer::{Peer, ok};
+use crate::support::pki::self_signed;
+use crate::support::process::{Process, eventually, free_port, listening, project};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// What the base image gives us to link with. Another library would need another base.
+const LIBRARIES_OF_THE_BASE: [&str; 4] = ["ld-linux", "libc.so.6", "libgcc_s.so.1", "libm.so.6"];
+
+/// The Dockerfile: instruction and arguments, stage by stage.
+struct Dockerfile {
+    stages: Vec<Vec<(String, String)>>,
+}
+
+impl Dockerfile {
+    fn read() -> Self {
+        let text = fs::read_to_string(project("Dockerfile")).unwrap();
+        let text: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let mut stages = Vec::new();
+        for line in text.join("\n").replace("\\\n", " ").lines() {
+            let Some((instruction, arguments)) = line.split_once(' ') else {
+                continue;
+            };
+            if instruction == "FROM" {
+                stages.push(Vec::new());
+            }
+            let stage: &mut Vec<_> = stages.last_mut().expect("a Dockerfile begins with FROM");
+            stage.push((instruction.to_owned(), arguments.trim().to_owned()));
+        }
+        assert_eq!(stages.len(), 2, "one stage builds, one is the image");
+        Self { stages }
+    }
+
+    fn all(&self, stage: usize, instruction: &str) -> Vec<&str> {
+        let rows = self.stages[stage].iter().filter(|row| row.0 == instruction);
+        rows.map(|row| row.1.as_str()).collect()
+    }
+
+    fn build(&self, instruction: &str) -> Vec<&str> {
+        self.all(0, instruction)
+    }
+
+    /// The instruction that holds in the image: its last.
+    fn image(&self, instruction: &str) -> &str {
+        let last = self.all(1, instruction).pop();
+        last.unwrap_or_else(|| panic!("the image has no {instruction}"))
+    }
+
+    fn label(&self, name: &str) -> &str {
+        let labels = self.image("LABEL");
+        let value = labels.split_once(&format!("org.opencontainers.image.{name}=\""));
+        value
+            .unwrap_or_else(|| panic!("no label {name}"))
+            .1
+            .split_once('"')
+            .unwrap()
+            .0
+    }
+}
+
+/// The words of an instruction's exec form.
+fn exec_form(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{text} is not in exec form: {error}"))
+}
+
+/// The final root, and what the image runs in it.
+struct Image {
+    root: PathBuf,
+    command: Vec<String>,
+    healthcheck: Vec<String>,
+    folder: TempDir,
+}
+
+impl Image {
+    fn assemble() -> Self {
+        let dockerfile = Dockerfile::read();
+        let folder = tempfile::tempdir().unwrap();
+        let (build, root) = (folder.path().join("build"), folder.path().join("root"));
+        let binary = build.join("target/release/glassbox_exporter");
+        copy(Path::new(env!("CARGO_BIN_EXE_glassbox_exporter")), &binary);
+        for file in ["LICENSE", "src/config/default.yml"] {
+            copy(&project(file), &build.join(file));
+        }
+        let assembling = dockerfile.build("RUN").pop().unwrap();
+        run(Command::new("sh").args(["-euc", assembling]).current_dir(&build));
+
+        let workdir = dockerfile.build("WORKDIR")[0];
+        for copied in dockerfile.all(1, "COPY") {
+            let words: Vec<_> = copied.split_whitespace().collect();
+            let ["--from=build", from, to] = words[..] else {
+                panic!("COPY {copied}: the image takes only what the first stage has made");
+            };
+            let from = build.join(from.strip_prefix(workdir).unwrap().trim_start_matches('/'));
+            let to = root.join(to.trim_start_matches('/'));
+            fs::create_dir_all(&to).unwrap();
+            run(Command::new("cp").arg("-a").arg(from.join(".")).arg(to));
+        }
+        for library in libraries(&binary) {
+            copy(&library, &root.join(library.strip_prefix("/").unwrap()));
+        }
+        fs::create_dir(root.join("tmp")).unwrap();
+        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+
+        let mut command = exec_form(dockerfile.image("ENTRYPOINT"));
+        command.extend(exec_form(dockerfile.image("CMD")));
+        let healthcheck = dockerfile.image("HEALTHCHECK").split_once("CMD ").unwrap().1;
+        Self {
+            root,
+            command,
+            healthcheck: exec_form(healthcheck),
+            folder,
+        }
+    }
+
+    /// A command as nobody in the root, with the environment of a container.
+    fn inside(&self, command: &[String]) -> Command {
+        demand_root(nix::unistd::geteuid().as_raw());
+        let mut chroot = Command::new("chroot");
+        chroot
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .arg("--userspec=nobody")
+            .arg(&self.root)
+            .args(command);
+        chroot
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log: {}", fs::read_to_string(self.log()).unwrap_or_default());
+        }
+    }
+}
+
+/// Only root may change the root of a process. A test that cannot run has failed.
+fn demand_root(user: u32) {
+    assert!(
+        user == 0,
+        "this test starts the image's root by chroot, which only root may do: run it as root (user 0, not {user})"
+    );
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::copy(from, to).unwrap_or_else(|error| panic!("{} to {}: {error}", from.display(), to.display()));
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    output
+}
+
+/// The shared libraries of a program, the loader among them, as `ldd` finds them.
+fn libraries(program: &Path) -> Vec<PathBuf> {
+    let listed = String::from_utf8(run(Command::new("ldd").arg(program)).stdout).unwrap();
+    assert!(!listed.contains("not found"), "{listed}");
+    let paths = listed.lines().filter_map(|line| {
+        let path = line.split_once("=> ").map_or(line, |(_, path)| path).trim();
+        // What has no path is the kernel's own.
+        path.starts_with('/')
+            .then(|| PathBuf::from(path.split(" (").next().unwrap()))
+    });
+    paths.collect()
+}
+
+#[tokio::test]
+async fn it_serves_as_nobody_in_a_root_with_nothing_but_its_libraries_and_its_configuration() {
+    let image = Image::assemble();
+    let port = free_port();
+    let mut healthcheck = image.healthcheck.clone();
+    healthcheck.extend(["--url".to_owned(), format!("http://127.0.0.1:{port}/-/healthy")]);
+    let unhealthy = image.inside(&healthcheck).output().unwrap();
+    assert_eq!(unhealthy.status.code(), Some(1), "nothing serves yet: {unhealthy:?}");
+
+    let mut command = image.command.clone();
+    command.push(format!("--web.listen-address=127.0.0.1:{port}"));
+    let log = File::create(image.log()).unwrap();
+    let mut exporter = Process::start(image.inside(&command).stdout(log.try_clone().unwrap()).stderr(log));
+    listening(port).await;
+    let status = fs::read_to_string(format!("/proc/{}/status", exporter.0.id())).unwrap();
+    assert!(!status.contains("\nUid:\t0\t"), "it runs as root: {status}");
+    assert!(
+        status.contains("\nCapEff:\t0000000000000000\n"),
+        "it has capabilities: {status}"
+    );
+
+    run(&mut image.inside(&healthcheck));
+    let plain = Peer::start(ok).await;
+    assert_eq!(probe(port, &plain.http()).await.value("probe_success"), 1.0);
+    // There is no store of authorities: nothing is trusted, and that is a verdict and not a crash.
+    let secured = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
+    let page = probe(port, &secured.https()).await;
+    assert_eq!(page.value("probe_success"), 0.0);
+    assert_eq!(page.value("probe_failures_total{link=\"tls\"}"), 1.0);
+
+    exporter.signal("TERM");
+    eventually("the end after SIGTERM", async || {
+        exporter.0.try_wait().unwrap().is_some()
+    })
+    .await;
+    assert_eq!(exporter.0.wait().unwrap().code(), Some(0));
+    let written: Vec<_> = fs::read_dir(image.root.join("tmp")).unwrap().collect();
+    assert!(written.is_empty(), "it needs a writable file system: {written:?}");
+}
+
+async fn probe(port: u16, target: &str) -> Page {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://127.0.0.1:{port}/probe?target={target}");
+    let answer = client.get(url).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    Page::parse(&answer.text().await.unwrap())
+}
+
+#[test]
+fn the_peers_name_is_a_link_to_ours() {
+    let image = Image::assemble();
+    let link = fs::read_link(image.root.join("bin/blackbox_exporter")).unwrap();
+    assert_eq!(link, Path::new("glassbox_exporter"));
+    let peers_command = ["/bin/blackbox_exporter", "--config.check", &image.command[1]].map(str::to_owned);
+    run(&mut image.inside(&peers_command));
+}
+
+#[test]
+#[should_panic(expected = "run it as root")]
+fn without_root_the_test_fails_and_says_why() {
+    demand_root(1000);
+}
+
+#[test]
+fn it_links_with_nothing_that_the_base_does_not_have() {
+    for library in libraries(Path::new(env!("CARGO_BIN_EXE_glassbox_exporter"))) {
+        let name = library.file_name().unwrap().to_str().unwrap();
+        assert!(
+            LIBRARIES_OF_THE_BASE.iter().any(|known| name.starts_with(known)),
+            "{name} is not in the base image"
+        );
+    }
+}
+
+#[test]
+fn the_dependency_layer_needs_only_what_is_copied_before_it() {
+    let dockerfile = Dockerfile::read();
+    assert_eq!(dockerfile.build("COPY")[0], "Cargo.toml Cargo.lock ./");
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["Cargo.toml", "Cargo.lock"] {
+        copy(&project(file), &folder.path().join(file));
+    }
+    let stubs = dockerfile.build("RUN")[0];
+    run(Command::new("sh").args(["-euc", stubs]).current_dir(folder.path()));
+    // The manifest is whole: no bench, example or include of it is missing.
+    run(Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--no-deps", "--format-version=1"])
+        .current_dir(folder.path()));
+}
+
+#[test]
+fn what_it_says_of_itself_is_so() {
+    let dockerfile = Dockerfile::read();
+    assert_eq!(dockerfile.label("title"), env!("CARGO_PKG_NAME"));
+    assert_eq!(dockerfile.label("version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(dockerfile.label("description"), env!("CARGO_PKG_DESCRIPTION"));
+    assert_eq!(dockerfile.label("licenses"), env!("CARGO_PKG_LICENSE"));
+    assert_eq!(dockerfile.label("base.name"), dockerfile.image("FROM"));
+    let compiler = format!("rust:{}-", env!("CARGO_PKG_RUST_VERSION"));
+    assert!(dockerfile.build("FROM")[0].starts_with(&compiler), "{compiler}");
+    assert_eq!(dockerfile.image("EXPOSE"), "9115");
+    let user: u32 = dockerfile.image("USER").split_once(':').unwrap().0.parse().unwrap();
+    assert_ne!(user, 0);
+}
+
+#[test]
+fn what_it_is_built_from_is_not_ignored() {
+    let ignored = fs::read_to_string(project(".dockerignore")).unwrap();
+    let mut sent: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let dockerfile = Dockerfile::read();
+    let mut copied: Vec<_> = dockerfile
+        .build("COPY")
+        .iter()
+        .flat_map(|arguments| arguments.split_whitespace().rev().skip(1))
+        .collect();
+    sent.sort_unstable();
+    copied.sort_unstable();
+    assert_eq!(sent, copied);
+}

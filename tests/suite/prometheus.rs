@@ -1,1 +1,277 @@
-//! To be written.
+//! A real Prometheus scrapes the exporter for a minute through the example's own relabeling; then its queries must tell
+//! what the targets did.
+
+use crate::support::exporter::Exporter;
+use crate::support::peer::{Peer, read_head};
+use crate::support::process::{Process, eventually, free_port, project};
+use serde_json::Value;
+use std::fs::File;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+/// Scrapes of each target before the queries.
+const SCRAPES: f64 = 56.0;
+
+const BAD_GATEWAY: &str = "502 Bad Gateway";
+
+/// A running Prometheus. Ends with its value.
+struct Prometheus {
+    url: String,
+    client: reqwest::Client,
+    process: Process,
+    folder: TempDir,
+}
+
+impl Prometheus {
+    /// Starts Debian's, with its data in a folder of its own.
+    async fn start(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        std::fs::write(file("prometheus.yml"), config).unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let log = File::create(file("log")).unwrap();
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", file("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", file("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--log.level=warn")
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let mut prometheus = Self {
+            url: format!("http://{address}"),
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            process: Process::start(&mut command),
+            folder,
+        };
+        eventually("Prometheus is ready", async || prometheus.is_ready().await).await;
+        prometheus
+    }
+
+    async fn is_ready(&mut self) -> bool {
+        if let Some(status) = self.process.0.try_wait().unwrap() {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+            panic!("Prometheus ended with {status}: {log}");
+        }
+        let ready = self.client.get(format!("{}/-/ready", self.url)).send().await;
+        ready.is_ok_and(|answer| answer.status() == 200)
+    }
+
+    /// The labels and values that an instant query gives.
+    async fn series(&self, promql: &str) -> Vec<(Value, f64)> {
+        let query: String = url::form_urlencoded::byte_serialize(promql.as_bytes()).collect();
+        let url = format!("{}/api/v1/query?query={query}", self.url);
+        let text = self.client.get(url).send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let series = answer["data"]["result"].as_array();
+        let series = series.unwrap_or_else(|| panic!("{promql}: {answer}"));
+        series
+            .iter()
+            .map(|series| {
+                let value = series["value"][1].as_str().unwrap();
+                (series["metric"].clone(), value.parse().unwrap())
+            })
+            .collect()
+    }
+
+    /// The values alone.
+    async fn values(&self, promql: &str) -> Vec<f64> {
+        self.series(promql).await.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// Waits until each of the four targets was scraped so often.
+    async fn scrapes_for_a_minute(&self) {
+        for scrapes in [SCRAPES / 4.0, SCRAPES / 2.0, SCRAPES * 3.0 / 4.0, SCRAPES] {
+            let enough = format!("count(count_over_time(probe_success[5m]) >= {scrapes}) == 4");
+            eventually(&enough, async || {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                !self.series(&enough).await.is_empty()
+            })
+            .await;
+        }
+    }
+
+    /// The value of a query that must give one series.
+    async fn one(&self, promql: &str) -> f64 {
+        match self.values(promql).await[..] {
+            [value] => value,
+            ref values => panic!("{promql} gives {values:?}"),
+        }
+    }
+}
+
+/// A peer that takes its time before the first byte of each answer; `status` is told how many it answered before.
+async fn answering(delay: Duration, status: impl Fn(usize) -> &'static str + Send + Sync + 'static) -> Peer {
+    let script = Arc::new((AtomicUsize::new(0), status));
+    Peer::start(move |mut stream: TcpStream| {
+        let script = script.clone();
+        async move {
+            read_head(&mut stream).await;
+            let (answered, status) = &*script;
+            let status = status(answered.fetch_add(1, Ordering::SeqCst));
+            tokio::time::sleep(delay).await;
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nglass");
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await
+}
+
+/// The example with other places and a shorter interval; everything else is as written there.
+fn example(exporter: &Exporter, targets: [&str; 4]) -> String {
+    let text = std::fs::read_to_string(project("examples/prometheus.yml")).unwrap();
+    let rules = project("examples/rules/glassbox.rules.yml");
+    let places = [
+        ("scrape_interval: 15s", "scrape_interval: 1s"),
+        ("scrape_timeout: 10s", "scrape_timeout: 1s"),
+        ("rules/glassbox.rules.yml", &rules.display().to_string()),
+        ("127.0.0.1:9093", &format!("127.0.0.1:{}", free_port())),
+        ("127.0.0.1:9115", &exporter.address.to_string()),
+        ("- http://127.0.0.1:8080/\n", &format!("[{}]\n", targets.join(", "))),
+        ("- https://127.0.0.1:8443/\n", "\n"),
+    ];
+    places.into_iter().fold(text, |text, (written, meant)| {
+        assert!(text.contains(written), "the example has no {written:?}");
+        text.replace(written, meant)
+    })
+}
+
+/// Each as Prometheus calls it: by its URL.
+struct Instances {
+    healthy: String,
+    slow: String,
+    /// Answers 200 exactly once and then 502 for ever.
+    broken: String,
+    /// Answers 502 exactly once, as its second answer.
+    stumbling: String,
+}
+
+#[tokio::test]
+async fn prometheus_sees_through_the_example_what_the_targets_did_in_a_minute() {
+    let good = |_| "200 OK";
+    let peers = [
+        answering(Duration::ZERO, good).await,
+        answering(Duration::from_millis(50), good).await,
+        answering(
+            Duration::ZERO,
+            |before| if before == 0 { "200 OK" } else { BAD_GATEWAY },
+        )
+        .await,
+        answering(
+            Duration::ZERO,
+            |before| if before == 1 { BAD_GATEWAY } else { "200 OK" },
+        )
+        .await,
+    ];
+    let [healthy, slow, broken, stumbling] = peers.each_ref().map(Peer::http);
+    let exporter = Exporter::start_with("modules: {http_2xx: {prober: http}}", |settings| {
+        // A probe gets most of the second that its scrape has.
+        settings.timeout_offset = Duration::from_millis(100);
+    })
+    .await;
+    let prometheus = Prometheus::start(&example(&exporter, [&healthy, &slow, &broken, &stumbling])).await;
+    let instances = Instances {
+        healthy,
+        slow,
+        broken,
+        stumbling,
+    };
+    prometheus.scrapes_for_a_minute().await;
+
+    assert_eq!(prometheus.values("min_over_time(up[5m])").await, [1.0; 5]);
+    assert_success_is_as_it_was(&prometheus, &instances).await;
+    assert_the_buckets_are_kept_as_written(&prometheus, &instances).await;
+    assert_the_median_tells_who_is_slow_and_where(&prometheus, &instances).await;
+    assert_the_rate_of_502_is_that_of_the_scrapes(&prometheus, &instances).await;
+    assert_the_first_step_of_a_counter_is_seen(&prometheus, &instances).await;
+}
+
+/// A series of a target.
+fn of(name: &str, instance: &str, more: &str) -> String {
+    format!("{name}{{job=\"glassbox\",instance=\"{instance}\"{more}}}")
+}
+
+/// Who should succeed did, who should not did not, each time.
+async fn assert_success_is_as_it_was(prometheus: &Prometheus, instances: &Instances) {
+    let rows = [
+        (&instances.healthy, 1.0, 0.0),
+        (&instances.slow, 1.0, 0.0),
+        (&instances.stumbling, 1.0, 1.0),
+    ];
+    for (instance, now, failed) in rows {
+        let success = of("probe_success", instance, "");
+        assert_eq!(prometheus.one(&success).await, now, "{instance}");
+        let failures = format!("count_over_time({success}[5m]) - sum_over_time({success}[5m])");
+        assert_eq!(prometheus.one(&failures).await, failed, "{instance}");
+    }
+    let success = of("probe_success", &instances.broken, "");
+    assert_eq!(prometheus.one(&success).await, 0.0);
+    assert_eq!(prometheus.one(&format!("sum_over_time({success}[5m])")).await, 1.0);
+}
+
+/// The label of a whole second is `1.0`, as every Prometheus keeps it from a text page that writes it so.
+async fn assert_the_buckets_are_kept_as_written(prometheus: &Prometheus, instances: &Instances) {
+    let bucket = |le: &str| {
+        let le = format!(",le=\"{le}\"");
+        of("probe_phase_duration_seconds_bucket", &instances.healthy, &le)
+    };
+    let phases = prometheus.values(&bucket("1.0")).await;
+    assert_eq!(phases.len(), 4, "one for each phase of plain http");
+    assert!(prometheus.values(&bucket("1")).await.is_empty());
+}
+
+/// The delay of 50 ms stands in the bucket that holds it, in the phase and at the target that had it.
+async fn assert_the_median_tells_who_is_slow_and_where(prometheus: &Prometheus, instances: &Instances) {
+    const MEDIANS: &str = "histogram_quantile(0.5, \
+                           sum by (le, phase, instance) (rate(probe_phase_duration_seconds_bucket[30s])))";
+    let medians = prometheus.series(MEDIANS).await;
+    let median = |instance: &str, phase: &str| {
+        let found = medians
+            .iter()
+            .find(|(labels, _)| labels["instance"] == instance && labels["phase"] == phase);
+        found
+            .unwrap_or_else(|| panic!("no {phase} of {instance} in {medians:#?}"))
+            .1
+    };
+    let delayed = median(&instances.slow, "processing");
+    assert!(delayed > 0.025 && delayed <= 0.1, "{medians:#?}");
+    for (instance, phase) in [
+        (&instances.healthy, "processing"),
+        (&instances.healthy, "transfer"),
+        (&instances.slow, "connect"),
+        (&instances.slow, "transfer"),
+    ] {
+        assert!(median(instance, phase) < 0.025, "{medians:#?}");
+    }
+}
+
+async fn assert_the_rate_of_502_is_that_of_the_scrapes(prometheus: &Prometheus, instances: &Instances) {
+    let answers = of("probe_http_responses_total", &instances.broken, ",code=\"502\"");
+    let rate = prometheus.one(&format!("rate({answers}[30s])")).await;
+    assert!((0.5..1.5).contains(&rate), "{rate} in a second");
+    let failures = of("probe_failures_total", &instances.broken, ",link=\"unknown\"");
+    assert!(prometheus.one(&format!("increase({failures}[1m])")).await > 0.0);
+}
+
+/// One failure between good probes, and but one scrape before it: Prometheus sees the step once, with its link and code.
+async fn assert_the_first_step_of_a_counter_is_seen(prometheus: &Prometheus, instances: &Instances) {
+    let failures = of("probe_failures_total", &instances.stumbling, "");
+    for counted in [
+        of("probe_failures_total", &instances.stumbling, ",link=\"unknown\""),
+        of("probe_http_responses_total", &instances.stumbling, ",code=\"502\""),
+    ] {
+        let steps = prometheus.one(&format!("increase({counted}[5m])")).await;
+        assert_eq!(steps.round(), 1.0, "{counted} rose by {steps}");
+    }
+    assert_eq!(
+        prometheus.one(&format!("sum({failures})")).await,
+        1.0,
+        "no other link is blamed"
+    );
+}

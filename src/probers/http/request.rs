@@ -8,12 +8,24 @@ use crate::reason::Reason;
 use crate::report::Reply;
 use crate::target::same_origin;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, LOCATION, USER_AGENT};
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION,
+    USER_AGENT,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::{Host, Url};
 
 /// Firewalls know the peer's User-Agent; ours follows it.
 const DEFAULT_USER_AGENT: &str = concat!("Blackbox-Exporter/0.28.0 glassbox_exporter/", env!("CARGO_PKG_VERSION"));
+
+/// The fields that describe a body, and go with it (RFC 9110 section 15.4).
+const DESCRIBES_BODY: [HeaderName; 5] = [
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_LOCATION,
+];
 
 /// One exchange to make.
 #[derive(Clone, Debug)]
@@ -123,6 +135,9 @@ impl Visit {
         let mut next = self.clone();
         if !keeps_method {
             next.body = Bytes::new();
+            for name in DESCRIBES_BODY {
+                next.headers.remove(name);
+            }
             if next.method != Method::HEAD {
                 next.method = Method::GET;
             }

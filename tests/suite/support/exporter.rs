@@ -9,15 +9,14 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 /// A running exporter. Ends with its value.
 pub struct Exporter {
     pub address: SocketAddr,
     pub config_file: PathBuf,
     client: reqwest::Client,
-    stop: Option<oneshot::Sender<()>>,
-    pub served: JoinHandle<std::io::Result<()>>,
+    /// The server runs until this is dropped.
+    _stop: oneshot::Sender<()>,
     _folder: TempDir,
 }
 
@@ -50,13 +49,12 @@ impl Exporter {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let served = tokio::spawn(glassbox_exporter::run(app, vec![listener], shutdown));
+        tokio::spawn(glassbox_exporter::run(app, vec![listener], shutdown));
         Self {
             address,
             config_file,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
-            stop: Some(stop),
-            served,
+            _stop: stop,
             _folder: folder,
         }
     }
@@ -92,13 +90,6 @@ impl Exporter {
         Probed {
             page,
             evidence: serde_json::from_str(&evidence).unwrap(),
-        }
-    }
-
-    /// Begins the end, as SIGTERM does.
-    pub fn terminate(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
         }
     }
 }

@@ -1,0 +1,51 @@
+# make run    builds the exporter and serves on port 9115; ARGS="--config.file=…" passes flags on
+# make test   installs what the tests need and runs all of them (as root: one test starts the image's root by chroot)
+# make lint   formatting, clippy, documentation, licences and versions, Prometheus rules
+# make deps   installs what the tests need, and does nothing where all is there
+
+CARGO_DENY := 0.20.2
+
+# Debian's packages that the tests start: a real Prometheus (with promtool) and a real nginx with delays.
+PACKAGES := prometheus nginx libnginx-mod-http-echo curl
+
+.PHONY: run test lint deps
+
+run:
+	cargo run --release --locked -- $(ARGS)
+
+test: deps
+	cargo test --locked
+
+lint: deps target/tools/cargo-deny-$(CARGO_DENY)
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	# Not `advisories`: see deny.toml.
+	target/tools/bin/cargo-deny check bans licenses sources
+	promtool check config examples/prometheus.yml
+	promtool check rules examples/rules/*.rules.yml
+	promtool test rules examples/rules/*_test.yml
+
+# A mirror may be in the middle of an update: one more try after a while. Where an init runs, Debian starts both services
+# once they are installed; the tests use neither and start their own on ports of their own.
+deps:
+	@missing=; \
+	for package in $(PACKAGES); do \
+	    dpkg-query --show --showformat='$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed \
+	        || missing="$$missing $$package"; \
+	done; \
+	test -n "$$missing" || exit 0; \
+	echo "installing:$$missing"; \
+	command -v apt-get >/dev/null || { echo "this is no Debian: install them by hand" >&2; exit 1; }; \
+	as_root=; test "$$(id -u)" = 0 || as_root=sudo; \
+	install() { \
+	    $$as_root apt-get update --quiet \
+	        && $$as_root env DEBIAN_FRONTEND=noninteractive \
+	            apt-get install --quiet --yes --no-install-recommends $$missing; \
+	}; \
+	install || { sleep 10; install; }
+
+# The file's name holds the version, so that a new one is installed.
+target/tools/cargo-deny-$(CARGO_DENY):
+	cargo install --locked cargo-deny@$(CARGO_DENY) --root target/tools
+	touch $@
