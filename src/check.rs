@@ -1,6 +1,6 @@
 //! The sentence of a probe: resolve → connect → secure → send → wait → receive, each timed in one place.
 //!
-//! Every verb is an `impl Check` block in its own file. All of them pass through [`Check::stage`], which alone
+//! Every verb is an `impl Check` block in its own file. All of them pass through `Check::stage`, which alone
 //! times a stage, bounds it by the deadline, and names it in its failure.
 
 mod body;

@@ -18,8 +18,10 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Resolver {
     /// Or why it cannot be had, which every probe then reports.
-    resolver: Result<hickory_resolver::Resolver<Transport>, String>,
+    inner: Result<hickory_resolver::Resolver<Transport>, String>,
     hosts: Option<Arc<Hosts>>,
+    /// The module's own name servers; none means the system's.
+    servers: Vec<NameServer>,
 }
 
 /// A name server as a module writes it: `ip:port`, or `tcp://ip:port`.
@@ -65,13 +67,13 @@ impl Resolver {
             let local = NameServerConfig::udp_and_tcp(IpAddr::from([127, 0, 0, 1]));
             (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
         });
-        Self::built(config, options, Some(Arc::new(hosts)))
+        Self::built(config, options, Some(Arc::new(hosts)), Vec::new())
     }
 
     /// Uses these name servers and nothing else: no hosts file, no search list.
     #[must_use]
     pub fn with_servers(servers: &[NameServer]) -> Self {
-        let servers = servers.iter().map(|server| {
+        let configured = servers.iter().map(|server| {
             let connections = if server.tcp {
                 vec![ConnectionConfig::tcp()]
             } else {
@@ -86,19 +88,28 @@ impl Resolver {
                 .collect();
             NameServerConfig::new(server.at.ip(), true, connections)
         });
-        let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-        Self::built(config, ResolverOpts::default(), None)
+        let config = ResolverConfig::from_parts(None, Vec::new(), configured.collect());
+        Self::built(config, ResolverOpts::default(), None, servers.to_vec())
     }
 
-    fn built(config: ResolverConfig, mut options: ResolverOpts, hosts: Option<Arc<Hosts>>) -> Self {
+    fn built(
+        config: ResolverConfig,
+        mut options: ResolverOpts,
+        hosts: Option<Arc<Hosts>>,
+        servers: Vec<NameServer>,
+    ) -> Self {
         options.cache_size = 0;
         // The hosts file is asked here, for both families at once.
         options.use_hosts_file = ResolveHosts::Never;
-        let resolver = hickory_resolver::Resolver::builder_with_config(config, Transport::default())
+        let inner = hickory_resolver::Resolver::builder_with_config(config, Transport::default())
             .with_options(options)
             .build()
             .map_err(|error| error.to_string());
-        Self { resolver, hosts }
+        Self {
+            inner,
+            hosts,
+            servers,
+        }
     }
 
     /// What the hosts file says of a name; empty if nothing.
@@ -115,7 +126,7 @@ impl Resolver {
 
     /// Asks for the addresses of one family. Never an empty list.
     pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<IpAddr>, LookupError> {
-        let resolver = self.resolver.as_ref().map_err(|words| LookupError {
+        let resolver = self.inner.as_ref().map_err(|words| LookupError {
             reason: Reason::LocalResolverUnreachable,
             words: words.clone(),
         })?;
@@ -147,7 +158,9 @@ fn addresses(records: &[hickory_resolver::proto::rr::Record]) -> Vec<IpAddr> {
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Resolver")
+        f.debug_struct("Resolver")
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
     }
 }
 

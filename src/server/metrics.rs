@@ -230,7 +230,13 @@ impl Maker<'_> {
     fn build_infos(&self) {
         let version = env!("CARGO_PKG_VERSION");
         let compiler = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));
-        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        // Go's names for what the peer's dashboards show.
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let os = std::env::consts::OS;
         self.info(
             "glassbox_build_info",
             "A metric with a constant '1' value labeled by the version from which glassbox_exporter was built.",

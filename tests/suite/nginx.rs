@@ -79,7 +79,7 @@ impl Nginx {
         );
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("nginx.conf", &config);
-        write("site.conf", &site(nobody, tls12));
+        write("site.conf", &site(http, tls12, nobody));
         write("users", "probe:{PLAIN}open sesame\n");
         std::fs::create_dir(folder.path().join("html")).unwrap();
         write("html/page.txt", &PAGE_LINE.repeat(PAGE_LINES));
@@ -108,7 +108,7 @@ impl Nginx {
 }
 
 /// What every server of this nginx serves. Nobody listens on the port `nobody`.
-fn site(nobody: u16, tls: u16) -> String {
+fn site(http: u16, tls: u16, nobody: u16) -> String {
     let mut site = format!(
         "location /page.txt {{ root html; }}\n\
          location /zipped.txt {{ alias html/page.txt; gzip on; gzip_types text/plain; }}\n\
@@ -117,6 +117,7 @@ fn site(nobody: u16, tls: u16) -> String {
          location /secured {{ return 301 https://127.0.0.1:{tls}/head/0; }}\n\
          location /lost {{ return 302 /bad-gateway; }}\n\
          location /bad-gateway {{ proxy_pass http://127.0.0.1:{nobody}; }}\n\
+         location /through/ {{ proxy_pass http://127.0.0.1:{http}/; proxy_http_version 1.1; proxy_buffering off; }}\n\
          location /hung-up {{ return 444; }}\n\
          location /head/never {{ echo_sleep 600; echo late; }}\n\
          location /body/never {{ echo -n start; echo_flush; echo_sleep 600; echo end; }}\n"
@@ -351,6 +352,12 @@ async fn behind_tls_over_http_1_the_phases_tell_a_slow_head_from_a_slow_body() {
 async fn behind_tls_over_http_2_the_phases_tell_a_slow_head_from_a_slow_body() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http2", &scene.tls13(""), 2.0).await;
+}
+
+#[tokio::test]
+async fn through_a_tls_front_the_phases_tell_a_slow_head_from_a_slow_body_of_the_server_behind_it() {
+    let scene = Scene::start(&[]).await;
+    assert_the_phases_tell(&scene, "http2", &scene.tls13("/through"), 2.0).await;
 }
 
 #[tokio::test]
