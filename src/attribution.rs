@@ -249,6 +249,7 @@ mod tests {
                 stage,
                 reason,
                 detail: String::new(),
+                at_deadline: false,
             }),
         }
     }

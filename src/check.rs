@@ -98,6 +98,7 @@ impl Check {
             stage,
             reason,
             detail: detail.into(),
+            at_deadline: false,
         });
         Stopped(())
     }
@@ -109,7 +110,7 @@ impl Check {
         work: impl AsyncFnOnce(&mut Wire) -> Result<T, E>,
     ) -> Result<T, Stopped> {
         let since = |at: Instant| at.saturating_duration_since(self.begun);
-        let deadline = self.begun + self.timeout;
+        let deadline = self.deadline();
         // A stage that ended with an event on the wire hands over at that event, not at the task's next turn.
         let begun = self.wire.handover.take().unwrap_or_else(Instant::now);
         let lap = self.ledger.begin(stage, since(begun));
@@ -124,8 +125,14 @@ impl Check {
                 format!("The probe's {} ms were over.", self.timeout.as_millis()),
             ),
         };
-        lap.fail(since(Instant::now()), reason);
-        self.fault = Some(Fault { stage, reason, detail });
+        let ended = Instant::now();
+        lap.fail(since(ended), reason);
+        self.fault = Some(Fault {
+            stage,
+            reason,
+            detail,
+            at_deadline: ended >= deadline,
+        });
         Err(Stopped(()))
     }
 
@@ -137,9 +144,14 @@ impl Check {
         }
     }
 
+    fn deadline(&self) -> Instant {
+        self.begun + self.timeout
+    }
+
     /// What is left until the deadline.
-    fn left(&self) -> Duration {
-        (self.begun + self.timeout).saturating_duration_since(Instant::now())
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.deadline().saturating_duration_since(Instant::now())
     }
 
     /// Stops the clock and closes the wire.

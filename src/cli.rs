@@ -54,11 +54,11 @@ pub struct Cli {
     history_limit: usize,
 
     /// Keys (module, target, hostname) whose histograms and counters are kept.
-    #[arg(long = "series.limit", value_name = "COUNT", default_value_t = 20_000)]
-    series_limit: usize,
+    #[arg(long = "series.limit", value_name = "COUNT", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(10..))]
+    series_limit: u32,
 
     /// Seconds after which a key that nobody scrapes is dropped.
-    #[arg(long = "series.idle", value_name = "SECONDS", default_value_t = 3600)]
+    #[arg(long = "series.idle", value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(60..))]
     series_idle: u32,
 
     /// What modules export that do not say it themselves.
@@ -239,7 +239,7 @@ impl Cli {
             defaults: self.defaults(),
             timeout_offset,
             history_limit: self.history_limit,
-            series_limit: self.series_limit,
+            series_limit: self.series_limit as usize,
             series_idle: Duration::from_secs(self.series_idle.into()),
             route_prefix: self.route_prefix()?,
         })

@@ -1,6 +1,6 @@
 //! The evidence ring: the latest findings, failing ones longest.
 
-use crate::limits::{HEADER_EXCERPT, cut};
+use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, TEXT_EXCERPT, cut};
 use crate::probe::Finding;
 use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
@@ -78,10 +78,7 @@ impl History {
 
     /// Keeps a finding, and gives the name under which it can be had.
     pub fn add(&self, mut finding: Finding) -> Entry {
-        for reply in finding.report.legs.iter_mut().filter_map(|leg| leg.reply.as_mut()) {
-            reply.headers = excerpt(&reply.headers);
-            reply.body_start = Vec::new();
-        }
+        shorten(&mut finding);
         let mut kept = self.kept();
         if kept.entries.len() >= self.limit {
             kept.drop_one();
@@ -130,16 +127,55 @@ impl Kept {
     }
 }
 
-/// The headers with each value cut: a peer decides their size, not our memory.
+/// Cuts what a peer wrote: it decides the size of its texts, not of our memory.
+fn shorten(finding: &mut Finding) {
+    for leg in &mut finding.report.legs {
+        cut_to(&mut leg.url, TEXT_EXCERPT);
+        leg.addresses.truncate(LIST_EXCERPT);
+        if let Some(reply) = &mut leg.reply {
+            reply.headers = excerpt(&reply.headers);
+            reply.body_start = Vec::new();
+            if let Some(phrase) = &mut reply.reason_phrase {
+                cut_to(phrase, HEADER_EXCERPT);
+            }
+        }
+        for certificate in leg.tls.iter_mut().flat_map(|tls| &mut tls.chain) {
+            cut_to(&mut certificate.subject, TEXT_EXCERPT);
+            cut_to(&mut certificate.issuer, TEXT_EXCERPT);
+            cut_to(&mut certificate.serial, TEXT_EXCERPT);
+            certificate.dns_names.truncate(LIST_EXCERPT);
+            for name in &mut certificate.dns_names {
+                cut_to(name, HEADER_EXCERPT);
+            }
+        }
+    }
+    if let Some(fault) = &mut finding.report.fault {
+        cut_to(&mut fault.detail, TEXT_EXCERPT);
+    }
+    if let Some(verdict) = &mut finding.verdict {
+        cut_to(&mut verdict.sentence, TEXT_EXCERPT);
+    }
+}
+
+fn cut_to(text: &mut String, limit: usize) {
+    let end = cut(text, limit).len();
+    if end < text.len() {
+        text.truncate(end);
+        text.shrink_to_fit();
+    }
+}
+
+/// The first fields, with each value cut.
 fn excerpt(headers: &HeaderMap) -> HeaderMap {
     headers
         .iter()
+        .filter(|(name, _)| name.as_str().len() <= HEADER_EXCERPT)
         .map(|(name, value): (&HeaderName, &HeaderValue)| {
             let text = String::from_utf8_lossy(value.as_bytes());
             let value = HeaderValue::from_str(cut(&text, HEADER_EXCERPT));
             (name.clone(), value.unwrap_or(HeaderValue::from_static("")))
         })
-        .take(64)
+        .take(LIST_EXCERPT)
         .collect()
 }
 

@@ -34,6 +34,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// What open connections get to take their last answers once all probes have ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
 /// Opens the addresses, as the peer spells them: `:9115` is every address of this host.
 ///
 /// # Errors
@@ -75,10 +78,14 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
     app.drain();
     app.idle().await;
     stop.send_replace(true);
-    while let Some(ended) = servers.join_next().await {
-        ended.map_err(io::Error::other)??;
-    }
-    Ok(())
+    // No probe is left; a client that never finishes its request must not keep the process.
+    let ended = tokio::time::timeout(LAST_ANSWERS, async {
+        while let Some(ended) = servers.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
+        Ok(())
+    });
+    ended.await.unwrap_or(Ok(()))
 }
 
 /// Resolves at SIGTERM or SIGINT. A second one ends the process at once.
@@ -117,9 +124,9 @@ pub fn reload_on_hangup(app: Arc<App>) -> io::Result<()> {
     Ok(())
 }
 
-/// Loads the configuration again when the file's content has changed.
-pub async fn reload_on_change(app: Arc<App>, file: PathBuf, interval: Duration) {
-    let mut seen = tokio::task::block_in_place(|| std::fs::read(&file)).ok();
+/// Loads the configuration again when the file's content is no longer what was `seen`. That is read before the
+/// configuration is loaded first, so that no change falls between.
+pub async fn reload_on_change(app: Arc<App>, file: PathBuf, mut seen: Option<Vec<u8>>, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
         let now = tokio::task::block_in_place(|| std::fs::read(&file)).ok();

@@ -25,6 +25,11 @@ pub const JUDGED_BODY: usize = 6 * 1024;
 /// Bytes of a header value that are kept for the evidence.
 pub const HEADER_EXCERPT: usize = 256;
 
+/// Bytes of any other text of a peer, and entries of any list of it, that are kept for the evidence.
+pub const TEXT_EXCERPT: usize = 1024;
+/// See [`TEXT_EXCERPT`].
+pub const LIST_EXCERPT: usize = 64;
+
 /// Bytes of a label value that came from a peer (the drop-in labels may be longer than ours).
 pub const LABEL: usize = 4096;
 

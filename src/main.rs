@@ -6,23 +6,30 @@ use glassbox_exporter::cli::{self, Cli, CliError, Command, LogFormat, LogLevel};
 use glassbox_exporter::server::App;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logs(&cli);
-    match run(&cli).await {
-        Ok(code) => code,
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "Error");
-            ExitCode::FAILURE
+            tracing::error!(%error, "Error starting the runtime");
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    let code = runtime.block_on(run(&cli)).unwrap_or_else(|error| {
+        tracing::error!(%error, "Error");
+        ExitCode::FAILURE
+    });
+    // A read that hangs in a file system must not keep the process.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -50,11 +57,14 @@ async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
 }
 
 async fn serve(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let watched = cli
+        .auto_reload()
+        .map(|(file, interval)| (std::fs::read(&file).ok(), file, interval));
     let app = Arc::new(App::new(cli.server_settings()?).map_err(CliError::Config)?);
     let listeners = glassbox_exporter::listen(cli.listen_addresses()).await?;
     glassbox_exporter::reload_on_hangup(app.clone())?;
-    if let Some((file, interval)) = cli.auto_reload() {
-        tokio::spawn(glassbox_exporter::reload_on_change(app.clone(), file, interval));
+    if let Some((seen, file, interval)) = watched {
+        tokio::spawn(glassbox_exporter::reload_on_change(app.clone(), file, seen, interval));
     }
     glassbox_exporter::run(app, listeners, glassbox_exporter::termination()?).await?;
     Ok(ExitCode::SUCCESS)

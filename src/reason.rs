@@ -122,19 +122,6 @@ impl Reason {
         )
     }
 
-    /// Whether time ran out: the true duration is longer than what was measured.
-    #[must_use]
-    pub const fn is_timeout(self) -> bool {
-        matches!(
-            self,
-            Self::DnsTimedOut
-                | Self::TcpTimedOut
-                | Self::TlsTimedOut
-                | Self::HttpTimedOutWaiting
-                | Self::HttpTimedOutMidBody
-        )
-    }
-
     /// The one reason that stands for several: itself if it is alone, else an honest umbrella.
     #[must_use]
     pub fn umbrella(reasons: &[Self]) -> Self {

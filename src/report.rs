@@ -55,6 +55,8 @@ pub struct Fault {
     pub reason: Reason,
     /// The particulars, for people.
     pub detail: String,
+    /// Whether the probe's deadline fell into the stage: its true time is longer than what was measured.
+    pub at_deadline: bool,
 }
 
 /// What a TLS handshake showed.

@@ -6,8 +6,7 @@ use std::fmt;
 pub const MASK: &str = "<secret>";
 
 /// A secret: `Debug`, `Display` and `Serialize` show [`MASK`]; only [`Secret::reveal`] gives the text.
-#[derive(Clone, PartialEq, Eq, Hash, Default, serde::Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Secret(String);
 
 impl Secret {

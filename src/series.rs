@@ -75,8 +75,9 @@ impl Series {
         series
     }
 
-    /// Fits the series to a module that was reloaded: other bounds reset the histograms, and nothing else.
-    pub fn fit(&mut self, module: &Module) {
+    /// Fits the series to its module, which may have been reloaded: what it now counts exists from 0, other bounds reset
+    /// the histograms, and no counter goes back.
+    pub fn fit(&mut self, module: &Module, target: &Target) {
         let (phase_bounds, success_bounds) = bounds(module);
         if phase_bounds != self.phase_bounds {
             for phase in &mut self.phases {
@@ -87,7 +88,17 @@ impl Series {
         if success_bounds[..] != *self.success.bounds() {
             self.success = Histogram::new(success_bounds);
         }
-        self.level = module.metrics;
+        if self.level != module.metrics {
+            self.level = module.metrics;
+            self.phases.retain(|phase| phase.name != Stage::Send.phase());
+        }
+        let shape = module.prober.shape(target);
+        for stage in shape.stages {
+            self.phase(stage);
+        }
+        for code in shape.codes {
+            self.responses_with(code);
+        }
     }
 
     /// Takes a finding in.
@@ -100,7 +111,7 @@ impl Series {
                 if let Some(place) = Link::ALL.iter().position(|link| *link == verdict.link) {
                     self.failures[place] += 1;
                 }
-                if verdict.reason.is_timeout() {
+                if report.fault.as_ref().is_some_and(|fault| fault.at_deadline) {
                     self.phase(verdict.stage).timeouts += 1;
                 }
             }
@@ -148,10 +159,19 @@ impl Series {
 
     fn count_response(&mut self, status: u16) {
         let code = if is_registered(status) { status } else { OTHER };
-        match self.responses.binary_search_by_key(&code, |(known, _)| *known) {
-            Ok(place) => self.responses[place].1 += 1,
-            Err(place) => self.responses.insert(place, (code, 1)),
-        }
+        *self.responses_with(code) += 1;
+    }
+
+    /// The count of a code, from 0.
+    fn responses_with(&mut self, code: u16) -> &mut u64 {
+        let place = match self.responses.binary_search_by_key(&code, |(known, _)| *known) {
+            Ok(place) => place,
+            Err(place) => {
+                self.responses.insert(place, (code, 0));
+                place
+            }
+        };
+        &mut self.responses[place].1
     }
 
     /// Writes the histograms and counters.

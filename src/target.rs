@@ -58,23 +58,20 @@ fn has_http_scheme(text: &str) -> bool {
     })
 }
 
-/// The target without userinfo, query and fragment.
+/// The target without userinfo, query and fragment. Where an `@` could end a userinfo in any reading, everything before
+/// it is hidden: parsers differ on what `http:///user:secret@host/` means, and a secret must not be shown by any of them.
 fn shown(text: &str) -> String {
-    let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), text),
+    let end = text.find(['?', '#']).unwrap_or(text.len());
+    let (open, rest) = text.split_at(end);
+    let hidden = if rest.len() > 1 { "?…" } else { "" };
+    let (scheme, open) = match open.split_once("://") {
+        Some((scheme, open)) if !scheme.contains('@') => (format!("{scheme}://"), open),
+        _ => (String::new(), open),
     };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let (path, hidden) = match path.find(['?', '#']) {
-        Some(start) => (&path[..start], if path[start..].len() > 1 { "?…" } else { "" }),
-        None => (path, ""),
-    };
-    // A slash or question mark inside userinfo moves the end of the authority: an @ after it is suspect.
-    match path.rsplit_once('@') {
-        Some((_, after)) if authority.contains(':') => format!("{scheme}…@{after}{hidden}"),
-        _ => format!("{scheme}{host}{path}{hidden}"),
+    match open.rsplit_once('@') {
+        None => format!("{scheme}{open}{hidden}"),
+        Some((before, after)) if before.contains(['/', '\\']) => format!("{scheme}…@{after}{hidden}"),
+        Some((_, after)) => format!("{scheme}{after}{hidden}"),
     }
 }
 
@@ -94,6 +91,15 @@ impl fmt::Debug for Target {
 #[must_use]
 pub fn shown_url(url: &Url) -> String {
     shown(url.as_str())
+}
+
+/// What an HTTP/1.1 request line asks for.
+#[must_use]
+pub fn path_and_query(url: &Url) -> String {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
 }
 
 /// The origin of a URL as credentials see it: scheme, host as written, port.
@@ -139,8 +145,20 @@ mod tests {
         assert_eq!(shown("http://user:pw@host/a?token=1#f"), "http://host/a?…");
         assert_eq!(shown("user:pw@host:80"), "host:80");
         assert_eq!(shown("http://user:p/w@host/a"), "http://…@host/a");
-        assert_eq!(shown("http://host/@me/x"), "http://host/@me/x");
+        assert_eq!(shown("http://host/@me/x"), "http://…@me/x");
+        assert_eq!(shown("http:///user:pw@host/"), "http://…@host/");
+        assert_eq!(shown("//user:pw@host/x"), "…@host/x");
+        assert_eq!(shown("http:\\\\user:pw@host"), "…@host");
+        assert_eq!(shown("http://us/er:pw@host/"), "http://…@host/");
         assert_eq!(shown("example.org"), "example.org");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_password_is_not_shown_in_any_spelling(start in "(http|https|HTTP)?:?[/\\\\]{0,4}", user in "[a-z/@:]{0,4}", host in "[a-z.]{1,8}") {
+            let text = format!("{start}{user}:SECRET@{host}/path");
+            proptest::prop_assert!(!shown(&text).contains("SECRET"), "{}", shown(&text));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::limits::JUDGED_BODY;
 use crate::reason::Reason;
 use flate2::write::{DeflateDecoder, MultiGzDecoder};
 use std::io::{self, Write};
+use std::time::Instant;
 
 /// What a prober wants of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(super) enum BodyError {
     TooLarge(u64),
     #[error("The body is over the {0} bytes that may be matched.")]
     TooLargeToMatch(u64),
+    #[error("The probe's time was over while the body was decoded.")]
+    OutOfTime,
 }
 
 impl BodyError {
@@ -51,6 +54,7 @@ impl BodyError {
             Self::BadCoding(_) => Reason::HttpResponseBadCoding,
             Self::TooLarge(_) => Reason::HttpResponseTooLarge,
             Self::TooLargeToMatch(_) => Reason::ContentBodyTooLarge,
+            Self::OutOfTime => Reason::HttpTimedOutMidBody,
         }
     }
 }
@@ -61,15 +65,21 @@ struct Sink {
     length: u64,
     kept: Vec<u8>,
     start: Vec<u8>,
-    over: Option<fn(u64) -> BodyError>,
+    /// A few bytes can decode to very many: the sink looks at the clock.
+    deadline: Instant,
+    over: Option<BodyError>,
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if Instant::now() >= self.deadline {
+            self.over = Some(BodyError::OutOfTime);
+            return Err(io::Error::other("out of time"));
+        }
         let total = self.length + bytes.len() as u64;
         if let Some(limit) = self.plan.limit.filter(|limit| total > *limit) {
             self.length = limit;
-            self.over = Some(BodyError::TooLarge);
+            self.over = Some(BodyError::TooLarge(limit));
             return Err(io::Error::other("over body_size_limit"));
         }
         self.length = total;
@@ -79,7 +89,7 @@ impl Write for Sink {
         }
         if let Some(limit) = self.plan.keep {
             if total > limit {
-                self.over = Some(BodyError::TooLargeToMatch);
+                self.over = Some(BodyError::TooLargeToMatch(limit));
                 return Err(io::Error::other("over the matching limit"));
             }
             self.kept.extend_from_slice(bytes);
@@ -106,12 +116,13 @@ enum Decoder {
 }
 
 impl Collector {
-    pub fn new(plan: BodyPlan) -> Self {
+    pub fn new(plan: BodyPlan, deadline: Instant) -> Self {
         let sink = Sink {
             plan,
             length: 0,
             kept: Vec::new(),
             start: Vec::new(),
+            deadline,
             over: None,
         };
         let decoder = match plan.coding {
@@ -159,12 +170,7 @@ impl Collector {
             Decoder::Brotli(decoder) => decoder.close(),
         };
         self.judge(ended)?;
-        let sink = match &mut self.decoder {
-            Decoder::Identity(sink) => sink,
-            Decoder::Gzip(decoder) => decoder.get_mut(),
-            Decoder::Deflate(decoder) => decoder.get_mut(),
-            Decoder::Brotli(decoder) => decoder.get_mut(),
-        };
+        let sink = self.sink_mut();
         Ok((std::mem::take(&mut sink.kept), sink.length))
     }
 
@@ -177,11 +183,18 @@ impl Collector {
         }
     }
 
-    fn judge(&self, result: io::Result<()>) -> Result<(), BodyError> {
-        let sink = self.sink();
-        let plan = sink.plan;
-        match (sink.over, result) {
-            (Some(over), _) => Err(over(plan.limit.or(plan.keep).unwrap_or(sink.length))),
+    fn sink_mut(&mut self) -> &mut Sink {
+        match &mut self.decoder {
+            Decoder::Identity(sink) => sink,
+            Decoder::Gzip(decoder) => decoder.get_mut(),
+            Decoder::Deflate(decoder) => decoder.get_mut(),
+            Decoder::Brotli(decoder) => decoder.get_mut(),
+        }
+    }
+
+    fn judge(&mut self, result: io::Result<()>) -> Result<(), BodyError> {
+        match (self.sink_mut().over.take(), result) {
+            (Some(over), _) => Err(over),
             (None, Err(error)) => Err(BodyError::BadCoding(error)),
             (None, Ok(())) => Ok(()),
         }
@@ -194,6 +207,7 @@ mod tests {
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder};
     use std::io::Write;
+    use std::time::{Duration, Instant};
 
     const TEXT: &[u8] = b"glass is clear, glass is clear, glass is clear";
 
@@ -214,7 +228,7 @@ mod tests {
     }
 
     fn take_all(plan: BodyPlan, bytes: &[u8]) -> Result<(Vec<u8>, u64), BodyError> {
-        let mut collector = Collector::new(plan);
+        let mut collector = Collector::new(plan, Instant::now() + Duration::from_mins(1));
         for piece in bytes.chunks(5) {
             collector.take(piece)?;
         }
@@ -260,6 +274,16 @@ mod tests {
         assert!(matches!(error, BodyError::TooLargeToMatch(1_000_000)));
         let error = take_all(plan(Coding::Gzip, None, Some(100)), &bomb).unwrap_err();
         assert!(matches!(error, BodyError::TooLarge(100)));
+    }
+
+    #[test]
+    fn decoding_ends_with_the_probes_time() {
+        let mut bomb = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
+        bomb.write_all(&vec![0; 5_000_000]).unwrap();
+        let mut collector = Collector::new(plan(Coding::Brotli, None, None), Instant::now());
+        let error = collector.take(&bomb.into_inner()).unwrap_err();
+        assert!(matches!(error, BodyError::OutOfTime));
+        assert_eq!(collector.length(), 0);
     }
 
     #[test]

@@ -175,6 +175,13 @@ impl ExchangeError {
     }
 
     pub fn detail(&self) -> String {
+        if let Some(h2) = cause_of::<h2::Error>(&self.0).filter(|error| !error.is_io()) {
+            // Only the code: the library's text may hold what the peer wrote.
+            return match h2.reason() {
+                Some(code) => format!("HTTP/2 ended: {}.", code.description()),
+                None => "HTTP/2 ended.".to_owned(),
+            };
+        }
         let mut text = self.0.to_string();
         let mut cause = self.0.source();
         while let Some(inner) = cause {

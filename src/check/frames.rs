@@ -1,4 +1,5 @@
-//! Walks over HTTP/2 frame heads (RFC 9113 section 4.1), to tell the request's end and the answer's begin.
+//! Walks over the heads of HTTP/2 frames (RFC 9113 section 4.1), to tell the request's end and the answer's begin, and of
+//! TLS records (RFC 8446 section 5.1), to tell an end from a cut.
 
 const HEAD: usize = 9;
 const PREFACE: usize = 24;
@@ -69,9 +70,47 @@ impl Frames {
     }
 }
 
+/// The peer's direction of a TLS connection.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    head: [u8; RECORD_HEAD],
+    have: usize,
+    skip: usize,
+}
+
+const RECORD_HEAD: usize = 5;
+
+impl Records {
+    /// Takes the next bytes.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let step = self.skip.min(bytes.len());
+                self.skip -= step;
+                bytes = &bytes[step..];
+                continue;
+            }
+            let step = (RECORD_HEAD - self.have).min(bytes.len());
+            self.head[self.have..self.have + step].copy_from_slice(&bytes[..step]);
+            self.have += step;
+            bytes = &bytes[step..];
+            if self.have == RECORD_HEAD {
+                let [.., high, low] = self.head;
+                self.skip = usize::from(u16::from_be_bytes([high, low]));
+                self.have = 0;
+            }
+        }
+    }
+
+    /// Whether the last record is whole.
+    pub const fn at_boundary(&self) -> bool {
+        self.have == 0 && self.skip == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Frames;
+    use super::{Frames, Records};
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -98,6 +137,17 @@ mod tests {
             let first = ours.feed(&bytes[..cut]);
             let second = ours.feed(&bytes[cut..]);
             assert!(!first.stream_ended && second.stream_ended, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_whole_with_its_last_byte_and_not_before() {
+        let bytes = [23, 3, 3, 0, 3, 1, 2, 3, 21, 3, 3, 0, 1, 9];
+        for cut in 0..=bytes.len() {
+            let mut records = Records::default();
+            records.feed(&bytes[..cut / 2]);
+            records.feed(&bytes[cut / 2..cut]);
+            assert_eq!(records.at_boundary(), [0, 8, 14].contains(&cut), "cut at {cut}");
         }
     }
 

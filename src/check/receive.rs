@@ -13,6 +13,7 @@ use http::{Version, response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
+use std::time::Instant;
 
 impl Check {
     /// Reads the answer. Once its head is there, `plan` says what the body is for.
@@ -21,6 +22,7 @@ impl Check {
     /// # Errors
     /// When the answer is not HTTP, ends early, or breaks a limit.
     pub async fn receive(&mut self, plan: impl FnOnce(&Reply) -> BodyPlan) -> Result<Vec<u8>, Stopped> {
+        let deadline = self.deadline();
         self.stage(Stage::Receive, async |wire| {
             let Wire {
                 leg,
@@ -42,7 +44,7 @@ impl Check {
             let reply = leg.reply.insert(reply_of(parts, body.size_hint().exact()));
             let plan = plan(reply);
             let kept = if plan.read {
-                read_body(exchange, body, plan, reply).await?
+                read_body(exchange, body, plan, deadline, reply).await?
             } else {
                 Vec::new()
             };
@@ -57,9 +59,10 @@ async fn read_body(
     exchange: &mut Exchange,
     mut body: Incoming,
     plan: BodyPlan,
+    deadline: Instant,
     reply: &mut Reply,
 ) -> Result<Vec<u8>, ReceiveError> {
-    let mut collector = Collector::new(plan);
+    let mut collector = Collector::new(plan, deadline);
     while let Some(frame) = exchange.alongside(body.frame()).await {
         let frame = frame.map_err(|error| ReceiveError::Body(ExchangeError(error)))?;
         if let Some(bytes) = frame.data_ref() {

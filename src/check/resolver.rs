@@ -105,11 +105,7 @@ impl Resolver {
             .with_options(options)
             .build()
             .map_err(|error| error.to_string());
-        Self {
-            inner,
-            hosts,
-            servers,
-        }
+        Self { inner, hosts, servers }
     }
 
     /// What the hosts file says of a name; empty if nothing.

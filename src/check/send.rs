@@ -6,6 +6,7 @@ use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
 use crate::limits::{RESPONSE_FIELDS, RESPONSE_HEAD};
 use crate::reason::Reason;
+use crate::target::path_and_query;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
@@ -78,6 +79,8 @@ impl Check {
 async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError> {
     let (mut sender, connection) = http1::Builder::new()
         .title_case_headers(true)
+        // Obsolete, and still sent: Go reads folded lines too.
+        .allow_obsolete_multiline_headers_in_responses(true)
         .max_headers(RESPONSE_FIELDS)
         .max_buf_size(RESPONSE_HEAD)
         .handshake(io)
@@ -85,7 +88,7 @@ async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
         .map_err(SendError::hyper)?;
     let mut request = Request::new(Full::new(ask.body));
     *request.method_mut() = ask.method;
-    *request.uri_mut() = path_and_query(&ask.url)?;
+    *request.uri_mut() = path_and_query(&ask.url).parse().map_err(|_| SendError::Unwritable)?;
     *request.headers_mut() = ask.headers;
     request.headers_mut().insert(HOST, ask.authority);
     request
@@ -107,7 +110,7 @@ async fn over_http2(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
     let uri = Uri::builder()
         .scheme(ask.url.scheme())
         .authority(authority)
-        .path_and_query(path_and_query(&ask.url)?.to_string())
+        .path_and_query(path_and_query(&ask.url))
         .build()
         .map_err(|_| SendError::Unwritable)?;
     let mut request = Request::new(Full::new(ask.body));
@@ -117,14 +120,6 @@ async fn over_http2(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
     request.headers_mut().remove(CONNECTION);
     let answer = sender.send_request(request);
     Ok(Exchange::new(connection, answer, (sender, helpers)))
-}
-
-fn path_and_query(url: &Url) -> Result<Uri, SendError> {
-    let text = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    text.parse().map_err(|_| SendError::Unwritable)
 }
 
 /// Runs the helper tasks that hyper needs for HTTP/2 streams, and ends them with the connection.

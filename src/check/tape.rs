@@ -1,6 +1,6 @@
 //! What a connection saw and when: stamps and counts below TLS, the request's end and the answer's begin above it.
 
-use super::frames::Frames;
+use super::frames::{Frames, Records};
 use crate::limits::WIRE_EXCERPT;
 use crate::report::{SocketFacts, Stamps};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,6 +28,8 @@ pub(super) struct Marks {
     pub above: Crossings,
     first_raw: Vec<u8>,
     first_answer: Vec<u8>,
+    /// The records of TLS, where the socket carries TLS.
+    records: Records,
     request_pending: bool,
     request_done: Option<Instant>,
     answer_began: Option<Instant>,
@@ -83,6 +85,7 @@ impl Tape {
         let mut marks = self.marks();
         marks.below.read(Some(at), bytes.len());
         marks.read += bytes.len() as u64;
+        marks.records.feed(bytes);
         keep_first(&mut marks.first_raw, bytes);
     }
 
@@ -139,6 +142,11 @@ impl Tape {
     /// When the last read returned.
     pub fn last_read(&self) -> Option<Instant> {
         self.marks().below.last_read
+    }
+
+    /// Whether what came is whole TLS records.
+    pub fn at_record_boundary(&self) -> bool {
+        self.marks().records.at_boundary()
     }
 
     /// Whether the first byte that came could begin a TLS record (content types 20 to 23).

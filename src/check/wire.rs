@@ -143,9 +143,11 @@ impl AsyncRead for Meter {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match ready!(self.layer.stream().poll_read(cx, buf)) {
-            // A TCP close without close_notify is an end like any other: popular sites do it, and Go takes it so.
-            // Framed bodies still notice that they were cut.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            // A TCP close without close_notify is an end like any other, if the last record is whole: popular sites do
+            // it, and Go takes it so. A cut within a record is a cut, also where nothing else frames the body.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && self.tape.at_record_boundary() => {
+                Poll::Ready(Ok(()))
+            }
             Err(error) => Poll::Ready(Err(error)),
             Ok(()) => {
                 self.tape.answer_read(&buf.filled()[before..]);

@@ -1,17 +1,16 @@
 //! The peer's plain-text page of one probe: its log, its metrics, its module.
 
-use super::{page, text};
 use crate::history::Entry;
 use crate::probe::Finding;
 use std::fmt::Write as _;
 
-/// Renders the page. `module` is the module's configuration as YAML, secrets masked.
+/// Renders the page. `metrics` is what was or would be returned; `module` is the module's configuration as YAML, secrets
+/// masked.
 #[must_use]
-pub fn text(entry: &Entry, module: &str) -> String {
+pub fn text(entry: &Entry, metrics: &str, module: &str) -> String {
     format!(
-        "Logs for the probe:\n{}\n\n\nMetrics that would have been returned:\n{}\n\n\nModule configuration:\n{module}\n",
+        "Logs for the probe:\n{}\n\n\nMetrics that would have been returned:\n{metrics}\n\n\nModule configuration:\n{module}\n",
         log(&entry.finding),
-        text::write(&page::of(&entry.finding, None)),
     )
 }
 

@@ -26,7 +26,17 @@ const KNOWN_CODES: [u16; 8] = [200, 301, 302, 404, 500, 502, 503, 504];
 
 impl HttpSettings {
     async fn run(&self, check: &mut Check, aim: &Aim) -> Result<(), Stopped> {
-        let mut visit = Visit::first(self, aim).map_err(|error| check.refuse(error.0, error.1))?;
+        let credentials = match &self.credentials {
+            None => None,
+            Some(credentials) => Some(
+                credentials
+                    .header_within(check.left())
+                    .await
+                    .map_err(|error| check.refuse(Reason::LocalFileUnreadable, error))?,
+            ),
+        };
+        let mut visit =
+            Visit::first(self, aim, credentials).map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))?;
         let mut redirects = 0;
         loop {
             let follow = self.follow_redirects && redirects < REDIRECTS;

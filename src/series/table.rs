@@ -3,6 +3,7 @@
 
 use super::Series;
 use crate::probers::{Aim, Module};
+use crate::target::Target;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     module: String,
-    target: String,
+    target: Target,
     hostname: Option<String>,
 }
 
@@ -22,7 +23,7 @@ impl Key {
     pub fn new(module: &Module, aim: &Aim) -> Self {
         Self {
             module: module.name.clone(),
-            target: aim.target.written().to_owned(),
+            target: aim.target.clone(),
             hostname: aim.hostname.clone(),
         }
     }
@@ -93,7 +94,7 @@ impl SeriesTable {
             }
             return series;
         }
-        inner.make_room_on_probation(self.probation_room());
+        inner.make_room(self.limit);
         let series = Arc::new(Mutex::new(make()));
         inner.admit(key.clone(), series.clone(), now);
         series
@@ -135,9 +136,10 @@ impl Inner {
         );
     }
 
-    /// Pushes out the oldest on probation until one more fits.
-    fn make_room_on_probation(&mut self, room: usize) {
-        while self.on_probation >= room {
+    /// Pushes out the oldest on probation until one more fits. While the table has free room, probation may use it: a
+    /// restart brings every key at once, and each must live to its second scrape.
+    fn make_room(&mut self, limit: usize) {
+        while self.entries.len() >= limit {
             let Some((key, arrival)) = self.arrivals.pop_front() else {
                 return;
             };
@@ -248,6 +250,18 @@ mod tests {
         let stats = table.stats();
         assert!(stats.keys <= 100, "{stats:?}");
         assert!(stats.evicted_for_room >= 9_900, "{stats:?}");
+    }
+
+    #[test]
+    fn many_new_keys_at_once_all_live_to_their_second_scrape() {
+        let table = SeriesTable::new(100, Duration::from_hours(1));
+        let now = Instant::now();
+        let made: usize = (0..3)
+            .flat_map(|_| 0..80)
+            .map(|target: i32| usize::from(scrape(&table, &target.to_string(), now)))
+            .sum();
+        assert_eq!(made, 80);
+        assert_eq!(table.stats().evicted_for_room, 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::probe::Query;
 use super::{Shared, error, plain};
-use crate::exposition::logs;
+use crate::exposition::{logs, page, text};
 use axum::extract::RawQuery;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -83,5 +83,7 @@ pub(super) async fn logs(app: Shared, RawQuery(query): RawQuery) -> Response {
         }
     };
     let yaml = app.config.load().module_yaml(&entry.finding.module.name);
-    (plain(), logs::text(&entry, &yaml)).into_response()
+    // The counters have moved on since; what is left of that probe are its gauges.
+    let metrics = text::write(&page::of(&entry.finding, None));
+    (plain(), logs::text(&entry, &metrics, &yaml)).into_response()
 }

@@ -12,6 +12,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the exporter counts about itself.
@@ -28,6 +29,7 @@ pub struct Own {
     panics: IntCounter,
     series_keys: IntGauge,
     series_evictions: IntCounterVec,
+    sync: Mutex<()>,
 }
 
 /// The peer's counters of its dialer.
@@ -97,6 +99,7 @@ impl Own {
                 &["reason"],
             ),
             registry: registry.clone(),
+            sync: Mutex::default(),
         };
         // This answer is the scrape in flight; the peer counts it so.
         make.gauge(
@@ -104,16 +107,21 @@ impl Own {
             "Current number of scrapes being served.",
         )
         .set(1);
+        own.begin_at_zero();
+        own
+    }
+
+    /// What is known in advance is there from the first scrape.
+    fn begin_at_zero(&self) {
         for code in ["200", "500", "503"] {
-            own.scrapes.with_label_values(&[code]);
+            self.scrapes.with_label_values(&[code]);
         }
         for reason in OWN_FAULTS {
-            own.local_errors.with_label_values(&[reason.as_str()]);
+            self.local_errors.with_label_values(&[reason.as_str()]);
         }
         for reason in ["idle", "room"] {
-            own.series_evictions.with_label_values(&[reason]);
+            self.series_evictions.with_label_values(&[reason]);
         }
-        own
     }
 
     /// A configuration was loaded, or not.
@@ -161,6 +169,8 @@ impl Own {
     }
 
     fn families(&self, in_flight: usize, table: TableStats) -> Vec<Family> {
+        // Two scrapes at once must not both count what was evicted since the last.
+        let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
         self.series_keys.set(i64::try_from(table.keys).unwrap_or(i64::MAX));
         for (reason, evicted) in [("idle", table.evicted_idle), ("room", table.evicted_for_room)] {

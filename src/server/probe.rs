@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use std::future::Future;
 use std::io::Write as _;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -38,8 +39,13 @@ pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderM
     if app.is_draining() {
         return unavailable("Draining: the exporter is going down.");
     }
-    match probe_in_its_own_task(&app, probe).await {
-        Ok(finding) => answer(&app, finding, &query, &headers),
+    let shared = app.0.clone();
+    let work = async move {
+        let finding = probe.once().await?;
+        Ok(answer(&shared, finding, &query, &headers))
+    };
+    match in_its_own_task(&app, work).await {
+        Ok(response) => response,
         Err(fault) => {
             app.own.local_error(fault.reason);
             tracing::warn!(reason = fault.reason.as_str(), detail = fault.detail, "Local fault");
@@ -102,11 +108,14 @@ fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Durat
     Ok(timeout.max(SHORTEST_DEADLINE))
 }
 
-/// A panic in one probe fails that probe only; a scraper that hangs up ends its probe.
-async fn probe_in_its_own_task(app: &App, probe: Probe) -> Result<Finding, OwnFault> {
+/// A panic in one probe, or in what is made of its finding, fails that probe only; a scraper that hangs up ends it.
+async fn in_its_own_task<T: Send + 'static>(
+    app: &App,
+    work: impl Future<Output = Result<T, OwnFault>> + Send + 'static,
+) -> Result<T, OwnFault> {
     let _in_flight = InFlight::new(&app.in_flight);
     let mut task = JoinSet::new();
-    task.spawn(probe.once());
+    task.spawn(work);
     if let Some(Ok(outcome)) = task.join_next().await {
         return outcome;
     }
@@ -127,13 +136,13 @@ fn answer(app: &App, finding: Finding, query: &Query, headers: &HeaderMap) -> Re
     let families = {
         // Series are counted up step by step; a panic between leaves them usable.
         let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
-        series.fit(&finding.module);
+        series.fit(&finding.module, &finding.aim.target);
         series.observe(&finding);
         page::of(&finding, Some(&series))
     };
     let entry = app.history.add(finding);
     let mut response = if query.get("debug") == Some("true") {
-        debug_page(app, &entry)
+        debug_page(app, &entry, &text::write(&families))
     } else {
         exposition(text::write(&families), headers)
     };
@@ -143,10 +152,10 @@ fn answer(app: &App, finding: Finding, query: &Query, headers: &HeaderMap) -> Re
     response
 }
 
-fn debug_page(app: &App, entry: &Entry) -> Response {
+fn debug_page(app: &App, entry: &Entry, metrics: &str) -> Response {
     let module: &Module = &entry.finding.module;
     let yaml = app.config.load().module_yaml(&module.name);
-    (plain(), logs::text(entry, &yaml)).into_response()
+    (plain(), logs::text(entry, metrics, &yaml)).into_response()
 }
 
 fn log(finding: &Finding) {
@@ -236,7 +245,7 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
-    use super::{Query, deadline, probe_in_its_own_task};
+    use super::{Query, deadline, in_its_own_task};
     use crate::check::Check;
     use crate::metrics::{Level, Page};
     use crate::probe::Probe;
@@ -292,10 +301,10 @@ mod tests {
             },
             timeout: Duration::from_secs(5),
         };
-        let fault = probe_in_its_own_task(&app, probe("panic")).await.unwrap_err();
+        let fault = in_its_own_task(&app, probe("panic").once()).await.unwrap_err();
         assert_eq!(fault.reason, Reason::LocalPanicked);
         assert_eq!(app.own.panics(), 1);
-        assert!(probe_in_its_own_task(&app, probe("fine")).await.is_ok());
+        assert!(in_its_own_task(&app, probe("fine").once()).await.is_ok());
         assert_eq!(*app.in_flight.borrow(), 0);
     }
 

@@ -702,6 +702,15 @@ fn answer() -> Vec<Row> {
             answering(head("Transfer-Encoding: chunked") + "9\r\nhalf"),
         ),
         row(
+            "a body over TLS that is cut within a record",
+            ("http.closed_mid_body", "unknown"),
+            "resolve connect tls request processing transfer!",
+            async {
+                let peer = Peer::with_tls(self_signed("127.0.0.1").server(&[]), cut_in_a_record).await;
+                Scene::new(peer.https(), peer).http("tls_config: {insecure_skip_verify: true}")
+            },
+        ),
+        row(
             "a body that does not decode",
             ("http.response.bad_coding", "unknown"),
             IN_RECEIVE,
@@ -722,6 +731,19 @@ fn answer() -> Vec<Row> {
             },
         ),
     ]
+}
+
+/// Answers without a length, so that only the connection's end frames the body, and cuts the last record.
+async fn cut_in_a_record(mut stream: tokio_rustls::server::TlsStream<TcpStream>) {
+    read_head(&mut stream).await;
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall is well").await.unwrap();
+    stream.flush().await.unwrap();
+    let (mut socket, mut session) = stream.into_inner();
+    let mut record = Vec::new();
+    std::io::Write::write_all(&mut session.writer(), b", not at all").unwrap();
+    session.write_tls(&mut record).unwrap();
+    socket.write_all(&record[..record.len() - 5]).await.unwrap();
+    socket.shutdown().await.unwrap();
 }
 
 fn content() -> Vec<Row> {
@@ -755,6 +777,12 @@ fn content() -> Vec<Row> {
             ("http.response.bad_redirect", "unknown"),
             WHOLE,
             answering(redirect("ftp://a/")),
+        ),
+        row(
+            "a redirect to a URL that is too long",
+            ("http.response.bad_redirect", "unknown"),
+            WHOLE,
+            answering(redirect(&format!("/{}", "a".repeat(9000)))),
         ),
         row(
             "a redirect loop",
@@ -909,4 +937,33 @@ async fn laps_never_overlap_when_the_answer_comes_before_the_request_has_ended()
     let front = &probed.evidence["front"];
     let balance = sum + time(front, "unattributed_seconds") - time(front, "duration_seconds");
     assert!(balance.abs() < 1e-6, "{front:#}");
+}
+
+/// A file system that hangs costs the probe that reads from it, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_file_that_hangs_costs_its_own_probe_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("token");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let peer = Peer::start(ok).await;
+    let config = format!(
+        "modules: {{hangs: {{prober: http, timeout: 500ms, http: {{bearer_token_file: {}}}}}, m: {{prober: http}}}}",
+        pipe.display()
+    );
+    let exporter = Exporter::start(&config).await;
+    for _ in 0..4 {
+        let probed = exporter.probe("hangs", &peer.http()).await;
+        assert_eq!(probed.evidence["verdict"]["reason"], "local.file_unreadable");
+    }
+    assert_eq!(exporter.probe("m", &peer.http()).await.page.value("probe_success"), 1.0);
+    // Lets the readers go, which the runtime waits for.
+    for _ in 0..4 {
+        drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+    }
 }

@@ -17,5 +17,6 @@ mod names;
 mod nginx;
 mod prometheus;
 mod redirects;
+mod reload;
 mod serving;
 mod wire;

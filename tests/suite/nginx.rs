@@ -32,8 +32,8 @@ const PAGE_LENGTH: f64 = 37.0 * 1000.0;
 /// Rounding is allowed to take so much, in seconds.
 const MICROSECOND: f64 = 1e-6;
 
-/// nginx reads the kernel's coarse clock, which ticks every 10 ms at the slowest. A frame of the client's that wakes it
-/// in its sleep, as HTTP/2's acknowledgements do, lets it sleep so much shorter.
+/// nginx reads the kernel's coarse clock, which ticks every 10 ms at the slowest. What wakes it in its sleep, as
+/// HTTP/2's acknowledgements do, may let it sleep so much shorter.
 const TICK: f64 = 0.010;
 
 /// The peer's phases.

@@ -977,3 +977,14 @@ async fn healthcheck_tells_by_its_exit_code_whether_an_exporter_serves() {
     assert_eq!(code, Some(1));
     assert!(words.contains("not healthy"), "{words}");
 }
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_request_does_not_keep_an_exporter_that_was_told_to_end() {
+    use tokio::io::AsyncWriteExt as _;
+    let mut running = Running::start(PLAIN, &[]).await;
+    let mut half_open = tokio::net::TcpStream::connect(&running.addresses[0]).await.unwrap();
+    half_open.write_all(b"GET /metr").await.unwrap();
+    assert_eq!(running.get("/-/ready").await.status(), StatusCode::OK);
+    running.process.signal("TERM");
+    assert_eq!(running.ended().await.code(), Some(0), "{}", running.log());
+}

@@ -51,3 +51,23 @@ async fn without_tls_both_are_the_same_wire() {
         assert_eq!(time(&leg["below_tls"], key), time(&leg["above_tls"], key), "{key}");
     }
 }
+
+#[tokio::test]
+async fn a_folded_header_line_is_read() {
+    let peer = Peer::answering("HTTP/1.1 200 OK\r\nX-Folded: one\r\n two\r\nContent-Length: 0\r\n\r\n").await;
+    let probed = Exporter::start(MODULES).await.probe("m", &peer.http()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0);
+}
+
+#[tokio::test]
+async fn what_a_peer_writes_is_kept_short() {
+    let long = "a".repeat(8000);
+    let answer = format!("HTTP/1.1 500 {long}\r\nServer: {long}\r\nContent-Length: 0\r\n\r\n");
+    let peer = Peer::answering(answer).await;
+    let probed = Exporter::start(MODULES)
+        .await
+        .probe("m", &format!("{}{}", peer.http(), "b".repeat(1900)))
+        .await;
+    let evidence = probed.evidence.to_string();
+    assert!(evidence.len() < 8000, "{} bytes of evidence", evidence.len());
+}

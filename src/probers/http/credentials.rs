@@ -4,7 +4,13 @@ use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Bytes of a file with a secret that are read.
+const LARGEST_FILE: u64 = 64 * 1024;
 
 /// Where a secret stands. A file is read at every probe, as with the peer, so that a rotated one is used.
 #[derive(Clone, Debug)]
@@ -38,20 +44,47 @@ impl Source {
     fn text(&self) -> Result<Secret, String> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
-            Self::File(path) => match std::fs::read_to_string(path) {
-                Ok(text) => Ok(Secret::new(text.trim())),
-                Err(error) => Err(format!("{}: {error}.", path.display())),
-            },
+            Self::File(path) => {
+                let mut text = String::new();
+                let read = File::open(path).and_then(|file| file.take(LARGEST_FILE).read_to_string(&mut text));
+                match read {
+                    Ok(_) => Ok(Secret::new(text.trim())),
+                    Err(error) => Err(format!("{}: {error}.", path.display())),
+                }
+            }
         }
     }
 }
 
 impl Credentials {
-    /// The field's value.
+    /// The field's value, within `time`. Files are read off the runtime: a file system that hangs must cost this probe
+    /// only.
     ///
     /// # Errors
-    /// When a file cannot be read, or its text cannot stand in a header.
-    pub(super) fn header(&self) -> Result<HeaderValue, String> {
+    /// When a file cannot be read in time, or its text cannot stand in a header.
+    pub(super) async fn header_within(&self, time: Duration) -> Result<HeaderValue, String> {
+        if !self.names_files() {
+            return self.header();
+        }
+        let credentials = self.clone();
+        let reading = tokio::task::spawn_blocking(move || credentials.header());
+        match tokio::time::timeout(time, reading).await {
+            Ok(Ok(value)) => value,
+            Ok(Err(_)) => Err("Reading the credentials failed.".to_owned()),
+            Err(_) => Err("Reading the credentials took all of the probe's time.".to_owned()),
+        }
+    }
+
+    const fn names_files(&self) -> bool {
+        match self {
+            Self::Basic { username, password } => {
+                matches!(username, Source::File(_)) || matches!(password, Source::File(_))
+            }
+            Self::Token { token, .. } => matches!(token, Source::File(_)),
+        }
+    }
+
+    fn header(&self) -> Result<HeaderValue, String> {
         match self {
             Self::Basic { username, password } => {
                 let pair = format!("{}:{}", username.text()?.reveal(), password.text()?.reveal());

@@ -4,19 +4,21 @@ use super::HttpSettings;
 use super::credentials::basic;
 use crate::check::Ask;
 use crate::probers::Aim;
-use crate::reason::Reason;
 use crate::report::Reply;
-use crate::target::same_origin;
+use crate::target::{path_and_query, same_origin};
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION,
     USER_AGENT,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::{Host, Url};
 
 /// Firewalls know the peer's User-Agent; ours follows it.
 const DEFAULT_USER_AGENT: &str = concat!("Blackbox-Exporter/0.28.0 glassbox_exporter/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of a URL that a redirect may lead to (RFC 9110 section 4.1 recommends to support 8000).
+const LONGEST_URL: usize = 8192;
 
 /// The fields that describe a body, and go with it (RFC 9110 section 15.4).
 const DESCRIBES_BODY: [HeaderName; 5] = [
@@ -33,6 +35,8 @@ pub(super) struct Visit {
     url: Url,
     host: String,
     tls_name: String,
+    /// Whether the module itself names what TLS sends and verifies.
+    server_name_is_set: bool,
     authority: HeaderValue,
     method: Method,
     headers: HeaderMap,
@@ -41,9 +45,8 @@ pub(super) struct Visit {
 
 impl Visit {
     /// The visit that the caller asked for.
-    pub fn first(settings: &HttpSettings, aim: &Aim) -> Result<Self, (Reason, String)> {
-        let invalid = |words: String| (Reason::LocalTargetInvalid, words);
-        let url = aim.target.http_url().map_err(|error| invalid(format!("{error}.")))?;
+    pub fn first(settings: &HttpSettings, aim: &Aim, credentials: Option<HeaderValue>) -> Result<Self, String> {
+        let url = aim.target.http_url().map_err(|error| format!("{error}."))?;
         let host = host_of(&url);
         let virtual_host = aim.hostname.clone().or_else(|| settings.host.clone());
         let tls_name = match (settings.tls.server_name(), &virtual_host) {
@@ -55,15 +58,10 @@ impl Visit {
             Some(named) => HeaderValue::from_str(named),
             None => HeaderValue::from_str(&authority_of(&url)),
         }
-        .map_err(|_| invalid("The host cannot be written in a header.".to_owned()))?;
+        .map_err(|_| "The host cannot be written in a header.".to_owned())?;
         let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
-        if let Some(credentials) = userinfo(&url) {
+        if let Some(credentials) = userinfo(&url).or(credentials) {
             headers.entry(AUTHORIZATION).or_insert(credentials);
-        } else if let Some(credentials) = &settings.credentials {
-            let value = credentials
-                .header()
-                .map_err(|words| (Reason::LocalFileUnreadable, words))?;
-            headers.entry(AUTHORIZATION).or_insert(value);
         }
         headers
             .entry(USER_AGENT)
@@ -72,6 +70,7 @@ impl Visit {
             url,
             host,
             tls_name,
+            server_name_is_set: settings.tls.server_name().is_some(),
             authority,
             method: settings.method.clone(),
             headers,
@@ -132,6 +131,9 @@ impl Visit {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("The redirect leads to a {} URL.", url.scheme()));
         }
+        if url.as_str().len() > LONGEST_URL || path_and_query(&url).parse::<Uri>().is_err() {
+            return Err("The Location of the redirect is no URL that can be asked for.".to_owned());
+        }
         let mut next = self.clone();
         if !keeps_method {
             next.body = Bytes::new();
@@ -162,8 +164,13 @@ impl Visit {
             .into_iter()
             .filter_map(|(name, value)| Some((name.filter(crosses_origins)?, value)))
             .collect();
-        self.host = host_of(url);
-        self.tls_name.clone_from(&self.host);
+        let host = host_of(url);
+        // The module's server_name is no credential, and holds for every port of its host. A name that came with the
+        // virtual host goes with it.
+        if host != self.host || !self.server_name_is_set {
+            self.tls_name.clone_from(&host);
+        }
+        self.host = host;
         self.authority = HeaderValue::from_str(&authority_of(url))
             .map_err(|_| "The host of the redirect cannot be written in a header.".to_owned())?;
         Ok(())
