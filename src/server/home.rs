@@ -93,7 +93,7 @@ fn row(prefix: &str, entry: &Entry) -> Markup {
         tr {
             td { (rfc3339(finding.report.began)) }
             td { (finding.module.name) }
-            td { (finding.aim.target.to_string()) }
+            td.target { (finding.aim.target.to_string()) }
             @match &finding.verdict {
                 None => td.ok { "success" },
                 Some(verdict) => td.failed title=(verdict.sentence) {
