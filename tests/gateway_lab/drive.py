@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Asks a running exporter for its verdict on every case of a gateway fault lab.
+
+    drive.py MAP.json EXPORTER VERDICTS.json
+
+MAP.json is what the lab prints when it comes up: {"cases": {id: {"url", "host", "gateway", "resolver", "ca_file", …}}}.
+EXPORTER is the binary; it is started on a free port of loopback with one module for each resolver and ended at the end.
+VERDICTS.json gets {id: {"link", "cause", "side"}} in the lab's words, for its scorer, and beside them the rule that spoke and
+who answered. Python's standard library only.
+"""
+
+import concurrent.futures
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+LINKS = {"front": "edge", "tls": "edge_tls", "upstream": "gateway_origin"}
+
+# Ours to the lab's, where they are not the same word behind the family.
+CAUSES = {
+    "dns.timed_out": "dns_timeout",
+    "tcp.refused": "connection_refused",
+    "tcp.timed_out": "connection_timeout",
+    "tcp.reset": "connection_terminated",
+    "tcp.address_unreachable": "destination_ip_unroutable",
+    "tls.not_spoken": "tls_protocol_error",
+    "tls.closed": "connection_terminated",
+    "tls.timed_out": "x_tls_handshake_timeout",
+    "tls.alert": "tls_alert_received",
+    "tls.version_or_cipher_mismatch": "tls_alert_received",
+    "tls.protocol_error": "tls_protocol_error",
+    "http.timed_out_waiting": "http_response_timeout",
+    "http.timed_out_mid_body": "connection_read_timeout",
+    "http.closed_before_response": "connection_terminated",
+    "http.closed_mid_body": "http_response_incomplete",
+    "http.response.invalid": "http_protocol_error",
+    "http.response.header_too_large": "http_response_header_section_size",
+    "http.response.redirect_loop": "x_redirect_loop",
+    "origin.status": "x_origin_status",
+    "local.resolver_unreachable": "x_resolver_unreachable",
+    "front.denied": "http_request_denied",
+    "front.rate_limited": "http_request_denied",
+    "front.not_found": "destination_not_found",
+    "front.overloaded": "connection_limit_reached",
+    "front.internal_error": "proxy_internal_error",
+    "front.loop": "proxy_loop_detected",
+}
+
+
+def cause(reason):
+    family, _, rest = reason.partition(".")
+    if reason in CAUSES:
+        return CAUSES[reason]
+    if reason.startswith("tls.cert"):
+        return "tls_certificate_error"
+    return "dns_error" if family == "dns" else rest
+
+
+def configuration(cases):
+    """One module for each resolver and authority; gives its text and the module of each case."""
+    names, lines, module_of = {}, ["modules:"], {}
+    for case_id, case in cases.items():
+        key = (case["resolver"], case["ca_file"])
+        if key not in names:
+            names[key] = f"m{len(names)}"
+            lines += [
+                f"  {names[key]}:",
+                "    prober: http",
+                "    timeout: 6s",
+                f"    resolver: [\"{key[0]}\"]",
+                "    http:",
+                "      preferred_ip_protocol: ip4",
+                f"      tls_config: {{ca_file: {key[1]}}}",
+            ]
+        module_of[case_id] = names[key]
+    return "\n".join(lines) + "\n", module_of
+
+
+def ask(base, module, case):
+    parameters = {"module": module, "target": case["url"]}
+    if case["gateway"]:
+        parameters["hostname"] = case["host"]
+    with urllib.request.urlopen(f"{base}/probe?{urllib.parse.urlencode(parameters)}", timeout=30) as answer:
+        evidence_id = answer.headers["X-Glassbox-Evidence"]
+        answer.read()
+    with urllib.request.urlopen(f"{base}/evidence/{evidence_id}.json", timeout=30) as answer:
+        verdict = json.load(answer)["verdict"]
+    if verdict is None:
+        return {"link": "none", "cause": "x_none", "side": None}
+    return {
+        "link": LINKS.get(verdict["link"], verdict["link"]),
+        "cause": [cause(reason) for reason in verdict["reasons"]],
+        "side": verdict["side"],
+        "rule": verdict["rule"],
+        "answered_by": verdict["answered_by"],
+    }
+
+
+def main():
+    lab, exporter, out = sys.argv[1:4]
+    cases = json.loads(pathlib.Path(lab).read_text())["cases"]
+    text, module_of = configuration(cases)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder, "lab.yml")
+        config.write_text(text)
+        process = subprocess.Popen([
+            exporter, f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}", "--log.prober=error",
+        ])
+        try:
+            for _ in range(200):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            with concurrent.futures.ThreadPoolExecutor(16) as pool:
+                asked = {
+                    case_id: pool.submit(ask, f"http://127.0.0.1:{port}", module_of[case_id], case)
+                    for case_id, case in cases.items()
+                }
+                verdicts = {case_id: verdict.result() for case_id, verdict in asked.items()}
+        finally:
+            process.terminate()
+            process.wait()
+    pathlib.Path(out).write_text(json.dumps(verdicts, indent=1))
+
+
+if __name__ == "__main__":
+    main()
