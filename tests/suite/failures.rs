@@ -7,6 +7,7 @@ use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head, reset};
 use crate::support::pki::{Authority, self_signed};
+use crate::support::process::free_port;
 use glassbox_exporter::reason::Reason;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RecordType;
@@ -268,8 +269,8 @@ fn name_service() -> Vec<Row> {
             ("local.resolver_unreachable", "local"),
             "resolve!",
             async {
-                let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-                Scene::new("http://name.test/", ()).module(&format!("resolver: [\"{taken}\"]"))
+                // A port that neither the kernel nor a resolver takes by itself.
+                Scene::new("http://name.test/", ()).module("resolver: [\"127.0.0.1:1\"]")
             },
         ),
         row(
@@ -308,11 +309,8 @@ fn name_service() -> Vec<Row> {
 fn connection() -> Vec<Row> {
     vec![
         row("nobody listens", ("tcp.refused", "front"), "resolve connect!", async {
-            let taken = std::net::TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap();
-            Scene::new(format!("http://{taken}/"), ())
+            // Below the ports that the kernel hands out: no other test gets it meanwhile.
+            Scene::new(format!("http://127.0.0.1:{}/", free_port()), ())
         }),
         row(
             "SYN into a black hole",
