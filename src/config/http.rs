@@ -3,9 +3,10 @@
 use super::credentials::{self, filled};
 use super::file::{At, HeaderMatchFile, HttpFile};
 use super::problem::{Problem, at};
+use super::tls::{self, TlsProblem};
 use super::tree::{below, shown};
-use super::{tls, units};
-use crate::check::{Coding, Family, Resolver};
+use super::units;
+use crate::check::{Coding, Family, Resolver, Tls};
 use crate::limits::MATCHED_BODY;
 use crate::negotiation::accepts;
 use crate::probers::http::{HeaderAssertion, HttpSettings};
@@ -64,8 +65,20 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
             fallback: file.ip_protocol_fallback.unwrap_or(true),
         },
         resolver,
-        tls: tls::compose(file.tls_config.as_ref(), file.enable_http2.unwrap_or(true), path)?,
+        tls: tls(file, path)?,
     })
+}
+
+/// As with the peer, a file that is not there fails the probes that need it, and no other module.
+fn tls(file: &HttpFile, path: &str) -> Result<Result<Tls, String>, Problem> {
+    match tls::compose(file.tls_config.as_ref(), file.enable_http2.unwrap_or(true), path) {
+        Ok(tls) => Ok(Ok(tls)),
+        Err(TlsProblem::Wrong(problem)) => Err(problem),
+        Err(TlsProblem::Absent(problem)) => {
+            tracing::warn!(%problem, "Until a reload finds this file, https probes of its module fail");
+            Ok(Err(format!("{problem}.")))
+        }
+    }
 }
 
 fn method(file: &HttpFile, path: &str) -> Result<Method, Problem> {

@@ -9,8 +9,22 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 
+/// Why a block gives no TLS.
+pub(super) enum TlsProblem {
+    /// It is wrong, and so is the configuration.
+    Wrong(Problem),
+    /// A file that it names cannot be read now. It may come later, as mounted secrets do: that is the module's affair.
+    Absent(Problem),
+}
+
+impl From<Problem> for TlsProblem {
+    fn from(problem: Problem) -> Self {
+        Self::Wrong(problem)
+    }
+}
+
 /// Checks the block and builds what its probes share.
-pub(super) fn compose(written: Option<&At<TlsFile>>, offer_http2: bool, path: &str) -> Result<Tls, Problem> {
+pub(super) fn compose(written: Option<&At<TlsFile>>, offer_http2: bool, path: &str) -> Result<Tls, TlsProblem> {
     let path = below(path, "tls_config");
     let defaults = TlsFile::default();
     let file = written.map_or(&defaults, |written| &written.value);
@@ -29,7 +43,7 @@ pub(super) fn compose(written: Option<&At<TlsFile>>, offer_http2: bool, path: &s
             Some(Written::TooOld) => {
                 let place = file.max_version.as_ref().map_or(Place::START, |written| written.place);
                 let words = "TLS below 1.2 is not spoken by this exporter; write TLS12 or TLS13";
-                return Err(place.problem(below(&path, "max_version"), words));
+                return Err(place.problem(below(&path, "max_version"), words).into());
             }
             None => TlsVersion::Tls13,
         },
@@ -38,10 +52,10 @@ pub(super) fn compose(written: Option<&At<TlsFile>>, offer_http2: bool, path: &s
     if settings.max_version < settings.min_version {
         let upper = file.max_version.as_ref().map_or(Place::START, |written| written.place);
         let words = "max_version is below min_version; raise the one or lower the other";
-        return Err(upper.problem(below(&path, "max_version"), words));
+        return Err(upper.problem(below(&path, "max_version"), words).into());
     }
     let place = written.map_or(Place::START, |written| written.place);
-    Tls::new(settings).map_err(|error| place.problem(path, error))
+    Tls::new(settings).map_err(|error| place.problem(path, error).into())
 }
 
 enum Written {
@@ -64,20 +78,20 @@ fn version(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option
     }
 }
 
-fn trust(file: &TlsFile, path: &str) -> Result<Arc<Trust>, Problem> {
+fn trust(file: &TlsFile, path: &str) -> Result<Arc<Trust>, TlsProblem> {
     let Some(pem) = Pem::of(file.ca.as_ref(), file.ca_file.as_ref(), path, "ca")? else {
         return Ok(Trust::system());
     };
     let trust = Trust::new(pem.certificates()?);
     if trust.is_empty() {
-        return Err(pem.problem("no certificate in it can be used as an authority"));
+        return Err(pem.problem("no certificate in it can be used as an authority").into());
     }
     Ok(Arc::new(trust))
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn identity(file: &TlsFile, path: &str) -> Result<Option<Identity>, Problem> {
+fn identity(file: &TlsFile, path: &str) -> Result<Option<Identity>, TlsProblem> {
     let cert = Pem::of(file.cert.as_ref(), file.cert_file.as_ref(), path, "cert")?;
     let inline = file.key.as_ref().map(|key| At {
         value: key.value.reveal().to_owned(),
@@ -87,13 +101,12 @@ fn identity(file: &TlsFile, path: &str) -> Result<Option<Identity>, Problem> {
     match (cert, key) {
         (None, None) => Ok(None),
         (Some(cert), Some(key)) => Ok(Some((cert.certificates()?, key.private_key()?))),
-        (Some(cert), None) => {
-            Err(cert
-                .problem("exactly one of key or key_file must be configured when a client certificate is configured"))
-        }
-        (None, Some(key)) => {
-            Err(key.problem("exactly one of cert or cert_file must be configured when a client key is configured"))
-        }
+        (Some(cert), None) => Err(cert
+            .problem("exactly one of key or key_file must be configured when a client certificate is configured")
+            .into()),
+        (None, Some(key)) => Err(key
+            .problem("exactly one of cert or cert_file must be configured when a client key is configured")
+            .into()),
     }
 }
 
@@ -111,13 +124,13 @@ impl Pem {
         file: Option<&At<String>>,
         path: &str,
         name: &str,
-    ) -> Result<Option<Self>, Problem> {
+    ) -> Result<Option<Self>, TlsProblem> {
         let file_key = format!("{name}_file");
         match (filled(inline), filled(file)) {
             (None, None) => Ok(None),
             (Some(_), Some(second)) => {
                 let words = format!("at most one of {name} & {file_key} must be configured");
-                Err(at(second, path, &file_key, words))
+                Err(at(second, path, &file_key, words).into())
             }
             (Some(inline), None) => Ok(Some(Self {
                 text: inline.value.clone().into_bytes(),
@@ -132,7 +145,7 @@ impl Pem {
                 })),
                 Err(error) => {
                     let words = format!("the file {:?} cannot be read: {error}", file.value);
-                    Err(at(file, path, &file_key, words))
+                    Err(TlsProblem::Absent(at(file, path, &file_key, words)))
                 }
             },
         }

@@ -11,7 +11,7 @@ pub use settings::{HeaderAssertion, HttpSettings};
 
 use super::{Aim, Prober, Probing, Shape};
 use crate::chain::Stage;
-use crate::check::{BodyPlan, Check, Stopped};
+use crate::check::{BodyPlan, Check, Stopped, Tls};
 use crate::limits::REDIRECTS;
 use crate::metrics::Page;
 use crate::reason::Reason;
@@ -66,11 +66,19 @@ impl HttpSettings {
         let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
         check.connect(SocketAddr::new(address, visit.port())).await?;
         if visit.is_https() {
-            check.secure(&self.tls, visit.tls_name()).await?;
+            let tls = self.tls(check)?;
+            check.secure(tls, visit.tls_name()).await?;
         }
         check.send(visit.ask()).await?;
         check.wait().await?;
         check.receive(|reply| self.body_plan(visit, reply, follow)).await
+    }
+
+    /// TLS, or the end of the probe where a file of it is missing.
+    fn tls(&self, check: &mut Check) -> Result<&Tls, Stopped> {
+        self.tls
+            .as_ref()
+            .map_err(|words| check.refuse(Reason::LocalFileUnreadable, words.clone()))
     }
 
     /// The body of a redirect is read only if it is to be matched; an answer that already failed is read but not kept.

@@ -2,6 +2,7 @@
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
+use crate::support::pki::Authority;
 
 async fn reload(exporter: &Exporter, keys: &str) {
     std::fs::write(&exporter.config_file, module(keys)).unwrap();
@@ -39,4 +40,31 @@ async fn a_key_fits_its_module_after_each_reload() {
     reload(&exporter, "metrics: standard, timeout: 9s").await;
     let same = exporter.probe("m", &peer.http()).await.page;
     assert_eq!(same.value("probe_phase_duration_seconds_count{phase=\"connect\"}"), 2.0);
+}
+
+/// As with the peer, whose own example names a file that few hosts have.
+#[tokio::test]
+async fn a_tls_file_that_comes_later_fails_its_own_module_until_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    let authority = Authority::new();
+    let peer = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
+    let keys = format!("http: {{tls_config: {{ca_file: {}}}}}", ca_file.display());
+    let exporter = Exporter::start(&module(&keys)).await;
+
+    let early = exporter.probe("m", &peer.https()).await;
+    assert_eq!(early.evidence["verdict"]["reason"], "local.file_unreadable");
+    assert_eq!(early.evidence["verdict"]["link"], "local");
+    let plain = Peer::start(ok).await;
+    assert_eq!(
+        exporter.probe("m", &plain.http()).await.page.value("probe_success"),
+        1.0
+    );
+
+    std::fs::copy(&authority.ca_file, &ca_file).unwrap();
+    reload(&exporter, &keys).await;
+    assert_eq!(
+        exporter.probe("m", &peer.https()).await.page.value("probe_success"),
+        1.0
+    );
 }

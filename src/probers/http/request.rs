@@ -2,7 +2,7 @@
 
 use super::HttpSettings;
 use super::credentials::basic;
-use crate::check::Ask;
+use crate::check::{Ask, Tls};
 use crate::probers::Aim;
 use crate::report::Reply;
 use crate::target::{path_and_query, same_origin};
@@ -49,7 +49,8 @@ impl Visit {
         let url = aim.target.http_url().map_err(|error| format!("{error}."))?;
         let host = host_of(&url);
         let virtual_host = aim.hostname.clone().or_else(|| settings.host.clone());
-        let tls_name = match (settings.tls.server_name(), &virtual_host) {
+        let server_name = settings.tls.as_ref().ok().and_then(Tls::server_name);
+        let tls_name = match (server_name, &virtual_host) {
             (Some(name), _) => name.to_owned(),
             (None, Some(named)) => without_port(named).to_owned(),
             (None, None) => host.clone(),
@@ -70,7 +71,7 @@ impl Visit {
             url,
             host,
             tls_name,
-            server_name_is_set: settings.tls.server_name().is_some(),
+            server_name_is_set: server_name.is_some(),
             authority,
             method: settings.method.clone(),
             headers,

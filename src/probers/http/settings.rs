@@ -48,8 +48,8 @@ pub struct HttpSettings {
     pub family: Family,
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
-    /// TLS for https targets.
-    pub tls: Tls,
+    /// TLS for https targets, or why there is none: a file that the module names cannot be read.
+    pub tls: Result<Tls, String>,
 }
 
 /// An assertion on one header field.
