@@ -6,7 +6,7 @@
 CARGO_DENY := 0.20.2
 
 # Debian's packages that the tests start: a real Prometheus (with promtool) and a real nginx with delays.
-PACKAGES := prometheus nginx libnginx-mod-http-echo curl
+PACKAGES := prometheus nginx libnginx-mod-http-echo curl openssl
 
 .PHONY: run test lint deps
 
@@ -16,11 +16,11 @@ run:
 test: deps
 	cargo test --locked
 
+# cargo-deny's `advisories` are left out: see deny.toml.
 lint: deps target/tools/cargo-deny-$(CARGO_DENY)
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
-	# Not `advisories`: see deny.toml.
 	target/tools/bin/cargo-deny check bans licenses sources
 	promtool check config examples/prometheus.yml
 	promtool check rules examples/rules/*.rules.yml
