@@ -26,17 +26,7 @@ const KNOWN_CODES: [u16; 8] = [200, 301, 302, 404, 500, 502, 503, 504];
 
 impl HttpSettings {
     async fn run(&self, check: &mut Check, aim: &Aim) -> Result<(), Stopped> {
-        let credentials = match &self.credentials {
-            None => None,
-            Some(credentials) => Some(
-                credentials
-                    .header_within(check.left())
-                    .await
-                    .map_err(|error| check.refuse(Reason::LocalFileUnreadable, error))?,
-            ),
-        };
-        let mut visit =
-            Visit::first(self, aim, credentials).map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))?;
+        let mut visit = self.first_visit(check, aim).await?;
         let mut redirects = 0;
         loop {
             let follow = self.follow_redirects && redirects < REDIRECTS;
@@ -58,6 +48,17 @@ impl HttpSettings {
                 }
             }
         }
+    }
+
+    async fn first_visit(&self, check: &mut Check, aim: &Aim) -> Result<Visit, Stopped> {
+        let authorization = match &self.credentials {
+            None => None,
+            Some(credentials) => {
+                let value = credentials.header_within(check.left()).await;
+                Some(value.map_err(|error| check.refuse(Reason::LocalFileUnreadable, error))?)
+            }
+        };
+        Visit::first(self, aim, authorization).map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))
     }
 
     /// The sentence.

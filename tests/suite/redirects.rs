@@ -438,6 +438,13 @@ async fn nothing_of_the_module_goes_to_another_port() {
     }
 }
 
+/// The loaded module without its virtual host, asking this name server.
+async fn exporter_that_asks(dns: &DnsServer) -> Exporter {
+    let resolver = format!("    prober: http\n    {}\n", dns.as_key());
+    let modules = LOADED.replace("    prober: http\n", &resolver);
+    exporter(&modules.replace("        Host: virtual.test\n", "")).await
+}
+
 /// A name server that knows two names of this host.
 async fn two_names() -> DnsServer {
     DnsServer::start(|name, _| match name {
@@ -450,13 +457,7 @@ async fn two_names() -> DnsServer {
 #[tokio::test]
 async fn nothing_of_the_module_goes_to_another_name_of_the_same_machine() {
     let dns = two_names().await;
-    let modules = LOADED
-        .replace(
-            "    prober: http\n",
-            &format!("    prober: http\n    {}\n", dns.as_key()),
-        )
-        .replace("        Host: virtual.test\n", "");
-    let exporter = exporter(&modules).await;
+    let exporter = exporter_that_asks(&dns).await;
     let site = Site::start().await;
     let port = site.address().port();
     for (from, other) in [
@@ -480,13 +481,7 @@ async fn nothing_of_the_module_goes_to_another_name_of_the_same_machine() {
 #[tokio::test]
 async fn a_name_is_the_same_origin_in_either_case() {
     let dns = two_names().await;
-    let modules = LOADED
-        .replace(
-            "    prober: http\n",
-            &format!("    prober: http\n    {}\n", dns.as_key()),
-        )
-        .replace("        Host: virtual.test\n", "");
-    let exporter = exporter(&modules).await;
+    let exporter = exporter_that_asks(&dns).await;
     let site = Site::start().await;
     let port = site.address().port();
     let end = format!("http://ONE.test:{port}/end");
