@@ -87,6 +87,13 @@ impl Check {
         self.wire.leg.reply.as_ref()
     }
 
+    /// How long the present exchange took, from the request's first byte to the answer's last.
+    #[must_use]
+    pub fn answer_time(&self) -> Duration {
+        let exchange = self.ledger.laps().iter().filter(|lap| lap.stage() >= Stage::Send);
+        exchange.map(crate::ledger::Lap::took).sum()
+    }
+
     /// Stops the probe for something that no stage can see: an assertion, a redirect that leads nowhere.
     pub fn refuse(&mut self, reason: Reason, detail: impl Into<String>) -> Stopped {
         let stage = self

@@ -3,7 +3,7 @@
 use crate::config::{Config, ConfigError, Defaults};
 use crate::exposition::waterfall;
 use crate::metrics::Level;
-use crate::probe::Probe;
+use crate::probe::{Past, Probe};
 use crate::probers::Aim;
 use crate::server::ServerSettings;
 use crate::target::Target;
@@ -328,10 +328,12 @@ impl Cli {
             aim: Aim {
                 target: Target::new(&command.target),
                 hostname: command.hostname.clone(),
+                hops: Vec::new(),
             },
+            controls: config.controls().clone(),
         };
-        let finding = probe.once().await?;
-        Ok((waterfall::text(&finding), finding.verdict.is_none()))
+        let finding = probe.once(&Past::first_sight()).await?;
+        Ok((waterfall::text(&finding), finding.report.succeeded()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration: reads what was written, checks all of it, and composes what runs.
 
+mod beside;
 mod credentials;
 mod file;
 mod http;
@@ -10,9 +11,11 @@ mod tls;
 mod tree;
 mod units;
 
+pub use beside::Policy;
 pub use problem::{ConfigError, Problem};
 
 use crate::check::{NameServer, Resolver};
+use crate::controls::Controls;
 use crate::metrics::Level;
 use crate::probers::{Module, PROBERS};
 use file::{At, ConfigFile, ModuleFile};
@@ -28,6 +31,8 @@ pub const DEFAULT: &str = include_str!("config/default.yml");
 #[derive(Debug)]
 pub struct Config {
     modules: HashMap<String, Arc<Module>>,
+    controls: Arc<Controls>,
+    policy: Policy,
     written: ConfigFile,
 }
 
@@ -62,13 +67,30 @@ impl Config {
             let module = compose(name, module, &system, defaults)?;
             modules.insert(name.clone(), Arc::new(module));
         }
-        Ok(Self { modules, written })
+        Ok(Self {
+            modules,
+            controls: Arc::new(beside::controls(&written)?),
+            policy: beside::policy(&written)?,
+            written,
+        })
     }
 
     /// A module by its name.
     #[must_use]
     pub fn module(&self, name: &str) -> Option<&Arc<Module>> {
         self.modules.get(name)
+    }
+
+    /// What tells whether our own side is well.
+    #[must_use]
+    pub const fn controls(&self) -> &Arc<Controls> {
+        &self.controls
+    }
+
+    /// Whose addresses may be dialled.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// The names of the modules, sorted.
@@ -110,6 +132,7 @@ fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults
         timeout: units::timeout(file.timeout.as_ref(), &path)?,
         metrics: file.metrics.unwrap_or(defaults.metrics),
         buckets: buckets(file, &path)?,
+        beside: beside::compose(file, &path)?,
         prober: Arc::new(prober),
     })
 }

@@ -7,6 +7,7 @@ mod clouds;
 mod mark;
 mod proxies;
 mod servers;
+mod structured;
 
 pub use mark::{Answer, Mark};
 
@@ -69,9 +70,13 @@ pub fn catalogue() -> impl Iterator<Item = &'static Gateway> {
         .chain(servers::ROWS)
 }
 
-/// Looks an answer up.
+/// Looks an answer up: what it says in fields made for it comes before what it looks like.
 #[must_use]
 pub fn recognise(answer: &Answer<'_>) -> Option<Recognised> {
+    structured::read(answer).or_else(|| by_its_looks(answer))
+}
+
+fn by_its_looks(answer: &Answer<'_>) -> Option<Recognised> {
     let own = catalogue().find_map(|gateway| {
         let passed_on = gateway.through.iter().any(|mark| mark.holds(answer));
         let page = gateway
@@ -88,6 +93,23 @@ pub fn recognise(answer: &Answer<'_>) -> Option<Recognised> {
     })
 }
 
+/// Marks on a good answer that a gateway put together from a broken one.
+const LAUNDERED: &[(&str, Mark, Reason)] = &[
+    // What came was no HTTP, or HTTP/0.9.
+    (
+        "squid",
+        Mark::Says("x-transformed-from", "HTTP/0.9"),
+        Reason::UpstreamHttpProtocolError,
+    ),
+];
+
+/// Which product made a good answer out of a broken one, and how that was broken.
+#[must_use]
+pub fn laundered(answer: &Answer<'_>) -> Option<(&'static str, Reason)> {
+    let row = LAUNDERED.iter().find(|(_, mark, _)| mark.holds(answer))?;
+    Some((row.0, row.2))
+}
+
 /// The product that stands nearest to us, by what it writes on every answer.
 #[must_use]
 pub fn nearest(answer: &Answer<'_>) -> Option<&'static str> {
@@ -102,6 +124,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
+    use std::time::Duration;
 
     /// An answer as it was captured (or written from the product's description), and what it should be taken for.
     struct Capture {
@@ -110,7 +133,9 @@ mod tests {
         status: u16,
         phrase: String,
         headers: HeaderMap,
+        trailers: HeaderMap,
         body: String,
+        waited: u64,
     }
 
     impl Capture {
@@ -118,12 +143,16 @@ mod tests {
             let text = fs::read_to_string(path).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             let mut lines = head.split("\r\n");
-            let expected = lines.next().unwrap().trim_start_matches("# ").to_owned();
+            // "# own nginx upstream", or "# own nginx upstream after 3000 ms".
+            let first = lines.next().unwrap().trim_start_matches("# ");
+            let (expected, waited) = first.split_once(" after ").unwrap_or((first, "3 ms"));
             let mut status = lines.next().unwrap().splitn(3, ' ').skip(1);
             let fields = lines.map(|line| line.split_once(": ").unwrap());
             Self {
                 file: path.file_name().unwrap().to_string_lossy().into_owned(),
-                expected,
+                expected: expected.to_owned(),
+                waited: waited.trim_end_matches(" ms").parse().unwrap(),
+                trailers: HeaderMap::new(),
                 status: status.next().unwrap().parse().unwrap(),
                 phrase: status.next().unwrap_or_default().to_owned(),
                 headers: fields
@@ -141,7 +170,9 @@ mod tests {
                 status: self.status,
                 phrase: Some(&self.phrase),
                 headers: &self.headers,
+                trailers: &self.trailers,
                 body: &self.body,
+                waited: Duration::from_millis(self.waited),
             }
         }
     }

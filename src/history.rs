@@ -1,7 +1,8 @@
 //! The evidence ring: the latest findings, failing ones longest.
 
-use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, TEXT_EXCERPT, cut};
+use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, SENTENCE, TEXT_EXCERPT, cut};
 use crate::probe::Finding;
+use crate::report::Report;
 use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
 use std::collections::VecDeque;
@@ -129,12 +130,24 @@ impl Kept {
 
 /// Cuts what a peer wrote: it decides the size of its texts, not of our memory.
 fn shorten(finding: &mut Finding) {
-    for leg in &mut finding.report.legs {
+    shorten_report(&mut finding.report);
+    // An investigation that others hold, too, came from here and is short.
+    if let Some(investigation) = finding.investigation.as_mut().and_then(Arc::get_mut) {
+        investigation.reports_mut().for_each(shorten_report);
+    }
+    if let Some(verdict) = &mut finding.verdict {
+        cut_to(&mut verdict.sentence, SENTENCE);
+    }
+}
+
+fn shorten_report(report: &mut Report) {
+    for leg in &mut report.legs {
         cut_to(&mut leg.url, TEXT_EXCERPT);
         leg.addresses.truncate(LIST_EXCERPT);
         if let Some(reply) = &mut leg.reply {
             reply.headers = excerpt(&reply.headers);
             reply.body_start = Vec::new();
+            reply.trailers = HeaderMap::new();
             if let Some(phrase) = &mut reply.reason_phrase {
                 cut_to(phrase, HEADER_EXCERPT);
             }
@@ -149,11 +162,8 @@ fn shorten(finding: &mut Finding) {
             }
         }
     }
-    if let Some(fault) = &mut finding.report.fault {
+    if let Some(fault) = &mut report.fault {
         cut_to(&mut fault.detail, TEXT_EXCERPT);
-    }
-    if let Some(verdict) = &mut finding.verdict {
-        cut_to(&mut verdict.sentence, TEXT_EXCERPT);
     }
 }
 

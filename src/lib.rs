@@ -2,25 +2,33 @@
 #![forbid(unsafe_code)]
 
 pub mod attribution;
+pub mod baseline;
 pub mod chain;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod controls;
+mod drill;
 pub mod exposition;
 pub mod gateways;
 pub mod history;
+pub mod hop;
+pub mod investigation;
 pub mod ledger;
 pub mod limits;
+pub mod memory;
 pub mod metrics;
 pub mod negotiation;
 pub mod probe;
 pub mod probers;
+pub mod quorum;
 pub mod reason;
 pub mod report;
 pub mod secret;
 pub mod series;
 pub mod server;
 pub mod target;
+pub mod utc;
 pub mod verdict;
 
 use server::App;

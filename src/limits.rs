@@ -30,6 +30,9 @@ pub const TEXT_EXCERPT: usize = 1024;
 /// See [`TEXT_EXCERPT`].
 pub const LIST_EXCERPT: usize = 64;
 
+/// Bytes of a verdict's sentence, which speaks of the front and of all hops.
+pub const SENTENCE: usize = 4096;
+
 /// Bytes of a label value that came from a peer (the drop-in labels may be longer than ours).
 pub const LABEL: usize = 4096;
 

@@ -103,7 +103,16 @@ metrics! {
     PHASE_TIMEOUTS: Counter Standard "probe_phase_timeouts_total" ["phase"] "Probes of this target whose deadline fell in this phase";
     SUCCESS_DURATION: Histogram Standard "probe_success_duration_seconds" [] "Whole time of the successful probes of this target";
     HTTP_RESPONSES: Counter Standard "probe_http_responses_total" ["code"] "Final responses of this target by status code";
-    FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "The verdict on the last probe, while that probe failed";
+    FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "The verdict on the last probe, while that probe failed or its good answer hides a broken link";
+    MASKED: Gauge Standard "probe_masked" [] "1 where the last probe of this target got a good answer that hides a broken link, else 0";
+    HOP_SUCCESS: Gauge Standard "probe_hop_success" ["hop"] "Whether a machine behind the front was well when asked directly";
+    HOP_STATUS_CODE: Gauge Standard "probe_hop_http_status_code" ["hop"] "Status code of a machine behind the front when asked directly; 0 where it gave none";
+    HOP_DURATION: Gauge Standard "probe_hop_duration_seconds" ["hop", "phase"] "Time of one phase of asking a machine behind the front directly";
+    INVESTIGATION: Gauge Standard "probe_investigation_seconds" [] "Time spent on hops, bypass and reference request beside the front";
+    VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls say that our own side is suspect";
+    ADDRESSES: Gauge Standard "probe_addresses" ["state"] "Addresses of the target by how the probe of each ended, with addresses: all";
+    FROM_CACHE: Gauge Standard "probe_http_from_cache" [] "1 where the answer says that a cache gave it, 0 where it says that none did";
+    AGE: Gauge Standard "probe_http_age_seconds" [] "The Age field of the answer: how long ago it was made";
     UNATTRIBUTED: Gauge Standard "probe_unattributed_seconds" [] "The part of probe_duration_seconds that is in none of the exported phases";
     TCP_RTT: Gauge Standard "probe_tcp_rtt_seconds" [] "Smoothed round-trip time of the probe's own connection, as the kernel measured it";
     TCP_RETRANSMITS: Gauge Standard "probe_tcp_retransmits" [] "Segments that the kernel had to send again on the probe's own connection";

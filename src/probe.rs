@@ -1,13 +1,19 @@
 //! One probe, from an aim to a finding.
 
-use crate::attribution::attribute;
+use crate::attribution::{Facts, attribute};
+use crate::baseline::Baseline;
 use crate::check::Check;
-use crate::probers::{Aim, Module};
+use crate::controls::Controls;
+use crate::drill::Drill;
+use crate::hop::Hop;
+use crate::investigation::{Investigation, Vantage};
+use crate::probers::{Aim, Module, Way};
 use crate::reason::Reason;
-use crate::report::Report;
+use crate::report::{Fault, Report};
 use crate::verdict::Verdict;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A probe to run.
 #[derive(Clone, Debug)]
@@ -18,7 +24,43 @@ pub struct Probe {
     pub aim: Aim,
     /// The time it gets.
     pub timeout: Duration,
+    /// What tells whether our own side is well.
+    pub controls: Arc<Controls>,
 }
+
+/// What earlier probes of the same key left behind, and what this one may therefore ask.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// What its answers usually look like.
+    pub baseline: Baseline,
+    /// An investigation so young that it stands for a new one, if the front fails as it did then.
+    pub recent: Option<(Option<Sign>, Arc<Investigation>)>,
+    /// Whether the hops are due to be asked although the front is well.
+    pub drill_due: bool,
+    /// Whether the caches are due to be passed although the front is well.
+    pub bypass_due: bool,
+    /// Whether the edge may be asked again what it refuses.
+    pub reference_due: bool,
+    /// The hops that said something within the last hour.
+    pub answered: Vec<String>,
+    /// The other keys of this process all fail at resolve or connect, and no control tells otherwise.
+    pub quorum_failed: bool,
+}
+
+impl Past {
+    /// Of a key that was never probed before.
+    #[must_use]
+    pub fn first_sight() -> Self {
+        Self {
+            drill_due: true,
+            reference_due: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// How a front failed, to tell one failure from another: its reason, and the status if it is one.
+pub type Sign = (Reason, Option<u16>);
 
 /// What a probe found, and the judgment on it.
 #[derive(Clone, Debug)]
@@ -29,7 +71,11 @@ pub struct Finding {
     pub aim: Aim,
     /// The facts.
     pub report: Report,
-    /// The judgment: none for a successful probe, exactly one for a failed one.
+    /// What was asked beside it.
+    pub investigation: Option<Arc<Investigation>>,
+    /// What the controls say of our own side, where there are some.
+    pub vantage: Option<Arc<Vantage>>,
+    /// The judgment: exactly one for a failed probe; none for a good one, unless it hides a broken link.
     pub verdict: Option<Verdict>,
 }
 
@@ -43,28 +89,113 @@ pub struct OwnFault {
     pub detail: String,
 }
 
+impl Aim {
+    /// The hops to ask: those of the caller come instead of the module's.
+    fn hops<'a>(&'a self, module: &'a Module) -> &'a [Hop] {
+        if self.hops.is_empty() {
+            &module.beside.hops
+        } else {
+            &self.hops
+        }
+    }
+}
+
 impl Probe {
-    /// Runs it once.
+    /// Runs it once. What is asked beside the front is begun when the front has failed, or when half the time is gone,
+    /// and ends with the same deadline.
     ///
     /// # Errors
     /// When the exporter itself had no means to probe.
-    pub async fn once(self) -> Result<Finding, OwnFault> {
-        let mut check = Check::new(self.timeout);
-        // The outcome stands in the report: a probe that stopped has its fault there.
-        let _stopped = self.module.prober.probe(&mut check, &self.aim).await;
-        let report = check.finish();
+    pub async fn once(self, past: &Past) -> Result<Finding, OwnFault> {
+        let drill = Drill::new(&self, past, Instant::now() + self.timeout);
+        let (report, begun) = self.front_and_early(&drill, past).await;
         if let Some(fault) = report.fault.as_ref().filter(|fault| fault.reason.is_own_fault()) {
             return Err(OwnFault {
                 reason: fault.reason,
                 detail: fault.detail.clone(),
             });
         }
-        let verdict = attribute(&report);
+        let investigation = self.investigate(&drill, past, &report, begun).await;
+        let vantage = self.vantage(&report, &drill, past).await;
+        let verdict = attribute(&Facts {
+            front: &report,
+            beside: investigation.as_deref(),
+            baseline: &past.baseline,
+            vantage: vantage.as_deref(),
+        });
         Ok(Finding {
             module: self.module,
             aim: self.aim,
             report,
+            investigation,
+            vantage,
             verdict,
         })
     }
+
+    /// The front, and beside it, once half the time is gone, those behind it.
+    async fn front_and_early(&self, drill: &Drill<'_>, past: &Past) -> (Report, Option<Investigation>) {
+        let mut front = pin!(self.ask(Way::Asked, self.timeout));
+        let half = tokio::time::sleep(self.timeout / 2);
+        tokio::select! {
+            biased;
+            report = &mut front => (report, None),
+            () = half, if past.recent.is_none() => {
+                let (report, begun) = tokio::join!(front, drill.early());
+                (report, begun)
+            }
+        }
+    }
+
+    async fn investigate(
+        &self,
+        drill: &Drill<'_>,
+        past: &Past,
+        report: &Report,
+        begun: Option<Investigation>,
+    ) -> Option<Arc<Investigation>> {
+        let sign = report.fault.as_ref().map(|fault| sign(fault, report));
+        match (&past.recent, sign) {
+            (Some((then, recent)), Some(_)) if *then == sign => Some(recent.clone()),
+            (_, Some(_)) => drill.after_failure(report, begun.unwrap_or_default()).await,
+            (_, None) => drill.after_success(report, begun).await,
+        }
+        .filter(|investigation| investigation.asked_anybody())
+    }
+
+    /// The controls are asked at most once a minute while all is well, and again at once when something failed.
+    async fn vantage(&self, report: &Report, drill: &Drill<'_>, past: &Past) -> Option<Arc<Vantage>> {
+        let age = if report.succeeded() {
+            Controls::WHILE_WELL
+        } else {
+            Controls::AFTER_FAILURE
+        };
+        let vantage = self.controls.look(self.module.prober.resolver(), age, drill.left()).await;
+        vantage.or_else(|| {
+            past.quorum_failed.then(|| {
+                Arc::new(Vantage {
+                    quorum: true,
+                    ..Vantage::default()
+                })
+            })
+        })
+    }
+
+    /// Asks once, on one way.
+    pub(crate) async fn ask(&self, way: Way<'_>, timeout: Duration) -> Report {
+        let mut check = Check::new(timeout);
+        // The outcome stands in the report: a probe that stopped has its fault there.
+        let _stopped = self.module.prober.probe(&mut check, &self.aim, way).await;
+        check.finish()
+    }
+
+    pub(crate) fn hops(&self) -> &[Hop] {
+        self.aim.hops(&self.module)
+    }
+}
+
+/// How a front failed.
+#[must_use]
+pub fn sign(fault: &Fault, report: &Report) -> Sign {
+    (fault.reason, report.final_reply().map(|reply| reply.status))
 }

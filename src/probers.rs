@@ -4,12 +4,14 @@ pub mod gauges;
 pub mod http;
 
 use crate::chain::Stage;
-use crate::check::{Check, Stopped};
+use crate::check::{Check, Resolver, Stopped};
+use crate::hop::Hop;
 use crate::metrics::{Level, Page};
 use crate::report::Report;
 use crate::target::Target;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,28 @@ pub struct Aim {
     pub target: Target,
     /// The caller's `hostname`: a virtual host instead of the target's own name.
     pub hostname: Option<String>,
+    /// The caller's hops, inward: instead of the module's.
+    pub hops: Vec<Hop>,
+}
+
+/// Which way the same request takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Way<'a> {
+    /// As the caller asked.
+    Asked,
+    /// Straight to a machine behind the front, with the front's name.
+    Hop(&'a Hop),
+    /// To one address of the front.
+    Address(IpAddr),
+    /// Past the caches: with a query that nobody asked before.
+    PastCaches(u64),
+    /// Over HTTP/1.1, whatever else was agreed on.
+    Http1,
+    /// What every gateway refuses by itself (RFC 9112 section 5.1: no whitespace in a field name), without anything of
+    /// the module in it.
+    Refusable,
+    /// No request at all: a TLS handshake with the front, or with a hop.
+    Handshake(Option<&'a Hop>),
 }
 
 /// The series of a key that exist from its first scrape.
@@ -50,10 +74,19 @@ pub struct Shape {
 /// A future of a prober.
 pub type Probing<'a> = Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send + 'a>>;
 
+/// A future of all addresses of a target.
+pub type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Stopped>> + Send + 'a>>;
+
 /// One way to probe, with its running settings inside.
 pub trait Prober: Send + Sync + fmt::Debug {
     /// Runs the sentence.
-    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Probing<'a>;
+    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim, way: Way<'a>) -> Probing<'a>;
+
+    /// Resolves the target's name to all of its addresses: `addresses: all`.
+    fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a>;
+
+    /// The name service that the module uses: the controls ask it too.
+    fn resolver(&self) -> &Arc<Resolver>;
 
     /// Writes the peer's gauges for a report. Gives the time that the exported phases hold.
     fn gauges(&self, report: &Report, page: &mut Page) -> Duration;
@@ -68,6 +101,47 @@ pub trait Prober: Send + Sync + fmt::Debug {
     fn accept(&self, aim: &Aim) -> Result<(), String>;
 }
 
+/// When something is asked beside the front.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// Never.
+    Never,
+    /// When the front fails, or half the deadline is gone.
+    #[default]
+    OnFailure,
+    /// With every probe.
+    Always,
+    /// On failure, and with every so-many-th probe.
+    Every(u32),
+}
+
+/// What a module allows to be asked beside the front.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// The machines behind the front, inward; those of the caller's URL come instead of these.
+    pub hops: Vec<Hop>,
+    /// When they are asked.
+    pub drill: When,
+    /// When the front is asked past its caches.
+    pub bypass: When,
+    /// Whether the front may be asked what every gateway refuses.
+    pub reference: bool,
+    /// Whether every address of the front is probed.
+    pub all_addresses: bool,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self {
+            hops: Vec::new(),
+            drill: When::OnFailure,
+            bypass: When::Never,
+            reference: false,
+            all_addresses: false,
+        }
+    }
+}
+
 /// A module ready to run.
 #[derive(Clone, Debug)]
 pub struct Module {
@@ -79,6 +153,8 @@ pub struct Module {
     pub metrics: Level,
     /// The bounds of its histograms; `None` for the defaults.
     pub buckets: Option<Arc<[f64]>>,
+    /// What may be asked beside the front.
+    pub beside: Beside,
     /// The prober and its settings.
     pub prober: Arc<dyn Prober>,
 }

@@ -52,6 +52,7 @@ reasons! {
     TlsCertAuthorityInvalid = "tls.cert.authority_invalid", "the certificate was issued by an authority that is not trusted";
     TlsCertSelfSigned = "tls.cert.self_signed", "the certificate is self-signed";
     TlsCertInvalid = "tls.cert.invalid", "the certificate is not valid";
+    TlsExpected = "tls.expected", "the port speaks TLS, the request came in plain text";
     TlsClientCert = "tls.client_cert", "the peer demands a client certificate or refused ours";
 
     HttpStatus = "http.status", "the status code is not one the module accepts";
@@ -65,6 +66,8 @@ reasons! {
     HttpResponseRedirectLoop = "http.response.redirect_loop", "there were too many redirects";
     HttpResponseBadRedirect = "http.response.bad_redirect", "the redirect leads to no usable address";
     HttpResponseTooLarge = "http.response.too_large", "the body is over the module's size limit";
+    HttpSlow = "http.slow", "the answer took longer than the module allows";
+    HttpOverrun = "http.overrun", "more bytes came than the answer's Content-Length says";
     HttpFailed = "http.failed", "the HTTP exchange failed";
 
     ContentBody = "content.body", "the body fails an assertion";
@@ -84,12 +87,19 @@ reasons! {
     UpstreamTlsProtocolError = "upstream.tls_protocol_error", "TLS between the gateway and what stands behind it failed";
     UpstreamTlsAlertReceived = "upstream.tls_alert_received", "what stands behind the gateway ended TLS with an alert";
     UpstreamDestinationIpUnroutable = "upstream.destination_ip_unroutable", "the gateway has no route to what stands behind it";
+    UpstreamDestinationIpProhibited = "upstream.destination_ip_prohibited", "the gateway may not connect to what stands behind it";
     UpstreamDestinationUnavailable = "upstream.destination_unavailable", "the gateway holds everything behind it for down";
     UpstreamHttpProtocolError = "upstream.http_protocol_error", "what stands behind the gateway does not speak valid HTTP";
     UpstreamHttpResponseIncomplete = "upstream.http_response_incomplete", "the answer of what stands behind the gateway broke off";
     UpstreamHttpResponseTimeout = "upstream.http_response_timeout", "what stands behind the gateway did not answer in the gateway's time";
     UpstreamHttpResponseHeaderSectionSize = "upstream.http_response_header_section_size", "the answer's head is too large for the gateway";
+    UpstreamConnectionReadTimeout = "upstream.connection_read_timeout", "what stands behind the gateway stopped within its answer";
+    UpstreamConnectionWriteTimeout = "upstream.connection_write_timeout", "what stands behind the gateway stopped reading the request";
+    UpstreamHttpResponseBodySize = "upstream.http_response_body_size", "the answer's body is too large for the gateway";
+    UpstreamHttpResponseContentCoding = "upstream.http_response_content_coding", "the gateway could not decode the answer's content coding";
+    UpstreamHttpUpgradeFailed = "upstream.http_upgrade_failed", "the gateway could not switch protocols with what stands behind it";
     UpstreamHttpResponseTransferCoding = "upstream.http_response_transfer_coding", "the gateway could not decode the answer's transfer coding";
+    UpstreamTlsExpected = "upstream.tls_expected", "the gateway speaks plain text to a port that wants TLS";
     UpstreamUnreachable = "upstream.unreachable", "the gateway cannot reach what stands behind it";
     UpstreamInvalidResponse = "upstream.invalid_response", "the gateway got no valid answer from what stands behind it";
     UpstreamFailed = "upstream.failed", "the exchange between the gateway and what stands behind it failed";
@@ -101,9 +111,12 @@ reasons! {
     FrontInternalError = "front.internal_error", "the front failed by itself";
     FrontLoop = "front.loop", "the front forwards to itself";
 
+    OriginSlow = "origin.slow", "the application's answer is right but slow";
     OriginStatus = "origin.status", "the application itself answered with this status";
 
     LocalResolverUnreachable = "local.resolver_unreachable", "our own name server cannot be reached";
+    LocalCaptivePortal = "local.captive_portal", "somebody on our side answers for every name";
+    LocalControlsFailed = "local.controls_failed", "nothing that should always answer can be reached from here";
     LocalTargetInvalid = "local.target_invalid", "the target is not something this prober can probe";
     LocalFileUnreadable = "local.file_unreadable", "a file that the module names cannot be used";
     LocalOutOfFiles = "local.out_of_files", "the exporter has no free file descriptor";
@@ -131,6 +144,7 @@ impl Reason {
             Reason::UpstreamConnectionRefused,
             Reason::UpstreamConnectionTimeout,
             Reason::UpstreamDestinationIpUnroutable,
+            Reason::UpstreamDestinationIpProhibited,
             Reason::UpstreamDestinationUnavailable,
             Reason::UpstreamTlsCertificateError,
             Reason::UpstreamTlsProtocolError,
@@ -142,6 +156,9 @@ impl Reason {
             Reason::UpstreamHttpResponseIncomplete,
             Reason::UpstreamHttpResponseHeaderSectionSize,
             Reason::UpstreamHttpResponseTransferCoding,
+            Reason::UpstreamHttpResponseContentCoding,
+            Reason::UpstreamHttpResponseBodySize,
+            Reason::UpstreamTlsExpected,
         ];
         let all_in = |group: &[Self]| reasons.iter().all(|reason| group.contains(reason));
         match reasons {

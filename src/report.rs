@@ -26,6 +26,8 @@ pub struct Report {
 pub struct Leg {
     /// What was asked for, without userinfo and query.
     pub url: String,
+    /// The method of the request, where it has one.
+    pub method: Option<String>,
     /// Whether this exchange was to run over TLS.
     pub wants_tls: bool,
     /// The laps of the stages that were reached.
@@ -128,6 +130,8 @@ pub struct Stamps {
     pub first_read: Option<Duration>,
     /// The last read; the end of the stream counts.
     pub last_read: Option<Duration>,
+    /// The last read that brought bytes.
+    pub last_bytes: Option<Duration>,
 }
 
 /// An answer.
@@ -139,12 +143,16 @@ pub struct Reply {
     pub version: &'static str,
     /// The header fields as they came.
     pub headers: http::HeaderMap,
+    /// The trailer fields (RFC 9110 section 6.5), for the judgment alone.
+    pub trailers: http::HeaderMap,
     /// The reason phrase, if it is not the usual one.
     pub reason_phrase: Option<String>,
     /// `Content-Length` as declared, or what the framing says; `None` where only the end of the body tells.
     pub declared_length: Option<u64>,
     /// Bytes of body that were read, decoded where the module decodes.
     pub body_length: u64,
+    /// More bytes came than the answer's `Content-Length` says.
+    pub overrun: bool,
     /// The begin of the body of a refused answer, for the judgment alone: it is not kept as evidence.
     pub body_start: Vec<u8>,
 }
@@ -188,6 +196,21 @@ impl Leg {
             .laps()
             .iter()
             .any(|lap| lap.stage() == stage && lap.finished())
+    }
+
+    /// How long the answer's first byte was waited for, without the network's part of it.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        let rtt = self.socket.map_or(Duration::ZERO, |socket| socket.rtt);
+        self.time_in(Stage::Wait).saturating_sub(rtt)
+    }
+
+    /// How long nothing had come when the leg ended.
+    #[must_use]
+    pub fn silent_at_end(&self) -> Duration {
+        let ended = self.ledger.laps().last().map_or(Duration::ZERO, |lap| lap.begun() + lap.took());
+        let heard = self.wire.above_tls.last_bytes.unwrap_or(ended);
+        ended.saturating_sub(heard)
     }
 
     /// The time of all laps of a stage.

@@ -3,7 +3,7 @@
 mod histogram;
 mod table;
 
-pub use table::{Key, SeriesTable, TableStats};
+pub use table::{Kept, Key, SeriesTable, TableStats};
 
 use crate::chain::{Link, Stage};
 use crate::metrics::{
@@ -106,7 +106,8 @@ impl Series {
         let report = &finding.report;
         self.attempts += 1;
         match &finding.verdict {
-            None => self.success.observe(report.took),
+            _ if report.succeeded() => self.success.observe(report.took),
+            None => {}
             Some(verdict) => {
                 if let Some(place) = Link::ALL.iter().position(|link| *link == verdict.link) {
                     self.failures[place] += 1;

@@ -11,6 +11,8 @@ pub use metrics::Own;
 
 use crate::config::{Config, ConfigError, Defaults};
 use crate::history::History;
+use crate::probe::Finding;
+use crate::quorum::Quorum;
 use crate::series::SeriesTable;
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -21,7 +23,7 @@ use axum::routing::{any, get};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What flags set.
@@ -64,6 +66,7 @@ pub struct App {
     config: ArcSwap<Config>,
     series: SeriesTable,
     history: History,
+    quorum: Quorum,
     own: Own,
     draining: AtomicBool,
     in_flight: watch::Sender<usize>,
@@ -85,6 +88,7 @@ impl App {
             config: ArcSwap::from_pointee(config),
             series: SeriesTable::new(settings.series_limit, settings.series_idle),
             history: History::new(settings.history_limit, process_number()),
+            quorum: Quorum::default(),
             own,
             draining: AtomicBool::new(false),
             in_flight: watch::Sender::new(0),
@@ -114,6 +118,15 @@ impl App {
     pub async fn idle(&self) {
         // The sender lives as long as we do: waiting cannot fail.
         let _ = self.in_flight.subscribe().wait_for(|probes| *probes == 0).await;
+    }
+
+    /// A name that was probed tells of the others. An address in place of a name counts as one.
+    fn observe_quorum(&self, finding: &Finding, now: Instant) {
+        if let Ok(url) = finding.aim.target.http_url()
+            && let Some(name) = url.host_str()
+        {
+            self.quorum.observe(name, &finding.report, now);
+        }
     }
 
     fn is_draining(&self) -> bool {
@@ -147,7 +160,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/style.css", get(home::style))
         .route("/probe", any(probe::run))
         .route("/metrics", any(metrics::page))
-        .route("/evidence/{file}", get(evidence::json))
+        .route("/evidence/{file}", get(evidence::file))
         .route("/config", any(admin::config))
         .route("/logs", any(admin::logs))
         .route("/-/healthy", get(health::healthy))

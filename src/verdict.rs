@@ -23,15 +23,39 @@ impl Certainty {
     }
 }
 
-/// The judgment on a failed probe.
+/// On which side of the gateway a link behind it is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What stands behind answers others: only the gateway cannot get through.
+    Gateway,
+    /// What stands behind fails for everybody.
+    Origin,
+}
+
+impl Side {
+    /// The word in the evidence.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Origin => "origin",
+        }
+    }
+}
+
+/// The judgment on a failed probe, or on a good answer that hides a broken link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The link of the chain that broke.
     pub link: Link,
     /// What went wrong: one of [`Verdict::reasons`], or the umbrella over them.
     pub reason: Reason,
-    /// Everything that fits the evidence.
+    /// The likeliest of those that fit the evidence, the likeliest first.
     pub reasons: Vec<Reason>,
+    /// On which side of the gateway; `None` where that is not known, or not the question.
+    pub side: Option<Side>,
+    /// The answer was good and hides this: the probe succeeded.
+    pub masked: bool,
     /// Who answered: a name of the gateway catalogue, or `unknown`. Never a header.
     pub answered_by: &'static str,
     /// The stage in which it showed.

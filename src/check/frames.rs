@@ -108,9 +108,39 @@ impl Records {
     }
 }
 
+/// Finds the empty line that ends the head of an HTTP/1 answer.
+#[derive(Debug, Default)]
+pub(super) struct HeadEnd {
+    seen: u64,
+    line_is_empty: bool,
+    at: Option<u64>,
+}
+
+impl HeadEnd {
+    pub fn feed(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.at.is_some() {
+                return;
+            }
+            self.seen += 1;
+            match byte {
+                b'\n' if self.line_is_empty => self.at = Some(self.seen),
+                b'\n' => self.line_is_empty = true,
+                b'\r' => {}
+                _ => self.line_is_empty = false,
+            }
+        }
+    }
+
+    /// Bytes up to the end of the head.
+    pub const fn at(&self) -> Option<u64> {
+        self.at
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Frames, Records};
+    use super::{HeadEnd, Frames, Records};
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -155,5 +185,20 @@ mod tests {
     fn an_empty_last_frame_ends_the_stream() {
         let mut ours = Frames::default();
         assert!(ours.feed(&frame(1, 5, b"")).stream_ended);
+    }
+
+    #[test]
+    fn the_head_ends_at_its_empty_line() {
+        for (text, at) in [
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody\r\n\r\n", Some(25)),
+            ("HTTP/1.1 200 OK\n\nbody", Some(17)),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n", None),
+        ] {
+            let mut end = HeadEnd::default();
+            for piece in text.as_bytes().chunks(3) {
+                end.feed(piece);
+            }
+            assert_eq!(end.at(), at, "{text:?}");
+        }
     }
 }

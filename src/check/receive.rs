@@ -9,7 +9,7 @@ use crate::limits::RESPONSE_HEAD;
 use crate::reason::Reason;
 use crate::report::Reply;
 use http::header::CONTENT_LENGTH;
-use http::{Version, response};
+use http::{HeaderMap, Version, response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
@@ -49,6 +49,9 @@ impl Check {
                 Vec::new()
             };
             *handover = tape.last_read();
+            if let Some(reply) = &mut leg.reply {
+                reply.overrun = overran(reply, tape.after_head());
+            }
             Ok::<_, ReceiveError>(kept)
         })
         .await
@@ -70,11 +73,20 @@ async fn read_body(
             reply.body_length = collector.length();
             taken.map_err(ReceiveError::Content)?;
         }
+        if let Ok(fields) = frame.into_trailers() {
+            reply.trailers = fields;
+        }
     }
     reply.body_start = collector.start().to_vec();
     let (kept, decoded) = collector.end().map_err(ReceiveError::Content)?;
     reply.body_length = decoded;
     Ok(kept)
+}
+
+/// Whether more came than `Content-Length` says. Only where the field frames the body: an answer to HEAD has none.
+fn overran(reply: &Reply, after_head: Option<u64>) -> bool {
+    let said = reply.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    said.zip(after_head).is_some_and(|(said, came): (u64, u64)| came > said)
 }
 
 /// The fields of a head as HTTP/1.1 writes them. hyper's own bound is on its buffer, which may be twice as large.
@@ -105,7 +117,9 @@ fn reply_of(parts: response::Parts, framed_length: Option<u64>) -> Reply {
             .get::<ReasonPhrase>()
             .map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into_owned()),
         headers: parts.headers,
+        trailers: HeaderMap::new(),
         body_length: 0,
+        overrun: false,
         body_start: Vec::new(),
     }
 }

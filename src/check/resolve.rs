@@ -71,6 +71,45 @@ impl Check {
     }
 }
 
+impl Check {
+    /// Resolves a name to all of its addresses, of both families where the module takes both.
+    ///
+    /// # Errors
+    /// When no address can be had.
+    pub async fn resolve_all(&mut self, resolver: &Resolver, host: &str, family: Family) -> Result<Vec<IpAddr>, Stopped> {
+        self.stage(Stage::Resolve, async |wire| {
+            let found = match host.parse() {
+                Ok(literal) => vec![literal],
+                Err(_) => look_up_all(resolver, host, family)
+                    .await
+                    .map_err(|error| ResolveError::Lookup(host.to_owned(), error))?,
+            };
+            wire.leg.addresses.clone_from(&found);
+            Ok::<_, ResolveError>(found)
+        })
+        .await
+    }
+}
+
+async fn look_up_all(resolver: &Resolver, host: &str, family: Family) -> Found {
+    let known = resolver.known_to_hosts(host);
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    let (preferred, other) = family.record_types();
+    if !family.fallback {
+        return resolver.ask(host, preferred).await;
+    }
+    match tokio::join!(resolver.ask(host, preferred), resolver.ask(host, other)) {
+        (Ok(mut found), Ok(others)) => {
+            found.extend(others);
+            Ok(found)
+        }
+        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+        (Err(one), Err(other)) => Err(more_telling(one, other)),
+    }
+}
+
 async fn look_up(resolver: &Resolver, host: &str, family: Family, left: Duration) -> Result<Vec<IpAddr>, LookupError> {
     let known = resolver.known_to_hosts(host);
     if !known.is_empty() {

@@ -15,16 +15,17 @@ use tokio_rustls::TlsConnector;
 
 impl Check {
     /// Shakes hands on the open connection, for `name`. What the peer showed is recorded, also when it is refused.
+    /// `http1` offers no HTTP/2.
     ///
     /// # Errors
     /// When the handshake fails or the certificate is not accepted.
-    pub async fn secure(&mut self, tls: &Tls, name: &str) -> Result<(), Stopped> {
+    pub async fn secure(&mut self, tls: &Tls, name: &str, http1: bool) -> Result<(), Stopped> {
         self.stage(Stage::Secure, async |wire| {
             let server = server_name(name).ok_or_else(|| SecureError::BadName(name.to_owned()))?;
             let Some(Layer::Plain(socket)) = wire.layer.take() else {
                 return Err(SecureError::NotConnected);
             };
-            let (config, recorder) = tls.for_one_probe();
+            let (config, recorder) = tls.for_one_probe(http1);
             let shaken = TlsConnector::from(Arc::new(config)).connect(server, socket).await;
             let session = match shaken {
                 Ok(session) => session,

@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::target::path_and_query;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
@@ -32,7 +32,12 @@ pub struct Ask {
     pub headers: HeaderMap,
     /// The body; empty for none.
     pub body: Bytes,
+    /// Write it so that every gateway refuses it: with a space in a field's name. HTTP/1.1 only.
+    pub refusable: bool,
 }
+
+/// The field that is made wrong on the wire: the library rightly writes no wrong one.
+const SPOILT: HeaderName = HeaderName::from_static("bad-name");
 
 impl Check {
     /// Hands the request to HTTP/1.1 or, where ALPN agreed on it, HTTP/2, and drives it until its last byte is
@@ -48,7 +53,8 @@ impl Check {
                 .tls
                 .as_ref()
                 .is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
-            let io = Meter::new(layer, wire.tape.clone());
+            wire.leg.method = Some(ask.method.to_string());
+            let io = Meter::new(layer, wire.tape.clone(), ask.refusable);
             let tape = wire.tape.clone();
             let exchange = if http2 {
                 tape.speak_http2();
@@ -95,6 +101,9 @@ async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
         .headers_mut()
         .entry(CONNECTION)
         .or_insert(HeaderValue::from_static("close"));
+    if ask.refusable {
+        request.headers_mut().insert(SPOILT, HeaderValue::from_static("x"));
+    }
     let answer = sender.send_request(request);
     Ok(Exchange::new(connection, answer, sender))
 }

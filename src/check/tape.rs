@@ -1,6 +1,6 @@
 //! What a connection saw and when: stamps and counts below TLS, the request's end and the answer's begin above it.
 
-use super::frames::{Frames, Records};
+use super::frames::{Frames, HeadEnd, Records};
 use crate::limits::WIRE_EXCERPT;
 use crate::report::{SocketFacts, Stamps};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,6 +28,9 @@ pub(super) struct Marks {
     pub above: Crossings,
     first_raw: Vec<u8>,
     first_answer: Vec<u8>,
+    /// Bytes of the answer above TLS, and its head's, once that has ended.
+    answer: u64,
+    head: HeadEnd,
     /// The records of TLS, where the socket carries TLS.
     records: Records,
     request_pending: bool,
@@ -44,6 +47,7 @@ pub(super) struct Crossings {
     last_write: Option<Instant>,
     first_read: Option<Instant>,
     last_read: Option<Instant>,
+    last_bytes: Option<Instant>,
 }
 
 impl Crossings {
@@ -56,6 +60,9 @@ impl Crossings {
     fn read(&mut self, at: Option<Instant>, bytes: usize) {
         self.first_read = self.first_read.or(at.filter(|_| bytes > 0));
         self.last_read = at;
+        if bytes > 0 {
+            self.last_bytes = at;
+        }
     }
 
     /// Counted from the start of the probe.
@@ -66,6 +73,7 @@ impl Crossings {
             last_write: since(self.last_write),
             first_read: since(self.first_read),
             last_read: since(self.last_read),
+            last_bytes: since(self.last_bytes),
         }
     }
 }
@@ -122,6 +130,8 @@ impl Tape {
         }
         let at = marks.below.last_read;
         marks.above.read(at, bytes.len());
+        marks.answer += bytes.len() as u64;
+        marks.head.feed(bytes);
         keep_first(&mut marks.first_answer, bytes);
     }
 
@@ -142,6 +152,16 @@ impl Tape {
     /// When the last read returned.
     pub fn last_read(&self) -> Option<Instant> {
         self.marks().below.last_read
+    }
+
+    /// Bytes that came after the head of an HTTP/1 answer. Unknown where an interim answer (1xx) came first.
+    pub fn after_head(&self) -> Option<u64> {
+        let marks = self.marks();
+        let interim = |start: &[u8]| start.starts_with(b"HTTP/1") && start.get(9) == Some(&b'1');
+        if marks.frames.is_some() || interim(&marks.first_answer) {
+            return None;
+        }
+        Some(marks.answer - marks.head.at()?)
     }
 
     /// Whether what came is whole TLS records.

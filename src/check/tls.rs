@@ -113,7 +113,7 @@ impl Tls {
     }
 
     /// A configuration for one handshake, and the recorder of what it will show.
-    pub(super) fn for_one_probe(&self) -> (ClientConfig, Arc<Recorder>) {
+    pub(super) fn for_one_probe(&self, http1: bool) -> (ClientConfig, Arc<Recorder>) {
         let recorder = Arc::new(Recorder::new(
             self.trust.clone(),
             self.skip_verify,
@@ -121,6 +121,9 @@ impl Tls {
         ));
         let mut config = self.config.clone();
         config.dangerous().set_certificate_verifier(recorder.clone());
+        if http1 {
+            config.alpn_protocols.clear();
+        }
         config.client_auth_cert_resolver = recorder.clone();
         (config, recorder)
     }

@@ -131,12 +131,24 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) struct Meter {
     layer: Layer,
     tape: Arc<Tape>,
+    /// Make a field's name wrong on its way out.
+    spoil: bool,
 }
 
 impl Meter {
-    pub const fn new(layer: Layer, tape: Arc<Tape>) -> Self {
-        Self { layer, tape }
+    pub const fn new(layer: Layer, tape: Arc<Tape>, spoil: bool) -> Self {
+        Self { layer, tape, spoil }
     }
+}
+
+/// The same bytes with a space in the name of the field that is there for it; as long as they were.
+fn spoilt(bytes: &[u8]) -> Vec<u8> {
+    const GOOD: &[u8] = b"\r\nBad-Name:";
+    let mut bytes = bytes.to_vec();
+    if let Some(place) = bytes.windows(GOOD.len()).position(|window| window == GOOD) {
+        bytes[place + b"\r\nBad".len()] = b' ';
+    }
+    bytes
 }
 
 impl AsyncRead for Meter {
@@ -159,7 +171,11 @@ impl AsyncRead for Meter {
 
 impl AsyncWrite for Meter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(self.layer.stream().poll_write(cx, buf))?;
+        let written = if self.spoil {
+            ready!(self.layer.stream().poll_write(cx, &spoilt(buf)))?
+        } else {
+            ready!(self.layer.stream().poll_write(cx, buf))?
+        };
         self.tape.request_wrote(Instant::now(), &buf[..written]);
         Poll::Ready(Ok(written))
     }

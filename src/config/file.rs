@@ -67,9 +67,11 @@ fn refuse_what_comes_later(place: Place, value: &Node, path: &str) -> Result<(),
 }
 
 /// Where keys belong that somebody writes elsewhere.
-pub(super) const BLOCKS: [(&str, &[&str]); 6] = [
+pub(super) const BLOCKS: [(&str, &[&str]); 8] = [
     ("a module", ModuleFile::KEYS),
     ("http", HttpFile::KEYS),
+    ("an entry of hops", HopFile::KEYS),
+    ("an entry of controls", ControlFile::KEYS),
     ("tls_config", TlsFile::KEYS),
     ("basic_auth", BasicAuthFile::KEYS),
     ("authorization", AuthorizationFile::KEYS),
@@ -83,7 +85,9 @@ block! {
     /// The whole file.
     ConfigFile {
         modules: BTreeMap<String, At<ModuleFile>>,
-    } later { controls, policy, limits, }
+        controls: Vec<At<ControlFile>>,
+        policy: At<String>,
+    } later { limits, }
 }
 
 block! {
@@ -95,10 +99,37 @@ block! {
         metrics: Level,
         buckets: Vec<At<f64>>,
         resolver: Vec<At<String>>,
+        hops: Vec<At<HopFile>>,
+        drill: At<String>,
+        bypass_cache: At<String>,
+        reference_request: bool,
+        addresses: At<String>,
     } later {
         tcp, dns, icmp, grpc, unix, websocket,
-        interval, hops, drill, bypass_cache, reference_request, addresses, allowed_targets,
+        interval, allowed_targets,
     }
+}
+
+block! {
+    /// A machine behind the front.
+    HopFile {
+        name: At<String>,
+        address: At<String>,
+        tls: bool,
+        host: At<String>,
+        sni: At<String>,
+        reachable: bool,
+    } later {}
+}
+
+block! {
+    /// Something that should always answer.
+    ControlFile {
+        name: At<String>,
+        expect: Vec<At<String>>,
+        address: At<String>,
+        url: At<String>,
+    } later {}
 }
 
 block! {
@@ -119,6 +150,7 @@ block! {
         fail_if_body_not_matches_regexp: Vec<At<String>>,
         fail_if_header_matches: Vec<At<HeaderMatchFile>>,
         fail_if_header_not_matches: Vec<At<HeaderMatchFile>>,
+        fail_if_slower_than: At<String>,
         body: Body,
         body_size_limit: At<String>,
         compression: At<String>,

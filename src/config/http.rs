@@ -53,6 +53,7 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
             path,
             "fail_if_header_not_matches",
         )?,
+        slower_than: units::threshold(file.fail_if_slower_than.as_ref(), path, "fail_if_slower_than")?,
         body_size_limit: body_size_limit(file, path)?,
         matching_limit: MATCHED_BODY,
         compression,

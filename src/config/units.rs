@@ -6,6 +6,11 @@ use std::time::Duration;
 
 /// A module's timeout: absent, zero or negative means none, as with the peer.
 pub(super) fn timeout(written: Option<&At<String>>, path: &str) -> Result<Option<Duration>, Problem> {
+    threshold(written, path, "timeout")
+}
+
+/// A duration that is not exceeded: absent, zero or negative means none.
+pub(super) fn threshold(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option<Duration>, Problem> {
     let Some(written) = written else {
         return Ok(None);
     };
@@ -15,7 +20,7 @@ pub(super) fn timeout(written: Option<&At<String>>, path: &str) -> Result<Option
         None => Err(at(
             written,
             path,
-            "timeout",
+            key,
             format!(
                 "{:?} is no duration; write a number with a unit, such as 5s, 500ms or 1m30s",
                 written.value

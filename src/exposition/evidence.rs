@@ -1,14 +1,17 @@
 //! One finding as JSON: what a person needs to believe the verdict. Values of headers are shown by an allow-list.
 
+use super::repeat;
 use crate::history::Entry;
+use crate::investigation::{Drilled, Investigation, Reached, Vantage};
 use crate::ledger::Lap;
 use crate::reason::Reason;
 use crate::report::{Certificate, Leg, Reply, Report, Stamps, TlsFacts};
 use crate::secret::MASK;
-use crate::verdict::Verdict;
-use http::HeaderName;
+use crate::verdict::{Side, Verdict};
+use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use crate::utc::rfc3339;
+use std::time::Duration;
 
 /// The response fields whose values are shown: they tell who answered and what was decided, and hold no secrets.
 const SHOWN_HEADERS: [&str; 32] = [
@@ -60,7 +63,57 @@ pub fn json(entry: &Entry) -> Value {
         "hostname": finding.aim.hostname,
         "success": finding.report.succeeded(),
         "verdict": finding.verdict.as_ref().map(verdict),
+        "repeat": repeat::curl(&finding.report),
         "front": report(&finding.report),
+        "investigation": finding.investigation.as_deref().map(investigation),
+        "controls": finding.vantage.as_deref().map(vantage),
+    })
+}
+
+fn investigation(investigation: &Investigation) -> Value {
+    let optional = |asked: &Option<Report>| asked.as_ref().map(report);
+    json!({
+        "duration_seconds": seconds(investigation.took),
+        "hops": investigation.hops.iter().map(hop).collect::<Vec<_>>(),
+        "bypass": optional(&investigation.bypass),
+        "over_http1": optional(&investigation.again),
+        "reference": optional(&investigation.reference),
+        "handshake": optional(&investigation.handshake),
+        "addresses": investigation.addresses.iter().map(|(address, asked)| json!({
+            "address": address,
+            "report": report(asked),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn hop(drilled: &Drilled) -> Value {
+    json!({
+        "name": drilled.hop.name,
+        "address": drilled.hop.to_string(),
+        "tls": drilled.hop.tls,
+        "reachable": drilled.reachable,
+        "success": drilled.report.succeeded(),
+        "repeat": repeat::curl(&drilled.report),
+        "report": report(&drilled.report),
+        "handshake": drilled.handshake.as_ref().map(report),
+    })
+}
+
+fn vantage(vantage: &Vantage) -> Value {
+    json!({
+        "healthy": vantage.healthy(),
+        "captive": vantage.captive,
+        "quorum_failed": vantage.quorum,
+        "asked": vantage.controls.iter().map(|control| json!({
+            "what": control.what,
+            "outcome": match control.outcome {
+                Reached::Answered => "answered",
+                Reached::NoName => "not resolved",
+                Reached::NoConnection => "not connected",
+                Reached::NotAsked => "not asked",
+            },
+            "detail": control.detail,
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -70,11 +123,11 @@ fn verdict(verdict: &Verdict) -> Value {
         "reason": verdict.reason.as_str(),
         "reasons": verdict.reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(),
         "phase": verdict.stage.phase(),
-        "side": null,
+        "side": verdict.side.map(Side::as_str),
         "answered_by": verdict.answered_by,
         "certainty": verdict.certainty.as_str(),
         "rule": verdict.rule,
-        "masked": false,
+        "masked": verdict.masked,
         "sentence": verdict.sentence,
     })
 }
@@ -97,6 +150,7 @@ fn report(report: &Report) -> Value {
 
 fn leg(leg: &Leg) -> Value {
     json!({
+        "method": leg.method,
         "url": leg.url,
         "addresses": leg.addresses,
         "peer": leg.peer,
@@ -161,12 +215,7 @@ fn reply(reply: &Reply) -> Value {
         .headers
         .iter()
         .map(|(name, value)| {
-            let value = if is_shown(name) {
-                String::from_utf8_lossy(value.as_bytes()).into_owned()
-            } else {
-                MASK.to_owned()
-            };
-            json!({ "name": name.as_str(), "value": value })
+            json!({ "name": name.as_str(), "value": shown_value(name, value) })
         })
         .collect();
     json!({
@@ -174,13 +223,19 @@ fn reply(reply: &Reply) -> Value {
         "reason_phrase": reply.reason_phrase,
         "version": reply.version,
         "headers": headers,
+        "overrun": reply.overrun,
         "content_length": reply.declared_length,
         "body_length": reply.body_length,
     })
 }
 
-fn is_shown(name: &HeaderName) -> bool {
-    SHOWN_HEADERS.contains(&name.as_str())
+/// The value of a response field as it may be shown.
+pub(super) fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
+    if SHOWN_HEADERS.contains(&name.as_str()) {
+        String::from_utf8_lossy(value.as_bytes()).into_owned()
+    } else {
+        MASK.to_owned()
+    }
 }
 
 /// The first word that came, where it is the evidence: an answer that was no HTTP, or no TLS. What follows it may be an
@@ -196,56 +251,9 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
-/// UTC to the millisecond. A clock before 1970 shows as 1970.
-#[must_use]
-pub fn rfc3339(at: SystemTime) -> String {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, rest) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60,
-        since.subsec_millis()
-    )
-}
-
-/// Days since 1970-01-01 as a date of the Gregorian calendar.
-const fn civil(days: u64) -> (u64, u64, u64) {
-    // Counted from 0000-03-01 in eras of 400 years, so that the leap day is the last of its year.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{SHOWN_HEADERS, rfc3339};
-    use std::time::{Duration, UNIX_EPOCH};
-
-    #[test]
-    fn dates_are_right_around_leap_days() {
-        for (at, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000Z"),
-            (1_709_251_199, "2024-02-29T23:59:59.000Z"),
-            (1_709_251_200, "2024-03-01T00:00:00.000Z"),
-            (4_102_444_800, "2100-01-01T00:00:00.000Z"),
-        ] {
-            assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(at)), text);
-        }
-    }
+    use super::SHOWN_HEADERS;
 
     #[test]
     fn no_shown_header_carries_credentials() {

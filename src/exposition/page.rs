@@ -1,42 +1,121 @@
-//! The page of one probe: the peer's gauges, the verdict, and the key's own series.
+//! The page of one probe: the peer's gauges, the verdict, what was asked beside the front, and the key's own series.
 
+use crate::chain::Stage;
+use crate::investigation::{Drilled, Investigation};
 use crate::metrics::{
-    DURATION, FAILURE_INFO, Family, Page, SUCCESS, TCP_RETRANSMITS, TCP_RTT, TIMEOUT, UNATTRIBUTED, Value,
+    ADDRESSES, AGE, DURATION, FAILURE_INFO, FROM_CACHE, Family, HOP_DURATION, HOP_STATUS_CODE, HOP_SUCCESS,
+    INVESTIGATION, MASKED, Page, SUCCESS, TCP_RETRANSMITS, TCP_RTT, TIMEOUT, UNATTRIBUTED, VANTAGE_HEALTHY, Value,
 };
 use crate::probe::Finding;
+use crate::report::{Reply, Report};
 use crate::series::Series;
+use crate::verdict::Verdict;
 
 /// The families of a finding, and of its key's series where there are some.
 #[must_use]
 pub fn of(finding: &Finding, series: Option<&Series>) -> Vec<Family> {
     let report = &finding.report;
     let mut page = Page::new(finding.module.metrics);
-    page.set(&SUCCESS, f64::from(u8::from(report.succeeded())));
+    page.set(&SUCCESS, flag(report.succeeded()));
     page.set(&DURATION, report.took.as_secs_f64());
     page.set(&TIMEOUT, report.timeout.as_secs_f64());
     let in_phases = finding.module.prober.gauges(report, &mut page);
     page.set(&UNATTRIBUTED, report.took.saturating_sub(in_phases).as_secs_f64());
+    page.set(&MASKED, flag(finding.verdict.as_ref().is_some_and(|verdict| verdict.masked)));
     if let Some(verdict) = &finding.verdict {
-        page.push(
-            &FAILURE_INFO,
-            vec![
-                ("answered_by", verdict.answered_by.into()),
-                ("certainty", verdict.certainty.as_str().into()),
-                ("link", verdict.link.as_str().into()),
-                ("phase", verdict.stage.phase().into()),
-                ("reason", verdict.reason.as_str().into()),
-            ],
-            Value::Number(1.0),
-        );
+        failure(verdict, &mut page);
     }
     if let Some(socket) = report.last_leg().and_then(|leg| leg.socket) {
         page.set(&TCP_RTT, socket.rtt.as_secs_f64());
         page.set(&TCP_RETRANSMITS, f64::from(socket.retransmits));
     }
+    if let Some(reply) = report.final_reply() {
+        cache(reply, &mut page);
+    }
+    if let Some(vantage) = &finding.vantage {
+        page.set(&VANTAGE_HEALTHY, flag(vantage.healthy()));
+    }
+    if let Some(investigation) = &finding.investigation {
+        beside(investigation, report, &mut page);
+    }
     if let Some(series) = series {
         series.write(&mut page);
     }
     page.sorted()
+}
+
+fn failure(verdict: &Verdict, page: &mut Page) {
+    page.push(
+        &FAILURE_INFO,
+        vec![
+            ("answered_by", verdict.answered_by.into()),
+            ("certainty", verdict.certainty.as_str().into()),
+            ("link", verdict.link.as_str().into()),
+            ("phase", verdict.stage.phase().into()),
+            ("reason", verdict.reason.as_str().into()),
+        ],
+        Value::Number(1.0),
+    );
+}
+
+/// What was asked beside the front.
+fn beside(investigation: &Investigation, front: &Report, page: &mut Page) {
+    page.set(&INVESTIGATION, investigation.took.as_secs_f64());
+    for drilled in &investigation.hops {
+        hop(drilled, page);
+    }
+    if !investigation.addresses.is_empty() {
+        let others = investigation.addresses.iter().map(|(_, report)| report);
+        let (ok, failed): (Vec<_>, Vec<_>) = others.chain([front]).partition(|report| report.succeeded());
+        for (state, reports) in [("ok", ok), ("failed", failed)] {
+            page.push(&ADDRESSES, vec![("state", state.into())], Value::Number(small(reports.len())));
+        }
+    }
+}
+
+fn hop(drilled: &Drilled, page: &mut Page) {
+    let report = &drilled.report;
+    let name = || ("hop", drilled.hop.name.clone().into());
+    page.push(&HOP_SUCCESS, vec![name()], Value::Number(flag(report.succeeded())));
+    let status = report.final_reply().map_or(0.0, |reply| f64::from(reply.status));
+    page.push(&HOP_STATUS_CODE, vec![name()], Value::Number(status));
+    for stage in Stage::ALL {
+        let laps = || report.laps().filter(|lap| lap.stage() == stage);
+        if laps().next().is_some() {
+            let took = laps().map(crate::ledger::Lap::took).sum::<std::time::Duration>();
+            page.push(
+                &HOP_DURATION,
+                vec![name(), ("phase", stage.phase().into())],
+                Value::Number(took.as_secs_f64()),
+            );
+        }
+    }
+}
+
+/// What the answer says of caches: `Age` (RFC 9111 section 5.1), and the fields by which caches tell a hit from a miss.
+fn cache(reply: &Reply, page: &mut Page) {
+    let says = |name: &str, word: &str| {
+        let mut values = reply.headers.get_all(name).iter();
+        values.any(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase().contains(word))
+    };
+    const FIELDS: [&str; 5] = ["x-cache", "cf-cache-status", "cache-status", "x-vercel-cache", "x-cache-status"];
+    let age = reply.headers.get("age").and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
+    if let Some(age) = age {
+        page.set(&AGE, f64::from(age));
+    }
+    let hit = FIELDS.iter().any(|name| says(name, "hit") || says(name, "stale")) || age.is_some_and(|age| age > 0);
+    let told = age.is_some() || FIELDS.iter().any(|name| reply.headers.contains_key(*name));
+    if told {
+        page.set(&FROM_CACHE, flag(hit));
+    }
+}
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+fn small(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// How many series these families are in Prometheus.

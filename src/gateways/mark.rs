@@ -1,6 +1,11 @@
 //! What can be seen on an answer, and the marks that rows of the catalogue are made of.
 
 use http::HeaderMap;
+use std::time::Duration;
+
+/// Below this an answer came at once: no timeout of a gateway is as short. They are whole seconds in every product's
+/// defaults.
+const AT_ONCE: Duration = Duration::from_millis(750);
 
 /// The parts of an answer that tell who made it.
 #[derive(Clone, Copy, Debug)]
@@ -11,8 +16,12 @@ pub struct Answer<'a> {
     pub phrase: Option<&'a str>,
     /// The header fields.
     pub headers: &'a HeaderMap,
+    /// The trailer fields.
+    pub trailers: &'a HeaderMap,
     /// The begin of the body.
     pub body: &'a str,
+    /// How long its first byte was waited for, without the network's part of it.
+    pub waited: Duration,
 }
 
 /// One thing that is seen on an answer, or not. Texts are compared without regard to case.
@@ -36,6 +45,12 @@ pub enum Mark {
     BodyIs(&'static str),
     /// The body is shorter than so many bytes.
     Shorter(usize),
+    /// The answer came at once: no timeout ran out.
+    Quick,
+    /// The answer came late: something was waited for.
+    Slow,
+    /// The answer came after so many milliseconds, from and below.
+    Waited(u64, u64),
 }
 
 impl Mark {
@@ -52,6 +67,11 @@ impl Mark {
             Self::Body(text) => contains(answer.body, text),
             Self::BodyIs(text) => answer.body.trim().eq_ignore_ascii_case(text),
             Self::Shorter(bytes) => answer.body.len() < *bytes,
+            Self::Quick => answer.waited < AT_ONCE,
+            Self::Slow => answer.waited >= AT_ONCE,
+            Self::Waited(from, below) => {
+                (Duration::from_millis(*from)..Duration::from_millis(*below)).contains(&answer.waited)
+            }
         }
     }
 }
@@ -78,6 +98,7 @@ fn contains(text: &str, part: &str) -> bool {
 mod tests {
     use super::{Answer, Mark};
     use http::HeaderMap;
+    use std::time::Duration;
 
     #[test]
     fn each_mark_holds_where_it_should() {
@@ -87,7 +108,9 @@ mod tests {
             status: 502,
             phrase: Some("Proxy Error"),
             headers: &headers,
+            trailers: &HeaderMap::new(),
             body: " Bad Gateway\n",
+            waited: Duration::from_millis(2000),
         };
         for (mark, holds) in [
             (Mark::Status(&[502, 504]), true),
@@ -102,6 +125,10 @@ mod tests {
             (Mark::BodyIs("bad gateway"), true),
             (Mark::BodyIs("bad"), false),
             (Mark::Shorter(100), true),
+            (Mark::Quick, false),
+            (Mark::Slow, true),
+            (Mark::Waited(2000, 2001), true),
+            (Mark::Waited(0, 2000), false),
         ] {
             assert_eq!(mark.holds(&answer), holds, "{mark:?}");
         }

@@ -1,13 +1,13 @@
 //! Proxies and load balancers that one runs oneself.
 
-use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Says, Status};
+use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Quick, Says, Status, Waited};
 use super::Means::{Front, Upstream};
 use super::{Gateway, page};
 use crate::reason::Reason::{
     FrontDenied, FrontInternalError, FrontLoop, FrontNotFound, FrontOverloaded, FrontRateLimited,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
-    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamHttpProtocolError as Protocol,
+    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout, UpstreamHttpProtocolError as Protocol,
     UpstreamHttpResponseHeaderSectionSize as HeaderSize, UpstreamHttpResponseTimeout as ResponseTimeout,
     UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
@@ -76,12 +76,21 @@ pub(super) const ROWS: &[Gateway] = &[
         through: &[],
         own: &[
             page(
+                &[Body("No server is available to handle this request."), Quick],
+                Upstream(&[Unavailable, Dns, Unroutable]),
+            ),
+            // Three retries, a second apart.
+            page(
+                &[Body("No server is available to handle this request."), Waited(2500, 3600)],
+                Upstream(&[Refused, Certificate, Tls, Alert]),
+            ),
+            page(
                 &[Body("No server is available to handle this request.")],
-                Upstream(&[Unavailable, Refused, ConnectTimeout, Dns, Unroutable]),
+                Upstream(&[ConnectTimeout, Refused, Certificate, Unavailable]),
             ),
             page(
                 &[Body("The server returned an invalid or incomplete response.")],
-                Upstream(&[Protocol, Terminated, HeaderSize]),
+                Upstream(&[Terminated, Protocol, HeaderSize]),
             ),
             page(
                 &[Body("The server didn't respond in time.")],
@@ -178,8 +187,12 @@ pub(super) const ROWS: &[Gateway] = &[
                 Front(FrontInternalError),
             ),
             page(
+                &[Body("Guru Meditation"), Body("Backend fetch failed"), Quick],
+                Upstream(&[Refused, Terminated, Protocol, Unavailable, Unroutable, HeaderSize]),
+            ),
+            page(
                 &[Body("Guru Meditation"), Body("Backend fetch failed")],
-                Upstream(&[Refused, Terminated, ConnectTimeout, ResponseTimeout, Protocol]),
+                Upstream(&[ResponseTimeout, ConnectTimeout]),
             ),
             page(&[Body("Guru Meditation"), Status(&[403])], Front(FrontDenied)),
             page(&[Body("Guru Meditation"), Status(&[404])], Front(FrontNotFound)),
@@ -245,11 +258,11 @@ pub(super) const ROWS: &[Gateway] = &[
         own: &[
             page(
                 &[Lacks("server"), Status(&[502]), BodyIs("Bad Gateway")],
-                Upstream(&[Refused, Terminated, Dns, Unroutable]),
+                Upstream(&[Refused, Terminated, Dns, Unroutable, Alert]),
             ),
             page(
                 &[Lacks("server"), Status(&[504]), BodyIs("Gateway Timeout")],
-                Upstream(&[ResponseTimeout, ConnectTimeout]),
+                Upstream(&[ResponseTimeout, ConnectTimeout, DnsTimeout]),
             ),
             page(
                 &[Lacks("server"), Status(&[500]), BodyIs("Internal Server Error")],

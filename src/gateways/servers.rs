@@ -1,13 +1,13 @@
 //! Web servers that also pass requests on.
 
-use super::Mark::{Begins, Body, BodyIs, Phrase, Says, Shorter, Status};
+use super::Mark::{Begins, Body, BodyIs, Phrase, Quick, Says, Shorter, Slow, Status};
 use super::Means::{Front, Upstream};
 use super::{Gateway, page};
 use crate::reason::Reason::{
     FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
-    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamHttpProtocolError as Protocol,
+    UpstreamConnectionReadTimeout as ReadTimeout, UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout, UpstreamHttpProtocolError as Protocol,
     UpstreamHttpResponseHeaderSectionSize as HeaderSize, UpstreamHttpResponseTimeout as ResponseTimeout,
     UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
@@ -21,12 +21,28 @@ macro_rules! nginx_kin {
             through: &[],
             own: &[
                 page(
+                    &[Body($foot), Status(&[502]), Quick],
+                    Upstream(&[
+                        Refused,
+                        Terminated,
+                        Certificate,
+                        Dns,
+                        Unavailable,
+                        Unroutable,
+                        Protocol,
+                        HeaderSize,
+                        Alert,
+                        Tls,
+                    ]),
+                ),
+                // Only a resolver is waited for without a 504; or what stood behind broke off late.
+                page(
                     &[Body($foot), Status(&[502])],
-                    Upstream(&[Refused, Terminated, Protocol, HeaderSize, Dns, Unavailable, Certificate]),
+                    Upstream(&[DnsTimeout, Terminated, Refused]),
                 ),
                 page(
                     &[Body($foot), Status(&[504])],
-                    Upstream(&[ResponseTimeout, ConnectTimeout]),
+                    Upstream(&[ResponseTimeout, ConnectTimeout, Tls]),
                 ),
                 page(&[Body($foot), Status(&[403])], Front(FrontDenied)),
                 page(&[Body($foot), Status(&[404])], Front(FrontNotFound)),
@@ -51,8 +67,12 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(&[Body("DNS lookup failure for:")], Upstream(&[Dns])),
             page(
+                &[Body("Error reading from remote server"), Quick],
+                Upstream(&[Terminated]),
+            ),
+            page(
                 &[Body("Error reading from remote server")],
-                Upstream(&[Terminated, ResponseTimeout]),
+                Upstream(&[ResponseTimeout]),
             ),
             page(
                 &[Body("//DTD HTML"), Body("received an invalid"), Status(&[502])],
@@ -63,8 +83,12 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[ResponseTimeout]),
             ),
             page(
+                &[Body("//DTD HTML"), Body("<title>503 Service Unavailable</title>"), Quick],
+                Upstream(&[Refused, Unavailable, Unroutable]),
+            ),
+            page(
                 &[Body("//DTD HTML"), Body("<title>503 Service Unavailable</title>")],
-                Upstream(&[Refused, ConnectTimeout, Unroutable, Unavailable]),
+                Upstream(&[ConnectTimeout, Refused]),
             ),
             page(
                 &[Body("//DTD HTML"), Body("<title>403 Forbidden</title>")],
@@ -149,8 +173,12 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[Protocol]),
             ),
             page(
+                &[Body("XHTML 1.0 Transitional"), Body("<h1>503 Service"), Quick],
+                Upstream(&[Refused, Unavailable, Unroutable]),
+            ),
+            page(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>503 Service")],
-                Upstream(&[Refused, ConnectTimeout]),
+                Upstream(&[ConnectTimeout, Refused]),
             ),
             page(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>504 Gateway Timeout</h1>")],
@@ -162,6 +190,11 @@ pub(super) const ROWS: &[Gateway] = &[
                     Body("<h1>500 Internal Server Error</h1>"),
                 ],
                 Upstream(&[Terminated]),
+            ),
+            // A body that stalled becomes this page, once the gateway's patience is over.
+            page(
+                &[Body("XHTML 1.0 Transitional"), Body("<h1>403 Forbidden</h1>"), Slow],
+                Upstream(&[ReadTimeout]),
             ),
             page(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>403 Forbidden</h1>")],
@@ -179,12 +212,26 @@ pub(super) const ROWS: &[Gateway] = &[
         through: &[Says("via", "Caddy")],
         own: &[
             page(
+                &[Begins("server", "Caddy"), Status(&[502]), BodyIs(""), Quick],
+                Upstream(&[
+                    Refused,
+                    Terminated,
+                    Certificate,
+                    Dns,
+                    Protocol,
+                    Unroutable,
+                    Alert,
+                    Tls,
+                    HeaderSize,
+                ]),
+            ),
+            page(
                 &[Begins("server", "Caddy"), Status(&[502]), BodyIs("")],
-                Upstream(&[Refused, Terminated, ConnectTimeout, Protocol, Dns]),
+                Upstream(&[ConnectTimeout, DnsTimeout, Terminated]),
             ),
             page(
                 &[Begins("server", "Caddy"), Status(&[504]), BodyIs("")],
-                Upstream(&[ResponseTimeout]),
+                Upstream(&[ResponseTimeout, Tls]),
             ),
             page(
                 &[Begins("server", "Caddy"), Status(&[503]), BodyIs("")],

@@ -9,9 +9,9 @@ mod settings;
 pub use credentials::{Credentials, Source};
 pub use settings::{HeaderAssertion, HttpSettings};
 
-use super::{Aim, Prober, Probing, Shape};
+use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
-use crate::check::{BodyPlan, Check, Stopped, Tls};
+use crate::check::{BodyPlan, Check, Resolver, Stopped, Tls};
 use crate::limits::REDIRECTS;
 use crate::metrics::Page;
 use crate::reason::Reason;
@@ -19,14 +19,20 @@ use crate::report::{Reply, Report};
 use crate::target::{Target, shown_url};
 use request::Visit;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The status codes that are counted from 0 for every key, beside the module's valid ones.
 const KNOWN_CODES: [u16; 8] = [200, 301, 302, 404, 500, 502, 503, 504];
 
 impl HttpSettings {
-    async fn run(&self, check: &mut Check, aim: &Aim) -> Result<(), Stopped> {
-        let mut visit = self.first_visit(check, aim).await?;
+    async fn run(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<(), Stopped> {
+        let mut visit = self.first_visit(check, aim, way).await?;
+        match way {
+            Way::Handshake(_) => return self.shake_hands(check, &visit).await,
+            Way::Refusable => return self.exchange(check, &visit, false).await.map(drop),
+            _ => {}
+        }
         let mut redirects = 0;
         loop {
             let follow = self.follow_redirects && redirects < REDIRECTS;
@@ -35,13 +41,17 @@ impl HttpSettings {
                 return Err(check.refuse(Reason::HttpFailed, "There is no answer to judge."));
             };
             match visit.redirected(reply) {
+                // There the hop's part ends: the rest is somebody else's.
+                Some(Ok(next)) if matches!(way, Way::Hop(_)) && !next.stays_with(&visit) => return Ok(()),
                 Some(next) if follow => {
                     visit = next.map_err(|error| check.refuse(Reason::HttpResponseBadRedirect, error))?;
                     redirects += 1;
                 }
                 onward => {
                     let endless = onward.is_some() && self.follow_redirects;
-                    return match self.objection(reply, &body, visit.is_https(), endless) {
+                    let took = check.answer_time();
+                    let objection = self.objection(reply, &body, visit.is_https(), endless);
+                    return match objection.or_else(|| self.objection_to_time(took)) {
                         None => Ok(()),
                         Some((reason, detail)) => Err(check.refuse(reason, detail)),
                     };
@@ -50,7 +60,7 @@ impl HttpSettings {
         }
     }
 
-    async fn first_visit(&self, check: &mut Check, aim: &Aim) -> Result<Visit, Stopped> {
+    async fn first_visit(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<Visit, Stopped> {
         let authorization = match &self.credentials {
             None => None,
             Some(credentials) => {
@@ -58,7 +68,16 @@ impl HttpSettings {
                 Some(value.map_err(|error| check.refuse(Reason::LocalFileUnreadable, error))?)
             }
         };
-        Visit::first(self, aim, authorization).map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))
+        let visit = Visit::first(self, aim, authorization).and_then(|visit| visit.by(way));
+        visit.map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))
+    }
+
+    async fn shake_hands(&self, check: &mut Check, visit: &Visit) -> Result<(), Stopped> {
+        check.begin_leg(shown_url(visit.url()), true);
+        let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
+        check.connect(SocketAddr::new(address, visit.port())).await?;
+        let tls = self.tls(check)?;
+        check.secure(tls, visit.tls_name(), true).await
     }
 
     /// The sentence.
@@ -68,7 +87,7 @@ impl HttpSettings {
         check.connect(SocketAddr::new(address, visit.port())).await?;
         if visit.is_https() {
             let tls = self.tls(check)?;
-            check.secure(tls, visit.tls_name()).await?;
+            check.secure(tls, visit.tls_name(), visit.http1_only()).await?;
         }
         check.send(visit.ask()).await?;
         check.wait().await?;
@@ -99,8 +118,20 @@ impl HttpSettings {
 }
 
 impl Prober for HttpSettings {
-    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Probing<'a> {
-        Box::pin(self.run(check, aim))
+    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim, way: Way<'a>) -> Probing<'a> {
+        Box::pin(self.run(check, aim, way))
+    }
+
+    fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a> {
+        Box::pin(async move {
+            let visit = Visit::first(self, aim, None);
+            let visit = visit.map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))?;
+            check.resolve_all(&self.resolver, visit.host(), self.family).await
+        })
+    }
+
+    fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
     }
 
     fn gauges(&self, report: &Report, page: &mut Page) -> Duration {

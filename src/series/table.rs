@@ -2,6 +2,8 @@
 //! targets cannot push out real ones.
 
 use super::Series;
+use crate::hop::Hop;
+use crate::memory::Memory;
 use crate::probers::{Aim, Module};
 use crate::target::Target;
 use std::collections::{HashMap, VecDeque};
@@ -15,6 +17,7 @@ pub struct Key {
     module: String,
     target: Target,
     hostname: Option<String>,
+    hops: Vec<Hop>,
 }
 
 impl Key {
@@ -25,7 +28,27 @@ impl Key {
             module: module.name.clone(),
             target: aim.target.clone(),
             hostname: aim.hostname.clone(),
+            hops: aim.hops.clone(),
         }
+    }
+}
+
+/// What is kept of a key.
+#[derive(Debug)]
+pub struct Kept {
+    series: Mutex<Series>,
+    memory: Mutex<Memory>,
+}
+
+impl Kept {
+    /// Its histograms and counters. They are counted up step by step; a panic between leaves them usable.
+    pub fn series(&self) -> MutexGuard<'_, Series> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it remembers between probes, which is usable after a panic too.
+    pub fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,7 +85,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Entry {
-    series: Arc<Mutex<Series>>,
+    kept: Arc<Kept>,
     last_used: Instant,
     /// The number of its arrival, while on probation.
     probation: Option<u64>,
@@ -79,25 +102,33 @@ impl SeriesTable {
         }
     }
 
-    /// The series of a key, made at first sight.
-    pub fn series(&self, key: &Key, now: Instant, make: impl FnOnce() -> Series) -> Arc<Mutex<Series>> {
+    /// What is kept of a key, if it was seen before. This is no sight of it: it does not move up.
+    pub fn peek(&self, key: &Key) -> Option<Arc<Kept>> {
+        self.inner().entries.get(key).map(|entry| entry.kept.clone())
+    }
+
+    /// What is kept of a key, made at first sight.
+    pub fn series(&self, key: &Key, now: Instant, make: impl FnOnce() -> Series) -> Arc<Kept> {
         let mut inner = self.inner();
         inner.sweep(now, self.idle);
         let tenured_room = self.limit - self.probation_room();
         let tenured = inner.entries.len() - inner.on_probation;
         if let Some(entry) = inner.entries.get_mut(key) {
             entry.last_used = now;
-            let series = entry.series.clone();
+            let kept = entry.kept.clone();
             if entry.probation.is_some() && tenured < tenured_room {
                 entry.probation = None;
                 inner.on_probation -= 1;
             }
-            return series;
+            return kept;
         }
         inner.make_room(self.limit);
-        let series = Arc::new(Mutex::new(make()));
-        inner.admit(key.clone(), series.clone(), now);
-        series
+        let kept = Arc::new(Kept {
+            series: Mutex::new(make()),
+            memory: Mutex::default(),
+        });
+        inner.admit(key.clone(), kept.clone(), now);
+        kept
     }
 
     /// How full it is.
@@ -122,14 +153,14 @@ impl SeriesTable {
 }
 
 impl Inner {
-    fn admit(&mut self, key: Key, series: Arc<Mutex<Series>>, now: Instant) {
+    fn admit(&mut self, key: Key, kept: Arc<Kept>, now: Instant) {
         self.arrival += 1;
         self.arrivals.push_back((key.clone(), self.arrival));
         self.on_probation += 1;
         self.entries.insert(
             key,
             Entry {
-                series,
+                kept,
                 last_used: now,
                 probation: Some(self.arrival),
             },
@@ -181,7 +212,8 @@ impl Inner {
 mod tests {
     use super::{Key, SeriesTable};
     use crate::metrics::{Level, Page};
-    use crate::probers::{Aim, Module, Prober, Probing, Shape};
+    use crate::check::{Check, Resolver};
+    use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
     use crate::report::Report;
     use crate::series::Series;
     use crate::target::Target;
@@ -192,8 +224,14 @@ mod tests {
     struct Idle;
 
     impl Prober for Idle {
-        fn probe<'a>(&'a self, _: &'a mut crate::check::Check, _: &'a Aim) -> Probing<'a> {
+        fn probe<'a>(&'a self, _: &'a mut Check, _: &'a Aim, _: Way<'a>) -> Probing<'a> {
             Box::pin(async { Ok(()) })
+        }
+        fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a Aim) -> Resolving<'a> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+        fn resolver(&self) -> &Arc<Resolver> {
+            unreachable!("nobody resolves here")
         }
         fn gauges(&self, _: &Report, _: &mut Page) -> Duration {
             Duration::ZERO
@@ -215,6 +253,7 @@ mod tests {
             timeout: None,
             metrics: Level::Standard,
             buckets: None,
+            beside: Beside::default(),
             prober: Arc::new(Idle),
         }
     }
@@ -223,6 +262,7 @@ mod tests {
         let aim = Aim {
             target: Target::new(target),
             hostname: None,
+            hops: Vec::new(),
         };
         Key::new(&module(), &aim)
     }

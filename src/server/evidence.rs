@@ -1,27 +1,32 @@
 //! The evidence of one probe.
 
 use super::{Shared, error};
-use crate::exposition::evidence;
+use crate::exposition::{evidence, har};
+use crate::history::Entry;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 
-/// `/evidence/{id}.json`.
-pub(super) async fn json(app: Shared, Path(file): Path<String>) -> Response {
-    let entry = file
-        .strip_suffix(".json")
-        .and_then(|id| id.parse().ok())
-        .and_then(|id| app.history.get(id));
-    match entry {
-        Some(entry) => (
+/// The forms in which evidence is given, by the end of the path.
+const FORMS: [(&str, fn(&Entry) -> Value); 2] = [(".json", evidence::json), (".har", har::json)];
+
+/// `/evidence/{id}.json` and `/evidence/{id}.har`.
+pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
+    let found = FORMS.iter().find_map(|(end, form)| {
+        let id = file.strip_suffix(end)?.parse().ok()?;
+        Some(form(&app.history.get(id)?))
+    });
+    match found {
+        Some(found) => (
             [(CONTENT_TYPE, "application/json"), (X_CONTENT_TYPE_OPTIONS, "nosniff")],
-            format!("{:#}\n", evidence::json(&entry)),
+            format!("{found:#}\n"),
         )
             .into_response(),
         None => error(
             StatusCode::NOT_FOUND,
-            "There is no such evidence: it is /evidence/{id}.json with the id of a probe that is still kept.",
+            "There is no such evidence: it is /evidence/{id}.json or .har with the id of a probe that is still kept.",
         ),
     }
 }

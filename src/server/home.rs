@@ -1,8 +1,8 @@
 //! The landing page: the latest probes, failing ones first, and a form to probe now.
 
 use super::Shared;
-use crate::exposition::evidence::rfc3339;
 use crate::history::Entry;
+use crate::utc::rfc3339;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};

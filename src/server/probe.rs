@@ -2,10 +2,13 @@
 
 use super::{App, Shared, error, plain};
 use crate::exposition::{logs, page, text};
+use crate::config::Policy;
 use crate::history::Entry;
+use crate::hop::Hop;
 use crate::limits::{LONGEST_DEADLINE, PARAMETER, SHORTEST_DEADLINE};
+use crate::memory::Memory;
 use crate::negotiation::accepts;
-use crate::probe::{Finding, OwnFault, Probe};
+use crate::probe::{Finding, OwnFault, Past, Probe};
 use crate::probers::{Aim, Module};
 use crate::reason::Reason;
 use crate::series::{Key, Series};
@@ -18,7 +21,6 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::future::Future;
 use std::io::Write as _;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,7 +43,8 @@ pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderM
     }
     let shared = app.0.clone();
     let work = async move {
-        let finding = probe.once().await?;
+        let past = past(&shared, &probe);
+        let finding = probe.once(&past).await?;
         Ok(answer(&shared, finding, &query, &headers))
     };
     match in_its_own_task(&app, work).await {
@@ -56,7 +59,7 @@ pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderM
 
 /// Reads the request, with the peer's order of checks and its words.
 fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> {
-    for name in ["module", "target", "hostname"] {
+    for name in ["module", "target", "hostname", "hop"] {
         if query.get(name).is_some_and(|value| value.len() > PARAMETER) {
             return Err(format!("Parameter {name} is over {PARAMETER} bytes"));
         }
@@ -68,7 +71,8 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> 
         .get("module")
         .filter(|name| !name.is_empty())
         .unwrap_or("http_2xx");
-    let Some(module) = app.config.load().module(name).cloned() else {
+    let config = app.config.load();
+    let Some(module) = config.module(name).cloned() else {
         app.own.unknown_module();
         return Err(format!("Unknown module {name:?}"));
     };
@@ -79,9 +83,42 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> 
     let aim = Aim {
         target: Target::new(target),
         hostname: query.get("hostname").filter(|name| !name.is_empty()).map(str::to_owned),
+        hops: hops(query, config.policy())?,
     };
     module.prober.accept(&aim)?;
-    Ok(Probe { module, aim, timeout })
+    Ok(Probe {
+        module,
+        aim,
+        timeout,
+        controls: config.controls().clone(),
+    })
+}
+
+/// The hops of the URL. Whoever may scrape could have us dial anything by them: only an open policy takes them.
+fn hops(query: &Query, policy: Policy) -> Result<Vec<Hop>, String> {
+    let Some(text) = query.get("hop").filter(|text| !text.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    if policy != Policy::Open {
+        return Err(
+            "Parameter hop is not taken: write the hops in the module, or set \"policy: open\" in the configuration"
+                .to_owned(),
+        );
+    }
+    Hop::read_all(text).map_err(|error| format!("Parameter hop: {error}"))
+}
+
+/// What is known of the key from before.
+fn past(app: &App, probe: &Probe) -> Past {
+    let now = Instant::now();
+    let bypass = probe.module.beside.bypass;
+    let key = Key::new(&probe.module, &probe.aim);
+    let mut past = match app.series.peek(&key) {
+        Some(kept) => kept.memory().past(bypass, now),
+        None => Memory::default().past(bypass, now),
+    };
+    past.quorum_failed = app.quorum.failed(now);
+    past
 }
 
 /// The peer's rule (the scrape's timeout less the offset, bounded by the module's), with its holes closed: the answer
@@ -130,17 +167,20 @@ fn answer(app: &App, finding: Finding, query: &Query, headers: &HeaderMap) -> Re
     app.own.probed(&finding);
     log(&finding);
     let key = Key::new(&finding.module, &finding.aim);
-    let series = app.series.series(&key, Instant::now(), || {
+    let now = Instant::now();
+    let kept = app.series.series(&key, now, || {
         Series::new(&finding.module, &finding.aim.target)
     });
     let families = {
-        // Series are counted up step by step; a panic between leaves them usable.
-        let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut series = kept.series();
         series.fit(&finding.module, &finding.aim.target);
         series.observe(&finding);
         page::of(&finding, Some(&series))
     };
+    kept.memory().learn(&finding, now);
+    app.observe_quorum(&finding, now);
     let entry = app.history.add(finding);
+    kept.memory().remember(&entry.finding, now);
     let mut response = if query.get("debug") == Some("true") {
         debug_page(app, &entry, &text::write(&families))
     } else {
@@ -171,7 +211,9 @@ fn log(finding: &Finding) {
             phase = verdict.stage.phase(),
             link = verdict.link.as_str(),
             reason = verdict.reason.as_str(),
-            "Probe failed"
+            masked = verdict.masked,
+            "{}",
+            if verdict.masked { "Probe succeeded, and hides a fault" } else { "Probe failed" }
         ),
     }
 }
@@ -249,7 +291,10 @@ mod tests {
     use crate::check::Check;
     use crate::metrics::{Level, Page};
     use crate::probe::Probe;
-    use crate::probers::{Aim, Module, Prober, Probing, Shape};
+    use crate::check::Resolver;
+    use crate::controls::Controls;
+    use crate::probe::Past;
+    use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
     use crate::reason::Reason;
     use crate::report::Report;
     use crate::server::{App, ServerSettings};
@@ -260,14 +305,20 @@ mod tests {
 
     /// Panics where its target says so.
     #[derive(Debug)]
-    struct Defective;
+    struct Defective(Arc<Resolver>);
 
     impl Prober for Defective {
-        fn probe<'a>(&'a self, _: &'a mut Check, aim: &'a Aim) -> Probing<'a> {
+        fn probe<'a>(&'a self, _: &'a mut Check, aim: &'a Aim, _: Way<'a>) -> Probing<'a> {
             Box::pin(async move {
                 assert_ne!(aim.target.written(), "panic", "on purpose");
                 Ok(())
             })
+        }
+        fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a Aim) -> Resolving<'a> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+        fn resolver(&self) -> &Arc<Resolver> {
+            &self.0
         }
         fn gauges(&self, _: &Report, _: &mut Page) -> Duration {
             Duration::ZERO
@@ -291,20 +342,24 @@ mod tests {
             timeout: None,
             metrics: Level::Standard,
             buckets: None,
-            prober: Arc::new(Defective),
+            beside: Beside::default(),
+            prober: Arc::new(Defective(Arc::new(Resolver::with_servers(&[])))),
         });
         let probe = |target: &str| Probe {
             module: module.clone(),
             aim: Aim {
                 target: Target::new(target),
                 hostname: None,
+                hops: Vec::new(),
             },
             timeout: Duration::from_secs(5),
+            controls: Arc::new(Controls::default()),
         };
-        let fault = in_its_own_task(&app, probe("panic").once()).await.unwrap_err();
+        let past = Past::default();
+        let fault = in_its_own_task(&app, probe("panic").once(&past)).await.unwrap_err();
         assert_eq!(fault.reason, Reason::LocalPanicked);
         assert_eq!(app.own.panics(), 1);
-        assert!(in_its_own_task(&app, probe("fine").once()).await.is_ok());
+        assert!(in_its_own_task(&app, probe("fine").once(&past)).await.is_ok());
         assert_eq!(*app.in_flight.borrow(), 0);
     }
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Asks a running exporter for its verdict on every case of a gateway fault lab.
 
-    drive.py MAP.json EXPORTER VERDICTS.json
+    drive.py MAP.json EXPORTER VERDICTS.json [--without-hops]
 
-MAP.json is what the lab prints when it comes up: {"cases": {id: {"url", "host", "gateway", "resolver", "ca_file", …}}}.
-EXPORTER is the binary; it is started on a free port of loopback with one module for each resolver and ended at the end.
+MAP.json is what the lab prints when it comes up: {"controls": {"dns_name", "expect_ip", "tcp", "url"}, "cases": {id: {"url",
+"host", "gateway", "resolver", "ca_file", "origin_connect", "origin_host", "origin_sni", …}}}.
+EXPORTER is the binary; it is started on a free port of loopback with one module for each resolver and ended at the end. The
+machine behind each gateway is given as the parameter `hop`, unless it is told to go without.
 VERDICTS.json gets {id: {"link", "cause", "side"}} in the lab's words, for its scorer, and beside them the rule that spoke and
 who answered. Python's standard library only.
 """
@@ -42,7 +44,13 @@ CAUSES = {
     "http.response.invalid": "http_protocol_error",
     "http.response.header_too_large": "http_response_header_section_size",
     "http.response.redirect_loop": "x_redirect_loop",
+    "tls.expected": "x_tls_expected_plaintext",
+    "http.slow": "x_origin_slow",
+    "http.overrun": "x_body_overrun",
     "origin.status": "x_origin_status",
+    "origin.slow": "x_origin_slow",
+    "upstream.tls_expected": "x_tls_expected_plaintext",
+    "local.captive_portal": "x_captive_portal",
     "local.resolver_unreachable": "x_resolver_unreachable",
     "front.denied": "http_request_denied",
     "front.rate_limited": "http_request_denied",
@@ -62,9 +70,17 @@ def cause(reason):
     return "dns_error" if family == "dns" else rest
 
 
-def configuration(cases):
+def configuration(controls, cases):
     """One module for each resolver and authority; gives its text and the module of each case."""
-    names, lines, module_of = {}, ["modules:"], {}
+    names, module_of = {}, {}
+    lines = [
+        "policy: open",
+        "controls:",
+        f"  - {{name: {controls['dns_name']}, expect: [{controls['expect_ip']}]}}",
+        f"  - {{address: \"{controls['tcp']}\"}}",
+        f"  - {{url: \"{controls['url']}\"}}",
+        "modules:",
+    ]
     for case_id, case in cases.items():
         key = (case["resolver"], case["ca_file"])
         if key not in names:
@@ -74,7 +90,9 @@ def configuration(cases):
                 "    prober: http",
                 "    timeout: 6s",
                 f"    resolver: [\"{key[0]}\"]",
+                "    reference_request: true",
                 "    http:",
+                "      fail_if_slower_than: 1s",
                 "      preferred_ip_protocol: ip4",
                 f"      tls_config: {{ca_file: {key[1]}}}",
             ]
@@ -82,10 +100,18 @@ def configuration(cases):
     return "\n".join(lines) + "\n", module_of
 
 
-def ask(base, module, case):
+def hop(case):
+    """The machine behind the gateway, as the parameter says it."""
+    tls = f";tls;sni={case['origin_sni']}" if case["origin_sni"] else ""
+    return f"origin@{case['origin_connect']}{tls};host={case['origin_host']}"
+
+
+def ask(base, module, case, with_hops):
     parameters = {"module": module, "target": case["url"]}
     if case["gateway"]:
         parameters["hostname"] = case["host"]
+        if with_hops:
+            parameters["hop"] = hop(case)
     with urllib.request.urlopen(f"{base}/probe?{urllib.parse.urlencode(parameters)}", timeout=30) as answer:
         evidence_id = answer.headers["X-Glassbox-Evidence"]
         answer.read()
@@ -99,13 +125,16 @@ def ask(base, module, case):
         "side": verdict["side"],
         "rule": verdict["rule"],
         "answered_by": verdict["answered_by"],
+        "sentence": verdict["sentence"],
     }
 
 
 def main():
-    lab, exporter, out = sys.argv[1:4]
-    cases = json.loads(pathlib.Path(lab).read_text())["cases"]
-    text, module_of = configuration(cases)
+    lab, exporter, out = [word for word in sys.argv[1:] if not word.startswith("-")]
+    with_hops = "--without-hops" not in sys.argv
+    lab = json.loads(pathlib.Path(lab).read_text())
+    cases = lab["cases"]
+    text, module_of = configuration(lab["controls"], cases)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +151,7 @@ def main():
                 time.sleep(0.05)
             with concurrent.futures.ThreadPoolExecutor(16) as pool:
                 asked = {
-                    case_id: pool.submit(ask, f"http://127.0.0.1:{port}", module_of[case_id], case)
+                    case_id: pool.submit(ask, f"http://127.0.0.1:{port}", module_of[case_id], case, with_hops)
                     for case_id, case in cases.items()
                 }
                 verdicts = {case_id: verdict.result() for case_id, verdict in asked.items()}

@@ -3,6 +3,7 @@
 use super::{HeaderAssertion, HttpSettings};
 use crate::reason::Reason;
 use crate::report::Reply;
+use std::time::Duration;
 
 /// What is wrong with an answer.
 type Objection = (Reason, String);
@@ -98,6 +99,13 @@ impl HttpSettings {
             return Some((Reason::ContentTlsRequired, "fail_if_not_ssl is set.".to_owned()));
         }
         None
+    }
+
+    /// That it came, but late.
+    pub(super) fn objection_to_time(&self, took: Duration) -> Option<Objection> {
+        let limit = self.slower_than.filter(|limit| took > *limit)?;
+        let detail = format!("The answer took {} ms; allowed: {} ms.", took.as_millis(), limit.as_millis());
+        Some((Reason::HttpSlow, detail))
     }
 
     fn accepted_codes(&self) -> String {

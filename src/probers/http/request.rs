@@ -3,13 +3,14 @@
 use super::HttpSettings;
 use super::credentials::basic;
 use crate::check::{Ask, Tls};
-use crate::probers::Aim;
+use crate::hop::Hop;
+use crate::probers::{Aim, Way};
 use crate::report::Reply;
 use crate::target::{path_and_query, same_origin};
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION,
-    USER_AGENT,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION,
+    PRAGMA, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::{Host, Url};
@@ -34,6 +35,12 @@ const DESCRIBES_BODY: [HeaderName; 5] = [
 pub(super) struct Visit {
     url: Url,
     host: String,
+    /// Where to dial instead of the URL's own host and port.
+    dial: Option<(String, u16)>,
+    /// Speak HTTP/1.1 only.
+    http1: bool,
+    /// Ask what every gateway refuses.
+    refusable: bool,
     tls_name: String,
     /// Whether the module itself names what TLS sends and verifies.
     server_name_is_set: bool,
@@ -70,6 +77,9 @@ impl Visit {
         Ok(Self {
             url,
             host,
+            dial: None,
+            http1: false,
+            refusable: false,
             tls_name,
             server_name_is_set: server_name.is_some(),
             authority,
@@ -83,9 +93,9 @@ impl Visit {
         &self.url
     }
 
-    /// The name or address to resolve, without brackets.
+    /// The name or address to resolve and dial, without brackets.
     pub fn host(&self) -> &str {
-        &self.host
+        self.dial.as_ref().map_or(&self.host, |(host, _)| host)
     }
 
     /// The name to send and verify in TLS.
@@ -94,7 +104,17 @@ impl Visit {
     }
 
     pub fn port(&self) -> u16 {
-        self.url.port_or_known_default().unwrap_or(80)
+        let own = || self.url.port_or_known_default().unwrap_or(80);
+        self.dial.as_ref().map_or_else(own, |(_, port)| *port)
+    }
+
+    /// Whether another visit is one to the same origin.
+    pub fn stays_with(&self, other: &Self) -> bool {
+        same_origin(&self.url, &other.url)
+    }
+
+    pub const fn http1_only(&self) -> bool {
+        self.http1
     }
 
     pub fn is_https(&self) -> bool {
@@ -109,6 +129,7 @@ impl Visit {
             authority: self.authority.clone(),
             headers: self.headers.clone(),
             body: self.body.clone(),
+            refusable: self.refusable,
         }
     }
 
@@ -161,10 +182,7 @@ impl Visit {
     /// Nothing of the module crosses an origin but what any client sends: no credential, no header of its own, no
     /// virtual host. It does not come back either, should the chain return.
     fn enter_other_origin(&mut self, url: &Url) -> Result<(), String> {
-        self.headers = std::mem::take(&mut self.headers)
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.filter(crosses_origins)?, value)))
-            .collect();
+        self.strip();
         let host = host_of(url);
         // The module's server_name is no credential, and holds for every port of its host. A name that came with the
         // virtual host goes with it.
@@ -172,12 +190,85 @@ impl Visit {
             self.tls_name.clone_from(&host);
         }
         self.host = host;
+        self.dial = None;
         self.authority = HeaderValue::from_str(&authority_of(url))
             .map_err(|_| "The host of the redirect cannot be written in a header.".to_owned())?;
         Ok(())
     }
 }
 
+/// The same visit on another way.
+impl Visit {
+    pub fn by(mut self, way: Way<'_>) -> Result<Self, String> {
+        match way {
+            Way::Asked | Way::Handshake(None) => {}
+            Way::Hop(hop) | Way::Handshake(Some(hop)) => self.straight_to(hop)?,
+            Way::Address(address) => self.dial = Some((address.to_string(), self.port())),
+            Way::Http1 => self.http1 = true,
+            Way::PastCaches(nonce) => self.past_caches(nonce),
+            Way::Refusable => self.refusable(),
+        }
+        Ok(self)
+    }
+
+    /// The same request with the front's name, to a machine behind it. The module's own fields go only to hops that
+    /// the module names.
+    fn straight_to(&mut self, hop: &Hop) -> Result<(), String> {
+        let was_https = self.is_https();
+        let scheme = if hop.tls { "https" } else { "http" };
+        let port = self.port();
+        self.url
+            .set_scheme(scheme)
+            .and_then(|()| self.url.set_port(Some(port)))
+            .map_err(|()| "The target's URL cannot be asked of a hop.".to_owned())?;
+        self.dial = Some((hop.host.clone(), hop.port));
+        if let Some(name) = &hop.sni {
+            self.tls_name.clone_from(name);
+        }
+        if let Some(authority) = &hop.authority {
+            self.authority = HeaderValue::from_str(authority)
+                .map_err(|_| "The host of the hop cannot be written in a header.".to_owned())?;
+        }
+        if !hop.trusted {
+            self.strip();
+        }
+        if was_https && !hop.tls {
+            // As a front says it that ends TLS; without it many applications redirect to https.
+            self.headers
+                .insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+        }
+        Ok(())
+    }
+
+    /// A query that no cache has seen, and the fields that ask caches to let through (RFC 9111 section 5.2.1.4).
+    fn past_caches(&mut self, nonce: u64) {
+        self.url
+            .query_pairs_mut()
+            .append_pair("glassbox", &format!("{nonce:016x}"));
+        self.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self.headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    }
+
+    fn refusable(&mut self) {
+        self.strip();
+        self.method = Method::GET;
+        self.body = Bytes::new();
+        self.http1 = true;
+        self.refusable = true;
+    }
+
+    /// Leaves what any client sends.
+    fn strip(&mut self) {
+        self.headers = std::mem::take(&mut self.headers)
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.filter(crosses_origins)?, value)))
+            .collect();
+    }
+}
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What any client sends, and no secret.
 fn crosses_origins(name: &HeaderName) -> bool {
     *name == USER_AGENT || name.as_str().starts_with("accept")
 }

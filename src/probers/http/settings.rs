@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use regex::bytes::Regex;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an http module does, composed from its configuration.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct HttpSettings {
     pub fail_if_header_matches: Vec<HeaderAssertion>,
     /// Fail if any of these is not found in a header.
     pub fail_if_header_not_matches: Vec<HeaderAssertion>,
+    /// Fail if the answer took longer, from the request to the last byte.
+    pub slower_than: Option<Duration>,
     /// Fail if the decoded body is larger, in bytes.
     pub body_size_limit: Option<u64>,
     /// Bytes of decoded body that may be matched.

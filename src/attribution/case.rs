@@ -1,0 +1,297 @@
+//! What the rules look at: the failing exchange, what the catalogue says of its answer, and the hops behind it.
+
+use super::Facts;
+use super::looks;
+use crate::chain::Stage;
+use crate::gateways::{Answer, Means, Recognised, nearest, recognise};
+use crate::investigation::Drilled;
+use crate::reason::Reason;
+use crate::report::{Fault, Leg, Reply, Report};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// One report to judge, beside everything else that is known.
+pub(super) struct Case<'a> {
+    pub facts: &'a Facts<'a>,
+    pub report: &'a Report,
+    /// What the catalogue says of the answer whose status was refused.
+    pub recognised: Option<Recognised>,
+    /// The hops, inward.
+    pub hops: Vec<Hopped<'a>>,
+    /// The gateway that stands there, by this answer, by its answer to the reference request, or by what was seen before.
+    pub gateway: Option<&'static str>,
+    /// The edge refused what every gateway refuses by itself: it lives, whatever became of the real request.
+    pub edge_lives: bool,
+}
+
+/// One hop, and how it did.
+pub(super) struct Hopped<'a> {
+    pub drilled: &'a Drilled,
+    pub state: State,
+    pub recognised: Option<Recognised>,
+}
+
+/// How a machine behind the front did when it was asked directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It did what the module demands.
+    Healthy,
+    /// It did, but slower than the module allows.
+    Slow,
+    /// It answered with a status or a content that the module refuses.
+    Refuses,
+    /// It gave no answer, or a broken one: what the gateway sees of it.
+    Broken(Reason),
+    /// Nothing can be said: no route, no name, or silence where silence may be a firewall's.
+    Unknown,
+}
+
+impl<'a> Case<'a> {
+    pub fn new(facts: &'a Facts<'a>, report: &'a Report) -> Self {
+        let reference = facts.beside.and_then(|beside| beside.reference.as_ref());
+        let refusal = reference.and_then(refusal_of);
+        let reply = report.final_reply();
+        let edge_lives = refusal.is_some_and(|refusal| reply.is_none_or(|reply| reply.status != refusal.status));
+        let leg = report.last_leg();
+        let seen = leg.and_then(|leg| with_answer(leg, nearest));
+        let by_reference = || {
+            let leg = reference.filter(|_| edge_lives)?.last_leg()?;
+            with_answer(leg, |answer| match recognise(answer) {
+                Some(Recognised::Own(name, _)) => Some(name),
+                _ => nearest(answer),
+            })
+        };
+        let recognised = refused(report).and_then(|_| with_answer(leg?, recognise));
+        let recognised = recognised.or_else(|| over_http1(facts));
+        Self {
+            facts,
+            report,
+            recognised,
+            hops: facts.hops().map(Hopped::new).collect(),
+            gateway: seen.or_else(by_reference).or(facts.baseline.product),
+            edge_lives,
+        }
+    }
+
+    pub fn fault(&self) -> Option<&'a Fault> {
+        self.report.fault.as_ref()
+    }
+
+    pub fn stage(&self, stage: Stage) -> bool {
+        self.fault().is_some_and(|fault| fault.stage == stage)
+    }
+
+    pub fn reason(&self, reason: Reason) -> bool {
+        self.fault().is_some_and(|fault| fault.reason == reason)
+    }
+
+    pub fn family(&self, family: &str) -> bool {
+        self.fault().is_some_and(|fault| fault.reason.family() == family)
+    }
+
+    /// The answer whose status was refused.
+    pub fn refused(&self) -> Option<&'a Reply> {
+        refused(self.report)
+    }
+
+    /// Whether the answer broke off, was no HTTP, or did not come.
+    pub fn broke(&self) -> bool {
+        let exchange = self.stage(Stage::Send) || self.stage(Stage::Wait) || self.stage(Stage::Receive);
+        exchange && (self.family("http") || self.family("tcp")) && !self.reason(Reason::HttpStatus)
+    }
+
+    pub fn waited(&self) -> Duration {
+        self.report.last_leg().map_or(Duration::ZERO, Leg::waited)
+    }
+
+    /// The first hop, where it is healthy: the front and it disagree.
+    pub fn next_is_healthy(&self) -> Option<&Hopped<'a>> {
+        self.hops.first().filter(|hop| hop.state == State::Healthy)
+    }
+
+    /// The hop that bounds the fault: the last one, going inward, that fails before one that is healthy; and whether one
+    /// behind it is.
+    pub fn innermost_failing(&self) -> Option<(&Hopped<'a>, bool)> {
+        let healthy = self.hops.iter().position(|hop| hop.state == State::Healthy);
+        let outer = &self.hops[..healthy.unwrap_or(self.hops.len())];
+        let failing = |hop: &&Hopped<'_>| hop.state != State::Unknown;
+        Some((outer.iter().rev().find(failing)?, healthy.is_some()))
+    }
+
+    /// What the gateway saw of a broken exchange, told by what we saw.
+    pub fn as_upstream(&self) -> Reason {
+        as_upstream(self.report)
+    }
+
+    /// Whether the answer looks like the page with which the edge refused the reference request.
+    pub fn looks_like_the_edges_own(&self) -> bool {
+        let reference = self.facts.beside.and_then(|beside| beside.reference.as_ref());
+        let pages = self.refused().zip(reference.and_then(Report::final_reply));
+        self.edge_lives && pages.is_some_and(|(reply, refusal)| looks::same_skeleton(reply, refusal))
+    }
+}
+
+impl<'a> Hopped<'a> {
+    fn new(drilled: &'a Drilled) -> Self {
+        let leg = drilled.report.last_leg();
+        Self {
+            drilled,
+            state: state(drilled),
+            recognised: refused(&drilled.report).and_then(|_| with_answer(leg?, recognise)),
+        }
+    }
+}
+
+fn state(drilled: &Drilled) -> State {
+    let report = &drilled.report;
+    let Some(fault) = &report.fault else {
+        return State::Healthy;
+    };
+    let speaks_tls = drilled.handshake.as_ref().is_some_and(shook_hands);
+    let says_tls = report.final_reply().is_some_and(looks::wants_tls);
+    // Fields of the module were held back: the machine is right to refuse.
+    let held_back = !drilled.hop.trusted && report.final_reply().is_some_and(|reply| matches!(reply.status, 401 | 403));
+    match fault.reason {
+        reason if matches!(reason.family(), "local" | "dns") => State::Unknown,
+        Reason::TcpTimedOut | Reason::TcpAddressUnreachable if !drilled.reachable => State::Unknown,
+        _ if speaks_tls || says_tls => State::Broken(Reason::UpstreamTlsExpected),
+        Reason::HttpStatus if held_back => State::Unknown,
+        Reason::HttpSlow => State::Slow,
+        Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect => State::Refuses,
+        reason if reason.family() == "content" => State::Refuses,
+        _ => State::Broken(as_upstream(report)),
+    }
+}
+
+/// Whether a handshake shows that TLS is spoken, though perhaps not to our liking.
+pub(super) fn shook_hands(report: &Report) -> bool {
+    let showed = report.last_leg().is_some_and(|leg| leg.tls.is_some());
+    let refused = report.fault.as_ref().is_some_and(|fault| {
+        matches!(
+            fault.reason,
+            Reason::TlsAlert | Reason::TlsClientCert | Reason::TlsVersionOrCipherMismatch
+        )
+    });
+    showed || refused
+}
+
+/// RFC 9209's word for what we saw ourselves of a machine that a gateway asks too.
+pub(super) fn as_upstream(report: &Report) -> Reason {
+    let Some(fault) = &report.fault else {
+        return Reason::UpstreamFailed;
+    };
+    let answered = report.final_reply().is_some();
+    let stalled = report.last_leg().is_some_and(|leg| leg.silent_at_end() >= looks::STALLED);
+    match fault.reason {
+        Reason::TcpRefused => Reason::UpstreamConnectionRefused,
+        Reason::TcpTimedOut => Reason::UpstreamConnectionTimeout,
+        Reason::TcpAddressUnreachable => Reason::UpstreamDestinationIpUnroutable,
+        Reason::TlsVersionOrCipherMismatch | Reason::TlsAlert | Reason::TlsClientCert => {
+            Reason::UpstreamTlsAlertReceived
+        }
+        Reason::TlsClosed => Reason::UpstreamConnectionTerminated,
+        reason if reason.as_str().starts_with("tls.cert") => Reason::UpstreamTlsCertificateError,
+        reason if reason.family() == "tls" => Reason::UpstreamTlsProtocolError,
+        Reason::HttpTimedOutMidBody => Reason::UpstreamConnectionReadTimeout,
+        Reason::HttpClosedMidBody | Reason::TcpReset if answered && stalled => Reason::UpstreamConnectionReadTimeout,
+        Reason::HttpClosedMidBody => Reason::UpstreamHttpResponseIncomplete,
+        Reason::TcpReset if answered => Reason::UpstreamHttpResponseIncomplete,
+        Reason::TcpReset | Reason::HttpClosedBeforeResponse => Reason::UpstreamConnectionTerminated,
+        Reason::HttpTimedOutWaiting => Reason::UpstreamHttpResponseTimeout,
+        Reason::HttpResponseHeaderTooLarge => Reason::UpstreamHttpResponseHeaderSectionSize,
+        Reason::HttpResponseBadCoding => Reason::UpstreamHttpResponseContentCoding,
+        Reason::HttpResponseTooLarge => Reason::UpstreamHttpResponseBodySize,
+        Reason::HttpResponseInvalid if answered => Reason::UpstreamHttpResponseTransferCoding,
+        Reason::HttpResponseInvalid => Reason::UpstreamHttpProtocolError,
+        _ => Reason::UpstreamFailed,
+    }
+}
+
+/// The reason phrase says more than the looks, and only HTTP/1.1 has one.
+fn over_http1(facts: &Facts<'_>) -> Option<Recognised> {
+    let again = facts.beside?.again.as_ref()?;
+    refused(again)?;
+    with_answer(again.last_leg()?, recognise)
+}
+
+/// The answer of a report whose status was refused.
+fn refused(report: &Report) -> Option<&Reply> {
+    let refused = report.fault.as_ref().is_some_and(|fault| fault.reason == Reason::HttpStatus);
+    report.final_reply().filter(|_| refused)
+}
+
+/// The edge's own refusal of the reference request: a client error, or "not implemented". Anything else may come from
+/// behind it.
+fn refusal_of(reference: &Report) -> Option<&Reply> {
+    let refusal = |reply: &&Reply| matches!(reply.status, 400..=499 | 501 | 505);
+    reference.final_reply().filter(refusal)
+}
+
+/// Looks at the answer of a leg as the catalogue does.
+pub(super) fn with_answer<T>(leg: &Leg, look: impl FnOnce(&Answer<'_>) -> Option<T>) -> Option<T> {
+    let reply = leg.reply.as_ref()?;
+    let body: Cow<'_, str> = String::from_utf8_lossy(&reply.body_start);
+    look(&Answer {
+        status: reply.status,
+        phrase: reply.reason_phrase.as_deref(),
+        headers: &reply.headers,
+        trailers: &reply.trailers,
+        body: &body,
+        waited: leg.waited(),
+    })
+}
+
+/// Of what a gateway says of what stands behind it, what can be while that is well: the likelier first.
+pub(super) fn beside_a_healthy_hop(said: &[Reason], tls: bool) -> Vec<Reason> {
+    let about_tls = |reason: &Reason| {
+        matches!(
+            reason,
+            Reason::UpstreamTlsCertificateError | Reason::UpstreamTlsProtocolError | Reason::UpstreamTlsAlertReceived
+        )
+    };
+    let about_reaching = |reason: &Reason| {
+        matches!(
+            reason,
+            Reason::UpstreamDnsError
+                | Reason::UpstreamDnsTimeout
+                | Reason::UpstreamConnectionRefused
+                | Reason::UpstreamConnectionTimeout
+                | Reason::UpstreamConnectionLimitReached
+                | Reason::UpstreamDestinationIpUnroutable
+                | Reason::UpstreamDestinationIpProhibited
+                | Reason::UpstreamDestinationUnavailable
+        )
+    };
+    let mut fits: Vec<Reason> = Vec::new();
+    if tls {
+        fits.extend(said.iter().filter(|reason| about_tls(reason)).take(1));
+    }
+    fits.extend(said.iter().filter(|reason| about_reaching(reason)));
+    if fits.is_empty() { said.to_vec() } else { fits }
+}
+
+/// What a gateway's own page says of what stands behind it.
+pub(super) const fn of_upstream(recognised: Option<Recognised>) -> Option<&'static [Reason]> {
+    match recognised {
+        Some(Recognised::Own(_, Means::Upstream(reasons))) => Some(reasons),
+        _ => None,
+    }
+}
+
+impl Hopped<'_> {
+    /// How long its first byte was waited for.
+    pub fn waited(&self) -> Duration {
+        self.drilled.report.last_leg().map_or(Duration::ZERO, Leg::waited)
+    }
+
+    /// How long its whole answer took.
+    pub fn answered_after(&self) -> Duration {
+        self.drilled.report.took
+    }
+
+    /// Whether it gave no sign at all.
+    pub fn is_silent(&self) -> bool {
+        let fault = self.drilled.report.fault.as_ref();
+        fault.is_some_and(|fault| fault.reason == Reason::TcpTimedOut)
+    }
+}

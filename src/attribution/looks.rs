@@ -1,0 +1,207 @@
+//! What an answer looks like when nobody knows who made it: the tests that know no product.
+
+use crate::reason::Reason;
+use crate::report::Reply;
+use std::time::Duration;
+
+/// Silence of this length before an answer broke off: it did not break, somebody's patience did.
+pub(super) const STALLED: Duration = Duration::from_millis(750);
+
+/// Words that gateways use of what stands behind them, and applications seldom on their pages.
+const OF_GATEWAYS: [&str; 6] = ["upstream", "backend", "proxy", "origin server", "no available server", "unhealthy"];
+
+/// What servers say to plain text on a port for TLS: nginx, Apache, Go, Tomcat.
+const WANTS_TLS: [&str; 4] = [
+    "plain http request was sent to https port",
+    "speaking plain http to an ssl-enabled server port",
+    "client sent an http request to an https server",
+    "combination of host and port requires tls",
+];
+
+/// Whether a server says that its port wants TLS.
+pub(super) fn wants_tls(reply: &Reply) -> bool {
+    let text = String::from_utf8_lossy(&reply.body_start).to_ascii_lowercase();
+    reply.status == 400 && WANTS_TLS.iter().any(|words| text.contains(words))
+}
+
+/// Whether two pages are built alike: the same tags in the same order, the same type, the same server.
+pub(super) fn same_skeleton(one: &Reply, other: &Reply) -> bool {
+    let same = |name: &str| one.headers.get(name) == other.headers.get(name);
+    let tags = tags(one);
+    !tags.is_empty() && same("server") && same("content-type") && tags == self::tags(other)
+}
+
+fn tags(reply: &Reply) -> Vec<String> {
+    let text = String::from_utf8_lossy(&reply.body_start);
+    let starts = text.split('<').skip(1);
+    starts
+        .map(|rest| {
+            let name = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '/' || *c == '!');
+            name.collect::<String>().to_ascii_lowercase()
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// Whether an application wrote this: JSON, or a page that says more than its own status line.
+pub(super) fn is_custom(reply: &Reply) -> bool {
+    let json = reply.headers.get("content-type").is_some_and(|value| {
+        let kind = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        kind.starts_with("application/") && kind.contains("json")
+    });
+    let body = String::from_utf8_lossy(&reply.body_start);
+    (json && !body.trim().is_empty()) || (has_own_words(reply, &body) && !speaks_like_a_gateway(&body))
+}
+
+/// Whether a page says no more than its own status line, or nothing, or what only gateways say.
+pub(super) fn is_bare(reply: &Reply) -> bool {
+    !is_custom(reply)
+}
+
+fn speaks_like_a_gateway(body: &str) -> bool {
+    let text = text_of(body).to_lowercase();
+    OF_GATEWAYS.iter().any(|words| text.contains(words))
+}
+
+/// Words beyond the status code and the usual phrases of its kind.
+fn has_own_words(reply: &Reply, body: &str) -> bool {
+    let phrase = http::StatusCode::from_u16(reply.status).ok().and_then(|code| code.canonical_reason());
+    let usual = format!(
+        "{} {} {} error service temporarily unavailable gateway timeout time-out bad gateway internal server",
+        reply.status,
+        phrase.unwrap_or_default(),
+        reply.reason_phrase.as_deref().unwrap_or_default(),
+    )
+    .to_lowercase();
+    let usual: Vec<&str> = usual.split_whitespace().collect();
+    let text = text_of(body).to_lowercase();
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '-');
+    let others = words.filter(|word| word.chars().count() > 2 && !usual.contains(word));
+    others.count() >= 3
+}
+
+/// A page without its tags, scripts and styles.
+fn text_of(body: &str) -> String {
+    let mut text = String::new();
+    let mut hidden = false;
+    for (place, part) in body.split('<').enumerate() {
+        let Some((tag, words)) = part.split_once('>').filter(|_| place > 0) else {
+            if place == 0 {
+                text.push_str(part);
+            }
+            continue;
+        };
+        let name = tag.to_ascii_lowercase();
+        hidden = match name.split(|c: char| !c.is_ascii_alphanumeric() && c != '/').next() {
+            Some("script" | "style") => true,
+            Some("/script" | "/style") => false,
+            _ => hidden,
+        };
+        if !hidden {
+            text.push(' ');
+            text.push_str(words.trim());
+        }
+    }
+    text.trim().to_owned()
+}
+
+/// What a gateway that nobody knows may mean by a status of its own, by how long it took.
+pub(super) fn by_shape(status: u16, waited: Duration) -> &'static [Reason] {
+    const QUICK: &[Reason] = &[
+        Reason::UpstreamConnectionRefused,
+        Reason::UpstreamConnectionTerminated,
+        Reason::UpstreamDestinationUnavailable,
+        Reason::UpstreamDnsError,
+        Reason::UpstreamTlsCertificateError,
+        Reason::UpstreamDestinationIpUnroutable,
+        Reason::UpstreamHttpProtocolError,
+    ];
+    const SLOW: &[Reason] = &[
+        Reason::UpstreamHttpResponseTimeout,
+        Reason::UpstreamConnectionTimeout,
+        Reason::UpstreamConnectionRefused,
+    ];
+    const TIMEOUT: &[Reason] = &[Reason::UpstreamHttpResponseTimeout, Reason::UpstreamConnectionTimeout];
+    match status {
+        504 => TIMEOUT,
+        _ if waited >= STALLED => SLOW,
+        _ => QUICK,
+    }
+}
+
+/// What a front means that answers by itself with a status that is not about what stands behind it.
+pub(super) const fn by_itself(status: u16) -> Reason {
+    match status {
+        404 | 410 | 421 => Reason::FrontNotFound,
+        429 => Reason::FrontRateLimited,
+        508 => Reason::FrontLoop,
+        400..=499 => Reason::FrontDenied,
+        _ => Reason::FrontInternalError,
+    }
+}
+
+/// Whether a status speaks of what stands behind (RFC 9110 sections 15.6.3 to 15.6.5).
+pub(super) const fn speaks_of_upstream(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_bare, is_custom, same_skeleton, text_of, wants_tls};
+    use crate::report::Reply;
+
+    fn page(status: u16, kind: &str, body: &str) -> Reply {
+        Reply {
+            status,
+            headers: [("content-type".parse().unwrap(), kind.parse().unwrap())].into_iter().collect(),
+            body_start: body.as_bytes().to_vec(),
+            ..Reply::default()
+        }
+    }
+
+    #[test]
+    fn a_bare_page_says_no_more_than_its_status_line() {
+        for body in [
+            "",
+            "Service Unavailable\n",
+            "503 Service Unavailable",
+            "<p>The upstream server is currently not there for us</p>",
+            "<html><head><title>503 Service Temporarily Unavailable</title></head><body><h1>503 Error</h1></body></html>",
+        ] {
+            assert!(is_bare(&page(503, "text/html", body)), "{body}");
+            assert!(!is_custom(&page(503, "text/html", body)), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_applications_page_has_words_of_its_own() {
+        for (kind, body) in [
+            ("application/json", "{\"error\":\"x\"}"),
+            ("application/problem+json; charset=utf-8", "{}"),
+            ("text/html", "<title>Shop</title><h1>We'll be right back</h1><p>The shop is being updated.</p>"),
+        ] {
+            assert!(is_custom(&page(503, kind, body)), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_skeleton_is_the_tags_without_their_words() {
+        let refusal = page(400, "text/html", "<html><h1>400 Bad Request</h1><hr></html>");
+        assert!(same_skeleton(&page(502, "text/html", "<html><h1>502 Bad Gateway</h1><hr></html>"), &refusal));
+        assert!(!same_skeleton(&page(502, "text/html", "<html><h2>502</h2><hr></html>"), &refusal));
+        assert!(!same_skeleton(&page(502, "text/plain", "Bad Gateway"), &page(400, "text/plain", "Bad Request")));
+    }
+
+    #[test]
+    fn text_is_what_a_reader_sees() {
+        assert_eq!(text_of("<style>p{}</style><p>One <b>two</b></p><script>three()</script>"), "One two");
+        assert_eq!(text_of("plain"), "plain");
+        assert_eq!(text_of("a < b"), "a");
+    }
+
+    #[test]
+    fn a_port_for_tls_says_so() {
+        assert!(wants_tls(&page(400, "text/html", "<center>The plain HTTP request was sent to HTTPS port</center>")));
+        assert!(!wants_tls(&page(400, "text/html", "Bad Request")));
+    }
+}

@@ -1,0 +1,159 @@
+//! The verdict in words that a person can forward to whoever has to act.
+
+use super::case::{Case, Hopped, State};
+use crate::chain::{Link, Stage};
+use crate::investigation::{Reached, Vantage};
+use crate::reason::Reason;
+use crate::report::{Leg, Report};
+use crate::utc::rfc3339;
+use crate::verdict::{Side, Verdict};
+use std::time::Duration;
+
+/// "From 192.0.2.1 at 2026-01-01T00:00:00.000Z, GET http://shop.example/: nginx (198.51.100.7:80) answered 502 in 3 ms.
+/// Asked directly, app (10.0.0.7:8080) answered 200 in 41 ms. The gateway cannot reach what stands behind it. Call …"
+pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
+    let mut parts = vec![opening(case)];
+    if verdict.masked {
+        parts.push("The answer was good, but it hides a fault.".to_owned());
+    }
+    parts.extend(case.hops.iter().map(hop));
+    parts.extend(bypass(case));
+    parts.extend(reference(case));
+    parts.extend(case.facts.vantage.filter(|_| verdict.link == Link::Local).and_then(vantage));
+    parts.push(conclusion(case, verdict));
+    parts.push(whom_to_call(verdict));
+    parts.join(" ")
+}
+
+/// Who asked whom for what, and what came.
+fn opening(case: &Case<'_>) -> String {
+    let report = case.facts.front;
+    let leg = report.last_leg();
+    let from = leg.and_then(|leg| leg.local).map_or_else(String::new, |local| format!("From {} at ", local.ip()));
+    let method = leg.and_then(|leg| leg.method.as_deref()).unwrap_or("a request to");
+    let url = leg.map_or("", |leg| leg.url.as_str());
+    let came = leg.map_or_else(String::new, |leg| what_came(case, report, leg));
+    format!("{from}{}, {method} {url}: {came}", rfc3339(report.began))
+}
+
+fn what_came(case: &Case<'_>, report: &Report, leg: &Leg) -> String {
+    let at = leg.peer.map_or_else(String::new, |peer| format!(" ({peer})"));
+    let who = case.gateway.unwrap_or("the front");
+    let detail = report.fault.as_ref().map_or("", |fault| fault.detail.as_str());
+    match &leg.reply {
+        Some(reply) => {
+            let answered = format!("{who}{at} answered {} in {}.", reply.status, millis(leg.time_in(Stage::Wait)));
+            if report.fault.as_ref().is_none_or(|fault| fault.reason == Reason::HttpStatus) {
+                answered
+            } else {
+                format!("{answered} {detail}")
+            }
+        }
+        None if leg.finished(Stage::Connect) => format!("{who}{at} took the connection and gave no answer. {detail}"),
+        None => detail.to_owned(),
+    }
+}
+
+fn hop(hop: &Hopped<'_>) -> String {
+    let name = &hop.drilled.hop.name;
+    let address = &hop.drilled.hop;
+    let report = &hop.drilled.report;
+    let what = match (&report.fault, report.final_reply()) {
+        (None, Some(reply)) => format!("answered {} in {}", reply.status, millis(report.took)),
+        (None, None) => format!("was well in {}", millis(report.took)),
+        (Some(fault), Some(reply)) if fault.reason == Reason::HttpStatus => {
+            format!("answered {} in {}", reply.status, millis(report.took))
+        }
+        (Some(fault), _) => format!("failed after {}: {}", millis(report.took), fault.reason.meaning()),
+    };
+    let doubt = match hop.state {
+        State::Unknown => " (which may be a firewall's doing)",
+        _ => "",
+    };
+    format!("Asked directly, {name} ({address}) {what}{doubt}.")
+}
+
+fn bypass(case: &Case<'_>) -> Option<String> {
+    let bypass = case.facts.bypass()?;
+    let what = match (&bypass.fault, bypass.final_reply()) {
+        (_, Some(reply)) => format!("the answer is {}", reply.status),
+        (Some(fault), None) => fault.reason.meaning().to_owned(),
+        (None, None) => return None,
+    };
+    Some(format!("Asked past the caches, {what}."))
+}
+
+fn reference(case: &Case<'_>) -> Option<String> {
+    let reference = case.facts.beside?.reference.as_ref().filter(|_| case.edge_lives)?;
+    let status = reference.final_reply()?.status;
+    Some(format!(
+        "The gateway itself lives: it refused a malformed request with {status} in {}.",
+        millis(reference.took)
+    ))
+}
+
+fn vantage(vantage: &Vantage) -> Option<String> {
+    if vantage.captive {
+        return Some("A name that cannot exist resolved from here.".to_owned());
+    }
+    let failed = vantage.controls.iter().filter(|control| control.outcome != Reached::Answered);
+    let names: Vec<_> = failed.map(|control| control.what.as_str()).collect();
+    (!names.is_empty()).then(|| format!("From the same place these failed, too: {}.", names.join(", ")))
+}
+
+/// What is broken, in one sentence.
+fn conclusion(case: &Case<'_>, verdict: &Verdict) -> String {
+    let why = match (case.fault(), verdict.link) {
+        (Some(fault), Link::Content | Link::Dns | Link::Local) => format!("{} ({})", verdict.reason.meaning(), trimmed(&fault.detail)),
+        _ => verdict.reason.meaning().to_owned(),
+    };
+    let behind = innermost(case).map_or_else(|| "what stands behind it".to_owned(), |name| format!("{name} behind it"));
+    match (verdict.link, verdict.side) {
+        (Link::Local, _) => format!("The fault is on our own side, not at the target: {why}."),
+        (Link::Dns, _) => format!("The name service of the target is broken: {why}."),
+        (Link::Path, _) => format!("The network between us and the front is broken, or the front is gone: {why}."),
+        (Link::Tls, _) => format!("TLS at the front is broken: {why}."),
+        (Link::Front, _) => format!("The front itself refuses or fails: {why}."),
+        (Link::Upstream, Some(Side::Gateway)) => {
+            format!("The link between the gateway and {behind} is broken on the gateway's side, for what stands behind answers others: {why}.")
+        }
+        (Link::Upstream, Some(Side::Origin)) => format!("The gateway works; {behind} is broken for everybody: {why}."),
+        (Link::Upstream, None) => format!("The front works; the link between it and {behind} is broken: {why}."),
+        (Link::Origin, _) => format!("The chain works; the application itself is at fault: {why}."),
+        (Link::Content, _) => format!("The chain works; the content of the answer is wrong: {why}."),
+        (Link::Unknown, _) => format!("The evidence does not tell who failed: {why}."),
+    }
+}
+
+fn innermost<'a>(case: &Case<'a>) -> Option<&'a str> {
+    let hop = case.next_is_healthy().or_else(|| case.innermost_failing().map(|(hop, _)| hop))?;
+    Some(&hop.drilled.hop.name)
+}
+
+fn whom_to_call(verdict: &Verdict) -> String {
+    let certificate = verdict.reasons.iter().all(|reason| {
+        reason.as_str().starts_with("tls.cert") || *reason == Reason::UpstreamTlsCertificateError
+    });
+    let whom = match (verdict.link, verdict.side) {
+        (Link::Local, _) => "our own network team",
+        (Link::Path, _) => "the network team: whoever runs the network between here and the front",
+        (Link::Dns, _) => "whoever runs the DNS of this name",
+        (Link::Tls, _) if certificate => "whoever owns the certificate",
+        (Link::Tls, _) => "whoever runs TLS at the front (CDN or load balancer team)",
+        (Link::Front, _) => "whoever runs the front (CDN or load balancer team)",
+        (Link::Upstream, Some(Side::Origin)) if certificate => "whoever owns the certificate of the machine behind the gateway",
+        (Link::Upstream, Some(Side::Origin)) => "the application team: whoever runs the machine behind the gateway",
+        (Link::Upstream, _) => "whoever runs the gateway (CDN or load balancer team): its log names the machine behind it",
+        (Link::Origin | Link::Content, _) => "the application team",
+        (Link::Unknown, _) => "whoever runs the front (CDN or load balancer team) first: its log tells whether the application answered",
+    };
+    format!("Call {whom}.")
+}
+
+fn trimmed(detail: &str) -> &str {
+    detail.trim_end_matches('.')
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{} ms", duration.as_millis())
+}

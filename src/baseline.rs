@@ -1,0 +1,115 @@
+//! What a key's answers usually look like: which fields good answers have, and which the gateway writes by itself.
+
+use crate::report::Reply;
+use http::HeaderName;
+use std::collections::HashSet;
+
+/// Fields that describe a body or a connection: they come and go with the answer, whoever makes it.
+const NO_MARKS: [&str; 16] = [
+    "accept-ranges",
+    "allow",
+    "alt-svc",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "keep-alive",
+    "last-modified",
+    "transfer-encoding",
+    "vary",
+];
+
+/// Field names that are remembered, at most.
+const MOST_FIELDS: usize = 64;
+
+/// What is known of a key from its earlier probes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Baseline {
+    /// The fields that every good answer had.
+    always: Option<HashSet<HeaderName>>,
+    /// The fields that the gateway wrote on answers of its own, where one was seen.
+    own: Option<HashSet<HeaderName>>,
+    /// The gateway that was seen there: a name of the catalogue.
+    pub product: Option<&'static str>,
+    /// What made the last good answer one of its kind: its `X-Request-Id`.
+    last_request_id: Option<Vec<u8>>,
+}
+
+impl Baseline {
+    /// Takes in a good answer.
+    pub fn learn_good(&mut self, reply: &Reply) {
+        let fields = marks(reply);
+        self.always = Some(match self.always.take() {
+            None => fields,
+            Some(always) => always.intersection(&fields).cloned().collect(),
+        });
+        self.last_request_id = request_id(reply);
+    }
+
+    /// Takes in an answer that the gateway made itself.
+    pub fn learn_own(&mut self, reply: &Reply) {
+        self.own.get_or_insert_default().extend(marks(reply));
+    }
+
+    /// The fields that only come from behind the gateway; `None` until both kinds of answers were seen.
+    #[must_use]
+    pub fn through_marks(&self) -> Option<HashSet<&HeaderName>> {
+        Some(self.always.as_ref()?.difference(self.own.as_ref()?).collect())
+    }
+
+    /// Whether an answer carries the `X-Request-Id` of the last good one: nobody made it anew.
+    #[must_use]
+    pub fn repeats(&self, reply: &Reply) -> bool {
+        self.last_request_id.is_some() && self.last_request_id == request_id(reply)
+    }
+}
+
+fn marks(reply: &Reply) -> HashSet<HeaderName> {
+    let names = reply.headers.keys().filter(|name| !NO_MARKS.contains(&name.as_str()));
+    names.take(MOST_FIELDS).cloned().collect()
+}
+
+fn request_id(reply: &Reply) -> Option<Vec<u8>> {
+    let value = reply.headers.get("x-request-id")?.as_bytes();
+    (8..=128).contains(&value.len()).then(|| value.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Baseline, NO_MARKS};
+    use crate::report::Reply;
+
+    fn reply(fields: &[(&'static str, &'static str)]) -> Reply {
+        let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        Reply {
+            headers: fields.collect(),
+            ..Reply::default()
+        }
+    }
+
+    #[test]
+    fn through_marks_are_what_good_answers_always_have_and_the_gateway_never_writes() {
+        let mut baseline = Baseline::default();
+        baseline.learn_good(&reply(&[("server", "edge"), ("x-app", "1"), ("x-now-and-then", "1"), ("date", "now")]));
+        assert_eq!(baseline.through_marks(), None);
+        baseline.learn_good(&reply(&[("server", "edge"), ("x-app", "2"), ("date", "then")]));
+        baseline.learn_own(&reply(&[("server", "edge"), ("date", "then")]));
+        let marks: Vec<_> = baseline.through_marks().unwrap().into_iter().map(|name| name.as_str()).collect();
+        assert_eq!(marks, ["x-app"]);
+    }
+
+    #[test]
+    fn an_answer_repeats_when_its_request_id_does() {
+        let mut baseline = Baseline::default();
+        baseline.learn_good(&reply(&[("x-request-id", "0123456789")]));
+        assert!(baseline.repeats(&reply(&[("x-request-id", "0123456789")])));
+        assert!(!baseline.repeats(&reply(&[("x-request-id", "0123456790")])));
+        assert!(!Baseline::default().repeats(&reply(&[])));
+        assert!(NO_MARKS.is_sorted());
+    }
+}

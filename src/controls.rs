@@ -1,0 +1,195 @@
+//! Controls: what should always answer from here. When all of it fails, the fault is on our own side.
+
+use crate::check::{Check, Family, Resolver, Stopped};
+use crate::investigation::{Control, Reached, Vantage};
+use crate::report::Report;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One thing that should always answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlSpec {
+    /// A name that resolves; to one of these addresses, where some are given.
+    Name {
+        /// The name.
+        name: String,
+        /// Where it leads; none means anywhere.
+        expect: Vec<IpAddr>,
+    },
+    /// An address that takes connections.
+    Address(SocketAddr),
+    /// The host of a URL: it resolves and takes connections.
+    Host {
+        /// The host.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+}
+
+/// The controls, and what they said last, for each name service.
+#[derive(Debug, Default)]
+pub struct Controls {
+    specs: Vec<ControlSpec>,
+    seen: Mutex<HashMap<usize, Arc<Latest>>>,
+}
+
+/// What was said last; the lock is held while the controls are asked, so that nobody asks twice at once.
+type Latest = tokio::sync::Mutex<Option<(Instant, Arc<Vantage>)>>;
+
+/// A control gets so much time, or what is left of the probe's.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// As many name services have a memory of their own; a configuration has a handful.
+const MOST_RESOLVERS: usize = 256;
+
+/// Both families, as it comes.
+const ANY: Family = Family {
+    prefers_ip4: true,
+    fallback: true,
+};
+
+impl Controls {
+    /// While all is well the controls are asked so often, at most.
+    pub const WHILE_WELL: Duration = Duration::from_mins(1);
+    /// When something failed, what they said is taken for true so long.
+    pub const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+    /// Controls that were not asked yet.
+    #[must_use]
+    pub fn new(specs: Vec<ControlSpec>) -> Self {
+        Self {
+            specs,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// What they say, or said within `age`; `None` where there are no controls. While our own side was suspect last,
+    /// it is looked at again sooner.
+    pub async fn look(&self, resolver: &Arc<Resolver>, age: Duration, left: Duration) -> Option<Arc<Vantage>> {
+        if self.specs.is_empty() {
+            return None;
+        }
+        let latest = self.latest(resolver)?;
+        let mut latest = latest.lock().await;
+        if let Some((at, vantage)) = &*latest {
+            let age = if vantage.healthy() { age } else { age.min(Self::AFTER_FAILURE) };
+            if at.elapsed() < age || left.is_zero() {
+                return Some(vantage.clone());
+            }
+        }
+        if left.is_zero() {
+            return None;
+        }
+        let vantage = Arc::new(self.ask(resolver, left.min(PATIENCE)).await);
+        *latest = Some((Instant::now(), vantage.clone()));
+        Some(vantage)
+    }
+
+    /// Whether our own side looked well when it was looked at last; `None` where there are no controls.
+    #[must_use]
+    pub fn healthy(&self) -> Option<bool> {
+        if self.specs.is_empty() {
+            return None;
+        }
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let suspect = seen.values().any(|latest| {
+            // Who is just being asked is as it was: well, or it will be seen.
+            latest.try_lock().is_ok_and(|latest| latest.as_ref().is_some_and(|(_, vantage)| !vantage.healthy()))
+        });
+        Some(!suspect)
+    }
+
+    fn latest(&self, resolver: &Arc<Resolver>) -> Option<Arc<Latest>> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = Arc::as_ptr(resolver).addr();
+        if !seen.contains_key(&id) && seen.len() >= MOST_RESOLVERS {
+            return None;
+        }
+        Some(seen.entry(id).or_default().clone())
+    }
+
+    async fn ask(&self, resolver: &Resolver, patience: Duration) -> Vantage {
+        let asked = self.specs.iter().map(|spec| spec.ask(resolver, patience));
+        let names = self.specs.iter().any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host { .. }));
+        let (asked, invented) = tokio::join!(
+            futures_util::future::join_all(asked),
+            invented_name_resolves(resolver, patience, names),
+        );
+        let misled = asked.iter().any(|(_, misled)| *misled);
+        Vantage {
+            controls: asked.into_iter().map(|(control, _)| control).collect(),
+            captive: misled || invented,
+            quorum: false,
+        }
+    }
+}
+
+/// A name that nobody can have registered (RFC 2606 section 2): who answers for it answers for everything.
+async fn invented_name_resolves(resolver: &Resolver, patience: Duration, ask: bool) -> bool {
+    if !ask {
+        return false;
+    }
+    let name = format!("glassbox-{:016x}.example.", getrandom::u64().unwrap_or_default());
+    let mut check = Check::new(patience);
+    check.resolve_all(resolver, &name, ANY).await.is_ok()
+}
+
+impl ControlSpec {
+    /// What became of it, and whether it led where it must not.
+    async fn ask(&self, resolver: &Resolver, patience: Duration) -> (Control, bool) {
+        let mut check = Check::new(patience);
+        let led = self.run(&mut check, resolver).await;
+        let report = check.finish();
+        let misled = match (self, &led) {
+            (Self::Name { expect, .. }, Ok(found)) => {
+                !expect.is_empty() && !found.iter().any(|address| expect.contains(address))
+            }
+            _ => false,
+        };
+        let control = Control {
+            what: self.to_string(),
+            needs_name: match self {
+                Self::Name { .. } => true,
+                Self::Address(_) => false,
+                Self::Host { host, .. } => host.parse::<IpAddr>().is_err(),
+            },
+            outcome: reached(&report),
+            detail: report.fault.map(|fault| fault.detail).unwrap_or_default(),
+        };
+        (control, misled)
+    }
+
+    async fn run(&self, check: &mut Check, resolver: &Resolver) -> Result<Vec<IpAddr>, Stopped> {
+        match self {
+            Self::Name { name, .. } => check.resolve_all(resolver, name, ANY).await,
+            Self::Address(address) => check.connect(*address).await.map(|()| Vec::new()),
+            Self::Host { host, port } => {
+                let address = check.resolve(resolver, host, ANY).await?;
+                check.connect(SocketAddr::new(address, *port)).await.map(|()| Vec::new())
+            }
+        }
+    }
+}
+
+fn reached(report: &Report) -> Reached {
+    match &report.fault {
+        None => Reached::Answered,
+        Some(fault) if fault.reason.is_own_fault() => Reached::NotAsked,
+        Some(fault) if fault.stage == crate::chain::Stage::Resolve => Reached::NoName,
+        Some(_) => Reached::NoConnection,
+    }
+}
+
+impl fmt::Display for ControlSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name { name, .. } => write!(f, "the name {name}"),
+            Self::Address(address) => write!(f, "the address {address}"),
+            Self::Host { host, port } => write!(f, "the host {host}:{port}"),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What is asked beside the front: the machines behind it, itself past its caches, and what it must refuse by itself.
+
+use crate::check::Check;
+use crate::hop::Hop;
+use crate::investigation::{Drilled, Investigation};
+use crate::probe::{Past, Probe};
+use crate::probers::{Way, When};
+use crate::reason::Reason;
+use crate::report::Report;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Addresses of one front that are probed, at most.
+const MOST_ADDRESSES: usize = 16;
+
+/// The least time in which asking somebody has a sense.
+const LEAST: Duration = Duration::from_millis(5);
+
+/// One investigation: whom it may ask, until when.
+#[derive(Debug)]
+pub(crate) struct Drill<'a> {
+    probe: &'a Probe,
+    past: &'a Past,
+    deadline: Instant,
+}
+
+impl<'a> Drill<'a> {
+    pub const fn new(probe: &'a Probe, past: &'a Past, deadline: Instant) -> Self {
+        Self { probe, past, deadline }
+    }
+
+    /// What is left until the deadline.
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// While the front is waited for: the hops, which will tell whether it waits in vain.
+    pub async fn early(&self) -> Option<Investigation> {
+        let begun = Instant::now();
+        let drills = self.probe.module.beside.drill != When::Never;
+        let hops = self.hops(drills).await;
+        (!hops.is_empty()).then(|| Investigation {
+            took: begun.elapsed(),
+            hops,
+            ..Investigation::default()
+        })
+    }
+
+    /// The front has failed: everybody who may be asked, but for those who were asked already.
+    pub async fn after_failure(&self, front: &Report, begun: Investigation) -> Option<Arc<Investigation>> {
+        let beside = &self.probe.module.beside;
+        let started = Instant::now();
+        let to_drill = beside.drill != When::Never && begun.hops.is_empty();
+        let reached = front.last_leg().is_some_and(|leg| leg.peer.is_some() && leg.local.is_some());
+        let reason = front.fault.as_ref().map(|fault| fault.reason);
+        let refused = reason == Some(Reason::HttpStatus);
+        let over_http2 = front.final_reply().is_some_and(|reply| reply.version == "HTTP/2.0");
+        let (hops, bypass, again, reference, handshake, addresses) = tokio::join!(
+            self.hops(to_drill),
+            self.maybe(refused && beside.bypass != When::Never, Way::PastCaches(nonce())),
+            self.maybe(refused && over_http2, Way::Http1),
+            self.maybe(reached && beside.reference && self.past.reference_due, Way::Refusable),
+            self.maybe(self.may_want_tls(front), Way::Handshake(None)),
+            self.addresses(front),
+        );
+        Some(Arc::new(Investigation {
+            took: begun.took + started.elapsed(),
+            hops: if hops.is_empty() { begun.hops } else { hops },
+            bypass,
+            again,
+            reference,
+            handshake,
+            addresses,
+        }))
+    }
+
+    /// The front is well: those whose turn it is.
+    pub async fn after_success(&self, front: &Report, begun: Option<Investigation>) -> Option<Arc<Investigation>> {
+        let beside = &self.probe.module.beside;
+        let started = Instant::now();
+        let begun = begun.unwrap_or_default();
+        let to_drill = begun.hops.is_empty()
+            && match beside.drill {
+                When::Never => false,
+                When::Always => true,
+                When::OnFailure | When::Every(_) => self.past.drill_due,
+            };
+        let (hops, bypass, addresses) = tokio::join!(
+            self.hops(to_drill),
+            self.maybe(self.past.bypass_due, Way::PastCaches(nonce())),
+            self.addresses(front),
+        );
+        Some(Arc::new(Investigation {
+            took: begun.took + started.elapsed(),
+            hops: if hops.is_empty() { begun.hops } else { hops },
+            bypass,
+            addresses,
+            ..Investigation::default()
+        }))
+    }
+
+    /// All hops at once.
+    async fn hops(&self, ask: bool) -> Vec<Drilled> {
+        let hops: &[Hop] = if ask { self.probe.hops() } else { &[] };
+        all(hops.iter().map(|hop| self.hop(hop))).await.into_iter().flatten().collect()
+    }
+
+    async fn hop(&self, hop: &Hop) -> Option<Drilled> {
+        let report = self.ask(Way::Hop(hop)).await?;
+        let handshake = self.maybe(!hop.tls && self.may_want_tls(&report), Way::Handshake(Some(hop))).await;
+        Some(Drilled {
+            hop: hop.clone(),
+            reachable: hop.reachable || self.past.answered.contains(&hop.name),
+            report,
+            handshake,
+        })
+    }
+
+    /// The front's other addresses. The one that was probed already is not probed twice.
+    async fn addresses(&self, front: &Report) -> Vec<(IpAddr, Report)> {
+        if !self.probe.module.beside.all_addresses || self.left() < LEAST {
+            return Vec::new();
+        }
+        let mut check = Check::new(self.left());
+        let found = self.probe.module.prober.addresses(&mut check, &self.probe.aim).await;
+        let probed = front.legs.first().and_then(|leg| leg.peer).map(|peer| peer.ip());
+        let mut others = found.unwrap_or_default();
+        others.sort_unstable();
+        others.dedup();
+        others.retain(|address| Some(*address) != probed);
+        others.truncate(MOST_ADDRESSES);
+        let asked = others.into_iter().map(|address| async move {
+            let report = self.ask(Way::Address(address)).await?;
+            Some((address, report))
+        });
+        all(asked).await.into_iter().flatten().collect()
+    }
+
+    async fn maybe(&self, ask: bool, way: Way<'_>) -> Option<Report> {
+        if ask { self.ask(way).await } else { None }
+    }
+
+    /// Asks, if there is time left. What fails for a want of our own says nothing of who was asked.
+    async fn ask(&self, way: Way<'_>) -> Option<Report> {
+        let left = self.left();
+        if left < LEAST {
+            return None;
+        }
+        let report = self.probe.ask(way, left).await;
+        let own = report.fault.as_ref().is_some_and(|fault| fault.reason.is_own_fault());
+        (!own).then_some(report)
+    }
+
+    /// Whether plain text got no answer, or none that is HTTP: the port may be one for TLS.
+    fn may_want_tls(&self, report: &Report) -> bool {
+        let plain = report.last_leg().is_some_and(|leg| !leg.wants_tls && leg.reply.is_none());
+        plain
+            && report.fault.as_ref().is_some_and(|fault| {
+                matches!(
+                    fault.reason,
+                    Reason::HttpClosedBeforeResponse | Reason::HttpResponseInvalid | Reason::HttpFailed
+                ) || (fault.reason == Reason::TcpReset && fault.stage > crate::chain::Stage::Connect)
+            })
+    }
+}
+
+impl Investigation {
+    /// Whether anybody was asked at all.
+    pub(crate) const fn asked_anybody(&self) -> bool {
+        !self.hops.is_empty()
+            || self.bypass.is_some()
+            || self.again.is_some()
+            || self.reference.is_some()
+            || self.handshake.is_some()
+            || !self.addresses.is_empty()
+    }
+}
+
+/// Runs all at once on this task, and gives their results in order.
+async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    futures_util::future::join_all(futures).await
+}
+
+/// A number that nobody has asked with before.
+fn nonce() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}

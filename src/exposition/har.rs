@@ -1,0 +1,141 @@
+//! One finding as an HTTP Archive 1.2, which browsers, vendors and providers can open. Secrets are left out by the same
+//! allow-list as in the evidence.
+
+use super::evidence::shown_value;
+use crate::chain::Stage;
+use crate::history::Entry;
+use crate::report::{Leg, Reply, Report};
+use crate::utc::rfc3339;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The archive: one page for each that was asked, one entry for each exchange. Times are milliseconds; -1 is a phase that
+/// was not reached, as the format has it.
+#[must_use]
+pub fn json(entry: &Entry) -> Value {
+    let finding = &entry.finding;
+    let mut asked: Vec<(String, String, &Report)> = Vec::new();
+    asked.push(("front".to_owned(), finding.aim.target.to_string(), &finding.report));
+    if let Some(investigation) = &finding.investigation {
+        for drilled in &investigation.hops {
+            let title = format!("{} ({}), asked directly", drilled.hop.name, drilled.hop);
+            asked.push((format!("hop_{}", drilled.hop.name), title, &drilled.report));
+        }
+        let others = [
+            ("bypass", "past the caches", &investigation.bypass),
+            ("over_http1", "over HTTP/1.1", &investigation.again),
+            ("reference", "what every gateway refuses", &investigation.reference),
+        ];
+        for (id, title, report) in others {
+            asked.extend(report.as_ref().map(|report| (id.to_owned(), title.to_owned(), report)));
+        }
+        for (address, report) in &investigation.addresses {
+            asked.push((format!("address_{address}"), format!("the address {address}"), report));
+        }
+    }
+    let comment = finding.verdict.as_ref().map_or("", |verdict| verdict.sentence.as_str());
+    json!({
+        "log": {
+            "version": "1.2",
+            "creator": { "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") },
+            "pages": asked.iter().map(|(id, title, report)| page(id, title, report)).collect::<Vec<_>>(),
+            "entries": asked.iter().flat_map(|(id, _, report)| {
+                report.legs.iter().map(move |leg| exchange(id, report, leg))
+            }).collect::<Vec<_>>(),
+            "comment": comment,
+        }
+    })
+}
+
+fn page(id: &str, title: &str, report: &Report) -> Value {
+    json!({
+        "id": id,
+        "title": title,
+        "startedDateTime": rfc3339(report.began),
+        "pageTimings": { "onLoad": millis(report.took) },
+        "comment": report.fault.as_ref().map_or("", |fault| fault.detail.as_str()),
+    })
+}
+
+fn exchange(page: &str, report: &Report, leg: &Leg) -> Value {
+    let begun = leg.ledger.laps().first().map_or(Duration::ZERO, crate::ledger::Lap::begun);
+    let timings = timings(leg);
+    json!({
+        "pageref": page,
+        "startedDateTime": rfc3339(report.began + begun),
+        "time": total(&timings),
+        "request": {
+            "method": leg.method.as_deref().unwrap_or("GET"),
+            "url": leg.url,
+            "httpVersion": leg.reply.as_ref().map_or("HTTP/1.1", |reply| reply.version),
+            "cookies": [],
+            "headers": [],
+            "queryString": [],
+            "headersSize": -1,
+            "bodySize": -1,
+            "comment": "Header fields of the request may be secrets and are left out.",
+        },
+        "response": response(leg),
+        "cache": {},
+        "timings": timings,
+        "serverIPAddress": leg.peer.map_or_else(String::new, |peer| peer.ip().to_string()),
+        "connection": leg.peer.map_or_else(String::new, |peer| peer.port().to_string()),
+    })
+}
+
+/// An exchange without an answer has the status 0, as browsers write it.
+fn response(leg: &Leg) -> Value {
+    let none = Reply::default();
+    let reply = leg.reply.as_ref().unwrap_or(&none);
+    let usual = http::StatusCode::from_u16(reply.status).ok().and_then(|code| code.canonical_reason());
+    let header = |name: &str| {
+        let value = reply.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        value.unwrap_or_default()
+    };
+    json!({
+        "status": reply.status,
+        "statusText": reply.reason_phrase.as_deref().or(usual).unwrap_or_default(),
+        "httpVersion": if reply.version.is_empty() { "unknown" } else { reply.version },
+        "cookies": [],
+        "headers": reply.headers.iter().map(|(name, value)| json!({
+            "name": name.as_str(),
+            "value": shown_value(name, value),
+        })).collect::<Vec<_>>(),
+        "content": { "size": reply.body_length, "mimeType": header("content-type") },
+        "redirectURL": "",
+        "headersSize": -1,
+        "bodySize": -1,
+        "comment": leg.ledger.laps().last().and_then(crate::ledger::Lap::failed).map_or("", |reason| reason.meaning()),
+    })
+}
+
+/// The format counts TLS into `connect` and repeats it in `ssl`.
+fn timings(leg: &Leg) -> Value {
+    let reached = |stage: Stage| leg.ledger.laps().iter().any(|lap| lap.stage() == stage);
+    let time = |stage: Stage| if reached(stage) { millis(leg.time_in(stage)) } else { -1.0 };
+    let connect = if reached(Stage::Connect) {
+        millis(leg.time_in(Stage::Connect) + leg.time_in(Stage::Secure))
+    } else {
+        -1.0
+    };
+    // These three must be numbers from 0 in the format.
+    let at_least = |stage: Stage| millis(leg.time_in(stage));
+    json!({
+        "blocked": -1,
+        "dns": time(Stage::Resolve),
+        "connect": connect,
+        "ssl": time(Stage::Secure),
+        "send": at_least(Stage::Send),
+        "wait": at_least(Stage::Wait),
+        "receive": at_least(Stage::Receive),
+    })
+}
+
+fn total(timings: &Value) -> f64 {
+    let parts = ["dns", "connect", "send", "wait", "receive"];
+    parts.iter().filter_map(|part| timings[part].as_f64()).filter(|time| *time > 0.0).sum()
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,256 @@
+//! Fields made to say who failed and how: `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211).
+
+use super::{Answer, Means, Recognised, nearest};
+use crate::reason::Reason;
+use http::HeaderMap;
+use sfv::{BareItem, Item, List, ListEntry, Parameters, Parser};
+
+/// The error types of RFC 9209 section 2.3, and what each means.
+const ERRORS: &[(&str, Means)] = &[
+    ("dns_timeout", Means::Upstream(&[Reason::UpstreamDnsTimeout])),
+    ("dns_error", Means::Upstream(&[Reason::UpstreamDnsError])),
+    ("destination_not_found", Means::Front(Reason::FrontNotFound)),
+    (
+        "destination_unavailable",
+        // Envoy says this for names that do not resolve, too.
+        Means::Upstream(&[Reason::UpstreamDestinationUnavailable, Reason::UpstreamDnsError]),
+    ),
+    (
+        "destination_ip_prohibited",
+        Means::Upstream(&[Reason::UpstreamDestinationIpProhibited]),
+    ),
+    (
+        "destination_ip_unroutable",
+        Means::Upstream(&[Reason::UpstreamDestinationIpUnroutable]),
+    ),
+    ("connection_refused", Means::Upstream(&[Reason::UpstreamConnectionRefused])),
+    (
+        "connection_terminated",
+        Means::Upstream(&[Reason::UpstreamConnectionTerminated]),
+    ),
+    ("connection_timeout", Means::Upstream(&[Reason::UpstreamConnectionTimeout])),
+    (
+        "connection_read_timeout",
+        Means::Upstream(&[Reason::UpstreamConnectionReadTimeout]),
+    ),
+    (
+        "connection_write_timeout",
+        Means::Upstream(&[Reason::UpstreamConnectionWriteTimeout]),
+    ),
+    ("connection_limit_reached", Means::Front(Reason::FrontOverloaded)),
+    ("tls_protocol_error", Means::Upstream(&[Reason::UpstreamTlsProtocolError])),
+    (
+        "tls_certificate_error",
+        Means::Upstream(&[Reason::UpstreamTlsCertificateError]),
+    ),
+    ("tls_alert_received", Means::Upstream(&[Reason::UpstreamTlsAlertReceived])),
+    ("http_request_error", Means::Front(Reason::FrontDenied)),
+    ("http_request_denied", Means::Front(Reason::FrontDenied)),
+    (
+        "http_response_incomplete",
+        Means::Upstream(&[Reason::UpstreamHttpResponseIncomplete]),
+    ),
+    (
+        "http_response_header_section_size",
+        Means::Upstream(&[Reason::UpstreamHttpResponseHeaderSectionSize]),
+    ),
+    (
+        "http_response_header_size",
+        Means::Upstream(&[Reason::UpstreamHttpResponseHeaderSectionSize]),
+    ),
+    (
+        "http_response_body_size",
+        Means::Upstream(&[Reason::UpstreamHttpResponseBodySize]),
+    ),
+    (
+        "http_response_trailer_section_size",
+        Means::Upstream(&[Reason::UpstreamHttpProtocolError]),
+    ),
+    (
+        "http_response_trailer_size",
+        Means::Upstream(&[Reason::UpstreamHttpProtocolError]),
+    ),
+    (
+        "http_response_transfer_coding",
+        Means::Upstream(&[Reason::UpstreamHttpResponseTransferCoding]),
+    ),
+    (
+        "http_response_content_coding",
+        Means::Upstream(&[Reason::UpstreamHttpResponseContentCoding]),
+    ),
+    (
+        "http_response_timeout",
+        Means::Upstream(&[Reason::UpstreamHttpResponseTimeout]),
+    ),
+    ("http_upgrade_failed", Means::Upstream(&[Reason::UpstreamHttpUpgradeFailed])),
+    (
+        "http_protocol_error",
+        Means::Upstream(&[Reason::UpstreamHttpProtocolError]),
+    ),
+    ("proxy_internal_response", Means::Front(Reason::FrontInternalError)),
+    ("proxy_internal_error", Means::Front(Reason::FrontInternalError)),
+    ("proxy_configuration_error", Means::Front(Reason::FrontInternalError)),
+    ("proxy_loop_detected", Means::Front(Reason::FrontLoop)),
+];
+
+/// What stands in `details`, where it says more than the error type: Envoy gives `connection_refused` for whatever
+/// failed before the connection was up. Underscores are spaces there.
+const DETAILS: &[(&str, Reason)] = &[
+    ("certificate verify failed", Reason::UpstreamTlsCertificateError),
+    ("tls error:|alert", Reason::UpstreamTlsAlertReceived),
+    ("tls error", Reason::UpstreamTlsProtocolError),
+    ("connection timeout", Reason::UpstreamConnectionTimeout),
+    ("network is unreachable", Reason::UpstreamDestinationIpUnroutable),
+    ("no route to host", Reason::UpstreamDestinationIpUnroutable),
+    ("connection refused", Reason::UpstreamConnectionRefused),
+    ("delayed connect error: 111", Reason::UpstreamConnectionRefused),
+    ("dns resolution failure", Reason::UpstreamDnsError),
+];
+
+/// Reads both fields, in the head and in the trailers.
+pub(super) fn read(answer: &Answer<'_>) -> Option<Recognised> {
+    let who = nearest(answer).unwrap_or("unknown");
+    let members = members(answer, "proxy-status");
+    // The first member stands nearest to the origin: its error is the root of those that follow.
+    let error = members.iter().find_map(meaning);
+    let relayed = || {
+        let received = members.iter().any(|member| member.params.get("received-status").is_some());
+        received || passed_by_a_cache(answer)
+    };
+    match error {
+        Some(means) => Some(Recognised::Own(who, means)),
+        None => relayed().then_some(Recognised::Through(who)),
+    }
+}
+
+/// A cache says which status it got from behind (RFC 9211 section 2.3), and it is this one.
+fn passed_by_a_cache(answer: &Answer<'_>) -> bool {
+    members(answer, "cache-status").iter().any(|member| {
+        let status = member.params.get("fwd-status").and_then(BareItem::as_integer);
+        status.is_some_and(|status| i64::from(status) == i64::from(answer.status))
+    })
+}
+
+fn members(answer: &Answer<'_>, field: &str) -> Vec<Item> {
+    let mut found = in_fields(answer.headers, field);
+    found.extend(in_fields(answer.trailers, field));
+    found
+}
+
+fn in_fields(fields: &HeaderMap, field: &str) -> Vec<Item> {
+    let values: Vec<_> = fields.get_all(field).iter().filter_map(|value| value.to_str().ok()).collect();
+    let list: List = Parser::new(&values.join(", ")).parse().unwrap_or_default();
+    let items = list.into_iter().filter_map(|entry| match entry {
+        ListEntry::Item(item) => Some(item),
+        ListEntry::InnerList(_) => None,
+    });
+    items.collect()
+}
+
+/// The error of one intermediary. Meta writes the error type where the name of the intermediary belongs.
+fn meaning(member: &Item) -> Option<Means> {
+    let error = match member.params.get("error") {
+        Some(error) => text(error)?,
+        None => text(&member.bare_item).filter(|name| of_error(name).is_some())?,
+    };
+    by_details(&member.params).or_else(|| of_error(&error))
+}
+
+fn by_details(parameters: &Parameters) -> Option<Means> {
+    let details = text(parameters.get("details")?)?.to_ascii_lowercase().replace('_', " ");
+    let fits = |pattern: &str| pattern.split('|').all(|part| details.contains(part));
+    let (_, reason) = DETAILS.iter().find(|(pattern, _)| fits(pattern))?;
+    Some(Means::Upstream(std::slice::from_ref(reason)))
+}
+
+fn of_error(name: &str) -> Option<Means> {
+    let row = ERRORS.iter().find(|(known, _)| *known == name)?;
+    Some(row.1)
+}
+
+/// A token or a string: `error` is a token, and some write it as a string.
+fn text(item: &BareItem) -> Option<String> {
+    let token = item.as_token().map(|token| token.as_str().to_owned());
+    token.or_else(|| item.as_string().map(|string| string.as_str().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ERRORS, read};
+    use crate::gateways::{Answer, Means, Recognised};
+    use crate::reason::Reason;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use std::time::Duration;
+
+    fn said(field: &str, value: &str) -> Option<Recognised> {
+        let mut fields = HeaderMap::new();
+        fields.insert(HeaderName::from_bytes(field.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        let none = HeaderMap::new();
+        let answer = |headers, trailers| Answer {
+            status: 502,
+            phrase: None,
+            headers,
+            trailers,
+            body: "",
+            waited: Duration::ZERO,
+        };
+        let in_head = read(&answer(&fields, &none));
+        assert_eq!(in_head, read(&answer(&none, &fields)), "in the trailers as in the head");
+        in_head
+    }
+
+    fn upstream(value: &str) -> Vec<Reason> {
+        match said("proxy-status", value) {
+            Some(Recognised::Own(_, Means::Upstream(reasons))) => reasons.to_vec(),
+            other => panic!("{value}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn details_say_more_than_the_error_type() {
+        for (details, reason) in [
+            ("upstream_reset_before_response_started{delayed_connect_error:_Connection_refused}; UF", Reason::UpstreamConnectionRefused),
+            ("upstream_reset_before_response_started{connection_timeout}; UF", Reason::UpstreamConnectionTimeout),
+            ("x{TLS_error:_OPENSSL:CERTIFICATE_VERIFY_FAILED:certificate_has_expired}; UF", Reason::UpstreamTlsCertificateError),
+            ("x{TLS_error:_268435581:SSL_routines:SSLV3_ALERT_HANDSHAKE_FAILURE}; UF", Reason::UpstreamTlsAlertReceived),
+            ("x{immediate_connect_error:_Network_is_unreachable}; UF", Reason::UpstreamDestinationIpUnroutable),
+            ("something else", Reason::UpstreamConnectionRefused),
+        ] {
+            let value = format!("edge; error=connection_refused; details=\"{details}\"");
+            assert_eq!(upstream(&value), [reason], "{details}");
+        }
+    }
+
+    #[test]
+    fn the_member_next_to_the_origin_is_the_root() {
+        let value = "inner; error=dns_timeout, edge; error=http_response_timeout";
+        assert_eq!(upstream(value), [Reason::UpstreamDnsTimeout]);
+    }
+
+    #[test]
+    fn an_error_type_may_stand_in_the_members_place_or_be_a_string() {
+        assert_eq!(upstream("connection_timeout; e_proxy=\"x\""), [Reason::UpstreamConnectionTimeout]);
+        assert_eq!(upstream("edge; error=\"dns_error\""), [Reason::UpstreamDnsError]);
+        let denied = said("proxy-status", "Cloudflare-Proxy;error=http_request_error");
+        assert_eq!(denied, Some(Recognised::Own("unknown", Means::Front(Reason::FrontDenied))));
+    }
+
+    #[test]
+    fn a_status_that_was_received_was_passed_on() {
+        for (field, value) in [
+            ("proxy-status", "edge; received-status=502"),
+            ("cache-status", "\"Netlify Edge\"; fwd=miss; fwd-status=502; stored"),
+        ] {
+            assert_eq!(said(field, value), Some(Recognised::Through("unknown")), "{value}");
+        }
+        assert_eq!(said("cache-status", "edge; fwd=miss; fwd-status=200"), None);
+    }
+
+    #[test]
+    fn what_is_no_structured_field_says_nothing() {
+        for value in ["", "edge; error=", "(a b)", "edge; error=new_type", "\u{e9}", "42"] {
+            assert_eq!(said("proxy-status", value), None, "{value}");
+        }
+        assert_eq!(ERRORS.len(), 32);
+    }
+}

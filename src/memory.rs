@@ -1,0 +1,113 @@
+//! What one key remembers between its probes, so that the next one knows what is usual and does not ask too often.
+
+use crate::baseline::Baseline;
+use crate::investigation::Investigation;
+use crate::probe::{Finding, Past, Sign, sign};
+use crate::probers::When;
+use crate::report::Report;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// A front that fails in one way is investigated so often, at most.
+const INVESTIGATE: Duration = Duration::from_secs(10);
+
+/// Hops of a healthy front are asked so often.
+const DRILL: Duration = Duration::from_mins(10);
+
+/// The edge is asked what it refuses at most so often while it fails alike.
+const REFERENCE: Duration = Duration::from_hours(1);
+
+/// A hop that answered within this time is reachable from here: its silence is an answer.
+const ANSWERED: Duration = Duration::from_hours(1);
+
+/// The memory of one key.
+#[derive(Debug, Default)]
+pub struct Memory {
+    baseline: Baseline,
+    probes: u32,
+    /// When the front's failure was investigated last, and what came of it, as long as the history keeps it.
+    investigated: Option<(Instant, Option<Sign>, Weak<Investigation>)>,
+    drilled: Option<Instant>,
+    referenced: Option<(Instant, Option<Sign>)>,
+    answered: HashMap<String, Instant>,
+    failed_as: Option<Sign>,
+}
+
+impl Memory {
+    /// What the next probe may know and ask.
+    #[must_use]
+    pub fn past(&self, bypass: When, now: Instant) -> Past {
+        let within = |at: &Instant, time: Duration| now.saturating_duration_since(*at) < time;
+        let recent = self.investigated.as_ref().filter(|(at, ..)| within(at, INVESTIGATE));
+        Past {
+            baseline: self.baseline.clone(),
+            recent: recent.and_then(|(_, sign, found)| Some((*sign, found.upgrade()?))),
+            drill_due: !self.drilled.as_ref().is_some_and(|at| within(at, DRILL)),
+            bypass_due: match bypass {
+                When::Always => true,
+                When::Every(nth) => self.probes % nth.max(1) == 0,
+                When::Never | When::OnFailure => false,
+            },
+            reference_due: match &self.referenced {
+                // A failure of another kind asks anew, and the ten seconds of the investigation hold for it.
+                Some((at, sign)) => !within(at, REFERENCE) || *sign != self.failed_as,
+                None => true,
+            },
+            answered: {
+                let lately = self.answered.iter().filter(|(_, at)| within(at, ANSWERED));
+                lately.map(|(name, _)| name.clone()).collect()
+            },
+            quorum_failed: false,
+        }
+    }
+
+    /// Takes in what a finding shows of the usual; before the history cuts it.
+    pub fn learn(&mut self, finding: &Finding, now: Instant) {
+        self.probes = self.probes.wrapping_add(1);
+        let sign = finding.report.fault.as_ref().map(|fault| sign(fault, &finding.report));
+        self.failed_as = sign;
+        if let Some(reply) = finding.report.final_reply() {
+            match &finding.verdict {
+                None => self.baseline.learn_good(reply),
+                Some(verdict) if verdict.rule.starts_with("gateway-speaks") => self.baseline.learn_own(reply),
+                Some(_) => {}
+            }
+        }
+        let Some(investigation) = &finding.investigation else {
+            return;
+        };
+        if let Some(refusal) = investigation.reference.as_ref().and_then(Report::final_reply) {
+            self.referenced = Some((now, sign));
+            if (400..=499).contains(&refusal.status) {
+                self.baseline.learn_own(refusal);
+            }
+        }
+        if let Some(verdict) = finding.verdict.as_ref().filter(|verdict| verdict.answered_by != "unknown") {
+            self.baseline.product = Some(verdict.answered_by);
+        }
+        if !investigation.hops.is_empty() {
+            self.drilled = Some(now);
+        }
+        for drilled in &investigation.hops {
+            if drilled.report.legs.iter().any(|leg| leg.local.is_some()) {
+                self.answered.insert(drilled.hop.name.clone(), now);
+            }
+        }
+        self.answered.retain(|_, at| now.saturating_duration_since(*at) < ANSWERED);
+    }
+
+    /// Takes note of an investigation that the history keeps, so that it need not be made again at once.
+    pub fn remember(&mut self, finding: &Finding, now: Instant) {
+        let Some(investigation) = &finding.investigation else {
+            return;
+        };
+        let again = self
+            .investigated
+            .as_ref()
+            .is_some_and(|(.., known)| known.as_ptr() == Arc::as_ptr(investigation));
+        if !again && !finding.report.succeeded() {
+            self.investigated = Some((now, self.failed_as, Arc::downgrade(investigation)));
+        }
+    }
+}
