@@ -5,6 +5,7 @@ mod case;
 mod looks;
 mod rules;
 mod sentence;
+mod speaks;
 
 pub use rules::RULES;
 
@@ -129,11 +130,669 @@ fn verdict(case: &Case<'_>, rule: &'static str, mut blame: Blame) -> Verdict {
         side: blame.side,
         masked: case.facts.front.succeeded(),
         answered_by: answered_by.unwrap_or("unknown"),
-        stage: case.fault().map_or_else(|| laps().unwrap_or(Stage::Resolve), |fault| fault.stage),
+        stage: case
+            .fault()
+            .map_or_else(|| laps().unwrap_or(Stage::Resolve), |fault| fault.stage),
         certainty: blame.certainty,
         rule,
         sentence: String::new(),
     };
     verdict.sentence = sentence::of(case, &verdict);
     verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Facts, RULES, attribute};
+    use crate::baseline::Baseline;
+    use crate::chain::{Link, Stage};
+    use crate::hop::Hop;
+    use crate::investigation::{Control, Drilled, Investigation, Reached, Vantage};
+    use crate::ledger::Ledger;
+    use crate::reason::Reason;
+    use crate::report::{Fault, Leg, Reply, Report, TlsFacts};
+    use crate::verdict::{Side, Verdict};
+    use proptest::prelude::*;
+    use std::time::{Duration, SystemTime};
+
+    /// Everything that a judgment may look at, to be filled.
+    #[derive(Clone, Debug)]
+    struct World {
+        front: Report,
+        beside: Investigation,
+        baseline: Baseline,
+        vantage: Option<Vantage>,
+    }
+
+    impl World {
+        fn of(front: Report) -> Self {
+            Self {
+                front,
+                beside: Investigation::default(),
+                baseline: Baseline::default(),
+                vantage: None,
+            }
+        }
+
+        fn hop(mut self, report: Report) -> Self {
+            let name = format!("hop{}", self.beside.hops.len());
+            self.beside.hops.push(Drilled {
+                hop: Hop {
+                    trusted: true,
+                    ..Hop::new(&name, "10.0.0.7:80").unwrap()
+                },
+                reachable: false,
+                report,
+                handshake: None,
+            });
+            self
+        }
+
+        fn reference(mut self, report: Report) -> Self {
+            self.beside.reference = Some(report);
+            self
+        }
+
+        fn try_judge(&self) -> Option<Verdict> {
+            attribute(&Facts {
+                front: &self.front,
+                beside: Some(&self.beside),
+                baseline: &self.baseline,
+                vantage: self.vantage.as_ref(),
+            })
+        }
+
+        #[track_caller]
+        fn says(&self, rule: &str, link: Link, reason: Reason) -> Verdict {
+            let verdict = self.try_judge().expect("there is a verdict");
+            assert_eq!(
+                (verdict.rule, verdict.link, verdict.reason),
+                (rule, link, reason),
+                "{verdict:#?}"
+            );
+            assert_eq!(verdict.masked, self.front.succeeded());
+            verdict
+        }
+    }
+
+    fn stopped(stage: Stage, reason: Reason) -> Report {
+        let mut ledger = Ledger::default();
+        ledger
+            .begin(stage, Duration::ZERO)
+            .fail(Duration::from_millis(3), reason);
+        Report {
+            began: SystemTime::UNIX_EPOCH,
+            took: Duration::from_millis(3),
+            timeout: Duration::from_secs(1),
+            legs: vec![Leg {
+                ledger,
+                ..Leg::default()
+            }],
+            fault: Some(Fault {
+                stage,
+                reason,
+                detail: String::new(),
+                at_deadline: false,
+            }),
+        }
+    }
+
+    fn reply(status: u16, body: &str, headers: &[(&'static str, &'static str)]) -> Reply {
+        let fields = headers.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, http::HeaderValue::from_static(value))
+        });
+        Reply {
+            status,
+            headers: fields.collect(),
+            body_length: body.len() as u64,
+            body_start: body.as_bytes().to_vec(),
+            ..Reply::default()
+        }
+    }
+
+    /// An answer whose status is refused.
+    fn refused(status: u16, body: &str, headers: &[(&'static str, &'static str)]) -> Report {
+        let mut report = stopped(Stage::Receive, Reason::HttpStatus);
+        report.legs[0].reply = Some(reply(status, body, headers));
+        report
+    }
+
+    fn good(body: &str, headers: &[(&'static str, &'static str)]) -> Report {
+        let mut report = refused(200, body, headers);
+        report.fault = None;
+        report
+    }
+
+    /// The same report, its first byte waited for so long.
+    fn after(mut report: Report, millis: u64) -> Report {
+        let mut ledger = Ledger::default();
+        ledger
+            .begin(Stage::Wait, Duration::ZERO)
+            .finish(Duration::from_millis(millis));
+        report.legs[0].ledger = ledger;
+        report.took = Duration::from_millis(millis);
+        report
+    }
+
+    const NGINX: &[(&str, &str)] = &[("server", "nginx")];
+    const NGINX_502: &str = "<html><center><h1>502 Bad Gateway</h1></center><hr><center>nginx</center></html>";
+    const NGINX_400: &str = "<html><center><h1>400 Bad Request</h1></center><hr><center>nginx</center></html>";
+    const TLS_400: &str = "<h1>400 Bad Request</h1>Client sent an HTTP request to an HTTPS server.";
+
+    fn vantage(outcomes: &[(bool, Reached)]) -> Vantage {
+        let controls = outcomes.iter().map(|(needs_name, outcome)| Control {
+            what: "a control".to_owned(),
+            needs_name: *needs_name,
+            outcome: *outcome,
+            detail: String::new(),
+        });
+        Vantage {
+            controls: controls.collect(),
+            ..Vantage::default()
+        }
+    }
+
+    #[test]
+    fn own_side() {
+        let world = World::of(stopped(Stage::Resolve, Reason::LocalResolverUnreachable));
+        world.says("own-side", Link::Local, Reason::LocalResolverUnreachable);
+    }
+
+    #[test]
+    fn captive_portal() {
+        let mut world = World::of(refused(302, "", &[]));
+        world.vantage = Some(Vantage {
+            captive: true,
+            ..vantage(&[(true, Reached::Answered)])
+        });
+        world.says("captive-portal", Link::Local, Reason::LocalCaptivePortal);
+    }
+
+    #[test]
+    fn good_from_captive_portal() {
+        let mut world = World::of(good("Welcome to the hotel", &[]));
+        world.vantage = Some(Vantage {
+            captive: true,
+            ..Vantage::default()
+        });
+        world.says("good-from-captive-portal", Link::Local, Reason::LocalCaptivePortal);
+    }
+
+    #[test]
+    fn resolver_dead() {
+        let mut world = World::of(stopped(Stage::Resolve, Reason::DnsTimedOut));
+        world.vantage = Some(vantage(&[(true, Reached::NoName), (false, Reached::Answered)]));
+        world.says("resolver-dead", Link::Local, Reason::LocalResolverUnreachable);
+    }
+
+    #[test]
+    fn controls_failed() {
+        let mut world = World::of(stopped(Stage::Connect, Reason::TcpTimedOut));
+        world.vantage = Some(vantage(&[(false, Reached::NoConnection)]));
+        let verdict = world.says("controls-failed", Link::Local, Reason::LocalControlsFailed);
+        assert_eq!(verdict.certainty.as_str(), "certain");
+        world.vantage = Some(Vantage {
+            quorum: true,
+            ..Vantage::default()
+        });
+        let verdict = world.says("controls-failed", Link::Local, Reason::LocalControlsFailed);
+        assert_eq!(verdict.certainty.as_str(), "likely");
+        // A control that answers overrules.
+        world.vantage = Some(vantage(&[(false, Reached::NoConnection), (false, Reached::Answered)]));
+        world.says("connect-silent", Link::Path, Reason::TcpTimedOut);
+    }
+
+    #[test]
+    fn resolver_silent() {
+        World::of(stopped(Stage::Resolve, Reason::DnsTimedOut)).says("resolver-silent", Link::Dns, Reason::DnsTimedOut);
+    }
+
+    #[test]
+    fn name_not_resolved() {
+        let world = World::of(stopped(Stage::Resolve, Reason::DnsServfail));
+        world.says("name-not-resolved", Link::Dns, Reason::DnsServfail);
+    }
+
+    #[test]
+    fn nothing_listens() {
+        let world = World::of(stopped(Stage::Connect, Reason::TcpRefused));
+        world.says("nothing-listens", Link::Front, Reason::TcpRefused);
+    }
+
+    #[test]
+    fn connect_silent() {
+        let world = World::of(stopped(Stage::Connect, Reason::TcpAddressUnreachable));
+        world.says("connect-silent", Link::Path, Reason::TcpAddressUnreachable);
+    }
+
+    #[test]
+    fn tls_refused() {
+        for (stage, reason) in [
+            (Stage::Secure, Reason::TcpReset),
+            (Stage::Wait, Reason::TlsClientCert),
+            (Stage::Secure, Reason::TlsCertDateInvalid),
+        ] {
+            World::of(stopped(stage, reason)).says("tls-refused", Link::Tls, reason);
+        }
+    }
+
+    #[test]
+    fn content_refused() {
+        let mut front = good("", &[]);
+        front.fault = stopped(Stage::Receive, Reason::ContentBody).fault;
+        World::of(front.clone()).says("content-refused", Link::Content, Reason::ContentBody);
+        let verdict = World::of(front)
+            .hop(good("", &[]))
+            .says("content-refused", Link::Content, Reason::ContentBody);
+        assert_eq!(verdict.side, Some(Side::Gateway));
+    }
+
+    #[test]
+    fn redirect_loop() {
+        let world = World::of(stopped(Stage::Receive, Reason::HttpResponseRedirectLoop));
+        world.says("redirect-loop", Link::Origin, Reason::HttpResponseRedirectLoop);
+    }
+
+    #[test]
+    fn answer_slow() {
+        let slow = || World::of(stopped(Stage::Receive, Reason::HttpSlow));
+        slow().says("answer-slow", Link::Origin, Reason::OriginSlow);
+        slow()
+            .hop(stopped(Stage::Receive, Reason::HttpSlow))
+            .says("answer-slow", Link::Origin, Reason::OriginSlow);
+        let verdict = slow()
+            .hop(good("", &[]))
+            .says("answer-slow", Link::Upstream, Reason::UpstreamFailed);
+        assert_eq!(verdict.side, Some(Side::Gateway));
+    }
+
+    #[test]
+    fn hop_broken() {
+        for (stage, reason, upstream) in [
+            (Stage::Connect, Reason::TcpRefused, Reason::UpstreamConnectionRefused),
+            (
+                Stage::Secure,
+                Reason::TlsCertDateInvalid,
+                Reason::UpstreamTlsCertificateError,
+            ),
+            (
+                Stage::Wait,
+                Reason::HttpTimedOutWaiting,
+                Reason::UpstreamHttpResponseTimeout,
+            ),
+            (
+                Stage::Wait,
+                Reason::HttpClosedBeforeResponse,
+                Reason::UpstreamConnectionTerminated,
+            ),
+        ] {
+            let world = World::of(refused(502, NGINX_502, NGINX)).hop(stopped(stage, reason));
+            let verdict = world.says("hop-broken", Link::Upstream, upstream);
+            assert_eq!(verdict.side, Some(Side::Origin));
+        }
+        // The gateway refuses by itself, whatever stands behind it.
+        let denied = World::of(refused(403, "RBAC: access denied", &[("server", "envoy")]));
+        let denied = denied.hop(stopped(Stage::Connect, Reason::TcpRefused));
+        denied.says("gateway-speaks-of-itself", Link::Front, Reason::FrontDenied);
+    }
+
+    #[test]
+    fn silence_of_a_hop_is_an_answer_only_where_it_is_known_to_be_reachable() {
+        let mut world = World::of(refused(504, "", NGINX)).hop(stopped(Stage::Connect, Reason::TcpTimedOut));
+        assert_ne!(world.try_judge().unwrap().rule, "hop-broken");
+        world.beside.hops[0].reachable = true;
+        world.says("hop-broken", Link::Upstream, Reason::UpstreamConnectionTimeout);
+    }
+
+    #[test]
+    fn a_hop_that_speaks_tls_was_asked_in_plain_text() {
+        let mut world = World::of(refused(502, NGINX_502, NGINX));
+        world = world.hop(stopped(Stage::Wait, Reason::HttpClosedBeforeResponse));
+        let mut handshake = stopped(Stage::Secure, Reason::TlsCertAuthorityInvalid);
+        handshake.legs[0].tls = Some(TlsFacts::default());
+        world.beside.hops[0].handshake = Some(handshake);
+        world.says("hop-broken", Link::Upstream, Reason::UpstreamTlsExpected);
+    }
+
+    #[test]
+    fn hop_answers_alike() {
+        let alike = World::of(refused(500, "{}", &[])).hop(refused(500, "{}", &[]));
+        alike.says("hop-answers-alike", Link::Origin, Reason::OriginStatus);
+        // A gateway behind the gateway.
+        let chain = World::of(refused(502, "", &[])).hop(refused(502, NGINX_502, NGINX));
+        let verdict = chain
+            .clone()
+            .says("hop-answers-alike", Link::Upstream, Reason::UpstreamFailed);
+        assert_eq!((verdict.side, verdict.answered_by), (Some(Side::Origin), "nginx"));
+        // And what stands behind that is well.
+        let verdict = chain
+            .hop(good("", &[]))
+            .says("hop-answers-alike", Link::Upstream, Reason::UpstreamUnreachable);
+        assert_eq!(verdict.side, Some(Side::Gateway));
+    }
+
+    #[test]
+    fn a_hop_that_did_not_get_the_modules_credentials_may_refuse_us() {
+        let mut world = World::of(refused(502, "", &[])).hop(refused(401, "", &[]));
+        world.says("hop-answers-alike", Link::Origin, Reason::OriginStatus);
+        world.beside.hops[0].hop.trusted = false;
+        assert_eq!(world.try_judge().unwrap().rule, "bare-page");
+    }
+
+    #[test]
+    fn gateway_speaks_of_itself() {
+        let world = World::of(refused(403, "RBAC: access denied", &[("server", "envoy")]));
+        world.says("gateway-speaks-of-itself", Link::Front, Reason::FrontDenied);
+    }
+
+    #[test]
+    fn hop_healthy() {
+        let world = World::of(refused(502, NGINX_502, NGINX)).hop(good("", &[]));
+        let verdict = world.says("hop-healthy", Link::Upstream, Reason::UpstreamUnreachable);
+        assert_eq!(verdict.side, Some(Side::Gateway));
+        for (front, link, reason) in [
+            (refused(503, "x", &[]), Link::Upstream, Reason::UpstreamUnreachable),
+            (refused(404, "x", &[]), Link::Front, Reason::FrontNotFound),
+            (refused(500, "x", &[]), Link::Front, Reason::FrontInternalError),
+            (
+                stopped(Stage::Wait, Reason::HttpClosedBeforeResponse),
+                Link::Front,
+                Reason::FrontInternalError,
+            ),
+            (
+                stopped(Stage::Wait, Reason::HttpTimedOutWaiting),
+                Link::Upstream,
+                Reason::UpstreamHttpResponseTimeout,
+            ),
+        ] {
+            World::of(front).hop(good("", &[])).says("hop-healthy", link, reason);
+        }
+    }
+
+    #[test]
+    fn a_gateway_without_the_patience_or_the_room_for_a_healthy_answer() {
+        let page = NGINX_502.replace("502", "504");
+        let world = World::of(after(refused(504, &page, NGINX), 2000)).hop(after(good("", &[]), 2500));
+        let verdict = world.says("hop-healthy", Link::Upstream, Reason::UpstreamHttpResponseTimeout);
+        assert_eq!(verdict.side, Some(Side::Origin));
+        let mut hop = good("", &[]);
+        hop.legs[0].reply.as_mut().unwrap().head_size = 20_000;
+        let world = World::of(refused(502, NGINX_502, NGINX)).hop(hop);
+        let verdict = world.says(
+            "hop-healthy",
+            Link::Upstream,
+            Reason::UpstreamHttpResponseHeaderSectionSize,
+        );
+        assert_eq!(verdict.side, Some(Side::Origin));
+    }
+
+    #[test]
+    fn gateway_speaks_of_upstream() {
+        let world = World::of(refused(502, NGINX_502, NGINX));
+        let verdict = world.says("gateway-speaks-of-upstream", Link::Upstream, Reason::UpstreamFailed);
+        assert_eq!(verdict.answered_by, "nginx");
+        assert!(verdict.reasons.len() <= super::MOST_REASONS);
+        let fields = [("proxy-status", "edge; error=dns_timeout")];
+        World::of(refused(504, "", &fields)).says(
+            "gateway-speaks-of-upstream",
+            Link::Upstream,
+            Reason::UpstreamDnsTimeout,
+        );
+    }
+
+    #[test]
+    fn plain_text_to_tls() {
+        let plain = World::of(refused(400, TLS_400, &[]));
+        plain.says("plain-text-to-tls", Link::Tls, Reason::TlsExpected);
+        let behind = plain.reference(refused(400, NGINX_400, NGINX));
+        behind.says("plain-text-to-tls", Link::Upstream, Reason::UpstreamTlsExpected);
+        let mut silent = World::of(stopped(Stage::Wait, Reason::HttpClosedBeforeResponse));
+        silent.beside.handshake = Some(stopped(Stage::Secure, Reason::TlsAlert));
+        silent.says("plain-text-to-tls", Link::Tls, Reason::TlsExpected);
+    }
+
+    #[test]
+    fn gateway_relays() {
+        let fields = [("server", "envoy"), ("x-envoy-upstream-service-time", "3")];
+        let verdict = World::of(refused(500, "x", &fields)).says("gateway-relays", Link::Origin, Reason::OriginStatus);
+        assert_eq!(verdict.answered_by, "envoy");
+    }
+
+    #[test]
+    fn usual_marks() {
+        let mut world = World::of(refused(503, "", &[("x-app", "1")]));
+        world
+            .baseline
+            .learn_good(&reply(200, "", &[("x-app", "1"), ("x-more", "1")]));
+        world.baseline.learn_own(&reply(400, "", &[("server", "edge")]));
+        world.says("usual-marks", Link::Origin, Reason::OriginStatus);
+    }
+
+    #[test]
+    fn usual_marks_missing() {
+        let mut world = World::of(refused(500, "", &[("server", "edge")]));
+        world
+            .baseline
+            .learn_good(&reply(200, "", &[("x-app", "1"), ("x-more", "1")]));
+        world.baseline.learn_own(&reply(400, "", &[("server", "edge")]));
+        world.says("usual-marks-missing", Link::Front, Reason::FrontInternalError);
+    }
+
+    #[test]
+    fn broken_behind_gateway() {
+        let broken = || World::of(stopped(Stage::Receive, Reason::HttpClosedMidBody));
+        let mut known = broken();
+        known.baseline.product = Some("haproxy");
+        known.says(
+            "broken-behind-gateway",
+            Link::Upstream,
+            Reason::UpstreamHttpResponseIncomplete,
+        );
+        let lives = broken().reference(refused(400, "Bad Request", &[]));
+        lives.says(
+            "broken-behind-gateway",
+            Link::Upstream,
+            Reason::UpstreamHttpResponseIncomplete,
+        );
+    }
+
+    #[test]
+    fn broken_at_front() {
+        let world = World::of(stopped(Stage::Receive, Reason::HttpResponseInvalid));
+        world.says("broken-at-front", Link::Front, Reason::HttpResponseInvalid);
+        // What answers the reference request as it answers any other is no edge.
+        let world = world.reference(stopped(Stage::Wait, Reason::HttpTimedOutWaiting));
+        world.says("broken-at-front", Link::Front, Reason::HttpResponseInvalid);
+    }
+
+    #[test]
+    fn edges_own_skeleton() {
+        let page = |status: &str| format!("<html><h1>{status}</h1><address>edge</address></html>");
+        let refusal = refused(400, &page("400 Bad Request"), &[("server", "edge")]);
+        for (status, link) in [(502, Link::Upstream), (500, Link::Front)] {
+            let front = refused(status, &page("Oh no, that did not work at all"), &[("server", "edge")]);
+            let verdict = World::of(front).reference(refusal.clone()).try_judge().unwrap();
+            assert_eq!((verdict.rule, verdict.link), ("edges-own-skeleton", link));
+        }
+    }
+
+    #[test]
+    fn not_the_gateways_page() {
+        let world = World::of(refused(500, "x", NGINX));
+        let verdict = world.says("not-the-gateways-page", Link::Origin, Reason::OriginStatus);
+        assert_eq!(verdict.answered_by, "nginx");
+    }
+
+    #[test]
+    fn custom_page() {
+        let world = World::of(refused(
+            503,
+            "<h1>The shop is being updated, please come back</h1>",
+            &[],
+        ));
+        world.says("custom-page", Link::Origin, Reason::OriginStatus);
+    }
+
+    #[test]
+    fn bare_page() {
+        World::of(refused(502, "", &[])).says("bare-page", Link::Upstream, Reason::UpstreamFailed);
+        World::of(refused(429, "", &[])).says("bare-page", Link::Front, Reason::FrontRateLimited);
+    }
+
+    #[test]
+    fn not_decided() {
+        World::of(refused(500, "", &[])).says("not-decided", Link::Unknown, Reason::HttpStatus);
+    }
+
+    #[test]
+    fn good_before_broken_hop() {
+        let world = World::of(good("x", &[])).hop(stopped(Stage::Connect, Reason::TcpRefused));
+        let verdict = world.says(
+            "good-before-broken-hop",
+            Link::Upstream,
+            Reason::UpstreamConnectionRefused,
+        );
+        assert_eq!(verdict.side, Some(Side::Origin));
+        let world = World::of(good("x", &[])).hop(refused(500, "{}", &[]));
+        world.says("good-before-broken-hop", Link::Origin, Reason::OriginStatus);
+        let world = World::of(good("x", &[])).hop(stopped(Stage::Connect, Reason::TcpTimedOut));
+        assert_eq!(world.try_judge(), None, "silence may be a firewall's");
+    }
+
+    #[test]
+    fn good_made_of_broken() {
+        let world = World::of(good("x", &[("x-transformed-from", "HTTP/0.9")]));
+        world.says("good-made-of-broken", Link::Upstream, Reason::UpstreamHttpProtocolError);
+        let mut world = World::of(good("x", &[]));
+        world.front.legs[0].wire.excerpt = b"HTTP/1.1 200 OK\r\n\r\nSSH-2.0-OpenSSH".to_vec();
+        world.says("good-made-of-broken", Link::Upstream, Reason::UpstreamHttpProtocolError);
+        world.front.legs[0].wire.excerpt = b"HTTP/1.1 200 OK\r\n\r\nHTTP is a protocol".to_vec();
+        assert_eq!(world.try_judge(), None);
+    }
+
+    #[test]
+    fn good_but_overrun() {
+        let mut world = World::of(good("x", &[]));
+        world.front.legs[0].reply.as_mut().unwrap().overrun = true;
+        world.says("good-but-overrun", Link::Origin, Reason::HttpOverrun);
+    }
+
+    #[test]
+    fn good_but_huge_head() {
+        let mut world = World::of(good("x", &[]));
+        world.front.legs[0].reply.as_mut().unwrap().head_size = 100_000;
+        world.says("good-but-huge-head", Link::Front, Reason::HttpResponseHeaderTooLarge);
+    }
+
+    #[test]
+    fn good_but_empty() {
+        let world = World::of(good("", &[("server", "edge")])).hop(good("x", &[("server", "app"), ("x-app", "1")]));
+        world.says("good-but-empty", Link::Front, Reason::FrontNotFound);
+        let same = World::of(good("", &[("x-app", "1")])).hop(good("x", &[("x-app", "1")]));
+        assert_eq!(same.try_judge(), None);
+    }
+
+    #[test]
+    fn what_is_asked_past_the_caches_is_judged_as_the_front_is() {
+        let mut world = World::of(good("x", &[]));
+        world.beside.bypass = Some(refused(502, NGINX_502, NGINX));
+        world.says("gateway-speaks-of-upstream", Link::Upstream, Reason::UpstreamFailed);
+        world.beside.bypass = Some(good("x", &[]));
+        assert_eq!(world.try_judge(), None);
+    }
+
+    #[test]
+    fn each_rule_has_a_test_of_its_name() {
+        let source = include_str!("attribution.rs");
+        for rule in RULES {
+            let name = format!("fn {}()", rule.name.replace('-', "_"));
+            assert!(source.contains(&name), "there is no test {name}");
+            assert!(
+                rule.when.contains('`') && rule.when.ends_with('.'),
+                "{}: {}",
+                rule.name,
+                rule.when
+            );
+        }
+    }
+
+    prop_compose! {
+        fn any_report()(
+            stage in prop::sample::select(Stage::ALL.to_vec()),
+            reason in prop::option::of(prop::sample::select(Reason::ALL.to_vec())),
+            status in prop::option::of(100u16..1000),
+            body in "[ -~]{0,40}|<html><hr><center>nginx</center>|No server is available to handle this request.",
+            server in prop::option::of("nginx|envoy|Apache|Caddy|x"),
+            proxy_status in prop::option::of("[ -~]{0,30}|edge; error=[a-z_]{0,20}"),
+            excerpt in prop::collection::vec(any::<u8>(), 0..40),
+            waited in 0u64..10_000,
+            flags in any::<(bool, bool, bool)>(),
+        ) -> Report {
+            let mut report = stopped(stage, reason.unwrap_or(Reason::HttpFailed));
+            report = after(report, waited);
+            if reason.is_none() {
+                report.fault = None;
+            }
+            let fields = [("server", server), ("proxy-status", proxy_status)];
+            let leg = &mut report.legs[0];
+            leg.reply = status.map(|status| Reply {
+                headers: fields
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.parse().unwrap(), value?.parse().unwrap())))
+                    .collect(),
+                overrun: flags.0,
+                ..reply(status, &body, &[])
+            });
+            leg.wire.excerpt = excerpt;
+            leg.tls = flags.1.then(TlsFacts::default);
+            if flags.2 {
+                report.legs.clear();
+            }
+            report
+        }
+    }
+
+    prop_compose! {
+        fn any_world()(
+            front in any_report(),
+            hops in prop::collection::vec((any_report(), any::<bool>(), prop::option::of(any_report())), 0..4),
+            bypass in prop::option::of(any_report()),
+            again in prop::option::of(any_report()),
+            reference in prop::option::of(any_report()),
+            handshake in prop::option::of(any_report()),
+            outcomes in prop::collection::vec((any::<bool>(), 0usize..4), 0..3),
+            captive in any::<bool>(),
+            quorum in any::<bool>(),
+            product in prop::option::of(Just("nginx")),
+        ) -> World {
+            let mut world = World::of(front);
+            for (report, reachable, handshake) in hops {
+                world = world.hop(report);
+                let last = world.beside.hops.last_mut().unwrap();
+                (last.reachable, last.handshake) = (reachable, handshake);
+            }
+            world.beside = Investigation { bypass, again, reference, handshake, ..world.beside };
+            let reached = [Reached::Answered, Reached::NoName, Reached::NoConnection, Reached::NotAsked];
+            let outcomes: Vec<_> = outcomes.into_iter().map(|(named, place)| (named, reached[place])).collect();
+            world.vantage = Some(Vantage { captive, quorum, ..vantage(&outcomes) });
+            world.baseline.product = product;
+            world
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_failed_report_of_any_shape_gets_one_verdict_and_a_good_one_only_a_masked_one(world in any_world()) {
+            match world.try_judge() {
+                None => prop_assert!(world.front.succeeded()),
+                Some(verdict) => {
+                    prop_assert_eq!(verdict.masked, world.front.succeeded());
+                    prop_assert!(!verdict.reasons.is_empty() && verdict.reasons.len() <= super::MOST_REASONS);
+                    prop_assert!(verdict.sentence.contains("Call "));
+                    prop_assert!(RULES.iter().any(|rule| rule.name == verdict.rule));
+                }
+            }
+        }
+    }
 }

@@ -85,7 +85,9 @@ mod tests {
     use crate::report::Reply;
 
     fn reply(fields: &[(&'static str, &'static str)]) -> Reply {
-        let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         Reply {
             headers: fields.collect(),
             ..Reply::default()
@@ -95,11 +97,21 @@ mod tests {
     #[test]
     fn through_marks_are_what_good_answers_always_have_and_the_gateway_never_writes() {
         let mut baseline = Baseline::default();
-        baseline.learn_good(&reply(&[("server", "edge"), ("x-app", "1"), ("x-now-and-then", "1"), ("date", "now")]));
+        baseline.learn_good(&reply(&[
+            ("server", "edge"),
+            ("x-app", "1"),
+            ("x-now-and-then", "1"),
+            ("date", "now"),
+        ]));
         assert_eq!(baseline.through_marks(), None);
         baseline.learn_good(&reply(&[("server", "edge"), ("x-app", "2"), ("date", "then")]));
         baseline.learn_own(&reply(&[("server", "edge"), ("date", "then")]));
-        let marks: Vec<_> = baseline.through_marks().unwrap().into_iter().map(|name| name.as_str()).collect();
+        let marks: Vec<_> = baseline
+            .through_marks()
+            .unwrap()
+            .into_iter()
+            .map(|name| name.as_str())
+            .collect();
         assert_eq!(marks, ["x-app"]);
     }
 

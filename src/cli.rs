@@ -3,7 +3,8 @@
 use crate::config::{Config, ConfigError, Defaults};
 use crate::exposition::waterfall;
 use crate::metrics::Level;
-use crate::probe::{Past, Probe};
+use crate::past::Past;
+use crate::probe::Probe;
 use crate::probers::Aim;
 use crate::server::ServerSettings;
 use crate::target::Target;

@@ -76,7 +76,11 @@ impl Controls {
         let latest = self.latest(resolver)?;
         let mut latest = latest.lock().await;
         if let Some((at, vantage)) = &*latest {
-            let age = if vantage.healthy() { age } else { age.min(Self::AFTER_FAILURE) };
+            let age = if vantage.healthy() {
+                age
+            } else {
+                age.min(Self::AFTER_FAILURE)
+            };
             if at.elapsed() < age || left.is_zero() {
                 return Some(vantage.clone());
             }
@@ -98,7 +102,9 @@ impl Controls {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let suspect = seen.values().any(|latest| {
             // Who is just being asked is as it was: well, or it will be seen.
-            latest.try_lock().is_ok_and(|latest| latest.as_ref().is_some_and(|(_, vantage)| !vantage.healthy()))
+            latest
+                .try_lock()
+                .is_ok_and(|latest| latest.as_ref().is_some_and(|(_, vantage)| !vantage.healthy()))
         });
         Some(!suspect)
     }
@@ -114,7 +120,10 @@ impl Controls {
 
     async fn ask(&self, resolver: &Resolver, patience: Duration) -> Vantage {
         let asked = self.specs.iter().map(|spec| spec.ask(resolver, patience));
-        let names = self.specs.iter().any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host { .. }));
+        let names = self
+            .specs
+            .iter()
+            .any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host { .. }));
         let (asked, invented) = tokio::join!(
             futures_util::future::join_all(asked),
             invented_name_resolves(resolver, patience, names),
@@ -169,7 +178,10 @@ impl ControlSpec {
             Self::Address(address) => check.connect(*address).await.map(|()| Vec::new()),
             Self::Host { host, port } => {
                 let address = check.resolve(resolver, host, ANY).await?;
-                check.connect(SocketAddr::new(address, *port)).await.map(|()| Vec::new())
+                check
+                    .connect(SocketAddr::new(address, *port))
+                    .await
+                    .map(|()| Vec::new())
             }
         }
     }

@@ -3,8 +3,8 @@
 use crate::check::Check;
 use crate::hop::Hop;
 use crate::investigation::{Drilled, Investigation};
-use crate::probe::{Past, Probe};
-use crate::probers::{Way, When};
+use crate::past::Past;
+use crate::probers::{Aim, Module, Way, When};
 use crate::reason::Reason;
 use crate::report::Report;
 use std::net::IpAddr;
@@ -20,14 +20,20 @@ const LEAST: Duration = Duration::from_millis(5);
 /// One investigation: whom it may ask, until when.
 #[derive(Debug)]
 pub(crate) struct Drill<'a> {
-    probe: &'a Probe,
+    module: &'a Module,
+    aim: &'a Aim,
     past: &'a Past,
     deadline: Instant,
 }
 
 impl<'a> Drill<'a> {
-    pub const fn new(probe: &'a Probe, past: &'a Past, deadline: Instant) -> Self {
-        Self { probe, past, deadline }
+    pub const fn new(module: &'a Module, aim: &'a Aim, past: &'a Past, deadline: Instant) -> Self {
+        Self {
+            module,
+            aim,
+            past,
+            deadline,
+        }
     }
 
     /// What is left until the deadline.
@@ -35,32 +41,42 @@ impl<'a> Drill<'a> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// While the front is waited for: the hops, which will tell whether it waits in vain.
+    /// While the front is waited for: the hops, which will tell whether it waits in vain, and whether the edge lives.
     pub async fn early(&self) -> Option<Investigation> {
+        if self.past.recent.is_some() {
+            return None;
+        }
         let begun = Instant::now();
-        let drills = self.probe.module.beside.drill != When::Never;
-        let hops = self.hops(drills).await;
-        (!hops.is_empty()).then(|| Investigation {
+        let beside = &self.module.beside;
+        let (hops, reference) = tokio::join!(
+            self.hops(beside.drill != When::Never),
+            self.maybe(beside.reference && self.past.reference_due, Way::Refusable),
+        );
+        Some(Investigation {
             took: begun.elapsed(),
             hops,
+            reference,
             ..Investigation::default()
         })
     }
 
     /// The front has failed: everybody who may be asked, but for those who were asked already.
     pub async fn after_failure(&self, front: &Report, begun: Investigation) -> Option<Arc<Investigation>> {
-        let beside = &self.probe.module.beside;
+        let beside = &self.module.beside;
         let started = Instant::now();
         let to_drill = beside.drill != When::Never && begun.hops.is_empty();
-        let reached = front.last_leg().is_some_and(|leg| leg.peer.is_some() && leg.local.is_some());
+        let reached = front
+            .last_leg()
+            .is_some_and(|leg| leg.peer.is_some() && leg.local.is_some());
         let reason = front.fault.as_ref().map(|fault| fault.reason);
         let refused = reason == Some(Reason::HttpStatus);
+        let to_refer = reached && beside.reference && self.past.reference_due && begun.reference.is_none();
         let over_http2 = front.final_reply().is_some_and(|reply| reply.version == "HTTP/2.0");
         let (hops, bypass, again, reference, handshake, addresses) = tokio::join!(
             self.hops(to_drill),
             self.maybe(refused && beside.bypass != When::Never, Way::PastCaches(nonce())),
             self.maybe(refused && over_http2, Way::Http1),
-            self.maybe(reached && beside.reference && self.past.reference_due, Way::Refusable),
+            self.maybe(to_refer, Way::Refusable),
             self.maybe(self.may_want_tls(front), Way::Handshake(None)),
             self.addresses(front),
         );
@@ -69,7 +85,7 @@ impl<'a> Drill<'a> {
             hops: if hops.is_empty() { begun.hops } else { hops },
             bypass,
             again,
-            reference,
+            reference: reference.or(begun.reference),
             handshake,
             addresses,
         }))
@@ -77,7 +93,7 @@ impl<'a> Drill<'a> {
 
     /// The front is well: those whose turn it is.
     pub async fn after_success(&self, front: &Report, begun: Option<Investigation>) -> Option<Arc<Investigation>> {
-        let beside = &self.probe.module.beside;
+        let beside = &self.module.beside;
         let started = Instant::now();
         let begun = begun.unwrap_or_default();
         let to_drill = begun.hops.is_empty()
@@ -96,19 +112,30 @@ impl<'a> Drill<'a> {
             hops: if hops.is_empty() { begun.hops } else { hops },
             bypass,
             addresses,
-            ..Investigation::default()
+            ..begun
         }))
     }
 
     /// All hops at once.
     async fn hops(&self, ask: bool) -> Vec<Drilled> {
-        let hops: &[Hop] = if ask { self.probe.hops() } else { &[] };
-        all(hops.iter().map(|hop| self.hop(hop))).await.into_iter().flatten().collect()
+        // Those of the caller come instead of the module's.
+        let hops = match (ask, self.aim.hops.as_slice()) {
+            (false, _) => &[],
+            (true, []) => self.module.beside.hops.as_slice(),
+            (true, hops) => hops,
+        };
+        all(hops.iter().map(|hop| self.hop(hop)))
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     async fn hop(&self, hop: &Hop) -> Option<Drilled> {
         let report = self.ask(Way::Hop(hop)).await?;
-        let handshake = self.maybe(!hop.tls && self.may_want_tls(&report), Way::Handshake(Some(hop))).await;
+        let handshake = self
+            .maybe(!hop.tls && self.may_want_tls(&report), Way::Handshake(Some(hop)))
+            .await;
         Some(Drilled {
             hop: hop.clone(),
             reachable: hop.reachable || self.past.answered.contains(&hop.name),
@@ -119,11 +146,11 @@ impl<'a> Drill<'a> {
 
     /// The front's other addresses. The one that was probed already is not probed twice.
     async fn addresses(&self, front: &Report) -> Vec<(IpAddr, Report)> {
-        if !self.probe.module.beside.all_addresses || self.left() < LEAST {
+        if !self.module.beside.all_addresses || self.left() < LEAST {
             return Vec::new();
         }
         let mut check = Check::new(self.left());
-        let found = self.probe.module.prober.addresses(&mut check, &self.probe.aim).await;
+        let found = self.module.prober.addresses(&mut check, self.aim).await;
         let probed = front.legs.first().and_then(|leg| leg.peer).map(|peer| peer.ip());
         let mut others = found.unwrap_or_default();
         others.sort_unstable();
@@ -141,20 +168,30 @@ impl<'a> Drill<'a> {
         if ask { self.ask(way).await } else { None }
     }
 
+    /// Runs the module's prober once, on one way.
+    pub async fn run(&self, way: Way<'_>, timeout: Duration) -> Report {
+        let mut check = Check::new(timeout);
+        // The outcome stands in the report: a probe that stopped has its fault there.
+        let _stopped = self.module.prober.probe(&mut check, self.aim, way).await;
+        check.finish()
+    }
+
     /// Asks, if there is time left. What fails for a want of our own says nothing of who was asked.
     async fn ask(&self, way: Way<'_>) -> Option<Report> {
         let left = self.left();
         if left < LEAST {
             return None;
         }
-        let report = self.probe.ask(way, left).await;
+        let report = self.run(way, left).await;
         let own = report.fault.as_ref().is_some_and(|fault| fault.reason.is_own_fault());
         (!own).then_some(report)
     }
 
     /// Whether plain text got no answer, or none that is HTTP: the port may be one for TLS.
     fn may_want_tls(&self, report: &Report) -> bool {
-        let plain = report.last_leg().is_some_and(|leg| !leg.wants_tls && leg.reply.is_none());
+        let plain = report
+            .last_leg()
+            .is_some_and(|leg| !leg.wants_tls && leg.reply.is_none());
         plain
             && report.fault.as_ref().is_some_and(|fault| {
                 matches!(

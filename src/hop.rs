@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_hop_is_read_with_its_options() {
-        let hops = Hop::read_all("lb@10.0.0.7:8080,app@[2001:db8::7]:443;tls;sni=a.example;host=b.example:8443").unwrap();
+        let hops =
+            Hop::read_all("lb@10.0.0.7:8080,app@[2001:db8::7]:443;tls;sni=a.example;host=b.example:8443").unwrap();
         assert_eq!(hops.len(), 2);
         assert_eq!(hops[0].to_string(), "10.0.0.7:8080");
         assert!(!hops[0].tls && hops[0].authority.is_none() && !hops[0].trusted);

@@ -99,7 +99,11 @@ impl Vantage {
     /// Every control failed at resolve or connect.
     #[must_use]
     pub fn all_failed(&self) -> bool {
-        let asked = || self.controls.iter().filter(|control| control.outcome != Reached::NotAsked);
+        let asked = || {
+            self.controls
+                .iter()
+                .filter(|control| control.outcome != Reached::NotAsked)
+        };
         asked().next().is_some() && asked().all(|control| control.outcome != Reached::Answered)
     }
 
@@ -107,7 +111,10 @@ impl Vantage {
     #[must_use]
     pub fn names_failed(&self) -> bool {
         let named = || {
-            let asked = self.controls.iter().filter(|control| control.outcome != Reached::NotAsked);
+            let asked = self
+                .controls
+                .iter()
+                .filter(|control| control.outcome != Reached::NotAsked);
             asked.filter(|control| control.needs_name)
         };
         named().next().is_some() && named().all(|control| control.outcome == Reached::NoName)
@@ -140,7 +147,10 @@ mod tests {
         assert!(!vantage(&[(true, NoName), (false, NoConnection)]).healthy());
         assert!(!vantage(&[(true, NoName), (false, Answered)]).healthy());
         assert!(!vantage(&[(false, NoConnection), (true, NotAsked)]).healthy());
-        let captive = Vantage { captive: true, ..vantage(&[(true, Answered)]) };
+        let captive = Vantage {
+            captive: true,
+            ..vantage(&[(true, Answered)])
+        };
         assert!(!captive.healthy());
     }
 }

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod memory;
 pub mod metrics;
 pub mod negotiation;
+pub mod past;
 pub mod probe;
 pub mod probers;
 pub mod quorum;

@@ -2,7 +2,8 @@
 
 use crate::baseline::Baseline;
 use crate::investigation::Investigation;
-use crate::probe::{Finding, Past, Sign, sign};
+use crate::past::{Past, Sign, sign};
+use crate::probe::Finding;
 use crate::probers::When;
 use crate::report::Report;
 use std::collections::HashMap;
@@ -65,7 +66,7 @@ impl Memory {
     /// Takes in what a finding shows of the usual; before the history cuts it.
     pub fn learn(&mut self, finding: &Finding, now: Instant) {
         self.probes = self.probes.wrapping_add(1);
-        let sign = finding.report.fault.as_ref().map(|fault| sign(fault, &finding.report));
+        let sign = sign(&finding.report);
         self.failed_as = sign;
         if let Some(reply) = finding.report.final_reply() {
             match &finding.verdict {
@@ -83,7 +84,11 @@ impl Memory {
                 self.baseline.learn_own(refusal);
             }
         }
-        if let Some(verdict) = finding.verdict.as_ref().filter(|verdict| verdict.answered_by != "unknown") {
+        if let Some(verdict) = finding
+            .verdict
+            .as_ref()
+            .filter(|verdict| verdict.answered_by != "unknown")
+        {
             self.baseline.product = Some(verdict.answered_by);
         }
         if !investigation.hops.is_empty() {
@@ -94,7 +99,8 @@ impl Memory {
                 self.answered.insert(drilled.hop.name.clone(), now);
             }
         }
-        self.answered.retain(|_, at| now.saturating_duration_since(*at) < ANSWERED);
+        self.answered
+            .retain(|_, at| now.saturating_duration_since(*at) < ANSWERED);
     }
 
     /// Takes note of an investigation that the history keeps, so that it need not be made again at once.

@@ -1,15 +1,13 @@
 //! One probe, from an aim to a finding.
 
 use crate::attribution::{Facts, attribute};
-use crate::baseline::Baseline;
-use crate::check::Check;
 use crate::controls::Controls;
 use crate::drill::Drill;
-use crate::hop::Hop;
 use crate::investigation::{Investigation, Vantage};
+use crate::past::{Past, sign};
 use crate::probers::{Aim, Module, Way};
 use crate::reason::Reason;
-use crate::report::{Fault, Report};
+use crate::report::Report;
 use crate::verdict::Verdict;
 use std::pin::pin;
 use std::sync::Arc;
@@ -27,40 +25,6 @@ pub struct Probe {
     /// What tells whether our own side is well.
     pub controls: Arc<Controls>,
 }
-
-/// What earlier probes of the same key left behind, and what this one may therefore ask.
-#[derive(Clone, Debug, Default)]
-pub struct Past {
-    /// What its answers usually look like.
-    pub baseline: Baseline,
-    /// An investigation so young that it stands for a new one, if the front fails as it did then.
-    pub recent: Option<(Option<Sign>, Arc<Investigation>)>,
-    /// Whether the hops are due to be asked although the front is well.
-    pub drill_due: bool,
-    /// Whether the caches are due to be passed although the front is well.
-    pub bypass_due: bool,
-    /// Whether the edge may be asked again what it refuses.
-    pub reference_due: bool,
-    /// The hops that said something within the last hour.
-    pub answered: Vec<String>,
-    /// The other keys of this process all fail at resolve or connect, and no control tells otherwise.
-    pub quorum_failed: bool,
-}
-
-impl Past {
-    /// Of a key that was never probed before.
-    #[must_use]
-    pub fn first_sight() -> Self {
-        Self {
-            drill_due: true,
-            reference_due: true,
-            ..Self::default()
-        }
-    }
-}
-
-/// How a front failed, to tell one failure from another: its reason, and the status if it is one.
-pub type Sign = (Reason, Option<u16>);
 
 /// What a probe found, and the judgment on it.
 #[derive(Clone, Debug)]
@@ -89,17 +53,6 @@ pub struct OwnFault {
     pub detail: String,
 }
 
-impl Aim {
-    /// The hops to ask: those of the caller come instead of the module's.
-    fn hops<'a>(&'a self, module: &'a Module) -> &'a [Hop] {
-        if self.hops.is_empty() {
-            &module.beside.hops
-        } else {
-            &self.hops
-        }
-    }
-}
-
 impl Probe {
     /// Runs it once. What is asked beside the front is begun when the front has failed, or when half the time is gone,
     /// and ends with the same deadline.
@@ -107,8 +60,8 @@ impl Probe {
     /// # Errors
     /// When the exporter itself had no means to probe.
     pub async fn once(self, past: &Past) -> Result<Finding, OwnFault> {
-        let drill = Drill::new(&self, past, Instant::now() + self.timeout);
-        let (report, begun) = self.front_and_early(&drill, past).await;
+        let drill = Drill::new(&self.module, &self.aim, past, Instant::now() + self.timeout);
+        let (report, begun) = self.front_and_early(&drill).await;
         if let Some(fault) = report.fault.as_ref().filter(|fault| fault.reason.is_own_fault()) {
             return Err(OwnFault {
                 reason: fault.reason,
@@ -134,14 +87,16 @@ impl Probe {
     }
 
     /// The front, and beside it, once half the time is gone, those behind it.
-    async fn front_and_early(&self, drill: &Drill<'_>, past: &Past) -> (Report, Option<Investigation>) {
-        let mut front = pin!(self.ask(Way::Asked, self.timeout));
+    async fn front_and_early(&self, drill: &Drill<'_>) -> (Report, Option<Investigation>) {
+        let mut front = pin!(drill.run(Way::Asked, self.timeout));
         let half = tokio::time::sleep(self.timeout / 2);
         tokio::select! {
             biased;
             report = &mut front => (report, None),
-            () = half, if past.recent.is_none() => {
-                let (report, begun) = tokio::join!(front, drill.early());
+            () = half => {
+                // What the controls say is kept there; it is read when the verdict is made.
+                let controls = self.controls.look(self.module.prober.resolver(), Controls::AFTER_FAILURE, drill.left());
+                let (report, begun, _) = tokio::join!(front, drill.early(), controls);
                 (report, begun)
             }
         }
@@ -154,7 +109,7 @@ impl Probe {
         report: &Report,
         begun: Option<Investigation>,
     ) -> Option<Arc<Investigation>> {
-        let sign = report.fault.as_ref().map(|fault| sign(fault, report));
+        let sign = sign(report);
         match (&past.recent, sign) {
             (Some((then, recent)), Some(_)) if *then == sign => Some(recent.clone()),
             (_, Some(_)) => drill.after_failure(report, begun.unwrap_or_default()).await,
@@ -170,7 +125,10 @@ impl Probe {
         } else {
             Controls::AFTER_FAILURE
         };
-        let vantage = self.controls.look(self.module.prober.resolver(), age, drill.left()).await;
+        let vantage = self
+            .controls
+            .look(self.module.prober.resolver(), age, drill.left())
+            .await;
         vantage.or_else(|| {
             past.quorum_failed.then(|| {
                 Arc::new(Vantage {
@@ -180,22 +138,4 @@ impl Probe {
             })
         })
     }
-
-    /// Asks once, on one way.
-    pub(crate) async fn ask(&self, way: Way<'_>, timeout: Duration) -> Report {
-        let mut check = Check::new(timeout);
-        // The outcome stands in the report: a probe that stopped has its fault there.
-        let _stopped = self.module.prober.probe(&mut check, &self.aim, way).await;
-        check.finish()
-    }
-
-    pub(crate) fn hops(&self) -> &[Hop] {
-        self.aim.hops(&self.module)
-    }
-}
-
-/// How a front failed.
-#[must_use]
-pub fn sign(fault: &Fault, report: &Report) -> Sign {
-    (fault.reason, report.final_reply().map(|reply| reply.status))
 }

@@ -46,7 +46,11 @@ impl Quorum {
             }
         }
         let stopped = report.fault.as_ref().map(|fault| fault.stage);
-        let network = report.legs.first().and_then(|leg| leg.peer).map(|peer| network(peer.ip()));
+        let network = report
+            .legs
+            .first()
+            .and_then(|leg| leg.peer)
+            .map(|peer| network(peer.ip()));
         let before = names.get(name).and_then(|seen| seen.network);
         names.insert(
             name.to_owned(),
@@ -110,7 +114,13 @@ mod tests {
     fn many_names_in_several_networks_make_a_quorum() {
         let quorum = Quorum::default();
         let now = Instant::now();
-        let fail = |name: u8| quorum.observe(&format!("n{name}"), &report([10, name % 3, 0, 1], Some(Stage::Connect)), now);
+        let fail = |name: u8| {
+            quorum.observe(
+                &format!("n{name}"),
+                &report([10, name % 3, 0, 1], Some(Stage::Connect)),
+                now,
+            )
+        };
         (0..4).for_each(fail);
         assert!(!quorum.failed(now), "four names are too few");
         fail(4);
@@ -125,7 +135,11 @@ mod tests {
         let quorum = Quorum::default();
         let now = Instant::now();
         for name in 0..20 {
-            quorum.observe(&format!("n{name}"), &report([10, 0, 0, name], Some(Stage::Connect)), now);
+            quorum.observe(
+                &format!("n{name}"),
+                &report([10, 0, 0, name], Some(Stage::Connect)),
+                now,
+            );
         }
         assert!(!quorum.failed(now));
     }

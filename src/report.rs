@@ -143,6 +143,8 @@ pub struct Reply {
     pub version: &'static str,
     /// The header fields as they came.
     pub headers: http::HeaderMap,
+    /// Bytes of the header fields as HTTP/1.1 writes them.
+    pub head_size: usize,
     /// The trailer fields (RFC 9110 section 6.5), for the judgment alone.
     pub trailers: http::HeaderMap,
     /// The reason phrase, if it is not the usual one.
@@ -208,7 +210,11 @@ impl Leg {
     /// How long nothing had come when the leg ended.
     #[must_use]
     pub fn silent_at_end(&self) -> Duration {
-        let ended = self.ledger.laps().last().map_or(Duration::ZERO, |lap| lap.begun() + lap.took());
+        let ended = self
+            .ledger
+            .laps()
+            .last()
+            .map_or(Duration::ZERO, |lap| lap.begun() + lap.took());
         let heard = self.wire.above_tls.last_bytes.unwrap_or(ended);
         ended.saturating_sub(heard)
     }

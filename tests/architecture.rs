@@ -24,7 +24,12 @@ const ROWS: &[Row] = &[
             "negotiation",
             "ledger",
             "target",
+            "utc",
+            "hop",
             "report",
+            "investigation",
+            "baseline",
+            "past",
             "verdict",
             "metrics",
         ],
@@ -43,11 +48,11 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "engine",
-        rooms: &["probe"],
+        rooms: &["controls", "drill", "probe"],
     },
     Row {
         name: "record",
-        rooms: &["series", "history"],
+        rooms: &["quorum", "memory", "series", "history"],
     },
     Row {
         name: "exposition",

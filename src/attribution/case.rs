@@ -118,9 +118,28 @@ impl<'a> Case<'a> {
         Some((outer.iter().rev().find(failing)?, healthy.is_some()))
     }
 
-    /// What the gateway saw of a broken exchange, told by what we saw.
-    pub fn as_upstream(&self) -> Reason {
-        as_upstream(self.report)
+    /// What the gateway saw of a broken exchange, told by what we saw. Some gateways give no answer at all where what
+    /// they got broke off.
+    pub fn as_upstream(&self) -> Vec<Reason> {
+        match as_upstream(self.report) {
+            Reason::UpstreamConnectionTerminated => vec![
+                Reason::UpstreamConnectionTerminated,
+                Reason::UpstreamHttpResponseIncomplete,
+                Reason::UpstreamHttpResponseTransferCoding,
+            ],
+            // Who buffers answers passes the part on when its patience is over.
+            Reason::UpstreamHttpResponseIncomplete if self.waited() >= looks::STALLED => vec![
+                Reason::UpstreamConnectionReadTimeout,
+                Reason::UpstreamHttpResponseIncomplete,
+            ],
+            one => vec![one],
+        }
+    }
+
+    /// Whether the connection was closed without a byte of an answer.
+    pub fn gave_nothing(&self) -> bool {
+        let bytes = self.report.last_leg().map_or(0, |leg| leg.wire.excerpt.len());
+        bytes == 0 && (self.reason(Reason::HttpClosedBeforeResponse) || self.reason(Reason::TcpReset))
     }
 
     /// Whether the answer looks like the page with which the edge refused the reference request.
@@ -150,7 +169,10 @@ fn state(drilled: &Drilled) -> State {
     let speaks_tls = drilled.handshake.as_ref().is_some_and(shook_hands);
     let says_tls = report.final_reply().is_some_and(looks::wants_tls);
     // Fields of the module were held back: the machine is right to refuse.
-    let held_back = !drilled.hop.trusted && report.final_reply().is_some_and(|reply| matches!(reply.status, 401 | 403));
+    let held_back = !drilled.hop.trusted
+        && report
+            .final_reply()
+            .is_some_and(|reply| matches!(reply.status, 401 | 403));
     match fault.reason {
         reason if matches!(reason.family(), "local" | "dns") => State::Unknown,
         Reason::TcpTimedOut | Reason::TcpAddressUnreachable if !drilled.reachable => State::Unknown,
@@ -181,7 +203,10 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
         return Reason::UpstreamFailed;
     };
     let answered = report.final_reply().is_some();
-    let stalled = report.last_leg().is_some_and(|leg| leg.silent_at_end() >= looks::STALLED);
+    let no_http = !answered && report.last_leg().is_some_and(looks::began_unlike_http);
+    let stalled = report
+        .last_leg()
+        .is_some_and(|leg| leg.silent_at_end() >= looks::STALLED);
     match fault.reason {
         Reason::TcpRefused => Reason::UpstreamConnectionRefused,
         Reason::TcpTimedOut => Reason::UpstreamConnectionTimeout,
@@ -196,6 +221,7 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
         Reason::HttpClosedMidBody | Reason::TcpReset if answered && stalled => Reason::UpstreamConnectionReadTimeout,
         Reason::HttpClosedMidBody => Reason::UpstreamHttpResponseIncomplete,
         Reason::TcpReset if answered => Reason::UpstreamHttpResponseIncomplete,
+        Reason::TcpReset | Reason::HttpClosedBeforeResponse if no_http => Reason::UpstreamHttpProtocolError,
         Reason::TcpReset | Reason::HttpClosedBeforeResponse => Reason::UpstreamConnectionTerminated,
         Reason::HttpTimedOutWaiting => Reason::UpstreamHttpResponseTimeout,
         Reason::HttpResponseHeaderTooLarge => Reason::UpstreamHttpResponseHeaderSectionSize,
@@ -216,7 +242,10 @@ fn over_http1(facts: &Facts<'_>) -> Option<Recognised> {
 
 /// The answer of a report whose status was refused.
 fn refused(report: &Report) -> Option<&Reply> {
-    let refused = report.fault.as_ref().is_some_and(|fault| fault.reason == Reason::HttpStatus);
+    let refused = report
+        .fault
+        .as_ref()
+        .is_some_and(|fault| fault.reason == Reason::HttpStatus);
     report.final_reply().filter(|_| refused)
 }
 
@@ -282,6 +311,11 @@ impl Hopped<'_> {
     /// How long its first byte was waited for.
     pub fn waited(&self) -> Duration {
         self.drilled.report.last_leg().map_or(Duration::ZERO, Leg::waited)
+    }
+
+    /// Bytes of its answer's head.
+    pub fn head_size(&self) -> usize {
+        self.drilled.report.final_reply().map_or(0, |reply| reply.head_size)
     }
 
     /// How long its whole answer took.

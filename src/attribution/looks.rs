@@ -1,14 +1,21 @@
 //! What an answer looks like when nobody knows who made it: the tests that know no product.
 
 use crate::reason::Reason;
-use crate::report::Reply;
+use crate::report::{Leg, Reply};
 use std::time::Duration;
 
 /// Silence of this length before an answer broke off: it did not break, somebody's patience did.
 pub(super) const STALLED: Duration = Duration::from_millis(750);
 
 /// Words that gateways use of what stands behind them, and applications seldom on their pages.
-const OF_GATEWAYS: [&str; 6] = ["upstream", "backend", "proxy", "origin server", "no available server", "unhealthy"];
+const OF_GATEWAYS: [&str; 6] = [
+    "upstream",
+    "backend",
+    "proxy",
+    "origin server",
+    "no available server",
+    "unhealthy",
+];
 
 /// What servers say to plain text on a port for TLS: nginx, Apache, Go, Tomcat.
 const WANTS_TLS: [&str; 4] = [
@@ -17,6 +24,38 @@ const WANTS_TLS: [&str; 4] = [
     "client sent an http request to an https server",
     "combination of host and port requires tls",
 ];
+
+/// A head of this size is beyond the defaults of common gateways (nginx 8 KiB, HAProxy 16 KiB, Varnish 32 KiB).
+pub(super) const LARGE_HEAD: usize = 8 * 1024;
+
+/// A head of this size is beyond nearly every gateway and many clients.
+pub(super) const HUGE_HEAD: usize = 64 * 1024;
+
+/// What other protocols say first, and no content does: SSH, another HTTP head, SMTP and FTP, IMAP, POP3.
+const BANNERS: [&[u8]; 5] = [b"SSH-", b"HTTP/1.", b"220 ", b"* OK ", b"+OK "];
+
+/// Whether what came first is no HTTP.
+pub(super) fn began_unlike_http(leg: &Leg) -> bool {
+    let came = &leg.wire.excerpt;
+    !came.is_empty() && !came.starts_with(&b"HTTP/"[..came.len().min(5)])
+}
+
+/// Whether the body of an HTTP/1 answer begins like another protocol: a gateway wrapped what it did not understand.
+pub(super) fn wraps_another_protocol(leg: &Leg) -> bool {
+    const END: &[u8] = b"\r\n\r\n";
+    let came = &leg.wire.excerpt;
+    let Some(end) = came.windows(END.len()).position(|window| window == END) else {
+        return false;
+    };
+    let body = &came[end + END.len()..];
+    let chunked = leg
+        .reply
+        .as_ref()
+        .is_some_and(|reply| reply.headers.contains_key("transfer-encoding"));
+    let size_line = body.iter().position(|byte| *byte == b'\n').filter(|_| chunked);
+    let content = &body[size_line.map_or(0, |end| end + 1)..];
+    BANNERS.iter().any(|banner| content.starts_with(banner))
+}
 
 /// Whether a server says that its port wants TLS.
 pub(super) fn wants_tls(reply: &Reply) -> bool {
@@ -36,7 +75,9 @@ fn tags(reply: &Reply) -> Vec<String> {
     let starts = text.split('<').skip(1);
     starts
         .map(|rest| {
-            let name = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '/' || *c == '!');
+            let name = rest
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '/' || *c == '!');
             name.collect::<String>().to_ascii_lowercase()
         })
         .filter(|name| !name.is_empty())
@@ -65,7 +106,9 @@ fn speaks_like_a_gateway(body: &str) -> bool {
 
 /// Words beyond the status code and the usual phrases of its kind.
 fn has_own_words(reply: &Reply, body: &str) -> bool {
-    let phrase = http::StatusCode::from_u16(reply.status).ok().and_then(|code| code.canonical_reason());
+    let phrase = http::StatusCode::from_u16(reply.status)
+        .ok()
+        .and_then(|code| code.canonical_reason());
     let usual = format!(
         "{} {} {} error service temporarily unavailable gateway timeout time-out bad gateway internal server",
         reply.status,
@@ -153,7 +196,9 @@ mod tests {
     fn page(status: u16, kind: &str, body: &str) -> Reply {
         Reply {
             status,
-            headers: [("content-type".parse().unwrap(), kind.parse().unwrap())].into_iter().collect(),
+            headers: [("content-type".parse().unwrap(), kind.parse().unwrap())]
+                .into_iter()
+                .collect(),
             body_start: body.as_bytes().to_vec(),
             ..Reply::default()
         }
@@ -178,7 +223,10 @@ mod tests {
         for (kind, body) in [
             ("application/json", "{\"error\":\"x\"}"),
             ("application/problem+json; charset=utf-8", "{}"),
-            ("text/html", "<title>Shop</title><h1>We'll be right back</h1><p>The shop is being updated.</p>"),
+            (
+                "text/html",
+                "<title>Shop</title><h1>We'll be right back</h1><p>The shop is being updated.</p>",
+            ),
         ] {
             assert!(is_custom(&page(503, kind, body)), "{body}");
         }
@@ -187,21 +235,37 @@ mod tests {
     #[test]
     fn a_skeleton_is_the_tags_without_their_words() {
         let refusal = page(400, "text/html", "<html><h1>400 Bad Request</h1><hr></html>");
-        assert!(same_skeleton(&page(502, "text/html", "<html><h1>502 Bad Gateway</h1><hr></html>"), &refusal));
-        assert!(!same_skeleton(&page(502, "text/html", "<html><h2>502</h2><hr></html>"), &refusal));
-        assert!(!same_skeleton(&page(502, "text/plain", "Bad Gateway"), &page(400, "text/plain", "Bad Request")));
+        assert!(same_skeleton(
+            &page(502, "text/html", "<html><h1>502 Bad Gateway</h1><hr></html>"),
+            &refusal
+        ));
+        assert!(!same_skeleton(
+            &page(502, "text/html", "<html><h2>502</h2><hr></html>"),
+            &refusal
+        ));
+        assert!(!same_skeleton(
+            &page(502, "text/plain", "Bad Gateway"),
+            &page(400, "text/plain", "Bad Request")
+        ));
     }
 
     #[test]
     fn text_is_what_a_reader_sees() {
-        assert_eq!(text_of("<style>p{}</style><p>One <b>two</b></p><script>three()</script>"), "One two");
+        assert_eq!(
+            text_of("<style>p{}</style><p>One <b>two</b></p><script>three()</script>"),
+            "One two"
+        );
         assert_eq!(text_of("plain"), "plain");
         assert_eq!(text_of("a < b"), "a");
     }
 
     #[test]
     fn a_port_for_tls_says_so() {
-        assert!(wants_tls(&page(400, "text/html", "<center>The plain HTTP request was sent to HTTPS port</center>")));
+        assert!(wants_tls(&page(
+            400,
+            "text/html",
+            "<center>The plain HTTP request was sent to HTTPS port</center>"
+        )));
         assert!(!wants_tls(&page(400, "text/html", "Bad Request")));
     }
 }

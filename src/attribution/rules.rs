@@ -1,12 +1,17 @@
 //! The decision table, in order of trust: our own side first, then where the exchange stopped, then what the machines
 //! behind the front say when asked directly, then what was answered.
 
-use super::case::{Case, State, beside_a_healthy_hop, of_upstream, shook_hands, with_answer};
+use super::case::with_answer;
+use super::speaks::{
+    answer_slow, by_the_edge, captive_portal, content_refused, controls_failed, gateway_relays,
+    gateway_speaks_of_itself, gateway_speaks_of_upstream, good_but_empty, hop_answers_alike, hop_broken, hop_healthy,
+    plain_text_to_tls,
+};
 use super::{Blame, Rule, looks};
 use crate::chain::{Link, Stage};
-use crate::gateways::{Means, Recognised, laundered};
+use crate::gateways::laundered;
 use crate::reason::Reason;
-use crate::verdict::{Certainty, Side};
+use crate::verdict::Certainty;
 
 use Certainty::{Certain, Likely};
 
@@ -137,7 +142,8 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "hop-healthy",
         when: "The machine behind the front is well when asked directly, and the front is not: `upstream`, side \
-               `gateway`; a status that does not speak of what stands behind: `front`.",
+               `gateway`; a status that does not speak of what stands behind, or no answer at all: `front`. Where the \
+               healthy answer is what the gateway has no patience or no room for, side `origin`.",
         blind: "A fault that comes and goes, or that only some of several machines have, may have passed by.",
         masked: false,
         speaks: hop_healthy,
@@ -185,7 +191,7 @@ pub const RULES: &[Rule] = &[
         masked: false,
         speaks: |case| {
             let behind = case.broke() && (case.gateway.is_some() || case.edge_lives);
-            behind.then(|| Blame::on(Link::Upstream, Likely, case.as_upstream()))
+            behind.then(|| Blame::any_of(Link::Upstream, Likely, &case.as_upstream()))
         },
     },
     Rule {
@@ -244,7 +250,10 @@ pub const RULES: &[Rule] = &[
         masked: false,
         speaks: |case| {
             let status = case.refused().filter(|reply| looks::is_bare(reply))?.status;
-            by_the_edge(case, looks::speaks_of_upstream(status) || matches!(status, 401 | 403 | 429))
+            by_the_edge(
+                case,
+                looks::speaks_of_upstream(status) || matches!(status, 401 | 403 | 429),
+            )
         },
     },
     Rule {
@@ -271,12 +280,17 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "good-made-of-broken",
-        when: "The answer is good, and the gateway says that it made it of something that was not: `upstream`, masked.",
-        blind: "",
+        when: "The answer is good, and the gateway says that it made it of something that was not, or the body begins like \
+               another protocol (SSH, SMTP, another HTTP head): `upstream`, masked.",
+        blind: "Of most broken answers that a gateway makes good nothing is left to see: that takes hops.",
         masked: true,
         speaks: |case| {
-            let (name, reason) = with_answer(case.report.last_leg()?, laundered)?;
-            Some(Blame::on(Link::Upstream, Certain, reason).answered_by(name))
+            let leg = case.report.last_leg()?;
+            let wrapped = looks::wraps_another_protocol(leg)
+                .then(|| Blame::on(Link::Upstream, Likely, Reason::UpstreamHttpProtocolError));
+            let says = with_answer(leg, laundered);
+            says.map(|(name, reason)| Blame::on(Link::Upstream, Certain, reason).answered_by(name))
+                .or(wrapped)
         },
     },
     Rule {
@@ -287,8 +301,29 @@ pub const RULES: &[Rule] = &[
         masked: true,
         speaks: |case| {
             let at_hop = case.hops.iter().filter_map(|hop| hop.drilled.report.final_reply());
-            let overrun = case.report.final_reply().into_iter().chain(at_hop).any(|reply| reply.overrun);
+            let overrun = case
+                .report
+                .final_reply()
+                .into_iter()
+                .chain(at_hop)
+                .any(|reply| reply.overrun);
             overrun.then(|| Blame::on(Link::Origin, Certain, Reason::HttpOverrun))
+        },
+    },
+    Rule {
+        name: "good-but-huge-head",
+        when: "The answer is good, and its header fields are over 64 KiB: most gateways and many clients refuse them: \
+               `upstream` behind a known gateway, else `front`; masked.",
+        blind: "",
+        masked: true,
+        speaks: |case| {
+            case.report
+                .final_reply()
+                .filter(|reply| reply.head_size >= looks::HUGE_HEAD)?;
+            Some(match case.gateway {
+                Some(_) => Blame::on(Link::Upstream, Likely, Reason::UpstreamHttpResponseHeaderSectionSize),
+                None => Blame::on(Link::Front, Likely, Reason::HttpResponseHeaderTooLarge),
+            })
         },
     },
     Rule {
@@ -300,174 +335,3 @@ pub const RULES: &[Rule] = &[
         speaks: good_but_empty,
     },
 ];
-
-impl Case<'_> {
-    fn blame_if(&self, speaks: bool, link: Link, certainty: Certainty) -> Option<Blame> {
-        let fault = self.fault().filter(|_| speaks)?;
-        Some(Blame::on(link, certainty, fault.reason))
-    }
-}
-
-fn captive_portal(case: &Case<'_>) -> Option<Blame> {
-    let captive = case.facts.vantage.is_some_and(|vantage| vantage.captive);
-    captive.then(|| Blame::on(Link::Local, Certain, Reason::LocalCaptivePortal))
-}
-
-fn controls_failed(case: &Case<'_>) -> Option<Blame> {
-    let vantage = case.facts.vantage?;
-    let near = case.stage(Stage::Resolve) || case.stage(Stage::Connect);
-    let certainty = if vantage.all_failed() { Certain } else { Likely };
-    let failed = near && (vantage.all_failed() || vantage.quorum);
-    failed.then(|| Blame::on(Link::Local, certainty, Reason::LocalControlsFailed))
-}
-
-fn content_refused(case: &Case<'_>) -> Option<Blame> {
-    let limits = case.reason(Reason::HttpResponseTooLarge) || case.reason(Reason::HttpResponseBadCoding);
-    let blame = case.blame_if(case.family("content") || limits, Link::Content, Certain)?;
-    Some(match case.hops.last().map(|hop| hop.state) {
-        Some(State::Healthy) => blame.side(Side::Gateway),
-        Some(State::Refuses) => blame.side(Side::Origin),
-        _ => blame,
-    })
-}
-
-fn answer_slow(case: &Case<'_>) -> Option<Blame> {
-    if !case.reason(Reason::HttpSlow) {
-        return None;
-    }
-    Some(match case.innermost_failing() {
-        Some((hop, _)) if hop.state == State::Slow => Blame::on(Link::Origin, Certain, Reason::OriginSlow),
-        _ if case.next_is_healthy().is_some() => {
-            Blame::on(Link::Upstream, Likely, Reason::UpstreamFailed).side(Side::Gateway)
-        }
-        _ => Blame::on(Link::Origin, Likely, Reason::OriginSlow),
-    })
-}
-
-fn hop_broken(case: &Case<'_>) -> Option<Blame> {
-    let (hop, _) = case.innermost_failing()?;
-    match hop.state {
-        // The front refuses by itself, and would whatever stands behind it.
-        _ if speaks_of_itself(case) => None,
-        State::Broken(reason) => Some(Blame::on(Link::Upstream, Certain, reason).side(Side::Origin)),
-        _ => None,
-    }
-}
-
-fn hop_answers_alike(case: &Case<'_>) -> Option<Blame> {
-    let (hop, healthy_behind) = case.innermost_failing()?;
-    let reply = hop.drilled.report.final_reply()?;
-    if hop.state != State::Refuses {
-        return None;
-    }
-    let differs = case.refused().is_some_and(|front| front.status != reply.status);
-    if differs && speaks_of_itself(case) {
-        return None;
-    }
-    let behind = |reasons: &[Reason]| {
-        if healthy_behind {
-            let next = case.hops.iter().find(|hop| hop.state == State::Healthy);
-            let tls = next.is_some_and(|next| next.drilled.hop.tls);
-            Blame::any_of(Link::Upstream, Certain, &beside_a_healthy_hop(reasons, tls)).side(Side::Gateway)
-        } else {
-            Blame::any_of(Link::Upstream, Certain, reasons).side(Side::Origin)
-        }
-    };
-    Some(match hop.recognised {
-        Some(Recognised::Own(name, Means::Upstream(reasons))) => behind(reasons).answered_by(name),
-        _ if healthy_behind => behind(looks::by_shape(reply.status, hop.waited())),
-        _ => Blame::on(Link::Origin, Certain, Reason::OriginStatus),
-    })
-}
-
-const fn speaks_of_itself(case: &Case<'_>) -> bool {
-    matches!(case.recognised, Some(Recognised::Own(_, Means::Front(_))))
-}
-
-fn gateway_speaks_of_itself(case: &Case<'_>) -> Option<Blame> {
-    match case.recognised? {
-        Recognised::Own(name, Means::Front(reason)) => {
-            Some(Blame::on(Link::Front, Certain, reason).answered_by(name))
-        }
-        _ => None,
-    }
-}
-
-fn hop_healthy(case: &Case<'_>) -> Option<Blame> {
-    let hop = case.next_is_healthy()?;
-    let tls = hop.drilled.hop.tls;
-    if let Some(said) = of_upstream(case.recognised) {
-        let patience = said.contains(&Reason::UpstreamHttpResponseTimeout);
-        if patience && hop.answered_after() > case.waited() {
-            // The gateway's patience is shorter than what stands behind it needs.
-            return Some(Blame::on(Link::Upstream, Certain, Reason::UpstreamHttpResponseTimeout).side(Side::Origin));
-        }
-        return Some(Blame::any_of(Link::Upstream, Certain, &beside_a_healthy_hop(said, tls)).side(Side::Gateway));
-    }
-    if case.broke() {
-        return Some(Blame::on(Link::Upstream, Likely, case.as_upstream()).side(Side::Gateway));
-    }
-    let reply = case.refused()?;
-    Some(if looks::speaks_of_upstream(reply.status) {
-        let fits = beside_a_healthy_hop(looks::by_shape(reply.status, case.waited()), tls);
-        Blame::any_of(Link::Upstream, Likely, &fits).side(Side::Gateway)
-    } else {
-        Blame::on(Link::Front, Likely, looks::by_itself(reply.status))
-    })
-}
-
-fn gateway_speaks_of_upstream(case: &Case<'_>) -> Option<Blame> {
-    let Some(Recognised::Own(name, Means::Upstream(reasons))) = case.recognised else {
-        return None;
-    };
-    let blame = Blame::any_of(Link::Upstream, Certain, reasons).answered_by(name);
-    // What is silent to the gateway and to us alike is silent to everybody.
-    let silent_to_us = case.hops.first().is_some_and(|hop| hop.is_silent());
-    let silent_alike = silent_to_us && reasons.contains(&Reason::UpstreamConnectionTimeout);
-    Some(if silent_alike { blame.side(Side::Origin) } else { blame })
-}
-
-fn plain_text_to_tls(case: &Case<'_>) -> Option<Blame> {
-    let says = case.refused().is_some_and(looks::wants_tls);
-    let beside = case.facts.beside;
-    let speaks = case.broke() && beside.and_then(|beside| beside.handshake.as_ref()).is_some_and(shook_hands);
-    let refusal = || beside?.reference.as_ref()?.final_reply();
-    let behind = case.report.last_leg().is_some_and(|leg| leg.wants_tls)
-        || refusal().is_some_and(|refusal| !looks::wants_tls(refusal) && refusal.status == 400);
-    match (says || speaks, behind) {
-        (false, _) => None,
-        (true, true) => Some(Blame::on(Link::Upstream, Likely, Reason::UpstreamTlsExpected)),
-        (true, false) => Some(Blame::on(Link::Tls, Likely, Reason::TlsExpected)),
-    }
-}
-
-fn gateway_relays(case: &Case<'_>) -> Option<Blame> {
-    match case.recognised? {
-        Recognised::Through(name) | Recognised::Own(name, Means::Origin) => {
-            Some(Blame::on(Link::Origin, Likely, Reason::OriginStatus).answered_by(name))
-        }
-        Recognised::Own(..) => None,
-    }
-}
-
-/// The edge made the answer, whoever it is.
-fn by_the_edge(case: &Case<'_>, it_did: bool) -> Option<Blame> {
-    let reply = case.refused().filter(|_| it_did)?;
-    Some(if looks::speaks_of_upstream(reply.status) {
-        Blame::any_of(Link::Upstream, Likely, looks::by_shape(reply.status, case.waited()))
-    } else {
-        Blame::on(Link::Front, Likely, looks::by_itself(reply.status))
-    })
-}
-
-fn good_but_empty(case: &Case<'_>) -> Option<Blame> {
-    let hop = case.next_is_healthy()?.drilled.report.final_reply()?;
-    let front = case.report.final_reply().filter(|reply| reply.status == 200 && reply.body_length == 0)?;
-    let known_by = |name: &&http::HeaderName| !["date", "connection", "content-length"].contains(&name.as_str());
-    let missing = hop.headers.keys().filter(known_by).all(|name| {
-        let same = |value| hop.headers.get(name) == Some(value);
-        !front.headers.get(name).is_some_and(same)
-    });
-    let empty = hop.status == 200 && hop.body_length > 0 && missing;
-    empty.then(|| Blame::on(Link::Front, Likely, Reason::FrontNotFound))
-}

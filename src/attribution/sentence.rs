@@ -19,7 +19,12 @@ pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
     parts.extend(case.hops.iter().map(hop));
     parts.extend(bypass(case));
     parts.extend(reference(case));
-    parts.extend(case.facts.vantage.filter(|_| verdict.link == Link::Local).and_then(vantage));
+    parts.extend(
+        case.facts
+            .vantage
+            .filter(|_| verdict.link == Link::Local)
+            .and_then(vantage),
+    );
     parts.push(conclusion(case, verdict));
     parts.push(whom_to_call(verdict));
     parts.join(" ")
@@ -29,7 +34,9 @@ pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
 fn opening(case: &Case<'_>) -> String {
     let report = case.facts.front;
     let leg = report.last_leg();
-    let from = leg.and_then(|leg| leg.local).map_or_else(String::new, |local| format!("From {} at ", local.ip()));
+    let from = leg
+        .and_then(|leg| leg.local)
+        .map_or_else(String::new, |local| format!("From {} at ", local.ip()));
     let method = leg.and_then(|leg| leg.method.as_deref()).unwrap_or("a request to");
     let url = leg.map_or("", |leg| leg.url.as_str());
     let came = leg.map_or_else(String::new, |leg| what_came(case, report, leg));
@@ -42,8 +49,16 @@ fn what_came(case: &Case<'_>, report: &Report, leg: &Leg) -> String {
     let detail = report.fault.as_ref().map_or("", |fault| fault.detail.as_str());
     match &leg.reply {
         Some(reply) => {
-            let answered = format!("{who}{at} answered {} in {}.", reply.status, millis(leg.time_in(Stage::Wait)));
-            if report.fault.as_ref().is_none_or(|fault| fault.reason == Reason::HttpStatus) {
+            let answered = format!(
+                "{who}{at} answered {} in {}.",
+                reply.status,
+                millis(leg.time_in(Stage::Wait))
+            );
+            if report
+                .fault
+                .as_ref()
+                .is_none_or(|fault| fault.reason == Reason::HttpStatus)
+            {
                 answered
             } else {
                 format!("{answered} {detail}")
@@ -96,7 +111,10 @@ fn vantage(vantage: &Vantage) -> Option<String> {
     if vantage.captive {
         return Some("A name that cannot exist resolved from here.".to_owned());
     }
-    let failed = vantage.controls.iter().filter(|control| control.outcome != Reached::Answered);
+    let failed = vantage
+        .controls
+        .iter()
+        .filter(|control| control.outcome != Reached::Answered);
     let names: Vec<_> = failed.map(|control| control.what.as_str()).collect();
     (!names.is_empty()).then(|| format!("From the same place these failed, too: {}.", names.join(", ")))
 }
@@ -104,10 +122,15 @@ fn vantage(vantage: &Vantage) -> Option<String> {
 /// What is broken, in one sentence.
 fn conclusion(case: &Case<'_>, verdict: &Verdict) -> String {
     let why = match (case.fault(), verdict.link) {
-        (Some(fault), Link::Content | Link::Dns | Link::Local) => format!("{} ({})", verdict.reason.meaning(), trimmed(&fault.detail)),
+        (Some(fault), Link::Content | Link::Dns | Link::Local) => {
+            format!("{} ({})", verdict.reason.meaning(), trimmed(&fault.detail))
+        }
         _ => verdict.reason.meaning().to_owned(),
     };
-    let behind = innermost(case).map_or_else(|| "what stands behind it".to_owned(), |name| format!("{name} behind it"));
+    let behind = innermost(case).map_or_else(
+        || "what stands behind it".to_owned(),
+        |name| format!("{name} behind it"),
+    );
     match (verdict.link, verdict.side) {
         (Link::Local, _) => format!("The fault is on our own side, not at the target: {why}."),
         (Link::Dns, _) => format!("The name service of the target is broken: {why}."),
@@ -115,7 +138,9 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict) -> String {
         (Link::Tls, _) => format!("TLS at the front is broken: {why}."),
         (Link::Front, _) => format!("The front itself refuses or fails: {why}."),
         (Link::Upstream, Some(Side::Gateway)) => {
-            format!("The link between the gateway and {behind} is broken on the gateway's side, for what stands behind answers others: {why}.")
+            format!(
+                "The link between the gateway and {behind} is broken on the gateway's side, for what stands behind answers others: {why}."
+            )
         }
         (Link::Upstream, Some(Side::Origin)) => format!("The gateway works; {behind} is broken for everybody: {why}."),
         (Link::Upstream, None) => format!("The front works; the link between it and {behind} is broken: {why}."),
@@ -126,14 +151,17 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict) -> String {
 }
 
 fn innermost<'a>(case: &Case<'a>) -> Option<&'a str> {
-    let hop = case.next_is_healthy().or_else(|| case.innermost_failing().map(|(hop, _)| hop))?;
+    let hop = case
+        .next_is_healthy()
+        .or_else(|| case.innermost_failing().map(|(hop, _)| hop))?;
     Some(&hop.drilled.hop.name)
 }
 
 fn whom_to_call(verdict: &Verdict) -> String {
-    let certificate = verdict.reasons.iter().all(|reason| {
-        reason.as_str().starts_with("tls.cert") || *reason == Reason::UpstreamTlsCertificateError
-    });
+    let certificate = verdict
+        .reasons
+        .iter()
+        .all(|reason| reason.as_str().starts_with("tls.cert") || *reason == Reason::UpstreamTlsCertificateError);
     let whom = match (verdict.link, verdict.side) {
         (Link::Local, _) => "our own network team",
         (Link::Path, _) => "the network team: whoever runs the network between here and the front",
@@ -141,11 +169,17 @@ fn whom_to_call(verdict: &Verdict) -> String {
         (Link::Tls, _) if certificate => "whoever owns the certificate",
         (Link::Tls, _) => "whoever runs TLS at the front (CDN or load balancer team)",
         (Link::Front, _) => "whoever runs the front (CDN or load balancer team)",
-        (Link::Upstream, Some(Side::Origin)) if certificate => "whoever owns the certificate of the machine behind the gateway",
+        (Link::Upstream, Some(Side::Origin)) if certificate => {
+            "whoever owns the certificate of the machine behind the gateway"
+        }
         (Link::Upstream, Some(Side::Origin)) => "the application team: whoever runs the machine behind the gateway",
-        (Link::Upstream, _) => "whoever runs the gateway (CDN or load balancer team): its log names the machine behind it",
+        (Link::Upstream, _) => {
+            "whoever runs the gateway (CDN or load balancer team): its log names the machine behind it"
+        }
         (Link::Origin | Link::Content, _) => "the application team",
-        (Link::Unknown, _) => "whoever runs the front (CDN or load balancer team) first: its log tells whether the application answered",
+        (Link::Unknown, _) => {
+            "whoever runs the front (CDN or load balancer team) first: its log tells whether the application answered"
+        }
     };
     format!("Call {whom}.")
 }

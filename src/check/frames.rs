@@ -140,7 +140,7 @@ impl HeadEnd {
 
 #[cfg(test)]
 mod tests {
-    use super::{HeadEnd, Frames, Records};
+    use super::{Frames, HeadEnd, Records};
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

@@ -41,7 +41,7 @@ impl Check {
             if size > RESPONSE_HEAD {
                 return Err(ReceiveError::HeadTooLarge(size));
             }
-            let reply = leg.reply.insert(reply_of(parts, body.size_hint().exact()));
+            let reply = leg.reply.insert(reply_of(parts, size, body.size_hint().exact()));
             let plan = plan(reply);
             let kept = if plan.read {
                 read_body(exchange, body, plan, deadline, reply).await?
@@ -85,7 +85,10 @@ async fn read_body(
 
 /// Whether more came than `Content-Length` says. Only where the field frames the body: an answer to HEAD has none.
 fn overran(reply: &Reply, after_head: Option<u64>) -> bool {
-    let said = reply.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let said = reply
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     said.zip(after_head).is_some_and(|(said, came): (u64, u64)| came > said)
 }
 
@@ -97,7 +100,7 @@ fn head_size(parts: &response::Parts) -> usize {
         .sum()
 }
 
-fn reply_of(parts: response::Parts, framed_length: Option<u64>) -> Reply {
+fn reply_of(parts: response::Parts, head_size: usize, framed_length: Option<u64>) -> Reply {
     Reply {
         status: parts.status.as_u16(),
         version: match parts.version {
@@ -117,6 +120,7 @@ fn reply_of(parts: response::Parts, framed_length: Option<u64>) -> Reply {
             .get::<ReasonPhrase>()
             .map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into_owned()),
         headers: parts.headers,
+        head_size,
         trailers: HeaderMap::new(),
         body_length: 0,
         overrun: false,

@@ -76,7 +76,12 @@ impl Check {
     ///
     /// # Errors
     /// When no address can be had.
-    pub async fn resolve_all(&mut self, resolver: &Resolver, host: &str, family: Family) -> Result<Vec<IpAddr>, Stopped> {
+    pub async fn resolve_all(
+        &mut self,
+        resolver: &Resolver,
+        host: &str,
+        family: Family,
+    ) -> Result<Vec<IpAddr>, Stopped> {
         self.stage(Stage::Resolve, async |wire| {
             let found = match host.parse() {
                 Ok(literal) => vec![literal],

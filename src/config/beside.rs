@@ -27,7 +27,10 @@ pub(super) fn policy(file: &ConfigFile) -> Result<Policy, Problem> {
         None => Ok(Policy::AsPeer),
         Some(written) if written.value == "open" => Ok(Policy::Open),
         Some(written) => {
-            let words = format!("{:?} is no policy of this version; write open, or leave it out", written.value);
+            let words = format!(
+                "{:?} is no policy of this version; write open, or leave it out",
+                written.value
+            );
             Err(at(written, "", "policy", words))
         }
     }
@@ -69,7 +72,10 @@ fn control(file: &At<ControlFile>) -> Result<ControlSpec, Problem> {
             Err(_) => wrong(
                 "address",
                 address,
-                format!("{:?} is no address with a port; write one such as 192.0.2.1:443", address.value),
+                format!(
+                    "{:?} is no address with a port; write one such as 192.0.2.1:443",
+                    address.value
+                ),
             ),
         },
         (None, None, Some(url)) if expect.is_none() => match host_of(&url.value) {
@@ -88,7 +94,9 @@ fn control(file: &At<ControlFile>) -> Result<ControlSpec, Problem> {
 }
 
 fn host_of(url: &str) -> Option<(String, u16)> {
-    let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let url = Url::parse(url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))?;
     let host = match url.host()? {
         Host::Ipv6(address) => address.to_string(),
         host => host.to_string(),
@@ -111,7 +119,10 @@ fn hops(file: &ModuleFile, path: &str) -> Result<Vec<Hop>, Problem> {
         return Ok(Vec::new());
     };
     let path = below(path, "hops");
-    let hops = written.iter().map(|file| hop(file, &path)).collect::<Result<Vec<_>, _>>()?;
+    let hops = written
+        .iter()
+        .map(|file| hop(file, &path))
+        .collect::<Result<Vec<_>, _>>()?;
     match (Hop::check_all(&hops), written.first()) {
         (Err(error), Some(first)) => Err(first.place.problem(&path, error.to_string())),
         _ => Ok(hops),
@@ -132,12 +143,23 @@ fn hop(file: &At<HopFile>, path: &str) -> Result<Hop, Problem> {
         return Err(file.place.problem(path, words));
     };
     let hop = Hop::new(&name.value, &address.value).map_err(|error| file.place.problem(path, error.to_string()))?;
-    if let Some(host) = host.as_ref().filter(|host| http::HeaderValue::from_str(&host.value).is_err()) {
-        return Err(at(host, path, "host", "the host cannot be written in a header".to_owned()));
+    if let Some(host) = host
+        .as_ref()
+        .filter(|host| http::HeaderValue::from_str(&host.value).is_err())
+    {
+        return Err(at(
+            host,
+            path,
+            "host",
+            "the host cannot be written in a header".to_owned(),
+        ));
     }
     Ok(Hop {
         tls: tls.unwrap_or(false),
-        authority: host.as_ref().map(|host| host.value.clone()).filter(|host| !host.is_empty()),
+        authority: host
+            .as_ref()
+            .map(|host| host.value.clone())
+            .filter(|host| !host.is_empty()),
         sni: sni.as_ref().map(|sni| sni.value.clone()).filter(|sni| !sni.is_empty()),
         reachable: reachable.unwrap_or(false),
         trusted: true,
@@ -170,7 +192,8 @@ fn bypass(file: &ModuleFile, path: &str) -> Result<When, Problem> {
         (_, Ok(1)) => Ok(When::Always),
         (_, Ok(nth)) if nth > 1 => Ok(When::Every(nth)),
         (other, _) => {
-            let words = format!("{other:?} is no time to pass the caches; write never, on_failure, or N for every Nth probe");
+            let words =
+                format!("{other:?} is no time to pass the caches; write never, on_failure, or N for every Nth probe");
             Err(at(written, path, "bypass_cache", words))
         }
     }

@@ -7,10 +7,10 @@ use crate::ledger::Lap;
 use crate::reason::Reason;
 use crate::report::{Certificate, Leg, Reply, Report, Stamps, TlsFacts};
 use crate::secret::MASK;
+use crate::utc::rfc3339;
 use crate::verdict::{Side, Verdict};
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use crate::utc::rfc3339;
 use std::time::Duration;
 
 /// The response fields whose values are shown: they tell who answered and what was decided, and hold no secrets.
@@ -214,9 +214,7 @@ fn reply(reply: &Reply) -> Value {
     let headers: Vec<Value> = reply
         .headers
         .iter()
-        .map(|(name, value)| {
-            json!({ "name": name.as_str(), "value": shown_value(name, value) })
-        })
+        .map(|(name, value)| json!({ "name": name.as_str(), "value": shown_value(name, value) }))
         .collect();
     json!({
         "status": reply.status,

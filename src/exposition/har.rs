@@ -58,7 +58,11 @@ fn page(id: &str, title: &str, report: &Report) -> Value {
 }
 
 fn exchange(page: &str, report: &Report, leg: &Leg) -> Value {
-    let begun = leg.ledger.laps().first().map_or(Duration::ZERO, crate::ledger::Lap::begun);
+    let begun = leg
+        .ledger
+        .laps()
+        .first()
+        .map_or(Duration::ZERO, crate::ledger::Lap::begun);
     let timings = timings(leg);
     json!({
         "pageref": page,
@@ -87,9 +91,14 @@ fn exchange(page: &str, report: &Report, leg: &Leg) -> Value {
 fn response(leg: &Leg) -> Value {
     let none = Reply::default();
     let reply = leg.reply.as_ref().unwrap_or(&none);
-    let usual = http::StatusCode::from_u16(reply.status).ok().and_then(|code| code.canonical_reason());
+    let usual = http::StatusCode::from_u16(reply.status)
+        .ok()
+        .and_then(|code| code.canonical_reason());
     let header = |name: &str| {
-        let value = reply.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let value = reply
+            .headers
+            .get(name)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         value.unwrap_or_default()
     };
     json!({
@@ -112,7 +121,13 @@ fn response(leg: &Leg) -> Value {
 /// The format counts TLS into `connect` and repeats it in `ssl`.
 fn timings(leg: &Leg) -> Value {
     let reached = |stage: Stage| leg.ledger.laps().iter().any(|lap| lap.stage() == stage);
-    let time = |stage: Stage| if reached(stage) { millis(leg.time_in(stage)) } else { -1.0 };
+    let time = |stage: Stage| {
+        if reached(stage) {
+            millis(leg.time_in(stage))
+        } else {
+            -1.0
+        }
+    };
     let connect = if reached(Stage::Connect) {
         millis(leg.time_in(Stage::Connect) + leg.time_in(Stage::Secure))
     } else {
@@ -133,7 +148,11 @@ fn timings(leg: &Leg) -> Value {
 
 fn total(timings: &Value) -> f64 {
     let parts = ["dns", "connect", "send", "wait", "receive"];
-    parts.iter().filter_map(|part| timings[part].as_f64()).filter(|time| *time > 0.0).sum()
+    parts
+        .iter()
+        .filter_map(|part| timings[part].as_f64())
+        .filter(|time| *time > 0.0)
+        .sum()
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -21,7 +21,10 @@ pub fn of(finding: &Finding, series: Option<&Series>) -> Vec<Family> {
     page.set(&TIMEOUT, report.timeout.as_secs_f64());
     let in_phases = finding.module.prober.gauges(report, &mut page);
     page.set(&UNATTRIBUTED, report.took.saturating_sub(in_phases).as_secs_f64());
-    page.set(&MASKED, flag(finding.verdict.as_ref().is_some_and(|verdict| verdict.masked)));
+    page.set(
+        &MASKED,
+        flag(finding.verdict.as_ref().is_some_and(|verdict| verdict.masked)),
+    );
     if let Some(verdict) = &finding.verdict {
         failure(verdict, &mut page);
     }
@@ -68,7 +71,11 @@ fn beside(investigation: &Investigation, front: &Report, page: &mut Page) {
         let others = investigation.addresses.iter().map(|(_, report)| report);
         let (ok, failed): (Vec<_>, Vec<_>) = others.chain([front]).partition(|report| report.succeeded());
         for (state, reports) in [("ok", ok), ("failed", failed)] {
-            page.push(&ADDRESSES, vec![("state", state.into())], Value::Number(small(reports.len())));
+            page.push(
+                &ADDRESSES,
+                vec![("state", state.into())],
+                Value::Number(small(reports.len())),
+            );
         }
     }
 }
@@ -96,10 +103,23 @@ fn hop(drilled: &Drilled, page: &mut Page) {
 fn cache(reply: &Reply, page: &mut Page) {
     let says = |name: &str, word: &str| {
         let mut values = reply.headers.get_all(name).iter();
-        values.any(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase().contains(word))
+        values.any(|value| {
+            String::from_utf8_lossy(value.as_bytes())
+                .to_ascii_lowercase()
+                .contains(word)
+        })
     };
-    const FIELDS: [&str; 5] = ["x-cache", "cf-cache-status", "cache-status", "x-vercel-cache", "x-cache-status"];
-    let age = reply.headers.get("age").and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
+    const FIELDS: [&str; 5] = [
+        "x-cache",
+        "cf-cache-status",
+        "cache-status",
+        "x-vercel-cache",
+        "x-cache-status",
+    ];
+    let age = reply
+        .headers
+        .get("age")
+        .and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
     if let Some(age) = age {
         page.set(&AGE, f64::from(age));
     }

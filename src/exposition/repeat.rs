@@ -27,7 +27,11 @@ pub(super) fn curl(report: &Report) -> Option<String> {
     } else {
         format!("--connect-to {to}")
     };
-    Some(format!("curl --verbose --max-time {} {place}{method} {}", report.timeout.as_secs().max(1), quoted(&leg.url)))
+    Some(format!(
+        "curl --verbose --max-time {} {place}{method} {}",
+        report.timeout.as_secs().max(1),
+        quoted(&leg.url)
+    ))
 }
 
 /// As one word of a shell.

@@ -33,6 +33,8 @@ pub enum Mark {
     Has(&'static str),
     /// A field is not there.
     Lacks(&'static str),
+    /// A field is there more than once.
+    Many(&'static str),
     /// A value of a field holds this text.
     Says(&'static str, &'static str),
     /// A value of a field begins with this text.
@@ -61,6 +63,7 @@ impl Mark {
             Self::Status(codes) => codes.contains(&answer.status),
             Self::Has(name) => answer.headers.contains_key(*name),
             Self::Lacks(name) => !answer.headers.contains_key(*name),
+            Self::Many(name) => answer.headers.get_all(*name).iter().nth(1).is_some(),
             Self::Says(name, text) => values(answer, name).any(|value| contains(&value, text)),
             Self::Begins(name, text) => values(answer, name).any(|value| begins(&value, text)),
             Self::Phrase(text) => answer.phrase.is_some_and(|phrase| phrase.eq_ignore_ascii_case(text)),
@@ -117,6 +120,7 @@ mod tests {
             (Mark::Status(&[503]), false),
             (Mark::Has("Server"), true),
             (Mark::Lacks("server"), false),
+            (Mark::Many("server"), false),
             (Mark::Says("server", "GINX"), true),
             (Mark::Begins("server", "nginx"), true),
             (Mark::Begins("server", "ginx"), false),

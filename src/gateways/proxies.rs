@@ -7,9 +7,10 @@ use crate::reason::Reason::{
     FrontDenied, FrontInternalError, FrontLoop, FrontNotFound, FrontOverloaded, FrontRateLimited,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
-    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout, UpstreamHttpProtocolError as Protocol,
-    UpstreamHttpResponseHeaderSectionSize as HeaderSize, UpstreamHttpResponseTimeout as ResponseTimeout,
-    UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
+    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout,
+    UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseHeaderSectionSize as HeaderSize,
+    UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsAlertReceived as Alert,
+    UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
 /// Each product with its own pages, the most telling first.
@@ -81,7 +82,10 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             // Three retries, a second apart.
             page(
-                &[Body("No server is available to handle this request."), Waited(2500, 3600)],
+                &[
+                    Body("No server is available to handle this request."),
+                    Waited(2500, 3600),
+                ],
                 Upstream(&[Refused, Certificate, Tls, Alert]),
             ),
             page(
@@ -95,6 +99,12 @@ pub(super) const ROWS: &[Gateway] = &[
             page(
                 &[Body("The server didn't respond in time.")],
                 Upstream(&[ResponseTimeout]),
+            ),
+            page(
+                &[Body(
+                    "<html><body><h1>400 Bad request</h1>\nYour browser sent an invalid request.",
+                )],
+                Front(FrontDenied),
             ),
             page(
                 &[Body(
@@ -213,8 +223,16 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[Refused]),
             ),
             page(
+                &[Begins("server", "ATS"), Phrase("connect failed"), Quick],
+                Upstream(&[Terminated, Tls]),
+            ),
+            page(
                 &[Begins("server", "ATS"), Phrase("connect failed")],
                 Upstream(&[ConnectTimeout]),
+            ),
+            page(
+                &[Begins("server", "ATS"), Phrase("Next Hop Connection Failed")],
+                Upstream(&[Unavailable]),
             ),
             page(
                 &[Begins("server", "ATS"), Phrase("Cannot find server.")],
@@ -246,8 +264,12 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[Tls, Certificate, Alert]),
             ),
             page(
+                &[Begins("server", "ATS"), Body("<TITLE>Could Not Connect</TITLE>"), Quick],
+                Upstream(&[Refused, Unroutable, Terminated]),
+            ),
+            page(
                 &[Begins("server", "ATS"), Body("<TITLE>Could Not Connect</TITLE>")],
-                Upstream(&[Refused, ConnectTimeout, Terminated]),
+                Upstream(&[ConnectTimeout, Terminated]),
             ),
         ],
     },

@@ -1,13 +1,14 @@
 //! Web servers that also pass requests on.
 
-use super::Mark::{Begins, Body, BodyIs, Phrase, Quick, Says, Shorter, Slow, Status};
+use super::Mark::{Begins, Body, BodyIs, Many, Phrase, Quick, Says, Shorter, Slow, Status};
 use super::Means::{Front, Upstream};
 use super::{Gateway, page};
 use crate::reason::Reason::{
     FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited,
-    UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
-    UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
-    UpstreamConnectionReadTimeout as ReadTimeout, UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout, UpstreamHttpProtocolError as Protocol,
+    UpstreamConnectionReadTimeout as ReadTimeout, UpstreamConnectionRefused as Refused,
+    UpstreamConnectionTerminated as Terminated, UpstreamConnectionTimeout as ConnectTimeout,
+    UpstreamDestinationIpUnroutable as Unroutable, UpstreamDestinationUnavailable as Unavailable,
+    UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout, UpstreamHttpProtocolError as Protocol,
     UpstreamHttpResponseHeaderSectionSize as HeaderSize, UpstreamHttpResponseTimeout as ResponseTimeout,
     UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
@@ -83,7 +84,11 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[ResponseTimeout]),
             ),
             page(
-                &[Body("//DTD HTML"), Body("<title>503 Service Unavailable</title>"), Quick],
+                &[
+                    Body("//DTD HTML"),
+                    Body("<title>503 Service Unavailable</title>"),
+                    Quick,
+                ],
                 Upstream(&[Refused, Unavailable, Unroutable]),
             ),
             page(
@@ -159,7 +164,19 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Dns]),
             ),
+            page(
+                &[Begins("server", "h2o"), BodyIs("I/O error")],
+                Upstream(&[Terminated, Tls]),
+            ),
             page(&[Begins("server", "h2o"), BodyIs("forbidden")], Front(FrontDenied)),
+            page(
+                &[Begins("server", "h2o"), Status(&[403]), Phrase("OK"), BodyIs("")],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Begins("server", "h2o"), Status(&[500]), BodyIs("Internal Server Error")],
+                Front(FrontInternalError),
+            ),
             page(&[Begins("server", "h2o"), BodyIs("not found")], Front(FrontNotFound)),
         ],
     },
@@ -170,7 +187,7 @@ pub(super) const ROWS: &[Gateway] = &[
         own: &[
             page(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>502 Bad Gateway</h1>")],
-                Upstream(&[Protocol]),
+                Upstream(&[Protocol, HeaderSize]),
             ),
             page(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>503 Service"), Quick],
@@ -189,7 +206,7 @@ pub(super) const ROWS: &[Gateway] = &[
                     Body("XHTML 1.0 Transitional"),
                     Body("<h1>500 Internal Server Error</h1>"),
                 ],
-                Upstream(&[Terminated]),
+                Upstream(&[Terminated, Protocol]),
             ),
             // A body that stalled becomes this page, once the gateway's patience is over.
             page(
@@ -209,7 +226,8 @@ pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "caddy",
         here: &[Begins("server", "Caddy"), Says("via", "1.1 Caddy")],
-        through: &[Says("via", "Caddy")],
+        // Up to 2.6 it adds its own Server to the origin's.
+        through: &[Says("via", "Caddy"), Many("server")],
         own: &[
             page(
                 &[Begins("server", "Caddy"), Status(&[502]), BodyIs(""), Quick],

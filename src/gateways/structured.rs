@@ -23,12 +23,18 @@ const ERRORS: &[(&str, Means)] = &[
         "destination_ip_unroutable",
         Means::Upstream(&[Reason::UpstreamDestinationIpUnroutable]),
     ),
-    ("connection_refused", Means::Upstream(&[Reason::UpstreamConnectionRefused])),
+    (
+        "connection_refused",
+        Means::Upstream(&[Reason::UpstreamConnectionRefused]),
+    ),
     (
         "connection_terminated",
         Means::Upstream(&[Reason::UpstreamConnectionTerminated]),
     ),
-    ("connection_timeout", Means::Upstream(&[Reason::UpstreamConnectionTimeout])),
+    (
+        "connection_timeout",
+        Means::Upstream(&[Reason::UpstreamConnectionTimeout]),
+    ),
     (
         "connection_read_timeout",
         Means::Upstream(&[Reason::UpstreamConnectionReadTimeout]),
@@ -38,12 +44,18 @@ const ERRORS: &[(&str, Means)] = &[
         Means::Upstream(&[Reason::UpstreamConnectionWriteTimeout]),
     ),
     ("connection_limit_reached", Means::Front(Reason::FrontOverloaded)),
-    ("tls_protocol_error", Means::Upstream(&[Reason::UpstreamTlsProtocolError])),
+    (
+        "tls_protocol_error",
+        Means::Upstream(&[Reason::UpstreamTlsProtocolError]),
+    ),
     (
         "tls_certificate_error",
         Means::Upstream(&[Reason::UpstreamTlsCertificateError]),
     ),
-    ("tls_alert_received", Means::Upstream(&[Reason::UpstreamTlsAlertReceived])),
+    (
+        "tls_alert_received",
+        Means::Upstream(&[Reason::UpstreamTlsAlertReceived]),
+    ),
     ("http_request_error", Means::Front(Reason::FrontDenied)),
     ("http_request_denied", Means::Front(Reason::FrontDenied)),
     (
@@ -82,7 +94,10 @@ const ERRORS: &[(&str, Means)] = &[
         "http_response_timeout",
         Means::Upstream(&[Reason::UpstreamHttpResponseTimeout]),
     ),
-    ("http_upgrade_failed", Means::Upstream(&[Reason::UpstreamHttpUpgradeFailed])),
+    (
+        "http_upgrade_failed",
+        Means::Upstream(&[Reason::UpstreamHttpUpgradeFailed]),
+    ),
     (
         "http_protocol_error",
         Means::Upstream(&[Reason::UpstreamHttpProtocolError]),
@@ -114,7 +129,9 @@ pub(super) fn read(answer: &Answer<'_>) -> Option<Recognised> {
     // The first member stands nearest to the origin: its error is the root of those that follow.
     let error = members.iter().find_map(meaning);
     let relayed = || {
-        let received = members.iter().any(|member| member.params.get("received-status").is_some());
+        let received = members
+            .iter()
+            .any(|member| member.params.get("received-status").is_some());
         received || passed_by_a_cache(answer)
     };
     match error {
@@ -138,7 +155,11 @@ fn members(answer: &Answer<'_>, field: &str) -> Vec<Item> {
 }
 
 fn in_fields(fields: &HeaderMap, field: &str) -> Vec<Item> {
-    let values: Vec<_> = fields.get_all(field).iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<_> = fields
+        .get_all(field)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     let list: List = Parser::new(&values.join(", ")).parse().unwrap_or_default();
     let items = list.into_iter().filter_map(|entry| match entry {
         ListEntry::Item(item) => Some(item),
@@ -184,7 +205,10 @@ mod tests {
 
     fn said(field: &str, value: &str) -> Option<Recognised> {
         let mut fields = HeaderMap::new();
-        fields.insert(HeaderName::from_bytes(field.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        fields.insert(
+            HeaderName::from_bytes(field.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
         let none = HeaderMap::new();
         let answer = |headers, trailers| Answer {
             status: 502,
@@ -209,11 +233,26 @@ mod tests {
     #[test]
     fn details_say_more_than_the_error_type() {
         for (details, reason) in [
-            ("upstream_reset_before_response_started{delayed_connect_error:_Connection_refused}; UF", Reason::UpstreamConnectionRefused),
-            ("upstream_reset_before_response_started{connection_timeout}; UF", Reason::UpstreamConnectionTimeout),
-            ("x{TLS_error:_OPENSSL:CERTIFICATE_VERIFY_FAILED:certificate_has_expired}; UF", Reason::UpstreamTlsCertificateError),
-            ("x{TLS_error:_268435581:SSL_routines:SSLV3_ALERT_HANDSHAKE_FAILURE}; UF", Reason::UpstreamTlsAlertReceived),
-            ("x{immediate_connect_error:_Network_is_unreachable}; UF", Reason::UpstreamDestinationIpUnroutable),
+            (
+                "upstream_reset_before_response_started{delayed_connect_error:_Connection_refused}; UF",
+                Reason::UpstreamConnectionRefused,
+            ),
+            (
+                "upstream_reset_before_response_started{connection_timeout}; UF",
+                Reason::UpstreamConnectionTimeout,
+            ),
+            (
+                "x{TLS_error:_OPENSSL:CERTIFICATE_VERIFY_FAILED:certificate_has_expired}; UF",
+                Reason::UpstreamTlsCertificateError,
+            ),
+            (
+                "x{TLS_error:_268435581:SSL_routines:SSLV3_ALERT_HANDSHAKE_FAILURE}; UF",
+                Reason::UpstreamTlsAlertReceived,
+            ),
+            (
+                "x{immediate_connect_error:_Network_is_unreachable}; UF",
+                Reason::UpstreamDestinationIpUnroutable,
+            ),
             ("something else", Reason::UpstreamConnectionRefused),
         ] {
             let value = format!("edge; error=connection_refused; details=\"{details}\"");
@@ -229,10 +268,16 @@ mod tests {
 
     #[test]
     fn an_error_type_may_stand_in_the_members_place_or_be_a_string() {
-        assert_eq!(upstream("connection_timeout; e_proxy=\"x\""), [Reason::UpstreamConnectionTimeout]);
+        assert_eq!(
+            upstream("connection_timeout; e_proxy=\"x\""),
+            [Reason::UpstreamConnectionTimeout]
+        );
         assert_eq!(upstream("edge; error=\"dns_error\""), [Reason::UpstreamDnsError]);
         let denied = said("proxy-status", "Cloudflare-Proxy;error=http_request_error");
-        assert_eq!(denied, Some(Recognised::Own("unknown", Means::Front(Reason::FrontDenied))));
+        assert_eq!(
+            denied,
+            Some(Recognised::Own("unknown", Means::Front(Reason::FrontDenied)))
+        );
     }
 
     #[test]

@@ -211,8 +211,8 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::{Key, SeriesTable};
-    use crate::metrics::{Level, Page};
     use crate::check::{Check, Resolver};
+    use crate::metrics::{Level, Page};
     use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
     use crate::report::Report;
     use crate::series::Series;

@@ -1,14 +1,15 @@
 //! `/probe`: reads the request, runs one probe in a task of its own, and answers with its page.
 
 use super::{App, Shared, error, plain};
-use crate::exposition::{logs, page, text};
 use crate::config::Policy;
+use crate::exposition::{logs, page, text};
 use crate::history::Entry;
 use crate::hop::Hop;
 use crate::limits::{LONGEST_DEADLINE, PARAMETER, SHORTEST_DEADLINE};
 use crate::memory::Memory;
 use crate::negotiation::accepts;
-use crate::probe::{Finding, OwnFault, Past, Probe};
+use crate::past::Past;
+use crate::probe::{Finding, OwnFault, Probe};
 use crate::probers::{Aim, Module};
 use crate::reason::Reason;
 use crate::series::{Key, Series};
@@ -168,9 +169,9 @@ fn answer(app: &App, finding: Finding, query: &Query, headers: &HeaderMap) -> Re
     log(&finding);
     let key = Key::new(&finding.module, &finding.aim);
     let now = Instant::now();
-    let kept = app.series.series(&key, now, || {
-        Series::new(&finding.module, &finding.aim.target)
-    });
+    let kept = app
+        .series
+        .series(&key, now, || Series::new(&finding.module, &finding.aim.target));
     let families = {
         let mut series = kept.series();
         series.fit(&finding.module, &finding.aim.target);
@@ -289,11 +290,11 @@ impl Query {
 mod tests {
     use super::{Query, deadline, in_its_own_task};
     use crate::check::Check;
-    use crate::metrics::{Level, Page};
-    use crate::probe::Probe;
     use crate::check::Resolver;
     use crate::controls::Controls;
-    use crate::probe::Past;
+    use crate::metrics::{Level, Page};
+    use crate::past::Past;
+    use crate::probe::Probe;
     use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
     use crate::reason::Reason;
     use crate::report::Report;
@@ -355,11 +356,14 @@ mod tests {
             timeout: Duration::from_secs(5),
             controls: Arc::new(Controls::default()),
         };
-        let past = Past::default();
-        let fault = in_its_own_task(&app, probe("panic").once(&past)).await.unwrap_err();
+        let once = |target: &str| {
+            let probe = probe(target);
+            async move { probe.once(&Past::default()).await }
+        };
+        let fault = in_its_own_task(&app, once("panic")).await.unwrap_err();
         assert_eq!(fault.reason, Reason::LocalPanicked);
         assert_eq!(app.own.panics(), 1);
-        assert!(in_its_own_task(&app, probe("fine").once(&past)).await.is_ok());
+        assert!(in_its_own_task(&app, once("fine")).await.is_ok());
         assert_eq!(*app.in_flight.borrow(), 0);
     }
 

@@ -61,8 +61,10 @@ CAUSES = {
 }
 
 
-def cause(reason):
+def cause(reason, phase):
     family, _, rest = reason.partition(".")
+    if (reason, phase) == ("tcp.reset", "transfer"):
+        return "http_response_incomplete"
     if reason in CAUSES:
         return CAUSES[reason]
     if reason.startswith("tls.cert"):
@@ -121,7 +123,7 @@ def ask(base, module, case, with_hops):
         return {"link": "none", "cause": "x_none", "side": None}
     return {
         "link": LINKS.get(verdict["link"], verdict["link"]),
-        "cause": [cause(reason) for reason in verdict["reasons"]],
+        "cause": [cause(reason, verdict["phase"]) for reason in verdict["reasons"]],
         "side": verdict["side"],
         "rule": verdict["rule"],
         "answered_by": verdict["answered_by"],

@@ -104,7 +104,11 @@ impl HttpSettings {
     /// That it came, but late.
     pub(super) fn objection_to_time(&self, took: Duration) -> Option<Objection> {
         let limit = self.slower_than.filter(|limit| took > *limit)?;
-        let detail = format!("The answer took {} ms; allowed: {} ms.", took.as_millis(), limit.as_millis());
+        let detail = format!(
+            "The answer took {} ms; allowed: {} ms.",
+            took.as_millis(),
+            limit.as_millis()
+        );
         Some((Reason::HttpSlow, detail))
     }
 

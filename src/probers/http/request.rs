@@ -9,8 +9,8 @@ use crate::report::Reply;
 use crate::target::{path_and_query, same_origin};
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION,
-    PRAGMA, USER_AGENT,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
+    LOCATION, PRAGMA, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::{Host, Url};
@@ -234,8 +234,7 @@ impl Visit {
         }
         if was_https && !hop.tls {
             // As a front says it that ends TLS; without it many applications redirect to https.
-            self.headers
-                .insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+            self.headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
         }
         Ok(())
     }

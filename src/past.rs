@@ -1,0 +1,48 @@
+//! What one probe knows from those before it.
+
+use crate::baseline::Baseline;
+use crate::investigation::Investigation;
+use crate::reason::Reason;
+use crate::report::Report;
+use std::sync::Arc;
+
+/// What earlier probes of the same key left behind, and what this one may therefore ask.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// What its answers usually look like.
+    pub baseline: Baseline,
+    /// An investigation so young that it stands for a new one, if the front fails as it did then.
+    pub recent: Option<(Option<Sign>, Arc<Investigation>)>,
+    /// Whether the hops are due to be asked although the front is well.
+    pub drill_due: bool,
+    /// Whether the caches are due to be passed although the front is well.
+    pub bypass_due: bool,
+    /// Whether the edge may be asked again what it refuses.
+    pub reference_due: bool,
+    /// The hops that said something within the last hour.
+    pub answered: Vec<String>,
+    /// The other keys of this process all fail at resolve or connect, and no control tells otherwise.
+    pub quorum_failed: bool,
+}
+
+impl Past {
+    /// Of a key that was never probed before.
+    #[must_use]
+    pub fn first_sight() -> Self {
+        Self {
+            drill_due: true,
+            reference_due: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// How a front failed, to tell one failure from another: its reason, and the status if it is one.
+pub type Sign = (Reason, Option<u16>);
+
+/// How a front failed; `None` for one that did not.
+#[must_use]
+pub fn sign(report: &Report) -> Option<Sign> {
+    let fault = report.fault.as_ref()?;
+    Some((fault.reason, report.final_reply().map(|reply| reply.status)))
+}
