@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Addresses of one front that are probed, at most.
 const MOST_ADDRESSES: usize = 16;
 
+/// A refusal that every gateway makes by itself, or a handshake, gets so much time: both come at once or not at all.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
 /// The least time in which asking somebody has a sense.
 const LEAST: Duration = Duration::from_millis(5);
 
@@ -178,7 +181,10 @@ impl<'a> Drill<'a> {
 
     /// Asks, if there is time left. What fails for a want of our own says nothing of who was asked.
     async fn ask(&self, way: Way<'_>) -> Option<Report> {
-        let left = self.left();
+        let left = match way {
+            Way::Refusable | Way::Handshake(_) => self.left().min(AT_ONCE),
+            _ => self.left(),
+        };
         if left < LEAST {
             return None;
         }
