@@ -3,11 +3,15 @@
 use super::case::{Case, Hopped, State};
 use crate::chain::{Link, Stage};
 use crate::investigation::{Reached, Vantage};
+use crate::limits::cut;
 use crate::reason::Reason;
 use crate::report::{Leg, Report};
 use crate::utc::rfc3339;
 use crate::verdict::{Side, Verdict};
 use std::time::Duration;
+
+/// Bytes of a URL in a sentence.
+const LONGEST_URL: usize = 200;
 
 /// "From 192.0.2.1 at 2026-01-01T00:00:00.000Z, GET http://shop.example/: nginx (198.51.100.7:80) answered 502 in 3 ms.
 /// Asked directly, app (10.0.0.7:8080) answered 200 in 41 ms. The gateway cannot reach what stands behind it. Call …"
@@ -38,7 +42,7 @@ fn opening(case: &Case<'_>) -> String {
         .and_then(|leg| leg.local)
         .map_or_else(String::new, |local| format!("From {} at ", local.ip()));
     let method = leg.and_then(|leg| leg.method.as_deref()).unwrap_or("a request to");
-    let url = leg.map_or("", |leg| leg.url.as_str());
+    let url = leg.map_or("", |leg| cut(&leg.url, LONGEST_URL));
     let came = leg.map_or_else(String::new, |leg| what_came(case, report, leg));
     format!("{from}{}, {method} {url}: {came}", rfc3339(report.began))
 }

@@ -190,9 +190,24 @@ impl Default for Own {
 /// Answers a scrape of the exporter itself.
 pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
     let in_flight = *app.in_flight.borrow();
-    let families = app.own.families(in_flight, app.series.stats());
+    let mut families = app.own.families(in_flight, app.series.stats());
+    families.extend(app.config.load().controls().healthy().map(vantage));
+    families.sort_by(|one, other| one.name.cmp(&other.name));
     app.own.scrapes.with_label_values(&["200"]).inc();
     exposition(text::write(&families), &headers)
+}
+
+/// Only where there are controls, so not in the registry.
+fn vantage(healthy: bool) -> Family {
+    Family {
+        name: "glassbox_vantage_healthy".into(),
+        help: "0 while the controls say that the exporter's own side is suspect".into(),
+        kind: Kind::Gauge,
+        samples: vec![Sample {
+            labels: Vec::new(),
+            value: Value::Number(f64::from(u8::from(healthy))),
+        }],
+    }
 }
 
 /// Makes metrics in a registry. Names are ours and constant, so making them cannot fail.

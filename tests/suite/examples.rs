@@ -18,7 +18,8 @@ fn example(name: &str) -> String {
 /// Everything that the module runs with: keys that are not written appear here with their defaults.
 fn running(config: &str) -> Result<String, Problem> {
     let config = Config::parse(config, Defaults::default())?;
-    Ok(format!("{:#?}", config.module("http_2xx").unwrap()))
+    let module = config.module("http_2xx").unwrap();
+    Ok(format!("{module:#?}\n{:#?}\n{:?}", config.controls(), config.policy()))
 }
 
 fn defaults() -> String {
@@ -90,9 +91,14 @@ fn the_example_with_every_key_is_the_same_as_the_defaults() {
 }
 
 /// Another value for each key of the example. It shows that the comparison above would see a wrong default.
-const OTHER_VALUES: [(&str, &str); 23] = [
+const OTHER_VALUES: [(&str, &str); 28] = [
     ("timeout", "3s"),
     ("metrics", "full"),
+    ("drill", "always"),
+    ("bypass_cache", "10"),
+    ("reference_request", "true"),
+    ("addresses", "all"),
+    ("fail_if_slower_than", "2s"),
     ("method", "HEAD"),
     ("headers", "{X-A: b}"),
     ("body", "text"),
@@ -174,8 +180,7 @@ fn each_key_that_is_commented_out_is_right_once_it_is_not() {
         assert_eq!(runs == defaults(), key == "no_follow_redirects", "{key}");
         uncommented.push(key);
     }
-    let expected =
-        "buckets no_follow_redirects basic_auth authorization bearer_token bearer_token_file ca_file cert_file";
+    let expected = "controls policy buckets hops no_follow_redirects basic_auth authorization bearer_token bearer_token_file ca_file cert_file";
     assert_eq!(uncommented.join(" "), expected);
 }
 

@@ -8,7 +8,9 @@
 
 mod support;
 
+mod beside;
 mod configuration;
+mod documents;
 mod examples;
 mod failures;
 mod image;

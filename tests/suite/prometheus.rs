@@ -255,7 +255,7 @@ async fn assert_the_rate_of_502_is_that_of_the_scrapes(prometheus: &Prometheus, 
     let answers = of("probe_http_responses_total", &instances.broken, ",code=\"502\"");
     let rate = prometheus.one(&format!("rate({answers}[30s])")).await;
     assert!((0.5..1.5).contains(&rate), "{rate} in a second");
-    let failures = of("probe_failures_total", &instances.broken, ",link=\"unknown\"");
+    let failures = of("probe_failures_total", &instances.broken, ",link=\"upstream\"");
     assert!(prometheus.one(&format!("increase({failures}[1m])")).await > 0.0);
 }
 
@@ -263,7 +263,7 @@ async fn assert_the_rate_of_502_is_that_of_the_scrapes(prometheus: &Prometheus, 
 async fn assert_the_first_step_of_a_counter_is_seen(prometheus: &Prometheus, instances: &Instances) {
     let failures = of("probe_failures_total", &instances.stumbling, "");
     for counted in [
-        of("probe_failures_total", &instances.stumbling, ",link=\"unknown\""),
+        of("probe_failures_total", &instances.stumbling, ",link=\"upstream\""),
         of("probe_http_responses_total", &instances.stumbling, ",code=\"502\""),
     ] {
         let steps = prometheus.one(&format!("increase({counted}[5m])")).await;

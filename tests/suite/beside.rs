@@ -1,0 +1,454 @@
+//! What is asked beside the front: hops, controls, caches, addresses, and what every gateway refuses.
+
+use crate::support::dns::{DnsServer, Says};
+use crate::support::exporter::{Exporter, Probed};
+use crate::support::peer::{Peer, ok, read_head};
+use crate::support::pki::Authority;
+use crate::support::process::free_port;
+use hickory_resolver::proto::op::ResponseCode;
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+const BARE_502: &str = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
+
+/// Link, reason, side, rule.
+fn verdict(probed: &Probed) -> (String, String, String, String) {
+    let verdict = &probed.evidence["verdict"];
+    let word = |name: &str| verdict[name].as_str().unwrap_or("none").to_owned();
+    (word("link"), word("reason"), word("side"), word("rule"))
+}
+
+fn is(probed: &Probed, link: &str, reason: &str, side: &str) {
+    let said = verdict(probed);
+    assert_eq!(
+        (said.0.as_str(), said.1.as_str(), said.2.as_str()),
+        (link, reason, side),
+        "{:#}",
+        probed.evidence
+    );
+}
+
+async fn text(exporter: &Exporter, path: &str) -> String {
+    exporter.get(path).await.text().await.unwrap()
+}
+
+fn module(keys: &str) -> String {
+    format!("modules:\n  m:\n    prober: http\n    timeout: 5s\n{keys}")
+}
+
+fn hop(peer: &str) -> String {
+    module(&format!("    hops:\n      - {{name: app, address: \"{peer}\"}}\n"))
+}
+
+/// Answers with what was asked: the head of the request.
+async fn echo(mut stream: TcpStream) {
+    let head = read_head(&mut stream).await;
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", head.len());
+    stream.write_all(answer.as_bytes()).await.ok();
+    stream.write_all(&head).await.ok();
+}
+
+#[tokio::test]
+async fn a_healthy_machine_behind_a_failing_front_puts_the_fault_between_them() {
+    let (front, app) = (Peer::answering(BARE_502).await, Peer::start(ok).await);
+    let exporter = Exporter::start(&hop(&app.address.to_string())).await;
+    let probed = exporter.probe("m", &front.http()).await;
+    is(&probed, "upstream", "upstream.unreachable", "gateway");
+    assert_eq!(probed.page.value("probe_hop_success{hop=\"app\"}"), 1.0);
+    assert_eq!(probed.page.value("probe_hop_http_status_code{hop=\"app\"}"), 200.0);
+    assert!(
+        probed
+            .page
+            .find("probe_hop_duration_seconds{hop=\"app\",phase=\"connect\"}")
+            .is_some()
+    );
+    assert!(probed.page.find("probe_investigation_seconds").is_some());
+    let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
+    let asked = format!("Asked directly, app ({}) answered 200", app.address);
+    assert!(sentence.contains(&asked), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_machine_that_refuses_everybody_is_named_with_its_cause() {
+    let front = Peer::answering(BARE_502).await;
+    let exporter = Exporter::start(&hop(&format!("127.0.0.1:{}", free_port()))).await;
+    let probed = exporter.probe("m", &front.http()).await;
+    is(&probed, "upstream", "upstream.connection_refused", "origin");
+    assert_eq!(probed.page.value("probe_hop_success{hop=\"app\"}"), 0.0);
+    assert_eq!(probed.page.value("probe_hop_http_status_code{hop=\"app\"}"), 0.0);
+}
+
+#[tokio::test]
+async fn a_chain_is_bounded_by_the_first_healthy_machine() {
+    let (front, lb) = (Peer::answering(BARE_502).await, Peer::answering(BARE_502).await);
+    let app = Peer::start(ok).await;
+    let config = module(&format!(
+        "    hops:\n      - {{name: lb, address: \"{}\"}}\n      - {{name: app, address: \"{}\"}}\n",
+        lb.address, app.address
+    ));
+    let probed = Exporter::start(&config).await.probe("m", &front.http()).await;
+    is(&probed, "upstream", "upstream.unreachable", "gateway");
+    assert_eq!(verdict(&probed).3, "hop-answers-alike");
+}
+
+#[tokio::test]
+async fn a_hop_gets_the_fronts_host_and_the_modules_fields_only_if_the_module_names_it() {
+    let front = Peer::answering(BARE_502).await;
+    let app = Peer::start(echo).await;
+    let secret = "    http:\n      headers: {X-Key: not-to-be-sent}\n      fail_if_body_matches_regexp: ['SEEN']\n";
+    let asserting = |pattern: &str| secret.replace("SEEN", pattern);
+    let target = format!("{}/path?q=1", front.http().trim_end_matches('/'));
+    let authority = front.address.to_string();
+    // A hop that fails the module's assertion shows that what is matched came.
+    for (config, url, pattern, fails) in [
+        (hop(&app.address.to_string()), "", "GET /path.q=1 HTTP", 0.0),
+        (hop(&app.address.to_string()), "", "not-to-be-sent", 0.0),
+        (
+            format!("policy: open\n{}", module("")),
+            "&hop=app@ADDR",
+            "not-to-be-sent",
+            1.0,
+        ),
+        (
+            format!("policy: open\n{}", module("")),
+            "&hop=app@ADDR;host=other.test",
+            "(?i)host: other.test",
+            0.0,
+        ),
+        (
+            hop(&app.address.to_string()),
+            "",
+            &format!("(?i)host: {authority}"),
+            0.0,
+        ),
+    ] {
+        let exporter = Exporter::start(&format!("{config}{}", asserting(pattern))).await;
+        let url = url.replace("ADDR", &app.address.to_string()).replace(';', "%3B");
+        let page = text(
+            &exporter,
+            &format!("/probe?module=m&target={}{url}", target.replace('?', "%3F")),
+        )
+        .await;
+        assert!(
+            page.contains(&format!("probe_hop_success{{hop=\"app\"}} {fails}")),
+            "{pattern}: {page}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn hops_of_the_url_need_an_open_policy_and_the_right_shape() {
+    let exporter = Exporter::start(&module("")).await;
+    let said = text(&exporter, "/probe?module=m&target=127.0.0.1:1&hop=app@127.0.0.1:1").await;
+    assert!(said.contains("policy: open"), "{said}");
+    let exporter = Exporter::start(&format!("policy: open\n{}", module(""))).await;
+    let said = text(&exporter, "/probe?module=m&target=127.0.0.1:1&hop=app").await;
+    assert!(said.contains("Parameter hop: \"app\" is no hop"), "{said}");
+}
+
+#[tokio::test]
+async fn a_good_answer_before_a_dead_machine_is_masked() {
+    let front = Peer::start(ok).await;
+    let exporter = Exporter::start(&hop(&format!("127.0.0.1:{}", free_port()))).await;
+    let probed = exporter.probe("m", &front.http()).await;
+    is(&probed, "upstream", "upstream.connection_refused", "origin");
+    assert_eq!(probed.evidence["verdict"]["masked"], Value::Bool(true));
+    assert_eq!(probed.page.value("probe_success"), 1.0);
+    assert_eq!(probed.page.value("probe_masked"), 1.0);
+    let failures: f64 = probed
+        .page
+        .starting("probe_failures_total{")
+        .map(|(_, value)| value)
+        .sum();
+    assert_eq!(failures, 0.0, "a masked probe is no failed one");
+}
+
+#[tokio::test]
+async fn a_healthy_front_is_drilled_at_first_sight_and_not_with_every_probe() {
+    let (front, app) = (Peer::start(ok).await, Peer::start(ok).await);
+    let address = app.address.to_string();
+    for (drill, probes) in [("on_failure", 1), ("always", 3), ("never", 0)] {
+        let asked = app.connections();
+        let exporter = Exporter::start(&format!("{}    drill: {drill}\n", hop(&address))).await;
+        for _ in 0..3 {
+            let probed = exporter.probe("m", &front.http()).await;
+            assert_eq!(probed.page.value("probe_masked"), 0.0);
+        }
+        assert_eq!(app.connections() - asked, probes, "{drill}");
+    }
+}
+
+#[tokio::test]
+async fn a_dying_system_is_not_pushed_and_its_verdict_stays() {
+    let front = Peer::answering(BARE_502).await;
+    let app = Peer::start(ok).await;
+    let exporter = Exporter::start(&hop(&app.address.to_string())).await;
+    for _ in 0..4 {
+        let probed = exporter.probe("m", &front.http()).await;
+        is(&probed, "upstream", "upstream.unreachable", "gateway");
+        assert_eq!(probed.page.value("probe_hop_success{hop=\"app\"}"), 1.0);
+    }
+    assert_eq!(app.connections(), 1);
+}
+
+#[tokio::test]
+async fn another_failure_is_investigated_at_once() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let front = Peer::start(move |mut stream: TcpStream| {
+        let number = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            read_head(&mut stream).await;
+            let status = if number == 0 {
+                "502 Bad Gateway"
+            } else {
+                "503 Service Unavailable"
+            };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.ok();
+        }
+    })
+    .await;
+    let app = Peer::start(ok).await;
+    let exporter = Exporter::start(&hop(&app.address.to_string())).await;
+    exporter.probe("m", &front.http()).await;
+    exporter.probe("m", &front.http()).await;
+    assert_eq!(app.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_front_that_waits_is_judged_by_the_hop_before_the_deadline() {
+    let silent = Peer::start(|mut stream: TcpStream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let config = hop(&format!("127.0.0.1:{}", free_port())).replace("5s", "1s");
+    let probed = Exporter::start(&config).await.probe("m", &silent.http()).await;
+    is(&probed, "upstream", "upstream.connection_refused", "origin");
+}
+
+#[tokio::test]
+async fn past_its_caches_a_front_may_tell_another_story() {
+    let front = Peer::start(|mut stream: TcpStream| async move {
+        let head = read_head(&mut stream).await;
+        let fresh = String::from_utf8_lossy(&head).contains("GET /?glassbox=");
+        let answer = if fresh {
+            BARE_502
+        } else {
+            "HTTP/1.1 200 OK\r\nAge: 30\r\nContent-Length: 0\r\n\r\n"
+        };
+        stream.write_all(answer.as_bytes()).await.ok();
+    })
+    .await;
+    let exporter = Exporter::start(&module("    bypass_cache: 2\n")).await;
+    let masked = |probed: &Probed| probed.page.value("probe_masked");
+    let first = exporter.probe("m", &front.http()).await;
+    is(&first, "upstream", "upstream.failed", "none");
+    assert_eq!(masked(&first), 1.0);
+    assert_eq!(first.page.value("probe_http_from_cache"), 1.0);
+    assert_eq!(first.page.value("probe_http_age_seconds"), 30.0);
+    assert_eq!(
+        masked(&exporter.probe("m", &front.http()).await),
+        0.0,
+        "every second probe"
+    );
+    assert_eq!(masked(&exporter.probe("m", &front.http()).await), 1.0);
+}
+
+#[tokio::test]
+async fn what_every_gateway_refuses_shows_that_it_lives() {
+    // It relays nothing of what stands behind it, and refuses what is no HTTP by itself.
+    let front = Peer::start(|mut stream: TcpStream| async move {
+        let head = read_head(&mut stream).await;
+        let head = String::from_utf8_lossy(&head);
+        if head.contains("\r\nBad Name: x\r\n") {
+            let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(refusal.as_bytes()).await.ok();
+        }
+    })
+    .await;
+    let without = Exporter::start(&module("")).await.probe("m", &front.http()).await;
+    is(&without, "front", "http.closed_before_response", "none");
+    let keys = "    reference_request: true\n    http:\n      headers: {X-Key: not-to-be-sent}\n";
+    let with = Exporter::start(&module(keys)).await.probe("m", &front.http()).await;
+    is(&with, "upstream", "upstream.invalid_response", "none");
+    assert_eq!(verdict(&with).3, "broken-behind-gateway");
+    let reply = &with.evidence["investigation"]["reference"]["legs"][0]["reply"];
+    assert_eq!(reply["status"], 400);
+}
+
+#[tokio::test]
+async fn a_port_for_tls_that_is_asked_in_plain_text_is_found_out() {
+    let authority = Authority::new();
+    let peer = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
+    let exporter = Exporter::start(&module("")).await;
+    let probed = exporter.probe("m", &format!("http://{}", peer.address)).await;
+    is(&probed, "tls", "tls.expected", "none");
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_the_applications_or_the_gateways() {
+    fn late(mut stream: TcpStream) -> impl Future<Output = ()> + Send {
+        async move {
+            read_head(&mut stream).await;
+            // The module allows a fifth of it.
+            tokio::time::sleep(std::time::Duration::from_millis(1000)).await;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .await
+                .ok();
+        }
+    }
+    let (front, slow) = (Peer::start(late).await, Peer::start(late).await);
+    let keys = "    http:\n      fail_if_slower_than: 200ms\n";
+    let alone = Exporter::start(&module(keys)).await.probe("m", &front.http()).await;
+    is(&alone, "origin", "origin.slow", "none");
+    let config = format!("{}{keys}", hop(&slow.address.to_string()));
+    let both = Exporter::start(&config).await.probe("m", &front.http()).await;
+    is(&both, "origin", "origin.slow", "none");
+    assert_eq!(both.evidence["verdict"]["certainty"], "certain");
+}
+
+#[tokio::test]
+async fn more_bytes_than_the_length_says_are_masked_by_a_good_answer() {
+    let peer = Peer::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay").await;
+    let probed = Exporter::start(&module("")).await.probe("m", &peer.http()).await;
+    is(&probed, "origin", "http.overrun", "none");
+    assert_eq!(probed.page.value("probe_masked"), 1.0);
+}
+
+fn controls(resolver: &str, controls: &str) -> String {
+    format!(
+        "controls:\n{controls}{}",
+        module(&format!("    resolver: [\"{resolver}\"]\n"))
+    )
+}
+
+#[tokio::test]
+async fn when_no_control_can_be_reached_the_fault_is_ours() {
+    let closed = format!("  - address: 127.0.0.1:{}\n", free_port());
+    let config = controls("127.0.0.1:53", &closed);
+    let exporter = Exporter::start(&config).await;
+    let probed = exporter.probe("m", &format!("http://127.0.0.1:{}/", free_port())).await;
+    is(&probed, "local", "local.controls_failed", "none");
+    assert_eq!(probed.page.value("probe_vantage_healthy"), 0.0);
+    assert!(text(&exporter, "/metrics").await.contains("glassbox_vantage_healthy 0"));
+    // What answers is not our fault, whatever the controls say.
+    let app = Peer::answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(verdict(&exporter.probe("m", &app.http()).await).0, "unknown");
+}
+
+#[tokio::test]
+async fn a_control_that_answers_leaves_the_fault_where_it_is() {
+    let control = Peer::start(ok).await;
+    let config = controls("127.0.0.1:53", &format!("  - address: {}\n", control.address));
+    let exporter = Exporter::start(&config).await;
+    let probed = exporter.probe("m", &format!("http://127.0.0.1:{}/", free_port())).await;
+    is(&probed, "front", "tcp.refused", "none");
+    assert_eq!(probed.page.value("probe_vantage_healthy"), 1.0);
+    assert!(text(&exporter, "/metrics").await.contains("glassbox_vantage_healthy 1"));
+    let without = Exporter::start(&module("")).await;
+    let probed = without.probe("m", &control.http()).await;
+    assert_eq!(probed.page.find("probe_vantage_healthy"), None);
+    assert!(!text(&without, "/metrics").await.contains("glassbox_vantage_healthy"));
+}
+
+#[tokio::test]
+async fn a_resolver_that_knows_no_control_is_dead_for_the_target_too() {
+    let silent = DnsServer::start(|name, _| match name {
+        "target.test" => Says::Nothing,
+        _ => Says::Code(ResponseCode::Refused),
+    })
+    .await;
+    let config = controls(&silent.address.to_string(), "  - name: control.test\n");
+    let probed = Exporter::start(&config).await.probe("m", "http://target.test/").await;
+    is(&probed, "local", "local.resolver_unreachable", "none");
+    assert_eq!(verdict(&probed).3, "resolver-dead");
+}
+
+#[tokio::test]
+async fn who_answers_for_every_name_is_a_captive_portal() {
+    let portal = Peer::start(ok).await;
+    let resolver = DnsServer::always(Says::Addresses(vec![portal.address.ip()])).await;
+    let config = controls(&resolver.address.to_string(), "  - name: control.test\n");
+    let exporter = Exporter::start(&config).await;
+    let probed = exporter
+        .probe("m", &format!("http://shop.test:{}/", portal.address.port()))
+        .await;
+    is(&probed, "local", "local.captive_portal", "none");
+    assert_eq!(probed.page.value("probe_success"), 1.0);
+    assert_eq!(probed.page.value("probe_masked"), 1.0);
+}
+
+#[tokio::test]
+async fn a_control_that_leads_elsewhere_than_expected_is_a_captive_portal() {
+    let app = Peer::start(ok).await;
+    let resolver = DnsServer::start(|name, _| match name {
+        "control.test" => Says::Addresses(vec!["127.0.0.9".parse().unwrap()]),
+        _ => Says::Code(ResponseCode::NXDomain),
+    })
+    .await;
+    let control = "  - {name: control.test, expect: [127.0.0.8]}\n";
+    let exporter = Exporter::start(&controls(&resolver.address.to_string(), control)).await;
+    is(
+        &exporter.probe("m", &app.http()).await,
+        "local",
+        "local.captive_portal",
+        "none",
+    );
+}
+
+#[tokio::test]
+async fn every_address_of_a_name_is_probed_where_the_module_says_so() {
+    let app = Peer::start(ok).await;
+    let resolver = DnsServer::always(Says::Addresses(vec![
+        "127.0.0.1".parse().unwrap(),
+        "127.0.0.2".parse().unwrap(),
+    ]))
+    .await;
+    let keys = format!(
+        "    resolver: [\"{}\"]\n    addresses: all\n    http: {{preferred_ip_protocol: ip4}}\n",
+        resolver.address
+    );
+    let exporter = Exporter::start(&module(&keys)).await;
+    let probed = exporter
+        .probe("m", &format!("http://shop.test:{}/", app.address.port()))
+        .await;
+    assert_eq!(
+        probed.page.value("probe_addresses{state=\"ok\"}"),
+        1.0,
+        "{:#}",
+        probed.evidence
+    );
+    assert_eq!(probed.page.value("probe_addresses{state=\"failed\"}"), 1.0);
+    let others = &probed.evidence["investigation"]["addresses"];
+    assert_eq!(others[0]["address"], "127.0.0.2");
+    assert_eq!(others[0]["report"]["fault"]["reason"], "tcp.refused");
+}
+
+#[tokio::test]
+async fn evidence_opens_as_an_http_archive() {
+    let (front, app) = (Peer::answering(BARE_502).await, Peer::start(ok).await);
+    let exporter = Exporter::start(&hop(&app.address.to_string())).await;
+    let probed = exporter.probe("m", &front.http()).await;
+    let id = probed.evidence["id"].as_str().unwrap();
+    let archive: Value = serde_json::from_str(&text(&exporter, &format!("/evidence/{id}.har")).await).unwrap();
+    let log = &archive["log"];
+    assert_eq!(log["version"], "1.2");
+    assert_eq!(log["pages"].as_array().unwrap().len(), 2);
+    let entries = log["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2);
+    for (entry, (page, status)) in entries.iter().zip([("front", 502), ("hop_app", 200)]) {
+        assert_eq!(entry["pageref"], page);
+        assert_eq!(entry["response"]["status"], status);
+        assert_eq!(entry["request"]["method"], "GET");
+        let timings = entry["timings"].as_object().unwrap();
+        let parts = ["dns", "connect", "send", "wait", "receive"];
+        let sum: f64 = parts.iter().map(|part| timings[*part].as_f64().unwrap().max(0.0)).sum();
+        assert!((sum - entry["time"].as_f64().unwrap()).abs() < 1e-6, "{entry:#}");
+    }
+}
