@@ -110,7 +110,7 @@ mod tests {
             .through_marks()
             .unwrap()
             .into_iter()
-            .map(|name| name.as_str())
+            .map(http::HeaderName::as_str)
             .collect();
         assert_eq!(marks, ["x-app"]);
     }

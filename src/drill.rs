@@ -1,5 +1,6 @@
 //! What is asked beside the front: the machines behind it, itself past its caches, and what it must refuse by itself.
 
+use crate::chain::Stage;
 use crate::check::Check;
 use crate::hop::Hop;
 use crate::investigation::{Drilled, Investigation};
@@ -53,7 +54,7 @@ impl<'a> Drill<'a> {
         let beside = &self.module.beside;
         let (hops, reference) = tokio::join!(
             self.hops(beside.drill != When::Never),
-            self.maybe(beside.reference && self.past.reference_due, Way::Refusable),
+            self.maybe(beside.reference && self.past.due.reference, Way::Refusable),
         );
         Some(Investigation {
             took: begun.elapsed(),
@@ -73,14 +74,14 @@ impl<'a> Drill<'a> {
             .is_some_and(|leg| leg.peer.is_some() && leg.local.is_some());
         let reason = front.fault.as_ref().map(|fault| fault.reason);
         let refused = reason == Some(Reason::HttpStatus);
-        let to_refer = reached && beside.reference && self.past.reference_due && begun.reference.is_none();
+        let to_refer = reached && beside.reference && self.past.due.reference && begun.reference.is_none();
         let over_http2 = front.final_reply().is_some_and(|reply| reply.version == "HTTP/2.0");
         let (hops, bypass, again, reference, handshake, addresses) = tokio::join!(
             self.hops(to_drill),
             self.maybe(refused && beside.bypass != When::Never, Way::PastCaches(nonce())),
             self.maybe(refused && over_http2, Way::Http1),
             self.maybe(to_refer, Way::Refusable),
-            self.maybe(self.may_want_tls(front), Way::Handshake(None)),
+            self.maybe(may_want_tls(front), Way::Handshake(None)),
             self.addresses(front),
         );
         Some(Arc::new(Investigation {
@@ -103,11 +104,11 @@ impl<'a> Drill<'a> {
             && match beside.drill {
                 When::Never => false,
                 When::Always => true,
-                When::OnFailure | When::Every(_) => self.past.drill_due,
+                When::OnFailure | When::Every(_) => self.past.due.drill,
             };
         let (hops, bypass, addresses) = tokio::join!(
             self.hops(to_drill),
-            self.maybe(self.past.bypass_due, Way::PastCaches(nonce())),
+            self.maybe(self.past.due.bypass, Way::PastCaches(nonce())),
             self.addresses(front),
         );
         Some(Arc::new(Investigation {
@@ -137,7 +138,7 @@ impl<'a> Drill<'a> {
     async fn hop(&self, hop: &Hop) -> Option<Drilled> {
         let report = self.ask(Way::Hop(hop)).await?;
         let handshake = self
-            .maybe(!hop.tls && self.may_want_tls(&report), Way::Handshake(Some(hop)))
+            .maybe(!hop.tls && may_want_tls(&report), Way::Handshake(Some(hop)))
             .await;
         Some(Drilled {
             hop: hop.clone(),
@@ -192,20 +193,20 @@ impl<'a> Drill<'a> {
         let own = report.fault.as_ref().is_some_and(|fault| fault.reason.is_own_fault());
         (!own).then_some(report)
     }
+}
 
-    /// Whether plain text got no answer, or none that is HTTP: the port may be one for TLS.
-    fn may_want_tls(&self, report: &Report) -> bool {
-        let plain = report
-            .last_leg()
-            .is_some_and(|leg| !leg.wants_tls && leg.reply.is_none());
-        plain
-            && report.fault.as_ref().is_some_and(|fault| {
-                matches!(
-                    fault.reason,
-                    Reason::HttpClosedBeforeResponse | Reason::HttpResponseInvalid | Reason::HttpFailed
-                ) || (fault.reason == Reason::TcpReset && fault.stage > crate::chain::Stage::Connect)
-            })
-    }
+/// Whether plain text got no answer, or none that is HTTP: the port may be one for TLS.
+fn may_want_tls(report: &Report) -> bool {
+    let plain = report
+        .last_leg()
+        .is_some_and(|leg| !leg.wants_tls && leg.reply.is_none());
+    plain
+        && report.fault.as_ref().is_some_and(|fault| {
+            matches!(
+                fault.reason,
+                Reason::HttpClosedBeforeResponse | Reason::HttpResponseInvalid | Reason::HttpFailed
+            ) || (fault.reason == Reason::TcpReset && fault.stage > Stage::Connect)
+        })
 }
 
 impl Investigation {

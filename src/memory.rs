@@ -2,7 +2,7 @@
 
 use crate::baseline::Baseline;
 use crate::investigation::Investigation;
-use crate::past::{Past, Sign, sign};
+use crate::past::{Due, Past, Sign, sign};
 use crate::probe::Finding;
 use crate::probers::When;
 use crate::report::Report;
@@ -44,16 +44,18 @@ impl Memory {
         Past {
             baseline: self.baseline.clone(),
             recent: recent.and_then(|(_, sign, found)| Some((*sign, found.upgrade()?))),
-            drill_due: !self.drilled.as_ref().is_some_and(|at| within(at, DRILL)),
-            bypass_due: match bypass {
-                When::Always => true,
-                When::Every(nth) => self.probes % nth.max(1) == 0,
-                When::Never | When::OnFailure => false,
-            },
-            reference_due: match &self.referenced {
-                // A failure of another kind asks anew, and the ten seconds of the investigation hold for it.
-                Some((at, sign)) => !within(at, REFERENCE) || *sign != self.failed_as,
-                None => true,
+            due: Due {
+                drill: !self.drilled.as_ref().is_some_and(|at| within(at, DRILL)),
+                bypass: match bypass {
+                    When::Always => true,
+                    When::Every(nth) => self.probes.is_multiple_of(nth.max(1)),
+                    When::Never | When::OnFailure => false,
+                },
+                reference: match &self.referenced {
+                    // A failure of another kind asks anew, and the ten seconds of the investigation hold for it.
+                    Some((at, sign)) => !within(at, REFERENCE) || *sign != self.failed_as,
+                    None => true,
+                },
             },
             answered: {
                 let lately = self.answered.iter().filter(|(_, at)| within(at, ANSWERED));

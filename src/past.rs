@@ -13,16 +13,23 @@ pub struct Past {
     pub baseline: Baseline,
     /// An investigation so young that it stands for a new one, if the front fails as it did then.
     pub recent: Option<(Option<Sign>, Arc<Investigation>)>,
-    /// Whether the hops are due to be asked although the front is well.
-    pub drill_due: bool,
-    /// Whether the caches are due to be passed although the front is well.
-    pub bypass_due: bool,
-    /// Whether the edge may be asked again what it refuses.
-    pub reference_due: bool,
+    /// What may be asked although nothing new calls for it.
+    pub due: Due,
     /// The hops that said something within the last hour.
     pub answered: Vec<String>,
     /// The other keys of this process all fail at resolve or connect, and no control tells otherwise.
     pub quorum_failed: bool,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// The hops, although the front is well.
+    pub drill: bool,
+    /// The front past its caches, although it is well.
+    pub bypass: bool,
+    /// The edge, once more, what it refuses.
+    pub reference: bool,
 }
 
 impl Past {
@@ -30,8 +37,11 @@ impl Past {
     #[must_use]
     pub fn first_sight() -> Self {
         Self {
-            drill_due: true,
-            reference_due: true,
+            due: Due {
+                drill: true,
+                bypass: false,
+                reference: true,
+            },
             ..Self::default()
         }
     }

@@ -119,7 +119,7 @@ mod tests {
                 &format!("n{name}"),
                 &report([10, name % 3, 0, 1], Some(Stage::Connect)),
                 now,
-            )
+            );
         };
         (0..4).for_each(fail);
         assert!(!quorum.failed(now), "four names are too few");

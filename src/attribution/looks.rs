@@ -25,7 +25,7 @@ const WANTS_TLS: [&str; 4] = [
     "combination of host and port requires tls",
 ];
 
-/// A head of this size is beyond the defaults of common gateways (nginx 8 KiB, HAProxy 16 KiB, Varnish 32 KiB).
+/// A head of this size is beyond the defaults of common gateways (8 KiB in nginx, 16 in `HAProxy`, 32 in Varnish).
 pub(super) const LARGE_HEAD: usize = 8 * 1024;
 
 /// A head of this size is beyond nearly every gateway and many clients.

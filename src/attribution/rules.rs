@@ -10,6 +10,7 @@ use super::speaks::{
 use super::{Blame, Rule, looks};
 use crate::chain::{Link, Stage};
 use crate::gateways::laundered;
+use crate::investigation::Vantage;
 use crate::reason::Reason;
 use crate::verdict::Certainty;
 
@@ -37,7 +38,7 @@ pub const RULES: &[Rule] = &[
         blind: "Needs `controls` with a name.",
         masked: false,
         speaks: |case| {
-            let dead = case.stage(Stage::Resolve) && case.facts.vantage.is_some_and(|vantage| vantage.names_failed());
+            let dead = case.stage(Stage::Resolve) && case.facts.vantage.is_some_and(Vantage::names_failed);
             dead.then(|| Blame::on(Link::Local, Certain, Reason::LocalResolverUnreachable))
         },
     },

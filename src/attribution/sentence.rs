@@ -2,6 +2,7 @@
 
 use super::case::{Case, Hopped, State};
 use crate::chain::{Link, Stage};
+use crate::gateways::{Means, Recognised};
 use crate::investigation::{Reached, Vantage};
 use crate::limits::cut;
 use crate::reason::Reason;
@@ -13,7 +14,7 @@ use std::time::Duration;
 /// Bytes of a URL in a sentence.
 const LONGEST_URL: usize = 200;
 
-/// "From 192.0.2.1 at 2026-01-01T00:00:00.000Z, GET http://shop.example/: nginx (198.51.100.7:80) answered 502 in 3 ms.
+/// "From 192.0.2.1 at 2026-01-01T00:00:00.000Z, GET <http://shop.example/>: nginx (198.51.100.7:80) answered 502 in 3 ms.
 /// Asked directly, app (10.0.0.7:8080) answered 200 in 41 ms. The gateway cannot reach what stands behind it. Call …"
 pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
     let mut parts = vec![opening(case)];
@@ -37,39 +38,47 @@ pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
 /// Who asked whom for what, and what came.
 fn opening(case: &Case<'_>) -> String {
     let report = case.facts.front;
-    let leg = report.last_leg();
-    let from = leg
-        .and_then(|leg| leg.local)
-        .map_or_else(String::new, |local| format!("From {} at ", local.ip()));
-    let method = leg.and_then(|leg| leg.method.as_deref()).unwrap_or("a request to");
-    let url = leg.map_or("", |leg| cut(&leg.url, LONGEST_URL));
-    let came = leg.map_or_else(String::new, |leg| what_came(case, report, leg));
-    format!("{from}{}, {method} {url}: {came}", rfc3339(report.began))
+    let at = rfc3339(report.began);
+    let Some(leg) = report.last_leg() else {
+        let detail = report.fault.as_ref().map_or("", |fault| fault.detail.as_str());
+        return format!("At {at}: {detail}");
+    };
+    let when = match leg.local {
+        Some(local) => format!("From {} at {at}", local.ip()),
+        None => format!("At {at}"),
+    };
+    let method = leg.method.as_deref().unwrap_or("a request to");
+    format!(
+        "{when}, {method} {}: {}",
+        cut(&leg.url, LONGEST_URL),
+        answer(case, report, leg)
+    )
 }
 
-fn what_came(case: &Case<'_>, report: &Report, leg: &Leg) -> String {
+fn answer(case: &Case<'_>, report: &Report, leg: &Leg) -> String {
     let at = leg.peer.map_or_else(String::new, |peer| format!(" ({peer})"));
     let who = case.gateway.unwrap_or("the front");
     let detail = report.fault.as_ref().map_or("", |fault| fault.detail.as_str());
-    match &leg.reply {
-        Some(reply) => {
-            let answered = format!(
-                "{who}{at} answered {} in {}.",
-                reply.status,
-                millis(leg.time_in(Stage::Wait))
-            );
-            if report
-                .fault
-                .as_ref()
-                .is_none_or(|fault| fault.reason == Reason::HttpStatus)
-            {
-                answered
-            } else {
-                format!("{answered} {detail}")
-            }
-        }
-        None if leg.finished(Stage::Connect) => format!("{who}{at} took the connection and gave no answer. {detail}"),
-        None => detail.to_owned(),
+    let Some(reply) = &leg.reply else {
+        return if leg.finished(Stage::Connect) && !leg.wants_tls {
+            format!("{who}{at} took the connection and gave no answer. {detail}")
+        } else {
+            detail.to_owned()
+        };
+    };
+    let whose = match case.recognised {
+        Some(Recognised::Own(_, Means::Upstream(_) | Means::Front(_))) => " with its own page",
+        Some(Recognised::Through(_)) => " and marked it as passed on from behind it",
+        _ => "",
+    };
+    let answered = format!(
+        "{who}{at} answered {} in {}{whose}.",
+        reply.status,
+        millis(leg.time_in(Stage::Wait))
+    );
+    match &report.fault {
+        Some(fault) if fault.reason != Reason::HttpStatus => format!("{answered} {detail}"),
+        _ => answered,
     }
 }
 
@@ -125,12 +134,7 @@ fn vantage(vantage: &Vantage) -> Option<String> {
 
 /// What is broken, in one sentence.
 fn conclusion(case: &Case<'_>, verdict: &Verdict) -> String {
-    let why = match (case.fault(), verdict.link) {
-        (Some(fault), Link::Content | Link::Dns | Link::Local) => {
-            format!("{} ({})", verdict.reason.meaning(), trimmed(&fault.detail))
-        }
-        _ => verdict.reason.meaning().to_owned(),
-    };
+    let why = verdict.reason.meaning();
     let behind = innermost(case).map_or_else(
         || "what stands behind it".to_owned(),
         |name| format!("{name} behind it"),
@@ -186,10 +190,6 @@ fn whom_to_call(verdict: &Verdict) -> String {
         }
     };
     format!("Call {whom}.")
-}
-
-fn trimmed(detail: &str) -> &str {
-    detail.trim_end_matches('.')
 }
 
 fn millis(duration: Duration) -> String {

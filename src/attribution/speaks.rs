@@ -1,6 +1,6 @@
 //! What the rules look for, and what they then blame.
 
-use super::case::{Case, State, beside_a_healthy_hop, of_upstream, shook_hands};
+use super::case::{Case, Hopped, State, beside_a_healthy_hop, of_upstream, shook_hands};
 use super::{Blame, looks};
 use crate::chain::{Link, Stage};
 use crate::gateways::{Means, Recognised};
@@ -136,7 +136,7 @@ pub(super) fn gateway_speaks_of_upstream(case: &Case<'_>) -> Option<Blame> {
     };
     let blame = Blame::any_of(Link::Upstream, Certain, reasons).answered_by(name);
     // What is silent to the gateway and to us alike is silent to everybody.
-    let silent_to_us = case.hops.first().is_some_and(|hop| hop.is_silent());
+    let silent_to_us = case.hops.first().is_some_and(Hopped::is_silent);
     let silent_alike = silent_to_us && reasons.contains(&Reason::UpstreamConnectionTimeout);
     Some(if silent_alike { blame.side(Side::Origin) } else { blame })
 }

@@ -99,6 +99,15 @@ fn hop(drilled: &Drilled, page: &mut Page) {
     }
 }
 
+/// The fields by which caches tell a hit from a miss.
+const CACHES: [&str; 5] = [
+    "cache-status",
+    "cf-cache-status",
+    "x-cache",
+    "x-cache-status",
+    "x-vercel-cache",
+];
+
 /// What the answer says of caches: `Age` (RFC 9111 section 5.1), and the fields by which caches tell a hit from a miss.
 fn cache(reply: &Reply, page: &mut Page) {
     let says = |name: &str, word: &str| {
@@ -109,13 +118,6 @@ fn cache(reply: &Reply, page: &mut Page) {
                 .contains(word)
         })
     };
-    const FIELDS: [&str; 5] = [
-        "x-cache",
-        "cf-cache-status",
-        "cache-status",
-        "x-vercel-cache",
-        "x-cache-status",
-    ];
     let age = reply
         .headers
         .get("age")
@@ -123,8 +125,8 @@ fn cache(reply: &Reply, page: &mut Page) {
     if let Some(age) = age {
         page.set(&AGE, f64::from(age));
     }
-    let hit = FIELDS.iter().any(|name| says(name, "hit") || says(name, "stale")) || age.is_some_and(|age| age > 0);
-    let told = age.is_some() || FIELDS.iter().any(|name| reply.headers.contains_key(*name));
+    let hit = CACHES.iter().any(|name| says(name, "hit") || says(name, "stale")) || age.is_some_and(|age| age > 0);
+    let told = age.is_some() || CACHES.iter().any(|name| reply.headers.contains_key(*name));
     if told {
         page.set(&FROM_CACHE, flag(hit));
     }

@@ -13,7 +13,7 @@ pub(super) fn curl(report: &Report) -> Option<String> {
     let port = url.port_or_known_default()?;
     let address = match peer.ip() {
         std::net::IpAddr::V6(address) => format!("[{address}]"),
-        address => address.to_string(),
+        std::net::IpAddr::V4(address) => address.to_string(),
     };
     let to = quoted(&format!("{host}:{port}:{address}:{}", peer.port()));
     let method = match leg.method.as_deref() {

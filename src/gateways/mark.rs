@@ -113,7 +113,7 @@ mod tests {
             headers: &headers,
             trailers: &HeaderMap::new(),
             body: " Bad Gateway\n",
-            waited: Duration::from_millis(2000),
+            waited: Duration::from_secs(2),
         };
         for (mark, holds) in [
             (Mark::Status(&[502, 504]), true),

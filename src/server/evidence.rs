@@ -9,8 +9,11 @@ use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
+/// Writes one piece of evidence.
+type Form = fn(&Entry) -> Value;
+
 /// The forms in which evidence is given, by the end of the path.
-const FORMS: [(&str, fn(&Entry) -> Value); 2] = [(".json", evidence::json), (".har", har::json)];
+const FORMS: [(&str, Form); 2] = [(".json", evidence::json), (".har", har::json)];
 
 /// `/evidence/{id}.json` and `/evidence/{id}.har`.
 pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {

@@ -292,16 +292,14 @@ async fn a_port_for_tls_that_is_asked_in_plain_text_is_found_out() {
 
 #[tokio::test]
 async fn a_slow_answer_is_the_applications_or_the_gateways() {
-    fn late(mut stream: TcpStream) -> impl Future<Output = ()> + Send {
-        async move {
-            read_head(&mut stream).await;
-            // The module allows a fifth of it.
-            tokio::time::sleep(std::time::Duration::from_millis(1000)).await;
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-                .await
-                .ok();
-        }
+    async fn late(mut stream: TcpStream) {
+        read_head(&mut stream).await;
+        // The module allows a fifth of it.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .await
+            .ok();
     }
     let (front, slow) = (Peer::start(late).await, Peer::start(late).await);
     let keys = "    http:\n      fail_if_slower_than: 200ms\n";
