@@ -46,6 +46,22 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// What the prober does in it, as a clause that can follow "while".
+    #[must_use]
+    pub const fn doing(self) -> &'static str {
+        match self {
+            Self::Resolve => "it resolved the name",
+            Self::Connect => "it opened the connection",
+            Self::Tunnel => "it asked the proxy for a way through",
+            Self::Secure => "it shook hands for TLS",
+            Self::Send => "it sent the request",
+            Self::Wait => "it waited for the answer",
+            Self::Receive => "it read the answer",
+        }
+    }
+}
+
 /// A place in space, nearest first: what a verdict blames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Link {

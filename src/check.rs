@@ -129,7 +129,11 @@ impl Check {
             Ok(Err(error)) => (error.reason(), error.detail()),
             Err(_elapsed) => (
                 E::timed_out(&self.wire),
-                format!("The probe's {} ms were over.", self.timeout.as_millis()),
+                format!(
+                    "The {} ms of the probe were over while {}.",
+                    self.timeout.as_millis(),
+                    stage.doing()
+                ),
             ),
         };
         let ended = Instant::now();

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, ConfigError, Defaults};
 use crate::exposition::waterfall;
+use crate::hop::Hop;
 use crate::metrics::Level;
 use crate::past::Past;
 use crate::probe::Probe;
@@ -125,6 +126,9 @@ pub struct CheckCommand {
     /// A virtual host, as in the parameter `hostname`.
     #[arg(long)]
     hostname: Option<String>,
+    /// Machines behind the front, inward, as in the parameter `hop`: NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME],…
+    #[arg(long, value_name = "HOPS")]
+    hop: Option<String>,
     /// Seconds the probe gets; the module may bound it further.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     timeout: f64,
@@ -329,12 +333,23 @@ impl Cli {
             aim: Aim {
                 target: Target::new(&command.target),
                 hostname: command.hostname.clone(),
-                hops: Vec::new(),
+                hops: command.hops()?,
             },
             controls: config.controls().clone(),
         };
         let finding = probe.once(&Past::first_sight()).await?;
         Ok((waterfall::text(&finding), finding.report.succeeded()))
+    }
+}
+
+impl CheckCommand {
+    fn hops(&self) -> Result<Vec<Hop>, CliError> {
+        let read = self.hop.as_deref().map(Hop::read_all).transpose();
+        let hops = read.map_err(|error| CliError::Flag {
+            flag: "hop",
+            words: error.to_string(),
+        })?;
+        Ok(hops.unwrap_or_default())
     }
 }
 

@@ -192,6 +192,12 @@ fn whom_to_call(verdict: &Verdict) -> String {
     format!("Call {whom}.")
 }
 
+/// With a decimal where whole milliseconds would say too little.
 fn millis(duration: Duration) -> String {
-    format!("{} ms", duration.as_millis())
+    let millis = duration.as_secs_f64() * 1000.0;
+    if millis < 10.0 {
+        format!("{millis:.1} ms")
+    } else {
+        format!("{millis:.0} ms")
+    }
 }

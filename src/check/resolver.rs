@@ -169,10 +169,13 @@ pub(super) struct LookupError {
 
 impl LookupError {
     fn new(error: &NetError) -> Self {
-        Self {
-            reason: reason_of(error),
-            words: error.to_string(),
-        }
+        let reason = reason_of(error);
+        let words = match error {
+            // The library's own text is its inner shape.
+            NetError::Dns(_) => reason.meaning().to_owned(),
+            _ => error.to_string(),
+        };
+        Self { reason, words }
     }
 }
 

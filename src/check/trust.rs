@@ -2,6 +2,7 @@
 
 use crate::reason::Reason;
 use crate::report::Certificate;
+use crate::utc::rfc3339;
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
@@ -11,6 +12,7 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
@@ -162,10 +164,19 @@ impl Refusal {
             E::UnknownIssuer | E::InvalidSignatureForPublicKey => Reason::TlsCertAuthorityInvalid,
             _ => Reason::TlsCertInvalid,
         };
-        Self {
-            reason,
-            words: error.to_string(),
-        }
+        let certificate = describe(leaf);
+        let day = |at: i64| rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(at).unwrap_or(0)));
+        let words = match reason {
+            Reason::TlsCertDateInvalid => {
+                let (from, until) = (day(certificate.not_before), day(certificate.not_after));
+                format!("a certificate of the chain is out of its time; the leaf is valid from {from} to {until}")
+            }
+            Reason::TlsCertNameInvalid => format!("it is for {}", certificate.dns_names.join(", ")),
+            Reason::TlsCertSelfSigned => format!("{} signed it for itself", certificate.subject),
+            Reason::TlsCertAuthorityInvalid => format!("its issuer, {}, is not trusted", certificate.issuer),
+            _ => error.to_string(),
+        };
+        Self { reason, words }
     }
 }
 

@@ -64,8 +64,12 @@ fn log(finding: &Finding) -> String {
     match &finding.verdict {
         None => put("info", "Probe succeeded", &[took]),
         Some(verdict) => put(
-            "error",
-            "Probe failed",
+            if verdict.masked { "warn" } else { "error" },
+            if verdict.masked {
+                "Probe succeeded, and hides a fault"
+            } else {
+                "Probe failed"
+            },
             &[
                 took,
                 ("link", verdict.link.as_str().to_owned()),

@@ -31,6 +31,7 @@ pub fn text(finding: &Finding) -> String {
     let took = millis(report.took);
     let sentence = match &finding.verdict {
         None => format!("OK in {took} ms."),
+        Some(verdict) if verdict.masked => format!("OK in {took} ms, but: {}", verdict.sentence),
         Some(verdict) => format!("FAILED in {took} ms. {}", verdict.sentence),
     };
     line(&mut out, &sentence);

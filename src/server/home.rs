@@ -97,12 +97,14 @@ fn row(prefix: &str, entry: &Entry) -> Markup {
             @match &finding.verdict {
                 None => td.ok { "success" },
                 Some(verdict) => td.failed title=(verdict.sentence) {
+                    @if verdict.masked { "masked: " }
                     strong { (verdict.link.as_str()) } " " (verdict.reason.as_str()) " in " (verdict.stage.phase())
                 },
             }
             td.number { (format!("{:.3}", finding.report.took.as_secs_f64())) }
             td {
                 a href={ (prefix) "/evidence/" (entry.id) ".json" } { "JSON" } " "
+                a href={ (prefix) "/evidence/" (entry.id) ".har" } { "HAR" } " "
                 a href={ (prefix) "/logs?id=" (entry.id) } { "Logs" }
             }
         }
