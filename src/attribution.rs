@@ -13,9 +13,10 @@ use crate::baseline::Baseline;
 use crate::chain::{Link, Stage};
 use crate::investigation::{Drilled, Investigation, Vantage};
 use crate::reason::Reason;
-use crate::report::Report;
+use crate::report::{Leg, Report};
 use crate::verdict::{Certainty, Side, Verdict};
 use case::Case;
+use url::Url;
 
 /// Reasons that a verdict lists, at most: the likeliest. The umbrella in the label stands for the rest, too.
 const MOST_REASONS: usize = 3;
@@ -100,6 +101,11 @@ impl Blame {
 /// Judges a probe: exactly one verdict for a failed one; for a good one none, unless it hides a broken link.
 #[must_use]
 pub fn attribute(facts: &Facts<'_>) -> Option<Verdict> {
+    // What stands behind the target says nothing of the other host to which a redirect led.
+    let facts = &Facts {
+        beside: facts.beside.filter(|_| !ended_elsewhere(facts.front)),
+        ..*facts
+    };
     let case = Case::new(facts, facts.front);
     let masked = facts.front.succeeded();
     let mut rules = RULES.iter().filter(|rule| rule.masked == masked);
@@ -107,6 +113,15 @@ pub fn attribute(facts: &Facts<'_>) -> Option<Verdict> {
         return if masked { behind_the_cache(facts) } else { None };
     };
     Some(verdict(&case, rule.name, blame))
+}
+
+/// Whether the last exchange was with another host than the first.
+fn ended_elsewhere(report: &Report) -> bool {
+    let host = |leg: &Leg| Url::parse(&leg.url).ok()?.host_str().map(str::to_owned);
+    match (report.legs.first(), report.legs.last()) {
+        (Some(first), Some(last)) if report.legs.len() > 1 => host(first) != host(last),
+        _ => false,
+    }
 }
 
 /// A good answer before one that is not, asked past the caches: what is true of the second is masked by the first.
@@ -182,6 +197,7 @@ mod tests {
                     ..Hop::new(&name, "10.0.0.7:80").unwrap()
                 },
                 reachable: false,
+                held_back: false,
                 report,
                 handshake: None,
             });
@@ -476,7 +492,23 @@ mod tests {
     fn a_hop_that_did_not_get_the_modules_credentials_may_refuse_us() {
         let mut world = World::of(refused(502, "", &[])).hop(refused(401, "", &[]));
         world.says("hop-answers-alike", Link::Origin, Reason::OriginStatus);
-        world.beside.hops[0].hop.trusted = false;
+        world.beside.hops[0].held_back = true;
+        assert_eq!(world.try_judge().unwrap().rule, "bare-page");
+    }
+
+    #[test]
+    fn a_redirect_to_another_host_leaves_the_hops_behind() {
+        let mut front = refused(502, "", &[]);
+        let mut first = good("", &[]).legs.remove(0);
+        first.url = "http://shop.test/".to_owned();
+        front.legs[0].url = "https://login.test/".to_owned();
+        front.legs.insert(0, first);
+        let mut world = World::of(front).hop(good("", &[]));
+        assert_eq!(world.try_judge().unwrap().rule, "bare-page");
+        world.front.legs[1].url = "https://shop.test/".to_owned();
+        assert_eq!(world.try_judge().unwrap().rule, "hop-healthy");
+        // A hop that only redirects, too, was not asked what failed.
+        world.beside.hops[0].report.legs[0].reply.as_mut().unwrap().status = 301;
         assert_eq!(world.try_judge().unwrap().rule, "bare-page");
     }
 
@@ -595,6 +627,10 @@ mod tests {
             Link::Upstream,
             Reason::UpstreamHttpResponseIncomplete,
         );
+        // It is not asked again with every probe.
+        let mut lived = broken();
+        lived.baseline.refuses_with = Some(400);
+        assert_eq!(lived.try_judge().unwrap().rule, "broken-behind-gateway");
     }
 
     #[test]

@@ -24,8 +24,9 @@ const NO_MARKS: [&str; 16] = [
     "vary",
 ];
 
-/// Field names that are remembered, at most.
-const MOST_FIELDS: usize = 64;
+/// Field names that are remembered, at most, and bytes of each: a peer chooses them.
+const MOST_FIELDS: usize = 32;
+const LONGEST_FIELD: usize = 64;
 
 /// What is known of a key from its earlier probes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Baseline {
     own: Option<HashSet<HeaderName>>,
     /// The gateway that was seen there: a name of the catalogue.
     pub product: Option<&'static str>,
+    /// With which status the edge refused the reference request by itself, when it was asked last.
+    pub refuses_with: Option<u16>,
     /// What made the last good answer one of its kind: its `X-Request-Id`.
     last_request_id: Option<Vec<u8>>,
 }
@@ -53,7 +56,9 @@ impl Baseline {
 
     /// Takes in an answer that the gateway made itself.
     pub fn learn_own(&mut self, reply: &Reply) {
-        self.own.get_or_insert_default().extend(marks(reply));
+        let own = self.own.get_or_insert_default();
+        let room = MOST_FIELDS.saturating_sub(own.len());
+        own.extend(marks(reply).into_iter().take(room));
     }
 
     /// The fields that only come from behind the gateway; `None` until both kinds of answers were seen.
@@ -70,8 +75,8 @@ impl Baseline {
 }
 
 fn marks(reply: &Reply) -> HashSet<HeaderName> {
-    let names = reply.headers.keys().filter(|name| !NO_MARKS.contains(&name.as_str()));
-    names.take(MOST_FIELDS).cloned().collect()
+    let mark = |name: &&HeaderName| !NO_MARKS.contains(&name.as_str()) && name.as_str().len() <= LONGEST_FIELD;
+    reply.headers.keys().filter(mark).take(MOST_FIELDS).cloned().collect()
 }
 
 fn request_id(reply: &Reply) -> Option<Vec<u8>> {

@@ -6,7 +6,7 @@ use crate::report::Report;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One thing that should always answer.
@@ -37,8 +37,36 @@ pub struct Controls {
     seen: Mutex<HashMap<usize, Arc<Latest>>>,
 }
 
-/// What was said last; the lock is held while the controls are asked, so that nobody asks twice at once.
-type Latest = tokio::sync::Mutex<Option<(Instant, Arc<Vantage>)>>;
+/// What the controls said last over one name service.
+#[derive(Debug, Default)]
+struct Latest {
+    /// Held while they are asked, so that nobody asks twice at once.
+    asking: tokio::sync::Mutex<()>,
+    said: Mutex<Option<(Instant, Arc<Vantage>)>>,
+}
+
+impl Latest {
+    fn said(&self) -> MutexGuard<'_, Option<(Instant, Arc<Vantage>)>> {
+        // It is replaced as a whole.
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn vantage(&self) -> Option<Arc<Vantage>> {
+        self.said().as_ref().map(|(_, vantage)| vantage.clone())
+    }
+
+    /// Whether what was said is old; while our own side was suspect, that is sooner.
+    fn is_older_than(&self, age: Duration) -> bool {
+        self.said().as_ref().is_none_or(|(at, vantage)| {
+            let age = if vantage.healthy() {
+                age
+            } else {
+                age.min(Controls::AFTER_FAILURE)
+            };
+            at.elapsed() >= age
+        })
+    }
+}
 
 /// A control gets so much time, or what is left of the probe's.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -67,30 +95,25 @@ impl Controls {
         }
     }
 
-    /// What they say, or said within `age`; `None` where there are no controls. While our own side was suspect last,
-    /// it is looked at again sooner.
+    /// What they say, or said within `age`; `None` where there are no controls, or where there was no time to ask. Takes
+    /// no more than what is `left`.
     pub async fn look(&self, resolver: &Arc<Resolver>, age: Duration, left: Duration) -> Option<Arc<Vantage>> {
         if self.specs.is_empty() {
             return None;
         }
         let latest = self.latest(resolver)?;
-        let mut latest = latest.lock().await;
-        if let Some((at, vantage)) = &*latest {
-            let age = if vantage.healthy() {
-                age
-            } else {
-                age.min(Self::AFTER_FAILURE)
-            };
-            if at.elapsed() < age || left.is_zero() {
-                return Some(vantage.clone());
+        let until = Instant::now() + left;
+        if latest.is_older_than(age)
+            && let Ok(_asking) = tokio::time::timeout(left, latest.asking.lock()).await
+            && latest.is_older_than(age)
+        {
+            let left = until.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                let vantage = self.ask(resolver, left.min(PATIENCE)).await;
+                *latest.said() = Some((Instant::now(), Arc::new(vantage)));
             }
         }
-        if left.is_zero() {
-            return None;
-        }
-        let vantage = Arc::new(self.ask(resolver, left.min(PATIENCE)).await);
-        *latest = Some((Instant::now(), vantage.clone()));
-        Some(vantage)
+        latest.vantage()
     }
 
     /// Whether our own side looked well when it was looked at last; `None` where there are no controls.
@@ -100,13 +123,8 @@ impl Controls {
             return None;
         }
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let suspect = seen.values().any(|latest| {
-            // Who is just being asked is as it was: well, or it will be seen.
-            latest
-                .try_lock()
-                .is_ok_and(|latest| latest.as_ref().is_some_and(|(_, vantage)| !vantage.healthy()))
-        });
-        Some(!suspect)
+        let suspect = |latest: &Arc<Latest>| latest.vantage().is_some_and(|vantage| !vantage.healthy());
+        Some(!seen.values().any(suspect))
     }
 
     fn latest(&self, resolver: &Arc<Resolver>) -> Option<Arc<Latest>> {

@@ -143,6 +143,7 @@ impl<'a> Drill<'a> {
         Some(Drilled {
             hop: hop.clone(),
             reachable: hop.reachable || self.past.answered.contains(&hop.name),
+            held_back: !hop.trusted && self.module.prober.has_own_fields(self.aim),
             report,
             handshake,
         })

@@ -133,7 +133,12 @@ fn shorten(finding: &mut Finding) {
     shorten_report(&mut finding.report);
     // An investigation that others hold, too, came from here and is short.
     if let Some(investigation) = finding.investigation.as_mut().and_then(Arc::get_mut) {
-        investigation.reports_mut().for_each(shorten_report);
+        for report in investigation.reports_mut() {
+            shorten_report(report);
+            for reply in report.legs.iter_mut().filter_map(|leg| leg.reply.as_mut()) {
+                reply.headers = excerpt(&reply.headers, FIELDS_BESIDE);
+            }
+        }
     }
     if let Some(verdict) = &mut finding.verdict {
         cut_to(&mut verdict.sentence, SENTENCE);
@@ -145,7 +150,7 @@ fn shorten_report(report: &mut Report) {
         cut_to(&mut leg.url, TEXT_EXCERPT);
         leg.addresses.truncate(LIST_EXCERPT);
         if let Some(reply) = &mut leg.reply {
-            reply.headers = excerpt(&reply.headers);
+            reply.headers = excerpt(&reply.headers, LIST_EXCERPT);
             reply.body_start = Vec::new();
             reply.trailers = HeaderMap::new();
             if let Some(phrase) = &mut reply.reason_phrase {
@@ -175,8 +180,11 @@ fn cut_to(text: &mut String, limit: usize) {
     }
 }
 
+/// Fields that are kept of each answer that came beside the front's: there may be many of those.
+const FIELDS_BESIDE: usize = 24;
+
 /// The first fields, with each value cut.
-fn excerpt(headers: &HeaderMap) -> HeaderMap {
+fn excerpt(headers: &HeaderMap, most: usize) -> HeaderMap {
     headers
         .iter()
         .filter(|(name, _)| name.as_str().len() <= HEADER_EXCERPT)
@@ -185,7 +193,7 @@ fn excerpt(headers: &HeaderMap) -> HeaderMap {
             let value = HeaderValue::from_str(cut(&text, HEADER_EXCERPT));
             (name.clone(), value.unwrap_or(HeaderValue::from_static("")))
         })
-        .take(LIST_EXCERPT)
+        .take(most)
         .collect()
 }
 

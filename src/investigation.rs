@@ -46,6 +46,8 @@ pub struct Drilled {
     pub hop: Hop,
     /// Whether silence of it is an answer: it said something lately, or the configuration vouches for it.
     pub reachable: bool,
+    /// Whether fields of the module were held back from it: it did not get quite the same request.
+    pub held_back: bool,
     /// What it answered.
     pub report: Report,
     /// A TLS handshake on its port, where it gave no answer in plain text.

@@ -2,10 +2,11 @@
 
 use crate::baseline::Baseline;
 use crate::investigation::Investigation;
-use crate::past::{Due, Past, Sign, sign};
+use crate::past::{Due, Past, Recent, Sign, sign};
 use crate::probe::Finding;
 use crate::probers::When;
 use crate::report::Report;
+use crate::verdict::Verdict;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -28,11 +29,21 @@ pub struct Memory {
     baseline: Baseline,
     probes: u32,
     /// When the front's failure was investigated last, and what came of it, as long as the history keeps it.
-    investigated: Option<(Instant, Option<Sign>, Weak<Investigation>)>,
+    investigated: Option<Investigated>,
     drilled: Option<Instant>,
     referenced: Option<(Instant, Option<Sign>)>,
     answered: HashMap<String, Instant>,
     failed_as: Option<Sign>,
+}
+
+#[derive(Debug)]
+struct Investigated {
+    at: Instant,
+    /// How the front failed.
+    sign: Option<Sign>,
+    /// It came soon after another, because the front failed in another way.
+    out_of_turn: bool,
+    found: Weak<Investigation>,
 }
 
 impl Memory {
@@ -40,10 +51,16 @@ impl Memory {
     #[must_use]
     pub fn past(&self, bypass: When, now: Instant) -> Past {
         let within = |at: &Instant, time: Duration| now.saturating_duration_since(*at) < time;
-        let recent = self.investigated.as_ref().filter(|(at, ..)| within(at, INVESTIGATE));
+        let recent = self.investigated.as_ref().filter(|last| within(&last.at, INVESTIGATE));
         Past {
             baseline: self.baseline.clone(),
-            recent: recent.and_then(|(_, sign, found)| Some((*sign, found.upgrade()?))),
+            recent: recent.and_then(|last| {
+                Some(Recent {
+                    sign: last.sign,
+                    for_any: last.out_of_turn,
+                    found: last.found.upgrade()?,
+                })
+            }),
             due: Due {
                 drill: !self.drilled.as_ref().is_some_and(|at| within(at, DRILL)),
                 bypass: match bypass {
@@ -82,15 +99,15 @@ impl Memory {
         };
         if let Some(refusal) = investigation.reference.as_ref().and_then(Report::final_reply) {
             self.referenced = Some((now, sign));
-            if (400..=499).contains(&refusal.status) {
+            let refuses = (400..=499).contains(&refusal.status);
+            self.baseline.refuses_with = refuses.then_some(refusal.status);
+            if refuses {
                 self.baseline.learn_own(refusal);
             }
         }
-        if let Some(verdict) = finding
-            .verdict
-            .as_ref()
-            .filter(|verdict| verdict.answered_by != "unknown")
-        {
+        // What a hop is, is not what the front is.
+        let of_front = |verdict: &&Verdict| verdict.answered_by != "unknown" && !verdict.rule.contains("hop");
+        if let Some(verdict) = finding.verdict.as_ref().filter(of_front) {
             self.baseline.product = Some(verdict.answered_by);
         }
         if !investigation.hops.is_empty() {
@@ -110,12 +127,15 @@ impl Memory {
         let Some(investigation) = &finding.investigation else {
             return;
         };
-        let again = self
-            .investigated
-            .as_ref()
-            .is_some_and(|(.., known)| known.as_ptr() == Arc::as_ptr(investigation));
-        if !again && !finding.report.succeeded() {
-            self.investigated = Some((now, self.failed_as, Arc::downgrade(investigation)));
+        let last = self.investigated.as_ref();
+        let reused = last.is_some_and(|last| last.found.as_ptr() == Arc::as_ptr(investigation));
+        if !reused && !finding.report.succeeded() {
+            self.investigated = Some(Investigated {
+                at: now,
+                sign: self.failed_as,
+                out_of_turn: last.is_some_and(|last| now.saturating_duration_since(last.at) < INVESTIGATE),
+                found: Arc::downgrade(investigation),
+            });
         }
     }
 }

@@ -11,14 +11,25 @@ use std::sync::Arc;
 pub struct Past {
     /// What its answers usually look like.
     pub baseline: Baseline,
-    /// An investigation so young that it stands for a new one, if the front fails as it did then.
-    pub recent: Option<(Option<Sign>, Arc<Investigation>)>,
+    /// An investigation so young that it stands for a new one.
+    pub recent: Option<Recent>,
     /// What may be asked although nothing new calls for it.
     pub due: Due,
     /// The hops that said something within the last hour.
     pub answered: Vec<String>,
     /// The other keys of this process all fail at resolve or connect, and no control tells otherwise.
     pub quorum_failed: bool,
+}
+
+/// An investigation of the last seconds.
+#[derive(Clone, Debug)]
+pub struct Recent {
+    /// How the front failed then.
+    pub sign: Option<Sign>,
+    /// Whether it stands for a new one although the front now fails in another way: that was asked for lately, too.
+    pub for_any: bool,
+    /// What was found.
+    pub found: Arc<Investigation>,
 }
 
 /// Whose turn it is.

@@ -110,8 +110,11 @@ impl Probe {
         begun: Option<Investigation>,
     ) -> Option<Arc<Investigation>> {
         let sign = sign(report);
+        if sign.is_some_and(|(reason, _)| reason.family() == "local") {
+            return None;
+        }
         match (&past.recent, sign) {
-            (Some((then, recent)), Some(_)) if *then == sign => Some(recent.clone()),
+            (Some(recent), Some(_)) if recent.for_any || recent.sign == sign => Some(recent.found.clone()),
             (_, Some(_)) => drill.after_failure(report, begun.unwrap_or_default()).await,
             (_, None) => drill.after_success(report, begun).await,
         }

@@ -85,6 +85,9 @@ pub trait Prober: Send + Sync + fmt::Debug {
     /// Resolves the target's name to all of its addresses: `addresses: all`.
     fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a>;
 
+    /// Whether a request of this module has fields or credentials that only those get whom the module names.
+    fn has_own_fields(&self, aim: &Aim) -> bool;
+
     /// The name service that the module uses: the controls ask it too.
     fn resolver(&self) -> &Arc<Resolver>;
 

@@ -49,9 +49,10 @@ pub(super) enum State {
 impl<'a> Case<'a> {
     pub fn new(facts: &'a Facts<'a>, report: &'a Report) -> Self {
         let reference = facts.beside.and_then(|beside| beside.reference.as_ref());
-        let refusal = reference.and_then(refusal_of);
+        let refusal = reference.and_then(refusal_of).map(|refusal| refusal.status);
+        let refusal = refusal.or(facts.baseline.refuses_with);
         let reply = report.final_reply();
-        let edge_lives = refusal.is_some_and(|refusal| reply.is_none_or(|reply| reply.status != refusal.status));
+        let edge_lives = refusal.is_some_and(|refusal| reply.is_none_or(|reply| reply.status != refusal));
         let leg = report.last_leg();
         let seen = leg.and_then(|leg| with_answer(leg, nearest));
         let by_reference = || {
@@ -67,7 +68,7 @@ impl<'a> Case<'a> {
             facts,
             report,
             recognised,
-            hops: facts.hops().map(Hopped::new).collect(),
+            hops: facts.hops().map(|drilled| Hopped::new(drilled, report)).collect(),
             gateway: seen.or_else(by_reference).or(facts.baseline.product),
             edge_lives,
         }
@@ -151,34 +152,43 @@ impl<'a> Case<'a> {
 }
 
 impl<'a> Hopped<'a> {
-    fn new(drilled: &'a Drilled) -> Self {
+    fn new(drilled: &'a Drilled, front: &Report) -> Self {
         let leg = drilled.report.last_leg();
         Self {
             drilled,
-            state: state(drilled),
+            state: state(drilled, front),
             recognised: refused(&drilled.report).and_then(|_| with_answer(leg?, recognise)),
         }
     }
 }
 
-fn state(drilled: &Drilled) -> State {
+fn state(drilled: &Drilled, front: &Report) -> State {
     let report = &drilled.report;
     let Some(fault) = &report.fault else {
-        return State::Healthy;
+        // A hop that redirects elsewhere did its part; what the front met after its redirects is another part.
+        let redirects = report
+            .final_reply()
+            .is_some_and(|reply| (300..400).contains(&reply.status));
+        return if redirects && front.legs.len() > 1 {
+            State::Unknown
+        } else {
+            State::Healthy
+        };
     };
     let speaks_tls = drilled.handshake.as_ref().is_some_and(shook_hands);
     let says_tls = report.final_reply().is_some_and(looks::wants_tls);
-    // Fields of the module were held back: the machine is right to refuse.
-    let held_back = !drilled.hop.trusted
-        && report
-            .final_reply()
-            .is_some_and(|reply| matches!(reply.status, 401 | 403));
     match fault.reason {
         reason if matches!(reason.family(), "local" | "dns") => State::Unknown,
         Reason::TcpTimedOut | Reason::TcpAddressUnreachable if !drilled.reachable => State::Unknown,
         _ if speaks_tls || says_tls => State::Broken(Reason::UpstreamTlsExpected),
-        Reason::HttpStatus if held_back => State::Unknown,
         Reason::HttpSlow => State::Slow,
+        // Fields of the module were held back: the machine may be right to refuse, or to answer something else.
+        Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect
+            if drilled.held_back =>
+        {
+            State::Unknown
+        }
+        reason if reason.family() == "content" && drilled.held_back => State::Unknown,
         Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect => State::Refuses,
         reason if reason.family() == "content" => State::Refuses,
         _ => State::Broken(as_upstream(report)),
@@ -203,7 +213,6 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
         return Reason::UpstreamFailed;
     };
     let answered = report.final_reply().is_some();
-    let no_http = !answered && report.last_leg().is_some_and(looks::began_unlike_http);
     let stalled = report
         .last_leg()
         .is_some_and(|leg| leg.silent_at_end() >= looks::STALLED);
@@ -221,7 +230,6 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
         Reason::HttpClosedMidBody | Reason::TcpReset if answered && stalled => Reason::UpstreamConnectionReadTimeout,
         Reason::HttpClosedMidBody => Reason::UpstreamHttpResponseIncomplete,
         Reason::TcpReset if answered => Reason::UpstreamHttpResponseIncomplete,
-        Reason::TcpReset | Reason::HttpClosedBeforeResponse if no_http => Reason::UpstreamHttpProtocolError,
         Reason::TcpReset | Reason::HttpClosedBeforeResponse => Reason::UpstreamConnectionTerminated,
         Reason::HttpTimedOutWaiting => Reason::UpstreamHttpResponseTimeout,
         Reason::HttpResponseHeaderTooLarge => Reason::UpstreamHttpResponseHeaderSectionSize,

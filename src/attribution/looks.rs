@@ -34,12 +34,6 @@ pub(super) const HUGE_HEAD: usize = 64 * 1024;
 /// What other protocols say first, and no content does: SSH, another HTTP head, SMTP and FTP, IMAP, POP3.
 const BANNERS: [&[u8]; 5] = [b"SSH-", b"HTTP/1.", b"220 ", b"* OK ", b"+OK "];
 
-/// Whether what came first is no HTTP.
-pub(super) fn began_unlike_http(leg: &Leg) -> bool {
-    let came = &leg.wire.excerpt;
-    !came.is_empty() && !came.starts_with(&b"HTTP/"[..came.len().min(5)])
-}
-
 /// Whether the body of an HTTP/1 answer begins like another protocol: a gateway wrapped what it did not understand.
 pub(super) fn wraps_another_protocol(leg: &Leg) -> bool {
     const END: &[u8] = b"\r\n\r\n";

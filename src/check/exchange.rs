@@ -1,6 +1,7 @@
 //! One request and its answer in flight, driven by the stages that watch it.
 
 use super::own_fault::shortage;
+use super::tape::Tape;
 use super::tls::reason_of_tls;
 use crate::reason::Reason;
 use hyper::Response;
@@ -96,13 +97,17 @@ impl Exchange {
         }
     }
 
-    /// Takes the failure, if the exchange failed. The connection's own error says more than "canceled".
-    pub fn failure(&mut self) -> Option<ExchangeError> {
+    /// Takes the failure, if the exchange failed. The connection's own error says more than "canceled", and what came
+    /// says more than how it ended.
+    pub fn failure(&mut self, tape: &Tape) -> Option<ExchangeError> {
         match std::mem::replace(&mut self.answer, Answer::Taken) {
-            Answer::Failed(error) => Some(ExchangeError(match self.connection_error.take() {
-                Some(cause) if error.is_canceled() => cause,
-                _ => error,
-            })),
+            Answer::Failed(error) => Some(ExchangeError {
+                error: match self.connection_error.take() {
+                    Some(cause) if error.is_canceled() => cause,
+                    _ => error,
+                },
+                no_http: tape.answer_is_no_http(),
+            }),
             other => {
                 self.answer = other;
                 None
@@ -134,11 +139,28 @@ pub(super) enum Part {
 
 /// hyper's error, read for its reason.
 #[derive(Debug)]
-pub(super) struct ExchangeError(pub hyper::Error);
+pub(super) struct ExchangeError {
+    error: hyper::Error,
+    /// What came was no HTTP, however the connection then ended.
+    no_http: bool,
+}
+
+impl From<hyper::Error> for ExchangeError {
+    fn from(error: hyper::Error) -> Self {
+        Self { error, no_http: false }
+    }
+}
 
 impl ExchangeError {
     pub fn reason(&self, part: Part) -> Reason {
-        let error = &self.0;
+        match self.how_it_ended(part) {
+            Reason::TcpReset | Reason::HttpClosedBeforeResponse if self.no_http => Reason::HttpResponseInvalid,
+            reason => reason,
+        }
+    }
+
+    fn how_it_ended(&self, part: Part) -> Reason {
+        let error = &self.error;
         if let Some(io) = io_cause(error) {
             if let Some(own) = shortage(io) {
                 return own;
@@ -175,15 +197,15 @@ impl ExchangeError {
     }
 
     pub fn detail(&self) -> String {
-        if let Some(h2) = cause_of::<h2::Error>(&self.0).filter(|error| !error.is_io()) {
+        if let Some(h2) = cause_of::<h2::Error>(&self.error).filter(|error| !error.is_io()) {
             // Only the code: the library's text may hold what the peer wrote.
             return match h2.reason() {
                 Some(code) => format!("HTTP/2 ended: {}.", code.description()),
                 None => "HTTP/2 ended.".to_owned(),
             };
         }
-        let mut text = self.0.to_string();
-        let mut cause = self.0.source();
+        let mut text = self.error.to_string();
+        let mut cause = self.error.source();
         while let Some(inner) = cause {
             let words = inner.to_string();
             if !text.contains(&words) {

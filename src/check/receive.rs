@@ -34,7 +34,7 @@ impl Check {
             let exchange = exchange.as_mut().ok_or(ReceiveError::NotSent)?;
             exchange.advance_until(|answered| answered).await;
             let Some(head) = exchange.take_head() else {
-                return Err(exchange.failure().map_or(ReceiveError::NotSent, ReceiveError::Head));
+                return Err(exchange.failure(tape).map_or(ReceiveError::NotSent, ReceiveError::Head));
             };
             let (parts, body) = head.into_parts();
             let size = head_size(&parts);
@@ -67,7 +67,7 @@ async fn read_body(
 ) -> Result<Vec<u8>, ReceiveError> {
     let mut collector = Collector::new(plan, deadline);
     while let Some(frame) = exchange.alongside(body.frame()).await {
-        let frame = frame.map_err(|error| ReceiveError::Body(ExchangeError(error)))?;
+        let frame = frame.map_err(|error| ReceiveError::Body(error.into()))?;
         if let Some(bytes) = frame.data_ref() {
             let taken = collector.take(bytes);
             reply.body_length = collector.length();

@@ -70,7 +70,7 @@ impl Check {
                 // The answer came before the request was written: it ends Send, and Wait ends at the same byte.
                 None if tape.answer_began().is_some() => wire.handover = tape.answer_began(),
                 None => {
-                    if let Some(error) = exchange.failure() {
+                    if let Some(error) = exchange.failure(&tape) {
                         return Err(SendError::Exchange(error));
                     }
                 }
@@ -148,8 +148,8 @@ enum SendError {
 }
 
 impl SendError {
-    const fn hyper(error: hyper::Error) -> Self {
-        Self::Exchange(ExchangeError(error))
+    fn hyper(error: hyper::Error) -> Self {
+        Self::Exchange(error.into())
     }
 }
 

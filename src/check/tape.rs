@@ -164,6 +164,13 @@ impl Tape {
         Some(marks.answer - marks.head.at()?)
     }
 
+    /// Whether an answer came that begins unlike HTTP/1.
+    pub fn answer_is_no_http(&self) -> bool {
+        let marks = self.marks();
+        let came = &marks.first_answer;
+        marks.frames.is_none() && !came.starts_with(&b"HTTP/"[..came.len().min(5)])
+    }
+
     /// Whether what came is whole TLS records.
     pub fn at_record_boundary(&self) -> bool {
         self.marks().records.at_boundary()

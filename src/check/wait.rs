@@ -22,7 +22,7 @@ impl Check {
                 // An answer may begin before the request has ended: then nothing was waited for.
                 Some(at) => wire.handover = Some(tape.request_done().map_or(at, |sent| at.max(sent))),
                 None => {
-                    if let Some(error) = exchange.failure() {
+                    if let Some(error) = exchange.failure(&tape) {
                         return Err(WaitError::Exchange(error));
                     }
                 }

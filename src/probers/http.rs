@@ -130,6 +130,11 @@ impl Prober for HttpSettings {
         })
     }
 
+    fn has_own_fields(&self, aim: &Aim) -> bool {
+        let plain = Visit::first(self, aim, None).is_ok_and(|visit| !visit.has_own_fields());
+        self.credentials.is_some() || !plain
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }

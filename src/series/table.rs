@@ -230,6 +230,9 @@ mod tests {
         fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a Aim) -> Resolving<'a> {
             Box::pin(async { Ok(Vec::new()) })
         }
+        fn has_own_fields(&self, _: &Aim) -> bool {
+            false
+        }
         fn resolver(&self) -> &Arc<Resolver> {
             unreachable!("nobody resolves here")
         }

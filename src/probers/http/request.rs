@@ -256,6 +256,11 @@ impl Visit {
         self.refusable = true;
     }
 
+    /// Whether there is more in it than what any client sends.
+    pub fn has_own_fields(&self) -> bool {
+        self.headers.keys().any(|name| !crosses_origins(name)) || !self.body.is_empty()
+    }
+
     /// Leaves what any client sends.
     fn strip(&mut self) {
         self.headers = std::mem::take(&mut self.headers)
