@@ -17,6 +17,14 @@ pub fn rfc3339(at: SystemTime) -> String {
     )
 }
 
+/// The same for a table that people look over: `2026-01-01 00:00:00`.
+#[must_use]
+pub fn to_the_second(at: SystemTime) -> String {
+    let mut text = rfc3339(at).replace('T', " ");
+    text.truncate("2026-01-01 00:00:00".len());
+    text
+}
+
 /// Days since 1970-01-01 as a date of the Gregorian calendar.
 const fn civil(days: u64) -> (u64, u64, u64) {
     // Counted from 0000-03-01 in eras of 400 years, so that the leap day is the last of its year.

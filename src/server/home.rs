@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::history::Entry;
-use crate::utc::rfc3339;
+use crate::utc::to_the_second;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
@@ -91,7 +91,7 @@ fn row(prefix: &str, entry: &Entry) -> Markup {
     let finding = &entry.finding;
     html! {
         tr {
-            td { (rfc3339(finding.report.began)) }
+            td { (to_the_second(finding.report.began)) }
             td { (finding.module.name) }
             td.target { (finding.aim.target.to_string()) }
             @match &finding.verdict {

@@ -187,9 +187,11 @@ fn each_key_that_is_commented_out_is_right_once_it_is_not() {
 #[tokio::test]
 async fn the_typical_modules_load_and_the_open_ones_probe() {
     let authority = Authority::new();
-    let modules = example("modules.yml").replace("/etc/glassbox/ca.pem", authority.ca_file.to_str().unwrap());
-    let exporter = Exporter::start(&modules).await;
     let plain = Peer::start(ok).await;
+    let modules = example("modules.yml")
+        .replace("/etc/glassbox/ca.pem", authority.ca_file.to_str().unwrap())
+        .replace("10.0.0.7:8080", &plain.address.to_string());
+    let exporter = Exporter::start(&modules).await;
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let healthy = Peer::answering("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}").await;
     let redirect = "HTTP/1.1 302 Found\r\nLocation: /login?next=/\r\nContent-Length: 0\r\n\r\n";
@@ -202,6 +204,7 @@ async fn the_typical_modules_load_and_the_open_ones_probe() {
         ("http_healthy", healthy.http()),
         ("http_ip4_own_resolver", plain.http()),
         ("http_few_series", plain.http()),
+        ("http_behind_a_load_balancer", plain.http()),
     ] {
         let probed = exporter.probe(module, &target).await;
         assert_eq!(
