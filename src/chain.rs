@@ -47,17 +47,17 @@ impl Stage {
 }
 
 impl Stage {
-    /// What the prober does in it, as a clause that can follow "while".
+    /// What the prober does in it, as "resolving the name".
     #[must_use]
     pub const fn doing(self) -> &'static str {
         match self {
-            Self::Resolve => "it resolved the name",
-            Self::Connect => "it opened the connection",
-            Self::Tunnel => "it asked the proxy for a way through",
-            Self::Secure => "it shook hands for TLS",
-            Self::Send => "it sent the request",
-            Self::Wait => "it waited for the answer",
-            Self::Receive => "it read the answer",
+            Self::Resolve => "resolving the name",
+            Self::Connect => "opening the connection",
+            Self::Tunnel => "asking the proxy for a way through",
+            Self::Secure => "shaking hands for TLS",
+            Self::Send => "sending the request",
+            Self::Wait => "waiting for the answer",
+            Self::Receive => "reading the answer",
         }
     }
 }

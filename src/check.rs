@@ -129,11 +129,7 @@ impl Check {
             Ok(Err(error)) => (error.reason(), error.detail()),
             Err(_elapsed) => (
                 E::timed_out(&self.wire),
-                format!(
-                    "The {} ms of the probe were over while {}.",
-                    self.timeout.as_millis(),
-                    stage.doing()
-                ),
+                format!("Timed out after {} ms, {}.", self.timeout.as_millis(), stage.doing()),
             ),
         };
         let ended = Instant::now();

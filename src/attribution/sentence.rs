@@ -3,7 +3,7 @@
 use super::case::{Case, Hopped, State};
 use crate::chain::{Link, Stage};
 use crate::gateways::{Means, Recognised};
-use crate::investigation::{Reached, Vantage};
+use crate::investigation::Reached;
 use crate::limits::cut;
 use crate::reason::Reason;
 use crate::report::{Leg, Report};
@@ -18,19 +18,14 @@ const LONGEST_URL: usize = 200;
 /// Asked directly, app (10.0.0.7:8080) answered 200 in 41 ms. The gateway cannot reach what stands behind it. Call …"
 pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
     let mut parts = vec![opening(case)];
-    if verdict.masked {
-        parts.push("The answer was good, but it hides a fault.".to_owned());
-    }
     parts.extend(case.hops.iter().map(hop));
     parts.extend(bypass(case));
     parts.extend(reference(case));
-    parts.extend(
-        case.facts
-            .vantage
-            .filter(|_| verdict.link == Link::Local)
-            .and_then(vantage),
-    );
-    parts.push(conclusion(case, verdict));
+    parts.extend(vantage(case, verdict));
+    if verdict.masked {
+        parts.push("Users still get a good answer, but it hides a fault.".to_owned());
+    }
+    parts.push(conclusion(case, verdict, &parts.join(" ")));
     parts.push(whom_to_call(verdict));
     parts.join(" ")
 }
@@ -113,48 +108,62 @@ fn bypass(case: &Case<'_>) -> Option<String> {
 
 fn reference(case: &Case<'_>) -> Option<String> {
     let reference = case.facts.beside?.reference.as_ref().filter(|_| case.edge_lives)?;
-    let status = reference.final_reply()?.status;
+    reference.final_reply()?;
     Some(format!(
-        "The gateway itself lives: it refused a malformed request with {status} in {}.",
+        "The gateway is alive: it answered a test request in {}.",
         millis(reference.took)
     ))
 }
 
-fn vantage(vantage: &Vantage) -> Option<String> {
+/// What should always answer from here, where it matters.
+fn vantage(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
+    let vantage = case.facts.vantage?;
     if vantage.captive {
         return Some("A name that cannot exist resolved from here.".to_owned());
     }
-    let failed = vantage
-        .controls
-        .iter()
-        .filter(|control| control.outcome != Reached::Answered);
-    let names: Vec<_> = failed.map(|control| control.what.as_str()).collect();
-    (!names.is_empty()).then(|| format!("From the same place these failed, too: {}.", names.join(", ")))
+    match verdict.link {
+        Link::Local => {
+            let failed = vantage
+                .controls
+                .iter()
+                .filter(|control| control.outcome != Reached::Answered);
+            let names: Vec<_> = failed.map(|control| control.what.as_str()).collect();
+            (!names.is_empty()).then(|| format!("From the same place these failed, too: {}.", names.join(", ")))
+        }
+        Link::Dns | Link::Path | Link::Front if vantage.healthy() && !vantage.controls.is_empty() => {
+            Some("Our own side is well: the controls answer from here.".to_owned())
+        }
+        _ => None,
+    }
 }
 
-/// What is broken, in one sentence.
-fn conclusion(case: &Case<'_>, verdict: &Verdict) -> String {
-    let why = verdict.reason.meaning();
-    let behind = innermost(case).map_or_else(
-        || "what stands behind it".to_owned(),
-        |name| format!("{name} behind it"),
-    );
+/// What is broken, in one sentence. What was said before is not said again.
+fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
+    let meaning = verdict.reason.meaning();
+    let mut why = if said.contains(meaning) {
+        String::new()
+    } else {
+        format!(": {meaning}")
+    };
+    if let [_, _, ..] = verdict.reasons.as_slice() {
+        let likeliest: Vec<_> = verdict.reasons.iter().map(|reason| reason.as_str()).collect();
+        why = format!("{why} (likeliest: {})", likeliest.join(", "));
+    }
+    let behind = innermost(case).unwrap_or("the machine behind it");
     match (verdict.link, verdict.side) {
-        (Link::Local, _) => format!("The fault is on our own side, not at the target: {why}."),
-        (Link::Dns, _) => format!("The name service of the target is broken: {why}."),
-        (Link::Path, _) => format!("The network between us and the front is broken, or the front is gone: {why}."),
-        (Link::Tls, _) => format!("TLS at the front is broken: {why}."),
-        (Link::Front, _) => format!("The front itself refuses or fails: {why}."),
+        (Link::Local, _) => format!("The fault is on our own side, not at the target{why}."),
+        (Link::Dns, _) => format!("The name service of the target is at fault{why}."),
+        (Link::Path, _) => format!("There is no way to the front{why}. It is the network, or the machine is gone."),
+        (Link::Tls, _) => format!("TLS at the front is at fault{why}."),
+        (Link::Front, _) => format!("The front itself is at fault{why}."),
         (Link::Upstream, Some(Side::Gateway)) => {
-            format!(
-                "The link between the gateway and {behind} is broken on the gateway's side, for what stands behind answers others: {why}."
-            )
+            format!("{behind} is well when asked directly; the gateway does not get through to it{why}.")
         }
-        (Link::Upstream, Some(Side::Origin)) => format!("The gateway works; {behind} is broken for everybody: {why}."),
-        (Link::Upstream, None) => format!("The front works; the link between it and {behind} is broken: {why}."),
-        (Link::Origin, _) => format!("The chain works; the application itself is at fault: {why}."),
-        (Link::Content, _) => format!("The chain works; the content of the answer is wrong: {why}."),
-        (Link::Unknown, _) => format!("The evidence does not tell who failed: {why}."),
+        (Link::Upstream, Some(Side::Origin)) => format!("{behind} fails when asked directly, too{why}."),
+        (Link::Upstream, None) => format!("The front works; what is between it and {behind} is broken{why}."),
+        (Link::Origin, _) => format!("The chain works; the application itself is at fault{why}."),
+        (Link::Content, _) => format!("The chain works; the content of the answer is wrong{why}."),
+        (Link::Unknown, _) => format!("The evidence does not tell who failed{why}."),
     }
 }
 
@@ -172,7 +181,7 @@ fn whom_to_call(verdict: &Verdict) -> String {
         .all(|reason| reason.as_str().starts_with("tls.cert") || *reason == Reason::UpstreamTlsCertificateError);
     let whom = match (verdict.link, verdict.side) {
         (Link::Local, _) => "our own network team",
-        (Link::Path, _) => "the network team: whoever runs the network between here and the front",
+        (Link::Path, _) => "our own network team first, then whoever runs the front",
         (Link::Dns, _) => "whoever runs the DNS of this name",
         (Link::Tls, _) if certificate => "whoever owns the certificate",
         (Link::Tls, _) => "whoever runs TLS at the front (CDN or load balancer team)",
@@ -181,12 +190,10 @@ fn whom_to_call(verdict: &Verdict) -> String {
             "whoever owns the certificate of the machine behind the gateway"
         }
         (Link::Upstream, Some(Side::Origin)) => "the application team: whoever runs the machine behind the gateway",
-        (Link::Upstream, _) => {
-            "whoever runs the gateway (CDN or load balancer team): its log names the machine behind it"
-        }
+        (Link::Upstream, _) => "whoever runs the gateway (CDN or load balancer team): its log should say more",
         (Link::Origin | Link::Content, _) => "the application team",
         (Link::Unknown, _) => {
-            "whoever runs the front (CDN or load balancer team) first: its log tells whether the application answered"
+            "whoever runs the front (CDN or load balancer team) first: its log should tell whether the application answered"
         }
     };
     format!("Call {whom}.")

@@ -165,12 +165,15 @@ impl Refusal {
             _ => Reason::TlsCertInvalid,
         };
         let certificate = describe(leaf);
-        let day = |at: i64| rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(at).unwrap_or(0)));
+        let moment = |at: &UnixTime| rfc3339(UNIX_EPOCH + Duration::from_secs(at.as_secs()));
         let words = match reason {
-            Reason::TlsCertDateInvalid => {
-                let (from, until) = (day(certificate.not_before), day(certificate.not_after));
-                format!("a certificate of the chain is out of its time; the leaf is valid from {from} to {until}")
-            }
+            Reason::TlsCertDateInvalid => match error {
+                E::CertExpired { not_after, .. } => format!("one of its chain expired at {}", moment(not_after)),
+                E::CertNotValidYet { not_before, .. } => {
+                    format!("one of its chain is not valid before {}", moment(not_before))
+                }
+                _ => error.to_string(),
+            },
             Reason::TlsCertNameInvalid => format!("it is for {}", certificate.dns_names.join(", ")),
             Reason::TlsCertSelfSigned => format!("{} signed it for itself", certificate.subject),
             Reason::TlsCertAuthorityInvalid => format!("its issuer, {}, is not trusted", certificate.issuer),
