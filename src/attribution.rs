@@ -628,9 +628,9 @@ mod tests {
             Reason::UpstreamHttpResponseIncomplete,
         );
         // It is not asked again with every probe.
-        let mut lived = broken();
-        lived.baseline.refuses_with = Some(400);
-        assert_eq!(lived.try_judge().unwrap().rule, "broken-behind-gateway");
+        let mut earlier = broken();
+        earlier.baseline.refuses_with = Some(400);
+        assert_eq!(earlier.try_judge().unwrap().rule, "broken-behind-gateway");
     }
 
     #[test]

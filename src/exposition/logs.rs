@@ -2,6 +2,7 @@
 
 use crate::history::Entry;
 use crate::probe::Finding;
+use crate::verdict::Verdict;
 use std::fmt::Write as _;
 
 /// Renders the page. `metrics` is what was or would be returned; `module` is the module's configuration as YAML, secrets
@@ -60,23 +61,20 @@ fn log(finding: &Finding) -> String {
             );
         }
     }
-    let took = ("duration_seconds", report.took.as_secs_f64().to_string());
-    match &finding.verdict {
-        None => put("info", "Probe succeeded", &[took]),
-        Some(verdict) => put(
-            if verdict.masked { "warn" } else { "error" },
-            if verdict.masked {
-                "Probe succeeded, and hides a fault"
-            } else {
-                "Probe failed"
-            },
-            &[
-                took,
-                ("link", verdict.link.as_str().to_owned()),
-                ("reason", verdict.reason.as_str().to_owned()),
-                ("sentence", verdict.sentence.clone()),
-            ],
-        ),
-    }
+    let (level, words, mut fields) = match &finding.verdict {
+        None => ("info", "Probe succeeded", Vec::new()),
+        Some(verdict) if verdict.masked => ("warn", "Probe succeeded, and hides a fault", blame(verdict)),
+        Some(verdict) => ("error", "Probe failed", blame(verdict)),
+    };
+    fields.insert(0, ("duration_seconds", report.took.as_secs_f64().to_string()));
+    put(level, words, &fields);
     out
+}
+
+fn blame(verdict: &Verdict) -> Vec<(&'static str, String)> {
+    vec![
+        ("link", verdict.link.as_str().to_owned()),
+        ("reason", verdict.reason.as_str().to_owned()),
+        ("sentence", verdict.sentence.clone()),
+    ]
 }
