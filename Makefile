@@ -5,8 +5,8 @@
 
 CARGO_DENY := 0.20.2
 
-# Debian's packages that the tests start: a real Prometheus (with promtool) and a real nginx with delays.
-PACKAGES := prometheus nginx libnginx-mod-http-echo curl openssl
+# Debian's packages that the tests start: a real Prometheus (with promtool), and real gateways (nginx with delays, too).
+PACKAGES := prometheus nginx libnginx-mod-http-echo haproxy apache2 curl openssl
 
 .PHONY: run test lint deps
 
@@ -26,8 +26,8 @@ lint: deps target/tools/cargo-deny-$(CARGO_DENY)
 	promtool check rules examples/rules/*.rules.yml
 	promtool test rules examples/rules/*_test.yml
 
-# A mirror may be in the middle of an update: one more try after a while. Where an init runs, Debian starts both services
-# once they are installed; the tests use neither and start their own on ports of their own.
+# A mirror may be in the middle of an update: one more try after a while. Where an init runs, Debian starts the services
+# once they are installed; the tests use none of them and start their own on ports of their own.
 deps:
 	@missing=; \
 	for package in $(PACKAGES); do \

@@ -13,6 +13,7 @@ mod configuration;
 mod documents;
 mod examples;
 mod failures;
+mod gateways;
 mod image;
 mod load;
 mod names;
