@@ -121,7 +121,7 @@ impl Origins {
         .await;
         let expired = Peer::with_tls(authority.expired("127.0.0.1").server(&[]), ok).await;
         let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
-        let closed = free_port();
+        let nobody = free_port();
         let healthy_at = healthy.address.port();
         let fault = |name, peer: &Peer, with, without| Fault {
             name,
@@ -155,12 +155,12 @@ impl Origins {
         let status = ("origin", "origin.status", "none");
         let faults = vec![
             Fault {
-                to: closed,
-                hop: closed,
+                to: nobody,
+                hop: nobody,
                 ..fault("refused", &healthy, broken(refused), (UP, Some(refused)))
             },
             Fault {
-                to: closed,
+                to: nobody,
                 ..fault(
                     "refused for the gateway",
                     &healthy,

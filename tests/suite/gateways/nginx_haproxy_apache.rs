@@ -1,4 +1,4 @@
-//! How nginx, HAProxy and Apache are told to pass on: 1 s to connect, 1 s to answer.
+//! How nginx, `HAProxy` and Apache are told to pass on: 1 s to connect, 1 s to answer.
 
 use super::{Handles, Port, Product};
 use std::fmt::Write as _;
@@ -51,7 +51,7 @@ impl Product for Nginx {
     }
 }
 
-/// Debian's HAProxy.
+/// Debian's `HAProxy`.
 pub struct Haproxy;
 
 impl Product for Haproxy {
