@@ -134,6 +134,9 @@ fn behind_the_cache(facts: &Facts<'_>) -> Option<Verdict> {
 }
 
 fn verdict(case: &Case<'_>, rule: &'static str, mut blame: Blame) -> Verdict {
+    if blame.link == Link::Upstream && blame.reasons.len() > 1 {
+        blame.reasons.retain(|reason| reason.family() == "upstream");
+    }
     let reason = Reason::umbrella(&blame.reasons);
     blame.reasons.truncate(MOST_REASONS);
     let answered_by = blame.answered_by.or(case.gateway);
@@ -658,6 +661,28 @@ mod tests {
         let world = World::of(refused(500, "x", NGINX));
         let verdict = world.says("not-the-gateways-page", Link::Origin, Reason::OriginStatus);
         assert_eq!(verdict.answered_by, "nginx");
+    }
+
+    #[test]
+    fn page_of_many() {
+        let bare = |status, body| World::of(refused(status, body, &[]));
+        let verdict = bare(502, "Bad Gateway").try_judge().unwrap();
+        assert_eq!(
+            (verdict.rule, verdict.link, verdict.answered_by),
+            ("page-of-many", Link::Upstream, "traefik")
+        );
+        assert_eq!(verdict.certainty.as_str(), "likely");
+        bare(404, "404 page not found").says("page-of-many", Link::Front, Reason::FrontNotFound);
+        // Another gateway is known there: it is somebody else's.
+        let mut known = bare(502, "Bad Gateway");
+        known.baseline.product = Some("haproxy");
+        known.says("not-the-gateways-page", Link::Origin, Reason::OriginStatus);
+        // And of the machine itself it says nothing of what stands behind.
+        let hop = bare(500, "Internal Server Error").hop(refused(500, "Internal Server Error", &[]));
+        hop.says("hop-answers-alike", Link::Origin, Reason::OriginStatus);
+        // Programs in Go say this of themselves.
+        let own = refused(500, "Internal Server Error", &[("x-content-type-options", "nosniff")]);
+        World::of(own).says("not-decided", Link::Unknown, Reason::HttpStatus);
     }
 
     #[test]

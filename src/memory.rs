@@ -34,6 +34,8 @@ pub struct Memory {
     referenced: Option<(Instant, Option<Sign>)>,
     answered: HashMap<String, Instant>,
     failed_as: Option<Sign>,
+    /// The last good answer hid a broken link: that is looked at until it no longer does.
+    masked: bool,
 }
 
 #[derive(Debug)]
@@ -62,11 +64,12 @@ impl Memory {
                 })
             }),
             due: Due {
-                drill: !self.drilled.as_ref().is_some_and(|at| within(at, DRILL)),
+                drill: self.masked || !self.drilled.as_ref().is_some_and(|at| within(at, DRILL)),
                 bypass: match bypass {
                     When::Always => true,
                     When::Every(nth) => self.probes.is_multiple_of(nth.max(1)),
-                    When::Never | When::OnFailure => false,
+                    When::OnFailure => self.masked,
+                    When::Never => false,
                 },
                 reference: match &self.referenced {
                     // A failure of another kind asks anew, and the ten seconds of the investigation hold for it.
@@ -87,6 +90,7 @@ impl Memory {
         self.probes = self.probes.wrapping_add(1);
         let sign = sign(&finding.report);
         self.failed_as = sign;
+        self.masked = finding.verdict.as_ref().is_some_and(|verdict| verdict.masked);
         if let Some(reply) = finding.report.final_reply() {
             match &finding.verdict {
                 None => self.baseline.learn_good(reply),
@@ -129,7 +133,7 @@ impl Memory {
         };
         let last = self.investigated.as_ref();
         let reused = last.is_some_and(|last| last.found.as_ptr() == Arc::as_ptr(investigation));
-        if !reused && !finding.report.succeeded() {
+        if !reused && finding.verdict.is_some() {
             self.investigated = Some(Investigated {
                 at: now,
                 sign: self.failed_as,

@@ -32,6 +32,14 @@ pub struct Recent {
     pub found: Arc<Investigation>,
 }
 
+impl Recent {
+    /// Whether it stands for a new one, for a front that now did so.
+    #[must_use]
+    pub fn serves(&self, sign: Option<Sign>) -> bool {
+        self.sign == sign || (self.for_any && sign.is_some())
+    }
+}
+
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Due {

@@ -310,7 +310,9 @@ pub(super) fn beside_a_healthy_hop(said: &[Reason], tls: bool) -> Vec<Reason> {
 /// What a gateway's own page says of what stands behind it.
 pub(super) const fn of_upstream(recognised: Option<Recognised>) -> Option<&'static [Reason]> {
     match recognised {
-        Some(Recognised::Own(_, Means::Upstream(reasons))) => Some(reasons),
+        Some(Recognised::Own(_, Means::Upstream(reasons)) | Recognised::Perhaps(_, Means::Upstream(reasons))) => {
+            Some(reasons)
+        }
         _ => None,
     }
 }

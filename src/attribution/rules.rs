@@ -5,7 +5,7 @@ use super::case::with_answer;
 use super::speaks::{
     answer_slow, by_the_edge, captive_portal, content_refused, controls_failed, gateway_relays,
     gateway_speaks_of_itself, gateway_speaks_of_upstream, good_but_empty, hop_answers_alike, hop_broken, hop_healthy,
-    plain_text_to_tls,
+    page_of_many, plain_text_to_tls,
 };
 use super::{Blame, Rule, looks};
 use crate::chain::{Link, Stage};
@@ -219,6 +219,14 @@ pub const RULES: &[Rule] = &[
             let others = case.refused().is_some() && case.gateway.is_some();
             others.then(|| Blame::on(Link::Origin, Likely, Reason::OriginStatus))
         },
+    },
+    Rule {
+        name: "page-of-many",
+        when: "Nobody is known there, and the answer is a page that a known gateway makes, as others do: 502 to 504 and 500 \
+               mean `upstream`, the rest `front`; likely.",
+        blind: "Programs in Go make the pages of a gateway in Go.",
+        masked: false,
+        speaks: page_of_many,
     },
     Rule {
         name: "usual-marks-missing",

@@ -112,7 +112,8 @@ pub(super) fn hop_healthy(case: &Case<'_>) -> Option<Blame> {
             // The gateway's patience is shorter than what stands behind it needs.
             return Some(Blame::on(Link::Upstream, Certain, Reason::UpstreamHttpResponseTimeout).side(Side::Origin));
         }
-        return Some(Blame::any_of(Link::Upstream, Certain, &beside_a_healthy_hop(said, tls)).side(Side::Gateway));
+        let certainty = surely(said);
+        return Some(Blame::any_of(Link::Upstream, certainty, &beside_a_healthy_hop(said, tls)).side(Side::Gateway));
     }
     if case.gave_nothing() {
         // For a failure behind them gateways have a page.
@@ -130,15 +131,36 @@ pub(super) fn hop_healthy(case: &Case<'_>) -> Option<Blame> {
     })
 }
 
+/// A page that may be about the gateway's own ways, too, is not sure to be about what stands behind it.
+fn surely(said: &[Reason]) -> Certainty {
+    if said.iter().all(|reason| reason.family() == "upstream") {
+        Certain
+    } else {
+        Likely
+    }
+}
+
 pub(super) fn gateway_speaks_of_upstream(case: &Case<'_>) -> Option<Blame> {
     let Some(Recognised::Own(name, Means::Upstream(reasons))) = case.recognised else {
         return None;
     };
-    let blame = Blame::any_of(Link::Upstream, Certain, reasons).answered_by(name);
+    let blame = Blame::any_of(Link::Upstream, surely(reasons), reasons).answered_by(name);
     // What is silent to the gateway and to us alike is silent to everybody.
     let silent_to_us = case.hops.first().is_some_and(Hopped::is_silent);
     let silent_alike = silent_to_us && reasons.contains(&Reason::UpstreamConnectionTimeout);
     Some(if silent_alike { blame.side(Side::Origin) } else { blame })
+}
+
+pub(super) fn page_of_many(case: &Case<'_>) -> Option<Blame> {
+    let Recognised::Perhaps(name, means) = case.recognised? else {
+        return None;
+    };
+    let blame = match means {
+        Means::Upstream(reasons) => Blame::any_of(Link::Upstream, Likely, reasons),
+        Means::Front(reason) => Blame::on(Link::Front, Likely, reason),
+        Means::Origin => Blame::on(Link::Origin, Likely, Reason::OriginStatus),
+    };
+    Some(blame.answered_by(name))
 }
 
 pub(super) fn plain_text_to_tls(case: &Case<'_>) -> Option<Blame> {
@@ -163,7 +185,7 @@ pub(super) fn gateway_relays(case: &Case<'_>) -> Option<Blame> {
         Recognised::Through(name) | Recognised::Own(name, Means::Origin) => {
             Some(Blame::on(Link::Origin, Likely, Reason::OriginStatus).answered_by(name))
         }
-        Recognised::Own(..) => None,
+        Recognised::Own(..) | Recognised::Perhaps(..) => None,
     }
 }
 

@@ -35,7 +35,8 @@ pub fn of(finding: &Finding, series: Option<&Series>) -> Vec<Family> {
     if let Some(reply) = report.final_reply() {
         cache(reply, &mut page);
     }
-    if let Some(vantage) = &finding.vantage {
+    // The quorum of other keys is no control.
+    if let Some(vantage) = finding.vantage.as_ref().filter(|vantage| !vantage.quorum) {
         page.set(&VANTAGE_HEALTHY, flag(vantage.healthy()));
     }
     if let Some(investigation) = &finding.investigation {

@@ -2,7 +2,7 @@
 
 use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Quick, Says, Status, Waited};
 use super::Means::{Front, Upstream};
-use super::{Gateway, page};
+use super::{Gateway, common_page, page};
 use crate::reason::Reason::{
     FrontDenied, FrontInternalError, FrontLoop, FrontNotFound, FrontOverloaded, FrontRateLimited,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Gateway] = &[
         own: &[
             page(
                 &[Body("No server is available to handle this request."), Quick],
-                Upstream(&[Unavailable, Dns, Unroutable]),
+                Upstream(&[Unavailable, Dns, Unroutable, FrontNotFound]),
             ),
             // Three retries, a second apart.
             page(
@@ -167,7 +167,7 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(
                 &[Begins("x-squid-error", "ERR_READ_ERROR")],
-                Upstream(&[Unavailable, Dns, Unroutable]),
+                Upstream(&[Unavailable, Dns, Unroutable, FrontNotFound]),
             ),
             page(
                 &[Begins("x-squid-error", "ERR_ZERO_SIZE_OBJECT")],
@@ -278,28 +278,49 @@ pub(super) const ROWS: &[Gateway] = &[
         here: &[],
         through: &[],
         own: &[
-            page(
-                &[Lacks("server"), Status(&[502]), BodyIs("Bad Gateway")],
+            common_page(
+                &[
+                    Lacks("server"),
+                    Lacks("x-content-type-options"),
+                    Status(&[502]),
+                    BodyIs("Bad Gateway"),
+                ],
                 Upstream(&[Refused, Terminated, Dns, Unroutable, Alert]),
             ),
-            page(
-                &[Lacks("server"), Status(&[504]), BodyIs("Gateway Timeout")],
+            common_page(
+                &[
+                    Lacks("server"),
+                    Lacks("x-content-type-options"),
+                    Status(&[504]),
+                    BodyIs("Gateway Timeout"),
+                ],
                 Upstream(&[ResponseTimeout, ConnectTimeout, DnsTimeout]),
             ),
-            page(
-                &[Lacks("server"), Status(&[500]), BodyIs("Internal Server Error")],
+            common_page(
+                &[
+                    Lacks("server"),
+                    Lacks("x-content-type-options"),
+                    Status(&[500]),
+                    BodyIs("Internal Server Error"),
+                ],
                 Upstream(&[Protocol, Certificate, Tls]),
             ),
             page(
                 &[Lacks("server"), Status(&[503]), BodyIs("no available server")],
                 Upstream(&[Unavailable]),
             ),
-            page(
+            // So does every Go program.
+            common_page(
                 &[Lacks("server"), Status(&[404]), BodyIs("404 page not found")],
                 Front(FrontNotFound),
             ),
-            page(
-                &[Lacks("server"), Status(&[403]), BodyIs("Forbidden")],
+            common_page(
+                &[
+                    Lacks("server"),
+                    Lacks("x-content-type-options"),
+                    Status(&[403]),
+                    BodyIs("Forbidden"),
+                ],
                 Front(FrontDenied),
             ),
             page(&[Has("x-retry-in"), Status(&[429])], Front(FrontRateLimited)),

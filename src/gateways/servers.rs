@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(
                 &[Body("Error reading from remote server")],
-                Upstream(&[ResponseTimeout]),
+                Upstream(&[ResponseTimeout, Terminated]),
             ),
             page(
                 &[Body("//DTD HTML"), Body("received an invalid"), Status(&[502])],

@@ -167,6 +167,19 @@ async fn a_good_answer_before_a_dead_machine_is_masked() {
 }
 
 #[tokio::test]
+async fn what_is_masked_stays_masked_and_is_not_asked_with_every_probe() {
+    let front = Peer::start(ok).await;
+    let app = Peer::answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await;
+    let exporter = Exporter::start(&hop(&app.address.to_string())).await;
+    for _ in 0..3 {
+        let probed = exporter.probe("m", &front.http()).await;
+        assert_eq!(probed.page.value("probe_masked"), 1.0);
+        is(&probed, "origin", "origin.status", "none");
+    }
+    assert_eq!(app.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_healthy_front_is_drilled_at_first_sight_and_not_with_every_probe() {
     let (front, app) = (Peer::start(ok).await, Peer::start(ok).await);
     let address = app.address.to_string();

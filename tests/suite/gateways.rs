@@ -6,7 +6,7 @@ mod nginx_haproxy_apache;
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head, reset};
 use crate::support::pki::Authority;
-use crate::support::process::{Process, eventually, free_port, listening};
+use crate::support::process::{Process, eventually, free_port};
 use nginx_haproxy_apache::{Apache, Haproxy, Nginx};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -119,6 +119,12 @@ impl Origins {
             page.len()
         ))
         .await;
+        let page = "<title>Shop</title><h1>We could not find that page</h1>";
+        let app404 = Peer::answering(format!(
+            "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}",
+            page.len()
+        ))
+        .await;
         let expired = Peer::with_tls(authority.expired("127.0.0.1").server(&[]), ok).await;
         let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
         let nobody = free_port();
@@ -198,6 +204,12 @@ impl Origins {
                 status,
                 ("origin", Some("origin.status")),
             ),
+            fault(
+                "the application's 404",
+                &app404,
+                status,
+                ("origin", Some("origin.status")),
+            ),
             own("denied", Handles::Denies, "front.denied"),
             own("no route", Handles::NoRoute, "front.not_found"),
             over_tls(fault(
@@ -236,6 +248,7 @@ impl Origins {
                 large,
                 app500,
                 app503,
+                app404,
                 expired,
                 secured,
             ],
@@ -254,9 +267,9 @@ impl Running {
     async fn start<P: Product>(ca_file: &std::path::Path, ports: Vec<Port>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = P::command(folder.path(), ca_file, &ports);
-        let process = Process::start(&mut command);
+        let mut process = Process::start(&mut command);
         for port in &ports {
-            listening(port.listen).await;
+            process.listens(port.listen).await;
         }
         Self {
             ports,
@@ -333,7 +346,8 @@ fn with_hop<'a>(fault: &Fault, probed: &'a Probed) -> Problem<'a> {
     let named = reason == "none" || found.iter().any(|known| known == reason);
     // What the machine itself showed leaves one reason.
     let exact = side != "origin" || found.len() == 1;
-    let right = (said.0.as_str(), said.1.as_str()) == (link, side) && named && exact;
+    let well = link != "none" || (probed.page.value("probe_success"), probed.page.value("probe_masked")) == (1.0, 0.0);
+    let right = (said.0.as_str(), said.1.as_str()) == (link, side) && named && exact && well;
     (!right).then(|| (format!("with the hop it is not {:?}", fault.with), probed))
 }
 
@@ -393,6 +407,8 @@ async fn a_cached_answer_before_a_machine_that_no_longer_answers_is_masked() {
         .await;
     assert_eq!(probed.page.value("probe_success"), 1.0);
     assert_eq!(probed.page.value("probe_masked"), 1.0, "{:#}", probed.evidence);
+    assert_eq!(probed.evidence["verdict"]["masked"], true);
+    assert_eq!(word(&probed, "rule"), "good-before-broken-hop");
     assert_eq!(
         (word(&probed, "link").as_str(), word(&probed, "side").as_str()),
         (UP, "origin")
@@ -415,7 +431,8 @@ async fn a_gateway_that_waits_30_s_before_a_hung_origin_is_blamed_within_a_10_s_
     let running = Running::start::<Nginx>(&authority.ca_file, vec![port]).await;
     let exporter = Exporter::start(&module(&authority.ca_file).replace("    timeout: 5s\n", "")).await;
     let query = format!("http://127.0.0.1:{}/&hop=app@{}", running.ports[0].listen, hung.address);
-    let answer = reqwest::Client::new()
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client
         .get(exporter.url(&format!("/probe?module=m&target={query}")))
         .header("X-Prometheus-Scrape-Timeout-Seconds", "10")
         .timeout(std::time::Duration::from_secs(10))

@@ -46,7 +46,6 @@ impl Product for Nginx {
         for (flag, file) in [("-p", ""), ("-c", "nginx.conf"), ("-e", "error.log")] {
             command.arg(flag).arg(folder.join(file));
         }
-        command.stderr(Stdio::null());
         command
     }
 }
@@ -81,7 +80,7 @@ impl Product for Haproxy {
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new("/usr/sbin/haproxy");
         command.arg("-db").arg("-f").arg(file);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(Stdio::null());
         command
     }
 }
@@ -140,7 +139,6 @@ impl Product for Apache {
         let mut command = Command::new("/usr/sbin/apache2");
         // One process, too.
         command.arg("-X").arg("-d").arg(folder).arg("-f").arg(file);
-        command.stderr(Stdio::null());
         command
     }
 }

@@ -21,6 +21,16 @@ impl Process {
         }
     }
 
+    /// Waits until it takes connections at a port; fails at once where it has ended.
+    pub async fn listens(&mut self, port: u16) {
+        eventually("listening", async || {
+            let ended = self.0.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended before it listened at {port}: {ended:?}");
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+        })
+        .await;
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
