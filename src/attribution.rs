@@ -126,7 +126,12 @@ fn ended_elsewhere(report: &Report) -> bool {
 
 /// A good answer before one that is not, asked past the caches: what is true of the second is masked by the first.
 fn behind_the_cache(facts: &Facts<'_>) -> Option<Verdict> {
-    let bypass = facts.bypass().filter(|bypass| !bypass.succeeded())?;
+    let fault = |report: &Report| report.fault.clone();
+    let bypass = facts.bypass().filter(|bypass| {
+        // An application may refuse a query that it does not know.
+        let failed = bypass.final_reply().is_none_or(|reply| reply.status >= 500);
+        failed && fault(bypass).is_some_and(|fault| !fault.at_deadline)
+    })?;
     let case = Case::new(facts, bypass);
     let mut rules = RULES.iter().filter(|rule| !rule.masked);
     let (rule, blame) = rules.find_map(|rule| Some((rule, (rule.speaks)(&case)?)))?;
@@ -139,7 +144,11 @@ fn verdict(case: &Case<'_>, rule: &'static str, mut blame: Blame) -> Verdict {
     }
     let reason = Reason::umbrella(&blame.reasons);
     blame.reasons.truncate(MOST_REASONS);
-    let answered_by = blame.answered_by.or(case.gateway);
+    let reached = case
+        .report
+        .last_leg()
+        .is_some_and(|leg| leg.reply.is_some() || leg.finished(Stage::Connect));
+    let answered_by = blame.answered_by.or(case.gateway.filter(|_| reached));
     let laps = || case.report.laps().last().map(crate::ledger::Lap::stage);
     let mut verdict = Verdict {
         link: blame.link,
@@ -318,11 +327,20 @@ mod tests {
         world.says("own-side", Link::Local, Reason::LocalResolverUnreachable);
     }
 
+    const PORTAL: [u8; 4] = [10, 0, 0, 1];
+
+    fn at_portal(mut report: Report) -> Report {
+        report.legs[0].url = "http://shop.test/".to_owned();
+        report.legs[0].peer = Some((PORTAL, 80).into());
+        report
+    }
+
     #[test]
     fn captive_portal() {
-        let mut world = World::of(refused(302, "", &[]));
+        let mut world = World::of(at_portal(refused(302, "", &[])));
         world.vantage = Some(Vantage {
             captive: true,
+            portal: vec![PORTAL.into()],
             ..vantage(&[(true, Reached::Answered)])
         });
         world.says("captive-portal", Link::Local, Reason::LocalCaptivePortal);
@@ -330,9 +348,10 @@ mod tests {
 
     #[test]
     fn good_from_captive_portal() {
-        let mut world = World::of(good("Welcome to the hotel", &[]));
+        let mut world = World::of(at_portal(good("Welcome to the hotel", &[])));
         world.vantage = Some(Vantage {
             captive: true,
+            portal: vec![PORTAL.into()],
             ..Vantage::default()
         });
         world.says("good-from-captive-portal", Link::Local, Reason::LocalCaptivePortal);
@@ -493,7 +512,7 @@ mod tests {
 
     #[test]
     fn a_hop_that_did_not_get_the_modules_credentials_may_refuse_us() {
-        let mut world = World::of(refused(502, "", &[])).hop(refused(401, "", &[]));
+        let mut world = World::of(refused(502, "", &[])).hop(refused(500, "", &[]));
         world.says("hop-answers-alike", Link::Origin, Reason::OriginStatus);
         world.beside.hops[0].held_back = true;
         assert_eq!(world.try_judge().unwrap().rule, "bare-page");

@@ -4,8 +4,8 @@ use crate::report::Reply;
 use http::HeaderName;
 use std::collections::HashSet;
 
-/// Fields that describe a body or a connection: they come and go with the answer, whoever makes it.
-const NO_MARKS: [&str; 16] = [
+/// Fields that describe a body or a connection, or that edges add to what they pass on: whoever makes the answer.
+const NO_MARKS: [&str; 23] = [
     "accept-ranges",
     "allow",
     "alt-svc",
@@ -14,14 +14,21 @@ const NO_MARKS: [&str; 16] = [
     "content-encoding",
     "content-language",
     "content-length",
+    "content-security-policy",
     "content-type",
     "date",
     "etag",
     "expires",
     "keep-alive",
     "last-modified",
+    "permissions-policy",
+    "referrer-policy",
+    "set-cookie",
+    "strict-transport-security",
     "transfer-encoding",
     "vary",
+    "x-content-type-options",
+    "x-frame-options",
 ];
 
 /// Field names that are remembered, at most, and bytes of each: a peer chooses them.

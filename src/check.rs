@@ -87,6 +87,11 @@ impl Check {
         self.wire.leg.reply.as_ref()
     }
 
+    /// What failed was tried again and went well: the fault is none.
+    pub fn forgive(&mut self) {
+        self.fault = None;
+    }
+
     /// How long the present exchange took, from the request's first byte to the answer's last.
     #[must_use]
     pub fn answer_time(&self) -> Duration {

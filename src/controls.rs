@@ -51,8 +51,11 @@ impl Latest {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was said last, unless that is too long ago to be true.
     fn vantage(&self) -> Option<Arc<Vantage>> {
-        self.said().as_ref().map(|(_, vantage)| vantage.clone())
+        let said = self.said();
+        let (at, vantage) = said.as_ref()?;
+        (at.elapsed() < TRUE_FOR).then(|| vantage.clone())
     }
 
     /// Whether what was said is old; while our own side was suspect, that is sooner.
@@ -67,6 +70,9 @@ impl Latest {
         })
     }
 }
+
+/// What controls said is no longer held for true after this.
+const TRUE_FOR: Duration = Duration::from_mins(2);
 
 /// A control gets so much time, or what is left of the probe's.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -144,38 +150,42 @@ impl Controls {
             .any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host { .. }));
         let (asked, invented) = tokio::join!(
             futures_util::future::join_all(asked),
-            invented_name_resolves(resolver, patience, names),
+            invented_name_leads_to(resolver, patience, names),
         );
-        let misled = asked.iter().any(|(_, misled)| *misled);
+        let (controls, misled): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+        let portal: Vec<IpAddr> = misled.into_iter().flatten().chain(invented).collect();
         Vantage {
-            controls: asked.into_iter().map(|(control, _)| control).collect(),
-            captive: misled || invented,
+            controls,
+            captive: !portal.is_empty(),
+            portal,
             quorum: false,
         }
     }
 }
 
 /// A name that nobody can have registered (RFC 2606 section 2): who answers for it answers for everything.
-async fn invented_name_resolves(resolver: &Resolver, patience: Duration, ask: bool) -> bool {
+async fn invented_name_leads_to(resolver: &Resolver, patience: Duration, ask: bool) -> Vec<IpAddr> {
     if !ask {
-        return false;
+        return Vec::new();
     }
     let name = format!("glassbox-{:016x}.example.", getrandom::u64().unwrap_or_default());
     let mut check = Check::new(patience);
-    check.resolve_all(resolver, &name, ANY).await.is_ok()
+    check.resolve_all(resolver, &name, ANY).await.unwrap_or_default()
 }
 
 impl ControlSpec {
-    /// What became of it, and whether it led where it must not.
-    async fn ask(&self, resolver: &Resolver, patience: Duration) -> (Control, bool) {
+    /// What became of it, and where it led if it must not.
+    async fn ask(&self, resolver: &Resolver, patience: Duration) -> (Control, Vec<IpAddr>) {
         let mut check = Check::new(patience);
         let led = self.run(&mut check, resolver).await;
         let report = check.finish();
         let misled = match (self, &led) {
-            (Self::Name { expect, .. }, Ok(found)) => {
-                !expect.is_empty() && !found.iter().any(|address| expect.contains(address))
+            (Self::Name { expect, .. }, Ok(found))
+                if !expect.is_empty() && !found.iter().any(|address| expect.contains(address)) =>
+            {
+                found.clone()
             }
-            _ => false,
+            _ => Vec::new(),
         };
         let control = Control {
             what: self.to_string(),
@@ -184,7 +194,7 @@ impl ControlSpec {
                 Self::Address(_) => false,
                 Self::Host { host, .. } => host.parse::<IpAddr>().is_err(),
             },
-            outcome: reached(&report),
+            outcome: reached(&report, patience),
             detail: report.fault.map(|fault| fault.detail).unwrap_or_default(),
         };
         (control, misled)
@@ -195,19 +205,33 @@ impl ControlSpec {
             Self::Name { name, .. } => check.resolve_all(resolver, name, ANY).await,
             Self::Address(address) => check.connect(*address).await.map(|()| Vec::new()),
             Self::Host { host, port } => {
-                let address = check.resolve(resolver, host, ANY).await?;
-                check
-                    .connect(SocketAddr::new(address, *port))
-                    .await
-                    .map(|()| Vec::new())
+                let found = check.resolve_all(resolver, host, ANY).await?;
+                // This host may lack a family.
+                let one_of_each =
+                    [IpAddr::is_ipv4, IpAddr::is_ipv6]
+                        .into_iter()
+                        .filter_map(|of_family: fn(&IpAddr) -> bool| {
+                            found.iter().copied().find(|address| of_family(address))
+                        });
+                let mut connected = Ok(());
+                for address in one_of_each {
+                    connected = check.connect(SocketAddr::new(address, *port)).await;
+                    if connected.is_ok() {
+                        check.forgive();
+                        break;
+                    }
+                }
+                connected.map(|()| found)
             }
         }
     }
 }
 
-fn reached(report: &Report) -> Reached {
+/// Silence is an answer only after the full patience: a probe with little time must not speak for all others.
+fn reached(report: &Report, patience: Duration) -> Reached {
     match &report.fault {
         None => Reached::Answered,
+        Some(fault) if fault.at_deadline && patience < PATIENCE => Reached::NotAsked,
         Some(fault) if fault.reason.is_own_fault() => Reached::NotAsked,
         Some(fault) if fault.stage == crate::chain::Stage::Resolve => Reached::NoName,
         Some(_) => Reached::NoConnection,

@@ -4,7 +4,7 @@ use crate::chain::Stage;
 use crate::check::Check;
 use crate::hop::Hop;
 use crate::investigation::{Drilled, Investigation};
-use crate::past::Past;
+use crate::past::{Past, Recent};
 use crate::probers::{Aim, Module, Way, When};
 use crate::reason::Reason;
 use crate::report::Report;
@@ -47,13 +47,13 @@ impl<'a> Drill<'a> {
 
     /// While the front is waited for: the hops, which will tell whether it waits in vain, and whether the edge lives.
     pub async fn early(&self) -> Option<Investigation> {
-        if self.past.recent.is_some() {
+        if self.past.recent.as_ref().is_some_and(Recent::serves_silence) {
             return None;
         }
         let begun = Instant::now();
         let beside = &self.module.beside;
         let (hops, reference) = tokio::join!(
-            self.hops(beside.drill != When::Never),
+            self.hops(beside.drill != When::Never && !self.past.drilled_lately),
             self.maybe(beside.reference && self.past.due.reference, Way::Refusable),
         );
         Some(Investigation {
@@ -74,12 +74,14 @@ impl<'a> Drill<'a> {
             .is_some_and(|leg| leg.peer.is_some() && leg.local.is_some());
         let reason = front.fault.as_ref().map(|fault| fault.reason);
         let refused = reason == Some(Reason::HttpStatus);
+        let method = front.last_leg().and_then(|leg| leg.method.as_deref());
+        let safe = matches!(method, Some("GET" | "HEAD"));
         let to_refer = reached && beside.reference && self.past.due.reference && begun.reference.is_none();
         let over_http2 = front.final_reply().is_some_and(|reply| reply.version == "HTTP/2.0");
         let (hops, bypass, again, reference, handshake, addresses) = tokio::join!(
             self.hops(to_drill),
             self.maybe(refused && beside.bypass != When::Never, Way::PastCaches(nonce())),
-            self.maybe(refused && over_http2, Way::Http1),
+            self.maybe(refused && over_http2 && safe, Way::Http1),
             self.maybe(to_refer, Way::Refusable),
             self.maybe(may_want_tls(front), Way::Handshake(None)),
             self.addresses(front),
@@ -142,7 +144,7 @@ impl<'a> Drill<'a> {
             .await;
         Some(Drilled {
             hop: hop.clone(),
-            reachable: hop.reachable || self.past.answered.contains(&hop.name),
+            reachable: hop.reachable || self.past.answered.contains(&hop.place()),
             held_back: !hop.trusted && self.module.prober.has_own_fields(self.aim),
             report,
             handshake,

@@ -90,7 +90,14 @@ pub fn catalogue() -> impl Iterator<Item = &'static Gateway> {
 /// Looks an answer up: what it says in fields made for it comes before what it looks like.
 #[must_use]
 pub fn recognise(answer: &Answer<'_>) -> Option<Recognised> {
-    structured::read(answer).or_else(|| by_its_looks(answer))
+    structured::read(answer).or_else(|| match by_its_looks(answer)? {
+        // What another product says of itself came from behind the one that stands nearest to us.
+        Recognised::Own(name, Means::Front(_)) => match nearest(answer) {
+            Some(nearer) if nearer != name => Some(Recognised::Through(nearer)),
+            _ => by_its_looks(answer),
+        },
+        other => Some(other),
+    })
 }
 
 fn by_its_looks(answer: &Answer<'_>) -> Option<Recognised> {

@@ -134,9 +134,23 @@ fn shorten(finding: &mut Finding) {
     // An investigation that others hold, too, came from here and is short.
     if let Some(investigation) = finding.investigation.as_mut().and_then(Arc::get_mut) {
         for report in investigation.reports_mut() {
+            // It may stand for a new one within seconds: what its last answer says of itself is still judged then.
+            let judged = report.legs.last_mut().and_then(|leg| leg.reply.as_mut());
+            let judged = judged.map(|reply| {
+                (
+                    std::mem::take(&mut reply.body_start),
+                    std::mem::take(&mut reply.trailers),
+                )
+            });
             shorten_report(report);
-            for reply in report.legs.iter_mut().filter_map(|leg| leg.reply.as_mut()) {
-                reply.headers = excerpt(&reply.headers, FIELDS_BESIDE);
+            let legs = report.legs.len();
+            for leg in report.legs.iter_mut().take(legs.saturating_sub(1)) {
+                leg.reply.iter_mut().for_each(|reply| reply.headers.clear());
+            }
+            if let Some((reply, (body, trailers))) =
+                report.legs.last_mut().and_then(|leg| leg.reply.as_mut()).zip(judged)
+            {
+                (reply.body_start, reply.trailers) = (body, excerpt(&trailers));
             }
         }
     }
@@ -150,7 +164,7 @@ fn shorten_report(report: &mut Report) {
         cut_to(&mut leg.url, TEXT_EXCERPT);
         leg.addresses.truncate(LIST_EXCERPT);
         if let Some(reply) = &mut leg.reply {
-            reply.headers = excerpt(&reply.headers, LIST_EXCERPT);
+            reply.headers = excerpt(&reply.headers);
             reply.body_start = Vec::new();
             reply.trailers = HeaderMap::new();
             if let Some(phrase) = &mut reply.reason_phrase {
@@ -180,11 +194,8 @@ fn cut_to(text: &mut String, limit: usize) {
     }
 }
 
-/// Fields that are kept of each answer that came beside the front's: there may be many of those.
-const FIELDS_BESIDE: usize = 24;
-
 /// The first fields, with each value cut.
-fn excerpt(headers: &HeaderMap, most: usize) -> HeaderMap {
+fn excerpt(headers: &HeaderMap) -> HeaderMap {
     headers
         .iter()
         .filter(|(name, _)| name.as_str().len() <= HEADER_EXCERPT)
@@ -193,7 +204,7 @@ fn excerpt(headers: &HeaderMap, most: usize) -> HeaderMap {
             let value = HeaderValue::from_str(cut(&text, HEADER_EXCERPT));
             (name.clone(), value.unwrap_or(HeaderValue::from_static("")))
         })
-        .take(most)
+        .take(LIST_EXCERPT)
         .collect()
 }
 

@@ -124,6 +124,14 @@ impl Hop {
     }
 }
 
+impl Hop {
+    /// Its name and address: another address under the same name is another machine.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}@{self}", self.name)
+    }
+}
+
 /// The address as it is dialled.
 impl fmt::Display for Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -61,6 +61,8 @@ pub struct Vantage {
     pub controls: Vec<Control>,
     /// A name that cannot exist resolved: somebody on our side answers for every name.
     pub captive: bool,
+    /// Where that somebody leads.
+    pub portal: Vec<IpAddr>,
     /// No control was asked: the other keys of this process fail alike.
     pub quorum: bool,
 }

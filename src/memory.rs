@@ -17,7 +17,7 @@ const INVESTIGATE: Duration = Duration::from_secs(10);
 /// Hops of a healthy front are asked so often.
 const DRILL: Duration = Duration::from_mins(10);
 
-/// The edge is asked what it refuses at most so often while it fails alike.
+/// The edge is asked what it refuses so often, at most.
 const REFERENCE: Duration = Duration::from_hours(1);
 
 /// A hop that answered within this time is reachable from here: its silence is an answer.
@@ -31,9 +31,8 @@ pub struct Memory {
     /// When the front's failure was investigated last, and what came of it, as long as the history keeps it.
     investigated: Option<Investigated>,
     drilled: Option<Instant>,
-    referenced: Option<(Instant, Option<Sign>)>,
+    referenced: Option<Instant>,
     answered: HashMap<String, Instant>,
-    failed_as: Option<Sign>,
     /// The last good answer hid a broken link: that is looked at until it no longer does.
     masked: bool,
 }
@@ -56,26 +55,21 @@ impl Memory {
         let recent = self.investigated.as_ref().filter(|last| within(&last.at, INVESTIGATE));
         Past {
             baseline: self.baseline.clone(),
-            recent: recent.and_then(|last| {
-                Some(Recent {
-                    sign: last.sign,
-                    for_any: last.out_of_turn,
-                    found: last.found.upgrade()?,
-                })
+            recent: recent.map(|last| Recent {
+                sign: last.sign,
+                for_any: last.out_of_turn,
+                found: last.found.upgrade(),
             }),
+            drilled_lately: self.drilled.as_ref().is_some_and(|at| within(at, INVESTIGATE)),
             due: Due {
                 drill: self.masked || !self.drilled.as_ref().is_some_and(|at| within(at, DRILL)),
                 bypass: match bypass {
                     When::Always => true,
-                    When::Every(nth) => self.probes.is_multiple_of(nth.max(1)),
+                    When::Every(nth) => self.masked || self.probes.is_multiple_of(nth.max(1)),
                     When::OnFailure => self.masked,
                     When::Never => false,
                 },
-                reference: match &self.referenced {
-                    // A failure of another kind asks anew, and the ten seconds of the investigation hold for it.
-                    Some((at, sign)) => !within(at, REFERENCE) || *sign != self.failed_as,
-                    None => true,
-                },
+                reference: !self.referenced.as_ref().is_some_and(|at| within(at, REFERENCE)),
             },
             answered: {
                 let lately = self.answered.iter().filter(|(_, at)| within(at, ANSWERED));
@@ -88,29 +82,36 @@ impl Memory {
     /// Takes in what a finding shows of the usual; before the history cuts it.
     pub fn learn(&mut self, finding: &Finding, now: Instant) {
         self.probes = self.probes.wrapping_add(1);
-        let sign = sign(&finding.report);
-        self.failed_as = sign;
         self.masked = finding.verdict.as_ref().is_some_and(|verdict| verdict.masked);
         if let Some(reply) = finding.report.final_reply() {
             match &finding.verdict {
                 None => self.baseline.learn_good(reply),
-                Some(verdict) if verdict.rule.starts_with("gateway-speaks") => self.baseline.learn_own(reply),
+                Some(verdict) if !verdict.masked && verdict.rule.starts_with("gateway-speaks") => {
+                    self.baseline.learn_own(reply);
+                }
                 Some(_) => {}
             }
         }
         let Some(investigation) = &finding.investigation else {
             return;
         };
+        if investigation.reference.is_some() {
+            self.referenced = Some(now);
+        }
         if let Some(refusal) = investigation.reference.as_ref().and_then(Report::final_reply) {
-            self.referenced = Some((now, sign));
-            let refuses = (400..=499).contains(&refusal.status);
+            let refuses = matches!(refusal.status, 400 | 431 | 501 | 505);
             self.baseline.refuses_with = refuses.then_some(refusal.status);
             if refuses {
                 self.baseline.learn_own(refusal);
             }
         }
         // What a hop is, is not what the front is.
-        let of_front = |verdict: &&Verdict| verdict.answered_by != "unknown" && !verdict.rule.contains("hop");
+        let of_front = |verdict: &&Verdict| {
+            verdict.answered_by != "unknown"
+                && !verdict.masked
+                && !verdict.rule.contains("hop")
+                && verdict.rule != "page-of-many"
+        };
         if let Some(verdict) = finding.verdict.as_ref().filter(of_front) {
             self.baseline.product = Some(verdict.answered_by);
         }
@@ -119,7 +120,7 @@ impl Memory {
         }
         for drilled in &investigation.hops {
             if drilled.report.legs.iter().any(|leg| leg.local.is_some()) {
-                self.answered.insert(drilled.hop.name.clone(), now);
+                self.answered.insert(drilled.hop.place(), now);
             }
         }
         self.answered
@@ -136,7 +137,7 @@ impl Memory {
         if !reused && finding.verdict.is_some() {
             self.investigated = Some(Investigated {
                 at: now,
-                sign: self.failed_as,
+                sign: sign(&finding.report),
                 out_of_turn: last.is_some_and(|last| now.saturating_duration_since(last.at) < INVESTIGATE),
                 found: Arc::downgrade(investigation),
             });

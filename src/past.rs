@@ -13,6 +13,8 @@ pub struct Past {
     pub baseline: Baseline,
     /// An investigation so young that it stands for a new one.
     pub recent: Option<Recent>,
+    /// Whether the hops were asked within the last seconds.
+    pub drilled_lately: bool,
     /// What may be asked although nothing new calls for it.
     pub due: Due,
     /// The hops that said something within the last hour.
@@ -28,8 +30,8 @@ pub struct Recent {
     pub sign: Option<Sign>,
     /// Whether it stands for a new one although the front now fails in another way: that was asked for lately, too.
     pub for_any: bool,
-    /// What was found.
-    pub found: Arc<Investigation>,
+    /// What was found; `None` where the history has dropped it since.
+    pub found: Option<Arc<Investigation>>,
 }
 
 impl Recent {
@@ -37,6 +39,18 @@ impl Recent {
     #[must_use]
     pub fn serves(&self, sign: Option<Sign>) -> bool {
         self.sign == sign || (self.for_any && sign.is_some())
+    }
+
+    /// Whether it will stand for a new one, should the front that is waited for never answer.
+    #[must_use]
+    pub fn serves_silence(&self) -> bool {
+        let waited = |(reason, _): Sign| {
+            matches!(
+                reason,
+                Reason::HttpTimedOutWaiting | Reason::HttpTimedOutMidBody | Reason::TcpTimedOut | Reason::TlsTimedOut
+            )
+        };
+        self.for_any || self.sign.is_some_and(waited)
     }
 }
 

@@ -114,7 +114,7 @@ impl Probe {
             return None;
         }
         match (&past.recent, sign) {
-            (Some(recent), _) if recent.serves(sign) => Some(recent.found.clone()),
+            (Some(recent), _) if recent.serves(sign) => recent.found.clone(),
             (_, Some(_)) => drill.after_failure(report, begun.unwrap_or_default()).await,
             (_, None) => drill.after_success(report, begun).await,
         }

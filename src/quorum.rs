@@ -1,6 +1,7 @@
 //! The quorum of the keys: when many names in several networks all fail at resolve or connect, it is hardly them.
 
 use crate::chain::Stage;
+use crate::reason::Reason;
 use crate::report::Report;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -45,7 +46,11 @@ impl Quorum {
                 return;
             }
         }
-        let stopped = report.fault.as_ref().map(|fault| fault.stage);
+        // Who refuses has been reached.
+        let stopped = report.fault.as_ref().filter(|fault| {
+            let near = matches!(fault.stage, Stage::Resolve | Stage::Connect);
+            near && !matches!(fault.reason, Reason::TcpRefused | Reason::TcpReset)
+        });
         let network = report
             .legs
             .first()
@@ -56,7 +61,7 @@ impl Quorum {
             name.to_owned(),
             Seen {
                 at: now,
-                reached: !matches!(stopped, Some(Stage::Resolve | Stage::Connect)),
+                reached: stopped.is_none(),
                 network: network.or(before),
             },
         );

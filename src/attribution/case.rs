@@ -9,6 +9,7 @@ use crate::reason::Reason;
 use crate::report::{Fault, Leg, Reply, Report};
 use std::borrow::Cow;
 use std::time::Duration;
+use url::{Host, Url};
 
 /// One report to judge, beside everything else that is known.
 pub(super) struct Case<'a> {
@@ -63,7 +64,7 @@ impl<'a> Case<'a> {
             })
         };
         let recognised = refused(report).and_then(|_| with_answer(leg?, recognise));
-        let recognised = recognised.or_else(|| over_http1(facts));
+        let recognised = recognised.or_else(|| over_http1(facts, refused(report)?));
         Self {
             facts,
             report,
@@ -76,6 +77,13 @@ impl<'a> Case<'a> {
 
     pub fn fault(&self) -> Option<&'a Fault> {
         self.report.fault.as_ref()
+    }
+
+    /// Whether the target names an address: no name service was asked for it.
+    pub fn target_is_an_address(&self) -> bool {
+        let first = self.facts.front.legs.first();
+        let url = first.and_then(|leg| Url::parse(&leg.url).ok());
+        url.is_some_and(|url| !matches!(url.host(), Some(Host::Domain(_))))
     }
 
     pub fn stage(&self, stage: Stage) -> bool {
@@ -242,9 +250,9 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
 }
 
 /// The reason phrase says more than the looks, and only HTTP/1.1 has one.
-fn over_http1(facts: &Facts<'_>) -> Option<Recognised> {
+fn over_http1(facts: &Facts<'_>, front: &Reply) -> Option<Recognised> {
     let again = facts.beside?.again.as_ref()?;
-    refused(again)?;
+    refused(again).filter(|reply| reply.status == front.status)?;
     with_answer(again.last_leg()?, recognise)
 }
 
@@ -260,7 +268,7 @@ fn refused(report: &Report) -> Option<&Reply> {
 /// The edge's own refusal of the reference request: a client error, or "not implemented". Anything else may come from
 /// behind it.
 fn refusal_of(reference: &Report) -> Option<&Reply> {
-    let refusal = |reply: &&Reply| matches!(reply.status, 400..=499 | 501 | 505);
+    let refusal = |reply: &&Reply| matches!(reply.status, 400 | 431 | 501 | 505);
     reference.final_reply().filter(refusal)
 }
 

@@ -31,8 +31,8 @@ pub(super) const LARGE_HEAD: usize = 8 * 1024;
 /// A head of this size is beyond nearly every gateway and many clients.
 pub(super) const HUGE_HEAD: usize = 64 * 1024;
 
-/// What other protocols say first, and no content does: SSH, another HTTP head, SMTP and FTP, IMAP, POP3.
-const BANNERS: [&[u8]; 5] = [b"SSH-", b"HTTP/1.", b"220 ", b"* OK ", b"+OK "];
+/// What other protocols say first, and no content does: SSH, another HTTP head.
+const BANNERS: [&[u8]; 2] = [b"SSH-", b"HTTP/1."];
 
 /// Whether the body of an HTTP/1 answer begins like another protocol: a gateway wrapped what it did not understand.
 pub(super) fn wraps_another_protocol(leg: &Leg) -> bool {

@@ -4,8 +4,8 @@
 use super::case::with_answer;
 use super::speaks::{
     answer_slow, by_the_edge, captive_portal, content_refused, controls_failed, gateway_relays,
-    gateway_speaks_of_itself, gateway_speaks_of_upstream, good_but_empty, hop_answers_alike, hop_broken, hop_healthy,
-    page_of_many, plain_text_to_tls,
+    gateway_speaks_of_itself, gateway_speaks_of_upstream, good_before_broken_hop, good_but_empty, hop_answers_alike,
+    hop_broken, hop_healthy, page_of_many, plain_text_to_tls,
 };
 use super::{Blame, Rule, looks};
 use crate::chain::{Link, Stage};
@@ -141,6 +141,13 @@ pub const RULES: &[Rule] = &[
         speaks: gateway_speaks_of_itself,
     },
     Rule {
+        name: "gateway-relays",
+        when: "A known gateway marks the answer as one that came from behind it: `origin`.",
+        blind: "",
+        masked: false,
+        speaks: gateway_relays,
+    },
+    Rule {
         name: "hop-healthy",
         when: "The machine behind the front is well when asked directly, and the front is not: `upstream`, side \
                `gateway`; a status that does not speak of what stands behind, or no answer at all: `front`. Where the \
@@ -166,13 +173,6 @@ pub const RULES: &[Rule] = &[
         speaks: plain_text_to_tls,
     },
     Rule {
-        name: "gateway-relays",
-        when: "A known gateway marks the answer as one that came from behind it: `origin`.",
-        blind: "",
-        masked: false,
-        speaks: gateway_relays,
-    },
-    Rule {
         name: "usual-marks",
         when: "The answer has a field that good answers of this key always have and the gateway never writes: `origin`.",
         blind: "Needs a good answer and one that the gateway made itself, since the exporter started.",
@@ -188,7 +188,8 @@ pub const RULES: &[Rule] = &[
         name: "broken-behind-gateway",
         when: "The answer broke off, was no HTTP or did not come, and a gateway stands there (it shows on the answer, or \
                it refused the reference request by itself): `upstream`.",
-        blind: "A gateway that breaks by itself looks the same.",
+        blind: "A gateway that breaks by itself looks the same; so does a server without a gateway that refuses the reference \
+                request.",
         masked: false,
         speaks: |case| {
             let behind = case.broke() && (case.gateway.is_some() || case.edge_lives);
@@ -283,9 +284,10 @@ pub const RULES: &[Rule] = &[
         name: "good-before-broken-hop",
         when: "The answer is good, and a machine behind the front is not when asked directly: a cache answers, or the \
                gateway made a good answer of a broken one: `upstream` or `origin`, masked.",
-        blind: "A machine that lets in only its own gateway looks dead to us.",
+        blind: "A machine that lets in only its own gateway looks dead to us. Certificates do not count here (a gateway may trust \
+                others than we do), nor what came late, nor a refusal below 500.",
         masked: true,
-        speaks: |case| hop_broken(case).or_else(|| hop_answers_alike(case)),
+        speaks: good_before_broken_hop,
     },
     Rule {
         name: "good-made-of-broken",

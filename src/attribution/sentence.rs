@@ -61,7 +61,8 @@ fn answer(case: &Case<'_>, report: &Report, leg: &Leg) -> String {
             detail.to_owned()
         };
     };
-    let whose = match case.recognised {
+    let own = case.recognised.filter(|_| std::ptr::eq(case.report, report));
+    let whose = match own {
         Some(Recognised::Own(_, Means::Upstream(_) | Means::Front(_))) => " with its own page",
         Some(Recognised::Through(_)) => " and marked it as passed on from behind it",
         _ => "",
@@ -90,7 +91,8 @@ fn hop(hop: &Hopped<'_>) -> String {
         (Some(fault), _) => format!("failed after {}: {}", millis(report.took), fault.reason.meaning()),
     };
     let doubt = match hop.state {
-        State::Unknown => " (which may be a firewall's doing)",
+        State::Unknown if hop.is_silent() => " (which may be a firewall's doing)",
+        State::Unknown => " (which says nothing here)",
         _ => "",
     };
     format!("Asked directly, {name} ({address}) {what}{doubt}.")
@@ -158,6 +160,9 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
         (Link::Front, _) => format!("The front itself is at fault{why}."),
         (Link::Upstream, Some(Side::Gateway)) => {
             format!("{behind} is well when asked directly; the gateway does not get through to it{why}.")
+        }
+        (Link::Upstream, Some(Side::Origin)) if case.next_is_healthy().is_some() => {
+            format!("{behind} answers, but not as the gateway needs it{why}.")
         }
         (Link::Upstream, Some(Side::Origin)) => format!("{behind} fails when asked directly, too{why}."),
         (Link::Upstream, None) => format!("The front works; what is between it and {behind} is broken{why}."),

@@ -5,6 +5,7 @@ use super::{Blame, looks};
 use crate::chain::{Link, Stage};
 use crate::gateways::{Means, Recognised};
 use crate::reason::Reason;
+use crate::report::Reply;
 use crate::verdict::{Certainty, Side};
 
 use Certainty::{Certain, Likely};
@@ -17,13 +18,17 @@ impl Case<'_> {
 }
 
 pub(super) fn captive_portal(case: &Case<'_>) -> Option<Blame> {
-    let captive = case.facts.vantage.is_some_and(|vantage| vantage.captive);
+    let vantage = case.facts.vantage?;
+    let peer = case.facts.front.legs.first()?.peer?.ip();
+    let captive = vantage.captive && vantage.portal.contains(&peer) && !case.target_is_an_address();
     captive.then(|| Blame::on(Link::Local, Certain, Reason::LocalCaptivePortal))
 }
 
 pub(super) fn controls_failed(case: &Case<'_>) -> Option<Blame> {
     let vantage = case.facts.vantage?;
-    let near = case.stage(Stage::Resolve) || case.stage(Stage::Connect);
+    // Who refuses has been reached.
+    let reached = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
+    let near = case.stage(Stage::Resolve) || (case.stage(Stage::Connect) && !reached);
     let certainty = if vantage.all_failed() { Certain } else { Likely };
     let failed = near && (vantage.all_failed() || vantage.quorum);
     failed.then(|| Blame::on(Link::Local, certainty, Reason::LocalControlsFailed))
@@ -57,7 +62,25 @@ pub(super) fn hop_broken(case: &Case<'_>) -> Option<Blame> {
     match hop.state {
         // The front refuses by itself, and would whatever stands behind it.
         _ if speaks_of_itself(case) => None,
+        // A gateway may trust other authorities than we do.
+        State::Broken(reason @ Reason::UpstreamTlsCertificateError) => {
+            Some(Blame::on(Link::Upstream, Likely, reason).side(Side::Origin))
+        }
         State::Broken(reason) => Some(Blame::on(Link::Upstream, Certain, reason).side(Side::Origin)),
+        _ => None,
+    }
+}
+
+/// Only what no gateway would take: an answer that came late, a certificate of another authority, or a refusal that may
+/// be meant for us alone, says nothing beside a good answer.
+pub(super) fn good_before_broken_hop(case: &Case<'_>) -> Option<Blame> {
+    let (hop, _) = case.innermost_failing()?;
+    let report = &hop.drilled.report;
+    let late = report.fault.as_ref().is_some_and(|fault| fault.at_deadline);
+    let of_tls = |reason: Reason| reason.as_str().starts_with("upstream.tls");
+    match hop.state {
+        State::Broken(reason) if !late && !of_tls(reason) => hop_broken(case),
+        State::Refuses if report.final_reply().is_some_and(|reply| reply.status >= 500) => hop_answers_alike(case),
         _ => None,
     }
 }
@@ -68,8 +91,8 @@ pub(super) fn hop_answers_alike(case: &Case<'_>) -> Option<Blame> {
     if hop.state != State::Refuses {
         return None;
     }
-    let differs = case.refused().is_some_and(|front| front.status != reply.status);
-    if differs && speaks_of_itself(case) {
+    let alike = |front: &Reply| front.status == reply.status || (front.status >= 500 && reply.status >= 500);
+    if case.refused().is_some_and(|front| !alike(front)) {
         return None;
     }
     let behind = |reasons: &[Reason]| {

@@ -8,7 +8,7 @@ use crate::chain::Stage;
 use crate::limits::RESPONSE_HEAD;
 use crate::reason::Reason;
 use crate::report::Reply;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version, response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -85,6 +85,9 @@ async fn read_body(
 
 /// Whether more came than `Content-Length` says. Only where the field frames the body: an answer to HEAD has none.
 fn overran(reply: &Reply, after_head: Option<u64>) -> bool {
+    if reply.headers.contains_key(TRANSFER_ENCODING) {
+        return false;
+    }
     let said = reply
         .headers
         .get(CONTENT_LENGTH)

@@ -96,7 +96,8 @@ fn control(file: &At<ControlFile>) -> Result<ControlSpec, Problem> {
 fn host_of(url: &str) -> Option<(String, u16)> {
     let url = Url::parse(url)
         .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))?;
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .filter(|url| url.username().is_empty() && url.password().is_none())?;
     let host = match url.host()? {
         Host::Ipv6(address) => address.to_string(),
         host => host.to_string(),

@@ -40,7 +40,7 @@ pub fn of(finding: &Finding, series: Option<&Series>) -> Vec<Family> {
         page.set(&VANTAGE_HEALTHY, flag(vantage.healthy()));
     }
     if let Some(investigation) = &finding.investigation {
-        beside(investigation, report, &mut page);
+        beside(investigation, finding.module.beside.all_addresses, report, &mut page);
     }
     if let Some(series) = series {
         series.write(&mut page);
@@ -63,12 +63,12 @@ fn failure(verdict: &Verdict, page: &mut Page) {
 }
 
 /// What was asked beside the front.
-fn beside(investigation: &Investigation, front: &Report, page: &mut Page) {
+fn beside(investigation: &Investigation, all_addresses: bool, front: &Report, page: &mut Page) {
     page.set(&INVESTIGATION, investigation.took.as_secs_f64());
     for drilled in &investigation.hops {
         hop(drilled, page);
     }
-    if !investigation.addresses.is_empty() {
+    if all_addresses {
         let others = investigation.addresses.iter().map(|(_, report)| report);
         let (ok, failed): (Vec<_>, Vec<_>) = others.chain([front]).partition(|report| report.succeeded());
         for (state, reports) in [("ok", ok), ("failed", failed)] {
@@ -112,12 +112,12 @@ const CACHES: [&str; 5] = [
 /// What the answer says of caches: `Age` (RFC 9111 section 5.1), and the fields by which caches tell a hit from a miss.
 fn cache(reply: &Reply, page: &mut Page) {
     let says = |name: &str, word: &str| {
+        let is_word = |text: String| {
+            text.split(|c: char| !c.is_ascii_alphanumeric())
+                .any(|part| part == word)
+        };
         let mut values = reply.headers.get_all(name).iter();
-        values.any(|value| {
-            String::from_utf8_lossy(value.as_bytes())
-                .to_ascii_lowercase()
-                .contains(word)
-        })
+        values.any(|value| is_word(String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase()))
     };
     let age = reply
         .headers

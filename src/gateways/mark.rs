@@ -33,8 +33,10 @@ pub enum Mark {
     Has(&'static str),
     /// A field is not there.
     Lacks(&'static str),
-    /// A field is there more than once.
-    Many(&'static str),
+    /// A field is there more than once, and one of its values begins with this text.
+    AmongMany(&'static str, &'static str),
+    /// `Server` begins with this text, and a field is there.
+    ServerWith(&'static str, &'static str),
     /// A value of a field holds this text.
     Says(&'static str, &'static str),
     /// A value of a field begins with this text.
@@ -63,7 +65,12 @@ impl Mark {
             Self::Status(codes) => codes.contains(&answer.status),
             Self::Has(name) => answer.headers.contains_key(*name),
             Self::Lacks(name) => !answer.headers.contains_key(*name),
-            Self::Many(name) => answer.headers.get_all(*name).iter().nth(1).is_some(),
+            Self::AmongMany(name, text) => {
+                values(answer, name).nth(1).is_some() && values(answer, name).any(|value| begins(&value, text))
+            }
+            Self::ServerWith(text, name) => {
+                answer.headers.contains_key(*name) && values(answer, "server").any(|value| begins(&value, text))
+            }
             Self::Says(name, text) => values(answer, name).any(|value| contains(&value, text)),
             Self::Begins(name, text) => values(answer, name).any(|value| begins(&value, text)),
             Self::Phrase(text) => answer.phrase.is_some_and(|phrase| phrase.eq_ignore_ascii_case(text)),
@@ -120,7 +127,8 @@ mod tests {
             (Mark::Status(&[503]), false),
             (Mark::Has("Server"), true),
             (Mark::Lacks("server"), false),
-            (Mark::Many("server"), false),
+            (Mark::AmongMany("server", "nginx"), false),
+            (Mark::ServerWith("nginx", "server"), true),
             (Mark::Says("server", "GINX"), true),
             (Mark::Begins("server", "nginx"), true),
             (Mark::Begins("server", "ginx"), false),

@@ -1,6 +1,6 @@
 //! Proxies and load balancers that one runs oneself.
 
-use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Quick, Says, Status, Waited};
+use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Quick, Says, ServerWith, Status, Waited};
 use super::Means::{Front, Upstream};
 use super::{Gateway, common_page, page};
 use crate::reason::Reason::{
@@ -9,8 +9,8 @@ use crate::reason::Reason::{
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
     UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout,
     UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseHeaderSectionSize as HeaderSize,
-    UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsAlertReceived as Alert,
-    UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
+    UpstreamHttpResponseIncomplete as Incomplete, UpstreamHttpResponseTimeout as ResponseTimeout,
+    UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
 /// Each product with its own pages, the most telling first.
@@ -204,6 +204,11 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Guru Meditation"), Body("Backend fetch failed")],
                 Upstream(&[ResponseTimeout, ConnectTimeout]),
             ),
+            // What VCL makes up has no Age; what came of a backend has.
+            page(
+                &[Body("Guru Meditation"), Status(&[503]), Has("age")],
+                Upstream(&[Incomplete, Terminated]),
+            ),
             page(&[Body("Guru Meditation"), Status(&[403])], Front(FrontDenied)),
             page(&[Body("Guru Meditation"), Status(&[404])], Front(FrontNotFound)),
             page(&[Body("Guru Meditation"), Status(&[429])], Front(FrontRateLimited)),
@@ -216,7 +221,7 @@ pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "apache_traffic_server",
         here: &[Begins("server", "ATS")],
-        through: &[Has("age")],
+        through: &[ServerWith("ATS", "age")],
         own: &[
             page(
                 &[Begins("server", "ATS"), Phrase("Connection refused")],

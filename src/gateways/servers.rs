@@ -1,6 +1,6 @@
 //! Web servers that also pass requests on.
 
-use super::Mark::{Begins, Body, BodyIs, Many, Phrase, Quick, Says, Shorter, Slow, Status};
+use super::Mark::{AmongMany, Begins, Body, BodyIs, Phrase, Quick, Says, Shorter, Slow, Status};
 use super::Means::{Front, Upstream};
 use super::{Gateway, page};
 use crate::reason::Reason::{
@@ -76,15 +76,25 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[ResponseTimeout, Terminated]),
             ),
             page(
-                &[Body("//DTD HTML"), Body("received an invalid"), Status(&[502])],
+                &[
+                    Begins("server", "Apache"),
+                    Body("//DTD HTML"),
+                    Body("received an invalid"),
+                    Status(&[502]),
+                ],
                 Upstream(&[Protocol, HeaderSize]),
             ),
             page(
-                &[Body("//DTD HTML"), Body("<title>504 Gateway Timeout</title>")],
+                &[
+                    Begins("server", "Apache"),
+                    Body("//DTD HTML"),
+                    Body("<title>504 Gateway Timeout</title>"),
+                ],
                 Upstream(&[ResponseTimeout]),
             ),
             page(
                 &[
+                    Begins("server", "Apache"),
                     Body("//DTD HTML"),
                     Body("<title>503 Service Unavailable</title>"),
                     Quick,
@@ -92,19 +102,35 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[Refused, Unavailable, Unroutable]),
             ),
             page(
-                &[Body("//DTD HTML"), Body("<title>503 Service Unavailable</title>")],
+                &[
+                    Begins("server", "Apache"),
+                    Body("//DTD HTML"),
+                    Body("<title>503 Service Unavailable</title>"),
+                ],
                 Upstream(&[ConnectTimeout, Refused]),
             ),
             page(
-                &[Body("//DTD HTML"), Body("<title>403 Forbidden</title>")],
+                &[
+                    Begins("server", "Apache"),
+                    Body("//DTD HTML"),
+                    Body("<title>403 Forbidden</title>"),
+                ],
                 Front(FrontDenied),
             ),
             page(
-                &[Body("//DTD HTML"), Body("<title>404 Not Found</title>")],
+                &[
+                    Begins("server", "Apache"),
+                    Body("//DTD HTML"),
+                    Body("<title>404 Not Found</title>"),
+                ],
                 Front(FrontNotFound),
             ),
             page(
-                &[Body("//DTD HTML"), Body("<title>500 Internal Server Error</title>")],
+                &[
+                    Begins("server", "Apache"),
+                    Body("//DTD HTML"),
+                    Body("<title>500 Internal Server Error</title>"),
+                ],
                 Front(FrontInternalError),
             ),
         ],
@@ -227,7 +253,7 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "caddy",
         here: &[Begins("server", "Caddy"), Says("via", "1.1 Caddy")],
         // Up to 2.6 it adds its own Server to the origin's.
-        through: &[Says("via", "Caddy"), Many("server")],
+        through: &[Says("via", "Caddy"), AmongMany("server", "Caddy")],
         own: &[
             page(
                 &[Begins("server", "Caddy"), Status(&[502]), BodyIs(""), Quick],

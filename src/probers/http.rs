@@ -11,7 +11,7 @@ pub use settings::{HeaderAssertion, HttpSettings};
 
 use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
-use crate::check::{BodyPlan, Check, Resolver, Stopped, Tls};
+use crate::check::{BodyPlan, Check, Family, Resolver, Stopped, Tls};
 use crate::limits::REDIRECTS;
 use crate::metrics::Page;
 use crate::reason::Reason;
@@ -50,7 +50,8 @@ impl HttpSettings {
                 onward => {
                     let endless = onward.is_some() && self.follow_redirects;
                     let took = check.answer_time();
-                    let objection = self.objection(reply, &body, visit.is_https(), endless);
+                    let https = (!matches!(way, Way::Hop(_))).then(|| visit.is_https());
+                    let objection = self.objection(reply, &body, https, endless);
                     return match objection.or_else(|| self.objection_to_time(took)) {
                         None => Ok(()),
                         Some((reason, detail)) => Err(check.refuse(reason, detail)),
@@ -83,7 +84,12 @@ impl HttpSettings {
     /// The sentence.
     async fn exchange(&self, check: &mut Check, visit: &Visit, follow: bool) -> Result<Vec<u8>, Stopped> {
         check.begin_leg(shown_url(visit.url()), visit.is_https());
-        let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
+        // A place that is named by its address is of the family that it is.
+        let family = Family {
+            fallback: self.family.fallback || visit.dials_elsewhere(),
+            ..self.family
+        };
+        let address = check.resolve(&self.resolver, visit.host(), family).await?;
         check.connect(SocketAddr::new(address, visit.port())).await?;
         if visit.is_https() {
             let tls = self.tls(check)?;

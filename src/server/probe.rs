@@ -84,7 +84,7 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> 
     let aim = Aim {
         target: Target::new(target),
         hostname: query.get("hostname").filter(|name| !name.is_empty()).map(str::to_owned),
-        hops: hops(query, config.policy())?,
+        hops: hops(query, config.policy(), &module)?,
     };
     module.prober.accept(&aim)?;
     Ok(Probe {
@@ -96,7 +96,7 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> 
 }
 
 /// The hops of the URL. Whoever may scrape could have us dial anything by them: only an open policy takes them.
-fn hops(query: &Query, policy: Policy) -> Result<Vec<Hop>, String> {
+fn hops(query: &Query, policy: Policy, module: &Module) -> Result<Vec<Hop>, String> {
     let Some(text) = query.get("hop").filter(|text| !text.is_empty()) else {
         return Ok(Vec::new());
     };
@@ -106,7 +106,12 @@ fn hops(query: &Query, policy: Policy) -> Result<Vec<Hop>, String> {
                 .to_owned(),
         );
     }
-    Hop::read_all(text).map_err(|error| format!("Parameter hop: {error}"))
+    let mut hops = Hop::read_all(text).map_err(|error| format!("Parameter hop: {error}"))?;
+    for hop in &mut hops {
+        let named = |own: &Hop| own.host == hop.host && own.port == hop.port;
+        hop.trusted = module.beside.hops.iter().any(named);
+    }
+    Ok(hops)
 }
 
 /// What is known of the key from before.

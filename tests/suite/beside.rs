@@ -266,10 +266,15 @@ async fn past_its_caches_a_front_may_tell_another_story() {
     assert_eq!(first.page.value("probe_http_age_seconds"), 30.0);
     assert_eq!(
         masked(&exporter.probe("m", &front.http()).await),
-        0.0,
-        "every second probe"
+        1.0,
+        "it stays masked"
     );
-    assert_eq!(masked(&exporter.probe("m", &front.http()).await), 1.0);
+    // While all is well, it is every second probe that passes the caches.
+    let well = Peer::start(ok).await;
+    for _ in 0..3 {
+        assert_eq!(masked(&exporter.probe("m", &well.http()).await), 0.0);
+    }
+    assert_eq!(well.connections(), 3 + 2);
 }
 
 #[tokio::test]
@@ -344,11 +349,14 @@ async fn when_no_control_can_be_reached_the_fault_is_ours() {
     let closed = format!("  - address: 127.0.0.1:{}\n", free_port());
     let config = controls("127.0.0.1:53", &closed);
     let exporter = Exporter::start(&config).await;
-    let probed = exporter.probe("m", &format!("http://127.0.0.1:{}/", free_port())).await;
+    // There is no route to loopback's broadcast.
+    let probed = exporter.probe("m", "http://127.255.255.255:8/").await;
     is(&probed, "local", "local.controls_failed", "none");
     assert_eq!(probed.page.value("probe_vantage_healthy"), 0.0);
     assert!(text(&exporter, "/metrics").await.contains("glassbox_vantage_healthy 0"));
-    // What answers is not our fault, whatever the controls say.
+    // What refuses or answers has been reached, whatever the controls say.
+    let refused = exporter.probe("m", &format!("http://127.0.0.1:{}/", free_port())).await;
+    is(&refused, "front", "tcp.refused", "none");
     let app = Peer::answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!(verdict(&exporter.probe("m", &app.http()).await).0, "unknown");
 }
@@ -397,19 +405,79 @@ async fn who_answers_for_every_name_is_a_captive_portal() {
 
 #[tokio::test]
 async fn a_control_that_leads_elsewhere_than_expected_is_a_captive_portal() {
-    let app = Peer::start(ok).await;
+    let portal = Peer::start(ok).await;
     let resolver = DnsServer::start(|name, _| match name {
-        "control.test" => Says::Addresses(vec!["127.0.0.9".parse().unwrap()]),
+        "control.test" | "shop.test" => Says::Addresses(vec!["127.0.0.1".parse().unwrap()]),
         _ => Says::Code(ResponseCode::NXDomain),
     })
     .await;
     let control = "  - {name: control.test, expect: [127.0.0.8]}\n";
     let exporter = Exporter::start(&controls(&resolver.address.to_string(), control)).await;
+    let target = format!("http://shop.test:{}", portal.address.port());
     is(
-        &exporter.probe("m", &app.http()).await,
+        &exporter.probe("m", &target).await,
         "local",
         "local.captive_portal",
         "none",
+    );
+    // A target that needs no name leads where it leads.
+    assert_eq!(
+        exporter.probe("m", &portal.http()).await.evidence["verdict"],
+        Value::Null
+    );
+}
+
+#[tokio::test]
+async fn a_machine_that_refuses_only_us_masks_nothing() {
+    let front = Peer::start(ok).await;
+    for answer in [
+        "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 404 Oh\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let app = Peer::answering(answer).await;
+        let exporter = Exporter::start(&hop(&app.address.to_string())).await;
+        assert_eq!(
+            exporter.probe("m", &front.http()).await.evidence["verdict"],
+            Value::Null
+        );
+    }
+    // Nor does a certificate of an authority that only the gateway trusts.
+    let app = Peer::with_tls(Authority::new().leaf("127.0.0.1").server(&[]), ok).await;
+    let config = hop(&app.address.to_string()).replace("}\n", ", tls: true}\n");
+    let exporter = Exporter::start(&config).await;
+    assert_eq!(
+        exporter.probe("m", &front.http()).await.evidence["verdict"],
+        Value::Null
+    );
+}
+
+#[tokio::test]
+async fn an_investigation_that_stands_for_a_new_one_is_judged_alike() {
+    const NGINX: &str = "HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 70\r\n\r\n\
+                         <html><center><h1>502</h1></center><hr><center>nginx</center>  </html>";
+    let (front, lb) = (Peer::answering(BARE_502).await, Peer::answering(NGINX).await);
+    let exporter = Exporter::start(&hop(&lb.address.to_string())).await;
+    let first = verdict(&exporter.probe("m", &front.http()).await);
+    assert_eq!(first.0, "upstream");
+    for _ in 0..2 {
+        assert_eq!(verdict(&exporter.probe("m", &front.http()).await), first);
+    }
+    assert_eq!(lb.connections(), 1);
+}
+
+#[tokio::test]
+async fn the_modules_body_does_not_go_to_a_hop_of_the_url() {
+    let front = Peer::answering(BARE_502).await;
+    let app = Peer::start(echo).await;
+    let keys = "    http: {method: POST, body: not-to-be-sent, fail_if_body_matches_regexp: ['^POST']}\n";
+    let exporter = Exporter::start(&format!("policy: open\n{}", module(keys))).await;
+    let probed = exporter
+        .probe_for("m", &front.http(), &format!("&hop=app@{}", app.address))
+        .await;
+    assert_eq!(
+        probed.page.value("probe_hop_success{hop=\"app\"}"),
+        1.0,
+        "it was asked by GET"
     );
 }
 

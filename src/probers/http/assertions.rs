@@ -14,12 +14,19 @@ impl HttpSettings {
         !self.fail_if_body_matches.is_empty() || !self.fail_if_body_not_matches.is_empty()
     }
 
-    /// The first assertion that the final answer fails. `endless`: it is one redirect too many.
-    pub(super) fn objection(&self, reply: &Reply, body: &[u8], https: bool, endless: bool) -> Option<Objection> {
+    /// The first assertion that the final answer fails. `https`: whether it came over TLS; `None` where that and the
+    /// version are the front's affair. `endless`: it is one redirect too many.
+    pub(super) fn objection(
+        &self,
+        reply: &Reply,
+        body: &[u8],
+        https: Option<bool>,
+        endless: bool,
+    ) -> Option<Objection> {
         self.objection_to_head(reply, endless)
             .or_else(|| self.objection_to_body(body))
-            .or_else(|| self.objection_to_version(reply))
-            .or_else(|| self.objection_to_tls(https))
+            .or_else(|| https.and_then(|_| self.objection_to_version(reply)))
+            .or_else(|| https.and_then(|https| self.objection_to_tls(https)))
     }
 
     /// Status and headers: what must be right before the body is looked at.

@@ -113,6 +113,11 @@ impl Visit {
         same_origin(&self.url, &other.url)
     }
 
+    /// Whether it dials another place than its URL names.
+    pub const fn dials_elsewhere(&self) -> bool {
+        self.dial.is_some()
+    }
+
     pub const fn http1_only(&self) -> bool {
         self.http1
     }
@@ -231,6 +236,10 @@ impl Visit {
         }
         if !hop.trusted {
             self.strip();
+            self.body = Bytes::new();
+            if self.method != Method::HEAD {
+                self.method = Method::GET;
+            }
         }
         if was_https && !hop.tls {
             // As a front says it that ends TLS; without it many applications redirect to https.
