@@ -207,12 +207,9 @@ impl ControlSpec {
             Self::Host { host, port } => {
                 let found = check.resolve_all(resolver, host, ANY).await?;
                 // This host may lack a family.
-                let one_of_each =
-                    [IpAddr::is_ipv4, IpAddr::is_ipv6]
-                        .into_iter()
-                        .filter_map(|of_family: fn(&IpAddr) -> bool| {
-                            found.iter().copied().find(|address| of_family(address))
-                        });
+                let one_of_each = [IpAddr::is_ipv4, IpAddr::is_ipv6]
+                    .into_iter()
+                    .filter_map(|of_family: fn(&IpAddr) -> bool| found.iter().copied().find(of_family));
                 let mut connected = Ok(());
                 for address in one_of_each {
                     connected = check.connect(SocketAddr::new(address, *port)).await;

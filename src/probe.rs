@@ -35,6 +35,8 @@ pub struct Finding {
     pub aim: Aim,
     /// The facts.
     pub report: Report,
+    /// The answer is the last good one once more: it has the same `X-Request-Id`.
+    pub repeats: bool,
     /// What was asked beside it.
     pub investigation: Option<Arc<Investigation>>,
     /// What the controls say of our own side, where there are some.
@@ -79,6 +81,7 @@ impl Probe {
         Ok(Finding {
             module: self.module,
             aim: self.aim,
+            repeats: report.final_reply().is_some_and(|reply| past.baseline.repeats(reply)),
             report,
             investigation,
             vantage,

@@ -33,7 +33,7 @@ pub fn of(finding: &Finding, series: Option<&Series>) -> Vec<Family> {
         page.set(&TCP_RETRANSMITS, f64::from(socket.retransmits));
     }
     if let Some(reply) = report.final_reply() {
-        cache(reply, &mut page);
+        cache(reply, finding.repeats, &mut page);
     }
     // The quorum of other keys is no control.
     if let Some(vantage) = finding.vantage.as_ref().filter(|vantage| !vantage.quorum) {
@@ -110,7 +110,7 @@ const CACHES: [&str; 5] = [
 ];
 
 /// What the answer says of caches: `Age` (RFC 9111 section 5.1), and the fields by which caches tell a hit from a miss.
-fn cache(reply: &Reply, page: &mut Page) {
+fn cache(reply: &Reply, repeats: bool, page: &mut Page) {
     let says = |name: &str, word: &str| {
         let is_word = |text: String| {
             text.split(|c: char| !c.is_ascii_alphanumeric())
@@ -126,8 +126,9 @@ fn cache(reply: &Reply, page: &mut Page) {
     if let Some(age) = age {
         page.set(&AGE, f64::from(age));
     }
-    let hit = CACHES.iter().any(|name| says(name, "hit") || says(name, "stale")) || age.is_some_and(|age| age > 0);
-    let told = age.is_some() || CACHES.iter().any(|name| reply.headers.contains_key(*name));
+    let hit =
+        CACHES.iter().any(|name| says(name, "hit") || says(name, "stale")) || age.is_some_and(|age| age > 0) || repeats;
+    let told = repeats || age.is_some() || CACHES.iter().any(|name| reply.headers.contains_key(*name));
     if told {
         page.set(&FROM_CACHE, flag(hit));
     }

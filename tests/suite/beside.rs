@@ -278,6 +278,16 @@ async fn past_its_caches_a_front_may_tell_another_story() {
 }
 
 #[tokio::test]
+async fn an_answer_with_the_request_id_of_the_last_one_comes_from_a_cache() {
+    let peer = Peer::answering("HTTP/1.1 200 OK\r\nX-Request-Id: 0123456789\r\nContent-Length: 0\r\n\r\n").await;
+    let exporter = Exporter::start(&module("")).await;
+    let first = exporter.probe("m", &peer.http()).await;
+    assert_eq!(first.page.find("probe_http_from_cache"), None);
+    let second = exporter.probe("m", &peer.http()).await;
+    assert_eq!(second.page.value("probe_http_from_cache"), 1.0);
+}
+
+#[tokio::test]
 async fn what_every_gateway_refuses_shows_that_it_lives() {
     // It relays nothing of what stands behind it, and refuses what is no HTTP by itself.
     let front = Peer::start(|mut stream: TcpStream| async move {
