@@ -1,14 +1,15 @@
 # make run    builds the exporter and serves on port 9115; ARGS="--config.file=…" passes flags on
 # make test   installs what the tests need and runs all of them (as root: one test starts the image's root by chroot)
 # make lint   formatting, clippy, documentation, licences and versions, Prometheus rules
+# make bench  figures: truth under load beside blackbox_exporter, leases, native histograms; minutes, on a quiet machine
 # make deps   installs what the tests need, and does nothing where all is there
 
 CARGO_DENY := 0.20.2
 
 # Debian's packages that the tests start: a real Prometheus (with promtool), and real gateways (nginx with delays, too).
-PACKAGES := prometheus nginx libnginx-mod-http-echo haproxy apache2 curl openssl
+PACKAGES := prometheus prometheus-alertmanager nginx libnginx-mod-http-echo haproxy apache2 curl openssl
 
-.PHONY: run test lint deps
+.PHONY: run test lint bench deps
 
 run:
 	cargo run --release --locked -- $(ARGS)
@@ -23,8 +24,14 @@ lint: deps target/tools/cargo-deny-$(CARGO_DENY)
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	target/tools/bin/cargo-deny check bans licenses sources
 	promtool check config examples/prometheus.yml
-	promtool check rules examples/rules/*.rules.yml
-	promtool test rules examples/rules/*_test.yml
+	promtool check config examples/places/prometheus.yml
+	promtool check rules examples/rules/*.rules.yml examples/places/*.rules.yml
+	amtool check-config examples/alertmanager.yml
+
+# BENCH="timing leases native" chooses; without it, all of them run.
+bench: PACKAGES += prometheus-blackbox-exporter tcpdump
+bench: deps
+	cargo bench --locked --bench figures -- $(BENCH)
 
 # A mirror may be in the middle of an update: one more try after a while. Where an init runs, Debian starts the services
 # once they are installed; the tests use none of them and start their own on ports of their own.

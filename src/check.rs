@@ -13,6 +13,7 @@ mod resolve;
 mod resolver;
 mod secure;
 mod send;
+mod stamps;
 mod tape;
 mod tls;
 mod transport;
@@ -32,7 +33,7 @@ use crate::ledger::Ledger;
 use crate::reason::Reason;
 use crate::report::{Fault, Leg, Reply, Report};
 use std::time::{Duration, Instant, SystemTime};
-use wire::Wire;
+use wire::{Times, Wire};
 
 /// A probe under way: its clock, its deadline, the exchanges so far, and the wire of the present one.
 #[derive(Debug)]
@@ -124,11 +125,16 @@ impl Check {
         let since = |at: Instant| at.saturating_duration_since(self.begun);
         let deadline = self.deadline();
         // A stage that ended with an event on the wire hands over at that event, not at the task's next turn.
-        let begun = self.wire.handover.take().unwrap_or_else(Instant::now);
-        let lap = self.ledger.begin(stage, since(begun));
-        let (reason, detail) = match tokio::time::timeout_at(deadline.into(), work(&mut self.wire)).await {
+        let begun = self.wire.times.next.unwrap_or_else(Instant::now);
+        self.wire.times = Times::default();
+        let mut lap = self.ledger.begin(stage, since(begun));
+        let outcome = tokio::time::timeout_at(deadline.into(), work(&mut self.wire)).await;
+        if let Some(began) = self.wire.times.began {
+            lap.begun_at(since(began));
+        }
+        let (reason, detail) = match outcome {
             Ok(Ok(value)) => {
-                lap.finish(since(self.wire.handover.unwrap_or_else(Instant::now)));
+                lap.finish(since(self.wire.times.ended.unwrap_or_else(Instant::now)));
                 return Ok(value);
             }
             Ok(Err(error)) => (error.reason(), error.detail()),

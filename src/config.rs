@@ -33,6 +33,7 @@ pub struct Config {
     modules: HashMap<String, Arc<Module>>,
     controls: Arc<Controls>,
     policy: Policy,
+    most_leases: usize,
     written: ConfigFile,
 }
 
@@ -71,6 +72,7 @@ impl Config {
             modules,
             controls: Arc::new(beside::controls(&written)?),
             policy: beside::policy(&written)?,
+            most_leases: most_leases(&written)?,
             written,
         })
     }
@@ -91,6 +93,12 @@ impl Config {
     #[must_use]
     pub const fn policy(&self) -> Policy {
         self.policy
+    }
+
+    /// How many keys may be probed between scrapes.
+    #[must_use]
+    pub const fn most_leases(&self) -> usize {
+        self.most_leases
     }
 
     /// The names of the modules, sorted.
@@ -130,6 +138,7 @@ fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults
     Ok(Module {
         name: name.to_owned(),
         timeout: units::timeout(file.timeout.as_ref(), &path)?,
+        interval: units::interval(file.interval.as_ref(), &path)?,
         metrics: file.metrics.unwrap_or(defaults.metrics),
         buckets: buckets(file, &path)?,
         beside: beside::compose(file, &path)?,
@@ -166,6 +175,19 @@ fn resolver(file: &ModuleFile, path: &str) -> Result<Option<Arc<Resolver>>, Prob
         return Ok(None);
     }
     Ok(Some(Arc::new(Resolver::with_servers(&servers))))
+}
+
+/// Keys that are probed between scrapes, where the configuration does not say.
+const LEASES: usize = 10_000;
+
+fn most_leases(file: &ConfigFile) -> Result<usize, Problem> {
+    match file.limits.as_ref().and_then(|limits| limits.leases.as_ref()) {
+        None => Ok(LEASES),
+        Some(written) => usize::try_from(written.value).map_err(|_| {
+            let words = format!("{} is no number of keys; write 0 or more", written.value);
+            at(written, "limits", "leases", words)
+        }),
+    }
 }
 
 /// The most bounds a module may have: each costs a series per phase.

@@ -2,8 +2,73 @@
 
 pub mod evidence;
 pub mod har;
+mod lines;
 pub mod logs;
+pub mod openmetrics;
 pub mod page;
+pub mod protobuf;
 mod repeat;
 pub mod text;
 pub mod waterfall;
+
+use crate::metrics::Family;
+use crate::negotiation::Format;
+use std::io::{self, Write};
+
+/// Writes families in a format.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(families: &[Family], format: Format, out: &mut impl Write) -> io::Result<()> {
+    match format {
+        Format::Text => text::write(families, out),
+        Format::OpenMetrics => openmetrics::write(families, out),
+        Format::Protobuf => protobuf::write(families, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+    use crate::metrics::{FAILURES, Level, Page, Value};
+    use crate::negotiation::Format;
+    use std::io::{self, Write};
+
+    /// Counts what is written, and keeps nothing.
+    #[derive(Default)]
+    struct Sink {
+        bytes: usize,
+        largest: usize,
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            self.bytes += piece.len();
+            self.largest = self.largest.max(piece.len());
+            Ok(piece.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_large_page_is_written_piece_by_piece() {
+        let mut page = Page::new(Level::Standard);
+        for key in 0..10_000 {
+            page.push(
+                &FAILURES,
+                vec![("link", format!("key {key}").into())],
+                Value::Number(1.0),
+            );
+        }
+        let families = page.sorted();
+        for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+            let mut sink = Sink::default();
+            write(&families, format, &mut sink).unwrap();
+            assert!(sink.bytes > 250_000, "{format:?}: {}", sink.bytes);
+            assert!(sink.largest <= 16 * 1024, "{format:?}: {} at once", sink.largest);
+        }
+    }
+}

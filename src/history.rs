@@ -1,47 +1,13 @@
 //! The evidence ring: the latest findings, failing ones longest.
 
+use crate::evidence_id::EvidenceId;
 use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, SENTENCE, TEXT_EXCERPT, cut};
 use crate::probe::Finding;
 use crate::report::Report;
 use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
 use std::collections::VecDeque;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The name of one piece of evidence: the process that made it and its number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EvidenceId {
-    process: u32,
-    number: u32,
-}
-
-impl fmt::Display for EvidenceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}{:08x}", self.process, self.number)
-    }
-}
-
-/// A text that is no evidence id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an evidence id is 16 hexadecimal digits")]
-pub struct NoEvidenceId;
-
-impl FromStr for EvidenceId {
-    type Err = NoEvidenceId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(NoEvidenceId);
-        }
-        let half = |part: &str| u32::from_str_radix(part, 16).map_err(|_| NoEvidenceId);
-        Ok(Self {
-            process: half(&text[..8])?,
-            number: half(&text[8..])?,
-        })
-    }
-}
 
 /// A finding that is kept.
 #[derive(Clone, Debug)]
@@ -62,8 +28,11 @@ pub struct History {
 
 #[derive(Debug, Default)]
 struct Kept {
-    number: u32,
-    entries: VecDeque<Entry>,
+    /// Probes that got a name.
+    named: u64,
+    /// Findings without a verdict, oldest first, and those with one: the place in time, and what is kept.
+    good: VecDeque<(u64, Entry)>,
+    failing: VecDeque<(u64, Entry)>,
 }
 
 impl History {
@@ -77,35 +46,55 @@ impl History {
         }
     }
 
-    /// Keeps a finding, and gives the name under which it can be had.
-    pub fn add(&self, mut finding: Finding) -> Entry {
-        shorten(&mut finding);
+    /// The name for the evidence of the next finding.
+    pub fn name(&self) -> EvidenceId {
         let mut kept = self.kept();
-        if kept.entries.len() >= self.limit {
-            kept.drop_one();
+        kept.named += 1;
+        EvidenceId {
+            process: self.process,
+            // Names may come again after 4 billion probes: nothing is kept that long.
+            number: u32::try_from(kept.named & u64::from(u32::MAX)).unwrap_or_default(),
         }
-        kept.number = kept.number.wrapping_add(1);
+    }
+
+    /// Keeps a finding under its name.
+    pub fn add(&self, id: EvidenceId, mut finding: Finding) -> Entry {
+        shorten(&mut finding);
         let entry = Entry {
-            id: EvidenceId {
-                process: self.process,
-                number: kept.number,
-            },
+            id,
             finding: Arc::new(finding),
         };
-        kept.entries.push_back(entry.clone());
+        let mut kept = self.kept();
+        if kept.good.len() + kept.failing.len() >= self.limit {
+            kept.drop_one();
+        }
+        let at = kept.named;
+        let side = if entry.finding.verdict.is_none() {
+            &mut kept.good
+        } else {
+            &mut kept.failing
+        };
+        side.push_back((at, entry.clone()));
         entry
     }
 
     /// One piece of evidence.
     #[must_use]
     pub fn get(&self, id: EvidenceId) -> Option<Entry> {
-        self.kept().entries.iter().rev().find(|entry| entry.id == id).cloned()
+        let kept = self.kept();
+        let mut all = kept.good.iter().chain(&kept.failing);
+        all.find(|(_, entry)| entry.id == id).map(|(_, entry)| entry.clone())
     }
 
     /// All of it, newest first.
     #[must_use]
     pub fn newest_first(&self) -> Vec<Entry> {
-        self.kept().entries.iter().rev().cloned().collect()
+        let mut all: Vec<_> = {
+            let kept = self.kept();
+            kept.good.iter().chain(&kept.failing).cloned().collect()
+        };
+        all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        all.into_iter().map(|(_, entry)| entry).collect()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -117,14 +106,13 @@ impl History {
 impl Kept {
     /// Drops the oldest good finding while good ones are more than a tenth; else the oldest of all.
     fn drop_one(&mut self) {
-        let good = |entry: &Entry| entry.finding.verdict.is_none();
-        let goods = self.entries.iter().filter(|entry| good(entry)).count();
-        let place = if goods * 10 > self.entries.len() {
-            self.entries.iter().position(good)
+        let oldest = |side: &VecDeque<(u64, Entry)>| side.front().map_or(u64::MAX, |(at, _)| *at);
+        let many_good = self.good.len() * 10 > self.good.len() + self.failing.len();
+        if many_good || oldest(&self.good) < oldest(&self.failing) {
+            self.good.pop_front();
         } else {
-            None
-        };
-        self.entries.remove(place.unwrap_or(0));
+            self.failing.pop_front();
+        }
     }
 }
 
@@ -206,22 +194,4 @@ fn excerpt(headers: &HeaderMap) -> HeaderMap {
         })
         .take(LIST_EXCERPT)
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::EvidenceId;
-
-    #[test]
-    fn an_id_reads_back() {
-        let id = EvidenceId {
-            process: 0xdead_beef,
-            number: 7,
-        };
-        assert_eq!(id.to_string(), "deadbeef00000007");
-        assert_eq!(id.to_string().parse(), Ok(id));
-        for wrong in ["", "xyz", "deadbeef0000000", "+eadbeef00000007"] {
-            assert!(wrong.parse::<EvidenceId>().is_err(), "{wrong}");
-        }
-    }
 }

@@ -77,6 +77,11 @@ pub struct Open<'a> {
 }
 
 impl Open<'_> {
+    /// The stage's own work began later than the lap was opened.
+    pub fn begun_at(&mut self, at: Duration) {
+        self.begun = self.begun.max(at);
+    }
+
     /// The stage came to its end.
     pub fn finish(self, at: Duration) {
         self.close(at, None);

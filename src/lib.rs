@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod controls;
 mod drill;
+pub mod evidence_id;
 pub mod exposition;
 pub mod gateways;
 pub mod history;
@@ -19,7 +20,9 @@ pub mod limits;
 pub mod memory;
 pub mod metrics;
 pub mod negotiation;
+pub mod own;
 pub mod past;
+pub mod patrol;
 pub mod probe;
 pub mod probers;
 pub mod quorum;
@@ -84,8 +87,8 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
     }
     shutdown.await;
     tracing::info!("Draining: no new probes, those in flight end");
-    app.drain();
-    app.idle().await;
+    app.patrol.drain();
+    app.patrol.idle().await;
     stop.send_replace(true);
     // No probe is left; a client that never finishes its request must not keep the process.
     let ended = tokio::time::timeout(LAST_ANSWERS, async {

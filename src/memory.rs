@@ -26,6 +26,8 @@ const ANSWERED: Duration = Duration::from_hours(1);
 /// The memory of one key.
 #[derive(Debug, Default)]
 pub struct Memory {
+    /// When a scrape without a lease last asked for the key.
+    pub scraped: Option<Instant>,
     baseline: Baseline,
     probes: u32,
     /// When the front's failure was investigated last, and what came of it, as long as the history keeps it.

@@ -1,6 +1,8 @@
 //! The table of every metric that a probe can export, and the model that the writers read.
 
-use std::borrow::Cow;
+mod model;
+
+pub use model::{Bucket, Count, Exemplar, Family, Histogram, Label, Native, Page, Sample, Value};
 
 /// The type of a metric, as the exposition names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,132 +115,10 @@ metrics! {
     ADDRESSES: Gauge Standard "probe_addresses" ["state"] "Addresses of the target by how the probe of each ended, with addresses: all";
     FROM_CACHE: Gauge Standard "probe_http_from_cache" [] "1 where the answer says that a cache gave it, 0 where it says that none did";
     AGE: Gauge Standard "probe_http_age_seconds" [] "The Age field of the answer: how long ago it was made";
+    LAST_RUN: Gauge Standard "probe_last_run_timestamp_seconds" [] "When the last probe of this target began, in unixtime; only where it is probed between scrapes";
     UNATTRIBUTED: Gauge Standard "probe_unattributed_seconds" [] "The part of probe_duration_seconds that is in none of the exported phases";
     TCP_RTT: Gauge Standard "probe_tcp_rtt_seconds" [] "Smoothed round-trip time of the probe's own connection, as the kernel measured it";
     TCP_RETRANSMITS: Gauge Standard "probe_tcp_retransmits" [] "Segments that the kernel had to send again on the probe's own connection";
-}
-
-/// One label of a sample.
-pub type Label = (Cow<'static, str>, Cow<'static, str>);
-
-/// The number or the buckets of one series.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// Of a gauge or counter.
-    Number(f64),
-    /// Of a histogram.
-    Buckets(Buckets),
-}
-
-/// A classic histogram at one moment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Buckets {
-    /// Upper bound and cumulative count, without `+Inf`.
-    pub cumulative: Vec<(f64, u64)>,
-    /// All observations.
-    pub count: u64,
-    /// Their sum.
-    pub sum: f64,
-}
-
-/// One series of a family.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// Its labels, sorted by name.
-    pub labels: Vec<Label>,
-    /// Its value.
-    pub value: Value,
-}
-
-/// A family: a metric with its samples.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Family {
-    /// The name.
-    pub name: Cow<'static, str>,
-    /// The help text.
-    pub help: Cow<'static, str>,
-    /// The type.
-    pub kind: Kind,
-    /// The series.
-    pub samples: Vec<Sample>,
-}
-
-/// The families of one answer, up to a level.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Page {
-    level: Level,
-    families: Vec<Family>,
-}
-
-impl Page {
-    /// An empty page that takes metrics up to `level`.
-    #[must_use]
-    pub const fn new(level: Level) -> Self {
-        Self {
-            level,
-            families: Vec::new(),
-        }
-    }
-
-    /// The highest level it takes.
-    #[must_use]
-    pub const fn level(&self) -> Level {
-        self.level
-    }
-
-    /// Adds a sample without labels.
-    pub fn set(&mut self, metric: &'static Metric, value: f64) {
-        self.push(metric, Vec::new(), Value::Number(value));
-    }
-
-    /// Adds a sample with labels.
-    pub fn push(&mut self, metric: &'static Metric, labels: Vec<(&'static str, Cow<'static, str>)>, value: Value) {
-        if metric.level > self.level {
-            return;
-        }
-        debug_assert!(
-            labels.iter().map(|label| label.0).eq(metric.labels.iter().copied()),
-            "{}: {labels:?}",
-            metric.name
-        );
-        let labels = labels.into_iter().map(|(name, value)| (Cow::Borrowed(name), value));
-        let sample = Sample {
-            labels: labels.collect(),
-            value,
-        };
-        match self.families.iter_mut().find(|family| family.name == metric.name) {
-            Some(family) => family.samples.push(sample),
-            None => self.add(Family {
-                name: Cow::Borrowed(metric.name),
-                help: Cow::Borrowed(metric.help),
-                kind: metric.kind,
-                samples: vec![sample],
-            }),
-        }
-    }
-
-    /// Adds a whole family, whatever its level.
-    pub fn add(&mut self, family: Family) {
-        self.families.push(family);
-    }
-
-    /// The families by name, as the peer orders them.
-    #[must_use]
-    pub fn sorted(mut self) -> Vec<Family> {
-        self.families.sort_by(|one, other| one.name.cmp(&other.name));
-        self.families
-    }
-}
-
-impl Value {
-    /// How many series this is in Prometheus.
-    #[must_use]
-    pub const fn series(&self) -> usize {
-        match self {
-            Self::Number(_) => 1,
-            Self::Buckets(buckets) => buckets.cumulative.len() + 3,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,73 @@
 //! What a client says that it takes.
 
+/// A format of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The text format 0.0.4, for whoever says nothing.
+    Text,
+    /// `OpenMetrics` 1.0.
+    OpenMetrics,
+    /// Delimited `io.prometheus.client.MetricFamily`.
+    Protobuf,
+}
+
+impl Format {
+    /// The `Content-Type` of an answer.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            }
+        }
+    }
+
+    /// The format that an `Accept` field likes best (RFC 9110 section 12.5.1); of equals the first. A version that is
+    /// not served is passed over, and where nothing is left it is text.
+    #[must_use]
+    pub fn best(field: &str) -> Self {
+        let mut best = (0.0, Self::Text);
+        for (range, weight) in ranges(field) {
+            if let Some(format) = Self::of(range).filter(|_| weight > best.0) {
+                best = (weight, format);
+            }
+        }
+        best.1
+    }
+
+    /// The format that one media range asks for.
+    fn of(range: &str) -> Option<Self> {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let parameter = |wanted: &str| {
+            let mut all = parts.clone().filter_map(|part| part.split_once('='));
+            let value = all.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))?.1;
+            Some(value.trim().trim_matches('"'))
+        };
+        match name.as_str() {
+            "application/vnd.google.protobuf" => {
+                let is_ours = parameter("proto") == Some("io.prometheus.client.MetricFamily")
+                    && parameter("encoding") == Some("delimited");
+                is_ours.then_some(Self::Protobuf)
+            }
+            "application/openmetrics-text" => {
+                matches!(parameter("version"), None | Some("1.0.0")).then_some(Self::OpenMetrics)
+            }
+            "text/plain" => matches!(parameter("version"), None | Some("0.0.4")).then_some(Self::Text),
+            "text/*" | "*/*" => Some(Self::Text),
+            _ => None,
+        }
+    }
+}
+
 /// Whether an `Accept-Encoding` field accepts a coding (RFC 9110 section 12.5.3). Names are compared as written.
 #[must_use]
 pub fn accepts(field: &str, coding: &str) -> bool {
     let mut any = false;
-    for part in field.split(',') {
-        let (name, parameters) = part.split_once(';').unwrap_or((part, ""));
-        let weight = parameters
-            .split(';')
-            .find_map(|parameter| parameter.trim().strip_prefix("q=")?.trim().parse::<f64>().ok())
-            .unwrap_or(1.0);
-        match name.trim() {
+    for (range, weight) in ranges(field) {
+        match range.split(';').next().unwrap_or_default().trim() {
             known if known == coding => return weight > 0.0,
             "*" => any = weight > 0.0,
             _ => {}
@@ -19,9 +76,18 @@ pub fn accepts(field: &str, coding: &str) -> bool {
     any
 }
 
+/// The entries of a list with their weights; without one it is 1.
+fn ranges(field: &str) -> impl Iterator<Item = (&str, f64)> {
+    field.split(',').map(|part| {
+        let mut parameters = part.split(';').skip(1).map(str::trim);
+        let weight = parameters.find_map(|parameter| parameter.strip_prefix("q=")?.trim().parse::<f64>().ok());
+        (part, weight.unwrap_or(1.0))
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::accepts;
+    use super::{Format, accepts};
 
     #[test]
     fn a_coding_is_accepted_by_name_or_star_with_weight() {
@@ -31,5 +97,58 @@ mod tests {
         assert!(!accepts("gzip;q=0, *", "gzip"));
         assert!(!accepts("br", "gzip"));
         assert!(!accepts("*;q=0.0", "gzip"));
+    }
+
+    #[test]
+    fn each_prometheus_gets_what_it_likes_best() {
+        const PROTOBUF: &str =
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        let rows = [
+            // Prometheus 2.42, and with native histograms.
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Format::OpenMetrics,
+            ),
+            (
+                &format!(
+                    "{PROTOBUF},application/openmetrics-text;version=1.0.0;q=0.8,\
+                     application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+                ),
+                Format::Protobuf,
+            ),
+            // Prometheus 3.5, and with native histograms.
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                 application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                Format::OpenMetrics,
+            ),
+            (
+                &format!("{PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5"),
+                Format::Protobuf,
+            ),
+            // Others.
+            ("", Format::Text),
+            ("*/*", Format::Text),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Format::Text,
+            ),
+            (
+                "application/vnd.google.protobuf;encoding=text;proto=io.prometheus.client.MetricFamily",
+                Format::Text,
+            ),
+            (
+                "application/openmetrics-text;version=2.0.0,text/plain;q=0.1",
+                Format::Text,
+            ),
+            ("application/openmetrics-text;q=0.2,text/plain;q=0.3", Format::Text),
+            ("application/openmetrics-text; q=0, */*;q=0", Format::Text),
+            ("application/openmetrics-text", Format::OpenMetrics),
+        ];
+        for (field, format) in rows {
+            assert_eq!(Format::best(field), format, "{field}");
+        }
     }
 }

@@ -41,6 +41,10 @@ pub struct Finding {
     pub investigation: Option<Arc<Investigation>>,
     /// What the controls say of our own side, where there are some.
     pub vantage: Option<Arc<Vantage>>,
+    /// From the moment a leased probe was due to the moment it began; none for what a scrape asked for.
+    pub lag: Option<Duration>,
+    /// The exporter itself was late: to begin, or to an event on the wire. That is no fault of any link.
+    pub late: bool,
     /// The judgment: exactly one for a failed probe; none for a good one, unless it hides a broken link.
     pub verdict: Option<Verdict>,
 }
@@ -85,6 +89,8 @@ impl Probe {
             report,
             investigation,
             vantage,
+            lag: None,
+            late: false,
             verdict,
         })
     }

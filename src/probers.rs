@@ -152,6 +152,8 @@ pub struct Module {
     pub name: String,
     /// Its upper bound on a probe.
     pub timeout: Option<Duration>,
+    /// How often its keys are probed between scrapes; `None` probes only when scraped.
+    pub interval: Option<Duration>,
     /// How much it exports.
     pub metrics: Level,
     /// The bounds of its histograms; `None` for the defaults.

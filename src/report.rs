@@ -117,6 +117,33 @@ pub struct WireFacts {
     pub below_tls: Stamps,
     /// When bytes of the request and of the answer crossed, above TLS where there was TLS.
     pub above_tls: Stamps,
+    /// Whose clock the phases were taken by, and how late we came to what it saw.
+    pub clocks: Clocks,
+}
+
+/// Whose clock told when something happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The kernel's: when it came.
+    Kernel,
+    /// Ours: when we got to it.
+    #[default]
+    Exporter,
+}
+
+/// The clocks of one exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// That the connection was open.
+    pub connected: Clock,
+    /// The first byte of the answer.
+    pub first_byte: Clock,
+    /// The last byte of the answer.
+    pub last_byte: Clock,
+    /// The longest time from an event on the wire, by the kernel's clock, to our turn.
+    pub wakeup_delay: Option<Duration>,
+    /// How much longer the exchange took because we came late to such events.
+    pub own_delay: Duration,
 }
 
 /// When the first and the last bytes were written and read, counted from the start of the probe.
@@ -181,6 +208,18 @@ impl Report {
     #[must_use]
     pub fn final_reply(&self) -> Option<&Reply> {
         self.last_leg().and_then(|leg| leg.reply.as_ref())
+    }
+
+    /// The longest time from an event on the wire, by the kernel's clock, to our turn.
+    #[must_use]
+    pub fn wakeup_delay(&self) -> Option<Duration> {
+        self.legs.iter().filter_map(|leg| leg.wire.clocks.wakeup_delay).max()
+    }
+
+    /// How much longer the probe took because we came late to events on the wire.
+    #[must_use]
+    pub fn own_delay(&self) -> Duration {
+        self.legs.iter().map(|leg| leg.wire.clocks.own_delay).sum()
     }
 
     /// The time that no lap accounts for.

@@ -6,8 +6,10 @@ mod table;
 pub use table::{Kept, Key, SeriesTable, TableStats};
 
 use crate::chain::{Link, Stage};
+use crate::evidence_id::EvidenceId;
 use crate::metrics::{
-    ATTEMPTS, FAILURES, HTTP_RESPONSES, Level, PHASE_DURATION, PHASE_TIMEOUTS, Page, SUCCESS_DURATION, Value,
+    ATTEMPTS, Count, Exemplar, FAILURES, HTTP_RESPONSES, Level, PHASE_DURATION, PHASE_TIMEOUTS, Page, SUCCESS_DURATION,
+    Value,
 };
 use crate::probe::Finding;
 use crate::probers::Module;
@@ -15,7 +17,7 @@ use crate::report::Report;
 use crate::target::Target;
 use histogram::Histogram;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The bounds of a phase, in seconds. For ever: a change would break every recording rule.
 pub const PHASE_BUCKETS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -32,8 +34,12 @@ static LONG_BOUNDS: LazyLock<Arc<[f64]>> = LazyLock::new(|| Arc::new(LONG_BUCKET
 #[derive(Clone, Debug)]
 pub struct Series {
     level: Level,
+    /// Since when it counts.
+    created: SystemTime,
     attempts: u64,
     failures: [u64; Link::ALL.len()],
+    /// The last failure of each link.
+    last_failures: [Option<Exemplar>; Link::ALL.len()],
     phases: Vec<Phase>,
     phase_bounds: Arc<[f64]>,
     success: Histogram,
@@ -56,16 +62,18 @@ const OTHER: u16 = 0;
 impl Series {
     /// The series of a new key, all at 0: Prometheus cannot see a counter's first step.
     #[must_use]
-    pub fn new(module: &Module, target: &Target) -> Self {
+    pub fn new(module: &Module, target: &Target, created: SystemTime) -> Self {
         let shape = module.prober.shape(target);
         let (phase_bounds, success_bounds) = bounds(module);
         let mut series = Self {
             level: module.metrics,
+            created,
             attempts: 0,
             failures: [0; Link::ALL.len()],
+            last_failures: [None; Link::ALL.len()],
             phases: Vec::new(),
             phase_bounds,
-            success: Histogram::new(success_bounds),
+            success: Histogram::new(success_bounds, created),
             responses: shape.codes.iter().map(|code| (*code, 0)).collect(),
             counts_responses: !shape.codes.is_empty(),
         };
@@ -77,16 +85,16 @@ impl Series {
 
     /// Fits the series to its module, which may have been reloaded: what it now counts exists from 0, other bounds reset
     /// the histograms, and no counter goes back.
-    pub fn fit(&mut self, module: &Module, target: &Target) {
+    pub fn fit(&mut self, module: &Module, target: &Target, now: SystemTime) {
         let (phase_bounds, success_bounds) = bounds(module);
         if phase_bounds != self.phase_bounds {
             for phase in &mut self.phases {
-                phase.durations = Histogram::new(phase_bounds.clone());
+                phase.durations = Histogram::new(phase_bounds.clone(), now);
             }
             self.phase_bounds = phase_bounds;
         }
         if success_bounds[..] != *self.success.bounds() {
-            self.success = Histogram::new(success_bounds);
+            self.success = Histogram::new(success_bounds, now);
         }
         if self.level != module.metrics {
             self.level = module.metrics;
@@ -101,30 +109,39 @@ impl Series {
         }
     }
 
-    /// Takes a finding in.
-    pub fn observe(&mut self, finding: &Finding) {
+    /// Takes a finding in, whose evidence is called so.
+    pub fn observe(&mut self, finding: &Finding, evidence: EvidenceId) {
         let report = &finding.report;
+        let probe = Exemplar {
+            evidence,
+            value: 1.0,
+            at: report.began + report.took,
+        };
         self.attempts += 1;
         match &finding.verdict {
-            _ if report.succeeded() => self.success.observe(report.took),
+            _ if report.succeeded() => {
+                let took = report.took.saturating_sub(report.own_delay());
+                self.success.observe(took, probe);
+            }
             None => {}
             Some(verdict) => {
                 if let Some(place) = Link::ALL.iter().position(|link| *link == verdict.link) {
                     self.failures[place] += 1;
+                    self.last_failures[place] = Some(probe);
                 }
                 if report.fault.as_ref().is_some_and(|fault| fault.at_deadline) {
                     self.phase(verdict.stage).timeouts += 1;
                 }
             }
         }
-        self.observe_phases(report);
+        self.observe_phases(report, probe);
         if let Some(reply) = report.final_reply().filter(|_| self.counts_responses) {
             self.count_response(reply.status);
         }
     }
 
     /// A phase is observed if it finished in every leg that reached it: what was cut off would lie.
-    fn observe_phases(&mut self, report: &Report) {
+    fn observe_phases(&mut self, report: &Report, probe: Exemplar) {
         let mut sums: Vec<(&'static str, Stage, Option<Duration>)> = Vec::with_capacity(6);
         for lap in report.laps() {
             let name = phase_name(lap.stage(), self.level);
@@ -136,7 +153,7 @@ impl Series {
         }
         for (_, stage, sum) in sums {
             if let Some(sum) = sum {
-                self.phase(stage).durations.observe(sum);
+                self.phase(stage).durations.observe(sum, probe);
             }
         }
     }
@@ -150,7 +167,7 @@ impl Series {
             .unwrap_or_else(|| {
                 self.phases.push(Phase {
                     name,
-                    durations: Histogram::new(self.phase_bounds.clone()),
+                    durations: Histogram::new(self.phase_bounds.clone(), self.created),
                     timeouts: 0,
                 });
                 self.phases.len() - 1
@@ -177,21 +194,19 @@ impl Series {
 
     /// Writes the histograms and counters.
     pub fn write(&self, page: &mut Page) {
-        page.push(&ATTEMPTS, vec![], count(self.attempts));
-        for (link, failures) in Link::ALL.into_iter().zip(self.failures) {
-            page.push(&FAILURES, vec![("link", link.as_str().into())], count(failures));
+        page.push(&ATTEMPTS, vec![], self.count(self.attempts, None));
+        let failures = self.failures.into_iter().zip(self.last_failures);
+        for (link, (failures, last)) in Link::ALL.into_iter().zip(failures) {
+            page.push(
+                &FAILURES,
+                vec![("link", link.as_str().into())],
+                self.count(failures, last),
+            );
         }
         for phase in &self.phases {
-            page.push(
-                &PHASE_DURATION,
-                vec![("phase", phase.name.into())],
-                phase.durations.value(),
-            );
-            page.push(
-                &PHASE_TIMEOUTS,
-                vec![("phase", phase.name.into())],
-                count(phase.timeouts),
-            );
+            let label = || vec![("phase", phase.name.into())];
+            page.push(&PHASE_DURATION, label(), phase.durations.value());
+            page.push(&PHASE_TIMEOUTS, label(), self.count(phase.timeouts, None));
         }
         page.push(&SUCCESS_DURATION, vec![], self.success.value());
         for (code, responses) in &self.responses {
@@ -200,8 +215,20 @@ impl Series {
             } else {
                 code.to_string().into()
             };
-            page.push(&HTTP_RESPONSES, vec![("code", label)], count(*responses));
+            page.push(&HTTP_RESPONSES, vec![("code", label)], self.count(*responses, None));
         }
+    }
+
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "the format's numbers are floats; counts stay below 2^53"
+    )]
+    const fn count(&self, count: u64, exemplar: Option<Exemplar>) -> Value {
+        Value::Count(Count {
+            total: count as f64,
+            created: self.created,
+            exemplar,
+        })
     }
 }
 
@@ -225,12 +252,4 @@ fn bounds(module: &Module) -> (Arc<[f64]>, Arc<[f64]>) {
 fn is_registered(status: u16) -> bool {
     (520..=530).contains(&status)
         || http::StatusCode::from_u16(status).is_ok_and(|code| code.canonical_reason().is_some())
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "the format's numbers are floats; counts stay below 2^53"
-)]
-const fn count(count: u64) -> Value {
-    Value::Number(count as f64)
 }

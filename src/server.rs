@@ -1,20 +1,17 @@
 //! The edge: what is served over HTTP, and the state that all requests share.
 
 mod admin;
+mod answer;
 mod evidence;
 mod health;
 mod home;
 mod metrics;
 mod probe;
 
-pub use metrics::Own;
-
 use crate::config::{Config, ConfigError, Defaults};
 use crate::history::History;
-use crate::probe::Finding;
-use crate::quorum::Quorum;
+use crate::patrol::Patrol;
 use crate::series::SeriesTable;
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
@@ -22,9 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use std::time::Duration;
 
 /// What flags set.
 #[derive(Clone, Debug)]
@@ -63,13 +58,8 @@ impl Default for ServerSettings {
 #[derive(Debug)]
 pub struct App {
     settings: ServerSettings,
-    config: ArcSwap<Config>,
-    series: SeriesTable,
-    history: History,
-    quorum: Quorum,
-    own: Own,
-    draining: AtomicBool,
-    in_flight: watch::Sender<usize>,
+    /// What probes.
+    pub patrol: Arc<Patrol>,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -82,16 +72,14 @@ impl App {
     /// When the configuration is not valid.
     pub fn new(settings: ServerSettings) -> Result<Self, ConfigError> {
         let config = load(&settings)?;
-        let own = Own::new();
-        own.reloaded(true);
+        let patrol = Patrol::new(
+            config,
+            SeriesTable::new(settings.series_limit, settings.series_idle),
+            History::new(settings.history_limit, process_number()),
+        );
+        patrol.own().reloaded(true);
         Ok(Self {
-            config: ArcSwap::from_pointee(config),
-            series: SeriesTable::new(settings.series_limit, settings.series_idle),
-            history: History::new(settings.history_limit, process_number()),
-            quorum: Quorum::default(),
-            own,
-            draining: AtomicBool::new(false),
-            in_flight: watch::Sender::new(0),
+            patrol: Arc::new(patrol),
             reloading: tokio::sync::Mutex::new(()),
             settings,
         })
@@ -104,33 +92,9 @@ impl App {
     pub async fn reload(&self) -> Result<(), ConfigError> {
         let _one_at_a_time = self.reloading.lock().await;
         let loaded = load(&self.settings);
-        self.own.reloaded(loaded.is_ok());
-        self.config.store(Arc::new(loaded?));
+        self.patrol.own().reloaded(loaded.is_ok());
+        self.patrol.reconfigure(loaded?);
         Ok(())
-    }
-
-    /// From now on nothing new is begun; [`App::idle`] tells when the last probe has ended.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-    }
-
-    /// Waits until no probe is in flight.
-    pub async fn idle(&self) {
-        // The sender lives as long as we do: waiting cannot fail.
-        let _ = self.in_flight.subscribe().wait_for(|probes| *probes == 0).await;
-    }
-
-    /// A name that was probed tells of the others. An address in place of a name counts as one.
-    fn observe_quorum(&self, finding: &Finding, now: Instant) {
-        if let Ok(url) = finding.aim.target.http_url()
-            && let Some(name) = url.host_str()
-        {
-            self.quorum.observe(name, &finding.report, now);
-        }
-    }
-
-    fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
     }
 }
 
@@ -160,6 +124,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/style.css", get(home::style))
         .route("/probe", any(probe::run))
         .route("/metrics", any(metrics::page))
+        .route("/evidence", get(evidence::of_target))
         .route("/evidence/{file}", get(evidence::file))
         .route("/config", any(admin::config))
         .route("/logs", any(admin::logs))

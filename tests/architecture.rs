@@ -25,6 +25,7 @@ const ROWS: &[Row] = &[
             "ledger",
             "target",
             "utc",
+            "evidence_id",
             "hop",
             "report",
             "investigation",
@@ -52,7 +53,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "record",
-        rooms: &["quorum", "memory", "series", "history"],
+        rooms: &["quorum", "memory", "series", "history", "own"],
     },
     Row {
         name: "exposition",
@@ -61,6 +62,10 @@ const ROWS: &[Row] = &[
     Row {
         name: "settings",
         rooms: &["config"],
+    },
+    Row {
+        name: "patrol",
+        rooms: &["patrol"],
     },
     Row {
         name: "edge",

@@ -102,6 +102,15 @@ impl Records {
         }
     }
 
+    /// Bytes up to the end of the present record, or of its head.
+    pub const fn rest(&self) -> usize {
+        if self.skip > 0 {
+            self.skip
+        } else {
+            RECORD_HEAD - self.have
+        }
+    }
+
     /// Whether the last record is whole.
     pub const fn at_boundary(&self) -> bool {
         self.have == 0 && self.skip == 0

@@ -28,7 +28,7 @@ impl Check {
                 leg,
                 exchange,
                 tape,
-                handover,
+                times,
                 ..
             } = wire;
             let exchange = exchange.as_mut().ok_or(ReceiveError::NotSent)?;
@@ -48,8 +48,8 @@ impl Check {
             } else {
                 Vec::new()
             };
-            *handover = tape.last_read();
             if let Some(reply) = &mut leg.reply {
+                times.ended = tape.answer_ended(is_framed(reply));
                 reply.overrun = overran(reply, tape.after_head());
             }
             Ok::<_, ReceiveError>(kept)
@@ -81,6 +81,11 @@ async fn read_body(
     let (kept, decoded) = collector.end().map_err(ReceiveError::Content)?;
     reply.body_length = decoded;
     Ok(kept)
+}
+
+/// Whether the answer itself says where it ends, not the end of the stream.
+fn is_framed(reply: &Reply) -> bool {
+    reply.declared_length.is_some() || reply.version == "HTTP/2.0" || reply.headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// Whether more came than `Content-Length` says. Only where the field frames the body: an answer to HEAD has none.

@@ -11,6 +11,7 @@ use crate::report::TlsFacts;
 use rustls::{ClientConnection, ProtocolVersion};
 use std::io::{Error, ErrorKind};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio_rustls::TlsConnector;
 
 impl Check {
@@ -26,6 +27,9 @@ impl Check {
                 return Err(SecureError::NotConnected);
             };
             let (config, recorder) = tls.for_one_probe(http1);
+            let tape = wire.tape.clone();
+            let connect_delay = tape.connect_delay();
+            tape.speak_tls();
             let shaken = TlsConnector::from(Arc::new(config)).connect(server, socket).await;
             let session = match shaken {
                 Ok(session) => session,
@@ -38,6 +42,8 @@ impl Check {
                     });
                 }
             };
+            // A flight that lay unread is our time, not the peer's.
+            wire.times.ended = Instant::now().checked_sub(tape.handshake_delay(connect_delay));
             wire.leg.tls = Some(facts(session.get_ref().1, &recorder));
             if let Some(Err(refusal)) = recorder.seen().verdict.take() {
                 return Err(SecureError::Refused(refusal));

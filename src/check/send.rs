@@ -56,6 +56,7 @@ impl Check {
             wire.leg.method = Some(ask.method.to_string());
             let io = Meter::new(layer, wire.tape.clone(), ask.refusable);
             let tape = wire.tape.clone();
+            tape.send();
             let exchange = if http2 {
                 tape.speak_http2();
                 over_http2(TokioIo::new(io), ask).await?
@@ -66,15 +67,17 @@ impl Check {
             exchange
                 .advance_until(|answered| answered || tape.request_done().is_some())
                 .await;
+            // What comes before the first byte is our own preparation.
+            wire.times.began = tape.request_began();
             match tape.request_done() {
                 // The answer came before the request was written: it ends Send, and Wait ends at the same byte.
-                None if tape.answer_began().is_some() => wire.handover = tape.answer_began(),
+                None if tape.answer_began().is_some() => wire.times.hand_over(tape.answer_began()),
                 None => {
                     if let Some(error) = exchange.failure(&tape) {
                         return Err(SendError::Exchange(error));
                     }
                 }
-                Some(at) => wire.handover = Some(at),
+                done => wire.times.hand_over(done),
             }
             Ok::<_, SendError>(())
         })

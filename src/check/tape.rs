@@ -1,8 +1,9 @@
 //! What a connection saw and when: stamps and counts below TLS, the request's end and the answer's begin above it.
 
 use super::frames::{Frames, HeadEnd, Records};
+use super::stamps::{self, Received};
 use crate::limits::WIRE_EXCERPT;
-use crate::report::{SocketFacts, Stamps};
+use crate::report::{Clock, Clocks, SocketFacts, Stamps};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -33,11 +34,55 @@ pub(super) struct Marks {
     head: HeadEnd,
     /// The records of TLS, where the socket carries TLS.
     records: Records,
+    /// Whether those records are TLS at all.
+    tls: bool,
+    delays: Delays,
+    /// The request is being written, or is.
+    sending: bool,
+    request_began: Option<Instant>,
     request_pending: bool,
     request_done: Option<Instant>,
     answer_began: Option<Instant>,
+    answer_clock: Clock,
     /// Above TLS when HTTP/2 is spoken: the frames we wrote and those that came.
     frames: Option<(Frames, Frames)>,
+}
+
+/// How late we came to what the kernel saw.
+#[derive(Debug, Default)]
+struct Delays {
+    connected: Clock,
+    last_byte: Clock,
+    /// The longest.
+    longest: Option<Duration>,
+    /// To what we then answered, so that the peer waited for us: to the connection, and to the flights of the handshake.
+    answered: Duration,
+    /// To the last bytes that came.
+    last: Duration,
+}
+
+impl Delays {
+    fn saw(&mut self, delay: Duration) {
+        self.longest = self.longest.max(Some(delay));
+    }
+
+    /// How much longer the exchange took for them.
+    fn in_all(&self) -> Duration {
+        self.answered + self.last
+    }
+}
+
+impl Marks {
+    /// Whose clock told what.
+    pub fn clocks(&self) -> Clocks {
+        Clocks {
+            connected: self.delays.connected,
+            first_byte: self.answer_clock,
+            last_byte: self.delays.last_byte,
+            wakeup_delay: self.delays.longest,
+            own_delay: self.delays.in_all(),
+        }
+    }
 }
 
 /// The first and the last crossing of each direction.
@@ -89,8 +134,61 @@ impl Tape {
         self.marks().frames = Some((Frames::after_preface(), Frames::default()));
     }
 
-    pub fn socket_read(&self, at: Instant, bytes: &[u8]) {
+    /// The connection was open at `at`, by the kernel's word; we got to it `delay` later.
+    pub fn connected(&self, delay: Option<Duration>) {
+        let delays = &mut self.marks().delays;
+        if let Some(delay) = delay {
+            delays.connected = Clock::Kernel;
+            delays.saw(delay);
+            delays.answered += delay;
+        }
+    }
+
+    /// From now on the socket carries TLS.
+    pub fn speak_tls(&self) {
+        self.marks().tls = true;
+    }
+
+    /// How late we came to the flights of the handshake, in all.
+    pub fn handshake_delay(&self, connect: Duration) -> Duration {
+        self.marks().delays.in_all().saturating_sub(connect)
+    }
+
+    /// How late we came to the connection.
+    pub fn connect_delay(&self) -> Duration {
+        self.marks().delays.answered
+    }
+
+    /// From now on what is written is the request.
+    pub fn send(&self) {
         let mut marks = self.marks();
+        marks.sending = true;
+        let late = std::mem::take(&mut marks.delays.last);
+        marks.delays.answered += late;
+    }
+
+    /// How much may be read at once. A read has the stamp of the last packet it takes from: until the answer has begun,
+    /// none may take more than what its first byte can come with, a byte, or a TLS record.
+    pub fn next_read(&self) -> usize {
+        let marks = self.marks();
+        match (marks.sending && marks.answer_began.is_none(), marks.tls) {
+            (false, _) => usize::MAX,
+            (true, true) => marks.records.rest(),
+            (true, false) => 1,
+        }
+    }
+
+    pub fn socket_read(&self, received: Received, bytes: &[u8]) {
+        let mut marks = self.marks();
+        let at = received.at();
+        if !bytes.is_empty() {
+            let delay = received.delay.unwrap_or_default();
+            marks.delays.last = delay;
+            marks.delays.last_byte = received.clock();
+            if received.delay.is_some() {
+                marks.delays.saw(delay);
+            }
+        }
         marks.below.read(Some(at), bytes.len());
         marks.read += bytes.len() as u64;
         marks.records.feed(bytes);
@@ -99,13 +197,20 @@ impl Tape {
 
     pub fn socket_wrote(&self, at: Instant, count: usize) {
         let mut marks = self.marks();
+        if marks.sending {
+            marks.request_began = marks.request_began.or(Some(at));
+        } else {
+            let late = std::mem::take(&mut marks.delays.last);
+            marks.delays.answered += late;
+        }
         marks.below.wrote(Some(at));
         marks.written += count as u64;
     }
 
-    pub fn request_wrote(&self, at: Instant, bytes: &[u8]) {
+    pub fn request_wrote(&self, bytes: &[u8]) {
         let mut marks = self.marks();
-        marks.above.wrote(Some(at));
+        let at = marks.below.last_write;
+        marks.above.wrote(at);
         marks.request_pending |= match &mut marks.frames {
             None => !bytes.is_empty(),
             Some((ours, _)) => ours.feed(bytes).stream_ended,
@@ -127,6 +232,7 @@ impl Tape {
         };
         if began && marks.answer_began.is_none() {
             marks.answer_began = marks.below.last_read;
+            marks.answer_clock = marks.delays.last_byte;
         }
         let at = marks.below.last_read;
         marks.above.read(at, bytes.len());
@@ -139,19 +245,25 @@ impl Tape {
         self.marks().socket = socket_facts(stream);
     }
 
+    /// When the first byte of the request was written.
+    pub fn request_began(&self) -> Option<Instant> {
+        self.marks().request_began
+    }
+
     /// When the last byte of the request was written.
     pub fn request_done(&self) -> Option<Instant> {
         self.marks().request_done
     }
 
-    /// When the read returned that brought the first byte of the answer.
+    /// When the first byte of the answer came.
     pub fn answer_began(&self) -> Option<Instant> {
         self.marks().answer_began
     }
 
-    /// When the last read returned.
-    pub fn last_read(&self) -> Option<Instant> {
-        self.marks().below.last_read
+    /// When the answer ended: with its last bytes, or, where only that frames it, with the end of the stream.
+    pub fn answer_ended(&self, framed: bool) -> Option<Instant> {
+        let below = self.marks().below;
+        if framed { below.last_bytes } else { below.last_read }
     }
 
     /// Bytes that came after the head of an HTTP/1 answer. Unknown where an interim answer (1xx) came first.
@@ -198,14 +310,8 @@ fn keep_first(kept: &mut Vec<u8>, bytes: &[u8]) {
     kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
 
-mod kernel {
-    //! `TCP_INFO` through nix: its macros make the option, no unsafe code of ours.
-    use nix::{getsockopt_impl, libc, sockopt_impl};
-    sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info);
-}
-
 fn socket_facts(stream: &TcpStream) -> Option<SocketFacts> {
-    let info = nix::sys::socket::getsockopt(stream, kernel::TcpInfo).ok()?;
+    let info = stamps::tcp_info(stream)?;
     Some(SocketFacts {
         rtt: Duration::from_micros(info.tcpi_rtt.into()),
         retransmits: info.tcpi_total_retrans,

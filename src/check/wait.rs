@@ -20,7 +20,9 @@ impl Check {
                 .await;
             match tape.answer_began() {
                 // An answer may begin before the request has ended: then nothing was waited for.
-                Some(at) => wire.handover = Some(tape.request_done().map_or(at, |sent| at.max(sent))),
+                Some(at) => wire
+                    .times
+                    .hand_over(Some(tape.request_done().map_or(at, |sent| at.max(sent)))),
                 None => {
                     if let Some(error) = exchange.failure(&tape) {
                         return Err(WaitError::Exchange(error));

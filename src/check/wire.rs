@@ -1,24 +1,43 @@
 //! What one exchange runs over: the facts so far, the connection, the pending answer.
 
 use super::exchange::Exchange;
+use super::stamps;
 use super::tape::Tape;
 use crate::report::{Leg, WireFacts};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+/// Times of stages that are those of events on the wire, not those at which we got to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Times {
+    /// What the present stage really began with.
+    pub began: Option<Instant>,
+    /// The event that ended it.
+    pub ended: Option<Instant>,
+    /// The next stage begins then.
+    pub next: Option<Instant>,
+}
+
+impl Times {
+    /// The event that ends this stage begins the next.
+    pub const fn hand_over(&mut self, at: Option<Instant>) {
+        (self.ended, self.next) = (at, at);
+    }
+}
 
 /// The wire of one exchange.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     /// The facts of the leg, without its laps.
     pub leg: Leg,
-    /// The event on the wire that ended the last stage and begins the next.
-    pub handover: Option<Instant>,
+    /// What the wire knows better of the stages' times than we.
+    pub times: Times,
     /// The connection, until the exchange takes it.
     pub layer: Option<Layer>,
     /// The request and its pending answer.
@@ -51,12 +70,14 @@ impl Wire {
         drop((layer, exchange));
         let seen = tape.read_out();
         leg.socket = seen.socket;
+        let clocks = seen.clocks();
         leg.wire = WireFacts {
             written: seen.written,
             read: seen.read,
             excerpt: seen.excerpt,
             below_tls: seen.below.since(begun),
             above_tls: seen.above.since(begun),
+            clocks,
         };
         leg
     }
@@ -67,11 +88,19 @@ impl Wire {
 pub(super) struct Socket {
     stream: TcpStream,
     tape: Arc<Tape>,
+    /// When it was dialled.
+    begun: Instant,
+    stamp: Vec<u8>,
 }
 
 impl Socket {
-    pub const fn new(stream: TcpStream, tape: Arc<Tape>) -> Self {
-        Self { stream, tape }
+    pub fn new(stream: TcpStream, tape: Arc<Tape>, begun: Instant) -> Self {
+        Self {
+            stream,
+            tape,
+            begun,
+            stamp: stamps::room(),
+        }
     }
 }
 
@@ -83,17 +112,33 @@ impl Drop for Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.tape.socket_read(Instant::now(), &buf.filled()[before..]);
+        let Self {
+            stream,
+            tape,
+            begun,
+            stamp,
+        } = &mut *self;
+        let most = buf.remaining().min(tape.next_read());
+        let into = buf.initialize_unfilled_to(most);
+        let received = loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_io(Interest::READABLE, || stamps::receive(stream, into, stamp, *begun)) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                received => break received?,
+            }
+        };
+        tape.socket_read(received, &into[..received.count]);
+        buf.advance(received.count);
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // Before, not after: what is written wakes its reader, who may get our processor first.
+        let now = Instant::now();
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.tape.socket_wrote(Instant::now(), written);
+        self.tape.socket_wrote(now, written);
         Poll::Ready(Ok(written))
     }
 
@@ -157,7 +202,7 @@ impl AsyncRead for Meter {
         match ready!(self.layer.stream().poll_read(cx, buf)) {
             // A TCP close without close_notify is an end like any other, if the last record is whole: popular sites do
             // it, and Go takes it so. A cut within a record is a cut, also where nothing else frames the body.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && self.tape.at_record_boundary() => {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.tape.at_record_boundary() => {
                 Poll::Ready(Ok(()))
             }
             Err(error) => Poll::Ready(Err(error)),
@@ -176,7 +221,7 @@ impl AsyncWrite for Meter {
         } else {
             ready!(self.layer.stream().poll_write(cx, buf))?
         };
-        self.tape.request_wrote(Instant::now(), &buf[..written]);
+        self.tape.request_wrote(&buf[..written]);
         Poll::Ready(Ok(written))
     }
 

@@ -67,11 +67,12 @@ fn refuse_what_comes_later(place: Place, value: &Node, path: &str) -> Result<(),
 }
 
 /// Where keys belong that somebody writes elsewhere.
-pub(super) const BLOCKS: [(&str, &[&str]); 8] = [
+pub(super) const BLOCKS: [(&str, &[&str]); 9] = [
     ("a module", ModuleFile::KEYS),
     ("http", HttpFile::KEYS),
     ("an entry of hops", HopFile::KEYS),
     ("an entry of controls", ControlFile::KEYS),
+    ("limits", LimitsFile::KEYS),
     ("tls_config", TlsFile::KEYS),
     ("basic_auth", BasicAuthFile::KEYS),
     ("authorization", AuthorizationFile::KEYS),
@@ -87,7 +88,15 @@ block! {
         modules: BTreeMap<String, At<ModuleFile>>,
         controls: Vec<At<ControlFile>>,
         policy: At<String>,
-    } later { limits, }
+        limits: LimitsFile,
+    } later {}
+}
+
+block! {
+    /// Bounds on what the exporter does at once.
+    LimitsFile {
+        leases: At<i64>,
+    } later {}
 }
 
 block! {
@@ -95,6 +104,7 @@ block! {
     ModuleFile {
         prober: At<String>,
         timeout: At<String>,
+        interval: At<String>,
         http: HttpFile,
         metrics: Level,
         buckets: Vec<At<f64>>,
@@ -106,7 +116,7 @@ block! {
         addresses: At<String>,
     } later {
         tcp, dns, icmp, grpc, unix, websocket,
-        interval, allowed_targets,
+        allowed_targets,
     }
 }
 

@@ -2,11 +2,29 @@
 
 use super::file::At;
 use super::problem::{Problem, at};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A module's timeout: absent, zero or negative means none, as with the peer.
 pub(super) fn timeout(written: Option<&At<String>>, path: &str) -> Result<Option<Duration>, Problem> {
     threshold(written, path, "timeout")
+}
+
+/// Shorter, a probe could hardly end before the next; longer, a lease would end before its next probe.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
+
+/// How often keys are probed between scrapes: absent or zero means not at all.
+pub(super) fn interval(written: Option<&At<String>>, path: &str) -> Result<Option<Duration>, Problem> {
+    let interval = threshold(written, path, "interval")?;
+    match (written, interval) {
+        (Some(written), Some(interval)) if !INTERVALS.contains(&interval) => Err(at(
+            written,
+            path,
+            "interval",
+            format!("{:?} is not between 100ms and 5m", written.value),
+        )),
+        _ => Ok(interval),
+    }
 }
 
 /// A duration that is not exceeded: absent, zero or negative means none.

@@ -5,7 +5,7 @@ use crate::history::Entry;
 use crate::investigation::{Drilled, Investigation, Reached, Vantage};
 use crate::ledger::Lap;
 use crate::reason::Reason;
-use crate::report::{Certificate, Leg, Reply, Report, Stamps, TlsFacts};
+use crate::report::{Certificate, Clock, Clocks, Leg, Reply, Report, Stamps, TlsFacts};
 use crate::secret::MASK;
 use crate::utc::rfc3339;
 use crate::verdict::{Side, Verdict};
@@ -62,6 +62,8 @@ pub fn json(entry: &Entry) -> Value {
         "target": finding.aim.target.to_string(),
         "hostname": finding.aim.hostname,
         "success": finding.report.succeeded(),
+        "late": finding.late,
+        "lag_seconds": finding.lag.map(seconds),
         "verdict": finding.verdict.as_ref().map(verdict),
         "repeat": repeat::curl(&finding.report),
         "front": report(&finding.report),
@@ -165,6 +167,7 @@ fn leg(leg: &Leg) -> Value {
         "bytes_read": leg.wire.read,
         "below_tls": stamps(leg.wire.below_tls),
         "above_tls": stamps(leg.wire.above_tls),
+        "clocks": clocks(leg.wire.clocks),
         "first_bytes": first_bytes(leg),
         "reply": leg.reply.as_ref().map(reply),
     })
@@ -176,6 +179,21 @@ fn stamps(stamps: Stamps) -> Value {
         "last_write_seconds": stamps.last_write.map(seconds),
         "first_read_seconds": stamps.first_read.map(seconds),
         "last_read_seconds": stamps.last_read.map(seconds),
+    })
+}
+
+/// Whose clock told when something happened, and how late we came to it.
+fn clocks(clocks: Clocks) -> Value {
+    let name = |clock| match clock {
+        Clock::Kernel => "kernel",
+        Clock::Exporter => "exporter",
+    };
+    json!({
+        "connected": name(clocks.connected),
+        "first_byte": name(clocks.first_byte),
+        "last_byte": name(clocks.last_byte),
+        "wakeup_delay_seconds": clocks.wakeup_delay.map(seconds),
+        "own_delay_seconds": seconds(clocks.own_delay),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The page of one probe: the peer's gauges, the verdict, what was asked beside the front, and the key's own series.
+//! The page of one probe: the peer's gauges, the verdict, what was asked beside the front.
 
 use crate::chain::Stage;
 use crate::investigation::{Drilled, Investigation};
@@ -8,12 +8,11 @@ use crate::metrics::{
 };
 use crate::probe::Finding;
 use crate::report::{Reply, Report};
-use crate::series::Series;
 use crate::verdict::Verdict;
 
-/// The families of a finding, and of its key's series where there are some.
+/// The gauges of a finding: what there is but for the series of its key.
 #[must_use]
-pub fn of(finding: &Finding, series: Option<&Series>) -> Vec<Family> {
+pub fn gauges(finding: &Finding) -> Page {
     let report = &finding.report;
     let mut page = Page::new(finding.module.metrics);
     page.set(&SUCCESS, flag(report.succeeded()));
@@ -42,10 +41,7 @@ pub fn of(finding: &Finding, series: Option<&Series>) -> Vec<Family> {
     if let Some(investigation) = &finding.investigation {
         beside(investigation, finding.module.beside.all_addresses, report, &mut page);
     }
-    if let Some(series) = series {
-        series.write(&mut page);
-    }
-    page.sorted()
+    page
 }
 
 fn failure(verdict: &Verdict, page: &mut Page) {

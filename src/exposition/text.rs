@@ -1,140 +1,73 @@
 //! The Prometheus text format 0.0.4.
 
-use crate::metrics::{Family, Label, Value};
-use std::fmt::Write as _;
-
-/// The `Content-Type` of this format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use super::lines::{Extra, bound, escaped, number, series};
+use crate::metrics::{Family, Sample, Value};
+use std::io::{self, Write};
 
 /// Writes families as text. Any label value gives a valid exposition.
-#[must_use]
-pub fn write(families: &[Family]) -> String {
-    let mut out = String::with_capacity(families.len() * 160);
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(families: &[Family], out: &mut impl Write) -> io::Result<()> {
     for family in families {
-        line(&mut out, &["# HELP ", &family.name, " ", &escaped(&family.help, false)]);
-        line(&mut out, &["# TYPE ", &family.name, " ", family.kind.as_str()]);
+        let name = &family.name;
+        writeln!(out, "# HELP {name} {}", escaped(&family.help, false))?;
+        writeln!(out, "# TYPE {name} {}", family.kind.as_str())?;
         for sample in &family.samples {
-            match &sample.value {
-                Value::Number(value) => {
-                    series(&mut out, &family.name, "", &sample.labels, None, *value);
-                }
-                Value::Buckets(buckets) => {
-                    for (bound, count) in &buckets.cumulative {
-                        let le = bound_text(*bound);
-                        series(
-                            &mut out,
-                            &family.name,
-                            "_bucket",
-                            &sample.labels,
-                            Some(&le),
-                            whole(*count),
-                        );
-                    }
-                    series(
-                        &mut out,
-                        &family.name,
-                        "_bucket",
-                        &sample.labels,
-                        Some("+Inf"),
-                        whole(buckets.count),
-                    );
-                    series(&mut out, &family.name, "_sum", &sample.labels, None, buckets.sum);
-                    series(
-                        &mut out,
-                        &family.name,
-                        "_count",
-                        &sample.labels,
-                        None,
-                        whole(buckets.count),
-                    );
-                }
-            }
+            write_sample(name, sample, out)?;
         }
     }
-    out
+    Ok(())
 }
 
-fn line(out: &mut String, parts: &[&str]) {
-    for part in parts {
-        out.push_str(part);
-    }
-    out.push('\n');
+/// The families as a text in memory, for people.
+#[must_use]
+pub fn to_string(families: &[Family]) -> String {
+    let mut out = Vec::new();
+    // A vector takes everything, and what is written is UTF-8.
+    let _ = write(families, &mut out);
+    String::from_utf8(out).unwrap_or_default()
 }
 
-fn series(out: &mut String, name: &str, suffix: &str, labels: &[Label], le: Option<&str>, value: f64) {
-    out.push_str(name);
-    out.push_str(suffix);
-    let all = labels
-        .iter()
-        .map(|(name, value)| (name.as_ref(), value.as_ref()))
-        .chain(le.map(|le| ("le", le)));
-    let mut open = '{';
-    for (name, value) in all {
-        out.push(open);
-        line_part(out, name, value);
-        open = ',';
+fn write_sample(name: &str, sample: &Sample, out: &mut impl Write) -> io::Result<()> {
+    let histogram = match &sample.value {
+        Value::Number(value) => return line(out, name, "", sample, None, *value),
+        Value::Count(count) => return line(out, name, "", sample, None, count.total),
+        Value::Histogram(histogram) => histogram,
+    };
+    for bucket in &histogram.buckets {
+        let bound = bound(bucket.bound);
+        line(
+            out,
+            name,
+            "_bucket",
+            sample,
+            Some(("le", &bound)),
+            whole(bucket.cumulative),
+        )?;
     }
-    if open == ',' {
-        out.push('}');
-    }
-    out.push(' ');
-    number(out, value);
-    out.push('\n');
+    line(out, name, "_sum", sample, None, histogram.sum)?;
+    line(out, name, "_count", sample, None, whole(histogram.count))
 }
 
-fn line_part(out: &mut String, name: &str, value: &str) {
-    out.push_str(name);
-    out.push_str("=\"");
-    out.push_str(&escaped(value, true));
-    out.push('"');
-}
-
-/// Backslash and newline are escaped everywhere, the quote in label values.
-fn escaped(text: &str, quotes: bool) -> std::borrow::Cow<'_, str> {
-    let special = |c: char| c == '\\' || c == '\n' || (quotes && c == '"');
-    if !text.contains(special) {
-        return text.into();
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '"' if quotes => out.push_str("\\\""),
-            c => out.push(c),
-        }
-    }
-    out.into()
-}
-
-/// A bucket's bound as Prometheus 3 normalises it: `1.0`, never `1`.
-fn bound_text(bound: f64) -> String {
-    format!("{bound:?}")
-}
-
-/// A number as Go's `%g` would be read back: integers without a point, no lower-case `inf`.
-fn number(out: &mut String, value: f64) {
-    if value.is_nan() {
-        out.push_str("NaN");
-    } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
-    } else {
-        write!(out, "{value}").expect("writing to a String cannot fail");
-    }
+fn line(out: &mut impl Write, name: &str, suffix: &str, sample: &Sample, extra: Extra, value: f64) -> io::Result<()> {
+    series(out, name, suffix, &sample.labels, extra)?;
+    number(out, value)?;
+    out.write_all(b"\n")
 }
 
 #[allow(
     clippy::cast_precision_loss,
     reason = "the format's numbers are floats; counts stay below 2^53"
 )]
-const fn whole(count: u64) -> f64 {
+pub(super) const fn whole(count: u64) -> f64 {
     count as f64
 }
 
 #[cfg(test)]
 mod tests {
-    use super::write;
-    use crate::metrics::{Buckets, Family, Kind, Level, Page, Sample, TLS_CIPHER_INFO, Value};
+    use super::to_string;
+    use crate::metrics::{Bucket, Family, Histogram, Kind, Level, Page, Sample, TLS_CIPHER_INFO, Value};
     use proptest::prelude::*;
 
     fn family(samples: Vec<Sample>, kind: Kind) -> Family {
@@ -146,15 +79,24 @@ mod tests {
         }
     }
 
+    fn bucket((bound, cumulative): (f64, u64)) -> Bucket {
+        Bucket {
+            bound,
+            cumulative,
+            exemplar: None,
+        }
+    }
+
     #[test]
     fn a_histogram_prints_bounds_that_prometheus_3_keeps() {
-        let text = write(&[family(
+        let text = to_string(&[family(
             vec![Sample {
                 labels: vec![("phase".into(), "tls".into())],
-                value: Value::Buckets(Buckets {
-                    cumulative: vec![(0.001, 0), (1.0, 2), (10.0, 2)],
+                value: Value::Histogram(Histogram {
+                    buckets: [(0.001, 0), (1.0, 2), (10.0, 2), (f64::INFINITY, 3)].map(bucket).into(),
                     count: 3,
                     sum: 11.5,
+                    native: None,
                 }),
             }],
             Kind::Histogram,
@@ -181,7 +123,7 @@ mod tests {
             (-62_135_596_800.0, "x_seconds -62135596800\n"),
             (0.000_000_012, "x_seconds 0.000000012\n"),
         ] {
-            let written = write(&[family(
+            let written = to_string(&[family(
                 vec![Sample {
                     labels: vec![],
                     value: Value::Number(value),
@@ -200,7 +142,7 @@ mod tests {
         fn any_label_value_keeps_the_line_whole(value in "(?s).*") {
             let mut page = Page::new(Level::Full);
             page.push(&TLS_CIPHER_INFO, vec![("cipher", value.into())], Value::Number(1.0));
-            let text = write(&page.sorted());
+            let text = to_string(&page.sorted());
             prop_assert_eq!(text.matches('\n').count(), 3);
             prop_assert!(text.ends_with(QUOTED_ONE));
         }

@@ -1,8 +1,11 @@
-//! A classic histogram of durations.
+//! A histogram of durations: classic buckets, and the same observations in native ones.
 
-use crate::metrics::{Buckets, Value};
+mod native;
+
+use crate::metrics::{self, Bucket, Exemplar};
+use native::Sparse;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Counts durations, in seconds, between shared bounds.
 #[derive(Clone, Debug)]
@@ -11,15 +14,22 @@ pub(super) struct Histogram {
     /// One for each bound, and one beyond the last.
     counts: Box<[u64]>,
     sum: f64,
+    native: Sparse,
+    /// The last observation of a bucket, by its place: most buckets have none.
+    exemplars: Vec<(usize, Exemplar)>,
+    created: SystemTime,
 }
 
 impl Histogram {
-    pub fn new(bounds: Arc<[f64]>) -> Self {
+    pub fn new(bounds: Arc<[f64]>, created: SystemTime) -> Self {
         let counts = vec![0; bounds.len() + 1].into();
         Self {
             bounds,
             counts,
             sum: 0.0,
+            native: Sparse::default(),
+            exemplars: Vec::new(),
+            created,
         }
     }
 
@@ -27,29 +37,42 @@ impl Histogram {
         &self.bounds
     }
 
-    pub fn observe(&mut self, duration: Duration) {
+    /// Takes in what `probe` measured: an exemplar whose value is filled in here.
+    pub fn observe(&mut self, duration: Duration, probe: Exemplar) {
         let seconds = duration.as_secs_f64();
         let place = self.bounds.partition_point(|bound| *bound < seconds);
         self.counts[place] += 1;
         self.sum += seconds;
+        self.native.observe(seconds);
+        let exemplar = Exemplar {
+            value: seconds,
+            ..probe
+        };
+        match self.exemplars.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, last)) => *last = exemplar,
+            None => self.exemplars.push((place, exemplar)),
+        }
     }
 
-    /// The buckets as the exposition has them: cumulative.
-    pub fn value(&self) -> Value {
-        let mut below = 0;
-        let cumulative = self
-            .bounds
-            .iter()
-            .zip(&self.counts)
-            .map(|(bound, count)| {
-                below += count;
-                (*bound, below)
-            })
-            .collect();
-        Value::Buckets(Buckets {
-            cumulative,
-            count: self.counts.iter().sum(),
+    /// The histogram as the exposition has it: classic buckets are cumulative.
+    pub fn value(&self) -> metrics::Value {
+        let mut cumulative = 0;
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        let buckets = bounds.zip(&self.counts).enumerate().map(|(place, (bound, count))| {
+            cumulative += count;
+            let own = self.exemplars.iter().find(|(known, _)| *known == place);
+            Bucket {
+                bound,
+                cumulative,
+                exemplar: own.map(|(_, exemplar)| *exemplar),
+            }
+        });
+        let buckets = buckets.collect();
+        metrics::Value::Histogram(metrics::Histogram {
+            buckets,
+            count: cumulative,
             sum: self.sum,
+            native: Some((self.native.value(), self.created)),
         })
     }
 }
@@ -57,20 +80,39 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::Histogram;
-    use crate::metrics::Value;
-    use std::time::Duration;
+    use crate::evidence_id::EvidenceId;
+    use crate::metrics::{Exemplar, Value};
+    use std::time::{Duration, SystemTime};
+
+    fn probe(number: u32) -> Exemplar {
+        Exemplar {
+            evidence: EvidenceId { process: 1, number },
+            value: 0.0,
+            at: SystemTime::UNIX_EPOCH,
+        }
+    }
 
     #[test]
-    fn a_bound_includes_its_own_value() {
-        let mut histogram = Histogram::new([0.1, 1.0].into());
-        for millis in [100, 101, 1000, 5000] {
-            histogram.observe(Duration::from_millis(millis));
+    fn a_bound_includes_its_own_value_and_each_bucket_keeps_its_last_probe() {
+        let mut histogram = Histogram::new([0.1, 1.0].into(), SystemTime::UNIX_EPOCH);
+        for (number, millis) in [(1, 100), (2, 101), (3, 1000), (4, 5000)] {
+            histogram.observe(Duration::from_millis(millis), probe(number));
         }
-        let Value::Buckets(buckets) = histogram.value() else {
+        let Value::Histogram(histogram) = histogram.value() else {
             panic!("a histogram has buckets");
         };
-        assert_eq!(buckets.cumulative, [(0.1, 1), (1.0, 3)]);
-        assert_eq!(buckets.count, 4);
-        assert!((buckets.sum - 6.201).abs() < 1e-9);
+        let buckets: Vec<_> = histogram
+            .buckets
+            .iter()
+            .map(|bucket| (bucket.bound, bucket.cumulative))
+            .collect();
+        assert_eq!(buckets, [(0.1, 1), (1.0, 3), (f64::INFINITY, 4)]);
+        let exemplars = histogram.buckets.iter().map(|bucket| bucket.exemplar.unwrap());
+        let exemplars: Vec<_> = exemplars
+            .map(|exemplar| (exemplar.evidence.number, exemplar.value))
+            .collect();
+        assert_eq!(exemplars, [(1, 0.1), (3, 1.0), (4, 5.0)]);
+        assert_eq!(histogram.count, 4);
+        assert!((histogram.sum - 6.201).abs() < 1e-9);
     }
 }

@@ -218,7 +218,7 @@ mod tests {
     use crate::series::Series;
     use crate::target::Target;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::{Duration, Instant, SystemTime};
 
     #[derive(Debug)]
     struct Idle;
@@ -254,6 +254,7 @@ mod tests {
         Module {
             name: "m".to_owned(),
             timeout: None,
+            interval: None,
             metrics: Level::Standard,
             buckets: None,
             beside: Beside::default(),
@@ -274,7 +275,7 @@ mod tests {
         let mut made = false;
         table.series(&key(target), now, || {
             made = true;
-            Series::new(&module(), &Target::new(target))
+            Series::new(&module(), &Target::new(target), SystemTime::UNIX_EPOCH)
         });
         made
     }

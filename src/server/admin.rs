@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 /// The configuration as YAML, secrets masked.
 pub(super) async fn config(app: Shared) -> Response {
-    (plain(), app.config.load().to_yaml()).into_response()
+    (plain(), app.patrol.config().to_yaml()).into_response()
 }
 
 /// Loads the configuration again.
@@ -66,13 +66,13 @@ pub(super) async fn logs(app: Shared, RawQuery(query): RawQuery) -> Response {
                 "Probe id or target must be defined as http query parameters",
             );
         }
-        (Some(id), None) => match id.parse().ok().and_then(|id| app.history.get(id)) {
+        (Some(id), None) => match id.parse().ok().and_then(|id| app.patrol.history().get(id)) {
             Some(entry) => entry,
             None => return error(StatusCode::NOT_FOUND, "Probe id not found"),
         },
         (None, Some(target)) => {
             let module = query.get("module");
-            let found = app.history.newest_first().into_iter().find(|entry| {
+            let found = app.patrol.history().newest_first().into_iter().find(|entry| {
                 entry.finding.aim.target.written() == target
                     && module.is_none_or(|module| entry.finding.module.name == module)
             });
@@ -82,8 +82,8 @@ pub(super) async fn logs(app: Shared, RawQuery(query): RawQuery) -> Response {
             }
         }
     };
-    let yaml = app.config.load().module_yaml(&entry.finding.module.name);
+    let yaml = app.patrol.config().module_yaml(&entry.finding.module.name);
     // The counters have moved on since; what is left of that probe are its gauges.
-    let metrics = text::write(&page::of(&entry.finding, None));
+    let metrics = text::to_string(&page::gauges(&entry.finding).sorted());
     (plain(), logs::text(&entry, &metrics, &yaml)).into_response()
 }

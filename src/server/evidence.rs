@@ -1,12 +1,13 @@
 //! The evidence of one probe.
 
+use super::probe::Query;
 use super::{Shared, error};
 use crate::exposition::{evidence, har};
 use crate::history::Entry;
-use axum::extract::Path;
+use axum::extract::{Path, RawQuery};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 
 /// Writes one piece of evidence.
@@ -19,7 +20,7 @@ const FORMS: [(&str, Form); 2] = [(".json", evidence::json), (".har", har::json)
 pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
     let found = FORMS.iter().find_map(|(end, form)| {
         let id = file.strip_suffix(end)?.parse().ok()?;
-        Some(form(&app.history.get(id)?))
+        Some(form(&app.patrol.history().get(id)?))
     });
     match found {
         Some(found) => (
@@ -31,5 +32,29 @@ pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
             StatusCode::NOT_FOUND,
             "There is no such evidence: it is /evidence/{id}.json or .har with the id of a probe that is still kept.",
         ),
+    }
+}
+
+/// `/evidence?target=&module=`: leads to what failed last of a target, else to its latest. Alerts link here.
+pub(super) async fn of_target(app: Shared, RawQuery(query): RawQuery) -> Response {
+    let query = Query::new(query.as_deref());
+    let Some(target) = query.get("target").filter(|target| !target.is_empty()) else {
+        return error(
+            StatusCode::BAD_REQUEST,
+            "Target parameter is missing: /evidence?target=URL, and &module=NAME for one module's probes alone.",
+        );
+    };
+    let module = query.get("module").filter(|module| !module.is_empty());
+    let mut kept = app.patrol.history().newest_first();
+    kept.retain(|entry| {
+        entry.finding.aim.target.written() == target && module.is_none_or(|module| entry.finding.module.name == module)
+    });
+    let failing = kept.iter().find(|entry| entry.finding.verdict.is_some());
+    match failing.or(kept.first()) {
+        Some(entry) => {
+            let place = format!("{}/evidence/{}.json", app.settings.route_prefix, entry.id);
+            Redirect::temporary(&place).into_response()
+        }
+        None => error(StatusCode::NOT_FOUND, "No probe of this target is kept."),
     }
 }

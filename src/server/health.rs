@@ -11,7 +11,7 @@ pub(super) async fn healthy() -> Response {
 
 /// 200 while a configuration is loaded and the process is not going down.
 pub(super) async fn ready(app: Shared) -> Response {
-    if app.is_draining() {
+    if app.patrol.is_draining() {
         error(StatusCode::SERVICE_UNAVAILABLE, "Draining: the exporter is going down.")
     } else {
         (plain(), "Ready\n").into_response()

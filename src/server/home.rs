@@ -15,10 +15,10 @@ const POLICY: &str =
 
 /// The page.
 pub(super) async fn page(app: Shared) -> Response {
-    let mut entries = app.history.newest_first();
+    let mut entries = app.patrol.history().newest_first();
     entries.sort_by_key(|entry| entry.finding.verdict.is_none());
     entries.truncate(SHOWN);
-    let config = app.config.load();
+    let config = app.patrol.config();
     let prefix = &app.settings.route_prefix;
     let page = html! {
         (DOCTYPE)

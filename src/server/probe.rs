@@ -1,30 +1,20 @@
-//! `/probe`: reads the request, runs one probe in a task of its own, and answers with its page.
+//! `/probe`: reads the request, has it probed, and answers with its page.
 
+use super::answer::answer;
 use super::{App, Shared, error, plain};
 use crate::config::Policy;
-use crate::exposition::{logs, page, text};
-use crate::history::Entry;
+use crate::exposition::{logs, text};
 use crate::hop::Hop;
 use crate::limits::{LONGEST_DEADLINE, PARAMETER, SHORTEST_DEADLINE};
-use crate::memory::Memory;
-use crate::negotiation::accepts;
-use crate::past::Past;
-use crate::probe::{Finding, OwnFault, Probe};
+use crate::patrol::Reading;
+use crate::probe::Probe;
 use crate::probers::{Aim, Module};
-use crate::reason::Reason;
-use crate::series::{Key, Series};
 use crate::target::Target;
 use axum::extract::RawQuery;
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use std::future::Future;
-use std::io::Write as _;
-use std::time::{Duration, Instant};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use std::time::Duration;
 
 /// The header that tells which evidence an answer came with.
 const EVIDENCE: &str = "x-glassbox-evidence";
@@ -39,23 +29,28 @@ pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderM
         Ok(probe) => probe,
         Err(words) => return error(StatusCode::BAD_REQUEST, &words),
     };
-    if app.is_draining() {
+    if app.patrol.is_draining() {
         return unavailable("Draining: the exporter is going down.");
     }
-    let shared = app.0.clone();
-    let work = async move {
-        let past = past(&shared, &probe);
-        let finding = probe.once(&past).await?;
-        Ok(answer(&shared, finding, &query, &headers))
-    };
-    match in_its_own_task(&app, work).await {
-        Ok(response) => response,
-        Err(fault) => {
-            app.own.local_error(fault.reason);
-            tracing::warn!(reason = fault.reason.as_str(), detail = fault.detail, "Local fault");
-            unavailable(&format!("{fault}"))
-        }
+    match app.patrol.scrape(probe).await {
+        Ok(reading) => page(&app, &reading, &query, &headers),
+        Err(fault) => unavailable(&fault.to_string()),
     }
+}
+
+fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Response {
+    let families = reading.families();
+    let mut response = if query.get("debug") == Some("true") {
+        let name = &reading.entry.finding.module.name;
+        let yaml = app.patrol.config().module_yaml(name);
+        (plain(), logs::text(&reading.entry, &text::to_string(&families), &yaml)).into_response()
+    } else {
+        answer(&families, headers)
+    };
+    if let Ok(id) = HeaderValue::from_str(&reading.entry.id.to_string()) {
+        response.headers_mut().insert(EVIDENCE, id);
+    }
+    response
 }
 
 /// Reads the request, with the peer's order of checks and its words.
@@ -72,9 +67,9 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> 
         .get("module")
         .filter(|name| !name.is_empty())
         .unwrap_or("http_2xx");
-    let config = app.config.load();
+    let config = app.patrol.config();
     let Some(module) = config.module(name).cloned() else {
-        app.own.unknown_module();
+        app.patrol.own().unknown_module();
         return Err(format!("Unknown module {name:?}"));
     };
     let timeout = deadline(headers.get(SCRAPE_TIMEOUT), app.settings.timeout_offset, module.timeout)?;
@@ -114,19 +109,6 @@ fn hops(query: &Query, policy: Policy, module: &Module) -> Result<Vec<Hop>, Stri
     Ok(hops)
 }
 
-/// What is known of the key from before.
-fn past(app: &App, probe: &Probe) -> Past {
-    let now = Instant::now();
-    let bypass = probe.module.beside.bypass;
-    let key = Key::new(&probe.module, &probe.aim);
-    let mut past = match app.series.peek(&key) {
-        Some(kept) => kept.memory().past(bypass, now),
-        None => Memory::default().past(bypass, now),
-    };
-    past.quorum_failed = app.quorum.failed(now);
-    past
-}
-
 /// The peer's rule (the scrape's timeout less the offset, bounded by the module's), with its holes closed: the answer
 /// never comes after the scrape's timeout, and a probe always gets some time.
 fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Duration>) -> Result<Duration, String> {
@@ -151,126 +133,12 @@ fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Durat
     Ok(timeout.max(SHORTEST_DEADLINE))
 }
 
-/// A panic in one probe, or in what is made of its finding, fails that probe only; a scraper that hangs up ends it.
-async fn in_its_own_task<T: Send + 'static>(
-    app: &App,
-    work: impl Future<Output = Result<T, OwnFault>> + Send + 'static,
-) -> Result<T, OwnFault> {
-    let _in_flight = InFlight::new(&app.in_flight);
-    let mut task = JoinSet::new();
-    task.spawn(work);
-    if let Some(Ok(outcome)) = task.join_next().await {
-        return outcome;
-    }
-    app.own.panicked();
-    Err(OwnFault {
-        reason: Reason::LocalPanicked,
-        detail: "This is a defect of the exporter; please report it.".to_owned(),
-    })
-}
-
-fn answer(app: &App, finding: Finding, query: &Query, headers: &HeaderMap) -> Response {
-    app.own.probed(&finding);
-    log(&finding);
-    let key = Key::new(&finding.module, &finding.aim);
-    let now = Instant::now();
-    let kept = app
-        .series
-        .series(&key, now, || Series::new(&finding.module, &finding.aim.target));
-    let families = {
-        let mut series = kept.series();
-        series.fit(&finding.module, &finding.aim.target);
-        series.observe(&finding);
-        page::of(&finding, Some(&series))
-    };
-    kept.memory().learn(&finding, now);
-    app.observe_quorum(&finding, now);
-    let entry = app.history.add(finding);
-    kept.memory().remember(&entry.finding, now);
-    let mut response = if query.get("debug") == Some("true") {
-        debug_page(app, &entry, &text::write(&families))
-    } else {
-        exposition(text::write(&families), headers)
-    };
-    if let Ok(id) = HeaderValue::from_str(&entry.id.to_string()) {
-        response.headers_mut().insert(EVIDENCE, id);
-    }
-    response
-}
-
-fn debug_page(app: &App, entry: &Entry, metrics: &str) -> Response {
-    let module: &Module = &entry.finding.module;
-    let yaml = app.config.load().module_yaml(&module.name);
-    (plain(), logs::text(entry, metrics, &yaml)).into_response()
-}
-
-fn log(finding: &Finding) {
-    let (module, target) = (&finding.module.name, &finding.aim.target);
-    let took = finding.report.took.as_secs_f64();
-    match &finding.verdict {
-        None => tracing::debug!(target: "prober", module, %target, duration_seconds = took, "Probe succeeded"),
-        Some(verdict) => tracing::info!(
-            target: "prober",
-            module,
-            %target,
-            duration_seconds = took,
-            phase = verdict.stage.phase(),
-            link = verdict.link.as_str(),
-            reason = verdict.reason.as_str(),
-            masked = verdict.masked,
-            "{}",
-            if verdict.masked { "Probe succeeded, and hides a fault" } else { "Probe failed" }
-        ),
-    }
-}
-
-/// The text format, gzipped when the scraper takes it.
-pub(super) fn exposition(text: String, headers: &HeaderMap) -> Response {
-    let content_type = (CONTENT_TYPE, text::CONTENT_TYPE);
-    if accepts_gzip(headers)
-        && let Ok(zipped) = gzip(&text)
-    {
-        return ([content_type, (CONTENT_ENCODING, "gzip")], zipped).into_response();
-    }
-    ([content_type], text).into_response()
-}
-
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| accepts(&value.to_ascii_lowercase(), "gzip"))
-}
-
-fn gzip(text: &str) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 6), Compression::fast());
-    encoder.write_all(text.as_bytes())?;
-    encoder.finish()
-}
-
 fn unavailable(words: &str) -> Response {
     let mut response = error(StatusCode::SERVICE_UNAVAILABLE, words);
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
-}
-
-/// Counts one probe in flight for as long as it lives.
-struct InFlight<'a>(&'a watch::Sender<usize>);
-
-impl<'a> InFlight<'a> {
-    fn new(probes: &'a watch::Sender<usize>) -> Self {
-        probes.send_modify(|probes| *probes += 1);
-        Self(probes)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|probes| *probes -= 1);
-    }
 }
 
 /// A URL's query: the first value of a name counts.
@@ -293,87 +161,9 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
-    use super::{Query, deadline, in_its_own_task};
-    use crate::check::Check;
-    use crate::check::Resolver;
-    use crate::controls::Controls;
-    use crate::metrics::{Level, Page};
-    use crate::past::Past;
-    use crate::probe::Probe;
-    use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
-    use crate::reason::Reason;
-    use crate::report::Report;
-    use crate::server::{App, ServerSettings};
-    use crate::target::Target;
+    use super::{Query, deadline};
     use axum::http::HeaderValue;
-    use std::sync::Arc;
     use std::time::Duration;
-
-    /// Panics where its target says so.
-    #[derive(Debug)]
-    struct Defective(Arc<Resolver>);
-
-    impl Prober for Defective {
-        fn probe<'a>(&'a self, _: &'a mut Check, aim: &'a Aim, _: Way<'a>) -> Probing<'a> {
-            Box::pin(async move {
-                assert_ne!(aim.target.written(), "panic", "on purpose");
-                Ok(())
-            })
-        }
-        fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a Aim) -> Resolving<'a> {
-            Box::pin(async { Ok(Vec::new()) })
-        }
-        fn has_own_fields(&self, _: &Aim) -> bool {
-            false
-        }
-        fn resolver(&self) -> &Arc<Resolver> {
-            &self.0
-        }
-        fn gauges(&self, _: &Report, _: &mut Page) -> Duration {
-            Duration::ZERO
-        }
-        fn shape(&self, _: &Target) -> Shape {
-            Shape {
-                stages: vec![],
-                codes: vec![],
-            }
-        }
-        fn accept(&self, _: &Aim) -> Result<(), String> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn a_panic_in_one_probe_fails_that_probe_only() {
-        let app = App::new(ServerSettings::default()).unwrap();
-        let module = Arc::new(Module {
-            name: "m".to_owned(),
-            timeout: None,
-            metrics: Level::Standard,
-            buckets: None,
-            beside: Beside::default(),
-            prober: Arc::new(Defective(Arc::new(Resolver::with_servers(&[])))),
-        });
-        let probe = |target: &str| Probe {
-            module: module.clone(),
-            aim: Aim {
-                target: Target::new(target),
-                hostname: None,
-                hops: Vec::new(),
-            },
-            timeout: Duration::from_secs(5),
-            controls: Arc::new(Controls::default()),
-        };
-        let once = |target: &str| {
-            let probe = probe(target);
-            async move { probe.once(&Past::default()).await }
-        };
-        let fault = in_its_own_task(&app, once("panic")).await.unwrap_err();
-        assert_eq!(fault.reason, Reason::LocalPanicked);
-        assert_eq!(app.own.panics(), 1);
-        assert!(in_its_own_task(&app, once("fine")).await.is_ok());
-        assert_eq!(*app.in_flight.borrow(), 0);
-    }
 
     #[test]
     fn the_deadline_follows_the_peers_table_and_closes_its_holes() {

@@ -8,18 +8,23 @@
 
 mod support;
 
+mod alerting;
 mod beside;
 mod configuration;
 mod documents;
 mod examples;
 mod failures;
+mod formats;
 mod gateways;
 mod image;
+mod leases;
 mod load;
 mod names;
+mod native;
 mod nginx;
 mod prometheus;
 mod redirects;
 mod reload;
+mod servers;
 mod serving;
 mod wire;

@@ -3,14 +3,11 @@
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, read_head};
-use crate::support::process::{Process, eventually, free_port, project};
-use serde_json::Value;
-use std::fs::File;
-use std::process::Command;
+use crate::support::process::{eventually, free_port, project};
+use crate::support::prometheus::Prometheus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -19,89 +16,15 @@ const SCRAPES: f64 = 56.0;
 
 const BAD_GATEWAY: &str = "502 Bad Gateway";
 
-/// A running Prometheus. Ends with its value.
-struct Prometheus {
-    url: String,
-    client: reqwest::Client,
-    process: Process,
-    folder: TempDir,
-}
-
-impl Prometheus {
-    /// Starts Debian's, with its data in a folder of its own.
-    async fn start(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str| folder.path().join(name);
-        std::fs::write(file("prometheus.yml"), config).unwrap();
-        let address = format!("127.0.0.1:{}", free_port());
-        let log = File::create(file("log")).unwrap();
-        let mut command = Command::new("prometheus");
-        command
-            .arg(format!("--config.file={}", file("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", file("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--log.level=warn")
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let mut prometheus = Self {
-            url: format!("http://{address}"),
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
-            process: Process::start(&mut command),
-            folder,
-        };
-        eventually("Prometheus is ready", async || prometheus.is_ready().await).await;
-        prometheus
-    }
-
-    async fn is_ready(&mut self) -> bool {
-        if let Some(status) = self.process.0.try_wait().unwrap() {
-            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
-            panic!("Prometheus ended with {status}: {log}");
-        }
-        let ready = self.client.get(format!("{}/-/ready", self.url)).send().await;
-        ready.is_ok_and(|answer| answer.status() == 200)
-    }
-
-    /// The labels and values that an instant query gives.
-    async fn series(&self, promql: &str) -> Vec<(Value, f64)> {
-        let query: String = url::form_urlencoded::byte_serialize(promql.as_bytes()).collect();
-        let url = format!("{}/api/v1/query?query={query}", self.url);
-        let text = self.client.get(url).send().await.unwrap().text().await.unwrap();
-        let answer: Value = serde_json::from_str(&text).unwrap();
-        let series = answer["data"]["result"].as_array();
-        let series = series.unwrap_or_else(|| panic!("{promql}: {answer}"));
-        series
-            .iter()
-            .map(|series| {
-                let value = series["value"][1].as_str().unwrap();
-                (series["metric"].clone(), value.parse().unwrap())
-            })
-            .collect()
-    }
-
-    /// The values alone.
-    async fn values(&self, promql: &str) -> Vec<f64> {
-        self.series(promql).await.into_iter().map(|(_, value)| value).collect()
-    }
-
-    /// Waits until each of the four targets was scraped so often.
-    async fn scrapes_for_a_minute(&self) {
-        for scrapes in [SCRAPES / 4.0, SCRAPES / 2.0, SCRAPES * 3.0 / 4.0, SCRAPES] {
-            let enough = format!("count(count_over_time(probe_success[5m]) >= {scrapes}) == 4");
-            eventually(&enough, async || {
-                tokio::time::sleep(Duration::from_millis(400)).await;
-                !self.series(&enough).await.is_empty()
-            })
-            .await;
-        }
-    }
-
-    /// The value of a query that must give one series.
-    async fn one(&self, promql: &str) -> f64 {
-        match self.values(promql).await[..] {
-            [value] => value,
-            ref values => panic!("{promql} gives {values:?}"),
-        }
+/// Waits until each of the four targets was scraped so often.
+async fn scrapes_for_a_minute(prometheus: &Prometheus) {
+    for scrapes in [SCRAPES / 4.0, SCRAPES / 2.0, SCRAPES * 3.0 / 4.0, SCRAPES] {
+        let enough = format!("count(count_over_time(probe_success[5m]) >= {scrapes}) == 4");
+        eventually(&enough, async || {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            !prometheus.series(&enough).await.is_empty()
+        })
+        .await;
     }
 }
 
@@ -175,14 +98,14 @@ async fn prometheus_sees_through_the_example_what_the_targets_did_in_a_minute() 
         settings.timeout_offset = Duration::from_millis(100);
     })
     .await;
-    let prometheus = Prometheus::start(&example(&exporter, [&healthy, &slow, &broken, &stumbling])).await;
+    let prometheus = Prometheus::start(&example(&exporter, [&healthy, &slow, &broken, &stumbling]), &[]).await;
     let instances = Instances {
         healthy,
         slow,
         broken,
         stumbling,
     };
-    prometheus.scrapes_for_a_minute().await;
+    scrapes_for_a_minute(&prometheus).await;
 
     assert_eq!(prometheus.values("min_over_time(up[5m])").await, [1.0; 5]);
     assert_success_is_as_it_was(&prometheus, &instances).await;

@@ -59,6 +59,16 @@ impl Exporter {
         }
     }
 
+    /// For requests with fields of their own.
+    pub const fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// The value of a series on `/metrics`.
+    pub async fn own(&self, series: &str) -> f64 {
+        Page::parse(&self.get("/metrics").await.text().await.unwrap()).value(series)
+    }
+
     /// The URL of a path on it.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

@@ -6,3 +6,4 @@ pub mod page;
 pub mod peer;
 pub mod pki;
 pub mod process;
+pub mod prometheus;

@@ -1,0 +1,69 @@
+//! The exporter, or its peer, as a process of its own.
+
+use crate::support::page::Page;
+use crate::support::process::{Process, free_port};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// A running exporter. Ends with its value.
+pub struct Program {
+    pub address: SocketAddr,
+    pub process: Process,
+    pub folder: TempDir,
+}
+
+/// This project's exporter.
+pub const OURS: &str = env!("CARGO_BIN_EXE_glassbox_exporter");
+
+/// Debian's.
+pub const PEER: &str = "prometheus-blackbox-exporter";
+
+impl Program {
+    /// Starts one with a configuration.
+    pub async fn start(program: &str, config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yml");
+        std::fs::write(&file, config).unwrap();
+        let port = free_port();
+        let mut command = Command::new(program);
+        command
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--log.level=error")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut process = Process::start(&mut command);
+        process.listens(port).await;
+        Self {
+            address: ([127, 0, 0, 1], port).into(),
+            process,
+            folder,
+        }
+    }
+
+    /// The body of an answer. One connection for each request: what is measured is on the other side of the exporter.
+    pub async fn get(&self, path: &str) -> String {
+        get(self.address, path).await
+    }
+
+    /// The value of a series on `/metrics`.
+    pub async fn own(&self, series: &str) -> f64 {
+        Page::parse(&self.get("/metrics").await).value(series)
+    }
+}
+
+/// See [`Program::get`].
+pub async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\nHost: exporter\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(" 200 "), "{path}: {answer}");
+    body.to_owned()
+}

@@ -1,0 +1,99 @@
+//! The kernel's receive timestamps (`SO_TIMESTAMPNS`, socket(7)): when bytes came, not when we got to them.
+
+use crate::report::Clock;
+use nix::libc::tcp_info;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::net::TcpStream;
+
+/// The kernel stamps packets while any socket asks for it, and switching that on and off is dear: this one always asks.
+static ALWAYS_ON: LazyLock<Option<UdpSocket>> = LazyLock::new(|| {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).ok()?;
+    Some(socket)
+});
+
+/// Asks for stamps on what a socket receives. Where there are none, our own clock must do.
+pub(super) fn turn_on(socket: &impl AsFd) {
+    let _ = LazyLock::force(&ALWAYS_ON);
+    let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
+}
+
+/// Room for one stamp.
+pub(super) fn room() -> Vec<u8> {
+    nix::cmsg_space!(nix::sys::time::TimeSpec)
+}
+
+/// What one read brought.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    /// Bytes; 0 at the end of the stream.
+    pub count: usize,
+    /// When the read returned.
+    pub now: Instant,
+    /// How long before that the last of the bytes came, if the kernel said.
+    pub delay: Option<Duration>,
+}
+
+impl Received {
+    /// When the last of the bytes came.
+    pub fn at(&self) -> Instant {
+        self.delay
+            .and_then(|delay| self.now.checked_sub(delay))
+            .unwrap_or(self.now)
+    }
+
+    /// Whose word that is.
+    pub const fn clock(&self) -> Clock {
+        match self.delay {
+            Some(_) => Clock::Kernel,
+            None => Clock::Exporter,
+        }
+    }
+}
+
+/// Reads what is there. `since` is when the connection was begun: a stamp from before it is none.
+///
+/// # Errors
+/// Those of the socket; `WouldBlock` where nothing is there.
+pub(super) fn receive(stream: &TcpStream, into: &mut [u8], room: &mut [u8], since: Instant) -> io::Result<Received> {
+    let mut slices = [IoSliceMut::new(into)];
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(room), MsgFlags::empty())?;
+    // The stamp is of the wall clock: its distance to now is taken at once, before that clock can be set.
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let stamp = message.cmsgs().ok().and_then(|mut messages| {
+        messages.find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(stamp) => Some(UNIX_EPOCH + Duration::from(stamp)),
+            _ => None,
+        })
+    });
+    Ok(Received {
+        count: message.bytes,
+        now,
+        delay: stamp
+            .and_then(|stamp| wall.duration_since(stamp).ok())
+            .filter(|delay| *delay <= now.saturating_duration_since(since)),
+    })
+}
+
+mod kernel {
+    //! `TCP_INFO` through nix: its macros make the option, no unsafe code of ours.
+    use nix::{getsockopt_impl, libc, sockopt_impl};
+    sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info);
+}
+
+/// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
+pub(super) fn tcp_info(stream: &TcpStream) -> Option<tcp_info> {
+    nix::sys::socket::getsockopt(stream, kernel::TcpInfo).ok()
+}
+
+/// How long the handshake of a connection took that is just open: the first round trip that the kernel measured. Unknown
+/// where a segment was lost: it then counts from the one that was sent again.
+pub(super) fn handshake_time(stream: &TcpStream) -> Option<Duration> {
+    let info = tcp_info(stream)?;
+    (info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0).then(|| Duration::from_micros(info.tcpi_rtt.into()))
+}

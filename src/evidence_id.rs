@@ -1,0 +1,57 @@
+//! The name of the evidence of one probe.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The name of one piece of evidence: the process that made it and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EvidenceId {
+    /// Tells the evidence of this process from that of another.
+    pub process: u32,
+    /// Counts the probes of the process.
+    pub number: u32,
+}
+
+impl fmt::Display for EvidenceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}{:08x}", self.process, self.number)
+    }
+}
+
+/// A text that is no evidence id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an evidence id is 16 hexadecimal digits")]
+pub struct NoEvidenceId;
+
+impl FromStr for EvidenceId {
+    type Err = NoEvidenceId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(NoEvidenceId);
+        }
+        let half = |part: &str| u32::from_str_radix(part, 16).map_err(|_| NoEvidenceId);
+        Ok(Self {
+            process: half(&text[..8])?,
+            number: half(&text[8..])?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EvidenceId;
+
+    #[test]
+    fn an_id_reads_back() {
+        let id = EvidenceId {
+            process: 0xdead_beef,
+            number: 7,
+        };
+        assert_eq!(id.to_string(), "deadbeef00000007");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "xyz", "deadbeef0000000", "+eadbeef00000007"] {
+            assert!(wrong.parse::<EvidenceId>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What the writers read: families with their samples, whatever the format they are written in.
+
+use super::{Kind, Level, Metric};
+use crate::evidence_id::EvidenceId;
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+/// One label of a sample.
+pub type Label = (Cow<'static, str>, Cow<'static, str>);
+
+/// What one series holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Of a gauge, or of a counter of which no more is known.
+    Number(f64),
+    /// Of a counter.
+    Count(Count),
+    /// Of a histogram.
+    Histogram(Histogram),
+}
+
+/// A probe that stands for others in a bucket or a count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar {
+    /// Its evidence: the label `evidence_id`.
+    pub evidence: EvidenceId,
+    /// What was observed; 1 where it was counted.
+    pub value: f64,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// A counter at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Count {
+    /// How many.
+    pub total: f64,
+    /// Since when it counts.
+    pub created: SystemTime,
+    /// The last that was counted.
+    pub exemplar: Option<Exemplar>,
+}
+
+/// A histogram at one moment: classic buckets, and the same observations in native ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram {
+    /// The classic buckets; the last is `+Inf`.
+    pub buckets: Vec<Bucket>,
+    /// All observations.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The native buckets, and since when both count; none where it has classic buckets only.
+    pub native: Option<(Native, SystemTime)>,
+}
+
+/// One classic bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bucket {
+    /// The highest value that it holds.
+    pub bound: f64,
+    /// Observations in it and in those below it.
+    pub cumulative: u64,
+    /// The last in it, and in none below it.
+    pub exemplar: Option<Exemplar>,
+}
+
+/// Native buckets, each bound being the one below times 2^(2^-schema). Observations are never negative.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Native {
+    /// How fine they are, from -4 to 8.
+    pub schema: i32,
+    /// Observations up to [`Native::ZERO_THRESHOLD`].
+    pub zeros: u64,
+    /// Index and count, rising, none of them 0. Bucket i holds what is above 2^((i-1)·2^-schema), up to 2^(i·2^-schema).
+    pub buckets: Vec<(i32, u64)>,
+}
+
+impl Native {
+    /// The width of the zero bucket: 2^-128, as Prometheus' own libraries have it.
+    pub const ZERO_THRESHOLD: f64 = f64::from_bits((1023 - 128) << 52);
+}
+
+/// One series of a family.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Its labels, sorted by name.
+    pub labels: Vec<Label>,
+    /// Its value.
+    pub value: Value,
+}
+
+/// A family: a metric with its samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// The name.
+    pub name: Cow<'static, str>,
+    /// The help text.
+    pub help: Cow<'static, str>,
+    /// The type.
+    pub kind: Kind,
+    /// The series.
+    pub samples: Vec<Sample>,
+}
+
+/// The families of one answer, up to a level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    level: Level,
+    families: Vec<Family>,
+}
+
+impl Page {
+    /// An empty page that takes metrics up to `level`.
+    #[must_use]
+    pub const fn new(level: Level) -> Self {
+        Self {
+            level,
+            families: Vec::new(),
+        }
+    }
+
+    /// The highest level it takes.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Adds a sample without labels.
+    pub fn set(&mut self, metric: &'static Metric, value: f64) {
+        self.push(metric, Vec::new(), Value::Number(value));
+    }
+
+    /// Adds a sample with labels.
+    pub fn push(&mut self, metric: &'static Metric, labels: Vec<(&'static str, Cow<'static, str>)>, value: Value) {
+        if metric.level > self.level {
+            return;
+        }
+        debug_assert!(
+            labels.iter().map(|label| label.0).eq(metric.labels.iter().copied()),
+            "{}: {labels:?}",
+            metric.name
+        );
+        let labels = labels.into_iter().map(|(name, value)| (Cow::Borrowed(name), value));
+        let sample = Sample {
+            labels: labels.collect(),
+            value,
+        };
+        match self.families.iter_mut().find(|family| family.name == metric.name) {
+            Some(family) => family.samples.push(sample),
+            None => self.add(Family {
+                name: Cow::Borrowed(metric.name),
+                help: Cow::Borrowed(metric.help),
+                kind: metric.kind,
+                samples: vec![sample],
+            }),
+        }
+    }
+
+    /// Adds a whole family, whatever its level.
+    pub fn add(&mut self, family: Family) {
+        self.families.push(family);
+    }
+
+    /// The families by name, as the peer orders them.
+    #[must_use]
+    pub fn sorted(mut self) -> Vec<Family> {
+        self.families.sort_by(|one, other| one.name.cmp(&other.name));
+        self.families
+    }
+}
+
+impl Value {
+    /// How many series this is in Prometheus, as text.
+    #[must_use]
+    pub const fn series(&self) -> usize {
+        match self {
+            Self::Number(_) | Self::Count(_) => 1,
+            // Each bucket, the sum, the count.
+            Self::Histogram(histogram) => histogram.buckets.len() + 2,
+        }
+    }
+}

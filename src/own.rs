@@ -1,0 +1,294 @@
+//! What the exporter counts about itself, and the peer's own metrics under their old names.
+
+mod maker;
+
+use crate::chain::Stage;
+use crate::metrics::Family;
+use crate::probe::Finding;
+use crate::reason::Reason;
+use crate::series::TableStats;
+use maker::Maker;
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What the exporter counts about itself.
+#[derive(Debug)]
+pub struct Own {
+    registry: Registry,
+    reload_successful: IntGauge,
+    reload_timestamp: Gauge,
+    unknown_modules: IntCounter,
+    scrapes: IntCounterVec,
+    dials: Dials,
+    in_flight: IntGauge,
+    local_errors: IntCounterVec,
+    panics: IntCounter,
+    series_keys: IntGauge,
+    series_evictions: IntCounterVec,
+    time: Punctuality,
+    sync: Mutex<()>,
+}
+
+/// How well the exporter keeps time.
+#[derive(Debug)]
+struct Punctuality {
+    late: IntCounter,
+    wakeup_delay: Histogram,
+    leases: IntGauge,
+    lease_lag: Histogram,
+    lease_skips: IntCounter,
+}
+
+/// The peer's counters of its dialer.
+#[derive(Debug)]
+struct Dials {
+    attempted: IntCounterVec,
+    established: IntCounterVec,
+    closed: IntCounterVec,
+    failed: IntCounterVec,
+}
+
+/// The peer's one name for its dialer.
+const DIALER: &str = "http_probe";
+
+/// Seconds: from the kernel's own precision to what a stalled process shows.
+const WAKEUP_BOUNDS: [f64; 12] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
+];
+
+/// Seconds.
+const LAG_BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+const OWN_FAULTS: [Reason; 4] = [
+    Reason::LocalOutOfFiles,
+    Reason::LocalOutOfPorts,
+    Reason::LocalOutOfMemory,
+    Reason::LocalPanicked,
+];
+
+impl Own {
+    /// Registers everything; what is known in advance starts at 0.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        make.build_infos();
+        #[cfg(target_os = "linux")]
+        make.register(prometheus::process_collector::ProcessCollector::for_self());
+        let own = Self {
+            reload_successful: make.gauge(
+                "blackbox_exporter_config_last_reload_successful",
+                "Blackbox exporter config loaded successfully.",
+            ),
+            reload_timestamp: make.float_gauge(
+                "blackbox_exporter_config_last_reload_success_timestamp_seconds",
+                "Timestamp of the last successful configuration reload.",
+            ),
+            unknown_modules: make.counter(
+                "blackbox_module_unknown_total",
+                "Count of unknown modules requested by probes",
+            ),
+            scrapes: make.counters(
+                "promhttp_metric_handler_requests_total",
+                "Total number of scrapes by HTTP status code.",
+                &["code"],
+            ),
+            dials: Dials::new(&make),
+            in_flight: make.gauge("glassbox_probes_in_flight", "Probes that are running now"),
+            local_errors: make.counters(
+                "glassbox_local_errors_total",
+                "Probes that could not be made for a fault of the exporter's own side, answered with 503",
+                &["reason"],
+            ),
+            panics: make.counter(
+                "glassbox_panics_total",
+                "Panics caught in probes; each is a defect worth a report",
+            ),
+            series_keys: make.gauge(
+                "glassbox_series_keys",
+                "Keys (module, target, hostname) whose series are kept",
+            ),
+            series_evictions: make.counters(
+                "glassbox_series_evictions_total",
+                "Keys whose series were dropped, for want of room or because nobody asked for them",
+                &["reason"],
+            ),
+            time: Punctuality::new(&make),
+            registry: registry.clone(),
+            sync: Mutex::default(),
+        };
+        // This answer is the scrape in flight; the peer counts it so.
+        make.gauge(
+            "promhttp_metric_handler_requests_in_flight",
+            "Current number of scrapes being served.",
+        )
+        .set(1);
+        own.begin_at_zero();
+        own
+    }
+
+    /// What is known in advance is there from the first scrape.
+    fn begin_at_zero(&self) {
+        for code in ["200", "500", "503"] {
+            self.scrapes.with_label_values(&[code]);
+        }
+        for reason in OWN_FAULTS {
+            self.local_errors.with_label_values(&[reason.as_str()]);
+        }
+        for reason in ["idle", "room"] {
+            self.series_evictions.with_label_values(&[reason]);
+        }
+    }
+
+    /// A configuration was loaded, or not.
+    pub fn reloaded(&self, well: bool) {
+        self.reload_successful.set(well.into());
+        if well {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.reload_timestamp.set(now.as_secs_f64());
+        }
+    }
+
+    /// A scrape named a module that is not there.
+    pub fn unknown_module(&self) {
+        self.unknown_modules.inc();
+    }
+
+    /// A probe panicked.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Panics so far.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
+    /// A probe could not be made.
+    pub fn local_error(&self, reason: Reason) {
+        self.local_errors.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A leased probe began so long after it was due.
+    pub fn leased_probe(&self, lag: Duration) {
+        self.time.lease_lag.observe(lag.as_secs_f64());
+    }
+
+    /// Leased probes were left out.
+    pub fn skipped(&self, probes: u64) {
+        self.time.lease_skips.inc_by(probes);
+    }
+
+    /// Counts a probe, and its connections as the peer counts them.
+    pub fn probed(&self, finding: &Finding) {
+        if finding.late {
+            self.time.late.inc();
+        }
+        if let Some(delay) = finding.report.wakeup_delay() {
+            self.time.wakeup_delay.observe(delay.as_secs_f64());
+        }
+        for lap in finding.report.laps().filter(|lap| lap.stage() == Stage::Connect) {
+            self.dials.attempted.with_label_values(&[DIALER]).inc();
+            let Some(reason) = lap.failed() else {
+                self.dials.established.with_label_values(&[DIALER]).inc();
+                self.dials.closed.with_label_values(&[DIALER]).inc();
+                continue;
+            };
+            let word = match reason {
+                Reason::TcpRefused => "refused",
+                Reason::TcpTimedOut => "timeout",
+                _ => "unknown",
+            };
+            self.dials.failed.with_label_values(&[DIALER, word]).inc();
+        }
+    }
+
+    /// A scrape of these was answered.
+    pub fn scraped(&self) {
+        self.scrapes.with_label_values(&["200"]).inc();
+    }
+
+    /// All of it, in our model.
+    pub fn families(&self, in_flight: usize, leases: usize, table: TableStats) -> Vec<Family> {
+        // Two scrapes at once must not both count what was evicted since the last.
+        let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        for (gauge, value) in [
+            (&self.in_flight, in_flight),
+            (&self.time.leases, leases),
+            (&self.series_keys, table.keys),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        for (reason, evicted) in [("idle", table.evicted_idle), ("room", table.evicted_for_room)] {
+            let counter = self.series_evictions.with_label_values(&[reason]);
+            counter.inc_by(evicted.saturating_sub(counter.get()));
+        }
+        self.registry.gather().iter().map(maker::family).collect()
+    }
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Dials {
+    fn new(make: &Maker) -> Self {
+        let one = |name: &str, help: &str| make.counters(name, help, &["dialer_name"]);
+        let dials = Self {
+            attempted: one(
+                "net_conntrack_dialer_conn_attempted_total",
+                "Total number of connections attempted by the given dialer a given name.",
+            ),
+            established: one(
+                "net_conntrack_dialer_conn_established_total",
+                "Total number of connections successfully established by the given dialer a given name.",
+            ),
+            closed: one(
+                "net_conntrack_dialer_conn_closed_total",
+                "Total number of connections closed which originated from the dialer of a given name.",
+            ),
+            failed: make.counters(
+                "net_conntrack_dialer_conn_failed_total",
+                "Total number of connections failed to dial by the dialer a given name.",
+                &["dialer_name", "reason"],
+            ),
+        };
+        for counters in [&dials.attempted, &dials.established, &dials.closed] {
+            counters.with_label_values(&[DIALER]);
+        }
+        for reason in ["refused", "resolution", "timeout", "unknown"] {
+            dials.failed.with_label_values(&[DIALER, reason]);
+        }
+        dials
+    }
+}
+
+impl Punctuality {
+    fn new(make: &Maker) -> Self {
+        Self {
+            late: make.counter(
+                "glassbox_late_probes_total",
+                "Probes that were begun late, or in which the exporter came late to an event on the wire; their phases hold the event's own time",
+            ),
+            wakeup_delay: make.histogram(
+                "glassbox_wakeup_delay_seconds",
+                "Longest time in a probe from an event on the wire, by the kernel's clock, to the exporter's turn",
+                &WAKEUP_BOUNDS,
+            ),
+            leases: make.gauge("glassbox_leases", "Keys that are probed between scrapes"),
+            lease_lag: make.histogram(
+                "glassbox_lease_lag_seconds",
+                "Time from the moment a leased probe was due to the moment it began",
+                &LAG_BOUNDS,
+            ),
+            lease_skips: make.counter(
+                "glassbox_lease_skips_total",
+                "Leased probes that were due and left out, because the exporter came too late to them",
+            ),
+        }
+    }
+}

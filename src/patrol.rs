@@ -1,0 +1,109 @@
+//! The patrol: every probe that this process makes is one of its rounds, asked for by a scrape or due by a lease.
+
+mod lease;
+mod round;
+mod schedule;
+
+pub use round::Reading;
+
+use crate::config::Config;
+use crate::history::History;
+use crate::metrics::Family;
+use crate::own::Own;
+use crate::probe::{OwnFault, Probe};
+use crate::quorum::Quorum;
+use crate::series::{Key, SeriesTable};
+use arc_swap::{ArcSwap, Guard};
+use lease::Leases;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
+
+/// What probes by, what probes leave behind, and the keys that are probed between scrapes.
+#[derive(Debug)]
+pub struct Patrol {
+    config: ArcSwap<Config>,
+    series: SeriesTable,
+    history: History,
+    quorum: Quorum,
+    own: Own,
+    leases: Leases,
+    in_flight: watch::Sender<usize>,
+    draining: AtomicBool,
+}
+
+impl Patrol {
+    /// A patrol that has probed nothing yet.
+    #[must_use]
+    pub fn new(config: Config, series: SeriesTable, history: History) -> Self {
+        Self {
+            config: ArcSwap::from_pointee(config),
+            series,
+            history,
+            quorum: Quorum::default(),
+            own: Own::new(),
+            leases: Leases::default(),
+            in_flight: watch::Sender::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Answers a scrape: with what its lease last read, else with a probe of its own. Only the first reading of a lease is
+    /// waited for.
+    ///
+    /// # Errors
+    /// When the exporter itself had no means to probe.
+    pub async fn scrape(self: &Arc<Self>, probe: Probe) -> Result<Arc<Reading>, OwnFault> {
+        let key = Key::new(&probe.module, &probe.aim);
+        match self.lease_of(&key, &probe) {
+            Some(lease) => lease.reading().await,
+            None => self.round(key, probe, None).await.map(Arc::new),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// From now on this configuration is in force. Leases of modules that it has go on, with its settings.
+    pub fn reconfigure(&self, config: Config) {
+        self.config.store(Arc::new(config));
+        self.leases.look_up();
+    }
+
+    /// The evidence.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What the exporter counts about itself.
+    pub const fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// The exporter's own metrics.
+    #[must_use]
+    pub fn own_families(&self) -> Vec<Family> {
+        let in_flight = *self.in_flight.borrow();
+        self.own.families(in_flight, self.leases.count(), self.series.stats())
+    }
+
+    /// From now on nothing new is begun, and leases end; [`Patrol::idle`] tells when the last probe has ended.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.leases.look_up();
+    }
+
+    /// Whether nothing new is begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Waits until no probe is in flight.
+    pub async fn idle(&self) {
+        // The sender lives as long as we do: waiting cannot fail.
+        let _ = self.in_flight.subscribe().wait_for(|probes| *probes == 0).await;
+    }
+}

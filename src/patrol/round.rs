@@ -1,0 +1,270 @@
+//! One round: what is known of the key, the probe, and what it leaves behind.
+
+use super::Patrol;
+use crate::exposition::page;
+use crate::history::Entry;
+use crate::memory::Memory;
+use crate::metrics::{Family, LAST_RUN, Page};
+use crate::past::Past;
+use crate::probe::{Finding, OwnFault, Probe};
+use crate::reason::Reason;
+use crate::series::{Kept, Key, Series};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// An exporter that is so late says more of itself than of the target.
+const LATE: Duration = Duration::from_millis(50);
+
+/// Series begin to count before the scrape that makes them: Prometheus stamps a scrape when it asks, by its own clock.
+const CREATED_BEFORE: Duration = Duration::from_secs(1);
+
+/// How a leased probe came to its turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leased {
+    /// From the moment it was due to the moment it began.
+    pub lag: Duration,
+    /// That is late for its interval.
+    pub late: bool,
+}
+
+/// What a round read: the gauges of its probe, and the series of its key as they now are.
+#[derive(Debug)]
+pub struct Reading {
+    /// The evidence.
+    pub entry: Entry,
+    gauges: Page,
+    kept: Arc<Kept>,
+}
+
+impl Reading {
+    /// Everything that a scrape of the key gets.
+    #[must_use]
+    pub fn families(&self) -> Vec<Family> {
+        let mut page = self.gauges.clone();
+        self.kept.series().write(&mut page);
+        page.sorted()
+    }
+}
+
+impl Patrol {
+    /// Runs a probe in a task of its own, and takes in what it found.
+    ///
+    /// # Errors
+    /// When the exporter itself had no means to probe. That is counted and logged here.
+    pub(super) async fn round(
+        self: &Arc<Self>,
+        key: Key,
+        probe: Probe,
+        leased: Option<Leased>,
+    ) -> Result<Reading, OwnFault> {
+        let patrol = self.clone();
+        let work = async move {
+            let begun = Instant::now();
+            let past = patrol.past(&key, &probe);
+            let mut finding = probe.once(&past).await?;
+            finding.lag = leased.map(|turn| turn.lag);
+            finding.late = finding.report.own_delay() > LATE || leased.is_some_and(|turn| turn.late || turn.lag > LATE);
+            Ok(patrol.take_in(&key, finding, begun))
+        };
+        let outcome = self.in_its_own_task(work).await;
+        if let Err(fault) = &outcome {
+            self.own.local_error(fault.reason);
+            tracing::warn!(reason = fault.reason.as_str(), detail = fault.detail, "Local fault");
+        }
+        outcome
+    }
+
+    /// What is known of the key from before.
+    fn past(&self, key: &Key, probe: &Probe) -> Past {
+        let now = Instant::now();
+        let bypass = probe.module.beside.bypass;
+        let mut past = match self.series.peek(key) {
+            Some(kept) => kept.memory().past(bypass, now),
+            None => Memory::default().past(bypass, now),
+        };
+        past.quorum_failed = self.quorum.failed(now);
+        past
+    }
+
+    /// Counts the finding, learns from it, and keeps it as evidence.
+    fn take_in(&self, key: &Key, finding: Finding, scraped: Instant) -> Reading {
+        self.own.probed(&finding);
+        log(&finding);
+        let now = Instant::now();
+        let began = finding.report.began;
+        let (module, target) = (&finding.module, &finding.aim.target);
+        let kept = self.series.series(key, now, || {
+            Series::new(module, target, began.checked_sub(CREATED_BEFORE).unwrap_or(UNIX_EPOCH))
+        });
+        let id = self.history.name();
+        {
+            let mut series = kept.series();
+            series.fit(module, target, began);
+            series.observe(&finding, id);
+        }
+        let mut gauges = page::gauges(&finding);
+        if finding.lag.is_some() {
+            let last_run = began.duration_since(UNIX_EPOCH).unwrap_or_default();
+            gauges.set(&LAST_RUN, last_run.as_secs_f64());
+        } else {
+            kept.memory().scraped = Some(scraped);
+        }
+        kept.memory().learn(&finding, now);
+        self.observe_quorum(&finding, now);
+        let entry = self.history.add(id, finding);
+        kept.memory().remember(&entry.finding, now);
+        Reading { entry, gauges, kept }
+    }
+
+    /// A name that was probed tells of the others. An address in place of a name counts as one.
+    fn observe_quorum(&self, finding: &Finding, now: Instant) {
+        if let Ok(url) = finding.aim.target.http_url()
+            && let Some(name) = url.host_str()
+        {
+            self.quorum.observe(name, &finding.report, now);
+        }
+    }
+
+    /// A panic in one probe, or in what is made of its finding, fails that probe only; a caller that gives up ends it.
+    async fn in_its_own_task<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, OwnFault>> + Send + 'static,
+    ) -> Result<T, OwnFault> {
+        let _in_flight = InFlight::new(&self.in_flight);
+        let mut task = JoinSet::new();
+        task.spawn(work);
+        if let Some(Ok(outcome)) = task.join_next().await {
+            return outcome;
+        }
+        self.own.panicked();
+        Err(OwnFault {
+            reason: Reason::LocalPanicked,
+            detail: "This is a defect of the exporter; please report it.".to_owned(),
+        })
+    }
+}
+
+fn log(finding: &Finding) {
+    let (module, target) = (&finding.module.name, &finding.aim.target);
+    let took = finding.report.took.as_secs_f64();
+    match &finding.verdict {
+        None => tracing::debug!(target: "prober", module, %target, duration_seconds = took, "Probe succeeded"),
+        Some(verdict) => tracing::info!(
+            target: "prober",
+            module,
+            %target,
+            duration_seconds = took,
+            phase = verdict.stage.phase(),
+            link = verdict.link.as_str(),
+            reason = verdict.reason.as_str(),
+            masked = verdict.masked,
+            "{}",
+            if verdict.masked { "Probe succeeded, and hides a fault" } else { "Probe failed" }
+        ),
+    }
+}
+
+/// Counts one probe in flight for as long as it lives.
+struct InFlight<'a>(&'a watch::Sender<usize>);
+
+impl<'a> InFlight<'a> {
+    fn new(probes: &'a watch::Sender<usize>) -> Self {
+        probes.send_modify(|probes| *probes += 1);
+        Self(probes)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|probes| *probes -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::{Check, Resolver};
+    use crate::config::{self, Config, Defaults};
+    use crate::controls::Controls;
+    use crate::history::History;
+    use crate::metrics::{Level, Page};
+    use crate::patrol::Patrol;
+    use crate::probe::Probe;
+    use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
+    use crate::reason::Reason;
+    use crate::report::Report;
+    use crate::series::{Key, SeriesTable};
+    use crate::target::Target;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// Panics where its target says so.
+    #[derive(Debug)]
+    struct Defective(Arc<Resolver>);
+
+    impl Prober for Defective {
+        fn probe<'a>(&'a self, _: &'a mut Check, aim: &'a Aim, _: Way<'a>) -> Probing<'a> {
+            Box::pin(async move {
+                assert_ne!(aim.target.written(), "panic", "on purpose");
+                Ok(())
+            })
+        }
+        fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a Aim) -> Resolving<'a> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+        fn has_own_fields(&self, _: &Aim) -> bool {
+            false
+        }
+        fn resolver(&self) -> &Arc<Resolver> {
+            &self.0
+        }
+        fn gauges(&self, _: &Report, _: &mut Page) -> Duration {
+            Duration::ZERO
+        }
+        fn shape(&self, _: &Target) -> Shape {
+            Shape {
+                stages: vec![],
+                codes: vec![],
+            }
+        }
+        fn accept(&self, _: &Aim) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_one_probe_fails_that_probe_only() {
+        let config = Config::parse(config::DEFAULT, Defaults::default()).unwrap();
+        let table = SeriesTable::new(10, Duration::from_hours(1));
+        let patrol = Arc::new(Patrol::new(config, table, History::new(10, 1)));
+        let module = Arc::new(Module {
+            name: "m".to_owned(),
+            timeout: None,
+            interval: None,
+            metrics: Level::Standard,
+            buckets: None,
+            beside: Beside::default(),
+            prober: Arc::new(Defective(Arc::new(Resolver::with_servers(&[])))),
+        });
+        let probe = |target: &str| Probe {
+            module: module.clone(),
+            aim: Aim {
+                target: Target::new(target),
+                hostname: None,
+                hops: Vec::new(),
+            },
+            timeout: Duration::from_secs(5),
+            controls: Arc::new(Controls::default()),
+        };
+        let once = async |target: &str| {
+            let probe = probe(target);
+            patrol.round(Key::new(&probe.module, &probe.aim), probe, None).await
+        };
+        assert_eq!(once("panic").await.unwrap_err().reason, Reason::LocalPanicked);
+        assert_eq!(patrol.own.panics(), 1);
+        assert!(once("fine").await.is_ok());
+        assert_eq!(*patrol.in_flight.borrow(), 0);
+    }
+}

@@ -1,0 +1,145 @@
+//! Native buckets: as many as there are different values, each a fixed ratio wide.
+
+use crate::metrics::Native;
+
+/// The finest schema: eight buckets for each power of two, so that a bucket is 9 % wide.
+const SCHEMA: i32 = 3;
+
+/// Buckets of one histogram, at most; one more, and they are merged in pairs.
+const MOST_BUCKETS: usize = 160;
+
+/// The counts of the buckets that have some.
+#[derive(Clone, Debug)]
+pub(super) struct Sparse {
+    schema: i32,
+    zeros: u64,
+    /// Index and count, rising.
+    buckets: Vec<(i32, u64)>,
+}
+
+impl Default for Sparse {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            zeros: 0,
+            buckets: Vec::new(),
+        }
+    }
+}
+
+impl Sparse {
+    /// Counts a value that is not negative.
+    pub fn observe(&mut self, value: f64) {
+        if value <= Native::ZERO_THRESHOLD {
+            self.zeros += 1;
+            return;
+        }
+        let index = index(value, self.schema);
+        match self.buckets.binary_search_by_key(&index, |(known, _)| *known) {
+            Ok(place) => self.buckets[place].1 += 1,
+            Err(place) => {
+                self.buckets.insert(place, (index, 1));
+                if self.buckets.len() > MOST_BUCKETS {
+                    self.merge_pairs();
+                }
+            }
+        }
+    }
+
+    /// Makes each bucket twice as wide. What was counted stays counted.
+    fn merge_pairs(&mut self) {
+        self.schema -= 1;
+        let mut merged: Vec<(i32, u64)> = Vec::with_capacity(MOST_BUCKETS);
+        for (index, count) in self.buckets.drain(..) {
+            // Buckets 2i-1 and 2i become bucket i.
+            let index = (index + 1) >> 1;
+            match merged.last_mut() {
+                Some((last, sum)) if *last == index => *sum += count,
+                _ => merged.push((index, count)),
+            }
+        }
+        self.buckets = merged;
+    }
+
+    pub fn value(&self) -> Native {
+        Native {
+            schema: self.schema,
+            zeros: self.zeros,
+            buckets: self.buckets.clone(),
+        }
+    }
+}
+
+/// The bucket that holds a value: its upper bound, 2^(index·2^-schema), is included.
+fn index(value: f64, schema: i32) -> i32 {
+    let width = f64::from(-schema).exp2();
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a logarithm of a finite number is within ±1100, times at most 8"
+    )]
+    let guess = (value.log2() / width).ceil() as i32;
+    let upper = |index: i32| (f64::from(index) * width).exp2();
+    // The logarithm is rounded: a value on a bound may come out on either side.
+    if value > upper(guess) {
+        guess + 1
+    } else if value <= upper(guess - 1) {
+        guess - 1
+    } else {
+        guess
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_BUCKETS, Sparse, index};
+    use proptest::prelude::*;
+
+    #[test]
+    fn bounds_belong_to_the_bucket_below_them() {
+        // Indices as Prometheus' Go library has them for schema 3.
+        for (value, expected) in [
+            (1.0, 0),
+            (1.000_001, 1),
+            (2.0, 8),
+            (0.5, -8),
+            (0.050, -34),
+            (10.0, 27),
+            (1e-9, -239),
+        ] {
+            assert_eq!(index(value, 3), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn values_near_zero_have_a_bucket_of_their_own() {
+        let mut sparse = Sparse::default();
+        sparse.observe(0.0);
+        sparse.observe(f64::MIN_POSITIVE);
+        assert_eq!((sparse.zeros, sparse.buckets.len()), (2, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_is_within_its_bucket(value in 1e-9..1e4_f64, schema in -4..=8) {
+            let at = index(value, schema);
+            let upper = |index: i32| (f64::from(index) * f64::from(-schema).exp2()).exp2();
+            prop_assert!(value <= upper(at) && value > upper(at - 1));
+        }
+
+        #[test]
+        fn nothing_is_lost_where_buckets_are_merged(exponents in prop::collection::vec(-60.0..13.0_f64, 1..2000)) {
+            let mut sparse = Sparse::default();
+            for exponent in &exponents {
+                sparse.observe(exponent.exp2());
+            }
+            let value = sparse.value();
+            prop_assert!(value.buckets.len() <= MOST_BUCKETS);
+            prop_assert!(value.buckets.is_sorted_by(|one, other| one.0 < other.0));
+            prop_assert_eq!(value.buckets.iter().map(|bucket| bucket.1).sum::<u64>(), exponents.len() as u64);
+            for exponent in &exponents {
+                let at = index(exponent.exp2(), value.schema);
+                prop_assert!(value.buckets.iter().any(|bucket| bucket.0 == at), "{} at {}", exponent, at);
+            }
+        }
+    }
+}

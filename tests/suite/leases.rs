@@ -1,0 +1,230 @@
+//! Leases: a key that is scraped again is probed between scrapes, and every scrape reads the same numbers.
+
+use crate::support::exporter::{Exporter, Probed};
+use crate::support::peer::{Peer, ok, read_head};
+use crate::support::process::eventually;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+const LEASED: &str = "modules: {m: {prober: http, interval: 100ms}}";
+
+fn attempts(probed: &Probed) -> f64 {
+    probed.page.value("probe_attempts_total")
+}
+
+/// Two scrapes: the second begins the lease.
+async fn lease(exporter: &Exporter, module: &str, target: &str) -> Probed {
+    exporter.probe(module, target).await;
+    exporter.probe(module, target).await
+}
+
+#[tokio::test]
+async fn from_its_second_scrape_a_key_is_probed_in_the_background() {
+    let peer = Peer::start(ok).await;
+    let exporter = Exporter::start(LEASED).await;
+    let first = exporter.probe("m", &peer.http()).await;
+    assert_eq!(exporter.own("glassbox_leases").await, 0.0);
+    assert_eq!(first.page.find("probe_last_run_timestamp_seconds"), None);
+
+    exporter.probe("m", &peer.http()).await;
+    assert_eq!(exporter.own("glassbox_leases").await, 1.0);
+    // These scrapes renew the lease, and make no probe.
+    eventually("probes of the lease's own", async || {
+        exporter.probe("m", &peer.http()).await;
+        peer.connections() >= 7
+    })
+    .await;
+    let later = exporter.probe("m", &peer.http()).await;
+    assert!(attempts(&later) >= 6.0, "{:?}", later.page);
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+        - later.page.value("probe_last_run_timestamp_seconds");
+    assert!((0.0..60.0).contains(&age), "{age}");
+    assert!(exporter.own("glassbox_lease_lag_seconds_count").await >= 5.0);
+    // A probe gets no longer than the interval.
+    assert!(later.page.value("probe_timeout_seconds") <= 0.1);
+    // The evidence is that of the last round, and says how late it began.
+    assert!(later.evidence["lag_seconds"].is_number(), "{:#}", later.evidence);
+    assert!(first.evidence["lag_seconds"].is_null());
+}
+
+#[tokio::test]
+async fn without_an_interval_a_probe_is_made_when_scraped_and_only_then() {
+    let peer = Peer::start(ok).await;
+    let exporter = Exporter::start("modules: {m: {prober: http}}").await;
+    for scrape in 1..=3 {
+        let probed = exporter.probe("m", &peer.http()).await;
+        assert_eq!(attempts(&probed), f64::from(scrape));
+    }
+    assert_eq!(exporter.own("glassbox_leases").await, 0.0);
+    assert_eq!(peer.connections(), 3);
+}
+
+#[tokio::test]
+async fn a_lease_ends_when_scrapes_stay_away_and_the_counters_stay() {
+    let peer = Peer::start(ok).await;
+    let exporter = Exporter::start(LEASED).await;
+    lease(&exporter, "m", &peer.http()).await;
+    eventually("the lease has ended", async || {
+        exporter.own("glassbox_leases").await < 0.5
+    })
+    .await;
+    eventually("the last probe has ended", async || {
+        exporter.own("glassbox_probes_in_flight").await < 0.5
+    })
+    .await;
+    let made = peer.connections();
+    // It begins again with the next scrape, and nothing was counted twice or lost.
+    let again = exporter.probe("m", &peer.http()).await;
+    let counted = attempts(&again);
+    assert!(
+        counted >= f64::from(u32::try_from(made).unwrap()) + 1.0,
+        "{counted} of {made}"
+    );
+    assert_eq!(exporter.own("glassbox_leases").await, 1.0);
+}
+
+/// Answers the first so many requests, and then no more.
+async fn answering_only(good: usize) -> Peer {
+    let answered = Arc::new(AtomicUsize::new(0));
+    Peer::start(move |mut stream: TcpStream| {
+        let answered = answered.clone();
+        async move {
+            if answered.fetch_add(1, Ordering::SeqCst) < good {
+                ok(stream).await;
+            } else {
+                read_head(&mut stream).await;
+                // Until the exporter gives up.
+                read_head(&mut stream).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_scrape_reads_what_is_known_while_a_probe_hangs() {
+    let peer = answering_only(2).await;
+    let exporter = Exporter::start("modules: {m: {prober: http, interval: 3s}}").await;
+    lease(&exporter, "m", &peer.http()).await;
+    eventually("a third probe", async || peer.connections() == 3).await;
+    let during = exporter.probe("m", &peer.http()).await;
+    assert_eq!(exporter.own("glassbox_probes_in_flight").await, 1.0);
+    assert_eq!(attempts(&during), 2.0);
+    assert_eq!(during.page.value("probe_success"), 1.0);
+}
+
+#[tokio::test]
+async fn what_hangs_is_counted_in_every_interval() {
+    let peer = answering_only(0).await;
+    let exporter = Exporter::start("modules: {m: {prober: http, interval: 500ms, timeout: 500ms}}").await;
+    lease(&exporter, "m", &peer.http()).await;
+    eventually("eight probes", async || {
+        exporter.probe("m", &peer.http()).await;
+        peer.connections() >= 8
+    })
+    .await;
+    let page = exporter.probe("m", &peer.http()).await.page;
+    assert_eq!(
+        page.value("probe_phase_timeouts_total{phase=\"processing\"}"),
+        page.value("probe_attempts_total")
+    );
+    // Each probe ends when the next is due: a busy machine may be late to one, but not to each second one.
+    let skips = exporter.own("glassbox_lease_skips_total").await;
+    assert!(skips <= page.value("probe_attempts_total") / 4.0, "{skips} left out");
+}
+
+#[tokio::test]
+async fn a_key_is_never_probed_twice_at_once() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let highest = most.clone();
+    let peer = Peer::start(move |mut stream: TcpStream| {
+        let (now, most) = (now.clone(), most.clone());
+        async move {
+            read_head(&mut stream).await;
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let exporter = Exporter::start(LEASED).await;
+    exporter.probe("m", &peer.http()).await;
+    // Scrapes of several servers at once: one of them begins the lease, and all read it.
+    let target = peer.http();
+    let scrapes = (0..8).map(|_| exporter.probe("m", &target));
+    let read = futures_util::future::join_all(scrapes).await;
+    let ids: std::collections::HashSet<_> = read.iter().map(|probed| probed.evidence["id"].to_string()).collect();
+    assert!(ids.len() < read.len(), "each scrape made a probe of its own");
+    eventually("more probes", async || {
+        exporter.probe("m", &target).await;
+        peer.connections() >= 10
+    })
+    .await;
+    assert_eq!(highest.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn no_more_keys_are_leased_than_the_limit_says() {
+    let peer = Peer::start(ok).await;
+    let exporter = Exporter::start("limits: {leases: 1}\nmodules: {m: {prober: http, interval: 5s}}").await;
+    let keys = ["a", "b", "c"].map(|path| format!("{}{path}", peer.http()));
+    for key in &keys {
+        lease(&exporter, "m", key).await;
+    }
+    assert_eq!(exporter.own("glassbox_leases").await, 1.0);
+    // The others are probed when scraped.
+    let before = peer.connections();
+    let probed = exporter.probe("m", &keys[2]).await;
+    assert_eq!(attempts(&probed), 3.0);
+    assert!(peer.connections() > before);
+}
+
+async fn reload(exporter: &Exporter, config: &str) {
+    std::fs::write(&exporter.config_file, config).unwrap();
+    assert_eq!(exporter.post("/-/reload").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_reload_keeps_leases_and_counters_and_resets_what_it_must() {
+    let peer = Peer::start(ok).await;
+    let module =
+        |more: &str| format!("modules: {{m: {{prober: http, interval: 100ms{more}}}, other: {{prober: http}}}}");
+    let exporter = Exporter::start(&module("")).await;
+    lease(&exporter, "m", &peer.http()).await;
+    let before = exporter.probe("m", &peer.http()).await;
+
+    reload(&exporter, &module("")).await;
+    assert_eq!(exporter.own("glassbox_leases").await, 1.0);
+    let after = exporter.probe("m", &peer.http()).await;
+    let count = "probe_phase_duration_seconds_count{phase=\"connect\"}";
+    for series in ["probe_attempts_total", count, "probe_success_duration_seconds_sum"] {
+        assert!(after.page.value(series) >= before.page.value(series), "{series}");
+    }
+
+    // Other bounds: the histograms begin anew, the counters go on, and so does the lease.
+    reload(&exporter, &module(", buckets: [0.5]")).await;
+    let bucket = "probe_phase_duration_seconds_bucket{phase=\"connect\",le=\"0.5\"}";
+    let old = "probe_phase_duration_seconds_bucket{phase=\"connect\",le=\"0.25\"}";
+    eventually("a probe with the new bounds", async || {
+        exporter.probe("m", &peer.http()).await.page.find(old).is_none()
+    })
+    .await;
+    let reset = exporter.probe("m", &peer.http()).await;
+    assert!(attempts(&reset) >= attempts(&after));
+    assert!(reset.page.value(bucket) < attempts(&reset));
+    assert_eq!(exporter.own("glassbox_leases").await, 1.0);
+
+    // Without its interval, or without the module, there is no lease.
+    reload(&exporter, "modules: {m: {prober: http}}").await;
+    eventually("the lease has ended", async || {
+        exporter.own("glassbox_leases").await < 0.5
+    })
+    .await;
+    let probed = exporter.probe("m", &peer.http()).await;
+    assert_eq!(probed.page.find("probe_last_run_timestamp_seconds"), None);
+    assert!(attempts(&probed) >= attempts(&reset));
+}

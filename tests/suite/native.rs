@@ -1,0 +1,79 @@
+//! A real Prometheus takes native histograms and exemplars from a leased key, and they agree with the classic ones.
+
+use crate::support::exporter::Exporter;
+use crate::support::peer::{Peer, read_head};
+use crate::support::process::eventually;
+use crate::support::prometheus::Prometheus;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+/// Answers after so long.
+const DELAY: Duration = Duration::from_millis(50);
+
+fn scrape_config(exporter: &Exporter, target: &str) -> String {
+    format!(
+        "scrape_configs:\n\
+         - job_name: glassbox\n\
+         \x20 scrape_interval: 1s\n\
+         \x20 metrics_path: /probe\n\
+         \x20 params: {{module: [m], target: ['{target}']}}\n\
+         \x20 static_configs: [{{targets: ['{}']}}]\n",
+        exporter.address
+    )
+}
+
+#[tokio::test]
+async fn prometheus_takes_native_histograms_and_exemplars_that_resolve() {
+    let peer = Peer::start(|mut stream: TcpStream| async move {
+        read_head(&mut stream).await;
+        tokio::time::sleep(DELAY).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    })
+    .await;
+    let exporter = Exporter::start("modules: {m: {prober: http, interval: 250ms}}").await;
+    let config = scrape_config(&exporter, &peer.http());
+    let features = "--enable-feature=native-histograms,exemplar-storage";
+    let prometheus = Prometheus::start(&config, &[features]).await;
+
+    let processing = "probe_phase_duration_seconds{phase=\"processing\"}";
+    let observed = format!("histogram_count({processing})");
+    eventually("observations in a native histogram", async || {
+        prometheus
+            .values(&observed)
+            .await
+            .first()
+            .is_some_and(|count| *count >= 12.0)
+    })
+    .await;
+    // A native bucket is 9 % wide, and the peer's clock has ticks of a millisecond.
+    let median = prometheus.one(&format!("histogram_quantile(0.5, {processing})")).await;
+    assert!((0.045..0.065).contains(&median), "{median}");
+    // Both are of one scrape: the counts are equal where every probe finishes.
+    let counts = prometheus
+        .one(&format!("{observed} - ignoring (phase) probe_attempts_total"))
+        .await;
+    assert_eq!(counts, 0.0);
+
+    let found = prometheus
+        .ask(
+            "query_exemplars",
+            &[
+                ("query", "probe_phase_duration_seconds"),
+                ("start", "0"),
+                ("end", "9999999999"),
+            ],
+        )
+        .await;
+    let series = found["data"].as_array().unwrap_or_else(|| panic!("{found:#}"));
+    let exemplar = series
+        .iter()
+        .flat_map(|one| one["exemplars"].as_array().unwrap())
+        .next_back();
+    let id = exemplar.unwrap_or_else(|| panic!("{found:#}"))["labels"]["evidence_id"]
+        .as_str()
+        .unwrap();
+    let evidence = exporter.get(&format!("/evidence/{id}.json")).await;
+    assert_eq!(evidence.status(), 200);
+    assert!(evidence.text().await.unwrap().contains(&peer.http()));
+}
