@@ -1,4 +1,7 @@
 //! The kernel's receive timestamps (`SO_TIMESTAMPNS`, socket(7)): when bytes came, not when we got to them.
+//!
+//! One thing they cannot tell: packets that wait to be read may be merged, and then have the stamp of the last of them (the
+//! end of the stream is one, too). Such a stamp is too late, but never later than our own turn.
 
 use crate::report::Clock;
 use nix::libc::tcp_info;

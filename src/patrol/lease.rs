@@ -77,7 +77,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    fn new(now: Instant, gap: Duration, interval: Duration) -> Self {
+    /// A lease begun by a scrape that came so long after the one before.
+    pub fn new(now: Instant, gap: Duration, interval: Duration) -> Self {
         Self {
             scrapes: Mutex::new(Scrapes {
                 last: now,
@@ -104,7 +105,7 @@ impl Lease {
     }
 
     /// Keeps what a round read. A fault of our own is no reading: the last one stays.
-    fn take(&self, outcome: Result<Reading, OwnFault>) {
+    pub fn take(&self, outcome: Result<Reading, OwnFault>) {
         self.reading.send_modify(|reading| match (outcome, &reading) {
             (Ok(read), _) => *reading = Some(Ok(Arc::new(read))),
             (Err(_), Some(Ok(_))) => {}

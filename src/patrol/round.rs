@@ -190,15 +190,16 @@ mod tests {
     use crate::controls::Controls;
     use crate::history::History;
     use crate::metrics::{Level, Page};
-    use crate::patrol::Patrol;
-    use crate::probe::Probe;
+    use crate::patrol::lease::Lease;
+    use crate::patrol::{Patrol, Reading};
+    use crate::probe::{OwnFault, Probe};
     use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
     use crate::reason::Reason;
     use crate::report::Report;
     use crate::series::{Key, SeriesTable};
     use crate::target::Target;
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// Panics where its target says so.
     #[derive(Debug)]
@@ -234,22 +235,23 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_panic_in_one_probe_fails_that_probe_only() {
+    fn patrol() -> Arc<Patrol> {
         let config = Config::parse(config::DEFAULT, Defaults::default()).unwrap();
         let table = SeriesTable::new(10, Duration::from_hours(1));
-        let patrol = Arc::new(Patrol::new(config, table, History::new(10, 1)));
-        let module = Arc::new(Module {
-            name: "m".to_owned(),
-            timeout: None,
-            interval: None,
-            metrics: Level::Standard,
-            buckets: None,
-            beside: Beside::default(),
-            prober: Arc::new(Defective(Arc::new(Resolver::with_servers(&[])))),
-        });
-        let probe = |target: &str| Probe {
-            module: module.clone(),
+        Arc::new(Patrol::new(config, table, History::new(10, 1)))
+    }
+
+    async fn once(patrol: &Arc<Patrol>, target: &str) -> Result<Reading, OwnFault> {
+        let probe = Probe {
+            module: Arc::new(Module {
+                name: "m".to_owned(),
+                timeout: None,
+                interval: None,
+                metrics: Level::Standard,
+                buckets: None,
+                beside: Beside::default(),
+                prober: Arc::new(Defective(Arc::new(Resolver::with_servers(&[])))),
+            }),
             aim: Aim {
                 target: Target::new(target),
                 hostname: None,
@@ -258,13 +260,27 @@ mod tests {
             timeout: Duration::from_secs(5),
             controls: Arc::new(Controls::default()),
         };
-        let once = async |target: &str| {
-            let probe = probe(target);
-            patrol.round(Key::new(&probe.module, &probe.aim), probe, None).await
-        };
-        assert_eq!(once("panic").await.unwrap_err().reason, Reason::LocalPanicked);
+        patrol.round(Key::new(&probe.module, &probe.aim), probe, None).await
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_one_probe_fails_that_probe_only() {
+        let patrol = patrol();
+        assert_eq!(once(&patrol, "panic").await.unwrap_err().reason, Reason::LocalPanicked);
         assert_eq!(patrol.own.panics(), 1);
-        assert!(once("fine").await.is_ok());
+        assert!(once(&patrol, "fine").await.is_ok());
         assert_eq!(*patrol.in_flight.borrow(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lease_keeps_its_last_reading_through_a_fault_of_our_own() {
+        let patrol = patrol();
+        let lease = Lease::new(Instant::now(), Duration::ZERO, Duration::ZERO);
+        lease.take(once(&patrol, "panic").await);
+        assert_eq!(lease.reading().await.unwrap_err().reason, Reason::LocalPanicked);
+        lease.take(once(&patrol, "fine").await);
+        let read = lease.reading().await.unwrap().entry.id;
+        lease.take(once(&patrol, "panic").await);
+        assert_eq!(lease.reading().await.unwrap().entry.id, read);
     }
 }

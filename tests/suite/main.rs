@@ -27,4 +27,5 @@ mod redirects;
 mod reload;
 mod servers;
 mod serving;
+mod truth;
 mod wire;

@@ -1,0 +1,133 @@
+//! A busy exporter must not make a target look slow: phases have the times of the wire, whoever got to run when.
+
+use crate::support::exporter::Exporter;
+use crate::support::process::eventually;
+use socket2::{Domain, Socket, Type};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the exporter's only thread is kept from the answer.
+const BUSY: Duration = Duration::from_millis(200);
+
+fn read_head(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+        head.push(byte[0]);
+    }
+}
+
+/// In a thread of its own: reads a request, has the exporter's thread blocked, answers, and lets it go a while later.
+fn answers_a_blocked_exporter() -> (SocketAddr, tokio::sync::oneshot::Receiver<mpsc::Receiver<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (block, blocked) = tokio::sync::oneshot::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_head(&mut stream);
+        // Without room in between, the exporter's thread is blocked once it has taken this.
+        let (taken, let_go) = mpsc::sync_channel(0);
+        block.send(let_go).unwrap();
+        taken.send(()).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nglass")
+            .unwrap();
+        thread::sleep(BUSY);
+        taken.send(()).unwrap();
+        // Not before the exporter has read: the kernel merges the end with what came before, and takes its stamp.
+        let _ = stream.read(&mut [0]);
+    });
+    (address, blocked)
+}
+
+// One thread for the exporter, its server and this test: who blocks it blocks all.
+#[tokio::test(flavor = "current_thread")]
+async fn what_the_exporter_comes_late_by_is_in_no_phase() {
+    let (target, blocked) = answers_a_blocked_exporter();
+    let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
+    tokio::spawn(async move {
+        let let_go = blocked.await.unwrap();
+        for _ in 0..2 {
+            let_go.recv().unwrap();
+        }
+    });
+    let probed = exporter.probe("http_2xx", &format!("http://{target}/")).await;
+    let page = &probed.page;
+    assert_eq!(page.value("probe_success"), 1.0);
+
+    let clocks = &probed.evidence["front"]["legs"][0]["clocks"];
+    for moment in ["connected", "first_byte", "last_byte"] {
+        assert_eq!(clocks[moment], "kernel", "{clocks:#}");
+    }
+    let late = clocks["own_delay_seconds"].as_f64().unwrap();
+    assert!(late >= BUSY.as_secs_f64(), "{clocks:#}");
+    assert!(clocks["wakeup_delay_seconds"].as_f64().unwrap() >= BUSY.as_secs_f64());
+    assert_eq!(probed.evidence["late"], true);
+
+    // The whole probe has it, the phases have it not, and the difference is in the open.
+    let whole = page.value("probe_duration_seconds");
+    let phases: f64 = page
+        .starting("probe_http_duration_seconds{")
+        .map(|(_, seconds)| seconds)
+        .sum();
+    assert!(phases + late <= whole + 1e-6, "{phases} and {late} of {whole}");
+    assert!(page.value("probe_unattributed_seconds") >= BUSY.as_secs_f64());
+    let succeeded = page.value("probe_success_duration_seconds_sum");
+    assert!(
+        (succeeded + late - whole).abs() < 1e-6,
+        "{succeeded} and {late} of {whole}"
+    );
+
+    assert_eq!(exporter.own("glassbox_late_probes_total").await, 1.0);
+    assert_eq!(exporter.own("glassbox_wakeup_delay_seconds_count").await, 1.0);
+    assert!(exporter.own("glassbox_wakeup_delay_seconds_sum").await >= BUSY.as_secs_f64());
+}
+
+/// Whether a connection to an address has sent its first segment and has no answer (proc(5), `SYN_SENT`).
+fn waits_for_an_answer(to: SocketAddr) -> bool {
+    let remote = format!(":{:04X} 02 ", to.port());
+    std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&remote)
+}
+
+/// The first segment is lost, and the kernel's round trip counts from the second: that is not how long it took.
+#[tokio::test]
+async fn a_lost_first_segment_is_in_the_connect_phase() {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener
+        .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
+        .unwrap();
+    // Room for one connection that nobody takes; what comes after is dropped.
+    listener.listen(0).unwrap();
+    let listener = TcpListener::from(listener);
+    let target = listener.local_addr().unwrap();
+    let _taken = TcpStream::connect(target).unwrap();
+    let (make_room, room) = mpsc::channel();
+    let server = thread::spawn(move || {
+        room.recv().unwrap();
+        drop(listener.accept().unwrap());
+        let (mut stream, _) = listener.accept().unwrap();
+        read_head(&mut stream);
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+    });
+    let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
+    let begun = Instant::now();
+    let url = format!("http://{target}/");
+    // Once the exporter's first segment is dropped, there is room for its second.
+    let (probed, ()) = tokio::join!(exporter.probe("http_2xx", &url), async {
+        eventually("a first segment without answer", async || waits_for_an_answer(target)).await;
+        make_room.send(()).unwrap();
+    });
+    assert_eq!(probed.page.value("probe_success"), 1.0);
+    let connect = probed.page.value("probe_http_duration_seconds{phase=\"connect\"}");
+    // The kernel sends again after a second.
+    assert!((0.9..=begun.elapsed().as_secs_f64()).contains(&connect), "{connect}");
+    let leg = &probed.evidence["front"]["legs"][0];
+    assert_eq!(leg["clocks"]["connected"], "exporter", "{leg:#}");
+    assert!(leg["socket"]["retransmits"].as_u64().unwrap() >= 1);
+    server.join().unwrap();
+}
