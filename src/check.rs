@@ -127,7 +127,13 @@ impl Check {
         // A stage that ended with an event on the wire hands over at that event, not at the task's next turn.
         let begun = self.wire.times.next.unwrap_or_else(Instant::now);
         self.wire.times = Times::default();
-        let mut lap = self.ledger.begin(stage, since(begun));
+        // What came with an earlier stage's bytes ends no later one before that has ended.
+        let floor = self
+            .ledger
+            .laps()
+            .last()
+            .map_or(Duration::ZERO, |lap| lap.begun() + lap.took());
+        let mut lap = self.ledger.begin(stage, since(begun).max(floor));
         let outcome = tokio::time::timeout_at(deadline.into(), work(&mut self.wire)).await;
         if let Some(began) = self.wire.times.began {
             lap.begun_at(since(began));

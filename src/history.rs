@@ -6,7 +6,7 @@ use crate::probe::Finding;
 use crate::report::Report;
 use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A finding that is kept.
@@ -17,6 +17,9 @@ pub struct Entry {
     /// The finding, with header values cut to what evidence shows.
     pub finding: Arc<Finding>,
 }
+
+/// Failures that are looked through for one that may go.
+const LOOKED_THROUGH: usize = 64;
 
 /// The ring.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ struct Kept {
     /// Findings without a verdict, oldest first, and those with one: the place in time, and what is kept.
     good: VecDeque<(u64, Entry)>,
     failing: VecDeque<(u64, Entry)>,
+    /// The newest failure of each target and module: alerts lead to it.
+    newest: HashMap<(String, String), u64>,
 }
 
 impl History {
@@ -69,6 +74,9 @@ impl History {
             kept.drop_one();
         }
         let at = kept.named;
+        if entry.finding.verdict.is_some() {
+            kept.newest.insert(owner(&entry), at);
+        }
         let side = if entry.finding.verdict.is_none() {
             &mut kept.good
         } else {
@@ -104,16 +112,28 @@ impl History {
 }
 
 impl Kept {
-    /// Drops the oldest good finding while good ones are more than a tenth; else the oldest of all.
+    /// Drops the oldest good finding while good ones are more than a tenth; else the oldest of all. Of failures, one that
+    /// is not its target's newest goes first, if there is one among the oldest.
     fn drop_one(&mut self) {
         let oldest = |side: &VecDeque<(u64, Entry)>| side.front().map_or(u64::MAX, |(at, _)| *at);
         let many_good = self.good.len() * 10 > self.good.len() + self.failing.len();
         if many_good || oldest(&self.good) < oldest(&self.failing) {
             self.good.pop_front();
         } else {
-            self.failing.pop_front();
+            let mut oldest = self.failing.iter().take(LOOKED_THROUGH);
+            let repeated = oldest.position(|(at, entry)| self.newest.get(&owner(entry)) != Some(at));
+            let dropped = self.failing.remove(repeated.unwrap_or(0));
+            if let Some((_, entry)) = dropped.filter(|_| repeated.is_none()) {
+                self.newest.remove(&owner(&entry));
+            }
         }
     }
+}
+
+/// Whose newest failure is kept: module and target.
+fn owner(entry: &Entry) -> (String, String) {
+    let Finding { module, aim, .. } = &*entry.finding;
+    (module.name.clone(), aim.target.written().to_owned())
 }
 
 /// Cuts what a peer wrote: it decides the size of its texts, not of our memory.

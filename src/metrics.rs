@@ -103,7 +103,7 @@ metrics! {
     FAILURES: Counter Standard "probe_failures_total" ["link"] "Failed probes of this target by the link of the chain that is blamed";
     PHASE_DURATION: Histogram Standard "probe_phase_duration_seconds" ["phase"] "Time of one phase of a probe of this target, summed over its redirects; only phases that finished are observed";
     PHASE_TIMEOUTS: Counter Standard "probe_phase_timeouts_total" ["phase"] "Probes of this target whose deadline fell in this phase";
-    SUCCESS_DURATION: Histogram Standard "probe_success_duration_seconds" [] "Whole time of the successful probes of this target";
+    SUCCESS_DURATION: Histogram Standard "probe_success_duration_seconds" [] "Time of the successful probes of this target: probe_duration_seconds, less what the exporter came late by";
     HTTP_RESPONSES: Counter Standard "probe_http_responses_total" ["code"] "Final responses of this target by status code";
     FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "The verdict on the last probe, while that probe failed or its good answer hides a broken link";
     MASKED: Gauge Standard "probe_masked" [] "1 where the last probe of this target got a good answer that hides a broken link, else 0";

@@ -80,7 +80,11 @@ pub fn accepts(field: &str, coding: &str) -> bool {
 fn ranges(field: &str) -> impl Iterator<Item = (&str, f64)> {
     field.split(',').map(|part| {
         let mut parameters = part.split(';').skip(1).map(str::trim);
-        let weight = parameters.find_map(|parameter| parameter.strip_prefix("q=")?.trim().parse::<f64>().ok());
+        let weight = parameters.find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            let value = value.trim().parse::<f64>().ok()?;
+            name.trim().eq_ignore_ascii_case("q").then_some(value.clamp(0.0, 1.0))
+        });
         (part, weight.unwrap_or(1.0))
     })
 }
@@ -145,6 +149,8 @@ mod tests {
             ),
             ("application/openmetrics-text;q=0.2,text/plain;q=0.3", Format::Text),
             ("application/openmetrics-text; q=0, */*;q=0", Format::Text),
+            ("application/openmetrics-text;Q=0.2,text/plain;q=0.3", Format::Text),
+            ("text/plain;q=5,application/openmetrics-text", Format::Text),
             ("application/openmetrics-text", Format::OpenMetrics),
         ];
         for (field, format) in rows {

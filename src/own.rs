@@ -107,7 +107,7 @@ impl Own {
             ),
             series_keys: make.gauge(
                 "glassbox_series_keys",
-                "Keys (module, target, hostname) whose series are kept",
+                "Keys (module, target, hostname, hops) whose series are kept",
             ),
             series_evictions: make.counters(
                 "glassbox_series_evictions_total",
@@ -205,9 +205,9 @@ impl Own {
         }
     }
 
-    /// A scrape of these was answered.
-    pub fn scraped(&self) {
-        self.scrapes.with_label_values(&["200"]).inc();
+    /// A scrape of these was answered so.
+    pub fn scraped(&self, code: &str) {
+        self.scrapes.with_label_values(&[code]).inc();
     }
 
     /// All of it, in our model.

@@ -17,7 +17,11 @@ use arc_swap::{ArcSwap, Guard};
 use lease::Leases;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// An exporter that is so late says more of itself than of the target.
+const LATE: Duration = Duration::from_millis(50);
 
 /// What probes by, what probes leave behind, and the keys that are probed between scrapes.
 #[derive(Debug)]
@@ -30,6 +34,17 @@ pub struct Patrol {
     leases: Leases,
     in_flight: watch::Sender<usize>,
     draining: AtomicBool,
+}
+
+/// Why a scrape cannot be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// The exporter itself failed.
+    #[error(transparent)]
+    Fault(#[from] OwnFault),
+    /// Another scrape with a longer timeout has begun the first probe, and it has not ended yet.
+    #[error("The first probe of this target has not ended yet; ask again.")]
+    NotYet,
 }
 
 impl Patrol {
@@ -49,16 +64,22 @@ impl Patrol {
     }
 
     /// Answers a scrape: with what its lease last read, else with a probe of its own. Only the first reading of a lease is
-    /// waited for.
+    /// waited for, and no longer than the scrape may take.
     ///
     /// # Errors
-    /// When the exporter itself had no means to probe.
-    pub async fn scrape(self: &Arc<Self>, probe: Probe) -> Result<Arc<Reading>, OwnFault> {
+    /// When the exporter itself had no means to probe, or the first reading is not there yet.
+    pub async fn scrape(self: &Arc<Self>, probe: Probe) -> Result<Arc<Reading>, Unread> {
         let key = Key::new(&probe.module, &probe.aim);
-        match self.lease_of(&key, &probe) {
-            Some(lease) => lease.reading().await,
-            None => self.round(key, probe, None).await.map(Arc::new),
+        let Some((lease, others)) = self.lease_of(&key, &probe) else {
+            let reading = self.round(key, probe, None).await?;
+            return Ok(Arc::new(reading));
+        };
+        if !others {
+            // Its first round is this scrape's own, and has this scrape's deadline.
+            return Ok(lease.reading().await?);
         }
+        let reading = tokio::time::timeout(probe.timeout, lease.reading()).await;
+        Ok(reading.map_err(|_| Unread::NotYet)??)
     }
 
     /// The configuration in force.

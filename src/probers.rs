@@ -163,3 +163,12 @@ pub struct Module {
     /// The prober and its settings.
     pub prober: Arc<dyn Prober>,
 }
+
+impl Module {
+    /// Whether the module itself names the machine: then it gets what only those get whom the module names.
+    #[must_use]
+    pub fn names(&self, hop: &Hop) -> bool {
+        let own = &mut self.beside.hops.iter();
+        own.any(|own| own.host == hop.host && own.port == hop.port)
+    }
+}

@@ -136,6 +136,8 @@ pub enum Clock {
 pub struct Clocks {
     /// That the connection was open.
     pub connected: Clock,
+    /// The flights of the TLS handshake.
+    pub secured: Clock,
     /// The first byte of the answer.
     pub first_byte: Clock,
     /// The last byte of the answer.

@@ -85,7 +85,12 @@ async fn read_body(
 
 /// Whether the answer itself says where it ends, not the end of the stream.
 fn is_framed(reply: &Reply) -> bool {
-    reply.declared_length.is_some() || reply.version == "HTTP/2.0" || reply.headers.contains_key(TRANSFER_ENCODING)
+    let codings = reply.headers.get_all(TRANSFER_ENCODING).iter();
+    let last = codings
+        .filter_map(|value| value.to_str().ok()?.rsplit(',').next())
+        .next_back();
+    let is_chunked = last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
+    reply.declared_length.is_some() || reply.version == "HTTP/2.0" || is_chunked
 }
 
 /// Whether more came than `Content-Length` says. Only where the field frames the body: an answer to HEAD has none.

@@ -8,6 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
+/// The type of a TLS record that TLS 1.3 sends within a flight, for the sake of old middleboxes (RFC 8446 appendix D.4).
+const CHANGE_CIPHER_SPEC: u8 = 20;
+
 /// Shared by the layers of one connection and the check that watches it.
 #[derive(Debug, Default)]
 pub(super) struct Tape(Mutex<Marks>);
@@ -59,11 +62,36 @@ struct Delays {
     answered: Duration,
     /// To the last bytes that came.
     last: Duration,
+    /// When bytes were last read: a delay before that was counted then.
+    read: Option<Instant>,
+    /// Whether a flight of the handshake was read by the kernel's clock.
+    secured: Clock,
 }
 
 impl Delays {
     fn saw(&mut self, delay: Duration) {
         self.longest = self.longest.max(Some(delay));
+    }
+
+    /// Bytes were read. Where they were there at the read before, all of it is one wait; where they came after it, the
+    /// peer was not kept waiting before.
+    fn read(&mut self, received: Received) {
+        if let Some(delay) = received.delay {
+            self.saw(delay);
+        }
+        let delay = received.delay.unwrap_or_default();
+        let since_last = self.read.map(|last| received.now.saturating_duration_since(last));
+        self.last = match since_last {
+            Some(since) if delay >= since => self.last + since,
+            _ => delay,
+        };
+        self.read = Some(received.now);
+        self.last_byte = received.clock();
+    }
+
+    /// What was read is answered now: the peer has waited for us so long.
+    fn answer(&mut self) {
+        self.answered += std::mem::take(&mut self.last);
     }
 
     /// How much longer the exchange took for them.
@@ -77,6 +105,7 @@ impl Marks {
     pub fn clocks(&self) -> Clocks {
         Clocks {
             connected: self.delays.connected,
+            secured: self.delays.secured,
             first_byte: self.answer_clock,
             last_byte: self.delays.last_byte,
             wakeup_delay: self.delays.longest,
@@ -163,8 +192,7 @@ impl Tape {
     pub fn send(&self) {
         let mut marks = self.marks();
         marks.sending = true;
-        let late = std::mem::take(&mut marks.delays.last);
-        marks.delays.answered += late;
+        marks.delays.answer();
     }
 
     /// How much may be read at once. A read has the stamp of the last packet it takes from: until the answer has begun,
@@ -182,11 +210,9 @@ impl Tape {
         let mut marks = self.marks();
         let at = received.at();
         if !bytes.is_empty() {
-            let delay = received.delay.unwrap_or_default();
-            marks.delays.last = delay;
-            marks.delays.last_byte = received.clock();
-            if received.delay.is_some() {
-                marks.delays.saw(delay);
+            marks.delays.read(received);
+            if !marks.sending {
+                marks.delays.secured = received.clock();
             }
         }
         marks.below.read(Some(at), bytes.len());
@@ -195,16 +221,15 @@ impl Tape {
         keep_first(&mut marks.first_raw, bytes);
     }
 
-    pub fn socket_wrote(&self, at: Instant, count: usize) {
+    pub fn socket_wrote(&self, at: Instant, bytes: &[u8]) {
         let mut marks = self.marks();
         if marks.sending {
             marks.request_began = marks.request_began.or(Some(at));
-        } else {
-            let late = std::mem::take(&mut marks.delays.last);
-            marks.delays.answered += late;
+        } else if bytes.first() != Some(&CHANGE_CIPHER_SPEC) {
+            marks.delays.answer();
         }
         marks.below.wrote(Some(at));
-        marks.written += count as u64;
+        marks.written += bytes.len() as u64;
     }
 
     pub fn request_wrote(&self, bytes: &[u8]) {
@@ -231,8 +256,10 @@ impl Tape {
             Some((_, theirs)) => theirs.feed(bytes).headers_began,
         };
         if began && marks.answer_began.is_none() {
-            marks.answer_began = marks.below.last_read;
-            marks.answer_clock = marks.delays.last_byte;
+            // No answer comes before the request: such a stamp is that of a clock that was set meanwhile.
+            let stamped = marks.below.last_read.filter(|at| Some(*at) >= marks.request_began);
+            marks.answer_began = stamped.or(marks.delays.read);
+            marks.answer_clock = stamped.map_or(Clock::Exporter, |_| marks.delays.last_byte);
         }
         let at = marks.below.last_read;
         marks.above.read(at, bytes.len());
@@ -262,7 +289,13 @@ impl Tape {
 
     /// When the answer ended: with its last bytes, or, where only that frames it, with the end of the stream.
     pub fn answer_ended(&self, framed: bool) -> Option<Instant> {
-        let below = self.marks().below;
+        let mut marks = self.marks();
+        if !framed && marks.below.last_read != marks.below.last_bytes {
+            // The end of the stream has no stamp. The last bytes' delay was in what the peer took to end it.
+            marks.delays.last = Duration::ZERO;
+            marks.delays.last_byte = Clock::Exporter;
+        }
+        let below = marks.below;
         if framed { below.last_bytes } else { below.last_read }
     }
 

@@ -138,7 +138,7 @@ impl AsyncWrite for Socket {
         // Before, not after: what is written wakes its reader, who may get our processor first.
         let now = Instant::now();
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.tape.socket_wrote(now, written);
+        self.tape.socket_wrote(now, &buf[..written]);
         Poll::Ready(Ok(written))
     }
 

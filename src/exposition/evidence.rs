@@ -190,6 +190,7 @@ fn clocks(clocks: Clocks) -> Value {
     };
     json!({
         "connected": name(clocks.connected),
+        "secured": name(clocks.secured),
         "first_byte": name(clocks.first_byte),
         "last_byte": name(clocks.last_byte),
         "wakeup_delay_seconds": clocks.wakeup_delay.map(seconds),

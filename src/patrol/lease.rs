@@ -3,33 +3,40 @@
 
 use super::Patrol;
 use super::round::{Leased, Reading};
-use super::schedule::{Schedule, Turn};
-use crate::limits::SHORTEST_DEADLINE;
+use super::schedule::{Due, Schedule, Turn};
+use crate::config::Policy;
 use crate::probe::{OwnFault, Probe};
 use crate::probers::{Aim, Module};
 use crate::reason::Reason;
 use crate::series::Key;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep_until;
 
 /// A lease ends so long after the last scrape, whatever the scrapes' own interval was.
 const LONGEST_SILENCE: Duration = Duration::from_mins(5);
 
-/// Gaps between scrapes that are remembered: two servers that scrape one key come at uneven times.
-const GAPS: usize = 4;
+/// Scrapes that follow each other faster say nothing of how often they come.
+const SHORTEST_GAP: Duration = Duration::from_secs(1);
 
 /// All leases.
 #[derive(Debug)]
 pub(super) struct Leases {
-    held: Mutex<HashMap<Key, Arc<Lease>>>,
+    held: Mutex<Held>,
     /// Every schedule counts from here.
     epoch: Instant,
     /// Tells all leases to look up from their sleep.
     news: watch::Sender<()>,
+}
+
+/// The keys that are probed now, or between scrapes.
+#[derive(Debug, Default)]
+struct Held {
+    by_key: HashMap<Key, Arc<Lease>>,
+    /// How many of them outlive their first round.
+    leases: usize,
 }
 
 impl Default for Leases {
@@ -44,7 +51,7 @@ impl Default for Leases {
 
 impl Leases {
     pub fn count(&self) -> usize {
-        self.held().len()
+        self.held().leases
     }
 
     /// The configuration has changed, or the process is about to end.
@@ -52,45 +59,62 @@ impl Leases {
         self.news.send_replace(());
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Key, Arc<Lease>>> {
-        // Every change is one insertion or removal.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Every change is one insertion or removal, with its count.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives the lease up, unless a scrape has come in the last moment. Scrapes renew while they hold the same lock.
-    fn end_if_unwanted(&self, key: &Key, lease: &Lease, now: Instant) -> bool {
+    fn end_if_unwanted(&self, key: &Key, lease: &Arc<Lease>, now: Instant) -> bool {
         let mut held = self.held();
         let unwanted = lease.scrapes().expire() <= now;
         if unwanted {
-            held.remove(key);
+            held.remove(key, lease);
         }
         unwanted
     }
 }
 
-/// One key that is probed between scrapes.
+impl Held {
+    fn insert(&mut self, key: Key, lease: Arc<Lease>) {
+        self.leases += usize::from(lease.lasts);
+        self.by_key.insert(key, lease);
+    }
+
+    fn remove(&mut self, key: &Key, lease: &Arc<Lease>) {
+        if self.by_key.get(key).is_some_and(|held| Arc::ptr_eq(held, lease)) {
+            self.by_key.remove(key);
+            self.leases -= usize::from(lease.lasts);
+        }
+    }
+}
+
+/// A key that is probed between scrapes, or once: for all scrapes that ask for it meanwhile.
 #[derive(Debug)]
 pub(super) struct Lease {
+    /// It outlives its first round.
+    lasts: bool,
     scrapes: Mutex<Scrapes>,
     /// What was read last; none before the first round has ended.
     reading: watch::Sender<Option<Result<Arc<Reading>, OwnFault>>>,
 }
 
 impl Lease {
-    /// A lease begun by a scrape that came so long after the one before.
-    pub fn new(now: Instant, gap: Duration, interval: Duration) -> Self {
+    /// Begun by a scrape that came so long after the one before; without one before, it is for once.
+    pub fn new(now: Instant, gap: Option<Duration>) -> Self {
         Self {
+            lasts: gap.is_some(),
             scrapes: Mutex::new(Scrapes {
                 last: now,
-                gaps: [gap; GAPS],
-                interval,
+                longest: [gap.unwrap_or_default(), Duration::ZERO],
+                since: now,
             }),
             reading: watch::Sender::new(None),
         }
     }
 
     fn scrapes(&self) -> MutexGuard<'_, Scrapes> {
-        // Two plain fields: whole at each step.
+        // Whatever of it has changed, it is a time that was.
         self.scrapes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,6 +136,14 @@ impl Lease {
             (Err(fault), _) => *reading = Some(Err(fault)),
         });
     }
+
+    /// What is kept of the key, once it was read.
+    fn kept(&self) -> Option<Arc<crate::series::Kept>> {
+        match &*self.reading.borrow() {
+            Some(Ok(reading)) => Some(reading.kept().clone()),
+            _ => None,
+        }
+    }
 }
 
 fn broken() -> OwnFault {
@@ -125,50 +157,56 @@ fn broken() -> OwnFault {
 #[derive(Debug)]
 struct Scrapes {
     last: Instant,
-    gaps: [Duration; GAPS],
-    /// Scrapes that follow each other faster than the probes are no measure of how often they come.
-    interval: Duration,
+    /// The longest gap between two scrapes, lately and in the time before that: two servers that scrape one key come at
+    /// uneven times, and a person who looks in between is no measure.
+    longest: [Duration; 2],
+    /// When lately began.
+    since: Instant,
 }
 
 impl Scrapes {
     fn came(&mut self, now: Instant) {
-        self.gaps.rotate_left(1);
-        self.gaps[GAPS - 1] = now.saturating_duration_since(self.last);
+        if now.saturating_duration_since(self.since) >= LONGEST_SILENCE {
+            self.longest = [Duration::ZERO, self.longest[0]];
+            self.since = now;
+        }
+        let gap = now.saturating_duration_since(self.last);
+        self.longest[0] = self.longest[0].max(gap);
         self.last = now;
+    }
+
+    /// The process stood still so long: scrapes that came meanwhile are still to be read.
+    fn excuse(&mut self, stall: Duration) {
+        self.last += stall;
     }
 
     /// When three scrapes in a row have stayed away. A scrape that is late by half its interval is not missed yet.
     fn expire(&self) -> Instant {
-        let gap = self.gaps.iter().fold(self.interval, |longest, gap| longest.max(*gap));
+        let gap = self.longest[0].max(self.longest[1]).max(SHORTEST_GAP);
         self.last + (gap * 7 / 2).min(LONGEST_SILENCE)
     }
 }
 
 impl Patrol {
-    /// The lease of a key that is scraped now: renewed, or begun where this is the second scrape. None where the module
-    /// has no interval, at the first scrape, and while there are as many leases as there may be.
-    pub(super) fn lease_of(self: &Arc<Self>, key: &Key, probe: &Probe) -> Option<Arc<Lease>> {
+    /// The lease of a key that is scraped now: renewed, or begun where this is the second scrape. The first scrape, and
+    /// those beyond the limit, have one for once: so no key is ever probed twice at the same time. None where the module
+    /// has no interval. Tells, too, whether others have begun it.
+    pub(super) fn lease_of(self: &Arc<Self>, key: &Key, probe: &Probe) -> Option<(Arc<Lease>, bool)> {
         let interval = probe.module.interval?;
         let now = Instant::now();
-        let most = self.config.load().most_leases();
+        let most = self.config.load().most_leases().min(self.series.tenured_room());
         let mut held = self.leases.held();
-        let room = held.len() < most;
-        match held.entry(key.clone()) {
-            Entry::Occupied(lease) => {
-                lease.get().scrapes().came(now);
-                Some(lease.get().clone())
-            }
-            Entry::Vacant(place) => {
-                let before = self.series.peek(key)?.memory().scraped?;
-                if !room || self.is_draining() {
-                    return None;
-                }
-                let lease = Arc::new(Lease::new(now, now.saturating_duration_since(before), interval));
-                place.insert(lease.clone());
-                tokio::spawn(self.clone().keep(key.clone(), lease.clone(), interval, probe.clone()));
-                Some(lease)
-            }
+        if let Some(lease) = held.by_key.get(key) {
+            lease.scrapes().came(now);
+            return Some((lease.clone(), true));
         }
+        let before = self.series.peek(key).and_then(|kept| kept.memory().scraped);
+        let gap = before.map(|before| now.saturating_duration_since(before));
+        let lease = Arc::new(Lease::new(now, gap.filter(|_| held.leases < most)));
+        held.insert(key.clone(), lease.clone());
+        drop(held);
+        tokio::spawn(self.clone().keep(key.clone(), lease.clone(), interval, probe.clone()));
+        Some((lease, false))
     }
 
     /// Probes a key until nobody wants it any more. The first round is the scrape's own, and has its deadline.
@@ -179,24 +217,18 @@ impl Patrol {
             lease: &lease,
         };
         let mut news = self.leases.news.subscribe();
+        let (name, aim) = (first.module.name.clone(), first.aim.clone());
+        self.first_round(&key, &lease, interval, first).await;
+        if !lease.lasts {
+            return;
+        }
         let mut schedule = Schedule::new(&key, interval, self.leases.epoch);
-        let aim = first.aim.clone();
-        let on_time = Leased {
-            lag: Duration::ZERO,
-            late: false,
-        };
-        let first = Probe {
-            timeout: first.timeout.min(interval),
-            ..first
-        };
-        let name = first.module.name.clone();
-        lease.take(self.round(key.clone(), first, Some(on_time)).await);
         // A full place after the first round, or a little more or less: never two rounds at once.
         let mut due = schedule.after(Instant::now() + interval / 2);
         loop {
-            let wake = due.min(lease.scrapes().expire());
+            let wake = due.begin.min(lease.scrapes().expire());
             tokio::select! {
-                () = sleep_until(wake.into()) => {}
+                () = sleep_until(wake.into()) => lease.scrapes().excuse(wake.elapsed()),
                 // The sender lives in the patrol, which we hold.
                 _ = news.changed() => {}
             }
@@ -210,57 +242,72 @@ impl Patrol {
             if interval != schedule.interval() {
                 schedule = Schedule::new(&key, interval, self.leases.epoch);
                 due = schedule.after(now);
-            } else if now >= due {
+            } else if now >= due.begin {
                 due = self.turn(&key, &lease, &schedule, due, (module, &aim)).await;
             }
         }
     }
 
-    /// The module as it now is, and its interval, unless it no longer takes such a key.
-    fn wanted(&self, name: &str, aim: &Aim) -> Option<(Arc<Module>, Duration)> {
-        let module = self.config.load().module(name).filter(|_| !self.is_draining())?.clone();
-        let interval = module.interval?;
-        module.prober.accept(aim).ok()?;
-        Some((module, interval))
+    async fn first_round(self: &Arc<Self>, key: &Key, lease: &Lease, interval: Duration, probe: Probe) {
+        let leased = lease.lasts.then_some(Leased {
+            lag: Duration::ZERO,
+            late: false,
+            kept: None,
+        });
+        let timeout = if lease.lasts {
+            probe.timeout.min(interval)
+        } else {
+            probe.timeout
+        };
+        lease.take(self.round(key.clone(), Probe { timeout, ..probe }, leased).await);
     }
 
-    /// Runs what is due, or leaves it out. Gives what is due next.
+    /// The module as it now is, and its interval, unless it no longer takes such a key.
+    fn wanted(&self, name: &str, aim: &Aim) -> Option<(Arc<Module>, Duration)> {
+        let config = self.config.load();
+        let module = config.module(name).filter(|_| !self.is_draining())?.clone();
+        let interval = module.interval?;
+        let mut hops = aim.hops.iter();
+        let hops_are_taken = aim.hops.is_empty() || config.policy() == Policy::Open;
+        let as_trusted = hops.all(|hop| hop.trusted == module.names(hop));
+        let taken = hops_are_taken && as_trusted && module.prober.accept(aim).is_ok();
+        taken.then_some((module, interval))
+    }
+
+    /// Runs what is due, puts it off, or leaves it out. Gives what is due next.
     async fn turn(
         self: &Arc<Self>,
         key: &Key,
         lease: &Lease,
         schedule: &Schedule,
-        due: Instant,
+        due: Due,
         (module, aim): (Arc<Module>, &Aim),
-    ) -> Instant {
-        let now = Instant::now();
-        match schedule.turn(due, now) {
+    ) -> Due {
+        let begins = Instant::now();
+        match schedule.turn(due, begins) {
             Turn::Run => {}
-            Turn::PutOff(by) => sleep(by).await,
+            Turn::PutOff(later) => return later,
             Turn::Skip(probes) => {
                 self.own.skipped(probes);
-                return schedule.after(now);
+                return schedule.after(begins);
             }
         }
-        let begins = Instant::now();
-        let lag = begins.saturating_duration_since(due);
+        let lag = begins.saturating_duration_since(due.at);
         self.own.leased_probe(lag);
-        let rest = schedule
-            .end_of(due)
-            .saturating_duration_since(begins)
-            .max(SHORTEST_DEADLINE);
+        let time = schedule.time(lag);
         let probe = Probe {
-            timeout: module.timeout.map_or(rest, |timeout| timeout.min(rest)),
+            timeout: module.timeout.map_or(time, |timeout| timeout.min(time)),
             module,
             aim: aim.clone(),
             controls: self.config.load().controls().clone(),
         };
         let leased = Leased {
             lag,
-            late: schedule.is_late(lag),
+            late: schedule.is_late(lag.saturating_sub(due.put_off)),
+            kept: lease.kept(),
         };
         lease.take(self.round(key.clone(), probe, Some(leased)).await);
-        schedule.after(due)
+        schedule.after(due.at)
     }
 }
 
@@ -273,12 +320,10 @@ struct Ends<'a> {
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        let mut held = self.patrol.leases.held();
-        if held.get(self.key).is_some_and(|lease| Arc::ptr_eq(lease, self.lease)) {
-            held.remove(self.key);
-        }
-        drop(held);
-        if let Some(kept) = self.patrol.series.peek(self.key) {
+        self.patrol.leases.held().remove(self.key, self.lease);
+        if let Some(kept) = self.lease.kept() {
+            // Where it was pushed out, it comes back: no counter goes back because nobody probes between scrapes any more.
+            self.patrol.series.hold(self.key, &kept, Instant::now());
             kept.memory().scraped = Some(self.lease.scrapes().last);
         }
         self.lease.reading.send_if_modified(|reading| {
@@ -300,7 +345,7 @@ mod tests {
 
     fn lease_after(gaps: &[u32]) -> (Lease, Instant) {
         let mut now = Instant::now();
-        let lease = Lease::new(now, SECOND * gaps[0], SECOND);
+        let lease = Lease::new(now, Some(SECOND * gaps[0]));
         for gap in &gaps[1..] {
             now += SECOND * *gap;
             lease.scrapes().came(now);
@@ -324,9 +369,15 @@ mod tests {
 
     #[test]
     fn scrapes_in_quick_succession_are_no_measure() {
-        let now = Instant::now();
-        let lease = Lease::new(now, Duration::from_millis(1), 10 * SECOND);
-        assert!(lease.scrapes().expire() > now + 30 * SECOND);
+        let (lease, last) = lease_after(&[15, 15, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(lease.scrapes().expire() > last + 45 * SECOND);
+    }
+
+    #[test]
+    fn scrapes_that_come_more_often_for_good_are_the_measure_in_the_end() {
+        let gaps: Vec<_> = std::iter::once(60).chain(std::iter::repeat_n(5, 200)).collect();
+        let (lease, last) = lease_after(&gaps);
+        assert!(lease.scrapes().expire() < last + 20 * SECOND);
     }
 
     #[test]

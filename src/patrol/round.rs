@@ -1,6 +1,6 @@
 //! One round: what is known of the key, the probe, and what it leaves behind.
 
-use super::Patrol;
+use super::{LATE, Patrol};
 use crate::exposition::page;
 use crate::history::Entry;
 use crate::memory::Memory;
@@ -15,19 +15,18 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// An exporter that is so late says more of itself than of the target.
-const LATE: Duration = Duration::from_millis(50);
-
 /// Series begin to count before the scrape that makes them: Prometheus stamps a scrape when it asks, by its own clock.
 const CREATED_BEFORE: Duration = Duration::from_secs(1);
 
 /// How a leased probe came to its turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Leased {
     /// From the moment it was due to the moment it began.
     pub lag: Duration,
     /// That is late for its interval.
     pub late: bool,
+    /// What is kept of the key; none in the first round of a lease.
+    pub kept: Option<Arc<Kept>>,
 }
 
 /// What a round read: the gauges of its probe, and the series of its key as they now are.
@@ -40,6 +39,11 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// What is kept of the key.
+    pub(super) const fn kept(&self) -> &Arc<Kept> {
+        &self.kept
+    }
+
     /// Everything that a scrape of the key gets.
     #[must_use]
     pub fn families(&self) -> Vec<Family> {
@@ -63,11 +67,13 @@ impl Patrol {
         let patrol = self.clone();
         let work = async move {
             let begun = Instant::now();
-            let past = patrol.past(&key, &probe);
+            let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
+            let kept = kept.or_else(|| patrol.series.peek(&key));
+            let past = patrol.past(kept.as_deref(), &probe);
             let mut finding = probe.once(&past).await?;
-            finding.lag = leased.map(|turn| turn.lag);
-            finding.late = finding.report.own_delay() > LATE || leased.is_some_and(|turn| turn.late || turn.lag > LATE);
-            Ok(patrol.take_in(&key, finding, begun))
+            finding.lag = leased.as_ref().map(|turn| turn.lag);
+            finding.late = finding.report.own_delay() > LATE || leased.is_some_and(|turn| turn.late);
+            Ok(patrol.take_in(&key, finding, kept, begun))
         };
         let outcome = self.in_its_own_task(work).await;
         if let Err(fault) = &outcome {
@@ -78,10 +84,10 @@ impl Patrol {
     }
 
     /// What is known of the key from before.
-    fn past(&self, key: &Key, probe: &Probe) -> Past {
+    fn past(&self, kept: Option<&Kept>, probe: &Probe) -> Past {
         let now = Instant::now();
         let bypass = probe.module.beside.bypass;
-        let mut past = match self.series.peek(key) {
+        let mut past = match kept {
             Some(kept) => kept.memory().past(bypass, now),
             None => Memory::default().past(bypass, now),
         };
@@ -90,19 +96,28 @@ impl Patrol {
     }
 
     /// Counts the finding, learns from it, and keeps it as evidence.
-    fn take_in(&self, key: &Key, finding: Finding, scraped: Instant) -> Reading {
+    fn take_in(&self, key: &Key, finding: Finding, held: Option<Arc<Kept>>, scraped: Instant) -> Reading {
         self.own.probed(&finding);
         log(&finding);
         let now = Instant::now();
         let began = finding.report.began;
-        let (module, target) = (&finding.module, &finding.aim.target);
-        let kept = self.series.series(key, now, || {
-            Series::new(module, target, began.checked_sub(CREATED_BEFORE).unwrap_or(UNIX_EPOCH))
-        });
+        let created = began.checked_sub(CREATED_BEFORE).unwrap_or(UNIX_EPOCH);
+        // The module as it now is: a probe that was begun before a reload must not bring its old bounds back.
+        let config = self.config.load();
+        let module = config.module(&finding.module.name).unwrap_or(&finding.module);
+        let target = &finding.aim.target;
+        let make = || Series::new(module, target, created);
+        let kept = match held.filter(|_| finding.lag.is_some()) {
+            Some(held) => {
+                self.series.hold(key, &held, now);
+                held
+            }
+            None => self.series.series(key, now, make),
+        };
         let id = self.history.name();
         {
             let mut series = kept.series();
-            series.fit(module, target, began);
+            series.fit(module, target, created);
             series.observe(&finding, id);
         }
         let mut gauges = page::gauges(&finding);
@@ -275,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn a_lease_keeps_its_last_reading_through_a_fault_of_our_own() {
         let patrol = patrol();
-        let lease = Lease::new(Instant::now(), Duration::ZERO, Duration::ZERO);
+        let lease = Lease::new(Instant::now(), None);
         lease.take(once(&patrol, "panic").await);
         assert_eq!(lease.reading().await.unwrap_err().reason, Reason::LocalPanicked);
         lease.take(once(&patrol, "fine").await);

@@ -1,10 +1,8 @@
 //! When a leased key is due: at its own place in every interval, so that a thousand keys do not start at once.
 
+use super::LATE;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
-
-/// A probe that begins so soon after it was due is on time.
-const ON_TIME: Duration = Duration::from_millis(10);
 
 /// The places of one key on the clock.
 #[derive(Clone, Copy, Debug)]
@@ -16,21 +14,31 @@ pub(super) struct Schedule {
     step: f64,
 }
 
-/// What to do with a probe that was due.
+/// A probe that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Its place on the clock.
+    pub at: Instant,
+    /// When it is to begin: then, unless it was put off.
+    pub begin: Instant,
+    /// The part of the time in between that was chosen.
+    pub put_off: Duration,
+}
+
+/// What to do with a probe that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Run it.
     Run,
     /// Run it a little later: whatever made this key late made others late, too.
-    PutOff(Duration),
+    PutOff(Due),
     /// Leave so many out, and wait for the next place.
     Skip(u64),
 }
 
 impl Schedule {
-    /// The places of a key, counted from `epoch`.
+    /// The places of a key, counted from `epoch`. Two keys lie as far apart after a restart as before.
     pub fn new(key: &impl Hash, interval: Duration, epoch: Instant) -> Self {
-        // Without a random key: after a restart each key has its old place.
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         let hash = hasher.finish();
@@ -49,38 +57,59 @@ impl Schedule {
     }
 
     /// The first place after a moment.
-    pub fn after(&self, moment: Instant) -> Instant {
+    pub fn after(&self, moment: Instant) -> Due {
         let first = self.epoch + self.interval.mul_f64(self.place);
         let since = moment.saturating_duration_since(first);
-        if moment < first {
-            return first;
-        }
-        let rounds = since.as_nanos() / self.interval.as_nanos().max(1) + 1;
-        first + self.interval * u32::try_from(rounds).unwrap_or(u32::MAX)
-    }
-
-    /// The end of the turn that was due then: its probe must have ended by then.
-    pub fn end_of(&self, due: Instant) -> Instant {
-        due + self.interval
-    }
-
-    /// What to do at `now` with what was due. A stall of the process makes all keys late at once: a burst would only
-    /// measure itself.
-    pub fn turn(&self, due: Instant, now: Instant) -> Turn {
-        let lag = now.saturating_duration_since(due);
-        if lag <= ON_TIME {
-            Turn::Run
-        } else if lag <= self.interval / 8 {
-            Turn::PutOff((self.interval / 4).mul_f64(self.step))
+        let at = if moment < first {
+            first
         } else {
-            let whole = lag.as_nanos() / self.interval.as_nanos().max(1);
-            Turn::Skip(u64::try_from(whole).unwrap_or(u64::MAX) + 1)
+            let rounds = since.as_nanos() / self.interval.as_nanos().max(1) + 1;
+            first + self.interval * u32::try_from(rounds).unwrap_or(u32::MAX)
+        };
+        Due {
+            at,
+            begin: at,
+            put_off: Duration::ZERO,
         }
     }
 
-    /// Whether a probe that began so late says more of us than of its target.
-    pub fn is_late(&self, lag: Duration) -> bool {
-        lag > self.interval / 10
+    /// A probe that begins so soon after it was due is on time.
+    pub fn on_time(&self) -> Duration {
+        (self.interval / 20).min(Duration::from_millis(10))
+    }
+
+    /// What to do at `now` with what is due. A stall of the process makes all keys late at once: a burst would only
+    /// measure itself. So the later a key is, the more time it is spread over.
+    pub fn turn(&self, due: Due, now: Instant) -> Turn {
+        let late = now.saturating_duration_since(due.begin);
+        if late > self.interval / 16 {
+            let whole = now.saturating_duration_since(due.at).as_nanos() / self.interval.as_nanos().max(1);
+            Turn::Skip(u64::try_from(whole).unwrap_or(u64::MAX).saturating_add(1))
+        } else if late <= self.on_time() || due.begin > due.at {
+            Turn::Run
+        } else {
+            let put_off = (late * 8).min(self.interval / 4).mul_f64(self.step);
+            Turn::PutOff(Due {
+                begin: now + put_off,
+                put_off,
+                ..due
+            })
+        }
+    }
+
+    /// How long a probe may take that begins so late: the interval, so that what hangs is counted in every one; a little
+    /// less where it is a little late, so that the next one is not later still.
+    pub fn time(&self, lag: Duration) -> Duration {
+        if lag <= self.on_time() {
+            self.interval.saturating_sub(lag)
+        } else {
+            self.interval
+        }
+    }
+
+    /// Whether a key that we came to so late says more of us than of its target.
+    pub fn is_late(&self, late: Duration) -> bool {
+        late > LATE.min(self.interval / 10)
     }
 }
 
@@ -97,9 +126,9 @@ mod tests {
         let mut slots = [0; 100];
         for key in 0..1000 {
             let schedule = Schedule::new(&format!("http://target/{key}"), 10 * SECOND, epoch);
-            let first = schedule.after(epoch);
-            assert_eq!(schedule.after(first), first + 10 * SECOND);
-            assert_eq!(schedule.after(first + 25 * SECOND), first + 30 * SECOND);
+            let first = schedule.after(epoch).at;
+            assert_eq!(schedule.after(first).at, first + 10 * SECOND);
+            assert_eq!(schedule.after(first + 25 * SECOND).at, first + 30 * SECOND);
             let slot = (first - epoch).as_millis() % 10_000 / 100;
             slots[usize::try_from(slot).unwrap()] += 1;
         }
@@ -109,14 +138,31 @@ mod tests {
 
     #[test]
     fn what_is_a_little_late_runs_and_what_is_very_late_is_left_out() {
-        let due = Instant::now();
-        let schedule = Schedule::new(&"key", SECOND, due);
-        let turn = |millis| schedule.turn(due, due + Duration::from_millis(millis));
+        let at = Instant::now();
+        let due = Schedule::new(&"key", SECOND, at).after(at);
+        let at = due.at;
+        let schedule = Schedule::new(&"key", SECOND, at);
+        let turn = |millis| schedule.turn(due, at + Duration::from_millis(millis));
         assert_eq!(turn(0), Turn::Run);
         assert_eq!(turn(10), Turn::Run);
-        assert!(matches!(turn(100), Turn::PutOff(by) if by <= SECOND / 4));
         assert_eq!(turn(500), Turn::Skip(1));
         assert_eq!(turn(9_500), Turn::Skip(10));
+        // It is put off once, and by no more than it was late several times over.
+        let Turn::PutOff(later) = turn(20) else {
+            panic!("20 ms are late for a second");
+        };
+        assert!(later.begin <= at + Duration::from_millis(180) && later.at == at);
+        assert_eq!(schedule.turn(later, later.begin + Duration::from_millis(20)), Turn::Run);
+        assert_eq!(schedule.turn(later, later.begin + SECOND / 2), Turn::Skip(1));
+    }
+
+    #[test]
+    fn a_probe_has_the_interval_and_ends_before_the_next_where_both_can_be() {
+        let schedule = Schedule::new(&"key", SECOND, Instant::now());
+        let ms = Duration::from_millis;
+        assert_eq!(schedule.time(ms(0)), SECOND);
+        assert_eq!(schedule.time(ms(4)), ms(996));
+        assert_eq!(schedule.time(ms(60)), SECOND);
     }
 
     /// All keys of a 10 s round wake up late by a different time, as after a stall of the whole process.
@@ -131,10 +177,10 @@ mod tests {
             let due = schedule.after(epoch + 10 * SECOND);
             let starts = match schedule.turn(due, awake) {
                 Turn::Run => awake,
-                Turn::PutOff(by) => awake + by,
-                Turn::Skip(_) => schedule.after(awake),
+                Turn::PutOff(later) => later.begin,
+                Turn::Skip(_) => schedule.after(awake).begin,
             };
-            let next = schedule.after(awake).max(starts);
+            let next = schedule.after(awake).begin.max(starts);
             for start in [starts, next] {
                 if let Some(slot) = slots.get_mut(usize::try_from((start - awake).as_millis() / 100).unwrap()) {
                     *slot += 1;

@@ -109,9 +109,23 @@ impl SeriesTable {
 
     /// What is kept of a key, made at first sight.
     pub fn series(&self, key: &Key, now: Instant, make: impl FnOnce() -> Series) -> Arc<Kept> {
+        self.see(key, now, || {
+            Arc::new(Kept {
+                series: Mutex::new(make()),
+                memory: Mutex::default(),
+            })
+        })
+    }
+
+    /// The key is in use, and `kept` is what is kept of it, also where it was pushed out meanwhile.
+    pub fn hold(&self, key: &Key, kept: &Arc<Kept>, now: Instant) {
+        self.see(key, now, || kept.clone());
+    }
+
+    fn see(&self, key: &Key, now: Instant, make: impl FnOnce() -> Arc<Kept>) -> Arc<Kept> {
         let mut inner = self.inner();
         inner.sweep(now, self.idle);
-        let tenured_room = self.limit - self.probation_room();
+        let tenured_room = self.tenured_room();
         let tenured = inner.entries.len() - inner.on_probation;
         if let Some(entry) = inner.entries.get_mut(key) {
             entry.last_used = now;
@@ -123,10 +137,7 @@ impl SeriesTable {
             return kept;
         }
         inner.make_room(self.limit);
-        let kept = Arc::new(Kept {
-            series: Mutex::new(make()),
-            memory: Mutex::default(),
-        });
+        let kept = make();
         inner.admit(key.clone(), kept.clone(), now);
         kept
     }
@@ -140,6 +151,12 @@ impl SeriesTable {
             evicted_for_room: inner.evicted_for_room,
             evicted_idle: inner.evicted_idle,
         }
+    }
+
+    /// Keys that junk cannot push out, at most.
+    #[must_use]
+    pub fn tenured_room(&self) -> usize {
+        self.limit - self.probation_room()
     }
 
     fn probation_room(&self) -> usize {
@@ -319,6 +336,21 @@ mod tests {
         }
         assert!(table.stats().keys <= 20);
         assert!(!scrape(&table, "0", now));
+    }
+
+    #[test]
+    fn what_is_held_keeps_its_counts_though_it_was_pushed_out() {
+        let table = SeriesTable::new(10, Duration::from_hours(1));
+        let now = Instant::now();
+        scrape(&table, "held", now);
+        let kept = table.peek(&key("held")).unwrap();
+        for junk in 0..100 {
+            scrape(&table, &junk.to_string(), now);
+        }
+        assert!(table.peek(&key("held")).is_none());
+        table.hold(&key("held"), &kept, now);
+        assert!(Arc::ptr_eq(&table.peek(&key("held")).unwrap(), &kept));
+        assert!(table.stats().keys <= 10);
     }
 
     #[test]

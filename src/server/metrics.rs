@@ -11,8 +11,9 @@ pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
     let mut families = app.patrol.own_families();
     families.extend(app.patrol.config().controls().healthy().map(vantage));
     families.sort_by(|one, other| one.name.cmp(&other.name));
-    app.patrol.own().scraped();
-    answer(&families, &headers)
+    let response = answer(&families, &headers);
+    app.patrol.own().scraped(response.status().as_str());
+    response
 }
 
 /// Only where there are controls, so not in the registry.

@@ -34,7 +34,7 @@ pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderM
     }
     match app.patrol.scrape(probe).await {
         Ok(reading) => page(&app, &reading, &query, &headers),
-        Err(fault) => unavailable(&fault.to_string()),
+        Err(unread) => unavailable(&unread.to_string()),
     }
 }
 
@@ -103,8 +103,7 @@ fn hops(query: &Query, policy: Policy, module: &Module) -> Result<Vec<Hop>, Stri
     }
     let mut hops = Hop::read_all(text).map_err(|error| format!("Parameter hop: {error}"))?;
     for hop in &mut hops {
-        let named = |own: &Hop| own.host == hop.host && own.port == hop.port;
-        hop.trusted = module.beside.hops.iter().any(named);
+        hop.trusted = module.names(hop);
     }
     Ok(hops)
 }

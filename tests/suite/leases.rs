@@ -109,11 +109,34 @@ async fn a_scrape_reads_what_is_known_while_a_probe_hangs() {
     let peer = answering_only(2).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 3s}}").await;
     lease(&exporter, "m", &peer.http()).await;
-    eventually("a third probe", async || peer.connections() == 3).await;
+    eventually("a third probe", async || {
+        exporter.probe("m", &peer.http()).await;
+        peer.connections() == 3
+    })
+    .await;
     let during = exporter.probe("m", &peer.http()).await;
     assert_eq!(exporter.own("glassbox_probes_in_flight").await, 1.0);
     assert_eq!(attempts(&during), 2.0);
     assert_eq!(during.page.value("probe_success"), 1.0);
+}
+
+/// Who begins the first probe may have more time than who comes while it runs.
+#[tokio::test]
+async fn a_scrape_waits_for_the_first_probe_no_longer_than_it_may() {
+    let peer = answering_only(0).await;
+    let exporter = Exporter::start("modules: {m: {prober: http, interval: 1m, timeout: 20s}}").await;
+    let url = exporter.url(&format!("/probe?module=m&target={}", peer.http()));
+    let first = tokio::spawn(exporter.client().get(&url).send());
+    eventually("a first probe", async || peer.connections() == 1).await;
+    let second = exporter
+        .client()
+        .get(&url)
+        .header("X-Prometheus-Scrape-Timeout-Seconds", "0.4");
+    let second = second.send().await.unwrap();
+    assert_eq!(second.status(), 503);
+    assert!(second.text().await.unwrap().contains("has not ended yet"));
+    assert!(!first.is_finished());
+    assert_eq!(peer.connections(), 1);
 }
 
 #[tokio::test]
@@ -152,8 +175,7 @@ async fn a_key_is_never_probed_twice_at_once() {
     })
     .await;
     let exporter = Exporter::start(LEASED).await;
-    exporter.probe("m", &peer.http()).await;
-    // Scrapes of several servers at once: one of them begins the lease, and all read it.
+    // Scrapes of several servers at once, the very first among them: one of them probes, and all read it.
     let target = peer.http();
     let scrapes = (0..8).map(|_| exporter.probe("m", &target));
     let read = futures_util::future::join_all(scrapes).await;
@@ -165,6 +187,32 @@ async fn a_key_is_never_probed_twice_at_once() {
     })
     .await;
     assert_eq!(highest.load(Ordering::SeqCst), 1);
+}
+
+/// Junk cannot take a leased key's counters, however small the table is.
+#[tokio::test]
+async fn a_leased_key_keeps_its_counters_while_junk_fills_the_table() {
+    let peer = Peer::start(ok).await;
+    let config = "modules: {m: {prober: http, interval: 100ms}, once: {prober: http}}";
+    let exporter = Exporter::start_with(config, |settings| settings.series_limit = 10).await;
+    let keys: Vec<_> = (0..6).map(|path| format!("{}{path}", peer.http())).collect();
+    for key in &keys {
+        lease(&exporter, "m", key).await;
+    }
+    let mut last = vec![0.0; keys.len()];
+    let mut junk = 0;
+    eventually("many probes of each", async || {
+        for (key, last) in keys.iter().zip(&mut last) {
+            junk += 1;
+            exporter.probe("once", &format!("{}junk{junk}", peer.http())).await;
+            let now = attempts(&exporter.probe("m", key).await);
+            assert!(now >= *last, "{key}: {now} after {last}");
+            *last = now;
+        }
+        last.iter().all(|count| *count >= 10.0)
+    })
+    .await;
+    assert!(exporter.own("glassbox_series_evictions_total{reason=\"room\"}").await > 0.0);
 }
 
 #[tokio::test]

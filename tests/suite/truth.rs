@@ -1,11 +1,13 @@
 //! A busy exporter must not make a target look slow: phases have the times of the wire, whoever got to run when.
 
 use crate::support::exporter::Exporter;
+use crate::support::peer::{Peer, ok};
+use crate::support::pki::Authority;
 use crate::support::process::eventually;
 use socket2::{Domain, Socket, Type};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -84,6 +86,92 @@ async fn what_the_exporter_comes_late_by_is_in_no_phase() {
     assert_eq!(exporter.own("glassbox_late_probes_total").await, 1.0);
     assert_eq!(exporter.own("glassbox_wakeup_delay_seconds_count").await, 1.0);
     assert!(exporter.own("glassbox_wakeup_delay_seconds_sum").await >= BUSY.as_secs_f64());
+}
+
+/// A flight of the handshake that does not fit into one read lies unread for a while: that is counted once.
+#[tokio::test(flavor = "current_thread")]
+async fn a_large_certificate_that_lies_unread_leaves_the_handshake_its_time() {
+    let authority = Authority::new();
+    let many_names = |params: &mut rcgen::CertificateParams| {
+        let names = (0..250).map(|number| format!("name-{number}.of-a-large-certificate.test"));
+        let names = names.map(|name| rcgen::SanType::DnsName(name.try_into().unwrap()));
+        params.subject_alt_names.extend(names);
+    };
+    let server = authority.leaf_with("127.0.0.1", many_names).server(&[]);
+    let (target, blocked) = tls_before_a_blocked_exporter(server);
+    let config = format!(
+        "modules: {{http_2xx: {{prober: http, http: {{tls_config: {{ca_file: {}}}}}}}}}",
+        authority.ca_file.display()
+    );
+    let exporter = Exporter::start(&config).await;
+    tokio::spawn(async move {
+        let let_go = blocked.await.unwrap();
+        for _ in 0..2 {
+            let_go.recv().unwrap();
+        }
+    });
+    let probed = exporter.probe("http_2xx", &format!("https://{target}/")).await;
+    let page = &probed.page;
+    assert_eq!(page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    let clocks = &probed.evidence["front"]["legs"][0]["clocks"];
+    assert_eq!(clocks["secured"], "kernel");
+    let (late, whole) = (
+        clocks["own_delay_seconds"].as_f64().unwrap(),
+        page.value("probe_duration_seconds"),
+    );
+    assert!(late >= BUSY.as_secs_f64() && late < whole, "{clocks:#}");
+    assert!(page.value("probe_http_duration_seconds{phase=\"tls\"}") > 0.0);
+    let phases: f64 = page
+        .starting("probe_http_duration_seconds{")
+        .map(|(_, seconds)| seconds)
+        .sum();
+    assert!(phases + late <= whole + 1e-6, "{phases} and {late} of {whole}");
+    assert!(page.value("probe_success_duration_seconds_sum") > 0.0);
+}
+
+/// In threads of their own: a TLS server, and before it one that passes everything on, and has the exporter's thread
+/// blocked from the server's first bytes on until a while later.
+fn tls_before_a_blocked_exporter(
+    server: Arc<rustls::ServerConfig>,
+) -> (SocketAddr, tokio::sync::oneshot::Receiver<mpsc::Receiver<()>>) {
+    let (told, address) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let peer = Peer::with_tls(server, ok).await;
+            told.send(peer.address).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let server = address.recv().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (block, blocked) = tokio::sync::oneshot::channel();
+    thread::spawn(move || {
+        let (exporter, _) = listener.accept().unwrap();
+        let server = TcpStream::connect(server).unwrap();
+        let (mut from, mut to) = (exporter.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || std::io::copy(&mut from, &mut to));
+        let (mut from, mut to) = (server, exporter);
+        let mut piece = [0; 16 * 1024];
+        let count = from.read(&mut piece).unwrap();
+        let (taken, let_go) = mpsc::sync_channel(0);
+        block.send(let_go).unwrap();
+        taken.send(()).unwrap();
+        to.write_all(&piece[..count]).unwrap();
+        // What else there is of the flight comes meanwhile, too.
+        from.set_read_timeout(Some(BUSY)).unwrap();
+        while let Ok(count) = from.read(&mut piece) {
+            to.write_all(&piece[..count]).unwrap();
+        }
+        from.set_read_timeout(None).unwrap();
+        taken.send(()).unwrap();
+        std::io::copy(&mut from, &mut to).unwrap();
+    });
+    (address, blocked)
 }
 
 /// Whether a connection to an address has sent its first segment and has no answer (proc(5), `SYN_SENT`).
