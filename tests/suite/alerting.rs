@@ -151,7 +151,7 @@ async fn alertmanager(folder: &TempDir, pager: &Peer) -> (Process, String) {
     let config = example(
         "alertmanager.yml",
         &[
-            ("group_wait: 30s", "group_wait: 3s"),
+            ("group_wait: 30s", "group_wait: 12s"),
             ("group_interval: 5m", "group_interval: 1s"),
             ("127.0.0.1:9/", &format!("{}/", pager.address)),
         ],
