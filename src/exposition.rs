@@ -2,12 +2,14 @@
 
 pub mod evidence;
 pub mod har;
+pub mod letter;
 mod lines;
 pub mod logs;
 pub mod openmetrics;
 pub mod page;
 pub mod protobuf;
 mod repeat;
+pub mod sheet;
 pub mod text;
 pub mod waterfall;
 

@@ -14,7 +14,7 @@ use crate::patrol::Patrol;
 use crate::series::SeriesTable;
 use axum::Router;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use std::path::PathBuf;
@@ -122,6 +122,7 @@ pub fn router(app: Arc<App>) -> Router {
     let routes = Router::new()
         .route("/", get(home::page))
         .route("/style.css", get(home::style))
+        .route("/copy.js", get(home::script))
         .route("/probe", any(probe::run))
         .route("/metrics", any(metrics::page))
         .route("/evidence", get(evidence::of_target))
@@ -144,6 +145,19 @@ pub fn router(app: Arc<App>) -> Router {
             .nest(root.trim_end_matches('/'), routes)
             .fallback(async || error(StatusCode::NOT_FOUND, "There is nothing at this path."))
     }
+}
+
+/// What a page may load and do: its own style and script, and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// A page for people.
+fn page(html: String) -> Response {
+    let fields = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (fields, html).into_response()
 }
 
 /// A refusal in plain text, as the peer writes it.

@@ -257,7 +257,7 @@ pub(super) fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
 
 /// The first word that came, where it is the evidence: an answer that was no HTTP, or no TLS. What follows it may be an
 /// echo of our request or fields with secrets; an answer that could be read is shown by its fields instead.
-fn first_bytes(leg: &Leg) -> Option<String> {
+pub(super) fn first_bytes(leg: &Leg) -> Option<String> {
     let came = &leg.wire.excerpt;
     let word = came.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     let shown = &word[..word.len().min(FIRST_WORD)];

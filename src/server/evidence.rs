@@ -2,7 +2,7 @@
 
 use super::probe::Query;
 use super::{Shared, error};
-use crate::exposition::{evidence, har};
+use crate::exposition::{evidence, har, sheet};
 use crate::history::Entry;
 use axum::extract::{Path, RawQuery};
 use axum::http::StatusCode;
@@ -16,12 +16,15 @@ type Form = fn(&Entry) -> Value;
 /// The forms in which evidence is given, by the end of the path.
 const FORMS: [(&str, Form); 2] = [(".json", evidence::json), (".har", har::json)];
 
-/// `/evidence/{id}.json` and `/evidence/{id}.har`.
+/// `/evidence/{id}`, a page for people, and `/evidence/{id}.json` and `.har`.
 pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
-    let found = FORMS.iter().find_map(|(end, form)| {
-        let id = file.strip_suffix(end)?.parse().ok()?;
-        Some(form(&app.patrol.history().get(id)?))
-    });
+    let kept = |id: &str| app.patrol.history().get(id.parse().ok()?);
+    if let Some(entry) = kept(&file) {
+        return super::page(sheet::page(&entry, &app.settings.route_prefix));
+    }
+    let found = FORMS
+        .iter()
+        .find_map(|(end, form)| Some(form(&kept(file.strip_suffix(end)?)?)));
     match found {
         Some(found) => (
             [(CONTENT_TYPE, "application/json"), (X_CONTENT_TYPE_OPTIONS, "nosniff")],
@@ -30,7 +33,7 @@ pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
             .into_response(),
         None => error(
             StatusCode::NOT_FOUND,
-            "There is no such evidence: it is /evidence/{id}.json or .har with the id of a probe that is still kept.",
+            "There is no such evidence: it is /evidence/{id}, or with .json or .har, with the id of a probe that is still kept.",
         ),
     }
 }
@@ -52,7 +55,7 @@ pub(super) async fn of_target(app: Shared, RawQuery(query): RawQuery) -> Respons
     let failing = kept.iter().find(|entry| entry.finding.verdict.is_some());
     match failing.or(kept.first()) {
         Some(entry) => {
-            let place = format!("{}/evidence/{}.json", app.settings.route_prefix, entry.id);
+            let place = format!("{}/evidence/{}", app.settings.route_prefix, entry.id);
             Redirect::temporary(&place).into_response()
         }
         None => error(StatusCode::NOT_FOUND, "No probe of this target is kept."),

@@ -3,15 +3,11 @@
 use super::Shared;
 use crate::history::Entry;
 use crate::utc::to_the_second;
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
 const SHOWN: usize = 200;
-
-const POLICY: &str =
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The page.
 pub(super) async fn page(app: Shared) -> Response {
@@ -45,17 +41,21 @@ pub(super) async fn page(app: Shared) -> Response {
             }
         }
     };
-    let headers: [(HeaderName, HeaderValue); 3] = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    ];
-    (headers, page.into_string()).into_response()
+    super::page(page.into_string())
 }
 
-/// The style sheet of the page.
+/// The style sheet of all pages.
 pub(super) async fn style() -> Response {
     ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css")).into_response()
+}
+
+/// What copies texts on the pages. They can be read without it.
+pub(super) async fn script() -> Response {
+    (
+        [(CONTENT_TYPE, "text/javascript; charset=utf-8")],
+        include_str!("copy.js"),
+    )
+        .into_response()
 }
 
 fn form(prefix: &str, modules: &[&str]) -> Markup {
@@ -103,6 +103,7 @@ fn row(prefix: &str, entry: &Entry) -> Markup {
             }
             td.number { (format!("{:.3}", finding.report.took.as_secs_f64())) }
             td {
+                a href={ (prefix) "/evidence/" (entry.id) } { "Page" } " "
                 a href={ (prefix) "/evidence/" (entry.id) ".json" } { "JSON" } " "
                 a href={ (prefix) "/evidence/" (entry.id) ".har" } { "HAR" } " "
                 a href={ (prefix) "/logs?id=" (entry.id) } { "Logs" }

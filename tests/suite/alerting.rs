@@ -220,8 +220,9 @@ async fn when_an_upstream_stops_the_page_names_the_link_and_leads_to_the_evidenc
         evidence.starts_with(&scene.exporter.url("/evidence?target=")),
         "{evidence}"
     );
-    let found = reqwest::get(evidence).await.unwrap();
-    assert_eq!(found.status(), 200);
+    let page = reqwest::get(evidence).await.unwrap();
+    assert_eq!(page.status(), 200);
+    let found = reqwest::get(format!("{}.json", page.url())).await.unwrap();
     let found: Value = serde_json::from_str(&found.text().await.unwrap()).unwrap();
     assert_eq!(found["target"], scene.target);
     assert_eq!(found["verdict"]["link"], "upstream");

@@ -22,6 +22,7 @@ mod load;
 mod names;
 mod native;
 mod nginx;
+mod pages;
 mod prometheus;
 mod redirects;
 mod reload;

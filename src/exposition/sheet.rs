@@ -1,0 +1,121 @@
+//! One finding as a page for people: which link broke, and why to believe it.
+
+mod facts;
+mod links;
+mod waterfall;
+
+use super::{letter, repeat};
+use crate::chain::Link;
+use crate::history::Entry;
+use crate::utc::rfc3339;
+use crate::verdict::{Side, Verdict};
+use maud::{DOCTYPE, Markup, html};
+
+/// The whole page. `prefix` stands before every path.
+#[must_use]
+pub fn page(entry: &Entry, prefix: &str) -> String {
+    let finding = &entry.finding;
+    let report = &finding.report;
+    let target = finding.aim.target.to_string();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (headline(finding.verdict.as_ref())) " - " (target) }
+                link rel="stylesheet" href={ (prefix) "/style.css" };
+                script src={ (prefix) "/copy.js" } defer {}
+            }
+            body {
+                header {
+                    p { a href={ (prefix) "/" } { "glassbox_exporter" } }
+                    nav aria-label="This probe" {
+                        a href={ (prefix) "/evidence/" (entry.id) ".json" } { "JSON" } " "
+                        a href={ (prefix) "/evidence/" (entry.id) ".har" } download { "HAR" } " "
+                        a href={ (prefix) "/logs?id=" (entry.id) } { "Log" }
+                    }
+                }
+                main {
+                    h1.failed[finding.verdict.is_some()].ok[finding.verdict.is_none()] {
+                        (headline(finding.verdict.as_ref()))
+                    }
+                    p.about {
+                        bdi { (target) } " by the module " b { (finding.module.name) } " at " time { (rfc3339(report.began)) }
+                        ", " (waterfall::millis(report.took)) " ms"
+                        @if finding.late { ". " b { "The exporter itself was late: part of that time is its own." } }
+                    }
+                    (links::chain(finding))
+                    @if let Some(verdict) = &finding.verdict {
+                        p.sentence { (verdict.sentence) }
+                        (reasons(verdict))
+                    }
+                    (waterfall::table(finding))
+                    (copies(entry))
+                    (facts::all(finding))
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn headline(verdict: Option<&Verdict>) -> String {
+    match verdict {
+        None => "All links are well".to_owned(),
+        Some(verdict) if verdict.masked => format!("Answered, but hidden behind it: {}", links::name(verdict.link)),
+        Some(verdict) => format!("Broken: {}", links::name(verdict.link)),
+    }
+}
+
+/// Why that link: what a person can check.
+fn reasons(verdict: &Verdict) -> Markup {
+    html! {
+        dl.why {
+            dt { "Reason" }
+            dd { code { (verdict.reason.as_str()) } ": " (verdict.reason.meaning()) }
+            @if verdict.reasons.len() > 1 {
+                dt { "Likeliest" }
+                dd { @for reason in &verdict.reasons { code { (reason.as_str()) } " " } }
+            }
+            dt { "How sure" }
+            dd {
+                @if verdict.link == Link::Unknown { "not decided" } @else { (verdict.certainty.as_str()) }
+                ", by the rule " code { (verdict.rule) }
+            }
+            dt { "Who answered" }
+            dd { (verdict.answered_by) }
+            @if let Some(side) = verdict.side {
+                dt { "Side" }
+                dd {
+                    @match side {
+                        Side::Gateway => "the gateway's: what stands behind it answers when asked directly",
+                        Side::Origin => "the origin's: it fails when asked directly, too",
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is to be handed on: the letter to whoever must act, and the command that repeats the request.
+fn copies(entry: &Entry) -> Markup {
+    let curl = repeat::curl(&entry.finding.report);
+    html! {
+        section.copies aria-label="To hand on" {
+            @if entry.finding.verdict.is_some() { (copy("letter", "The letter to whoever must act", &letter::text(entry))) }
+            @if let Some(curl) = curl { (copy("curl", "The request by hand", &curl)) }
+        }
+    }
+}
+
+fn copy(id: &str, title: &str, text: &str) -> Markup {
+    html! {
+        details {
+            summary { (title) }
+            // The script shows the button: without it, the text can still be selected.
+            button type="button" data-copies=(id) hidden { "Copy" }
+            pre id=(id) tabindex="0" { (text) }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The facts of each exchange: addresses, TLS, the answer's head, the socket, the controls.
+
+use crate::exposition::evidence::{first_bytes, shown_value};
+use crate::investigation::{Reached, Vantage};
+use crate::probe::Finding;
+use crate::report::{Certificate, Clock, Leg, Reply, TlsFacts};
+use maud::{Markup, html};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Everything below the waterfall.
+pub(super) fn all(finding: &Finding) -> Markup {
+    let began = finding.report.began;
+    let legs = &finding.report.legs;
+    html! {
+        @for (number, leg) in legs.iter().enumerate() {
+            section.leg aria-label={ "Exchange " (number + 1) } {
+                h2 { (leg.method.as_deref().unwrap_or("Request")) " " bdi { (leg.url) } }
+                dl { (connection(leg)) }
+                @if let Some(tls) = &leg.tls { (secured(tls, began)) }
+                @if let Some(reply) = &leg.reply { (answer(reply)) }
+                @if let Some(bytes) = first_bytes(leg) { p { "First bytes: " code { (bytes) } } }
+            }
+        }
+        @if let Some(vantage) = &finding.vantage { (controls(vantage)) }
+    }
+}
+
+fn connection(leg: &Leg) -> Markup {
+    let by_kernel = leg.wire.clocks.first_byte == Clock::Kernel;
+    html! {
+        @if !leg.addresses.is_empty() {
+            dt { "Addresses" }
+            dd { @for address in &leg.addresses { (address) " " } }
+        }
+        @if let Some(peer) = leg.peer { dt { "Connected to" } dd { (peer) @if let Some(local) = leg.local { " from " (local) } } }
+        @if let Some(socket) = leg.socket {
+            dt { "Socket" }
+            dd { "round trip " (socket.rtt.as_micros()) " µs, sent again " (socket.retransmits) }
+        }
+        dt { "Bytes" }
+        dd { (leg.wire.written) " written, " (leg.wire.read) " read" }
+        dt { "Clock" }
+        dd { @if by_kernel { "the kernel's: when it came" } @else { "the exporter's: when it got to it" } }
+    }
+}
+
+fn secured(tls: &TlsFacts, began: SystemTime) -> Markup {
+    html! {
+        h3 { (tls.version.unwrap_or("TLS")) @if let Some(cipher) = &tls.cipher { ", " (cipher) } }
+        @if !tls.chain.is_empty() {
+            table {
+                thead { tr { th scope="col" { "Certificate of" } th scope="col" { "By" } th scope="col" { "Days left" } } }
+                tbody { @for certificate in &tls.chain { (shown(certificate, began)) } }
+            }
+        }
+    }
+}
+
+fn shown(certificate: &Certificate, began: SystemTime) -> Markup {
+    let now = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let left = certificate.not_after.saturating_sub_unsigned(now) / 86_400;
+    html! {
+        tr {
+            td.target { bdi { (certificate.subject) } }
+            td.target { bdi { (certificate.issuer) } }
+            td.number.failed[left < 0] { (left) }
+        }
+    }
+}
+
+fn answer(reply: &Reply) -> Markup {
+    html! {
+        h3 { (reply.version) " " (reply.status) ", " (reply.body_length) " bytes of body" }
+        @if !reply.headers.is_empty() {
+            table.fields {
+                thead { tr { th scope="col" { "Field" } th scope="col" { "Value" } } }
+                tbody {
+                    @for (name, value) in &reply.headers {
+                        tr { th scope="row" { (name.as_str()) } td.target { bdi { (shown_value(name, value)) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn controls(vantage: &Vantage) -> Markup {
+    html! {
+        section aria-label="Our own side" {
+            h2 { "Our own side: " @if vantage.healthy() { span.ok { "well" } } @else { span.failed { "suspect" } } }
+            ul {
+                @for control in &vantage.controls {
+                    li {
+                        bdi { (control.what) } ": "
+                        @match control.outcome {
+                            Reached::Answered => "answered",
+                            Reached::NoName => "not resolved",
+                            Reached::NoConnection => "not connected",
+                            Reached::NotAsked => "not asked",
+                        }
+                        @if !control.detail.is_empty() { ". " bdi { (control.detail) } }
+                    }
+                }
+            }
+        }
+    }
+}

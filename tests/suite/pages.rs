@@ -1,0 +1,138 @@
+//! The page of one probe: it names the broken link at once, and shows what strangers wrote as text.
+
+use crate::support::exporter::Exporter;
+use crate::support::peer::{Peer, ok};
+use crate::support::pki::{Authority, self_signed};
+
+/// The page of a probe just made.
+async fn page(exporter: &Exporter, module: &str, target: &str) -> String {
+    let probed = exporter.probe(module, target).await;
+    let id = probed.evidence["id"].as_str().unwrap();
+    let answer = exporter.get(&format!("/evidence/{id}")).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+    let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(
+        policy.contains("default-src 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    answer.text().await.unwrap()
+}
+
+const NGINX: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
+                     <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
+
+/// What the page of a verdict must show: its heading, and how the links of the chain are marked.
+fn assert_shows(html: &str, target: &str, headline: &str, class: &str) {
+    let heading = html.split("<h1").nth(1).unwrap().split("</h1>").next().unwrap();
+    assert!(heading.ends_with(headline), "{target}: {heading}");
+    for mark in ["broken", "suspect"] {
+        let marked = html.contains(&format!("<li class=\"{mark}\">"));
+        assert_eq!(marked, class == mark, "{target}: {mark} in {html}");
+    }
+    // Nothing of it needs a style or a script of its own.
+    assert!(!html.contains(" style=") && !html.contains("<style"), "{target}");
+    assert_eq!(html.contains("id=\"letter\""), class != "well", "{target}");
+}
+
+fn modules(authority: &Authority, good: &Peer, app: &Peer) -> String {
+    format!(
+        "modules:\n  m: {{prober: http, http: {{tls_config: {{ca_file: {}}}}}}}\n  \
+         hops: {{prober: http, hops: [{{name: app, address: '{}'}}]}}\n  \
+         same: {{prober: http, hops: [{{name: app, address: '{}'}}]}}\n  \
+         words: {{prober: http, http: {{fail_if_body_not_matches_regexp: [never]}}}}\n",
+        authority.ca_file.display(),
+        good.address,
+        app.address
+    )
+}
+
+#[tokio::test]
+async fn the_page_of_each_verdict_names_its_link_first() {
+    let authority = Authority::new();
+    let good = Peer::start(ok).await;
+    let stranger = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
+    let gateway = Peer::answering(format!(
+        "HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: {}\r\n\r\n{NGINX}",
+        NGINX.len()
+    ))
+    .await;
+    let app =
+        Peer::answering("HTTP/1.1 500 Internal Server Error\r\nX-Powered-By: Express\r\nContent-Length: 4\r\n\r\noops")
+            .await;
+    let config = modules(&authority, &good, &app);
+    let exporter = Exporter::start(&config).await;
+    for (module, target, headline, class) in [
+        ("m", good.http(), "All links are well", "well"),
+        ("m", "http://127.0.0.1:1/".to_owned(), "Broken: the front", "broken"),
+        ("m", stranger.https(), "Broken: TLS", "broken"),
+        (
+            "m",
+            gateway.http(),
+            "Broken: between the gateway and what stands behind it",
+            "broken",
+        ),
+        (
+            "hops",
+            gateway.http(),
+            "Broken: between the gateway and what stands behind it",
+            "broken",
+        ),
+        (
+            "m",
+            app.http(),
+            "Broken: the evidence does not tell which link",
+            "suspect",
+        ),
+        ("same", app.http(), "Broken: the application", "broken"),
+        ("words", good.http(), "Broken: the content of the answer", "broken"),
+    ] {
+        assert_shows(&page(&exporter, module, &target).await, &target, headline, class);
+    }
+    // The machine behind the gateway answers when asked directly: that is drawn, too.
+    let html = page(&exporter, "hops", &gateway.http()).await;
+    let chain = html
+        .split("<ol class=\"chain\"")
+        .nth(1)
+        .unwrap()
+        .split("</ol>")
+        .next()
+        .unwrap();
+    let application = chain.split("<li").last().unwrap();
+    assert!(
+        chain.contains("app asked directly: 200") && chain.contains("Application"),
+        "{application}"
+    );
+    assert!(html.contains("app at"), "its laps are on the same axis: {html}");
+}
+
+#[tokio::test]
+async fn what_a_stranger_writes_stays_text() {
+    let hostile = Peer::answering(
+        "HTTP/1.1 503 <script>alert(1)</script>\r\nServer: <img src=x onerror=alert(2)>\r\n\
+         Via: \"><b>1</b>\r\nContent-Length: 0\r\n\r\n",
+    )
+    .await;
+    let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
+    let html = page(
+        &exporter,
+        "http_2xx",
+        &format!("{}?<svg onload=alert(3)>", hostile.http()),
+    )
+    .await;
+    for markup in ["<script>", "<img", "<b>1", "<svg onload"] {
+        assert!(!html.contains(markup), "{markup} in {html}");
+    }
+    assert!(html.contains("&lt;img src=x onerror=alert(2)&gt;"), "{html}");
+}
+
+#[tokio::test]
+async fn the_landing_page_leads_to_it() {
+    let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
+    let probed = exporter.probe("http_2xx", "http://127.0.0.1:1/").await;
+    let home = exporter.get("/").await.text().await.unwrap();
+    let link = format!("href=\"/evidence/{}\"", probed.evidence["id"].as_str().unwrap());
+    assert!(home.contains(&link), "{home}");
+    let script = exporter.get("/copy.js").await;
+    assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
+}
