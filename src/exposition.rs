@@ -2,6 +2,7 @@
 
 pub mod evidence;
 pub mod har;
+pub mod keys;
 pub mod letter;
 mod lines;
 pub mod logs;

@@ -1,13 +1,15 @@
 //! What one key remembers between its probes, so that the next one knows what is usual and does not ask too often.
 
 use crate::baseline::Baseline;
+use crate::chain::Link;
+use crate::evidence_id::EvidenceId;
 use crate::investigation::Investigation;
 use crate::past::{Due, Past, Recent, Sign, sign};
 use crate::probe::Finding;
 use crate::probers::When;
 use crate::report::Report;
 use crate::verdict::Verdict;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,10 @@ const ANSWERED: Duration = Duration::from_hours(1);
 pub struct Memory {
     /// When a scrape without a lease last asked for the key.
     pub scraped: Option<Instant>,
+    /// What came of the latest probes, the oldest first.
+    pub recent: VecDeque<Outcome>,
+    /// The evidence of the latest.
+    pub latest: Option<EvidenceId>,
     baseline: Baseline,
     probes: u32,
     /// When the front's failure was investigated last, and what came of it, as long as the history keeps it.
@@ -38,6 +44,18 @@ pub struct Memory {
     /// The last good answer hid a broken link: that is looked at until it no longer does.
     masked: bool,
 }
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The link that is blamed; none where all is well.
+    pub link: Option<Link>,
+    /// The answer was good and hides that.
+    pub masked: bool,
+}
+
+/// Outcomes of a key that are remembered.
+pub const RECENT: usize = 40;
 
 #[derive(Debug)]
 struct Investigated {
@@ -85,6 +103,13 @@ impl Memory {
     pub fn learn(&mut self, finding: &Finding, now: Instant) {
         self.probes = self.probes.wrapping_add(1);
         self.masked = finding.verdict.as_ref().is_some_and(|verdict| verdict.masked);
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Outcome {
+            link: finding.verdict.as_ref().map(|verdict| verdict.link),
+            masked: self.masked,
+        });
         if let Some(reply) = finding.report.final_reply() {
             match &finding.verdict {
                 None => self.baseline.learn_good(reply),

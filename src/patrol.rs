@@ -12,7 +12,7 @@ use crate::metrics::Family;
 use crate::own::Own;
 use crate::probe::{OwnFault, Probe};
 use crate::quorum::Quorum;
-use crate::series::{Key, SeriesTable};
+use crate::series::{Kept, Key, SeriesTable};
 use arc_swap::{ArcSwap, Guard};
 use lease::Leases;
 use std::sync::Arc;
@@ -91,6 +91,12 @@ impl Patrol {
     pub fn reconfigure(&self, config: Config) {
         self.config.store(Arc::new(config));
         self.leases.look_up();
+    }
+
+    /// Every key, and what is kept of it.
+    #[must_use]
+    pub fn keys(&self) -> Vec<(Key, Arc<Kept>)> {
+        self.series.all()
     }
 
     /// The evidence.

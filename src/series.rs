@@ -192,6 +192,22 @@ impl Series {
         &mut self.responses[place].1
     }
 
+    /// Probes, and those among them that succeeded.
+    #[must_use]
+    pub fn attempts(&self) -> (u64, u64) {
+        (self.attempts, self.attempts.saturating_sub(self.failures.iter().sum()))
+    }
+
+    /// Each phase that was observed, in the order of the way: its name, and its median and 95th percentile in seconds.
+    #[must_use]
+    pub fn phases(&self) -> Vec<(&'static str, f64, f64)> {
+        let phases = self.phases.iter().filter_map(|phase| {
+            let quantile = |share| phase.durations.quantile(share);
+            Some((phase.name, quantile(0.5)?, quantile(0.95)?))
+        });
+        phases.collect()
+    }
+
     /// Writes the histograms and counters.
     pub fn write(&self, page: &mut Page) {
         page.push(&ATTEMPTS, vec![], self.count(self.attempts, None));

@@ -122,7 +122,8 @@ pub fn router(app: Arc<App>) -> Router {
     let routes = Router::new()
         .route("/", get(home::page))
         .route("/style.css", get(home::style))
-        .route("/copy.js", get(home::script))
+        .route("/copy.js", get(home::copy_script))
+        .route("/refresh.js", get(home::refresh_script))
         .route("/probe", any(probe::run))
         .route("/metrics", any(metrics::page))
         .route("/evidence", get(evidence::of_target))
@@ -148,7 +149,7 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// What a page may load and do: its own style and script, and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// A page for people.
 fn page(html: String) -> Response {

@@ -130,7 +130,11 @@ impl Patrol {
         kept.memory().learn(&finding, now);
         self.observe_quorum(&finding, now);
         let entry = self.history.add(id, finding);
-        kept.memory().remember(&entry.finding, now);
+        {
+            let mut memory = kept.memory();
+            memory.remember(&entry.finding, now);
+            memory.latest = Some(id);
+        }
         Reading { entry, gauges, kept }
     }
 

@@ -33,6 +33,11 @@ impl Histogram {
         }
     }
 
+    /// See [`Sparse::quantile`], in seconds.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        self.native.quantile(share)
+    }
+
     pub fn bounds(&self) -> &[f64] {
         &self.bounds
     }

@@ -31,6 +31,25 @@ impl Key {
             hops: aim.hops.clone(),
         }
     }
+
+    /// The name of the module.
+    #[must_use]
+    pub fn module(&self) -> &str {
+        &self.module
+    }
+
+    /// What is probed.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What tells it from other keys of the same target: the virtual host, and the hops.
+    #[must_use]
+    pub fn distinction(&self) -> String {
+        let hops = self.hops.iter().map(|hop| format!("via {hop}"));
+        self.hostname.iter().cloned().chain(hops).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What is kept of a key.
@@ -105,6 +124,14 @@ impl SeriesTable {
     /// What is kept of a key, if it was seen before. This is no sight of it: it does not move up.
     pub fn peek(&self, key: &Key) -> Option<Arc<Kept>> {
         self.inner().entries.get(key).map(|entry| entry.kept.clone())
+    }
+
+    /// Every key, in no order. This is no sight of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Key, Arc<Kept>)> {
+        let inner = self.inner();
+        let all = inner.entries.iter();
+        all.map(|(key, entry)| (key.clone(), entry.kept.clone())).collect()
     }
 
     /// What is kept of a key, made at first sight.

@@ -1,21 +1,23 @@
-//! The landing page: the latest probes, failing ones first, and a form to probe now.
+//! The landing page: every target with its latest probes, failing ones first, and a form to probe now.
 
 use super::Shared;
-use crate::history::Entry;
-use crate::utc::to_the_second;
+use super::probe::Query;
+use crate::exposition::keys;
+use axum::extract::RawQuery;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
-
-const SHOWN: usize = 200;
+use std::collections::HashMap;
 
 /// The page.
-pub(super) async fn page(app: Shared) -> Response {
-    let mut entries = app.patrol.history().newest_first();
-    entries.sort_by_key(|entry| entry.finding.verdict.is_none());
-    entries.truncate(SHOWN);
+pub(super) async fn page(app: Shared, RawQuery(query): RawQuery) -> Response {
+    let query = Query::new(query.as_deref());
+    let search = query.get("search").unwrap_or_default().trim();
     let config = app.patrol.config();
     let prefix = &app.settings.route_prefix;
+    let kept = app.patrol.history().newest_first().into_iter();
+    let kept: HashMap<_, _> = kept.map(|entry| (entry.id, entry.finding)).collect();
+    let table = keys::table(app.patrol.keys(), search, prefix, |id| kept.get(&id).cloned());
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -24,11 +26,12 @@ pub(super) async fn page(app: Shared) -> Response {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { "glassbox_exporter" }
                 link rel="stylesheet" href={ (prefix) "/style.css" };
+                script src={ (prefix) "/refresh.js" } defer {}
             }
             body {
                 header {
                     h1 { "glassbox_exporter" }
-                    nav {
+                    nav aria-label="Pages" {
                         a href={ (prefix) "/metrics" } { "Metrics" } " "
                         a href={ (prefix) "/config" } { "Configuration" } " "
                         a href={ (prefix) "/-/ready" } { "Ready?" }
@@ -36,7 +39,8 @@ pub(super) async fn page(app: Shared) -> Response {
                 }
                 main {
                     (form(prefix, &config.module_names()))
-                    (table(prefix, &entries))
+                    (search_form(prefix, search))
+                    (table)
                 }
             }
         }
@@ -49,13 +53,16 @@ pub(super) async fn style() -> Response {
     ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css")).into_response()
 }
 
+const SCRIPT: [(axum::http::HeaderName, &str); 1] = [(CONTENT_TYPE, "text/javascript; charset=utf-8")];
+
 /// What copies texts on the pages. They can be read without it.
-pub(super) async fn script() -> Response {
-    (
-        [(CONTENT_TYPE, "text/javascript; charset=utf-8")],
-        include_str!("copy.js"),
-    )
-        .into_response()
+pub(super) async fn copy_script() -> Response {
+    (SCRIPT, include_str!("copy.js")).into_response()
+}
+
+/// What reads the table anew now and then. Without it, the page stands still.
+pub(super) async fn refresh_script() -> Response {
+    (SCRIPT, include_str!("refresh.js")).into_response()
 }
 
 fn form(prefix: &str, modules: &[&str]) -> Markup {
@@ -67,47 +74,18 @@ fn form(prefix: &str, modules: &[&str]) -> Markup {
             select #module name="module" {
                 @for module in modules { option { (module) } }
             }
-            input type="hidden" name="debug" value="true";
+            input type="hidden" name="show" value="evidence";
             button { "Probe" }
         }
     }
 }
 
-fn table(prefix: &str, entries: &[Entry]) -> Markup {
+fn search_form(prefix: &str, search: &str) -> Markup {
     html! {
-        @if entries.is_empty() {
-            p { "Nothing has been probed yet. Use the form, or let Prometheus scrape " code { "/probe?target=…&module=…" } "." }
-        } @else {
-            table {
-                caption { "The latest probes, failing ones first" }
-                thead { tr { th { "Time" } th { "Module" } th { "Target" } th { "Result" } th { "Seconds" } th { "Evidence" } } }
-                tbody { @for entry in entries { (row(prefix, entry)) } }
-            }
-        }
-    }
-}
-
-fn row(prefix: &str, entry: &Entry) -> Markup {
-    let finding = &entry.finding;
-    html! {
-        tr {
-            td { (to_the_second(finding.report.began)) }
-            td { (finding.module.name) }
-            td.target { (finding.aim.target.to_string()) }
-            @match &finding.verdict {
-                None => td.ok { "success" },
-                Some(verdict) => td.failed title=(verdict.sentence) {
-                    @if verdict.masked { "masked: " }
-                    strong { (verdict.link.as_str()) } " " (verdict.reason.as_str()) " in " (verdict.stage.phase())
-                },
-            }
-            td.number { (format!("{:.3}", finding.report.took.as_secs_f64())) }
-            td {
-                a href={ (prefix) "/evidence/" (entry.id) } { "Page" } " "
-                a href={ (prefix) "/evidence/" (entry.id) ".json" } { "JSON" } " "
-                a href={ (prefix) "/evidence/" (entry.id) ".har" } { "HAR" } " "
-                a href={ (prefix) "/logs?id=" (entry.id) } { "Logs" }
-            }
+        form action={ (prefix) "/" } role="search" {
+            label for="search" { "Show" }
+            input #search type="search" name="search" value=(search) placeholder="part of a target or module";
+            button { "Search" }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::target::Target;
 use axum::extract::RawQuery;
 use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use std::time::Duration;
 
 /// The header that tells which evidence an answer came with.
@@ -39,6 +39,10 @@ pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderM
 }
 
 fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Response {
+    if query.get("show") == Some("evidence") {
+        let place = format!("{}/evidence/{}", app.settings.route_prefix, reading.entry.id);
+        return Redirect::to(&place).into_response();
+    }
     let families = reading.families();
     let mut response = if query.get("debug") == Some("true") {
         let name = &reading.entry.finding.module.name;

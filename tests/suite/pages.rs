@@ -127,12 +127,56 @@ async fn what_a_stranger_writes_stays_text() {
 }
 
 #[tokio::test]
-async fn the_landing_page_leads_to_it() {
+async fn the_landing_page_has_a_row_for_each_target_and_leads_to_its_evidence() {
+    let good = Peer::start(ok).await;
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
-    let probed = exporter.probe("http_2xx", "http://127.0.0.1:1/").await;
+    for _ in 0..3 {
+        exporter.probe("http_2xx", &format!("{}fine", good.http())).await;
+    }
+    let broken = exporter.probe("http_2xx", "http://127.0.0.1:1/gone").await;
     let home = exporter.get("/").await.text().await.unwrap();
-    let link = format!("href=\"/evidence/{}\"", probed.evidence["id"].as_str().unwrap());
-    assert!(home.contains(&link), "{home}");
-    let script = exporter.get("/copy.js").await;
-    assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
+    let rows: Vec<_> = home.split("<tr>").skip(2).collect();
+    assert_eq!(rows.len(), 2, "{home}");
+    // The failing one is first, and leads to its evidence.
+    let id = broken.evidence["id"].as_str().unwrap();
+    assert!(rows[0].contains(&format!("href=\"/evidence/{id}\"")), "{}", rows[0]);
+    assert!(
+        rows[0].contains("<strong>front</strong>") && rows[0].contains("tcp.refused"),
+        "{}",
+        rows[0]
+    );
+    assert!(rows[0].contains("0.00 %"), "{}", rows[0]);
+    // One mark for each of its probes, and the time by phase.
+    assert_eq!(rows[1].matches("class=\"mark well\"").count(), 3, "{}", rows[1]);
+    assert!(
+        rows[1].contains("100 %") && rows[1].contains("processing"),
+        "{}",
+        rows[1]
+    );
+    for script in ["/copy.js", "/refresh.js"] {
+        let script = exporter.get(script).await;
+        assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
+    }
+
+    let found = exporter.get("/?search=fine").await.text().await.unwrap();
+    assert!(found.contains("/fine") && !found.contains("/gone"), "{found}");
+    let none = exporter.get("/?search=%3Cb%3E").await.text().await.unwrap();
+    assert!(
+        none.contains("No target or module has <q>&lt;b&gt;</q> in it."),
+        "{none}"
+    );
+}
+
+/// What is probed by hand is shown at once.
+#[tokio::test]
+async fn the_form_leads_to_the_page_of_its_probe() {
+    let good = Peer::start(ok).await;
+    let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
+    let home = exporter.get("/").await.text().await.unwrap();
+    assert!(home.contains("name=\"show\" value=\"evidence\""), "{home}");
+    let answer = exporter
+        .get(&format!("/probe?target={}&module=http_2xx&show=evidence", good.http()))
+        .await;
+    assert!(answer.url().path().starts_with("/evidence/"), "{}", answer.url());
+    assert!(answer.text().await.unwrap().contains("All links are well"));
 }

@@ -61,6 +61,23 @@ impl Sparse {
         self.buckets = merged;
     }
 
+    /// The value that a share of all observations does not exceed, to the width of a bucket; none without observations.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let all = self.zeros + self.buckets.iter().map(|bucket| bucket.1).sum::<u64>();
+        #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+        let rank = share * all as f64;
+        let mut below = self.zeros;
+        for (index, count) in &self.buckets {
+            below += count;
+            #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+            if below as f64 >= rank {
+                // The middle of the bucket, as its bounds are a ratio apart.
+                return Some(((f64::from(*index) - 0.5) * f64::from(-self.schema).exp2()).exp2());
+            }
+        }
+        (all > 0).then_some(0.0)
+    }
+
     pub fn value(&self) -> Native {
         Native {
             schema: self.schema,
@@ -107,6 +124,19 @@ mod tests {
             (1e-9, -239),
         ] {
             assert_eq!(index(value, 3), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn quantiles_are_those_of_the_values_to_a_bucket() {
+        let mut sparse = Sparse::default();
+        assert_eq!(sparse.quantile(0.5), None);
+        for millis in 1..=1000 {
+            sparse.observe(f64::from(millis) / 1000.0);
+        }
+        for (share, exact) in [(0.5, 0.5), (0.95, 0.95)] {
+            let found = sparse.quantile(share).unwrap();
+            assert!((found / exact - 1.0).abs() < 0.09, "{share}: {found}");
         }
     }
 
