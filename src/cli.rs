@@ -1,14 +1,12 @@
 //! The command line: the peer's flags, ours, and the subcommands.
 
+mod check;
+
+pub use check::CheckCommand;
+
 use crate::config::{Config, ConfigError, Defaults};
-use crate::exposition::waterfall;
-use crate::hop::Hop;
 use crate::metrics::Level;
-use crate::past::Past;
-use crate::probe::Probe;
-use crate::probers::Aim;
 use crate::server::ServerSettings;
-use crate::target::Target;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -114,26 +112,6 @@ pub enum Command {
     Healthcheck(HealthcheckCommand),
 }
 
-/// `check`.
-#[derive(Debug, clap::Args)]
-pub struct CheckCommand {
-    /// The target, as in the parameter `target`.
-    #[arg(value_name = "URL")]
-    target: String,
-    /// The module.
-    #[arg(long, default_value = "http_2xx")]
-    module: String,
-    /// A virtual host, as in the parameter `hostname`.
-    #[arg(long)]
-    hostname: Option<String>,
-    /// Machines behind the front, inward, as in the parameter `hop`: NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME],…
-    #[arg(long, value_name = "HOPS")]
-    hop: Option<String>,
-    /// Seconds the probe gets; the module may bound it further.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    timeout: f64,
-}
-
 /// `healthcheck`.
 #[derive(Debug, clap::Args)]
 pub struct HealthcheckCommand {
@@ -174,6 +152,9 @@ enum LevelFlag {
 /// Flags that cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
+    /// What was found cannot be written.
+    #[error("writing what was found: {0}")]
+    Output(std::io::Error),
     /// A value out of its range.
     #[error("--{flag}: {words}")]
     Flag {
@@ -309,47 +290,6 @@ impl Cli {
             }),
         };
         Ok(config?)
-    }
-
-    /// Runs `check`: gives the drawing, and whether the probe succeeded.
-    ///
-    /// # Errors
-    /// When the probe cannot be made at all.
-    pub async fn check(&self, command: &CheckCommand) -> Result<(String, bool), CliError> {
-        let config = self.load()?;
-        let module = config
-            .module(&command.module)
-            .cloned()
-            .ok_or_else(|| CliError::UnknownModule(command.module.clone(), config.module_names().join(", ")))?;
-        let timeout = seconds(command.timeout)
-            .filter(|timeout| !timeout.is_zero())
-            .ok_or(CliError::Flag {
-                flag: "timeout",
-                words: "must be a number of seconds above 0".to_owned(),
-            })?;
-        let probe = Probe {
-            timeout: module.timeout.map_or(timeout, |own| own.min(timeout)),
-            module,
-            aim: Aim {
-                target: Target::new(&command.target),
-                hostname: command.hostname.clone(),
-                hops: command.hops()?,
-            },
-            controls: config.controls().clone(),
-        };
-        let finding = probe.once(&Past::first_sight()).await?;
-        Ok((waterfall::text(&finding), finding.report.succeeded()))
-    }
-}
-
-impl CheckCommand {
-    fn hops(&self) -> Result<Vec<Hop>, CliError> {
-        let read = self.hop.as_deref().map(Hop::read_all).transpose();
-        let hops = read.map_err(|error| CliError::Flag {
-            flag: "hop",
-            words: error.to_string(),
-        })?;
-        Ok(hops.unwrap_or_default())
     }
 }
 

@@ -5,12 +5,14 @@ pub mod har;
 pub mod keys;
 pub mod letter;
 mod lines;
+pub mod links;
 pub mod logs;
 pub mod openmetrics;
 pub mod page;
 pub mod protobuf;
 mod repeat;
 pub mod sheet;
+pub mod tally;
 pub mod text;
 pub mod waterfall;
 

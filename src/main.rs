@@ -34,15 +34,11 @@ fn main() -> ExitCode {
 
 async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match &cli.command {
-        Some(Command::Check(command)) => {
-            let (drawing, succeeded) = cli.check(command).await?;
-            print!("{drawing}");
-            Ok(if succeeded {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
-        }
+        Some(Command::Check(command)) => Ok(if cli.check(command).await? {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }),
         Some(Command::Healthcheck(command)) => {
             cli::healthcheck(command).await?;
             Ok(ExitCode::SUCCESS)

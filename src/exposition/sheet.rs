@@ -1,12 +1,12 @@
 //! One finding as a page for people: which link broke, and why to believe it.
 
 mod facts;
-mod links;
 mod waterfall;
 
-use super::{letter, repeat};
+use super::{letter, links, repeat};
 use crate::chain::Link;
 use crate::history::Entry;
+use crate::probe::Finding;
 use crate::utc::rfc3339;
 use crate::verdict::{Side, Verdict};
 use maud::{DOCTYPE, Markup, html};
@@ -45,7 +45,7 @@ pub fn page(entry: &Entry, prefix: &str) -> String {
                         ", " (waterfall::millis(report.took)) " ms"
                         @if finding.late { ". " b { "The exporter itself was late: part of that time is its own." } }
                     }
-                    (links::chain(finding))
+                    (chain(finding))
                     @if let Some(verdict) = &finding.verdict {
                         p.sentence { (verdict.sentence) }
                         (reasons(verdict))
@@ -65,6 +65,21 @@ fn headline(verdict: Option<&Verdict>) -> String {
         None => "All links are well".to_owned(),
         Some(verdict) if verdict.masked => format!("Answered, but hidden behind it: {}", links::name(verdict.link)),
         Some(verdict) => format!("Broken: {}", links::name(verdict.link)),
+    }
+}
+
+/// The chain, drawn.
+fn chain(finding: &Finding) -> Markup {
+    html! {
+        ol.chain aria-label="The chain, from us to the application" {
+            @for mark in links::marks(finding) {
+                li class=(mark.state.class()) {
+                    span.name { (links::short_name(mark.link)) }
+                    span.state { (mark.state.word()) }
+                    @if let Some(note) = &mark.note { span.note { bdi { (note) } } }
+                }
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A finding as text for a terminal: the laps on one time axis, and the verdict in a sentence.
 
+use super::links::{self, State};
 use crate::probe::Finding;
 use crate::report::Leg;
 use std::fmt::Write as _;
@@ -7,9 +8,41 @@ use std::time::Duration;
 
 const WIDTH: u32 = 40;
 
-/// Draws the finding.
+/// How a text may be drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Paint {
+    /// As plain text.
+    #[default]
+    Plain,
+    /// With the terminal's own colours (ECMA-48 SGR).
+    Colours,
+}
+
+/// The colours that mean something.
+#[derive(Clone, Copy)]
+enum Colour {
+    Good,
+    Bad,
+    Doubt,
+    Faint,
+}
+
+impl Paint {
+    fn text(self, colour: Colour, text: &str) -> String {
+        let code = match (self, colour) {
+            (Self::Plain, _) => return text.to_owned(),
+            (Self::Colours, Colour::Good) => "32",
+            (Self::Colours, Colour::Bad) => "1;31",
+            (Self::Colours, Colour::Doubt) => "33",
+            (Self::Colours, Colour::Faint) => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Draws the finding: its laps on one time axis, its chain, and the verdict in a sentence.
 #[must_use]
-pub fn text(finding: &Finding) -> String {
+pub fn text(finding: &Finding, paint: Paint) -> String {
     let report = &finding.report;
     let mut out = String::new();
     for leg in &report.legs {
@@ -18,24 +51,41 @@ pub fn text(finding: &Finding) -> String {
             line(&mut out, &format!("  at {peer}"));
         }
         for lap in leg.ledger.laps() {
-            let bar = bar(lap.begun(), lap.took(), report.took);
-            let end = lap.failed().map_or("", |reason| reason.as_str());
-            let took = millis(lap.took());
-            line(
-                &mut out,
-                &format!("  {:<10} {took:>10} ms |{bar}| {end}", lap.stage().phase()),
-            );
+            let colour = if lap.finished() { Colour::Good } else { Colour::Bad };
+            let bar = paint.text(colour, &bar(lap.begun(), lap.took(), report.took));
+            let end = paint.text(colour, lap.failed().map_or("", |reason| reason.as_str()));
+            let (phase, took) = (lap.stage().phase(), millis(lap.took()));
+            writeln!(out, "  {phase:<10} {took:>10} ms |{bar}| {end}").expect("writing to a String cannot fail");
         }
         about(&mut out, leg);
     }
+    out.push_str(&chain(finding, paint));
     let took = millis(report.took);
-    let sentence = match &finding.verdict {
-        None => format!("OK in {took} ms."),
-        Some(verdict) if verdict.masked => format!("OK in {took} ms, but: {}", verdict.sentence),
-        Some(verdict) => format!("FAILED in {took} ms. {}", verdict.sentence),
+    let (colour, head, sentence) = match &finding.verdict {
+        None => (Colour::Good, "OK", format!(" in {took} ms.")),
+        Some(verdict) if verdict.masked => (Colour::Doubt, "OK", format!(" in {took} ms, but: {}", verdict.sentence)),
+        Some(verdict) => (Colour::Bad, "FAILED", format!(" in {took} ms. {}", verdict.sentence)),
     };
+    out.push_str(&paint.text(colour, head));
     line(&mut out, &sentence);
     out
+}
+
+/// The links from us to the content, the broken one marked.
+fn chain(finding: &Finding, paint: Paint) -> String {
+    let links: Vec<_> = links::marks(finding)
+        .iter()
+        .map(|mark| {
+            let (sign, colour) = match mark.state {
+                State::Well => ("+", Colour::Good),
+                State::Broken => ("X", Colour::Bad),
+                State::Suspect => ("?", Colour::Doubt),
+                State::Unseen => (" ", Colour::Faint),
+            };
+            paint.text(colour, &format!("[{sign}] {}", links::short_name(mark.link)))
+        })
+        .collect();
+    format!("{}\n", links.join(" - "))
 }
 
 fn about(out: &mut String, leg: &Leg) {

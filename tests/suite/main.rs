@@ -28,5 +28,6 @@ mod redirects;
 mod reload;
 mod servers;
 mod serving;
+mod terminal;
 mod truth;
 mod wire;

@@ -1,11 +1,10 @@
-//! The chain as a chain: what the probe came through, where it broke, what it never saw.
+//! The chain as a chain: what the probe came through, where it broke, what it never saw. For pages and terminals.
 
 use crate::chain::{Link, Stage};
 use crate::investigation::Drilled;
 use crate::probe::Finding;
 use crate::report::Leg;
 use crate::verdict::{Side, Verdict};
-use maud::{Markup, html};
 
 /// The links in the order of the way there.
 const ON_THE_WAY: [Link; 8] = [
@@ -21,7 +20,7 @@ const ON_THE_WAY: [Link; 8] = [
 
 /// How a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub enum State {
     /// The probe came through.
     Well,
     /// It is blamed.
@@ -33,7 +32,9 @@ enum State {
 }
 
 impl State {
-    const fn class(self) -> &'static str {
+    /// The word in style sheets.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
         match self {
             Self::Well => "well",
             Self::Broken => "broken",
@@ -42,8 +43,9 @@ impl State {
         }
     }
 
-    /// For those who do not see colours, and as the mark in the drawing.
-    const fn word(self) -> &'static str {
+    /// For those who do not see colours.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Well => "well",
             Self::Broken => "broken",
@@ -54,7 +56,8 @@ impl State {
 }
 
 /// A link in words for people.
-pub(super) const fn name(link: Link) -> &'static str {
+#[must_use]
+pub const fn name(link: Link) -> &'static str {
     match link {
         Link::Local => "our own side",
         Link::Dns => "the name service",
@@ -68,7 +71,9 @@ pub(super) const fn name(link: Link) -> &'static str {
     }
 }
 
-const fn short_name(link: Link) -> &'static str {
+/// A link in a word or two.
+#[must_use]
+pub const fn short_name(link: Link) -> &'static str {
     match link {
         Link::Local => "Us",
         Link::Dns => "Name service",
@@ -82,22 +87,29 @@ const fn short_name(link: Link) -> &'static str {
     }
 }
 
-/// The chain of a finding, drawn.
-pub(super) fn chain(finding: &Finding) -> Markup {
+/// One link of a finding's chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Which link.
+    pub link: Link,
+    /// How it is.
+    pub state: State,
+    /// The fact that says most of it.
+    pub note: Option<String>,
+}
+
+/// The chain of a finding, from us to the content.
+#[must_use]
+pub fn marks(finding: &Finding) -> Vec<Mark> {
     let secured = finding.report.last_leg().is_some_and(|leg| leg.wants_tls);
     let shown = ON_THE_WAY.into_iter().filter(|link| *link != Link::Tls || secured);
-    html! {
-        ol.chain aria-label="The chain, from us to the application" {
-            @for link in shown {
-                @let state = state(finding, link);
-                li class=(state.class()) {
-                    span.name { (short_name(link)) }
-                    span.state { (state.word()) }
-                    @if let Some(note) = note(finding, link) { span.note { bdi { (note) } } }
-                }
-            }
-        }
-    }
+    shown
+        .map(|link| Mark {
+            link,
+            state: state(finding, link),
+            note: note(finding, link),
+        })
+        .collect()
 }
 
 fn state(finding: &Finding, link: Link) -> State {

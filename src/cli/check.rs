@@ -1,0 +1,171 @@
+//! `check`: the same probe from a terminal, once or many times.
+
+use super::{Cli, CliError, seconds};
+use crate::exposition::tally::Tally;
+use crate::exposition::waterfall::{self, Paint};
+use crate::exposition::{evidence, har};
+use crate::history::{Entry, History};
+use crate::hop::Hop;
+use crate::past::Past;
+use crate::probe::Probe;
+use crate::probers::Aim;
+use crate::target::Target;
+use std::io::{IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `check`.
+#[derive(Debug, clap::Args)]
+pub struct CheckCommand {
+    /// The target, as in the parameter `target`.
+    #[arg(value_name = "URL")]
+    target: String,
+    /// The module.
+    #[arg(long, default_value = "http_2xx")]
+    module: String,
+    /// A virtual host, as in the parameter `hostname`.
+    #[arg(long)]
+    hostname: Option<String>,
+    /// Machines behind the front, inward, as in the parameter `hop`: NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME],…
+    #[arg(long, value_name = "HOPS")]
+    hop: Option<String>,
+    /// Seconds the probe gets; the module may bound it further.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    timeout: f64,
+    /// Print the evidence as JSON, one line for each probe, and nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Write the last probe as an HTTP Archive (HAR 1.2).
+    #[arg(long, value_name = "FILE")]
+    har: Option<PathBuf>,
+    /// Probes to make. With more than one, the end is a summary: percentiles by phase, a histogram, the share of each verdict.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+    /// Seconds from the begin of a probe to the begin of the next.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    interval: f64,
+}
+
+impl CheckCommand {
+    fn hops(&self) -> Result<Vec<Hop>, CliError> {
+        let read = self.hop.as_deref().map(Hop::read_all).transpose();
+        let hops = read.map_err(|error| CliError::Flag {
+            flag: "hop",
+            words: error.to_string(),
+        })?;
+        Ok(hops.unwrap_or_default())
+    }
+}
+
+impl Cli {
+    /// Runs `check`: prints what it found, and tells whether every probe succeeded.
+    ///
+    /// # Errors
+    /// When a probe cannot be made at all, or nothing can be written.
+    pub async fn check(&self, command: &CheckCommand) -> Result<bool, CliError> {
+        let probe = self.probe_of(command)?;
+        let Some(interval) = seconds(command.interval) else {
+            return Err(CliError::Flag {
+                flag: "interval",
+                words: "must be a number of seconds, 0 or above".to_owned(),
+            });
+        };
+        let mut out = Output::new(command);
+        // One at a time is kept: what is printed is as the evidence of a server would have it.
+        let history = History::new(1, std::process::id());
+        let mut turns = tokio::time::interval(interval.max(Duration::from_millis(1)));
+        let mut tally = Tally::default();
+        for _ in 0..command.count {
+            turns.tick().await;
+            let finding = probe.clone().once(&Past::first_sight()).await?;
+            tally.add(&finding);
+            let entry = history.add(history.name(), finding);
+            out.show(&entry, &tally).map_err(CliError::Output)?;
+        }
+        out.end(&tally).map_err(CliError::Output)?;
+        Ok(tally.is_good())
+    }
+
+    fn probe_of(&self, command: &CheckCommand) -> Result<Probe, CliError> {
+        let config = self.load()?;
+        let module = config
+            .module(&command.module)
+            .cloned()
+            .ok_or_else(|| CliError::UnknownModule(command.module.clone(), config.module_names().join(", ")))?;
+        let timeout = seconds(command.timeout)
+            .filter(|timeout| !timeout.is_zero())
+            .ok_or(CliError::Flag {
+                flag: "timeout",
+                words: "must be a number of seconds above 0".to_owned(),
+            })?;
+        Ok(Probe {
+            timeout: module.timeout.map_or(timeout, |own| own.min(timeout)),
+            module,
+            aim: Aim {
+                target: Target::new(&command.target),
+                hostname: command.hostname.clone(),
+                hops: command.hops()?,
+            },
+            controls: config.controls().clone(),
+        })
+    }
+}
+
+/// Where the findings go.
+struct Output<'a> {
+    command: &'a CheckCommand,
+    out: std::io::Stdout,
+    is_terminal: bool,
+    paint: Paint,
+}
+
+impl<'a> Output<'a> {
+    fn new(command: &'a CheckCommand) -> Self {
+        let out = std::io::stdout();
+        let is_terminal = out.is_terminal();
+        // <https://no-color.org>: set and not empty.
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            command,
+            is_terminal,
+            paint: if is_terminal && !no_colour {
+                Paint::Colours
+            } else {
+                Paint::Plain
+            },
+            out,
+        }
+    }
+
+    fn show(&mut self, entry: &Entry, tally: &Tally) -> std::io::Result<()> {
+        if let Some(file) = &self.command.har {
+            std::fs::write(file, format!("{:#}\n", har::json(entry)))?;
+        }
+        let many = self.command.count > 1;
+        if self.command.json {
+            let json = evidence::json(entry);
+            writeln!(
+                self.out,
+                "{}",
+                if many { json.to_string() } else { format!("{json:#}") }
+            )?;
+        } else if !many {
+            write!(self.out, "{}", waterfall::text(&entry.finding, self.paint))?;
+        } else if self.is_terminal {
+            // Over the line before.
+            let count = usize::try_from(self.command.count).unwrap_or(usize::MAX);
+            write!(self.out, "\r\x1b[K{}", tally.progress(count))?;
+        }
+        self.out.flush()
+    }
+
+    fn end(&mut self, tally: &Tally) -> std::io::Result<()> {
+        if self.command.count > 1 && !self.command.json {
+            if self.is_terminal {
+                writeln!(self.out)?;
+            }
+            write!(self.out, "{}", tally.text())?;
+        }
+        self.out.flush()
+    }
+}

@@ -1,0 +1,115 @@
+//! `check` as a person sees it: in colours where there is a terminal, in words everywhere.
+
+use crate::support::peer::{Peer, ok};
+use serde_json::Value;
+use std::process::Output;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_glassbox_exporter");
+
+async fn piped(arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.arg("check").args(arguments).current_dir(folder.path());
+    command.output().await.unwrap()
+}
+
+/// What a pseudo-terminal shows (script(1) makes one), and the exit code.
+async fn on_a_terminal(arguments: &str, colour: Option<&str>) -> (String, Option<i32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("{PROGRAM} check {arguments}");
+    let mut command = tokio::process::Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    command.current_dir(folder.path()).env_remove("NO_COLOR");
+    command.envs(colour.map(|value| ("NO_COLOR", value)));
+    let output = command.output().await.unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+#[tokio::test]
+async fn a_terminal_shows_colours_unless_they_are_not_wanted() {
+    let good = Peer::start(ok).await;
+    let (screen, code) = on_a_terminal(&good.http(), None).await;
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(screen.contains("\x1b[32m[+] Us\x1b[0m - "), "{screen:?}");
+    assert!(screen.contains("\x1b[32mOK\x1b[0m in "), "{screen:?}");
+
+    let (screen, code) = on_a_terminal("http://127.0.0.1:1/", None).await;
+    assert_eq!(code, Some(1), "{screen}");
+    assert!(screen.contains("\x1b[1;31m[X] Front\x1b[0m"), "{screen:?}");
+    assert!(screen.contains("\x1b[1;31mFAILED\x1b[0m in "), "{screen:?}");
+
+    let (screen, _) = on_a_terminal(&good.http(), Some("1")).await;
+    assert!(
+        !screen.contains('\x1b') && screen.contains("[+] Us - [+] Name service"),
+        "{screen:?}"
+    );
+    let text = String::from_utf8(piped(&[&good.http()]).await.stdout).unwrap();
+    assert!(!text.contains('\x1b') && text.contains("[+] Us - "), "{text:?}");
+}
+
+#[tokio::test]
+async fn many_probes_are_summed_up() {
+    let good = Peer::start(ok).await;
+    let (screen, code) = on_a_terminal(&format!("{} --count 5 --interval 0.01", good.http()), None).await;
+    assert_eq!(code, Some(0), "{screen}");
+    // One line that is written over, with the medians so far.
+    assert_eq!(screen.matches("\r\x1b[K[").count(), 5, "{screen:?}");
+    assert!(screen.contains("[####################] 5/5  resolve "), "{screen:?}");
+    assert!(screen.contains("5 probes, 5 good (100.0 %)"), "{screen}");
+    assert_eq!(good.connections(), 5);
+
+    let bad = piped(&["http://127.0.0.1:1/", "--count=4", "--interval=0"]).await;
+    assert_eq!(bad.status.code(), Some(1));
+    let text = String::from_utf8(bad.stdout).unwrap();
+    assert!(text.starts_with("4 probes, 0 good (0.0 %)"), "{text}");
+    let words = |start: &str| {
+        let line = text.lines().find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("no {start} in {text}"))
+            .split_whitespace()
+            .count()
+    };
+    // Name and three percentiles; a phase that never finished has none.
+    assert_eq!((words("resolve"), words("whole")), (4, 4), "{text}");
+    assert!(!text.contains("connect"), "{text}");
+    assert!(text.contains(" ms |"), "a histogram: {text}");
+    let verdict = text
+        .lines()
+        .last()
+        .unwrap()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert_eq!(verdict, "front tcp.refused 4 100.0 %");
+}
+
+#[tokio::test]
+async fn machines_get_json_and_an_archive() {
+    let good = Peer::start(ok).await;
+    let one = piped(&[&good.http(), "--json"]).await;
+    let evidence: Value = serde_json::from_slice(&one.stdout).unwrap();
+    assert_eq!(evidence["success"], true);
+    assert_eq!(evidence["front"]["legs"][0]["reply"]["status"], 200);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("probe.har");
+    let many = piped(&[
+        &good.http(),
+        "--json",
+        "--count=3",
+        "--interval=0",
+        "--har",
+        file.to_str().unwrap(),
+    ])
+    .await;
+    let lines = String::from_utf8(many.stdout).unwrap();
+    let ids: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(ids.len(), 3, "{lines}");
+    let archive: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(archive["log"]["version"], "1.2");
+    assert_eq!(archive["log"]["entries"][0]["response"]["status"], 200);
+
+    let nowhere = piped(&[&good.http(), "--har=/nowhere/probe.har"]).await;
+    assert_eq!(nowhere.status.code(), Some(1));
+    let said = String::from_utf8(nowhere.stderr).unwrap();
+    assert!(said.contains("writing what was found"), "{said}");
+}
