@@ -154,3 +154,19 @@ async fn a_target_leads_to_what_failed_last_else_to_its_latest() {
     let found = evidence(&format!("target={target}&module=http_2xx")).await;
     assert!(!found.url().path().contains(failed["id"].as_str().unwrap()));
 }
+
+/// Who fails often must not push out what an alert on another target leads to.
+#[tokio::test]
+async fn what_failed_last_of_each_target_is_kept_longest() {
+    let exporter = Exporter::start_with("modules: {http_2xx: {prober: http}}", |settings| {
+        settings.history_limit = 10;
+    })
+    .await;
+    let once = exporter.probe("http_2xx", "http://127.0.0.1:1/once").await.evidence;
+    for _ in 0..30 {
+        exporter.probe("http_2xx", "http://127.0.0.1:1/often").await;
+    }
+    let found = exporter.get("/evidence?target=http://127.0.0.1:1/once").await;
+    assert_eq!(found.status(), 200);
+    assert!(found.url().path().contains(once["id"].as_str().unwrap()));
+}

@@ -10,6 +10,7 @@ mod support;
 
 mod alerting;
 mod beside;
+mod compose;
 mod configuration;
 mod documents;
 mod examples;

@@ -1,0 +1,121 @@
+//! The scene for Docker Compose, which cannot be run here: every path, flag and configuration that it names is checked.
+
+use crate::support::process::project;
+use glassbox_exporter::config::{Config, Defaults};
+use serde_json::Value;
+use std::process::Command;
+
+fn scene() -> Value {
+    let text = std::fs::read_to_string(project("examples/docker-compose.yml")).unwrap();
+    serde_yaml::from_str(&text).unwrap()
+}
+
+fn list<'a>(service: &'a Value, key: &str) -> Vec<&'a str> {
+    let entries = service[key].as_array().into_iter().flatten();
+    entries.filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn what_it_mounts_is_there_and_what_it_publishes_is_for_this_host_alone() {
+    let scene = scene();
+    let services = scene["services"].as_object().unwrap();
+    let named = scene["volumes"].as_object().unwrap();
+    assert_eq!(services.len(), 6);
+    for (name, service) in services {
+        for volume in list(service, "volumes") {
+            let from = volume.split(':').next().unwrap();
+            let there = project("examples").join(from).exists();
+            assert!(there || named.contains_key(from), "{name} mounts {volume}");
+        }
+        for port in list(service, "ports") {
+            assert!(port.starts_with("127.0.0.1:"), "{name} publishes {port}");
+        }
+        if let Some(image) = service["image"].as_str() {
+            let tag = image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has no tag")).1;
+            assert!(tag.contains(|c: char| c.is_ascii_digit()), "{image} is not one version");
+        }
+    }
+    assert_eq!(services["glassbox"]["build"]["context"], "..");
+    assert!(project("Dockerfile").exists());
+}
+
+/// The flags of a command, without their values.
+fn flags(service: &Value) -> Vec<String> {
+    let words = list(service, "command")
+        .into_iter()
+        .filter(|word| word.starts_with("--"));
+    words.map(|word| word.split('=').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn each_program_knows_the_flags_that_it_is_given() {
+    let scene = scene();
+    for (service, program) in [
+        ("glassbox", env!("CARGO_BIN_EXE_glassbox_exporter")),
+        ("prometheus", "prometheus"),
+        ("alertmanager", "prometheus-alertmanager"),
+    ] {
+        let help = Command::new(program).arg("--help").output();
+        let help = help.unwrap_or_else(|error| panic!("{program}: {error}; `make deps` installs it"));
+        let help = String::from_utf8_lossy(&help.stdout).into_owned() + &String::from_utf8_lossy(&help.stderr);
+        let given = flags(&scene["services"][service]);
+        assert!(!given.is_empty(), "{service}");
+        for flag in given {
+            assert!(help.contains(&flag), "{program} has no {flag}");
+        }
+    }
+    let health = list(&scene["services"]["glassbox"]["healthcheck"], "test");
+    assert_eq!(health[..3], ["CMD", "/bin/glassbox_exporter", "healthcheck"]);
+    assert!(health[3].starts_with("--url="));
+}
+
+#[test]
+fn each_configuration_is_valid() {
+    let file = |name: &str| project("examples/compose").join(name);
+    let config = Config::load(&file("glassbox.yml"), Defaults::default()).unwrap();
+    assert!(config.module("chain").is_some_and(|module| module.interval.is_some()));
+    for name in ["front.conf", "origin.conf"] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        // The name of the origin is known in the scene only.
+        let text = std::fs::read_to_string(file(name))
+            .unwrap()
+            .replace("origin:8081", "127.0.0.1:8081");
+        let written = folder.path().join(name);
+        std::fs::write(&written, text).unwrap();
+        let mut nginx = Command::new("/usr/sbin/nginx");
+        let tried = nginx
+            .arg("-t")
+            .arg("-e")
+            .arg(&log)
+            .arg("-c")
+            .arg(&written)
+            .output()
+            .unwrap();
+        assert!(
+            tried.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&tried.stderr)
+        );
+    }
+    // Debian's promtool is older than the scene's Prometheus, and knows all of it but this key.
+    let prometheus = std::fs::read_to_string(file("prometheus.yml")).unwrap();
+    let known: Vec<_> = prometheus
+        .lines()
+        .filter(|line| !line.contains("always_scrape_classic"))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("prometheus.yml"), known.join("\n")).unwrap();
+    std::os::unix::fs::symlink(project("examples/rules"), folder.path().join("rules")).unwrap();
+    let checked = Command::new("promtool")
+        .args(["check", "config"])
+        .arg(folder.path().join("prometheus.yml"))
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    for name in ["datasources/prometheus.yml", "dashboards/glassbox.yml"] {
+        let text = std::fs::read_to_string(file("grafana/provisioning").join(name)).unwrap();
+        let provisioned: Value = serde_yaml::from_str(&text).unwrap();
+        assert_eq!(provisioned["apiVersion"], 1, "{name}");
+    }
+}
