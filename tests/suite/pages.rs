@@ -180,3 +180,82 @@ async fn the_form_leads_to_the_page_of_its_probe() {
     assert!(answer.url().path().starts_with("/evidence/"), "{}", answer.url());
     assert!(answer.text().await.unwrap().contains("All links are well"));
 }
+
+/// What HAR 1.2 demands of each object (the format's specification, section "HAR Data Structure").
+const DEMANDED: [(&str, &[&str]); 9] = [
+    ("/log", &["version", "creator", "entries"]),
+    ("/log/creator", &["name", "version"]),
+    ("/log/pages/0", &["startedDateTime", "id", "title", "pageTimings"]),
+    (
+        "/log/entries/0",
+        &["startedDateTime", "time", "request", "response", "cache", "timings"],
+    ),
+    (
+        "/log/entries/0/request",
+        &[
+            "method",
+            "url",
+            "httpVersion",
+            "cookies",
+            "headers",
+            "queryString",
+            "headersSize",
+            "bodySize",
+        ],
+    ),
+    (
+        "/log/entries/0/response",
+        &[
+            "status",
+            "statusText",
+            "httpVersion",
+            "cookies",
+            "headers",
+            "content",
+            "redirectURL",
+            "headersSize",
+            "bodySize",
+        ],
+    ),
+    ("/log/entries/0/response/content", &["size", "mimeType"]),
+    ("/log/entries/0/timings", &["send", "wait", "receive"]),
+    ("/log/entries/0/response/headers/0", &["name", "value"]),
+];
+
+#[tokio::test]
+async fn the_archive_has_what_its_format_demands_and_the_times_of_the_laps() {
+    let authority = Authority::new();
+    let peer = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
+    let config = format!(
+        "modules: {{m: {{prober: http, http: {{tls_config: {{ca_file: {}}}}}}}}}",
+        authority.ca_file.display()
+    );
+    let exporter = Exporter::start(&config).await;
+    let probed = exporter.probe("m", &peer.https()).await;
+    let id = probed.evidence["id"].as_str().unwrap();
+    let text = exporter.get(&format!("/evidence/{id}.har")).await.text().await.unwrap();
+    let archive: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (place, names) in DEMANDED {
+        let object = archive
+            .pointer(place)
+            .unwrap_or_else(|| panic!("no {place}: {archive:#}"));
+        for name in names {
+            assert!(object.get(name).is_some(), "{place} has no {name}");
+        }
+    }
+    let laps = probed.laps();
+    let lap = |phase: &str| laps.iter().find(|(name, ..)| name == phase).unwrap().1 * 1000.0;
+    let timings = &archive["log"]["entries"][0]["timings"];
+    for (name, expected) in [
+        ("dns", lap("resolve")),
+        // The format counts TLS into it, and has it once more alone.
+        ("connect", lap("connect") + lap("tls")),
+        ("ssl", lap("tls")),
+        ("send", lap("request")),
+        ("wait", lap("processing")),
+        ("receive", lap("transfer")),
+    ] {
+        let told = timings[name].as_f64().unwrap();
+        assert!((told - expected).abs() < 1e-6, "{name}: {told} is not {expected}");
+    }
+}
