@@ -12,6 +12,7 @@ mod alerting;
 mod beside;
 mod compose;
 mod configuration;
+mod dashboards;
 mod documents;
 mod examples;
 mod failures;
