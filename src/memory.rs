@@ -122,6 +122,10 @@ impl Memory {
         let Some(investigation) = &finding.investigation else {
             return;
         };
+        // What stood for a new one was learned of when it was made: else nothing would ever be due again.
+        if self.knows(investigation) {
+            return;
+        }
         if investigation.reference.is_some() {
             self.referenced = Some(now);
         }
@@ -160,8 +164,7 @@ impl Memory {
             return;
         };
         let last = self.investigated.as_ref();
-        let reused = last.is_some_and(|last| last.found.as_ptr() == Arc::as_ptr(investigation));
-        if !reused && finding.verdict.is_some() {
+        if !self.knows(investigation) && finding.verdict.is_some() {
             self.investigated = Some(Investigated {
                 at: now,
                 sign: sign(&finding.report),
@@ -169,5 +172,11 @@ impl Memory {
                 found: Arc::downgrade(investigation),
             });
         }
+    }
+
+    /// Whether this is the investigation of an earlier probe.
+    fn knows(&self, investigation: &Arc<Investigation>) -> bool {
+        let last = self.investigated.as_ref();
+        last.is_some_and(|last| last.found.as_ptr() == Arc::as_ptr(investigation))
     }
 }

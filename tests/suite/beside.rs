@@ -207,6 +207,22 @@ async fn a_dying_system_is_not_pushed_and_its_verdict_stays() {
     assert_eq!(app.connections(), 1);
 }
 
+/// An investigation stands for 10 s, and is then made anew: the verdict of a lasting failure does not waver.
+#[tokio::test]
+async fn what_goes_on_failing_is_investigated_again_and_again() {
+    let silent = |mut stream: TcpStream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    };
+    let (front, app) = (Peer::start(silent).await, Peer::start(silent).await);
+    let config = hop(&app.address.to_string()).replace("5s", "1s");
+    let exporter = Exporter::start(&config).await;
+    while app.connections() < 3 {
+        let probed = exporter.probe("m", &front.http()).await;
+        is(&probed, "upstream", "upstream.http_response_timeout", "origin");
+    }
+}
+
 #[tokio::test]
 async fn another_failure_is_investigated_at_once() {
     let count = Arc::new(AtomicUsize::new(0));
