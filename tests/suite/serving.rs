@@ -988,3 +988,15 @@ async fn a_client_that_never_finishes_its_request_does_not_keep_an_exporter_that
     running.process.signal("TERM");
     assert_eq!(running.ended().await.code(), Some(0), "{}", running.log());
 }
+
+/// Not in whole seconds, as the library counts it.
+#[tokio::test]
+async fn the_processor_time_is_precise() {
+    let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
+    let first = exporter.own("process_cpu_seconds_total").await;
+    let mut later = first;
+    while later <= first {
+        later = exporter.own("process_cpu_seconds_total").await;
+    }
+    assert!(first > 0.0 && later - first < 1.0, "{first}, then {later}");
+}
