@@ -314,6 +314,8 @@ mod tests {
             needs_name: *needs_name,
             outcome: *outcome,
             detail: String::new(),
+            began: SystemTime::UNIX_EPOCH,
+            laps: Vec::new(),
         });
         Vantage {
             controls: controls.collect(),

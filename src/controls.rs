@@ -195,6 +195,8 @@ impl ControlSpec {
                 Self::Host { host, .. } => host.parse::<IpAddr>().is_err(),
             },
             outcome: reached(&report, patience),
+            began: report.began,
+            laps: report.laps().cloned().collect(),
             detail: report.fault.map(|fault| fault.detail).unwrap_or_default(),
         };
         (control, misled)

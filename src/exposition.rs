@@ -1,5 +1,6 @@
 //! What a scrape and a person get to see of findings and series.
 
+mod durations;
 pub mod evidence;
 pub mod har;
 pub mod keys;

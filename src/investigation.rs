@@ -1,9 +1,10 @@
 //! What was asked beside the front, when it failed or was slow: facts only, no judgment.
 
 use crate::hop::Hop;
+use crate::ledger::Lap;
 use crate::report::Report;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The answers of everybody who was asked beside the front.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +79,10 @@ pub struct Control {
     pub outcome: Reached,
     /// The particulars of a failure.
     pub detail: String,
+    /// When it was asked. One answer serves several probes, so that may be before the probe began.
+    pub began: SystemTime,
+    /// Its stages, each from its own begin.
+    pub laps: Vec<Lap>,
 }
 
 /// How far a control came.
@@ -128,6 +133,7 @@ impl Vantage {
 #[cfg(test)]
 mod tests {
     use super::{Control, Reached, Vantage};
+    use std::time::SystemTime;
 
     fn vantage(outcomes: &[(bool, Reached)]) -> Vantage {
         let controls = outcomes.iter().map(|(needs_name, outcome)| Control {
@@ -135,6 +141,8 @@ mod tests {
             needs_name: *needs_name,
             outcome: *outcome,
             detail: String::new(),
+            began: SystemTime::UNIX_EPOCH,
+            laps: Vec::new(),
         });
         Vantage {
             controls: controls.collect(),

@@ -64,7 +64,7 @@ fn exchange(page: &str, report: &Report, leg: &Leg) -> Value {
         .first()
         .map_or(Duration::ZERO, crate::ledger::Lap::begun);
     let timings = timings(leg);
-    json!({
+    let mut exchange = json!({
         "pageref": page,
         "startedDateTime": rfc3339(report.began + begun),
         "time": total(&timings),
@@ -82,9 +82,12 @@ fn exchange(page: &str, report: &Report, leg: &Leg) -> Value {
         "response": response(leg),
         "cache": {},
         "timings": timings,
-        "serverIPAddress": leg.peer.map_or_else(String::new, |peer| peer.ip().to_string()),
-        "connection": leg.peer.map_or_else(String::new, |peer| peer.port().to_string()),
-    })
+    });
+    if let Some(peer) = leg.peer {
+        exchange["serverIPAddress"] = json!(peer.ip().to_string());
+        exchange["connection"] = json!(peer.port().to_string());
+    }
+    exchange
 }
 
 /// An exchange without an answer has the status 0, as browsers write it.

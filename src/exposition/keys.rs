@@ -1,15 +1,21 @@
 //! All keys at a glance, one row each: how the latest probes went, how good it is, where the time goes, what is wrong now.
 
-use crate::chain::Stage;
+use super::durations::words;
+use crate::chain::{Link, Stage};
 use crate::evidence_id::EvidenceId;
 use crate::memory::Outcome;
 use crate::probe::Finding;
 use crate::series::{Kept, Key};
 use maud::{Markup, html};
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Rows on one page; more are found by search.
 const SHOWN: usize = 1000;
+
+/// The width of a stack of phases, in pixels.
+const STACK: f64 = 130.0;
 
 /// One key, as the page shows it.
 struct Row {
@@ -82,21 +88,21 @@ pub fn table(
                     th scope="col" { "Now" }
                     th scope="col" { "Latest probes" }
                     th scope="col" { "Good" }
-                    th scope="col" { "Median by phase" }
+                    th scope="col" { "p50 / p95 by phase" }
                 } }
                 tbody { @for row in &rows { (shown(row, prefix, &kept)) } }
             }
-            p.legend { @for stage in Stage::ALL { (swatch(stage.phase())) " " } }
+            p.legend { "Probes: " (swatch("mark", "well")) @for link in Link::ALL { (swatch("mark", link.as_str())) } }
+            p.legend { "Phases: " @for stage in Stage::ALL { (swatch("lap", stage.phase())) } }
             @if found > rows.len() { p { "The first " (rows.len()) " are shown. Search for the others." } }
         }
     }
 }
 
 /// What a colour stands for.
-fn swatch(phase: &str) -> Markup {
+fn swatch(kind: &str, name: &str) -> Markup {
     html! {
-        svg width="12" height="12" aria-hidden="true" { rect class={ "lap " (phase) } width="12" height="12" {} }
-        " " (phase)
+        span { svg width="12" height="12" aria-hidden="true" { rect class={ (kind) " " (name) } width="12" height="12" {} } " " (name) }
     }
 }
 
@@ -123,10 +129,12 @@ fn now(row: &Row, prefix: &str, kept: &impl Fn(EvidenceId) -> Option<Arc<Finding
     let (class, word) = match row.now() {
         None => ("ok", "not probed"),
         Some(Outcome { link: None, .. }) => ("ok", "well"),
-        Some(Outcome { link: Some(link), .. }) => ("failed", link.as_str()),
+        Some(outcome @ Outcome { link: Some(link), .. }) => {
+            (if outcome.masked { "suspect" } else { "failed" }, link.as_str())
+        }
     };
     html! {
-        td class=(class) {
+        td class={ "verdict " (class) } {
             @if row.now().is_some_and(|outcome| outcome.masked) { "masked: " }
             @match &kept {
                 Some((id, _)) => a href={ (prefix) "/evidence/" (id) } { strong { (word) } },
@@ -137,20 +145,32 @@ fn now(row: &Row, prefix: &str, kept: &impl Fn(EvidenceId) -> Option<Arc<Finding
     }
 }
 
-/// One mark for each of the latest probes, the newest at the right.
+/// One mark for each of the latest probes, the newest at the right; half as high where the answer was good all the same.
 fn strip(recent: &[Outcome]) -> Markup {
     let failed = recent.iter().filter(|outcome| outcome.link.is_some()).count();
     let width = recent.len() * 5;
+    let mut place = 0;
+    // Equal neighbours are one element: pages of a thousand keys stay light.
+    let runs = recent.chunk_by(|one, next| one == next).map(|run| {
+        place += run.len();
+        (run[0], place - run.len()..place)
+    });
     html! {
         svg.strip width=(width) height="16" viewBox={ "0 0 " (width) " 16" } role="img"
             aria-label={ (failed) " of the latest " (recent.len()) " probes did not go well" } {
-            @for (place, outcome) in recent.iter().enumerate() {
-                rect class={ "mark " (outcome.link.map_or("well", |link| link.as_str())) } x=(place * 5) y="0" width="4" height="16" {
-                    @if let Some(link) = outcome.link { title { (link.as_str()) } }
+            @for (outcome, places) in runs {
+                path class={ "mark " (outcome.link.map_or("well", Link::as_str)) } d=(marks(places, outcome.masked)) {
+                    @if let Some(link) = outcome.link { title { @if outcome.masked { "masked: " } (link.as_str()) } }
                 }
             }
         }
     }
+}
+
+fn marks(places: Range<usize>, half: bool) -> String {
+    let y = if half { 8 } else { 0 };
+    let marks: Vec<_> = places.map(|place| format!("M{} {y}h4V16h-4z", place * 5)).collect();
+    marks.concat()
 }
 
 fn share((all, good): (u64, u64)) -> String {
@@ -170,49 +190,46 @@ fn share((all, good): (u64, u64)) -> String {
     }
 }
 
-/// The medians side by side as one bar, and in words.
+/// Where the time goes: the medians of the phases side by side, below them the 95th percentiles on the same scale.
 fn phases(phases: &[(&'static str, f64, f64)]) -> Markup {
-    const WIDTH: f64 = 120.0;
-    let whole: f64 = phases.iter().map(|(_, median, _)| median).sum();
-    let mut at = 0.0;
-    let bars: Vec<_> = phases
+    let row = |of: fn(&(&'static str, f64, f64)) -> f64| phases.iter().map(|phase| (phase.0, of(phase))).collect();
+    let rows: [Vec<_>; 2] = [row(|phase| phase.1), row(|phase| phase.2)];
+    let [median, high] = rows
+        .each_ref()
+        .map(|row| row.iter().map(|(_, seconds)| seconds).sum::<f64>());
+    let said = phases
         .iter()
-        .map(|(phase, median, _)| {
-            let width = median / whole.max(f64::MIN_POSITIVE) * WIDTH;
-            at += width;
-            (*phase, at - width, width)
-        })
-        .collect();
-    let words: Vec<_> = phases
-        .iter()
-        .map(|(phase, median, high)| format!("{phase} {} / {} ms", millis(*median), millis(*high)))
-        .collect();
-    let words = words.join(", ");
+        .map(|(phase, median, high)| format!("{phase} {}, {}", time(*median), time(*high)));
+    let said = format!("Median and 95th percentile: {}", said.collect::<Vec<_>>().join("; "));
     html! {
         @if !phases.is_empty() {
-            svg.stack width=(WIDTH) height="12" role="img" aria-label=(words) {
-                title { (words) }
-                @for (phase, at, width) in bars {
-                    rect class={ "lap " (phase) } x=(format!("{at:.1}")) y="0" width=(format!("{width:.1}")) height="12" {}
-                }
+            svg.stack width=(STACK) height="14" role="img" aria-label=(said) {
+                title { (said) }
+                @for (y, row) in [0, 8].into_iter().zip(&rows) { (stacked(row, y, STACK / high.max(f64::MIN_POSITIVE))) }
             }
-            small { " " (millis(whole)) " ms" }
+            small { (time(median)) " / " (time(high)) }
         }
     }
 }
 
-fn millis(seconds: f64) -> String {
-    let millis = seconds * 1000.0;
-    if millis < 10.0 {
-        format!("{millis:.2}")
-    } else {
-        format!("{millis:.0}")
-    }
+/// The phases of one row, one after the other.
+fn stacked(row: &[(&'static str, f64)], y: u32, scale: f64) -> Markup {
+    let mut at = 0.0;
+    let bars = row.iter().map(|(phase, seconds)| {
+        let (x, width) = (at, seconds * scale);
+        at += width;
+        html! { rect class={ "lap " (phase) } x=(format!("{x:.1}")) y=(y) width=(format!("{width:.1}")) height="6" {} }
+    });
+    html! { @for bar in bars { (bar) } }
+}
+
+fn time(seconds: f64) -> String {
+    words(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::share;
+    use super::{marks, share};
 
     #[test]
     fn one_failure_is_never_rounded_away() {
@@ -221,5 +238,11 @@ mod tests {
         assert_eq!(share((1_000_000, 999_999)), "99.99 %");
         assert_eq!(share((3, 2)), "66.67 %");
         assert_eq!(share((5, 0)), "0.00 %");
+    }
+
+    #[test]
+    fn each_probe_has_its_mark() {
+        assert_eq!(marks(0..2, false), "M0 0h4V16h-4zM5 0h4V16h-4z");
+        assert_eq!(marks(2..3, true), "M10 8h4V16h-4z");
     }
 }

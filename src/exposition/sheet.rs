@@ -3,6 +3,7 @@
 mod facts;
 mod waterfall;
 
+use super::durations::words;
 use super::{letter, links, repeat};
 use crate::chain::Link;
 use crate::history::Entry;
@@ -15,7 +16,6 @@ use maud::{DOCTYPE, Markup, html};
 #[must_use]
 pub fn page(entry: &Entry, prefix: &str) -> String {
     let finding = &entry.finding;
-    let report = &finding.report;
     let target = finding.aim.target.to_string();
     let page = html! {
         (DOCTYPE)
@@ -29,27 +29,18 @@ pub fn page(entry: &Entry, prefix: &str) -> String {
             }
             body {
                 header {
-                    p { a href={ (prefix) "/" } { "glassbox_exporter" } }
+                    p.brand { a href={ (prefix) "/" } { "glassbox_exporter" } }
                     nav aria-label="This probe" {
-                        a href={ (prefix) "/evidence/" (entry.id) ".json" } { "JSON" } " "
-                        a href={ (prefix) "/evidence/" (entry.id) ".har" } download { "HAR" } " "
+                        @for (form, name) in [("json", "JSON"), ("har", "HAR")] {
+                            a href={ (prefix) "/evidence/" (entry.id) "." (form) } download={ "glassbox-" (entry.id) "." (form) } { (name) } " "
+                        }
                         a href={ (prefix) "/logs?id=" (entry.id) } { "Log" }
                     }
                 }
                 main {
-                    h1.failed[finding.verdict.is_some()].ok[finding.verdict.is_none()] {
-                        (headline(finding.verdict.as_ref()))
-                    }
-                    p.about {
-                        bdi { (target) } " by the module " b { (finding.module.name) } " at " time { (rfc3339(report.began)) }
-                        ", " (waterfall::millis(report.took)) " ms"
-                        @if finding.late { ". " b { "The exporter itself was late: part of that time is its own." } }
-                    }
+                    (summary(finding))
                     (chain(finding))
-                    @if let Some(verdict) = &finding.verdict {
-                        p.sentence { (verdict.sentence) }
-                        (reasons(verdict))
-                    }
+                    @if let Some(verdict) = &finding.verdict { (reasons(verdict)) }
                     (waterfall::table(finding))
                     (copies(entry))
                     (facts::all(finding))
@@ -60,10 +51,32 @@ pub fn page(entry: &Entry, prefix: &str) -> String {
     page.into_string()
 }
 
+/// What is to be said first: the broken link, and all of it in a few sentences.
+fn summary(finding: &Finding) -> Markup {
+    let report = &finding.report;
+    let (class, colour) = match &finding.verdict {
+        None => ("finding", "ok"),
+        Some(verdict) if verdict.link == Link::Unknown || verdict.masked => ("finding suspect", "suspect"),
+        Some(_) => ("finding broken", "failed"),
+    };
+    html! {
+        section class=(class) aria-label="The verdict" {
+            h1 class=(colour) { (headline(finding.verdict.as_ref())) }
+            p {
+                bdi { (finding.aim.target) } " by the module " b { (finding.module.name) } " at " time { (rfc3339(report.began)) }
+                ", " (words(report.took))
+                @if finding.late { ". " b { "The exporter itself was late: part of that time is its own." } }
+            }
+            @if let Some(verdict) = &finding.verdict { p.sentence { (verdict.sentence) } }
+        }
+    }
+}
+
 fn headline(verdict: Option<&Verdict>) -> String {
     match verdict {
         None => "All links are well".to_owned(),
-        Some(verdict) if verdict.masked => format!("Answered, but hidden behind it: {}", links::name(verdict.link)),
+        Some(verdict) if verdict.masked => format!("A good answer hides what is broken: {}", links::name(verdict.link)),
+        Some(verdict) if verdict.link == Link::Unknown => format!("Failed: {}", links::name(verdict.link)),
         Some(verdict) => format!("Broken: {}", links::name(verdict.link)),
     }
 }
@@ -98,8 +111,10 @@ fn reasons(verdict: &Verdict) -> Markup {
                 @if verdict.link == Link::Unknown { "not decided" } @else { (verdict.certainty.as_str()) }
                 ", by the rule " code { (verdict.rule) }
             }
-            dt { "Who answered" }
-            dd { (verdict.answered_by) }
+            @if verdict.answered_by != "unknown" {
+                dt { "Who answered" }
+                dd { (verdict.answered_by) }
+            }
             @if let Some(side) = verdict.side {
                 dt { "Side" }
                 dd {

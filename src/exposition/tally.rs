@@ -1,5 +1,6 @@
 //! Many probes of one target, summed up for a terminal: percentiles of each phase, a histogram, the share of each verdict.
 
+use super::durations::millis;
 use crate::probe::Finding;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -122,10 +123,6 @@ fn quantile(times: &[Duration], percent: usize) -> Duration {
     sorted.sort_unstable();
     let place = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(place).copied().unwrap_or_default()
-}
-
-fn millis(time: Duration) -> String {
-    format!("{:.3}", time.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]

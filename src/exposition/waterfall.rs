@@ -1,5 +1,6 @@
 //! A finding as text for a terminal: the laps on one time axis, and the verdict in a sentence.
 
+use super::durations::millis;
 use super::links::{self, State};
 use crate::probe::Finding;
 use crate::report::Leg;
@@ -114,12 +115,6 @@ fn line(out: &mut String, text: &str) {
     let plain = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
     out.extend(plain);
     out.push('\n');
-}
-
-fn millis(duration: Duration) -> String {
-    let mut text = String::new();
-    write!(text, "{:.3}", duration.as_secs_f64() * 1000.0).expect("writing to a String cannot fail");
-    text
 }
 
 fn bar(begun: Duration, took: Duration, whole: Duration) -> String {

@@ -30,7 +30,7 @@ pub(super) async fn page(app: Shared, RawQuery(query): RawQuery) -> Response {
             }
             body {
                 header {
-                    h1 { "glassbox_exporter" }
+                    h1.brand { "glassbox_exporter" }
                     nav aria-label="Pages" {
                         a href={ (prefix) "/metrics" } { "Metrics" } " "
                         a href={ (prefix) "/config" } { "Configuration" } " "

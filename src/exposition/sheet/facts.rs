@@ -1,5 +1,6 @@
 //! The facts of each exchange: addresses, TLS, the answer's head, the socket, the controls.
 
+use crate::exposition::durations::words;
 use crate::exposition::evidence::{first_bytes, shown_value};
 use crate::investigation::{Reached, Vantage};
 use crate::probe::Finding;
@@ -35,7 +36,7 @@ fn connection(leg: &Leg) -> Markup {
         @if let Some(peer) = leg.peer { dt { "Connected to" } dd { (peer) @if let Some(local) = leg.local { " from " (local) } } }
         @if let Some(socket) = leg.socket {
             dt { "Socket" }
-            dd { "round trip " (socket.rtt.as_micros()) " µs, sent again " (socket.retransmits) }
+            dd { "round trip " (words(socket.rtt)) ", sent again " (socket.retransmits) " times" }
         }
         dt { "Bytes" }
         dd { (leg.wire.written) " written, " (leg.wire.read) " read" }
