@@ -3,18 +3,22 @@
 # make lint   formatting, clippy, documentation, licences and versions, Prometheus rules
 # make bench  figures: truth under load beside blackbox_exporter, leases, native histograms; minutes, on a quiet machine
 # make deps   installs what the tests need, and does nothing where all is there
+# make pictures   makes the pictures of the README anew, from the running product
 
 CARGO_DENY := 0.20.2
 
-# Debian's packages that the tests start: a real Prometheus (with promtool), and real gateways (nginx with delays, too).
-PACKAGES := prometheus prometheus-alertmanager nginx libnginx-mod-http-echo haproxy apache2 curl openssl
+# Debian's packages that the tests start: a real Prometheus (with promtool), real gateways (nginx with delays, too), and a
+# browser. What drives the browser comes from npm; Node.js may have been installed in another way than by Debian.
+PACKAGES := prometheus prometheus-alertmanager nginx libnginx-mod-http-echo haproxy apache2 curl openssl chromium fonts-dejavu-core
+PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
+DRIVER := tests/browser/node_modules/.package-lock.json
 
-.PHONY: run test lint bench deps
+.PHONY: run test lint bench deps pictures
 
 run:
 	cargo run --release --locked -- $(ARGS)
 
-test: deps
+test: deps $(DRIVER)
 	cargo test --locked
 
 # cargo-deny's `advisories` are left out: see deny.toml.
@@ -51,6 +55,15 @@ deps:
 	            apt-get install --quiet --yes --no-install-recommends $$missing; \
 	}; \
 	install || { sleep 10; install; }
+
+$(DRIVER): tests/browser/package-lock.json | deps
+	npm ci --prefix tests/browser
+	touch $@
+
+pictures: deps $(DRIVER)
+	PICTURES=$(CURDIR)/target/pictures cargo test --locked --test suite browser::
+	cp target/pictures/upstream-1280-light.png docs/pictures/evidence.png
+	cp target/pictures/landing-1280-light.png docs/pictures/landing.png
 
 # The file's name holds the version, so that a new one is installed.
 target/tools/cargo-deny-$(CARGO_DENY):

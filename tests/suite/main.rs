@@ -10,6 +10,7 @@ mod support;
 
 mod alerting;
 mod beside;
+mod browser;
 mod compose;
 mod configuration;
 mod dashboards;

@@ -1,0 +1,246 @@
+// What people look at, in Debian's Chromium. tests/suite/browser.rs makes the scene (an exporter, peers that break in
+// different ways, a probe of each) and hands it over in SCENE. With PICTURES, screenshots go there.
+
+import assert from "node:assert/strict";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { after, before, describe, test } from "node:test";
+import Ajv from "ajv";
+import harSchema from "har-schema";
+import { chromium } from "playwright-core";
+
+const { base, probes, hostile, module, wellUrl } = JSON.parse(process.env.SCENE);
+const pictures = process.env.PICTURES;
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const LOOKS = [1280, 390].flatMap((width) => ["light", "dark"].map((scheme) => ({ width, scheme })));
+
+let browser;
+before(async () => {
+  if (pictures) await mkdir(pictures, { recursive: true });
+  // Without a sandbox it runs as root, too; all it shows is on loopback.
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-dev-shm-usage"],
+  });
+});
+after(() => browser?.close());
+
+// Opens a page, hands it over, and fails where the console told of an error or anything could not be loaded.
+async function at(path, { width = 1280, scheme = "light", ...more }, look) {
+  const context = await browser.newContext({
+    baseURL: base,
+    viewport: { width, height: width > 500 ? 900 : 844 },
+    colorScheme: scheme,
+    locale: "en-GB",
+    timezoneId: "UTC",
+    ...more,
+  });
+  try {
+    const page = await context.newPage();
+    const wrong = [];
+    page.on("console", (said) => ["error", "warning"].includes(said.type()) && wrong.push(said.text()));
+    page.on("pageerror", (error) => wrong.push(String(error)));
+    page.on("dialog", (dialog) => (wrong.push(`dialog: ${dialog.message()}`), dialog.dismiss()));
+    page.on("requestfailed", (request) => wrong.push(`${request.url()}: ${request.failure().errorText}`));
+    page.on("response", (answer) => answer.status() >= 400 && wrong.push(`${answer.status()} ${answer.url()}`));
+    page.on("request", (request) => request.url().startsWith(base) || wrong.push(`asset from outside: ${request.url()}`));
+    await page.goto(path);
+    const given = await look(page, context);
+    assert.deepEqual(wrong, [], path);
+    return given;
+  } finally {
+    await context.close();
+  }
+}
+
+// Everything that axe finds, whatever its weight.
+async function accessible(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const found = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.html).join(" | ")}`);
+  assert.deepEqual(found, []);
+}
+
+async function picture(page, name) {
+  if (pictures) await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true });
+}
+
+// Nothing runs out of the window at its right.
+async function fits(page) {
+  const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+  assert.ok(wide <= room, `${wide} pixels in a window of ${room}`);
+}
+
+const marked = (page, state) => page.locator(`.chain .${state} .name`).allTextContents();
+
+describe("the page of a probe", () => {
+  for (const probe of probes) {
+    for (const look of LOOKS) {
+      test(`names the link: ${probe.name}, ${look.width} ${look.scheme}`, () =>
+        at(`/evidence/${probe.id}`, look, async (page) => {
+          assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), probe.headline);
+          assert.deepEqual(await marked(page, "broken"), probe.broken ? [probe.broken] : []);
+          assert.equal(await page.getByText(probe.shows).first().isVisible(), true, probe.shows);
+          await fits(page);
+          await accessible(page);
+          await picture(page, `${probe.name}-${look.width}-${look.scheme}`);
+        }));
+    }
+    test(`needs no script: ${probe.name}`, () =>
+      at(`/evidence/${probe.id}`, { javaScriptEnabled: false }, async (page) => {
+        assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), probe.headline);
+        assert.equal(await page.getByRole("button").count(), 0, "a button that would do nothing");
+      }));
+  }
+
+  test("hands on the letter and the command", () =>
+    at(`/evidence/${probes.find(({ name }) => name === "upstream").id}`, {}, async (page, context) => {
+      await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+      for (const id of ["letter", "curl"]) {
+        const whole = page.locator("details", { has: page.locator(`#${id}`) });
+        await whole.locator("summary").click();
+        await whole.getByRole("button", { name: "Copy" }).click();
+        await whole.getByRole("button", { name: "Copied" }).waitFor();
+        const copied = await page.evaluate(() => navigator.clipboard.readText());
+        assert.equal(copied, await page.locator(`#${id}`).textContent());
+      }
+    }));
+
+  for (const probe of probes) {
+    test(`gives its JSON and its HTTP archive: ${probe.name}`, () =>
+      at(`/evidence/${probe.id}`, {}, async (page) => {
+        const saved = async (name) => {
+          const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name }).click()]);
+          assert.match(download.suggestedFilename(), new RegExp(`^glassbox-${probe.id}\\.${name.toLowerCase()}$`));
+          return JSON.parse(await readFile(await download.path(), "utf8"));
+        };
+        const evidence = await saved("JSON");
+        assert.equal(evidence.id, probe.id);
+        const archive = await saved("HAR");
+        valid(archive);
+        const front = archive.log.entries.filter(({ pageref }) => pageref === "front");
+        assert.equal(front.length, evidence.front.legs.length);
+        front.forEach((entry, place) => sameTimes(entry, evidence.front.legs[place].laps));
+      }));
+  }
+});
+
+// The JSON schema of HAR 1.2, as its validators have it.
+function valid(archive) {
+  const ajv = new Ajv({ allErrors: true, schemaId: "auto" });
+  ajv.addMetaSchema(createRequire(import.meta.url)("ajv/lib/refs/json-schema-draft-06.json"));
+  for (const schema of Object.values(harSchema)) ajv.addSchema(schema);
+  assert.ok(ajv.validate("har.json#", archive), ajv.errorsText());
+}
+
+// Each phase of the archive is that of the laps, in milliseconds; what did not happen is -1. `connect` has TLS in it.
+function sameTimes({ time, timings }, laps) {
+  const took = (...phases) =>
+    laps.filter(({ phase }) => phases.includes(phase)).reduce((sum, lap) => sum + lap.duration_seconds * 1000, 0);
+  const expected = {
+    dns: took("resolve"),
+    connect: took("connect", "tls"),
+    ssl: took("tls"),
+    send: took("request"),
+    wait: took("processing"),
+    receive: took("transfer"),
+  };
+  for (const [name, milliseconds] of Object.entries(expected)) {
+    const told = Math.max(timings[name], 0);
+    assert.ok(Math.abs(told - milliseconds) < 1e-6, `${name}: ${told}, laps: ${milliseconds}`);
+  }
+  const { ssl: _inConnect, ...rest } = timings;
+  const sum = Object.values(rest).reduce((sum, value) => sum + Math.max(value, 0), 0);
+  assert.ok(Math.abs(sum - time) < 1e-6, `phases ${sum}, time ${time}`);
+}
+
+describe("the landing page", () => {
+  for (const look of LOOKS) {
+    test(`shows what is broken first, ${look.width} ${look.scheme}`, () =>
+      at("/", look, async (page) => {
+        const words = await page.locator("#keys tbody tr .verdict").allTextContents();
+        const kinds = words.map((word) => (/^masked/.test(word) ? 1 : /^well/.test(word) ? 2 : 0));
+        assert.deepEqual(kinds, kinds.toSorted(), "failing, masked, well");
+        assert.equal(kinds[0], 0);
+        await fits(page);
+        await accessible(page);
+        await picture(page, `landing-${look.width}-${look.scheme}`);
+      }));
+  }
+
+  test("finds a target", () =>
+    at("/", {}, async (page) => {
+      const all = await page.locator("#keys tbody tr").count();
+      await page.getByRole("searchbox").fill("shop");
+      await page.keyboard.press("Enter");
+      await page.waitForURL(/search=shop/);
+      const found = await page.locator("#keys tbody tr").count();
+      assert.ok(0 < found && found < all, `${found} of ${all}`);
+    }));
+
+  test("probes by its form, and leads to the evidence", () =>
+    at("/", {}, async (page) => {
+      await page.getByLabel("Module").selectOption(module);
+      await page.getByLabel("Probe now").fill(wellUrl);
+      await page.getByRole("button", { name: "Probe" }).click();
+      await page.waitForURL(/\/evidence\//);
+      assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "All links are well");
+    }));
+
+  test("reads itself anew while somebody looks", () =>
+    at("/", {}, async (page) => {
+      await page.clock.install();
+      await page.goto("/");
+      const before = await page.locator("#keys tbody tr").count();
+      const probed = await fetch(`${base}/probe?module=${module}&target=${encodeURIComponent(`${wellUrl}new`)}`);
+      assert.equal(probed.status, 200);
+      await page.clock.fastForward(11_000);
+      await page.locator("#keys tbody tr").nth(before).waitFor();
+    }));
+
+  test("is walked by keyboard alone, from the search to the evidence and back", () =>
+    at("/", {}, async (page) => {
+      const focused = () => page.evaluate(() => document.activeElement.outerHTML.slice(0, 200));
+      // The focus can be seen wherever it is.
+      const seen = () =>
+        page.evaluate(() => {
+          const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+          return outlineStyle !== "none" && outlineWidth !== "0px";
+        });
+      const tabTo = async (selector) => {
+        for (let step = 0; step < 30; step += 1) {
+          await page.keyboard.press("Tab");
+          assert.ok(await seen(), `no outline at ${await focused()}`);
+          if (await page.evaluate((selector) => document.activeElement.matches(selector), selector)) return;
+        }
+        assert.fail(`30 steps, and not at ${selector}`);
+      };
+      await tabTo("input[type=search]");
+      await tabTo("#keys a");
+      await page.keyboard.press("Enter");
+      await page.waitForURL(/\/evidence\//);
+      await tabTo("a[href$='.har']");
+      await tabTo("summary");
+      await page.keyboard.press("Enter");
+      await page.locator("pre").first().waitFor({ state: "visible" });
+      await page.goBack();
+      await page.waitForURL(`${base}/`);
+    }));
+});
+
+describe("what a stranger writes stays text", () => {
+  for (const { id, path } of hostile.map((id) => ({ id, path: `/evidence/${id}` })).concat({ id: "landing", path: "/?search=<b>" }, { id: "all", path: "/" })) {
+    test(path, () =>
+      at(path, {}, async (page) => {
+        // Every stranger's element has this mark in its name, and each of their scripts would set it.
+        assert.equal(await page.locator("[data-hostile], hostile, [onerror], [onload], iframe, img, form[action*=hostile]").count(), 0, id);
+        assert.equal(await page.evaluate(() => window.hostile), undefined);
+        assert.equal(await page.evaluate(() => document.querySelectorAll("script").length), 1);
+        const links = await page.evaluate(() => [...document.links].map(({ protocol }) => protocol));
+        assert.deepEqual([...new Set(links)], ["http:"]);
+        if (id !== "landing") assert.ok((await page.locator("body").textContent()).includes("<hostile"), "it is shown as text");
+        await picture(page, `hostile-${id}`);
+      }));
+  }
+});
