@@ -62,8 +62,7 @@ $(DRIVER): tests/browser/package-lock.json | deps
 
 pictures: deps $(DRIVER)
 	PICTURES=$(CURDIR)/target/pictures cargo test --locked --test suite browser::
-	cp target/pictures/upstream-1280-light.png docs/pictures/evidence.png
-	cp target/pictures/landing-1280-light.png docs/pictures/landing.png
+	cp target/pictures/evidence.png target/pictures/landing.png docs/pictures/
 
 # The file's name holds the version, so that a new one is installed.
 target/tools/cargo-deny-$(CARGO_DENY):

@@ -13,7 +13,7 @@ const { base, probes, hostile, module, wellUrl } = JSON.parse(process.env.SCENE)
 const pictures = process.env.PICTURES;
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-const LOOKS = [1280, 390].flatMap((width) => ["light", "dark"].map((scheme) => ({ width, scheme })));
+const LOOKS = [{ width: 1280 }, { width: 390, height: 844 }].flatMap((size) => ["light", "dark"].map((scheme) => ({ ...size, scheme })));
 
 let browser;
 before(async () => {
@@ -27,10 +27,10 @@ before(async () => {
 after(() => browser?.close());
 
 // Opens a page, hands it over, and fails where the console told of an error or anything could not be loaded.
-async function at(path, { width = 1280, scheme = "light", ...more }, look) {
+async function at(path, { width = 1280, height = 900, scheme = "light", ...more }, look) {
   const context = await browser.newContext({
     baseURL: base,
-    viewport: { width, height: width > 500 ? 900 : 844 },
+    viewport: { width, height },
     colorScheme: scheme,
     locale: "en-GB",
     timezoneId: "UTC",
@@ -62,8 +62,17 @@ async function accessible(page) {
   assert.deepEqual(found, []);
 }
 
-async function picture(page, name) {
-  if (pictures) await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true });
+async function picture(page, name, how = { fullPage: true }) {
+  if (pictures) await page.screenshot({ path: `${pictures}/${name}.png`, ...how });
+}
+
+if (pictures) {
+  const top = (height) => ({ clip: { x: 0, y: 0, width: 1280, height } });
+  test("pictures for the README", async () => {
+    const shown = probes.find(({ name }) => name === "upstream");
+    await at(`/evidence/${shown.id}`, { height: 1120 }, (page) => picture(page, "evidence", top(1110)));
+    await at("/?search=.example", { height: 760 }, (page) => picture(page, "landing", top(740)));
+  });
 }
 
 // Nothing runs out of the window at its right.

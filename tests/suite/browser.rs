@@ -99,7 +99,7 @@ impl Scene {
             ("SICK", sick.address.port()),
             ("APP", app.address.port()),
         ]);
-        let hostile_target = format!("http://hostile.example:{}/?<hostile>", hostile.address.port());
+        let hostile_target = format!("http://hostile.test:{}/?<hostile>", hostile.address.port());
         Self {
             exporter,
             verdicts,

@@ -1,31 +1,91 @@
-//! `docs/verdicts.md` is the decision table of the code: made from it, and held to it.
+//! What the documents list is what the code has: the decision table in `docs/verdicts.md`, the metrics in `docs/metrics.md` and
+//! in the README. It is made from the code, and held to it.
 
+use crate::support::exporter::Exporter;
 use crate::support::process::project;
 use glassbox_exporter::attribution::{RULES, Rule};
 use glassbox_exporter::chain::Link;
 use glassbox_exporter::gateways::{Gateway, Means, catalogue};
+use glassbox_exporter::metrics::{Level, METRICS, Metric};
 use glassbox_exporter::reason::Reason;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// Where the parts that are made begin; what stands before is written by hand.
-const MADE: &str =
-    "<!-- From here on this file is made from the code: UPDATE_DOCS=1 cargo test --test suite documents -->\n";
+/// What is made stands between these, or from the first to the end; the rest is written by hand.
+const MADE: &str = "<!-- Made from the code by UPDATE_DOCS=1 cargo test --test suite documents -->\n";
+const MADE_ENDS: &str = "<!-- Made to here -->\n";
 
-#[test]
-fn the_verdicts_that_are_published_are_those_of_the_code() {
-    let path = project("docs/verdicts.md");
+/// Holds the made part of a document to what it should be, or makes it anew where that is asked for.
+fn hold(document: &str, right: &str) {
+    let path = project(document);
     let text = std::fs::read_to_string(&path).unwrap();
-    let (by_hand, made) = text.split_once(MADE).expect("the mark is in docs/verdicts.md");
-    let right = format!("\n{}\n{}\n{}", rules(), reasons(), gateways());
+    let (before, rest) = text.split_once(MADE).unwrap_or_else(|| panic!("no mark in {document}"));
+    let (made, after) = rest.find(MADE_ENDS).map_or((rest, ""), |end| rest.split_at(end));
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, format!("{by_hand}{MADE}{right}")).unwrap();
+        std::fs::write(&path, format!("{before}{MADE}{right}{after}")).unwrap();
         return;
     }
     assert!(
         made == right,
-        "docs/verdicts.md is not what the code says: run UPDATE_DOCS=1 cargo test --test suite documents"
+        "{document} is not what the code says: run UPDATE_DOCS=1 cargo test --test suite documents"
     );
+}
+
+#[test]
+fn the_verdicts_that_are_published_are_those_of_the_code() {
+    hold(
+        "docs/verdicts.md",
+        &format!("\n{}\n{}\n{}", rules(), reasons(), gateways()),
+    );
+}
+
+#[tokio::test]
+async fn the_metrics_that_are_published_are_those_of_the_code() {
+    let (peers, ours): (Vec<_>, Vec<_>) = METRICS.iter().partition(|metric| metric.level == Level::Peer);
+    let ours = metrics(&ours);
+    hold("README.md", &format!("\n{ours}\n"));
+    let all = [
+        ("The peer's, with `metrics: peer` and above", metrics(&peers)),
+        ("Ours, with `metrics: standard` and above", ours),
+        ("Of the exporter itself, on `/metrics`", own_metrics().await),
+    ];
+    let all = all.map(|(title, table)| format!("\n## {title}\n\n{table}"));
+    hold("docs/metrics.md", &all.concat());
+}
+
+const HEAD: &str = "| name | type | labels | meaning |\n|---|---|---|---|\n";
+
+fn row(name: &str, kind: &str, labels: &[&str], help: &str) -> String {
+    let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+    format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", "))
+}
+
+fn metrics(metrics: &[&&Metric]) -> String {
+    let rows = metrics
+        .iter()
+        .map(|metric| row(metric.name, metric.kind.as_str(), metric.labels, metric.help));
+    HEAD.to_owned() + &rows.collect::<String>()
+}
+
+/// As a scrape shows them: what has no value at the start is missing there, and has its own row once it is counted.
+async fn own_metrics() -> String {
+    let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
+    let page = exporter.get("/metrics").await.text().await.unwrap();
+    let words = |line: &str, key: &str| {
+        let (name, words) = line.strip_prefix(key)?.split_once(' ')?;
+        Some((name.to_owned(), words.to_owned()))
+    };
+    let helps = page.lines().filter_map(|line| words(line, "# HELP "));
+    let kinds: BTreeMap<_, _> = page.lines().filter_map(|line| words(line, "# TYPE ")).collect();
+    let rows = helps.map(|(name, help)| {
+        let samples = page
+            .lines()
+            .filter_map(|line| line.strip_prefix(name.as_str())?.strip_prefix('{')?.split_once('}'));
+        let pairs = samples.flat_map(|(labels, _)| labels.split("\","));
+        let labels: BTreeSet<_> = pairs.filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+        row(&name, &kinds[&name], &Vec::from_iter(labels), &help)
+    });
+    HEAD.to_owned() + &rows.collect::<String>()
 }
 
 #[test]
