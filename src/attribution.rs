@@ -177,7 +177,7 @@ mod tests {
     use crate::investigation::{Control, Drilled, Investigation, Reached, Vantage};
     use crate::ledger::Ledger;
     use crate::reason::Reason;
-    use crate::report::{Fault, Leg, Reply, Report, TlsFacts};
+    use crate::report::{Fault, Health, Leg, Reply, Report, Spoken, TlsFacts};
     use crate::verdict::{Side, Verdict};
     use proptest::prelude::*;
     use std::time::{Duration, SystemTime};
@@ -398,6 +398,52 @@ mod tests {
     fn nothing_listens() {
         let world = World::of(stopped(Stage::Connect, Reason::TcpRefused));
         world.says("nothing-listens", Link::Front, Reason::TcpRefused);
+    }
+
+    #[test]
+    fn datagram_lost() {
+        for (stage, reason) in [
+            (Stage::Wait, Reason::DnsTimedOut),
+            (Stage::Wait, Reason::IcmpTimedOut),
+            (Stage::Wait, Reason::IcmpUnreachable),
+            (Stage::Send, Reason::IcmpTooBig),
+            (Stage::Send, Reason::TcpAddressUnreachable),
+        ] {
+            World::of(stopped(stage, reason)).says("datagram-lost", Link::Path, reason);
+        }
+        World::of(stopped(Stage::Wait, Reason::DnsServerUnreachable)).says(
+            "nothing-listens",
+            Link::Front,
+            Reason::DnsServerUnreachable,
+        );
+        World::of(stopped(Stage::Resolve, Reason::DnsTimedOut)).says("resolver-silent", Link::Dns, Reason::DnsTimedOut);
+    }
+
+    #[test]
+    fn health_service_says() {
+        let said = |reason, code, serving| {
+            let mut report = stopped(Stage::Receive, reason);
+            report.legs[0].spoken = Some(Spoken::Health(Health { code, serving }));
+            report
+        };
+        let not_serving = said(Reason::GrpcNotServing, 0, Some(2));
+        World::of(not_serving).says("health-service-says", Link::Origin, Reason::GrpcNotServing);
+        let unavailable = said(Reason::GrpcStatus, 14, None);
+        World::of(unavailable.clone()).says("health-service-says", Link::Origin, Reason::GrpcStatus);
+        let mut behind = World::of(unavailable);
+        behind.baseline.product = Some("envoy");
+        behind.says("health-service-says", Link::Upstream, Reason::UpstreamFailed);
+        let mut unknown = World::of(said(Reason::GrpcStatus, 5, None));
+        unknown.baseline.product = Some("envoy");
+        unknown.says("health-service-says", Link::Origin, Reason::GrpcStatus);
+    }
+
+    #[test]
+    fn not_switched() {
+        let mut world = World::of(stopped(Stage::Receive, Reason::WebsocketNotUpgraded));
+        world.says("not-switched", Link::Origin, Reason::WebsocketNotUpgraded);
+        world.baseline.product = Some("nginx");
+        world.says("not-switched", Link::Front, Reason::WebsocketNotUpgraded);
     }
 
     #[test]

@@ -5,6 +5,9 @@
 
 mod body;
 mod connect;
+mod datagram;
+mod dialogue;
+mod echo;
 mod exchange;
 mod frames;
 mod own_fault;
@@ -13,6 +16,7 @@ mod resolve;
 mod resolver;
 mod secure;
 mod send;
+mod socket;
 mod stamps;
 mod tape;
 mod tls;
@@ -22,16 +26,18 @@ mod wait;
 mod wire;
 
 pub use body::{BodyPlan, Coding};
+pub use dialogue::Heard;
+pub use echo::Ping;
 pub use resolve::Family;
 pub use resolver::{NameServer, NameServerError, Resolver};
-pub use send::Ask;
+pub use send::{Ask, Manner};
 pub use tls::{Tls, TlsError, TlsSettings, TlsVersion};
 pub use trust::Trust;
 
 use crate::chain::Stage;
 use crate::ledger::Ledger;
 use crate::reason::Reason;
-use crate::report::{Fault, Leg, Reply, Report};
+use crate::report::{Fault, Leg, Reply, Report, Spoken};
 use std::time::{Duration, Instant, SystemTime};
 use wire::{Times, Wire};
 
@@ -86,6 +92,19 @@ impl Check {
     #[must_use]
     pub const fn reply(&self) -> Option<&Reply> {
         self.wire.leg.reply.as_ref()
+    }
+
+    /// Notes what was said in the present exchange, above what the wire itself tells.
+    pub fn note(&mut self, spoken: Spoken) {
+        self.wire.leg.spoken = Some(spoken);
+    }
+
+    /// Whether the probe was stopped by one of these reasons, and not by its deadline.
+    #[must_use]
+    pub fn stopped_because(&self, reasons: &[Reason]) -> bool {
+        self.fault
+            .as_ref()
+            .is_some_and(|fault| !fault.at_deadline && reasons.contains(&fault.reason))
     }
 
     /// What failed was tried again and went well: the fault is none.

@@ -220,6 +220,7 @@ impl Cli {
         let Some(timeout_offset) = seconds(self.timeout_offset) else {
             return refuse("timeout-offset", "must be a number of seconds, 0 or above");
         };
+        let external = self.external_path()?;
         Ok(ServerSettings {
             config_file: self.config_file(),
             defaults: self.defaults(),
@@ -227,31 +228,23 @@ impl Cli {
             history_limit: self.history_limit,
             series_limit: self.series_limit as usize,
             series_idle: Duration::from_secs(self.series_idle.into()),
-            route_prefix: self.route_prefix()?,
+            route_prefix: prefix(self.route_prefix.as_deref().or(external.as_deref())),
+            link_prefix: prefix(external.as_deref().or(self.route_prefix.as_deref())),
         })
     }
 
-    /// The prefix without a slash at its end: the flag, or the path of the external URL.
-    fn route_prefix(&self) -> Result<String, CliError> {
-        let path = match (&self.route_prefix, &self.external_url) {
-            (Some(prefix), _) => prefix.clone(),
-            (None, Some(url)) => match url::Url::parse(url) {
-                Ok(url) => url.path().to_owned(),
-                Err(error) => {
-                    return Err(CliError::Flag {
-                        flag: "web.external-url",
-                        words: format!("{url:?} is no URL: {error}"),
-                    });
-                }
-            },
-            (None, None) => String::new(),
+    /// The path of the external URL.
+    fn external_path(&self) -> Result<Option<String>, CliError> {
+        let Some(url) = &self.external_url else {
+            return Ok(None);
         };
-        let inner = path.trim_matches('/');
-        Ok(if inner.is_empty() {
-            String::new()
-        } else {
-            format!("/{inner}")
-        })
+        match url::Url::parse(url) {
+            Ok(url) => Ok(Some(url.path().to_owned())),
+            Err(error) => Err(CliError::Flag {
+                flag: "web.external-url",
+                words: format!("{url:?} is no URL: {error}"),
+            }),
+        }
     }
 
     /// Where to listen.
@@ -313,6 +306,14 @@ pub async fn healthcheck(command: &HealthcheckCommand) -> Result<(), CliError> {
             command.url,
             answer.status()
         )))
+    }
+}
+
+/// A path as a prefix: without a slash at its end.
+fn prefix(path: Option<&str>) -> String {
+    match path.unwrap_or_default().trim_matches('/') {
+        "" => String::new(),
+        inner => format!("/{inner}"),
     }
 }
 

@@ -1,15 +1,23 @@
 //! The configuration: reads what was written, checks all of it, and composes what runs.
 
+mod address;
 mod beside;
 mod credentials;
+mod dialogue;
+mod dns;
+mod fields;
 mod file;
+mod grpc;
 mod http;
+mod icmp;
 mod keys;
 mod problem;
 mod read;
+mod regexps;
 mod tls;
 mod tree;
 mod units;
+mod websocket;
 
 pub use beside::Policy;
 pub use problem::{ConfigError, Problem};
@@ -17,7 +25,7 @@ pub use problem::{ConfigError, Problem};
 use crate::check::{NameServer, Resolver};
 use crate::controls::Controls;
 use crate::metrics::Level;
-use crate::probers::{Module, PROBERS};
+use crate::probers::{Module, PROBERS, Prober};
 use file::{At, ConfigFile, ModuleFile};
 use problem::at;
 use std::collections::HashMap;
@@ -126,15 +134,7 @@ fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults
     let path = format!("modules.{name}");
     let file = &module.value;
     let resolver = resolver(file, &path)?.unwrap_or_else(|| system.clone());
-    let prober = match &file.prober {
-        Some(prober) if prober.value == "http" => http::compose(
-            &file.http.clone().unwrap_or_default(),
-            resolver,
-            &format!("{path}.http"),
-        )?,
-        Some(prober) => return Err(at(prober, &path, "prober", unknown_prober(&prober.value))),
-        None => return Err(at(module, &path, "prober", unknown_prober(""))),
-    };
+    let prober = prober(module, resolver, &path)?;
     Ok(Module {
         name: name.to_owned(),
         timeout: units::timeout(file.timeout.as_ref(), &path)?,
@@ -142,18 +142,57 @@ fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults
         metrics: file.metrics.unwrap_or(defaults.metrics),
         buckets: buckets(file, &path)?,
         beside: beside::compose(file, &path)?,
-        prober: Arc::new(prober),
+        prober,
     })
+}
+
+/// The module's prober with its running settings. A module may have blocks of other probers, which nothing uses.
+fn prober(module: &At<ModuleFile>, resolver: Arc<Resolver>, path: &str) -> Result<Arc<dyn Prober>, Problem> {
+    let file = &module.value;
+    let Some(name) = &file.prober else {
+        return Err(at(module, path, "prober", unknown_prober("")));
+    };
+    let path_of = |block: &str| format!("{path}.{block}");
+    Ok(match name.value.as_str() {
+        "http" => Arc::new(http::compose(
+            &or_default(file.http.as_ref()),
+            resolver,
+            &path_of("http"),
+        )?),
+        "tcp" => Arc::new(dialogue::tcp(
+            &or_default(file.tcp.as_ref()),
+            resolver,
+            &path_of("tcp"),
+        )?),
+        "dns" => Arc::new(dns::compose(file.dns.as_ref(), resolver, &path_of("dns"))?),
+        "icmp" => Arc::new(icmp::compose(
+            &or_default(file.icmp.as_ref()),
+            resolver,
+            &path_of("icmp"),
+        )?),
+        "grpc" => Arc::new(grpc::compose(file.grpc.as_ref(), resolver, &path_of("grpc"))?),
+        "websocket" => Arc::new(websocket::compose(
+            &or_default(file.websocket.as_ref()),
+            resolver,
+            &path_of("websocket"),
+        )?),
+        "unix" => Arc::new(dialogue::unix(
+            &or_default(file.unix.as_ref()),
+            resolver,
+            &path_of("unix"),
+        )?),
+        other => return Err(at(name, path, "prober", unknown_prober(other))),
+    })
+}
+
+fn or_default<T: Clone + Default>(block: Option<&T>) -> T {
+    block.cloned().unwrap_or_default()
 }
 
 fn unknown_prober(name: &str) -> String {
     let known: Vec<_> = PROBERS.iter().map(|row| row.name).collect();
     match name {
         "" => format!("a module needs a prober; this version has: {}", known.join(", ")),
-        "tcp" | "dns" | "icmp" | "grpc" | "unix" | "websocket" => format!(
-            "the prober {name:?} is not in this version yet; it has: {}",
-            known.join(", ")
-        ),
         _ => format!("prober {name:?} is not valid; this version has: {}", known.join(", ")),
     }
 }

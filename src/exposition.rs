@@ -33,6 +33,14 @@ pub fn write(families: &[Family], format: Format, out: &mut impl Write) -> io::R
     }
 }
 
+/// A character that a peer wrote, as it may stand in plain text: what steers a terminal, begins a line or turns the
+/// direction of reading is replaced.
+fn plain(c: char) -> char {
+    let steers =
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if steers { char::REPLACEMENT_CHARACTER } else { c }
+}
+
 #[cfg(test)]
 mod tests {
     use super::write;

@@ -1,7 +1,7 @@
 //! The evidence ring: the latest findings, failing ones longest.
 
 use crate::evidence_id::EvidenceId;
-use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, SENTENCE, TEXT_EXCERPT, cut};
+use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, PARAMETER, SENTENCE, TEXT_EXCERPT, cut};
 use crate::probe::Finding;
 use crate::report::Report;
 use http::header::HeaderMap;
@@ -169,7 +169,10 @@ fn shorten(finding: &mut Finding) {
 
 fn shorten_report(report: &mut Report) {
     for leg in &mut report.legs {
-        cut_to(&mut leg.url, TEXT_EXCERPT);
+        if leg.url.len() > PARAMETER {
+            cut_to(&mut leg.url, PARAMETER);
+            leg.url.push('…');
+        }
         leg.addresses.truncate(LIST_EXCERPT);
         if let Some(reply) = &mut leg.reply {
             reply.headers = excerpt(&reply.headers);

@@ -27,6 +27,7 @@ pub mod probe;
 pub mod probers;
 pub mod quorum;
 pub mod reason;
+pub mod regexp;
 pub mod report;
 pub mod secret;
 pub mod series;

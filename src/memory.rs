@@ -7,6 +7,7 @@ use crate::investigation::Investigation;
 use crate::past::{Due, Past, Recent, Sign, sign};
 use crate::probe::Finding;
 use crate::probers::When;
+use crate::reason::Reason;
 use crate::report::Report;
 use crate::verdict::Verdict;
 use std::collections::{HashMap, VecDeque};
@@ -32,8 +33,8 @@ pub struct Memory {
     pub scraped: Option<Instant>,
     /// What came of the latest probes, the oldest first.
     pub recent: VecDeque<Outcome>,
-    /// The evidence of the latest.
-    pub latest: Option<EvidenceId>,
+    /// The latest of them.
+    pub latest: Option<Latest>,
     baseline: Baseline,
     probes: u32,
     /// When the front's failure was investigated last, and what came of it, as long as the history keeps it.
@@ -52,6 +53,17 @@ pub struct Outcome {
     pub link: Option<Link>,
     /// The answer was good and hides that.
     pub masked: bool,
+}
+
+/// The latest probe of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Latest {
+    /// Its evidence, which may be kept no longer.
+    pub evidence: EvidenceId,
+    /// When it ended.
+    pub at: Instant,
+    /// What it blames its link for.
+    pub reason: Option<Reason>,
 }
 
 /// Outcomes of a key that are remembered.
@@ -123,7 +135,7 @@ impl Memory {
             return;
         };
         // What stood for a new one was learned of when it was made: else nothing would ever be due again.
-        if self.knows(investigation) {
+        if finding.reused {
             return;
         }
         if investigation.reference.is_some() {
@@ -164,7 +176,7 @@ impl Memory {
             return;
         };
         let last = self.investigated.as_ref();
-        if !self.knows(investigation) && finding.verdict.is_some() {
+        if !finding.reused && finding.verdict.is_some() {
             self.investigated = Some(Investigated {
                 at: now,
                 sign: sign(&finding.report),
@@ -172,11 +184,5 @@ impl Memory {
                 found: Arc::downgrade(investigation),
             });
         }
-    }
-
-    /// Whether this is the investigation of an earlier probe.
-    fn knows(&self, investigation: &Arc<Investigation>) -> bool {
-        let last = self.investigated.as_ref();
-        last.is_some_and(|last| last.found.as_ptr() == Arc::as_ptr(investigation))
     }
 }

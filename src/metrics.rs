@@ -93,6 +93,32 @@ metrics! {
     HTTP_LAST_MODIFIED: Gauge Peer "probe_http_last_modified_timestamp_seconds" [] "Returns the Last-Modified HTTP response header in unixtime";
     FAILED_DUE_TO_REGEX: Gauge Peer "probe_failed_due_to_regex" [] "Indicates if probe failed due to regex";
 
+    FAILED_DUE_TO_BYTES: Gauge Peer "probe_failed_due_to_bytes" [] "Indicates if probe failed due to bytes";
+    EXPECT_INFO: Gauge Peer "probe_expect_info" [] "Explicit content matched";
+
+    DNS_DURATION: Gauge Peer "probe_dns_duration_seconds" ["phase"] "Duration of DNS request by phase";
+    DNS_ANSWER_RRS: Gauge Peer "probe_dns_answer_rrs" [] "Returns number of entries in the answer resource record list";
+    DNS_AUTHORITY_RRS: Gauge Peer "probe_dns_authority_rrs" [] "Returns number of entries in the authority resource record list";
+    DNS_ADDITIONAL_RRS: Gauge Peer "probe_dns_additional_rrs" [] "Returns number of entries in the additional resource record list";
+    DNS_QUERY_SUCCEEDED: Gauge Peer "probe_dns_query_succeeded" [] "Displays whether or not the query was executed successfully";
+    DNS_SERIAL: Gauge Peer "probe_dns_serial" [] "Returns the serial number of the zone";
+    DNS_RCODE: Gauge Standard "probe_dns_rcode" [] "The response code of the name server's answer (RFC 6895): 0 is NOERROR, 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED";
+
+    ICMP_DURATION: Gauge Peer "probe_icmp_duration_seconds" ["phase"] "Duration of icmp request by phase";
+    ICMP_REPLY_HOP_LIMIT: Gauge Peer "probe_icmp_reply_hop_limit" [] "Replied packet hop limit (TTL for ipv4)";
+
+    GRPC_DURATION: Gauge Peer "probe_grpc_duration_seconds" ["phase"] "Duration of gRPC request by phase";
+    GRPC_SSL: Gauge Peer "probe_grpc_ssl" [] "Indicates if SSL was used for the connection";
+    GRPC_STATUS_CODE: Gauge Peer "probe_grpc_status_code" [] "Response gRPC status code";
+    GRPC_HEALTHCHECK_RESPONSE: Gauge Peer "probe_grpc_healthcheck_response" ["serving_status"] "Response HealthCheck response";
+
+    WEBSOCKET_STATUS_CODE: Gauge Peer "probe_websocket_status_code" [] "Response HTTP status code";
+    WEBSOCKET_UPGRADED: Gauge Peer "probe_websocket_connection_upgraded" [] "Indicates if the websocket connection was successfully upgraded";
+    WEBSOCKET_FAILED_DUE_TO_REGEX: Gauge Peer "probe_websocket_failed_due_to_regex" [] "Indicates if probe failed due to regex";
+    WEBSOCKET_DURATION: Gauge Peer "probe_websocket_duration_seconds" ["phase"] "Duration of websocket request by phase";
+
+    FAILED_DUE_TO_CEL: Gauge Peer "probe_failed_due_to_cel" [] "Indicates if probe failed due to CEL expression not matching";
+
     SSL_EARLIEST_CERT_EXPIRY: Gauge Peer "probe_ssl_earliest_cert_expiry" [] "Returns last SSL chain expiry in unixtime";
     SSL_LAST_CHAIN_EXPIRY: Gauge Peer "probe_ssl_last_chain_expiry_timestamp_seconds" [] "Returns last SSL chain expiry in timestamp";
     SSL_LAST_CHAIN_INFO: Gauge Peer "probe_ssl_last_chain_info" ["fingerprint_sha256", "issuer", "serialnumber", "subject", "subjectalternative"] "Contains SSL leaf certificate information";

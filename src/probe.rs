@@ -39,6 +39,8 @@ pub struct Finding {
     pub repeats: bool,
     /// What was asked beside it.
     pub investigation: Option<Arc<Investigation>>,
+    /// That was asked for an earlier probe, and stands for a new one.
+    pub reused: bool,
     /// What the controls say of our own side, where there are some.
     pub vantage: Option<Arc<Vantage>>,
     /// From the moment a leased probe was due to the moment it began; none for what a scrape asked for.
@@ -74,7 +76,7 @@ impl Probe {
                 detail: fault.detail.clone(),
             });
         }
-        let investigation = self.investigate(&drill, past, &report, begun).await;
+        let (investigation, reused) = self.investigate(&drill, past, &report, begun).await;
         let vantage = self.vantage(&report, &drill, past).await;
         let verdict = attribute(&Facts {
             front: &report,
@@ -88,6 +90,7 @@ impl Probe {
             repeats: report.final_reply().is_some_and(|reply| past.baseline.repeats(reply)),
             report,
             investigation,
+            reused,
             vantage,
             lag: None,
             late: false,
@@ -111,23 +114,24 @@ impl Probe {
         }
     }
 
+    /// What was asked beside the front, and whether that was for an earlier probe.
     async fn investigate(
         &self,
         drill: &Drill<'_>,
         past: &Past,
         report: &Report,
         begun: Option<Investigation>,
-    ) -> Option<Arc<Investigation>> {
+    ) -> (Option<Arc<Investigation>>, bool) {
         let sign = sign(report);
         if sign.is_some_and(|(reason, _)| reason.family() == "local") {
-            return None;
+            return (None, false);
         }
-        match (&past.recent, sign) {
-            (Some(recent), _) if recent.serves(sign) => recent.found.clone(),
-            (_, Some(_)) => drill.after_failure(report, begun.unwrap_or_default()).await,
-            (_, None) => drill.after_success(report, begun).await,
-        }
-        .filter(|investigation| investigation.asked_anybody())
+        let (found, reused) = match (&past.recent, sign) {
+            (Some(recent), _) if recent.serves(sign) => (recent.found.clone(), true),
+            (_, Some(_)) => (drill.after_failure(report, begun.unwrap_or_default()).await, false),
+            (_, None) => (drill.after_success(report, begun).await, false),
+        };
+        (found.filter(|investigation| investigation.asked_anybody()), reused)
     }
 
     /// The controls are asked at most once a minute while all is well, and again at once when something failed.

@@ -1,7 +1,17 @@
 //! What can be probed: the trait, the table of probers, and a module ready to run.
 
+pub mod credentials;
+pub mod dns;
+pub mod fields;
 pub mod gauges;
+pub mod grpc;
 pub mod http;
+pub mod icmp;
+mod place;
+pub mod script;
+pub mod tcp;
+pub mod unix;
+pub mod websocket;
 
 use crate::chain::Stage;
 use crate::check::{Check, Resolver, Stopped};
@@ -25,11 +35,40 @@ pub struct ProberRow {
     pub about: &'static str,
 }
 
+/// Firewalls know the peer's User-Agent; ours follows it.
+const USER_AGENT_WORDS: &str = concat!("Blackbox-Exporter/0.28.0 glassbox_exporter/", env!("CARGO_PKG_VERSION"));
+
 /// Every prober that this build has.
-pub const PROBERS: &[ProberRow] = &[ProberRow {
-    name: "http",
-    about: "an HTTP or HTTPS request",
-}];
+pub const PROBERS: &[ProberRow] = &[
+    ProberRow {
+        name: "http",
+        about: "an HTTP or HTTPS request",
+    },
+    ProberRow {
+        name: "tcp",
+        about: "a TCP connection, TLS, and a dialogue in lines",
+    },
+    ProberRow {
+        name: "unix",
+        about: "the same with a socket in the file system",
+    },
+    ProberRow {
+        name: "dns",
+        about: "a question to a name server",
+    },
+    ProberRow {
+        name: "icmp",
+        about: "an echo request",
+    },
+    ProberRow {
+        name: "grpc",
+        about: "a call of the gRPC health service",
+    },
+    ProberRow {
+        name: "websocket",
+        about: "a WebSocket, and a dialogue in messages",
+    },
+];
 
 /// What one probe aims at.
 #[derive(Clone, Debug)]
@@ -69,6 +108,17 @@ pub struct Shape {
     pub stages: Vec<Stage>,
     /// The status codes that are counted from 0; none for probers without status codes.
     pub codes: Vec<u16>,
+}
+
+impl Shape {
+    /// These stages, where they are passed, and no status codes.
+    fn of(stages: &[(Stage, bool)]) -> Self {
+        let passed = stages.iter().filter(|(_, passed)| *passed);
+        Self {
+            stages: passed.map(|(stage, _)| *stage).collect(),
+            codes: Vec::new(),
+        }
+    }
 }
 
 /// A future of a prober.

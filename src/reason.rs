@@ -38,6 +38,8 @@ reasons! {
     TcpRefused = "tcp.refused", "the connection was refused";
     TcpTimedOut = "tcp.timed_out", "nobody answered the connection attempt in time";
     TcpReset = "tcp.reset", "the connection was reset";
+    TcpClosed = "tcp.closed", "the peer closed the connection before it had said what was awaited";
+    TcpSilent = "tcp.silent", "the peer took the connection and did not say what was awaited in time";
     TcpAddressUnreachable = "tcp.address_unreachable", "there is no route to the address";
     TcpFailed = "tcp.failed", "the connection failed";
 
@@ -75,7 +77,24 @@ reasons! {
     ContentVersion = "content.version", "the HTTP version is not one the module accepts";
     ContentTlsRequired = "content.tls_required", "the answer came without TLS, which the module demands";
     ContentTlsForbidden = "content.tls_forbidden", "the answer came over TLS, which the module forbids";
+    ContentExpect = "content.expect", "the peer did not say what the module expects";
+    ContentLineTooLong = "content.line_too_long", "the peer's line is longer than what may be matched";
+    ContentRcode = "content.rcode", "the name server answered with a code that the module does not accept";
     ContentBodyTooLarge = "content.body_too_large", "the body is larger than what may be matched against assertions";
+
+    DnsServerUnreachable = "dns.server_unreachable", "nobody listens at the probed name server's port";
+
+    IcmpTimedOut = "icmp.timed_out", "no echo reply came in time";
+    IcmpTooBig = "icmp.too_big", "the echo request is larger than the path takes, and must not be fragmented";
+    IcmpUnreachable = "icmp.unreachable", "a router or the host itself says that it cannot be reached";
+
+    GrpcStatus = "grpc.status", "the health check ended with a gRPC status other than OK";
+    GrpcNotServing = "grpc.not_serving", "the health service says that the service does not serve";
+    GrpcInvalid = "grpc.invalid", "the answer is not one of a gRPC health service";
+
+    WebsocketNotUpgraded = "websocket.not_upgraded", "the server did not switch to the WebSocket protocol";
+    WebsocketClosed = "websocket.closed", "the WebSocket was closed before the expected message";
+    WebsocketInvalid = "websocket.invalid", "the peer broke the WebSocket protocol";
 
     UpstreamDnsError = "upstream.dns_error", "the gateway could not resolve the name of what stands behind it";
     UpstreamDnsTimeout = "upstream.dns_timeout", "the gateway's name server did not answer";
@@ -118,6 +137,8 @@ reasons! {
     LocalCaptivePortal = "local.captive_portal", "somebody on our side answers for every name";
     LocalControlsFailed = "local.controls_failed", "nothing that should always answer can be reached from here";
     LocalTargetInvalid = "local.target_invalid", "the target is not something this prober can probe";
+    LocalNotPermitted = "local.not_permitted", "the exporter lacks a permission that the probe needs";
+    LocalSourceUnavailable = "local.source_unavailable", "this host does not have the source address of the module";
     LocalFileUnreadable = "local.file_unreadable", "a file that the module names cannot be used";
     LocalOutOfFiles = "local.out_of_files", "the exporter has no free file descriptor";
     LocalOutOfPorts = "local.out_of_ports", "the exporter has no free local port";
@@ -200,7 +221,19 @@ mod tests {
         for reason in Reason::ALL {
             assert!(
                 [
-                    "dns", "tcp", "tls", "http", "content", "upstream", "front", "origin", "local"
+                    "dns",
+                    "tcp",
+                    "proxy",
+                    "tls",
+                    "http",
+                    "content",
+                    "icmp",
+                    "grpc",
+                    "websocket",
+                    "upstream",
+                    "front",
+                    "origin",
+                    "local"
                 ]
                 .contains(&reason.family()),
                 "{}",

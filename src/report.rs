@@ -1,5 +1,9 @@
 //! What one probe saw: facts only, no judgment.
 
+mod spoken;
+
+pub use spoken::{Dialogue, DnsAnswer, Echo, Health, Mismatch, Spoken};
+
 use crate::chain::Stage;
 use crate::ledger::{Lap, Ledger};
 use crate::reason::Reason;
@@ -28,6 +32,10 @@ pub struct Leg {
     pub url: String,
     /// The method of the request, where it has one.
     pub method: Option<String>,
+    /// The name that was sent as `Host` or `:authority`, where there was a request.
+    pub authority: Option<String>,
+    /// The name that was sent and verified in TLS.
+    pub tls_name: Option<String>,
     /// Whether this exchange was to run over TLS.
     pub wants_tls: bool,
     /// The laps of the stages that were reached.
@@ -46,6 +54,8 @@ pub struct Leg {
     pub wire: WireFacts,
     /// The answer's head, and what is known of its body.
     pub reply: Option<Reply>,
+    /// What was answered in another language than HTTP, or above it.
+    pub spoken: Option<Spoken>,
 }
 
 /// Why a probe failed: where in time, what, and in which words.
@@ -232,6 +242,12 @@ impl Report {
 }
 
 impl Leg {
+    /// Whether a stage was reached.
+    #[must_use]
+    pub fn reached(&self, stage: Stage) -> bool {
+        self.ledger.laps().iter().any(|lap| lap.stage() == stage)
+    }
+
     /// Whether a stage was reached and ran to its end.
     #[must_use]
     pub fn finished(&self, stage: Stage) -> bool {

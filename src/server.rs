@@ -38,6 +38,8 @@ pub struct ServerSettings {
     pub series_idle: Duration,
     /// The prefix of every path, without a slash at its end.
     pub route_prefix: String,
+    /// The prefix of every link on a page, as browsers see it: a proxy in front may take another one off.
+    pub link_prefix: String,
 }
 
 impl Default for ServerSettings {
@@ -50,6 +52,7 @@ impl Default for ServerSettings {
             series_limit: 20_000,
             series_idle: Duration::from_hours(1),
             route_prefix: String::new(),
+            link_prefix: String::new(),
         }
     }
 }
@@ -135,15 +138,15 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/-/reload", any(admin::reload))
         .fallback(async || error(StatusCode::NOT_FOUND, "There is nothing at this path."));
     let prefix = app.settings.route_prefix.clone();
+    let home = get(home::page).with_state(app.clone());
     let routes = routes.with_state(app);
     if prefix.is_empty() {
         routes
     } else {
-        // The nested root answers with and without its slash, as the peer's prefix does.
-        let root = prefix.clone() + "/";
+        // A nested root answers without its slash only.
         Router::new()
-            .route(&root, get(async move || axum::response::Redirect::permanent(&prefix)))
-            .nest(root.trim_end_matches('/'), routes)
+            .route(&(prefix.clone() + "/"), home)
+            .nest(&prefix, routes)
             .fallback(async || error(StatusCode::NOT_FOUND, "There is nothing at this path."))
     }
 }

@@ -1,6 +1,7 @@
 //! What a caller asks to be probed: kept as written, shown without its secrets.
 
 use std::fmt;
+use std::net::IpAddr;
 use url::Url;
 
 /// A target as the caller wrote it.
@@ -15,6 +16,9 @@ pub enum TargetError {
     /// The text is no URL.
     #[error("{0}; an http target looks like example.org, example.org:8080/path or https://example.org/path")]
     NotAUrl(#[from] url::ParseError),
+    /// Neither `host:port` nor, where a port is known without, `host`.
+    #[error("{0}; a target here looks like {1}")]
+    NoPlace(&'static str, &'static str),
     /// A URL without a host.
     #[error("the URL has no host; an http target looks like https://example.org/path")]
     NoHost,
@@ -33,6 +37,35 @@ impl Target {
         &self.0
     }
 
+    /// Reads the target as `host:port`, an IPv6 address in brackets. Where there is a `default` port, it may be left out.
+    ///
+    /// # Errors
+    /// When there is no host, no port, or what cannot be one.
+    pub fn host_port(&self, default: Option<u16>) -> Result<(String, u16), TargetError> {
+        let example = if default.is_some() {
+            "192.0.2.1, ns.example or ns.example:5353"
+        } else {
+            "example.org:443 or [2001:db8::1]:443"
+        };
+        let wrong = |words| TargetError::NoPlace(words, example);
+        let text = self.0.trim();
+        let (host, port) = match (default, text.parse::<IpAddr>()) {
+            (Some(port), Ok(_)) => return Ok((text.to_owned(), port)),
+            _ => split(text),
+        };
+        let port = match (port, default) {
+            (Some(port), _) => port
+                .parse()
+                .map_err(|_| wrong("the port must be a number up to 65535"))?,
+            (None, Some(default)) => default,
+            (None, None) => return Err(wrong("the target has no port")),
+        };
+        if host.is_empty() || host.contains(['/', '@', '[', ']', '?', '#']) || host.contains(char::is_whitespace) {
+            return Err(wrong("the target has no host that could be one"));
+        }
+        Ok((host.to_owned(), port))
+    }
+
     /// Reads the target as the peer's http prober does: without `http://` or `https://` it gets `http://`.
     ///
     /// # Errors
@@ -48,6 +81,22 @@ impl Target {
             Some(host) if !host.is_empty() => Ok(url),
             _ => Err(TargetError::NoHost),
         }
+    }
+}
+
+/// Host and port; brackets around an IPv6 address are left out.
+fn split(text: &str) -> (&str, Option<&str>) {
+    if let Some((host, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        return match rest.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if rest.is_empty() => (host, None),
+            None => ("", None),
+        };
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => (host, Some(port)),
+        Some(_) => ("", None),
+        None => (text, None),
     }
 }
 
@@ -125,6 +174,37 @@ mod tests {
         assert_eq!(url.as_str(), "http://example.org:8080/x");
         let url = Target::new("HTTPS://example.org").http_url().unwrap();
         assert_eq!(url.as_str(), "https://example.org/");
+    }
+
+    #[test]
+    fn a_place_has_a_host_and_a_port() {
+        let place = |text: &str, default| Target::new(text).host_port(default).ok();
+        let at = |host: &str, port| Some((host.to_owned(), port));
+        assert_eq!(place("mail.example:25", None), at("mail.example", 25));
+        assert_eq!(place("[::1]:25", None), at("::1", 25));
+        assert_eq!(place("ns.example", Some(53)), at("ns.example", 53));
+        assert_eq!(place("ns.example:5353", Some(53)), at("ns.example", 5353));
+        assert_eq!(place("::1", Some(53)), at("::1", 53));
+        assert_eq!(place("[::1]", Some(53)), at("::1", 53));
+        for wrong in [
+            "mail.example",
+            "",
+            ":25",
+            "[::1]25",
+            "::1:25:x",
+            "a:70000",
+            "a:http",
+            "http://a:80",
+            "u@a:25",
+            "a b:1",
+        ] {
+            assert_eq!(place(wrong, None), None, "{wrong}");
+        }
+        let error = Target::new("mail.example").host_port(None).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the target has no port; a target here looks like example.org:443 or [2001:db8::1]:443"
+        );
     }
 
     #[test]

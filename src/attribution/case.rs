@@ -8,6 +8,7 @@ use crate::investigation::Drilled;
 use crate::reason::Reason;
 use crate::report::{Fault, Leg, Reply, Report};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::Duration;
 use url::{Host, Url};
 
@@ -83,7 +84,11 @@ impl<'a> Case<'a> {
     pub fn target_is_an_address(&self) -> bool {
         let first = self.facts.front.legs.first();
         let url = first.and_then(|leg| Url::parse(&leg.url).ok());
-        url.is_some_and(|url| !matches!(url.host(), Some(Host::Domain(_))))
+        // Of schemes that it does not know, the library takes every host for a name.
+        url.is_some_and(|url| match url.host() {
+            Some(Host::Domain(name)) => name.parse::<IpAddr>().is_ok(),
+            _ => true,
+        })
     }
 
     pub fn stage(&self, stage: Stage) -> bool {
@@ -106,7 +111,10 @@ impl<'a> Case<'a> {
     /// Whether the answer broke off, was no HTTP, or did not come.
     pub fn broke(&self) -> bool {
         let exchange = self.stage(Stage::Send) || self.stage(Stage::Wait) || self.stage(Stage::Receive);
-        exchange && (self.family("http") || self.family("tcp")) && !self.reason(Reason::HttpStatus)
+        let spoiled = ["http", "tcp", "websocket"].iter().any(|family| self.family(family))
+            || self.reason(Reason::GrpcInvalid)
+            || self.reason(Reason::DnsMalformed);
+        exchange && spoiled && !self.reason(Reason::HttpStatus)
     }
 
     pub fn waited(&self) -> Duration {

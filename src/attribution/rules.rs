@@ -3,9 +3,9 @@
 
 use super::case::with_answer;
 use super::speaks::{
-    answer_slow, by_the_edge, captive_portal, content_refused, controls_failed, gateway_relays,
-    gateway_speaks_of_itself, gateway_speaks_of_upstream, good_before_broken_hop, good_but_empty, hop_answers_alike,
-    hop_broken, hop_healthy, page_of_many, plain_text_to_tls,
+    answer_slow, by_the_edge, captive_portal, content_refused, controls_failed, datagram_lost, gateway_relays,
+    gateway_speaks_of_itself, gateway_speaks_of_upstream, good_before_broken_hop, good_but_empty, health_service_says,
+    hop_answers_alike, hop_broken, hop_healthy, page_of_many, plain_text_to_tls,
 };
 use super::{Blame, Rule, looks};
 use crate::chain::{Link, Stage};
@@ -56,7 +56,10 @@ pub const RULES: &[Rule] = &[
         when: "No name server answered: `dns`.",
         blind: "Without `controls` our own resolver's silence looks the same.",
         masked: false,
-        speaks: |case| case.blame_if(case.reason(Reason::DnsTimedOut), Link::Dns, Likely),
+        speaks: |case| {
+            let silent = case.reason(Reason::DnsTimedOut) && case.stage(Stage::Resolve);
+            case.blame_if(silent, Link::Dns, Likely)
+        },
     },
     Rule {
         name: "name-not-resolved",
@@ -67,13 +70,21 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "nothing-listens",
-        when: "The connection was refused: the machine is there and nothing listens: `front`.",
+        when: "The connection was refused, or the machine says that nobody listens for datagrams: `front`.",
         blind: "A firewall that rejects looks the same.",
         masked: false,
         speaks: |case| {
             let refused = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
-            case.blame_if(refused && case.stage(Stage::Connect), Link::Front, Likely)
+            let closed = case.reason(Reason::DnsServerUnreachable);
+            case.blame_if(closed || (refused && case.stage(Stage::Connect)), Link::Front, Likely)
         },
+    },
+    Rule {
+        name: "datagram-lost",
+        when: "A datagram got no answer, or the word of a router or host that it was not delivered: `path`.",
+        blind: "A machine that is dead or overloaded, or a firewall that drops, looks the same as a lost datagram.",
+        masked: false,
+        speaks: datagram_lost,
     },
     Rule {
         name: "connect-silent",
@@ -96,6 +107,29 @@ pub const RULES: &[Rule] = &[
         blind: "",
         masked: false,
         speaks: content_refused,
+    },
+    Rule {
+        name: "health-service-says",
+        when: "The health service says that the service does not serve, or ends the call with a status: `origin`; where a \
+               gateway is known there and the status is UNAVAILABLE or DEADLINE_EXCEEDED, `upstream`.",
+        blind: "A gateway that is not known may end calls by itself.",
+        masked: false,
+        speaks: health_service_says,
+    },
+    Rule {
+        name: "not-switched",
+        when: "The answer is good and does not switch to the WebSocket protocol: `front` where a gateway is known there (it \
+               may not pass the request to switch on), else `origin`.",
+        blind: "A path that is none of a WebSocket looks the same.",
+        masked: false,
+        speaks: |case| {
+            let link = if case.gateway.is_some() {
+                Link::Front
+            } else {
+                Link::Origin
+            };
+            case.blame_if(case.reason(Reason::WebsocketNotUpgraded), link, Likely)
+        },
     },
     Rule {
         name: "redirect-loop",

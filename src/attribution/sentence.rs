@@ -42,7 +42,13 @@ fn opening(case: &Case<'_>) -> String {
         Some(local) => format!("From {} at {at}", local.ip()),
         None => format!("At {at}"),
     };
-    let method = leg.method.as_deref().unwrap_or("a request to");
+    let scheme = leg.url.split(':').next().unwrap_or_default();
+    let method = leg.method.as_deref().unwrap_or(match scheme {
+        "tcp" | "unix" => "a connection to",
+        "dns" | "dns+tcp" | "dns+tls" => "a question to",
+        "icmp" => "an echo request to",
+        _ => "a request to",
+    });
     format!(
         "{when}, {method} {}: {}",
         cut(&leg.url, LONGEST_URL),
@@ -55,7 +61,7 @@ fn answer(case: &Case<'_>, report: &Report, leg: &Leg) -> String {
     let who = case.gateway.unwrap_or("the front");
     let detail = report.fault.as_ref().map_or("", |fault| fault.detail.as_str());
     let Some(reply) = &leg.reply else {
-        return if leg.finished(Stage::Connect) && !leg.wants_tls {
+        return if leg.finished(Stage::Connect) && !leg.wants_tls && leg.wire.read == 0 {
             format!("{who}{at} took the connection and gave no answer. {detail}")
         } else {
             detail.to_owned()

@@ -5,7 +5,7 @@ use super::{Blame, looks};
 use crate::chain::{Link, Stage};
 use crate::gateways::{Means, Recognised};
 use crate::reason::Reason;
-use crate::report::Reply;
+use crate::report::{Reply, Spoken};
 use crate::verdict::{Certainty, Side};
 
 use Certainty::{Certain, Likely};
@@ -42,6 +42,32 @@ pub(super) fn content_refused(case: &Case<'_>) -> Option<Blame> {
         Some(State::Refuses) => blame.side(Side::Origin),
         _ => blame,
     })
+}
+
+pub(super) fn datagram_lost(case: &Case<'_>) -> Option<Blame> {
+    match case.fault()?.reason {
+        // A name that did not resolve has rules of its own.
+        Reason::DnsTimedOut | Reason::IcmpTimedOut => case.blame_if(true, Link::Path, Likely),
+        Reason::TcpAddressUnreachable => case.blame_if(!case.stage(Stage::Connect), Link::Path, Likely),
+        Reason::IcmpUnreachable | Reason::IcmpTooBig => case.blame_if(true, Link::Path, Certain),
+        _ => None,
+    }
+}
+
+pub(super) fn health_service_says(case: &Case<'_>) -> Option<Blame> {
+    /// `DEADLINE_EXCEEDED` and `UNAVAILABLE`: what gateways say of what stands behind them.
+    const OF_UPSTREAM: [u32; 2] = [4, 14];
+    let Some(Spoken::Health(health)) = case.report.last_leg()?.spoken else {
+        return None;
+    };
+    match case.fault()?.reason {
+        Reason::GrpcNotServing => case.blame_if(true, Link::Origin, Certain),
+        Reason::GrpcStatus if case.gateway.is_some() && OF_UPSTREAM.contains(&health.code) => {
+            Some(Blame::on(Link::Upstream, Likely, Reason::UpstreamFailed))
+        }
+        Reason::GrpcStatus => case.blame_if(true, Link::Origin, Likely),
+        _ => None,
+    }
 }
 
 pub(super) fn answer_slow(case: &Case<'_>) -> Option<Blame> {

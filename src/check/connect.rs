@@ -1,15 +1,17 @@
 //! Connect: open a socket to the chosen address.
 
 use super::own_fault::{has_route, shortage};
+use super::socket::{Pipe, Socket};
 use super::stamps;
-use super::wire::{Layer, Socket, Wire};
+use super::wire::{Layer, Wire};
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use std::io::{Error, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, UnixStream};
 
 impl Check {
     /// Opens a TCP connection, one attempt.
@@ -17,10 +19,23 @@ impl Check {
     /// # Errors
     /// When the connection is refused, meets silence, or has no route.
     pub async fn connect(&mut self, to: SocketAddr) -> Result<(), Stopped> {
+        self.connect_from(None, to).await
+    }
+
+    /// Opens a TCP connection from an address of this host.
+    ///
+    /// # Errors
+    /// Those of [`Check::connect`], and when this host does not have the address.
+    pub async fn connect_from(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Result<(), Stopped> {
         self.stage(Stage::Connect, async |wire| {
             wire.leg.peer = Some(to);
-            let refused = |error| ConnectError { to, error };
+            let refused = |error| ConnectError::Tcp { to, error };
             let socket = open(to).map_err(refused)?;
+            if let Some(from) = from {
+                socket
+                    .bind(SocketAddr::new(from, 0))
+                    .map_err(|error| ConnectError::NoSource { from, error })?;
+            }
             let begun = Instant::now();
             wire.times.began = Some(begun);
             let stream = socket.connect(to).await.map_err(refused)?;
@@ -32,7 +47,25 @@ impl Check {
             wire.times.ended = opened.or(Some(woken));
             wire.tape.connected(opened.map(|at| woken - at));
             wire.leg.local = stream.local_addr().ok();
-            wire.layer = Some(Layer::Plain(Socket::new(stream, wire.tape.clone(), begun)));
+            wire.layer = Some(Layer::Plain(Socket::new(Pipe::Tcp(stream), wire.tape.clone(), begun)));
+            Ok::<_, ConnectError>(())
+        })
+        .await
+    }
+
+    /// Opens a connection to a socket in the file system (unix(7)).
+    ///
+    /// # Errors
+    /// When there is no such socket, nobody listens at it, or we may not use it.
+    pub async fn connect_unix(&mut self, path: &Path) -> Result<(), Stopped> {
+        self.stage(Stage::Connect, async |wire| {
+            let begun = Instant::now();
+            let stream = UnixStream::connect(path).await.map_err(|error| ConnectError::Unix {
+                path: path.to_owned(),
+                error,
+            })?;
+            wire.tape.connected(None);
+            wire.layer = Some(Layer::Plain(Socket::new(Pipe::Unix(stream), wire.tape.clone(), begun)));
             Ok::<_, ConnectError>(())
         })
         .await
@@ -51,36 +84,51 @@ fn open(to: SocketAddr) -> Result<TcpSocket, Error> {
     Ok(socket)
 }
 
-struct ConnectError {
-    to: SocketAddr,
-    error: Error,
+enum ConnectError {
+    Tcp { to: SocketAddr, error: Error },
+    NoSource { from: IpAddr, error: Error },
+    Unix { path: PathBuf, error: Error },
 }
 
 impl Failure for ConnectError {
     fn reason(&self) -> Reason {
-        if let Some(own) = shortage(&self.error) {
+        let (Self::Tcp { error, .. } | Self::NoSource { error, .. } | Self::Unix { error, .. }) = self;
+        if let Some(own) = shortage(error) {
             return own;
         }
-        match self.error.kind() {
-            ErrorKind::ConnectionRefused => Reason::TcpRefused,
-            ErrorKind::ConnectionReset => Reason::TcpReset,
-            ErrorKind::TimedOut => Reason::TcpTimedOut,
-            ErrorKind::AddrNotAvailable if has_route(self.to) => Reason::LocalOutOfPorts,
-            ErrorKind::AddrNotAvailable
-            | ErrorKind::NetworkUnreachable
-            | ErrorKind::HostUnreachable
-            | ErrorKind::Unsupported => Reason::TcpAddressUnreachable,
+        match (self, error.kind()) {
+            (Self::NoSource { .. }, _) => Reason::LocalSourceUnavailable,
+            (Self::Unix { .. }, ErrorKind::PermissionDenied) => Reason::LocalNotPermitted,
+            (_, ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Reason::TcpRefused,
+            (_, ErrorKind::ConnectionReset) => Reason::TcpReset,
+            (_, ErrorKind::TimedOut) => Reason::TcpTimedOut,
+            (Self::Tcp { to, .. }, ErrorKind::AddrNotAvailable) if has_route(*to) => Reason::LocalOutOfPorts,
+            (
+                Self::Tcp { .. },
+                ErrorKind::AddrNotAvailable
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+                | ErrorKind::Unsupported
+                // A source of one family and a target of the other.
+                | ErrorKind::InvalidInput,
+            ) => Reason::TcpAddressUnreachable,
             _ => Reason::TcpFailed,
         }
     }
 
     fn detail(&self) -> String {
-        let hint = if self.to.is_ipv6() && self.reason() == Reason::TcpAddressUnreachable {
-            " This host may have no IPv6: try preferred_ip_protocol: ip4."
-        } else {
-            ""
-        };
-        format!("Connecting to {}: {}.{hint}", self.to, self.error)
+        match self {
+            Self::Tcp { to, error } => {
+                let hint = if to.is_ipv6() && self.reason() == Reason::TcpAddressUnreachable {
+                    " This host may have no IPv6: try preferred_ip_protocol: ip4."
+                } else {
+                    ""
+                };
+                format!("Connecting to {to}: {error}.{hint}")
+            }
+            Self::NoSource { from, error } => format!("Connecting from source_ip_address {from}: {error}."),
+            Self::Unix { path, error } => format!("Connecting to {}: {error}.", path.display()),
+        }
     }
 
     fn timed_out(_: &Wire) -> Reason {

@@ -1,6 +1,7 @@
 //! Receive: the head of the answer, then its body as far as the prober wants it.
 
 use super::body::{BodyError, BodyPlan, Collector};
+use super::dialogue::Line;
 use super::exchange::{Exchange, ExchangeError, Part};
 use super::wire::Wire;
 use super::{Check, Failure, Stopped};
@@ -9,10 +10,11 @@ use crate::limits::RESPONSE_HEAD;
 use crate::reason::Reason;
 use crate::report::Reply;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Version, response};
+use http::{HeaderMap, StatusCode, Version, response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
+use hyper::upgrade;
 use std::time::Instant;
 
 impl Check {
@@ -26,6 +28,7 @@ impl Check {
         self.stage(Stage::Receive, async |wire| {
             let Wire {
                 leg,
+                line,
                 exchange,
                 tape,
                 times,
@@ -33,9 +36,10 @@ impl Check {
             } = wire;
             let exchange = exchange.as_mut().ok_or(ReceiveError::NotSent)?;
             exchange.advance_until(|answered| answered).await;
-            let Some(head) = exchange.take_head() else {
+            let Some(mut head) = exchange.take_head() else {
                 return Err(exchange.failure(tape).map_or(ReceiveError::NotSent, ReceiveError::Head));
             };
+            let switched = (head.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade::on(&mut head));
             let (parts, body) = head.into_parts();
             let size = head_size(&parts);
             if size > RESPONSE_HEAD {
@@ -48,6 +52,14 @@ impl Check {
             } else {
                 Vec::new()
             };
+            if let Some(switched) = switched {
+                // What is spoken from here on is no HTTP: the connection is a line again, with what came behind the head.
+                let upgraded = exchange
+                    .alongside(switched)
+                    .await
+                    .map_err(|error| ReceiveError::Head(error.into()))?;
+                *line = Line::switched(upgraded);
+            }
             if let Some(reply) = &mut leg.reply {
                 times.ended = tape.answer_ended(is_framed(reply));
                 reply.overrun = overran(reply, tape.after_head());

@@ -23,14 +23,13 @@ impl Check {
     pub async fn secure(&mut self, tls: &Tls, name: &str, http1: bool) -> Result<(), Stopped> {
         self.stage(Stage::Secure, async |wire| {
             let server = server_name(name).ok_or_else(|| SecureError::BadName(name.to_owned()))?;
-            let Some(Layer::Plain(socket)) = wire.layer.take() else {
-                return Err(SecureError::NotConnected);
-            };
+            wire.leg.tls_name = Some(name.to_owned());
+            let layer = wire.take_layer().ok_or(SecureError::NotConnected)?;
             let (config, recorder) = tls.for_one_probe(http1);
             let tape = wire.tape.clone();
             let connect_delay = tape.connect_delay();
             tape.speak_tls();
-            let shaken = TlsConnector::from(Arc::new(config)).connect(server, socket).await;
+            let shaken = TlsConnector::from(Arc::new(config)).connect(server, layer).await;
             let session = match shaken {
                 Ok(session) => session,
                 Err(error) => {

@@ -32,8 +32,22 @@ pub struct Ask {
     pub headers: HeaderMap,
     /// The body; empty for none.
     pub body: Bytes,
-    /// Write it so that every gateway refuses it: with a space in a field's name. HTTP/1.1 only.
-    pub refusable: bool,
+    /// In which way it differs from most requests.
+    pub manner: Manner,
+}
+
+/// In which way a request differs from most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// In none: HTTP/2 where ALPN agreed on it, else HTTP/1.1.
+    #[default]
+    Usual,
+    /// Written so that every gateway refuses it: with a space in a field's name. HTTP/1.1 only.
+    Refusable,
+    /// Over HTTP/2 without having agreed on it (RFC 9113 section 3.3).
+    Http2,
+    /// It asks to switch protocols (RFC 9110 section 7.8). HTTP/1.1 only.
+    Upgrade,
 }
 
 /// The field that is made wrong on the wire: the library rightly writes no wrong one.
@@ -47,14 +61,16 @@ impl Check {
     /// When the connection ends before the request is written.
     pub async fn send(&mut self, ask: Ask) -> Result<(), Stopped> {
         self.stage(Stage::Send, async |wire| {
-            let layer = wire.layer.take().ok_or(SendError::NotConnected)?;
-            let http2 = wire
+            let layer = wire.take_layer().ok_or(SendError::NotConnected)?;
+            let agreed = wire
                 .leg
                 .tls
                 .as_ref()
                 .is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
+            let http2 = agreed || ask.manner == Manner::Http2;
             wire.leg.method = Some(ask.method.to_string());
-            let io = Meter::new(layer, wire.tape.clone(), ask.refusable);
+            wire.leg.authority = ask.authority.to_str().ok().map(str::to_owned);
+            let io = Meter::new(layer, wire.tape.clone(), ask.manner == Manner::Refusable);
             let tape = wire.tape.clone();
             tape.send();
             let exchange = if http2 {
@@ -104,11 +120,15 @@ async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
         .headers_mut()
         .entry(CONNECTION)
         .or_insert(HeaderValue::from_static("close"));
-    if ask.refusable {
+    if ask.manner == Manner::Refusable {
         request.headers_mut().insert(SPOILT, HeaderValue::from_static("x"));
     }
     let answer = sender.send_request(request);
-    Ok(Exchange::new(connection, answer, sender))
+    Ok(if ask.manner == Manner::Upgrade {
+        Exchange::new(connection.with_upgrades(), answer, sender)
+    } else {
+        Exchange::new(connection, answer, sender)
+    })
 }
 
 async fn over_http2(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError> {

@@ -4,7 +4,7 @@
 //! end of the stream is one, too). Such a stamp is too late, but never later than our own turn.
 
 use crate::report::Clock;
-use nix::libc::tcp_info;
+use nix::libc::{self, tcp_info};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -26,9 +26,9 @@ pub(super) fn turn_on(socket: &impl AsFd) {
     let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
 }
 
-/// Room for one stamp.
+/// Room for one stamp, and for a hop limit.
 pub(super) fn room() -> Vec<u8> {
-    nix::cmsg_space!(nix::sys::time::TimeSpec)
+    nix::cmsg_space!(nix::sys::time::TimeSpec, libc::c_int)
 }
 
 /// What one read brought.
@@ -40,6 +40,8 @@ pub(super) struct Received {
     pub now: Instant,
     /// How long before that the last of the bytes came, if the kernel said.
     pub delay: Option<Duration>,
+    /// With which hop limit (TTL for IPv4) a packet came, where that was asked for.
+    pub hop_limit: Option<u8>,
 }
 
 impl Received {
@@ -63,23 +65,28 @@ impl Received {
 ///
 /// # Errors
 /// Those of the socket; `WouldBlock` where nothing is there.
-pub(super) fn receive(stream: &TcpStream, into: &mut [u8], room: &mut [u8], since: Instant) -> io::Result<Received> {
+pub(super) fn receive(socket: &impl AsRawFd, into: &mut [u8], room: &mut [u8], since: Instant) -> io::Result<Received> {
     let mut slices = [IoSliceMut::new(into)];
-    let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(room), MsgFlags::empty())?;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(room), MsgFlags::empty())?;
     // The stamp is of the wall clock: its distance to now is taken at once, before that clock can be set.
     let (now, wall) = (Instant::now(), SystemTime::now());
-    let stamp = message.cmsgs().ok().and_then(|mut messages| {
-        messages.find_map(|message| match message {
-            ControlMessageOwned::ScmTimestampns(stamp) => Some(UNIX_EPOCH + Duration::from(stamp)),
-            _ => None,
-        })
-    });
+    let (mut stamp, mut hop_limit) = (None, None);
+    for message in message.cmsgs().into_iter().flatten() {
+        match message {
+            ControlMessageOwned::ScmTimestampns(at) => stamp = Some(UNIX_EPOCH + Duration::from(at)),
+            ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
+                hop_limit = u8::try_from(hops).ok();
+            }
+            _ => {}
+        }
+    }
     Ok(Received {
         count: message.bytes,
         now,
         delay: stamp
             .and_then(|stamp| wall.duration_since(stamp).ok())
             .filter(|delay| *delay <= now.saturating_duration_since(since)),
+        hop_limit,
     })
 }
 

@@ -1,12 +1,11 @@
 //! What a connection saw and when: stamps and counts below TLS, the request's end and the answer's begin above it.
 
 use super::frames::{Frames, HeadEnd, Records};
-use super::stamps::{self, Received};
+use super::stamps::Received;
 use crate::limits::WIRE_EXCERPT;
 use crate::report::{Clock, Clocks, SocketFacts, Stamps};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 
 /// The type of a TLS record that TLS 1.3 sends within a flight, for the sake of old middleboxes (RFC 8446 appendix D.4).
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -173,9 +172,12 @@ impl Tape {
         }
     }
 
-    /// From now on the socket carries TLS.
+    /// From now on the socket carries TLS, whatever it carried before.
     pub fn speak_tls(&self) {
-        self.marks().tls = true;
+        let mut marks = self.marks();
+        marks.tls = true;
+        marks.records = Records::default();
+        marks.first_raw.clear();
     }
 
     /// How late we came to the flights of the handshake, in all.
@@ -232,6 +234,14 @@ impl Tape {
         marks.written += bytes.len() as u64;
     }
 
+    /// A datagram is written as a whole.
+    pub fn datagram_sent(&self, at: Instant, bytes: usize) {
+        let mut marks = self.marks();
+        marks.below.wrote(Some(at));
+        marks.above.wrote(Some(at));
+        marks.written += bytes as u64;
+    }
+
     pub fn request_wrote(&self, bytes: &[u8]) {
         let mut marks = self.marks();
         let at = marks.below.last_write;
@@ -268,8 +278,18 @@ impl Tape {
         keep_first(&mut marks.first_answer, bytes);
     }
 
-    pub fn socket_closes(&self, stream: &TcpStream) {
-        self.marks().socket = socket_facts(stream);
+    pub fn socket_closes(&self, facts: Option<SocketFacts>) {
+        self.marks().socket = facts;
+    }
+
+    /// When bytes were last read from the socket.
+    pub fn last_read(&self) -> Option<Instant> {
+        self.marks().below.last_read
+    }
+
+    /// When bytes were last written to the socket.
+    pub fn last_write(&self) -> Option<Instant> {
+        self.marks().below.last_write
     }
 
     /// When the first byte of the request was written.
@@ -341,12 +361,4 @@ impl Tape {
 fn keep_first(kept: &mut Vec<u8>, bytes: &[u8]) {
     let room = WIRE_EXCERPT.saturating_sub(kept.len());
     kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
-}
-
-fn socket_facts(stream: &TcpStream) -> Option<SocketFacts> {
-    let info = stamps::tcp_info(stream)?;
-    Some(SocketFacts {
-        rtt: Duration::from_micros(info.tcpi_rtt.into()),
-        retransmits: info.tcpi_total_retrans,
-    })
 }

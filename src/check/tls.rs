@@ -33,8 +33,8 @@ pub struct TlsSettings {
     pub min_version: TlsVersion,
     /// The highest version offered.
     pub max_version: TlsVersion,
-    /// Offer HTTP/2 by ALPN, beside HTTP/1.1.
-    pub offer_http2: bool,
+    /// What ALPN offers (RFC 7301), the best first; nothing where what is spoken needs no agreement.
+    pub alpn: &'static [&'static [u8]],
 }
 
 /// TLS ready to use.
@@ -94,9 +94,7 @@ impl Tls {
             .with_no_client_auth();
         // Every probe measures a fresh handshake.
         config.resumption = rustls::client::Resumption::disabled();
-        if settings.offer_http2 {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        }
+        config.alpn_protocols = settings.alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Self {
             config,
             trust: settings.trust,

@@ -1,7 +1,10 @@
 //! What one exchange runs over: the facts so far, the connection, the pending answer.
 
+use super::datagram::Datagrams;
+use super::dialogue::Line;
+use super::echo::EchoSocket;
 use super::exchange::Exchange;
-use super::stamps;
+use super::socket::Socket;
 use super::tape::Tape;
 use crate::report::{Leg, WireFacts};
 use std::io::{self, ErrorKind};
@@ -9,8 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 /// Times of stages that are those of events on the wire, not those at which we got to run.
@@ -40,6 +42,12 @@ pub(super) struct Wire {
     pub times: Times,
     /// The connection, until the exchange takes it.
     pub layer: Option<Layer>,
+    /// The connection as a line to speak on, once something was said or heard there.
+    pub line: Option<Line>,
+    /// Where datagrams are exchanged instead.
+    pub datagrams: Option<Datagrams>,
+    /// Where an echo request was sent.
+    pub echo: Option<EchoSocket>,
     /// The request and its pending answer.
     pub exchange: Option<Exchange>,
     /// What the connection saw.
@@ -58,16 +66,22 @@ impl Wire {
         }
     }
 
+    /// Takes the connection. What was read and not heard before is not for who comes now: TLS after STARTTLS begins anew.
+    pub fn take_layer(&mut self) -> Option<Layer> {
+        self.layer.take().or_else(|| self.line.take().map(Line::into_layer))
+    }
+
     /// Closes the connection and gives the facts; `begun` is when the probe began.
     pub fn close(self, begun: Instant) -> Leg {
         let Self {
             mut leg,
             layer,
+            line,
             exchange,
             tape,
             ..
         } = self;
-        drop((layer, exchange));
+        drop((layer, line, exchange));
         let seen = tape.read_out();
         leg.socket = seen.socket;
         let clocks = seen.clocks();
@@ -83,79 +97,11 @@ impl Wire {
     }
 }
 
-/// A TCP socket. The one type that owns all socket reads and writes, and stamps them.
-#[derive(Debug)]
-pub(super) struct Socket {
-    stream: TcpStream,
-    tape: Arc<Tape>,
-    /// When it was dialled.
-    begun: Instant,
-    stamp: Vec<u8>,
-}
-
-impl Socket {
-    pub fn new(stream: TcpStream, tape: Arc<Tape>, begun: Instant) -> Self {
-        Self {
-            stream,
-            tape,
-            begun,
-            stamp: stamps::room(),
-        }
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        self.tape.socket_closes(&self.stream);
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self {
-            stream,
-            tape,
-            begun,
-            stamp,
-        } = &mut *self;
-        let most = buf.remaining().min(tape.next_read());
-        let into = buf.initialize_unfilled_to(most);
-        let received = loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_io(Interest::READABLE, || stamps::receive(stream, into, stamp, *begun)) {
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                received => break received?,
-            }
-        };
-        tape.socket_read(received, &into[..received.count]);
-        buf.advance(received.count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // Before, not after: what is written wakes its reader, who may get our processor first.
-        let now = Instant::now();
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.tape.socket_wrote(now, &buf[..written]);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// The connection as the exchange sees it.
+/// The connection as the exchange sees it: the socket, or TLS over another layer.
 #[derive(Debug)]
 pub(super) enum Layer {
     Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
+    Tls(Box<TlsStream<Layer>>),
 }
 
 impl Layer {
@@ -164,6 +110,26 @@ impl Layer {
             Self::Plain(socket) => Pin::new(socket),
             Self::Tls(session) => Pin::new(session.as_mut()),
         }
+    }
+}
+
+impl AsyncRead for Layer {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Layer {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
     }
 }
 
@@ -184,6 +150,11 @@ impl Meter {
     pub const fn new(layer: Layer, tape: Arc<Tape>, spoil: bool) -> Self {
         Self { layer, tape, spoil }
     }
+
+    /// The connection below.
+    pub fn into_layer(self) -> Layer {
+        self.layer
+    }
 }
 
 /// The same bytes with a space in the name of the field that is there for it; as long as they were.
@@ -199,7 +170,7 @@ fn spoilt(bytes: &[u8]) -> Vec<u8> {
 impl AsyncRead for Meter {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        match ready!(self.layer.stream().poll_read(cx, buf)) {
+        match ready!(Pin::new(&mut self.layer).poll_read(cx, buf)) {
             // A TCP close without close_notify is an end like any other, if the last record is whole: popular sites do
             // it, and Go takes it so. A cut within a record is a cut, also where nothing else frames the body.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.tape.at_record_boundary() => {
@@ -217,21 +188,21 @@ impl AsyncRead for Meter {
 impl AsyncWrite for Meter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = if self.spoil {
-            ready!(self.layer.stream().poll_write(cx, &spoilt(buf)))?
+            ready!(Pin::new(&mut self.layer).poll_write(cx, &spoilt(buf)))?
         } else {
-            ready!(self.layer.stream().poll_write(cx, buf))?
+            ready!(Pin::new(&mut self.layer).poll_write(cx, buf))?
         };
         self.tape.request_wrote(&buf[..written]);
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.layer.stream().poll_flush(cx))?;
+        ready!(Pin::new(&mut self.layer).poll_flush(cx))?;
         self.tape.request_flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.layer.stream().poll_shutdown(cx)
+        Pin::new(&mut self.layer).poll_shutdown(cx)
     }
 }

@@ -12,7 +12,9 @@ use crate::probers::Aim;
 use crate::target::Target;
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
 
 /// `check`.
 #[derive(Debug, clap::Args)]
@@ -74,10 +76,21 @@ impl Cli {
         // One at a time is kept: what is printed is as the evidence of a server would have it.
         let history = History::new(1, std::process::id());
         let mut turns = tokio::time::interval(interval.max(Duration::from_millis(1)));
+        // A peer that hung is not asked for what was missed meanwhile.
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut interrupted = pin!(tokio::signal::ctrl_c());
         let mut tally = Tally::default();
         for _ in 0..command.count {
-            turns.tick().await;
-            let finding = probe.clone().once(&Past::first_sight()).await?;
+            let next = async {
+                turns.tick().await;
+                probe.clone().once(&Past::first_sight()).await
+            };
+            let finding = tokio::select! {
+                biased;
+                finding = next => finding?,
+                // What was found so far is summed up.
+                _ = &mut interrupted => break,
+            };
             tally.add(&finding);
             let entry = history.add(history.name(), finding);
             out.show(&entry, &tally).map_err(CliError::Output)?;
@@ -115,14 +128,24 @@ impl Cli {
 struct Output<'a> {
     command: &'a CheckCommand,
     out: std::io::Stdout,
+    /// Whether lines can be written over.
     is_terminal: bool,
     paint: Paint,
+    /// When the progress was drawn last.
+    drawn: Option<Instant>,
 }
+
+/// The progress is drawn so often, at most.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS: usize = 80;
 
 impl<'a> Output<'a> {
     fn new(command: &'a CheckCommand) -> Self {
         let out = std::io::stdout();
-        let is_terminal = out.is_terminal();
+        let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+        let is_terminal = out.is_terminal() && !is_dumb;
         // <https://no-color.org>: set and not empty.
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
@@ -133,6 +156,7 @@ impl<'a> Output<'a> {
             } else {
                 Paint::Plain
             },
+            drawn: None,
             out,
         }
     }
@@ -152,9 +176,15 @@ impl<'a> Output<'a> {
         } else if !many {
             write!(self.out, "{}", waterfall::text(&entry.finding, self.paint))?;
         } else if self.is_terminal {
-            // Over the line before.
             let count = usize::try_from(self.command.count).unwrap_or(usize::MAX);
-            write!(self.out, "\r\x1b[K{}", tally.progress(count))?;
+            let is_last = tally.probes() == count;
+            if is_last || self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
+                self.drawn = Some(Instant::now());
+                // Over the line before, which must not have wrapped.
+                let columns = terminal_size::terminal_size().map_or(COLUMNS, |(width, _)| width.0.into());
+                let line: String = tally.progress(count).chars().take(columns.max(2) - 1).collect();
+                write!(self.out, "\r\x1b[K{line}")?;
+            }
         }
         self.out.flush()
     }

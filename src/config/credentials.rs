@@ -1,18 +1,44 @@
 //! Composes the credentials of an http module.
 
-use super::file::{At, AuthorizationFile, BasicAuthFile, HttpFile};
+use super::file::{At, AuthorizationFile, BasicAuthFile, ClientFile, HttpFile};
 use super::http::header_value;
 use super::problem::{Problem, at};
-use crate::probers::http::{Credentials, Source};
+use crate::probers::credentials::{Credentials, Source};
 use crate::secret::Secret;
 
+/// The keys by which a client authenticates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'a> {
+    basic_auth: Option<&'a At<BasicAuthFile>>,
+    authorization: Option<&'a At<AuthorizationFile>>,
+    bearer_token: Option<&'a At<Secret>>,
+    bearer_token_file: Option<&'a At<String>>,
+}
+
+impl<'a> Written<'a> {
+    pub const fn of_http(file: &'a HttpFile) -> Self {
+        Self {
+            basic_auth: file.basic_auth.as_ref(),
+            authorization: file.authorization.as_ref(),
+            bearer_token: file.bearer_token.as_ref(),
+            bearer_token_file: file.bearer_token_file.as_ref(),
+        }
+    }
+
+    pub const fn of_client(file: &'a ClientFile) -> Self {
+        Self {
+            basic_auth: file.basic_auth.as_ref(),
+            authorization: file.authorization.as_ref(),
+            bearer_token: file.bearer_token.as_ref(),
+            bearer_token_file: file.bearer_token_file.as_ref(),
+        }
+    }
+}
+
 /// At most one way to authenticate may be configured. What is written empty is as good as left out.
-pub(super) fn compose(file: &HttpFile, path: &str) -> Result<Option<Credentials>, Problem> {
-    let token = file
-        .bearer_token
-        .as_ref()
-        .filter(|token| !token.value.reveal().is_empty());
-    let token_file = filled(file.bearer_token_file.as_ref());
+pub(super) fn compose(file: &Written<'_>, path: &str) -> Result<Option<Credentials>, Problem> {
+    let token = file.bearer_token.filter(|token| !token.value.reveal().is_empty());
+    let token_file = filled(file.bearer_token_file);
     if let (Some(_), Some(second)) = (token, token_file) {
         let words = "at most one of bearer_token & bearer_token_file must be configured";
         return Err(at(second, path, "bearer_token_file", words));
@@ -25,7 +51,7 @@ pub(super) fn compose(file: &HttpFile, path: &str) -> Result<Option<Credentials>
         (None, Some(file)) => Some(Source::File(file.value.clone().into())),
         (None, None) => None,
     };
-    match (&file.basic_auth, &file.authorization, bearer) {
+    match (file.basic_auth, file.authorization, bearer) {
         (Some(_), Some(second), _) => {
             let words = "at most one of basic_auth, oauth2 & authorization must be configured";
             Err(at(second, path, "authorization", words))

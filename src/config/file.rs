@@ -16,7 +16,8 @@ macro_rules! block {
     ($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $key:ident: $type:ty,)* } later { $($later:ident,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, Serialize)]
-        pub(super) struct $name {
+        #[allow(clippy::struct_field_names, reason = "keys are the peer's")]
+        pub(in crate::config) struct $name {
             $(
                 #[serde(skip_serializing_if = "Option::is_none")]
                 $(#[$meta])*
@@ -26,7 +27,7 @@ macro_rules! block {
 
         impl $name {
             /// The keys that this version serves.
-            const KEYS: &[&str] = &[$(stringify!($key)),*];
+            pub(super) const KEYS: &[&str] = &[$(stringify!($key)),*];
             /// Those that it knows but does not serve yet.
             const LATER: &[&str] = &[$(stringify!($later)),*];
         }
@@ -54,6 +55,13 @@ macro_rules! block {
     };
 }
 
+mod blocks;
+
+pub(in crate::config) use blocks::{
+    ClientFile, DnsFile, FieldFile, GrpcFile, IcmpFile, LabelFile, RecordRulesFile, StepFile, TcpFile, UnixFile,
+    WebsocketFile,
+};
+
 /// Refuses a key that this version does not serve yet, but where it asks for nothing.
 fn refuse_what_comes_later(place: Place, value: &Node, path: &str) -> Result<(), Problem> {
     match &value.kind {
@@ -67,9 +75,20 @@ fn refuse_what_comes_later(place: Place, value: &Node, path: &str) -> Result<(),
 }
 
 /// Where keys belong that somebody writes elsewhere.
-pub(super) const BLOCKS: [(&str, &[&str]); 9] = [
+pub(super) const BLOCKS: [(&str, &[&str]); 20] = [
     ("a module", ModuleFile::KEYS),
     ("http", HttpFile::KEYS),
+    ("tcp", TcpFile::KEYS),
+    ("unix", UnixFile::KEYS),
+    ("dns", DnsFile::KEYS),
+    ("icmp", IcmpFile::KEYS),
+    ("grpc", GrpcFile::KEYS),
+    ("websocket", WebsocketFile::KEYS),
+    ("http_config", ClientFile::KEYS),
+    ("validate_answer_rrs and its like", RecordRulesFile::KEYS),
+    ("an entry of http_headers", FieldFile::KEYS),
+    ("an entry of query_response", StepFile::KEYS),
+    ("an entry of labels", LabelFile::KEYS),
     ("an entry of hops", HopFile::KEYS),
     ("an entry of controls", ControlFile::KEYS),
     ("limits", LimitsFile::KEYS),
@@ -106,6 +125,12 @@ block! {
         timeout: At<String>,
         interval: At<String>,
         http: HttpFile,
+        tcp: TcpFile,
+        dns: At<DnsFile>,
+        icmp: IcmpFile,
+        grpc: GrpcFile,
+        unix: UnixFile,
+        websocket: WebsocketFile,
         metrics: Level,
         buckets: Vec<At<f64>>,
         resolver: Vec<At<String>>,
@@ -115,7 +140,6 @@ block! {
         reference_request: bool,
         addresses: At<String>,
     } later {
-        tcp, dns, icmp, grpc, unix, websocket,
         allowed_targets,
     }
 }
@@ -147,7 +171,7 @@ block! {
     HttpFile {
         valid_status_codes: Vec<At<i64>>,
         valid_http_versions: Vec<At<String>>,
-        preferred_ip_protocol: String,
+        preferred_ip_protocol: At<String>,
         ip_protocol_fallback: bool,
         no_follow_redirects: bool,
         follow_redirects: bool,

@@ -1,19 +1,20 @@
 //! Composes an http module from its keys.
 
+use super::address;
 use super::credentials::{self, filled};
 use super::file::{At, HeaderMatchFile, HttpFile};
 use super::problem::{Problem, at};
-use super::tls::{self, TlsProblem};
+use super::regexps::{regexp, regexps};
+use super::tls;
 use super::tree::{below, shown};
 use super::units;
-use crate::check::{Coding, Family, Resolver, Tls};
+use crate::check::{Coding, Resolver};
 use crate::limits::MATCHED_BODY;
 use crate::negotiation::accepts;
 use crate::probers::http::{HeaderAssertion, HttpSettings};
 use ::http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 use ::http::{HeaderName, HeaderValue, Method};
 use bytes::Bytes;
-use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         method: method(file, path)?,
         host,
         headers,
-        credentials: credentials::compose(file, path)?,
+        credentials: credentials::compose(&credentials::Written::of_http(file), path)?,
         body: file
             .body
             .as_ref()
@@ -57,29 +58,18 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         body_size_limit: body_size_limit(file, path)?,
         matching_limit: MATCHED_BODY,
         compression,
-        family: Family {
-            // Any word but ip6 means ip4: so does the peer take it.
-            prefers_ip4: file
-                .preferred_ip_protocol
-                .as_deref()
-                .is_some_and(|family| !matches!(family, "ip6" | "")),
-            fallback: file.ip_protocol_fallback.unwrap_or(true),
-        },
+        family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,
-        tls: tls(file, path)?,
+        tls: tls::or_absent(
+            file.tls_config.as_ref(),
+            if file.enable_http2.unwrap_or(true) {
+                tls::Offer::Http2
+            } else {
+                tls::Offer::Nothing
+            },
+            path,
+        )?,
     })
-}
-
-/// As with the peer, a file that is not there fails the probes that need it, and no other module.
-fn tls(file: &HttpFile, path: &str) -> Result<Result<Tls, String>, Problem> {
-    match tls::compose(file.tls_config.as_ref(), file.enable_http2.unwrap_or(true), path) {
-        Ok(tls) => Ok(Ok(tls)),
-        Err(TlsProblem::Wrong(problem)) => Err(problem),
-        Err(TlsProblem::Absent(problem)) => {
-            tracing::warn!(%problem, "Until a reload finds this file, https probes of its module fail");
-            Ok(Err(format!("{problem}.")))
-        }
-    }
 }
 
 fn method(file: &HttpFile, path: &str) -> Result<Method, Problem> {
@@ -125,7 +115,7 @@ fn headers(file: &HttpFile, path: &str) -> Result<Headers, Problem> {
 /// are not sent.
 const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
 
-fn header_name(name: &str) -> Result<HeaderName, String> {
+pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         format!(
             "{:?} is no header name; it has letters, digits and hyphens only",
@@ -170,32 +160,6 @@ fn versions(file: &HttpFile, path: &str) -> Result<Vec<String>, Problem> {
         }
     });
     versions.collect()
-}
-
-fn regexps(written: Option<&[At<String>]>, path: &str, key: &str) -> Result<Vec<Regex>, Problem> {
-    let patterns = written.unwrap_or_default().iter();
-    patterns.map(|written| regexp(written, path, key)).collect()
-}
-
-fn regexp(written: &At<String>, path: &str, key: &str) -> Result<Regex, Problem> {
-    RegexBuilder::new(&written.value)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|error| {
-            at(
-                written,
-                path,
-                key,
-                format!("{:?} is no regular expression: {}", written.value, one_line(&error)),
-            )
-        })
-}
-
-/// The last line of the library's drawing says what is wrong.
-fn one_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default().trim();
-    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 fn header_rules(

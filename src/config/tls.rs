@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 
 /// Why a block gives no TLS.
-pub(super) enum TlsProblem {
+enum TlsProblem {
     /// It is wrong, and so is the configuration.
     Wrong(Problem),
     /// A file that it names cannot be read now. It may come later, as mounted secrets do: that is the module's affair.
@@ -23,8 +23,35 @@ impl From<Problem> for TlsProblem {
     }
 }
 
+/// What ALPN offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// Nothing: what is spoken is agreed on without it.
+    Nothing,
+    /// HTTP/2, and HTTP/1.1.
+    Http2,
+    /// HTTP/2 and nothing else.
+    OnlyHttp2,
+}
+
+/// TLS of a module. As with the peer, a file that is not there fails the probes that need it, and no other module.
+pub(super) fn or_absent(
+    written: Option<&At<TlsFile>>,
+    offer: Offer,
+    path: &str,
+) -> Result<Result<Tls, String>, Problem> {
+    match compose(written, offer, path) {
+        Ok(tls) => Ok(Ok(tls)),
+        Err(TlsProblem::Wrong(problem)) => Err(problem),
+        Err(TlsProblem::Absent(problem)) => {
+            tracing::warn!(%problem, "Until a reload finds this file, probes of its module that need TLS fail");
+            Ok(Err(format!("{problem}.")))
+        }
+    }
+}
+
 /// Checks the block and builds what its probes share.
-pub(super) fn compose(written: Option<&At<TlsFile>>, offer_http2: bool, path: &str) -> Result<Tls, TlsProblem> {
+fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -> Result<Tls, TlsProblem> {
     let path = below(path, "tls_config");
     let defaults = TlsFile::default();
     let file = written.map_or(&defaults, |written| &written.value);
@@ -47,7 +74,11 @@ pub(super) fn compose(written: Option<&At<TlsFile>>, offer_http2: bool, path: &s
             }
             None => TlsVersion::Tls13,
         },
-        offer_http2,
+        alpn: match offer {
+            Offer::Nothing => &[],
+            Offer::Http2 => &[b"h2", b"http/1.1"],
+            Offer::OnlyHttp2 => &[b"h2"],
+        },
     };
     if settings.max_version < settings.min_version {
         let upper = file.max_version.as_ref().map_or(Place::START, |written| written.place);

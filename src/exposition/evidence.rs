@@ -65,7 +65,7 @@ pub fn json(entry: &Entry) -> Value {
         "late": finding.late,
         "lag_seconds": finding.lag.map(seconds),
         "verdict": finding.verdict.as_ref().map(verdict),
-        "repeat": repeat::curl(&finding.report),
+        "repeat": repeat::command(&finding.report),
         "front": report(&finding.report),
         "investigation": finding.investigation.as_deref().map(investigation),
         "controls": finding.vantage.as_deref().map(vantage),
@@ -95,7 +95,7 @@ fn hop(drilled: &Drilled) -> Value {
         "tls": drilled.hop.tls,
         "reachable": drilled.reachable,
         "success": drilled.report.succeeded(),
-        "repeat": repeat::curl(&drilled.report),
+        "repeat": repeat::command(&drilled.report),
         "report": report(&drilled.report),
         "handshake": drilled.handshake.as_ref().map(report),
     })

@@ -25,6 +25,7 @@ pub fn json(entry: &Entry) -> Value {
             ("bypass", "past the caches", &investigation.bypass),
             ("over_http1", "over HTTP/1.1", &investigation.again),
             ("reference", "what every gateway refuses", &investigation.reference),
+            ("handshake", "a TLS handshake", &investigation.handshake),
         ];
         for (id, title, report) in others {
             asked.extend(report.as_ref().map(|report| (id.to_owned(), title.to_owned(), report)));
@@ -70,7 +71,8 @@ fn exchange(page: &str, report: &Report, leg: &Leg) -> Value {
         "time": total(&timings),
         "request": {
             "method": leg.method.as_deref().unwrap_or("GET"),
-            "url": leg.url,
+            // The archive wants a URI (RFC 3986): what hides a query is none.
+            "url": leg.url.replace('…', "%E2%80%A6"),
             "httpVersion": leg.reply.as_ref().map_or("HTTP/1.1", |reply| reply.version),
             "cookies": [],
             "headers": [],
@@ -114,6 +116,7 @@ fn response(leg: &Leg) -> Value {
             "value": shown_value(name, value),
         })).collect::<Vec<_>>(),
         "content": { "size": reply.body_length, "mimeType": header("content-type") },
+        // Where it leads is the next entry; the field itself may hold secrets.
         "redirectURL": "",
         "headersSize": -1,
         "bodySize": -1,

@@ -3,16 +3,31 @@
 use super::durations::words;
 use crate::chain::{Link, Stage};
 use crate::evidence_id::EvidenceId;
-use crate::memory::Outcome;
-use crate::probe::Finding;
+use crate::memory::{Latest, Outcome};
 use crate::series::{Kept, Key};
 use maud::{Markup, html};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Rows on one page; more are found by search.
+/// Rows on one page.
 const SHOWN: usize = 1000;
+
+/// A probe this long ago no longer says how its target is now.
+const OLD: Duration = Duration::from_mins(5);
+
+/// What is asked of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Part of a module or target, in any case.
+    pub search: &'a str,
+    /// The first row to show, from 0.
+    pub from: usize,
+    /// The prefix of links.
+    pub prefix: &'a str,
+    /// The present.
+    pub now: Instant,
+}
 
 /// The width of a stack of phases, in pixels.
 const STACK: f64 = 130.0;
@@ -21,7 +36,7 @@ const STACK: f64 = 130.0;
 struct Row {
     key: Key,
     recent: Vec<Outcome>,
-    latest: Option<EvidenceId>,
+    latest: Option<Latest>,
     attempts: (u64, u64),
     phases: Vec<(&'static str, f64, f64)>,
 }
@@ -60,28 +75,38 @@ impl Row {
     }
 }
 
-/// The table of the keys whose module or target holds `search`. `kept` gives a probe that is still there.
-pub fn table(
-    keys: Vec<(Key, Arc<Kept>)>,
-    search: &str,
-    prefix: &str,
-    kept: impl Fn(EvidenceId) -> Option<Arc<Finding>>,
-) -> Markup {
-    let wanted = |key: &Key| key.module().contains(search) || key.target().to_string().contains(search);
+/// The table of the keys that are searched for. `kept` tells whether the evidence of a probe is still there.
+pub fn table(keys: Vec<(Key, Arc<Kept>)>, view: &View<'_>, kept: impl Fn(EvidenceId) -> bool) -> Markup {
+    let search = view.search.to_lowercase();
+    let has = |text: &str| text.to_lowercase().contains(&search);
+    let wanted = |key: &Key| has(key.module()) || has(&key.target().to_string());
     let mut rows: Vec<_> = keys.into_iter().filter(|(key, _)| wanted(key)).map(Row::of).collect();
     rows.sort_by_cached_key(|row| (row.urgency(), row.key.target().to_string(), row.key.module().to_owned()));
     let found = rows.len();
     let failing = rows.iter().filter(|row| row.urgency() == 0).count();
-    rows.truncate(SHOWN);
+    let end = view.from.saturating_add(SHOWN).min(found);
+    let names: Vec<_> = rows
+        .iter()
+        .map(|row| (row.key.target().to_string(), row.key.module()))
+        .collect();
+    let alike: Vec<_> = (0..found)
+        .map(|place| {
+            let next_to = [place.checked_sub(1), Some(place + 1)];
+            next_to
+                .into_iter()
+                .flatten()
+                .any(|other| names.get(other) == Some(&names[place]))
+        })
+        .collect();
     html! {
         @if found == 0 {
-            p #keys {
-                @if search.is_empty() {
+            p {
+                @if view.search.is_empty() {
                     "Nothing has been probed yet. Use the form, or let Prometheus scrape " code { "/probe?target=…&module=…" } "."
-                } @else { "No target or module has " q { (search) } " in it." }
+                } @else { "No target or module has " q { (view.search) } " in it." }
             }
         } @else {
-            table #keys.keys {
+            table.keys {
                 caption { (found) " targets, " @if failing == 0 { "none of them failing" } @else { strong.failed { (failing) " failing" } } }
                 thead { tr {
                     th scope="col" { "Target" }
@@ -90,11 +115,11 @@ pub fn table(
                     th scope="col" { "Good" }
                     th scope="col" { "p50 / p95 by phase" }
                 } }
-                tbody { @for row in &rows { (shown(row, prefix, &kept)) } }
+                tbody { @for place in view.from.min(end)..end { (shown(&rows[place], alike[place], view, &kept)) } }
             }
             p.legend { "Probes: " (swatch("mark", "well")) @for link in Link::ALL { (swatch("mark", link.as_str())) } }
             p.legend { "Phases: " @for stage in Stage::ALL { (swatch("lap", stage.phase())) } }
-            @if found > rows.len() { p { "The first " (rows.len()) " are shown. Search for the others." } }
+            @if found > SHOWN { (pages(found, end, view)) }
         }
     }
 }
@@ -106,16 +131,34 @@ fn swatch(kind: &str, name: &str) -> Markup {
     }
 }
 
-fn shown(row: &Row, prefix: &str, kept: &impl Fn(EvidenceId) -> Option<Arc<Finding>>) -> Markup {
+/// The way to the other rows.
+fn pages(found: usize, end: usize, view: &View<'_>) -> Markup {
+    let search: String = url::form_urlencoded::byte_serialize(view.search.as_bytes()).collect();
+    let at = |from: usize| format!("{}/?search={search}&from={from}", view.prefix);
+    html! {
+        nav aria-label="Rows" {
+            "Rows " (view.from.min(end) + 1) " to " (end) " of " (found) ". "
+            @if view.from > 0 { a href=(at(view.from.saturating_sub(SHOWN))) rel="prev" { "Those before" } " " }
+            @if end < found { a href=(at(end)) rel="next" { "Those after" } }
+        }
+    }
+}
+
+fn shown(row: &Row, alike: bool, view: &View<'_>, kept: &impl Fn(EvidenceId) -> bool) -> Markup {
     let target = row.key.target().to_string();
     let distinction = row.key.distinction();
     html! {
         tr {
             td.target {
                 bdi { (target) }
-                small { " " (row.key.module()) @if !distinction.is_empty() { ", " bdi { (distinction) } } }
+                small {
+                    " " (row.key.module())
+                    @if !distinction.is_empty() { ", " bdi { (distinction) } }
+                    // What differs is hidden: a query.
+                    @if alike { ", " code title="Tells targets apart that are shown alike" { "#" (format!("{:04x}", row.key.mark())) } }
+                }
             }
-            (now(row, prefix, kept))
+            (now(row, view, kept))
             td { (strip(&row.recent)) }
             td.number { (share(row.attempts)) small { " of " (row.attempts.0) } }
             td { (phases(&row.phases)) }
@@ -123,11 +166,12 @@ fn shown(row: &Row, prefix: &str, kept: &impl Fn(EvidenceId) -> Option<Arc<Findi
     }
 }
 
-fn now(row: &Row, prefix: &str, kept: &impl Fn(EvidenceId) -> Option<Arc<Finding>>) -> Markup {
-    let kept = row.latest.and_then(|id| Some((id, kept(id)?)));
-    let verdict = kept.as_ref().and_then(|(_, finding)| finding.verdict.as_ref());
+fn now(row: &Row, view: &View<'_>, kept: &impl Fn(EvidenceId) -> bool) -> Markup {
+    let evidence = row.latest.map(|latest| latest.evidence).filter(|id| kept(*id));
+    let reason = row.latest.and_then(|latest| latest.reason);
+    let age = row.latest.map(|latest| view.now.saturating_duration_since(latest.at));
     let (class, word) = match row.now() {
-        None => ("ok", "not probed"),
+        None => ("unseen", "not probed"),
         Some(Outcome { link: None, .. }) => ("ok", "well"),
         Some(outcome @ Outcome { link: Some(link), .. }) => {
             (if outcome.masked { "suspect" } else { "failed" }, link.as_str())
@@ -136,12 +180,22 @@ fn now(row: &Row, prefix: &str, kept: &impl Fn(EvidenceId) -> Option<Arc<Finding
     html! {
         td class={ "verdict " (class) } {
             @if row.now().is_some_and(|outcome| outcome.masked) { "masked: " }
-            @match &kept {
-                Some((id, _)) => a href={ (prefix) "/evidence/" (id) } { strong { (word) } },
+            @match evidence {
+                Some(id) => a href={ (view.prefix) "/evidence/" (id) } { strong { (word) } },
                 None => strong { (word) },
             }
-            @if let Some(verdict) = verdict { " " (verdict.reason.as_str()) }
+            @if let Some(reason) = reason { " " (reason.as_str()) }
+            @if let Some(age) = age { small.suspect[age > OLD] { " " (ago(age)) } }
         }
+    }
+}
+
+/// How long ago, to the unit that matters.
+fn ago(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s ago"),
+        seconds @ 60..3600 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3600),
     }
 }
 
@@ -175,11 +229,10 @@ fn marks(places: Range<usize>, half: bool) -> String {
 
 fn share((all, good): (u64, u64)) -> String {
     #[allow(clippy::cast_precision_loss, reason = "a share for people")]
-    let percent = if all == 0 {
-        0.0
-    } else {
-        good as f64 * 100.0 / all as f64
-    };
+    let percent = good as f64 * 100.0 / all as f64;
+    if all == 0 {
+        return "–".to_owned();
+    }
     // Never 100 where one failed.
     if good < all && percent > 99.99 {
         "99.99 %".to_owned()
@@ -229,11 +282,19 @@ fn time(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{marks, share};
+    use super::{ago, marks, share};
+    use std::time::Duration;
+
+    #[test]
+    fn an_age_has_the_unit_that_matters() {
+        for (seconds, words) in [(0, "0 s ago"), (59, "59 s ago"), (60, "1 min ago"), (7300, "2 h ago")] {
+            assert_eq!(ago(Duration::from_secs(seconds)), words);
+        }
+    }
 
     #[test]
     fn one_failure_is_never_rounded_away() {
-        assert_eq!(share((0, 0)), "100 %");
+        assert_eq!(share((0, 0)), "–");
         assert_eq!(share((3, 3)), "100 %");
         assert_eq!(share((1_000_000, 999_999)), "99.99 %");
         assert_eq!(share((3, 2)), "66.67 %");

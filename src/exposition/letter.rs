@@ -1,5 +1,6 @@
 //! The facts as a letter to whoever must act: plain text, to be pasted into a ticket or a mail.
 
+use super::plain;
 use super::repeat;
 use crate::history::Entry;
 use crate::report::Leg;
@@ -14,7 +15,7 @@ pub fn text(entry: &Entry) -> String {
     let mut out = String::new();
     let mut put = |words: &str| {
         // What a peer wrote must not begin a line of its own.
-        out.extend(words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
+        out.extend(words.chars().map(plain));
         out.push('\n');
     };
     if let Some(verdict) = &finding.verdict {
@@ -30,8 +31,11 @@ pub fn text(entry: &Entry) -> String {
     for leg in &report.legs {
         put(&exchange(leg));
     }
-    if let Some(curl) = repeat::curl(report) {
-        put(&format!("To repeat: {curl}"));
+    if let Some(command) = repeat::command(report) {
+        put(&format!("To repeat: {command}"));
+        if finding.module.prober.has_own_fields(&finding.aim) {
+            put("The module's own header fields, credentials and body are not in it.");
+        }
     }
     put(&format!("Evidence: {}", entry.id));
     out

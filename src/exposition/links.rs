@@ -158,7 +158,7 @@ fn note(finding: &Finding, link: Link) -> Option<String> {
             .socket
             .map(|socket| format!("{} µs round trip", socket.rtt.as_micros())),
         Link::Tls => leg.tls.as_ref()?.version.map(str::to_owned),
-        Link::Front => Some(front(finding, leg)),
+        Link::Front => leg.peer.map(|_| front(finding, leg)),
         Link::Origin => finding.investigation.as_ref()?.hops.last().map(hop),
         _ => None,
     }

@@ -130,11 +130,18 @@ fn reasons(verdict: &Verdict) -> Markup {
 
 /// What is to be handed on: the letter to whoever must act, and the command that repeats the request.
 fn copies(entry: &Entry) -> Markup {
-    let curl = repeat::curl(&entry.finding.report);
+    let finding = &entry.finding;
+    let command = repeat::command(&finding.report).map(|command| {
+        if finding.module.prober.has_own_fields(&finding.aim) {
+            command + "\n# The module's own header fields, credentials and body are not in it."
+        } else {
+            command
+        }
+    });
     html! {
         section.copies aria-label="To hand on" {
             @if entry.finding.verdict.is_some() { (copy("letter", "The letter to whoever must act", &letter::text(entry))) }
-            @if let Some(curl) = curl { (copy("curl", "The request by hand", &curl)) }
+            @if let Some(command) = command { (copy("curl", "The request by hand", &command)) }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::durations::millis;
 use crate::probe::Finding;
+use crate::report::Report;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -28,11 +29,10 @@ impl Tally {
         self.probes += 1;
         self.good += usize::from(finding.report.succeeded());
         self.wholes.push(finding.report.took);
-        for lap in finding.report.laps().filter(|lap| lap.finished()) {
-            let name = lap.stage().phase();
+        for (name, sum) in sums(&finding.report) {
             match self.phases.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, times)) => times.push(lap.took()),
-                None => self.phases.push((name, vec![lap.took()])),
+                Some((_, times)) => times.push(sum),
+                None => self.phases.push((name, vec![sum])),
             }
         }
         let verdict = finding.verdict.as_ref().map_or_else(
@@ -40,6 +40,12 @@ impl Tally {
             |verdict| format!("{} {}", verdict.link.as_str(), verdict.reason.as_str()),
         );
         *self.verdicts.entry(verdict).or_default() += 1;
+    }
+
+    /// Probes so far.
+    #[must_use]
+    pub const fn probes(&self) -> usize {
+        self.probes
     }
 
     /// Whether every probe was good.
@@ -111,6 +117,21 @@ impl Tally {
         let permille = count * 1000 / self.probes.max(1);
         format!("{}.{} %", permille / 10, permille % 10)
     }
+}
+
+/// The time of each phase of one probe: over all of its legs, and only where it finished in each, as the histograms have
+/// it.
+fn sums(report: &Report) -> Vec<(&'static str, Duration)> {
+    let mut sums: Vec<(&'static str, Option<Duration>)> = Vec::new();
+    for lap in report.laps() {
+        let name = lap.stage().phase();
+        let took = lap.finished().then(|| lap.took());
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum = sum.zip(took).map(|(sum, took)| sum + took),
+            None => sums.push((name, took)),
+        }
+    }
+    sums.into_iter().filter_map(|(name, sum)| Some((name, sum?))).collect()
 }
 
 fn add(out: &mut String, text: &str) {

@@ -2,8 +2,10 @@
 
 use super::durations::millis;
 use super::links::{self, State};
+use super::plain;
+use crate::investigation::Reached;
 use crate::probe::Finding;
-use crate::report::Leg;
+use crate::report::{Leg, Report};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -46,20 +48,16 @@ impl Paint {
 pub fn text(finding: &Finding, paint: Paint) -> String {
     let report = &finding.report;
     let mut out = String::new();
-    for leg in &report.legs {
-        line(&mut out, &leg.url);
-        if let Some(peer) = leg.peer {
-            line(&mut out, &format!("  at {peer}"));
-        }
-        for lap in leg.ledger.laps() {
-            let colour = if lap.finished() { Colour::Good } else { Colour::Bad };
-            let bar = paint.text(colour, &bar(lap.begun(), lap.took(), report.took));
-            let end = paint.text(colour, lap.failed().map_or("", |reason| reason.as_str()));
-            let (phase, took) = (lap.stage().phase(), millis(lap.took()));
-            writeln!(out, "  {phase:<10} {took:>10} ms |{bar}| {end}").expect("writing to a String cannot fail");
-        }
-        about(&mut out, leg);
+    let hops = finding.investigation.iter().flat_map(|asked| &asked.hops);
+    let after = |asked: &Report| asked.began.duration_since(report.began).unwrap_or_default();
+    let ends = hops.clone().map(|hop| after(&hop.report) + hop.report.took);
+    let axis = ends.fold(report.took, Duration::max);
+    legs(&mut out, report, Duration::ZERO, axis, paint);
+    for hop in hops {
+        line(&mut out, &format!("{} ({}), asked directly:", hop.hop.name, hop.hop));
+        legs(&mut out, &hop.report, after(&hop.report), axis, paint);
     }
+    controls(&mut out, finding, paint);
     out.push_str(&chain(finding, paint));
     let took = millis(report.took);
     let (colour, head, sentence) = match &finding.verdict {
@@ -70,6 +68,38 @@ pub fn text(finding: &Finding, paint: Paint) -> String {
     out.push_str(&paint.text(colour, head));
     line(&mut out, &sentence);
     out
+}
+
+/// The exchanges of one report, which began so long after the front's, on one axis.
+fn legs(out: &mut String, report: &Report, after: Duration, axis: Duration, paint: Paint) {
+    for leg in &report.legs {
+        line(out, &leg.url);
+        if let Some(peer) = leg.peer {
+            line(out, &format!("  at {peer}"));
+        }
+        for lap in leg.ledger.laps() {
+            let colour = if lap.finished() { Colour::Good } else { Colour::Bad };
+            let bar = paint.text(colour, &bar(after + lap.begun(), lap.took(), axis));
+            let end = paint.text(colour, lap.failed().map_or("", |reason| reason.as_str()));
+            let (phase, took) = (lap.stage().phase(), millis(lap.took()));
+            writeln!(out, "  {phase:<10} {took:>10} ms |{bar}| {end}").expect("writing to a String cannot fail");
+        }
+        about(out, leg);
+    }
+}
+
+/// What should always answer from here, where the module's configuration names it.
+fn controls(out: &mut String, finding: &Finding, paint: Paint) {
+    for control in finding.vantage.iter().flat_map(|vantage| &vantage.controls) {
+        let (colour, word) = match control.outcome {
+            Reached::Answered => (Colour::Good, "answered"),
+            Reached::NoName => (Colour::Bad, "not resolved"),
+            Reached::NoConnection => (Colour::Bad, "not connected"),
+            Reached::NotAsked => (Colour::Faint, "not asked"),
+        };
+        line(out, &format!("control {}:", control.what));
+        writeln!(out, "  {}", paint.text(colour, word)).expect("writing to a String cannot fail");
+    }
 }
 
 /// The links from us to the content, the broken one marked.
@@ -112,8 +142,7 @@ fn about(out: &mut String, leg: &Leg) {
 
 /// What a peer wrote must not steer the terminal.
 fn line(out: &mut String, text: &str) {
-    let plain = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
-    out.extend(plain);
+    out.extend(text.chars().map(plain));
     out.push('\n');
 }
 

@@ -133,19 +133,21 @@ impl Page {
 
     /// Adds a sample with labels.
     pub fn push(&mut self, metric: &'static Metric, labels: Vec<(&'static str, Cow<'static, str>)>, value: Value) {
-        if metric.level > self.level {
-            return;
-        }
         debug_assert!(
             labels.iter().map(|label| label.0).eq(metric.labels.iter().copied()),
             "{}: {labels:?}",
             metric.name
         );
         let labels = labels.into_iter().map(|(name, value)| (Cow::Borrowed(name), value));
-        let sample = Sample {
-            labels: labels.collect(),
-            value,
-        };
+        self.push_with(metric, labels.collect(), value);
+    }
+
+    /// Adds a sample whose label names come from the configuration, sorted.
+    pub fn push_with(&mut self, metric: &'static Metric, labels: Vec<Label>, value: Value) {
+        if metric.level > self.level {
+            return;
+        }
+        let sample = Sample { labels, value };
         match self.families.iter_mut().find(|family| family.name == metric.name) {
             Some(family) => family.samples.push(sample),
             None => self.add(Family {

@@ -3,7 +3,7 @@
 use super::{LATE, Patrol};
 use crate::exposition::page;
 use crate::history::Entry;
-use crate::memory::Memory;
+use crate::memory::{Latest, Memory};
 use crate::metrics::{Family, LAST_RUN, Page};
 use crate::past::Past;
 use crate::probe::{Finding, OwnFault, Probe};
@@ -133,7 +133,11 @@ impl Patrol {
         {
             let mut memory = kept.memory();
             memory.remember(&entry.finding, now);
-            memory.latest = Some(id);
+            memory.latest = Some(Latest {
+                evidence: id,
+                at: now,
+                reason: entry.finding.verdict.as_ref().map(|verdict| verdict.reason),
+            });
         }
         Reading { entry, gauges, kept }
     }

@@ -1,13 +1,15 @@
 //! The peer's gauges that several probers share.
 
 use crate::chain::Stage;
+use crate::ledger::Lap;
 use crate::limits::{LABEL, cut};
 use crate::metrics::{
-    DNS_LOOKUP_TIME, IP_ADDR_HASH, IP_PROTOCOL, Page, SSL_EARLIEST_CERT_EXPIRY, SSL_LAST_CHAIN_EXPIRY,
-    SSL_LAST_CHAIN_INFO, TLS_CIPHER_INFO, TLS_VERSION_INFO, Value,
+    DNS_LOOKUP_TIME, EXPECT_INFO, FAILED_DUE_TO_BYTES, FAILED_DUE_TO_REGEX, IP_ADDR_HASH, IP_PROTOCOL, Page,
+    SSL_EARLIEST_CERT_EXPIRY, SSL_LAST_CHAIN_EXPIRY, SSL_LAST_CHAIN_INFO, TLS_CIPHER_INFO, TLS_VERSION_INFO, Value,
 };
-use crate::report::{Leg, TlsFacts};
+use crate::report::{Leg, Mismatch, Report, Spoken, TlsFacts};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// What Go prints for a time that was never set: the peer's value where no chain was verified.
 const NEVER: f64 = -62_135_596_800.0;
@@ -36,6 +38,18 @@ fn fnv1a(bytes: &[u8]) -> u32 {
 
 /// What TLS showed; the certificates also when they were refused.
 pub fn tls(facts: &TlsFacts, page: &mut Page) {
+    certificates(facts, page);
+    if let Some(cipher) = &facts.cipher {
+        page.push(
+            &TLS_CIPHER_INFO,
+            vec![("cipher", cipher.clone().into())],
+            Value::Number(1.0),
+        );
+    }
+}
+
+/// What TLS showed, but for the cipher suite, which the peer exports for http only.
+pub fn certificates(facts: &TlsFacts, page: &mut Page) {
     if let Some(leaf) = facts.chain.first() {
         let earliest = facts.chain.iter().map(|cert| cert.not_after).min();
         page.set(&SSL_EARLIEST_CERT_EXPIRY, earliest.map_or(NEVER, seconds));
@@ -56,13 +70,38 @@ pub fn tls(facts: &TlsFacts, page: &mut Page) {
     if let Some(version) = facts.version {
         page.push(&TLS_VERSION_INFO, vec![("version", version.into())], Value::Number(1.0));
     }
-    if let Some(cipher) = &facts.cipher {
-        page.push(
-            &TLS_CIPHER_INFO,
-            vec![("cipher", cipher.clone().into())],
-            Value::Number(1.0),
-        );
+}
+
+/// How a dialogue went; nothing where it did not come to one.
+pub fn dialogue(report: &Report, page: &mut Page) {
+    let Some(Spoken::Dialogue(dialogue)) = report.last_leg().and_then(|leg| leg.spoken.as_ref()) else {
+        return;
+    };
+    let failed_by = |mismatch| f64::from(u8::from(dialogue.mismatch == Some(mismatch)));
+    page.set(&FAILED_DUE_TO_REGEX, failed_by(Mismatch::Regexp));
+    page.set(&FAILED_DUE_TO_BYTES, failed_by(Mismatch::Bytes));
+    for labels in &dialogue.labels {
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (name.clone().into(), cut(value, LABEL).to_owned().into()));
+        page.push_with(&EXPECT_INFO, labels.collect(), Value::Number(1.0));
     }
+}
+
+/// A number of things.
+#[must_use]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "the format's numbers are floats; counts stay below 2^53"
+)]
+pub const fn count(things: usize) -> f64 {
+    things as f64
+}
+
+/// The time in all laps: what is exported by phase, where every phase is.
+#[must_use]
+pub fn in_laps(report: &Report) -> Duration {
+    report.laps().map(Lap::took).sum()
 }
 
 #[allow(

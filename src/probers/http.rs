@@ -1,12 +1,10 @@
 //! The http prober: one request, its redirects, and the assertions on the final answer.
 
 mod assertions;
-mod credentials;
 mod gauges;
 mod request;
 mod settings;
 
-pub use credentials::{Credentials, Source};
 pub use settings::{HeaderAssertion, HttpSettings};
 
 use super::{Aim, Prober, Probing, Resolving, Shape, Way};

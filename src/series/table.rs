@@ -44,6 +44,17 @@ impl Key {
         &self.target
     }
 
+    /// A few digits that tell targets apart which are shown alike.
+    #[must_use]
+    pub fn mark(&self) -> u16 {
+        // FNV-1a, folded: too little to learn from what is hidden.
+        let hash = self.target.written().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        let [a, b, c, d] = hash.to_be_bytes();
+        u16::from_be_bytes([a ^ c, b ^ d])
+    }
+
     /// What tells it from other keys of the same target: the virtual host, and the hops.
     #[must_use]
     pub fn distinction(&self) -> String {

@@ -20,7 +20,7 @@ const FORMS: [(&str, Form); 2] = [(".json", evidence::json), (".har", har::json)
 pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
     let kept = |id: &str| app.patrol.history().get(id.parse().ok()?);
     if let Some(entry) = kept(&file) {
-        return super::page(sheet::page(&entry, &app.settings.route_prefix));
+        return super::page(sheet::page(&entry, &app.settings.link_prefix));
     }
     let found = FORMS
         .iter()
@@ -55,7 +55,7 @@ pub(super) async fn of_target(app: Shared, RawQuery(query): RawQuery) -> Respons
     let failing = kept.iter().find(|entry| entry.finding.verdict.is_some());
     match failing.or(kept.first()) {
         Some(entry) => {
-            let place = format!("{}/evidence/{}", app.settings.route_prefix, entry.id);
+            let place = format!("{}/evidence/{}", app.settings.link_prefix, entry.id);
             Redirect::temporary(&place).into_response()
         }
         None => error(StatusCode::NOT_FOUND, "No probe of this target is kept."),

@@ -2,22 +2,31 @@
 
 use super::Shared;
 use super::probe::Query;
-use crate::exposition::keys;
+use crate::exposition::keys::{self, View};
+use crate::utc::rfc3339;
 use axum::extract::RawQuery;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::time::{Instant, SystemTime};
 
 /// The page.
 pub(super) async fn page(app: Shared, RawQuery(query): RawQuery) -> Response {
     let query = Query::new(query.as_deref());
     let search = query.get("search").unwrap_or_default().trim();
     let config = app.patrol.config();
-    let prefix = &app.settings.route_prefix;
+    let prefix = &app.settings.link_prefix;
     let kept = app.patrol.history().newest_first().into_iter();
-    let kept: HashMap<_, _> = kept.map(|entry| (entry.id, entry.finding)).collect();
-    let table = keys::table(app.patrol.keys(), search, prefix, |id| kept.get(&id).cloned());
+    let kept: HashSet<_> = kept.map(|entry| entry.id).collect();
+    let view = View {
+        search,
+        from: query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0),
+        prefix,
+        now: Instant::now(),
+    };
+    let table = keys::table(app.patrol.keys(), &view, |id| kept.contains(&id));
+    let read = rfc3339(SystemTime::now());
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -40,7 +49,10 @@ pub(super) async fn page(app: Shared, RawQuery(query): RawQuery) -> Response {
                 main {
                     (form(prefix, &config.module_names()))
                     (search_form(prefix, search))
-                    (table)
+                    div #keys data-read=(read) {
+                        (table)
+                        p #read.legend { "Read at " time { (read) } "." }
+                    }
                 }
             }
         }

@@ -40,7 +40,7 @@ pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderM
 
 fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Response {
     if query.get("show") == Some("evidence") {
-        let place = format!("{}/evidence/{}", app.settings.route_prefix, reading.entry.id);
+        let place = format!("{}/evidence/{}", app.settings.link_prefix, reading.entry.id);
         return Redirect::to(&place).into_response();
     }
     let families = reading.families();

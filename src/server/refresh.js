@@ -1,15 +1,17 @@
-// Reads the table of targets anew every ten seconds, while somebody looks at it.
+// Reads the table of targets anew every ten seconds, while somebody looks at it, and says so where it cannot be read.
 setInterval(async () => {
   if (document.hidden) return;
+  const old = document.getElementById("keys");
   try {
     const answer = await fetch(location.href);
-    if (!answer.ok) return;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const table = fresh.getElementById("keys");
-    if (table && !document.getElementById("keys").contains(document.activeElement)) {
-      document.getElementById("keys").replaceWith(table);
-    }
+    if (!answer.ok) throw new Error(answer.status);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("keys");
+    if (!old.contains(document.activeElement)) old.replaceWith(fresh);
   } catch {
-    // The exporter is away: the table stays as it was.
+    const read = document.getElementById("read");
+    read.className = "failed";
+    read.setAttribute("role", "status");
+    read.textContent = `The exporter does not answer: this was read at ${old.dataset.read}.`;
   }
 }, 10000);

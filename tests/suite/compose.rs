@@ -3,6 +3,7 @@
 use crate::support::process::project;
 use glassbox_exporter::config::{Config, Defaults};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn scene() -> Value {
@@ -66,7 +67,89 @@ fn each_program_knows_the_flags_that_it_is_given() {
     }
     let health = list(&scene["services"]["glassbox"]["healthcheck"], "test");
     assert_eq!(health[..3], ["CMD", "/bin/glassbox_exporter", "healthcheck"]);
-    assert!(health[3].starts_with("--url="));
+    assert_eq!(health[3], "--url=http://127.0.0.1:9115/-/healthy");
+    let help = Command::new(env!("CARGO_BIN_EXE_glassbox_exporter"))
+        .args(["healthcheck", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(
+        help.contains("--url") && help.contains(health[3].trim_start_matches("--url=")),
+        "{help}"
+    );
+}
+
+/// Where a path of a container lies in the project, by the service's mounts.
+fn mounted(service: &Value, path: &str) -> Option<PathBuf> {
+    list(service, "volumes").into_iter().find_map(|volume| {
+        let mut parts = volume.split(':');
+        let (from, to) = (parts.next()?, parts.next()?);
+        let inner = Path::new(path).strip_prefix(to).ok()?;
+        let place = project("examples").join(from);
+        // A file has nothing within it.
+        Some(if inner == Path::new("") {
+            place
+        } else {
+            place.join(inner)
+        })
+    })
+}
+
+#[test]
+fn each_path_within_a_container_is_one_that_is_mounted_there() {
+    let scene = scene();
+    let services = &scene["services"];
+    let mut checked = 0;
+    let mut check = |service: &str, path: &str| {
+        let file = mounted(&services[service], path);
+        assert!(
+            file.as_ref().is_some_and(|file| file.exists()),
+            "{service}: {path} is {file:?}"
+        );
+        checked += 1;
+    };
+    for service in ["glassbox", "prometheus", "alertmanager"] {
+        let words = list(&services[service], "command");
+        let config = words.iter().find_map(|word| word.strip_prefix("--config.file="));
+        check(service, config.unwrap());
+    }
+    for service in ["front", "origin"] {
+        let words = list(&services[service], "command");
+        let place = words.iter().position(|word| *word == "-c").unwrap();
+        check(service, words[place + 1]);
+    }
+    let yaml = |name: &str| -> Value {
+        let text = std::fs::read_to_string(project("examples/compose").join(name)).unwrap();
+        serde_yaml::from_str(&text).unwrap()
+    };
+    for rules in yaml("prometheus.yml")["rule_files"].as_array().unwrap() {
+        check("prometheus", &format!("/etc/prometheus/{}", rules.as_str().unwrap()));
+    }
+    let provider = &yaml("grafana/provisioning/dashboards/glassbox.yml")["providers"][0];
+    check("grafana", provider["options"]["path"].as_str().unwrap());
+    for kind in ["datasources/prometheus.yml", "dashboards/glassbox.yml"] {
+        check("grafana", &format!("/etc/grafana/provisioning/{kind}"));
+    }
+    assert_eq!(checked, 11);
+}
+
+#[test]
+fn the_links_of_the_chain_meet_at_the_same_ports() {
+    let text = |name: &str| std::fs::read_to_string(project("examples/compose").join(name)).unwrap();
+    let listens = |name: &str| {
+        let text = text(name);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("listen "));
+        line.unwrap().trim_end_matches(';').to_owned()
+    };
+    let (front, origin) = (listens("front.conf"), listens("origin.conf"));
+    assert!(text("front.conf").contains(&format!("proxy_pass http://127.0.0.1:{origin};")));
+    assert!(text("glassbox.yml").contains(&format!("address: origin:{origin}")));
+    assert!(text("prometheus.yml").contains(&format!("http://front:{front}/")));
+    let scene = scene();
+    let published = list(&scene["services"]["front"], "ports");
+    assert_eq!(published, [format!("127.0.0.1:{front}:{front}")]);
+    assert!(text("prometheus.yml").contains("glassbox:9115") && text("prometheus.yml").contains("alertmanager:9093"));
+    assert!(text("grafana/provisioning/datasources/prometheus.yml").contains("http://prometheus:9090"));
 }
 
 #[test]

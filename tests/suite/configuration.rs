@@ -100,7 +100,7 @@ const LATER: [(&str, &str, &[&str]); 7] = [
     (
         "modules.m.",
         "modules:\n  m:\n    prober: http\n    ",
-        &["tcp", "dns", "icmp", "grpc", "unix", "websocket", "allowed_targets"],
+        &["allowed_targets"],
     ),
     (
         "modules.m.http.",
@@ -162,7 +162,7 @@ fn every_key_of_a_later_version_is_refused_and_never_ignored() {
 
 #[test]
 fn of_several_problems_the_first_in_the_file_is_told() {
-    let said = parse("modules:\n  z: {prober: tcp}\n  a: {prober: dns}\n").unwrap_err();
+    let said = parse("modules:\n  z: {prober: tpc}\n  a: {prober: dsn}\n").unwrap_err();
     assert!(said.starts_with("2:15: modules.z.prober: "), "{said}");
     let said = parse("modules:\n  z: {promer: tcp}\n  a: {prober: [}\n").unwrap_err();
     assert!(said.starts_with("3:"), "what is no YAML has no first key: {said}");

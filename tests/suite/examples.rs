@@ -29,7 +29,8 @@ fn defaults() -> String {
 
 /// The keys of the written configuration: those that are served, and those that come later.
 fn keys_of_the_source() -> (BTreeSet<String>, BTreeSet<String>) {
-    let source = std::fs::read_to_string(project("src/config/file.rs")).unwrap();
+    let source = |name| std::fs::read_to_string(project("src/config").join(name)).unwrap();
+    let source = source("file.rs") + &source("file/blocks.rs");
     let block = Regex::new(r"(?ms)^block! \{\n(.*?)^\}\n").unwrap();
     let (key, word) = (
         Regex::new(r"(?m)^\s+(?:r#)?(\w+): .*,$").unwrap(),
@@ -91,6 +92,30 @@ fn the_example_with_every_key_is_the_same_as_the_defaults() {
     assert_eq!(example, defaults);
 }
 
+#[test]
+fn the_other_probers_of_the_example_have_their_defaults() {
+    for (name, module) in [
+        ("unix_socket", "{prober: unix}"),
+        (
+            "dns_zone",
+            "{prober: dns, dns: {query_name: example.org, query_type: SOA}}",
+        ),
+        ("ping", "{prober: icmp}"),
+        ("grpc_health", "{prober: grpc, grpc: {}}"),
+        ("websocket", "{prober: websocket}"),
+    ] {
+        let shown = |text: &str| {
+            let config = Config::parse(text, Defaults::default()).unwrap();
+            format!("{:#?}", config.module(name).unwrap())
+        };
+        let (example, defaults) = (
+            shown(&example("glassbox.yml")),
+            shown(&format!("modules: {{{name}: {module}}}")),
+        );
+        assert_eq!(example, defaults, "{name}");
+    }
+}
+
 /// Another value for each key of the example. It shows that the comparison above would see a wrong default.
 const OTHER_VALUES: [(&str, &str); 30] = [
     ("leases", "5"),
@@ -128,9 +153,10 @@ const OTHER_VALUES: [(&str, &str); 30] = [
 #[test]
 fn another_value_of_any_key_is_not_the_default() {
     let text = example("glassbox.yml");
+    let (first, _) = text.split_once("  # The other probers.").unwrap();
     let written = Regex::new(r"(?m)^( +)(\w+): (\S.*)$").unwrap();
     let mut others = BTreeMap::from(OTHER_VALUES);
-    for found in written.captures_iter(&text) {
+    for found in written.captures_iter(first) {
         let (line, key) = (&found[0], &found[2]);
         // The one has no default; the other's settings do not show which name servers they hold.
         if ["prober", "resolver"].contains(&key) {

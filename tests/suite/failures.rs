@@ -3,6 +3,8 @@
 
 #![allow(clippy::too_many_lines, reason = "tables are as long as what they list")]
 
+mod others;
+
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head, reset};
@@ -25,6 +27,7 @@ use tokio::net::TcpStream;
 /// A target that fails in its way, the module that probes it, and what must live meanwhile.
 struct Scene {
     target: String,
+    prober: &'static str,
     module: String,
     _alive: Box<dyn Any>,
 }
@@ -33,14 +36,21 @@ impl Scene {
     fn new(target: impl Into<String>, alive: impl Any) -> Self {
         Self {
             target: target.into(),
+            prober: "http",
             module: String::new(),
             _alive: Box::new(alive),
         }
     }
 
     /// With these keys of the http prober, one a line.
-    fn http(mut self, keys: &str) -> Self {
-        self.module.push_str("    http:\n");
+    fn http(self, keys: &str) -> Self {
+        self.by("http", keys)
+    }
+
+    /// Probed by this prober, with these keys of it, one a line.
+    fn by(mut self, prober: &'static str, keys: &str) -> Self {
+        self.prober = prober;
+        writeln!(self.module, "    {prober}:").unwrap();
         for key in keys.lines() {
             writeln!(self.module, "      {}", key.trim_end()).unwrap();
         }
@@ -101,6 +111,7 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
         exchange(),
         answer(),
         content(),
+        others::rows(),
     ]
     .into_iter()
     .flatten()
@@ -109,7 +120,7 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
     let mut cases = Vec::new();
     for (number, row) in rows.into_iter().enumerate() {
         let scene = row.scene.await;
-        write!(config, "  m{number}:\n    prober: http\n{}", scene.module).unwrap();
+        write!(config, "  m{number}:\n    prober: {}\n{}", scene.prober, scene.module).unwrap();
         cases.push((row.name, row.reason, row.link, row.laps, scene));
     }
     assert!(cases.len() >= 40, "{} rows", cases.len());
@@ -137,17 +148,21 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
     assert_eq!(unseen, NOT_IN_THE_TABLE, "a reason without a row");
 }
 
-/// Reasons that need more than one peer on loopback (they are in `beside`), that another takes the place of in the
-/// verdict, or that stand for what has no name yet.
-const NOT_IN_THE_TABLE: [&str; 12] = [
+/// Reasons that need more than one peer on loopback (they are in `beside`) or a network of their own (in `probers`), that
+/// another takes the place of in the verdict, or that stand for what has no name yet.
+const NOT_IN_THE_TABLE: [&str; 16] = [
     "dns.failed",
     "tcp.failed",
     "tls.expected",
     "http.slow",
     "http.overrun",
     "http.failed",
+    "icmp.timed_out",
+    "icmp.too_big",
+    "icmp.unreachable",
     "local.captive_portal",
     "local.controls_failed",
+    "local.not_permitted",
     "local.out_of_files",
     "local.out_of_ports",
     "local.out_of_memory",
@@ -184,7 +199,8 @@ fn judge(probed: &Probed, reason: &str, link: &str, laps: &str) -> Result<(), St
 fn observed(probed: &Probed, laps: &str) -> Result<(), String> {
     let page = &probed.page;
     for phase in ["resolve", "connect", "tls", "processing", "transfer"] {
-        let finished = laps.split(' ').any(|lap| lap == phase);
+        let any = |wanted: &str| laps.split(' ').any(|lap| lap == wanted);
+        let finished = any(phase) && !any(&format!("{phase}!"));
         let count = page.find(&format!("probe_phase_duration_seconds_count{{phase=\"{phase}\"}}"));
         let wanted = if finished { Some(1.0) } else { count.map(|_| 0.0) };
         if count != wanted {

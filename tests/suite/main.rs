@@ -26,6 +26,7 @@ mod names;
 mod native;
 mod nginx;
 mod pages;
+mod probers;
 mod prometheus;
 mod redirects;
 mod reload;

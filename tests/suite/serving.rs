@@ -451,7 +451,7 @@ async fn a_bad_reload_changes_nothing_but_its_gauge_and_a_good_one_heals_it() {
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let file = exporter.config_file.display().to_string();
     let words = format!(
-        "failed to reload config: error parsing config file: {file}:2:22: modules.http_2xx.prober: prober \"htpp\" is not valid; this version has: http\n"
+        "failed to reload config: error parsing config file: {file}:2:22: modules.http_2xx.prober: prober \"htpp\" is not valid; this version has: http, tcp, unix, dns, icmp, grpc, websocket\n"
     );
     assert_eq!(answer.text().await.unwrap(), words);
     assert_eq!(gauge().await, 0.0);
@@ -554,7 +554,11 @@ async fn an_answer_is_gzipped_when_asked_for_and_plain_otherwise() {
 
 #[tokio::test]
 async fn every_path_stands_below_the_route_prefix() {
-    let exporter = Exporter::start_with(PLAIN, |settings| "/box".clone_into(&mut settings.route_prefix)).await;
+    let exporter = Exporter::start_with(PLAIN, |settings| {
+        "/box".clone_into(&mut settings.route_prefix);
+        "/box".clone_into(&mut settings.link_prefix);
+    })
+    .await;
     let peer = Peer::start(ok).await;
     for path in [
         "/box/metrics",
@@ -566,6 +570,14 @@ async fn every_path_stands_below_the_route_prefix() {
         "/box/",
     ] {
         assert_eq!(exporter.get(path).await.status(), 200, "{path}");
+    }
+    // What the form asks for reaches the page, with and without the slash.
+    for path in ["/box/?search=nobody", "/box?search=nobody"] {
+        let page = exporter.get(path).await.text().await.unwrap();
+        assert!(
+            page.contains("<q>nobody</q>") || page.contains("value=\"nobody\""),
+            "{path}: {page}"
+        );
     }
     let probed = exporter.get(&format!("/box/probe?target={}", peer.address)).await;
     let id = probed.headers()["x-glassbox-evidence"].to_str().unwrap().to_owned();

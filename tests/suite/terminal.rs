@@ -3,6 +3,9 @@
 use crate::support::peer::{Peer, ok};
 use serde_json::Value;
 use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_glassbox_exporter");
 
@@ -52,8 +55,13 @@ async fn many_probes_are_summed_up() {
     let good = Peer::start(ok).await;
     let (screen, code) = on_a_terminal(&format!("{} --count 5 --interval 0.01", good.http()), None).await;
     assert_eq!(code, Some(0), "{screen}");
-    // One line that is written over, with the medians so far.
-    assert_eq!(screen.matches("\r\x1b[K[").count(), 5, "{screen:?}");
+    // One line that is written over, with the medians so far, as often as a person sees it.
+    let drawn = screen.matches("\r\x1b[K[").count();
+    assert!((1..=5).contains(&drawn), "{screen:?}");
+    let widest = screen
+        .split('\r')
+        .map(|line| line.split('\n').next().unwrap_or_default().chars().count());
+    assert!(widest.max().unwrap() <= 80 + "\x1b[K".len(), "{screen:?}");
     assert!(screen.contains("[####################] 5/5  resolve "), "{screen:?}");
     assert!(screen.contains("5 probes, 5 good (100.0 %)"), "{screen}");
     assert_eq!(good.connections(), 5);
@@ -112,4 +120,69 @@ async fn machines_get_json_and_an_archive() {
     assert_eq!(nowhere.status.code(), Some(1));
     let said = String::from_utf8(nowhere.stderr).unwrap();
     assert!(said.contains("writing what was found"), "{said}");
+}
+
+#[tokio::test]
+async fn a_peer_that_hung_is_not_asked_for_what_was_missed() {
+    // The first answer takes as long as eight turns; then every answer comes at once.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let (count, noted) = (asked.clone(), times.clone());
+    let peer = Peer::start(move |stream| {
+        let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        noted.lock().unwrap().push(Instant::now());
+        async move {
+            if first {
+                tokio::time::sleep(Duration::from_millis(1600)).await;
+            }
+            ok(stream).await;
+        }
+    })
+    .await;
+    let output = piped(&[&peer.http(), "--count=4", "--interval=0.2"]).await;
+    assert!(output.status.success());
+    let times = times.lock().unwrap();
+    // Each later probe keeps its distance to the one before, which a busy machine can only lengthen.
+    for pair in times.windows(2) {
+        assert!(pair[1] - pair[0] >= Duration::from_millis(150), "{times:?}");
+    }
+    assert_eq!(times.len(), 4);
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_with_the_summary() {
+    let good = Peer::start(ok).await;
+    let folder = tempfile::tempdir().unwrap();
+    let child = tokio::process::Command::new(PROGRAM)
+        .args(["check", &good.http(), "--count=1000", "--interval=0.05"])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while good.connections() < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let pid = child.id().unwrap().to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(" good (100.0 %)") && text.contains("resolve "), "{text}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_hops_stand_on_the_axis_of_the_front() {
+    let front = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
+    let app = Peer::start(ok).await;
+    let hop = format!("--hop=app@{}", app.address);
+    let text = String::from_utf8(piped(&[&front.http(), &hop]).await.stdout).unwrap();
+    assert!(
+        text.contains(&format!("app ({}), asked directly:", app.address)),
+        "{text}"
+    );
+    assert_eq!(text.matches("  transfer ").count(), 2, "{text}");
 }

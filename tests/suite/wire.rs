@@ -64,10 +64,11 @@ async fn what_a_peer_writes_is_kept_short() {
     let long = "a".repeat(8000);
     let answer = format!("HTTP/1.1 500 {long}\r\nServer: {long}\r\nContent-Length: 0\r\n\r\n");
     let peer = Peer::answering(answer).await;
-    let probed = Exporter::start(MODULES)
-        .await
-        .probe("m", &format!("{}{}", peer.http(), "b".repeat(1900)))
-        .await;
-    let evidence = probed.evidence.to_string();
+    let exporter = Exporter::start(MODULES).await;
+    let evidence = exporter.probe("m", &peer.http()).await.evidence.to_string();
     assert!(evidence.len() < 8000, "{} bytes of evidence", evidence.len());
+    // What the caller wrote is kept whole: the command that repeats it must ask for the same.
+    let target = format!("{}{}", peer.http(), "b".repeat(1900));
+    let evidence = exporter.probe("m", &target).await.evidence;
+    assert!(evidence["repeat"].as_str().unwrap().ends_with(&target), "{evidence:#}");
 }

@@ -1,10 +1,10 @@
 //! One visit of a probe: where to, with which request, and where an answer redirects it.
 
 use super::HttpSettings;
-use super::credentials::basic;
-use crate::check::{Ask, Tls};
+use crate::check::{Ask, Manner, Tls};
 use crate::hop::Hop;
-use crate::probers::{Aim, Way};
+use crate::probers::credentials::basic;
+use crate::probers::{Aim, USER_AGENT_WORDS, Way};
 use crate::report::Reply;
 use crate::target::{path_and_query, same_origin};
 use bytes::Bytes;
@@ -14,9 +14,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::{Host, Url};
-
-/// Firewalls know the peer's User-Agent; ours follows it.
-const DEFAULT_USER_AGENT: &str = concat!("Blackbox-Exporter/0.28.0 glassbox_exporter/", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of a URL that a redirect may lead to (RFC 9110 section 4.1 recommends to support 8000).
 const LONGEST_URL: usize = 8192;
@@ -73,7 +70,7 @@ impl Visit {
         }
         headers
             .entry(USER_AGENT)
-            .or_insert(HeaderValue::from_static(DEFAULT_USER_AGENT));
+            .or_insert(HeaderValue::from_static(USER_AGENT_WORDS));
         Ok(Self {
             url,
             host,
@@ -134,7 +131,11 @@ impl Visit {
             authority: self.authority.clone(),
             headers: self.headers.clone(),
             body: self.body.clone(),
-            refusable: self.refusable,
+            manner: if self.refusable {
+                Manner::Refusable
+            } else {
+                Manner::Usual
+            },
         }
     }
 

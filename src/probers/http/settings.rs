@@ -1,10 +1,10 @@
 //! The running settings of the http prober.
 
-use super::credentials::Credentials;
 use crate::check::{Coding, Family, Resolver, Tls};
+use crate::probers::credentials::Credentials;
+use crate::regexp::Regexp;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
-use regex::bytes::Regex;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +32,9 @@ pub struct HttpSettings {
     /// Fail if the final answer came without TLS.
     pub fail_if_not_ssl: bool,
     /// Fail if any of these is found in the body.
-    pub fail_if_body_matches: Vec<Regex>,
+    pub fail_if_body_matches: Vec<Regexp>,
     /// Fail if any of these is not found in the body.
-    pub fail_if_body_not_matches: Vec<Regex>,
+    pub fail_if_body_not_matches: Vec<Regexp>,
     /// Fail if any of these is found in a header.
     pub fail_if_header_matches: Vec<HeaderAssertion>,
     /// Fail if any of these is not found in a header.
@@ -61,7 +61,7 @@ pub struct HeaderAssertion {
     /// The field.
     pub header: HeaderName,
     /// What is looked for in its values.
-    pub pattern: Regex,
+    pub pattern: Regexp,
     /// Whether the field may be missing.
     pub allow_missing: bool,
 }

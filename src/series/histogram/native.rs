@@ -67,15 +67,19 @@ impl Sparse {
         #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
         let rank = share * all as f64;
         let mut below = self.zeros;
+        #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+        let reaches = |below: u64| below > 0 && below as f64 >= rank;
+        if reaches(below) {
+            return Some(0.0);
+        }
         for (index, count) in &self.buckets {
             below += count;
-            #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-            if below as f64 >= rank {
+            if reaches(below) {
                 // The middle of the bucket, as its bounds are a ratio apart.
                 return Some(((f64::from(*index) - 0.5) * f64::from(-self.schema).exp2()).exp2());
             }
         }
-        (all > 0).then_some(0.0)
+        None
     }
 
     pub fn value(&self) -> Native {
@@ -138,6 +142,16 @@ mod tests {
             let found = sparse.quantile(share).unwrap();
             assert!((found / exact - 1.0).abs() < 0.09, "{share}: {found}");
         }
+    }
+
+    #[test]
+    fn what_took_no_time_counts_too() {
+        let mut sparse = Sparse::default();
+        (0..99).for_each(|_| sparse.observe(0.0));
+        assert_eq!(sparse.quantile(0.5), Some(0.0));
+        sparse.observe(1.0);
+        assert_eq!(sparse.quantile(0.5), Some(0.0));
+        assert!(sparse.quantile(1.0).unwrap() > 0.9);
     }
 
     #[test]

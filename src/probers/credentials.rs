@@ -40,8 +40,20 @@ pub enum Credentials {
     },
 }
 
+/// Reads files where a file system that hangs stops nothing else, for as long as `time`.
+pub(super) async fn off_the_runtime<T: Send + 'static>(
+    time: Duration,
+    read: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::time::timeout(time, tokio::task::spawn_blocking(read)).await {
+        Ok(Ok(read)) => read,
+        Ok(Err(_)) => Err("Reading a file that the module names failed.".to_owned()),
+        Err(_) => Err("Reading a file that the module names took all of the probe's time.".to_owned()),
+    }
+}
+
 impl Source {
-    fn text(&self) -> Result<Secret, String> {
+    pub(super) fn text(&self) -> Result<Secret, String> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
             Self::File(path) => {
@@ -67,12 +79,7 @@ impl Credentials {
             return self.header();
         }
         let credentials = self.clone();
-        let reading = tokio::task::spawn_blocking(move || credentials.header());
-        match tokio::time::timeout(time, reading).await {
-            Ok(Ok(value)) => value,
-            Ok(Err(_)) => Err("Reading the credentials failed.".to_owned()),
-            Err(_) => Err("Reading the credentials took all of the probe's time.".to_owned()),
-        }
+        off_the_runtime(time, move || credentials.header()).await
     }
 
     const fn names_files(&self) -> bool {

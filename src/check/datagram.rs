@@ -1,0 +1,161 @@
+//! A question and its answer in one datagram each.
+
+use super::own_fault::shortage;
+use super::stamps::{self, Received};
+use super::wire::Wire;
+use super::{Check, Failure, Stopped};
+use crate::chain::Stage;
+use crate::reason::Reason;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Bytes of the largest datagram.
+pub(super) const LARGEST: usize = 64 * 1024;
+
+/// A socket that takes datagrams of one peer only, and when it was opened.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    pub socket: UdpSocket,
+    pub opened: Instant,
+}
+
+impl Datagrams {
+    /// Waits for the next datagram, or for the kernel's word that none will come: it is no datagram, and is waited for
+    /// beside them.
+    pub async fn receive(&self, buffer: &mut [u8], stamp: &mut [u8]) -> io::Result<Received> {
+        loop {
+            self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            if let Some(error) = self.socket.take_error()? {
+                return Err(error);
+            }
+            let read = || stamps::receive(&self.socket, buffer, stamp, self.opened);
+            match self.socket.try_io(Interest::READABLE, read) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                received => return received,
+            }
+        }
+    }
+}
+
+impl Check {
+    /// Sends one datagram, from an address of this host where one is given.
+    ///
+    /// # Errors
+    /// When this host cannot send it.
+    pub async fn send_datagram(&mut self, from: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) -> Result<(), Stopped> {
+        self.stage(Stage::Send, async |wire| {
+            wire.leg.peer = Some(to);
+            let opened = Instant::now();
+            let socket = open(from, to).await?;
+            wire.leg.local = socket.local_addr().ok();
+            // Before, not after: on loopback the answer may be there when the call returns.
+            let at = Instant::now();
+            wire.times.began = Some(at);
+            socket.send(bytes).await?;
+            wire.tape.datagram_sent(at, bytes.len());
+            wire.times.hand_over(Some(at));
+            wire.datagrams = Some(Datagrams { socket, opened });
+            Ok::<_, DatagramError>(())
+        })
+        .await
+    }
+
+    /// Waits for the datagram that `take` takes; those that it does not take are somebody else's, or late.
+    ///
+    /// # Errors
+    /// When the peer's host says that nobody listens there.
+    pub async fn await_datagram<T>(&mut self, mut take: impl FnMut(&[u8]) -> Option<T>) -> Result<T, Stopped> {
+        self.stage(Stage::Wait, async |wire| {
+            let Wire {
+                datagrams, tape, times, ..
+            } = wire;
+            let datagrams = datagrams.as_ref().ok_or(DatagramError::NotSent)?;
+            let (mut buffer, mut stamp) = (vec![0; LARGEST], stamps::room());
+            loop {
+                let received = datagrams.receive(&mut buffer, &mut stamp).await?;
+                let bytes = &buffer[..received.count];
+                tape.socket_read(received, bytes);
+                if let Some(taken) = take(bytes) {
+                    tape.answer_read(bytes);
+                    times.hand_over(Some(received.at()));
+                    return Ok::<_, DatagramError>(taken);
+                }
+            }
+        })
+        .await
+    }
+}
+
+async fn open(from: Option<IpAddr>, to: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = if to.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let socket = UdpSocket::bind((from.unwrap_or(any), 0))
+        .await
+        .map_err(|error| match from {
+            Some(from) => io::Error::other(NoSource(from, error)),
+            None => error,
+        })?;
+    stamps::turn_on(&socket);
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
+/// The address to send from is none of this host.
+#[derive(Debug, thiserror::Error)]
+#[error("source_ip_address {0}: {1}")]
+struct NoSource(IpAddr, io::Error);
+
+enum DatagramError {
+    NotSent,
+    Io(io::Error),
+}
+
+impl From<io::Error> for DatagramError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Failure for DatagramError {
+    fn reason(&self) -> Reason {
+        let Self::Io(error) = self else {
+            return Reason::DnsFailed;
+        };
+        if let Some(own) = shortage(error) {
+            return own;
+        }
+        let no_source = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<NoSource>())
+            .is_some();
+        match error.kind() {
+            _ if no_source => Reason::LocalSourceUnavailable,
+            ErrorKind::ConnectionRefused => Reason::DnsServerUnreachable,
+            ErrorKind::NetworkUnreachable
+            | ErrorKind::HostUnreachable
+            | ErrorKind::AddrNotAvailable
+            | ErrorKind::InvalidInput => Reason::TcpAddressUnreachable,
+            _ => Reason::DnsFailed,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NotSent => "There was no question to wait for.".to_owned(),
+            Self::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                "The server's host says that nobody listens at this port.".to_owned()
+            }
+            Self::Io(error) => format!("The datagram: {error}."),
+        }
+    }
+
+    fn timed_out(_: &Wire) -> Reason {
+        Reason::DnsTimedOut
+    }
+}

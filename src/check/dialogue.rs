@@ -1,0 +1,199 @@
+//! A dialogue in bytes: what is said, what is waited for, what is heard.
+
+use super::own_fault::shortage;
+use super::tls::reason_of_tls;
+use super::wire::{Layer, Meter, Wire};
+use super::{Check, Failure, Stopped};
+use crate::chain::Stage;
+use crate::reason::Reason;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use std::io::{self, ErrorKind};
+use std::time::Instant;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// Bytes that are read at once.
+const PIECE: usize = 4096;
+
+/// What is done with what was heard so far.
+#[derive(Debug)]
+pub enum Heard<T> {
+    /// It is what was wanted: so many bytes of it are taken, the rest is for who listens next.
+    Whole(usize, T),
+    /// So many bytes are done with, and nothing that is wanted is among the rest.
+    More(usize),
+    /// It will never be what is wanted.
+    Never(Reason, String),
+}
+
+/// The connection while a dialogue is held on it, and the bytes that were read and not yet taken.
+#[derive(Debug)]
+pub(super) struct Line {
+    meter: Meter,
+    heard: Vec<u8>,
+    /// Something was heard since it was last waited for.
+    spoke: bool,
+    ended: bool,
+}
+
+impl Line {
+    const fn new(meter: Meter) -> Self {
+        Self {
+            meter,
+            heard: Vec::new(),
+            spoke: false,
+            ended: false,
+        }
+    }
+
+    pub fn into_layer(self) -> Layer {
+        self.meter.into_layer()
+    }
+
+    /// The line that HTTP hands over when it has switched protocols, if it is ours.
+    pub fn switched(upgraded: Upgraded) -> Option<Self> {
+        let parts = upgraded.downcast::<TokioIo<Meter>>().ok()?;
+        Some(Self {
+            heard: parts.read_buf.to_vec(),
+            ..Self::new(parts.io.into_inner())
+        })
+    }
+
+    async fn read(&mut self) -> io::Result<()> {
+        let mut piece = [0; PIECE];
+        let count = self.meter.read(&mut piece).await?;
+        self.ended = count == 0;
+        self.spoke |= count > 0;
+        self.heard.extend_from_slice(&piece[..count]);
+        Ok(())
+    }
+}
+
+impl Wire {
+    fn line(&mut self) -> Result<&mut Line, DialogueError> {
+        if let Some(layer) = self.layer.take() {
+            self.line = Some(Line::new(Meter::new(layer, self.tape.clone(), false)));
+        }
+        self.line.as_mut().ok_or(DialogueError::NotConnected)
+    }
+}
+
+impl Check {
+    /// Says something, to its last byte.
+    ///
+    /// # Errors
+    /// When the connection ends first.
+    pub async fn say(&mut self, words: &[u8]) -> Result<(), Stopped> {
+        self.stage(Stage::Send, async |wire| {
+            wire.times.began = Some(Instant::now());
+            let line = wire.line()?;
+            line.meter.write_all(words).await?;
+            line.meter.flush().await?;
+            wire.times.hand_over(wire.tape.last_write());
+            Ok::<_, DialogueError>(())
+        })
+        .await
+    }
+
+    /// Waits until there is something to hear: at once, where something is left of what came before.
+    ///
+    /// # Errors
+    /// When the connection ends without a byte.
+    pub async fn await_word(&mut self) -> Result<(), Stopped> {
+        self.stage(Stage::Wait, async |wire| {
+            let line = wire.line()?;
+            line.spoke = !line.heard.is_empty();
+            if line.heard.is_empty() {
+                line.read().await?;
+                if line.ended {
+                    return Err(DialogueError::Silent);
+                }
+                wire.times.hand_over(wire.tape.last_read());
+            }
+            Ok::<_, DialogueError>(())
+        })
+        .await
+    }
+
+    /// Listens until `take` has what it wants. It gets the bytes that were not taken yet, and whether they are all that
+    /// will come.
+    ///
+    /// # Errors
+    /// When the peer ends the connection without it, or says what can never be it.
+    pub async fn hear<T>(&mut self, mut take: impl FnMut(&[u8], bool) -> Heard<T>) -> Result<T, Stopped> {
+        self.stage(Stage::Receive, async |wire| {
+            let line = wire.line()?;
+            let taken = loop {
+                match take(&line.heard, line.ended) {
+                    Heard::Whole(count, taken) => {
+                        line.heard.drain(..count);
+                        break taken;
+                    }
+                    Heard::More(count) if count > 0 => {
+                        line.heard.drain(..count);
+                        continue;
+                    }
+                    Heard::More(_) => {}
+                    Heard::Never(reason, words) => return Err(DialogueError::Unwanted(reason, words)),
+                }
+                if line.ended {
+                    return Err(DialogueError::EndedFirst);
+                }
+                line.read().await?;
+            };
+            wire.times.hand_over(wire.tape.last_read());
+            Ok::<_, DialogueError>(taken)
+        })
+        .await
+    }
+}
+
+#[derive(Debug)]
+enum DialogueError {
+    NotConnected,
+    Silent,
+    EndedFirst,
+    Unwanted(Reason, String),
+    Io(io::Error),
+}
+
+impl From<io::Error> for DialogueError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Failure for DialogueError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotConnected => Reason::TcpFailed,
+            Self::Silent | Self::EndedFirst => Reason::TcpClosed,
+            Self::Unwanted(reason, _) => *reason,
+            Self::Io(error) => shortage(error)
+                .or_else(|| reason_of_tls(error, false))
+                .unwrap_or(match error.kind() {
+                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::TcpReset,
+                    ErrorKind::UnexpectedEof => Reason::TcpClosed,
+                    _ => Reason::TcpFailed,
+                }),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NotConnected => "There was no connection to speak on.".to_owned(),
+            Self::Silent => "The peer closed the connection without a word.".to_owned(),
+            Self::EndedFirst => "The peer closed the connection before it had said what was awaited.".to_owned(),
+            Self::Unwanted(_, words) => words.clone(),
+            Self::Io(error) => format!("The dialogue ended: {error}."),
+        }
+    }
+
+    fn timed_out(wire: &Wire) -> Reason {
+        match &wire.line {
+            // It spoke, and has not said what is awaited.
+            Some(line) if line.spoke => Reason::ContentExpect,
+            _ => Reason::TcpSilent,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Composes which addresses a module takes, and from which it connects.
+
+use super::file::At;
+use super::problem::{Problem, at};
+use crate::check::Family;
+use std::net::IpAddr;
+
+/// Any word but ip6 means ip4: so does the peer take it.
+pub(super) fn family(preferred: Option<&At<String>>, fallback: Option<bool>) -> Family {
+    let prefers_ip4 = preferred.is_some_and(|family| !matches!(family.value.as_str(), "ip6" | ""));
+    Family {
+        prefers_ip4,
+        fallback: fallback.unwrap_or(true),
+    }
+}
+
+/// The address of this host to send from.
+pub(super) fn source(written: Option<&At<String>>, path: &str) -> Result<Option<IpAddr>, Problem> {
+    let Some(written) = written.filter(|written| !written.value.is_empty()) else {
+        return Ok(None);
+    };
+    let address = written.value.parse().map_err(|_| {
+        let words = format!("{:?} is no address; write one such as 192.0.2.7", written.value);
+        at(written, path, "source_ip_address", words)
+    })?;
+    Ok(Some(address))
+}

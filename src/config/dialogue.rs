@@ -1,0 +1,117 @@
+//! Composes the modules that hold a dialogue: tcp and unix.
+
+use super::address;
+use super::file::{At, LabelFile, StepFile, TcpFile, TlsFile, UnixFile};
+use super::problem::{Problem, at};
+use super::regexps::regexp;
+use super::tls;
+use super::tree::below;
+use crate::check::Resolver;
+use crate::probers::script::{Expect, Script, Step};
+use crate::probers::tcp::TcpSettings;
+use crate::probers::unix::UnixSettings;
+use std::sync::Arc;
+
+/// Checks every key of tcp and gives what runs.
+pub(super) fn tcp(file: &TcpFile, resolver: Arc<Resolver>, path: &str) -> Result<TcpSettings, Problem> {
+    Ok(TcpSettings {
+        family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
+        resolver,
+        source: address::source(file.source_ip_address.as_ref(), path)?,
+        begins_with_tls: is_set(file.tls.as_ref()),
+        tls: tls::or_absent(file.tls_config.as_ref(), tls::Offer::Nothing, path)?,
+        script: script(file.query_response.as_deref(), path)?,
+    })
+}
+
+/// Checks every key of unix and gives what runs.
+pub(super) fn unix(file: &UnixFile, resolver: Arc<Resolver>, path: &str) -> Result<UnixSettings, Problem> {
+    let steps = file.query_response.iter().flatten();
+    let begins_tls = steps.filter_map(|step| step.value.starttls.as_ref()).chain(&file.tls);
+    let names = |tls: &At<TlsFile>| {
+        let verifies = !tls.value.insecure_skip_verify.unwrap_or(false);
+        !verifies || tls.value.server_name.as_ref().is_some_and(|name| !name.is_empty())
+    };
+    if let Some(written) = begins_tls.into_iter().find(|begins| begins.value)
+        && !file.tls_config.as_ref().is_some_and(names)
+    {
+        let words = "a path has no name that a certificate could be for; set tls_config.server_name";
+        return Err(at(written, path, "tls", words));
+    }
+    Ok(UnixSettings {
+        resolver,
+        begins_with_tls: is_set(file.tls.as_ref()),
+        tls: tls::or_absent(file.tls_config.as_ref(), tls::Offer::Nothing, path)?,
+        script: script(file.query_response.as_deref(), path)?,
+    })
+}
+
+fn is_set(written: Option<&At<bool>>) -> bool {
+    written.is_some_and(|written| written.value)
+}
+
+/// The steps of a `query_response`.
+pub(super) fn script(written: Option<&[At<StepFile>]>, path: &str) -> Result<Script, Problem> {
+    let path = below(path, "query_response");
+    let steps = written.unwrap_or_default().iter();
+    steps
+        .map(|file| step(file, &path))
+        .collect::<Result<_, _>>()
+        .map(Script)
+}
+
+fn step(file: &At<StepFile>, path: &str) -> Result<Step, Problem> {
+    let StepFile {
+        expect,
+        expect_bytes,
+        labels,
+        send,
+        starttls,
+    } = &file.value;
+    let pattern = expect.as_ref().filter(|written| !written.value.is_empty());
+    let bytes = expect_bytes.as_ref().filter(|bytes| !bytes.value.0.is_empty());
+    let expect = match (pattern, bytes) {
+        (Some(_), Some(second)) => {
+            let words = "a step has one of expect and expect_bytes; write two steps";
+            return Err(at(second, path, "expect_bytes", words));
+        }
+        (Some(pattern), None) => Some(Expect::Regexp(regexp(pattern, path, "expect")?)),
+        (None, Some(bytes)) => Some(Expect::Bytes(bytes.value.0.clone())),
+        (None, None) => None,
+    };
+    Ok(Step {
+        expect,
+        labels: self::labels(labels.as_deref(), path)?,
+        send: send.clone().unwrap_or_default().0,
+        starttls: is_set(starttls.as_ref()),
+    })
+}
+
+fn labels(written: Option<&[At<LabelFile>]>, path: &str) -> Result<Vec<(String, String)>, Problem> {
+    let path = below(path, "labels");
+    let mut labels: Vec<(String, String)> = Vec::new();
+    for file in written.unwrap_or_default() {
+        let Some(name) = &file.value.name else {
+            return Err(at(file, &path, "name", "a label needs a name, such as version"));
+        };
+        if !is_label(&name.value) {
+            let words = format!(
+                "{:?} is no label name; it has letters, digits and underscores, and does not begin with a digit or with __",
+                name.value
+            );
+            return Err(at(name, &path, "name", words));
+        }
+        if labels.iter().any(|(known, _)| *known == name.value) {
+            let words = format!("the label {} stands twice in this step; write it once", name.value);
+            return Err(at(name, &path, "name", words));
+        }
+        labels.push((name.value.clone(), file.value.value.clone().unwrap_or_default()));
+    }
+    Ok(labels)
+}
+
+/// The label names of Prometheus' data model.
+fn is_label(name: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.starts_with(letter) && !name.starts_with("__") && name.chars().all(|c| letter(c) || c.is_ascii_digit())
+}

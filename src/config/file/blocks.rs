@@ -1,0 +1,139 @@
+//! The blocks of the probers but http, as they are written.
+
+use super::{At, AuthorizationFile, BasicAuthFile, Body, TlsFile, refuse_what_comes_later};
+use crate::config::keys::{plain, unknown};
+use crate::config::problem::Problem;
+use crate::config::read::Read;
+use crate::config::tree::{Kind, Node, below};
+use crate::secret::Secret;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+block! {
+    /// The keys of the tcp prober.
+    TcpFile {
+        preferred_ip_protocol: At<String>,
+        ip_protocol_fallback: bool,
+        source_ip_address: At<String>,
+        query_response: Vec<At<StepFile>>,
+        tls: At<bool>,
+        tls_config: At<TlsFile>,
+    } later {}
+}
+
+block! {
+    /// The keys of the unix prober.
+    UnixFile {
+        query_response: Vec<At<StepFile>>,
+        tls: At<bool>,
+        tls_config: At<TlsFile>,
+    } later {}
+}
+
+block! {
+    /// The keys of the dns prober.
+    DnsFile {
+        preferred_ip_protocol: At<String>,
+        ip_protocol_fallback: bool,
+        dns_over_tls: At<bool>,
+        tls_config: At<TlsFile>,
+        source_ip_address: At<String>,
+        transport_protocol: At<String>,
+        query_class: At<String>,
+        query_name: At<String>,
+        query_type: At<String>,
+        recursion_desired: bool,
+        valid_rcodes: Vec<At<String>>,
+        validate_answer_rrs: RecordRulesFile,
+        validate_authority_rrs: RecordRulesFile,
+        validate_additional_rrs: RecordRulesFile,
+    } later {}
+}
+
+block! {
+    /// Assertions on the records of a section.
+    RecordRulesFile {
+        fail_if_matches_regexp: Vec<At<String>>,
+        fail_if_all_match_regexp: Vec<At<String>>,
+        fail_if_not_matches_regexp: Vec<At<String>>,
+        fail_if_none_matches_regexp: Vec<At<String>>,
+    } later {}
+}
+
+block! {
+    /// The keys of the icmp prober.
+    IcmpFile {
+        preferred_ip_protocol: At<String>,
+        ip_protocol_fallback: bool,
+        source_ip_address: At<String>,
+        payload_size: At<i64>,
+        dont_fragment: bool,
+        ttl: At<i64>,
+    } later {}
+}
+
+block! {
+    /// The keys of the grpc prober.
+    GrpcFile {
+        service: String,
+        tls: bool,
+        tls_config: At<TlsFile>,
+        ip_protocol_fallback: bool,
+        preferred_ip_protocol: At<String>,
+        metadata: BTreeMap<String, Vec<At<Secret>>>,
+    } later {}
+}
+
+block! {
+    /// The keys of the websocket prober.
+    WebsocketFile {
+        http_config: ClientFile,
+        headers: BTreeMap<String, At<FieldFile>>,
+        query_response: Vec<At<StepFile>>,
+        ip_protocol_fallback: bool,
+        preferred_ip_protocol: At<String>,
+    } later {}
+}
+
+block! {
+    /// A client's keys, as prometheus' own library has them. Of a websocket some do nothing.
+    ClientFile {
+        basic_auth: At<BasicAuthFile>,
+        authorization: At<AuthorizationFile>,
+        bearer_token: At<Secret>,
+        bearer_token_file: At<String>,
+        tls_config: At<TlsFile>,
+        follow_redirects: At<bool>,
+        enable_http2: At<bool>,
+    } later {
+        oauth2, proxy_url, no_proxy, proxy_from_environment, proxy_connect_header, http_headers,
+    }
+}
+
+block! {
+    /// The values of a header field.
+    FieldFile {
+        values: Vec<At<String>>,
+        secrets: Vec<At<Secret>>,
+        files: Vec<At<String>>,
+    } later {}
+}
+
+block! {
+    /// One step of a dialogue.
+    StepFile {
+        expect: At<String>,
+        expect_bytes: At<Body>,
+        labels: Vec<At<LabelFile>>,
+        send: Body,
+        starttls: At<bool>,
+    } later {}
+}
+
+block! {
+    /// A label made of what matched.
+    LabelFile {
+        name: At<String>,
+        value: String,
+    } later {}
+}

@@ -1,0 +1,65 @@
+//! Composes a grpc module from its keys.
+
+use super::address;
+use super::file::{At, GrpcFile};
+use super::problem::{Problem, at};
+use super::tls;
+use super::tree::below;
+use crate::check::Resolver;
+use crate::probers::grpc::GrpcSettings;
+use ::http::{HeaderName, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Checks every key and gives what runs. Without the block the other family is not taken: a quirk of the peer.
+pub(super) fn compose(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &str) -> Result<GrpcSettings, Problem> {
+    let fallback = file.map_or(Some(false), |file| file.ip_protocol_fallback);
+    let defaults = GrpcFile::default();
+    let file = file.unwrap_or(&defaults);
+    Ok(GrpcSettings {
+        family: address::family(file.preferred_ip_protocol.as_ref(), fallback),
+        resolver,
+        service: file.service.clone().unwrap_or_default(),
+        secured: file.tls.unwrap_or(false),
+        tls: tls::or_absent(file.tls_config.as_ref(), tls::Offer::OnlyHttp2, path)?,
+        metadata: metadata(file.metadata.as_ref(), path)?,
+    })
+}
+
+/// Names that gRPC keeps for itself.
+const RESERVED_PREFIX: &str = "grpc-";
+
+fn metadata(
+    written: Option<&BTreeMap<String, Vec<At<crate::secret::Secret>>>>,
+    path: &str,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Problem> {
+    let path = below(path, "metadata");
+    let mut metadata = Vec::new();
+    for (name, values) in written.into_iter().flatten() {
+        for value in values {
+            let refuse = |words: &str| at(value, &path, name, words);
+            let lower = name.to_ascii_lowercase();
+            if lower.starts_with(RESERVED_PREFIX) {
+                return Err(refuse(
+                    "names that begin with grpc- are the protocol's own; choose another",
+                ));
+            }
+            let field = HeaderName::from_bytes(lower.as_bytes())
+                .map_err(|_| refuse("this is no name of metadata; it has letters, digits and -, _ or ."))?;
+            let text = value.value.reveal();
+            // Values of names that end so are bytes (gRPC over HTTP/2, "Custom-Metadata").
+            let encoded = if lower.ends_with("-bin") {
+                HeaderValue::try_from(BASE64.encode(text))
+            } else {
+                HeaderValue::from_str(text)
+            };
+            let mut encoded = encoded
+                .map_err(|_| refuse("the value holds a control character; a name that ends with -bin may have one"))?;
+            encoded.set_sensitive(true);
+            metadata.push((field, encoded));
+        }
+    }
+    Ok(metadata)
+}

@@ -1,0 +1,62 @@
+//! The peer's gauges for a dns probe, and the response code, which it does not export.
+
+use crate::chain::Stage;
+use crate::metrics::{
+    DNS_ADDITIONAL_RRS, DNS_ANSWER_RRS, DNS_AUTHORITY_RRS, DNS_DURATION, DNS_QUERY_SUCCEEDED, DNS_RCODE, DNS_SERIAL,
+    Page, Value,
+};
+use crate::probers::gauges;
+use crate::report::{DnsAnswer, Leg, Report, Spoken};
+use std::time::Duration;
+
+/// Writes all of them. Gives the time that the phases hold.
+pub(super) fn write(report: &Report, page: &mut Page) -> Duration {
+    let resolved = |leg: &Leg| leg.finished(Stage::Resolve);
+    let total = |time: fn(&Leg) -> Duration| report.legs.iter().map(time).sum::<Duration>();
+    let phases = [
+        // As with the peer, the time of a name that did not resolve is in probe_dns_lookup_time_seconds alone.
+        (
+            "resolve",
+            if report.legs.iter().all(resolved) {
+                total(|leg| leg.time_in(Stage::Resolve))
+            } else {
+                Duration::ZERO
+            },
+        ),
+        (
+            "connect",
+            total(|leg| leg.time_in(Stage::Connect) + leg.time_in(Stage::Secure)),
+        ),
+        (
+            "request",
+            total(|leg| leg.time_in(Stage::Send) + leg.time_in(Stage::Wait) + leg.time_in(Stage::Receive)),
+        ),
+    ];
+    for (phase, time) in &phases {
+        page.push(
+            &DNS_DURATION,
+            vec![("phase", (*phase).into())],
+            Value::Number(time.as_secs_f64()),
+        );
+    }
+    if let Some(first) = report.legs.first().filter(|leg| leg.reached(Stage::Resolve)) {
+        gauges::address(first, page);
+    }
+    let none = DnsAnswer::default();
+    let answered = report.last_leg().and_then(|leg| match &leg.spoken {
+        Some(Spoken::Dns(answer)) => Some(answer),
+        _ => None,
+    });
+    let answer = answered.unwrap_or(&none);
+    page.set(&DNS_ANSWER_RRS, gauges::count(answer.answers));
+    page.set(&DNS_AUTHORITY_RRS, gauges::count(answer.authorities));
+    page.set(&DNS_ADDITIONAL_RRS, gauges::count(answer.additionals));
+    page.set(&DNS_QUERY_SUCCEEDED, f64::from(u8::from(answered.is_some())));
+    if let Some(answer) = answered {
+        page.set(&DNS_RCODE, f64::from(answer.rcode));
+    }
+    if let Some(serial) = answer.serial {
+        page.set(&DNS_SERIAL, f64::from(serial));
+    }
+    phases.iter().map(|(_, time)| *time).sum()
+}

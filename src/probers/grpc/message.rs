@@ -1,0 +1,118 @@
+//! The two messages of the health service (grpc.health.v1), with their frame: a flag, four bytes of length, protobuf.
+
+/// Bytes of the frame's head.
+const HEAD: usize = 5;
+
+/// `ServingStatus`: the service serves.
+pub(super) const SERVING: u32 = 1;
+
+/// `ServingStatus` by its name, in the peer's order of labels.
+pub(super) const STATUSES: [(&str, u32); 4] = [
+    ("UNKNOWN", 0),
+    ("SERVING", 1),
+    ("NOT_SERVING", 2),
+    ("SERVICE_UNKNOWN", 3),
+];
+
+pub(super) fn name(status: u32) -> &'static str {
+    let known = STATUSES.iter().find(|(_, number)| *number == status);
+    known.map_or("a status that there is not", |(name, _)| name)
+}
+
+/// `HealthCheckRequest { string service = 1; }`.
+pub(super) fn request(service: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.push(0x0a);
+        put_varint(&mut message, service.len() as u64);
+        message.extend(service.as_bytes());
+    }
+    // A name in a configuration is shorter than 4 GiB.
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut framed = vec![0];
+    framed.extend(length.to_be_bytes());
+    framed.extend(message);
+    framed
+}
+
+/// The status of a `HealthCheckResponse { ServingStatus status = 1; }`; `None` where the bytes are no such message.
+pub(super) fn status(body: &[u8]) -> Option<u32> {
+    let (head, rest) = body.split_first_chunk::<HEAD>()?;
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+    // A compressed message is one that nobody offered to read.
+    let mut message = rest.get(..usize::try_from(length).ok()?).filter(|_| head[0] == 0)?;
+    let mut status = 0;
+    while !message.is_empty() {
+        let key = take_varint(&mut message)?;
+        match key & 7 {
+            0 => {
+                let value = take_varint(&mut message)?;
+                if key >> 3 == 1 {
+                    status = u32::try_from(value).ok()?;
+                }
+            }
+            1 => message = message.get(8..)?,
+            2 => {
+                let length = usize::try_from(take_varint(&mut message)?).ok()?;
+                message = message.get(length..)?;
+            }
+            5 => message = message.get(4..)?,
+            _ => return None,
+        }
+    }
+    Some(status)
+}
+
+fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    loop {
+        #[allow(clippy::cast_possible_truncation, reason = "seven bits")]
+        let low = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            return bytes.push(low);
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for place in 0..10 {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{request, status};
+
+    #[test]
+    fn the_request_is_framed() {
+        assert_eq!(request(""), [0, 0, 0, 0, 0]);
+        assert_eq!(request("a.B"), b"\0\0\0\0\x05\x0a\x03a.B");
+        let long = request(&"x".repeat(300));
+        assert_eq!(long[..8], [0, 0, 0, 1, 47, 0x0a, 0xac, 0x02]);
+    }
+
+    #[test]
+    fn the_status_is_read_and_what_else_there_is_passed_over() {
+        assert_eq!(status(b"\0\0\0\0\0"), Some(0));
+        assert_eq!(status(b"\0\0\0\0\x02\x08\x01"), Some(1));
+        assert_eq!(status(b"\0\0\0\0\x0d\x12\x02hi\x08\x02\x1d\0\0\0\0\x20\x07"), Some(2));
+        for wrong in [
+            &b""[..],
+            b"\0\0\0\0\x02\x08",
+            b"\x01\0\0\0\x02\x08\x01",
+            b"\0\0\0\0\x01\x0b",
+            b"<html>",
+        ] {
+            assert_eq!(status(wrong), None, "{wrong:?}");
+        }
+    }
+}

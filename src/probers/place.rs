@@ -1,0 +1,81 @@
+//! Where a probe without a URL goes: a host and a port, dialled there or at a machine behind it.
+
+use super::{Aim, Way};
+use crate::check::{Check, Family, Resolver, Stopped};
+use std::net::{IpAddr, SocketAddr};
+
+/// A place to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The name or address of the target itself.
+    pub host: String,
+    /// What is dialled: that, or a hop, or one of its addresses.
+    dial: (String, u16),
+    /// Whether it is not the target's own name that is dialled.
+    elsewhere: bool,
+    /// Whether TLS begins at once.
+    pub tls: bool,
+    /// The name to send and verify in TLS.
+    pub tls_name: String,
+    /// Whether it may get what the module holds for its target.
+    pub trusted: bool,
+}
+
+impl Place {
+    /// The target of an aim; `tls` is what the module says, with its `server_name`.
+    pub fn new(
+        aim: &Aim,
+        port: Option<u16>,
+        tls: bool,
+        server_name: Option<&str>,
+        way: Way<'_>,
+    ) -> Result<Self, String> {
+        let (host, port) = aim.target.host_port(port).map_err(|error| format!("{error}."))?;
+        let own_name = server_name.or(aim.hostname.as_deref()).unwrap_or(&host).to_owned();
+        let place = Self {
+            dial: (host.clone(), port),
+            host,
+            elsewhere: false,
+            tls,
+            tls_name: own_name,
+            trusted: true,
+        };
+        Ok(match way {
+            Way::Hop(hop) | Way::Handshake(Some(hop)) => Self {
+                dial: (hop.host.clone(), hop.port),
+                elsewhere: true,
+                tls: hop.tls,
+                tls_name: hop.sni.clone().unwrap_or(place.tls_name),
+                trusted: hop.trusted,
+                ..place
+            },
+            Way::Address(address) => Self {
+                dial: (address.to_string(), port),
+                elsewhere: true,
+                ..place
+            },
+            _ => place,
+        })
+    }
+
+    /// As it may be shown: the target's own name, and the port that is dialled.
+    pub fn url(&self, scheme: &str) -> String {
+        let host = &self.host;
+        let port = self.dial.1;
+        if host.contains(':') {
+            format!("{scheme}://[{host}]:{port}")
+        } else {
+            format!("{scheme}://{host}:{port}")
+        }
+    }
+
+    /// Resolves what is dialled. A place that is named by its address is of the family that it is.
+    pub async fn resolve(&self, check: &mut Check, resolver: &Resolver, family: Family) -> Result<SocketAddr, Stopped> {
+        let family = Family {
+            fallback: family.fallback || self.elsewhere,
+            ..family
+        };
+        let address: IpAddr = check.resolve(resolver, &self.dial.0, family).await?;
+        Ok(SocketAddr::new(address, self.dial.1))
+    }
+}

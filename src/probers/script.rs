@@ -1,0 +1,248 @@
+//! The steps of `query_response`: what is heard, what is said, when TLS begins.
+
+use super::Stopped;
+use crate::check::{Check, Heard, Tls};
+use crate::reason::Reason;
+use crate::regexp::{Captures, Regexp, expand};
+use crate::report::{Dialogue, Mismatch, Spoken};
+
+/// Bytes of one line, as with the peer.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// What a step waits for.
+#[derive(Debug)]
+pub enum Expect {
+    /// A line, or a message, in which this is found.
+    Regexp(Regexp),
+    /// These bytes.
+    Bytes(Vec<u8>),
+}
+
+/// One step: in this order, what is in it.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Listen until this was said.
+    pub expect: Option<Expect>,
+    /// Export these labels, made of what matched: name and template.
+    pub labels: Vec<(String, String)>,
+    /// Say this; where something matched, `${1}` stands for a part of it. May hold secrets.
+    pub send: Vec<u8>,
+    /// Shake hands for TLS.
+    pub starttls: bool,
+}
+
+/// All steps.
+#[derive(Debug, Default)]
+pub struct Script(pub Vec<Step>);
+
+/// What a step heard.
+pub(super) struct Match {
+    text: Vec<u8>,
+    captures: Captures,
+}
+
+impl Match {
+    /// The text, if the expression is found in it.
+    pub fn of(wanted: &Regexp, text: &[u8]) -> Option<Self> {
+        Some(Self {
+            captures: wanted.captures(text)?,
+            text: text.to_vec(),
+        })
+    }
+
+    fn fill(&self, template: &[u8]) -> Vec<u8> {
+        expand(template, &self.text, &self.captures)
+    }
+}
+
+impl Script {
+    /// Whether nothing is said or heard.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether anything is listened for.
+    #[must_use]
+    pub fn hears(&self) -> bool {
+        self.0.iter().any(|step| step.expect.is_some())
+    }
+
+    /// Whether anything is said.
+    #[must_use]
+    pub fn says(&self) -> bool {
+        self.0.iter().any(|step| !step.send.is_empty())
+    }
+
+    /// Whether a step begins TLS.
+    #[must_use]
+    pub fn begins_tls(&self) -> bool {
+        self.0.iter().any(|step| step.starttls)
+    }
+
+    /// Holds the dialogue on an open connection, in lines. Gives how it went, whether or not it came to its end.
+    pub(super) async fn play(&self, check: &mut Check, tls: &Secured<'_>) -> Result<(), Stopped> {
+        let mut dialogue = Dialogue::default();
+        let played = self.play_steps(check, tls, &mut dialogue).await;
+        check.note(Spoken::Dialogue(dialogue));
+        played
+    }
+
+    async fn play_steps(&self, check: &mut Check, tls: &Secured<'_>, dialogue: &mut Dialogue) -> Result<(), Stopped> {
+        for step in &self.0 {
+            let heard = match &step.expect {
+                None => None,
+                Some(Expect::Regexp(wanted)) => Some(hear_line(check, wanted, dialogue).await?),
+                Some(Expect::Bytes(wanted)) => {
+                    hear_bytes(check, wanted, dialogue).await?;
+                    None
+                }
+            };
+            let words = step.words(heard.as_ref(), dialogue);
+            if !words.is_empty() {
+                check.say(&[&words[..], b"\n"].concat()).await?;
+            }
+            if step.starttls {
+                tls.begin(check).await?;
+            }
+            dialogue.steps += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    /// What is to be said, and, in passing, the labels. Without a match a template is no template, as with the peer.
+    pub(super) fn words(&self, heard: Option<&Match>, dialogue: &mut Dialogue) -> Vec<u8> {
+        let Some(heard) = heard else {
+            return self.send.clone();
+        };
+        self.label(|template| heard.fill(template), dialogue);
+        heard.fill(&self.send)
+    }
+
+    /// Two steps that make the same labels are one series.
+    fn label(&self, fill: impl Fn(&[u8]) -> Vec<u8>, dialogue: &mut Dialogue) {
+        let text = |template: &str| String::from_utf8_lossy(&fill(template.as_bytes())).into_owned();
+        let mut labels: Vec<_> = self
+            .labels
+            .iter()
+            .map(|(name, template)| (name.clone(), text(template)))
+            .collect();
+        labels.sort();
+        if !labels.is_empty() && !dialogue.labels.contains(&labels) {
+            dialogue.labels.push(labels);
+        }
+    }
+}
+
+/// TLS of a module, and the name to send and verify in it.
+pub(super) struct Secured<'a> {
+    pub tls: &'a Result<Tls, String>,
+    pub name: &'a str,
+}
+
+impl Secured<'_> {
+    /// Shakes hands, or ends the probe where a file of the module's TLS is missing.
+    pub async fn begin(&self, check: &mut Check) -> Result<(), Stopped> {
+        match self.tls {
+            Ok(tls) => check.secure(tls, self.name, true).await,
+            Err(words) => Err(check.refuse(Reason::LocalFileUnreadable, words.clone())),
+        }
+    }
+}
+
+async fn hear_line(check: &mut Check, wanted: &Regexp, dialogue: &mut Dialogue) -> Result<Match, Stopped> {
+    let heard = match check.await_word().await {
+        Ok(()) => check.hear(|bytes, ended| next_line(bytes, ended, wanted)).await,
+        Err(stopped) => Err(stopped),
+    };
+    if heard.is_err() && check.stopped_because(&[Reason::ContentExpect, Reason::TcpClosed]) {
+        dialogue.mismatch = Some(Mismatch::Regexp);
+    }
+    heard
+}
+
+/// The first whole line in `bytes`, if it matches. What has no end of line is a line once nothing more will come.
+fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp) -> Heard<Match> {
+    let (line, taken) = match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (&bytes[..end], end + 1),
+        None if bytes.len() >= LONGEST_LINE => {
+            let words = format!("A line is over {LONGEST_LINE} bytes.");
+            return Heard::Never(Reason::ContentLineTooLong, words);
+        }
+        None if ended && !bytes.is_empty() => (bytes, bytes.len()),
+        None if ended => {
+            let words = "The peer closed the connection, and no line of it matches what the module expects.";
+            return Heard::Never(Reason::ContentExpect, words.to_owned());
+        }
+        None => return Heard::More(0),
+    };
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match Match::of(wanted, line) {
+        Some(heard) => Heard::Whole(taken, heard),
+        None => Heard::More(taken),
+    }
+}
+
+async fn hear_bytes(check: &mut Check, wanted: &[u8], dialogue: &mut Dialogue) -> Result<(), Stopped> {
+    check.await_word().await?;
+    let heard = check
+        .hear(|bytes, ended| match bytes.get(..wanted.len()) {
+            Some(heard) if heard == wanted => Heard::Whole(wanted.len(), ()),
+            None if !ended && wanted.starts_with(bytes) => Heard::More(0),
+            _ => {
+                let words = "What the peer says are not the bytes that the module expects.";
+                Heard::Never(Reason::ContentExpect, words.to_owned())
+            }
+        })
+        .await;
+    if heard.is_err() && check.stopped_because(&[Reason::ContentExpect]) {
+        dialogue.mismatch = Some(Mismatch::Bytes);
+    }
+    heard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Heard, Step, next_line};
+    use crate::reason::Reason;
+    use crate::regexp::Regexp;
+    use crate::report::Dialogue;
+
+    #[test]
+    fn a_line_is_taken_when_it_is_whole() {
+        let wanted = Regexp::new("^220").unwrap();
+        let next = |bytes: &[u8], ended| next_line(bytes, ended, &wanted);
+        assert!(matches!(next(b"", false), Heard::More(0)));
+        assert!(matches!(next(b"220 re", false), Heard::More(0)));
+        assert!(matches!(next(b"hello\r\n220 re", false), Heard::More(7)));
+        assert!(matches!(next(b"220 ready\r\nmore", false), Heard::Whole(11, line) if line.text == b"220 ready"));
+        assert!(matches!(next(b"220 re", true), Heard::Whole(6, _)));
+        assert!(matches!(next(b"", true), Heard::Never(Reason::ContentExpect, _)));
+        let long = vec![b'x'; 64 * 1024];
+        assert!(matches!(
+            next(&long, false),
+            Heard::Never(Reason::ContentLineTooLong, _)
+        ));
+    }
+
+    #[test]
+    fn a_template_is_filled_from_what_matched_and_stays_where_nothing_did() {
+        let step = Step {
+            labels: vec![("b".to_owned(), "${2}".to_owned()), ("a".to_owned(), "$1".to_owned())],
+            send: b"PONG $1".to_vec(),
+            ..Step::default()
+        };
+        let heard = match next_line(b"PING x y\n", false, &Regexp::new("PING (.) (.)").unwrap()) {
+            Heard::Whole(_, heard) => heard,
+            other => panic!("{}", matches!(other, Heard::More(_))),
+        };
+        let mut dialogue = Dialogue::default();
+        assert_eq!(step.words(Some(&heard), &mut dialogue), b"PONG x");
+        assert_eq!(step.words(Some(&heard), &mut dialogue), b"PONG x");
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(dialogue.labels, [vec![pair("a", "x"), pair("b", "y")]]);
+        assert_eq!(step.words(None, &mut dialogue), b"PONG $1");
+    }
+}

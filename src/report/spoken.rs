@@ -1,0 +1,69 @@
+//! What a peer said in another language than HTTP, or above it.
+
+/// One language each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// Lines, bytes or messages, as the module's `query_response` wants them.
+    Dialogue(Dialogue),
+    /// A DNS message (RFC 1035).
+    Dns(DnsAnswer),
+    /// An ICMP echo reply (RFC 792, RFC 4443).
+    Echo(Echo),
+    /// An answer of the gRPC health service.
+    Health(Health),
+}
+
+/// How a dialogue went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dialogue {
+    /// Steps that were done.
+    pub steps: usize,
+    /// What the peer said is not what the module expects.
+    pub mismatch: Option<Mismatch>,
+    /// The labels that steps made of what was said, each step's on their own.
+    pub labels: Vec<Vec<(String, String)>>,
+}
+
+/// In which way what was said is not what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// No line matches the expression.
+    Regexp,
+    /// The bytes are others.
+    Bytes,
+}
+
+/// What a name server answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DnsAnswer {
+    /// The response code (RFC 6895 section 2.3).
+    pub rcode: u16,
+    /// Records in the answer section.
+    pub answers: usize,
+    /// Records in the authority section.
+    pub authorities: usize,
+    /// Records in the additional section.
+    pub additionals: usize,
+    /// The serial number of the zone, where it was asked for.
+    pub serial: Option<u32>,
+    /// The answer says that not all of it is there (TC).
+    pub truncated: bool,
+}
+
+/// An echo reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// The hop limit (TTL for IPv4) with which it arrived, where the kernel said.
+    pub hop_limit: Option<u8>,
+    /// Bytes of the payload.
+    pub payload: usize,
+}
+
+/// What a health service said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The gRPC status code; 0 is OK.
+    pub code: u32,
+    /// The serving status, where the call succeeded: 0 `UNKNOWN`, 1 `SERVING`, 2 `NOT_SERVING`, 3 `SERVICE_UNKNOWN`.
+    pub serving: Option<u32>,
+}

@@ -1,0 +1,233 @@
+//! The ways in which the probers but http fail.
+
+use super::{PATIENCE, Row, Scene, row};
+use crate::support::dns::{DnsServer, Says};
+use crate::support::peer::{Peer, read_head, reset};
+use crate::support::process::free_port;
+use hickory_resolver::proto::op::ResponseCode;
+use std::future::pending;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+pub(super) fn rows() -> Vec<Row> {
+    [dialogues(), name_servers(), sockets()].into_iter().flatten().collect()
+}
+
+/// A module that waits for a banner.
+const BANNER: &str = "preferred_ip_protocol: ip4\nquery_response: [{expect: ^220}]";
+
+fn dialogues() -> Vec<Row> {
+    let heard = "resolve connect processing transfer!";
+    vec![
+        row(
+            "a peer that says nothing",
+            ("tcp.silent", "front"),
+            "resolve connect processing!",
+            async {
+                let peer = Peer::start(hold).await;
+                Scene::new(peer.address.to_string(), peer)
+                    .by("tcp", BANNER)
+                    .module(PATIENCE)
+            },
+        ),
+        row(
+            "a peer that hangs up without a word",
+            ("tcp.closed", "front"),
+            "resolve connect processing!",
+            async {
+                let peer = Peer::start(|stream| async move { drop(stream) }).await;
+                Scene::new(peer.address.to_string(), peer).by("tcp", BANNER)
+            },
+        ),
+        row(
+            "a peer that resets instead of answering",
+            ("tcp.reset", "front"),
+            "resolve connect request processing!",
+            async {
+                let peer = Peer::start(|mut stream| async move {
+                    let _ = stream.read_u8().await;
+                    reset(&stream);
+                })
+                .await;
+                Scene::new(peer.address.to_string(), peer).by("tcp", "query_response: [{send: hello}, {expect: hello}]")
+            },
+        ),
+        row(
+            "another banner, and the end",
+            ("content.expect", "content"),
+            heard,
+            async {
+                let peer = says(b"554 no\r\n").await;
+                Scene::new(peer.address.to_string(), peer).by("tcp", BANNER)
+            },
+        ),
+        row(
+            "another banner, and silence",
+            ("content.expect", "content"),
+            heard,
+            async {
+                let peer = Peer::start(|mut stream| async move {
+                    stream.write_all(b"554 no\r\n").await.unwrap();
+                    pending::<()>().await;
+                })
+                .await;
+                Scene::new(peer.address.to_string(), peer)
+                    .by("tcp", BANNER)
+                    .module(PATIENCE)
+            },
+        ),
+        row("other bytes", ("content.expect", "content"), heard, async {
+            let peer = says(b"\x00\x01\x02\x04").await;
+            Scene::new(peer.address.to_string(), peer).by("tcp", "query_response: [{expect_bytes: !!binary AAECAw==}]")
+        }),
+        row(
+            "a line without end",
+            ("content.line_too_long", "content"),
+            heard,
+            async {
+                let peer = says(&[b'x'; 70_000]).await;
+                Scene::new(peer.address.to_string(), peer).by("tcp", BANNER)
+            },
+        ),
+        row(
+            "a target without a port",
+            ("local.target_invalid", "local"),
+            "",
+            async { Scene::new("127.0.0.1", ()).by("tcp", BANNER) },
+        ),
+        row(
+            "an address that this host does not have",
+            ("local.source_unavailable", "local"),
+            "resolve connect!",
+            async {
+                let peer = says(b"220 hi\r\n").await;
+                Scene::new(peer.address.to_string(), peer).by("tcp", "source_ip_address: 192.0.2.77")
+            },
+        ),
+        row("a path without a socket", ("tcp.refused", "front"), "connect!", async {
+            Scene::new("/nonexistent/socket", ()).by("unix", "query_response: []")
+        }),
+    ]
+}
+
+/// Takes the connection and does nothing with it.
+async fn hold(stream: TcpStream) {
+    let _held = stream;
+    pending::<()>().await;
+}
+
+async fn says(words: &[u8]) -> Peer {
+    let words = words.to_vec();
+    Peer::start(move |mut stream| {
+        let words = words.clone();
+        async move {
+            let _ = stream.write_all(&words).await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await
+}
+
+const QUESTION: &str = "query_name: a.test\nquery_type: A";
+
+fn name_servers() -> Vec<Row> {
+    let asked = |says: Says, keys: &'static str| async move {
+        let dns = DnsServer::always(says).await;
+        Scene::new(dns.address.to_string(), dns).by("dns", keys)
+    };
+    vec![
+        row(
+            "a code that is not accepted",
+            ("content.rcode", "content"),
+            "resolve request processing",
+            asked(Says::Code(ResponseCode::ServFail), QUESTION),
+        ),
+        row(
+            "records that are not accepted",
+            ("content.body", "content"),
+            "resolve request processing",
+            {
+                let keys = "query_name: a.test\nquery_type: A\nvalidate_answer_rrs: {fail_if_not_matches_regexp: [x]}";
+                asked(Says::NoData, keys)
+            },
+        ),
+        row(
+            "a garbled message",
+            ("dns.malformed", "front"),
+            "resolve request processing",
+            asked(Says::Garbage, QUESTION),
+        ),
+        row(
+            "a silent name server",
+            ("dns.timed_out", "path"),
+            "resolve request processing!",
+            async move { asked(Says::Nothing, QUESTION).await.module(PATIENCE) },
+        ),
+        row(
+            "a port at which no name server listens",
+            ("dns.server_unreachable", "front"),
+            "resolve request processing!",
+            async { Scene::new(format!("127.0.0.1:{}", free_port()), ()).by("dns", QUESTION) },
+        ),
+    ]
+}
+
+fn sockets() -> Vec<Row> {
+    let whole = "resolve connect request processing transfer";
+    let answers = |answer: &'static str, prober: &'static str, scheme: &'static str| async move {
+        let peer = Peer::answering(answer).await;
+        Scene::new(format!("{scheme}{}", peer.address), peer).by(prober, "preferred_ip_protocol: ip4")
+    };
+    vec![
+        row(
+            "a page instead of a WebSocket",
+            ("websocket.not_upgraded", "origin"),
+            whole,
+            answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "websocket", "ws://"),
+        ),
+        row("a wrong key of a WebSocket", ("websocket.invalid", "front"), whole, {
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                          Sec-WebSocket-Accept: wrong\r\n\r\n";
+            answers(answer, "websocket", "ws://")
+        }),
+        row(
+            "a WebSocket that closes before its message",
+            ("websocket.closed", "front"),
+            "resolve connect request processing transfer processing transfer!",
+            async {
+                let peer = Peer::start(|mut stream| async move {
+                    let head = read_head(&mut stream).await;
+                    let _ = stream
+                        .write_all(crate::probers::websocket::accepting(&head).as_bytes())
+                        .await;
+                    let _ = stream.write_all(b"\x88\x02\x03\xe8").await;
+                    pending::<()>().await;
+                })
+                .await;
+                Scene::new(format!("ws://{}", peer.address), peer).by("websocket", "query_response: [{expect: hello}]")
+            },
+        ),
+        row(
+            "a health service that does not serve",
+            ("grpc.not_serving", "origin"),
+            whole,
+            async {
+                let peer = crate::probers::grpc::health(b"\0\0\0\0\x02\x08\x02", "0").await;
+                Scene::new(peer.address.to_string(), peer).by("grpc", "preferred_ip_protocol: ip4")
+            },
+        ),
+        row("a service that there is not", ("grpc.status", "origin"), whole, async {
+            let peer = crate::probers::grpc::health(b"", "5").await;
+            Scene::new(peer.address.to_string(), peer).by("grpc", "service: nobody")
+        }),
+        row(
+            "a server that speaks no gRPC",
+            ("grpc.invalid", "front"),
+            whole,
+            async {
+                let peer = crate::probers::grpc::health(b"hello", "").await;
+                Scene::new(peer.address.to_string(), peer).by("grpc", "preferred_ip_protocol: ip4")
+            },
+        ),
+    ]
+}

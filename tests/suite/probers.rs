@@ -1,0 +1,7 @@
+//! The probers but http: against real servers, and against peers that misbehave on purpose.
+
+mod dialogue;
+mod dns;
+pub mod grpc;
+mod icmp;
+pub mod websocket;

@@ -1,0 +1,217 @@
+//! The tcp and unix probers: banners, templates, STARTTLS, bytes, labels.
+
+use crate::support::exporter::Exporter;
+use crate::support::peer::Peer;
+use crate::support::pki::Authority;
+use crate::support::process::{Process, free_port};
+use std::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio_rustls::TlsAcceptor;
+
+fn modules(authority: &Authority) -> String {
+    format!(
+        "modules:
+  connect: {{prober: tcp}}
+  ssh:
+    prober: tcp
+    tcp:
+      query_response:
+        - expect: \"^SSH-(?P<protocol>[0-9.]+)-(.*)$\"
+          labels: [{{name: protocol, value: \"${{protocol}}\"}}, {{name: software, value: \"${{2}}\"}}]
+        - send: SSH-2.0-glassbox
+  smtp:
+    prober: tcp
+    tcp:
+      query_response:
+        - expect: \"^220 ([^ ]+) ESMTP\"
+        - send: \"EHLO prober\\r\"
+        - expect: ^250-STARTTLS
+        - expect: \"^250 \"
+        - send: \"STARTTLS\\r\"
+        - expect: ^220
+        - starttls: true
+        - send: \"EHLO prober\\r\"
+        - expect: ^250-AUTH
+        - send: \"QUIT\\r\"
+      tls_config: {{ca_file: {ca}}}
+  ping:
+    prober: tcp
+    tcp: {{query_response: [{{expect: \"^PING :(.*)$\", send: \"PONG ${{1}} $$\"}}, {{expect: ^WELCOME}}]}}
+  bytes:
+    prober: tcp
+    tcp: {{query_response: [{{send: hi}}, {{expect_bytes: !!binary AAEC}}, {{expect: ^rest$}}]}}
+  tls:
+    prober: tcp
+    tcp: {{tls: true, tls_config: {{ca_file: {ca}}}}}
+  unix:
+    prober: unix
+    unix: {{query_response: [{{send: hello}}, {{expect: ^hello$}}]}}",
+        ca = authority.ca_file.display()
+    )
+}
+
+#[tokio::test]
+async fn a_real_ssh_server_shows_its_banner() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key)
+        .status();
+    assert!(made.expect("`make deps` installs openssh-server").success());
+    std::fs::create_dir_all("/run/sshd").unwrap();
+    let port = free_port();
+    let mut server = Process::start(
+        Command::new("/usr/sbin/sshd")
+            .args([
+                "-D",
+                "-e",
+                "-f",
+                "/dev/null",
+                "-o",
+                "ListenAddress=127.0.0.1",
+                "-p",
+                &port.to_string(),
+                "-h",
+            ])
+            .arg(&key)
+            .stderr(std::process::Stdio::null()),
+    );
+    server.listens(port).await;
+    let exporter = Exporter::start(&modules(&Authority::new())).await;
+    let probed = exporter.probe("ssh", &format!("127.0.0.1:{port}")).await;
+    let page = &probed.page;
+    assert_eq!(page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    let info: Vec<_> = page.starting("probe_expect_info{").collect();
+    assert_eq!(info.len(), 1);
+    assert!(
+        info[0]
+            .0
+            .starts_with("probe_expect_info{protocol=\"2.0\",software=\"OpenSSH"),
+        "{info:?}"
+    );
+    assert_eq!(page.value("probe_failed_due_to_regex"), 0.0);
+    assert_eq!(page.value("probe_failed_due_to_bytes"), 0.0);
+    for phase in ["resolve", "connect", "processing", "transfer"] {
+        let series = format!("probe_phase_duration_seconds_count{{phase=\"{phase}\"}}");
+        assert_eq!(page.value(&series), 1.0, "{phase}");
+    }
+}
+
+#[tokio::test]
+async fn a_mail_server_begins_tls_when_it_is_asked_to() {
+    let authority = Authority::new();
+    let acceptor = TlsAcceptor::from(authority.leaf("127.0.0.1").server(&[]));
+    let peer = Peer::start(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            stream.write_all(b"220 mail.test ESMTP ready\r\n").await.unwrap();
+            stream.read_line(&mut line).await.unwrap();
+            assert_eq!(line, "EHLO prober\r\n");
+            stream
+                .write_all(b"250-mail.test\r\n250-STARTTLS\r\n250 HELP\r\n")
+                .await
+                .unwrap();
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+            assert_eq!(line, "STARTTLS\r\n");
+            stream.write_all(b"220 go ahead\r\n").await.unwrap();
+            let mut stream = BufReader::new(acceptor.accept(stream.into_inner()).await.unwrap());
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+            stream.write_all(b"250-mail.test\r\n250-AUTH PLAIN\r\n").await.unwrap();
+            let _ = stream.read_u8().await;
+        }
+    })
+    .await;
+    let exporter = Exporter::start(&modules(&authority)).await;
+    let probed = exporter.probe("smtp", &peer.address.to_string()).await;
+    let page = &probed.page;
+    assert_eq!(page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert!(page.value("probe_ssl_earliest_cert_expiry") > 0.0);
+    assert_eq!(page.value("probe_tls_version_info{version=\"TLS 1.3\"}"), 1.0);
+    assert!(
+        page.starting("probe_tls_cipher_info").next().is_none(),
+        "the peer has it for http only"
+    );
+    // One lap for each time that TLS, a word and an answer came.
+    let laps: Vec<_> = probed.laps().into_iter().map(|lap| lap.0).collect();
+    assert_eq!(laps.iter().filter(|phase| *phase == "tls").count(), 1, "{laps:?}");
+    assert_eq!(laps.iter().filter(|phase| *phase == "request").count(), 4, "{laps:?}");
+    assert_eq!(page.value("probe_phase_duration_seconds_count{phase=\"tls\"}"), 1.0);
+}
+
+#[tokio::test]
+async fn what_is_said_is_made_of_what_was_heard() {
+    let peer = Peer::start(|stream| async move {
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"NOTICE hello\nPING :a b\r\n").await.unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "PONG a b $\n");
+        stream.write_all(b"WELCOME").await.unwrap();
+    })
+    .await;
+    let exporter = Exporter::start(&modules(&Authority::new())).await;
+    let probed = exporter.probe("ping", &peer.address.to_string()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+}
+
+#[tokio::test]
+async fn bytes_are_taken_and_what_follows_is_heard_next() {
+    let peer = Peer::start(|mut stream| async move {
+        let mut said = [0; 3];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"hi\n");
+        stream.write_all(b"\x00\x01").await.unwrap();
+        stream.write_all(b"\x02rest\n").await.unwrap();
+    })
+    .await;
+    let exporter = Exporter::start(&modules(&Authority::new())).await;
+    let probed = exporter.probe("bytes", &peer.address.to_string()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+}
+
+#[tokio::test]
+async fn tls_from_the_first_byte_and_a_plain_connection() {
+    let authority = Authority::new();
+    let secured = Peer::with_tls(authority.leaf("good.test").server(&[]), |mut stream| async move {
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let exporter = Exporter::start(&modules(&authority)).await;
+    let target = secured.address.to_string();
+    let probed = exporter.probe_for("tls", &target, "&hostname=good.test").await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    let probed = exporter.probe("tls", &target).await;
+    assert_eq!(probed.evidence["verdict"]["reason"], "tls.cert.name_invalid");
+    let probed = exporter.probe("connect", &target).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0);
+    assert!(
+        probed
+            .page
+            .find("probe_phase_duration_seconds_count{phase=\"processing\"}")
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_socket_in_the_file_system_is_spoken_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let echo = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (mut from, mut to) = stream.split();
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        }
+    });
+    let exporter = Exporter::start(&modules(&Authority::new())).await;
+    let probed = exporter.probe("unix", path.to_str().unwrap()).await;
+    let page = &probed.page;
+    assert_eq!(page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert!(page.find("probe_ip_protocol").is_none() && page.find("probe_dns_lookup_time_seconds").is_none());
+    echo.abort();
+}

@@ -1,0 +1,202 @@
+//! The dns prober, against Debian's Unbound and a name server of our own.
+
+use crate::support::dns::{DnsServer, Says};
+use crate::support::exporter::Exporter;
+use crate::support::pki::Authority;
+use crate::support::process::{Process, free_port};
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// Unbound with one zone, over UDP, TCP, TLS and HTTPS.
+struct Unbound {
+    plain: u16,
+    tls: u16,
+    https: u16,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Unbound {
+    async fn start(authority: &Authority) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = authority.files("127.0.0.1");
+        let (plain, tls, https) = (free_port(), free_port(), free_port());
+        let mut config = format!(
+            "server:\n  directory: \"{}\"\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n  do-daemonize: no\n  use-syslog: no\n  \
+             interface: 127.0.0.1@{plain}\n  interface: 127.0.0.1@{tls}\n  interface: 127.0.0.1@{https}\n  tls-port: {tls}\n  \
+             https-port: {https}\n  tls-service-key: \"{}\"\n  tls-service-pem: \"{}\"\n  module-config: iterator\n  \
+             local-zone: example.test. static\n",
+            folder.path().display(),
+            key.display(),
+            cert.display(),
+        );
+        for data in [
+            "example.test. 3600 IN SOA ns.example.test. admin.example.test. 2026112301 7200 3600 1209600 300",
+            "example.test. 3600 IN MX 10 mail.example.test.",
+            "www.example.test. 60 IN A 192.0.2.1",
+            "www.example.test. 60 IN A 192.0.2.2",
+            "example.test. 3600 IN CAA 0 issue ca.test",
+        ] {
+            writeln!(config, "  local-data: '{data}'").unwrap();
+        }
+        for number in 0..20 {
+            let text = "x".repeat(60);
+            writeln!(
+                config,
+                "  local-data: 'large.example.test. 60 IN TXT \"{number} {text}\"'"
+            )
+            .unwrap();
+        }
+        let file = folder.path().join("unbound.conf");
+        std::fs::write(&file, config).unwrap();
+        let mut process = Process::start(
+            Command::new("/usr/sbin/unbound")
+                .arg("-c")
+                .arg(&file)
+                .stderr(Stdio::null()),
+        );
+        process.listens(plain).await;
+        process.listens(https).await;
+        Self {
+            plain,
+            tls,
+            https,
+            _process: process,
+            _folder: folder,
+        }
+    }
+}
+
+fn config(ca_file: &str) -> String {
+    let mut config = "modules:\n".to_owned();
+    let tls = format!("tls_config: {{ca_file: {ca_file}}}");
+    for (name, keys) in [
+        ("a", "query_name: www.example.test, query_type: A"),
+        ("any", "query_name: example.test"),
+        (
+            "mx",
+            "query_name: example.test, query_type: MX, validate_answer_rrs: {fail_if_not_matches_regexp: ['^example\\.test\\.\\t3600\\tIN\\tMX\\t10 mail\\.example\\.test\\.$']}",
+        ),
+        (
+            "caa",
+            "query_name: example.test, query_type: CAA, validate_answer_rrs: {fail_if_none_matches_regexp: ['0 issue \"ca\\.test\"$']}",
+        ),
+        (
+            "forbids",
+            "query_name: www.example.test, query_type: A, validate_answer_rrs: {fail_if_matches_regexp: ['192\\.0\\.2\\.2$']}",
+        ),
+        ("soa", "query_name: example.test, query_type: SOA"),
+        ("nobody", "query_name: nobody.example.test, query_type: A"),
+        (
+            "nobody_wanted",
+            "query_name: nobody.example.test, query_type: A, valid_rcodes: [NXDOMAIN]",
+        ),
+        ("large", "query_name: large.example.test, query_type: TXT"),
+        (
+            "tcp",
+            "query_name: www.example.test, query_type: A, transport_protocol: tcp",
+        ),
+        (
+            "dot",
+            &format!("query_name: www.example.test, query_type: A, transport_protocol: tcp, dns_over_tls: true, {tls}"),
+        ),
+        (
+            "doh",
+            &format!("query_name: www.example.test, query_type: A, transport_protocol: https, {tls}"),
+        ),
+    ] {
+        writeln!(
+            config,
+            "  {name}: {{prober: dns, dns: {{preferred_ip_protocol: ip4, {keys}}}}}"
+        )
+        .unwrap();
+    }
+    config
+}
+
+#[tokio::test]
+async fn a_real_name_server_answers_over_each_transport() {
+    let authority = Authority::new();
+    let server = Unbound::start(&authority).await;
+    let exporter = Exporter::start(&config(authority.ca_file.to_str().unwrap())).await;
+    let plain = format!("127.0.0.1:{}", server.plain);
+    let over_udp = "resolve request processing";
+    for (module, target, laps, answers) in [
+        ("a", &plain, over_udp, 2.0),
+        ("mx", &plain, over_udp, 1.0),
+        ("caa", &plain, over_udp, 1.0),
+        ("soa", &plain, over_udp, 1.0),
+        ("nobody_wanted", &plain, over_udp, 0.0),
+        ("tcp", &plain, "resolve connect request processing transfer", 2.0),
+        (
+            "dot",
+            &format!("127.0.0.1:{}", server.tls),
+            "resolve connect tls request processing transfer",
+            2.0,
+        ),
+        (
+            "doh",
+            &format!("127.0.0.1:{}", server.https),
+            "resolve connect tls request processing transfer",
+            2.0,
+        ),
+        (
+            "doh",
+            &format!("https://127.0.0.1:{}/dns-query", server.https),
+            "resolve connect tls request processing transfer",
+            2.0,
+        ),
+    ] {
+        let probed = exporter.probe(module, target).await;
+        let page = &probed.page;
+        assert_eq!(page.value("probe_success"), 1.0, "{module}: {:#}", probed.evidence);
+        assert_eq!(page.value("probe_dns_query_succeeded"), 1.0, "{module}");
+        assert_eq!(page.value("probe_dns_answer_rrs"), answers, "{module}");
+        assert_eq!(page.value("probe_ip_protocol"), 4.0);
+        let seen: Vec<_> = probed.laps().into_iter().map(|lap| lap.0).collect();
+        assert_eq!(seen.join(" "), laps, "{module}");
+        for phase in ["resolve", "connect", "request"] {
+            assert!(page.value(&format!("probe_dns_duration_seconds{{phase=\"{phase}\"}}")) >= 0.0);
+        }
+        let rcode = if module == "nobody_wanted" { 3.0 } else { 0.0 };
+        assert_eq!(page.value("probe_dns_rcode"), rcode);
+        let serial = (module == "soa").then_some(2_026_112_301.0);
+        assert_eq!(page.find("probe_dns_serial"), serial, "{module}");
+    }
+    for (module, reason) in [("nobody", "content.rcode"), ("forbids", "content.body")] {
+        let probed = exporter.probe(module, &plain).await;
+        assert_eq!(probed.page.value("probe_success"), 0.0, "{module}");
+        assert_eq!(probed.evidence["verdict"]["reason"], reason);
+        assert_eq!(probed.page.value("probe_dns_query_succeeded"), 1.0);
+    }
+}
+
+/// The peer takes the part that fits for all of it.
+#[tokio::test]
+async fn an_answer_that_does_not_fit_a_datagram_is_asked_for_again_over_tcp() {
+    let server = Unbound::start(&Authority::new()).await;
+    let exporter = Exporter::start(&config("/nonexistent")).await;
+    let probed = exporter.probe("large", &format!("127.0.0.1:{}", server.plain)).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert_eq!(probed.page.value("probe_dns_answer_rrs"), 20.0);
+    let laps: Vec<_> = probed.laps().into_iter().map(|lap| lap.0).collect();
+    assert_eq!(
+        laps.join(" "),
+        "resolve request processing resolve connect request processing transfer"
+    );
+}
+
+#[tokio::test]
+async fn the_name_of_the_name_server_is_resolved_too() {
+    let server = Unbound::start(&Authority::new()).await;
+    let resolver = DnsServer::always(Says::Addresses(vec![[127, 0, 0, 1].into()])).await;
+    let config = format!(
+        "modules: {{a: {{prober: dns, {}, dns: {{preferred_ip_protocol: ip4, query_name: www.example.test, query_type: A}}}}}}",
+        resolver.as_key()
+    );
+    let exporter = Exporter::start(&config).await;
+    let probed = exporter.probe("a", &format!("ns.test:{}", server.plain)).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert!(probed.page.value("probe_dns_duration_seconds{phase=\"resolve\"}") > 0.0);
+}

@@ -1,0 +1,92 @@
+//! The websocket prober, against Debian's python3-websockets and a peer of our own.
+
+use crate::support::exporter::Exporter;
+use crate::support::peer::{Peer, read_head};
+use crate::support::process::{Process, free_port};
+use std::process::Command;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tungstenite::handshake::derive_accept_key;
+
+/// The answer that accepts the handshake of this request.
+pub fn accepting(head: &[u8]) -> String {
+    let head = String::from_utf8_lossy(head);
+    let key = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("sec-websocket-key").then_some(value)
+    });
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        derive_accept_key(key.unwrap().as_bytes())
+    )
+}
+
+/// Greets, and says back what it gets.
+const ECHO: &str = r#"
+import asyncio, sys, websockets
+async def serve(socket):
+    await socket.send("hello " + socket.path)
+    async for message in socket:
+        await socket.send("you said " + message)
+async def main():
+    async with websockets.serve(serve, "127.0.0.1", int(sys.argv[1])):
+        await asyncio.Future()
+asyncio.run(main())
+"#;
+
+#[tokio::test]
+async fn a_real_server_is_greeted_and_answers() {
+    let port = free_port();
+    let mut server = Process::start(Command::new("/usr/bin/python3").args(["-c", ECHO, &port.to_string()]));
+    server.listens(port).await;
+    let exporter = Exporter::start(
+        "modules:
+  ws:
+    prober: websocket
+    websocket:
+      query_response:
+        - expect: ^hello (.*)$
+          send: I am at ${1}
+        - expect: you said I am at /chat
+  deaf:
+    prober: websocket
+    websocket:
+      query_response: [{expect: goodbye}]",
+    )
+    .await;
+    let probed = exporter.probe("ws", &format!("ws://127.0.0.1:{port}/chat")).await;
+    let page = &probed.page;
+    assert_eq!(page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert_eq!(page.value("probe_websocket_status_code"), 101.0);
+    assert_eq!(page.value("probe_websocket_connection_upgraded"), 1.0);
+    assert_eq!(page.value("probe_websocket_failed_due_to_regex"), 0.0);
+    for phase in ["resolve", "connect", "processing", "transfer"] {
+        let series = format!("probe_websocket_duration_seconds{{phase=\"{phase}\"}}");
+        assert!(page.value(&series) >= 0.0);
+    }
+    assert_eq!(
+        page.value("probe_phase_duration_seconds_count{phase=\"transfer\"}"),
+        1.0
+    );
+
+    let probed = exporter.probe("deaf", &format!("ws://127.0.0.1:{port}/")).await;
+    assert_eq!(probed.page.value("probe_websocket_failed_due_to_regex"), 1.0);
+    assert_eq!(probed.evidence["verdict"]["reason"], "content.expect");
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_and_between_pings_is_one() {
+    let peer = Peer::start(|mut stream| async move {
+        let head = read_head(&mut stream).await;
+        let mut words = accepting(&head).into_bytes();
+        // The first frames come with the head.
+        words.extend(b"\x89\x00\x01\x02he");
+        stream.write_all(&words).await.unwrap();
+        stream.write_all(b"\x80\x03llo").await.unwrap();
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let config = "modules: {ws: {prober: websocket, websocket: {query_response: [{expect: ^hello$}]}}}";
+    let exporter = Exporter::start(config).await;
+    let probed = exporter.probe("ws", &format!("ws://{}", peer.address)).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+}
