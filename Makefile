@@ -11,7 +11,7 @@ CARGO_DENY := 0.20.2
 # of what else is probed (DNS, SSH, gRPC, WebSocket), what makes networks of their own, and a
 # browser. What drives the browser comes from npm; Node.js may have been installed in another way than by Debian.
 PACKAGES := prometheus prometheus-alertmanager nginx libnginx-mod-http-echo haproxy apache2 curl openssl chromium fonts-dejavu-core
-PACKAGES += unbound openssh-server python3-grpcio python3-websockets iproute2 util-linux
+PACKAGES += caddy squid unbound openssh-server python3-grpcio python3-websockets iproute2 util-linux
 PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
 DRIVER := tests/browser/node_modules/.package-lock.json
 

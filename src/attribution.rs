@@ -3,10 +3,12 @@
 
 mod case;
 mod looks;
+mod masks;
 mod rules;
 mod sentence;
 mod speaks;
 
+pub use masks::MASKS;
 pub use rules::RULES;
 
 use crate::baseline::Baseline;
@@ -54,8 +56,6 @@ pub struct Rule {
     pub when: &'static str,
     /// Where it is blind, in words; empty where it is not.
     pub blind: &'static str,
-    /// Whether it judges good answers: what it finds is masked by one.
-    pub masked: bool,
     speaks: fn(&Case<'_>) -> Option<Blame>,
 }
 
@@ -107,21 +107,24 @@ pub fn attribute(facts: &Facts<'_>) -> Option<Verdict> {
         ..*facts
     };
     let case = Case::new(facts, facts.front);
-    let masked = facts.front.succeeded();
-    let mut rules = RULES.iter().filter(|rule| rule.masked == masked);
-    let Some((rule, blame)) = rules.find_map(|rule| Some((rule, (rule.speaks)(&case)?))) else {
-        return if masked { behind_the_cache(facts) } else { None };
-    };
-    Some(verdict(&case, rule.name, blame))
+    if facts.front.succeeded() {
+        first_to_speak(MASKS, &case).or_else(|| behind_the_cache(facts))
+    } else {
+        first_to_speak(RULES, &case)
+    }
+}
+
+fn first_to_speak(rules: &[Rule], case: &Case<'_>) -> Option<Verdict> {
+    let (rule, blame) = rules.iter().find_map(|rule| Some((rule, (rule.speaks)(case)?)))?;
+    Some(verdict(case, rule.name, blame))
 }
 
 /// Whether the last exchange was with another host than the first.
 fn ended_elsewhere(report: &Report) -> bool {
     let host = |leg: &Leg| Url::parse(&leg.url).ok()?.host_str().map(str::to_owned);
-    match (report.legs.first(), report.legs.last()) {
-        (Some(first), Some(last)) if report.legs.len() > 1 => host(first) != host(last),
-        _ => false,
-    }
+    let mut legs = report.with_target();
+    let first = legs.next();
+    legs.last().is_some_and(|last| first.and_then(host) != host(last))
 }
 
 /// A good answer before one that is not, asked past the caches: what is true of the second is masked by the first.
@@ -132,10 +135,7 @@ fn behind_the_cache(facts: &Facts<'_>) -> Option<Verdict> {
         let failed = bypass.final_reply().is_none_or(|reply| reply.status >= 500);
         failed && fault(bypass).is_some_and(|fault| !fault.at_deadline)
     })?;
-    let case = Case::new(facts, bypass);
-    let mut rules = RULES.iter().filter(|rule| !rule.masked);
-    let (rule, blame) = rules.find_map(|rule| Some((rule, (rule.speaks)(&case)?)))?;
-    Some(verdict(&case, rule.name, blame))
+    first_to_speak(RULES, &Case::new(facts, bypass))
 }
 
 fn verdict(case: &Case<'_>, rule: &'static str, mut blame: Blame) -> Verdict {
@@ -170,7 +170,7 @@ fn verdict(case: &Case<'_>, rule: &'static str, mut blame: Blame) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{Facts, RULES, attribute};
+    use super::{Facts, MASKS, RULES, attribute};
     use crate::baseline::Baseline;
     use crate::chain::{Link, Stage};
     use crate::hop::Hop;
@@ -335,6 +335,29 @@ mod tests {
         report.legs[0].url = "http://shop.test/".to_owned();
         report.legs[0].peer = Some((PORTAL, 80).into());
         report
+    }
+
+    #[test]
+    fn no_token() {
+        let mut report = stopped(Stage::Connect, Reason::TcpRefused);
+        report.legs[0].for_credentials = true;
+        World::of(report).says("no-token", Link::Local, Reason::LocalCredentials);
+    }
+
+    #[test]
+    fn own_proxy() {
+        let mut report = stopped(Stage::Connect, Reason::TcpRefused);
+        report.legs[0].proxy = Some("http://proxy.test:3128".to_owned());
+        World::of(report).says("own-proxy", Link::Local, Reason::TcpRefused);
+        let refused = stopped(Stage::Tunnel, Reason::ProxyRefused);
+        World::of(refused).says("own-proxy", Link::Local, Reason::ProxyRefused);
+        let mut behind = stopped(Stage::Secure, Reason::TlsClosed);
+        behind.legs[0].proxy = Some("http://proxy.test:3128".to_owned());
+        World::of(behind.clone()).says("own-proxy", Link::Local, Reason::TlsClosed);
+        let mut through = Ledger::default();
+        through.begin(Stage::Tunnel, Duration::ZERO).finish(Duration::ZERO);
+        behind.legs[0].ledger = through;
+        World::of(behind).says("tls-refused", Link::Tls, Reason::TlsClosed);
     }
 
     #[test]
@@ -833,7 +856,7 @@ mod tests {
     #[test]
     fn each_rule_has_a_test_of_its_name() {
         let source = include_str!("attribution.rs");
-        for rule in RULES {
+        for rule in RULES.iter().chain(MASKS) {
             let name = format!("fn {}()", rule.name.replace('-', "_"));
             assert!(source.contains(&name), "there is no test {name}");
             assert!(
@@ -918,7 +941,7 @@ mod tests {
                     prop_assert_eq!(verdict.masked, world.front.succeeded());
                     prop_assert!(!verdict.reasons.is_empty() && verdict.reasons.len() <= super::MOST_REASONS);
                     prop_assert!(verdict.sentence.contains("Call "));
-                    prop_assert!(RULES.iter().any(|rule| rule.name == verdict.rule));
+                    prop_assert!(RULES.iter().chain(MASKS).any(|rule| rule.name == verdict.rule));
                 }
             }
         }

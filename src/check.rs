@@ -10,7 +10,10 @@ mod dialogue;
 mod echo;
 mod exchange;
 mod frames;
+mod helpers;
+mod http3;
 mod own_fault;
+mod quic;
 mod receive;
 mod resolve;
 mod resolver;
@@ -22,6 +25,7 @@ mod tape;
 mod tls;
 mod transport;
 mod trust;
+mod tunnel;
 mod wait;
 mod wire;
 
@@ -33,6 +37,7 @@ pub use resolver::{NameServer, NameServerError, Resolver};
 pub use send::{Ask, Manner};
 pub use tls::{Tls, TlsError, TlsSettings, TlsVersion};
 pub use trust::Trust;
+pub use tunnel::Tunnel;
 
 use crate::chain::Stage;
 use crate::ledger::Ledger;
@@ -92,6 +97,16 @@ impl Check {
     #[must_use]
     pub const fn reply(&self) -> Option<&Reply> {
         self.wire.leg.reply.as_ref()
+    }
+
+    /// From here on the present exchange is one with a proxy, which is to pass it on.
+    pub fn go_through(&mut self, proxy: String) {
+        self.wire.leg.proxy = Some(proxy);
+    }
+
+    /// The present exchange fetches credentials: it is none with the target.
+    pub fn fetch_credentials(&mut self) {
+        self.wire.leg.for_credentials = true;
     }
 
     /// Notes what was said in the present exchange, above what the wire itself tells.

@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod http;
 pub mod icmp;
 mod place;
+pub mod proxies;
 pub mod script;
 pub mod tcp;
 pub mod unix;

@@ -52,8 +52,8 @@ impl Quorum {
             near && !matches!(fault.reason, Reason::TcpRefused | Reason::TcpReset)
         });
         let network = report
-            .legs
-            .first()
+            .with_target()
+            .next()
             .and_then(|leg| leg.peer)
             .map(|peer| network(peer.ip()));
         let before = names.get(name).and_then(|seen| seen.network);

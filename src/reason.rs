@@ -43,6 +43,13 @@ reasons! {
     TcpAddressUnreachable = "tcp.address_unreachable", "there is no route to the address";
     TcpFailed = "tcp.failed", "the connection failed";
 
+    QuicRefused = "quic.refused", "nobody listens at the UDP port";
+    QuicTimedOut = "quic.timed_out", "no datagram came back from the address in time";
+    QuicFailed = "quic.failed", "the QUIC connection failed";
+
+    ProxyRefused = "proxy.refused", "the proxy refused to open a way through";
+    ProxyFailed = "proxy.failed", "the exchange with the proxy failed";
+
     TlsVersionOrCipherMismatch = "tls.version_or_cipher_mismatch", "the two sides share no TLS version or cipher suite";
     TlsProtocolError = "tls.protocol_error", "the peer broke the TLS protocol";
     TlsAlert = "tls.alert", "the peer ended TLS with an alert";
@@ -77,6 +84,7 @@ reasons! {
     ContentVersion = "content.version", "the HTTP version is not one the module accepts";
     ContentTlsRequired = "content.tls_required", "the answer came without TLS, which the module demands";
     ContentTlsForbidden = "content.tls_forbidden", "the answer came over TLS, which the module forbids";
+    ContentJson = "content.json", "the body fails an assertion on its JSON";
     ContentExpect = "content.expect", "the peer did not say what the module expects";
     ContentLineTooLong = "content.line_too_long", "the peer's line is longer than what may be matched";
     ContentRcode = "content.rcode", "the name server answered with a code that the module does not accept";
@@ -139,6 +147,7 @@ reasons! {
     LocalTargetInvalid = "local.target_invalid", "the target is not something this prober can probe";
     LocalNotPermitted = "local.not_permitted", "the exporter lacks a permission that the probe needs";
     LocalSourceUnavailable = "local.source_unavailable", "this host does not have the source address of the module";
+    LocalCredentials = "local.credentials", "the credentials for the target could not be had";
     LocalFileUnreadable = "local.file_unreadable", "a file that the module names cannot be used";
     LocalOutOfFiles = "local.out_of_files", "the exporter has no free file descriptor";
     LocalOutOfPorts = "local.out_of_ports", "the exporter has no free local port";

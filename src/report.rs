@@ -42,7 +42,13 @@ pub struct Leg {
     pub ledger: Ledger,
     /// What the name resolved to.
     pub addresses: Vec<IpAddr>,
-    /// The address that was chosen; also when the connection then failed.
+    /// The one of them that was chosen.
+    pub chosen: Option<IpAddr>,
+    /// The proxy that the exchange went through.
+    pub proxy: Option<String>,
+    /// Whether it was to get credentials, from another server than the target.
+    pub for_credentials: bool,
+    /// The address that was dialled; also when the connection then failed.
     pub peer: Option<SocketAddr>,
     /// Our end of the connection.
     pub local: Option<SocketAddr>,
@@ -210,6 +216,11 @@ impl Report {
         self.fault.is_none()
     }
 
+    /// The exchanges with the target: all but those for credentials.
+    pub fn with_target(&self) -> impl Iterator<Item = &Leg> {
+        self.legs.iter().filter(|leg| !leg.for_credentials)
+    }
+
     /// The exchange that decides: the last.
     #[must_use]
     pub fn last_leg(&self) -> Option<&Leg> {
@@ -219,7 +230,8 @@ impl Report {
     /// The answer that decides: that of the last exchange.
     #[must_use]
     pub fn final_reply(&self) -> Option<&Reply> {
-        self.last_leg().and_then(|leg| leg.reply.as_ref())
+        let last = self.last_leg().filter(|leg| !leg.for_credentials);
+        last.and_then(|leg| leg.reply.as_ref())
     }
 
     /// The longest time from an event on the wire, by the kernel's clock, to our turn.

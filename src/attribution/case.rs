@@ -82,7 +82,7 @@ impl<'a> Case<'a> {
 
     /// Whether the target names an address: no name service was asked for it.
     pub fn target_is_an_address(&self) -> bool {
-        let first = self.facts.front.legs.first();
+        let first = self.facts.front.with_target().next();
         let url = first.and_then(|leg| Url::parse(&leg.url).ok());
         // Of schemes that it does not know, the library takes every host for a name.
         url.is_some_and(|url| match url.host() {
@@ -101,6 +101,15 @@ impl<'a> Case<'a> {
 
     pub fn family(&self, family: &str) -> bool {
         self.fault().is_some_and(|fault| fault.reason.family() == family)
+    }
+
+    /// Whether the exchange stopped at the module's own proxy, before there was a way through.
+    pub fn stopped_at_proxy(&self) -> bool {
+        let leg = self.report.last_leg().filter(|leg| leg.proxy.is_some());
+        leg.is_some_and(|leg| {
+            // TLS before there is a way through is TLS with the proxy.
+            !leg.finished(Stage::Tunnel) && self.fault().is_some_and(|fault| fault.stage <= Stage::Secure)
+        }) || self.family("proxy")
     }
 
     /// The answer whose status was refused.
@@ -185,7 +194,7 @@ fn state(drilled: &Drilled, front: &Report) -> State {
         let redirects = report
             .final_reply()
             .is_some_and(|reply| (300..400).contains(&reply.status));
-        return if redirects && front.legs.len() > 1 {
+        return if redirects && front.with_target().count() > 1 {
             State::Unknown
         } else {
             State::Healthy

@@ -1,42 +1,55 @@
-//! The decision table, in order of trust: our own side first, then where the exchange stopped, then what the machines
+//! The decision table for failed probes, in order of trust: our own side first, then where the exchange stopped, then what the machines
 //! behind the front say when asked directly, then what was answered.
 
-use super::case::with_answer;
 use super::speaks::{
     answer_slow, by_the_edge, captive_portal, content_refused, controls_failed, datagram_lost, gateway_relays,
-    gateway_speaks_of_itself, gateway_speaks_of_upstream, good_before_broken_hop, good_but_empty, health_service_says,
-    hop_answers_alike, hop_broken, hop_healthy, page_of_many, plain_text_to_tls,
+    gateway_speaks_of_itself, gateway_speaks_of_upstream, health_service_says, hop_answers_alike, hop_broken,
+    hop_healthy, page_of_many, plain_text_to_tls,
 };
 use super::{Blame, Rule, looks};
 use crate::chain::{Link, Stage};
-use crate::gateways::laundered;
 use crate::investigation::Vantage;
 use crate::reason::Reason;
 use crate::verdict::Certainty;
 
 use Certainty::{Certain, Likely};
 
-/// The decision table. The first rule that speaks decides.
+/// What is broken when a probe fails. The first rule that speaks decides.
 pub const RULES: &[Rule] = &[
     Rule {
         name: "own-side",
         when: "The reason is one of our own side (a target that is none, a file that cannot be read): `local`.",
         blind: "",
-        masked: false,
         speaks: |case| case.blame_if(case.family("local"), Link::Local, Certain),
+    },
+    Rule {
+        name: "no-token",
+        when: "The exchange with the token server failed: the target was not asked: `local`.",
+        blind: "",
+        speaks: |case| {
+            let fetches = case.report.last_leg().is_some_and(|leg| leg.for_credentials);
+            (fetches && case.fault().is_some()).then(|| Blame::on(Link::Local, Certain, Reason::LocalCredentials))
+        },
+    },
+    Rule {
+        name: "own-proxy",
+        when: "The module's proxy could not be reached (certain), or opened no way through (likely): `local`.",
+        blind: "A proxy that cannot reach the target refuses, too.",
+        speaks: |case| {
+            let certainty = if case.family("proxy") { Likely } else { Certain };
+            case.blame_if(case.stopped_at_proxy(), Link::Local, certainty)
+        },
     },
     Rule {
         name: "captive-portal",
         when: "A name that cannot exist resolves: somebody on our side answers for every name: `local`.",
         blind: "A resolver that answers every name of one suffix only is not seen.",
-        masked: false,
         speaks: captive_portal,
     },
     Rule {
         name: "resolver-dead",
         when: "The name did not resolve, and no control's name does: `local`.",
         blind: "Needs `controls` with a name.",
-        masked: false,
         speaks: |case| {
             let dead = case.stage(Stage::Resolve) && case.facts.vantage.is_some_and(Vantage::names_failed);
             dead.then(|| Blame::on(Link::Local, Certain, Reason::LocalResolverUnreachable))
@@ -48,14 +61,12 @@ pub const RULES: &[Rule] = &[
                this process: then `likely`): `local`.",
         blind: "Needs `controls`, or five names in three networks. A target beyond a cut that the controls are not \
                 beyond is not seen.",
-        masked: false,
         speaks: controls_failed,
     },
     Rule {
         name: "resolver-silent",
         when: "No name server answered: `dns`.",
         blind: "Without `controls` our own resolver's silence looks the same.",
-        masked: false,
         speaks: |case| {
             let silent = case.reason(Reason::DnsTimedOut) && case.stage(Stage::Resolve);
             case.blame_if(silent, Link::Dns, Likely)
@@ -65,17 +76,15 @@ pub const RULES: &[Rule] = &[
         name: "name-not-resolved",
         when: "The exchange stopped at resolve: `dns`.",
         blind: "",
-        masked: false,
         speaks: |case| case.blame_if(case.stage(Stage::Resolve), Link::Dns, Certain),
     },
     Rule {
         name: "nothing-listens",
         when: "The connection was refused, or the machine says that nobody listens for datagrams: `front`.",
         blind: "A firewall that rejects looks the same.",
-        masked: false,
         speaks: |case| {
             let refused = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
-            let closed = case.reason(Reason::DnsServerUnreachable);
+            let closed = case.reason(Reason::DnsServerUnreachable) || case.reason(Reason::QuicRefused);
             case.blame_if(closed || (refused && case.stage(Stage::Connect)), Link::Front, Likely)
         },
     },
@@ -83,21 +92,18 @@ pub const RULES: &[Rule] = &[
         name: "datagram-lost",
         when: "A datagram got no answer, or the word of a router or host that it was not delivered: `path`.",
         blind: "A machine that is dead or overloaded, or a firewall that drops, looks the same as a lost datagram.",
-        masked: false,
         speaks: datagram_lost,
     },
     Rule {
         name: "connect-silent",
         when: "The connection attempt met silence or no route: `path`.",
         blind: "A machine that is dead, or a firewall that drops, looks the same.",
-        masked: false,
         speaks: |case| case.blame_if(case.stage(Stage::Connect), Link::Path, Likely),
     },
     Rule {
         name: "tls-refused",
         when: "The handshake or the certificate failed, or a TLS alert came later: `tls`.",
         blind: "",
-        masked: false,
         speaks: |case| case.blame_if(case.stage(Stage::Secure) || case.family("tls"), Link::Tls, Certain),
     },
     Rule {
@@ -105,7 +111,6 @@ pub const RULES: &[Rule] = &[
         when: "The answer was accepted and its body, headers or version fail an assertion, its size or its coding is not \
                what the module takes: `content`.",
         blind: "",
-        masked: false,
         speaks: content_refused,
     },
     Rule {
@@ -113,7 +118,6 @@ pub const RULES: &[Rule] = &[
         when: "The health service says that the service does not serve, or ends the call with a status: `origin`; where a \
                gateway is known there and the status is UNAVAILABLE or DEADLINE_EXCEEDED, `upstream`.",
         blind: "A gateway that is not known may end calls by itself.",
-        masked: false,
         speaks: health_service_says,
     },
     Rule {
@@ -121,7 +125,6 @@ pub const RULES: &[Rule] = &[
         when: "The answer is good and does not switch to the WebSocket protocol: `front` where a gateway is known there (it \
                may not pass the request to switch on), else `origin`.",
         blind: "A path that is none of a WebSocket looks the same.",
-        masked: false,
         speaks: |case| {
             let link = if case.gateway.is_some() {
                 Link::Front
@@ -135,7 +138,6 @@ pub const RULES: &[Rule] = &[
         name: "redirect-loop",
         when: "The redirects do not end, or lead nowhere: `origin`.",
         blind: "A front that redirects by itself (to https, to a canonical name) can loop with its origin.",
-        masked: false,
         speaks: |case| {
             let loops = case.reason(Reason::HttpResponseRedirectLoop) || case.reason(Reason::HttpResponseBadRedirect);
             case.blame_if(loops, Link::Origin, Likely)
@@ -146,7 +148,6 @@ pub const RULES: &[Rule] = &[
         when: "The answer is right but later than `fail_if_slower_than`: `origin`; where the machine behind the front is \
                fast when asked directly, `upstream`.",
         blind: "Without hops the front may be what is slow.",
-        masked: false,
         speaks: answer_slow,
     },
     Rule {
@@ -155,7 +156,6 @@ pub const RULES: &[Rule] = &[
                showed a bad certificate: `upstream`, with exactly that cause, side `origin`.",
         blind: "A machine that lets in only its own gateway looks dead to us: leave it out of `hops`, or let it admit \
                 the prober.",
-        masked: false,
         speaks: hop_broken,
     },
     Rule {
@@ -163,7 +163,6 @@ pub const RULES: &[Rule] = &[
         when: "A machine behind the front, asked directly, answered with a status or a content that the module refuses, \
                too: `origin`; where its answer is a gateway's page for a failure behind it, `upstream`.",
         blind: "A machine that tells us from its gateway (by address, by a header) may answer us otherwise.",
-        masked: false,
         speaks: hop_answers_alike,
     },
     Rule {
@@ -171,14 +170,12 @@ pub const RULES: &[Rule] = &[
         when: "A known gateway answered with its own page, or its own field, for a refusal or failure of its own: \
                `front`.",
         blind: "An application behind it that runs on the same product makes the same page.",
-        masked: false,
         speaks: gateway_speaks_of_itself,
     },
     Rule {
         name: "gateway-relays",
         when: "A known gateway marks the answer as one that came from behind it: `origin`.",
         blind: "",
-        masked: false,
         speaks: gateway_relays,
     },
     Rule {
@@ -187,7 +184,6 @@ pub const RULES: &[Rule] = &[
                `gateway`; a status that does not speak of what stands behind, or no answer at all: `front`. Where the \
                healthy answer is what the gateway has no patience or no room for, side `origin`.",
         blind: "A fault that comes and goes, or that only some of several machines have, may have passed by.",
-        masked: false,
         speaks: hop_healthy,
     },
     Rule {
@@ -195,7 +191,6 @@ pub const RULES: &[Rule] = &[
         when: "A known gateway answered with its own page, or its own field, for a failure behind it: `upstream`.",
         blind: "Custom error pages hide the product. Where a product says the same of many causes, the reasons are the \
                 likeliest of them.",
-        masked: false,
         speaks: gateway_speaks_of_upstream,
     },
     Rule {
@@ -203,14 +198,12 @@ pub const RULES: &[Rule] = &[
         when: "The answer says that the port wants TLS, or TLS is spoken where plain text got no answer: `tls`; behind a \
                front that refuses the reference request by itself, or that we reached over TLS: `upstream`.",
         blind: "Without the reference request a gateway that relays such an answer in plain text is taken for the port.",
-        masked: false,
         speaks: plain_text_to_tls,
     },
     Rule {
         name: "usual-marks",
         when: "The answer has a field that good answers of this key always have and the gateway never writes: `origin`.",
         blind: "Needs a good answer and one that the gateway made itself, since the exporter started.",
-        masked: false,
         speaks: |case| {
             let marks = case.facts.baseline.through_marks()?;
             let reply = case.refused()?;
@@ -224,7 +217,6 @@ pub const RULES: &[Rule] = &[
                it refused the reference request by itself): `upstream`.",
         blind: "A gateway that breaks by itself looks the same; so does a server without a gateway that refuses the reference \
                 request.",
-        masked: false,
         speaks: |case| {
             let behind = case.broke() && (case.gateway.is_some() || case.edge_lives);
             behind.then(|| Blame::any_of(Link::Upstream, Likely, &case.as_upstream()))
@@ -234,7 +226,6 @@ pub const RULES: &[Rule] = &[
         name: "broken-at-front",
         when: "The answer broke off, was no HTTP or did not come, and no gateway is known there: `front`.",
         blind: "A gateway that cannot be seen may relay what broke behind it: `reference_request` tells.",
-        masked: false,
         speaks: |case| case.blame_if(case.broke(), Link::Front, Likely),
     },
     Rule {
@@ -242,14 +233,12 @@ pub const RULES: &[Rule] = &[
         when: "The answer is built like the page with which the edge refused the reference request: 502 to 504 mean \
                `upstream`, the rest `front`.",
         blind: "Two servers of one product make the same page.",
-        masked: false,
         speaks: |case| by_the_edge(case, case.looks_like_the_edges_own()),
     },
     Rule {
         name: "not-the-gateways-page",
         when: "A known gateway stands there, and the answer is none of its own pages: `origin`.",
         blind: "Custom error pages of the gateway look the same.",
-        masked: false,
         speaks: |case| {
             let others = case.refused().is_some() && case.gateway.is_some();
             others.then(|| Blame::on(Link::Origin, Likely, Reason::OriginStatus))
@@ -260,7 +249,6 @@ pub const RULES: &[Rule] = &[
         when: "Nobody is known there, and the answer is a page that a known gateway makes, as others do: 502 to 504 and 500 \
                mean `upstream`, the rest `front`; likely.",
         blind: "Programs in Go make the pages of a gateway in Go.",
-        masked: false,
         speaks: page_of_many,
     },
     Rule {
@@ -268,7 +256,6 @@ pub const RULES: &[Rule] = &[
         when: "The answer has none of at least two fields that good answers of this key always have and the gateway never \
                writes: the gateway made it; 502 to 504 mean `upstream`, the rest `front`.",
         blind: "An application whose errors take another way than its good answers lacks them, too.",
-        masked: false,
         speaks: |case| {
             let marks = case.facts.baseline.through_marks()?;
             let reply = case.refused()?;
@@ -280,7 +267,6 @@ pub const RULES: &[Rule] = &[
         name: "custom-page",
         when: "Nobody is known there, and the answer is JSON or a page with words of its own: `origin`.",
         blind: "Custom error pages of a gateway look the same.",
-        masked: false,
         speaks: |case| {
             let custom = case.refused().is_some_and(looks::is_custom);
             custom.then(|| Blame::on(Link::Origin, Likely, Reason::OriginStatus))
@@ -291,7 +277,6 @@ pub const RULES: &[Rule] = &[
         when: "Nobody is known there, and a 502, 503 or 504 says no more than its own status line: `upstream`; a 401, 403 \
                or 429: `front`.",
         blind: "An application without error pages looks the same.",
-        masked: false,
         speaks: |case| {
             let status = case.refused().filter(|reply| looks::is_bare(reply))?.status;
             by_the_edge(
@@ -304,79 +289,6 @@ pub const RULES: &[Rule] = &[
         name: "not-decided",
         when: "A gateway or the application may have done it, and the evidence does not tell: `unknown`.",
         blind: "",
-        masked: false,
         speaks: |case| case.blame_if(case.fault().is_some(), Link::Unknown, Likely),
-    },
-    Rule {
-        name: "good-from-captive-portal",
-        when: "The answer is good, and a name that cannot exist resolves: it may be anybody's: `local`, masked.",
-        blind: "",
-        masked: true,
-        speaks: captive_portal,
-    },
-    Rule {
-        name: "good-before-broken-hop",
-        when: "The answer is good, and a machine behind the front is not when asked directly: a cache answers, or the \
-               gateway made a good answer of a broken one: `upstream` or `origin`, masked.",
-        blind: "A machine that lets in only its own gateway looks dead to us. Certificates do not count here (a gateway may trust \
-                others than we do), nor what came late, nor a refusal below 500.",
-        masked: true,
-        speaks: good_before_broken_hop,
-    },
-    Rule {
-        name: "good-made-of-broken",
-        when: "The answer is good, and the gateway says that it made it of something that was not, or the body begins like \
-               another protocol (SSH, SMTP, another HTTP head): `upstream`, masked.",
-        blind: "Of most broken answers that a gateway makes good nothing is left to see: that takes hops.",
-        masked: true,
-        speaks: |case| {
-            let leg = case.report.last_leg()?;
-            let wrapped = looks::wraps_another_protocol(leg)
-                .then(|| Blame::on(Link::Upstream, Likely, Reason::UpstreamHttpProtocolError));
-            let says = with_answer(leg, laundered);
-            says.map(|(name, reason)| Blame::on(Link::Upstream, Certain, reason).answered_by(name))
-                .or(wrapped)
-        },
-    },
-    Rule {
-        name: "good-but-overrun",
-        when: "The answer is good, and more bytes came than its length says, here or from the machine behind: `origin`, \
-               masked.",
-        blind: "What comes after the answer was read is not seen.",
-        masked: true,
-        speaks: |case| {
-            let at_hop = case.hops.iter().filter_map(|hop| hop.drilled.report.final_reply());
-            let overrun = case
-                .report
-                .final_reply()
-                .into_iter()
-                .chain(at_hop)
-                .any(|reply| reply.overrun);
-            overrun.then(|| Blame::on(Link::Origin, Certain, Reason::HttpOverrun))
-        },
-    },
-    Rule {
-        name: "good-but-huge-head",
-        when: "The answer is good, and its header fields are over 64 KiB: most gateways and many clients refuse them: \
-               `upstream` behind a known gateway, else `front`; masked.",
-        blind: "",
-        masked: true,
-        speaks: |case| {
-            case.report
-                .final_reply()
-                .filter(|reply| reply.head_size >= looks::HUGE_HEAD)?;
-            Some(match case.gateway {
-                Some(_) => Blame::on(Link::Upstream, Likely, Reason::UpstreamHttpResponseHeaderSectionSize),
-                None => Blame::on(Link::Front, Likely, Reason::HttpResponseHeaderTooLarge),
-            })
-        },
-    },
-    Rule {
-        name: "good-but-empty",
-        when: "The answer is good and empty, and the machine behind the front, asked directly, has one with a body and \
-               other fields: the front knows no way to it: `front`, masked.",
-        blind: "Needs hops.",
-        masked: true,
-        speaks: good_but_empty,
     },
 ];

@@ -19,7 +19,7 @@ impl Case<'_> {
 
 pub(super) fn captive_portal(case: &Case<'_>) -> Option<Blame> {
     let vantage = case.facts.vantage?;
-    let peer = case.facts.front.legs.first()?.peer?.ip();
+    let peer = case.facts.front.with_target().next()?.peer?.ip();
     let captive = vantage.captive && vantage.portal.contains(&peer) && !case.target_is_an_address();
     captive.then(|| Blame::on(Link::Local, Certain, Reason::LocalCaptivePortal))
 }
@@ -47,7 +47,7 @@ pub(super) fn content_refused(case: &Case<'_>) -> Option<Blame> {
 pub(super) fn datagram_lost(case: &Case<'_>) -> Option<Blame> {
     match case.fault()?.reason {
         // A name that did not resolve has rules of its own.
-        Reason::DnsTimedOut | Reason::IcmpTimedOut => case.blame_if(true, Link::Path, Likely),
+        Reason::DnsTimedOut | Reason::IcmpTimedOut | Reason::QuicTimedOut => case.blame_if(true, Link::Path, Likely),
         Reason::TcpAddressUnreachable => case.blame_if(!case.stage(Stage::Connect), Link::Path, Likely),
         Reason::IcmpUnreachable | Reason::IcmpTooBig => case.blame_if(true, Link::Path, Certain),
         _ => None,

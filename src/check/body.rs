@@ -5,6 +5,7 @@ use crate::reason::Reason;
 use flate2::write::{DeflateDecoder, MultiGzDecoder};
 use std::io::{self, Write};
 use std::time::Instant;
+use zstd::stream::write::Decoder as ZstdDecoder;
 
 /// What a prober wants of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum Coding {
     Deflate,
     /// `br` (RFC 7932).
     Brotli,
+    /// `zstd` (RFC 8878).
+    Zstd,
 }
 
 /// Why a body was not taken.
@@ -113,10 +116,15 @@ enum Decoder {
     Gzip(MultiGzDecoder<Sink>),
     Deflate(DeflateDecoder<Sink>),
     Brotli(Box<brotli::DecompressorWriter<Sink>>),
+    Zstd(Box<ZstdDecoder<'static, Sink>>),
 }
 
 impl Collector {
-    pub fn new(plan: BodyPlan, deadline: Instant) -> Self {
+    /// The decoder of a plan.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn new(plan: BodyPlan, deadline: Instant) -> Result<Self, BodyError> {
         let sink = Sink {
             plan,
             length: 0,
@@ -130,11 +138,12 @@ impl Collector {
             Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(sink)),
             Coding::Deflate => Decoder::Deflate(DeflateDecoder::new(sink)),
             Coding::Brotli => Decoder::Brotli(Box::new(brotli::DecompressorWriter::new(sink, 4096))),
+            Coding::Zstd => Decoder::Zstd(Box::new(zstd_decoder(sink)?)),
         };
-        Self {
+        Ok(Self {
             decoder,
             untouched: true,
-        }
+        })
     }
 
     /// Takes a piece as it came from the wire.
@@ -145,6 +154,7 @@ impl Collector {
             Decoder::Gzip(decoder) => decoder.write_all(bytes),
             Decoder::Deflate(decoder) => decoder.write_all(bytes),
             Decoder::Brotli(decoder) => decoder.write_all(bytes),
+            Decoder::Zstd(decoder) => decoder.write_all(bytes),
         };
         self.judge(taken)
     }
@@ -168,6 +178,7 @@ impl Collector {
             Decoder::Gzip(decoder) => decoder.try_finish(),
             Decoder::Deflate(decoder) => decoder.try_finish(),
             Decoder::Brotli(decoder) => decoder.close(),
+            Decoder::Zstd(decoder) => decoder.do_finish(),
         };
         self.judge(ended)?;
         let sink = self.sink_mut();
@@ -180,6 +191,7 @@ impl Collector {
             Decoder::Gzip(decoder) => decoder.get_ref(),
             Decoder::Deflate(decoder) => decoder.get_ref(),
             Decoder::Brotli(decoder) => decoder.get_ref(),
+            Decoder::Zstd(decoder) => decoder.get_ref(),
         }
     }
 
@@ -189,6 +201,7 @@ impl Collector {
             Decoder::Gzip(decoder) => decoder.get_mut(),
             Decoder::Deflate(decoder) => decoder.get_mut(),
             Decoder::Brotli(decoder) => decoder.get_mut(),
+            Decoder::Zstd(decoder) => decoder.get_mut(),
         }
     }
 
@@ -199,6 +212,15 @@ impl Collector {
             (None, Ok(())) => Ok(()),
         }
     }
+}
+
+/// What a decoder may look back, as a power of two: 8 MiB, which RFC 8878 section 3.1.1.1.2 recommends to support.
+const ZSTD_WINDOW: u32 = 23;
+
+fn zstd_decoder(sink: Sink) -> Result<ZstdDecoder<'static, Sink>, BodyError> {
+    let mut decoder = ZstdDecoder::new(sink).map_err(BodyError::BadCoding)?;
+    decoder.window_log_max(ZSTD_WINDOW).map_err(BodyError::BadCoding)?;
+    Ok(decoder)
 }
 
 #[cfg(test)]
@@ -228,7 +250,7 @@ mod tests {
     }
 
     fn take_all(plan: BodyPlan, bytes: &[u8]) -> Result<(Vec<u8>, u64), BodyError> {
-        let mut collector = Collector::new(plan, Instant::now() + Duration::from_mins(1));
+        let mut collector = Collector::new(plan, Instant::now() + Duration::from_mins(1))?;
         for piece in bytes.chunks(5) {
             collector.take(piece)?;
         }
@@ -246,6 +268,7 @@ mod tests {
             (Coding::Gzip, gzip(TEXT)),
             (Coding::Deflate, deflate.finish().unwrap()),
             (Coding::Brotli, brotli.into_inner()),
+            (Coding::Zstd, zstd::encode_all(TEXT, 3).unwrap()),
         ] {
             let (kept, length) = take_all(plan(coding, Some(1000), None), &bytes).unwrap();
             assert_eq!(kept, TEXT, "{coding:?}");
@@ -255,16 +278,18 @@ mod tests {
 
     #[test]
     fn a_truncated_or_foreign_body_does_not_decode() {
-        for coding in [Coding::Gzip, Coding::Deflate, Coding::Brotli] {
+        for coding in [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd] {
             let foreign = take_all(plan(coding, None, None), b"\xff\xff plain text");
             assert!(matches!(foreign, Err(BodyError::BadCoding(_))), "{coding:?}");
         }
-        let mut cut = gzip(TEXT);
-        cut.truncate(cut.len() - 6);
-        assert!(matches!(
-            take_all(plan(Coding::Gzip, None, None), &cut),
-            Err(BodyError::BadCoding(_))
-        ));
+        for (coding, mut cut) in [
+            (Coding::Gzip, gzip(TEXT)),
+            (Coding::Zstd, zstd::encode_all(TEXT, 3).unwrap()),
+        ] {
+            cut.truncate(cut.len() - 6);
+            let taken = take_all(plan(coding, None, None), &cut);
+            assert!(matches!(taken, Err(BodyError::BadCoding(_))), "{coding:?}");
+        }
     }
 
     #[test]
@@ -280,7 +305,7 @@ mod tests {
     fn decoding_ends_with_the_probes_time() {
         let mut bomb = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
         bomb.write_all(&vec![0; 5_000_000]).unwrap();
-        let mut collector = Collector::new(plan(Coding::Brotli, None, None), Instant::now());
+        let mut collector = Collector::new(plan(Coding::Brotli, None, None), Instant::now()).unwrap();
         let error = collector.take(&bomb.into_inner()).unwrap_err();
         assert!(matches!(error, BodyError::OutOfTime));
         assert_eq!(collector.length(), 0);

@@ -89,7 +89,7 @@ impl Check {
     }
 }
 
-async fn open(from: Option<IpAddr>, to: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) async fn open(from: Option<IpAddr>, to: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = if to.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
     } else {

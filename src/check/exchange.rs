@@ -1,11 +1,13 @@
 //! One request and its answer in flight, driven by the stages that watch it.
 
+use super::http3::Http3Error;
 use super::own_fault::shortage;
 use super::tape::Tape;
 use super::tls::reason_of_tls;
 use crate::reason::Reason;
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::Response;
-use hyper::body::Incoming;
 use std::any::Any;
 use std::error::Error as _;
 use std::fmt;
@@ -16,26 +18,47 @@ use std::task::{Context, Poll};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// The body of an answer, of whichever HTTP version.
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, WireError>;
+
+/// How a library says that an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    /// HTTP/1.1 and HTTP/2.
+    #[error(transparent)]
+    Hyper(#[from] hyper::Error),
+    /// HTTP/3.
+    #[error(transparent)]
+    Http3(#[from] Http3Error),
+}
+
+impl WireError {
+    /// Whether it only says that the connection's own error says more.
+    fn is_canceled(&self) -> bool {
+        matches!(self, Self::Hyper(error) if error.is_canceled())
+    }
+}
+
 /// The connection and the pending answer. Nothing of it runs unless a stage drives it.
 pub(super) struct Exchange {
-    connection: Option<Boxed<hyper::Result<()>>>,
-    connection_error: Option<hyper::Error>,
+    connection: Option<Boxed<Result<(), WireError>>>,
+    connection_error: Option<WireError>,
     answer: Answer,
-    /// hyper's handles: a connection ends when they are dropped, even within an answer.
+    /// The library's handles: a connection ends when they are dropped, even within an answer.
     _handles: Box<dyn Any + Send>,
 }
 
 enum Answer {
-    Pending(Boxed<hyper::Result<Response<Incoming>>>),
-    Head(Response<Incoming>),
-    Failed(hyper::Error),
+    Pending(Boxed<Result<Response<AnswerBody>, WireError>>),
+    Head(Response<AnswerBody>),
+    Failed(WireError),
     Taken,
 }
 
 impl Exchange {
     pub fn new(
-        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
-        answer: impl Future<Output = hyper::Result<Response<Incoming>>> + Send + 'static,
+        connection: impl Future<Output = Result<(), WireError>> + Send + 'static,
+        answer: impl Future<Output = Result<Response<AnswerBody>, WireError>> + Send + 'static,
         handles: impl Any + Send,
     ) -> Self {
         Self {
@@ -87,7 +110,7 @@ impl Exchange {
     }
 
     /// Takes the head, once it is there.
-    pub fn take_head(&mut self) -> Option<Response<Incoming>> {
+    pub fn take_head(&mut self) -> Option<Response<AnswerBody>> {
         match std::mem::replace(&mut self.answer, Answer::Taken) {
             Answer::Head(head) => Some(head),
             other => {
@@ -137,75 +160,49 @@ pub(super) enum Part {
     Body,
 }
 
-/// hyper's error, read for its reason.
+/// A library's error, read for its reason.
 #[derive(Debug)]
 pub(super) struct ExchangeError {
-    error: hyper::Error,
+    error: WireError,
     /// What came was no HTTP, however the connection then ended.
     no_http: bool,
 }
 
-impl From<hyper::Error> for ExchangeError {
-    fn from(error: hyper::Error) -> Self {
-        Self { error, no_http: false }
+impl<E: Into<WireError>> From<E> for ExchangeError {
+    fn from(error: E) -> Self {
+        Self {
+            error: error.into(),
+            no_http: false,
+        }
     }
 }
 
 impl ExchangeError {
     pub fn reason(&self, part: Part) -> Reason {
-        match self.how_it_ended(part) {
+        let ended = match &self.error {
+            WireError::Hyper(error) => hypers_reason(error, part),
+            WireError::Http3(error) => error.reason(part),
+        };
+        match ended {
             Reason::TcpReset | Reason::HttpClosedBeforeResponse if self.no_http => Reason::HttpResponseInvalid,
             reason => reason,
         }
     }
 
-    fn how_it_ended(&self, part: Part) -> Reason {
-        let error = &self.error;
-        if let Some(io) = io_cause(error) {
-            if let Some(own) = shortage(io) {
-                return own;
-            }
-            if let Some(tls) = reason_of_tls(io, false) {
-                return tls;
-            }
-            match io.kind() {
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => return Reason::TcpReset,
-                io::ErrorKind::UnexpectedEof => return closed(part),
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-                    return Reason::HttpResponseInvalid;
-                }
-                _ => {}
-            }
-        }
-        if let Some(h2) = cause_of::<h2::Error>(error) {
-            // The peer gave the stream or the connection up, or it broke the protocol and we did.
-            return if h2.is_remote() {
-                closed(part)
-            } else {
-                Reason::HttpResponseInvalid
-            };
-        }
-        if error.is_parse_too_large() {
-            Reason::HttpResponseHeaderTooLarge
-        } else if error.is_parse() {
-            Reason::HttpResponseInvalid
-        } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-            closed(part)
-        } else {
-            Reason::HttpFailed
-        }
-    }
-
     pub fn detail(&self) -> String {
-        if let Some(h2) = cause_of::<h2::Error>(&self.error).filter(|error| !error.is_io()) {
+        let error = match &self.error {
+            WireError::Hyper(error) => error,
+            WireError::Http3(error) => return format!("HTTP/3 ended: {}.", error.words()),
+        };
+        if let Some(h2) = cause_of::<h2::Error>(error).filter(|error| !error.is_io()) {
             // Only the code: the library's text may hold what the peer wrote.
             return match h2.reason() {
                 Some(code) => format!("HTTP/2 ended: {}.", code.description()),
                 None => "HTTP/2 ended.".to_owned(),
             };
         }
-        let mut text = self.error.to_string();
-        let mut cause = self.error.source();
+        let mut text = error.to_string();
+        let mut cause = error.source();
         while let Some(inner) = cause {
             let words = inner.to_string();
             if !text.contains(&words) {
@@ -217,7 +214,44 @@ impl ExchangeError {
     }
 }
 
-const fn closed(part: Part) -> Reason {
+fn hypers_reason(error: &hyper::Error, part: Part) -> Reason {
+    if let Some(io) = io_cause(error) {
+        if let Some(own) = shortage(io) {
+            return own;
+        }
+        if let Some(tls) = reason_of_tls(io, false) {
+            return tls;
+        }
+        match io.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => return Reason::TcpReset,
+            io::ErrorKind::UnexpectedEof => return closed(part),
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                return Reason::HttpResponseInvalid;
+            }
+            _ => {}
+        }
+    }
+    if let Some(h2) = cause_of::<h2::Error>(error) {
+        // The peer gave the stream or the connection up, or it broke the protocol and we did.
+        return if h2.is_remote() {
+            closed(part)
+        } else {
+            Reason::HttpResponseInvalid
+        };
+    }
+    if error.is_parse_too_large() {
+        Reason::HttpResponseHeaderTooLarge
+    } else if error.is_parse() {
+        Reason::HttpResponseInvalid
+    } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        closed(part)
+    } else {
+        Reason::HttpFailed
+    }
+}
+
+/// The peer ended it.
+pub(super) const fn closed(part: Part) -> Reason {
     match part {
         Part::Head => Reason::HttpClosedBeforeResponse,
         Part::Body => Reason::HttpClosedMidBody,

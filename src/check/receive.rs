@@ -2,7 +2,7 @@
 
 use super::body::{BodyError, BodyPlan, Collector};
 use super::dialogue::Line;
-use super::exchange::{Exchange, ExchangeError, Part};
+use super::exchange::{AnswerBody, Exchange, ExchangeError, Part};
 use super::wire::Wire;
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
@@ -12,7 +12,7 @@ use crate::report::Reply;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode, Version, response};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade;
 use std::time::Instant;
@@ -72,12 +72,12 @@ impl Check {
 
 async fn read_body(
     exchange: &mut Exchange,
-    mut body: Incoming,
+    mut body: AnswerBody,
     plan: BodyPlan,
     deadline: Instant,
     reply: &mut Reply,
 ) -> Result<Vec<u8>, ReceiveError> {
-    let mut collector = Collector::new(plan, deadline);
+    let mut collector = Collector::new(plan, deadline).map_err(ReceiveError::Content)?;
     while let Some(frame) = exchange.alongside(body.frame()).await {
         let frame = frame.map_err(|error| ReceiveError::Body(error.into()))?;
         if let Some(bytes) = frame.data_ref() {
@@ -102,7 +102,7 @@ fn is_framed(reply: &Reply) -> bool {
         .filter_map(|value| value.to_str().ok()?.rsplit(',').next())
         .next_back();
     let is_chunked = last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
-    reply.declared_length.is_some() || reply.version == "HTTP/2.0" || is_chunked
+    reply.declared_length.is_some() || matches!(reply.version, "HTTP/2.0" | "HTTP/3.0") || is_chunked
 }
 
 /// Whether more came than `Content-Length` says. Only where the field frames the body: an answer to HEAD has none.

@@ -62,10 +62,15 @@ impl Check {
                     .await
                     .map_err(|error| ResolveError::Lookup(host.to_owned(), error))?,
             };
-            wire.leg.addresses = found;
-            family
-                .choose(&wire.leg.addresses)
-                .ok_or_else(|| ResolveError::NoneOfFamily(host.to_owned(), family.word()))
+            let chosen = family
+                .choose(&found)
+                .ok_or_else(|| ResolveError::NoneOfFamily(host.to_owned(), family.word()));
+            // The addresses of a proxy are not those of the target.
+            if wire.leg.proxy.is_none() {
+                wire.leg.addresses = found;
+                wire.leg.chosen = chosen.as_ref().ok().copied();
+            }
+            chosen
         })
         .await
     }

@@ -73,7 +73,7 @@ fn facts(session: &ClientConnection, recorder: &Recorder) -> TlsFacts {
 }
 
 /// The certificates that were shown, if it came to that.
-fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
+pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
     let seen = recorder.seen();
     if seen.chain.is_empty() {
         return None;

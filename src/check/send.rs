@@ -1,6 +1,8 @@
 //! Send: write the request to its last byte.
 
-use super::exchange::{Exchange, ExchangeError, Part};
+use super::exchange::{AnswerBody, Exchange, ExchangeError, Part, WireError};
+use super::helpers::Helpers;
+use super::http3::over_http3;
 use super::wire::{Meter, Wire};
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
@@ -8,16 +10,15 @@ use crate::limits::{RESPONSE_FIELDS, RESPONSE_HEAD};
 use crate::reason::Reason;
 use crate::target::path_and_query;
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use http::header::{CONNECTION, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::task::JoinSet;
-use url::Url;
+use url::{Position, Url};
 
 /// A request in words that fit every HTTP version.
 #[derive(Clone, Debug)]
@@ -39,13 +40,15 @@ pub struct Ask {
 /// In which way a request differs from most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Manner {
-    /// In none: HTTP/2 where ALPN agreed on it, else HTTP/1.1.
+    /// In none.
     #[default]
     Usual,
     /// Written so that every gateway refuses it: with a space in a field's name. HTTP/1.1 only.
     Refusable,
     /// Over HTTP/2 without having agreed on it (RFC 9113 section 3.3).
     Http2,
+    /// To a proxy, which is to pass it on: the request line has all of the URL (RFC 9112 section 3.2.2). HTTP/1.1 only.
+    Relayed,
     /// It asks to switch protocols (RFC 9110 section 7.8). HTTP/1.1 only.
     Upgrade,
 }
@@ -54,30 +57,21 @@ pub enum Manner {
 const SPOILT: HeaderName = HeaderName::from_static("bad-name");
 
 impl Check {
-    /// Hands the request to HTTP/1.1 or, where ALPN agreed on it, HTTP/2, and drives it until its last byte is
+    /// Hands the request to HTTP/3 on a QUIC connection, else to HTTP/2 where ALPN agreed on it, else to HTTP/1.1, and drives it until its last byte is
     /// written. An answer that comes first ends the stage too.
     ///
     /// # Errors
     /// When the connection ends before the request is written.
     pub async fn send(&mut self, ask: Ask) -> Result<(), Stopped> {
         self.stage(Stage::Send, async |wire| {
-            let layer = wire.take_layer().ok_or(SendError::NotConnected)?;
-            let agreed = wire
-                .leg
-                .tls
-                .as_ref()
-                .is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
-            let http2 = agreed || ask.manner == Manner::Http2;
             wire.leg.method = Some(ask.method.to_string());
             wire.leg.authority = ask.authority.to_str().ok().map(str::to_owned);
-            let io = Meter::new(layer, wire.tape.clone(), ask.manner == Manner::Refusable);
             let tape = wire.tape.clone();
-            tape.send();
-            let exchange = if http2 {
-                tape.speak_http2();
-                over_http2(TokioIo::new(io), ask).await?
+            let exchange = if let Some(quic) = wire.quic.take() {
+                tape.send();
+                over_http3(quic, ask, tape.clone()).await?
             } else {
-                over_http1(TokioIo::new(io), ask).await?
+                over_stream(wire, ask).await?
             };
             let exchange = wire.exchange.insert(exchange);
             exchange
@@ -101,6 +95,20 @@ impl Check {
     }
 }
 
+async fn over_stream(wire: &mut Wire, ask: Ask) -> Result<Exchange, SendError> {
+    let layer = wire.take_layer().ok_or(SendError::NotConnected)?;
+    let tls = wire.leg.tls.as_ref();
+    let agreed = tls.is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
+    let io = Meter::new(layer, wire.tape.clone(), ask.manner == Manner::Refusable);
+    wire.tape.send();
+    if agreed || ask.manner == Manner::Http2 {
+        wire.tape.speak_http2();
+        over_http2(TokioIo::new(io), ask).await
+    } else {
+        over_http1(TokioIo::new(io), ask).await
+    }
+}
+
 async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError> {
     let (mut sender, connection) = http1::Builder::new()
         .title_case_headers(true)
@@ -110,10 +118,17 @@ async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
         .max_buf_size(RESPONSE_HEAD)
         .handshake(io)
         .await
-        .map_err(SendError::hyper)?;
+        .map_err(SendError::wire)?;
     let mut request = Request::new(Full::new(ask.body));
     *request.method_mut() = ask.method;
-    *request.uri_mut() = path_and_query(&ask.url).parse().map_err(|_| SendError::Unwritable)?;
+    let target = match ask.manner {
+        Manner::Relayed => {
+            let place = &ask.url[Position::BeforeHost..Position::AfterPort];
+            format!("{}://{place}{}", ask.url.scheme(), path_and_query(&ask.url))
+        }
+        _ => path_and_query(&ask.url),
+    };
+    *request.uri_mut() = target.parse().map_err(|_| SendError::Unwritable)?;
     *request.headers_mut() = ask.headers;
     request.headers_mut().insert(HOST, ask.authority);
     request
@@ -123,11 +138,11 @@ async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
     if ask.manner == Manner::Refusable {
         request.headers_mut().insert(SPOILT, HeaderValue::from_static("x"));
     }
-    let answer = sender.send_request(request);
+    let answer = answer(sender.send_request(request));
     Ok(if ask.manner == Manner::Upgrade {
-        Exchange::new(connection.with_upgrades(), answer, sender)
+        Exchange::new(connection.with_upgrades().map_err(WireError::from), answer, sender)
     } else {
-        Exchange::new(connection, answer, sender)
+        Exchange::new(connection.map_err(WireError::from), answer, sender)
     })
 }
 
@@ -137,7 +152,7 @@ async fn over_http2(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
         .max_header_list_size(u32::try_from(RESPONSE_HEAD).unwrap_or(u32::MAX))
         .handshake(io)
         .await
-        .map_err(SendError::hyper)?;
+        .map_err(SendError::wire)?;
     let authority = ask.authority.to_str().map_err(|_| SendError::Unwritable)?;
     let uri = Uri::builder()
         .scheme(ask.url.scheme())
@@ -150,29 +165,31 @@ async fn over_http2(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
     *request.uri_mut() = uri;
     *request.headers_mut() = ask.headers;
     request.headers_mut().remove(CONNECTION);
-    let answer = sender.send_request(request);
-    Ok(Exchange::new(connection, answer, (sender, helpers)))
+    let answer = answer(sender.send_request(request));
+    Ok(Exchange::new(
+        connection.map_err(WireError::from),
+        answer,
+        (sender, helpers),
+    ))
 }
 
-/// Runs the helper tasks that hyper needs for HTTP/2 streams, and ends them with the connection.
-#[derive(Clone, Default)]
-struct Helpers(Arc<Mutex<JoinSet<()>>>);
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Helpers {
-    fn execute(&self, helper: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(helper);
-    }
+/// hyper's answer, as those of all versions are.
+async fn answer(
+    pending: impl Future<Output = hyper::Result<Response<Incoming>>>,
+) -> Result<Response<AnswerBody>, WireError> {
+    let answer = pending.await?;
+    Ok(answer.map(|body| AnswerBody::new(body.map_err(WireError::from))))
 }
 
-enum SendError {
+pub(super) enum SendError {
     NotConnected,
     Unwritable,
     Exchange(ExchangeError),
 }
 
 impl SendError {
-    fn hyper(error: hyper::Error) -> Self {
-        Self::Exchange(error.into())
+    pub fn wire(error: impl Into<WireError>) -> Self {
+        Self::Exchange(error.into().into())
     }
 }
 

@@ -242,6 +242,30 @@ impl Tape {
         marks.written += bytes as u64;
     }
 
+    /// A datagram that is none of plain text was read as a whole.
+    pub fn datagram_read(&self, received: Received) {
+        let mut marks = self.marks();
+        marks.delays.read(received);
+        if !marks.sending {
+            marks.delays.secured = received.clock();
+        }
+        marks.below.read(Some(received.at()), received.count);
+        marks.read += received.count as u64;
+    }
+
+    /// The request has ended: the next datagram has its end.
+    pub fn request_ended(&self) {
+        self.marks().request_pending = true;
+    }
+
+    /// The head of the answer came with the datagram that was read last.
+    pub fn answer_came(&self) {
+        let mut marks = self.marks();
+        let stamped = marks.below.last_read.filter(|at| Some(*at) >= marks.request_began);
+        marks.answer_began = stamped.or(marks.delays.read);
+        marks.answer_clock = stamped.map_or(Clock::Exporter, |_| marks.delays.last_byte);
+    }
+
     pub fn request_wrote(&self, bytes: &[u8]) {
         let mut marks = self.marks();
         let at = marks.below.last_write;

@@ -110,6 +110,13 @@ impl Tls {
         self.server_name.as_deref()
     }
 
+    /// The same for QUIC, which agrees on HTTP/3.
+    pub(super) fn for_quic(&self) -> (ClientConfig, Arc<Recorder>) {
+        let (mut config, recorder) = self.for_one_probe(false);
+        config.alpn_protocols = vec![b"h3".to_vec()];
+        (config, recorder)
+    }
+
     /// A configuration for one handshake, and the recorder of what it will show.
     pub(super) fn for_one_probe(&self, http1: bool) -> (ClientConfig, Arc<Recorder>) {
         let recorder = Arc::new(Recorder::new(
@@ -145,7 +152,7 @@ pub(super) fn reason_of_tls(error: &io::Error, client_cert_asked: bool) -> Optio
     })
 }
 
-const fn reason_of_alert(alert: AlertDescription, client_cert_asked: bool) -> Reason {
+pub(super) const fn reason_of_alert(alert: AlertDescription, client_cert_asked: bool) -> Reason {
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired => Reason::TlsClientCert,

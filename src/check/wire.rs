@@ -4,6 +4,7 @@ use super::datagram::Datagrams;
 use super::dialogue::Line;
 use super::echo::EchoSocket;
 use super::exchange::Exchange;
+use super::quic::Quic;
 use super::socket::Socket;
 use super::tape::Tape;
 use crate::report::{Leg, WireFacts};
@@ -46,6 +47,8 @@ pub(super) struct Wire {
     pub line: Option<Line>,
     /// Where datagrams are exchanged instead.
     pub datagrams: Option<Datagrams>,
+    /// The QUIC connection, until the exchange takes it.
+    pub quic: Option<Quic>,
     /// Where an echo request was sent.
     pub echo: Option<EchoSocket>,
     /// The request and its pending answer.
@@ -77,11 +80,12 @@ impl Wire {
             mut leg,
             layer,
             line,
+            quic,
             exchange,
             tape,
             ..
         } = self;
-        drop((layer, line, exchange));
+        drop((layer, line, quic, exchange));
         let seen = tape.read_out();
         leg.socket = seen.socket;
         let clocks = seen.clocks();

@@ -1,6 +1,6 @@
 //! Composes the credentials of an http module.
 
-use super::file::{At, AuthorizationFile, BasicAuthFile, ClientFile, HttpFile};
+use super::file::{At, AuthorizationFile, BasicAuthFile, ClientFile, HttpFile, OAuth2File};
 use super::http::header_value;
 use super::problem::{Problem, at};
 use crate::probers::credentials::{Credentials, Source};
@@ -13,6 +13,7 @@ pub(super) struct Written<'a> {
     authorization: Option<&'a At<AuthorizationFile>>,
     bearer_token: Option<&'a At<Secret>>,
     bearer_token_file: Option<&'a At<String>>,
+    oauth2: Option<&'a At<OAuth2File>>,
 }
 
 impl<'a> Written<'a> {
@@ -22,6 +23,7 @@ impl<'a> Written<'a> {
             authorization: file.authorization.as_ref(),
             bearer_token: file.bearer_token.as_ref(),
             bearer_token_file: file.bearer_token_file.as_ref(),
+            oauth2: file.oauth2.as_ref(),
         }
     }
 
@@ -31,6 +33,7 @@ impl<'a> Written<'a> {
             authorization: file.authorization.as_ref(),
             bearer_token: file.bearer_token.as_ref(),
             bearer_token_file: file.bearer_token_file.as_ref(),
+            oauth2: file.oauth2.as_ref(),
         }
     }
 }
@@ -51,6 +54,12 @@ pub(super) fn compose(file: &Written<'_>, path: &str) -> Result<Option<Credentia
         (None, Some(file)) => Some(Source::File(file.value.clone().into())),
         (None, None) => None,
     };
+    if let Some(second) = file.oauth2
+        && (file.basic_auth.is_some() || file.authorization.is_some() || bearer.is_some())
+    {
+        let words = "at most one of basic_auth, oauth2 & authorization must be configured";
+        return Err(at(second, path, "oauth2", words));
+    }
     match (file.basic_auth, file.authorization, bearer) {
         (Some(_), Some(second), _) => {
             let words = "at most one of basic_auth, oauth2 & authorization must be configured";
@@ -114,7 +123,12 @@ fn authorization(file: &AuthorizationFile, path: &str) -> Result<Credentials, Pr
 }
 
 /// What stands in the key itself or in the file that `KEY_file` names, not both.
-fn source(text: Option<Secret>, file: Option<&At<String>>, path: &str, key: &str) -> Result<Source, Problem> {
+pub(super) fn source(
+    text: Option<Secret>,
+    file: Option<&At<String>>,
+    path: &str,
+    key: &str,
+) -> Result<Source, Problem> {
     let text = text.filter(|text| !text.reveal().is_empty());
     match (text, filled(file)) {
         (Some(_), Some(second)) => {

@@ -11,9 +11,9 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// Declares a block of keys, all optional, and those that come later: written, these are refused, never ignored.
+/// Declares a block of keys, all optional, and those that are known but not served: written, these are refused, never ignored.
 macro_rules! block {
-    ($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $key:ident: $type:ty,)* } later { $($later:ident,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $key:ident: $type:ty,)* } unserved { $($unserved:ident,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, Serialize)]
         #[allow(clippy::struct_field_names, reason = "keys are the peer's")]
@@ -28,8 +28,8 @@ macro_rules! block {
         impl $name {
             /// The keys that this version serves.
             pub(super) const KEYS: &[&str] = &[$(stringify!($key)),*];
-            /// Those that it knows but does not serve yet.
-            const LATER: &[&str] = &[$(stringify!($later)),*];
+            /// Those that it knows but does not serve.
+            const UNSERVED: &[&str] = &[$(stringify!($unserved)),*];
         }
 
         impl Read for $name {
@@ -38,7 +38,7 @@ macro_rules! block {
                 for (key, value) in node.block(path)? {
                     let path = below(path, &key.name);
                     match key.name.as_str() {
-                        name if Self::LATER.contains(&name) => refuse_what_comes_later(key.place, value, &path)?,
+                        name if Self::UNSERVED.contains(&name) => refuse_unserved(key.place, value, &path)?,
                         $(
                             name if name == plain(stringify!($key)) => {
                                 if !matches!(value.kind, Kind::Nothing) {
@@ -58,24 +58,30 @@ macro_rules! block {
 mod blocks;
 
 pub(in crate::config) use blocks::{
-    ClientFile, DnsFile, FieldFile, GrpcFile, IcmpFile, LabelFile, RecordRulesFile, StepFile, TcpFile, UnixFile,
-    WebsocketFile,
+    ClientFile, DnsFile, FieldFile, GrpcFile, IcmpFile, LabelFile, OAuth2File, RecordRulesFile, StepFile, TcpFile,
+    UnixFile, WebsocketFile,
 };
 
-/// Refuses a key that this version does not serve yet, but where it asks for nothing.
-fn refuse_what_comes_later(place: Place, value: &Node, path: &str) -> Result<(), Problem> {
-    match &value.kind {
-        Kind::Nothing => Ok(()),
-        Kind::Text(_) if matches!(bool::read(value, path), Ok(false)) => Ok(()),
-        _ => Err(place.problem(
-            path,
-            "this version does not serve this key yet; leave it out, or keep the module on blackbox_exporter",
-        )),
+/// Refuses a key that is known but not served, but where it asks for nothing.
+fn refuse_unserved(place: Place, value: &Node, path: &str) -> Result<(), Problem> {
+    if matches!(value.kind, Kind::Nothing) {
+        return Ok(());
     }
+    Err(place.problem(
+        path,
+        match path.strip_suffix("_ref") {
+            // The peer takes them when it loads, and fails every probe.
+            Some(of) => {
+                let key = of.rsplit('.').next().unwrap_or(of);
+                format!("no secret manager can be asked here; write {key}_file, or the value itself as {key}")
+            }
+            None => "this version does not serve this key yet; leave it out".to_owned(),
+        },
+    ))
 }
 
 /// Where keys belong that somebody writes elsewhere.
-pub(super) const BLOCKS: [(&str, &[&str]); 20] = [
+pub(super) const BLOCKS: [(&str, &[&str]); 21] = [
     ("a module", ModuleFile::KEYS),
     ("http", HttpFile::KEYS),
     ("tcp", TcpFile::KEYS),
@@ -85,6 +91,7 @@ pub(super) const BLOCKS: [(&str, &[&str]); 20] = [
     ("grpc", GrpcFile::KEYS),
     ("websocket", WebsocketFile::KEYS),
     ("http_config", ClientFile::KEYS),
+    ("oauth2", OAuth2File::KEYS),
     ("validate_answer_rrs and its like", RecordRulesFile::KEYS),
     ("an entry of http_headers", FieldFile::KEYS),
     ("an entry of query_response", StepFile::KEYS),
@@ -108,14 +115,14 @@ block! {
         controls: Vec<At<ControlFile>>,
         policy: At<String>,
         limits: LimitsFile,
-    } later {}
+    } unserved {}
 }
 
 block! {
     /// Bounds on what the exporter does at once.
     LimitsFile {
         leases: At<i64>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -139,7 +146,7 @@ block! {
         bypass_cache: At<String>,
         reference_request: bool,
         addresses: At<String>,
-    } later {
+    } unserved {
         allowed_targets,
     }
 }
@@ -153,7 +160,7 @@ block! {
         host: At<String>,
         sni: At<String>,
         reachable: bool,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -163,7 +170,7 @@ block! {
         expect: Vec<At<String>>,
         address: At<String>,
         url: At<String>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -185,20 +192,28 @@ block! {
         fail_if_header_matches: Vec<At<HeaderMatchFile>>,
         fail_if_header_not_matches: Vec<At<HeaderMatchFile>>,
         fail_if_slower_than: At<String>,
+        http_headers: BTreeMap<String, At<FieldFile>>,
         body: Body,
+        body_file: At<String>,
+        fail_if_body_json_matches_cel: At<String>,
+        fail_if_body_json_not_matches_cel: At<String>,
         body_size_limit: At<String>,
         compression: At<String>,
         enable_http2: bool,
+        enable_http3: At<bool>,
         tls_config: At<TlsFile>,
         basic_auth: At<BasicAuthFile>,
         authorization: At<AuthorizationFile>,
         bearer_token: At<Secret>,
         bearer_token_file: At<String>,
-    } later {
-        http_headers, body_file, fail_if_body_json_matches_cel, fail_if_body_json_not_matches_cel,
-        skip_resolve_phase_with_proxy, enable_http3, oauth2, proxy_url, no_proxy, proxy_from_environment,
-        proxy_connect_header,
-    }
+        oauth2: At<OAuth2File>,
+        #[serde(serialize_with = "masked_url")]
+        proxy_url: At<Secret>,
+        no_proxy: At<String>,
+        proxy_from_environment: At<bool>,
+        proxy_connect_header: At<BTreeMap<String, Vec<At<Secret>>>>,
+        skip_resolve_phase_with_proxy: bool,
+    } unserved {}
 }
 
 block! {
@@ -207,7 +222,7 @@ block! {
         header: At<String>,
         regexp: At<String>,
         allow_missing: bool,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -223,7 +238,7 @@ block! {
         insecure_skip_verify: bool,
         min_version: At<String>,
         max_version: At<String>,
-    } later { ca_ref, cert_ref, key_ref, }
+    } unserved { ca_ref, cert_ref, key_ref, }
 }
 
 block! {
@@ -233,7 +248,7 @@ block! {
         username_file: At<String>,
         password: Secret,
         password_file: At<String>,
-    } later { username_ref, password_ref, }
+    } unserved { username_ref, password_ref, }
 }
 
 block! {
@@ -242,7 +257,7 @@ block! {
         r#type: At<String>,
         credentials: At<Secret>,
         credentials_file: At<String>,
-    } later { credentials_ref, }
+    } unserved { credentials_ref, }
 }
 
 impl ConfigFile {
@@ -288,6 +303,22 @@ fn is_empty(text: &str) -> bool {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = text.lines().map(str::trim_start);
     lines.all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+/// A URL with what may be a password masked, as the peer shows it.
+#[allow(clippy::ref_option, reason = "serde hands in the field as it is")]
+pub(super) fn masked_url<S: Serializer>(url: &Option<At<Secret>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = url
+        .as_ref()
+        .map(|written| match url::Url::parse(written.value.reveal()) {
+            Ok(url) if url.password().is_none() => written.value.reveal().to_owned(),
+            Ok(mut url) => url
+                .set_password(Some("xxxxx"))
+                .map_or(MASK.to_owned(), |()| url.to_string()),
+            // Whatever it is, it may hold one.
+            Err(_) => MASK.to_owned(),
+        });
+    shown.serialize(serializer)
 }
 
 /// Header fields whose values are no secret.

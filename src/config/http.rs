@@ -1,6 +1,5 @@
 //! Composes an http module from its keys.
 
-use super::address;
 use super::credentials::{self, filled};
 use super::file::{At, HeaderMatchFile, HttpFile};
 use super::problem::{Problem, at};
@@ -8,10 +7,12 @@ use super::regexps::{regexp, regexps};
 use super::tls;
 use super::tree::{below, shown};
 use super::units;
+use super::{address, fields, oauth, proxies};
 use crate::check::{Coding, Resolver};
 use crate::limits::MATCHED_BODY;
 use crate::negotiation::accepts;
-use crate::probers::http::{HeaderAssertion, HttpSettings};
+use crate::probers::http::{Expression, HeaderAssertion, HttpSettings, JsonAssertions, RequestBody, Versions};
+use crate::probers::proxies::Proxies;
 use ::http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 use ::http::{HeaderName, HeaderValue, Method};
 use bytes::Bytes;
@@ -27,15 +28,16 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         host,
         headers,
         credentials: credentials::compose(&credentials::Written::of_http(file), path)?,
-        body: file
-            .body
-            .as_ref()
-            .map_or_else(Bytes::new, |body| Bytes::copy_from_slice(&body.0)),
+        fields: fields::compose(file.http_headers.as_ref(), fields::Names::Free, path, "http_headers")?,
+        oauth2: oauth::compose_any(file.oauth2.as_ref(), &resolver, path)?,
+        proxies: proxies(file, path)?,
+        body: body(file, path)?,
+        json: json(file, path)?,
         valid_status_codes: status_codes(file, path)?,
         valid_http_versions: versions(file, path)?,
-        follow_redirects: !file
+        follow_redirects: file
             .no_follow_redirects
-            .unwrap_or(!file.follow_redirects.unwrap_or(true)),
+            .map_or(file.follow_redirects.unwrap_or(true), |no| !no),
         fail_if_ssl: file.fail_if_ssl.unwrap_or(false),
         fail_if_not_ssl: file.fail_if_not_ssl.unwrap_or(false),
         fail_if_body_matches: regexps(
@@ -58,6 +60,7 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         body_size_limit: body_size_limit(file, path)?,
         matching_limit: MATCHED_BODY,
         compression,
+        versions: spoken(file, path)?,
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,
         tls: tls::or_absent(
@@ -70,6 +73,51 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
             path,
         )?,
     })
+}
+
+fn proxies(file: &HttpFile, path: &str) -> Result<Proxies, Problem> {
+    let written = proxies::Written {
+        proxy_url: file.proxy_url.as_ref(),
+        no_proxy: file.no_proxy.as_ref(),
+        proxy_from_environment: file.proxy_from_environment.as_ref(),
+        proxy_connect_header: file.proxy_connect_header.as_ref(),
+        skip_resolve: file.skip_resolve_phase_with_proxy,
+    };
+    proxies::compose(&written, path)
+}
+
+fn body(file: &HttpFile, path: &str) -> Result<RequestBody, Problem> {
+    let inline = file.body.as_ref().filter(|body| !body.0.is_empty());
+    match (inline, filled(file.body_file.as_ref())) {
+        (Some(_), Some(second)) => {
+            let words = "setting body and body_file both are not allowed; leave one of them out";
+            Err(at(second, path, "body_file", words))
+        }
+        (_, Some(named)) => Ok(RequestBody::File(named.value.clone().into())),
+        (inline, None) => Ok(RequestBody::Bytes(
+            inline.map_or_else(Bytes::new, |body| Bytes::copy_from_slice(&body.0)),
+        )),
+    }
+}
+
+fn json(file: &HttpFile, path: &str) -> Result<JsonAssertions, Problem> {
+    let matches = file.fail_if_body_json_matches_cel.as_ref();
+    let not_matches = file.fail_if_body_json_not_matches_cel.as_ref();
+    Ok(JsonAssertions {
+        fail_if_matches: expression(matches, path, "fail_if_body_json_matches_cel")?,
+        fail_if_not_matches: expression(not_matches, path, "fail_if_body_json_not_matches_cel")?,
+    })
+}
+
+/// An expression in CEL; none where it is written empty.
+fn expression(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option<Expression>, Problem> {
+    let compile = |written: &At<String>| {
+        Expression::new(&written.value).map_err(|error| {
+            let words = format!("Could not compile CEL program: {:?}: {error}", written.value);
+            at(written, path, key, words)
+        })
+    };
+    filled(written).map(compile).transpose()
 }
 
 fn method(file: &HttpFile, path: &str) -> Result<Method, Problem> {
@@ -130,6 +178,38 @@ pub(super) fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
         .map_err(|_| "the value holds a line break or another control character; leave it out")
 }
 
+/// What is spoken, with the peer's rules for HTTP/3.
+fn spoken(file: &HttpFile, path: &str) -> Result<Versions, Problem> {
+    let mut accepted = file.valid_http_versions.iter().flatten();
+    let Some(enabled) = file.enable_http3.as_ref().filter(|enabled| enabled.value) else {
+        return match accepted.find(|version| version.value == "HTTP/3.0") {
+            None => Ok(Versions::Agreed),
+            Some(version) => {
+                let words = "HTTP/3 cannot be used as a valid HTTP version when enable_http3 is false";
+                Err(at(version, path, "valid_http_versions", words))
+            }
+        };
+    };
+    if file.enable_http2.unwrap_or(true) {
+        let words = "when enable_http3 is true, enable_http2 must be set to false";
+        return Err(at(enabled, path, "enable_http3", words));
+    }
+    if let Some(version) = accepted.find(|version| ["HTTP/1.1", "HTTP/2.0"].contains(&version.value.as_str())) {
+        let words =
+            "HTTP/3 and HTTP/2.0/1.1 cannot be used together - only HTTP/3.0 is allowed when enable_http3 is true";
+        return Err(at(version, path, "valid_http_versions", words));
+    }
+    let highest = file
+        .tls_config
+        .as_ref()
+        .and_then(|tls| filled(tls.value.max_version.as_ref()));
+    if let Some(highest) = highest.filter(|version| version.value != "TLS13") {
+        let words = "HTTP/3 needs TLS 1.3 (RFC 9001 section 4.2); write TLS13, or leave it out";
+        return Err(at(highest, &below(path, "tls_config"), "max_version", words));
+    }
+    Ok(Versions::Http3)
+}
+
 fn status_codes(file: &HttpFile, path: &str) -> Result<Vec<u16>, Problem> {
     let codes = file.valid_status_codes.iter().flatten().map(|written| {
         u16::try_from(written.value)
@@ -153,7 +233,7 @@ fn versions(file: &HttpFile, path: &str) -> Result<Vec<String>, Problem> {
             Ok(written.value.clone())
         } else {
             let problem = format!(
-                "{:?} is no HTTP version; write HTTP/1.0, HTTP/1.1 or HTTP/2.0",
+                "{:?} is no HTTP version; write HTTP/1.0, HTTP/1.1, HTTP/2.0 or HTTP/3.0",
                 written.value
             );
             Err(at(written, path, "valid_http_versions", problem))
@@ -214,8 +294,12 @@ fn compression(file: &HttpFile, path: &str) -> Result<Coding, Problem> {
         "gzip" => Coding::Gzip,
         "deflate" => Coding::Deflate,
         "br" => Coding::Brotli,
+        "zstd" => Coding::Zstd,
         _ => {
-            let problem = format!("{:?} is no coding; write gzip, deflate, br or identity", written.value);
+            let problem = format!(
+                "{:?} is no coding; write gzip, deflate, br, zstd or identity",
+                written.value
+            );
             return Err(at(written, path, "compression", problem));
         }
     };

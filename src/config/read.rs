@@ -5,6 +5,7 @@ use super::tree::{Kind, Node, below};
 use crate::metrics::Level;
 use crate::secret::{MASK, Secret};
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -50,6 +51,57 @@ impl Serialize for Body {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(MASK)
     }
+}
+
+/// What a token's assertion says beside the usual. It may be anybody's business: it is masked.
+#[derive(Clone, Default)]
+pub(super) struct Claims(pub serde_json::Map<String, Value>);
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl Serialize for Claims {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASK)
+    }
+}
+
+impl Read for Claims {
+    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+        let entries = node.block(path)?.iter();
+        let claims = entries.map(|(key, value)| Ok((key.name.clone(), json(value, &below(path, &key.name))?)));
+        claims.collect::<Result<_, Problem>>().map(Self)
+    }
+}
+
+/// A value as JSON has it. What reads like a number or a boolean is one: the tree no longer knows which texts had quotes.
+fn json(node: &Node, path: &str) -> Result<Value, Problem> {
+    Ok(match &node.kind {
+        Kind::Nothing => Value::Null,
+        Kind::Text(text) => match text.as_str() {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            _ => match text.parse::<serde_json::Number>() {
+                Ok(number) => Value::Number(number),
+                Err(_) => Value::String(text.clone()),
+            },
+        },
+        Kind::Bytes(_) => Value::String(node.text(path)?.to_owned()),
+        Kind::List(entries) => Value::Array(
+            entries
+                .iter()
+                .map(|entry| json(entry, path))
+                .collect::<Result<_, _>>()?,
+        ),
+        Kind::Block(entries) => {
+            let entries = entries.iter();
+            let fields = entries.map(|(key, value)| Ok((key.name.clone(), json(value, &below(path, &key.name))?)));
+            Value::Object(fields.collect::<Result<_, Problem>>()?)
+        }
+    })
 }
 
 impl Node {

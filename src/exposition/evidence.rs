@@ -154,7 +154,10 @@ fn leg(leg: &Leg) -> Value {
     json!({
         "method": leg.method,
         "url": leg.url,
+        "for_credentials": leg.for_credentials,
         "addresses": leg.addresses,
+        "chosen": leg.chosen,
+        "proxy": leg.proxy,
         "peer": leg.peer,
         "local": leg.local,
         "laps": leg.ledger.laps().iter().map(lap).collect::<Vec<_>>(),

@@ -45,6 +45,12 @@ fn exchange(leg: &Leg) -> String {
     let mut line = format!("{} {}", leg.method.as_deref().unwrap_or("Request"), leg.url);
     // Writing to a String cannot fail.
     let mut add = |words: &str| line.write_str(words).expect("writing to a String cannot fail");
+    if leg.for_credentials {
+        add(" (for credentials)");
+    }
+    if let Some(proxy) = &leg.proxy {
+        add(&format!(" through the proxy {proxy}"));
+    }
     if let Some(peer) = leg.peer {
         add(&format!(" at {peer}"));
     }

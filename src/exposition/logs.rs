@@ -44,6 +44,7 @@ fn log(finding: &Finding) -> String {
                 ("phase", lap.stage().phase().to_owned()),
                 ("duration_seconds", lap.took().as_secs_f64().to_string()),
             ];
+            fields.extend(leg.proxy.clone().map(|proxy| ("proxy", proxy)));
             fields.extend(leg.peer.map(|peer| ("peer", peer.to_string())));
             match lap.failed() {
                 None => put("info", "Phase finished", &fields),

@@ -64,7 +64,9 @@ fn curl(leg: &Leg, url: &Url, peer: SocketAddr, seconds: u64) -> Option<String> 
         Some(method) => format!(" --request {}", quoted(method)),
     };
     // --resolve keeps the port of the URL; a hop may listen on another.
-    let place = if peer.port() == port {
+    let place = if let Some(proxy) = &leg.proxy {
+        format!("--proxy {}", quoted(proxy))
+    } else if peer.port() == port {
         format!("--resolve {}", quoted(&format!("{host}:{port}:{address}")))
     } else {
         format!("--connect-to {to}")

@@ -74,6 +74,12 @@ pub fn text(finding: &Finding, paint: Paint) -> String {
 fn legs(out: &mut String, report: &Report, after: Duration, axis: Duration, paint: Paint) {
     for leg in &report.legs {
         line(out, &leg.url);
+        if leg.for_credentials {
+            line(out, "  for credentials");
+        }
+        if let Some(proxy) = &leg.proxy {
+            line(out, &format!("  through the proxy {proxy}"));
+        }
         if let Some(peer) = leg.peer {
             line(out, &format!("  at {peer}"));
         }

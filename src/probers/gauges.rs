@@ -17,7 +17,7 @@ const NEVER: f64 = -62_135_596_800.0;
 /// How the target's own name was resolved: the first exchange only, as with the peer.
 pub fn address(first: &Leg, page: &mut Page) {
     page.set(&DNS_LOOKUP_TIME, first.time_in(Stage::Resolve).as_secs_f64());
-    let (protocol, hash) = match first.peer.map(|peer| peer.ip()) {
+    let (protocol, hash) = match first.chosen {
         None => (0.0, 0),
         Some(IpAddr::V4(ip)) => (4.0, fnv1a(&ip.octets())),
         Some(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {

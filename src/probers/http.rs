@@ -1,24 +1,32 @@
 //! The http prober: one request, its redirects, and the assertions on the final answer.
 
 mod assertions;
+mod cookies;
 mod gauges;
+mod json;
+mod oauth;
 mod request;
+mod route;
 mod settings;
 
-pub use settings::{HeaderAssertion, HttpSettings};
+pub use json::{Expression, JsonAssertions};
+pub use oauth::{Algorithm, Grant, OAuth2, Signing};
+pub use settings::{HeaderAssertion, HttpSettings, RequestBody, Versions};
 
 use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
-use crate::check::{BodyPlan, Check, Family, Resolver, Stopped, Tls};
+use crate::check::{BodyPlan, Check, Family, Resolver, Stopped};
 use crate::limits::REDIRECTS;
 use crate::metrics::Page;
 use crate::reason::Reason;
 use crate::report::{Reply, Report};
 use crate::target::{Target, shown_url};
-use request::Visit;
+use request::{Own, Visit, through};
+use route::Route;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// The status codes that are counted from 0 for every key, beside the module's valid ones.
 const KNOWN_CODES: [u16; 8] = [200, 301, 302, 404, 500, 502, 503, 504];
@@ -35,9 +43,13 @@ impl HttpSettings {
         loop {
             let follow = self.follow_redirects && redirects < REDIRECTS;
             let body = self.exchange(check, &visit, follow).await?;
+            if let (Some(401), Some(tokens)) = (check.reply().map(|reply| reply.status), &self.oauth2) {
+                tokens.forget();
+            }
             let Some(reply) = check.reply() else {
                 return Err(check.refuse(Reason::HttpFailed, "There is no answer to judge."));
             };
+            visit.take_cookies(reply);
             match visit.redirected(reply) {
                 // There the hop's part ends: the rest is somebody else's.
                 Some(Ok(next)) if matches!(way, Way::Hop(_)) && !next.stays_with(&visit) => return Ok(()),
@@ -49,7 +61,11 @@ impl HttpSettings {
                     let endless = onward.is_some() && self.follow_redirects;
                     let took = check.answer_time();
                     let https = (!matches!(way, Way::Hop(_))).then(|| visit.is_https());
-                    let objection = self.objection(reply, &body, https, endless);
+                    let objection = match self.objection_to_content(reply, &body, endless) {
+                        None => self.json.objection(&body, check.left()).await,
+                        objection => objection,
+                    };
+                    let objection = objection.or_else(|| self.objection_to_protocol(reply, https));
                     return match objection.or_else(|| self.objection_to_time(took)) {
                         None => Ok(()),
                         Some((reason, detail)) => Err(check.refuse(reason, detail)),
@@ -60,49 +76,81 @@ impl HttpSettings {
     }
 
     async fn first_visit(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<Visit, Stopped> {
-        let authorization = match &self.credentials {
-            None => None,
-            Some(credentials) => {
-                let value = credentials.header_within(check.left()).await;
-                Some(value.map_err(|error| check.refuse(Reason::LocalFileUnreadable, error))?)
-            }
-        };
-        let visit = Visit::first(self, aim, authorization).and_then(|visit| visit.by(way));
+        let own = self.own(check.left()).await;
+        let mut own = own.map_err(|error| check.refuse(Reason::LocalFileUnreadable, error))?;
+        // Who gets none of the module's own fields needs no token either.
+        let trusted =
+            !matches!(way, Way::Refusable | Way::Handshake(_)) && !matches!(way, Way::Hop(hop) if !hop.trusted);
+        if let Some(tokens) = self.oauth2.as_ref().filter(|_| trusted) {
+            own.authorization = Some(tokens.header(check).await?);
+        }
+        let visit = Visit::first(self, aim, own).and_then(|visit| visit.by(way));
         visit.map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))
+    }
+
+    /// What the module's files hold, read for this probe.
+    async fn own(&self, time: Duration) -> Result<Own, String> {
+        Ok(Own {
+            authorization: match &self.credentials {
+                None => None,
+                Some(credentials) => Some(credentials.header_within(time).await?),
+            },
+            fields: self.fields.within(time).await?,
+            body: self.body.within(time).await?,
+        })
     }
 
     async fn shake_hands(&self, check: &mut Check, visit: &Visit) -> Result<(), Stopped> {
         check.begin_leg(shown_url(visit.url()), true);
         let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
-        check.connect(SocketAddr::new(address, visit.port())).await?;
-        let tls = self.tls(check)?;
+        let to = SocketAddr::new(address, visit.port());
+        let missing = |words: &String| check.refuse(Reason::LocalFileUnreadable, words.clone());
+        if visit.versions() == Versions::Http3 {
+            let tls = self.tls.as_ref().map_err(missing)?;
+            return check.secure_quic(tls, visit.tls_name(), to).await;
+        }
+        check.connect(to).await?;
+        let missing = |words: &String| check.refuse(Reason::LocalFileUnreadable, words.clone());
+        let tls = self.tls.as_ref().map_err(missing)?;
         check.secure(tls, visit.tls_name(), true).await
     }
 
     /// The sentence.
     async fn exchange(&self, check: &mut Check, visit: &Visit, follow: bool) -> Result<Vec<u8>, Stopped> {
         check.begin_leg(shown_url(visit.url()), visit.is_https());
-        // A place that is named by its address is of the family that it is.
-        let family = Family {
-            fallback: self.family.fallback || visit.dials_elsewhere(),
-            ..self.family
-        };
-        let address = check.resolve(&self.resolver, visit.host(), family).await?;
-        check.connect(SocketAddr::new(address, visit.port())).await?;
-        if visit.is_https() {
-            let tls = self.tls(check)?;
-            check.secure(tls, visit.tls_name(), visit.http1_only()).await?;
-        }
-        check.send(visit.ask()).await?;
+        let relay = self.route(visit).open(check).await?;
+        check.send(through(visit.ask(), relay.as_ref())).await?;
         check.wait().await?;
         check.receive(|reply| self.body_plan(visit, reply, follow)).await
     }
 
-    /// TLS, or the end of the probe where a file of it is missing.
-    fn tls(&self, check: &mut Check) -> Result<&Tls, Stopped> {
-        self.tls
-            .as_ref()
-            .map_err(|words| check.refuse(Reason::LocalFileUnreadable, words.clone()))
+    fn route<'a>(&'a self, visit: &'a Visit) -> Route<'a> {
+        Route {
+            url: visit.url(),
+            host: visit.host(),
+            port: visit.port(),
+            direct: visit.dials_elsewhere(),
+            resolver: &self.resolver,
+            // A place that is named by its address is of the family that it is.
+            family: Family {
+                fallback: self.family.fallback || visit.dials_elsewhere(),
+                ..self.family
+            },
+            proxies: &self.proxies,
+            tls: &self.tls,
+            tls_name: visit.tls_name(),
+            versions: visit.versions(),
+        }
+    }
+
+    /// A target as a URL. HTTP/3 is spoken with https targets only: as with the peer, an http one becomes that.
+    fn url(&self, target: &Target) -> Result<Url, String> {
+        let mut url = target.http_url().map_err(|error| format!("{error}."))?;
+        if self.versions == Versions::Http3 {
+            url.set_scheme("https")
+                .map_err(|()| "The target's URL cannot be asked of HTTP/3.".to_owned())?;
+        }
+        Ok(url)
     }
 
     /// The body of a redirect is read only if it is to be matched; an answer that already failed is read but not kept.
@@ -128,15 +176,19 @@ impl Prober for HttpSettings {
 
     fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a> {
         Box::pin(async move {
-            let visit = Visit::first(self, aim, None);
+            let visit = Visit::first(self, aim, Own::default());
             let visit = visit.map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))?;
             check.resolve_all(&self.resolver, visit.host(), self.family).await
         })
     }
 
     fn has_own_fields(&self, aim: &Aim) -> bool {
-        let plain = Visit::first(self, aim, None).is_ok_and(|visit| !visit.has_own_fields());
-        self.credentials.is_some() || !plain
+        let plain = Visit::first(self, aim, Own::default()).is_ok_and(|visit| !visit.has_own_fields());
+        self.credentials.is_some()
+            || self.oauth2.is_some()
+            || !self.fields.is_empty()
+            || !self.body.is_empty()
+            || !plain
     }
 
     fn resolver(&self) -> &Arc<Resolver> {
@@ -148,7 +200,7 @@ impl Prober for HttpSettings {
     }
 
     fn shape(&self, target: &Target) -> Shape {
-        let https = target.http_url().is_ok_and(|url| url.scheme() == "https");
+        let https = self.url(target).is_ok_and(|url| url.scheme() == "https");
         let mut codes = KNOWN_CODES.to_vec();
         codes.extend(&self.valid_status_codes);
         codes.sort_unstable();
@@ -157,7 +209,8 @@ impl Prober for HttpSettings {
             stages: Stage::ALL
                 .into_iter()
                 .filter(|stage| match stage {
-                    Stage::Tunnel => false,
+                    Stage::Connect => self.versions != Versions::Http3,
+                    Stage::Tunnel => https && !self.proxies.is_empty() && self.versions != Versions::Http3,
                     Stage::Secure => https,
                     _ => true,
                 })

@@ -3,7 +3,7 @@
 
 use crate::support::exporter::Exporter;
 use crate::support::process::project;
-use glassbox_exporter::attribution::{RULES, Rule};
+use glassbox_exporter::attribution::{MASKS, RULES, Rule};
 use glassbox_exporter::chain::Link;
 use glassbox_exporter::gateways::{Gateway, Means, catalogue};
 use glassbox_exporter::metrics::{Level, METRICS, Metric};
@@ -97,10 +97,9 @@ fn every_link_is_explained() {
 }
 
 fn rules() -> String {
-    let table = |title: &str, masked: bool| {
+    let table = |title: &str, rules: &[Rule]| {
         let mut text =
             format!("## {title}\n\n| # | rule | speaks when, and blames | blind where |\n|---|---|---|---|\n");
-        let rules: Vec<&Rule> = RULES.iter().filter(|rule| rule.masked == masked).collect();
         for (number, rule) in rules.iter().enumerate() {
             writeln!(
                 text,
@@ -116,8 +115,8 @@ fn rules() -> String {
     };
     format!(
         "{}\n{}",
-        table("The rules for a failed probe", false),
-        table("The rules for a good answer, which may hide a broken link", true)
+        table("The rules for a failed probe", RULES),
+        table("The rules for a good answer, which may hide a broken link", MASKS)
     )
 }
 

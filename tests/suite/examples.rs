@@ -27,7 +27,7 @@ fn defaults() -> String {
     running("modules: {http_2xx: {prober: http}}").unwrap()
 }
 
-/// The keys of the written configuration: those that are served, and those that come later.
+/// The keys of the written configuration: those that are served, and those that are known but not.
 fn keys_of_the_source() -> (BTreeSet<String>, BTreeSet<String>) {
     let source = |name| std::fs::read_to_string(project("src/config").join(name)).unwrap();
     let source = source("file.rs") + &source("file/blocks.rs");
@@ -36,18 +36,18 @@ fn keys_of_the_source() -> (BTreeSet<String>, BTreeSet<String>) {
         Regex::new(r"(?m)^\s+(?:r#)?(\w+): .*,$").unwrap(),
         Regex::new(r"\w+").unwrap(),
     );
-    let (mut served, mut later) = (BTreeSet::new(), BTreeSet::new());
+    let (mut served, mut unserved) = (BTreeSet::new(), BTreeSet::new());
     for block in block.captures_iter(&source) {
-        let (now, then) = block[1].split_once("later {").unwrap();
+        let (now, then) = block[1].split_once("unserved {").unwrap();
         served.extend(key.captures_iter(now).map(|found| found[1].to_owned()));
-        later.extend(word.find_iter(then).map(|found| found.as_str().to_owned()));
+        unserved.extend(word.find_iter(then).map(|found| found.as_str().to_owned()));
     }
-    (served, later)
+    (served, unserved)
 }
 
 #[test]
 fn every_key_of_this_version_is_explained_and_no_other() {
-    let (served, later) = keys_of_the_source();
+    let (served, unserved) = keys_of_the_source();
     // Were the source written in another way, this test would read nothing from it.
     for known in [
         "prober",
@@ -61,24 +61,24 @@ fn every_key_of_this_version_is_explained_and_no_other() {
         assert!(served.contains(known), "{known} is not among {served:?}");
     }
     assert!(
-        later.contains("oauth2") && later.contains("credentials_ref"),
-        "{later:?}"
+        unserved.contains("ca_ref") && unserved.contains("credentials_ref"),
+        "{unserved:?}"
     );
     let text = example("glassbox.yml");
     let word = Regex::new(r"\w+").unwrap();
     let words: BTreeSet<_> = word.find_iter(&text).map(|found| found.as_str().to_owned()).collect();
     let missing: Vec<_> = served.difference(&words).collect();
     assert!(missing.is_empty(), "examples/glassbox.yml does not explain {missing:?}");
-    // A word of prose may be a later key's name too; a key of the file may not.
+    // A word of prose may be such a key's name too; a key of the file may not.
     let keys = Regex::new(r"(?m)^\s*#?(\w+):").unwrap();
     let early: Vec<_> = keys
         .captures_iter(&text)
         .map(|found| found[1].to_owned())
-        .filter(|key| later.contains(key))
+        .filter(|key| unserved.contains(key))
         .collect();
     assert!(
         early.is_empty(),
-        "examples/glassbox.yml has what comes later: {early:?}"
+        "examples/glassbox.yml has what is not served: {early:?}"
     );
 }
 
@@ -117,7 +117,7 @@ fn the_other_probers_of_the_example_have_their_defaults() {
 }
 
 /// Another value for each key of the example. It shows that the comparison above would see a wrong default.
-const OTHER_VALUES: [(&str, &str); 30] = [
+const OTHER_VALUES: [(&str, &str); 34] = [
     ("leases", "5"),
     ("interval", "1s"),
     ("timeout", "3s"),
@@ -129,8 +129,12 @@ const OTHER_VALUES: [(&str, &str); 30] = [
     ("fail_if_slower_than", "2s"),
     ("method", "HEAD"),
     ("headers", "{X-A: b}"),
+    ("http_headers", "{X-A: {values: [b]}}"),
     ("body", "text"),
+    ("fail_if_body_json_matches_cel", "body.a"),
+    ("fail_if_body_json_not_matches_cel", "body.a"),
     ("follow_redirects", "false"),
+    ("skip_resolve_phase_with_proxy", "true"),
     ("preferred_ip_protocol", "ip4"),
     ("ip_protocol_fallback", "false"),
     ("enable_http2", "false"),
@@ -158,8 +162,8 @@ fn another_value_of_any_key_is_not_the_default() {
     let mut others = BTreeMap::from(OTHER_VALUES);
     for found in written.captures_iter(first) {
         let (line, key) = (&found[0], &found[2]);
-        // The one has no default; the other's settings do not show which name servers they hold.
-        if ["prober", "resolver"].contains(&key) {
+        // The first has no default; the second's settings do not show which name servers they hold; HTTP/3 takes no HTTP/2.
+        if ["prober", "resolver", "enable_http3"].contains(&key) {
             continue;
         }
         let other = others.remove(key).unwrap_or_else(|| panic!("no other value for {key}"));
@@ -209,7 +213,7 @@ fn each_key_that_is_commented_out_is_right_once_it_is_not() {
         assert_eq!(runs == defaults(), key == "no_follow_redirects", "{key}");
         uncommented.push(key);
     }
-    let expected = "controls policy buckets hops no_follow_redirects basic_auth authorization bearer_token bearer_token_file ca_file cert_file";
+    let expected = "controls policy buckets hops body_file no_follow_redirects proxy_url proxy_from_environment basic_auth authorization bearer_token bearer_token_file oauth2 ca_file cert_file";
     assert_eq!(uncommented.join(" "), expected);
 }
 

@@ -148,11 +148,15 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
     assert_eq!(unseen, NOT_IN_THE_TABLE, "a reason without a row");
 }
 
-/// Reasons that need more than one peer on loopback (they are in `beside`) or a network of their own (in `probers`), that
+/// Reasons that need more than one peer on loopback (they are in `beside`), a peer that speaks QUIC (in
+/// `http3`) or a network of their own (in `probers`), that
 /// another takes the place of in the verdict, or that stand for what has no name yet.
-const NOT_IN_THE_TABLE: [&str; 16] = [
+const NOT_IN_THE_TABLE: [&str; 19] = [
     "dns.failed",
     "tcp.failed",
+    "quic.refused",
+    "quic.timed_out",
+    "quic.failed",
     "tls.expected",
     "http.slow",
     "http.overrun",
@@ -809,6 +813,15 @@ fn content() -> Vec<Row> {
             ("http.response.redirect_loop", "origin"),
             LOOP,
             answering(redirect("/")),
+        ),
+        row(
+            "a document that says it is down",
+            ("content.json", "content"),
+            WHOLE,
+            async {
+                let peer = Peer::answering("HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"status\": \"bad\"}").await;
+                Scene::new(peer.http(), peer).http("fail_if_body_json_not_matches_cel: body.status == 'ok'")
+            },
         ),
         row(
             "an unwanted body",

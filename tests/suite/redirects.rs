@@ -20,16 +20,20 @@ pub struct Request {
 }
 
 impl Request {
-    /// The value of a header; there must not be two.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self
+    /// The values of a header, as they came.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        let values = self
             .headers
             .iter()
-            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str());
-        let value = values.next();
-        assert_eq!(values.next(), None, "{name} twice in {self:?}");
-        value
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        values.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The value of a header; there must not be two.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values = self.headers(name);
+        assert!(values.len() < 2, "{name} twice in {self:?}");
+        values.first().copied()
     }
 
     /// The names of all headers, lower-case and sorted.
@@ -39,7 +43,7 @@ impl Request {
         names
     }
 
-    async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let head = read_head(stream).await;
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut lines = head.lines();

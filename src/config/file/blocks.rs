@@ -1,8 +1,9 @@
 //! The blocks of the probers but http, as they are written.
 
-use super::{At, AuthorizationFile, BasicAuthFile, Body, TlsFile, refuse_what_comes_later};
+use super::{At, AuthorizationFile, BasicAuthFile, Body, TlsFile, refuse_unserved};
 use crate::config::keys::{plain, unknown};
 use crate::config::problem::Problem;
+use crate::config::read::Claims;
 use crate::config::read::Read;
 use crate::config::tree::{Kind, Node, below};
 use crate::secret::Secret;
@@ -18,7 +19,7 @@ block! {
         query_response: Vec<At<StepFile>>,
         tls: At<bool>,
         tls_config: At<TlsFile>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -27,7 +28,7 @@ block! {
         query_response: Vec<At<StepFile>>,
         tls: At<bool>,
         tls_config: At<TlsFile>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -47,7 +48,7 @@ block! {
         validate_answer_rrs: RecordRulesFile,
         validate_authority_rrs: RecordRulesFile,
         validate_additional_rrs: RecordRulesFile,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -57,7 +58,7 @@ block! {
         fail_if_all_match_regexp: Vec<At<String>>,
         fail_if_not_matches_regexp: Vec<At<String>>,
         fail_if_none_matches_regexp: Vec<At<String>>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -69,7 +70,7 @@ block! {
         payload_size: At<i64>,
         dont_fragment: bool,
         ttl: At<i64>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -81,7 +82,7 @@ block! {
         ip_protocol_fallback: bool,
         preferred_ip_protocol: At<String>,
         metadata: BTreeMap<String, Vec<At<Secret>>>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -92,7 +93,7 @@ block! {
         query_response: Vec<At<StepFile>>,
         ip_protocol_fallback: bool,
         preferred_ip_protocol: At<String>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -105,9 +106,40 @@ block! {
         tls_config: At<TlsFile>,
         follow_redirects: At<bool>,
         enable_http2: At<bool>,
-    } later {
-        oauth2, proxy_url, no_proxy, proxy_from_environment, proxy_connect_header, http_headers,
-    }
+        oauth2: At<OAuth2File>,
+        #[serde(serialize_with = "super::masked_url")]
+        proxy_url: At<Secret>,
+        no_proxy: At<String>,
+        proxy_from_environment: At<bool>,
+        proxy_connect_header: At<BTreeMap<String, Vec<At<Secret>>>>,
+        http_headers: BTreeMap<String, At<FieldFile>>,
+    } unserved {}
+}
+
+block! {
+    /// How tokens are got.
+    OAuth2File {
+        client_id: At<String>,
+        client_secret: Secret,
+        client_secret_file: At<String>,
+        client_certificate_key_id: String,
+        client_certificate_key: Secret,
+        client_certificate_key_file: At<String>,
+        signature_algorithm: At<String>,
+        iss: String,
+        audience: String,
+        claims: Claims,
+        scopes: Vec<String>,
+        token_url: At<String>,
+        endpoint_params: BTreeMap<String, Secret>,
+        grant_type: At<String>,
+        tls_config: At<TlsFile>,
+        #[serde(serialize_with = "super::masked_url")]
+        proxy_url: At<Secret>,
+        no_proxy: At<String>,
+        proxy_from_environment: At<bool>,
+        proxy_connect_header: At<BTreeMap<String, Vec<At<Secret>>>>,
+    } unserved { client_secret_ref, client_certificate_key_ref, }
 }
 
 block! {
@@ -116,7 +148,7 @@ block! {
         values: Vec<At<String>>,
         secrets: Vec<At<Secret>>,
         files: Vec<At<String>>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -127,7 +159,7 @@ block! {
         labels: Vec<At<LabelFile>>,
         send: Body,
         starttls: At<bool>,
-    } later {}
+    } unserved {}
 }
 
 block! {
@@ -135,5 +167,5 @@ block! {
     LabelFile {
         name: At<String>,
         value: String,
-    } later {}
+    } unserved {}
 }

@@ -15,7 +15,7 @@ pub(super) fn all(finding: &Finding) -> Markup {
     html! {
         @for (number, leg) in legs.iter().enumerate() {
             section.leg aria-label={ "Exchange " (number + 1) } {
-                h2 { (leg.method.as_deref().unwrap_or("Request")) " " bdi { (leg.url) } }
+                h2 { @if leg.for_credentials { "For credentials: " } (leg.method.as_deref().unwrap_or("Request")) " " bdi { (leg.url) } }
                 dl { (connection(leg)) }
                 @if let Some(tls) = &leg.tls { (secured(tls, began)) }
                 @if let Some(reply) = &leg.reply { (answer(reply)) }
@@ -33,6 +33,7 @@ fn connection(leg: &Leg) -> Markup {
             dt { "Addresses" }
             dd { @for address in &leg.addresses { (address) " " } }
         }
+        @if let Some(proxy) = &leg.proxy { dt { "Proxy" } dd { bdi { (proxy) } } }
         @if let Some(peer) = leg.peer { dt { "Connected to" } dd { (peer) @if let Some(local) = leg.local { " from " (local) } } }
         @if let Some(socket) = leg.socket {
             dt { "Socket" }

@@ -11,22 +11,20 @@ type Objection = (Reason, String);
 impl HttpSettings {
     /// Whether the body has to be kept.
     pub(super) const fn asserts_on_body(&self) -> bool {
-        !self.fail_if_body_matches.is_empty() || !self.fail_if_body_not_matches.is_empty()
+        !self.fail_if_body_matches.is_empty() || !self.fail_if_body_not_matches.is_empty() || !self.json.is_empty()
     }
 
-    /// The first assertion that the final answer fails. `https`: whether it came over TLS; `None` where that and the
-    /// version are the front's affair. `endless`: it is one redirect too many.
-    pub(super) fn objection(
-        &self,
-        reply: &Reply,
-        body: &[u8],
-        https: Option<bool>,
-        endless: bool,
-    ) -> Option<Objection> {
+    /// The first assertion on status, headers and text that the final answer fails. `endless`: it is one redirect too many.
+    pub(super) fn objection_to_content(&self, reply: &Reply, body: &[u8], endless: bool) -> Option<Objection> {
         self.objection_to_head(reply, endless)
             .or_else(|| self.objection_to_body(body))
-            .or_else(|| https.and_then(|_| self.objection_to_version(reply)))
-            .or_else(|| https.and_then(|https| self.objection_to_tls(https)))
+    }
+
+    /// `https`: whether the answer came over TLS; `None` where that and the version are the front's affair.
+    pub(super) fn objection_to_protocol(&self, reply: &Reply, https: Option<bool>) -> Option<Objection> {
+        let https = https?;
+        self.objection_to_version(reply)
+            .or_else(|| self.objection_to_tls(https))
     }
 
     /// Status and headers: what must be right before the body is looked at.

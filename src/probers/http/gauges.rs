@@ -3,8 +3,8 @@
 use super::HttpSettings;
 use crate::chain::Stage;
 use crate::metrics::{
-    FAILED_DUE_TO_REGEX, HTTP_CONTENT_LENGTH, HTTP_DURATION, HTTP_LAST_MODIFIED, HTTP_REDIRECTS, HTTP_SSL,
-    HTTP_STATUS_CODE, HTTP_UNCOMPRESSED_BODY_LENGTH, HTTP_VERSION, Page, Value,
+    FAILED_DUE_TO_CEL, FAILED_DUE_TO_REGEX, HTTP_CONTENT_LENGTH, HTTP_DURATION, HTTP_LAST_MODIFIED, HTTP_REDIRECTS,
+    HTTP_SSL, HTTP_STATUS_CODE, HTTP_UNCOMPRESSED_BODY_LENGTH, HTTP_VERSION, Page, Value,
 };
 use crate::probers::gauges;
 use crate::reason::Reason;
@@ -22,12 +22,19 @@ pub(super) fn write(settings: &HttpSettings, report: &Report, page: &mut Page) -
             Value::Number(time.as_secs_f64()),
         );
     }
-    if let Some(first) = report.legs.first() {
+    if let Some(first) = report.with_target().next().filter(|leg| !resolved_by_proxy(leg)) {
         gauges::address(first, page);
     }
     answer(report, page);
     let to_regex = failed_due_to_regex(settings, report);
     page.set(&FAILED_DUE_TO_REGEX, f64::from(u8::from(to_regex)));
+    if !settings.json.is_empty() {
+        let to_cel = report
+            .fault
+            .as_ref()
+            .is_some_and(|fault| fault.reason == Reason::ContentJson);
+        page.set(&FAILED_DUE_TO_CEL, f64::from(u8::from(to_cel)));
+    }
     if let Some(facts) = report.last_leg().and_then(|leg| leg.tls.as_ref()) {
         gauges::tls(facts, page);
     }
@@ -36,12 +43,14 @@ pub(super) fn write(settings: &HttpSettings, report: &Report, page: &mut Page) -
 
 /// The peer's phases: its connect and tls are 0 unless both succeeded, its processing is our request and processing.
 fn phases(report: &Report) -> Vec<(&'static str, Duration)> {
-    let total = |time: fn(&Leg) -> Duration| report.legs.iter().map(time).sum::<Duration>();
+    let total = |time: fn(&Leg) -> Duration| report.with_target().map(time).sum::<Duration>();
     let mut phases = Vec::with_capacity(5);
-    let Some(first) = report.legs.first() else {
+    let Some(first) = report.with_target().next() else {
         return phases;
     };
-    phases.push(("resolve", total(|leg| leg.time_in(Stage::Resolve))));
+    if !resolved_by_proxy(first) {
+        phases.push(("resolve", total(|leg| leg.time_in(Stage::Resolve))));
+    }
     if !first.finished(Stage::Resolve) {
         return phases;
     }
@@ -79,8 +88,13 @@ fn phases(report: &Report) -> Vec<(&'static str, Duration)> {
     phases
 }
 
+/// With `skip_resolve_phase_with_proxy` nothing was resolved here, and the peer has neither phase nor address.
+fn resolved_by_proxy(leg: &Leg) -> bool {
+    leg.proxy.is_some() && leg.chosen.is_none()
+}
+
 fn connected(leg: &Leg) -> bool {
-    leg.finished(Stage::Connect) && (!leg.wants_tls || leg.finished(Stage::Secure))
+    leg.finished(if leg.wants_tls { Stage::Secure } else { Stage::Connect })
 }
 
 fn answer(report: &Report, page: &mut Page) {
@@ -95,7 +109,7 @@ fn answer(report: &Report, page: &mut Page) {
     };
     page.set(&HTTP_CONTENT_LENGTH, declared);
     page.set(&HTTP_UNCOMPRESSED_BODY_LENGTH, bytes(reply.body_length));
-    let redirects = report.legs.iter().filter(|leg| redirects(leg)).count();
+    let redirects = report.with_target().filter(|leg| redirects(leg)).count();
     page.set(&HTTP_REDIRECTS, bytes(redirects as u64));
     let ssl = answered.is_some() && report.last_leg().is_some_and(|leg| leg.wants_tls);
     page.set(&HTTP_SSL, f64::from(u8::from(ssl)));

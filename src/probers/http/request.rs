@@ -1,6 +1,8 @@
 //! One visit of a probe: where to, with which request, and where an answer redirects it.
 
-use super::HttpSettings;
+use super::cookies::Cookies;
+use super::route::Relay;
+use super::{HttpSettings, Versions};
 use crate::check::{Ask, Manner, Tls};
 use crate::hop::Hop;
 use crate::probers::credentials::basic;
@@ -10,7 +12,7 @@ use crate::target::{path_and_query, same_origin};
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
-    LOCATION, PRAGMA, USER_AGENT,
+    LOCATION, PRAGMA, PROXY_AUTHORIZATION, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::{Host, Url};
@@ -34,8 +36,7 @@ pub(super) struct Visit {
     host: String,
     /// Where to dial instead of the URL's own host and port.
     dial: Option<(String, u16)>,
-    /// Speak HTTP/1.1 only.
-    http1: bool,
+    versions: Versions,
     /// Ask what every gateway refuses.
     refusable: bool,
     tls_name: String,
@@ -45,12 +46,22 @@ pub(super) struct Visit {
     method: Method,
     headers: HeaderMap,
     body: Bytes,
+    /// Those that answers of this probe have set.
+    cookies: Cookies,
+}
+
+/// What a module sends of its own that may stand in files.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    pub authorization: Option<HeaderValue>,
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
 }
 
 impl Visit {
     /// The visit that the caller asked for.
-    pub fn first(settings: &HttpSettings, aim: &Aim, credentials: Option<HeaderValue>) -> Result<Self, String> {
-        let url = aim.target.http_url().map_err(|error| format!("{error}."))?;
+    pub fn first(settings: &HttpSettings, aim: &Aim, own: Own) -> Result<Self, String> {
+        let url = settings.url(&aim.target)?;
         let host = host_of(&url);
         let virtual_host = aim.hostname.clone().or_else(|| settings.host.clone());
         let server_name = settings.tls.as_ref().ok().and_then(Tls::server_name);
@@ -65,7 +76,10 @@ impl Visit {
         }
         .map_err(|_| "The host cannot be written in a header.".to_owned())?;
         let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
-        if let Some(credentials) = userinfo(&url).or(credentials) {
+        for (name, value) in own.fields {
+            headers.append(name, value);
+        }
+        if let Some(credentials) = userinfo(&url).or(own.authorization) {
             headers.entry(AUTHORIZATION).or_insert(credentials);
         }
         headers
@@ -75,14 +89,15 @@ impl Visit {
             url,
             host,
             dial: None,
-            http1: false,
+            versions: settings.versions,
             refusable: false,
             tls_name,
             server_name_is_set: server_name.is_some(),
             authority,
             method: settings.method.clone(),
             headers,
-            body: settings.body.clone(),
+            body: own.body,
+            cookies: Cookies::default(),
         })
     }
 
@@ -115,21 +130,28 @@ impl Visit {
         self.dial.is_some()
     }
 
-    pub const fn http1_only(&self) -> bool {
-        self.http1
+    pub const fn versions(&self) -> Versions {
+        self.versions
     }
 
     pub fn is_https(&self) -> bool {
         self.url.scheme() == "https"
     }
 
+    /// Takes the cookies that an answer sets; later visits of this probe send them where they belong.
+    pub fn take_cookies(&mut self, reply: &Reply) {
+        self.cookies.take(&self.url, &reply.headers);
+    }
+
     /// The request itself.
     pub fn ask(&self) -> Ask {
+        let mut headers = self.headers.clone();
+        self.cookies.add_to(&self.url, &mut headers);
         Ask {
             method: self.method.clone(),
             url: self.url.clone(),
             authority: self.authority.clone(),
-            headers: self.headers.clone(),
+            headers,
             body: self.body.clone(),
             manner: if self.refusable {
                 Manner::Refusable
@@ -158,6 +180,9 @@ impl Visit {
             .map_err(|error| format!("The Location of the redirect is no URL: {error}."))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("The redirect leads to a {} URL.", url.scheme()));
+        }
+        if url.scheme() == "http" && self.versions == Versions::Http3 {
+            return Err("The redirect leads to an http URL, where HTTP/3 is not spoken.".to_owned());
         }
         if url.as_str().len() > LONGEST_URL || path_and_query(&url).parse::<Uri>().is_err() {
             return Err("The Location of the redirect is no URL that can be asked for.".to_owned());
@@ -210,7 +235,7 @@ impl Visit {
             Way::Asked | Way::Handshake(None) => {}
             Way::Hop(hop) | Way::Handshake(Some(hop)) => self.straight_to(hop)?,
             Way::Address(address) => self.dial = Some((address.to_string(), self.port())),
-            Way::Http1 => self.http1 = true,
+            Way::Http1 => self.versions = Versions::Http1,
             Way::PastCaches(nonce) => self.past_caches(nonce),
             Way::Refusable => self.refusable(),
         }
@@ -228,6 +253,8 @@ impl Visit {
             .and_then(|()| self.url.set_port(Some(port)))
             .map_err(|()| "The target's URL cannot be asked of a hop.".to_owned())?;
         self.dial = Some((hop.host.clone(), hop.port));
+        // Behind a front nobody speaks HTTP/3.
+        self.versions = Versions::Agreed;
         if let Some(name) = &hop.sni {
             self.tls_name.clone_from(name);
         }
@@ -262,7 +289,7 @@ impl Visit {
         self.strip();
         self.method = Method::GET;
         self.body = Bytes::new();
-        self.http1 = true;
+        self.versions = Versions::Http1;
         self.refusable = true;
     }
 
@@ -278,6 +305,27 @@ impl Visit {
             .filter_map(|(name, value)| Some((name.filter(crosses_origins)?, value)))
             .collect();
     }
+}
+
+/// The same request, written to a proxy that is to pass it on.
+pub(super) fn through(mut ask: Ask, relay: Option<&Relay<'_>>) -> Ask {
+    let Some(Relay { proxy, address }) = relay else {
+        return ask;
+    };
+    ask.manner = Manner::Relayed;
+    if let Some(address) = address {
+        // As with the peer: the proxy need not resolve what we did. A URL with a host can have another one.
+        let _ = ask.url.set_ip_host(*address);
+    }
+    if let Some(value) = proxy.authorization() {
+        ask.headers.insert(PROXY_AUTHORIZATION, value);
+    }
+    ask
+}
+
+/// What `Host` says of a URL.
+pub(super) fn authority_field(url: &Url) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(&authority_of(url)).map_err(|_| "The host cannot be written in a header.".to_owned())
 }
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

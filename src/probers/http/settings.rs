@@ -1,10 +1,17 @@
 //! The running settings of the http prober.
 
+use super::json::JsonAssertions;
+use super::oauth::OAuth2;
 use crate::check::{Coding, Family, Resolver, Tls};
-use crate::probers::credentials::Credentials;
+use crate::probers::credentials::{Credentials, off_the_runtime};
+use crate::probers::fields::Fields;
+use crate::probers::proxies::Proxies;
 use crate::regexp::Regexp;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +22,18 @@ pub struct HttpSettings {
     pub method: Method,
     /// The module's header fields, without `Host`. Values may be secrets: they are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How tokens are got, where the module uses some.
+    pub oauth2: Option<OAuth2>,
+    /// The proxies to go through.
+    pub proxies: Proxies,
+    /// The fields that may stand in files: `http_headers`.
+    pub fields: Fields,
     /// The module's `Host` field.
     pub host: Option<String>,
     /// What `basic_auth`, `authorization` or `bearer_token` say.
     pub credentials: Option<Credentials>,
     /// The request body.
-    pub body: Bytes,
+    pub body: RequestBody,
     /// Accepted status codes; none means 200 to 299.
     pub valid_status_codes: Vec<u16>,
     /// Accepted versions, as `HTTP/1.1`; none means any.
@@ -35,6 +48,8 @@ pub struct HttpSettings {
     pub fail_if_body_matches: Vec<Regexp>,
     /// Fail if any of these is not found in the body.
     pub fail_if_body_not_matches: Vec<Regexp>,
+    /// What is asserted of the body's JSON.
+    pub json: JsonAssertions,
     /// Fail if any of these is found in a header.
     pub fail_if_header_matches: Vec<HeaderAssertion>,
     /// Fail if any of these is not found in a header.
@@ -51,8 +66,66 @@ pub struct HttpSettings {
     pub family: Family,
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
+    /// What is spoken.
+    pub versions: Versions,
     /// TLS for https targets, or why there is none: a file that the module names cannot be read.
     pub tls: Result<Tls, String>,
+}
+
+/// Which versions of HTTP are spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// HTTP/1.1, or HTTP/2 where the module offers it and the peer takes it.
+    #[default]
+    Agreed,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/3 only.
+    Http3,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug)]
+pub enum RequestBody {
+    /// As it stands in the configuration.
+    Bytes(Bytes),
+    /// A file, read at every probe.
+    File(PathBuf),
+}
+
+/// Bytes of a file that is sent as a body.
+const LARGEST_BODY: u64 = 64 * 1024 * 1024;
+
+impl RequestBody {
+    /// The bytes, within `time`.
+    ///
+    /// # Errors
+    /// When the file cannot be read in time.
+    pub(super) async fn within(&self, time: Duration) -> Result<Bytes, String> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::File(path) => {
+                let path = path.clone();
+                off_the_runtime(time, move || {
+                    let mut bytes = Vec::new();
+                    let read = File::open(&path).and_then(|file| file.take(LARGEST_BODY + 1).read_to_end(&mut bytes));
+                    match read {
+                        Ok(_) if bytes.len() as u64 > LARGEST_BODY => {
+                            Err(format!("{} is over {LARGEST_BODY} bytes.", path.display()))
+                        }
+                        Ok(_) => Ok(bytes.into()),
+                        Err(error) => Err(format!("{}: {error}.", path.display())),
+                    }
+                })
+                .await
+            }
+        }
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Bytes(bytes) if bytes.is_empty())
+    }
 }
 
 /// An assertion on one header field.

@@ -10,7 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 pub(super) fn rows() -> Vec<Row> {
-    [dialogues(), name_servers(), sockets()].into_iter().flatten().collect()
+    [dialogues(), name_servers(), sockets(), proxies()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A module that waits for a banner.
@@ -227,6 +230,90 @@ fn sockets() -> Vec<Row> {
             async {
                 let peer = crate::probers::grpc::health(b"hello", "").await;
                 Scene::new(peer.address.to_string(), peer).by("grpc", "preferred_ip_protocol: ip4")
+            },
+        ),
+    ]
+}
+
+/// An https target behind a proxy at this address.
+fn behind(proxy: &str, alive: impl std::any::Any) -> Scene {
+    Scene::new("https://192.0.2.1/", alive).http(&format!("proxy_url: {proxy}\npreferred_ip_protocol: ip4"))
+}
+
+fn proxies() -> Vec<Row> {
+    let refused = "resolve resolve connect proxy!";
+    let socks = |answer: &'static [u8]| async move {
+        let peer = Peer::start(move |mut stream| async move {
+            let mut hello = [0; 3];
+            stream.read_exact(&mut hello).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        })
+        .await;
+        behind(&format!("socks5://{}", peer.address), peer)
+    };
+    vec![
+        row(
+            "a proxy that wants to know who asks",
+            ("proxy.refused", "local"),
+            refused,
+            async {
+                let peer = Peer::answering("HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n").await;
+                behind(&peer.http(), peer)
+            },
+        ),
+        row("a proxy that hangs up", ("proxy.failed", "local"), refused, async {
+            let peer = Peer::answering("").await;
+            behind(&peer.http(), peer)
+        }),
+        row(
+            "a proxy that speaks no HTTP",
+            ("proxy.failed", "local"),
+            refused,
+            async {
+                let peer = Peer::answering("220 mail\r\n\r\n").await;
+                behind(&peer.http(), peer)
+            },
+        ),
+        row("a proxy that says nothing", ("proxy.failed", "local"), refused, async {
+            let peer = Peer::start(hold).await;
+            behind(&peer.http(), peer).module(PATIENCE)
+        }),
+        row(
+            "a proxy that is not there",
+            ("tcp.refused", "local"),
+            "resolve resolve connect!",
+            async { behind(&format!("http://127.0.0.1:{}", free_port()), ()) },
+        ),
+        row(
+            "a SOCKS proxy that may not",
+            ("proxy.refused", "local"),
+            refused,
+            socks(b"\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00"),
+        ),
+        row(
+            "a SOCKS proxy that takes no stranger",
+            ("proxy.failed", "local"),
+            refused,
+            socks(b"\x05\xff"),
+        ),
+        row(
+            "a SOCKS proxy that is none",
+            ("proxy.failed", "local"),
+            refused,
+            socks(b"HTTP/1.1 400"),
+        ),
+        row(
+            "a token server that refuses",
+            ("local.credentials", "local"),
+            super::WHOLE,
+            async {
+                let peer = Peer::answering("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").await;
+                let url = peer.http();
+                Scene::new("http://127.0.0.1:9/", peer).http(&format!(
+                    "oauth2: {{client_id: us, client_secret: secret, token_url: {url}}}"
+                ))
             },
         ),
     ]

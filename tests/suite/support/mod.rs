@@ -7,3 +7,4 @@ pub mod peer;
 pub mod pki;
 pub mod process;
 pub mod prometheus;
+pub mod proxy;

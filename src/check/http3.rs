@@ -1,0 +1,192 @@
+//! HTTP/3 (RFC 9114) over a QUIC connection.
+
+use super::exchange::{AnswerBody, Exchange, Part, WireError, closed};
+use super::quic::{self, Quic, reason_of_quic};
+use super::send::{Ask, SendError};
+use super::tape::Tape;
+use crate::limits::RESPONSE_HEAD;
+use crate::reason::Reason;
+use crate::target::path_and_query;
+use bytes::{Buf, Bytes};
+use h3::client::RequestStream;
+use h3::error::{Code, ConnectionError, LocalError, StreamError};
+use h3::quic::{ConnectionErrorIncoming, RecvStream};
+use http::header::CONNECTION;
+use http::{Request, Response, Uri};
+use hyper::body::{Body, Frame};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Hands the request over: nothing of it runs unless a stage drives it, but for QUIC's own tasks.
+pub(super) async fn over_http3(quic: Quic, ask: Ask, tape: Arc<Tape>) -> Result<Exchange, SendError> {
+    let connection = h3_quinn::Connection::new(quic.connection.clone());
+    let (mut driver, mut sender) = h3::client::builder()
+        .max_field_section_size(RESPONSE_HEAD as u64)
+        .send_grease(false)
+        .build::<_, _, Bytes>(connection)
+        .await
+        .map_err(|error| SendError::wire(Http3Error::from(error)))?;
+    let (request, body) = request(ask)?;
+    let quic = Arc::new(quic);
+    let sent = quic.clone();
+    let answer = async move {
+        let mut stream = sender.send_request(request).await.map_err(Http3Error::from)?;
+        let written = async {
+            if !body.is_empty() {
+                stream.send_data(body).await?;
+            }
+            stream.finish().await
+        };
+        match written.await {
+            Ok(()) => {
+                tape.request_ended();
+                sent.sent(&tape).await;
+            }
+            // Who has read enough may answer all the same (RFC 9114 section 4.1).
+            Err(StreamError::RemoteTerminate { .. }) => {}
+            Err(error) => return Err(Http3Error::from(error).into()),
+        }
+        let mut head = stream.recv_response().await.map_err(Http3Error::from)?;
+        tape.answer_came();
+        while head.status().is_informational() {
+            head = stream.recv_response().await.map_err(Http3Error::from)?;
+        }
+        // The sender ends the connection with itself.
+        let (_, stream) = stream.split();
+        let body = AnswerBody::new(Content {
+            stream,
+            ended: false,
+            _sender: Box::new(sender),
+        });
+        Ok::<Response<AnswerBody>, WireError>(head.map(|()| body))
+    };
+    // How it ends, the stream knows, too.
+    let connection = async move {
+        driver.wait_idle().await;
+        Ok(())
+    };
+    Ok(Exchange::new(connection, answer, quic))
+}
+
+fn request(ask: Ask) -> Result<(Request<()>, Bytes), SendError> {
+    let authority = ask.authority.to_str().map_err(|_| SendError::Unwritable)?;
+    let uri = Uri::builder()
+        .scheme("https")
+        .authority(authority)
+        .path_and_query(path_and_query(&ask.url))
+        .build()
+        .map_err(|_| SendError::Unwritable)?;
+    let mut request = Request::new(());
+    *request.method_mut() = ask.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = ask.headers;
+    request.headers_mut().remove(CONNECTION);
+    Ok((request, ask.body))
+}
+
+/// The body of an answer, as it comes.
+struct Content<S> {
+    stream: RequestStream<S, Bytes>,
+    /// All data is there; what follows are trailers.
+    ended: bool,
+    _sender: Box<dyn Send>,
+}
+
+impl<S: RecvStream + Send + Unpin> Body for Content<S> {
+    type Data = Bytes;
+    type Error = WireError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
+        if !self.ended {
+            if let Some(mut data) = ready!(self.stream.poll_recv_data(cx)).map_err(Http3Error::from)? {
+                let bytes = data.copy_to_bytes(data.remaining());
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            self.ended = true;
+        }
+        let trailers = ready!(self.stream.poll_recv_trailers(cx)).map_err(Http3Error::from)?;
+        Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))
+    }
+}
+
+/// How HTTP/3 failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Http3Error {
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+}
+
+impl Http3Error {
+    /// The connection's error, where it is that which failed.
+    fn connection(&self) -> Option<&ConnectionError> {
+        match self {
+            Self::Connection(error) | Self::Stream(StreamError::ConnectionError { 0: error, .. }) => Some(error),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// QUIC's own error, where the connection ended with one.
+    fn quic(&self) -> Option<&quinn::ConnectionError> {
+        match self.connection()? {
+            ConnectionError::Remote {
+                0: ConnectionErrorIncoming::Undefined(error),
+                ..
+            } => error.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    pub fn reason(&self, part: Part) -> Reason {
+        if let Some(error) = self.quic() {
+            // A client certificate is refused when the handshake is over for us.
+            return reason_of_quic(error, true).unwrap_or(Reason::QuicFailed);
+        }
+        match (self.connection(), self) {
+            (Some(ConnectionError::Remote { .. } | ConnectionError::Timeout { .. }), _)
+            | (_, Self::Stream(StreamError::RemoteTerminate { .. } | StreamError::RemoteClosing { .. })) => {
+                closed(part)
+            }
+            (_, Self::Stream(StreamError::HeaderTooBig { .. })) => Reason::HttpResponseHeaderTooLarge,
+            (Some(ConnectionError::Local { .. }), _) | (_, Self::Stream(StreamError::StreamError { .. })) => {
+                Reason::HttpResponseInvalid
+            }
+            _ => Reason::HttpFailed,
+        }
+    }
+
+    /// Only codes: the library's text may hold what the peer wrote.
+    pub fn words(&self) -> String {
+        if let Some(error) = self.quic() {
+            return quic::words(error);
+        }
+        match (self.connection(), self) {
+            (
+                Some(ConnectionError::Remote {
+                    0: ConnectionErrorIncoming::ApplicationClose { error_code },
+                    ..
+                }),
+                _,
+            ) => format!("the peer closed the connection with {}", Code::from(*error_code)),
+            (
+                Some(ConnectionError::Local {
+                    error: LocalError::Application { code, .. },
+                    ..
+                }),
+                _,
+            ) => format!("the connection broke the protocol: {code}"),
+            (_, Self::Stream(StreamError::RemoteTerminate { code, .. })) => {
+                format!("the peer gave the stream up with {code}")
+            }
+            (_, Self::Stream(StreamError::StreamError { code, .. })) => {
+                format!("the stream broke the protocol: {code}")
+            }
+            (_, Self::Stream(StreamError::HeaderTooBig { actual_size, .. })) => {
+                format!("the fields have {actual_size} bytes")
+            }
+            _ => "the connection ended".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! QUIC (RFC 9000): the connection and its TLS are one handshake, and one lap: Secure.
+
+mod socket;
+
+use super::helpers::Helpers;
+use super::own_fault::shortage;
+use super::secure::certificates_of;
+use super::tape::Tape;
+use super::tls::{Tls, reason_of_alert, server_name};
+use super::trust::Refusal;
+use super::wire::Wire;
+use super::{Check, Failure, Stopped};
+use crate::chain::Stage;
+use crate::reason::Reason;
+use crate::report::{SocketFacts, TlsFacts};
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TransportConfig, VarInt};
+use rustls::AlertDescription;
+use socket::QuicSocket;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of a request that may wait unsent: what the library holds back is not seen.
+const UNSENT: u64 = 64 * 1024;
+
+/// How long a connection may take to say that it ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// HTTP/3's word for an end without an error (RFC 9114 section 8.1).
+const NO_ERROR: VarInt = VarInt::from_u32(0x100);
+
+/// A QUIC connection, and who drives it.
+#[derive(Debug)]
+pub(super) struct Quic {
+    pub connection: Connection,
+    socket: Arc<QuicSocket>,
+    endpoint: Endpoint,
+    helpers: Helpers,
+}
+
+impl Quic {
+    /// Waits until the end of the request is in a datagram.
+    pub async fn sent(&self, tape: &Tape) {
+        while tape.request_done().is_none() {
+            self.socket.sent.notified().await;
+        }
+    }
+}
+
+impl Drop for Quic {
+    /// The peer is told, and need not wait for more.
+    fn drop(&mut self) {
+        let (endpoint, helpers) = (self.endpoint.clone(), self.helpers.clone());
+        let path = self.connection.stats().path;
+        self.socket.tape.socket_closes(Some(SocketFacts {
+            rtt: path.rtt,
+            retransmits: u32::try_from(path.lost_packets).unwrap_or(u32::MAX),
+        }));
+        self.connection.close(NO_ERROR, b"");
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
+                drop(helpers);
+            });
+        }
+    }
+}
+
+impl Check {
+    /// Opens a QUIC connection to an address, for `name`. What the peer showed is recorded, also when it is refused.
+    ///
+    /// # Errors
+    /// When nobody answers, the handshake fails or the certificate is not accepted.
+    pub async fn secure_quic(&mut self, tls: &Tls, name: &str, to: SocketAddr) -> Result<(), Stopped> {
+        self.stage(Stage::Secure, async |wire| {
+            wire.leg.peer = Some(to);
+            if server_name(name).is_none() {
+                return Err(QuicError::BadName(name.to_owned()));
+            }
+            wire.leg.tls_name = Some(name.to_owned());
+            let (config, recorder) = tls.for_quic();
+            let config = QuicClientConfig::try_from(config).map_err(|_| QuicError::NoCipher)?;
+            let mut config = ClientConfig::new(Arc::new(config));
+            config.transport_config(Arc::new(transport()));
+            let socket = Arc::new(QuicSocket::open(to, wire.tape.clone()).await?);
+            let helpers = Helpers::default();
+            let endpoint = Endpoint::new_with_abstract_socket(
+                EndpointConfig::default(),
+                None,
+                socket.clone(),
+                Arc::new(helpers.clone()),
+            )?;
+            wire.leg.local = endpoint.local_addr().ok();
+            wire.times.began = Some(Instant::now());
+            let connecting = endpoint
+                .connect_with(config, to, name.trim_matches(['[', ']']))
+                .map_err(|error| QuicError::Unusable(error.to_string()))?;
+            let connection = match connecting.await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    wire.leg.tls = certificates_of(&recorder);
+                    return Err(match socket.fault.get() {
+                        Some(fault) => QuicError::Io(fault.kind().into()),
+                        None => QuicError::Handshake {
+                            client_cert_asked: recorder.seen().client_cert_asked,
+                            error,
+                        },
+                    });
+                }
+            };
+            wire.times.ended = Instant::now().checked_sub(wire.tape.handshake_delay(Duration::ZERO));
+            wire.leg.tls = Some(facts(&connection, certificates_of(&recorder)));
+            let verdict = recorder.seen().verdict.take();
+            wire.quic = Some(Quic {
+                connection,
+                socket,
+                endpoint,
+                helpers,
+            });
+            match verdict {
+                Some(Err(refusal)) => Err(QuicError::Refused(refusal)),
+                _ => Ok::<_, QuicError>(()),
+            }
+        })
+        .await
+    }
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    // The deadline is the probe's.
+    transport.max_idle_timeout(None);
+    transport.send_window(UNSENT);
+    // Nobody may open streams to us but those of HTTP/3 itself.
+    transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
+    transport.datagram_receive_buffer_size(None);
+    transport
+}
+
+fn facts(connection: &Connection, certificates: Option<TlsFacts>) -> TlsFacts {
+    let agreed = connection.handshake_data();
+    let agreed = agreed.and_then(|data| data.downcast::<HandshakeData>().ok());
+    TlsFacts {
+        // RFC 9001 section 4.2: QUIC has no older one. Which cipher suite was chosen, the library does not tell.
+        version: Some("TLS 1.3"),
+        alpn: agreed
+            .and_then(|data| data.protocol)
+            .map(|name| String::from_utf8_lossy(&name).into_owned()),
+        ..certificates.unwrap_or_default()
+    }
+}
+
+/// The reason that the end of a connection stands for, if it is a matter of TLS.
+pub(super) fn reason_of_quic(error: &ConnectionError, client_cert_asked: bool) -> Option<Reason> {
+    match error {
+        ConnectionError::VersionMismatch => Some(Reason::TlsVersionOrCipherMismatch),
+        ConnectionError::ConnectionClosed(close) => {
+            let alert = alert(u64::from(close.error_code))?;
+            Some(reason_of_alert(alert, client_cert_asked))
+        }
+        ConnectionError::TransportError(error) => {
+            // Our own alert: what the peer sent was not right.
+            alert(u64::from(error.code)).map(|alert| match alert {
+                AlertDescription::HandshakeFailure
+                | AlertDescription::ProtocolVersion
+                | AlertDescription::NoApplicationProtocol => Reason::TlsVersionOrCipherMismatch,
+                _ => Reason::TlsProtocolError,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The TLS alert that an error code of QUIC carries (RFC 9001 section 4.8).
+fn alert(code: u64) -> Option<AlertDescription> {
+    let alert = code.checked_sub(0x100)?;
+    u8::try_from(alert).ok().map(AlertDescription::from)
+}
+
+enum QuicError {
+    BadName(String),
+    NoCipher,
+    Unusable(String),
+    Io(io::Error),
+    Handshake {
+        client_cert_asked: bool,
+        error: ConnectionError,
+    },
+    Refused(Refusal),
+}
+
+impl From<io::Error> for QuicError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Failure for QuicError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::BadName(_) => Reason::LocalTargetInvalid,
+            Self::NoCipher | Self::Unusable(_) => Reason::TlsProtocolError,
+            Self::Refused(refusal) => refusal.reason,
+            Self::Io(error) => shortage(error).unwrap_or(match error.kind() {
+                ErrorKind::ConnectionRefused => Reason::QuicRefused,
+                ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+                | ErrorKind::AddrNotAvailable
+                | ErrorKind::InvalidInput => Reason::TcpAddressUnreachable,
+                _ => Reason::QuicFailed,
+            }),
+            Self::Handshake {
+                client_cert_asked,
+                error,
+            } => reason_of_quic(error, *client_cert_asked).unwrap_or(Reason::QuicFailed),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::BadName(name) => format!("{name:?} is no name for TLS; set tls_config.server_name."),
+            Self::NoCipher => "QUIC needs TLS_AES_128_GCM_SHA256.".to_owned(),
+            Self::Unusable(words) => format!("QUIC: {words}."),
+            Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
+            Self::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                "The host says that nobody listens at this UDP port.".to_owned()
+            }
+            Self::Io(error) => format!("The datagrams: {error}."),
+            Self::Handshake { error, .. } => format!("The QUIC handshake failed: {}.", words(error)),
+        }
+    }
+
+    fn timed_out(wire: &Wire) -> Reason {
+        if wire.tape.last_read().is_some() {
+            Reason::TlsTimedOut
+        } else {
+            Reason::QuicTimedOut
+        }
+    }
+}
+
+/// How a connection ended, without what the peer wrote about it.
+pub(super) fn words(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ConnectionClosed(close) => format!("closed by the peer with {}", close.error_code),
+        ConnectionError::ApplicationClosed(close) => format!("closed by the peer with {}", close.error_code),
+        ConnectionError::TransportError(error) => format!("{}", error.code),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,149 @@
+//! The datagrams of a QUIC connection: over a connected socket, so that the kernel tells when nobody listens, with its
+//! stamps on what comes.
+
+use crate::check::datagram::{self, LARGEST};
+use crate::check::stamps;
+use crate::check::tape::Tape;
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use std::fmt;
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::io::{Interest, Ready};
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+type Waiting = Pin<Box<dyn Future<Output = io::Result<Ready>> + Send>>;
+
+/// The socket of one connection.
+pub(super) struct QuicSocket {
+    socket: Arc<UdpSocket>,
+    peer: SocketAddr,
+    opened: Instant,
+    pub tape: Arc<Tape>,
+    /// The next datagram, or the kernel's word that none will come.
+    next: Mutex<Waiting>,
+    /// That word.
+    pub fault: OnceLock<io::Error>,
+    /// A datagram has been sent.
+    pub sent: Notify,
+}
+
+impl QuicSocket {
+    pub async fn open(to: SocketAddr, tape: Arc<Tape>) -> io::Result<Self> {
+        let opened = Instant::now();
+        let socket = Arc::new(datagram::open(None, to).await?);
+        Ok(Self {
+            next: Mutex::new(waiting(&socket)),
+            socket,
+            peer: to,
+            opened,
+            tape,
+            fault: OnceLock::new(),
+            sent: Notify::new(),
+        })
+    }
+
+    /// One datagram into a buffer.
+    fn poll_datagram(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let came = ready!(next.as_mut().poll(cx));
+            *next = waiting(&self.socket);
+            came?;
+            if let Some(error) = self.socket.take_error()? {
+                return Poll::Ready(Err(error));
+            }
+            let mut stamp = stamps::room();
+            let read = || stamps::receive(&self.socket, buffer, &mut stamp, self.opened);
+            match self.socket.try_io(Interest::READABLE, read) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(received) => {
+                    self.tape.datagram_read(received);
+                    return Poll::Ready(Ok(received.count));
+                }
+            }
+        }
+    }
+}
+
+fn waiting(socket: &Arc<UdpSocket>) -> Waiting {
+    let socket = socket.clone();
+    Box::pin(async move { socket.ready(Interest::READABLE | Interest::ERROR).await })
+}
+
+impl AsyncUdpSocket for QuicSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(Writable(self))
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        // Before, not after: what is written wakes its reader.
+        let at = Instant::now();
+        match self.socket.try_send(transmit.contents) {
+            Ok(_) => {
+                self.tape.socket_wrote(at, transmit.contents);
+                self.tape.request_flushed();
+                self.sent.notify_one();
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
+            // It is the reader's to tell: QUIC takes what was not sent for lost.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let (Some(buffer), Some(meta)) = (buffers.first_mut(), meta.first_mut()) else {
+            return Poll::Ready(Ok(0));
+        };
+        match ready!(self.poll_datagram(cx, buffer)) {
+            Ok(length) => {
+                *meta = RecvMeta {
+                    addr: self.peer,
+                    len: length,
+                    stride: length.clamp(1, LARGEST),
+                    ecn: None,
+                    dst_ip: None,
+                };
+                Poll::Ready(Ok(1))
+            }
+            Err(error) => {
+                let kind = error.kind();
+                let _ = self.fault.set(error);
+                Poll::Ready(Err(kind.into()))
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+impl fmt::Debug for QuicSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QuicSocket({})", self.peer)
+    }
+}
+
+/// Waits until a datagram can be sent.
+#[derive(Debug)]
+struct Writable(Arc<QuicSocket>);
+
+impl UdpPoller for Writable {
+    fn poll_writable(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.socket.poll_send_ready(cx)
+    }
+}

@@ -1,0 +1,216 @@
+//! Tunnel: ask a proxy for a way through, by CONNECT (RFC 9110 section 9.3.6) or SOCKS 5 (RFC 1928, RFC 1929).
+
+use super::own_fault::shortage;
+use super::wire::{Layer, Wire};
+use super::{Check, Failure, Stopped};
+use crate::chain::Stage;
+use crate::reason::Reason;
+use crate::secret::Secret;
+use http::HeaderMap;
+use std::io;
+use std::net::IpAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// Bytes of a proxy's answer.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// How a proxy is asked.
+#[derive(Clone, Debug)]
+pub enum Tunnel {
+    /// `CONNECT host:port`, with these fields.
+    Connect(HeaderMap),
+    /// SOCKS 5, with a user and a password where there are some.
+    Socks5(Option<(String, Secret)>),
+}
+
+impl Check {
+    /// Asks the proxy at the other end for a way to a host, named or by its address.
+    ///
+    /// # Errors
+    /// When the proxy refuses, or does not speak its protocol.
+    pub async fn tunnel(&mut self, how: &Tunnel, host: &str, port: u16) -> Result<(), Stopped> {
+        self.stage(Stage::Tunnel, async |wire| {
+            let layer = wire.layer.as_mut().ok_or(TunnelError::NotConnected)?;
+            match how {
+                Tunnel::Connect(fields) => connect(layer, fields, host, port).await?,
+                Tunnel::Socks5(user) => socks5(layer, user.as_ref(), host, port).await?,
+            }
+            // What TLS showed so far was the proxy's.
+            wire.leg.tls = None;
+            wire.leg.tls_name = None;
+            wire.times.ended = wire.tape.last_read();
+            Ok::<_, TunnelError>(())
+        })
+        .await
+    }
+}
+
+async fn connect(layer: &mut Layer, fields: &HeaderMap, host: &str, port: u16) -> Result<(), TunnelError> {
+    let place = if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    };
+    let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes();
+    for (name, value) in fields {
+        request.extend_from_slice(name.as_str().as_bytes());
+        request.extend_from_slice(b": ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    layer.write_all(&request).await?;
+    layer.flush().await?;
+    let mut head = Vec::new();
+    // Byte by byte: what follows the head is no longer the proxy's.
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= LONGEST_HEAD {
+            return Err(TunnelError::Invalid("its answer has no end"));
+        }
+        head.push(layer.read_u8().await?);
+    }
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut answer = httparse::Response::new(&mut fields);
+    match answer.parse(&head) {
+        Ok(_) => match answer.code {
+            Some(200..=299) => Ok(()),
+            Some(status) => Err(TunnelError::Status(status)),
+            None => Err(TunnelError::Invalid("its answer has no status")),
+        },
+        Err(_) => Err(TunnelError::Invalid("its answer is no HTTP")),
+    }
+}
+
+async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, port: u16) -> Result<(), TunnelError> {
+    const VERSION: u8 = 5;
+    let methods: &[u8] = if user.is_some() {
+        &[VERSION, 2, 0, 2]
+    } else {
+        &[VERSION, 1, 0]
+    };
+    say(layer, methods).await?;
+    let mut chosen = [0; 2];
+    layer.read_exact(&mut chosen).await?;
+    match (chosen, user) {
+        ([VERSION, 0], _) => {}
+        ([VERSION, 2], Some((name, password))) => log_in(layer, name, password.reveal()).await?,
+        ([VERSION, _], _) => return Err(TunnelError::Invalid("it takes none of our ways to log in")),
+        _ => return Err(TunnelError::Invalid("it does not speak SOCKS 5")),
+    }
+    let mut request = vec![VERSION, 1, 0];
+    match host.parse() {
+        Ok(IpAddr::V4(address)) => {
+            request.push(1);
+            request.extend(address.octets());
+        }
+        Ok(IpAddr::V6(address)) => {
+            request.push(4);
+            request.extend(address.octets());
+        }
+        Err(_) => {
+            request.push(3);
+            request.extend(counted(host)?);
+        }
+    }
+    request.extend(port.to_be_bytes());
+    say(layer, &request).await?;
+    let mut answer = [0; 4];
+    layer.read_exact(&mut answer).await?;
+    if answer[0] != VERSION {
+        return Err(TunnelError::Invalid("it does not speak SOCKS 5"));
+    }
+    if answer[1] != 0 {
+        return Err(TunnelError::Socks(answer[1]));
+    }
+    let length = match answer[3] {
+        1 => 4,
+        4 => 16,
+        3 => usize::from(layer.read_u8().await?),
+        _ => return Err(TunnelError::Invalid("it names an address of no kind")),
+    };
+    let mut bound = vec![0; length + 2];
+    layer.read_exact(&mut bound).await?;
+    Ok(())
+}
+
+/// RFC 1929.
+async fn log_in(layer: &mut Layer, name: &str, password: &str) -> Result<(), TunnelError> {
+    let mut words = vec![1];
+    words.extend(counted(name)?);
+    words.extend(counted(password)?);
+    say(layer, &words).await?;
+    let mut answer = [0; 2];
+    layer.read_exact(&mut answer).await?;
+    if answer[1] == 0 {
+        Ok(())
+    } else {
+        Err(TunnelError::LogIn)
+    }
+}
+
+/// A text behind its length.
+fn counted(text: &str) -> Result<Vec<u8>, TunnelError> {
+    let length = u8::try_from(text.len()).map_err(|_| TunnelError::Invalid("a name is longer than it can take"))?;
+    Ok([&[length], text.as_bytes()].concat())
+}
+
+async fn say(layer: &mut Layer, bytes: &[u8]) -> io::Result<()> {
+    layer.write_all(bytes).await?;
+    layer.flush().await
+}
+
+enum TunnelError {
+    NotConnected,
+    Status(u16),
+    Socks(u8),
+    LogIn,
+    Invalid(&'static str),
+    Io(io::Error),
+}
+
+impl From<io::Error> for TunnelError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Failure for TunnelError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Status(_) | Self::Socks(_) | Self::LogIn => Reason::ProxyRefused,
+            Self::Io(error) => shortage(error).unwrap_or(Reason::ProxyFailed),
+            Self::NotConnected | Self::Invalid(_) => Reason::ProxyFailed,
+        }
+    }
+
+    fn detail(&self) -> String {
+        /// RFC 1928 section 6.
+        const SOCKS: [&str; 8] = [
+            "general failure",
+            "not allowed by its rules",
+            "network unreachable",
+            "host unreachable",
+            "connection refused",
+            "TTL expired",
+            "command not supported",
+            "address type not supported",
+        ];
+        match self {
+            Self::NotConnected => "There was no connection to a proxy.".to_owned(),
+            Self::Status(status) => format!("The proxy answered CONNECT with {status}."),
+            Self::Socks(code) => {
+                let word = SOCKS
+                    .get(usize::from(*code).wrapping_sub(1))
+                    .unwrap_or(&"an unknown code");
+                format!("The proxy refused: {word} ({code}).")
+            }
+            Self::LogIn => "The proxy does not accept the user or the password.".to_owned(),
+            Self::Invalid(words) => format!("The proxy cannot be spoken to: {words}."),
+            Self::Io(error) => format!("The exchange with the proxy ended: {error}."),
+        }
+    }
+
+    fn timed_out(_: &Wire) -> Reason {
+        Reason::ProxyFailed
+    }
+}

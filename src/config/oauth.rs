@@ -1,0 +1,112 @@
+//! Composes how a module gets its tokens: `oauth2`.
+
+use super::credentials::{filled, source};
+use super::file::{At, OAuth2File};
+use super::problem::{Problem, at};
+use super::proxies;
+use super::tls;
+use super::tree::below;
+use crate::check::Resolver;
+use crate::probers::http::{Algorithm, Grant, OAuth2, Signing};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::Mutex;
+use url::Url;
+
+const SECRET_GRANT: &str = "client_credentials";
+const ASSERTION_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// What runs, where the module has such a block.
+pub(super) fn compose_any(
+    written: Option<&At<OAuth2File>>,
+    resolver: &Arc<Resolver>,
+    path: &str,
+) -> Result<Option<OAuth2>, Problem> {
+    let compose = |written| compose(written, resolver.clone(), path);
+    written.map(compose).transpose()
+}
+
+/// Checks every key.
+fn compose(written: &At<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> Result<OAuth2, Problem> {
+    let path = &below(path, "oauth2");
+    let file = &written.value;
+    let missing = |key: &str, words: &str| at(written, path, key, words);
+    let client_id = filled(file.client_id.as_ref());
+    let client_id = client_id.ok_or_else(|| missing("client_id", "oauth2 client_id must be configured"))?;
+    let token_url = filled(file.token_url.as_ref());
+    let token_url = token_url.ok_or_else(|| missing("token_url", "oauth2 token_url must be configured"))?;
+    let url = Url::parse(&token_url.value)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or_else(|| {
+        let words = "this is no URL of a token server; write one such as https://id.example/token";
+        at(token_url, path, "token_url", words)
+    })?;
+    let proxies = proxies::Written {
+        proxy_url: file.proxy_url.as_ref(),
+        no_proxy: file.no_proxy.as_ref(),
+        proxy_from_environment: file.proxy_from_environment.as_ref(),
+        proxy_connect_header: file.proxy_connect_header.as_ref(),
+        skip_resolve: None,
+    };
+    Ok(OAuth2 {
+        token_url: url,
+        client_id: client_id.value.clone(),
+        grant: grant(written, path)?,
+        scopes: file.scopes.clone().unwrap_or_default(),
+        params: file.endpoint_params.clone().unwrap_or_default().into_iter().collect(),
+        tls: tls::or_absent(file.tls_config.as_ref(), tls::Offer::Http2, path)?,
+        proxies: proxies::compose(&proxies, path)?,
+        resolver,
+        kept: Mutex::new(None),
+        in_body: AtomicBool::new(false),
+    })
+}
+
+fn grant(written: &At<OAuth2File>, path: &str) -> Result<Grant, Problem> {
+    let file = &written.value;
+    match filled(file.grant_type.as_ref()).map(|grant| grant.value.as_str()) {
+        None | Some(SECRET_GRANT) => {
+            let secret = source(
+                file.client_secret.clone(),
+                file.client_secret_file.as_ref(),
+                path,
+                "client_secret",
+            )?;
+            Ok(Grant::Secret(secret))
+        }
+        Some(ASSERTION_GRANT) => {
+            let key = &file.client_certificate_key;
+            let named = file.client_certificate_key_file.as_ref();
+            if key.is_none() && filled(named).is_none() {
+                let words = "this grant_type needs client_certificate_key or client_certificate_key_file";
+                return Err(at(written, path, "client_certificate_key", words));
+            }
+            Ok(Grant::Assertion(Box::new(Signing {
+                key: source(key.clone(), named, path, "client_certificate_key")?,
+                key_id: file.client_certificate_key_id.clone().unwrap_or_default(),
+                algorithm: algorithm(file.signature_algorithm.as_ref(), path)?,
+                issuer: file.iss.clone().unwrap_or_default(),
+                audience: file.audience.clone().unwrap_or_default(),
+                claims: file.claims.clone().unwrap_or_default().0,
+            })))
+        }
+        Some(other) => {
+            let words = format!("{other:?} is no grant_type; write {SECRET_GRANT} or {ASSERTION_GRANT}");
+            let place = file.grant_type.as_ref().map_or(written.place, |grant| grant.place);
+            Err(place.problem(below(path, "grant_type"), words))
+        }
+    }
+}
+
+fn algorithm(written: Option<&At<String>>, path: &str) -> Result<Algorithm, Problem> {
+    match filled(written).map(|written| (written, written.value.as_str())) {
+        None | Some((_, "RS256")) => Ok(Algorithm::Rs256),
+        Some((_, "RS384")) => Ok(Algorithm::Rs384),
+        Some((_, "RS512")) => Ok(Algorithm::Rs512),
+        Some((written, other)) => {
+            let words = format!("{other:?} is no signature algorithm; write RS256, RS384 or RS512");
+            Err(at(written, path, "signature_algorithm", words))
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Composes the proxies of a module.
+
+use super::credentials::filled;
+use super::file::At;
+use super::http::{header_name, header_value};
+use super::problem::{Problem, at};
+use super::tree::below;
+use crate::probers::proxies::{Exceptions, Proxies, Proxy};
+use crate::secret::Secret;
+use std::collections::BTreeMap;
+
+/// The keys of proxies, wherever they stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'a> {
+    pub proxy_url: Option<&'a At<Secret>>,
+    pub no_proxy: Option<&'a At<String>>,
+    pub proxy_from_environment: Option<&'a At<bool>>,
+    pub proxy_connect_header: Option<&'a At<ConnectFields>>,
+    pub skip_resolve: Option<bool>,
+}
+
+/// The fields of CONNECT, as they are written.
+pub(super) type ConnectFields = BTreeMap<String, Vec<At<Secret>>>;
+
+/// Checks them with the peer's rules.
+pub(super) fn compose(file: &Written<'_>, path: &str) -> Result<Proxies, Problem> {
+    let url = file.proxy_url.filter(|url| !url.value.reveal().is_empty());
+    let from_environment = file.proxy_from_environment.filter(|from| from.value);
+    let no_proxy = filled(file.no_proxy);
+    if let (None, Some(no_proxy)) = (url, no_proxy) {
+        let words = "if no_proxy is configured, proxy_url must also be configured";
+        return Err(at(no_proxy, path, "no_proxy", words));
+    }
+    if let (Some(url), Some(_)) = (url, from_environment) {
+        let words = "if proxy_from_environment is configured, proxy_url must not be configured";
+        return Err(at(url, path, "proxy_url", words));
+    }
+    let fields = connect_fields(file, path)?;
+    if let (Some(header), None, None) = (file.proxy_connect_header, url, from_environment)
+        && !header.value.is_empty()
+    {
+        let words =
+            "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured";
+        return Err(at(header, path, "proxy_connect_header", words));
+    }
+    let mut proxies = match (url, from_environment) {
+        (Some(url), _) => {
+            let proxy = Proxy::new(url.value.reveal()).map_err(|words| at(url, path, "proxy_url", words))?;
+            Proxies {
+                for_http: Some(proxy.clone()),
+                for_https: Some(proxy),
+                // Without no_proxy all goes through it, as with the peer.
+                exceptions: no_proxy.map(|list| Exceptions::new(&list.value)),
+                ..Proxies::default()
+            }
+        }
+        (None, Some(from)) => {
+            Proxies::from_environment().map_err(|words| at(from, path, "proxy_from_environment", words))?
+        }
+        (None, None) => Proxies::default(),
+    };
+    proxies.connect_fields = fields;
+    proxies.skip_resolve = file.skip_resolve.unwrap_or(false);
+    Ok(proxies)
+}
+
+type Fields = Vec<(::http::HeaderName, ::http::HeaderValue)>;
+
+fn connect_fields(file: &Written<'_>, path: &str) -> Result<Fields, Problem> {
+    let path = below(path, "proxy_connect_header");
+    let mut fields = Vec::new();
+    for (name, values) in file.proxy_connect_header.iter().flat_map(|header| &header.value) {
+        for value in values {
+            let field = header_name(name).map_err(|words| at(value, &path, name, words))?;
+            let mut content = header_value(value.value.reveal()).map_err(|words| at(value, &path, name, words))?;
+            content.set_sensitive(true);
+            fields.push((field, content));
+        }
+    }
+    Ok(fields)
+}

@@ -1,0 +1,390 @@
+//! Tokens of OAuth 2.0 (RFC 6749 section 4.4, RFC 7523): fetched in a leg of their own, kept until they expire.
+
+use super::Versions;
+use super::route::Route;
+use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls};
+use crate::limits::cut;
+use crate::probers::credentials::{Source, basic, off_the_runtime};
+use crate::probers::proxies::Proxies;
+use crate::reason::Reason;
+use crate::secret::Secret;
+use crate::target::shown_url;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
+use rustls::SignatureScheme;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Mutex;
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+/// Bytes of a token server's answer.
+const LARGEST: u64 = 1024 * 1024;
+
+/// A token is not used for so long before it expires.
+const LEEWAY: Duration = Duration::from_secs(10);
+
+/// A token that does not say when it expires is kept so long.
+const UNTIL_TOLD: Duration = Duration::from_hours(1);
+
+/// How long an assertion is valid, as in the peer's library.
+const ASSERTION: Duration = Duration::from_hours(1);
+
+/// Bytes of a token server's own words that are shown.
+const LONGEST_WORDS: usize = 128;
+
+/// How a module gets its tokens.
+#[derive(Debug)]
+pub struct OAuth2 {
+    /// Where they are fetched.
+    pub token_url: Url,
+    /// Who asks.
+    pub client_id: String,
+    /// What is asked with.
+    pub grant: Grant,
+    /// What the token is to be good for.
+    pub scopes: Vec<String>,
+    /// Further parameters. Values may be secrets.
+    pub params: Vec<(String, Secret)>,
+    /// TLS with the token server, or why there is none.
+    pub tls: Result<Tls, String>,
+    /// The proxies to it.
+    pub proxies: Proxies,
+    /// Whom to ask for its addresses.
+    pub resolver: Arc<Resolver>,
+    /// The token that is still good. Held while it is fetched, so that nobody fetches it twice at once.
+    pub kept: Mutex<Option<Token>>,
+    /// The server does not take the secret in a header.
+    pub in_body: AtomicBool,
+}
+
+/// With what a token is asked for.
+#[derive(Debug)]
+pub enum Grant {
+    /// The client's secret.
+    Secret(Source),
+    /// An assertion that the client's key signs (RFC 7523).
+    Assertion(Box<Signing>),
+}
+
+/// How an assertion is made.
+#[derive(Debug)]
+pub struct Signing {
+    /// The key, as PEM.
+    pub key: Source,
+    /// The key's id; empty for none.
+    pub key_id: String,
+    /// The algorithm: `RS256`, `RS384` or `RS512`.
+    pub algorithm: Algorithm,
+    /// Who asserts; the client's id where empty.
+    pub issuer: String,
+    /// For whom; the token URL where empty.
+    pub audience: String,
+    /// What else is asserted.
+    pub claims: Map<String, Value>,
+}
+
+/// A signature algorithm (RFC 7518 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RSA with SHA-256.
+    Rs256,
+    /// RSA with SHA-384.
+    Rs384,
+    /// RSA with SHA-512.
+    Rs512,
+}
+
+impl Algorithm {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+        }
+    }
+
+    const fn scheme(self) -> SignatureScheme {
+        match self {
+            Self::Rs256 => SignatureScheme::RSA_PKCS1_SHA256,
+            Self::Rs384 => SignatureScheme::RSA_PKCS1_SHA384,
+            Self::Rs512 => SignatureScheme::RSA_PKCS1_SHA512,
+        }
+    }
+}
+
+/// A token, and until when it is good.
+#[derive(Debug)]
+pub struct Token {
+    field: HeaderValue,
+    until: Instant,
+}
+
+/// What a token server answers (RFC 6749 section 5.1).
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    token_type: Option<String>,
+    expires_in: Option<Seconds>,
+}
+
+/// Some servers write the number as a text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Number(f64),
+    Text(String),
+}
+
+impl OAuth2 {
+    /// The `Authorization` field: of the token that is kept, or of a new one.
+    pub(super) async fn header(&self, check: &mut Check) -> Result<HeaderValue, Stopped> {
+        let Ok(mut kept) = tokio::time::timeout(check.left(), self.kept.lock()).await else {
+            let words = "Another probe of this module fetches the token, and the time was over first.";
+            return Err(check.refuse(Reason::LocalCredentials, words));
+        };
+        if let Some(token) = kept.as_ref().filter(|token| Instant::now() < token.until) {
+            return Ok(token.field.clone());
+        }
+        let token = self.fetch(check).await?;
+        Ok(kept.insert(token).field.clone())
+    }
+
+    /// Drops a token that the target does not accept, so that the next probe fetches another.
+    pub(super) fn forget(&self) {
+        if let Ok(mut kept) = self.kept.try_lock() {
+            *kept = None;
+        }
+    }
+
+    async fn fetch(&self, check: &mut Check) -> Result<Token, Stopped> {
+        let secret = self.secret(check.left()).await;
+        let secret = secret.map_err(|words| check.refuse(Reason::LocalFileUnreadable, words))?;
+        let in_body = self.in_body.load(Ordering::Relaxed) || matches!(self.grant, Grant::Assertion(_));
+        let (status, body) = self.ask(check, &secret, in_body).await?;
+        let (status, body) = match status {
+            // RFC 6749 section 2.3.1 demands the header; servers there are that want the body.
+            400..=401 if !in_body => {
+                let second = self.ask(check, &secret, true).await?;
+                if second.0 == 200 {
+                    self.in_body.store(true, Ordering::Relaxed);
+                }
+                second
+            }
+            _ => (status, body),
+        };
+        read(status, &body).map_err(|words| check.refuse(Reason::LocalCredentials, words))
+    }
+
+    /// The client's secret, or its assertion.
+    async fn secret(&self, time: Duration) -> Result<Secret, String> {
+        match &self.grant {
+            Grant::Secret(source) => {
+                let source = source.clone();
+                off_the_runtime(time, move || source.text()).await
+            }
+            Grant::Assertion(signing) => {
+                let source = signing.key.clone();
+                let key = off_the_runtime(time, move || source.text()).await?;
+                self.assertion(signing, &key).map(Secret::new)
+            }
+        }
+    }
+
+    /// One exchange with the token server.
+    async fn ask(&self, check: &mut Check, secret: &Secret, in_body: bool) -> Result<(u16, Vec<u8>), Stopped> {
+        check.begin_leg(shown_url(&self.token_url), self.token_url.scheme() == "https");
+        check.fetch_credentials();
+        let host = self.token_url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let server_name = self.tls.as_ref().ok().and_then(Tls::server_name);
+        let route = Route {
+            url: &self.token_url,
+            host,
+            port: self.token_url.port_or_known_default().unwrap_or(443),
+            direct: false,
+            resolver: &self.resolver,
+            family: Family {
+                prefers_ip4: true,
+                fallback: true,
+            },
+            proxies: &self.proxies,
+            tls: &self.tls,
+            tls_name: server_name.unwrap_or(host),
+            versions: Versions::Agreed,
+        };
+        let relay = route.open(check).await?;
+        let mut headers = HeaderMap::from_iter([
+            (ACCEPT, HeaderValue::from_static("application/json")),
+            (
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            ),
+        ]);
+        if !in_body {
+            let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let pair = format!("{}:{}", encoded(&self.client_id), encoded(secret.reveal()));
+            let field = basic(pair.as_bytes()).map_err(|words| check.refuse(Reason::LocalCredentials, words))?;
+            headers.insert(AUTHORIZATION, field);
+        }
+        let ask = Ask {
+            method: Method::POST,
+            url: self.token_url.clone(),
+            authority: super::request::authority_field(&self.token_url)
+                .map_err(|words| check.refuse(Reason::LocalCredentials, words))?,
+            headers,
+            body: Bytes::from(self.form(secret, in_body)),
+            manner: Manner::Usual,
+        };
+        check.send(super::request::through(ask, relay.as_ref())).await?;
+        check.wait().await?;
+        let body = check
+            .receive(|_| BodyPlan {
+                read: true,
+                keep: Some(LARGEST),
+                ..BodyPlan::default()
+            })
+            .await?;
+        Ok((check.reply().map_or(0, |reply| reply.status), body))
+    }
+
+    fn form(&self, secret: &Secret, in_body: bool) -> String {
+        let mut form = Serializer::new(String::new());
+        match self.grant {
+            Grant::Secret(_) => {
+                form.append_pair("grant_type", "client_credentials");
+                if in_body {
+                    form.append_pair("client_id", &self.client_id);
+                    form.append_pair("client_secret", secret.reveal());
+                }
+            }
+            Grant::Assertion(_) => {
+                form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+                form.append_pair("assertion", secret.reveal());
+            }
+        }
+        if !self.scopes.is_empty() {
+            form.append_pair("scope", &self.scopes.join(" "));
+        }
+        for (name, value) in &self.params {
+            form.append_pair(name, value.reveal());
+        }
+        form.finish()
+    }
+
+    /// A signed assertion (RFC 7523 section 3).
+    fn assertion(&self, signing: &Signing, key: &Secret) -> Result<String, String> {
+        let unusable = |_| "client_certificate_key holds no RSA key that can be used.".to_owned();
+        let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
+        let key = key.map_err(|_| "client_certificate_key is no PEM with a private key.".to_owned())?;
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(unusable)?;
+        let mut head = json!({ "alg": signing.algorithm.name(), "typ": "JWT" });
+        if !signing.key_id.is_empty() {
+            head["kid"] = json!(signing.key_id);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let or = |text: &str, other: &str| {
+            if text.is_empty() {
+                other.to_owned()
+            } else {
+                text.to_owned()
+            }
+        };
+        let mut claims = signing.claims.clone();
+        claims.insert("iss".to_owned(), json!(or(&signing.issuer, &self.client_id)));
+        claims.insert("sub".to_owned(), json!(self.client_id));
+        claims.insert("aud".to_owned(), json!(or(&signing.audience, self.token_url.as_str())));
+        claims.insert("iat".to_owned(), json!(now.as_secs()));
+        claims.insert("exp".to_owned(), json!((now + ASSERTION).as_secs()));
+        claims.insert(
+            "jti".to_owned(),
+            json!(format!("{:016x}", getrandom::u64().unwrap_or_default())),
+        );
+        let packed = |value: &Value| BASE64URL.encode(value.to_string());
+        let text = format!("{}.{}", packed(&head), packed(&Value::Object(claims)));
+        let signer = key.choose_scheme(&[signing.algorithm.scheme()]);
+        let signature = signer.and_then(|signer| signer.sign(text.as_bytes()).ok());
+        let signature = signature.ok_or("client_certificate_key is no RSA key.")?;
+        Ok(format!("{text}.{}", BASE64URL.encode(signature)))
+    }
+}
+
+/// The token that a server granted.
+fn read(status: u16, body: &[u8]) -> Result<Token, String> {
+    if status != 200 {
+        return Err(format!("The token server answered {status}{}.", error_of(body)));
+    }
+    let granted: Granted =
+        serde_json::from_slice(body).map_err(|_| "The token server's answer holds no access_token.".to_owned())?;
+    let scheme = match granted.token_type.as_deref() {
+        None => "Bearer",
+        Some(kind) if kind.is_empty() || kind.eq_ignore_ascii_case("bearer") => "Bearer",
+        Some(kind) => kind,
+    };
+    let field = HeaderValue::try_from(format!("{scheme} {}", granted.access_token));
+    let mut field = field.map_err(|_| "The token cannot stand in a header.".to_owned())?;
+    field.set_sensitive(true);
+    let seconds = match granted.expires_in {
+        None => None,
+        Some(Seconds::Number(seconds)) => Some(seconds),
+        Some(Seconds::Text(text)) => text.parse().ok(),
+    };
+    let good_for = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Ok(Token {
+        field,
+        until: Instant::now() + good_for.map_or(UNTIL_TOLD, |time| time.min(UNTIL_TOLD * 24).saturating_sub(LEEWAY)),
+    })
+}
+
+/// The error in the server's own words (RFC 6749 section 5.2): a code, which is no secret.
+fn error_of(body: &[u8]) -> String {
+    let error = serde_json::from_slice::<Value>(body).ok();
+    let code = error.as_ref().and_then(|error| error["error"].as_str());
+    code.map_or_else(String::new, |code| format!(": {:?}", cut(code, LONGEST_WORDS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_token_is_good_until_shortly_before_it_expires() {
+        let now = Instant::now();
+        let token = read(
+            200,
+            br#"{"access_token": "abc", "token_type": "bearer", "expires_in": 60}"#,
+        )
+        .unwrap();
+        assert_eq!(token.field, "Bearer abc");
+        assert!(token.until > now + Duration::from_secs(40) && token.until < now + Duration::from_secs(55));
+        let token = read(
+            200,
+            br#"{"access_token": "abc", "token_type": "MAC", "expires_in": "3600"}"#,
+        )
+        .unwrap();
+        assert_eq!(token.field, "MAC abc");
+        assert!(token.until > now + Duration::from_mins(59));
+        assert!(!format!("{token:?}").contains("abc"));
+        // One that is about to expire is used once.
+        assert!(read(200, br#"{"access_token": "abc", "expires_in": 5}"#).unwrap().until <= Instant::now());
+    }
+
+    #[test]
+    fn what_is_no_grant_is_told_in_the_servers_words() {
+        let said = |status, body: &str| read(status, body.as_bytes()).unwrap_err();
+        assert_eq!(
+            said(400, r#"{"error": "invalid_scope", "error_description": "secret"}"#),
+            "The token server answered 400: \"invalid_scope\"."
+        );
+        assert_eq!(said(502, "<html>"), "The token server answered 502.");
+        assert_eq!(said(200, "{}"), "The token server's answer holds no access_token.");
+    }
+}

@@ -1,0 +1,412 @@
+//! HTTP/3: against a server of our own that behaves as each test says, and against Caddy.
+
+use crate::support::dns::{DnsServer, Says};
+use crate::support::exporter::{Exporter, Probed};
+use crate::support::pki::{Authority, self_signed};
+use crate::support::process::{Process, eventually, free_port};
+use bytes::{Buf as _, Bytes};
+use h3::server::RequestStream;
+use h3_quinn::BidiStream;
+use http::{Request, Response};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, ServerConfig};
+use std::future::Future;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::net::UdpSocket;
+
+type Stream = RequestStream<BidiStream<Bytes>, Bytes>;
+
+/// A server on a free UDP port of loopback. Ends with its value.
+struct Server {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request<()>>>>,
+    _endpoint: Endpoint,
+}
+
+impl Server {
+    /// Does `behave` to each request.
+    fn start<F>(
+        tls: Arc<rustls::ServerConfig>,
+        behave: impl Fn(quinn::Connection, Stream) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let crypto = QuicServerConfig::try_from(tls).unwrap();
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        // A connection ends when the other side says so, not by itself.
+        let transport = Arc::get_mut(&mut config.transport).unwrap();
+        transport.max_idle_timeout(None);
+        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let requests = Arc::<Mutex<Vec<_>>>::default();
+        let (listener, kept) = (endpoint.clone(), requests.clone());
+        tokio::spawn(async move {
+            while let Some(incoming) = listener.accept().await {
+                let (behave, kept) = (behave.clone(), kept.clone());
+                tokio::spawn(async move {
+                    let Ok(connection) = incoming.await else { return };
+                    let over = h3_quinn::Connection::new(connection.clone());
+                    let Ok(mut http) = h3::server::Connection::<_, Bytes>::new(over).await else {
+                        return;
+                    };
+                    while let Ok(Some(resolver)) = http.accept().await {
+                        let (request, stream) = resolver.resolve_request().await.unwrap();
+                        kept.lock().unwrap().push(request);
+                        tokio::spawn(behave(connection.clone(), stream));
+                    }
+                });
+            }
+        });
+        Self {
+            address: endpoint.local_addr().unwrap(),
+            requests,
+            _endpoint: endpoint,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}/", self.address)
+    }
+
+    fn request(&self, number: usize) -> Request<()> {
+        self.requests.lock().unwrap()[number].clone()
+    }
+}
+
+/// Reads the body of the request, and answers 200 with it.
+async fn echo(_: quinn::Connection, mut stream: Stream) {
+    let mut body = Vec::new();
+    while let Some(data) = stream.recv_data().await.unwrap() {
+        data.reader().read_to_end(&mut body).unwrap();
+    }
+    let head = Response::builder()
+        .header("content-length", body.len())
+        .body(())
+        .unwrap();
+    stream.send_response(head).await.unwrap();
+    stream.send_data(body.into()).await.unwrap();
+    stream.finish().await.unwrap();
+}
+
+fn module(authority: &Authority, keys: &str) -> String {
+    format!(
+        "modules:
+  m:
+    prober: http
+    timeout: 5s
+    http:
+      enable_http2: false
+      enable_http3: true
+      preferred_ip_protocol: ip4
+      tls_config: {{ca_file: {}}}
+{keys}",
+        authority.ca_file.display()
+    )
+}
+
+fn phases(probed: &Probed) -> Vec<String> {
+    let mark = |(phase, _, failed): (String, f64, Option<String>)| if failed.is_some() { phase + "!" } else { phase };
+    probed.laps().into_iter().map(mark).collect()
+}
+
+fn verdict(probed: &Probed) -> (&str, &str) {
+    let verdict = &probed.evidence["verdict"];
+    (
+        verdict["reason"].as_str().unwrap_or("none"),
+        verdict["link"].as_str().unwrap_or("none"),
+    )
+}
+
+/// The peer sends neither credentials nor `http_headers`, and lets the library resolve the name once more.
+#[tokio::test]
+async fn a_probe_over_http3_sends_all_that_the_module_says_to_the_address_that_was_chosen() {
+    let authority = Authority::new();
+    let server = Server::start(authority.leaf("shop.test").server(&["h3"]), echo);
+    let dns = DnsServer::always(Says::Addresses(vec![Ipv4Addr::LOCALHOST.into()])).await;
+    let keys = format!(
+        "      method: POST
+      body: some text
+      basic_auth: {{username: me, password: secret}}
+      http_headers: {{X-Probe: {{values: [a, b]}}}}
+      valid_http_versions: [HTTP/3.0]
+      fail_if_body_not_matches_regexp: [^some text$]
+    {}
+",
+        dns.as_key()
+    );
+    let exporter = Exporter::start(&module(&authority, &keys)).await;
+    let port = server.address.port();
+    // As with the peer, an http target becomes one of https.
+    for (number, target) in [
+        format!("https://shop.test:{port}/path?x=1"),
+        format!("http://shop.test:{port}/path?x=1"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let probed = exporter.probe("m", target).await;
+        assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+        assert_eq!(phases(&probed), ["resolve", "tls", "request", "processing", "transfer"]);
+        let request = server.request(number);
+        assert_eq!(request.method(), "POST");
+        assert_eq!(request.uri().to_string(), format!("https://shop.test:{port}/path?x=1"));
+        assert_eq!(request.headers()["authorization"], "Basic bWU6c2VjcmV0");
+        let values: Vec<_> = request.headers().get_all("x-probe").iter().collect();
+        assert_eq!(values, ["a", "b"]);
+        for (series, value) in [
+            ("probe_http_version", 3.0),
+            ("probe_http_status_code", 200.0),
+            ("probe_http_content_length", 9.0),
+            ("probe_http_uncompressed_body_length", 9.0),
+            ("probe_http_ssl", 1.0),
+            ("probe_ip_protocol", 4.0),
+            ("probe_tls_version_info{version=\"TLS 1.3\"}", 1.0),
+        ] {
+            assert_eq!(probed.page.value(series), value, "{series}");
+        }
+        is_timed_once(&probed, server.address);
+    }
+}
+
+/// QUIC joins connecting and TLS: one lap, and one phase.
+fn is_timed_once(probed: &Probed, address: SocketAddr) {
+    // The handshake is counted once.
+    assert!(probed.page.value("probe_http_duration_seconds{phase=\"tls\"}") > 0.0);
+    assert_eq!(probed.page.value("probe_http_duration_seconds{phase=\"connect\"}"), 0.0);
+    assert_eq!(
+        probed
+            .page
+            .find("probe_phase_duration_seconds_count{phase=\"connect\"}"),
+        None
+    );
+    let leg = &probed.evidence["front"]["legs"][0];
+    assert_eq!(leg["peer"], address.to_string());
+    assert!(leg["bytes_read"].as_u64().unwrap() > 100 && leg["socket"]["rtt_seconds"].as_f64().unwrap() > 0.0);
+    let (accounted, took) = (
+        probed.laps().iter().map(|lap| lap.1).sum::<f64>()
+            + probed.evidence["front"]["unattributed_seconds"].as_f64().unwrap(),
+        probed.evidence["front"]["duration_seconds"].as_f64().unwrap(),
+    );
+    assert!((accounted - took).abs() < 1e-6, "{accounted} of {took}");
+}
+
+#[tokio::test]
+async fn redirects_stay_within_http3() {
+    let authority = Authority::new();
+    let redirecting = |to: &'static str| {
+        move |_: quinn::Connection, mut stream: Stream| async move {
+            let head = Response::builder().status(302).header("location", to).body(()).unwrap();
+            stream.send_response(head).await.unwrap();
+            stream.finish().await.unwrap();
+        }
+    };
+    let server = Server::start(authority.leaf("127.0.0.1").server(&["h3"]), redirecting("/again"));
+    let exporter = Exporter::start(&module(&authority, "")).await;
+    let probed = exporter.probe("m", &server.url()).await;
+    assert_eq!(verdict(&probed).0, "http.response.redirect_loop");
+    assert_eq!(server.requests.lock().unwrap().len(), 11);
+    let server = Server::start(
+        authority.leaf("127.0.0.1").server(&["h3"]),
+        redirecting("http://127.0.0.1/"),
+    );
+    let probed = exporter.probe("m", &server.url()).await;
+    let detail = &probed.evidence["front"]["fault"]["detail"];
+    assert_eq!(detail, "The redirect leads to an http URL, where HTTP/3 is not spoken.");
+}
+
+async fn failed(exporter: &Exporter, target: &str) -> Probed {
+    let probed = exporter.probe("m", target).await;
+    assert_eq!(probed.page.value("probe_success"), 0.0);
+    probed
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_has_its_reason() {
+    let authority = Authority::new();
+    let exporter = Exporter::start(&module(&authority, "")).await;
+
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let probed = failed(&exporter, &format!("https://{nobody}/")).await;
+    assert_eq!(verdict(&probed), ("quic.refused", "front"), "{:#}", probed.evidence);
+    assert_eq!(phases(&probed), ["resolve", "tls!"]);
+
+    let other = Server::start(self_signed("127.0.0.1").server(&["h3"]), echo);
+    let probed = failed(&exporter, &other.url()).await;
+    assert_eq!(
+        verdict(&probed),
+        ("tls.cert.self_signed", "tls"),
+        "{:#}",
+        probed.evidence
+    );
+    assert!(probed.page.starting("probe_ssl_last_chain_info").next().is_some());
+    assert!(
+        other.requests.lock().unwrap().is_empty(),
+        "no request to whom we do not trust"
+    );
+
+    let other = Server::start(authority.leaf("127.0.0.1").server(&["h9"]), echo);
+    let probed = failed(&exporter, &other.url()).await;
+    assert_eq!(verdict(&probed).1, "tls", "{:#}", probed.evidence);
+
+    let strict = authority.leaf("127.0.0.1").server_for_clients_of(&authority);
+    let mut strict = Arc::unwrap_or_clone(strict);
+    strict.alpn_protocols = vec![b"h3".to_vec()];
+    let other = Server::start(Arc::new(strict), echo);
+    let probed = failed(&exporter, &other.url()).await;
+    assert_eq!(verdict(&probed), ("tls.client_cert", "tls"), "{:#}", probed.evidence);
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_early_has_its_reason() {
+    let authority = Authority::new();
+    let exporter = Exporter::start(&module(&authority, "")).await;
+    let leaf = || authority.leaf("127.0.0.1").server(&["h3"]);
+    let ending = Server::start(leaf(), |connection, stream| async move {
+        connection.close(0x102u32.into(), b"secret words");
+        drop(stream);
+    });
+    let probed = failed(&exporter, &ending.url()).await;
+    assert_eq!(
+        verdict(&probed).0,
+        "http.closed_before_response",
+        "{:#}",
+        probed.evidence
+    );
+    assert!(!probed.evidence.to_string().contains("secret words"));
+
+    let giving_up = Server::start(leaf(), |_, mut stream| async move {
+        stream.stop_stream(h3::error::Code::H3_INTERNAL_ERROR);
+        std::future::pending::<()>().await;
+    });
+    let probed = failed(&exporter, &giving_up.url()).await;
+    assert_eq!(
+        verdict(&probed).0,
+        "http.closed_before_response",
+        "{:#}",
+        probed.evidence
+    );
+
+    let halfway = Server::start(leaf(), |connection, mut stream| async move {
+        stream
+            .send_response(Response::builder().header("content-length", 9).body(()).unwrap())
+            .await
+            .unwrap();
+        stream.send_data("some".into()).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        connection.close(0x102u32.into(), b"");
+    });
+    let probed = failed(&exporter, &halfway.url()).await;
+    assert_eq!(verdict(&probed).0, "http.closed_mid_body", "{:#}", probed.evidence);
+    assert_eq!(probed.page.value("probe_http_status_code"), 200.0);
+}
+
+#[tokio::test]
+async fn silence_is_the_paths_until_a_datagram_came() {
+    let authority = Authority::new();
+    let short = module(&authority, "").replace("timeout: 5s", "timeout: 500ms");
+    let exporter = Exporter::start(&short).await;
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let probed = exporter
+        .probe("m", &format!("https://{}/", silent.local_addr().unwrap()))
+        .await;
+    assert_eq!(verdict(&probed), ("quic.timed_out", "path"), "{:#}", probed.evidence);
+    let slow = Server::start(authority.leaf("127.0.0.1").server(&["h3"]), |_, stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    let exporter = Exporter::start(&short.replace("500ms", "3s")).await;
+    let probed = exporter.probe("m", &slow.url()).await;
+    assert_eq!(verdict(&probed).0, "http.timed_out_waiting", "{:#}", probed.evidence);
+}
+
+/// Who is probed every few seconds need not keep a connection for each.
+#[tokio::test]
+async fn the_server_is_told_that_the_connection_ends() {
+    let authority = Authority::new();
+    let ended = Arc::new(AtomicBool::new(false));
+    let kept = ended.clone();
+    let server = Server::start(
+        authority.leaf("127.0.0.1").server(&["h3"]),
+        move |connection, stream| {
+            let kept = kept.clone();
+            async move {
+                echo(connection.clone(), stream).await;
+                connection.closed().await;
+                kept.store(true, Ordering::SeqCst);
+            }
+        },
+    );
+    let exporter = Exporter::start(&module(&authority, "")).await;
+    exporter.probe("m", &server.url()).await;
+    eventually("the end is told", async || ended.load(Ordering::SeqCst)).await;
+}
+
+#[tokio::test]
+async fn interim_answers_are_not_the_answer() {
+    let authority = Authority::new();
+    let server = Server::start(
+        authority.leaf("127.0.0.1").server(&["h3"]),
+        |connection, mut stream| async move {
+            let hints = Response::builder()
+                .status(103)
+                .header("link", "</style.css>")
+                .body(())
+                .unwrap();
+            stream.send_response(hints).await.unwrap();
+            echo(connection, stream).await;
+        },
+    );
+    let exporter = Exporter::start(&module(&authority, "")).await;
+    let probed = exporter.probe("m", &server.url()).await;
+    assert_eq!(
+        probed.page.value("probe_http_status_code"),
+        200.0,
+        "{:#}",
+        probed.evidence
+    );
+}
+
+/// Caddy, with its own TLS and QUIC.
+fn caddy(folder: &Path, authority: &Authority, port: u16) -> Process {
+    let (certificate, key) = authority.files("caddy.test");
+    let config = format!(
+        "{{\n\tadmin off\n\tauto_https off\n\tservers {{\n\t\tprotocols h1 h3\n\t}}\n}}\n\
+         https://caddy.test:{port} {{\n\ttls {} {}\n\trespond /gone 410\n\trespond \"hello\"\n}}\n",
+        certificate.display(),
+        key.display()
+    );
+    std::fs::write(folder.join("Caddyfile"), config).unwrap();
+    let mut command = Command::new("caddy");
+    command
+        .args(["run", "--adapter", "caddyfile", "--config"])
+        .arg(folder.join("Caddyfile"))
+        .env("HOME", folder)
+        .env("XDG_DATA_HOME", folder)
+        .env("XDG_CONFIG_HOME", folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Process::start(&mut command)
+}
+
+#[tokio::test]
+async fn caddy_answers_over_http3() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut caddy = caddy(folder.path(), &authority, port);
+    caddy.listens(port).await;
+    let dns = DnsServer::always(Says::Addresses(vec![Ipv4Addr::LOCALHOST.into()])).await;
+    let keys = format!("      valid_http_versions: [HTTP/3.0]\n    {}\n", dns.as_key());
+    let exporter = Exporter::start(&module(&authority, &keys)).await;
+    let probed = exporter.probe("m", &format!("https://caddy.test:{port}/")).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert_eq!(probed.page.value("probe_http_uncompressed_body_length"), 5.0);
+    let probed = exporter.probe("m", &format!("https://caddy.test:{port}/gone")).await;
+    assert_eq!(probed.page.value("probe_http_status_code"), 410.0);
+    assert_eq!(verdict(&probed), ("origin.status", "origin"), "{:#}", probed.evidence);
+}

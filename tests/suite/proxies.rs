@@ -1,0 +1,260 @@
+//! Probes through proxies: of HTTP, of HTTPS and of SOCKS 5, and a real one.
+
+use crate::support::dns::{DnsServer, Says};
+use crate::support::exporter::{Exporter, Probed};
+use crate::support::peer::{Peer, ok};
+use crate::support::pki::Authority;
+use crate::support::process::{Process, eventually, free_port};
+use crate::support::proxy::Proxy;
+use std::fmt::Write as _;
+use std::process::Command;
+
+/// An http module with these keys.
+fn module(keys: &[String]) -> String {
+    let mut text = "modules:\n  m:\n    prober: http\n    http:\n      preferred_ip_protocol: ip4\n".to_owned();
+    for key in keys {
+        writeln!(text, "      {key}").unwrap();
+    }
+    text
+}
+
+fn trusting(authority: &Authority) -> String {
+    format!("tls_config: {{ca_file: {}}}", authority.ca_file.display())
+}
+
+/// The phases of the last exchange, and the proxy that it names.
+fn phases(probed: &Probed) -> (Vec<String>, String) {
+    let phases = probed.laps().into_iter().map(|(phase, ..)| phase).collect();
+    let legs = probed.evidence["front"]["legs"].as_array().unwrap();
+    let proxy = legs.last().unwrap()["proxy"].as_str().unwrap_or_default().to_owned();
+    (phases, proxy)
+}
+
+#[tokio::test]
+async fn an_https_target_is_reached_through_connect_which_is_a_phase() {
+    let authority = Authority::new();
+    let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
+    let proxy = Proxy::http(target.address).await;
+    let exporter = Exporter::start(&module(&[
+        format!("proxy_url: http://us%40er:secret@{}", proxy.address()),
+        "proxy_connect_header: {X-Way: [first, second]}".to_owned(),
+        trusting(&authority),
+    ]))
+    .await;
+    let probed = exporter.probe("m", &target.https()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    let asked = proxy.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    let mut lines: Vec<_> = asked[0].trim_end().split("\r\n").map(str::to_lowercase).collect();
+    lines[2..].sort_unstable();
+    let place = target.address;
+    let expected = [
+        format!("connect {place} http/1.1"),
+        format!("host: {place}"),
+        // us@er:secret
+        "proxy-authorization: basic dxnazxi6c2vjcmv0".to_owned(),
+        "x-way: first".to_owned(),
+        "x-way: second".to_owned(),
+    ];
+    assert_eq!(lines, expected);
+    let (phases, named) = phases(&probed);
+    assert_eq!(
+        phases,
+        [
+            "resolve",
+            "resolve",
+            "connect",
+            "proxy",
+            "tls",
+            "request",
+            "processing",
+            "transfer"
+        ]
+    );
+    assert_eq!(named, format!("http://{}", proxy.address()));
+    assert!(!probed.evidence.to_string().contains("secret"));
+    // The name that TLS verified and the certificate are the target's.
+    let subject = &probed.evidence["front"]["legs"][0]["tls"]["chain"][0]["subject"];
+    assert_eq!(subject, "CN=127.0.0.1");
+    let took = probed.page.value("probe_phase_duration_seconds_count{phase=\"proxy\"}");
+    assert_eq!(took, 1.0);
+    // The peer has no phase for it.
+    assert_eq!(probed.page.find("probe_http_duration_seconds{phase=\"proxy\"}"), None);
+    assert_eq!(probed.page.value("probe_ip_protocol"), 4.0);
+}
+
+#[tokio::test]
+async fn an_http_target_is_asked_of_the_proxy_itself() {
+    let target = Peer::start(ok).await;
+    let proxy = Proxy::http(target.address).await;
+    let exporter = Exporter::start(&module(&[format!("proxy_url: http://user:secret@{}", proxy.address())])).await;
+    let probed = exporter.probe("m", &format!("{}path?x=1", target.http())).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    let asked = proxy.asked().remove(0).to_lowercase();
+    assert!(
+        asked.starts_with(&format!("get http://{}/path?x=1 http/1.1\r\n", target.address)),
+        "{asked}"
+    );
+    assert!(asked.contains(&format!("\r\nhost: {}\r\n", target.address)), "{asked}");
+    assert!(
+        asked.contains("\r\nproxy-authorization: basic dxnlcjpzzwnyzxq=\r\n"),
+        "{asked}"
+    );
+    let (phases, _) = phases(&probed);
+    assert_eq!(
+        phases,
+        ["resolve", "resolve", "connect", "request", "processing", "transfer"]
+    );
+}
+
+#[tokio::test]
+async fn socks5_leads_both_kinds_of_targets() {
+    let authority = Authority::new();
+    let plain = Peer::start(ok).await;
+    let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
+    for (url, to) in [(plain.http(), plain.address), (secured.https(), secured.address)] {
+        let proxy = Proxy::socks5(to).await;
+        let keys = [
+            format!("proxy_url: socks5://user:password@{}", proxy.address()),
+            trusting(&authority),
+        ];
+        let exporter = Exporter::start(&module(&keys)).await;
+        let probed = exporter.probe("m", &url).await;
+        assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+        assert_eq!(proxy.asked(), [to.to_string()]);
+        assert!(phases(&probed).0.contains(&"proxy".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_of_https_is_verified_before_it_is_asked() {
+    let authority = Authority::new();
+    let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
+    let proxy = Proxy::https(authority.leaf("127.0.0.1").server(&[]), target.address).await;
+    let url = format!("proxy_url: https://{}", proxy.address());
+    let exporter = Exporter::start(&module(&[url.clone(), trusting(&authority)])).await;
+    let probed = exporter.probe("m", &target.https()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    let expected = [
+        "resolve",
+        "resolve",
+        "connect",
+        "tls",
+        "proxy",
+        "tls",
+        "request",
+        "processing",
+        "transfer",
+    ];
+    assert_eq!(phases(&probed).0, expected);
+    // Nobody vouches for it: the chain is broken at our own proxy, not at the target.
+    let exporter = Exporter::start(&module(&[url])).await;
+    let probed = exporter.probe("m", &target.https()).await;
+    assert_eq!(probed.evidence["verdict"]["reason"], "tls.cert.authority_invalid");
+    assert_eq!(probed.evidence["verdict"]["link"], "local");
+}
+
+#[tokio::test]
+async fn a_name_is_left_to_the_proxy_where_the_module_says_so() {
+    let authority = Authority::new();
+    let target = Peer::with_tls(authority.leaf("shop.test").server(&[]), ok).await;
+    let proxy = Proxy::http(target.address).await;
+    let nobody = DnsServer::always(Says::NoData).await;
+    let config = module(&[
+        format!("proxy_url: http://{}", proxy.address()),
+        "skip_resolve_phase_with_proxy: true".to_owned(),
+        trusting(&authority),
+    ]) + &format!("    {}\n", nobody.as_key());
+    let exporter = Exporter::start(&config).await;
+    let probed = exporter.probe("m", "https://shop.test/").await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert!(
+        proxy.asked()[0].starts_with("CONNECT shop.test:443 HTTP/1.1\r\n"),
+        "{:?}",
+        proxy.asked()
+    );
+    assert_eq!(probed.page.find("probe_ip_protocol"), None);
+    assert_eq!(probed.page.find("probe_http_duration_seconds{phase=\"resolve\"}"), None);
+    assert!(
+        probed
+            .page
+            .find("probe_http_duration_seconds{phase=\"connect\"}")
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn no_proxy_is_asked_for_those_whom_the_module_names() {
+    let target = Peer::start(ok).await;
+    let proxy = Proxy::http(target.address).await;
+    for (list, through) in [("192.0.2.0/24", false), ("other.test", false), ("", true)] {
+        // As with Go, loopback is never asked of a proxy once there is a list.
+        let exporter = Exporter::start(&module(&[
+            format!("proxy_url: http://{}", proxy.address()),
+            format!("no_proxy: \"{list}\""),
+        ]))
+        .await;
+        let before = proxy.asked().len();
+        let probed = exporter.probe("m", &target.http()).await;
+        assert_eq!(probed.page.value("probe_success"), 1.0);
+        assert_eq!(proxy.asked().len() > before, through, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_from_behind_a_proxy_is_followed_through_it() {
+    let answer = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n";
+    let target = Peer::answering(answer).await;
+    let proxy = Proxy::http(target.address).await;
+    let exporter = Exporter::start(&module(&[format!("proxy_url: http://{}", proxy.address())])).await;
+    let probed = exporter.probe("m", &target.http()).await;
+    assert_eq!(probed.evidence["verdict"]["reason"], "http.response.redirect_loop");
+    assert_eq!(proxy.asked().len(), 11);
+    assert!(
+        proxy.asked()[1]
+            .to_lowercase()
+            .starts_with(&format!("get http://{}/there ", target.address))
+    );
+}
+
+#[tokio::test]
+async fn squid_leads_and_refuses() {
+    let authority = Authority::new();
+    let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
+    let plain = Peer::start(ok).await;
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    // As root it becomes a user of its own, which may not write into our folder.
+    let config = format!(
+        "http_port 127.0.0.1:{port}\npid_filename none\ncache_log /dev/null\naccess_log none\ncache deny all\n\
+         coredump_dir /\nacl good port {} {}\nhttp_access allow good\nhttp_access deny all\n\
+         dns_nameservers 127.0.0.1\nshutdown_lifetime 0\n",
+        target.address.port(),
+        plain.address.port(),
+    );
+    let file = folder.path().join("squid.conf");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new("squid");
+    // Its name is that of its shared memory.
+    command.args(["-N", "-n", &format!("glassbox{port}"), "-f"]).arg(&file);
+    let mut squid = Process::start(&mut command);
+    squid.listens(port).await;
+    let keys = [format!("proxy_url: http://127.0.0.1:{port}"), trusting(&authority)];
+    let exporter = Exporter::start(&module(&keys)).await;
+    for url in [target.https(), plain.http()] {
+        let probed = exporter.probe("m", &url).await;
+        assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    }
+    let probed = exporter.probe("m", "https://127.0.0.1:9/").await;
+    assert_eq!(
+        probed.evidence["verdict"]["reason"], "proxy.refused",
+        "{:#}",
+        probed.evidence
+    );
+    assert_eq!(probed.evidence["verdict"]["link"], "local");
+    let detail = probed.evidence["front"]["fault"]["detail"].as_str().unwrap();
+    assert_eq!(detail, "The proxy answered CONNECT with 403.");
+    // It takes its shared memory with it.
+    squid.signal("TERM");
+    eventually("squid ends", async || squid.0.try_wait().unwrap().is_some()).await;
+}

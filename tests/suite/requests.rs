@@ -1,0 +1,103 @@
+//! What is sent: bodies and fields from files, and the cookies that a probe's own answers set.
+
+use crate::redirects::{Site, to};
+use crate::support::exporter::Exporter;
+use crate::support::peer::{Peer, read_head};
+use std::sync::{Arc, Mutex};
+use tokio::io::AsyncWriteExt as _;
+
+#[tokio::test]
+async fn a_body_and_fields_that_stand_in_files_are_read_at_every_probe() {
+    let folder = tempfile::tempdir().unwrap();
+    let (body, token) = (folder.path().join("body"), folder.path().join("token"));
+    let config = format!(
+        "modules:
+  m:
+    prober: http
+    http:
+      method: POST
+      body_file: {}
+      http_headers:
+        X-Token: {{files: [{}], secrets: [second-secret]}}
+        X-Plain: {{values: [a, b]}}
+",
+        body.display(),
+        token.display()
+    );
+    let exporter = Exporter::start(&config).await;
+    for (body_says, token_says) in [("first body", "first-token"), ("second body", "second-token\n")] {
+        std::fs::write(&body, body_says).unwrap();
+        std::fs::write(&token, token_says).unwrap();
+        let site = Site::start().await;
+        let probed = exporter.probe("m", &site.url("/")).await;
+        assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+        let request = site.request();
+        assert_eq!(String::from_utf8_lossy(&request.body), body_says);
+        let values = |name: &str| request.headers(name);
+        assert_eq!(values("x-plain"), ["a", "b"]);
+        assert_eq!(values("x-token"), ["second-secret", token_says.trim_end()]);
+    }
+    let shown = exporter.get("/config").await.text().await.unwrap();
+    assert!(shown.contains("X-Token") && !shown.contains("second-secret"), "{shown}");
+    std::fs::remove_file(&body).unwrap();
+    let probed = exporter.probe("m", "http://127.0.0.1:9/").await;
+    assert_eq!(probed.evidence["verdict"]["reason"], "local.file_unreadable");
+    assert_eq!(probed.evidence["verdict"]["link"], "local");
+}
+
+/// As with the peer: 307 and 308 send the body again, 301, 302 and 303 send none.
+#[tokio::test]
+async fn a_body_from_a_file_is_sent_again_where_the_redirect_keeps_the_method() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = folder.path().join("body");
+    std::fs::write(&body, "from the file").unwrap();
+    let config = format!(
+        "modules:\n  m:\n    prober: http\n    http:\n      method: POST\n      body_file: {}\n",
+        body.display()
+    );
+    let exporter = Exporter::start(&config).await;
+    for (status, method, sent) in [(307, "POST", "from the file"), (302, "GET", "")] {
+        let site = Site::start().await;
+        let probed = exporter.probe("m", &site.url(&to(status, "/there"))).await;
+        assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+        let second = site.requests().remove(1);
+        assert_eq!(
+            (second.method.as_str(), second.body.as_slice()),
+            (method, sent.as_bytes())
+        );
+    }
+}
+
+#[tokio::test]
+async fn cookies_live_as_long_as_the_probe() {
+    let heads = Arc::<Mutex<Vec<String>>>::default();
+    let kept = heads.clone();
+    let peer = Peer::start(move |mut stream| {
+        let kept = kept.clone();
+        async move {
+            let head = String::from_utf8(read_head(&mut stream).await).unwrap();
+            let answer = if head.starts_with("GET /login ") {
+                "HTTP/1.1 302 Found\r\nSet-Cookie: session=a1; Path=/\r\nSet-Cookie: other=x; Path=/admin\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
+            } else {
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+            };
+            kept.lock().unwrap().push(head);
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await;
+    let exporter = Exporter::start("modules: {m: {prober: http}}").await;
+    let login = format!("{}login", peer.http());
+    for _ in 0..2 {
+        let probed = exporter.probe("m", &login).await;
+        assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+        assert!(!probed.evidence.to_string().contains("a1;"), "{:#}", probed.evidence);
+    }
+    let heads = heads.lock().unwrap().clone();
+    let cookies: Vec<_> = heads
+        .iter()
+        .map(|head| head.lines().find_map(|line| line.strip_prefix("Cookie: ")))
+        .collect();
+    assert_eq!(cookies, [None, Some("session=a1"), None, Some("session=a1")]);
+}
