@@ -232,6 +232,7 @@ mod tests {
                 [
                     "dns",
                     "tcp",
+                    "quic",
                     "proxy",
                     "tls",
                     "http",

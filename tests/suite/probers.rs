@@ -2,6 +2,6 @@
 
 mod dialogue;
 mod dns;
-pub mod grpc;
+mod grpc;
 mod icmp;
 pub mod websocket;

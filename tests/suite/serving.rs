@@ -942,7 +942,11 @@ async fn check_refuses_what_it_cannot_probe_in_words() {
     let unknown = check(&["http://127.0.0.1/", "--module=nope"]).await;
     assert_eq!(unknown.status.code(), Some(1));
     assert!(said(&unknown).contains("nope"), "{}", said(&unknown));
-    assert!(said(&unknown).contains("http_2xx, http_post_2xx"), "{}", said(&unknown));
+    assert!(
+        said(&unknown).contains("http_2xx, http_3xx, http_post_2xx"),
+        "{}",
+        said(&unknown)
+    );
     let invalid = check(&["http://[::1"]).await;
     assert_eq!(invalid.status.code(), Some(1));
     assert!(

@@ -215,12 +215,12 @@ fn sockets() -> Vec<Row> {
             ("grpc.not_serving", "origin"),
             whole,
             async {
-                let peer = crate::probers::grpc::health(b"\0\0\0\0\x02\x08\x02", "0").await;
+                let peer = crate::support::health::health(b"\0\0\0\0\x02\x08\x02", "0").await;
                 Scene::new(peer.address.to_string(), peer).by("grpc", "preferred_ip_protocol: ip4")
             },
         ),
         row("a service that there is not", ("grpc.status", "origin"), whole, async {
-            let peer = crate::probers::grpc::health(b"", "5").await;
+            let peer = crate::support::health::health(b"", "5").await;
             Scene::new(peer.address.to_string(), peer).by("grpc", "service: nobody")
         }),
         row(
@@ -228,7 +228,7 @@ fn sockets() -> Vec<Row> {
             ("grpc.invalid", "front"),
             whole,
             async {
-                let peer = crate::probers::grpc::health(b"hello", "").await;
+                let peer = crate::support::health::health(b"hello", "").await;
                 Scene::new(peer.address.to_string(), peer).by("grpc", "preferred_ip_protocol: ip4")
             },
         ),

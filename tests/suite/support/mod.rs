@@ -2,9 +2,11 @@
 
 pub mod dns;
 pub mod exporter;
+pub mod health;
 pub mod page;
 pub mod peer;
 pub mod pki;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
+pub mod unbound;

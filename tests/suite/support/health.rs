@@ -1,0 +1,72 @@
+//! Health services of gRPC on loopback: Debian's, and one that answers as the test says.
+
+use super::peer::Peer;
+use super::process::{Process, free_port};
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A server that answers every call with these bytes, and with this status in its trailers, if there is one.
+pub async fn health(body: &'static [u8], status: &'static str) -> Peer {
+    Peer::start(move |stream| async move {
+        let Ok(mut connection) = h2::server::handshake(stream).await else {
+            return;
+        };
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let head = Response::builder()
+                .header("content-type", "application/grpc")
+                .body(())
+                .unwrap();
+            let mut answer = respond.send_response(head, false).unwrap();
+            if status.is_empty() {
+                answer.send_data(Bytes::from_static(body), true).unwrap();
+                continue;
+            }
+            answer.send_data(Bytes::from_static(body), false).unwrap();
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", status.parse().unwrap());
+            answer.send_trailers(trailers).unwrap();
+        }
+    })
+    .await
+}
+
+/// The health service on Debian's gRPC: `good` serves, `bad` does not, all others are not known.
+const SERVICE: &str = r#"
+import sys, grpc
+from concurrent import futures
+STATUS = {b"": 1, b"good": 1, b"bad": 2}
+def check(request, context):
+    name = request[2:] if request else b""
+    if name == b"meta":
+        found = dict(context.invocation_metadata()).get("x-key")
+        return b"\x08\x01" if found == "secret" else b"\x08\x02"
+    if name not in STATUS:
+        context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    return b"\x08" + bytes([STATUS[name]])
+handler = grpc.unary_unary_rpc_method_handler(check)
+server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler}),))
+place = "127.0.0.1:" + sys.argv[1]
+if len(sys.argv) > 2:
+    pair = (open(sys.argv[3], "rb").read(), open(sys.argv[2], "rb").read())
+    server.add_secure_port(place, grpc.ssl_server_credentials((pair,)))
+else:
+    server.add_insecure_port(place)
+server.start()
+server.wait_for_termination()
+"#;
+
+/// Debian's, and its port; with a certificate and its key, over TLS.
+pub async fn debians(pair: Option<(PathBuf, PathBuf)>) -> (Process, u16) {
+    let port = free_port();
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", SERVICE, &port.to_string()]);
+    if let Some((certificate, key)) = pair {
+        command.args([certificate, key]);
+    }
+    let mut server = Process::start(&mut command);
+    server.listens(port).await;
+    (server, port)
+}
