@@ -11,11 +11,11 @@ CARGO_DENY := 0.20.2
 # of what else is probed (DNS, SSH, gRPC, WebSocket), what makes networks of their own, and a
 # browser. What drives the browser comes from npm; Node.js may have been installed in another way than by Debian.
 PACKAGES := prometheus prometheus-alertmanager nginx libnginx-mod-http-echo haproxy apache2 curl openssl chromium fonts-dejavu-core
-PACKAGES += caddy squid unbound openssh-server python3-grpcio python3-websockets iproute2 util-linux
+PACKAGES += apache2-utils caddy squid unbound openssh-server python3-grpcio python3-websockets iproute2 util-linux
 PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
 DRIVER := tests/browser/node_modules/.package-lock.json
 
-.PHONY: run test lint bench deps pictures
+.PHONY: run test lint compare bench deps pictures
 
 run:
 	cargo run --release --locked -- $(ARGS)
@@ -26,7 +26,7 @@ test: deps $(DRIVER)
 # cargo-deny's `advisories` are left out: see deny.toml.
 lint: deps target/tools/cargo-deny-$(CARGO_DENY)
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --test compare -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	target/tools/bin/cargo-deny check bans licenses sources
 	promtool check config examples/prometheus.yml
@@ -38,6 +38,11 @@ lint: deps target/tools/cargo-deny-$(CARGO_DENY)
 bench: PACKAGES += prometheus-blackbox-exporter tcpdump
 bench: deps
 	cargo bench --locked --bench figures -- $(BENCH)
+
+# blackbox_exporter 0.28 is in Debian's unstable suite; where that cannot be had, the stable suite's version must do.
+compare: PACKAGES += prometheus-blackbox-exporter
+compare: deps
+	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --locked --test compare -- --nocapture
 
 # A mirror may be in the middle of an update: one more try after a while. Where an init runs, Debian starts the services
 # once they are installed; the tests use none of them and start their own on ports of their own.

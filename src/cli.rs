@@ -82,13 +82,15 @@ pub struct Cli {
     #[arg(long = "web.external-url", value_name = "URL")]
     external_url: Option<String>,
 
-    /// Not in this version yet.
-    #[arg(long = "web.config.file", value_name = "PATH", hide = true)]
+    /// File with TLS, passwords, header fields and a rate, as the exporter-toolkit has it.
+    #[arg(long = "web.config.file", value_name = "PATH")]
     web_config_file: Option<PathBuf>,
 
-    /// Not in this version yet.
-    #[arg(long = "web.systemd-socket", hide = true)]
+    /// Take the sockets that systemd has opened instead of opening any.
+    #[arg(long = "web.systemd-socket", overrides_with = "_no_systemd_socket")]
     systemd_socket: bool,
+    #[arg(long = "no-web.systemd-socket", hide = true)]
+    _no_systemd_socket: bool,
 
     /// Only log messages with this severity or above.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
@@ -131,6 +133,15 @@ pub enum LogLevel {
     Warn,
     /// What went wrong.
     Error,
+}
+
+/// Where requests come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen<'a> {
+    /// At addresses, as the peer spells them: `:9115` is every address of this host.
+    At(&'a [String]),
+    /// At the sockets that systemd has opened (`sd_listen_fds(3)`).
+    Inherited,
 }
 
 /// A log format.
@@ -205,24 +216,13 @@ impl Cli {
                 words: words.to_owned(),
             })
         };
-        if self.web_config_file.is_some() {
-            return refuse(
-                "web.config.file",
-                "this version does not serve TLS or authentication yet; put a proxy in front",
-            );
-        }
-        if self.systemd_socket {
-            return refuse(
-                "web.systemd-socket",
-                "this version does not take sockets from systemd yet; use --web.listen-address",
-            );
-        }
         let Some(timeout_offset) = seconds(self.timeout_offset) else {
             return refuse("timeout-offset", "must be a number of seconds, 0 or above");
         };
         let external = self.external_path()?;
         Ok(ServerSettings {
             config_file: self.config_file(),
+            web_config_file: self.web_config_file.clone().filter(|path| !path.as_os_str().is_empty()),
             defaults: self.defaults(),
             timeout_offset,
             history_limit: self.history_limit,
@@ -249,8 +249,12 @@ impl Cli {
 
     /// Where to listen.
     #[must_use]
-    pub fn listen_addresses(&self) -> &[String] {
-        &self.listen_addresses
+    pub fn listen_addresses(&self) -> Listen<'_> {
+        if self.systemd_socket {
+            Listen::Inherited
+        } else {
+            Listen::At(&self.listen_addresses)
+        }
     }
 
     /// Whether only the configuration is to be checked.
@@ -323,7 +327,7 @@ fn seconds(number: f64) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
+    use super::{Cli, Listen};
     use clap::{CommandFactory as _, Parser as _};
 
     #[test]
@@ -347,16 +351,9 @@ mod tests {
         let settings = cli.server_settings().unwrap();
         assert_eq!(settings.route_prefix, "/blackbox");
         assert_eq!(settings.timeout_offset.as_millis(), 250);
-        assert_eq!(cli.listen_addresses(), [":9115", "127.0.0.1:9116"]);
-    }
-
-    #[test]
-    fn a_flag_that_is_not_served_is_refused_in_words() {
-        let cli = Cli::parse_from(["glassbox_exporter", "--web.config.file=web.yml"]);
-        let error = cli.server_settings().unwrap_err().to_string();
-        assert!(
-            error.starts_with("--web.config.file: this version does not serve"),
-            "{error}"
+        assert_eq!(
+            cli.listen_addresses(),
+            Listen::At(&[":9115".to_owned(), "127.0.0.1:9116".to_owned()])
         );
     }
 }

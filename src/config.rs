@@ -19,10 +19,12 @@ mod regexps;
 mod tls;
 mod tree;
 mod units;
+mod web;
 mod websocket;
 
 pub use beside::Policy;
 pub use problem::{ConfigError, Problem};
+pub use web::{Rate, WebConfig};
 
 use crate::check::{NameServer, Resolver};
 use crate::controls::Controls;

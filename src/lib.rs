@@ -36,6 +36,8 @@ pub mod target;
 pub mod utc;
 pub mod verdict;
 
+use cli::Listen;
+use sd_notify::NotifyState;
 use server::App;
 use std::future::Future;
 use std::io;
@@ -50,11 +52,14 @@ use tokio::task::JoinSet;
 /// What open connections get to take their last answers once all probes have ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// Opens the addresses, as the peer spells them: `:9115` is every address of this host.
+/// Opens the addresses, or takes the sockets that systemd has opened.
 ///
 /// # Errors
-/// When an address is no address or cannot be had.
-pub async fn listen(addresses: &[String]) -> io::Result<Vec<TcpListener>> {
+/// When an address is no address or cannot be had, or systemd passed no socket.
+pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
+    let Listen::At(addresses) = at else {
+        return inherited();
+    };
     let mut listeners = Vec::new();
     for address in addresses {
         let listener = match address.strip_prefix(':') {
@@ -70,6 +75,22 @@ pub async fn listen(addresses: &[String]) -> io::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
+fn inherited() -> io::Result<Vec<TcpListener>> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for number in 0..passed.len() {
+        if let Some(listener) = passed.take_tcp_listener(number)? {
+            listener.set_nonblocking(true)?;
+            listeners.push(TcpListener::from_std(listener)?);
+        }
+    }
+    if listeners.is_empty() {
+        let words = "systemd passed no socket: --web.systemd-socket needs a .socket unit with ListenStream=";
+        return Err(io::Error::new(io::ErrorKind::NotFound, words));
+    }
+    Ok(listeners)
+}
+
 /// Serves until `shutdown`, then takes no new probe, lets those in flight end, and returns.
 ///
 /// # Errors
@@ -78,15 +99,18 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
     let stop = watch::Sender::new(false);
     let mut servers = JoinSet::new();
     for listener in listeners {
-        tracing::info!(address = %listener.local_addr()?, "Listening on");
-        let mut stopped = stop.subscribe();
-        let serving = axum::serve(listener, server::router(app.clone())).with_graceful_shutdown(async move {
-            // The sender lives until all servers have ended.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        });
-        servers.spawn(serving.into_future());
+        let secured = app.gate.config().tls.is_some();
+        tracing::info!(tls = secured, address = %listener.local_addr()?, "Listening on");
+        servers.spawn(server::serve(
+            listener,
+            server::router(app.clone()),
+            app.gate.clone(),
+            stop.subscribe(),
+        ));
     }
+    tell_systemd(&[NotifyState::Ready]);
     shutdown.await;
+    tell_systemd(&[NotifyState::Stopping]);
     tracing::info!("Draining: no new probes, those in flight end");
     app.patrol.drain();
     app.patrol.idle().await;
@@ -94,11 +118,18 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
     // No probe is left; a client that never finishes its request must not keep the process.
     let ended = tokio::time::timeout(LAST_ANSWERS, async {
         while let Some(ended) = servers.join_next().await {
-            ended.map_err(io::Error::other)??;
+            ended.map_err(io::Error::other)?;
         }
         Ok(())
     });
     ended.await.unwrap_or(Ok(()))
+}
+
+/// Where systemd started us and waits for word (`sd_notify(3)`); anywhere else this does nothing.
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd cannot be told");
+    }
 }
 
 /// Resolves at SIGTERM or SIGINT. A second one ends the process at once.
@@ -151,8 +182,12 @@ pub async fn reload_on_change(app: Arc<App>, file: PathBuf, mut seen: Option<Vec
 }
 
 async fn reload(app: &App) {
+    let began = NotifyState::monotonic_usec_now().ok();
+    let states: Vec<_> = [NotifyState::Reloading].into_iter().chain(began).collect();
+    tell_systemd(&states);
     match app.reload().await {
         Ok(()) => tracing::info!("Reloaded config file"),
         Err(error) => tracing::error!(%error, "Error reloading config"),
     }
+    tell_systemd(&[NotifyState::Ready]);
 }

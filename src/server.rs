@@ -3,10 +3,15 @@
 mod admin;
 mod answer;
 mod evidence;
+mod gate;
 mod health;
 mod home;
 mod metrics;
 mod probe;
+mod serve;
+
+pub use gate::Gate;
+pub use serve::serve;
 
 use crate::config::{Config, ConfigError, Defaults};
 use crate::history::History;
@@ -26,6 +31,8 @@ use std::time::Duration;
 pub struct ServerSettings {
     /// The configuration file; `None` serves the embedded default.
     pub config_file: Option<PathBuf>,
+    /// The file that says how we serve.
+    pub web_config_file: Option<PathBuf>,
     /// What a module has where it says nothing.
     pub defaults: Defaults,
     /// Taken from the scrape's timeout, so that the answer is there in time.
@@ -46,6 +53,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             config_file: None,
+            web_config_file: None,
             defaults: Defaults::default(),
             timeout_offset: Duration::from_millis(500),
             history_limit: 1000,
@@ -63,6 +71,8 @@ pub struct App {
     settings: ServerSettings,
     /// What probes.
     pub patrol: Arc<Patrol>,
+    /// Who is let in.
+    pub gate: Arc<Gate>,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -75,6 +85,7 @@ impl App {
     /// When the configuration is not valid.
     pub fn new(settings: ServerSettings) -> Result<Self, ConfigError> {
         let config = load(&settings)?;
+        let gate = Gate::new(settings.web_config_file.clone())?;
         let patrol = Patrol::new(
             config,
             SeriesTable::new(settings.series_limit, settings.series_idle),
@@ -83,6 +94,7 @@ impl App {
         patrol.own().reloaded(true);
         Ok(Self {
             patrol: Arc::new(patrol),
+            gate: Arc::new(gate),
             reloading: tokio::sync::Mutex::new(()),
             settings,
         })
@@ -122,6 +134,11 @@ fn process_number() -> u32 {
 
 /// Every path that is served.
 pub fn router(app: Arc<App>) -> Router {
+    let gate = app.gate.clone();
+    paths(app).layer(axum::middleware::from_fn_with_state(gate, gate::pass))
+}
+
+fn paths(app: Arc<App>) -> Router {
     let routes = Router::new()
         .route("/", get(home::page))
         .route("/style.css", get(home::style))

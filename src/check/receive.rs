@@ -45,7 +45,13 @@ impl Check {
             if size > RESPONSE_HEAD {
                 return Err(ReceiveError::HeadTooLarge(size));
             }
-            let reply = leg.reply.insert(reply_of(parts, size, body.size_hint().exact()));
+            // The answer to HEAD is as long as it says, and has no body that would say more.
+            let is_head = leg.method.as_deref() == Some("HEAD");
+            let reply = reply_of(parts, size, body.size_hint().exact().filter(|_| !is_head));
+            if is_head && reply.declared_length.is_none() && reply.headers.contains_key(CONTENT_LENGTH) {
+                return Err(ReceiveError::NoLength);
+            }
+            let reply = leg.reply.insert(reply);
             let plan = plan(reply);
             let kept = if plan.read {
                 read_body(exchange, body, plan, deadline, reply).await?
@@ -156,6 +162,7 @@ fn reply_of(parts: response::Parts, head_size: usize, framed_length: Option<u64>
 enum ReceiveError {
     NotSent,
     HeadTooLarge(usize),
+    NoLength,
     Head(ExchangeError),
     Body(ExchangeError),
     Content(BodyError),
@@ -166,6 +173,7 @@ impl Failure for ReceiveError {
         match self {
             Self::NotSent => Reason::HttpFailed,
             Self::HeadTooLarge(_) => Reason::HttpResponseHeaderTooLarge,
+            Self::NoLength => Reason::HttpResponseInvalid,
             Self::Head(error) => error.reason(Part::Head),
             Self::Body(error) => error.reason(Part::Body),
             Self::Content(error) => error.reason(),
@@ -176,6 +184,7 @@ impl Failure for ReceiveError {
         match self {
             Self::NotSent => "There was no answer to read.".to_owned(),
             Self::HeadTooLarge(size) => format!("The response head has {size} bytes; the limit is {RESPONSE_HEAD}."),
+            Self::NoLength => "The Content-Length is no number.".to_owned(),
             Self::Head(error) | Self::Body(error) => error.detail(),
             Self::Content(error) => error.to_string(),
         }

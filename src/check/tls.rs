@@ -2,10 +2,10 @@
 
 use super::trust::{Recorder, Trust};
 use crate::reason::Reason;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, ClientConfig, SupportedProtocolVersion};
+use rustls::{AlertDescription, CipherSuite, ClientConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use std::io;
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ impl Tls {
     /// # Errors
     /// When the settings contradict each other, or the client key does not fit its certificate.
     pub fn new(settings: TlsSettings) -> Result<Self, TlsError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         let versions: Vec<&'static SupportedProtocolVersion> = [
             (TlsVersion::Tls12, &rustls::version::TLS12),
             (TlsVersion::Tls13, &rustls::version::TLS13),
@@ -132,6 +132,23 @@ impl Tls {
         config.client_auth_cert_resolver = recorder.clone();
         (config, recorder)
     }
+}
+
+/// The library's provider, with the cipher suites in Go's order (for processors that have AES): a server that leaves the
+/// choice to its client then chooses as it does for the peer.
+fn provider() -> CryptoProvider {
+    const FIRST: [CipherSuite; 4] = [
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ];
+    let mut provider = ring::default_provider();
+    let place = |suite: &SupportedCipherSuite| FIRST.iter().position(|first| *first == suite.suite());
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| place(suite).unwrap_or(FIRST.len()));
+    provider
 }
 
 /// Reads a name for SNI and verification: a DNS name or an address.

@@ -56,11 +56,14 @@ macro_rules! block {
 }
 
 mod blocks;
+mod web;
 
 pub(in crate::config) use blocks::{
     ClientFile, DnsFile, FieldFile, GrpcFile, IcmpFile, LabelFile, OAuth2File, RecordRulesFile, StepFile, TcpFile,
     UnixFile, WebsocketFile,
 };
+
+pub(in crate::config) use web::{RateFile, WebFile, WebTlsFile};
 
 /// Refuses a key that is known but not served, but where it asks for nothing.
 fn refuse_unserved(place: Place, value: &Node, path: &str) -> Result<(), Problem> {

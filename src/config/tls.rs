@@ -7,14 +7,23 @@ use super::tree::below;
 use crate::check::{Tls, TlsSettings, TlsVersion, Trust};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Why a block gives no TLS.
-enum TlsProblem {
+pub(super) enum TlsProblem {
     /// It is wrong, and so is the configuration.
     Wrong(Problem),
     /// A file that it names cannot be read now. It may come later, as mounted secrets do: that is the module's affair.
     Absent(Problem),
+}
+
+impl From<TlsProblem> for Problem {
+    fn from(problem: TlsProblem) -> Self {
+        match problem {
+            TlsProblem::Wrong(problem) | TlsProblem::Absent(problem) => problem,
+        }
+    }
 }
 
 impl From<Problem> for TlsProblem {
@@ -89,12 +98,13 @@ fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -> Result<Tl
     Tls::new(settings).map_err(|error| place.problem(path, error).into())
 }
 
-enum Written {
+/// A version that a file names.
+pub(super) enum Written {
     Known(TlsVersion),
     TooOld,
 }
 
-fn version(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option<Written>, Problem> {
+pub(super) fn version(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option<Written>, Problem> {
     let Some(written) = filled(written) else {
         return Ok(None);
     };
@@ -109,8 +119,13 @@ fn version(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option
     }
 }
 
+/// A module's files are found as the peer finds them: from the working directory.
+fn here() -> &'static Path {
+    Path::new("")
+}
+
 fn trust(file: &TlsFile, path: &str) -> Result<Arc<Trust>, TlsProblem> {
-    let Some(pem) = Pem::of(file.ca.as_ref(), file.ca_file.as_ref(), path, "ca")? else {
+    let Some(pem) = Pem::of(file.ca.as_ref(), file.ca_file.as_ref(), here(), path, "ca")? else {
         return Ok(Trust::system());
     };
     let trust = Trust::new(pem.certificates()?);
@@ -123,12 +138,12 @@ fn trust(file: &TlsFile, path: &str) -> Result<Arc<Trust>, TlsProblem> {
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 fn identity(file: &TlsFile, path: &str) -> Result<Option<Identity>, TlsProblem> {
-    let cert = Pem::of(file.cert.as_ref(), file.cert_file.as_ref(), path, "cert")?;
+    let cert = Pem::of(file.cert.as_ref(), file.cert_file.as_ref(), here(), path, "cert")?;
     let inline = file.key.as_ref().map(|key| At {
         value: key.value.reveal().to_owned(),
         place: key.place,
     });
-    let key = Pem::of(inline.as_ref(), file.key_file.as_ref(), path, "key")?;
+    let key = Pem::of(inline.as_ref(), file.key_file.as_ref(), here(), path, "key")?;
     match (cert, key) {
         (None, None) => Ok(None),
         (Some(cert), Some(key)) => Ok(Some((cert.certificates()?, key.private_key()?))),
@@ -142,17 +157,18 @@ fn identity(file: &TlsFile, path: &str) -> Result<Option<Identity>, TlsProblem> 
 }
 
 /// A PEM text and the key that gave it.
-struct Pem {
+pub(super) struct Pem {
     text: Vec<u8>,
     place: Place,
     key: String,
 }
 
 impl Pem {
-    /// What stands in `name` or in the file that `name_file` names, not both.
-    fn of(
+    /// What stands in `name` or in the file that `name_file` names, from a folder; not both.
+    pub fn of(
         inline: Option<&At<String>>,
         file: Option<&At<String>>,
+        folder: &Path,
         path: &str,
         name: &str,
     ) -> Result<Option<Self>, TlsProblem> {
@@ -168,7 +184,7 @@ impl Pem {
                 place: inline.place,
                 key: below(path, name),
             })),
-            (None, Some(file)) => match std::fs::read(&file.value) {
+            (None, Some(file)) => match std::fs::read(folder.join(&file.value)) {
                 Ok(text) => Ok(Some(Self {
                     text,
                     place: file.place,
@@ -182,11 +198,11 @@ impl Pem {
         }
     }
 
-    fn problem(&self, words: &str) -> Problem {
+    pub fn problem(&self, words: &str) -> Problem {
         self.place.problem(self.key.clone(), words)
     }
 
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    pub fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, Problem> {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(&self.text)
             .filter_map(Result::ok)
             .collect();
@@ -197,7 +213,7 @@ impl Pem {
         Ok(certificates)
     }
 
-    fn private_key(&self) -> Result<PrivateKeyDer<'static>, Problem> {
+    pub fn private_key(&self) -> Result<PrivateKeyDer<'static>, Problem> {
         let words = "there is no private key in it; it must be PEM with -----BEGIN PRIVATE KEY-----";
         PrivateKeyDer::from_pem_slice(&self.text).map_err(|_| self.problem(words))
     }

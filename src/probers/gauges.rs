@@ -7,7 +7,7 @@ use crate::metrics::{
     DNS_LOOKUP_TIME, EXPECT_INFO, FAILED_DUE_TO_BYTES, FAILED_DUE_TO_REGEX, IP_ADDR_HASH, IP_PROTOCOL, Page,
     SSL_EARLIEST_CERT_EXPIRY, SSL_LAST_CHAIN_EXPIRY, SSL_LAST_CHAIN_INFO, TLS_CIPHER_INFO, TLS_VERSION_INFO, Value,
 };
-use crate::report::{Leg, Mismatch, Report, Spoken, TlsFacts};
+use crate::report::{Leg, Mismatch, Report, Spoken};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -37,8 +37,9 @@ fn fnv1a(bytes: &[u8]) -> u32 {
 }
 
 /// What TLS showed; the certificates also when they were refused.
-pub fn tls(facts: &TlsFacts, page: &mut Page) {
-    certificates(facts, page);
+pub fn tls(leg: &Leg, page: &mut Page) {
+    certificates(leg, page);
+    let Some(facts) = &leg.tls else { return };
     if let Some(cipher) = &facts.cipher {
         page.push(
             &TLS_CIPHER_INFO,
@@ -49,11 +50,16 @@ pub fn tls(facts: &TlsFacts, page: &mut Page) {
 }
 
 /// What TLS showed, but for the cipher suite, which the peer exports for http only.
-pub fn certificates(facts: &TlsFacts, page: &mut Page) {
+pub fn certificates(leg: &Leg, page: &mut Page) {
+    let Some(facts) = &leg.tls else { return };
     if let Some(leaf) = facts.chain.first() {
         let earliest = facts.chain.iter().map(|cert| cert.not_after).min();
         page.set(&SSL_EARLIEST_CERT_EXPIRY, earliest.map_or(NEVER, seconds));
-        page.set(&SSL_LAST_CHAIN_EXPIRY, facts.verified_until.map_or(NEVER, seconds));
+        // Of a certificate that was refused there is no chain that could expire.
+        let chain = facts.verified_until.map(seconds);
+        if let Some(chain) = chain.or(leg.finished(Stage::Secure).then_some(NEVER)) {
+            page.set(&SSL_LAST_CHAIN_EXPIRY, chain);
+        }
         let text = |value: &str| cut(value, LABEL).to_owned().into();
         page.push(
             &SSL_LAST_CHAIN_INFO,

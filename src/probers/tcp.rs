@@ -86,8 +86,8 @@ impl Prober for TcpSettings {
             gauges::address(first, page);
         }
         gauges::dialogue(report, page);
-        if let Some(facts) = report.last_leg().and_then(|leg| leg.tls.as_ref()) {
-            gauges::certificates(facts, page);
+        if let Some(last) = report.last_leg() {
+            gauges::certificates(last, page);
         }
         gauges::in_laps(report)
     }

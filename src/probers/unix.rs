@@ -67,8 +67,8 @@ impl Prober for UnixSettings {
 
     fn gauges(&self, report: &Report, page: &mut Page) -> Duration {
         gauges::dialogue(report, page);
-        if let Some(facts) = report.last_leg().and_then(|leg| leg.tls.as_ref()) {
-            gauges::certificates(facts, page);
+        if let Some(last) = report.last_leg() {
+            gauges::certificates(last, page);
         }
         gauges::in_laps(report)
     }

@@ -4,94 +4,14 @@ use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::pki::{Authority, self_signed};
 use crate::support::process::{Process, eventually, free_port};
-use bytes::{Buf as _, Bytes};
-use h3::server::RequestStream;
-use h3_quinn::BidiStream;
-use http::{Request, Response};
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, ServerConfig};
-use std::future::Future;
-use std::io::Read as _;
+use crate::support::quic::{QuicServer, Stream, echo};
+use http::Response;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use tokio::net::UdpSocket;
-
-type Stream = RequestStream<BidiStream<Bytes>, Bytes>;
-
-/// A server on a free UDP port of loopback. Ends with its value.
-struct Server {
-    address: SocketAddr,
-    requests: Arc<Mutex<Vec<Request<()>>>>,
-    _endpoint: Endpoint,
-}
-
-impl Server {
-    /// Does `behave` to each request.
-    fn start<F>(
-        tls: Arc<rustls::ServerConfig>,
-        behave: impl Fn(quinn::Connection, Stream) -> F + Clone + Send + Sync + 'static,
-    ) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let crypto = QuicServerConfig::try_from(tls).unwrap();
-        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        // A connection ends when the other side says so, not by itself.
-        let transport = Arc::get_mut(&mut config.transport).unwrap();
-        transport.max_idle_timeout(None);
-        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let requests = Arc::<Mutex<Vec<_>>>::default();
-        let (listener, kept) = (endpoint.clone(), requests.clone());
-        tokio::spawn(async move {
-            while let Some(incoming) = listener.accept().await {
-                let (behave, kept) = (behave.clone(), kept.clone());
-                tokio::spawn(async move {
-                    let Ok(connection) = incoming.await else { return };
-                    let over = h3_quinn::Connection::new(connection.clone());
-                    let Ok(mut http) = h3::server::Connection::<_, Bytes>::new(over).await else {
-                        return;
-                    };
-                    while let Ok(Some(resolver)) = http.accept().await {
-                        let (request, stream) = resolver.resolve_request().await.unwrap();
-                        kept.lock().unwrap().push(request);
-                        tokio::spawn(behave(connection.clone(), stream));
-                    }
-                });
-            }
-        });
-        Self {
-            address: endpoint.local_addr().unwrap(),
-            requests,
-            _endpoint: endpoint,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("https://{}/", self.address)
-    }
-
-    fn request(&self, number: usize) -> Request<()> {
-        self.requests.lock().unwrap()[number].clone()
-    }
-}
-
-/// Reads the body of the request, and answers 200 with it.
-async fn echo(_: quinn::Connection, mut stream: Stream) {
-    let mut body = Vec::new();
-    while let Some(data) = stream.recv_data().await.unwrap() {
-        data.reader().read_to_end(&mut body).unwrap();
-    }
-    let head = Response::builder()
-        .header("content-length", body.len())
-        .body(())
-        .unwrap();
-    stream.send_response(head).await.unwrap();
-    stream.send_data(body.into()).await.unwrap();
-    stream.finish().await.unwrap();
-}
 
 fn module(authority: &Authority, keys: &str) -> String {
     format!(
@@ -126,7 +46,7 @@ fn verdict(probed: &Probed) -> (&str, &str) {
 #[tokio::test]
 async fn a_probe_over_http3_sends_all_that_the_module_says_to_the_address_that_was_chosen() {
     let authority = Authority::new();
-    let server = Server::start(authority.leaf("shop.test").server(&["h3"]), echo);
+    let server = QuicServer::start(authority.leaf("shop.test").server(&["h3"]), echo);
     let dns = DnsServer::always(Says::Addresses(vec![Ipv4Addr::LOCALHOST.into()])).await;
     let keys = format!(
         "      method: POST
@@ -205,12 +125,12 @@ async fn redirects_stay_within_http3() {
             stream.finish().await.unwrap();
         }
     };
-    let server = Server::start(authority.leaf("127.0.0.1").server(&["h3"]), redirecting("/again"));
+    let server = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), redirecting("/again"));
     let exporter = Exporter::start(&module(&authority, "")).await;
     let probed = exporter.probe("m", &server.url()).await;
     assert_eq!(verdict(&probed).0, "http.response.redirect_loop");
     assert_eq!(server.requests.lock().unwrap().len(), 11);
-    let server = Server::start(
+    let server = QuicServer::start(
         authority.leaf("127.0.0.1").server(&["h3"]),
         redirecting("http://127.0.0.1/"),
     );
@@ -235,7 +155,7 @@ async fn a_handshake_that_fails_has_its_reason() {
     assert_eq!(verdict(&probed), ("quic.refused", "front"), "{:#}", probed.evidence);
     assert_eq!(phases(&probed), ["resolve", "tls!"]);
 
-    let other = Server::start(self_signed("127.0.0.1").server(&["h3"]), echo);
+    let other = QuicServer::start(self_signed("127.0.0.1").server(&["h3"]), echo);
     let probed = failed(&exporter, &other.url()).await;
     assert_eq!(
         verdict(&probed),
@@ -249,14 +169,14 @@ async fn a_handshake_that_fails_has_its_reason() {
         "no request to whom we do not trust"
     );
 
-    let other = Server::start(authority.leaf("127.0.0.1").server(&["h9"]), echo);
+    let other = QuicServer::start(authority.leaf("127.0.0.1").server(&["h9"]), echo);
     let probed = failed(&exporter, &other.url()).await;
     assert_eq!(verdict(&probed).1, "tls", "{:#}", probed.evidence);
 
     let strict = authority.leaf("127.0.0.1").server_for_clients_of(&authority);
     let mut strict = Arc::unwrap_or_clone(strict);
     strict.alpn_protocols = vec![b"h3".to_vec()];
-    let other = Server::start(Arc::new(strict), echo);
+    let other = QuicServer::start(Arc::new(strict), echo);
     let probed = failed(&exporter, &other.url()).await;
     assert_eq!(verdict(&probed), ("tls.client_cert", "tls"), "{:#}", probed.evidence);
 }
@@ -266,7 +186,7 @@ async fn an_answer_that_ends_early_has_its_reason() {
     let authority = Authority::new();
     let exporter = Exporter::start(&module(&authority, "")).await;
     let leaf = || authority.leaf("127.0.0.1").server(&["h3"]);
-    let ending = Server::start(leaf(), |connection, stream| async move {
+    let ending = QuicServer::start(leaf(), |connection, stream| async move {
         connection.close(0x102u32.into(), b"secret words");
         drop(stream);
     });
@@ -279,7 +199,7 @@ async fn an_answer_that_ends_early_has_its_reason() {
     );
     assert!(!probed.evidence.to_string().contains("secret words"));
 
-    let giving_up = Server::start(leaf(), |_, mut stream| async move {
+    let giving_up = QuicServer::start(leaf(), |_, mut stream| async move {
         stream.stop_stream(h3::error::Code::H3_INTERNAL_ERROR);
         std::future::pending::<()>().await;
     });
@@ -291,7 +211,7 @@ async fn an_answer_that_ends_early_has_its_reason() {
         probed.evidence
     );
 
-    let halfway = Server::start(leaf(), |connection, mut stream| async move {
+    let halfway = QuicServer::start(leaf(), |connection, mut stream| async move {
         stream
             .send_response(Response::builder().header("content-length", 9).body(()).unwrap())
             .await
@@ -315,7 +235,7 @@ async fn silence_is_the_paths_until_a_datagram_came() {
         .probe("m", &format!("https://{}/", silent.local_addr().unwrap()))
         .await;
     assert_eq!(verdict(&probed), ("quic.timed_out", "path"), "{:#}", probed.evidence);
-    let slow = Server::start(authority.leaf("127.0.0.1").server(&["h3"]), |_, stream| async move {
+    let slow = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), |_, stream| async move {
         std::future::pending::<()>().await;
         drop(stream);
     });
@@ -330,7 +250,7 @@ async fn the_server_is_told_that_the_connection_ends() {
     let authority = Authority::new();
     let ended = Arc::new(AtomicBool::new(false));
     let kept = ended.clone();
-    let server = Server::start(
+    let server = QuicServer::start(
         authority.leaf("127.0.0.1").server(&["h3"]),
         move |connection, stream| {
             let kept = kept.clone();
@@ -349,7 +269,7 @@ async fn the_server_is_told_that_the_connection_ends() {
 #[tokio::test]
 async fn interim_answers_are_not_the_answer() {
     let authority = Authority::new();
-    let server = Server::start(
+    let server = QuicServer::start(
         authority.leaf("127.0.0.1").server(&["h3"]),
         |connection, mut stream| async move {
             let hints = Response::builder()

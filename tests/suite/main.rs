@@ -38,4 +38,5 @@ mod serving;
 mod terminal;
 mod tokens;
 mod truth;
+mod web;
 mod wire;

@@ -74,6 +74,11 @@ impl Running {
         self.folder.path().join("glassbox.yml")
     }
 
+    /// Writes a file into its folder.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
     /// All that it has written so far.
     pub fn log(&self) -> String {
         log_of(self.folder.path())

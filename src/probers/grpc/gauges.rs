@@ -26,7 +26,7 @@ pub(super) fn write(report: &Report, page: &mut Page) -> Duration {
         put(page, "check", checking);
     }
     let health = leg.and_then(health);
-    let over_tls = leg.and_then(|leg| leg.tls.as_ref());
+    let over_tls = leg.filter(|leg| leg.tls.is_some());
     let well = health.is_some_and(|health| health.code == 0);
     page.set(&GRPC_SSL, f64::from(u8::from(well && over_tls.is_some())));
     let at_deadline = report.fault.as_ref().is_some_and(|fault| fault.at_deadline);
@@ -46,8 +46,8 @@ pub(super) fn write(report: &Report, page: &mut Page) -> Duration {
             );
         }
     }
-    if let Some(facts) = over_tls {
-        gauges::certificates(facts, page);
+    if let Some(leg) = over_tls {
+        gauges::certificates(leg, page);
     }
     resolving + checking.unwrap_or_default()
 }

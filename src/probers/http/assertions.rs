@@ -11,7 +11,12 @@ type Objection = (Reason, String);
 impl HttpSettings {
     /// Whether the body has to be kept.
     pub(super) const fn asserts_on_body(&self) -> bool {
-        !self.fail_if_body_matches.is_empty() || !self.fail_if_body_not_matches.is_empty() || !self.json.is_empty()
+        self.matches_body() || !self.json.is_empty()
+    }
+
+    /// Whether regular expressions are looked for in the body.
+    pub(super) const fn matches_body(&self) -> bool {
+        !self.fail_if_body_matches.is_empty() || !self.fail_if_body_not_matches.is_empty()
     }
 
     /// The first assertion on status, headers and text that the final answer fails. `endless`: it is one redirect too many.

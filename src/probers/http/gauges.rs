@@ -2,6 +2,7 @@
 
 use super::HttpSettings;
 use crate::chain::Stage;
+use crate::check::Coding;
 use crate::metrics::{
     FAILED_DUE_TO_CEL, FAILED_DUE_TO_REGEX, HTTP_CONTENT_LENGTH, HTTP_DURATION, HTTP_LAST_MODIFIED, HTTP_REDIRECTS,
     HTTP_SSL, HTTP_STATUS_CODE, HTTP_UNCOMPRESSED_BODY_LENGTH, HTTP_VERSION, Page, Value,
@@ -26,17 +27,14 @@ pub(super) fn write(settings: &HttpSettings, report: &Report, page: &mut Page) -
         gauges::address(first, page);
     }
     answer(report, page);
-    let to_regex = failed_due_to_regex(settings, report);
-    page.set(&FAILED_DUE_TO_REGEX, f64::from(u8::from(to_regex)));
+    let failed = failed_assertion(settings, report);
+    let is = |assertion| f64::from(u8::from(failed == Some(assertion)));
+    page.set(&FAILED_DUE_TO_REGEX, is(Assertion::Regexp));
     if !settings.json.is_empty() {
-        let to_cel = report
-            .fault
-            .as_ref()
-            .is_some_and(|fault| fault.reason == Reason::ContentJson);
-        page.set(&FAILED_DUE_TO_CEL, f64::from(u8::from(to_cel)));
+        page.set(&FAILED_DUE_TO_CEL, is(Assertion::Json));
     }
-    if let Some(facts) = report.last_leg().and_then(|leg| leg.tls.as_ref()) {
-        gauges::tls(facts, page);
+    if let Some(last) = report.last_leg() {
+        gauges::tls(last, page);
     }
     phases.iter().map(|(_, time)| *time).sum()
 }
@@ -136,22 +134,36 @@ fn last_modified(reply: &Reply) -> Option<f64> {
     Some(bytes(at.duration_since(UNIX_EPOCH).ok()?.as_secs()))
 }
 
-/// As with the peer: a failed match, or a body that could not be read for one.
-fn failed_due_to_regex(settings: &HttpSettings, report: &Report) -> bool {
-    match report.fault.as_ref().map(|fault| fault.reason) {
-        Some(Reason::ContentBody | Reason::ContentHeader | Reason::ContentBodyTooLarge) => true,
-        Some(
-            Reason::HttpClosedMidBody
-            | Reason::HttpTimedOutMidBody
-            | Reason::HttpResponseBadCoding
-            | Reason::HttpResponseTooLarge,
-        ) => {
-            settings.asserts_on_body()
-                && report
-                    .final_reply()
-                    .is_some_and(|reply| settings.objection_to_head(reply, false).is_none())
-        }
-        _ => false,
+/// An assertion that has a gauge of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Assertion {
+    Regexp,
+    Json,
+}
+
+/// Which of them failed, as the peer counts: also where the body could not be read for it.
+fn failed_assertion(settings: &HttpSettings, report: &Report) -> Option<Assertion> {
+    let of_body = if settings.matches_body() {
+        Some(Assertion::Regexp)
+    } else {
+        Some(Assertion::Json).filter(|_| !settings.json.is_empty())
+    };
+    let reply = report.final_reply()?;
+    match report.fault.as_ref()?.reason {
+        Reason::ContentBody | Reason::ContentHeader => Some(Assertion::Regexp),
+        Reason::ContentJson => Some(Assertion::Json),
+        Reason::ContentBodyTooLarge => of_body,
+        Reason::HttpClosedMidBody
+        | Reason::HttpTimedOutMidBody
+        | Reason::HttpResponseBadCoding
+        | Reason::HttpResponseTooLarge => match settings.objection_to_head(reply, false) {
+            Some((Reason::ContentHeader, _)) => Some(Assertion::Regexp),
+            Some(_) => None,
+            // What is no gzip at all is refused before anything is matched.
+            None if settings.compression == Coding::Gzip && reply.body_length == 0 => None,
+            None => of_body,
+        },
+        _ => None,
     }
 }
 

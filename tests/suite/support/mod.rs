@@ -9,4 +9,5 @@ pub mod pki;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
+pub mod quic;
 pub mod unbound;

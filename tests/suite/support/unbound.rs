@@ -1,10 +1,12 @@
 //! Debian's Unbound on loopback.
 
 use super::pki::Authority;
-use super::process::{Process, free_port};
+use super::process::{Process, eventually, free_port};
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
+use tokio::net::UdpSocket;
 
 /// Unbound with one zone, over UDP, TCP, TLS and HTTPS.
 pub struct Unbound {
@@ -56,6 +58,8 @@ impl Unbound {
         );
         process.listens(plain).await;
         process.listens(https).await;
+        // Its datagrams may come later than its connections.
+        eventually("Unbound answers", async || answers(plain).await).await;
         Self {
             plain,
             tls,
@@ -64,4 +68,17 @@ impl Unbound {
             _folder: folder,
         }
     }
+}
+
+/// Whether a question of one datagram (the type A of the root) is answered.
+async fn answers(port: u16) -> bool {
+    const QUESTION: [u8; 17] = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1];
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(("127.0.0.1", port)).await.unwrap();
+    let mut answer = [0; 512];
+    let asked = async {
+        socket.send(&QUESTION).await?;
+        socket.recv(&mut answer).await
+    };
+    matches!(tokio::time::timeout(Duration::from_secs(1), asked).await, Ok(Ok(_)))
 }

@@ -1,0 +1,148 @@
+//! Which client certificates are let in.
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use std::net::IpAddr;
+use std::sync::Arc;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// What is asked of clients: the toolkit's `client_auth_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// `RequestClientCert`: any certificate, or none.
+    Ask,
+    /// `RequireAnyClientCert`: any certificate.
+    Any,
+    /// `VerifyClientCertIfGiven`: one that an authority vouches for, or none.
+    VerifiedIfAny,
+    /// `RequireAndVerifyClientCert`: one that an authority vouches for.
+    Verified,
+}
+
+impl Demand {
+    pub const fn verifies(self) -> bool {
+        matches!(self, Self::VerifiedIfAny | Self::Verified)
+    }
+}
+
+/// Looks at client certificates.
+#[derive(Debug)]
+pub(super) struct Clients {
+    demand: Demand,
+    /// Who verifies them, where they are verified.
+    authorities: Option<Arc<dyn ClientCertVerifier>>,
+    /// The names of which a certificate must have one; none where any will do.
+    sans: Vec<String>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Clients {
+    pub fn new(
+        demand: Demand,
+        roots: Vec<CertificateDer<'static>>,
+        sans: Vec<String>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
+        let authorities: Option<Arc<dyn ClientCertVerifier>> = if demand.verifies() {
+            let mut store = RootCertStore::empty();
+            for root in roots {
+                store
+                    .add(root)
+                    .map_err(|error| format!("an authority of client_ca cannot be used: {error}"))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider.clone()).build();
+            Some(verifier.map_err(|error| error.to_string())?)
+        } else {
+            None
+        };
+        Ok(Self {
+            demand,
+            authorities,
+            sans,
+            provider: provider.clone(),
+        })
+    }
+
+    /// Whether a certificate has one of the names that are let in.
+    fn is_let_in(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.sans.is_empty() || names(certificate).iter().any(|name| self.sans.contains(name))
+    }
+}
+
+/// The alternative names of a certificate, as the toolkit compares them.
+fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let names = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Some(IpAddr::from([a, b, c, d]).to_string()),
+            ref bytes => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string()),
+        },
+        _ => None,
+    });
+    names.collect()
+}
+
+impl ClientCertVerifier for Clients {
+    fn client_auth_mandatory(&self) -> bool {
+        matches!(self.demand, Demand::Any | Demand::Verified)
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.authorities
+            .as_ref()
+            .map_or(&[], |authorities| authorities.root_hint_subjects())
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if let Some(authorities) = &self.authorities {
+            authorities.verify_client_cert(end_entity, intermediates, now)?;
+        }
+        if self.is_let_in(end_entity) {
+            Ok(ClientCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(
+                CertificateError::ApplicationVerificationFailure,
+            ))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

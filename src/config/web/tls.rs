@@ -1,0 +1,193 @@
+//! TLS of our own side.
+
+use super::clients::{Clients, Demand};
+use crate::config::credentials::filled;
+use crate::config::file::{At, WebTlsFile};
+use crate::config::problem::{Place, Problem, at};
+use crate::config::tls::{Pem, Written, version};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
+use rustls::{NamedGroup, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const PATH: &str = "tls_server_config";
+
+/// Checks the block and builds what connections share.
+pub(super) fn compose(
+    written: &At<WebTlsFile>,
+    http2: bool,
+    folder: &Path,
+    files: &mut Vec<PathBuf>,
+) -> Result<ServerConfig, Problem> {
+    let file = &written.value;
+    for named in [&file.cert_file, &file.key_file, &file.client_ca_file] {
+        files.extend(filled(named.as_ref()).map(|named| folder.join(&named.value)));
+    }
+    let pem =
+        |inline: Option<&At<String>>, named: Option<&At<String>>, name| Pem::of(inline, named, folder, PATH, name);
+    let inline_key = file.key.as_ref().map(|key| At {
+        value: key.value.reveal().to_owned(),
+        place: key.place,
+    });
+    let missing = |name: &str| {
+        written
+            .place
+            .problem(PATH, format!("missing one of {name} or {name}_file"))
+    };
+    let cert = pem(file.cert.as_ref(), file.cert_file.as_ref(), "cert")?.ok_or_else(|| missing("cert"))?;
+    let key = pem(inline_key.as_ref(), file.key_file.as_ref(), "key")?.ok_or_else(|| missing("key"))?;
+    let authorities = pem(file.client_ca.as_ref(), file.client_ca_file.as_ref(), "client_ca")?;
+    let provider = Arc::new(provider(file)?);
+    let clients = clients(written, authorities.as_ref(), &provider)?;
+    let unusable = |error: rustls::Error| written.place.problem(PATH, error);
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions(file)?)
+        .map_err(unusable)?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder
+        .with_single_cert(cert.certificates()?, key.private_key()?)
+        .map_err(|error| cert.problem(&format!("the certificate and the key cannot be used together: {error}")))?;
+    config.ignore_client_order = file.prefer_server_cipher_suites.unwrap_or(true);
+    config.alpn_protocols = if http2 {
+        vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+    } else {
+        vec![b"http/1.1".to_vec()]
+    };
+    Ok(config)
+}
+
+fn versions(file: &WebTlsFile) -> Result<Vec<&'static SupportedProtocolVersion>, Problem> {
+    use crate::check::TlsVersion::{Tls12, Tls13};
+    // What is older is not spoken.
+    let lowest = match version(file.min_version.as_ref(), PATH, "min_version")? {
+        Some(Written::Known(version)) => version,
+        Some(Written::TooOld) | None => Tls12,
+    };
+    let highest = match version(file.max_version.as_ref(), PATH, "max_version")? {
+        Some(Written::Known(version)) => Some(version),
+        Some(Written::TooOld) => None,
+        None => Some(Tls13),
+    };
+    let all = [(Tls12, &rustls::version::TLS12), (Tls13, &rustls::version::TLS13)];
+    let spoken: Vec<_> = all
+        .into_iter()
+        .filter(|(version, _)| *version >= lowest && Some(*version) <= highest)
+        .map(|(_, version)| version)
+        .collect();
+    if spoken.is_empty() {
+        let place = file.max_version.as_ref().map_or(Place::START, |written| written.place);
+        let words = "no TLS version is left; TLS12 and TLS13 are spoken, and max_version must not be below min_version";
+        return Err(place.problem(format!("{PATH}.max_version"), words));
+    }
+    Ok(spoken)
+}
+
+/// The cipher suites and groups that the file names, of those that we have.
+fn provider(file: &WebTlsFile) -> Result<CryptoProvider, Problem> {
+    let mut provider = ring::default_provider();
+    if let Some(wanted) = file.cipher_suites.as_ref().filter(|wanted| !wanted.is_empty()) {
+        let suites = wanted.iter().map(|written| {
+            let suite = provider
+                .cipher_suites
+                .iter()
+                .find(|suite| name(**suite) == written.value);
+            suite.copied().ok_or_else(|| {
+                let known: Vec<_> = provider.cipher_suites.iter().map(|suite| name(*suite)).collect();
+                let words = format!(
+                    "unknown cipher: {}; these are spoken: {}",
+                    written.value,
+                    known.join(", ")
+                );
+                at(written, PATH, "cipher_suites", words)
+            })
+        });
+        let mut suites: Vec<SupportedCipherSuite> = suites.collect::<Result<_, _>>()?;
+        // As with Go, those of TLS 1.3 are not to choose.
+        suites.extend(
+            ring::default_provider()
+                .cipher_suites
+                .into_iter()
+                .filter(|suite| suite.tls13().is_some()),
+        );
+        provider.cipher_suites = suites;
+    }
+    if let Some(wanted) = file.curve_preferences.as_ref().filter(|wanted| !wanted.is_empty()) {
+        let groups = wanted.iter().map(|written| {
+            let group = GROUPS.iter().find(|(known, _)| *known == written.value);
+            let group = group.and_then(|(_, group)| provider.kx_groups.iter().find(|known| known.name() == *group));
+            group.copied().ok_or_else(|| {
+                let known: Vec<_> = GROUPS.iter().map(|(name, _)| *name).collect();
+                let words = format!(
+                    "unknown curve: {}; these are spoken: {}",
+                    written.value,
+                    known.join(", ")
+                );
+                at(written, PATH, "curve_preferences", words)
+            })
+        });
+        let groups: Vec<&'static dyn SupportedKxGroup> = groups.collect::<Result<_, _>>()?;
+        provider.kx_groups = groups;
+    }
+    Ok(provider)
+}
+
+/// The toolkit's names of the groups that we have.
+const GROUPS: [(&str, NamedGroup); 3] = [
+    ("X25519", NamedGroup::X25519),
+    ("CurveP256", NamedGroup::secp256r1),
+    ("CurveP384", NamedGroup::secp384r1),
+];
+
+/// As IANA and Go name it.
+fn name(suite: SupportedCipherSuite) -> String {
+    format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1)
+}
+
+/// Who must show a certificate.
+fn clients(
+    written: &At<WebTlsFile>,
+    authorities: Option<&Pem>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Clients>, Problem> {
+    let file = &written.value;
+    let demand = match filled(file.client_auth_type.as_ref()).map(|kind| kind.value.as_str()) {
+        None | Some("NoClientCert") => None,
+        Some("RequestClientCert") => Some(Demand::Ask),
+        Some("RequireAnyClientCert") => Some(Demand::Any),
+        Some("VerifyClientCertIfGiven") => Some(Demand::VerifiedIfAny),
+        Some("RequireAndVerifyClientCert") => Some(Demand::Verified),
+        Some(other) => {
+            let words = format!(
+                "invalid client_auth_type {other:?}; write NoClientCert, RequestClientCert, RequireAnyClientCert, \
+                 VerifyClientCertIfGiven or RequireAndVerifyClientCert"
+            );
+            let place = file.client_auth_type.as_ref().map_or(written.place, |kind| kind.place);
+            return Err(place.problem(format!("{PATH}.client_auth_type"), words));
+        }
+    };
+    let Some(demand) = demand else {
+        return match authorities {
+            Some(pem) => Err(pem.problem("client CA's have been configured without a Client Auth Policy")),
+            None => Ok(None),
+        };
+    };
+    let roots = match (authorities, demand.verifies()) {
+        (Some(pem), _) => Some(pem.certificates()?),
+        (None, false) => None,
+        (None, true) => {
+            let words = "client certificates are to be verified: write client_ca or client_ca_file";
+            return Err(written.place.problem(PATH, words));
+        }
+    };
+    let sans = file
+        .client_allowed_sans
+        .iter()
+        .flatten()
+        .map(|san| san.value.clone())
+        .collect();
+    let clients = Clients::new(demand, roots.unwrap_or_default(), sans, provider);
+    clients.map(Some).map_err(|words| written.place.problem(PATH, words))
+}

@@ -1,0 +1,199 @@
+//! Who is let in, how often, and what every answer says: what `--web.config.file` demands of each request.
+
+use crate::config::{ConfigError, Rate, WebConfig};
+use crate::secret::Secret;
+use arc_swap::ArcSwap;
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Verdicts on passwords that are kept: bcrypt is slow on purpose.
+const KEPT: usize = 100;
+
+/// A hash that no password has. Asking it for who is not known takes as long as asking for who is.
+const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFB";
+
+/// The gate. Its file is read again when it has changed, or one that it names.
+#[derive(Debug)]
+pub struct Gate {
+    file: Option<PathBuf>,
+    now: ArcSwap<Entry>,
+    reading: Mutex<()>,
+    bucket: Mutex<Bucket>,
+    /// By the digest of who asks with what, and the hash: whether they fit.
+    known: Mutex<HashMap<[u8; 32], bool>>,
+}
+
+/// What holds now, and the state of the files that say so.
+#[derive(Debug)]
+struct Entry {
+    config: Arc<WebConfig>,
+    seen: Vec<Seen>,
+}
+
+/// By which a file that has changed is known: device, inode, size, and time of change in nanoseconds.
+type Seen = Option<(u64, u64, u64, i64, i64)>;
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Gate {
+    /// Reads the file; without one, everybody is let in.
+    ///
+    /// # Errors
+    /// When it says what cannot be served.
+    pub fn new(file: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let config = match &file {
+            Some(path) => WebConfig::load(path)?,
+            None => WebConfig::default(),
+        };
+        let tokens = config.rate.map_or(0.0, |rate| f64::from(rate.burst));
+        Ok(Self {
+            file,
+            now: ArcSwap::from_pointee(Entry::new(config)),
+            reading: Mutex::new(()),
+            bucket: Mutex::new(Bucket {
+                tokens,
+                at: Instant::now(),
+            }),
+            known: Mutex::default(),
+        })
+    }
+
+    /// What holds now. A changed file that cannot be served changes nothing, and the log says so.
+    pub fn config(&self) -> Arc<WebConfig> {
+        let entry = self.now.load();
+        if let Some(path) = &self.file
+            && entry.has_changed()
+        {
+            let _one_at_a_time = lock(&self.reading);
+            let entry = self.now.load();
+            if entry.has_changed() {
+                let config = match WebConfig::load(path) {
+                    Ok(config) => {
+                        tracing::info!("Reloaded web config file");
+                        Arc::new(config)
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "Error reloading web config file");
+                        entry.config.clone()
+                    }
+                };
+                let seen = seen(&config.files);
+                self.now.store(Arc::new(Entry { config, seen }));
+            }
+        }
+        self.now.load().config.clone()
+    }
+
+    fn has_token(&self, rate: Rate) -> bool {
+        let mut bucket = lock(&self.bucket);
+        let now = Instant::now();
+        let earned = now.duration_since(bucket.at).as_secs_f64() / rate.interval.as_secs_f64();
+        bucket.tokens = (bucket.tokens + earned).min(f64::from(rate.burst));
+        bucket.at = now;
+        let has = bucket.tokens >= 1.0;
+        if has {
+            bucket.tokens -= 1.0;
+        }
+        has
+    }
+
+    /// Whether the fields name somebody who may ask, with the right password.
+    async fn knows(&self, config: &WebConfig, fields: &HeaderMap) -> bool {
+        let Some((user, password)) = fields.get(AUTHORIZATION).and_then(credentials) else {
+            return false;
+        };
+        let hash = config.users.get(&user);
+        let hash_text = hash.map_or(NOBODY, Secret::reveal).to_owned();
+        let mut digest = Sha256::new();
+        for part in [&user, &password, &hash_text] {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        }
+        let key = digest.finalize().into();
+        let kept = lock(&self.known).get(&key).copied();
+        if let Some(fits) = kept {
+            return fits;
+        }
+        let asked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash_text));
+        let fits = matches!(asked.await, Ok(Ok(true))) && hash.is_some();
+        let mut known = lock(&self.known);
+        if known.len() >= KEPT {
+            known.clear();
+        }
+        known.insert(key, fits);
+        fits
+    }
+}
+
+impl Entry {
+    fn new(config: WebConfig) -> Self {
+        let seen = seen(&config.files);
+        Self {
+            config: Arc::new(config),
+            seen,
+        }
+    }
+
+    fn has_changed(&self) -> bool {
+        seen(&self.config.files) != self.seen
+    }
+}
+
+fn seen(files: &[PathBuf]) -> Vec<Seen> {
+    let facts = |file: Metadata| (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec());
+    files
+        .iter()
+        .map(|path| std::fs::metadata(path).ok().map(facts))
+        .collect()
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// RFC 7617.
+fn credentials(field: &HeaderValue) -> Option<(String, String)> {
+    let (scheme, encoded) = field.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(BASE64.decode(encoded.trim()).ok()?).ok()?;
+    let (user, password) = pair.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+/// The gate before every path.
+pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let config = gate.config();
+    if config.rate.is_some_and(|rate| !gate.has_token(rate)) {
+        return super::error(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests");
+    }
+    let mut answer = if config.users.is_empty() || gate.knows(&config, request.headers()).await {
+        next.run(request).await
+    } else {
+        let mut refusal = super::error(StatusCode::UNAUTHORIZED, "Unauthorized");
+        let fields = refusal.headers_mut();
+        fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+        refusal
+    };
+    for (name, value) in &config.headers {
+        answer.headers_mut().insert(name, value.clone());
+    }
+    answer
+}

@@ -1,0 +1,87 @@
+//! Which modules meet which targets.
+
+mod dns;
+mod grpc;
+mod http;
+mod icmp;
+mod tcp;
+mod unix;
+
+use crate::support::pki::Authority;
+use std::any::Any;
+use std::collections::BTreeMap;
+
+/// One module and one target.
+pub struct Case {
+    /// `prober/module/target`.
+    pub name: String,
+    pub module: String,
+    pub target: String,
+    /// The parameter `hostname`.
+    pub hostname: Option<String>,
+}
+
+/// All cases, while they are gathered.
+pub struct Table {
+    authority: Authority,
+    modules: BTreeMap<String, String>,
+    cases: Vec<Case>,
+    /// What must live while they are probed.
+    alive: Vec<Box<dyn Any + Send>>,
+}
+
+impl Table {
+    /// A module: its prober's name, its own, and the keys of the prober's block.
+    fn module(&mut self, prober: &str, name: &str, keys: &str) {
+        let text = format!("{{prober: {prober}, timeout: 3s, {prober}: {{{keys}}}}}");
+        let before = self.modules.insert(format!("{prober}_{name}"), text);
+        assert!(before.is_none(), "{prober}_{name} twice");
+    }
+
+    fn case(&mut self, prober: &str, module: &str, (target, url): (&str, &str)) {
+        let module_name = format!("{prober}_{module}");
+        assert!(self.modules.contains_key(&module_name), "no module {module_name}");
+        self.cases.push(Case {
+            name: format!("{prober}/{module}/{target}"),
+            module: module_name,
+            target: url.to_owned(),
+            hostname: None,
+        });
+    }
+
+    /// Each of these modules with each of these targets.
+    fn cross(&mut self, prober: &str, modules: &[(&str, &str)], targets: &[(&str, String)]) {
+        for (name, keys) in modules {
+            self.module(prober, name, keys);
+            for (target, url) in targets {
+                self.case(prober, name, (target, url));
+            }
+        }
+    }
+
+    fn keep(&mut self, alive: impl Any + Send) {
+        self.alive.push(Box::new(alive));
+    }
+
+    /// The key that trusts the test's own authority.
+    fn trust(&self) -> String {
+        format!("ca_file: {}", self.authority.ca_file.display())
+    }
+}
+
+/// The cases, the modules that they need, and what must live meanwhile.
+pub async fn all() -> (Vec<Case>, BTreeMap<String, String>, impl Any) {
+    let mut table = Table {
+        authority: Authority::new(),
+        modules: BTreeMap::new(),
+        cases: Vec::new(),
+        alive: Vec::new(),
+    };
+    http::add(&mut table).await;
+    tcp::add(&mut table).await;
+    unix::add(&mut table);
+    dns::add(&mut table).await;
+    icmp::add(&mut table);
+    grpc::add(&mut table).await;
+    (table.cases, table.modules, (table.authority, table.alive))
+}

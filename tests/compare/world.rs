@@ -1,0 +1,161 @@
+//! Both exporters, side by side: one configuration, one hosts file, one name server.
+
+use crate::cases::Case;
+use crate::support::dns::{DnsServer, Says};
+use crate::support::page::Page;
+use crate::support::process::{Process, free_port};
+use hickory_resolver::proto::op::ResponseCode;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// Where both ask for names; a name server is asked at port 53 only.
+const NAME_SERVER: &str = "127.0.0.153";
+
+/// Longer than every module's timeout: a probe then ends by itself.
+const SCRAPE_TIMEOUT: &str = "9";
+
+pub struct World {
+    modules: BTreeMap<String, String>,
+    peer: u16,
+    ours: u16,
+    version: String,
+    client: reqwest::Client,
+    _names: DnsServer,
+    _processes: [Process; 2],
+    _folder: TempDir,
+}
+
+impl World {
+    pub async fn start(mut modules: BTreeMap<String, String>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = peer();
+        let version = version_of(&program);
+        if !version.starts_with("0.28") {
+            // An older one does not know every key.
+            modules.retain(|name, module| accepts(&program, folder.path(), &format!("modules: {{{name}: {module}}}")));
+        }
+        let mut config = "modules:\n".to_owned();
+        for (name, module) in &modules {
+            writeln!(config, "  {name}: {module}").unwrap();
+        }
+        std::fs::write(folder.path().join("blackbox.yml"), config).unwrap();
+        std::fs::write(
+            folder.path().join("resolv.conf"),
+            format!("nameserver {NAME_SERVER}\noptions timeout:1\n"),
+        )
+        .unwrap();
+        std::fs::write(
+            folder.path().join("hosts"),
+            "127.0.0.1 localhost four.test good.test both.test\n::1 six.test both.test\n",
+        )
+        .unwrap();
+        let names = DnsServer::start_at(format!("{NAME_SERVER}:53").parse().unwrap(), |name, _| match name {
+            "fails.test" => Says::Code(ResponseCode::ServFail),
+            "empty.test" => Says::NoData,
+            _ => Says::Code(ResponseCode::NXDomain),
+        })
+        .await;
+        let (peer, ours) = (free_port(), free_port());
+        let mut processes = [
+            start(&program, &[], peer, folder.path()),
+            start(
+                Path::new(env!("CARGO_BIN_EXE_glassbox_exporter")),
+                &["--metrics.level=peer"],
+                ours,
+                folder.path(),
+            ),
+        ];
+        processes[0].listens(peer).await;
+        processes[1].listens(ours).await;
+        Self {
+            modules,
+            peer,
+            ours,
+            version,
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            _names: names,
+            _processes: processes,
+            _folder: folder,
+        }
+    }
+
+    pub fn peer_version(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether both exporters have a module.
+    pub fn has(&self, module: &str) -> bool {
+        self.modules.contains_key(module)
+    }
+
+    /// The two pages of a case, one after the other: a target may know how often it was asked.
+    pub async fn probe(&self, case: &Case) -> (Page, Page) {
+        let peers = self.page(self.peer, case).await;
+        (peers, self.page(self.ours, case).await)
+    }
+
+    async fn page(&self, port: u16, case: &Case) -> Page {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("module", &case.module)
+            .append_pair("target", &case.target)
+            .extend_pairs(case.hostname.iter().map(|name| ("hostname", name)))
+            .finish();
+        let answer = self
+            .client
+            .get(format!("http://127.0.0.1:{port}/probe?{query}"))
+            .header("X-Prometheus-Scrape-Timeout-Seconds", SCRAPE_TIMEOUT)
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, 200, "{}: {text}", case.name);
+        Page::parse(&text)
+    }
+}
+
+/// The peer: the one that `make compare` has fetched, else Debian's package.
+fn peer() -> PathBuf {
+    let fetched = std::env::var_os("PEER").map(PathBuf::from);
+    fetched.unwrap_or_else(|| "/usr/bin/prometheus-blackbox-exporter".into())
+}
+
+/// Whether the peer takes a configuration.
+fn accepts(program: &Path, folder: &Path, config: &str) -> bool {
+    let file = folder.join("tried.yml");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(program);
+    command
+        .arg("--config.check")
+        .arg(format!("--config.file={}", file.display()));
+    command.stderr(Stdio::null()).status().unwrap().success()
+}
+
+fn version_of(program: &Path) -> String {
+    let told = Command::new(program).arg("--version").output();
+    let told = told.unwrap_or_else(|error| panic!("{}: {error}; `make compare` fetches it", program.display()));
+    // Old ones tell it on stderr.
+    let text = [told.stdout, told.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let words = text.split_once("version ").map_or("", |(_, rest)| rest);
+    words.split([' ', ',']).next().unwrap_or_default().to_owned()
+}
+
+/// Starts an exporter with a hosts file and name servers of its own: mounts that nobody else sees.
+fn start(program: &Path, flags: &[&str], port: u16, folder: &Path) -> Process {
+    const MOUNTED: &str = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", MOUNTED, "sh"])
+        .arg(program)
+        .arg(format!("--config.file={}", folder.join("blackbox.yml").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .args(flags)
+        .current_dir(folder)
+        .env("GODEBUG", "netdns=go")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Process::start(&mut command)
+}

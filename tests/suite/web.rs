@@ -1,0 +1,326 @@
+//! `--web.config.file`: TLS, client certificates, passwords, header fields, a rate; and systemd's sockets.
+
+use crate::serving::Running;
+use crate::support::pki::Authority;
+use crate::support::process::{Process, eventually};
+use reqwest::{Client, StatusCode};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const PLAIN: &str = "modules:\n  http_2xx: {prober: http}\n";
+
+/// The program with this file of how to serve.
+async fn serving(web: &str) -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("glassbox.yml"), PLAIN).unwrap();
+    std::fs::write(folder.path().join("web.yml"), web).unwrap();
+    let flags = ["--config.file=glassbox.yml", "--web.config.file=web.yml"];
+    Running::start_in(folder, &flags).await
+}
+
+/// What curl gets over TLS: the HTTP version and the status; nothing where there was no answer.
+fn curl(running: &Running, authority: &Authority, more: &[&str]) -> Option<String> {
+    let url = running.url("/-/healthy").replace("http://", "https://");
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--noproxy",
+            "*",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_version} %{http_code}",
+        ])
+        .arg("--cacert")
+        .arg(&authority.ca_file)
+        .args(more)
+        .arg(url)
+        .output()
+        .expect("`make deps` installs curl");
+    let told = String::from_utf8(output.stdout).unwrap();
+    output.status.success().then_some(told)
+}
+
+/// What the program says that refuses a file.
+fn refusal(web: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("glassbox.yml"), PLAIN).unwrap();
+    std::fs::write(folder.path().join("web.yml"), web).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_glassbox_exporter"))
+        .args([
+            "--config.file=glassbox.yml",
+            "--web.config.file=web.yml",
+            "--web.listen-address=127.0.0.1:0",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{web}");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+fn tls(authority: &Authority, more: &str) -> String {
+    let (certificate, key) = authority.files("127.0.0.1");
+    format!(
+        "tls_server_config:\n  cert_file: {}\n  key_file: {}\n{more}",
+        certificate.display(),
+        key.display()
+    )
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_http_2_where_the_file_has_it() {
+    let authority = Authority::new();
+    for (more, answer) in [("", "2 200"), ("http_server_config: {http2: false}\n", "1.1 200")] {
+        let running = serving(&tls(&authority, more)).await;
+        assert_eq!(curl(&running, &authority, &[]).as_deref(), Some(answer));
+        // Who speaks no TLS gets no answer.
+        assert!(Client::new().get(running.url("/-/healthy")).send().await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_shown_without_a_restart() {
+    let (first, second) = (Authority::new(), Authority::named("Another Authority"));
+    let (certificate, key) = first.files("127.0.0.1");
+    let running = serving(&format!(
+        "tls_server_config: {{cert_file: {}, key_file: {}}}\n",
+        certificate.display(),
+        key.display()
+    ))
+    .await;
+    let answers = |authority: &Authority| curl(&running, authority, &[]).is_some();
+    assert!(answers(&first) && !answers(&second));
+    let (new_certificate, new_key) = second.files("127.0.0.1");
+    // Between the two copies, the pair does not fit: what was there still serves.
+    std::fs::copy(new_certificate, &certificate).unwrap();
+    assert!(answers(&first));
+    std::fs::copy(new_key, &key).unwrap();
+    assert!(answers(&second) && !answers(&first));
+}
+
+#[tokio::test]
+async fn client_certificates_are_asked_for_as_the_file_says() {
+    let (ours, theirs) = (Authority::new(), Authority::named("Another Authority"));
+    let servers = Authority::named("Servers");
+    let folder = tempfile::tempdir().unwrap();
+    // A certificate and its key, as curl takes them from one file.
+    let identity = |authority: &Authority, name: &str| {
+        let (certificate, key) = authority.files(name);
+        let file = folder.path().join(format!(
+            "{name}-{}",
+            authority.ca_file.display().to_string().replace('/', "")
+        ));
+        let read = |path: &Path| std::fs::read(path).unwrap();
+        std::fs::write(&file, [read(&certificate), read(&key)].concat()).unwrap();
+        file.display().to_string()
+    };
+    let known = identity(&ours, "prometheus.test");
+    let unknown = identity(&ours, "somebody.test");
+    let elsewhere = identity(&theirs, "prometheus.test");
+    let authority = format!("  client_ca_file: {}\n", ours.ca_file.display());
+    let sans = "  client_allowed_sans: [prometheus.test]\n";
+    let both = format!("{authority}{sans}");
+    for (kind, more, let_in) in [
+        ("RequestClientCert", "", [true, true, true, true]),
+        ("RequireAnyClientCert", "", [false, true, true, true]),
+        ("VerifyClientCertIfGiven", authority.as_str(), [true, true, true, false]),
+        (
+            "RequireAndVerifyClientCert",
+            authority.as_str(),
+            [false, true, true, false],
+        ),
+        ("RequireAndVerifyClientCert", both.as_str(), [false, true, false, false]),
+    ] {
+        let running = serving(&tls(&servers, &format!("  client_auth_type: {kind}\n{more}"))).await;
+        let shown = [None, Some(&known), Some(&unknown), Some(&elsewhere)];
+        for (shown, let_in) in shown.into_iter().zip(let_in) {
+            let more = shown.map_or(vec![], |file| vec!["--cert", file]);
+            assert_eq!(curl(&running, &servers, &more).is_some(), let_in, "{kind}: {shown:?}");
+        }
+    }
+}
+
+/// A hash as htpasswd makes it.
+fn htpasswd(password: &str) -> String {
+    let output = Command::new("htpasswd").args(["-nbBC", "10", "", password]).output();
+    let output = output.expect("`make deps` installs apache2-utils");
+    let line = String::from_utf8(output.stdout).unwrap();
+    line.trim().trim_start_matches(':').to_owned()
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_at_every_path() {
+    let web = |user: &str, password: &str| format!("basic_auth_users:\n  {user}: {}\n", htpasswd(password));
+    let running = serving(&web("alice", "right")).await;
+    let client = Client::builder().no_proxy().build().unwrap();
+    let asked = async |path: &str, user: &str, password: &str| {
+        let request = client.get(running.url(path)).basic_auth(user, Some(password));
+        request.send().await.unwrap().status()
+    };
+    for path in ["/", "/metrics", "/-/healthy", "/probe?target=127.0.0.1:9", "/nowhere"] {
+        let refused = client.get(running.url(path)).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(refused.headers()["www-authenticate"], "Basic");
+        assert_eq!(refused.text().await.unwrap(), "Unauthorized\n");
+        assert_eq!(asked(path, "alice", "wrong").await, StatusCode::UNAUTHORIZED);
+        assert_eq!(asked(path, "bob", "right").await, StatusCode::UNAUTHORIZED);
+        assert_ne!(asked(path, "alice", "right").await, StatusCode::UNAUTHORIZED);
+    }
+    // The file is read again: who is no longer in it is no longer let in.
+    running.write("web.yml", &web("bob", "new"));
+    assert_eq!(asked("/metrics", "alice", "right").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(asked("/metrics", "bob", "new").await, StatusCode::OK);
+    // One that cannot be read changes nothing.
+    running.write("web.yml", "basic_auth_users: {bob: plain}\n");
+    assert_eq!(asked("/metrics", "bob", "new").await, StatusCode::OK);
+    assert!(running.log().contains("no bcrypt hash"), "{}", running.log());
+    assert!(!running.log().contains("plain"), "{}", running.log());
+}
+
+#[tokio::test]
+async fn fields_and_a_rate_are_those_of_the_file() {
+    let running = serving(
+        "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    Strict-Transport-Security: max-age=1\n\
+         rate_limit: {interval: 1h, burst: 2}\n",
+    )
+    .await;
+    for _ in 0..2 {
+        let answer = running.get("/metrics").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["x-frame-options"], "deny");
+        assert_eq!(answer.headers()["strict-transport-security"], "max-age=1");
+    }
+    assert_eq!(running.get("/metrics").await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_refused_in_words() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.files("127.0.0.1");
+    let pair = format!("cert_file: {}, key_file: {}", certificate.display(), key.display());
+    for (web, words) in [
+        (
+            "tls_server_config: {}",
+            "web.yml:1:1: tls_server_config: missing one of cert or cert_file",
+        ),
+        ("tls_server_confg: {}", "did you mean tls_server_config?"),
+        (
+            "tls_server_config: {cert_file: nowhere.pem, key_file: nowhere.pem}",
+            "cannot be read",
+        ),
+        (
+            &format!("tls_server_config: {{{pair}, client_auth_type: Maybe}}"),
+            "invalid client_auth_type",
+        ),
+        (
+            &format!("tls_server_config: {{{pair}, client_auth_type: RequireAndVerifyClientCert}}"),
+            "write client_ca",
+        ),
+        (
+            &format!(
+                "tls_server_config: {{{pair}, client_ca_file: {}}}",
+                authority.ca_file.display()
+            ),
+            "have been configured without a Client Auth Policy",
+        ),
+        (
+            &format!("tls_server_config: {{{pair}, cipher_suites: [TLS_NULL]}}"),
+            "unknown cipher: TLS_NULL",
+        ),
+        (
+            &format!("tls_server_config: {{{pair}, curve_preferences: [CurveP0]}}"),
+            "unknown curve: CurveP0",
+        ),
+        (
+            &format!("tls_server_config: {{{pair}, max_version: TLS11}}"),
+            "no TLS version is left",
+        ),
+        (
+            "http_server_config: {headers: {X-Powered-By: us}}",
+            "can not be configured",
+        ),
+        (
+            "http_server_config: {headers: {X-Frame-Options: maybe}}",
+            "write one of deny, sameorigin",
+        ),
+        ("basic_auth_users: {alice: open}", "this is no bcrypt hash"),
+        ("rate_limit: {interval: 5}", "is no duration"),
+        ("rate_limit: {interval: 5s, burst: -1}", "is no number of requests"),
+        ("- a", "the file must be a block of keys"),
+    ] {
+        let said = refusal(web);
+        assert!(said.contains(words), "{web}: {said}");
+    }
+}
+
+/// Runs a program with a listening socket at descriptor 3, as systemd does.
+const ACTIVATE: &str = r#"
+import os, socket, sys
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen()
+os.write(1, b"%d\n" % listener.getsockname()[1])
+descriptor = listener.detach()
+if descriptor != 3:
+    os.dup2(descriptor, 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[tokio::test]
+async fn systemds_socket_is_taken_and_systemd_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("glassbox.yml"), PLAIN).unwrap();
+    let notified = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    notified.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let told = || {
+        let mut buffer = [0; 256];
+        let count = notified.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    };
+    let port = folder.path().join("port");
+    let process = Process::start(
+        Command::new("/usr/bin/python3")
+            .args(["-c", ACTIVATE, env!("CARGO_BIN_EXE_glassbox_exporter")])
+            .args(["--config.file=glassbox.yml", "--web.systemd-socket"])
+            .current_dir(folder.path())
+            .env("NOTIFY_SOCKET", folder.path().join("notify"))
+            .stdout(std::fs::File::create(&port).unwrap())
+            .stderr(Stdio::null()),
+    );
+    assert_eq!(told().trim(), "READY=1");
+    let port = std::fs::read_to_string(port).unwrap();
+    let url = format!("http://127.0.0.1:{}/-/healthy", port.lines().next().unwrap());
+    let answer = Client::builder()
+        .no_proxy()
+        .build()
+        .unwrap()
+        .get(url)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    process.signal("HUP");
+    let reloading = told();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(told().trim(), "READY=1");
+    process.signal("TERM");
+    assert_eq!(told().trim(), "STOPPING=1");
+    let mut process = process;
+    eventually("it ends", async || process.0.try_wait().unwrap().is_some()).await;
+}
+
+#[tokio::test]
+async fn without_a_socket_from_systemd_the_flag_is_refused() {
+    let output = Command::new(env!("CARGO_BIN_EXE_glassbox_exporter"))
+        .args(["--web.systemd-socket"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("systemd passed no socket"), "{said}");
+}
