@@ -1,8 +1,10 @@
 //! The command line: the peer's flags, ours, and the subcommands.
 
 mod check;
+mod config;
 
 pub use check::CheckCommand;
+pub use config::ConfigCommand;
 
 use crate::config::{Config, ConfigError, Defaults};
 use crate::metrics::Level;
@@ -110,6 +112,9 @@ pub struct Cli {
 pub enum Command {
     /// Probe once, draw the waterfall, and exit with 0 if the probe succeeded and 1 if not.
     Check(CheckCommand),
+    /// Look at a configuration file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Ask a running exporter whether it is healthy: exit with 0 if so.
     Healthcheck(HealthcheckCommand),
 }

@@ -7,6 +7,7 @@ mod dialogue;
 mod dns;
 mod fields;
 mod file;
+mod findings;
 mod grpc;
 mod http;
 mod icmp;
@@ -19,10 +20,12 @@ mod regexps;
 mod tls;
 mod tree;
 mod units;
+mod warnings;
 mod web;
 mod websocket;
 
 pub use beside::Policy;
+pub use findings::Findings;
 pub use problem::{ConfigError, Problem};
 pub use web::{Rate, WebConfig};
 
@@ -46,6 +49,8 @@ pub struct Config {
     controls: Arc<Controls>,
     policy: Policy,
     most_leases: usize,
+    warnings: Vec<Problem>,
+    defaults: Defaults,
     written: ConfigFile,
 }
 
@@ -62,8 +67,15 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or is not a valid configuration; nothing of it is used then.
     pub fn load(path: &Path, defaults: Defaults) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
-        Self::parse(&text, defaults).map_err(|problem| ConfigError::invalid(path, problem))
+        Self::parse(&Self::text(path)?, defaults).map_err(|problem| ConfigError::invalid(path, problem))
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn text(path: &Path) -> Result<String, ConfigError> {
+        std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))
     }
 
     /// Checks a text and composes what runs.
@@ -85,6 +97,8 @@ impl Config {
             controls: Arc::new(beside::controls(&written)?),
             policy: beside::policy(&written)?,
             most_leases: most_leases(&written)?,
+            warnings: warnings::of(&written),
+            defaults,
             written,
         })
     }
@@ -125,6 +139,18 @@ impl Config {
     #[must_use]
     pub fn to_yaml(&self) -> String {
         self.written.to_yaml()
+    }
+
+    /// The same with what holds where a module does not say it.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        self.written.with_defaults(self.defaults.metrics).to_yaml()
+    }
+
+    /// What does not do what it seems to.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// One module as YAML, secrets masked.

@@ -39,6 +39,11 @@ async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         } else {
             ExitCode::FAILURE
         }),
+        Some(Command::Config(command)) => {
+            let (text, is_well) = cli.config(command)?;
+            print!("{text}");
+            Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Some(Command::Healthcheck(command)) => {
             cli::healthcheck(command).await?;
             Ok(ExitCode::SUCCESS)

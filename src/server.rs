@@ -114,6 +114,15 @@ impl App {
 }
 
 fn load(settings: &ServerSettings) -> Result<Config, ConfigError> {
+    let config = read(settings)?;
+    // Those of the embedded default are the peer's.
+    for warning in config.warnings().iter().filter(|_| settings.config_file.is_some()) {
+        tracing::warn!(%warning, "Config file");
+    }
+    Ok(config)
+}
+
+fn read(settings: &ServerSettings) -> Result<Config, ConfigError> {
     match &settings.config_file {
         Some(path) => Config::load(path, settings.defaults),
         None => Config::parse(crate::config::DEFAULT, settings.defaults).map_err(|problem| ConfigError::Invalid {

@@ -32,6 +32,12 @@ macro_rules! block {
             const UNSERVED: &[&str] = &[$(stringify!($unserved)),*];
         }
 
+        impl Fill for $name {
+            fn fill(self, from: &Self) -> Self {
+                Self { $($key: self.$key.fill(&from.$key),)* }
+            }
+        }
+
         impl Read for $name {
             fn read(node: &Node, path: &str) -> Result<Self, Problem> {
                 let mut block = Self::default();
@@ -56,6 +62,7 @@ macro_rules! block {
 }
 
 mod blocks;
+mod fill;
 mod web;
 
 pub(in crate::config) use blocks::{
@@ -63,6 +70,7 @@ pub(in crate::config) use blocks::{
     UnixFile, WebsocketFile,
 };
 
+pub(in crate::config) use fill::Fill;
 pub(in crate::config) use web::{RateFile, WebFile, WebTlsFile};
 
 /// Refuses a key that is known but not served, but where it asks for nothing.
@@ -82,6 +90,9 @@ fn refuse_unserved(place: Place, value: &Node, path: &str) -> Result<(), Problem
         },
     ))
 }
+
+/// What holds where a module does not say it, by prober.
+const DEFAULTS: &str = include_str!("defaults.yml");
 
 /// Where keys belong that somebody writes elsewhere.
 pub(super) const BLOCKS: [(&str, &[&str]); 21] = [
@@ -183,7 +194,7 @@ block! {
         valid_http_versions: Vec<At<String>>,
         preferred_ip_protocol: At<String>,
         ip_protocol_fallback: bool,
-        no_follow_redirects: bool,
+        no_follow_redirects: At<bool>,
         follow_redirects: bool,
         fail_if_ssl: bool,
         fail_if_not_ssl: bool,
@@ -266,12 +277,21 @@ block! {
 impl ConfigFile {
     /// Reads the YAML: unknown keys, duplicate keys and wrong types are refused.
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+        Self::of(&Self::tree(text)?)
+    }
+
+    /// What the text says, whatever that is.
+    pub(super) fn tree(text: &str) -> Result<Node, Problem> {
         if is_empty(text) {
             return Err(Place::START.problem("", "the file is empty; write at least \"modules: {}\""));
         }
-        let file = tree::parse(text)?;
+        tree::parse(text)
+    }
+
+    /// Reads the whole file.
+    pub(super) fn of(file: &Node) -> Result<Self, Problem> {
         match &file.kind {
-            Kind::Block(_) | Kind::Nothing => Self::read(&file, ""),
+            Kind::Block(_) | Kind::Nothing => Self::read(file, ""),
             other => {
                 let words = format!("the file must begin with \"modules:\"; it is {}", other.name());
                 Err(file.place.problem("", words))
@@ -282,6 +302,29 @@ impl ConfigFile {
     /// The modules by name.
     pub(super) fn modules(&self) -> impl Iterator<Item = (&String, &At<ModuleFile>)> {
         self.modules.iter().flatten()
+    }
+
+    /// The same with what holds where a module does not say it; `metrics` is what the flag says.
+    pub(super) fn with_defaults(&self, metrics: Level) -> Self {
+        let known = Self::parse(DEFAULTS).unwrap_or_default();
+        let mut filled = self.clone();
+        for module in filled.modules.iter_mut().flat_map(BTreeMap::values_mut) {
+            let prober = module.value.prober.as_ref().map_or("", |prober| prober.value.as_str());
+            let Some(defaults) = known
+                .modules()
+                .find(|(name, _)| *name == prober)
+                .map(|(_, defaults)| defaults)
+            else {
+                continue;
+            };
+            let mut defaults = defaults.value.clone();
+            defaults.metrics = Some(metrics);
+            if let (None, Some(grpc)) = (&module.value.grpc, &mut defaults.grpc) {
+                grpc.ip_protocol_fallback = Some(false);
+            }
+            module.value = module.value.clone().fill(&defaults);
+        }
+        filled
     }
 
     /// All of it as YAML, secrets masked.

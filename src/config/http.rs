@@ -35,9 +35,10 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         json: json(file, path)?,
         valid_status_codes: status_codes(file, path)?,
         valid_http_versions: versions(file, path)?,
-        follow_redirects: file
-            .no_follow_redirects
-            .map_or(file.follow_redirects.unwrap_or(true), |no| !no),
+        follow_redirects: match &file.no_follow_redirects {
+            Some(no) => !no.value,
+            None => file.follow_redirects.unwrap_or(true),
+        },
         fail_if_ssl: file.fail_if_ssl.unwrap_or(false),
         fail_if_not_ssl: file.fail_if_not_ssl.unwrap_or(false),
         fail_if_body_matches: regexps(

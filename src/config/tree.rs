@@ -74,6 +74,34 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     }
 }
 
+/// Takes out the value or the key at which a problem stands; gives whether there was one.
+pub(super) fn take_out(root: &mut Node, problem: &Problem) -> bool {
+    let place = Place {
+        line: problem.line,
+        column: problem.column,
+    };
+    match &mut root.kind {
+        Kind::Block(entries) => {
+            let before = entries.len();
+            // The innermost first: what stands in a block may share its place.
+            if entries.iter_mut().any(|(_, value)| take_out(value, problem)) {
+                return true;
+            }
+            entries.retain(|(key, value)| key.place != place && value.place != place);
+            entries.len() < before
+        }
+        Kind::List(entries) => {
+            let before = entries.len();
+            if entries.iter_mut().any(|entry| take_out(entry, problem)) {
+                return true;
+            }
+            entries.retain(|entry| entry.place != place);
+            entries.len() < before
+        }
+        _ => false,
+    }
+}
+
 fn options() -> Options {
     let mut options = Options::default();
     options.with_snippet = false;

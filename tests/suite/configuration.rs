@@ -1,5 +1,6 @@
 //! The configuration: what is accepted and what it means, what is refused in which words, and what is never shown.
 
+use crate::examples::example;
 use crate::redirects::{Request, Site};
 use crate::serving::Running;
 use crate::support::exporter::Exporter;
@@ -12,6 +13,7 @@ use glassbox_exporter::config::{Config, Defaults};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt;
 
@@ -582,4 +584,165 @@ async fn a_refused_configuration_does_not_repeat_its_secrets_in_the_log() {
     }
     canaries.assert_absent("the log", &running.log());
     assert_eq!(running.process.0.try_wait().unwrap(), None);
+}
+
+/// What `config` says of a file.
+fn config_command(command: &str, text: &str) -> (String, Option<i32>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("glassbox.yml"), text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_glassbox_exporter"))
+        .args(["config", command, "glassbox.yml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+#[test]
+fn config_check_tells_all_that_is_wrong_at_once() {
+    let (said, code) = config_command(
+        "check",
+        "modules:
+  a:
+    prober: http
+    tmeout: 5s
+    http:
+      preferred_ip_protocol: ipv4
+      methd: GET
+      valid_status_codes: [2xx, 200, abc]
+  g: {prober: grcp}
+  h:
+    prober: http
+    http: {compression: zip}
+limits: {leases: -1}
+",
+    );
+    assert_eq!(
+        said,
+        "glassbox.yml:4:5: modules.a.tmeout: there is no such key; did you mean timeout? [error]
+glassbox.yml:7:7: modules.a.http.methd: there is no such key; did you mean method? [error]
+glassbox.yml:8:28: modules.a.http.valid_status_codes: \"2xx\" is no whole number; write one such as 200 [error]
+glassbox.yml:8:38: modules.a.http.valid_status_codes: \"abc\" is no whole number; write one such as 200 [error]
+glassbox.yml:9:15: modules.g.prober: prober \"grcp\" is not valid; this version has: http, tcp, unix, dns, icmp, grpc, websocket [error]
+glassbox.yml:12:25: modules.h.http.compression: \"zip\" is no coding; write gzip, deflate, br, zstd or identity [error]
+glassbox.yml:13:18: limits.leases: -1 is no number of keys; write 0 or more [error]
+glassbox.yml:6:30: modules.a.http.preferred_ip_protocol: \"ipv4\" means ip4, as with blackbox_exporter; write ip4 or ip6 [warning]
+glassbox.yml: 7 errors, 1 warning
+"
+    );
+    assert_eq!(code, Some(1));
+    let (said, code) = config_command("check", "modules: {m: {prober: http}}");
+    assert_eq!((said.as_str(), code), ("glassbox.yml: 0 errors, 0 warnings\n", Some(0)));
+}
+
+/// What the peer does silently, and we do the same.
+const SURPRISES: [(&str, &str); 17] = [
+    (
+        "{prober: http, tcp: {}}",
+        "tcp: this block does nothing: the module's prober is http",
+    ),
+    (
+        "{prober: http, http: {preferred_ip_protocol: ipv6}}",
+        "\"ipv6\" means ip4",
+    ),
+    ("{prober: tcp, tcp: {preferred_ip_protocol: v4}}", "\"v4\" means ip4"),
+    ("{prober: icmp, icmp: {preferred_ip_protocol: v4}}", "\"v4\" means ip4"),
+    ("{prober: grpc, grpc: {preferred_ip_protocol: v4}}", "\"v4\" means ip4"),
+    (
+        "{prober: websocket, websocket: {preferred_ip_protocol: v4}}",
+        "\"v4\" means ip4",
+    ),
+    (
+        "{prober: http, http: {no_follow_redirects: true}}",
+        "the old name of follow_redirects",
+    ),
+    (
+        "{prober: http, http: {valid_http_versions: [HTTP/2]}}",
+        "write HTTP/2.0",
+    ),
+    (
+        "{prober: http, http: {headers: {Content-Length: 5}}}",
+        "this field is not sent",
+    ),
+    (
+        "{prober: http, http: {tls_config: {min_version: TLS10}}}",
+        "the lowest is TLS12",
+    ),
+    (
+        "{prober: http, http: {enable_http2: false, enable_http3: true}}",
+        "http targets become https targets",
+    ),
+    (
+        "{prober: http, http: {enable_http2: false, enable_http3: true, proxy_url: 'http://a'}}",
+        "no proxy is asked over HTTP/3",
+    ),
+    ("{prober: dns}", "the question is for all records of the root"),
+    (
+        "{prober: dns, dns: {query_name: a, validate_authority_rrs: {fail_if_all_match_regexp: [a]}}}",
+        "dns.validate_authority_rrs.fail_if_all_match_regexp: this fails unless all records match",
+    ),
+    ("{prober: grpc}", "without this block ip_protocol_fallback is false"),
+    (
+        "{prober: websocket, websocket: {http_config: {proxy_url: 'http://a'}}}",
+        "http_config.proxy_url: this key does nothing for a websocket",
+    ),
+    (
+        "{prober: websocket, websocket: {query_response: [{send: a, starttls: true}]}}",
+        "starttls: this key does nothing in a step of a websocket",
+    ),
+];
+
+#[test]
+fn what_surprises_is_taken_and_told() {
+    for (module, words) in SURPRISES {
+        let config = Config::parse(&format!("modules: {{m: {module}}}"), Defaults::default()).unwrap();
+        let told: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|warning| warning.contains(words)), "{module}: {told:?}");
+    }
+    for (name, text) in [
+        ("the example", example("glassbox.yml")),
+        ("typical modules", example("modules.yml")),
+    ] {
+        let config = Config::parse(&text, Defaults::default()).unwrap();
+        assert!(config.warnings().is_empty(), "{name}: {:?}", config.warnings());
+    }
+}
+
+#[test]
+fn what_is_explained_runs_as_what_is_not_written() {
+    for module in [
+        "{prober: http}",
+        "{prober: tcp}",
+        "{prober: unix}",
+        "{prober: dns, dns: {query_name: a}}",
+        "{prober: icmp}",
+        "{prober: grpc, grpc: {}}",
+        "{prober: grpc}",
+        "{prober: websocket}",
+    ] {
+        let text = format!("modules: {{m: {module}}}");
+        let written = Config::parse(&text, Defaults::default()).unwrap();
+        let explained = Config::parse(&written.explain(), Defaults::default()).unwrap();
+        let runs = |config: &Config| format!("{:#?}", config.module("m").unwrap());
+        assert_eq!(runs(&explained), runs(&written), "{module}");
+        assert!(explained.to_yaml().lines().count() > 5, "{}", explained.to_yaml());
+    }
+    let (said, code) = config_command(
+        "explain",
+        "modules: {m: {prober: http, http: {method: POST, bearer_token: secret-token, tls_config: {server_name: a}}}}",
+    );
+    assert_eq!(code, Some(0));
+    assert!(
+        said.starts_with("# m: 82 series of histograms and counters for each target, 94 over TLS"),
+        "{said}"
+    );
+    for line in [
+        "method: POST",
+        "follow_redirects: true",
+        "bearer_token: <secret>",
+        "server_name: a",
+        "min_version: TLS12",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
 }

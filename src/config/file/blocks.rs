@@ -1,6 +1,6 @@
 //! The blocks of the probers but http, as they are written.
 
-use super::{At, AuthorizationFile, BasicAuthFile, Body, TlsFile, refuse_unserved};
+use super::{At, AuthorizationFile, BasicAuthFile, Body, Fill, TlsFile, refuse_unserved};
 use crate::config::keys::{plain, unknown};
 use crate::config::problem::Problem;
 use crate::config::read::Claims;

@@ -1,6 +1,6 @@
 //! The file of `--web.config.file` as it is written: the exporter-toolkit's keys.
 
-use super::{At, refuse_unserved};
+use super::{At, Fill, refuse_unserved};
 use crate::config::keys::{plain, unknown};
 use crate::config::problem::{Place, Problem};
 use crate::config::read::Read;

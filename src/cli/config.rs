@@ -1,0 +1,121 @@
+//! `config check` and `config explain`: what is wrong with a configuration, and what it comes to.
+
+use super::{Cli, CliError};
+use crate::config::{Config, ConfigError};
+use crate::metrics::Page;
+use crate::probers::Module;
+use crate::series::Series;
+use crate::target::Target;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// `config`.
+#[derive(Debug, clap::Subcommand)]
+pub enum ConfigCommand {
+    /// Print everything that is wrong with a file, and every key that does not do what it seems to. Exits with 1 when the file would be refused.
+    Check(ConfigFileArgument),
+    /// Print what a file comes to: with all defaults, secrets masked, and the series that each target has.
+    Explain(ConfigFileArgument),
+}
+
+/// Which file.
+#[derive(Debug, clap::Args)]
+pub struct ConfigFileArgument {
+    /// The file [default: that of --config.file].
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Runs `config check` or `config explain`: what it prints, and whether all is well.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or, to explain it, is not valid.
+    pub fn config(&self, command: &ConfigCommand) -> Result<(String, bool), CliError> {
+        match command {
+            ConfigCommand::Check(argument) => {
+                let (path, text) = self.text_of(argument)?;
+                Ok(self.findings(&path, &text))
+            }
+            ConfigCommand::Explain(argument) => {
+                let (path, text) = self.text_of(argument)?;
+                let config = Config::parse(&text, self.defaults());
+                let config = config.map_err(|problem| ConfigError::Invalid { path, problem })?;
+                Ok((explained(&config), true))
+            }
+        }
+    }
+
+    fn text_of(&self, argument: &ConfigFileArgument) -> Result<(PathBuf, String), CliError> {
+        match argument.file.clone().or_else(|| self.config_file()) {
+            Some(path) => {
+                let text = Config::text(&path)?;
+                Ok((path, text))
+            }
+            None => Ok((PathBuf::from("the embedded default"), crate::config::DEFAULT.to_owned())),
+        }
+    }
+
+    fn findings(&self, path: &Path, text: &str) -> (String, bool) {
+        let findings = Config::examine(text, self.defaults());
+        let mut out = String::new();
+        let mut put = |kind: &str, problem| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{}:{problem} [{kind}]", path.display());
+        };
+        for problem in &findings.problems {
+            put("error", problem);
+        }
+        for warning in &findings.warnings {
+            put("warning", warning);
+        }
+        let counted = |count: usize, what: &str| match count {
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
+        let (errors, warnings) = (findings.problems.len(), findings.warnings.len());
+        let _ = writeln!(
+            out,
+            "{}: {}, {}",
+            path.display(),
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        );
+        (out, findings.problems.is_empty())
+    }
+}
+
+/// The configuration with all defaults, each module behind the series that one target of it keeps.
+fn explained(config: &Config) -> String {
+    let mut out = String::new();
+    for name in config.module_names() {
+        if let Some(module) = config.module(name) {
+            let _ = writeln!(out, "# {name}: {}", budget(module));
+        }
+    }
+    out.push_str(&config.explain());
+    out
+}
+
+/// Targets that stand for all of their kind.
+const PLAIN: &str = "http://target.example/";
+const SECURED: &str = "https://target.example/";
+
+/// How many series a target keeps between probes.
+fn budget(module: &Module) -> String {
+    let kept = |target: &str| {
+        let mut page = Page::new(module.metrics);
+        let target = Target::new(target);
+        Series::new(module, &target, SystemTime::UNIX_EPOCH).write(&mut page);
+        let samples = page.sorted().into_iter().flat_map(|family| family.samples);
+        samples.map(|sample| sample.value.series()).sum::<usize>()
+    };
+    let (plain, secured) = (kept(PLAIN), kept(SECURED));
+    let of_kind = if plain == secured {
+        format!("{plain} series of histograms and counters for each target")
+    } else {
+        format!("{plain} series of histograms and counters for each target, {secured} over TLS")
+    };
+    format!("{of_kind}; the gauges of docs/metrics.md come on top")
+}

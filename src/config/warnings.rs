@@ -1,0 +1,229 @@
+//! What a configuration says that does not do what it seems to: taken all the same, as the peer takes it, and told once.
+
+use super::credentials::filled;
+use super::file::{At, ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, StepFile, TlsFile};
+use super::problem::{Place, Problem, at};
+use super::tree::below;
+
+/// All of them, in the order of the text.
+pub(super) fn of(file: &ConfigFile) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (name, module) in file.modules() {
+        let mut warnings = Warnings {
+            place: module.place,
+            path: format!("modules.{name}"),
+            found: &mut found,
+        };
+        warnings.module(&module.value);
+    }
+    found.sort_by_key(|problem| (problem.line, problem.column));
+    found
+}
+
+/// The warnings of one module.
+struct Warnings<'a> {
+    /// Where it stands.
+    place: Place,
+    path: String,
+    found: &'a mut Vec<Problem>,
+}
+
+impl Warnings<'_> {
+    /// Of a key that knows no place of its own.
+    fn key(&mut self, key: &str, words: &str) {
+        self.found.push(self.place.problem(below(&self.path, key), words));
+    }
+
+    fn value<T>(&mut self, value: &At<T>, block: &str, key: &str, words: &str) {
+        let path = if block.is_empty() {
+            self.path.clone()
+        } else {
+            below(&self.path, block)
+        };
+        self.found.push(at(value, &path, key, words));
+    }
+
+    fn module(&mut self, module: &ModuleFile) {
+        let prober = module.prober.as_ref().map_or("", |prober| prober.value.as_str());
+        self.unused_blocks(module, prober);
+        match prober {
+            "http" => self.http(module.http.as_ref()),
+            "tcp" => {
+                let tcp = module.tcp.as_ref();
+                self.family(prober, tcp.and_then(|tcp| tcp.preferred_ip_protocol.as_ref()));
+                self.tls(prober, tcp.and_then(|tcp| tcp.tls_config.as_ref()));
+            }
+            "unix" => self.tls(prober, module.unix.as_ref().and_then(|unix| unix.tls_config.as_ref())),
+            "dns" => self.dns(module.dns.as_ref().map(|dns| &dns.value)),
+            "icmp" => {
+                let icmp = module.icmp.as_ref();
+                self.family(prober, icmp.and_then(|icmp| icmp.preferred_ip_protocol.as_ref()));
+            }
+            "grpc" => {
+                let Some(grpc) = &module.grpc else {
+                    let words = "without this block ip_protocol_fallback is false, and only IPv6 is asked for: so it is with \
+                                 blackbox_exporter; write grpc: {} for the usual defaults";
+                    return self.key("grpc", words);
+                };
+                self.family(prober, grpc.preferred_ip_protocol.as_ref());
+                self.tls(prober, grpc.tls_config.as_ref());
+            }
+            "websocket" => {
+                let Some(websocket) = &module.websocket else { return };
+                self.family(prober, websocket.preferred_ip_protocol.as_ref());
+                if let Some(client) = &websocket.http_config {
+                    self.client(client);
+                }
+                self.messages(websocket.query_response.as_deref().unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+
+    fn unused_blocks(&mut self, module: &ModuleFile, prober: &str) {
+        for (block, is_there) in [
+            ("http", module.http.is_some()),
+            ("tcp", module.tcp.is_some()),
+            ("dns", module.dns.is_some()),
+            ("icmp", module.icmp.is_some()),
+            ("grpc", module.grpc.is_some()),
+            ("unix", module.unix.is_some()),
+            ("websocket", module.websocket.is_some()),
+        ] {
+            if is_there && block != prober {
+                self.key(
+                    block,
+                    &format!("this block does nothing: the module's prober is {prober}"),
+                );
+            }
+        }
+    }
+
+    /// Every word but ip6 means ip4.
+    fn family(&mut self, block: &str, preferred: Option<&At<String>>) {
+        if let Some(written) = preferred.filter(|word| !matches!(word.value.as_str(), "" | "ip4" | "ip6")) {
+            let words = format!(
+                "{:?} means ip4, as with blackbox_exporter; write ip4 or ip6",
+                written.value
+            );
+            self.value(written, block, "preferred_ip_protocol", &words);
+        }
+    }
+
+    fn tls(&mut self, block: &str, written: Option<&At<TlsFile>>) {
+        let Some(tls) = written else { return };
+        let block = below(block, "tls_config");
+        let lowest = filled(tls.value.min_version.as_ref());
+        if let Some(lowest) = lowest.filter(|version| matches!(version.value.as_str(), "TLS10" | "TLS11")) {
+            let words = "TLS below 1.2 is not spoken by this exporter: the lowest is TLS12";
+            self.value(lowest, &block, "min_version", words);
+        }
+    }
+
+    fn http(&mut self, written: Option<&HttpFile>) {
+        let Some(http) = written else { return };
+        self.family("http", http.preferred_ip_protocol.as_ref());
+        self.tls("http", http.tls_config.as_ref());
+        if let Some(old) = &http.no_follow_redirects {
+            let words = "this is the old name of follow_redirects, with the opposite meaning, and wins over it";
+            self.value(old, "http", "no_follow_redirects", words);
+        }
+        for version in http.valid_http_versions.iter().flatten() {
+            if matches!(version.value.as_str(), "HTTP/1" | "HTTP/2" | "HTTP/3") {
+                let words = format!(
+                    "no answer has this version: they are compared as a whole; write {}.0",
+                    version.value
+                );
+                self.value(version, "http", "valid_http_versions", &words);
+            }
+        }
+        for (name, value) in http.headers.iter().flatten() {
+            if ["content-length", "transfer-encoding", "trailer"].contains(&name.to_lowercase().as_str()) {
+                self.value(
+                    value,
+                    "http.headers",
+                    name,
+                    "this field is not sent: the exchange writes its own",
+                );
+            }
+        }
+        let Some(http3) = http.enable_http3.as_ref().filter(|enabled| enabled.value) else {
+            return;
+        };
+        let words = "http targets become https targets of this module; write https targets";
+        self.value(http3, "http", "enable_http3", words);
+        if let Some(proxy) = http.proxy_url.as_ref().filter(|url| !url.value.reveal().is_empty()) {
+            self.value(proxy, "http", "proxy_url", "no proxy is asked over HTTP/3");
+        }
+    }
+
+    fn dns(&mut self, written: Option<&DnsFile>) {
+        let Some(dns) = written else {
+            let words = "without this block the question is for all records of the root; write dns with a query_name";
+            return self.key("dns", words);
+        };
+        self.family("dns", dns.preferred_ip_protocol.as_ref());
+        self.tls("dns", dns.tls_config.as_ref());
+        for (key, rules) in [
+            ("validate_answer_rrs", &dns.validate_answer_rrs),
+            ("validate_authority_rrs", &dns.validate_authority_rrs),
+            ("validate_additional_rrs", &dns.validate_additional_rrs),
+        ] {
+            let patterns = rules
+                .iter()
+                .flat_map(|rules| rules.fail_if_all_match_regexp.iter().flatten());
+            if let Some(first) = patterns.into_iter().next() {
+                let words = "this fails unless all records match, as with blackbox_exporter, whatever its name says";
+                self.value(first, &format!("dns.{key}"), "fail_if_all_match_regexp", words);
+            }
+        }
+    }
+
+    /// The keys of a websocket's client that the peer takes and does not use.
+    fn client(&mut self, client: &ClientFile) {
+        let block = "websocket.http_config";
+        self.tls(block, client.tls_config.as_ref());
+        let words = "this key does nothing for a websocket, as with blackbox_exporter";
+        let places = [
+            ("follow_redirects", client.follow_redirects.as_ref().map(|at| at.place)),
+            ("enable_http2", client.enable_http2.as_ref().map(|at| at.place)),
+            ("oauth2", client.oauth2.as_ref().map(|at| at.place)),
+            ("proxy_url", client.proxy_url.as_ref().map(|at| at.place)),
+            ("no_proxy", client.no_proxy.as_ref().map(|at| at.place)),
+            (
+                "proxy_from_environment",
+                client.proxy_from_environment.as_ref().map(|at| at.place),
+            ),
+            (
+                "proxy_connect_header",
+                client.proxy_connect_header.as_ref().map(|at| at.place),
+            ),
+            ("http_headers", client.http_headers.as_ref().map(|_| self.place)),
+        ];
+        for (key, place) in places {
+            if let Some(place) = place {
+                let path = below(&below(&self.path, block), key);
+                self.found.push(place.problem(path, words));
+            }
+        }
+    }
+
+    fn messages(&mut self, steps: &[At<StepFile>]) {
+        for step in steps {
+            let does_nothing = [
+                ("labels", step.value.labels.is_some()),
+                ("expect_bytes", step.value.expect_bytes.is_some()),
+                (
+                    "starttls",
+                    step.value.starttls.as_ref().is_some_and(|starttls| starttls.value),
+                ),
+            ];
+            for (key, is_there) in does_nothing {
+                if is_there {
+                    let words = "this key does nothing in a step of a websocket, as with blackbox_exporter";
+                    self.value(step, "websocket.query_response", key, words);
+                }
+            }
+        }
+    }
+}
