@@ -33,8 +33,8 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         proxies: proxies(file, path)?,
         body: body(file, path)?,
         json: json(file, path)?,
-        valid_status_codes: status_codes(file, path)?,
-        valid_http_versions: versions(file, path)?,
+        valid_status_codes: status_codes(file),
+        valid_http_versions: versions(file),
         follow_redirects: match &file.no_follow_redirects {
             Some(no) => !no.value,
             None => file.follow_redirects.unwrap_or(true),
@@ -211,36 +211,15 @@ fn spoken(file: &HttpFile, path: &str) -> Result<Versions, Problem> {
     Ok(Versions::Http3)
 }
 
-fn status_codes(file: &HttpFile, path: &str) -> Result<Vec<u16>, Problem> {
-    let codes = file.valid_status_codes.iter().flatten().map(|written| {
-        u16::try_from(written.value)
-            .ok()
-            .filter(|code| (100..=999).contains(code))
-            .ok_or_else(|| {
-                let problem = format!(
-                    "{} is no HTTP status code; write a number from 100 to 999",
-                    written.value
-                );
-                at(written, path, "valid_status_codes", problem)
-            })
-    });
-    codes.collect()
+/// The accepted codes. One that no answer has is never met, as with the peer: it stands as 0.
+fn status_codes(file: &HttpFile) -> Vec<u16> {
+    let codes = file.valid_status_codes.iter().flatten();
+    codes.map(|written| u16::try_from(written.value).unwrap_or(0)).collect()
 }
 
-fn versions(file: &HttpFile, path: &str) -> Result<Vec<String>, Problem> {
-    let versions = file.valid_http_versions.iter().flatten().map(|written| {
-        let shape = written.value.strip_prefix("HTTP/");
-        if shape.is_some_and(|number| number.starts_with(['0', '1', '2', '3'])) {
-            Ok(written.value.clone())
-        } else {
-            let problem = format!(
-                "{:?} is no HTTP version; write HTTP/1.0, HTTP/1.1, HTTP/2.0 or HTTP/3.0",
-                written.value
-            );
-            Err(at(written, path, "valid_http_versions", problem))
-        }
-    });
-    versions.collect()
+fn versions(file: &HttpFile) -> Vec<String> {
+    let versions = file.valid_http_versions.iter().flatten();
+    versions.map(|written| written.value.clone()).collect()
 }
 
 fn header_rules(

@@ -5,6 +5,9 @@ use super::file::{At, ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, Ste
 use super::problem::{Place, Problem, at};
 use super::tree::below;
 
+/// The versions that an answer can have.
+const VERSIONS: [&str; 4] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0"];
+
 /// All of them, in the order of the text.
 pub(super) fn of(file: &ConfigFile) -> Vec<Problem> {
     let mut found = Vec::new();
@@ -129,12 +132,22 @@ impl Warnings<'_> {
             self.value(old, "http", "no_follow_redirects", words);
         }
         for version in http.valid_http_versions.iter().flatten() {
-            if matches!(version.value.as_str(), "HTTP/1" | "HTTP/2" | "HTTP/3") {
+            if !VERSIONS.contains(&version.value.as_str()) {
                 let words = format!(
-                    "no answer has this version: they are compared as a whole; write {}.0",
-                    version.value
+                    "no answer has the version {:?}; write one of {}",
+                    version.value,
+                    VERSIONS.join(", ")
                 );
                 self.value(version, "http", "valid_http_versions", &words);
+            }
+        }
+        for code in http.valid_status_codes.iter().flatten() {
+            if !(100..=999).contains(&code.value) {
+                let words = format!(
+                    "no answer has the status {}; write a number from 100 to 999",
+                    code.value
+                );
+                self.value(code, "http", "valid_status_codes", &words);
             }
         }
         for (name, value) in http.headers.iter().flatten() {

@@ -9,6 +9,7 @@
 mod support;
 
 mod cases;
+mod configurations;
 mod differences;
 mod world;
 

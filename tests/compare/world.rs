@@ -35,7 +35,13 @@ impl World {
         let version = version_of(&program);
         if !version.starts_with("0.28") {
             // An older one does not know every key.
-            modules.retain(|name, module| accepts(&program, folder.path(), &format!("modules: {{{name}: {module}}}")));
+            modules.retain(|name, module| {
+                accepts(
+                    &program,
+                    folder.path(),
+                    format!("modules: {{{name}: {module}}}").as_bytes(),
+                )
+            });
         }
         let mut config = "modules:\n".to_owned();
         for (name, module) in &modules {
@@ -117,13 +123,13 @@ impl World {
 }
 
 /// The peer: the one that `make compare` has fetched, else Debian's package.
-fn peer() -> PathBuf {
+pub fn peer() -> PathBuf {
     let fetched = std::env::var_os("PEER").map(PathBuf::from);
     fetched.unwrap_or_else(|| "/usr/bin/prometheus-blackbox-exporter".into())
 }
 
 /// Whether the peer takes a configuration.
-fn accepts(program: &Path, folder: &Path, config: &str) -> bool {
+pub fn accepts(program: &Path, folder: &Path, config: &[u8]) -> bool {
     let file = folder.join("tried.yml");
     std::fs::write(&file, config).unwrap();
     let mut command = Command::new(program);
@@ -133,7 +139,7 @@ fn accepts(program: &Path, folder: &Path, config: &str) -> bool {
     command.stderr(Stdio::null()).status().unwrap().success()
 }
 
-fn version_of(program: &Path) -> String {
+pub fn version_of(program: &Path) -> String {
     let told = Command::new(program).arg("--version").output();
     let told = told.unwrap_or_else(|error| panic!("{}: {error}; `make compare` fetches it", program.display()));
     // Old ones tell it on stderr.

@@ -636,7 +636,15 @@ glassbox.yml: 7 errors, 1 warning
 }
 
 /// What the peer does silently, and we do the same.
-const SURPRISES: [(&str, &str); 17] = [
+const SURPRISES: [(&str, &str); 19] = [
+    (
+        "{prober: http, http: {valid_status_codes: [200, 1000]}}",
+        "no answer has the status 1000",
+    ),
+    (
+        "{prober: http, http: {valid_status_codes: [-1]}}",
+        "no answer has the status -1",
+    ),
     (
         "{prober: http, tcp: {}}",
         "tcp: this block does nothing: the module's prober is http",
@@ -658,7 +666,7 @@ const SURPRISES: [(&str, &str); 17] = [
     ),
     (
         "{prober: http, http: {valid_http_versions: [HTTP/2]}}",
-        "write HTTP/2.0",
+        "no answer has the version \"HTTP/2\"",
     ),
     (
         "{prober: http, http: {headers: {Content-Length: 5}}}",

@@ -299,7 +299,7 @@ fn prometheus_can_read_every_expression() {
 }
 
 /// One job of the scene: a module and its targets.
-fn job(exporter: &Exporter, module: &str, targets: &[String]) -> String {
+pub fn job(exporter: &Exporter, module: &str, targets: &[String]) -> String {
     format!(
         "- job_name: {module}\n  metrics_path: /probe\n  params: {{module: [{module}]}}\n  \
          static_configs: [{{targets: {targets:?}}}]\n  relabel_configs:\n  \

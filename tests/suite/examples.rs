@@ -4,6 +4,8 @@ use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
 use crate::support::pki::Authority;
 use crate::support::process::project;
+use clap::Parser as _;
+use glassbox_exporter::cli::{Cli, Listen};
 use glassbox_exporter::config::{Config, Defaults, Problem};
 use regex::Regex;
 use serde_json::Value;
@@ -446,4 +448,21 @@ async fn the_rules_ask_for_series_that_a_running_exporter_has() {
     for series in &asked_for {
         assert!(names.contains(series.as_str()), "{series} is not exported");
     }
+}
+
+/// What systemd starts is what the program takes: its flags, and its port.
+#[test]
+fn the_units_start_what_the_program_takes() {
+    let service = example("systemd/glassbox_exporter.service");
+    let start = service
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .unwrap();
+    let words = start.split(' ').chain(["--web.systemd-socket"]);
+    let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(cli.listen_addresses(), Listen::Inherited);
+    // It says so when it is ready, reloads and stops: a test of `web` sees it.
+    assert!(service.lines().any(|line| line == "Type=notify"));
+    let socket = example("systemd/glassbox_exporter.socket");
+    assert!(socket.lines().any(|line| line == "ListenStream=9115"));
 }

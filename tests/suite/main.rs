@@ -15,6 +15,7 @@ mod compose;
 mod configuration;
 mod dashboards;
 mod documents;
+mod dropin;
 mod examples;
 mod failures;
 mod formats;

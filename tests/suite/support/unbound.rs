@@ -70,14 +70,14 @@ impl Unbound {
     }
 }
 
-/// Whether a question of one datagram (the type A of the root) is answered.
+/// Whether a question of one datagram, for an address that its zone has, is answered.
 async fn answers(port: u16) -> bool {
-    const QUESTION: [u8; 17] = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1];
+    const QUESTION: &[u8] = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x04test\0\0\x01\0\x01";
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(("127.0.0.1", port)).await.unwrap();
     let mut answer = [0; 512];
     let asked = async {
-        socket.send(&QUESTION).await?;
+        socket.send(QUESTION).await?;
         socket.recv(&mut answer).await
     };
     matches!(tokio::time::timeout(Duration::from_secs(1), asked).await, Ok(Ok(_)))

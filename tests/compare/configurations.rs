@@ -1,0 +1,45 @@
+//! Which files both take: what the scenarios' own fixtures are to the peer.
+
+use crate::world::{accepts, peer, version_of};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Files of which the two say different things: `file | why`.
+const DIFFERENT: &str = include_str!("configurations.txt");
+
+#[test]
+fn the_peer_takes_what_we_take_and_refuses_what_we_refuse() {
+    let program = peer();
+    if !version_of(&program).starts_with("0.28") {
+        println!("configurations are compared with 0.28 only: older ones know fewer keys");
+        return;
+    }
+    let mut different: BTreeMap<_, _> = DIFFERENT
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split_once(" | ").unwrap_or_else(|| panic!("no reason: {line}")))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
+    let (mut asked, mut unexplained) = (0, Vec::new());
+    for (kind, ours) in [("good", true), ("bad", false)] {
+        for entry in std::fs::read_dir(fixtures.join(kind)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            asked += 1;
+            let bytes = std::fs::read(&path).unwrap();
+            if accepts(&program, folder.path(), &bytes) != ours && different.remove(name.as_str()).is_none() {
+                unexplained.push(format!("{kind}/{name}"));
+            }
+        }
+    }
+    println!(
+        "{asked} files: {} on which the two differ, each listed",
+        DIFFERENT.matches(" | ").count()
+    );
+    assert!(
+        unexplained.is_empty(),
+        "we say something else than the peer: {unexplained:#?}"
+    );
+    assert!(different.is_empty(), "listed, and both say the same: {different:#?}");
+}
