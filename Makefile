@@ -71,7 +71,7 @@ pictures: deps $(DRIVER)
 	PICTURES=$(CURDIR)/target/pictures cargo test --locked --test suite browser::
 	cp target/pictures/evidence.png target/pictures/landing.png docs/pictures/
 
-# The file's name holds the version, so that a new one is installed.
+# The file's name holds the version, so that a new one is installed. Unoptimized it is built in half the time, and fast enough.
 target/tools/cargo-deny-$(CARGO_DENY):
-	cargo install --locked cargo-deny@$(CARGO_DENY) --root target/tools
+	cargo install --debug --locked cargo-deny@$(CARGO_DENY) --root target/tools
 	touch $@

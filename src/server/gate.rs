@@ -14,12 +14,15 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Verdicts on passwords that are kept: bcrypt is slow on purpose.
 const KEPT: usize = 100;
+
+/// When files that could not be read are tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A hash that no password has. Asking it for who is not known takes as long as asking for who is.
 const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFB";
@@ -40,6 +43,8 @@ pub struct Gate {
 struct Entry {
     config: Arc<WebConfig>,
     seen: Vec<Seen>,
+    /// When the files were last read in vain, and why that was.
+    failed: Option<(Instant, String)>,
 }
 
 /// By which a file that has changed is known: device, inode, size, and time of change in nanoseconds.
@@ -74,27 +79,15 @@ impl Gate {
         })
     }
 
-    /// What holds now. A changed file that cannot be served changes nothing, and the log says so.
+    /// What holds now. A changed file that cannot be served changes nothing; the log says so, and it is tried again.
     pub fn config(&self) -> Arc<WebConfig> {
-        let entry = self.now.load();
         if let Some(path) = &self.file
-            && entry.has_changed()
+            && self.now.load().is_stale()
         {
             let _one_at_a_time = lock(&self.reading);
-            let entry = self.now.load();
-            if entry.has_changed() {
-                let config = match WebConfig::load(path) {
-                    Ok(config) => {
-                        tracing::info!("Reloaded web config file");
-                        Arc::new(config)
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "Error reloading web config file");
-                        entry.config.clone()
-                    }
-                };
-                let seen = seen(&config.files);
-                self.now.store(Arc::new(Entry { config, seen }));
+            let entry = self.now.load_full();
+            if entry.is_stale() {
+                self.now.store(Arc::new(entry.read_again(path)));
             }
         }
         self.now.load().config.clone()
@@ -143,15 +136,48 @@ impl Gate {
 
 impl Entry {
     fn new(config: WebConfig) -> Self {
-        let seen = seen(&config.files);
         Self {
+            seen: seen(&config.files),
             config: Arc::new(config),
-            seen,
+            failed: None,
         }
     }
 
-    fn has_changed(&self) -> bool {
-        seen(&self.config.files) != self.seen
+    fn is_stale(&self) -> bool {
+        // What could not be read may lack a file that is not among those that were seen.
+        let again = self.failed.as_ref().is_some_and(|(at, _)| at.elapsed() >= AGAIN);
+        again || seen(&self.config.files) != self.seen
+    }
+
+    fn read_again(&self, path: &Path) -> Self {
+        // Before it is read: what changes meanwhile is seen the next time.
+        let before = seen(&self.config.files);
+        match WebConfig::load(path) {
+            Ok(config) => {
+                tracing::info!("Reloaded web config file");
+                let seen = if config.files == self.config.files {
+                    before
+                } else {
+                    seen(&config.files)
+                };
+                Self {
+                    config: Arc::new(config),
+                    seen,
+                    failed: None,
+                }
+            }
+            Err(error) => {
+                let words = error.to_string();
+                if self.failed.as_ref().is_none_or(|(_, known)| *known != words) {
+                    tracing::error!(%error, "Error reloading web config file");
+                }
+                Self {
+                    config: self.config.clone(),
+                    seen: before,
+                    failed: Some((Instant::now(), words)),
+                }
+            }
+        }
     }
 }
 

@@ -39,5 +39,6 @@ mod serving;
 mod terminal;
 mod tokens;
 mod truth;
+mod weaknesses;
 mod web;
 mod wire;
