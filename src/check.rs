@@ -10,7 +10,6 @@ mod dialogue;
 mod echo;
 mod exchange;
 mod frames;
-mod helpers;
 mod http3;
 mod own_fault;
 mod quic;

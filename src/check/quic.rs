@@ -2,7 +2,6 @@
 
 mod socket;
 
-use super::helpers::Helpers;
 use super::own_fault::shortage;
 use super::secure::certificates_of;
 use super::tape::Tape;
@@ -14,7 +13,9 @@ use crate::chain::Stage;
 use crate::reason::Reason;
 use crate::report::{SocketFacts, TlsFacts};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt,
+};
 use rustls::AlertDescription;
 use socket::QuicSocket;
 use std::io::{self, ErrorKind};
@@ -25,19 +26,15 @@ use std::time::{Duration, Instant};
 /// Bytes of a request that may wait unsent: what the library holds back is not seen.
 const UNSENT: u64 = 64 * 1024;
 
-/// How long a connection may take to say that it ends.
-const FAREWELL: Duration = Duration::from_secs(1);
-
 /// HTTP/3's word for an end without an error (RFC 9114 section 8.1).
 const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 
-/// A QUIC connection, and who drives it.
+/// A QUIC connection.
 #[derive(Debug)]
 pub(super) struct Quic {
     pub connection: Connection,
     socket: Arc<QuicSocket>,
-    endpoint: Endpoint,
-    helpers: Helpers,
+    _endpoint: Endpoint,
 }
 
 impl Quic {
@@ -50,21 +47,14 @@ impl Quic {
 }
 
 impl Drop for Quic {
-    /// The peer is told, and need not wait for more.
+    /// The peer is told, and need not wait for more; the library's tasks end when that is done.
     fn drop(&mut self) {
-        let (endpoint, helpers) = (self.endpoint.clone(), self.helpers.clone());
         let path = self.connection.stats().path;
         self.socket.tape.socket_closes(Some(SocketFacts {
             rtt: path.rtt,
             retransmits: u32::try_from(path.lost_packets).unwrap_or(u32::MAX),
         }));
         self.connection.close(NO_ERROR, b"");
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
-                drop(helpers);
-            });
-        }
     }
 }
 
@@ -85,12 +75,11 @@ impl Check {
             let mut config = ClientConfig::new(Arc::new(config));
             config.transport_config(Arc::new(transport()));
             let socket = Arc::new(QuicSocket::open(to, wire.tape.clone()).await?);
-            let helpers = Helpers::default();
             let endpoint = Endpoint::new_with_abstract_socket(
                 EndpointConfig::default(),
                 None,
                 socket.clone(),
-                Arc::new(helpers.clone()),
+                Arc::new(TokioRuntime),
             )?;
             wire.leg.local = endpoint.local_addr().ok();
             wire.times.began = Some(Instant::now());
@@ -116,8 +105,7 @@ impl Check {
             wire.quic = Some(Quic {
                 connection,
                 socket,
-                endpoint,
-                helpers,
+                _endpoint: endpoint,
             });
             match verdict {
                 Some(Err(refusal)) => Err(QuicError::Refused(refusal)),

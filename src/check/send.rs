@@ -1,7 +1,6 @@
 //! Send: write the request to its last byte.
 
 use super::exchange::{AnswerBody, Exchange, ExchangeError, Part, WireError};
-use super::helpers::Helpers;
 use super::http3::over_http3;
 use super::wire::{Meter, Wire};
 use super::{Check, Failure, Stopped};
@@ -16,8 +15,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
 use url::{Position, Url};
 
 /// A request in words that fit every HTTP version.
@@ -179,6 +181,16 @@ async fn answer(
 ) -> Result<Response<AnswerBody>, WireError> {
     let answer = pending.await?;
     Ok(answer.map(|body| AnswerBody::new(body.map_err(WireError::from))))
+}
+
+/// Runs the helper tasks that hyper needs for HTTP/2 streams, and ends them with the connection.
+#[derive(Clone, Default)]
+struct Helpers(Arc<Mutex<JoinSet<()>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Helpers {
+    fn execute(&self, helper: F) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(helper);
+    }
 }
 
 pub(super) enum SendError {
