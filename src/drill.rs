@@ -158,7 +158,7 @@ impl<'a> Drill<'a> {
         }
         let mut check = Check::new(self.left());
         let found = self.module.prober.addresses(&mut check, self.aim).await;
-        let probed = front.legs.first().and_then(|leg| leg.peer).map(|peer| peer.ip());
+        let probed = front.with_target().next().and_then(|leg| leg.chosen);
         let mut others = found.unwrap_or_default();
         others.sort_unstable();
         others.dedup();
@@ -202,7 +202,7 @@ impl<'a> Drill<'a> {
 fn may_want_tls(report: &Report) -> bool {
     let plain = report
         .last_leg()
-        .is_some_and(|leg| !leg.wants_tls && leg.reply.is_none());
+        .is_some_and(|leg| !leg.wants_tls && leg.reply.is_none() && leg.proxy.is_none());
     plain
         && report.fault.as_ref().is_some_and(|fault| {
             matches!(

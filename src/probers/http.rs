@@ -36,6 +36,10 @@ impl HttpSettings {
         let mut visit = self.first_visit(check, aim, way).await?;
         match way {
             Way::Handshake(_) => return self.shake_hands(check, &visit).await,
+            Way::Refusable if self.is_relayed(&visit) => {
+                let words = "The proxy would answer what the front is asked.";
+                return Err(check.refuse(Reason::LocalTargetInvalid, words));
+            }
             Way::Refusable => return self.exchange(check, &visit, false).await.map(drop),
             _ => {}
         }
@@ -100,6 +104,12 @@ impl HttpSettings {
         })
     }
 
+    /// Whether the request itself is written to a proxy.
+    fn is_relayed(&self, visit: &Visit) -> bool {
+        let proxy = self.proxies.of(visit.url(), visit.own_host(), None);
+        !visit.is_https() && proxy.is_some_and(|proxy| !proxy.tunnels_all())
+    }
+
     async fn shake_hands(&self, check: &mut Check, visit: &Visit) -> Result<(), Stopped> {
         check.begin_leg(shown_url(visit.url()), true);
         let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
@@ -129,7 +139,8 @@ impl HttpSettings {
             url: visit.url(),
             host: visit.host(),
             port: visit.port(),
-            direct: visit.dials_elsewhere(),
+            own_host: visit.own_host(),
+            direct: visit.goes_to_hop(),
             resolver: &self.resolver,
             // A place that is named by its address is of the family that it is.
             family: Family {

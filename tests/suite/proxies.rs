@@ -217,6 +217,34 @@ async fn a_redirect_from_behind_a_proxy_is_followed_through_it() {
     );
 }
 
+/// Where only a proxy leads out, all addresses of a name are asked through it.
+#[tokio::test]
+async fn all_addresses_are_asked_through_the_proxy() {
+    let target = Peer::start(ok).await;
+    let proxy = Proxy::http(target.address).await;
+    let dns = DnsServer::always(Says::Addresses(vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()])).await;
+    let config = module(&[format!("proxy_url: http://{}", proxy.address())]);
+    let config = format!("{config}    addresses: all\n    {}\n", dns.as_key());
+    let probed = Exporter::start(&config).await.probe("m", "http://shop.test/").await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert_eq!(
+        probed.page.value("probe_addresses{state=\"ok\"}"),
+        2.0,
+        "{:#}",
+        probed.evidence
+    );
+    let mut asked: Vec<_> = proxy
+        .asked()
+        .iter()
+        .map(|head| head.lines().next().unwrap().to_owned())
+        .collect();
+    asked.sort_unstable();
+    assert_eq!(
+        asked,
+        ["GET http://192.0.2.1/ HTTP/1.1", "GET http://192.0.2.2/ HTTP/1.1"]
+    );
+}
+
 #[tokio::test]
 async fn squid_leads_and_refuses() {
     let authority = Authority::new();

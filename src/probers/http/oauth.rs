@@ -209,6 +209,7 @@ impl OAuth2 {
             url: &self.token_url,
             host,
             port: self.token_url.port_or_known_default().unwrap_or(443),
+            own_host: host,
             direct: false,
             resolver: &self.resolver,
             family: Family {

@@ -36,6 +36,8 @@ pub(super) struct Visit {
     host: String,
     /// Where to dial instead of the URL's own host and port.
     dial: Option<(String, u16)>,
+    /// Whether that is a machine behind the front.
+    to_hop: bool,
     versions: Versions,
     /// Ask what every gateway refuses.
     refusable: bool,
@@ -89,6 +91,7 @@ impl Visit {
             url,
             host,
             dial: None,
+            to_hop: false,
             versions: settings.versions,
             refusable: false,
             tls_name,
@@ -128,6 +131,16 @@ impl Visit {
     /// Whether it dials another place than its URL names.
     pub const fn dials_elsewhere(&self) -> bool {
         self.dial.is_some()
+    }
+
+    /// Whether it goes to a machine behind the front: no proxy leads there.
+    pub const fn goes_to_hop(&self) -> bool {
+        self.to_hop
+    }
+
+    /// The URL's own host, without brackets.
+    pub fn own_host(&self) -> &str {
+        &self.host
     }
 
     pub const fn versions(&self) -> Versions {
@@ -222,6 +235,7 @@ impl Visit {
         }
         self.host = host;
         self.dial = None;
+        self.to_hop = false;
         self.authority = HeaderValue::from_str(&authority_of(url))
             .map_err(|_| "The host of the redirect cannot be written in a header.".to_owned())?;
         Ok(())
@@ -253,6 +267,7 @@ impl Visit {
             .and_then(|()| self.url.set_port(Some(port)))
             .map_err(|()| "The target's URL cannot be asked of a hop.".to_owned())?;
         self.dial = Some((hop.host.clone(), hop.port));
+        self.to_hop = true;
         // Behind a front nobody speaks HTTP/3.
         self.versions = Versions::Agreed;
         if let Some(name) = &hop.sni {

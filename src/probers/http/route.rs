@@ -19,7 +19,9 @@ pub(super) struct Route<'a> {
     /// The name or address that is dialled.
     pub host: &'a str,
     pub port: u16,
-    /// Whether a proxy is out of the question: it is not the URL's own host that is dialled.
+    /// The URL's own host, by which the module's exceptions go.
+    pub own_host: &'a str,
+    /// Whether a proxy is out of the question.
     pub direct: bool,
     pub resolver: &'a Resolver,
     pub family: Family,
@@ -87,7 +89,9 @@ impl<'a> Route<'a> {
     }
 
     fn proxy(&self, address: Option<IpAddr>) -> Option<&'a Proxy> {
-        self.proxies.of(self.url, self.host, address).filter(|_| !self.direct)
+        self.proxies
+            .of(self.url, self.own_host, address)
+            .filter(|_| !self.direct)
     }
 
     /// TLS, or the end of the probe where a file of it is missing.
