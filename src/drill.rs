@@ -193,8 +193,7 @@ impl<'a> Drill<'a> {
             return None;
         }
         let report = self.run(way, left).await;
-        let own = report.fault.as_ref().is_some_and(|fault| fault.reason.is_own_fault());
-        (!own).then_some(report)
+        (!report.stopped_on_our_side()).then_some(report)
     }
 }
 

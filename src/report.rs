@@ -221,6 +221,32 @@ impl Report {
         self.legs.iter().filter(|leg| !leg.for_credentials)
     }
 
+    /// Whether it stopped before the target was asked, for want of credentials.
+    #[must_use]
+    pub fn stopped_for_credentials(&self) -> bool {
+        self.fault.is_some() && self.last_leg().is_some_and(|leg| leg.for_credentials)
+    }
+
+    /// Whether it stopped at the module's own proxy, before there was a way through.
+    #[must_use]
+    pub fn stopped_at_proxy(&self) -> bool {
+        let Some(fault) = &self.fault else { return false };
+        // TLS before there is a way through is TLS with the proxy.
+        let on_the_way =
+            |leg: &Leg| leg.proxy.is_some() && !leg.finished(Stage::Tunnel) && fault.stage <= Stage::Secure;
+        fault.reason.family() == "proxy" || self.last_leg().is_some_and(on_the_way)
+    }
+
+    /// Whether it stopped on our own side: it says nothing of who was to be asked.
+    #[must_use]
+    pub fn stopped_on_our_side(&self) -> bool {
+        let local = self
+            .fault
+            .as_ref()
+            .is_some_and(|fault| fault.reason.family() == "local");
+        local || self.stopped_for_credentials() || self.stopped_at_proxy()
+    }
+
     /// The exchange that decides: the last.
     #[must_use]
     pub fn last_leg(&self) -> Option<&Leg> {

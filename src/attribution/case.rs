@@ -103,15 +103,6 @@ impl<'a> Case<'a> {
         self.fault().is_some_and(|fault| fault.reason.family() == family)
     }
 
-    /// Whether the exchange stopped at the module's own proxy, before there was a way through.
-    pub fn stopped_at_proxy(&self) -> bool {
-        let leg = self.report.last_leg().filter(|leg| leg.proxy.is_some());
-        leg.is_some_and(|leg| {
-            // TLS before there is a way through is TLS with the proxy.
-            !leg.finished(Stage::Tunnel) && self.fault().is_some_and(|fault| fault.stage <= Stage::Secure)
-        }) || self.family("proxy")
-    }
-
     /// The answer whose status was refused.
     pub fn refused(&self) -> Option<&'a Reply> {
         refused(self.report)

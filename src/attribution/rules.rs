@@ -27,8 +27,8 @@ pub const RULES: &[Rule] = &[
         when: "The exchange with the token server failed: the target was not asked: `local`.",
         blind: "",
         speaks: |case| {
-            let fetches = case.report.last_leg().is_some_and(|leg| leg.for_credentials);
-            (fetches && case.fault().is_some()).then(|| Blame::on(Link::Local, Certain, Reason::LocalCredentials))
+            let stopped = case.report.stopped_for_credentials();
+            stopped.then(|| Blame::on(Link::Local, Certain, Reason::LocalCredentials))
         },
     },
     Rule {
@@ -37,7 +37,7 @@ pub const RULES: &[Rule] = &[
         blind: "A proxy that cannot reach the target refuses, too.",
         speaks: |case| {
             let certainty = if case.family("proxy") { Likely } else { Certain };
-            case.blame_if(case.stopped_at_proxy(), Link::Local, certainty)
+            case.blame_if(case.report.stopped_at_proxy(), Link::Local, certainty)
         },
     },
     Rule {

@@ -262,3 +262,26 @@ async fn a_token_server_that_stays_silent_takes_no_more_than_the_probes_time() {
     );
     assert_eq!(silent.connections(), 1);
 }
+
+/// What fails for want of a token says nothing of the machines behind the front either.
+#[tokio::test]
+async fn hops_are_not_blamed_for_a_token_that_cannot_be_had() {
+    let refusing = Server::start(|_| (403, String::new())).await;
+    let app = Server::start(|_| (200, String::new())).await;
+    let config = module(refusing.peer.address, SECRET);
+    let hops = format!("    hops: [{{name: app, address: '{}'}}]\n", app.peer.address);
+    let exporter = Exporter::start(&(config + &hops)).await;
+    let probed = exporter.probe("m", "http://127.0.0.1:9/").await;
+    assert_eq!(
+        probed.evidence["verdict"]["reason"], "local.credentials",
+        "{:#}",
+        probed.evidence
+    );
+    assert_eq!(
+        probed.page.starting("probe_hop_success").count(),
+        0,
+        "{:?}",
+        probed.page
+    );
+    assert!(app.requests().is_empty());
+}
