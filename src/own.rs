@@ -1,6 +1,7 @@
 //! What the exporter counts about itself, and the peer's own metrics under their old names.
 
 mod maker;
+mod process;
 
 use crate::chain::Stage;
 use crate::metrics::Family;
@@ -229,31 +230,10 @@ impl Own {
         families
             .iter()
             .map(maker::family)
-            .map(with_precise_processor_time)
+            .map(process::with_precise_processor_time)
+            .chain(process::left_out())
             .collect()
     }
-}
-
-/// The `prometheus` crate's collector cuts it to whole seconds, which shows an idle process as one that works in bursts.
-#[cfg(target_os = "linux")]
-fn with_precise_processor_time(mut family: Family) -> Family {
-    use crate::metrics::Value;
-    use nix::sys::resource::{UsageWho, getrusage};
-    use nix::sys::time::TimeValLike;
-    if family.name == "process_cpu_seconds_total"
-        && let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF)
-        && let [sample] = family.samples.as_mut_slice()
-    {
-        let time = usage.user_time() + usage.system_time();
-        let micros = u64::try_from(time.num_microseconds()).unwrap_or_default();
-        sample.value = Value::Number(Duration::from_micros(micros).as_secs_f64());
-    }
-    family
-}
-
-#[cfg(not(target_os = "linux"))]
-fn with_precise_processor_time(family: Family) -> Family {
-    family
 }
 
 impl Default for Own {

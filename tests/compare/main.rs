@@ -40,6 +40,11 @@ async fn every_family_label_set_and_value_is_the_peers() {
             }
         }
     }
+    let missing = world.own_families_missing().await;
+    assert!(
+        missing.is_empty(),
+        "of the peer's own metrics we do not have {missing:#?}"
+    );
     let count = |prober: &str| cases.iter().filter(|case| case.name.starts_with(prober)).count();
     let mut told = format!(
         "{} cases against blackbox_exporter {}:",

@@ -5,7 +5,7 @@ use crate::support::dns::{DnsServer, Says};
 use crate::support::page::Page;
 use crate::support::process::{Process, free_port};
 use hickory_resolver::proto::op::ResponseCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -101,6 +101,35 @@ impl World {
     pub async fn probe(&self, case: &Case) -> (Page, Page) {
         let peers = self.page(self.peer, case).await;
         (peers, self.page(self.ours, case).await)
+    }
+
+    /// What the peer says of itself and we do not, but for what is Go's: the lines with help and types, and the names and labels
+    /// of the series.
+    pub async fn own_families_missing(&self) -> Vec<String> {
+        let mut pages = Vec::new();
+        for port in [self.peer, self.ours] {
+            let answer = self.client.get(format!("http://127.0.0.1:{port}/metrics")).send().await;
+            pages.push(answer.unwrap().text().await.unwrap());
+        }
+        let told = |page: &str| -> BTreeSet<String> {
+            let lines = page
+                .lines()
+                .filter(|line| !line.contains("go_") && !line.contains("build_info{"));
+            let names = |line: &str| {
+                line.rsplit_once(' ')
+                    .map_or(line.to_owned(), |(name, _)| name.to_owned())
+            };
+            lines
+                .map(|line| {
+                    if line.starts_with('#') {
+                        line.to_owned()
+                    } else {
+                        names(line)
+                    }
+                })
+                .collect()
+        };
+        told(&pages[0]).difference(&told(&pages[1])).cloned().collect()
     }
 
     async fn page(&self, port: u16, case: &Case) -> Page {
