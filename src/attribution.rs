@@ -361,6 +361,13 @@ mod tests {
     }
 
     #[test]
+    fn proxy_finds_no_way() {
+        let mut report = stopped(Stage::Tunnel, Reason::ProxyNoWay);
+        report.legs[0].proxy = Some("http://proxy.test:3128".to_owned());
+        World::of(report).says("proxy-finds-no-way", Link::Path, Reason::ProxyNoWay);
+    }
+
+    #[test]
     fn captive_portal() {
         let mut world = World::of(at_portal(refused(302, "", &[])));
         world.vantage = Some(Vantage {

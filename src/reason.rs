@@ -48,6 +48,7 @@ reasons! {
     QuicFailed = "quic.failed", "the QUIC connection failed";
 
     ProxyRefused = "proxy.refused", "the proxy refused to open a way through";
+    ProxyNoWay = "proxy.no_way", "the proxy does not get through to the target";
     ProxyFailed = "proxy.failed", "the exchange with the proxy failed";
 
     TlsVersionOrCipherMismatch = "tls.version_or_cipher_mismatch", "the two sides share no TLS version or cipher suite";

@@ -234,6 +234,10 @@ impl Report {
         // TLS before there is a way through is TLS with the proxy.
         let on_the_way =
             |leg: &Leg| leg.proxy.is_some() && !leg.finished(Stage::Tunnel) && fault.stage <= Stage::Secure;
+        // It was the proxy that looked for a way, and found none.
+        if fault.reason == Reason::ProxyNoWay {
+            return false;
+        }
         fault.reason.family() == "proxy" || self.last_leg().is_some_and(on_the_way)
     }
 

@@ -34,11 +34,17 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "own-proxy",
         when: "The module's proxy could not be reached (certain), or opened no way through (likely): `local`.",
-        blind: "A proxy that cannot reach the target refuses, too.",
+        blind: "A proxy may refuse what it cannot reach.",
         speaks: |case| {
             let certainty = if case.family("proxy") { Likely } else { Certain };
             case.blame_if(case.report.stopped_at_proxy(), Link::Local, certainty)
         },
+    },
+    Rule {
+        name: "proxy-finds-no-way",
+        when: "The module's proxy says that it does not get through to the target: `path`.",
+        blind: "The proxy itself may be cut off, and a machine that is dead looks the same.",
+        speaks: |case| case.blame_if(case.reason(Reason::ProxyNoWay), Link::Path, Likely),
     },
     Rule {
         name: "captive-portal",

@@ -36,13 +36,12 @@ pub(super) async fn over_http3(quic: Quic, ask: Ask, tape: Arc<Tape>) -> Result<
             if !body.is_empty() {
                 stream.send_data(body).await?;
             }
+            // Before, not after: the next datagram has the end.
+            tape.request_ended();
             stream.finish().await
         };
         match written.await {
-            Ok(()) => {
-                tape.request_ended();
-                sent.sent(&tape).await;
-            }
+            Ok(()) => sent.sent(&tape).await,
             // Who has read enough may answer all the same (RFC 9114 section 4.1).
             Err(StreamError::RemoteTerminate { .. }) => {}
             Err(error) => return Err(Http3Error::from(error).into()),

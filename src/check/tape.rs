@@ -258,6 +258,12 @@ impl Tape {
         self.marks().request_pending = true;
     }
 
+    /// Bytes that came while there is no answer.
+    pub fn unanswered(&self) -> u64 {
+        let marks = self.marks();
+        marks.answer_began.map_or(marks.read, |_| 0)
+    }
+
     /// The head of the answer came with the datagram that was read last.
     pub fn answer_came(&self) {
         let mut marks = self.marks();

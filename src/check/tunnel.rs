@@ -177,6 +177,8 @@ impl From<io::Error> for TunnelError {
 impl Failure for TunnelError {
     fn reason(&self) -> Reason {
         match self {
+            // What lies behind the proxy: network, host, refusal, TTL (RFC 1928 section 6).
+            Self::Status(502..=504) | Self::Socks(3..=6) => Reason::ProxyNoWay,
             Self::Status(_) | Self::Socks(_) | Self::LogIn => Reason::ProxyRefused,
             Self::Io(error) => shortage(error).unwrap_or(Reason::ProxyFailed),
             Self::NotConnected | Self::Invalid(_) => Reason::ProxyFailed,

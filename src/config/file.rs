@@ -6,6 +6,7 @@ pub(super) use super::read::At;
 use super::read::{Body, Read};
 use super::tree::{self, Kind, Node, below};
 use crate::metrics::Level;
+use crate::probers::proxies::with_scheme;
 use crate::secret::{MASK, Secret};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -356,8 +357,9 @@ fn is_empty(text: &str) -> bool {
 pub(super) fn masked_url<S: Serializer>(url: &Option<At<Secret>>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = url
         .as_ref()
-        .map(|written| match url::Url::parse(written.value.reveal()) {
-            Ok(url) if url.password().is_none() => written.value.reveal().to_owned(),
+        .map(|written| match url::Url::parse(&with_scheme(written.value.reveal())) {
+            _ if written.value.reveal().is_empty() => String::new(),
+            Ok(url) if url.username().is_empty() && url.password().is_none() => written.value.reveal().to_owned(),
             Ok(mut url) => url
                 .set_password(Some("xxxxx"))
                 .map_or(MASK.to_owned(), |()| url.to_string()),

@@ -47,7 +47,8 @@ fn compose(written: &At<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> Res
         no_proxy: file.no_proxy.as_ref(),
         proxy_from_environment: file.proxy_from_environment.as_ref(),
         proxy_connect_header: file.proxy_connect_header.as_ref(),
-        skip_resolve: None,
+        // As with the peer, the proxy gets the name.
+        skip_resolve: Some(true),
     };
     Ok(OAuth2 {
         token_url: url,

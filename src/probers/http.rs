@@ -47,8 +47,12 @@ impl HttpSettings {
         loop {
             let follow = self.follow_redirects && redirects < REDIRECTS;
             let body = self.exchange(check, &visit, follow).await?;
-            if let (Some(401), Some(tokens)) = (check.reply().map(|reply| reply.status), &self.oauth2) {
-                tokens.forget();
+            if let (Some(401), Some(tokens), Some(sent)) = (
+                check.reply().map(|reply| reply.status),
+                &self.oauth2,
+                visit.authorization(),
+            ) {
+                tokens.forget(sent);
             }
             let Some(reply) = check.reply() else {
                 return Err(check.refuse(Reason::HttpFailed, "There is no answer to judge."));

@@ -18,6 +18,16 @@ pub struct Proxy {
     user: Option<(String, Secret)>,
 }
 
+/// The URL of a proxy: without a scheme it is one of HTTP.
+#[must_use]
+pub fn with_scheme(text: &str) -> String {
+    if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    }
+}
+
 /// What a proxy speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -32,13 +42,8 @@ impl Proxy {
     /// # Errors
     /// When it is no URL, or one of another protocol.
     pub fn new(text: &str) -> Result<Self, String> {
-        let with_scheme = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
         // The text may hold a password: it is not repeated.
-        let url = Url::parse(&with_scheme).map_err(|error| format!("this is no URL: {error}"))?;
+        let url = Url::parse(&with_scheme(text)).map_err(|error| format!("this is no URL: {error}"))?;
         let (kind, port) = match url.scheme() {
             "http" => (Kind::Http, 80),
             "https" => (Kind::Https, 443),

@@ -25,7 +25,7 @@ const KEPT: usize = 100;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// A hash that no password has. Asking it for who is not known takes as long as asking for who is.
-const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFB";
+const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO";
 
 /// The gate. Its file is read again when it has changed, or one that it names.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub struct Gate {
     bucket: Mutex<Bucket>,
     /// By the digest of who asks with what, and the hash: whether they fit.
     known: Mutex<HashMap<[u8; 32], bool>>,
+    hashing: tokio::sync::Mutex<()>,
 }
 
 /// What holds now, and the state of the files that say so.
@@ -76,6 +77,7 @@ impl Gate {
                 at: Instant::now(),
             }),
             known: Mutex::default(),
+            hashing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -119,8 +121,13 @@ impl Gate {
             digest.update(part);
         }
         let key = digest.finalize().into();
-        let kept = lock(&self.known).get(&key).copied();
-        if let Some(fits) = kept {
+        let kept = || lock(&self.known).get(&key).copied();
+        if let Some(fits) = kept() {
+            return fits;
+        }
+        // One at a time: who floods us with passwords waits for himself, and takes no thread from the probes.
+        let _one_at_a_time = self.hashing.lock().await;
+        if let Some(fits) = kept() {
             return fits;
         }
         let asked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash_text));
@@ -152,7 +159,18 @@ impl Entry {
     fn read_again(&self, path: &Path) -> Self {
         // Before it is read: what changes meanwhile is seen the next time.
         let before = seen(&self.config.files);
-        match WebConfig::load(path) {
+        let loaded = WebConfig::load(path).map_err(|error| error.to_string());
+        // A file that is being written is empty for a moment: that must open nothing.
+        let loaded = loaded.and_then(|config| match config.tls.is_some() || !config.users.is_empty() {
+            false if self.config.tls.is_some() || !self.config.users.is_empty() => {
+                Err("it asks for neither TLS nor passwords any more: restart the exporter to serve without".to_owned())
+            }
+            _ if self.config.tls.is_some() && config.tls.is_none() => {
+                Err("it has no TLS any more: restart the exporter to serve without".to_owned())
+            }
+            _ => Ok(config),
+        });
+        match loaded {
             Ok(config) => {
                 tracing::info!("Reloaded web config file");
                 let seen = if config.files == self.config.files {
@@ -166,10 +184,9 @@ impl Entry {
                     failed: None,
                 }
             }
-            Err(error) => {
-                let words = error.to_string();
+            Err(words) => {
                 if self.failed.as_ref().is_none_or(|(_, known)| *known != words) {
-                    tracing::error!(%error, "Error reloading web config file");
+                    tracing::error!(error = words, "Error reloading web config file");
                 }
                 Self {
                     config: self.config.clone(),
@@ -222,4 +239,15 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
         answer.headers_mut().insert(name, value.clone());
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NOBODY;
+
+    #[test]
+    fn asking_for_nobody_takes_a_whole_hash() {
+        // What cannot be read as a hash is refused at once, and tells that there is no such user.
+        assert!(matches!(bcrypt::verify("any", NOBODY), Ok(false)));
+    }
 }

@@ -754,3 +754,25 @@ fn what_is_explained_runs_as_what_is_not_written() {
         assert!(said.contains(line), "{line}: {said}");
     }
 }
+
+#[test]
+fn a_password_in_a_proxys_url_is_never_shown() {
+    for url in [
+        "http://user:s3cret@proxy.test:3128",
+        "user:s3cret@proxy.test:3128",
+        "s3cret@proxy.test",
+    ] {
+        for keys in [
+            format!("proxy_url: '{url}'"),
+            format!("oauth2: {{client_id: a, token_url: 'http://t/', proxy_url: '{url}'}}"),
+        ] {
+            let config = Config::parse(
+                &format!("modules: {{m: {{prober: http, http: {{{keys}}}}}}}"),
+                Defaults::default(),
+            );
+            let shown = config.unwrap().to_yaml();
+            let password = url.contains(':').then(|| shown.contains(":s3cret"));
+            assert!(password != Some(true), "{shown}");
+        }
+    }
+}

@@ -285,3 +285,20 @@ async fn hops_are_not_blamed_for_a_token_that_cannot_be_had() {
     );
     assert!(app.requests().is_empty());
 }
+
+/// As with the peer's library: another kind of grant, and an answer that is a form.
+#[tokio::test]
+async fn a_server_of_the_old_kind_is_understood() {
+    let issuer = Server::start(|request| match form(request).get("grant_type").map(String::as_str) {
+        Some("password") => (201, "access_token=abc&token_type=bearer&expires_in=60".to_owned()),
+        _ => (400, String::new()),
+    })
+    .await;
+    let target = Server::start(|_| (200, String::new())).await;
+    let keys = format!("{SECRET}        endpoint_params: {{grant_type: password}}\n");
+    let exporter = Exporter::start(&module(issuer.peer.address, &keys)).await;
+    let probed = exporter.probe("m", &target.peer.http()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert_eq!(target.requests()[0].header("authorization"), Some("Bearer abc"));
+    assert_eq!(issuer.requests().len(), 1);
+}

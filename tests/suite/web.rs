@@ -178,6 +178,9 @@ async fn a_password_is_asked_for_at_every_path() {
     assert_eq!(asked("/metrics", "bob", "new").await, StatusCode::OK);
     assert!(running.log().contains("no bcrypt hash"), "{}", running.log());
     assert!(!running.log().contains("plain"), "{}", running.log());
+    // Nor does one that is empty, as a file is while it is written.
+    running.write("web.yml", "");
+    assert_eq!(asked("/metrics", "alice", "right").await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -233,6 +236,10 @@ async fn what_cannot_be_served_is_refused_in_words() {
         (
             &format!("tls_server_config: {{{pair}, curve_preferences: [CurveP0]}}"),
             "unknown curve: CurveP0",
+        ),
+        (
+            &format!("tls_server_config: {{{pair}, client_allowed_sans: [a]}}"),
+            "no client certificate is asked for",
         ),
         (
             &format!("tls_server_config: {{{pair}, max_version: TLS11}}"),

@@ -4,6 +4,7 @@
 use crate::check::datagram::{self, LARGEST};
 use crate::check::stamps;
 use crate::check::tape::Tape;
+use crate::limits::RESPONSE_HEAD;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use std::fmt;
@@ -17,6 +18,9 @@ use std::time::Instant;
 use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
+
+/// Bytes that may come before the answer's head is whole: the handshake, settings, and the head itself.
+const MOST_UNANSWERED: u64 = 4 * RESPONSE_HEAD as u64;
 
 type Waiting = Pin<Box<dyn Future<Output = io::Result<Ready>> + Send>>;
 
@@ -66,6 +70,10 @@ impl QuicSocket {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(received) => {
                     self.tape.datagram_read(received);
+                    if self.tape.unanswered() > MOST_UNANSWERED {
+                        // The library holds what it has no whole frame of.
+                        return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+                    }
                     return Poll::Ready(Ok(received.count));
                 }
             }

@@ -95,7 +95,8 @@ fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
 
 impl ClientCertVerifier for Clients {
     fn client_auth_mandatory(&self) -> bool {
-        matches!(self.demand, Demand::Any | Demand::Verified)
+        // Who shows none has none of the names.
+        matches!(self.demand, Demand::Any | Demand::Verified) || !self.sans.is_empty()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {

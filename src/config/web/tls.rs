@@ -169,6 +169,10 @@ fn clients(
         }
     };
     let Some(demand) = demand else {
+        if let Some(first) = file.client_allowed_sans.iter().flatten().next() {
+            let words = "no client certificate is asked for; write client_auth_type: RequireAndVerifyClientCert";
+            return Err(at(first, PATH, "client_allowed_sans", words));
+        }
         return match authorities {
             Some(pem) => Err(pem.problem("client CA's have been configured without a Client Auth Policy")),
             None => Ok(None),

@@ -19,6 +19,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -159,8 +160,10 @@ impl OAuth2 {
     }
 
     /// Drops a token that the target does not accept, so that the next probe fetches another.
-    pub(super) fn forget(&self) {
-        if let Ok(mut kept) = self.kept.try_lock() {
+    pub(super) fn forget(&self, refused: &HeaderValue) {
+        if let Ok(mut kept) = self.kept.try_lock()
+            && kept.as_ref().is_some_and(|token| token.field == *refused)
+        {
             *kept = None;
         }
     }
@@ -172,9 +175,9 @@ impl OAuth2 {
         let (status, body) = self.ask(check, &secret, in_body).await?;
         let (status, body) = match status {
             // RFC 6749 section 2.3.1 demands the header; servers there are that want the body.
-            400..=401 if !in_body => {
+            refused if !is_well(refused) && !in_body => {
                 let second = self.ask(check, &secret, true).await?;
-                if second.0 == 200 {
+                if is_well(second.0) {
                     self.in_body.store(true, Ordering::Relaxed);
                 }
                 second
@@ -258,9 +261,13 @@ impl OAuth2 {
 
     fn form(&self, secret: &Secret, in_body: bool) -> String {
         let mut form = Serializer::new(String::new());
+        let own_grant = self.params.iter().any(|(name, _)| name == "grant_type");
         match self.grant {
             Grant::Secret(_) => {
-                form.append_pair("grant_type", "client_credentials");
+                // As with the peer's library, a parameter may name another.
+                if !own_grant {
+                    form.append_pair("grant_type", "client_credentials");
+                }
                 if in_body {
                     form.append_pair("client_id", &self.client_id);
                     form.append_pair("client_secret", secret.reveal());
@@ -317,13 +324,29 @@ impl OAuth2 {
     }
 }
 
+const fn is_well(status: u16) -> bool {
+    matches!(status, 200..=299)
+}
+
+/// What a server granted, in JSON or, as some have it, as a form.
+fn granted(body: &[u8]) -> Option<Granted> {
+    let granted = serde_json::from_slice(body).ok().or_else(|| {
+        let fields: HashMap<_, _> = url::form_urlencoded::parse(body).into_owned().collect();
+        Some(Granted {
+            access_token: fields.get("access_token")?.clone(),
+            token_type: fields.get("token_type").cloned(),
+            expires_in: fields.get("expires_in").cloned().map(Seconds::Text),
+        })
+    });
+    granted.filter(|granted: &Granted| !granted.access_token.is_empty())
+}
+
 /// The token that a server granted.
 fn read(status: u16, body: &[u8]) -> Result<Token, String> {
-    if status != 200 {
+    if !is_well(status) {
         return Err(format!("The token server answered {status}{}.", error_of(body)));
     }
-    let granted: Granted =
-        serde_json::from_slice(body).map_err(|_| "The token server's answer holds no access_token.".to_owned())?;
+    let granted = granted(body).ok_or("The token server's answer holds no access_token.")?;
     let scheme = match granted.token_type.as_deref() {
         None => "Bearer",
         Some(kind) if kind.is_empty() || kind.eq_ignore_ascii_case("bearer") => "Bearer",

@@ -138,6 +138,11 @@ impl Visit {
         self.to_hop
     }
 
+    /// The credentials that it sends.
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        self.headers.get(AUTHORIZATION)
+    }
+
     /// The URL's own host, without brackets.
     pub fn own_host(&self) -> &str {
         &self.host

@@ -263,6 +263,10 @@ fn proxies() -> Vec<Row> {
                 behind(&peer.http(), peer)
             },
         ),
+        row("a proxy that finds no way", ("proxy.no_way", "path"), refused, async {
+            let peer = Peer::answering("HTTP/1.1 503 Gone\r\nContent-Length: 0\r\n\r\n").await;
+            behind(&peer.http(), peer)
+        }),
         row("a proxy that hangs up", ("proxy.failed", "local"), refused, async {
             let peer = Peer::answering("").await;
             behind(&peer.http(), peer)
@@ -307,7 +311,7 @@ fn proxies() -> Vec<Row> {
         row(
             "a token server that refuses",
             ("local.credentials", "local"),
-            super::WHOLE,
+            "resolve connect request processing transfer resolve connect request processing transfer",
             async {
                 let peer = Peer::answering("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").await;
                 let url = peer.http();
