@@ -9,7 +9,7 @@ use crate::chain::Link;
 use crate::history::Entry;
 use crate::probe::Finding;
 use crate::utc::rfc3339;
-use crate::verdict::{Side, Verdict};
+use crate::verdict::{Certainty, Side, Verdict};
 use maud::{DOCTYPE, Markup, html};
 
 /// The whole page. `prefix` stands before every path.
@@ -77,7 +77,8 @@ fn headline(verdict: Option<&Verdict>) -> String {
         None => "All links are well".to_owned(),
         Some(verdict) if verdict.masked => format!("A good answer hides what is broken: {}", links::name(verdict.link)),
         Some(verdict) if verdict.link == Link::Unknown => format!("Failed: {}", links::name(verdict.link)),
-        Some(verdict) => format!("Broken: {}", links::name(verdict.link)),
+        Some(verdict) if verdict.certainty == Certainty::Certain => format!("Broken: {}", links::name(verdict.link)),
+        Some(verdict) => format!("Most likely broken: {}", links::name(verdict.link)),
     }
 }
 

@@ -176,7 +176,7 @@ const VERDICTS: &str = "
     local    | lost   | http://www.example/                   | Broken: our own side                                  | Us               | local.resolver_unreachable
     dns      | web    | http://typo.example/                  | Broken: the name service                              | Name service     | dns.name_not_resolved
     tls      | web    | https://pay.example:EXPIRED/checkout  | Broken: TLS                                           | TLS              | tls.cert.date_invalid
-    front    | web    | http://www.example:NOBODY/            | Broken: the front                                     | Front            | tcp.refused
+    front    | web    | http://www.example:NOBODY/            | Most likely broken: the front                          | Front            | tcp.refused
     upstream | shop   | http://shop.example:GATEWAY/cart      | Broken: between the gateway and what stands behind it | Behind the front | app asked directly: 200
     origin   | api    | http://api.example:SICK/orders        | Broken: the application                               | Application      | origin.status
     content  | docs   | http://docs.example:APP/              | Broken: the content of the answer                     | Content          | content.body

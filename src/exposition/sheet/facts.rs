@@ -88,8 +88,8 @@ fn answer(reply: &Reply) -> Markup {
 
 fn controls(vantage: &Vantage) -> Markup {
     html! {
-        section aria-label="Our own side" {
-            h2 { "Our own side: " @if vantage.healthy() { span.ok { "well" } } @else { span.failed { "suspect" } } }
+        section aria-label="Controls" {
+            h2 { "Controls: " @if vantage.healthy() { span.ok { "answered" } } @else { span.failed { "our own side is suspect" } } }
             ul {
                 @for control in &vantage.controls {
                     li {
