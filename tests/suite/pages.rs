@@ -64,7 +64,12 @@ async fn the_page_of_each_verdict_names_its_link_first() {
     let exporter = Exporter::start(&config).await;
     for (module, target, headline, class) in [
         ("m", good.http(), "All links are well", "well"),
-        ("m", "http://127.0.0.1:1/".to_owned(), "Most likely broken: the front", "broken"),
+        (
+            "m",
+            "http://127.0.0.1:1/".to_owned(),
+            "Most likely broken: the front",
+            "broken",
+        ),
         ("m", stranger.https(), "Broken: TLS", "broken"),
         (
             "m",
