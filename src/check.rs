@@ -6,6 +6,7 @@
 mod body;
 mod connect;
 mod datagram;
+mod dial;
 mod dialogue;
 mod echo;
 mod exchange;
@@ -29,6 +30,7 @@ mod wait;
 mod wire;
 
 pub use body::{BodyPlan, Coding};
+pub use dial::{Denials, Dialer};
 pub use dialogue::Heard;
 pub use echo::Ping;
 pub use resolve::Family;
@@ -51,6 +53,7 @@ pub struct Check {
     begun: Instant,
     began: SystemTime,
     timeout: Duration,
+    dialer: Dialer,
     ledger: Ledger,
     wire: Wire,
     legs: Vec<Leg>,
@@ -72,13 +75,14 @@ trait Failure {
 }
 
 impl Check {
-    /// Starts the clock.
+    /// Starts the clock. All sockets to peers come from the dialer.
     #[must_use]
-    pub fn new(timeout: Duration) -> Self {
+    pub fn new(dialer: &Dialer, timeout: Duration) -> Self {
         Self {
             begun: Instant::now(),
             began: SystemTime::now(),
             timeout,
+            dialer: dialer.clone(),
             ledger: Ledger::default(),
             wire: Wire::default(),
             legs: Vec::new(),

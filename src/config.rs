@@ -13,6 +13,7 @@ mod http;
 mod icmp;
 mod keys;
 mod oauth;
+mod policy;
 mod problem;
 mod proxies;
 mod read;
@@ -24,7 +25,6 @@ mod warnings;
 mod web;
 mod websocket;
 
-pub use beside::Policy;
 pub use findings::Findings;
 pub use problem::{ConfigError, Problem};
 pub use web::{Rate, WebConfig};
@@ -32,6 +32,7 @@ pub use web::{Rate, WebConfig};
 use crate::check::{NameServer, Resolver};
 use crate::controls::Controls;
 use crate::metrics::Level;
+use crate::policy::Policy;
 use crate::probers::{Module, PROBERS, Prober};
 use file::{At, ConfigFile, ModuleFile};
 use problem::at;
@@ -47,7 +48,8 @@ pub const DEFAULT: &str = include_str!("config/default.yml");
 pub struct Config {
     modules: HashMap<String, Arc<Module>>,
     controls: Arc<Controls>,
-    policy: Policy,
+    policy: Arc<Policy>,
+    unfenced: usize,
     most_leases: usize,
     warnings: Vec<Problem>,
     defaults: Defaults,
@@ -92,10 +94,13 @@ impl Config {
             let module = compose(name, module, &system, defaults)?;
             modules.insert(name.clone(), Arc::new(module));
         }
+        let policy = policy::policy(&written)?;
+        policy::check_strictness(&written, &policy)?;
         Ok(Self {
             modules,
             controls: Arc::new(beside::controls(&written)?),
-            policy: beside::policy(&written)?,
+            policy: Arc::new(policy),
+            unfenced: unfenced(&written),
             most_leases: most_leases(&written)?,
             warnings: warnings::of(&written),
             defaults,
@@ -115,10 +120,16 @@ impl Config {
         &self.controls
     }
 
-    /// Whose addresses may be dialled.
+    /// What may be dialled.
     #[must_use]
-    pub const fn policy(&self) -> Policy {
-        self.policy
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Modules that bring a secret to whatever target they are given.
+    #[must_use]
+    pub const fn unfenced(&self) -> usize {
+        self.unfenced
     }
 
     /// How many keys may be probed between scrapes.
@@ -172,8 +183,16 @@ fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults
         metrics: file.metrics.unwrap_or(defaults.metrics),
         buckets: buckets(file, &path)?,
         beside: beside::compose(file, &path)?,
+        fence: policy::fence(file, &path)?,
         prober,
     })
+}
+
+fn unfenced(file: &ConfigFile) -> usize {
+    let modules = file.modules();
+    modules
+        .filter(|(_, module)| policy::unfenced_secret(&module.value).is_some())
+        .count()
 }
 
 /// The module's prober with its running settings. A module may have blocks of other probers, which nothing uses.

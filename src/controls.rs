@@ -1,7 +1,8 @@
 //! Controls: what should always answer from here. When all of it fails, the fault is on our own side.
 
-use crate::check::{Check, Family, Resolver, Stopped};
+use crate::check::{Check, Dialer, Family, Resolver, Stopped};
 use crate::investigation::{Control, Reached, Vantage};
+use crate::reason::Reason;
 use crate::report::Report;
 use std::collections::HashMap;
 use std::fmt;
@@ -35,6 +36,15 @@ pub enum ControlSpec {
 pub struct Controls {
     specs: Vec<ControlSpec>,
     seen: Mutex<HashMap<usize, Arc<Latest>>>,
+}
+
+/// By which means they are asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// The name service. What it says is kept for itself.
+    pub resolver: &'a Arc<Resolver>,
+    /// Opens the sockets.
+    pub dialer: &'a Dialer,
 }
 
 /// What the controls said last over one name service.
@@ -103,11 +113,11 @@ impl Controls {
 
     /// What they say, or said within `age`; `None` where there are no controls, or where there was no time to ask. Takes
     /// no more than what is `left`.
-    pub async fn look(&self, resolver: &Arc<Resolver>, age: Duration, left: Duration) -> Option<Arc<Vantage>> {
+    pub async fn look(&self, means: Means<'_>, age: Duration, left: Duration) -> Option<Arc<Vantage>> {
         if self.specs.is_empty() {
             return None;
         }
-        let latest = self.latest(resolver)?;
+        let latest = self.latest(means.resolver)?;
         let until = Instant::now() + left;
         if latest.is_older_than(age)
             && let Ok(_asking) = tokio::time::timeout(left, latest.asking.lock()).await
@@ -115,7 +125,7 @@ impl Controls {
         {
             let left = until.saturating_duration_since(Instant::now());
             if !left.is_zero() {
-                let vantage = self.ask(resolver, left.min(PATIENCE)).await;
+                let vantage = self.ask(means, left.min(PATIENCE)).await;
                 *latest.said() = Some((Instant::now(), Arc::new(vantage)));
             }
         }
@@ -142,15 +152,15 @@ impl Controls {
         Some(seen.entry(id).or_default().clone())
     }
 
-    async fn ask(&self, resolver: &Resolver, patience: Duration) -> Vantage {
-        let asked = self.specs.iter().map(|spec| spec.ask(resolver, patience));
+    async fn ask(&self, means: Means<'_>, patience: Duration) -> Vantage {
+        let asked = self.specs.iter().map(|spec| spec.ask(means, patience));
         let names = self
             .specs
             .iter()
             .any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host { .. }));
         let (asked, invented) = tokio::join!(
             futures_util::future::join_all(asked),
-            invented_name_leads_to(resolver, patience, names),
+            invented_name_leads_to(means, patience, names),
         );
         let (controls, misled): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let portal: Vec<IpAddr> = misled.into_iter().flatten().chain(invented).collect();
@@ -164,20 +174,20 @@ impl Controls {
 }
 
 /// A name that nobody can have registered (RFC 2606 section 2): who answers for it answers for everything.
-async fn invented_name_leads_to(resolver: &Resolver, patience: Duration, ask: bool) -> Vec<IpAddr> {
+async fn invented_name_leads_to(means: Means<'_>, patience: Duration, ask: bool) -> Vec<IpAddr> {
     if !ask {
         return Vec::new();
     }
     let name = format!("glassbox-{:016x}.example.", getrandom::u64().unwrap_or_default());
-    let mut check = Check::new(patience);
-    check.resolve_all(resolver, &name, ANY).await.unwrap_or_default()
+    let mut check = Check::new(means.dialer, patience);
+    check.resolve_all(means.resolver, &name, ANY).await.unwrap_or_default()
 }
 
 impl ControlSpec {
     /// What became of it, and where it led if it must not.
-    async fn ask(&self, resolver: &Resolver, patience: Duration) -> (Control, Vec<IpAddr>) {
-        let mut check = Check::new(patience);
-        let led = self.run(&mut check, resolver).await;
+    async fn ask(&self, means: Means<'_>, patience: Duration) -> (Control, Vec<IpAddr>) {
+        let mut check = Check::new(means.dialer, patience);
+        let led = self.run(&mut check, means.resolver).await;
         let report = check.finish();
         let misled = match (self, &led) {
             (Self::Name { expect, .. }, Ok(found))
@@ -231,7 +241,7 @@ fn reached(report: &Report, patience: Duration) -> Reached {
     match &report.fault {
         None => Reached::Answered,
         Some(fault) if fault.at_deadline && patience < PATIENCE => Reached::NotAsked,
-        Some(fault) if fault.reason.is_own_fault() => Reached::NotAsked,
+        Some(fault) if fault.reason.is_own_fault() || fault.reason == Reason::LocalDenied => Reached::NotAsked,
         Some(fault) if fault.stage == crate::chain::Stage::Resolve => Reached::NoName,
         Some(_) => Reached::NoConnection,
     }

@@ -23,6 +23,7 @@ pub mod negotiation;
 pub mod own;
 pub mod past;
 pub mod patrol;
+pub mod policy;
 pub mod probe;
 pub mod probers;
 pub mod quorum;
@@ -98,6 +99,11 @@ fn inherited() -> io::Result<Vec<TcpListener>> {
 pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let stop = watch::Sender::new(false);
     let mut servers = JoinSet::new();
+    let own = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<io::Result<_>>()?;
+    app.patrol.listens_at(own);
     for listener in listeners {
         let secured = app.gate.config().tls.is_some();
         tracing::info!(tls = secured, address = %listener.local_addr()?, "Listening on");

@@ -1,13 +1,16 @@
 //! What the exporter counts about itself, and the peer's own metrics under their old names.
 
+mod bounds;
 mod maker;
 mod process;
 
 use crate::chain::Stage;
+use crate::check::Denials;
 use crate::metrics::Family;
 use crate::probe::Finding;
 use crate::reason::Reason;
 use crate::series::TableStats;
+use bounds::Bounds;
 use maker::Maker;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 use std::sync::{Mutex, PoisonError};
@@ -27,8 +30,24 @@ pub struct Own {
     panics: IntCounter,
     series_keys: IntGauge,
     series_evictions: IntCounterVec,
+    bounds: Bounds,
     time: Punctuality,
     sync: Mutex<()>,
+}
+
+/// What is counted elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Census<'a> {
+    /// Probes that run now.
+    pub in_flight: usize,
+    /// Keys that are probed between scrapes.
+    pub leases: usize,
+    /// Modules that send a secret anywhere.
+    pub unfenced: usize,
+    /// Places that were not dialled.
+    pub denials: &'a Denials,
+    /// Keys with series.
+    pub table: TableStats,
 }
 
 /// How well the exporter keeps time.
@@ -115,6 +134,7 @@ impl Own {
                 "Keys whose series were dropped, for want of room or because nobody asked for them",
                 &["reason"],
             ),
+            bounds: Bounds::new(&make),
             time: Punctuality::new(&make),
             registry: registry.clone(),
             sync: Mutex::default(),
@@ -212,12 +232,14 @@ impl Own {
     }
 
     /// All of it, in our model.
-    pub fn families(&self, in_flight: usize, leases: usize, table: TableStats) -> Vec<Family> {
+    pub fn families(&self, census: &Census<'_>) -> Vec<Family> {
+        let table = census.table;
         // Two scrapes at once must not both count what was evicted since the last.
         let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         for (gauge, value) in [
-            (&self.in_flight, in_flight),
-            (&self.time.leases, leases),
+            (&self.in_flight, census.in_flight),
+            (&self.time.leases, census.leases),
+            (&self.bounds.unfenced, census.unfenced),
             (&self.series_keys, table.keys),
         ] {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -226,6 +248,7 @@ impl Own {
             let counter = self.series_evictions.with_label_values(&[reason]);
             counter.inc_by(evicted.saturating_sub(counter.get()));
         }
+        self.bounds.take_over(census.denials);
         let families = self.registry.gather();
         families
             .iter()

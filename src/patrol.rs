@@ -6,17 +6,21 @@ mod schedule;
 
 pub use round::Reading;
 
+use crate::check::{Denials, Dialer};
 use crate::config::Config;
 use crate::history::History;
 use crate::metrics::Family;
-use crate::own::Own;
+use crate::own::{Census, Own};
+use crate::policy::Rule;
 use crate::probe::{OwnFault, Probe};
+use crate::probers::Module;
 use crate::quorum::Quorum;
 use crate::series::{Kept, Key, SeriesTable};
 use arc_swap::{ArcSwap, Guard};
 use lease::Leases;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -34,6 +38,9 @@ pub struct Patrol {
     leases: Leases,
     in_flight: watch::Sender<usize>,
     draining: AtomicBool,
+    /// Where this exporter itself listens.
+    listeners: OnceLock<Arc<[SocketAddr]>>,
+    denials: Arc<Denials>,
 }
 
 /// Why a scrape cannot be answered.
@@ -60,6 +67,8 @@ impl Patrol {
             leases: Leases::default(),
             in_flight: watch::Sender::new(0),
             draining: AtomicBool::new(false),
+            listeners: OnceLock::new(),
+            denials: Arc::default(),
         }
     }
 
@@ -93,6 +102,24 @@ impl Patrol {
         self.leases.look_up();
     }
 
+    /// From now on these addresses are this exporter's own.
+    pub fn listens_at(&self, listeners: Arc<[SocketAddr]>) {
+        // They do not change while it runs.
+        let _first = self.listeners.set(listeners);
+    }
+
+    /// What opens the sockets of a module's probes.
+    pub fn dialer(&self, module: &Module) -> Dialer {
+        let listeners = self.listeners.get().cloned().unwrap_or_default();
+        let dialer = Dialer::new(self.config.load().policy().clone(), listeners, self.denials.clone());
+        dialer.within(module.fence.clone())
+    }
+
+    /// A target was asked for that the module is not for.
+    pub fn denied(&self) {
+        self.denials.count(Rule::AllowedTargets);
+    }
+
     /// Every key, and what is kept of it.
     #[must_use]
     pub fn keys(&self) -> Vec<(Key, Arc<Kept>)> {
@@ -112,8 +139,13 @@ impl Patrol {
     /// The exporter's own metrics.
     #[must_use]
     pub fn own_families(&self) -> Vec<Family> {
-        let in_flight = *self.in_flight.borrow();
-        self.own.families(in_flight, self.leases.count(), self.series.stats())
+        self.own.families(&Census {
+            in_flight: *self.in_flight.borrow(),
+            leases: self.leases.count(),
+            unfenced: self.config.load().unfenced(),
+            denials: &self.denials,
+            table: self.series.stats(),
+        })
     }
 
     /// From now on nothing new is begun, and leases end; [`Patrol::idle`] tells when the last probe has ended.

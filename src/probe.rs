@@ -1,7 +1,8 @@
 //! One probe, from an aim to a finding.
 
 use crate::attribution::{Facts, attribute};
-use crate::controls::Controls;
+use crate::check::Dialer;
+use crate::controls::{Controls, Means};
 use crate::drill::Drill;
 use crate::investigation::{Investigation, Vantage};
 use crate::past::{Past, sign};
@@ -24,6 +25,8 @@ pub struct Probe {
     pub timeout: Duration,
     /// What tells whether our own side is well.
     pub controls: Arc<Controls>,
+    /// Opens the sockets.
+    pub dialer: Dialer,
 }
 
 /// What a probe found, and the judgment on it.
@@ -68,7 +71,13 @@ impl Probe {
     /// # Errors
     /// When the exporter itself had no means to probe.
     pub async fn once(self, past: &Past) -> Result<Finding, OwnFault> {
-        let drill = Drill::new(&self.module, &self.aim, past, Instant::now() + self.timeout);
+        let drill = Drill::new(
+            &self.module,
+            &self.aim,
+            &self.dialer,
+            past,
+            Instant::now() + self.timeout,
+        );
         let (report, begun) = self.front_and_early(&drill).await;
         if let Some(fault) = report.fault.as_ref().filter(|fault| fault.reason.is_own_fault()) {
             return Err(OwnFault {
@@ -107,7 +116,7 @@ impl Probe {
             report = &mut front => (report, None),
             () = half => {
                 // What the controls say is kept there; it is read when the verdict is made.
-                let controls = self.controls.look(self.module.prober.resolver(), Controls::AFTER_FAILURE, drill.left());
+                let controls = self.controls.look(self.asking(), Controls::AFTER_FAILURE, drill.left());
                 let (report, begun, _) = tokio::join!(front, drill.early(), controls);
                 (report, begun)
             }
@@ -134,6 +143,14 @@ impl Probe {
         (found.filter(|investigation| investigation.asked_anybody()), reused)
     }
 
+    /// By which means the controls are asked.
+    fn asking(&self) -> Means<'_> {
+        Means {
+            resolver: self.module.prober.resolver(),
+            dialer: &self.dialer,
+        }
+    }
+
     /// The controls are asked at most once a minute while all is well, and again at once when something failed.
     async fn vantage(&self, report: &Report, drill: &Drill<'_>, past: &Past) -> Option<Arc<Vantage>> {
         let age = if report.succeeded() {
@@ -141,10 +158,7 @@ impl Probe {
         } else {
             Controls::AFTER_FAILURE
         };
-        let vantage = self
-            .controls
-            .look(self.module.prober.resolver(), age, drill.left())
-            .await;
+        let vantage = self.controls.look(self.asking(), age, drill.left()).await;
         vantage.or_else(|| {
             past.quorum_failed.then(|| {
                 Arc::new(Vantage {

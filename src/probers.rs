@@ -18,6 +18,7 @@ use crate::chain::Stage;
 use crate::check::{Check, Resolver, Stopped};
 use crate::hop::Hop;
 use crate::metrics::{Level, Page};
+use crate::policy::{Fence, Origin};
 use crate::report::Report;
 use crate::target::Target;
 use std::fmt;
@@ -148,11 +149,16 @@ pub trait Prober: Send + Sync + fmt::Debug {
     /// The series that a key of this module has from its first scrape.
     fn shape(&self, target: &Target) -> Shape;
 
+    /// The target as credentials see it; none where it is no target of this prober.
+    fn origin(&self, aim: &Aim) -> Option<Origin>;
+
     /// What is wrong with an aim before anything is dialled, in the peer's words.
     ///
     /// # Errors
     /// When the caller's parameters contradict the module.
-    fn accept(&self, aim: &Aim) -> Result<(), String>;
+    fn accept(&self, _: &Aim) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// When something is asked beside the front.
@@ -211,15 +217,30 @@ pub struct Module {
     pub buckets: Option<Arc<[f64]>>,
     /// What may be asked beside the front.
     pub beside: Beside,
+    /// The targets that it is for; `None` is for any.
+    pub fence: Option<Arc<Fence>>,
     /// The prober and its settings.
     pub prober: Arc<dyn Prober>,
 }
 
 impl Module {
+    /// Whether it is for a target.
+    #[must_use]
+    pub fn admits(&self, aim: &Aim) -> bool {
+        let held = |fence: &Arc<Fence>| self.prober.origin(aim).is_some_and(|origin| fence.holds(&origin));
+        self.fence.as_ref().is_none_or(held)
+    }
+
     /// Whether the module itself names the machine: then it gets what only those get whom the module names.
     #[must_use]
     pub fn names(&self, hop: &Hop) -> bool {
         let own = &mut self.beside.hops.iter();
+        let origin = || Origin {
+            scheme: if hop.tls { "https" } else { "http" }.to_owned(),
+            host: hop.host.clone(),
+            port: Some(hop.port),
+        };
         own.any(|own| own.host == hop.host && own.port == hop.port)
+            || self.fence.as_ref().is_some_and(|fence| fence.holds(&origin()))
     }
 }

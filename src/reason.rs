@@ -145,6 +145,7 @@ reasons! {
     LocalResolverUnreachable = "local.resolver_unreachable", "our own name server cannot be reached";
     LocalCaptivePortal = "local.captive_portal", "somebody on our side answers for every name";
     LocalControlsFailed = "local.controls_failed", "nothing that should always answer can be reached from here";
+    LocalDenied = "local.denied", "the exporter's policy does not let it be dialled";
     LocalTargetInvalid = "local.target_invalid", "the target is not something this prober can probe";
     LocalNotPermitted = "local.not_permitted", "the exporter lacks a permission that the probe needs";
     LocalSourceUnavailable = "local.source_unavailable", "this host does not have the source address of the module";

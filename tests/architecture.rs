@@ -28,6 +28,7 @@ const ROWS: &[Row] = &[
             "utc",
             "evidence_id",
             "hop",
+            "policy",
             "report",
             "investigation",
             "baseline",
@@ -207,6 +208,48 @@ fn words_and_judgment_are_pure() {
         for name in IMPURE {
             assert!(!source.text.contains(name), "{} names {name}", source.path.display());
         }
+    }
+}
+
+/// What opens a socket to somewhere.
+const DIALS: [&str; 6] = [
+    "TcpSocket::new",
+    "TcpStream::connect",
+    "UdpSocket::bind",
+    "UnixStream::connect",
+    "Type::RAW",
+    "reqwest::",
+];
+
+/// Who may, and why.
+const DIALLERS: [(&str, &str); 6] = [
+    ("check/dial.rs", "the gate, which judges every address"),
+    ("check/echo.rs", "makes the socket that the gate then connects"),
+    (
+        "check/transport.rs",
+        "name servers, which the system or the module names",
+    ),
+    (
+        "check/own_fault.rs",
+        "asks the kernel for what this host is short of; sends nothing",
+    ),
+    ("check/stamps.rs", "keeps the kernel's stamps turned on; sends nothing"),
+    ("cli.rs", "asks this exporter itself for its health"),
+];
+
+#[test]
+fn every_socket_to_a_peer_comes_from_the_gate() {
+    for source in sources() {
+        let path = source.path.display().to_string();
+        let dials = DIALS.iter().filter(|name| source.text.contains(**name)).count();
+        let may = DIALLERS
+            .iter()
+            .any(|(dialler, _)| path.ends_with(&format!("src/{dialler}")));
+        assert_eq!(
+            dials > 0,
+            may,
+            "{path}: who opens sockets is in this table with its reason"
+        );
     }
 }
 

@@ -134,7 +134,7 @@ fn vantage(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
             let failed = vantage
                 .controls
                 .iter()
-                .filter(|control| control.outcome != Reached::Answered);
+                .filter(|control| !matches!(control.outcome, Reached::Answered | Reached::NotAsked));
             let names: Vec<_> = failed.map(|control| control.what.as_str()).collect();
             (!names.is_empty()).then(|| format!("From the same place these failed, too: {}.", names.join(", ")))
         }
@@ -185,12 +185,25 @@ fn innermost<'a>(case: &Case<'a>) -> Option<&'a str> {
     Some(&hop.drilled.hop.name)
 }
 
+/// Whether somebody has written it so: no network is to blame.
+const fn is_set_up_so(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::LocalDenied
+            | Reason::LocalTargetInvalid
+            | Reason::LocalNotPermitted
+            | Reason::LocalSourceUnavailable
+            | Reason::LocalFileUnreadable
+    )
+}
+
 fn whom_to_call(verdict: &Verdict) -> String {
     let certificate = verdict
         .reasons
         .iter()
         .all(|reason| reason.as_str().starts_with("tls.cert") || *reason == Reason::UpstreamTlsCertificateError);
     let whom = match (verdict.link, verdict.side) {
+        (Link::Local, _) if is_set_up_so(verdict.reason) => "whoever configures this exporter and its targets",
         (Link::Local, _) => "our own network team",
         (Link::Path, _) => "our own network team first, then whoever runs the front",
         (Link::Dns, _) => "whoever runs the DNS of this name",

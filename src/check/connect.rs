@@ -1,19 +1,38 @@
 //! Connect: open a socket to the chosen address.
 
-use super::own_fault::{has_route, shortage};
+use super::dial::DialError;
+use super::own_fault::has_route;
 use super::socket::{Pipe, Socket};
 use super::stamps;
 use super::wire::{Layer, Wire};
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
+use crate::policy::Origin;
 use crate::reason::Reason;
-use std::io::{Error, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tokio::net::{TcpSocket, UnixStream};
 
 impl Check {
+    /// Asks whether the module is for the target that a redirect leads to.
+    ///
+    /// # Errors
+    /// When its `allowed_targets` do not name it.
+    pub fn redirected_to(&mut self, origin: &Origin) -> Result<(), Stopped> {
+        let admitted = self.dialer.admit_target(origin);
+        admitted.map_err(|error| self.refuse(Reason::LocalDenied, format!("The redirect leads outside: {error}.")))
+    }
+
+    /// Asks whether an address may be dialled that a proxy is to dial for us.
+    ///
+    /// # Errors
+    /// When the policy denies it.
+    pub fn relayed_to(&mut self, to: SocketAddr) -> Result<(), Stopped> {
+        let admitted = self.dialer.admit(to);
+        admitted.map_err(|error| self.refuse(Reason::LocalDenied, format!("{error}.")))
+    }
+
     /// Opens a TCP connection, one attempt.
     ///
     /// # Errors
@@ -27,18 +46,14 @@ impl Check {
     /// # Errors
     /// Those of [`Check::connect`], and when this host does not have the address.
     pub async fn connect_from(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Result<(), Stopped> {
+        let dialer = self.dialer.clone();
         self.stage(Stage::Connect, async |wire| {
             wire.leg.peer = Some(to);
             let refused = |error| ConnectError::Tcp { to, error };
-            let socket = open(to).map_err(refused)?;
-            if let Some(from) = from {
-                socket
-                    .bind(SocketAddr::new(from, 0))
-                    .map_err(|error| ConnectError::NoSource { from, error })?;
-            }
+            let dial = dialer.tcp(from, to).map_err(refused)?;
             let begun = Instant::now();
             wire.times.began = Some(begun);
-            let stream = socket.connect(to).await.map_err(refused)?;
+            let stream = dial.connect().await.map_err(|error| refused(error.into()))?;
             let woken = Instant::now();
             // The kernel knows when the connection was open; we know when we were told.
             let opened = stamps::handshake_time(&stream)
@@ -58,9 +73,10 @@ impl Check {
     /// # Errors
     /// When there is no such socket, nobody listens at it, or we may not use it.
     pub async fn connect_unix(&mut self, path: &Path) -> Result<(), Stopped> {
+        let dialer = self.dialer.clone();
         self.stage(Stage::Connect, async |wire| {
             let begun = Instant::now();
-            let stream = UnixStream::connect(path).await.map_err(|error| ConnectError::Unix {
+            let stream = dialer.unix(path).await.map_err(|error| ConnectError::Unix {
                 path: path.to_owned(),
                 error,
             })?;
@@ -72,32 +88,21 @@ impl Check {
     }
 }
 
-fn open(to: SocketAddr) -> Result<TcpSocket, Error> {
-    let socket = if to.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    // A delayed last segment would show as waiting.
-    socket.set_nodelay(true)?;
-    stamps::turn_on(&socket);
-    Ok(socket)
-}
-
 enum ConnectError {
-    Tcp { to: SocketAddr, error: Error },
-    NoSource { from: IpAddr, error: Error },
-    Unix { path: PathBuf, error: Error },
+    Tcp { to: SocketAddr, error: DialError },
+    Unix { path: PathBuf, error: DialError },
 }
 
 impl Failure for ConnectError {
     fn reason(&self) -> Reason {
-        let (Self::Tcp { error, .. } | Self::NoSource { error, .. } | Self::Unix { error, .. }) = self;
-        if let Some(own) = shortage(error) {
+        let (Self::Tcp { error, .. } | Self::Unix { error, .. }) = self;
+        let DialError::Io(kernel) = error else {
+            return error.own_reason().unwrap_or(Reason::TcpFailed);
+        };
+        if let Some(own) = error.own_reason() {
             return own;
         }
-        match (self, error.kind()) {
-            (Self::NoSource { .. }, _) => Reason::LocalSourceUnavailable,
+        match (self, kernel.kind()) {
             (Self::Unix { .. }, ErrorKind::PermissionDenied) => Reason::LocalNotPermitted,
             (_, ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Reason::TcpRefused,
             (_, ErrorKind::ConnectionReset) => Reason::TcpReset,
@@ -124,9 +129,12 @@ impl Failure for ConnectError {
                 } else {
                     ""
                 };
-                format!("Connecting to {to}: {error}.{hint}")
+                match error {
+                    DialError::Io(error) => format!("Connecting to {to}: {error}.{hint}"),
+                    DialError::NoSource { .. } => format!("Connecting {error}."),
+                    DialError::Denied(_) => format!("{error}."),
+                }
             }
-            Self::NoSource { from, error } => format!("Connecting from source_ip_address {from}: {error}."),
             Self::Unix { path, error } => format!("Connecting to {}: {error}.", path.display()),
         }
     }

@@ -1,13 +1,13 @@
 //! A question and its answer in one datagram each.
 
-use super::own_fault::shortage;
+use super::dial::DialError;
 use super::stamps::{self, Received};
 use super::wire::Wire;
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -46,10 +46,11 @@ impl Check {
     /// # Errors
     /// When this host cannot send it.
     pub async fn send_datagram(&mut self, from: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) -> Result<(), Stopped> {
+        let dialer = self.dialer.clone();
         self.stage(Stage::Send, async |wire| {
             wire.leg.peer = Some(to);
             let opened = Instant::now();
-            let socket = open(from, to).await?;
+            let socket = dialer.udp(from, to).await?;
             wire.leg.local = socket.local_addr().ok();
             // Before, not after: on loopback the answer may be there when the call returns.
             let at = Instant::now();
@@ -89,69 +90,45 @@ impl Check {
     }
 }
 
-pub(super) async fn open(from: Option<IpAddr>, to: SocketAddr) -> io::Result<UdpSocket> {
-    let any: IpAddr = if to.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
-    let socket = UdpSocket::bind((from.unwrap_or(any), 0))
-        .await
-        .map_err(|error| match from {
-            Some(from) => io::Error::other(NoSource(from, error)),
-            None => error,
-        })?;
-    stamps::turn_on(&socket);
-    socket.connect(to).await?;
-    Ok(socket)
-}
-
-/// The address to send from is none of this host.
-#[derive(Debug, thiserror::Error)]
-#[error("source_ip_address {0}: {1}")]
-struct NoSource(IpAddr, io::Error);
-
 enum DatagramError {
     NotSent,
-    Io(io::Error),
+    Dial(DialError),
 }
 
 impl From<io::Error> for DatagramError {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        Self::Dial(error.into())
+    }
+}
+
+impl From<DialError> for DatagramError {
+    fn from(error: DialError) -> Self {
+        Self::Dial(error)
     }
 }
 
 impl Failure for DatagramError {
     fn reason(&self) -> Reason {
-        let Self::Io(error) = self else {
+        let Self::Dial(error) = self else {
             return Reason::DnsFailed;
         };
-        if let Some(own) = shortage(error) {
-            return own;
-        }
-        let no_source = error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<NoSource>())
-            .is_some();
-        match error.kind() {
-            _ if no_source => Reason::LocalSourceUnavailable,
+        error.own_reason().unwrap_or(match error.kind() {
             ErrorKind::ConnectionRefused => Reason::DnsServerUnreachable,
             ErrorKind::NetworkUnreachable
             | ErrorKind::HostUnreachable
             | ErrorKind::AddrNotAvailable
             | ErrorKind::InvalidInput => Reason::TcpAddressUnreachable,
             _ => Reason::DnsFailed,
-        }
+        })
     }
 
     fn detail(&self) -> String {
         match self {
             Self::NotSent => "There was no question to wait for.".to_owned(),
-            Self::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 "The server's host says that nobody listens at this port.".to_owned()
             }
-            Self::Io(error) => format!("The datagram: {error}."),
+            Self::Dial(error) => format!("The datagram: {error}."),
         }
     }
 

@@ -1,7 +1,7 @@
 //! An ICMP echo request and its reply (RFC 792, RFC 4443 section 4).
 
 use super::datagram::{Datagrams, LARGEST};
-use super::own_fault::shortage;
+use super::dial::{DialError, Dialer};
 use super::stamps;
 use super::wire::Wire;
 use super::{Check, Failure, Stopped};
@@ -57,11 +57,12 @@ impl Check {
     /// # Errors
     /// When this host may not, or cannot, send it.
     pub async fn send_echo(&mut self, to: IpAddr, ping: &Ping) -> Result<(), Stopped> {
+        let dialer = self.dialer.clone();
         self.stage(Stage::Send, async |wire| {
             wire.leg.peer = Some(SocketAddr::new(to, 0));
             let opened = Instant::now();
             wire.times.began = Some(opened);
-            let (socket, kind) = open(to, ping)?;
+            let (socket, kind) = open(&dialer, to, ping)?;
             let id = id_of(&socket, kind)?;
             // To the runtime a socket of packets is one of datagrams.
             let socket = UdpSocket::from_std(socket.into())?;
@@ -128,32 +129,34 @@ impl EchoSocket {
 }
 
 /// A ping socket where this host lets us have one, else a raw one.
-fn open(to: IpAddr, ping: &Ping) -> Result<(Socket, Kind), EchoError> {
+fn open(dialer: &Dialer, to: IpAddr, ping: &Ping) -> Result<(Socket, Kind), EchoError> {
     let (domain, protocol) = if to.is_ipv4() {
         (Domain::IPV4, Protocol::ICMPV4)
     } else {
         (Domain::IPV6, Protocol::ICMPV6)
     };
-    let (socket, kind) = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
-        Ok(socket) => (socket, Kind::Ping),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            match Socket::new(domain, Type::RAW, Some(protocol)) {
-                Ok(socket) => (socket, Kind::Raw),
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(EchoError::NotPermitted),
-                Err(error) => return Err(error.into()),
+    let mut kind = Kind::Ping;
+    let socket = dialer.packets(to, || {
+        let not_permitted = |error: io::Error| match error.kind() {
+            ErrorKind::PermissionDenied => EchoError::NotPermitted,
+            _ => error.into(),
+        };
+        let socket = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                kind = Kind::Raw;
+                Socket::new(domain, Type::RAW, Some(protocol)).map_err(not_permitted)?
             }
+            opened => opened?,
+        };
+        socket.set_nonblocking(true)?;
+        stamps::turn_on(&socket);
+        options(&socket, to, ping)?;
+        if let Some(from) = ping.from {
+            let refused = |error| DialError::NoSource { from, error };
+            socket.bind(&SocketAddr::new(from, 0).into()).map_err(refused)?;
         }
-        Err(error) => return Err(error.into()),
-    };
-    socket.set_nonblocking(true)?;
-    stamps::turn_on(&socket);
-    options(&socket, to, ping)?;
-    if let Some(from) = ping.from {
-        let refused = |error| EchoError::NoSource(from, error);
-        socket.bind(&SocketAddr::new(from, 0).into()).map_err(refused)?;
-    }
-    // A connected socket gets only what its peer sends, and the kernel's word when a router says that it cannot be reached.
-    socket.connect(&SocketAddr::new(to, 0).into())?;
+        Ok::<_, EchoError>(socket)
+    })?;
     Ok((socket, kind))
 }
 
@@ -232,33 +235,41 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 enum EchoError {
     NotPermitted,
-    NoSource(IpAddr, io::Error),
-    Io(io::Error),
+    Dial(DialError),
+}
+
+impl From<DialError> for EchoError {
+    fn from(error: DialError) -> Self {
+        Self::Dial(error)
+    }
 }
 
 impl From<io::Error> for EchoError {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        Self::Dial(error.into())
     }
 }
 
 impl From<nix::Error> for EchoError {
     fn from(error: nix::Error) -> Self {
-        Self::Io(error.into())
+        io::Error::from(error).into()
     }
 }
 
 impl Failure for EchoError {
     fn reason(&self) -> Reason {
-        match self {
-            Self::NotPermitted => Reason::LocalNotPermitted,
-            Self::NoSource(..) => Reason::LocalSourceUnavailable,
-            Self::Io(error) => shortage(error).unwrap_or(match error.raw_os_error() {
-                Some(libc::EMSGSIZE) => Reason::IcmpTooBig,
-                Some(libc::EPERM | libc::EACCES) => Reason::LocalNotPermitted,
-                _ => Reason::IcmpUnreachable,
-            }),
-        }
+        let Self::Dial(error) = self else {
+            return Reason::LocalNotPermitted;
+        };
+        let code = match error {
+            DialError::Io(error) => error.raw_os_error(),
+            _ => None,
+        };
+        error.own_reason().unwrap_or(match code {
+            Some(libc::EMSGSIZE) => Reason::IcmpTooBig,
+            Some(libc::EPERM | libc::EACCES) => Reason::LocalNotPermitted,
+            _ => Reason::IcmpUnreachable,
+        })
     }
 
     fn detail(&self) -> String {
@@ -266,8 +277,8 @@ impl Failure for EchoError {
             Self::NotPermitted => "This process may open neither a ping socket nor a raw one: let \
                 net.ipv4.ping_group_range hold its group, or give it CAP_NET_RAW."
                 .to_owned(),
-            Self::NoSource(from, error) => format!("Sending from source_ip_address {from}: {error}."),
-            Self::Io(error) => format!("The echo request: {error}."),
+            Self::Dial(error @ DialError::NoSource { .. }) => format!("Sending {error}."),
+            Self::Dial(error) => format!("The echo request: {error}."),
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod socket;
 
-use super::own_fault::shortage;
+use super::dial::DialError;
 use super::secure::certificates_of;
 use super::tape::Tape;
 use super::tls::{Tls, reason_of_alert, server_name};
@@ -64,6 +64,7 @@ impl Check {
     /// # Errors
     /// When nobody answers, the handshake fails or the certificate is not accepted.
     pub async fn secure_quic(&mut self, tls: &Tls, name: &str, to: SocketAddr) -> Result<(), Stopped> {
+        let dialer = self.dialer.clone();
         self.stage(Stage::Secure, async |wire| {
             wire.leg.peer = Some(to);
             if server_name(name).is_none() {
@@ -74,7 +75,7 @@ impl Check {
             let config = QuicClientConfig::try_from(config).map_err(|_| QuicError::NoCipher)?;
             let mut config = ClientConfig::new(Arc::new(config));
             config.transport_config(Arc::new(transport()));
-            let socket = Arc::new(QuicSocket::open(to, wire.tape.clone()).await?);
+            let socket = Arc::new(QuicSocket::open(&dialer, to, wire.tape.clone()).await?);
             let endpoint = Endpoint::new_with_abstract_socket(
                 EndpointConfig::default(),
                 None,
@@ -91,7 +92,7 @@ impl Check {
                 Err(error) => {
                     wire.leg.tls = certificates_of(&recorder);
                     return Err(match socket.fault.get() {
-                        Some(fault) => QuicError::Io(fault.kind().into()),
+                        Some(fault) => io::Error::from(fault.kind()).into(),
                         None => QuicError::Handshake {
                             client_cert_asked: recorder.seen().client_cert_asked,
                             error,
@@ -171,7 +172,7 @@ enum QuicError {
     BadName(String),
     NoCipher,
     Unusable(String),
-    Io(io::Error),
+    Dial(DialError),
     Handshake {
         client_cert_asked: bool,
         error: ConnectionError,
@@ -181,7 +182,13 @@ enum QuicError {
 
 impl From<io::Error> for QuicError {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        Self::Dial(error.into())
+    }
+}
+
+impl From<DialError> for QuicError {
+    fn from(error: DialError) -> Self {
+        Self::Dial(error)
     }
 }
 
@@ -191,7 +198,7 @@ impl Failure for QuicError {
             Self::BadName(_) => Reason::LocalTargetInvalid,
             Self::NoCipher | Self::Unusable(_) => Reason::TlsProtocolError,
             Self::Refused(refusal) => refusal.reason,
-            Self::Io(error) => shortage(error).unwrap_or(match error.kind() {
+            Self::Dial(error) => error.own_reason().unwrap_or(match error.kind() {
                 ErrorKind::ConnectionRefused => Reason::QuicRefused,
                 ErrorKind::NetworkUnreachable
                 | ErrorKind::HostUnreachable
@@ -212,10 +219,10 @@ impl Failure for QuicError {
             Self::NoCipher => "QUIC needs TLS_AES_128_GCM_SHA256.".to_owned(),
             Self::Unusable(words) => format!("QUIC: {words}."),
             Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
-            Self::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 "The host says that nobody listens at this UDP port.".to_owned()
             }
-            Self::Io(error) => format!("The datagrams: {error}."),
+            Self::Dial(error) => format!("The datagrams: {error}."),
             Self::Handshake { error, .. } => format!("The QUIC handshake failed: {}.", words(error)),
         }
     }

@@ -1,6 +1,7 @@
 //! `check`: the same probe from a terminal, once or many times.
 
 use super::{Cli, CliError, seconds};
+use crate::check::Dialer;
 use crate::exposition::tally::Tally;
 use crate::exposition::waterfall::{self, Paint};
 use crate::exposition::{evidence, har};
@@ -13,6 +14,7 @@ use crate::target::Target;
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
@@ -113,6 +115,7 @@ impl Cli {
             })?;
         Ok(Probe {
             timeout: module.timeout.map_or(timeout, |own| own.min(timeout)),
+            dialer: Dialer::new(config.policy().clone(), Arc::default(), Arc::default()).within(module.fence.clone()),
             module,
             aim: Aim {
                 target: Target::new(&command.target),

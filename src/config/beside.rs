@@ -9,32 +9,8 @@ use crate::probers::{Beside, When};
 use std::net::{IpAddr, SocketAddr};
 use url::{Host, Url};
 
-/// Whose addresses may be dialled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// As the peer: any target; but no hops from the URL.
-    #[default]
-    AsPeer,
-    /// Any target, and any hop that the URL names.
-    Open,
-}
-
 /// Controls, at most: each is asked with every look at our own side.
 const MOST_CONTROLS: usize = 16;
-
-pub(super) fn policy(file: &ConfigFile) -> Result<Policy, Problem> {
-    match &file.policy {
-        None => Ok(Policy::AsPeer),
-        Some(written) if written.value == "open" => Ok(Policy::Open),
-        Some(written) => {
-            let words = format!(
-                "{:?} is no policy of this version; write open, or leave it out",
-                written.value
-            );
-            Err(at(written, "", "policy", words))
-        }
-    }
-}
 
 pub(super) fn controls(file: &ConfigFile) -> Result<Controls, Problem> {
     let written = file.controls.as_deref().unwrap_or_default();

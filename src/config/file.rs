@@ -64,6 +64,7 @@ macro_rules! block {
 
 mod blocks;
 mod fill;
+mod top;
 mod web;
 
 pub(in crate::config) use blocks::{
@@ -72,6 +73,7 @@ pub(in crate::config) use blocks::{
 };
 
 pub(in crate::config) use fill::Fill;
+pub(in crate::config) use top::{ControlFile, LimitsFile, ListsFile, PolicyFile, Shorthand};
 pub(in crate::config) use web::{RateFile, WebFile, WebTlsFile};
 
 /// Refuses a key that is known but not served, but where it asks for nothing.
@@ -79,16 +81,11 @@ fn refuse_unserved(place: Place, value: &Node, path: &str) -> Result<(), Problem
     if matches!(value.kind, Kind::Nothing) {
         return Ok(());
     }
+    let key = path.rsplit('.').next().unwrap_or(path).trim_end_matches("_ref");
     Err(place.problem(
         path,
-        match path.strip_suffix("_ref") {
-            // The peer takes them when it loads, and fails every probe.
-            Some(of) => {
-                let key = of.rsplit('.').next().unwrap_or(of);
-                format!("no secret manager can be asked here; write {key}_file, or the value itself as {key}")
-            }
-            None => "this version does not serve this key yet; leave it out".to_owned(),
-        },
+        // The peer takes them when it loads, and fails every probe.
+        format!("no secret manager can be asked here; write {key}_file, or the value itself as {key}"),
     ))
 }
 
@@ -96,7 +93,7 @@ fn refuse_unserved(place: Place, value: &Node, path: &str) -> Result<(), Problem
 const DEFAULTS: &str = include_str!("defaults.yml");
 
 /// Where keys belong that somebody writes elsewhere.
-pub(super) const BLOCKS: [(&str, &[&str]); 21] = [
+pub(super) const BLOCKS: [(&str, &[&str]); 23] = [
     ("a module", ModuleFile::KEYS),
     ("http", HttpFile::KEYS),
     ("tcp", TcpFile::KEYS),
@@ -114,6 +111,8 @@ pub(super) const BLOCKS: [(&str, &[&str]); 21] = [
     ("an entry of hops", HopFile::KEYS),
     ("an entry of controls", ControlFile::KEYS),
     ("limits", LimitsFile::KEYS),
+    ("policy", PolicyFile::KEYS),
+    ("networks, ports or unix of policy", ListsFile::KEYS),
     ("tls_config", TlsFile::KEYS),
     ("basic_auth", BasicAuthFile::KEYS),
     ("authorization", AuthorizationFile::KEYS),
@@ -128,15 +127,8 @@ block! {
     ConfigFile {
         modules: BTreeMap<String, At<ModuleFile>>,
         controls: Vec<At<ControlFile>>,
-        policy: At<String>,
+        policy: Shorthand,
         limits: LimitsFile,
-    } unserved {}
-}
-
-block! {
-    /// Bounds on what the exporter does at once.
-    LimitsFile {
-        leases: At<i64>,
     } unserved {}
 }
 
@@ -161,9 +153,8 @@ block! {
         bypass_cache: At<String>,
         reference_request: bool,
         addresses: At<String>,
-    } unserved {
-        allowed_targets,
-    }
+        allowed_targets: Vec<At<String>>,
+    } unserved {}
 }
 
 block! {
@@ -175,16 +166,6 @@ block! {
         host: At<String>,
         sni: At<String>,
         reachable: bool,
-    } unserved {}
-}
-
-block! {
-    /// Something that should always answer.
-    ControlFile {
-        name: At<String>,
-        expect: Vec<At<String>>,
-        address: At<String>,
-        url: At<String>,
     } unserved {}
 }
 
@@ -380,6 +361,11 @@ const PLAIN_HEADERS: [&str; 7] = [
     "user-agent",
 ];
 
+/// Whether what the field says is no secret.
+pub(in crate::config) fn is_plain_header(name: &str) -> bool {
+    PLAIN_HEADERS.contains(&name.to_ascii_lowercase().as_str())
+}
+
 #[allow(clippy::ref_option, reason = "serde hands in the field as it is")]
 fn masked_headers<S: Serializer>(
     headers: &Option<BTreeMap<String, At<String>>>,
@@ -387,8 +373,12 @@ fn masked_headers<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(headers.as_ref().map(BTreeMap::len))?;
     for (name, value) in headers.iter().flatten() {
-        let plain = PLAIN_HEADERS.contains(&name.to_ascii_lowercase().as_str());
-        map.serialize_entry(name, if plain { value.value.as_str() } else { MASK })?;
+        let shown = if is_plain_header(name) {
+            value.value.as_str()
+        } else {
+            MASK
+        };
+        map.serialize_entry(name, shown)?;
     }
     map.end()
 }

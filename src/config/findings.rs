@@ -1,6 +1,7 @@
 //! All that there is to say of a configuration: for whoever checks a file before it is used.
 
 use super::file::ConfigFile;
+use super::policy;
 use super::problem::Problem;
 use super::{Config, Defaults, beside, compose, most_leases, tree, warnings};
 use crate::check::Resolver;
@@ -54,7 +55,11 @@ impl Config {
         let refused = whole.filter_map(|(name, module)| compose(name, module, &system, defaults).err());
         let mut refused: Vec<_> = refused.collect();
         refused.extend(beside::controls(&file).err());
-        refused.extend(beside::policy(&file).err());
+        refused.extend(
+            policy::policy(&file)
+                .and_then(|policy| policy::check_strictness(&file, &policy))
+                .err(),
+        );
         refused.extend(most_leases(&file).err());
         findings.problems.extend(refused);
         findings.problems.sort_by_key(|problem| (problem.line, problem.column));

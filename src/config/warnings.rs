@@ -2,6 +2,7 @@
 
 use super::credentials::filled;
 use super::file::{At, ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, StepFile, TlsFile};
+use super::policy::unfenced_secret;
 use super::problem::{Place, Problem, at};
 use super::tree::below;
 
@@ -49,6 +50,10 @@ impl Warnings<'_> {
     fn module(&mut self, module: &ModuleFile) {
         let prober = module.prober.as_ref().map_or("", |prober| prober.value.as_str());
         self.unused_blocks(module, prober);
+        if let Some(key) = unfenced_secret(module) {
+            let words = "whoever may scrape can have this sent to any target; write allowed_targets into the module";
+            self.key(key, words);
+        }
         match prober {
             "http" => self.http(module.http.as_ref()),
             "tcp" => {

@@ -4,7 +4,6 @@
 use super::Patrol;
 use super::round::{Leased, Reading};
 use super::schedule::{Due, Schedule, Turn};
-use crate::config::Policy;
 use crate::probe::{OwnFault, Probe};
 use crate::probers::{Aim, Module};
 use crate::reason::Reason;
@@ -268,9 +267,8 @@ impl Patrol {
         let module = config.module(name).filter(|_| !self.is_draining())?.clone();
         let interval = module.interval?;
         let mut hops = aim.hops.iter();
-        let hops_are_taken = aim.hops.is_empty() || config.policy() == Policy::Open;
         let as_trusted = hops.all(|hop| hop.trusted == module.names(hop));
-        let taken = hops_are_taken && as_trusted && module.prober.accept(aim).is_ok();
+        let taken = as_trusted && module.admits(aim) && module.prober.accept(aim).is_ok();
         taken.then_some((module, interval))
     }
 
@@ -297,6 +295,7 @@ impl Patrol {
         let time = schedule.time(lag);
         let probe = Probe {
             timeout: module.timeout.map_or(time, |timeout| timeout.min(time)),
+            dialer: self.dialer(&module),
             module,
             aim: aim.clone(),
             controls: self.config.load().controls().clone(),

@@ -208,13 +208,14 @@ impl Drop for InFlight<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::{Check, Resolver};
+    use crate::check::{Check, Dialer, Resolver};
     use crate::config::{self, Config, Defaults};
     use crate::controls::Controls;
     use crate::history::History;
     use crate::metrics::{Level, Page};
     use crate::patrol::lease::Lease;
     use crate::patrol::{Patrol, Reading};
+    use crate::policy::Origin;
     use crate::probe::{OwnFault, Probe};
     use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
     use crate::reason::Reason;
@@ -253,8 +254,8 @@ mod tests {
                 codes: vec![],
             }
         }
-        fn accept(&self, _: &Aim) -> Result<(), String> {
-            Ok(())
+        fn origin(&self, _: &Aim) -> Option<Origin> {
+            None
         }
     }
 
@@ -273,6 +274,7 @@ mod tests {
                 metrics: Level::Standard,
                 buckets: None,
                 beside: Beside::default(),
+                fence: None,
                 prober: Arc::new(Defective(Arc::new(Resolver::with_servers(&[])))),
             }),
             aim: Aim {
@@ -282,6 +284,7 @@ mod tests {
             },
             timeout: Duration::from_secs(5),
             controls: Arc::new(Controls::default()),
+            dialer: Dialer::default(),
         };
         patrol.round(Key::new(&probe.module, &probe.aim), probe, None).await
     }

@@ -16,6 +16,7 @@ use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
 use crate::check::{Ask, BodyPlan, Check, Family, Heard, Manner, Resolver, Stopped, Tls};
 use crate::metrics::Page;
+use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::{DnsAnswer, Report, Spoken};
 use crate::target::Target;
@@ -314,6 +315,10 @@ impl Prober for DnsSettings {
         false
     }
 
+    fn origin(&self, aim: &Aim) -> Option<Origin> {
+        Some(self.place(aim, Way::Asked).ok()?.origin("dns"))
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
@@ -335,9 +340,5 @@ impl Prober for DnsSettings {
             (Stage::Wait, true),
             (Stage::Receive, stream),
         ])
-    }
-
-    fn accept(&self, _: &Aim) -> Result<(), String> {
-        Ok(())
     }
 }

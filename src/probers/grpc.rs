@@ -8,6 +8,7 @@ use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
 use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls};
 use crate::metrics::Page;
+use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::{Health, Reply, Report, Spoken};
 use crate::target::Target;
@@ -235,6 +236,10 @@ impl Prober for GrpcSettings {
         !self.metadata.is_empty()
     }
 
+    fn origin(&self, aim: &Aim) -> Option<Origin> {
+        Some(self.place(aim, Way::Asked).ok()?.origin("grpc"))
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
@@ -252,9 +257,5 @@ impl Prober for GrpcSettings {
             (Stage::Wait, true),
             (Stage::Receive, true),
         ])
-    }
-
-    fn accept(&self, _: &Aim) -> Result<(), String> {
-        Ok(())
     }
 }

@@ -18,6 +18,7 @@ use crate::chain::Stage;
 use crate::check::{BodyPlan, Check, Family, Resolver, Stopped};
 use crate::limits::REDIRECTS;
 use crate::metrics::Page;
+use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::{Reply, Report};
 use crate::target::{Target, shown_url};
@@ -63,6 +64,7 @@ impl HttpSettings {
                 Some(Ok(next)) if matches!(way, Way::Hop(_)) && !next.stays_with(&visit) => return Ok(()),
                 Some(next) if follow => {
                     visit = next.map_err(|error| check.refuse(Reason::HttpResponseBadRedirect, error))?;
+                    check.redirected_to(&Origin::of(visit.url()))?;
                     redirects += 1;
                 }
                 onward => {
@@ -204,6 +206,10 @@ impl Prober for HttpSettings {
             || !self.fields.is_empty()
             || !self.body.is_empty()
             || !plain
+    }
+
+    fn origin(&self, aim: &Aim) -> Option<Origin> {
+        self.url(&aim.target).ok().map(|url| Origin::of(&url))
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

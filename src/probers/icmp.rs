@@ -4,6 +4,7 @@ use super::{Aim, Prober, Probing, Resolving, Shape, Way, gauges};
 use crate::chain::Stage;
 use crate::check::{Check, Family, Ping, Resolver, Stopped};
 use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, Page, Value};
+use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::{Leg, Report, Spoken};
 use crate::target::Target;
@@ -87,6 +88,14 @@ impl Prober for IcmpSettings {
         false
     }
 
+    fn origin(&self, aim: &Aim) -> Option<Origin> {
+        Some(Origin {
+            scheme: "icmp".to_owned(),
+            host: host_of(&aim.target).ok()?,
+            port: None,
+        })
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
@@ -121,10 +130,6 @@ impl Prober for IcmpSettings {
 
     fn shape(&self, _: &Target) -> Shape {
         Shape::of(&[(Stage::Resolve, true), (Stage::Send, true), (Stage::Wait, true)])
-    }
-
-    fn accept(&self, _: &Aim) -> Result<(), String> {
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Aim, Way};
 use crate::check::{Check, Family, Resolver, Stopped};
+use crate::policy::Origin;
 use std::net::{IpAddr, SocketAddr};
 
 /// A place to dial.
@@ -56,6 +57,15 @@ impl Place {
             },
             _ => place,
         })
+    }
+
+    /// The target as credentials see it.
+    pub fn origin(self, scheme: &str) -> Origin {
+        Origin {
+            scheme: scheme.to_owned(),
+            host: self.host,
+            port: Some(self.dial.1),
+        }
     }
 
     /// As it may be shown: the target's own name, and the port that is dialled.

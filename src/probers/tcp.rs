@@ -6,6 +6,7 @@ use super::{Aim, Prober, Probing, Resolving, Shape, Way, gauges};
 use crate::chain::Stage;
 use crate::check::{Check, Family, Resolver, Stopped, Tls};
 use crate::metrics::Page;
+use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::Report;
 use crate::target::Target;
@@ -77,6 +78,10 @@ impl Prober for TcpSettings {
         !self.script.is_empty()
     }
 
+    fn origin(&self, aim: &Aim) -> Option<Origin> {
+        Some(self.place(aim, Way::Asked).ok()?.origin("tcp"))
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
@@ -102,9 +107,5 @@ impl Prober for TcpSettings {
             (Stage::Wait, self.script.hears()),
             (Stage::Receive, self.script.hears()),
         ])
-    }
-
-    fn accept(&self, _: &Aim) -> Result<(), String> {
-        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use super::{Aim, Prober, Probing, Resolving, Shape, Way, gauges};
 use crate::chain::Stage;
 use crate::check::{Check, Resolver, Stopped, Tls};
 use crate::metrics::Page;
+use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::Report;
 use crate::target::Target;
@@ -61,6 +62,14 @@ impl Prober for UnixSettings {
         !self.script.is_empty()
     }
 
+    fn origin(&self, aim: &Aim) -> Option<Origin> {
+        Some(Origin {
+            scheme: "unix".to_owned(),
+            host: aim.target.written().to_owned(),
+            port: None,
+        })
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
@@ -81,9 +90,5 @@ impl Prober for UnixSettings {
             (Stage::Wait, self.script.hears()),
             (Stage::Receive, self.script.hears()),
         ])
-    }
-
-    fn accept(&self, _: &Aim) -> Result<(), String> {
-        Ok(())
     }
 }

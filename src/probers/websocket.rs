@@ -11,6 +11,7 @@ use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
 use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls};
 use crate::metrics::Page;
+use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::{Dialogue, Mismatch, Report, Spoken};
 use crate::target::Target;
@@ -221,6 +222,10 @@ impl Prober for WebsocketSettings {
         self.credentials.is_some() || !self.fields.is_empty() || !self.script.is_empty()
     }
 
+    fn origin(&self, aim: &Aim) -> Option<Origin> {
+        ws_url(&aim.target).ok().map(|url| Origin::of(&url))
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
@@ -239,9 +244,5 @@ impl Prober for WebsocketSettings {
             (Stage::Wait, true),
             (Stage::Receive, true),
         ])
-    }
-
-    fn accept(&self, _: &Aim) -> Result<(), String> {
-        Ok(())
     }
 }

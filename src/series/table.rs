@@ -268,6 +268,7 @@ mod tests {
     use super::{Key, SeriesTable};
     use crate::check::{Check, Resolver};
     use crate::metrics::{Level, Page};
+    use crate::policy::Origin;
     use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
     use crate::report::Report;
     use crate::series::Series;
@@ -300,8 +301,8 @@ mod tests {
                 codes: vec![],
             }
         }
-        fn accept(&self, _: &Aim) -> Result<(), String> {
-            Ok(())
+        fn origin(&self, _: &Aim) -> Option<Origin> {
+            None
         }
     }
 
@@ -313,6 +314,7 @@ mod tests {
             metrics: Level::Standard,
             buckets: None,
             beside: Beside::default(),
+            fence: None,
             prober: Arc::new(Idle),
         }
     }

@@ -2,7 +2,6 @@
 
 use super::answer::answer;
 use super::{App, Shared, error, plain};
-use crate::config::Policy;
 use crate::exposition::{logs, text};
 use crate::hop::Hop;
 use crate::limits::{LONGEST_DEADLINE, PARAMETER, SHORTEST_DEADLINE};
@@ -27,7 +26,7 @@ pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderM
     let query = Query::new(query.as_deref());
     let probe = match read(&app, &query, &headers) {
         Ok(probe) => probe,
-        Err(words) => return error(StatusCode::BAD_REQUEST, &words),
+        Err((status, words)) => return error(status, &words),
     };
     if app.patrol.is_draining() {
         return unavailable("Draining: the exporter is going down.");
@@ -58,7 +57,20 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
 }
 
 /// Reads the request, with the peer's order of checks and its words.
-fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> {
+fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusCode, String)> {
+    let probe = read_probe(app, query, headers).map_err(|words| (StatusCode::BAD_REQUEST, words))?;
+    if probe.module.admits(&probe.aim) {
+        return Ok(probe);
+    }
+    app.patrol.denied();
+    let words = format!(
+        "Module {:?} is not for this target: its allowed_targets do not name it",
+        probe.module.name
+    );
+    Err((StatusCode::FORBIDDEN, words))
+}
+
+fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> {
     for name in ["module", "target", "hostname", "hop"] {
         if query.get(name).is_some_and(|value| value.len() > PARAMETER) {
             return Err(format!("Parameter {name} is over {PARAMETER} bytes"));
@@ -83,10 +95,11 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> 
     let aim = Aim {
         target: Target::new(target),
         hostname: query.get("hostname").filter(|name| !name.is_empty()).map(str::to_owned),
-        hops: hops(query, config.policy(), &module)?,
+        hops: hops(query, &module)?,
     };
     module.prober.accept(&aim)?;
     Ok(Probe {
+        dialer: app.patrol.dialer(&module),
         module,
         aim,
         timeout,
@@ -94,17 +107,11 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> 
     })
 }
 
-/// The hops of the URL. Whoever may scrape could have us dial anything by them: only an open policy takes them.
-fn hops(query: &Query, policy: Policy, module: &Module) -> Result<Vec<Hop>, String> {
+/// The hops of the URL. They fall under the same policy as the target.
+fn hops(query: &Query, module: &Module) -> Result<Vec<Hop>, String> {
     let Some(text) = query.get("hop").filter(|text| !text.is_empty()) else {
         return Ok(Vec::new());
     };
-    if policy != Policy::Open {
-        return Err(
-            "Parameter hop is not taken: write the hops in the module, or set \"policy: open\" in the configuration"
-                .to_owned(),
-        );
-    }
     let mut hops = Hop::read_all(text).map_err(|error| format!("Parameter hop: {error}"))?;
     for hop in &mut hops {
         hop.trusted = module.names(hop);

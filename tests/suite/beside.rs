@@ -106,18 +106,8 @@ async fn a_hop_gets_the_fronts_host_and_the_modules_fields_only_if_the_module_na
     for (config, url, pattern, fails) in [
         (hop(&app.address.to_string()), "", "GET /path.q=1 HTTP", 0.0),
         (hop(&app.address.to_string()), "", "not-to-be-sent", 0.0),
-        (
-            format!("policy: open\n{}", module("")),
-            "&hop=app@ADDR",
-            "not-to-be-sent",
-            1.0,
-        ),
-        (
-            format!("policy: open\n{}", module("")),
-            "&hop=app@ADDR;host=other.test",
-            "(?i)host: other.test",
-            0.0,
-        ),
+        (module(""), "&hop=app@ADDR", "not-to-be-sent", 1.0),
+        (module(""), "&hop=app@ADDR;host=other.test", "(?i)host: other.test", 0.0),
         (
             hop(&app.address.to_string()),
             "",
@@ -140,11 +130,8 @@ async fn a_hop_gets_the_fronts_host_and_the_modules_fields_only_if_the_module_na
 }
 
 #[tokio::test]
-async fn hops_of_the_url_need_an_open_policy_and_the_right_shape() {
+async fn hops_of_the_url_need_the_right_shape() {
     let exporter = Exporter::start(&module("")).await;
-    let said = text(&exporter, "/probe?module=m&target=127.0.0.1:1&hop=app@127.0.0.1:1").await;
-    assert!(said.contains("policy: open"), "{said}");
-    let exporter = Exporter::start(&format!("policy: open\n{}", module(""))).await;
     let said = text(&exporter, "/probe?module=m&target=127.0.0.1:1&hop=app").await;
     assert!(said.contains("Parameter hop: \"app\" is no hop"), "{said}");
 }
@@ -496,7 +483,7 @@ async fn the_modules_body_does_not_go_to_a_hop_of_the_url() {
     let front = Peer::answering(BARE_502).await;
     let app = Peer::start(echo).await;
     let keys = "    http: {method: POST, body: not-to-be-sent, fail_if_body_matches_regexp: ['^POST']}\n";
-    let exporter = Exporter::start(&format!("policy: open\n{}", module(keys))).await;
+    let exporter = Exporter::start(&module(keys)).await;
     let probed = exporter
         .probe_for("m", &front.http(), &format!("&hop=app@{}", app.address))
         .await;

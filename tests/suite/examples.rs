@@ -215,7 +215,7 @@ fn each_key_that_is_commented_out_is_right_once_it_is_not() {
         assert_eq!(runs == defaults(), key == "no_follow_redirects", "{key}");
         uncommented.push(key);
     }
-    let expected = "controls policy buckets hops body_file no_follow_redirects proxy_url proxy_from_environment basic_auth authorization bearer_token bearer_token_file oauth2 ca_file cert_file";
+    let expected = "controls policy buckets allowed_targets hops body_file no_follow_redirects proxy_url proxy_from_environment basic_auth authorization bearer_token bearer_token_file oauth2 ca_file cert_file";
     assert_eq!(uncommented.join(" "), expected);
 }
 
@@ -225,7 +225,8 @@ async fn the_typical_modules_load_and_the_open_ones_probe() {
     let plain = Peer::start(ok).await;
     let modules = example("modules.yml")
         .replace("/etc/glassbox/ca.pem", authority.ca_file.to_str().unwrap())
-        .replace("10.0.0.7:8080", &plain.address.to_string());
+        .replace("10.0.0.7:8080", &plain.address.to_string())
+        .replace("intranet.example", "127.0.0.1");
     let exporter = Exporter::start(&modules).await;
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let healthy = Peer::answering("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}").await;

@@ -148,10 +148,10 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
     assert_eq!(unseen, NOT_IN_THE_TABLE, "a reason without a row");
 }
 
-/// Reasons that need more than one peer on loopback (they are in `beside`), a peer that speaks QUIC (in
+/// Reasons that need more than one peer on loopback (they are in `beside`), a policy (in `policy`), a peer that speaks QUIC (in
 /// `http3`) or a network of their own (in `probers`), that
 /// another takes the place of in the verdict, or that stand for what has no name yet.
-const NOT_IN_THE_TABLE: [&str; 19] = [
+const NOT_IN_THE_TABLE: [&str; 20] = [
     "dns.failed",
     "tcp.failed",
     "quic.refused",
@@ -166,6 +166,7 @@ const NOT_IN_THE_TABLE: [&str; 19] = [
     "icmp.unreachable",
     "local.captive_portal",
     "local.controls_failed",
+    "local.denied",
     "local.not_permitted",
     "local.out_of_files",
     "local.out_of_ports",

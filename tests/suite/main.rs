@@ -28,6 +28,7 @@ mod names;
 mod native;
 mod nginx;
 mod pages;
+mod policy;
 mod probers;
 mod prometheus;
 mod proxies;

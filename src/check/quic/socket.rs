@@ -1,7 +1,8 @@
 //! The datagrams of a QUIC connection: over a connected socket, so that the kernel tells when nobody listens, with its
 //! stamps on what comes.
 
-use crate::check::datagram::{self, LARGEST};
+use crate::check::datagram::LARGEST;
+use crate::check::dial::{DialError, Dialer};
 use crate::check::stamps;
 use crate::check::tape::Tape;
 use crate::limits::RESPONSE_HEAD;
@@ -39,9 +40,9 @@ pub(super) struct QuicSocket {
 }
 
 impl QuicSocket {
-    pub async fn open(to: SocketAddr, tape: Arc<Tape>) -> io::Result<Self> {
+    pub async fn open(dialer: &Dialer, to: SocketAddr, tape: Arc<Tape>) -> Result<Self, DialError> {
         let opened = Instant::now();
-        let socket = Arc::new(datagram::open(None, to).await?);
+        let socket = Arc::new(dialer.udp(None, to).await?);
         Ok(Self {
             next: Mutex::new(waiting(&socket)),
             socket,

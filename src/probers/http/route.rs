@@ -72,6 +72,9 @@ impl<'a> Route<'a> {
             check.connect(SocketAddr::new(address, self.port)).await?;
             return Ok(None);
         };
+        if let Some(address) = address {
+            check.relayed_to(SocketAddr::new(address, self.port))?;
+        }
         check.go_through(proxy.shown());
         let at = check.resolve(self.resolver, &proxy.host, ANY).await?;
         check.connect(SocketAddr::new(at, proxy.port)).await?;

@@ -1,0 +1,232 @@
+//! The gate that every socket to a peer comes from: the address that it judges is the address that is connected to.
+
+use super::own_fault::shortage;
+use super::stamps;
+use crate::policy::{Denied, Fence, Origin, Policy, Rule};
+use crate::reason::Reason;
+use socket2::Socket;
+use std::fmt::{self, Display};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
+
+/// Dials, where the policy lets it.
+#[derive(Clone, Debug, Default)]
+pub struct Dialer {
+    policy: Arc<Policy>,
+    /// Where this exporter itself listens.
+    listeners: Arc<[SocketAddr]>,
+    denials: Arc<Denials>,
+    /// The targets that the module is for.
+    fence: Option<Arc<Fence>>,
+}
+
+/// How often which rule has denied a place.
+#[derive(Debug, Default)]
+pub struct Denials([AtomicU64; Rule::ALL.len()]);
+
+impl Denials {
+    /// One more.
+    pub fn count(&self, rule: Rule) {
+        if let Some(at) = Rule::ALL.iter().position(|known| *known == rule) {
+            self.0[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (Rule, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        Rule::ALL.into_iter().zip(counts)
+    }
+}
+
+impl Dialer {
+    /// A dialer of a policy, for an exporter that listens at these addresses.
+    #[must_use]
+    pub fn new(policy: Arc<Policy>, listeners: Arc<[SocketAddr]>, denials: Arc<Denials>) -> Self {
+        Self {
+            policy,
+            listeners,
+            denials,
+            fence: None,
+        }
+    }
+
+    /// The same for a module that is for these targets.
+    #[must_use]
+    pub fn within(self, fence: Option<Arc<Fence>>) -> Self {
+        Self { fence, ..self }
+    }
+
+    /// Whether the module is for the target that a redirect leads to.
+    pub(super) fn admit_target(&self, origin: &Origin) -> Result<(), DialError> {
+        let holds = self.fence.as_ref().is_none_or(|fence| fence.holds(origin));
+        let what = format_args!("{}://{}", origin.scheme, origin.host);
+        self.judge((!holds).then_some(Rule::AllowedTargets), what)
+    }
+
+    /// Whether an address may be dialled that somebody else is to dial for us.
+    pub(super) fn admit(&self, to: SocketAddr) -> Result<(), DialError> {
+        let is_own = self.policy.denies_itself() && self.listeners.iter().any(|own| leads_to(to, *own));
+        let objection = self.policy.objection(to).or(is_own.then_some(Rule::Itself));
+        self.judge(objection, to)
+    }
+
+    /// A socket for a connection, from an address of this host where one is given.
+    pub(super) fn tcp(&self, from: Option<IpAddr>, to: SocketAddr) -> Result<TcpDial, DialError> {
+        self.admit(to)?;
+        let socket = if to.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A delayed last segment would show as waiting.
+        socket.set_nodelay(true)?;
+        stamps::turn_on(&socket);
+        if let Some(from) = from {
+            let bound = socket.bind(SocketAddr::new(from, 0));
+            bound.map_err(|error| DialError::NoSource { from, error })?;
+        }
+        Ok(TcpDial { socket, to })
+    }
+
+    /// A socket that takes datagrams of one peer only.
+    pub(super) async fn udp(&self, from: Option<IpAddr>, to: SocketAddr) -> Result<UdpSocket, DialError> {
+        self.admit(to)?;
+        let any: IpAddr = if to.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let bound = UdpSocket::bind((from.unwrap_or(any), 0)).await;
+        let socket = bound.map_err(|error| match from {
+            Some(from) => DialError::NoSource { from, error },
+            None => error.into(),
+        })?;
+        stamps::turn_on(&socket);
+        socket.connect(to).await?;
+        Ok(socket)
+    }
+
+    /// Connects a socket of packets, which `open` makes, to an address: only what that sends comes in, and the kernel's word
+    /// when a router says that it cannot be reached.
+    pub(super) fn packets<E: From<DialError>>(
+        &self,
+        to: IpAddr,
+        open: impl FnOnce() -> Result<Socket, E>,
+    ) -> Result<Socket, E> {
+        self.judge(self.policy.objection_to_address(to), to)?;
+        let socket = open()?;
+        let connected = socket.connect(&SocketAddr::new(to, 0).into());
+        connected.map_err(DialError::from)?;
+        Ok(socket)
+    }
+
+    /// Connects to a socket in the file system (unix(7)). It is the path without links that is judged.
+    pub(super) async fn unix(&self, path: &Path) -> Result<UnixStream, DialError> {
+        if self.policy.takes_any_path() {
+            return Ok(UnixStream::connect(path).await?);
+        }
+        let path = std::fs::canonicalize(path)?;
+        self.judge(self.policy.objection_to_path(&path), path.display())?;
+        Ok(UnixStream::connect(&path).await?)
+    }
+
+    fn judge(&self, objection: Option<Rule>, what: impl Display) -> Result<(), DialError> {
+        let Some(rule) = objection else {
+            return Ok(());
+        };
+        self.denials.count(rule);
+        let what = what.to_string();
+        Err(DialError::Denied(Denied { what, rule }))
+    }
+}
+
+/// A connection that may be opened, to the address that was judged.
+pub(super) struct TcpDial {
+    socket: TcpSocket,
+    to: SocketAddr,
+}
+
+impl TcpDial {
+    pub async fn connect(self) -> io::Result<TcpStream> {
+        self.socket.connect(self.to).await
+    }
+}
+
+/// Whether an address leads to a listener of this host.
+fn leads_to(to: SocketAddr, own: SocketAddr) -> bool {
+    if to.port() != own.port() {
+        return false;
+    }
+    let (ip, own) = (to.ip().to_canonical(), own.ip().to_canonical());
+    ip == own
+        || (own.is_unspecified() && is_of_this_host(ip))
+        // "Any" address leads to loopback.
+        || (ip.is_unspecified() && own.is_loopback())
+}
+
+/// A datagram socket, which sends nothing, is given the address itself as its source.
+fn is_of_this_host(address: IpAddr) -> bool {
+    let route = || {
+        let any: IpAddr = if address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    };
+    address.is_unspecified() || address.is_loopback() || route().is_ok_and(|source| source.ip() == address)
+}
+
+/// Why there is no socket.
+#[derive(Debug)]
+pub(super) enum DialError {
+    Denied(Denied),
+    /// The address to send from is none of this host.
+    NoSource {
+        from: IpAddr,
+        error: io::Error,
+    },
+    Io(io::Error),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(denied) => denied.fmt(f),
+            Self::NoSource { from, error } => write!(f, "from source_ip_address {from}: {error}"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl DialError {
+    /// What kind of error the kernel gave.
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Denied(_) => io::ErrorKind::PermissionDenied,
+            Self::NoSource { error, .. } | Self::Io(error) => error.kind(),
+        }
+    }
+
+    /// The reason, if it is one of our own side.
+    pub fn own_reason(&self) -> Option<Reason> {
+        match self {
+            Self::Denied(_) => Some(Reason::LocalDenied),
+            Self::NoSource { error, .. } => Some(shortage(error).unwrap_or(Reason::LocalSourceUnavailable)),
+            Self::Io(error) => shortage(error),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Addresses that are not like others: metadata services, what nobody on the internet has, and IPv4 within IPv6.
+
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
+
+/// Where clouds tell machines their secrets: AWS (instances, containers, pods), Azure, Alibaba, Oracle.
+const METADATA: [IpAddr; 7] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+pub(super) fn is_metadata(address: IpAddr) -> bool {
+    METADATA.contains(&address)
+}
+
+/// What the internet routes, but for the next table.
+const PUBLIC: [&str; 5] = [
+    "0.0.0.0/0",
+    "2000::/3",
+    // Anycast for PCP (RFC 7723) and TURN (RFC 8155).
+    "192.0.0.9/32",
+    "192.0.0.10/32",
+    // What leads to an IPv4 address (RFC 6052 section 2.1) is judged as that, too.
+    "64:ff9b::/96",
+];
+
+/// What it does not: IANA's registries of special-purpose addresses (RFC 6890).
+const NOT_PUBLIC: [&str; 20] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    // Protocol assignments with Teredo (RFC 2928), documentation, 6to4, documentation (RFC 9637).
+    "2001::/23",
+    "2001:db8::/32",
+    "2002::/16",
+    "3fff::/20",
+    "::/0",
+];
+
+static TABLES: LazyLock<[Vec<IpNet>; 2]> = LazyLock::new(|| {
+    let read = |table: &[&str]| {
+        let networks = table.iter().map(|text| text.parse());
+        networks.collect::<Result<_, _>>().expect("the tables hold networks")
+    };
+    [read(&PUBLIC), read(&NOT_PUBLIC)]
+});
+
+/// Whether the address is one that the internet routes.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    let [public, not_public] = &*TABLES;
+    smallest(public, address) > smallest(not_public, address)
+}
+
+/// The length of the prefix of the smallest network that holds an address.
+pub(super) fn smallest(networks: &[IpNet], address: IpAddr) -> Option<u8> {
+    let held = networks.iter().filter(|network| network.contains(&address));
+    held.map(IpNet::prefix_len).max()
+}
+
+/// An address as itself, and as the IPv4 address that it leads to: mapped, compatible (RFC 4291 section 2.5.5), translated
+/// (RFC 7915), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380, whose client stands there inverted).
+pub(super) fn readings(address: IpAddr) -> Vec<IpAddr> {
+    let IpAddr::V6(v6) = address else {
+        return vec![address];
+    };
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        IpAddr::from([a, b, c, d])
+    };
+    match v6.segments() {
+        // The kernel itself takes it for that address.
+        [0, 0, 0, 0, 0, 0xffff, high, low] => vec![v4(high, low)],
+        [0, 0, 0, 0, 0, 0, 0, _] => vec![address],
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            vec![address, v4(high, low)]
+        }
+        // In the networks of local use the address may stand at two places, by the length of the prefix.
+        [0x64, 0xff9b, 1, high, middle, low, last, end] => {
+            let split = (middle & 0xff) << 8 | low >> 8;
+            vec![address, v4(last, end), v4(high, split)]
+        }
+        [0x2001, 0, high, low, _, _, client, end] => vec![address, v4(high, low), v4(!client, !end)],
+        _ => vec![address],
+    }
+}

@@ -1,0 +1,437 @@
+//! What may be dialled: the address that is connected to is judged, by whatever name and way it was reached.
+
+use crate::support::dns::{DnsServer, Says};
+use crate::support::exporter::Exporter;
+use crate::support::page::Page;
+use crate::support::peer::{Peer, ok, read_head};
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::AsyncWriteExt;
+
+/// Every prober that dials an address, each over each of its transports.
+const MODULES: &str = "modules:
+  http: {prober: http, timeout: 1s, http: {ip_protocol_fallback: true}}
+  http3: {prober: http, timeout: 100ms, http: {enable_http3: true, enable_http2: false}}
+  tcp: {prober: tcp, timeout: 1s}
+  dns_udp: {prober: dns, timeout: 1s, dns: {query_name: a.test}}
+  dns_tcp: {prober: dns, timeout: 1s, dns: {query_name: a.test, transport_protocol: tcp}}
+  icmp: {prober: icmp, timeout: 1s}
+  grpc: {prober: grpc, timeout: 1s, grpc: {}}
+  websocket: {prober: websocket, timeout: 1s}
+";
+
+/// What left this host while an exporter there was asked.
+struct Sent {
+    /// Connection attempts, datagrams and echo requests.
+    packets: i64,
+    /// Probes that the policy stopped, and all others.
+    denied: usize,
+    others: usize,
+}
+
+/// Asks an exporter in a network of its own, where every address is this host's. Needs root.
+fn sent(config: &str, targets: &[(&str, String)]) -> Sent {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("glassbox.yml"), config).unwrap();
+    let url = |(module, target): &(&str, String)| {
+        let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
+        format!("url = \"http://127.0.0.1:9115/probe?module={module}&target={target}\"\n")
+    };
+    let urls: Vec<_> = targets.iter().map(url).collect();
+    std::fs::write(folder.path().join("urls"), urls.concat()).unwrap();
+    let script = r#"
+        ip link set lo up && ip route add local 0.0.0.0/0 dev lo && ip -6 route add local ::/0 dev lo || exit 9
+        "$1" --web.listen-address=127.0.0.1:9115 --config.file=glassbox.yml 2>log &
+        until curl --silent --fail http://127.0.0.1:9115/-/ready >ready; do kill -0 $! || { cat log; exit 8; }; done
+        count() {
+            awk '/^(Tcp|Udp|Icmp):/ && $2 ~ /^-?[0-9]/ { sum += ($1 == "Tcp:" ? $6 : $1 == "Udp:" ? $5 : $16) }
+                 /^(Udp6OutDatagrams|Icmp6OutEchos)/ { sum += $2 } END { print "count", sum }' /proc/net/snmp /proc/net/snmp6
+        }
+        count
+        curl --silent --config urls || exit 7
+        count
+        kill $!"#;
+    let output = Command::new("unshare")
+        .args([
+            "--net",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            env!("CARGO_BIN_EXE_glassbox_exporter"),
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{:?} {said}", output.status);
+    let counts: Vec<i64> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("count ")?.parse().ok())
+        .collect();
+    let lines = |part: &str| said.lines().filter(|line| line.starts_with(part)).count();
+    let denied = said.matches("reason=\"local.denied\"").count();
+    Sent {
+        // One is the connection to the exporter.
+        packets: counts[1] - counts[0] - 1,
+        denied,
+        others: lines("probe_success ") - denied,
+    }
+}
+
+/// A target for each prober.
+fn each_prober(address: &str) -> Vec<(&'static str, String)> {
+    let host = if address.contains(':') {
+        format!("[{address}]")
+    } else {
+        address.to_owned()
+    };
+    [
+        ("http", format!("http://{host}/latest/meta-data/")),
+        ("http3", format!("https://{host}/")),
+        ("tcp", format!("{host}:80")),
+        ("dns_udp", host.clone()),
+        ("dns_tcp", host.clone()),
+        ("icmp", address.to_owned()),
+        ("grpc", format!("{host}:80")),
+        ("websocket", format!("ws://{host}/")),
+    ]
+    .to_vec()
+}
+
+const METADATA: [&str; 12] = [
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "168.63.129.16",
+    "100.100.100.200",
+    "192.0.0.192",
+    "fd00:ec2::254",
+    "::ffff:169.254.169.254",
+    "::ffff:0:169.254.169.254",
+    "64:ff9b::169.254.169.254",
+    "64:ff9b:1::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",
+];
+
+/// What URLs have for 169.254.169.254.
+const SPELLINGS: [&str; 12] = [
+    "2852039166",
+    "0xa9fea9fe",
+    "0xA9.0xFE.0xA9.0xFE",
+    "0251.0376.0251.0376",
+    "169.254.43518",
+    "169.16689662",
+    "169.254.169.254.",
+    "①⑥⑨.②⑤④.①⑥⑨.②⑤④",
+    "user:secret@169.254.169.254",
+    "[::ffff:a9fe:a9fe]",
+    "[0:0:0:0:0:FFFF:169.254.169.254]",
+    "%31%36%39.254.169.254",
+];
+
+#[test]
+fn no_packet_goes_to_a_metadata_service_whatever_its_spelling() {
+    let mut targets: Vec<_> = METADATA.iter().flat_map(|address| each_prober(address)).collect();
+    targets.extend(SPELLINGS.map(|host| ("http", format!("http://{host}/"))));
+    let sent = sent(MODULES, &targets);
+    assert_eq!((sent.packets, sent.denied, sent.others), (0, targets.len(), 0));
+}
+
+/// Nobody on the internet has these.
+const SPECIAL: &str = "
+    0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 127.0.0.1 127.1.2.3 169.254.1.1 172.16.0.1 172.31.255.255 192.0.0.1
+    192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.1.1.1 240.0.0.1
+    255.255.255.255 :: ::1 ::ffff:10.0.0.1 64:ff9b::10.0.0.1 2002:a00:1::1 2001:db8::1 2001::1 2001:10::1
+    3fff::1 fc00::1 fd12::1 fe80::1 ff02::1 5f00::1 100::1 ::10.0.0.1
+";
+
+const PUBLIC: &str = "
+    1.1.1.1 8.8.8.8 9.9.9.9 100.63.255.255 100.128.0.1 126.0.0.1 128.0.0.1 169.253.0.1 172.15.255.255
+    172.32.0.1 192.0.0.9 192.0.1.1 192.167.1.1 192.169.1.1 198.17.255.255 198.20.0.1 203.0.112.1 203.0.114.1
+    223.255.255.255 2606:4700::1111 2a00:1450::1 64:ff9b::8.8.8.8 ::ffff:8.8.8.8 2001:4860:4860::8888 2400::1
+";
+
+#[test]
+fn a_strict_policy_sends_to_public_addresses_only() {
+    let denied: Vec<_> = SPECIAL
+        .split_whitespace()
+        .chain(METADATA)
+        .flat_map(|address| each_prober(address))
+        .collect();
+    let strict = format!("policy: strict\n{MODULES}");
+    let sent_to_denied = sent(&strict, &denied);
+    assert_eq!(
+        (sent_to_denied.packets, sent_to_denied.denied, sent_to_denied.others),
+        (0, denied.len(), 0)
+    );
+    // And those that a list allows.
+    let listed = ["10.20.1.1", "fd12::1"];
+    let allowed: Vec<_> = PUBLIC
+        .split_whitespace()
+        .chain(listed)
+        .map(|address| ("tcp", each_prober(address)[2].1.clone()))
+        .collect();
+    let lists = format!("policy: {{mode: strict, networks: {{allow: [10.20.0.0/16, 'fd12::1']}}}}\n{MODULES}");
+    let sent = sent(&lists, &allowed);
+    assert_eq!((sent.denied, sent.others), (0, allowed.len()));
+    assert_eq!(
+        sent.packets,
+        i64::try_from(allowed.len()).unwrap(),
+        "each was dialled once"
+    );
+}
+
+fn denied(page: &Page) -> bool {
+    let mut infos = page.starting("probe_failure_info{");
+    infos.any(|(info, _)| info.contains("reason=\"local.denied\"") && info.contains("link=\"local\""))
+}
+
+/// A peer at another address of loopback.
+async fn peer_at(address: &str) -> (Arc<AtomicUsize>, u16) {
+    let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = taken.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(ok(stream));
+        }
+    });
+    (taken, port)
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_address_does_not_get_past_the_policy() {
+    let (inner, port) = peer_at("127.0.0.2").await;
+    let asked = AtomicUsize::new(0);
+    let dns = DnsServer::start(move |_, _| {
+        let last = if asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
+            1
+        } else {
+            2
+        };
+        Says::Addresses(vec![IpAddr::from([127, 0, 0, last])])
+    })
+    .await;
+    let config = format!(
+        "policy: {{networks: {{deny: [127.0.0.2]}}}}\nmodules:\n  m:\n    prober: tcp\n    timeout: 2s\n    {}\n    tcp: \
+         {{preferred_ip_protocol: ip4, ip_protocol_fallback: false}}\n",
+        dns.as_key()
+    );
+    let exporter = Exporter::start(&config).await;
+    let (mut stopped, probes) = (0, 1000);
+    for _ in 0..probes {
+        let page = exporter
+            .get(&format!("/probe?module=m&target=rebind.test:{port}"))
+            .await;
+        stopped += usize::from(denied(&Page::parse(&page.text().await.unwrap())));
+    }
+    assert_eq!(inner.load(Ordering::SeqCst), 0);
+    assert_eq!(stopped, probes / 2, "every second answer leads inside");
+    let counted = exporter.own("glassbox_denied_targets_total{rule=\"networks\"}").await;
+    assert_eq!(counted, 500.0);
+}
+
+#[tokio::test]
+async fn redirects_hops_proxies_and_token_servers_fall_under_the_policy_too() {
+    let (inner, port) = peer_at("127.0.0.2").await;
+    let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:{port}/\r\nContent-Length: 0\r\n\r\n");
+    let redirecting = Peer::answering(answer).await;
+    let failing = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
+    let secured = format!(
+        "policy: {{networks: {{deny: [127.0.0.2]}}}}\ncontrols:\n  - address: 127.0.0.2:{port}\nmodules:\n  \
+         m: {{prober: http, timeout: 5s}}\n  \
+         hop: {{prober: http, timeout: 5s, hops: [{{name: inner, address: '127.0.0.2:{port}'}}]}}\n  \
+         proxied: {{prober: http, timeout: 5s, http: {{proxy_url: 'http://127.0.0.2:{port}'}}}}\n  \
+         token: {{prober: http, timeout: 5s, http: {{oauth2: {{client_id: a, client_secret: b, token_url: 'http://127.0.0.2:{port}/'}}}}}}\n"
+    );
+    let exporter = Exporter::start(&secured).await;
+    let failing_at = failing.http();
+    for (module, target, more) in [
+        ("m", redirecting.http(), ""),
+        ("hop", failing.http(), ""),
+        ("m", failing_at.clone(), &*format!("&hop=inner@127.0.0.2:{port}")),
+        ("proxied", "http://192.0.2.1/".to_owned(), ""),
+        ("token", failing.http(), ""),
+    ] {
+        let probed = exporter.probe_for(module, &target, more).await;
+        assert_eq!(probed.page.value("probe_success"), 0.0);
+        let is_denied = denied(&probed.page);
+        assert_eq!(
+            is_denied,
+            target != failing_at || module == "token",
+            "{module} {:#}",
+            probed.evidence
+        );
+    }
+    assert_eq!(inner.load(Ordering::SeqCst), 0);
+    assert!(exporter.own("glassbox_denied_targets_total{rule=\"networks\"}").await >= 6.0);
+}
+
+#[tokio::test]
+async fn an_exporter_does_not_probe_itself_by_any_name() {
+    let dns = DnsServer::always(Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])])).await;
+    let modules = format!(
+        "modules:\n  m:\n    prober: http\n    timeout: 5s\n    {}\n",
+        dns.as_key()
+    );
+    let exporter = Exporter::start(&modules).await;
+    let port = exporter.address.port();
+    let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n");
+    let redirecting = Peer::answering(answer).await;
+    for target in [
+        format!("http://127.0.0.1:{port}/"),
+        format!("http://[::ffff:127.0.0.1]:{port}/"),
+        format!("http://0.0.0.0:{port}/"),
+        format!("http://0x7f000001:{port}/"),
+        format!("http://myself.test:{port}/"),
+        redirecting.http(),
+    ] {
+        let probed = exporter.probe("m", &target).await;
+        assert!(denied(&probed.page), "{target} {:#}", probed.evidence["verdict"]);
+        let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
+        assert!(sentence.contains("it is this exporter itself"), "{sentence}");
+    }
+    // Another program at another port is another program.
+    let neighbour = Peer::start(ok).await;
+    assert_eq!(
+        exporter.probe("m", &neighbour.http()).await.page.value("probe_success"),
+        1.0
+    );
+    let open = Exporter::start(&format!("policy: open\n{modules}")).await;
+    let itself = format!("http://127.0.0.1:{}/-/healthy", open.address.port());
+    assert_eq!(open.probe("m", &itself).await.page.value("probe_success"), 1.0);
+}
+
+#[tokio::test]
+async fn ports_and_paths_are_dialled_as_they_are_listed() {
+    let (peer, other) = (Peer::start(ok).await, Peer::start(ok).await);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let _app = tokio::net::UnixListener::bind(path("app.sock")).unwrap();
+    let _secret = tokio::net::UnixListener::bind(path("secret.sock")).unwrap();
+    std::os::unix::fs::symlink(path("secret.sock"), path("app-link.sock")).unwrap();
+    let config = format!(
+        "policy:\n  ports: {{allow: [{}]}}\n  unix: {{allow: ['{}']}}\nmodules:\n  m: {{prober: tcp, timeout: 5s}}\n  \
+         u: {{prober: unix, timeout: 5s}}\n",
+        peer.address.port(),
+        path("app*.sock"),
+    );
+    let exporter = Exporter::start(&config).await;
+    for (module, target, dialled) in [
+        ("m", peer.address.to_string(), true),
+        ("m", other.address.to_string(), false),
+        ("u", path("app.sock"), true),
+        ("u", path("secret.sock"), false),
+        ("u", path("../") + &path("secret.sock"), false),
+        ("u", path("app-link.sock"), false),
+    ] {
+        let probed = exporter.probe(module, &target).await;
+        assert_eq!(
+            probed.page.value("probe_success"),
+            f64::from(u8::from(dialled)),
+            "{target}"
+        );
+        assert_eq!(
+            denied(&probed.page),
+            !dialled && !target.contains("../"),
+            "{target} {:#}",
+            probed.evidence
+        );
+    }
+    assert_eq!(other.connections(), 0);
+    let strict = Exporter::start("policy: strict\nmodules:\n  u: {prober: unix, timeout: 5s}\n").await;
+    assert!(denied(&strict.probe("u", &path("app.sock")).await.page));
+}
+
+/// Answers 200 if it was sent what an API wants, else 401.
+async fn guarded() -> Peer {
+    Peer::start(|mut stream| async move {
+        let head = String::from_utf8(read_head(&mut stream).await).unwrap().to_lowercase();
+        let known = head.contains("x-api-key: canary");
+        let status = if known { "200 OK" } else { "401 Unauthorized" };
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.ok();
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_module_brings_its_secrets_to_its_own_targets_only() {
+    let (own, foreign) = (guarded().await, guarded().await);
+    let answer = format!(
+        "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
+        foreign.http()
+    );
+    let redirecting = Peer::answering(answer).await;
+    let config = format!(
+        "modules:\n  m:\n    prober: http\n    timeout: 5s\n    allowed_targets: ['{}', 'http://{}']\n    http:\n      \
+         headers: {{X-Api-Key: canary}}\n",
+        own.address, redirecting.address
+    );
+    let exporter = Exporter::start(&config).await;
+    assert_eq!(exporter.own("glassbox_modules_unfenced").await, 0.0);
+    assert_eq!(exporter.probe("m", &own.http()).await.page.value("probe_success"), 1.0);
+    for other in [
+        foreign.http(),
+        format!("https://{}/", redirecting.address),
+        format!("http://{}@{}/", own.address, foreign.address),
+        "http://[".to_owned(),
+    ] {
+        let target: String = url::form_urlencoded::byte_serialize(other.as_bytes()).collect();
+        let answer = exporter.get(&format!("/probe?module=m&target={target}")).await;
+        assert_eq!(answer.status(), 403, "{other}");
+        let said = answer.text().await.unwrap();
+        assert_eq!(
+            said,
+            "Module \"m\" is not for this target: its allowed_targets do not name it\n"
+        );
+    }
+    let probed = exporter.probe("m", &redirecting.http()).await;
+    assert_eq!(
+        probed.evidence["verdict"]["reason"], "local.denied",
+        "{:#}",
+        probed.evidence["verdict"]
+    );
+    assert_eq!(foreign.connections(), 0);
+    assert_eq!(
+        exporter
+            .own("glassbox_denied_targets_total{rule=\"allowed_targets\"}")
+            .await,
+        5.0
+    );
+    // A hop of the URL gets what the module sends only where the fence holds it.
+    let failing = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
+    let config = config.replace(&redirecting.address.to_string(), &failing.address.to_string());
+    let exporter = Exporter::start(&config).await;
+    for (hop, well) in [(&own, 1.0), (&foreign, 0.0)] {
+        let more = format!("&hop=app@{}", hop.address);
+        let probed = exporter.probe_for("m", &failing.http(), &more).await;
+        assert_eq!(probed.page.value("probe_hop_success{hop=\"app\"}"), well);
+    }
+}
+
+#[tokio::test]
+async fn a_module_without_a_fence_is_counted_and_refused_where_the_policy_is_strict() {
+    let module = "modules:\n  m: {prober: http, http: {basic_auth: {username: a, password: b}}}\n  n: {prober: http}\n";
+    let exporter = Exporter::start(module).await;
+    assert_eq!(exporter.own("glassbox_modules_unfenced").await, 1.0);
+    std::fs::write(&exporter.config_file, format!("policy: strict\n{module}")).unwrap();
+    let answer = exporter.post("/-/reload").await;
+    let said = answer.text().await.unwrap();
+    assert!(
+        said.contains("modules.m.http.basic_auth: a strict policy needs allowed_targets beside it"),
+        "{said}"
+    );
+    let fenced = module.replace(
+        "{prober: http, http: {basic",
+        "{prober: http, allowed_targets: [a.test], http: {basic",
+    );
+    std::fs::write(&exporter.config_file, format!("policy: strict\n{fenced}")).unwrap();
+    assert_eq!(exporter.post("/-/reload").await.status(), 200);
+    assert_eq!(exporter.own("glassbox_modules_unfenced").await, 0.0);
+}
