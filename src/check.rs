@@ -42,10 +42,20 @@ pub use tunnel::Tunnel;
 
 use crate::chain::Stage;
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::reason::Reason;
 use crate::report::{Fault, Leg, Reply, Report, Spoken};
 use std::time::{Duration, Instant, SystemTime};
 use wire::{Times, Wire};
+
+/// On which terms a probe runs.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// What may be dialled: all sockets to peers come from it.
+    pub dialer: Dialer,
+    /// How much may be taken.
+    pub limits: Limits,
+}
 
 /// A probe under way: its clock, its deadline, the exchanges so far, and the wire of the present one.
 #[derive(Debug)]
@@ -53,7 +63,7 @@ pub struct Check {
     begun: Instant,
     began: SystemTime,
     timeout: Duration,
-    dialer: Dialer,
+    terms: Terms,
     ledger: Ledger,
     wire: Wire,
     legs: Vec<Leg>,
@@ -75,19 +85,25 @@ trait Failure {
 }
 
 impl Check {
-    /// Starts the clock. All sockets to peers come from the dialer.
+    /// Starts the clock.
     #[must_use]
-    pub fn new(dialer: &Dialer, timeout: Duration) -> Self {
+    pub fn new(terms: &Terms, timeout: Duration) -> Self {
         Self {
             begun: Instant::now(),
             began: SystemTime::now(),
             timeout,
-            dialer: dialer.clone(),
+            terms: terms.clone(),
             ledger: Ledger::default(),
             wire: Wire::default(),
             legs: Vec::new(),
             fault: None,
         }
+    }
+
+    /// The bounds that hold for it.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.terms.limits
     }
 
     /// Opens the next exchange on a fresh wire.

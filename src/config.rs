@@ -12,6 +12,7 @@ mod grpc;
 mod http;
 mod icmp;
 mod keys;
+mod limits;
 mod oauth;
 mod policy;
 mod problem;
@@ -31,6 +32,7 @@ pub use web::{Rate, WebConfig};
 
 use crate::check::{NameServer, Resolver};
 use crate::controls::Controls;
+use crate::limits::Limits;
 use crate::metrics::Level;
 use crate::policy::Policy;
 use crate::probers::{Module, PROBERS, Prober};
@@ -50,7 +52,7 @@ pub struct Config {
     controls: Arc<Controls>,
     policy: Arc<Policy>,
     unfenced: usize,
-    most_leases: usize,
+    limits: Limits,
     warnings: Vec<Problem>,
     defaults: Defaults,
     written: ConfigFile,
@@ -101,7 +103,7 @@ impl Config {
             controls: Arc::new(beside::controls(&written)?),
             policy: Arc::new(policy),
             unfenced: unfenced(&written),
-            most_leases: most_leases(&written)?,
+            limits: limits::compose(&written)?,
             warnings: warnings::of(&written),
             defaults,
             written,
@@ -132,10 +134,10 @@ impl Config {
         self.unfenced
     }
 
-    /// How many keys may be probed between scrapes.
+    /// How much may be done and taken.
     #[must_use]
-    pub const fn most_leases(&self) -> usize {
-        self.most_leases
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The names of the modules, sorted.
@@ -263,19 +265,6 @@ fn resolver(file: &ModuleFile, path: &str) -> Result<Option<Arc<Resolver>>, Prob
         return Ok(None);
     }
     Ok(Some(Arc::new(Resolver::with_servers(&servers))))
-}
-
-/// Keys that are probed between scrapes, where the configuration does not say.
-const LEASES: usize = 10_000;
-
-fn most_leases(file: &ConfigFile) -> Result<usize, Problem> {
-    match file.limits.as_ref().and_then(|limits| limits.leases.as_ref()) {
-        None => Ok(LEASES),
-        Some(written) => usize::try_from(written.value).map_err(|_| {
-            let words = format!("{} is no number of keys; write 0 or more", written.value);
-            at(written, "limits", "leases", words)
-        }),
-    }
 }
 
 /// The most bounds a module may have: each costs a series per phase.

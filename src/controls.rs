@@ -1,6 +1,6 @@
 //! Controls: what should always answer from here. When all of it fails, the fault is on our own side.
 
-use crate::check::{Check, Dialer, Family, Resolver, Stopped};
+use crate::check::{Check, Family, Resolver, Stopped, Terms};
 use crate::investigation::{Control, Reached, Vantage};
 use crate::reason::Reason;
 use crate::report::Report;
@@ -43,8 +43,8 @@ pub struct Controls {
 pub struct Means<'a> {
     /// The name service. What it says is kept for itself.
     pub resolver: &'a Arc<Resolver>,
-    /// Opens the sockets.
-    pub dialer: &'a Dialer,
+    /// On which terms they are asked.
+    pub terms: &'a Terms,
 }
 
 /// What the controls said last over one name service.
@@ -179,14 +179,14 @@ async fn invented_name_leads_to(means: Means<'_>, patience: Duration, ask: bool)
         return Vec::new();
     }
     let name = format!("glassbox-{:016x}.example.", getrandom::u64().unwrap_or_default());
-    let mut check = Check::new(means.dialer, patience);
+    let mut check = Check::new(means.terms, patience);
     check.resolve_all(means.resolver, &name, ANY).await.unwrap_or_default()
 }
 
 impl ControlSpec {
     /// What became of it, and where it led if it must not.
     async fn ask(&self, means: Means<'_>, patience: Duration) -> (Control, Vec<IpAddr>) {
-        let mut check = Check::new(means.dialer, patience);
+        let mut check = Check::new(means.terms, patience);
         let led = self.run(&mut check, means.resolver).await;
         let report = check.finish();
         let misled = match (self, &led) {

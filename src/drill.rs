@@ -1,7 +1,7 @@
 //! What is asked beside the front: the machines behind it, itself past its caches, and what it must refuse by itself.
 
 use crate::chain::Stage;
-use crate::check::{Check, Dialer};
+use crate::check::{Check, Terms};
 use crate::hop::Hop;
 use crate::investigation::{Drilled, Investigation};
 use crate::past::{Past, Recent};
@@ -26,17 +26,17 @@ const LEAST: Duration = Duration::from_millis(5);
 pub(crate) struct Drill<'a> {
     module: &'a Module,
     aim: &'a Aim,
-    dialer: &'a Dialer,
+    terms: &'a Terms,
     past: &'a Past,
     deadline: Instant,
 }
 
 impl<'a> Drill<'a> {
-    pub const fn new(module: &'a Module, aim: &'a Aim, dialer: &'a Dialer, past: &'a Past, deadline: Instant) -> Self {
+    pub const fn new(module: &'a Module, aim: &'a Aim, terms: &'a Terms, past: &'a Past, deadline: Instant) -> Self {
         Self {
             module,
             aim,
-            dialer,
+            terms,
             past,
             deadline,
         }
@@ -158,7 +158,7 @@ impl<'a> Drill<'a> {
         if !self.module.beside.all_addresses || self.left() < LEAST {
             return Vec::new();
         }
-        let mut check = Check::new(self.dialer, self.left());
+        let mut check = Check::new(self.terms, self.left());
         let found = self.module.prober.addresses(&mut check, self.aim).await;
         let probed = front.with_target().next().and_then(|leg| leg.chosen);
         let mut others = found.unwrap_or_default();
@@ -179,7 +179,7 @@ impl<'a> Drill<'a> {
 
     /// Runs the module's prober once, on one way.
     pub async fn run(&self, way: Way<'_>, timeout: Duration) -> Report {
-        let mut check = Check::new(self.dialer, timeout);
+        let mut check = Check::new(self.terms, timeout);
         // The outcome stands in the report: a probe that stopped has its fault there.
         let _stopped = self.module.prober.probe(&mut check, self.aim, way).await;
         check.finish()

@@ -1,7 +1,7 @@
 //! The evidence ring: the latest findings, failing ones longest.
 
 use crate::evidence_id::EvidenceId;
-use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, PARAMETER, SENTENCE, TEXT_EXCERPT, cut};
+use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, SENTENCE, TEXT_EXCERPT, URL_EXCERPT, cut};
 use crate::probe::Finding;
 use crate::report::Report;
 use http::header::HeaderMap;
@@ -169,8 +169,8 @@ fn shorten(finding: &mut Finding) {
 
 fn shorten_report(report: &mut Report) {
     for leg in &mut report.legs {
-        if leg.url.len() > PARAMETER {
-            cut_to(&mut leg.url, PARAMETER);
+        if leg.url.len() > URL_EXCERPT {
+            cut_to(&mut leg.url, URL_EXCERPT);
             leg.url.push('…');
         }
         leg.addresses.truncate(LIST_EXCERPT);

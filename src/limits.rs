@@ -1,20 +1,54 @@
-//! The bounds that hold for every probe, in one place.
+//! The bounds that hold for every probe, and for all of them together, in one place.
 
 use std::time::Duration;
 
-/// Bytes of decoded body that may be matched against assertions; a larger body fails the probe.
-pub const MATCHED_BODY: u64 = 10 * 1024 * 1024;
+/// What a configuration may set: its block `limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Keys that are probed between scrapes.
+    pub leases: usize,
+    /// Probes that run at once, for scrapes and leases.
+    pub probes: usize,
+    /// How long a scrape waits for its turn, and never more than a tenth of its probe's time.
+    pub queue: Duration,
+    /// Probes of one destination that run at once; more of them wait within their own time. None is no bound.
+    pub per_destination: Option<usize>,
+    /// Bytes of a decoded body or message that may be matched against assertions; a larger one fails the probe.
+    pub matched_body: u64,
+    /// Bytes of a response's head.
+    pub response_head: usize,
+    /// Fields of a response's head.
+    pub response_fields: usize,
+    /// Interim responses (1xx) before the final one.
+    pub interim_responses: usize,
+    /// Redirects that are followed; the next one is not, as with the peer.
+    pub redirects: usize,
+    /// Bytes of a scrape's `target`, `module`, `hostname` or `hop`.
+    pub parameter: usize,
+    /// Connections to the exporter itself.
+    pub connections: usize,
+    /// How long a client may take for its handshake, and for the head of a request.
+    pub request_head: Duration,
+}
 
-/// Bytes of one response head, and fields in it.
-pub const RESPONSE_HEAD: usize = 256 * 1024;
-/// See [`RESPONSE_HEAD`].
-pub const RESPONSE_FIELDS: usize = 256;
-
-/// Redirects that are followed; the next one is not, as with the peer.
-pub const REDIRECTS: usize = 10;
-
-/// Bytes of a `target`, `module` or `hostname` parameter.
-pub const PARAMETER: usize = 2048;
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            leases: 10_000,
+            probes: 2000,
+            queue: Duration::from_millis(200),
+            per_destination: None,
+            matched_body: 10 * 1024 * 1024,
+            response_head: 256 * 1024,
+            response_fields: 256,
+            interim_responses: 20,
+            redirects: 10,
+            parameter: 2048,
+            connections: 4096,
+            request_head: Duration::from_secs(10),
+        }
+    }
+}
 
 /// Bytes of the wire that are kept for the evidence, on each side of TLS.
 pub const WIRE_EXCERPT: usize = 1024;
@@ -24,6 +58,9 @@ pub const JUDGED_BODY: usize = 6 * 1024;
 
 /// Bytes of a header value that are kept for the evidence.
 pub const HEADER_EXCERPT: usize = 256;
+
+/// Bytes of a URL that are kept for the evidence.
+pub const URL_EXCERPT: usize = 2048;
 
 /// Bytes of any other text of a peer, and entries of any list of it, that are kept for the evidence.
 pub const TEXT_EXCERPT: usize = 1024;

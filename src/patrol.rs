@@ -6,7 +6,7 @@ mod schedule;
 
 pub use round::Reading;
 
-use crate::check::{Denials, Dialer};
+use crate::check::{Denials, Dialer, Terms};
 use crate::config::Config;
 use crate::history::History;
 use crate::metrics::Family;
@@ -108,11 +108,15 @@ impl Patrol {
         let _first = self.listeners.set(listeners);
     }
 
-    /// What opens the sockets of a module's probes.
-    pub fn dialer(&self, module: &Module) -> Dialer {
+    /// On which terms a module's probes run.
+    pub fn terms(&self, module: &Module) -> Terms {
+        let config = self.config.load();
         let listeners = self.listeners.get().cloned().unwrap_or_default();
-        let dialer = Dialer::new(self.config.load().policy().clone(), listeners, self.denials.clone());
-        dialer.within(module.fence.clone())
+        let dialer = Dialer::new(config.policy().clone(), listeners, self.denials.clone());
+        Terms {
+            dialer: dialer.within(module.fence.clone()),
+            limits: *config.limits(),
+        }
     }
 
     /// A target was asked for that the module is not for.

@@ -1,7 +1,7 @@
 //! One probe, from an aim to a finding.
 
 use crate::attribution::{Facts, attribute};
-use crate::check::Dialer;
+use crate::check::Terms;
 use crate::controls::{Controls, Means};
 use crate::drill::Drill;
 use crate::investigation::{Investigation, Vantage};
@@ -25,8 +25,8 @@ pub struct Probe {
     pub timeout: Duration,
     /// What tells whether our own side is well.
     pub controls: Arc<Controls>,
-    /// Opens the sockets.
-    pub dialer: Dialer,
+    /// On which terms it runs.
+    pub terms: Terms,
 }
 
 /// What a probe found, and the judgment on it.
@@ -74,7 +74,7 @@ impl Probe {
         let drill = Drill::new(
             &self.module,
             &self.aim,
-            &self.dialer,
+            &self.terms,
             past,
             Instant::now() + self.timeout,
         );
@@ -147,7 +147,7 @@ impl Probe {
     fn asking(&self) -> Means<'_> {
         Means {
             resolver: self.module.prober.resolver(),
-            dialer: &self.dialer,
+            terms: &self.terms,
         }
     }
 

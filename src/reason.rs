@@ -71,6 +71,7 @@ reasons! {
     HttpClosedMidBody = "http.closed_mid_body", "the connection was closed within the response body";
     HttpTimedOutMidBody = "http.timed_out_mid_body", "the response body did not end in time";
     HttpResponseInvalid = "http.response.invalid", "the answer is not valid HTTP";
+    HttpResponseTooManyInterim = "http.response.too_many_interim", "there were too many interim responses before the final one";
     HttpResponseHeaderTooLarge = "http.response.header_too_large", "the response head is over the limit";
     HttpResponseBadCoding = "http.response.bad_coding", "the body is not in the content coding that the module expects";
     HttpResponseRedirectLoop = "http.response.redirect_loop", "there were too many redirects";

@@ -2,6 +2,7 @@
 
 use crate::limits::JUDGED_BODY;
 use crate::reason::Reason;
+use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder};
 use std::io::{self, Write};
 use std::time::Instant;
@@ -146,8 +147,27 @@ impl Collector {
         })
     }
 
+    /// Takes a piece as it came from the wire. What is coded is decoded off the runtime: a few bytes can be very many, and
+    /// others must not wait for them.
+    ///
+    /// # Errors
+    /// When the decoder fails by itself. What is wrong with the piece stands beside the collector.
+    pub async fn take_aside(mut self, bytes: Bytes) -> Result<(Self, Result<(), BodyError>), BodyError> {
+        if matches!(self.decoder, Decoder::Identity(_)) {
+            let taken = self.take(&bytes);
+            return Ok((self, taken));
+        }
+        let decoding = tokio::task::spawn_blocking(move || {
+            let taken = self.take(&bytes);
+            (self, taken)
+        });
+        decoding
+            .await
+            .map_err(|error| BodyError::BadCoding(io::Error::other(error)))
+    }
+
     /// Takes a piece as it came from the wire.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         self.untouched = false;
         let taken = match &mut self.decoder {
             Decoder::Identity(sink) => sink.write_all(bytes),

@@ -20,7 +20,7 @@ impl Check {
     /// # Errors
     /// When its `allowed_targets` do not name it.
     pub fn redirected_to(&mut self, origin: &Origin) -> Result<(), Stopped> {
-        let admitted = self.dialer.admit_target(origin);
+        let admitted = self.terms.dialer.admit_target(origin);
         admitted.map_err(|error| self.refuse(Reason::LocalDenied, format!("The redirect leads outside: {error}.")))
     }
 
@@ -29,7 +29,7 @@ impl Check {
     /// # Errors
     /// When the policy denies it.
     pub fn relayed_to(&mut self, to: SocketAddr) -> Result<(), Stopped> {
-        let admitted = self.dialer.admit(to);
+        let admitted = self.terms.dialer.admit(to);
         admitted.map_err(|error| self.refuse(Reason::LocalDenied, format!("{error}.")))
     }
 
@@ -46,7 +46,7 @@ impl Check {
     /// # Errors
     /// Those of [`Check::connect`], and when this host does not have the address.
     pub async fn connect_from(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Result<(), Stopped> {
-        let dialer = self.dialer.clone();
+        let dialer = self.terms.dialer.clone();
         self.stage(Stage::Connect, async |wire| {
             wire.leg.peer = Some(to);
             let refused = |error| ConnectError::Tcp { to, error };
@@ -73,7 +73,7 @@ impl Check {
     /// # Errors
     /// When there is no such socket, nobody listens at it, or we may not use it.
     pub async fn connect_unix(&mut self, path: &Path) -> Result<(), Stopped> {
-        let dialer = self.dialer.clone();
+        let dialer = self.terms.dialer.clone();
         self.stage(Stage::Connect, async |wire| {
             let begun = Instant::now();
             let stream = dialer.unix(path).await.map_err(|error| ConnectError::Unix {

@@ -46,7 +46,7 @@ impl Check {
     /// # Errors
     /// When this host cannot send it.
     pub async fn send_datagram(&mut self, from: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) -> Result<(), Stopped> {
-        let dialer = self.dialer.clone();
+        let dialer = self.terms.dialer.clone();
         self.stage(Stage::Send, async |wire| {
             wire.leg.peer = Some(to);
             let opened = Instant::now();

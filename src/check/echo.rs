@@ -57,7 +57,7 @@ impl Check {
     /// # Errors
     /// When this host may not, or cannot, send it.
     pub async fn send_echo(&mut self, to: IpAddr, ping: &Ping) -> Result<(), Stopped> {
-        let dialer = self.dialer.clone();
+        let dialer = self.terms.dialer.clone();
         self.stage(Stage::Send, async |wire| {
             wire.leg.peer = Some(SocketAddr::new(to, 0));
             let opened = Instant::now();

@@ -15,13 +15,14 @@ pub(super) struct Frames {
     /// Bytes to pass over: the preface, then each payload.
     skip: usize,
     ends_stream: bool,
+    has_data: bool,
 }
 
 /// What a piece of the byte stream brought.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// The head of a HEADERS frame.
-    pub headers_began: bool,
+    /// Heads of HEADERS frames, but for those of trailers.
+    pub headers: usize,
     /// The last byte of a frame with `END_STREAM`.
     pub stream_ended: bool,
 }
@@ -66,7 +67,8 @@ impl Frames {
         self.have = 0;
         self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
         self.ends_stream = matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
-        seen.headers_began |= kind == HEADERS;
+        self.has_data |= kind == DATA;
+        seen.headers += usize::from(kind == HEADERS && !self.has_data);
     }
 }
 
@@ -117,12 +119,18 @@ impl Records {
     }
 }
 
-/// Finds the empty line that ends the head of an HTTP/1 answer.
+/// Bytes up to the end of the status code.
+const STATUS: usize = "HTTP/1.1 100".len();
+
+/// Finds the empty line that ends the head of an HTTP/1 answer, past those of interim answers (RFC 9110 section 15.2).
 #[derive(Debug, Default)]
 pub(super) struct HeadEnd {
     seen: u64,
+    start: [u8; STATUS],
+    in_head: usize,
     line_is_empty: bool,
     at: Option<u64>,
+    interims: usize,
 }
 
 impl HeadEnd {
@@ -132,13 +140,32 @@ impl HeadEnd {
                 return;
             }
             self.seen += 1;
+            if let Some(place) = self.start.get_mut(self.in_head) {
+                *place = *byte;
+            }
+            self.in_head += 1;
             match byte {
+                b'\n' if self.line_is_empty && self.is_interim() => {
+                    self.interims += 1;
+                    self.in_head = 0;
+                    self.line_is_empty = false;
+                }
                 b'\n' if self.line_is_empty => self.at = Some(self.seen),
                 b'\n' => self.line_is_empty = true,
                 b'\r' => {}
                 _ => self.line_is_empty = false,
             }
         }
+    }
+
+    /// With 101 the connection is no HTTP any more: it is a final answer.
+    fn is_interim(&self) -> bool {
+        self.start.starts_with(b"HTTP/1.") && self.start[9] == b'1' && &self.start[9..] != b"101"
+    }
+
+    /// Interim answers that came so far.
+    pub const fn interims(&self) -> usize {
+        self.interims
     }
 
     /// Bytes up to the end of the head.
@@ -161,8 +188,8 @@ mod tests {
     #[test]
     fn settings_are_no_answer_and_headers_are() {
         let mut theirs = Frames::default();
-        assert!(!theirs.feed(&frame(4, 0, &[0; 6])).headers_began);
-        assert!(theirs.feed(&frame(1, 4, b"head")).headers_began);
+        assert_eq!(theirs.feed(&frame(4, 0, &[0; 6])).headers, 0);
+        assert_eq!(theirs.feed(&frame(1, 4, b"head")).headers, 1);
     }
 
     #[test]
@@ -202,6 +229,11 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody\r\n\r\n", Some(25)),
             ("HTTP/1.1 200 OK\n\nbody", Some(17)),
             ("HTTP/1.1 200 OK\r\nA: b\r\n", None),
+            (
+                "HTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\n\r\nbody",
+                Some(66),
+            ),
+            ("HTTP/1.1 101 Switch\r\n\r\n\r\n\r\n", Some(23)),
         ] {
             let mut end = HeadEnd::default();
             for piece in text.as_bytes().chunks(3) {

@@ -4,7 +4,7 @@ use super::exchange::{AnswerBody, Exchange, Part, WireError, closed};
 use super::quic::{self, Quic, reason_of_quic};
 use super::send::{Ask, SendError};
 use super::tape::Tape;
-use crate::limits::RESPONSE_HEAD;
+use crate::limits::Limits;
 use crate::reason::Reason;
 use crate::target::path_and_query;
 use bytes::{Buf, Bytes};
@@ -19,10 +19,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Hands the request over: nothing of it runs unless a stage drives it, but for QUIC's own tasks.
-pub(super) async fn over_http3(quic: Quic, ask: Ask, tape: Arc<Tape>) -> Result<Exchange, SendError> {
+pub(super) async fn over_http3(quic: Quic, ask: Ask, tape: Arc<Tape>, limits: &Limits) -> Result<Exchange, SendError> {
+    let most_interims = limits.interim_responses;
     let connection = h3_quinn::Connection::new(quic.connection.clone());
     let (mut driver, mut sender) = h3::client::builder()
-        .max_field_section_size(RESPONSE_HEAD as u64)
+        .max_field_section_size(limits.response_head as u64)
         .send_grease(false)
         .build::<_, _, Bytes>(connection)
         .await
@@ -48,7 +49,12 @@ pub(super) async fn over_http3(quic: Quic, ask: Ask, tape: Arc<Tape>) -> Result<
         }
         let mut head = stream.recv_response().await.map_err(Http3Error::from)?;
         tape.answer_came();
+        let mut interims = 0;
         while head.status().is_informational() {
+            interims += 1;
+            if interims > most_interims {
+                return Err(Http3Error::Interims(most_interims).into());
+            }
             head = stream.recv_response().await.map_err(Http3Error::from)?;
         }
         // The sender ends the connection with itself.
@@ -116,6 +122,8 @@ pub(super) enum Http3Error {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    #[error("more than {0} interim responses came before the final one")]
+    Interims(usize),
 }
 
 impl Http3Error {
@@ -123,7 +131,7 @@ impl Http3Error {
     fn connection(&self) -> Option<&ConnectionError> {
         match self {
             Self::Connection(error) | Self::Stream(StreamError::ConnectionError { 0: error, .. }) => Some(error),
-            Self::Stream(_) => None,
+            Self::Stream(_) | Self::Interims(_) => None,
         }
     }
 
@@ -148,6 +156,7 @@ impl Http3Error {
             | (_, Self::Stream(StreamError::RemoteTerminate { .. } | StreamError::RemoteClosing { .. })) => {
                 closed(part)
             }
+            (_, Self::Interims(_)) => Reason::HttpResponseTooManyInterim,
             (_, Self::Stream(StreamError::HeaderTooBig { .. })) => Reason::HttpResponseHeaderTooLarge,
             (Some(ConnectionError::Local { .. }), _) | (_, Self::Stream(StreamError::StreamError { .. })) => {
                 Reason::HttpResponseInvalid
@@ -185,6 +194,7 @@ impl Http3Error {
             (_, Self::Stream(StreamError::HeaderTooBig { actual_size, .. })) => {
                 format!("the fields have {actual_size} bytes")
             }
+            (_, Self::Interims(_)) => self.to_string(),
             _ => "the connection ended".to_owned(),
         }
     }

@@ -64,7 +64,7 @@ impl Check {
     /// # Errors
     /// When nobody answers, the handshake fails or the certificate is not accepted.
     pub async fn secure_quic(&mut self, tls: &Tls, name: &str, to: SocketAddr) -> Result<(), Stopped> {
-        let dialer = self.dialer.clone();
+        let terms = self.terms.clone();
         self.stage(Stage::Secure, async |wire| {
             wire.leg.peer = Some(to);
             if server_name(name).is_none() {
@@ -75,7 +75,7 @@ impl Check {
             let config = QuicClientConfig::try_from(config).map_err(|_| QuicError::NoCipher)?;
             let mut config = ClientConfig::new(Arc::new(config));
             config.transport_config(Arc::new(transport()));
-            let socket = Arc::new(QuicSocket::open(&dialer, to, wire.tape.clone()).await?);
+            let socket = Arc::new(QuicSocket::open(&terms, to, wire.tape.clone()).await?);
             let endpoint = Endpoint::new_with_abstract_socket(
                 EndpointConfig::default(),
                 None,

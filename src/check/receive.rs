@@ -6,7 +6,6 @@ use super::exchange::{AnswerBody, Exchange, ExchangeError, Part};
 use super::wire::Wire;
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
-use crate::limits::RESPONSE_HEAD;
 use crate::reason::Reason;
 use crate::report::Reply;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -25,6 +24,7 @@ impl Check {
     /// When the answer is not HTTP, ends early, or breaks a limit.
     pub async fn receive(&mut self, plan: impl FnOnce(&Reply) -> BodyPlan) -> Result<Vec<u8>, Stopped> {
         let deadline = self.deadline();
+        let limits = *self.limits();
         self.stage(Stage::Receive, async |wire| {
             let Wire {
                 leg,
@@ -35,15 +35,19 @@ impl Check {
                 ..
             } = wire;
             let exchange = exchange.as_mut().ok_or(ReceiveError::NotSent)?;
-            exchange.advance_until(|answered| answered).await;
+            let flooded = || tape.interims() > limits.interim_responses;
+            exchange.advance_until(|answered| answered || flooded()).await;
+            if flooded() {
+                return Err(ReceiveError::Interims(limits.interim_responses));
+            }
             let Some(mut head) = exchange.take_head() else {
                 return Err(exchange.failure(tape).map_or(ReceiveError::NotSent, ReceiveError::Head));
             };
             let switched = (head.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade::on(&mut head));
             let (parts, body) = head.into_parts();
             let size = head_size(&parts);
-            if size > RESPONSE_HEAD {
-                return Err(ReceiveError::HeadTooLarge(size));
+            if size > limits.response_head {
+                return Err(ReceiveError::HeadTooLarge(size, limits.response_head));
             }
             // The answer to HEAD is as long as it says, and has no body that would say more.
             let is_head = leg.method.as_deref() == Some("HEAD");
@@ -86,13 +90,18 @@ async fn read_body(
     let mut collector = Collector::new(plan, deadline).map_err(ReceiveError::Content)?;
     while let Some(frame) = exchange.alongside(body.frame()).await {
         let frame = frame.map_err(|error| ReceiveError::Body(error.into()))?;
-        if let Some(bytes) = frame.data_ref() {
-            let taken = collector.take(bytes);
-            reply.body_length = collector.length();
-            taken.map_err(ReceiveError::Content)?;
-        }
-        if let Ok(fields) = frame.into_trailers() {
-            reply.trailers = fields;
+        match frame.into_data() {
+            Ok(bytes) => {
+                let (with_it, taken) = collector.take_aside(bytes).await.map_err(ReceiveError::Content)?;
+                collector = with_it;
+                reply.body_length = collector.length();
+                taken.map_err(ReceiveError::Content)?;
+            }
+            Err(frame) => {
+                if let Ok(fields) = frame.into_trailers() {
+                    reply.trailers = fields;
+                }
+            }
         }
     }
     reply.body_start = collector.start().to_vec();
@@ -161,7 +170,8 @@ fn reply_of(parts: response::Parts, head_size: usize, framed_length: Option<u64>
 
 enum ReceiveError {
     NotSent,
-    HeadTooLarge(usize),
+    HeadTooLarge(usize, usize),
+    Interims(usize),
     NoLength,
     Head(ExchangeError),
     Body(ExchangeError),
@@ -172,7 +182,8 @@ impl Failure for ReceiveError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotSent => Reason::HttpFailed,
-            Self::HeadTooLarge(_) => Reason::HttpResponseHeaderTooLarge,
+            Self::HeadTooLarge(..) => Reason::HttpResponseHeaderTooLarge,
+            Self::Interims(_) => Reason::HttpResponseTooManyInterim,
             Self::NoLength => Reason::HttpResponseInvalid,
             Self::Head(error) => error.reason(Part::Head),
             Self::Body(error) => error.reason(Part::Body),
@@ -183,7 +194,8 @@ impl Failure for ReceiveError {
     fn detail(&self) -> String {
         match self {
             Self::NotSent => "There was no answer to read.".to_owned(),
-            Self::HeadTooLarge(size) => format!("The response head has {size} bytes; the limit is {RESPONSE_HEAD}."),
+            Self::HeadTooLarge(size, limit) => format!("The response head has {size} bytes; the limit is {limit}."),
+            Self::Interims(limit) => format!("More than {limit} interim responses came before the final one."),
             Self::NoLength => "The Content-Length is no number.".to_owned(),
             Self::Head(error) | Self::Body(error) => error.detail(),
             Self::Content(error) => error.to_string(),

@@ -5,7 +5,7 @@ use super::http3::over_http3;
 use super::wire::{Meter, Wire};
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
-use crate::limits::{RESPONSE_FIELDS, RESPONSE_HEAD};
+use crate::limits::Limits;
 use crate::reason::Reason;
 use crate::target::path_and_query;
 use bytes::Bytes;
@@ -65,15 +65,16 @@ impl Check {
     /// # Errors
     /// When the connection ends before the request is written.
     pub async fn send(&mut self, ask: Ask) -> Result<(), Stopped> {
+        let limits = *self.limits();
         self.stage(Stage::Send, async |wire| {
             wire.leg.method = Some(ask.method.to_string());
             wire.leg.authority = ask.authority.to_str().ok().map(str::to_owned);
             let tape = wire.tape.clone();
             let exchange = if let Some(quic) = wire.quic.take() {
                 tape.send();
-                over_http3(quic, ask, tape.clone()).await?
+                over_http3(quic, ask, tape.clone(), &limits).await?
             } else {
-                over_stream(wire, ask).await?
+                over_stream(wire, ask, &limits).await?
             };
             let exchange = wire.exchange.insert(exchange);
             exchange
@@ -97,7 +98,7 @@ impl Check {
     }
 }
 
-async fn over_stream(wire: &mut Wire, ask: Ask) -> Result<Exchange, SendError> {
+async fn over_stream(wire: &mut Wire, ask: Ask, limits: &Limits) -> Result<Exchange, SendError> {
     let layer = wire.take_layer().ok_or(SendError::NotConnected)?;
     let tls = wire.leg.tls.as_ref();
     let agreed = tls.is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
@@ -105,19 +106,19 @@ async fn over_stream(wire: &mut Wire, ask: Ask) -> Result<Exchange, SendError> {
     wire.tape.send();
     if agreed || ask.manner == Manner::Http2 {
         wire.tape.speak_http2();
-        over_http2(TokioIo::new(io), ask).await
+        over_http2(TokioIo::new(io), ask, limits).await
     } else {
-        over_http1(TokioIo::new(io), ask).await
+        over_http1(TokioIo::new(io), ask, limits).await
     }
 }
 
-async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError> {
+async fn over_http1(io: TokioIo<Meter>, ask: Ask, limits: &Limits) -> Result<Exchange, SendError> {
     let (mut sender, connection) = http1::Builder::new()
         .title_case_headers(true)
         // Obsolete, and still sent: Go reads folded lines too.
         .allow_obsolete_multiline_headers_in_responses(true)
-        .max_headers(RESPONSE_FIELDS)
-        .max_buf_size(RESPONSE_HEAD)
+        .max_headers(limits.response_fields)
+        .max_buf_size(limits.response_head)
         .handshake(io)
         .await
         .map_err(SendError::wire)?;
@@ -148,10 +149,10 @@ async fn over_http1(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError>
     })
 }
 
-async fn over_http2(io: TokioIo<Meter>, ask: Ask) -> Result<Exchange, SendError> {
+async fn over_http2(io: TokioIo<Meter>, ask: Ask, limits: &Limits) -> Result<Exchange, SendError> {
     let helpers = Helpers::default();
     let (mut sender, connection) = http2::Builder::new(helpers.clone())
-        .max_header_list_size(u32::try_from(RESPONSE_HEAD).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.response_head).unwrap_or(u32::MAX))
         .handshake(io)
         .await
         .map_err(SendError::wire)?;

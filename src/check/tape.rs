@@ -34,6 +34,8 @@ pub(super) struct Marks {
     /// Bytes of the answer above TLS, and its head's, once that has ended.
     answer: u64,
     head: HeadEnd,
+    /// Heads of the answer in frames of HTTP/2.
+    headers: usize,
     /// The records of TLS, where the socket carries TLS.
     records: Records,
     /// Whether those records are TLS at all.
@@ -293,7 +295,11 @@ impl Tape {
         let mut marks = self.marks();
         let began = match &mut marks.frames {
             None => !bytes.is_empty(),
-            Some((_, theirs)) => theirs.feed(bytes).headers_began,
+            Some((_, theirs)) => {
+                let headers = theirs.feed(bytes).headers;
+                marks.headers += headers;
+                headers > 0
+            }
         };
         if began && marks.answer_began.is_none() {
             // No answer comes before the request: such a stamp is that of a clock that was set meanwhile.
@@ -349,14 +355,19 @@ impl Tape {
         if framed { below.last_bytes } else { below.last_read }
     }
 
-    /// Bytes that came after the head of an HTTP/1 answer. Unknown where an interim answer (1xx) came first.
+    /// Bytes that came after the head of an HTTP/1 answer.
     pub fn after_head(&self) -> Option<u64> {
         let marks = self.marks();
-        let interim = |start: &[u8]| start.starts_with(b"HTTP/1") && start.get(9) == Some(&b'1');
-        if marks.frames.is_some() || interim(&marks.first_answer) {
-            return None;
+        Some(marks.answer - marks.head.at()?).filter(|_| marks.frames.is_none())
+    }
+
+    /// Interim answers that came before the final one.
+    pub fn interims(&self) -> usize {
+        let marks = self.marks();
+        match marks.frames {
+            Some(_) => marks.headers.saturating_sub(1),
+            None => marks.head.interims(),
         }
-        Some(marks.answer - marks.head.at()?)
     }
 
     /// Whether an answer came that begins unlike HTTP/1.

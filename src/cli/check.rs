@@ -1,7 +1,7 @@
 //! `check`: the same probe from a terminal, once or many times.
 
 use super::{Cli, CliError, seconds};
-use crate::check::Dialer;
+use crate::check::{Dialer, Terms};
 use crate::exposition::tally::Tally;
 use crate::exposition::waterfall::{self, Paint};
 use crate::exposition::{evidence, har};
@@ -115,7 +115,11 @@ impl Cli {
             })?;
         Ok(Probe {
             timeout: module.timeout.map_or(timeout, |own| own.min(timeout)),
-            dialer: Dialer::new(config.policy().clone(), Arc::default(), Arc::default()).within(module.fence.clone()),
+            terms: Terms {
+                dialer: Dialer::new(config.policy().clone(), Arc::default(), Arc::default())
+                    .within(module.fence.clone()),
+                limits: *config.limits(),
+            },
             module,
             aim: Aim {
                 target: Target::new(&command.target),

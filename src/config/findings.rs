@@ -3,7 +3,7 @@
 use super::file::ConfigFile;
 use super::policy;
 use super::problem::Problem;
-use super::{Config, Defaults, beside, compose, most_leases, tree, warnings};
+use super::{Config, Defaults, beside, compose, limits, tree, warnings};
 use crate::check::Resolver;
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl Config {
                 .and_then(|policy| policy::check_strictness(&file, &policy))
                 .err(),
         );
-        refused.extend(most_leases(&file).err());
+        refused.extend(limits::compose(&file).err());
         findings.problems.extend(refused);
         findings.problems.sort_by_key(|problem| (problem.line, problem.column));
         findings.warnings = warnings::of(&file);

@@ -9,9 +9,10 @@ use super::tree::{below, shown};
 use super::units;
 use super::{address, fields, oauth, proxies};
 use crate::check::{Coding, Resolver};
-use crate::limits::MATCHED_BODY;
 use crate::negotiation::accepts;
-use crate::probers::http::{Expression, HeaderAssertion, HttpSettings, JsonAssertions, RequestBody, Versions};
+use crate::probers::http::{
+    BodyAssertions, Expression, HeaderAssertion, HttpSettings, JsonAssertions, RequestBody, Versions,
+};
 use crate::probers::proxies::Proxies;
 use ::http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 use ::http::{HeaderName, HeaderValue, Method};
@@ -32,7 +33,7 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         oauth2: oauth::compose_any(file.oauth2.as_ref(), &resolver, path)?,
         proxies: proxies(file, path)?,
         body: body(file, path)?,
-        json: json(file, path)?,
+        body_assertions: Arc::new(body_assertions(file, path)?),
         valid_status_codes: status_codes(file),
         valid_http_versions: versions(file),
         follow_redirects: match &file.no_follow_redirects {
@@ -41,16 +42,6 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         },
         fail_if_ssl: file.fail_if_ssl.unwrap_or(false),
         fail_if_not_ssl: file.fail_if_not_ssl.unwrap_or(false),
-        fail_if_body_matches: regexps(
-            file.fail_if_body_matches_regexp.as_deref(),
-            path,
-            "fail_if_body_matches_regexp",
-        )?,
-        fail_if_body_not_matches: regexps(
-            file.fail_if_body_not_matches_regexp.as_deref(),
-            path,
-            "fail_if_body_not_matches_regexp",
-        )?,
         fail_if_header_matches: header_rules(file.fail_if_header_matches.as_deref(), path, "fail_if_header_matches")?,
         fail_if_header_not_matches: header_rules(
             file.fail_if_header_not_matches.as_deref(),
@@ -59,7 +50,6 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         )?,
         slower_than: units::threshold(file.fail_if_slower_than.as_ref(), path, "fail_if_slower_than")?,
         body_size_limit: body_size_limit(file, path)?,
-        matching_limit: MATCHED_BODY,
         compression,
         versions: spoken(file, path)?,
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
@@ -99,6 +89,18 @@ fn body(file: &HttpFile, path: &str) -> Result<RequestBody, Problem> {
             inline.map_or_else(Bytes::new, |body| Bytes::copy_from_slice(&body.0)),
         )),
     }
+}
+
+fn body_assertions(file: &HttpFile, path: &str) -> Result<BodyAssertions, Problem> {
+    let patterns = |written: Option<&Vec<_>>, key| regexps(written.map(Vec::as_slice), path, key);
+    Ok(BodyAssertions {
+        fail_if_matches: patterns(file.fail_if_body_matches_regexp.as_ref(), "fail_if_body_matches_regexp")?,
+        fail_if_not_matches: patterns(
+            file.fail_if_body_not_matches_regexp.as_ref(),
+            "fail_if_body_not_matches_regexp",
+        )?,
+        json: json(file, path)?,
+    })
 }
 
 fn json(file: &HttpFile, path: &str) -> Result<JsonAssertions, Problem> {

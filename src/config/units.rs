@@ -48,7 +48,7 @@ pub(super) fn threshold(written: Option<&At<String>>, path: &str, key: &str) -> 
 }
 
 /// Go's `time.ParseDuration`: `1h30m`, `1.5s`, `300ms`, `0`. What is negative is none, as with the peer.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 8] = [
         ("ns", 1e-9),
         ("us", 1e-6),

@@ -193,7 +193,7 @@ impl Patrol {
     pub(super) fn lease_of(self: &Arc<Self>, key: &Key, probe: &Probe) -> Option<(Arc<Lease>, bool)> {
         let interval = probe.module.interval?;
         let now = Instant::now();
-        let most = self.config.load().most_leases().min(self.series.tenured_room());
+        let most = self.config.load().limits().leases.min(self.series.tenured_room());
         let mut held = self.leases.held();
         if let Some(lease) = held.by_key.get(key) {
             lease.scrapes().came(now);
@@ -295,7 +295,7 @@ impl Patrol {
         let time = schedule.time(lag);
         let probe = Probe {
             timeout: module.timeout.map_or(time, |timeout| timeout.min(time)),
-            dialer: self.dialer(&module),
+            terms: self.terms(&module),
             module,
             aim: aim.clone(),
             controls: self.config.load().controls().clone(),

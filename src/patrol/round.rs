@@ -208,7 +208,7 @@ impl Drop for InFlight<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::{Check, Dialer, Resolver};
+    use crate::check::{Check, Resolver, Terms};
     use crate::config::{self, Config, Defaults};
     use crate::controls::Controls;
     use crate::history::History;
@@ -284,7 +284,7 @@ mod tests {
             },
             timeout: Duration::from_secs(5),
             controls: Arc::new(Controls::default()),
-            dialer: Dialer::default(),
+            terms: Terms::default(),
         };
         patrol.round(Key::new(&probe.module, &probe.aim), probe, None).await
     }

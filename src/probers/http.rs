@@ -4,19 +4,21 @@ mod assertions;
 mod cookies;
 mod gauges;
 mod json;
+mod matching;
 mod oauth;
 mod request;
 mod route;
 mod settings;
 
 pub use json::{Expression, JsonAssertions};
+pub use matching::BodyAssertions;
 pub use oauth::{Algorithm, Grant, OAuth2, Signing};
 pub use settings::{HeaderAssertion, HttpSettings, RequestBody, Versions};
 
 use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
 use crate::check::{BodyPlan, Check, Family, Resolver, Stopped};
-use crate::limits::REDIRECTS;
+use crate::limits::Limits;
 use crate::metrics::Page;
 use crate::policy::Origin;
 use crate::reason::Reason;
@@ -46,7 +48,7 @@ impl HttpSettings {
         }
         let mut redirects = 0;
         loop {
-            let follow = self.follow_redirects && redirects < REDIRECTS;
+            let follow = self.follow_redirects && redirects < check.limits().redirects;
             let body = self.exchange(check, &visit, follow).await?;
             if let (Some(401), Some(tokens), Some(sent)) = (
                 check.reply().map(|reply| reply.status),
@@ -68,11 +70,11 @@ impl HttpSettings {
                     redirects += 1;
                 }
                 onward => {
-                    let endless = onward.is_some() && self.follow_redirects;
+                    let endless = Some(redirects).filter(|_| onward.is_some() && self.follow_redirects);
                     let took = check.answer_time();
                     let https = (!matches!(way, Way::Hop(_))).then(|| visit.is_https());
-                    let objection = match self.objection_to_content(reply, &body, endless) {
-                        None => self.json.objection(&body, check.left()).await,
+                    let objection = match self.objection_to_head(reply, endless) {
+                        None => self.body_assertions.objection(body, check.left()).await,
                         objection => objection,
                     };
                     let objection = objection.or_else(|| self.objection_to_protocol(reply, https));
@@ -137,7 +139,10 @@ impl HttpSettings {
         let relay = self.route(visit).open(check).await?;
         check.send(through(visit.ask(), relay.as_ref())).await?;
         check.wait().await?;
-        check.receive(|reply| self.body_plan(visit, reply, follow)).await
+        let limits = *check.limits();
+        check
+            .receive(|reply| self.body_plan(visit, reply, follow, &limits))
+            .await
     }
 
     fn route<'a>(&'a self, visit: &'a Visit) -> Route<'a> {
@@ -171,15 +176,15 @@ impl HttpSettings {
     }
 
     /// The body of a redirect is read only if it is to be matched; an answer that already failed is read but not kept.
-    fn body_plan(&self, visit: &Visit, reply: &Reply, follow: bool) -> BodyPlan {
+    fn body_plan(&self, visit: &Visit, reply: &Reply, follow: bool, limits: &Limits) -> BodyPlan {
         let redirects = visit.redirected(reply).is_some();
         let moves_on = redirects && follow;
-        let refused = self.objection_to_head(reply, false).is_some();
-        let to_match = !moves_on && self.asserts_on_body() && !refused;
+        let refused = self.objection_to_head(reply, None).is_some();
+        let to_match = !moves_on && !self.body_assertions.is_empty() && !refused;
         BodyPlan {
             read: !redirects || to_match,
             coding: self.compression,
-            keep: to_match.then_some(self.matching_limit),
+            keep: to_match.then_some(limits.matched_body),
             limit: self.body_size_limit,
             judge: refused && !moves_on,
         }

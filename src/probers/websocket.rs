@@ -151,7 +151,8 @@ impl WebsocketSettings {
     /// One message, which must be what is expected.
     async fn hear(&self, check: &mut Check, expect: &Expect) -> Result<Option<Match>, Stopped> {
         check.await_word().await?;
-        let text = check.hear(message).await?;
+        let most = check.limits().matched_body;
+        let text = check.hear(|bytes, _| message(bytes, most)).await?;
         let (matched, is_expected) = match expect {
             Expect::Regexp(wanted) => {
                 let matched = Match::of(wanted, &text);

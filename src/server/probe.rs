@@ -4,7 +4,7 @@ use super::answer::answer;
 use super::{App, Shared, error, plain};
 use crate::exposition::{logs, text};
 use crate::hop::Hop;
-use crate::limits::{LONGEST_DEADLINE, PARAMETER, SHORTEST_DEADLINE};
+use crate::limits::{LONGEST_DEADLINE, SHORTEST_DEADLINE};
 use crate::patrol::Reading;
 use crate::probe::Probe;
 use crate::probers::{Aim, Module};
@@ -71,9 +71,11 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusC
 }
 
 fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> {
+    let config = app.patrol.config();
+    let most = config.limits().parameter;
     for name in ["module", "target", "hostname", "hop"] {
-        if query.get(name).is_some_and(|value| value.len() > PARAMETER) {
-            return Err(format!("Parameter {name} is over {PARAMETER} bytes"));
+        if query.get(name).is_some_and(|value| value.len() > most) {
+            return Err(format!("Parameter {name} is over {most} bytes"));
         }
         if query.get(name).is_some_and(|value| value.contains(char::is_control)) {
             return Err(format!("Parameter {name} holds a control character"));
@@ -83,7 +85,6 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
         .get("module")
         .filter(|name| !name.is_empty())
         .unwrap_or("http_2xx");
-    let config = app.patrol.config();
     let Some(module) = config.module(name).cloned() else {
         app.patrol.own().unknown_module();
         return Err(format!("Unknown module {name:?}"));
@@ -99,7 +100,7 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
     };
     module.prober.accept(&aim)?;
     Ok(Probe {
-        dialer: app.patrol.dialer(&module),
+        terms: app.patrol.terms(&module),
         module,
         aim,
         timeout,

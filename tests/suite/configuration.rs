@@ -617,7 +617,7 @@ glassbox.yml:8:28: modules.a.http.valid_status_codes: \"2xx\" is no whole number
 glassbox.yml:8:38: modules.a.http.valid_status_codes: \"abc\" is no whole number; write one such as 200 [error]
 glassbox.yml:9:15: modules.g.prober: prober \"grcp\" is not valid; this version has: http, tcp, unix, dns, icmp, grpc, websocket [error]
 glassbox.yml:12:25: modules.h.http.compression: \"zip\" is no coding; write gzip, deflate, br, zstd or identity [error]
-glassbox.yml:13:18: limits.leases: -1 is no number of keys; write 0 or more [error]
+glassbox.yml:13:18: limits.leases: -1 does not fit; write a number from 0 to 10000000 [error]
 glassbox.yml:6:30: modules.a.http.preferred_ip_protocol: \"ipv4\" means ip4, as with blackbox_exporter; write ip4 or ip6 [warning]
 glassbox.yml: 7 errors, 1 warning
 "

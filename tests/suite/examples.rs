@@ -21,8 +21,8 @@ pub fn example(name: &str) -> String {
 fn running(config: &str) -> Result<String, Problem> {
     let config = Config::parse(config, Defaults::default())?;
     let module = config.module("http_2xx").unwrap();
-    let (controls, policy, leases) = (config.controls(), config.policy(), config.most_leases());
-    Ok(format!("{module:#?}\n{controls:#?}\n{policy:?}\n{leases}"))
+    let (controls, policy, limits) = (config.controls(), config.policy(), config.limits());
+    Ok(format!("{module:#?}\n{controls:#?}\n{policy:?}\n{limits:?}"))
 }
 
 fn defaults() -> String {
@@ -119,8 +119,19 @@ fn the_other_probers_of_the_example_have_their_defaults() {
 }
 
 /// Another value for each key of the example. It shows that the comparison above would see a wrong default.
-const OTHER_VALUES: [(&str, &str); 34] = [
+const OTHER_VALUES: [(&str, &str); 45] = [
     ("leases", "5"),
+    ("probes", "5"),
+    ("queue", "1s"),
+    ("per_destination", "5"),
+    ("matched_body", "1KB"),
+    ("response_head", "8KB"),
+    ("response_fields", "5"),
+    ("interim_responses", "5"),
+    ("redirects", "5"),
+    ("parameter", "1KB"),
+    ("connections", "50"),
+    ("request_head", "1s"),
     ("interval", "1s"),
     ("timeout", "3s"),
     ("metrics", "full"),

@@ -703,6 +703,12 @@ fn answer() -> Vec<Row> {
             answering(format!("HTTP/1.1 200 OK\r\n{many_fields}\r\n")),
         ),
         row(
+            "interim responses without end",
+            ("http.response.too_many_interim", "front"),
+            IN_RECEIVE,
+            answering("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(21) + &head("Content-Length: 0")),
+        ),
+        row(
             "a head that is too long",
             ("http.response.header_too_large", "front"),
             IN_RECEIVE,

@@ -1,11 +1,11 @@
 //! The datagrams of a QUIC connection: over a connected socket, so that the kernel tells when nobody listens, with its
 //! stamps on what comes.
 
+use crate::check::Terms;
 use crate::check::datagram::LARGEST;
-use crate::check::dial::{DialError, Dialer};
+use crate::check::dial::DialError;
 use crate::check::stamps;
 use crate::check::tape::Tape;
-use crate::limits::RESPONSE_HEAD;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use std::fmt;
@@ -20,9 +20,6 @@ use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-/// Bytes that may come before the answer's head is whole: the handshake, settings, and the head itself.
-const MOST_UNANSWERED: u64 = 4 * RESPONSE_HEAD as u64;
-
 type Waiting = Pin<Box<dyn Future<Output = io::Result<Ready>> + Send>>;
 
 /// The socket of one connection.
@@ -30,6 +27,8 @@ pub(super) struct QuicSocket {
     socket: Arc<UdpSocket>,
     peer: SocketAddr,
     opened: Instant,
+    /// Bytes that may come before the answer's head is whole: the handshake, settings, and the head itself.
+    most_unanswered: u64,
     pub tape: Arc<Tape>,
     /// The next datagram, or the kernel's word that none will come.
     next: Mutex<Waiting>,
@@ -40,14 +39,15 @@ pub(super) struct QuicSocket {
 }
 
 impl QuicSocket {
-    pub async fn open(dialer: &Dialer, to: SocketAddr, tape: Arc<Tape>) -> Result<Self, DialError> {
+    pub async fn open(terms: &Terms, to: SocketAddr, tape: Arc<Tape>) -> Result<Self, DialError> {
         let opened = Instant::now();
-        let socket = Arc::new(dialer.udp(None, to).await?);
+        let socket = Arc::new(terms.dialer.udp(None, to).await?);
         Ok(Self {
             next: Mutex::new(waiting(&socket)),
             socket,
             peer: to,
             opened,
+            most_unanswered: 4 * terms.limits.response_head as u64,
             tape,
             fault: OnceLock::new(),
             sent: Notify::new(),
@@ -71,7 +71,7 @@ impl QuicSocket {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(received) => {
                     self.tape.datagram_read(received);
-                    if self.tape.unanswered() > MOST_UNANSWERED {
+                    if self.tape.unanswered() > self.most_unanswered {
                         // The library holds what it has no whole frame of.
                         return Poll::Ready(Err(ErrorKind::InvalidData.into()));
                     }

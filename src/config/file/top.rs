@@ -11,6 +11,17 @@ block! {
     /// Bounds on what the exporter does at once.
     LimitsFile {
         leases: At<i64>,
+        probes: At<i64>,
+        queue: At<String>,
+        per_destination: At<i64>,
+        matched_body: At<String>,
+        response_head: At<String>,
+        response_fields: At<i64>,
+        interim_responses: At<i64>,
+        redirects: At<i64>,
+        parameter: At<String>,
+        connections: At<i64>,
+        request_head: At<String>,
     } unserved {}
 }
 

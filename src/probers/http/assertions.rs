@@ -9,22 +9,6 @@ use std::time::Duration;
 type Objection = (Reason, String);
 
 impl HttpSettings {
-    /// Whether the body has to be kept.
-    pub(super) const fn asserts_on_body(&self) -> bool {
-        self.matches_body() || !self.json.is_empty()
-    }
-
-    /// Whether regular expressions are looked for in the body.
-    pub(super) const fn matches_body(&self) -> bool {
-        !self.fail_if_body_matches.is_empty() || !self.fail_if_body_not_matches.is_empty()
-    }
-
-    /// The first assertion on status, headers and text that the final answer fails. `endless`: it is one redirect too many.
-    pub(super) fn objection_to_content(&self, reply: &Reply, body: &[u8], endless: bool) -> Option<Objection> {
-        self.objection_to_head(reply, endless)
-            .or_else(|| self.objection_to_body(body))
-    }
-
     /// `https`: whether the answer came over TLS; `None` where that and the version are the front's affair.
     pub(super) fn objection_to_protocol(&self, reply: &Reply, https: Option<bool>) -> Option<Objection> {
         let https = https?;
@@ -32,19 +16,17 @@ impl HttpSettings {
             .or_else(|| self.objection_to_tls(https))
     }
 
-    /// Status and headers: what must be right before the body is looked at.
-    pub(super) fn objection_to_head(&self, reply: &Reply, endless: bool) -> Option<Objection> {
+    /// Status and headers: what must be right before the body is looked at. `endless`: so many redirects were followed, and it
+    /// is one more.
+    pub(super) fn objection_to_head(&self, reply: &Reply, endless: Option<usize>) -> Option<Objection> {
         let status = reply.status;
         let accepted = match self.valid_status_codes.as_slice() {
             [] => (200..300).contains(&status),
             valid => valid.contains(&status),
         };
         if !accepted {
-            return Some(if endless {
-                let detail = format!(
-                    "After {} redirects the answer is still {status}.",
-                    crate::limits::REDIRECTS
-                );
+            return Some(if let Some(redirects) = endless {
+                let detail = format!("After {redirects} redirects the answer is still {status}.");
                 (Reason::HttpResponseRedirectLoop, detail)
             } else {
                 (
@@ -75,21 +57,6 @@ impl HttpSettings {
                     .find(missing)
                     .map(|rule| said("is missing or does not match", rule))
             })
-    }
-
-    fn objection_to_body(&self, body: &[u8]) -> Option<Objection> {
-        let unwanted = self
-            .fail_if_body_matches
-            .iter()
-            .find(|pattern| pattern.is_match(body))
-            .map(|pattern| format!("The body matches {:?}.", pattern.as_str()));
-        let missing = || {
-            self.fail_if_body_not_matches
-                .iter()
-                .find(|pattern| !pattern.is_match(body))
-                .map(|pattern| format!("The body does not match {:?}.", pattern.as_str()))
-        };
-        Some((Reason::ContentBody, unwanted.or_else(missing)?))
     }
 
     fn objection_to_version(&self, reply: &Reply) -> Option<Objection> {

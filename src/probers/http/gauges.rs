@@ -30,7 +30,7 @@ pub(super) fn write(settings: &HttpSettings, report: &Report, page: &mut Page) -
     let failed = failed_assertion(settings, report);
     let is = |assertion| f64::from(u8::from(failed == Some(assertion)));
     page.set(&FAILED_DUE_TO_REGEX, is(Assertion::Regexp));
-    if !settings.json.is_empty() {
+    if !settings.body_assertions.json.is_empty() {
         page.set(&FAILED_DUE_TO_CEL, is(Assertion::Json));
     }
     if let Some(last) = report.last_leg() {
@@ -143,10 +143,10 @@ enum Assertion {
 
 /// Which of them failed, as the peer counts: also where the body could not be read for it.
 fn failed_assertion(settings: &HttpSettings, report: &Report) -> Option<Assertion> {
-    let of_body = if settings.matches_body() {
+    let of_body = if settings.body_assertions.matches_text() {
         Some(Assertion::Regexp)
     } else {
-        Some(Assertion::Json).filter(|_| !settings.json.is_empty())
+        Some(Assertion::Json).filter(|_| !settings.body_assertions.json.is_empty())
     };
     let reply = report.final_reply()?;
     match report.fault.as_ref()?.reason {
@@ -156,7 +156,7 @@ fn failed_assertion(settings: &HttpSettings, report: &Report) -> Option<Assertio
         Reason::HttpClosedMidBody
         | Reason::HttpTimedOutMidBody
         | Reason::HttpResponseBadCoding
-        | Reason::HttpResponseTooLarge => match settings.objection_to_head(reply, false) {
+        | Reason::HttpResponseTooLarge => match settings.objection_to_head(reply, None) {
             Some((Reason::ContentHeader, _)) => Some(Assertion::Regexp),
             Some(_) => None,
             // What is no gzip at all is refused before anything is matched.

@@ -1,13 +1,11 @@
 //! Assertions on a JSON body in CEL, the Common Expression Language (<https://cel.dev>): `body` is the document.
 
-use crate::reason::Reason;
 use cel::common::ast::{EntryExpr, Expr};
 use cel::objects::{Key, Map};
 use cel::{Context, IdedExpr, Program, Value};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// An expression, compiled.
 #[derive(Clone)]
@@ -64,22 +62,11 @@ impl JsonAssertions {
         self.fail_if_matches.is_none() && self.fail_if_not_matches.is_none()
     }
 
-    /// What is wrong with a body. It is looked at off the runtime, for as long as `time`: an expression can run long.
-    pub(super) async fn objection(&self, body: &[u8], time: Duration) -> Option<(Reason, String)> {
+    /// What is wrong with a body. An expression can run long.
+    pub(super) fn objection(&self, body: &[u8]) -> Option<String> {
         if self.is_empty() {
             return None;
         }
-        let (assertions, body) = (self.clone(), body.to_vec());
-        let judging = tokio::task::spawn_blocking(move || assertions.judge(&body));
-        let words = match tokio::time::timeout(time, judging).await {
-            Ok(Ok(words)) => words?,
-            Ok(Err(_)) => "The assertion on the body's JSON could not be evaluated.".to_owned(),
-            Err(_) => "The assertion on the body's JSON took all of the probe's time.".to_owned(),
-        };
-        Some((Reason::ContentJson, words))
-    }
-
-    fn judge(&self, body: &[u8]) -> Option<String> {
         let document = match serde_json::from_slice(body) {
             Ok(document) => document,
             Err(error) => return Some(format!("The body is no JSON: {error}.")),
@@ -186,7 +173,7 @@ mod tests {
             fail_if_matches: compiled(fail_if),
             fail_if_not_matches: compiled(fail_if_not),
         };
-        assertions.judge(body.as_bytes())
+        assertions.objection(body.as_bytes())
     }
 
     #[test]

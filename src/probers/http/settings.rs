@@ -1,6 +1,6 @@
 //! The running settings of the http prober.
 
-use super::json::JsonAssertions;
+use super::matching::BodyAssertions;
 use super::oauth::OAuth2;
 use crate::check::{Coding, Family, Resolver, Tls};
 use crate::probers::credentials::{Credentials, off_the_runtime};
@@ -38,18 +38,14 @@ pub struct HttpSettings {
     pub valid_status_codes: Vec<u16>,
     /// Accepted versions, as `HTTP/1.1`; none means any.
     pub valid_http_versions: Vec<String>,
-    /// Follow redirects, up to [`crate::limits::REDIRECTS`].
+    /// Follow redirects, up to `limits.redirects`.
     pub follow_redirects: bool,
     /// Fail if the final answer came over TLS.
     pub fail_if_ssl: bool,
     /// Fail if the final answer came without TLS.
     pub fail_if_not_ssl: bool,
-    /// Fail if any of these is found in the body.
-    pub fail_if_body_matches: Vec<Regexp>,
-    /// Fail if any of these is not found in the body.
-    pub fail_if_body_not_matches: Vec<Regexp>,
-    /// What is asserted of the body's JSON.
-    pub json: JsonAssertions,
+    /// What is asserted of the body.
+    pub body_assertions: Arc<BodyAssertions>,
     /// Fail if any of these is found in a header.
     pub fail_if_header_matches: Vec<HeaderAssertion>,
     /// Fail if any of these is not found in a header.
@@ -58,8 +54,6 @@ pub struct HttpSettings {
     pub slower_than: Option<Duration>,
     /// Fail if the decoded body is larger, in bytes.
     pub body_size_limit: Option<u64>,
-    /// Bytes of decoded body that may be matched.
-    pub matching_limit: u64,
     /// How the body is decoded.
     pub compression: Coding,
     /// Which addresses to take.

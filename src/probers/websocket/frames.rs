@@ -1,7 +1,6 @@
 //! Frames of a WebSocket (RFC 6455 section 5): the library reads and writes their heads.
 
 use crate::check::Heard;
-use crate::limits::MATCHED_BODY;
 use crate::reason::Reason;
 use std::io::Cursor;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
@@ -30,8 +29,8 @@ fn masked(mut frame: Frame) -> Vec<u8> {
     bytes
 }
 
-/// The first whole message in what came, in as many frames as the peer made of it. Pings and pongs are none.
-pub(super) fn message(bytes: &[u8], _: bool) -> Heard<Vec<u8>> {
+/// The first whole message in what came, in as many frames as the peer made of it, and of `most` bytes. Pings and pongs are none.
+pub(super) fn message(bytes: &[u8], most: u64) -> Heard<Vec<u8>> {
     let invalid = |words: &str| Heard::Never(Reason::WebsocketInvalid, words.to_owned());
     let mut text = Vec::new();
     let mut at = 0;
@@ -45,8 +44,8 @@ pub(super) fn message(bytes: &[u8], _: bool) -> Heard<Vec<u8>> {
         if header.mask.is_some() {
             return invalid("The server masks its frames.");
         }
-        if length > MATCHED_BODY || text.len() as u64 + length > MATCHED_BODY {
-            let words = format!("The message is over the {MATCHED_BODY} bytes that may be matched.");
+        if length > most || text.len() as u64 + length > most {
+            let words = format!("The message is over the {most} bytes that may be matched.");
             return Heard::Never(Reason::ContentBodyTooLarge, words);
         }
         let begin = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
@@ -78,9 +77,11 @@ mod tests {
     use crate::check::Heard;
     use crate::reason::Reason;
 
+    const MOST: u64 = 10 << 20;
+
     #[test]
     fn a_message_is_put_together_from_its_frames() {
-        let heard = |bytes: &[u8]| match message(bytes, false) {
+        let heard = |bytes: &[u8]| match message(bytes, MOST) {
             Heard::Whole(count, text) => Some((count, text)),
             _ => None,
         };
@@ -89,13 +90,13 @@ mod tests {
         assert_eq!(heard(b"\x01\x02he\x89\x01x\x80\x03llo"), Some((12, b"hello".to_vec())));
         assert_eq!(heard(b"\x82\x01\0more"), Some((3, b"\0".to_vec())));
         for part in [&b""[..], b"\x81", b"\x81\x02h", b"\x01\x02he"] {
-            assert!(matches!(message(part, false), Heard::More(0)), "{part:?}");
+            assert!(matches!(message(part, MOST), Heard::More(0)), "{part:?}");
         }
     }
 
     #[test]
     fn what_can_never_be_a_message_is_told() {
-        let reason = |bytes: &[u8]| match message(bytes, false) {
+        let reason = |bytes: &[u8]| match message(bytes, MOST) {
             Heard::Never(reason, _) => Some(reason),
             _ => None,
         };

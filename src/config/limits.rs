@@ -1,0 +1,145 @@
+//! Composes the bounds that hold for all probes: the block `limits`.
+
+use super::file::{At, ConfigFile, LimitsFile};
+use super::problem::{Problem, at};
+use super::units;
+use crate::limits::Limits;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// A bound that is written, or else what holds.
+struct Bound<'a, T> {
+    key: &'static str,
+    written: Option<&'a At<T>>,
+}
+
+pub(super) fn compose(file: &ConfigFile) -> Result<Limits, Problem> {
+    let LimitsFile {
+        leases,
+        probes,
+        queue,
+        per_destination,
+        matched_body,
+        response_head,
+        response_fields,
+        interim_responses,
+        redirects,
+        parameter,
+        connections,
+        request_head,
+    } = file.limits.clone().unwrap_or_default();
+    let usual = Limits::default();
+    let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
+    let per_destination = count("per_destination", per_destination.as_ref(), 0..=100_000, 0)?;
+    Ok(Limits {
+        leases: count("leases", leases.as_ref(), 0..=10_000_000, usual.leases)?,
+        probes: count("probes", probes.as_ref(), 1..=100_000, usual.probes)?,
+        queue: duration("queue", queue.as_ref(), seconds(0, 10), usual.queue)?,
+        per_destination: Some(per_destination).filter(|probes| *probes > 0),
+        matched_body: size("matched_body", matched_body.as_ref(), 1..=1 << 30, usual.matched_body)?,
+        response_head: bytes(
+            "response_head",
+            response_head.as_ref(),
+            8 << 10..=16 << 20,
+            usual.response_head,
+        )?,
+        response_fields: count(
+            "response_fields",
+            response_fields.as_ref(),
+            1..=10_000,
+            usual.response_fields,
+        )?,
+        interim_responses: count(
+            "interim_responses",
+            interim_responses.as_ref(),
+            0..=1000,
+            usual.interim_responses,
+        )?,
+        redirects: count("redirects", redirects.as_ref(), 0..=100, usual.redirects)?,
+        parameter: bytes("parameter", parameter.as_ref(), 64..=64 << 10, usual.parameter)?,
+        connections: count("connections", connections.as_ref(), 8..=100_000, usual.connections)?,
+        request_head: duration(
+            "request_head",
+            request_head.as_ref(),
+            seconds(1, 300),
+            usual.request_head,
+        )?,
+    })
+}
+
+fn count(
+    key: &'static str,
+    written: Option<&At<i64>>,
+    range: RangeInclusive<usize>,
+    usual: usize,
+) -> Result<usize, Problem> {
+    let bound = Bound { key, written };
+    bound.read(|number| usize::try_from(*number).ok(), &range, "a number", usual)
+}
+
+fn size(
+    key: &'static str,
+    written: Option<&At<String>>,
+    range: RangeInclusive<u64>,
+    usual: u64,
+) -> Result<u64, Problem> {
+    let bound = Bound { key, written };
+    bound.read(|text| units::size(text), &range, "bytes, such as 512KB,", usual)
+}
+
+fn bytes(
+    key: &'static str,
+    written: Option<&At<String>>,
+    range: RangeInclusive<usize>,
+    usual: usize,
+) -> Result<usize, Problem> {
+    let bound = Bound { key, written };
+    let read = |text: &String| usize::try_from(units::size(text)?).ok();
+    bound.read(read, &range, "bytes, such as 512KB,", usual)
+}
+
+fn duration(
+    key: &'static str,
+    written: Option<&At<String>>,
+    range: RangeInclusive<Duration>,
+    usual: Duration,
+) -> Result<Duration, Problem> {
+    let bound = Bound { key, written };
+    let range = Seconds(*range.start())..=Seconds(*range.end());
+    let read = |text: &String| units::duration(text).map(Seconds);
+    Ok(bound
+        .read(read, &range, "a duration, such as 200ms,", Seconds(usual))?
+        .0)
+}
+
+/// A duration as it is written.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+struct Seconds(Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}s", self.0.as_secs_f64())
+    }
+}
+
+impl<T: Display> Bound<'_, T> {
+    fn read<N: PartialOrd + Display>(
+        self,
+        read: impl FnOnce(&T) -> Option<N>,
+        range: &RangeInclusive<N>,
+        what: &str,
+        usual: N,
+    ) -> Result<N, Problem> {
+        let Some(written) = self.written else {
+            return Ok(usual);
+        };
+        read(&written.value)
+            .filter(|bound| range.contains(bound))
+            .ok_or_else(|| {
+                let (value, least, most) = (&written.value, range.start(), range.end());
+                let words = format!("{value} does not fit; write {what} from {least} to {most}");
+                at(written, "limits", self.key, words)
+            })
+    }
+}
