@@ -38,6 +38,7 @@ pub mod utc;
 pub mod verdict;
 
 use cli::Listen;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use server::App;
 use std::future::Future;
@@ -52,6 +53,16 @@ use tokio::task::JoinSet;
 
 /// What open connections get to take their last answers once all probes have ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Lets this process open as many files as it may: each probe needs some, and so does each connection.
+pub fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, hard, "The limit of open files stays as it is");
+    }
+}
 
 /// Opens the addresses, or takes the sockets that systemd has opened.
 ///
@@ -104,15 +115,17 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
         .map(TcpListener::local_addr)
         .collect::<io::Result<_>>()?;
     app.patrol.listens_at(own);
+    let limits: Vec<_> = app
+        .patrol
+        .limits()
+        .rows()
+        .map(|(name, bound)| format!("{name}={bound}"))
+        .into();
+    tracing::info!(limits = limits.join(" "), "Bounds");
     for listener in listeners {
         let secured = app.gate.config().tls.is_some();
         tracing::info!(tls = secured, address = %listener.local_addr()?, "Listening on");
-        servers.spawn(server::serve(
-            listener,
-            server::router(app.clone()),
-            app.gate.clone(),
-            stop.subscribe(),
-        ));
+        servers.spawn(server::serve(listener, app.clone(), stop.subscribe()));
     }
     tell_systemd(&[NotifyState::Ready]);
     shutdown.await;

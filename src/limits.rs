@@ -50,6 +50,60 @@ impl Default for Limits {
     }
 }
 
+/// File descriptors that stay free for what must always go: health, the configuration, the log, a name to be resolved.
+const FILES_IN_RESERVE: usize = 64;
+
+/// File descriptors that a process has before it does anything.
+const FILES_AT_REST: usize = 32;
+
+/// File descriptors of a probe: its connection, and a name server's or a hop's beside it.
+const FILES_PER_PROBE: usize = 2;
+
+impl Limits {
+    /// The same, with no more probes and connections than what as many open files allow.
+    #[must_use]
+    pub fn within_files(self, files: usize) -> Self {
+        let free = files.saturating_sub(FILES_IN_RESERVE + FILES_AT_REST);
+        let probes = self.probes.min(free / (FILES_PER_PROBE + 1)).max(1);
+        let connections = self
+            .connections
+            .min(free.saturating_sub(FILES_PER_PROBE * probes))
+            .max(8);
+        if FILES_PER_PROBE * self.probes + self.connections <= free {
+            return self;
+        }
+        Self {
+            probes,
+            connections,
+            ..self
+        }
+    }
+
+    /// All of them by the names of their keys: numbers, bytes and seconds.
+    #[must_use]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "the format's numbers are floats; bounds stay below 2^53"
+    )]
+    pub fn rows(&self) -> [(&'static str, f64); 12] {
+        let count = |number: usize| number as f64;
+        [
+            ("leases", count(self.leases)),
+            ("probes", count(self.probes)),
+            ("queue", self.queue.as_secs_f64()),
+            ("per_destination", self.per_destination.map_or(f64::INFINITY, count)),
+            ("matched_body", self.matched_body as f64),
+            ("response_head", count(self.response_head)),
+            ("response_fields", count(self.response_fields)),
+            ("interim_responses", count(self.interim_responses)),
+            ("redirects", count(self.redirects)),
+            ("parameter", count(self.parameter)),
+            ("connections", count(self.connections)),
+            ("request_head", self.request_head.as_secs_f64()),
+        ]
+    }
+}
+
 /// Bytes of the wire that are kept for the evidence, on each side of TLS.
 pub const WIRE_EXCERPT: usize = 1024;
 
@@ -94,7 +148,17 @@ pub fn cut(text: &str, limit: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::{Limits, cut};
+
+    #[test]
+    fn few_files_leave_room_for_few_probes_and_as_many_connections() {
+        let usual = Limits::default();
+        assert_eq!(usual.within_files(1 << 20), usual);
+        let few = usual.within_files(256);
+        assert_eq!((few.probes, few.connections), (53, 54));
+        let none = usual.within_files(10);
+        assert_eq!((none.probes, none.connections), (1, 8));
+    }
 
     #[test]
     fn cut_stops_at_a_character_boundary() {

@@ -58,6 +58,7 @@ async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
 }
 
 async fn serve(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    glassbox_exporter::raise_file_limit();
     let watched = cli
         .auto_reload()
         .map(|(file, interval)| (std::fs::read(&file).ok(), file, interval));

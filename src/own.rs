@@ -6,6 +6,7 @@ mod process;
 
 use crate::chain::Stage;
 use crate::check::Denials;
+use crate::limits::Limits;
 use crate::metrics::Family;
 use crate::probe::Finding;
 use crate::reason::Reason;
@@ -14,7 +15,7 @@ use bounds::Bounds;
 use maker::Maker;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the exporter counts about itself.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Own {
     bounds: Bounds,
     time: Punctuality,
     sync: Mutex<()>,
+    /// When a fault was last logged, and how many were not since.
+    told: Mutex<(Option<Instant>, u64)>,
 }
 
 /// What is counted elsewhere.
@@ -46,6 +49,8 @@ pub struct Census<'a> {
     pub unfenced: usize,
     /// Places that were not dialled.
     pub denials: &'a Denials,
+    /// The bounds in force.
+    pub limits: &'a Limits,
     /// Keys with series.
     pub table: TableStats,
 }
@@ -138,6 +143,7 @@ impl Own {
             time: Punctuality::new(&make),
             registry: registry.clone(),
             sync: Mutex::default(),
+            told: Mutex::default(),
         };
         // This answer is the scrape in flight; the peer counts it so.
         make.gauge(
@@ -187,6 +193,44 @@ impl Own {
         self.panics.get()
     }
 
+    /// A probe was not begun, because too many `probes` or `connections` are there.
+    pub fn shed(&self, reason: &str) {
+        self.bounds.shed.with_label_values(&[reason]).inc();
+        self.bounds.met(reason);
+    }
+
+    /// A probe has waited so long for its turn.
+    pub fn queued(&self, waited: Duration) {
+        self.bounds.queue.observe(waited.as_secs_f64());
+    }
+
+    /// A connection was ended, or not taken.
+    pub fn connection_ended(&self, reason: &str) {
+        self.bounds.connections_ended.with_label_values(&[reason]).inc();
+    }
+
+    /// So many connections are held.
+    pub fn connections(&self, held: usize) {
+        self.bounds.connections.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
+    /// A bound was met, by its key.
+    pub fn met(&self, limit: &str) {
+        self.bounds.met(limit);
+    }
+
+    /// Whether a fault of our own may be logged now: one a second is enough. Gives how many were not, since the last.
+    pub fn may_tell(&self) -> Option<u64> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, untold) = &mut *told;
+        if last.is_some_and(|last| last.elapsed() < Duration::from_secs(1)) {
+            *untold += 1;
+            return None;
+        }
+        *last = Some(Instant::now());
+        Some(std::mem::take(untold))
+    }
+
     /// A probe could not be made.
     pub fn local_error(&self, reason: Reason) {
         self.local_errors.with_label_values(&[reason.as_str()]).inc();
@@ -206,6 +250,9 @@ impl Own {
     pub fn probed(&self, finding: &Finding) {
         if finding.late {
             self.time.late.inc();
+        }
+        if let Some(fault) = &finding.report.fault {
+            self.bounds.ended_with(fault.reason);
         }
         if let Some(delay) = finding.report.wakeup_delay() {
             self.time.wakeup_delay.observe(delay.as_secs_f64());
@@ -248,7 +295,7 @@ impl Own {
             let counter = self.series_evictions.with_label_values(&[reason]);
             counter.inc_by(evicted.saturating_sub(counter.get()));
         }
-        self.bounds.take_over(census.denials);
+        self.bounds.take_over(census.denials, census.limits);
         let families = self.registry.gather();
         families
             .iter()

@@ -3,12 +3,14 @@
 mod lease;
 mod round;
 mod schedule;
+mod turnstile;
 
 pub use round::Reading;
 
 use crate::check::{Denials, Dialer, Terms};
 use crate::config::Config;
 use crate::history::History;
+use crate::limits::Limits;
 use crate::metrics::Family;
 use crate::own::{Census, Own};
 use crate::policy::Rule;
@@ -18,11 +20,13 @@ use crate::quorum::Quorum;
 use crate::series::{Kept, Key, SeriesTable};
 use arc_swap::{ArcSwap, Guard};
 use lease::Leases;
+use nix::sys::resource::{Resource, getrlimit};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
+use turnstile::Turnstile;
 
 /// An exporter that is so late says more of itself than of the target.
 const LATE: Duration = Duration::from_millis(50);
@@ -36,8 +40,11 @@ pub struct Patrol {
     quorum: Quorum,
     own: Own,
     leases: Leases,
+    turnstile: Turnstile,
     in_flight: watch::Sender<usize>,
     draining: AtomicBool,
+    /// How many may be open.
+    files: usize,
     /// Where this exporter itself listens.
     listeners: OnceLock<Arc<[SocketAddr]>>,
     denials: Arc<Denials>,
@@ -58,7 +65,10 @@ impl Patrol {
     /// A patrol that has probed nothing yet.
     #[must_use]
     pub fn new(config: Config, series: SeriesTable, history: History) -> Self {
+        let files = files();
         Self {
+            turnstile: Turnstile::new(config.limits().within_files(files).probes),
+            files,
             config: ArcSwap::from_pointee(config),
             series,
             history,
@@ -99,7 +109,13 @@ impl Patrol {
     /// From now on this configuration is in force. Leases of modules that it has go on, with its settings.
     pub fn reconfigure(&self, config: Config) {
         self.config.store(Arc::new(config));
+        self.turnstile.set(self.limits().probes);
         self.leases.look_up();
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> Limits {
+        self.config.load().limits().within_files(self.files)
     }
 
     /// From now on these addresses are this exporter's own.
@@ -148,6 +164,7 @@ impl Patrol {
             leases: self.leases.count(),
             unfenced: self.config.load().unfenced(),
             denials: &self.denials,
+            limits: &self.limits(),
             table: self.series.stats(),
         })
     }
@@ -169,4 +186,10 @@ impl Patrol {
         // The sender lives as long as we do: waiting cannot fail.
         let _ = self.in_flight.subscribe().wait_for(|probes| *probes == 0).await;
     }
+}
+
+/// How many files this process may have open.
+fn files() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    limit.map_or(usize::MAX, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
 }

@@ -1,7 +1,7 @@
 //! One probe, from an aim to a finding.
 
 use crate::attribution::{Facts, attribute};
-use crate::check::Terms;
+use crate::check::{Check, Terms};
 use crate::controls::{Controls, Means};
 use crate::drill::Drill;
 use crate::investigation::{Investigation, Vantage};
@@ -105,6 +105,32 @@ impl Probe {
             late: false,
             verdict,
         })
+    }
+
+    /// It was not begun, for a reason of our own that is no fault: a finding all the same.
+    #[must_use]
+    pub fn not_begun(self, past: &Past, reason: Reason, words: &str) -> Finding {
+        let mut check = Check::new(&self.terms, self.timeout);
+        let _stopped = check.refuse(reason, words);
+        let report = check.finish();
+        let verdict = attribute(&Facts {
+            front: &report,
+            beside: None,
+            baseline: &past.baseline,
+            vantage: None,
+        });
+        Finding {
+            module: self.module,
+            aim: self.aim,
+            report,
+            repeats: false,
+            investigation: None,
+            reused: false,
+            vantage: None,
+            lag: None,
+            late: false,
+            verdict,
+        }
     }
 
     /// The front, and beside it, once half the time is gone, those behind it.

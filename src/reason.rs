@@ -152,6 +152,8 @@ reasons! {
     LocalSourceUnavailable = "local.source_unavailable", "this host does not have the source address of the module";
     LocalCredentials = "local.credentials", "the credentials for the target could not be had";
     LocalFileUnreadable = "local.file_unreadable", "a file that the module names cannot be used";
+    LocalNoTurn = "local.no_turn", "other probes of the same destination took all of the probe's time";
+    LocalOverloaded = "local.overloaded", "the exporter runs as many probes as it may";
     LocalOutOfFiles = "local.out_of_files", "the exporter has no free file descriptor";
     LocalOutOfPorts = "local.out_of_ports", "the exporter has no free local port";
     LocalOutOfMemory = "local.out_of_memory", "the exporter's kernel has no buffers left";
@@ -164,7 +166,11 @@ impl Reason {
     pub const fn is_own_fault(self) -> bool {
         matches!(
             self,
-            Self::LocalOutOfFiles | Self::LocalOutOfPorts | Self::LocalOutOfMemory | Self::LocalPanicked
+            Self::LocalOverloaded
+                | Self::LocalOutOfFiles
+                | Self::LocalOutOfPorts
+                | Self::LocalOutOfMemory
+                | Self::LocalPanicked
         )
     }
 

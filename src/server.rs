@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod doors;
 mod evidence;
 mod gate;
 mod health;
@@ -19,9 +20,12 @@ use crate::patrol::Patrol;
 use crate::series::SeriesTable;
 use axum::Router;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use doors::Doors;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +77,7 @@ pub struct App {
     pub patrol: Arc<Patrol>,
     /// Who is let in.
     pub gate: Arc<Gate>,
+    doors: Arc<Doors>,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -95,6 +100,7 @@ impl App {
         Ok(Self {
             patrol: Arc::new(patrol),
             gate: Arc::new(gate),
+            doors: Arc::default(),
             reloading: tokio::sync::Mutex::new(()),
             settings,
         })
@@ -147,6 +153,17 @@ pub fn router(app: Arc<App>) -> Router {
     paths(app).layer(axum::middleware::from_fn_with_state(gate, gate::pass))
 }
 
+/// What is still served on the few connections beyond the bound.
+fn routes_in_need(app: Arc<App>) -> Router {
+    let gate = app.gate.clone();
+    let routes = Router::new()
+        .route("/metrics", any(metrics::page))
+        .route("/-/healthy", get(health::healthy))
+        .route("/-/ready", get(health::ready))
+        .fallback(health::too_many);
+    below_prefix(app, routes).layer(axum::middleware::from_fn_with_state(gate, gate::pass))
+}
+
 fn paths(app: Arc<App>) -> Router {
     let routes = Router::new()
         .route("/", get(home::page))
@@ -165,15 +182,22 @@ fn paths(app: Arc<App>) -> Router {
         .fallback(async || error(StatusCode::NOT_FOUND, "There is nothing at this path."));
     let prefix = app.settings.route_prefix.clone();
     let home = get(home::page).with_state(app.clone());
+    let routes = below_prefix(app, routes);
+    if prefix.is_empty() {
+        return routes;
+    }
+    // A nested root answers without its slash only.
+    let nothing = async || error(StatusCode::NOT_FOUND, "There is nothing at this path.");
+    routes.route(&(prefix + "/"), home).fallback(nothing)
+}
+
+fn below_prefix(app: Arc<App>, routes: Router<Arc<App>>) -> Router {
+    let prefix = app.settings.route_prefix.clone();
     let routes = routes.with_state(app);
     if prefix.is_empty() {
         routes
     } else {
-        // A nested root answers without its slash only.
-        Router::new()
-            .route(&(prefix.clone() + "/"), home)
-            .nest(&prefix, routes)
-            .fallback(async || error(StatusCode::NOT_FOUND, "There is nothing at this path."))
+        Router::new().nest(&prefix, routes)
     }
 }
 
@@ -193,6 +217,15 @@ fn page(html: String) -> Response {
 /// A refusal in plain text, as the peer writes it.
 fn error(status: StatusCode, words: &str) -> Response {
     (status, plain(), format!("{words}\n")).into_response()
+}
+
+/// Nothing can be said now: whoever asks comes again.
+fn unavailable(words: &str) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, words);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 const fn plain() -> [(HeaderName, &'static str); 2] {

@@ -2,7 +2,9 @@
 
 use crate::metrics::{self, Bucket, Family, Kind, Sample, Value};
 use prometheus::proto::{self, MetricFamily, MetricType};
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 /// Makes metrics in a registry. Names are ours and constant, so making them cannot fail.
 pub(super) struct Maker<'a>(pub &'a Registry);
@@ -34,6 +36,12 @@ impl Maker<'_> {
 
     pub fn float_gauge(&self, name: &str, help: &str) -> Gauge {
         let metric = Gauge::new(name, help).expect("a constant name is valid");
+        self.register(metric.clone());
+        metric
+    }
+
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        let metric = GaugeVec::new(Opts::new(name, help), labels).expect("a constant name is valid");
         self.register(metric.clone());
         metric
     }

@@ -201,6 +201,9 @@ impl Patrol {
         }
         let before = self.series.peek(key).and_then(|kept| kept.memory().scraped);
         let gap = before.map(|before| now.saturating_duration_since(before));
+        if gap.is_some() && held.leases >= most {
+            self.own.met("leases");
+        }
         let lease = Arc::new(Lease::new(now, gap.filter(|_| held.leases < most)));
         held.insert(key.clone(), lease.clone());
         drop(held);

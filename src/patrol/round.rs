@@ -1,8 +1,10 @@
 //! One round: what is known of the key, the probe, and what it leaves behind.
 
+use super::turnstile::Place;
 use super::{LATE, Patrol};
 use crate::exposition::page;
 use crate::history::Entry;
+use crate::limits::SHORTEST_DEADLINE;
 use crate::memory::{Latest, Memory};
 use crate::metrics::{Family, LAST_RUN, Page};
 use crate::past::Past;
@@ -64,13 +66,29 @@ impl Patrol {
         probe: Probe,
         leased: Option<Leased>,
     ) -> Result<Reading, OwnFault> {
+        let asked = Instant::now();
+        let turn = self.turn_to(&probe).await;
+        let Some(place) = self.place(&probe).await else {
+            self.own.shed("probes");
+            return Err(overloaded());
+        };
+        let waited = asked.elapsed();
+        self.own.queued(waited);
+        let probe = Probe {
+            timeout: probe.timeout.saturating_sub(waited).max(SHORTEST_DEADLINE),
+            ..probe
+        };
         let patrol = self.clone();
         let work = async move {
+            let _place = place;
             let begun = Instant::now();
             let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
             let kept = kept.or_else(|| patrol.series.peek(&key));
             let past = patrol.past(kept.as_deref(), &probe);
-            let mut finding = probe.once(&past).await?;
+            let mut finding = match turn {
+                Ok(_turn) => probe.once(&past).await?,
+                Err(words) => probe.not_begun(&past, Reason::LocalNoTurn, &words),
+            };
             finding.lag = leased.as_ref().map(|turn| turn.lag);
             finding.late = finding.report.own_delay() > LATE || leased.is_some_and(|turn| turn.late);
             Ok(patrol.take_in(&key, finding, kept, begun))
@@ -78,9 +96,34 @@ impl Patrol {
         let outcome = self.in_its_own_task(work).await;
         if let Err(fault) = &outcome {
             self.own.local_error(fault.reason);
-            tracing::warn!(reason = fault.reason.as_str(), detail = fault.detail, "Local fault");
+            if let Some(untold) = self.own.may_tell() {
+                let reason = fault.reason.as_str();
+                tracing::warn!(reason, detail = fault.detail, untold, "Local fault");
+            }
         }
         outcome
+    }
+
+    /// A place among the probes of its destination, or that there was none in all of its time.
+    async fn turn_to(&self, probe: &Probe) -> Result<Option<Place>, String> {
+        let Some(most) = probe.terms.limits.per_destination else {
+            return Ok(None);
+        };
+        let Some(origin) = probe.module.prober.origin(&probe.aim) else {
+            return Ok(None);
+        };
+        let port = origin.port.map_or_else(String::new, |port| format!(":{port}"));
+        let destination = format!("{}{port}", origin.host);
+        let turn = self.turnstile.enter_to(destination, most, probe.timeout).await;
+        turn.map(Some).ok_or_else(|| {
+            format!("Already {most} probes of this host and port were under way: limits.per_destination.")
+        })
+    }
+
+    /// A place among all probes.
+    async fn place(&self, probe: &Probe) -> Option<Place> {
+        let wait = probe.terms.limits.queue.min(probe.timeout / 10);
+        self.turnstile.enter(wait).await
     }
 
     /// What is known of the key from before.
@@ -167,6 +210,13 @@ impl Patrol {
             reason: Reason::LocalPanicked,
             detail: "This is a defect of the exporter; please report it.".to_owned(),
         })
+    }
+}
+
+fn overloaded() -> OwnFault {
+    OwnFault {
+        reason: Reason::LocalOverloaded,
+        detail: "limits.probes, or the limit of open files, leaves no place for another".to_owned(),
     }
 }
 

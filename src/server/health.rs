@@ -1,12 +1,23 @@
 //! Whether the exporter lives, and whether it takes probes.
 
-use super::{Shared, error, plain};
-use axum::http::StatusCode;
+use super::{Shared, error, plain, unavailable};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 /// 200 while the process lives.
 pub(super) async fn healthy() -> Response {
     (plain(), "Healthy\n").into_response()
+}
+
+/// There are more connections than are served: whoever asks for more than our health comes again.
+pub(super) async fn too_many(app: Shared) -> Response {
+    app.patrol.own().shed("connections");
+    let mut answer = unavailable("There are too many connections: limits.connections.");
+    answer
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// 200 while a configuration is loaded and the process is not going down.

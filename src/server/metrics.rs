@@ -8,6 +8,7 @@ use axum::response::Response;
 
 /// Answers a scrape of the exporter itself.
 pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
+    app.patrol.own().connections(app.doors.count());
     let mut families = app.patrol.own_families();
     families.extend(app.patrol.config().controls().healthy().map(vantage));
     families.sort_by(|one, other| one.name.cmp(&other.name));

@@ -1,7 +1,7 @@
 //! `/probe`: reads the request, has it probed, and answers with its page.
 
 use super::answer::answer;
-use super::{App, Shared, error, plain};
+use super::{App, Shared, error, plain, unavailable};
 use crate::exposition::{logs, text};
 use crate::hop::Hop;
 use crate::limits::{LONGEST_DEADLINE, SHORTEST_DEADLINE};
@@ -10,7 +10,7 @@ use crate::probe::Probe;
 use crate::probers::{Aim, Module};
 use crate::target::Target;
 use axum::extract::RawQuery;
-use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::http::header::HeaderValue;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use std::time::Duration;
@@ -75,6 +75,7 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
     let most = config.limits().parameter;
     for name in ["module", "target", "hostname", "hop"] {
         if query.get(name).is_some_and(|value| value.len() > most) {
+            app.patrol.own().met("parameter");
             return Err(format!("Parameter {name} is over {most} bytes"));
         }
         if query.get(name).is_some_and(|value| value.contains(char::is_control)) {
@@ -142,14 +143,6 @@ fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Durat
     };
     let timeout = module.map_or(most, |module| module.min(most));
     Ok(timeout.max(SHORTEST_DEADLINE))
-}
-
-fn unavailable(words: &str) -> Response {
-    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, words);
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
 }
 
 /// A URL's query: the first value of a name counts.

@@ -1,7 +1,9 @@
 //! Connections: taken, secured where that is asked for, served, and ended in peace.
 
-use super::gate::Gate;
+use super::App;
+use super::doors::{Ended, Guest, Heard};
 use axum::Router;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -14,14 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-/// How long a client may take for its handshake.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// What waits while there is no file descriptor for another connection.
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Serves a listener until `stop` says so; then takes no new connection, and lets those that are there end.
-pub async fn serve(listener: TcpListener, routes: Router, gate: Arc<Gate>, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let routes = super::router(app.clone());
+    let few_routes = super::routes_in_need(app.clone());
     let ending = GracefulShutdown::new();
     loop {
         let taken = tokio::select! {
@@ -30,8 +31,13 @@ pub async fn serve(listener: TcpListener, routes: Router, gate: Arc<Gate>, mut s
         };
         match taken {
             Ok((stream, _)) => {
-                let (routes, gate, watcher) = (routes.clone(), gate.clone(), ending.watcher());
-                tokio::spawn(connection(stream, routes, gate, watcher));
+                let Some(guest) = app.doors.admit(app.patrol.limits().connections) else {
+                    Ended::Refused.count(app.patrol.own());
+                    continue;
+                };
+                let routes = if guest.is_extra { &few_routes } else { &routes };
+                let connection = connection(stream, Arc::new(guest), routes.clone(), app.clone(), ending.watcher());
+                tokio::spawn(connection);
             }
             Err(error) if is_the_connections(&error) => {}
             Err(error) => {
@@ -50,26 +56,32 @@ fn is_the_connections(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, routes: Router, gate: Arc<Gate>, watcher: Watcher) {
+async fn connection(stream: TcpStream, guest: Arc<Guest>, routes: Router, app: Arc<App>, watcher: Watcher) {
     let _ = stream.set_nodelay(true);
-    let config = gate.config();
-    let Some(tls) = config.tls.clone() else {
-        return requests(stream, false, routes, watcher).await;
-    };
-    // Who hangs up in the handshake, or never begins it, asks for nothing.
-    match tokio::time::timeout(PATIENCE, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(secured)) => {
-            let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
-            requests(secured, http2, routes, watcher).await;
+    let tls = app.gate.config().tls.clone();
+    let served = async {
+        let Some(tls) = tls else {
+            return requests(stream, false, &guest, routes, watcher).await;
+        };
+        // Who hangs up in the handshake, or never begins it, asks for nothing.
+        match TlsAcceptor::from(tls).accept(stream).await {
+            Ok(secured) => {
+                let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
+                requests(secured, http2, &guest, routes, watcher).await;
+            }
+            Err(error) => tracing::debug!(%error, "TLS handshake error"),
         }
-        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake error"),
-        Err(_) => tracing::debug!("TLS handshake timeout"),
+    };
+    tokio::select! {
+        () = served => {}
+        ended = guest.overstays(app.patrol.limits().request_head) => ended.count(app.patrol.own()),
     }
 }
 
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     http2: bool,
+    guest: &Arc<Guest>,
     routes: Router,
     watcher: Watcher,
 ) {
@@ -79,7 +91,21 @@ async fn requests(
     } else {
         builder.http1_only()
     };
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    let routes = TowerToHyperService::new(routes);
+    let served = guest.clone();
+    let service = service_fn(move |request| {
+        let (serving, answer) = (served.serve(), routes.call(request));
+        async move {
+            let answer = answer.await;
+            drop(serving);
+            answer
+        }
+    });
+    let stream = Heard {
+        stream,
+        guest: guest.clone(),
+    };
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(serving).await {
         tracing::debug!(error = %error, "A connection ended early");
     }

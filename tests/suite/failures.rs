@@ -151,7 +151,7 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
 /// Reasons that need more than one peer on loopback (they are in `beside`), a policy (in `policy`), a peer that speaks QUIC (in
 /// `http3`) or a network of their own (in `probers`), that
 /// another takes the place of in the verdict, or that stand for what has no name yet.
-const NOT_IN_THE_TABLE: [&str; 20] = [
+const NOT_IN_THE_TABLE: [&str; 22] = [
     "dns.failed",
     "tcp.failed",
     "quic.refused",
@@ -168,6 +168,8 @@ const NOT_IN_THE_TABLE: [&str; 20] = [
     "local.controls_failed",
     "local.denied",
     "local.not_permitted",
+    "local.no_turn",
+    "local.overloaded",
     "local.out_of_files",
     "local.out_of_ports",
     "local.out_of_memory",

@@ -23,6 +23,7 @@ mod gateways;
 mod http3;
 mod image;
 mod leases;
+mod limits;
 mod load;
 mod names;
 mod native;

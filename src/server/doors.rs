@@ -1,0 +1,303 @@
+//! The doors: how many connections are held, which of them goes when another comes, and how long a client may take.
+
+use crate::own::Own;
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+
+/// Connections beyond the bound, for those who ask whether we live.
+const EXTRA: usize = 16;
+
+/// How long a connection may be kept between two requests, as Prometheus has it.
+const BETWEEN_REQUESTS: Duration = Duration::from_mins(5);
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(super) struct Doors(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    next: u64,
+    usual: Crowd,
+    /// The few beyond the bound.
+    extra: Crowd,
+}
+
+/// Connections of which there may be so many.
+#[derive(Debug, Default)]
+struct Crowd {
+    all: usize,
+    /// Those that nothing is served on, by when that began.
+    quiet: BTreeMap<(Instant, u64), watch::Sender<Phase>>,
+}
+
+impl Crowd {
+    /// Makes room for one where `most` may be: the one that has been quiet longest goes. Tells whether there is room.
+    fn make_room(&mut self, most: usize) -> bool {
+        if self.all < most {
+            return true;
+        }
+        let Some((_, quiet)) = self.quiet.pop_first() else {
+            return false;
+        };
+        quiet.send_replace(Phase::Leave);
+        self.all -= 1;
+        true
+    }
+}
+
+impl Held {
+    const fn crowd(&mut self, is_extra: bool) -> &mut Crowd {
+        if is_extra { &mut self.extra } else { &mut self.usual }
+    }
+}
+
+/// What goes on on a connection.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Nothing since.
+    Quiet(Instant),
+    /// The head of a request is awaited since: it has begun, or the connection is new.
+    Head(Instant),
+    /// So many requests are served.
+    Serving(usize),
+    /// It must go: another needs its place.
+    Leave,
+}
+
+/// Why a connection was ended, or not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The head of a request did not come in time.
+    Head,
+    /// There was no request for long.
+    Idle,
+    /// Another one took its place.
+    Room,
+    /// There was no place.
+    Refused,
+}
+
+impl Ended {
+    /// Counts it.
+    pub fn count(self, own: &Own) {
+        let (reason, limit) = match self {
+            Self::Head => ("head_timeout", Some("request_head")),
+            Self::Idle => ("idle", None),
+            Self::Room => ("room", Some("connections")),
+            Self::Refused => ("refused", Some("connections")),
+        };
+        own.connection_ended(reason);
+        if let Some(limit) = limit {
+            own.met(limit);
+        }
+    }
+}
+
+impl Doors {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Each change is made as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        let held = self.held();
+        held.usual.all + held.extra.all
+    }
+
+    /// Takes a connection where `most` are held: in place of the one that has been quiet longest, or as one of the few
+    /// beyond. None where even they are there.
+    pub fn admit(self: &Arc<Self>, most: usize) -> Option<Guest> {
+        let mut held = self.held();
+        let is_extra = !held.usual.make_room(most);
+        if is_extra && !held.extra.make_room(EXTRA) {
+            return None;
+        }
+        held.next += 1;
+        let (id, now) = (held.next, Instant::now());
+        let phase = watch::Sender::new(Phase::Head(now));
+        let crowd = held.crowd(is_extra);
+        crowd.all += 1;
+        crowd.quiet.insert((now, id), phase.clone());
+        drop(held);
+        Some(Guest {
+            doors: self.clone(),
+            id,
+            phase,
+            is_extra,
+        })
+    }
+}
+
+/// One connection. Ends with its value.
+#[derive(Debug)]
+pub(super) struct Guest {
+    doors: Arc<Doors>,
+    id: u64,
+    phase: watch::Sender<Phase>,
+    /// It is one of the few beyond the bound.
+    pub is_extra: bool,
+}
+
+impl Guest {
+    /// Goes on to another phase, unless it must go.
+    fn go_on(&self, next: impl FnOnce(Phase) -> Phase) {
+        let mut held = self.doors.held();
+        let crowd = held.crowd(self.is_extra);
+        let before = *self.phase.borrow();
+        if let Phase::Quiet(since) | Phase::Head(since) = before {
+            crowd.quiet.remove(&(since, self.id));
+        }
+        let after = match before {
+            Phase::Leave => Phase::Leave,
+            _ => next(before),
+        };
+        if let Phase::Quiet(since) | Phase::Head(since) = after {
+            crowd.quiet.insert((since, self.id), self.phase.clone());
+        }
+        self.phase.send_replace(after);
+    }
+
+    /// Bytes came.
+    fn heard(&self) {
+        if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
+            self.go_on(|_| Phase::Head(Instant::now()));
+        }
+    }
+
+    /// A request is served as long as the value lives.
+    pub fn serve(self: &Arc<Self>) -> Serving {
+        self.go_on(|phase| match phase {
+            Phase::Serving(others) => Phase::Serving(others + 1),
+            _ => Phase::Serving(1),
+        });
+        Serving(self.clone())
+    }
+
+    /// Waits until it must end, and says why.
+    pub async fn overstays(&self, head: Duration) -> Ended {
+        let mut phase = self.phase.subscribe();
+        loop {
+            let now = *phase.borrow_and_update();
+            let (until, ended) = match now {
+                Phase::Leave => return Ended::Room,
+                Phase::Serving(_) => {
+                    // The sender is ours.
+                    let _ = phase.changed().await;
+                    continue;
+                }
+                Phase::Head(since) => (since + head, Ended::Head),
+                Phase::Quiet(since) => (since + BETWEEN_REQUESTS, Ended::Idle),
+            };
+            if tokio::time::timeout_at(until.into(), phase.changed()).await.is_err() {
+                return ended;
+            }
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut held = self.doors.held();
+        let crowd = held.crowd(self.is_extra);
+        match *self.phase.borrow() {
+            // Another has its place already.
+            Phase::Leave => return,
+            Phase::Quiet(since) | Phase::Head(since) => {
+                crowd.quiet.remove(&(since, self.id));
+            }
+            Phase::Serving(_) => {}
+        }
+        crowd.all -= 1;
+    }
+}
+
+/// A request that is served.
+pub(super) struct Serving(Arc<Guest>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.go_on(|phase| match phase {
+            Phase::Serving(others) if others > 1 => Phase::Serving(others - 1),
+            _ => Phase::Quiet(Instant::now()),
+        });
+    }
+}
+
+/// A stream of bytes whose reads its guest hears of.
+#[derive(Debug)]
+pub(super) struct Heard<S> {
+    pub stream: S,
+    pub guest: Arc<Guest>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.guest.heard();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Doors, EXTRA, Ended};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_full_house_sends_away_who_has_been_quiet_longest_and_nobody_who_is_served() {
+        let doors = Arc::new(Doors::default());
+        let [first, second, third] = [(); 3].map(|()| Arc::new(doors.admit(3).unwrap()));
+        let _served = first.serve();
+        drop(third.serve());
+        let newcomer = Arc::new(doors.admit(3).unwrap());
+        assert_eq!((doors.count(), newcomer.is_extra), (3, false));
+        assert_eq!(second.overstays(Duration::from_secs(60)).await, Ended::Room);
+        drop(second);
+        assert_eq!(doors.count(), 3);
+        let _all = [third.serve(), newcomer.serve()];
+        let extra: Vec<_> = (0..EXTRA).map(|_| Arc::new(doors.admit(3).unwrap())).collect();
+        assert!(extra.iter().all(|guest| guest.is_extra));
+        let served: Vec<_> = extra.iter().map(super::Guest::serve).collect();
+        assert!(doors.admit(3).is_none(), "not even one of those beyond is quiet");
+        drop((served, extra));
+        assert_eq!(doors.count(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_come_ends_the_connection_and_a_request_in_time_does_not() {
+        let doors = Arc::new(Doors::default());
+        let slow = Arc::new(doors.admit(9).unwrap());
+        assert_eq!(slow.overstays(Duration::from_millis(1)).await, Ended::Head);
+        drop(slow.serve());
+        // Between requests there is more time.
+        let quiet = slow.overstays(Duration::from_millis(1));
+        assert!(tokio::time::timeout(Duration::from_millis(20), quiet).await.is_err());
+        slow.heard();
+        assert_eq!(slow.overstays(Duration::from_millis(1)).await, Ended::Head);
+    }
+}

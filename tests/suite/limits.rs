@@ -1,0 +1,314 @@
+//! Each bound is met once, says so, and leaves everything else as it was.
+
+use crate::support::exporter::Exporter;
+use crate::support::peer::{Peer, ok, read_head};
+use crate::support::process::eventually;
+use reqwest::StatusCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// A peer that answers only when it is let to, and how many wait for that.
+struct Held {
+    peer: Peer,
+    waiting: watch::Receiver<usize>,
+    most: Arc<AtomicUsize>,
+    let_go: watch::Sender<bool>,
+}
+
+impl Held {
+    async fn start() -> Self {
+        let (count, waiting) = watch::channel(0);
+        let (let_go, go) = watch::channel(false);
+        let count = Arc::new(count);
+        let most = Arc::new(AtomicUsize::new(0));
+        let seen = most.clone();
+        let peer = Peer::start(move |mut stream| {
+            let (count, mut go, seen) = (count.clone(), go.clone(), seen.clone());
+            async move {
+                read_head(&mut stream).await;
+                count.send_modify(|count| *count += 1);
+                seen.fetch_max(*count.borrow(), Ordering::SeqCst);
+                // The sender may be gone: then nobody waits for us.
+                let _ = go.wait_for(|go| *go).await;
+                count.send_modify(|count| *count -= 1);
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+                stream.write_all(answer).await.ok();
+            }
+        })
+        .await;
+        Self {
+            peer,
+            waiting,
+            most,
+            let_go,
+        }
+    }
+
+    async fn holds(&self, probes: usize) {
+        let mut waiting = self.waiting.clone();
+        waiting.wait_for(|count| *count == probes).await.unwrap();
+    }
+}
+
+fn scrape(exporter: &Exporter, target: &str) -> impl Future<Output = (StatusCode, String)> + Send + use<> {
+    let url = exporter.url(&format!("/probe?module=m&target={target}"));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    async move {
+        let answer = client.get(url).send().await.unwrap();
+        let status = answer.status();
+        if status == 503 {
+            assert_eq!(answer.headers()["retry-after"], "1");
+        }
+        (status, answer.text().await.unwrap())
+    }
+}
+
+fn limited(limits: &str, module: &str) -> String {
+    format!("limits: {{{limits}}}\nmodules:\n  m: {{prober: http, timeout: 30s{module}}}\n")
+}
+
+#[tokio::test]
+async fn a_probe_too_many_is_answered_with_503_and_none_fails_for_it() {
+    let held = Held::start().await;
+    let exporter = Exporter::start(&limited("probes: 2, queue: 10ms", "")).await;
+    let mut taken = JoinSet::new();
+    for key in ["a", "b"] {
+        taken.spawn(scrape(&exporter, &format!("{}{key}", held.peer.http())));
+    }
+    held.holds(2).await;
+    for key in ["c", "d", "e"] {
+        let (status, words) = scrape(&exporter, &format!("{}{key}", held.peer.http())).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(words.contains("the exporter runs as many probes as it may"), "{words}");
+    }
+    assert_eq!(exporter.own("glassbox_probes_in_flight").await, 2.0);
+    assert_eq!(exporter.own("glassbox_probes_shed_total{reason=\"probes\"}").await, 3.0);
+    assert_eq!(exporter.own("glassbox_limit_hits_total{limit=\"probes\"}").await, 3.0);
+    assert_eq!(exporter.own("glassbox_limit{limit=\"probes\"}").await, 2.0);
+    held.let_go.send_replace(true);
+    for (status, page) in taken.join_all().await {
+        assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
+    }
+    let (status, _) = scrape(&exporter, &held.peer.http()).await;
+    assert_eq!(status, 200);
+    assert_eq!(exporter.own("glassbox_probe_queue_seconds_count").await, 3.0);
+}
+
+#[tokio::test]
+async fn a_probe_waits_for_its_turn_if_that_comes_soon() {
+    let held = Held::start().await;
+    let exporter = Exporter::start(&limited("probes: 1, queue: 10s", "")).await;
+    let first = tokio::spawn(scrape(&exporter, &format!("{}a", held.peer.http())));
+    held.holds(1).await;
+    let second = tokio::spawn(scrape(&exporter, &format!("{}b", held.peer.http())));
+    held.let_go.send_replace(true);
+    for probe in [first, second] {
+        let (status, page) = probe.await.unwrap();
+        assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn probes_of_one_destination_take_turns_and_others_do_not_wait_for_them() {
+    let (held, other) = (Held::start().await, Peer::start(ok).await);
+    let exporter = Exporter::start(&limited("per_destination: 1, probes: 3", "")).await;
+    let mut probes = JoinSet::new();
+    for key in ["a", "b", "c", "d"] {
+        probes.spawn(scrape(&exporter, &format!("{}{key}", held.peer.http())));
+    }
+    held.holds(1).await;
+    let (status, page) = scrape(&exporter, &other.http()).await;
+    assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
+    held.let_go.send_replace(true);
+    for (status, page) in probes.join_all().await {
+        assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
+    }
+    assert_eq!(held.most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn who_gets_no_turn_in_all_of_its_time_says_so() {
+    let held = Held::start().await;
+    let exporter = Exporter::start(&limited("per_destination: 1", "")).await;
+    let first = tokio::spawn(scrape(&exporter, &format!("{}a", held.peer.http())));
+    held.holds(1).await;
+    let url = exporter.url(&format!("/probe?module=m&target={}b", held.peer.http()));
+    let hurried = exporter
+        .client()
+        .get(url)
+        .header("X-Prometheus-Scrape-Timeout-Seconds", "0.7");
+    let page = hurried.send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("\nprobe_success 0"), "{page}");
+    assert!(
+        page.contains("link=\"local\"") && page.contains("reason=\"local.no_turn\""),
+        "{page}"
+    );
+    assert_eq!(
+        exporter
+            .own("glassbox_limit_hits_total{limit=\"per_destination\"}")
+            .await,
+        1.0
+    );
+    held.let_go.send_replace(true);
+    assert_eq!(first.await.unwrap().0, 200);
+}
+
+async fn connect(exporter: &Exporter) -> TcpStream {
+    TcpStream::connect(exporter.address).await.unwrap()
+}
+
+/// Asks for a path on a connection that stays open; gives the status, or nothing where it was closed.
+async fn ask(stream: &mut TcpStream, path: &str) -> Option<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let head = String::from_utf8(read_head(stream).await).unwrap();
+    let length: usize = head.split("content-length: ").nth(1)?.lines().next()?.parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).await.ok()?;
+    head.split(' ').nth(1).map(str::to_owned)
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_))
+}
+
+#[tokio::test]
+async fn a_new_connection_takes_the_place_of_the_one_that_was_quiet_longest() {
+    let exporter = Exporter::start(&limited("connections: 8", "")).await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut stream = connect(&exporter).await;
+        assert_eq!(ask(&mut stream, "/-/healthy").await.as_deref(), Some("200"));
+        idle.push(stream);
+    }
+    // The first has been asked last.
+    assert_eq!(ask(&mut idle[0], "/-/healthy").await.as_deref(), Some("200"));
+    let mut ninth = connect(&exporter).await;
+    assert_eq!(ask(&mut ninth, "/-/healthy").await.as_deref(), Some("200"));
+    assert!(is_closed(&mut idle[1]).await);
+    assert_eq!(ask(&mut idle[0], "/-/healthy").await.as_deref(), Some("200"));
+    // This scrape takes the place of another one.
+    assert_eq!(
+        exporter.own("glassbox_connections_ended_total{reason=\"room\"}").await,
+        2.0
+    );
+    assert_eq!(exporter.own("glassbox_connections").await, 8.0);
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_answered_while_every_connection_is_busy() {
+    let held = Held::start().await;
+    let exporter = Exporter::start(&limited("connections: 8", "")).await;
+    let mut probes = JoinSet::new();
+    for key in 0..8 {
+        probes.spawn(scrape(&exporter, &format!("{}{key}", held.peer.http())));
+    }
+    held.holds(8).await;
+    assert_eq!(exporter.get("/-/healthy").await.status(), 200);
+    assert_eq!(exporter.get("/-/ready").await.status(), 200);
+    let (status, words) = scrape(&exporter, &held.peer.http()).await;
+    assert_eq!(status, 503);
+    assert!(words.contains("limits.connections"), "{words}");
+    assert_eq!(
+        exporter.own("glassbox_probes_shed_total{reason=\"connections\"}").await,
+        1.0
+    );
+    held.let_go.send_replace(true);
+    for (status, _) in probes.join_all().await {
+        assert_eq!(status, 200);
+    }
+    eventually("a place", async || scrape(&exporter, &held.peer.http()).await.0 == 200).await;
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_come_is_not_waited_for_and_a_quiet_connection_is_kept() {
+    let exporter = Exporter::start(&limited("request_head: 1s", "")).await;
+    let mut kept = connect(&exporter).await;
+    assert_eq!(ask(&mut kept, "/-/healthy").await.as_deref(), Some("200"));
+    let mut silent = connect(&exporter).await;
+    let mut slow = connect(&exporter).await;
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.unwrap();
+    let mut second = connect(&exporter).await;
+    assert_eq!(ask(&mut second, "/-/healthy").await.as_deref(), Some("200"));
+    second.write_all(b"GET / HT").await.unwrap();
+    for stream in [&mut silent, &mut slow, &mut second] {
+        assert!(is_closed(stream).await);
+    }
+    assert_eq!(ask(&mut kept, "/-/healthy").await.as_deref(), Some("200"));
+    assert_eq!(
+        exporter
+            .own("glassbox_connections_ended_total{reason=\"head_timeout\"}")
+            .await,
+        3.0
+    );
+    assert_eq!(
+        exporter.own("glassbox_limit_hits_total{limit=\"request_head\"}").await,
+        3.0
+    );
+}
+
+#[tokio::test]
+async fn what_an_answer_may_be_is_what_the_configuration_says() {
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let fields = "HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nC: 3\r\nContent-Length: 0\r\n\r\n";
+    let large = format!(
+        "HTTP/1.1 200 OK\r\nA: {}\r\nContent-Length: 0\r\n\r\n",
+        "a".repeat(9000)
+    );
+    let body = format!("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n{}", "a".repeat(2000));
+    let redirect = "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n";
+    let matching = ", http: {fail_if_body_matches_regexp: [b]}";
+    for (limit, value, module, answer, reason) in [
+        ("interim_responses", "0", "", interim, "http.response.too_many_interim"),
+        ("response_fields", "3", "", fields, "http.response.header_too_large"),
+        ("response_head", "8KB", "", &large, "http.response.header_too_large"),
+        ("matched_body", "1KB", matching, &body, "content.body_too_large"),
+        ("redirects", "1", "", redirect, "http.response.redirect_loop"),
+    ] {
+        let peer = Peer::answering(answer).await;
+        let exporter = Exporter::start(&limited(&format!("{limit}: {value}"), module)).await;
+        let probed = exporter.probe("m", &peer.http()).await;
+        assert_eq!(probed.page.value("probe_success"), 0.0, "{limit}");
+        let fault = &probed.evidence["front"]["fault"]["reason"];
+        assert_eq!(fault, reason, "{limit}: {:#}", probed.evidence["front"]);
+        let known = if limit == "response_fields" {
+            "response_head"
+        } else {
+            limit
+        };
+        let hits = exporter
+            .own(&format!("glassbox_limit_hits_total{{limit=\"{known}\"}}"))
+            .await;
+        assert_eq!(hits, 1.0, "{limit}");
+        // Without it the answer is none that is refused, but for a redirect to itself.
+        let usual = Exporter::start(&limited("", module)).await;
+        let well = f64::from(u8::from(limit != "redirects"));
+        assert_eq!(
+            usual.probe("m", &peer.http()).await.page.value("probe_success"),
+            well,
+            "{limit}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_too_long_is_refused_before_anything_is_dialled() {
+    let peer = Peer::start(ok).await;
+    let exporter = Exporter::start(&limited("parameter: 1KB", "")).await;
+    let target = format!("{}{}", peer.http(), "a".repeat(1024));
+    let (status, words) = scrape(&exporter, &target).await;
+    assert_eq!(
+        (status.as_u16(), words.as_str()),
+        (400, "Parameter target is over 1024 bytes\n")
+    );
+    assert_eq!(peer.connections(), 0);
+    assert_eq!(
+        exporter.own("glassbox_limit_hits_total{limit=\"parameter\"}").await,
+        1.0
+    );
+    let (status, _) = scrape(&exporter, &peer.http()).await;
+    assert_eq!(status, 200);
+}
