@@ -16,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logs(&cli);
+    glassbox_exporter::tell_panics_by_their_place();
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -28,7 +28,7 @@ use axum::routing::{any, get};
 use doors::Doors;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What flags set.
 #[derive(Clone, Debug)]
@@ -78,8 +78,18 @@ pub struct App {
     /// Who is let in.
     pub gate: Arc<Gate>,
     doors: Arc<Doors>,
-    reloading: tokio::sync::Mutex<()>,
+    reloading: tokio::sync::Mutex<Option<Reloaded>>,
 }
+
+/// The last reload.
+#[derive(Debug)]
+struct Reloaded {
+    began: Instant,
+    outcome: Result<(), Arc<ConfigError>>,
+}
+
+/// From one reload to the next, at least.
+const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 
 type Shared = axum::extract::State<Arc<App>>;
 
@@ -101,21 +111,34 @@ impl App {
             patrol: Arc::new(patrol),
             gate: Arc::new(gate),
             doors: Arc::default(),
-            reloading: tokio::sync::Mutex::new(()),
+            reloading: tokio::sync::Mutex::default(),
             settings,
         })
     }
 
-    /// Loads the configuration again. A bad file changes nothing but the gauge that says so.
+    /// Loads the configuration again. A bad file changes nothing but the gauge that says so. Who asks while others wait gets
+    /// their answer: what is loaded after one has asked has what was written before.
     ///
     /// # Errors
     /// When the new configuration is not valid.
-    pub async fn reload(&self) -> Result<(), ConfigError> {
-        let _one_at_a_time = self.reloading.lock().await;
+    pub async fn reload(&self) -> Result<(), Arc<ConfigError>> {
+        let asked = Instant::now();
+        let mut last = self.reloading.lock().await;
+        if let Some(last) = &*last {
+            if last.began > asked {
+                return last.outcome.clone();
+            }
+            tokio::time::sleep_until((last.began + BETWEEN_RELOADS).into()).await;
+        }
+        let began = Instant::now();
         let loaded = load(&self.settings);
         self.patrol.own().reloaded(loaded.is_ok());
-        self.patrol.reconfigure(loaded?);
-        Ok(())
+        let outcome = loaded.map(|config| self.patrol.reconfigure(config)).map_err(Arc::new);
+        *last = Some(Reloaded {
+            began,
+            outcome: outcome.clone(),
+        });
+        outcome
     }
 }
 

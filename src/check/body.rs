@@ -161,9 +161,11 @@ impl Collector {
             let taken = self.take(&bytes);
             (self, taken)
         });
-        decoding
-            .await
-            .map_err(|error| BodyError::BadCoding(io::Error::other(error)))
+        decoding.await.map_err(|error| match error.try_into_panic() {
+            // It is our own, and fails this probe as any other would.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(ended) => BodyError::BadCoding(io::Error::other(ended)),
+        })
     }
 
     /// Takes a piece as it came from the wire.

@@ -1,9 +1,12 @@
 //! What a connection saw and when: stamps and counts below TLS, the request's end and the answer's begin above it.
 
+mod delays;
+
 use super::frames::{Frames, HeadEnd, Records};
 use super::stamps::Received;
 use crate::limits::WIRE_EXCERPT;
 use crate::report::{Clock, Clocks, SocketFacts, Stamps};
+use delays::Delays;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,55 +53,6 @@ pub(super) struct Marks {
     answer_clock: Clock,
     /// Above TLS when HTTP/2 is spoken: the frames we wrote and those that came.
     frames: Option<(Frames, Frames)>,
-}
-
-/// How late we came to what the kernel saw.
-#[derive(Debug, Default)]
-struct Delays {
-    connected: Clock,
-    last_byte: Clock,
-    /// The longest.
-    longest: Option<Duration>,
-    /// To what we then answered, so that the peer waited for us: to the connection, and to the flights of the handshake.
-    answered: Duration,
-    /// To the last bytes that came.
-    last: Duration,
-    /// When bytes were last read: a delay before that was counted then.
-    read: Option<Instant>,
-    /// Whether a flight of the handshake was read by the kernel's clock.
-    secured: Clock,
-}
-
-impl Delays {
-    fn saw(&mut self, delay: Duration) {
-        self.longest = self.longest.max(Some(delay));
-    }
-
-    /// Bytes were read. Where they were there at the read before, all of it is one wait; where they came after it, the
-    /// peer was not kept waiting before.
-    fn read(&mut self, received: Received) {
-        if let Some(delay) = received.delay {
-            self.saw(delay);
-        }
-        let delay = received.delay.unwrap_or_default();
-        let since_last = self.read.map(|last| received.now.saturating_duration_since(last));
-        self.last = match since_last {
-            Some(since) if delay >= since => self.last + since,
-            _ => delay,
-        };
-        self.read = Some(received.now);
-        self.last_byte = received.clock();
-    }
-
-    /// What was read is answered now: the peer has waited for us so long.
-    fn answer(&mut self) {
-        self.answered += std::mem::take(&mut self.last);
-    }
-
-    /// How much longer the exchange took for them.
-    fn in_all(&self) -> Duration {
-        self.answered + self.last
-    }
 }
 
 impl Marks {

@@ -66,16 +66,17 @@ impl Patrol {
         probe: Probe,
         leased: Option<Leased>,
     ) -> Result<Reading, OwnFault> {
-        let asked = Instant::now();
         let turn = self.turn_to(&probe).await;
         let Some(place) = self.place(&probe).await else {
             self.own.shed("probes");
             return Err(overloaded());
         };
-        let waited = asked.elapsed();
+        let for_turn = turn.as_ref().ok().and_then(Option::as_ref).map(|turn| turn.waited);
+        let waited = place.waited + for_turn.unwrap_or_default();
         self.own.queued(waited);
+        let left = probe.timeout.saturating_sub(waited).max(SHORTEST_DEADLINE);
         let probe = Probe {
-            timeout: probe.timeout.saturating_sub(waited).max(SHORTEST_DEADLINE),
+            timeout: probe.timeout.min(left),
             ..probe
         };
         let patrol = self.clone();

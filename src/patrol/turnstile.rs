@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Destinations that are remembered before those are forgotten that nobody probes.
 const REMEMBERED: usize = 1024;
 
 /// A place among the probes that run: given back with its value.
-pub(super) type Place = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub(super) struct Place {
+    /// How long it was waited for; nothing where it was free.
+    pub waited: Duration,
+    _permit: OwnedSemaphorePermit,
+}
 
 /// The turnstile.
 #[derive(Debug)]
@@ -72,10 +77,18 @@ impl Turnstile {
 }
 
 async fn turn(places: Arc<Semaphore>, wait: Duration) -> Option<Place> {
-    if let Ok(place) = places.clone().try_acquire_owned() {
-        return Some(place);
+    let place = |permit, waited| {
+        Some(Place {
+            waited,
+            _permit: permit,
+        })
+    };
+    if let Ok(permit) = places.clone().try_acquire_owned() {
+        return place(permit, Duration::ZERO);
     }
-    tokio::time::timeout(wait, places.acquire_owned()).await.ok()?.ok()
+    let asked = Instant::now();
+    let permit = tokio::time::timeout(wait, places.acquire_owned()).await.ok()?.ok()?;
+    place(permit, asked.elapsed())
 }
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {

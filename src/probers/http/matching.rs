@@ -62,7 +62,11 @@ impl BodyAssertions {
         };
         match tokio::time::timeout(time, looking).await {
             Ok(Ok(objection)) => objection,
-            Ok(Err(_)) => Some((reason, "The assertion on the body could not be evaluated.".to_owned())),
+            Ok(Err(error)) => match error.try_into_panic() {
+                // It is our own, and fails this probe as any other would.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Some((reason, "The assertion on the body could not be evaluated.".to_owned())),
+            },
             Err(_) => Some((
                 reason,
                 "The assertion on the body took all of the probe's time.".to_owned(),
