@@ -11,6 +11,7 @@
 
 mod leases;
 mod native;
+#[allow(dead_code, reason = "shared with the reliability bar")]
 mod program;
 mod timing;
 mod wire;

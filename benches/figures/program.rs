@@ -24,11 +24,21 @@ pub const PEER: &str = "prometheus-blackbox-exporter";
 impl Program {
     /// Starts one with a configuration.
     pub async fn start(program: &str, config: &str) -> Self {
+        Self::start_by(Command::new(program), config).await
+    }
+
+    /// Starts one that may have so many files open.
+    pub async fn start_limited(program: &str, config: &str, files: &str) -> Self {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={files}:{files}")).arg(program);
+        Self::start_by(command, config).await
+    }
+
+    async fn start_by(mut command: Command, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
         let port = free_port();
-        let mut command = Command::new(program);
         command
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))

@@ -61,7 +61,7 @@ impl Bounds {
             connections: make.gauge("glassbox_connections", "Connections to the exporter that are held"),
             connections_ended: make.counters(
                 "glassbox_connections_ended_total",
-                "Connections to the exporter that it ended or did not take",
+                "Connections to the exporter that it ended",
                 &["reason"],
             ),
             limits: make.gauges(
@@ -74,7 +74,7 @@ impl Bounds {
         for limit in MET.iter().map(|(_, limit)| limit).chain(&OTHERS) {
             bounds.hits.with_label_values(&[limit]);
         }
-        for reason in ["head_timeout", "idle", "refused", "room"] {
+        for reason in ["head_timeout", "idle", "room"] {
             bounds.connections_ended.with_label_values(&[reason]);
         }
         for reason in ["probes", "connections"] {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Connections beyond the bound, for those who ask whether we live.
 const EXTRA: usize = 16;
@@ -16,9 +16,15 @@ const EXTRA: usize = 16;
 /// How long a connection may be kept between two requests, as Prometheus has it.
 const BETWEEN_REQUESTS: Duration = Duration::from_mins(5);
 
+/// A connection that is younger, or was served this recently, is not sent away: its request may be there, unread.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// All connections.
 #[derive(Debug, Default)]
-pub(super) struct Doors(Mutex<Held>);
+pub(super) struct Doors {
+    held: Mutex<Held>,
+    left: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -42,10 +48,14 @@ impl Crowd {
         if self.all < most {
             return true;
         }
-        let Some((_, quiet)) = self.quiet.pop_first() else {
+        let Some(longest) = self
+            .quiet
+            .first_entry()
+            .filter(|entry| entry.key().0.elapsed() >= GRACE)
+        else {
             return false;
         };
-        quiet.send_replace(Phase::Leave);
+        longest.remove().send_replace(Phase::Leave);
         self.all -= 1;
         true
     }
@@ -79,8 +89,6 @@ pub(super) enum Ended {
     Idle,
     /// Another one took its place.
     Room,
-    /// There was no place.
-    Refused,
 }
 
 impl Ended {
@@ -90,7 +98,6 @@ impl Ended {
             Self::Head => ("head_timeout", Some("request_head")),
             Self::Idle => ("idle", None),
             Self::Room => ("room", Some("connections")),
-            Self::Refused => ("refused", Some("connections")),
         };
         own.connection_ended(reason);
         if let Some(limit) = limit {
@@ -102,7 +109,7 @@ impl Ended {
 impl Doors {
     fn held(&self) -> MutexGuard<'_, Held> {
         // Each change is made as a whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many there are.
@@ -112,8 +119,19 @@ impl Doors {
     }
 
     /// Takes a connection where `most` are held: in place of the one that has been quiet longest, or as one of the few
-    /// beyond. None where even they are there.
-    pub fn admit(self: &Arc<Self>, most: usize) -> Option<Guest> {
+    /// beyond, or once one of these has left.
+    pub async fn admit(self: &Arc<Self>, most: usize) -> Guest {
+        loop {
+            let left = self.left.notified();
+            if let Some(guest) = self.try_admit(most) {
+                return guest;
+            }
+            // Those that are quiet grow old meanwhile.
+            let _ = tokio::time::timeout(GRACE / 4, left).await;
+        }
+    }
+
+    fn try_admit(self: &Arc<Self>, most: usize) -> Option<Guest> {
         let mut held = self.held();
         let is_extra = !held.usual.make_room(most);
         if is_extra && !held.extra.make_room(EXTRA) {
@@ -215,6 +233,7 @@ impl Drop for Guest {
             Phase::Serving(_) => {}
         }
         crowd.all -= 1;
+        self.doors.left.notify_one();
     }
 }
 
@@ -271,27 +290,27 @@ mod tests {
     #[tokio::test]
     async fn a_full_house_sends_away_who_has_been_quiet_longest_and_nobody_who_is_served() {
         let doors = Arc::new(Doors::default());
-        let [first, second, third] = [(); 3].map(|()| Arc::new(doors.admit(3).unwrap()));
+        let [first, second, third] = [(); 3].map(|()| Arc::new(doors.try_admit(3).unwrap()));
         let _served = first.serve();
         drop(third.serve());
-        let newcomer = Arc::new(doors.admit(3).unwrap());
-        assert_eq!((doors.count(), newcomer.is_extra), (3, false));
+        // All are new: the next is one beyond, and so are as many as there are places for.
+        let extra: Vec<_> = (0..EXTRA).map(|_| Arc::new(doors.try_admit(3).unwrap())).collect();
+        assert!(extra.iter().all(|guest| guest.is_extra));
+        assert!(doors.try_admit(3).is_none());
+        // Whoever comes then waits until one has been quiet for long enough.
+        let newcomer = Arc::new(doors.admit(3).await);
+        assert!(!newcomer.is_extra);
         assert_eq!(second.overstays(Duration::from_mins(1)).await, Ended::Room);
-        drop(second);
+        drop((second, extra));
         assert_eq!(doors.count(), 3);
         let _all = [third.serve(), newcomer.serve()];
-        let extra: Vec<_> = (0..EXTRA).map(|_| Arc::new(doors.admit(3).unwrap())).collect();
-        assert!(extra.iter().all(|guest| guest.is_extra));
-        let served: Vec<_> = extra.iter().map(super::Guest::serve).collect();
-        assert!(doors.admit(3).is_none(), "not even one of those beyond is quiet");
-        drop((served, extra));
-        assert_eq!(doors.count(), 3);
+        assert!(doors.try_admit(3).unwrap().is_extra);
     }
 
     #[tokio::test]
     async fn a_head_that_does_not_come_ends_the_connection_and_a_request_in_time_does_not() {
         let doors = Arc::new(Doors::default());
-        let slow = Arc::new(doors.admit(9).unwrap());
+        let slow = Arc::new(doors.admit(9).await);
         assert_eq!(slow.overstays(Duration::from_millis(1)).await, Ended::Head);
         drop(slow.serve());
         // Between requests there is more time.

@@ -1,7 +1,7 @@
 //! Connections: taken, secured where that is asked for, served, and ended in peace.
 
 use super::App;
-use super::doors::{Ended, Guest, Heard};
+use super::doors::{Guest, Heard};
 use axum::Router;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -31,10 +31,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
         };
         match taken {
             Ok((stream, _)) => {
-                let Some(guest) = app.doors.admit(app.patrol.limits().connections) else {
-                    Ended::Refused.count(app.patrol.own());
-                    continue;
-                };
+                let guest = app.doors.admit(app.patrol.limits().connections).await;
                 let routes = if guest.is_extra { &few_routes } else { &routes };
                 let connection = connection(stream, Arc::new(guest), routes.clone(), app.clone(), ending.watcher());
                 tokio::spawn(connection);

@@ -1,0 +1,139 @@
+//! Scrapes, many at once, and what became of them.
+
+use crate::program::Program;
+use crate::support::page::Page;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// One scrape's answer.
+pub struct Answer {
+    /// None where the connection ended without a whole answer.
+    pub status: Option<u16>,
+    pub body: String,
+    pub took: Duration,
+}
+
+impl Answer {
+    /// `probe_success`, where there is one.
+    pub fn success(&self) -> Option<f64> {
+        (self.status == Some(200)).then(|| Page::parse(&self.body).find("probe_success"))?
+    }
+
+    /// How long the probe says that it took.
+    pub fn duration(&self) -> Option<f64> {
+        Page::parse(&self.body).find("probe_duration_seconds")
+    }
+}
+
+/// Asks for a path with the scrape timeout that Prometheus would send.
+pub async fn scrape(address: SocketAddr, path: &str, timeout: f64) -> Answer {
+    let begun = Instant::now();
+    let answer = exchange(address, path, timeout).await;
+    let (status, body) = answer.map_or((None, String::new()), |(status, body)| (Some(status), body));
+    Answer {
+        status,
+        body,
+        took: begun.elapsed(),
+    }
+}
+
+async fn exchange(address: SocketAddr, path: &str, timeout: f64) -> Option<(u16, String)> {
+    let patience = Duration::from_secs_f64(timeout + 60.0);
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request =
+            format!("GET {path} HTTP/1.0\r\nHost: exporter\r\nX-Prometheus-Scrape-Timeout-Seconds: {timeout}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        let answer = String::from_utf8(answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let length = head.to_lowercase().split("content-length: ").nth(1).map(str::to_owned);
+        let declared = length.and_then(|rest| rest.lines().next()?.trim().parse().ok());
+        if declared.is_some_and(|declared: usize| declared != body.len()) {
+            return None;
+        }
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    };
+    tokio::time::timeout(patience, exchange).await.ok()?
+}
+
+/// The path of a probe.
+pub fn probe(module: &str, target: &str) -> String {
+    let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
+    format!("/probe?module={module}&target={target}")
+}
+
+/// Scrapes all paths, `at_once` of them at a time.
+pub async fn scrape_all(address: SocketAddr, paths: Vec<String>, at_once: usize, timeout: f64) -> Vec<Answer> {
+    let paths = std::sync::Arc::new(std::sync::Mutex::new(paths.into_iter()));
+    let mut workers = JoinSet::new();
+    for _ in 0..at_once {
+        let paths = paths.clone();
+        workers.spawn(async move {
+            let mut answers = Vec::new();
+            loop {
+                let Some(path) = paths.lock().unwrap().next() else {
+                    return answers;
+                };
+                answers.push(scrape(address, &path, timeout).await);
+            }
+        });
+    }
+    workers.join_all().await.into_iter().flatten().collect()
+}
+
+/// A line of `/proc/PID/status`, in MiB.
+fn status(program: &Program, name: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.process.0.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+/// Resident memory in MiB.
+pub fn resident(program: &Program) -> f64 {
+    status(program, "VmRSS:")
+}
+
+/// The most since [`forget_peak`].
+pub fn peak(program: &Program) -> f64 {
+    status(program, "VmHWM:")
+}
+
+/// From now on the peak is measured anew (proc(5)).
+pub fn forget_peak(program: &Program) {
+    std::fs::write(format!("/proc/{}/clear_refs", program.process.0.id()), "5").unwrap();
+}
+
+/// Open file descriptors.
+pub fn open_files(program: &Program) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", program.process.0.id()))
+        .unwrap()
+        .count()
+}
+
+/// A share of figures: 0.5 is the median.
+pub fn quantile(mut figures: Vec<f64>, share: f64) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place in a list"
+    )]
+    let place = ((figures.len() as f64 - 1.0) * share).round() as usize;
+    figures.get(place).copied().unwrap_or(f64::NAN)
+}
+
+/// The peer, where `make` fetched it, else Debian's.
+pub fn peer() -> String {
+    std::env::var("PEER").unwrap_or_else(|_| crate::program::PEER.to_owned())
+}
+
+/// Lets this process open as many files as it may.
+pub fn many_files() {
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}

@@ -1,0 +1,170 @@
+//! R1: many probes at once, many that hang, and more than there is room for.
+
+use crate::clients::{forget_peak, peak, peer, probe, quantile, resident, scrape, scrape_all};
+use crate::program::{OURS, Program};
+use crate::support::peer::{Peer, ok};
+use crate::table::{Figure, Table};
+use std::time::{Duration, Instant};
+
+const AT_ONCE: usize = 500;
+const HUNG: usize = 2000;
+
+/// Each round, for each program in turn.
+const PROBES: usize = 10_000;
+const ROUNDS: usize = 3;
+
+pub async fn run(table: &mut Table) {
+    rates(table).await;
+    hung(table).await;
+    overload(table).await;
+}
+
+async fn rates(table: &mut Table) {
+    let good = Peer::start(ok).await;
+    let (mut ours, mut peers, mut failed) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..ROUNDS {
+        for program in [OURS.to_owned(), peer()] {
+            let exporter = Program::start(&program, "modules: {m: {prober: http, timeout: 10s}}").await;
+            let paths = (0..PROBES)
+                .map(|key| probe("m", &format!("{}{}", good.http(), key % 1000)))
+                .collect();
+            let begun = Instant::now();
+            let answers = scrape_all(exporter.address, paths, AT_ONCE, 15.0).await;
+            let rate = PROBES as f64 / begun.elapsed().as_secs_f64();
+            let bad = answers.iter().filter(|answer| answer.success() != Some(1.0)).count();
+            if program == OURS {
+                ours.push(rate);
+                failed += bad;
+            } else {
+                peers.push(rate);
+            }
+        }
+    }
+    let (ours, peers) = (quantile(ours, 0.5), quantile(peers, 0.5));
+    println!("  {AT_ONCE} at once: {ours:.0} probes a second, the peer {peers:.0}");
+    table.figure(Figure {
+        id: "R1",
+        what: format!("{AT_ONCE} at once: the peer's rate, of ours"),
+        ours: peers / ours,
+        peer: Some(1.0),
+        most: 1.0,
+        unit: "",
+    });
+    table.figure(Figure {
+        id: "R1",
+        what: format!("{AT_ONCE} at once: probes that failed, of {}", PROBES * ROUNDS),
+        ours: failed as f64,
+        peer: None,
+        most: 0.0,
+        unit: "",
+    });
+}
+
+async fn hung(table: &mut Table) {
+    let hung = Peer::start(|stream| async move {
+        let _held = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let mut memory = Vec::new();
+    for program in [OURS.to_owned(), peer()] {
+        let config = "modules: {m: {prober: http, timeout: 6s}}";
+        let exporter = Program::start(&program, config).await;
+        let before = resident(&exporter);
+        forget_peak(&exporter);
+        let paths = (0..HUNG)
+            .map(|key| probe("m", &format!("{}{key}", hung.http())))
+            .collect();
+        let scrapes = tokio::spawn(scrape_all(exporter.address, paths, HUNG, 10.0));
+        let mut health = Vec::new();
+        while !scrapes.is_finished() {
+            health.push(scrape(exporter.address, "/-/healthy", 5.0).await.took.as_secs_f64() * 1000.0);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let answers = scrapes.await.unwrap();
+        let most = peak(&exporter);
+        println!("  {program}: {HUNG} hung: {before:.0} MiB before, at most {most:.0} MiB");
+        memory.push(most);
+        if program == OURS {
+            let timed_out = answers.iter().filter(|answer| answer.success() == Some(0.0)).count();
+            assert_eq!(timed_out, HUNG, "all of them hang");
+            let late = answers.iter().map(|answer| answer.duration().unwrap() - 6.0).collect();
+            for (what, ours, most, unit) in [
+                (
+                    "a hung probe after its deadline, the slowest",
+                    quantile(late, 1.0),
+                    0.25,
+                    " s",
+                ),
+                ("health beside them, p99", quantile(health, 0.99), 100.0, " ms"),
+            ] {
+                let what = format!("{HUNG} hung: {what}");
+                table.figure(Figure {
+                    id: "R1",
+                    what,
+                    ours,
+                    peer: None,
+                    most,
+                    unit,
+                });
+            }
+        }
+    }
+    table.figure(Figure {
+        id: "R1",
+        what: format!("{HUNG} hung: memory"),
+        ours: memory[0],
+        peer: Some(memory[1]),
+        most: 150.0,
+        unit: " MiB",
+    });
+}
+
+/// Three times as many as there is room for.
+async fn overload(table: &mut Table) {
+    let hung = Peer::start(|stream| async move {
+        let _held = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let good = Peer::start(ok).await;
+    let config = "limits: {probes: 200}\nmodules: {m: {prober: http, timeout: 3s}}";
+    let exporter = Program::start(OURS, config).await;
+    let paths = (0..600)
+        .map(|key| probe("m", &format!("{}{key}", hung.http())))
+        .collect();
+    let answers = scrape_all(exporter.address, paths, 600, 10.0).await;
+    let begun = Instant::now();
+    while scrape(exporter.address, &probe("m", &good.http()), 10.0)
+        .await
+        .success()
+        != Some(1.0)
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let recovered = begun.elapsed().as_secs_f64();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == Some(503)).collect();
+    let other = answers
+        .iter()
+        .filter(|answer| !matches!(answer.status, Some(200 | 503)))
+        .count();
+    println!("  600 for 200 places: {} were answered with 503", refused.len());
+    let slowest = refused
+        .iter()
+        .map(|answer| answer.took.as_secs_f64() * 1000.0)
+        .collect();
+    for (what, ours, most, unit) in [
+        ("answers but 200 and 503", other as f64, 0.0, ""),
+        ("the slowest 503", quantile(slowest, 1.0), 250.0, " ms"),
+        ("full service after", recovered, 1.0, " s"),
+    ] {
+        table.figure(Figure {
+            id: "R1",
+            what: format!("600 hung for 200 places: {what}"),
+            ours,
+            peer: None,
+            most,
+            unit,
+        });
+    }
+}

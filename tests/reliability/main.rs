@@ -1,0 +1,76 @@
+//! The reliability bar: what an exporter must withstand, run against this one and the real peer as processes of their own.
+//!
+//! `make reliability`, or `cargo test --release --test reliability -- R4 R12` for some of it. Prints a table of figures with
+//! their bounds; the exit code is 1 where one is missed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a test stops at what it did not expect; its counts are small"
+)]
+
+mod clients;
+mod files;
+mod load;
+mod memory;
+mod port;
+mod reload;
+mod signals;
+mod soak;
+mod table;
+
+#[allow(dead_code, reason = "shared with the benchmark")]
+#[path = "../../benches/figures/program.rs"]
+mod program;
+
+#[allow(dead_code, reason = "shared with the scenarios")]
+#[path = "../suite/support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+use std::time::Instant;
+use table::Table;
+
+/// A part of the bar.
+struct Part {
+    id: &'static str,
+    run: fn(Table) -> std::pin::Pin<Box<dyn Future<Output = Table>>>,
+}
+
+macro_rules! parts {
+    ($($id:literal $run:path;)+) => {
+        const PARTS: &[Part] = &[$(Part { id: $id, run: |mut table| Box::pin(async { $run(&mut table).await; table }) },)+];
+    };
+}
+
+parts! {
+    "R1" load::run;
+    "R2" reload::run;
+    "R3" soak::run;
+    "R4" memory::run;
+    "R11" port::run;
+    "R12" files::run;
+    "R14" signals::run;
+}
+
+fn main() -> ExitCode {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    clients::many_files();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut table = Table::default();
+    for part in PARTS {
+        if !chosen.is_empty() && !chosen.iter().any(|word| word == part.id) {
+            continue;
+        }
+        let begun = Instant::now();
+        println!("{} …", part.id);
+        table = runtime.block_on((part.run)(table));
+        println!("{}: {:.0} s", part.id, begun.elapsed().as_secs_f64());
+    }
+    println!("\n{table}");
+    if table.holds() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,76 @@
+//! R3: a hundred thousand probes over five thousand targets, with junk between them, leave the process as it was.
+
+use crate::clients::{open_files, probe, resident, scrape, scrape_all};
+use crate::program::{OURS, Program};
+use crate::support::page::Page;
+use crate::support::peer::{Peer, ok};
+use crate::table::{Figure, Table};
+
+const PROBES: usize = 100_000;
+const TARGETS: usize = 5000;
+const JUNK: usize = 20_000;
+const PINNED: usize = 100;
+const QUARTERS: usize = 4;
+
+pub async fn run(table: &mut Table) {
+    let good = Peer::start(ok).await;
+    let exporter = Program::start(OURS, "modules: {m: {prober: http, timeout: 10s}}").await;
+    let path = |name: String| probe("m", &format!("{}{name}", good.http()));
+    let mut sizes = Vec::new();
+    let mut files = Vec::new();
+    let mut bad = 0;
+    for quarter in 0..QUARTERS {
+        let (probes, junk) = (PROBES / QUARTERS, JUNK / QUARTERS);
+        let wanted = (0..probes).map(|number| path(format!("t{}", (quarter * probes + number) % TARGETS)));
+        let junk = (0..junk).map(|number| path(format!("junk{quarter}-{number}")));
+        // Every fifth is junk.
+        let mut paths: Vec<_> = wanted.collect();
+        for (place, one) in junk.enumerate() {
+            paths.insert((place * 6).min(paths.len()), one);
+        }
+        let answers = scrape_all(exporter.address, paths, 50, 15.0).await;
+        bad += answers.iter().filter(|answer| answer.success() != Some(1.0)).count();
+        sizes.push(resident(&exporter));
+        files.push(open_files(&exporter));
+        println!(
+            "  quarter {}: {:.1} MiB, {} files",
+            quarter + 1,
+            sizes[quarter],
+            files[quarter]
+        );
+    }
+    let allowed = (sizes[0] * 0.05).max(8.0);
+    let mut lost = 0;
+    for number in 0..PINNED {
+        let page = scrape(exporter.address, &path(format!("t{number}")), 10.0).await;
+        let attempts = Page::parse(&page.body).find("probe_attempts_total");
+        lost += usize::from(attempts != Some((PROBES / TARGETS + 1) as f64));
+    }
+    let keys = exporter.own("glassbox_series_keys").await;
+    for (what, ours, most, unit) in [
+        ("probes that failed", bad as f64, 0.0, ""),
+        (
+            "memory at the end, above that at a quarter",
+            sizes[QUARTERS - 1] - sizes[0],
+            allowed,
+            " MiB",
+        ),
+        (
+            "files at the end, above those at a quarter",
+            files[QUARTERS - 1] as f64 - files[0] as f64,
+            2.0,
+            "",
+        ),
+        ("targets that lost counts, of 100", lost as f64, 0.0, ""),
+        ("keys", keys, 20_000.0, ""),
+    ] {
+        table.figure(Figure {
+            id: "R3",
+            what: format!("{PROBES} probes over {TARGETS} targets and {JUNK} of junk: {what}"),
+            ours,
+            peer: None,
+            most,
+            unit,
+        });
+    }
+}
