@@ -85,8 +85,9 @@ impl Probe {
                 detail: fault.detail.clone(),
             });
         }
-        let (investigation, reused) = self.investigate(&drill, past, &report, begun).await;
-        let vantage = self.vantage(&report, &drill, past).await;
+        // Kept aside, so that a probe that waits for its front takes no room for what comes after.
+        let (investigation, reused) = Box::pin(self.investigate(&drill, past, &report, begun)).await;
+        let vantage = Box::pin(self.vantage(&report, &drill, past)).await;
         let verdict = attribute(&Facts {
             front: &report,
             beside: investigation.as_deref(),
@@ -143,7 +144,8 @@ impl Probe {
             () = half => {
                 // What the controls say is kept there; it is read when the verdict is made.
                 let controls = self.controls.look(self.asking(), Controls::AFTER_FAILURE, drill.left());
-                let (report, begun, _) = tokio::join!(front, drill.early(), controls);
+                let beside = Box::pin(async { tokio::join!(drill.early(), controls) });
+                let (report, (begun, _)) = tokio::join!(front, beside);
                 (report, begun)
             }
         }

@@ -80,7 +80,7 @@ impl Patrol {
             ..probe
         };
         let patrol = self.clone();
-        let work = async move {
+        let work = Box::pin(async move {
             let _place = place;
             let begun = Instant::now();
             let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
@@ -93,7 +93,7 @@ impl Patrol {
             finding.lag = leased.as_ref().map(|turn| turn.lag);
             finding.late = finding.report.own_delay() > LATE || leased.is_some_and(|turn| turn.late);
             Ok(patrol.take_in(&key, finding, kept, begun))
-        };
+        });
         let outcome = self.in_its_own_task(work).await;
         if let Err(fault) = &outcome {
             self.own.local_error(fault.reason);

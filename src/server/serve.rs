@@ -60,13 +60,16 @@ async fn connection(stream: TcpStream, guest: Arc<Guest>, routes: Router, app: A
         let Some(tls) = tls else {
             return requests(stream, false, &guest, routes, watcher).await;
         };
+        // Kept aside, so that a plain connection takes no room for it.
+        let secured = async {
+            let secured = TlsAcceptor::from(tls).accept(stream).await?;
+            let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
+            requests(secured, http2, &guest, routes, watcher).await;
+            Ok::<_, io::Error>(())
+        };
         // Who hangs up in the handshake, or never begins it, asks for nothing.
-        match TlsAcceptor::from(tls).accept(stream).await {
-            Ok(secured) => {
-                let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
-                requests(secured, http2, &guest, routes, watcher).await;
-            }
-            Err(error) => tracing::debug!(%error, "TLS handshake error"),
+        if let Err(error) = Box::pin(secured).await {
+            tracing::debug!(%error, "TLS handshake error");
         }
     };
     tokio::select! {
