@@ -125,7 +125,19 @@ pub const LIST_EXCERPT: usize = 64;
 pub const SENTENCE: usize = 4096;
 
 /// Bytes of a label value that came from a peer (the drop-in labels may be longer than ours).
-pub const LABEL: usize = 4096;
+const LABEL: usize = 4096;
+
+/// What stands at the end of a text that was cut.
+const CUT: &str = "…";
+
+/// A peer's text as a label value: a longer one is cut, and ends with a mark that says so.
+#[must_use]
+pub fn label(text: &str) -> String {
+    if text.len() <= LABEL {
+        return text.to_owned();
+    }
+    cut(text, LABEL - CUT.len()).to_owned() + CUT
+}
 
 /// The least time a probe gets, however small the scrape timeout is.
 pub const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
@@ -148,7 +160,14 @@ pub fn cut(text: &str, limit: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, cut};
+    use super::{LABEL, Limits, cut, label};
+
+    #[test]
+    fn a_label_that_is_cut_says_so() {
+        let long = label(&"é".repeat(3000));
+        assert!(long.len() <= LABEL && long.ends_with("é…"));
+        assert_eq!(label("short"), "short");
+    }
 
     #[test]
     fn few_files_leave_room_for_few_probes_and_as_many_connections() {

@@ -1,7 +1,6 @@
 //! Connect: open a socket to the chosen address.
 
 use super::dial::DialError;
-use super::own_fault::has_route;
 use super::socket::{Pipe, Socket};
 use super::stamps;
 use super::wire::{Layer, Wire};
@@ -53,7 +52,7 @@ impl Check {
             let dial = dialer.tcp(from, to).map_err(refused)?;
             let begun = Instant::now();
             wire.times.began = Some(begun);
-            let stream = dial.connect().await.map_err(|error| refused(error.into()))?;
+            let stream = dial.connect().await.map_err(refused)?;
             let woken = Instant::now();
             // The kernel knows when the connection was open; we know when we were told.
             let opened = stamps::handshake_time(&stream)
@@ -107,7 +106,6 @@ impl Failure for ConnectError {
             (_, ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Reason::TcpRefused,
             (_, ErrorKind::ConnectionReset) => Reason::TcpReset,
             (_, ErrorKind::TimedOut) => Reason::TcpTimedOut,
-            (Self::Tcp { to, .. }, ErrorKind::AddrNotAvailable) if has_route(*to) => Reason::LocalOutOfPorts,
             (
                 Self::Tcp { .. },
                 ErrorKind::AddrNotAvailable
@@ -130,7 +128,7 @@ impl Failure for ConnectError {
                     ""
                 };
                 match error {
-                    DialError::Io(error) => format!("Connecting to {to}: {error}.{hint}"),
+                    DialError::Io(_) | DialError::OutOfPorts(_) => format!("Connecting to {to}: {error}.{hint}"),
                     DialError::NoSource { .. } => format!("Connecting {error}."),
                     DialError::Denied(_) => format!("{error}."),
                 }

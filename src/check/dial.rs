@@ -1,6 +1,6 @@
 //! The gate that every socket to a peer comes from: the address that it judges is the address that is connected to.
 
-use super::own_fault::shortage;
+use super::own_fault::{has_route, shortage};
 use super::stamps;
 use crate::policy::{Denied, Fence, Origin, Policy, Rule};
 use crate::reason::Reason;
@@ -104,10 +104,10 @@ impl Dialer {
         let bound = UdpSocket::bind((from.unwrap_or(any), 0)).await;
         let socket = bound.map_err(|error| match from {
             Some(from) => DialError::NoSource { from, error },
-            None => error.into(),
+            None => DialError::of(error, to),
         })?;
         stamps::turn_on(&socket);
-        socket.connect(to).await?;
+        socket.connect(to).await.map_err(|error| DialError::of(error, to))?;
         Ok(socket)
     }
 
@@ -152,8 +152,9 @@ pub(super) struct TcpDial {
 }
 
 impl TcpDial {
-    pub async fn connect(self) -> io::Result<TcpStream> {
-        self.socket.connect(self.to).await
+    pub async fn connect(self) -> Result<TcpStream, DialError> {
+        let connected = self.socket.connect(self.to).await;
+        connected.map_err(|error| DialError::of(error, self.to))
     }
 }
 
@@ -193,6 +194,8 @@ pub(super) enum DialError {
         from: IpAddr,
         error: io::Error,
     },
+    /// This host has a way there, and no free port to go from.
+    OutOfPorts(io::Error),
     Io(io::Error),
 }
 
@@ -207,17 +210,25 @@ impl fmt::Display for DialError {
         match self {
             Self::Denied(denied) => denied.fmt(f),
             Self::NoSource { from, error } => write!(f, "from source_ip_address {from}: {error}"),
-            Self::Io(error) => error.fmt(f),
+            Self::OutOfPorts(error) | Self::Io(error) => error.fmt(f),
         }
     }
 }
 
 impl DialError {
+    /// `EADDRNOTAVAIL` is a lack of ports where there is a way, and else a lack of an address of that family.
+    fn of(error: io::Error, to: SocketAddr) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse if has_route(to) => Self::OutOfPorts(error),
+            _ => Self::Io(error),
+        }
+    }
+
     /// What kind of error the kernel gave.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Denied(_) => io::ErrorKind::PermissionDenied,
-            Self::NoSource { error, .. } | Self::Io(error) => error.kind(),
+            Self::NoSource { error, .. } | Self::OutOfPorts(error) | Self::Io(error) => error.kind(),
         }
     }
 
@@ -226,6 +237,7 @@ impl DialError {
         match self {
             Self::Denied(_) => Some(Reason::LocalDenied),
             Self::NoSource { error, .. } => Some(shortage(error).unwrap_or(Reason::LocalSourceUnavailable)),
+            Self::OutOfPorts(_) => Some(Reason::LocalOutOfPorts),
             Self::Io(error) => shortage(error),
         }
     }

@@ -350,6 +350,17 @@ pub(super) fn masked_url<S: Serializer>(url: &Option<At<Secret>>, serializer: S)
     shown.serialize(serializer)
 }
 
+/// A URL with what may hold a key masked.
+#[allow(clippy::ref_option, reason = "serde hands in the field as it is")]
+pub(super) fn masked_query<S: Serializer>(url: &Option<At<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = url.as_ref().map(|written| match written.value.split_once('?') {
+        _ if written.value.contains('@') => MASK.to_owned(),
+        Some((place, _)) => format!("{place}?{MASK}"),
+        None => written.value.clone(),
+    });
+    shown.serialize(serializer)
+}
+
 /// Header fields whose values are no secret.
 const PLAIN_HEADERS: [&str; 7] = [
     "accept",

@@ -9,9 +9,14 @@ use std::fmt::Write as _;
 /// masked.
 #[must_use]
 pub fn text(entry: &Entry, metrics: &str, module: &str) -> String {
-    format!(
+    let page = format!(
         "Logs for the probe:\n{}\n\n\nMetrics that would have been returned:\n{metrics}\n\n\nModule configuration:\n{module}\n",
         log(&entry.finding),
+    );
+    // People read it in terminals; a label may hold what does something there.
+    page.replace(
+        |letter: char| letter.is_control() && letter != '\n' && letter != '\t',
+        "\u{fffd}",
     )
 }
 

@@ -2,7 +2,7 @@
 
 use crate::chain::Stage;
 use crate::ledger::Lap;
-use crate::limits::{LABEL, cut};
+use crate::limits::label;
 use crate::metrics::{
     DNS_LOOKUP_TIME, EXPECT_INFO, FAILED_DUE_TO_BYTES, FAILED_DUE_TO_REGEX, IP_ADDR_HASH, IP_PROTOCOL, Page,
     SSL_EARLIEST_CERT_EXPIRY, SSL_LAST_CHAIN_EXPIRY, SSL_LAST_CHAIN_INFO, TLS_CIPHER_INFO, TLS_VERSION_INFO, Value,
@@ -60,7 +60,7 @@ pub fn certificates(leg: &Leg, page: &mut Page) {
         if let Some(chain) = chain.or(leg.finished(Stage::Secure).then_some(NEVER)) {
             page.set(&SSL_LAST_CHAIN_EXPIRY, chain);
         }
-        let text = |value: &str| cut(value, LABEL).to_owned().into();
+        let text = |value: &str| label(value).into();
         page.push(
             &SSL_LAST_CHAIN_INFO,
             vec![
@@ -89,7 +89,7 @@ pub fn dialogue(report: &Report, page: &mut Page) {
     for labels in &dialogue.labels {
         let labels = labels
             .iter()
-            .map(|(name, value)| (name.clone().into(), cut(value, LABEL).to_owned().into()));
+            .map(|(name, value)| (name.clone().into(), label(value).into()));
         page.push_with(&EXPECT_INFO, labels.collect(), Value::Number(1.0));
     }
 }

@@ -131,9 +131,12 @@ fn log_of(folder: &Path) -> String {
 
 fn addresses_in(log: &str) -> Vec<String> {
     let lines = log.lines().filter(|line| line.contains("Listening on"));
-    let addresses = lines.filter_map(|line| Some(line.split_once("address=")?.1));
+    let addresses = lines.filter_map(|line| {
+        let after = |key| Some(line.split_once(key)?.1.trim_start_matches('"'));
+        after("address=").or_else(|| after("\"address\":"))
+    });
     addresses
-        .map(|rest| rest.split(' ').next().unwrap().trim_matches('"').to_owned())
+        .map(|rest| rest.split([' ', '"', ',', '}']).next().unwrap().to_owned())
         .collect()
 }
 

@@ -130,6 +130,7 @@ block! {
         audience: String,
         claims: Claims,
         scopes: Vec<String>,
+        #[serde(serialize_with = "super::masked_query")]
         token_url: At<String>,
         endpoint_params: BTreeMap<String, Secret>,
         grant_type: At<String>,

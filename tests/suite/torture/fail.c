@@ -1,0 +1,75 @@
+/* Fails the N-th step that can fail for want of something on this host, once. N stands in the file that TORTURE names, and is
+ * counted down there: the test sets it while the process runs. 0 fails nothing. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+struct epoll_event;
+static _Atomic int *left;
+
+__attribute__((constructor)) static void begin(void) {
+    const char *path = getenv("TORTURE");
+    int file = path ? syscall(SYS_openat, AT_FDCWD, path, O_RDWR) : -1;
+    void *shared = file < 0 ? MAP_FAILED : mmap(NULL, sizeof *left, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (shared != MAP_FAILED) left = shared;
+    if (file >= 0) syscall(SYS_close, file);
+}
+
+static int its_turn(void) {
+    int now = left ? atomic_load(left) : 0;
+    while (now > 0)
+        if (atomic_compare_exchange_weak(left, &now, now - 1)) return now == 1;
+    return 0;
+}
+
+#define STEP(type, name, error, failed, params, args)                      \
+    type name params {                                                     \
+        static type(*real) params;                                         \
+        if (!real) real = dlsym(RTLD_NEXT, #name);                         \
+        if (its_turn()) return errno = error, failed;                      \
+        return real args;                                                  \
+    }
+
+STEP(int, socket, EMFILE, -1, (int a, int b, int c), (a, b, c))
+STEP(int, bind, EADDRNOTAVAIL, -1, (int a, const struct sockaddr *b, socklen_t c), (a, b, c))
+STEP(int, connect, EADDRNOTAVAIL, -1, (int a, const struct sockaddr *b, socklen_t c), (a, b, c))
+STEP(int, accept4, EMFILE, -1, (int a, struct sockaddr *b, socklen_t *c, int d), (a, b, c, d))
+STEP(int, setsockopt, ENOMEM, -1, (int a, int b, int c, const void *d, socklen_t e), (a, b, c, d, e))
+STEP(int, getsockopt, ENOBUFS, -1, (int a, int b, int c, void *d, socklen_t *e), (a, b, c, d, e))
+STEP(int, getsockname, ENOBUFS, -1, (int a, struct sockaddr *b, socklen_t *c), (a, b, c))
+STEP(ssize_t, recv, ENOMEM, -1, (int a, void *b, size_t c, int d), (a, b, c, d))
+STEP(ssize_t, recvfrom, ENOMEM, -1, (int a, void *b, size_t c, int d, struct sockaddr *e, socklen_t *f), (a, b, c, d, e, f))
+STEP(ssize_t, recvmsg, ENOMEM, -1, (int a, struct msghdr *b, int c), (a, b, c))
+STEP(ssize_t, send, ENOBUFS, -1, (int a, const void *b, size_t c, int d), (a, b, c, d))
+STEP(ssize_t, sendto, ENOBUFS, -1, (int a, const void *b, size_t c, int d, const struct sockaddr *e, socklen_t f), (a, b, c, d, e, f))
+STEP(ssize_t, sendmsg, ENOBUFS, -1, (int a, const struct msghdr *b, int c), (a, b, c))
+STEP(ssize_t, writev, ENOBUFS, -1, (int a, const struct iovec *b, int c), (a, b, c))
+STEP(int, epoll_ctl, ENOMEM, -1, (int a, int b, int c, struct epoll_event *d), (a, b, c, d))
+
+int open64(const char *path, int flags, ...) {
+    static int (*real)(const char *, int, ...);
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    if (!real) real = dlsym(RTLD_NEXT, "open64");
+    if (its_turn()) return errno = EMFILE, -1;
+    return real(path, flags, mode);
+}
+
+int pthread_create(pthread_t *a, const pthread_attr_t *b, void *(*c)(void *), void *d) {
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (!real) real = dlsym(RTLD_NEXT, "pthread_create");
+    if (its_turn()) return EAGAIN;
+    return real(a, b, c, d);
+}
