@@ -56,12 +56,21 @@ const MODULES: &str = "modules:
 /// Every family that there is.
 const PUBLISHED: &str = include_str!("../../docs/metrics.md");
 
+/// The first byte of a TLS handshake (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
 /// Sends these bytes, whatever is asked.
 async fn saying(words: Vec<u8>) -> Peer {
     Peer::start(move |mut stream: TcpStream| {
         let words = words.clone();
         async move {
             if words.starts_with(b"HTTP/") {
+                let mut first = [0];
+                stream.peek(&mut first).await.ok();
+                // Asked whether it speaks TLS, it hangs up.
+                if first == [TLS_HANDSHAKE] {
+                    return;
+                }
                 read_head(&mut stream).await;
             }
             stream.write_all(&words).await.ok();
