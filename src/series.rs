@@ -165,6 +165,7 @@ impl Series {
             .iter()
             .position(|phase| phase.name == name)
             .unwrap_or_else(|| {
+                self.phases.reserve_exact(1);
                 self.phases.push(Phase {
                     name,
                     durations: Histogram::new(self.phase_bounds.clone(), self.created),

@@ -53,9 +53,12 @@ impl Histogram {
             value: seconds,
             ..probe
         };
-        match self.exemplars.iter_mut().find(|(known, _)| *known == place) {
-            Some((_, last)) => *last = exemplar,
-            None => self.exemplars.push((place, exemplar)),
+        if let Some((_, last)) = self.exemplars.iter_mut().find(|(known, _)| *known == place) {
+            *last = exemplar;
+        } else {
+            // There are many histograms, and few have many.
+            self.exemplars.reserve_exact(1);
+            self.exemplars.push((place, exemplar));
         }
     }
 

@@ -38,6 +38,8 @@ impl Sparse {
         match self.buckets.binary_search_by_key(&index, |(known, _)| *known) {
             Ok(place) => self.buckets[place].1 += 1,
             Err(place) => {
+                // There are many histograms, and few have many.
+                self.buckets.reserve_exact(1);
                 self.buckets.insert(place, (index, 1));
                 if self.buckets.len() > MOST_BUCKETS {
                     self.merge_pairs();
