@@ -2,6 +2,7 @@
 # make test   installs what the tests need and runs all of them (as root: one test starts the image's root by chroot)
 # make lint   formatting, clippy, documentation, licences and versions, Prometheus rules
 # make bench  figures: truth under load beside blackbox_exporter, leases, native histograms; minutes, on a quiet machine
+# make reliability  hostile peers and callers, signals, floods, a soak, beside blackbox_exporter; as root, minutes
 # make deps   installs what the tests need, and does nothing where all is there
 # make pictures   makes the pictures of the README anew, from the running product
 
@@ -15,7 +16,7 @@ PACKAGES += apache2-utils caddy squid unbound openssh-server python3-grpcio pyth
 PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
 DRIVER := tests/browser/node_modules/.package-lock.json
 
-.PHONY: run test lint compare bench deps pictures
+.PHONY: run test lint compare reliability bench deps pictures
 
 run:
 	cargo run --release --locked -- $(ARGS)
@@ -26,7 +27,7 @@ test: deps $(DRIVER)
 # cargo-deny's `advisories` are left out: see deny.toml.
 lint: deps target/tools/cargo-deny-$(CARGO_DENY)
 	cargo fmt --check
-	cargo clippy --locked --all-targets --test compare -- -D warnings
+	cargo clippy --locked --all-targets --test compare --test reliability -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	target/tools/bin/cargo-deny check bans licenses sources
 	promtool check config examples/prometheus.yml
@@ -43,6 +44,11 @@ bench: deps
 compare: PACKAGES += prometheus-blackbox-exporter
 compare: deps
 	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --locked --test compare -- --nocapture
+
+# R="R4 R12" chooses; without it, all of them run. Beside the peer, as above.
+reliability: PACKAGES += prometheus-blackbox-exporter
+reliability: deps
+	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --release --locked --test reliability -- $(R)
 
 # A mirror may be in the middle of an update: one more try after a while. Where an init runs, Debian starts the services
 # once they are installed; the tests use none of them and start their own on ports of their own.
