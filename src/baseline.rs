@@ -2,7 +2,6 @@
 
 use crate::report::Reply;
 use http::HeaderName;
-use std::collections::HashSet;
 
 /// Fields that describe a body or a connection, or that edges add to what they pass on: whoever makes the answer.
 const NO_MARKS: [&str; 23] = [
@@ -39,16 +38,19 @@ const LONGEST_FIELD: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Baseline {
     /// The fields that every good answer had.
-    always: Option<HashSet<HeaderName>>,
+    always: Option<Fields>,
     /// The fields that the gateway wrote on answers of its own, where one was seen.
-    own: Option<HashSet<HeaderName>>,
+    own: Option<Fields>,
     /// The gateway that was seen there: a name of the catalogue.
     pub product: Option<&'static str>,
     /// With which status the edge refused the reference request by itself, when it was asked last.
     pub refuses_with: Option<u16>,
     /// What made the last good answer one of its kind: its `X-Request-Id`.
-    last_request_id: Option<Vec<u8>>,
+    last_request_id: Option<Box<[u8]>>,
 }
+
+/// Names of fields, few and each once. There is one list for each key: most have nothing in it.
+type Fields = Box<[HeaderName]>;
 
 impl Baseline {
     /// Takes in a good answer.
@@ -56,22 +58,23 @@ impl Baseline {
         let fields = marks(reply);
         self.always = Some(match self.always.take() {
             None => fields,
-            Some(always) => always.intersection(&fields).cloned().collect(),
+            Some(always) => always.into_iter().filter(|name| fields.contains(name)).collect(),
         });
         self.last_request_id = request_id(reply);
     }
 
     /// Takes in an answer that the gateway made itself.
     pub fn learn_own(&mut self, reply: &Reply) {
-        let own = self.own.get_or_insert_default();
-        let room = MOST_FIELDS.saturating_sub(own.len());
-        own.extend(marks(reply).into_iter().take(room));
+        let known = self.own.take().unwrap_or_default();
+        let new: Vec<_> = marks(reply).into_iter().filter(|name| !known.contains(name)).collect();
+        self.own = Some(known.into_iter().chain(new).take(MOST_FIELDS).collect());
     }
 
     /// The fields that only come from behind the gateway; `None` until both kinds of answers were seen.
     #[must_use]
-    pub fn through_marks(&self) -> Option<HashSet<&HeaderName>> {
-        Some(self.always.as_ref()?.difference(self.own.as_ref()?).collect())
+    pub fn through_marks(&self) -> Option<Vec<&HeaderName>> {
+        let (always, own) = (self.always.as_ref()?, self.own.as_ref()?);
+        Some(always.iter().filter(|name| !own.contains(name)).collect())
     }
 
     /// Whether an answer carries the `X-Request-Id` of the last good one: nobody made it anew.
@@ -81,14 +84,14 @@ impl Baseline {
     }
 }
 
-fn marks(reply: &Reply) -> HashSet<HeaderName> {
+fn marks(reply: &Reply) -> Fields {
     let mark = |name: &&HeaderName| !NO_MARKS.contains(&name.as_str()) && name.as_str().len() <= LONGEST_FIELD;
     reply.headers.keys().filter(mark).take(MOST_FIELDS).cloned().collect()
 }
 
-fn request_id(reply: &Reply) -> Option<Vec<u8>> {
+fn request_id(reply: &Reply) -> Option<Box<[u8]>> {
     let value = reply.headers.get("x-request-id")?.as_bytes();
-    (8..=128).contains(&value.len()).then(|| value.to_vec())
+    (8..=128).contains(&value.len()).then(|| value.into())
 }
 
 #[cfg(test)]

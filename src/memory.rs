@@ -10,7 +10,7 @@ use crate::probers::When;
 use crate::reason::Reason;
 use crate::report::Report;
 use crate::verdict::Verdict;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -32,18 +32,25 @@ pub struct Memory {
     /// When a scrape without a lease last asked for the key.
     pub scraped: Option<Instant>,
     /// What came of the latest probes, the oldest first.
-    pub recent: VecDeque<Outcome>,
+    pub recent: Vec<Outcome>,
     /// The latest of them.
     pub latest: Option<Latest>,
     baseline: Baseline,
     probes: u32,
+    inquiries: Option<Box<Inquiries>>,
+    /// The last good answer hid a broken link: that is looked at until it no longer does.
+    masked: bool,
+}
+
+/// What was asked beside the probes, and when. Most keys have none.
+#[derive(Debug, Default)]
+struct Inquiries {
     /// When the front's failure was investigated last, and what came of it, as long as the history keeps it.
     investigated: Option<Investigated>,
     drilled: Option<Instant>,
     referenced: Option<Instant>,
+    /// The hops that said something, by their places.
     answered: HashMap<String, Instant>,
-    /// The last good answer hid a broken link: that is looked at until it no longer does.
-    masked: bool,
 }
 
 /// What came of a probe.
@@ -83,8 +90,14 @@ impl Memory {
     /// What the next probe may know and ask.
     #[must_use]
     pub fn past(&self, bypass: When, now: Instant) -> Past {
-        let within = |at: &Instant, time: Duration| now.saturating_duration_since(*at) < time;
-        let recent = self.investigated.as_ref().filter(|last| within(&last.at, INVESTIGATE));
+        let within = |at: Instant, time: Duration| now.saturating_duration_since(at) < time;
+        let asked = self.inquiries.as_deref();
+        let drilled_within = |time| (asked.and_then(|asked| asked.drilled)).is_some_and(|at| within(at, time));
+        let referenced = asked.and_then(|asked| asked.referenced);
+        let recent = asked
+            .and_then(|asked| asked.investigated.as_ref())
+            .filter(|last| within(last.at, INVESTIGATE));
+        let answered = asked.into_iter().flat_map(|asked| &asked.answered);
         Past {
             baseline: self.baseline.clone(),
             recent: recent.map(|last| Recent {
@@ -92,21 +105,21 @@ impl Memory {
                 for_any: last.out_of_turn,
                 found: last.found.upgrade(),
             }),
-            drilled_lately: self.drilled.as_ref().is_some_and(|at| within(at, INVESTIGATE)),
+            drilled_lately: drilled_within(INVESTIGATE),
             due: Due {
-                drill: self.masked || !self.drilled.as_ref().is_some_and(|at| within(at, DRILL)),
+                drill: self.masked || !drilled_within(DRILL),
                 bypass: match bypass {
                     When::Always => true,
                     When::Every(nth) => self.masked || self.probes.is_multiple_of(nth.max(1)),
                     When::OnFailure => self.masked,
                     When::Never => false,
                 },
-                reference: !self.referenced.as_ref().is_some_and(|at| within(at, REFERENCE)),
+                reference: !referenced.is_some_and(|at| within(at, REFERENCE)),
             },
-            answered: {
-                let lately = self.answered.iter().filter(|(_, at)| within(at, ANSWERED));
-                lately.map(|(name, _)| name.clone()).collect()
-            },
+            answered: answered
+                .filter(|(_, at)| within(**at, ANSWERED))
+                .map(|(place, _)| place.clone())
+                .collect(),
             quorum_failed: false,
         }
     }
@@ -116,9 +129,9 @@ impl Memory {
         self.probes = self.probes.wrapping_add(1);
         self.masked = finding.verdict.as_ref().is_some_and(|verdict| verdict.masked);
         if self.recent.len() >= RECENT {
-            self.recent.pop_front();
+            self.recent.remove(0);
         }
-        self.recent.push_back(Outcome {
+        self.recent.push(Outcome {
             link: finding.verdict.as_ref().map(|verdict| verdict.link),
             masked: self.masked,
         });
@@ -131,16 +144,14 @@ impl Memory {
                 Some(_) => {}
             }
         }
-        let Some(investigation) = &finding.investigation else {
-            return;
-        };
         // What stood for a new one was learned of when it was made: else nothing would ever be due again.
-        if finding.reused {
-            return;
+        if let Some(investigation) = finding.investigation.as_ref().filter(|_| !finding.reused) {
+            self.learn_of_inquiry(investigation, finding.verdict.as_ref());
+            self.inquiries.get_or_insert_default().note(investigation, now);
         }
-        if investigation.reference.is_some() {
-            self.referenced = Some(now);
-        }
+    }
+
+    fn learn_of_inquiry(&mut self, investigation: &Investigation, verdict: Option<&Verdict>) {
         if let Some(refusal) = investigation.reference.as_ref().and_then(Report::final_reply) {
             let refuses = matches!(refusal.status, 400 | 431 | 501 | 505);
             self.baseline.refuses_with = refuses.then_some(refusal.status);
@@ -155,8 +166,35 @@ impl Memory {
                 && !verdict.rule.contains("hop")
                 && verdict.rule != "page-of-many"
         };
-        if let Some(verdict) = finding.verdict.as_ref().filter(of_front) {
+        if let Some(verdict) = verdict.filter(of_front) {
             self.baseline.product = Some(verdict.answered_by);
+        }
+    }
+
+    /// Takes note of an investigation that the history keeps, so that it need not be made again at once.
+    pub fn remember(&mut self, finding: &Finding, now: Instant) {
+        let Some(investigation) = &finding.investigation else {
+            return;
+        };
+        if !finding.reused && finding.verdict.is_some() {
+            let asked = self.inquiries.get_or_insert_default();
+            let last = asked.investigated.as_ref();
+            let out_of_turn = last.is_some_and(|last| now.saturating_duration_since(last.at) < INVESTIGATE);
+            asked.investigated = Some(Investigated {
+                at: now,
+                sign: sign(&finding.report),
+                out_of_turn,
+                found: Arc::downgrade(investigation),
+            });
+        }
+    }
+}
+
+impl Inquiries {
+    /// Takes note of what was asked now, and who answered.
+    fn note(&mut self, investigation: &Investigation, now: Instant) {
+        if investigation.reference.is_some() {
+            self.referenced = Some(now);
         }
         if !investigation.hops.is_empty() {
             self.drilled = Some(now);
@@ -168,21 +206,5 @@ impl Memory {
         }
         self.answered
             .retain(|_, at| now.saturating_duration_since(*at) < ANSWERED);
-    }
-
-    /// Takes note of an investigation that the history keeps, so that it need not be made again at once.
-    pub fn remember(&mut self, finding: &Finding, now: Instant) {
-        let Some(investigation) = &finding.investigation else {
-            return;
-        };
-        let last = self.investigated.as_ref();
-        if !finding.reused && finding.verdict.is_some() {
-            self.investigated = Some(Investigated {
-                at: now,
-                sign: sign(&finding.report),
-                out_of_turn: last.is_some_and(|last| now.saturating_duration_since(last.at) < INVESTIGATE),
-                found: Arc::downgrade(investigation),
-            });
-        }
     }
 }

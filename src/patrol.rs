@@ -142,7 +142,7 @@ impl Patrol {
 
     /// Every key, and what is kept of it.
     #[must_use]
-    pub fn keys(&self) -> Vec<(Key, Arc<Kept>)> {
+    pub fn keys(&self) -> Vec<(Arc<Key>, Arc<Kept>)> {
         self.series.all()
     }
 

@@ -4,7 +4,7 @@ use super::{Cli, CliError};
 use crate::config::{Config, ConfigError};
 use crate::metrics::Page;
 use crate::probers::Module;
-use crate::series::Series;
+use crate::series::{Frame, Series};
 use crate::target::Target;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -107,7 +107,8 @@ fn budget(module: &Module) -> String {
     let kept = |target: &str| {
         let mut page = Page::new(module.metrics);
         let target = Target::new(target);
-        Series::new(module, &target, SystemTime::UNIX_EPOCH).write(&mut page);
+        let frame = Frame::of(module, &target);
+        Series::new(frame.into(), SystemTime::UNIX_EPOCH).write(&mut page);
         let samples = page.sorted().into_iter().flat_map(|family| family.samples);
         samples.map(|sample| sample.value.series()).sum::<usize>()
     };

@@ -34,7 +34,7 @@ const STACK: f64 = 130.0;
 
 /// One key, as the page shows it.
 struct Row {
-    key: Key,
+    key: Arc<Key>,
     recent: Vec<Outcome>,
     latest: Option<Latest>,
     attempts: (u64, u64),
@@ -42,10 +42,10 @@ struct Row {
 }
 
 impl Row {
-    fn of((key, kept): (Key, Arc<Kept>)) -> Self {
+    fn of((key, kept): (Arc<Key>, Arc<Kept>)) -> Self {
         let (recent, latest) = {
             let memory = kept.memory();
-            (memory.recent.iter().copied().collect(), memory.latest)
+            (memory.recent.clone(), memory.latest)
         };
         let series = kept.series();
         Self {
@@ -76,7 +76,7 @@ impl Row {
 }
 
 /// The table of the keys that are searched for. `kept` tells whether the evidence of a probe is still there.
-pub fn table(keys: Vec<(Key, Arc<Kept>)>, view: &View<'_>, kept: impl Fn(EvidenceId) -> bool) -> Markup {
+pub fn table(keys: Vec<(Arc<Key>, Arc<Kept>)>, view: &View<'_>, kept: impl Fn(EvidenceId) -> bool) -> Markup {
     let search = view.search.to_lowercase();
     let has = |text: &str| text.to_lowercase().contains(&search);
     let wanted = |key: &Key| has(key.module()) || has(&key.target().to_string());

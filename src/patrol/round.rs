@@ -150,7 +150,8 @@ impl Patrol {
         let config = self.config.load();
         let module = config.module(&finding.module.name).unwrap_or(&finding.module);
         let target = &finding.aim.target;
-        let make = || Series::new(module, target, created);
+        let frame = self.series.frame(module, target);
+        let make = || Series::new(frame.clone(), created);
         let kept = match held.filter(|_| finding.lag.is_some()) {
             Some(held) => {
                 self.series.hold(key, &held, now);
@@ -161,7 +162,7 @@ impl Patrol {
         let id = self.history.name();
         {
             let mut series = kept.series();
-            series.fit(module, target, created);
+            series.fit(frame, created);
             series.observe(&finding, id);
         }
         let mut gauges = page::gauges(&finding);

@@ -5,7 +5,7 @@ mod native;
 use crate::metrics::{self, Bucket, Exemplar};
 use native::Sparse;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// Counts durations, in seconds, between shared bounds.
 #[derive(Clone, Debug)]
@@ -43,8 +43,7 @@ impl Histogram {
     }
 
     /// Takes in what `probe` measured: an exemplar whose value is filled in here.
-    pub fn observe(&mut self, duration: Duration, probe: Exemplar) {
-        let seconds = duration.as_secs_f64();
+    pub fn observe(&mut self, seconds: f64, probe: Exemplar) {
         let place = self.bounds.partition_point(|bound| *bound < seconds);
         self.counts[place] += 1;
         self.sum += seconds;
@@ -90,7 +89,7 @@ mod tests {
     use super::Histogram;
     use crate::evidence_id::EvidenceId;
     use crate::metrics::{Exemplar, Value};
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     fn probe(number: u32) -> Exemplar {
         Exemplar {
@@ -103,8 +102,8 @@ mod tests {
     #[test]
     fn a_bound_includes_its_own_value_and_each_bucket_keeps_its_last_probe() {
         let mut histogram = Histogram::new([0.1, 1.0].into(), SystemTime::UNIX_EPOCH);
-        for (number, millis) in [(1, 100), (2, 101), (3, 1000), (4, 5000)] {
-            histogram.observe(Duration::from_millis(millis), probe(number));
+        for (number, seconds) in [(1, 0.1), (2, 0.101), (3, 1.0), (4, 5.0)] {
+            histogram.observe(seconds, probe(number));
         }
         let Value::Histogram(histogram) = histogram.value() else {
             panic!("a histogram has buckets");

@@ -1,7 +1,7 @@
 //! The bounded table of series. New keys live in a probation tenth and move up at their second scrape, so that junk
 //! targets cannot push out real ones.
 
-use super::Series;
+use super::{Frame, Series};
 use crate::hop::Hop;
 use crate::memory::Memory;
 use crate::probers::{Aim, Module};
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 /// What one set of series belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    module: String,
+    module: Box<str>,
     target: Target,
-    hostname: Option<String>,
-    hops: Vec<Hop>,
+    hostname: Option<Box<str>>,
+    hops: Box<[Hop]>,
 }
 
 impl Key {
@@ -25,10 +25,10 @@ impl Key {
     #[must_use]
     pub fn new(module: &Module, aim: &Aim) -> Self {
         Self {
-            module: module.name.clone(),
+            module: module.name.as_str().into(),
             target: aim.target.clone(),
-            hostname: aim.hostname.clone(),
-            hops: aim.hops.clone(),
+            hostname: aim.hostname.as_deref().map(Into::into),
+            hops: aim.hops.as_slice().into(),
         }
     }
 
@@ -59,7 +59,8 @@ impl Key {
     #[must_use]
     pub fn distinction(&self) -> String {
         let hops = self.hops.iter().map(|hop| format!("via {hop}"));
-        self.hostname.iter().cloned().chain(hops).collect::<Vec<_>>().join(", ")
+        let hostname = self.hostname.iter().map(ToString::to_string);
+        hostname.chain(hops).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -88,6 +89,8 @@ pub struct SeriesTable {
     limit: usize,
     idle: Duration,
     inner: Mutex<Inner>,
+    /// The frames that keys have, each once.
+    frames: Mutex<Vec<Arc<Frame>>>,
 }
 
 /// How full the table is, and what it lost.
@@ -103,11 +106,10 @@ pub struct TableStats {
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<Arc<Key>, Entry>,
     on_probation: usize,
     /// Keys in the order in which they came on probation; those that have moved up or gone are passed over.
-    arrivals: VecDeque<(Key, u64)>,
-    arrival: u64,
+    arrivals: VecDeque<Arc<Key>>,
     swept: Option<Instant>,
     evicted_for_room: u64,
     evicted_idle: u64,
@@ -117,8 +119,7 @@ struct Inner {
 struct Entry {
     kept: Arc<Kept>,
     last_used: Instant,
-    /// The number of its arrival, while on probation.
-    probation: Option<u64>,
+    on_probation: bool,
 }
 
 impl SeriesTable {
@@ -129,6 +130,7 @@ impl SeriesTable {
             limit: limit.max(1),
             idle,
             inner: Mutex::default(),
+            frames: Mutex::default(),
         }
     }
 
@@ -139,7 +141,7 @@ impl SeriesTable {
 
     /// Every key, in no order. This is no sight of them.
     #[must_use]
-    pub fn all(&self) -> Vec<(Key, Arc<Kept>)> {
+    pub fn all(&self) -> Vec<(Arc<Key>, Arc<Kept>)> {
         let inner = self.inner();
         let all = inner.entries.iter();
         all.map(|(key, entry)| (key.clone(), entry.kept.clone())).collect()
@@ -160,6 +162,19 @@ impl SeriesTable {
         self.see(key, now, || kept.clone());
     }
 
+    /// The frame of a module's keys for such a target, shared with those that have it already.
+    pub fn frame(&self, module: &Module, target: &Target) -> Arc<Frame> {
+        let frame = Frame::of(module, target);
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = frames.iter().find(|known| ***known == frame) {
+            return known.clone();
+        }
+        frames.retain(|known| Arc::strong_count(known) > 1);
+        let frame = Arc::new(frame);
+        frames.push(frame.clone());
+        frame
+    }
+
     fn see(&self, key: &Key, now: Instant, make: impl FnOnce() -> Arc<Kept>) -> Arc<Kept> {
         let mut inner = self.inner();
         inner.sweep(now, self.idle);
@@ -168,15 +183,15 @@ impl SeriesTable {
         if let Some(entry) = inner.entries.get_mut(key) {
             entry.last_used = now;
             let kept = entry.kept.clone();
-            if entry.probation.is_some() && tenured < tenured_room {
-                entry.probation = None;
+            if entry.on_probation && tenured < tenured_room {
+                entry.on_probation = false;
                 inner.on_probation -= 1;
             }
             return kept;
         }
         inner.make_room(self.limit);
         let kept = make();
-        inner.admit(key.clone(), kept.clone(), now);
+        inner.admit(Arc::new(key.clone()), kept.clone(), now);
         kept
     }
 
@@ -208,16 +223,15 @@ impl SeriesTable {
 }
 
 impl Inner {
-    fn admit(&mut self, key: Key, kept: Arc<Kept>, now: Instant) {
-        self.arrival += 1;
-        self.arrivals.push_back((key.clone(), self.arrival));
+    fn admit(&mut self, key: Arc<Key>, kept: Arc<Kept>, now: Instant) {
+        self.arrivals.push_back(key.clone());
         self.on_probation += 1;
         self.entries.insert(
             key,
             Entry {
                 kept,
                 last_used: now,
-                probation: Some(self.arrival),
+                on_probation: true,
             },
         );
     }
@@ -226,14 +240,10 @@ impl Inner {
     /// restart brings every key at once, and each must live to its second scrape.
     fn make_room(&mut self, limit: usize) {
         while self.entries.len() >= limit {
-            let Some((key, arrival)) = self.arrivals.pop_front() else {
+            let Some(key) = self.arrivals.pop_front() else {
                 return;
             };
-            if self
-                .entries
-                .get(&key)
-                .is_some_and(|entry| entry.probation == Some(arrival))
-            {
+            if is_on_probation(&self.entries, &key) {
                 self.entries.remove(&key);
                 self.on_probation -= 1;
                 self.evicted_for_room += 1;
@@ -254,13 +264,16 @@ impl Inner {
         self.entries
             .retain(|_, entry| now.saturating_duration_since(entry.last_used) < idle);
         self.evicted_idle += (before - self.entries.len()) as u64;
-        self.arrivals.retain(|(key, arrival)| {
-            self.entries
-                .get(key)
-                .is_some_and(|entry| entry.probation == Some(*arrival))
-        });
+        self.arrivals.retain(|key| is_on_probation(&self.entries, key));
         self.on_probation = self.arrivals.len();
     }
+}
+
+/// Whether this arrival of a key still waits for its second scrape: the key may have gone since, and come again.
+fn is_on_probation(entries: &HashMap<Arc<Key>, Entry>, arrived: &Arc<Key>) -> bool {
+    entries
+        .get_key_value(arrived)
+        .is_some_and(|(key, entry)| entry.on_probation && Arc::ptr_eq(key, arrived))
 }
 
 #[cfg(test)]
@@ -271,7 +284,7 @@ mod tests {
     use crate::policy::Origin;
     use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
     use crate::report::Report;
-    use crate::series::Series;
+    use crate::series::{Frame, Series};
     use crate::target::Target;
     use std::sync::Arc;
     use std::time::{Duration, Instant, SystemTime};
@@ -332,7 +345,8 @@ mod tests {
         let mut made = false;
         table.series(&key(target), now, || {
             made = true;
-            Series::new(&module(), &Target::new(target), SystemTime::UNIX_EPOCH)
+            let frame = Frame::of(&module(), &Target::new(target));
+            Series::new(Arc::new(frame), SystemTime::UNIX_EPOCH)
         });
         made
     }
