@@ -37,10 +37,10 @@ pub mod target;
 pub mod utc;
 pub mod verdict;
 
-use cli::Listen;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use server::App;
+pub use server::listeners::listen;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -70,45 +70,6 @@ pub fn tell_panics_by_their_place() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "Panic: this is a defect of the exporter; please report it");
     }));
-}
-
-/// Opens the addresses, or takes the sockets that systemd has opened.
-///
-/// # Errors
-/// When an address is no address or cannot be had, or systemd passed no socket.
-pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
-    let Listen::At(addresses) = at else {
-        return inherited();
-    };
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let listener = match address.strip_prefix(':') {
-            Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
-                // A host without IPv6 has only the other family.
-                Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
-                opened => opened,
-            },
-            None => TcpListener::bind(address).await,
-        };
-        listeners.push(listener.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?);
-    }
-    Ok(listeners)
-}
-
-fn inherited() -> io::Result<Vec<TcpListener>> {
-    let mut passed = listenfd::ListenFd::from_env();
-    let mut listeners = Vec::new();
-    for number in 0..passed.len() {
-        if let Some(listener) = passed.take_tcp_listener(number)? {
-            listener.set_nonblocking(true)?;
-            listeners.push(TcpListener::from_std(listener)?);
-        }
-    }
-    if listeners.is_empty() {
-        let words = "systemd passed no socket: --web.systemd-socket needs a .socket unit with ListenStream=";
-        return Err(io::Error::new(io::ErrorKind::NotFound, words));
-    }
-    Ok(listeners)
 }
 
 /// Serves until `shutdown`, then takes no new probe, lets those in flight end, and returns.

@@ -7,6 +7,7 @@ mod evidence;
 mod gate;
 mod health;
 mod home;
+pub mod listeners;
 mod metrics;
 mod probe;
 mod serve;

@@ -222,7 +222,7 @@ const DIALS: [&str; 6] = [
 ];
 
 /// Who may, and why.
-const DIALLERS: [(&str, &str); 6] = [
+const DIALLERS: [(&str, &str); 7] = [
     ("check/dial.rs", "the gate, which judges every address"),
     ("check/echo.rs", "makes the socket that the gate then connects"),
     (
@@ -234,6 +234,7 @@ const DIALLERS: [(&str, &str); 6] = [
         "asks the kernel for what this host is short of; sends nothing",
     ),
     ("check/stamps.rs", "keeps the kernel's stamps turned on; sends nothing"),
+    ("server/listeners.rs", "listens, and connects to nobody"),
     ("cli.rs", "asks this exporter itself for its health"),
 ];
 

@@ -35,9 +35,7 @@ impl Sight {
     pub fn of(finding: &Finding, evidence: EvidenceId, level: Level) -> Self {
         let report = &finding.report;
         let outcome = match &finding.verdict {
-            _ if report.succeeded() => {
-                Outcome::Succeeded(report.took.saturating_sub(report.own_delay()).as_secs_f64())
-            }
+            _ if report.succeeded() => Outcome::Succeeded(report.took.saturating_sub(report.own_delay()).as_secs_f64()),
             None => Outcome::Unblamed,
             Some(verdict) => Outcome::Failed {
                 link: verdict.link,
@@ -69,6 +67,8 @@ fn phases(report: &Report, level: Level) -> Box<[(Stage, f64)]> {
             None => sums.push((lap.stage(), took)),
         }
     }
-    let finished = sums.into_iter().filter_map(|(stage, sum)| Some((stage, sum?.as_secs_f64())));
+    let finished = sums
+        .into_iter()
+        .filter_map(|(stage, sum)| Some((stage, sum?.as_secs_f64())));
     finished.collect()
 }

@@ -1,12 +1,14 @@
 //! A TCP peer that does to each connection what the test says.
 
+use glassbox_exporter::cli::Listen;
+use glassbox_exporter::listen;
 use rustls::ServerConfig;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -24,7 +26,9 @@ impl Peer {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // The exporter's own verb, because it has room for bursts.
+        let listeners = listen(Listen::At(&["127.0.0.1:0".to_owned()])).await.unwrap();
+        let listener = listeners.into_iter().next().unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = connections.clone();

@@ -1,0 +1,93 @@
+//! Where we listen: addresses that are opened here, or sockets that systemd has opened.
+
+use crate::cli::Listen;
+use std::io;
+use std::net::SocketAddr;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+
+/// Connections that the kernel keeps for us until they are taken; no more than `net.core.somaxconn`, which is 4096 by
+/// default. A burst that finds no room is tried again after a second by its client: that scrape would be late.
+const BACKLOG: u32 = 4096;
+
+/// Opens the addresses, or takes the sockets that systemd has opened.
+///
+/// # Errors
+/// When an address is no address or cannot be had, or systemd passed no socket.
+pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
+    let Listen::At(addresses) = at else {
+        return inherited();
+    };
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = match address.strip_prefix(':') {
+            Some(port) => match open(&format!("[::]:{port}")).await {
+                // A host without IPv6 has only the other family.
+                Err(_) => open(&format!("0.0.0.0:{port}")).await,
+                opened => opened,
+            },
+            None => open(address).await,
+        };
+        listeners.push(listener.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?);
+    }
+    Ok(listeners)
+}
+
+/// Listens at the first address of a name that can be had.
+async fn open(address: &str) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for at in lookup_host(address).await? {
+        match open_at(at) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn open_at(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match at {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart need not wait for the connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
+
+fn inherited() -> io::Result<Vec<TcpListener>> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for number in 0..passed.len() {
+        if let Some(listener) = passed.take_tcp_listener(number)? {
+            listener.set_nonblocking(true)?;
+            listeners.push(TcpListener::from_std(listener)?);
+        }
+    }
+    if listeners.is_empty() {
+        let words = "systemd passed no socket: --web.systemd-socket needs a .socket unit with ListenStream=";
+        return Err(io::Error::new(io::ErrorKind::NotFound, words));
+    }
+    Ok(listeners)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listen;
+    use crate::cli::Listen;
+    use std::time::Duration;
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn a_burst_waits_to_be_taken_and_need_not_come_again() {
+        let addresses = ["127.0.0.1:0".to_owned()];
+        let listeners = listen(Listen::At(&addresses)).await.unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..1000 {
+            let connection = timeout(Duration::from_secs(10), TcpStream::connect(address)).await;
+            waiting.push(connection.expect("the kernel has room for it").unwrap());
+        }
+    }
+}
