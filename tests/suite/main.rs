@@ -31,6 +31,7 @@ mod names;
 mod native;
 mod nginx;
 mod pages;
+mod parsers;
 mod policy;
 mod probers;
 mod prometheus;

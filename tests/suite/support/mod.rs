@@ -3,7 +3,9 @@
 pub mod dns;
 pub mod exporter;
 pub mod health;
+pub mod mutants;
 pub mod page;
+pub mod parsers;
 pub mod peer;
 pub mod pki;
 pub mod process;
@@ -11,3 +13,4 @@ pub mod prometheus;
 pub mod proxy;
 pub mod quic;
 pub mod unbound;
+pub mod wires;
