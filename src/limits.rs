@@ -15,6 +15,8 @@ pub struct Limits {
     pub per_destination: Option<usize>,
     /// Bytes of a decoded body or message that may be matched against assertions; a larger one fails the probe.
     pub matched_body: u64,
+    /// Values of a JSON body that is matched against expressions, those within others counted; a larger one fails the probe.
+    pub json_values: usize,
     /// Bytes of a response's head.
     pub response_head: usize,
     /// Fields of a response's head.
@@ -39,6 +41,7 @@ impl Default for Limits {
             queue: Duration::from_millis(200),
             per_destination: None,
             matched_body: 10 * 1024 * 1024,
+            json_values: 50_000,
             response_head: 256 * 1024,
             response_fields: 256,
             interim_responses: 20,
@@ -85,7 +88,7 @@ impl Limits {
         clippy::cast_precision_loss,
         reason = "the format's numbers are floats; bounds stay below 2^53"
     )]
-    pub fn rows(&self) -> [(&'static str, f64); 12] {
+    pub fn rows(&self) -> [(&'static str, f64); 13] {
         let count = |number: usize| number as f64;
         [
             ("leases", count(self.leases)),
@@ -93,6 +96,7 @@ impl Limits {
             ("queue", self.queue.as_secs_f64()),
             ("per_destination", self.per_destination.map_or(f64::INFINITY, count)),
             ("matched_body", self.matched_body as f64),
+            ("json_values", count(self.json_values)),
             ("response_head", count(self.response_head)),
             ("response_fields", count(self.response_fields)),
             ("interim_responses", count(self.interim_responses)),

@@ -120,7 +120,7 @@ impl Own {
                 &["code"],
             ),
             dials: Dials::new(&make),
-            in_flight: make.gauge("glassbox_probes_in_flight", "Probes that are running now"),
+            in_flight: make.gauge("glassbox_probes_in_flight", "Probes that run or wait for their turn"),
             local_errors: make.counters(
                 "glassbox_local_errors_total",
                 "Probes that could not be made for a fault of the exporter's own side, answered with 503",

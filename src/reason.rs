@@ -86,6 +86,7 @@ reasons! {
     ContentVersion = "content.version", "the HTTP version is not one the module accepts";
     ContentTlsRequired = "content.tls_required", "the answer came without TLS, which the module demands";
     ContentTlsForbidden = "content.tls_forbidden", "the answer came over TLS, which the module forbids";
+    ContentJsonTooLarge = "content.json_too_large", "the body's JSON has more values than may be matched against expressions";
     ContentJson = "content.json", "the body fails an assertion on its JSON";
     ContentExpect = "content.expect", "the peer did not say what the module expects";
     ContentLineTooLong = "content.line_too_long", "the peer's line is longer than what may be matched";
@@ -152,8 +153,8 @@ reasons! {
     LocalSourceUnavailable = "local.source_unavailable", "this host does not have the source address of the module";
     LocalCredentials = "local.credentials", "the credentials for the target could not be had";
     LocalFileUnreadable = "local.file_unreadable", "a file that the module names cannot be used";
-    LocalNoTurn = "local.no_turn", "other probes of the same destination took all of the probe's time";
-    LocalOverloaded = "local.overloaded", "the exporter runs as many probes as it may";
+    LocalNoTurn = "local.no_turn", "other probes of the same destination took half of the probe's time";
+    LocalOverloaded = "local.overloaded", "the exporter does as much at once as it may";
     LocalOutOfFiles = "local.out_of_files", "the exporter has no free file descriptor";
     LocalOutOfPorts = "local.out_of_ports", "the exporter has no free local port";
     LocalOutOfMemory = "local.out_of_memory", "the exporter's kernel has no buffers left";

@@ -9,6 +9,7 @@ mod health;
 mod home;
 pub mod listeners;
 mod metrics;
+mod passwords;
 mod probe;
 mod serve;
 
@@ -184,8 +185,11 @@ fn routes_in_need(app: Arc<App>) -> Router {
         .route("/metrics", any(metrics::page))
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
+        .route("/probe", any(health::too_many_to_probe))
         .fallback(health::too_many);
-    below_prefix(app, routes).layer(axum::middleware::from_fn_with_state(gate, gate::pass))
+    below_prefix(app, routes)
+        .layer(axum::middleware::from_fn_with_state(gate, gate::pass))
+        .layer(axum::middleware::map_response(health::and_close))
 }
 
 fn paths(app: Arc<App>) -> Router {

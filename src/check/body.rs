@@ -5,6 +5,7 @@ use crate::reason::Reason;
 use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder};
 use std::io::{self, Write};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 use zstd::stream::write::Decoder as ZstdDecoder;
 
@@ -69,14 +70,15 @@ struct Sink {
     length: u64,
     kept: Vec<u8>,
     start: Vec<u8>,
-    /// A few bytes can decode to very many: the sink looks at the clock.
+    /// A few bytes can decode to very many: the sink looks at the clock, and whether anybody still waits for it.
     deadline: Instant,
+    wanted: Weak<()>,
     over: Option<BodyError>,
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if Instant::now() >= self.deadline {
+        if Instant::now() >= self.deadline || self.wanted.strong_count() == 0 {
             self.over = Some(BodyError::OutOfTime);
             return Err(io::Error::other("out of time"));
         }
@@ -112,6 +114,16 @@ pub(super) struct Collector {
     untouched: bool,
 }
 
+/// Whoever wants the body has this: without it, decoding ends.
+#[derive(Debug)]
+pub(super) struct Wanted(Arc<()>);
+
+impl Wanted {
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+}
+
 enum Decoder {
     Identity(Sink),
     Gzip(MultiGzDecoder<Sink>),
@@ -125,13 +137,14 @@ impl Collector {
     ///
     /// # Errors
     /// When there is no memory for it.
-    pub fn new(plan: BodyPlan, deadline: Instant) -> Result<Self, BodyError> {
+    pub fn new(plan: BodyPlan, deadline: Instant, wanted: &Wanted) -> Result<Self, BodyError> {
         let sink = Sink {
             plan,
             length: 0,
             kept: Vec::new(),
             start: Vec::new(),
             deadline,
+            wanted: Arc::downgrade(&wanted.0),
             over: None,
         };
         let decoder = match plan.coding {
@@ -247,7 +260,7 @@ fn zstd_decoder(sink: Sink) -> Result<ZstdDecoder<'static, Sink>, BodyError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BodyError, BodyPlan, Coding, Collector};
+    use super::{BodyError, BodyPlan, Coding, Collector, Wanted};
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder};
     use std::io::Write;
@@ -272,7 +285,8 @@ mod tests {
     }
 
     fn take_all(plan: BodyPlan, bytes: &[u8]) -> Result<(Vec<u8>, u64), BodyError> {
-        let mut collector = Collector::new(plan, Instant::now() + Duration::from_mins(1))?;
+        let wanted = Wanted::new();
+        let mut collector = Collector::new(plan, Instant::now() + Duration::from_mins(1), &wanted)?;
         for piece in bytes.chunks(5) {
             collector.take(piece)?;
         }
@@ -324,13 +338,19 @@ mod tests {
     }
 
     #[test]
-    fn decoding_ends_with_the_probes_time() {
+    fn decoding_ends_with_the_probes_time_and_with_whoever_wanted_it() {
         let mut bomb = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
         bomb.write_all(&vec![0; 5_000_000]).unwrap();
-        let mut collector = Collector::new(plan(Coding::Brotli, None, None), Instant::now()).unwrap();
-        let error = collector.take(&bomb.into_inner()).unwrap_err();
-        assert!(matches!(error, BodyError::OutOfTime));
-        assert_eq!(collector.length(), 0);
+        let bomb = bomb.into_inner();
+        let later = Instant::now() + Duration::from_mins(1);
+        for (deadline, is_wanted) in [(Instant::now(), true), (later, false)] {
+            let wanted = Wanted::new();
+            let mut collector = Collector::new(plan(Coding::Brotli, None, None), deadline, &wanted).unwrap();
+            let _wanted = Some(wanted).filter(|_| is_wanted);
+            let error = collector.take(&bomb).unwrap_err();
+            assert!(matches!(error, BodyError::OutOfTime));
+            assert_eq!(collector.length(), 0);
+        }
     }
 
     #[test]

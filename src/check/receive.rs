@@ -1,6 +1,6 @@
 //! Receive: the head of the answer, then its body as far as the prober wants it.
 
-use super::body::{BodyError, BodyPlan, Collector};
+use super::body::{BodyError, BodyPlan, Collector, Wanted};
 use super::dialogue::Line;
 use super::exchange::{AnswerBody, Exchange, ExchangeError, Part};
 use super::wire::Wire;
@@ -49,6 +49,10 @@ impl Check {
             if size > limits.response_head {
                 return Err(ReceiveError::HeadTooLarge(size, limits.response_head));
             }
+            let fields = parts.headers.len();
+            if fields > limits.response_fields {
+                return Err(ReceiveError::TooManyFields(fields, limits.response_fields));
+            }
             // The answer to HEAD is as long as it says, and has no body that would say more.
             let is_head = leg.method.as_deref() == Some("HEAD");
             let reply = reply_of(parts, size, body.size_hint().exact().filter(|_| !is_head));
@@ -87,7 +91,8 @@ async fn read_body(
     deadline: Instant,
     reply: &mut Reply,
 ) -> Result<Vec<u8>, ReceiveError> {
-    let mut collector = Collector::new(plan, deadline).map_err(ReceiveError::Content)?;
+    let wanted = Wanted::new();
+    let mut collector = Collector::new(plan, deadline, &wanted).map_err(ReceiveError::Content)?;
     while let Some(frame) = exchange.alongside(body.frame()).await {
         let frame = frame.map_err(|error| ReceiveError::Body(error.into()))?;
         match frame.into_data() {
@@ -171,6 +176,7 @@ fn reply_of(parts: response::Parts, head_size: usize, framed_length: Option<u64>
 enum ReceiveError {
     NotSent,
     HeadTooLarge(usize, usize),
+    TooManyFields(usize, usize),
     Interims(usize),
     NoLength,
     Head(ExchangeError),
@@ -182,7 +188,7 @@ impl Failure for ReceiveError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotSent => Reason::HttpFailed,
-            Self::HeadTooLarge(..) => Reason::HttpResponseHeaderTooLarge,
+            Self::HeadTooLarge(..) | Self::TooManyFields(..) => Reason::HttpResponseHeaderTooLarge,
             Self::Interims(_) => Reason::HttpResponseTooManyInterim,
             Self::NoLength => Reason::HttpResponseInvalid,
             Self::Head(error) => error.reason(Part::Head),
@@ -195,6 +201,9 @@ impl Failure for ReceiveError {
         match self {
             Self::NotSent => "There was no answer to read.".to_owned(),
             Self::HeadTooLarge(size, limit) => format!("The response head has {size} bytes; the limit is {limit}."),
+            Self::TooManyFields(fields, limit) => {
+                format!("The response head has {fields} fields; the limit is {limit}.")
+            }
             Self::Interims(limit) => format!("More than {limit} interim responses came before the final one."),
             Self::NoLength => "The Content-Length is no number.".to_owned(),
             Self::Head(error) | Self::Body(error) => error.detail(),

@@ -106,10 +106,10 @@ fn body_assertions(file: &HttpFile, path: &str) -> Result<BodyAssertions, Proble
 fn json(file: &HttpFile, path: &str) -> Result<JsonAssertions, Problem> {
     let matches = file.fail_if_body_json_matches_cel.as_ref();
     let not_matches = file.fail_if_body_json_not_matches_cel.as_ref();
-    Ok(JsonAssertions {
-        fail_if_matches: expression(matches, path, "fail_if_body_json_matches_cel")?,
-        fail_if_not_matches: expression(not_matches, path, "fail_if_body_json_not_matches_cel")?,
-    })
+    Ok(JsonAssertions::new(
+        expression(matches, path, "fail_if_body_json_matches_cel")?,
+        expression(not_matches, path, "fail_if_body_json_not_matches_cel")?,
+    ))
 }
 
 /// An expression in CEL; none where it is written empty.

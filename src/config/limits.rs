@@ -21,6 +21,7 @@ pub(super) fn compose(file: &ConfigFile) -> Result<Limits, Problem> {
         queue,
         per_destination,
         matched_body,
+        json_values,
         response_head,
         response_fields,
         interim_responses,
@@ -37,6 +38,7 @@ pub(super) fn compose(file: &ConfigFile) -> Result<Limits, Problem> {
         probes: count("probes", probes.as_ref(), 1..=100_000, usual.probes)?,
         queue: duration("queue", queue.as_ref(), seconds(0, 10), usual.queue)?,
         per_destination: Some(per_destination).filter(|probes| *probes > 0),
+        json_values: count("json_values", json_values.as_ref(), 100..=10_000_000, usual.json_values)?,
         matched_body: size("matched_body", matched_body.as_ref(), 1..=1 << 30, usual.matched_body)?,
         response_head: bytes(
             "response_head",

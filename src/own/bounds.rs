@@ -24,8 +24,9 @@ pub(super) struct Bounds {
 const QUEUE_BOUNDS: [f64; 8] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 1.0];
 
 /// Bounds that a probe meets, by the reason with which it then ends.
-const MET: [(Reason, &str); 6] = [
+const MET: [(Reason, &str); 7] = [
     (Reason::ContentBodyTooLarge, "matched_body"),
+    (Reason::ContentJsonTooLarge, "json_values"),
     (Reason::HttpResponseTooLarge, "body_size_limit"),
     (Reason::HttpResponseHeaderTooLarge, "response_head"),
     (Reason::HttpResponseTooManyInterim, "interim_responses"),

@@ -221,7 +221,8 @@ impl Patrol {
         let mut news = self.leases.news.subscribe();
         let (name, aim) = (first.module.name.clone(), first.aim.clone());
         self.first_round(&key, &lease, interval, first).await;
-        if !lease.lasts {
+        // What could not be begun for want of means is begun anew by the next scrape.
+        if !lease.lasts || lease.kept().is_none() {
             return;
         }
         let mut schedule = Schedule::new(&key, interval, self.leases.epoch);

@@ -66,13 +66,16 @@ impl Patrol {
         probe: Probe,
         leased: Option<Leased>,
     ) -> Result<Reading, OwnFault> {
-        let turn = self.turn_to(&probe).await;
-        let Some(place) = self.place(&probe).await else {
-            self.own.shed("probes");
-            return Err(overloaded());
+        let _in_flight = InFlight::new(&self.in_flight);
+        let turn = self.turn_of(&probe).await;
+        let waited = match &turn {
+            Turn::Taken(places) => places.iter().map(|place| place.waited).sum(),
+            Turn::Missed(waited, _) => *waited,
+            Turn::Overloaded => {
+                self.own.shed("probes");
+                return Err(overloaded());
+            }
         };
-        let for_turn = turn.as_ref().ok().and_then(Option::as_ref).map(|turn| turn.waited);
-        let waited = place.waited + for_turn.unwrap_or_default();
         self.own.queued(waited);
         let left = probe.timeout.saturating_sub(waited).max(SHORTEST_DEADLINE);
         let probe = Probe {
@@ -81,18 +84,19 @@ impl Patrol {
         };
         let patrol = self.clone();
         let work = Box::pin(async move {
-            let _place = place;
             let begun = Instant::now();
             let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
             let kept = kept.or_else(|| patrol.series.peek(&key));
             let past = patrol.past(kept.as_deref(), &probe);
-            let mut finding = match turn {
-                Ok(_turn) => probe.once(&past).await?,
-                Err(words) => probe.not_begun(&past, Reason::LocalNoTurn, &words),
+            let mut finding = match &turn {
+                Turn::Missed(_, words) => probe.not_begun(&past, Reason::LocalNoTurn, words),
+                Turn::Taken(_) | Turn::Overloaded => probe.once(&past).await?,
             };
             finding.lag = leased.as_ref().map(|turn| turn.lag);
             finding.late = finding.report.own_delay() > LATE || leased.is_some_and(|turn| turn.late);
-            Ok(patrol.take_in(&key, finding, kept, begun))
+            let reading = patrol.take_in(&key, finding, kept, begun);
+            drop(turn);
+            Ok(reading)
         });
         let outcome = self.in_its_own_task(work).await;
         if let Err(fault) = &outcome {
@@ -105,26 +109,27 @@ impl Patrol {
         outcome
     }
 
-    /// A place among the probes of its destination, or that there was none in all of its time.
-    async fn turn_to(&self, probe: &Probe) -> Result<Option<Place>, String> {
-        let Some(most) = probe.terms.limits.per_destination else {
-            return Ok(None);
-        };
-        let Some(origin) = probe.module.prober.origin(&probe.aim) else {
-            return Ok(None);
-        };
-        let port = origin.port.map_or_else(String::new, |port| format!(":{port}"));
-        let destination = format!("{}{port}", origin.host);
-        let turn = self.turnstile.enter_to(destination, most, probe.timeout).await;
-        turn.map(Some).ok_or_else(|| {
-            format!("Already {most} probes of this host and port were under way: limits.per_destination.")
-        })
-    }
-
-    /// A place among all probes.
-    async fn place(&self, probe: &Probe) -> Option<Place> {
+    /// Its turn: a place among the probes of its destination, where they are counted, and one among all.
+    async fn turn_of(&self, probe: &Probe) -> Turn {
+        let mut places = Vec::new();
+        if let Some((destination, most)) = destination(probe) {
+            // A probe that began with less than half of its time would blame its target for our queue.
+            let wait = probe.timeout / 2;
+            let Some(place) = self.turnstile.enter_to(destination, most, wait).await else {
+                let words = format!(
+                    "In half of its time no place came free: {most} probes of this host and port were under way \
+                     already (limits.per_destination)."
+                );
+                return Turn::Missed(wait, words);
+            };
+            places.push(place);
+        }
         let wait = probe.terms.limits.queue.min(probe.timeout / 10);
-        self.turnstile.enter(wait).await
+        let Some(place) = self.turnstile.enter(wait).await else {
+            return Turn::Overloaded;
+        };
+        places.push(place);
+        Turn::Taken(places)
     }
 
     /// What is known of the key from before.
@@ -189,6 +194,11 @@ impl Patrol {
 
     /// A name that was probed tells of the others. An address in place of a name counts as one.
     fn observe_quorum(&self, finding: &Finding, now: Instant) {
+        // What was not begun tells nothing of the way.
+        let fault = finding.report.fault.as_ref();
+        if fault.is_some_and(|fault| matches!(fault.reason, Reason::LocalNoTurn | Reason::LocalDenied)) {
+            return;
+        }
         if let Ok(url) = finding.aim.target.http_url()
             && let Some(name) = url.host_str()
         {
@@ -201,7 +211,6 @@ impl Patrol {
         &self,
         work: impl Future<Output = Result<T, OwnFault>> + Send + 'static,
     ) -> Result<T, OwnFault> {
-        let _in_flight = InFlight::new(&self.in_flight);
         let mut task = JoinSet::new();
         task.spawn(work);
         if let Some(Ok(outcome)) = task.join_next().await {
@@ -213,6 +222,24 @@ impl Patrol {
             detail: "This is a defect of the exporter; please report it.".to_owned(),
         })
     }
+}
+
+/// What came of waiting for a turn.
+enum Turn {
+    /// These places are the probe's, until it has been taken in.
+    Taken(Vec<Place>),
+    /// Others were at its destination for so long.
+    Missed(Duration, String),
+    /// Too many probes run.
+    Overloaded,
+}
+
+/// The host and port that take turns, and how many probes of them may run at once.
+fn destination(probe: &Probe) -> Option<(String, usize)> {
+    let most = probe.terms.limits.per_destination?;
+    let origin = probe.module.prober.origin(&probe.aim)?;
+    let port = origin.port.map_or_else(String::new, |port| format!(":{port}"));
+    Some((format!("{}{port}", origin.host), most))
 }
 
 fn overloaded() -> OwnFault {

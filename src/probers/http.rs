@@ -2,6 +2,7 @@
 
 mod assertions;
 mod cookies;
+mod document;
 mod gauges;
 mod json;
 mod matching;
@@ -74,7 +75,10 @@ impl HttpSettings {
                     let took = check.answer_time();
                     let https = (!matches!(way, Way::Hop(_))).then(|| visit.is_https());
                     let objection = match self.objection_to_head(reply, endless) {
-                        None => self.body_assertions.objection(body, check.left()).await,
+                        None => {
+                            let (limits, time) = (check.limits(), check.left());
+                            self.body_assertions.objection(body, limits, time).await
+                        }
                         objection => objection,
                     };
                     let objection = objection.or_else(|| self.objection_to_protocol(reply, https));

@@ -16,7 +16,7 @@ use crate::reason::Reason;
 use crate::report::{Dialogue, Mismatch, Report, Spoken};
 use crate::target::Target;
 use bytes::Bytes;
-use frames::{masked_close, masked_text, message};
+use frames::{Message, masked_close, masked_text};
 use http::header::{
     AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
@@ -151,8 +151,8 @@ impl WebsocketSettings {
     /// One message, which must be what is expected.
     async fn hear(&self, check: &mut Check, expect: &Expect) -> Result<Option<Match>, Stopped> {
         check.await_word().await?;
-        let most = check.limits().matched_body;
-        let text = check.hear(|bytes, _| message(bytes, most)).await?;
+        let mut message = Message::within(check.limits().matched_body);
+        let text = check.hear(|bytes, _| message.take(bytes)).await?;
         let (matched, is_expected) = match expect {
             Expect::Regexp(wanted) => {
                 let matched = Match::of(wanted, &text);

@@ -4,6 +4,7 @@ use crate::own::Own;
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -148,7 +149,7 @@ impl Doors {
             doors: self.clone(),
             id,
             phase,
-            is_extra,
+            is_extra: AtomicBool::new(is_extra),
         })
     }
 }
@@ -159,15 +160,37 @@ pub(super) struct Guest {
     doors: Arc<Doors>,
     id: u64,
     phase: watch::Sender<Phase>,
-    /// It is one of the few beyond the bound.
-    pub is_extra: bool,
+    /// It is one of the few beyond the bound. Changes while the doors are held.
+    is_extra: AtomicBool,
 }
 
 impl Guest {
+    /// Whether it is one of the few beyond the bound, where `most` are held: one of them moves up once there is room.
+    pub fn is_extra(&self, most: usize) -> bool {
+        if !self.is_extra.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut held = self.doors.held();
+        let phase = *self.phase.borrow();
+        if matches!(phase, Phase::Leave) || !held.usual.make_room(most) {
+            return true;
+        }
+        held.extra.all -= 1;
+        held.usual.all += 1;
+        if let Phase::Quiet(since) | Phase::Head(since) = phase {
+            held.extra.quiet.remove(&(since, self.id));
+            held.usual.quiet.insert((since, self.id), self.phase.clone());
+        }
+        self.is_extra.store(false, Ordering::Relaxed);
+        drop(held);
+        self.doors.left.notify_one();
+        false
+    }
+
     /// Goes on to another phase, unless it must go.
     fn go_on(&self, next: impl FnOnce(Phase) -> Phase) {
         let mut held = self.doors.held();
-        let crowd = held.crowd(self.is_extra);
+        let crowd = held.crowd(self.is_extra.load(Ordering::Relaxed));
         let before = *self.phase.borrow();
         if let Phase::Quiet(since) | Phase::Head(since) = before {
             crowd.quiet.remove(&(since, self.id));
@@ -182,10 +205,17 @@ impl Guest {
         self.phase.send_replace(after);
     }
 
-    /// Bytes came.
+    /// Bytes came, which begin the head of a request.
     fn heard(&self) {
         if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
             self.go_on(|_| Phase::Head(Instant::now()));
+        }
+    }
+
+    /// Bytes went: an answer is being read.
+    fn spoke(&self) {
+        if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
+            self.go_on(|_| Phase::Quiet(Instant::now()));
         }
     }
 
@@ -223,7 +253,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let mut held = self.doors.held();
-        let crowd = held.crowd(self.is_extra);
+        let crowd = held.crowd(self.is_extra.load(Ordering::Relaxed));
         match *self.phase.borrow() {
             // Another has its place already.
             Phase::Leave => return,
@@ -249,18 +279,21 @@ impl Drop for Serving {
     }
 }
 
-/// A stream of bytes whose reads its guest hears of.
+/// A stream of bytes that tells its guest what goes on.
 #[derive(Debug)]
 pub(super) struct Heard<S> {
     pub stream: S,
     pub guest: Arc<Guest>,
+    /// Every byte that comes between two requests begins the next. Over HTTP/2 it may be anything: there, only the first
+    /// request is timed.
+    pub begins_requests: bool,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
+        if self.begins_requests && buf.filled().len() > before {
             self.guest.heard();
         }
         Poll::Ready(Ok(()))
@@ -269,7 +302,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.guest.spoke();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -295,16 +330,36 @@ mod tests {
         drop(third.serve());
         // All are new: the next is one beyond, and so are as many as there are places for.
         let extra: Vec<_> = (0..EXTRA).map(|_| Arc::new(doors.try_admit(3).unwrap())).collect();
-        assert!(extra.iter().all(|guest| guest.is_extra));
+        assert!(extra.iter().all(|guest| guest.is_extra(3)));
         assert!(doors.try_admit(3).is_none());
         // Whoever comes then waits until one has been quiet for long enough.
         let newcomer = Arc::new(doors.admit(3).await);
-        assert!(!newcomer.is_extra);
+        assert!(!newcomer.is_extra(3));
         assert_eq!(second.overstays(Duration::from_mins(1)).await, Ended::Room);
         drop((second, extra));
         assert_eq!(doors.count(), 3);
         let _all = [third.serve(), newcomer.serve()];
-        assert!(doors.try_admit(3).unwrap().is_extra);
+        let beyond = doors.try_admit(3).unwrap();
+        assert!(beyond.is_extra(3));
+        drop(newcomer);
+    }
+
+    #[tokio::test]
+    async fn one_beyond_the_bound_moves_up_once_there_is_room() {
+        let doors = Arc::new(Doors::default());
+        let busy = Arc::new(doors.admit(1).await);
+        let served = busy.serve();
+        let beyond = Arc::new(doors.admit(1).await);
+        assert!(beyond.is_extra(1));
+        drop((served, busy));
+        assert!(!beyond.is_extra(1));
+        assert_eq!(doors.count(), 1);
+        // It holds the place of a usual one now, and gives that back.
+        let served = beyond.serve();
+        assert!(doors.try_admit(1).unwrap().is_extra(1));
+        drop((served, beyond));
+        assert!(!doors.try_admit(1).unwrap().is_extra(1));
+        assert_eq!(doors.count(), 0);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Who is let in, how often, and what every answer says: what `--web.config.file` demands of each request.
 
+use super::passwords::{Passwords, Verdict};
 use crate::config::{ConfigError, Rate, WebConfig};
-use crate::secret::Secret;
 use arc_swap::ArcSwap;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -10,22 +10,14 @@ use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use sha2::{Digest as _, Sha256};
-use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Verdicts on passwords that are kept: bcrypt is slow on purpose.
-const KEPT: usize = 100;
-
 /// When files that could not be read are tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// A hash that no password has. Asking it for who is not known takes as long as asking for who is.
-const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO";
 
 /// The gate. Its file is read again when it has changed, or one that it names.
 #[derive(Debug)]
@@ -34,9 +26,7 @@ pub struct Gate {
     now: ArcSwap<Entry>,
     reading: Mutex<()>,
     bucket: Mutex<Bucket>,
-    /// By the digest of who asks with what, and the hash: whether they fit.
-    known: Mutex<HashMap<[u8; 32], bool>>,
-    hashing: tokio::sync::Mutex<()>,
+    passwords: Passwords,
 }
 
 /// What holds now, and the state of the files that say so.
@@ -76,8 +66,7 @@ impl Gate {
                 tokens,
                 at: Instant::now(),
             }),
-            known: Mutex::default(),
-            hashing: tokio::sync::Mutex::default(),
+            passwords: Passwords::default(),
         })
     }
 
@@ -109,35 +98,11 @@ impl Gate {
     }
 
     /// Whether the fields name somebody who may ask, with the right password.
-    async fn knows(&self, config: &WebConfig, fields: &HeaderMap) -> bool {
-        let Some((user, password)) = fields.get(AUTHORIZATION).and_then(credentials) else {
-            return false;
-        };
-        let hash = config.users.get(&user);
-        let hash_text = hash.map_or(NOBODY, Secret::reveal).to_owned();
-        let mut digest = Sha256::new();
-        for part in [&user, &password, &hash_text] {
-            digest.update(part.len().to_be_bytes());
-            digest.update(part);
+    async fn knows(&self, config: &WebConfig, fields: &HeaderMap) -> Verdict {
+        match fields.get(AUTHORIZATION).and_then(credentials) {
+            Some((user, password)) => self.passwords.judge(&user, password, config.users.get(&user)).await,
+            None => Verdict::Wrong,
         }
-        let key = digest.finalize().into();
-        let kept = || lock(&self.known).get(&key).copied();
-        if let Some(fits) = kept() {
-            return fits;
-        }
-        // One at a time: who floods us with passwords waits for himself, and takes no thread from the probes.
-        let _one_at_a_time = self.hashing.lock().await;
-        if let Some(fits) = kept() {
-            return fits;
-        }
-        let asked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash_text));
-        let fits = matches!(asked.await, Ok(Ok(true))) && hash.is_some();
-        let mut known = lock(&self.known);
-        if known.len() >= KEPT {
-            known.clear();
-        }
-        known.insert(key, fits);
-        fits
     }
 }
 
@@ -227,27 +192,23 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     if config.rate.is_some_and(|rate| !gate.has_token(rate)) {
         return super::error(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests");
     }
-    let mut answer = if config.users.is_empty() || gate.knows(&config, request.headers()).await {
-        next.run(request).await
+    let verdict = if config.users.is_empty() {
+        Verdict::Right
     } else {
-        let mut refusal = super::error(StatusCode::UNAUTHORIZED, "Unauthorized");
-        let fields = refusal.headers_mut();
-        fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
-        refusal
+        gate.knows(&config, request.headers()).await
+    };
+    let mut answer = match verdict {
+        Verdict::Right => next.run(request).await,
+        Verdict::Busy => super::unavailable("Too many passwords wait to be looked at."),
+        Verdict::Wrong => {
+            let mut refusal = super::error(StatusCode::UNAUTHORIZED, "Unauthorized");
+            let fields = refusal.headers_mut();
+            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+            refusal
+        }
     };
     for (name, value) in &config.headers {
         answer.headers_mut().insert(name, value.clone());
     }
     answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::NOBODY;
-
-    #[test]
-    fn asking_for_nobody_takes_a_whole_hash() {
-        // What cannot be read as a hash is refused at once, and tells that there is no such user.
-        assert!(matches!(bcrypt::verify("any", NOBODY), Ok(false)));
-    }
 }

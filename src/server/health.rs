@@ -11,9 +11,18 @@ pub(super) async fn healthy() -> Response {
 }
 
 /// There are more connections than are served: whoever asks for more than our health comes again.
-pub(super) async fn too_many(app: Shared) -> Response {
+pub(super) async fn too_many() -> Response {
+    unavailable("There are too many connections: limits.connections.")
+}
+
+/// The same of a probe, which is counted.
+pub(super) async fn too_many_to_probe(app: Shared) -> Response {
     app.patrol.own().shed("connections");
-    let mut answer = unavailable("There are too many connections: limits.connections.");
+    too_many().await
+}
+
+/// A connection beyond the bound is for one request: another waits for its place.
+pub(super) async fn and_close(mut answer: Response) -> Response {
     answer
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -21,8 +21,10 @@ const BREATH: Duration = Duration::from_millis(100);
 
 /// Serves a listener until `stop` says so; then takes no new connection, and lets those that are there end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    let routes = super::router(app.clone());
-    let few_routes = super::routes_in_need(app.clone());
+    let routes = Routes {
+        all: super::router(app.clone()),
+        few: super::routes_in_need(app.clone()),
+    };
     let ending = GracefulShutdown::new();
     loop {
         let taken = tokio::select! {
@@ -32,7 +34,6 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
         match taken {
             Ok((stream, _)) => {
                 let guest = app.doors.admit(app.patrol.limits().connections).await;
-                let routes = if guest.is_extra { &few_routes } else { &routes };
                 let connection = connection(stream, Arc::new(guest), routes.clone(), app.clone(), ending.watcher());
                 tokio::spawn(connection);
             }
@@ -47,24 +48,31 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
     ending.shutdown().await;
 }
 
+/// What is served: to all, and to the few beyond the bound of connections.
+#[derive(Clone)]
+struct Routes {
+    all: Router,
+    few: Router,
+}
+
 /// Whether it was the client that ended a connection that was not yet taken.
 fn is_the_connections(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, guest: Arc<Guest>, routes: Router, app: Arc<App>, watcher: Watcher) {
+async fn connection(stream: TcpStream, guest: Arc<Guest>, routes: Routes, app: Arc<App>, watcher: Watcher) {
     let _ = stream.set_nodelay(true);
     let tls = app.gate.config().tls.clone();
     let served = async {
         let Some(tls) = tls else {
-            return requests(stream, false, &guest, routes, watcher).await;
+            return requests(stream, false, &guest, &app, routes, watcher).await;
         };
         // Kept aside, so that a plain connection takes no room for it.
         let secured = async {
             let secured = TlsAcceptor::from(tls).accept(stream).await?;
             let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
-            requests(secured, http2, &guest, routes, watcher).await;
+            requests(secured, http2, &guest, &app, routes, watcher).await;
             Ok::<_, io::Error>(())
         };
         // Who hangs up in the handshake, or never begins it, asks for nothing.
@@ -82,7 +90,8 @@ async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     http2: bool,
     guest: &Arc<Guest>,
-    routes: Router,
+    app: &Arc<App>,
+    routes: Routes,
     watcher: Watcher,
 ) {
     let mut builder = Builder::new(TokioExecutor::new());
@@ -91,10 +100,13 @@ async fn requests(
     } else {
         builder.http1_only()
     };
-    let routes = TowerToHyperService::new(routes);
-    let served = guest.clone();
+    let all = TowerToHyperService::new(routes.all);
+    let few = TowerToHyperService::new(routes.few);
+    let (served, app) = (guest.clone(), app.clone());
     let service = service_fn(move |request| {
-        let (serving, answer) = (served.serve(), routes.call(request));
+        let serving = served.serve();
+        let is_extra = served.is_extra(app.patrol.limits().connections);
+        let answer = if is_extra { few.call(request) } else { all.call(request) };
         async move {
             let answer = answer.await;
             drop(serving);
@@ -104,6 +116,7 @@ async fn requests(
     let stream = Heard {
         stream,
         guest: guest.clone(),
+        begins_requests: !http2,
     };
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(serving).await {

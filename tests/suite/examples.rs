@@ -119,12 +119,13 @@ fn the_other_probers_of_the_example_have_their_defaults() {
 }
 
 /// Another value for each key of the example. It shows that the comparison above would see a wrong default.
-const OTHER_VALUES: [(&str, &str); 45] = [
+const OTHER_VALUES: [(&str, &str); 46] = [
     ("leases", "5"),
     ("probes", "5"),
     ("queue", "1s"),
     ("per_destination", "5"),
     ("matched_body", "1KB"),
+    ("json_values", "100"),
     ("response_head", "8KB"),
     ("response_fields", "5"),
     ("interim_responses", "5"),

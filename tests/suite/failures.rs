@@ -833,6 +833,17 @@ fn content() -> Vec<Row> {
             },
         ),
         row(
+            "a document of more values than are read",
+            ("content.json_too_large", "content"),
+            WHOLE,
+            async {
+                let body = format!("[{}0]", "0,".repeat(50_000));
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let peer = Peer::answering(answer).await;
+                Scene::new(peer.http(), peer).http("fail_if_body_json_not_matches_cel: body.size() > 0")
+            },
+        ),
+        row(
             "an unwanted body",
             ("content.body", "content"),
             WHOLE,

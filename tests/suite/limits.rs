@@ -84,7 +84,7 @@ async fn a_probe_too_many_is_answered_with_503_and_none_fails_for_it() {
     for key in ["c", "d", "e"] {
         let (status, words) = scrape(&exporter, &format!("{}{key}", held.peer.http())).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(words.contains("the exporter runs as many probes as it may"), "{words}");
+        assert!(words.contains("the exporter does as much at once as it may"), "{words}");
     }
     assert_eq!(exporter.own("glassbox_probes_in_flight").await, 2.0);
     assert_eq!(exporter.own("glassbox_probes_shed_total{reason=\"probes\"}").await, 3.0);
@@ -124,6 +124,11 @@ async fn probes_of_one_destination_take_turns_and_others_do_not_wait_for_them() 
     held.holds(1).await;
     let (status, page) = scrape(&exporter, &other.http()).await;
     assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
+    // Those that wait are in flight, too: whoever ends the exporter waits for them.
+    eventually("all are there", async || {
+        exporter.own("glassbox_probes_in_flight").await == 4.0
+    })
+    .await;
     held.let_go.send_replace(true);
     for (status, page) in probes.join_all().await {
         assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
@@ -132,7 +137,7 @@ async fn probes_of_one_destination_take_turns_and_others_do_not_wait_for_them() 
 }
 
 #[tokio::test]
-async fn who_gets_no_turn_in_all_of_its_time_says_so() {
+async fn who_gets_no_turn_in_half_of_its_time_says_so() {
     let held = Held::start().await;
     let exporter = Exporter::start(&limited("per_destination: 1", "")).await;
     let first = tokio::spawn(scrape(&exporter, &format!("{}a", held.peer.http())));
@@ -148,6 +153,7 @@ async fn who_gets_no_turn_in_all_of_its_time_says_so() {
         page.contains("link=\"local\"") && page.contains("reason=\"local.no_turn\""),
         "{page}"
     );
+    assert_eq!(exporter.own("glassbox_probe_queue_seconds_count").await, 2.0);
     assert_eq!(
         exporter
             .own("glassbox_limit_hits_total{limit=\"per_destination\"}")
@@ -264,11 +270,15 @@ async fn what_an_answer_may_be_is_what_the_configuration_says() {
     let body = format!("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n{}", "a".repeat(2000));
     let redirect = "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n";
     let matching = ", http: {fail_if_body_matches_regexp: [b]}";
+    let numbers = format!("[{}0]", "0,".repeat(100));
+    let json = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{numbers}", numbers.len());
+    let asking = ", http: {fail_if_body_json_matches_cel: body.size() == 1}";
     for (limit, value, module, answer, reason) in [
         ("interim_responses", "0", "", interim, "http.response.too_many_interim"),
         ("response_fields", "3", "", fields, "http.response.header_too_large"),
         ("response_head", "8KB", "", &large, "http.response.header_too_large"),
         ("matched_body", "1KB", matching, &body, "content.body_too_large"),
+        ("json_values", "100", asking, &json, "content.json_too_large"),
         ("redirects", "1", "", redirect, "http.response.redirect_loop"),
     ] {
         let peer = Peer::answering(answer).await;
@@ -314,4 +324,25 @@ async fn a_parameter_that_is_too_long_is_refused_before_anything_is_dialled() {
     );
     let (status, _) = scrape(&exporter, &peer.http()).await;
     assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn a_lease_that_found_no_place_at_first_begins_with_the_next_scrape() {
+    let (held, leased) = (Held::start().await, Peer::start(ok).await);
+    let exporter = Exporter::start(
+        "limits: {probes: 1, queue: 10ms}
+modules: {m: {prober: http, timeout: 30s}, leased: {prober: http, timeout: 30s, interval: 60s}}",
+    )
+    .await;
+    let path = format!("/probe?module=leased&target={}", leased.http());
+    let lease = async || exporter.get(&path).await.status().as_u16();
+    assert_eq!(lease().await, 200);
+    let busy = tokio::spawn(scrape(&exporter, &held.peer.http()));
+    held.holds(1).await;
+    // The second scrape begins the lease.
+    assert_eq!(lease().await, 503);
+    held.let_go.send_replace(true);
+    assert_eq!(busy.await.unwrap().0, 200);
+    assert_eq!(lease().await, 200);
+    assert_eq!(exporter.own("glassbox_leases").await, 1.0);
 }

@@ -1,20 +1,35 @@
 //! `--web.config.file`: TLS, client certificates, passwords, header fields, a rate; and systemd's sockets.
 
 use crate::serving::Running;
+use crate::support::peer::Peer;
 use crate::support::pki::Authority;
 use crate::support::process::{Process, eventually};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use reqwest::{Client, StatusCode};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 const PLAIN: &str = "modules:\n  http_2xx: {prober: http}\n";
 
 /// The program with this file of how to serve.
 async fn serving(web: &str) -> Running {
+    serving_with(PLAIN, web).await
+}
+
+async fn serving_with(modules: &str, web: &str) -> Running {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("glassbox.yml"), PLAIN).unwrap();
+    std::fs::write(folder.path().join("glassbox.yml"), modules).unwrap();
     std::fs::write(folder.path().join("web.yml"), web).unwrap();
     let flags = ["--config.file=glassbox.yml", "--web.config.file=web.yml"];
     Running::start_in(folder, &flags).await
@@ -330,4 +345,87 @@ async fn without_a_socket_from_systemd_the_flag_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("systemd passed no socket"), "{said}");
+}
+
+/// One connection of HTTP/2 that pings so often.
+struct Http2 {
+    sender: http2::SendRequest<Empty<Bytes>>,
+    connection: JoinHandle<hyper::Result<()>>,
+    host: String,
+}
+
+impl Http2 {
+    async fn connect(running: &Running, authority: &Authority, pings: Duration) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der.clone()).unwrap();
+        let mut config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let host = running.url("").replace("http://", "");
+        let stream = TcpStream::connect(&host).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(pings)
+            .keep_alive_while_idle(true)
+            .handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        Self {
+            sender,
+            connection: tokio::spawn(connection),
+            host,
+        }
+    }
+
+    /// The status of a path; none where the connection is no more.
+    async fn get(&mut self, path: &str) -> Option<u16> {
+        let request = hyper::Request::get(format!("https://{}{path}", self.host));
+        let answer = self.sender.send_request(request.body(Empty::new()).unwrap()).await;
+        answer.ok().map(|answer| answer.status().as_u16())
+    }
+}
+
+#[tokio::test]
+async fn a_connection_of_http_2_that_pings_between_two_requests_is_kept() {
+    let authority = Authority::new();
+    let modules = format!("limits: {{request_head: 1s}}\n{PLAIN}");
+    let running = serving_with(&modules, &tls(&authority, "")).await;
+    let mut client = Http2::connect(&running, &authority, Duration::from_millis(100)).await;
+    assert_eq!(client.get("/-/healthy").await, Some(200));
+    // More than the time that a request may take: it stays.
+    let ended = tokio::time::timeout(Duration::from_secs(3), &mut client.connection).await;
+    assert!(ended.is_err(), "the connection ended: {ended:?}");
+    assert_eq!(client.get("/-/healthy").await, Some(200));
+}
+
+#[tokio::test]
+async fn a_connection_of_http_2_that_came_in_need_is_served_once_there_is_room() {
+    let authority = Authority::new();
+    let modules = format!("limits: {{connections: 8}}\n{PLAIN}");
+    let running = serving_with(&modules, &tls(&authority, "")).await;
+    let hung = Peer::start(|stream| async move {
+        let _held = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let probe = format!("/probe?target={}", hung.http());
+    let mut busy = Vec::new();
+    for number in 0..8 {
+        let mut client = Http2::connect(&running, &authority, Duration::from_mins(1)).await;
+        let path = format!("{probe}{number}");
+        busy.push(tokio::spawn(async move { client.get(&path).await }));
+    }
+    eventually("all are busy", async || hung.connections() == 8).await;
+    let mut late = Http2::connect(&running, &authority, Duration::from_mins(1)).await;
+    assert_eq!(late.get("/-/healthy").await, Some(200));
+    assert_eq!(late.get("/config").await, Some(503));
+    busy.iter().for_each(JoinHandle::abort);
+    drop(busy);
+    eventually("there is room", async || late.get("/config").await == Some(200)).await;
 }

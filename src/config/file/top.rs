@@ -15,6 +15,7 @@ block! {
         queue: At<String>,
         per_destination: At<i64>,
         matched_body: At<String>,
+        json_values: At<i64>,
         response_head: At<String>,
         response_fields: At<i64>,
         interim_responses: At<i64>,

@@ -151,7 +151,7 @@ fn failed_assertion(settings: &HttpSettings, report: &Report) -> Option<Assertio
     let reply = report.final_reply()?;
     match report.fault.as_ref()?.reason {
         Reason::ContentBody | Reason::ContentHeader => Some(Assertion::Regexp),
-        Reason::ContentJson => Some(Assertion::Json),
+        Reason::ContentJson | Reason::ContentJsonTooLarge => Some(Assertion::Json),
         Reason::ContentBodyTooLarge => of_body,
         Reason::HttpClosedMidBody
         | Reason::HttpTimedOutMidBody

@@ -1,11 +1,13 @@
 //! Assertions on a JSON body in CEL, the Common Expression Language (<https://cel.dev>): `body` is the document.
 
+use super::document::{self, NoDocument};
+use crate::reason::Reason;
 use cel::common::ast::{EntryExpr, Expr};
-use cel::objects::{Key, Map};
 use cel::{Context, IdedExpr, Program, Value};
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// An expression, compiled.
 #[derive(Clone)]
@@ -46,33 +48,68 @@ impl fmt::Debug for Expression {
     }
 }
 
+/// Evaluations of one module that run together: an expression can run long, and cannot be stopped.
+const AT_ONCE: usize = 4;
+
 /// What a module asserts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct JsonAssertions {
     /// Fail if this holds.
     pub fail_if_matches: Option<Expression>,
     /// Fail if this does not hold.
     pub fail_if_not_matches: Option<Expression>,
+    places: Arc<Semaphore>,
 }
 
 impl JsonAssertions {
+    /// These assertions, with places of their own to be evaluated in.
+    #[must_use]
+    pub fn new(fail_if_matches: Option<Expression>, fail_if_not_matches: Option<Expression>) -> Self {
+        Self {
+            fail_if_matches,
+            fail_if_not_matches,
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
     /// Whether nothing is asserted.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.fail_if_matches.is_none() && self.fail_if_not_matches.is_none()
     }
 
-    /// What is wrong with a body. An expression can run long.
-    pub(super) fn objection(&self, body: &[u8]) -> Option<String> {
+    /// A place to be evaluated in, where one is needed: other modules do not wait for this one's expressions.
+    ///
+    /// # Errors
+    /// When none comes free within `time`.
+    pub(super) async fn place(&self, time: Duration) -> Result<Option<OwnedSemaphorePermit>, String> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let place = tokio::time::timeout(time, self.places.clone().acquire_owned()).await;
+        // They are never closed.
+        place.map(Result::ok).map_err(|_| {
+            format!("{AT_ONCE} evaluations of this module's CEL expressions took all of this probe's time")
+        })
+    }
+
+    /// What is wrong with a body of at most so many JSON values. An expression can run long.
+    pub(super) fn objection(&self, body: &[u8], most_values: usize) -> Option<(Reason, String)> {
         if self.is_empty() {
             return None;
         }
-        let document = match serde_json::from_slice(body) {
+        let document = match document::read(body, most_values) {
             Ok(document) => document,
-            Err(error) => return Some(format!("The body is no JSON: {error}.")),
+            Err(NoDocument::Invalid(error)) => {
+                return Some((Reason::ContentJson, format!("The body is no JSON: {error}.")));
+            }
+            Err(NoDocument::TooLarge) => {
+                let words = format!("The body's JSON has more than {most_values} values: limits.json_values.");
+                return Some((Reason::ContentJsonTooLarge, words));
+            }
         };
         let mut context = Context::default();
-        context.add_variable_from_value("body", value(document));
+        context.add_variable_from_value("body", document);
         let says = |expression: &Expression, unwanted: bool, words: &str| match expression.holds(&context) {
             Ok(holds) if holds == unwanted => Some(format!("The body {words} {:?}.", expression.source)),
             Ok(_) => None,
@@ -80,10 +117,17 @@ impl JsonAssertions {
         };
         let matches = self.fail_if_matches.as_ref();
         let unwanted = matches.and_then(|expression| says(expression, true, "fits the CEL expression"));
-        unwanted.or_else(|| {
+        let objection = unwanted.or_else(|| {
             let not_matches = self.fail_if_not_matches.as_ref();
             not_matches.and_then(|expression| says(expression, false, "does not fit the CEL expression"))
-        })
+        });
+        objection.map(|words| (Reason::ContentJson, words))
+    }
+}
+
+impl Default for JsonAssertions {
+    fn default() -> Self {
+        Self::new(None, None)
     }
 }
 
@@ -134,27 +178,6 @@ fn undeclared<'e>(expression: &'e IdedExpr, known: &mut Vec<&'e str>) -> Option<
     }
 }
 
-/// A document as CEL has it. Every number is a double, as in the peer's library.
-fn value(document: serde_json::Value) -> Value {
-    use serde_json::Value as Json;
-    match document {
-        Json::Null => Value::Null,
-        Json::Bool(is) => Value::Bool(is),
-        // What is no double is none in JSON either.
-        Json::Number(number) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-        Json::String(text) => Value::String(Arc::new(text)),
-        Json::Array(entries) => Value::List(Arc::new(entries.into_iter().map(value).collect())),
-        Json::Object(fields) => {
-            let fields = fields
-                .into_iter()
-                .map(|(name, field)| (Key::String(Arc::new(name)), value(field)));
-            Value::Map(Map {
-                map: Arc::new(fields.collect::<HashMap<_, _>>()),
-            })
-        }
-    }
-}
-
 fn one_line(text: &str) -> String {
     text.lines()
         .map(str::trim)
@@ -169,11 +192,8 @@ mod tests {
 
     fn objection(fail_if: Option<&str>, fail_if_not: Option<&str>, body: &str) -> Option<String> {
         let compiled = |source: Option<&str>| source.map(|source| Expression::new(source).unwrap());
-        let assertions = JsonAssertions {
-            fail_if_matches: compiled(fail_if),
-            fail_if_not_matches: compiled(fail_if_not),
-        };
-        assertions.objection(body.as_bytes())
+        let assertions = JsonAssertions::new(compiled(fail_if), compiled(fail_if_not));
+        assertions.objection(body.as_bytes(), 100).map(|(_, words)| words)
     }
 
     #[test]

@@ -1,17 +1,14 @@
 //! What is asserted of a body: looked at off the runtime where that may take long, so that no other probe waits for it.
 
 use super::JsonAssertions;
+use crate::limits::Limits;
 use crate::reason::Reason;
 use crate::regexp::Regexp;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// Bytes of a body that are matched before anybody else would have noticed.
 const AT_ONCE: usize = 16 * 1024;
-
-/// Bodies that are looked at together: expressions run long, and cannot be stopped.
-static PLACES: Semaphore = Semaphore::const_new(8);
 
 /// The assertions of a module on its body.
 #[derive(Clone, Debug, Default)]
@@ -38,29 +35,34 @@ impl BodyAssertions {
     }
 
     /// What is wrong with a body, told within `time`.
-    pub(super) async fn objection(self: &Arc<Self>, body: Vec<u8>, time: Duration) -> Option<(Reason, String)> {
+    pub(super) async fn objection(
+        self: &Arc<Self>,
+        body: Vec<u8>,
+        limits: &Limits,
+        time: Duration,
+    ) -> Option<(Reason, String)> {
         if self.is_empty() {
             return None;
         }
+        let most_values = limits.json_values;
         if body.len() <= AT_ONCE && self.json.is_empty() {
-            return self.judge(&body);
+            return self.judge(&body, most_values);
         }
-        let assertions = self.clone();
-        let looking = async {
-            // It is never closed.
-            let place = PLACES.acquire().await.ok();
-            let judging = move || {
-                let _place = place;
-                assertions.judge(&body)
-            };
-            tokio::task::spawn_blocking(judging).await
+        let place = match self.json.place(time).await {
+            Ok(place) => place,
+            Err(words) => return Some((Reason::LocalOverloaded, words)),
         };
+        let assertions = self.clone();
+        let judging = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            assertions.judge(&body, most_values)
+        });
         let reason = if self.matches_text() {
             Reason::ContentBody
         } else {
             Reason::ContentJson
         };
-        match tokio::time::timeout(time, looking).await {
+        match tokio::time::timeout(time, judging).await {
             Ok(Ok(objection)) => objection,
             Ok(Err(error)) => match error.try_into_panic() {
                 // It is our own, and fails this probe as any other would.
@@ -74,7 +76,7 @@ impl BodyAssertions {
         }
     }
 
-    fn judge(&self, body: &[u8]) -> Option<(Reason, String)> {
+    fn judge(&self, body: &[u8], most_values: usize) -> Option<(Reason, String)> {
         let unwanted = self.fail_if_matches.iter().find(|pattern| pattern.is_match(body));
         let missing = || self.fail_if_not_matches.iter().find(|pattern| !pattern.is_match(body));
         let said = |words: &str, pattern: &Regexp| format!("The body {words} {:?}.", pattern.as_str());
@@ -84,7 +86,7 @@ impl BodyAssertions {
         };
         match objection {
             Some(words) => Some((Reason::ContentBody, words)),
-            None => Some((Reason::ContentJson, self.json.objection(body)?)),
+            None => self.json.objection(body, most_values),
         }
     }
 }

@@ -29,51 +29,66 @@ fn masked(mut frame: Frame) -> Vec<u8> {
     bytes
 }
 
-/// The first whole message in what came, in as many frames as the peer made of it, and of `most` bytes. Pings and pongs are none.
-pub(super) fn message(bytes: &[u8], most: u64) -> Heard<Vec<u8>> {
-    let invalid = |words: &str| Heard::Never(Reason::WebsocketInvalid, words.to_owned());
-    let mut text = Vec::new();
-    let mut at = 0;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let mut cursor = Cursor::new(rest);
-        let (header, length) = match FrameHeader::parse(&mut cursor) {
-            Ok(Some(parsed)) => parsed,
-            Ok(None) => break,
-            Err(error) => return invalid(&format!("A frame of the peer cannot be read: {error}.")),
-        };
-        if header.mask.is_some() {
-            return invalid("The server masks its frames.");
-        }
-        if length > most || text.len() as u64 + length > most {
-            let words = format!("The message is over the {most} bytes that may be matched.");
-            return Heard::Never(Reason::ContentBodyTooLarge, words);
-        }
-        let begin = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let Some(payload) = rest.get(begin..).and_then(|rest| rest.get(..length)) else {
-            break;
-        };
-        at += begin + length;
-        match header.opcode {
-            OpCode::Data(_) => {
-                text.extend_from_slice(payload);
-                if header.is_final {
-                    return Heard::Whole(at, text);
-                }
-            }
-            OpCode::Control(Control::Close) => {
-                let words = "The server closed the WebSocket before the expected message.";
-                return Heard::Never(Reason::WebsocketClosed, words.to_owned());
-            }
-            OpCode::Control(_) => {}
-        }
+/// The next message, put together from as many frames as the peer makes of it. Pings and pongs are none.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// Bytes of it, at most.
+    most: u64,
+    text: Vec<u8>,
+}
+
+impl Message {
+    /// One of at most so many bytes.
+    pub const fn within(most: u64) -> Self {
+        Self { most, text: Vec::new() }
     }
-    Heard::More(0)
+
+    /// Takes the frames that are whole in what came. Each is taken once, however the peer cuts the message.
+    pub fn take(&mut self, bytes: &[u8]) -> Heard<Vec<u8>> {
+        let invalid = |words: &str| Heard::Never(Reason::WebsocketInvalid, words.to_owned());
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let mut cursor = Cursor::new(rest);
+            let (header, length) = match FrameHeader::parse(&mut cursor) {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) => break,
+                Err(error) => return invalid(&format!("A frame of the peer cannot be read: {error}.")),
+            };
+            if header.mask.is_some() {
+                return invalid("The server masks its frames.");
+            }
+            let most = self.most;
+            if length > most || self.text.len() as u64 + length > most {
+                let words = format!("The message is over the {most} bytes that may be matched.");
+                return Heard::Never(Reason::ContentBodyTooLarge, words);
+            }
+            let begin = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let Some(payload) = rest.get(begin..).and_then(|rest| rest.get(..length)) else {
+                break;
+            };
+            at += begin + length;
+            match header.opcode {
+                OpCode::Data(_) => {
+                    self.text.extend_from_slice(payload);
+                    if header.is_final {
+                        return Heard::Whole(at, std::mem::take(&mut self.text));
+                    }
+                }
+                OpCode::Control(Control::Close) => {
+                    let words = "The server closed the WebSocket before the expected message.";
+                    return Heard::Never(Reason::WebsocketClosed, words.to_owned());
+                }
+                OpCode::Control(_) => {}
+            }
+        }
+        Heard::More(at)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{masked_text, message};
+    use super::{Message, masked_text};
     use crate::check::Heard;
     use crate::reason::Reason;
 
@@ -81,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_message_is_put_together_from_its_frames() {
-        let heard = |bytes: &[u8]| match message(bytes, MOST) {
+        let heard = |bytes: &[u8]| match Message::within(MOST).take(bytes) {
             Heard::Whole(count, text) => Some((count, text)),
             _ => None,
         };
@@ -89,14 +104,30 @@ mod tests {
         assert_eq!(heard(b"\x89\x00\x81\x02hi"), Some((6, b"hi".to_vec())));
         assert_eq!(heard(b"\x01\x02he\x89\x01x\x80\x03llo"), Some((12, b"hello".to_vec())));
         assert_eq!(heard(b"\x82\x01\0more"), Some((3, b"\0".to_vec())));
-        for part in [&b""[..], b"\x81", b"\x81\x02h", b"\x01\x02he"] {
-            assert!(matches!(message(part, MOST), Heard::More(0)), "{part:?}");
+        for part in [&b""[..], b"\x81", b"\x81\x02h"] {
+            let heard = Message::within(MOST).take(part);
+            assert!(matches!(heard, Heard::More(0)), "{part:?}");
         }
     }
 
     #[test]
+    fn each_frame_is_taken_once() {
+        let mut message = Message::within(5);
+        for part in [&b"\x01\x02he"[..], b"\x00\x00", b"\x89\x01x", b"\x00\x02ll"] {
+            assert!(matches!(message.take(part), Heard::More(taken) if taken == part.len()));
+        }
+        assert!(matches!(message.take(b"\x80\x01o more"), Heard::Whole(3, text) if text == b"hello"));
+        let mut long = Message::within(5);
+        assert!(matches!(long.take(b"\x01\x04hell"), Heard::More(6)));
+        assert!(matches!(
+            long.take(b"\x80\x02o!"),
+            Heard::Never(Reason::ContentBodyTooLarge, _)
+        ));
+    }
+
+    #[test]
     fn what_can_never_be_a_message_is_told() {
-        let reason = |bytes: &[u8]| match message(bytes, MOST) {
+        let reason = |bytes: &[u8]| match Message::within(MOST).take(bytes) {
             Heard::Never(reason, _) => Some(reason),
             _ => None,
         };
