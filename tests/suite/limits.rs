@@ -1,5 +1,6 @@
 //! Each bound is met once, says so, and leaves everything else as it was.
 
+use crate::serving::Running;
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::process::eventually;
@@ -345,4 +346,40 @@ modules: {m: {prober: http, timeout: 30s}, leased: {prober: http, timeout: 30s, 
     assert_eq!(busy.await.unwrap().0, 200);
     assert_eq!(lease().await, 200);
     assert_eq!(exporter.own("glassbox_leases").await, 1.0);
+}
+
+#[tokio::test]
+async fn expressions_that_do_not_end_keep_nobody_but_their_own_module() {
+    let numbers = format!("[{}0]", "0,".repeat(40_000));
+    let json = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{numbers}", numbers.len());
+    let peer = Peer::answering(json).await;
+    // A process of its own: an expression cannot be stopped, and this one takes minutes.
+    let running = Running::start(
+        "modules:
+  slow: {prober: http, timeout: 1s, http: {fail_if_body_json_matches_cel: 'body.all(a, body.all(b, b == a))'}}
+  quick: {prober: http, timeout: 20s, http: {fail_if_body_json_matches_cel: body.size() == 1}}
+  text: {prober: http, timeout: 20s, http: {fail_if_body_not_matches_regexp: ['0,0,0']}}
+",
+        &[],
+    )
+    .await;
+    let probe = async |module: &str| {
+        let answer = running
+            .get(&format!("/probe?module={module}&target={}", peer.http()))
+            .await;
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    for _ in 0..4 {
+        let (status, page) = probe("slow").await;
+        assert!(status == 200 && page.contains("reason=\"content.json\""), "{page}");
+    }
+    let (status, words) = probe("slow").await;
+    assert!(
+        status == 503 && words.contains("evaluations of this module's CEL"),
+        "{words}"
+    );
+    for module in ["quick", "text"] {
+        let (status, page) = probe(module).await;
+        assert!(status == 200 && page.contains("\nprobe_success 1"), "{module}: {page}");
+    }
 }
