@@ -3,10 +3,17 @@
 # make lint   formatting, clippy, documentation, licences and versions, Prometheus rules
 # make bench  figures: truth under load beside blackbox_exporter, leases, native histograms; minutes, on a quiet machine
 # make reliability  hostile peers and callers, signals, floods, a soak, beside blackbox_exporter; as root, minutes
+# make fuzz   what libFuzzer thinks of, to every parser and probe; needs a nightly toolchain
 # make deps   installs what the tests need, and does nothing where all is there
 # make pictures   makes the pictures of the README anew, from the running product
 
 CARGO_DENY := 0.20.2
+CARGO_FUZZ := 0.13.2
+
+# What is fuzzed, and how long each.
+PARSERS := configuration target gateway proxy_status labels regexp accept
+WIRES := http http_proxy dns tls http2 websocket tcp
+SECONDS ?= 600
 
 # Debian's packages that the tests start: a real Prometheus (with promtool), real gateways (nginx with delays, too), servers
 # of what else is probed (DNS, SSH, gRPC, WebSocket), what makes networks of their own, and a
@@ -16,7 +23,7 @@ PACKAGES += apache2-utils caddy squid unbound openssh-server python3-grpcio pyth
 PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
 DRIVER := tests/browser/node_modules/.package-lock.json
 
-.PHONY: run test lint compare reliability bench deps pictures
+.PHONY: run test lint compare reliability bench fuzz deps pictures
 
 run:
 	cargo run --release --locked -- $(ARGS)
@@ -50,6 +57,20 @@ reliability: PACKAGES += prometheus-blackbox-exporter
 reliability: deps
 	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --release --locked --test reliability -- $(R)
 
+# F="gateway http" chooses; without it, all of them are fed, each for SECONDS. What was found lies in target/fuzz/found.
+fuzz: export RUSTUP_TOOLCHAIN := nightly
+fuzz: target/tools/cargo-fuzz-$(CARGO_FUZZ)
+	cd fuzz && PATH="$(CURDIR)/target/tools/bin:$$PATH" \
+	    cargo fuzz build --fuzz-dir . --sanitizer none --target-dir ../target/fuzz
+	mkdir -p target/fuzz/found
+	for name in $(or $(F),$(PARSERS) $(WIRES)); do \
+	    case " $(PARSERS) " in *" $$name "*) feeds=parser ;; *) feeds=wire ;; esac; \
+	    corpus=target/fuzz/corpus/$$name; \
+	    mkdir -p $$corpus; \
+	    FUZZ=$$name SEEDS=$$corpus target/fuzz/*/release/$$feeds -max_total_time=$(SECONDS) -timeout=20 \
+	        -print_final_stats=1 -artifact_prefix=target/fuzz/found/$$name- $$corpus || exit 1; \
+	done
+
 # A mirror may be in the middle of an update: one more try after a while. Where an init runs, Debian starts the services
 # once they are installed; the tests use none of them and start their own on ports of their own.
 deps:
@@ -76,6 +97,10 @@ $(DRIVER): tests/browser/package-lock.json | deps
 pictures: deps $(DRIVER)
 	PICTURES=$(CURDIR)/target/pictures cargo test --locked --test suite browser::
 	cp target/pictures/evidence.png target/pictures/landing.png docs/pictures/
+
+target/tools/cargo-fuzz-$(CARGO_FUZZ):
+	cargo +stable install --debug --locked cargo-fuzz@$(CARGO_FUZZ) --root target/tools
+	touch $@
 
 # The file's name holds the version, so that a new one is installed. Unoptimized it is built in half the time, and fast enough.
 target/tools/cargo-deny-$(CARGO_DENY):

@@ -63,9 +63,10 @@ pub const PARSERS: [Parser; 7] = [
 
 /// Every file of a folder of the tests' fixtures.
 fn fixtures(folder: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(folder);
+    // `make fuzz` has a package of its own, in a folder below.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = package.ancestors().find(|root| root.join("tests/fixtures").is_dir());
+    let folder = root.unwrap_or(package).join("tests/fixtures").join(folder);
     let mut files: Vec<_> = (std::fs::read_dir(folder).unwrap())
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.is_file())
@@ -136,7 +137,9 @@ fn target(bytes: &[u8]) {
     let _ = target.host_port(Some(443));
     if let Ok(url) = target.http_url() {
         let shown = target.to_string();
-        let word = url.password().filter(|word| word.len() > 8);
+        // One that stands elsewhere in the URL too is no secret.
+        let is_secret = |word: &&str| word.len() > 8 && url.as_str().matches(word).count() == 1;
+        let word = url.password().filter(is_secret);
         assert!(!word.is_some_and(|word| shown.contains(word)), "{shown}");
     }
     let _ = Hop::read_all(&written);
