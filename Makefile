@@ -23,7 +23,7 @@ PACKAGES += apache2-utils caddy squid unbound openssh-server python3-grpcio pyth
 PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
 DRIVER := tests/browser/node_modules/.package-lock.json
 
-.PHONY: run test lint compare reliability bench fuzz deps pictures
+.PHONY: run test lint licences compare reliability bench fuzz deps pictures
 
 run:
 	cargo run --release --locked -- $(ARGS)
@@ -32,15 +32,18 @@ test: deps $(DRIVER)
 	cargo test --locked
 
 # cargo-deny's `advisories` are left out: see deny.toml.
-lint: deps target/tools/cargo-deny-$(CARGO_DENY)
+lint: deps
 	cargo fmt --check
 	cargo clippy --locked --all-targets --test compare --test reliability -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
-	target/tools/bin/cargo-deny check bans licenses sources
+	$(MAKE) licences
 	promtool check config examples/prometheus.yml
 	promtool check config examples/places/prometheus.yml
 	promtool check rules examples/rules/*.rules.yml examples/places/*.rules.yml
 	amtool check-config examples/alertmanager.yml
+
+licences: target/tools/cargo-deny-$(CARGO_DENY)
+	target/tools/bin/cargo-deny check bans licenses sources
 
 # BENCH="timing leases native" chooses; without it, all of them run.
 bench: PACKAGES += prometheus-blackbox-exporter tcpdump
@@ -52,10 +55,12 @@ compare: PACKAGES += prometheus-blackbox-exporter
 compare: deps
 	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --locked --test compare -- --nocapture
 
-# R="R4 R12" chooses; without it, all of them run. Beside the peer, as above.
-reliability: PACKAGES += prometheus-blackbox-exporter
-reliability: deps
-	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --release --locked --test reliability -- $(R)
+# R="R4 R12" chooses; without it, all of them run. Beside the peer, as above. CORPORA names a folder of odd bytes for R10. With
+# MEASURED_ONLY, the scenarios that `make test` runs are left out.
+reliability: PROFILE ?= --release
+reliability: PACKAGES += prometheus-blackbox-exporter faketime
+reliability: deps $(DRIVER)
+	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test $(PROFILE) --locked --test reliability -- $(R)
 
 # F="gateway http" chooses; without it, all of them are fed, each for SECONDS. What was found lies in target/fuzz/found.
 fuzz: export RUSTUP_TOOLCHAIN := nightly

@@ -34,7 +34,8 @@ impl Program {
         Self::start_by(command, config).await
     }
 
-    async fn start_by(mut command: Command, config: &str) -> Self {
+    /// Starts one by a command to which the flags are added.
+    pub async fn start_by(mut command: Command, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
         std::fs::write(&file, config).unwrap();

@@ -33,6 +33,6 @@ fuzz_target!(
     init: seeds::write((WIRE.seeds)()),
     |bytes: &[u8]| {
         let (runtime, stranger) = &*WORLD;
-        runtime.block_on(stranger.feed(bytes));
+        let _ = runtime.block_on(stranger.feed(bytes));
     }
 );

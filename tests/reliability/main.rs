@@ -10,11 +10,15 @@
 )]
 
 mod clients;
+mod clock;
+mod corpora;
 mod files;
 mod load;
 mod memory;
+mod parsers;
 mod port;
 mod reload;
+mod scenarios;
 mod signals;
 mod soak;
 mod table;
@@ -48,24 +52,37 @@ parts! {
     "R2" reload::run;
     "R3" soak::run;
     "R4" memory::run;
+    "R5" parsers::run;
+    "R10" corpora::run;
     "R11" port::run;
     "R12" files::run;
+    "R13" clock::run;
     "R14" signals::run;
 }
+
+/// All of the bar, in its order.
+const IDS: [&str; 16] = [
+    "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16",
+];
 
 fn main() -> ExitCode {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     clients::many_files();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut table = Table::default();
-    for part in PARTS {
-        if !chosen.is_empty() && !chosen.iter().any(|word| word == part.id) {
+    for id in IDS {
+        if !chosen.is_empty() && !chosen.iter().any(|word| word == id) {
             continue;
         }
         let begun = Instant::now();
-        println!("{} …", part.id);
-        table = runtime.block_on((part.run)(table));
-        println!("{}: {:.0} s", part.id, begun.elapsed().as_secs_f64());
+        println!("{id} …");
+        if let Some(part) = PARTS.iter().find(|part| part.id == id) {
+            table = runtime.block_on((part.run)(table));
+        }
+        if std::env::var_os("MEASURED_ONLY").is_none() {
+            scenarios::run(id, &mut table);
+        }
+        println!("{id}: {:.0} s", begun.elapsed().as_secs_f64());
     }
     println!("\n{table}");
     if table.holds() {

@@ -52,6 +52,20 @@ impl Table {
         self.0.push(row);
     }
 
+    /// Something could not be run here: the table says so.
+    pub fn not_run(&mut self, id: &'static str, what: &str) {
+        let row = Row {
+            id,
+            what: what.to_owned(),
+            ours: "**not run**".to_owned(),
+            peer: "—".to_owned(),
+            bound: String::new(),
+            holds: true,
+        };
+        println!("  {row}");
+        self.0.push(row);
+    }
+
     /// Whether no bound was missed.
     pub fn holds(&self) -> bool {
         self.0.iter().all(|row| row.holds)

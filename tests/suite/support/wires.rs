@@ -129,8 +129,9 @@ impl Stranger {
         }
     }
 
-    /// Probes it while it says the bytes. The probe ends with a page that parses, and names why it failed.
-    pub async fn feed(&self, bytes: &[u8]) {
+    /// Probes it while it says the bytes. The probe ends with a page that parses, and names why it failed: that reason, or
+    /// nothing where all is well.
+    pub async fn feed(&self, bytes: &[u8]) -> String {
         *self.says.lock().unwrap() = bytes.to_vec();
         let answer = self.exporter.get(&self.path).await;
         assert_eq!(answer.status(), 200);
@@ -138,11 +139,16 @@ impl Stranger {
         assert!(text.len() <= LARGEST_PAGE, "a page of {} bytes", text.len());
         let page = Page::parse(&text);
         let failed = page.value("probe_success") == 0.0;
-        let reasons = page.starting("probe_failure_info").count();
+        let verdicts: Vec<_> = page.starting("probe_failure_info").collect();
         // A good answer may hide a broken link.
-        assert!(reasons == 1 || (reasons == 0 && !failed), "{text}");
+        assert!(verdicts.len() == 1 || (verdicts.is_empty() && !failed), "{text}");
         let took = page.value("probe_duration_seconds");
         assert!(took < page.value("probe_timeout_seconds"), "it hung:\n{text}");
+        let reason = verdicts.first().and_then(|(verdict, _)| {
+            let (_, reason) = verdict.split_once("reason=\"")?;
+            reason.split('"').next()
+        });
+        reason.unwrap_or_default().to_owned()
     }
 
     /// Panics of the exporter since it started.

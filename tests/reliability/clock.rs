@@ -1,0 +1,134 @@
+//! R13: steps of the wall clock, and a process that stood still, give no early, late or repeated probe.
+
+use crate::clients::{probe, quantile, scrape};
+use crate::program::{OURS, Program};
+use crate::support::peer::{Peer, ok, read_head};
+use crate::support::pki::Authority;
+use crate::table::{Figure, Table};
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+
+/// What has the wall clock of a process be what a file says, and its monotonic clock what it is.
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+const KEYS: usize = 20;
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Between two steps of the clock.
+const STEADY: Duration = Duration::from_secs(6);
+
+pub async fn run(table: &mut Table) {
+    steps(table).await;
+    let herd = Command::new(env!("CARGO"))
+        .args(["bench", "--locked", "--bench", "figures", "--", "leases"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    table.figure(Figure {
+        id: "R13",
+        what: "1000 keys after a start, a reload and a SIGSTOP of 10 s: bounds missed (3 % in 100 ms, none left out)"
+            .to_owned(),
+        ours: f64::from(u8::from(!herd.unwrap().success())),
+        peer: None,
+        most: 0.0,
+        unit: "",
+    });
+}
+
+async fn steps(table: &mut Table) {
+    assert!(Path::new(LIBRARY).exists(), "Debian's faketime is needed");
+    let arrivals: Arc<Mutex<HashMap<String, Vec<Instant>>>> = Arc::default();
+    let seen = arrivals.clone();
+    let target = Peer::start(move |mut stream| {
+        let seen = seen.clone();
+        async move {
+            let head = String::from_utf8(read_head(&mut stream).await).unwrap();
+            let path = head.split(' ').nth(1).unwrap().to_owned();
+            seen.lock().unwrap().entry(path).or_default().push(Instant::now());
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).await.ok();
+        }
+    })
+    .await;
+    let authority = Authority::new();
+    let leaf = authority.leaf_with("127.0.0.1", |leaf| {
+        leaf.not_after = (std::time::SystemTime::now() + Duration::from_hours(90 * 24)).into();
+    });
+    let secured = Peer::with_tls(leaf.server(&[]), ok).await;
+    let config = format!(
+        "modules: {{leased: {{prober: http, interval: 1s}}, tls: {{prober: http, http: {{tls_config: {{ca_file: '{}'}}}}}}}}",
+        authority.ca_file.display()
+    );
+    let clock = tempfile::NamedTempFile::new().unwrap();
+    let set = |step: &str| std::fs::write(clock.path(), step).unwrap();
+    set("+0");
+    let mut command = Command::new(OURS);
+    command
+        .env("LD_PRELOAD", LIBRARY)
+        .env("FAKETIME_TIMESTAMP_FILE", clock.path())
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("DONT_FAKE_MONOTONIC", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let exporter = Program::start_by(command, &config).await;
+    let mut odd = 0;
+    let mut expired = Vec::new();
+    let begun = Instant::now();
+    for step in ["+0", "+365d", "-1d"] {
+        set(step);
+        let until = Instant::now() + STEADY;
+        while Instant::now() < until {
+            for key in 0..KEYS {
+                let path = probe("leased", &format!("{}{key}", target.http()));
+                let page = scrape(exporter.address, &path, 5.0).await;
+                let took = page.duration().unwrap();
+                odd += usize::from(page.success() != Some(1.0) || !(0.0..5.0).contains(&took));
+            }
+            tokio::time::sleep(EVERY / 2).await;
+        }
+        let page = scrape(exporter.address, &probe("tls", &secured.https()), 5.0).await;
+        expired.push(page.body.contains("reason=\"tls.expired\""));
+    }
+    let watched = begun.elapsed().as_secs_f64();
+    let arrivals = arrivals.lock().unwrap();
+    let gaps: Vec<f64> = arrivals
+        .values()
+        // The first scrape, and the second, which begins the lease, are none of its rounds.
+        .flat_map(|times| times[2..].windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()))
+        .collect();
+    println!(
+        "  {} rounds of {KEYS} keys in {watched:.0} s over two steps",
+        gaps.len()
+    );
+    for (what, ours, most, unit) in [
+        ("pages that are odd", odd as f64, 0.0, ""),
+        (
+            "earlier than its second, at most",
+            1.0 - quantile(gaps.clone(), 0.0),
+            0.25,
+            " s",
+        ),
+        ("later than its second, at most", quantile(gaps, 1.0) - 1.0, 0.25, " s"),
+        (
+            "certificates judged by another clock, of 3",
+            expired
+                .iter()
+                .zip([false, true, false])
+                .filter(|(is, should)| **is != *should)
+                .count() as f64,
+            0.0,
+            "",
+        ),
+    ] {
+        table.figure(Figure {
+            id: "R13",
+            what: format!("wall clock a year ahead, then a day behind: {what}"),
+            ours,
+            peer: None,
+            most,
+            unit,
+        });
+    }
+}
