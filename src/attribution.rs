@@ -461,10 +461,10 @@ mod tests {
         let unavailable = said(Reason::GrpcStatus, 14, None);
         World::of(unavailable.clone()).says("health-service-says", Link::Origin, Reason::GrpcStatus);
         let mut behind = World::of(unavailable);
-        behind.baseline.product = Some("envoy");
+        behind.baseline.learn_product("envoy");
         behind.says("health-service-says", Link::Upstream, Reason::UpstreamFailed);
         let mut unknown = World::of(said(Reason::GrpcStatus, 5, None));
-        unknown.baseline.product = Some("envoy");
+        unknown.baseline.learn_product("envoy");
         unknown.says("health-service-says", Link::Origin, Reason::GrpcStatus);
     }
 
@@ -472,7 +472,7 @@ mod tests {
     fn not_switched() {
         let mut world = World::of(stopped(Stage::Receive, Reason::WebsocketNotUpgraded));
         world.says("not-switched", Link::Origin, Reason::WebsocketNotUpgraded);
-        world.baseline.product = Some("nginx");
+        world.baseline.learn_product("nginx");
         world.says("not-switched", Link::Front, Reason::WebsocketNotUpgraded);
     }
 
@@ -715,7 +715,7 @@ mod tests {
     fn broken_behind_gateway() {
         let broken = || World::of(stopped(Stage::Receive, Reason::HttpClosedMidBody));
         let mut known = broken();
-        known.baseline.product = Some("haproxy");
+        known.baseline.learn_product("haproxy");
         known.says(
             "broken-behind-gateway",
             Link::Upstream,
@@ -772,7 +772,7 @@ mod tests {
         bare(404, "404 page not found").says("page-of-many", Link::Front, Reason::FrontNotFound);
         // Another gateway is known there: it is somebody else's.
         let mut known = bare(502, "Bad Gateway");
-        known.baseline.product = Some("haproxy");
+        known.baseline.learn_product("haproxy");
         known.says("not-the-gateways-page", Link::Origin, Reason::OriginStatus);
         // And of the machine itself it says nothing of what stands behind.
         let hop = bare(500, "Internal Server Error").hop(refused(500, "Internal Server Error", &[]));
@@ -934,7 +934,9 @@ mod tests {
             let reached = [Reached::Answered, Reached::NoName, Reached::NoConnection, Reached::NotAsked];
             let outcomes: Vec<_> = outcomes.into_iter().map(|(named, place)| (named, reached[place])).collect();
             world.vantage = Some(Vantage { captive, quorum, ..vantage(&outcomes) });
-            world.baseline.product = product;
+            if let Some(name) = product {
+                world.baseline.learn_product(name);
+            }
             world
         }
     }

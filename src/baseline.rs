@@ -39,14 +39,20 @@ const LONGEST_FIELD: usize = 64;
 pub struct Baseline {
     /// The fields that every good answer had.
     always: Option<Fields>,
-    /// The fields that the gateway wrote on answers of its own, where one was seen.
-    own: Option<Fields>,
-    /// The gateway that was seen there: a name of the catalogue.
-    pub product: Option<&'static str>,
     /// With which status the edge refused the reference request by itself, when it was asked last.
     pub refuses_with: Option<u16>,
     /// What made the last good answer one of its kind: its `X-Request-Id`.
     last_request_id: Option<Box<[u8]>>,
+    gateway: Option<Box<Gateway>>,
+}
+
+/// What was seen of a gateway. Most keys have none that speaks for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Gateway {
+    /// The fields that it wrote on answers of its own, where one was seen.
+    own: Option<Fields>,
+    /// A name of the catalogue.
+    product: Option<&'static str>,
 }
 
 /// Names of fields, few and each once. There is one list for each key: most have nothing in it.
@@ -65,16 +71,28 @@ impl Baseline {
 
     /// Takes in an answer that the gateway made itself.
     pub fn learn_own(&mut self, reply: &Reply) {
-        let known = self.own.take().unwrap_or_default();
+        let gateway = self.gateway.get_or_insert_default();
+        let known = gateway.own.take().unwrap_or_default();
         let new: Vec<_> = marks(reply).into_iter().filter(|name| !known.contains(name)).collect();
-        self.own = Some(known.into_iter().chain(new).take(MOST_FIELDS).collect());
+        gateway.own = Some(known.into_iter().chain(new).take(MOST_FIELDS).collect());
     }
 
     /// The fields that only come from behind the gateway; `None` until both kinds of answers were seen.
     #[must_use]
     pub fn through_marks(&self) -> Option<Vec<&HeaderName>> {
-        let (always, own) = (self.always.as_ref()?, self.own.as_ref()?);
+        let (always, own) = (self.always.as_ref()?, self.gateway.as_ref()?.own.as_ref()?);
         Some(always.iter().filter(|name| !own.contains(name)).collect())
+    }
+
+    /// The gateway that was seen there: a name of the catalogue.
+    #[must_use]
+    pub fn product(&self) -> Option<&'static str> {
+        self.gateway.as_ref()?.product
+    }
+
+    /// This gateway was seen there.
+    pub fn learn_product(&mut self, name: &'static str) {
+        self.gateway.get_or_insert_default().product = Some(name);
     }
 
     /// Whether an answer carries the `X-Request-Id` of the last good one: nobody made it anew.

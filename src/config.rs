@@ -179,7 +179,7 @@ fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults
     let resolver = resolver(file, &path)?.unwrap_or_else(|| system.clone());
     let prober = prober(module, resolver, &path)?;
     Ok(Module {
-        name: name.to_owned(),
+        name: name.into(),
         timeout: units::timeout(file.timeout.as_ref(), &path)?,
         interval: units::interval(file.interval.as_ref(), &path)?,
         metrics: file.metrics.unwrap_or(defaults.metrics),

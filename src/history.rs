@@ -37,7 +37,7 @@ struct Kept {
     good: VecDeque<(u64, Entry)>,
     failing: VecDeque<(u64, Entry)>,
     /// The newest failure of each target and module: alerts lead to it.
-    newest: HashMap<(String, String), u64>,
+    newest: HashMap<(Arc<str>, String), u64>,
 }
 
 impl History {
@@ -131,7 +131,7 @@ impl Kept {
 }
 
 /// Whose newest failure is kept: module and target.
-fn owner(entry: &Entry) -> (String, String) {
+fn owner(entry: &Entry) -> (Arc<str>, String) {
     let Finding { module, aim, .. } = &*entry.finding;
     (module.name.clone(), aim.target.written().to_owned())
 }

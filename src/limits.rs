@@ -38,7 +38,7 @@ impl Default for Limits {
         Self {
             leases: 10_000,
             probes: 2000,
-            queue: Duration::from_millis(200),
+            queue: Duration::from_millis(150),
             per_destination: None,
             matched_body: 10 * 1024 * 1024,
             json_values: 50_000,

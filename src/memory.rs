@@ -167,7 +167,7 @@ impl Memory {
                 && verdict.rule != "page-of-many"
         };
         if let Some(verdict) = verdict.filter(of_front) {
-            self.baseline.product = Some(verdict.answered_by);
+            self.baseline.learn_product(verdict.answered_by);
         }
     }
 

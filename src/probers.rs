@@ -206,7 +206,7 @@ impl Default for Beside {
 #[derive(Clone, Debug)]
 pub struct Module {
     /// Its name in the configuration.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its upper bound on a probe.
     pub timeout: Option<Duration>,
     /// How often its keys are probed between scrapes; `None` probes only when scraped.

@@ -71,7 +71,7 @@ impl<'a> Case<'a> {
             report,
             recognised,
             hops: facts.hops().map(|drilled| Hopped::new(drilled, report)).collect(),
-            gateway: seen.or_else(by_reference).or(facts.baseline.product),
+            gateway: seen.or_else(by_reference).or(facts.baseline.product()),
             edge_lives,
         }
     }

@@ -58,7 +58,7 @@ pub fn json(entry: &Entry) -> Value {
     let finding = &entry.finding;
     json!({
         "id": entry.id.to_string(),
-        "module": finding.module.name,
+        "module": *finding.module.name,
         "target": finding.aim.target.to_string(),
         "hostname": finding.aim.hostname,
         "success": finding.report.succeeded(),

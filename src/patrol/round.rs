@@ -250,7 +250,7 @@ fn overloaded() -> OwnFault {
 }
 
 fn log(finding: &Finding) {
-    let (module, target) = (&finding.module.name, &finding.aim.target);
+    let (module, target) = (&*finding.module.name, &finding.aim.target);
     let took = finding.report.took.as_secs_f64();
     match &finding.verdict {
         None => tracing::debug!(target: "prober", module, %target, duration_seconds = took, "Probe succeeded"),
@@ -347,7 +347,7 @@ mod tests {
     async fn once(patrol: &Arc<Patrol>, target: &str) -> Result<Reading, OwnFault> {
         let probe = Probe {
             module: Arc::new(Module {
-                name: "m".to_owned(),
+                name: "m".into(),
                 timeout: None,
                 interval: None,
                 metrics: Level::Standard,

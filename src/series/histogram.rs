@@ -2,10 +2,11 @@
 
 mod native;
 
+use crate::evidence_id::EvidenceId;
 use crate::metrics::{self, Bucket, Exemplar};
 use native::Sparse;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Counts durations, in seconds, between shared bounds.
 #[derive(Clone, Debug)]
@@ -15,9 +16,19 @@ pub(super) struct Histogram {
     counts: Box<[u64]>,
     sum: f64,
     native: Sparse,
-    /// The last observation of a bucket, by its place: most buckets have none.
-    exemplars: Vec<(usize, Exemplar)>,
+    /// The last observation of each bucket that has one, and the process that made their evidence.
+    lasts: Vec<Last>,
+    process: u32,
     created: SystemTime,
+}
+
+/// The last observation of a bucket. There are many: the time is in milliseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    value: f64,
+    millis: u64,
+    number: u32,
+    place: u16,
 }
 
 impl Histogram {
@@ -28,7 +39,8 @@ impl Histogram {
             counts,
             sum: 0.0,
             native: Sparse::default(),
-            exemplars: Vec::new(),
+            lasts: Vec::new(),
+            process: 0,
             created,
         }
     }
@@ -48,17 +60,33 @@ impl Histogram {
         self.counts[place] += 1;
         self.sum += seconds;
         self.native.observe(seconds);
-        let exemplar = Exemplar {
+        let since = probe.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let last = Last {
             value: seconds,
-            ..probe
+            millis: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            number: probe.evidence.number,
+            place: u16::try_from(place).unwrap_or(u16::MAX),
         };
-        if let Some((_, last)) = self.exemplars.iter_mut().find(|(known, _)| *known == place) {
-            *last = exemplar;
+        self.process = probe.evidence.process;
+        if let Some(known) = self.lasts.iter_mut().find(|known| known.place == last.place) {
+            *known = last;
         } else {
             // There are many histograms, and few have many.
-            self.exemplars.reserve_exact(1);
-            self.exemplars.push((place, exemplar));
+            self.lasts.reserve_exact(1);
+            self.lasts.push(last);
         }
+    }
+
+    fn exemplar(&self, place: usize) -> Option<Exemplar> {
+        let last = self.lasts.iter().find(|last| usize::from(last.place) == place)?;
+        Some(Exemplar {
+            evidence: EvidenceId {
+                process: self.process,
+                number: last.number,
+            },
+            value: last.value,
+            at: UNIX_EPOCH + Duration::from_millis(last.millis),
+        })
     }
 
     /// The histogram as the exposition has it: classic buckets are cumulative.
@@ -67,11 +95,10 @@ impl Histogram {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let buckets = bounds.zip(&self.counts).enumerate().map(|(place, (bound, count))| {
             cumulative += count;
-            let own = self.exemplars.iter().find(|(known, _)| *known == place);
             Bucket {
                 bound,
                 cumulative,
-                exemplar: own.map(|(_, exemplar)| *exemplar),
+                exemplar: self.exemplar(place),
             }
         });
         let buckets = buckets.collect();

@@ -14,10 +14,16 @@ use std::time::{Duration, Instant};
 /// What one set of series belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    module: Box<str>,
+    module: Arc<str>,
     target: Target,
-    hostname: Option<Box<str>>,
-    hops: Box<[Hop]>,
+    beside: Option<Box<Beside>>,
+}
+
+/// What most keys have none of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Beside {
+    hostname: Option<String>,
+    hops: Vec<Hop>,
 }
 
 impl Key {
@@ -25,10 +31,14 @@ impl Key {
     #[must_use]
     pub fn new(module: &Module, aim: &Aim) -> Self {
         Self {
-            module: module.name.as_str().into(),
+            module: module.name.clone(),
             target: aim.target.clone(),
-            hostname: aim.hostname.as_deref().map(Into::into),
-            hops: aim.hops.as_slice().into(),
+            beside: (aim.hostname.is_some() || !aim.hops.is_empty()).then(|| {
+                Box::new(Beside {
+                    hostname: aim.hostname.clone(),
+                    hops: aim.hops.clone(),
+                })
+            }),
         }
     }
 
@@ -58,8 +68,11 @@ impl Key {
     /// What tells it from other keys of the same target: the virtual host, and the hops.
     #[must_use]
     pub fn distinction(&self) -> String {
-        let hops = self.hops.iter().map(|hop| format!("via {hop}"));
-        let hostname = self.hostname.iter().map(ToString::to_string);
+        let Some(beside) = &self.beside else {
+            return String::new();
+        };
+        let hops = beside.hops.iter().map(|hop| format!("via {hop}"));
+        let hostname = beside.hostname.iter().cloned();
         hostname.chain(hops).collect::<Vec<_>>().join(", ")
     }
 }
@@ -321,7 +334,7 @@ mod tests {
 
     fn module() -> Module {
         Module {
-            name: "m".to_owned(),
+            name: "m".into(),
             timeout: None,
             interval: None,
             metrics: Level::Standard,

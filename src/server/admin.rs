@@ -74,7 +74,7 @@ pub(super) async fn logs(app: Shared, RawQuery(query): RawQuery) -> Response {
             let module = query.get("module");
             let found = app.patrol.history().newest_first().into_iter().find(|entry| {
                 entry.finding.aim.target.written() == target
-                    && module.is_none_or(|module| entry.finding.module.name == module)
+                    && module.is_none_or(|module| *entry.finding.module.name == *module)
             });
             match found {
                 Some(entry) => entry,

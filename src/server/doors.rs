@@ -18,7 +18,7 @@ const EXTRA: usize = 16;
 const BETWEEN_REQUESTS: Duration = Duration::from_mins(5);
 
 /// A connection that is younger, or was served this recently, is not sent away: its request may be there, unread.
-const GRACE: Duration = Duration::from_millis(250);
+const GRACE: Duration = Duration::from_millis(100);
 
 /// All connections.
 #[derive(Debug, Default)]

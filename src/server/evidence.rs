@@ -50,7 +50,8 @@ pub(super) async fn of_target(app: Shared, RawQuery(query): RawQuery) -> Respons
     let module = query.get("module").filter(|module| !module.is_empty());
     let mut kept = app.patrol.history().newest_first();
     kept.retain(|entry| {
-        entry.finding.aim.target.written() == target && module.is_none_or(|module| entry.finding.module.name == module)
+        entry.finding.aim.target.written() == target
+            && module.is_none_or(|module| *entry.finding.module.name == *module)
     });
     let failing = kept.iter().find(|entry| entry.finding.verdict.is_some());
     match failing.or(kept.first()) {

@@ -20,7 +20,11 @@ pub async fn run(table: &mut Table) {
         for mutant in Mutants::of((parser.seeds)(), 1000 + number as u64).take(MUTANTS) {
             let begun = Instant::now();
             let fed = catch_unwind(AssertUnwindSafe(|| (parser.feed)(&mutant)));
-            slowest = slowest.max(begun.elapsed().as_secs_f64() * 1000.0);
+            let took = begun.elapsed().as_secs_f64() * 1000.0;
+            if took > slowest {
+                slowest = took;
+                println!("  {}: {took:.1} ms for {} bytes", parser.name, mutant.len());
+            }
             if fed.is_err() {
                 println!("  {}: {}", parser.name, mutant.escape_ascii());
                 panics += 1;

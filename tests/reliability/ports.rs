@@ -45,13 +45,9 @@ pub async fn run(table: &mut Table) {
 
 /// In that network: prints what became of the probes.
 pub async fn inside() {
-    for (name, program) in [("ours", OURS.to_owned()), ("peer", peer())] {
-        // Each has its own: ports that the one before has used for its target rest for a while.
-        let hung = Peer::start(|stream| async move {
-            let _held = stream;
-            std::future::pending::<()>().await;
-        })
-        .await;
+    // Each has a target of its own: the ports that the first has used for its rest for a while.
+    let targets = [hung().await, hung().await];
+    for ((name, program), hung) in [("ours", OURS.to_owned()), ("peer", peer())].into_iter().zip(targets) {
         let mut command = Command::new(&program);
         let places = PROBES / OF_ONE_ADDRESS;
         for place in 2..2 + places {
@@ -78,4 +74,12 @@ pub async fn inside() {
             );
         }
     }
+}
+
+async fn hung() -> Peer {
+    Peer::start(|stream| async move {
+        let _held = stream;
+        std::future::pending::<()>().await;
+    })
+    .await
 }

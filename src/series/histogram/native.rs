@@ -13,8 +13,8 @@ const MOST_BUCKETS: usize = 160;
 pub(super) struct Sparse {
     schema: i32,
     zeros: u64,
-    /// Index and count, rising.
-    buckets: Vec<(i32, u64)>,
+    /// Index and count, rising. An index is within ±1100 times 8; a probe each second fills a count in 136 years.
+    buckets: Vec<(i16, u32)>,
 }
 
 impl Default for Sparse {
@@ -36,7 +36,7 @@ impl Sparse {
         }
         let index = index(value, self.schema);
         match self.buckets.binary_search_by_key(&index, |(known, _)| *known) {
-            Ok(place) => self.buckets[place].1 += 1,
+            Ok(place) => self.buckets[place].1 = self.buckets[place].1.saturating_add(1),
             Err(place) => {
                 // There are many histograms, and few have many.
                 self.buckets.reserve_exact(1);
@@ -51,12 +51,12 @@ impl Sparse {
     /// Makes each bucket twice as wide. What was counted stays counted.
     fn merge_pairs(&mut self) {
         self.schema -= 1;
-        let mut merged: Vec<(i32, u64)> = Vec::with_capacity(MOST_BUCKETS);
+        let mut merged: Vec<(i16, u32)> = Vec::with_capacity(MOST_BUCKETS);
         for (index, count) in self.buckets.drain(..) {
             // Buckets 2i-1 and 2i become bucket i.
             let index = (index + 1) >> 1;
             match merged.last_mut() {
-                Some((last, sum)) if *last == index => *sum += count,
+                Some((last, sum)) if *last == index => *sum = sum.saturating_add(count),
                 _ => merged.push((index, count)),
             }
         }
@@ -65,7 +65,7 @@ impl Sparse {
 
     /// The value that a share of all observations does not exceed, to the width of a bucket; none without observations.
     pub fn quantile(&self, share: f64) -> Option<f64> {
-        let all = self.zeros + self.buckets.iter().map(|bucket| bucket.1).sum::<u64>();
+        let all = self.zeros + self.buckets.iter().map(|bucket| u64::from(bucket.1)).sum::<u64>();
         #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
         let rank = share * all as f64;
         let mut below = self.zeros;
@@ -75,7 +75,7 @@ impl Sparse {
             return Some(0.0);
         }
         for (index, count) in &self.buckets {
-            below += count;
+            below += u64::from(*count);
             if reaches(below) {
                 // The middle of the bucket, as its bounds are a ratio apart.
                 return Some(((f64::from(*index) - 0.5) * f64::from(-self.schema).exp2()).exp2());
@@ -88,20 +88,22 @@ impl Sparse {
         Native {
             schema: self.schema,
             zeros: self.zeros,
-            buckets: self.buckets.clone(),
+            buckets: (self.buckets.iter())
+                .map(|(index, count)| (i32::from(*index), u64::from(*count)))
+                .collect(),
         }
     }
 }
 
 /// The bucket that holds a value: its upper bound, 2^(index·2^-schema), is included.
-fn index(value: f64, schema: i32) -> i32 {
+fn index(value: f64, schema: i32) -> i16 {
     let width = f64::from(-schema).exp2();
     #[allow(
         clippy::cast_possible_truncation,
         reason = "a logarithm of a finite number is within ±1100, times at most 8"
     )]
-    let guess = (value.log2() / width).ceil() as i32;
-    let upper = |index: i32| (f64::from(index) * width).exp2();
+    let guess = (value.log2() / width).ceil() as i16;
+    let upper = |index: i16| (f64::from(index) * width).exp2();
     // The logarithm is rounded: a value on a bound may come out on either side.
     if value > upper(guess) {
         guess + 1
@@ -168,7 +170,7 @@ mod tests {
         #[test]
         fn a_value_is_within_its_bucket(value in 1e-9..1e4_f64, schema in -4..=8) {
             let at = index(value, schema);
-            let upper = |index: i32| (f64::from(index) * f64::from(-schema).exp2()).exp2();
+            let upper = |index: i16| (f64::from(index) * f64::from(-schema).exp2()).exp2();
             prop_assert!(value <= upper(at) && value > upper(at - 1));
         }
 
@@ -183,7 +185,7 @@ mod tests {
             prop_assert!(value.buckets.is_sorted_by(|one, other| one.0 < other.0));
             prop_assert_eq!(value.buckets.iter().map(|bucket| bucket.1).sum::<u64>(), exponents.len() as u64);
             for exponent in &exponents {
-                let at = index(exponent.exp2(), value.schema);
+                let at = i32::from(index(exponent.exp2(), value.schema));
                 prop_assert!(value.buckets.iter().any(|bucket| bucket.0 == at), "{} at {}", exponent, at);
             }
         }
