@@ -1,11 +1,14 @@
 //! What is kept of a key between probes: its histograms and counters.
 
 mod counts;
+mod glimpses;
 mod histogram;
+mod key;
 mod sight;
 mod table;
 
-pub use table::{Kept, Key, SeriesTable, TableStats};
+pub use key::Key;
+pub use table::{Kept, SeriesTable, TableStats};
 
 use crate::chain::Stage;
 use crate::evidence_id::EvidenceId;
@@ -77,6 +80,11 @@ impl Series {
             self.counts_to_change().fit(&frame, now);
             self.frame = frame;
         }
+    }
+
+    /// The same, where it takes little room: one probe was taken in at most.
+    fn while_small(&self) -> Option<Self> {
+        matches!(self.taken, Taken::Seen(_)).then(|| self.clone())
     }
 
     /// Takes a finding in, whose evidence is called so.

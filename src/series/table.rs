@@ -1,81 +1,15 @@
 //! The bounded table of series. New keys live in a probation tenth and move up at their second scrape, so that junk
-//! targets cannot push out real ones.
+//! targets cannot push out real ones. Of those that the tenth has no room for, what one probe saw is kept: a restart brings every
+//! key at once, and each must live to its second scrape.
 
-use super::{Frame, Series};
-use crate::hop::Hop;
+use super::glimpses::{Glimpse, Glimpses};
+use super::{Frame, Key, Series};
 use crate::memory::Memory;
-use crate::probers::{Aim, Module};
+use crate::probers::Module;
 use crate::target::Target;
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// What one set of series belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    module: Arc<str>,
-    target: Target,
-    beside: Option<Box<Beside>>,
-}
-
-/// What most keys have none of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Beside {
-    hostname: Option<String>,
-    hops: Vec<Hop>,
-}
-
-impl Key {
-    /// The key of a probe.
-    #[must_use]
-    pub fn new(module: &Module, aim: &Aim) -> Self {
-        Self {
-            module: module.name.clone(),
-            target: aim.target.clone(),
-            beside: (aim.hostname.is_some() || !aim.hops.is_empty()).then(|| {
-                Box::new(Beside {
-                    hostname: aim.hostname.clone(),
-                    hops: aim.hops.clone(),
-                })
-            }),
-        }
-    }
-
-    /// The name of the module.
-    #[must_use]
-    pub fn module(&self) -> &str {
-        &self.module
-    }
-
-    /// What is probed.
-    #[must_use]
-    pub const fn target(&self) -> &Target {
-        &self.target
-    }
-
-    /// A few digits that tell targets apart which are shown alike.
-    #[must_use]
-    pub fn mark(&self) -> u16 {
-        // FNV-1a, folded: too little to learn from what is hidden.
-        let hash = self.target.written().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
-        let [a, b, c, d] = hash.to_be_bytes();
-        u16::from_be_bytes([a ^ c, b ^ d])
-    }
-
-    /// What tells it from other keys of the same target: the virtual host, and the hops.
-    #[must_use]
-    pub fn distinction(&self) -> String {
-        let Some(beside) = &self.beside else {
-            return String::new();
-        };
-        let hops = beside.hops.iter().map(|hop| format!("via {hop}"));
-        let hostname = beside.hostname.iter().cloned();
-        hostname.chain(hops).collect::<Vec<_>>().join(", ")
-    }
-}
 
 /// What is kept of a key.
 #[derive(Debug)]
@@ -85,6 +19,13 @@ pub struct Kept {
 }
 
 impl Kept {
+    pub(super) fn new(series: Series, memory: Memory) -> Arc<Self> {
+        Arc::new(Self {
+            series: Mutex::new(series),
+            memory: Mutex::new(memory),
+        })
+    }
+
     /// Its histograms and counters. They are counted up step by step; a panic between leaves them usable.
     pub fn series(&self) -> MutexGuard<'_, Series> {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
@@ -123,6 +64,7 @@ struct Inner {
     on_probation: usize,
     /// Keys in the order in which they came on probation; those that have moved up or gone are passed over.
     arrivals: VecDeque<Arc<Key>>,
+    glimpses: Glimpses,
     swept: Option<Instant>,
     evicted_for_room: u64,
     evicted_idle: u64,
@@ -149,10 +91,14 @@ impl SeriesTable {
 
     /// What is kept of a key, if it was seen before. This is no sight of it: it does not move up.
     pub fn peek(&self, key: &Key) -> Option<Arc<Kept>> {
-        self.inner().entries.get(key).map(|entry| entry.kept.clone())
+        let inner = self.inner();
+        if let Some(entry) = inner.entries.get(key) {
+            return Some(entry.kept.clone());
+        }
+        inner.glimpses.peek(key)
     }
 
-    /// Every key, in no order. This is no sight of them.
+    /// Every key, in no order, but for those of which no more is kept than what one probe saw. This is no sight of them.
     #[must_use]
     pub fn all(&self) -> Vec<(Arc<Key>, Arc<Kept>)> {
         let inner = self.inner();
@@ -162,17 +108,15 @@ impl SeriesTable {
 
     /// What is kept of a key, made at first sight.
     pub fn series(&self, key: &Key, now: Instant, make: impl FnOnce() -> Series) -> Arc<Kept> {
-        self.see(key, now, || {
-            Arc::new(Kept {
-                series: Mutex::new(make()),
-                memory: Mutex::default(),
-            })
+        self.see(key, now, |glimpse| match glimpse {
+            Some(glimpse) => glimpse.restored(),
+            None => Kept::new(make(), Memory::default()),
         })
     }
 
     /// The key is in use, and `kept` is what is kept of it, also where it was pushed out meanwhile.
     pub fn hold(&self, key: &Key, kept: &Arc<Kept>, now: Instant) {
-        self.see(key, now, || kept.clone());
+        self.see(key, now, |_| kept.clone());
     }
 
     /// The frame of a module's keys for such a target, shared with those that have it already.
@@ -188,23 +132,24 @@ impl SeriesTable {
         frame
     }
 
-    fn see(&self, key: &Key, now: Instant, make: impl FnOnce() -> Arc<Kept>) -> Arc<Kept> {
+    fn see(&self, key: &Key, now: Instant, make: impl FnOnce(Option<Glimpse>) -> Arc<Kept>) -> Arc<Kept> {
         let mut inner = self.inner();
         inner.sweep(now, self.idle);
-        let tenured_room = self.tenured_room();
-        let tenured = inner.entries.len() - inner.on_probation;
+        let may_move_up = inner.entries.len() - inner.on_probation < self.tenured_room();
         if let Some(entry) = inner.entries.get_mut(key) {
             entry.last_used = now;
             let kept = entry.kept.clone();
-            if entry.on_probation && tenured < tenured_room {
+            if entry.on_probation && may_move_up {
                 entry.on_probation = false;
                 inner.on_probation -= 1;
             }
             return kept;
         }
-        inner.make_room(self.limit);
-        let kept = make();
-        inner.admit(Arc::new(key.clone()), kept.clone(), now);
+        let glimpse = inner.glimpses.take(key);
+        let on_probation = glimpse.is_none() || !may_move_up;
+        inner.make_room(self.limit, self.probation_room());
+        let kept = make(glimpse);
+        inner.admit(Arc::new(key.clone()), kept.clone(), now, on_probation);
         kept
     }
 
@@ -213,7 +158,7 @@ impl SeriesTable {
     pub fn stats(&self) -> TableStats {
         let inner = self.inner();
         TableStats {
-            keys: inner.entries.len(),
+            keys: inner.keys(),
             evicted_for_room: inner.evicted_for_room,
             evicted_idle: inner.evicted_idle,
         }
@@ -236,32 +181,51 @@ impl SeriesTable {
 }
 
 impl Inner {
-    fn admit(&mut self, key: Arc<Key>, kept: Arc<Kept>, now: Instant) {
-        self.arrivals.push_back(key.clone());
-        self.on_probation += 1;
-        self.entries.insert(
-            key,
-            Entry {
-                kept,
-                last_used: now,
-                on_probation: true,
-            },
-        );
+    fn keys(&self) -> usize {
+        self.entries.len() + self.glimpses.len()
     }
 
-    /// Pushes out the oldest on probation until one more fits. While the table has free room, probation may use it: a
-    /// restart brings every key at once, and each must live to its second scrape.
-    fn make_room(&mut self, limit: usize) {
-        while self.entries.len() >= limit {
-            let Some(key) = self.arrivals.pop_front() else {
-                return;
+    fn admit(&mut self, key: Arc<Key>, kept: Arc<Kept>, now: Instant, on_probation: bool) {
+        if on_probation {
+            self.arrivals.push_back(key.clone());
+            self.on_probation += 1;
+        }
+        let entry = Entry {
+            kept,
+            last_used: now,
+            on_probation,
+        };
+        self.entries.insert(key, entry);
+    }
+
+    /// Makes room for one more on probation, and in all.
+    fn make_room(&mut self, limit: usize, probation_room: usize) {
+        while self.on_probation >= probation_room {
+            let Some((key, entry)) = self.leave_probation() else {
+                break;
             };
-            if is_on_probation(&self.entries, &key) {
-                self.entries.remove(&key);
-                self.on_probation -= 1;
-                self.evicted_for_room += 1;
+            // What was counted would need as much room there as here.
+            let small = entry.kept.series().while_small();
+            let scraped = entry.kept.memory().scraped;
+            match small {
+                Some(series) => self.glimpses.keep(&key, series, scraped, entry.last_used),
+                None => self.evicted_for_room += 1,
             }
         }
+        while self.keys() >= limit && (self.glimpses.drop_oldest() || self.leave_probation().is_some()) {
+            self.evicted_for_room += 1;
+        }
+    }
+
+    /// Takes out the oldest on probation.
+    fn leave_probation(&mut self) -> Option<(Arc<Key>, Entry)> {
+        while let Some(key) = self.arrivals.pop_front() {
+            if is_on_probation(&self.entries, &key) {
+                self.on_probation -= 1;
+                return self.entries.remove_entry(&key);
+            }
+        }
+        None
     }
 
     /// Drops what was idle too long, now and then.
@@ -273,10 +237,11 @@ impl Inner {
             return;
         }
         self.swept = Some(now);
-        let before = self.entries.len();
-        self.entries
-            .retain(|_, entry| now.saturating_duration_since(entry.last_used) < idle);
-        self.evicted_idle += (before - self.entries.len()) as u64;
+        let before = self.keys();
+        let is_used = |last_used: Instant| now.saturating_duration_since(last_used) < idle;
+        self.entries.retain(|_, entry| is_used(entry.last_used));
+        self.glimpses.retain(is_used);
+        self.evicted_idle += (before - self.keys()) as u64;
         self.arrivals.retain(|key| is_on_probation(&self.entries, key));
         self.on_probation = self.arrivals.len();
     }
@@ -291,13 +256,13 @@ fn is_on_probation(entries: &HashMap<Arc<Key>, Entry>, arrived: &Arc<Key>) -> bo
 
 #[cfg(test)]
 mod tests {
-    use super::{Key, SeriesTable};
+    use super::SeriesTable;
     use crate::check::{Check, Resolver};
     use crate::metrics::{Level, Page};
     use crate::policy::Origin;
     use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
     use crate::report::Report;
-    use crate::series::{Frame, Series};
+    use crate::series::{Frame, Key, Series};
     use crate::target::Target;
     use std::sync::Arc;
     use std::time::{Duration, Instant, SystemTime};
@@ -390,6 +355,28 @@ mod tests {
             .sum();
         assert_eq!(made, 80);
         assert_eq!(table.stats().evicted_for_room, 0);
+        assert_eq!(table.stats().keys, 80);
+        assert_eq!(table.all().len(), 80, "all have moved up");
+    }
+
+    #[test]
+    fn of_new_keys_beyond_a_tenth_only_a_glimpse_is_kept() {
+        let table = SeriesTable::new(100, Duration::from_hours(1));
+        let now = Instant::now();
+        for target in 0..80 {
+            scrape(&table, &target.to_string(), now);
+        }
+        assert_eq!((table.all().len(), table.stats().keys), (10, 80));
+        // Whoever asks whether it was seen, and when, is told.
+        table.peek(&key("70")).unwrap().memory().scraped = Some(now);
+        for target in 80..90 {
+            scrape(&table, &target.to_string(), now);
+        }
+        assert_eq!(table.peek(&key("70")).unwrap().memory().scraped, Some(now));
+        assert!(table.peek(&key("junk")).is_none());
+        // All are forgotten when nobody asks for them.
+        scrape(&table, "new", now + Duration::from_secs(3601));
+        assert_eq!((table.stats().keys, table.stats().evicted_idle), (1, 90));
     }
 
     #[test]
