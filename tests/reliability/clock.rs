@@ -89,7 +89,7 @@ async fn steps(table: &mut Table) {
             tokio::time::sleep(EVERY / 2).await;
         }
         let page = scrape(exporter.address, &probe("tls", &secured.https()), 5.0).await;
-        expired.push(page.body.contains("reason=\"tls.expired\""));
+        expired.push(page.body.contains("reason=\"tls.cert.date_invalid\""));
     }
     let watched = begun.elapsed().as_secs_f64();
     let arrivals = arrivals.lock().unwrap();

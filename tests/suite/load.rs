@@ -120,7 +120,7 @@ async fn without_file_descriptors_there_is_no_verdict_on_the_target() {
     for (_, words) in short {
         let own = [
             "no free file descriptor",
-            "runs as many probes as it may",
+            "does as much at once as it may",
             "limits.connections",
         ];
         assert!(own.iter().any(|reason| words.contains(reason)), "{words}");
