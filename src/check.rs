@@ -33,6 +33,7 @@ pub use body::{BodyPlan, Coding};
 pub use dial::{Denials, Dialer};
 pub use dialogue::Heard;
 pub use echo::Ping;
+pub use own_fault::shortage;
 pub use resolve::Family;
 pub use resolver::{NameServer, NameServerError, Resolver};
 pub use send::{Ask, Manner};

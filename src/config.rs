@@ -37,7 +37,7 @@ use crate::metrics::Level;
 use crate::policy::Policy;
 use crate::probers::{Module, PROBERS, Prober};
 use file::{At, ConfigFile, ModuleFile};
-use problem::at;
+use problem::{Place, at};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Config {
     /// The first problem, with its place.
     pub fn parse(text: &str, defaults: Defaults) -> Result<Self, Problem> {
         let written = ConfigFile::parse(text)?;
-        let system = Arc::new(Resolver::system());
+        let system = system_resolver()?;
         let mut modules = HashMap::new();
         let mut in_order: Vec<_> = written.modules().collect();
         in_order.sort_by_key(|(_, module)| module.place.line);
@@ -188,6 +188,15 @@ fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults
         fence: policy::fence(file, &path)?,
         prober,
     })
+}
+
+/// The resolver of all modules that name no name servers of their own.
+fn system_resolver() -> Result<Arc<Resolver>, Problem> {
+    let unread = |error| {
+        let words = format!("the hosts file and resolv.conf of this host cannot be read: {error}");
+        Place::START.problem("", words)
+    };
+    Resolver::system().map(Arc::new).map_err(unread)
 }
 
 fn unfenced(file: &ConfigFile) -> usize {

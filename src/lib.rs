@@ -84,13 +84,7 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
         .map(TcpListener::local_addr)
         .collect::<io::Result<_>>()?;
     app.patrol.listens_at(own);
-    let limits: Vec<_> = app
-        .patrol
-        .limits()
-        .rows()
-        .map(|(name, bound)| format!("{name}={bound}"))
-        .into();
-    tracing::info!(limits = limits.join(" "), "Bounds");
+    tracing::info!(limits = app.bounds().join(" "), "Bounds");
     for listener in listeners {
         let secured = app.gate.config().tls.is_some();
         tracing::info!(tls = secured, address = %listener.local_addr()?, "Listening on");

@@ -85,7 +85,8 @@ const WAKEUP_BOUNDS: [f64; 12] = [
 /// Seconds.
 const LAG_BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
-const OWN_FAULTS: [Reason; 4] = [
+const OWN_FAULTS: [Reason; 5] = [
+    Reason::LocalOverloaded,
     Reason::LocalOutOfFiles,
     Reason::LocalOutOfPorts,
     Reason::LocalOutOfMemory,

@@ -1,8 +1,10 @@
 //! What can be probed: the trait, the table of probers, and a module ready to run.
 
+mod aside;
 pub mod credentials;
 pub mod dns;
 pub mod fields;
+pub mod files;
 pub mod gauges;
 pub mod grpc;
 pub mod http;

@@ -96,6 +96,23 @@ const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 type Shared = axum::extract::State<Arc<App>>;
 
 impl App {
+    /// Every bound in force, by its key or flag.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<String> {
+        let keys = self
+            .patrol
+            .limits()
+            .rows()
+            .map(|(name, bound)| format!("{name}={bound}"));
+        let settings = &self.settings;
+        let flags = [
+            format!("series.limit={}", settings.series_limit),
+            format!("series.idle={}", settings.series_idle.as_secs_f64()),
+            format!("history.limit={}", settings.history_limit),
+        ];
+        keys.into_iter().chain(flags).collect()
+    }
+
     /// Loads the configuration and makes the empty tables.
     ///
     /// # Errors
@@ -133,7 +150,13 @@ impl App {
             tokio::time::sleep_until((last.began + BETWEEN_RELOADS).into()).await;
         }
         let began = Instant::now();
-        let loaded = load(&self.settings);
+        // Files may hang, and large expressions take their time: probes go on meanwhile.
+        let settings = self.settings.clone();
+        let loading = tokio::task::spawn_blocking(move || load(&settings));
+        // A panic there is one here.
+        let loaded = loading
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(Box::new(error)));
         self.patrol.own().reloaded(loaded.is_ok());
         let outcome = loaded.map(|config| self.patrol.reconfigure(config)).map_err(Arc::new);
         *last = Some(Reloaded {

@@ -66,6 +66,12 @@ impl Target {
         Ok((host.to_owned(), port))
     }
 
+    /// Whether [`Target::http_url`], where it is one, has the scheme `https`.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        has_scheme(self.0.trim(), "https://")
+    }
+
     /// Reads the target as the peer's http prober does: without `http://` or `https://` it gets `http://`.
     ///
     /// # Errors
@@ -101,10 +107,12 @@ fn split(text: &str) -> (&str, Option<&str>) {
 }
 
 fn has_http_scheme(text: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| {
-        text.get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    })
+    has_scheme(text, "http://") || has_scheme(text, "https://")
+}
+
+fn has_scheme(text: &str, scheme: &str) -> bool {
+    text.get(..scheme.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
 
 /// The target without userinfo, query and fragment. Where an `@` could end a userinfo in any reading, everything before

@@ -102,7 +102,6 @@ impl Failure for ConnectError {
             return own;
         }
         match (self, kernel.kind()) {
-            (Self::Unix { .. }, ErrorKind::PermissionDenied) => Reason::LocalNotPermitted,
             (_, ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Reason::TcpRefused,
             (_, ErrorKind::ConnectionReset) => Reason::TcpReset,
             (_, ErrorKind::TimedOut) => Reason::TcpTimedOut,

@@ -236,8 +236,13 @@ impl DialError {
     pub fn own_reason(&self) -> Option<Reason> {
         match self {
             Self::Denied(_) => Some(Reason::LocalDenied),
-            Self::NoSource { error, .. } => Some(shortage(error).unwrap_or(Reason::LocalSourceUnavailable)),
+            Self::NoSource { error, .. } => Some(match error.kind() {
+                io::ErrorKind::AddrInUse => Reason::LocalOutOfPorts,
+                _ => shortage(error).unwrap_or(Reason::LocalSourceUnavailable),
+            }),
             Self::OutOfPorts(_) => Some(Reason::LocalOutOfPorts),
+            // A firewall of this host, or what a container may not do.
+            Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(Reason::LocalNotPermitted),
             Self::Io(error) => shortage(error),
         }
     }

@@ -6,18 +6,13 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
 /// The reason, if an I/O error is a shortage on this host.
-pub(super) fn shortage(error: &io::Error) -> Option<Reason> {
+#[must_use]
+pub fn shortage(error: &io::Error) -> Option<Reason> {
     match Errno::from_raw(error.raw_os_error()?) {
         Errno::EMFILE | Errno::ENFILE => Some(Reason::LocalOutOfFiles),
         Errno::ENOBUFS | Errno::ENOMEM => Some(Reason::LocalOutOfMemory),
         _ => None,
     }
-}
-
-/// The reason, if this host is short of something at this moment.
-pub(super) fn shortage_now() -> Option<Reason> {
-    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-    shortage(&UdpSocket::bind(any).err()?)
 }
 
 /// `EADDRNOTAVAIL` on connect is a lack of local ports, or of an address of that family: a datagram socket,

@@ -87,17 +87,20 @@ impl Check {
             let connecting = endpoint
                 .connect_with(config, to, name.trim_matches(['[', ']']))
                 .map_err(|error| QuicError::Unusable(error.to_string()))?;
-            let connection = match connecting.await {
+            let connected = tokio::select! {
+                connected = connecting => connected,
+                () = socket.fell_short.notified() => Err(ConnectionError::LocallyClosed),
+            };
+            let connection = match connected {
                 Ok(connection) => connection,
                 Err(error) => {
                     wire.leg.tls = certificates_of(&recorder);
-                    return Err(match socket.fault.get() {
-                        Some(fault) => io::Error::from(fault.kind()).into(),
-                        None => QuicError::Handshake {
-                            client_cert_asked: recorder.seen().client_cert_asked,
-                            error,
-                        },
-                    });
+                    let client_cert_asked = recorder.seen().client_cert_asked;
+                    let handshake = QuicError::Handshake {
+                        client_cert_asked,
+                        error,
+                    };
+                    return Err(socket.fault().map_or(handshake, QuicError::from));
                 }
             };
             wire.times.ended = Instant::now().checked_sub(wire.tape.handshake_delay(Duration::ZERO));

@@ -1,6 +1,6 @@
 //! The name service: the system's configuration or a module's own list of name servers.
 
-use super::own_fault::{shortage, shortage_now};
+use super::own_fault::shortage;
 use super::transport::Transport;
 use crate::reason::Reason;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
@@ -13,12 +13,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Answers questions for addresses. Built once per module; keeps no cache, so each probe really asks.
 #[derive(Clone)]
 pub struct Resolver {
     /// Or why it cannot be had, which every probe then reports.
     inner: Result<hickory_resolver::Resolver<Transport>, String>,
+    transport: Transport,
     hosts: Option<Arc<Hosts>>,
     /// The module's own name servers; none means the system's.
     servers: Vec<NameServer>,
@@ -60,14 +62,23 @@ impl fmt::Display for NameServer {
 impl Resolver {
     /// Uses the system's name servers, search list and hosts file. Where the system names none, it is the name server
     /// of this host that is asked, as Go does.
-    #[must_use]
-    pub fn system() -> Self {
-        let hosts = Hosts::from_system().unwrap_or_default();
-        let (config, options) = system_conf::read_system_conf().unwrap_or_else(|_| {
-            let local = NameServerConfig::udp_and_tcp(IpAddr::from([127, 0, 0, 1]));
-            (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
-        });
-        Self::built(config, options, Some(Arc::new(hosts)), Vec::new())
+    ///
+    /// # Errors
+    /// When this host is short of what it takes to read its configuration: that says nothing of what stands there.
+    pub fn system() -> io::Result<Self> {
+        let hosts = match Hosts::from_system() {
+            Err(error) if shortage(&error).is_some() => return Err(error),
+            read => read.unwrap_or_default(),
+        };
+        let (config, options) = match system_conf::read_system_conf() {
+            Ok(read) => read,
+            Err(NetError::Io(error)) if shortage(&error).is_some() => return Err(io::Error::other(error)),
+            Err(_) => {
+                let local = NameServerConfig::udp_and_tcp(IpAddr::from([127, 0, 0, 1]));
+                (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
+            }
+        };
+        Ok(Self::built(config, options, Some(Arc::new(hosts)), Vec::new()))
     }
 
     /// Uses these name servers and nothing else: no hosts file, no search list.
@@ -101,11 +112,17 @@ impl Resolver {
         options.cache_size = 0;
         // The hosts file is asked here, for both families at once.
         options.use_hosts_file = ResolveHosts::Never;
-        let inner = hickory_resolver::Resolver::builder_with_config(config, Transport::default())
+        let transport = Transport::default();
+        let inner = hickory_resolver::Resolver::builder_with_config(config, transport.clone())
             .with_options(options)
             .build()
             .map_err(|error| error.to_string());
-        Self { inner, hosts, servers }
+        Self {
+            inner,
+            transport,
+            hosts,
+            servers,
+        }
     }
 
     /// What the hosts file says of a name; empty if nothing.
@@ -126,10 +143,14 @@ impl Resolver {
             reason: Reason::LocalResolverUnreachable,
             words: words.clone(),
         })?;
-        let lookup = resolver
-            .lookup(name, kind)
-            .await
-            .map_err(|error| LookupError::new(&error))?;
+        let asked = Instant::now();
+        let lookup = resolver.lookup(name, kind).await.map_err(|error| {
+            let error = LookupError::new(&error);
+            match self.transport.shortage_since(asked) {
+                Some(shortage) if error.reason == Reason::LocalResolverUnreachable => error.because_of(shortage),
+                _ => error,
+            }
+        })?;
         let found = addresses(lookup.answers());
         if found.is_empty() {
             return Err(LookupError {
@@ -168,6 +189,14 @@ pub(super) struct LookupError {
 }
 
 impl LookupError {
+    /// Nobody could be asked, because this host was short of something.
+    fn because_of(self, shortage: Reason) -> Self {
+        Self {
+            reason: shortage,
+            ..self
+        }
+    }
+
     fn new(error: &NetError) -> Self {
         let reason = reason_of(error);
         let words = match error {
@@ -185,8 +214,7 @@ fn reason_of(error: &NetError) -> Reason {
         NetError::Dns(DnsError::ResponseCode(code)) => reason_of_code(*code),
         NetError::Timeout => Reason::DnsTimedOut,
         NetError::Proto(_) => Reason::DnsMalformed,
-        // The library drops the cause: it may be our own shortage.
-        NetError::NoConnections => shortage_now().unwrap_or(Reason::LocalResolverUnreachable),
+        NetError::NoConnections => Reason::LocalResolverUnreachable,
         NetError::Io(error) => reason_of_io(error),
         _ => Reason::DnsFailed,
     }

@@ -1,6 +1,8 @@
 //! The sockets of the resolver: Tokio's, but datagrams go over connected sockets, so that the kernel tells when nobody
 //! listens at the name server, and passes on what comes from that address alone.
 
+use super::own_fault::shortage;
+use crate::reason::Reason;
 use hickory_resolver::net::runtime::{DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
 use std::fmt;
 use std::future::Future;
@@ -9,15 +11,41 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{Interest, ReadBuf, Ready};
 use tokio::net::UdpSocket;
 
 type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
 
-/// Opens the sockets.
+/// Opens the sockets, and remembers what this host was short of: the library drops the cause.
 #[derive(Clone, Default)]
-pub(super) struct Transport(TokioRuntimeProvider);
+pub(super) struct Transport {
+    tokio: TokioRuntimeProvider,
+    shortages: Arc<Shortages>,
+}
+
+/// The last, and when.
+type Shortages = Mutex<Option<(Instant, Reason)>>;
+
+impl Transport {
+    /// What this host was short of since then, if anything.
+    pub fn shortage_since(&self, since: Instant) -> Option<Reason> {
+        let last = *self.shortages.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|(at, _)| *at >= since).map(|(_, reason)| reason)
+    }
+
+    /// Takes note of what an outcome says of this host. That a port is taken says nothing where that one was asked for.
+    fn note<T>(shortages: &Shortages, any_port: bool, outcome: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &outcome {
+            let no_port = any_port && error.kind() == io::ErrorKind::AddrInUse;
+            let short = no_port.then_some(Reason::LocalOutOfPorts).or_else(|| shortage(error));
+            if let Some(reason) = short {
+                *shortages.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), reason));
+            }
+        }
+        outcome
+    }
+}
 
 impl RuntimeProvider for Transport {
     type Handle = <TokioRuntimeProvider as RuntimeProvider>::Handle;
@@ -26,16 +54,18 @@ impl RuntimeProvider for Transport {
     type Tcp = <TokioRuntimeProvider as RuntimeProvider>::Tcp;
 
     fn create_handle(&self) -> Self::Handle {
-        self.0.create_handle()
+        self.tokio.create_handle()
     }
 
     fn connect_tcp(&self, to: SocketAddr, from: Option<SocketAddr>, timeout: Option<Duration>) -> Opening<Self::Tcp> {
-        self.0.connect_tcp(to, from, timeout)
+        let (opening, shortages) = (self.tokio.connect_tcp(to, from, timeout), self.shortages.clone());
+        Box::pin(async move { Self::note(&shortages, true, opening.await) })
     }
 
     fn bind_udp(&self, from: SocketAddr, to: SocketAddr) -> Opening<Self::Udp> {
+        let shortages = self.shortages.clone();
         Box::pin(async move {
-            let socket = UdpSocket::bind(from).await?;
+            let socket = Self::note(&shortages, from.port() == 0, UdpSocket::bind(from).await)?;
             socket.connect(to).await?;
             Ok(Connected::new(socket))
         })

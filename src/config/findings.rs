@@ -3,9 +3,7 @@
 use super::file::ConfigFile;
 use super::policy;
 use super::problem::Problem;
-use super::{Config, Defaults, beside, compose, limits, tree, warnings};
-use crate::check::Resolver;
-use std::sync::Arc;
+use super::{Config, Defaults, beside, compose, limits, system_resolver, tree, warnings};
 
 /// The problems that are told at most: a file that is something else entirely has no end of them.
 const MOST: usize = 100;
@@ -50,7 +48,13 @@ impl Config {
             let mut keys = findings.problems.iter().map(|problem| problem.key.as_str());
             keys.any(|key| key == path || key.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.')))
         };
-        let system = Arc::new(Resolver::system());
+        let system = match system_resolver() {
+            Ok(system) => system,
+            Err(problem) => {
+                findings.problems.push(problem);
+                return findings;
+            }
+        };
         let whole = file.modules().filter(|(name, _)| !unread(name));
         let refused = whole.filter_map(|(name, module)| compose(name, module, &system, defaults).err());
         let mut refused: Vec<_> = refused.collect();

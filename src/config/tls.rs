@@ -4,7 +4,7 @@ use super::credentials::filled;
 use super::file::{At, TlsFile};
 use super::problem::{Place, Problem, at};
 use super::tree::below;
-use crate::check::{Tls, TlsSettings, TlsVersion, Trust};
+use crate::check::{Tls, TlsSettings, TlsVersion, Trust, shortage};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
@@ -192,7 +192,12 @@ impl Pem {
                 })),
                 Err(error) => {
                     let words = format!("the file {:?} cannot be read: {error}", file.value);
-                    Err(TlsProblem::Absent(at(file, path, &file_key, words)))
+                    let problem = at(file, path, &file_key, words);
+                    // What this host is short of now says nothing of the file, and would be gone long before a reload.
+                    Err(match shortage(&error) {
+                        Some(_) => TlsProblem::Wrong(problem),
+                        None => TlsProblem::Absent(problem),
+                    })
                 }
             },
         }

@@ -324,7 +324,8 @@ struct Ends<'a> {
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
         self.patrol.leases.held().remove(self.key, self.lease);
-        if let Some(kept) = self.lease.kept() {
+        // One for once was a single scrape: to hold its key would be a second sight of it.
+        if let Some(kept) = self.lease.kept().filter(|_| self.lease.lasts) {
             // Where it was pushed out, it comes back: no counter goes back because nobody probes between scrapes any more.
             self.patrol.series.hold(self.key, &kept, Instant::now());
             kept.memory().scraped = Some(self.lease.scrapes().last);

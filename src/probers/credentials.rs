@@ -1,24 +1,22 @@
 //! Credentials of a module, as an `Authorization` field.
 
+use super::files::{NamedFile, Unusable};
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::time::Instant;
 
-/// Bytes of a file with a secret that are read.
+/// Bytes that a file with a secret may have.
 const LARGEST_FILE: u64 = 64 * 1024;
 
-/// Where a secret stands. A file is read at every probe, as with the peer, so that a rotated one is used.
+/// Where a secret stands.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// In the configuration.
     Text(Secret),
     /// In a file.
-    File(PathBuf),
+    File(NamedFile),
 }
 
 /// How a module authenticates.
@@ -40,65 +38,33 @@ pub enum Credentials {
     },
 }
 
-/// Reads files where a file system that hangs stops nothing else, for as long as `time`.
-pub(super) async fn off_the_runtime<T: Send + 'static>(
-    time: Duration,
-    read: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    match tokio::time::timeout(time, tokio::task::spawn_blocking(read)).await {
-        Ok(Ok(read)) => read,
-        Ok(Err(_)) => Err("Reading a file that the module names failed.".to_owned()),
-        Err(_) => Err("Reading a file that the module names took all of the probe's time.".to_owned()),
-    }
-}
-
 impl Source {
-    pub(super) fn text(&self) -> Result<Secret, String> {
+    /// The secret itself.
+    ///
+    /// # Errors
+    /// When its file cannot be read until then.
+    pub(super) async fn text(&self, until: Instant) -> Result<Secret, Unusable> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
-            Self::File(path) => {
-                let mut text = String::new();
-                let read = File::open(path).and_then(|file| file.take(LARGEST_FILE).read_to_string(&mut text));
-                match read {
-                    Ok(_) => Ok(Secret::new(text.trim())),
-                    Err(error) => Err(format!("{}: {error}.", path.display())),
-                }
-            }
+            Self::File(file) => Ok(Secret::new(file.text(LARGEST_FILE, until).await?.trim())),
         }
     }
 }
 
 impl Credentials {
-    /// The field's value, within `time`. Files are read off the runtime: a file system that hangs must cost this probe
-    /// only.
+    /// The field's value.
     ///
     /// # Errors
-    /// When a file cannot be read in time, or its text cannot stand in a header.
-    pub(super) async fn header_within(&self, time: Duration) -> Result<HeaderValue, String> {
-        if !self.names_files() {
-            return self.header();
-        }
-        let credentials = self.clone();
-        off_the_runtime(time, move || credentials.header()).await
-    }
-
-    const fn names_files(&self) -> bool {
-        match self {
+    /// When a file cannot be read until then, or its text cannot stand in a header.
+    pub(super) async fn header(&self, until: Instant) -> Result<HeaderValue, Unusable> {
+        let header = match self {
             Self::Basic { username, password } => {
-                matches!(username, Source::File(_)) || matches!(password, Source::File(_))
+                let (username, password) = (username.text(until).await?, password.text(until).await?);
+                basic(format!("{}:{}", username.reveal(), password.reveal()).as_bytes())
             }
-            Self::Token { token, .. } => matches!(token, Source::File(_)),
-        }
-    }
-
-    fn header(&self) -> Result<HeaderValue, String> {
-        match self {
-            Self::Basic { username, password } => {
-                let pair = format!("{}:{}", username.text()?.reveal(), password.text()?.reveal());
-                basic(pair.as_bytes())
-            }
-            Self::Token { scheme, token } => sensitive(format!("{scheme} {}", token.text()?.reveal())),
-        }
+            Self::Token { scheme, token } => sensitive(format!("{scheme} {}", token.text(until).await?.reveal())),
+        };
+        Ok(header?)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Header fields of a module that may stand in files: `http_headers`, and the headers of websocket.
 
-use super::credentials::{Source, off_the_runtime};
+use super::credentials::Source;
+use super::files::Unusable;
 use http::{HeaderName, HeaderValue};
-use std::time::Duration;
+use std::time::Instant;
 
 /// The fields in order; a field may have several values.
 #[derive(Clone, Debug, Default)]
@@ -15,27 +16,19 @@ impl Fields {
         self.0.is_empty()
     }
 
-    /// All of them, within `time`. Values are marked sensitive.
+    /// All of them. Values are marked sensitive.
     ///
     /// # Errors
-    /// When a file cannot be read in time, or its text cannot stand in a header.
-    pub(super) async fn within(&self, time: Duration) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-        let names_files = self.0.iter().any(|(_, source)| matches!(source, Source::File(_)));
-        if !names_files {
-            return self.read();
-        }
-        let fields = self.clone();
-        off_the_runtime(time, move || fields.read()).await
-    }
-
-    fn read(&self) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-        let fields = self.0.iter().map(|(name, source)| {
-            let text = source.text()?;
+    /// When a file cannot be read until then, or its text cannot stand in a header.
+    pub(super) async fn all(&self, until: Instant) -> Result<Vec<(HeaderName, HeaderValue)>, Unusable> {
+        let mut fields = Vec::new();
+        for (name, source) in &self.0 {
+            let text = source.text(until).await?;
             let mut value = HeaderValue::from_str(text.reveal())
                 .map_err(|_| format!("The value of the header {name} holds a control character."))?;
             value.set_sensitive(true);
-            Ok((name.clone(), value))
-        });
-        fields.collect()
+            fields.push((name.clone(), value));
+        }
+        Ok(fields)
     }
 }

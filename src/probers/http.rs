@@ -16,6 +16,7 @@ pub use matching::BodyAssertions;
 pub use oauth::{Algorithm, Grant, OAuth2, Signing};
 pub use settings::{HeaderAssertion, HttpSettings, RequestBody, Versions};
 
+use super::files::Unusable;
 use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
 use crate::check::{BodyPlan, Check, Family, Resolver, Stopped};
@@ -29,7 +30,7 @@ use request::{Own, Visit, through};
 use route::Route;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// The status codes that are counted from 0 for every key, beside the module's valid ones.
@@ -92,8 +93,8 @@ impl HttpSettings {
     }
 
     async fn first_visit(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<Visit, Stopped> {
-        let own = self.own(check.left()).await;
-        let mut own = own.map_err(|error| check.refuse(Reason::LocalFileUnreadable, error))?;
+        let own = self.own(Instant::now() + check.left()).await;
+        let mut own = own.map_err(|unusable| check.refuse(unusable.reason, unusable.words))?;
         // Who gets none of the module's own fields needs no token either.
         let trusted =
             !matches!(way, Way::Refusable | Way::Handshake(_)) && !matches!(way, Way::Hop(hop) if !hop.trusted);
@@ -105,14 +106,14 @@ impl HttpSettings {
     }
 
     /// What the module's files hold, read for this probe.
-    async fn own(&self, time: Duration) -> Result<Own, String> {
+    async fn own(&self, until: Instant) -> Result<Own, Unusable> {
         Ok(Own {
             authorization: match &self.credentials {
                 None => None,
-                Some(credentials) => Some(credentials.header_within(time).await?),
+                Some(credentials) => Some(credentials.header(until).await?),
             },
-            fields: self.fields.within(time).await?,
-            body: self.body.within(time).await?,
+            fields: self.fields.all(until).await?,
+            body: self.body.bytes(until).await?,
         })
     }
 
@@ -230,7 +231,7 @@ impl Prober for HttpSettings {
     }
 
     fn shape(&self, target: &Target) -> Shape {
-        let https = self.url(target).is_ok_and(|url| url.scheme() == "https");
+        let https = self.versions == Versions::Http3 || target.is_https();
         let mut codes = KNOWN_CODES.to_vec();
         codes.extend(&self.valid_status_codes);
         codes.sort_unstable();

@@ -2,6 +2,7 @@
 
 use super::Stopped;
 use crate::check::{Check, Heard, Tls};
+use crate::limits::label;
 use crate::reason::Reason;
 use crate::regexp::{Captures, Regexp, expand};
 use crate::report::{Dialogue, Mismatch, Spoken};
@@ -98,7 +99,10 @@ impl Script {
                     None
                 }
             };
-            let words = step.words(heard.as_ref(), dialogue);
+            if let Some(heard) = &heard {
+                step.label(heard, dialogue);
+            }
+            let words = step.words(heard.as_ref());
             if !words.is_empty() {
                 check.say(&[&words[..], b"\n"].concat()).await?;
             }
@@ -112,18 +116,14 @@ impl Script {
 }
 
 impl Step {
-    /// What is to be said, and, in passing, the labels. Without a match a template is no template, as with the peer.
-    pub(super) fn words(&self, heard: Option<&Match>, dialogue: &mut Dialogue) -> Vec<u8> {
-        let Some(heard) = heard else {
-            return self.send.clone();
-        };
-        self.label(|template| heard.fill(template), dialogue);
-        heard.fill(&self.send)
+    /// What is to be said. Without a match a template is no template, as with the peer.
+    pub(super) fn words(&self, heard: Option<&Match>) -> Vec<u8> {
+        heard.map_or_else(|| self.send.clone(), |heard| heard.fill(&self.send))
     }
 
-    /// Two steps that make the same labels are one series.
-    fn label(&self, fill: impl Fn(&[u8]) -> Vec<u8>, dialogue: &mut Dialogue) {
-        let text = |template: &str| String::from_utf8_lossy(&fill(template.as_bytes())).into_owned();
+    /// Two steps that make the same labels are one series: they are cut first, since that may make them the same.
+    fn label(&self, heard: &Match, dialogue: &mut Dialogue) {
+        let text = |template: &str| label(&String::from_utf8_lossy(&heard.fill(template.as_bytes())));
         let mut labels: Vec<_> = self
             .labels
             .iter()
@@ -205,7 +205,7 @@ async fn hear_bytes(check: &mut Check, wanted: &[u8], dialogue: &mut Dialogue) -
 
 #[cfg(test)]
 mod tests {
-    use super::{Heard, Step, next_line};
+    use super::{Heard, Match, Step, next_line};
     use crate::reason::Reason;
     use crate::regexp::Regexp;
     use crate::report::Dialogue;
@@ -239,10 +239,29 @@ mod tests {
             other => panic!("{}", matches!(other, Heard::More(_))),
         };
         let mut dialogue = Dialogue::default();
-        assert_eq!(step.words(Some(&heard), &mut dialogue), b"PONG x");
-        assert_eq!(step.words(Some(&heard), &mut dialogue), b"PONG x");
+        step.label(&heard, &mut dialogue);
+        step.label(&heard, &mut dialogue);
+        assert_eq!(step.words(Some(&heard)), b"PONG x");
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(dialogue.labels, [vec![pair("a", "x"), pair("b", "y")]]);
-        assert_eq!(step.words(None, &mut dialogue), b"PONG $1");
+        assert_eq!(step.words(None), b"PONG $1");
+    }
+
+    #[test]
+    fn labels_that_differ_only_where_they_are_cut_are_one_series() {
+        let step = Step {
+            labels: vec![("banner".to_owned(), "$0".to_owned())],
+            ..Step::default()
+        };
+        let mut dialogue = Dialogue::default();
+        for end in ["a", "b"] {
+            let line = "x".repeat(60_000) + end;
+            let heard = Match::of(&Regexp::new(".*").unwrap(), line.as_bytes()).unwrap();
+            step.label(&heard, &mut dialogue);
+        }
+        let [labels] = &dialogue.labels[..] else {
+            panic!("{} series", dialogue.labels.len());
+        };
+        assert_eq!(labels[0].1, crate::limits::label(&"x".repeat(60_000)));
     }
 }

@@ -3,8 +3,10 @@
 mod frames;
 mod gauges;
 
+use super::aside::{BRIEF, Late, aside};
 use super::credentials::Credentials;
 use super::fields::Fields;
+use super::files::Unusable;
 use super::place::Place;
 use super::script::{Expect, Match, Script};
 use super::{Aim, Prober, Probing, Resolving, Shape, Way};
@@ -13,6 +15,7 @@ use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls}
 use crate::metrics::Page;
 use crate::policy::Origin;
 use crate::reason::Reason;
+use crate::regexp::Regexp;
 use crate::report::{Dialogue, Mismatch, Report, Spoken};
 use crate::target::Target;
 use bytes::Bytes;
@@ -22,7 +25,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 use url::Url;
@@ -138,7 +141,7 @@ impl WebsocketSettings {
                     heard?
                 }
             };
-            let words = step.words(heard.as_ref(), dialogue);
+            let words = step.words(heard.as_ref());
             if !words.is_empty() {
                 check.say(&masked_text(&words)).await?;
             }
@@ -153,37 +156,48 @@ impl WebsocketSettings {
         check.await_word().await?;
         let mut message = Message::within(check.limits().matched_body);
         let text = check.hear(|bytes, _| message.take(bytes)).await?;
-        let (matched, is_expected) = match expect {
-            Expect::Regexp(wanted) => {
-                let matched = Match::of(wanted, &text);
-                let is = matched.is_some();
-                (matched, is)
-            }
-            Expect::Bytes(wanted) => (None, *wanted == text),
+        let matched = match expect {
+            Expect::Regexp(wanted) => look(wanted, text, Instant::now() + check.left()).await,
+            Expect::Bytes(wanted) if *wanted == text => return Ok(None),
+            Expect::Bytes(_) => Ok(None),
         };
-        if is_expected {
-            return Ok(matched);
-        }
-        Err(check.refuse(Reason::ContentExpect, "The message is not what the module expects."))
+        let (reason, words) = match matched {
+            Ok(Some(matched)) => return Ok(Some(matched)),
+            Ok(None) => (Reason::ContentExpect, "The message is not what the module expects."),
+            Err(Late::Slow) => (
+                Reason::ContentExpect,
+                "Looking through the message took all of the probe's time.",
+            ),
+            Err(Late::NotBegun) => (
+                Reason::LocalOverloaded,
+                "Other work left no thread to look through the message with in time.",
+            ),
+        };
+        Err(check.refuse(reason, words))
     }
 
     async fn headers(&self, check: &mut Check, trusted: bool) -> Result<HeaderMap, Stopped> {
-        let mut headers = HeaderMap::new();
-        if trusted {
-            if let Some(credentials) = &self.credentials {
-                let value = credentials.header_within(check.left()).await;
-                let value = value.map_err(|words| check.refuse(Reason::LocalFileUnreadable, words))?;
-                headers.insert(AUTHORIZATION, value);
-            }
-            let fields = self.fields.within(check.left()).await;
-            let fields = fields.map_err(|words| check.refuse(Reason::LocalFileUnreadable, words))?;
-            for (name, value) in fields {
-                headers.append(name, value);
-            }
-        }
+        let own = if trusted {
+            self.own(Instant::now() + check.left()).await
+        } else {
+            Ok(HeaderMap::new())
+        };
+        let mut headers = own.map_err(|unusable| check.refuse(unusable.reason, unusable.words))?;
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(super::USER_AGENT_WORDS));
+        Ok(headers)
+    }
+
+    /// The module's own fields. What its files hold is read for this probe.
+    async fn own(&self, until: Instant) -> Result<HeaderMap, Unusable> {
+        let mut headers = HeaderMap::new();
+        if let Some(credentials) = &self.credentials {
+            headers.insert(AUTHORIZATION, credentials.header(until).await?);
+        }
+        for (name, value) in self.fields.all(until).await? {
+            headers.append(name, value);
+        }
         Ok(headers)
     }
 
@@ -195,6 +209,15 @@ impl WebsocketSettings {
         let aim = Aim { target, ..aim.clone() };
         Place::new(&aim, Some(port), secured, server_name, way)
     }
+}
+
+/// Looks for an expression in a message, off the runtime where that may take long.
+async fn look(wanted: &Regexp, text: Vec<u8>, until: Instant) -> Result<Option<Match>, Late> {
+    if text.len() <= BRIEF {
+        return Ok(Match::of(wanted, &text));
+    }
+    let wanted = wanted.clone();
+    aside(until, move || Match::of(&wanted, &text)).await
 }
 
 fn ws_url(target: &Target) -> Result<Url, String> {

@@ -44,20 +44,19 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// Makes room for one where `most` may be: the one that has been quiet longest goes. Tells whether there is room.
+    /// Makes room for one where `most` may be: those that have been quiet longest go. Tells whether there is room.
     fn make_room(&mut self, most: usize) -> bool {
-        if self.all < most {
-            return true;
+        while self.all >= most {
+            let Some(longest) = self
+                .quiet
+                .first_entry()
+                .filter(|entry| entry.key().0.elapsed() >= GRACE)
+            else {
+                return false;
+            };
+            longest.remove().send_replace(Phase::Leave);
+            self.all -= 1;
         }
-        let Some(longest) = self
-            .quiet
-            .first_entry()
-            .filter(|entry| entry.key().0.elapsed() >= GRACE)
-        else {
-            return false;
-        };
-        longest.remove().send_replace(Phase::Leave);
-        self.all -= 1;
         true
     }
 }

@@ -100,7 +100,7 @@ impl Gate {
     /// Whether the fields name somebody who may ask, with the right password.
     async fn knows(&self, config: &WebConfig, fields: &HeaderMap) -> Verdict {
         match fields.get(AUTHORIZATION).and_then(credentials) {
-            Some((user, password)) => self.passwords.judge(&user, password, config.users.get(&user)).await,
+            Some((user, password)) => self.passwords.judge(&user, password, &config.users).await,
             None => Verdict::Wrong,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::secret::Secret;
 use sha2::{Digest as _, Sha256};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -12,8 +12,16 @@ const KEPT: usize = 100;
 /// Passwords that may wait to be looked at. Each takes some 70 ms: who comes behind so many would wait for a second.
 const WAITING: usize = 16;
 
-/// A hash that no password has. Asking it for who is not known takes as long as asking for who is.
-const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO";
+/// A hash that no password has, of such a cost. Asking it for who is not known takes as long as asking for who is.
+fn nobodys(cost: &str) -> String {
+    format!("$2b${cost}$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO")
+}
+
+/// The highest cost of the hashes, as they write it (`$2y$12$…`).
+fn highest_cost<'a>(hashes: impl Iterator<Item = &'a Secret>) -> &'a str {
+    let costs = hashes.filter_map(|hash| hash.reveal().split('$').nth(2));
+    costs.max().unwrap_or("10")
+}
 
 /// What is known of passwords.
 #[derive(Debug)]
@@ -48,9 +56,13 @@ impl Default for Passwords {
 }
 
 impl Passwords {
-    /// Whether a user has this password; `hash` is what the configuration says of the user, if there is one.
-    pub async fn judge(&self, user: &str, password: String, hash: Option<&Secret>) -> Verdict {
-        let hash_text = hash.map_or(NOBODY, Secret::reveal).to_owned();
+    /// Whether a user has this password, by the hashes of all users.
+    pub async fn judge(&self, user: &str, password: String, users: &BTreeMap<String, Secret>) -> Verdict {
+        let hash = users.get(user);
+        let hash_text = hash.map_or_else(
+            || nobodys(highest_cost(users.values())),
+            |hash| hash.reveal().to_owned(),
+        );
         let key = digest([user, &password, &hash_text]);
         if let Some(verdict) = self.kept(&key) {
             return verdict;
@@ -101,23 +113,32 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT, NOBODY, Passwords, Verdict, WAITING};
+    use super::{KEPT, Passwords, Verdict, WAITING, highest_cost, nobodys};
     use crate::secret::Secret;
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     #[test]
     fn asking_for_nobody_takes_a_whole_hash() {
         // What cannot be read as a hash is refused at once, and tells that there is no such user.
-        assert!(matches!(bcrypt::verify("any", NOBODY), Ok(false)));
+        assert!(matches!(bcrypt::verify("any", &nobodys("04")), Ok(false)));
+    }
+
+    #[test]
+    fn asking_for_nobody_costs_what_the_dearest_hash_costs() {
+        let hashes = ["$2y$10$abc", "$2y$12$abc", "$2b$04$abc"].map(Secret::new);
+        assert_eq!(highest_cost(hashes.iter()), "12");
+        assert_eq!(highest_cost([].iter()), "10");
     }
 
     #[tokio::test]
     async fn a_flood_of_wrong_passwords_waits_and_the_right_one_does_not() {
-        let hash = Arc::new(Secret::new(bcrypt::hash("right", 4).unwrap()));
+        let hash = Secret::new(bcrypt::hash("right", 4).unwrap());
+        let users = Arc::new(BTreeMap::from([("user".to_owned(), hash)]));
         let passwords = Arc::new(Passwords::default());
         let judge = |password: &str| {
-            let (passwords, hash, password) = (passwords.clone(), hash.clone(), password.to_owned());
-            async move { passwords.judge("user", password, Some(&hash)).await }
+            let (passwords, users, password) = (passwords.clone(), users.clone(), password.to_owned());
+            async move { passwords.judge("user", password, &users).await }
         };
         assert_eq!(judge("right").await, Verdict::Right);
         for number in 0..=KEPT {

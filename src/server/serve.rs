@@ -3,12 +3,15 @@
 use super::App;
 use super::doors::{Guest, Heard};
 use axum::Router;
+use axum::http::StatusCode;
+use futures_util::FutureExt as _;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -107,10 +110,16 @@ async fn requests(
         let serving = served.serve();
         let is_extra = served.is_extra(app.patrol.limits().connections);
         let answer = if is_extra { few.call(request) } else { all.call(request) };
+        let app = app.clone();
         async move {
-            let answer = answer.await;
+            // What a handler left half done is its own: all that requests share is whole after a panic.
+            let answer = AssertUnwindSafe(answer).catch_unwind().await;
             drop(serving);
-            answer
+            answer.unwrap_or_else(|_panic| {
+                app.patrol.own().panicked();
+                let words = "This is a defect of the exporter; please report it.";
+                Ok(super::error(StatusCode::INTERNAL_SERVER_ERROR, words))
+            })
         }
     });
     let stream = Heard {

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::future::{Future, pending};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -991,22 +992,39 @@ async fn laps_never_overlap_when_the_answer_comes_before_the_request_has_ended()
     assert!(balance.abs() < 1e-6, "{front:#}");
 }
 
+/// A file that hangs whoever reads it. Lets its readers go with its value: the runtime would wait for them.
+struct Hanging {
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Hanging {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        Self { path, _folder: folder }
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        // Opened for both, since a writer alone would wait for a reader. Who comes later finds nothing.
+        let let_go = std::fs::OpenOptions::new().read(true).write(true).open(&self.path);
+        let _ = std::fs::remove_file(&self.path);
+        drop(let_go);
+    }
+}
+
 /// A file system that hangs costs the probe that reads from it, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_file_that_hangs_costs_its_own_probe_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let pipe = folder.path().join("token");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let hanging = Hanging::new();
     let peer = Peer::start(ok).await;
     let config = format!(
         "modules: {{hangs: {{prober: http, timeout: 500ms, http: {{bearer_token_file: {}}}}}, m: {{prober: http}}}}",
-        pipe.display()
+        hanging.path.display()
     );
     let exporter = Exporter::start(&config).await;
     for _ in 0..4 {
@@ -1014,6 +1032,65 @@ async fn a_credential_file_that_hangs_costs_its_own_probe_only() {
         assert_eq!(probed.evidence["verdict"]["reason"], "local.file_unreadable");
     }
     assert_eq!(exporter.probe("m", &peer.http()).await.page.value("probe_success"), 1.0);
-    // Lets the readers go, which the runtime waits for. Opened for both, since a writer alone would wait for a reader.
-    drop(std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
+}
+
+/// The runtime has 512 threads for what blocks: bodies are decoded there, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_hangs_leaves_room_for_what_other_modules_do_off_the_runtime() {
+    const THREADS: usize = 512;
+    let hanging = Hanging::new();
+    let path = hanging.path.display();
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut zipped, b"hello").unwrap();
+    let zipped = zipped.finish().unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", zipped.len());
+    let peer = Peer::answering([head.as_bytes(), &zipped].concat()).await;
+    let exporter = Exporter::start(&format!(
+        "modules:
+  token: {{prober: http, timeout: 100ms, http: {{bearer_token_file: {path}}}}}
+  field: {{prober: http, timeout: 100ms, http: {{http_headers: {{X-A: {{files: [{path}]}}}}}}}}
+  body: {{prober: http, timeout: 100ms, http: {{method: POST, body_file: {path}}}}}
+  zipped: {{prober: http, timeout: 20s, http: {{compression: gzip, fail_if_body_not_matches_regexp: [^hello$]}}}}"
+    ))
+    .await;
+    for module in ["token", "field", "body"] {
+        let (mut probed, mut refused) = (0, 0);
+        while probed + refused < THREADS {
+            let url = exporter.url(&format!("/probe?module={module}&target={}", peer.http()));
+            let many = join_all((0..64).map(|_| exporter.client().get(&url).send())).await;
+            for answer in many {
+                let answer = answer.unwrap();
+                if answer.status() == 200 {
+                    probed += 1;
+                } else {
+                    refused += 1;
+                    let words = answer.text().await.unwrap();
+                    assert!(words.starts_with("the exporter does as much at once as it may"), "{words}");
+                }
+            }
+        }
+        assert!(probed <= 8, "{module}: {probed} reads are under way");
+    }
+    let probed = exporter.probe("zipped", &peer.http()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert_eq!(peer.connections(), 1, "nothing was sent without what the files hold");
+}
+
+#[tokio::test]
+async fn a_secret_file_that_is_too_large_is_refused_and_not_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, vec![b'x'; 64 * 1024 + 1]).unwrap();
+    let peer = Peer::start(ok).await;
+    let config = format!(
+        "modules: {{m: {{prober: http, http: {{bearer_token_file: {}}}}}}}",
+        path.display()
+    );
+    let probed = Exporter::start(&config).await.probe("m", &peer.http()).await;
+    assert_eq!(probed.evidence["verdict"]["reason"], "local.file_unreadable");
+    assert_eq!(
+        probed.evidence["front"]["fault"]["detail"],
+        format!("{}: it is over 65536 bytes.", path.display())
+    );
+    assert_eq!(peer.connections(), 0);
 }

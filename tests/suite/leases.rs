@@ -216,6 +216,25 @@ async fn a_leased_key_keeps_its_counters_while_junk_fills_the_table() {
     assert!(exporter.own("glassbox_series_evictions_total{reason=\"room\"}").await > 0.0);
 }
 
+/// A single scrape of a module with an interval is one sight of its key, as it is of any other.
+#[tokio::test]
+async fn junk_for_a_leased_module_takes_no_room_of_real_keys() {
+    let peer = Peer::start(ok).await;
+    let config = "modules: {m: {prober: http, interval: 5s}, once: {prober: http}}";
+    let exporter = Exporter::start_with(config, |settings| settings.series_limit = 10).await;
+    for junk in 0..30 {
+        exporter.probe("m", &format!("{}junk{junk}", peer.http())).await;
+    }
+    let real = format!("{}real", peer.http());
+    for _ in 0..2 {
+        exporter.probe("once", &real).await;
+    }
+    for junk in 30..60 {
+        exporter.probe("m", &format!("{}junk{junk}", peer.http())).await;
+    }
+    assert_eq!(attempts(&exporter.probe("once", &real).await), 3.0, "its counts were lost");
+}
+
 #[tokio::test]
 async fn no_more_keys_are_leased_than_the_limit_says() {
     let peer = Peer::start(ok).await;

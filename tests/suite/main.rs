@@ -41,6 +41,7 @@ mod reload;
 mod requests;
 mod servers;
 mod serving;
+mod shortage;
 mod terminal;
 mod tokens;
 mod torture;

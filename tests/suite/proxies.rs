@@ -184,6 +184,22 @@ async fn a_name_is_left_to_the_proxy_where_the_module_says_so() {
 }
 
 #[tokio::test]
+async fn an_address_is_judged_also_where_names_are_left_to_the_proxy() {
+    let target = Peer::start(ok).await;
+    let proxy = Proxy::http(target.address).await;
+    let exporter = Exporter::start(&module(&[
+        format!("proxy_url: http://{}", proxy.address()),
+        "skip_resolve_phase_with_proxy: true".to_owned(),
+    ]))
+    .await;
+    for target in ["http://169.254.169.254/", "http://[fd00:ec2::254]/"] {
+        let probed = exporter.probe("m", target).await;
+        assert_eq!(probed.evidence["verdict"]["reason"], "local.denied", "{:#}", probed.evidence);
+    }
+    assert_eq!(proxy.asked().len(), 0);
+}
+
+#[tokio::test]
 async fn no_proxy_is_asked_for_those_whom_the_module_names() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;

@@ -4,6 +4,7 @@
 use crate::check::Terms;
 use crate::check::datagram::LARGEST;
 use crate::check::dial::DialError;
+use crate::check::own_fault::shortage;
 use crate::check::stamps;
 use crate::check::tape::Tape;
 use quinn::udp::{RecvMeta, Transmit};
@@ -32,8 +33,10 @@ pub(super) struct QuicSocket {
     pub tape: Arc<Tape>,
     /// The next datagram, or the kernel's word that none will come.
     next: Mutex<Waiting>,
-    /// That word.
-    pub fault: OnceLock<io::Error>,
+    /// That word, or what this host is short of.
+    fault: OnceLock<io::Error>,
+    /// What is to be sent is not, for want of something on this host.
+    pub fell_short: Notify,
     /// A datagram has been sent.
     pub sent: Notify,
 }
@@ -50,8 +53,14 @@ impl QuicSocket {
             most_unanswered: 4 * terms.limits.response_head as u64,
             tape,
             fault: OnceLock::new(),
+            fell_short: Notify::new(),
             sent: Notify::new(),
         })
+    }
+
+    /// Why no datagram comes or goes any more, with the kernel's own number: by that a shortage is told.
+    pub fn fault(&self) -> Option<io::Error> {
+        self.fault.get().map(again)
     }
 
     /// One datagram into a buffer.
@@ -82,6 +91,12 @@ impl QuicSocket {
     }
 }
 
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    let number = error.raw_os_error();
+    number.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
 fn waiting(socket: &Arc<UdpSocket>) -> Waiting {
     let socket = socket.clone();
     Box::pin(async move { socket.ready(Interest::READABLE | Interest::ERROR).await })
@@ -103,6 +118,12 @@ impl AsyncUdpSocket for QuicSocket {
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
+            // QUIC would take what was not sent for lost, and we the path for silent.
+            Err(error) if shortage(&error).is_some() => {
+                let _ = self.fault.set(error);
+                self.fell_short.notify_one();
+                Ok(())
+            }
             // It is the reader's to tell: QUIC takes what was not sent for lost.
             Err(_) => Ok(()),
         }
@@ -129,9 +150,9 @@ impl AsyncUdpSocket for QuicSocket {
                 Poll::Ready(Ok(1))
             }
             Err(error) => {
-                let kind = error.kind();
+                let told = again(&error);
                 let _ = self.fault.set(error);
-                Poll::Ready(Err(kind.into()))
+                Poll::Ready(Err(told))
             }
         }
     }

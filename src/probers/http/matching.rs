@@ -2,13 +2,11 @@
 
 use super::JsonAssertions;
 use crate::limits::Limits;
+use crate::probers::aside::{BRIEF, Late, aside};
 use crate::reason::Reason;
 use crate::regexp::Regexp;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Bytes of a body that are matched before anybody else would have noticed.
-const AT_ONCE: usize = 16 * 1024;
+use std::time::{Duration, Instant};
 
 /// The assertions of a module on its body.
 #[derive(Clone, Debug, Default)]
@@ -44,8 +42,9 @@ impl BodyAssertions {
         if self.is_empty() {
             return None;
         }
+        let until = Instant::now() + time;
         let most_values = limits.json_values;
-        if body.len() <= AT_ONCE && self.json.is_empty() {
+        if body.len() <= BRIEF && self.json.is_empty() {
             return self.judge(&body, most_values);
         }
         let place = match self.json.place(time).await {
@@ -53,7 +52,7 @@ impl BodyAssertions {
             Err(words) => return Some((Reason::LocalOverloaded, words)),
         };
         let assertions = self.clone();
-        let judging = tokio::task::spawn_blocking(move || {
+        let judging = aside(until, move || {
             let _place = place;
             assertions.judge(&body, most_values)
         });
@@ -62,18 +61,15 @@ impl BodyAssertions {
         } else {
             Reason::ContentJson
         };
-        match tokio::time::timeout(time, judging).await {
-            Ok(Ok(objection)) => objection,
-            Ok(Err(error)) => match error.try_into_panic() {
-                // It is our own, and fails this probe as any other would.
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Some((reason, "The assertion on the body could not be evaluated.".to_owned())),
-            },
-            Err(_) => Some((
-                reason,
-                "The assertion on the body took all of the probe's time.".to_owned(),
-            )),
-        }
+        let (reason, words) = match judging.await {
+            Ok(objection) => return objection,
+            Err(Late::Slow) => (reason, "The assertion on the body took all of the probe's time."),
+            Err(Late::NotBegun) => (
+                Reason::LocalOverloaded,
+                "Other work left no thread to evaluate the assertion on the body with in time.",
+            ),
+        };
+        Some((reason, words.to_owned()))
     }
 
     fn judge(&self, body: &[u8], most_values: usize) -> Option<(Reason, String)> {
@@ -88,5 +84,45 @@ impl BodyAssertions {
             Some(words) => Some((Reason::ContentBody, words)),
             None => self.json.objection(body, most_values),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BRIEF, BodyAssertions};
+    use crate::limits::Limits;
+    use crate::reason::Reason;
+    use crate::regexp::Regexp;
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+    use tokio::runtime::Builder;
+    use tokio::sync::oneshot;
+
+    #[test]
+    fn a_body_that_was_never_looked_at_is_not_blamed() {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_time().max_blocking_threads(1).build().unwrap();
+        let assertions = Arc::new(BodyAssertions {
+            fail_if_not_matches: vec![Regexp::new("x").unwrap()],
+            ..BodyAssertions::default()
+        });
+        runtime.block_on(async {
+            let (let_go, held) = mpsc::channel::<()>();
+            let (begins, begun) = oneshot::channel();
+            let other_work = tokio::task::spawn_blocking(move || {
+                begins.send(()).unwrap();
+                held.recv().unwrap();
+            });
+            begun.await.unwrap();
+            let judge = async |time| {
+                let body = vec![b'x'; BRIEF + 1];
+                assertions.objection(body, &Limits::default(), time).await
+            };
+            let (reason, words) = judge(Duration::ZERO).await.unwrap();
+            assert_eq!(reason, Reason::LocalOverloaded, "{words}");
+            let_go.send(()).unwrap();
+            other_work.await.unwrap();
+            assert_eq!(judge(Duration::from_mins(1)).await, None);
+        });
     }
 }

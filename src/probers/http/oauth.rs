@@ -4,7 +4,8 @@ use super::Versions;
 use super::route::Route;
 use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls};
 use crate::limits::cut;
-use crate::probers::credentials::{Source, basic, off_the_runtime};
+use crate::probers::credentials::{Source, basic};
+use crate::probers::files::Unusable;
 use crate::probers::proxies::Proxies;
 use crate::reason::Reason;
 use crate::secret::Secret;
@@ -169,8 +170,8 @@ impl OAuth2 {
     }
 
     async fn fetch(&self, check: &mut Check) -> Result<Token, Stopped> {
-        let secret = self.secret(check.left()).await;
-        let secret = secret.map_err(|words| check.refuse(Reason::LocalFileUnreadable, words))?;
+        let secret = self.secret(Instant::now() + check.left()).await;
+        let secret = secret.map_err(|unusable| check.refuse(unusable.reason, unusable.words))?;
         let in_body = self.in_body.load(Ordering::Relaxed) || matches!(self.grant, Grant::Assertion(_));
         let (status, body) = self.ask(check, &secret, in_body).await?;
         let (status, body) = match status {
@@ -188,16 +189,12 @@ impl OAuth2 {
     }
 
     /// The client's secret, or its assertion.
-    async fn secret(&self, time: Duration) -> Result<Secret, String> {
+    async fn secret(&self, until: Instant) -> Result<Secret, Unusable> {
         match &self.grant {
-            Grant::Secret(source) => {
-                let source = source.clone();
-                off_the_runtime(time, move || source.text()).await
-            }
+            Grant::Secret(source) => source.text(until).await,
             Grant::Assertion(signing) => {
-                let source = signing.key.clone();
-                let key = off_the_runtime(time, move || source.text()).await?;
-                self.assertion(signing, &key).map(Secret::new)
+                let key = signing.key.text(until).await?;
+                Ok(Secret::new(self.assertion(signing, &key)?))
             }
         }
     }

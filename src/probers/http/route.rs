@@ -72,7 +72,8 @@ impl<'a> Route<'a> {
             check.connect(SocketAddr::new(address, self.port)).await?;
             return Ok(None);
         };
-        if let Some(address) = address {
+        // A place that is named by its address is judged also where names are left to the proxy.
+        if let Some(address) = address.or_else(|| self.host.parse().ok()) {
             check.relayed_to(SocketAddr::new(address, self.port))?;
         }
         check.go_through(proxy.shown());

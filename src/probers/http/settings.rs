@@ -3,17 +3,15 @@
 use super::matching::BodyAssertions;
 use super::oauth::OAuth2;
 use crate::check::{Coding, Family, Resolver, Tls};
-use crate::probers::credentials::{Credentials, off_the_runtime};
+use crate::probers::credentials::Credentials;
 use crate::probers::fields::Fields;
+use crate::probers::files::{NamedFile, Unusable};
 use crate::probers::proxies::Proxies;
 use crate::regexp::Regexp;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
-use std::fs::File;
-use std::io::Read as _;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What an http module does, composed from its configuration.
 #[derive(Debug)]
@@ -83,36 +81,22 @@ pub enum Versions {
 pub enum RequestBody {
     /// As it stands in the configuration.
     Bytes(Bytes),
-    /// A file, read at every probe.
-    File(PathBuf),
+    /// In a file.
+    File(NamedFile),
 }
 
-/// Bytes of a file that is sent as a body.
+/// Bytes that a file may have that is sent as a body.
 const LARGEST_BODY: u64 = 64 * 1024 * 1024;
 
 impl RequestBody {
-    /// The bytes, within `time`.
+    /// The bytes.
     ///
     /// # Errors
-    /// When the file cannot be read in time.
-    pub(super) async fn within(&self, time: Duration) -> Result<Bytes, String> {
+    /// When the file cannot be read until then.
+    pub(super) async fn bytes(&self, until: Instant) -> Result<Bytes, Unusable> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.clone()),
-            Self::File(path) => {
-                let path = path.clone();
-                off_the_runtime(time, move || {
-                    let mut bytes = Vec::new();
-                    let read = File::open(&path).and_then(|file| file.take(LARGEST_BODY + 1).read_to_end(&mut bytes));
-                    match read {
-                        Ok(_) if bytes.len() as u64 > LARGEST_BODY => {
-                            Err(format!("{} is over {LARGEST_BODY} bytes.", path.display()))
-                        }
-                        Ok(_) => Ok(bytes.into()),
-                        Err(error) => Err(format!("{}: {error}.", path.display())),
-                    }
-                })
-                .await
-            }
+            Self::File(file) => Ok(file.bytes(LARGEST_BODY, until).await?.into()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The websocket prober, against Debian's python3-websockets and a peer of our own.
 
+use crate::serving::Running;
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, read_head};
 use crate::support::process::{Process, free_port};
@@ -89,4 +90,46 @@ async fn a_message_in_pieces_and_between_pings_is_one() {
     let exporter = Exporter::start(config).await;
     let probed = exporter.probe("ws", &format!("ws://{}", peer.address)).await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+}
+
+/// What is looked for cannot be told in time: that is said, and the probe ends with its time.
+#[tokio::test]
+async fn a_large_message_is_looked_through_within_the_probes_time() {
+    // No state of the expression repeats: each byte costs hundreds of steps.
+    let mut number = 1u32;
+    let text: Vec<u8> = std::iter::repeat_with(|| {
+        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if number >> 31 == 0 { b'a' } else { b'b' }
+    })
+    .take(8 << 20)
+    .collect();
+    let length = (text.len() as u64).to_be_bytes();
+    let message = std::sync::Arc::new([&b"\x81\x7f"[..], &length, &text].concat());
+    let peer = Peer::start(move |mut stream| {
+        let message = message.clone();
+        async move {
+            let head = read_head(&mut stream).await;
+            let _ = stream.write_all(accepting(&head).as_bytes()).await;
+            let _ = stream.write_all(&message).await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    })
+    .await;
+    // A process of its own: what has begun cannot be stopped, and this takes minutes.
+    let running = Running::start(
+        "modules: {ws: {prober: websocket, timeout: 5s, websocket: {query_response: [{expect: 'a[ab]{900}[^ab]'}]}}}",
+        &[],
+    )
+    .await;
+    let path = format!("/probe?module=ws&target=ws://{}/", peer.address);
+    let answer = running.get(&path).await;
+    let id = answer.headers()["x-glassbox-evidence"].to_str().unwrap();
+    let evidence = running.get(&format!("/evidence/{id}.json")).await.text().await.unwrap();
+    let evidence: serde_json::Value = serde_json::from_str(&evidence).unwrap();
+    let fault = &evidence["front"]["fault"];
+    assert_eq!(fault["reason"], "content.expect", "{evidence:#}");
+    assert_eq!(
+        fault["detail"],
+        "Looking through the message took all of the probe's time."
+    );
 }
