@@ -1,7 +1,9 @@
 # make run    builds the exporter and serves on port 9115; ARGS="--config.file=…" passes flags on
 # make test   installs what the tests need and runs all of them (as root: one test starts the image's root by chroot)
 # make lint   formatting, clippy, documentation, licences and versions, Prometheus rules
-# make bench  figures: truth under load beside blackbox_exporter, leases, native histograms; minutes, on a quiet machine
+# make bench  figures beside blackbox_exporter: cost, memory, a schedule, truth under load, leases; half an hour, on a quiet machine
+# make bench-check  is a probe as cheap as was recorded, beside the floor and by its instructions? RECORD=1 records anew
+# make instructions  instructions of the hot paths, beside those that were recorded
 # make reliability  hostile peers and callers, signals, floods, a soak, beside blackbox_exporter; as root, minutes
 # make fuzz   what libFuzzer thinks of, to every parser and probe; needs a nightly toolchain
 # make deps   installs what the tests need, and does nothing where all is there
@@ -23,7 +25,7 @@ PACKAGES += apache2-utils caddy squid unbound openssh-server python3-grpcio pyth
 PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
 DRIVER := tests/browser/node_modules/.package-lock.json
 
-.PHONY: run test lint licences compare reliability bench fuzz deps pictures
+.PHONY: run test lint licences compare reliability bench bench-check instructions fuzz deps pictures
 
 run:
 	cargo run --release --locked -- $(ARGS)
@@ -45,10 +47,21 @@ lint: deps
 licences: target/tools/cargo-deny-$(CARGO_DENY)
 	target/tools/bin/cargo-deny check bans licenses sources
 
-# BENCH="timing leases native" chooses; without it, all of them run.
-bench: PACKAGES += prometheus-blackbox-exporter tcpdump
+# BENCH="cost answers memory schedule begin timing leases native" chooses; without it, all of them run. Tables and samples lie
+# in target/bench. Beside the peer, as `make compare`.
+bench bench-check: PACKAGES += prometheus-blackbox-exporter tcpdump
 bench: deps
-	cargo bench --locked --bench figures -- $(BENCH)
+	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo bench --locked --bench figures -- $(BENCH)
+
+bench-check: PROFILE := --profile bench
+bench-check: deps instructions
+	PEER=$$(tests/compare/fetch-peer) && export PEER && CHECK=1 cargo bench --locked --bench figures -- cost
+
+# Counted in the profile of the tests, which is built already: what grows there, grows everywhere.
+instructions: PROFILE ?= --profile dev
+instructions: PACKAGES += valgrind
+instructions: deps
+	cargo bench $(PROFILE) --locked --bench instructions
 
 # blackbox_exporter 0.28 is in Debian's unstable suite; where that cannot be had, the stable suite's version must do.
 compare: PACKAGES += prometheus-blackbox-exporter

@@ -148,7 +148,7 @@ fn verdict(case: &Case<'_>, rule: &'static str, mut blame: Blame) -> Verdict {
         .report
         .last_leg()
         .is_some_and(|leg| leg.reply.is_some() || leg.finished(Stage::Connect));
-    let answered_by = blame.answered_by.or(case.gateway.filter(|_| reached));
+    let answered_by = blame.answered_by.or(case.gateway().filter(|_| reached));
     let laps = || case.report.laps().last().map(crate::ledger::Lap::stage);
     let mut verdict = Verdict {
         link: blame.link,

@@ -112,7 +112,10 @@ impl<'a> Drill<'a> {
             };
         let (hops, bypass, addresses) = tokio::join!(
             self.hops(to_drill),
-            self.maybe(self.past.due.bypass, Way::PastCaches(nonce())),
+            self.maybe(
+                self.past.due.bypass,
+                Way::PastCaches(if self.past.due.bypass { nonce() } else { 0 })
+            ),
             self.addresses(front),
         );
         Some(Arc::new(Investigation {

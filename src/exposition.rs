@@ -25,7 +25,11 @@ use std::io::{self, Write};
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(families: &[Family], format: Format, out: &mut impl Write) -> io::Result<()> {
+pub fn write<'a>(
+    families: impl IntoIterator<Item = &'a Family>,
+    format: Format,
+    out: &mut impl Write,
+) -> io::Result<()> {
     match format {
         Format::Text => text::write(families, out),
         Format::OpenMetrics => openmetrics::write(families, out),

@@ -1,9 +1,9 @@
 //! A thousand keys that are probed between scrapes: never many at once, and on time.
 
+use crate::book::{Book, quantile};
 use crate::program::{OURS, Program, get};
 use crate::support::page::Page;
 use crate::support::peer::{Peer, ok};
-use crate::{Missed, quantile};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ const MOST_SHARE: f64 = 0.03;
 const SLOT: Duration = Duration::from_millis(100);
 
 /// Prints the fullest tenth of a second after each event, and the lag.
-pub async fn run(missed: &mut Missed) {
+pub async fn run(book: &mut Book) {
     println!("leases: {KEYS} keys at 10 s, the fullest 100 ms as a share of a round");
     let every = Duration::from_secs(10);
     let scene = Scene::start(every).await;
@@ -34,7 +34,13 @@ pub async fn run(missed: &mut Missed) {
         let since = Instant::now();
         tokio::time::sleep(every * 2).await;
         let fullest = scene.fullest_slot(since);
-        missed.check(&format!("after {event}"), fullest / f64::from(KEYS), MOST_SHARE);
+        book.check(
+            "leases",
+            &format!("{KEYS} keys at 10 s, the fullest 100 ms after {event}"),
+            "of a round",
+            fullest / f64::from(KEYS),
+            MOST_SHARE,
+        );
     }
     println!("leases: {KEYS} keys at 1 s for 20 s");
     drop(scene);
@@ -45,7 +51,13 @@ pub async fn run(missed: &mut Missed) {
     let own = Page::parse(&scene.exporter.get("/metrics").await);
     println!("  lag p50 <= {} s, p99 <= {} s", lag(&own, 0.5), lag(&own, 0.99));
     let skipped = own.value("glassbox_lease_skips_total") - skipped;
-    missed.check("left out", skipped, 0.0);
+    book.check(
+        "leases",
+        &format!("{KEYS} keys at 1 s for 20 s: left out"),
+        "",
+        skipped,
+        0.0,
+    );
 }
 
 /// The bound of the bucket of lags that holds a share.

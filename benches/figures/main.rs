@@ -9,10 +9,20 @@
     reason = "a benchmark stops at what it did not expect; its counts are small"
 )]
 
+mod answers;
+mod begin;
+mod book;
+mod cost;
+mod floor;
 mod leases;
+mod memory;
 mod native;
 #[allow(dead_code, reason = "shared with the reliability bar")]
 mod program;
+mod ratios;
+mod schedule;
+mod scraper;
+mod targets;
 mod timing;
 mod wire;
 
@@ -21,55 +31,79 @@ mod wire;
 #[path = "../../tests/suite/support/mod.rs"]
 mod support;
 
-use std::process::ExitCode;
+use book::Book;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
-/// The bounds that were missed.
-#[derive(Default)]
-pub struct Missed(Vec<String>);
-
-impl Missed {
-    /// Prints a figure with its bound.
-    pub fn check(&mut self, what: &str, figure: f64, most: f64) {
-        let holds = figure <= most;
-        println!(
-            "  {} {what}: {figure:.3} (at most {most:.3})",
-            if holds { "ok    " } else { "MISSED" }
-        );
-        if !holds {
-            self.0.push(format!("{what}: {figure:.3}, at most {most:.3}"));
-        }
-    }
-}
+/// Where the tables and all samples are written.
+const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|word| word == name);
-    let mut missed = Missed::default();
-    if wanted("timing") {
-        timing::run(&mut missed).await;
+    if chosen == [floor::WORD] {
+        floor::serve().await;
     }
-    if wanted("leases") {
-        leases::run(&mut missed).await;
+    many_files();
+    let mut book = Book::default();
+    macro_rules! parts {
+        ($($part:ident)+) => {
+            $(if chosen.is_empty() || chosen.iter().any(|word| word == stringify!($part)) {
+                $part::run(&mut book).await;
+            })+
+        };
     }
-    if wanted("native") {
-        native::run(&mut missed).await;
+    parts! { cost answers memory schedule begin timing leases native }
+    keep(&book);
+    if std::env::var_os("RECORD").is_some() {
+        ratios::record(&book);
     }
-    if missed.0.is_empty() {
+    let dearer = std::env::var_os("CHECK").is_some_and(|_| ratios::are_higher(&book));
+    let missed = book.missed().count();
+    if missed == 0 && !dearer {
         return ExitCode::SUCCESS;
     }
-    println!("Missed: {:#?}", missed.0);
+    println!("{missed} bounds were missed:");
+    book.missed().for_each(|row| println!("  {row}"));
     ExitCode::FAILURE
 }
 
-/// A share of sorted figures: 0.5 is the median.
-#[must_use]
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a place in a list"
-    )]
-    let place = ((sorted.len() as f64 - 1.0) * share).round() as usize;
-    sorted.get(place).copied().unwrap_or(f64::NAN)
+/// Lets this process open as many files as it may.
+fn many_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}
+
+/// Writes what was measured, and on which machine with which programs.
+fn keep(book: &Book) {
+    let said = |program: &str, words: &[&str]| {
+        let output = Command::new(program).args(words).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let processor = processor.lines().find_map(|line| line.strip_prefix("model name\t: "));
+    let machine = [
+        format!(
+            "{} processors, {}",
+            std::thread::available_parallelism().unwrap(),
+            processor.unwrap_or("of a kind that Linux does not name")
+        ),
+        said("uname", &["-sr"]),
+        said(program::OURS, &["--version"]),
+        said(&program::peer(), &["--version"]),
+        said("/usr/sbin/nginx", &["-v"]),
+    ];
+    let tables = format!(
+        "{}\n{}",
+        machine.clone().map(|line| format!("- {line}\n")).concat(),
+        book.tables()
+    );
+    let all = serde_json::json!({"machine": machine, "rows": book.json()});
+    let folder = Path::new(KEPT);
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("figures.md"), tables).unwrap();
+    std::fs::write(folder.join("figures.json"), format!("{all:#}\n")).unwrap();
 }

@@ -1,9 +1,9 @@
 //! Quantiles of native histograms in a real Prometheus, against those of a target whose delays are known.
 
+use crate::book::{Book, quantile};
 use crate::program::{OURS, Program};
 use crate::support::peer::{Peer, read_head};
 use crate::support::prometheus::Prometheus;
-use crate::{Missed, quantile};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -16,7 +16,7 @@ const SCRAPED: Duration = Duration::from_mins(2);
 const MOST_ERROR: f64 = 0.05;
 
 /// Two servers scrape one leased key: one takes native histograms, the other the classic ones.
-pub async fn run(missed: &mut Missed) {
+pub async fn run(book: &mut Book) {
     println!("native: a leased key, scraped each second for {SCRAPED:?} by two servers");
     let delays = Arc::new(Mutex::new(Vec::new()));
     let target = target(delays.clone()).await;
@@ -36,14 +36,15 @@ pub async fn run(missed: &mut Missed) {
     exporter.process.signal("HUP");
     tokio::time::sleep(Duration::from_secs(4)).await;
 
-    let mut exact = delays.lock().unwrap().clone();
-    exact.sort_by(f64::total_cmp);
+    let exact = delays.lock().unwrap().clone();
     let processing = "probe_phase_duration_seconds{phase=\"processing\"}";
     for share in [0.5, 0.9, 0.99] {
         let found = native.one(&format!("histogram_quantile({share}, {processing})")).await;
         let exact = quantile(&exact, share);
         println!("  p{:.0}: {found:.5} s, exactly {exact:.5} s", share * 100.0);
-        missed.check("error, as a share", (found / exact - 1.0).abs(), MOST_ERROR);
+        let error = (found / exact - 1.0).abs();
+        let what = format!("error of p{:.0} by native buckets, as a share", share * 100.0);
+        book.check("native", &what, "", error, MOST_ERROR);
     }
     let count = native.one(&format!("histogram_count({processing})")).await;
     let sum = native.one(&format!("histogram_sum({processing})")).await;
@@ -52,12 +53,10 @@ pub async fn run(missed: &mut Missed) {
         classic.one(&series).await
     };
     println!("  {count} observations of {} answers", exact.len());
-    missed.check(
-        "native count less classic",
-        (count - classic_of("count").await).abs(),
-        0.0,
-    );
-    missed.check("native sum less classic", (sum - classic_of("sum").await).abs(), 1e-9);
+    for (what, native, suffix, most) in [("count", count, "count", 0.0), ("sum", sum, "sum", 1e-9)] {
+        let difference = (native - classic_of(suffix).await).abs();
+        book.check("native", &format!("native {what} less classic"), "", difference, most);
+    }
     let exemplars = native
         .ask(
             "query_exemplars",
@@ -66,7 +65,8 @@ pub async fn run(missed: &mut Missed) {
         .await;
     let exemplars = exemplars["data"].as_array().map_or(0, Vec::len);
     println!("  series with exemplars: {exemplars}");
-    missed.check("series without exemplars", if exemplars > 0 { 0.0 } else { 1.0 }, 0.0);
+    let without = if exemplars > 0 { 0.0 } else { 1.0 };
+    book.check("native", "series without exemplars", "", without, 0.0);
 }
 
 /// Answers after 5 to 200 ms, each time by a fixed step of a logarithmic scale further on.

@@ -2,8 +2,11 @@
 
 use crate::support::page::Page;
 use crate::support::process::{Process, free_port};
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -18,8 +21,10 @@ pub struct Program {
 /// This project's exporter.
 pub const OURS: &str = env!("CARGO_BIN_EXE_glassbox_exporter");
 
-/// Debian's.
-pub const PEER: &str = "prometheus-blackbox-exporter";
+/// The peer, where `make` fetched the newest, else Debian's.
+pub fn peer() -> String {
+    std::env::var("PEER").unwrap_or_else(|_| "prometheus-blackbox-exporter".to_owned())
+}
 
 impl Program {
     /// Starts one with a configuration.
@@ -63,6 +68,36 @@ impl Program {
     /// The value of a series on `/metrics`.
     pub async fn own(&self, series: &str) -> f64 {
         Page::parse(&self.get("/metrics").await).value(series)
+    }
+
+    /// Processor time that it has used, of user and system, in seconds.
+    pub fn processor_seconds(&self) -> f64 {
+        let pid = Pid::from_raw(self.process.0.id().try_into().unwrap());
+        let clock = clock_getcpuclockid(pid).unwrap();
+        Duration::from(clock.now().unwrap()).as_secs_f64()
+    }
+
+    /// Resident memory, in MB.
+    pub fn resident(&self) -> f64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most of that since [`Program::forget_peak`], in MB.
+    pub fn peak(&self) -> f64 {
+        self.status("VmHWM:")
+    }
+
+    /// From now on the peak is measured anew (proc(5)).
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.process.0.id()), "5").unwrap();
+    }
+
+    /// A line of `/proc/PID/status`, in MB.
+    fn status(&self, name: &str) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let kibibytes: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kibibytes * 1024.0 / 1e6
     }
 }
 

@@ -1,9 +1,9 @@
 //! Truth under load: what 256 probes at once report, against what was on the wire.
 
-use crate::program::{OURS, PEER, Program, get};
+use crate::book::{Book, Bound, Row, quantile};
+use crate::program::{OURS, Program, get, peer};
 use crate::support::peer::{Peer, read_head};
 use crate::wire::{Capture, Exchange};
-use crate::{Missed, quantile};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,45 +12,59 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Probes at once, each of its own key, each begun when its last one has ended.
-const AT_ONCE: usize = 256;
+/// Probes at once, each of its own key, each begun when its last one has ended: nearly idle, and busy.
+const AT_ONCE: [usize; 2] = [1, BUSY];
+const BUSY: usize = 256;
 
 /// How long each is measured.
 const MEASURED: Duration = Duration::from_secs(6);
 
-/// Microseconds.
-const MOST_P50: f64 = 50.0;
-const MOST_P99: f64 = 2000.0;
+/// Milliseconds that the target takes.
+const DELAYS: [u64; 2] = [10, 100];
+
+/// Microseconds, at the median and at p99, whatever the peer does.
+const MOST: [f64; 2] = [50.0, 2000.0];
+
+/// Of the peer's error of `processing` while it is busy.
+const OF_PEERS: [f64; 2] = [1.0 / 50.0, 1.0 / 20.0];
 
 /// What a probe reported, in seconds, in the order of the probes of each key.
 type Reported = HashMap<String, Vec<(f64, f64)>>;
 
-/// Prints errors of both programs, and checks ours.
-pub async fn run(missed: &mut Missed) {
-    println!("timing: {AT_ONCE} probes at once, |reported - wire| in microseconds, p50 / p99");
-    for delay in [10, 100] {
-        for (name, program) in [("peer", PEER), ("ours", OURS)] {
-            let (reported, wire) = measure(program, Duration::from_millis(delay)).await;
-            let [connect, processing] = errors(&reported, &wire);
-            println!(
-                "  {delay:>3} ms {name}: {} probes; connect {:.0} / {:.0}, processing {:.0} / {:.0}",
-                connect.len(),
-                quantile(&connect, 0.5),
-                quantile(&connect, 0.99),
-                quantile(&processing, 0.5),
-                quantile(&processing, 0.99),
-            );
-            if name == "ours" {
-                for (phase, errors) in [("connect", connect), ("processing", processing)] {
-                    missed.check(&format!("{delay} ms {phase} p50"), quantile(&errors, 0.5), MOST_P50);
-                    missed.check(&format!("{delay} ms {phase} p99"), quantile(&errors, 0.99), MOST_P99);
-                }
+/// Takes the errors of both programs.
+pub async fn run(book: &mut Book) {
+    for (at_once, delay) in AT_ONCE.into_iter().flat_map(|many| DELAYS.map(|delay| (many, delay))) {
+        println!("timing: {at_once} at once, {delay} ms");
+        let ours = measure(OURS, at_once, Duration::from_millis(delay)).await;
+        let peers = measure(&peer(), at_once, Duration::from_millis(delay)).await;
+        let errors = errors(&ours.0, &ours.1)
+            .into_iter()
+            .zip(self::errors(&peers.0, &peers.1));
+        for (phase, (ours, peers)) in ["connect", "processing"].into_iter().zip(errors) {
+            for (number, share) in [0.5, 0.99].into_iter().enumerate() {
+                let bound = if at_once == BUSY && phase == "processing" {
+                    Bound::OfPeers(OF_PEERS[number])
+                } else {
+                    Bound::Most(MOST[number])
+                };
+                book.take(Row {
+                    part: "timing",
+                    what: format!(
+                        "{at_once} at once, {delay} ms: |reported − wire| of {phase}, p{:.0}",
+                        share * 100.0
+                    ),
+                    unit: "µs",
+                    ours: vec![quantile(&ours, share)],
+                    peer: vec![quantile(&peers, share)],
+                    bound: Some(bound),
+                    ..Row::default()
+                });
             }
         }
     }
 }
 
-async fn measure(program: &str, delay: Duration) -> (Reported, HashMap<String, Vec<Exchange>>) {
+async fn measure(program: &str, at_once: usize, delay: Duration) -> (Reported, HashMap<String, Vec<Exchange>>) {
     let target = Peer::start(move |mut stream: TcpStream| async move {
         read_head(&mut stream).await;
         tokio::time::sleep(delay).await;
@@ -64,7 +78,7 @@ async fn measure(program: &str, delay: Duration) -> (Reported, HashMap<String, V
     let capture = Capture::start(target.address.port()).await;
     let over = Arc::new(AtomicBool::new(false));
     let mut loops = JoinSet::new();
-    for key in 0..AT_ONCE {
+    for key in 0..at_once {
         let (address, over) = (exporter.address, over.clone());
         let (path, target) = (format!("/k{key}"), target.address);
         loops.spawn(async move {
@@ -88,7 +102,7 @@ fn phase(page: &str, name: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {series} in {page}")).parse().unwrap()
 }
 
-/// The sorted errors of connect and processing, in microseconds.
+/// The errors of connect and processing, in microseconds.
 fn errors(reported: &Reported, wire: &HashMap<String, Vec<Exchange>>) -> [Vec<f64>; 2] {
     let mut errors = [Vec::new(), Vec::new()];
     for (path, probes) in reported {
@@ -98,9 +112,6 @@ fn errors(reported: &Reported, wire: &HashMap<String, Vec<Exchange>>) -> [Vec<f6
             errors[0].push((connect - exchange.connect().unwrap()).abs() * 1e6);
             errors[1].push((processing - exchange.processing().unwrap()).abs() * 1e6);
         }
-    }
-    for errors in &mut errors {
-        errors.sort_by(f64::total_cmp);
     }
     errors
 }

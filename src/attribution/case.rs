@@ -20,8 +20,6 @@ pub(super) struct Case<'a> {
     pub recognised: Option<Recognised>,
     /// The hops, inward.
     pub hops: Vec<Hopped<'a>>,
-    /// The gateway that stands there, by this answer, by its answer to the reference request, or by what was seen before.
-    pub gateway: Option<&'static str>,
     /// The edge refused what every gateway refuses by itself: it lives, whatever became of the real request.
     pub edge_lives: bool,
 }
@@ -55,25 +53,29 @@ impl<'a> Case<'a> {
         let refusal = refusal.or(facts.baseline.refuses_with);
         let reply = report.final_reply();
         let edge_lives = refusal.is_some_and(|refusal| reply.is_none_or(|reply| reply.status != refusal));
-        let leg = report.last_leg();
-        let seen = leg.and_then(|leg| with_answer(leg, nearest));
-        let by_reference = || {
-            let leg = reference.filter(|_| edge_lives)?.last_leg()?;
-            with_answer(leg, |answer| match recognise(answer) {
-                Some(Recognised::Own(name, _)) => Some(name),
-                _ => nearest(answer),
-            })
-        };
-        let recognised = refused(report).and_then(|_| with_answer(leg?, recognise));
+        let recognised = refused(report).and_then(|_| with_answer(report.last_leg()?, recognise));
         let recognised = recognised.or_else(|| over_http1(facts, refused(report)?));
         Self {
             facts,
             report,
             recognised,
             hops: facts.hops().map(|drilled| Hopped::new(drilled, report)).collect(),
-            gateway: seen.or_else(by_reference).or(facts.baseline.product()),
             edge_lives,
         }
+    }
+
+    /// The gateway that stands there, by this answer, by its answer to the reference request, or by what was seen before.
+    pub fn gateway(&self) -> Option<&'static str> {
+        let seen = self.report.last_leg().and_then(|leg| with_answer(leg, nearest));
+        let reference = self.facts.beside.and_then(|beside| beside.reference.as_ref());
+        let by_reference = || {
+            let leg = reference.filter(|_| self.edge_lives)?.last_leg()?;
+            with_answer(leg, |answer| match recognise(answer) {
+                Some(Recognised::Own(name, _)) => Some(name),
+                _ => nearest(answer),
+            })
+        };
+        seen.or_else(by_reference).or_else(|| self.facts.baseline.product())
     }
 
     pub fn fault(&self) -> Option<&'a Fault> {

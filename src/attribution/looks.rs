@@ -2,6 +2,7 @@
 
 use crate::reason::Reason;
 use crate::report::{Leg, Reply};
+use memchr::memmem;
 use std::time::Duration;
 
 /// Silence of this length before an answer broke off: it did not break, somebody's patience did.
@@ -38,7 +39,7 @@ const BANNERS: [&[u8]; 2] = [b"SSH-", b"HTTP/1."];
 pub(super) fn wraps_another_protocol(leg: &Leg) -> bool {
     const END: &[u8] = b"\r\n\r\n";
     let came = &leg.wire.excerpt;
-    let Some(end) = came.windows(END.len()).position(|window| window == END) else {
+    let Some(end) = memmem::find(came, END) else {
         return false;
     };
     let body = &came[end + END.len()..];

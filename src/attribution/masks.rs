@@ -63,7 +63,7 @@ pub const MASKS: &[Rule] = &[
             case.report
                 .final_reply()
                 .filter(|reply| reply.head_size >= looks::HUGE_HEAD)?;
-            Some(match case.gateway {
+            Some(match case.gateway() {
                 Some(_) => Blame::on(Link::Upstream, Likely, Reason::UpstreamHttpResponseHeaderSectionSize),
                 None => Blame::on(Link::Front, Likely, Reason::HttpResponseHeaderTooLarge),
             })

@@ -132,7 +132,7 @@ pub const RULES: &[Rule] = &[
                may not pass the request to switch on), else `origin`.",
         blind: "A path that is none of a WebSocket looks the same.",
         speaks: |case| {
-            let link = if case.gateway.is_some() {
+            let link = if case.gateway().is_some() {
                 Link::Front
             } else {
                 Link::Origin
@@ -224,7 +224,7 @@ pub const RULES: &[Rule] = &[
         blind: "A gateway that breaks by itself looks the same; so does a server without a gateway that refuses the reference \
                 request.",
         speaks: |case| {
-            let behind = case.broke() && (case.gateway.is_some() || case.edge_lives);
+            let behind = case.broke() && (case.gateway().is_some() || case.edge_lives);
             behind.then(|| Blame::any_of(Link::Upstream, Likely, &case.as_upstream()))
         },
     },
@@ -246,7 +246,7 @@ pub const RULES: &[Rule] = &[
         when: "A known gateway stands there, and the answer is none of its own pages: `origin`.",
         blind: "Custom error pages of the gateway look the same.",
         speaks: |case| {
-            let others = case.refused().is_some() && case.gateway.is_some();
+            let others = case.refused().is_some() && case.gateway().is_some();
             others.then(|| Blame::on(Link::Origin, Likely, Reason::OriginStatus))
         },
     },

@@ -58,7 +58,7 @@ fn opening(case: &Case<'_>) -> String {
 
 fn answer(case: &Case<'_>, report: &Report, leg: &Leg) -> String {
     let at = leg.peer.map_or_else(String::new, |peer| format!(" ({peer})"));
-    let who = case.gateway.unwrap_or("the front");
+    let who = case.gateway().unwrap_or("the front");
     let detail = report.fault.as_ref().map_or("", |fault| fault.detail.as_str());
     let Some(reply) = &leg.reply else {
         return if leg.finished(Stage::Connect) && !leg.wants_tls && leg.wire.read == 0 {

@@ -62,7 +62,7 @@ pub(super) fn health_service_says(case: &Case<'_>) -> Option<Blame> {
     };
     match case.fault()?.reason {
         Reason::GrpcNotServing => case.blame_if(true, Link::Origin, Certain),
-        Reason::GrpcStatus if case.gateway.is_some() && OF_UPSTREAM.contains(&health.code) => {
+        Reason::GrpcStatus if case.gateway().is_some() && OF_UPSTREAM.contains(&health.code) => {
             Some(Blame::on(Link::Upstream, Likely, Reason::UpstreamFailed))
         }
         Reason::GrpcStatus => case.blame_if(true, Link::Origin, Likely),

@@ -1,6 +1,6 @@
 //! The `OpenMetrics` text format 1.0, with exemplars that name the evidence.
 
-use super::lines::{Extra, bound, escaped, number, series};
+use super::lines::{about, bound, bucket, escaped, number, series};
 use super::text::whole;
 use crate::metrics::{Exemplar, Family, Kind, Sample, Value};
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ const TOTAL: &str = "_total";
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(families: &[Family], out: &mut impl Write) -> io::Result<()> {
+pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl Write) -> io::Result<()> {
     for family in families {
         let (name, kind) = match (family.kind, family.name.strip_suffix(TOTAL)) {
             (Kind::Counter, Some(name)) => (name, Kind::Counter.as_str()),
@@ -21,8 +21,8 @@ pub fn write(families: &[Family], out: &mut impl Write) -> io::Result<()> {
             (Kind::Counter, None) => (family.name.as_ref(), "unknown"),
             (kind, _) => (family.name.as_ref(), kind.as_str()),
         };
-        writeln!(out, "# TYPE {name} {kind}")?;
-        writeln!(out, "# HELP {name} {}", escaped(&family.help, true))?;
+        about(out, "TYPE", name, kind)?;
+        about(out, "HELP", name, &escaped(&family.help, true))?;
         for sample in &family.samples {
             write_sample(&family.name, sample, out)?;
         }
@@ -31,30 +31,32 @@ pub fn write(families: &[Family], out: &mut impl Write) -> io::Result<()> {
 }
 
 fn write_sample(name: &str, sample: &Sample, out: &mut impl Write) -> io::Result<()> {
-    let mut line = |suffix: &str, extra: Extra, value: f64, exemplar: Option<&Exemplar>| {
-        series(out, name, suffix, &sample.labels, extra)?;
-        number(out, value)?;
-        if let Some(exemplar) = exemplar {
-            write_exemplar(exemplar, out)?;
-        }
-        out.write_all(b"\n")
+    let line = |out: &mut _, suffix: &str, value: f64, exemplar: Option<&Exemplar>| {
+        series(out, name, suffix, &sample.labels)?;
+        end_line(out, value, exemplar)
     };
     let histogram = match &sample.value {
-        Value::Number(value) => return line("", None, *value, None),
-        Value::Count(count) => return line("", None, count.total, count.exemplar.as_ref()),
+        Value::Number(value) => return line(out, "", *value, None),
+        Value::Count(count) => return line(out, "", count.total, count.exemplar.as_ref()),
         Value::Histogram(histogram) => histogram,
     };
+    let start = bucket(name, &sample.labels)?;
     for bucket in &histogram.buckets {
-        let bound = bound(bucket.bound);
-        line(
-            "_bucket",
-            Some(("le", &bound)),
-            whole(bucket.cumulative),
-            bucket.exemplar.as_ref(),
-        )?;
+        out.write_all(&start)?;
+        out.write_all(bound(bucket.bound).as_bytes())?;
+        out.write_all(b"\"} ")?;
+        end_line(out, whole(bucket.cumulative), bucket.exemplar.as_ref())?;
     }
-    line("_sum", None, histogram.sum, None)?;
-    line("_count", None, whole(histogram.count), None)
+    line(out, "_sum", histogram.sum, None)?;
+    line(out, "_count", whole(histogram.count), None)
+}
+
+fn end_line(out: &mut impl Write, value: f64, exemplar: Option<&Exemplar>) -> io::Result<()> {
+    number(out, value)?;
+    if let Some(exemplar) = exemplar {
+        write_exemplar(exemplar, out)?;
+    }
+    out.write_all(b"\n")
 }
 
 fn write_exemplar(exemplar: &Exemplar, out: &mut impl Write) -> io::Result<()> {

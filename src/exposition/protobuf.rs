@@ -28,9 +28,10 @@ mod field {
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(families: &[Family], out: &mut impl Write) -> io::Result<()> {
+pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl Write) -> io::Result<()> {
     let encoder = prometheus::ProtobufEncoder::new();
-    for family in families.iter().filter(|family| !family.samples.is_empty()) {
+    let with_samples = families.into_iter().filter(|family| !family.samples.is_empty());
+    for family in with_samples {
         encoder
             .encode(&[message_of(family)], out)
             .map_err(|error| io::Error::other(error.to_string()))?;

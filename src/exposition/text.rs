@@ -1,18 +1,22 @@
 //! The Prometheus text format 0.0.4.
 
-use super::lines::{Extra, bound, escaped, number, series};
-use crate::metrics::{Family, Sample, Value};
+use super::lines::{about, bound, bucket, escaped, number, series};
+use crate::metrics::{Family, Kind, METRICS, Metric, Sample, Value};
 use std::io::{self, Write};
+use std::sync::LazyLock;
 
 /// Writes families as text. Any label value gives a valid exposition.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(families: &[Family], out: &mut impl Write) -> io::Result<()> {
+pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl Write) -> io::Result<()> {
     for family in families {
         let name = &family.name;
-        writeln!(out, "# HELP {name} {}", escaped(&family.help, false))?;
-        writeln!(out, "# TYPE {name} {}", family.kind.as_str())?;
+        if let Some(heading) = known_heading(family) {
+            out.write_all(heading.as_bytes())?;
+        } else {
+            write_heading(name, &family.help, family.kind, out)?;
+        }
         for sample in &family.samples {
             write_sample(name, sample, out)?;
         }
@@ -20,9 +24,35 @@ pub fn write(families: &[Family], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+fn write_heading(name: &str, help: &str, kind: Kind, out: &mut impl Write) -> io::Result<()> {
+    about(out, "HELP", name, &escaped(help, false))?;
+    about(out, "TYPE", name, kind.as_str())
+}
+
+/// The headings of the metrics that a probe can export, by name: a page has some forty of them, which never change.
+static HEADINGS: LazyLock<Vec<(&'static Metric, String)>> = LazyLock::new(|| {
+    let heading = |metric: &'static Metric| {
+        let mut text = Vec::new();
+        // A vector takes everything, and what is written is UTF-8.
+        let _ = write_heading(metric.name, metric.help, metric.kind, &mut text);
+        (metric, String::from_utf8(text).unwrap_or_default())
+    };
+    let mut headings: Vec<_> = METRICS.iter().map(|metric| heading(metric)).collect();
+    headings.sort_by_key(|(metric, _)| metric.name);
+    headings
+});
+
+fn known_heading(family: &Family) -> Option<&'static str> {
+    let place = HEADINGS
+        .binary_search_by_key(&&*family.name, |(metric, _)| metric.name)
+        .ok()?;
+    let (metric, heading) = &HEADINGS[place];
+    (metric.help == family.help && metric.kind == family.kind).then_some(heading)
+}
+
 /// The families as a text in memory, for people.
 #[must_use]
-pub fn to_string(families: &[Family]) -> String {
+pub fn to_string<'a>(families: impl IntoIterator<Item = &'a Family>) -> String {
     let mut out = Vec::new();
     // A vector takes everything, and what is written is UTF-8.
     let _ = write(families, &mut out);
@@ -31,27 +61,24 @@ pub fn to_string(families: &[Family]) -> String {
 
 fn write_sample(name: &str, sample: &Sample, out: &mut impl Write) -> io::Result<()> {
     let histogram = match &sample.value {
-        Value::Number(value) => return line(out, name, "", sample, None, *value),
-        Value::Count(count) => return line(out, name, "", sample, None, count.total),
+        Value::Number(value) => return line(out, name, "", sample, *value),
+        Value::Count(count) => return line(out, name, "", sample, count.total),
         Value::Histogram(histogram) => histogram,
     };
+    let start = bucket(name, &sample.labels)?;
     for bucket in &histogram.buckets {
-        let bound = bound(bucket.bound);
-        line(
-            out,
-            name,
-            "_bucket",
-            sample,
-            Some(("le", &bound)),
-            whole(bucket.cumulative),
-        )?;
+        out.write_all(&start)?;
+        out.write_all(bound(bucket.bound).as_bytes())?;
+        out.write_all(b"\"} ")?;
+        number(out, whole(bucket.cumulative))?;
+        out.write_all(b"\n")?;
     }
-    line(out, name, "_sum", sample, None, histogram.sum)?;
-    line(out, name, "_count", sample, None, whole(histogram.count))
+    line(out, name, "_sum", sample, histogram.sum)?;
+    line(out, name, "_count", sample, whole(histogram.count))
 }
 
-fn line(out: &mut impl Write, name: &str, suffix: &str, sample: &Sample, extra: Extra, value: f64) -> io::Result<()> {
-    series(out, name, suffix, &sample.labels, extra)?;
+fn line(out: &mut impl Write, name: &str, suffix: &str, sample: &Sample, value: f64) -> io::Result<()> {
+    series(out, name, suffix, &sample.labels)?;
     number(out, value)?;
     out.write_all(b"\n")
 }

@@ -113,10 +113,11 @@ pub struct Page {
 impl Page {
     /// An empty page that takes metrics up to `level`.
     #[must_use]
-    pub const fn new(level: Level) -> Self {
+    pub fn new(level: Level) -> Self {
         Self {
             level,
-            families: Vec::new(),
+            // As many as most pages have.
+            families: Vec::with_capacity(24),
         }
     }
 
@@ -148,7 +149,8 @@ impl Page {
             return;
         }
         let sample = Sample { labels, value };
-        match self.families.iter_mut().find(|family| family.name == metric.name) {
+        // Samples of a family mostly come one after the other.
+        match self.families.iter_mut().rev().find(|family| family.name == metric.name) {
             Some(family) => family.samples.push(sample),
             None => self.add(Family {
                 name: Cow::Borrowed(metric.name),
@@ -162,6 +164,14 @@ impl Page {
     /// Adds a whole family, whatever its level.
     pub fn add(&mut self, family: Family) {
         self.families.push(family);
+    }
+
+    /// Its families and those of another page, by name, as the peer orders them. No family is on both.
+    #[must_use]
+    pub fn beside<'a>(&'a self, other: &'a Self) -> Vec<&'a Family> {
+        let mut all: Vec<_> = self.families.iter().chain(&other.families).collect();
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     /// The families by name, as the peer orders them.

@@ -46,12 +46,11 @@ impl Reading {
         &self.kept
     }
 
-    /// Everything that a scrape of the key gets.
-    #[must_use]
-    pub fn families(&self) -> Vec<Family> {
-        let mut page = self.gauges.clone();
-        self.kept.series().write(&mut page);
-        page.sorted()
+    /// Lets everything that a scrape of the key gets be read.
+    pub fn read<T>(&self, read: impl FnOnce(&[&Family]) -> T) -> T {
+        let mut series = Page::new(self.gauges.level());
+        self.kept.series().write(&mut series);
+        read(&self.gauges.beside(&series))
     }
 }
 

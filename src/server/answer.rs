@@ -11,14 +11,14 @@ use flate2::write::GzEncoder;
 use std::io::{self, BufWriter, Write as _};
 
 /// Writes the families once, through the compression where there is one.
-pub(super) fn answer(families: &[Family], headers: &HeaderMap) -> Response {
+pub(super) fn answer(families: &[&Family], headers: &HeaderMap) -> Response {
     let format = Format::best(&field(headers, &ACCEPT));
     let zip = accepts(&field(headers, &ACCEPT_ENCODING).to_ascii_lowercase(), "gzip");
     let written = if zip {
         zipped(families, format)
     } else {
         let mut plain = Vec::with_capacity(families.len() * 320);
-        exposition::write(families, format, &mut plain).map(|()| plain)
+        exposition::write(families.iter().copied(), format, &mut plain).map(|()| plain)
     };
     let Ok(body) = written else {
         return super::error(StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.");
@@ -32,10 +32,10 @@ pub(super) fn answer(families: &[Family], headers: &HeaderMap) -> Response {
     response
 }
 
-fn zipped(families: &[Family], format: Format) -> io::Result<Vec<u8>> {
+fn zipped(families: &[&Family], format: Format) -> io::Result<Vec<u8>> {
     let zip = GzEncoder::new(Vec::with_capacity(4096), Compression::fast());
     let mut out = BufWriter::new(zip);
-    exposition::write(families, format, &mut out)?;
+    exposition::write(families.iter().copied(), format, &mut out)?;
     out.flush()?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
 }

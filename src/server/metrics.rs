@@ -12,7 +12,7 @@ pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
     let mut families = app.patrol.own_families();
     families.extend(app.patrol.config().controls().healthy().map(vantage));
     families.sort_by(|one, other| one.name.cmp(&other.name));
-    let response = answer(&families, &headers);
+    let response = answer(&families.iter().collect::<Vec<_>>(), &headers);
     app.patrol.own().scraped(response.status().as_str());
     response
 }

@@ -42,13 +42,13 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
         let place = format!("{}/evidence/{}", app.settings.link_prefix, reading.entry.id);
         return Redirect::to(&place).into_response();
     }
-    let families = reading.families();
     let mut response = if query.get("debug") == Some("true") {
         let name = &reading.entry.finding.module.name;
         let yaml = app.patrol.config().module_yaml(name);
-        (plain(), logs::text(&reading.entry, &text::to_string(&families), &yaml)).into_response()
+        let metrics = reading.read(|families| text::to_string(families.iter().copied()));
+        (plain(), logs::text(&reading.entry, &metrics, &yaml)).into_response()
     } else {
-        answer(&families, headers)
+        reading.read(|families| answer(families, headers))
     };
     if let Ok(id) = HeaderValue::from_str(&reading.entry.id.to_string()) {
         response.headers_mut().insert(EVIDENCE, id);

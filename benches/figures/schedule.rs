@@ -1,0 +1,96 @@
+//! Five thousand targets every five seconds: is any scrape late, and at what price?
+
+use crate::book::{Book, Bound, Row, quantile};
+use crate::cost::config;
+use crate::program::{OURS, Program, peer};
+use crate::scraper::Connection;
+use crate::targets::Nginx;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+const TARGETS: u32 = 5000;
+const EVERY: Duration = Duration::from_secs(5);
+const ROUNDS: u32 = 12;
+
+/// What came of a scrape, in milliseconds; none where it was not answered within its interval, or badly.
+type Took = Option<f64>;
+
+pub async fn run(book: &mut Book) {
+    let nginx = Nginx::start().await;
+    let config = config(&nginx);
+    for module in ["http", "https"] {
+        let target = match module {
+            "http" => format!("http://{}", nginx.http),
+            _ => format!("https://{}", nginx.https),
+        };
+        println!("schedule: {TARGETS} {module} targets every {} s", EVERY.as_secs());
+        let ours = keep(&Program::start(OURS, &config).await, module, &target).await;
+        let peers = keep(&Program::start(&peer(), &config).await, module, &target).await;
+        for ((what, unit, most), (ours, peers)) in [
+            ("not answered in time, or badly", "", Some(0.0)),
+            ("scrape, p50", "ms", None),
+            ("scrape, p99", "ms", Some(60.0)),
+            ("scrape, slowest", "ms", Some(250.0)),
+            ("of one processor", "%", None),
+            ("memory, at most", "MB", Some(80.0)),
+        ]
+        .into_iter()
+        .zip(ours.into_iter().zip(peers))
+        {
+            book.take(Row {
+                part: "schedule",
+                what: format!("{TARGETS} {module} targets every {} s: {what}", EVERY.as_secs()),
+                unit,
+                ours: vec![ours],
+                peer: vec![peers],
+                bound: most.map(Bound::Most),
+                ..Row::default()
+            });
+        }
+    }
+}
+
+/// Scrapes all targets for all rounds, spread evenly over each. Gives the six figures.
+async fn keep(exporter: &Program, module: &str, target: &str) -> [f64; 6] {
+    exporter.forget_peak();
+    let idle = Arc::new(Mutex::new(Vec::new()));
+    let mut scrapes: JoinSet<Took> = JoinSet::new();
+    let (used, begun) = (exporter.processor_seconds(), Instant::now());
+    for number in 0..ROUNDS * TARGETS {
+        let due = begun + EVERY * number / TARGETS;
+        tokio::time::sleep_until(due.into()).await;
+        let path = format!("/probe?module={module}&target={target}/k{}", number % TARGETS);
+        scrapes.spawn(scrape(exporter.address, path, idle.clone()));
+    }
+    let answers = scrapes.join_all().await;
+    let share = (exporter.processor_seconds() - used) / begun.elapsed().as_secs_f64();
+    let took: Vec<f64> = answers.iter().flatten().copied().collect();
+    let missed = answers.len() - took.len();
+    [
+        missed as f64,
+        quantile(&took, 0.5),
+        quantile(&took, 0.99),
+        quantile(&took, 1.0),
+        share * 100.0,
+        exporter.peak(),
+    ]
+}
+
+/// One scrape, over a connection that is kept for the next, as Prometheus keeps them.
+async fn scrape(address: SocketAddr, path: String, idle: Arc<Mutex<Vec<Connection>>>) -> Took {
+    let begun = Instant::now();
+    let kept = idle.lock().unwrap().pop();
+    let exchange = async {
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => Connection::open(address).await.ok()?,
+        };
+        let succeeded = connection.scrape(&path).await.ok()?;
+        idle.lock().unwrap().push(connection);
+        succeeded.then_some(())
+    };
+    tokio::time::timeout(EVERY, exchange).await.ok()??;
+    Some(begun.elapsed().as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,82 @@
+//! Instructions that the hot paths take, counted by callgrind: the same number on a busy machine as on a quiet one, so that a
+//! regression shows where time would hide it. `make instructions` compares with what is recorded in `benches/recorded`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a benchmark stops at what it did not expect; its counts are small"
+)]
+
+mod paths;
+
+use paths::{PATHS, Scene, peer};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+/// A path is walked so often, and so often again: the difference is the path's own.
+const FEW: u64 = 10;
+const MANY: u64 = 60;
+
+/// A count that is larger by such a share is a regression: the libraries' hash seeds alone make some difference.
+const TOLERANCE: f64 = 0.03;
+
+/// A file for each profile that the counts are taken with.
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/recorded");
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if let [name, times, peer] = &words[..] {
+        walk(name, times.parse().unwrap(), peer.parse().unwrap());
+        return ExitCode::SUCCESS;
+    }
+    let peer = peer();
+    let counts: BTreeMap<&str, u64> = PATHS.iter().map(|(name, _)| (*name, count(name, peer))).collect();
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let file = Path::new(RECORDED).join(format!("instructions-{profile}.json"));
+    if std::env::var_os("RECORD").is_some() {
+        std::fs::write(&file, format!("{}\n", serde_json::to_string_pretty(&counts).unwrap())).unwrap();
+    }
+    let recorded: BTreeMap<String, u64> = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    println!("instructions, profile {profile} (recorded, difference):");
+    let mut slower = 0;
+    for (name, count) in &counts {
+        let before = recorded.get(*name).copied().unwrap_or(0);
+        let more = *count as f64 / before as f64 - 1.0;
+        let regressed = !(more <= TOLERANCE);
+        slower += usize::from(regressed);
+        let mark = if regressed { "MORE  " } else { "ok    " };
+        println!("  {mark} {name}: {count} ({before}, {:+.1} %)", more * 100.0);
+    }
+    if slower == 0 {
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "{slower} paths take more than was recorded; where that is meant, record it anew: RECORD=1 make instructions"
+    );
+    ExitCode::FAILURE
+}
+
+fn walk(name: &str, times: u64, peer: SocketAddr) {
+    let (_, walk) = PATHS.iter().find(|(known, _)| *known == name).unwrap();
+    let scene = Scene::new(peer);
+    (0..times).for_each(|_| walk(&scene));
+}
+
+/// Instructions of one walk.
+fn count(name: &str, peer: SocketAddr) -> u64 {
+    let collected = |times: u64| {
+        let output = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(std::env::current_exe().unwrap())
+            .args([name, &times.to_string(), &peer.to_string()])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        let count = text.lines().find_map(|line| line.split_once("Collected : "));
+        count.unwrap().1.trim().parse::<u64>().unwrap()
+    };
+    (collected(MANY) - collected(FEW)) / (MANY - FEW)
+}

@@ -1,0 +1,182 @@
+//! The paths that are hot: what every scrape goes through, one step each. Timed by `micro`, counted by `instructions`.
+
+use glassbox_exporter::attribution::{Facts, attribute};
+use glassbox_exporter::baseline::Baseline;
+use glassbox_exporter::config::{Config, Defaults};
+use glassbox_exporter::exposition::{openmetrics, protobuf, text};
+use glassbox_exporter::gateways::{Answer, recognise};
+use glassbox_exporter::history::History;
+use glassbox_exporter::metrics::Family;
+use glassbox_exporter::past::Past;
+use glassbox_exporter::patrol::Patrol;
+use glassbox_exporter::probe::{Finding, Probe};
+use glassbox_exporter::probers::Aim;
+use glassbox_exporter::series::SeriesTable;
+use glassbox_exporter::target::Target;
+use std::hint::black_box;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// One path, by its name.
+pub type Path = (&'static str, fn(&Scene));
+
+/// All of them.
+pub const PATHS: [Path; 8] = [
+    ("a scrape of http, whole", |scene| drop(black_box(scene.scrape("http")))),
+    ("a scrape of tcp, whole", |scene| drop(black_box(scene.scrape("tcp")))),
+    ("a scrape of http, unwritten", |scene| {
+        scene.read("http", |families| assert!(black_box(families.len()) > 0))
+    }),
+    ("a key as text", |scene| {
+        scene.write(|families, out| text::write(families, out));
+    }),
+    ("a key as OpenMetrics", |scene| {
+        scene.write(|families, out| openmetrics::write(families, out));
+    }),
+    ("a key as protobuf", |scene| {
+        scene.write(|families, out| protobuf::write(families, out));
+    }),
+    ("the verdict on a 502", |scene| scene.judge()),
+    ("the gateway that wrote a 502", |scene| scene.recognise()),
+];
+
+/// What a gateway answers when what stands behind it is not there.
+const BAD_GATEWAY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad \
+                           Gateway</h1></center>\r\n<hr><center>nginx/1.22.1</center>\r\n</body>\r\n</html>\r\n";
+
+/// What the paths go through.
+pub struct Scene {
+    runtime: Runtime,
+    patrol: Arc<Patrol>,
+    peer: SocketAddr,
+    page: Vec<Family>,
+    broken: Finding,
+}
+
+/// Answers every connection, `502` where the path says so, on a thread of its own.
+pub fn peer() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // Who hangs up gets no answer.
+            let _ = answer(stream.unwrap());
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let Some(first) = lines.next().transpose()? else {
+        return Ok(());
+    };
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let body = if first.contains("/502") { BAD_GATEWAY } else { "glass" };
+    let status = if first.contains("/502") {
+        "502 Bad Gateway"
+    } else {
+        "200 OK"
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nServer: nginx/1.22.1\r\nDate: Sun, 29 Nov 2026 03:00:00 GMT\r\nContent-Type: \
+         text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+impl Scene {
+    pub fn new(peer: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let config = "modules: {http: {prober: http}, tcp: {prober: tcp}}";
+        let config = Config::parse(config, Defaults::default()).unwrap();
+        let series = SeriesTable::new(100, Duration::from_hours(1));
+        let patrol = Arc::new(Patrol::new(config, series, History::new(100, 1)));
+        let probe = probe(&patrol, "http", &format!("http://{peer}/502"));
+        let broken = runtime.block_on(probe.once(&Past::default())).unwrap();
+        let mut scene = Self {
+            runtime,
+            patrol,
+            peer,
+            page: Vec::new(),
+            broken,
+        };
+        // The third scrape is like all that come after.
+        for _ in 0..3 {
+            scene.page = scene.read("http", |families| {
+                families.iter().map(|family| (*family).clone()).collect()
+            });
+        }
+        scene
+    }
+
+    fn read<T>(&self, module: &str, read: impl FnOnce(&[&Family]) -> T) -> T {
+        let target = match module {
+            "http" => format!("http://{}/", self.peer),
+            _ => self.peer.to_string(),
+        };
+        let probe = probe(&self.patrol, module, &target);
+        let reading = self.runtime.block_on(self.patrol.scrape(probe)).unwrap();
+        assert!(reading.entry.finding.report.succeeded());
+        reading.read(read)
+    }
+
+    fn scrape(&self, module: &str) -> Vec<u8> {
+        self.read(module, |families| {
+            let mut out = Vec::new();
+            text::write(families.iter().copied(), &mut out).unwrap();
+            out
+        })
+    }
+
+    fn write(&self, write: impl Fn(&[Family], &mut Vec<u8>) -> std::io::Result<()>) {
+        let mut out = Vec::new();
+        write(&self.page, &mut out).unwrap();
+        black_box(out);
+    }
+
+    fn judge(&self) {
+        let verdict = attribute(&Facts {
+            front: &self.broken.report,
+            beside: None,
+            baseline: &Baseline::default(),
+            vantage: None,
+        });
+        assert_eq!(black_box(verdict).unwrap().answered_by, "nginx");
+    }
+
+    fn recognise(&self) {
+        let reply = self.broken.report.final_reply().unwrap();
+        let recognised = recognise(&Answer {
+            status: reply.status,
+            phrase: reply.reason_phrase.as_deref(),
+            headers: &reply.headers,
+            trailers: &reply.trailers,
+            body: BAD_GATEWAY,
+            waited: Duration::ZERO,
+        });
+        assert!(black_box(recognised).is_some());
+    }
+}
+
+fn probe(patrol: &Patrol, module: &str, target: &str) -> Probe {
+    let module = patrol.config().module(module).unwrap().clone();
+    Probe {
+        terms: patrol.terms(&module),
+        controls: patrol.config().controls().clone(),
+        module,
+        aim: Aim {
+            target: Target::new(target),
+            hostname: None,
+            hops: Vec::new(),
+        },
+        timeout: Duration::from_secs(60),
+    }
+}
