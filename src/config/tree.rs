@@ -16,8 +16,9 @@ const DEPTH: usize = 16;
 
 const TOO_DEEP: &str = "this stands too many levels deep; no key is as deep as that";
 
-/// How many values aliases may stand for, all together: a thousand modules that share a large block stay below.
-const ALIASED: usize = 250_000;
+/// How many values aliases may stand for, all together: a thousand modules that share a block of fifty stay below, and a bomb is
+/// refused within a tenth of a second.
+const ALIASED: usize = 50_000;
 
 /// A value and its place: that of its key where it is a block, a list or nothing, so that a problem shows the key.
 #[derive(Debug)]
