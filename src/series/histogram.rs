@@ -72,7 +72,9 @@ impl Histogram {
             *known = last;
         } else {
             // There are many histograms, and few have many.
-            self.lasts.reserve_exact(1);
+            if self.lasts.len() == self.lasts.capacity() {
+                self.lasts.reserve_exact(2);
+            }
             self.lasts.push(last);
         }
     }

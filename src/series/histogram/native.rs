@@ -8,6 +8,9 @@ const SCHEMA: i32 = 3;
 /// Buckets of one histogram, at most; one more, and they are merged in pairs.
 const MOST_BUCKETS: usize = 160;
 
+/// Buckets that room is made for at a time: a steady target has some ten.
+const STEP: usize = 6;
+
 /// The counts of the buckets that have some.
 #[derive(Clone, Debug)]
 pub(super) struct Sparse {
@@ -39,7 +42,9 @@ impl Sparse {
             Ok(place) => self.buckets[place].1 = self.buckets[place].1.saturating_add(1),
             Err(place) => {
                 // There are many histograms, and few have many.
-                self.buckets.reserve_exact(1);
+                if self.buckets.len() == self.buckets.capacity() {
+                    self.buckets.reserve_exact(STEP);
+                }
                 self.buckets.insert(place, (index, 1));
                 if self.buckets.len() > MOST_BUCKETS {
                     self.merge_pairs();
