@@ -42,9 +42,9 @@ fn main() -> ExitCode {
     println!("instructions, profile {profile} (recorded, difference):");
     let mut slower = 0;
     for (name, count) in &counts {
-        let before = recorded.get(*name).copied().unwrap_or(0);
+        let before = recorded[*name];
         let more = *count as f64 / before as f64 - 1.0;
-        let regressed = !(more <= TOLERANCE);
+        let regressed = more > TOLERANCE;
         slower += usize::from(regressed);
         let mark = if regressed { "MORE  " } else { "ok    " };
         println!("  {mark} {name}: {count} ({before}, {:+.1} %)", more * 100.0);

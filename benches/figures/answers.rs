@@ -32,7 +32,8 @@ pub async fn run(book: &mut Book) {
         let Scraped { failed, .. } = scrape_in_turn(exporter.address, &paths, 0, KEYS, AT_ONCE).await;
         assert_eq!(failed, 0);
     }
-    assert_eq!(exporter.own("glassbox_leases").await, KEYS as f64);
+    let leases = exporter.own("glassbox_leases").await;
+    assert!((leases - KEYS as f64).abs() < 0.5, "{leases} leases");
     let probes = target.connections();
     let mut sweeps = Vec::new();
     let mut alone = Vec::new();

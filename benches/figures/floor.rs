@@ -123,13 +123,17 @@ async fn probe(module: &str, target: &str, tls: &TlsConnector) -> io::Result<[Du
         "" => Ok([connected, Duration::ZERO, Duration::ZERO]),
         "http" => {
             exchange(stream, &request).await?;
-            Ok([connected, Duration::ZERO, begun.elapsed() - connected])
+            Ok([connected, Duration::ZERO, begun.elapsed().saturating_sub(connected)])
         }
         _ => {
             let stream = tls.connect(address.ip().into(), stream).await?;
             let secured = begun.elapsed();
             exchange(stream, &request).await?;
-            Ok([connected, secured - connected, begun.elapsed() - secured])
+            Ok([
+                connected,
+                secured.saturating_sub(connected),
+                begun.elapsed().saturating_sub(secured),
+            ])
         }
     }
 }

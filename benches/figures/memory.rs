@@ -36,7 +36,8 @@ pub async fn run(book: &mut Book) {
         assert_eq!(scraped.failed, 0);
         after.push(exporter.resident());
         if program == OURS {
-            assert_eq!(exporter.own("glassbox_series_keys").await, TARGETS as f64);
+            let keys = exporter.own("glassbox_series_keys").await;
+            assert!((keys - TARGETS as f64).abs() < 0.5, "{keys} keys");
         }
     }
     let [ours, peers] = idle;

@@ -28,7 +28,7 @@ pub const PATHS: [Path; 8] = [
     ("a scrape of http, whole", |scene| drop(black_box(scene.scrape("http")))),
     ("a scrape of tcp, whole", |scene| drop(black_box(scene.scrape("tcp")))),
     ("a scrape of http, unwritten", |scene| {
-        scene.read("http", |families| assert!(black_box(families.len()) > 0))
+        scene.read("http", |families| assert!(black_box(families.len()) > 0));
     }),
     ("a key as text", |scene| {
         scene.write(|families, out| text::write(families, out));
@@ -177,6 +177,6 @@ fn probe(patrol: &Patrol, module: &str, target: &str) -> Probe {
             hostname: None,
             hops: Vec::new(),
         },
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::program::Program;
 use crate::support::page::Page;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,6 +23,13 @@ impl Answer {
         (self.status == Some(200)).then(|| Page::parse(&self.body).find("probe_success"))?
     }
 
+    /// The reason that the page gives: for a failed probe, or for a link that a good answer hides.
+    pub fn reason(&self) -> Option<String> {
+        let verdict = self.body.lines().find(|line| line.starts_with("probe_failure_info{"))?;
+        let (_, reason) = verdict.split_once("reason=\"")?;
+        reason.split('"').next().map(str::to_owned)
+    }
+
     /// How long the probe says that it took.
     pub fn duration(&self) -> Option<f64> {
         Page::parse(&self.body).find("probe_duration_seconds")
@@ -31,7 +39,40 @@ impl Answer {
 /// Asks for a path with the scrape timeout that Prometheus would send.
 pub async fn scrape(address: SocketAddr, path: &str, timeout: f64) -> Answer {
     let begun = Instant::now();
-    let answer = exchange(address, path, timeout).await;
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        stream.write_all(request(path, timeout).as_bytes()).await.ok()?;
+        answer(stream).await
+    };
+    heard(exchange, begun, timeout).await
+}
+
+/// Scrapes all paths at once, and has asked for all of them before it hears of any: a client that is slow to ask, as one is that
+/// shares two processors with the exporter, may be sent away for others, and that would be no fault.
+pub async fn scrape_at_once(address: SocketAddr, paths: Vec<String>, timeout: f64) -> Vec<Answer> {
+    let mut asked = Vec::new();
+    for path in paths {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(request(&path, timeout).as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        asked.push(TcpStream::from_std(stream).unwrap());
+    }
+    let begun = Instant::now();
+    let mut answers = JoinSet::new();
+    for stream in asked {
+        answers.spawn(heard(answer(stream), begun, timeout));
+    }
+    answers.join_all().await
+}
+
+fn request(path: &str, timeout: f64) -> String {
+    format!("GET {path} HTTP/1.0\r\nHost: exporter\r\nX-Prometheus-Scrape-Timeout-Seconds: {timeout}\r\n\r\n")
+}
+
+/// What came of an exchange, if it did in a time that only a broken exporter needs.
+async fn heard(exchange: impl Future<Output = Option<(u16, String)>>, begun: Instant, timeout: f64) -> Answer {
+    let patience = Duration::from_secs_f64(timeout + 60.0);
+    let answer = tokio::time::timeout(patience, exchange).await.ok().flatten();
     let (status, body) = answer.map_or((None, String::new()), |(status, body)| (Some(status), body));
     Answer {
         status,
@@ -40,25 +81,18 @@ pub async fn scrape(address: SocketAddr, path: &str, timeout: f64) -> Answer {
     }
 }
 
-async fn exchange(address: SocketAddr, path: &str, timeout: f64) -> Option<(u16, String)> {
-    let patience = Duration::from_secs_f64(timeout + 60.0);
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        let request =
-            format!("GET {path} HTTP/1.0\r\nHost: exporter\r\nX-Prometheus-Scrape-Timeout-Seconds: {timeout}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.ok()?;
-        let answer = String::from_utf8(answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let length = head.to_lowercase().split("content-length: ").nth(1).map(str::to_owned);
-        let declared = length.and_then(|rest| rest.lines().next()?.trim().parse().ok());
-        if declared.is_some_and(|declared: usize| declared != body.len()) {
-            return None;
-        }
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-    };
-    tokio::time::timeout(patience, exchange).await.ok()?
+/// The status and body of a whole answer.
+async fn answer(mut stream: TcpStream) -> Option<(u16, String)> {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    let answer = String::from_utf8(answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let length = head.to_lowercase().split("content-length: ").nth(1).map(str::to_owned);
+    let declared = length.and_then(|rest| rest.lines().next()?.trim().parse().ok());
+    if declared.is_some_and(|declared: usize| declared != body.len()) {
+        return None;
+    }
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 /// The path of a probe.
@@ -129,7 +163,7 @@ pub fn quantile(mut figures: Vec<f64>, share: f64) -> f64 {
 
 /// The peer, where `make` fetched it, else Debian's.
 pub fn peer() -> String {
-    std::env::var("PEER").unwrap_or_else(|_| crate::program::PEER.to_owned())
+    std::env::var("PEER").unwrap_or_else(|_| "prometheus-blackbox-exporter".to_owned())
 }
 
 /// Lets this process open as many files as it may.

@@ -1,47 +1,184 @@
-//! R12: without file descriptors nobody else is blamed.
+//! R12: without file descriptors nobody else is blamed: neither where the exporter knows from its start that it may have few, nor
+//! where something else takes them while it runs.
 
-use crate::clients::{peer, probe, scrape_all};
+use crate::clients::{Answer, open_files, peer, probe, scrape, scrape_all, scrape_at_once};
 use crate::program::{OURS, Program};
-use crate::support::peer::Peer;
+use crate::support::dns::{DnsServer, Says};
+use crate::support::peer::{Peer, ok};
 use crate::table::{Figure, Table};
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::time::Duration;
 
 /// Files that the exporter may have open.
 const FILES: &str = "256";
 
+/// Files that are left to it, above those that it has, once something else has taken the others: it was not told of that at its
+/// start, and its own bounds do not know of it.
+const FILES_LEFT: usize = 40;
+
 const PROBES: usize = 400;
 
+/// A false verdict that is known, where many ask for one name at once: they share one lookup, and what that was short of is told
+/// only to whoever began to ask before it fell short (`check/resolver.rs`). No other false verdict is let through.
+const KNOWN: &str = "local.resolver_unreachable";
+
+/// How long a good target takes to answer, so that many probes hold their files at once.
+const SLOW: Duration = Duration::from_millis(300);
+
 pub async fn run(table: &mut Table) {
+    few(table).await;
+    taken_away(table).await;
+}
+
+/// What became of probes.
+struct Outcomes {
+    /// `probe_success 1`.
+    good: usize,
+    /// `probe_success 0`.
+    down: usize,
+    /// Those among them that give [`KNOWN`] as their reason.
+    known: usize,
+    /// 503.
+    refused: usize,
+    /// The connection ended without an answer, or with any other.
+    other: usize,
+}
+
+impl Outcomes {
+    fn of(answers: &[Answer]) -> Self {
+        let count = |is: &dyn Fn(&Answer) -> bool| answers.iter().filter(|answer| is(answer)).count();
+        let (good, down) = (
+            count(&|answer| answer.success() == Some(1.0)),
+            count(&|answer| answer.success() == Some(0.0)),
+        );
+        let refused = count(&|answer| answer.status == Some(503));
+        Self {
+            good,
+            down,
+            known: count(&|answer| answer.success() == Some(0.0) && answer.reason().as_deref() == Some(KNOWN)),
+            refused,
+            other: answers.len() - good - down - refused,
+        }
+    }
+}
+
+async fn few(table: &mut Table) {
     let hung = Peer::start(|stream| async move {
         let _held = stream;
         std::future::pending::<()>().await;
     })
     .await;
-    let mut false_downs = Vec::new();
+    let (mut false_downs, mut lost) = (Vec::new(), Vec::new());
     for program in [OURS.to_owned(), peer()] {
         let exporter = Program::start_limited(&program, "modules: {m: {prober: http, timeout: 5s}}", FILES).await;
         let paths = (0..PROBES)
             .map(|key| probe("m", &format!("{}{key}", hung.http())))
             .collect();
-        let answers = scrape_all(exporter.address, paths, PROBES, 10.0).await;
+        let answers = scrape_at_once(exporter.address, paths, 10.0).await;
         // The target takes every connection and is silent: what ends before its time ended for a fault of our own.
         let too_soon = answers
             .iter()
             .filter(|answer| answer.success() == Some(0.0) && answer.duration().is_some_and(|took| took < 4.0));
         false_downs.push(too_soon.count() as f64);
+        let outcomes = Outcomes::of(&answers);
+        lost.push((outcomes.other + outcomes.good) as f64);
         if program == OURS {
-            let honest = answers.iter().filter(|answer| answer.success() == Some(0.0)).count();
-            let refused = answers.iter().filter(|answer| answer.status == Some(503)).count();
-            println!("  {honest} timed out as they must, {refused} were answered with 503, of {PROBES}");
-            let after = scrape_all(exporter.address, vec!["/-/healthy".to_owned()], 1, 10.0).await;
-            assert_eq!(after[0].status, Some(200));
+            let Outcomes { down, refused, .. } = outcomes;
+            println!("  {down} timed out as they must, {refused} were answered with 503, of {PROBES}");
+            assert!(down > 0 && refused > 0, "all of them fitted, or none");
+            let after = scrape(exporter.address, "/-/healthy", 10.0).await;
+            assert_eq!(after.status, Some(200));
         }
     }
+    for (what, figures) in [
+        ("false downs", false_downs),
+        ("neither timed out nor answered with 503", lost),
+    ] {
+        table.figure(Figure {
+            id: "R12",
+            what: format!("{PROBES} hung probes with {FILES} files: {what}"),
+            ours: figures[0],
+            peer: Some(figures[1]),
+            most: 0.0,
+            unit: "",
+        });
+    }
+}
+
+/// The files go while the exporter runs: then a socket cannot be had, and that is no word on the target, whose name or address
+/// stands in it.
+async fn taken_away(table: &mut Table) {
+    let slow = Peer::start(|stream| async move {
+        tokio::time::sleep(SLOW).await;
+        ok(stream).await;
+    })
+    .await;
+    let dns = DnsServer::always(Says::Addresses(vec![Ipv4Addr::LOCALHOST.into()])).await;
+    let port = slow.address.port();
+    let by_address = "modules: {m: {prober: http, timeout: 5s}}".to_owned();
+    let by_name = format!("modules: {{m: {{prober: http, timeout: 5s, {}}}}}", dns.as_key());
+    let paths = |host: &dyn Fn(usize) -> String| -> Vec<String> {
+        let path = |key: usize| probe("m", &format!("http://{}:{port}/{key}", host(key)));
+        (0..PROBES).map(path).collect()
+    };
+    let address = paths(&|_| "127.0.0.1".to_owned());
+    let ours = starved(OURS, &by_address, &address).await;
+    let peers = starved(&peer(), &by_address, &address).await;
+    told(table, "of an address", &ours, ours.down, Some(&peers));
+    // The peer asks the system's resolver alone, and real names are not asked for here.
+    let ours = starved(OURS, &by_name, &paths(&|key| format!("peer{key}.test"))).await;
+    told(table, "of as many names", &ours, ours.down, None);
+    let ours = starved(OURS, &by_name, &paths(&|_| "peer.test".to_owned())).await;
+    told(table, "of one name", &ours, ours.down - ours.known, None);
     table.figure(Figure {
         id: "R12",
-        what: format!("{PROBES} hung probes with {FILES} files: false downs"),
-        ours: false_downs[0],
-        peer: Some(false_downs[1]),
-        most: 0.0,
+        what: format!("{PROBES} probes of one name with {FILES_LEFT} files left by others: false downs by {KNOWN}"),
+        ours: ours.known as f64,
+        peer: None,
+        most: PROBES as f64,
         unit: "",
     });
+}
+
+fn told(table: &mut Table, what: &str, ours: &Outcomes, false_downs: usize, peers: Option<&Outcomes>) {
+    println!(
+        "  {what}: {} good, {} answered with 503, of {PROBES}",
+        ours.good, ours.refused
+    );
+    assert!(ours.refused > 0, "there were files enough: nothing was tested");
+    for (end, ours, peers) in [
+        ("false downs", false_downs, peers.map(|peers| peers.down)),
+        ("connections that were cut", ours.other, peers.map(|peers| peers.other)),
+    ] {
+        table.figure(Figure {
+            id: "R12",
+            what: format!("{PROBES} probes {what} with {FILES_LEFT} files left by others: {end}"),
+            ours: ours as f64,
+            peer: peers.map(|count| count as f64),
+            most: 0.0,
+            unit: "",
+        });
+    }
+}
+
+/// What becomes of probes of a good target once hardly a file is left. With the first files that are free again all is well.
+async fn starved(program: &str, config: &str, paths: &[String]) -> Outcomes {
+    let exporter = Program::start(program, config).await;
+    let well = scrape(exporter.address, &paths[0], 10.0).await;
+    assert_eq!(well.success(), Some(1.0), "{}", well.body);
+    let files = open_files(&exporter) + FILES_LEFT;
+    let limited = Command::new("prlimit")
+        .arg(format!("--pid={}", exporter.process.0.id()))
+        .arg(format!("--nofile={files}:{files}"))
+        .status();
+    assert!(limited.unwrap().success());
+    let answers = scrape_all(exporter.address, paths.to_vec(), PROBES, 10.0).await;
+    if program == OURS {
+        let reason = "glassbox_local_errors_total{reason=\"local.out_of_files\"}";
+        assert!(exporter.own(reason).await > 0.0, "no socket was ever refused");
+        let after = scrape(exporter.address, &paths[0], 10.0).await;
+        assert_eq!(after.success(), Some(1.0), "{}", after.body);
+    }
+    Outcomes::of(&answers)
 }

@@ -13,6 +13,7 @@ mod clients;
 mod clock;
 mod corpora;
 mod files;
+mod ha;
 mod load;
 mod memory;
 mod parsers;
@@ -60,6 +61,7 @@ parts! {
     "R12" ports::run;
     "R13" clock::run;
     "R14" signals::run;
+    "R15" ha::run;
 }
 
 /// All of the bar, in its order.

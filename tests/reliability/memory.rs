@@ -1,6 +1,6 @@
-//! R4: peers that send without end cost a bounded amount of memory, and the answer comes in time.
+//! R4: peers that send without end cost a bounded amount of memory, and the answer comes in time and says what they did.
 
-use crate::clients::{forget_peak, peak, peer, probe, resident, scrape};
+use crate::clients::{Answer, forget_peak, peak, peer, probe, resident, scrape};
 use crate::program::{OURS, Program};
 use crate::support::peer::{Peer, read_head};
 use crate::table::{Figure, Table};
@@ -63,63 +63,137 @@ async fn bomb() -> Peer {
     .await
 }
 
+/// A peer that sends without end, by which module it is probed, and the reasons in which that may honestly end; none is a good
+/// answer. A 503 at once would cost no memory either.
+struct Attack {
+    what: &'static str,
+    module: &'static str,
+    target: Peer,
+    ends: &'static [Option<&'static str>],
+}
+
+async fn attacks() -> Vec<Attack> {
+    const WELL_OR_LATE: &[Option<&str>] = &[None, Some("http.timed_out_mid_body")];
+    const TOO_LARGE: &[Option<&str>] = &[Some("content.body_too_large")];
+    let ok = "HTTP/1.1 200 OK\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let plain = "HTTP/1.1 200 OK\r\n\r\n";
+    let chunk = [&b"10000\r\n"[..], &[b'a'; 65536], b"\r\n"].concat();
+    let fields = b"X-More: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(1000);
+    let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+    let a = vec![b'a'; 65536];
+    let value = endless("HTTP/1.1 200 OK\r\nX-Long: ", a.clone()).await;
+    let extension = endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", a.clone()).await;
+    [
+        (
+            "endless body, matched",
+            "matching",
+            endless(plain, a.clone()).await,
+            TOO_LARGE,
+        ),
+        (
+            "endless body, counted",
+            "plain",
+            endless(plain, a).await,
+            &WELL_OR_LATE[1..],
+        ),
+        (
+            "endless chunks, matched",
+            "matching",
+            endless(chunked, chunk).await,
+            TOO_LARGE,
+        ),
+        (
+            "endless chunk extension",
+            "plain",
+            extension,
+            &[Some("http.response.invalid")],
+        ),
+        (
+            "endless headers",
+            "plain",
+            endless(ok, fields).await,
+            &[Some("http.response.header_too_large")],
+        ),
+        (
+            "endless header value",
+            "plain",
+            value,
+            &[Some("http.response.header_too_large")],
+        ),
+        (
+            "endless interim responses",
+            "plain",
+            endless("", interim).await,
+            &[Some("http.response.too_many_interim")],
+        ),
+        ("gzip bomb of 4 GiB, matched", "gzip", bomb().await, TOO_LARGE),
+        ("gzip bomb of 4 GiB, counted", "gzip_plain", bomb().await, WELL_OR_LATE),
+    ]
+    .map(|(what, module, target, ends)| Attack {
+        what,
+        module,
+        target,
+        ends,
+    })
+    .into()
+}
+
 pub async fn run(table: &mut Table) {
-    let body = endless("HTTP/1.1 200 OK\r\n\r\n", vec![b'a'; 65536]).await;
-    let chunked = b"10000\r\n"
-        .iter()
-        .chain([b'a'; 65536].iter())
-        .chain(b"\r\n")
-        .copied()
-        .collect();
-    let chunks = endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunked).await;
-    let headers = endless(
-        "HTTP/1.1 200 OK\r\n",
-        b"X-More: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(1000),
-    )
-    .await;
-    let value = endless("HTTP/1.1 200 OK\r\nX-Long: ", vec![b'a'; 65536]).await;
-    let interim = endless("", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000)).await;
-    let extension = endless(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
-        vec![b'a'; 65536],
-    )
-    .await;
-    let bomb = bomb().await;
-    for (what, module, target) in [
-        ("endless body, matched", "matching", &body),
-        ("endless body, counted", "plain", &body),
-        ("endless chunks, matched", "matching", &chunks),
-        ("endless chunk extension", "plain", &extension),
-        ("endless headers", "plain", &headers),
-        ("endless header value", "plain", &value),
-        ("endless interim responses", "plain", &interim),
-        ("gzip bomb of 4 GiB, matched", "gzip", &bomb),
-        ("gzip bomb of 4 GiB, counted", "gzip_plain", &bomb),
-    ] {
-        let [ours, peers] =
-            [OURS.to_owned(), peer()].map(|program| async move { attack(&program, module, &target.http()).await });
-        let (ours, peers) = (ours.await, peers.await);
-        table.figure(Figure {
-            id: "R4",
-            what: format!("{what}: growth of memory"),
-            ours: ours.0,
-            peer: Some(peers.0),
-            most: MOST_GROWTH,
-            unit: " MiB",
-        });
-        table.figure(Figure {
-            id: "R4",
-            what: format!("{what}: answer after its deadline"),
-            ours: ours.1,
-            peer: Some(peers.1),
-            most: 0.25,
-            unit: " s",
-        });
+    let mut dishonest = 0;
+    for Attack {
+        what,
+        module,
+        target,
+        ends,
+    } in attacks().await
+    {
+        let ours = attack(OURS, module, &target.http()).await;
+        let peers = attack(&peer(), module, &target.http()).await;
+        let reason = ours.answer.reason();
+        let is_honest = ours.answer.success().is_some() && ends.contains(&reason.as_deref());
+        println!("  {what}: {:?}, {reason:?}", ours.answer.status);
+        dishonest += usize::from(!is_honest);
+        for (figure, ours, peers, most, unit) in [
+            ("growth of memory", ours.grown, peers.grown, MOST_GROWTH, " MiB"),
+            ("answer after its deadline", ours.late(), peers.late(), 0.25, " s"),
+        ] {
+            table.figure(Figure {
+                id: "R4",
+                what: format!("{what}: {figure}"),
+                ours,
+                peer: Some(peers),
+                most,
+                unit,
+            });
+        }
+    }
+    table.figure(Figure {
+        id: "R4",
+        what: "peers that send without end: answers without the reason that is theirs".to_owned(),
+        ours: dishonest as f64,
+        peer: None,
+        most: 0.0,
+        unit: "",
+    });
+}
+
+/// What an attack came to.
+struct Outcome {
+    /// MiB.
+    grown: f64,
+    answer: Answer,
+}
+
+impl Outcome {
+    /// How long after its deadline the answer came, in seconds.
+    fn late(&self) -> f64 {
+        (self.answer.took.as_secs_f64() - DEADLINE).max(0.0)
     }
 }
 
-/// How much memory grew, and how long after its deadline the answer came. The next probe must be as any other.
-async fn attack(program: &str, module: &str, target: &str) -> (f64, f64) {
+/// Attacks a process of its own. The next probe must be as any other.
+async fn attack(program: &str, module: &str, target: &str) -> Outcome {
     let good = Peer::start(crate::support::peer::ok).await;
     let exporter = Program::start(program, MODULES).await;
     let well = scrape(exporter.address, &probe("plain", &good.http()), 10.0).await;
@@ -130,5 +204,5 @@ async fn attack(program: &str, module: &str, target: &str) -> (f64, f64) {
     let grown = peak(&exporter) - before;
     let well = scrape(exporter.address, &probe("plain", &good.http()), 10.0).await;
     assert_eq!(well.success(), Some(1.0), "{program}: the probe after {target}");
-    (grown, (answer.took.as_secs_f64() - DEADLINE).max(0.0))
+    Outcome { grown, answer }
 }

@@ -23,7 +23,7 @@ pub async fn run(table: &mut Table) {
             let took = begun.elapsed().as_secs_f64() * 1000.0;
             if took > slowest {
                 slowest = took;
-                println!("  {}: {took:.1} ms for {} bytes", parser.name, mutant.len());
+                println!("  {}: {took:.1} ms for {}", parser.name, mutant.escape_ascii());
             }
             if fed.is_err() {
                 println!("  {}: {}", parser.name, mutant.escape_ascii());

@@ -1,16 +1,36 @@
-//! R14: SIGTERM cuts no answer off, and after SIGKILL the next process is ready at once.
+//! R14: SIGTERM cuts no answer off, whatever else is half done, a second one ends the process at once, and after SIGKILL the next
+//! process is ready at once.
 
-use crate::clients::{peer, probe, scrape, scrape_all};
+use crate::clients::{Answer, peer, probe, scrape, scrape_all};
 use crate::program::{OURS, Program};
 use crate::support::peer::{Peer, read_head};
+use crate::support::pki::Authority;
+use crate::support::process::eventually;
 use crate::table::{Figure, Table};
+use nix::libc::O_NONBLOCK;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 const IN_FLIGHT: usize = 50;
 const KILLS: usize = 20;
+
+/// Clients that have begun a TLS handshake with us.
+const HALF_SHAKEN: usize = 22;
+
+/// Milliseconds that clients have to take their last answers, and a little: who has not finished asking by then is left.
+const LAST_ANSWERS: f64 = 3250.0;
+
 const MODULES: &str = "modules: {m: {prober: http, timeout: 10s}}";
 
 pub async fn run(table: &mut Table) {
@@ -26,6 +46,9 @@ pub async fn run(table: &mut Table) {
         most: 0.0,
         unit: "",
     });
+    while_reloading(table).await;
+    while_shaking_hands(table).await;
+    twice(table).await;
     let mut slowest = Vec::new();
     for program in [OURS.to_owned(), peer()] {
         slowest.push(killed(&program).await);
@@ -40,41 +63,215 @@ pub async fn run(table: &mut Table) {
     });
 }
 
+/// A target that answers nobody until it is told to.
+struct Held {
+    peer: Peer,
+    waiting: watch::Receiver<usize>,
+    let_go: watch::Sender<bool>,
+}
+
+impl Held {
+    async fn start() -> Self {
+        let (count, waiting) = watch::channel(0);
+        let (let_go, go) = watch::channel(false);
+        let count = Arc::new(count);
+        let peer = Peer::start(move |mut stream| {
+            let (count, mut go) = (count.clone(), go.clone());
+            async move {
+                read_head(&mut stream).await;
+                count.send_modify(|count| *count += 1);
+                go.wait_for(|go| *go).await.ok();
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+                stream.write_all(answer).await.ok();
+            }
+        })
+        .await;
+        Self { peer, waiting, let_go }
+    }
+
+    /// As many probes, once all of them wait there.
+    async fn in_flight(&mut self, exporter: &Program) -> JoinHandle<Vec<Answer>> {
+        let paths: Vec<_> = (0..IN_FLIGHT)
+            .map(|key| probe("m", &format!("{}{key}", self.peer.http())))
+            .collect();
+        let scrapes = tokio::spawn(scrape_all(exporter.address, paths, IN_FLIGHT, 20.0));
+        self.waiting.wait_for(|count| *count == IN_FLIGHT).await.unwrap();
+        scrapes
+    }
+}
+
+/// How the process ended, and when.
+async fn end_of(mut exporter: Program) -> (ExitStatus, Instant) {
+    let ended = tokio::task::spawn_blocking(move || (exporter.process.0.wait().unwrap(), Instant::now()));
+    ended.await.unwrap()
+}
+
+fn not_whole(answers: &[Answer]) -> f64 {
+    let whole = answers.iter().filter(|answer| answer.success() == Some(1.0)).count();
+    (answers.len() - whole) as f64
+}
+
 /// Answers that were cut off.
 async fn terminated(program: &str) -> f64 {
-    let (count, mut waiting) = watch::channel(0);
-    let (let_go, go) = watch::channel(false);
-    let count = Arc::new(count);
-    let slow = Peer::start(move |mut stream| {
-        let (count, mut go) = (count.clone(), go.clone());
-        async move {
-            read_head(&mut stream).await;
-            count.send_modify(|count| *count += 1);
-            go.wait_for(|go| *go).await.ok();
-            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
-            stream.write_all(answer).await.ok();
-        }
-    })
-    .await;
-    let mut exporter = Program::start(program, MODULES).await;
-    let paths: Vec<_> = (0..IN_FLIGHT)
-        .map(|key| probe("m", &format!("{}{key}", slow.http())))
-        .collect();
-    let scrapes = tokio::spawn(scrape_all(exporter.address, paths, IN_FLIGHT, 20.0));
-    waiting.wait_for(|count| *count == IN_FLIGHT).await.unwrap();
+    let mut held = Held::start().await;
+    let exporter = Program::start(program, MODULES).await;
+    let scrapes = held.in_flight(&exporter).await;
     exporter.process.signal("TERM");
     // Long enough for who does not wait.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let_go.send_replace(true);
+    held.let_go.send_replace(true);
     let answers = scrapes.await.unwrap();
-    let whole = answers.iter().filter(|answer| answer.success() == Some(1.0)).count();
-    let ended = tokio::task::spawn_blocking(move || exporter.process.0.wait().unwrap())
-        .await
-        .unwrap();
+    let (ended, _) = end_of(exporter).await;
     if program == OURS {
         assert_eq!(ended.code(), Some(0), "{ended:?}");
     }
-    (IN_FLIGHT - whole) as f64
+    not_whole(&answers)
+}
+
+/// The new configuration stands in a pipe that nobody writes to, as in a file system that hangs: who can open it for writing knows
+/// that it is being read.
+async fn while_reloading(table: &mut Table) {
+    let mut held = Held::start().await;
+    let exporter = Program::start(OURS, MODULES).await;
+    let scrapes = held.in_flight(&exporter).await;
+    let file = exporter.folder.path().join("config.yml");
+    std::fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    exporter.process.signal("HUP");
+    let mut unwritten = None;
+    eventually("a reload", async || {
+        unwritten = File::options().write(true).custom_flags(O_NONBLOCK).open(&file).ok();
+        unwritten.is_some()
+    })
+    .await;
+    exporter.process.signal("TERM");
+    drained(exporter.address, "/-/ready").await;
+    held.let_go.send_replace(true);
+    let answers = scrapes.await.unwrap();
+    let let_go = Instant::now();
+    let (status, ended) = end_of(exporter).await;
+    assert_eq!(status.code(), Some(0), "{status:?}");
+    for (what, ours, most, unit) in [
+        ("answers that are not whole", not_whole(&answers), 0.0, ""),
+        ("its end after the last of them", millis(ended - let_go), 250.0, " ms"),
+    ] {
+        table.figure(Figure {
+            id: "R14",
+            what: format!("SIGTERM with {IN_FLIGHT} probes in flight while a reload hangs: {what}"),
+            ours,
+            peer: None,
+            most,
+            unit,
+        });
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// Until it takes no more probes: it has had the signal.
+async fn drained(address: SocketAddr, path: &str) {
+    eventually("draining", async || {
+        scrape(address, path, 5.0).await.status == Some(503)
+    })
+    .await;
+}
+
+/// Clients of our own port have begun to shake hands, and do not go on.
+async fn while_shaking_hands(table: &mut Table) {
+    let authority = Authority::new();
+    let (certificate, key) = authority.files("127.0.0.1");
+    let folder = tempfile::tempdir().unwrap();
+    let web = folder.path().join("web.yml");
+    let keys = format!("cert_file: '{}', key_file: '{}'", certificate.display(), key.display());
+    std::fs::write(&web, format!("tls_server_config: {{{keys}}}\n")).unwrap();
+    let mut command = Command::new(OURS);
+    command.arg(format!("--web.config.file={}", web.display()));
+    let exporter = Program::start_by(command, MODULES).await;
+    let mut held = Held::start().await;
+    let path = probe("m", &held.peer.http());
+    let scraping = tokio::spawn(secured(authority, exporter.address, path));
+    held.waiting.wait_for(|count| *count == 1).await.unwrap();
+    let mut half_shaken = Vec::new();
+    for number in 0..HALF_SHAKEN {
+        let mut stream = TcpStream::connect(exporter.address).await.unwrap();
+        // Nothing, or the first bytes of a record with a ClientHello (RFC 8446 section 5.1).
+        let begun = &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..number % 11];
+        stream.write_all(begun).await.unwrap();
+        half_shaken.push(stream);
+    }
+    exporter.process.signal("TERM");
+    // Long enough for who does not wait.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    held.let_go.send_replace(true);
+    let page = scraping.await.unwrap();
+    let let_go = Instant::now();
+    let (status, ended) = end_of(exporter).await;
+    drop(half_shaken);
+    assert_eq!(status.code(), Some(0), "{status:?}");
+    let whole = page.contains("\nprobe_success 1\n");
+    for (what, ours, most, unit) in [
+        ("answers that are not whole", f64::from(u8::from(!whole)), 0.0, ""),
+        (
+            "its end after the last of them",
+            millis(ended - let_go),
+            LAST_ANSWERS,
+            " ms",
+        ),
+    ] {
+        table.figure(Figure {
+            id: "R14",
+            what: format!("SIGTERM with {HALF_SHAKEN} half-done TLS handshakes at our own port: {what}"),
+            ours,
+            peer: None,
+            most,
+            unit,
+        });
+    }
+}
+
+/// A scrape over TLS.
+async fn secured(authority: Authority, address: SocketAddr, path: String) -> String {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der.clone()).unwrap();
+    let client = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::from(address.ip());
+    let mut stream = TlsConnector::from(Arc::new(client))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\nHost: exporter\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+/// Whoever cannot wait says so again.
+async fn twice(table: &mut Table) {
+    let mut held = Held::start().await;
+    let exporter = Program::start(OURS, MODULES).await;
+    let scrapes = held.in_flight(&exporter).await;
+    exporter.process.signal("TERM");
+    drained(exporter.address, "/-/ready").await;
+    let again = Instant::now();
+    exporter.process.signal("TERM");
+    let (status, ended) = end_of(exporter).await;
+    let answers = scrapes.await.unwrap();
+    assert_eq!(not_whole(&answers) as usize, IN_FLIGHT, "none of them was let go");
+    assert_ne!(status.code(), Some(0), "probes were thrown away: {status:?}");
+    table.figure(Figure {
+        id: "R14",
+        what: format!("a second SIGTERM with {IN_FLIGHT} probes in flight: its end"),
+        ours: millis(ended - again),
+        peer: None,
+        most: 250.0,
+        unit: " ms",
+    });
 }
 
 /// Milliseconds from the start of a process to its first answer, the slowest, each after one was killed under load.

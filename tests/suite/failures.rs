@@ -1065,7 +1065,10 @@ async fn a_file_that_hangs_leaves_room_for_what_other_modules_do_off_the_runtime
                 } else {
                     refused += 1;
                     let words = answer.text().await.unwrap();
-                    assert!(words.starts_with("the exporter does as much at once as it may"), "{words}");
+                    assert!(
+                        words.starts_with("the exporter does as much at once as it may"),
+                        "{words}"
+                    );
                 }
             }
         }

@@ -232,7 +232,11 @@ async fn junk_for_a_leased_module_takes_no_room_of_real_keys() {
     for junk in 30..60 {
         exporter.probe("m", &format!("{}junk{junk}", peer.http())).await;
     }
-    assert_eq!(attempts(&exporter.probe("once", &real).await), 3.0, "its counts were lost");
+    assert_eq!(
+        attempts(&exporter.probe("once", &real).await),
+        3.0,
+        "its counts were lost"
+    );
 }
 
 #[tokio::test]

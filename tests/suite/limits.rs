@@ -1,10 +1,14 @@
 //! Each bound is met once, says so, and leaves everything else as it was.
 
+use crate::redirects::Request;
 use crate::serving::Running;
-use crate::support::exporter::Exporter;
+use crate::support::dns::{DnsServer, Says};
+use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head};
+use crate::support::pki::Authority;
 use crate::support::process::eventually;
 use reqwest::StatusCode;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// A peer that answers only when it is let to, and how many wait for that.
 struct Held {
@@ -346,6 +351,143 @@ modules: {m: {prober: http, timeout: 30s}, leased: {prober: http, timeout: 30s, 
     assert_eq!(busy.await.unwrap().0, 200);
     assert_eq!(lease().await, 200);
     assert_eq!(exporter.own("glassbox_leases").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_key_beyond_the_leases_is_probed_by_each_scrape_and_the_bound_is_counted() {
+    let peer = Peer::start(ok).await;
+    let config = "limits: {leases: 1}\nmodules: {m: {prober: http, interval: 60s}}";
+    let exporter = Exporter::start(config).await;
+    let hits = async || exporter.own("glassbox_limit_hits_total{limit=\"leases\"}").await;
+    assert_eq!(exporter.own("glassbox_limit{limit=\"leases\"}").await, 1.0);
+    // The second scrape begins the lease. Between its rounds scrapes read what the last one left.
+    let first = format!("{}first", peer.http());
+    for _ in 0..3 {
+        assert_eq!(scrape(&exporter, &first).await.0, 200);
+    }
+    assert_eq!((exporter.own("glassbox_leases").await, hits().await), (1.0, 0.0));
+    assert_eq!(peer.connections(), 2);
+    let beyond = format!("{}beyond", peer.http());
+    for count in 1..=3 {
+        let probed = exporter.probe("m", &beyond).await;
+        assert_eq!(probed.page.value("probe_attempts_total"), f64::from(count));
+    }
+    // What a first scrape asks for is no lease.
+    assert_eq!((exporter.own("glassbox_leases").await, hits().await), (1.0, 2.0));
+    assert_eq!(peer.connections(), 5);
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_asks_for_is_forgotten_and_begins_anew() {
+    let peer = Peer::start(ok).await;
+    let counted = async |exporter: &Exporter, key: &str| {
+        let probed = exporter.probe("m", &format!("{}{key}", peer.http())).await;
+        probed.page.value("probe_attempts_total")
+    };
+    let config = limited("", "");
+    let idle = Duration::from_millis(200);
+    let forgetful = Exporter::start_with(&config, |settings| settings.series_idle = idle).await;
+    let usual = Exporter::start(&config).await;
+    // On a busy machine the second scrape may come too late as well.
+    eventually("two attempts", async || counted(&forgetful, "left").await >= 2.0).await;
+    assert_eq!(counted(&usual, "left").await, 1.0);
+    eventually("none but the other key", async || {
+        counted(&forgetful, "other").await;
+        counted(&usual, "other").await;
+        forgetful.own("glassbox_series_keys").await == 1.0
+    })
+    .await;
+    let evicted = "glassbox_series_evictions_total{reason=\"idle\"}";
+    assert!(forgetful.own(evicted).await >= 1.0);
+    assert_eq!(counted(&forgetful, "left").await, 1.0);
+    // Who may leave it for longer finds it as it was.
+    assert_eq!(usual.own(evicted).await, 0.0);
+    assert_eq!(counted(&usual, "left").await, 2.0);
+}
+
+#[tokio::test]
+async fn the_flag_for_idle_keys_is_what_the_running_program_keeps() {
+    let running = Running::start(&limited("", ""), &["--series.idle=61"]).await;
+    assert!(running.log().contains("series.idle=61 "), "{}", running.log());
+}
+
+fn reason(probed: &Probed) -> &str {
+    let reason = &probed.evidence["verdict"]["reason"];
+    reason.as_str().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_proxys_answer_is_read_up_to_its_bound_and_not_a_byte_further() {
+    const MOST: usize = 16 * 1024;
+    let authority = Authority::new();
+    let ca = authority.ca_file.display();
+    for (length, expected) in [(MOST, ""), (MOST + 1, "proxy.failed")] {
+        let acceptor = TlsAcceptor::from(authority.leaf("127.0.0.1").server(&[]));
+        let proxy = Peer::start(move |mut stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                read_head(&mut stream).await;
+                let (start, end) = ("HTTP/1.1 200 OK\r\nX-Long: ", "\r\n\r\n");
+                let filler = "a".repeat(length - start.len() - end.len());
+                let _ = stream.write_all(format!("{start}{filler}{end}").as_bytes()).await;
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    ok(stream).await;
+                }
+            }
+        })
+        .await;
+        let keys = format!("proxy_url: 'http://{}', tls_config: {{ca_file: '{ca}'}}", proxy.address);
+        let exporter = Exporter::start(&limited("", &format!(", http: {{{keys}}}"))).await;
+        let probed = exporter.probe("m", "https://127.0.0.1:9/").await;
+        assert_eq!(reason(&probed), expected, "{length} bytes: {:#}", probed.evidence);
+    }
+}
+
+#[tokio::test]
+async fn a_token_servers_answer_is_read_up_to_its_bound_and_not_a_byte_further() {
+    const MOST: usize = 1024 * 1024;
+    let target = Peer::start(ok).await;
+    for (length, expected) in [(MOST, ""), (MOST + 1, "local.credentials")] {
+        let (start, end) = (r#"{"access_token": "t", "token_type": "bearer", "more": ""#, r#""}"#);
+        let filler = "a".repeat(length - start.len() - end.len());
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{start}{filler}{end}");
+        let issuer = Peer::start(move |mut stream| {
+            let answer = answer.clone();
+            async move {
+                // All of it: what is not read resets the connection.
+                Request::read(&mut stream).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        })
+        .await;
+        let keys = format!(
+            "client_id: a, client_secret: b, token_url: 'http://{}/'",
+            issuer.address
+        );
+        let exporter = Exporter::start(&limited("", &format!(", http: {{oauth2: {{{keys}}}}}"))).await;
+        let probed = exporter.probe("m", &target.http()).await;
+        assert_eq!(reason(&probed), expected, "{length} bytes: {:#}", probed.evidence);
+    }
+}
+
+#[tokio::test]
+async fn no_more_addresses_of_a_name_are_probed_beside_it_than_there_may_be() {
+    const MOST: u8 = 16;
+    let app = Peer::start(ok).await;
+    for more in [0, 4] {
+        let all = (1..=1 + MOST + more).map(|last| IpAddr::from([127, 0, 0, last]));
+        let resolver = DnsServer::always(Says::Addresses(all.collect())).await;
+        let keys = format!(
+            ", {}, addresses: all, http: {{preferred_ip_protocol: ip4}}",
+            resolver.as_key()
+        );
+        let exporter = Exporter::start(&limited("", &keys)).await;
+        let probed = exporter
+            .probe("m", &format!("http://shop.test:{}/", app.address.port()))
+            .await;
+        let addresses = probed.evidence["investigation"]["addresses"].as_array().unwrap();
+        assert_eq!(addresses.len(), usize::from(MOST), "{more} more: {:#}", probed.evidence);
+    }
 }
 
 #[tokio::test]

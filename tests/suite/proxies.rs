@@ -194,7 +194,11 @@ async fn an_address_is_judged_also_where_names_are_left_to_the_proxy() {
     .await;
     for target in ["http://169.254.169.254/", "http://[fd00:ec2::254]/"] {
         let probed = exporter.probe("m", target).await;
-        assert_eq!(probed.evidence["verdict"]["reason"], "local.denied", "{:#}", probed.evidence);
+        assert_eq!(
+            probed.evidence["verdict"]["reason"], "local.denied",
+            "{:#}",
+            probed.evidence
+        );
     }
     assert_eq!(proxy.asked().len(), 0);
 }

@@ -1,13 +1,16 @@
 /* Fails the N-th step that can fail for want of something on this host, once. N stands in the file that TORTURE names, and is
- * counted down there: the test sets it while the process runs. 0 fails nothing. */
+ * counted down there: the test sets it while the process runs. 0 fails nothing. Behind N stands then which call has failed.
+ * TORTURE_ONLY names the one call whose steps are counted, where not all of them are. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -15,20 +18,30 @@
 #include <unistd.h>
 
 struct epoll_event;
-static _Atomic int *left;
+struct torture {
+    _Atomic int left;
+    char call[28];
+};
+static struct torture *torture;
+static const char *only;
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("TORTURE");
+    only = getenv("TORTURE_ONLY");
     int file = path ? syscall(SYS_openat, AT_FDCWD, path, O_RDWR) : -1;
-    void *shared = file < 0 ? MAP_FAILED : mmap(NULL, sizeof *left, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (shared != MAP_FAILED) left = shared;
+    void *shared = file < 0 ? MAP_FAILED : mmap(NULL, sizeof *torture, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (shared != MAP_FAILED) torture = shared;
     if (file >= 0) syscall(SYS_close, file);
 }
 
-static int its_turn(void) {
-    int now = left ? atomic_load(left) : 0;
+static int its_turn(const char *call) {
+    if (only && strcmp(only, call)) return 0;
+    int now = torture ? atomic_load(&torture->left) : 0;
     while (now > 0)
-        if (atomic_compare_exchange_weak(left, &now, now - 1)) return now == 1;
+        if (atomic_compare_exchange_weak(&torture->left, &now, now - 1)) {
+            if (now == 1) strncpy(torture->call, call, sizeof torture->call - 1);
+            return now == 1;
+        }
     return 0;
 }
 
@@ -36,13 +49,27 @@ static int its_turn(void) {
     type name params {                                                     \
         static type(*real) params;                                         \
         if (!real) real = dlsym(RTLD_NEXT, #name);                         \
-        if (its_turn()) return errno = error, failed;                      \
+        if (its_turn(#name)) return errno = error, failed;                 \
         return real args;                                                  \
     }
 
+/* All ports are taken. Of one that was asked for it would say that it is somebody else's. */
+static int no_bind(const struct sockaddr *at) {
+    return ((const struct sockaddr_in *)at)->sin_port == 0 ? EADDRINUSE : ENOBUFS;
+}
+
+/* A stream gets its port now. What a datagram could want for is room for its route; that it has no address to go from would
+ * tell of the path. */
+static int no_connect(int socket, const struct sockaddr *to) {
+    int type = 0;
+    socklen_t size = sizeof type;
+    syscall(SYS_getsockopt, socket, SOL_SOCKET, SO_TYPE, &type, &size);
+    return type == SOCK_STREAM && to->sa_family != AF_UNIX ? EADDRNOTAVAIL : ENOBUFS;
+}
+
 STEP(int, socket, EMFILE, -1, (int a, int b, int c), (a, b, c))
-STEP(int, bind, EADDRNOTAVAIL, -1, (int a, const struct sockaddr *b, socklen_t c), (a, b, c))
-STEP(int, connect, EADDRNOTAVAIL, -1, (int a, const struct sockaddr *b, socklen_t c), (a, b, c))
+STEP(int, bind, no_bind(b), -1, (int a, const struct sockaddr *b, socklen_t c), (a, b, c))
+STEP(int, connect, no_connect(a, b), -1, (int a, const struct sockaddr *b, socklen_t c), (a, b, c))
 STEP(int, accept4, EMFILE, -1, (int a, struct sockaddr *b, socklen_t *c, int d), (a, b, c, d))
 STEP(int, setsockopt, ENOMEM, -1, (int a, int b, int c, const void *d, socklen_t e), (a, b, c, d, e))
 STEP(int, getsockopt, ENOBUFS, -1, (int a, int b, int c, void *d, socklen_t *e), (a, b, c, d, e))
@@ -54,6 +81,7 @@ STEP(ssize_t, send, ENOBUFS, -1, (int a, const void *b, size_t c, int d), (a, b,
 STEP(ssize_t, sendto, ENOBUFS, -1, (int a, const void *b, size_t c, int d, const struct sockaddr *e, socklen_t f), (a, b, c, d, e, f))
 STEP(ssize_t, sendmsg, ENOBUFS, -1, (int a, const struct msghdr *b, int c), (a, b, c))
 STEP(ssize_t, writev, ENOBUFS, -1, (int a, const struct iovec *b, int c), (a, b, c))
+STEP(char *, realpath, ENOMEM, NULL, (const char *a, char *b), (a, b))
 STEP(int, epoll_ctl, ENOMEM, -1, (int a, int b, int c, struct epoll_event *d), (a, b, c, d))
 
 int open64(const char *path, int flags, ...) {
@@ -63,13 +91,13 @@ int open64(const char *path, int flags, ...) {
     mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
     va_end(rest);
     if (!real) real = dlsym(RTLD_NEXT, "open64");
-    if (its_turn()) return errno = EMFILE, -1;
+    if (its_turn("open64")) return errno = EMFILE, -1;
     return real(path, flags, mode);
 }
 
 int pthread_create(pthread_t *a, const pthread_attr_t *b, void *(*c)(void *), void *d) {
     static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     if (!real) real = dlsym(RTLD_NEXT, "pthread_create");
-    if (its_turn()) return EAGAIN;
+    if (its_turn("pthread_create")) return EAGAIN;
     return real(a, b, c, d);
 }
