@@ -13,7 +13,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Answers questions for addresses. Built once per module; keeps no cache, so each probe really asks.
 #[derive(Clone)]
@@ -25,6 +25,9 @@ pub struct Resolver {
     /// The module's own name servers; none means the system's.
     servers: Vec<NameServer>,
 }
+
+/// A lookup that fell short is shared with those who come so soon after.
+const SHARED: Duration = Duration::from_secs(1);
 
 /// A name server as a module writes it: `ip:port`, or `tcp://ip:port`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,9 +147,11 @@ impl Resolver {
             words: words.clone(),
         })?;
         let asked = Instant::now();
+        // The library lets those who ask the same at the same time share one lookup, which may have begun before.
+        let begun = asked.checked_sub(SHARED).unwrap_or(asked);
         let lookup = resolver.lookup(name, kind).await.map_err(|error| {
             let error = LookupError::new(&error);
-            match self.transport.shortage_since(asked) {
+            match self.transport.shortage_since(begun) {
                 Some(shortage) if error.reason == Reason::LocalResolverUnreachable => error.because_of(shortage),
                 _ => error,
             }

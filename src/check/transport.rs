@@ -66,7 +66,7 @@ impl RuntimeProvider for Transport {
         let shortages = self.shortages.clone();
         Box::pin(async move {
             let socket = Self::note(&shortages, from.port() == 0, UdpSocket::bind(from).await)?;
-            socket.connect(to).await?;
+            Self::note(&shortages, false, socket.connect(to).await)?;
             Ok(Connected::new(socket))
         })
     }

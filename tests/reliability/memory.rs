@@ -72,71 +72,62 @@ struct Attack {
     ends: &'static [Option<&'static str>],
 }
 
-async fn attacks() -> Vec<Attack> {
-    const WELL_OR_LATE: &[Option<&str>] = &[None, Some("http.timed_out_mid_body")];
+impl Attack {
+    const fn new(
+        what: &'static str,
+        module: &'static str,
+        target: Peer,
+        ends: &'static [Option<&'static str>],
+    ) -> Self {
+        Self {
+            what,
+            module,
+            target,
+            ends,
+        }
+    }
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\n";
+const PLAIN: &str = "HTTP/1.1 200 OK\r\n\r\n";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Answers whose body has no end.
+async fn bodies() -> [Attack; 5] {
     const TOO_LARGE: &[Option<&str>] = &[Some("content.body_too_large")];
-    let ok = "HTTP/1.1 200 OK\r\n";
-    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let plain = "HTTP/1.1 200 OK\r\n\r\n";
-    let chunk = [&b"10000\r\n"[..], &[b'a'; 65536], b"\r\n"].concat();
-    let fields = b"X-More: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(1000);
-    let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+    const LATE: &[Option<&str>] = &[Some("http.timed_out_mid_body")];
+    const WELL_OR_LATE: &[Option<&str>] = &[None, LATE[0]];
     let a = vec![b'a'; 65536];
-    let value = endless("HTTP/1.1 200 OK\r\nX-Long: ", a.clone()).await;
-    let extension = endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", a.clone()).await;
+    let chunk = [&b"10000\r\n"[..], &a, b"\r\n"].concat();
+    let (matched, counted) = (endless(PLAIN, a.clone()).await, endless(PLAIN, a).await);
+    let chunks = endless(CHUNKED, chunk).await;
     [
-        (
-            "endless body, matched",
-            "matching",
-            endless(plain, a.clone()).await,
-            TOO_LARGE,
-        ),
-        (
-            "endless body, counted",
-            "plain",
-            endless(plain, a).await,
-            &WELL_OR_LATE[1..],
-        ),
-        (
-            "endless chunks, matched",
-            "matching",
-            endless(chunked, chunk).await,
-            TOO_LARGE,
-        ),
-        (
-            "endless chunk extension",
-            "plain",
-            extension,
-            &[Some("http.response.invalid")],
-        ),
-        (
-            "endless headers",
-            "plain",
-            endless(ok, fields).await,
-            &[Some("http.response.header_too_large")],
-        ),
-        (
-            "endless header value",
-            "plain",
-            value,
-            &[Some("http.response.header_too_large")],
-        ),
-        (
-            "endless interim responses",
-            "plain",
-            endless("", interim).await,
-            &[Some("http.response.too_many_interim")],
-        ),
-        ("gzip bomb of 4 GiB, matched", "gzip", bomb().await, TOO_LARGE),
-        ("gzip bomb of 4 GiB, counted", "gzip_plain", bomb().await, WELL_OR_LATE),
+        Attack::new("endless body, matched", "matching", matched, TOO_LARGE),
+        Attack::new("endless body, counted", "plain", counted, LATE),
+        Attack::new("endless chunks, matched", "matching", chunks, TOO_LARGE),
+        Attack::new("gzip bomb of 4 GiB, matched", "gzip", bomb().await, TOO_LARGE),
+        Attack::new("gzip bomb of 4 GiB, counted", "gzip_plain", bomb().await, WELL_OR_LATE),
     ]
-    .map(|(what, module, target, ends)| Attack {
-        what,
-        module,
-        target,
-        ends,
-    })
-    .into()
+}
+
+/// Answers that do not come to a body.
+async fn heads() -> [Attack; 4] {
+    const INVALID: &[Option<&str>] = &[Some("http.response.invalid")];
+    const HEAD: &[Option<&str>] = &[Some("http.response.header_too_large")];
+    const INTERIM: &[Option<&str>] = &[Some("http.response.too_many_interim")];
+    let a = vec![b'a'; 65536];
+    let extension = endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", a.clone()).await;
+    let value = endless("HTTP/1.1 200 OK\r\nX-Long: ", a).await;
+    let fields = b"X-More: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(1000);
+    let fields = endless(OK, fields).await;
+    let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+    let interim = endless("", interim).await;
+    [
+        Attack::new("endless chunk extension", "plain", extension, INVALID),
+        Attack::new("endless headers", "plain", fields, HEAD),
+        Attack::new("endless header value", "plain", value, HEAD),
+        Attack::new("endless interim responses", "plain", interim, INTERIM),
+    ]
 }
 
 pub async fn run(table: &mut Table) {
@@ -146,7 +137,7 @@ pub async fn run(table: &mut Table) {
         module,
         target,
         ends,
-    } in attacks().await
+    } in bodies().await.into_iter().chain(heads().await)
     {
         let ours = attack(OURS, module, &target.http()).await;
         let peers = attack(&peer(), module, &target.http()).await;

@@ -197,7 +197,7 @@ async fn long_uris(table: &mut Table) {
         let statuses: Vec<_> = statuses.into_iter().flatten().collect();
         let taken = statuses
             .iter()
-            .filter(|status| matches!(status, Some(200..400) | Some(500..)));
+            .filter(|status| matches!(status, Some(200..400 | 500..)));
         refused.push(taken.count() as f64);
         println!(
             "  {program}: URIs of {LONG_URI} bytes are answered with {:?}",
@@ -326,7 +326,11 @@ async fn flood_of_passwords(address: SocketAddr) -> (usize, usize) {
     while Instant::now() < until {
         ticks.tick().await;
         let number = asking.len();
-        let user = if number % 2 == 0 { "prometheus" } else { "nobody" };
+        let user = if number.is_multiple_of(2) {
+            "prometheus"
+        } else {
+            "nobody"
+        };
         let words = request("/metrics", user, &format!("wrong{number}"));
         asking.spawn(async move { timeout(FLOOD, status(address, &words)).await.ok().flatten() });
     }

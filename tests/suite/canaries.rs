@@ -532,13 +532,13 @@ fn no_refusal_of_a_configuration_shows_a_secret_that_stands_in_it() {
             &["--config.file=bad.yml", "--config.check"][..],
             &["config", "check", "bad.yml"],
         ] {
-            pages.push((bad.to_string(), refusal(folder.path(), arguments)));
+            pages.push(((*bad).to_owned(), refusal(folder.path(), arguments)));
         }
     }
     for bad in BAD_WEB {
         write(bad);
         let flags = ["--web.config.file=bad.yml", "--web.listen-address=127.0.0.1:0"];
-        pages.push((bad.to_string(), refusal(folder.path(), &flags)));
+        pages.push(((*bad).to_owned(), refusal(folder.path(), &flags)));
     }
     let secrets: Vec<_> = [canary].into_iter().chain(keys.lines()).collect();
     none_is_shown(&secrets, &pages);
