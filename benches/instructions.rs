@@ -19,8 +19,9 @@ use std::process::{Command, ExitCode};
 const FEW: u64 = 10;
 const MANY: u64 = 60;
 
-/// A count that is larger by such a share is a regression: the libraries' hash seeds alone make some difference.
-const TOLERANCE: f64 = 0.03;
+/// A count that is larger by such a share is a regression. The digits of the times on a page, of which some have exemplars, make
+/// a difference of 2 % between two runs of the same program.
+const TOLERANCE: f64 = 0.05;
 
 /// A file for each profile that the counts are taken with.
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/recorded");
