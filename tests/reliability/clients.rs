@@ -1,6 +1,7 @@
 //! Scrapes, many at once, and what became of them.
 
 use crate::program::Program;
+pub use crate::program::peer;
 use crate::support::page::Page;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -159,11 +160,6 @@ pub fn quantile(mut figures: Vec<f64>, share: f64) -> f64 {
     )]
     let place = ((figures.len() as f64 - 1.0) * share).round() as usize;
     figures.get(place).copied().unwrap_or(f64::NAN)
-}
-
-/// The peer, where `make` fetched it, else Debian's.
-pub fn peer() -> String {
-    std::env::var("PEER").unwrap_or_else(|_| "prometheus-blackbox-exporter".to_owned())
 }
 
 /// Lets this process open as many files as it may.

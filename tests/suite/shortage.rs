@@ -2,7 +2,7 @@
 
 use crate::support::peer::{Peer, ok};
 use crate::support::pki::Authority;
-use crate::support::process::{Process, free_port, project};
+use crate::support::process::{Process, free_port, preloaded};
 use crate::support::quic::{QuicServer, echo};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -24,15 +24,8 @@ impl Short {
     /// Starts it with a configuration, before which a folder for its files is there.
     async fn start(config: impl FnOnce(&TempDir) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (library, path) = (folder.path().join("short.so"), folder.path().join("short"));
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&library)
-            .arg(project("tests/suite/shortage/short.c"))
-            .arg("-ldl")
-            .status()
-            .expect("a C compiler: Rust's own linker needs one, too");
-        assert!(built.success());
+        let library = preloaded("tests/suite/shortage/short.c", folder.path());
+        let path = folder.path().join("short");
         std::fs::write(&path, [0; ROOM]).unwrap();
         std::fs::write(folder.path().join("glassbox.yml"), config(&folder)).unwrap();
         let port = free_port();

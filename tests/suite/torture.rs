@@ -7,7 +7,7 @@ use crate::support::health::health;
 use crate::support::page::Page;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::pki::Authority;
-use crate::support::process::{Process, eventually, free_port, project};
+use crate::support::process::{Process, eventually, free_port, preloaded};
 use crate::support::proxy::Proxy;
 use crate::support::quic::{QuicServer, echo};
 use flate2::Compression;
@@ -16,7 +16,6 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
@@ -71,20 +70,6 @@ const KNOWN: &[Exception] = &[
     ),
 ];
 
-/// Builds what is loaded before the exporter's own libraries.
-fn saboteur(folder: &Path) -> std::path::PathBuf {
-    let library = folder.join("fail.so");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(project("tests/suite/torture/fail.c"))
-        .arg("-ldl")
-        .status()
-        .expect("a C compiler: Rust's own linker needs one, too");
-    assert!(built.success());
-    library
-}
-
 struct Tortured {
     exporter: Process,
     port: u16,
@@ -95,7 +80,7 @@ struct Tortured {
 impl Tortured {
     async fn start(config: &str, more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let library = saboteur(folder.path());
+        let library = preloaded("tests/suite/torture/fail.c", folder.path());
         let path = folder.path().join("shared");
         std::fs::write(&path, [0; SHARED]).unwrap();
         std::fs::write(folder.path().join("glassbox.yml"), config).unwrap();

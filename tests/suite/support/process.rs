@@ -1,7 +1,7 @@
 //! Real programs on loopback: found or the test fails, never skipped; ended with their value.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,21 @@ pub async fn listening(port: u16) {
     .await;
 }
 
+/// Builds what a program of the tests is to load before its own libraries, from a C file of the project.
+pub fn preloaded(source: &str, folder: &Path) -> PathBuf {
+    let library = folder.join("preloaded.so");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(project(source))
+        .arg("-ldl")
+        .status()
+        .expect("a C compiler: Rust's own linker needs one, too");
+    assert!(built.success());
+    library
+}
+
 /// The path of a file of the project.
-pub fn project(path: &str) -> std::path::PathBuf {
+pub fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
