@@ -38,7 +38,7 @@ pub use resolve::Family;
 pub use resolver::{NameServer, NameServerError, Resolver};
 pub use send::{Ask, Manner};
 pub use tls::{Tls, TlsError, TlsSettings, TlsVersion};
-pub use trust::Trust;
+pub use trust::{Trust, Trusted};
 pub use tunnel::Tunnel;
 
 use crate::chain::Stage;
@@ -203,6 +203,7 @@ impl Check {
                 format!("Timed out after {} ms, {}.", self.timeout.as_millis(), stage.doing()),
             ),
         };
+        let reason = self.wire.tape.shortage().unwrap_or(reason);
         let ended = Instant::now();
         lap.fail(since(ended), reason);
         self.fault = Some(Fault {

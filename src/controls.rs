@@ -125,7 +125,7 @@ impl Controls {
         {
             let left = until.saturating_duration_since(Instant::now());
             if !left.is_zero() {
-                let vantage = self.ask(means, left.min(PATIENCE)).await;
+                let vantage = Box::pin(self.ask(means, left.min(PATIENCE))).await;
                 *latest.said() = Some((Instant::now(), Arc::new(vantage)));
             }
         }

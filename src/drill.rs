@@ -161,7 +161,7 @@ impl<'a> Drill<'a> {
         if !self.module.beside.all_addresses || self.left() < LEAST {
             return Vec::new();
         }
-        let mut check = Check::new(self.terms, self.left());
+        let mut check = Box::new(Check::new(self.terms, self.left()));
         let found = self.module.prober.addresses(&mut check, self.aim).await;
         let probed = front.with_target().next().and_then(|leg| leg.chosen);
         let mut others = found.unwrap_or_default();
@@ -197,7 +197,8 @@ impl<'a> Drill<'a> {
         if left < LEAST {
             return None;
         }
-        let report = self.run(way, left).await;
+        // Kept aside: most are asked nothing.
+        let report = Box::pin(self.run(way, left)).await;
         (!report.stopped_on_our_side()).then_some(report)
     }
 }

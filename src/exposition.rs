@@ -75,11 +75,7 @@ mod tests {
     fn a_large_page_is_written_piece_by_piece() {
         let mut page = Page::new(Level::Standard);
         for key in 0..10_000 {
-            page.push(
-                &FAILURES,
-                vec![("link", format!("key {key}").into())],
-                Value::Number(1.0),
-            );
+            page.push(&FAILURES, [("link", format!("key {key}").into())], Value::Number(1.0));
         }
         let families = page.sorted();
         for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {

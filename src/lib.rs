@@ -36,6 +36,7 @@ pub mod server;
 pub mod target;
 pub mod utc;
 pub mod verdict;
+pub mod workers;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -155,7 +156,9 @@ pub fn reload_on_hangup(app: Arc<App>) -> io::Result<()> {
 pub async fn reload_on_change(app: Arc<App>, file: PathBuf, mut seen: Option<Vec<u8>>, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
-        let now = tokio::task::block_in_place(|| std::fs::read(&file)).ok();
+        let read = file.clone();
+        let now = tokio::task::spawn_blocking(move || std::fs::read(read).ok());
+        let now = now.await.unwrap_or_default();
         if now != seen {
             seen = now;
             reload(&app).await;

@@ -4,9 +4,10 @@
 use clap::Parser as _;
 use glassbox_exporter::cli::{self, Cli, CliError, Command, LogFormat, LogLevel};
 use glassbox_exporter::server::App;
+use glassbox_exporter::workers::Workers;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logs(&cli);
     glassbox_exporter::tell_panics_by_their_place();
-    let runtime = match Runtime::new() {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "Error starting the runtime");
@@ -68,7 +69,8 @@ async fn serve(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let watched = cli
         .auto_reload()
         .map(|(file, interval)| (std::fs::read(&file).ok(), file, interval));
-    let app = Arc::new(App::new(cli.server_settings()?).map_err(CliError::Config)?);
+    let workers = Workers::one_for_each_processor()?;
+    let app = Arc::new(App::new(cli.server_settings()?, workers).map_err(CliError::Config)?);
     let listeners = glassbox_exporter::listen(cli.listen_addresses()).await?;
     glassbox_exporter::reload_on_hangup(app.clone())?;
     if let Some((seen, file, interval)) = watched {

@@ -2,7 +2,7 @@
 
 mod model;
 
-pub use model::{Bucket, Count, Exemplar, Family, Histogram, Label, Native, Page, Sample, Value};
+pub use model::{Bucket, Count, Exemplar, Family, Histogram, Label, Named, Native, Page, Sample, Value};
 
 /// The type of a metric, as the exposition names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,17 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// The `# HELP` text; the peer's, word for word, for the peer's.
     pub help: &'static str,
+}
+
+impl Metric {
+    fn family(&'static self, samples: Vec<Sample>) -> Family {
+        Family {
+            name: self.name.into(),
+            help: self.help.into(),
+            kind: self.kind,
+            samples,
+        }
+    }
 }
 
 /// Declares the table: constant, type, level, name, labels, help.

@@ -18,6 +18,7 @@ use crate::probe::{OwnFault, Probe};
 use crate::probers::Module;
 use crate::quorum::Quorum;
 use crate::series::{Kept, Key, SeriesTable};
+use crate::workers::Workers;
 use arc_swap::{ArcSwap, Guard};
 use lease::Leases;
 use nix::sys::resource::{Resource, getrlimit};
@@ -48,6 +49,7 @@ pub struct Patrol {
     /// Where this exporter itself listens.
     listeners: OnceLock<Arc<[SocketAddr]>>,
     denials: Arc<Denials>,
+    workers: Workers,
 }
 
 /// Why a scrape cannot be answered.
@@ -64,7 +66,7 @@ pub enum Unread {
 impl Patrol {
     /// A patrol that has probed nothing yet.
     #[must_use]
-    pub fn new(config: Config, series: SeriesTable, history: History) -> Self {
+    pub fn new(config: Config, series: SeriesTable, history: History, workers: Workers) -> Self {
         let files = files();
         Self {
             turnstile: Turnstile::new(config.limits().within_files(files).probes),
@@ -79,6 +81,7 @@ impl Patrol {
             draining: AtomicBool::new(false),
             listeners: OnceLock::new(),
             denials: Arc::default(),
+            workers,
         }
     }
 
@@ -149,6 +152,11 @@ impl Patrol {
     /// The evidence.
     pub const fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Who does what must go on by itself.
+    pub const fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     /// What the exporter counts about itself.

@@ -56,27 +56,36 @@ impl Quorum {
             .next()
             .and_then(|leg| leg.peer)
             .map(|peer| network(peer.ip()));
-        let before = names.get(name).and_then(|seen| seen.network);
-        names.insert(
-            name.to_owned(),
-            Seen {
-                at: now,
-                reached: stopped.is_none(),
-                network: network.or(before),
-            },
-        );
+        let seen = Seen {
+            at: now,
+            reached: stopped.is_none(),
+            network,
+        };
+        match names.get_mut(name) {
+            Some(before) => {
+                *before = Seen {
+                    network: network.or(before.network),
+                    ..seen
+                }
+            }
+            None => drop(names.insert(name.to_owned(), seen)),
+        }
     }
 
     /// Whether all that was probed lately failed, and that was enough to mean something.
     #[must_use]
     pub fn failed(&self, now: Instant) -> bool {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh: Vec<_> = names
-            .values()
-            .filter(|seen| now.saturating_duration_since(seen.at) < FRESH)
-            .collect();
-        let networks: HashSet<_> = fresh.iter().filter_map(|seen| seen.network).collect();
-        fresh.len() >= NAMES && networks.len() >= NETWORKS && fresh.iter().all(|seen| !seen.reached)
+        let fresh = || {
+            let seen = names.values();
+            seen.filter(|seen| now.saturating_duration_since(seen.at) < FRESH)
+        };
+        // Asked first: where all is well, the first name that is looked at tells.
+        if fresh().any(|seen| seen.reached) {
+            return false;
+        }
+        let networks: HashSet<_> = fresh().filter_map(|seen| seen.network).collect();
+        fresh().count() >= NAMES && networks.len() >= NETWORKS
     }
 }
 

@@ -20,6 +20,7 @@ use crate::config::{Config, ConfigError, Defaults};
 use crate::history::History;
 use crate::patrol::Patrol;
 use crate::series::SeriesTable;
+use crate::workers::Workers;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::{
@@ -117,13 +118,14 @@ impl App {
     ///
     /// # Errors
     /// When the configuration is not valid.
-    pub fn new(settings: ServerSettings) -> Result<Self, ConfigError> {
+    pub fn new(settings: ServerSettings, workers: Workers) -> Result<Self, ConfigError> {
         let config = load(&settings)?;
         let gate = Gate::new(settings.web_config_file.clone())?;
         let patrol = Patrol::new(
             config,
             SeriesTable::new(settings.series_limit, settings.series_idle),
             History::new(settings.history_limit, process_number()),
+            workers,
         );
         patrol.own().reloaded(true);
         Ok(Self {

@@ -66,6 +66,20 @@ impl Target {
         Ok((host.to_owned(), port))
     }
 
+    /// The host of a URL or of a place, as it is written: enough to tell hosts from each other.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let text = self.0.trim();
+        let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let text = text.split(['/', '?', '#']).next().unwrap_or_default();
+        let text = text.rsplit_once('@').map_or(text, |(_, place)| place);
+        match split(text) {
+            // An address of IPv6 without brackets, or what is no place at all.
+            ("", _) => text,
+            (host, _) => host,
+        }
+    }
+
     /// Whether [`Target::http_url`], where it is one, has the scheme `https`.
     #[must_use]
     pub fn is_https(&self) -> bool {
@@ -182,6 +196,21 @@ mod tests {
         assert_eq!(url.as_str(), "http://example.org:8080/x");
         let url = Target::new("HTTPS://example.org").http_url().unwrap();
         assert_eq!(url.as_str(), "https://example.org/");
+    }
+
+    #[test]
+    fn a_host_is_told_from_another_however_the_target_is_written() {
+        for (written, host) in [
+            ("example.org", "example.org"),
+            (" https://example.org:8443/x:1@y?z ", "example.org"),
+            ("https://user:secret@example.org?/", "example.org"),
+            ("example.org:25", "example.org"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("", ""),
+        ] {
+            assert_eq!(Target::new(written).host(), host, "{written}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use glassbox_exporter::probe::{Finding, Probe};
 use glassbox_exporter::probers::Aim;
 use glassbox_exporter::series::SeriesTable;
 use glassbox_exporter::target::Target;
+use glassbox_exporter::workers::Workers;
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -98,7 +99,7 @@ impl Scene {
         let config = "modules: {http: {prober: http}, tcp: {prober: tcp}}";
         let config = Config::parse(config, Defaults::default()).unwrap();
         let series = SeriesTable::new(100, Duration::from_hours(1));
-        let patrol = Arc::new(Patrol::new(config, series, History::new(100, 1)));
+        let patrol = Arc::new(Patrol::new(config, series, History::new(100, 1), Workers::default()));
         let probe = probe(&patrol, "http", &format!("http://{peer}/502"));
         let broken = runtime.block_on(probe.once(&Past::default())).unwrap();
         let mut scene = Self {

@@ -1,6 +1,5 @@
 //! A dialogue in bytes: what is said, what is waited for, what is heard.
 
-use super::own_fault::shortage;
 use super::tls::reason_of_tls;
 use super::wire::{Layer, Meter, Wire};
 use super::{Check, Failure, Stopped};
@@ -72,7 +71,7 @@ impl Line {
 impl Wire {
     fn line(&mut self) -> Result<&mut Line, DialogueError> {
         if let Some(layer) = self.layer.take() {
-            self.line = Some(Line::new(Meter::new(layer, self.tape.clone(), false)));
+            self.line = Some(Line::new(Meter::new(layer, self.tape.clone())));
         }
         self.line.as_mut().ok_or(DialogueError::NotConnected)
     }
@@ -169,13 +168,11 @@ impl Failure for DialogueError {
             Self::NotConnected => Reason::TcpFailed,
             Self::Silent | Self::EndedFirst => Reason::TcpClosed,
             Self::Unwanted(reason, _) => *reason,
-            Self::Io(error) => shortage(error)
-                .or_else(|| reason_of_tls(error, false))
-                .unwrap_or(match error.kind() {
-                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::TcpReset,
-                    ErrorKind::UnexpectedEof => Reason::TcpClosed,
-                    _ => Reason::TcpFailed,
-                }),
+            Self::Io(error) => reason_of_tls(error, false).unwrap_or(match error.kind() {
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::TcpReset,
+                ErrorKind::UnexpectedEof => Reason::TcpClosed,
+                _ => Reason::TcpFailed,
+            }),
         }
     }
 

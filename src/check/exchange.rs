@@ -1,7 +1,6 @@
 //! One request and its answer in flight, driven by the stages that watch it.
 
 use super::http3::Http3Error;
-use super::own_fault::shortage;
 use super::tape::Tape;
 use super::tls::reason_of_tls;
 use crate::reason::Reason;
@@ -216,9 +215,6 @@ impl ExchangeError {
 
 fn hypers_reason(error: &hyper::Error, part: Part) -> Reason {
     if let Some(io) = io_cause(error) {
-        if let Some(own) = shortage(io) {
-            return own;
-        }
         if let Some(tls) = reason_of_tls(io, false) {
             return tls;
         }

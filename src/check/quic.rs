@@ -71,7 +71,7 @@ impl Check {
                 return Err(QuicError::BadName(name.to_owned()));
             }
             wire.leg.tls_name = Some(name.to_owned());
-            let (config, recorder) = tls.for_quic();
+            let (config, recorder) = tls.for_quic().await?;
             let config = QuicClientConfig::try_from(config).map_err(|_| QuicError::NoCipher)?;
             let mut config = ClientConfig::new(Arc::new(config));
             config.transport_config(Arc::new(transport()));

@@ -25,7 +25,8 @@ impl Check {
             let server = server_name(name).ok_or_else(|| SecureError::BadName(name.to_owned()))?;
             wire.leg.tls_name = Some(name.to_owned());
             let layer = wire.take_layer().ok_or(SecureError::NotConnected)?;
-            let (config, recorder) = tls.for_one_probe(http1);
+            let (config, recorder) = tls.for_one_probe(http1).await.map_err(SecureError::NoTrust)?;
+            wire.times.began = Some(Instant::now());
             let tape = wire.tape.clone();
             let connect_delay = tape.connect_delay();
             tape.speak_tls();
@@ -87,6 +88,7 @@ pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
 
 enum SecureError {
     NotConnected,
+    NoTrust(Error),
     BadName(String),
     Handshake {
         began_like_tls: Option<bool>,
@@ -100,6 +102,7 @@ impl Failure for SecureError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotConnected => Reason::TcpFailed,
+            Self::NoTrust(error) => shortage(error).unwrap_or(Reason::LocalFileUnreadable),
             Self::BadName(_) => Reason::LocalTargetInvalid,
             Self::Refused(refusal) => refusal.reason,
             Self::Handshake {
@@ -110,19 +113,18 @@ impl Failure for SecureError {
                 client_cert_asked,
                 error,
                 ..
-            } => shortage(error)
-                .or_else(|| reason_of_tls(error, *client_cert_asked))
-                .unwrap_or(match error.kind() {
-                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::TcpReset,
-                    ErrorKind::UnexpectedEof => Reason::TlsClosed,
-                    _ => Reason::TlsProtocolError,
-                }),
+            } => reason_of_tls(error, *client_cert_asked).unwrap_or(match error.kind() {
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::TcpReset,
+                ErrorKind::UnexpectedEof => Reason::TlsClosed,
+                _ => Reason::TlsProtocolError,
+            }),
         }
     }
 
     fn detail(&self) -> String {
         match self {
             Self::NotConnected => "There was no connection to secure.".to_owned(),
+            Self::NoTrust(error) => format!("Whom the system trusts cannot be read: {error}."),
             Self::BadName(name) => format!("{name:?} is no name for TLS; set tls_config.server_name."),
             Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
             Self::Handshake { error, .. } => format!("The TLS handshake failed: {error}."),

@@ -72,7 +72,7 @@ impl Check {
             let tape = wire.tape.clone();
             let exchange = if let Some(quic) = wire.quic.take() {
                 tape.send();
-                over_http3(quic, ask, tape.clone(), &limits).await?
+                Box::pin(over_http3(quic, ask, tape.clone(), &limits)).await?
             } else {
                 over_stream(wire, ask, &limits).await?
             };
@@ -102,11 +102,12 @@ async fn over_stream(wire: &mut Wire, ask: Ask, limits: &Limits) -> Result<Excha
     let layer = wire.take_layer().ok_or(SendError::NotConnected)?;
     let tls = wire.leg.tls.as_ref();
     let agreed = tls.is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
-    let io = Meter::new(layer, wire.tape.clone(), ask.manner == Manner::Refusable);
+    let spoil = ask.manner == Manner::Refusable;
+    let io = Meter::new(layer, wire.tape.clone()).of_http(spoil, limits.interim_responses);
     wire.tape.send();
     if agreed || ask.manner == Manner::Http2 {
         wire.tape.speak_http2();
-        over_http2(TokioIo::new(io), ask, limits).await
+        Box::pin(over_http2(TokioIo::new(io), ask, limits)).await
     } else {
         over_http1(TokioIo::new(io), ask, limits).await
     }

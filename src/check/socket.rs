@@ -99,12 +99,15 @@ impl AsyncRead for Socket {
         let most = buf.remaining().min(tape.next_read());
         let into = buf.initialize_unfilled_to(most);
         let received = loop {
-            ready!(pipe.poll_read_ready(cx))?;
+            if let Err(error) = ready!(pipe.poll_read_ready(cx)) {
+                break Err(error);
+            }
             match pipe.try_read(|| stamps::receive(pipe, into, stamp, *begun)) {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                received => break received?,
+                received => break received,
             }
         };
+        let received = received.inspect_err(|error| tape.socket_failed(error))?;
         tape.socket_read(received, &into[..received.count]);
         buf.advance(received.count);
         Poll::Ready(Ok(()))
@@ -115,7 +118,8 @@ impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         // Before, not after: what is written wakes its reader, who may get our processor first.
         let now = Instant::now();
-        let written = ready!(self.pipe.writer().poll_write(cx, buf))?;
+        let written = ready!(self.pipe.writer().poll_write(cx, buf));
+        let written = written.inspect_err(|error| self.tape.socket_failed(error))?;
         self.tape.socket_wrote(now, &buf[..written]);
         Poll::Ready(Ok(written))
     }

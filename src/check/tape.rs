@@ -3,10 +3,13 @@
 mod delays;
 
 use super::frames::{Frames, HeadEnd, Records};
+use super::own_fault::shortage;
 use super::stamps::Received;
 use crate::limits::WIRE_EXCERPT;
+use crate::reason::Reason;
 use crate::report::{Clock, Clocks, SocketFacts, Stamps};
 use delays::Delays;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +54,8 @@ pub(super) struct Marks {
     request_done: Option<Instant>,
     answer_began: Option<Instant>,
     answer_clock: Clock,
+    /// What this host was short of when the socket was to read or to write.
+    shortage: Option<Reason>,
     /// Above TLS when HTTP/2 is spoken: the frames we wrote and those that came.
     frames: Option<(Frames, Frames)>,
 }
@@ -266,6 +271,19 @@ impl Tape {
         marks.answer += bytes.len() as u64;
         marks.head.feed(bytes);
         keep_first(&mut marks.first_answer, bytes);
+    }
+
+    /// The kernel would not read or write. Where that is for want of something on this host, it is so for whoever reads or
+    /// writes through us: libraries drop the kernel's number.
+    pub fn socket_failed(&self, error: &io::Error) {
+        if let Some(short) = shortage(error) {
+            self.marks().shortage = Some(short);
+        }
+    }
+
+    /// What this host was short of, if the socket ever was.
+    pub fn shortage(&self) -> Option<Reason> {
+        self.marks().shortage
     }
 
     pub fn socket_closes(&self, facts: Option<SocketFacts>) {

@@ -1,6 +1,6 @@
 //! A module's TLS: built once when the configuration is loaded, shared by its probes.
 
-use super::trust::{Recorder, Trust};
+use super::trust::{Recorder, Trusted};
 use crate::reason::Reason;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -21,8 +21,8 @@ pub enum TlsVersion {
 /// What a module demands of TLS.
 #[derive(Debug)]
 pub struct TlsSettings {
-    /// The authorities to trust.
-    pub trust: Arc<Trust>,
+    /// Whom to trust.
+    pub trust: Trusted,
     /// The name to send and to verify, instead of the target's.
     pub server_name: Option<String>,
     /// Take any certificate.
@@ -41,7 +41,7 @@ pub struct TlsSettings {
 #[derive(Debug)]
 pub struct Tls {
     config: ClientConfig,
-    trust: Arc<Trust>,
+    trust: Trusted,
     server_name: Option<String>,
     skip_verify: bool,
     identity: Option<Arc<CertifiedKey>>,
@@ -85,7 +85,8 @@ impl Tls {
             )),
             None => None,
         };
-        let recorder = Arc::new(Recorder::new(settings.trust.clone(), settings.skip_verify, None));
+        // Each handshake has its own in its place; this one trusts nobody.
+        let recorder = Arc::new(Recorder::new(Arc::default(), false, None));
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
             .map_err(TlsError::Refused)?
@@ -111,26 +112,30 @@ impl Tls {
     }
 
     /// The same for QUIC, which agrees on HTTP/3.
-    pub(super) fn for_quic(&self) -> (ClientConfig, Arc<Recorder>) {
-        let (mut config, recorder) = self.for_one_probe(false);
+    pub(super) async fn for_quic(&self) -> io::Result<(ClientConfig, Arc<Recorder>)> {
+        let (mut config, recorder) = self.for_one_probe(false).await?;
         config.alpn_protocols = vec![b"h3".to_vec()];
-        (config, recorder)
+        Ok((config, recorder))
     }
 
     /// A configuration for one handshake, and the recorder of what it will show.
-    pub(super) fn for_one_probe(&self, http1: bool) -> (ClientConfig, Arc<Recorder>) {
-        let recorder = Arc::new(Recorder::new(
-            self.trust.clone(),
-            self.skip_verify,
-            self.identity.clone(),
-        ));
+    ///
+    /// # Errors
+    /// When this host is short of what it takes to read whom the system trusts.
+    pub(super) async fn for_one_probe(&self, http1: bool) -> io::Result<(ClientConfig, Arc<Recorder>)> {
+        let trust = if self.skip_verify {
+            Arc::default()
+        } else {
+            self.trust.authorities().await?
+        };
+        let recorder = Arc::new(Recorder::new(trust, self.skip_verify, self.identity.clone()));
         let mut config = self.config.clone();
         config.dangerous().set_certificate_verifier(recorder.clone());
         if http1 {
             config.alpn_protocols.clear();
         }
         config.client_auth_cert_resolver = recorder.clone();
-        (config, recorder)
+        Ok((config, recorder))
     }
 }
 

@@ -67,7 +67,7 @@ impl RuntimeProvider for Transport {
         Box::pin(async move {
             let socket = Self::note(&shortages, from.port() == 0, UdpSocket::bind(from).await)?;
             Self::note(&shortages, false, socket.connect(to).await)?;
-            Ok(Connected::new(socket))
+            Ok(Connected::new(socket, shortages))
         })
     }
 }
@@ -77,15 +77,17 @@ impl RuntimeProvider for Transport {
 pub(super) struct Connected {
     socket: Arc<UdpSocket>,
     error: Mutex<Opening<Ready>>,
+    shortages: Arc<Shortages>,
 }
 
 impl Connected {
-    fn new(socket: UdpSocket) -> Self {
+    fn new(socket: UdpSocket, shortages: Arc<Shortages>) -> Self {
         let socket = Arc::new(socket);
         let watched = socket.clone();
         Self {
             socket,
             error: Mutex::new(Box::pin(async move { watched.ready(Interest::ERROR).await })),
+            shortages,
         }
     }
 
@@ -113,13 +115,15 @@ impl DnsUdpSocket for Connected {
 
     fn poll_recv_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut buffer = ReadBuf::new(buffer);
-        match self.socket.poll_recv_from(cx, &mut buffer) {
+        let came = match self.socket.poll_recv_from(cx, &mut buffer) {
             Poll::Ready(from) => Poll::Ready(from.map(|from| (buffer.filled().len(), from))),
             Poll::Pending => self.poll_error(cx).map(Err),
-        }
+        };
+        came.map(|came| Transport::note(&self.shortages, false, came))
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, bytes: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
-        self.socket.poll_send_to(cx, bytes, to)
+        let sent = self.socket.poll_send_to(cx, bytes, to);
+        sent.map(|sent| Transport::note(&self.shortages, false, sent))
     }
 }

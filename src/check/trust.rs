@@ -1,5 +1,6 @@
 //! Judges a certificate chain and records it, also when it is refused.
 
+use super::own_fault::shortage;
 use crate::reason::Reason;
 use crate::report::Certificate;
 use crate::utc::rfc3339;
@@ -11,12 +12,45 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::io;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::OnceCell;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
+/// Whom a module trusts.
+#[derive(Clone, Debug)]
+pub enum Trusted {
+    /// These.
+    These(Arc<Trust>),
+    /// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured). They are some hundred files, which are read
+    /// once per process, when they are first needed.
+    System,
+}
+
+impl Trusted {
+    /// The authorities.
+    ///
+    /// # Errors
+    /// When this host is short of what it takes to read them: that says nothing of whom the system trusts.
+    pub(super) async fn authorities(&self) -> io::Result<Arc<Trust>> {
+        static SYSTEM: OnceCell<Arc<Trust>> = OnceCell::const_new();
+        match self {
+            Self::These(trust) => Ok(trust.clone()),
+            Self::System => {
+                let read = async || {
+                    let reading = tokio::task::spawn_blocking(Trust::read_system);
+                    reading.await.map_err(io::Error::other)?.map(Arc::new)
+                };
+                SYSTEM.get_or_try_init(read).await.cloned()
+            }
+        }
+    }
+}
+
 /// The authorities that a module trusts.
+#[derive(Default)]
 pub struct Trust {
     anchors: Vec<TrustAnchor<'static>>,
     roots: Vec<Root>,
@@ -32,10 +66,7 @@ impl Trust {
     /// Trusts these certificates. Those that cannot be read are left out, as Go does.
     #[must_use]
     pub fn new(certificates: Vec<CertificateDer<'static>>) -> Self {
-        let mut trust = Self {
-            anchors: Vec::new(),
-            roots: Vec::new(),
-        };
+        let mut trust = Self::default();
         for der in certificates {
             let Ok(anchor) = anchor_from_trusted_cert(&der) else {
                 continue;
@@ -49,13 +80,17 @@ impl Trust {
         trust
     }
 
-    /// The system's authorities, read once per process (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured).
-    #[must_use]
-    pub fn system() -> Arc<Self> {
-        static SYSTEM: OnceLock<Arc<Trust>> = OnceLock::new();
-        SYSTEM
-            .get_or_init(|| Arc::new(Self::new(rustls_native_certs::load_native_certs().certs)))
-            .clone()
+    fn read_system() -> io::Result<Self> {
+        let read = rustls_native_certs::load_native_certs();
+        // A file that is no certificate is left out; one that cannot be opened for want of our own is not.
+        for error in read.errors {
+            if let rustls_native_certs::ErrorKind::Io { inner, .. } = error.kind
+                && shortage(&inner).is_some()
+            {
+                return Err(inner);
+            }
+        }
+        Ok(Self::new(read.certs))
     }
 
     /// How many authorities these are.

@@ -1,6 +1,5 @@
 //! Tunnel: ask a proxy for a way through, by CONNECT (RFC 9110 section 9.3.6) or SOCKS 5 (RFC 1928, RFC 1929).
 
-use super::own_fault::shortage;
 use super::wire::{Layer, Wire};
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
@@ -180,8 +179,7 @@ impl Failure for TunnelError {
             // What lies behind the proxy: network, host, refusal, TTL (RFC 1928 section 6).
             Self::Status(502..=504) | Self::Socks(3..=6) => Reason::ProxyNoWay,
             Self::Status(_) | Self::Socks(_) | Self::LogIn => Reason::ProxyRefused,
-            Self::Io(error) => shortage(error).unwrap_or(Reason::ProxyFailed),
-            Self::NotConnected | Self::Invalid(_) => Reason::ProxyFailed,
+            Self::NotConnected | Self::Invalid(_) | Self::Io(_) => Reason::ProxyFailed,
         }
     }
 

@@ -148,11 +148,27 @@ pub(super) struct Meter {
     tape: Arc<Tape>,
     /// Make a field's name wrong on its way out.
     spoil: bool,
+    /// Interim answers that may come before the final one.
+    most_interims: usize,
 }
 
 impl Meter {
-    pub const fn new(layer: Layer, tape: Arc<Tape>, spoil: bool) -> Self {
-        Self { layer, tape, spoil }
+    pub const fn new(layer: Layer, tape: Arc<Tape>) -> Self {
+        Self {
+            layer,
+            tape,
+            spoil: false,
+            most_interims: usize::MAX,
+        }
+    }
+
+    /// The same where HTTP is spoken. One interim answer more is let through, since the trailers of HTTP/2 look like one.
+    pub fn of_http(self, spoil: bool, most_interims: usize) -> Self {
+        Self {
+            spoil,
+            most_interims: most_interims.saturating_add(1),
+            ..self
+        }
     }
 
     /// The connection below.
@@ -183,6 +199,10 @@ impl AsyncRead for Meter {
             Err(error) => Poll::Ready(Err(error)),
             Ok(()) => {
                 self.tape.answer_read(&buf.filled()[before..]);
+                if self.tape.interims() > self.most_interims {
+                    // Who parses them would read on for as long as more of them come.
+                    return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+                }
                 Poll::Ready(Ok(()))
             }
         }

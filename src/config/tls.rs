@@ -4,7 +4,7 @@ use super::credentials::filled;
 use super::file::{At, TlsFile};
 use super::problem::{Place, Problem, at};
 use super::tree::below;
-use crate::check::{Tls, TlsSettings, TlsVersion, Trust, shortage};
+use crate::check::{Tls, TlsSettings, TlsVersion, Trust, Trusted, shortage};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
@@ -124,15 +124,15 @@ fn here() -> &'static Path {
     Path::new("")
 }
 
-fn trust(file: &TlsFile, path: &str) -> Result<Arc<Trust>, TlsProblem> {
+fn trust(file: &TlsFile, path: &str) -> Result<Trusted, TlsProblem> {
     let Some(pem) = Pem::of(file.ca.as_ref(), file.ca_file.as_ref(), here(), path, "ca")? else {
-        return Ok(Trust::system());
+        return Ok(Trusted::System);
     };
     let trust = Trust::new(pem.certificates()?);
     if trust.is_empty() {
         return Err(pem.problem("no certificate in it can be used as an authority").into());
     }
-    Ok(Arc::new(trust))
+    Ok(Trusted::These(Arc::new(trust)))
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

@@ -1,7 +1,6 @@
 //! What the two line formats share: escaping, numbers, labels.
 
 use crate::metrics::Label;
-use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 use std::io::{self, Write};
 
@@ -48,9 +47,9 @@ pub(super) fn about(out: &mut impl Write, what: &str, name: &str, words: &str) -
 
 /// Backslash and newline are escaped everywhere, the quote where it would end the text.
 pub(super) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
-    let bytes = text.as_bytes();
-    let special = memchr2(b'\\', b'\n', bytes).is_some() || (quotes && memchr(b'"', bytes).is_some());
-    if !special {
+    // Most are a word: a search for long texts would take longer to begin than to end.
+    let is_special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
+    if !text.as_bytes().iter().any(is_special) {
         return text.into();
     }
     let mut out = String::with_capacity(text.len() + 8);
@@ -98,17 +97,18 @@ pub(super) fn number(out: &mut impl Write, value: f64) -> io::Result<()> {
         out.write_all(b"NaN")
     } else if value.is_infinite() {
         out.write_all(if value > 0.0 { b"+Inf" } else { b"-Inf" })
-    } else if value.fract() == 0.0 && value.abs() < EXACT && value.is_sign_positive() {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole, positive, and small enough"
-        )]
-        let whole = value as u64;
+    } else if value.fract() == 0.0 && value.abs() < EXACT {
+        #[allow(clippy::cast_possible_truncation, reason = "whole, and small enough")]
+        let whole = value as i64;
         out.write_all(itoa::Buffer::new().format(whole).as_bytes())
     } else {
-        write!(out, "{value}")
+        out.write_all(zmij::Buffer::new().format_finite(value).as_bytes())
     }
+}
+
+/// A whole number.
+pub(super) fn integer(out: &mut impl Write, value: u64) -> io::Result<()> {
+    out.write_all(itoa::Buffer::new().format(value).as_bytes())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::metrics::{
 use crate::probe::Finding;
 use crate::report::{Reply, Report};
 use crate::verdict::Verdict;
+use http::{HeaderName, HeaderValue};
 
 /// The gauges of a finding: what there is but for the series of its key.
 #[must_use]
@@ -47,7 +48,7 @@ pub fn gauges(finding: &Finding) -> Page {
 fn failure(verdict: &Verdict, page: &mut Page) {
     page.push(
         &FAILURE_INFO,
-        vec![
+        [
             ("answered_by", verdict.answered_by.into()),
             ("certainty", verdict.certainty.as_str().into()),
             ("link", verdict.link.as_str().into()),
@@ -70,7 +71,7 @@ fn beside(investigation: &Investigation, all_addresses: bool, front: &Report, pa
         for (state, reports) in [("ok", ok), ("failed", failed)] {
             page.push(
                 &ADDRESSES,
-                vec![("state", state.into())],
+                [("state", state.into())],
                 Value::Number(small(reports.len())),
             );
         }
@@ -80,16 +81,16 @@ fn beside(investigation: &Investigation, all_addresses: bool, front: &Report, pa
 fn hop(drilled: &Drilled, page: &mut Page) {
     let report = &drilled.report;
     let name = || ("hop", drilled.hop.name.clone().into());
-    page.push(&HOP_SUCCESS, vec![name()], Value::Number(flag(report.succeeded())));
+    page.push(&HOP_SUCCESS, [name()], Value::Number(flag(report.succeeded())));
     let status = report.final_reply().map_or(0.0, |reply| f64::from(reply.status));
-    page.push(&HOP_STATUS_CODE, vec![name()], Value::Number(status));
+    page.push(&HOP_STATUS_CODE, [name()], Value::Number(status));
     for stage in Stage::ALL {
         let laps = || report.laps().filter(|lap| lap.stage() == stage);
         if laps().next().is_some() {
             let took = laps().map(crate::ledger::Lap::took).sum::<std::time::Duration>();
             page.push(
                 &HOP_DURATION,
-                vec![name(), ("phase", stage.phase().into())],
+                [name(), ("phase", stage.phase().into())],
                 Value::Number(took.as_secs_f64()),
             );
         }
@@ -107,13 +108,12 @@ const CACHES: [&str; 5] = [
 
 /// What the answer says of caches: `Age` (RFC 9111 section 5.1), and the fields by which caches tell a hit from a miss.
 fn cache(reply: &Reply, repeats: bool, page: &mut Page) {
-    let says = |name: &str, word: &str| {
-        let is_word = |text: String| {
-            text.split(|c: char| !c.is_ascii_alphanumeric())
-                .any(|part| part == word)
-        };
-        let mut values = reply.headers.get_all(name).iter();
-        values.any(|value| is_word(String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase()))
+    let is_of_cache = |name: &HeaderName| CACHES.contains(&name.as_str());
+    let says: Vec<_> = reply.headers.iter().filter(|(name, _)| is_of_cache(name)).collect();
+    let is_hit = |value: &HeaderValue| {
+        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        text.split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|word| matches!(word, "hit" | "stale"))
     };
     let age = reply
         .headers
@@ -122,10 +122,8 @@ fn cache(reply: &Reply, repeats: bool, page: &mut Page) {
     if let Some(age) = age {
         page.set(&AGE, f64::from(age));
     }
-    let hit =
-        CACHES.iter().any(|name| says(name, "hit") || says(name, "stale")) || age.is_some_and(|age| age > 0) || repeats;
-    let told = repeats || age.is_some() || CACHES.iter().any(|name| reply.headers.contains_key(*name));
-    if told {
+    let hit = says.iter().any(|(_, value)| is_hit(value)) || age.is_some_and(|age| age > 0) || repeats;
+    if repeats || age.is_some() || !says.is_empty() {
         page.set(&FROM_CACHE, flag(hit));
     }
 }

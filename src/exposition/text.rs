@@ -1,6 +1,6 @@
 //! The Prometheus text format 0.0.4.
 
-use super::lines::{about, bound, bucket, escaped, number, series};
+use super::lines::{about, bound, bucket, escaped, integer, number, series};
 use crate::metrics::{Family, Kind, METRICS, Metric, Sample, Value};
 use std::io::{self, Write};
 use std::sync::LazyLock;
@@ -70,11 +70,13 @@ fn write_sample(name: &str, sample: &Sample, out: &mut impl Write) -> io::Result
         out.write_all(&start)?;
         out.write_all(bound(bucket.bound).as_bytes())?;
         out.write_all(b"\"} ")?;
-        number(out, whole(bucket.cumulative))?;
+        integer(out, bucket.cumulative)?;
         out.write_all(b"\n")?;
     }
     line(out, name, "_sum", sample, histogram.sum)?;
-    line(out, name, "_count", sample, whole(histogram.count))
+    series(out, name, "_count", &sample.labels)?;
+    integer(out, histogram.count)?;
+    out.write_all(b"\n")
 }
 
 fn line(out: &mut impl Write, name: &str, suffix: &str, sample: &Sample, value: f64) -> io::Result<()> {
@@ -148,7 +150,7 @@ mod tests {
             (f64::INFINITY, "x_seconds +Inf\n"),
             (f64::NEG_INFINITY, "x_seconds -Inf\n"),
             (-62_135_596_800.0, "x_seconds -62135596800\n"),
-            (0.000_000_012, "x_seconds 0.000000012\n"),
+            (0.000_000_012, "x_seconds 1.2e-8\n"),
         ] {
             let written = to_string(&[family(
                 vec![Sample {
@@ -168,7 +170,7 @@ mod tests {
         #[test]
         fn any_label_value_keeps_the_line_whole(value in "(?s).*") {
             let mut page = Page::new(Level::Full);
-            page.push(&TLS_CIPHER_INFO, vec![("cipher", value.into())], Value::Number(1.0));
+            page.push(&TLS_CIPHER_INFO, [("cipher", value.into())], Value::Number(1.0));
             let text = to_string(&page.sorted());
             prop_assert_eq!(text.matches('\n').count(), 3);
             prop_assert!(text.ends_with(QUOTED_ONE));

@@ -8,6 +8,9 @@ use std::time::SystemTime;
 /// One label of a sample.
 pub type Label = (Cow<'static, str>, Cow<'static, str>);
 
+/// One label of a metric of the table.
+pub type Named = (&'static str, Cow<'static, str>);
+
 /// What one series holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -129,35 +132,43 @@ impl Page {
 
     /// Adds a sample without labels.
     pub fn set(&mut self, metric: &'static Metric, value: f64) {
-        self.push(metric, Vec::new(), Value::Number(value));
+        self.push(metric, [], Value::Number(value));
     }
 
     /// Adds a sample with labels.
-    pub fn push(&mut self, metric: &'static Metric, labels: Vec<(&'static str, Cow<'static, str>)>, value: Value) {
-        debug_assert!(
-            labels.iter().map(|label| label.0).eq(metric.labels.iter().copied()),
-            "{}: {labels:?}",
-            metric.name
-        );
-        let labels = labels.into_iter().map(|(name, value)| (Cow::Borrowed(name), value));
-        self.push_with(metric, labels.collect(), value);
+    pub fn push(&mut self, metric: &'static Metric, labels: impl IntoIterator<Item = Named>, value: Value) {
+        if metric.level <= self.level {
+            self.take(metric, sample(metric, labels, value));
+        }
+    }
+
+    /// Adds all samples of a metric at once, if there are any: it has no others.
+    pub fn push_all<L: IntoIterator<Item = Named>>(
+        &mut self,
+        metric: &'static Metric,
+        samples: impl Iterator<Item = (L, Value)>,
+    ) {
+        if metric.level <= self.level {
+            let samples = samples.map(|(labels, value)| sample(metric, labels, value));
+            let samples: Vec<_> = samples.collect();
+            if !samples.is_empty() {
+                self.add(metric.family(samples));
+            }
+        }
     }
 
     /// Adds a sample whose label names come from the configuration, sorted.
     pub fn push_with(&mut self, metric: &'static Metric, labels: Vec<Label>, value: Value) {
-        if metric.level > self.level {
-            return;
+        if metric.level <= self.level {
+            self.take(metric, Sample { labels, value });
         }
-        let sample = Sample { labels, value };
+    }
+
+    fn take(&mut self, metric: &'static Metric, sample: Sample) {
         // Samples of a family mostly come one after the other.
         match self.families.iter_mut().rev().find(|family| family.name == metric.name) {
             Some(family) => family.samples.push(sample),
-            None => self.add(Family {
-                name: Cow::Borrowed(metric.name),
-                help: Cow::Borrowed(metric.help),
-                kind: metric.kind,
-                samples: vec![sample],
-            }),
+            None => self.add(metric.family(vec![sample])),
         }
     }
 
@@ -180,6 +191,17 @@ impl Page {
         self.families.sort_by(|one, other| one.name.cmp(&other.name));
         self.families
     }
+}
+
+fn sample(metric: &'static Metric, labels: impl IntoIterator<Item = Named>, value: Value) -> Sample {
+    let labels = labels.into_iter().map(|(name, value)| (Cow::Borrowed(name), value));
+    let labels: Vec<Label> = labels.collect();
+    debug_assert!(
+        labels.iter().map(|label| &*label.0).eq(metric.labels.iter().copied()),
+        "{}: {labels:?}",
+        metric.name
+    );
+    Sample { labels, value }
 }
 
 impl Value {

@@ -207,7 +207,8 @@ impl Patrol {
         let lease = Arc::new(Lease::new(now, gap.filter(|_| held.leases < most)));
         held.insert(key.clone(), lease.clone());
         drop(held);
-        tokio::spawn(self.clone().keep(key.clone(), lease.clone(), interval, probe.clone()));
+        self.workers
+            .spawn(self.clone().keep(key.clone(), lease.clone(), interval, probe.clone()));
         Some((lease, false))
     }
 

@@ -11,11 +11,12 @@ use crate::past::Past;
 use crate::probe::{Finding, OwnFault, Probe};
 use crate::reason::Reason;
 use crate::series::{Kept, Key, Series};
+use futures_util::FutureExt as _;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 /// Series begin to count before the scrape that makes them: Prometheus stamps a scrape when it asks, by its own clock.
 const CREATED_BEFORE: Duration = Duration::from_secs(1);
@@ -55,16 +56,11 @@ impl Reading {
 }
 
 impl Patrol {
-    /// Runs a probe in a task of its own, and takes in what it found.
+    /// Runs a probe, and takes in what it found.
     ///
     /// # Errors
     /// When the exporter itself had no means to probe. That is counted and logged here.
-    pub(super) async fn round(
-        self: &Arc<Self>,
-        key: Key,
-        probe: Probe,
-        leased: Option<Leased>,
-    ) -> Result<Reading, OwnFault> {
+    pub(super) async fn round(&self, key: Key, probe: Probe, leased: Option<Leased>) -> Result<Reading, OwnFault> {
         let _in_flight = InFlight::new(&self.in_flight);
         let turn = self.turn_of(&probe).await;
         let waited = match &turn {
@@ -81,23 +77,22 @@ impl Patrol {
             timeout: probe.timeout.min(left),
             ..probe
         };
-        let patrol = self.clone();
         let work = Box::pin(async move {
             let begun = Instant::now();
             let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
-            let kept = kept.or_else(|| patrol.series.peek(&key));
-            let past = patrol.past(kept.as_deref(), &probe);
+            let kept = kept.or_else(|| self.series.peek(&key));
+            let past = self.past(kept.as_deref(), &probe);
             let mut finding = match &turn {
                 Turn::Missed(_, words) => probe.not_begun(&past, Reason::LocalNoTurn, words),
                 Turn::Taken(_) | Turn::Overloaded => probe.once(&past).await?,
             };
             finding.lag = leased.as_ref().map(|turn| turn.lag);
             finding.late = finding.report.own_delay() > LATE || leased.is_some_and(|turn| turn.late);
-            let reading = patrol.take_in(&key, finding, kept, begun);
+            let reading = self.take_in(&key, finding, kept, begun);
             drop(turn);
             Ok(reading)
         });
-        let outcome = self.in_its_own_task(work).await;
+        let outcome = self.guarded(work).await;
         if let Err(fault) = &outcome {
             self.own.local_error(fault.reason);
             if let Some(untold) = self.own.may_tell() {
@@ -198,27 +193,23 @@ impl Patrol {
         if fault.is_some_and(|fault| matches!(fault.reason, Reason::LocalNoTurn | Reason::LocalDenied)) {
             return;
         }
-        if let Ok(url) = finding.aim.target.http_url()
-            && let Some(name) = url.host_str()
-        {
-            self.quorum.observe(name, &finding.report, now);
+        let host = finding.aim.target.host();
+        // The path of a unix socket has none.
+        if !host.is_empty() {
+            self.quorum.observe(host, &finding.report, now);
         }
     }
 
-    /// A panic in one probe, or in what is made of its finding, fails that probe only; a caller that gives up ends it.
-    async fn in_its_own_task<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, OwnFault>> + Send + 'static,
-    ) -> Result<T, OwnFault> {
-        let mut task = JoinSet::new();
-        task.spawn(work);
-        if let Some(Ok(outcome)) = task.join_next().await {
-            return outcome;
-        }
-        self.own.panicked();
-        Err(OwnFault {
-            reason: Reason::LocalPanicked,
-            detail: "This is a defect of the exporter; please report it.".to_owned(),
+    /// A panic in one probe, or in what is made of its finding, fails that probe only. What many probes share is whole at each
+    /// step. A task of its own would do it, too, and wake another thread for each probe.
+    async fn guarded<T>(&self, work: impl Future<Output = Result<T, OwnFault>>) -> Result<T, OwnFault> {
+        let outcome = AssertUnwindSafe(work).catch_unwind().await;
+        outcome.unwrap_or_else(|_panic| {
+            self.own.panicked();
+            Err(OwnFault {
+                reason: Reason::LocalPanicked,
+                detail: "This is a defect of the exporter; please report it.".to_owned(),
+            })
         })
     }
 }
@@ -300,6 +291,7 @@ mod tests {
     use crate::report::Report;
     use crate::series::{Key, SeriesTable};
     use crate::target::Target;
+    use crate::workers::Workers;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
@@ -340,7 +332,7 @@ mod tests {
     fn patrol() -> Arc<Patrol> {
         let config = Config::parse(config::DEFAULT, Defaults::default()).unwrap();
         let table = SeriesTable::new(10, Duration::from_hours(1));
-        Arc::new(Patrol::new(config, table, History::new(10, 1)))
+        Arc::new(Patrol::new(config, table, History::new(10, 1), Workers::default()))
     }
 
     async fn once(patrol: &Arc<Patrol>, target: &str) -> Result<Reading, OwnFault> {

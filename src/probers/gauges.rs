@@ -43,7 +43,7 @@ pub fn tls(leg: &Leg, page: &mut Page) {
     if let Some(cipher) = &facts.cipher {
         page.push(
             &TLS_CIPHER_INFO,
-            vec![("cipher", cipher.clone().into())],
+            [("cipher", cipher.clone().into())],
             Value::Number(1.0),
         );
     }
@@ -63,7 +63,7 @@ pub fn certificates(leg: &Leg, page: &mut Page) {
         let text = |value: &str| label(value).into();
         page.push(
             &SSL_LAST_CHAIN_INFO,
-            vec![
+            [
                 ("fingerprint_sha256", text(&leaf.fingerprint_sha256)),
                 ("issuer", text(&leaf.issuer)),
                 ("serialnumber", text(&leaf.serial)),
@@ -74,7 +74,7 @@ pub fn certificates(leg: &Leg, page: &mut Page) {
         );
     }
     if let Some(version) = facts.version {
-        page.push(&TLS_VERSION_INFO, vec![("version", version.into())], Value::Number(1.0));
+        page.push(&TLS_VERSION_INFO, [("version", version.into())], Value::Number(1.0));
     }
 }
 

@@ -40,7 +40,8 @@ impl HttpSettings {
     async fn run(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<(), Stopped> {
         let mut visit = self.first_visit(check, aim, way).await?;
         match way {
-            Way::Handshake(_) => return self.shake_hands(check, &visit).await,
+            // What few probes do is kept aside, here and below: those that wait are many, and take no room for it.
+            Way::Handshake(_) => return Box::pin(self.shake_hands(check, &visit)).await,
             Way::Refusable if self.is_relayed(&visit) => {
                 let words = "The proxy would answer what the front is asked.";
                 return Err(check.refuse(Reason::LocalTargetInvalid, words));
@@ -99,7 +100,7 @@ impl HttpSettings {
         let trusted =
             !matches!(way, Way::Refusable | Way::Handshake(_)) && !matches!(way, Way::Hop(hop) if !hop.trusted);
         if let Some(tokens) = self.oauth2.as_ref().filter(|_| trusted) {
-            own.authorization = Some(tokens.header(check).await?);
+            own.authorization = Some(Box::pin(tokens.header(check)).await?);
         }
         let visit = Visit::first(self, aim, own).and_then(|visit| visit.by(way));
         visit.map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))

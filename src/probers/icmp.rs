@@ -115,7 +115,7 @@ impl Prober for IcmpSettings {
         for (phase, time) in phases {
             page.push(
                 &ICMP_DURATION,
-                vec![("phase", phase.into())],
+                [("phase", phase.into())],
                 Value::Number(time.as_secs_f64()),
             );
         }

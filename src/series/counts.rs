@@ -158,26 +158,32 @@ impl Counts {
     }
 
     pub fn write(&self, page: &mut Page) {
-        page.push(&ATTEMPTS, vec![], self.count(self.attempts, None));
-        for (link, failures) in Link::ALL.into_iter().zip(self.failures) {
+        page.push(&ATTEMPTS, [], self.count(self.attempts, None));
+        let failures = Link::ALL.into_iter().zip(self.failures).map(|(link, failures)| {
             let last = self.last_failures.iter().find(|(known, _)| *known == link);
             let count = self.count(failures, last.map(|(_, last)| *last));
-            page.push(&FAILURES, vec![("link", link.as_str().into())], count);
-        }
-        for phase in &self.phases {
-            let label = || vec![("phase", phase.name.into())];
-            page.push(&PHASE_DURATION, label(), phase.durations.value());
-            page.push(&PHASE_TIMEOUTS, label(), self.count(phase.timeouts, None));
-        }
-        page.push(&SUCCESS_DURATION, vec![], self.success.value());
-        for (code, responses) in &self.responses {
-            let label = if *code == OTHER {
+            ([("link", link.as_str().into())], count)
+        });
+        page.push_all(&FAILURES, failures);
+        let of_phases = |value: fn(&Self, &Phase) -> Value| {
+            let phases = self.phases.iter();
+            phases.map(move |phase| ([("phase", phase.name.into())], value(self, phase)))
+        };
+        page.push_all(&PHASE_DURATION, of_phases(|_, phase| phase.durations.value()));
+        page.push_all(
+            &PHASE_TIMEOUTS,
+            of_phases(|counts, phase| counts.count(phase.timeouts, None)),
+        );
+        page.push(&SUCCESS_DURATION, [], self.success.value());
+        let responses = self.responses.iter().map(|(code, responses)| {
+            let code = if *code == OTHER {
                 "other".into()
             } else {
                 code.to_string().into()
             };
-            page.push(&HTTP_RESPONSES, vec![("code", label)], self.count(*responses, None));
-        }
+            ([("code", code)], self.count(*responses, None))
+        });
+        page.push_all(&HTTP_RESPONSES, responses);
     }
 
     #[allow(

@@ -11,6 +11,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::net;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +38,10 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
         match taken {
             Ok((stream, _)) => {
                 let guest = app.doors.admit(app.patrol.limits().connections).await;
+                // From one runtime to another a socket goes by the kernel's number alone.
+                let Ok(stream) = stream.into_std() else { continue };
                 let connection = connection(stream, Arc::new(guest), routes.clone(), app.clone(), ending.watcher());
-                tokio::spawn(connection);
+                app.patrol.workers().spawn(connection);
             }
             Err(error) if is_the_connections(&error) => {}
             Err(error) => {
@@ -64,7 +67,11 @@ fn is_the_connections(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, guest: Arc<Guest>, routes: Routes, app: Arc<App>, watcher: Watcher) {
+async fn connection(stream: net::TcpStream, guest: Arc<Guest>, routes: Routes, app: Arc<App>, watcher: Watcher) {
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::error!(%error, "Error taking a connection"),
+    };
     let _ = stream.set_nodelay(true);
     let tls = app.gate.config().tls.clone();
     let served = async {

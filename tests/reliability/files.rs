@@ -19,10 +19,6 @@ const FILES_LEFT: usize = 40;
 
 const PROBES: usize = 400;
 
-/// A false verdict that is known, where many ask for one name at once: they share one lookup, and what that was short of is told
-/// only to whoever began to ask before it fell short (`check/resolver.rs`). No other false verdict is let through.
-const KNOWN: &str = "local.resolver_unreachable";
-
 /// How long a good target takes to answer, so that many probes hold their files at once.
 const SLOW: Duration = Duration::from_millis(300);
 
@@ -37,8 +33,6 @@ struct Outcomes {
     good: usize,
     /// `probe_success 0`.
     down: usize,
-    /// Those among them that give [`KNOWN`] as their reason.
-    known: usize,
     /// 503.
     refused: usize,
     /// The connection ended without an answer, or with any other.
@@ -56,7 +50,6 @@ impl Outcomes {
         Self {
             good,
             down,
-            known: count(&|answer| answer.success() == Some(0.0) && answer.reason().as_deref() == Some(KNOWN)),
             refused,
             other: answers.len() - good - down - refused,
         }
@@ -125,30 +118,22 @@ async fn taken_away(table: &mut Table) {
     let address = paths(&|_| "127.0.0.1".to_owned());
     let ours = starved(OURS, &by_address, &address).await;
     let peers = starved(&peer(), &by_address, &address).await;
-    told(table, "of an address", &ours, ours.down, Some(&peers));
+    told(table, "of an address", &ours, Some(&peers));
     // The peer asks the system's resolver alone, and real names are not asked for here.
     let ours = starved(OURS, &by_name, &paths(&|key| format!("peer{key}.test"))).await;
-    told(table, "of as many names", &ours, ours.down, None);
+    told(table, "of as many names", &ours, None);
     let ours = starved(OURS, &by_name, &paths(&|_| "peer.test".to_owned())).await;
-    told(table, "of one name", &ours, ours.down - ours.known, None);
-    table.figure(Figure {
-        id: "R12",
-        what: format!("{PROBES} probes of one name with {FILES_LEFT} files left by others: false downs by {KNOWN}"),
-        ours: ours.known as f64,
-        peer: None,
-        most: PROBES as f64,
-        unit: "",
-    });
+    told(table, "of one name", &ours, None);
 }
 
-fn told(table: &mut Table, what: &str, ours: &Outcomes, false_downs: usize, peers: Option<&Outcomes>) {
+fn told(table: &mut Table, what: &str, ours: &Outcomes, peers: Option<&Outcomes>) {
     println!(
         "  {what}: {} good, {} answered with 503, of {PROBES}",
         ours.good, ours.refused
     );
     assert!(ours.refused > 0, "there were files enough: nothing was tested");
     for (end, ours, peers) in [
-        ("false downs", false_downs, peers.map(|peers| peers.down)),
+        ("false downs", ours.down, peers.map(|peers| peers.down)),
         ("connections that were cut", ours.other, peers.map(|peers| peers.other)),
     ] {
         table.figure(Figure {

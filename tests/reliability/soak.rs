@@ -12,6 +12,20 @@ const JUNK: usize = 20_000;
 const PINNED: usize = 100;
 const QUARTERS: usize = 4;
 
+/// What is asked for in a quarter: after every five targets that are wanted comes one of junk.
+fn targets(quarter: usize) -> Vec<String> {
+    let (wanted, junk) = (PROBES / QUARTERS, JUNK / QUARTERS);
+    let every = wanted / junk;
+    let wanted = (0..wanted).map(|number| format!("t{}", (quarter * wanted + number) % TARGETS));
+    wanted
+        .enumerate()
+        .flat_map(|(number, wanted)| {
+            let junk = (number % every == 0).then(|| format!("junk{quarter}-{number}"));
+            junk.into_iter().chain([wanted])
+        })
+        .collect()
+}
+
 pub async fn run(table: &mut Table) {
     let good = Peer::start(ok).await;
     let exporter = Program::start(OURS, "modules: {m: {prober: http, timeout: 10s}}").await;
@@ -20,14 +34,7 @@ pub async fn run(table: &mut Table) {
     let mut files = Vec::new();
     let mut bad = 0;
     for quarter in 0..QUARTERS {
-        let (probes, junk) = (PROBES / QUARTERS, JUNK / QUARTERS);
-        let wanted = (0..probes).map(|number| path(format!("t{}", (quarter * probes + number) % TARGETS)));
-        let junk = (0..junk).map(|number| path(format!("junk{quarter}-{number}")));
-        // Every fifth is junk.
-        let mut paths: Vec<_> = wanted.collect();
-        for (place, one) in junk.enumerate() {
-            paths.insert((place * 6).min(paths.len()), one);
-        }
+        let paths = targets(quarter).into_iter().map(path).collect();
         let answers = scrape_all(exporter.address, paths, 50, 15.0).await;
         bad += answers.iter().filter(|answer| answer.success() != Some(1.0)).count();
         sizes.push(resident(&exporter));

@@ -39,37 +39,6 @@ const SHORTAGES: [&str; 4] = [
     "the exporter does as much at once as it may: ",
 ];
 
-/// The kinds of probes, the calls that fail, the reasons that are then given, and why.
-type Exception = (
-    &'static [&'static str],
-    &'static [&'static str],
-    &'static [&'static str],
-    &'static str,
-);
-
-/// What is known to be told wrongly: kinds of probes, the calls that fail, the reason that the page then gives, and why. Nothing
-/// else may say of a target that it is down.
-const KNOWN: &[Exception] = &[
-    (
-        &["plain", "tls", "http2", "proxy", "quic"],
-        &["connect", "sendto", "recvfrom"],
-        &["local.resolver_unreachable"],
-        "the resolver's library drops the cause, and of its sockets only what fails to open is noted (check/transport.rs)",
-    ),
-    (
-        &["quic"],
-        &["getsockopt", "recvmsg"],
-        &["quic.failed", "http.timed_out_waiting"],
-        "what the socket is short of is asked for only while the handshake goes on (check/quic.rs)",
-    ),
-    (
-        &["http2", "grpc"],
-        &["recvmsg", "send"],
-        &["http.failed", "tcp.reset"],
-        "HTTP/2's library drops the number of the kernel's error, by which a shortage is told (check/exchange.rs)",
-    ),
-];
-
 struct Tortured {
     exporter: Process,
     port: u16,
@@ -164,14 +133,6 @@ fn objection(answer: Option<(u16, String)>) -> Option<String> {
     }
 }
 
-/// Whether a false verdict is one that is known.
-fn is_known(kind: &str, call: &str, objection: &str) -> bool {
-    KNOWN.iter().any(|(kinds, calls, reasons, _)| {
-        let is_told = |reason: &&str| objection.contains(&format!("reason=\"{reason}\""));
-        kinds.contains(&kind) && calls.contains(&call) && reasons.iter().any(is_told)
-    })
-}
-
 /// One kind of probe.
 #[derive(Clone)]
 struct Kind {
@@ -192,13 +153,7 @@ async fn torture(tortured: &Tortured, name: &str, probe: &str, objections: &mut 
         tortured.fail(0);
         let call = failed.as_deref().unwrap_or("no call");
         if let Some(objection) = objection(answer) {
-            let told = format!("{name}, step {step}, {call}: {objection}");
-            if is_known(name, call, &objection) {
-                // With --nocapture one sees what of it is still there.
-                println!("known: {told}");
-            } else {
-                objections.push(told);
-            }
+            objections.push(format!("{name}, step {step}, {call}: {objection}"));
         }
         untouched = if failed.is_some() { 0 } else { untouched + 1 };
         if untouched == UNTOUCHED {

@@ -120,6 +120,7 @@ impl AsyncUdpSocket for QuicSocket {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
             // QUIC would take what was not sent for lost, and we the path for silent.
             Err(error) if shortage(&error).is_some() => {
+                self.tape.socket_failed(&error);
                 let _ = self.fault.set(error);
                 self.fell_short.notify_one();
                 Ok(())
@@ -150,6 +151,7 @@ impl AsyncUdpSocket for QuicSocket {
                 Poll::Ready(Ok(1))
             }
             Err(error) => {
+                self.tape.socket_failed(&error);
                 let told = again(&error);
                 let _ = self.fault.set(error);
                 Poll::Ready(Err(told))

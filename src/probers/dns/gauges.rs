@@ -35,7 +35,7 @@ pub(super) fn write(report: &Report, page: &mut Page) -> Duration {
     for (phase, time) in &phases {
         page.push(
             &DNS_DURATION,
-            vec![("phase", (*phase).into())],
+            [("phase", (*phase).into())],
             Value::Number(time.as_secs_f64()),
         );
     }

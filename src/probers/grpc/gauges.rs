@@ -41,7 +41,7 @@ pub(super) fn write(report: &Report, page: &mut Page) -> Duration {
             let is = health.is_some_and(|health| health.serving == Some(number));
             page.push(
                 &GRPC_HEALTHCHECK_RESPONSE,
-                vec![("serving_status", name.into())],
+                [("serving_status", name.into())],
                 Value::Number(f64::from(u8::from(is))),
             );
         }
@@ -70,7 +70,7 @@ const fn health(leg: &Leg) -> Option<Health> {
 fn put(page: &mut Page, phase: &'static str, time: Duration) {
     page.push(
         &GRPC_DURATION,
-        vec![("phase", phase.into())],
+        [("phase", phase.into())],
         Value::Number(time.as_secs_f64()),
     );
 }

@@ -19,7 +19,7 @@ pub(super) fn write(settings: &HttpSettings, report: &Report, page: &mut Page) -
     for (phase, time) in &phases {
         page.push(
             &HTTP_DURATION,
-            vec![("phase", (*phase).into())],
+            [("phase", (*phase).into())],
             Value::Number(time.as_secs_f64()),
         );
     }

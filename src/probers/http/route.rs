@@ -66,12 +66,22 @@ impl<'a> Route<'a> {
             let address = check.resolve(self.resolver, self.host, self.family).await?;
             (self.proxy(Some(address)), Some(address))
         };
-        let (Some(proxy), address) = (proxy, address) else {
-            // Without a proxy the name was resolved.
-            let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-            check.connect(SocketAddr::new(address, self.port)).await?;
-            return Ok(None);
-        };
+        if let Some(proxy) = proxy {
+            return Box::pin(self.connect_by(proxy, address, check)).await;
+        }
+        // Without a proxy the name was resolved.
+        let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        check.connect(SocketAddr::new(address, self.port)).await?;
+        Ok(None)
+    }
+
+    /// Connects by a proxy; `address` is that of the target, where it was resolved.
+    async fn connect_by(
+        &self,
+        proxy: &'a Proxy,
+        address: Option<IpAddr>,
+        check: &mut Check,
+    ) -> Result<Option<Relay<'a>>, Stopped> {
         // A place that is named by its address is judged also where names are left to the proxy.
         if let Some(address) = address.or_else(|| self.host.parse().ok()) {
             check.relayed_to(SocketAddr::new(address, self.port))?;

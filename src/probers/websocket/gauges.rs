@@ -27,7 +27,7 @@ pub(super) fn write(report: &Report, has_script: bool, page: &mut Page) -> Durat
     for (phase, time) in &phases {
         page.push(
             &WEBSOCKET_DURATION,
-            vec![("phase", (*phase).into())],
+            [("phase", (*phase).into())],
             Value::Number(time.as_secs_f64()),
         );
     }

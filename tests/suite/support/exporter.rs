@@ -2,6 +2,7 @@
 
 use super::page::Page;
 use glassbox_exporter::server::{App, ServerSettings};
+use glassbox_exporter::workers::Workers;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ impl Exporter {
             ..ServerSettings::default()
         };
         flags(&mut settings);
-        let app = Arc::new(App::new(settings).unwrap());
+        let app = Arc::new(App::new(settings, Workers::default()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

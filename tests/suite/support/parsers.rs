@@ -236,7 +236,7 @@ fn labels(bytes: &[u8]) {
     let values = written.split('|').chain(std::iter::repeat("")).map(str::to_owned);
     let labels: Vec<_> = SSL_LAST_CHAIN_INFO.labels.iter().copied().zip(values).collect();
     let shown = labels.iter().map(|(name, value)| (*name, value.clone().into()));
-    page.push(&SSL_LAST_CHAIN_INFO, shown.collect(), Value::Number(1.0));
+    page.push(&SSL_LAST_CHAIN_INFO, shown, Value::Number(1.0));
     let families = page.sorted();
     let exposition = text::to_string(&families);
     let read = Page::parse(&exposition);
