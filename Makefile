@@ -36,7 +36,8 @@ test: deps $(DRIVER)
 # cargo-deny's `advisories` are left out: see deny.toml.
 lint: deps
 	cargo fmt --check
-	cargo clippy --locked --all-targets --test compare --test reliability -- -D warnings
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test compare --test reliability -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	$(MAKE) licences
 	promtool check config examples/prometheus.yml
@@ -69,8 +70,8 @@ compare: deps
 	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --locked --test compare -- --nocapture
 
 # R="R4 R12" chooses; without it, all of them run. Beside the peer, as above. CORPORA names a folder of odd bytes for R10. With
-# MEASURED_ONLY, the scenarios that `make test` runs are left out.
-reliability: PROFILE ?= --release
+# MEASURED_ONLY, the scenarios that `make test` runs are left out. Built as for `make bench`, of which it runs a part.
+reliability: PROFILE ?= --profile bench
 reliability: PACKAGES += prometheus-blackbox-exporter faketime
 reliability: deps $(DRIVER)
 	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test $(PROFILE) --locked --test reliability -- $(R)

@@ -12,8 +12,10 @@ mod paths;
 use paths::{PATHS, Scene, peer};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::thread;
 
 /// A path is walked so often, and so often again: the difference is the path's own.
 const FEW: u64 = 10;
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let peer = peer();
-    let counts: BTreeMap<&str, u64> = PATHS.iter().map(|(name, _)| (*name, count(name, peer))).collect();
+    let counts = count_all(peer);
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let file = Path::new(RECORDED).join(format!("instructions-{profile}.json"));
     if std::env::var_os("RECORD").is_some() {
@@ -63,6 +65,24 @@ fn walk(name: &str, times: u64, peer: SocketAddr) {
     let (_, walk) = PATHS.iter().find(|(known, _)| *known == name).unwrap();
     let scene = Scene::new(peer);
     (0..times).for_each(|_| walk(&scene));
+}
+
+/// Instructions of each path, several at once: that changes no count.
+fn count_all(peer: SocketAddr) -> BTreeMap<&'static str, u64> {
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    let several = PATHS.chunks(at_once).flat_map(|several| {
+        thread::scope(|threads| {
+            let counting: Vec<_> = several
+                .iter()
+                .map(|(name, _)| (*name, threads.spawn(move || count(name, peer))))
+                .collect();
+            let counted = counting.into_iter();
+            counted
+                .map(|(name, count)| (name, count.join().unwrap()))
+                .collect::<Vec<_>>()
+        })
+    });
+    several.collect()
 }
 
 /// Instructions of one walk.

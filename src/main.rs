@@ -4,10 +4,9 @@
 use clap::Parser as _;
 use glassbox_exporter::cli::{self, Cli, CliError, Command, LogFormat, LogLevel};
 use glassbox_exporter::server::App;
-use glassbox_exporter::workers::Workers;
+use glassbox_exporter::workers::{self, Workers};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::runtime::Builder;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
@@ -23,7 +22,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logs(&cli);
     glassbox_exporter::tell_panics_by_their_place();
-    let runtime = match Builder::new_current_thread().enable_all().build() {
+    let runtime = match workers::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "Error starting the runtime");

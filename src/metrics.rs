@@ -53,6 +53,8 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// The `# HELP` text; the peer's, word for word, for the peer's.
     pub help: &'static str,
+    /// Its place among all of them, by name.
+    pub rank: usize,
 }
 
 impl Metric {
@@ -61,9 +63,31 @@ impl Metric {
             name: self.name.into(),
             help: self.help.into(),
             kind: self.kind,
+            rank: Some(self.rank),
             samples,
         }
     }
+}
+
+/// How many names come before this one.
+const fn rank(name: &str) -> usize {
+    let (mut rank, mut place) = (0, 0);
+    while place < NAMES.len() {
+        rank += is_before(NAMES[place].as_bytes(), name.as_bytes()) as usize;
+        place += 1;
+    }
+    rank
+}
+
+const fn is_before(one: &[u8], other: &[u8]) -> bool {
+    let mut place = 0;
+    while place < one.len() && place < other.len() {
+        if one[place] != other[place] {
+            return one[place] < other[place];
+        }
+        place += 1;
+    }
+    one.len() < other.len()
 }
 
 /// Declares the table: constant, type, level, name, labels, help.
@@ -78,8 +102,11 @@ macro_rules! metrics {
                 level: Level::$level,
                 labels: &[$($label),*],
                 help: $help,
+                rank: rank($name),
             };
         )+
+
+        const NAMES: &[&str] = &[$($name),+];
 
         /// Every metric that a probe can export.
         pub static METRICS: &[&Metric] = &[$(&$constant),+];
@@ -166,6 +193,9 @@ mod tests {
     #[test]
     fn names_follow_the_conventions() {
         let mut seen = HashSet::new();
+        let mut ranked = METRICS.to_vec();
+        ranked.sort_by_key(|metric| metric.name);
+        assert!(ranked.iter().enumerate().all(|(place, metric)| metric.rank == place));
         for metric in METRICS {
             assert!(seen.insert(metric.name), "{} twice", metric.name);
             assert!(metric.name.starts_with("probe_"), "{}", metric.name);

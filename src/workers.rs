@@ -6,7 +6,20 @@ use std::io;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// A worker looks for what others have given it, such as a new connection, after so many turns of its own tasks. By default it
+/// would be 31: while all is busy, who connects would wait for that.
+const TURNS: u32 = 3;
+
+/// The runtime of a worker.
+///
+/// # Errors
+/// When what it needs cannot be had.
+pub fn runtime() -> io::Result<Runtime> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().global_queue_interval(TURNS).build()
+}
 
 /// All of them. Without any, work is done by the runtime that it comes from.
 #[derive(Debug, Default)]
@@ -24,7 +37,7 @@ impl Workers {
         let count = thread::available_parallelism().map_or(1, NonZero::get);
         let mut runtimes = vec![Handle::current()];
         for number in 1..count {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = runtime()?;
             runtimes.push(runtime.handle().clone());
             thread::Builder::new()
                 .name(format!("worker-{number}"))

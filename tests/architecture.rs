@@ -39,7 +39,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "verbs",
-        rooms: &["check"],
+        rooms: &["workers", "check"],
     },
     Row {
         name: "sentences",

@@ -40,7 +40,11 @@ struct Measured {
 pub async fn run(book: &mut Book) {
     let (nginx, names) = (Nginx::start().await, NameServer::start());
     let config = config(&nginx);
-    for (module, most) in MODULES {
+    // Named behind the part, some of them are measured alone.
+    let words: Vec<String> = std::env::args().collect();
+    let is_named = |module: &str| words.iter().any(|word| word == module);
+    let all = !MODULES.iter().any(|(module, _)| is_named(module));
+    for (module, most) in MODULES.into_iter().filter(|(module, _)| all || is_named(module)) {
         println!("cost: {module}");
         let paths = Arc::new(paths(module, &nginx, &names));
         for at_once in AT_ONCE {

@@ -3,6 +3,7 @@
 use crate::program::get;
 use crate::support::pki::Authority;
 use crate::support::process::{Process, free_port};
+use nix::sys::socket::{setsockopt, sockopt};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -75,6 +76,9 @@ impl Nginx {
     }
 }
 
+/// Bytes of questions that may wait.
+const ROOM: usize = 8 * 1024 * 1024;
+
 /// A name server that knows one address, on a thread of its own.
 pub struct NameServer {
     pub address: SocketAddr,
@@ -84,6 +88,8 @@ pub struct NameServer {
 impl NameServer {
     pub fn start() -> Self {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        // Of hundreds that ask at once nobody's question may be lost. Only root may have so much room.
+        setsockopt(&socket, sockopt::RcvBufForce, &ROOM).unwrap();
         let address = socket.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = asked.clone();

@@ -15,6 +15,10 @@ use tokio::net::UdpSocket;
 /// Bytes of the largest datagram.
 pub(super) const LARGEST: usize = 64 * 1024;
 
+/// Bytes of an answer that are read. More than a question of ours offers room for (RFC 1035 section 4.2.1: 512), and more than servers
+/// send to anybody who does not ask for it.
+const ANSWER: usize = 4096;
+
 /// A socket that takes datagrams of one peer only, and when it was opened.
 #[derive(Debug)]
 pub(super) struct Datagrams {
@@ -27,8 +31,10 @@ impl Datagrams {
     /// beside them.
     pub async fn receive(&self, buffer: &mut [u8], stamp: &mut [u8]) -> io::Result<Received> {
         loop {
-            self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
-            if let Some(error) = self.socket.take_error()? {
+            let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            if ready.is_error()
+                && let Some(error) = self.socket.take_error()?
+            {
                 return Err(error);
             }
             let read = || stamps::receive(&self.socket, buffer, stamp, self.opened);
@@ -74,7 +80,7 @@ impl Check {
                 datagrams, tape, times, ..
             } = wire;
             let datagrams = datagrams.as_ref().ok_or(DatagramError::NotSent)?;
-            let (mut buffer, mut stamp) = (vec![0; LARGEST], stamps::room());
+            let (mut buffer, mut stamp) = (vec![0; ANSWER], stamps::room());
             loop {
                 let received = datagrams.receive(&mut buffer, &mut stamp).await?;
                 let bytes = &buffer[..received.count];

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// The type of a TLS record that TLS 1.3 sends within a flight, for the sake of old middleboxes (RFC 8446 appendix D.4).
 const CHANGE_CIPHER_SPEC: u8 = 20;
 
+/// As much may always be read at once where the answer has begun: most answers are shorter.
+const LEAST_READ: usize = 4096;
+
 /// Shared by the layers of one connection and the check that watches it.
 #[derive(Debug, Default)]
 pub(super) struct Tape(Mutex<Marks>);
@@ -163,7 +166,8 @@ impl Tape {
     pub fn next_read(&self) -> usize {
         let marks = self.marks();
         match (marks.sending && marks.answer_began.is_none(), marks.tls) {
-            (false, _) => usize::MAX,
+            // Room is cleared before it is read into: as much as has come already is little for a long answer, too.
+            (false, _) => usize::try_from(marks.read).unwrap_or(usize::MAX).max(LEAST_READ),
             (true, true) => marks.records.rest(),
             (true, false) => 1,
         }

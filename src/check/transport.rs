@@ -3,7 +3,8 @@
 
 use super::own_fault::shortage;
 use crate::reason::Reason;
-use hickory_resolver::net::runtime::{DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
+use futures_util::io::{AsyncRead, AsyncWrite};
+use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -51,7 +52,7 @@ impl RuntimeProvider for Transport {
     type Handle = <TokioRuntimeProvider as RuntimeProvider>::Handle;
     type Timer = <TokioRuntimeProvider as RuntimeProvider>::Timer;
     type Udp = Connected;
-    type Tcp = <TokioRuntimeProvider as RuntimeProvider>::Tcp;
+    type Tcp = Noted<<TokioRuntimeProvider as RuntimeProvider>::Tcp>;
 
     fn create_handle(&self) -> Self::Handle {
         self.tokio.create_handle()
@@ -59,7 +60,10 @@ impl RuntimeProvider for Transport {
 
     fn connect_tcp(&self, to: SocketAddr, from: Option<SocketAddr>, timeout: Option<Duration>) -> Opening<Self::Tcp> {
         let (opening, shortages) = (self.tokio.connect_tcp(to, from, timeout), self.shortages.clone());
-        Box::pin(async move { Self::note(&shortages, true, opening.await) })
+        Box::pin(async move {
+            let stream = Self::note(&shortages, true, opening.await)?;
+            Ok(Noted { stream, shortages })
+        })
     }
 
     fn bind_udp(&self, from: SocketAddr, to: SocketAddr) -> Opening<Self::Udp> {
@@ -69,6 +73,38 @@ impl RuntimeProvider for Transport {
             Self::note(&shortages, false, socket.connect(to).await)?;
             Ok(Connected::new(socket, shortages))
         })
+    }
+}
+
+/// A stream whose shortages are noted.
+pub(super) struct Noted<S> {
+    stream: S,
+    shortages: Arc<Shortages>,
+}
+
+impl<S: DnsTcpStream> DnsTcpStream for Noted<S> {
+    type Time = S::Time;
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        read.map(|read| Transport::note(&self.shortages, false, read))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        written.map(|written| Transport::note(&self.shortages, false, written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
     }
 }
 

@@ -86,6 +86,7 @@ mod tests {
             name: name.into(),
             help: "A \"help\".".into(),
             kind,
+            rank: None,
             samples: vec![Sample {
                 labels: vec![("link".into(), "dns".into())],
                 value,

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl Write) -> io::Result<()> {
     for family in families {
         let name = &family.name;
-        if let Some(heading) = known_heading(family) {
+        if let Some(heading) = family.rank.and_then(|rank| HEADINGS.get(rank)) {
             out.write_all(heading.as_bytes())?;
         } else {
             write_heading(name, &family.help, family.kind, out)?;
@@ -30,25 +30,17 @@ fn write_heading(name: &str, help: &str, kind: Kind, out: &mut impl Write) -> io
 }
 
 /// The headings of the metrics that a probe can export, by name: a page has some forty of them, which never change.
-static HEADINGS: LazyLock<Vec<(&'static Metric, String)>> = LazyLock::new(|| {
-    let heading = |metric: &'static Metric| {
+static HEADINGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let heading = |metric: &Metric| {
         let mut text = Vec::new();
         // A vector takes everything, and what is written is UTF-8.
         let _ = write_heading(metric.name, metric.help, metric.kind, &mut text);
-        (metric, String::from_utf8(text).unwrap_or_default())
+        String::from_utf8(text).unwrap_or_default()
     };
-    let mut headings: Vec<_> = METRICS.iter().map(|metric| heading(metric)).collect();
-    headings.sort_by_key(|(metric, _)| metric.name);
-    headings
+    let mut metrics = METRICS.to_vec();
+    metrics.sort_by_key(|metric| metric.rank);
+    metrics.into_iter().map(heading).collect()
 });
-
-fn known_heading(family: &Family) -> Option<&'static str> {
-    let place = HEADINGS
-        .binary_search_by_key(&&*family.name, |(metric, _)| metric.name)
-        .ok()?;
-    let (metric, heading) = &HEADINGS[place];
-    (metric.help == family.help && metric.kind == family.kind).then_some(heading)
-}
 
 /// The families as a text in memory, for people.
 #[must_use]
@@ -104,6 +96,7 @@ mod tests {
             name: "x_seconds".into(),
             help: "Help with \\ and\nnewline".into(),
             kind,
+            rank: None,
             samples,
         }
     }

@@ -102,6 +102,8 @@ pub struct Family {
     pub help: Cow<'static, str>,
     /// The type.
     pub kind: Kind,
+    /// Its place in the table of metrics by name, where it stands there.
+    pub rank: Option<usize>,
     /// The series.
     pub samples: Vec<Sample>,
 }
@@ -152,7 +154,7 @@ impl Page {
             let samples = samples.map(|(labels, value)| sample(metric, labels, value));
             let samples: Vec<_> = samples.collect();
             if !samples.is_empty() {
-                self.add(metric.family(samples));
+                self.families.push(metric.family(samples));
             }
         }
     }
@@ -166,29 +168,24 @@ impl Page {
 
     fn take(&mut self, metric: &'static Metric, sample: Sample) {
         // Samples of a family mostly come one after the other.
-        match self.families.iter_mut().rev().find(|family| family.name == metric.name) {
+        match self.families.iter_mut().rev().find(|family| family.rank == Some(metric.rank)) {
             Some(family) => family.samples.push(sample),
-            None => self.add(metric.family(vec![sample])),
+            None => self.families.push(metric.family(vec![sample])),
         }
-    }
-
-    /// Adds a whole family, whatever its level.
-    pub fn add(&mut self, family: Family) {
-        self.families.push(family);
     }
 
     /// Its families and those of another page, by name, as the peer orders them. No family is on both.
     #[must_use]
     pub fn beside<'a>(&'a self, other: &'a Self) -> Vec<&'a Family> {
         let mut all: Vec<_> = self.families.iter().chain(&other.families).collect();
-        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        all.sort_unstable_by_key(|family| family.rank);
         all
     }
 
     /// The families by name, as the peer orders them.
     #[must_use]
     pub fn sorted(mut self) -> Vec<Family> {
-        self.families.sort_by(|one, other| one.name.cmp(&other.name));
+        self.families.sort_by_key(|family| family.rank);
         self.families
     }
 }

@@ -117,6 +117,7 @@ pub(super) fn family(family: &MetricFamily) -> Family {
         name: family.name().to_owned().into(),
         help: family.help().to_owned().into(),
         kind,
+        rank: None,
         samples: samples.collect(),
     }
 }

@@ -64,6 +64,7 @@ fn family(name: &'static str, help: &'static str, kind: Kind, value: u64) -> Fam
         name: name.into(),
         help: help.into(),
         kind,
+        rank: None,
         samples: vec![Sample {
             labels: Vec::new(),
             value: Value::Number(value as f64),

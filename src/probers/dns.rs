@@ -269,10 +269,12 @@ impl DnsSettings {
 
 /// What is asked, as it may be shown.
 fn shown(transport: Transport, aim: &Aim, place: &Place) -> String {
-    match doh_url(&aim.target) {
-        Ok(url) if transport == Transport::Https => crate::target::shown_url(&url),
-        _ => place.url(transport.scheme()),
+    if transport == Transport::Https
+        && let Ok(url) = doh_url(&aim.target)
+    {
+        return crate::target::shown_url(&url);
     }
+    place.url(transport.scheme())
 }
 
 /// The URL of a name server that is asked over HTTPS: as written, or with the path that RFC 8484 shows.

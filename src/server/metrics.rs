@@ -23,6 +23,7 @@ fn vantage(healthy: bool) -> Family {
         name: "glassbox_vantage_healthy".into(),
         help: "0 while the controls say that the exporter's own side is suspect".into(),
         kind: Kind::Gauge,
+        rank: None,
         samples: vec![Sample {
             labels: Vec::new(),
             value: Value::Number(f64::from(u8::from(healthy))),

@@ -5,9 +5,9 @@ use super::doors::{Guest, Heard};
 use axum::Router;
 use axum::http::StatusCode;
 use futures_util::FutureExt as _;
+use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use std::io;
@@ -81,8 +81,8 @@ async fn connection(stream: net::TcpStream, guest: Arc<Guest>, routes: Routes, a
         // Kept aside, so that a plain connection takes no room for it.
         let secured = async {
             let secured = TlsAcceptor::from(tls).accept(stream).await?;
-            let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
-            requests(secured, http2, &guest, &app, routes, watcher).await;
+            let over_http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
+            requests(secured, over_http2, &guest, &app, routes, watcher).await;
             Ok::<_, io::Error>(())
         };
         // Who hangs up in the handshake, or never begins it, asks for nothing.
@@ -98,18 +98,12 @@ async fn connection(stream: net::TcpStream, guest: Arc<Guest>, routes: Routes, a
 
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    http2: bool,
+    over_http2: bool,
     guest: &Arc<Guest>,
     app: &Arc<App>,
     routes: Routes,
     watcher: Watcher,
 ) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder = if http2 {
-        builder.http2_only()
-    } else {
-        builder.http1_only()
-    };
     let all = TowerToHyperService::new(routes.all);
     let few = TowerToHyperService::new(routes.few);
     let (served, app) = (guest.clone(), app.clone());
@@ -129,13 +123,20 @@ async fn requests(
             })
         }
     });
-    let stream = Heard {
+    let stream = TokioIo::new(Heard {
         stream,
         guest: guest.clone(),
-        begins_requests: !http2,
+        begins_requests: !over_http2,
+    });
+    let ended = if over_http2 {
+        let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service);
+        Box::pin(watcher.watch(serving)).await
+    } else {
+        watcher
+            .watch(http1::Builder::new().serve_connection(stream, service))
+            .await
     };
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(serving).await {
-        tracing::debug!(error = %error, "A connection ended early");
+    if let Err(error) = ended {
+        tracing::debug!(%error, "A connection ended early");
     }
 }

@@ -14,12 +14,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fs::File;
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpStream, UnixListener};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket, UnixListener};
 use tokio_rustls::server::TlsStream;
 
 /// No probe has more steps that can fail.
@@ -163,6 +163,25 @@ async fn torture(tortured: &Tortured, name: &str, probe: &str, objections: &mut 
     panic!("{name} has more than {MOST_STEPS} steps that can fail");
 }
 
+/// Passes questions on to a name server, and its answers back, each behind its length (RFC 1035 section 4.2.2).
+async fn relayed(mut stream: TcpStream, to: SocketAddr) {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    server.connect(to).await.unwrap();
+    while let Ok(length) = stream.read_u16().await {
+        let mut message = vec![0; length.into()];
+        if stream.read_exact(&mut message).await.is_err() {
+            return;
+        }
+        server.send(&message).await.unwrap();
+        message.resize(512, 0);
+        let length = server.recv(&mut message).await.unwrap();
+        let answer = [&u16::try_from(length).unwrap().to_be_bytes(), &message[..length]].concat();
+        if stream.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Answers every request with a short body.
 async fn over_http2(stream: TlsStream<TcpStream>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else {
@@ -179,6 +198,7 @@ async fn over_http2(stream: TlsStream<TcpStream>) {
 struct Targets {
     authority: Authority,
     dns: DnsServer,
+    dns_by_tcp: Peer,
     plain: Peer,
     zipped: Peer,
     secured: Peer,
@@ -209,8 +229,11 @@ impl Targets {
                 let _ = stream.write_all(b"hello\n").await;
             }
         });
+        let dns = DnsServer::always(Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])])).await;
+        let by_datagrams = dns.address;
         Self {
-            dns: DnsServer::always(Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])])).await,
+            dns,
+            dns_by_tcp: Peer::start(move |stream| relayed(stream, by_datagrams)).await,
             plain: Peer::start(ok).await,
             zipped: Peer::answering([head.into_bytes(), body].concat()).await,
             proxy: Proxy::http(secured.address).await,
@@ -247,6 +270,11 @@ impl Targets {
             (
                 "plain",
                 format!("http, {resolver}"),
+                format!("http://peer.test:{}/", self.plain.address.port()),
+            ),
+            (
+                "by_tcp",
+                format!("http, resolver: ['tcp://{}']", self.dns_by_tcp.address),
                 format!("http://peer.test:{}/", self.plain.address.port()),
             ),
             ("tls", format!("http, {resolver}, http: {{{tls}}}"), secured.clone()),
