@@ -4,6 +4,7 @@
 //! times a stage, bounds it by the deadline, and names it in its failure.
 
 mod body;
+mod certificates;
 mod connect;
 mod datagram;
 mod dial;

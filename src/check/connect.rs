@@ -23,11 +23,11 @@ impl Check {
         admitted.map_err(|error| self.refuse(Reason::LocalDenied, format!("The redirect leads outside: {error}.")))
     }
 
-    /// Asks whether an address may be dialled that a proxy is to dial for us.
+    /// Asks whether an address may be dialled: where a proxy is to dial it for us, or before what is dear is done for it.
     ///
     /// # Errors
     /// When the policy denies it.
-    pub fn relayed_to(&mut self, to: SocketAddr) -> Result<(), Stopped> {
+    pub fn admit(&mut self, to: SocketAddr) -> Result<(), Stopped> {
         let admitted = self.terms.dialer.admit(to);
         admitted.map_err(|error| self.refuse(Reason::LocalDenied, format!("{error}.")))
     }

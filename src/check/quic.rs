@@ -65,13 +65,14 @@ impl Check {
     /// When nobody answers, the handshake fails or the certificate is not accepted.
     pub async fn secure_quic(&mut self, tls: &Tls, name: &str, to: SocketAddr) -> Result<(), Stopped> {
         let terms = self.terms.clone();
+        self.admit(to)?;
+        let (config, recorder) = self.prepared(tls.for_quic()).await?;
         self.stage(Stage::Secure, async |wire| {
             wire.leg.peer = Some(to);
             if server_name(name).is_none() {
                 return Err(QuicError::BadName(name.to_owned()));
             }
             wire.leg.tls_name = Some(name.to_owned());
-            let (config, recorder) = tls.for_quic().await?;
             let config = QuicClientConfig::try_from(config).map_err(|_| QuicError::NoCipher)?;
             let mut config = ClientConfig::new(Arc::new(config));
             config.transport_config(Arc::new(transport()));

@@ -1,15 +1,17 @@
 //! Secure: the TLS handshake, then the judgment on the certificate, before any request byte.
 
+use super::certificates::describe;
 use super::own_fault::shortage;
 use super::tls::{Tls, reason_of_tls, server_name};
-use super::trust::{Recorder, Refusal, describe};
+use super::trust::{Recorder, Refusal};
 use super::wire::{Layer, Wire};
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use crate::report::TlsFacts;
 use rustls::{ClientConnection, ProtocolVersion};
-use std::io::{Error, ErrorKind};
+use std::future::Future;
+use std::io::{self, Error, ErrorKind};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -21,12 +23,12 @@ impl Check {
     /// # Errors
     /// When the handshake fails or the certificate is not accepted.
     pub async fn secure(&mut self, tls: &Tls, name: &str, http1: bool) -> Result<(), Stopped> {
+        let (config, recorder) = self.prepared(tls.for_one_probe(http1)).await?;
         self.stage(Stage::Secure, async |wire| {
+            wire.times.began = Some(Instant::now());
             let server = server_name(name).ok_or_else(|| SecureError::BadName(name.to_owned()))?;
             wire.leg.tls_name = Some(name.to_owned());
             let layer = wire.take_layer().ok_or(SecureError::NotConnected)?;
-            let (config, recorder) = tls.for_one_probe(http1).await.map_err(SecureError::NoTrust)?;
-            wire.times.began = Some(Instant::now());
             let tape = wire.tape.clone();
             let connect_delay = tape.connect_delay();
             tape.speak_tls();
@@ -52,6 +54,23 @@ impl Check {
             Ok::<_, SecureError>(())
         })
         .await
+    }
+}
+
+impl Check {
+    /// TLS for one handshake. That it is not there in time, or cannot be had, says nothing of the peer.
+    pub(super) async fn prepared<T>(&mut self, tls: impl Future<Output = io::Result<T>>) -> Result<T, Stopped> {
+        match tokio::time::timeout_at(self.deadline().into(), tls).await {
+            Ok(Ok(tls)) => Ok(tls),
+            Ok(Err(error)) => {
+                let reason = shortage(&error).unwrap_or(Reason::LocalOverloaded);
+                Err(self.refuse(reason, format!("Whom the system trusts cannot be read: {error}.")))
+            }
+            Err(_elapsed) => {
+                let words = "Whom the system trusts had not been read in time.";
+                Err(self.refuse(Reason::LocalOverloaded, words))
+            }
+        }
     }
 }
 
@@ -88,7 +107,6 @@ pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
 
 enum SecureError {
     NotConnected,
-    NoTrust(Error),
     BadName(String),
     Handshake {
         began_like_tls: Option<bool>,
@@ -102,7 +120,6 @@ impl Failure for SecureError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotConnected => Reason::TcpFailed,
-            Self::NoTrust(error) => shortage(error).unwrap_or(Reason::LocalFileUnreadable),
             Self::BadName(_) => Reason::LocalTargetInvalid,
             Self::Refused(refusal) => refusal.reason,
             Self::Handshake {
@@ -124,7 +141,6 @@ impl Failure for SecureError {
     fn detail(&self) -> String {
         match self {
             Self::NotConnected => "There was no connection to secure.".to_owned(),
-            Self::NoTrust(error) => format!("Whom the system trusts cannot be read: {error}."),
             Self::BadName(name) => format!("{name:?} is no name for TLS; set tls_config.server_name."),
             Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
             Self::Handshake { error, .. } => format!("The TLS handshake failed: {error}."),

@@ -168,7 +168,12 @@ impl Page {
 
     fn take(&mut self, metric: &'static Metric, sample: Sample) {
         // Samples of a family mostly come one after the other.
-        match self.families.iter_mut().rev().find(|family| family.rank == Some(metric.rank)) {
+        match self
+            .families
+            .iter_mut()
+            .rev()
+            .find(|family| family.rank == Some(metric.rank))
+        {
             Some(family) => family.samples.push(sample),
             None => self.families.push(metric.family(vec![sample])),
         }

@@ -84,7 +84,7 @@ impl<'a> Route<'a> {
     ) -> Result<Option<Relay<'a>>, Stopped> {
         // A place that is named by its address is judged also where names are left to the proxy.
         if let Some(address) = address.or_else(|| self.host.parse().ok()) {
-            check.relayed_to(SocketAddr::new(address, self.port))?;
+            check.admit(SocketAddr::new(address, self.port))?;
         }
         check.go_through(proxy.shown());
         let at = check.resolve(self.resolver, &proxy.host, ANY).await?;
