@@ -60,6 +60,18 @@ async fn noting(arrivals: &Arrivals) -> Peer {
 /// A step of the wall clock, and whether a certificate of ninety days has then expired.
 const STEPS: [(&str, bool); 3] = [("+0", false), ("+365d", true), ("-1d", false)];
 
+/// An exporter whose wall clock is what a file says.
+async fn by(clock: &Path, config: &str) -> Program {
+    let mut command = Command::new(OURS);
+    command
+        .env("LD_PRELOAD", LIBRARY)
+        .env("FAKETIME_TIMESTAMP_FILE", clock)
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("DONT_FAKE_MONOTONIC", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    Program::start_by(command, config).await
+}
+
 async fn steps(table: &mut Table) {
     assert!(Path::new(LIBRARY).exists(), "Debian's faketime is needed");
     let arrivals = Arrivals::default();
@@ -76,14 +88,7 @@ async fn steps(table: &mut Table) {
     let clock = tempfile::NamedTempFile::new().unwrap();
     let set = |step: &str| std::fs::write(clock.path(), step).unwrap();
     set(STEPS[0].0);
-    let mut command = Command::new(OURS);
-    command
-        .env("LD_PRELOAD", LIBRARY)
-        .env("FAKETIME_TIMESTAMP_FILE", clock.path())
-        .env("FAKETIME_NO_CACHE", "1")
-        .env("DONT_FAKE_MONOTONIC", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let exporter = Program::start_by(command, &config).await;
+    let exporter = by(clock.path(), &config).await;
     let (mut odd, mut misjudged) = (0, 0);
     let begun = Instant::now();
     for (step, has_expired) in STEPS {
@@ -101,17 +106,23 @@ async fn steps(table: &mut Table) {
         let page = scrape(exporter.address, &probe("tls", &secured.https()), 5.0).await;
         misjudged += u32::from(page.body.contains("reason=\"tls.cert.date_invalid\"") != has_expired);
     }
-    let watched = begun.elapsed().as_secs_f64();
+    let gaps = gaps(&arrivals);
+    let (rounds, watched) = (gaps.len(), begun.elapsed().as_secs_f64());
+    println!("  {rounds} rounds of {KEYS} keys in {watched:.0} s over two steps");
+    tell(table, odd, misjudged, gaps);
+}
+
+/// From each round of a lease to the next, in seconds.
+fn gaps(arrivals: &Arrivals) -> Vec<f64> {
     let arrivals = arrivals.lock().unwrap();
-    let gaps: Vec<f64> = arrivals
+    arrivals
         .values()
         // The first scrape, and the second, which begins the lease, are none of its rounds.
         .flat_map(|times| times[2..].windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()))
-        .collect();
-    println!(
-        "  {} rounds of {KEYS} keys in {watched:.0} s over two steps",
-        gaps.len()
-    );
+        .collect()
+}
+
+fn tell(table: &mut Table, odd: u32, misjudged: u32, gaps: Vec<f64>) {
     for (what, ours, most, unit) in [
         ("pages that are odd", f64::from(odd), 0.0, ""),
         (

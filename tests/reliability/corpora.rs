@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, crypto::ring};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -39,7 +40,7 @@ pub async fn run(table: &mut Table) {
         for bytes in corpus(&folder, file) {
             *reasons.entry(stranger.feed(&bytes).await).or_insert(0) += 1;
         }
-        assert_eq!(stranger.panics().await, 0.0, "{file}");
+        assert!(stranger.panics().await < 1.0, "{file}");
         inputs += told(file, &reasons, &mut verdicts);
     }
     inputs += certificates(&folder, &mut verdicts).await;
@@ -82,7 +83,8 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn told(file: &str, reasons: &BTreeMap<String, usize>, verdicts: &mut String) -> usize {
     for (reason, count) in reasons {
         let reason = if reason.is_empty() { "well" } else { reason };
-        verdicts.push_str(&format!("{file} {reason} {count}\n"));
+        // A text takes everything.
+        let _ = writeln!(verdicts, "{file} {reason} {count}");
     }
     let all = reasons.values().sum();
     println!("  {file}: {all} inputs, {} reasons", reasons.len());
@@ -134,7 +136,7 @@ async fn certificates(folder: &Path, verdicts: &mut String) -> usize {
         }
         inputs += told(file, &reasons, verdicts);
     }
-    assert_eq!(exporter.own("glassbox_panics_total").await, 0.0);
+    assert!(exporter.own("glassbox_panics_total").await < 1.0);
     inputs
 }
 
