@@ -11,7 +11,8 @@ use std::time::Instant;
 /// thousand million times.
 #[derive(Debug, Default)]
 pub(super) struct Glimpses {
-    by_hash: HashMap<u64, Glimpse>,
+    /// Boxed, since a map has up to twice the room that it needs.
+    by_hash: HashMap<u64, Box<Glimpse>>,
     hasher: RandomState,
     /// Hashes in the order in which they came, with the numbers of their glimpses; those that have gone are passed over.
     order: VecDeque<(u64, u64)>,
@@ -45,23 +46,23 @@ impl Glimpses {
         self.number += 1;
         let hash = self.hasher.hash_one(key);
         self.order.push_back((hash, self.number));
-        let glimpse = Glimpse {
+        let glimpse = Box::new(Glimpse {
             number: self.number,
             series,
             scraped,
             last_used,
-        };
+        });
         self.by_hash.insert(hash, glimpse);
     }
 
     /// What is kept of the key, as it would be again.
     pub fn peek(&self, key: &Key) -> Option<Arc<Kept>> {
         let glimpse = self.by_hash.get(&self.hasher.hash_one(key))?;
-        Some(glimpse.clone().restored())
+        Some(Glimpse::clone(glimpse).restored())
     }
 
     pub fn take(&mut self, key: &Key) -> Option<Glimpse> {
-        self.by_hash.remove(&self.hasher.hash_one(key))
+        self.by_hash.remove(&self.hasher.hash_one(key)).map(|glimpse| *glimpse)
     }
 
     /// Drops the oldest, if there is one.
