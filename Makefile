@@ -1,7 +1,7 @@
 # make run    builds the exporter and serves on port 9115; ARGS="--config.file=…" passes flags on
 # make test   installs what the tests need and runs all of them (as root: one test starts the image's root by chroot)
 # make lint   formatting, clippy, documentation, licences and versions, Prometheus rules
-# make bench  figures beside blackbox_exporter: cost, memory, a schedule, truth under load, leases; half an hour, on a quiet machine
+# make bench  figures beside blackbox_exporter: cost, memory, a schedule, truth under load, leases; as root, half an hour, on a quiet machine
 # make bench-check  is a probe as cheap as was recorded, beside the floor and by its instructions? RECORD=1 records anew
 # make instructions  instructions of the hot paths, beside those that were recorded
 # make reliability  hostile peers and callers, signals, floods, a soak, beside blackbox_exporter; as root, minutes
@@ -48,7 +48,7 @@ lint: deps
 licences: target/tools/cargo-deny-$(CARGO_DENY)
 	target/tools/bin/cargo-deny check bans licenses sources
 
-# BENCH="cost answers memory schedule begin timing leases native" chooses; without it, all of them run. Tables and samples lie
+# BENCH="cost answers memory schedule begin timing leases native" chooses, "cost dns" one of cost's; without it, all of them run. Tables and samples lie
 # in target/bench. Beside the peer, as `make compare`.
 bench bench-check: PACKAGES += prometheus-blackbox-exporter tcpdump
 bench: deps

@@ -65,6 +65,7 @@ impl Check {
     /// When nobody answers, the handshake fails or the certificate is not accepted.
     pub async fn secure_quic(&mut self, tls: &Tls, name: &str, to: SocketAddr) -> Result<(), Stopped> {
         let terms = self.terms.clone();
+        // Nothing is read for who may not be asked.
         self.admit(to)?;
         let (config, recorder) = self.prepared(tls.for_quic()).await?;
         self.stage(Stage::Secure, async |wire| {

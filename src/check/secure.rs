@@ -55,9 +55,7 @@ impl Check {
         })
         .await
     }
-}
 
-impl Check {
     /// TLS for one handshake. That it is not there in time, or cannot be had, says nothing of the peer.
     pub(super) async fn prepared<T>(&mut self, tls: impl Future<Output = io::Result<T>>) -> Result<T, Stopped> {
         match tokio::time::timeout_at(self.deadline().into(), tls).await {

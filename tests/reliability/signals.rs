@@ -3,7 +3,8 @@
 
 use crate::clients::{Answer, peer, probe, scrape, scrape_all};
 use crate::program::{OURS, Program};
-use crate::support::peer::{Peer, read_head};
+use crate::support::held::Held;
+use crate::support::peer::Peer;
 use crate::support::pki::Authority;
 use crate::support::process::eventually;
 use crate::table::{Figure, Table};
@@ -18,7 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
@@ -63,41 +63,14 @@ pub async fn run(table: &mut Table) {
     });
 }
 
-/// A target that answers nobody until it is told to.
-struct Held {
-    peer: Peer,
-    waiting: watch::Receiver<usize>,
-    let_go: watch::Sender<bool>,
-}
-
-impl Held {
-    async fn start() -> Self {
-        let (count, waiting) = watch::channel(0);
-        let (let_go, go) = watch::channel(false);
-        let count = Arc::new(count);
-        let peer = Peer::start(move |mut stream| {
-            let (count, mut go) = (count.clone(), go.clone());
-            async move {
-                read_head(&mut stream).await;
-                count.send_modify(|count| *count += 1);
-                go.wait_for(|go| *go).await.ok();
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
-                stream.write_all(answer).await.ok();
-            }
-        })
-        .await;
-        Self { peer, waiting, let_go }
-    }
-
-    /// As many probes, once all of them wait there.
-    async fn in_flight(&mut self, exporter: &Program) -> JoinHandle<Vec<Answer>> {
-        let paths: Vec<_> = (0..IN_FLIGHT)
-            .map(|key| probe("m", &format!("{}{key}", self.peer.http())))
-            .collect();
-        let scrapes = tokio::spawn(scrape_all(exporter.address, paths, IN_FLIGHT, 20.0));
-        self.waiting.wait_for(|count| *count == IN_FLIGHT).await.unwrap();
-        scrapes
-    }
+/// As many probes, once all of them wait at their target.
+async fn in_flight(held: &Held, exporter: &Program) -> JoinHandle<Vec<Answer>> {
+    let paths: Vec<_> = (0..IN_FLIGHT)
+        .map(|key| probe("m", &format!("{}{key}", held.peer.http())))
+        .collect();
+    let scrapes = tokio::spawn(scrape_all(exporter.address, paths, IN_FLIGHT, 20.0));
+    held.holds(IN_FLIGHT).await;
+    scrapes
 }
 
 /// How the process ended, and when.
@@ -113,9 +86,9 @@ fn not_whole(answers: &[Answer]) -> f64 {
 
 /// Answers that were cut off.
 async fn terminated(program: &str) -> f64 {
-    let mut held = Held::start().await;
+    let held = Held::start().await;
     let exporter = Program::start(program, MODULES).await;
-    let scrapes = held.in_flight(&exporter).await;
+    let scrapes = in_flight(&held, &exporter).await;
     exporter.process.signal("TERM");
     // Long enough for who does not wait.
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -131,9 +104,9 @@ async fn terminated(program: &str) -> f64 {
 /// The new configuration stands in a pipe that nobody writes to, as in a file system that hangs: who can open it for writing knows
 /// that it is being read.
 async fn while_reloading(table: &mut Table) {
-    let mut held = Held::start().await;
+    let held = Held::start().await;
     let exporter = Program::start(OURS, MODULES).await;
-    let scrapes = held.in_flight(&exporter).await;
+    let scrapes = in_flight(&held, &exporter).await;
     let file = exporter.folder.path().join("config.yml");
     std::fs::remove_file(&file).unwrap();
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
@@ -189,10 +162,10 @@ async fn while_shaking_hands(table: &mut Table) {
     let mut command = Command::new(OURS);
     command.arg(format!("--web.config.file={}", web.display()));
     let exporter = Program::start_by(command, MODULES).await;
-    let mut held = Held::start().await;
+    let held = Held::start().await;
     let path = probe("m", &held.peer.http());
     let scraping = tokio::spawn(secured(authority, exporter.address, path));
-    held.waiting.wait_for(|count| *count == 1).await.unwrap();
+    held.holds(1).await;
     let mut half_shaken = Vec::new();
     for number in 0..HALF_SHAKEN {
         let mut stream = TcpStream::connect(exporter.address).await.unwrap();
@@ -253,9 +226,9 @@ async fn secured(authority: Authority, address: SocketAddr, path: String) -> Str
 
 /// Whoever cannot wait says so again.
 async fn twice(table: &mut Table) {
-    let mut held = Held::start().await;
+    let held = Held::start().await;
     let exporter = Program::start(OURS, MODULES).await;
-    let scrapes = held.in_flight(&exporter).await;
+    let scrapes = in_flight(&held, &exporter).await;
     exporter.process.signal("TERM");
     drained(exporter.address, "/-/ready").await;
     let again = Instant::now();

@@ -4,62 +4,18 @@ use crate::redirects::Request;
 use crate::serving::Running;
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
+use crate::support::held::Held;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::pki::Authority;
 use crate::support::process::eventually;
 use reqwest::StatusCode;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-
-/// A peer that answers only when it is let to, and how many wait for that.
-struct Held {
-    peer: Peer,
-    waiting: watch::Receiver<usize>,
-    most: Arc<AtomicUsize>,
-    let_go: watch::Sender<bool>,
-}
-
-impl Held {
-    async fn start() -> Self {
-        let (count, waiting) = watch::channel(0);
-        let (let_go, go) = watch::channel(false);
-        let count = Arc::new(count);
-        let most = Arc::new(AtomicUsize::new(0));
-        let seen = most.clone();
-        let peer = Peer::start(move |mut stream| {
-            let (count, mut go, seen) = (count.clone(), go.clone(), seen.clone());
-            async move {
-                read_head(&mut stream).await;
-                count.send_modify(|count| *count += 1);
-                seen.fetch_max(*count.borrow(), Ordering::SeqCst);
-                // The sender may be gone: then nobody waits for us.
-                let _ = go.wait_for(|go| *go).await;
-                count.send_modify(|count| *count -= 1);
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
-                stream.write_all(answer).await.ok();
-            }
-        })
-        .await;
-        Self {
-            peer,
-            waiting,
-            most,
-            let_go,
-        }
-    }
-
-    async fn holds(&self, probes: usize) {
-        let mut waiting = self.waiting.clone();
-        waiting.wait_for(|count| *count == probes).await.unwrap();
-    }
-}
 
 fn scrape(exporter: &Exporter, target: &str) -> impl Future<Output = (StatusCode, String)> + Send + use<> {
     let url = exporter.url(&format!("/probe?module=m&target={target}"));

@@ -3,6 +3,7 @@
 pub mod dns;
 pub mod exporter;
 pub mod health;
+pub mod held;
 pub mod mutants;
 pub mod page;
 pub mod parsers;
