@@ -3,7 +3,7 @@
 use super::App;
 use super::doors::{Guest, Heard};
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, Request, StatusCode};
 use futures_util::FutureExt as _;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
@@ -96,6 +96,21 @@ async fn connection(stream: net::TcpStream, guest: Arc<Guest>, routes: Routes, a
     }
 }
 
+/// The request without its hold on the connection's buffer, which is 8 KiB and is read into again meanwhile, so that a client's
+/// end is seen: a scrape lasts as long as its probe.
+fn let_go<B>(request: Request<B>) -> Request<B> {
+    let (mut head, body) = request.into_parts();
+    if let Ok(own) = head.uri.to_string().parse() {
+        head.uri = own;
+    }
+    for value in head.headers.values_mut() {
+        if let Ok(own) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = own;
+        }
+    }
+    Request::from_parts(head, body)
+}
+
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     over_http2: bool,
@@ -108,6 +123,7 @@ async fn requests(
     let few = TowerToHyperService::new(routes.few);
     let (served, app) = (guest.clone(), app.clone());
     let service = service_fn(move |request| {
+        let request = let_go(request);
         let serving = served.serve();
         let is_extra = served.is_extra(app.patrol.limits().connections);
         let answer = if is_extra { few.call(request) } else { all.call(request) };

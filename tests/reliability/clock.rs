@@ -2,6 +2,7 @@
 
 use crate::clients::{probe, quantile, scrape};
 use crate::program::{OURS, Program};
+use crate::scenarios::cargo;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::pki::Authority;
 use crate::table::{Figure, Table};
@@ -23,9 +24,8 @@ const STEADY: Duration = Duration::from_secs(6);
 
 pub async fn run(table: &mut Table) {
     steps(table).await;
-    let herd = Command::new(env!("CARGO"))
+    let herd = cargo()
         .args(["bench", "--locked", "--bench", "figures", "--", "leases"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     table.figure(Figure {
         id: "R13",
