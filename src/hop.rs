@@ -76,6 +76,21 @@ impl Hop {
         })
     }
 
+    /// Whether another is the same machine, asked in the same way.
+    #[must_use]
+    pub fn asks_as(&self, other: &Self) -> bool {
+        let manner = |hop: &Self| {
+            (
+                hop.host.clone(),
+                hop.port,
+                hop.tls,
+                hop.sni.clone(),
+                hop.authority.clone(),
+            )
+        };
+        manner(self) == manner(other)
+    }
+
     /// Reads `NAME@ADDR:PORT[;tls][;sni=NAME][;host=NAME]`.
     fn read(text: &str) -> Result<Self, HopError> {
         let mut parts = text.split(';');

@@ -38,12 +38,14 @@ pub mod utc;
 pub mod verdict;
 pub mod workers;
 
+use futures_util::FutureExt as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use server::App;
 pub use server::listeners::listen;
 use std::future::Future;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,9 +172,11 @@ async fn reload(app: &App) {
     let began = NotifyState::monotonic_usec_now().ok();
     let states: Vec<_> = [NotifyState::Reloading].into_iter().chain(began).collect();
     tell_systemd(&states);
-    match app.reload().await {
-        Ok(()) => tracing::info!("Reloaded config file"),
-        Err(error) => tracing::error!(%error, "Error reloading config"),
+    // What goes wrong in one reload must not end all later ones. The hook has told of it.
+    match AssertUnwindSafe(app.reload()).catch_unwind().await {
+        Ok(Ok(())) => tracing::info!("Reloaded config file"),
+        Ok(Err(error)) => tracing::error!(%error, "Error reloading config"),
+        Err(_panic) => app.patrol.own().panicked(),
     }
     tell_systemd(&[NotifyState::Ready]);
 }

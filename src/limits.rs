@@ -149,6 +149,10 @@ pub const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
 /// The time a probe gets when neither the scrape nor the module bounds it.
 pub const LONGEST_DEADLINE: Duration = Duration::from_mins(2);
 
+/// What is heeded at most of the time that a scrape says it may take: who asks for more holds a place for longer than anybody
+/// waits for an answer, and keeps the process from ending. Prometheus drops a series that was not scraped for half as long.
+pub const LONGEST_SCRAPE: Duration = Duration::from_mins(10);
+
 /// What a slower address family may still take once the other has answered (or half of what is left, if less).
 pub const SECOND_FAMILY_GRACE: Duration = Duration::from_secs(1);
 

@@ -13,8 +13,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// A probe makes some three hundred small allocations on one thread and frees them on another: the system's allocator takes a
-/// tenth more of the processor for that (`docs/performance.md`).
+/// A probe makes some three hundred small allocations: the system's allocator takes more of the processor for them
+/// (`docs/performance.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

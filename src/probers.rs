@@ -226,23 +226,27 @@ pub struct Module {
 }
 
 impl Module {
-    /// Whether it is for a target.
+    /// Whether it is for a target, and for the name that the caller gives it: behind one address there may be others' sites.
     #[must_use]
     pub fn admits(&self, aim: &Aim) -> bool {
-        let held = |fence: &Arc<Fence>| self.prober.origin(aim).is_some_and(|origin| fence.holds(&origin));
+        let held = |fence: &Arc<Fence>| {
+            let origin = self.prober.origin(aim);
+            origin.is_some_and(|origin| fence.holds_by_names(&origin, aim.hostname.as_deref()))
+        };
         self.fence.as_ref().is_none_or(held)
     }
 
-    /// Whether the module itself names the machine: then it gets what only those get whom the module names.
+    /// Whether the module itself names the machine, and each name that it is to be asked by: then it gets what only those get
+    /// whom the module names.
     #[must_use]
     pub fn names(&self, hop: &Hop) -> bool {
-        let own = &mut self.beside.hops.iter();
         let origin = || Origin {
             scheme: if hop.tls { "https" } else { "http" }.to_owned(),
             host: hop.host.clone(),
             port: Some(hop.port),
         };
-        own.any(|own| own.host == hop.host && own.port == hop.port)
-            || self.fence.as_ref().is_some_and(|fence| fence.holds(&origin()))
+        let names = [&hop.sni, &hop.authority].into_iter().flatten().map(String::as_str);
+        let held = |fence: &Arc<Fence>| fence.holds_by_names(&origin(), names);
+        self.beside.hops.iter().any(|own| own.asks_as(hop)) || self.fence.as_ref().is_some_and(held)
     }
 }

@@ -181,6 +181,21 @@ pub fn same_origin(one: &Url, other: &Url) -> bool {
         && one.port_or_known_default() == other.port_or_known_default()
 }
 
+/// A host without the port that may follow it, as in `Host` (RFC 9110 section 7.2).
+#[must_use]
+pub fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            if port.bytes().all(|byte| byte.is_ascii_digit()) {
+                host
+            } else {
+                authority
+            }
+        }
+        _ => authority,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Target, TargetError, same_origin};

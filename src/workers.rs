@@ -1,5 +1,6 @@
 //! The threads that probe: one for each processor, each with a runtime of its own. A probe stays on the thread that its scrape came
-//! in on and wakes no other, which is a good part of what an idle exporter's probe costs (`docs/performance.md`).
+//! in on, or its lease began on, and wakes no other, which is a good part of what an idle exporter's probe costs
+//! (`docs/performance.md`).
 
 use std::future::{Future, pending};
 use std::io;

@@ -2,6 +2,7 @@
 
 use crate::limits::JUDGED_BODY;
 use crate::reason::Reason;
+use brotli_decompressor::{BrotliDecoderParameter, DecompressorWriter as BrotliDecoder};
 use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder};
 use std::io::{self, Write};
@@ -98,6 +99,7 @@ impl Write for Sink {
                 self.over = Some(BodyError::TooLargeToMatch(limit));
                 return Err(io::Error::other("over the matching limit"));
             }
+            self.make_room(bytes.len(), limit);
             self.kept.extend_from_slice(bytes);
         }
         Ok(bytes.len())
@@ -105,6 +107,20 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Sink {
+    /// Room for so many bytes more, of those that may be kept. It grows fourfold, and at its end to all of them: what was
+    /// outgrown stays in memory for a moment, and is a third of the room at most.
+    fn make_room(&mut self, more: usize, limit: u64) {
+        let needed = self.kept.len() + more;
+        if needed > self.kept.capacity() {
+            let most = usize::try_from(limit).unwrap_or(usize::MAX);
+            let fourfold = self.kept.capacity().saturating_mul(4);
+            let room = if fourfold > most / 4 { most } else { fourfold };
+            self.kept.reserve_exact(room.max(needed) - self.kept.len());
+        }
     }
 }
 
@@ -128,7 +144,7 @@ enum Decoder {
     Identity(Sink),
     Gzip(MultiGzDecoder<Sink>),
     Deflate(DeflateDecoder<Sink>),
-    Brotli(Box<brotli::DecompressorWriter<Sink>>),
+    Brotli(Box<BrotliDecoder<Sink>>),
     Zstd(Box<ZstdDecoder<'static, Sink>>),
 }
 
@@ -151,7 +167,7 @@ impl Collector {
             Coding::Identity => Decoder::Identity(sink),
             Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(sink)),
             Coding::Deflate => Decoder::Deflate(DeflateDecoder::new(sink)),
-            Coding::Brotli => Decoder::Brotli(Box::new(brotli::DecompressorWriter::new(sink, 4096))),
+            Coding::Brotli => Decoder::Brotli(Box::new(brotli_decoder(sink))),
             Coding::Zstd => Decoder::Zstd(Box::new(zstd_decoder(sink)?)),
         };
         Ok(Self {
@@ -258,6 +274,14 @@ fn zstd_decoder(sink: Sink) -> Result<ZstdDecoder<'static, Sink>, BodyError> {
     Ok(decoder)
 }
 
+/// A window of 16 MiB at most, as RFC 7932 has it. The library's own format of larger ones, up to 1 GiB, is no `br`.
+fn brotli_decoder(sink: Sink) -> BrotliDecoder<Sink> {
+    let mut decoder = BrotliDecoder::new(sink, 4096);
+    // It is refused only once something was decoded.
+    let _set = decoder.set_parameter(BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WINDOW, 0);
+    decoder
+}
+
 #[cfg(test)]
 mod tests {
     use super::{BodyError, BodyPlan, Coding, Collector, Wanted};
@@ -351,6 +375,19 @@ mod tests {
             assert!(matches!(error, BodyError::OutOfTime));
             assert_eq!(collector.length(), 0);
         }
+    }
+
+    #[test]
+    fn a_window_that_brotli_does_not_have_is_refused() {
+        let params = brotli::enc::BrotliEncoderParams {
+            large_window: true,
+            lgwin: 30,
+            ..Default::default()
+        };
+        let mut large = brotli::CompressorWriter::with_params(Vec::new(), 4096, &params);
+        large.write_all(TEXT).unwrap();
+        let taken = take_all(plan(Coding::Brotli, Some(1000), None), &large.into_inner());
+        assert!(matches!(taken, Err(BodyError::BadCoding(_))), "{taken:?}");
     }
 
     #[test]

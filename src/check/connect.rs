@@ -129,7 +129,7 @@ impl Failure for ConnectError {
                 match error {
                     DialError::Io(_) | DialError::OutOfPorts(_) => format!("Connecting to {to}: {error}.{hint}"),
                     DialError::NoSource { .. } => format!("Connecting {error}."),
-                    DialError::Denied(_) => format!("{error}."),
+                    DialError::Denied(_) | DialError::NoPlace => format!("{error}."),
                 }
             }
             Self::Unix { path, error } => format!("Connecting to {}: {error}.", path.display()),

@@ -4,7 +4,7 @@ use super::own_fault::{has_route, shortage};
 use super::stamps;
 use crate::policy::{Denied, Fence, Origin, Policy, Rule};
 use crate::reason::Reason;
-use socket2::Socket;
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
+use tokio::sync::Semaphore;
 
 /// Dials, where the policy lets it.
 #[derive(Clone, Debug, Default)]
@@ -127,12 +128,18 @@ impl Dialer {
 
     /// Connects to a socket in the file system (unix(7)). It is the path without links that is judged.
     pub(super) async fn unix(&self, path: &Path) -> Result<UnixStream, DialError> {
-        if self.policy.takes_any_path() {
-            return Ok(UnixStream::connect(path).await?);
+        let mut path = path.to_owned();
+        if !self.policy.takes_any_path() {
+            path = in_the_file_system(move || std::fs::canonicalize(path)).await?;
+            self.judge(self.policy.objection_to_path(&path), path.display())?;
         }
-        let path = std::fs::canonicalize(path)?;
-        self.judge(self.policy.objection_to_path(&path), path.display())?;
-        Ok(UnixStream::connect(&path).await?)
+        let socket = in_the_file_system(move || {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            socket.connect(&SockAddr::unix(path)?)?;
+            Ok(socket)
+        });
+        Ok(UnixStream::from_std(socket.await?.into())?)
     }
 
     fn judge(&self, objection: Option<Rule>, what: impl Display) -> Result<(), DialError> {
@@ -143,6 +150,24 @@ impl Dialer {
         let what = what.to_string();
         Err(DialError::Denied(Denied { what, rule }))
     }
+}
+
+/// Paths that may be walked at once: one on a file system that hangs cannot be stopped, and keeps its thread.
+const PATHS_AT_ONCE: usize = 64;
+
+/// See [`PATHS_AT_ONCE`].
+static PATHS: Semaphore = Semaphore::const_new(PATHS_AT_ONCE);
+
+/// Walks a path, which whoever may scrape chooses, off the runtime.
+async fn in_the_file_system<T: Send + 'static>(
+    walk: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, DialError> {
+    let place = PATHS.try_acquire().map_err(|_| DialError::NoPlace)?;
+    let walking = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        walk()
+    });
+    Ok(walking.await.map_err(io::Error::other)??)
 }
 
 /// A connection that may be opened, to the address that was judged.
@@ -196,6 +221,8 @@ pub(super) enum DialError {
     },
     /// This host has a way there, and no free port to go from.
     OutOfPorts(io::Error),
+    /// Other paths hang.
+    NoPlace,
     Io(io::Error),
 }
 
@@ -211,6 +238,10 @@ impl fmt::Display for DialError {
             Self::Denied(denied) => denied.fmt(f),
             Self::NoSource { from, error } => write!(f, "from source_ip_address {from}: {error}"),
             Self::OutOfPorts(error) | Self::Io(error) => error.fmt(f),
+            Self::NoPlace => write!(
+                f,
+                "{PATHS_AT_ONCE} other paths are still being walked: a file system hangs"
+            ),
         }
     }
 }
@@ -228,6 +259,7 @@ impl DialError {
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Denied(_) => io::ErrorKind::PermissionDenied,
+            Self::NoPlace => io::ErrorKind::ResourceBusy,
             Self::NoSource { error, .. } | Self::OutOfPorts(error) | Self::Io(error) => error.kind(),
         }
     }
@@ -241,9 +273,28 @@ impl DialError {
                 _ => shortage(error).unwrap_or(Reason::LocalSourceUnavailable),
             }),
             Self::OutOfPorts(_) => Some(Reason::LocalOutOfPorts),
+            Self::NoPlace => Some(Reason::LocalOverloaded),
             // A firewall of this host, or what a container may not do.
             Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(Reason::LocalNotPermitted),
             Self::Io(error) => shortage(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dialer, PATHS, PATHS_AT_ONCE};
+    use crate::reason::Reason;
+    use std::path::Path;
+
+    #[tokio::test]
+    async fn paths_that_hang_leave_the_threads_to_others() {
+        let all = PATHS.acquire_many(u32::try_from(PATHS_AT_ONCE).unwrap()).await.unwrap();
+        let path = Path::new("/nowhere/app.sock");
+        let refused = Dialer::default().unix(path).await.unwrap_err();
+        assert_eq!(refused.own_reason(), Some(Reason::LocalOverloaded));
+        drop(all);
+        let missing = Dialer::default().unix(path).await.unwrap_err();
+        assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
     }
 }

@@ -7,7 +7,9 @@ use crate::chain::Stage;
 use crate::reason::Reason;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use std::future::Future;
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
 use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -15,7 +17,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const PIECE: usize = 4096;
 
 /// What is done with what was heard so far.
-#[derive(Debug)]
 pub enum Heard<T> {
     /// It is what was wanted: so many bytes of it are taken, the rest is for who listens next.
     Whole(usize, T),
@@ -23,6 +24,8 @@ pub enum Heard<T> {
     More(usize),
     /// It will never be what is wanted.
     Never(Reason, String),
+    /// Which of these it is takes long to find out.
+    Later(Pin<Box<dyn Future<Output = Heard<T>> + Send>>),
 }
 
 /// The connection while a dialogue is held on it, and the bytes that were read and not yet taken.
@@ -123,7 +126,11 @@ impl Check {
         self.stage(Stage::Receive, async |wire| {
             let line = wire.line()?;
             let taken = loop {
-                match take(&line.heard, line.ended) {
+                let mut heard = take(&line.heard, line.ended);
+                while let Heard::Later(found) = heard {
+                    heard = found.await;
+                }
+                match heard {
                     Heard::Whole(count, taken) => {
                         line.heard.drain(..count);
                         break taken;
@@ -132,7 +139,7 @@ impl Check {
                         line.heard.drain(..count);
                         continue;
                     }
-                    Heard::More(_) => {}
+                    Heard::More(_) | Heard::Later(_) => {}
                     Heard::Never(reason, words) => return Err(DialogueError::Unwanted(reason, words)),
                 }
                 if line.ended {

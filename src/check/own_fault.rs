@@ -1,9 +1,12 @@
 //! Tells the exporter's own shortage from a fault of the target.
 
 use crate::reason::Reason;
+use futures_util::FutureExt as _;
 use nix::errno::Errno;
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::panic::AssertUnwindSafe;
 
 /// The reason, if an I/O error is a shortage on this host.
 #[must_use]
@@ -16,12 +19,38 @@ pub fn shortage(error: &io::Error) -> Option<Reason> {
 }
 
 /// `EADDRNOTAVAIL` on connect is a lack of local ports, or of an address of that family: a datagram socket,
-/// which sends nothing, tells which.
+/// which sends nothing, tells which. Where there is no port or no file for that one either, it is these that are lacking.
 pub(super) fn has_route(to: SocketAddr) -> bool {
     let any: SocketAddr = if to.is_ipv4() {
         ([0, 0, 0, 0], 0).into()
     } else {
         ([0u16; 8], 0).into()
     };
-    UdpSocket::bind(any).is_ok_and(|socket| socket.connect(to).is_ok())
+    match UdpSocket::bind(any).and_then(|socket| socket.connect(to)) {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::AddrInUse || shortage(&error).is_some(),
+    }
+}
+
+/// What a library does on its own beside a probe, with word of its panic: nobody else would hear of it, and the probe would see
+/// a peer that falls silent.
+pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnce()) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        panicked();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::watched;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[tokio::test]
+    async fn a_panic_in_what_a_library_does_beside_is_told() {
+        let told = AtomicBool::new(false);
+        watched(async {}, || told.store(true, Ordering::SeqCst)).await;
+        assert!(!told.load(Ordering::SeqCst));
+        watched(async { panic!("on purpose") }, || told.store(true, Ordering::SeqCst)).await;
+        assert!(told.load(Ordering::SeqCst));
+    }
 }

@@ -3,6 +3,7 @@
 mod socket;
 
 use super::dial::DialError;
+use super::own_fault::watched;
 use super::secure::certificates_of;
 use super::tape::Tape;
 use super::tls::{Tls, reason_of_alert, server_name};
@@ -14,12 +15,15 @@ use crate::reason::Reason;
 use crate::report::{SocketFacts, TlsFacts};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt,
+    AsyncTimer, AsyncUdpSocket, ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, Runtime,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::AlertDescription;
 use socket::QuicSocket;
+use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,7 +86,7 @@ impl Check {
                 EndpointConfig::default(),
                 None,
                 socket.clone(),
-                Arc::new(TokioRuntime),
+                Arc::new(Helpers(wire.tape.clone())),
             )?;
             wire.leg.local = endpoint.local_addr().ok();
             wire.times.began = Some(Instant::now());
@@ -119,6 +123,25 @@ impl Check {
             }
         })
         .await
+    }
+}
+
+/// Runs what the library does beside the probe.
+#[derive(Debug)]
+struct Helpers(Arc<Tape>);
+
+impl Runtime for Helpers {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
+        TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, helper: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let tape = self.0.clone();
+        let _detached = tokio::spawn(watched(helper, move || tape.library_panicked()));
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        TokioRuntime.wrap_udp_socket(socket)
     }
 }
 

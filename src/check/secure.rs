@@ -61,7 +61,7 @@ impl Check {
         match tokio::time::timeout_at(self.deadline().into(), tls).await {
             Ok(Ok(tls)) => Ok(tls),
             Ok(Err(error)) => {
-                let reason = shortage(&error).unwrap_or(Reason::LocalOverloaded);
+                let reason = shortage(&error).unwrap_or(Reason::LocalFileUnreadable);
                 Err(self.refuse(reason, format!("Whom the system trusts cannot be read: {error}.")))
             }
             Err(_elapsed) => {

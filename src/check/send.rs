@@ -2,6 +2,8 @@
 
 use super::exchange::{AnswerBody, Exchange, ExchangeError, Part, WireError};
 use super::http3::over_http3;
+use super::own_fault::watched;
+use super::tape::Tape;
 use super::wire::{Meter, Wire};
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
@@ -107,7 +109,7 @@ async fn over_stream(wire: &mut Wire, ask: Ask, limits: &Limits) -> Result<Excha
     wire.tape.send();
     if agreed || ask.manner == Manner::Http2 {
         wire.tape.speak_http2();
-        Box::pin(over_http2(TokioIo::new(io), ask, limits)).await
+        Box::pin(over_http2(TokioIo::new(io), ask, limits, wire.tape.clone())).await
     } else {
         over_http1(TokioIo::new(io), ask, limits).await
     }
@@ -150,8 +152,11 @@ async fn over_http1(io: TokioIo<Meter>, ask: Ask, limits: &Limits) -> Result<Exc
     })
 }
 
-async fn over_http2(io: TokioIo<Meter>, ask: Ask, limits: &Limits) -> Result<Exchange, SendError> {
-    let helpers = Helpers::default();
+async fn over_http2(io: TokioIo<Meter>, ask: Ask, limits: &Limits, tape: Arc<Tape>) -> Result<Exchange, SendError> {
+    let helpers = Helpers {
+        tasks: Arc::default(),
+        tape,
+    };
     let (mut sender, connection) = http2::Builder::new(helpers.clone())
         .max_header_list_size(u32::try_from(limits.response_head).unwrap_or(u32::MAX))
         .handshake(io)
@@ -186,12 +191,17 @@ async fn answer(
 }
 
 /// Runs the helper tasks that hyper needs for HTTP/2 streams, and ends them with the connection.
-#[derive(Clone, Default)]
-struct Helpers(Arc<Mutex<JoinSet<()>>>);
+#[derive(Clone)]
+struct Helpers {
+    tasks: Arc<Mutex<JoinSet<()>>>,
+    tape: Arc<Tape>,
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Helpers {
     fn execute(&self, helper: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(helper);
+        let tape = self.tape.clone();
+        let helper = watched(helper, move || tape.library_panicked());
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(helper);
     }
 }
 
@@ -226,5 +236,25 @@ impl Failure for SendError {
 
     fn timed_out(_: &Wire) -> Reason {
         Reason::HttpTimedOutWaiting
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::Helpers;
+    use crate::check::tape::Tape;
+    use crate::reason::Reason;
+    use hyper::rt::Executor as _;
+    use std::sync::{Arc, PoisonError};
+
+    #[tokio::test]
+    async fn a_panic_in_a_helper_of_the_library_is_on_the_tape() {
+        let helpers = Helpers {
+            tasks: Arc::default(),
+            tape: Arc::new(Tape::default()),
+        };
+        helpers.execute(async { panic!("on purpose") });
+        let mut tasks = std::mem::take(&mut *helpers.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.join_next().await.unwrap().unwrap();
+        assert_eq!(helpers.tape.shortage(), Some(Reason::LocalPanicked));
     }
 }

@@ -285,7 +285,12 @@ impl Tape {
         }
     }
 
-    /// What this host was short of, if the socket ever was.
+    /// What a library does beside the probe panicked: that is ours, whatever the probe then sees of it.
+    pub fn library_panicked(&self) {
+        self.marks().shortage = Some(Reason::LocalPanicked);
+    }
+
+    /// What this host was short of, if the socket ever was, or that a library failed on it.
     pub fn shortage(&self) -> Option<Reason> {
         self.marks().shortage
     }

@@ -1,10 +1,10 @@
 //! The sockets of the resolver: Tokio's, but datagrams go over connected sockets, so that the kernel tells when nobody
 //! listens at the name server, and passes on what comes from that address alone.
 
-use super::own_fault::shortage;
+use super::own_fault::{has_route, shortage, watched};
 use crate::reason::Reason;
 use futures_util::io::{AsyncRead, AsyncWrite};
-use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
+use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, Spawn, TokioRuntimeProvider};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -35,13 +35,25 @@ impl Transport {
         last.filter(|(at, _)| *at >= since).map(|(_, reason)| reason)
     }
 
-    /// Takes note of what an outcome says of this host. That a port is taken says nothing where that one was asked for.
-    fn note<T>(shortages: &Shortages, any_port: bool, outcome: io::Result<T>) -> io::Result<T> {
+    fn fell_short(shortages: &Shortages, reason: Reason) {
+        *shortages.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), reason));
+    }
+
+    /// Takes note of what an outcome says of this host.
+    fn note<T>(shortages: &Shortages, outcome: io::Result<T>) -> io::Result<T> {
+        Self::note_or(shortages, |_| false, outcome)
+    }
+
+    /// The same where this host may have had no port, which `no_port` tells by the error.
+    fn note_or<T>(
+        shortages: &Shortages,
+        no_port: impl FnOnce(io::ErrorKind) -> bool,
+        outcome: io::Result<T>,
+    ) -> io::Result<T> {
         if let Err(error) = &outcome {
-            let no_port = any_port && error.kind() == io::ErrorKind::AddrInUse;
-            let short = no_port.then_some(Reason::LocalOutOfPorts).or_else(|| shortage(error));
-            if let Some(reason) = short {
-                *shortages.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), reason));
+            let no_port = no_port(error.kind()).then_some(Reason::LocalOutOfPorts);
+            if let Some(reason) = no_port.or_else(|| shortage(error)) {
+                Self::fell_short(shortages, reason);
             }
         }
         outcome
@@ -49,19 +61,27 @@ impl Transport {
 }
 
 impl RuntimeProvider for Transport {
-    type Handle = <TokioRuntimeProvider as RuntimeProvider>::Handle;
+    type Handle = Helpers;
     type Timer = <TokioRuntimeProvider as RuntimeProvider>::Timer;
     type Udp = Connected;
     type Tcp = Noted<<TokioRuntimeProvider as RuntimeProvider>::Tcp>;
 
     fn create_handle(&self) -> Self::Handle {
-        self.tokio.create_handle()
+        Helpers {
+            tokio: self.tokio.create_handle(),
+            shortages: self.shortages.clone(),
+        }
     }
 
     fn connect_tcp(&self, to: SocketAddr, from: Option<SocketAddr>, timeout: Option<Duration>) -> Opening<Self::Tcp> {
         let (opening, shortages) = (self.tokio.connect_tcp(to, from, timeout), self.shortages.clone());
         Box::pin(async move {
-            let stream = Self::note(&shortages, true, opening.await)?;
+            let no_port = |error| match error {
+                io::ErrorKind::AddrInUse => true,
+                io::ErrorKind::AddrNotAvailable => has_route(to),
+                _ => false,
+            };
+            let stream = Self::note_or(&shortages, no_port, opening.await)?;
             Ok(Noted { stream, shortages })
         })
     }
@@ -69,10 +89,27 @@ impl RuntimeProvider for Transport {
     fn bind_udp(&self, from: SocketAddr, to: SocketAddr) -> Opening<Self::Udp> {
         let shortages = self.shortages.clone();
         Box::pin(async move {
-            let socket = Self::note(&shortages, from.port() == 0, UdpSocket::bind(from).await)?;
-            Self::note(&shortages, false, socket.connect(to).await)?;
+            // That a port is taken says nothing where that one was asked for.
+            let no_port = |error| from.port() == 0 && error == io::ErrorKind::AddrInUse;
+            let socket = Self::note_or(&shortages, no_port, UdpSocket::bind(from).await)?;
+            Self::note(&shortages, socket.connect(to).await)?;
             Ok(Connected::new(socket, shortages))
         })
+    }
+}
+
+/// Runs what the library does beside its lookups.
+#[derive(Clone)]
+pub(super) struct Helpers {
+    tokio: <TokioRuntimeProvider as RuntimeProvider>::Handle,
+    shortages: Arc<Shortages>,
+}
+
+impl Spawn for Helpers {
+    fn spawn_bg(&mut self, helper: impl Future<Output = ()> + Send + 'static) {
+        let shortages = self.shortages.clone();
+        let panicked = move || Transport::fell_short(&shortages, Reason::LocalPanicked);
+        self.tokio.spawn_bg(watched(helper, panicked));
     }
 }
 
@@ -89,14 +126,14 @@ impl<S: DnsTcpStream> DnsTcpStream for Noted<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        read.map(|read| Transport::note(&self.shortages, false, read))
+        read.map(|read| Transport::note(&self.shortages, read))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        written.map(|written| Transport::note(&self.shortages, false, written))
+        written.map(|written| Transport::note(&self.shortages, written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -155,11 +192,11 @@ impl DnsUdpSocket for Connected {
             Poll::Ready(from) => Poll::Ready(from.map(|from| (buffer.filled().len(), from))),
             Poll::Pending => self.poll_error(cx).map(Err),
         };
-        came.map(|came| Transport::note(&self.shortages, false, came))
+        came.map(|came| Transport::note(&self.shortages, came))
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, bytes: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
         let sent = self.socket.poll_send_to(cx, bytes, to);
-        sent.map(|sent| Transport::note(&self.shortages, false, sent))
+        sent.map(|sent| Transport::note(&self.shortages, sent))
     }
 }

@@ -83,10 +83,12 @@ impl Trust {
 
     fn read_system() -> io::Result<Self> {
         let read = rustls_native_certs::load_native_certs();
-        // A file that is no certificate is left out; one that cannot be opened for want of our own is not.
+        // A file that is no certificate is left out. One that cannot be opened for want of our own is not, nor are all of
+        // them: whoever shows a certificate would be blamed for it.
         for error in read.errors {
+            tracing::warn!(%error, "Whom the system trusts is read in part");
             if let rustls_native_certs::ErrorKind::Io { inner, .. } = error.kind
-                && shortage(&inner).is_some()
+                && (shortage(&inner).is_some() || read.certs.is_empty())
             {
                 return Err(inner);
             }

@@ -62,39 +62,15 @@ impl Patrol {
     /// When the exporter itself had no means to probe. That is counted and logged here.
     pub(super) async fn round(&self, key: Key, probe: Probe, leased: Option<Leased>) -> Result<Reading, OwnFault> {
         let _in_flight = InFlight::new(&self.in_flight);
-        let turn = self.turn_of(&probe).await;
-        let waited = match &turn {
-            Turn::Taken(places) => places.iter().map(|place| place.waited).sum(),
-            Turn::Missed(waited, _) => *waited,
-            Turn::Overloaded => {
-                self.own.shed("probes");
-                return Err(overloaded());
-            }
+        let outcome = match self.turn_of(&probe).await {
+            Ok(turn) => guarded(Box::pin(self.in_turn(turn, key, probe, leased))).await,
+            Err(overloaded) => Err(overloaded),
         };
-        self.own.queued(waited);
-        let left = probe.timeout.saturating_sub(waited).max(SHORTEST_DEADLINE);
-        let probe = Probe {
-            timeout: probe.timeout.min(left),
-            ..probe
-        };
-        let work = Box::pin(async move {
-            let begun = Instant::now();
-            let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
-            let kept = kept.or_else(|| self.series.peek(&key));
-            let past = self.past(kept.as_deref(), &probe);
-            let mut finding = match &turn {
-                Turn::Missed(_, words) => probe.not_begun(&past, Reason::LocalNoTurn, words),
-                Turn::Taken(_) | Turn::Overloaded => probe.once(&past).await?,
-            };
-            finding.lag = leased.as_ref().map(|turn| turn.lag);
-            finding.late = finding.report.own_delay() > LATE || leased.is_some_and(|turn| turn.late);
-            let reading = self.take_in(&key, finding, kept, begun);
-            drop(turn);
-            Ok(reading)
-        });
-        let outcome = self.guarded(work).await;
         if let Err(fault) = &outcome {
             self.own.local_error(fault.reason);
+            if fault.reason == Reason::LocalPanicked {
+                self.own.panicked();
+            }
             if let Some(untold) = self.own.may_tell() {
                 let reason = fault.reason.as_str();
                 tracing::warn!(reason, detail = fault.detail, untold, "Local fault");
@@ -103,8 +79,30 @@ impl Patrol {
         outcome
     }
 
+    /// Runs a probe whose turn it is, in what is left of its time.
+    async fn in_turn(&self, turn: Turn, key: Key, probe: Probe, leased: Option<Leased>) -> Result<Reading, OwnFault> {
+        let waited = turn.waited();
+        self.own.queued(waited);
+        let left = probe.timeout.saturating_sub(waited).max(SHORTEST_DEADLINE);
+        let probe = Probe {
+            timeout: probe.timeout.min(left),
+            ..probe
+        };
+        let begun = Instant::now();
+        let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
+        let kept = kept.or_else(|| self.series.peek(&key));
+        let past = self.past(kept.as_deref(), &probe);
+        let mut finding = match &turn {
+            Turn::Missed(_, words) => probe.not_begun(&past, Reason::LocalNoTurn, words),
+            Turn::Taken(_) => probe.once(&past).await?,
+        };
+        finding.lag = leased.as_ref().map(|turn| turn.lag);
+        finding.late = finding.report.own_delay() > LATE || leased.is_some_and(|turn| turn.late);
+        Ok(self.take_in(&key, finding, kept, begun))
+    }
+
     /// Its turn: a place among the probes of its destination, where they are counted, and one among all.
-    async fn turn_of(&self, probe: &Probe) -> Turn {
+    async fn turn_of(&self, probe: &Probe) -> Result<Turn, OwnFault> {
         let mut places = Vec::new();
         if let Some((destination, most)) = destination(probe) {
             // A probe that began with less than half of its time would blame its target for our queue.
@@ -114,16 +112,20 @@ impl Patrol {
                     "In half of its time no place came free: {most} probes of this host and port were under way \
                      already (limits.per_destination)."
                 );
-                return Turn::Missed(wait, words);
+                return Ok(Turn::Missed(wait, words));
             };
             places.push(place);
         }
         let wait = probe.terms.limits.queue.min(probe.timeout / 10);
         let Some(place) = self.turnstile.enter(wait).await else {
-            return Turn::Overloaded;
+            self.own.shed("probes");
+            return Err(OwnFault {
+                reason: Reason::LocalOverloaded,
+                detail: "limits.probes, or the limit of open files, leaves no place for another".to_owned(),
+            });
         };
         places.push(place);
-        Turn::Taken(places)
+        Ok(Turn::Taken(places))
     }
 
     /// What is known of the key from before.
@@ -199,19 +201,18 @@ impl Patrol {
             self.quorum.observe(host, &finding.report, now);
         }
     }
+}
 
-    /// A panic in one probe, or in what is made of its finding, fails that probe only. What many probes share is whole at each
-    /// step. A task of its own would do it, too, and wake another thread for each probe.
-    async fn guarded<T>(&self, work: impl Future<Output = Result<T, OwnFault>>) -> Result<T, OwnFault> {
-        let outcome = AssertUnwindSafe(work).catch_unwind().await;
-        outcome.unwrap_or_else(|_panic| {
-            self.own.panicked();
-            Err(OwnFault {
-                reason: Reason::LocalPanicked,
-                detail: "This is a defect of the exporter; please report it.".to_owned(),
-            })
+/// A panic in one probe, or in what is made of its finding, fails that probe only. What many probes share is whole at each step.
+/// A task of its own would do it, too, and wake another thread for each probe.
+async fn guarded<T>(work: impl Future<Output = Result<T, OwnFault>>) -> Result<T, OwnFault> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.unwrap_or_else(|_panic| {
+        Err(OwnFault {
+            reason: Reason::LocalPanicked,
+            detail: "This is a defect of the exporter; please report it.".to_owned(),
         })
-    }
+    })
 }
 
 /// What came of waiting for a turn.
@@ -220,8 +221,16 @@ enum Turn {
     Taken(Vec<Place>),
     /// Others were at its destination for so long.
     Missed(Duration, String),
-    /// Too many probes run.
-    Overloaded,
+}
+
+impl Turn {
+    /// How long it was waited for.
+    fn waited(&self) -> Duration {
+        match self {
+            Self::Taken(places) => places.iter().map(|place| place.waited).sum(),
+            Self::Missed(waited, _) => *waited,
+        }
+    }
 }
 
 /// The host and port that take turns, and how many probes of them may run at once.
@@ -230,13 +239,6 @@ fn destination(probe: &Probe) -> Option<(String, usize)> {
     let origin = probe.module.prober.origin(&probe.aim)?;
     let port = origin.port.map_or_else(String::new, |port| format!(":{port}"));
     Some((format!("{}{port}", origin.host), most))
-}
-
-fn overloaded() -> OwnFault {
-    OwnFault {
-        reason: Reason::LocalOverloaded,
-        detail: "limits.probes, or the limit of open files, leaves no place for another".to_owned(),
-    }
 }
 
 fn log(finding: &Finding) {

@@ -1,5 +1,6 @@
 //! The targets that a module is for: whoever may scrape chooses the target, and a module with secrets must not bring them there.
 
+use crate::target::without_port;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -60,6 +61,19 @@ impl Fence {
     #[must_use]
     pub fn holds(&self, origin: &Origin) -> bool {
         self.0.iter().any(|entry| entry.names(origin))
+    }
+
+    /// Whether it holds a target also by other names that it is asked by: whoever is asked by a name is given what that
+    /// name's owner is.
+    #[must_use]
+    pub fn holds_by_names<'a>(&self, origin: &Origin, names: impl IntoIterator<Item = &'a str>) -> bool {
+        let by = |name: &str| {
+            self.holds(&Origin {
+                host: without_port(name).trim_matches(['[', ']']).to_owned(),
+                ..origin.clone()
+            })
+        };
+        self.holds(origin) && names.into_iter().all(by)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What takes long is done off the runtime, so that no other probe waits for it, and within the probe's own time.
 
+use crate::reason::Reason;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -14,6 +15,22 @@ pub(super) enum Late {
     NotBegun,
     /// It takes longer, and cannot be stopped.
     Slow,
+}
+
+impl Late {
+    /// What it says where what the peer said was looked through.
+    pub const fn while_looking(self) -> (Reason, &'static str) {
+        match self {
+            Self::Slow => (
+                Reason::ContentExpect,
+                "Looking through what the peer says took all of the probe's time.",
+            ),
+            Self::NotBegun => (
+                Reason::LocalOverloaded,
+                "Other work left no thread to look through what the peer says with in time.",
+            ),
+        }
+    }
 }
 
 /// Does `work` off the runtime, and waits for it until then.

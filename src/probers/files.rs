@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 /// Reads of one file of a module that may be under way: one that hangs cannot be stopped, and keeps its thread.
 const AT_ONCE: usize = 8;
 
-/// Those of all files, also of modules that a reload has replaced: a quarter of the threads that there are for such work, so
-/// that bodies can still be decoded and matched.
+/// Those of all files, also of modules that a reload has replaced: a quarter of the threads that a worker may have for such work,
+/// so that bodies can still be decoded and matched.
 const AT_ONCE_IN_ALL: usize = 128;
 
 /// See [`AT_ONCE_IN_ALL`].

@@ -1,11 +1,13 @@
 //! The steps of `query_response`: what is heard, what is said, when TLS begins.
 
 use super::Stopped;
+use super::aside::{BRIEF, Late, aside};
 use crate::check::{Check, Heard, Tls};
 use crate::limits::label;
 use crate::reason::Reason;
 use crate::regexp::{Captures, Regexp, expand};
 use crate::report::{Dialogue, Mismatch, Spoken};
+use std::time::Instant;
 
 /// Bytes of one line, as with the peer.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -154,7 +156,10 @@ impl Secured<'_> {
 
 async fn hear_line(check: &mut Check, wanted: &Regexp, dialogue: &mut Dialogue) -> Result<Match, Stopped> {
     let heard = match check.await_word().await {
-        Ok(()) => check.hear(|bytes, ended| next_line(bytes, ended, wanted)).await,
+        Ok(()) => {
+            let until = Instant::now() + check.left();
+            check.hear(|bytes, ended| next_line(bytes, ended, wanted, until)).await
+        }
         Err(stopped) => Err(stopped),
     };
     if heard.is_err() && check.stopped_because(&[Reason::ContentExpect, Reason::TcpClosed]) {
@@ -164,7 +169,7 @@ async fn hear_line(check: &mut Check, wanted: &Regexp, dialogue: &mut Dialogue) 
 }
 
 /// The first whole line in `bytes`, if it matches. What has no end of line is a line once nothing more will come.
-fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp) -> Heard<Match> {
+fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp, until: Instant) -> Heard<Match> {
     let (line, taken) = match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..end], end + 1),
         None if bytes.len() >= LONGEST_LINE => {
@@ -179,10 +184,27 @@ fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp) -> Heard<Match> {
         None => return Heard::More(0),
     };
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    match Match::of(wanted, line) {
-        Some(heard) => Heard::Whole(taken, heard),
-        None => Heard::More(taken),
+    let (wanted, line) = (wanted.clone(), line.to_vec());
+    let found = async move {
+        match look(&wanted, line, until).await {
+            Ok(Some(heard)) => Heard::Whole(taken, heard),
+            Ok(None) => Heard::More(taken),
+            Err(late) => {
+                let (reason, words) = late.while_looking();
+                Heard::Never(reason, words.to_owned())
+            }
+        }
+    };
+    Heard::Later(Box::pin(found))
+}
+
+/// Looks for an expression in a line or a message, off the runtime where that may take long.
+pub(super) async fn look(wanted: &Regexp, text: Vec<u8>, until: Instant) -> Result<Option<Match>, Late> {
+    if text.len() <= BRIEF {
+        return Ok(Match::of(wanted, &text));
     }
+    let wanted = wanted.clone();
+    aside(until, move || Match::of(&wanted, &text)).await
 }
 
 async fn hear_bytes(check: &mut Check, wanted: &[u8], dialogue: &mut Dialogue) -> Result<(), Stopped> {
@@ -209,32 +231,40 @@ mod tests {
     use crate::reason::Reason;
     use crate::regexp::Regexp;
     use crate::report::Dialogue;
+    use std::time::{Duration, Instant};
 
-    #[test]
-    fn a_line_is_taken_when_it_is_whole() {
-        let wanted = Regexp::new("^220").unwrap();
-        let next = |bytes: &[u8], ended| next_line(bytes, ended, &wanted);
-        assert!(matches!(next(b"", false), Heard::More(0)));
-        assert!(matches!(next(b"220 re", false), Heard::More(0)));
-        assert!(matches!(next(b"hello\r\n220 re", false), Heard::More(7)));
-        assert!(matches!(next(b"220 ready\r\nmore", false), Heard::Whole(11, line) if line.text == b"220 ready"));
-        assert!(matches!(next(b"220 re", true), Heard::Whole(6, _)));
-        assert!(matches!(next(b"", true), Heard::Never(Reason::ContentExpect, _)));
+    async fn next(bytes: &[u8], ended: bool, wanted: &str) -> Heard<Match> {
+        let until = Instant::now() + Duration::from_mins(1);
+        match next_line(bytes, ended, &Regexp::new(wanted).unwrap(), until) {
+            Heard::Later(found) => found.await,
+            heard => heard,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_is_taken_when_it_is_whole() {
+        let next = async |bytes: &[u8], ended| next(bytes, ended, "^220").await;
+        assert!(matches!(next(b"", false).await, Heard::More(0)));
+        assert!(matches!(next(b"220 re", false).await, Heard::More(0)));
+        assert!(matches!(next(b"hello\r\n220 re", false).await, Heard::More(7)));
+        assert!(matches!(next(b"220 ready\r\nmore", false).await, Heard::Whole(11, line) if line.text == b"220 ready"));
+        assert!(matches!(next(b"220 re", true).await, Heard::Whole(6, _)));
+        assert!(matches!(next(b"", true).await, Heard::Never(Reason::ContentExpect, _)));
         let long = vec![b'x'; 64 * 1024];
         assert!(matches!(
-            next(&long, false),
+            next(&long, false).await,
             Heard::Never(Reason::ContentLineTooLong, _)
         ));
     }
 
-    #[test]
-    fn a_template_is_filled_from_what_matched_and_stays_where_nothing_did() {
+    #[tokio::test]
+    async fn a_template_is_filled_from_what_matched_and_stays_where_nothing_did() {
         let step = Step {
             labels: vec![("b".to_owned(), "${2}".to_owned()), ("a".to_owned(), "$1".to_owned())],
             send: b"PONG $1".to_vec(),
             ..Step::default()
         };
-        let heard = match next_line(b"PING x y\n", false, &Regexp::new("PING (.) (.)").unwrap()) {
+        let heard = match next(b"PING x y\n", false, "PING (.) (.)").await {
             Heard::Whole(_, heard) => heard,
             other => panic!("{}", matches!(other, Heard::More(_))),
         };

@@ -3,19 +3,17 @@
 mod frames;
 mod gauges;
 
-use super::aside::{BRIEF, Late, aside};
 use super::credentials::Credentials;
 use super::fields::Fields;
 use super::files::Unusable;
 use super::place::Place;
-use super::script::{Expect, Match, Script};
+use super::script::{Expect, Match, Script, look};
 use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
 use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls};
 use crate::metrics::Page;
 use crate::policy::Origin;
 use crate::reason::Reason;
-use crate::regexp::Regexp;
 use crate::report::{Dialogue, Mismatch, Report, Spoken};
 use crate::target::Target;
 use bytes::Bytes;
@@ -164,14 +162,7 @@ impl WebsocketSettings {
         let (reason, words) = match matched {
             Ok(Some(matched)) => return Ok(Some(matched)),
             Ok(None) => (Reason::ContentExpect, "The message is not what the module expects."),
-            Err(Late::Slow) => (
-                Reason::ContentExpect,
-                "Looking through the message took all of the probe's time.",
-            ),
-            Err(Late::NotBegun) => (
-                Reason::LocalOverloaded,
-                "Other work left no thread to look through the message with in time.",
-            ),
+            Err(late) => late.while_looking(),
         };
         Err(check.refuse(reason, words))
     }
@@ -209,15 +200,6 @@ impl WebsocketSettings {
         let aim = Aim { target, ..aim.clone() };
         Place::new(&aim, Some(port), secured, server_name, way)
     }
-}
-
-/// Looks for an expression in a message, off the runtime where that may take long.
-async fn look(wanted: &Regexp, text: Vec<u8>, until: Instant) -> Result<Option<Match>, Late> {
-    if text.len() <= BRIEF {
-        return Ok(Match::of(wanted, &text));
-    }
-    let wanted = wanted.clone();
-    aside(until, move || Match::of(&wanted, &text)).await
 }
 
 fn ws_url(target: &Target) -> Result<Url, String> {

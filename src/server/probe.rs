@@ -4,7 +4,7 @@ use super::answer::answer;
 use super::{App, Shared, error, plain, unavailable};
 use crate::exposition::{logs, text};
 use crate::hop::Hop;
-use crate::limits::{LONGEST_DEADLINE, SHORTEST_DEADLINE};
+use crate::limits::{LONGEST_DEADLINE, LONGEST_SCRAPE, SHORTEST_DEADLINE};
 use crate::patrol::Reading;
 use crate::probe::Probe;
 use crate::probers::{Aim, Module};
@@ -132,7 +132,7 @@ fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Durat
             let seconds: f64 = text.trim().parse().map_err(|_| wrong("is no number of seconds"))?;
             match Duration::try_from_secs_f64(seconds) {
                 Ok(Duration::ZERO) => LONGEST_DEADLINE,
-                Ok(given) => given,
+                Ok(given) => given.min(LONGEST_SCRAPE),
                 Err(_) => return Err(wrong("is no possible time; it must be above 0 and finite")),
             }
         }

@@ -14,6 +14,8 @@ const MODULES: &str = "modules:
   plain: {prober: http, timeout: 4s}
   matching: {prober: http, timeout: 4s, http: {fail_if_body_matches_regexp: [zzz]}}
   gzip: {prober: http, timeout: 4s, http: {compression: gzip, headers: {Accept-Encoding: gzip}, fail_if_body_matches_regexp: [zzz]}}
+  br: {prober: http, timeout: 4s, http: {compression: br, headers: {Accept-Encoding: br}, fail_if_body_matches_regexp: [zzz]}}
+  br_plain: {prober: http, timeout: 4s, http: {compression: br, headers: {Accept-Encoding: br}}}
   gzip_plain: {prober: http, timeout: 4s, http: {compression: gzip, headers: {Accept-Encoding: gzip}}}
 ";
 
@@ -63,6 +65,20 @@ async fn bomb() -> Peer {
     .await
 }
 
+/// A few hundred bytes of Brotli (RFC 7932) that become 1 GiB of zeros.
+async fn brotli_bomb() -> Peer {
+    let mut encoder = brotli::CompressorWriter::new(Vec::new(), 1 << 20, 5, 24);
+    for _ in 0..1024 {
+        encoder.write_all(&vec![0; 1 << 20]).unwrap();
+    }
+    let bomb = encoder.into_inner();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: {}\r\n\r\n",
+        bomb.len()
+    );
+    Peer::answering([head.as_bytes(), &bomb].concat()).await
+}
+
 /// A peer that sends without end, by which module it is probed, and the reasons in which that may honestly end; none is a good
 /// answer. A 503 at once would cost no memory either.
 struct Attack {
@@ -93,7 +109,7 @@ const PLAIN: &str = "HTTP/1.1 200 OK\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Answers whose body has no end.
-async fn bodies() -> [Attack; 5] {
+async fn bodies() -> [Attack; 7] {
     const TOO_LARGE: &[Option<&str>] = &[Some("content.body_too_large")];
     const LATE: &[Option<&str>] = &[Some("http.timed_out_mid_body")];
     const WELL_OR_LATE: &[Option<&str>] = &[None, LATE[0]];
@@ -107,6 +123,13 @@ async fn bodies() -> [Attack; 5] {
         Attack::new("endless chunks, matched", "matching", chunks, TOO_LARGE),
         Attack::new("gzip bomb of 4 GiB, matched", "gzip", bomb().await, TOO_LARGE),
         Attack::new("gzip bomb of 4 GiB, counted", "gzip_plain", bomb().await, WELL_OR_LATE),
+        Attack::new("Brotli bomb of 1 GiB, matched", "br", brotli_bomb().await, TOO_LARGE),
+        Attack::new(
+            "Brotli bomb of 1 GiB, counted",
+            "br_plain",
+            brotli_bomb().await,
+            WELL_OR_LATE,
+        ),
     ]
 }
 

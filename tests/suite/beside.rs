@@ -107,6 +107,13 @@ async fn a_hop_gets_the_fronts_host_and_the_modules_fields_only_if_the_module_na
         (hop(&app.address.to_string()), "", "GET /path.q=1 HTTP", 0.0),
         (hop(&app.address.to_string()), "", "not-to-be-sent", 0.0),
         (module(""), "&hop=app@ADDR", "not-to-be-sent", 1.0),
+        (hop(&app.address.to_string()), "&hop=app@ADDR", "not-to-be-sent", 0.0),
+        (
+            hop(&app.address.to_string()),
+            "&hop=app@ADDR;host=other.test",
+            "not-to-be-sent",
+            1.0,
+        ),
         (module(""), "&hop=app@ADDR;host=other.test", "(?i)host: other.test", 0.0),
         (
             hop(&app.address.to_string()),

@@ -391,6 +391,11 @@ async fn a_module_brings_its_secrets_to_its_own_targets_only() {
             "Module \"m\" is not for this target: its allowed_targets do not name it\n"
         );
     }
+    // Nor for another name at its own targets: it would be asked for, and given the secrets, by that name.
+    let path = format!("/probe?module=m&target={}&hostname=foreign.test", own.http());
+    assert_eq!(exporter.get(&path).await.status(), 403);
+    let probed = exporter.probe_for("m", &own.http(), "&hostname=127.0.0.1").await;
+    assert_eq!(probed.page.value("probe_success"), 1.0);
     let probed = exporter.probe("m", &redirecting.http()).await;
     assert_eq!(
         probed.evidence["verdict"]["reason"], "local.denied",
@@ -402,17 +407,35 @@ async fn a_module_brings_its_secrets_to_its_own_targets_only() {
         exporter
             .own("glassbox_denied_targets_total{rule=\"allowed_targets\"}")
             .await,
-        5.0
+        6.0
     );
     // A hop of the URL gets what the module sends only where the fence holds it.
     let failing = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
     let config = config.replace(&redirecting.address.to_string(), &failing.address.to_string());
     let exporter = Exporter::start(&config).await;
-    for (hop, well) in [(&own, 1.0), (&foreign, 0.0)] {
-        let more = format!("&hop=app@{}", hop.address);
+    for (hop, by, well) in [
+        (&own, "", 1.0),
+        (&own, "%3Bhost=127.0.0.1", 1.0),
+        (&own, "%3Bhost=foreign.test", 0.0),
+        (&foreign, "", 0.0),
+    ] {
+        let more = format!("&hop=app@{}{by}", hop.address);
         let probed = exporter.probe_for("m", &failing.http(), &more).await;
         assert_eq!(probed.page.value("probe_hop_success{hop=\"app\"}"), well);
     }
+}
+
+#[tokio::test]
+async fn a_network_of_mapped_addresses_is_that_of_ipv4() {
+    let target = Peer::start(ok).await;
+    let rules = "policy: {networks: {deny: ['::ffff:127.0.0.0/104']}}\nmodules: {m: {prober: http, timeout: 5s}}\n";
+    let exporter = Exporter::start(rules).await;
+    assert!(denied(&exporter.probe("m", &target.http()).await.page));
+    assert_eq!(target.connections(), 0);
+    let wider = rules.replace("/104", "/90");
+    std::fs::write(&exporter.config_file, wider).unwrap();
+    let said = exporter.post("/-/reload").await.text().await.unwrap();
+    assert!(said.contains("wider than what stands for IPv4"), "{said}");
 }
 
 #[tokio::test]

@@ -150,3 +150,38 @@ async fn datagrams_that_this_host_has_no_memory_for_are_not_the_targets_fault() 
         assert!(page.contains("\nprobe_success 1"), "{call}: {page}");
     }
 }
+
+#[tokio::test]
+async fn a_lack_of_ports_that_lasts_is_nobody_elses_fault() {
+    let authority = Authority::new();
+    let server = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), echo);
+    let ca = authority.ca_file.display().to_string();
+    let peer = Peer::start(ok).await;
+    let silent = "127.0.0.1:9";
+    let short = Short::start(|_| {
+        format!(
+            "modules:
+  http: {{prober: http, timeout: 5s}}
+  quic: {{prober: http, timeout: 5s, http: {{enable_http2: false, enable_http3: true, tls_config: {{ca_file: '{ca}'}}}}}}
+  dns: {{prober: dns, timeout: 5s, dns: {{query_name: a.test}}}}
+  dns_tcp: {{prober: dns, timeout: 5s, dns: {{query_name: a.test, transport_protocol: tcp}}}}
+  named_tcp: {{prober: http, timeout: 5s, resolver: ['tcp://{silent}']}}"
+        )
+    })
+    .await;
+    short.is_short("ports");
+    for (module, target) in [
+        ("http", &*peer.http()),
+        ("quic", &*server.url()),
+        ("dns", silent),
+        ("dns_tcp", silent),
+        ("named_tcp", "http://a.test/"),
+    ] {
+        let (status, words) = short.probe(module, target).await;
+        assert_eq!(status, 503, "{module}: {words}");
+        assert!(words.contains("no free local port"), "{module}: {words}");
+    }
+    short.is_short("");
+    let (_, page) = short.probe("quic", &server.url()).await;
+    assert!(page.contains("\nprobe_success 1"), "{page}");
+}

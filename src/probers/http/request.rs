@@ -8,7 +8,7 @@ use crate::hop::Hop;
 use crate::probers::credentials::basic;
 use crate::probers::{Aim, USER_AGENT_WORDS, Way};
 use crate::report::Reply;
-use crate::target::{path_and_query, same_origin};
+use crate::target::{path_and_query, same_origin, without_port};
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
@@ -369,19 +369,6 @@ fn authority_of(url: &Url) -> String {
     match url.port() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
-    }
-}
-
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-            if port.bytes().all(|byte| byte.is_ascii_digit()) {
-                host
-            } else {
-                authority
-            }
-        }
-        _ => authority,
     }
 }
 

@@ -130,6 +130,6 @@ async fn a_large_message_is_looked_through_within_the_probes_time() {
     assert_eq!(fault["reason"], "content.expect", "{evidence:#}");
     assert_eq!(
         fault["detail"],
-        "Looking through the message took all of the probe's time."
+        "Looking through what the peer says took all of the probe's time."
     );
 }

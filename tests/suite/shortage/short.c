@@ -1,9 +1,11 @@
 /* Makes this host short of something, for as long as the file that SHORT names says of what: a path, which then cannot be opened
- * for want of a file descriptor, or "send" or "recvmsg", which then take no datagram for want of memory. */
+ * for want of a file descriptor; "send" or "recvmsg", which then take no datagram for want of memory; or "ports", of which no
+ * socket then gets one that asks for any. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,4 +54,24 @@ ssize_t recvmsg(int socket, struct msghdr *message, int flags) {
     if (!real) real = dlsym(RTLD_NEXT, "recvmsg");
     if (!strcmp("recvmsg", of) && has_datagrams(socket)) return errno = ENOMEM, -1;
     return real(socket, message, flags);
+}
+
+static int is_of_internet(const struct sockaddr *at) {
+    return at->sa_family == AF_INET || at->sa_family == AF_INET6;
+}
+
+int bind(int socket, const struct sockaddr *at, socklen_t length) {
+    static int (*real)(int, const struct sockaddr *, socklen_t);
+    if (!real) real = dlsym(RTLD_NEXT, "bind");
+    /* The port stands at the same place in both families. */
+    int any = is_of_internet(at) && !((const struct sockaddr_in *)at)->sin_port;
+    if (!strcmp("ports", of) && any) return errno = EADDRINUSE, -1;
+    return real(socket, at, length);
+}
+
+int connect(int socket, const struct sockaddr *to, socklen_t length) {
+    static int (*real)(int, const struct sockaddr *, socklen_t);
+    if (!real) real = dlsym(RTLD_NEXT, "connect");
+    if (!strcmp("ports", of) && is_of_internet(to) && !has_datagrams(socket)) return errno = EADDRNOTAVAIL, -1;
+    return real(socket, to, length);
 }
