@@ -6,7 +6,7 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
 # The dependencies are a layer of their own: it is built again only when they change.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src benches/figures && touch src/lib.rs && echo 'fn main() {}' | tee src/main.rs > benches/figures/main.rs
 RUN cargo build --release --locked
 

@@ -222,7 +222,7 @@ impl Refusal {
 }
 
 /// Verifies one handshake's certificate, lets the handshake finish, and keeps the verdict: the caller enforces it
-/// before any request byte. Our own certificate is shown only to a peer whose certificate was accepted.
+/// before any request byte. Our own certificate is shown only to a peer whose certificate was accepted, where it is verified at all.
 pub(super) struct Recorder {
     trust: Arc<Trust>,
     skip_verify: bool,

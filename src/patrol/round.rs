@@ -80,14 +80,17 @@ impl Patrol {
     }
 
     /// Runs a probe whose turn it is, in what is left of its time.
-    async fn in_turn(&self, turn: Turn, key: Key, probe: Probe, leased: Option<Leased>) -> Result<Reading, OwnFault> {
+    async fn in_turn(
+        &self,
+        turn: Turn,
+        key: Key,
+        mut probe: Probe,
+        leased: Option<Leased>,
+    ) -> Result<Reading, OwnFault> {
         let waited = turn.waited();
         self.own.queued(waited);
         let left = probe.timeout.saturating_sub(waited).max(SHORTEST_DEADLINE);
-        let probe = Probe {
-            timeout: probe.timeout.min(left),
-            ..probe
-        };
+        probe.timeout = probe.timeout.min(left);
         let begun = Instant::now();
         let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
         let kept = kept.or_else(|| self.series.peek(&key));

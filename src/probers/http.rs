@@ -139,16 +139,14 @@ impl HttpSettings {
         check.secure(tls, visit.tls_name(), true).await
     }
 
-    /// The sentence.
+    /// The sentence. A probe waits for most of its time: what the other verbs need has its room only while they run.
     async fn exchange(&self, check: &mut Check, visit: &Visit, follow: bool) -> Result<Vec<u8>, Stopped> {
         check.begin_leg(shown_url(visit.url()), visit.is_https());
-        let relay = self.route(visit).open(check).await?;
-        check.send(through(visit.ask(), relay.as_ref())).await?;
+        let relay = Box::pin(self.route(visit).open(check)).await?;
+        Box::pin(check.send(through(visit.ask(), relay.as_ref()))).await?;
         check.wait().await?;
         let limits = *check.limits();
-        check
-            .receive(|reply| self.body_plan(visit, reply, follow, &limits))
-            .await
+        Box::pin(check.receive(|reply| self.body_plan(visit, reply, follow, &limits))).await
     }
 
     fn route<'a>(&'a self, visit: &'a Visit) -> Route<'a> {

@@ -254,9 +254,9 @@ fn it_links_with_nothing_that_the_base_does_not_have() {
 #[test]
 fn the_dependency_layer_needs_only_what_is_copied_before_it() {
     let dockerfile = Dockerfile::read();
-    assert_eq!(dockerfile.build("COPY")[0], "Cargo.toml Cargo.lock ./");
+    assert_eq!(dockerfile.build("COPY")[0], "Cargo.toml Cargo.lock build.rs ./");
     let folder = tempfile::tempdir().unwrap();
-    for file in ["Cargo.toml", "Cargo.lock"] {
+    for file in ["Cargo.toml", "Cargo.lock", "build.rs"] {
         copy(&project(file), &folder.path().join(file));
     }
     let stubs = dockerfile.build("RUN")[0];

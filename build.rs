@@ -1,0 +1,25 @@
+//! Has the linker pack relocations where the system's C library can read them: they are a megabyte of an idle exporter
+//! (`docs/performance.md`).
+
+use std::env;
+use std::process::Command;
+
+/// glibc reads packed relocations (`DT_RELR`) from this version on.
+const READS_PACKED: (u32, u32) = (2, 36);
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    // What is built for another system says nothing by this one's library.
+    let here = env::var_os("HOST") == env::var_os("TARGET");
+    if here && glibc().is_some_and(|version| version >= READS_PACKED) {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// The version of this system's glibc; none where it has another library.
+fn glibc() -> Option<(u32, u32)> {
+    let said = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    let said = String::from_utf8(said.stdout).ok()?;
+    let (major, minor) = said.trim().strip_prefix("glibc ")?.split_once('.')?;
+    Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
+}
