@@ -3,6 +3,7 @@
 //! Every verb is an `impl Check` block in its own file. All of them pass through `Check::stage`, which alone
 //! times a stage, bounds it by the deadline, and names it in its failure.
 
+mod aside;
 mod body;
 mod certificates;
 mod connect;
@@ -30,11 +31,12 @@ mod tunnel;
 mod wait;
 mod wire;
 
+pub(crate) use aside::{BRIEF, Late, aside};
 pub use body::{BodyPlan, Coding};
 pub use dial::{Denials, Dialer};
 pub use dialogue::Heard;
 pub use echo::Ping;
-pub use own_fault::shortage;
+pub use own_fault::{panics_beside_probes, shortage};
 pub use resolve::Family;
 pub use resolver::{NameServer, NameServerError, Resolver};
 pub use send::{Ask, Manner};

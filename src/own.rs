@@ -5,7 +5,7 @@ mod maker;
 mod process;
 
 use crate::chain::Stage;
-use crate::check::Denials;
+use crate::check::{Denials, panics_beside_probes};
 use crate::limits::Limits;
 use crate::metrics::Family;
 use crate::probe::Finding;
@@ -14,6 +14,7 @@ use crate::series::TableStats;
 use bounds::Bounds;
 use maker::Maker;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,8 @@ pub struct Own {
     in_flight: IntGauge,
     local_errors: IntCounterVec,
     panics: IntCounter,
+    /// Those that libraries had beside probes, as far as they are counted already.
+    panics_beside: AtomicU64,
     series_keys: IntGauge,
     series_evictions: IntCounterVec,
     bounds: Bounds,
@@ -127,6 +130,7 @@ impl Own {
                 "Probes that could not be made for a fault of the exporter's own side, answered with 503",
                 &["reason"],
             ),
+            panics_beside: AtomicU64::default(),
             panics: make.counter(
                 "glassbox_panics_total",
                 "Panics caught in probes; each is a defect worth a report",
@@ -297,6 +301,9 @@ impl Own {
             counter.inc_by(evicted.saturating_sub(counter.get()));
         }
         self.bounds.take_over(census.denials, census.limits);
+        let beside = panics_beside_probes();
+        self.panics
+            .inc_by(beside - self.panics_beside.swap(beside, Ordering::Relaxed));
         let families = self.registry.gather();
         families
             .iter()

@@ -5,12 +5,26 @@ mod special;
 
 pub use fence::{Entry, Fence, Origin};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
+
+/// A network as addresses are judged: of mapped addresses (RFC 4291 section 2.5.5.2) it is that of IPv4.
+///
+/// # Errors
+/// When it is wider than these.
+pub fn in_one_spelling(network: IpNet) -> Result<IpNet, String> {
+    let (IpNet::V6(mapped), IpAddr::V4(address)) = (network, network.addr().to_canonical()) else {
+        return Ok(network);
+    };
+    let length = mapped.prefix_len().checked_sub(96);
+    let ipv4 = length.and_then(|length| Ipv4Net::new(address, length).ok());
+    ipv4.map(IpNet::V4)
+        .ok_or_else(|| format!("{network} is wider than what stands for IPv4, ::ffff:0:0/96; write 0.0.0.0/0"))
+}
 
 /// What holds where no list says anything of a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

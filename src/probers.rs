@@ -1,6 +1,5 @@
 //! What can be probed: the trait, the table of probers, and a module ready to run.
 
-mod aside;
 pub mod credentials;
 pub mod dns;
 pub mod fields;
@@ -154,6 +153,11 @@ pub trait Prober: Send + Sync + fmt::Debug {
     /// The target as credentials see it; none where it is no target of this prober.
     fn origin(&self, aim: &Aim) -> Option<Origin>;
 
+    /// Whether it asks by the name that a caller gives its target (`hostname`).
+    fn asks_by_hostname(&self) -> bool {
+        true
+    }
+
     /// What is wrong with an aim before anything is dialled, in the peer's words.
     ///
     /// # Errors
@@ -230,8 +234,9 @@ impl Module {
     #[must_use]
     pub fn admits(&self, aim: &Aim) -> bool {
         let held = |fence: &Arc<Fence>| {
+            let name = aim.hostname.as_deref().filter(|_| self.prober.asks_by_hostname());
             let origin = self.prober.origin(aim);
-            origin.is_some_and(|origin| fence.holds_by_names(&origin, aim.hostname.as_deref()))
+            origin.is_some_and(|origin| fence.holds_by_names(&origin, name))
         };
         self.fence.as_ref().is_none_or(held)
     }

@@ -23,7 +23,8 @@ const LARGEST: usize = 32 << 20;
 #[derive(Clone)]
 pub struct Regexp {
     pattern: Arc<str>,
-    engine: Regex,
+    /// Shared: what it remembers of texts for speed is, too.
+    engine: Arc<Regex>,
     names: Arc<[Option<String>]>,
 }
 

@@ -156,9 +156,10 @@ impl App {
         let settings = self.settings.clone();
         let loading = tokio::task::spawn_blocking(move || load(&settings));
         // A panic there is one here.
-        let loaded = loading
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(Box::new(error)));
+        let loaded = loading.await.unwrap_or_else(|error| {
+            self.patrol.own().reloaded(false);
+            std::panic::resume_unwind(Box::new(error))
+        });
         self.patrol.own().reloaded(loaded.is_ok());
         let outcome = loaded.map(|config| self.patrol.reconfigure(config)).map_err(Arc::new);
         *last = Some(Reloaded {

@@ -72,13 +72,15 @@ impl Check {
     /// # Errors
     /// When there is no such socket, nobody listens at it, or we may not use it.
     pub async fn connect_unix(&mut self, path: &Path) -> Result<(), Stopped> {
-        let dialer = self.terms.dialer.clone();
+        let (dialer, until) = (self.terms.dialer.clone(), self.deadline());
         self.stage(Stage::Connect, async |wire| {
-            let begun = Instant::now();
-            let stream = dialer.unix(path).await.map_err(|error| ConnectError::Unix {
+            let dialled = dialer.unix(path, until).await;
+            let (stream, [begun, ended]) = dialled.map_err(|error| ConnectError::Unix {
                 path: path.to_owned(),
                 error,
             })?;
+            wire.times.began = Some(begun);
+            wire.times.ended = Some(ended);
             wire.tape.connected(None);
             wire.layer = Some(Layer::Plain(Socket::new(Pipe::Unix(stream), wire.tape.clone(), begun)));
             Ok::<_, ConnectError>(())

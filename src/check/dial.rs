@@ -1,5 +1,6 @@
 //! The gate that every socket to a peer comes from: the address that it judges is the address that is connected to.
 
+use super::aside::{Late, aside};
 use super::own_fault::{has_route, shortage};
 use super::stamps;
 use crate::policy::{Denied, Fence, Origin, Policy, Rule};
@@ -11,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 use tokio::sync::Semaphore;
 
@@ -127,19 +129,22 @@ impl Dialer {
     }
 
     /// Connects to a socket in the file system (unix(7)). It is the path without links that is judged.
-    pub(super) async fn unix(&self, path: &Path) -> Result<UnixStream, DialError> {
+    /// Tells, too, when it began and ended: the path is walked off the runtime, and the way there and back is ours.
+    pub(super) async fn unix(&self, path: &Path, until: Instant) -> Result<(UnixStream, [Instant; 2]), DialError> {
         let mut path = path.to_owned();
         if !self.policy.takes_any_path() {
-            path = in_the_file_system(move || std::fs::canonicalize(path)).await?;
+            path = in_the_file_system(until, move || std::fs::canonicalize(path)).await?;
             self.judge(self.policy.objection_to_path(&path), path.display())?;
         }
-        let socket = in_the_file_system(move || {
+        let connecting = in_the_file_system(until, move || {
+            let began = Instant::now();
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
             socket.connect(&SockAddr::unix(path)?)?;
-            Ok(socket)
+            Ok((socket, [began, Instant::now()]))
         });
-        Ok(UnixStream::from_std(socket.await?.into())?)
+        let (socket, times) = connecting.await?;
+        Ok((UnixStream::from_std(socket.into())?, times))
     }
 
     fn judge(&self, objection: Option<Rule>, what: impl Display) -> Result<(), DialError> {
@@ -160,14 +165,21 @@ static PATHS: Semaphore = Semaphore::const_new(PATHS_AT_ONCE);
 
 /// Walks a path, which whoever may scrape chooses, off the runtime.
 async fn in_the_file_system<T: Send + 'static>(
+    until: Instant,
     walk: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, DialError> {
-    let place = PATHS.try_acquire().map_err(|_| DialError::NoPlace)?;
-    let walking = tokio::task::spawn_blocking(move || {
+    let place = tokio::time::timeout_at(until.into(), PATHS.acquire()).await;
+    let place = place.map_err(|_elapsed| DialError::NoPlace)?;
+    let walking = aside(until, move || {
+        // Kept until the walk has ended, not until nobody waits for it any more.
         let _place = place;
         walk()
     });
-    Ok(walking.await.map_err(io::Error::other)??)
+    match walking.await {
+        Ok(walked) => Ok(walked?),
+        Err(Late::NotBegun) => Err(DialError::NoPlace),
+        Err(Late::Slow) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
 }
 
 /// A connection that may be opened, to the address that was judged.
@@ -221,7 +233,7 @@ pub(super) enum DialError {
     },
     /// This host has a way there, and no free port to go from.
     OutOfPorts(io::Error),
-    /// Other paths hang.
+    /// Other work, such as paths that hang, left none to walk this one by.
     NoPlace,
     Io(io::Error),
 }
@@ -286,15 +298,17 @@ mod tests {
     use super::{Dialer, PATHS, PATHS_AT_ONCE};
     use crate::reason::Reason;
     use std::path::Path;
+    use std::time::{Duration, Instant};
 
     #[tokio::test]
     async fn paths_that_hang_leave_the_threads_to_others() {
         let all = PATHS.acquire_many(u32::try_from(PATHS_AT_ONCE).unwrap()).await.unwrap();
         let path = Path::new("/nowhere/app.sock");
-        let refused = Dialer::default().unix(path).await.unwrap_err();
+        let refused = Dialer::default().unix(path, Instant::now()).await.unwrap_err();
         assert_eq!(refused.own_reason(), Some(Reason::LocalOverloaded));
         drop(all);
-        let missing = Dialer::default().unix(path).await.unwrap_err();
+        let until = Instant::now() + Duration::from_mins(1);
+        let missing = Dialer::default().unix(path, until).await.unwrap_err();
         assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
     }
 }

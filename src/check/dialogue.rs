@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::coop::consume_budget;
 
 /// Bytes that are read at once.
 const PIECE: usize = 4096;
@@ -137,6 +138,8 @@ impl Check {
                     }
                     Heard::More(count) if count > 0 => {
                         line.heard.drain(..count);
+                        // A peer that says much must keep neither others nor the clock.
+                        consume_budget().await;
                         continue;
                     }
                     Heard::More(_) | Heard::Later(_) => {}

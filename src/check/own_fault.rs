@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The reason, if an I/O error is a shortage on this host.
 #[must_use]
@@ -32,17 +33,26 @@ pub(super) fn has_route(to: SocketAddr) -> bool {
     }
 }
 
+/// Panics in what libraries do beside probes. Such work belongs to no probe, as often as not.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// How many there were in this process.
+pub fn panics_beside_probes() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
 /// What a library does on its own beside a probe, with word of its panic: nobody else would hear of it, and the probe would see
 /// a peer that falls silent.
 pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnce()) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        PANICS.fetch_add(1, Ordering::Relaxed);
         panicked();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::watched;
+    use super::{panics_beside_probes, watched};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[tokio::test]
@@ -50,7 +60,9 @@ mod tests {
         let told = AtomicBool::new(false);
         watched(async {}, || told.store(true, Ordering::SeqCst)).await;
         assert!(!told.load(Ordering::SeqCst));
+        let before = panics_beside_probes();
         watched(async { panic!("on purpose") }, || told.store(true, Ordering::SeqCst)).await;
         assert!(told.load(Ordering::SeqCst));
+        assert!(panics_beside_probes() > before);
     }
 }

@@ -151,8 +151,12 @@ impl Resolver {
         let begun = asked.checked_sub(SHARED).unwrap_or(asked);
         let lookup = resolver.lookup(name, kind).await.map_err(|error| {
             let error = LookupError::new(&error);
-            match self.transport.shortage_since(begun) {
-                Some(shortage) if error.reason == Reason::LocalResolverUnreachable => error.because_of(shortage),
+            match (self.transport.shortage_since(begun), error.reason) {
+                (Some(shortage), Reason::LocalResolverUnreachable) => error.because_of(shortage),
+                // Of a part of the library that has panicked it says only that it hears no more.
+                (Some(panicked @ Reason::LocalPanicked), Reason::DnsFailed | Reason::DnsTimedOut) => {
+                    error.because_of(panicked)
+                }
                 _ => error,
             }
         })?;

@@ -10,6 +10,7 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, ve
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls_native_certs::ErrorKind;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -46,7 +47,11 @@ impl Trusted {
             Some(trust) => Ok(trust.clone()),
             None => Trust::read_system().map(|trust| SYSTEM.get_or_init(|| Arc::new(trust)).clone()),
         });
-        reading.await.map_err(io::Error::other)?
+        reading.await.unwrap_or_else(|error| match error.try_into_panic() {
+            // It is our own, and fails this probe as any other would.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(ended) => Err(io::Error::other(ended)),
+        })
     }
 }
 
@@ -82,16 +87,21 @@ impl Trust {
     }
 
     fn read_system() -> io::Result<Self> {
-        let read = rustls_native_certs::load_native_certs();
+        let mut read = rustls_native_certs::load_native_certs();
         // A file that is no certificate is left out. One that cannot be opened for want of our own is not, nor are all of
         // them: whoever shows a certificate would be blamed for it.
-        for error in read.errors {
-            tracing::warn!(%error, "Whom the system trusts is read in part");
-            if let rustls_native_certs::ErrorKind::Io { inner, .. } = error.kind
-                && (shortage(&inner).is_some() || read.certs.is_empty())
-            {
-                return Err(inner);
-            }
+        let lacks = |error: &rustls_native_certs::Error| match &error.kind {
+            ErrorKind::Io { inner, .. } => read.certs.is_empty() || shortage(inner).is_some(),
+            _ => read.certs.is_empty(),
+        };
+        if let Some(at) = read.errors.iter().position(lacks) {
+            return Err(match read.errors.swap_remove(at).kind {
+                ErrorKind::Io { inner, .. } => inner,
+                other => io::Error::other(format!("{other:?}")),
+            });
+        }
+        for error in &read.errors {
+            tracing::warn!(%error, "Of those whom the system trusts one is left out");
         }
         Ok(Self::new(read.certs))
     }

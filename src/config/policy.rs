@@ -3,8 +3,8 @@
 use super::file::{At, ClientFile, ConfigFile, FieldFile, ListsFile, ModuleFile, is_plain_header};
 use super::problem::{Problem, at};
 use super::tree::below;
-use crate::policy::{Entry, Fence, Lists, Mode, Policy};
-use ipnet::{IpNet, Ipv4Net};
+use crate::policy::{Entry, Fence, Lists, Mode, Policy, in_one_spelling};
+use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -57,19 +57,7 @@ fn network(text: &str) -> Result<IpNet, String> {
     let network = one
         .or_else(|_| text.parse())
         .map_err(|_| format!("{text:?} is no network; write one such as 10.0.0.0/8 or 192.0.2.7"))?;
-    // Addresses are judged in one spelling: that of IPv4, where they are mapped (RFC 4291 section 2.5.5.2).
-    match (network, network.addr().to_canonical()) {
-        (IpNet::V6(mapped), IpAddr::V4(address)) => {
-            let ipv4 = mapped
-                .prefix_len()
-                .checked_sub(96)
-                .map(|length| Ipv4Net::new(address, length));
-            let ipv4 = ipv4.and_then(Result::ok);
-            ipv4.map(IpNet::V4)
-                .ok_or_else(|| format!("{text:?} is wider than what stands for IPv4, ::ffff:0:0/96; write 0.0.0.0/0"))
-        }
-        _ => Ok(network),
-    }
+    in_one_spelling(network)
 }
 
 /// `allowed_targets`. An empty list is for nobody.

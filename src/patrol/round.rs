@@ -63,14 +63,11 @@ impl Patrol {
     pub(super) async fn round(&self, key: Key, probe: Probe, leased: Option<Leased>) -> Result<Reading, OwnFault> {
         let _in_flight = InFlight::new(&self.in_flight);
         let outcome = match self.turn_of(&probe).await {
-            Ok(turn) => guarded(Box::pin(self.in_turn(turn, key, probe, leased))).await,
+            Ok(turn) => self.guarded(Box::pin(self.in_turn(turn, key, probe, leased))).await,
             Err(overloaded) => Err(overloaded),
         };
         if let Err(fault) = &outcome {
             self.own.local_error(fault.reason);
-            if fault.reason == Reason::LocalPanicked {
-                self.own.panicked();
-            }
             if let Some(untold) = self.own.may_tell() {
                 let reason = fault.reason.as_str();
                 tracing::warn!(reason, detail = fault.detail, untold, "Local fault");
@@ -204,18 +201,19 @@ impl Patrol {
             self.quorum.observe(host, &finding.report, now);
         }
     }
-}
 
-/// A panic in one probe, or in what is made of its finding, fails that probe only. What many probes share is whole at each step.
-/// A task of its own would do it, too, and wake another thread for each probe.
-async fn guarded<T>(work: impl Future<Output = Result<T, OwnFault>>) -> Result<T, OwnFault> {
-    let outcome = AssertUnwindSafe(work).catch_unwind().await;
-    outcome.unwrap_or_else(|_panic| {
-        Err(OwnFault {
-            reason: Reason::LocalPanicked,
-            detail: "This is a defect of the exporter; please report it.".to_owned(),
+    /// A panic in one probe, or in what is made of its finding, fails that probe only. What many probes share is whole at each
+    /// step. A task of its own would do it, too, and wake another thread for each probe.
+    async fn guarded<T>(&self, work: impl Future<Output = Result<T, OwnFault>>) -> Result<T, OwnFault> {
+        let outcome = AssertUnwindSafe(work).catch_unwind().await;
+        outcome.unwrap_or_else(|_panic| {
+            self.own.panicked();
+            Err(OwnFault {
+                reason: Reason::LocalPanicked,
+                detail: "This is a defect of the exporter; please report it.".to_owned(),
+            })
         })
-    })
+    }
 }
 
 /// What came of waiting for a turn.

@@ -1,5 +1,6 @@
 //! The targets that a module is for: whoever may scrape chooses the target, and a module with secrets must not bring them there.
 
+use super::in_one_spelling;
 use crate::target::without_port;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -140,7 +141,7 @@ impl FromStr for Entry {
         if let Ok(network) = place.parse::<IpNet>() {
             return Ok(Self {
                 scheme,
-                hosts: Hosts::Network(network),
+                hosts: Hosts::Network(in_one_spelling(network)?),
                 port: None,
             });
         }
@@ -182,6 +183,7 @@ mod tests {
             "*.inner.example",
             "https://pay.example:8443",
             "10.0.0.0/8",
+            "::ffff:172.16.0.0/108",
             "192.0.2.7:8080",
             "[2001:db8::1]:443",
             "bücher.example",
@@ -194,6 +196,7 @@ mod tests {
             "http://10.255.0.1/",
             "http://0xa000001/",
             "http://[::ffff:10.0.0.1]/",
+            "http://172.16.0.9/",
             "http://192.0.2.7:8080/",
             "https://[2001:db8::1]/",
             "http://xn--bcher-kva.example/",

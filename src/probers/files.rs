@@ -1,8 +1,7 @@
 //! A file that a module names: read at every probe, off the runtime and within the probe's time, since a file system that
 //! hangs must cost that probe only.
 
-use super::aside::{Late, aside};
-use crate::check::shortage;
+use crate::check::{Late, aside, shortage};
 use crate::reason::Reason;
 use std::fs::File;
 use std::io::{self, Read as _};

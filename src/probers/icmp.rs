@@ -96,6 +96,10 @@ impl Prober for IcmpSettings {
         })
     }
 
+    fn asks_by_hostname(&self) -> bool {
+        false
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }

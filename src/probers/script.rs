@@ -1,8 +1,7 @@
 //! The steps of `query_response`: what is heard, what is said, when TLS begins.
 
 use super::Stopped;
-use super::aside::{BRIEF, Late, aside};
-use crate::check::{Check, Heard, Tls};
+use crate::check::{BRIEF, Check, Heard, Late, Tls, aside};
 use crate::limits::label;
 use crate::reason::Reason;
 use crate::regexp::{Captures, Regexp, expand};
@@ -184,18 +183,19 @@ fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp, until: Instant) -> Hear
         None => return Heard::More(0),
     };
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let (wanted, line) = (wanted.clone(), line.to_vec());
-    let found = async move {
-        match look(&wanted, line, until).await {
-            Ok(Some(heard)) => Heard::Whole(taken, heard),
-            Ok(None) => Heard::More(taken),
-            Err(late) => {
-                let (reason, words) = late.while_looking();
-                Heard::Never(reason, words.to_owned())
-            }
+    let judged = move |found: Result<Option<Match>, Late>| match found {
+        Ok(Some(heard)) => Heard::Whole(taken, heard),
+        Ok(None) => Heard::More(taken),
+        Err(late) => {
+            let (reason, words) = late.while_looking();
+            Heard::Never(reason, words.to_owned())
         }
     };
-    Heard::Later(Box::pin(found))
+    if line.len() <= BRIEF {
+        return judged(Ok(Match::of(wanted, line)));
+    }
+    let (wanted, line) = (wanted.clone(), line.to_vec());
+    Heard::Later(Box::pin(async move { judged(look(&wanted, line, until).await) }))
 }
 
 /// Looks for an expression in a line or a message, off the runtime where that may take long.

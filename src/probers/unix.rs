@@ -70,6 +70,10 @@ impl Prober for UnixSettings {
         })
     }
 
+    fn asks_by_hostname(&self) -> bool {
+        false
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }

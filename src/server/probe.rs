@@ -63,8 +63,10 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusC
         return Ok(probe);
     }
     app.patrol.denied();
+    let by = probe.aim.hostname.as_ref();
+    let by = by.map_or_else(String::new, |name| format!(", or not as {name:?}"));
     let words = format!(
-        "Module {:?} is not for this target: its allowed_targets do not name it",
+        "Module {:?} is not for this target: its allowed_targets do not name it{by}",
         probe.module.name
     );
     Err((StatusCode::FORBIDDEN, words))

@@ -1,8 +1,8 @@
 //! What is asserted of a body: looked at off the runtime where that may take long, so that no other probe waits for it.
 
 use super::JsonAssertions;
+use crate::check::{BRIEF, Late, aside};
 use crate::limits::Limits;
-use crate::probers::aside::{BRIEF, Late, aside};
 use crate::reason::Reason;
 use crate::regexp::Regexp;
 use std::sync::Arc;

@@ -215,3 +215,28 @@ async fn a_socket_in_the_file_system_is_spoken_to() {
     assert!(page.find("probe_ip_protocol").is_none() && page.find("probe_dns_lookup_time_seconds").is_none());
     echo.abort();
 }
+
+#[tokio::test]
+async fn lines_are_looked_through_however_long_and_many_they_are() {
+    let long = ["x".repeat(20_000), "x".repeat(20_000)];
+    let said = format!("{} nothing\n{} needle\n", long[0], long[1]);
+    let slow = Peer::start(move |mut stream| {
+        let said = said.clone();
+        async move {
+            stream.write_all(said.as_bytes()).await.ok();
+        }
+    })
+    .await;
+    // Lines that are none, and never end.
+    let chatty = Peer::start(|mut stream| async move { while stream.write_all(&[b'\n'; 4096]).await.is_ok() {} }).await;
+    let config = "modules:\n  m: {prober: tcp, timeout: 2s, tcp: {query_response: [{expect: 'x needle$'}]}}\n";
+    let exporter = Exporter::start(config).await;
+    let probed = exporter.probe("m", &slow.address.to_string()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    let (chatted, beside) = tokio::join!(
+        exporter.probe("m", &chatty.address.to_string()),
+        exporter.probe("m", &slow.address.to_string())
+    );
+    assert_eq!(beside.page.value("probe_success"), 1.0);
+    assert_eq!(chatted.evidence["verdict"]["reason"], "content.expect");
+}

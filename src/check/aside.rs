@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Bytes that are looked through before anybody else would have noticed.
-pub(super) const BRIEF: usize = 16 * 1024;
+pub(crate) const BRIEF: usize = 16 * 1024;
 
 /// Why there is no result in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Late {
+pub(crate) enum Late {
     /// It was not even begun: other work had all threads. That says nothing of the target.
     NotBegun,
     /// It takes longer, and cannot be stopped.
@@ -34,7 +34,7 @@ impl Late {
 }
 
 /// Does `work` off the runtime, and waits for it until then.
-pub(super) async fn aside<T: Send + 'static>(
+pub(crate) async fn aside<T: Send + 'static>(
     until: Instant,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Late> {
