@@ -63,7 +63,7 @@ impl Regexp {
             .map_err(|_| RegexpError::new("expression too large", pattern))?;
         Ok(Self {
             pattern: pattern.into(),
-            engine,
+            engine: Arc::new(engine),
             names: parsed.names.into(),
         })
     }

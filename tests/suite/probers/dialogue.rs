@@ -231,12 +231,10 @@ async fn lines_are_looked_through_however_long_and_many_they_are() {
     let chatty = Peer::start(|mut stream| async move { while stream.write_all(&[b'\n'; 4096]).await.is_ok() {} }).await;
     let config = "modules:\n  m: {prober: tcp, timeout: 2s, tcp: {query_response: [{expect: 'x needle$'}]}}\n";
     let exporter = Exporter::start(config).await;
-    let probed = exporter.probe("m", &slow.address.to_string()).await;
+    let (slow_at, chatty_at) = (slow.address.to_string(), chatty.address.to_string());
+    let probed = exporter.probe("m", &slow_at).await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
-    let (chatted, beside) = tokio::join!(
-        exporter.probe("m", &chatty.address.to_string()),
-        exporter.probe("m", &slow.address.to_string())
-    );
+    let (chatted, beside) = tokio::join!(exporter.probe("m", &chatty_at), exporter.probe("m", &slow_at));
     assert_eq!(beside.page.value("probe_success"), 1.0);
     assert_eq!(chatted.evidence["verdict"]["reason"], "content.expect");
 }
