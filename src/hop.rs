@@ -79,16 +79,11 @@ impl Hop {
     /// Whether another is the same machine, asked in the same way.
     #[must_use]
     pub fn asks_as(&self, other: &Self) -> bool {
-        let manner = |hop: &Self| {
-            (
-                hop.host.clone(),
-                hop.port,
-                hop.tls,
-                hop.sni.clone(),
-                hop.authority.clone(),
-            )
-        };
-        manner(self) == manner(other)
+        self.host == other.host
+            && self.port == other.port
+            && self.tls == other.tls
+            && self.sni == other.sni
+            && self.authority == other.authority
     }
 
     /// Reads `NAME@ADDR:PORT[;tls][;sni=NAME][;host=NAME]`.

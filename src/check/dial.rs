@@ -252,7 +252,7 @@ impl fmt::Display for DialError {
             Self::OutOfPorts(error) | Self::Io(error) => error.fmt(f),
             Self::NoPlace => write!(
                 f,
-                "{PATHS_AT_ONCE} other paths are still being walked: a file system hangs"
+                "other work, such as {PATHS_AT_ONCE} paths that hang, left no thread to walk this one in time"
             ),
         }
     }
