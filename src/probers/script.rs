@@ -195,10 +195,12 @@ fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp, until: Instant) -> Hear
         return judged(Ok(Match::of(wanted, line)));
     }
     let (wanted, line) = (wanted.clone(), line.to_vec());
-    Heard::Later(Box::pin(async move { judged(look(&wanted, line, until).await) }))
+    Heard::Later(Box::pin(async move {
+        judged(aside(until, move || Match::of(&wanted, &line)).await)
+    }))
 }
 
-/// Looks for an expression in a line or a message, off the runtime where that may take long.
+/// Looks for an expression in a message, off the runtime where that may take long.
 pub(super) async fn look(wanted: &Regexp, text: Vec<u8>, until: Instant) -> Result<Option<Match>, Late> {
     if text.len() <= BRIEF {
         return Ok(Match::of(wanted, &text));
