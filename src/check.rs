@@ -21,6 +21,7 @@ mod resolve;
 mod resolver;
 mod secure;
 mod send;
+mod signatures;
 mod socket;
 mod stamps;
 mod tape;

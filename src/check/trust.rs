@@ -2,6 +2,7 @@
 
 use super::certificates::{dates, describe, is_self_issued};
 use super::own_fault::shortage;
+use super::signatures::remembering;
 use crate::reason::Reason;
 use crate::utc::rfc3339;
 use rustls::client::ResolvesClientCert;
@@ -148,7 +149,7 @@ impl Trust {
     ) -> Result<i64, Refusal> {
         let path = end_entity
             .verify_for_usage(
-                algorithms().all,
+                remembering(),
                 &self.anchors,
                 intermediates,
                 now,
@@ -188,7 +189,7 @@ fn within_dates(der: &CertificateDer<'_>, now: UnixTime) -> Result<i64, Refusal>
 }
 
 /// The signatures that can be verified; the provider is built once.
-fn algorithms() -> &'static WebPkiSupportedAlgorithms {
+pub(super) fn algorithms() -> &'static WebPkiSupportedAlgorithms {
     static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> =
         LazyLock::new(|| ring::default_provider().signature_verification_algorithms);
     &ALGORITHMS
@@ -328,5 +329,49 @@ impl ResolvesClientCert for Recorder {
 
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Trust;
+    use crate::reason::Reason;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use std::time::Duration;
+
+    /// An authority's certificate, and one that it gave to `app.example` for the year 2020.
+    fn chain() -> [CertificateDer<'static>; 2] {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority = params.self_signed(&key).unwrap();
+        let issuer = Issuer::new(params, key);
+        let mut params = CertificateParams::new(["app.example".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        let leaf = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        [authority.into(), leaf.into()]
+    }
+
+    #[test]
+    fn a_chain_that_is_known_is_judged_anew() {
+        let [authority, leaf] = chain();
+        let trust = Trust::new(vec![authority]);
+        let judged = |trust: &Trust, name: &'static str, days: u64| {
+            let at = UnixTime::since_unix_epoch(Duration::from_hours(24 * days));
+            let verdict = trust.verify(&leaf, &[], &ServerName::try_from(name).unwrap(), at);
+            verdict.map_err(|refusal| refusal.reason)
+        };
+        let (in_2020, in_2022) = (18_400, 19_000);
+        assert_eq!(judged(&trust, "app.example", in_2020), Ok(1_609_459_200));
+        assert_eq!(judged(&trust, "app.example", in_2020), Ok(1_609_459_200));
+        assert_eq!(judged(&trust, "app.example", in_2022), Err(Reason::TlsCertDateInvalid));
+        assert_eq!(
+            judged(&trust, "other.example", in_2020),
+            Err(Reason::TlsCertNameInvalid)
+        );
+        let [other, _] = chain();
+        let refused = judged(&Trust::new(vec![other]), "app.example", in_2020);
+        assert_eq!(refused, Err(Reason::TlsCertAuthorityInvalid));
     }
 }
