@@ -13,6 +13,7 @@ mod dialogue;
 mod echo;
 mod exchange;
 mod frames;
+mod http1;
 mod http3;
 mod own_fault;
 mod quic;

@@ -1,5 +1,6 @@
 //! A dialogue in bytes: what is said, what is waited for, what is heard.
 
+use super::http1::Told;
 use super::tls::reason_of_tls;
 use super::wire::{Layer, Meter, Wire};
 use super::{Check, Failure, Stopped};
@@ -55,10 +56,10 @@ impl Line {
 
     /// The line that HTTP hands over when it has switched protocols, if it is ours.
     pub fn switched(upgraded: Upgraded) -> Option<Self> {
-        let parts = upgraded.downcast::<TokioIo<Meter>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<Told>>().ok()?;
         Some(Self {
             heard: parts.read_buf.to_vec(),
-            ..Self::new(parts.io.into_inner())
+            ..Self::new(parts.io.into_inner().into_meter())
         })
     }
 

@@ -5,8 +5,10 @@ use super::tape::Tape;
 use super::tls::reason_of_tls;
 use crate::reason::Reason;
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::Response;
+use hyper::body::Incoming;
 use std::any::Any;
 use std::error::Error as _;
 use std::fmt;
@@ -20,6 +22,14 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The body of an answer, of whichever HTTP version.
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, WireError>;
 
+/// hyper's answer, as those of all versions are.
+pub(super) async fn hypers_answer(
+    pending: impl Future<Output = hyper::Result<Response<Incoming>>>,
+) -> Result<Response<AnswerBody>, WireError> {
+    let answer = pending.await?;
+    Ok(answer.map(|body| AnswerBody::new(body.map_err(WireError::from))))
+}
+
 /// How a library says that an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
@@ -29,12 +39,19 @@ pub(super) enum WireError {
     /// HTTP/3.
     #[error(transparent)]
     Http3(#[from] Http3Error),
+    /// The connection ended before the library had the request.
+    #[error("the connection ended")]
+    Canceled,
 }
 
 impl WireError {
     /// Whether it only says that the connection's own error says more.
     fn is_canceled(&self) -> bool {
-        matches!(self, Self::Hyper(error) if error.is_canceled())
+        match self {
+            Self::Hyper(error) => error.is_canceled(),
+            Self::Http3(_) => false,
+            Self::Canceled => true,
+        }
     }
 }
 
@@ -181,6 +198,7 @@ impl ExchangeError {
         let ended = match &self.error {
             WireError::Hyper(error) => hypers_reason(error, part),
             WireError::Http3(error) => error.reason(part),
+            WireError::Canceled => closed(part),
         };
         match ended {
             Reason::TcpReset | Reason::HttpClosedBeforeResponse if self.no_http => Reason::HttpResponseInvalid,
@@ -192,6 +210,7 @@ impl ExchangeError {
         let error = match &self.error {
             WireError::Hyper(error) => error,
             WireError::Http3(error) => return format!("HTTP/3 ended: {}.", error.words()),
+            WireError::Canceled => return format!("{}.", self.error),
         };
         if let Some(h2) = cause_of::<h2::Error>(error).filter(|error| !error.is_io()) {
             // Only the code: the library's text may hold what the peer wrote.

@@ -1,6 +1,7 @@
 //! Send: write the request to its last byte.
 
-use super::exchange::{AnswerBody, Exchange, ExchangeError, Part, WireError};
+use super::exchange::{Exchange, ExchangeError, Part, WireError, hypers_answer};
+use super::http1::over_http1;
 use super::http3::over_http3;
 use super::own_fault::watched;
 use super::tape::Tape;
@@ -12,17 +13,16 @@ use crate::reason::Reason;
 use crate::target::path_and_query;
 use bytes::Bytes;
 use futures_util::TryFutureExt as _;
-use http::header::{CONNECTION, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
+use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
-use url::{Position, Url};
+use url::Url;
 
 /// A request in words that fit every HTTP version.
 #[derive(Clone, Debug)]
@@ -56,9 +56,6 @@ pub enum Manner {
     /// It asks to switch protocols (RFC 9110 section 7.8). HTTP/1.1 only.
     Upgrade,
 }
-
-/// The field that is made wrong on the wire: the library rightly writes no wrong one.
-const SPOILT: HeaderName = HeaderName::from_static("bad-name");
 
 impl Check {
     /// Hands the request to HTTP/3 on a QUIC connection, else to HTTP/2 where ALPN agreed on it, else to HTTP/1.1, and drives it until its last byte is
@@ -104,52 +101,14 @@ async fn over_stream(wire: &mut Wire, ask: Ask, limits: &Limits) -> Result<Excha
     let layer = wire.take_layer().ok_or(SendError::NotConnected)?;
     let tls = wire.leg.tls.as_ref();
     let agreed = tls.is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
-    let spoil = ask.manner == Manner::Refusable;
-    let io = Meter::new(layer, wire.tape.clone()).of_http(spoil, limits.interim_responses);
+    let meter = Meter::new(layer, wire.tape.clone()).of_http(limits.interim_responses);
     wire.tape.send();
     if agreed || ask.manner == Manner::Http2 {
         wire.tape.speak_http2();
-        Box::pin(over_http2(TokioIo::new(io), ask, limits, wire.tape.clone())).await
+        Box::pin(over_http2(TokioIo::new(meter), ask, limits, wire.tape.clone())).await
     } else {
-        over_http1(TokioIo::new(io), ask, limits).await
+        over_http1(meter, &ask, limits)
     }
-}
-
-async fn over_http1(io: TokioIo<Meter>, ask: Ask, limits: &Limits) -> Result<Exchange, SendError> {
-    let (mut sender, connection) = http1::Builder::new()
-        .title_case_headers(true)
-        // Obsolete, and still sent: Go reads folded lines too.
-        .allow_obsolete_multiline_headers_in_responses(true)
-        .max_headers(limits.response_fields)
-        .max_buf_size(limits.response_head)
-        .handshake(io)
-        .await
-        .map_err(SendError::wire)?;
-    let mut request = Request::new(Full::new(ask.body));
-    *request.method_mut() = ask.method;
-    let target = match ask.manner {
-        Manner::Relayed => {
-            let place = &ask.url[Position::BeforeHost..Position::AfterPort];
-            format!("{}://{place}{}", ask.url.scheme(), path_and_query(&ask.url))
-        }
-        _ => path_and_query(&ask.url),
-    };
-    *request.uri_mut() = target.parse().map_err(|_| SendError::Unwritable)?;
-    *request.headers_mut() = ask.headers;
-    request.headers_mut().insert(HOST, ask.authority);
-    request
-        .headers_mut()
-        .entry(CONNECTION)
-        .or_insert(HeaderValue::from_static("close"));
-    if ask.manner == Manner::Refusable {
-        request.headers_mut().insert(SPOILT, HeaderValue::from_static("x"));
-    }
-    let answer = answer(sender.send_request(request));
-    Ok(if ask.manner == Manner::Upgrade {
-        Exchange::new(connection.with_upgrades().map_err(WireError::from), answer, sender)
-    } else {
-        Exchange::new(connection.map_err(WireError::from), answer, sender)
-    })
 }
 
 async fn over_http2(io: TokioIo<Meter>, ask: Ask, limits: &Limits, tape: Arc<Tape>) -> Result<Exchange, SendError> {
@@ -174,20 +133,12 @@ async fn over_http2(io: TokioIo<Meter>, ask: Ask, limits: &Limits, tape: Arc<Tap
     *request.uri_mut() = uri;
     *request.headers_mut() = ask.headers;
     request.headers_mut().remove(CONNECTION);
-    let answer = answer(sender.send_request(request));
+    let answer = hypers_answer(sender.send_request(request));
     Ok(Exchange::new(
         connection.map_err(WireError::from),
         answer,
         (sender, helpers),
     ))
-}
-
-/// hyper's answer, as those of all versions are.
-async fn answer(
-    pending: impl Future<Output = hyper::Result<Response<Incoming>>>,
-) -> Result<Response<AnswerBody>, WireError> {
-    let answer = pending.await?;
-    Ok(answer.map(|body| AnswerBody::new(body.map_err(WireError::from))))
 }
 
 /// Runs the helper tasks that hyper needs for HTTP/2 streams, and ends them with the connection.

@@ -146,8 +146,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) struct Meter {
     layer: Layer,
     tape: Arc<Tape>,
-    /// Make a field's name wrong on its way out.
-    spoil: bool,
     /// Interim answers that may come before the final one.
     most_interims: usize,
 }
@@ -157,15 +155,13 @@ impl Meter {
         Self {
             layer,
             tape,
-            spoil: false,
             most_interims: usize::MAX,
         }
     }
 
     /// The same where HTTP is spoken. One interim answer more is let through, since the trailers of HTTP/2 look like one.
-    pub fn of_http(self, spoil: bool, most_interims: usize) -> Self {
+    pub fn of_http(self, most_interims: usize) -> Self {
         Self {
-            spoil,
             most_interims: most_interims.saturating_add(1),
             ..self
         }
@@ -175,16 +171,6 @@ impl Meter {
     pub fn into_layer(self) -> Layer {
         self.layer
     }
-}
-
-/// The same bytes with a space in the name of the field that is there for it; as long as they were.
-fn spoilt(bytes: &[u8]) -> Vec<u8> {
-    const GOOD: &[u8] = b"\r\nBad-Name:";
-    let mut bytes = bytes.to_vec();
-    if let Some(place) = bytes.windows(GOOD.len()).position(|window| window == GOOD) {
-        bytes[place + b"\r\nBad".len()] = b' ';
-    }
-    bytes
 }
 
 impl AsyncRead for Meter {
@@ -211,11 +197,7 @@ impl AsyncRead for Meter {
 
 impl AsyncWrite for Meter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = if self.spoil {
-            ready!(Pin::new(&mut self.layer).poll_write(cx, &spoilt(buf)))?
-        } else {
-            ready!(Pin::new(&mut self.layer).poll_write(cx, buf))?
-        };
+        let written = ready!(Pin::new(&mut self.layer).poll_write(cx, buf))?;
         self.tape.request_wrote(&buf[..written]);
         Poll::Ready(Ok(written))
     }

@@ -18,19 +18,20 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::future::{Future, pending};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use url::{Position, Url};
 
 /// A target that fails in its way, the module that probes it, and what must live meanwhile.
 struct Scene {
     target: String,
     prober: &'static str,
     module: String,
-    _alive: Box<dyn Any>,
+    alive: Box<dyn Any>,
 }
 
 impl Scene {
@@ -39,7 +40,7 @@ impl Scene {
             target: target.into(),
             prober: "http",
             module: String::new(),
-            _alive: Box::new(alive),
+            alive: Box::new(alive),
         }
     }
 
@@ -104,7 +105,7 @@ const PATIENCE: &str = "timeout: 3s";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_to_fail_has_its_exact_reason_and_laps() {
-    let rows: Vec<Row> = [
+    let rows = [
         name_service(),
         connection(),
         handshake(),
@@ -113,18 +114,84 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
         answer(),
         content(),
         others::rows(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    ];
+    let seen = probe_each(rows.into_iter().flatten(), async |scene| scene).await;
+    assert!(seen.len() >= 40, "{} reasons", seen.len());
+    // What gateways say has captures of its own, in `gateways`.
+    let ours = Reason::ALL
+        .iter()
+        .filter(|reason| !["upstream", "front", "origin"].contains(&reason.family()));
+    let unseen: Vec<_> = ours
+        .map(|reason| reason.as_str())
+        .filter(|reason| !seen.contains(reason))
+        .collect();
+    assert_eq!(unseen, NOT_IN_THE_TABLE, "a reason without a row");
+}
+
+/// Meanwhile the exporter lets go of what would read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_long_in_coming_fails_in_the_same_ways() {
+    let rows = [exchange(), answer(), content()];
+    probe_each(rows.into_iter().flatten(), async |scene| {
+        let url = Url::parse(&scene.target).unwrap();
+        let to = url.socket_addrs(|| None).unwrap()[0];
+        let relay = Peer::start(move |stream| relay_late(stream, to)).await;
+        let place = &url[Position::BeforeHost..Position::AfterPort];
+        Scene {
+            target: scene.target.replacen(place, &relay.address.to_string(), 1),
+            alive: Box::new((relay, scene.alive)),
+            ..scene
+        }
+    })
+    .await;
+}
+
+/// Passes on what both sides say, the peer's first word late, and how the peer ends it.
+async fn relay_late(mut near: TcpStream, to: SocketAddr) {
+    const LATE: Duration = Duration::from_millis(200);
+    let mut far = TcpStream::connect(to).await.unwrap();
+    let (mut said, mut onward) = near.split();
+    let (mut heard, mut back) = far.split();
+    let forth = async {
+        let _ = tokio::io::copy(&mut said, &mut back).await;
+        pending().await
+    };
+    let until_reset = async {
+        let mut piece = vec![0; 1 << 16];
+        let mut late = LATE;
+        loop {
+            let came = heard.read(&mut piece).await;
+            tokio::time::sleep(std::mem::take(&mut late)).await;
+            match came {
+                Ok(0) => {
+                    let _ = onward.shutdown().await;
+                    return false;
+                }
+                Ok(count) if onward.write_all(&piece[..count]).await.is_err() => return false,
+                Ok(_) => {}
+                Err(_) => return true,
+            }
+        }
+    };
+    let is_reset = tokio::select! {
+        is_reset = until_reset => is_reset,
+        is_reset = forth => is_reset,
+    };
+    if is_reset {
+        until_acknowledged(&near).await;
+        reset(&near);
+    }
+}
+
+/// Probes what each row sets up, staged so, and holds it against the row. Gives the reasons.
+async fn probe_each(rows: impl Iterator<Item = Row>, stage: impl AsyncFn(Scene) -> Scene) -> BTreeSet<&'static str> {
     let mut config = "modules:\n".to_owned();
     let mut cases = Vec::new();
-    for (number, row) in rows.into_iter().enumerate() {
-        let scene = row.scene.await;
+    for (number, row) in rows.enumerate() {
+        let scene = stage(row.scene.await).await;
         write!(config, "  m{number}:\n    prober: {}\n{}", scene.prober, scene.module).unwrap();
         cases.push((row.name, row.reason, row.link, row.laps, scene));
     }
-    assert!(cases.len() >= 40, "{} rows", cases.len());
     let exporter = Exporter::start(&config).await;
     let mut wrong = String::new();
     let probes = cases.iter().enumerate().map(|(number, case)| {
@@ -137,16 +204,7 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
-    let seen: BTreeSet<_> = cases.iter().map(|case| case.1).collect();
-    // What gateways say has captures of its own, in `gateways`.
-    let ours = Reason::ALL
-        .iter()
-        .filter(|reason| !["upstream", "front", "origin"].contains(&reason.family()));
-    let unseen: Vec<_> = ours
-        .map(|reason| reason.as_str())
-        .filter(|reason| !seen.contains(reason))
-        .collect();
-    assert_eq!(unseen, NOT_IN_THE_TABLE, "a reason without a row");
+    cases.iter().map(|case| case.1).collect()
 }
 
 /// Reasons that need more than one peer on loopback (they are in `beside`), a policy (in `policy`), a peer that speaks QUIC (in
