@@ -32,6 +32,7 @@ impl Nginx {
         let (cert, key) = authority.files("127.0.0.1");
         let folder = tempfile::tempdir().unwrap();
         let [http, https, status] = std::array::from_fn(|_| free_port());
+        // No session tickets: nobody resumes a session here, and they would take time of the processors on which the exporters run.
         // One process: a master that is killed would leave its workers behind.
         let config = format!(
             "daemon off; master_process off; pid nginx.pid; error_log error.log warn;\n\
@@ -40,7 +41,7 @@ impl Nginx {
              client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;\n\
              scgi_temp_path scgi;\n\
              server {{ listen 127.0.0.1:{http} backlog=4096; listen 127.0.0.1:{https} ssl backlog=4096;\n\
-             ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.3;\n\
+             ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.3; ssl_conf_command NumTickets 0;\n\
              location / {{ return 200 {}; }} }}\n\
              server {{ listen 127.0.0.1:{status}; location / {{ stub_status; }} }} }}\n",
             cert.display(),

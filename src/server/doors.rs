@@ -2,7 +2,7 @@
 
 use crate::own::Own;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -304,6 +304,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.guest.spoke();
         Poll::Ready(Ok(written))
+    }
+
+    /// Head and page are written at once from where they are. A library that had to lay them side by side would keep the room for
+    /// that with each connection.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, parts))?;
+        self.guest.spoke();
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1050,6 +1050,48 @@ async fn laps_never_overlap_when_the_answer_comes_before_the_request_has_ended()
     assert!(balance.abs() < 1e-6, "{front:#}");
 }
 
+/// What reads the answer then is there before the request has ended, which goes on all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interim_answer_does_not_end_the_request() {
+    let size = 8 << 20;
+    let peer = Peer::start(move |mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").await;
+        let mut body = vec![0; size];
+        stream.read_exact(&mut body).await.unwrap();
+        assert!(body.iter().all(|byte| *byte == b'x'));
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        let _ = stream.write_all(answer).await;
+    })
+    .await;
+    let body = "x".repeat(size);
+    let config = format!("modules: {{m: {{prober: http, http: {{method: POST, body: {body}}}}}}}");
+    let probed = Exporter::start(&config).await.probe("m", &peer.http()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+}
+
+/// The answer says more than that the rest of the request could not be written.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_counts_also_where_the_request_could_not_be_written() {
+    let peer = Peer::start(move |mut stream| async move {
+        read_head(&mut stream).await;
+        let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+        let _ = stream.write_all(answer).await;
+        until_acknowledged(&stream).await;
+        reset(&stream);
+    })
+    .await;
+    let body = "x".repeat(8 << 20);
+    let config = format!("modules: {{m: {{prober: http, http: {{method: POST, body: {body}}}}}}}");
+    let probed = Exporter::start(&config).await.probe("m", &peer.http()).await;
+    assert_eq!(
+        probed.page.value("probe_http_status_code"),
+        413.0,
+        "{:#}",
+        probed.evidence
+    );
+}
+
 /// A file that hangs whoever reads it. Lets its readers go with its value: the runtime would wait for them.
 struct Hanging {
     path: PathBuf,
