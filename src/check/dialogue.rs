@@ -1,6 +1,6 @@
 //! A dialogue in bytes: what is said, what is waited for, what is heard.
 
-use super::http1::Told;
+use super::http1::Asking;
 use super::tls::reason_of_tls;
 use super::wire::{Layer, Meter, Wire};
 use super::{Check, Failure, Stopped};
@@ -56,7 +56,7 @@ impl Line {
 
     /// The line that HTTP hands over when it has switched protocols, if it is ours.
     pub fn switched(upgraded: Upgraded) -> Option<Self> {
-        let parts = upgraded.downcast::<TokioIo<Told>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<Asking>>().ok()?;
         Some(Self {
             heard: parts.read_buf.to_vec(),
             ..Self::new(parts.io.into_inner().into_meter())

@@ -39,7 +39,7 @@ pub(super) enum WireError {
     /// HTTP/3.
     #[error(transparent)]
     Http3(#[from] Http3Error),
-    /// The connection ended before the library had the request.
+    /// The connection ended before an answer began.
     #[error("the connection ended")]
     Canceled,
 }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// How many signatures are remembered, in 1 MB. With one more all are forgotten, and verified anew as they come.
+/// How many signatures are remembered, in 1 MB.
 const MOST: usize = 16_384;
 
 /// The algorithms, each of which remembers what it has verified. They are for chains: what is signed for one handshake comes once.
@@ -28,18 +28,38 @@ pub(super) fn remembering() -> &'static [&'static dyn SignatureVerificationAlgor
     &ALL
 }
 
-/// What was verified, by the digest of all that went into it.
-type Verified = Mutex<HashSet<[u8; 32]>>;
+/// What was verified, by the digest of all that went into it. As soon as there are many new ones, the old are forgotten.
+#[derive(Debug, Default)]
+struct Verified {
+    new: HashSet<[u8; 32]>,
+    old: HashSet<[u8; 32]>,
+}
 
-static VERIFIED: LazyLock<Verified> = LazyLock::new(Verified::default);
+impl Verified {
+    fn knows(&mut self, digest: &[u8; 32]) -> bool {
+        if self.old.remove(digest) {
+            self.learn(*digest);
+        }
+        self.new.contains(digest)
+    }
 
-/// An algorithm that verifies nothing twice. Only what was found good is remembered.
+    fn learn(&mut self, digest: [u8; 32]) {
+        if self.new.len() >= MOST / 2 {
+            self.old = std::mem::take(&mut self.new);
+        }
+        self.new.insert(digest);
+    }
+}
+
+static VERIFIED: LazyLock<Mutex<Verified>> = LazyLock::new(Mutex::default);
+
+/// An algorithm that remembers what it has verified and found good.
 #[derive(Debug)]
 struct Remembering {
     algorithm: &'static dyn SignatureVerificationAlgorithm,
     /// Which of the algorithms it is.
     place: usize,
-    verified: &'static Verified,
+    verified: &'static Mutex<Verified>,
 }
 
 impl SignatureVerificationAlgorithm for Remembering {
@@ -53,15 +73,11 @@ impl SignatureVerificationAlgorithm for Remembering {
         }
         let digest = digest.finalize().into();
         let verified = || self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        if verified().contains(&digest) {
+        if verified().knows(&digest) {
             return Ok(());
         }
         self.algorithm.verify_signature(public_key, message, signature)?;
-        let mut verified = verified();
-        if verified.len() >= MOST {
-            verified.clear();
-        }
-        verified.insert(digest);
+        verified().learn(digest);
         Ok(())
     }
 
@@ -82,8 +98,8 @@ impl SignatureVerificationAlgorithm for Remembering {
 mod tests {
     use super::{MOST, Remembering, Verified};
     use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
-    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{LazyLock, Mutex};
 
     /// Takes every signature but an empty one, and counts how often it was asked.
     #[derive(Debug, Default)]
@@ -109,7 +125,7 @@ mod tests {
     #[test]
     fn what_was_found_good_is_verified_once() {
         static COUNTING: Counting = Counting(AtomicUsize::new(0));
-        static VERIFIED: LazyLock<Verified> = LazyLock::new(Verified::default);
+        static VERIFIED: LazyLock<Mutex<Verified>> = LazyLock::new(Mutex::default);
         let of = |place| Remembering {
             algorithm: &COUNTING,
             place,
@@ -132,17 +148,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_has_a_bound() {
-        static COUNTING: Counting = Counting(AtomicUsize::new(0));
-        static VERIFIED: LazyLock<Verified> = LazyLock::new(Verified::default);
-        let one = Remembering {
-            algorithm: &COUNTING,
-            place: 0,
-            verified: &VERIFIED,
-        };
-        for message in 0..=MOST {
-            assert!(one.verify_signature(b"key", &message.to_le_bytes(), b"good").is_ok());
+    fn what_is_remembered_has_a_bound_and_what_is_in_use_stays() {
+        let mut verified = Verified::default();
+        for number in 0..5 * MOST {
+            let mut digest = [0; 32];
+            assert!(number == 0 || verified.knows(&digest), "{number}");
+            digest[..8].copy_from_slice(&number.to_le_bytes());
+            verified.learn(digest);
+            assert!(verified.new.len() + verified.old.len() <= MOST);
         }
-        assert_eq!(VERIFIED.lock().unwrap().len(), 1);
+        assert!(!verified.knows(&[1; 32]));
     }
 }

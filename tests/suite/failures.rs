@@ -1092,6 +1092,31 @@ async fn an_answer_counts_also_where_the_request_could_not_be_written() {
     );
 }
 
+/// Nor is it whole where it was cut: the kernel tells of a reset once, to whoever writes or reads next.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_cut_while_the_request_is_written_is_none() {
+    let body = "x".repeat(8 << 20);
+    let config = format!("modules: {{m: {{prober: http, http: {{method: POST, body: {body}}}}}}}");
+    let exporter = Exporter::start(&config).await;
+    for begun in [
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nServ",
+        "HTTP/1.1 103 Early Hints\r\n\r\n",
+    ] {
+        let peer = Peer::start(move |mut stream| async move {
+            read_head(&mut stream).await;
+            let _ = stream.write_all(begun.as_bytes()).await;
+            until_acknowledged(&stream).await;
+            reset(&stream);
+        })
+        .await;
+        let probed = exporter.probe("m", &peer.http()).await;
+        assert_eq!(probed.page.value("probe_success"), 0.0, "{begun:?}");
+        assert_eq!(probed.evidence["front"]["fault"]["reason"], "tcp.reset", "{begun:?}");
+    }
+}
+
 /// A file that hangs whoever reads it. Lets its readers go with its value: the runtime would wait for them.
 struct Hanging {
     path: PathBuf,
