@@ -5,6 +5,7 @@ use super::file::{At, ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, Ste
 use super::policy::unfenced_secret;
 use super::problem::{Place, Problem, at};
 use super::tree::below;
+use std::collections::BTreeMap;
 
 /// The versions that an answer can have.
 const VERSIONS: [&str; 4] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0"];
@@ -78,6 +79,7 @@ impl Warnings<'_> {
             }
             "websocket" => {
                 let Some(websocket) = &module.websocket else { return };
+                self.framing("websocket.headers", websocket.headers.as_ref());
                 self.family(prober, websocket.preferred_ip_protocol.as_ref());
                 if let Some(client) = &websocket.http_config {
                     self.client(client);
@@ -128,6 +130,16 @@ impl Warnings<'_> {
         }
     }
 
+    /// Fields that would say where a body ends.
+    fn framing<T>(&mut self, block: &str, fields: Option<&BTreeMap<String, At<T>>>) {
+        for (name, value) in fields.into_iter().flatten() {
+            if ["content-length", "transfer-encoding", "trailer"].contains(&name.to_lowercase().as_str()) {
+                let words = "this field is not sent: the exchange writes its own";
+                self.value(value, block, name, words);
+            }
+        }
+    }
+
     fn http(&mut self, written: Option<&HttpFile>) {
         let Some(http) = written else { return };
         self.family("http", http.preferred_ip_protocol.as_ref());
@@ -155,16 +167,8 @@ impl Warnings<'_> {
                 self.value(code, "http", "valid_status_codes", &words);
             }
         }
-        for (name, value) in http.headers.iter().flatten() {
-            if ["content-length", "transfer-encoding", "trailer"].contains(&name.to_lowercase().as_str()) {
-                self.value(
-                    value,
-                    "http.headers",
-                    name,
-                    "this field is not sent: the exchange writes its own",
-                );
-            }
-        }
+        self.framing("http.headers", http.headers.as_ref());
+        self.framing("http.http_headers", http.http_headers.as_ref());
         let Some(http3) = http.enable_http3.as_ref().filter(|enabled| enabled.value) else {
             return;
         };

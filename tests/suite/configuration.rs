@@ -628,7 +628,7 @@ glassbox.yml: 7 errors, 1 warning
 }
 
 /// What the peer does silently, and we do the same.
-const SURPRISES: [(&str, &str); 19] = [
+const SURPRISES: [(&str, &str); 21] = [
     (
         "{prober: http, http: {valid_status_codes: [200, 1000]}}",
         "no answer has the status 1000",
@@ -663,6 +663,14 @@ const SURPRISES: [(&str, &str); 19] = [
     (
         "{prober: http, http: {headers: {Content-Length: 5}}}",
         "this field is not sent",
+    ),
+    (
+        "{prober: http, http: {http_headers: {Transfer-Encoding: {values: [chunked]}}}}",
+        "http_headers.Transfer-Encoding: this field is not sent",
+    ),
+    (
+        "{prober: websocket, websocket: {headers: {Trailer: {values: [a]}}}}",
+        "websocket.headers.Trailer: this field is not sent",
     ),
     (
         "{prober: http, http: {tls_config: {min_version: TLS10}}}",
