@@ -27,10 +27,10 @@ mod socket;
 mod stamps;
 mod tape;
 mod tls;
-mod transport;
 mod trust;
 mod tunnel;
 mod wait;
+mod watched;
 mod wire;
 
 pub(crate) use aside::{BRIEF, Late, aside};
@@ -42,9 +42,11 @@ pub use own_fault::{panics_beside_probes, shortage};
 pub use resolve::Family;
 pub use resolver::{NameServer, NameServerError, Resolver};
 pub use send::{Ask, Manner};
-pub use tls::{Tls, TlsError, TlsSettings, TlsVersion};
+pub use tls::{Credentials, Tls, TlsError, TlsSettings, TlsVersion};
 pub use trust::{Trust, Trusted};
 pub use tunnel::Tunnel;
+pub use watched::Watched;
+pub use watched::watch_files;
 
 use crate::chain::Stage;
 use crate::ledger::Ledger;
