@@ -231,6 +231,9 @@ impl Lookup<'_> {
                 Ok(found) => return Ok(found),
                 Err(next) => error = Some(LookupError::more_telling(error, next)),
             }
+            if Instant::now() >= self.deadline {
+                break;
+            }
         }
         Err(error.unwrap_or_else(|| LookupError::name(name::NameError::TooLong)))
     }
@@ -261,6 +264,9 @@ impl Lookup<'_> {
                 Err(error) => error,
             };
             error = Some(LookupError::more_telling(error, next));
+            if Instant::now() >= self.deadline {
+                break;
+            }
         }
         Err(error.unwrap_or_else(|| LookupError::because(Reason::LocalResolverUnreachable)))
     }
@@ -317,7 +323,10 @@ impl LookupError {
             Failure::ServFail => Self::because(Reason::DnsServfail),
             Failure::Refused => Self::because(Reason::DnsRefused),
             Failure::Malformed => Self::malformed(),
-            Failure::FormErr => failed("the name server could not read the question (FORMERR)".to_owned()),
+            Failure::FormErr => Self {
+                reason: Reason::DnsMalformed,
+                words: "the name server could not read the question (FORMERR)".to_owned(),
+            },
             Failure::Other(code) => failed(format!("the name server failed (response code {code})")),
             Failure::Referral => {
                 failed("the name server refers to others and does not resolve names itself".to_owned())

@@ -63,10 +63,11 @@ trait Refresh: Send + Sync {
     fn refresh(&self);
 }
 
-impl<T> fmt::Debug for Watched<T> {
+impl<T: fmt::Debug> fmt::Debug for Watched<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watched")
-            .field("what", &self.what)
+            .field("files", &self.files)
+            .field("current", &self.current.load())
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ mod dns;
 mod grpc;
 mod http;
 mod icmp;
+pub mod resolver;
 mod tcp;
 mod unix;
 
@@ -33,7 +34,12 @@ pub struct Table {
 impl Table {
     /// A module: its prober's name, its own, and the keys of the prober's block.
     fn module(&mut self, prober: &str, name: &str, keys: &str) {
-        let text = format!("{{prober: {prober}, timeout: 3s, {prober}: {{{keys}}}}}");
+        self.module_within(prober, name, "3s", keys);
+    }
+
+    /// The same with a timeout of its own.
+    fn module_within(&mut self, prober: &str, name: &str, timeout: &str, keys: &str) {
+        let text = format!("{{prober: {prober}, timeout: {timeout}, {prober}: {{{keys}}}}}");
         let before = self.modules.insert(format!("{prober}_{name}"), text);
         assert!(before.is_none(), "{prober}_{name} twice");
     }
@@ -83,5 +89,6 @@ pub async fn all() -> (Vec<Case>, BTreeMap<String, String>, impl Any) {
     dns::add(&mut table).await;
     icmp::add(&mut table);
     grpc::add(&mut table).await;
+    resolver::add(&mut table).await;
     (table.cases, table.modules, (table.authority, table.alive))
 }

@@ -1,18 +1,15 @@
 //! Both exporters, side by side: one configuration, one hosts file, one name server.
 
 use crate::cases::Case;
-use crate::support::dns::{DnsServer, Says};
+use crate::cases::resolver;
+use crate::support::name_server::NameServer;
 use crate::support::page::Page;
 use crate::support::process::{Process, free_port};
-use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
-
-/// Where both ask for names; a name server is asked at port 53 only.
-const NAME_SERVER: &str = "127.0.0.153";
 
 /// Longer than every module's timeout: a probe then ends by itself.
 const SCRAPE_TIMEOUT: &str = "9";
@@ -23,7 +20,7 @@ pub struct World {
     ours: u16,
     version: String,
     client: reqwest::Client,
-    _names: DnsServer,
+    _names: [NameServer; 2],
     _processes: [Process; 2],
     _folder: TempDir,
 }
@@ -48,22 +45,12 @@ impl World {
             writeln!(config, "  {name}: {module}").unwrap();
         }
         std::fs::write(folder.path().join("blackbox.yml"), config).unwrap();
-        std::fs::write(
-            folder.path().join("resolv.conf"),
-            format!("nameserver {NAME_SERVER}\noptions timeout:1\n"),
-        )
-        .unwrap();
-        std::fs::write(
-            folder.path().join("hosts"),
-            "127.0.0.1 localhost four.test good.test both.test\n::1 six.test both.test\n",
-        )
-        .unwrap();
-        let names = DnsServer::start_at(format!("{NAME_SERVER}:53").parse().unwrap(), |name, _| match name {
-            "fails.test" => Says::Code(ResponseCode::ServFail),
-            "empty.test" => Says::NoData,
-            _ => Says::Code(ResponseCode::NXDomain),
-        })
-        .await;
+        std::fs::write(folder.path().join("resolv.conf"), resolver::RESOLV_CONF).unwrap();
+        std::fs::write(folder.path().join("hosts"), resolver::HOSTS).unwrap();
+        let names = [
+            NameServer::start_at("127.0.0.153:53", resolver::first).await,
+            NameServer::start_at("127.0.0.154:53", resolver::second).await,
+        ];
         let (peer, ours) = (free_port(), free_port());
         let mut processes = [
             start(&program, &[], peer, folder.path()),

@@ -1,0 +1,220 @@
+//! A name server on loopback, over UDP and TCP, whose every response is written in the test.
+
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA};
+use hickory_proto::rr::{RData, Record, RecordType};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+
+/// A question that came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Without its final dot.
+    pub name: String,
+    pub kind: RecordType,
+    /// Whether it has an OPT record.
+    pub edns: bool,
+    pub tcp: bool,
+    message: Message,
+}
+
+/// What the server does.
+pub enum Reply {
+    Bytes(Vec<u8>),
+    After(Duration, Vec<u8>),
+    Silence,
+}
+
+impl Asked {
+    fn read(bytes: &[u8], tcp: bool) -> Self {
+        let message = Message::from_vec(bytes).unwrap();
+        let query = message.queries.first().unwrap();
+        // As they are on the wire: the library's text escapes some of them.
+        let labels: Vec<_> = query.name().iter().map(String::from_utf8_lossy).collect();
+        Self {
+            name: labels.join("."),
+            kind: query.query_type(),
+            edns: message.edns.is_some(),
+            tcp,
+            message: message.clone(),
+        }
+    }
+
+    /// An answer without records, to be changed.
+    pub fn answer(&self) -> Message {
+        let mut answer = Message::new(self.message.metadata.id, MessageType::Response, OpCode::Query);
+        answer.metadata.recursion_desired = true;
+        answer.metadata.recursion_available = true;
+        answer.add_query(self.message.queries[0].clone());
+        answer
+    }
+
+    /// Those of the addresses that are of the wanted family.
+    pub fn addresses(&self, addresses: &[&str]) -> Reply {
+        let mut answer = self.answer();
+        for address in addresses {
+            let data = match (address.parse().unwrap(), self.kind) {
+                (IpAddr::V4(address), RecordType::A) => RData::A(A(address)),
+                (IpAddr::V6(address), RecordType::AAAA) => RData::AAAA(AAAA(address)),
+                _ => continue,
+            };
+            let name = self.message.queries[0].name().clone();
+            answer.add_answer(Record::from_rdata(name, 60, data));
+        }
+        Reply::Bytes(answer.to_vec().unwrap())
+    }
+
+    pub fn code(&self, code: ResponseCode) -> Reply {
+        let mut answer = self.answer();
+        answer.metadata.response_code = code;
+        Reply::Bytes(answer.to_vec().unwrap())
+    }
+
+    pub fn no_data(&self) -> Reply {
+        self.addresses(&[])
+    }
+
+    pub fn truncated(&self) -> Reply {
+        let mut answer = self.answer();
+        answer.metadata.truncation = true;
+        Reply::Bytes(answer.to_vec().unwrap())
+    }
+
+    /// A referral: no answer, no authority, no recursion.
+    pub fn referral(&self) -> Reply {
+        let mut answer = self.answer();
+        answer.metadata.recursion_available = false;
+        Reply::Bytes(answer.to_vec().unwrap())
+    }
+
+    /// The number of the question, then what cannot be read.
+    pub fn garbage(&self) -> Reply {
+        let mut bytes = self.message.metadata.id.to_be_bytes().to_vec();
+        bytes.extend([0x81, 0x80, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xc0]);
+        Reply::Bytes(bytes)
+    }
+
+    /// An answer whose records are these bytes; their names point to the question.
+    pub fn records(&self, records: &[&[u8]]) -> Reply {
+        let Reply::Bytes(mut bytes) = self.no_data() else {
+            unreachable!("it is bytes")
+        };
+        let count = u16::try_from(records.len()).unwrap();
+        bytes[6..8].copy_from_slice(&count.to_be_bytes());
+        for record in records {
+            bytes.extend([0xc0, 12]);
+            bytes.extend(*record);
+        }
+        Reply::Bytes(bytes)
+    }
+}
+
+/// The type, class, lifetime, length and data of a record.
+pub fn record(kind: u16, data: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(data.len()).unwrap();
+    [
+        &kind.to_be_bytes()[..],
+        &[0, 1, 0, 0, 0, 60],
+        &length.to_be_bytes(),
+        data,
+    ]
+    .concat()
+}
+
+type Handler = Arc<dyn Fn(&Asked) -> Reply + Send + Sync>;
+
+/// A running server. Ends with its value.
+pub struct NameServer {
+    pub address: SocketAddr,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl NameServer {
+    /// At a port of its own.
+    pub async fn start(handler: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0", handler).await
+    }
+
+    /// At an address of loopback; port 53 needs root.
+    pub async fn start_at(at: &str, handler: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        // UDP first: TCP has fewer ports in use.
+        let udp = UdpSocket::bind(at).await.unwrap();
+        let address = udp.local_addr().unwrap();
+        let tcp = TcpListener::bind(address).await.unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let handler: Handler = Arc::new(handler);
+        let tasks = [
+            tokio::spawn(over_udp(Arc::new(udp), handler.clone(), asked.clone())),
+            tokio::spawn(over_tcp(tcp, handler, asked.clone())),
+        ];
+        Self { address, asked, tasks }
+    }
+
+    /// What was asked since this was called last.
+    pub fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    /// The names that were asked since then, each once, in order.
+    pub fn names_asked(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.asked().into_iter().map(|asked| asked.name).collect();
+        names.dedup();
+        names
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn over_udp(socket: Arc<UdpSocket>, handler: Handler, asked: Arc<Mutex<Vec<Asked>>>) {
+    let mut buffer = [0; 4096];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+        let question = Asked::read(&buffer[..length], false);
+        asked.lock().unwrap().push(question.clone());
+        match handler(&question) {
+            Reply::Bytes(bytes) => drop(socket.send_to(&bytes, from).await),
+            Reply::After(time, bytes) => {
+                let socket = socket.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    socket.send_to(&bytes, from).await
+                });
+            }
+            Reply::Silence => {}
+        }
+    }
+}
+
+async fn over_tcp(listener: TcpListener, handler: Handler, asked: Arc<Mutex<Vec<Asked>>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(connection(stream, handler.clone(), asked.clone()));
+    }
+}
+
+async fn connection(mut stream: TcpStream, handler: Handler, asked: Arc<Mutex<Vec<Asked>>>) -> std::io::Result<()> {
+    loop {
+        let length = stream.read_u16().await?;
+        let mut bytes = vec![0; length.into()];
+        stream.read_exact(&mut bytes).await?;
+        let question = Asked::read(&bytes, true);
+        asked.lock().unwrap().push(question.clone());
+        let bytes = match handler(&question) {
+            Reply::Bytes(bytes) => bytes,
+            Reply::After(time, bytes) => {
+                tokio::time::sleep(time).await;
+                bytes
+            }
+            Reply::Silence => continue,
+        };
+        stream.write_u16(u16::try_from(bytes.len()).unwrap()).await?;
+        stream.write_all(&bytes).await?;
+    }
+}
