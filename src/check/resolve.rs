@@ -103,7 +103,8 @@ async fn look_up(
     match host.parse() {
         Ok(literal) => Ok(vec![literal]),
         Err(_) => {
-            let found = resolver.look_up(host, family.asked_for(), need, deadline).await;
+            // A probe of an address keeps no room for a lookup.
+            let found = Box::pin(resolver.look_up(host, family.asked_for(), need, deadline)).await;
             found.map_err(|error| ResolveError::Lookup(host.to_owned(), error))
         }
     }
