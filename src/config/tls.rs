@@ -43,7 +43,7 @@ pub(super) enum Offer {
     OnlyHttp2,
 }
 
-/// Checks the block and builds what its probes share. As with blackbox_exporter, a file that is missing fails the probes that need
+/// Checks the block and builds what its probes share. As with `blackbox_exporter`, a file that is missing fails the probes that need
 /// it, and no other module.
 pub(super) fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -> Result<Tls, Problem> {
     let path = below(path, "tls_config");

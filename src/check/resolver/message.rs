@@ -313,7 +313,7 @@ mod tests {
     fn the_extended_response_code_is_read() {
         let question = Question::new(&name::read("name.test").unwrap(), RecordType::A, true, false);
         let bytes = response(&question, |message| {
-            message.metadata.response_code = ResponseCode::BADVERS
+            message.metadata.response_code = ResponseCode::BADVERS;
         });
         assert_eq!(
             outcome(question.read(&bytes)),
