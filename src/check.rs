@@ -38,7 +38,7 @@ pub use body::{BodyPlan, Coding};
 pub use dial::{Denials, Dialer};
 pub use dialogue::Heard;
 pub use echo::Ping;
-pub use own_fault::{panics_beside_probes, shortage};
+pub use own_fault::{panic_is_answer, panics_beside_probes, shortage};
 pub use resolve::Family;
 pub use resolver::{NameServer, NameServerError, Resolver};
 pub use send::{Ask, Manner};

@@ -114,8 +114,8 @@ pub struct Certificate {
 /// The kernel's view of the probe's own socket (`TCP_INFO`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketFacts {
-    /// The smoothed round-trip time.
-    pub rtt: Duration,
+    /// The smoothed round-trip time, if one was measured.
+    pub rtt: Option<Duration>,
     /// Segments that had to be sent again.
     pub retransmits: u32,
 }
@@ -302,7 +302,7 @@ impl Leg {
     /// How long the answer's first byte was waited for, without the network's part of it.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        let rtt = self.socket.map_or(Duration::ZERO, |socket| socket.rtt);
+        let rtt = self.socket.and_then(|socket| socket.rtt).unwrap_or_default();
         self.time_in(Stage::Wait).saturating_sub(rtt)
     }
 

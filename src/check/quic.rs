@@ -55,7 +55,7 @@ impl Drop for Quic {
     fn drop(&mut self) {
         let path = self.connection.stats().path;
         self.socket.tape.socket_closes(Some(SocketFacts {
-            rtt: path.rtt,
+            rtt: Some(path.rtt),
             retransmits: u32::try_from(path.lost_packets).unwrap_or(u32::MAX),
         }));
         self.connection.close(NO_ERROR, b"");

@@ -156,7 +156,8 @@ fn note(finding: &Finding, link: Link) -> Option<String> {
         Link::Dns => leg.peer.map(|peer| peer.ip().to_string()),
         Link::Path => leg
             .socket
-            .map(|socket| format!("{} µs round trip", socket.rtt.as_micros())),
+            .and_then(|socket| socket.rtt)
+            .map(|rtt| format!("{} µs round trip", rtt.as_micros())),
         Link::Tls => leg.tls.as_ref()?.version.map(str::to_owned),
         Link::Front => leg.peer.map(|_| front(finding, leg)),
         Link::Origin => finding.investigation.as_ref()?.hops.last().map(hop),

@@ -24,6 +24,7 @@ mod gateways;
 mod http3;
 mod image;
 mod injection;
+mod kernels;
 mod leases;
 mod limits;
 mod load;
