@@ -208,7 +208,9 @@ impl Check {
                 format!("Timed out after {} ms, {}.", self.timeout.as_millis(), stage.doing()),
             ),
         };
-        let reason = self.wire.tape.shortage().unwrap_or(reason);
+        // What this host is short of, and what TLS said, libraries do not hand on.
+        let tape = &self.wire.tape;
+        let reason = tape.shortage().or_else(|| tape.tls_fault()).unwrap_or(reason);
         let ended = Instant::now();
         lap.fail(since(ended), reason);
         self.fault = Some(Fault {

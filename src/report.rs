@@ -86,6 +86,8 @@ pub struct TlsFacts {
     pub cipher: Option<String>,
     /// The protocol agreed by ALPN.
     pub alpn: Option<String>,
+    /// The peer asked for a client certificate.
+    pub client_cert_asked: bool,
     /// The certificates as the peer sent them, leaf first.
     pub chain: Vec<Certificate>,
     /// The end of the verified chain, as seconds since 1970; `None` where no chain was verified.

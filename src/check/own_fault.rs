@@ -57,6 +57,7 @@ thread_local! {
 }
 
 /// Whether a panic of this thread is a library's answer to what the kernel says, and no defect.
+#[must_use]
 pub fn panic_is_answer() -> bool {
     PANIC_IS_ANSWER.get()
 }

@@ -215,6 +215,7 @@ fn tls(facts: &TlsFacts) -> Value {
         "version": facts.version,
         "cipher": facts.cipher,
         "alpn": facts.alpn,
+        "client_certificate_requested": facts.client_cert_asked,
         "verified_until": facts.verified_until,
         "chain": facts.chain.iter().map(certificate).collect::<Vec<_>>(),
     })

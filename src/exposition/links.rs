@@ -122,8 +122,13 @@ fn state(finding: &Finding, link: Link) -> State {
     if link == Link::Origin && answers_directly(finding, verdict) {
         return State::Well;
     }
+    let leg = finding.report.last_leg();
     match verdict.link {
         Link::Unknown => undecided(finding, link),
+        // The connection ended before there was TLS.
+        blamed if link == Link::Tls && link < blamed && leg.is_some_and(|leg| !leg.finished(Stage::Secure)) => {
+            State::Unseen
+        }
         blamed if link < blamed => State::Well,
         _ => State::Unseen,
     }

@@ -9,9 +9,11 @@
 mod support;
 
 mod alerting;
+mod before_tls;
 mod beside;
 mod browser;
 mod canaries;
+mod client_certificates;
 mod compose;
 mod configuration;
 mod dashboards;
