@@ -164,6 +164,7 @@ impl<'a> Case<'a> {
                 Reason::UpstreamConnectionReadTimeout,
                 Reason::UpstreamHttpResponseIncomplete,
             ],
+            _ if self.ended_before_tls() && self.reason(Reason::TcpSilent) => vec![Reason::UpstreamHttpResponseTimeout],
             one => vec![one],
         }
     }
@@ -260,8 +261,8 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
         Reason::TlsVersionOrCipherMismatch | Reason::TlsAlert | Reason::TlsClientCert => {
             Reason::UpstreamTlsAlertReceived
         }
-        // A gateway waits for the handshake as it does for the connection.
-        Reason::TcpSilent if fault.stage == Stage::Secure => Reason::UpstreamConnectionTimeout,
+        // A machine that waits for plain text is silent, too, where TLS is spoken to it.
+        Reason::TcpSilent if fault.stage == Stage::Secure => Reason::UpstreamTlsProtocolError,
         Reason::TlsClosed | Reason::TcpClosed | Reason::QuicFailed => Reason::UpstreamConnectionTerminated,
         reason if reason.as_str().starts_with("tls.cert") => Reason::UpstreamTlsCertificateError,
         reason if reason.family() == "tls" => Reason::UpstreamTlsProtocolError,
