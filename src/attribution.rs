@@ -551,7 +551,7 @@ mod tests {
         with_hop.says("client-certificate-demanded", Link::Tls, Reason::TlsClientCert);
         let before_dead = asked(true).hop(stopped(Stage::Connect, Reason::TcpRefused));
         before_dead.says("client-certificate-demanded", Link::Tls, Reason::TlsClientCert);
-        // What stands behind says so itself: the gateway lacks a certificate, whatever it asks of us.
+        // The backend says so itself: the gateway lacks a certificate, whatever the gateway asks of its clients.
         let relayed = asked(true).hop(refused(400, PAGE, NGINX));
         relayed.says("hop-answers-alike", Link::Origin, Reason::OriginStatus);
         let twin = asked(false).try_judge().unwrap();

@@ -188,8 +188,8 @@ pub(super) const fn reason_of_alert(alert: AlertDescription, client_cert_asked: 
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired => Reason::TlsClientCert,
-        // It is the peer that complains: where it asked for a certificate of ours, that is meant. Else it refuses for other
-        // reasons, such as the name or the address.
+        // Where the server asked for a client certificate, the alert is about that. Else the server refuses for another reason,
+        // such as the name or the client's address.
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
         | Alert::CertificateRevoked

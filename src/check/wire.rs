@@ -153,7 +153,7 @@ impl AsyncWrite for Layer {
     }
 }
 
-/// A layer that is no socket and carries TLS: notes what comes, as the socket does.
+/// The TLS of a proxy, which carries the TLS of the target: notes what is read from it, as the socket does for plain TCP.
 #[derive(Debug)]
 pub(super) struct Within {
     layer: Layer,

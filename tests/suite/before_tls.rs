@@ -267,7 +267,7 @@ impl Does {
     }
 }
 
-/// Through a proxy, plain or over TLS: what the proxy says is none of the target's TLS.
+/// Through a proxy, plain or over TLS: bytes of the proxy do not count as TLS of the target.
 #[tokio::test(flavor = "multi_thread")]
 async fn through_a_proxy_only_bytes_of_the_targets_tls_count() {
     let authority = Authority::new();
@@ -372,7 +372,7 @@ async fn a_quic_connection_that_is_closed_at_once_is_not_a_fault_of_tls() {
     .await;
     let (refusing, _kept) = quic_server(&authority, Incoming::refuse);
     let (late, _kept_too) = quic_server(&authority, |incoming| {
-        // Asks for a sign that the address is the client's own, which is no handshake yet, and refuses then.
+        // A Retry packet validates the client's address before the handshake begins; then the server refuses.
         if let Err(error) = incoming.retry() {
             error.into_incoming().refuse();
         }
