@@ -1,14 +1,18 @@
 //! What a connection saw and when: stamps and counts below TLS, the request's end and the answer's begin above it.
 
+mod crossings;
 mod delays;
+mod handshake;
 
 use super::frames::{Frames, HeadEnd, Records};
 use super::own_fault::shortage;
 use super::stamps::Received;
 use crate::limits::WIRE_EXCERPT;
 use crate::reason::Reason;
-use crate::report::{Clock, Clocks, SocketFacts, Stamps};
+use crate::report::{Clock, Clocks, SocketFacts};
+use crossings::Crossings;
 use delays::Delays;
+use handshake::Handshake;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,6 +53,7 @@ pub(super) struct Marks {
     records: Records,
     /// Whether those records are TLS at all.
     tls: bool,
+    handshake: Handshake,
     delays: Delays,
     /// The request is being written, or is.
     sending: bool,
@@ -77,44 +82,6 @@ impl Marks {
     }
 }
 
-/// The first and the last crossing of each direction.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Crossings {
-    first_write: Option<Instant>,
-    last_write: Option<Instant>,
-    first_read: Option<Instant>,
-    last_read: Option<Instant>,
-    last_bytes: Option<Instant>,
-}
-
-impl Crossings {
-    fn wrote(&mut self, at: Option<Instant>) {
-        self.first_write = self.first_write.or(at);
-        self.last_write = at;
-    }
-
-    /// The end of the stream is a last read, but no first.
-    fn read(&mut self, at: Option<Instant>, bytes: usize) {
-        self.first_read = self.first_read.or(at.filter(|_| bytes > 0));
-        self.last_read = at;
-        if bytes > 0 {
-            self.last_bytes = at;
-        }
-    }
-
-    /// Counted from the start of the probe.
-    pub fn since(&self, begun: Instant) -> Stamps {
-        let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(begun));
-        Stamps {
-            first_write: since(self.first_write),
-            last_write: since(self.last_write),
-            first_read: since(self.first_read),
-            last_read: since(self.last_read),
-            last_bytes: since(self.last_bytes),
-        }
-    }
-}
-
 impl Tape {
     fn marks(&self) -> MutexGuard<'_, Marks> {
         // A poisoned tape still holds true marks: a panic elsewhere does not falsify them.
@@ -136,10 +103,11 @@ impl Tape {
         }
     }
 
-    /// From now on the socket carries TLS, whatever it carried before.
-    pub fn speak_tls(&self) {
+    /// From now on the socket carries TLS, whatever it carried before; `within` the TLS of a proxy, where that is so.
+    pub fn speak_tls(&self, within: bool) {
         let mut marks = self.marks();
         marks.tls = true;
+        marks.handshake.within = within;
         marks.records = Records::default();
         marks.first_raw.clear();
     }
@@ -185,7 +153,9 @@ impl Tape {
         marks.below.read(Some(at), bytes.len());
         marks.read += bytes.len() as u64;
         marks.records.feed(bytes);
-        keep_first(&mut marks.first_raw, bytes);
+        if !marks.handshake.within {
+            keep_first(&mut marks.first_raw, bytes);
+        }
     }
 
     pub fn socket_wrote(&self, at: Instant, bytes: &[u8]) {
@@ -363,7 +333,7 @@ impl Tape {
         self.marks().records.at_boundary()
     }
 
-    /// Whether the first byte that came could begin a TLS record (content types 20 to 23).
+    /// Whether the first byte that came could begin a TLS record (content types 20 to 23); nothing where no byte came.
     pub fn began_like_tls(&self) -> Option<bool> {
         self.marks().first_raw.first().map(|first| (20..=23).contains(first))
     }
