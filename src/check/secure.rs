@@ -99,6 +99,7 @@ pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
     Some(TlsFacts {
         chain: seen.chain.iter().map(|der| describe(der)).collect(),
         verified_until: seen.verdict.as_ref().and_then(|verdict| verdict.as_ref().ok().copied()),
+        note: seen.note.clone(),
         ..TlsFacts::default()
     })
 }

@@ -216,6 +216,7 @@ fn tls(facts: &TlsFacts) -> Value {
         "cipher": facts.cipher,
         "alpn": facts.alpn,
         "verified_until": facts.verified_until,
+        "note": facts.note,
         "chain": facts.chain.iter().map(certificate).collect::<Vec<_>>(),
     })
 }
