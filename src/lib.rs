@@ -80,6 +80,7 @@ pub fn tell_panics_by_their_place() {
 /// # Errors
 /// When a listener fails.
 pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    check::watch_files();
     let stop = watch::Sender::new(false);
     let mut servers = JoinSet::new();
     let own = listeners

@@ -99,12 +99,7 @@ impl Dialer {
     /// A socket that takes datagrams of one peer only.
     pub(super) async fn udp(&self, from: Option<IpAddr>, to: SocketAddr) -> Result<UdpSocket, DialError> {
         self.admit(to)?;
-        let any: IpAddr = if to.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
-        let bound = UdpSocket::bind((from.unwrap_or(any), 0)).await;
+        let bound = UdpSocket::bind((from.unwrap_or(any_address(to.ip())), 0)).await;
         let socket = bound.map_err(|error| match from {
             Some(from) => DialError::NoSource { from, error },
             None => DialError::of(error, to),
@@ -182,6 +177,37 @@ async fn in_the_file_system<T: Send + 'static>(
     }
 }
 
+/// A datagram socket to a name server. The operator of the host or of the module chose it: the policy is for targets.
+pub(super) async fn name_server_udp(at: SocketAddr) -> Result<UdpSocket, DialError> {
+    let socket = UdpSocket::bind((any_address(at.ip()), 0)).await?;
+    socket.connect(at).await.map_err(|error| DialError::of(error, at))?;
+    Ok(socket)
+}
+
+/// A connection to a name server; see [`name_server_udp`].
+pub(super) async fn name_server_tcp(at: SocketAddr) -> Result<TcpStream, DialError> {
+    let stream = TcpStream::connect(at).await.map_err(|error| DialError::of(error, at))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The address of this host that packets to an address would come from; none where there is no route.
+pub(super) fn source_address(to: IpAddr) -> io::Result<IpAddr> {
+    // A datagram socket that is connected sends nothing.
+    let socket = std::net::UdpSocket::bind((any_address(to), 0))?;
+    socket.connect((to, 9))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// The unspecified address of the family of another one.
+fn any_address(family_of: IpAddr) -> IpAddr {
+    if family_of.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    }
+}
+
 /// A connection that may be opened, to the address that was judged.
 pub(super) struct TcpDial {
     socket: TcpSocket,
@@ -207,19 +233,9 @@ fn leads_to(to: SocketAddr, own: SocketAddr) -> bool {
         || (ip.is_unspecified() && own.is_loopback())
 }
 
-/// A datagram socket, which sends nothing, is given the address itself as its source.
+/// Whether packets to an address would come from that address itself.
 fn is_of_this_host(address: IpAddr) -> bool {
-    let route = || {
-        let any: IpAddr = if address.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
-        let socket = std::net::UdpSocket::bind((any, 0))?;
-        socket.connect((address, 9))?;
-        socket.local_addr()
-    };
-    address.is_unspecified() || address.is_loopback() || route().is_ok_and(|source| source.ip() == address)
+    address.is_unspecified() || address.is_loopback() || source_address(address).is_ok_and(|source| source == address)
 }
 
 /// Why there is no socket.

@@ -1,40 +1,70 @@
-//! The name service: the system's configuration or a module's own list of name servers.
+//! Name resolution, as the host's own resolver does it: resolv.conf(5) and hosts(5), and Go's resolver where these leave a choice.
+//!
+//! A lookup is a walk: the hosts file first; then each name that the search list makes of the target's, until one has an address
+//! of either family; for each family of such a name each server in its order, as many times as `attempts` says; for each server a
+//! datagram, and a connection where the response is too long for one. Nothing is cached: each probe asks.
+//!
+//! ```text
+//! db ─► hosts file ─► db.prod.test ─┬─ A    ─► server 1 ─► server 2 ─► server 1 …
+//!                  └► db.test       └─ AAAA ─► server 1 …
+//!                  └► db
+//! ```
 
+mod exchange;
+mod families;
+mod hosts;
+mod message;
+mod name;
+mod order;
+mod resolv_conf;
+
+use super::dial::DialError;
 use super::own_fault::shortage;
-use super::transport::Transport;
+use super::watched::Watched;
 use crate::reason::Reason;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::{Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::{Hosts, system_conf};
+use exchange::Asking;
+pub(super) use families::{Families, Need};
+use hickory_proto::rr::{Name, RecordType};
+use hosts::Hosts;
+use message::{Failure, Outcome};
+use resolv_conf::{ResolvConf, Server, Switch};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// The files of the host's resolver.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const HOSTS: &str = "/etc/hosts";
+
+/// Bytes that are read of each of them.
+const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
 /// Answers questions for addresses. Built once per module; keeps no cache, so each probe really asks.
-#[derive(Clone)]
 pub struct Resolver {
-    /// Or why it cannot be had, which every probe then reports.
-    inner: Result<hickory_resolver::Resolver<Transport>, String>,
-    transport: Transport,
-    hosts: Option<Arc<Hosts>>,
-    /// The module's own name servers; none means the system's.
-    servers: Vec<NameServer>,
+    source: Source,
+    /// Counts lookups, for `rotate`.
+    lookups: AtomicUsize,
 }
 
-/// A lookup that fell short is shared with those who come so soon after.
-const SHARED: Duration = Duration::from_secs(1);
+/// Where the configuration comes from.
+enum Source {
+    /// The host's files, which are read again when they change.
+    Host {
+        conf: Arc<Watched<ResolvConf>>,
+        hosts: Arc<Watched<Hosts>>,
+    },
+    /// The module's own name servers, and nothing else.
+    Servers(Arc<ResolvConf>),
+}
 
 /// A name server as a module writes it: `ip:port`, or `tcp://ip:port`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NameServer {
-    at: SocketAddr,
-    tcp: bool,
-}
+pub struct NameServer(Server);
 
 /// Why a name server cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,8 +79,8 @@ impl FromStr for NameServer {
             Some(rest) => (rest, true),
             None => (text.strip_prefix("udp://").unwrap_or(text), false),
         };
-        match at.parse() {
-            Ok(at) => Ok(Self { at, tcp }),
+        match at.parse::<SocketAddr>() {
+            Ok(at) => Ok(Self(Server { at, tcp })),
             Err(_) => Err(NameServerError(text.to_owned())),
         }
     }
@@ -58,139 +88,185 @@ impl FromStr for NameServer {
 
 impl fmt::Display for NameServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", if self.tcp { "tcp://" } else { "" }, self.at)
+        write!(f, "{}{}", if self.0.tcp { "tcp://" } else { "" }, self.0.at)
     }
 }
 
 impl Resolver {
-    /// Uses the system's name servers, search list and hosts file. Where the system names none, it is the name server
-    /// of this host that is asked, as Go does.
+    /// Uses the host's name servers, search list and hosts file, and what they become while this process runs. A file that
+    /// is missing may come later; until then it is taken as empty.
     ///
     /// # Errors
-    /// When this host is short of what it takes to read its configuration: that says nothing of what stands there.
+    /// When the files cannot be read because this host is short of something: that says nothing of what they hold.
     pub fn system() -> io::Result<Self> {
-        let hosts = match Hosts::from_system() {
-            Err(error) if shortage(&error).is_some() => return Err(error),
-            read => read.unwrap_or_default(),
-        };
-        let (config, options) = match system_conf::read_system_conf() {
-            Ok(read) => read,
-            Err(NetError::Io(error)) if shortage(&error).is_some() => return Err(io::Error::other(error)),
-            Err(_) => {
-                let local = NameServerConfig::udp_and_tcp(IpAddr::from([127, 0, 0, 1]));
-                (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
-            }
-        };
-        Ok(Self::built(config, options, Some(Arc::new(hosts)), Vec::new()))
+        let conf = Watched::new(
+            RESOLV_CONF,
+            vec![PathBuf::from(RESOLV_CONF)],
+            || read_or_empty(RESOLV_CONF).map(|bytes| Ok(parse_conf(&bytes))),
+            read_conf,
+        )?;
+        let hosts = Watched::new(
+            HOSTS,
+            vec![PathBuf::from(HOSTS)],
+            || read_or_empty(HOSTS).map(|bytes| Ok(Hosts::parse(&bytes))),
+            || {
+                read(HOSTS)
+                    .map(|bytes| Hosts::parse(&bytes))
+                    .map_err(|error| error.to_string())
+            },
+        )?;
+        Ok(Self::of(Source::Host { conf, hosts }))
     }
 
     /// Uses these name servers and nothing else: no hosts file, no search list.
     #[must_use]
     pub fn with_servers(servers: &[NameServer]) -> Self {
-        let configured = servers.iter().map(|server| {
-            let connections = if server.tcp {
-                vec![ConnectionConfig::tcp()]
-            } else {
-                vec![ConnectionConfig::udp(), ConnectionConfig::tcp()]
-            };
-            let connections = connections
-                .into_iter()
-                .map(|mut connection| {
-                    connection.port = server.at.port();
-                    connection
-                })
-                .collect();
-            NameServerConfig::new(server.at.ip(), true, connections)
-        });
-        let config = ResolverConfig::from_parts(None, Vec::new(), configured.collect());
-        Self::built(config, ResolverOpts::default(), None, servers.to_vec())
+        let conf = ResolvConf::with_servers(servers.iter().map(|server| server.0).collect());
+        Self::of(Source::Servers(Arc::new(conf)))
     }
 
-    fn built(
-        config: ResolverConfig,
-        mut options: ResolverOpts,
-        hosts: Option<Arc<Hosts>>,
-        servers: Vec<NameServer>,
-    ) -> Self {
-        options.cache_size = 0;
-        // The hosts file is asked here, for both families at once.
-        options.use_hosts_file = ResolveHosts::Never;
-        let transport = Transport::default();
-        let inner = hickory_resolver::Resolver::builder_with_config(config, transport.clone())
-            .with_options(options)
-            .build()
-            .map_err(|error| error.to_string());
+    fn of(source: Source) -> Self {
         Self {
-            inner,
-            transport,
-            hosts,
-            servers,
+            source,
+            lookups: AtomicUsize::new(0),
         }
     }
 
-    /// What the hosts file says of a name; empty if nothing.
-    pub(super) fn known_to_hosts(&self, name: &str) -> Vec<IpAddr> {
-        let (Some(hosts), Ok(name)) = (&self.hosts, Name::from_str(name)) else {
-            return Vec::new();
-        };
-        [RecordType::A, RecordType::AAAA]
-            .into_iter()
-            .filter_map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)))
-            .flat_map(|lookup| addresses(lookup.answers()))
-            .collect()
-    }
-
-    /// Asks for the addresses of one family. Never an empty list.
-    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<IpAddr>, LookupError> {
-        let resolver = self.inner.as_ref().map_err(|words| LookupError {
-            reason: Reason::LocalResolverUnreachable,
-            words: words.clone(),
-        })?;
-        let asked = Instant::now();
-        // The library lets those who ask the same at the same time share one lookup, which may have begun before.
-        let begun = asked.checked_sub(SHARED).unwrap_or(asked);
-        let lookup = resolver.lookup(name, kind).await.map_err(|error| {
-            let error = LookupError::new(&error);
-            match (self.transport.shortage_since(begun), error.reason) {
-                (Some(shortage), Reason::LocalResolverUnreachable) => error.because_of(shortage),
-                // Of a part of the library that has panicked it says only that it hears no more.
-                (Some(panicked @ Reason::LocalPanicked), Reason::DnsFailed | Reason::DnsTimedOut) => {
-                    error.because_of(panicked)
+    /// The addresses of a name, never none of them, within the deadline.
+    pub(super) async fn look_up(
+        &self,
+        host: &str,
+        families: Families,
+        need: Need,
+        deadline: Instant,
+    ) -> Result<Vec<IpAddr>, LookupError> {
+        let conf = match &self.source {
+            Source::Servers(conf) => conf.clone(),
+            Source::Host { conf, hosts } => {
+                let known = hosts.current().map_err(LookupError::unusable)?;
+                let known = known.addresses(host);
+                if !known.is_empty() {
+                    return Ok(sorted(known.to_vec()));
                 }
-                _ => error,
+                conf.current().map_err(LookupError::unusable)?
             }
-        })?;
-        let found = addresses(lookup.answers());
-        if found.is_empty() {
-            return Err(LookupError {
-                reason: Reason::DnsNoData,
-                words: "the answer holds no address".to_owned(),
-            });
+        };
+        let candidates = name::candidates(host, &conf.search, conf.ndots).map_err(LookupError::name)?;
+        let lookup = Lookup {
+            first: self.first_server(&conf),
+            conf: &conf,
+            deadline,
+        };
+        lookup.walk(&candidates, families, need).await.map(sorted)
+    }
+
+    /// The place of the server that is asked first.
+    fn first_server(&self, conf: &ResolvConf) -> usize {
+        if conf.has(Switch::Rotate) {
+            self.lookups.fetch_add(1, Ordering::Relaxed)
+        } else {
+            0
         }
-        Ok(found)
     }
 }
 
-fn addresses(records: &[hickory_resolver::proto::rr::Record]) -> Vec<IpAddr> {
-    records
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::A(address) => Some(IpAddr::V4(address.0)),
-            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-            _ => None,
-        })
-        .collect()
+fn sorted(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    order::sort(&mut addresses);
+    addresses
+}
+
+fn read(file: &str) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(LARGEST_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_or_empty(file: &str) -> io::Result<Vec<u8>> {
+    match read(file) {
+        Err(error) if shortage(&error).is_some() => Err(error),
+        read => Ok(read.unwrap_or_default()),
+    }
+}
+
+fn parse_conf(bytes: &[u8]) -> ResolvConf {
+    let hostname = nix::unistd::gethostname().unwrap_or_default();
+    ResolvConf::parse(bytes, &hostname.to_string_lossy())
+}
+
+/// Reads the configuration anew. A file that names no server is one that is being written.
+fn read_conf() -> Result<ResolvConf, String> {
+    let bytes = read(RESOLV_CONF).map_err(|error| error.to_string())?;
+    let conf = parse_conf(&bytes);
+    if conf.names_servers {
+        Ok(conf)
+    } else {
+        Err("it names no name server".to_owned())
+    }
 }
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver")
-            .field("servers", &self.servers)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("Resolver");
+        if let Source::Servers(conf) = &self.source {
+            shown.field("servers", &conf.servers);
+        }
+        shown.finish_non_exhaustive()
     }
 }
 
-/// Why a question got no address.
+/// One lookup under way.
+struct Lookup<'a> {
+    conf: &'a ResolvConf,
+    first: usize,
+    deadline: Instant,
+}
+
+impl Lookup<'_> {
+    /// Asks for the candidates in their order; the first that has an address decides, for both families.
+    async fn walk(&self, candidates: &[Name], families: Families, need: Need) -> Result<Vec<IpAddr>, LookupError> {
+        let mut error: Option<LookupError> = None;
+        for candidate in candidates {
+            match self.addresses(candidate, families, need).await {
+                Ok(found) => return Ok(found),
+                Err(next) => error = Some(LookupError::more_telling(error, next)),
+            }
+        }
+        Err(error.unwrap_or_else(|| LookupError::name(name::NameError::TooLong)))
+    }
+
+    async fn addresses(&self, name: &Name, families: Families, need: Need) -> Result<Vec<IpAddr>, LookupError> {
+        let ask = |kind| self.ask(name, kind);
+        let one_by_one = self.conf.has(Switch::SingleRequest);
+        families.addresses(ask, need, one_by_one, self.deadline).await
+    }
+
+    /// Asks the servers in their order, and all of them again, until one knows. That a name does not exist is known, too.
+    async fn ask(&self, name: &Name, kind: RecordType) -> Result<Vec<IpAddr>, LookupError> {
+        let (conf, count) = (self.conf, self.conf.servers.len());
+        let asking = Asking {
+            conf,
+            name,
+            kind,
+            deadline: self.deadline,
+        };
+        let mut error: Option<LookupError> = None;
+        for turn in 0..count * conf.attempts as usize {
+            let server = conf.servers[(self.first + turn) % count];
+            let next = match asking.ask(server).await.map(message::Response::outcome) {
+                Ok(Outcome::Addresses(found)) => return Ok(found),
+                Ok(Outcome::NoSuchName) => return Err(LookupError::because(Reason::DnsNameNotResolved)),
+                Ok(Outcome::NoData) => return Err(LookupError::because(Reason::DnsNoData)),
+                Ok(Outcome::Failed(failure)) => LookupError::of(failure),
+                Err(error) => error,
+            };
+            error = Some(LookupError::more_telling(error, next));
+        }
+        Err(error.unwrap_or_else(|| LookupError::because(Reason::LocalResolverUnreachable)))
+    }
+}
+
+/// Why a lookup found no address.
 #[derive(Clone, Debug)]
 pub(super) struct LookupError {
     pub reason: Reason,
@@ -198,52 +274,102 @@ pub(super) struct LookupError {
 }
 
 impl LookupError {
-    /// Nobody could be asked, because this host was short of something.
-    fn because_of(self, shortage: Reason) -> Self {
+    fn because(reason: Reason) -> Self {
         Self {
-            reason: shortage,
-            ..self
+            reason,
+            words: reason.meaning().to_owned(),
         }
     }
 
-    fn new(error: &NetError) -> Self {
-        let reason = reason_of(error);
-        let words = match error {
-            // The library's own text is its inner shape.
-            NetError::Dns(_) => reason.meaning().to_owned(),
-            _ => error.to_string(),
+    fn name(error: name::NameError) -> Self {
+        Self {
+            reason: Reason::LocalTargetInvalid,
+            words: error.to_string(),
+        }
+    }
+
+    fn unusable(error: String) -> Self {
+        Self {
+            reason: Reason::LocalFileUnreadable,
+            words: error,
+        }
+    }
+
+    fn malformed() -> Self {
+        Self::because(Reason::DnsMalformed)
+    }
+
+    /// The server sent no response in time: nothing at all, or what could not be read as one.
+    fn silence(unreadable: bool) -> Self {
+        Self::because(if unreadable {
+            Reason::DnsMalformed
+        } else {
+            Reason::DnsTimedOut
+        })
+    }
+
+    fn of(failure: Failure) -> Self {
+        let failed = |words: String| Self {
+            reason: Reason::DnsFailed,
+            words,
         };
-        Self { reason, words }
+        match failure {
+            Failure::ServFail => Self::because(Reason::DnsServfail),
+            Failure::Refused => Self::because(Reason::DnsRefused),
+            Failure::Malformed => Self::malformed(),
+            Failure::FormErr => failed("the name server could not read the question (FORMERR)".to_owned()),
+            Failure::Other(code) => failed(format!("the name server failed (response code {code})")),
+            Failure::Referral => {
+                failed("the name server refers to others and does not resolve names itself".to_owned())
+            }
+        }
+    }
+
+    /// Of the errors of several servers or names the one that says more; of two alike the first.
+    fn more_telling(before: Option<Self>, next: Self) -> Self {
+        match before {
+            Some(before) if before.rank() >= next.rank() => before,
+            _ => next,
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self.reason {
+            reason if reason.is_own_fault() => 6,
+            Reason::DnsServfail | Reason::DnsRefused | Reason::DnsFailed => 5,
+            Reason::DnsMalformed => 4,
+            // Silence may be lost packets: it must not be told as certain that this host's resolver is dead.
+            Reason::DnsTimedOut => 3,
+            Reason::DnsNoData => 1,
+            Reason::DnsNameNotResolved => 0,
+            _ => 2,
+        }
     }
 }
 
-fn reason_of(error: &NetError) -> Reason {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(nothing)) => reason_of_code(nothing.response_code),
-        NetError::Dns(DnsError::ResponseCode(code)) => reason_of_code(*code),
-        NetError::Timeout => Reason::DnsTimedOut,
-        NetError::Proto(_) => Reason::DnsMalformed,
-        NetError::NoConnections => Reason::LocalResolverUnreachable,
-        NetError::Io(error) => reason_of_io(error),
-        _ => Reason::DnsFailed,
+impl From<DialError> for LookupError {
+    fn from(error: DialError) -> Self {
+        let own = error.own_reason();
+        let reason = own.unwrap_or_else(|| reason_of(error.kind()));
+        Self {
+            reason,
+            words: error.to_string(),
+        }
     }
 }
 
-const fn reason_of_code(code: ResponseCode) -> Reason {
-    match code {
-        ResponseCode::NXDomain => Reason::DnsNameNotResolved,
-        ResponseCode::NoError => Reason::DnsNoData,
-        ResponseCode::ServFail => Reason::DnsServfail,
-        ResponseCode::Refused => Reason::DnsRefused,
-        ResponseCode::FormErr => Reason::DnsMalformed,
-        _ => Reason::DnsFailed,
+impl From<io::Error> for LookupError {
+    fn from(error: io::Error) -> Self {
+        DialError::from(error).into()
     }
 }
 
-fn reason_of_io(error: &io::Error) -> Reason {
-    shortage(error).unwrap_or(match error.kind() {
+/// What an error of a name server's socket stands for.
+const fn reason_of(kind: io::ErrorKind) -> Reason {
+    match kind {
         io::ErrorKind::TimedOut => Reason::DnsTimedOut,
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Reason::DnsMalformed,
+        // The server took the connection, and ended it.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::DnsFailed,
         _ => Reason::LocalResolverUnreachable,
-    })
+    }
 }

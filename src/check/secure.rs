@@ -2,7 +2,7 @@
 
 use super::certificates::describe;
 use super::own_fault::shortage;
-use super::tls::{Tls, reason_of_tls, server_name};
+use super::tls::{Tls, Unready, reason_of_tls, server_name};
 use super::trust::{Recorder, Refusal};
 use super::wire::{Layer, Wire};
 use super::{Check, Failure, Stopped};
@@ -11,7 +11,7 @@ use crate::reason::Reason;
 use crate::report::TlsFacts;
 use rustls::{ClientConnection, ProtocolVersion};
 use std::future::Future;
-use std::io::{self, Error, ErrorKind};
+use std::io::{Error, ErrorKind};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -37,6 +37,10 @@ impl Check {
                 Ok(session) => session,
                 Err(error) => {
                     wire.leg.tls = certificates_of(&recorder);
+                    // A certificate that is refused ends the probe for that reason, also where the handshake fails after it.
+                    if let Some(Err(refusal)) = recorder.seen().verdict.take() {
+                        return Err(SecureError::Refused(refusal));
+                    }
                     return Err(SecureError::Handshake {
                         began_like_tls: wire.tape.began_like_tls(),
                         client_cert_asked: recorder.seen().client_cert_asked,
@@ -57,10 +61,11 @@ impl Check {
     }
 
     /// TLS for one handshake. That it is not there in time, or cannot be had, says nothing of the peer.
-    pub(super) async fn prepared<T>(&mut self, tls: impl Future<Output = io::Result<T>>) -> Result<T, Stopped> {
+    pub(super) async fn prepared<T>(&mut self, tls: impl Future<Output = Result<T, Unready>>) -> Result<T, Stopped> {
         match tokio::time::timeout_at(self.deadline().into(), tls).await {
             Ok(Ok(tls)) => Ok(tls),
-            Ok(Err(error)) => {
+            Ok(Err(Unready::File(words))) => Err(self.refuse(Reason::LocalFileUnreadable, words)),
+            Ok(Err(Unready::System(error))) => {
                 let reason = shortage(&error).unwrap_or(Reason::LocalFileUnreadable);
                 Err(self.refuse(reason, format!("Whom the system trusts cannot be read: {error}.")))
             }

@@ -1,6 +1,7 @@
 //! A module's TLS: built once when the configuration is loaded, shared by its probes.
 
 use super::trust::{Recorder, Trusted};
+use super::watched::Watched;
 use crate::reason::Reason;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -21,14 +22,12 @@ pub enum TlsVersion {
 /// What a module demands of TLS.
 #[derive(Debug)]
 pub struct TlsSettings {
-    /// Whom to trust.
-    pub trust: Trusted,
+    /// The authorities to trust and the client certificate, which are read again when their files change.
+    pub credentials: Arc<Watched<Credentials>>,
     /// The name to send and to verify, instead of the target's.
     pub server_name: Option<String>,
     /// Take any certificate.
     pub skip_verify: bool,
-    /// Our own certificate chain and key.
-    pub identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     /// The lowest version offered.
     pub min_version: TlsVersion,
     /// The highest version offered.
@@ -37,14 +36,48 @@ pub struct TlsSettings {
     pub alpn: &'static [&'static [u8]],
 }
 
+/// What a module's TLS reads from files.
+#[derive(Debug)]
+pub struct Credentials {
+    trust: Trusted,
+    identity: Option<Arc<CertifiedKey>>,
+}
+
+impl Credentials {
+    /// Trusts these authorities, and has this client certificate with its chain and key.
+    ///
+    /// # Errors
+    /// When the key is unusable or does not fit the certificate.
+    pub fn new(
+        trust: Trusted,
+        identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> Result<Self, TlsError> {
+        let identity = match identity {
+            Some((chain, key)) => Some(Arc::new(
+                CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Identity)?,
+            )),
+            None => None,
+        };
+        Ok(Self { trust, identity })
+    }
+}
+
 /// TLS ready to use.
 #[derive(Debug)]
 pub struct Tls {
     config: ClientConfig,
-    trust: Trusted,
+    credentials: Arc<Watched<Credentials>>,
     server_name: Option<String>,
     skip_verify: bool,
-    identity: Option<Arc<CertifiedKey>>,
+}
+
+/// Why there is no TLS for a probe. It says nothing about the target.
+#[derive(Debug)]
+pub(super) enum Unready {
+    /// A file of the module cannot be used.
+    File(String),
+    /// The system's authorities cannot be read.
+    System(io::Error),
 }
 
 /// Why TLS settings cannot be used.
@@ -79,12 +112,6 @@ impl Tls {
         if versions.is_empty() {
             return Err(TlsError::NoVersion);
         }
-        let identity = match settings.identity {
-            Some((chain, key)) => Some(Arc::new(
-                CertifiedKey::from_der(chain, key, &provider).map_err(TlsError::Identity)?,
-            )),
-            None => None,
-        };
         // Each handshake has its own in its place; this one trusts nobody.
         let recorder = Arc::new(Recorder::new(Arc::default(), false, None));
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -98,10 +125,9 @@ impl Tls {
         config.alpn_protocols = settings.alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Self {
             config,
-            trust: settings.trust,
+            credentials: settings.credentials,
             server_name: settings.server_name,
             skip_verify: settings.skip_verify,
-            identity,
         })
     }
 
@@ -112,7 +138,7 @@ impl Tls {
     }
 
     /// The same for QUIC, which agrees on HTTP/3.
-    pub(super) async fn for_quic(&self) -> io::Result<(ClientConfig, Arc<Recorder>)> {
+    pub(super) async fn for_quic(&self) -> Result<(ClientConfig, Arc<Recorder>), Unready> {
         let (mut config, recorder) = self.for_one_probe(false).await?;
         config.alpn_protocols = vec![b"h3".to_vec()];
         Ok((config, recorder))
@@ -121,14 +147,15 @@ impl Tls {
     /// A configuration for one handshake, and the recorder of what it will show.
     ///
     /// # Errors
-    /// When this host is short of what it takes to read whom the system trusts.
-    pub(super) async fn for_one_probe(&self, http1: bool) -> io::Result<(ClientConfig, Arc<Recorder>)> {
+    /// When a file of the module cannot be used, or this host is short of what it takes to read the system's authorities.
+    pub(super) async fn for_one_probe(&self, http1: bool) -> Result<(ClientConfig, Arc<Recorder>), Unready> {
+        let credentials = self.credentials.current().map_err(Unready::File)?;
         let trust = if self.skip_verify {
             Arc::default()
         } else {
-            self.trust.authorities().await?
+            credentials.trust.authorities().await.map_err(Unready::System)?
         };
-        let recorder = Arc::new(Recorder::new(trust, self.skip_verify, self.identity.clone()));
+        let recorder = Arc::new(Recorder::new(trust, self.skip_verify, credentials.identity.clone()));
         let mut config = self.config.clone();
         config.dangerous().set_certificate_verifier(recorder.clone());
         if http1 {
@@ -153,6 +180,7 @@ fn provider() -> CryptoProvider {
     provider
         .cipher_suites
         .sort_by_key(|suite| place(suite).unwrap_or(FIRST.len()));
+    provider.kx_groups.push(&super::p521::P521);
     provider
 }
 

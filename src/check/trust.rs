@@ -179,8 +179,13 @@ impl Trust {
             Ok(Usual::Doubtful) => search().map_err(|missed| missed.refusal),
             Err(error) => search().map_err(|missed| {
                 let usual = Refusal::new(&error, leaf);
-                let says_more = usual.reason != Reason::TlsCertInvalid && !missed.exhausted;
-                if says_more { usual } else { missed.refusal }
+                // To webpki, a key that ring does not take is a signature that is wrong.
+                let knows_less = missed.exhausted || error == webpki::Error::InvalidSignatureForPublicKey;
+                if knows_less || usual.reason == Reason::TlsCertInvalid {
+                    missed.refusal
+                } else {
+                    usual
+                }
             }),
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn tcp(file: &TcpFile, resolver: Arc<Resolver>, path: &str) -> Result
         resolver,
         source: address::source(file.source_ip_address.as_ref(), path)?,
         begins_with_tls: is_set(file.tls.as_ref()),
-        tls: tls::or_absent(file.tls_config.as_ref(), tls::Offer::Nothing, path)?,
+        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::Nothing, path)?,
         script: script(file.query_response.as_deref(), path)?,
     })
 }
@@ -41,7 +41,7 @@ pub(super) fn unix(file: &UnixFile, resolver: Arc<Resolver>, path: &str) -> Resu
     Ok(UnixSettings {
         resolver,
         begins_with_tls: is_set(file.tls.as_ref()),
-        tls: tls::or_absent(file.tls_config.as_ref(), tls::Offer::Nothing, path)?,
+        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::Nothing, path)?,
         script: script(file.query_response.as_deref(), path)?,
     })
 }

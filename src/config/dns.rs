@@ -8,7 +8,7 @@ use super::tls;
 use super::tree::below;
 use crate::check::Resolver;
 use crate::probers::dns::{DnsSettings, RecordRules, Transport, rcode_number, type_number};
-use hickory_resolver::proto::rr::Name;
+use hickory_proto::rr::Name;
 use std::sync::Arc;
 
 /// The classes that the peer knows by name (RFC 1035 section 3.2.4, RFC 2136 section 2.4).
@@ -27,7 +27,7 @@ pub(super) fn compose(file: Option<&At<DnsFile>>, resolver: Arc<Resolver>, path:
         resolver,
         source: address::source(file.source_ip_address.as_ref(), path)?,
         transport: transport(file, path)?,
-        tls: tls::or_absent(file.tls_config.as_ref(), tls::Offer::Http2, path)?,
+        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::Http2, path)?,
         name,
         record_type: match &file.query_type {
             Some(written) if !written.value.is_empty() => type_number(&written.value).ok_or_else(|| {

@@ -23,7 +23,7 @@ pub(super) fn compose(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &s
         resolver,
         service: file.service.clone().unwrap_or_default(),
         secured: file.tls.unwrap_or(false),
-        tls: tls::or_absent(file.tls_config.as_ref(), tls::Offer::OnlyHttp2, path)?,
+        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::OnlyHttp2, path)?,
         metadata: metadata(file.metadata.as_ref(), path)?,
     })
 }

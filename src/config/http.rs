@@ -54,7 +54,7 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         versions: spoken(file, path)?,
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,
-        tls: tls::or_absent(
+        tls: tls::compose(
             file.tls_config.as_ref(),
             if file.enable_http2.unwrap_or(true) {
                 tls::Offer::Http2

@@ -56,7 +56,7 @@ fn compose(written: &At<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> Res
         grant: grant(written, path)?,
         scopes: file.scopes.clone().unwrap_or_default(),
         params: file.endpoint_params.clone().unwrap_or_default().into_iter().collect(),
-        tls: tls::or_absent(file.tls_config.as_ref(), tls::Offer::Http2, path)?,
+        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::Http2, path)?,
         proxies: proxies::compose(&proxies, path)?,
         resolver,
         kept: Mutex::new(None),

@@ -4,7 +4,7 @@ use super::credentials::filled;
 use super::file::{At, TlsFile};
 use super::problem::{Place, Problem, at};
 use super::tree::below;
-use crate::check::{Tls, TlsSettings, TlsVersion, Trust, Trusted, shortage};
+use crate::check::{Credentials, Tls, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
@@ -43,32 +43,17 @@ pub(super) enum Offer {
     OnlyHttp2,
 }
 
-/// TLS of a module. As with the peer, a file that is not there fails the probes that need it, and no other module.
-pub(super) fn or_absent(
-    written: Option<&At<TlsFile>>,
-    offer: Offer,
-    path: &str,
-) -> Result<Result<Tls, String>, Problem> {
-    match compose(written, offer, path) {
-        Ok(tls) => Ok(Ok(tls)),
-        Err(TlsProblem::Wrong(problem)) => Err(problem),
-        Err(TlsProblem::Absent(problem)) => {
-            tracing::warn!(%problem, "Until a reload finds this file, probes of its module that need TLS fail");
-            Ok(Err(format!("{problem}.")))
-        }
-    }
-}
-
-/// Checks the block and builds what its probes share.
-fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -> Result<Tls, TlsProblem> {
+/// Checks the block and builds what its probes share. As with blackbox_exporter, a file that is missing fails the probes that need
+/// it, and no other module.
+pub(super) fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -> Result<Tls, Problem> {
     let path = below(path, "tls_config");
     let defaults = TlsFile::default();
     let file = written.map_or(&defaults, |written| &written.value);
+    let place = written.map_or(Place::START, |written| written.place);
     let settings = TlsSettings {
-        trust: trust(file, &path)?,
+        credentials: credentials(file, place, &path)?,
         server_name: file.server_name.clone().filter(|name| !name.is_empty()),
         skip_verify: file.insecure_skip_verify.unwrap_or(false),
-        identity: identity(file, &path)?,
         min_version: match version(file.min_version.as_ref(), &path, "min_version")? {
             // What is older than TLS 1.2 is not spoken: the lowest is ours.
             Some(Written::Known(version)) => version,
@@ -79,7 +64,7 @@ fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -> Result<Tl
             Some(Written::TooOld) => {
                 let place = file.max_version.as_ref().map_or(Place::START, |written| written.place);
                 let words = "TLS below 1.2 is not spoken by this exporter; write TLS12 or TLS13";
-                return Err(place.problem(below(&path, "max_version"), words).into());
+                return Err(place.problem(below(&path, "max_version"), words));
             }
             None => TlsVersion::Tls13,
         },
@@ -92,10 +77,33 @@ fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -> Result<Tl
     if settings.max_version < settings.min_version {
         let upper = file.max_version.as_ref().map_or(Place::START, |written| written.place);
         let words = "max_version is below min_version; raise the one or lower the other";
-        return Err(upper.problem(below(&path, "max_version"), words).into());
+        return Err(upper.problem(below(&path, "max_version"), words));
     }
-    let place = written.map_or(Place::START, |written| written.place);
-    Tls::new(settings).map_err(|error| place.problem(path, error).into())
+    Tls::new(settings).map_err(|error| place.problem(path, error))
+}
+
+/// Reads the files of the block, and reads them again when they change.
+fn credentials(file: &TlsFile, place: Place, path: &str) -> Result<Arc<Watched<Credentials>>, Problem> {
+    let named = [&file.ca_file, &file.cert_file, &file.key_file];
+    let files = named.into_iter().filter_map(|name| filled(name.as_ref()));
+    let files = files.map(|name| here().join(&name.value)).collect();
+    let first = || match read_credentials(file, place, path) {
+        Ok(read) => Ok(Ok(read)),
+        Err(TlsProblem::Wrong(problem)) => Err(problem),
+        Err(TlsProblem::Absent(problem)) => {
+            tracing::warn!(%problem, "Until this file is there, probes of its module that need TLS fail");
+            Ok(Err(format!("{problem}.")))
+        }
+    };
+    let (file, path) = (file.clone(), path.to_owned());
+    Watched::new(path.clone(), files, first, move || {
+        read_credentials(&file, place, &path).map_err(|problem| format!("{}.", Problem::from(problem)))
+    })
+}
+
+fn read_credentials(file: &TlsFile, place: Place, path: &str) -> Result<Credentials, TlsProblem> {
+    let credentials = Credentials::new(trust(file, path)?, identity(file, path)?);
+    credentials.map_err(|error| place.problem(path, error).into())
 }
 
 /// A version that a file names.

@@ -15,7 +15,7 @@ pub(super) fn compose(file: &WebsocketFile, resolver: Arc<Resolver>, path: &str)
     Ok(WebsocketSettings {
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,
-        tls: tls::or_absent(client.tls_config.as_ref(), tls::Offer::Nothing, &client_path)?,
+        tls: tls::compose(client.tls_config.as_ref(), tls::Offer::Nothing, &client_path)?,
         credentials: credentials::compose(&credentials::Written::of_client(&client), &client_path)?,
         fields: fields::compose(file.headers.as_ref(), fields::Names::All, path, "headers")?,
         script: dialogue::script(file.query_response.as_deref(), path)?,

@@ -20,8 +20,8 @@ use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::{DnsAnswer, Report, Spoken};
 use crate::target::Target;
-use hickory_resolver::proto::op::Message;
-use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use std::net::{IpAddr, SocketAddr};
@@ -79,7 +79,7 @@ pub struct DnsSettings {
     /// What the question goes over.
     pub transport: Transport,
     /// TLS, or why there is none: a file that the module names cannot be read.
-    pub tls: Result<Tls, String>,
+    pub tls: Tls,
     /// The name that is asked for.
     pub name: Name,
     /// The type that is asked for.
@@ -151,8 +151,7 @@ impl DnsSettings {
     ) -> Result<Message, Stopped> {
         check.connect_from(self.source, to).await?;
         if place.tls {
-            let tls = self.tls(check)?;
-            check.secure(tls, &place.tls_name, true).await?;
+            check.secure(&self.tls, &place.tls_name, true).await?;
         }
         check.say(&question.with_length()).await?;
         check.await_word().await?;
@@ -177,8 +176,7 @@ impl DnsSettings {
     ) -> Result<Message, Stopped> {
         let url = doh_url(&aim.target).map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
         check.connect_from(self.source, to).await?;
-        let tls = self.tls(check)?;
-        check.secure(tls, &place.tls_name, false).await?;
+        check.secure(&self.tls, &place.tls_name, false).await?;
         let authority = HeaderValue::from_str(url.authority());
         let authority = authority.map_err(|_| check.refuse(Reason::LocalTargetInvalid, "The host is no host."))?;
         check
@@ -210,7 +208,7 @@ impl DnsSettings {
     }
 
     fn place(&self, aim: &Aim, way: Way<'_>) -> Result<Place, String> {
-        let server_name = self.tls.as_ref().ok().and_then(Tls::server_name);
+        let server_name = self.tls.server_name();
         let port = Some(self.transport.port());
         if self.transport != Transport::Https {
             return Place::new(aim, port, false, server_name, way);
@@ -218,12 +216,6 @@ impl DnsSettings {
         let url = doh_url(&aim.target)?;
         let target = Target::new(url.host_str().unwrap_or_default().to_owned() + &port_of(&url));
         Place::new(&Aim { target, ..aim.clone() }, port, true, server_name, way)
-    }
-
-    /// TLS, or the end of the probe where a file of it is missing.
-    fn tls(&self, check: &mut Check) -> Result<&Tls, Stopped> {
-        let missing = |words: &String| check.refuse(Reason::LocalFileUnreadable, words.clone());
-        self.tls.as_ref().map_err(missing)
     }
 
     fn objection(&self, answer: &Message) -> Option<(Reason, String)> {

@@ -40,7 +40,7 @@ pub struct GrpcSettings {
     /// Whether the call goes over TLS.
     pub secured: bool,
     /// TLS, or why there is none: a file that the module names cannot be read.
-    pub tls: Result<Tls, String>,
+    pub tls: Tls,
     /// The call's metadata. Values may be secrets: they are marked sensitive.
     pub metadata: Vec<(HeaderName, HeaderValue)>,
 }
@@ -57,9 +57,7 @@ impl GrpcSettings {
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
         if place.tls {
-            let missing = |words: &String| check.refuse(Reason::LocalFileUnreadable, words.clone());
-            let tls = self.tls.as_ref().map_err(missing)?;
-            check.secure(tls, &place.tls_name, false).await?;
+            check.secure(&self.tls, &place.tls_name, false).await?;
         }
         if matches!(way, Way::Handshake(_)) {
             return Ok(());
@@ -98,7 +96,7 @@ impl GrpcSettings {
         } else {
             aim.target.clone()
         };
-        let server_name = self.tls.as_ref().ok().and_then(Tls::server_name);
+        let server_name = self.tls.server_name();
         let port = if self.secured { 443 } else { 80 };
         Place::new(
             &Aim {

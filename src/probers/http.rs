@@ -128,15 +128,11 @@ impl HttpSettings {
         check.begin_leg(shown_url(visit.url()), true);
         let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
         let to = SocketAddr::new(address, visit.port());
-        let missing = |words: &String| check.refuse(Reason::LocalFileUnreadable, words.clone());
         if visit.versions() == Versions::Http3 {
-            let tls = self.tls.as_ref().map_err(missing)?;
-            return check.secure_quic(tls, visit.tls_name(), to).await;
+            return check.secure_quic(&self.tls, visit.tls_name(), to).await;
         }
         check.connect(to).await?;
-        let missing = |words: &String| check.refuse(Reason::LocalFileUnreadable, words.clone());
-        let tls = self.tls.as_ref().map_err(missing)?;
-        check.secure(tls, visit.tls_name(), true).await
+        check.secure(&self.tls, visit.tls_name(), true).await
     }
 
     /// The sentence. A probe waits for most of its time: what the other verbs need has its room only while they run.

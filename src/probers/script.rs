@@ -139,17 +139,14 @@ impl Step {
 
 /// TLS of a module, and the name to send and verify in it.
 pub(super) struct Secured<'a> {
-    pub tls: &'a Result<Tls, String>,
+    pub tls: &'a Tls,
     pub name: &'a str,
 }
 
 impl Secured<'_> {
-    /// Shakes hands, or ends the probe where a file of the module's TLS is missing.
+    /// Shakes hands.
     pub async fn begin(&self, check: &mut Check) -> Result<(), Stopped> {
-        match self.tls {
-            Ok(tls) => check.secure(tls, self.name, true).await,
-            Err(words) => Err(check.refuse(Reason::LocalFileUnreadable, words.clone())),
-        }
+        check.secure(self.tls, self.name, true).await
     }
 }
 

@@ -26,7 +26,7 @@ pub struct TcpSettings {
     /// Whether TLS begins with the connection.
     pub begins_with_tls: bool,
     /// TLS, or why there is none: a file that the module names cannot be read.
-    pub tls: Result<Tls, String>,
+    pub tls: Tls,
     /// What is said and heard.
     pub script: Script,
 }
@@ -56,7 +56,7 @@ impl TcpSettings {
     }
 
     fn place(&self, aim: &Aim, way: Way<'_>) -> Result<Place, String> {
-        let server_name = self.tls.as_ref().ok().and_then(Tls::server_name);
+        let server_name = self.tls.server_name();
         Place::new(aim, None, self.begins_with_tls, server_name, way)
     }
 }

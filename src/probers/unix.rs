@@ -24,7 +24,7 @@ pub struct UnixSettings {
     /// Whether TLS begins with the connection.
     pub begins_with_tls: bool,
     /// TLS, or why there is none: a file that the module names cannot be read.
-    pub tls: Result<Tls, String>,
+    pub tls: Tls,
     /// What is said and heard.
     pub script: Script,
 }
@@ -37,7 +37,7 @@ impl UnixSettings {
             self.begins_with_tls || self.script.begins_tls(),
         );
         check.connect_unix(Path::new(path)).await?;
-        let server_name = self.tls.as_ref().ok().and_then(Tls::server_name);
+        let server_name = self.tls.server_name();
         let tls = Secured {
             tls: &self.tls,
             name: server_name.unwrap_or(NO_NAME),

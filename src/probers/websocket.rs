@@ -36,7 +36,7 @@ pub struct WebsocketSettings {
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
     /// TLS for wss targets, or why there is none: a file that the module names cannot be read.
-    pub tls: Result<Tls, String>,
+    pub tls: Tls,
     /// What `basic_auth` or `authorization` say.
     pub credentials: Option<Credentials>,
     /// The module's header fields.
@@ -62,9 +62,7 @@ impl WebsocketSettings {
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
         if place.tls {
-            let missing = |words: &String| check.refuse(Reason::LocalFileUnreadable, words.clone());
-            let tls = self.tls.as_ref().map_err(missing)?;
-            check.secure(tls, &place.tls_name, true).await?;
+            check.secure(&self.tls, &place.tls_name, true).await?;
         }
         if matches!(way, Way::Handshake(_)) {
             return Ok(());
@@ -196,7 +194,7 @@ impl WebsocketSettings {
         let target = Target::new(&url[url::Position::BeforeHost..url::Position::AfterPort]);
         let secured = url.scheme() == "wss";
         let port = url.port_or_known_default().unwrap_or(80);
-        let server_name = self.tls.as_ref().ok().and_then(Tls::server_name);
+        let server_name = self.tls.server_name();
         let aim = Aim { target, ..aim.clone() };
         Place::new(&aim, Some(port), secured, server_name, way)
     }

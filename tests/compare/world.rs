@@ -4,7 +4,7 @@ use crate::cases::Case;
 use crate::support::dns::{DnsServer, Says};
 use crate::support::page::Page;
 use crate::support::process::{Process, free_port};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::pki::Authority;
 use crate::support::process::free_port;
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_proto::op::ResponseCode;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

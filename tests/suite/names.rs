@@ -26,7 +26,7 @@ async fn the_systems_name_server_and_search_list_are_used() {
     let server = "127.0.53.53:53".parse().unwrap();
     let _dns = DnsServer::start_at(server, |name, _| match name {
         "web.search.test" => Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])]),
-        _ => Says::Code(hickory_resolver::proto::op::ResponseCode::NXDomain),
+        _ => Says::Code(hickory_proto::op::ResponseCode::NXDomain),
     })
     .await;
     let folder = tempfile::tempdir().unwrap();

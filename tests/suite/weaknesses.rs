@@ -7,7 +7,7 @@ use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::pki::Authority;
-use hickory_resolver::proto::rr::RecordType;
+use hickory_proto::rr::RecordType;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;

@@ -8,7 +8,7 @@ use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, DigitallySignedStruct, OtherError, PeerMisbehaved, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, PeerMisbehaved, SignatureScheme};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,11 +33,6 @@ pub(in crate::check) struct Seen {
     /// What was accepted without a proof, in words.
     pub note: Option<String>,
 }
-
-/// A key with which no handshake is verified.
-#[derive(Debug, thiserror::Error)]
-#[error("the handshake signature cannot be verified: {0}")]
-struct Unverifiable(String);
 
 impl Recorder {
     pub fn new(trust: Arc<Trust>, skip_verify: bool, identity: Option<Arc<CertifiedKey>>) -> Self {
@@ -71,8 +66,9 @@ impl Recorder {
             Err(HandshakeFlaw::Unverifiable(key)) => {
                 let mut seen = self.seen();
                 if matches!(seen.verdict, Some(Ok(_))) {
-                    let unverifiable = OtherError(Arc::new(Unverifiable(key)));
-                    return Err(CertificateError::Other(unverifiable).into());
+                    let words = format!("its key cannot prove the handshake: {key}");
+                    seen.verdict = Some(Err(Refusal::invalid(words)));
+                    return Err(CertificateError::BadSignature.into());
                 }
                 seen.note = Some(format!("handshake signature not verified: {key}"));
             }

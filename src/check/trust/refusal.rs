@@ -50,9 +50,14 @@ impl Refusal {
 
     /// It is for other names.
     pub fn wrong_name(leaf: &CertificateDer<'_>) -> Self {
+        let names = describe(leaf).dns_names;
         Self {
             reason: Reason::TlsCertNameInvalid,
-            words: format!("it is for {}", describe(leaf).dns_names.join(", ")),
+            words: if names.is_empty() {
+                "it names no host".to_owned()
+            } else {
+                format!("it is for {}", names.join(", "))
+            },
         }
     }
 

@@ -168,9 +168,6 @@ impl<'s> Search<'s> {
     /// The same; no flaw where the budget is spent.
     fn signed_by(&mut self, chain: &[usize], next: &Parsed<'_>, between: bool) -> Result<(), Option<Flaw>> {
         let invalid = |words: String| Some(Flaw::Invalid(words));
-        if !next.may_sign() || (between && !next.is_authority()) {
-            return Err(invalid(format!("{} may not sign certificates", next.subject_text())));
-        }
         let below = chain.last().map(|place| &self.sent[*place]);
         let (tbs, algorithm, signature) = below.and_then(Parsed::signed).ok_or(Some(Flaw::UnknownAuthority))?;
         verify_certificate(&next.key, algorithm, tbs, signature, &mut self.budget).map_err(|flaw| match flaw {
@@ -178,6 +175,9 @@ impl<'s> Search<'s> {
             SignatureFlaw::Refused(how) => invalid(format!("a signature in its chain is not accepted: {how}")),
             SignatureFlaw::TooExpensive => None,
         })?;
+        if !next.may_sign() || (between && !next.is_authority()) {
+            return Err(invalid(format!("{} may not sign certificates", next.subject_text())));
+        }
         usable(next, self.now)?;
         match next.path_length() {
             // The first of the chain is the server's.

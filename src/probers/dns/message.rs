@@ -2,8 +2,8 @@
 
 use crate::check::{Check, Stopped};
 use crate::reason::Reason;
-use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query};
-use hickory_resolver::proto::rr::{DNSClass, Name, RecordType};
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
 
 /// A message to be sent.
 pub(super) struct Question {
@@ -92,7 +92,7 @@ pub(super) fn rcode_name(number: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Question, framed};
-    use hickory_resolver::proto::rr::Name;
+    use hickory_proto::rr::Name;
 
     #[test]
     fn a_question_knows_its_answer() {

@@ -9,8 +9,8 @@ use super::types::Field::{
 use super::types::{Field, TYPES, type_name};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hickory_resolver::proto::rr::{DNSClass, Name, Record};
-use hickory_resolver::proto::serialize::binary::{BinEncodable as _, BinEncoder, NameEncoding};
+use hickory_proto::rr::{DNSClass, Name, Record};
+use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder, NameEncoding};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -269,7 +269,7 @@ fn time(seconds: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::line;
-    use hickory_resolver::proto::op::Message;
+    use hickory_proto::op::Message;
 
     /// An answer with one record of this type and data; `c00c` stands for the name.
     fn record(number: u16, data: &[u8]) -> String {

@@ -57,7 +57,7 @@ pub struct OAuth2 {
     /// Further parameters. Values may be secrets.
     pub params: Vec<(String, Secret)>,
     /// TLS with the token server, or why there is none.
-    pub tls: Result<Tls, String>,
+    pub tls: Tls,
     /// The proxies to it.
     pub proxies: Proxies,
     /// Whom to ask for its addresses.
@@ -204,7 +204,7 @@ impl OAuth2 {
         check.begin_leg(shown_url(&self.token_url), self.token_url.scheme() == "https");
         check.fetch_credentials();
         let host = self.token_url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let server_name = self.tls.as_ref().ok().and_then(Tls::server_name);
+        let server_name = self.tls.server_name();
         let route = Route {
             url: &self.token_url,
             host,

@@ -3,7 +3,7 @@
 use super::cookies::Cookies;
 use super::route::Relay;
 use super::{HttpSettings, Versions};
-use crate::check::{Ask, Manner, Tls};
+use crate::check::{Ask, Manner};
 use crate::hop::Hop;
 use crate::probers::credentials::basic;
 use crate::probers::{Aim, USER_AGENT_WORDS, Way};
@@ -66,7 +66,7 @@ impl Visit {
         let url = settings.url(&aim.target)?;
         let host = host_of(&url);
         let virtual_host = aim.hostname.clone().or_else(|| settings.host.clone());
-        let server_name = settings.tls.as_ref().ok().and_then(Tls::server_name);
+        let server_name = settings.tls.server_name();
         let tls_name = match (server_name, &virtual_host) {
             (Some(name), _) => name.to_owned(),
             (None, Some(named)) => without_port(named).to_owned(),

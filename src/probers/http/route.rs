@@ -3,7 +3,6 @@
 use super::Versions;
 use crate::check::{Check, Family, Resolver, Stopped, Tls};
 use crate::probers::proxies::{Proxies, Proxy};
-use crate::reason::Reason;
 use std::net::{IpAddr, SocketAddr};
 use url::Url;
 
@@ -27,7 +26,7 @@ pub(super) struct Route<'a> {
     pub family: Family,
     pub proxies: &'a Proxies,
     /// TLS with the server, and with the proxy where it is one of https.
-    pub tls: &'a Result<Tls, String>,
+    pub tls: &'a Tls,
     pub tls_name: &'a str,
     pub versions: Versions,
 }
@@ -44,15 +43,14 @@ impl<'a> Route<'a> {
         if self.versions == Versions::Http3 {
             // No proxy leads QUIC.
             let address = check.resolve(self.resolver, self.host, self.family).await?;
-            let (tls, to) = (self.tls(check)?, SocketAddr::new(address, self.port));
-            check.secure_quic(tls, self.tls_name, to).await?;
+            let to = SocketAddr::new(address, self.port);
+            check.secure_quic(self.tls, self.tls_name, to).await?;
             return Ok(None);
         }
         let relay = self.connect(check).await?;
         if self.url.scheme() == "https" {
-            let tls = self.tls(check)?;
             check
-                .secure(tls, self.tls_name, self.versions == Versions::Http1)
+                .secure(self.tls, self.tls_name, self.versions == Versions::Http1)
                 .await?;
         }
         Ok(relay)
@@ -90,8 +88,7 @@ impl<'a> Route<'a> {
         let at = check.resolve(self.resolver, &proxy.host, ANY).await?;
         check.connect(SocketAddr::new(at, proxy.port)).await?;
         if proxy.is_https() {
-            let tls = self.tls(check)?;
-            check.secure(tls, &proxy.host, true).await?;
+            check.secure(self.tls, &proxy.host, true).await?;
         }
         if self.url.scheme() != "https" && !proxy.tunnels_all() {
             return Ok(Some(Relay { proxy, address }));
@@ -106,11 +103,5 @@ impl<'a> Route<'a> {
         self.proxies
             .of(self.url, self.own_host, address)
             .filter(|_| !self.direct)
-    }
-
-    /// TLS, or the end of the probe where a file of it is missing.
-    fn tls(&self, check: &mut Check) -> Result<&'a Tls, Stopped> {
-        let missing = |words: &String| check.refuse(Reason::LocalFileUnreadable, words.clone());
-        self.tls.as_ref().map_err(missing)
     }
 }

@@ -61,7 +61,7 @@ pub struct HttpSettings {
     /// What is spoken.
     pub versions: Versions,
     /// TLS for https targets, or why there is none: a file that the module names cannot be read.
-    pub tls: Result<Tls, String>,
+    pub tls: Tls,
 }
 
 /// Which versions of HTTP are spoken.

@@ -4,7 +4,7 @@ use super::Table;
 use crate::support::dns::{DnsServer, Says};
 use crate::support::process::free_port;
 use crate::support::unbound::Unbound;
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_proto::op::ResponseCode;
 
 pub async fn add(table: &mut Table) {
     let unbound = Unbound::start(&table.authority).await;

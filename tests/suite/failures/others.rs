@@ -4,7 +4,7 @@ use super::{PATIENCE, Row, Scene, row};
 use crate::support::dns::{DnsServer, Says};
 use crate::support::peer::{Peer, read_head, reset};
 use crate::support::process::free_port;
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_proto::op::ResponseCode;
 use std::future::pending;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -1,0 +1,137 @@
+//! One question to one name server: a datagram, and a connection where the answer is too long for one.
+
+use super::LookupError;
+use super::message::{Question, Received, Response};
+use super::resolv_conf::{ResolvConf, Server, Switch};
+use crate::check::datagram::Datagrams;
+use crate::check::dial;
+use crate::check::stamps;
+use hickory_proto::rr::{Name, RecordType};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout_at;
+
+/// Bytes of a datagram that are read: more than a question offers room for.
+const DATAGRAM: usize = 4096;
+
+/// A firewall that drops datagrams with EDNS is as silent as one that drops all: after this time the question is sent without it, too.
+const EDNS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A question for one family of a name, and how long it may take.
+pub(super) struct Asking<'a> {
+    pub conf: &'a ResolvConf,
+    pub name: &'a Name,
+    pub kind: RecordType,
+    pub deadline: Instant,
+}
+
+impl Asking<'_> {
+    fn question(&self, edns: bool) -> Question {
+        Question::new(self.name, self.kind, edns, self.conf.has(Switch::TrustAd))
+    }
+
+    /// Each step has the whole of the configured timeout, as in Go's resolver, within the probe's deadline.
+    fn until(&self) -> Instant {
+        (Instant::now() + self.conf.timeout).min(self.deadline)
+    }
+
+    /// Asks one server.
+    pub async fn ask(&self, server: Server) -> Result<Response, LookupError> {
+        let edns = self.conf.has(Switch::Edns0);
+        if server.tcp || self.conf.has(Switch::UseTcp) {
+            return self.over_tcp(server.at, edns).await;
+        }
+        let without_edns = edns.then(|| self.question(false));
+        let response = self.over_udp(server.at, self.question(edns), without_edns).await?;
+        if !response.truncated {
+            return Ok(response);
+        }
+        match self.over_tcp(server.at, edns).await {
+            // Where connections are blocked, a larger datagram may still pass.
+            Err(error) if !edns => match self.over_udp(server.at, self.question(true), None).await {
+                Ok(response) if !response.truncated => Ok(response),
+                _ => Err(error),
+            },
+            answered => answered,
+        }
+    }
+
+    /// Asks in a datagram. The question `otherwise` follows where the first has an OPT record that is refused or met with silence.
+    async fn over_udp(
+        &self,
+        at: SocketAddr,
+        first: Question,
+        mut otherwise: Option<Question>,
+    ) -> Result<Response, LookupError> {
+        let datagrams = Datagrams {
+            socket: dial::name_server_udp(at).await?,
+            opened: Instant::now(),
+        };
+        let until = self.until();
+        datagrams.socket.send(&first.bytes).await?;
+        let mut asked = vec![first];
+        let (mut buffer, mut stamp) = (vec![0; DATAGRAM], stamps::room());
+        let mut unreadable = false;
+        loop {
+            let patience = match otherwise {
+                Some(_) => until.min(datagrams.opened + EDNS_PATIENCE),
+                None => until,
+            };
+            let received = timeout_at(patience.into(), datagrams.receive(&mut buffer, &mut stamp)).await;
+            let refused = match received {
+                Err(_elapsed) if otherwise.is_none() => return Err(LookupError::silence(unreadable)),
+                Err(_elapsed) => true,
+                Ok(received) => match read(&asked, &buffer[..received?.count]) {
+                    // The refusal of an OPT record answers nothing while the question without it is open, or to come.
+                    (Received::Response(response), true) if response.refuses_edns() => {
+                        if otherwise.is_none() && asked.len() == 1 {
+                            return Ok(response);
+                        }
+                        true
+                    }
+                    (Received::Response(response), _) => return Ok(response),
+                    (Received::Malformed, _) => return Err(LookupError::malformed()),
+                    // A datagram that does not belong to the question may be a forgery.
+                    (Received::Foreign, _) => {
+                        unreadable = true;
+                        false
+                    }
+                },
+            };
+            if refused && let Some(plain) = otherwise.take() {
+                datagrams.socket.send(&plain.bytes).await?;
+                asked.push(plain);
+            }
+        }
+    }
+
+    /// Asks over a connection of its own: one that is kept may have died in silence.
+    async fn over_tcp(&self, at: SocketAddr, edns: bool) -> Result<Response, LookupError> {
+        let until = self.until();
+        let question = self.question(edns);
+        let exchange = async {
+            let mut stream = dial::name_server_tcp(at).await?;
+            stream.write_all(&question.with_length()).await?;
+            let length = stream.read_u16().await?;
+            let mut bytes = vec![0; length.into()];
+            stream.read_exact(&mut bytes).await?;
+            Ok::<_, LookupError>(bytes)
+        };
+        let bytes = timeout_at(until.into(), exchange).await;
+        let bytes = bytes.map_err(|_elapsed| LookupError::silence(false))??;
+        match question.read(&bytes) {
+            Received::Response(response) if edns && response.refuses_edns() => Box::pin(self.over_tcp(at, false)).await,
+            Received::Response(response) => Ok(response),
+            Received::Malformed | Received::Foreign => Err(LookupError::malformed()),
+        }
+    }
+}
+
+/// Reads a datagram as the response to one of the questions, and tells whether that had an OPT record.
+fn read(asked: &[Question], bytes: &[u8]) -> (Received, bool) {
+    let read = asked.iter().map(|question| (question.read(bytes), question.edns));
+    read.into_iter()
+        .find(|(received, _)| *received != Received::Foreign)
+        .unwrap_or((Received::Foreign, false))
+}

@@ -1,0 +1,167 @@
+//! The two address families of one name, asked for at the same time.
+
+use super::LookupError;
+use crate::limits::SECOND_FAMILY_GRACE;
+use crate::reason::Reason;
+use hickory_proto::rr::RecordType;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+type Found = Result<Vec<IpAddr>, LookupError>;
+
+/// Which families are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::check) struct Families {
+    pub preferred: RecordType,
+    pub other: Option<RecordType>,
+}
+
+/// How many addresses a probe needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::check) enum Need {
+    /// One: an address of the preferred family ends the lookup.
+    One,
+    /// All, of both families.
+    All,
+}
+
+impl Families {
+    /// Asks for both.
+    pub async fn addresses<F: Future<Output = Found>>(
+        self,
+        ask: impl Fn(RecordType) -> F,
+        need: Need,
+        one_by_one: bool,
+        deadline: Instant,
+    ) -> Found {
+        let preferred = ask(self.preferred);
+        let Some(other) = self.other else {
+            return preferred.await;
+        };
+        if one_by_one {
+            let preferred = preferred.await;
+            return match (preferred, need) {
+                (Ok(found), Need::One) => Ok(found),
+                (preferred, _) => join(preferred, ask(other).await),
+            };
+        }
+        match need {
+            Need::All => {
+                let (preferred, other) = tokio::join!(preferred, ask(other));
+                join(preferred, other)
+            }
+            Need::One => {
+                let left = || deadline.saturating_duration_since(Instant::now());
+                first(preferred, ask(other), || SECOND_FAMILY_GRACE.min(left() / 2)).await
+            }
+        }
+    }
+}
+
+fn join(preferred: Found, other: Found) -> Found {
+    match (preferred, other) {
+        (Ok(mut found), Ok(others)) => {
+            found.extend(others);
+            Ok(found)
+        }
+        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+        (Err(one), Err(other)) => Err(more_telling(one, other)),
+    }
+}
+
+/// A family that is met with silence costs at most `grace`, asked for once the other has been answered, and an address of the
+/// preferred family ends the waiting at once.
+async fn first(
+    preferred: impl Future<Output = Found>,
+    other: impl Future<Output = Found>,
+    grace: impl Fn() -> Duration,
+) -> Found {
+    let (mut preferred, mut other) = (pin!(preferred), pin!(other));
+    let (first, second) = tokio::select! {
+        biased;
+        first = &mut preferred => {
+            if first.is_ok() {
+                return first;
+            }
+            (Some(first), tokio::time::timeout(grace(), other).await.ok())
+        }
+        second = &mut other => {
+            (tokio::time::timeout(grace(), preferred).await.ok(), Some(second))
+        }
+    };
+    match (first, second) {
+        (Some(Ok(found)), _) | (_, Some(Ok(found))) => Ok(found),
+        (Some(Err(one)), Some(Err(other))) => Err(more_telling(one, other)),
+        // Silence tells more than "no such record": the missing address may be the one that was not given.
+        (Some(Err(error)), None) | (None, Some(Err(error))) if error.reason != Reason::DnsNoData => Err(error),
+        _ => Err(LookupError {
+            reason: Reason::DnsTimedOut,
+            words: "one address family has no data, the question for the other was not answered".to_owned(),
+        }),
+    }
+}
+
+fn more_telling(preferred: LookupError, other: LookupError) -> LookupError {
+    if preferred.reason == Reason::DnsNoData {
+        other
+    } else {
+        preferred
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LookupError, first};
+    use crate::reason::Reason;
+    use std::future::{pending, ready};
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+    const GRACE: fn() -> Duration = || Duration::from_millis(5);
+
+    fn failed(reason: Reason) -> Result<Vec<IpAddr>, LookupError> {
+        Err(LookupError {
+            reason,
+            words: String::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_silent_family_does_not_starve_the_other() {
+        let found = first(pending(), ready(Ok(vec![V4])), GRACE).await.unwrap();
+        assert_eq!(found, [V4]);
+        let found = first(ready(Ok(vec![V6])), pending(), GRACE).await.unwrap();
+        assert_eq!(found, [V6]);
+    }
+
+    #[tokio::test]
+    async fn the_more_telling_error_is_reported() {
+        for (preferred, other, told) in [
+            (Reason::DnsNoData, Reason::DnsServfail, Reason::DnsServfail),
+            (Reason::DnsRefused, Reason::DnsNoData, Reason::DnsRefused),
+            (Reason::DnsNoData, Reason::DnsNoData, Reason::DnsNoData),
+            (
+                Reason::DnsNameNotResolved,
+                Reason::DnsTimedOut,
+                Reason::DnsNameNotResolved,
+            ),
+        ] {
+            let error = first(ready(failed(preferred)), ready(failed(other)), GRACE)
+                .await
+                .unwrap_err();
+            assert_eq!(error.reason, told);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_data_beside_silence_is_silence() {
+        let error = first(pending(), ready(failed(Reason::DnsNoData)), GRACE)
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason, Reason::DnsTimedOut);
+    }
+}

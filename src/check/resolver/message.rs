@@ -1,0 +1,240 @@
+//! One question, and the messages that come back: read record by record, so that one record that cannot be read spoils no other.
+
+use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder, DecodeError};
+use std::net::IpAddr;
+
+/// Bytes of a datagram that EDNS offers room for: what passes every path without fragments (as Go's resolver).
+const ROOM: u16 = 1232;
+
+/// Response codes (RFC 6895 section 2.3).
+const FORMERR: u16 = 1;
+const SERVFAIL: u16 = 2;
+const NXDOMAIN: u16 = 3;
+const NOTIMP: u16 = 4;
+const REFUSED: u16 = 5;
+const BADVERS: u16 = 16;
+
+/// A question, ready to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    id: u16,
+    query: Query,
+    /// Whether it has an OPT record (RFC 6891).
+    pub edns: bool,
+    pub bytes: Vec<u8>,
+}
+
+impl Question {
+    /// A question for the addresses of one family.
+    pub fn new(name: &Name, kind: RecordType, edns: bool, trust_ad: bool) -> Self {
+        let [high, low, ..] = getrandom::u32().unwrap_or_default().to_be_bytes();
+        let id = u16::from_be_bytes([high, low]);
+        let query = Query::query(name.clone(), kind);
+        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.metadata.authentic_data = trust_ad;
+        message.add_query(query.clone());
+        if edns {
+            let mut room = Edns::new();
+            room.set_max_payload(ROOM);
+            message.edns = Some(room);
+        }
+        // A name that was read fits a message.
+        let bytes = message.to_vec().unwrap_or_default();
+        Self { id, query, edns, bytes }
+    }
+
+    /// The same with its length before it, as streams have it (RFC 1035 section 4.2.2).
+    pub fn with_length(&self) -> Vec<u8> {
+        let length = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
+        [&length.to_be_bytes()[..], &self.bytes].concat()
+    }
+
+    /// Reads a message that may be the response to this question.
+    pub fn read(&self, bytes: &[u8]) -> Received {
+        let id = bytes.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
+        if id != Some(self.id) {
+            return Received::Foreign;
+        }
+        match self.response(bytes) {
+            Ok(received) => received,
+            Err(_) => Received::Malformed,
+        }
+    }
+
+    fn response(&self, bytes: &[u8]) -> Result<Received, DecodeError> {
+        let mut decoder = BinDecoder::new(bytes);
+        let header = Header::read(&mut decoder)?;
+        if header.metadata.message_type != MessageType::Response {
+            return Ok(Received::Foreign);
+        }
+        match header.counts.queries {
+            0 => {}
+            _ if Query::read(&mut decoder)? == self.query => {}
+            // The number was guessed, or belongs to another question.
+            _ => return Ok(Received::Foreign),
+        }
+        let response = Response::read(&mut decoder, &header, self.query.query_type());
+        // Servers that cannot read a question do not repeat it; an answer without its question is none.
+        if header.counts.queries == 0 && !response.is_failure() {
+            return Ok(Received::Malformed);
+        }
+        Ok(Received::Response(response))
+    }
+}
+
+/// What a message is to a question.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// The response to another question, or a forgery.
+    Foreign,
+    /// It has the question's number and cannot be read.
+    Malformed,
+    Response(Response),
+}
+
+/// What matters of a response.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Response {
+    /// With the upper bits that an OPT record adds.
+    code: u16,
+    pub truncated: bool,
+    /// The addresses of the wanted family, in the answer's order.
+    addresses: Vec<IpAddr>,
+    /// The answer section could not be read to its end.
+    cut: bool,
+    /// The server neither resolves names for others nor knows this one, and names other servers (a referral).
+    refers: bool,
+}
+
+/// What a response says of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Never empty.
+    Addresses(Vec<IpAddr>),
+    NoSuchName,
+    NoData,
+    /// Another server may know better.
+    Failed(Failure),
+}
+
+/// How a name server fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    ServFail,
+    Refused,
+    FormErr,
+    Other(u16),
+    Malformed,
+    Referral,
+}
+
+impl Response {
+    fn read(decoder: &mut BinDecoder<'_>, header: &Header, wanted: RecordType) -> Self {
+        let (flags, counts) = (&header.metadata, &header.counts);
+        let mut response = Self {
+            code: flags.response_code.into(),
+            truncated: flags.truncation,
+            ..Self::default()
+        };
+        // Questions beyond the first are passed over.
+        let questions = (1..counts.queries).try_for_each(|_| Query::read(decoder).map(drop));
+        let answers = questions.and_then(|()| response.read_answers(decoder, counts.answers, wanted));
+        response.cut = answers.is_err();
+        let authorities = answers.and_then(|()| skip(decoder, counts.authorities));
+        let extended = authorities.and_then(|()| extended_code(decoder, counts.additionals));
+        response.code |= extended.unwrap_or_default() << 4;
+        response.refers = !flags.authoritative && !flags.recursion_available && counts.answers == 0;
+        response
+    }
+
+    fn read_answers(
+        &mut self,
+        decoder: &mut BinDecoder<'_>,
+        count: u16,
+        wanted: RecordType,
+    ) -> Result<(), DecodeError> {
+        for _ in 0..count {
+            let record = Raw::read(decoder)?;
+            if record.kind == wanted {
+                self.addresses.extend(record.address());
+            }
+        }
+        Ok(())
+    }
+
+    const fn is_failure(&self) -> bool {
+        !matches!(self.code, 0 | NXDOMAIN)
+    }
+
+    /// Whether a server refuses the OPT record of a question (RFC 6891 section 7).
+    pub const fn refuses_edns(&self) -> bool {
+        matches!(self.code, FORMERR | NOTIMP | BADVERS)
+    }
+
+    /// What it says of the name.
+    pub fn outcome(self) -> Outcome {
+        match self.code {
+            0 if !self.addresses.is_empty() => Outcome::Addresses(self.addresses),
+            0 if self.cut => Outcome::Failed(Failure::Malformed),
+            0 if self.refers => Outcome::Failed(Failure::Referral),
+            0 => Outcome::NoData,
+            NXDOMAIN => Outcome::NoSuchName,
+            SERVFAIL => Outcome::Failed(Failure::ServFail),
+            REFUSED => Outcome::Failed(Failure::Refused),
+            FORMERR => Outcome::Failed(Failure::FormErr),
+            other => Outcome::Failed(Failure::Other(other)),
+        }
+    }
+}
+
+/// A record, its data not looked into.
+struct Raw<'a> {
+    kind: RecordType,
+    ttl: u32,
+    data: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    fn read(decoder: &mut BinDecoder<'a>) -> Result<Self, DecodeError> {
+        Name::read(decoder)?;
+        let kind = decoder.read_u16()?.unverified();
+        let _class = decoder.read_u16()?;
+        let ttl = decoder.read_u32()?.unverified();
+        let length = decoder.read_u16()?.unverified();
+        let data = decoder.read_slice(length.into())?.unverified();
+        Ok(Self {
+            kind: kind.into(),
+            ttl,
+            data,
+        })
+    }
+
+    /// The address of an A or AAAA record; data of another length are none.
+    fn address(&self) -> Option<IpAddr> {
+        match self.kind {
+            RecordType::A => <[u8; 4]>::try_from(self.data).ok().map(IpAddr::from),
+            RecordType::AAAA => <[u8; 16]>::try_from(self.data).ok().map(IpAddr::from),
+            _ => None,
+        }
+    }
+}
+
+fn skip(decoder: &mut BinDecoder<'_>, count: u16) -> Result<(), DecodeError> {
+    (0..count).try_for_each(|_| Raw::read(decoder).map(drop))
+}
+
+/// The upper bits of the response code, which an OPT record carries in its TTL (RFC 6891 section 6.1.3).
+fn extended_code(decoder: &mut BinDecoder<'_>, count: u16) -> Result<u16, DecodeError> {
+    let mut extended = 0;
+    for _ in 0..count {
+        let record = Raw::read(decoder)?;
+        if record.kind == RecordType::OPT {
+            let [upper, ..] = record.ttl.to_be_bytes();
+            extended = upper.into();
+        }
+    }
+    Ok(extended)
+}

@@ -1,0 +1,263 @@
+//! The resolver's configuration (resolv.conf(5)), read as Go's resolver reads it where the manual leaves a choice.
+
+use super::name;
+use hickory_proto::rr::Name;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+/// Name servers that are heeded (resolv.conf(5): `MAXNS`).
+const MOST_SERVERS: usize = 3;
+
+/// Elements of the search list that are heeded: each may cost a question for each family.
+const MOST_SEARCHED: usize = 32;
+
+/// Bounds of the options (resolv.conf(5)).
+const MOST_DOTS: usize = 15;
+const LONGEST_TIMEOUT: u64 = 30;
+const MOST_ATTEMPTS: u32 = 5;
+
+/// The port of name servers.
+const PORT: u16 = 53;
+
+/// A name server, and how it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Server {
+    pub at: SocketAddr,
+    /// Over TCP alone.
+    pub tcp: bool,
+}
+
+/// How names are resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ResolvConf {
+    /// In the order in which they are asked.
+    pub servers: Vec<Server>,
+    /// What completes names.
+    pub search: Vec<Name>,
+    /// Dots from which on a name is asked as it is before it is completed.
+    pub ndots: usize,
+    /// How long one server is waited for.
+    pub timeout: Duration,
+    /// How often the list of servers is walked.
+    pub attempts: u32,
+    switches: Vec<Switch>,
+    /// Whether the file names a server itself.
+    pub names_servers: bool,
+}
+
+/// An option that is on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Switch {
+    /// Begin with another server for each lookup.
+    Rotate,
+    /// Ask over TCP alone.
+    UseTcp,
+    /// Offer room for larger datagrams (RFC 6891).
+    Edns0,
+    /// Tell that the AD flag is understood (RFC 6840 section 5.7).
+    TrustAd,
+    /// Ask for one family after the other.
+    SingleRequest,
+}
+
+impl Default for ResolvConf {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            search: Vec::new(),
+            ndots: 1,
+            timeout: Duration::from_secs(5),
+            attempts: 2,
+            switches: Vec::new(),
+            names_servers: false,
+        }
+    }
+}
+
+impl ResolvConf {
+    /// The defaults, with these servers and no search list.
+    pub fn with_servers(servers: Vec<Server>) -> Self {
+        Self {
+            servers,
+            ..Self::default()
+        }
+    }
+
+    /// Reads a file's bytes; `hostname` is that of this host, whose domain is searched where the file sets no search list.
+    pub fn parse(bytes: &[u8], hostname: &str) -> Self {
+        let mut conf = Self::default();
+        let mut search = None;
+        for line in String::from_utf8_lossy(bytes).lines() {
+            if line.starts_with([';', '#']) {
+                continue;
+            }
+            let mut words = line.split_ascii_whitespace();
+            match words.next() {
+                Some("nameserver") if conf.servers.len() < MOST_SERVERS => {
+                    conf.servers.extend(words.next().and_then(server));
+                }
+                // The last one of the two keywords decides.
+                Some("domain") => search = Some(names(words.take(1))),
+                Some("search") => search = Some(names(words)),
+                Some("options") => words.for_each(|option| conf.set(option)),
+                _ => {}
+            }
+        }
+        conf.search = search.unwrap_or_else(|| names(hostname.split_once('.').map(|(_, domain)| domain).into_iter()));
+        conf.names_servers = !conf.servers.is_empty();
+        if !conf.names_servers {
+            conf.servers = Self::of_this_host();
+        }
+        conf
+    }
+
+    /// The name server of this host is asked where none is named.
+    fn of_this_host() -> Vec<Server> {
+        let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        let at = loopback.map(|address| SocketAddr::new(address, PORT));
+        at.map(|at| Server { at, tcp: false }).to_vec()
+    }
+
+    /// Options that are unknown, or that concern other parts of a C library, change nothing.
+    fn set(&mut self, option: &str) {
+        let (name, value) = option.split_once(':').unwrap_or((option, ""));
+        let number = || value.parse::<u32>().ok();
+        match name {
+            "ndots" => self.ndots = number().map_or(self.ndots, |dots| (dots as usize).min(MOST_DOTS)),
+            "timeout" => {
+                let seconds = number().map(|seconds| u64::from(seconds).clamp(1, LONGEST_TIMEOUT));
+                self.timeout = seconds.map_or(self.timeout, Duration::from_secs);
+            }
+            "attempts" => self.attempts = number().map_or(self.attempts, |count| count.clamp(1, MOST_ATTEMPTS)),
+            "rotate" => self.switches.push(Switch::Rotate),
+            "use-vc" | "usevc" | "tcp" => self.switches.push(Switch::UseTcp),
+            "edns0" => self.switches.push(Switch::Edns0),
+            "trust-ad" => self.switches.push(Switch::TrustAd),
+            "single-request" | "single-request-reopen" => self.switches.push(Switch::SingleRequest),
+            _ => {}
+        }
+    }
+
+    /// Whether an option is on.
+    pub fn has(&self, switch: Switch) -> bool {
+        self.switches.contains(&switch)
+    }
+}
+
+/// One that cannot be a name does not drop the others.
+fn names<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Name> {
+    texts
+        .take_while(|text| !text.starts_with(['#', ';']))
+        .filter_map(|text| name::read(text).ok())
+        .take(MOST_SEARCHED)
+        .collect()
+}
+
+/// An address, with the zone that a link-local one needs (RFC 4007).
+fn server(text: &str) -> Option<Server> {
+    let at = match text.split_once('%') {
+        None => SocketAddr::new(text.parse().ok()?, PORT),
+        Some((address, zone)) => {
+            let scope = zone.parse().ok().or_else(|| nix::net::if_::if_nametoindex(zone).ok())?;
+            SocketAddrV6::new(address.parse().ok()?, PORT, 0, scope).into()
+        }
+    };
+    Some(Server { at, tcp: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ResolvConf, Server, Switch};
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    fn parse(text: &str) -> ResolvConf {
+        ResolvConf::parse(text.as_bytes(), "host.domain.test")
+    }
+
+    fn servers(text: &str) -> Vec<String> {
+        parse(text).servers.iter().map(|server| server.at.to_string()).collect()
+    }
+
+    fn search(text: &str) -> Vec<String> {
+        parse(text).search.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_first_three_servers_count_and_a_bad_one_does_not() {
+        let four = "nameserver 192.0.2.1\n nameserver 2001:db8::1\nnameserver ns.test\nnameserver\nnameserver 192.0.2.3\n\
+                    nameserver 192.0.2.4\n";
+        assert_eq!(servers(four), ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.3:53"]);
+        assert_eq!(
+            servers("#nameserver 192.0.2.1\n;nameserver 192.0.2.1\n"),
+            ["127.0.0.1:53", "[::1]:53"]
+        );
+        assert_eq!(servers(""), ["127.0.0.1:53", "[::1]:53"]);
+    }
+
+    #[test]
+    fn a_server_may_have_a_zone() {
+        assert_eq!(servers("nameserver fe80::1%7"), ["[fe80::1%7]:53"]);
+        let scope = |text: &str| match parse(text).servers[..] {
+            [
+                Server {
+                    at: SocketAddr::V6(at), ..
+                },
+            ] => at.scope_id(),
+            _ => 0,
+        };
+        assert_eq!(scope("nameserver fe80::1%lo"), 1);
+        assert_eq!(
+            servers("nameserver fe80::1%no-such-interface"),
+            ["127.0.0.1:53", "[::1]:53"]
+        );
+    }
+
+    #[test]
+    fn the_last_search_or_domain_decides_and_one_bad_element_drops_no_other() {
+        assert_eq!(search("search a.test b.test\n"), ["a.test.", "b.test."]);
+        assert_eq!(search("search a.test\ndomain b.test c.test\n"), ["b.test."]);
+        assert_eq!(search("domain b.test\nsearch a.test c.test.\n"), ["a.test.", "c.test."]);
+        assert_eq!(
+            search("search a.test bad..test _b.test # c.test\n"),
+            ["a.test.", "_b.test."]
+        );
+        assert_eq!(search("search a.test b.test\nsearch\n"), [""; 0]);
+    }
+
+    #[test]
+    fn the_domain_of_this_host_is_searched_only_without_a_search_list() {
+        assert_eq!(search("nameserver 192.0.2.1\n"), ["domain.test."]);
+        assert_eq!(search("search .\n"), [""; 0]);
+        assert_eq!(ResolvConf::parse(b"", "host").search, []);
+        assert_eq!(ResolvConf::parse(b"", "").search, []);
+    }
+
+    #[test]
+    fn options_are_bounded_and_unknown_ones_change_nothing() {
+        let conf =
+            parse("options ndots:2 timeout:3 attempts:4 rotate use-vc edns0 trust-ad single-request no-aaaa x:y\n");
+        assert_eq!(
+            (conf.ndots, conf.timeout, conf.attempts),
+            (2, Duration::from_secs(3), 4)
+        );
+        for switch in [
+            Switch::Rotate,
+            Switch::UseTcp,
+            Switch::Edns0,
+            Switch::TrustAd,
+            Switch::SingleRequest,
+        ] {
+            assert!(conf.has(switch), "{switch:?}");
+            assert!(!parse("").has(switch), "{switch:?}");
+        }
+        let conf = parse("options ndots:99 timeout:0 attempts:0\noptions timeout:nonsense\n");
+        assert_eq!(
+            (conf.ndots, conf.timeout, conf.attempts),
+            (15, Duration::from_secs(1), 1)
+        );
+        let conf = parse("options timeout:99 attempts:99\n");
+        assert_eq!((conf.timeout, conf.attempts), (Duration::from_secs(30), 5));
+        assert_eq!(parse("options\n").ndots, 1);
+    }
+}
