@@ -180,7 +180,7 @@ impl Trust {
             Err(error) => search().map_err(|missed| {
                 let usual = Refusal::new(&error, leaf);
                 // To webpki, a key that ring does not take is a signature that is wrong.
-                let knows_less = missed.exhausted || error == webpki::Error::InvalidSignatureForPublicKey;
+                let knows_less = missed.at_bound || error == webpki::Error::InvalidSignatureForPublicKey;
                 if knows_less || usual.reason == Reason::TlsCertInvalid {
                     missed.refusal
                 } else {

@@ -12,6 +12,7 @@ mod alerting;
 mod beside;
 mod browser;
 mod canaries;
+mod certificates;
 mod compose;
 mod configuration;
 mod dashboards;

@@ -17,6 +17,8 @@ pub(in crate::check) enum SignatureFlaw {
     Wrong,
     /// It is made in a way that proves nothing any more, or that is not known here. In words, such as `ecdsa-with-SHA1`.
     Refused(String),
+    /// Go verifies it, and this exporter does not. In words.
+    NotSupported(String),
     /// The budget does not suffice.
     TooExpensive,
 }
@@ -133,6 +135,9 @@ pub(in crate::check) fn verify_certificate(
     signature: &[u8],
     budget: &mut u32,
 ) -> Result<(), SignatureFlaw> {
+    if key.is_known_to_go() {
+        return Err(SignatureFlaw::NotSupported(key.to_string()));
+    }
     let kind = key.kind();
     if matches!(kind, Kind::Other) || matches!(kind, Kind::Rsa(bits) if !(MIN_RSA_BITS..=rsa::MAX_BITS).contains(&bits))
     {

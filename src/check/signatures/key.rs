@@ -88,6 +88,11 @@ impl<'a> PublicKey<'a> {
         Some((signed, der::expect(&mut rest, SEQUENCE)?))
     }
 
+    /// Whether Go verifies with such a key although nothing here does.
+    pub(super) fn is_known_to_go(&self) -> bool {
+        KNOWN_TO_GO.iter().any(|start| self.algorithm.starts_with(start))
+    }
+
     /// What it is.
     pub(super) fn kind(&self) -> Kind {
         // 1.2.840.113549.1.1.1
@@ -108,6 +113,13 @@ impl<'a> PublicKey<'a> {
         }
     }
 }
+
+/// Keys with which Go verifies and this exporter does not.
+const KNOWN_TO_GO: [&[u8]; 2] = [
+    // ECDSA with P-224, and ML-DSA of every size.
+    b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x21",
+    b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03",
+];
 
 /// In words, such as `RSA key of 512 bits`.
 impl fmt::Display for PublicKey<'_> {

@@ -24,8 +24,9 @@ impl<'a> Parsed<'a> {
             .iter()
             .all(|one| readable(one.parsed_extension()));
         let same_algorithm = certificate.signature_algorithm == certificate.tbs_certificate.signature;
+        let known_version = certificate.version().0 <= X509Version::V3.0;
         // An extension that is there twice is an error.
-        if !all_readable || !same_algorithm || certificate.tbs_certificate.extensions_map().is_err() {
+        if !known_version || !all_readable || !same_algorithm || certificate.tbs_certificate.extensions_map().is_err() {
             return None;
         }
         let key = PublicKey::of_certificate(der)?;

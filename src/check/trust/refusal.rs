@@ -76,6 +76,11 @@ impl Refusal {
         }
     }
 
+    /// This exporter cannot verify a signature that Go verifies.
+    pub fn not_supported(how: &str) -> Self {
+        Self::invalid(format!("this exporter cannot verify a signature in its chain: {how}"))
+    }
+
     /// Any other reason.
     pub const fn invalid(words: String) -> Self {
         Self {

@@ -27,6 +27,8 @@ enum Flaw {
     Invalid(String),
     NotYetValid(u64),
     Expired(u64),
+    /// A signature that this exporter cannot verify. The chain may be right.
+    NotSupported(String),
 }
 
 /// That the budget is spent.
@@ -47,8 +49,8 @@ struct Search<'s> {
 /// Why no chain was found.
 pub(super) struct NotFound {
     pub refusal: Refusal,
-    /// Whether the bound was met: nothing else is known then.
-    pub exhausted: bool,
+    /// Whether the search met a bound of this exporter's own: what anybody else says of the chain does not count then.
+    pub at_bound: bool,
 }
 
 /// Verifies a chain for a name. Gives the end of its shortest-lived certificate; of several chains, that which ends last.
@@ -64,7 +66,7 @@ pub(super) fn search(
 ) -> Result<i64, NotFound> {
     let refused = |refusal| NotFound {
         refusal,
-        exhausted: false,
+        at_bound: false,
     };
     let unreadable = || refused(Refusal::invalid("it cannot be read".to_owned()));
     let mut sent = vec![Parsed::new(leaf).ok_or_else(unreadable)?];
@@ -95,14 +97,18 @@ pub(super) fn search(
         Some(_) => Err(refused(Refusal::wrong_name(leaf))),
         None if exhausted => Err(NotFound {
             refusal: Refusal::invalid("its chain takes more signature checks than one handshake may".to_owned()),
-            exhausted,
+            at_bound: true,
         }),
-        None => Err(refused(match search.flaw {
-            Flaw::Expired(at) => Refusal::expired(at),
-            Flaw::NotYetValid(at) => Refusal::not_yet_valid(at),
-            Flaw::Invalid(words) => Refusal::invalid(words),
-            Flaw::UnknownAuthority => Refusal::unknown_authority(leaf),
-        })),
+        None => Err(match search.flaw {
+            Flaw::NotSupported(how) => NotFound {
+                refusal: Refusal::not_supported(&how),
+                at_bound: true,
+            },
+            Flaw::Expired(at) => refused(Refusal::expired(at)),
+            Flaw::NotYetValid(at) => refused(Refusal::not_yet_valid(at)),
+            Flaw::Invalid(words) => refused(Refusal::invalid(words)),
+            Flaw::UnknownAuthority => refused(Refusal::unknown_authority(leaf)),
+        }),
     }
 }
 
@@ -173,6 +179,7 @@ impl<'s> Search<'s> {
         verify_certificate(&next.key, algorithm, tbs, signature, &mut self.budget).map_err(|flaw| match flaw {
             SignatureFlaw::Wrong => Some(Flaw::UnknownAuthority),
             SignatureFlaw::Refused(how) => invalid(format!("a signature in its chain is not accepted: {how}")),
+            SignatureFlaw::NotSupported(how) => Some(Flaw::NotSupported(how)),
             SignatureFlaw::TooExpensive => None,
         })?;
         if !next.may_sign() || (between && !next.is_authority()) {
