@@ -6,8 +6,9 @@ use super::{MIN_RSA_BITS, Remembering, VERIFIED, ecdsa, remembering, rsa};
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 use std::sync::LazyLock;
 
-/// How much a search may spend on signatures, in units of about 0.1 ms: Go allows 100 signatures, which are as many units with
-/// the usual keys. With slow ones it is fewer, so that a chain made to keep a thread busy does so for some 10 ms.
+/// How much a search may spend, in units of about 0.1 ms: each of its steps costs 1, and a slow signature more. Go allows 100
+/// signatures; with the usual keys, so does this. With slow ones it is fewer: a chain that was made to keep a thread busy does so
+/// for some 10 ms.
 pub(in crate::check) const BUDGET: u32 = 100;
 
 /// Why the signature of a certificate is not accepted.
@@ -165,15 +166,78 @@ pub(in crate::check) fn verify_certificate(
         .map_err(|InvalidSignature| SignatureFlaw::Wrong)
 }
 
-/// What a verification costs, in units of about 0.1 ms.
+/// What a verification costs beyond the step of the search that it belongs to, in units of about 0.1 ms.
 fn cost(kind: Kind, algorithm: &[u8]) -> u32 {
     let by_ring = *algorithm != *alg_id::ECDSA_SHA512;
     match kind {
         Kind::Rsa(bits) if super::is_small(bits) => 2,
-        Kind::Rsa(bits) => 1 + u32::try_from(bits / 4096).unwrap_or(u32::MAX),
-        Kind::Ecdsa(Curve::P256) if !by_ring => 4,
-        Kind::Ecdsa(Curve::P384) if !by_ring => 10,
-        Kind::Ecdsa(Curve::P521) => 10,
-        _ => 1,
+        Kind::Rsa(bits) => u32::try_from(bits / 4096).unwrap_or(u32::MAX),
+        Kind::Ecdsa(Curve::P256) if !by_ring => 3,
+        Kind::Ecdsa(Curve::P384) if !by_ring => 9,
+        Kind::Ecdsa(Curve::P521) => 9,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUDGET, OWN, REFUSED, SignatureFlaw, verify_certificate};
+    use crate::check::signatures::PublicKey;
+    use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+    use rustls::pki_types::{AlgorithmIdentifier, alg_id};
+    use sha2::{Digest as _, Sha512};
+
+    #[test]
+    fn a_signature_is_verified_with_what_its_algorithm_and_key_say_and_is_paid_for() {
+        let signer = p521::ecdsa::SigningKey::from_slice(&[1; 66].map(|byte: u8| byte & 1)).unwrap();
+        let point = p521::ecdsa::VerifyingKey::from(&signer).to_sec1_point(false);
+        let signature: p521::ecdsa::Signature = signer.sign_prehash(&Sha512::digest(b"message")).unwrap();
+        let signature = signature.to_der();
+        let key = PublicKey {
+            algorithm: &alg_id::ECDSA_P521,
+            bits: point.as_bytes(),
+        };
+        let verify = |key: &PublicKey<'_>, algorithm: &[u8], message: &[u8], budget: &mut u32| {
+            verify_certificate(key, algorithm, message, signature.as_bytes(), budget)
+        };
+        let mut budget = BUDGET;
+        assert_eq!(verify(&key, &alg_id::ECDSA_SHA512, b"message", &mut budget), Ok(()));
+        assert_eq!(
+            verify(&key, &alg_id::ECDSA_SHA512, b"massage", &mut budget),
+            Err(SignatureFlaw::Wrong)
+        );
+        assert_eq!(
+            verify(&key, &alg_id::ECDSA_SHA384, b"message", &mut budget),
+            Err(SignatureFlaw::Wrong)
+        );
+        assert_eq!(budget, BUDGET - 3 * 9);
+        let too_little = verify(&key, &alg_id::ECDSA_SHA512, b"message", &mut 8);
+        assert_eq!(too_little, Err(SignatureFlaw::TooExpensive));
+        // An algorithm of other keys, and one that is refused.
+        for algorithm in [&*alg_id::RSA_PKCS1_SHA256, REFUSED[5].0] {
+            let refused = verify(&key, algorithm, b"message", &mut budget);
+            assert!(matches!(refused, Err(SignatureFlaw::Refused(_))), "{refused:?}");
+        }
+        let on_p224 = PublicKey {
+            algorithm: b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x21",
+            ..key
+        };
+        let refused = verify(&on_p224, &alg_id::ECDSA_SHA256, b"message", &mut budget);
+        assert_eq!(
+            refused,
+            Err(SignatureFlaw::NotSupported("key of type ECDSA P-224".to_owned()))
+        );
+    }
+
+    #[test]
+    fn each_algorithm_is_there_once() {
+        let of = |key: AlgorithmIdentifier, signature: AlgorithmIdentifier| {
+            OWN.iter()
+                .filter(|own| *own.key == *key && *own.signature == *signature)
+                .count()
+        };
+        for own in &OWN {
+            assert_eq!(of(own.key, own.signature), 1, "{own:?}");
+        }
     }
 }

@@ -131,3 +131,41 @@ fn verify(key: &PublicKey<'_>, method: Method, message: &[u8], signature: &[u8])
         _ => Err(InvalidSignature),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{HandshakeFlaw, OFFERED, UNVERIFIED, method, verify_handshake};
+    use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, SigningKey as _};
+    use rustls::SignatureScheme as S;
+
+    #[test]
+    fn all_that_is_offered_is_known_and_what_is_not_verified_is_apart() {
+        assert!(OFFERED.iter().all(|scheme| method(*scheme).is_some()));
+        assert!(UNVERIFIED.iter().all(|scheme| method(*scheme).is_none()));
+    }
+
+    #[test]
+    fn a_signature_must_be_of_the_key_and_of_its_kind() {
+        let pair = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new([]).unwrap().self_signed(&pair).unwrap();
+        let signature = pair.sign(b"message").unwrap();
+        let verify = |scheme, message| verify_handshake(leaf.der(), scheme, message, &signature);
+        assert_eq!(verify(S::ECDSA_NISTP256_SHA256, b"message"), Ok(()));
+        assert_eq!(verify(S::ECDSA_NISTP256_SHA256, b"massage"), Err(HandshakeFlaw::Wrong));
+        for other in OFFERED.iter().filter(|scheme| **scheme != S::ECDSA_NISTP256_SHA256) {
+            assert_eq!(verify(*other, b"message"), Err(HandshakeFlaw::Wrong), "{other:?}");
+        }
+        let ed25519 = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        let leaf = CertificateParams::new([]).unwrap().self_signed(&ed25519).unwrap();
+        let signature = ed25519.sign(b"message").unwrap();
+        assert_eq!(verify_handshake(leaf.der(), S::ED25519, b"message", &signature), Ok(()));
+        // What cannot be read proves nothing, and is not wrong.
+        let unreadable = verify_handshake(b"\x30\x03\x02\x01\x01", S::ED25519, b"message", &signature);
+        assert_eq!(
+            unreadable,
+            Err(HandshakeFlaw::Unverifiable("the key cannot be read".to_owned()))
+        );
+        let unknown = verify_handshake(leaf.der(), S::ML_DSA_44, b"message", &signature);
+        assert_eq!(unknown, Err(HandshakeFlaw::Unverifiable("Ed25519 key".to_owned())));
+    }
+}

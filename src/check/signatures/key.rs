@@ -135,3 +135,39 @@ impl fmt::Display for PublicKey<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Curve, Kind, PublicKey};
+    use rcgen::{CertificateParams, KeyPair};
+
+    #[test]
+    fn a_key_is_found_in_a_certificate_of_any_version() {
+        let pair = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([]).unwrap().self_signed(&pair).unwrap();
+        let der = certificate.der();
+        let key = PublicKey::of_certificate(der).unwrap();
+        assert_eq!(key.kind(), Kind::Ecdsa(Curve::P256));
+        assert_eq!(key.bits, pair.public_key_raw());
+        assert_eq!(key.to_string(), "ECDSA key on the curve P256");
+        for length in 0..der.len() {
+            assert!(PublicKey::of_certificate(&der[..length]).is_none());
+        }
+    }
+
+    #[test]
+    fn keys_that_are_not_used_are_named() {
+        let named = |algorithm: &'static [u8]| PublicKey { algorithm, bits: b"" }.to_string();
+        assert_eq!(named(b"\x06\x03\x2b\x65\x71"), "key of type Ed448");
+        assert_eq!(
+            named(b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x21"),
+            "key of type ECDSA P-224"
+        );
+        assert_eq!(named(b"\x06\x03\x2a\x03\x04"), "key of type unknown");
+        // An RSA key that cannot be read.
+        assert_eq!(
+            named(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00"),
+            "key of type unknown"
+        );
+    }
+}

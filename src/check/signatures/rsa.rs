@@ -128,3 +128,125 @@ fn mgf1(seed: &[u8], length: usize, hash: Hash) -> Vec<u8> {
     let blocks = (0_u32..).flat_map(|counter| hash.digest(&[seed, &counter.to_be_bytes()].concat()));
     blocks.take(length).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_EXPONENT, is_pss_encoding, size, verify_pkcs1, verify_pss};
+    use crate::check::signatures::hash::Hash;
+    use rustls::pki_types::InvalidSignature;
+
+    const FIXTURES: &str = include_str!("../../../tests/fixtures/signatures/rsa.txt");
+
+    type Verify = fn(&[u8], Hash, &[u8], &[u8]) -> Result<(), InvalidSignature>;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits = hex.as_bytes().chunks(2);
+        digits
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    fn hash(name: &str) -> Hash {
+        match name {
+            "sha1" => Hash::Sha1,
+            "sha256" => Hash::Sha256,
+            "sha384" => Hash::Sha384,
+            _ => Hash::Sha512,
+        }
+    }
+
+    #[test]
+    fn what_openssl_signed_is_verified_and_nothing_else() {
+        let (mut key, mut seen) = (Vec::new(), 0);
+        for line in FIXTURES.lines().filter(|line| !line.starts_with('#')) {
+            let [kind, name, hex] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            if kind == "key" {
+                key = bytes(hex);
+                assert_eq!(size(&key), Some(name.parse().unwrap()));
+                continue;
+            }
+            let (right, other): (Verify, Verify) = match kind {
+                "pkcs1" => (verify_pkcs1, verify_pss),
+                _ => (verify_pss, verify_pkcs1),
+            };
+            let signature = bytes(hex);
+            assert!(right(&key, hash(name), b"message", &signature).is_ok(), "{kind} {name}");
+            assert!(right(&key, hash(name), b"massage", &signature).is_err());
+            assert!(other(&key, hash(name), b"message", &signature).is_err());
+            let another = if name == "sha256" { Hash::Sha384 } else { Hash::Sha256 };
+            assert!(right(&key, another, b"message", &signature).is_err());
+            for place in [0, signature.len() / 2, signature.len() - 1] {
+                let mut wrong = signature.clone();
+                wrong[place] ^= 1;
+                assert!(
+                    right(&key, hash(name), b"message", &wrong).is_err(),
+                    "{kind} {name} {place}"
+                );
+            }
+            for length in [&signature[1..], &[&[0], &signature[..]].concat(), &[]] {
+                assert!(right(&key, hash(name), b"message", length).is_err());
+            }
+            seen += 1;
+        }
+        assert_eq!(seen, 21);
+    }
+
+    #[test]
+    fn keys_that_make_no_sense_are_not_used() {
+        // A sequence of two integers.
+        let key = |modulus: &[u8], exponent: &[u8]| {
+            let integer = |bytes: &[u8]| {
+                [
+                    &[2, 0x82],
+                    &u16::try_from(bytes.len()).unwrap().to_be_bytes()[..],
+                    bytes,
+                ]
+                .concat()
+            };
+            let both = [integer(modulus), integer(exponent)].concat();
+            [
+                &[0x30, 0x82],
+                &u16::try_from(both.len()).unwrap().to_be_bytes()[..],
+                &both,
+            ]
+            .concat()
+        };
+        let odd = [&[0x7f][..], &[0xff; 127]].concat();
+        let even = [&odd[..127], &[0xfe]].concat();
+        let signature = [0; 128];
+        let verify = |key: &[u8]| verify_pkcs1(key, Hash::Sha256, b"message", &signature).is_err();
+        let far = (MAX_EXPONENT + 2).to_be_bytes();
+        for (modulus, exponent) in [
+            (&odd, &[1][..]),
+            (&odd, &[4]),
+            (&odd, &[]),
+            (&odd, &far),
+            (&odd, &[0xff; 9]),
+            (&even, &[3]),
+        ] {
+            assert!(verify(&key(modulus, exponent)));
+        }
+        assert_eq!(size(&key(&odd, &[3])), Some(1023));
+        assert_eq!(size(&key(&[0, 0, 1], &[3])), Some(1));
+        for broken in [
+            &key(&[0], &[3])[..],
+            &key(&[0xff], &[3]),
+            &key(&odd, &[3])[..100],
+            &[],
+            &[0x30, 0],
+        ] {
+            assert_eq!(size(broken), None);
+            assert!(verify(broken));
+        }
+    }
+
+    #[test]
+    fn an_encoding_that_is_too_short_is_refused() {
+        for length in 1..66 {
+            assert!(
+                !is_pss_encoding(&vec![0xbc; length], 8 * length - 1, Hash::Sha256, b"message"),
+                "{length}"
+            );
+        }
+    }
+}

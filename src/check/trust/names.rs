@@ -131,3 +131,89 @@ fn is_below(constraint: &str, name: &str, wide: bool) -> bool {
     });
     same && (!strictly || own.next().is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_below, matches, permits};
+    use x509_parser::extensions::GeneralSubtree;
+    use x509_parser::prelude::{GeneralName, NameConstraints};
+
+    #[test]
+    fn a_wildcard_is_one_label() {
+        assert!(matches("app.example", "app.example") && matches("APP.example", "app.EXAMPLE"));
+        assert!(matches("*.example", "app.example") && matches("*.Example", "app.example"));
+        assert!(matches("app_1.example", "app_1.example"));
+        for (pattern, name) in [
+            ("app.example", "example"),
+            ("*.example", "a.app.example"),
+            ("*.example", "example"),
+            ("*.example", ".example"),
+            ("*", "localhost"),
+            ("*.", "localhost"),
+            ("a*.example", "app.example"),
+            ("app.*", "app.example"),
+            ("", "example"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn names_lie_below_a_constraint_by_whole_labels() {
+        for (constraint, name) in [
+            ("example", "example"),
+            ("example", "app.example"),
+            ("Example", "app.eXample"),
+            (".example", "app.example"),
+            ("", "anything"),
+        ] {
+            assert!(is_below(constraint, name, false), "{constraint} {name}");
+        }
+        for (constraint, name) in [
+            ("example", "bad-example"),
+            (".example", "example"),
+            ("app.example", "example"),
+            ("app.example", "*.example"),
+        ] {
+            assert!(!is_below(constraint, name, false), "{constraint} {name}");
+        }
+        assert!(is_below("app.example", "*.example", true));
+    }
+
+    #[test]
+    fn what_is_excluded_or_not_permitted_is_refused() {
+        let subtree = |base| vec![GeneralSubtree { base }];
+        let constraints =
+            |permitted: Option<GeneralName<'static>>, excluded: Option<GeneralName<'static>>| NameConstraints {
+                permitted_subtrees: permitted.map(subtree),
+                excluded_subtrees: excluded.map(subtree),
+            };
+        let (app, network) = (
+            GeneralName::DNSName("app.example"),
+            GeneralName::IPAddress(&[10, 0, 0, 0, 255, 0, 0, 0]),
+        );
+        let (address, other_address) = (
+            GeneralName::IPAddress(&[10, 1, 2, 3]),
+            GeneralName::IPAddress(&[11, 1, 2, 3]),
+        );
+        let six = GeneralName::IPAddress(&[0; 16]);
+        let permitted = constraints(Some(GeneralName::DNSName("example")), None);
+        assert!(permits(&permitted, &app) && !permits(&permitted, &GeneralName::DNSName("app.test")));
+        // Nothing is said of other kinds.
+        assert!(permits(&permitted, &address));
+        let excluded = constraints(None, Some(GeneralName::DNSName("example")));
+        assert!(!permits(&excluded, &app) && permits(&excluded, &GeneralName::DNSName("app.test")));
+        let within = constraints(Some(network.clone()), None);
+        assert!(permits(&within, &address) && !permits(&within, &other_address) && !permits(&within, &six));
+        let without = constraints(None, Some(network));
+        assert!(!permits(&without, &address) && permits(&without, &other_address));
+        // What is not compared is refused either way.
+        let mail = GeneralName::RFC822Name("a@example");
+        let all = constraints(Some(GeneralName::RFC822Name("example")), None);
+        let none = constraints(None, Some(GeneralName::RFC822Name("example")));
+        assert!(!permits(&all, &mail) && !permits(&none, &mail) && permits(&all, &app));
+        // A constraint of half a byte too many.
+        let odd = constraints(Some(GeneralName::IPAddress(&[10, 0, 0, 0, 255])), None);
+        assert!(!permits(&odd, &address));
+    }
+}

@@ -25,8 +25,8 @@ impl Refusal {
                 words: error.to_string(),
             },
             E::CertNotValidForName(_) => Self::wrong_name(leaf),
-            // A signature that fails is that of another authority which has the name of a trusted one.
-            E::UnknownIssuer | E::InvalidSignatureForPublicKey => Self::unknown_authority(leaf),
+            E::UnknownIssuer => Self::unknown_authority(leaf),
+            E::InvalidSignatureForPublicKey => Self::untrusted_issuer(leaf),
             E::CaUsedAsEndEntity if is_self_issued(leaf) => Self::unknown_authority(leaf),
             _ => Self::invalid(error.to_string()),
         }
@@ -63,16 +63,20 @@ impl Refusal {
 
     /// No chain leads to a trusted authority.
     pub fn unknown_authority(leaf: &CertificateDer<'_>) -> Self {
-        let certificate = describe(leaf);
-        if is_self_issued(leaf) {
-            return Self {
-                reason: Reason::TlsCertSelfSigned,
-                words: format!("{} signed it for itself", certificate.subject),
-            };
+        if !is_self_issued(leaf) {
+            return Self::untrusted_issuer(leaf);
         }
         Self {
+            reason: Reason::TlsCertSelfSigned,
+            words: format!("{} signed it for itself", describe(leaf).subject),
+        }
+    }
+
+    /// A signature in its chain is that of another authority which has the name of a trusted one.
+    pub fn untrusted_issuer(leaf: &CertificateDer<'_>) -> Self {
+        Self {
             reason: Reason::TlsCertAuthorityInvalid,
-            words: format!("its issuer, {}, is not trusted", certificate.issuer),
+            words: format!("its issuer, {}, is not trusted", describe(leaf).issuer),
         }
     }
 

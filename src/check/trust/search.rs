@@ -23,6 +23,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 enum Flaw {
     /// It leads nowhere.
     UnknownAuthority,
+    /// It leads to a namesake of the authority that signed.
+    WrongSignature,
     /// Anything else, in words.
     Invalid(String),
     NotYetValid(u64),
@@ -107,6 +109,7 @@ pub(super) fn search(
             Flaw::Expired(at) => refused(Refusal::expired(at)),
             Flaw::NotYetValid(at) => refused(Refusal::not_yet_valid(at)),
             Flaw::Invalid(words) => refused(Refusal::invalid(words)),
+            Flaw::WrongSignature => refused(Refusal::untrusted_issuer(leaf)),
             Flaw::UnknownAuthority => refused(Refusal::unknown_authority(leaf)),
         }),
     }
@@ -177,7 +180,7 @@ impl<'s> Search<'s> {
         let below = chain.last().map(|place| &self.sent[*place]);
         let (tbs, algorithm, signature) = below.and_then(Parsed::signed).ok_or(Some(Flaw::UnknownAuthority))?;
         verify_certificate(&next.key, algorithm, tbs, signature, &mut self.budget).map_err(|flaw| match flaw {
-            SignatureFlaw::Wrong => Some(Flaw::UnknownAuthority),
+            SignatureFlaw::Wrong => Some(Flaw::WrongSignature),
             SignatureFlaw::Refused(how) => invalid(format!("a signature in its chain is not accepted: {how}")),
             SignatureFlaw::NotSupported(how) => Some(Flaw::NotSupported(how)),
             SignatureFlaw::TooExpensive => None,
@@ -238,4 +241,138 @@ fn has_policies(chain: &[&Parsed<'_>]) -> bool {
         }
     }
     demanded_after > 0 || all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Root;
+    use super::{NotFound, search};
+    use crate::reason::Reason;
+    use rcgen::{
+        BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+        date_time_ymd,
+    };
+    use rustls::pki_types::{CertificateDer, ServerName};
+
+    const IN_2020: i64 = 1_590_000_000;
+
+    fn named(common: &str) -> CertificateParams {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common);
+        params
+    }
+
+    fn authority(common: &str) -> CertificateParams {
+        let mut params = named(common);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    fn server() -> CertificateParams {
+        let mut params = CertificateParams::new(["app.example".to_owned()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params
+    }
+
+    fn issuer(params: CertificateParams, key: &KeyPair) -> Issuer<'_, &KeyPair> {
+        Issuer::new(params, key)
+    }
+
+    fn found(roots: &[&Certificate], leaf: &Certificate, sent: &[&Certificate]) -> Result<i64, NotFound> {
+        let roots: Vec<Root> = roots
+            .iter()
+            .map(|root| Root::new(root.der().clone()).unwrap())
+            .collect();
+        let sent: Vec<CertificateDer<'_>> = sent.iter().map(|one| one.der().clone()).collect();
+        search(
+            &roots,
+            leaf.der(),
+            &sent,
+            &ServerName::try_from("app.example").unwrap(),
+            IN_2020,
+        )
+    }
+
+    #[test]
+    fn a_chain_is_found_among_strangers_in_any_order() {
+        let keys: Vec<KeyPair> = (0..4).map(|_| KeyPair::generate().unwrap()).collect();
+        let root = authority("root").self_signed(&keys[0]).unwrap();
+        let by_root = issuer(authority("root"), &keys[0]);
+        let upper = authority("upper").signed_by(&keys[1], &by_root).unwrap();
+        let lower = authority("lower")
+            .signed_by(&keys[2], &issuer(authority("upper"), &keys[1]))
+            .unwrap();
+        let stranger = authority("lower").signed_by(&keys[3], &by_root).unwrap();
+        let leaf = server()
+            .signed_by(&keys[3], &issuer(authority("lower"), &keys[2]))
+            .unwrap();
+        assert!(found(&[&root], &leaf, &[&stranger, &upper, &stranger, &lower]).is_ok());
+        let missing = found(&[&root], &leaf, &[&stranger, &lower]).err().unwrap();
+        assert_eq!(missing.refusal.reason, Reason::TlsCertAuthorityInvalid);
+        assert!(!missing.at_bound);
+        assert!(found(&[], &leaf, &[&upper, &lower]).is_err());
+        // What is trusted need not be the end of what was sent.
+        assert!(found(&[&upper], &leaf, &[&lower]).is_ok());
+    }
+
+    #[test]
+    fn of_several_chains_the_one_that_ends_last_counts() {
+        let keys: Vec<KeyPair> = (0..2).map(|_| KeyPair::generate().unwrap()).collect();
+        let until = |common: &str, year| {
+            let mut params = authority(common);
+            (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(year, 1, 1));
+            params
+        };
+        let roots = [2030, 2050].map(|year| until("root", year).self_signed(&keys[0]).unwrap());
+        let by_root = issuer(authority("root"), &keys[0]);
+        let [early, late, past] =
+            [2025, 2040, 2001].map(|year| until("between", year).signed_by(&keys[1], &by_root).unwrap());
+        let mut params = server();
+        params.not_after = date_time_ymd(2045, 1, 1);
+        let leaf = params
+            .signed_by(&keys[0], &issuer(authority("between"), &keys[1]))
+            .unwrap();
+        let end = |sent: &[&Certificate]| found(&[&roots[0], &roots[1]], &leaf, sent).ok();
+        let in_2040 = 2_208_988_800;
+        assert_eq!(end(&[&early, &late]), Some(in_2040));
+        assert_eq!(end(&[&late, &past, &early]), Some(in_2040));
+        assert_eq!(end(&[&early]), Some(1_735_689_600));
+        let expired = found(&[&roots[1]], &leaf, &[&past]).err().unwrap();
+        assert_eq!(expired.refusal.reason, Reason::TlsCertDateInvalid);
+    }
+
+    #[test]
+    fn a_search_ends_at_its_bound() {
+        let key = KeyPair::generate().unwrap();
+        let root = authority("root").self_signed(&key).unwrap();
+        let by_namesake = issuer(authority("same"), &key);
+        // Each is by each of the others: as many paths as there are orders of them.
+        let sent: Vec<Certificate> = (0..12)
+            .map(|_| {
+                authority("same")
+                    .signed_by(&KeyPair::generate().unwrap(), &by_namesake)
+                    .unwrap()
+            })
+            .collect();
+        let mut sent: Vec<&Certificate> = sent.iter().collect();
+        let leaf = server().signed_by(&key, &by_namesake).unwrap();
+        // None of the first hundred is by the key that signed the server's, the last one is.
+        let found_beyond = authority("same")
+            .signed_by(&key, &issuer(authority("root"), &key))
+            .unwrap();
+        let many = [&sent[..]; 9].concat();
+        let missed = found(&[&root], &leaf, &[&many[..], &[&found_beyond]].concat())
+            .err()
+            .unwrap();
+        assert!(missed.at_bound);
+        assert_eq!(missed.refusal.reason, Reason::TlsCertInvalid);
+        assert!(
+            missed.refusal.words.contains("signature checks"),
+            "{}",
+            missed.refusal.words
+        );
+        sent.push(&found_beyond);
+        assert!(found(&[&root], &leaf, &sent).is_ok());
+    }
 }
