@@ -4,7 +4,7 @@
 //! signed. All else about a chain (dates, names, uses, constraints) is judged with each handshake.
 //!
 //! ring verifies what is usual. What Go verifies beyond that (P-521, SHA-512 by P-256 and P-384, RSA below 2048 bits) is here:
-//! over the curves of RustCrypto, and with one exponentiation for RSA.
+//! over the curves of `RustCrypto`, and with one exponentiation for RSA.
 
 mod chain;
 mod der;

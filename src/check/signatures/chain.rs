@@ -39,12 +39,15 @@ const REFUSED: [(&[u8], &str); 8] = [
     (b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03", "ML-DSA"),
 ];
 
+/// Verifies by a key, over a message, a signature.
+type Verify = fn(&[u8], &[u8], &[u8]) -> Result<(), InvalidSignature>;
+
 /// An algorithm that ring does not have.
 #[derive(Debug)]
 struct Own {
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
-    verify: fn(&[u8], &[u8], &[u8]) -> Result<(), InvalidSignature>,
+    verify: Verify,
 }
 
 impl SignatureVerificationAlgorithm for Own {
@@ -136,6 +139,10 @@ pub(in crate::check) fn verify_certificate(
     signature: &[u8],
     budget: &mut u32,
 ) -> Result<(), SignatureFlaw> {
+    // An authority with the name of the one that signed.
+    if matches!((family(key.algorithm), family(algorithm)), (Some(one), Some(other)) if one != other) {
+        return Err(SignatureFlaw::Wrong);
+    }
     if key.is_known_to_go() {
         return Err(SignatureFlaw::NotSupported(key.to_string()));
     }
@@ -164,6 +171,20 @@ pub(in crate::check) fn verify_certificate(
     found
         .verify_signature(key.bits, message, signature)
         .map_err(|InvalidSignature| SignatureFlaw::Wrong)
+}
+
+/// Which keys and signatures belong together, by the contents of their `AlgorithmIdentifier`; nothing where it is not known.
+fn family(algorithm: &[u8]) -> Option<&'static str> {
+    const STARTS: [(&[u8], &str); 6] = [
+        (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01", "RSA"),
+        (b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01", "ECDSA"),
+        (b"\x06\x07\x2a\x86\x48\xce\x3d\x04", "ECDSA"),
+        (b"\x06\x08\x2a\x86\x48\xce\x3d\x04", "ECDSA"),
+        (b"\x06\x03\x2b\x65\x70", "Ed25519"),
+        (b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03", "ML-DSA"),
+    ];
+    let known = STARTS.iter().find(|(start, _)| algorithm.starts_with(start));
+    known.map(|(_, family)| *family)
 }
 
 /// What a verification costs beyond the step of the search that it belongs to, in units of about 0.1 ms.
@@ -213,11 +234,8 @@ mod tests {
         assert_eq!(budget, BUDGET - 3 * 9);
         let too_little = verify(&key, &alg_id::ECDSA_SHA512, b"message", &mut 8);
         assert_eq!(too_little, Err(SignatureFlaw::TooExpensive));
-        // An algorithm of other keys, and one that is refused.
-        for algorithm in [&*alg_id::RSA_PKCS1_SHA256, REFUSED[5].0] {
-            let refused = verify(&key, algorithm, b"message", &mut budget);
-            assert!(matches!(refused, Err(SignatureFlaw::Refused(_))), "{refused:?}");
-        }
+        let refused = verify(&key, REFUSED[5].0, b"message", &mut budget);
+        assert!(matches!(refused, Err(SignatureFlaw::Refused(_))), "{refused:?}");
         let on_p224 = PublicKey {
             algorithm: b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x21",
             ..key
@@ -227,6 +245,11 @@ mod tests {
             refused,
             Err(SignatureFlaw::NotSupported("key of type ECDSA P-224".to_owned()))
         );
+        // What another kind of key has signed is by a namesake, whatever this key is.
+        for key in [&key, &on_p224] {
+            let refused = verify(key, &alg_id::RSA_PKCS1_SHA256, b"message", &mut budget);
+            assert_eq!(refused, Err(SignatureFlaw::Wrong));
+        }
     }
 
     #[test]

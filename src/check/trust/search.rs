@@ -130,7 +130,7 @@ fn usable(certificate: &Parsed<'_>, now: i64) -> Result<(), Flaw> {
     Ok(())
 }
 
-impl<'s> Search<'s> {
+impl Search<'_> {
     /// Goes on from the last certificate of a chain: to each trusted one, then to each that was sent.
     fn climb(&mut self, chain: &mut Vec<usize>) -> Result<(), Exhausted> {
         let Some(&last) = chain.last() else {

@@ -40,19 +40,12 @@ pub fn oid(dotted: &str) -> Vec<u8> {
     let arcs: Vec<u64> = dotted.split('.').map(|arc| arc.parse().unwrap()).collect();
     let mut contents = Vec::new();
     for arc in std::iter::once(arcs[0] * 40 + arcs[1]).chain(arcs[2..].iter().copied()) {
-        let septets = (0..10)
-            .rev()
-            .map(|place| arc >> (7 * place))
-            .skip_while(|rest| *rest == 0);
-        let mut septets: Vec<u8> = septets.map(|rest| 0x80 | u8::try_from(rest & 0x7f).unwrap()).collect();
-        *match septets.last_mut() {
-            Some(last) => last,
-            None => {
-                septets.push(0x80);
-                septets.last_mut().unwrap()
-            }
-        } &= 0x7f;
-        contents.extend(septets);
+        // Seven bits a byte; all bytes but the last one have the first bit.
+        let length = (u64::BITS - arc.leading_zeros()).div_ceil(7).max(1);
+        for place in (0..length).rev() {
+            let bits = u8::try_from((arc >> (7 * place)) & 0x7f).unwrap();
+            contents.push(if place == 0 { bits } else { bits | 0x80 });
+        }
     }
     element(6, &[&contents])
 }
@@ -347,17 +340,17 @@ impl Maker {
             key.public.clone(),
             extensions,
         ];
-        let signed = sequence(&[&parts.concat()]);
-        let mut signature = self.sign(&signed, signer);
+        let tbs = sequence(&[&parts.concat()]);
+        let mut signature = self.sign(&tbs, signer);
         if contents.forged {
             *signature.last_mut().unwrap() ^= 1;
         }
-        sequence(&[&signed, &identifier, &element(3, &[&[0], &signature])])
+        sequence(&[&tbs, &identifier, &element(3, &[&[0], &signature])])
     }
 
-    fn sign(&self, signed: &[u8], signer: &Signer) -> Vec<u8> {
+    fn sign(&self, tbs: &[u8], signer: &Signer) -> Vec<u8> {
         let mut file = tempfile::NamedTempFile::new_in(self.path()).unwrap();
-        file.write_all(signed).unwrap();
+        file.write_all(tbs).unwrap();
         let mut command = Command::new("openssl");
         let hash = match signer.signature {
             Signature::Ed25519 => {

@@ -1,5 +1,7 @@
 //! A matrix of keys, signatures and chains: what `blackbox_exporter` 0.28 connects to, and what it refuses.
 
+#![allow(clippy::too_many_lines, reason = "tables")]
+
 use super::certificates::{
     Contents, EXPIRED, Key, Maker, NOT_YET, Nginx, Shown, Signature, Signer, alternative_names, basic_constraints,
     common_name, element, extended_key_usage, extension, name, name_constraints, oid, pem, sequence,
@@ -413,8 +415,23 @@ fn roots(table: &mut Table) {
     };
     let own = Signer::new("localhost", &table.maker.key("RSA 2048"), Pkcs1("sha256"));
     let stranger = table.maker.certificate(&old, &own.key, &own);
+    // It has the name of a trusted certificate, and is not by its key.
+    let untrusted = Err("tls.cert.authority_invalid");
+    table.add_with(
+        "self-signed with a trusted name",
+        untrusted,
+        vec![stranger],
+        &own.key,
+        "",
+    );
+    let nameless = Signer { name: name(&[]), ..own };
+    let stranger = Contents {
+        subject: name(&[]),
+        ..old
+    };
+    let stranger = table.maker.certificate(&stranger, &nameless.key, &nameless);
     let self_signed = Err("tls.cert.self_signed");
-    table.add_with("self-signed, version 1", self_signed, vec![stranger], &own.key, "");
+    table.add_with("self-signed, version 1", self_signed, vec![stranger], &nameless.key, "");
 }
 
 /// What a server's certificate may be.
