@@ -16,6 +16,7 @@ mod frames;
 mod http1;
 mod http3;
 mod own_fault;
+mod p521;
 mod quic;
 mod receive;
 mod resolve;

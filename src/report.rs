@@ -92,6 +92,8 @@ pub struct TlsFacts {
     pub chain: Vec<Certificate>,
     /// The end of the verified chain, as seconds since 1970; `None` where no chain was verified.
     pub verified_until: Option<i64>,
+    /// What was accepted without a proof, in words, such as `handshake signature not verified: RSA key of 512 bits`.
+    pub note: Option<String>,
 }
 
 /// The fields of a certificate that people look at.

@@ -40,6 +40,10 @@ impl Check {
                 Err((error, layer)) => {
                     let error = with_unread_alert(error, layer);
                     wire.leg.tls = certificates_of(&recorder);
+                    // A certificate that is refused ends the probe for that reason, also where the handshake fails after it.
+                    if let Some(Err(refusal)) = recorder.seen().verdict.take() {
+                        return Err(SecureError::Refused(refusal));
+                    }
                     return Err(SecureError::Handshake {
                         began_like_tls: wire.tape.began_like_tls(),
                         client_cert_asked: recorder.seen().client_cert_asked,
@@ -119,6 +123,7 @@ pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
         chain: seen.chain.iter().map(|der| describe(der)).collect(),
         client_cert_asked: seen.client_cert_asked,
         verified_until: seen.verdict.as_ref().and_then(|verdict| verdict.as_ref().ok().copied()),
+        note: seen.note.clone(),
         ..TlsFacts::default()
     })
 }

@@ -180,6 +180,7 @@ fn provider() -> CryptoProvider {
     provider
         .cipher_suites
         .sort_by_key(|suite| place(suite).unwrap_or(FIRST.len()));
+    provider.kx_groups.push(&super::p521::P521);
     provider
 }
 

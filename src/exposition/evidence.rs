@@ -217,6 +217,7 @@ fn tls(facts: &TlsFacts) -> Value {
         "alpn": facts.alpn,
         "client_certificate_requested": facts.client_cert_asked,
         "verified_until": facts.verified_until,
+        "note": facts.note,
         "chain": facts.chain.iter().map(certificate).collect::<Vec<_>>(),
     })
 }

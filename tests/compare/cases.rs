@@ -1,5 +1,6 @@
 //! Which modules meet which targets.
 
+mod certificates;
 mod dns;
 mod grpc;
 mod http;
@@ -84,6 +85,7 @@ pub async fn all() -> (Vec<Case>, BTreeMap<String, String>, impl Any) {
         alive: Vec::new(),
     };
     http::add(&mut table).await;
+    certificates::add(&mut table).await;
     tcp::add(&mut table).await;
     unix::add(&mut table);
     dns::add(&mut table).await;

@@ -13,6 +13,7 @@ mod before_tls;
 mod beside;
 mod browser;
 mod canaries;
+mod certificates;
 mod client_certificates;
 mod compose;
 mod configuration;

@@ -55,6 +55,7 @@ fn secured(tls: &TlsFacts, began: SystemTime) -> Markup {
                 tbody { @for certificate in &tls.chain { (shown(certificate, began)) } }
             }
         }
+        @if let Some(note) = &tls.note { p { "Note: " (note) } }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the scenarios stand on.
 
+pub mod certificates;
+pub mod chains;
 pub mod dns;
 pub mod exporter;
 pub mod health;
