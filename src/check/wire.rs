@@ -124,6 +124,20 @@ impl Layer {
         }))
     }
 
+    /// Why TLS ended, if that has come and was not read: of what can no longer be written, a server may have told the reason
+    /// before, by an alert. What else came stays unread.
+    fn unread_fault(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
+        let Self::Tls(session) = self else { return None };
+        let (layer, tls) = session.get_mut();
+        let mut source = Now { layer, cx };
+        while matches!(tls.read_tls(&mut source), Ok(1..)) {
+            if let Err(fault) = tls.process_new_packets() {
+                return Some(io::Error::new(ErrorKind::InvalidData, fault));
+            }
+        }
+        None
+    }
+
     fn stream(&mut self) -> Pin<&mut (dyn Stream + '_)> {
         match self {
             Self::Plain(socket) => Pin::new(socket),
@@ -183,6 +197,22 @@ impl AsyncWrite for Within {
     }
 }
 
+/// Reads what a layer has now.
+struct Now<'a, 'b> {
+    layer: &'a mut Layer,
+    cx: &'a mut Context<'b>,
+}
+
+impl io::Read for Now<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut into = ReadBuf::new(into);
+        match Pin::new(&mut *self.layer).poll_read(self.cx, &mut into) {
+            Poll::Ready(read) => read.map(|()| into.filled().len()),
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
 /// Both directions of a connection.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -210,6 +240,12 @@ impl Meter {
         Self {
             most_interims: most_interims.saturating_add(1),
             ..self
+        }
+    }
+
+    fn could_not_write(&mut self, cx: &mut Context<'_>) {
+        if let Some(fault) = self.layer.unread_fault(cx) {
+            self.tape.tls_failed(&fault);
         }
     }
 
@@ -246,13 +282,15 @@ impl AsyncRead for Meter {
 
 impl AsyncWrite for Meter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.layer).poll_write(cx, buf))?;
+        let written = ready!(Pin::new(&mut self.layer).poll_write(cx, buf));
+        let written = written.inspect_err(|_| self.could_not_write(cx))?;
         self.tape.request_wrote(&buf[..written]);
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.layer).poll_flush(cx))?;
+        let flushed = ready!(Pin::new(&mut self.layer).poll_flush(cx));
+        flushed.inspect_err(|_| self.could_not_write(cx))?;
         self.tape.request_flushed();
         Poll::Ready(Ok(()))
     }

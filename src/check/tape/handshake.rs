@@ -47,7 +47,9 @@ impl Tape {
     /// A read above TLS failed. Where TLS says why, as by an alert, that is kept: libraries drop it.
     pub fn tls_failed(&self, error: &io::Error) {
         let handshake = &mut self.marks().handshake;
-        handshake.fault = reason_of_late_tls(error, handshake.client_cert_asked);
+        handshake.fault = handshake
+            .fault
+            .or_else(|| reason_of_late_tls(error, handshake.client_cert_asked));
     }
 
     /// Why TLS ended after its handshake, if it said so.
