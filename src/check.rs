@@ -15,11 +15,15 @@ mod exchange;
 mod frames;
 mod http1;
 mod http3;
+mod inspection;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
 mod own_fault;
 mod quic;
 mod receive;
 mod resolve;
 mod resolver;
+mod second_handshake;
 mod secure;
 mod send;
 mod signatures;

@@ -108,9 +108,14 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "tls-refused",
-        when: "The handshake or the certificate failed, or a TLS alert came later: `tls`.",
-        blind: "",
-        speaks: |case| case.blame_if(case.stage(Stage::Secure) || case.family("tls"), Link::Tls, Certain),
+        when: "The handshake or the certificate failed, or a TLS alert came later: `tls`. That both sides share no version or \
+               cipher suite is certain where additional connections have shown it, else likely.",
+        blind: "Where the server could not be asked again (STARTTLS, a proxy, no time left), a version or suite is inferred.",
+        speaks: |case| {
+            let inferred = case.reason(Reason::TlsVersionOrCipherMismatch) && !case.mismatch_was_shown();
+            let certainty = if inferred { Likely } else { Certain };
+            case.blame_if(case.stage(Stage::Secure) || case.family("tls"), Link::Tls, certainty)
+        },
     },
     Rule {
         name: "content-refused",

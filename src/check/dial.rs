@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -180,6 +180,15 @@ async fn in_the_file_system<T: Send + 'static>(
         Err(Late::NotBegun) => Err(DialError::NoPlace),
         Err(Late::Slow) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
+}
+
+/// Where a connection was dialled.
+#[derive(Clone, Debug)]
+pub(super) enum Dialled {
+    /// At an address, from one of this host where the module names it.
+    Tcp(Option<IpAddr>, SocketAddr),
+    /// At a path.
+    Unix(PathBuf),
 }
 
 /// A connection that may be opened, to the address that was judged.

@@ -1,6 +1,7 @@
 //! What one exchange runs over: the facts so far, the connection, the pending answer.
 
 use super::datagram::Datagrams;
+use super::dial::Dialled;
 use super::dialogue::Line;
 use super::echo::EchoSocket;
 use super::exchange::Exchange;
@@ -41,6 +42,8 @@ pub(super) struct Wire {
     pub leg: Leg,
     /// What the wire knows better of the stages' times than we.
     pub times: Times,
+    /// Where the connection was dialled: it can be dialled again.
+    pub dialled: Option<Dialled>,
     /// The connection, until the exchange takes it.
     pub layer: Option<Layer>,
     /// The connection as a line to speak on, once something was said or heard there.
@@ -106,6 +109,8 @@ impl Wire {
 pub(super) enum Layer {
     Plain(Socket),
     Tls(Box<TlsStream<Layer>>),
+    #[cfg(feature = "legacy-tls")]
+    Legacy(super::legacy::LegacyStream),
 }
 
 impl Layer {
@@ -113,6 +118,8 @@ impl Layer {
         match self {
             Self::Plain(socket) => Pin::new(socket),
             Self::Tls(session) => Pin::new(session.as_mut()),
+            #[cfg(feature = "legacy-tls")]
+            Self::Legacy(session) => Pin::new(session),
         }
     }
 }

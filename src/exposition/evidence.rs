@@ -5,7 +5,7 @@ use crate::history::Entry;
 use crate::investigation::{Drilled, Investigation, Reached, Vantage};
 use crate::ledger::Lap;
 use crate::reason::Reason;
-use crate::report::{Certificate, Clock, Clocks, Leg, Reply, Report, Stamps, TlsFacts};
+use crate::report::{Certificate, Clock, Clocks, Leg, Reply, Report, Stamps, TlsFacts, TlsInspection};
 use crate::secret::MASK;
 use crate::utc::rfc3339;
 use crate::verdict::{Side, Verdict};
@@ -162,6 +162,7 @@ fn leg(leg: &Leg) -> Value {
         "local": leg.local,
         "laps": leg.ledger.laps().iter().map(lap).collect::<Vec<_>>(),
         "tls": leg.tls.as_ref().map(tls),
+        "tls_inspection": leg.inspection.as_deref().map(inspection),
         "socket": leg.socket.map(|socket| json!({
             "rtt_seconds": seconds(socket.rtt),
             "retransmits": socket.retransmits,
@@ -217,6 +218,15 @@ fn tls(facts: &TlsFacts) -> Value {
         "alpn": facts.alpn,
         "verified_until": facts.verified_until,
         "chain": facts.chain.iter().map(certificate).collect::<Vec<_>>(),
+    })
+}
+
+fn inspection(inspection: &TlsInspection) -> Value {
+    json!({
+        "because": inspection.because,
+        "server_chose": inspection.answer,
+        "blackbox_exporter_connects": inspection.blackbox_connects,
+        "repeated_with_second_library": inspection.repeated,
     })
 }
 
