@@ -97,10 +97,12 @@ impl<'a> Case<'a> {
         self.fault().is_some_and(|fault| fault.stage == stage)
     }
 
-    /// Whether additional connections have shown that the server takes none of the module's TLS versions and cipher suites.
-    pub fn mismatch_was_shown(&self) -> bool {
-        let inspection = self.report.last_leg().and_then(|leg| leg.inspection.as_ref());
-        inspection.is_some_and(|inspection| inspection.blackbox_connects == Some(false))
+    /// Whether additional connections have not shown why a handshake failed that may have met no common version or suite.
+    pub fn cause_in_tls_is_inferred(&self) -> bool {
+        match self.report.last_leg().and_then(|leg| leg.inspection.as_ref()) {
+            Some(inspection) => inspection.blackbox_connects.is_none(),
+            None => self.reason(Reason::TlsVersionOrCipherMismatch),
+        }
     }
 
     pub fn reason(&self, reason: Reason) -> bool {

@@ -109,10 +109,11 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "tls-refused",
         when: "The handshake or the certificate failed, or a TLS alert came later: `tls`. That both sides share no version or \
-               cipher suite is certain where additional connections have shown it, else likely.",
-        blind: "Where the server could not be asked again (STARTTLS, a proxy, no time left), a version or suite is inferred.",
+               cipher suite is certain where additional connections have shown it; where they show something else, or could \
+               not be opened, likely.",
+        blind: "Behind STARTTLS and proxies no additional connections are opened.",
         speaks: |case| {
-            let inferred = case.reason(Reason::TlsVersionOrCipherMismatch) && !case.mismatch_was_shown();
+            let inferred = case.cause_in_tls_is_inferred();
             let certainty = if inferred { Likely } else { Certain };
             case.blame_if(case.stage(Stage::Secure) || case.family("tls"), Link::Tls, certainty)
         },

@@ -25,6 +25,7 @@ mod http3;
 mod image;
 mod injection;
 mod leases;
+mod legacy_tls;
 mod limits;
 mod load;
 mod names;

@@ -5,6 +5,7 @@ pub mod exporter;
 pub mod health;
 pub mod held;
 pub mod mutants;
+pub mod old_tls;
 pub mod page;
 pub mod parsers;
 pub mod peer;
