@@ -214,7 +214,7 @@ impl Check {
         };
         let reason = self.wire.tape.shortage().unwrap_or(reason);
         let ended = Instant::now();
-        lap.fail(since(ended), reason);
+        lap.fail(since(self.wire.times.failed.unwrap_or(ended)), reason);
         self.fault = Some(Fault {
             stage,
             reason,

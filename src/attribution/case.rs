@@ -100,7 +100,11 @@ impl<'a> Case<'a> {
     /// Whether additional connections have not shown why a handshake failed that may have met no common version or suite.
     pub fn cause_in_tls_is_inferred(&self) -> bool {
         match self.report.last_leg().and_then(|leg| leg.inspection.as_ref()) {
-            Some(inspection) => inspection.blackbox_connects.is_none(),
+            Some(inspection) => match inspection.blackbox_connects {
+                Some(false) => false,
+                Some(true) => self.reason(Reason::TlsVersionOrCipherMismatch),
+                None => true,
+            },
             None => self.reason(Reason::TlsVersionOrCipherMismatch),
         }
     }

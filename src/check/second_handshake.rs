@@ -95,9 +95,11 @@ impl<'a> SecondHandshake<'a> {
             );
             return Err(told(failed.reason(), detail));
         };
+        // What is found out after this has no part in the phase.
+        wire.times.failed = Some(Instant::now());
         let decided = self.inspect(&dialled, None).await;
         if let Ok(Decision::Connects(chosen)) = &decided {
-            self.note(wire, &failed, Some(chosen.words()), Some(true));
+            self.note(wire, failed.detail(), Some(chosen.words()), Some(true));
             return self.repeat(wire, &dialled, *chosen, &failed).await;
         }
         Err(self.verdict(wire, decided, failed))
@@ -105,6 +107,7 @@ impl<'a> SecondHandshake<'a> {
 
     /// What a refused handshake means, by the answers.
     fn verdict(&self, wire: &mut Wire, decided: io::Result<Decision>, failed: SecureError) -> SecureError {
+        let because = failed.detail();
         let (answer, connects, verdict) = match decided {
             Err(error) => {
                 let detail = format!(
@@ -148,7 +151,7 @@ impl<'a> SecondHandshake<'a> {
             }
             Ok(Decision::AskAgain) => (None, None, failed),
         };
-        self.note(wire, &verdict, answer, connects);
+        self.note(wire, because, answer, connects);
         verdict
     }
 
@@ -157,23 +160,23 @@ impl<'a> SecondHandshake<'a> {
         let range = format!("{} to {}", key_word(min), key_word(max));
         match answer {
             Answer::Chosen(chosen) => format!(
-                "The server chose {} of everything, and refuses what this module offers ({range}), as blackbox_exporter 0.28 \
-                 would see",
+                "Offered every usual version and cipher suite, the server chose {}; it refuses what this module offers \
+                 ({range}), and so it would refuse blackbox_exporter 0.28",
                 chosen.words()
             ),
             other => format!(
-                "The server refuses every version and cipher suite with {}: it has none of TLS 1.0 to 1.3 that are usual",
+                "The server refuses every usual version and cipher suite from TLS 1.0 to 1.3 with {}",
                 other.words()
             ),
         }
     }
 
-    fn note(&self, wire: &mut Wire, because: &SecureError, answer: Option<String>, connects: Option<bool>) {
+    fn note(&self, wire: &mut Wire, because: String, answer: Option<String>, connects: Option<bool>) {
         wire.leg.inspection = Some(Box::new(TlsInspection {
             answer,
             blackbox_connects: connects,
             repeated: false,
-            because: because.detail(),
+            because,
         }));
     }
 
@@ -185,7 +188,9 @@ impl<'a> SecondHandshake<'a> {
         let all = self.ask(dialled, &everything(), until).await?;
         match decide(&offer, &all, second.as_ref()) {
             Decision::AskAgain => {
-                let second = self.ask(dialled, &offer, until).await?;
+                let Ok(second) = self.ask(dialled, &offer, until).await else {
+                    return Ok(Decision::Unknown(all));
+                };
                 Ok(decide(&offer, &all, Some(&second)))
             }
             decided => Ok(decided),
@@ -202,7 +207,8 @@ impl<'a> SecondHandshake<'a> {
         let asking = async {
             let tape = Arc::new(Tape::default());
             let (mut socket, _) = self.dial(dialled, &tape).await?;
-            socket.write_all(&hello).await?;
+            // Where it cannot be written, there may be an answer to read, or the end.
+            let _ = socket.write_all(&hello).await;
             let mut bytes = vec![0; 4096];
             loop {
                 // A reset after the choice leaves the choice; one before it is an end as any other.
@@ -215,11 +221,8 @@ impl<'a> SecondHandshake<'a> {
                 }
             }
         };
-        let asked: io::Result<Answer> = match timeout_at(until.into(), asking).await {
-            Ok(asked) => asked,
-            Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
-        };
-        asked
+        let asked: Result<io::Result<Answer>, _> = timeout_at(until.into(), asking).await;
+        asked.unwrap_or_else(|_elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
     }
 
     async fn dial(&self, dialled: &Dialled, tape: &Arc<Tape>) -> io::Result<(Socket, Option<std::net::SocketAddr>)> {

@@ -24,6 +24,8 @@ pub(super) struct Times {
     pub began: Option<Instant>,
     /// The event that ended it.
     pub ended: Option<Instant>,
+    /// Where the stage failed before the check got to know why.
+    pub failed: Option<Instant>,
     /// The next stage begins then.
     pub next: Option<Instant>,
 }

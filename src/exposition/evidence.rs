@@ -224,7 +224,7 @@ fn tls(facts: &TlsFacts) -> Value {
 fn inspection(inspection: &TlsInspection) -> Value {
     json!({
         "because": inspection.because,
-        "server_chose": inspection.answer,
+        "answer": inspection.answer,
         "blackbox_exporter_connects": inspection.blackbox_connects,
         "repeated_with_second_library": inspection.repeated,
     })

@@ -66,6 +66,7 @@ impl SecondHandshake<'_> {
 
     async fn shake_hands(&self, wire: &mut Wire, layer: Layer, client_cert_asked: bool) -> Result<(), SecureError> {
         wire.times.began = Some(Instant::now());
+        wire.times.failed = None;
         let tape = wire.tape.clone();
         let connect_delay = tape.connect_delay();
         tape.speak_tls();
@@ -105,6 +106,7 @@ impl SecondHandshake<'_> {
         failed: SecureError,
         refusal: Option<Answer>,
     ) -> SecureError {
+        wire.times.failed = Some(Instant::now());
         let decided = self.inspect(dialled, refusal).await;
         self.verdict(wire, decided, failed)
     }
