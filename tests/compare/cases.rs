@@ -4,6 +4,7 @@ mod dns;
 mod grpc;
 mod http;
 mod icmp;
+mod legacy_tls;
 mod tcp;
 mod unix;
 
@@ -78,6 +79,7 @@ pub async fn all() -> (Vec<Case>, BTreeMap<String, String>, impl Any) {
         alive: Vec::new(),
     };
     http::add(&mut table).await;
+    legacy_tls::add(&mut table).await;
     tcp::add(&mut table).await;
     unix::add(&mut table);
     dns::add(&mut table).await;
