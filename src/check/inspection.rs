@@ -1,10 +1,10 @@
 //! Inspection: what would a server choose that refused a handshake of this exporter's TLS library?
 //!
 //! That library has no cipher suites with CBC, no RSA key exchange, no TLS below 1.2 and no P-521; `blackbox_exporter` has some of
-//! them. So a refused handshake alone says neither what the server speaks nor what blackbox_exporter would make of it. A
-//! ClientHello that is written by hand finds out: the first offers every usual version, suite and group, and what the server
-//! chooses is evidence. Where that is something that blackbox_exporter does not offer, the server may prefer it and take
-//! something else, too: then a second hello offers exactly what blackbox_exporter offers. No handshake is finished.
+//! them. So a refused handshake alone says neither what the server speaks nor what `blackbox_exporter` would make of it. A
+//! `ClientHello` that is written by hand finds out: the first offers every usual version, suite and group, and what the server
+//! chooses is evidence. Where that is something that `blackbox_exporter` does not offer, the server may prefer it and take
+//! something else, too: then a second hello offers exactly what `blackbox_exporter` offers. No handshake is finished.
 //!
 //! All of this is pure; [`super::second_handshake`] does the dialling.
 
@@ -26,6 +26,7 @@ use suites::{
 
 impl Version {
     /// As on the wire.
+    #[must_use]
     pub const fn wire(self) -> u16 {
         match self {
             Self::Tls10 => 0x0301,
@@ -123,13 +124,15 @@ pub enum Decision {
 
 /// Decides from the answer to [`everything`], and from the answer to the offer of `blackbox_exporter` where that was sent.
 pub fn decide(offer: &Offer, all: &Answer, second: Option<&Answer>) -> Decision {
-    let connects = |chosen: &Chosen| match is_of_rustls(chosen) {
-        true => Decision::OtherCause(*chosen),
-        false => Decision::Connects(*chosen),
+    let connects = |chosen: &Chosen| {
+        if is_of_rustls(chosen) {
+            Decision::OtherCause(*chosen)
+        } else {
+            Decision::Connects(*chosen)
+        }
     };
     match (all, second) {
-        (Answer::Chosen(chosen), _) if offer.holds(chosen) => connects(chosen),
-        (_, Some(Answer::Chosen(chosen))) if offer.holds(chosen) => connects(chosen),
+        (Answer::Chosen(chosen), _) | (_, Some(Answer::Chosen(chosen))) if offer.holds(chosen) => connects(chosen),
         (Answer::Chosen(_) | Answer::Alert(_), None) => Decision::AskAgain,
         // A server that is not asked politely takes what was not offered: that would be refused.
         (Answer::Chosen(_), Some(_)) => Decision::Mismatch(all.clone()),

@@ -25,7 +25,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
-/// `SSL_OP_LEGACY_SERVER_CONNECT`: servers without secure renegotiation (RFC 5746) are accepted, as Go does, which never renegotiates.
+/// `SSL_OP_LEGACY_SERVER_CONNECT`: servers without secure renegotiation (RFC 5746) are accepted, as by Go. Neither renegotiates.
 const LEGACY_SERVER_CONNECT: SslOptions = SslOptions::from_bits_retain(4);
 /// `SSL_R_UNEXPECTED_EOF_WHILE_READING`.
 const UNEXPECTED_EOF: i32 = 294;
@@ -197,7 +197,7 @@ fn facts(ssl: &SslRef, recorder: &Recorder) -> TlsFacts {
         }),
         cipher: ssl
             .current_cipher()
-            .and_then(|cipher| cipher.standard_name())
+            .and_then(openssl::ssl::SslCipherRef::standard_name)
             .map(str::to_owned),
         alpn: ssl
             .selected_alpn_protocol()
@@ -252,12 +252,12 @@ impl LegacyError {
 }
 
 fn alert_of(error: &openssl::ssl::Error) -> Option<u8> {
-    let codes = error
+    let mut codes = error
         .ssl_error()?
         .errors()
         .iter()
         .map(openssl::error::Error::reason_code);
-    codes.filter_map(|code| u8::try_from(code - ALERT_OFFSET).ok()).next()
+    codes.find_map(|code| u8::try_from(code - ALERT_OFFSET).ok())
 }
 
 /// Whether the connection ended without an end of TLS.

@@ -99,7 +99,7 @@ impl<'a> SecondHandshake<'a> {
         wire.times.failed = Some(Instant::now());
         let decided = self.inspect(&dialled, None).await;
         if let Ok(Decision::Connects(chosen)) = &decided {
-            self.note(wire, failed.detail(), Some(chosen.words()), Some(true));
+            Self::note(wire, failed.detail(), Some(chosen.words()), Some(true));
             return self.repeat(wire, &dialled, *chosen, &failed).await;
         }
         Err(self.verdict(wire, decided, failed))
@@ -151,7 +151,7 @@ impl<'a> SecondHandshake<'a> {
             }
             Ok(Decision::AskAgain) => (None, None, failed),
         };
-        self.note(wire, because, answer, connects);
+        Self::note(wire, because, answer, connects);
         verdict
     }
 
@@ -171,7 +171,7 @@ impl<'a> SecondHandshake<'a> {
         }
     }
 
-    fn note(&self, wire: &mut Wire, because: String, answer: Option<String>, connects: Option<bool>) {
+    fn note(wire: &mut Wire, because: String, answer: Option<String>, connects: Option<bool>) {
         wire.leg.inspection = Some(Box::new(TlsInspection {
             answer,
             blackbox_connects: connects,

@@ -499,10 +499,10 @@ async fn an_end_without_a_byte_is_inspected_and_stays_what_it_is() {
 
 #[tokio::test]
 async fn the_phase_tls_is_the_handshake_that_succeeded() {
+    const LATE: Duration = Duration::from_millis(300);
     if !SECOND_LIBRARY {
         return;
     }
-    const LATE: Duration = Duration::from_millis(300);
     let authority = Authority::new();
     let (old, exporter) = tokio::join!(OldTls::start(&authority), async { Exporter::start(&modules("")).await });
     let slow = changing(

@@ -1,4 +1,4 @@
-//! Reads the answer to a ClientHello, as far as it tells what the server chose: records in pieces, messages over several records.
+//! Reads the answer to a `ClientHello`, as far as it tells what the server chose: records in pieces, messages over several records.
 
 use super::suites::{alert_name, group_name, suite_name};
 
@@ -6,7 +6,7 @@ use super::suites::{alert_name, group_name, suite_name};
 const LONGEST: usize = 256 * 1024;
 /// A record holds as much (RFC 5246 section 6.2.3).
 const LONGEST_RECORD: usize = 16_384 + 2048;
-/// The `random` of a ServerHello that is a HelloRetryRequest (RFC 8446 section 4.1.3).
+/// The `random` of a `ServerHello` that is a `HelloRetryRequest` (RFC 8446 section 4.1.3).
 const RETRY: [u8; 32] = [
     0xCF, 0x21, 0xAD, 0x74, 0xE5, 0x9A, 0x61, 0x11, 0xBE, 0x1D, 0x8C, 0x02, 0x1E, 0x65, 0xB8, 0x91, 0xC2, 0xA2, 0x11,
     0x16, 0x7A, 0xBB, 0x8C, 0x5E, 0x07, 0x9E, 0x09, 0xE2, 0xC8, 0xA8, 0x33, 0x9C,
@@ -49,7 +49,7 @@ impl Chosen {
     }
 }
 
-/// How a server answered a ClientHello.
+/// How a server answered a `ClientHello`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// With a choice.

@@ -1,4 +1,4 @@
-//! Writes a ClientHello by hand (RFC 5246 section 7.4.1.2, RFC 8446 section 4.1.2): of any versions, suites and groups.
+//! Writes a `ClientHello` by hand (RFC 5246 section 7.4.1.2, RFC 8446 section 4.1.2): of any versions, suites and groups.
 
 use super::Version;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug)]
 pub struct Randomness(pub [u8; 96]);
 
-/// What a ClientHello offers.
+/// What a `ClientHello` offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// The lowest version.
@@ -129,8 +129,10 @@ mod tests {
 
     const RANDOM: Randomness = Randomness([7; 96]);
 
+    type Extensions = Vec<(u16, Vec<u8>)>;
+
     /// What stands in a hello: its version, suites, and extensions.
-    fn read(record: &[u8]) -> (u16, Vec<u16>, Vec<(u16, Vec<u8>)>) {
+    fn read(record: &[u8]) -> (u16, Vec<u16>, Extensions) {
         let two = |at: usize| u16::from_be_bytes([record[at], record[at + 1]]);
         assert_eq!((&record[..3], usize::from(two(3))), (&[22, 3, 1][..], record.len() - 5));
         assert_eq!((&record[5..7], usize::from(two(7))), (&[1, 0][..], record.len() - 9));
@@ -183,7 +185,7 @@ mod tests {
         }
     }
 
-    /// What blackbox_exporter 0.28 (Go 1.27) was seen to offer.
+    /// What `blackbox_exporter` 0.28 (Go 1.27) was seen to offer.
     #[test]
     fn it_offers_what_blackbox_exporter_does() {
         let of = |min, max, grpc| read(&of_blackbox_exporter(min, max, grpc).client_hello("localhost", &[], &RANDOM));

@@ -1,10 +1,11 @@
-//! The cipher suites, groups and alerts that a ClientHello may offer and a server may answer with, by their IANA names.
+//! The cipher suites, groups and alerts that a `ClientHello` may offer and a server may answer with, by their IANA names.
 
 /// Declares the table of cipher suites: number, name.
 macro_rules! suites {
     ($($number:literal $name:literal;)+) => {
         /// Every cipher suite that servers on the public Internet are known to choose, with its IANA name. Those that
-        /// `blackbox_exporter` offers come first, in Go's order: a server that leaves the choice to its client then takes one of them.
+        /// `blackbox_exporter` offers come first, in Go's order: a server that leaves the choice to its client then
+        /// takes one of them.
         pub const SUITES: &[(u16, &str)] = &[$(($number, $name),)+];
     };
 }
@@ -126,7 +127,7 @@ pub const GROUPS_OF_GO: usize = 4;
 /// How many of [`GROUPS`] rustls has with ring.
 pub const GROUPS_OF_RUSTLS: usize = 3;
 
-/// The signatures that Go accepts for TLS 1.2, in its order (IANA "TLS SignatureScheme"), without those of ML-DSA.
+/// The signatures that Go accepts for TLS 1.2, in its order (IANA "TLS `SignatureScheme`"), without those of ML-DSA.
 pub const SIGNATURES_OF_GO: [u16; 12] = [
     0x0804, 0x0403, 0x0807, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0503, 0x0603, 0x0201, 0x0203,
 ];

@@ -4,7 +4,7 @@ use super::pki::Authority;
 use super::process::{Process, free_port};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
@@ -121,68 +121,9 @@ impl OldTls {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let (ec, rsa) = (authority.files("127.0.0.1"), (at("rsa.pem"), at("rsa.key")));
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "30",
-                "-subj",
-                "/CN=127.0.0.1",
-            ])
-            .args([
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-                "-addext",
-                "basicConstraints=critical,CA:FALSE",
-                "-out",
-            ])
-            .arg(&rsa.0)
-            .arg("-keyout")
-            .arg(&rsa.1)
-            .stderr(Stdio::null())
-            .status();
-        assert!(made.unwrap().success());
-        // One of RFC 7919: to make one takes long.
-        let group = Command::new("openssl")
-            .args([
-                "genpkey",
-                "-genparam",
-                "-algorithm",
-                "DH",
-                "-pkeyopt",
-                "group:ffdhe2048",
-                "-out",
-            ])
-            .arg(at("group.pem"))
-            .status();
-        assert!(group.unwrap().success());
+        certificate_and_group(folder.path(), &rsa);
         let mut ports = BTreeMap::new();
-        let mut servers = String::new();
-        for (name, certificate, protocols, suites, groups, more) in SERVERS {
-            let port = free_port();
-            ports.insert(*name, port);
-            let (cert, key) = if *certificate == "ec" { &ec } else { &rsa };
-            let http2 = if more.contains("http2") { " http2" } else { "" };
-            let group = if more.contains("dhparam") {
-                "ssl_dhparam group.pem;"
-            } else {
-                ""
-            };
-            let prefers = if more.contains("prefers") { "on" } else { "off" };
-            writeln!(
-                servers,
-                "server {{ listen 127.0.0.1:{port} ssl{http2}; ssl_certificate {}; ssl_certificate_key {};\n\
-                 ssl_protocols {protocols}; ssl_ciphers {suites}:@SECLEVEL=0; ssl_ecdh_curve {groups}; {group}\n\
-                 ssl_prefer_server_ciphers {prefers}; location / {{ return 200 \"fine\\n\"; }} }}",
-                cert.display(),
-                key.display(),
-            )
-            .unwrap();
-        }
+        let servers = servers(&mut ports, &ec, &rsa);
         let config = format!(
             "daemon off; master_process off; pid nginx.pid; error_log error.log crit;\n\
              events {{ worker_connections 512; }}\n\
@@ -215,4 +156,74 @@ impl OldTls {
     pub fn url(&self, name: &str) -> String {
         format!("https://127.0.0.1:{}/", self.ports[name])
     }
+}
+
+/// A certificate for an RSA key, which it signed itself, and a finite group.
+fn certificate_and_group(folder: &Path, (cert, key): &(PathBuf, PathBuf)) {
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=127.0.0.1",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-out",
+        ])
+        .arg(cert)
+        .arg("-keyout")
+        .arg(key)
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.unwrap().success());
+    // One of RFC 7919: to make one takes long.
+    let group = Command::new("openssl")
+        .args([
+            "genpkey",
+            "-genparam",
+            "-algorithm",
+            "DH",
+            "-pkeyopt",
+            "group:ffdhe2048",
+            "-out",
+        ])
+        .arg(folder.join("group.pem"))
+        .status();
+    assert!(group.unwrap().success());
+}
+
+/// The servers of the configuration, each at a port of its own.
+fn servers(ports: &mut BTreeMap<&'static str, u16>, ec: &(PathBuf, PathBuf), rsa: &(PathBuf, PathBuf)) -> String {
+    let mut servers = String::new();
+    for (name, certificate, protocols, suites, groups, more) in SERVERS {
+        let port = free_port();
+        ports.insert(*name, port);
+        let (cert, key) = if *certificate == "ec" { ec } else { rsa };
+        let http2 = if more.contains("http2") { " http2" } else { "" };
+        let group = if more.contains("dhparam") {
+            "ssl_dhparam group.pem;"
+        } else {
+            ""
+        };
+        let prefers = if more.contains("prefers") { "on" } else { "off" };
+        writeln!(
+            servers,
+            "server {{ listen 127.0.0.1:{port} ssl{http2}; ssl_certificate {}; ssl_certificate_key {};\n\
+             ssl_protocols {protocols}; ssl_ciphers {suites}:@SECLEVEL=0; ssl_ecdh_curve {groups}; {group}\n\
+             ssl_prefer_server_ciphers {prefers}; location / {{ return 200 \"fine\\n\"; }} }}",
+            cert.display(),
+            key.display(),
+        )
+        .unwrap();
+    }
+    servers
 }
