@@ -97,6 +97,18 @@ impl<'a> Case<'a> {
         self.fault().is_some_and(|fault| fault.stage == stage)
     }
 
+    /// Whether additional connections have not shown why a handshake failed that may have met no common version or suite.
+    pub fn cause_in_tls_is_inferred(&self) -> bool {
+        match self.report.last_leg().and_then(|leg| leg.inspection.as_ref()) {
+            Some(inspection) => match inspection.blackbox_connects {
+                Some(false) => false,
+                Some(true) => self.reason(Reason::TlsVersionOrCipherMismatch),
+                None => true,
+            },
+            None => self.reason(Reason::TlsVersionOrCipherMismatch),
+        }
+    }
+
     pub fn reason(&self, reason: Reason) -> bool {
         self.fault().is_some_and(|fault| fault.reason == reason)
     }

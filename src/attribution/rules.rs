@@ -109,11 +109,14 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "tls-refused",
         when: "The handshake failed after the server had sent a part of it, the certificate failed, or a TLS alert came later: \
-               `tls`.",
-        blind: "",
+               `tls`. That both sides share no version or cipher suite is certain where additional connections have shown it; \
+               where they show something else, or could not be opened, likely.",
+        blind: "Behind STARTTLS and proxies no additional connections are opened.",
         speaks: |case| {
             let failed = case.stage(Stage::Secure) && !case.ended_before_tls();
-            case.blame_if(failed || case.family("tls"), Link::Tls, Certain)
+            let inferred = case.cause_in_tls_is_inferred();
+            let certainty = if inferred { Likely } else { Certain };
+            case.blame_if(failed || case.family("tls"), Link::Tls, certainty)
         },
     },
     Rule {

@@ -338,6 +338,11 @@ impl Tape {
         self.marks().first_raw.first().map(|first| (20..=23).contains(first))
     }
 
+    /// Whether what came begins with an alert of TLS: the server chose nothing.
+    pub fn began_with_alert(&self) -> bool {
+        self.marks().first_raw.first() == Some(&21)
+    }
+
     /// Everything, once the connection is closed.
     pub fn read_out(&self) -> Marks {
         let mut marks = std::mem::take(&mut *self.marks());

@@ -1,6 +1,7 @@
 //! What one exchange runs over: the facts so far, the connection, the pending answer.
 
 use super::datagram::Datagrams;
+use super::dial::Dialled;
 use super::dialogue::Line;
 use super::echo::EchoSocket;
 use super::exchange::Exchange;
@@ -23,6 +24,8 @@ pub(super) struct Times {
     pub began: Option<Instant>,
     /// The event that ended it.
     pub ended: Option<Instant>,
+    /// Where the stage failed before the check got to know why.
+    pub failed: Option<Instant>,
     /// The next stage begins then.
     pub next: Option<Instant>,
 }
@@ -41,6 +44,8 @@ pub(super) struct Wire {
     pub leg: Leg,
     /// What the wire knows better of the stages' times than we.
     pub times: Times,
+    /// Where the connection was dialled: it can be dialled again.
+    pub dialled: Option<Dialled>,
     /// The connection, until the exchange takes it.
     pub layer: Option<Layer>,
     /// The connection as a line to speak on, once something was said or heard there.
@@ -108,6 +113,8 @@ pub(super) enum Layer {
     Tls(Box<TlsStream<Layer>>),
     /// The TLS of a proxy, before TLS begins within it.
     Within(Box<Within>),
+    #[cfg(feature = "legacy-tls")]
+    Legacy(super::legacy::LegacyStream),
 }
 
 impl Layer {
@@ -143,6 +150,8 @@ impl Layer {
             Self::Plain(socket) => Pin::new(socket),
             Self::Tls(session) => Pin::new(session.as_mut()),
             Self::Within(within) => Pin::new(within.as_mut()),
+            #[cfg(feature = "legacy-tls")]
+            Self::Legacy(session) => Pin::new(session),
         }
     }
 }

@@ -5,6 +5,7 @@ mod dns;
 mod grpc;
 mod http;
 mod icmp;
+mod legacy_tls;
 pub mod resolver;
 mod tcp;
 mod unix;
@@ -86,6 +87,7 @@ pub async fn all() -> (Vec<Case>, BTreeMap<String, String>, impl Any) {
     };
     http::add(&mut table).await;
     certificates::add(&mut table).await;
+    legacy_tls::add(&mut table).await;
     tcp::add(&mut table).await;
     unix::add(&mut table);
     dns::add(&mut table).await;

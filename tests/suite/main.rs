@@ -29,6 +29,7 @@ mod image;
 mod injection;
 mod kernels;
 mod leases;
+mod legacy_tls;
 mod limits;
 mod load;
 mod names;

@@ -9,6 +9,7 @@ pub mod held;
 pub mod host;
 pub mod mutants;
 pub mod name_server;
+pub mod old_tls;
 pub mod page;
 pub mod parsers;
 pub mod peer;
