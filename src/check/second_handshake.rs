@@ -57,9 +57,16 @@ impl<'a> SecondHandshake<'a> {
         of_blackbox_exporter(min, max, self.alpn == [b"h2".to_vec()])
     }
 
-    /// Shakes hands where the first TLS library cannot: the module's versions are below TLS 1.2, or some are and the
-    /// connection cannot be dialled again. `None` where the first library is to try.
-    pub async fn instead(&self, wire: &mut Wire, dialled: Option<&Dialled>) -> Option<Result<(), SecureError>> {
+    /// Whether the first TLS library is to try: the module's versions are not all below TLS 1.2, nor are some of them while the
+    /// connection cannot be dialled again.
+    pub fn is_for_the_first_library(&self, dialled: Option<&Dialled>) -> bool {
+        let (min, max) = self.tls.versions();
+        let has_its_own = max >= TlsVersion::Tls12 && min <= max;
+        has_its_own && (min >= TlsVersion::Tls12 || dialled.is_some() || cfg!(not(feature = "legacy-tls")))
+    }
+
+    /// Shakes hands where the first library cannot.
+    pub async fn instead(&self, wire: &mut Wire, dialled: Option<&Dialled>) -> Result<(), SecureError> {
         let (min, max) = self.tls.versions();
         if max < min {
             let detail = format!(
@@ -67,14 +74,9 @@ impl<'a> SecondHandshake<'a> {
                 key_word(max),
                 key_word(min),
             );
-            return Some(Err(told(Reason::LocalTlsUnsupported, detail)));
+            return Err(told(Reason::LocalTlsUnsupported, detail));
         }
-        if max >= TlsVersion::Tls12
-            && (min >= TlsVersion::Tls12 || dialled.is_some() || cfg!(not(feature = "legacy-tls")))
-        {
-            return None;
-        }
-        Some(self.with_second_library(wire, dialled).await)
+        self.with_second_library(wire, dialled).await
     }
 
     /// After the first library's handshake has failed: finds out why, and repeats it where that helps.

@@ -37,8 +37,9 @@ impl Check {
             // After bytes in plain text (STARTTLS, a proxy's tunnel) a new connection would not be the same.
             let untouched = wire.tape.last_write().is_none() && wire.tape.last_read().is_none();
             let dialled = wire.dialled.take().filter(|_| untouched);
-            if let Some(done) = second.instead(wire, dialled.as_ref()).await {
-                return done;
+            // What is rare is kept out of the state of a probe that waits.
+            if !second.is_for_the_first_library(dialled.as_ref()) {
+                return Box::pin(second.instead(wire, dialled.as_ref())).await;
             }
             let layer = wire.take_layer().ok_or(SecureError::NotConnected)?;
             let tape = wire.tape.clone();
@@ -59,7 +60,7 @@ impl Check {
                         client_cert_asked: recorder.seen().client_cert_asked,
                         error,
                     };
-                    return second.after(wire, dialled, failed).await;
+                    return Box::pin(second.after(wire, dialled, failed)).await;
                 }
             };
             // A flight that lay unread is our time, not the peer's.
