@@ -1,6 +1,6 @@
 //! Inspection: what would a server choose that refused a handshake of this exporter's TLS library?
 //!
-//! That library has no cipher suites with CBC, no RSA key exchange, no TLS below 1.2 and no P-521; `blackbox_exporter` has some of
+//! That library has no cipher suites with CBC, no RSA key exchange and no TLS below 1.2; `blackbox_exporter` has some of
 //! them. So a refused handshake alone says neither what the server speaks nor what `blackbox_exporter` would make of it. A
 //! `ClientHello` that is written by hand finds out: the first offers every usual version, suite and group, and what the server
 //! chooses is evidence. Where that is something that `blackbox_exporter` does not offer, the server may prefer it and take

@@ -1,4 +1,4 @@
-//! The second TLS library, OpenSSL, for what the first does not have: TLS 1.0 and 1.1, cipher suites with CBC, P-521.
+//! The second TLS library, OpenSSL, for what the first does not have: TLS 1.0 and 1.1, and cipher suites with CBC.
 //!
 //! It offers exactly what `blackbox_exporter` offers for the module. The chain is judged by the same [`Recorder`] as with the first
 //! library, within the handshake: a chain that is refused ends it, before a certificate of the exporter or a byte of the request

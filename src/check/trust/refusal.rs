@@ -82,7 +82,10 @@ impl Refusal {
 
     /// This exporter cannot verify a signature that Go verifies.
     pub fn not_supported(how: &str) -> Self {
-        Self::invalid(format!("this exporter cannot verify a signature in its chain: {how}"))
+        Self {
+            reason: Reason::LocalTlsUnsupported,
+            words: format!("this exporter cannot verify a signature in its chain: {how}"),
+        }
     }
 
     /// Any other reason.

@@ -336,7 +336,7 @@ fn signatures(table: &mut Table) {
     let small = table.root("Root RSA 768", "RSA 768", Pkcs1("sha256"));
     table.below("signed by RSA 768", Err("tls.cert.invalid"), &small, vec![]);
     let p224 = table.root("Root P-224", "P-224", Ecdsa("sha256"));
-    table.below("signed by P-224", Err("tls.cert.invalid"), &p224, vec![]);
+    table.below("signed by P-224", Err("local.tls_unsupported"), &p224, vec![]);
 }
 
 /// What a trusted certificate may be.
