@@ -19,10 +19,7 @@ pub use suites::alert_name;
 #[cfg(feature = "legacy-tls")]
 pub use suites::group_name;
 
-use suites::{
-    AEAD_SUITES, CBC_SUITES, GROUPS, GROUPS_OF_GO, GROUPS_OF_RUSTLS, OTHER_SIGNATURES, SHA1_SIGNATURES,
-    SIGNATURES_OF_GO, SUITES, TLS13_SUITES,
-};
+use suites::{AEAD_SUITES, CBC_SUITES, GROUPS, GROUPS_OF_GO, OTHER_SIGNATURES, SIGNATURES_OF_GO, SUITES, TLS13_SUITES};
 
 impl Version {
     /// As on the wire.
@@ -92,17 +89,10 @@ impl Offer {
     }
 }
 
-/// Whether this exporter's own TLS library can do what the server chose.
+/// Whether this exporter's first TLS library can do what the server chose of the offer: it has all groups and signatures of it.
 pub fn is_of_rustls(chosen: &Chosen) -> bool {
-    let groups = &GROUPS[..GROUPS_OF_RUSTLS];
     chosen.version >= Version::Tls12.wire()
         && (AEAD_SUITES.contains(&chosen.suite) || TLS13_SUITES.contains(&chosen.suite))
-        && chosen
-            .group
-            .is_none_or(|group| groups.iter().any(|(known, _)| *known == group))
-        && chosen
-            .signature
-            .is_none_or(|signature| !SHA1_SIGNATURES.contains(&signature))
 }
 
 /// What follows from the answers.
@@ -174,12 +164,6 @@ mod tests {
         assert_eq!(of(Tls12, Tls13, old), Decision::AskAgain);
         assert_eq!(of(Tls11, Tls13, old), Decision::AskAgain);
         assert_eq!(of(Tls10, Tls13, old), Decision::Connects(old));
-        let large = chosen(0x0303, 0xC02F, Some(25), Some(0x0804));
-        assert_eq!(of(Tls12, Tls13, large), Decision::Connects(large));
-        let large = chosen(0x0304, 0x1301, Some(25), None);
-        assert_eq!(of(Tls12, Tls13, large), Decision::Connects(large));
-        let sha1 = chosen(0x0303, 0xC02F, Some(29), Some(0x0201));
-        assert_eq!(of(Tls12, Tls13, sha1), Decision::Connects(sha1));
     }
 
     #[test]
@@ -187,6 +171,9 @@ mod tests {
         for usual in [
             chosen(0x0303, 0xC02F, Some(23), Some(0x0804)),
             chosen(0x0304, 0x1303, Some(29), None),
+            chosen(0x0303, 0xC02F, Some(25), Some(0x0804)),
+            chosen(0x0304, 0x1301, Some(25), None),
+            chosen(0x0303, 0xC02F, Some(29), Some(0x0201)),
         ] {
             assert_eq!(of(Tls12, Tls13, usual), Decision::OtherCause(usual));
         }
