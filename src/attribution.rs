@@ -485,12 +485,77 @@ mod tests {
     #[test]
     fn tls_refused() {
         for (stage, reason) in [
-            (Stage::Secure, Reason::TcpReset),
+            (Stage::Secure, Reason::TlsClosed),
+            (Stage::Secure, Reason::TlsTimedOut),
             (Stage::Wait, Reason::TlsClientCert),
             (Stage::Secure, Reason::TlsCertDateInvalid),
         ] {
             World::of(stopped(stage, reason)).says("tls-refused", Link::Tls, reason);
         }
+    }
+
+    /// The same as over plain HTTP: nothing of TLS was seen.
+    #[test]
+    fn what_ends_before_tls_began_is_judged_as_without_tls() {
+        for (secure, wait) in [
+            (Reason::TcpReset, Reason::TcpReset),
+            (Reason::TcpClosed, Reason::HttpClosedBeforeResponse),
+            (Reason::TcpSilent, Reason::HttpTimedOutWaiting),
+            (Reason::QuicFailed, Reason::HttpClosedBeforeResponse),
+        ] {
+            let plain = World::of(stopped(Stage::Wait, wait));
+            let over_tls = World::of(stopped(Stage::Secure, secure));
+            over_tls.says("broken-at-front", Link::Front, secure);
+            let dead = stopped(Stage::Connect, Reason::TcpRefused);
+            let hops = [
+                Vec::new(),
+                vec![good("", &[])],
+                vec![dead.clone()],
+                vec![dead, good("", &[])],
+            ];
+            for product in [None, Some("nginx")] {
+                for hops in &hops {
+                    let [plain, over_tls] = [&plain, &over_tls].map(|world| {
+                        let mut world = hops.iter().cloned().fold(world.clone(), World::hop);
+                        if let Some(product) = product {
+                            world.baseline.learn_product(product);
+                        }
+                        world.try_judge().unwrap()
+                    });
+                    let verdict = |verdict: Verdict| (verdict.rule, verdict.link, verdict.certainty, verdict.side);
+                    assert_eq!(
+                        verdict(plain),
+                        verdict(over_tls),
+                        "{secure:?}, {product:?}, {} hops",
+                        hops.len()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn client_certificate_demanded() {
+        const PAGE: &str = "<html><center><h1>400 Bad Request</h1></center>\r\n\
+            <center>No required SSL certificate was sent</center>\r\n<hr><center>nginx</center></html>";
+        let asked = |asked: bool| {
+            let mut front = refused(400, PAGE, NGINX);
+            front.legs[0].tls = Some(TlsFacts {
+                client_cert_asked: asked,
+                ..TlsFacts::default()
+            });
+            World::of(front)
+        };
+        asked(true).says("client-certificate-demanded", Link::Tls, Reason::TlsClientCert);
+        let with_hop = asked(true).hop(good("", &[]));
+        with_hop.says("client-certificate-demanded", Link::Tls, Reason::TlsClientCert);
+        let before_dead = asked(true).hop(stopped(Stage::Connect, Reason::TcpRefused));
+        before_dead.says("client-certificate-demanded", Link::Tls, Reason::TlsClientCert);
+        // What stands behind says so itself: the gateway lacks a certificate, whatever it asks of us.
+        let relayed = asked(true).hop(refused(400, PAGE, NGINX));
+        relayed.says("hop-answers-alike", Link::Origin, Reason::OriginStatus);
+        let twin = asked(false).try_judge().unwrap();
+        assert_ne!((twin.link, twin.reason), (Link::Tls, Reason::TlsClientCert));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use body::{BodyPlan, Coding};
 pub use dial::{Denials, Dialer};
 pub use dialogue::Heard;
 pub use echo::Ping;
-pub use own_fault::{panics_beside_probes, shortage};
+pub use own_fault::{panic_is_answer, panics_beside_probes, shortage};
 pub use resolve::Family;
 pub use resolver::{NameServer, NameServerError, Resolver};
 pub use send::{Ask, Manner};
@@ -210,7 +210,9 @@ impl Check {
                 format!("Timed out after {} ms, {}.", self.timeout.as_millis(), stage.doing()),
             ),
         };
-        let reason = self.wire.tape.shortage().unwrap_or(reason);
+        // What this host is short of, and what TLS said, libraries do not hand on.
+        let tape = &self.wire.tape;
+        let reason = tape.shortage().or_else(|| tape.tls_fault()).unwrap_or(reason);
         let ended = Instant::now();
         lap.fail(since(ended), reason);
         self.fault = Some(Fault {

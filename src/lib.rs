@@ -70,6 +70,9 @@ pub fn raise_file_limit() {
 /// Has panics told by their place alone: their words may hold what a configuration or a peer says.
 pub fn tell_panics_by_their_place() {
     std::panic::set_hook(Box::new(|panic| {
+        if check::panic_is_answer() {
+            return;
+        }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "Panic: this is a defect of the exporter; please report it");
     }));

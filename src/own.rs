@@ -308,7 +308,7 @@ impl Own {
         families
             .iter()
             .map(maker::family)
-            .map(process::with_precise_processor_time)
+            .filter_map(process::known)
             .chain(process::left_out())
             .collect()
     }

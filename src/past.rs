@@ -47,7 +47,11 @@ impl Recent {
         let waited = |(reason, _): Sign| {
             matches!(
                 reason,
-                Reason::HttpTimedOutWaiting | Reason::HttpTimedOutMidBody | Reason::TcpTimedOut | Reason::TlsTimedOut
+                Reason::HttpTimedOutWaiting
+                    | Reason::HttpTimedOutMidBody
+                    | Reason::TcpTimedOut
+                    | Reason::TcpSilent
+                    | Reason::TlsTimedOut
             )
         };
         self.for_any || self.sign.is_some_and(waited)

@@ -86,6 +86,8 @@ pub struct TlsFacts {
     pub cipher: Option<String>,
     /// The protocol agreed by ALPN.
     pub alpn: Option<String>,
+    /// The peer asked for a client certificate.
+    pub client_cert_asked: bool,
     /// The certificates as the peer sent them, leaf first.
     pub chain: Vec<Certificate>,
     /// The end of the verified chain, as seconds since 1970; `None` where no chain was verified.
@@ -114,8 +116,8 @@ pub struct Certificate {
 /// The kernel's view of the probe's own socket (`TCP_INFO`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketFacts {
-    /// The smoothed round-trip time.
-    pub rtt: Duration,
+    /// The smoothed round-trip time, if one was measured.
+    pub rtt: Option<Duration>,
     /// Segments that had to be sent again.
     pub retransmits: u32,
 }
@@ -302,7 +304,7 @@ impl Leg {
     /// How long the answer's first byte was waited for, without the network's part of it.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        let rtt = self.socket.map_or(Duration::ZERO, |socket| socket.rtt);
+        let rtt = self.socket.and_then(|socket| socket.rtt).unwrap_or_default();
         self.time_in(Stage::Wait).saturating_sub(rtt)
     }
 

@@ -110,13 +110,26 @@ impl<'a> Case<'a> {
         refused(self.report)
     }
 
+    /// Whether the connection was closed, reset or left silent where TLS was to begin, before any of it came.
+    pub fn ended_before_tls(&self) -> bool {
+        self.stage(Stage::Secure) && (self.family("tcp") || self.family("quic"))
+    }
+
+    /// Whether the answer says that a client certificate is missing or not accepted, after a handshake that asked for one.
+    pub fn demands_client_cert(&self) -> bool {
+        let tls = self.report.last_leg().and_then(|leg| leg.tls.as_ref());
+        tls.is_some_and(|tls| tls.client_cert_asked) && self.refused().is_some_and(looks::demands_client_cert)
+    }
+
     /// Whether the answer broke off, was no HTTP, or did not come.
     pub fn broke(&self) -> bool {
         let exchange = self.stage(Stage::Send) || self.stage(Stage::Wait) || self.stage(Stage::Receive);
-        let spoiled = ["http", "tcp", "websocket"].iter().any(|family| self.family(family))
+        let spoiled = ["http", "tcp", "quic", "websocket"]
+            .iter()
+            .any(|family| self.family(family))
             || self.reason(Reason::GrpcInvalid)
             || self.reason(Reason::DnsMalformed);
-        exchange && spoiled && !self.reason(Reason::HttpStatus)
+        (exchange && spoiled && !self.reason(Reason::HttpStatus)) || self.ended_before_tls()
     }
 
     pub fn waited(&self) -> Duration {
@@ -158,7 +171,13 @@ impl<'a> Case<'a> {
     /// Whether the connection was closed without a byte of an answer.
     pub fn gave_nothing(&self) -> bool {
         let bytes = self.report.last_leg().map_or(0, |leg| leg.wire.excerpt.len());
-        bytes == 0 && (self.reason(Reason::HttpClosedBeforeResponse) || self.reason(Reason::TcpReset))
+        let closed = [
+            Reason::HttpClosedBeforeResponse,
+            Reason::TcpReset,
+            Reason::TcpClosed,
+            Reason::QuicFailed,
+        ];
+        bytes == 0 && closed.iter().any(|reason| self.reason(*reason))
     }
 
     /// Whether the answer looks like the page with which the edge refused the reference request.
@@ -241,7 +260,9 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
         Reason::TlsVersionOrCipherMismatch | Reason::TlsAlert | Reason::TlsClientCert => {
             Reason::UpstreamTlsAlertReceived
         }
-        Reason::TlsClosed => Reason::UpstreamConnectionTerminated,
+        // A gateway waits for the handshake as it does for the connection.
+        Reason::TcpSilent if fault.stage == Stage::Secure => Reason::UpstreamConnectionTimeout,
+        Reason::TlsClosed | Reason::TcpClosed | Reason::QuicFailed => Reason::UpstreamConnectionTerminated,
         reason if reason.as_str().starts_with("tls.cert") => Reason::UpstreamTlsCertificateError,
         reason if reason.family() == "tls" => Reason::UpstreamTlsProtocolError,
         Reason::HttpTimedOutMidBody => Reason::UpstreamConnectionReadTimeout,
@@ -249,7 +270,7 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
         Reason::HttpClosedMidBody => Reason::UpstreamHttpResponseIncomplete,
         Reason::TcpReset if answered => Reason::UpstreamHttpResponseIncomplete,
         Reason::TcpReset | Reason::HttpClosedBeforeResponse => Reason::UpstreamConnectionTerminated,
-        Reason::HttpTimedOutWaiting => Reason::UpstreamHttpResponseTimeout,
+        Reason::HttpTimedOutWaiting | Reason::TcpSilent => Reason::UpstreamHttpResponseTimeout,
         Reason::HttpResponseHeaderTooLarge => Reason::UpstreamHttpResponseHeaderSectionSize,
         Reason::HttpResponseBadCoding => Reason::UpstreamHttpResponseContentCoding,
         Reason::HttpResponseTooLarge => Reason::UpstreamHttpResponseBodySize,

@@ -26,6 +26,29 @@ const WANTS_TLS: [&str; 4] = [
     "combination of host and port requires tls",
 ];
 
+/// What servers say where a client certificate is missing or not accepted: nginx and its kin, and Azure's gateway, which is made of
+/// it; Kong; IIS; Tyk; Tomcat and others.
+const DEMANDS_CLIENT_CERT: [&str; 18] = [
+    "no required ssl certificate was sent",
+    "the ssl certificate error",
+    "no required tls certificate was sent",
+    "tls certificate failed verification",
+    "(ssl) client certificate that the web server recognizes",
+    "403.7 - forbidden",
+    "403.13 - forbidden",
+    "403.16 - forbidden",
+    "403.17 - forbidden",
+    "client certificate required",
+    "client certificate is required",
+    "client certificate was required",
+    "client tls certificate is required",
+    "requires a client certificate",
+    "no client certificate",
+    "missing client certificate",
+    "invalid client certificate",
+    "client certificate is untrusted",
+];
+
 /// A head of this size is beyond the defaults of common gateways (8 KiB in nginx, 16 in `HAProxy`, 32 in Varnish).
 pub(super) const LARGE_HEAD: usize = 8 * 1024;
 
@@ -56,6 +79,15 @@ pub(super) fn wraps_another_protocol(leg: &Leg) -> bool {
 pub(super) fn wants_tls(reply: &Reply) -> bool {
     let text = String::from_utf8_lossy(&reply.body_start).to_ascii_lowercase();
     reply.status == 400 && WANTS_TLS.iter().any(|words| text.contains(words))
+}
+
+/// Whether a server says that a client certificate is missing or not accepted. 495 and 496 are nginx's own numbers for it.
+pub(super) fn demands_client_cert(reply: &Reply) -> bool {
+    let says = || {
+        let text = text_of(&String::from_utf8_lossy(&reply.body_start)).to_ascii_lowercase();
+        DEMANDS_CLIENT_CERT.iter().any(|words| text.contains(words))
+    };
+    matches!(reply.status, 495 | 496) || (matches!(reply.status, 400 | 401 | 403) && says())
 }
 
 /// Whether two pages are built alike: the same tags in the same order, the same type, the same server.
@@ -185,7 +217,7 @@ pub(super) const fn speaks_of_upstream(status: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_bare, is_custom, same_skeleton, text_of, wants_tls};
+    use super::{demands_client_cert, is_bare, is_custom, same_skeleton, text_of, wants_tls};
     use crate::report::Reply;
 
     fn page(status: u16, kind: &str, body: &str) -> Reply {
@@ -252,6 +284,34 @@ mod tests {
         );
         assert_eq!(text_of("plain"), "plain");
         assert_eq!(text_of("a < b"), "a");
+    }
+
+    #[test]
+    fn a_server_that_demands_a_client_certificate_says_so() {
+        for (status, body) in [
+            (
+                400,
+                "<center><h1>400 Bad Request</h1></center>\r\n<center>No required SSL certificate was sent</center>",
+            ),
+            (400, "<center>The SSL certificate error</center>"),
+            (401, "{\"message\":\"No required TLS certificate was sent\"}"),
+            (403, "<h2>HTTP Error 403.7 - Forbidden</h2>"),
+            (401, "<p>No client certificate chain in this request</p>"),
+            (496, ""),
+        ] {
+            assert!(demands_client_cert(&page(status, "text/html", body)), "{status} {body}");
+        }
+        for (status, body) in [
+            (400, "<center><h1>400 Bad Request</h1></center>"),
+            (400, "<center>The plain HTTP request was sent to HTTPS port</center>"),
+            (403, "<h1>403 Forbidden</h1>"),
+            (500, "No required SSL certificate was sent"),
+        ] {
+            assert!(
+                !demands_client_cert(&page(status, "text/html", body)),
+                "{status} {body}"
+            );
+        }
     }
 
     #[test]

@@ -108,9 +108,13 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "tls-refused",
-        when: "The handshake or the certificate failed, or a TLS alert came later: `tls`.",
+        when: "The handshake failed after the server had sent a part of it, the certificate failed, or a TLS alert came later: \
+               `tls`.",
         blind: "",
-        speaks: |case| case.blame_if(case.stage(Stage::Secure) || case.family("tls"), Link::Tls, Certain),
+        speaks: |case| {
+            let failed = case.stage(Stage::Secure) && !case.ended_before_tls();
+            case.blame_if(failed || case.family("tls"), Link::Tls, Certain)
+        },
     },
     Rule {
         name: "content-refused",
@@ -170,6 +174,16 @@ pub const RULES: &[Rule] = &[
                too: `origin`; where its answer is a gateway's page for a failure behind it, `upstream`.",
         blind: "A machine that tells us from its gateway (by address, by a header) may answer us otherwise.",
         speaks: hop_answers_alike,
+    },
+    Rule {
+        name: "client-certificate-demanded",
+        when: "The handshake asked for a client certificate, and the answer is a page which says that none was sent, or that it \
+               was not accepted: `tls`.",
+        blind: "A gateway that asks for one, too, may relay what the machine behind it says of the gateway's own.",
+        speaks: |case| {
+            let demanded = case.demands_client_cert();
+            demanded.then(|| Blame::on(Link::Tls, Likely, Reason::TlsClientCert))
+        },
     },
     Rule {
         name: "gateway-speaks-of-itself",

@@ -61,7 +61,8 @@ fn answer(case: &Case<'_>, report: &Report, leg: &Leg) -> String {
     let who = case.gateway().unwrap_or("the front");
     let detail = report.fault.as_ref().map_or("", |fault| fault.detail.as_str());
     let Some(reply) = &leg.reply else {
-        return if leg.finished(Stage::Connect) && !leg.wants_tls && leg.wire.read == 0 {
+        let silent = leg.wire.read == 0 && (!leg.wants_tls || case.ended_before_tls());
+        return if leg.finished(Stage::Connect) && silent {
             format!("{who}{at} took the connection and gave no answer. {detail}")
         } else {
             detail.to_owned()

@@ -87,7 +87,7 @@ pub(super) fn hop_broken(case: &Case<'_>) -> Option<Blame> {
     let (hop, _) = case.innermost_failing()?;
     match hop.state {
         // The front refuses by itself, and would whatever stands behind it.
-        _ if speaks_of_itself(case) => None,
+        _ if speaks_of_itself(case) || case.demands_client_cert() => None,
         // A gateway may trust other authorities than we do.
         State::Broken(reason @ Reason::UpstreamTlsCertificateError) => {
             Some(Blame::on(Link::Upstream, Likely, reason).side(Side::Origin))

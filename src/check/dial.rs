@@ -86,8 +86,8 @@ impl Dialer {
         } else {
             TcpSocket::new_v6()?
         };
-        // A delayed last segment would show as waiting.
-        socket.set_nodelay(true)?;
+        // A delayed last segment would show as waiting. A kernel without the option sends at once what we write at once.
+        let _ = socket.set_nodelay(true);
         stamps::turn_on(&socket);
         if let Some(from) = from {
             let bound = socket.bind(SocketAddr::new(from, 0));

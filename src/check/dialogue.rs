@@ -1,11 +1,11 @@
 //! A dialogue in bytes: what is said, what is waited for, what is heard.
 
 use super::http1::Asking;
-use super::tls::reason_of_tls;
 use super::wire::{Layer, Meter, Wire};
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
 use crate::reason::Reason;
+use futures_util::FutureExt as _;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
@@ -63,6 +63,19 @@ impl Line {
         })
     }
 
+    async fn write(&mut self, words: &[u8]) -> io::Result<()> {
+        let written = async {
+            self.meter.write_all(words).await?;
+            self.meter.flush().await
+        };
+        let written = written.await;
+        if written.is_err() {
+            // The peer may have told why, by an alert: the tape then knows.
+            let _ = self.read().now_or_never();
+        }
+        written
+    }
+
     async fn read(&mut self) -> io::Result<()> {
         let mut piece = [0; PIECE];
         let count = self.meter.read(&mut piece).await?;
@@ -91,8 +104,7 @@ impl Check {
         self.stage(Stage::Send, async |wire| {
             wire.times.began = Some(Instant::now());
             let line = wire.line()?;
-            line.meter.write_all(words).await?;
-            line.meter.flush().await?;
+            line.write(words).await?;
             wire.times.hand_over(wire.tape.last_write());
             Ok::<_, DialogueError>(())
         })
@@ -179,11 +191,11 @@ impl Failure for DialogueError {
             Self::NotConnected => Reason::TcpFailed,
             Self::Silent | Self::EndedFirst => Reason::TcpClosed,
             Self::Unwanted(reason, _) => *reason,
-            Self::Io(error) => reason_of_tls(error, false).unwrap_or(match error.kind() {
+            Self::Io(error) => match error.kind() {
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::TcpReset,
                 ErrorKind::UnexpectedEof => Reason::TcpClosed,
                 _ => Reason::TcpFailed,
-            }),
+            },
         }
     }
 

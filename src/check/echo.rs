@@ -2,16 +2,18 @@
 
 use super::datagram::{Datagrams, LARGEST};
 use super::dial::{DialError, Dialer};
+use super::own_fault::shortage;
 use super::stamps;
 use super::wire::Wire;
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use crate::report::{Echo, Spoken};
+use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use tokio::net::UdpSocket;
@@ -137,14 +139,11 @@ fn open(dialer: &Dialer, to: IpAddr, ping: &Ping) -> Result<(Socket, Kind), Echo
     };
     let mut kind = Kind::Ping;
     let socket = dialer.packets(to, || {
-        let not_permitted = |error: io::Error| match error.kind() {
-            ErrorKind::PermissionDenied => EchoError::NotPermitted,
-            _ => error.into(),
-        };
+        // Refused to this group, or not known to this kernel.
         let socket = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(error) if shortage(&error).is_none() => {
                 kind = Kind::Raw;
-                Socket::new(domain, Type::RAW, Some(protocol)).map_err(not_permitted)?
+                Socket::new(domain, Type::RAW, Some(protocol)).map_err(EchoError::of_socket)?
             }
             opened => opened?,
         };
@@ -173,24 +172,33 @@ mod options {
     );
 }
 
-fn options(socket: &Socket, to: IpAddr, ping: &Ping) -> io::Result<()> {
-    let hops = ping.hop_limit.map(i32::from);
-    if to.is_ipv4() {
-        setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
-        if let Some(hops) = hops {
-            setsockopt(socket, sockopt::Ipv4Ttl, &hops)?;
-        }
-        if ping.dont_fragment {
-            setsockopt(socket, options::MtuDiscover4, &libc::IP_PMTUDISC_DO)?;
-        }
+fn options(socket: &Socket, to: IpAddr, ping: &Ping) -> Result<(), EchoError> {
+    let is_ip4 = to.is_ipv4();
+    // Where a kernel does not have it, the reply's hop limit is unknown.
+    let _ = if is_ip4 {
+        setsockopt(socket, sockopt::Ipv4RecvTtl, &true)
     } else {
-        setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
-        if let Some(hops) = hops {
-            setsockopt(socket, sockopt::Ipv6Ttl, &hops)?;
-        }
-        if ping.dont_fragment {
-            setsockopt(socket, options::MtuDiscover6, &libc::IPV6_PMTUDISC_DO)?;
-        }
+        setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)
+    };
+    if let Some(hops) = ping.hop_limit.map(i32::from) {
+        // Where it cannot be set, it may be so already.
+        let is_so = |now: nix::Result<i32>| now == Ok(hops);
+        let refused = if is_ip4 {
+            let set = setsockopt(socket, sockopt::Ipv4Ttl, &hops);
+            set.err().filter(|_| !is_so(getsockopt(socket, sockopt::Ipv4Ttl)))
+        } else {
+            let set = setsockopt(socket, sockopt::Ipv6Ttl, &hops);
+            set.err().filter(|_| !is_so(getsockopt(socket, sockopt::Ipv6Ttl)))
+        };
+        refused.map_or(Ok(()), |error| Err(EchoError::Option("ttl", error)))?;
+    }
+    if ping.dont_fragment {
+        let set = if is_ip4 {
+            setsockopt(socket, options::MtuDiscover4, &libc::IP_PMTUDISC_DO)
+        } else {
+            setsockopt(socket, options::MtuDiscover6, &libc::IPV6_PMTUDISC_DO)
+        };
+        set.map_err(|error| EchoError::Option("dont_fragment", error))?;
     }
     Ok(())
 }
@@ -235,7 +243,20 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 enum EchoError {
     NotPermitted,
+    /// The kernel does not set an option that the module demands.
+    Option(&'static str, Errno),
     Dial(DialError),
+}
+
+impl EchoError {
+    /// Why there is no socket. A kernel without the family has no route either.
+    fn of_socket(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EAFNOSUPPORT) => error.into(),
+            _ if shortage(&error).is_some() => error.into(),
+            _ => Self::NotPermitted,
+        }
+    }
 }
 
 impl From<DialError> for EchoError {
@@ -247,12 +268,6 @@ impl From<DialError> for EchoError {
 impl From<io::Error> for EchoError {
     fn from(error: io::Error) -> Self {
         Self::Dial(error.into())
-    }
-}
-
-impl From<nix::Error> for EchoError {
-    fn from(error: nix::Error) -> Self {
-        io::Error::from(error).into()
     }
 }
 
@@ -277,6 +292,7 @@ impl Failure for EchoError {
             Self::NotPermitted => "This process may open neither a ping socket nor a raw one: let \
                 net.ipv4.ping_group_range hold its group, or give it CAP_NET_RAW."
                 .to_owned(),
+            Self::Option(key, error) => format!("The kernel does not set what icmp.{key} demands: {error}."),
             Self::Dial(error @ DialError::NoSource { .. }) => format!("Sending {error}."),
             Self::Dial(error) => format!("The echo request: {error}."),
         }

@@ -2,7 +2,6 @@
 
 use super::http3::Http3Error;
 use super::tape::Tape;
-use super::tls::reason_of_tls;
 use crate::reason::Reason;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -146,6 +145,7 @@ impl Exchange {
                     _ => error,
                 },
                 no_http: tape.answer_is_no_http(),
+                client_cert_asked: tape.client_cert_asked(),
             }),
             other => {
                 self.answer = other;
@@ -182,6 +182,8 @@ pub(super) struct ExchangeError {
     error: WireError,
     /// What came was no HTTP, however the connection then ended.
     no_http: bool,
+    /// The QUIC handshake asked for a certificate of ours, as far as that matters: before the answer.
+    client_cert_asked: bool,
 }
 
 impl<E: Into<WireError>> From<E> for ExchangeError {
@@ -189,6 +191,7 @@ impl<E: Into<WireError>> From<E> for ExchangeError {
         Self {
             error: error.into(),
             no_http: false,
+            client_cert_asked: false,
         }
     }
 }
@@ -197,7 +200,7 @@ impl ExchangeError {
     pub fn reason(&self, part: Part) -> Reason {
         let ended = match &self.error {
             WireError::Hyper(error) => hypers_reason(error, part),
-            WireError::Http3(error) => error.reason(part),
+            WireError::Http3(error) => error.reason(part, self.client_cert_asked),
             WireError::Canceled => closed(part),
         };
         match ended {
@@ -234,9 +237,6 @@ impl ExchangeError {
 
 fn hypers_reason(error: &hyper::Error, part: Part) -> Reason {
     if let Some(io) = io_cause(error) {
-        if let Some(tls) = reason_of_tls(io, false) {
-            return tls;
-        }
         match io.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => return Reason::TcpReset,
             io::ErrorKind::UnexpectedEof => return closed(part),

@@ -146,10 +146,10 @@ impl Http3Error {
         }
     }
 
-    pub fn reason(&self, part: Part) -> Reason {
+    /// `client_cert_asked`: a client certificate is refused when the handshake is over for us.
+    pub fn reason(&self, part: Part, client_cert_asked: bool) -> Reason {
         if let Some(error) = self.quic() {
-            // A client certificate is refused when the handshake is over for us.
-            return reason_of_quic(error, true).unwrap_or(Reason::QuicFailed);
+            return reason_of_quic(error, client_cert_asked).unwrap_or(Reason::QuicFailed);
         }
         match (self.connection(), self) {
             (Some(ConnectionError::Remote { .. } | ConnectionError::Timeout { .. }), _)

@@ -3,10 +3,11 @@
 use crate::reason::Reason;
 use futures_util::FutureExt as _;
 use nix::errno::Errno;
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The reason, if an I/O error is a shortage on this host.
@@ -50,9 +51,28 @@ pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnc
     }
 }
 
+thread_local! {
+    /// This thread runs a call whose panic is an answer.
+    static PANIC_IS_ANSWER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is a library's answer to what the kernel says, and no defect.
+#[must_use]
+pub fn panic_is_answer() -> bool {
+    PANIC_IS_ANSWER.get()
+}
+
+/// Calls a library that panics where the kernel says what the library does not expect. That gives nothing then.
+pub(super) fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Option<T> {
+    PANIC_IS_ANSWER.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    PANIC_IS_ANSWER.set(false);
+    outcome.ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{panics_beside_probes, watched};
+    use super::{panic_is_answer, panics_beside_probes, unless_it_panics, watched};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[tokio::test]
@@ -64,5 +84,15 @@ mod tests {
         watched(async { panic!("on purpose") }, || told.store(true, Ordering::SeqCst)).await;
         assert!(told.load(Ordering::SeqCst));
         assert!(panics_beside_probes() > before);
+    }
+
+    #[test]
+    fn a_panic_that_is_an_answer_gives_nothing() {
+        assert_eq!(unless_it_panics(|| 7), Some(7));
+        assert_eq!(
+            unless_it_panics(|| panic!("on purpose, an answer: {}", panic_is_answer())),
+            None::<u8>
+        );
+        assert!(!panic_is_answer());
     }
 }

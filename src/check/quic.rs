@@ -18,7 +18,7 @@ use quinn::{
     AsyncTimer, AsyncUdpSocket, ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, Runtime,
     TokioRuntime, TransportConfig, VarInt,
 };
-use rustls::AlertDescription;
+use rustls::{AlertDescription, KeyLog};
 use socket::QuicSocket;
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -55,7 +55,7 @@ impl Drop for Quic {
     fn drop(&mut self) {
         let path = self.connection.stats().path;
         self.socket.tape.socket_closes(Some(SocketFacts {
-            rtt: path.rtt,
+            rtt: Some(path.rtt),
             retransmits: u32::try_from(path.lost_packets).unwrap_or(u32::MAX),
         }));
         self.connection.close(NO_ERROR, b"");
@@ -71,13 +71,14 @@ impl Check {
         let terms = self.terms.clone();
         // Nothing is read for who may not be asked.
         self.admit(to)?;
-        let (config, recorder) = self.prepared(tls.for_quic()).await?;
+        let (mut config, recorder) = self.prepared(tls.for_quic()).await?;
         self.stage(Stage::Secure, async |wire| {
             wire.leg.peer = Some(to);
             if server_name(name).is_none() {
                 return Err(QuicError::BadName(name.to_owned()));
             }
             wire.leg.tls_name = Some(name.to_owned());
+            config.key_log = Arc::new(HandshakeWatch(wire.tape.clone()));
             let config = QuicClientConfig::try_from(config).map_err(|_| QuicError::NoCipher)?;
             let mut config = ClientConfig::new(Arc::new(config));
             config.transport_config(Arc::new(transport()));
@@ -104,6 +105,7 @@ impl Check {
                     let client_cert_asked = recorder.seen().client_cert_asked;
                     let handshake = QuicError::Handshake {
                         client_cert_asked,
+                        heard: wire.tape.heard_quic_handshake(),
                         error,
                     };
                     return Err(socket.fault().map_or(handshake, QuicError::from));
@@ -111,6 +113,7 @@ impl Check {
             };
             wire.times.ended = Instant::now().checked_sub(wire.tape.handshake_delay(Duration::ZERO));
             wire.leg.tls = Some(facts(&connection, certificates_of(&recorder)));
+            wire.tape.secured(recorder.seen().client_cert_asked);
             let verdict = recorder.seen().verdict.take();
             wire.quic = Some(Quic {
                 connection,
@@ -123,6 +126,19 @@ impl Check {
             }
         })
         .await
+    }
+}
+
+/// Notes that a message of the handshake came: it is then that the library asks whether it is to log a key. It is not.
+#[derive(Debug)]
+struct HandshakeWatch(Arc<Tape>);
+
+impl KeyLog for HandshakeWatch {
+    fn log(&self, _: &str, _: &[u8], _: &[u8]) {}
+
+    fn will_log(&self, _: &str) -> bool {
+        self.0.quic_handshake_came();
+        false
     }
 }
 
@@ -203,6 +219,8 @@ enum QuicError {
     Dial(DialError),
     Handshake {
         client_cert_asked: bool,
+        /// A message of the handshake came.
+        heard: bool,
         error: ConnectionError,
     },
     Refused(Refusal),
@@ -236,8 +254,14 @@ impl Failure for QuicError {
             }),
             Self::Handshake {
                 client_cert_asked,
+                heard,
                 error,
-            } => reason_of_quic(error, *client_cert_asked).unwrap_or(Reason::QuicFailed),
+            } => reason_of_quic(error, *client_cert_asked).unwrap_or(match (heard, error) {
+                // TLS is not at fault where none was spoken.
+                (false, _) => Reason::QuicFailed,
+                (true, ConnectionError::TransportError(_)) => Reason::TlsProtocolError,
+                (true, _) => Reason::TlsClosed,
+            }),
         }
     }
 
@@ -251,15 +275,24 @@ impl Failure for QuicError {
                 "The host says that nobody listens at this UDP port.".to_owned()
             }
             Self::Dial(error) => format!("The datagrams: {error}."),
+            Self::Handshake {
+                heard: false, error, ..
+            } => {
+                format!(
+                    "The connection ended before a message of the handshake came: {}.",
+                    words(error)
+                )
+            }
             Self::Handshake { error, .. } => format!("The QUIC handshake failed: {}.", words(error)),
         }
     }
 
     fn timed_out(wire: &Wire) -> Reason {
-        if wire.tape.last_read().is_some() {
-            Reason::TlsTimedOut
-        } else {
-            Reason::QuicTimedOut
+        match (wire.tape.heard_quic_handshake(), wire.tape.last_read()) {
+            (true, _) => Reason::TlsTimedOut,
+            // It is there, and does not shake hands.
+            (false, Some(_)) => Reason::QuicFailed,
+            (false, None) => Reason::QuicTimedOut,
         }
     }
 }

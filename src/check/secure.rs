@@ -9,11 +9,13 @@ use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use crate::report::TlsFacts;
+use futures_util::FutureExt as _;
 use rustls::{ClientConnection, ProtocolVersion};
 use std::future::Future;
 use std::io::{Error, ErrorKind};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::io::AsyncReadExt as _;
 use tokio_rustls::TlsConnector;
 
 impl Check {
@@ -31,11 +33,12 @@ impl Check {
             let layer = wire.take_layer().ok_or(SecureError::NotConnected)?;
             let tape = wire.tape.clone();
             let connect_delay = tape.connect_delay();
-            tape.speak_tls();
-            let shaken = TlsConnector::from(Arc::new(config)).connect(server, layer).await;
-            let session = match shaken {
+            let layer = layer.for_tls(&tape);
+            let connect = TlsConnector::from(Arc::new(config)).connect(server, layer);
+            let session = match connect.into_fallible().await {
                 Ok(session) => session,
-                Err(error) => {
+                Err((error, layer)) => {
+                    let error = with_unread_alert(error, layer);
                     wire.leg.tls = certificates_of(&recorder);
                     return Err(SecureError::Handshake {
                         began_like_tls: wire.tape.began_like_tls(),
@@ -47,6 +50,7 @@ impl Check {
             // A flight that lay unread is our time, not the peer's.
             wire.times.ended = Instant::now().checked_sub(tape.handshake_delay(connect_delay));
             wire.leg.tls = Some(facts(session.get_ref().1, &recorder));
+            tape.secured(recorder.seen().client_cert_asked);
             if let Some(Err(refusal)) = recorder.seen().verdict.take() {
                 return Err(SecureError::Refused(refusal));
             }
@@ -91,6 +95,20 @@ fn facts(session: &ClientConnection, recorder: &Recorder) -> TlsFacts {
     }
 }
 
+/// What can no longer be written may have been refused by an alert before, which the library then does not read.
+fn with_unread_alert(error: Error, mut layer: Layer) -> Error {
+    const ALERT: u8 = 21;
+    let mut record = [0; 7];
+    let closed = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+    let came = closed.then(|| layer.read_exact(&mut record).now_or_never());
+    match (came, record) {
+        (Some(Some(Ok(_))), [ALERT, 3, _, 0, 2, _, code]) => {
+            Error::new(ErrorKind::InvalidData, rustls::Error::AlertReceived(code.into()))
+        }
+        _ => error,
+    }
+}
+
 /// The certificates that were shown, if it came to that.
 pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
     let seen = recorder.seen();
@@ -99,6 +117,7 @@ pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
     }
     Some(TlsFacts {
         chain: seen.chain.iter().map(|der| describe(der)).collect(),
+        client_cert_asked: seen.client_cert_asked,
         verified_until: seen.verdict.as_ref().and_then(|verdict| verdict.as_ref().ok().copied()),
         ..TlsFacts::default()
     })
@@ -108,6 +127,7 @@ enum SecureError {
     NotConnected,
     BadName(String),
     Handshake {
+        /// Nothing where no byte came.
         began_like_tls: Option<bool>,
         client_cert_asked: bool,
         error: Error,
@@ -128,10 +148,13 @@ impl Failure for SecureError {
             Self::Handshake {
                 client_cert_asked,
                 error,
-                ..
-            } => reason_of_tls(error, *client_cert_asked).unwrap_or(match error.kind() {
-                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::TcpReset,
-                ErrorKind::UnexpectedEof => Reason::TlsClosed,
+                began_like_tls,
+            } => reason_of_tls(error, *client_cert_asked).unwrap_or(match (began_like_tls, error.kind()) {
+                // TLS is not at fault where none was spoken.
+                (None, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Reason::TcpReset,
+                (None, ErrorKind::UnexpectedEof) => Reason::TcpClosed,
+                (None, _) => Reason::TcpFailed,
+                (_, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => Reason::TlsClosed,
                 _ => Reason::TlsProtocolError,
             }),
         }
@@ -142,11 +165,17 @@ impl Failure for SecureError {
             Self::NotConnected => "There was no connection to secure.".to_owned(),
             Self::BadName(name) => format!("{name:?} is no name for TLS; set tls_config.server_name."),
             Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
+            Self::Handshake {
+                began_like_tls: None,
+                error,
+                ..
+            } => format!("The connection ended before a byte of TLS came: {error}."),
             Self::Handshake { error, .. } => format!("The TLS handshake failed: {error}."),
         }
     }
 
-    fn timed_out(_: &Wire) -> Reason {
-        Reason::TlsTimedOut
+    fn timed_out(wire: &Wire) -> Reason {
+        let heard = wire.tape.began_like_tls().is_some();
+        if heard { Reason::TlsTimedOut } else { Reason::TcpSilent }
     }
 }

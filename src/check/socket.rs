@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -46,8 +46,8 @@ impl Pipe {
         let Self::Tcp(stream) = self else { return None };
         let info = stamps::tcp_info(stream)?;
         Some(SocketFacts {
-            rtt: Duration::from_micros(info.tcpi_rtt.into()),
-            retransmits: info.tcpi_total_retrans,
+            rtt: info.rtt(),
+            retransmits: info.retransmits,
         })
     }
 }

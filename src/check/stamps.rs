@@ -3,13 +3,16 @@
 //! One thing they cannot tell: packets that wait to be read may be merged, and then have the stamp of the last of them (the
 //! end of the stream is one, too). Such a stamp is too late, but never later than our own turn.
 
+use super::own_fault::unless_it_panics;
 use crate::report::Clock;
-use nix::libc::{self, tcp_info};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::libc;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg, setsockopt, sockopt};
 use std::io::{self, IoSliceMut};
+use std::mem::offset_of;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 
@@ -90,20 +93,61 @@ pub(super) fn receive(socket: &impl AsRawFd, into: &mut [u8], room: &mut [u8], s
     })
 }
 
+/// The begin of the kernel's `struct tcp_info` (`linux/tcp.h`), as far as every Linux has it. The struct grows at its end with new
+/// kernels, and the kernel copies as much of it as it is asked for: less only where it has less.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct TcpInfo {
+    /// `tcpi_state` to `tcpi_rcv_ssthresh`.
+    _before_rtt: [u32; 17],
+    /// `tcpi_rtt`: the smoothed round-trip time, in microseconds. 0 where none was measured.
+    rtt: u32,
+    /// `tcpi_rttvar` to `tcpi_rcv_space`.
+    _before_total_retrans: [u32; 7],
+    /// `tcpi_total_retrans`: segments that were sent again.
+    pub retransmits: u32,
+}
+
+const _: () = assert!(
+    size_of::<TcpInfo>() == 104
+        && offset_of!(TcpInfo, rtt) == offset_of!(libc::tcp_info, tcpi_rtt)
+        && offset_of!(TcpInfo, retransmits) == offset_of!(libc::tcp_info, tcpi_total_retrans)
+);
+
+impl TcpInfo {
+    /// The smoothed round-trip time, if one was measured.
+    pub fn rtt(&self) -> Option<Duration> {
+        (self.rtt > 0).then(|| Duration::from_micros(self.rtt.into()))
+    }
+}
+
 mod kernel {
     //! `TCP_INFO` through nix: its macros make the option, no unsafe code of ours.
     use nix::{getsockopt_impl, libc, sockopt_impl};
-    sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info);
+    sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, super::TcpInfo);
 }
 
-/// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
-pub(super) fn tcp_info(stream: &TcpStream) -> Option<tcp_info> {
-    nix::sys::socket::getsockopt(stream, kernel::TcpInfo).ok()
+/// The kernel's answer to `TCP_INFO` was shorter than [`TcpInfo`]: a sandbox's is.
+static TCP_INFO_IS_SHORT: AtomicBool = AtomicBool::new(false);
+
+/// What the kernel knows of a connection (`TCP_INFO`, tcp(7)). Unknown where it does not say, or not all of it.
+pub(super) fn tcp_info(stream: &TcpStream) -> Option<TcpInfo> {
+    if TCP_INFO_IS_SHORT.load(Ordering::Relaxed) {
+        return None;
+    }
+    // nix takes an answer of another length for a defect, and panics.
+    let Some(answer) = unless_it_panics(|| getsockopt(stream, kernel::TcpInfo)) else {
+        if !TCP_INFO_IS_SHORT.swap(true, Ordering::Relaxed) {
+            tracing::warn!("The kernel's TCP_INFO is short: round-trip times and retransmits of probes are unknown");
+        }
+        return None;
+    };
+    answer.ok()
 }
 
 /// How long the handshake of a connection took that is just open: the first round trip that the kernel measured. Unknown
 /// where a segment was lost: it then counts from the one that was sent again.
 pub(super) fn handshake_time(stream: &TcpStream) -> Option<Duration> {
     let info = tcp_info(stream)?;
-    (info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0).then(|| Duration::from_micros(info.tcpi_rtt.into()))
+    info.rtt().filter(|_| info.retransmits == 0)
 }

@@ -1,13 +1,16 @@
 //! What a connection saw and when: stamps and counts below TLS, the request's end and the answer's begin above it.
 
+mod crossings;
 mod delays;
 
 use super::frames::{Frames, HeadEnd, Records};
 use super::own_fault::shortage;
 use super::stamps::Received;
+use super::tls::reason_of_late_tls;
 use crate::limits::WIRE_EXCERPT;
 use crate::reason::Reason;
-use crate::report::{Clock, Clocks, SocketFacts, Stamps};
+use crate::report::{Clock, Clocks, SocketFacts};
+use crossings::Crossings;
 use delays::Delays;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,6 +52,14 @@ pub(super) struct Marks {
     records: Records,
     /// Whether those records are TLS at all.
     tls: bool,
+    /// The present TLS runs within that of a proxy: what the socket reads first is not its own.
+    within_tls: bool,
+    /// A message of the QUIC handshake came.
+    quic_handshake: bool,
+    /// The last handshake asked for a certificate of ours.
+    client_cert_asked: bool,
+    /// Why TLS ended after that, if it said so.
+    tls_fault: Option<Reason>,
     delays: Delays,
     /// The request is being written, or is.
     sending: bool,
@@ -77,44 +88,6 @@ impl Marks {
     }
 }
 
-/// The first and the last crossing of each direction.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Crossings {
-    first_write: Option<Instant>,
-    last_write: Option<Instant>,
-    first_read: Option<Instant>,
-    last_read: Option<Instant>,
-    last_bytes: Option<Instant>,
-}
-
-impl Crossings {
-    fn wrote(&mut self, at: Option<Instant>) {
-        self.first_write = self.first_write.or(at);
-        self.last_write = at;
-    }
-
-    /// The end of the stream is a last read, but no first.
-    fn read(&mut self, at: Option<Instant>, bytes: usize) {
-        self.first_read = self.first_read.or(at.filter(|_| bytes > 0));
-        self.last_read = at;
-        if bytes > 0 {
-            self.last_bytes = at;
-        }
-    }
-
-    /// Counted from the start of the probe.
-    pub fn since(&self, begun: Instant) -> Stamps {
-        let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(begun));
-        Stamps {
-            first_write: since(self.first_write),
-            last_write: since(self.last_write),
-            first_read: since(self.first_read),
-            last_read: since(self.last_read),
-            last_bytes: since(self.last_bytes),
-        }
-    }
-}
-
 impl Tape {
     fn marks(&self) -> MutexGuard<'_, Marks> {
         // A poisoned tape still holds true marks: a panic elsewhere does not falsify them.
@@ -136,12 +109,38 @@ impl Tape {
         }
     }
 
-    /// From now on the socket carries TLS, whatever it carried before.
-    pub fn speak_tls(&self) {
+    /// From now on the socket carries TLS, whatever it carried before; `within` the TLS of a proxy, where that is so.
+    pub fn speak_tls(&self, within: bool) {
         let mut marks = self.marks();
         marks.tls = true;
+        marks.within_tls = within;
         marks.records = Records::default();
         marks.first_raw.clear();
+    }
+
+    /// These bytes came within the TLS of a proxy.
+    pub fn read_within(&self, bytes: &[u8]) {
+        keep_first(&mut self.marks().first_raw, bytes);
+    }
+
+    /// A message of the QUIC handshake came.
+    pub fn quic_handshake_came(&self) {
+        self.marks().quic_handshake = true;
+    }
+
+    /// Whether a message of the QUIC handshake came.
+    pub fn heard_quic_handshake(&self) -> bool {
+        self.marks().quic_handshake
+    }
+
+    /// The handshake has ended; it asked for a certificate of ours, or did not.
+    pub fn secured(&self, client_cert_asked: bool) {
+        self.marks().client_cert_asked = client_cert_asked;
+    }
+
+    /// Whether the handshake asked for a certificate of ours.
+    pub fn client_cert_asked(&self) -> bool {
+        self.marks().client_cert_asked
     }
 
     /// How late we came to the flights of the handshake, in all.
@@ -185,7 +184,9 @@ impl Tape {
         marks.below.read(Some(at), bytes.len());
         marks.read += bytes.len() as u64;
         marks.records.feed(bytes);
-        keep_first(&mut marks.first_raw, bytes);
+        if !marks.within_tls {
+            keep_first(&mut marks.first_raw, bytes);
+        }
     }
 
     pub fn socket_wrote(&self, at: Instant, bytes: &[u8]) {
@@ -290,6 +291,17 @@ impl Tape {
         self.marks().shortage = Some(Reason::LocalPanicked);
     }
 
+    /// A read above TLS failed. Where TLS says why, as by an alert, that is kept: libraries drop it.
+    pub fn tls_failed(&self, error: &io::Error) {
+        let mut marks = self.marks();
+        marks.tls_fault = reason_of_late_tls(error, marks.client_cert_asked);
+    }
+
+    /// Why TLS ended after its handshake, if it said so.
+    pub fn tls_fault(&self) -> Option<Reason> {
+        self.marks().tls_fault
+    }
+
     /// What this host was short of, if the socket ever was, or that a library failed on it.
     pub fn shortage(&self) -> Option<Reason> {
         self.marks().shortage
@@ -363,7 +375,7 @@ impl Tape {
         self.marks().records.at_boundary()
     }
 
-    /// Whether the first byte that came could begin a TLS record (content types 20 to 23).
+    /// Whether the first byte that came could begin a TLS record (content types 20 to 23); nothing where no byte came.
     pub fn began_like_tls(&self) -> Option<bool> {
         self.marks().first_raw.first().map(|first| (20..=23).contains(first))
     }

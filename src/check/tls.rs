@@ -201,21 +201,34 @@ pub(super) fn reason_of_tls(error: &io::Error, client_cert_asked: bool) -> Optio
     })
 }
 
+/// The same of an error that came when the handshake was over for us, as a server's alert on our certificate does in TLS 1.3.
+pub(super) fn reason_of_late_tls(error: &io::Error, client_cert_asked: bool) -> Option<Reason> {
+    let reason = reason_of_tls(error, client_cert_asked)?;
+    // The two sides had agreed on a version and a cipher suite.
+    Some(match reason {
+        Reason::TlsVersionOrCipherMismatch => Reason::TlsAlert,
+        reason => reason,
+    })
+}
+
 pub(super) const fn reason_of_alert(alert: AlertDescription, client_cert_asked: bool) -> Reason {
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired => Reason::TlsClientCert,
+        // It is the peer that complains: where it asked for a certificate of ours, that is meant. Else it refuses for other
+        // reasons, such as the name or the address.
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
         | Alert::CertificateRevoked
         | Alert::CertificateExpired
         | Alert::CertificateUnknown
         | Alert::UnknownCA
-        | Alert::AccessDenied => {
-            // Only our own certificate can be meant: it is the peer that complains.
+        | Alert::AccessDenied
+        | Alert::HandshakeFailure
+            if client_cert_asked =>
+        {
             Reason::TlsClientCert
         }
-        Alert::HandshakeFailure if client_cert_asked => Reason::TlsClientCert,
         Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity => {
             Reason::TlsVersionOrCipherMismatch
         }

@@ -106,13 +106,29 @@ impl Wire {
 pub(super) enum Layer {
     Plain(Socket),
     Tls(Box<TlsStream<Layer>>),
+    /// The TLS of a proxy, before TLS begins within it.
+    Within(Box<Within>),
 }
 
 impl Layer {
+    /// The same layer, ready to carry TLS: the tape then tells how what comes begins.
+    pub fn for_tls(self, tape: &Arc<Tape>) -> Self {
+        let plain = matches!(self, Self::Plain(_));
+        tape.speak_tls(!plain);
+        if plain {
+            return self;
+        }
+        Self::Within(Box::new(Within {
+            layer: self,
+            tape: tape.clone(),
+        }))
+    }
+
     fn stream(&mut self) -> Pin<&mut (dyn Stream + '_)> {
         match self {
             Self::Plain(socket) => Pin::new(socket),
             Self::Tls(session) => Pin::new(session.as_mut()),
+            Self::Within(within) => Pin::new(within.as_mut()),
         }
     }
 }
@@ -134,6 +150,36 @@ impl AsyncWrite for Layer {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream().poll_shutdown(cx)
+    }
+}
+
+/// A layer that is no socket and carries TLS: notes what comes, as the socket does.
+#[derive(Debug)]
+pub(super) struct Within {
+    layer: Layer,
+    tape: Arc<Tape>,
+}
+
+impl AsyncRead for Within {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.layer).poll_read(cx, buf))?;
+        self.tape.read_within(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Within {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.layer).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.layer).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.layer).poll_shutdown(cx)
     }
 }
 
@@ -182,7 +228,10 @@ impl AsyncRead for Meter {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.tape.at_record_boundary() => {
                 Poll::Ready(Ok(()))
             }
-            Err(error) => Poll::Ready(Err(error)),
+            Err(error) => {
+                self.tape.tls_failed(&error);
+                Poll::Ready(Err(error))
+            }
             Ok(()) => {
                 self.tape.answer_read(&buf.filled()[before..]);
                 if self.tape.interims() > self.most_interims {

@@ -163,7 +163,7 @@ fn leg(leg: &Leg) -> Value {
         "laps": leg.ledger.laps().iter().map(lap).collect::<Vec<_>>(),
         "tls": leg.tls.as_ref().map(tls),
         "socket": leg.socket.map(|socket| json!({
-            "rtt_seconds": seconds(socket.rtt),
+            "rtt_seconds": socket.rtt.map(seconds),
             "retransmits": socket.retransmits,
         })),
         "bytes_written": leg.wire.written,
@@ -215,6 +215,7 @@ fn tls(facts: &TlsFacts) -> Value {
         "version": facts.version,
         "cipher": facts.cipher,
         "alpn": facts.alpn,
+        "client_certificate_requested": facts.client_cert_asked,
         "verified_until": facts.verified_until,
         "chain": facts.chain.iter().map(certificate).collect::<Vec<_>>(),
     })

@@ -122,8 +122,13 @@ fn state(finding: &Finding, link: Link) -> State {
     if link == Link::Origin && answers_directly(finding, verdict) {
         return State::Well;
     }
+    let leg = finding.report.last_leg();
     match verdict.link {
         Link::Unknown => undecided(finding, link),
+        // The connection ended before there was TLS.
+        blamed if link == Link::Tls && link < blamed && leg.is_some_and(|leg| !leg.finished(Stage::Secure)) => {
+            State::Unseen
+        }
         blamed if link < blamed => State::Well,
         _ => State::Unseen,
     }
@@ -156,7 +161,8 @@ fn note(finding: &Finding, link: Link) -> Option<String> {
         Link::Dns => leg.peer.map(|peer| peer.ip().to_string()),
         Link::Path => leg
             .socket
-            .map(|socket| format!("{} µs round trip", socket.rtt.as_micros())),
+            .and_then(|socket| socket.rtt)
+            .map(|rtt| format!("{} µs round trip", rtt.as_micros())),
         Link::Tls => leg.tls.as_ref()?.version.map(str::to_owned),
         Link::Front => leg.peer.map(|_| front(finding, leg)),
         Link::Origin => finding.investigation.as_ref()?.hops.last().map(hop),

@@ -29,7 +29,9 @@ pub fn gauges(finding: &Finding) -> Page {
         failure(verdict, &mut page);
     }
     if let Some(socket) = report.last_leg().and_then(|leg| leg.socket) {
-        page.set(&TCP_RTT, socket.rtt.as_secs_f64());
+        if let Some(rtt) = socket.rtt {
+            page.set(&TCP_RTT, rtt.as_secs_f64());
+        }
         page.set(&TCP_RETRANSMITS, f64::from(socket.retransmits));
     }
     if let Some(reply) = report.final_reply() {

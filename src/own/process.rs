@@ -3,19 +3,41 @@
 use crate::metrics::{Family, Kind, Sample, Value};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeValLike as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What the collector read in `/proc`. What it could not read there it gives as 0, which none of it is: that is left out. So
+/// is a start in the future, which some containers make of their own `/proc/stat`.
+pub(super) fn known(mut family: Family) -> Option<Family> {
+    const READ: [&str; 6] = [
+        "process_open_fds",
+        "process_max_fds",
+        "process_virtual_memory_bytes",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "process_threads",
+    ];
+    if family.name == "process_cpu_seconds_total" {
+        set_processor_time(&mut family);
+    }
+    let value = match family.samples.first().map(|sample| &sample.value) {
+        Some(Value::Number(value)) if READ.contains(&&*family.name) => *value,
+        _ => return Some(family),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // The kernel's clock of whole seconds may be one ahead.
+    let ahead = family.name == "process_start_time_seconds" && value > now.as_secs_f64() + 1.0;
+    (value > 0.0 && !ahead).then_some(family)
+}
 
 /// The collector cuts it to whole seconds, which shows an idle process as one that works in bursts.
-pub(super) fn with_precise_processor_time(mut family: Family) -> Family {
-    if family.name == "process_cpu_seconds_total"
-        && let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF)
+fn set_processor_time(family: &mut Family) {
+    if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF)
         && let [sample] = family.samples.as_mut_slice()
     {
         let time = usage.user_time() + usage.system_time();
         let micros = u64::try_from(time.num_microseconds()).unwrap_or_default();
         sample.value = Value::Number(Duration::from_micros(micros).as_secs_f64());
     }
-    family
 }
 
 /// What the collector leaves out.
@@ -74,7 +96,19 @@ fn family(name: &'static str, help: &'static str, kind: Kind, value: u64) -> Fam
 
 #[cfg(test)]
 mod tests {
-    use super::ip_ext;
+    use super::{family, ip_ext, known};
+    use crate::metrics::Kind;
+
+    #[test]
+    fn what_could_not_be_read_is_left_out() {
+        let is_there = |name, value| known(family(name, "A value.", Kind::Gauge, value)).is_some();
+        assert!(is_there("process_threads", 3));
+        assert!(!is_there("process_threads", 0));
+        assert!(!is_there("process_start_time_seconds", 0));
+        assert!(is_there("process_start_time_seconds", 1_700_000_000));
+        assert!(!is_there("process_start_time_seconds", 99_000_000_000));
+        assert!(is_there("glassbox_series_keys", 0));
+    }
 
     #[test]
     fn a_counter_stands_below_its_name() {

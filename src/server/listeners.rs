@@ -49,8 +49,8 @@ fn open_at(at: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // A restart need not wait for the connections of the process before.
-    socket.set_reuseaddr(true)?;
+    // A restart need not wait for the connections of the process before. A kernel that refuses the option makes it wait.
+    let _ = socket.set_reuseaddr(true);
     socket.bind(at)?;
     socket.listen(BACKLOG)
 }

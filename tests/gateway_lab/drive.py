@@ -32,6 +32,8 @@ CAUSES = {
     "tcp.reset": "connection_terminated",
     "tcp.address_unreachable": "destination_ip_unroutable",
     "tls.not_spoken": "tls_protocol_error",
+    "tcp.closed": "connection_terminated",
+    "tcp.silent": "x_tls_handshake_timeout",
     "tls.closed": "connection_terminated",
     "tls.timed_out": "x_tls_handshake_timeout",
     "tls.alert": "tls_alert_received",
@@ -121,8 +123,12 @@ def ask(base, module, case, with_hops):
         verdict = json.load(answer)["verdict"]
     if verdict is None:
         return {"link": "none", "cause": "x_none", "side": None}
+    link = LINKS.get(verdict["link"], verdict["link"])
+    if (verdict["link"], verdict["phase"]) == ("front", "tls"):
+        # The lab counts it as TLS where the connection ends before any TLS came.
+        link = "edge_tls"
     return {
-        "link": LINKS.get(verdict["link"], verdict["link"]),
+        "link": link,
         "cause": [cause(reason, verdict["phase"]) for reason in verdict["reasons"]],
         "side": verdict["side"],
         "rule": verdict["rule"],

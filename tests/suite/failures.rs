@@ -7,7 +7,7 @@ mod others;
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
-use crate::support::peer::{Peer, ok, read_head, reset};
+use crate::support::peer::{Peer, ok, read_head, reset, until_acknowledged};
 use crate::support::pki::{Authority, self_signed};
 use crate::support::process::free_port;
 use glassbox_exporter::reason::Reason;
@@ -478,11 +478,38 @@ fn handshake() -> Vec<Row> {
             }),
         ),
         row(
-            "silence in the handshake",
-            ("tls.timed_out", "tls"),
+            "silence instead of a handshake",
+            ("tcp.silent", "front"),
             IN_TLS,
             raw_tls(|stream| async move {
                 let _stream = stream;
+                pending::<()>().await;
+            }),
+        ),
+        row(
+            "a close instead of a handshake",
+            ("tcp.closed", "front"),
+            IN_TLS,
+            raw_tls(|mut stream| async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.shutdown().await;
+            }),
+        ),
+        row(
+            "a reset instead of a handshake",
+            ("tcp.reset", "front"),
+            IN_TLS,
+            raw_tls(|mut stream| async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                reset(&stream);
+            }),
+        ),
+        row(
+            "silence in the handshake",
+            ("tls.timed_out", "tls"),
+            IN_TLS,
+            raw_tls(|mut stream| async move {
+                half_a_hello(&mut stream).await;
                 pending::<()>().await;
             }),
         ),
@@ -491,16 +518,17 @@ fn handshake() -> Vec<Row> {
             ("tls.closed", "tls"),
             IN_TLS,
             raw_tls(|mut stream| async move {
-                let _ = stream.read(&mut [0; 1024]).await;
+                half_a_hello(&mut stream).await;
                 let _ = stream.shutdown().await;
             }),
         ),
         row(
             "a reset in the handshake",
-            ("tcp.reset", "tls"),
+            ("tls.closed", "tls"),
             IN_TLS,
             raw_tls(|mut stream| async move {
-                let _ = stream.read(&mut [0; 1024]).await;
+                half_a_hello(&mut stream).await;
+                until_acknowledged(&stream).await;
                 reset(&stream);
             }),
         ),
@@ -543,6 +571,12 @@ fn handshake() -> Vec<Row> {
             },
         ),
     ]
+}
+
+/// The begin of a record with a `ServerHello`.
+async fn half_a_hello(stream: &mut TcpStream) {
+    let _ = stream.read(&mut [0; 1024]).await;
+    let _ = stream.write_all(&[22, 3, 3, 0, 122, 2, 0, 0, 118, 3, 3]).await;
 }
 
 async fn demands_certificate() -> Scene {
@@ -695,15 +729,6 @@ fn then_reset(first: &'static [u8]) -> impl Future<Output = Scene> {
         until_acknowledged(&stream).await;
         reset(&stream);
     })
-}
-
-/// The bytes are in the receiver's kernel once they are acknowledged: a reset then comes after them.
-async fn until_acknowledged(stream: &TcpStream) {
-    use nix::{getsockopt_impl, libc, sockopt_impl};
-    sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info);
-    while nix::sys::socket::getsockopt(stream, TcpInfo).unwrap().tcpi_unacked > 0 {
-        tokio::task::yield_now().await;
-    }
 }
 
 fn drips(first: &'static [u8]) -> impl Future<Output = Scene> {

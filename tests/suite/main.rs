@@ -9,9 +9,11 @@
 mod support;
 
 mod alerting;
+mod before_tls;
 mod beside;
 mod browser;
 mod canaries;
+mod client_certificates;
 mod compose;
 mod configuration;
 mod dashboards;
@@ -24,6 +26,7 @@ mod gateways;
 mod http3;
 mod image;
 mod injection;
+mod kernels;
 mod leases;
 mod limits;
 mod load;

@@ -37,7 +37,7 @@ fn connection(leg: &Leg) -> Markup {
         @if let Some(peer) = leg.peer { dt { "Connected to" } dd { (peer) @if let Some(local) = leg.local { " from " (local) } } }
         @if let Some(socket) = leg.socket {
             dt { "Socket" }
-            dd { "round trip " (words(socket.rtt)) ", sent again " (socket.retransmits) " times" }
+            dd { @if let Some(rtt) = socket.rtt { "round trip " (words(rtt)) ", " } "sent again " (socket.retransmits) " times" }
         }
         dt { "Bytes" }
         dd { (leg.wire.written) " written, " (leg.wire.read) " read" }

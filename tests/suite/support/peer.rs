@@ -126,3 +126,20 @@ pub fn reset(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
     socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
 }
+
+/// The begin of `struct tcp_info`, as far as every kernel has it.
+#[repr(C)]
+pub struct TcpInfo {
+    _before: [u32; 6],
+    unacked: u32,
+    _after: [u32; 19],
+}
+
+/// Waits until the other side's kernel has all that was written: a reset throws away what it does not have.
+pub async fn until_acknowledged(stream: &TcpStream) {
+    use nix::{getsockopt_impl, libc, sockopt_impl};
+    sockopt_impl!(Unacked, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, TcpInfo);
+    while nix::sys::socket::getsockopt(stream, Unacked).unwrap().unacked > 0 {
+        tokio::task::yield_now().await;
+    }
+}

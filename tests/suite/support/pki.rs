@@ -1,11 +1,13 @@
 //! Certificates made for one test: an authority, and leaves that are right or wrong in one way.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -99,6 +101,24 @@ impl Leaf {
             .unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
+    }
+
+    /// Certificate and key as PEM files in a folder, by this name.
+    pub fn files(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let write = |ending: &str, label: &str, der: &[u8]| {
+            let path = folder.join(format!("{name}.{ending}"));
+            let text = STANDARD.encode(der);
+            std::fs::write(
+                &path,
+                format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"),
+            )
+            .unwrap();
+            path
+        };
+        (
+            write("pem", "CERTIFICATE", &self.chain[0]),
+            write("key", "PRIVATE KEY", self.key.secret_der()),
+        )
     }
 
     /// A server that shows it and demands a certificate of the authority.

@@ -1,0 +1,184 @@
+//! Servers that demand a client certificate, and those that only look like it.
+
+use crate::support::exporter::{Exporter, Probed};
+use crate::support::peer::{Peer, ok};
+use crate::support::pki::{Authority, Leaf};
+use crate::support::process::{Process, free_port};
+use rcgen::ExtendedKeyUsagePurpose;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+fn verdict(probed: &Probed) -> (&str, &str, &str) {
+    let verdict = &probed.evidence["verdict"];
+    let word = |key: &str| verdict[key].as_str().unwrap_or("none");
+    (word("link"), word("reason"), word("certainty"))
+}
+
+/// The keys of a module that shows a certificate.
+fn shows(leaf: &Leaf, folder: &Path, name: &str) -> String {
+    let (certificate, key) = leaf.files(folder, name);
+    format!("cert_file: '{}', key_file: '{}'", certificate.display(), key.display())
+}
+
+fn for_clients(params: &mut rcgen::CertificateParams) {
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+}
+
+/// nginx lets the handshake end, whatever the client shows, and answers 400.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nginx_says_of_a_client_certificate_is_a_fault_of_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let other = Authority::named("Other Authority");
+    let (certificate, key) = authority.files("127.0.0.1");
+    let [new, old, relaying, open] = std::array::from_fn(|_| free_port());
+    let tls = format!(
+        "ssl_certificate {}; ssl_certificate_key {}; ssl_client_certificate {};",
+        certificate.display(),
+        key.display(),
+        authority.ca_file.display()
+    );
+    let page = "<h1>400 Bad Request</h1><center>No required SSL certificate was sent</center>";
+    let config = format!(
+        "daemon off; master_process off; pid nginx.pid; error_log error.log warn; events {{}}\n\
+         http {{ access_log off; client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d;\n\
+         scgi_temp_path e; {tls}\n\
+         server {{ listen 127.0.0.1:{new} ssl http2; ssl_verify_client on; ssl_protocols TLSv1.3;\n\
+         location / {{ return 200 hello; }} }}\n\
+         server {{ listen 127.0.0.1:{old} ssl; ssl_verify_client on; ssl_protocols TLSv1.2;\n\
+         location / {{ return 200 hello; }} }}\n\
+         server {{ listen 127.0.0.1:{relaying} ssl; location / {{ default_type text/html; return 400 '{page}'; }} }}\n\
+         server {{ listen 127.0.0.1:{open} ssl; ssl_verify_client optional_no_ca;\n\
+         location / {{ return 200 hello; }} location /bad {{ return 400; }} location /gone {{ return 410; }} }} }}\n"
+    );
+    std::fs::write(folder.path().join("nginx.conf"), config).unwrap();
+    let mut nginx = Process::start(
+        Command::new("/usr/sbin/nginx")
+            .args(["-e", "error.log", "-c", "nginx.conf", "-p"])
+            .arg(folder.path()),
+    );
+    nginx.listens(open).await;
+    let certificates = [
+        ("good", authority.leaf_with("client", for_clients)),
+        ("stranger", other.leaf_with("client", for_clients)),
+        ("expired", authority.expired("client")),
+    ];
+    let trust = format!("ca_file: '{}'", authority.ca_file.display());
+    let mut modules = format!("modules:\n  none: {{prober: http, http: {{tls_config: {{{trust}}}}}}}\n");
+    for (name, leaf) in &certificates {
+        let shown = shows(leaf, folder.path(), name);
+        modules += &format!("  {name}: {{prober: http, http: {{tls_config: {{{trust}, {shown}}}}}}}\n");
+    }
+    let exporter = Exporter::start(&modules).await;
+    for port in [new, old] {
+        let target = format!("https://127.0.0.1:{port}/");
+        let good = exporter.probe("good", &target).await;
+        assert_eq!(good.page.value("probe_success"), 1.0, "{:#}", good.evidence);
+        for module in ["none", "stranger", "expired"] {
+            let probed = exporter.probe(module, &target).await;
+            assert_eq!(probed.page.value("probe_http_status_code"), 400.0, "{module}");
+            let expected = ("tls", "tls.client_cert", "likely");
+            assert_eq!(verdict(&probed), expected, "{port}, {module}: {:#}", probed.evidence);
+            let tls = &probed.evidence["front"]["legs"][0]["tls"];
+            assert_eq!(tls["client_certificate_requested"], true, "{tls:#}");
+        }
+    }
+    // Whatever a healthy machine behind it says, or a dead one.
+    let behind = Peer::start(ok).await;
+    for hop in [behind.address.port(), free_port()] {
+        let more = format!("&hop=app@127.0.0.1:{hop}");
+        let probed = exporter
+            .probe_for("none", &format!("https://127.0.0.1:{new}/"), &more)
+            .await;
+        assert_eq!(verdict(&probed).1, "tls.client_cert", "{:#}", probed.evidence);
+    }
+    // The same page where the handshake asked for none: what stands behind that server wants one from it.
+    let probed = exporter.probe("none", &format!("https://127.0.0.1:{relaying}/")).await;
+    assert_ne!(verdict(&probed).0, "tls", "{:#}", probed.evidence);
+    let tls = &probed.evidence["front"]["legs"][0]["tls"];
+    assert_eq!(tls["client_certificate_requested"], false, "{tls:#}");
+    // Other answers where one was asked for, and need not be shown.
+    let probed = exporter.probe("none", &format!("https://127.0.0.1:{open}/")).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    for path in ["bad", "gone"] {
+        let probed = exporter
+            .probe("none", &format!("https://127.0.0.1:{open}/{path}"))
+            .await;
+        assert_ne!(verdict(&probed).0, "tls", "{path}: {:#}", probed.evidence);
+    }
+}
+
+/// In TLS 1.3 the handshake is over for the client before its certificate is judged: the alert comes at its first read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_after_a_handshake_that_asked_for_a_certificate_is_about_that() {
+    let authority = Authority::new();
+    let other = Authority::named("Other Authority");
+    let folder = tempfile::tempdir().unwrap();
+    let strict = |alpn: &[&str]| {
+        let config = authority.leaf("127.0.0.1").server_for_clients_of(&authority);
+        let mut config = Arc::unwrap_or_clone(config);
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    };
+    let plain = Peer::with_tls(strict(&[]), ok).await;
+    let http2 = Peer::with_tls(strict(&["h2"]), ok).await;
+    let trust = format!("ca_file: '{}'", authority.ca_file.display());
+    let stranger = shows(&other.leaf_with("client", for_clients), folder.path(), "stranger");
+    let expired = shows(&authority.expired("client"), folder.path(), "expired");
+    for (name, tls) in [
+        ("none", trust.clone()),
+        ("stranger", format!("{trust}, {stranger}")),
+        ("expired", format!("{trust}, {expired}")),
+        ("none, TLS 1.2", format!("{trust}, max_version: TLS12")),
+        ("stranger, TLS 1.2", format!("{trust}, {stranger}, max_version: TLS12")),
+    ] {
+        let tls = format!("tls_config: {{{tls}}}");
+        let exporter = Exporter::start(&format!(
+            "modules:
+  http: {{prober: http, http: {{{tls}}}}}
+  hears: {{prober: tcp, tcp: {{tls: true, {tls}, query_response: [{{expect: ^220}}]}}}}
+  says: {{prober: tcp, tcp: {{tls: true, {tls}, query_response: [{{send: hello}}, {{expect: hello}}]}}}}
+  grpc: {{prober: grpc, grpc: {{tls: true, {tls}}}}}
+  websocket: {{prober: websocket, websocket: {{http_config: {{{tls}}}}}}}"
+        ))
+        .await;
+        for (module, target) in [
+            ("http", plain.https()),
+            ("http", http2.https()),
+            ("hears", plain.address.to_string()),
+            ("says", plain.address.to_string()),
+            ("grpc", http2.address.to_string()),
+            ("websocket", format!("wss://{}/", plain.address)),
+        ] {
+            let probed = exporter.probe(module, &target).await;
+            let expected = ("tls", "tls.client_cert", "certain");
+            assert_eq!(verdict(&probed), expected, "{name}, {module}: {:#}", probed.evidence);
+        }
+    }
+}
+
+/// A server that refuses the name or the address of its client by an alert: no certificate of ours is meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_without_a_request_for_a_certificate_is_not_about_one() {
+    let exporter = Exporter::start(
+        "modules:
+  http: {prober: http, http: {tls_config: {insecure_skip_verify: true}}}
+  tcp: {prober: tcp, tcp: {tls: true, tls_config: {insecure_skip_verify: true}}}",
+    )
+    .await;
+    // bad_certificate to unknown_ca, and access_denied (RFC 8446 section 6).
+    for code in [42, 43, 44, 45, 46, 48, 49] {
+        let peer = Peer::start(move |mut stream| async move {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, code]).await;
+        })
+        .await;
+        for (module, target) in [("http", peer.https()), ("tcp", peer.address.to_string())] {
+            let probed = exporter.probe(module, &target).await;
+            let expected = ("tls", "tls.alert", "certain");
+            assert_eq!(verdict(&probed), expected, "{code}, {module}: {:#}", probed.evidence);
+        }
+    }
+}
