@@ -1,9 +1,11 @@
 //! From what was seen to a verdict: an ordered table of rules; the first that speaks decides. `docs/verdicts.md` is this
 //! table for people, and a test holds the two together.
 
+mod behind;
 mod case;
 mod looks;
 mod masks;
+mod pages;
 mod rules;
 mod sentence;
 mod speaks;

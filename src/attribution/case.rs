@@ -3,7 +3,7 @@
 use super::Facts;
 use super::looks;
 use crate::chain::Stage;
-use crate::gateways::{Answer, Means, Recognised, nearest, recognise};
+use crate::gateways::{Answer, Means, Own, Recognised, nearest, recognise};
 use crate::investigation::Drilled;
 use crate::reason::Reason;
 use crate::report::{Fault, Leg, Reply, Report};
@@ -40,6 +40,8 @@ pub(super) enum State {
     Slow,
     /// It answered with a status or a content that the module refuses.
     Refuses,
+    /// It refused with a status that strangers get: that says nothing of what it answers its gateway.
+    Stranger,
     /// It gave no answer, or a broken one: what the gateway sees of it.
     Broken(Reason),
     /// Nothing can be said: no route, no name, or silence where silence may be a firewall's.
@@ -53,8 +55,10 @@ impl<'a> Case<'a> {
         let refusal = refusal.or(facts.baseline.refuses_with);
         let reply = report.final_reply();
         let edge_lives = refusal.is_some_and(|refusal| reply.is_none_or(|reply| reply.status != refusal));
-        let recognised = refused(report).and_then(|_| with_answer(report.last_leg()?, recognise));
-        let recognised = recognised.or_else(|| over_http1(facts, refused(report)?));
+        // Who says that the port wants TLS has a rule of its own.
+        let page = || refused(report).filter(|reply| !looks::wants_tls(reply));
+        let recognised = page().and_then(|_| with_answer(report.last_leg()?, recognise));
+        let recognised = recognised.or_else(|| over_http1(facts, page()?));
         Self {
             facts,
             report,
@@ -71,7 +75,7 @@ impl<'a> Case<'a> {
         let by_reference = || {
             let leg = reference.filter(|_| self.edge_lives)?.last_leg()?;
             with_answer(leg, |answer| match recognise(answer) {
-                Some(Recognised::Own(name, _)) => Some(name),
+                Some(Recognised::Own(own)) => Some(own.by),
                 _ => nearest(answer),
             })
         };
@@ -146,8 +150,33 @@ impl<'a> Case<'a> {
     pub fn innermost_failing(&self) -> Option<(&Hopped<'a>, bool)> {
         let healthy = self.hops.iter().position(|hop| hop.state == State::Healthy);
         let outer = &self.hops[..healthy.unwrap_or(self.hops.len())];
-        let failing = |hop: &&Hopped<'_>| hop.state != State::Unknown;
+        let failing = |hop: &&Hopped<'_>| !matches!(hop.state, State::Unknown | State::Stranger);
         Some((outer.iter().rev().find(failing)?, healthy.is_some()))
+    }
+
+    /// Whether the answer has a field that good answers of this key always have and the gateway never writes.
+    pub fn has_usual_marks(&self) -> bool {
+        let marks = self.facts.baseline.through_marks().unwrap_or_default();
+        let reply = self.refused();
+        reply.is_some_and(|reply| marks.iter().any(|name| reply.headers.contains_key(*name)))
+    }
+
+    /// Whether the answer shows that it came from behind the front.
+    pub fn came_through(&self) -> bool {
+        matches!(self.recognised, Some(Recognised::Through(_))) || self.has_usual_marks()
+    }
+
+    /// The answer of the module's own proxy to a request that it was to pass on, if it may be its own.
+    pub fn of_own_proxy(&self) -> Option<&'a Reply> {
+        let leg = self.report.last_leg()?;
+        let passes_on = leg.proxy.is_some() && !leg.wants_tls && !leg.reached(Stage::Tunnel);
+        self.refused().filter(|_| passes_on && !leg.for_credentials)
+    }
+
+    /// The name or address that the request was for.
+    pub fn host(&self) -> Option<String> {
+        let url = Url::parse(&self.report.last_leg()?.url).ok()?;
+        url.host_str().map(str::to_owned)
     }
 
     /// What the gateway saw of a broken exchange, told by what we saw. Some gateways give no answer at all where what
@@ -226,6 +255,7 @@ fn state(drilled: &Drilled, front: &Report) -> State {
             State::Unknown
         }
         reason if reason.family() == "content" && drilled.held_back => State::Unknown,
+        Reason::HttpStatus if report.final_reply().is_some_and(looks::is_for_strangers) => State::Stranger,
         Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect => State::Refuses,
         reason if reason.family() == "content" => State::Refuses,
         _ => State::Broken(as_upstream(report)),
@@ -346,12 +376,18 @@ pub(super) fn beside_a_healthy_hop(said: &[Reason], tls: bool) -> Vec<Reason> {
     if fits.is_empty() { said.to_vec() } else { fits }
 }
 
-/// What a gateway's own page says of what stands behind it.
-pub(super) const fn of_upstream(recognised: Option<Recognised>) -> Option<&'static [Reason]> {
-    match recognised {
-        Some(Recognised::Own(_, Means::Upstream(reasons)) | Recognised::Perhaps(_, Means::Upstream(reasons))) => {
-            Some(reasons)
-        }
+/// What a gateway's own page says of what stands behind it, and whether it can mean nothing else.
+pub(super) fn of_upstream(recognised: Option<Recognised>) -> Option<(&'static [Reason], bool)> {
+    match recognised? {
+        Recognised::Own(Own {
+            means: Means::Upstream(reasons),
+            sure,
+            ..
+        }) => Some((
+            reasons,
+            sure && reasons.iter().all(|reason| reason.family() == "upstream"),
+        )),
+        Recognised::Perhaps(_, Means::Upstream(reasons)) => Some((reasons, false)),
         _ => None,
     }
 }
