@@ -448,7 +448,7 @@ mod tests {
     fn each_row_says_how_it_is_known() {
         for gateway in catalogue() {
             let known = gateway.own.iter().filter_map(|page| page.known).chain([gateway.known]);
-            for (Known::Measured(source) | Known::Documented(source)) in known {
+            for Known::Measured(source) | Known::Documented(source) in known {
                 assert!(source.len() > 4, "{}: {source:?}", gateway.name);
             }
         }

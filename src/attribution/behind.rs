@@ -22,10 +22,19 @@ pub(super) fn hop_broken(case: &Case<'_>) -> Option<Blame> {
     let of_itself = matches!(case.recognised, Some(Recognised::Own(own)) if matches!(own.means, Means::Front(_)));
     let certainty = match case.refused() {
         _ if reason == Reason::UpstreamTlsCertificateError || of_itself => Likely,
-        Some(reply) if !looks::speaks_of_upstream(reply.status) && of_upstream(case.recognised).is_none() => Likely,
+        Some(reply) if !speaks_of_it(case, reply) => Likely,
         _ => Certain,
     };
     Some(Blame::on(Link::Upstream, certainty, reason).side(Side::Origin))
+}
+
+/// Whether an answer speaks of what stands behind the front, and can mean neither a limit of the front nor a page of the
+/// application: a machine that a firewall closes to us alone looks broken, too.
+fn speaks_of_it(case: &Case<'_>, reply: &Reply) -> bool {
+    match of_upstream(case.recognised) {
+        Some((reasons, _)) => !reasons.contains(&Reason::FrontOverloaded),
+        None => looks::speaks_of_upstream(reply.status) && looks::is_bare(reply),
+    }
 }
 
 /// Whether a broken machine behind the front can be why the front answers so. A front that refuses by itself would

@@ -258,10 +258,6 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[Terminated, Incomplete]),
             ),
             page(&[Body("<title>503 backend write error")], Upstream(&[Terminated])),
-            page(
-                &[Body("<title>503 backend fetch failed")],
-                Upstream(&[Terminated, Refused]),
-            ),
             page(&[Body("<title>503 connection reset by peer")], Upstream(&[Terminated])),
             page(&[Body("<title>503 Broken pipe")], Upstream(&[Terminated])),
             page(&[Body("<title>503 Backend is unhealthy")], Upstream(&[Unavailable])),
