@@ -21,9 +21,14 @@ SECONDS ?= 600
 # of what else is probed (DNS, SSH, gRPC, WebSocket), what makes networks of their own, and a
 # browser. What drives the browser comes from npm; Node.js may have been installed in another way than by Debian.
 PACKAGES := prometheus prometheus-alertmanager nginx libnginx-mod-http-echo haproxy apache2 curl openssl chromium fonts-dejavu-core
+# perl and make build the second TLS library.
+PACKAGES += perl make
 PACKAGES += apache2-utils caddy squid unbound openssh-server python3-grpcio python3-websockets iproute2 util-linux
 PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
 DRIVER := tests/browser/node_modules/.package-lock.json
+
+# The second TLS library, which the image has, too: it takes a minute and a half to build, and `make run` does without.
+FEATURES := --features legacy-tls
 
 .PHONY: run test lint licences compare reliability bench bench-check instructions fuzz deps pictures
 
@@ -31,14 +36,14 @@ run:
 	cargo run --release --locked -- $(ARGS)
 
 test: deps $(DRIVER)
-	cargo test --locked
+	cargo test --locked $(FEATURES)
 
 # cargo-deny's `advisories` are left out: see deny.toml.
 lint: deps
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --test compare --test reliability -- -D warnings
-	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	cargo clippy --locked $(FEATURES) --all-targets -- -D warnings
+	cargo clippy --locked $(FEATURES) --test compare --test reliability -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked $(FEATURES) --no-deps
 	$(MAKE) licences
 	promtool check config examples/prometheus.yml
 	promtool check config examples/places/prometheus.yml
@@ -52,29 +57,29 @@ licences: target/tools/cargo-deny-$(CARGO_DENY)
 # in target/bench. Beside the peer, as `make compare`.
 bench bench-check: PACKAGES += prometheus-blackbox-exporter tcpdump
 bench: deps
-	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo bench --locked --bench figures -- $(BENCH)
+	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo bench --locked $(FEATURES) --bench figures -- $(BENCH)
 
 bench-check: PROFILE := --profile bench
 bench-check: deps instructions
-	PEER=$$(tests/compare/fetch-peer) && export PEER && CHECK=1 cargo bench --locked --bench figures -- cost
+	PEER=$$(tests/compare/fetch-peer) && export PEER && CHECK=1 cargo bench --locked $(FEATURES) --bench figures -- cost
 
 # Counted in the profile of the tests, which is built already: what grows there, grows everywhere.
 instructions: PROFILE ?= --profile dev
 instructions: PACKAGES += valgrind
 instructions: deps
-	cargo bench $(PROFILE) --locked --bench instructions
+	cargo bench $(PROFILE) --locked $(FEATURES) --bench instructions
 
 # blackbox_exporter 0.28 is in Debian's unstable suite; where that cannot be had, the stable suite's version must do.
 compare: PACKAGES += prometheus-blackbox-exporter
 compare: deps
-	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --locked --test compare -- --nocapture
+	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --locked $(FEATURES) --test compare -- --nocapture
 
 # R="R4 R12" chooses; without it, all of them run. Beside the peer, as above. CORPORA names a folder of odd bytes for R10. With
 # MEASURED_ONLY, the scenarios that `make test` runs are left out. Built as for `make bench`, of which it runs a part.
 reliability: PROFILE ?= --profile bench
 reliability: PACKAGES += prometheus-blackbox-exporter faketime
 reliability: deps $(DRIVER)
-	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test $(PROFILE) --locked --test reliability -- $(R)
+	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test $(PROFILE) --locked $(FEATURES) --test reliability -- $(R)
 
 # F="gateway http" chooses; without it, all of them are fed, each for SECONDS. What was found lies in target/fuzz/found.
 fuzz: export RUSTUP_TOOLCHAIN := nightly
@@ -114,7 +119,7 @@ $(DRIVER): tests/browser/package-lock.json | deps
 	touch $@
 
 pictures: deps $(DRIVER)
-	PICTURES=$(CURDIR)/target/pictures cargo test --locked --test suite browser::
+	PICTURES=$(CURDIR)/target/pictures cargo test --locked $(FEATURES) --test suite browser::
 	cp target/pictures/evidence.png target/pictures/landing.png docs/pictures/
 
 target/tools/cargo-fuzz-$(CARGO_FUZZ):

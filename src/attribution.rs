@@ -3,6 +3,7 @@
 
 mod behind;
 mod case;
+mod hopped;
 mod looks;
 mod masks;
 mod pages;
@@ -557,7 +558,7 @@ mod tests {
         with_hop.says("client-certificate-demanded", Link::Tls, Reason::TlsClientCert);
         let before_dead = asked(true).hop(stopped(Stage::Connect, Reason::TcpRefused));
         before_dead.says("client-certificate-demanded", Link::Tls, Reason::TlsClientCert);
-        // What stands behind says so itself: the gateway lacks a certificate, whatever it asks of us.
+        // The backend says so itself: the gateway lacks a certificate, whatever the gateway asks of its clients.
         let relayed = asked(true).hop(refused(400, PAGE, NGINX));
         relayed.says("hop-answers-alike", Link::Origin, Reason::OriginStatus);
         let twin = asked(false).try_judge().unwrap();
@@ -1149,11 +1150,6 @@ mod tests {
                 "the way to the hop may be slow",
                 World::of(slow(900)).hop(slow(900)),
                 World::of(slow(900)).hop(slow(100)),
-            ),
-            (
-                "a handshake may stall on the way",
-                World::of(stopped(Stage::Secure, Reason::TlsAlert)),
-                World::of(stopped(Stage::Secure, Reason::TlsTimedOut)),
             ),
             (
                 "the first router may be ours",

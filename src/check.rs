@@ -15,11 +15,16 @@ mod exchange;
 mod frames;
 mod http1;
 mod http3;
+mod inspection;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
 mod own_fault;
+mod p521;
 mod quic;
 mod receive;
 mod resolve;
 mod resolver;
+mod second_handshake;
 mod secure;
 mod send;
 mod signatures;
@@ -214,7 +219,7 @@ impl Check {
         let tape = &self.wire.tape;
         let reason = tape.shortage().or_else(|| tape.tls_fault()).unwrap_or(reason);
         let ended = Instant::now();
-        lap.fail(since(ended), reason);
+        lap.fail(since(self.wire.times.failed.unwrap_or(ended)), reason);
         self.fault = Some(Fault {
             stage,
             reason,

@@ -150,6 +150,7 @@ reasons! {
     LocalControlsFailed = "local.controls_failed", "nothing that should always answer can be reached from here";
     LocalDenied = "local.denied", "the exporter's policy does not let it be dialled";
     LocalTargetInvalid = "local.target_invalid", "the target is not something this prober can probe";
+    LocalTlsUnsupported = "local.tls_unsupported", "the exporter does not speak the TLS version or cipher suite that the probe needs";
     LocalNotPermitted = "local.not_permitted", "the exporter lacks a permission that the probe needs";
     LocalSourceUnavailable = "local.source_unavailable", "this host does not have the source address of the module";
     LocalCredentials = "local.credentials", "the credentials for the target could not be had";

@@ -1,7 +1,9 @@
 //! What one probe saw: facts only, no judgment.
 
+mod inspection;
 mod spoken;
 
+pub use inspection::TlsInspection;
 pub use spoken::{Dialogue, DnsAnswer, Echo, Health, Mismatch, Spoken};
 
 use crate::chain::Stage;
@@ -54,6 +56,8 @@ pub struct Leg {
     pub local: Option<SocketAddr>,
     /// What TLS showed, also when the certificate was refused.
     pub tls: Option<TlsFacts>,
+    /// What was found out about a server that had refused a handshake.
+    pub inspection: Option<Box<TlsInspection>>,
     /// What the kernel knew of the socket at the end.
     pub socket: Option<SocketFacts>,
     /// Bytes that crossed the socket.
@@ -80,7 +84,7 @@ pub struct Fault {
 /// What a TLS handshake showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// `TLS 1.2` or `TLS 1.3`.
+    /// `TLS 1.0` to `TLS 1.3`.
     pub version: Option<&'static str>,
     /// The IANA name of the cipher suite.
     pub cipher: Option<String>,
@@ -92,6 +96,8 @@ pub struct TlsFacts {
     pub chain: Vec<Certificate>,
     /// The end of the verified chain, as seconds since 1970; `None` where no chain was verified.
     pub verified_until: Option<i64>,
+    /// What was accepted without a proof, in words, such as `handshake signature not verified: RSA key of 512 bits`.
+    pub note: Option<String>,
 }
 
 /// The fields of a certificate that people look at.

@@ -8,7 +8,7 @@ use super::pages::{
 };
 use super::speaks::{
     answer_slow, captive_portal, content_refused, controls_failed, datagram_lost, health_service_says,
-    name_not_resolved, resolver_dead, tls_refused,
+    name_not_resolved, resolver_dead,
 };
 use super::{Blame, Rule, looks};
 use crate::chain::{Link, Stage};
@@ -118,9 +118,15 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "tls-refused",
         when: "The handshake failed after the server had sent a part of it, the certificate failed, or a TLS alert came later: \
-               `tls`; likely where the handshake stalled or was cut off.",
-        blind: "A path that drops large packets stalls a handshake, too.",
-        speaks: tls_refused,
+               `tls`. That both sides share no version or cipher suite is certain where additional connections have shown it; \
+               where they show something else, or could not be opened, likely.",
+        blind: "Behind STARTTLS and proxies no additional connections are opened.",
+        speaks: |case| {
+            let failed = case.stage(Stage::Secure) && !case.ended_before_tls();
+            let inferred = case.cause_in_tls_is_inferred();
+            let certainty = if inferred { Likely } else { Certain };
+            case.blame_if(failed || case.family("tls"), Link::Tls, certainty)
+        },
     },
     Rule {
         name: "content-refused",

@@ -224,6 +224,7 @@ const fn is_set_up_so(reason: Reason) -> bool {
             | Reason::LocalNotPermitted
             | Reason::LocalSourceUnavailable
             | Reason::LocalFileUnreadable
+            | Reason::LocalTlsUnsupported
     )
 }
 

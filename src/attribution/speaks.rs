@@ -109,14 +109,6 @@ pub(super) fn name_not_resolved(case: &Case<'_>) -> Option<Blame> {
     case.blame_if(case.stage(Stage::Resolve), Link::Dns, certainty)
 }
 
-/// A handshake that stalled or was cut off may have met something between, such as a path that drops large packets.
-pub(super) fn tls_refused(case: &Case<'_>) -> Option<Blame> {
-    let cut = case.reason(Reason::TlsTimedOut) || case.reason(Reason::TlsClosed);
-    let failed = case.stage(Stage::Secure) && !case.ended_before_tls();
-    let certainty = if cut { Likely } else { Certain };
-    case.blame_if(failed || case.family("tls"), Link::Tls, certainty)
-}
-
 pub(super) fn health_service_says(case: &Case<'_>) -> Option<Blame> {
     /// `DEADLINE_EXCEEDED` and `UNAVAILABLE`: what gateways say of what stands behind them.
     const OF_UPSTREAM: [u32; 2] = [4, 14];

@@ -1,15 +1,35 @@
-//! What stands in a certificate, as people and the peer read it.
+//! The fields of a certificate, as people and `blackbox_exporter` read them.
+
+mod name;
 
 use crate::report::Certificate;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 /// The times between which a certificate is valid, in seconds since 1970.
 pub(super) fn dates(der: &[u8]) -> Option<(i64, i64)> {
     let (_, cert) = X509Certificate::from_der(der).ok()?;
     let validity = cert.validity();
     Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
+/// The end of an intermediate's validity; nothing where it may not sign certificates, at which webpki does not look.
+pub(super) fn end_of_authority(der: &[u8]) -> Option<i64> {
+    let (_, cert) = X509Certificate::from_der(der).ok()?;
+    let signs = cert
+        .extensions()
+        .iter()
+        .all(|extension| match extension.parsed_extension() {
+            ParsedExtension::KeyUsage(usage) => usage.flags == 0 || usage.key_cert_sign(),
+            _ => true,
+        });
+    signs.then(|| cert.validity().not_after.timestamp())
+}
+
+/// The subject, for people.
+pub(super) fn subject_text(cert: &X509Certificate<'_>) -> String {
+    name::text(cert.subject())
 }
 
 /// Whether its issuer has the name of its subject.
@@ -41,8 +61,8 @@ pub(super) fn describe(der: &[u8]) -> Certificate {
     let serial = cert.raw_serial();
     let significant = serial.iter().position(|byte| *byte != 0).unwrap_or(serial.len());
     Certificate {
-        subject: rfc2253(cert.subject()),
-        issuer: rfc2253(cert.issuer()),
+        subject: name::text(cert.subject()),
+        issuer: name::text(cert.issuer()),
         serial: hex(&serial[significant..]),
         fingerprint_sha256,
         dns_names,
@@ -56,66 +76,4 @@ fn hex(bytes: &[u8]) -> String {
         write!(out, "{byte:02x}").expect("writing to a String cannot fail");
         out
     })
-}
-
-/// A distinguished name as Go prints it (RFC 2253: last part first).
-fn rfc2253(name: &X509Name<'_>) -> String {
-    let mut parts = Vec::new();
-    for rdn in name.iter() {
-        let pairs: Vec<_> = rdn
-            .iter()
-            .map(|pair| {
-                let value = pair
-                    .as_str()
-                    .map_or_else(|_| hex(pair.attr_value().data), escape_rfc2253);
-                format!("{}={value}", short_name(&pair.attr_type().to_id_string()))
-            })
-            .collect();
-        parts.push(pairs.join("+"));
-    }
-    parts.reverse();
-    parts.join(",")
-}
-
-/// The short names that Go knows; any other type is its dotted number.
-fn short_name(oid: &str) -> &str {
-    match oid {
-        "2.5.4.3" => "CN",
-        "2.5.4.5" => "SERIALNUMBER",
-        "2.5.4.6" => "C",
-        "2.5.4.7" => "L",
-        "2.5.4.8" => "ST",
-        "2.5.4.9" => "STREET",
-        "2.5.4.10" => "O",
-        "2.5.4.11" => "OU",
-        "2.5.4.17" => "POSTALCODE",
-        other => other,
-    }
-}
-
-fn escape_rfc2253(value: &str) -> String {
-    let last = value.chars().count().saturating_sub(1);
-    value.chars().enumerate().fold(String::new(), |mut out, (index, c)| {
-        let escaped = matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';')
-            || (c == '#' && index == 0)
-            || (c == ' ' && (index == 0 || index == last));
-        if escaped {
-            out.push('\\');
-        }
-        out.push(c);
-        out
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escape_rfc2253;
-
-    #[test]
-    fn names_are_escaped_as_go_does() {
-        assert_eq!(escape_rfc2253("a,b+c"), "a\\,b\\+c");
-        assert_eq!(escape_rfc2253(" # "), "\\ #\\ ");
-        assert_eq!(escape_rfc2253("#x"), "\\#x");
-        assert_eq!(escape_rfc2253("plain"), "plain");
-    }
 }

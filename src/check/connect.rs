@@ -1,6 +1,6 @@
 //! Connect: open a socket to the chosen address.
 
-use super::dial::DialError;
+use super::dial::{DialError, Dialled};
 use super::socket::{Pipe, Socket};
 use super::stamps;
 use super::wire::{Layer, Wire};
@@ -61,6 +61,7 @@ impl Check {
             wire.times.ended = opened.or(Some(woken));
             wire.tape.connected(opened.map(|at| woken - at));
             wire.leg.local = stream.local_addr().ok();
+            wire.dialled = Some(Dialled::Tcp(from, to));
             wire.layer = Some(Layer::Plain(Socket::new(Pipe::Tcp(stream), wire.tape.clone(), begun)));
             Ok::<_, ConnectError>(())
         })
@@ -82,6 +83,7 @@ impl Check {
             wire.times.began = Some(begun);
             wire.times.ended = Some(ended);
             wire.tape.connected(None);
+            wire.dialled = Some(Dialled::Unix(path.to_owned()));
             wire.layer = Some(Layer::Plain(Socket::new(Pipe::Unix(stream), wire.tape.clone(), begun)));
             Ok::<_, ConnectError>(())
         })

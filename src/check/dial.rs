@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -206,6 +206,15 @@ fn any_address(family_of: IpAddr) -> IpAddr {
     } else {
         Ipv6Addr::UNSPECIFIED.into()
     }
+}
+
+/// Where a connection was dialled.
+#[derive(Clone, Debug)]
+pub(super) enum Dialled {
+    /// At an address, from one of this host where the module names it.
+    Tcp(Option<IpAddr>, SocketAddr),
+    /// At a path.
+    Unix(PathBuf),
 }
 
 /// A connection that may be opened, to the address that was judged.

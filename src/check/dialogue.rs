@@ -5,7 +5,6 @@ use super::wire::{Layer, Meter, Wire};
 use super::{Check, Failure, Stopped};
 use crate::chain::Stage;
 use crate::reason::Reason;
-use futures_util::FutureExt as _;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
@@ -63,19 +62,6 @@ impl Line {
         })
     }
 
-    async fn write(&mut self, words: &[u8]) -> io::Result<()> {
-        let written = async {
-            self.meter.write_all(words).await?;
-            self.meter.flush().await
-        };
-        let written = written.await;
-        if written.is_err() {
-            // The peer may have told why, by an alert: the tape then knows.
-            let _ = self.read().now_or_never();
-        }
-        written
-    }
-
     async fn read(&mut self) -> io::Result<()> {
         let mut piece = [0; PIECE];
         let count = self.meter.read(&mut piece).await?;
@@ -104,7 +90,8 @@ impl Check {
         self.stage(Stage::Send, async |wire| {
             wire.times.began = Some(Instant::now());
             let line = wire.line()?;
-            line.write(words).await?;
+            line.meter.write_all(words).await?;
+            line.meter.flush().await?;
             wire.times.hand_over(wire.tape.last_write());
             Ok::<_, DialogueError>(())
         })

@@ -100,14 +100,12 @@ async fn look_up(
     need: Need,
     deadline: Instant,
 ) -> Result<Vec<IpAddr>, ResolveError> {
-    match host.parse() {
-        Ok(literal) => Ok(vec![literal]),
-        Err(_) => {
-            // A probe of an address keeps no room for a lookup.
-            let found = Box::pin(resolver.look_up(host, family.asked_for(), need, deadline)).await;
-            found.map_err(|error| ResolveError::Lookup(host.to_owned(), error))
-        }
+    if let Ok(literal) = host.parse() {
+        return Ok(vec![literal]);
     }
+    // A probe of an address keeps no room for a lookup.
+    let found = Box::pin(resolver.look_up(host, family.asked_for(), need, deadline)).await;
+    found.map_err(|error| ResolveError::Lookup(host.to_owned(), error))
 }
 
 enum ResolveError {

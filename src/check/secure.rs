@@ -1,8 +1,11 @@
 //! Secure: the TLS handshake, then the judgment on the certificate, before any request byte.
 
 use super::certificates::describe;
+use super::inspection::Answer;
 use super::own_fault::shortage;
-use super::tls::{Tls, Unready, reason_of_tls, server_name};
+use super::second_handshake::SecondHandshake;
+use super::tape::Tape;
+use super::tls::{Tls, Unready, may_be_about_versions, reason_of_tls, server_name};
 use super::trust::{Recorder, Refusal};
 use super::wire::{Layer, Wire};
 use super::{Check, Failure, Stopped};
@@ -26,10 +29,18 @@ impl Check {
     /// When the handshake fails or the certificate is not accepted.
     pub async fn secure(&mut self, tls: &Tls, name: &str, http1: bool) -> Result<(), Stopped> {
         let (config, recorder) = self.prepared(tls.for_one_probe(http1)).await?;
+        let second = SecondHandshake::new(self, tls, name, config.alpn_protocols.clone(), recorder.clone());
         self.stage(Stage::Secure, async |wire| {
             wire.times.began = Some(Instant::now());
             let server = server_name(name).ok_or_else(|| SecureError::BadName(name.to_owned()))?;
             wire.leg.tls_name = Some(name.to_owned());
+            // After bytes in plain text (STARTTLS, a proxy's tunnel) a new connection would not be the same.
+            let untouched = wire.tape.last_write().is_none() && wire.tape.last_read().is_none();
+            let dialled = wire.dialled.take().filter(|_| untouched);
+            // What is rare is kept out of the state of a probe that waits.
+            if !second.is_for_the_first_library(dialled.as_ref()) {
+                return Box::pin(second.instead(wire, dialled.as_ref())).await;
+            }
             let layer = wire.take_layer().ok_or(SecureError::NotConnected)?;
             let tape = wire.tape.clone();
             let connect_delay = tape.connect_delay();
@@ -40,11 +51,16 @@ impl Check {
                 Err((error, layer)) => {
                     let error = with_unread_alert(error, layer);
                     wire.leg.tls = certificates_of(&recorder);
-                    return Err(SecureError::Handshake {
+                    // A certificate that is refused ends the probe for that reason, also where the handshake fails after it.
+                    if let Some(Err(refusal)) = recorder.seen().verdict.take() {
+                        return Err(SecureError::Refused(refusal));
+                    }
+                    let failed = SecureError::Handshake {
                         began_like_tls: wire.tape.began_like_tls(),
                         client_cert_asked: recorder.seen().client_cert_asked,
                         error,
-                    });
+                    };
+                    return Box::pin(second.after(wire, dialled, failed)).await;
                 }
             };
             // A flight that lay unread is our time, not the peer's.
@@ -119,11 +135,12 @@ pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
         chain: seen.chain.iter().map(|der| describe(der)).collect(),
         client_cert_asked: seen.client_cert_asked,
         verified_until: seen.verdict.as_ref().and_then(|verdict| verdict.as_ref().ok().copied()),
+        note: seen.note.clone(),
         ..TlsFacts::default()
     })
 }
 
-enum SecureError {
+pub(super) enum SecureError {
     NotConnected,
     BadName(String),
     Handshake {
@@ -133,6 +150,45 @@ enum SecureError {
         error: Error,
     },
     Refused(Refusal),
+    /// What an inspection, or the second TLS library, made of it.
+    Told {
+        reason: Reason,
+        detail: String,
+        /// How the server refused the second library's handshake.
+        #[cfg_attr(not(feature = "legacy-tls"), allow(dead_code, reason = "of the second library"))]
+        refused_with: Option<Answer>,
+    },
+}
+
+impl SecureError {
+    /// Whether the handshake may have failed because both sides share no version, suite or group: an alert or an end before
+    /// the server chose, or a choice that was not offered.
+    pub fn may_be_about_versions(&self, tape: &Tape) -> bool {
+        let Self::Handshake {
+            began_like_tls,
+            client_cert_asked: false,
+            error,
+        } = self
+        else {
+            return false;
+        };
+        match began_like_tls {
+            Some(false) => false,
+            Some(true) => may_be_about_versions(error, tape.began_with_alert()),
+            None => matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ),
+        }
+    }
+
+    /// The reason where it is known that versions and suites are not the cause.
+    pub fn other_reason(&self) -> Reason {
+        match self.reason() {
+            Reason::TlsVersionOrCipherMismatch => Reason::TlsAlert,
+            other => other,
+        }
+    }
 }
 
 impl Failure for SecureError {
@@ -141,6 +197,7 @@ impl Failure for SecureError {
             Self::NotConnected => Reason::TcpFailed,
             Self::BadName(_) => Reason::LocalTargetInvalid,
             Self::Refused(refusal) => refusal.reason,
+            Self::Told { reason, .. } => *reason,
             Self::Handshake {
                 began_like_tls: Some(false),
                 ..
@@ -170,6 +227,7 @@ impl Failure for SecureError {
                 error,
                 ..
             } => format!("The connection ended before a byte of TLS came: {error}."),
+            Self::Told { detail, .. } => format!("{detail}."),
             Self::Handshake { error, .. } => format!("The TLS handshake failed: {error}."),
         }
     }

@@ -1,6 +1,24 @@
-//! The signatures in chains of certificates, each verified once: most probes are shown a chain that was shown before, and what an
-//! authority has signed stays signed. All else about a chain (dates, names, uses, constraints) is judged with each handshake.
+//! Signatures: of handshakes (`handshake`), and in chains of certificates.
+//!
+//! Those in chains are verified once: most probes are shown a chain that was shown before, and what an authority has signed stays
+//! signed. All else about a chain (dates, names, uses, constraints) is judged with each handshake.
+//!
+//! ring verifies what is usual. What Go verifies beyond that (P-521, SHA-512 by P-256 and P-384, RSA below 2048 bits) is here:
+//! over the curves of `RustCrypto`, and with one exponentiation for RSA.
 
+mod chain;
+mod der;
+mod ecdsa;
+mod handshake;
+mod hash;
+mod key;
+mod rsa;
+
+pub(super) use chain::{BUDGET, SignatureFlaw, verify_certificate};
+pub(super) use handshake::{HandshakeFlaw, OFFERED, UNVERIFIED, verify_handshake};
+pub(super) use key::PublicKey;
+
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -9,10 +27,25 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 /// How many signatures are remembered, in 1 MB.
 const MOST: usize = 16_384;
 
+/// The smallest RSA key whose signatures are accepted, in bits: what is below is broken. Go has the same bound since 1.24.
+const MIN_RSA_BITS: usize = 1024;
+
+/// Whether an RSA key of so many bits is too small for ring, which counts whole bytes.
+const fn is_small(bits: usize) -> bool {
+    bits.div_ceil(8) < 2048 / 8
+}
+
+/// The algorithms of ring; the provider is built once.
+fn algorithms() -> &'static WebPkiSupportedAlgorithms {
+    static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> =
+        LazyLock::new(|| ring::default_provider().signature_verification_algorithms);
+    &ALGORITHMS
+}
+
 /// The algorithms, each of which remembers what it has verified. They are for chains: what is signed for one handshake comes once.
 pub(super) fn remembering() -> &'static [&'static dyn SignatureVerificationAlgorithm] {
     static EACH: LazyLock<Vec<Remembering>> = LazyLock::new(|| {
-        let all = super::trust::algorithms().all.iter().enumerate();
+        let all = algorithms().all.iter().enumerate();
         all.map(|(place, algorithm)| Remembering {
             algorithm: *algorithm,
             place,

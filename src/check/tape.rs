@@ -2,16 +2,17 @@
 
 mod crossings;
 mod delays;
+mod handshake;
 
 use super::frames::{Frames, HeadEnd, Records};
 use super::own_fault::shortage;
 use super::stamps::Received;
-use super::tls::reason_of_late_tls;
 use crate::limits::WIRE_EXCERPT;
 use crate::reason::Reason;
 use crate::report::{Clock, Clocks, SocketFacts};
 use crossings::Crossings;
 use delays::Delays;
+use handshake::Handshake;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -52,14 +53,7 @@ pub(super) struct Marks {
     records: Records,
     /// Whether those records are TLS at all.
     tls: bool,
-    /// The present TLS runs within that of a proxy: what the socket reads first is not its own.
-    within_tls: bool,
-    /// A message of the QUIC handshake came.
-    quic_handshake: bool,
-    /// The last handshake asked for a certificate of ours.
-    client_cert_asked: bool,
-    /// Why TLS ended after that, if it said so.
-    tls_fault: Option<Reason>,
+    handshake: Handshake,
     delays: Delays,
     /// The request is being written, or is.
     sending: bool,
@@ -113,34 +107,9 @@ impl Tape {
     pub fn speak_tls(&self, within: bool) {
         let mut marks = self.marks();
         marks.tls = true;
-        marks.within_tls = within;
+        marks.handshake.within = within;
         marks.records = Records::default();
         marks.first_raw.clear();
-    }
-
-    /// These bytes came within the TLS of a proxy.
-    pub fn read_within(&self, bytes: &[u8]) {
-        keep_first(&mut self.marks().first_raw, bytes);
-    }
-
-    /// A message of the QUIC handshake came.
-    pub fn quic_handshake_came(&self) {
-        self.marks().quic_handshake = true;
-    }
-
-    /// Whether a message of the QUIC handshake came.
-    pub fn heard_quic_handshake(&self) -> bool {
-        self.marks().quic_handshake
-    }
-
-    /// The handshake has ended; it asked for a certificate of ours, or did not.
-    pub fn secured(&self, client_cert_asked: bool) {
-        self.marks().client_cert_asked = client_cert_asked;
-    }
-
-    /// Whether the handshake asked for a certificate of ours.
-    pub fn client_cert_asked(&self) -> bool {
-        self.marks().client_cert_asked
     }
 
     /// How late we came to the flights of the handshake, in all.
@@ -184,7 +153,7 @@ impl Tape {
         marks.below.read(Some(at), bytes.len());
         marks.read += bytes.len() as u64;
         marks.records.feed(bytes);
-        if !marks.within_tls {
+        if !marks.handshake.within {
             keep_first(&mut marks.first_raw, bytes);
         }
     }
@@ -291,17 +260,6 @@ impl Tape {
         self.marks().shortage = Some(Reason::LocalPanicked);
     }
 
-    /// A read above TLS failed. Where TLS says why, as by an alert, that is kept: libraries drop it.
-    pub fn tls_failed(&self, error: &io::Error) {
-        let mut marks = self.marks();
-        marks.tls_fault = reason_of_late_tls(error, marks.client_cert_asked);
-    }
-
-    /// Why TLS ended after its handshake, if it said so.
-    pub fn tls_fault(&self) -> Option<Reason> {
-        self.marks().tls_fault
-    }
-
     /// What this host was short of, if the socket ever was, or that a library failed on it.
     pub fn shortage(&self) -> Option<Reason> {
         self.marks().shortage
@@ -378,6 +336,11 @@ impl Tape {
     /// Whether the first byte that came could begin a TLS record (content types 20 to 23); nothing where no byte came.
     pub fn began_like_tls(&self) -> Option<bool> {
         self.marks().first_raw.first().map(|first| (20..=23).contains(first))
+    }
+
+    /// Whether what came begins with an alert of TLS: the server chose nothing.
+    pub fn began_with_alert(&self) -> bool {
+        self.marks().first_raw.first() == Some(&21)
     }
 
     /// Everything, once the connection is closed.

@@ -10,9 +10,13 @@ use rustls::{AlertDescription, CipherSuite, ClientConfig, SupportedCipherSuite, 
 use std::io;
 use std::sync::Arc;
 
-/// A TLS version that this exporter speaks.
+/// A TLS version. Those below TLS 1.2 need the Cargo feature `legacy-tls`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
+    /// TLS 1.0 (RFC 2246).
+    Tls10,
+    /// TLS 1.1 (RFC 4346).
+    Tls11,
     /// TLS 1.2 (RFC 5246).
     Tls12,
     /// TLS 1.3 (RFC 8446).
@@ -41,6 +45,9 @@ pub struct TlsSettings {
 pub struct Credentials {
     trust: Trusted,
     identity: Option<Arc<CertifiedKey>>,
+    /// The key as it was read: the second TLS library has no use for the first one's.
+    #[cfg(feature = "legacy-tls")]
+    key: Option<PrivateKeyDer<'static>>,
 }
 
 impl Credentials {
@@ -52,13 +59,26 @@ impl Credentials {
         trust: Trusted,
         identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     ) -> Result<Self, TlsError> {
+        #[cfg(feature = "legacy-tls")]
+        let key = identity.as_ref().map(|(_, key)| key.clone_key());
         let identity = match identity {
             Some((chain, key)) => Some(Arc::new(
                 CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Identity)?,
             )),
             None => None,
         };
-        Ok(Self { trust, identity })
+        Ok(Self {
+            trust,
+            identity,
+            #[cfg(feature = "legacy-tls")]
+            key,
+        })
+    }
+
+    /// The exporter's own certificate, with its key.
+    #[cfg(feature = "legacy-tls")]
+    pub(super) fn certificate(&self) -> Option<(&[CertificateDer<'static>], &PrivateKeyDer<'static>)> {
+        Some((&self.identity.as_ref()?.cert, self.key.as_ref()?))
     }
 }
 
@@ -69,6 +89,8 @@ pub struct Tls {
     credentials: Arc<Watched<Credentials>>,
     server_name: Option<String>,
     skip_verify: bool,
+    /// The lowest and the highest version of the module.
+    versions: (TlsVersion, TlsVersion),
 }
 
 /// Why there is no TLS for a probe. It says nothing about the target.
@@ -83,9 +105,6 @@ pub(super) enum Unready {
 /// Why TLS settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The version range is empty.
-    #[error("max_version is below min_version")]
-    NoVersion,
     /// The key is unusable or does not fit the certificate.
     #[error("the client certificate and key cannot be used: {0}")]
     Identity(rustls::Error),
@@ -101,7 +120,7 @@ impl Tls {
     /// When the settings contradict each other, or the client key does not fit its certificate.
     pub fn new(settings: TlsSettings) -> Result<Self, TlsError> {
         let provider = Arc::new(provider());
-        let versions: Vec<&'static SupportedProtocolVersion> = [
+        let mut versions: Vec<&'static SupportedProtocolVersion> = [
             (TlsVersion::Tls12, &rustls::version::TLS12),
             (TlsVersion::Tls13, &rustls::version::TLS13),
         ]
@@ -110,7 +129,8 @@ impl Tls {
         .map(|(_, version)| version)
         .collect();
         if versions.is_empty() {
-            return Err(TlsError::NoVersion);
+            // The library must have one. Handshakes of such a module are not its own: see `second_handshake`.
+            versions.push(&rustls::version::TLS12);
         }
         // Each handshake has its own in its place; this one trusts nobody.
         let recorder = Arc::new(Recorder::new(Arc::default(), false, None));
@@ -128,6 +148,7 @@ impl Tls {
             credentials: settings.credentials,
             server_name: settings.server_name,
             skip_verify: settings.skip_verify,
+            versions: (settings.min_version, settings.max_version),
         })
     }
 
@@ -135,6 +156,17 @@ impl Tls {
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
+    }
+
+    /// The lowest and the highest version. Where the highest is below the lowest, none is left.
+    pub(super) const fn versions(&self) -> (TlsVersion, TlsVersion) {
+        self.versions
+    }
+
+    /// What the files hold now.
+    #[cfg(feature = "legacy-tls")]
+    pub(super) fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.credentials.current().ok()
     }
 
     /// The same for QUIC, which agrees on HTTP/3.
@@ -180,6 +212,7 @@ fn provider() -> CryptoProvider {
     provider
         .cipher_suites
         .sort_by_key(|suite| place(suite).unwrap_or(FIRST.len()));
+    provider.kx_groups.push(&super::p521::P521);
     provider
 }
 
@@ -211,12 +244,53 @@ pub(super) fn reason_of_late_tls(error: &io::Error, client_cert_asked: bool) -> 
     })
 }
 
+/// Whether a handshake may have failed because both sides share no version, suite or group.
+/// `alert_came_first`: before the server had chosen.
+pub(super) fn may_be_about_versions(error: &io::Error, alert_came_first: bool) -> bool {
+    use rustls::{Error, PeerMisbehaved as P};
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return alert_came_first && error.kind() == io::ErrorKind::UnexpectedEof;
+    };
+    match tls {
+        Error::AlertReceived(alert) => alert_came_first && !is_about_something_else(*alert),
+        Error::PeerIncompatible(_) | Error::InvalidMessage(_) => true,
+        Error::PeerMisbehaved(how) => matches!(
+            how,
+            P::SelectedUnofferedCipherSuite
+                | P::SelectedUnofferedKxGroup
+                | P::SelectedUnusableCipherSuiteForVersion
+                | P::SelectedTls12UsingTls13VersionExtension
+                | P::IllegalHelloRetryRequestWithUnofferedNamedGroup
+        ),
+        _ => false,
+    }
+}
+
+/// Alerts that say themselves that they are about a certificate, a name or a protocol above TLS.
+const fn is_about_something_else(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::UnrecognisedName
+            | Alert::NoApplicationProtocol
+            | Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::UserCanceled
+    )
+}
+
 pub(super) const fn reason_of_alert(alert: AlertDescription, client_cert_asked: bool) -> Reason {
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired => Reason::TlsClientCert,
-        // It is the peer that complains: where it asked for a certificate of ours, that is meant. Else it refuses for other
-        // reasons, such as the name or the address.
+        // Where the server asked for a client certificate, the alert is about that. Else the server refuses for another reason,
+        // such as the name or the client's address.
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
         | Alert::CertificateRevoked

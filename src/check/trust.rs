@@ -1,21 +1,26 @@
 //! Judges a certificate chain and records it, also when it is refused.
 
-use super::certificates::{dates, describe, is_self_issued};
+mod names;
+mod parsed;
+mod recorder;
+mod refusal;
+mod search;
+
+pub(super) use recorder::Recorder;
+pub(super) use refusal::Refusal;
+
+use super::certificates::{dates, end_of_authority};
 use super::own_fault::shortage;
 use super::signatures::remembering;
 use crate::reason::Reason;
-use crate::utc::rfc3339;
-use rustls::client::ResolvesClientCert;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
+use parsed::Parsed;
+use refusal::seconds;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, SignatureScheme};
 use rustls_native_certs::ErrorKind;
+use search::search;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 /// Whom a module trusts.
@@ -59,32 +64,67 @@ impl Trusted {
 /// The authorities that a module trusts.
 #[derive(Default)]
 pub struct Trust {
+    /// What webpki needs.
     anchors: Vec<TrustAnchor<'static>>,
+    /// Which of the roots each of the anchors is.
+    roots_of_anchors: Vec<usize>,
     roots: Vec<Root>,
 }
 
-/// A trusted certificate as it was given: anchors alone have no dates.
+/// A trusted certificate as it was given: anchors alone have no dates and no extensions.
 struct Root {
     der: CertificateDer<'static>,
-    not_after: i64,
+    /// The whole element.
+    subject: Vec<u8>,
+    dates: (i64, i64),
+    path_length: Option<usize>,
+    /// Whether webpki, which does not look at an anchor's extensions, can accept a chain to it.
+    is_usual: bool,
+}
+
+impl Root {
+    fn new(der: CertificateDer<'static>) -> Option<Self> {
+        let parsed = Parsed::new(&der)?;
+        Some(Self {
+            subject: parsed.subject().to_vec(),
+            dates: parsed.dates(),
+            path_length: parsed.path_length(),
+            is_usual: parsed.may_sign() && parsed.serves() && parsed.unknown_critical().is_none(),
+            der,
+        })
+    }
+
+    /// Whether a chain to it with so many intermediates is right, as far as it is concerned.
+    fn permits(&self, intermediates: usize, now: i64) -> bool {
+        let (from, until) = self.dates;
+        self.is_usual && (from..=until).contains(&now) && self.path_length.is_none_or(|most| intermediates <= most)
+    }
+}
+
+/// What webpki makes of a chain.
+enum Usual {
+    /// Accepted, until then.
+    Verified(i64),
+    /// Accepted, but an authority ends before the server's certificate: another chain may end later.
+    EndsEarly(i64),
+    /// Accepted, but for what webpki does not look at.
+    Doubtful,
 }
 
 impl Trust {
     /// Trusts these certificates. Those that cannot be read are left out, as Go does.
     #[must_use]
     pub fn new(certificates: Vec<CertificateDer<'static>>) -> Self {
-        let mut trust = Self::default();
-        for der in certificates {
-            let Ok(anchor) = anchor_from_trusted_cert(&der) else {
-                continue;
-            };
-            let Some(not_after) = dates(&der).map(|(_, not_after)| not_after) else {
-                continue;
-            };
-            trust.anchors.push(anchor.to_owned());
-            trust.roots.push(Root { der, not_after });
+        let roots: Vec<Root> = certificates.into_iter().filter_map(Root::new).collect();
+        let anchors = roots.iter().enumerate();
+        let anchors =
+            anchors.filter_map(|(place, root)| Some((anchor_from_trusted_cert(&root.der).ok()?.to_owned(), place)));
+        let (anchors, roots_of_anchors) = anchors.unzip();
+        Self {
+            anchors,
+            roots_of_anchors,
+            roots,
         }
-        trust
     }
 
     fn read_system() -> io::Result<Self> {
@@ -110,13 +150,13 @@ impl Trust {
     /// How many authorities these are.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.anchors.len()
+        self.roots.len()
     }
 
     /// Whether nobody is trusted.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.anchors.is_empty()
+        self.roots.is_empty()
     }
 
     /// Verifies a chain for a name: gives the end of its shortest-lived certificate, the root's included.
@@ -127,208 +167,72 @@ impl Trust {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<i64, Refusal> {
-        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| Refusal::new(&error, leaf))?;
-        let until = match self.roots.iter().find(|root| root.der == *leaf) {
-            // webpki refuses an authority as a server's own certificate; Go, and so the peer, takes it when it is
-            // itself trusted.
-            Some(root) => within_dates(&root.der, now)?,
-            None => self.verify_path(&end_entity, leaf, intermediates, now)?,
-        };
-        end_entity
-            .verify_is_valid_for_subject_name(name)
-            .map_err(|error| Refusal::new(&error, leaf))?;
-        Ok(until)
+        let search = || search(&self.roots, leaf, intermediates, name, seconds(now));
+        // A certificate that is itself trusted needs no chain. webpki does not know that.
+        if self.roots.iter().any(|root| root.der == *leaf) {
+            return search().map_err(|missed| missed.refusal);
+        }
+        match self.verify_usual(leaf, intermediates, name, now) {
+            Ok(Usual::Verified(until)) => Ok(until),
+            // Go takes the chain that ends last.
+            Ok(Usual::EndsEarly(until)) => Ok(search().map_or(until, |other| other.max(until))),
+            Ok(Usual::Doubtful) => search().map_err(|missed| missed.refusal),
+            Err(error) => search().map_err(|missed| {
+                let usual = Refusal::new(&error, leaf);
+                // To webpki, a key that ring does not take is a signature that is wrong.
+                let knows_less = missed.at_bound || error == webpki::Error::InvalidSignatureForPublicKey;
+                if knows_less || usual.reason == Reason::TlsCertInvalid {
+                    missed.refusal
+                } else {
+                    usual
+                }
+            }),
+        }
     }
 
-    fn verify_path(
+    /// What webpki makes of it: all that most handshakes take.
+    fn verify_usual(
         &self,
-        end_entity: &EndEntityCert<'_>,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
         now: UnixTime,
-    ) -> Result<i64, Refusal> {
-        let path = end_entity
-            .verify_for_usage(
-                remembering(),
-                &self.anchors,
-                intermediates,
-                now,
-                KeyUsage::server_auth(),
-                None,
-                None,
-            )
-            .map_err(|error| Refusal::new(&error, leaf))?;
-        let root = self
-            .anchors
-            .iter()
-            .position(|anchor| anchor == path.anchor())
-            .map(|index| self.roots[index].not_after);
-        let between = path
-            .intermediate_certificates()
-            .filter_map(|cert| Some(dates(&cert.der())?.1));
-        let own = dates(leaf).map(|(_, not_after)| not_after);
-        Ok(between.chain(own).chain(root).min().unwrap_or(i64::MAX))
+    ) -> Result<Usual, webpki::Error> {
+        let end_entity = EndEntityCert::try_from(leaf)?;
+        let path = end_entity.verify_for_usage(
+            remembering(),
+            &self.anchors,
+            intermediates,
+            now,
+            KeyUsage::server_auth(),
+            None,
+            None,
+        )?;
+        end_entity.verify_is_valid_for_subject_name(name)?;
+        let root = self.anchors.iter().position(|anchor| anchor == path.anchor());
+        let root = root.map(|place| &self.roots[self.roots_of_anchors[place]]);
+        let Some((root, (_, own_end))) = root.zip(dates(leaf)) else {
+            return Ok(Usual::Doubtful);
+        };
+        let (mut until, mut count) = (root.dates.1, 0);
+        for between in path.intermediate_certificates() {
+            match end_of_authority(&between.der()) {
+                Some(end) => until = until.min(end),
+                None => return Ok(Usual::Doubtful),
+            }
+            count += 1;
+        }
+        Ok(match root.permits(count, seconds(now)) {
+            false => Usual::Doubtful,
+            true if until < own_end => Usual::EndsEarly(until),
+            true => Usual::Verified(own_end),
+        })
     }
 }
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Trust({} authorities)", self.len())
-    }
-}
-
-fn within_dates(der: &CertificateDer<'_>, now: UnixTime) -> Result<i64, Refusal> {
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    match dates(der) {
-        Some((from, until)) if (from..=until).contains(&now) => Ok(until),
-        _ => Err(Refusal {
-            reason: Reason::TlsCertDateInvalid,
-            words: "the certificate is not valid at this time".to_owned(),
-        }),
-    }
-}
-
-/// The signatures that can be verified; the provider is built once.
-pub(super) fn algorithms() -> &'static WebPkiSupportedAlgorithms {
-    static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> =
-        LazyLock::new(|| ring::default_provider().signature_verification_algorithms);
-    &ALGORITHMS
-}
-
-/// Why a chain was refused.
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub reason: Reason,
-    pub words: String,
-}
-
-impl Refusal {
-    fn new(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Self {
-        use webpki::Error as E;
-        let reason = match error {
-            E::CertExpired { .. } | E::CertNotValidYet { .. } | E::InvalidCertValidity => Reason::TlsCertDateInvalid,
-            E::CertNotValidForName(_) => Reason::TlsCertNameInvalid,
-            E::UnknownIssuer | E::CaUsedAsEndEntity if is_self_issued(leaf) => Reason::TlsCertSelfSigned,
-            // A signature that fails is that of another authority which has the name of a trusted one.
-            E::UnknownIssuer | E::InvalidSignatureForPublicKey => Reason::TlsCertAuthorityInvalid,
-            _ => Reason::TlsCertInvalid,
-        };
-        let certificate = describe(leaf);
-        let moment = |at: &UnixTime| rfc3339(UNIX_EPOCH + Duration::from_secs(at.as_secs()));
-        let words = match reason {
-            Reason::TlsCertDateInvalid => match error {
-                E::CertExpired { not_after, .. } => format!("one of its chain expired at {}", moment(not_after)),
-                E::CertNotValidYet { not_before, .. } => {
-                    format!("one of its chain is not valid before {}", moment(not_before))
-                }
-                _ => error.to_string(),
-            },
-            Reason::TlsCertNameInvalid => format!("it is for {}", certificate.dns_names.join(", ")),
-            Reason::TlsCertSelfSigned => format!("{} signed it for itself", certificate.subject),
-            Reason::TlsCertAuthorityInvalid => format!("its issuer, {}, is not trusted", certificate.issuer),
-            _ => error.to_string(),
-        };
-        Self { reason, words }
-    }
-}
-
-/// Verifies one handshake's certificate, lets the handshake finish, and keeps the verdict: the caller enforces it
-/// before any request byte. Our own certificate is shown only to a peer whose certificate was accepted, where it is verified at all.
-pub(super) struct Recorder {
-    trust: Arc<Trust>,
-    skip_verify: bool,
-    identity: Option<Arc<CertifiedKey>>,
-    seen: Mutex<Seen>,
-}
-
-/// What a handshake showed.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// Leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The end of the verified chain, or why it was refused; `None` where nothing was verified.
-    pub verdict: Option<Result<i64, Refusal>>,
-    /// The peer asked for a certificate of ours.
-    pub client_cert_asked: bool,
-}
-
-impl Recorder {
-    pub fn new(trust: Arc<Trust>, skip_verify: bool, identity: Option<Arc<CertifiedKey>>) -> Self {
-        Self {
-            trust,
-            skip_verify,
-            identity,
-            seen: Mutex::default(),
-        }
-    }
-
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Recorder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorder")
-            .field("trust", &self.trust)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ServerCertVerifier for Recorder {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        _ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verdict = (!self.skip_verify).then(|| self.trust.verify(leaf, intermediates, name, now));
-        let mut seen = self.seen();
-        seen.verdict = verdict;
-        seen.chain = std::iter::once(leaf)
-            .chain(intermediates)
-            .map(|der| der.clone().into_owned())
-            .collect();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, algorithms())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, algorithms())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        algorithms().supported_schemes()
-    }
-}
-
-impl ResolvesClientCert for Recorder {
-    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let mut seen = self.seen();
-        seen.client_cert_asked = true;
-        match seen.verdict {
-            Some(Err(_)) => None,
-            _ => self.identity.clone(),
-        }
-    }
-
-    fn has_certs(&self) -> bool {
-        true
     }
 }
 

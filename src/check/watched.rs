@@ -74,6 +74,9 @@ impl<T: fmt::Debug> fmt::Debug for Watched<T> {
 
 impl<T: Send + Sync + 'static> Watched<T> {
     /// Reads the value by `first` now, and by `again` whenever one of the files has changed. A value of no files never changes.
+    ///
+    /// # Errors
+    /// That of `first` where the value must not be used even later; why it cannot be had yet is kept inside.
     pub fn new<E>(
         what: impl Into<String>,
         files: Vec<PathBuf>,
@@ -100,7 +103,10 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Ok(watched)
     }
 
-    /// The value, or why it cannot be had.
+    /// The value.
+    ///
+    /// # Errors
+    /// Why no version of the files could be used yet.
     pub fn current(&self) -> Result<Arc<T>, String> {
         self.current.load().as_ref().clone()
     }

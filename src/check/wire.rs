@@ -1,6 +1,7 @@
 //! What one exchange runs over: the facts so far, the connection, the pending answer.
 
 use super::datagram::Datagrams;
+use super::dial::Dialled;
 use super::dialogue::Line;
 use super::echo::EchoSocket;
 use super::exchange::Exchange;
@@ -23,6 +24,8 @@ pub(super) struct Times {
     pub began: Option<Instant>,
     /// The event that ended it.
     pub ended: Option<Instant>,
+    /// Where the stage failed before the check got to know why.
+    pub failed: Option<Instant>,
     /// The next stage begins then.
     pub next: Option<Instant>,
 }
@@ -41,6 +44,8 @@ pub(super) struct Wire {
     pub leg: Leg,
     /// What the wire knows better of the stages' times than we.
     pub times: Times,
+    /// Where the connection was dialled: it can be dialled again.
+    pub dialled: Option<Dialled>,
     /// The connection, until the exchange takes it.
     pub layer: Option<Layer>,
     /// The connection as a line to speak on, once something was said or heard there.
@@ -108,6 +113,8 @@ pub(super) enum Layer {
     Tls(Box<TlsStream<Layer>>),
     /// The TLS of a proxy, before TLS begins within it.
     Within(Box<Within>),
+    #[cfg(feature = "legacy-tls")]
+    Legacy(super::legacy::LegacyStream),
 }
 
 impl Layer {
@@ -124,11 +131,27 @@ impl Layer {
         }))
     }
 
+    /// Why TLS ended, if that has come and was not read: of what can no longer be written, a server may have told the reason
+    /// before, by an alert. What else came stays unread.
+    fn unread_fault(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
+        let Self::Tls(session) = self else { return None };
+        let (layer, tls) = session.get_mut();
+        let mut source = Now { layer, cx };
+        while matches!(tls.read_tls(&mut source), Ok(1..)) {
+            if let Err(fault) = tls.process_new_packets() {
+                return Some(io::Error::new(ErrorKind::InvalidData, fault));
+            }
+        }
+        None
+    }
+
     fn stream(&mut self) -> Pin<&mut (dyn Stream + '_)> {
         match self {
             Self::Plain(socket) => Pin::new(socket),
             Self::Tls(session) => Pin::new(session.as_mut()),
             Self::Within(within) => Pin::new(within.as_mut()),
+            #[cfg(feature = "legacy-tls")]
+            Self::Legacy(session) => Pin::new(session),
         }
     }
 }
@@ -153,7 +176,7 @@ impl AsyncWrite for Layer {
     }
 }
 
-/// A layer that is no socket and carries TLS: notes what comes, as the socket does.
+/// The TLS of a proxy, which carries the TLS of the target: notes what is read from it, as the socket does for plain TCP.
 #[derive(Debug)]
 pub(super) struct Within {
     layer: Layer,
@@ -180,6 +203,22 @@ impl AsyncWrite for Within {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.layer).poll_shutdown(cx)
+    }
+}
+
+/// Reads what a layer has now.
+struct Now<'a, 'b> {
+    layer: &'a mut Layer,
+    cx: &'a mut Context<'b>,
+}
+
+impl io::Read for Now<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut into = ReadBuf::new(into);
+        match Pin::new(&mut *self.layer).poll_read(self.cx, &mut into) {
+            Poll::Ready(read) => read.map(|()| into.filled().len()),
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        }
     }
 }
 
@@ -210,6 +249,12 @@ impl Meter {
         Self {
             most_interims: most_interims.saturating_add(1),
             ..self
+        }
+    }
+
+    fn could_not_write(&mut self, cx: &mut Context<'_>) {
+        if let Some(fault) = self.layer.unread_fault(cx) {
+            self.tape.tls_failed(&fault);
         }
     }
 
@@ -246,13 +291,15 @@ impl AsyncRead for Meter {
 
 impl AsyncWrite for Meter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.layer).poll_write(cx, buf))?;
+        let written = ready!(Pin::new(&mut self.layer).poll_write(cx, buf));
+        let written = written.inspect_err(|_| self.could_not_write(cx))?;
         self.tape.request_wrote(&buf[..written]);
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.layer).poll_flush(cx))?;
+        let flushed = ready!(Pin::new(&mut self.layer).poll_flush(cx));
+        flushed.inspect_err(|_| self.could_not_write(cx))?;
         self.tape.request_flushed();
         Poll::Ready(Ok(()))
     }

@@ -43,42 +43,32 @@ pub(super) enum Offer {
     OnlyHttp2,
 }
 
-/// Checks the block and builds what its probes share. As with blackbox_exporter, a file that is missing fails the probes that need
+/// Checks the block and builds what its probes share. As with `blackbox_exporter`, a file that is missing fails the probes that need
 /// it, and no other module.
 pub(super) fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -> Result<Tls, Problem> {
     let path = below(path, "tls_config");
     let defaults = TlsFile::default();
     let file = written.map_or(&defaults, |written| &written.value);
     let place = written.map_or(Place::START, |written| written.place);
+    let lowest = version(file.min_version.as_ref(), &path, "min_version")?;
+    let highest = version(file.max_version.as_ref(), &path, "max_version")?;
+    if lowest.zip(highest).is_some_and(|(lowest, highest)| highest < lowest) {
+        let upper = file.max_version.as_ref().map_or(Place::START, |written| written.place);
+        let words = "max_version is below min_version; raise the one or lower the other";
+        return Err(upper.problem(below(&path, "max_version"), words));
+    }
     let settings = TlsSettings {
         credentials: credentials(file, place, &path)?,
         server_name: file.server_name.clone().filter(|name| !name.is_empty()),
         skip_verify: file.insecure_skip_verify.unwrap_or(false),
-        min_version: match version(file.min_version.as_ref(), &path, "min_version")? {
-            // What is older than TLS 1.2 is not spoken: the lowest is ours.
-            Some(Written::Known(version)) => version,
-            Some(Written::TooOld) | None => TlsVersion::Tls12,
-        },
-        max_version: match version(file.max_version.as_ref(), &path, "max_version")? {
-            Some(Written::Known(version)) => version,
-            Some(Written::TooOld) => {
-                let place = file.max_version.as_ref().map_or(Place::START, |written| written.place);
-                let words = "TLS below 1.2 is not spoken by this exporter; write TLS12 or TLS13";
-                return Err(place.problem(below(&path, "max_version"), words));
-            }
-            None => TlsVersion::Tls13,
-        },
+        min_version: lowest.unwrap_or(TlsVersion::Tls12),
+        max_version: highest.unwrap_or(TlsVersion::Tls13),
         alpn: match offer {
             Offer::Nothing => &[],
             Offer::Http2 => &[b"h2", b"http/1.1"],
             Offer::OnlyHttp2 => &[b"h2"],
         },
     };
-    if settings.max_version < settings.min_version {
-        let upper = file.max_version.as_ref().map_or(Place::START, |written| written.place);
-        let words = "max_version is below min_version; raise the one or lower the other";
-        return Err(upper.problem(below(&path, "max_version"), words));
-    }
     Tls::new(settings).map_err(|error| place.problem(path, error))
 }
 
@@ -106,22 +96,18 @@ fn read_credentials(file: &TlsFile, place: Place, path: &str) -> Result<Credenti
     credentials.map_err(|error| place.problem(path, error).into())
 }
 
-/// A version that a file names.
-pub(super) enum Written {
-    Known(TlsVersion),
-    TooOld,
-}
-
-pub(super) fn version(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option<Written>, Problem> {
+/// The version that a file names.
+pub(super) fn version(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option<TlsVersion>, Problem> {
     let Some(written) = filled(written) else {
         return Ok(None);
     };
     match written.value.as_str() {
-        "TLS10" | "TLS11" => Ok(Some(Written::TooOld)),
-        "TLS12" => Ok(Some(Written::Known(TlsVersion::Tls12))),
-        "TLS13" => Ok(Some(Written::Known(TlsVersion::Tls13))),
+        "TLS10" => Ok(Some(TlsVersion::Tls10)),
+        "TLS11" => Ok(Some(TlsVersion::Tls11)),
+        "TLS12" => Ok(Some(TlsVersion::Tls12)),
+        "TLS13" => Ok(Some(TlsVersion::Tls13)),
         other => {
-            let words = format!("unknown TLS version: {other}; write TLS12 or TLS13");
+            let words = format!("unknown TLS version: {other}; write TLS10, TLS11, TLS12 or TLS13");
             Err(at(written, path, key, words))
         }
     }

@@ -123,9 +123,17 @@ impl Warnings<'_> {
     fn tls(&mut self, block: &str, written: Option<&At<TlsFile>>) {
         let Some(tls) = written else { return };
         let block = below(block, "tls_config");
+        let is_old = |version: &&At<String>| matches!(version.value.as_str(), "TLS10" | "TLS11");
         let lowest = filled(tls.value.min_version.as_ref());
-        if let Some(lowest) = lowest.filter(|version| matches!(version.value.as_str(), "TLS10" | "TLS11")) {
-            let words = "TLS below 1.2 is not spoken by this exporter: the lowest is TLS12";
+        let highest = filled(tls.value.max_version.as_ref()).filter(is_old);
+        if let (None, Some(highest)) = (lowest, highest) {
+            let words =
+                "no TLS version is left, as with blackbox_exporter: min_version is TLS12 by default; write it, too";
+            self.value(highest, &block, "max_version", words);
+        }
+        if let Some(lowest) = lowest.filter(is_old).filter(|_| cfg!(not(feature = "legacy-tls"))) {
+            let words = "this build of the exporter does not speak TLS below 1.2; build it with --features legacy-tls, or use \
+                         the image";
             self.value(lowest, &block, "min_version", words);
         }
     }

@@ -5,7 +5,7 @@ use crate::history::Entry;
 use crate::investigation::{Drilled, Investigation, Reached, Vantage};
 use crate::ledger::Lap;
 use crate::reason::Reason;
-use crate::report::{Certificate, Clock, Clocks, Leg, Reply, Report, Stamps, TlsFacts};
+use crate::report::{Certificate, Clock, Clocks, Leg, Reply, Report, Stamps, TlsFacts, TlsInspection};
 use crate::secret::MASK;
 use crate::utc::rfc3339;
 use crate::verdict::{Side, Verdict};
@@ -162,6 +162,7 @@ fn leg(leg: &Leg) -> Value {
         "local": leg.local,
         "laps": leg.ledger.laps().iter().map(lap).collect::<Vec<_>>(),
         "tls": leg.tls.as_ref().map(tls),
+        "tls_inspection": leg.inspection.as_deref().map(inspection),
         "socket": leg.socket.map(|socket| json!({
             "rtt_seconds": socket.rtt.map(seconds),
             "retransmits": socket.retransmits,
@@ -217,7 +218,17 @@ fn tls(facts: &TlsFacts) -> Value {
         "alpn": facts.alpn,
         "client_certificate_requested": facts.client_cert_asked,
         "verified_until": facts.verified_until,
+        "note": facts.note,
         "chain": facts.chain.iter().map(certificate).collect::<Vec<_>>(),
+    })
+}
+
+fn inspection(inspection: &TlsInspection) -> Value {
+    json!({
+        "because": inspection.because,
+        "answer": inspection.answer,
+        "blackbox_exporter_connects": inspection.blackbox_connects,
+        "repeated_with_second_library": inspection.repeated,
     })
 }
 

@@ -95,17 +95,14 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "krakend",
         known: Documented("krakend.io/docs: status codes and X-KrakenD-Completed"),
         here: &[Has("x-krakend")],
-        own: &[
-            likely(
-                &[Says("x-krakend-completed", "false"), Status(&[500, 502, 503, 504])],
-                Upstream(&[Refused, ResponseTimeout, Protocol, FrontInternalError]),
-            ),
-            likely(
-                &[Has("x-krakend"), Text("404 page not found"), Status(&[404])],
-                Front(FrontNotFound),
-            ),
+        own: &[likely(
+            &[Says("x-krakend-completed", "false"), Status(&[500, 502, 503, 504])],
+            Upstream(&[Refused, ResponseTimeout, Protocol, FrontInternalError]),
+        )],
+        template: &[
+            &[Has("x-krakend"), BodyIs("")],
+            &[Has("x-krakend"), Text("404 page not found")],
         ],
-        template: &[&[Has("x-krakend"), BodyIs("")]],
         ..UNMARKED
     },
     Gateway {

@@ -1,9 +1,11 @@
 //! Which modules meet which targets.
 
+mod certificates;
 mod dns;
 mod grpc;
 mod http;
 mod icmp;
+mod legacy_tls;
 pub mod resolver;
 mod tcp;
 mod unix;
@@ -84,6 +86,8 @@ pub async fn all() -> (Vec<Case>, BTreeMap<String, String>, impl Any) {
         alive: Vec::new(),
     };
     http::add(&mut table).await;
+    certificates::add(&mut table).await;
+    legacy_tls::add(&mut table).await;
     tcp::add(&mut table).await;
     unix::add(&mut table);
     dns::add(&mut table).await;

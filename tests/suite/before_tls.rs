@@ -6,6 +6,7 @@ use crate::support::pki::Authority;
 use crate::support::process::{Process, free_port};
 use crate::support::proxy::Proxy;
 use crate::support::quic::{QuicServer, echo};
+use futures_util::future::join_all;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, Incoming, ServerConfig};
 use rcgen::SanType;
@@ -106,7 +107,7 @@ const MODULES: &str = "modules:
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_before_a_byte_of_tls_is_judged_as_over_plain_tcp() {
     let exporter = Exporter::start(MODULES).await;
-    for does in Does::BEFORE {
+    let each = Does::BEFORE.map(async |does| {
         let peer = does.peer().await;
         let plain = exporter.probe("plain", &peer.http()).await;
         let (link, _, certainty) = verdict(&plain);
@@ -128,7 +129,8 @@ async fn what_ends_before_a_byte_of_tls_is_judged_as_over_plain_tcp() {
             let read = probed.evidence["front"]["legs"][0]["bytes_read"].as_u64();
             assert_eq!(read, Some(0), "{does:?}, {module}");
         }
-    }
+    });
+    join_all(each).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,7 +179,8 @@ async fn beside_hops_an_edge_that_ends_before_tls_is_judged_as_over_plain_http()
     for hop in [healthy.address.port(), failing.address.port(), dead] {
         let more = format!("&hop=app@127.0.0.1:{hop}");
         // A reset at once may come before we know that the connection is open, which has a rule of its own.
-        for does in Does::BEFORE.into_iter().filter(|does| *does != Does::Resets) {
+        let each = Does::BEFORE.into_iter().filter(|does| *does != Does::Resets);
+        let each = each.map(async |does| {
             let edge = does.peer().await;
             let plain = exporter.probe_for("plain", &edge.http(), &more).await;
             let secure = exporter.probe_for("http", &edge.https(), &more).await;
@@ -189,7 +192,8 @@ async fn beside_hops_an_edge_that_ends_before_tls_is_judged_as_over_plain_http()
             };
             assert_eq!(told(&plain), told(&secure), "{does:?}, {hop}: {:#}", secure.evidence);
             assert_ne!(verdict(&secure).0, "tls", "{does:?}, {hop}");
-        }
+        });
+        join_all(each).await;
     }
 }
 
@@ -201,7 +205,7 @@ async fn a_hop_that_ends_before_tls_is_broken_as_over_plain_http() {
     for (does, reason) in [
         (Does::Resets, "upstream.connection_terminated"),
         (Does::ClosesAfterHello, "upstream.connection_terminated"),
-        (Does::StaysSilent, "upstream.connection_timeout"),
+        (Does::StaysSilent, "upstream.tls_protocol_error"),
     ] {
         let hop = does.peer().await;
         let more = format!("&hop=app@{};tls", hop.address).replace(';', "%3B");
@@ -263,7 +267,7 @@ impl Does {
     }
 }
 
-/// Through a proxy, plain or over TLS: what the proxy says is none of the target's TLS.
+/// Through a proxy, plain or over TLS: bytes of the proxy do not count as TLS of the target.
 #[tokio::test(flavor = "multi_thread")]
 async fn through_a_proxy_only_bytes_of_the_targets_tls_count() {
     let authority = Authority::new();
@@ -304,7 +308,7 @@ async fn through_a_proxy_only_bytes_of_the_targets_tls_count() {
     }
 }
 
-/// A balancer that passes TLS on as bytes and has no server behind it: HAProxy in TCP mode.
+/// A balancer that passes TLS on as bytes and has no server behind it: `HAProxy` in TCP mode.
 #[tokio::test]
 async fn a_balancer_of_tls_without_a_server_is_not_a_fault_of_tls() {
     let folder = tempfile::tempdir().unwrap();
@@ -368,7 +372,7 @@ async fn a_quic_connection_that_is_closed_at_once_is_not_a_fault_of_tls() {
     .await;
     let (refusing, _kept) = quic_server(&authority, Incoming::refuse);
     let (late, _kept_too) = quic_server(&authority, |incoming| {
-        // Asks for a sign that the address is the client's own, which is no handshake yet, and refuses then.
+        // A Retry packet validates the client's address before the handshake begins; then the server refuses.
         if let Err(error) = incoming.retry() {
             error.into_incoming().refuse();
         }

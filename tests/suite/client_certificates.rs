@@ -5,6 +5,7 @@ use crate::support::peer::{Peer, ok};
 use crate::support::pki::{Authority, Leaf};
 use crate::support::process::{Process, free_port};
 use rcgen::ExtendedKeyUsagePurpose;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -26,61 +27,91 @@ fn for_clients(params: &mut rcgen::CertificateParams) {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
 }
 
+/// An nginx whose servers demand a client certificate, or only look like it. Ends with its value.
+struct Nginx {
+    _process: Process,
+    /// Demand one, over TLS 1.3 and 1.2.
+    strict: [u16; 2],
+    /// Does not ask for one, and has the page of one that does.
+    relaying: u16,
+    /// Asks for one and does without.
+    open: u16,
+}
+
+impl Nginx {
+    async fn start(authority: &Authority, folder: &Path) -> Self {
+        let (certificate, key) = authority.files("127.0.0.1");
+        let [new, old, relaying, open] = std::array::from_fn(|_| free_port());
+        let tls = format!(
+            "ssl_certificate {}; ssl_certificate_key {}; ssl_client_certificate {};",
+            certificate.display(),
+            key.display(),
+            authority.ca_file.display()
+        );
+        let page = "<h1>400 Bad Request</h1><center>No required SSL certificate was sent</center>";
+        let hello = "location / { return 200 hello; }";
+        let config = format!(
+            "daemon off; master_process off; pid nginx.pid; error_log error.log warn; events {{}}\n\
+             http {{ access_log off; client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d;\n\
+             scgi_temp_path e; {tls}\n\
+             server {{ listen 127.0.0.1:{new} ssl http2; ssl_verify_client on; ssl_protocols TLSv1.3; {hello} }}\n\
+             server {{ listen 127.0.0.1:{old} ssl; ssl_verify_client on; ssl_protocols TLSv1.2; {hello} }}\n\
+             server {{ listen 127.0.0.1:{relaying} ssl; location / {{ default_type text/html; return 400 '{page}'; }} }}\n\
+             server {{ listen 127.0.0.1:{open} ssl; ssl_verify_client optional_no_ca; {hello}\n\
+             location /bad {{ return 400; }} location /gone {{ return 410; }} }} }}\n"
+        );
+        std::fs::write(folder.join("nginx.conf"), config).unwrap();
+        let mut process = Process::start(
+            Command::new("/usr/sbin/nginx")
+                .args(["-e", "error.log", "-c", "nginx.conf", "-p"])
+                .arg(folder),
+        );
+        process.listens(open).await;
+        Self {
+            _process: process,
+            strict: [new, old],
+            relaying,
+            open,
+        }
+    }
+}
+
+/// An exporter whose modules show a certificate, named for it, or none.
+async fn exporter_of(authority: &Authority, folder: &Path) -> Exporter {
+    let other = Authority::named("Other Authority");
+    let trust = format!("ca_file: '{}'", authority.ca_file.display());
+    let mut modules = format!("modules:\n  none: {{prober: http, http: {{tls_config: {{{trust}}}}}}}\n");
+    for (name, leaf) in [
+        ("good", authority.leaf_with("client", for_clients)),
+        ("stranger", other.leaf_with("client", for_clients)),
+        ("expired", authority.expired("client")),
+    ] {
+        let shown = shows(&leaf, folder, name);
+        writeln!(
+            modules,
+            "  {name}: {{prober: http, http: {{tls_config: {{{trust}, {shown}}}}}}}"
+        )
+        .unwrap();
+    }
+    Exporter::start(&modules).await
+}
+
 /// nginx lets the handshake end, whatever the client shows, and answers 400.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nginx_says_of_a_client_certificate_is_a_fault_of_tls() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
-    let other = Authority::named("Other Authority");
-    let (certificate, key) = authority.files("127.0.0.1");
-    let [new, old, relaying, open] = std::array::from_fn(|_| free_port());
-    let tls = format!(
-        "ssl_certificate {}; ssl_certificate_key {}; ssl_client_certificate {};",
-        certificate.display(),
-        key.display(),
-        authority.ca_file.display()
-    );
-    let page = "<h1>400 Bad Request</h1><center>No required SSL certificate was sent</center>";
-    let config = format!(
-        "daemon off; master_process off; pid nginx.pid; error_log error.log warn; events {{}}\n\
-         http {{ access_log off; client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d;\n\
-         scgi_temp_path e; {tls}\n\
-         server {{ listen 127.0.0.1:{new} ssl http2; ssl_verify_client on; ssl_protocols TLSv1.3;\n\
-         location / {{ return 200 hello; }} }}\n\
-         server {{ listen 127.0.0.1:{old} ssl; ssl_verify_client on; ssl_protocols TLSv1.2;\n\
-         location / {{ return 200 hello; }} }}\n\
-         server {{ listen 127.0.0.1:{relaying} ssl; location / {{ default_type text/html; return 400 '{page}'; }} }}\n\
-         server {{ listen 127.0.0.1:{open} ssl; ssl_verify_client optional_no_ca;\n\
-         location / {{ return 200 hello; }} location /bad {{ return 400; }} location /gone {{ return 410; }} }} }}\n"
-    );
-    std::fs::write(folder.path().join("nginx.conf"), config).unwrap();
-    let mut nginx = Process::start(
-        Command::new("/usr/sbin/nginx")
-            .args(["-e", "error.log", "-c", "nginx.conf", "-p"])
-            .arg(folder.path()),
-    );
-    nginx.listens(open).await;
-    let certificates = [
-        ("good", authority.leaf_with("client", for_clients)),
-        ("stranger", other.leaf_with("client", for_clients)),
-        ("expired", authority.expired("client")),
-    ];
-    let trust = format!("ca_file: '{}'", authority.ca_file.display());
-    let mut modules = format!("modules:\n  none: {{prober: http, http: {{tls_config: {{{trust}}}}}}}\n");
-    for (name, leaf) in &certificates {
-        let shown = shows(leaf, folder.path(), name);
-        modules += &format!("  {name}: {{prober: http, http: {{tls_config: {{{trust}, {shown}}}}}}}\n");
-    }
-    let exporter = Exporter::start(&modules).await;
-    for port in [new, old] {
-        let target = format!("https://127.0.0.1:{port}/");
-        let good = exporter.probe("good", &target).await;
+    let nginx = Nginx::start(&authority, folder.path()).await;
+    let exporter = exporter_of(&authority, folder.path()).await;
+    let strict = nginx.strict.map(|port| format!("https://127.0.0.1:{port}/"));
+    for target in &strict {
+        let good = exporter.probe("good", target).await;
         assert_eq!(good.page.value("probe_success"), 1.0, "{:#}", good.evidence);
         for module in ["none", "stranger", "expired"] {
-            let probed = exporter.probe(module, &target).await;
+            let probed = exporter.probe(module, target).await;
             assert_eq!(probed.page.value("probe_http_status_code"), 400.0, "{module}");
             let expected = ("tls", "tls.client_cert", "likely");
-            assert_eq!(verdict(&probed), expected, "{port}, {module}: {:#}", probed.evidence);
+            assert_eq!(verdict(&probed), expected, "{target}, {module}: {:#}", probed.evidence);
             let tls = &probed.evidence["front"]["legs"][0]["tls"];
             assert_eq!(tls["client_certificate_requested"], true, "{tls:#}");
         }
@@ -89,24 +120,33 @@ async fn what_nginx_says_of_a_client_certificate_is_a_fault_of_tls() {
     let behind = Peer::start(ok).await;
     for hop in [behind.address.port(), free_port()] {
         let more = format!("&hop=app@127.0.0.1:{hop}");
-        let probed = exporter
-            .probe_for("none", &format!("https://127.0.0.1:{new}/"), &more)
-            .await;
+        let probed = exporter.probe_for("none", &strict[0], &more).await;
         assert_eq!(verdict(&probed).1, "tls.client_cert", "{:#}", probed.evidence);
     }
-    // The same page where the handshake asked for none: what stands behind that server wants one from it.
-    let probed = exporter.probe("none", &format!("https://127.0.0.1:{relaying}/")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_looks_like_a_demand_for_a_client_certificate_is_no_fault_of_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let nginx = Nginx::start(&authority, folder.path()).await;
+    let exporter = exporter_of(&authority, folder.path()).await;
+    // The same page where the handshake asked for none: what is behind that server wants one from it.
+    let target = format!("https://127.0.0.1:{}/", nginx.relaying);
+    let probed = exporter.probe("none", &target).await;
+    assert_eq!(probed.page.value("probe_http_status_code"), 400.0);
     assert_ne!(verdict(&probed).0, "tls", "{:#}", probed.evidence);
     let tls = &probed.evidence["front"]["legs"][0]["tls"];
     assert_eq!(tls["client_certificate_requested"], false, "{tls:#}");
     // Other answers where one was asked for, and need not be shown.
-    let probed = exporter.probe("none", &format!("https://127.0.0.1:{open}/")).await;
+    let open = format!("https://127.0.0.1:{}/", nginx.open);
+    let probed = exporter.probe("none", &open).await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
     for path in ["bad", "gone"] {
-        let probed = exporter
-            .probe("none", &format!("https://127.0.0.1:{open}/{path}"))
-            .await;
+        let probed = exporter.probe("none", &format!("{open}{path}")).await;
         assert_ne!(verdict(&probed).0, "tls", "{path}: {:#}", probed.evidence);
+        let tls = &probed.evidence["front"]["legs"][0]["tls"];
+        assert_eq!(tls["client_certificate_requested"], true, "{tls:#}");
     }
 }
 

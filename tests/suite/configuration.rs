@@ -673,8 +673,8 @@ const SURPRISES: [(&str, &str); 21] = [
         "websocket.headers.Trailer: this field is not sent",
     ),
     (
-        "{prober: http, http: {tls_config: {min_version: TLS10}}}",
-        "the lowest is TLS12",
+        "{prober: http, http: {tls_config: {max_version: TLS11}}}",
+        "no TLS version is left",
     ),
     (
         "{prober: http, http: {enable_http2: false, enable_http3: true}}",

@@ -551,6 +551,15 @@ fn handshake() -> Vec<Row> {
             },
         ),
         row(
+            "a module whose versions leave none",
+            ("local.tls_unsupported", "local"),
+            IN_TLS,
+            async {
+                let peer = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
+                Scene::new(peer.https(), peer).http("tls_config: {max_version: TLS11, insecure_skip_verify: true}")
+            },
+        ),
+        row(
             "a client certificate is demanded, TLS 1.2",
             ("tls.client_cert", "tls"),
             IN_TLS,

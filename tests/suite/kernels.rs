@@ -113,7 +113,7 @@ impl World {
         ]
     }
 
-    /// That each probe succeeds, and what fails does so for the same reason as on any kernel.
+    /// Asserts that each probe succeeds, and that what fails has the same reason as on every kernel.
     async fn is_as_ever(&self, exporter: &mut Elsewhere, what: &str) {
         for (module, target) in self.targets() {
             let (page, evidence) = exporter.probe(module, &target).await;
@@ -214,7 +214,7 @@ async fn system_calls_and_options_that_are_refused_change_no_outcome() {
     }
 }
 
-/// What the module demands of the kernel, and the kernel refuses, is no fault of the path.
+/// Where the kernel refuses an option that the module demands, the fault is local, and not one of the path.
 #[tokio::test]
 async fn an_option_that_the_module_demands_is_missed_on_this_host() {
     let world = World::new().await;

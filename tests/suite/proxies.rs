@@ -332,7 +332,7 @@ async fn a_proxy_that_answers_itself_is_judged_alike_for_http_and_https() {
         let proxy = Peer::answering(answer.clone()).await;
         let exporter = Exporter::start(&module(&[format!("proxy_url: http://{}", proxy.address)])).await;
         for scheme in ["http", "https"] {
-            let probed = exporter.probe("m", &format!("{scheme}://target.example.test/")).await;
+            let probed = exporter.probe("m", &format!("{scheme}://127.0.0.1:1/")).await;
             let verdict = &probed.evidence["verdict"];
             assert_eq!(verdict["link"], link, "{scheme}: {answer}\n{verdict:#}");
             assert_eq!(verdict["reason"], reason, "{scheme}: {answer}\n{verdict:#}");
@@ -351,7 +351,7 @@ async fn what_a_proxy_passes_on_is_judged_as_the_targets() {
     ))
     .await;
     let exporter = Exporter::start(&module(&[format!("proxy_url: http://{}", proxy.address)])).await;
-    let probed = exporter.probe("m", "http://target.example.test/").await;
+    let probed = exporter.probe("m", "http://127.0.0.1:1/").await;
     assert_ne!(
         probed.evidence["verdict"]["link"], "local",
         "{:#}",

@@ -26,8 +26,11 @@ fn module(servers: &[&NameServer]) -> String {
     )
 }
 
+/// What a name server says to a question.
+type Says = fn(&Asked) -> Reply;
+
 /// How a name server does not know a name, while another may.
-const FAILURES: [(&str, fn(&Asked) -> Reply); 6] = [
+const FAILURES: [(&str, Says); 6] = [
     ("SERVFAIL", |asked| asked.code(ResponseCode::ServFail)),
     ("REFUSED", |asked| asked.code(ResponseCode::Refused)),
     ("NOTIMP", |asked| asked.code(ResponseCode::NotImp)),
@@ -100,7 +103,7 @@ async fn that_a_name_does_not_exist_ends_the_walk_of_the_servers() {
     for (reason, handler) in [
         (
             "dns/dns.name_not_resolved",
-            (|asked| asked.code(ResponseCode::NXDomain)) as fn(&Asked) -> Reply,
+            (|asked| asked.code(ResponseCode::NXDomain)) as Says,
         ),
         ("dns/dns.no_data", Asked::no_data),
     ] {
@@ -335,8 +338,7 @@ async fn a_refused_opt_record_is_left_out() {
     let server = NameServer::start_at("127.0.53.10:53", |asked| match (asked.edns, asked.name.as_str()) {
         (true, "formerr.test") => asked.code(ResponseCode::FormErr),
         (true, "notimp.test") => asked.code(ResponseCode::NotImp),
-        (true, "silent.test") => Reply::Silence,
-        (false, "needs.test") => Reply::Silence,
+        (true, "silent.test") | (false, "needs.test") => Reply::Silence,
         _ => asked.addresses(&["127.0.0.1"]),
     })
     .await;

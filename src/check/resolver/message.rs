@@ -8,6 +8,9 @@ use std::net::IpAddr;
 /// Bytes of a datagram that EDNS offers room for: what passes every path without fragments (as Go's resolver).
 const ROOM: u16 = 1232;
 
+/// Addresses that are kept of one response: a hostile server must not fill the memory of the evidence.
+const MOST_ADDRESSES: usize = 256;
+
 /// Response codes (RFC 6895 section 2.3).
 const FORMERR: u16 = 1;
 const SERVFAIL: u16 = 2;
@@ -158,7 +161,7 @@ impl Response {
     ) -> Result<(), DecodeError> {
         for _ in 0..count {
             let record = Raw::read(decoder)?;
-            if record.kind == wanted {
+            if record.kind == wanted && self.addresses.len() < MOST_ADDRESSES {
                 self.addresses.extend(record.address());
             }
         }
@@ -237,4 +240,117 @@ fn extended_code(decoder: &mut BinDecoder<'_>, count: u16) -> Result<u16, Decode
         }
     }
     Ok(extended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, Outcome, Question, Received};
+    use crate::check::resolver::name;
+    use hickory_proto::op::{Message, MessageType, ResponseCode};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+    fn question() -> Question {
+        Question::new(&name::read("name.test").unwrap(), RecordType::A, false, false)
+    }
+
+    fn response(to: &Question, change: impl FnOnce(&mut Message)) -> Vec<u8> {
+        let mut message = Message::from_vec(&to.bytes).unwrap();
+        message.metadata.message_type = MessageType::Response;
+        message.metadata.recursion_available = true;
+        change(&mut message);
+        message.to_vec().unwrap()
+    }
+
+    fn outcome(received: Received) -> Option<Outcome> {
+        match received {
+            Received::Response(response) => Some(response.outcome()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn only_the_response_to_the_question_is_taken() {
+        let question = question();
+        assert_eq!(question.read(&question.bytes), Received::Foreign, "the question itself");
+        assert_eq!(question.read(b""), Received::Foreign);
+        assert_eq!(question.read(&question.bytes[..2]), Received::Malformed);
+        let mut other = response(&question, |_| ());
+        other[1] ^= 1;
+        assert_eq!(question.read(&other), Received::Foreign, "another number");
+        let about_another_name = response(&question, |message| {
+            message.queries[0].set_name(Name::from_ascii("other.test.").unwrap());
+        });
+        assert_eq!(question.read(&about_another_name), Received::Foreign);
+        let in_capitals = response(&question, |message| {
+            message.queries[0].set_name(Name::from_ascii("NAME.test.").unwrap());
+        });
+        assert_eq!(outcome(question.read(&in_capitals)), Some(Outcome::NoData));
+    }
+
+    #[test]
+    fn a_failure_needs_no_question_and_an_answer_does() {
+        let question = question();
+        let without_question = |code| {
+            response(&question, |message| {
+                message.queries.clear();
+                message.metadata.response_code = code;
+            })
+        };
+        let refused = question.read(&without_question(ResponseCode::FormErr));
+        assert_eq!(outcome(refused), Some(Outcome::Failed(Failure::FormErr)));
+        assert_eq!(
+            question.read(&without_question(ResponseCode::NXDomain)),
+            Received::Malformed
+        );
+        assert_eq!(
+            question.read(&without_question(ResponseCode::NoError)),
+            Received::Malformed
+        );
+    }
+
+    #[test]
+    fn the_extended_response_code_is_read() {
+        let question = Question::new(&name::read("name.test").unwrap(), RecordType::A, true, false);
+        let bytes = response(&question, |message| {
+            message.metadata.response_code = ResponseCode::BADVERS;
+        });
+        assert_eq!(
+            outcome(question.read(&bytes)),
+            Some(Outcome::Failed(Failure::Other(16)))
+        );
+    }
+
+    #[test]
+    fn addresses_are_bounded() {
+        let question = question();
+        let bytes = response(&question, |message| {
+            for number in 0..1000_u32 {
+                let data = RData::A(A(number.into()));
+                message.add_answer(Record::from_rdata(Name::from_ascii("name.test.").unwrap(), 60, data));
+            }
+        });
+        match outcome(question.read(&bytes)) {
+            Some(Outcome::Addresses(addresses)) => assert_eq!(addresses.len(), super::MOST_ADDRESSES),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_cut_of_a_response_panics() {
+        let question = question();
+        let bytes = response(&question, |message| {
+            let data = RData::A(A([127, 0, 0, 1].into()));
+            message.add_answer(Record::from_rdata(Name::from_ascii("name.test.").unwrap(), 60, data));
+        });
+        for length in 0..bytes.len() {
+            for flip in [0, 0xff, 0xc0] {
+                let mut cut = bytes[..length].to_vec();
+                if let Some(last) = cut.last_mut() {
+                    *last ^= flip;
+                }
+                let _ = question.read(&cut);
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::clients::{Clients, Demand};
 use crate::config::credentials::filled;
 use crate::config::file::{At, WebTlsFile};
 use crate::config::problem::{Place, Problem, at};
-use crate::config::tls::{Pem, Written, version};
+use crate::config::tls::{Pem, version};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{NamedGroup, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use std::path::{Path, PathBuf};
@@ -61,20 +61,13 @@ pub(super) fn compose(
 
 fn versions(file: &WebTlsFile) -> Result<Vec<&'static SupportedProtocolVersion>, Problem> {
     use crate::check::TlsVersion::{Tls12, Tls13};
-    // What is older is not spoken.
-    let lowest = match version(file.min_version.as_ref(), PATH, "min_version")? {
-        Some(Written::Known(version)) => version,
-        Some(Written::TooOld) | None => Tls12,
-    };
-    let highest = match version(file.max_version.as_ref(), PATH, "max_version")? {
-        Some(Written::Known(version)) => Some(version),
-        Some(Written::TooOld) => None,
-        None => Some(Tls13),
-    };
+    // What is older than TLS 1.2 is not spoken by the exporter's own server.
+    let lowest = version(file.min_version.as_ref(), PATH, "min_version")?.unwrap_or(Tls12);
+    let highest = version(file.max_version.as_ref(), PATH, "max_version")?.unwrap_or(Tls13);
     let all = [(Tls12, &rustls::version::TLS12), (Tls13, &rustls::version::TLS13)];
     let spoken: Vec<_> = all
         .into_iter()
-        .filter(|(version, _)| *version >= lowest && Some(*version) <= highest)
+        .filter(|(version, _)| (lowest..=highest).contains(version))
         .map(|(_, version)| version)
         .collect();
     if spoken.is_empty() {

@@ -4,7 +4,7 @@ use crate::exposition::durations::words;
 use crate::exposition::evidence::{first_bytes, shown_value};
 use crate::investigation::{Reached, Vantage};
 use crate::probe::Finding;
-use crate::report::{Certificate, Clock, Leg, Reply, TlsFacts};
+use crate::report::{Certificate, Clock, Leg, Reply, TlsFacts, TlsInspection};
 use maud::{Markup, html};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,6 +18,7 @@ pub(super) fn all(finding: &Finding) -> Markup {
                 h2 { @if leg.for_credentials { "For credentials: " } (leg.method.as_deref().unwrap_or("Request")) " " bdi { (leg.url) } }
                 dl { (connection(leg)) }
                 @if let Some(tls) = &leg.tls { (secured(tls, began)) }
+                @if let Some(inspection) = &leg.inspection { (inspected(inspection)) }
                 @if let Some(reply) = &leg.reply { (answer(reply)) }
                 @if let Some(bytes) = first_bytes(leg) { p { "First bytes: " code { (bytes) } } }
             }
@@ -55,6 +56,17 @@ fn secured(tls: &TlsFacts, began: SystemTime) -> Markup {
                 tbody { @for certificate in &tls.chain { (shown(certificate, began)) } }
             }
         }
+        @if let Some(note) = &tls.note { p { "Note: " (note) } }
+    }
+}
+
+fn inspected(inspection: &TlsInspection) -> Markup {
+    html! {
+        p { "First handshake: " bdi { (inspection.because) } }
+        @if let Some(answer) = &inspection.answer {
+            p { "Offered every usual version and cipher suite, the server answered with " bdi { (answer) } "." }
+        }
+        @if inspection.repeated { p { "The handshake was repeated with the second TLS library, on a connection of its own." } }
     }
 }
 

@@ -28,7 +28,6 @@ pub fn first(asked: &Asked) -> Reply {
         "garbage-next.test" => asked.garbage(),
         "referral-next.test" => asked.referral(),
         "slow-first.test" => late(asked.addresses(&["127.0.0.1"])),
-        "only-four.test" => asked.addresses(&["127.0.0.1"]),
         "only-six.test" => asked.addresses(&["::1"]),
         "several.test" => asked.addresses(&["127.0.0.9", "127.0.0.1", "::1"]),
         "no-route.test" => asked.addresses(&["240.0.0.1", "127.0.0.1"]),
@@ -40,7 +39,8 @@ pub fn first(asked: &Asked) -> Reply {
         "empty-record.test" if asked.kind == RecordType::A => {
             asked.records(&[&record(16, b""), &record(1, &[127, 0, 0, 1])])
         }
-        "node_exporter.corp.test"
+        "only-four.test"
+        | "node_exporter.corp.test"
         | "_sip._udp.example.test"
         | "db_.example.test"
         | "-leading.example.test"

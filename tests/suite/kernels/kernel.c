@@ -1,4 +1,4 @@
-/* Makes the kernel look like another. TCP_INFO_SIZE: bytes of its answer to TCP_INFO at most; negative: it does not have the option.
+/* Makes the kernel look like another. TCP_INFO_SIZE: maximum bytes of its answer to TCP_INFO; negative: ENOPROTOOPT.
  * REFUSED: system calls that fail with ERRNO, as numbers; "NUMBER:SECOND:THIRD" refuses only calls with these arguments. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -78,7 +78,7 @@ impl Host {
 impl Probed {
     /// Whether the probe succeeded, and else its link and reason.
     pub fn outcome(&self) -> String {
-        if self.page.value("probe_success") == 1.0 {
+        if self.page.value("probe_success") > 0.0 {
             return "success".to_owned();
         }
         let word = |key: &str| self.evidence["verdict"][key].as_str().unwrap_or("-").to_owned();

@@ -1,5 +1,7 @@
 //! What the scenarios stand on.
 
+pub mod certificates;
+pub mod chains;
 pub mod dns;
 pub mod exporter;
 pub mod health;
@@ -7,6 +9,7 @@ pub mod held;
 pub mod host;
 pub mod mutants;
 pub mod name_server;
+pub mod old_tls;
 pub mod page;
 pub mod parsers;
 pub mod peer;

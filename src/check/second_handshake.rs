@@ -1,0 +1,266 @@
+//! After a handshake was refused: asks the server what it would choose ([`super::inspection`]), and shakes hands again with the
+//! second TLS library where `blackbox_exporter` would connect.
+
+#[cfg(feature = "legacy-tls")]
+mod repeated;
+#[cfg(not(feature = "legacy-tls"))]
+mod unsupported;
+
+use super::dial::{DialError, Dialer, Dialled};
+use super::inspection::{
+    Answer, Decision, Offer, Randomness, Reader, alert_name, decide, everything, of_blackbox_exporter,
+};
+use super::secure::SecureError;
+use super::socket::{Pipe, Socket};
+use super::tape::Tape;
+use super::tls::{Tls, TlsVersion};
+use super::trust::Recorder;
+use super::wire::Wire;
+use super::{Check, Failure as _};
+use crate::reason::Reason;
+use crate::report::TlsInspection;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout_at;
+
+/// The longest that an inspection takes; never more than half of what is left of the probe's time.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// What a second handshake needs.
+pub(super) struct SecondHandshake<'a> {
+    tls: &'a Tls,
+    name: &'a str,
+    alpn: Vec<Vec<u8>>,
+    #[cfg_attr(not(feature = "legacy-tls"), allow(dead_code, reason = "of the second library"))]
+    recorder: Arc<Recorder>,
+    dialer: Dialer,
+    until: Instant,
+}
+
+impl<'a> SecondHandshake<'a> {
+    pub fn new(check: &Check, tls: &'a Tls, name: &'a str, alpn: Vec<Vec<u8>>, recorder: Arc<Recorder>) -> Self {
+        Self {
+            tls,
+            name,
+            alpn,
+            recorder,
+            dialer: check.terms.dialer.clone(),
+            until: check.deadline(),
+        }
+    }
+
+    /// What `blackbox_exporter` offers with this module.
+    fn offer(&self) -> Offer {
+        let (min, max) = self.tls.versions();
+        of_blackbox_exporter(min, max, self.alpn == [b"h2".to_vec()])
+    }
+
+    /// Whether the first TLS library is to try: the module's versions are not all below TLS 1.2, nor are some of them while the
+    /// connection cannot be dialled again.
+    pub fn is_for_the_first_library(&self, dialled: Option<&Dialled>) -> bool {
+        let (min, max) = self.tls.versions();
+        let has_its_own = max >= TlsVersion::Tls12 && min <= max;
+        has_its_own && (min >= TlsVersion::Tls12 || dialled.is_some() || cfg!(not(feature = "legacy-tls")))
+    }
+
+    /// Shakes hands where the first library cannot.
+    pub async fn instead(&self, wire: &mut Wire, dialled: Option<&Dialled>) -> Result<(), SecureError> {
+        let (min, max) = self.tls.versions();
+        if max < min {
+            let detail = format!(
+                "No TLS version is left: max_version is {}, and min_version is {}, its default. Write min_version, too",
+                key_word(max),
+                key_word(min),
+            );
+            return Err(told(Reason::LocalTlsUnsupported, detail));
+        }
+        self.with_second_library(wire, dialled).await
+    }
+
+    /// After the first library's handshake has failed: finds out why, and repeats it where that helps.
+    pub async fn after(
+        &self,
+        wire: &mut Wire,
+        dialled: Option<Dialled>,
+        failed: SecureError,
+    ) -> Result<(), SecureError> {
+        if !failed.may_be_about_versions(&wire.tape) {
+            return Err(failed);
+        }
+        let Some(dialled) = dialled else {
+            let detail = format!(
+                "{} The server was not asked what it would choose instead: the connection was negotiated before (STARTTLS, or \
+                 a proxy) and is not repeated",
+                failed.detail()
+            );
+            return Err(told(failed.reason(), detail));
+        };
+        // What is found out after this has no part in the phase.
+        wire.times.failed = Some(Instant::now());
+        let decided = self.inspect(&dialled, None).await;
+        if let Ok(Decision::Connects(chosen)) = &decided {
+            Self::note(wire, failed.detail(), Some(chosen.words()), Some(true));
+            return self.repeat(wire, &dialled, *chosen, &failed).await;
+        }
+        Err(self.verdict(wire, decided, failed))
+    }
+
+    /// What a refused handshake means, by the answers.
+    fn verdict(&self, wire: &mut Wire, decided: io::Result<Decision>, failed: SecureError) -> SecureError {
+        let because = failed.detail();
+        let (answer, connects, verdict) = match decided {
+            Err(error) => {
+                let detail = format!(
+                    "{} The server could not be asked what it would choose: {error}",
+                    failed.detail()
+                );
+                (None, None, told(failed.reason(), detail))
+            }
+            Ok(Decision::Mismatch(answer)) => {
+                let detail = format!("{} {}", failed.detail(), self.mismatch(&answer));
+                let reason = Reason::TlsVersionOrCipherMismatch;
+                (Some(answer.words()), Some(false), told(reason, detail))
+            }
+            Ok(Decision::RefusesAll(alert)) => {
+                let name = alert_name(alert);
+                let detail = format!(
+                    "{} The server answers every version and cipher suite with the alert {name}: they are not the cause. It may \
+                     have no certificate for this name",
+                    failed.detail()
+                );
+                let reason = failed.other_reason();
+                (Some(Answer::Alert(alert).words()), Some(false), told(reason, detail))
+            }
+            Ok(Decision::OtherCause(chosen) | Decision::Connects(chosen)) => {
+                let detail = format!(
+                    "{} In an additional connection the server chose {}, which the exporter speaks: the version and the \
+                     cipher suite are not the cause",
+                    failed.detail(),
+                    chosen.words()
+                );
+                (Some(chosen.words()), None, told(failed.other_reason(), detail))
+            }
+            Ok(Decision::Unknown(Answer::Closed)) => (Some(Answer::Closed.words()), None, failed),
+            Ok(Decision::Unknown(answer)) => {
+                let detail = format!(
+                    "{} An additional connection brought {}",
+                    failed.detail(),
+                    answer.words()
+                );
+                (Some(answer.words()), None, told(failed.reason(), detail))
+            }
+            Ok(Decision::AskAgain) => (None, None, failed),
+        };
+        Self::note(wire, because, answer, connects);
+        verdict
+    }
+
+    fn mismatch(&self, answer: &Answer) -> String {
+        let (min, max) = self.tls.versions();
+        let range = format!("{} to {}", key_word(min), key_word(max));
+        match answer {
+            Answer::Chosen(chosen) => format!(
+                "Offered every usual version and cipher suite, the server chose {}; it refuses what this module offers \
+                 ({range}), and so it would refuse blackbox_exporter 0.28",
+                chosen.words()
+            ),
+            other => format!(
+                "The server refuses every usual version and cipher suite from TLS 1.0 to 1.3 with {}",
+                other.words()
+            ),
+        }
+    }
+
+    fn note(wire: &mut Wire, because: String, answer: Option<String>, connects: Option<bool>) {
+        wire.leg.inspection = Some(Box::new(TlsInspection {
+            answer,
+            blackbox_connects: connects,
+            repeated: false,
+            because,
+        }));
+    }
+
+    /// Asks the server what it would choose. `second`: its answer to the offer of `blackbox_exporter`, where that was sent already.
+    async fn inspect(&self, dialled: &Dialled, second: Option<Answer>) -> io::Result<Decision> {
+        let now = Instant::now();
+        let until = now + (self.until.saturating_duration_since(now) / 2).min(LONGEST);
+        let offer = self.offer();
+        let all = self.ask(dialled, &everything(), until).await?;
+        match decide(&offer, &all, second.as_ref()) {
+            Decision::AskAgain => {
+                let Ok(second) = self.ask(dialled, &offer, until).await else {
+                    return Ok(Decision::Unknown(all));
+                };
+                Ok(decide(&offer, &all, Some(&second)))
+            }
+            decided => Ok(decided),
+        }
+    }
+
+    /// Sends one hello on a connection of its own, and reads the answer.
+    async fn ask(&self, dialled: &Dialled, offer: &Offer, until: Instant) -> io::Result<Answer> {
+        let mut random = Randomness([0; 96]);
+        getrandom::fill(&mut random.0).map_err(io::Error::other)?;
+        let alpn: Vec<&[u8]> = self.alpn.iter().map(Vec::as_slice).collect();
+        let hello = offer.client_hello(self.name, &alpn, &random);
+        let mut reader = Reader::default();
+        let asking = async {
+            let tape = Arc::new(Tape::default());
+            let (mut socket, _) = self.dial(dialled, &tape).await?;
+            // Where it cannot be written, there may be an answer to read, or the end.
+            let _ = socket.write_all(&hello).await;
+            let mut bytes = vec![0; 4096];
+            loop {
+                // A reset after the choice leaves the choice; one before it is an end as any other.
+                let read = socket.read(&mut bytes).await.unwrap_or(0);
+                if read == 0 {
+                    return Ok(reader.end());
+                }
+                if let Some(answer) = reader.feed(&bytes[..read]) {
+                    return Ok(answer);
+                }
+            }
+        };
+        let asked: Result<io::Result<Answer>, _> = timeout_at(until.into(), asking).await;
+        asked.unwrap_or_else(|_elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
+    }
+
+    async fn dial(&self, dialled: &Dialled, tape: &Arc<Tape>) -> io::Result<(Socket, Option<std::net::SocketAddr>)> {
+        let begun = Instant::now();
+        let failed = |error: DialError| io::Error::new(error.kind(), error.to_string());
+        let (pipe, local) = match dialled {
+            Dialled::Tcp(from, to) => {
+                let dial = self.dialer.tcp(*from, *to).map_err(failed)?;
+                let stream = dial.connect().await.map_err(failed)?;
+                let local = stream.local_addr().ok();
+                (Pipe::Tcp(stream), local)
+            }
+            Dialled::Unix(path) => {
+                let (stream, _) = self.dialer.unix(path, self.until).await.map_err(failed)?;
+                (Pipe::Unix(stream), None)
+            }
+        };
+        tape.connected(None);
+        Ok((Socket::new(pipe, tape.clone(), begun), local))
+    }
+}
+
+fn told(reason: Reason, detail: String) -> SecureError {
+    SecureError::Told {
+        reason,
+        detail,
+        refused_with: None,
+    }
+}
+
+/// The word of the configuration file.
+const fn key_word(version: TlsVersion) -> &'static str {
+    match version {
+        TlsVersion::Tls10 => "TLS10",
+        TlsVersion::Tls11 => "TLS11",
+        TlsVersion::Tls12 => "TLS12",
+        TlsVersion::Tls13 => "TLS13",
+    }
+}

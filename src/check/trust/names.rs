@@ -1,0 +1,219 @@
+//! The names that a certificate is for: whether the target's is among them, and whether the authorities above may sign for them.
+//! Both follow Go's `crypto/x509`.
+
+use super::parsed::Parsed;
+use rustls::pki_types::ServerName;
+use std::net::IpAddr;
+use x509_parser::prelude::{GeneralName, NameConstraints};
+
+/// Whether a certificate is for this name (RFC 9525, as Go reads it). The common name does not count.
+pub(super) fn is_for(certificate: &Parsed<'_>, name: &ServerName<'_>) -> bool {
+    match name {
+        ServerName::DnsName(name) => {
+            let name = name.as_ref();
+            let name = name.strip_suffix('.').unwrap_or(name);
+            certificate
+                .names()
+                .iter()
+                .any(|one| matches!(one, GeneralName::DNSName(pattern) if matches(pattern, name)))
+        }
+        ServerName::IpAddress(address) => {
+            let address = octets((*address).into());
+            certificate
+                .names()
+                .iter()
+                .any(|one| matches!(one, GeneralName::IPAddress(own) if *own == address))
+        }
+        _ => false,
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// A `*` stands for the first label as a whole.
+fn matches(pattern: &str, name: &str) -> bool {
+    let wildcard = pattern.strip_prefix("*.").filter(|rest| !rest.is_empty());
+    match (wildcard, name.split_once('.')) {
+        (Some(rest), Some((first, others))) => !first.is_empty() && rest.eq_ignore_ascii_case(others),
+        _ => pattern.eq_ignore_ascii_case(name),
+    }
+}
+
+/// Whether each authority of a chain, the server's certificate first, may sign for the names of all certificates below it.
+///
+/// # Errors
+/// In words, when one may not, or when it constrains names of a kind that is not compared here.
+pub(super) fn check_constraints(chain: &[&Parsed<'_>]) -> Result<(), String> {
+    for (place, authority) in chain.iter().enumerate() {
+        let Some(constraints) = authority.name_constraints() else {
+            continue;
+        };
+        for name in chain[..place].iter().flat_map(|below| below.names()) {
+            if !permits(constraints, name) {
+                let authority = authority.subject_text();
+                return Err(format!("{authority} may not sign for {}", text(name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn text(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => (*name).to_owned(),
+        GeneralName::IPAddress(bytes) => match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
+            (Ok(octets), _) => IpAddr::from(octets).to_string(),
+            (_, Ok(octets)) => IpAddr::from(octets).to_string(),
+            _ => "an address".to_owned(),
+        },
+        _ => "a name".to_owned(),
+    }
+}
+
+/// Whether a name is not excluded, and is permitted where anything of its kind is (RFC 5280 section 4.2.1.10).
+fn permits(constraints: &NameConstraints<'_>, name: &GeneralName<'_>) -> bool {
+    let within = |subtrees: &Option<Vec<_>>, if_unknown: bool| {
+        let of_kind = subtrees
+            .iter()
+            .flatten()
+            .filter_map(|subtree: &x509_parser::extensions::GeneralSubtree<'_>| {
+                is_within(&subtree.base, name, if_unknown)
+            });
+        of_kind.collect::<Vec<bool>>()
+    };
+    let excluded = within(&constraints.excluded_subtrees, true);
+    let permitted = within(&constraints.permitted_subtrees, false);
+    !excluded.contains(&true) && (permitted.is_empty() || permitted.contains(&true))
+}
+
+/// Whether a name lies within a constraint; nothing where they are of different kinds. Mail addresses and URIs are not compared,
+/// and count as `if_unknown`, which refuses them.
+fn is_within(constraint: &GeneralName<'_>, name: &GeneralName<'_>, if_unknown: bool) -> Option<bool> {
+    match (constraint, name) {
+        // Of an excluded name, none may be below a wildcard.
+        (GeneralName::DNSName(constraint), GeneralName::DNSName(name)) => Some(is_below(constraint, name, if_unknown)),
+        (GeneralName::IPAddress(constraint), GeneralName::IPAddress(address)) => {
+            let (network, mask) = constraint.split_at(constraint.len() / 2);
+            let bits = address.iter().zip(network).zip(mask);
+            let same = network.len() == address.len() && mask.len() == address.len();
+            Some(
+                same && bits
+                    .into_iter()
+                    .all(|((byte, network), mask)| byte & mask == network & mask),
+            )
+        }
+        (GeneralName::RFC822Name(_), GeneralName::RFC822Name(_)) | (GeneralName::URI(_), GeneralName::URI(_)) => {
+            Some(if_unknown)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a DNS name is a constraint's, or below it; strictly below where the constraint begins with a dot. `wide`: whether a `*`
+/// in the name is any label.
+fn is_below(constraint: &str, name: &str, wide: bool) -> bool {
+    let (constraint, strictly) = match constraint.strip_prefix('.') {
+        Some(rest) => (rest, true),
+        None => (constraint, false),
+    };
+    if constraint.is_empty() {
+        return true;
+    }
+    let (mut labels, mut own) = (constraint.rsplit('.'), name.rsplit('.'));
+    let same = labels.all(|label| {
+        own.next()
+            .is_some_and(|own| own.eq_ignore_ascii_case(label) || (wide && own == "*"))
+    });
+    same && (!strictly || own.next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_below, matches, permits};
+    use x509_parser::extensions::GeneralSubtree;
+    use x509_parser::prelude::{GeneralName, NameConstraints};
+
+    #[test]
+    fn a_wildcard_is_one_label() {
+        assert!(matches("app.example", "app.example") && matches("APP.example", "app.EXAMPLE"));
+        assert!(matches("*.example", "app.example") && matches("*.Example", "app.example"));
+        assert!(matches("app_1.example", "app_1.example"));
+        for (pattern, name) in [
+            ("app.example", "example"),
+            ("*.example", "a.app.example"),
+            ("*.example", "example"),
+            ("*.example", ".example"),
+            ("*", "localhost"),
+            ("*.", "localhost"),
+            ("a*.example", "app.example"),
+            ("app.*", "app.example"),
+            ("", "example"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn names_lie_below_a_constraint_by_whole_labels() {
+        for (constraint, name) in [
+            ("example", "example"),
+            ("example", "app.example"),
+            ("Example", "app.eXample"),
+            (".example", "app.example"),
+            ("", "anything"),
+        ] {
+            assert!(is_below(constraint, name, false), "{constraint} {name}");
+        }
+        for (constraint, name) in [
+            ("example", "bad-example"),
+            (".example", "example"),
+            ("app.example", "example"),
+            ("app.example", "*.example"),
+        ] {
+            assert!(!is_below(constraint, name, false), "{constraint} {name}");
+        }
+        assert!(is_below("app.example", "*.example", true));
+    }
+
+    #[test]
+    fn what_is_excluded_or_not_permitted_is_refused() {
+        let subtree = |base| vec![GeneralSubtree { base }];
+        let constraints =
+            |permitted: Option<GeneralName<'static>>, excluded: Option<GeneralName<'static>>| NameConstraints {
+                permitted_subtrees: permitted.map(subtree),
+                excluded_subtrees: excluded.map(subtree),
+            };
+        let (app, network) = (
+            GeneralName::DNSName("app.example"),
+            GeneralName::IPAddress(&[10, 0, 0, 0, 255, 0, 0, 0]),
+        );
+        let (address, other_address) = (
+            GeneralName::IPAddress(&[10, 1, 2, 3]),
+            GeneralName::IPAddress(&[11, 1, 2, 3]),
+        );
+        let six = GeneralName::IPAddress(&[0; 16]);
+        let permitted = constraints(Some(GeneralName::DNSName("example")), None);
+        assert!(permits(&permitted, &app) && !permits(&permitted, &GeneralName::DNSName("app.test")));
+        // Nothing is said of other kinds.
+        assert!(permits(&permitted, &address));
+        let excluded = constraints(None, Some(GeneralName::DNSName("example")));
+        assert!(!permits(&excluded, &app) && permits(&excluded, &GeneralName::DNSName("app.test")));
+        let within = constraints(Some(network.clone()), None);
+        assert!(permits(&within, &address) && !permits(&within, &other_address) && !permits(&within, &six));
+        let without = constraints(None, Some(network));
+        assert!(!permits(&without, &address) && permits(&without, &other_address));
+        // What is not compared is refused either way.
+        let mail = GeneralName::RFC822Name("a@example");
+        let all = constraints(Some(GeneralName::RFC822Name("example")), None);
+        let none = constraints(None, Some(GeneralName::RFC822Name("example")));
+        assert!(!permits(&all, &mail) && !permits(&none, &mail) && permits(&all, &app));
+        // A constraint of half a byte too many.
+        let odd = constraints(Some(GeneralName::IPAddress(&[10, 0, 0, 0, 255])), None);
+        assert!(!permits(&odd, &address));
+    }
+}

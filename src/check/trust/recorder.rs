@@ -1,0 +1,152 @@
+//! What verifies one handshake's certificate, lets the handshake finish, and keeps the verdict: the caller enforces it before any
+//! request byte.
+
+use super::super::signatures::{HandshakeFlaw, OFFERED, UNVERIFIED, verify_handshake};
+use super::Trust;
+use super::refusal::Refusal;
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, DigitallySignedStruct, PeerMisbehaved, SignatureScheme};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Verifies one handshake's certificate. The exporter's own certificate is shown only to a server whose certificate was accepted,
+/// where it is verified at all.
+pub(in crate::check) struct Recorder {
+    trust: Arc<Trust>,
+    skip_verify: bool,
+    identity: Option<Arc<CertifiedKey>>,
+    seen: Mutex<Seen>,
+}
+
+/// What a handshake showed.
+#[derive(Debug, Default)]
+pub(in crate::check) struct Seen {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The end of the verified chain, or why it was refused; `None` where nothing was verified.
+    pub verdict: Option<Result<i64, Refusal>>,
+    /// The server asked for a certificate.
+    pub client_cert_asked: bool,
+    /// What was accepted without a proof, in words.
+    pub note: Option<String>,
+}
+
+impl Recorder {
+    pub fn new(trust: Arc<Trust>, skip_verify: bool, identity: Option<Arc<CertifiedKey>>) -> Self {
+        Self {
+            trust,
+            skip_verify,
+            identity,
+            seen: Mutex::default(),
+        }
+    }
+
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Verifies the handshake's signature. Where it cannot be verified with such a key, that fails the handshake only if the
+    /// certificate was accepted: one that is refused fails the probe for its own reason, and one that is not verified proves nothing.
+    fn verify_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let offered = OFFERED.contains(&signed.scheme) || (self.skip_verify && UNVERIFIED.contains(&signed.scheme));
+        if !offered {
+            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+        }
+        match verify_handshake(leaf, signed.scheme, message, signed.signature()) {
+            Ok(()) => {}
+            Err(HandshakeFlaw::Wrong) => return Err(CertificateError::BadSignature.into()),
+            Err(HandshakeFlaw::Unverifiable(key)) => {
+                let mut seen = self.seen();
+                if matches!(seen.verdict, Some(Ok(_))) {
+                    let words = format!("its key cannot prove the handshake: {key}");
+                    seen.verdict = Some(Err(Refusal::invalid(words)));
+                    return Err(CertificateError::BadSignature.into());
+                }
+                seen.note = Some(format!("handshake signature not verified: {key}"));
+            }
+        }
+        Ok(HandshakeSignatureValid::assertion())
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder")
+            .field("trust", &self.trust)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for Recorder {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict = (!self.skip_verify).then(|| self.trust.verify(leaf, intermediates, name, now));
+        let mut seen = self.seen();
+        seen.verdict = verdict;
+        seen.chain = std::iter::once(leaf)
+            .chain(intermediates)
+            .map(|der| der.clone().into_owned())
+            .collect();
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verify_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        use SignatureScheme as S;
+        // RFC 8446 section 4.4.3: these are for certificates, and for TLS 1.2.
+        if matches!(
+            dss.scheme,
+            S::RSA_PKCS1_SHA1 | S::RSA_PKCS1_SHA256 | S::RSA_PKCS1_SHA384 | S::RSA_PKCS1_SHA512 | S::ECDSA_SHA1_Legacy
+        ) {
+            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+        }
+        self.verify_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let unverified: &[SignatureScheme] = if self.skip_verify { &UNVERIFIED } else { &[] };
+        [unverified, &OFFERED].concat()
+    }
+}
+
+impl ResolvesClientCert for Recorder {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let mut seen = self.seen();
+        seen.client_cert_asked = true;
+        match seen.verdict {
+            Some(Err(_)) => None,
+            _ => self.identity.clone(),
+        }
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}

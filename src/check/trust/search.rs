@@ -1,0 +1,378 @@
+//! The search for a chain from a server's certificate to a trusted one, as Go's `Certificate.Verify` does it.
+//!
+//! webpki is asked first, and is enough for almost all servers. It refuses some of what Go accepts: more than six intermediates,
+//! certificates that say they are an authority, `anyExtendedKeyUsage`, X.509 v1 roots, keys and signatures that ring does not know.
+//! There this search goes from the server's certificate upwards, over every certificate whose subject is the issuer below it:
+//!
+//! ```text
+//! leaf ─► authority sent by the server ─► … ─► trusted certificate
+//!     └─► another of the same name ──────► …
+//! ```
+//!
+//! Every step costs: at least 1 of `BUDGET`, and more with a slow signature. So the time of a search has a bound, whatever was sent.
+
+use super::super::signatures::{BUDGET, SignatureFlaw, verify_certificate};
+use super::Root;
+use super::names::{check_constraints, is_for};
+use super::parsed::Parsed;
+use super::refusal::Refusal;
+use rustls::pki_types::{CertificateDer, ServerName};
+
+/// What a chain must not have, from the least telling to the most.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Flaw {
+    /// It leads nowhere.
+    UnknownAuthority,
+    /// It leads to a namesake of the authority that signed.
+    WrongSignature,
+    /// Anything else, in words.
+    Invalid(String),
+    NotYetValid(u64),
+    Expired(u64),
+    /// A signature that this exporter cannot verify. The chain may be right.
+    NotSupported(String),
+}
+
+/// That the budget is spent.
+struct Exhausted;
+
+/// What is known of a search under way.
+struct Search<'s> {
+    roots: &'s [Root],
+    /// The server's certificate, and what came with it.
+    sent: &'s [Parsed<'s>],
+    now: i64,
+    budget: u32,
+    /// The end of the chain that ends last.
+    until: Option<i64>,
+    flaw: Flaw,
+}
+
+/// Why no chain was found.
+pub(super) struct NotFound {
+    pub refusal: Refusal,
+    /// Whether the search met a bound of this exporter's own: what anybody else says of the chain does not count then.
+    pub at_bound: bool,
+}
+
+/// Verifies a chain for a name. Gives the end of its shortest-lived certificate; of several chains, that which ends last.
+///
+/// # Errors
+/// When there is no such chain, or it was not found within the budget.
+pub(super) fn search(
+    roots: &[Root],
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+    now: i64,
+) -> Result<i64, NotFound> {
+    let refused = |refusal| NotFound {
+        refusal,
+        at_bound: false,
+    };
+    let unreadable = || refused(Refusal::invalid("it cannot be read".to_owned()));
+    let mut sent = vec![Parsed::new(leaf).ok_or_else(unreadable)?];
+    // Go refuses a handshake with any certificate that it cannot read; here it is left out.
+    sent.extend(intermediates.iter().filter_map(|der| Parsed::new(der)));
+    let mut search = Search {
+        roots,
+        sent: &sent,
+        now,
+        budget: BUDGET,
+        until: None,
+        flaw: Flaw::UnknownAuthority,
+    };
+    let trusted = roots.iter().any(|root| root.der == *leaf);
+    let exhausted = match usable(&sent[0], now) {
+        Err(flaw) => {
+            search.flaw = flaw;
+            false
+        }
+        Ok(()) if trusted => {
+            search.finish(&[&sent[0]]);
+            false
+        }
+        Ok(()) => search.climb(&mut vec![0]).is_err(),
+    };
+    match search.until {
+        Some(until) if is_for(&sent[0], name) => Ok(until),
+        Some(_) => Err(refused(Refusal::wrong_name(leaf))),
+        None if exhausted => Err(NotFound {
+            refusal: Refusal::invalid("its chain takes more signature checks than one handshake may".to_owned()),
+            at_bound: true,
+        }),
+        None => Err(match search.flaw {
+            Flaw::NotSupported(how) => NotFound {
+                refusal: Refusal::not_supported(&how),
+                at_bound: true,
+            },
+            Flaw::Expired(at) => refused(Refusal::expired(at)),
+            Flaw::NotYetValid(at) => refused(Refusal::not_yet_valid(at)),
+            Flaw::Invalid(words) => refused(Refusal::invalid(words)),
+            Flaw::WrongSignature => refused(Refusal::untrusted_issuer(leaf)),
+            Flaw::UnknownAuthority => refused(Refusal::unknown_authority(leaf)),
+        }),
+    }
+}
+
+/// What every certificate of a chain must be.
+fn usable(certificate: &Parsed<'_>, now: i64) -> Result<(), Flaw> {
+    if let Some(oid) = certificate.unknown_critical() {
+        return Err(Flaw::Invalid(format!("the critical extension {oid} is not known")));
+    }
+    let (from, until) = certificate.dates();
+    if now < from {
+        return Err(Flaw::NotYetValid(from.unsigned_abs()));
+    }
+    if now > until {
+        return Err(Flaw::Expired(until.unsigned_abs()));
+    }
+    Ok(())
+}
+
+impl Search<'_> {
+    /// Goes on from the last certificate of a chain: to each trusted one, then to each that was sent.
+    fn climb(&mut self, chain: &mut Vec<usize>) -> Result<(), Exhausted> {
+        let Some(&last) = chain.last() else {
+            return Ok(());
+        };
+        let (roots, sent) = (self.roots, self.sent);
+        let issuer = sent[last].issuer();
+        for root in roots.iter().filter(|root| root.subject == issuer) {
+            let Some(root) = Parsed::new(&root.der) else {
+                continue;
+            };
+            if self.follows(chain, &root, false)? {
+                let mut whole: Vec<&Parsed<'_>> = chain.iter().map(|place| &sent[*place]).collect();
+                whole.push(&root);
+                self.finish(&whole);
+            }
+        }
+        for place in (1..sent.len()).filter(|place| sent[*place].subject() == issuer) {
+            if self.follows(chain, &sent[place], true)? {
+                chain.push(place);
+                self.climb(chain)?;
+                chain.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a certificate may come next in a chain.
+    fn follows(&mut self, chain: &[usize], next: &Parsed<'_>, between: bool) -> Result<bool, Exhausted> {
+        self.budget = self.budget.checked_sub(1).ok_or(Exhausted)?;
+        if chain.iter().any(|place| self.sent[*place].is_same(next)) {
+            return Ok(false);
+        }
+        match self.signed_by(chain, next, between) {
+            Ok(()) => Ok(true),
+            Err(None) => Err(Exhausted),
+            Err(Some(flaw)) => {
+                self.flaw = self.flaw.clone().max(flaw);
+                Ok(false)
+            }
+        }
+    }
+
+    /// The same; no flaw where the budget is spent.
+    fn signed_by(&mut self, chain: &[usize], next: &Parsed<'_>, between: bool) -> Result<(), Option<Flaw>> {
+        let invalid = |words: String| Some(Flaw::Invalid(words));
+        let below = chain.last().map(|place| &self.sent[*place]);
+        let (tbs, algorithm, signature) = below.and_then(Parsed::signed).ok_or(Some(Flaw::UnknownAuthority))?;
+        verify_certificate(&next.key, algorithm, tbs, signature, &mut self.budget).map_err(|flaw| match flaw {
+            SignatureFlaw::Wrong => Some(Flaw::WrongSignature),
+            SignatureFlaw::Refused(how) => invalid(format!("a signature in its chain is not accepted: {how}")),
+            SignatureFlaw::NotSupported(how) => Some(Flaw::NotSupported(how)),
+            SignatureFlaw::TooExpensive => None,
+        })?;
+        if !next.may_sign() || (between && !next.is_authority()) {
+            return Err(invalid(format!("{} may not sign certificates", next.subject_text())));
+        }
+        usable(next, self.now)?;
+        match next.path_length() {
+            // The first of the chain is the server's.
+            Some(most) if chain.len() - 1 > most => {
+                let words = format!("{} allows up to {most} intermediates below it", next.subject_text());
+                Err(invalid(words))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges a chain that has reached a trusted certificate.
+    fn finish(&mut self, chain: &[&Parsed<'_>]) {
+        let flaw = if let Some(other) = chain.iter().find(|one| !one.serves()) {
+            format!(
+                "the extended key usage of {} is not that of a server",
+                other.subject_text()
+            )
+        } else if !has_policies(chain) {
+            "its chain demands a policy that not all of it have".to_owned()
+        } else if let Err(words) = check_constraints(chain) {
+            words
+        } else {
+            let until = chain.iter().map(|one| one.dates().1).min();
+            self.until = self.until.max(until);
+            return;
+        };
+        self.flaw = self.flaw.clone().max(Flaw::Invalid(flaw));
+    }
+}
+
+/// Whether each certificate names a policy, where one above it demands that. Which one is not compared: this exporter asks for
+/// none, and so any is right.
+fn has_policies(chain: &[&Parsed<'_>]) -> bool {
+    let Some((_root, below)) = chain.split_last() else {
+        return true;
+    };
+    let (mut demanded_after, mut all) = (chain.len(), true);
+    for (place, one) in below.iter().enumerate().rev() {
+        all &= one.has_policy();
+        if demanded_after == 0 && !all {
+            return false;
+        }
+        if place > 0 && one.subject() != one.issuer() {
+            demanded_after = demanded_after.saturating_sub(1);
+        }
+        // The server's own demand counts where it is 0.
+        match one.explicit_policy_after() {
+            Some(after) if place > 0 || after == 0 => demanded_after = demanded_after.min(after),
+            _ => {}
+        }
+    }
+    demanded_after > 0 || all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Root;
+    use super::{NotFound, search};
+    use crate::reason::Reason;
+    use rcgen::{
+        BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+        date_time_ymd,
+    };
+    use rustls::pki_types::{CertificateDer, ServerName};
+
+    const IN_2020: i64 = 1_590_000_000;
+
+    fn named(common: &str) -> CertificateParams {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common);
+        params
+    }
+
+    fn authority(common: &str) -> CertificateParams {
+        let mut params = named(common);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    fn server() -> CertificateParams {
+        let mut params = CertificateParams::new(["app.example".to_owned()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params
+    }
+
+    fn issuer(params: CertificateParams, key: &KeyPair) -> Issuer<'_, &KeyPair> {
+        Issuer::new(params, key)
+    }
+
+    fn found(roots: &[&Certificate], leaf: &Certificate, sent: &[&Certificate]) -> Result<i64, NotFound> {
+        let roots: Vec<Root> = roots
+            .iter()
+            .map(|root| Root::new(root.der().clone()).unwrap())
+            .collect();
+        let sent: Vec<CertificateDer<'_>> = sent.iter().map(|one| one.der().clone()).collect();
+        search(
+            &roots,
+            leaf.der(),
+            &sent,
+            &ServerName::try_from("app.example").unwrap(),
+            IN_2020,
+        )
+    }
+
+    #[test]
+    fn a_chain_is_found_among_strangers_in_any_order() {
+        let keys: Vec<KeyPair> = (0..4).map(|_| KeyPair::generate().unwrap()).collect();
+        let root = authority("root").self_signed(&keys[0]).unwrap();
+        let by_root = issuer(authority("root"), &keys[0]);
+        let upper = authority("upper").signed_by(&keys[1], &by_root).unwrap();
+        let lower = authority("lower")
+            .signed_by(&keys[2], &issuer(authority("upper"), &keys[1]))
+            .unwrap();
+        let stranger = authority("lower").signed_by(&keys[3], &by_root).unwrap();
+        let leaf = server()
+            .signed_by(&keys[3], &issuer(authority("lower"), &keys[2]))
+            .unwrap();
+        assert!(found(&[&root], &leaf, &[&stranger, &upper, &stranger, &lower]).is_ok());
+        let missing = found(&[&root], &leaf, &[&stranger, &lower]).err().unwrap();
+        assert_eq!(missing.refusal.reason, Reason::TlsCertAuthorityInvalid);
+        assert!(!missing.at_bound);
+        assert!(found(&[], &leaf, &[&upper, &lower]).is_err());
+        // What is trusted need not be the end of what was sent.
+        assert!(found(&[&upper], &leaf, &[&lower]).is_ok());
+    }
+
+    #[test]
+    fn of_several_chains_the_one_that_ends_last_counts() {
+        let keys: Vec<KeyPair> = (0..2).map(|_| KeyPair::generate().unwrap()).collect();
+        let until = |common: &str, year| {
+            let mut params = authority(common);
+            (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(year, 1, 1));
+            params
+        };
+        let roots = [2030, 2050].map(|year| until("root", year).self_signed(&keys[0]).unwrap());
+        let by_root = issuer(authority("root"), &keys[0]);
+        let [early, late, past] =
+            [2025, 2040, 2001].map(|year| until("between", year).signed_by(&keys[1], &by_root).unwrap());
+        let mut params = server();
+        params.not_after = date_time_ymd(2045, 1, 1);
+        let leaf = params
+            .signed_by(&keys[0], &issuer(authority("between"), &keys[1]))
+            .unwrap();
+        let end = |sent: &[&Certificate]| found(&[&roots[0], &roots[1]], &leaf, sent).ok();
+        let in_2040 = 2_208_988_800;
+        assert_eq!(end(&[&early, &late]), Some(in_2040));
+        assert_eq!(end(&[&late, &past, &early]), Some(in_2040));
+        assert_eq!(end(&[&early]), Some(1_735_689_600));
+        let expired = found(&[&roots[1]], &leaf, &[&past]).err().unwrap();
+        assert_eq!(expired.refusal.reason, Reason::TlsCertDateInvalid);
+    }
+
+    #[test]
+    fn a_search_ends_at_its_bound() {
+        let key = KeyPair::generate().unwrap();
+        let root = authority("root").self_signed(&key).unwrap();
+        let by_namesake = issuer(authority("same"), &key);
+        // Each is by each of the others: as many paths as there are orders of them.
+        let sent: Vec<Certificate> = (0..12)
+            .map(|_| {
+                authority("same")
+                    .signed_by(&KeyPair::generate().unwrap(), &by_namesake)
+                    .unwrap()
+            })
+            .collect();
+        let mut sent: Vec<&Certificate> = sent.iter().collect();
+        let leaf = server().signed_by(&key, &by_namesake).unwrap();
+        // None of the first hundred is by the key that signed the server's, the last one is.
+        let found_beyond = authority("same")
+            .signed_by(&key, &issuer(authority("root"), &key))
+            .unwrap();
+        let many = [&sent[..]; 9].concat();
+        let missed = found(&[&root], &leaf, &[&many[..], &[&found_beyond]].concat())
+            .err()
+            .unwrap();
+        assert!(missed.at_bound);
+        assert_eq!(missed.refusal.reason, Reason::TlsCertInvalid);
+        assert!(
+            missed.refusal.words.contains("signature checks"),
+            "{}",
+            missed.refusal.words
+        );
+        sent.push(&found_beyond);
+        assert!(found(&[&root], &leaf, &sent).is_ok());
+    }
+}
