@@ -1082,9 +1082,10 @@ mod tests {
             .says("gateway-relays", Link::Origin, Reason::OriginStatus);
     }
 
-    /// Each that is certain beside one that looks alike and is not.
-    #[test]
-    fn what_is_certain_has_a_twin_that_is_likely() {
+    /// Each that is certain, beside one that looks alike and is not.
+    type Twins = Vec<(&'static str, World, World)>;
+
+    fn twins_by_the_page() -> Twins {
         let alb = |status, body| refused(status, body, &[("server", "awselb/2.0")]);
         let apache = |status: u16, words: &str| {
             let head = "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<html><head>\n<title>";
@@ -1096,21 +1097,7 @@ mod tests {
         };
         let envoy = || refused(403, "RBAC: access denied", &[("server", "envoy")]);
         let json = || refused(500, "<p>Something of the shop broke</p>", &[]);
-        let slow = |wait| {
-            let mut report = after(stopped(Stage::Receive, Reason::HttpSlow), wait);
-            report.took = Duration::from_millis(1000);
-            report
-        };
-        let controls = [(true, Reached::Answered), (false, Reached::Answered)];
-        let unreachable = || World::of(stopped(Stage::Wait, Reason::IcmpUnreachable));
-        let servfail = || World::of(stopped(Stage::Resolve, Reason::DnsServfail));
-        let seen_from = |mut world: World, outcomes: &[(bool, Reached)]| {
-            world.vantage = Some(vantage(outcomes));
-            world
-        };
-        let no_name = |reason| World::of(stopped(Stage::Resolve, reason));
-        let dead = |count| vec![(true, Reached::NoName); count];
-        for (what, certain, likely) in [
+        vec![
             (
                 "only an edge speaks for the front",
                 World::of(alb(403, "")),
@@ -1146,6 +1133,25 @@ mod tests {
                 World::of(json()).hop(json()),
                 World::of(refused(502, "", &[])).hop(refused(502, "", &[])),
             ),
+        ]
+    }
+
+    fn twins_by_the_way() -> Twins {
+        let slow = |wait| {
+            let mut report = after(stopped(Stage::Receive, Reason::HttpSlow), wait);
+            report.took = Duration::from_secs(1);
+            report
+        };
+        let controls = [(true, Reached::Answered), (false, Reached::Answered)];
+        let unreachable = || World::of(stopped(Stage::Wait, Reason::IcmpUnreachable));
+        let servfail = || World::of(stopped(Stage::Resolve, Reason::DnsServfail));
+        let seen_from = |mut world: World, outcomes: &[(bool, Reached)]| {
+            world.vantage = Some(vantage(outcomes));
+            world
+        };
+        let no_name = |reason| World::of(stopped(Stage::Resolve, reason));
+        let dead = |count| vec![(true, Reached::NoName); count];
+        vec![
             (
                 "the way to the hop may be slow",
                 World::of(slow(900)).hop(slow(900)),
@@ -1167,12 +1173,16 @@ mod tests {
                 seen_from(no_name(Reason::DnsNameNotResolved), &dead(2)),
                 seen_from(no_name(Reason::DnsNameNotResolved), &dead(1)),
             ),
-        ] {
-            let certainty = |world: &World| world.try_judge().unwrap();
-            let verdict = certainty(&certain);
+        ]
+    }
+
+    #[test]
+    fn what_is_certain_has_a_twin_that_is_likely() {
+        for (what, certain, likely) in twins_by_the_page().into_iter().chain(twins_by_the_way()) {
+            let verdict = certain.try_judge().unwrap();
             assert_eq!(verdict.certainty, Certainty::Certain, "{what}: {verdict:#?}");
             assert!(!verdict.sentence.contains("not certain"), "{what}");
-            let verdict = certainty(&likely);
+            let verdict = likely.try_judge().unwrap();
             assert_eq!(verdict.certainty, Certainty::Likely, "{what}: {verdict:#?}");
         }
         // A good answer hides nothing for certain: a firewall may refuse us alone.

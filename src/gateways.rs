@@ -241,14 +241,21 @@ pub fn recognise(answer: &Answer<'_>) -> Option<Recognised> {
     })
 }
 
+/// What a product says comes before how its pages look, and both before what others make, too.
 fn by_its_looks(answer: &Answer<'_>) -> Option<Recognised> {
-    let said = catalogue().find_map(|gateway| by_what_it_says(gateway, answer));
-    said.or_else(|| catalogue().find_map(|gateway| by_its_template(gateway, answer)))
-        .or_else(|| {
-            catalogue()
-                .find(|gateway| gateway.passed_on(answer))
-                .map(|gateway| Recognised::Through(gateway.name))
-        })
+    let said = |common: bool| {
+        let fits = move |recognised: &Recognised| matches!(recognised, Recognised::Perhaps(..)) == common;
+        catalogue().find_map(move |gateway| by_what_it_says(gateway, answer).filter(fits))
+    };
+    let passed_on = || {
+        catalogue()
+            .find(|gateway| gateway.passed_on(answer))
+            .map(|gateway| Recognised::Through(gateway.name))
+    };
+    said(false)
+        .or_else(|| catalogue().find_map(|gateway| by_its_template(gateway, answer)))
+        .or_else(|| said(true))
+        .or_else(passed_on)
 }
 
 fn by_what_it_says(gateway: &Gateway, answer: &Answer<'_>) -> Option<Recognised> {
@@ -268,8 +275,7 @@ fn by_what_it_says(gateway: &Gateway, answer: &Answer<'_>) -> Option<Recognised>
 
 fn by_its_template(gateway: &Gateway, answer: &Answer<'_>) -> Option<Recognised> {
     let looks_so = |marks: &&[Mark]| marks.iter().all(|mark| mark.holds(answer));
-    let own =
-        answer.status >= 400 && !gateway.passed_on(answer) && gateway.template.iter().any(|marks| looks_so(&marks));
+    let own = answer.status >= 400 && !gateway.passed_on(answer) && gateway.template.iter().any(looks_so);
     own.then(|| {
         let means = by_status(answer.status);
         Recognised::Own(Own {

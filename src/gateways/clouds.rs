@@ -190,7 +190,6 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
         ],
         template: &[&[Has("x-amzn-errortype"), Body("\"message\":")]],
-        ..UNMARKED
     },
     Gateway {
         name: "google_api_gateway",
@@ -264,6 +263,5 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
         ],
         template: &[&[Body("<body text=#000000 bgcolor=#ffffff>"), Body("<h1>Error: ")]],
-        ..UNMARKED
     },
 ];

@@ -38,7 +38,6 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
         ],
         template: &[&[Has("x-render-routing")]],
-        ..UNMARKED
     },
     Gateway {
         name: "railway",
@@ -178,7 +177,6 @@ pub(super) const ROWS: &[Gateway] = &[
                 Status(&[401, 403, 429]),
             ],
         ],
-        ..UNMARKED
     },
     Gateway {
         name: "gorouter",

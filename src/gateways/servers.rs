@@ -297,7 +297,6 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
         ],
         template: &[&[Begins("server", "Caddy"), BodyIs("")]],
-        ..UNMARKED
     },
     nginx_kin!(
         "openresty",
