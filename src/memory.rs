@@ -164,6 +164,7 @@ impl Memory {
             verdict.answered_by != "unknown"
                 && !verdict.masked
                 && !verdict.rule.contains("hop")
+                && !verdict.rule.contains("proxy")
                 && verdict.rule != "page-of-many"
         };
         if let Some(verdict) = verdict.filter(of_front) {

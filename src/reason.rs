@@ -135,6 +135,7 @@ reasons! {
     UpstreamFailed = "upstream.failed", "the exchange between the gateway and what stands behind it failed";
 
     FrontDenied = "front.denied", "the front refused the request by its own policy";
+    FrontRequestRefused = "front.request_refused", "the front does not take the request as it was written";
     FrontNotFound = "front.not_found", "the front has no route for the request";
     FrontOverloaded = "front.overloaded", "the front is at a limit of its own";
     FrontRateLimited = "front.rate_limited", "the front limits the rate of requests";

@@ -3,14 +3,14 @@
 use super::Facts;
 use super::looks;
 use crate::chain::Stage;
-use crate::gateways::{Answer, Means, Recognised, nearest, recognise};
-use crate::investigation::Drilled;
+use crate::gateways::{Means, Own, Recognised, nearest, recognise};
 use crate::reason::Reason;
 use crate::report::{Fault, Leg, Reply, Report};
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 use url::{Host, Url};
+
+pub(super) use super::hopped::{Hopped, State, as_upstream, refused, shook_hands, with_answer};
 
 /// One report to judge, beside everything else that is known.
 pub(super) struct Case<'a> {
@@ -24,28 +24,6 @@ pub(super) struct Case<'a> {
     pub edge_lives: bool,
 }
 
-/// One hop, and how it did.
-pub(super) struct Hopped<'a> {
-    pub drilled: &'a Drilled,
-    pub state: State,
-    pub recognised: Option<Recognised>,
-}
-
-/// How a machine behind the front did when it was asked directly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// It did what the module demands.
-    Healthy,
-    /// It did, but slower than the module allows.
-    Slow,
-    /// It answered with a status or a content that the module refuses.
-    Refuses,
-    /// It gave no answer, or a broken one: what the gateway sees of it.
-    Broken(Reason),
-    /// Nothing can be said: no route, no name, or silence where silence may be a firewall's.
-    Unknown,
-}
-
 impl<'a> Case<'a> {
     pub fn new(facts: &'a Facts<'a>, report: &'a Report) -> Self {
         let reference = facts.beside.and_then(|beside| beside.reference.as_ref());
@@ -53,8 +31,10 @@ impl<'a> Case<'a> {
         let refusal = refusal.or(facts.baseline.refuses_with);
         let reply = report.final_reply();
         let edge_lives = refusal.is_some_and(|refusal| reply.is_none_or(|reply| reply.status != refusal));
-        let recognised = refused(report).and_then(|_| with_answer(report.last_leg()?, recognise));
-        let recognised = recognised.or_else(|| over_http1(facts, refused(report)?));
+        // Who says that the port wants TLS has a rule of its own.
+        let page = || refused(report).filter(|reply| !looks::wants_tls(reply));
+        let recognised = page().and_then(|_| with_answer(report.last_leg()?, recognise));
+        let recognised = recognised.or_else(|| over_http1(facts, page()?));
         Self {
             facts,
             report,
@@ -71,7 +51,7 @@ impl<'a> Case<'a> {
         let by_reference = || {
             let leg = reference.filter(|_| self.edge_lives)?.last_leg()?;
             with_answer(leg, |answer| match recognise(answer) {
-                Some(Recognised::Own(name, _)) => Some(name),
+                Some(Recognised::Own(own)) => Some(own.by),
                 _ => nearest(answer),
             })
         };
@@ -160,8 +140,33 @@ impl<'a> Case<'a> {
     pub fn innermost_failing(&self) -> Option<(&Hopped<'a>, bool)> {
         let healthy = self.hops.iter().position(|hop| hop.state == State::Healthy);
         let outer = &self.hops[..healthy.unwrap_or(self.hops.len())];
-        let failing = |hop: &&Hopped<'_>| hop.state != State::Unknown;
+        let failing = |hop: &&Hopped<'_>| !matches!(hop.state, State::Unknown | State::Stranger);
         Some((outer.iter().rev().find(failing)?, healthy.is_some()))
+    }
+
+    /// Whether the answer has a field that good answers of this key always have and the gateway never writes.
+    pub fn has_usual_marks(&self) -> bool {
+        let marks = self.facts.baseline.through_marks().unwrap_or_default();
+        let reply = self.refused();
+        reply.is_some_and(|reply| marks.iter().any(|name| reply.headers.contains_key(*name)))
+    }
+
+    /// Whether the answer shows that it came from behind the front.
+    pub fn came_through(&self) -> bool {
+        matches!(self.recognised, Some(Recognised::Through(_))) || self.has_usual_marks()
+    }
+
+    /// The answer of the module's own proxy to a request that it was to pass on, if it may be its own.
+    pub fn of_own_proxy(&self) -> Option<&'a Reply> {
+        let leg = self.report.last_leg()?;
+        let passes_on = leg.proxy.is_some() && !leg.wants_tls && !leg.reached(Stage::Tunnel);
+        self.refused().filter(|_| passes_on && !leg.for_credentials)
+    }
+
+    /// The name or address that the request was for.
+    pub fn host(&self) -> Option<String> {
+        let url = Url::parse(&self.report.last_leg()?.url).ok()?;
+        url.host_str().map(str::to_owned)
     }
 
     /// What the gateway saw of a broken exchange, told by what we saw. Some gateways give no answer at all where what
@@ -203,98 +208,6 @@ impl<'a> Case<'a> {
     }
 }
 
-impl<'a> Hopped<'a> {
-    fn new(drilled: &'a Drilled, front: &Report) -> Self {
-        let leg = drilled.report.last_leg();
-        Self {
-            drilled,
-            state: state(drilled, front),
-            recognised: refused(&drilled.report).and_then(|_| with_answer(leg?, recognise)),
-        }
-    }
-}
-
-fn state(drilled: &Drilled, front: &Report) -> State {
-    let report = &drilled.report;
-    let Some(fault) = &report.fault else {
-        // A hop that redirects elsewhere did its part; what the front met after its redirects is another part.
-        let redirects = report
-            .final_reply()
-            .is_some_and(|reply| (300..400).contains(&reply.status));
-        return if redirects && front.with_target().count() > 1 {
-            State::Unknown
-        } else {
-            State::Healthy
-        };
-    };
-    let speaks_tls = drilled.handshake.as_ref().is_some_and(shook_hands);
-    let says_tls = report.final_reply().is_some_and(looks::wants_tls);
-    match fault.reason {
-        reason if matches!(reason.family(), "local" | "dns") => State::Unknown,
-        Reason::TcpTimedOut | Reason::TcpAddressUnreachable if !drilled.reachable => State::Unknown,
-        _ if speaks_tls || says_tls => State::Broken(Reason::UpstreamTlsExpected),
-        Reason::HttpSlow => State::Slow,
-        // Fields of the module were held back: the machine may be right to refuse, or to answer something else.
-        Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect
-            if drilled.held_back =>
-        {
-            State::Unknown
-        }
-        reason if reason.family() == "content" && drilled.held_back => State::Unknown,
-        Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect => State::Refuses,
-        reason if reason.family() == "content" => State::Refuses,
-        _ => State::Broken(as_upstream(report)),
-    }
-}
-
-/// Whether a handshake shows that TLS is spoken, though perhaps not to our liking.
-pub(super) fn shook_hands(report: &Report) -> bool {
-    let showed = report.last_leg().is_some_and(|leg| leg.tls.is_some());
-    let refused = report.fault.as_ref().is_some_and(|fault| {
-        matches!(
-            fault.reason,
-            Reason::TlsAlert | Reason::TlsClientCert | Reason::TlsVersionOrCipherMismatch
-        )
-    });
-    showed || refused
-}
-
-/// RFC 9209's word for what we saw ourselves of a machine that a gateway asks too.
-pub(super) fn as_upstream(report: &Report) -> Reason {
-    let Some(fault) = &report.fault else {
-        return Reason::UpstreamFailed;
-    };
-    let answered = report.final_reply().is_some();
-    let stalled = report
-        .last_leg()
-        .is_some_and(|leg| leg.silent_at_end() >= looks::STALLED);
-    match fault.reason {
-        Reason::TcpRefused => Reason::UpstreamConnectionRefused,
-        Reason::TcpTimedOut => Reason::UpstreamConnectionTimeout,
-        Reason::TcpAddressUnreachable => Reason::UpstreamDestinationIpUnroutable,
-        Reason::TlsVersionOrCipherMismatch | Reason::TlsAlert | Reason::TlsClientCert => {
-            Reason::UpstreamTlsAlertReceived
-        }
-        // A machine that waits for plain text is silent, too, where TLS is spoken to it.
-        Reason::TcpSilent if fault.stage == Stage::Secure => Reason::UpstreamTlsProtocolError,
-        Reason::TlsClosed | Reason::TcpClosed | Reason::QuicFailed => Reason::UpstreamConnectionTerminated,
-        reason if reason.as_str().starts_with("tls.cert") => Reason::UpstreamTlsCertificateError,
-        reason if reason.family() == "tls" => Reason::UpstreamTlsProtocolError,
-        Reason::HttpTimedOutMidBody => Reason::UpstreamConnectionReadTimeout,
-        Reason::HttpClosedMidBody | Reason::TcpReset if answered && stalled => Reason::UpstreamConnectionReadTimeout,
-        Reason::HttpClosedMidBody => Reason::UpstreamHttpResponseIncomplete,
-        Reason::TcpReset if answered => Reason::UpstreamHttpResponseIncomplete,
-        Reason::TcpReset | Reason::HttpClosedBeforeResponse => Reason::UpstreamConnectionTerminated,
-        Reason::HttpTimedOutWaiting | Reason::TcpSilent => Reason::UpstreamHttpResponseTimeout,
-        Reason::HttpResponseHeaderTooLarge => Reason::UpstreamHttpResponseHeaderSectionSize,
-        Reason::HttpResponseBadCoding => Reason::UpstreamHttpResponseContentCoding,
-        Reason::HttpResponseTooLarge => Reason::UpstreamHttpResponseBodySize,
-        Reason::HttpResponseInvalid if answered => Reason::UpstreamHttpResponseTransferCoding,
-        Reason::HttpResponseInvalid => Reason::UpstreamHttpProtocolError,
-        _ => Reason::UpstreamFailed,
-    }
-}
-
 /// The reason phrase says more than the looks, and only HTTP/1.1 has one.
 fn over_http1(facts: &Facts<'_>, front: &Reply) -> Option<Recognised> {
     let again = facts.beside?.again.as_ref()?;
@@ -302,34 +215,11 @@ fn over_http1(facts: &Facts<'_>, front: &Reply) -> Option<Recognised> {
     with_answer(again.last_leg()?, recognise)
 }
 
-/// The answer of a report whose status was refused.
-fn refused(report: &Report) -> Option<&Reply> {
-    let refused = report
-        .fault
-        .as_ref()
-        .is_some_and(|fault| fault.reason == Reason::HttpStatus);
-    report.final_reply().filter(|_| refused)
-}
-
 /// The edge's own refusal of the reference request: a client error, or "not implemented". Anything else may come from
 /// behind it.
 fn refusal_of(reference: &Report) -> Option<&Reply> {
     let refusal = |reply: &&Reply| matches!(reply.status, 400 | 431 | 501 | 505);
     reference.final_reply().filter(refusal)
-}
-
-/// Looks at the answer of a leg as the catalogue does.
-pub(super) fn with_answer<T>(leg: &Leg, look: impl FnOnce(&Answer<'_>) -> Option<T>) -> Option<T> {
-    let reply = leg.reply.as_ref()?;
-    let body: Cow<'_, str> = String::from_utf8_lossy(&reply.body_start);
-    look(&Answer {
-        status: reply.status,
-        phrase: reply.reason_phrase.as_deref(),
-        headers: &reply.headers,
-        trailers: &reply.trailers,
-        body: &body,
-        waited: leg.waited(),
-    })
 }
 
 /// Of what a gateway says of what stands behind it, what can be while that is well: the likelier first.
@@ -361,35 +251,18 @@ pub(super) fn beside_a_healthy_hop(said: &[Reason], tls: bool) -> Vec<Reason> {
     if fits.is_empty() { said.to_vec() } else { fits }
 }
 
-/// What a gateway's own page says of what stands behind it.
-pub(super) const fn of_upstream(recognised: Option<Recognised>) -> Option<&'static [Reason]> {
-    match recognised {
-        Some(Recognised::Own(_, Means::Upstream(reasons)) | Recognised::Perhaps(_, Means::Upstream(reasons))) => {
-            Some(reasons)
-        }
+/// What a gateway's own page says of what stands behind it, and whether it can mean nothing else.
+pub(super) fn of_upstream(recognised: Option<Recognised>) -> Option<(&'static [Reason], bool)> {
+    match recognised? {
+        Recognised::Own(Own {
+            means: Means::Upstream(reasons),
+            sure,
+            ..
+        }) => Some((
+            reasons,
+            sure && reasons.iter().all(|reason| reason.family() == "upstream"),
+        )),
+        Recognised::Perhaps(_, Means::Upstream(reasons)) => Some((reasons, false)),
         _ => None,
-    }
-}
-
-impl Hopped<'_> {
-    /// How long its first byte was waited for.
-    pub fn waited(&self) -> Duration {
-        self.drilled.report.last_leg().map_or(Duration::ZERO, Leg::waited)
-    }
-
-    /// Bytes of its answer's head.
-    pub fn head_size(&self) -> usize {
-        self.drilled.report.final_reply().map_or(0, |reply| reply.head_size)
-    }
-
-    /// How long its whole answer took.
-    pub fn answered_after(&self) -> Duration {
-        self.drilled.report.took
-    }
-
-    /// Whether it gave no sign at all.
-    pub fn is_silent(&self) -> bool {
-        let fault = self.drilled.report.fault.as_ref();
-        fault.is_some_and(|fault| fault.reason == Reason::TcpTimedOut)
     }
 }

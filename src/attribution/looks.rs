@@ -90,6 +90,59 @@ pub(super) fn demands_client_cert(reply: &Reply) -> bool {
     matches!(reply.status, 495 | 496) || (matches!(reply.status, 400 | 401 | 403) && says())
 }
 
+/// Whether a status is one that a machine gives to who may not ask it, or asks too often: its gateway may get another.
+pub(super) const fn is_for_strangers(reply: &Reply) -> bool {
+    matches!(reply.status, 401 | 403 | 407 | 421 | 429)
+}
+
+/// Whether two answers say the same, but for what is new in each: numbers and identifiers.
+pub(super) fn same_answer(one: &Reply, other: &Reply) -> bool {
+    let words = |reply: &Reply| -> Vec<String> {
+        let text = text_of(&String::from_utf8_lossy(&reply.body_start));
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '-');
+        let lasting = words.filter(|word| !word.is_empty() && !word.contains(|c: char| c.is_ascii_digit()));
+        lasting.map(str::to_owned).collect()
+    };
+    one.status == other.status && !words(one).is_empty() && words(one) == words(other)
+}
+
+/// Fields by which applications and their servers say what they are, and gateways do not.
+const OF_APPLICATIONS: [&str; 8] = [
+    "x-powered-by",
+    "x-runtime",
+    "x-aspnet-version",
+    "x-aspnetmvc-version",
+    "x-generator",
+    "x-drupal-cache",
+    "x-correlation-id",
+    "x-request-id",
+];
+
+/// Whether an answer has a mark of the application that its good answer, given directly, has too: a field by which
+/// applications say what they are, one of its own (`X-App-…`), or a `Server` that names no gateway.
+pub(super) fn has_marks_of(reply: &Reply, application: &Reply) -> bool {
+    let own = |name: &str| OF_APPLICATIONS.contains(&name) || name.starts_with("x-app");
+    let named = application
+        .headers
+        .keys()
+        .any(|name| own(name.as_str()) && reply.headers.contains_key(name));
+    let server = application.headers.get("server");
+    let is_gateway = || {
+        let fields = server.map(|value| (http::header::SERVER, value.clone()));
+        let headers = fields.into_iter().collect();
+        crate::gateways::nearest(&crate::gateways::Answer {
+            status: application.status,
+            phrase: None,
+            headers: &headers,
+            trailers: &http::HeaderMap::new(),
+            body: "",
+            waited: Duration::ZERO,
+        })
+        .is_some()
+    };
+    named || (server.is_some() && reply.headers.get("server") == server && !is_gateway())
+}
+
 /// Whether two pages are built alike: the same tags in the same order, the same type, the same server.
 pub(super) fn same_skeleton(one: &Reply, other: &Reply) -> bool {
     let same = |name: &str| one.headers.get(name) == other.headers.get(name);
@@ -196,17 +249,6 @@ pub(super) fn by_shape(status: u16, waited: Duration) -> &'static [Reason] {
         504 => TIMEOUT,
         _ if waited >= STALLED => SLOW,
         _ => QUICK,
-    }
-}
-
-/// What a front means that answers by itself with a status that is not about what stands behind it.
-pub(super) const fn by_itself(status: u16) -> Reason {
-    match status {
-        404 | 410 | 421 => Reason::FrontNotFound,
-        429 => Reason::FrontRateLimited,
-        508 => Reason::FrontLoop,
-        400..=499 => Reason::FrontDenied,
-        _ => Reason::FrontInternalError,
     }
 }
 

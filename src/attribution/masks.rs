@@ -1,7 +1,9 @@
 //! The decision table for good answers: which broken link they hide.
 
+use super::behind::good_before_broken_hop;
 use super::case::with_answer;
-use super::speaks::{captive_portal, good_before_broken_hop, good_but_empty};
+use super::pages::good_but_empty;
+use super::speaks::captive_portal;
 use super::{Blame, Rule, looks};
 use crate::chain::Link;
 use crate::gateways::laundered;
@@ -21,7 +23,8 @@ pub const MASKS: &[Rule] = &[
         when: "The answer is good, and a machine behind the front is not when asked directly: a cache answers, or the \
                gateway made a good answer of a broken one: `upstream` or `origin`, masked.",
         blind: "A machine that lets in only its own gateway looks dead to us. Certificates do not count here (a gateway may trust \
-                others than we do), nor what came late, nor a refusal below 500.",
+                others than we do), nor what came late, nor a refusal below 500. Never more than likely: a firewall may \
+                refuse us alone.",
         speaks: good_before_broken_hop,
     },
     Rule {
@@ -51,7 +54,8 @@ pub const MASKS: &[Rule] = &[
                 .into_iter()
                 .chain(at_hop)
                 .any(|reply| reply.overrun);
-            overrun.then(|| Blame::on(Link::Origin, Certain, Reason::HttpOverrun))
+            // A gateway may have written too much itself.
+            overrun.then(|| Blame::on(Link::Origin, Likely, Reason::HttpOverrun))
         },
     },
     Rule {

@@ -1,14 +1,17 @@
 //! The decision table for failed probes, in order of trust: our own side first, then where the exchange stopped, then what the machines
 //! behind the front say when asked directly, then what was answered.
 
+use super::behind::{hop_answers_alike, hop_broken, hop_healthy};
+use super::pages::{
+    by_the_edge, gateway_relays, gateway_speaks_of_itself, gateway_speaks_of_upstream, own_proxy_answers, page_of_many,
+    plain_text_to_tls, usual_marks,
+};
 use super::speaks::{
-    answer_slow, by_the_edge, captive_portal, content_refused, controls_failed, datagram_lost, gateway_relays,
-    gateway_speaks_of_itself, gateway_speaks_of_upstream, health_service_says, hop_answers_alike, hop_broken,
-    hop_healthy, page_of_many, plain_text_to_tls,
+    answer_slow, captive_portal, content_refused, controls_failed, datagram_lost, health_service_says,
+    name_not_resolved, resolver_dead,
 };
 use super::{Blame, Rule, looks};
 use crate::chain::{Link, Stage};
-use crate::investigation::Vantage;
 use crate::reason::Reason;
 use crate::verdict::Certainty;
 
@@ -47,6 +50,13 @@ pub const RULES: &[Rule] = &[
         speaks: |case| case.blame_if(case.reason(Reason::ProxyNoWay), Link::Path, Likely),
     },
     Rule {
+        name: "own-proxy-answers",
+        when: "The module's proxy answered the request for an http target itself: it wants to know who we are or refuses: \
+               `local`; it does not reach the target: `path`.",
+        blind: "The page of a proxy that is not known is taken for the target's.",
+        speaks: own_proxy_answers,
+    },
+    Rule {
         name: "captive-portal",
         when: "A name that cannot exist resolves: somebody on our side answers for every name: `local`.",
         blind: "A resolver that answers every name of one suffix only is not seen.",
@@ -54,17 +64,15 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "resolver-dead",
-        when: "The name did not resolve, and no control's name does: `local`.",
+        when: "The name did not resolve, and no control's name does: `local`; certain where no name server answered, or where \
+               two controls have names.",
         blind: "Needs `controls` with a name.",
-        speaks: |case| {
-            let dead = case.stage(Stage::Resolve) && case.facts.vantage.is_some_and(Vantage::names_failed);
-            dead.then(|| Blame::on(Link::Local, Certain, Reason::LocalResolverUnreachable))
-        },
+        speaks: resolver_dead,
     },
     Rule {
         name: "controls-failed",
         when: "The probe failed at resolve or connect, and so did every control (or, without controls, every other key of \
-               this process: then `likely`): `local`.",
+               this process): `local`; certain where at least two controls failed.",
         blind: "Needs `controls`, or five names in three networks. A target beyond a cut that the controls are not \
                 beyond is not seen.",
         speaks: controls_failed,
@@ -80,9 +88,10 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "name-not-resolved",
-        when: "The exchange stopped at resolve: `dns`.",
-        blind: "",
-        speaks: |case| case.blame_if(case.stage(Stage::Resolve), Link::Dns, Certain),
+        when: "The exchange stopped at resolve: `dns`; certain where the name does not exist or has no such address, or where \
+               a control's name resolves.",
+        blind: "Without `controls` a failure of our own resolver looks the same.",
+        speaks: name_not_resolved,
     },
     Rule {
         name: "nothing-listens",
@@ -166,16 +175,19 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "hop-broken",
         when: "A machine behind the front, asked directly, refused, broke off, stayed silent after the connection or \
-               showed a bad certificate: `upstream`, with exactly that cause, side `origin`.",
+               showed a bad certificate, and the front fails as it would then: `upstream`, with exactly that cause, side \
+               `origin`; certain where the front's answer speaks of what stands behind it.",
         blind: "A machine that lets in only its own gateway looks dead to us: leave it out of `hops`, or let it admit \
-                the prober.",
+                the prober. Beside an answer that came through, or that the front refused by itself, it counts for nothing.",
         speaks: hop_broken,
     },
     Rule {
         name: "hop-answers-alike",
         when: "A machine behind the front, asked directly, answered with a status or a content that the module refuses, \
-               too: `origin`; where its answer is a gateway's page for a failure behind it, `upstream`.",
-        blind: "A machine that tells us from its gateway (by address, by a header) may answer us otherwise.",
+               too: `origin`, certain where both say the same in words of their own; where its answer is a gateway's page \
+               for a failure behind it, `upstream`.",
+        blind: "A machine that tells us from its gateway (by address, by a header) may answer us otherwise: 401, 403, 407, \
+                421 and 429 count only where the front gives the very same.",
         speaks: hop_answers_alike,
     },
     Rule {
@@ -191,8 +203,10 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "gateway-speaks-of-itself",
         when: "A known gateway answered with its own page, or its own field, for a refusal or failure of its own: \
-               `front`.",
-        blind: "An application behind it that runs on the same product makes the same page.",
+               `front`; certain where such a product stands at the front alone, or where it is never the application and \
+               what stands next behind is healthy.",
+        blind: "An application behind it that runs on the same product makes the same page; a gateway before it may leave no \
+                mark.",
         speaks: gateway_speaks_of_itself,
     },
     Rule {
@@ -200,6 +214,14 @@ pub const RULES: &[Rule] = &[
         when: "A known gateway marks the answer as one that came from behind it: `origin`.",
         blind: "",
         speaks: gateway_relays,
+    },
+    Rule {
+        name: "usual-marks",
+        when: "The answer has a field that good answers of this key always have and the gateway never writes, or one by which \
+               the machine behind the front, healthy when asked directly, says what it is; and no known gateway makes such a \
+               page: `origin`.",
+        blind: "Needs a good answer and one that the gateway made itself, since the exporter started; or hops.",
+        speaks: usual_marks,
     },
     Rule {
         name: "hop-healthy",
@@ -211,7 +233,8 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "gateway-speaks-of-upstream",
-        when: "A known gateway answered with its own page, or its own field, for a failure behind it: `upstream`.",
+        when: "A known gateway answered with its own page, or its own field, for a failure behind it: `upstream`; certain where \
+               it makes that page for nothing else.",
         blind: "Custom error pages hide the product. Where a product says the same of many causes, the reasons are the \
                 likeliest of them.",
         speaks: gateway_speaks_of_upstream,
@@ -222,17 +245,6 @@ pub const RULES: &[Rule] = &[
                front that refuses the reference request by itself, or that we reached over TLS: `upstream`.",
         blind: "Without the reference request a gateway that relays such an answer in plain text is taken for the port.",
         speaks: plain_text_to_tls,
-    },
-    Rule {
-        name: "usual-marks",
-        when: "The answer has a field that good answers of this key always have and the gateway never writes: `origin`.",
-        blind: "Needs a good answer and one that the gateway made itself, since the exporter started.",
-        speaks: |case| {
-            let marks = case.facts.baseline.through_marks()?;
-            let reply = case.refused()?;
-            let has = marks.iter().any(|name| reply.headers.contains_key(*name));
-            has.then(|| Blame::on(Link::Origin, Likely, Reason::OriginStatus))
-        },
     },
     Rule {
         name: "broken-behind-gateway",
@@ -297,14 +309,15 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "bare-page",
-        when: "Nobody is known there, and a 502, 503 or 504 says no more than its own status line: `upstream`; a 401, 403 \
-               or 429: `front`.",
+        when: "Nobody is known there, and a 502, 503 or 504 says no more than its own status line: `upstream`; a 401, 403, \
+               408, 413, 414, 421, 429, 431 or 494 to 497: `front`.",
         blind: "An application without error pages looks the same.",
         speaks: |case| {
             let status = case.refused().filter(|reply| looks::is_bare(reply))?.status;
             by_the_edge(
                 case,
-                looks::speaks_of_upstream(status) || matches!(status, 401 | 403 | 429),
+                looks::speaks_of_upstream(status)
+                    || matches!(status, 401 | 403 | 408 | 413 | 414 | 421 | 429 | 431 | 494..=497),
             )
         },
     },

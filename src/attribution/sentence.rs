@@ -2,13 +2,13 @@
 
 use super::case::{Case, Hopped, State};
 use crate::chain::{Link, Stage};
-use crate::gateways::{Means, Recognised};
+use crate::gateways::{Means, Own, Recognised};
 use crate::investigation::Reached;
 use crate::limits::cut;
 use crate::reason::Reason;
 use crate::report::{Leg, Report};
 use crate::utc::rfc3339;
-use crate::verdict::{Side, Verdict};
+use crate::verdict::{Certainty, Side, Verdict};
 use std::time::Duration;
 
 /// Bytes of a URL in a sentence.
@@ -27,6 +27,7 @@ pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
     }
     parts.push(conclusion(case, verdict, &parts.join(" ")));
     parts.push(whom_to_call(verdict));
+    parts.extend(to_be_certain(case, verdict));
     parts.join(" ")
 }
 
@@ -70,7 +71,10 @@ fn answer(case: &Case<'_>, report: &Report, leg: &Leg) -> String {
     };
     let own = case.recognised.filter(|_| std::ptr::eq(case.report, report));
     let whose = match own {
-        Some(Recognised::Own(_, Means::Upstream(_) | Means::Front(_))) => " with its own page",
+        Some(Recognised::Own(Own {
+            means: Means::Upstream(_) | Means::Front(_),
+            ..
+        })) => " with its own page",
         Some(Recognised::Through(_)) => " and marked it as passed on from behind it",
         _ => "",
     };
@@ -100,6 +104,7 @@ fn hop(hop: &Hopped<'_>) -> String {
     let doubt = match hop.state {
         State::Unknown if hop.is_silent() => " (which may be a firewall's doing)",
         State::Unknown => " (which says nothing here)",
+        State::Stranger => " (which it may answer to us alone)",
         _ => "",
     };
     format!("Asked directly, {name} ({address}) {what}{doubt}.")
@@ -158,7 +163,7 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
         let likeliest: Vec<_> = verdict.reasons.iter().map(|reason| reason.as_str()).collect();
         why = format!("{why} (likeliest: {})", likeliest.join(", "));
     }
-    let behind = innermost(case).unwrap_or("the machine behind it");
+    let behind = innermost(case, verdict.side).unwrap_or("the machine behind it");
     match (verdict.link, verdict.side) {
         (Link::Local, _) => format!("The fault is on our own side, not at the target{why}."),
         (Link::Dns, _) => format!("The name service of the target is at fault{why}."),
@@ -179,11 +184,35 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
     }
 }
 
-fn innermost<'a>(case: &Case<'a>) -> Option<&'a str> {
-    let hop = case
-        .next_is_healthy()
-        .or_else(|| case.innermost_failing().map(|(hop, _)| hop))?;
+/// The machine that the conclusion is about: for the side `gateway` one that is healthy, else the one that fails.
+fn innermost<'a>(case: &Case<'a>, side: Option<Side>) -> Option<&'a str> {
+    let healthy = || case.hops.iter().find(|hop| hop.state == State::Healthy);
+    let failing = || case.innermost_failing().map(|(hop, _)| hop);
+    let hop = match side {
+        Some(Side::Gateway) => healthy(),
+        _ => case.next_is_healthy().or_else(failing),
+    }?;
     Some(&hop.drilled.hop.name)
+}
+
+/// What would make a likely verdict certain, where something would.
+fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
+    let controls = case.facts.vantage.is_some_and(|vantage| vantage.controls.len() >= 2);
+    let asked = case.hops.iter().any(|hop| hop.state != State::Unknown);
+    let over_http = case.report.last_leg().is_some_and(|leg| leg.method.is_some());
+    let how = match verdict.link {
+        _ if verdict.certainty == Certainty::Certain => return None,
+        Link::Local | Link::Dns if !controls => "configure two `controls` that should always answer from here",
+        Link::Path => "probe from another network, too",
+        Link::Front | Link::Upstream | Link::Origin | Link::Unknown if over_http && !asked => {
+            "give the machine behind the front as a hop (`hops`, or the parameter `hop`)"
+        }
+        Link::Front | Link::Upstream | Link::Origin | Link::Unknown if over_http => {
+            "compare with the logs of the front and of the machine behind it"
+        }
+        _ => return None,
+    };
+    Some(format!("This is likely, not certain; to be certain, {how}."))
 }
 
 /// Whether somebody has written it so: no network is to blame.

@@ -1,19 +1,22 @@
 //! API gateways.
 
-use super::Mark::{Begins, Body, Has, Says, Status};
-use super::Means::{Front, Upstream};
-use super::{Gateway, page};
+use super::Known::Documented;
+use super::Mark::{Begins, Body, BodyIs, Has, Says, Status, Text};
+use super::Means::{Front, Origin, Upstream};
+use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited,
+    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited, FrontRequestRefused,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationUnavailable as Unavailable,
     UpstreamDnsError as Dns, UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseTimeout as ResponseTimeout,
+    UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
 /// Each product with its own pages, the most telling first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "kong",
+        known: Documented("Kong/kong:kong/error_handlers.lua and kong/runloop/balancer/init.lua"),
         here: &[
             Begins("server", "kong"),
             Has("x-kong-response-latency"),
@@ -25,38 +28,45 @@ pub(super) const ROWS: &[Gateway] = &[
             page(
                 &[Body("An invalid response was received from the upstream server")],
                 Upstream(&[Refused, Terminated, Protocol, Dns]),
-            ),
+            )
+            .or_inner(),
             page(
                 &[Body("The upstream server is timing out")],
                 Upstream(&[ResponseTimeout, ConnectTimeout]),
-            ),
+            )
+            .or_inner(),
             page(
                 &[Body("The upstream server is currently unavailable")],
                 Upstream(&[Unavailable]),
-            ),
+            )
+            .or_inner(),
+            page(
+                &[Body("failure to get a peer from the ring-balancer")],
+                Upstream(&[Unavailable]),
+            )
+            .or_inner(),
+            page(&[Text("name resolution failed")], Upstream(&[Dns])).or_inner(),
             page(&[Body("no Route matched with those values")], Front(FrontNotFound)),
-            page(
-                &[Has("x-kong-response-latency"), Status(&[401, 403])],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("x-kong-response-latency"), Status(&[429])],
-                Front(FrontRateLimited),
-            ),
-            page(
-                &[Has("x-kong-response-latency"), Status(&[503])],
-                Front(FrontOverloaded),
-            ),
-            page(
-                &[Has("x-kong-response-latency"), Status(&[500])],
-                Front(FrontInternalError),
+            page(&[Text("Request size limit exceeded")], Front(FrontRequestRefused)),
+            page(&[Text("API rate limit exceeded")], Front(FrontRateLimited)),
+            page(&[Text("No API key found in request")], Front(FrontDenied)),
+            // A plugin that ends requests has this status.
+            likely(&[Has("x-kong-response-latency"), Status(&[503])], Front(FrontDenied)),
+            likely(
+                &[Has("x-kong-response-latency"), Status(&[502])],
+                Upstream(&[Refused, Terminated, Protocol, Dns]),
             ),
         ],
+        template: &[
+            &[Has("x-kong-response-latency")],
+            &[Begins("server", "kong/"), Body("\"message\":")],
+        ],
+        ..UNMARKED
     },
     Gateway {
         name: "tyk",
+        known: Documented("TykTechnologies/tyk:gateway/handler_error.go"),
         here: &[Says("x-generator", "tyk.io")],
-        through: &[],
         own: &[
             page(
                 &[Says("x-generator", "tyk.io"), Body("Upstream host lookup failed")],
@@ -77,15 +87,126 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Says("x-generator", "tyk.io"), Status(&[503])],
                 Upstream(&[Unavailable]),
             ),
+        ],
+        template: &[&[Says("x-generator", "tyk.io")]],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "krakend",
+        known: Documented("krakend.io/docs: status codes and X-KrakenD-Completed"),
+        here: &[Has("x-krakend")],
+        own: &[likely(
+            &[Says("x-krakend-completed", "false"), Status(&[500, 502, 503, 504])],
+            Upstream(&[Refused, ResponseTimeout, Protocol, FrontInternalError]),
+        )],
+        template: &[
+            &[Has("x-krakend"), BodyIs("")],
+            &[Has("x-krakend"), Text("404 page not found")],
+        ],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "apigee",
+        known: Documented("cloud.google.com/apigee/docs: runtime errors and playbooks"),
+        own: &[
             page(
-                &[Says("x-generator", "tyk.io"), Status(&[401, 403])],
-                Front(FrontDenied),
+                &[Body("\"errorcode\""), Body("http.flow.GatewayTimeout")],
+                Upstream(&[ResponseTimeout]),
             ),
-            page(&[Says("x-generator", "tyk.io"), Status(&[404])], Front(FrontNotFound)),
             page(
-                &[Says("x-generator", "tyk.io"), Status(&[429])],
+                &[Body("\"errorcode\""), Body("http.flow.NoActiveTargets")],
+                Upstream(&[Unavailable]),
+            ),
+            page(
+                &[Body("\"errorcode\""), Body("http.flow.SslHandshakeFailed")],
+                Upstream(&[Tls, Certificate]),
+            ),
+            page(
+                &[Body("\"errorcode\""), Body("http.flow.UnexpectedEOFAtTarget")],
+                Upstream(&[Terminated]),
+            ),
+            page(
+                &[Body("\"errorcode\""), Body("http.flow.ServiceUnavailable")],
+                Upstream(&[Refused, ConnectTimeout]),
+            ),
+            page(&[Body("\"errorcode\""), Body("AtTarget")], Upstream(&[Protocol])),
+            page(&[Body("\"errorcode\""), Body("AtResponse")], Upstream(&[Protocol])),
+            page(&[Body("\"errorcode\""), Body("http.flow.ErrorResponseCode")], Origin),
+            page(
+                &[Body("\"errorcode\""), Body("http.flow.ApplicationNotFound")],
+                Front(FrontNotFound),
+            ),
+            page(
+                &[Body("\"errorcode\""), Body("QuotaViolation")],
                 Front(FrontRateLimited),
             ),
+            page(
+                &[Body("\"errorcode\""), Body("SpikeArrestViolation")],
+                Front(FrontRateLimited),
+            ),
+            page(&[Body("\"errorcode\""), Body("oauth.v2.")], Front(FrontDenied)),
         ],
+        template: &[&[Body("\"faultstring\""), Body("\"errorcode\"")]],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "apisix",
+        known: Documented("apache/apisix:apisix/init.lua and apisix/core/response.lua"),
+        here: &[Begins("server", "APISIX")],
+        through: &[Has("x-apisix-upstream-status")],
+        own: &[
+            page(&[Text("404 Route Not Found")], Front(FrontNotFound)),
+            page(
+                &[Begins("server", "APISIX"), Body("no valid upstream node")],
+                Upstream(&[Unavailable]),
+            ),
+            page(
+                &[
+                    Body("Powered by <a href=\"https://apisix.apache.org/\""),
+                    Status(&[502]),
+                ],
+                Upstream(&[Refused, Terminated, Protocol]),
+            ),
+            likely(
+                &[
+                    Body("Powered by <a href=\"https://apisix.apache.org/\""),
+                    Status(&[503]),
+                ],
+                Upstream(&[Unavailable, FrontOverloaded]),
+            ),
+            page(
+                &[
+                    Body("Powered by <a href=\"https://apisix.apache.org/\""),
+                    Status(&[504]),
+                ],
+                Upstream(&[ResponseTimeout, ConnectTimeout]),
+            ),
+        ],
+        template: &[
+            &[Body("Powered by <a href=\"https://apisix.apache.org/\"")],
+            &[Begins("server", "APISIX"), Body("\"error_msg\":")],
+            &[
+                Begins("server", "APISIX"),
+                Body("\"message\":"),
+                Status(&[401, 403, 429]),
+            ],
+        ],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "wso2",
+        known: Documented("apim.docs.wso2.com: error handling"),
+        own: &[
+            page(
+                &[Body("Error connecting to the back end")],
+                Upstream(&[Refused, ConnectTimeout]),
+            ),
+            page(&[Body("Suspended endpoint")], Upstream(&[Unavailable])),
+            likely(&[Body("\"101504\"")], Upstream(&[ResponseTimeout])),
+            page(&[Body("\"code\":\"900901\"")], Front(FrontDenied)),
+            page(&[Body("\"code\":\"900902\"")], Front(FrontDenied)),
+            page(&[Body("\"code\":\"900802\"")], Front(FrontRateLimited)),
+        ],
+        ..UNMARKED
     },
 ];

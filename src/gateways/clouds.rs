@@ -1,42 +1,238 @@
-//! Load balancers and routers that a cloud runs.
+//! Load balancers and API gateways that a cloud runs.
 
-use super::Mark::{Begins, Body, Has, Says, Status};
+use super::Kind::Edge;
+use super::Known::Documented;
+use super::Mark::{Begins, Body, BodyIs, Has, Says, Status, Text, Titled};
 use super::Means::{Front, Origin, Upstream};
-use super::{Gateway, page};
+use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontLoop, FrontNotFound, FrontOverloaded, UpstreamConnectionRefused as Refused,
-    UpstreamConnectionTerminated as Terminated, UpstreamConnectionTimeout as ConnectTimeout,
-    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamFailed,
+    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited,
+    UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
+    UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationUnavailable as Unavailable, UpstreamFailed,
     UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseTimeout as ResponseTimeout,
-    UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
+    UpstreamTlsProtocolError as Tls,
 };
 
 /// Each product with its own pages, the most telling first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "aws_alb",
+        kind: Edge,
+        known: Documented("docs.aws.amazon.com: Application Load Balancers, troubleshooting"),
         here: &[Begins("server", "awselb")],
-        through: &[],
         own: &[
             page(
-                &[Begins("server", "awselb"), Status(&[502])],
+                &[Begins("server", "awselb"), Status(&[502]), Titled("<title>")],
                 Upstream(&[Refused, Terminated, Protocol, Tls]),
             ),
-            page(&[Begins("server", "awselb"), Status(&[503])], Upstream(&[Unavailable])),
             page(
-                &[Begins("server", "awselb"), Status(&[504])],
+                &[
+                    Begins("server", "awselb"),
+                    Status(&[503]),
+                    Body("503 Service Temporarily Unavailable"),
+                ],
+                Upstream(&[Unavailable]),
+            ),
+            page(
+                &[Begins("server", "awselb"), Status(&[504]), Titled("<title>")],
                 Upstream(&[ResponseTimeout, ConnectTimeout]),
             ),
-            page(&[Begins("server", "awselb"), Status(&[403])], Front(FrontDenied)),
-            page(&[Begins("server", "awselb"), Status(&[404])], Front(FrontNotFound)),
-            page(&[Begins("server", "awselb"), Status(&[500])], Front(FrontInternalError)),
+            // The controller that writes the rules of a cluster has words of its own where a service is missing.
+            likely(
+                &[Begins("server", "awselb"), Text("Backend service does not exist")],
+                Upstream(&[Unavailable, FrontNotFound]),
+            ),
+            likely(
+                &[Begins("server", "awselb"), Status(&[502]), BodyIs("")],
+                Upstream(&[Refused, Terminated, Protocol, Tls]),
+            ),
+            likely(
+                &[Begins("server", "awselb"), Status(&[503]), BodyIs("")],
+                Upstream(&[Unavailable, FrontOverloaded]),
+            ),
+            likely(
+                &[Begins("server", "awselb"), Status(&[504]), BodyIs("")],
+                Upstream(&[ResponseTimeout, ConnectTimeout]),
+            ),
+            // A rule gives an answer of its own in the words of its author.
+            page(
+                &[Begins("server", "awselb"), Status(&[502, 503, 504])],
+                Front(FrontDenied),
+            ),
         ],
+        template: &[&[Begins("server", "awselb")]],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "aws_api_gateway",
+        kind: Edge,
+        known: Documented("docs.aws.amazon.com: API Gateway, gateway response types"),
+        here: &[Has("x-amz-apigw-id"), Has("apigw-requestid")],
+        through: &[Has("x-amzn-remapped-content-length"), Has("x-amzn-remapped-date")],
+        own: &[
+            page(
+                &[Has("apigw-requestid"), Text("Not Found"), Status(&[404])],
+                Front(FrontNotFound),
+            ),
+            page(
+                &[Has("apigw-requestid"), Text("Service Unavailable"), Status(&[503])],
+                Upstream(&[ConnectTimeout, ResponseTimeout, Refused]),
+            ),
+            page(
+                &[Has("apigw-requestid"), Text("Endpoint request timed out")],
+                Upstream(&[ResponseTimeout]),
+            ),
+            likely(
+                &[Has("apigw-requestid"), Text("Internal server error")],
+                Upstream(&[Protocol, UpstreamFailed, FrontInternalError]),
+            ),
+            page(
+                &[
+                    Has("apigw-requestid"),
+                    Text("Network error communicating with endpoint"),
+                ],
+                Upstream(&[Refused, ConnectTimeout]),
+            ),
+            page(
+                &[Has("apigw-requestid"), Text("Missing Authentication Token")],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Has("apigw-requestid"), Text("Forbidden"), Status(&[403])],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Has("apigw-requestid"), Text("Unauthorized"), Status(&[401])],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Has("apigw-requestid"), Text("Too Many Requests"), Status(&[429])],
+                Front(FrontRateLimited),
+            ),
+            page(
+                &[Has("apigw-requestid"), Text("Limit Exceeded"), Status(&[429])],
+                Front(FrontRateLimited),
+            ),
+            page(
+                &[Has("x-amz-apigw-id"), Text("Endpoint request timed out")],
+                Upstream(&[ResponseTimeout]),
+            ),
+            likely(
+                &[Has("x-amz-apigw-id"), Text("Internal server error")],
+                Upstream(&[Protocol, UpstreamFailed, FrontInternalError]),
+            ),
+            page(
+                &[Has("x-amz-apigw-id"), Text("Network error communicating with endpoint")],
+                Upstream(&[Refused, ConnectTimeout]),
+            ),
+            page(
+                &[Has("x-amz-apigw-id"), Text("Missing Authentication Token")],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Has("x-amz-apigw-id"), Text("Forbidden"), Status(&[403])],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Has("x-amz-apigw-id"), Text("Unauthorized"), Status(&[401])],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Has("x-amz-apigw-id"), Text("Too Many Requests"), Status(&[429])],
+                Front(FrontRateLimited),
+            ),
+            page(
+                &[Has("x-amz-apigw-id"), Text("Limit Exceeded"), Status(&[429])],
+                Front(FrontRateLimited),
+            ),
+            page(
+                &[Has("x-amzn-errortype"), Text("Endpoint request timed out")],
+                Upstream(&[ResponseTimeout]),
+            ),
+            likely(
+                &[Has("x-amzn-errortype"), Text("Internal server error")],
+                Upstream(&[Protocol, UpstreamFailed, FrontInternalError]),
+            ),
+            page(
+                &[
+                    Has("x-amzn-errortype"),
+                    Text("Network error communicating with endpoint"),
+                ],
+                Upstream(&[Refused, ConnectTimeout]),
+            ),
+            page(
+                &[Has("x-amzn-errortype"), Text("Missing Authentication Token")],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Has("x-amzn-errortype"), Text("Forbidden"), Status(&[403])],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Has("x-amzn-errortype"), Text("Unauthorized"), Status(&[401])],
+                Front(FrontDenied),
+            ),
+            page(
+                &[Has("x-amzn-errortype"), Text("Too Many Requests"), Status(&[429])],
+                Front(FrontRateLimited),
+            ),
+            page(
+                &[Has("x-amzn-errortype"), Text("Limit Exceeded"), Status(&[429])],
+                Front(FrontRateLimited),
+            ),
+            likely(
+                &[Text("Missing Authentication Token"), Status(&[403])],
+                Front(FrontDenied),
+            ),
+            likely(
+                &[Text("Endpoint request timed out"), Status(&[503, 504])],
+                Upstream(&[ResponseTimeout]),
+            ),
+        ],
+        template: &[&[Has("x-amzn-errortype"), Body("\"message\":")]],
+    },
+    Gateway {
+        name: "google_api_gateway",
+        kind: Edge,
+        known: Documented("GoogleCloudPlatform/esp-v2 and cloud.google.com/endpoints/docs: troubleshooting responses"),
+        own: &[
+            page(
+                &[Text("The current request is not defined by this API.")],
+                Front(FrontNotFound),
+            ),
+            page(&[Text("Method does not exist."), Status(&[404])], Front(FrontNotFound)),
+            page(&[Body("\"message\":\"PERMISSION_DENIED:")], Front(FrontDenied)),
+            page(&[Body("\"message\":\"UNAUTHENTICATED:")], Front(FrontDenied)),
+            page(&[Body("\"message\":\"INVALID_ARGUMENT:API key")], Front(FrontDenied)),
+            page(&[Body("\"message\":\"RESOURCE_EXHAUSTED:")], Front(FrontRateLimited)),
+            page(&[Body("Method doesn't allow unregistered callers")], Front(FrontDenied)),
+        ],
+        ..UNMARKED
     },
     Gateway {
         name: "google_cloud_lb",
-        here: &[Says("via", "1.1 google")],
+        kind: Edge,
+        known: Documented("cloud.google.com: external load balancers, Cloud Run and App Engine, troubleshooting"),
+        here: &[Says("via", "1.1 google"), Begins("server", "Google Frontend")],
         through: &[Says("via", "1.1 google")],
         own: &[
+            page(&[Has("x-goog-iap-generated-response")], Front(FrontDenied)),
+            likely(
+                &[Body("The request was aborted because there was no available instance")],
+                Upstream(&[Unavailable, FrontOverloaded]),
+            ),
+            page(
+                &[Begins("server", "Google Frontend"), Text("Rate exceeded.")],
+                Front(FrontRateLimited),
+            ),
+            likely(
+                &[
+                    Begins("server", "Google Frontend"),
+                    Text("Service Unavailable"),
+                    Status(&[503]),
+                ],
+                Upstream(&[Unavailable, Terminated]),
+            ),
             page(
                 &[
                     Body("<title>502 Server Error</title>"),
@@ -44,118 +240,28 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Refused, Terminated, Unavailable, ResponseTimeout]),
             ),
-            page(&[Body("<title>503 Server Error</title>")], Upstream(&[Unavailable])),
+            likely(
+                &[Body("<title>503 Server Error</title>")],
+                Upstream(&[Unavailable, FrontOverloaded]),
+            ),
             page(&[Body("<title>504 Server Error</title>")], Upstream(&[ResponseTimeout])),
-        ],
-    },
-    Gateway {
-        name: "azure_front_door",
-        here: &[Has("x-azure-ref")],
-        through: &[],
-        own: &[
-            page(
-                &[Begins("x-azure-externalerror", "0x830c1011")],
-                Upstream(&[Certificate]),
+            // Of a program that crashed it says this, too.
+            likely(
+                &[
+                    Body("<title>500 Server Error</title>"),
+                    Body("<h1>Error: Server Error</h1>"),
+                ],
+                Origin,
             ),
             page(
-                &[Says("x-azure-externalerror", "certificate")],
-                Upstream(&[Certificate]),
-            ),
-            page(&[Has("x-azure-externalerror")], Upstream(&[UpstreamFailed])),
-            page(&[Body("OriginInvalidResponse")], Upstream(&[Protocol])),
-            page(
-                &[Body("Our services aren't available right now"), Status(&[504])],
-                Upstream(&[ResponseTimeout]),
-            ),
-            page(
-                &[Body("Our services aren't available right now")],
-                Upstream(&[ResponseTimeout, Certificate, Refused]),
-            ),
-        ],
-    },
-    Gateway {
-        name: "azure_application_gateway",
-        here: &[Begins("server", "Microsoft-Azure-Application-Gateway")],
-        through: &[],
-        own: &[
-            page(
-                &[Body("<hr><center>Microsoft-Azure-Application-Gateway"), Status(&[502])],
-                Upstream(&[Unavailable, Refused, Tls]),
-            ),
-            page(
-                &[Body("<hr><center>Microsoft-Azure-Application-Gateway"), Status(&[504])],
-                Upstream(&[ResponseTimeout]),
-            ),
-            page(
-                &[Body("<hr><center>Microsoft-Azure-Application-Gateway"), Status(&[403])],
+                &[Body("Error: Forbidden"), Body("does not have permission to get URL")],
                 Front(FrontDenied),
             ),
             page(
-                &[Body("<hr><center>Microsoft-Azure-Application-Gateway"), Status(&[404])],
+                &[Body("Error: Page not found"), Body("was not found on this server")],
                 Front(FrontNotFound),
             ),
-            page(
-                &[Body("<hr><center>Microsoft-Azure-Application-Gateway")],
-                Front(FrontInternalError),
-            ),
         ],
-    },
-    Gateway {
-        name: "iis_arr",
-        here: &[Says("x-powered-by", "ARR/")],
-        through: &[],
-        own: &[page(
-            &[Body(
-                "502 - Web server received an invalid response while acting as a gateway or proxy server",
-            )],
-            Upstream(&[Refused, Protocol, ResponseTimeout]),
-        )],
-    },
-    Gateway {
-        name: "heroku",
-        here: &[Says("via", "vegur"), Says("via", "heroku-router")],
-        through: &[],
-        own: &[
-            page(
-                &[Body("herokucdn.com/error-pages/no-such-app.html")],
-                Front(FrontNotFound),
-            ),
-            page(
-                &[Body("herokucdn.com/error-pages/application-error.html")],
-                Upstream(&[Refused, Terminated, ResponseTimeout]),
-            ),
-        ],
-    },
-    Gateway {
-        name: "vercel",
-        here: &[Begins("server", "Vercel"), Has("x-vercel-id")],
-        through: &[],
-        own: &[
-            page(&[Begins("x-vercel-error", "DNS_HOSTNAME")], Upstream(&[Dns])),
-            page(
-                &[Begins("x-vercel-error", "ROUTER_EXTERNAL_TARGET_HANDSHAKE")],
-                Upstream(&[Tls]),
-            ),
-            page(
-                &[Begins("x-vercel-error", "ROUTER_EXTERNAL_TARGET")],
-                Upstream(&[Refused, ConnectTimeout, Tls]),
-            ),
-            page(
-                &[Begins("x-vercel-error", "FUNCTION_INVOCATION_TIMEOUT")],
-                Upstream(&[ResponseTimeout]),
-            ),
-            page(
-                &[Begins("x-vercel-error", "NO_RESPONSE_FROM_FUNCTION")],
-                Upstream(&[Terminated]),
-            ),
-            page(&[Begins("x-vercel-error", "FUNCTION_INVOCATION_FAILED")], Origin),
-            page(
-                &[Begins("x-vercel-error", "FUNCTION_THROTTLED")],
-                Front(FrontOverloaded),
-            ),
-            page(&[Begins("x-vercel-error", "INFINITE_LOOP_DETECTED")], Front(FrontLoop)),
-            page(&[Begins("x-vercel-error", "DEPLOYMENT_")], Front(FrontNotFound)),
-            page(&[Has("x-vercel-error")], Front(FrontInternalError)),
-        ],
+        template: &[&[Body("<body text=#000000 bgcolor=#ffffff>"), Body("<h1>Error: ")]],
     },
 ];

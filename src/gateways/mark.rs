@@ -47,6 +47,19 @@ pub enum Mark {
     Body(&'static str),
     /// The body, without space at its ends, is this text.
     BodyIs(&'static str),
+    /// The body, without space at its ends, begins with this text.
+    Starts(&'static str),
+    /// The body is this text, or a JSON document that has it as a value.
+    Text(&'static str),
+    /// The body holds this text with the answer's own status code behind it, as the titles of error pages do.
+    Titled(&'static str),
+    /// The body begins with this text and the answer's own status code.
+    StartsTitled(&'static str),
+    /// The foot behind this text does not have a version that `Server` lacks: else the page came from behind, where a
+    /// second server of the same product made it.
+    FootOfServer(&'static str),
+    /// The status is at least 400.
+    Failure,
     /// The body is shorter than so many bytes.
     Shorter(usize),
     /// The answer came at once: no timeout ran out.
@@ -76,6 +89,12 @@ impl Mark {
             Self::Phrase(text) => answer.phrase.is_some_and(|phrase| phrase.eq_ignore_ascii_case(text)),
             Self::Body(text) => contains(answer.body, text),
             Self::BodyIs(text) => answer.body.trim().eq_ignore_ascii_case(text),
+            Self::Starts(text) => begins(answer.body.trim_start(), text),
+            Self::Text(text) => is_text(answer.body.trim(), text),
+            Self::Titled(text) => contains(answer.body, &format!("{text}{}", answer.status)),
+            Self::StartsTitled(text) => begins(answer.body.trim_start(), &format!("{text}{}", answer.status)),
+            Self::FootOfServer(text) => is_foot_of_server(answer, text),
+            Self::Failure => answer.status >= 400,
             Self::Shorter(bytes) => answer.body.len() < *bytes,
             Self::Quick => answer.waited < AT_ONCE,
             Self::Slow => answer.waited >= AT_ONCE,
@@ -89,6 +108,23 @@ impl Mark {
 fn values<'a>(answer: &'a Answer<'_>, name: &str) -> impl Iterator<Item = std::borrow::Cow<'a, str>> {
     let values = answer.headers.get_all(name).into_iter();
     values.map(|value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+/// Whether a body is a text, or a JSON document with that text as a value.
+fn is_text(body: &str, text: &str) -> bool {
+    body.eq_ignore_ascii_case(text) || (body.starts_with(['{', '[']) && contains(body, &format!("\"{text}\"")))
+}
+
+/// nginx and its kin write into the foot of a page what they write into `Server`, with the version or without.
+fn is_foot_of_server(answer: &Answer<'_>, before: &str) -> bool {
+    let lower = answer.body.to_ascii_lowercase();
+    let foot = lower
+        .split_once(&before.to_ascii_lowercase())
+        .and_then(|(_, rest)| rest.split('<').next());
+    foot.is_some_and(|foot| {
+        let foot = foot.trim();
+        !foot.contains('/') || values(answer, "server").any(|server| server.trim().eq_ignore_ascii_case(foot))
+    })
 }
 
 fn begins(text: &str, start: &str) -> bool {
@@ -119,7 +155,7 @@ mod tests {
             phrase: Some("Proxy Error"),
             headers: &headers,
             trailers: &HeaderMap::new(),
-            body: " Bad Gateway\n",
+            body: " Bad Gateway 502\n",
             waited: Duration::from_secs(2),
         };
         for (mark, holds) in [
@@ -134,8 +170,17 @@ mod tests {
             (Mark::Begins("server", "ginx"), false),
             (Mark::Phrase("proxy error"), true),
             (Mark::Body("gateway"), true),
-            (Mark::BodyIs("bad gateway"), true),
+            (Mark::BodyIs("bad gateway 502"), true),
             (Mark::BodyIs("bad"), false),
+            (Mark::Starts("bad"), true),
+            (Mark::Starts("gateway"), false),
+            (Mark::Text("bad gateway 502"), true),
+            (Mark::Text("bad"), false),
+            (Mark::Titled("gateway "), true),
+            (Mark::Titled("bad "), false),
+            (Mark::StartsTitled("bad gateway "), true),
+            (Mark::StartsTitled("gateway "), false),
+            (Mark::Failure, true),
             (Mark::Shorter(100), true),
             (Mark::Quick, false),
             (Mark::Slow, true),
@@ -143,6 +188,47 @@ mod tests {
             (Mark::Waited(0, 2000), false),
         ] {
             assert_eq!(mark.holds(&answer), holds, "{mark:?}");
+        }
+    }
+    fn holds(mark: Mark, server: Option<&'static str>, body: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.extend(server.map(|server| (http::header::SERVER, server.parse().unwrap())));
+        mark.holds(&Answer {
+            status: 404,
+            phrase: None,
+            headers: &headers,
+            trailers: &HeaderMap::new(),
+            body,
+            waited: Duration::ZERO,
+        })
+    }
+
+    #[test]
+    fn a_text_is_the_whole_body_or_a_value_in_json() {
+        let text = Mark::Text("no healthy upstream");
+        for (body, is_it) in [
+            ("no healthy upstream\n", true),
+            ("{\"message\":\"no healthy upstream\",\"code\":503}", true),
+            ("{\"message\":\"there is no healthy upstream\"}", false),
+            ("<p>no healthy upstream</p>", false),
+        ] {
+            assert_eq!(holds(text, None, body), is_it, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_foot_with_a_version_that_server_lacks_is_anothers() {
+        let foot = Mark::FootOfServer("<hr><center>");
+        for (server, body, is_it) in [
+            (Some("nginx/1.25.3"), "<hr><center>nginx/1.25.3</center>", true),
+            (Some("nginx"), "<hr><center>nginx</center>", true),
+            (None, "<hr><center>nginx</center>", true),
+            (Some("nginx"), "<hr><center>nginx/1.25.3</center>", false),
+            (Some("nginx/1.22.1"), "<hr><center>nginx/1.25.3</center>", false),
+            (None, "<hr><center>nginx/1.25.3</center>", false),
+            (Some("nginx"), "<p>nginx</p>", false),
+        ] {
+            assert_eq!(holds(foot, server, body), is_it, "{server:?} {body}");
         }
     }
 }

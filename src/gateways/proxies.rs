@@ -1,10 +1,11 @@
 //! Proxies and load balancers that one runs oneself.
 
-use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Quick, Says, ServerWith, Status, Waited};
+use super::Known::Measured;
+use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Quick, Says, ServerWith, StartsTitled, Status, Waited};
 use super::Means::{Front, Upstream};
-use super::{Gateway, common_page, page};
+use super::{Gateway, UNMARKED, common_page, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontLoop, FrontNotFound, FrontOverloaded, FrontRateLimited,
+    FrontDenied, FrontInternalError, FrontLoop, FrontNotFound, FrontRateLimited, FrontRequestRefused,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
     UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout,
@@ -16,65 +17,8 @@ use crate::reason::Reason::{
 /// Each product with its own pages, the most telling first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
-        name: "envoy",
-        here: &[Begins("server", "envoy"), Begins("server", "istio-envoy")],
-        through: &[Has("x-envoy-upstream-service-time")],
-        own: &[
-            page(
-                &[Body("delayed connect error: Connection refused")],
-                Upstream(&[Refused]),
-            ),
-            page(&[Body("delayed connect error: 111")], Upstream(&[Refused])),
-            page(
-                &[Body("immediate connect error: Network is unreachable")],
-                Upstream(&[Unroutable]),
-            ),
-            page(
-                &[Body("reset before headers"), Body("CERTIFICATE_VERIFY_FAILED")],
-                Upstream(&[Certificate]),
-            ),
-            page(&[Body("reset before headers"), Body("ALERT")], Upstream(&[Alert])),
-            page(&[Body("reset before headers"), Body("TLS_error")], Upstream(&[Tls])),
-            page(
-                &[Body("reset before headers"), Body("remote connection failure")],
-                Upstream(&[Refused, Unroutable, Certificate]),
-            ),
-            page(
-                &[Body("reset before headers"), Body("connection timeout")],
-                Upstream(&[ConnectTimeout]),
-            ),
-            page(
-                &[Body("reset before headers"), Body("connection termination")],
-                Upstream(&[Terminated]),
-            ),
-            page(
-                &[Body("reset before headers"), Body("remote reset")],
-                Upstream(&[Terminated]),
-            ),
-            page(
-                &[Body("reset before headers"), Body("protocol error")],
-                Upstream(&[Protocol]),
-            ),
-            page(
-                &[Body("reset before headers"), Body("overflow")],
-                Front(FrontOverloaded),
-            ),
-            page(&[Has("x-envoy-overloaded")], Front(FrontOverloaded)),
-            page(&[Has("x-envoy-ratelimited")], Front(FrontRateLimited)),
-            page(&[BodyIs("no healthy upstream")], Upstream(&[Unavailable, Dns])),
-            page(&[BodyIs("upstream request timeout")], Upstream(&[ResponseTimeout])),
-            page(&[BodyIs("RBAC: access denied")], Front(FrontDenied)),
-            page(&[BodyIs("local_rate_limited")], Front(FrontRateLimited)),
-            page(
-                &[Begins("server", "envoy"), Status(&[404]), BodyIs("")],
-                Front(FrontNotFound),
-            ),
-        ],
-    },
-    Gateway {
         name: "haproxy",
-        here: &[],
-        through: &[],
+        known: Measured("HAProxy 2.6 and 2.8"),
         own: &[
             page(
                 &[Body("No server is available to handle this request."), Quick],
@@ -100,93 +44,14 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("The server didn't respond in time.")],
                 Upstream(&[ResponseTimeout]),
             ),
-            page(
-                &[Body(
-                    "<html><body><h1>400 Bad request</h1>\nYour browser sent an invalid request.",
-                )],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Body(
-                    "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.",
-                )],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Body(
-                    "<html><body><h1>429 Too Many Requests</h1>\nYou have sent too many requests",
-                )],
-                Front(FrontRateLimited),
-            ),
-            page(
-                &[Body(
-                    "<html><body><h1>500 Internal Server Error</h1>\nAn internal server error occurred.",
-                )],
-                Front(FrontInternalError),
-            ),
         ],
-    },
-    Gateway {
-        name: "squid",
-        here: &[Begins("server", "squid"), Says("via", "(squid")],
-        through: &[],
-        own: &[
-            page(&[Begins("x-squid-error", "ERR_CONNECT_FAIL 111")], Upstream(&[Refused])),
-            page(
-                &[Begins("x-squid-error", "ERR_CONNECT_FAIL 110")],
-                Upstream(&[ConnectTimeout]),
-            ),
-            page(
-                &[Begins("x-squid-error", "ERR_CONNECT_FAIL 101")],
-                Upstream(&[Unroutable]),
-            ),
-            page(
-                &[Begins("x-squid-error", "ERR_CONNECT_FAIL 113")],
-                Upstream(&[Unroutable]),
-            ),
-            page(
-                &[Begins("x-squid-error", "ERR_CONNECT_FAIL")],
-                Upstream(&[Refused, ConnectTimeout, Unroutable]),
-            ),
-            page(
-                &[Begins("x-squid-error", "ERR_SECURE_CONNECT_FAIL"), Body("certificate")],
-                Upstream(&[Certificate]),
-            ),
-            page(
-                &[Begins("x-squid-error", "ERR_SECURE_CONNECT_FAIL")],
-                Upstream(&[Tls, Certificate, Alert]),
-            ),
-            page(&[Begins("x-squid-error", "ERR_DNS_FAIL")], Upstream(&[Dns])),
-            page(
-                &[Begins("x-squid-error", "ERR_READ_TIMEOUT")],
-                Upstream(&[ResponseTimeout]),
-            ),
-            page(
-                &[Begins("x-squid-error", "ERR_READ_ERROR 104")],
-                Upstream(&[Terminated]),
-            ),
-            page(
-                &[Begins("x-squid-error", "ERR_READ_ERROR")],
-                Upstream(&[Unavailable, Dns, Unroutable, FrontNotFound]),
-            ),
-            page(
-                &[Begins("x-squid-error", "ERR_ZERO_SIZE_OBJECT")],
-                Upstream(&[Terminated]),
-            ),
-            page(&[Begins("x-squid-error", "ERR_INVALID_RESP")], Upstream(&[Protocol])),
-            page(&[Begins("x-squid-error", "ERR_TOO_BIG")], Upstream(&[HeaderSize])),
-            page(
-                &[Begins("x-squid-error", "ERR_CANNOT_FORWARD")],
-                Upstream(&[Unavailable]),
-            ),
-            page(&[Begins("x-squid-error", "ERR_ACCESS_DENIED")], Front(FrontDenied)),
-            page(&[Has("x-squid-error")], Front(FrontInternalError)),
-        ],
+        template: &[&[Lacks("server"), StartsTitled("<html><body><h1>"), Body("</h1>\n")]],
+        ..UNMARKED
     },
     Gateway {
         name: "varnish",
+        known: Measured("Varnish 7.1"),
         here: &[Has("x-varnish"), Begins("server", "Varnish")],
-        through: &[],
         own: &[
             page(
                 &[Body("Guru Meditation"), Phrase("VCL failed")],
@@ -209,17 +74,18 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Guru Meditation"), Status(&[503]), Has("age")],
                 Upstream(&[Incomplete, Terminated]),
             ),
-            page(&[Body("Guru Meditation"), Status(&[403])], Front(FrontDenied)),
-            page(&[Body("Guru Meditation"), Status(&[404])], Front(FrontNotFound)),
-            page(&[Body("Guru Meditation"), Status(&[429])], Front(FrontRateLimited)),
-            page(
+            // What VCL makes up, under whatever name.
+            likely(
                 &[Body("Guru Meditation"), Status(&[500, 503])],
                 Front(FrontInternalError),
             ),
         ],
+        template: &[&[Body("Guru Meditation"), Has("x-varnish")]],
+        ..UNMARKED
     },
     Gateway {
         name: "apache_traffic_server",
+        known: Measured("Apache Traffic Server 9.2"),
         here: &[Begins("server", "ATS")],
         through: &[ServerWith("ATS", "age")],
         own: &[
@@ -277,11 +143,12 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[ConnectTimeout, Terminated]),
             ),
         ],
+        template: &[&[Begins("server", "ATS"), Body("<TITLE>"), Says("content-language", "en")]],
+        ..UNMARKED
     },
     Gateway {
         name: "traefik",
-        here: &[],
-        through: &[],
+        known: Measured("Traefik 3.7"),
         own: &[
             common_page(
                 &[
@@ -329,6 +196,21 @@ pub(super) const ROWS: &[Gateway] = &[
                 Front(FrontDenied),
             ),
             page(&[Has("x-retry-in"), Status(&[429])], Front(FrontRateLimited)),
+            common_page(
+                &[
+                    Lacks("server"),
+                    Lacks("x-content-type-options"),
+                    Status(&[413]),
+                    BodyIs("Request Entity Too Large"),
+                ],
+                Front(FrontRequestRefused),
+            ),
+            page(
+                &[Says("www-authenticate", "realm=\"traefik\""), Status(&[401])],
+                Front(FrontDenied),
+            )
+            .documented("traefik/traefik:pkg/middlewares/auth/basic_auth.go"),
         ],
+        ..UNMARKED
     },
 ];

@@ -1,25 +1,30 @@
 //! Web servers that also pass requests on.
 
-use super::Mark::{AmongMany, Begins, Body, BodyIs, Phrase, Quick, Says, Shorter, Slow, Status};
+use super::Kind::Server;
+use super::Known::{Documented, Measured};
+use super::Mark::{
+    AmongMany, Begins, Body, BodyIs, FootOfServer, Phrase, Quick, Says, Shorter, Slow, Starts, Status, Titled,
+};
 use super::Means::{Front, Upstream};
-use super::{Gateway, page};
+use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited,
-    UpstreamConnectionReadTimeout as ReadTimeout, UpstreamConnectionRefused as Refused,
-    UpstreamConnectionTerminated as Terminated, UpstreamConnectionTimeout as ConnectTimeout,
-    UpstreamDestinationIpUnroutable as Unroutable, UpstreamDestinationUnavailable as Unavailable,
-    UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout, UpstreamHttpProtocolError as Protocol,
-    UpstreamHttpResponseHeaderSectionSize as HeaderSize, UpstreamHttpResponseTimeout as ResponseTimeout,
-    UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
+    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, UpstreamConnectionReadTimeout as ReadTimeout,
+    UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
+    UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
+    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout,
+    UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseHeaderSectionSize as HeaderSize,
+    UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsAlertReceived as Alert,
+    UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
 /// nginx and its kin write the same pages; the foot names the product, and so does `Server`.
 macro_rules! nginx_kin {
-    ($name:literal, $foot:literal) => {
+    ($name:literal, $foot:literal, $known:expr) => {
         Gateway {
             name: $name,
+            kind: Server,
+            known: $known,
             here: &[Begins("server", $name)],
-            through: &[],
             own: &[
                 page(
                     &[Body($foot), Status(&[502]), Quick],
@@ -45,12 +50,15 @@ macro_rules! nginx_kin {
                     &[Body($foot), Status(&[504])],
                     Upstream(&[ResponseTimeout, ConnectTimeout, Tls]),
                 ),
-                page(&[Body($foot), Status(&[403])], Front(FrontDenied)),
-                page(&[Body($foot), Status(&[404])], Front(FrontNotFound)),
-                page(&[Body($foot), Status(&[429])], Front(FrontRateLimited)),
-                page(&[Body($foot), Status(&[503])], Front(FrontOverloaded)),
-                page(&[Body($foot), Status(&[500])], Front(FrontInternalError)),
+                // An ingress without endpoints says so; so does a limit of requests or connections.
+                likely(
+                    &[Body($foot), Status(&[503]), FootOfServer("<hr><center>")],
+                    Upstream(&[Unavailable, FrontOverloaded]),
+                )
+                .documented("kubernetes/ingress-nginx:docs/user-guide/default-backend.md; nginx.org limit_req_status"),
             ],
+            template: &[&[Body($foot), FootOfServer("<hr><center>")]],
+            ..UNMARKED
         }
     };
 }
@@ -59,8 +67,9 @@ macro_rules! nginx_kin {
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "apache",
+        kind: Server,
+        known: Measured("Apache httpd 2.4.62 and 2.4.71, mod_proxy"),
         here: &[Begins("server", "Apache")],
-        through: &[],
         own: &[
             page(
                 &[Body("Error during SSL Handshake with remote server")],
@@ -77,68 +86,68 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(
                 &[
-                    Begins("server", "Apache"),
-                    Body("//DTD HTML"),
+                    Body("//EN\""),
                     Body("received an invalid"),
+                    Titled("<title>"),
                     Status(&[502]),
                 ],
                 Upstream(&[Protocol, HeaderSize]),
             ),
             page(
                 &[
-                    Begins("server", "Apache"),
-                    Body("//DTD HTML"),
+                    Starts("<!DOCTYPE HTML PUBLIC"),
                     Body("<title>504 Gateway Timeout</title>"),
                 ],
                 Upstream(&[ResponseTimeout]),
             ),
-            page(
+            // Maintenance that somebody switched on (`R=503`) has the same page.
+            likely(
                 &[
                     Begins("server", "Apache"),
-                    Body("//DTD HTML"),
+                    Starts("<!DOCTYPE HTML PUBLIC"),
                     Body("<title>503 Service Unavailable</title>"),
                     Quick,
                 ],
-                Upstream(&[Refused, Unavailable, Unroutable]),
+                Upstream(&[Refused, Unavailable, Unroutable, FrontOverloaded]),
             ),
-            page(
+            likely(
                 &[
                     Begins("server", "Apache"),
-                    Body("//DTD HTML"),
+                    Starts("<!DOCTYPE HTML PUBLIC"),
                     Body("<title>503 Service Unavailable</title>"),
                 ],
-                Upstream(&[ConnectTimeout, Refused]),
+                Upstream(&[ConnectTimeout, Refused, FrontOverloaded]),
             ),
-            page(
+            // A program that died (CGI, WSGI) has this page, too.
+            likely(
                 &[
                     Begins("server", "Apache"),
-                    Body("//DTD HTML"),
-                    Body("<title>403 Forbidden</title>"),
-                ],
-                Front(FrontDenied),
-            ),
-            page(
-                &[
-                    Begins("server", "Apache"),
-                    Body("//DTD HTML"),
-                    Body("<title>404 Not Found</title>"),
-                ],
-                Front(FrontNotFound),
-            ),
-            page(
-                &[
-                    Begins("server", "Apache"),
-                    Body("//DTD HTML"),
+                    Starts("<!DOCTYPE HTML PUBLIC"),
                     Body("<title>500 Internal Server Error</title>"),
                 ],
                 Front(FrontInternalError),
             ),
         ],
+        // Other programs write a document type, too, but no head of this form.
+        template: &[
+            &[
+                Begins("server", "Apache"),
+                Starts("<!DOCTYPE HTML PUBLIC"),
+                Titled("<html><head>\n<title>"),
+            ],
+            &[
+                Starts("<!DOCTYPE HTML PUBLIC"),
+                Titled("<html><head>\n<title>"),
+                Body("<address>Apache"),
+            ],
+        ],
+        ..UNMARKED
     },
     Gateway {
         name: "h2o",
+        kind: Server,
+        known: Measured("h2o 2.2"),
         here: &[Begins("server", "h2o")],
-        through: &[],
         own: &[
             page(
                 &[Begins("server", "h2o"), BodyIs("connection failure")],
@@ -194,32 +203,39 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Begins("server", "h2o"), BodyIs("I/O error")],
                 Upstream(&[Terminated, Tls]),
             ),
-            page(&[Begins("server", "h2o"), BodyIs("forbidden")], Front(FrontDenied)),
-            page(
+            likely(
                 &[Begins("server", "h2o"), Status(&[403]), Phrase("OK"), BodyIs("")],
                 Front(FrontDenied),
             ),
-            page(
+            likely(
                 &[Begins("server", "h2o"), Status(&[500]), BodyIs("Internal Server Error")],
                 Front(FrontInternalError),
             ),
-            page(&[Begins("server", "h2o"), BodyIs("not found")], Front(FrontNotFound)),
+            likely(&[Begins("server", "h2o"), BodyIs("not found")], Front(FrontNotFound)),
         ],
+        template: &[
+            &[Begins("server", "h2o"), BodyIs("bad request")],
+            &[Begins("server", "h2o"), BodyIs("forbidden")],
+            &[Begins("server", "h2o"), BodyIs("unauthorized")],
+            &[Begins("server", "h2o"), BodyIs("method not allowed")],
+        ],
+        ..UNMARKED
     },
     Gateway {
         name: "lighttpd",
+        kind: Server,
+        known: Measured("lighttpd 1.4.69"),
         here: &[Begins("server", "lighttpd")],
-        through: &[],
         own: &[
             page(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>502 Bad Gateway</h1>")],
                 Upstream(&[Protocol, HeaderSize]),
             ),
-            page(
+            likely(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>503 Service"), Quick],
                 Upstream(&[Refused, Unavailable, Unroutable]),
             ),
-            page(
+            likely(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>503 Service")],
                 Upstream(&[ConnectTimeout, Refused]),
             ),
@@ -227,7 +243,8 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>504 Gateway Timeout</h1>")],
                 Upstream(&[ResponseTimeout]),
             ),
-            page(
+            // A program of its own that died has this page, too.
+            likely(
                 &[
                     Body("XHTML 1.0 Transitional"),
                     Body("<h1>500 Internal Server Error</h1>"),
@@ -235,27 +252,24 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[Terminated, Protocol]),
             ),
             // A body that stalled becomes this page, once the gateway's patience is over.
-            page(
+            likely(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>403 Forbidden</h1>"), Slow],
                 Upstream(&[ReadTimeout]),
             ),
-            page(
-                &[Body("XHTML 1.0 Transitional"), Body("<h1>403 Forbidden</h1>")],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Body("XHTML 1.0 Transitional"), Body("<h1>404 Not Found</h1>")],
-                Front(FrontNotFound),
-            ),
         ],
+        template: &[&[Body("XHTML 1.0 Transitional"), Titled("<h1>"), Titled("<title>")]],
+        ..UNMARKED
     },
     Gateway {
         name: "caddy",
+        kind: Server,
+        known: Measured("Caddy 2.6 and 2.11"),
         here: &[Begins("server", "Caddy"), Says("via", "1.1 Caddy")],
         // Up to 2.6 it adds its own Server to the origin's.
         through: &[Says("via", "Caddy"), AmongMany("server", "Caddy")],
+        // An empty answer of an application that sends no Server looks the same behind 2.6.
         own: &[
-            page(
+            likely(
                 &[Begins("server", "Caddy"), Status(&[502]), BodyIs(""), Quick],
                 Upstream(&[
                     Refused,
@@ -269,34 +283,35 @@ pub(super) const ROWS: &[Gateway] = &[
                     HeaderSize,
                 ]),
             ),
-            page(
+            likely(
                 &[Begins("server", "Caddy"), Status(&[502]), BodyIs("")],
                 Upstream(&[ConnectTimeout, DnsTimeout, Terminated]),
             ),
-            page(
+            likely(
                 &[Begins("server", "Caddy"), Status(&[504]), BodyIs("")],
                 Upstream(&[ResponseTimeout, Tls]),
             ),
-            page(
+            likely(
                 &[Begins("server", "Caddy"), Status(&[503]), BodyIs("")],
                 Upstream(&[Unavailable]),
             ),
-            page(
-                &[Begins("server", "Caddy"), Status(&[403]), BodyIs("")],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Begins("server", "Caddy"), Status(&[404]), BodyIs("")],
-                Front(FrontNotFound),
-            ),
-            page(
-                &[Begins("server", "Caddy"), Status(&[500]), BodyIs("")],
-                Front(FrontInternalError),
-            ),
         ],
+        template: &[&[Begins("server", "Caddy"), BodyIs("")]],
     },
-    nginx_kin!("openresty", "<hr><center>openresty"),
-    nginx_kin!("tengine", "<hr><center>tengine"),
-    nginx_kin!("angie", "<hr><center>angie"),
-    nginx_kin!("nginx", "<hr><center>nginx"),
+    nginx_kin!(
+        "openresty",
+        "<hr><center>openresty",
+        Documented("a build of nginx: nginx/nginx:src/http/ngx_http_special_response.c, under its own name")
+    ),
+    nginx_kin!(
+        "tengine",
+        "<hr><center>tengine",
+        Documented("a build of nginx: nginx/nginx:src/http/ngx_http_special_response.c, under its own name")
+    ),
+    nginx_kin!(
+        "angie",
+        "<hr><center>angie",
+        Documented("a build of nginx: nginx/nginx:src/http/ngx_http_special_response.c, under its own name")
+    ),
+    nginx_kin!("nginx", "<hr><center>nginx", Measured("nginx 1.22 and 1.31")),
 ];

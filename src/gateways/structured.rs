@@ -1,6 +1,6 @@
 //! Fields made to say who failed and how: `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211).
 
-use super::{Answer, Means, Recognised, nearest};
+use super::{Answer, Kind, Means, Own, Recognised, nearest};
 use crate::reason::Reason;
 use http::HeaderMap;
 use sfv::{BareItem, Item, List, ListEntry, Parameters, Parser};
@@ -127,7 +127,10 @@ pub(super) fn read(answer: &Answer<'_>) -> Option<Recognised> {
     let who = nearest(answer).unwrap_or("unknown");
     let members = members(answer, "proxy-status");
     // The first member stands nearest to the origin: its error is the root of those that follow.
-    let error = members.iter().find_map(meaning);
+    let error = members
+        .iter()
+        .enumerate()
+        .find_map(|(place, member)| Some((place + 1 == members.len(), meaning(member)?)));
     let relayed = || {
         let received = members
             .iter()
@@ -135,7 +138,16 @@ pub(super) fn read(answer: &Answer<'_>) -> Option<Recognised> {
         received || passed_by_a_cache(answer)
     };
     match error {
-        Some(means) => Some(Recognised::Own(who, means)),
+        Some((last, means)) => Some(Recognised::Own(Own {
+            by: who,
+            kind: Kind::Gateway,
+            // What an inner one refuses, the outer one has from behind it.
+            means: match means {
+                Means::Front(_) if !last => Means::Upstream(&[Reason::UpstreamFailed]),
+                means => means,
+            },
+            sure: last || !matches!(means, Means::Front(_)),
+        })),
         None => relayed().then_some(Recognised::Through(who)),
     }
 }
@@ -198,7 +210,7 @@ fn text(item: &BareItem) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{ERRORS, read};
-    use crate::gateways::{Answer, Means, Recognised};
+    use crate::gateways::{Answer, Means, Own, Recognised};
     use crate::reason::Reason;
     use http::{HeaderMap, HeaderName, HeaderValue};
     use std::time::Duration;
@@ -225,7 +237,10 @@ mod tests {
 
     fn upstream(value: &str) -> Vec<Reason> {
         match said("proxy-status", value) {
-            Some(Recognised::Own(_, Means::Upstream(reasons))) => reasons.to_vec(),
+            Some(Recognised::Own(Own {
+                means: Means::Upstream(reasons),
+                ..
+            })) => reasons.to_vec(),
             other => panic!("{value}: {other:?}"),
         }
     }
@@ -274,10 +289,26 @@ mod tests {
         );
         assert_eq!(upstream("edge; error=\"dns_error\""), [Reason::UpstreamDnsError]);
         let denied = said("proxy-status", "Cloudflare-Proxy;error=http_request_error");
+        let Some(Recognised::Own(denied)) = denied else {
+            panic!("{denied:?}")
+        };
         assert_eq!(
-            denied,
-            Some(Recognised::Own("unknown", Means::Front(Reason::FrontDenied)))
+            (denied.by, denied.means),
+            ("unknown", Means::Front(Reason::FrontDenied))
         );
+        assert!(denied.sure);
+        let inner = said(
+            "proxy-status",
+            "inner; error=http_request_denied, edge; received-status=403",
+        );
+        assert!(matches!(
+            inner,
+            Some(Recognised::Own(Own {
+                means: Means::Upstream(_),
+                sure: false,
+                ..
+            }))
+        ));
     }
 
     #[test]

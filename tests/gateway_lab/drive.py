@@ -7,8 +7,8 @@ MAP.json is what the lab prints when it comes up: {"controls": {"dns_name", "exp
 "host", "gateway", "resolver", "ca_file", "origin_connect", "origin_host", "origin_sni", …}}}.
 EXPORTER is the binary; it is started on a free port of loopback with one module for each resolver and ended at the end. The
 machine behind each gateway is given as the parameter `hop`, unless it is told to go without.
-VERDICTS.json gets {id: {"link", "cause", "side"}} in the lab's words, for its scorer, and beside them the rule that spoke and
-who answered. Python's standard library only.
+VERDICTS.json gets {id: {"link", "cause", "side"}} in the lab's words, for its scorer, and beside them the certainty, the rule
+that matched and who answered. Python's standard library only.
 """
 
 import concurrent.futures
@@ -59,6 +59,7 @@ CAUSES = {
     "front.not_found": "destination_not_found",
     "front.overloaded": "connection_limit_reached",
     "front.internal_error": "proxy_internal_error",
+    "front.request_refused": "http_request_error",
     "front.loop": "proxy_loop_detected",
 }
 
@@ -131,6 +132,7 @@ def ask(base, module, case, with_hops):
         "link": link,
         "cause": [cause(reason, verdict["phase"]) for reason in verdict["reasons"]],
         "side": verdict["side"],
+        "certainty": verdict["certainty"],
         "rule": verdict["rule"],
         "answered_by": verdict["answered_by"],
         "sentence": verdict["sentence"],

@@ -5,7 +5,7 @@ use crate::support::exporter::Exporter;
 use crate::support::process::project;
 use glassbox_exporter::attribution::{MASKS, RULES, Rule};
 use glassbox_exporter::chain::Link;
-use glassbox_exporter::gateways::{Gateway, Means, catalogue};
+use glassbox_exporter::gateways::{Gateway, Known, Means, catalogue};
 use glassbox_exporter::metrics::{Level, METRICS, Metric};
 use glassbox_exporter::reason::Reason;
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,19 +130,35 @@ fn reasons() -> String {
 
 fn gateways() -> String {
     let mut text =
-        "## The gateways that are known\n\n| gateway | own pages | that speak of |\n|---|---|---|\n".to_owned();
+        "## The gateways that are known\n\n| gateway | rows | own pages of any status | that speak of | known |\n|---|---|---|---|---|\n"
+            .to_owned();
     for gateway in catalogue() {
         let spoken = spoken_of(gateway);
         writeln!(
             text,
-            "| `{}` | {} | {} |",
+            "| `{}` | {} | {} | {} | {} |",
             gateway.name,
             gateway.own.len(),
-            spoken.join(", ")
+            if gateway.template.is_empty() { "no" } else { "yes" },
+            spoken.join(", "),
+            known(gateway)
         )
         .unwrap();
     }
     text
+}
+
+/// How its rows are known, each way once.
+fn known(gateway: &Gateway) -> String {
+    let ways = gateway.own.iter().map(|page| page.known.unwrap_or(gateway.known));
+    let ways: BTreeSet<_> = ways
+        .chain([gateway.known])
+        .map(|known| match known {
+            Known::Measured(with) => format!("measured: {with}"),
+            Known::Documented(source) => format!("documented: {source}"),
+        })
+        .collect();
+    Vec::from_iter(ways).join("; ")
 }
 
 fn spoken_of(gateway: &Gateway) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! and without.
 
 mod nginx_haproxy_apache;
+mod own_pages;
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head, reset};

@@ -1,0 +1,276 @@
+//! Platforms that run applications, each with routers of its own.
+
+use super::Kind::Edge;
+use super::Known::Documented;
+use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Says, Status, Text};
+use super::Means::{Front, Origin, Upstream};
+use super::{Gateway, UNMARKED, likely, page};
+use crate::reason::Reason::{
+    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, UpstreamConnectionLimitReached as LimitReached,
+    UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
+    UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationUnavailable as Unavailable,
+    UpstreamDnsError as Dns, UpstreamFailed, UpstreamHttpProtocolError as Protocol,
+    UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsAlertReceived as Alert,
+    UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
+};
+
+/// Each product with its own pages, the most telling first.
+pub(super) const ROWS: &[Gateway] = &[
+    Gateway {
+        name: "render",
+        kind: Edge,
+        known: Documented("captures that operators published: x-render-routing no-server, hibernate-wake-error"),
+        here: &[Has("x-render-routing"), Has("rndr-id")],
+        through: &[Has("x-render-origin-server")],
+        own: &[
+            page(
+                &[Says("x-render-routing", "no-server"), Status(&[502, 503])],
+                Upstream(&[Unavailable]),
+            ),
+            likely(
+                &[Says("x-render-routing", "no-server")],
+                Upstream(&[Unavailable, FrontNotFound]),
+            ),
+            page(&[Says("x-render-routing", "suspend")], Front(FrontDenied)),
+            page(
+                &[Says("x-render-routing", "error"), Status(&[502, 503, 504])],
+                Upstream(&[Refused, Unavailable, Terminated]),
+            ),
+        ],
+        template: &[&[Has("x-render-routing")]],
+    },
+    Gateway {
+        name: "railway",
+        kind: Edge,
+        known: Documented("docs.railway.com: application failed to respond; captures that operators published"),
+        here: &[Begins("server", "railway-edge")],
+        own: &[page(
+            &[Has("x-railway-fallback"), Body("Application failed to respond")],
+            Upstream(&[Refused, ResponseTimeout, Terminated]),
+        )],
+        template: &[&[Has("x-railway-fallback")]],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "fly",
+        kind: Edge,
+        known: Documented("fly.io/docs: the Fly Proxy, troubleshooting"),
+        here: &[Begins("server", "Fly/"), Has("fly-request-id")],
+        own: &[likely(
+            &[Begins("server", "Fly/"), BodyIs(""), Status(&[502, 503, 504])],
+            Upstream(&[Refused, Unavailable, Terminated, FrontOverloaded]),
+        )],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "heroku",
+        kind: Edge,
+        known: Documented("devcenter.heroku.com/articles/error-codes and error-pages"),
+        here: &[Says("via", "vegur"), Says("via", "heroku-router")],
+        own: &[
+            page(
+                &[Body("herokucdn.com/error-pages/no-such-app.html")],
+                Front(FrontNotFound),
+            ),
+            page(
+                &[Body("herokucdn.com/error-pages/maintenance-mode.html")],
+                Front(FrontDenied),
+            ),
+            likely(
+                &[Body("herokucdn.com/error-pages/application-error.html")],
+                Upstream(&[Refused, Terminated, ResponseTimeout, FrontInternalError]),
+            ),
+            likely(
+                &[Body(
+                    "An error occurred in the application and your page could not be served",
+                )],
+                Upstream(&[Refused, Terminated, ResponseTimeout, FrontInternalError]),
+            ),
+            page(&[Body("no app is configured at that hostname")], Front(FrontNotFound)),
+        ],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "vercel",
+        kind: Edge,
+        known: Documented("vercel.com/docs/errors"),
+        here: &[Begins("server", "Vercel"), Has("x-vercel-id")],
+        own: &[
+            page(&[Begins("x-vercel-error", "DNS_HOSTNAME")], Upstream(&[Dns])),
+            page(
+                &[Begins("x-vercel-error", "ROUTER_EXTERNAL_TARGET_HANDSHAKE")],
+                Upstream(&[Tls]),
+            ),
+            page(
+                &[Begins("x-vercel-error", "ROUTER_EXTERNAL_TARGET")],
+                Upstream(&[Refused, ConnectTimeout, Tls]),
+            ),
+            page(
+                &[Begins("x-vercel-error", "FUNCTION_INVOCATION_TIMEOUT")],
+                Upstream(&[ResponseTimeout]),
+            ),
+            page(
+                &[Begins("x-vercel-error", "EDGE_FUNCTION_INVOCATION_TIMEOUT")],
+                Upstream(&[ResponseTimeout]),
+            ),
+            page(
+                &[Begins("x-vercel-error", "MIDDLEWARE_INVOCATION_TIMEOUT")],
+                Upstream(&[ResponseTimeout]),
+            ),
+            page(
+                &[Begins("x-vercel-error", "NO_RESPONSE_FROM_FUNCTION")],
+                Upstream(&[Terminated]),
+            ),
+            page(&[Begins("x-vercel-error", "FUNCTION_INVOCATION_FAILED")], Origin),
+            page(&[Begins("x-vercel-error", "EDGE_FUNCTION_INVOCATION_FAILED")], Origin),
+            page(&[Begins("x-vercel-error", "MIDDLEWARE_INVOCATION_FAILED")], Origin),
+            page(
+                &[Begins("x-vercel-error", "FUNCTION_RESPONSE_PAYLOAD_TOO_LARGE")],
+                Origin,
+            ),
+            page(
+                &[Begins("x-vercel-error", "FUNCTION_THROTTLED")],
+                Front(FrontOverloaded),
+            ),
+            page(&[Begins("x-vercel-error", "DEPLOYMENT_BLOCKED")], Front(FrontDenied)),
+            page(&[Begins("x-vercel-error", "DEPLOYMENT_DISABLED")], Front(FrontDenied)),
+            page(&[Begins("x-vercel-error", "DEPLOYMENT_PAUSED")], Front(FrontDenied)),
+            page(&[Begins("x-vercel-error", "DEPLOYMENT_")], Front(FrontNotFound)),
+            page(
+                &[Has("x-vercel-error"), Status(&[502, 503, 504])],
+                Front(FrontInternalError),
+            ),
+            page(&[Has("x-vercel-mitigated")], Front(FrontDenied)),
+        ],
+        template: &[&[Has("x-vercel-error")]],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "netlify",
+        kind: Edge,
+        known: Documented("docs.netlify.com: errors of functions and of proxied requests"),
+        here: &[Begins("server", "Netlify"), Has("x-nf-request-id")],
+        through: &[Says("cache-status", "fwd-status=")],
+        own: &[
+            page(
+                &[Begins("server", "Netlify"), Body("Inactivity Timeout"), Status(&[504])],
+                Upstream(&[ResponseTimeout]),
+            ),
+            likely(&[Begins("server", "Netlify"), Body("\"errorType\"")], Origin),
+            likely(
+                &[
+                    Begins("server", "Netlify"),
+                    Body("unhandled error in the function code"),
+                ],
+                Origin,
+            ),
+            likely(
+                &[Begins("server", "Netlify"), Lacks("cache-status"), Status(&[502, 504])],
+                Upstream(&[Refused, ResponseTimeout, Dns]),
+            ),
+        ],
+        template: &[
+            &[Begins("server", "Netlify"), Body("Not Found - Request ID")],
+            &[
+                Begins("server", "Netlify"),
+                Lacks("cache-status"),
+                Status(&[401, 403, 429]),
+            ],
+        ],
+    },
+    Gateway {
+        name: "gorouter",
+        known: Documented("cloudfoundry/gorouter:errorwriter and proxy/round_tripper/error_handler.go"),
+        here: &[Has("x-cf-routererror")],
+        own: &[
+            page(&[Says("x-cf-routererror", "connection refused")], Upstream(&[Refused])),
+            page(
+                &[Says("x-cf-routererror", "i/o timeout")],
+                Upstream(&[ConnectTimeout, ResponseTimeout]),
+            ),
+            page(&[Says("x-cf-routererror", "x509")], Upstream(&[Certificate])),
+            page(&[Says("x-cf-routererror", "no_endpoints")], Upstream(&[Unavailable])),
+            // A route goes with the last instance of its application.
+            likely(
+                &[Says("x-cf-routererror", "unknown_route")],
+                Upstream(&[Unavailable, FrontNotFound]),
+            ),
+            page(
+                &[Says("x-cf-routererror", "endpoint_failure"), Status(&[525])],
+                Upstream(&[Tls, Alert]),
+            ),
+            page(
+                &[Says("x-cf-routererror", "endpoint_failure"), Status(&[526])],
+                Upstream(&[Certificate]),
+            ),
+            page(
+                &[Says("x-cf-routererror", "endpoint_failure"), Status(&[496])],
+                Upstream(&[Alert]),
+            ),
+            page(
+                &[Says("x-cf-routererror", "endpoint_failure")],
+                Upstream(&[Refused, Terminated, ResponseTimeout, Protocol]),
+            ),
+            likely(
+                &[Says("x-cf-routererror", "connection_limit_reached")],
+                Upstream(&[LimitReached, FrontOverloaded]),
+            ),
+            likely(
+                &[Says("x-cf-routererror", "route_service")],
+                Upstream(&[UpstreamFailed, FrontInternalError]),
+            ),
+            page(
+                &[Body("Registered endpoint failed to handle the request")],
+                Upstream(&[Refused, Terminated, ResponseTimeout, Protocol]),
+            ),
+            page(&[Body("has no available endpoints")], Upstream(&[Unavailable])),
+            likely(
+                &[Body("404 Not Found: Requested route")],
+                Upstream(&[Unavailable, FrontNotFound]),
+            ),
+        ],
+        template: &[&[Has("x-cf-routererror")]],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "openshift_router",
+        known: Documented("openshift/router:images/router/haproxy/conf/error-page-503.http"),
+        own: &[likely(
+            &[
+                Body("<h1>Application is not available</h1>"),
+                Body("not serving requests at this endpoint"),
+            ],
+            Upstream(&[Unavailable, FrontNotFound]),
+        )],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "kubernetes_default_backend",
+        known: Documented("kubernetes/ingress-gce:cmd/404-server/server.go"),
+        own: &[
+            page(&[Text("default backend - 404")], Front(FrontNotFound)),
+            page(&[Body("(backend NotFound), service rules for")], Front(FrontNotFound)),
+        ],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "github_pages",
+        kind: Edge,
+        known: Documented("docs.github.com: the 404 page of GitHub Pages"),
+        own: &[page(
+            &[Body("There isn't a GitHub Pages site here")],
+            Front(FrontNotFound),
+        )],
+        ..UNMARKED
+    },
+    Gateway {
+        name: "firebase_hosting",
+        kind: Edge,
+        known: Documented("firebase.google.com/docs/hosting"),
+        own: &[page(
+            &[Body("<h1>Site Not Found</h1>"), Body("Firebase")],
+            Front(FrontNotFound),
+        )],
+        ..UNMARKED
+    },
+];

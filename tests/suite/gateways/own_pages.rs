@@ -1,0 +1,122 @@
+//! The captures of gateways' own pages, served to a running exporter: which link each is taken for, alone and beside a
+//! backend that is dead or healthy.
+
+use crate::support::exporter::{Exporter, Probed};
+use crate::support::peer::{Peer, ok};
+use crate::support::process::free_port;
+use std::path::Path;
+
+/// A capture as it goes over the wire.
+fn capture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gateways");
+    let text = std::fs::read_to_string(folder.join(format!("{name}.http"))).unwrap();
+    let (_, rest) = text.split_once("\r\n").unwrap();
+    let (head, body) = rest.split_once("\r\n\r\n").unwrap();
+    format!(
+        "{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+fn said(probed: &Probed) -> (String, String) {
+    let word = |name: &str| {
+        let word = probed.evidence["verdict"][name].as_str();
+        word.unwrap_or("none").to_owned()
+    };
+    (word("link"), word("certainty"))
+}
+
+/// Name, link, and whether it is certain.
+const PAGES: &[(&str, &str, bool)] = &[
+    ("nginx-400", "front", false),
+    ("nginx-401", "front", false),
+    ("nginx-405", "front", false),
+    ("nginx-421", "front", false),
+    ("nginx-503-ingress", "upstream", false),
+    ("nginx-inner-404", "unknown", false),
+    ("nginx-behind-cloudflare-404", "origin", false),
+    ("apache-431", "front", false),
+    ("apache-flask-404", "origin", false),
+    ("haproxy-408", "front", false),
+    ("caddy-401", "front", false),
+    ("alb-463", "front", true),
+    ("alb-fixed-503", "front", true),
+    ("akamai-429", "front", true),
+    ("kong-413", "front", false),
+    ("kong-peer", "upstream", true),
+    ("kong-dns", "upstream", true),
+    ("gorouter-route", "upstream", false),
+    ("gorouter-endpoints", "upstream", true),
+    ("openshift-503", "upstream", false),
+    ("envoy-retried", "upstream", true),
+    ("envoy-by-ingress", "upstream", true),
+    ("envoy-sidecar", "upstream", false),
+    ("envoy-jwt", "front", false),
+    ("envoy-abort", "front", false),
+    ("aws-api-missing", "front", true),
+    ("aws-api-timeout", "upstream", true),
+    ("apim-401", "front", true),
+    ("nest-404", "origin", false),
+    ("iis-500", "origin", false),
+    ("http-sys-503", "upstream", false),
+    ("cloudflare-1020", "front", true),
+    ("cloudflare-app-503", "origin", false),
+    ("fastly-loop", "front", true),
+    ("fastly-other", "upstream", false),
+    ("cloudfront-function", "front", true),
+    ("imperva-403", "front", true),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateways_own_page_is_the_gateways_with_any_status() {
+    let exporter = Exporter::start("modules: {m: {prober: http}}").await;
+    let mut wrong = Vec::new();
+    for (name, link, certain) in PAGES {
+        let front = Peer::answering(capture(name)).await;
+        let probed = exporter.probe("m", &front.http()).await;
+        let expected = (
+            (*link).to_owned(),
+            if *certain { "certain" } else { "likely" }.to_owned(),
+        );
+        if said(&probed) != expected {
+            wrong.push(format!("{name}: {:?}, not {expected:?}", said(&probed)));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_backend_is_not_overruled_by_a_page_that_may_be_about_it() {
+    let exporter = Exporter::start("modules: {m: {prober: http}}").await;
+    for (name, link) in [
+        ("nginx-503", "upstream"),
+        ("nginx-500", "upstream"),
+        ("kong-peer", "upstream"),
+        // A front that refuses by itself would do so before any backend.
+        ("nginx-403", "front"),
+        ("cloudflare-1020", "front"),
+    ] {
+        let front = Peer::answering(capture(name)).await;
+        let hop = format!("&hop=app@127.0.0.1:{}", free_port());
+        let probed = exporter.probe_for("m", &front.http(), &hop).await;
+        assert_eq!(said(&probed).0, link, "{name}: {:#}", probed.evidence["verdict"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_backend_makes_the_refusal_of_a_gateway_certain() {
+    let exporter = Exporter::start("modules: {m: {prober: http}}").await;
+    let backend = Peer::start(ok).await;
+    let hop = format!("&hop=app@{}", backend.address);
+    for (name, certainty) in [
+        ("envoy-rbac", "certain"),
+        ("haproxy-403", "certain"),
+        ("nginx-403", "likely"),
+    ] {
+        let front = Peer::answering(capture(name)).await;
+        let probed = exporter.probe_for("m", &front.http(), &hop).await;
+        let expected = ("front".to_owned(), certainty.to_owned());
+        assert_eq!(said(&probed), expected, "{name}: {:#}", probed.evidence["verdict"]);
+    }
+}
