@@ -122,7 +122,7 @@ impl Rule {
             Self::Ports => "policy.ports denies it",
             Self::Unix => "policy.unix does not allow it",
             Self::Metadata => "it is a cloud's metadata service; policy.networks.allow may name it",
-            Self::Itself => "it is this exporter itself",
+            Self::Itself => "it is this exporter itself, of which only /-/healthy, /-/ready and /metrics are probed",
             Self::NotPublic => {
                 "it is not a public address, and the policy is strict; policy.networks.allow may name it"
             }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 use tokio::sync::Semaphore;
+use url::Url;
 
 /// Dials, where the policy lets it.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +26,13 @@ pub struct Dialer {
     denials: Arc<Denials>,
     /// The targets that the module is for.
     fence: Option<Arc<Fence>>,
+    /// What is asked there starts no probe: this exporter may answer it, too.
+    asks_nothing_of_itself: bool,
 }
+
+/// What an exporter may ask of itself: a request for these starts no probe, so that none can start another without end. A prefix
+/// may come before them (`--web.route-prefix`): no path that ends like this is that of `/probe`.
+const OWN_PATHS: [&str; 3] = ["/-/healthy", "/-/ready", "/metrics"];
 
 /// How often which rule has denied a place.
 #[derive(Debug, Default)]
@@ -55,6 +62,16 @@ impl Dialer {
             listeners,
             denials,
             fence: None,
+            asks_nothing_of_itself: false,
+        }
+    }
+
+    /// The same for a request of this URL, or for a connection on which nothing is sent.
+    pub(super) fn for_request(self, url: &str, is_silent: bool) -> Self {
+        let is_own_page = |url: Url| OWN_PATHS.iter().any(|path| url.path().ends_with(path));
+        Self {
+            asks_nothing_of_itself: is_silent || Url::parse(url).is_ok_and(is_own_page),
+            ..self
         }
     }
 
@@ -73,7 +90,8 @@ impl Dialer {
 
     /// Whether an address may be dialled that somebody else is to dial for us.
     pub(super) fn admit(&self, to: SocketAddr) -> Result<(), DialError> {
-        let is_own = self.policy.denies_itself() && self.listeners.iter().any(|own| leads_to(to, *own));
+        let denies_itself = self.policy.denies_itself() && !self.asks_nothing_of_itself;
+        let is_own = denies_itself && self.listeners.iter().any(|own| leads_to(to, *own));
         let objection = self.policy.objection(to).or(is_own.then_some(Rule::Itself));
         self.judge(objection, to)
     }

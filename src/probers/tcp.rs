@@ -43,6 +43,9 @@ impl TcpSettings {
         };
         let secures = place.tls || only_handshake;
         check.begin_leg(place.url("tcp"), secures || self.script.begins_tls());
+        if self.script.is_empty() {
+            check.send_nothing();
+        }
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect_from(self.source, to).await?;
         if secures {
