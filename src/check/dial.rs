@@ -6,10 +6,12 @@ use super::stamps;
 use crate::policy::{Denied, Fence, Origin, Policy, Rule};
 use crate::reason::Reason;
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -145,10 +147,14 @@ impl Dialer {
     /// Tells, too, when it began and ended: the path is walked off the runtime, and the way there and back is ours.
     pub(super) async fn unix(&self, path: &Path, until: Instant) -> Result<(UnixStream, [Instant; 2]), DialError> {
         let mut path = path.to_owned();
+        let name = abstract_name(&path);
         if !self.policy.takes_any_path() {
-            path = in_the_file_system(until, move || std::fs::canonicalize(path)).await?;
+            if name.is_none() {
+                path = in_the_file_system(until, move || std::fs::canonicalize(path)).await?;
+            }
             self.judge(self.policy.objection_to_path(&path), path.display())?;
         }
+        let path = name.unwrap_or(path);
         let connecting = in_the_file_system(until, move || {
             let began = Instant::now();
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -193,6 +199,13 @@ async fn in_the_file_system<T: Send + 'static>(
         Err(Late::NotBegun) => Err(DialError::NoPlace),
         Err(Late::Slow) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
+}
+
+/// An abstract socket (unix(7)), which is in no file system, as Go and others write it: `@name`. In the kernel's form a zero byte
+/// stands for the `@`.
+fn abstract_name(path: &Path) -> Option<PathBuf> {
+    let name = path.as_os_str().as_bytes().strip_prefix(b"@")?;
+    Some(PathBuf::from(OsString::from_vec([b"\0", name].concat())))
 }
 
 /// A datagram socket to a name server. The operator of the host or of the module chose it: the policy is for targets.

@@ -24,6 +24,8 @@ pub enum Heard<T> {
     Whole(usize, T),
     /// So many bytes are done with, and nothing that is wanted is among the rest.
     More(usize),
+    /// So many bytes are done with, and these are to be said before more is heard.
+    Answer(usize, Vec<u8>),
     /// It will never be what is wanted.
     Never(Reason, String),
     /// Which of these it is takes long to find out.
@@ -140,6 +142,13 @@ impl Check {
                     Heard::More(count) if count > 0 => {
                         line.heard.drain(..count);
                         // A peer that says much must keep neither others nor the clock.
+                        consume_budget().await;
+                        continue;
+                    }
+                    Heard::Answer(count, words) => {
+                        line.heard.drain(..count);
+                        line.meter.write_all(&words).await?;
+                        line.meter.flush().await?;
                         consume_budget().await;
                         continue;
                     }

@@ -10,6 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Place {
     /// The name or address of the target itself.
     pub host: String,
+    /// `:authority` as grpc-go sends it: over TLS the name that is verified, in plain text the target's name and port.
+    pub authority: String,
     /// What is dialled: that, or a hop, or one of its addresses.
     dial: (String, u16),
     /// Whether it is not the target's own name that is dialled.
@@ -33,9 +35,15 @@ impl Place {
     ) -> Result<Self, String> {
         let (host, port) = aim.target.host_port(port).map_err(|error| format!("{error}."))?;
         let own_name = server_name.or(aim.hostname.as_deref()).unwrap_or(&host).to_owned();
+        let authority = if tls {
+            in_brackets(&own_name)
+        } else {
+            format!("{}:{port}", in_brackets(&host))
+        };
         let place = Self {
             dial: (host.clone(), port),
             host,
+            authority,
             elsewhere: false,
             tls,
             tls_name: own_name,
@@ -48,6 +56,7 @@ impl Place {
                 tls: hop.tls,
                 tls_name: hop.sni.clone().unwrap_or(place.tls_name),
                 trusted: hop.trusted,
+                authority: hop.authority.clone().unwrap_or(place.authority),
                 ..place
             },
             Way::Address(address) => Self {
@@ -70,13 +79,7 @@ impl Place {
 
     /// As it may be shown: the target's own name, and the port that is dialled.
     pub fn url(&self, scheme: &str) -> String {
-        let host = &self.host;
-        let port = self.dial.1;
-        if host.contains(':') {
-            format!("{scheme}://[{host}]:{port}")
-        } else {
-            format!("{scheme}://{host}:{port}")
-        }
+        format!("{scheme}://{}:{}", in_brackets(&self.host), self.dial.1)
     }
 
     /// Resolves what is dialled. A place that is named by its address is of the family that it is.
@@ -87,5 +90,14 @@ impl Place {
         };
         let address: IpAddr = check.resolve(resolver, &self.dial.0, family).await?;
         Ok(SocketAddr::new(address, self.dial.1))
+    }
+}
+
+/// A host as URLs have it: an address of IPv6 is in brackets (RFC 3986 section 3.2.2).
+fn in_brackets(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
     }
 }
