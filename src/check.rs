@@ -32,6 +32,7 @@ mod tunnel;
 mod wait;
 mod watched;
 mod wire;
+mod zone;
 
 pub(crate) use aside::{BRIEF, Late, aside};
 pub use body::{BodyPlan, Coding};
@@ -47,6 +48,7 @@ pub use trust::{Trust, Trusted};
 pub use tunnel::Tunnel;
 pub use watched::Watched;
 pub use watched::watch_files;
+pub use zone::{Zone, in_zone, split_zone};
 
 use crate::chain::Stage;
 use crate::ledger::Ledger;

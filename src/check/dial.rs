@@ -133,12 +133,12 @@ impl Dialer {
     /// when a router says that it cannot be reached.
     pub(super) fn packets<E: From<DialError>>(
         &self,
-        to: IpAddr,
+        to: SocketAddr,
         open: impl FnOnce() -> Result<Socket, E>,
     ) -> Result<Socket, E> {
-        self.judge(self.policy.objection_to_address(to), to)?;
+        self.judge(self.policy.objection_to_address(to.ip()), to.ip())?;
         let socket = open()?;
-        let connected = socket.connect(&SocketAddr::new(to, 0).into());
+        let connected = socket.connect(&to.into());
         connected.map_err(DialError::from)?;
         Ok(socket)
     }

@@ -101,6 +101,15 @@ impl Check {
         .await
     }
 
+    /// Where an exchange in plain text was answered by a TLS alert, it stopped for that: the port speaks TLS.
+    pub fn stopped_by_tls(&mut self, stopped: Stopped) -> Stopped {
+        if self.wire.leg.tls.is_some() || !self.wire.tape.answer_is_tls_alert() {
+            return stopped;
+        }
+        let words = "The server answered plain text with a TLS alert: the port speaks TLS.";
+        self.refuse(Reason::TlsExpected, words)
+    }
+
     /// Waits until there is something to hear: at once, where something is left of what came before.
     ///
     /// # Errors

@@ -58,22 +58,15 @@ impl GrpcSettings {
         check.begin_leg(place.url(if place.tls { "grpcs" } else { "grpc" }), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
-        if place.tls {
+        let only_handshake = matches!(way, Way::Handshake(_));
+        if place.tls || only_handshake {
             check.secure(&self.tls, &place.tls_name, false).await?;
         }
-        if matches!(way, Way::Handshake(_)) {
+        if only_handshake {
             return Ok(());
         }
-        check.send(ask).await?;
-        check.wait().await?;
-        let body = check
-            .receive(|reply| BodyPlan {
-                read: true,
-                keep: (reply.status == 200).then_some(LARGEST),
-                judge: reply.status != 200,
-                ..BodyPlan::default()
-            })
-            .await?;
+        let called = call(check, ask).await;
+        let body = called.map_err(|stopped| check.stopped_by_tls(stopped))?;
         let Some(reply) = check.reply() else {
             return Err(check.refuse(Reason::GrpcInvalid, "There is no answer to judge."));
         };
@@ -137,6 +130,19 @@ impl GrpcSettings {
             manner: Manner::Http2,
         })
     }
+}
+
+async fn call(check: &mut Check, ask: Ask) -> Result<Vec<u8>, Stopped> {
+    check.send(ask).await?;
+    check.wait().await?;
+    check
+        .receive(|reply| BodyPlan {
+            read: true,
+            keep: (reply.status == 200).then_some(LARGEST),
+            judge: reply.status != 200,
+            ..BodyPlan::default()
+        })
+        .await
 }
 
 fn objection_to(health: Health, reply: &Reply) -> Option<(Reason, String)> {

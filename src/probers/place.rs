@@ -1,7 +1,7 @@
 //! Where a probe without a URL goes: a host and a port, dialled there or at a machine behind it.
 
 use super::{Aim, Way};
-use crate::check::{Check, Family, Resolver, Stopped};
+use crate::check::{Check, Family, Resolver, Stopped, Zone, in_zone, split_zone};
 use crate::policy::Origin;
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Place {
     /// The name or address of the target itself.
     pub host: String,
+    /// The zone of that address, where it has one.
+    zone: Option<Zone>,
     /// `:authority` as grpc-go sends it: over TLS the name that is verified, in plain text the target's name and port.
     pub authority: String,
     /// What is dialled: that, or a hop, or one of its addresses.
@@ -34,6 +36,8 @@ impl Place {
         way: Way<'_>,
     ) -> Result<Self, String> {
         let (host, port) = aim.target.host_port(port).map_err(|error| format!("{error}."))?;
+        let (host, zone) = split_zone(&host).map_err(|error| format!("{error}."))?;
+        let host = host.to_owned();
         let own_name = server_name.or(aim.hostname.as_deref()).unwrap_or(&host).to_owned();
         let authority = if tls {
             in_brackets(&own_name)
@@ -43,6 +47,7 @@ impl Place {
         let place = Self {
             dial: (host.clone(), port),
             host,
+            zone,
             authority,
             elsewhere: false,
             tls,
@@ -79,7 +84,11 @@ impl Place {
 
     /// As it may be shown: the target's own name, and the port that is dialled.
     pub fn url(&self, scheme: &str) -> String {
-        format!("{scheme}://{}:{}", in_brackets(&self.host), self.dial.1)
+        let host = match &self.zone {
+            Some(zone) => format!("{}%{}", self.host, zone.name),
+            None => self.host.clone(),
+        };
+        format!("{scheme}://{}:{}", in_brackets(&host), self.dial.1)
     }
 
     /// Resolves what is dialled. A place that is named by its address is of the family that it is.
@@ -89,7 +98,8 @@ impl Place {
             ..family
         };
         let address: IpAddr = check.resolve(resolver, &self.dial.0, family).await?;
-        Ok(SocketAddr::new(address, self.dial.1))
+        let zone = self.zone.as_ref().filter(|_| !self.elsewhere);
+        Ok(in_zone(address, self.dial.1, zone))
     }
 }
 

@@ -122,7 +122,7 @@ impl Script {
             dialogue.failed = Some(self.failed_step(dialogue.steps, &waiting, Masks::default()));
         }
         check.note(Spoken::Dialogue(dialogue));
-        played
+        played.map_err(|stopped| check.stopped_by_tls(stopped))
     }
 
     /// The step that failed, after so many that were done. What any step sends is masked, and what `masks` hides.

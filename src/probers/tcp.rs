@@ -85,6 +85,10 @@ impl Prober for TcpSettings {
         Some(self.place(aim, Way::Asked).ok()?.origin("tcp"))
     }
 
+    fn listens_in_plain_text(&self) -> bool {
+        !self.begins_with_tls && !self.script.begins_tls() && self.script.hears()
+    }
+
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }

@@ -62,10 +62,11 @@ impl WebsocketSettings {
         check.begin_leg(crate::target::shown_url(&url), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
-        if place.tls {
+        let only_handshake = matches!(way, Way::Handshake(_));
+        if place.tls || only_handshake {
             check.secure(&self.tls, &place.tls_name, true).await?;
         }
-        if matches!(way, Way::Handshake(_)) {
+        if only_handshake {
             return Ok(());
         }
         let masks = masks(&headers, &url);

@@ -328,11 +328,10 @@ mod tests {
             (12, b"\x03a\xffb\x04test\0", "PTR\ta\\255b.test."),
             (5, b"\x0aMy Printer\x03a.b\0", "CNAME\tMy\\ Printer.a\\.b."),
             (16, b"\x05\xc3\xbc\x7f;'", "TXT\t\"\\195\\188\\127;'\""),
-            (257, b"\0\x02a\xffx", "CAA\t0 a\\255 \"x\""),
             (
                 64,
-                b"\0\x01\0\0\x01\0\x05\x04a,\xff;\x00\x07\x00\x03/ d",
-                "SVCB\t1 . alpn=\"a\\\\\\,\\255\\;\" dohpath=\"/\\ d\"",
+                b"\0\x01\0\0\x01\0\x05\x04a, ;\x00\x07\x00\x03/ d",
+                "SVCB\t1 . alpn=\"a\\\\\\,\\ \\;\" dohpath=\"/\\ d\"",
             ),
         ] {
             assert_eq!(record(number, data), format!("Example.test.\t3600\tIN\t{text}"));
