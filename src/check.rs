@@ -37,6 +37,7 @@ mod tunnel;
 mod wait;
 mod watched;
 mod wire;
+mod zone;
 
 pub(crate) use aside::{BRIEF, Late, aside};
 pub use body::{BodyPlan, Coding};
@@ -52,6 +53,7 @@ pub use trust::{Trust, Trusted};
 pub use tunnel::Tunnel;
 pub use watched::Watched;
 pub use watched::watch_files;
+pub use zone::{Zone, in_zone, split_zone};
 
 use crate::chain::Stage;
 use crate::ledger::Ledger;

@@ -2,9 +2,14 @@
 
 mod check;
 mod config;
+mod external_url;
+mod log_lines;
+mod version;
 
 pub use check::CheckCommand;
 pub use config::ConfigCommand;
+pub use log_lines::LogLines;
+pub use version::{version_in_log, version_text};
 
 use crate::config::{Config, ConfigError, Defaults};
 use crate::metrics::Level;
@@ -20,12 +25,16 @@ const DEFAULT_FILE: &str = "blackbox.yml";
 ///
 /// Flags, port and configuration are those of `blackbox_exporter`.
 #[derive(Debug, Parser)]
-#[command(name = "glassbox_exporter", version, disable_help_subcommand = true)]
+#[command(name = "glassbox_exporter", disable_help_subcommand = true)]
 #[allow(clippy::struct_excessive_bools, reason = "flags are what they are")]
 pub struct Cli {
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
+
+    /// Show the version and exit.
+    #[arg(long = "version", short = 'V')]
+    pub version: bool,
 
     /// Configuration file [default: blackbox.yml if it is there, else an embedded default].
     #[arg(long = "config.file", value_name = "PATH", global = true)]
@@ -80,13 +89,13 @@ pub struct Cli {
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<String>,
 
-    /// URL under which the exporter is reached from outside; its path is the default of the route prefix.
+    /// URL, or its path, under which the exporter is reached from outside; the path is the default of the route prefix.
     #[arg(long = "web.external-url", value_name = "URL")]
     external_url: Option<String>,
 
     /// File with TLS, passwords, header fields and a rate, as the exporter-toolkit has it.
     #[arg(long = "web.config.file", value_name = "PATH")]
-    web_config_file: Option<PathBuf>,
+    web_config_file: Option<String>,
 
     /// Take the sockets that systemd has opened instead of opening any.
     #[arg(long = "web.systemd-socket", overrides_with = "_no_systemd_socket")]
@@ -95,15 +104,27 @@ pub struct Cli {
     _no_systemd_socket: bool,
 
     /// Only log messages with this severity or above.
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
+    #[arg(
+        long = "log.level",
+        value_name = "LEVEL",
+        default_value = "info",
+        ignore_case = true,
+        global = true
+    )]
     pub log_level: LogLevel,
 
-    /// The severity from which the probes themselves are logged.
+    /// The severity from which the probes themselves are logged: debug, info, warn or error.
     #[arg(long = "log.prober", value_name = "LEVEL", default_value = "info")]
-    pub log_prober: LogLevel,
+    log_prober: String,
 
     /// The format of log messages.
-    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", global = true)]
+    #[arg(
+        long = "log.format",
+        value_name = "FORMAT",
+        default_value = "logfmt",
+        ignore_case = true,
+        global = true
+    )]
     pub log_format: LogFormat,
 }
 
@@ -225,31 +246,35 @@ impl Cli {
             return refuse("timeout-offset", "must be a number of seconds, 0 or above");
         };
         let external = self.external_path()?;
+        let route = given(self.route_prefix.as_deref()).map(external_url::encoded);
         Ok(ServerSettings {
             config_file: self.config_file(),
-            web_config_file: self.web_config_file.clone().filter(|path| !path.as_os_str().is_empty()),
+            web_config_file: given(self.web_config_file.as_deref()).map(PathBuf::from),
             defaults: self.defaults(),
             timeout_offset,
             history_limit: self.history_limit,
             series_limit: self.series_limit as usize,
             series_idle: Duration::from_secs(self.series_idle.into()),
-            route_prefix: prefix(self.route_prefix.as_deref().or(external.as_deref())),
-            link_prefix: prefix(external.as_deref().or(self.route_prefix.as_deref())),
+            route_prefix: prefix(route.as_deref().or(external.as_deref())),
+            link_prefix: prefix(external.as_deref().or(route.as_deref())),
         })
     }
 
     /// The path of the external URL.
     fn external_path(&self) -> Result<Option<String>, CliError> {
-        let Some(url) = &self.external_url else {
-            return Ok(None);
-        };
-        match url::Url::parse(url) {
-            Ok(url) => Ok(Some(url.path().to_owned())),
-            Err(error) => Err(CliError::Flag {
-                flag: "web.external-url",
-                words: format!("{url:?} is no URL: {error}"),
-            }),
-        }
+        let path = given(self.external_url.as_deref()).map(external_url::path_of);
+        path.transpose().map_err(|words| CliError::Flag {
+            flag: "web.external-url",
+            words,
+        })
+    }
+
+    /// The severity from which probes are logged. One that is unknown changes nothing, as with `blackbox_exporter`.
+    ///
+    /// # Errors
+    /// With what there is to say of an unknown one.
+    pub fn prober_level(&self) -> Result<LogLevel, String> {
+        LogLevel::from_str(&self.log_prober, true).map_err(|_| format!("unrecognized log level {}", self.log_prober))
     }
 
     /// Where to listen.
@@ -324,6 +349,11 @@ fn prefix(path: Option<&str>) -> String {
         "" => String::new(),
         inner => format!("/{inner}"),
     }
+}
+
+/// A flag with an empty value is as one that is not given.
+fn given(value: Option<&str>) -> Option<&str> {
+    value.filter(|value| !value.is_empty())
 }
 
 fn seconds(number: f64) -> Option<Duration> {

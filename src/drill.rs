@@ -47,21 +47,24 @@ impl<'a> Drill<'a> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// While the front is waited for: the hops, which will tell whether it waits in vain, and whether the edge lives.
+    /// While the front is waited for: the hops, which will tell whether it waits in vain, whether the edge lives, and whether a
+    /// port that is silent in plain text waits for TLS: nothing else would end the wait before the deadline.
     pub async fn early(&self) -> Option<Investigation> {
         if self.past.recent.as_ref().is_some_and(Recent::serves_silence) {
             return None;
         }
         let begun = Instant::now();
         let beside = &self.module.beside;
-        let (hops, reference) = tokio::join!(
+        let (hops, reference, handshake) = tokio::join!(
             self.hops(beside.drill != When::Never && !self.past.drilled_lately),
             self.maybe(beside.reference && self.past.due.reference, Way::Refusable),
+            self.maybe(self.module.prober.listens_in_plain_text(), Way::Handshake(None)),
         );
         Some(Investigation {
             took: begun.elapsed(),
             hops,
             reference,
+            handshake,
             ..Investigation::default()
         })
     }
@@ -94,7 +97,7 @@ impl<'a> Drill<'a> {
             bypass,
             again,
             reference: reference.or(begun.reference),
-            handshake,
+            handshake: handshake.or(begun.handshake),
             addresses,
         }))
     }

@@ -45,6 +45,7 @@ use server::App;
 pub use server::listeners::listen;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,7 +90,8 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
     let own = listeners
         .iter()
         .map(TcpListener::local_addr)
-        .collect::<io::Result<_>>()?;
+        .collect::<io::Result<Arc<[_]>>>()?;
+    tell_start(&app, &own);
     app.patrol.listens_at(own);
     tracing::info!(limits = app.bounds().join(" "), "Bounds");
     for listener in listeners {
@@ -112,6 +114,18 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
         Ok(())
     });
     ended.await.unwrap_or(Ok(()))
+}
+
+/// The first line of the log: what runs here, with which configuration, and where.
+fn tell_start(app: &App, listeners: &[SocketAddr]) {
+    let listeners: Vec<_> = listeners.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        version = cli::version_in_log(),
+        config_file = app.config_file(),
+        modules = app.patrol.config().module_names().len(),
+        listeners = listeners.join(","),
+        "Starting glassbox_exporter"
+    );
 }
 
 /// Where systemd started us and waits for word (`sd_notify(3)`); anywhere else this does nothing.

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser as _;
-use glassbox_exporter::cli::{self, Cli, CliError, Command, LogFormat, LogLevel};
+use glassbox_exporter::cli::{self, Cli, CliError, Command, LogLevel, LogLines};
 use glassbox_exporter::server::App;
 use glassbox_exporter::workers::{self, Workers};
 use std::process::ExitCode;
@@ -20,6 +20,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.version {
+        print!("{}", cli::version_text());
+        return ExitCode::SUCCESS;
+    }
     start_logs(&cli);
     glassbox_exporter::tell_panics_by_their_place();
     let runtime = match workers::runtime() {
@@ -80,17 +84,20 @@ async fn serve(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
 }
 
 fn start_logs(cli: &Cli) {
+    let prober_level = cli.prober_level();
     let filter = Targets::new()
         .with_default(filter(cli.log_level))
-        .with_target("prober", filter(cli.log_prober));
-    let layer = match cli.log_format {
-        LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(std::io::stderr).boxed(),
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .with_writer(std::io::stderr)
-            .boxed(),
-    };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+        .with_target("prober", filter(*prober_level.as_ref().unwrap_or(&LogLevel::Info)));
+    let lines = LogLines(cli.log_format);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    if let Err(error) = prober_level {
+        let level = "info";
+        tracing::warn!(
+            error,
+            current_level = level,
+            "Error setting log prober level, log prober level unchanged"
+        );
+    }
 }
 
 const fn filter(level: LogLevel) -> LevelFilter {

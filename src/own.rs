@@ -13,6 +13,7 @@ use crate::reason::Reason;
 use crate::series::TableStats;
 use bounds::Bounds;
 use maker::Maker;
+pub use maker::platform;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -122,7 +122,7 @@ impl Rule {
             Self::Ports => "policy.ports denies it",
             Self::Unix => "policy.unix does not allow it",
             Self::Metadata => "it is a cloud's metadata service; policy.networks.allow may name it",
-            Self::Itself => "it is this exporter itself",
+            Self::Itself => "it is this exporter itself, of which only /-/healthy, /-/ready and /metrics are probed",
             Self::NotPublic => {
                 "it is not a public address, and the policy is strict; policy.networks.allow may name it"
             }
@@ -214,7 +214,7 @@ impl FromStr for Ports {
     }
 }
 
-/// A path of sockets: absolute; a `*` stands for any part of one name.
+/// A path of sockets, absolute, or the name of an abstract socket, such as `@app`; a `*` stands for any part of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern(PathBuf);
 
@@ -224,7 +224,7 @@ impl FromStr for PathPattern {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = PathBuf::from(text);
         let plain = path.components().all(|part| !matches!(part, Component::ParentDir));
-        if path.is_absolute() && plain {
+        if (path.is_absolute() || text.starts_with('@')) && plain {
             Ok(Self(path))
         } else {
             Err(format!(

@@ -158,6 +158,11 @@ pub trait Prober: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Whether it waits for a word in plain text: a port of TLS says nothing before the client does.
+    fn listens_in_plain_text(&self) -> bool {
+        false
+    }
+
     /// What is wrong with an aim before anything is dialled, in the peer's words.
     ///
     /// # Errors

@@ -4,27 +4,25 @@
 //! matching: leftmost, the first alternative wins.
 
 mod class;
+mod engine;
 mod escape;
 mod parse;
 mod template;
 
 pub use template::expand;
 
-use regex_automata::meta::{self, Regex};
+use engine::Engine;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Bytes that a compiled expression may have.
-const LARGEST: usize = 32 << 20;
 
 /// An expression, ready to search with.
 #[derive(Clone)]
 pub struct Regexp {
     pattern: Arc<str>,
     /// Shared: what it remembers of texts for speed is, too.
-    engine: Arc<Regex>,
+    engine: Arc<Engine>,
     names: Arc<[Option<String>]>,
 }
 
@@ -53,17 +51,9 @@ impl Regexp {
     /// When it is none in Go's dialect, or too large.
     pub fn new(pattern: &str) -> Result<Self, RegexpError> {
         let parsed = parse::parse(pattern)?;
-        let config = meta::Config::new()
-            .utf8_empty(true)
-            .nfa_size_limit(Some(LARGEST))
-            .onepass_size_limit(Some(LARGEST));
-        let engine = meta::Builder::new()
-            .configure(config)
-            .build_from_hir(&parsed.hir)
-            .map_err(|_| RegexpError::new("expression too large", pattern))?;
         Ok(Self {
+            engine: engine::engine(pattern, &parsed.hir)?,
             pattern: pattern.into(),
-            engine: Arc::new(engine),
             names: parsed.names.into(),
         })
     }
@@ -77,15 +67,16 @@ impl Regexp {
     /// Whether it is found anywhere in a text.
     #[must_use]
     pub fn is_match(&self, text: &[u8]) -> bool {
-        self.engine.is_match(Utf8::of(text).text.as_ref())
+        self.engine.get().is_match(Utf8::of(text).text.as_ref())
     }
 
     /// Where it is found first, with its groups.
     #[must_use]
     pub fn captures(&self, text: &[u8]) -> Option<Captures> {
         let utf8 = Utf8::of(text);
-        let mut found = self.engine.create_captures();
-        self.engine.captures(utf8.text.as_ref(), &mut found);
+        let engine = self.engine.get();
+        let mut found = engine.create_captures();
+        engine.captures(utf8.text.as_ref(), &mut found);
         found.is_match().then(|| Captures {
             spans: found
                 .iter()

@@ -4,7 +4,7 @@ mod inspection;
 mod spoken;
 
 pub use inspection::TlsInspection;
-pub use spoken::{Dialogue, DnsAnswer, Echo, Health, Mismatch, Spoken};
+pub use spoken::{Dialogue, DnsAnswer, Echo, FailedStep, Health, Mismatch, Spoken};
 
 use crate::chain::Stage;
 use crate::ledger::{Lap, Ledger};
@@ -292,6 +292,15 @@ impl Report {
 }
 
 impl Leg {
+    /// The dialogue that was held, where there was one.
+    #[must_use]
+    pub const fn dialogue(&self) -> Option<&Dialogue> {
+        match &self.spoken {
+            Some(Spoken::Dialogue(dialogue)) => Some(dialogue),
+            _ => None,
+        }
+    }
+
     /// Whether a stage was reached.
     #[must_use]
     pub fn reached(&self, stage: Stage) -> bool {

@@ -114,6 +114,13 @@ impl App {
         keys.into_iter().chain(flags).collect()
     }
 
+    /// The configuration file as the flag names it, or that there is none.
+    #[must_use]
+    pub fn config_file(&self) -> String {
+        let file = self.settings.config_file.as_ref();
+        file.map_or_else(|| "embedded default".to_owned(), |path| path.display().to_string())
+    }
+
     /// Loads the configuration and makes the empty tables.
     ///
     /// # Errors

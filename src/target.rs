@@ -49,7 +49,8 @@ impl Target {
         };
         let wrong = |words| TargetError::NoPlace(words, example);
         let text = self.0.trim();
-        let (host, port) = match (default, text.parse::<IpAddr>()) {
+        let address = text.split_once('%').map_or(text, |(address, _zone)| address);
+        let (host, port) = match (default, address.parse::<IpAddr>()) {
             (Some(port), Ok(_)) => return Ok((text.to_owned(), port)),
             _ => split(text),
         };

@@ -1,6 +1,6 @@
 //! Connect: open a socket to the chosen address.
 
-use super::dial::{DialError, Dialled};
+use super::dial::{DialError, Dialer, Dialled};
 use super::socket::{Pipe, Socket};
 use super::stamps;
 use super::wire::{Layer, Wire};
@@ -28,8 +28,19 @@ impl Check {
     /// # Errors
     /// When the policy denies it.
     pub fn admit(&mut self, to: SocketAddr) -> Result<(), Stopped> {
-        let admitted = self.terms.dialer.admit(to);
+        let admitted = self.dialer().admit(to);
         admitted.map_err(|error| self.refuse(Reason::LocalDenied, format!("{error}.")))
+    }
+
+    /// Nothing is sent in the present exchange once the connection is open.
+    pub fn send_nothing(&mut self) {
+        self.wire.is_silent = true;
+    }
+
+    /// The dialer for the present exchange.
+    fn dialer(&self) -> Dialer {
+        let dialer = self.terms.dialer.clone();
+        dialer.for_request(&self.wire.leg.url, self.wire.is_silent)
     }
 
     /// Opens a TCP connection, one attempt.
@@ -45,7 +56,7 @@ impl Check {
     /// # Errors
     /// Those of [`Check::connect`], and when this host does not have the address.
     pub async fn connect_from(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Result<(), Stopped> {
-        let dialer = self.terms.dialer.clone();
+        let dialer = self.dialer();
         self.stage(Stage::Connect, async |wire| {
             wire.leg.peer = Some(to);
             let refused = |error| ConnectError::Tcp { to, error };

@@ -6,15 +6,18 @@ use super::stamps;
 use crate::policy::{Denied, Fence, Origin, Policy, Rule};
 use crate::reason::Reason;
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 use tokio::sync::Semaphore;
+use url::Url;
 
 /// Dials, where the policy lets it.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +28,13 @@ pub struct Dialer {
     denials: Arc<Denials>,
     /// The targets that the module is for.
     fence: Option<Arc<Fence>>,
+    /// What is asked there starts no probe: this exporter may answer it, too.
+    asks_nothing_of_itself: bool,
 }
+
+/// What an exporter may ask of itself: a request for these starts no probe, so that none can start another without end. A prefix
+/// may come before them (`--web.route-prefix`): no path that ends like this is that of `/probe`.
+const OWN_PATHS: [&str; 3] = ["/-/healthy", "/-/ready", "/metrics"];
 
 /// How often which rule has denied a place.
 #[derive(Debug, Default)]
@@ -55,6 +64,16 @@ impl Dialer {
             listeners,
             denials,
             fence: None,
+            asks_nothing_of_itself: false,
+        }
+    }
+
+    /// The same for a request of this URL, or for a connection on which nothing is sent.
+    pub(super) fn for_request(self, url: &str, is_silent: bool) -> Self {
+        let is_own_page = |url: Url| OWN_PATHS.iter().any(|path| url.path().ends_with(path));
+        Self {
+            asks_nothing_of_itself: is_silent || Url::parse(url).is_ok_and(is_own_page),
+            ..self
         }
     }
 
@@ -73,7 +92,8 @@ impl Dialer {
 
     /// Whether an address may be dialled that somebody else is to dial for us.
     pub(super) fn admit(&self, to: SocketAddr) -> Result<(), DialError> {
-        let is_own = self.policy.denies_itself() && self.listeners.iter().any(|own| leads_to(to, *own));
+        let denies_itself = self.policy.denies_itself() && !self.asks_nothing_of_itself;
+        let is_own = denies_itself && self.listeners.iter().any(|own| leads_to(to, *own));
         let objection = self.policy.objection(to).or(is_own.then_some(Rule::Itself));
         self.judge(objection, to)
     }
@@ -113,12 +133,12 @@ impl Dialer {
     /// when a router says that it cannot be reached.
     pub(super) fn packets<E: From<DialError>>(
         &self,
-        to: IpAddr,
+        to: SocketAddr,
         open: impl FnOnce() -> Result<Socket, E>,
     ) -> Result<Socket, E> {
-        self.judge(self.policy.objection_to_address(to), to)?;
+        self.judge(self.policy.objection_to_address(to.ip()), to.ip())?;
         let socket = open()?;
-        let connected = socket.connect(&SocketAddr::new(to, 0).into());
+        let connected = socket.connect(&to.into());
         connected.map_err(DialError::from)?;
         Ok(socket)
     }
@@ -127,10 +147,14 @@ impl Dialer {
     /// Tells, too, when it began and ended: the path is walked off the runtime, and the way there and back is ours.
     pub(super) async fn unix(&self, path: &Path, until: Instant) -> Result<(UnixStream, [Instant; 2]), DialError> {
         let mut path = path.to_owned();
+        let name = abstract_name(&path);
         if !self.policy.takes_any_path() {
-            path = in_the_file_system(until, move || std::fs::canonicalize(path)).await?;
+            if name.is_none() {
+                path = in_the_file_system(until, move || std::fs::canonicalize(path)).await?;
+            }
             self.judge(self.policy.objection_to_path(&path), path.display())?;
         }
+        let path = name.unwrap_or(path);
         let connecting = in_the_file_system(until, move || {
             let began = Instant::now();
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -175,6 +199,13 @@ async fn in_the_file_system<T: Send + 'static>(
         Err(Late::NotBegun) => Err(DialError::NoPlace),
         Err(Late::Slow) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
+}
+
+/// An abstract socket (unix(7)), which is in no file system, as Go and others write it: `@name`. In the kernel's form a zero byte
+/// stands for the `@`.
+fn abstract_name(path: &Path) -> Option<PathBuf> {
+    let name = path.as_os_str().as_bytes().strip_prefix(b"@")?;
+    Some(PathBuf::from(OsString::from_vec([b"\0", name].concat())))
 }
 
 /// A datagram socket to a name server. The operator of the host or of the module chose it: the policy is for targets.

@@ -23,6 +23,8 @@ pub enum Heard<T> {
     Whole(usize, T),
     /// So many bytes are done with, and nothing that is wanted is among the rest.
     More(usize),
+    /// So many bytes are done with, and these are to be said before more is heard.
+    Answer(usize, Vec<u8>),
     /// It will never be what is wanted.
     Never(Reason, String),
     /// Which of these it is takes long to find out.
@@ -98,6 +100,15 @@ impl Check {
         .await
     }
 
+    /// Where an exchange in plain text was answered by a TLS alert, it stopped for that: the port speaks TLS.
+    pub fn stopped_by_tls(&mut self, stopped: Stopped) -> Stopped {
+        if self.wire.leg.tls.is_some() || !self.wire.tape.answer_is_tls_alert() {
+            return stopped;
+        }
+        let words = "The server answered plain text with a TLS alert: the port speaks TLS.";
+        self.refuse(Reason::TlsExpected, words)
+    }
+
     /// Waits until there is something to hear: at once, where something is left of what came before.
     ///
     /// # Errors
@@ -139,6 +150,13 @@ impl Check {
                     Heard::More(count) if count > 0 => {
                         line.heard.drain(..count);
                         // A peer that says much must keep neither others nor the clock.
+                        consume_budget().await;
+                        continue;
+                    }
+                    Heard::Answer(count, words) => {
+                        line.heard.drain(..count);
+                        line.meter.write_all(&words).await?;
+                        line.meter.flush().await?;
                         consume_budget().await;
                         continue;
                     }

@@ -58,17 +58,17 @@ impl Check {
     ///
     /// # Errors
     /// When this host may not, or cannot, send it.
-    pub async fn send_echo(&mut self, to: IpAddr, ping: &Ping) -> Result<(), Stopped> {
+    pub async fn send_echo(&mut self, to: SocketAddr, ping: &Ping) -> Result<(), Stopped> {
         let dialer = self.terms.dialer.clone();
         self.stage(Stage::Send, async |wire| {
-            wire.leg.peer = Some(SocketAddr::new(to, 0));
+            wire.leg.peer = Some(to);
             let opened = Instant::now();
             wire.times.began = Some(opened);
             let (socket, kind) = open(&dialer, to, ping)?;
             let id = id_of(&socket, kind)?;
             // To the runtime a socket of packets is one of datagrams.
             let socket = UdpSocket::from_std(socket.into())?;
-            let request = request(to, id, ping);
+            let request = request(to.ip(), id, ping);
             // Before, not after: on loopback the reply is there when the call returns.
             let at = Instant::now();
             socket.send(&request).await?;
@@ -131,7 +131,7 @@ impl EchoSocket {
 }
 
 /// A ping socket where this host lets us have one, else a raw one.
-fn open(dialer: &Dialer, to: IpAddr, ping: &Ping) -> Result<(Socket, Kind), EchoError> {
+fn open(dialer: &Dialer, to: SocketAddr, ping: &Ping) -> Result<(Socket, Kind), EchoError> {
     let (domain, protocol) = if to.is_ipv4() {
         (Domain::IPV4, Protocol::ICMPV4)
     } else {
@@ -149,7 +149,7 @@ fn open(dialer: &Dialer, to: IpAddr, ping: &Ping) -> Result<(Socket, Kind), Echo
         };
         socket.set_nonblocking(true)?;
         stamps::turn_on(&socket);
-        options(&socket, to, ping)?;
+        options(&socket, to.ip(), ping)?;
         if let Some(from) = ping.from {
             let refused = |error| DialError::NoSource { from, error };
             socket.bind(&SocketAddr::new(from, 0).into()).map_err(refused)?;

@@ -328,6 +328,12 @@ impl Tape {
         marks.frames.is_none() && !came.starts_with(&b"HTTP/"[..came.len().min(5)])
     }
 
+    /// Whether a TLS alert came first (RFC 8446 section 6), to what was no handshake.
+    pub fn answer_is_tls_alert(&self) -> bool {
+        let marks = self.marks();
+        matches!(marks.first_answer[..], [21, 3, 0..=4, 0, 2, 1 | 2, _, ..])
+    }
+
     /// Whether what came is whole TLS records.
     pub fn at_record_boundary(&self) -> bool {
         self.marks().records.at_boundary()

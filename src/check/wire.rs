@@ -58,6 +58,8 @@ pub(super) struct Wire {
     pub echo: Option<EchoSocket>,
     /// The request and its pending answer.
     pub exchange: Option<Exchange>,
+    /// Nothing is sent once the connection is open.
+    pub is_silent: bool,
     /// What the connection saw.
     pub tape: Arc<Tape>,
 }

@@ -7,7 +7,7 @@ use super::regexps::regexps;
 use super::tls;
 use super::tree::below;
 use crate::check::Resolver;
-use crate::probers::dns::{DnsSettings, RecordRules, Transport, rcode_number, type_number};
+use crate::probers::dns::{DnsSettings, RecordRules, Transport, rcode_number, read_name, type_number};
 use hickory_proto::rr::Name;
 use std::sync::Arc;
 
@@ -53,13 +53,10 @@ fn query_name(file: &At<DnsFile>, path: &str) -> Result<Name, Problem> {
     let Some(written) = file.value.query_name.as_ref().filter(|name| !name.value.is_empty()) else {
         return Err(at(file, path, "query_name", "query name must be set for DNS module"));
     };
-    let name = Name::from_ascii(&written.value).map_err(|error| {
-        let words = format!("{:?} is no name to ask for: {error}", written.value);
+    read_name(&written.value).map_err(|why| {
+        let words = format!("{:?} is not a valid name: {why}", written.value);
         at(written, path, "query_name", words)
-    })?;
-    let mut name = name;
-    name.set_fqdn(true);
-    Ok(name)
+    })
 }
 
 fn transport(file: &DnsFile, path: &str) -> Result<Transport, Problem> {

@@ -81,7 +81,7 @@ fn credentials(file: &TlsFile, place: Place, path: &str) -> Result<Arc<Watched<C
         Ok(read) => Ok(Ok(read)),
         Err(TlsProblem::Wrong(problem)) => Err(problem),
         Err(TlsProblem::Absent(problem)) => {
-            tracing::warn!(%problem, "Until this file is there, probes of its module that need TLS fail");
+            tracing::warn!(error = %problem, "Until this file is there, probes of its module that need TLS fail");
             Ok(Err(format!("{problem}.")))
         }
     };

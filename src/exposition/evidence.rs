@@ -5,7 +5,7 @@ use crate::history::Entry;
 use crate::investigation::{Drilled, Investigation, Reached, Vantage};
 use crate::ledger::Lap;
 use crate::reason::Reason;
-use crate::report::{Certificate, Clock, Clocks, Leg, Reply, Report, Stamps, TlsFacts, TlsInspection};
+use crate::report::{Certificate, Clock, Clocks, Dialogue, Leg, Reply, Report, Stamps, TlsFacts, TlsInspection};
 use crate::secret::MASK;
 use crate::utc::rfc3339;
 use crate::verdict::{Side, Verdict};
@@ -174,6 +174,19 @@ fn leg(leg: &Leg) -> Value {
         "clocks": clocks(leg.wire.clocks),
         "first_bytes": first_bytes(leg),
         "reply": leg.reply.as_ref().map(reply),
+        "dialogue": leg.dialogue().map(dialogue),
+    })
+}
+
+fn dialogue(dialogue: &Dialogue) -> Value {
+    json!({
+        "steps_done": dialogue.steps,
+        "failed_step": dialogue.failed.as_ref().map(|failed| json!({
+            "step": failed.number,
+            "expected": failed.expected,
+            "received": failed.received,
+        })),
+        "close_code": dialogue.close_code,
     })
 }
 

@@ -59,6 +59,19 @@ fn log(finding: &Finding) -> String {
                 }
             }
         }
+        if let Some(failed) = leg.dialogue().and_then(|dialogue| dialogue.failed.as_ref()) {
+            let mut fields = vec![("step", failed.number.to_string())];
+            fields.extend(failed.expected.clone().map(|expected| ("expected", expected)));
+            fields.push(("received", failed.received.join("\n")));
+            put("error", "Step of the dialogue failed", &fields);
+        }
+        if let Some(code) = leg.dialogue().and_then(|dialogue| dialogue.close_code) {
+            put(
+                "error",
+                "WebSocket closed by the server",
+                &[("close_code", code.to_string())],
+            );
+        }
         if let Some(reply) = &leg.reply {
             put(
                 "info",

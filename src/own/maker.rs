@@ -57,13 +57,7 @@ impl Maker<'_> {
     pub fn build_infos(&self) {
         let version = env!("CARGO_PKG_VERSION");
         let compiler = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));
-        // Go's names for what the peer's dashboards show.
-        let arch = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        let os = std::env::consts::OS;
+        let (os, arch) = platform();
         self.info(
             "glassbox_build_info",
             "A metric with a constant '1' value labeled by the version from which glassbox_exporter was built.",
@@ -90,6 +84,17 @@ impl Maker<'_> {
         self.register(metric.clone());
         metric
     }
+}
+
+/// The system and the processor, by Go's names for them: dashboards and scripts show these.
+#[must_use]
+pub fn platform() -> (&'static str, &'static str) {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    (std::env::consts::OS, arch)
 }
 
 /// The registry's family in our model.

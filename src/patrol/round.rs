@@ -70,7 +70,7 @@ impl Patrol {
             self.own.local_error(fault.reason);
             if let Some(untold) = self.own.may_tell() {
                 let reason = fault.reason.as_str();
-                tracing::warn!(reason, detail = fault.detail, untold, "Local fault");
+                tracing::warn!(reason, error = fault.detail, untold, "Local fault");
             }
         }
         outcome
@@ -247,7 +247,7 @@ fn log(finding: &Finding) {
     let took = finding.report.took.as_secs_f64();
     match &finding.verdict {
         None => tracing::debug!(target: "prober", module, %target, duration_seconds = took, "Probe succeeded"),
-        Some(verdict) => tracing::info!(
+        Some(verdict) if verdict.masked => tracing::warn!(
             target: "prober",
             module,
             %target,
@@ -255,9 +255,19 @@ fn log(finding: &Finding) {
             phase = verdict.stage.phase(),
             link = verdict.link.as_str(),
             reason = verdict.reason.as_str(),
-            masked = verdict.masked,
-            "{}",
-            if verdict.masked { "Probe succeeded, and hides a fault" } else { "Probe failed" }
+            masked = true,
+            "Probe succeeded, and hides a fault"
+        ),
+        Some(verdict) => tracing::error!(
+            target: "prober",
+            module,
+            %target,
+            error = finding.report.fault.as_ref().map_or("", |fault| &fault.detail),
+            duration_seconds = took,
+            phase = verdict.stage.phase(),
+            link = verdict.link.as_str(),
+            reason = verdict.reason.as_str(),
+            "Probe failed"
         ),
     }
 }

@@ -2,11 +2,13 @@
 
 mod gauges;
 mod message;
+mod name;
 mod rules;
 mod text;
 mod types;
 
 pub use message::rcode_number;
+pub use name::read_name;
 pub use rules::RecordRules;
 pub use types::type_number;
 

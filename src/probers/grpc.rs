@@ -2,6 +2,7 @@
 
 mod gauges;
 mod message;
+mod status;
 
 use super::place::Place;
 use super::{Aim, Prober, Probing, Resolving, Shape, Way};
@@ -15,6 +16,7 @@ use crate::target::Target;
 use http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode;
+use status::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -56,33 +58,22 @@ impl GrpcSettings {
         check.begin_leg(place.url(if place.tls { "grpcs" } else { "grpc" }), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
-        if place.tls {
+        let only_handshake = matches!(way, Way::Handshake(_));
+        if place.tls || only_handshake {
             check.secure(&self.tls, &place.tls_name, false).await?;
         }
-        if matches!(way, Way::Handshake(_)) {
+        if only_handshake {
             return Ok(());
         }
-        check.send(ask).await?;
-        check.wait().await?;
-        let body = check
-            .receive(|reply| BodyPlan {
-                read: true,
-                keep: (reply.status == 200).then_some(LARGEST),
-                judge: reply.status != 200,
-                ..BodyPlan::default()
-            })
-            .await?;
+        let called = call(check, ask).await;
+        let body = called.map_err(|stopped| check.stopped_by_tls(stopped))?;
         let Some(reply) = check.reply() else {
             return Err(check.refuse(Reason::GrpcInvalid, "There is no answer to judge."));
         };
-        match judge(reply, &body) {
-            Ok(health) => {
-                let objection = objection(health, reply);
-                check.note(Spoken::Health(health));
-                objection.map_or(Ok(()), |(reason, words)| Err(check.refuse(reason, words)))
-            }
-            Err((reason, words)) => Err(check.refuse(reason, words)),
-        }
+        let Outcome { health, objection } = status::of(reply, &body);
+        let objection = objection.or_else(|| objection_to(health, reply));
+        check.note(Spoken::Health(health));
+        objection.map_or(Ok(()), |(reason, words)| Err(check.refuse(reason, words)))
     }
 
     /// The target is `host`, `host:port`, or a URL of which only that counts, as with the peer.
@@ -101,6 +92,8 @@ impl GrpcSettings {
         Place::new(
             &Aim {
                 target: bare,
+                // As with blackbox_exporter, the parameter is none of this prober's.
+                hostname: None,
                 ..aim.clone()
             },
             Some(port),
@@ -114,7 +107,7 @@ impl GrpcSettings {
         let scheme = if place.tls { "https" } else { "http" };
         let url = place.url(scheme) + PATH;
         let url = Url::parse(&url).map_err(|error| format!("{error}."))?;
-        let authority = HeaderValue::from_str(url.authority());
+        let authority = HeaderValue::from_str(&place.authority);
         let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/grpc")),
             (TE, HeaderValue::from_static("trailers")),
@@ -139,31 +132,20 @@ impl GrpcSettings {
     }
 }
 
-/// What an answer says of the service's health (gRPC over HTTP/2: the status stands in the trailers, or in the head of an
-/// answer that has nothing else).
-fn judge(reply: &Reply, body: &[u8]) -> Result<Health, (Reason, String)> {
-    if reply.status != 200 {
-        return Err((
-            Reason::HttpStatus,
-            format!("The answer has the status {}.", reply.status),
-        ));
-    }
-    let number = |fields: &HeaderMap| fields.get("grpc-status")?.to_str().ok()?.parse().ok();
-    let Some(code) = number(&reply.trailers).or_else(|| number(&reply.headers)) else {
-        let words = "The answer has no grpc-status: it is not one of a gRPC server.";
-        return Err((Reason::GrpcInvalid, words.to_owned()));
-    };
-    let serving = match code {
-        0 => Some(message::status(body).ok_or_else(|| {
-            let words = "The answer holds no message of the health service.";
-            (Reason::GrpcInvalid, words.to_owned())
-        })?),
-        _ => None,
-    };
-    Ok(Health { code, serving })
+async fn call(check: &mut Check, ask: Ask) -> Result<Vec<u8>, Stopped> {
+    check.send(ask).await?;
+    check.wait().await?;
+    check
+        .receive(|reply| BodyPlan {
+            read: true,
+            keep: (reply.status == 200).then_some(LARGEST),
+            judge: reply.status != 200,
+            ..BodyPlan::default()
+        })
+        .await
 }
 
-fn objection(health: Health, reply: &Reply) -> Option<(Reason, String)> {
+fn objection_to(health: Health, reply: &Reply) -> Option<(Reason, String)> {
     match health.serving {
         Some(message::SERVING) => None,
         Some(status) => {
@@ -176,7 +158,7 @@ fn objection(health: Health, reply: &Reply) -> Option<(Reason, String)> {
                 .unwrap_or_default();
             let words = format!(
                 "The call ended with {} ({}){said}.",
-                code_name(health.code),
+                status::code_name(health.code),
                 health.code
             );
             Some((Reason::GrpcStatus, words))
@@ -190,31 +172,6 @@ fn words_of(fields: &HeaderMap) -> Option<String> {
     let text = percent_decode(bytes).decode_utf8_lossy().into_owned();
     let shown: String = text.chars().filter(|c| !c.is_control()).collect();
     Some(format!(": {:?}", crate::limits::cut(&shown, LONGEST_WORDS)))
-}
-
-/// The names of gRPC's status codes.
-fn code_name(code: u32) -> &'static str {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    let place = usize::try_from(code).unwrap_or(usize::MAX);
-    NAMES.get(place).copied().unwrap_or("an unknown code")
 }
 
 impl Prober for GrpcSettings {
@@ -236,6 +193,10 @@ impl Prober for GrpcSettings {
 
     fn origin(&self, aim: &Aim) -> Option<Origin> {
         Some(self.place(aim, Way::Asked).ok()?.origin("grpc"))
+    }
+
+    fn asks_by_hostname(&self) -> bool {
+        false
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

@@ -2,7 +2,7 @@
 
 use super::{Aim, Prober, Probing, Resolving, Shape, Way, gauges};
 use crate::chain::Stage;
-use crate::check::{Check, Family, Ping, Resolver, Stopped};
+use crate::check::{Check, Family, Ping, Resolver, Stopped, in_zone, split_zone};
 use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, Page, Value};
 use crate::policy::Origin;
 use crate::reason::Reason;
@@ -38,18 +38,21 @@ pub struct IcmpSettings {
 
 impl IcmpSettings {
     async fn run(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<(), Stopped> {
-        let host = host_of(&aim.target).map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+        let invalid = |check: &mut Check, words| check.refuse(Reason::LocalTargetInvalid, words);
+        let host = host_of(&aim.target).map_err(|words| invalid(check, words))?;
+        let (own, zone) = split_zone(&host).map_err(|words| invalid(check, format!("{words}.")))?;
         let dialled = match way {
             Way::Hop(hop) | Way::Handshake(Some(hop)) => hop.host.clone(),
             Way::Address(address) => address.to_string(),
-            _ => host.clone(),
+            _ => own.to_owned(),
         };
         let family = Family {
-            fallback: self.family.fallback || dialled != host,
+            fallback: self.family.fallback || dialled != own,
             ..self.family
         };
         check.begin_leg(format!("icmp://{host}"), false);
         let to = check.resolve(&self.resolver, &dialled, family).await?;
+        let to = in_zone(to, 0, zone.as_ref().filter(|_| dialled == own));
         let ping = Ping {
             from: self.source,
             payload: self.payload.clone(),
@@ -80,7 +83,8 @@ impl Prober for IcmpSettings {
     fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a> {
         Box::pin(async move {
             let host = host_of(&aim.target).map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
-            check.resolve_all(&self.resolver, &host, self.family).await
+            let (host, _) = split_zone(&host).unwrap_or((&host, None));
+            check.resolve_all(&self.resolver, host, self.family).await
         })
     }
 
@@ -91,7 +95,7 @@ impl Prober for IcmpSettings {
     fn origin(&self, aim: &Aim) -> Option<Origin> {
         Some(Origin {
             scheme: "icmp".to_owned(),
-            host: host_of(&aim.target).ok()?,
+            host: split_zone(&host_of(&aim.target).ok()?).ok()?.0.to_owned(),
             port: None,
         })
     }

@@ -1,7 +1,7 @@
 //! Where a probe without a URL goes: a host and a port, dialled there or at a machine behind it.
 
 use super::{Aim, Way};
-use crate::check::{Check, Family, Resolver, Stopped};
+use crate::check::{Check, Family, Resolver, Stopped, Zone, in_zone, split_zone};
 use crate::policy::Origin;
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +10,10 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Place {
     /// The name or address of the target itself.
     pub host: String,
+    /// The zone of that address, where it has one.
+    zone: Option<Zone>,
+    /// `:authority` as grpc-go sends it: over TLS the name that is verified, in plain text the target's name and port.
+    pub authority: String,
     /// What is dialled: that, or a hop, or one of its addresses.
     dial: (String, u16),
     /// Whether it is not the target's own name that is dialled.
@@ -32,10 +36,19 @@ impl Place {
         way: Way<'_>,
     ) -> Result<Self, String> {
         let (host, port) = aim.target.host_port(port).map_err(|error| format!("{error}."))?;
+        let (host, zone) = split_zone(&host).map_err(|error| format!("{error}."))?;
+        let host = host.to_owned();
         let own_name = server_name.or(aim.hostname.as_deref()).unwrap_or(&host).to_owned();
+        let authority = if tls {
+            in_brackets(&own_name)
+        } else {
+            format!("{}:{port}", in_brackets(&host))
+        };
         let place = Self {
             dial: (host.clone(), port),
             host,
+            zone,
+            authority,
             elsewhere: false,
             tls,
             tls_name: own_name,
@@ -48,6 +61,7 @@ impl Place {
                 tls: hop.tls,
                 tls_name: hop.sni.clone().unwrap_or(place.tls_name),
                 trusted: hop.trusted,
+                authority: hop.authority.clone().unwrap_or(place.authority),
                 ..place
             },
             Way::Address(address) => Self {
@@ -70,13 +84,11 @@ impl Place {
 
     /// As it may be shown: the target's own name, and the port that is dialled.
     pub fn url(&self, scheme: &str) -> String {
-        let host = &self.host;
-        let port = self.dial.1;
-        if host.contains(':') {
-            format!("{scheme}://[{host}]:{port}")
-        } else {
-            format!("{scheme}://{host}:{port}")
-        }
+        let host = match &self.zone {
+            Some(zone) => format!("{}%{}", self.host, zone.name),
+            None => self.host.clone(),
+        };
+        format!("{scheme}://{}:{}", in_brackets(&host), self.dial.1)
     }
 
     /// Resolves what is dialled. A place that is named by its address is of the family that it is.
@@ -86,6 +98,16 @@ impl Place {
             ..family
         };
         let address: IpAddr = check.resolve(resolver, &self.dial.0, family).await?;
-        Ok(SocketAddr::new(address, self.dial.1))
+        let zone = self.zone.as_ref().filter(|_| !self.elsewhere);
+        Ok(in_zone(address, self.dial.1, zone))
+    }
+}
+
+/// A host as URLs have it: an address of IPv6 is in brackets (RFC 3986 section 3.2.2).
+fn in_brackets(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
     }
 }

@@ -1,11 +1,15 @@
 //! The steps of `query_response`: what is heard, what is said, when TLS begins.
 
+mod transcript;
+
+pub(super) use transcript::{Masks, Received};
+
 use super::Stopped;
 use crate::check::{BRIEF, Check, Heard, Late, Tls, aside};
 use crate::limits::label;
 use crate::reason::Reason;
 use crate::regexp::{Captures, Regexp, expand};
-use crate::report::{Dialogue, Mismatch, Spoken};
+use crate::report::{Dialogue, FailedStep, Mismatch, Spoken};
 use std::time::Instant;
 
 /// Bytes of one line, as with the peer.
@@ -18,6 +22,34 @@ pub enum Expect {
     Regexp(Regexp),
     /// These bytes.
     Bytes(Vec<u8>),
+}
+
+impl Expect {
+    /// As it may be shown.
+    fn shown(&self) -> String {
+        Masks::default().shown(match self {
+            Self::Regexp(wanted) => wanted.as_str().as_bytes(),
+            Self::Bytes(wanted) => wanted,
+        })
+    }
+}
+
+/// What a step waits for, and what it has received so far.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// It has not received what it expects.
+    pub expects: bool,
+    pub received: Received,
+}
+
+impl Waiting {
+    /// A step that begins.
+    pub fn of(step: &Step) -> Self {
+        Self {
+            expects: step.expect.is_some(),
+            received: Received::default(),
+        }
+    }
 }
 
 /// One step: in this order, what is in it.
@@ -84,22 +116,47 @@ impl Script {
 
     /// Holds the dialogue on an open connection, in lines. Gives how it went, whether or not it came to its end.
     pub(super) async fn play(&self, check: &mut Check, tls: &Secured<'_>) -> Result<(), Stopped> {
-        let mut dialogue = Dialogue::default();
-        let played = self.play_steps(check, tls, &mut dialogue).await;
+        let (mut dialogue, mut waiting) = (Dialogue::default(), Waiting::default());
+        let played = self.play_steps(check, tls, &mut dialogue, &mut waiting).await;
+        if played.is_err() {
+            dialogue.failed = Some(self.failed_step(dialogue.steps, &waiting, Masks::default()));
+        }
         check.note(Spoken::Dialogue(dialogue));
-        played
+        played.map_err(|stopped| check.stopped_by_tls(stopped))
     }
 
-    async fn play_steps(&self, check: &mut Check, tls: &Secured<'_>, dialogue: &mut Dialogue) -> Result<(), Stopped> {
+    /// The step that failed, after so many that were done. What any step sends is masked, and what `masks` hides.
+    pub(super) fn failed_step(&self, done: usize, waiting: &Waiting, mut masks: Masks) -> FailedStep {
         for step in &self.0 {
+            masks.add(&step.send);
+        }
+        let step = self.0.get(done).filter(|_| waiting.expects);
+        FailedStep {
+            number: done + 1,
+            expected: step.and_then(|step| step.expect.as_ref()).map(Expect::shown),
+            received: waiting.received.shown(&masks),
+        }
+    }
+
+    async fn play_steps(
+        &self,
+        check: &mut Check,
+        tls: &Secured<'_>,
+        dialogue: &mut Dialogue,
+        waiting: &mut Waiting,
+    ) -> Result<(), Stopped> {
+        for step in &self.0 {
+            *waiting = Waiting::of(step);
+            let received = &mut waiting.received;
             let heard = match &step.expect {
                 None => None,
-                Some(Expect::Regexp(wanted)) => Some(hear_line(check, wanted, dialogue).await?),
+                Some(Expect::Regexp(wanted)) => Some(hear_line(check, wanted, dialogue, received).await?),
                 Some(Expect::Bytes(wanted)) => {
-                    hear_bytes(check, wanted, dialogue).await?;
+                    hear_bytes(check, wanted, dialogue, received).await?;
                     None
                 }
             };
+            *waiting = Waiting::default();
             if let Some(heard) = &heard {
                 step.label(heard, dialogue);
             }
@@ -150,11 +207,18 @@ impl Secured<'_> {
     }
 }
 
-async fn hear_line(check: &mut Check, wanted: &Regexp, dialogue: &mut Dialogue) -> Result<Match, Stopped> {
+async fn hear_line(
+    check: &mut Check,
+    wanted: &Regexp,
+    dialogue: &mut Dialogue,
+    received: &mut Received,
+) -> Result<Match, Stopped> {
     let heard = match check.await_word().await {
         Ok(()) => {
             let until = Instant::now() + check.left();
-            check.hear(|bytes, ended| next_line(bytes, ended, wanted, until)).await
+            check
+                .hear(|bytes, ended| next_line(bytes, ended, wanted, until, received))
+                .await
         }
         Err(stopped) => Err(stopped),
     };
@@ -165,7 +229,7 @@ async fn hear_line(check: &mut Check, wanted: &Regexp, dialogue: &mut Dialogue) 
 }
 
 /// The first whole line in `bytes`, if it matches. What has no end of line is a line once nothing more will come.
-fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp, until: Instant) -> Heard<Match> {
+fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp, until: Instant, received: &mut Received) -> Heard<Match> {
     let (line, taken) = match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..end], end + 1),
         None if bytes.len() >= LONGEST_LINE => {
@@ -177,9 +241,13 @@ fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp, until: Instant) -> Hear
             let words = "The peer closed the connection, and no line of it matches what the module expects.";
             return Heard::Never(Reason::ContentExpect, words.to_owned());
         }
-        None => return Heard::More(0),
+        None => {
+            received.unfinished(bytes);
+            return Heard::More(0);
+        }
     };
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    received.line(line);
     let judged = move |found: Result<Option<Match>, Late>| match found {
         Ok(Some(heard)) => Heard::Whole(taken, heard),
         Ok(None) => Heard::More(taken),
@@ -206,15 +274,23 @@ pub(super) async fn look(wanted: &Regexp, text: Vec<u8>, until: Instant) -> Resu
     aside(until, move || Match::of(&wanted, &text)).await
 }
 
-async fn hear_bytes(check: &mut Check, wanted: &[u8], dialogue: &mut Dialogue) -> Result<(), Stopped> {
+async fn hear_bytes(
+    check: &mut Check,
+    wanted: &[u8],
+    dialogue: &mut Dialogue,
+    received: &mut Received,
+) -> Result<(), Stopped> {
     check.await_word().await?;
     let heard = check
-        .hear(|bytes, ended| match bytes.get(..wanted.len()) {
-            Some(heard) if heard == wanted => Heard::Whole(wanted.len(), ()),
-            None if !ended && wanted.starts_with(bytes) => Heard::More(0),
-            _ => {
-                let words = "What the peer says are not the bytes that the module expects.";
-                Heard::Never(Reason::ContentExpect, words.to_owned())
+        .hear(|bytes, ended| {
+            received.unfinished(bytes);
+            match bytes.get(..wanted.len()) {
+                Some(heard) if heard == wanted => Heard::Whole(wanted.len(), ()),
+                None if !ended && wanted.starts_with(bytes) => Heard::More(0),
+                _ => {
+                    let words = "What the peer says are not the bytes that the module expects.";
+                    Heard::Never(Reason::ContentExpect, words.to_owned())
+                }
             }
         })
         .await;
@@ -226,7 +302,7 @@ async fn hear_bytes(check: &mut Check, wanted: &[u8], dialogue: &mut Dialogue) -
 
 #[cfg(test)]
 mod tests {
-    use super::{Heard, Match, Step, next_line};
+    use super::{Heard, Match, Received, Step, next_line};
     use crate::reason::Reason;
     use crate::regexp::Regexp;
     use crate::report::Dialogue;
@@ -234,7 +310,13 @@ mod tests {
 
     async fn next(bytes: &[u8], ended: bool, wanted: &str) -> Heard<Match> {
         let until = Instant::now() + Duration::from_mins(1);
-        match next_line(bytes, ended, &Regexp::new(wanted).unwrap(), until) {
+        match next_line(
+            bytes,
+            ended,
+            &Regexp::new(wanted).unwrap(),
+            until,
+            &mut Received::default(),
+        ) {
             Heard::Later(found) => found.await,
             heard => heard,
         }

@@ -43,6 +43,9 @@ impl TcpSettings {
         };
         let secures = place.tls || only_handshake;
         check.begin_leg(place.url("tcp"), secures || self.script.begins_tls());
+        if self.script.is_empty() {
+            check.send_nothing();
+        }
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect_from(self.source, to).await?;
         if secures {
@@ -80,6 +83,10 @@ impl Prober for TcpSettings {
 
     fn origin(&self, aim: &Aim) -> Option<Origin> {
         Some(self.place(aim, Way::Asked).ok()?.origin("tcp"))
+    }
+
+    fn listens_in_plain_text(&self) -> bool {
+        !self.begins_with_tls && !self.script.begins_tls() && self.script.hears()
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

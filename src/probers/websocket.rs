@@ -2,12 +2,13 @@
 
 mod frames;
 mod gauges;
+mod handshake;
 
 use super::credentials::Credentials;
 use super::fields::Fields;
 use super::files::Unusable;
 use super::place::Place;
-use super::script::{Expect, Match, Script, look};
+use super::script::{Expect, Masks, Match, Script, Waiting, look};
 use super::{Aim, Prober, Probing, Resolving, Shape, Way};
 use crate::chain::Stage;
 use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls};
@@ -18,14 +19,11 @@ use crate::report::{Dialogue, Mismatch, Report, Spoken};
 use crate::target::Target;
 use bytes::Bytes;
 use frames::{Message, masked_close, masked_text};
-use http::header::{
-    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
-};
+use http::header::{AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tungstenite::handshake::client::generate_key;
-use tungstenite::handshake::derive_accept_key;
 use url::Url;
 
 /// What a websocket module does, composed from its configuration.
@@ -57,33 +55,46 @@ impl WebsocketSettings {
             (Ok(url), Ok(place)) => (url, place),
             (Err((reason, words)), _) | (_, Err((reason, words))) => return Err(check.refuse(reason, words)),
         };
-        let headers = self.headers(check, place.trusted).await?;
+        let mut headers = self.headers(check, place.trusted).await?;
+        let host = handshake::host(&mut headers, aim.hostname.as_deref(), &url);
+        let host =
+            host.ok_or_else(|| check.refuse(Reason::LocalTargetInvalid, "The host cannot be written in a header."))?;
         check.begin_leg(crate::target::shown_url(&url), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
-        if place.tls {
+        let only_handshake = matches!(way, Way::Handshake(_));
+        if place.tls || only_handshake {
             check.secure(&self.tls, &place.tls_name, true).await?;
         }
-        if matches!(way, Way::Handshake(_)) {
+        if only_handshake {
             return Ok(());
         }
-        self.switch(check, url, headers).await?;
+        let masks = masks(&headers, &url);
+        self.switch(check, url, host, headers).await?;
         if !place.trusted {
             return Ok(());
         }
-        let mut dialogue = Dialogue::default();
-        let played = self.play(check, &mut dialogue).await;
+        let (mut dialogue, mut waiting) = (Dialogue::default(), Waiting::default());
+        let played = self.play(check, &mut dialogue, &mut waiting).await;
+        if played.is_err() {
+            dialogue.failed = Some(self.script.failed_step(dialogue.steps, &waiting, masks));
+        }
         check.note(Spoken::Dialogue(dialogue));
         played
     }
 
     /// The handshake (RFC 6455 section 4.1).
-    async fn switch(&self, check: &mut Check, url: Url, mut headers: HeaderMap) -> Result<(), Stopped> {
+    async fn switch(
+        &self,
+        check: &mut Check,
+        url: Url,
+        authority: HeaderValue,
+        mut headers: HeaderMap,
+    ) -> Result<(), Stopped> {
         let key = generate_key();
-        let refuse = |check: &mut Check, words: &str| check.refuse(Reason::LocalTargetInvalid, words);
-        let field = HeaderValue::from_str(&key).map_err(|_| refuse(check, "The key cannot be written."))?;
-        let authority = HeaderValue::from_str(url.authority().rsplit('@').next().unwrap_or_default());
-        let authority = authority.map_err(|_| refuse(check, "The host cannot be written in a header."))?;
+        let field = HeaderValue::from_str(&key)
+            .map_err(|_| check.refuse(Reason::LocalTargetInvalid, "The key cannot be written."))?;
+        let asked = handshake::Asked::of(&headers);
         headers.insert(SEC_WEBSOCKET_KEY, field);
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -110,13 +121,11 @@ impl WebsocketSettings {
             return Err(check.refuse(Reason::WebsocketNotUpgraded, "There is no answer to judge."));
         };
         let status = reply.status;
-        let accepts = reply.headers.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
         match status {
-            101 if accepts == Some(derive_accept_key(key.as_bytes()).as_bytes()) => Ok(()),
-            101 => {
-                let words = "The server switched protocols, and Sec-WebSocket-Accept is not the answer to our key.";
-                Err(check.refuse(Reason::WebsocketInvalid, words))
-            }
+            101 => match asked.objection(&key, &reply.headers) {
+                None => Ok(()),
+                Some(words) => Err(check.refuse(Reason::WebsocketInvalid, words)),
+            },
             _ if (200..400).contains(&status) => {
                 let words = format!("The server answered {status} and did not switch protocols.");
                 Err(check.refuse(Reason::WebsocketNotUpgraded, words))
@@ -125,18 +134,22 @@ impl WebsocketSettings {
         }
     }
 
-    async fn play(&self, check: &mut Check, dialogue: &mut Dialogue) -> Result<(), Stopped> {
+    async fn play(&self, check: &mut Check, dialogue: &mut Dialogue, waiting: &mut Waiting) -> Result<(), Stopped> {
         for step in &self.script.0 {
+            *waiting = Waiting::of(step);
             let heard = match &step.expect {
                 None => None,
                 Some(expect) => {
-                    let heard = self.hear(check, expect).await;
-                    if heard.is_err() {
+                    let mut message = Message::within(check.limits().matched_body);
+                    let heard = self.hear(check, expect, &mut message, waiting).await;
+                    dialogue.close_code = message.close_code();
+                    if heard.is_err() && !check.stopped_because(&[Reason::WebsocketInvalid]) {
                         dialogue.mismatch = Some(Mismatch::Regexp);
                     }
                     heard?
                 }
             };
+            *waiting = Waiting::default();
             let words = step.words(heard.as_ref());
             if !words.is_empty() {
                 check.say(&masked_text(&words)).await?;
@@ -148,10 +161,20 @@ impl WebsocketSettings {
     }
 
     /// One message, which must be what is expected.
-    async fn hear(&self, check: &mut Check, expect: &Expect) -> Result<Option<Match>, Stopped> {
+    async fn hear(
+        &self,
+        check: &mut Check,
+        expect: &Expect,
+        message: &mut Message,
+        waiting: &mut Waiting,
+    ) -> Result<Option<Match>, Stopped> {
         check.await_word().await?;
-        let mut message = Message::within(check.limits().matched_body);
-        let text = check.hear(|bytes, _| message.take(bytes)).await?;
+        let text = check.hear(|bytes, _| message.take(bytes)).await;
+        if text.is_err() {
+            waiting.received.unfinished(message.begun());
+        }
+        let text = text?;
+        waiting.received.line(&text);
         let matched = match expect {
             Expect::Regexp(wanted) => look(wanted, text, Instant::now() + check.left()).await,
             Expect::Bytes(wanted) if *wanted == text => return Ok(None),
@@ -198,6 +221,23 @@ impl WebsocketSettings {
         let aim = Aim { target, ..aim.clone() };
         Place::new(&aim, Some(port), secured, server_name, way)
     }
+}
+
+/// What must not be shown of what a server says: what the module sends in its header fields, and what a URL may hold in secret.
+fn masks(headers: &HeaderMap, url: &Url) -> Masks {
+    let mut masks = Masks::default();
+    let own = headers.iter().filter(|(name, _)| *name != USER_AGENT);
+    for (_, value) in own {
+        masks.add(value.as_bytes());
+    }
+    for secret in [Some(url.username()), url.password(), url.query()]
+        .into_iter()
+        .flatten()
+    {
+        masks.add(secret.as_bytes());
+        masks.add(&percent_encoding::percent_decode_str(secret).collect::<Vec<_>>());
+    }
+    masks
 }
 
 fn ws_url(target: &Target) -> Result<Url, String> {

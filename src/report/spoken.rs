@@ -22,6 +22,21 @@ pub struct Dialogue {
     pub mismatch: Option<Mismatch>,
     /// The labels that steps made of what was said, each step's on their own.
     pub labels: Vec<Vec<(String, String)>>,
+    /// The step that failed.
+    pub failed: Option<FailedStep>,
+    /// The code with which the server closed a WebSocket (RFC 6455 section 7.4), where it gave one.
+    pub close_code: Option<u16>,
+}
+
+/// A step that failed, as it may be shown: bounded, printable, without what the module sends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailedStep {
+    /// Its place in `query_response`, from 1.
+    pub number: usize,
+    /// The expression, or the bytes, that it waited for; none where it had received them.
+    pub expected: Option<String>,
+    /// The last lines or messages that it received instead.
+    pub received: Vec<String>,
 }
 
 /// In which way what was said is not what was expected.

@@ -6,6 +6,7 @@ mod grpc;
 mod http;
 mod icmp;
 mod legacy_tls;
+mod odd_probers;
 pub mod resolver;
 mod tcp;
 mod unix;
@@ -94,5 +95,6 @@ pub async fn all() -> (Vec<Case>, BTreeMap<String, String>, impl Any) {
     icmp::add(&mut table);
     grpc::add(&mut table).await;
     resolver::add(&mut table).await;
+    odd_probers::add(&mut table).await;
     (table.cases, table.modules, (table.authority, table.alive))
 }

@@ -202,7 +202,7 @@ async fn what_strangers_write_stays_what_it_is() {
     assert_is_text("the landing page", &running.text("/").await);
     assert_is_plain("the log", &running.log());
     for line in running.log().lines() {
-        assert!(line.starts_with("ts=20") && line.contains(" level="), "{line:?}");
+        assert!(line.starts_with("time=20") && line.contains(" level="), "{line:?}");
     }
     assert_is_plain("the log", &json.log());
     for line in json.log().lines() {

@@ -303,8 +303,52 @@ async fn an_exporter_does_not_probe_itself_by_any_name() {
         1.0
     );
     let open = Exporter::start(&format!("policy: open\n{modules}")).await;
-    let itself = format!("http://127.0.0.1:{}/-/healthy", open.address.port());
+    let itself = format!("http://127.0.0.1:{}/", open.address.port());
     assert_eq!(open.probe("m", &itself).await.page.value("probe_success"), 1.0);
+}
+
+/// What starts no probe is harmless: the first thing that a new user probes is often the exporter itself.
+#[tokio::test]
+async fn an_exporter_probes_what_it_has_that_starts_no_probe() {
+    let modules = "modules:\n  http: {prober: http, timeout: 5s}\n  tcp: {prober: tcp, timeout: 5s}\n  \
+                   says: {prober: tcp, timeout: 5s, tcp: {query_response: [{send: 'GET /probe HTTP/1.0'}]}}\n";
+    let exporter = Exporter::start(modules).await;
+    let at = format!("127.0.0.1:{}", exporter.address.port());
+    let page = |path: &str| format!("http://{at}{path}");
+    let redirect = |path: &str| {
+        let place = page(path);
+        Peer::answering(format!(
+            "HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n"
+        ))
+    };
+    let (to_healthy, to_probe) = (redirect("/-/healthy").await, redirect("/probe?target=x").await);
+    for (module, target, is_denied) in [
+        ("http", page("/-/healthy"), false),
+        ("http", page("/-/ready"), false),
+        ("http", page("/metrics"), false),
+        ("http", page("/metrics?name=a"), false),
+        ("tcp", at.clone(), false),
+        ("http", to_healthy.http(), false),
+        ("http", page("/probe?target=http://127.0.0.1/metrics"), true),
+        ("http", page("/probe?target=x&a=/-/healthy"), true),
+        ("http", page("/probe#/metrics"), true),
+        ("http", page("/metrics/../probe?target=x"), true),
+        ("http", page("/logs"), true),
+        ("http", to_probe.http(), true),
+        ("says", at.clone(), true),
+    ] {
+        let probed = exporter.probe(module, &target).await;
+        let verdict = &probed.evidence["verdict"];
+        assert_eq!(denied(&probed.page), is_denied, "{module} {target} {verdict:#}");
+        assert_eq!(
+            probed.page.value("probe_success"),
+            f64::from(u8::from(!is_denied)),
+            "{module} {target} {verdict:#}"
+        );
+    }
+    // A list that denies the address still does.
+    let exporter = Exporter::start(&format!("policy: {{networks: {{deny: [127.0.0.0/8]}}}}\n{modules}")).await;
+    assert!(denied(&exporter.probe("http", &exporter.url("/-/healthy")).await.page));
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ impl Running {
         self.get(path).await.text().await.unwrap()
     }
 
-    async fn post(&self, path: &str) -> reqwest::Response {
+    pub async fn post(&self, path: &str) -> reqwest::Response {
         self.client.post(self.url(path)).send().await.unwrap()
     }
 

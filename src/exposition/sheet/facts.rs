@@ -4,7 +4,7 @@ use crate::exposition::durations::words;
 use crate::exposition::evidence::{first_bytes, shown_value};
 use crate::investigation::{Reached, Vantage};
 use crate::probe::Finding;
-use crate::report::{Certificate, Clock, Leg, Reply, TlsFacts, TlsInspection};
+use crate::report::{Certificate, Clock, Dialogue, Leg, Reply, TlsFacts, TlsInspection};
 use maud::{Markup, html};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,6 +20,7 @@ pub(super) fn all(finding: &Finding) -> Markup {
                 @if let Some(tls) = &leg.tls { (secured(tls, began)) }
                 @if let Some(inspection) = &leg.inspection { (inspected(inspection)) }
                 @if let Some(reply) = &leg.reply { (answer(reply)) }
+                @if let Some(held) = leg.dialogue() { (dialogue(held)) }
                 @if let Some(bytes) = first_bytes(leg) { p { "First bytes: " code { (bytes) } } }
             }
         }
@@ -95,6 +96,24 @@ fn answer(reply: &Reply) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Where a dialogue failed, and what came instead of what was expected.
+fn dialogue(dialogue: &Dialogue) -> Markup {
+    html! {
+        @if let Some(failed) = &dialogue.failed {
+            h3 { "Step " (failed.number) " of the dialogue failed" }
+            dl {
+                @if let Some(expected) = &failed.expected { dt { "Expected" } dd { code { bdi { (expected) } } } }
+                dt { "Received" }
+                dd {
+                    @if failed.received.is_empty() { "nothing" }
+                    @for line in &failed.received { code { bdi { (line) } } br; }
+                }
+            }
+        }
+        @if let Some(code) = dialogue.close_code { p { "The server closed the WebSocket with the code " (code) "." } }
     }
 }
 

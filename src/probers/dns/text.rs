@@ -3,13 +3,14 @@
 //! A table says of which fields the data of a type consists. What is in no row, or does not fit its row, is written as
 //! RFC 3597 section 5 has it.
 
+use super::name;
 use super::types::Field::{
     Base64, Hash, Hex, Ip4, Ip6, Parameters, Quoted, Salt, Text, Texts, Time, Type, Types, U8, U16, U32, UpperHex, Word,
 };
 use super::types::{Field, TYPES, type_name};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hickory_proto::rr::{DNSClass, Name, Record};
+use hickory_proto::rr::{DNSClass, Record};
 use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder, NameEncoding};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -27,7 +28,7 @@ pub(super) fn line(record: &Record) -> String {
     };
     let head = format!(
         "{}\t{}\t{class}\t{}\t",
-        record.name.to_ascii(),
+        name::text(record.name.iter()),
         record.ttl,
         type_name(number)
     );
@@ -106,12 +107,7 @@ impl<'a> Rest<'a> {
                 label => labels.push(label),
             }
         }
-        let name = Name::from_labels(labels).ok()?;
-        let mut text = name.to_ascii();
-        if !text.ends_with('.') {
-            text.push('.');
-        }
-        Some(text)
+        Some(name::text(labels.into_iter()))
     }
 
     fn field(&mut self, field: Field) -> Option<String> {
@@ -133,7 +129,7 @@ impl<'a> Rest<'a> {
                 }
                 texts.join(" ")
             }
-            Word => String::from_utf8_lossy(self.counted()?).into_owned(),
+            Word => escaped(self.counted()?),
             Quoted => quoted(self.all()),
             Hex => hex(self.all()),
             UpperHex => hex(self.all()).to_ascii_uppercase(),
@@ -198,7 +194,7 @@ fn parameter(key: u16, value: &mut Rest<'_>) -> Option<String> {
             while !value.0.is_empty() {
                 parts.push(match key {
                     0 => name(value.u16()?),
-                    1 => String::from_utf8_lossy(value.counted()?).into_owned(),
+                    1 => application_protocol(value.counted()?),
                     4 => value.field(Ip4)?,
                     _ => value.field(Ip6)?,
                 });
@@ -207,7 +203,7 @@ fn parameter(key: u16, value: &mut Rest<'_>) -> Option<String> {
         }
         3 => value.u16()?.to_string(),
         5 => BASE64.encode(value.all()),
-        _ => escaped(value.all()),
+        _ => with_backslashes(value.all(), b"\"\\; "),
     };
     Some(format!("{}=\"{text}\"", name(key)))
 }
@@ -218,16 +214,39 @@ fn quoted(bytes: &[u8]) -> String {
 
 /// RFC 1035 section 5.1: quotes and backslashes escaped, what cannot be printed as three digits.
 fn escaped(bytes: &[u8]) -> String {
+    with_backslashes(bytes, b"\"\\")
+}
+
+/// The same with a backslash before each of `special`.
+fn with_backslashes(bytes: &[u8], special: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if special.contains(byte) {
+            text.push('\\');
+        }
+        put_byte(&mut text, *byte);
+    }
+    text
+}
+
+/// A byte, in decimal where it cannot be printed.
+pub(super) fn put_byte(text: &mut String, byte: u8) {
+    match byte {
+        b' '..=b'~' => text.push(char::from(byte)),
+        _ => write!(text, "\\{byte:03}").expect("writing to a String cannot fail"),
+    }
+}
+
+/// One of the values of `alpn`: what separates them is escaped once more (RFC 9460 appendix A.1).
+fn application_protocol(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
         match byte {
-            b'"' | b'\\' => {
-                text.push('\\');
-                text.push(char::from(*byte));
-            }
-            b' '..=b'~' => text.push(char::from(*byte)),
-            _ => write!(text, "\\{byte:03}").expect("writing to a String cannot fail"),
+            b',' | b'\\' => text.push_str("\\\\\\"),
+            b'"' | b';' | b' ' => text.push('\\'),
+            _ => {}
         }
+        put_byte(&mut text, *byte);
     }
     text
 }
@@ -306,6 +325,14 @@ mod tests {
                 "HTTPS\t1 . alpn=\"h2,h3\" port=\"8443\"",
             ),
             (4321, b"\x01\x02", "TYPE4321\t\\# 2 0102"),
+            (12, b"\x03a\xffb\x04test\0", "PTR\ta\\255b.test."),
+            (5, b"\x0aMy Printer\x03a.b\0", "CNAME\tMy\\ Printer.a\\.b."),
+            (16, b"\x05\xc3\xbc\x7f;'", "TXT\t\"\\195\\188\\127;'\""),
+            (
+                64,
+                b"\0\x01\0\0\x01\0\x05\x04a, ;\x00\x07\x00\x03/ d",
+                "SVCB\t1 . alpn=\"a\\\\\\,\\ \\;\" dohpath=\"/\\ d\"",
+            ),
         ] {
             assert_eq!(record(number, data), format!("Example.test.\t3600\tIN\t{text}"));
         }

@@ -35,12 +35,62 @@ pub(super) fn request(service: &str) -> Vec<u8> {
     framed
 }
 
-/// The status of a `HealthCheckResponse { ServingStatus status = 1; }`; `None` where the bytes are no such message.
-pub(super) fn status(body: &[u8]) -> Option<u32> {
-    let (head, rest) = body.split_first_chunk::<HEAD>()?;
+/// Bytes of the largest message that grpc-go takes.
+const LARGEST: u32 = 4 << 20;
+
+/// Why there is no message of the health service in a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It is compressed, and no compression was offered.
+    Compressed,
+    /// It says that it is longer than what is taken.
+    TooLarge,
+    /// There is none, or it is not whole.
+    Incomplete,
+    /// There is more than one: the call has one answer.
+    Several,
+    /// It is not protobuf.
+    Malformed,
+}
+
+impl Unusable {
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Compressed => "it is compressed",
+            Self::TooLarge => "it is too large",
+            Self::Incomplete => "it is missing or incomplete",
+            Self::Several => "there is more than one",
+            Self::Malformed => "it is malformed",
+        }
+    }
+}
+
+/// The status of a `HealthCheckResponse { ServingStatus status = 1; }`.
+///
+/// # Errors
+/// When the bytes are not one such message.
+pub(super) fn status(body: &[u8]) -> Result<u32, Unusable> {
+    let (head, rest) = body.split_first_chunk::<HEAD>().ok_or(Unusable::Incomplete)?;
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
-    // A compressed message is one that nobody offered to read.
-    let mut message = rest.get(..usize::try_from(length).ok()?).filter(|_| head[0] == 0)?;
+    if length > LARGEST {
+        return Err(Unusable::TooLarge);
+    }
+    let (message, more) = usize::try_from(length)
+        .ok()
+        .and_then(|length| rest.split_at_checked(length))
+        .ok_or(Unusable::Incomplete)?;
+    if head[0] != 0 {
+        return Err(Unusable::Compressed);
+    }
+    let serving = serving(message).ok_or(Unusable::Malformed)?;
+    if more.is_empty() {
+        Ok(serving)
+    } else {
+        Err(Unusable::Several)
+    }
+}
+
+fn serving(mut message: &[u8]) -> Option<u32> {
     let mut status = 0;
     while !message.is_empty() {
         let key = take_varint(&mut message)?;
@@ -90,7 +140,7 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{request, status};
+    use super::{Unusable, request, status};
 
     #[test]
     fn the_request_is_framed() {
@@ -102,17 +152,18 @@ mod tests {
 
     #[test]
     fn the_status_is_read_and_what_else_there_is_passed_over() {
-        assert_eq!(status(b"\0\0\0\0\0"), Some(0));
-        assert_eq!(status(b"\0\0\0\0\x02\x08\x01"), Some(1));
-        assert_eq!(status(b"\0\0\0\0\x0d\x12\x02hi\x08\x02\x1d\0\0\0\0\x20\x07"), Some(2));
-        for wrong in [
-            &b""[..],
-            b"\0\0\0\0\x02\x08",
-            b"\x01\0\0\0\x02\x08\x01",
-            b"\0\0\0\0\x01\x0b",
-            b"<html>",
+        assert_eq!(status(b"\0\0\0\0\0"), Ok(0));
+        assert_eq!(status(b"\0\0\0\0\x02\x08\x01"), Ok(1));
+        assert_eq!(status(b"\0\0\0\0\x0d\x12\x02hi\x08\x02\x1d\0\0\0\0\x20\x07"), Ok(2));
+        for (wrong, why) in [
+            (&b""[..], Unusable::Incomplete),
+            (b"\0\0\0\0\x02\x08", Unusable::Incomplete),
+            (b"\x01\0\0\0\x02\x08\x01", Unusable::Compressed),
+            (b"\0\0\0\0\x01\x0b", Unusable::Malformed),
+            (b"\0\0\0\0\0\0\0\0\0\0", Unusable::Several),
+            (b"<html>", Unusable::TooLarge),
         ] {
-            assert_eq!(status(wrong), None, "{wrong:?}");
+            assert_eq!(status(wrong), Err(why), "{wrong:?}");
         }
     }
 }

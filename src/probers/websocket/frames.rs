@@ -29,61 +29,198 @@ fn masked(mut frame: Frame) -> Vec<u8> {
     bytes
 }
 
-/// The next message, put together from as many frames as the peer makes of it. Pings and pongs are none.
+/// A pong that says back what a ping holds (section 5.5.3).
+fn masked_pong(payload: &[u8]) -> Vec<u8> {
+    masked(Frame::pong(payload.to_vec()))
+}
+
+/// Bytes of a control frame (section 5.5).
+const LARGEST_CONTROL: u64 = 125;
+
+/// The next message, put together from as many frames as the server makes of it. Pings are answered, pongs are ignored.
 #[derive(Debug)]
 pub(super) struct Message {
     /// Bytes of it, at most.
     most: u64,
     text: Vec<u8>,
+    /// The kind of the message, once its first frame has come.
+    kind: Option<Data>,
+    close_code: Option<u16>,
+}
+
+/// A frame that came whole.
+struct Whole<'a> {
+    header: FrameHeader,
+    payload: &'a [u8],
+    /// Bytes of it, with its head.
+    size: usize,
 }
 
 impl Message {
     /// One of at most so many bytes.
     pub const fn within(most: u64) -> Self {
-        Self { most, text: Vec::new() }
+        Self {
+            most,
+            text: Vec::new(),
+            kind: None,
+            close_code: None,
+        }
     }
 
-    /// Takes the frames that are whole in what came. Each is taken once, however the peer cuts the message.
+    /// What has come of a message that has not ended.
+    pub fn begun(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The code with which the server closed the WebSocket instead.
+    pub const fn close_code(&self) -> Option<u16> {
+        self.close_code
+    }
+
+    /// Takes the frames that are whole in what came. Each is taken once, however the server cuts the message.
     pub fn take(&mut self, bytes: &[u8]) -> Heard<Vec<u8>> {
-        let invalid = |words: &str| Heard::Never(Reason::WebsocketInvalid, words.to_owned());
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let mut cursor = Cursor::new(rest);
-            let (header, length) = match FrameHeader::parse(&mut cursor) {
-                Ok(Some(parsed)) => parsed,
+            let frame = match self.frame(rest) {
+                Ok(Some(frame)) => frame,
                 Ok(None) => break,
-                Err(error) => return invalid(&format!("A frame of the peer cannot be read: {error}.")),
+                Err((reason, words)) => return Heard::Never(reason, words),
             };
-            if header.mask.is_some() {
-                return invalid("The server masks its frames.");
-            }
-            let most = self.most;
-            if length > most || self.text.len() as u64 + length > most {
-                let words = format!("The message is over the {most} bytes that may be matched.");
-                return Heard::Never(Reason::ContentBodyTooLarge, words);
-            }
-            let begin = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            let Some(payload) = rest.get(begin..).and_then(|rest| rest.get(..length)) else {
-                break;
-            };
-            at += begin + length;
-            match header.opcode {
-                OpCode::Data(_) => {
-                    self.text.extend_from_slice(payload);
-                    if header.is_final {
-                        return Heard::Whole(at, std::mem::take(&mut self.text));
+            at += frame.size;
+            match frame.header.opcode {
+                OpCode::Data(data) => {
+                    if let Err(words) = self.add(data, frame.payload) {
+                        return Heard::Never(Reason::WebsocketInvalid, words.to_owned());
+                    }
+                    if frame.header.is_final {
+                        return self.whole(at);
                     }
                 }
-                OpCode::Control(Control::Close) => {
-                    let words = "The server closed the WebSocket before the expected message.";
-                    return Heard::Never(Reason::WebsocketClosed, words.to_owned());
-                }
+                OpCode::Control(Control::Close) => return self.closed(frame.payload),
+                OpCode::Control(Control::Ping) => return Heard::Answer(at, masked_pong(frame.payload)),
                 OpCode::Control(_) => {}
             }
         }
         Heard::More(at)
     }
+
+    /// The first frame in some bytes, if it is whole and as the protocol wants it.
+    fn frame<'a>(&self, bytes: &'a [u8]) -> Result<Option<Whole<'a>>, (Reason, String)> {
+        let invalid = |words: &str| Err((Reason::WebsocketInvalid, words.to_owned()));
+        let mut cursor = Cursor::new(bytes);
+        let (header, length) = match FrameHeader::parse(&mut cursor) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return Ok(None),
+            Err(error) => return invalid(&format!("A frame of the server cannot be read: {error}.")),
+        };
+        if header.mask.is_some() {
+            return invalid("The server masks its frames.");
+        }
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return invalid("A frame of the server has a reserved bit set.");
+        }
+        if !has_shortest_length(bytes[1] & 0x7f, length) {
+            return invalid("The length of a frame of the server is not written in the fewest bytes.");
+        }
+        if matches!(header.opcode, OpCode::Control(_)) {
+            if length > LARGEST_CONTROL {
+                return invalid("A control frame of the server is over 125 bytes.");
+            }
+            if !header.is_final {
+                return invalid("A control frame of the server is fragmented.");
+            }
+        } else if length > self.most || self.text.len() as u64 + length > self.most {
+            let words = format!("The message is over the {} bytes that may be matched.", self.most);
+            return Err((Reason::ContentBodyTooLarge, words));
+        }
+        let begin = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let payload = bytes.get(begin..).and_then(|rest| rest.get(..length));
+        Ok(payload.map(|payload| Whole {
+            header,
+            payload,
+            size: begin + length,
+        }))
+    }
+
+    /// One more part of the message (section 5.4).
+    fn add(&mut self, data: Data, payload: &[u8]) -> Result<(), &'static str> {
+        match (data, self.kind) {
+            (Data::Continue, None) => return Err("The server continues a message that it has not begun."),
+            (Data::Text | Data::Binary, Some(_)) => return Err("The server begins a message within another one."),
+            (Data::Text | Data::Binary, None) => self.kind = Some(data),
+            _ => {}
+        }
+        self.text.extend_from_slice(payload);
+        Ok(())
+    }
+
+    fn whole(&mut self, at: usize) -> Heard<Vec<u8>> {
+        let text = std::mem::take(&mut self.text);
+        if self.kind.take() == Some(Data::Text) && std::str::from_utf8(&text).is_err() {
+            let words = "A text message of the server is not UTF-8.";
+            return Heard::Never(Reason::WebsocketInvalid, words.to_owned());
+        }
+        Heard::Whole(at, text)
+    }
+
+    /// A close frame: two bytes of a code and words, or nothing (section 5.5.1).
+    fn closed(&mut self, payload: &[u8]) -> Heard<Vec<u8>> {
+        let invalid = |words: String| Heard::Never(Reason::WebsocketInvalid, words);
+        let Some((code, words)) = payload.split_first_chunk() else {
+            return if payload.is_empty() {
+                let words = "The server closed the WebSocket without a code before the expected message.";
+                Heard::Never(Reason::WebsocketClosed, words.to_owned())
+            } else {
+                invalid("The server closed the WebSocket with half of a code.".to_owned())
+            };
+        };
+        let code = u16::from_be_bytes(*code);
+        self.close_code = Some(code);
+        let Some(meaning) = meaning_of(code) else {
+            return invalid(format!(
+                "The server closed the WebSocket with the code {code}, which none may send."
+            ));
+        };
+        if std::str::from_utf8(words).is_err() {
+            return invalid(format!(
+                "The server closed the WebSocket with the code {code} and words that are not UTF-8."
+            ));
+        }
+        let words =
+            format!("The server closed the WebSocket with the code {code} ({meaning}) before the expected message.");
+        Heard::Never(Reason::WebsocketClosed, words)
+    }
+}
+
+/// Whether a length is written as RFC 6455 section 5.2 wants it: `first` is the part of it in the second byte of the frame.
+const fn has_shortest_length(first: u8, length: u64) -> bool {
+    match first {
+        126 => length > LARGEST_CONTROL,
+        127 => length > 0xffff && length >> 63 == 0,
+        _ => true,
+    }
+}
+
+/// What a code means (section 7.4, and IANA's registry); none where no frame may have it.
+const fn meaning_of(code: u16) -> Option<&'static str> {
+    Some(match code {
+        1000 => "normal closure",
+        1001 => "going away",
+        1002 => "protocol error",
+        1003 => "unsupported data",
+        1007 => "invalid payload data",
+        1008 => "policy violation",
+        1009 => "message too big",
+        1010 => "mandatory extension missing",
+        1011 => "internal error",
+        1012 => "service restart",
+        1013 => "try again later",
+        1014 => "bad gateway",
+        3000..=3999 => "registered by a library or an application",
+        4000..=4999 => "private use",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -101,8 +238,11 @@ mod tests {
             _ => None,
         };
         assert_eq!(heard(b"\x81\x02hi"), Some((4, b"hi".to_vec())));
-        assert_eq!(heard(b"\x89\x00\x81\x02hi"), Some((6, b"hi".to_vec())));
-        assert_eq!(heard(b"\x01\x02he\x89\x01x\x80\x03llo"), Some((12, b"hello".to_vec())));
+        assert_eq!(heard(b"\x8a\x00\x81\x02hi"), Some((6, b"hi".to_vec())));
+        assert_eq!(heard(b"\x01\x02he\x8a\x01x\x80\x03llo"), Some((12, b"hello".to_vec())));
+        // A character may be cut between two frames.
+        assert_eq!(heard(b"\x01\x01\xc3\x80\x01\xbc"), Some((6, "ü".as_bytes().to_vec())));
+        assert_eq!(heard(b"\x82\x01\xff"), Some((3, b"\xff".to_vec())));
         assert_eq!(heard(b"\x82\x01\0more"), Some((3, b"\0".to_vec())));
         for part in [&b""[..], b"\x81", b"\x81\x02h"] {
             let heard = Message::within(MOST).take(part);
@@ -113,7 +253,7 @@ mod tests {
     #[test]
     fn each_frame_is_taken_once() {
         let mut message = Message::within(5);
-        for part in [&b"\x01\x02he"[..], b"\x00\x00", b"\x89\x01x", b"\x00\x02ll"] {
+        for part in [&b"\x01\x02he"[..], b"\x00\x00", b"\x8a\x01x", b"\x00\x02ll"] {
             assert!(matches!(message.take(part), Heard::More(taken) if taken == part.len()));
         }
         assert!(matches!(message.take(b"\x80\x01o more"), Heard::Whole(3, text) if text == b"hello"));
@@ -132,9 +272,68 @@ mod tests {
             _ => None,
         };
         assert_eq!(reason(b"\x88\x02\x03\xe8"), Some(Reason::WebsocketClosed));
-        assert_eq!(reason(b"\x81\x82abcdxx"), Some(Reason::WebsocketInvalid));
-        assert_eq!(reason(b"\x83\x00"), Some(Reason::WebsocketInvalid));
+        assert_eq!(reason(b"\x88\x00"), Some(Reason::WebsocketClosed));
+        let large = [&b"\x89\x7e\x00\x7e"[..], &[b'x'; 126]].concat();
+        for frame in [
+            &b"\x81\x82abcdxx"[..],
+            b"\x83\x00",
+            b"\x8b\x00",
+            b"\xc1\x02hi",
+            b"\xa1\x02hi",
+            b"\x91\x02hi",
+            b"\xc9\x00",
+            b"\x09\x01x",
+            &large,
+            b"\x80\x02hi",
+            b"\x01\x01a\x81\x01b",
+            b"\x81\x01\xff",
+            b"\x81\x03\xed\xa0\x80",
+            b"\x81\x7e\x00\x05hello",
+            b"\x81\x7f\0\0\0\0\0\0\0\x05hello",
+            b"\x81\x7f\x80\0\0\0\0\0\0\x05hello",
+            b"\x88\x01x",
+            b"\x88\x03\x03\xe8\xff",
+        ] {
+            assert_eq!(reason(frame), Some(Reason::WebsocketInvalid), "{frame:?}");
+        }
         assert_eq!(reason(b"\x81\x7f\0\0\0\x01\0\0\0\0"), Some(Reason::ContentBodyTooLarge));
+    }
+
+    #[test]
+    fn the_code_of_a_close_is_kept_and_judged() {
+        for (code, reason) in [
+            (999, Reason::WebsocketInvalid),
+            (1000, Reason::WebsocketClosed),
+            (1004, Reason::WebsocketInvalid),
+            (1005, Reason::WebsocketInvalid),
+            (1006, Reason::WebsocketInvalid),
+            (1011, Reason::WebsocketClosed),
+            (1014, Reason::WebsocketClosed),
+            (1015, Reason::WebsocketInvalid),
+            (2999, Reason::WebsocketInvalid),
+            (3000, Reason::WebsocketClosed),
+            (4999, Reason::WebsocketClosed),
+            (5000, Reason::WebsocketInvalid),
+        ] {
+            let mut message = Message::within(MOST);
+            let frame = [&b"\x88\x05"[..], &u16::to_be_bytes(code), b"why"].concat();
+            let Heard::Never(given, words) = message.take(&frame) else {
+                panic!("{code}");
+            };
+            assert_eq!((given, message.close_code()), (reason, Some(code)), "{words}");
+            assert!(words.contains(&code.to_string()), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_ping_is_answered_with_what_it_holds() {
+        let mut message = Message::within(MOST);
+        let Heard::Answer(taken, pong) = message.take(b"\x89\x02hi\x81\x01x") else {
+            panic!("no pong");
+        };
+        assert_eq!((taken, &pong[..2]), (4, &[0x8a, 0x82][..]));
+        assert_eq!([pong[6] ^ pong[2], pong[7] ^ pong[3]], *b"hi");
+        assert!(matches!(message.take(b"\x81\x01x"), Heard::Whole(3, _)));
     }
 
     #[test]

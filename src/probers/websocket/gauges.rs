@@ -21,7 +21,7 @@ pub(super) fn write(report: &Report, has_script: bool, page: &mut Page) -> Durat
         _ => None,
     });
     page.set(&WEBSOCKET_UPGRADED, f64::from(u8::from(dialogue.is_some())));
-    let failed = dialogue.is_some() && !report.succeeded();
+    let failed = dialogue.is_some_and(|dialogue| dialogue.mismatch.is_some());
     page.set(&WEBSOCKET_FAILED_DUE_TO_REGEX, f64::from(u8::from(failed)));
     let phases = leg.map(|leg| phases(leg, has_script)).unwrap_or_default();
     for (phase, time) in &phases {

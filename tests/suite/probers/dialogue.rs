@@ -238,3 +238,163 @@ async fn lines_are_looked_through_however_long_and_many_they_are() {
     assert_eq!(beside.page.value("probe_success"), 1.0);
     assert_eq!(chatted.evidence["verdict"]["reason"], "content.expect");
 }
+
+/// Greets, and refuses each line with the line itself.
+async fn refusing() -> Peer {
+    Peer::start(|stream| async move {
+        let mut stream = BufReader::new(stream);
+        let _ = stream.write_all(b"+OK hello\r\n").await;
+        let mut line = String::new();
+        while matches!(stream.read_line(&mut line).await, Ok(1..)) {
+            let refusal = format!("-NOAUTH Authentication required, not \"{}\" \x1b[31m\r\n", line.trim());
+            let _ = stream.write_all(refusal.as_bytes()).await;
+            line.clear();
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_failed_step_is_shown_with_what_came_instead_and_without_secrets() {
+    let peer = refusing().await;
+    let exporter = Exporter::start(
+        "modules:
+  m: {prober: tcp, timeout: 1s, tcp: {query_response: [{expect: '^.OK'}, {send: 'AUTH s3cret-word'}, {expect: '^.PONG'}]}}
+  b: {prober: tcp, timeout: 1s, tcp: {query_response: [{expect: '^.OK'}, {send: x}, {expect_bytes: !!binary AAEC}]}}
+  silent: {prober: tcp, timeout: 1s, tcp: {query_response: [{expect: '^.OK'}, {expect: '^more$'}]}}
+  good: {prober: tcp, tcp: {query_response: [{expect: '^.OK'}]}}",
+    )
+    .await;
+    let at = peer.address.to_string();
+    let probed = exporter.probe("m", &at).await;
+    let failed = &probed.evidence["front"]["legs"][0]["dialogue"]["failed_step"];
+    assert_eq!(failed["step"], 3, "{failed:#}");
+    assert_eq!(failed["expected"], "^.PONG");
+    let line = "-NOAUTH Authentication required, not \"AUTH <secret>\" \\u{1b}[31m";
+    assert_eq!(failed["received"], serde_json::json!([line]));
+    let id = probed.evidence["id"].as_str().unwrap();
+    let page = exporter.get(&format!("/evidence/{id}")).await.text().await.unwrap();
+    let debug = format!("/probe?module=m&target={at}&debug=true");
+    let debug = exporter.get(&debug).await.text().await.unwrap();
+    let debug = debug.split("Module configuration").next().unwrap();
+    for text in [&page, debug] {
+        assert!(
+            text.contains("NOAUTH Authentication") && text.contains("^.PONG"),
+            "{text}"
+        );
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    let failed = &exporter.probe("b", &at).await.evidence["front"]["legs"][0]["dialogue"]["failed_step"];
+    assert_eq!(failed["expected"], "\\0\\u{1}\\u{2}", "{failed:#}");
+    assert!(
+        failed["received"][0].as_str().unwrap().starts_with("-NOAUTH"),
+        "{failed:#}"
+    );
+    let failed = &exporter.probe("silent", &at).await.evidence["front"]["legs"][0]["dialogue"]["failed_step"];
+    assert_eq!(
+        (&failed["step"], &failed["received"]),
+        (&2.into(), &serde_json::json!([])),
+        "{failed:#}"
+    );
+    let good = exporter.probe("good", &at).await;
+    assert_eq!(
+        good.evidence["front"]["legs"][0]["dialogue"]["failed_step"],
+        serde_json::Value::Null
+    );
+}
+
+#[tokio::test]
+async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
+    let authority = Authority::new();
+    let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), |mut stream| async move {
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    // It answers plain text with the alert of OpenSSL, `wrong version number`.
+    let alert = Peer::start(|mut stream| async move {
+        let _ = stream.read_u8().await;
+        let _ = stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46").await;
+    })
+    .await;
+    let silent = Peer::start(|mut stream| async move {
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let exporter = Exporter::start(
+        "modules:
+  says: {prober: tcp, timeout: 2s, tcp: {query_response: [{send: PING}, {expect: '^.PONG'}]}}
+  listens: {prober: tcp, timeout: 2s, tcp: {query_response: [{expect: '^220 '}]}}",
+    )
+    .await;
+    for (module, peer, is_tls) in [
+        ("says", &alert, true),
+        ("listens", &secured, true),
+        ("says", &silent, false),
+        ("listens", &silent, false),
+    ] {
+        let probed = exporter.probe(module, &peer.address.to_string()).await;
+        let verdict = &probed.evidence["verdict"];
+        assert_eq!(verdict["reason"] == "tls.expected", is_tls, "{module} {verdict:#}");
+        assert_eq!(verdict["link"] == "tls", is_tls, "{module} {verdict:#}");
+    }
+}
+
+#[tokio::test]
+async fn an_abstract_socket_is_reached_by_its_name() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let name = format!("glassbox-test-{}", std::process::id());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let module = "u: {prober: unix, timeout: 2s}";
+    let open = Exporter::start(&format!("modules: {{{module}}}")).await;
+    let by_list = Exporter::start(&format!(
+        "policy: {{unix: {{allow: ['@glassbox-test-*']}}}}\nmodules: {{{module}}}"
+    ))
+    .await;
+    let strict = Exporter::start(&format!("policy: strict\nmodules: {{{module}}}")).await;
+    for (exporter, target, reason) in [
+        (&open, format!("@{name}"), None),
+        (&by_list, format!("@{name}"), None),
+        (&open, format!("@{name}-other"), Some("tcp.refused")),
+        (&open, format!("/@{name}"), Some("tcp.refused")),
+        (&strict, format!("@{name}"), Some("local.denied")),
+        (&by_list, "@other".to_owned(), Some("local.denied")),
+    ] {
+        let probed = exporter.probe("u", &target).await;
+        assert_eq!(probed.evidence["verdict"]["reason"].as_str(), reason, "{target}");
+    }
+    drop(listener);
+}
+
+#[tokio::test]
+async fn zones_and_ipv4_in_the_form_of_ipv6_are_dialled() {
+    let peer = Peer::start(|stream| async move { drop(stream) }).await;
+    let (port, six) = (peer.address.port(), std::net::TcpListener::bind("[::1]:0").unwrap());
+    let six_port = six.local_addr().unwrap().port();
+    let exporter = Exporter::start("modules: {t: {prober: tcp, timeout: 2s}, i: {prober: icmp, timeout: 2s}}").await;
+    for (module, target, protocol, reason) in [
+        ("t", format!("[::ffff:127.0.0.1]:{port}"), 4.0, None),
+        ("t", format!("[::1%lo]:{six_port}"), 6.0, None),
+        ("t", format!("[::1%1]:{six_port}"), 6.0, None),
+        ("i", "::1%lo".to_owned(), 6.0, None),
+        ("i", "[::1%lo]".to_owned(), 6.0, None),
+        ("i", "::ffff:127.0.0.1".to_owned(), 4.0, None),
+        (
+            "t",
+            format!("[::1%nosuch0]:{six_port}"),
+            0.0,
+            Some("local.target_invalid"),
+        ),
+    ] {
+        let probed = exporter.probe(module, &target).await;
+        assert_eq!(
+            probed.evidence["verdict"]["reason"].as_str(),
+            reason,
+            "{target} {:#}",
+            probed.evidence
+        );
+        if reason.is_none() {
+            assert_eq!(probed.page.value("probe_ip_protocol"), protocol, "{target}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The grpc prober, against Debian's gRPC and a peer of our own.
 
 use crate::support::exporter::Exporter;
-use crate::support::health::debians;
+use crate::support::health::{debians, strange};
 use crate::support::peer::Peer;
 use crate::support::pki::Authority;
 
@@ -72,4 +72,84 @@ async fn a_call_ends_with_the_probes_time() {
     assert_eq!(probed.page.value("probe_success"), 0.0);
     assert_eq!(probed.page.value("probe_grpc_status_code"), 4.0);
     assert_eq!(probed.evidence["verdict"]["reason"], "http.timed_out_waiting");
+}
+
+/// Clients of gRPC derive a status from HTTP where the server gives none: these are grpc-go's.
+#[tokio::test]
+async fn an_answer_without_a_status_has_the_one_that_grpc_go_derives() {
+    const GRPC: (&str, &str) = ("content-type", "application/grpc");
+    let exporter = Exporter::start(&config("/nonexistent")).await;
+    for (status, fields, code) in [
+        (404, &[("content-type", "text/html")][..], 12.0),
+        (401, &[], 16.0),
+        (403, &[], 7.0),
+        (400, &[], 13.0),
+        (503, &[], 14.0),
+        (500, &[], 2.0),
+        (200, &[("content-type", "text/html")], 2.0),
+        (200, &[("grpc-status", "5")], 2.0),
+        (200, &[GRPC], 2.0),
+        (404, &[GRPC, ("grpc-status", "5")], 5.0),
+        (200, &[GRPC, ("grpc-status", "0")], 13.0),
+    ] {
+        let (peer, _) = strange(status, fields, None).await;
+        let probed = exporter.probe("all", &peer.address.to_string()).await;
+        let page = &probed.page;
+        assert_eq!(
+            page.value("probe_grpc_status_code"),
+            code,
+            "{status} {fields:?} {:#}",
+            probed.evidence
+        );
+        assert_eq!(page.value("probe_success"), 0.0);
+    }
+}
+
+/// Gateways route by it.
+#[tokio::test]
+async fn the_authority_is_the_name_of_tls_and_in_plain_text_the_target() {
+    let authority = Authority::new();
+    let tls = authority.leaf("front.test").server(&["h2"]);
+    let (plain, plain_seen) = strange(503, &[], None).await;
+    let (secured, secured_seen) = strange(503, &[], Some(tls)).await;
+    let ca = authority.ca_file.display();
+    let exporter = Exporter::start(&format!(
+        "modules:
+  plain: {{prober: grpc, grpc: {{preferred_ip_protocol: ip4}}}}
+  tls: {{prober: grpc, grpc: {{tls: true, tls_config: {{ca_file: {ca}, server_name: front.test}}}}}}
+  unverified: {{prober: grpc, grpc: {{tls: true, tls_config: {{insecure_skip_verify: true}}}}}}"
+    ))
+    .await;
+    let (plain_at, secured_at) = (plain.address.to_string(), secured.address.to_string());
+    let last = |seen: &std::sync::Mutex<Vec<String>>| seen.lock().unwrap().last().cloned().unwrap_or_default();
+    for more in ["", "&hostname=other.test"] {
+        exporter.probe_for("plain", &plain_at, more).await;
+        assert_eq!(last(&plain_seen), plain_at, "{more:?}");
+        exporter.probe_for("tls", &secured_at, more).await;
+        assert_eq!(last(&secured_seen), "front.test", "{more:?}");
+        exporter.probe_for("unverified", &secured_at, more).await;
+        assert_eq!(last(&secured_seen), "127.0.0.1", "{more:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_of_tls_that_is_called_in_plain_text_is_named() {
+    let authority = Authority::new();
+    let held = authority.leaf("127.0.0.1").server(&["h2"]);
+    let secured = Peer::with_tls(held, |mut stream| async move {
+        let _ = tokio::io::AsyncReadExt::read_u8(&mut stream).await;
+    })
+    .await;
+    let exporter = Exporter::start(&config("/nonexistent")).await;
+    let probed = exporter.probe("all", &secured.address.to_string()).await;
+    let verdict = &probed.evidence["verdict"];
+    assert_eq!(
+        (&verdict["link"], &verdict["reason"]),
+        (&"tls".into(), &"tls.expected".into()),
+        "{verdict:#}"
+    );
+    // Its twin closes as early, and does not speak TLS.
+    let closing = Peer::start(|stream| async move { drop(stream) }).await;
+    let probed = exporter.probe("all", &closing.address.to_string()).await;
+    assert_ne!(probed.evidence["verdict"]["reason"], "tls.expected");
 }

@@ -133,3 +133,112 @@ async fn a_large_message_is_looked_through_within_the_probes_time() {
         "Looking through what the peer says took all of the probe's time."
     );
 }
+
+/// A server that accepts the handshake with more fields, then writes these frames and reads to the end.
+async fn framing(fields: &'static str, frames: &'static [u8]) -> Peer {
+    Peer::start(move |mut stream| async move {
+        let head = read_head(&mut stream).await;
+        let accepted = accepting(&head).replacen("\r\n", &format!("\r\n{fields}"), 1);
+        let _ = stream.write_all(accepted.as_bytes()).await;
+        let _ = stream.write_all(frames).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await
+}
+
+const HELLO: &str = "modules: {ws: {prober: websocket, timeout: 5s, websocket: {query_response: [{expect: hello}]}}}";
+
+#[tokio::test]
+async fn a_ping_is_answered_while_a_message_is_awaited() {
+    // It says nothing before it has its pong (RFC 6455 section 5.5.2).
+    let peer = Peer::start(|mut stream| async move {
+        let head = read_head(&mut stream).await;
+        let ping = [accepting(&head).as_bytes(), b"\x89\x03abc\x89\x00"].concat();
+        stream.write_all(&ping).await.unwrap();
+        for payload in [&b"abc"[..], b""] {
+            let mut frame = vec![0; 6 + payload.len()];
+            stream.read_exact(&mut frame).await.unwrap();
+            assert_eq!(frame[..2], [0x8a, 0x80 | u8::try_from(payload.len()).unwrap()]);
+            let said: Vec<u8> = frame[6..]
+                .iter()
+                .zip(&frame[2..6])
+                .map(|(byte, mask)| byte ^ mask)
+                .collect();
+            assert_eq!(said, payload);
+        }
+        stream.write_all(b"\x81\x05hello").await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let exporter = Exporter::start(HELLO).await;
+    let probed = exporter.probe("ws", &format!("ws://{}", peer.address)).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+}
+
+#[tokio::test]
+async fn what_rfc_6455_forbids_fails_the_probe() {
+    let exporter = Exporter::start(HELLO).await;
+    for (fields, frames, reason) in [
+        ("", &b"\x81\x05hello"[..], None),
+        (
+            "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+            b"\x81\x05hello",
+            Some("websocket.invalid"),
+        ),
+        (
+            "Sec-WebSocket-Protocol: chat\r\n",
+            b"\x81\x05hello",
+            Some("websocket.invalid"),
+        ),
+        ("", b"\xc1\x05hello", Some("websocket.invalid")),
+        ("", b"\x81\x85abcd\x09\x07\x0f\x08\x0e", Some("websocket.invalid")),
+        ("", b"\x81\x06hello\xff", Some("websocket.invalid")),
+        ("", b"\x88\x02\x03\xed", Some("websocket.invalid")),
+        ("", b"\x88\x06\x03\xf3boom", Some("websocket.closed")),
+    ] {
+        let peer = framing(fields, frames).await;
+        let probed = exporter.probe("ws", &format!("ws://{}", peer.address)).await;
+        assert_eq!(
+            probed.evidence["verdict"]["reason"].as_str(),
+            reason,
+            "{fields:?} {frames:?}"
+        );
+        let dialogue = &probed.evidence["front"]["legs"][0]["dialogue"];
+        if frames.starts_with(b"\x88") {
+            let code = u64::from(u16::from_be_bytes([frames[2], frames[3]]));
+            assert_eq!(dialogue["close_code"], code, "{dialogue:#}");
+            assert_eq!(dialogue["failed_step"]["step"], 1);
+            assert_eq!(dialogue["failed_step"]["expected"], "hello");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_host_may_be_given_and_what_a_server_echoes_of_the_request_is_masked() {
+    // Says back the head of the request as a message.
+    let peer = Peer::start(|mut stream| async move {
+        let head = read_head(&mut stream).await;
+        let _ = stream.write_all(accepting(&head).as_bytes()).await;
+        let length = u16::try_from(head.len()).unwrap().to_be_bytes();
+        let _ = stream.write_all(&[b"\x81\x7e", &length[..], &head].concat()).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let exporter = Exporter::start(
+        "modules:
+  host: {prober: websocket, websocket: {headers: {Host: {values: [virtual.test]}}, query_response: [{expect: '(?m)^Host: virtual.test'}]}}
+  secret: {prober: websocket, websocket: {headers: {X-Key: {values: [s3cret-key]}}, query_response: [{expect: never}]}}",
+    )
+    .await;
+    let target = format!("ws://{}/path?token=s3cret-token", peer.address);
+    let probed = exporter.probe("host", &target).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    let probed = exporter.probe("secret", &target).await;
+    let received = &probed.evidence["front"]["legs"][0]["dialogue"]["failed_step"]["received"][0];
+    let received = received.as_str().unwrap();
+    assert!(
+        received.starts_with("GET /path?") && received.contains("<secret>"),
+        "{received}"
+    );
+    assert!(!probed.evidence.to_string().contains("s3cret"), "{received}");
+}

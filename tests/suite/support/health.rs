@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A server that answers every call with these bytes, and with this status in its trailers, if there is one.
 pub async fn health(body: &'static [u8], status: &'static str) -> Peer {
@@ -70,3 +72,42 @@ pub async fn debians(pair: Option<(PathBuf, PathBuf)>) -> (Process, u16) {
     server.listens(port).await;
     (server, port)
 }
+
+/// What a gRPC server was asked as (`:authority`), in order.
+pub type Authorities = Arc<Mutex<Vec<String>>>;
+
+/// A server that notes `:authority`, and answers every call with this status and these fields, and nothing else.
+pub async fn strange(
+    status: u16,
+    fields: &'static [(&'static str, &'static str)],
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> (Peer, Authorities) {
+    let seen = Authorities::default();
+    let noted = seen.clone();
+    let serve = move |stream: Box<dyn Stream>| {
+        let seen = noted.clone();
+        async move {
+            let Ok(mut connection) = h2::server::handshake(stream).await else {
+                return;
+            };
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let authority = request.uri().authority().map(ToString::to_string);
+                seen.lock().unwrap().push(authority.unwrap_or_default());
+                let mut head = Response::builder().status(status);
+                for (name, value) in fields {
+                    head = head.header(*name, *value);
+                }
+                let _ = respond.send_response(head.body(()).unwrap(), true);
+            }
+        }
+    };
+    let peer = match tls {
+        None => Peer::start(move |stream| serve(Box::new(stream))).await,
+        Some(config) => Peer::with_tls(config, move |stream| serve(Box::new(stream))).await,
+    };
+    (peer, seen)
+}
+
+/// A connection, in plain text or over TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}

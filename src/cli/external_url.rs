@@ -1,0 +1,165 @@
+//! `--web.external-url`: the path of a URL as `blackbox_exporter` computes it, with Go's `net/url`. A text without a scheme is a
+//! path, and a text such as `host:9115/path` is a URL of the scheme `host`, which has no path.
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+
+/// What a path of a route cannot have as it is. Requests have it encoded.
+const NOT_IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// The path, percent-encoded, with or without a slash at its start.
+///
+/// # Errors
+/// Where Go refuses the URL, in its words.
+pub(super) fn path_of(url: &str) -> Result<String, String> {
+    if url.starts_with(['"', '\'']) || url.ends_with(['"', '\'']) {
+        return Err("URL must not begin or end with quotes".to_owned());
+    }
+    let path = parse(url).map_err(|words| format!("parse {url:?}: {words}"))?;
+    Ok(encoded(path))
+}
+
+/// A path that may have encoded bytes, as requests have it.
+pub(super) fn encoded(path: &str) -> String {
+    let bytes: Vec<u8> = percent_decode_str(path).collect();
+    percent_encode(&bytes, NOT_IN_PATH).to_string()
+}
+
+/// The path as written.
+fn parse(url: &str) -> Result<&str, String> {
+    if url.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err("net/url: invalid control character in URL".to_owned());
+    }
+    let url = url.split_once('#').map_or(url, |(url, _)| url);
+    let (scheme, rest) = scheme(url)?;
+    let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+    if !rest.starts_with('/') {
+        if !scheme.is_empty() {
+            return Ok("");
+        }
+        let first = rest.split('/').next().unwrap_or_default();
+        if first.contains(':') {
+            return Err("first path segment in URL cannot contain colon".to_owned());
+        }
+    }
+    let has_authority = rest.starts_with("//") && (!scheme.is_empty() || !rest.starts_with("///"));
+    let path = if has_authority {
+        let rest = &rest[2..];
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        check_authority(authority)?;
+        path
+    } else {
+        rest
+    };
+    check_escapes(path)?;
+    Ok(path)
+}
+
+/// RFC 3986 section 3.1. What cannot be a scheme is a path.
+fn scheme(url: &str) -> Result<(&str, &str), String> {
+    for (at, byte) in url.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => {}
+            b'0'..=b'9' | b'+' | b'-' | b'.' if at > 0 => {}
+            b':' if at == 0 => return Err("missing protocol scheme".to_owned()),
+            b':' => return Ok((&url[..at], &url[at + 1..])),
+            _ => break,
+        }
+    }
+    Ok(("", url))
+}
+
+fn check_authority(authority: &str) -> Result<(), String> {
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (name, port) = match host.strip_prefix('[') {
+        Some(inner) => inner.rsplit_once(']').ok_or("missing ']' in host")?,
+        None => host.split_at(host.rfind(':').unwrap_or(host.len())),
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) || (port == digits && !port.is_empty()) {
+        return Err(format!("invalid port {port:?} after host"));
+    }
+    check_escapes(name)?;
+    match name.chars().find(|c| " \\^`{|}/?#".contains(*c)) {
+        Some(wrong) => Err(format!("invalid character {:?} in host name", wrong.to_string())),
+        None => Ok(()),
+    }
+}
+
+fn check_escapes(text: &str) -> Result<(), String> {
+    let is_hex = |digits: &[u8]| digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit);
+    for (at, _) in text.match_indices('%') {
+        let rest = &text.as_bytes()[at..];
+        let escape = &rest[..rest.len().min(3)];
+        if !is_hex(&escape[1..]) {
+            return Err(format!("invalid URL escape {:?}", String::from_utf8_lossy(escape)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path_of;
+
+    /// What `blackbox_exporter` 0.28 logs for each (`--log.level=debug`), before it trims the slashes.
+    #[test]
+    fn the_path_is_the_one_that_go_computes() {
+        for (url, path) in [
+            ("/blackbox", "/blackbox"),
+            ("blackbox.example.com", "blackbox.example.com"),
+            ("blackbox.example.com/x/y/", "blackbox.example.com/x/y/"),
+            ("blackbox.example.com:9115/x", ""),
+            ("mailto:x", ""),
+            ("./x", "./x"),
+            ("//h/x", "/x"),
+            ("///h/x", "///h/x"),
+            ("http://a/b//c/", "/b//c/"),
+            ("http://a", ""),
+            ("http://[::1]:9115/b", "/b"),
+            ("http://user:pass@a:1/b", "/b"),
+            ("http://a/b?x=1", "/b"),
+            ("http://a/b#c", "/b"),
+            ("http://a/b c", "/b%20c"),
+            ("http://a/%41%20b", "/A%20b"),
+            ("", ""),
+        ] {
+            assert_eq!(path_of(url).as_deref(), Ok(path), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused_in_its_words() {
+        for (url, words) in [
+            ("foo%zz", "parse \"foo%zz\": invalid URL escape \"%zz\""),
+            ("\"http://a/q\"", "URL must not begin or end with quotes"),
+            (
+                "127.0.0.1:9115/x",
+                "parse \"127.0.0.1:9115/x\": first path segment in URL cannot contain colon",
+            ),
+            (":9115", "parse \":9115\": missing protocol scheme"),
+            ("http://a:b/", "parse \"http://a:b/\": invalid port \":b\" after host"),
+            ("http://[::1/", "parse \"http://[::1/\": missing ']' in host"),
+            (
+                "http://a b/",
+                "parse \"http://a b/\": invalid character \" \" in host name",
+            ),
+        ] {
+            assert_eq!(path_of(url).as_ref().map_err(String::as_str), Err(words), "{url}");
+        }
+    }
+}

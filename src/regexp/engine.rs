@@ -1,0 +1,235 @@
+//! What searches: compiled expressions, shared by all that are written alike, and bounded in what they take together.
+//!
+//! A counted repetition of a large class, such as `\p{L}{1,100}`, is a megabyte when compiled, since each of its copies is.
+//! Small ones are compiled at once and kept. Large ones are compiled when they are first searched for, and those that were used
+//! least recently are dropped where all large ones together are over [`BUDGET`].
+
+use super::RegexpError;
+use super::parse;
+use regex_automata::meta::{self, Regex};
+use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::utf8::Utf8Sequences;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Bytes that a compiled expression may have.
+const LARGEST: usize = 32 << 20;
+
+/// Bytes up to which an expression is small.
+const SMALL: usize = 64 << 10;
+
+/// An expression that is estimated at more is compiled when it is read: only that tells for certain whether it is too large.
+const UNCERTAIN: usize = 8 << 20;
+
+/// Bytes that large expressions may take together.
+const BUDGET: usize = 32 << 20;
+
+/// Ranges of a class whose states are counted without compiling it.
+const FEW_RANGES: usize = 16;
+
+/// Bytes of one state of the automaton. Measured: see `the_estimate_is_near`.
+const STATE: usize = 40;
+
+/// An expression that can be searched for.
+pub(super) enum Engine {
+    Kept(Arc<Regex>),
+    OnDemand(Arc<str>),
+}
+
+/// The engine of an expression: that of one which is written alike, if there is one.
+///
+/// # Errors
+/// When it is too large.
+pub(super) fn engine(pattern: &str, hir: &Hir) -> Result<Arc<Engine>, RegexpError> {
+    if let Some(known) = locked(&KNOWN).get(pattern).and_then(Weak::upgrade) {
+        return Ok(known);
+    }
+    let size = estimate(hir);
+    let engine = if size <= SMALL {
+        Engine::Kept(Arc::new(compile(pattern, hir, LARGEST)?))
+    } else {
+        if size > UNCERTAIN {
+            compile(pattern, hir, LARGEST)?;
+        }
+        Engine::OnDemand(pattern.into())
+    };
+    let engine = Arc::new(engine);
+    let mut known = locked(&KNOWN);
+    if known.len() == known.capacity() {
+        known.retain(|_, engine| engine.strong_count() > 0);
+    }
+    known.insert(pattern.into(), Arc::downgrade(&engine));
+    Ok(engine)
+}
+
+impl Engine {
+    /// What searches.
+    pub fn get(&self) -> Arc<Regex> {
+        match self {
+            Self::Kept(regex) => regex.clone(),
+            Self::OnDemand(pattern) => on_demand(pattern),
+        }
+    }
+}
+
+/// Those that are in use, by their pattern.
+static KNOWN: LazyLock<Mutex<HashMap<Arc<str>, Weak<Engine>>>> = LazyLock::new(Mutex::default);
+
+/// The large ones that are compiled.
+static LARGE: LazyLock<Mutex<Large>> = LazyLock::new(Mutex::default);
+
+#[derive(Default)]
+struct Large {
+    compiled: HashMap<Arc<str>, Compiled>,
+    size: usize,
+    uses: u64,
+}
+
+struct Compiled {
+    regex: Arc<Regex>,
+    size: usize,
+    used: u64,
+}
+
+impl Large {
+    fn get(&mut self, pattern: &str) -> Option<Arc<Regex>> {
+        self.uses += 1;
+        let compiled = self.compiled.get_mut(pattern)?;
+        compiled.used = self.uses;
+        Some(compiled.regex.clone())
+    }
+
+    /// Keeps one, and drops those that were used least recently.
+    fn put(&mut self, pattern: &Arc<str>, regex: Arc<Regex>, size: usize) {
+        let used = self.uses;
+        let compiled = Compiled { regex, size, used };
+        self.size += size;
+        if let Some(before) = self.compiled.insert(pattern.clone(), compiled) {
+            self.size -= before.size;
+        }
+        while self.size > BUDGET && self.compiled.len() > 1 {
+            let oldest = self.compiled.iter().min_by_key(|(_, compiled)| compiled.used);
+            let Some(oldest) = oldest.map(|(pattern, _)| pattern.clone()) else {
+                return;
+            };
+            self.size -= self.compiled.remove(&oldest).map_or(0, |compiled| compiled.size);
+        }
+    }
+}
+
+/// No lock is held while it is compiled: that takes milliseconds.
+fn on_demand(pattern: &Arc<str>) -> Arc<Regex> {
+    if let Some(compiled) = locked(&LARGE).get(pattern) {
+        return compiled;
+    }
+    let parsed = parse::parse(pattern).expect("it was read before");
+    // Its size was judged when it was read: the limit is far from it.
+    let regex = compile(pattern, &parsed.hir, 8 * LARGEST).expect("it was judged to be small enough");
+    let regex = Arc::new(regex);
+    let size = regex.memory_usage();
+    locked(&LARGE).put(pattern, regex.clone(), size);
+    regex
+}
+
+fn compile(pattern: &str, hir: &Hir, limit: usize) -> Result<Regex, RegexpError> {
+    let config = meta::Config::new()
+        .utf8_empty(true)
+        .nfa_size_limit(Some(limit))
+        .onepass_size_limit(Some(limit));
+    meta::Builder::new()
+        .configure(config)
+        .build_from_hir(hir)
+        .map_err(|_| RegexpError::new("expression too large", pattern))
+}
+
+/// Bytes of the compiled expression, about: what holds states forward and backward.
+fn estimate(hir: &Hir) -> usize {
+    states(hir).saturating_mul(2 * STATE)
+}
+
+fn states(hir: &Hir) -> usize {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Class(Class::Bytes(_)) => 1,
+        // The states of many ranges are shared among them: how many there are, only the compiler knows.
+        HirKind::Class(Class::Unicode(class)) if class.ranges().len() > FEW_RANGES => {
+            let alone = compile("", &Hir::class(Class::Unicode(class.clone())), LARGEST);
+            alone.map_or(LARGEST, |regex| regex.memory_usage()) / (2 * STATE)
+        }
+        HirKind::Class(Class::Unicode(class)) => {
+            let ranges = class.ranges().iter();
+            let sequences = ranges.flat_map(|range| Utf8Sequences::new(range.start(), range.end()));
+            // All of one byte are one state.
+            1 + sequences.map(|sequence| sequence.len() - 1).sum::<usize>()
+        }
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            let times = usize::try_from(times).unwrap_or(usize::MAX);
+            (states(&repetition.sub) + 1).saturating_mul(times)
+        }
+        HirKind::Capture(capture) => states(&capture.sub).saturating_add(2),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(states).fold(1, usize::saturating_add),
+    }
+}
+
+/// What is behind these locks is whole whenever one is let go.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUDGET, Engine, LARGE, LARGEST, SMALL, compile, engine, estimate, locked, parse};
+    use std::sync::Arc;
+
+    fn of(pattern: &str) -> Arc<Engine> {
+        engine(pattern, &parse::parse(pattern).unwrap().hir).unwrap()
+    }
+
+    #[test]
+    fn the_estimate_is_near() {
+        for pattern in [
+            "hello world",
+            "[a-z]{1,200}",
+            r"^\w{1,64}@\w{1,64}\.[a-z]{2,20}$",
+            ".{1,1000}end",
+            "(?i)status.{0,200}ok",
+            r"\p{L}{1,100}",
+            r"([a-z]{1,20}\.){1,10}",
+            r"[^a-z]{50}",
+        ] {
+            let hir = parse::parse(pattern).unwrap().hir;
+            let real = compile(pattern, &hir, LARGEST).unwrap().memory_usage();
+            let (real, estimated) = (real.max(4096), estimate(&hir).max(4096));
+            println!("{pattern}: {real} {estimated}");
+            assert!(
+                real < 8 * estimated && estimated < 8 * real,
+                "{pattern}: {real} {estimated}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_written_alike_is_compiled_once() {
+        assert!(Arc::ptr_eq(&of("^written alike$"), &of("^written alike$")));
+        assert!(!Arc::ptr_eq(&of("^written alike$"), &of("^written otherwise$")));
+    }
+
+    #[test]
+    fn large_expressions_are_compiled_when_they_are_needed_and_bounded_together() {
+        assert!(matches!(*of("^[a-z]+ ready$"), Engine::Kept(_)));
+        let patterns: Vec<_> = (0..60).map(|number| format!(r"^\p{{L}}{{1,100}} {number}$")).collect();
+        let engines: Vec<_> = patterns.iter().map(|pattern| of(pattern)).collect();
+        for (number, engine) in engines.iter().enumerate() {
+            assert!(matches!(**engine, Engine::OnDemand(_)));
+            assert!(engine.get().is_match(&format!("größe {number}")), "{number}");
+            assert!(locked(&LARGE).size <= BUDGET);
+        }
+        let kept = locked(&LARGE).compiled.len();
+        assert!(kept > 1 && kept < patterns.len(), "{kept}");
+        // The first one was dropped, and is there again.
+        assert!(engines[0].get().is_match("größe 0") && !engines[0].get().is_match("größe 1"));
+        assert!(SMALL < BUDGET);
+    }
+}
