@@ -48,7 +48,7 @@ pub use own_fault::{panic_is_answer, panics_beside_probes, shortage};
 pub use resolve::Family;
 pub use resolver::{NameServer, NameServerError, Resolver};
 pub use send::{Ask, Manner};
-pub use tls::{Credentials, Tls, TlsError, TlsSettings, TlsVersion};
+pub use tls::{Identity, Tls, TlsError, TlsSettings, TlsVersion};
 pub use trust::{Trust, Trusted};
 pub use tunnel::Tunnel;
 pub use watched::Watched;

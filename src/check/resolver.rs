@@ -41,8 +41,8 @@ use std::time::Instant;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
 
-/// Bytes that are read of each of them.
-const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+/// Bytes that are read of each of them: lists that block names have tens of millions.
+const LARGEST_FILE: u64 = 128 * 1024 * 1024;
 
 /// Answers questions for addresses. Built once per module; keeps no cache, so each probe really asks.
 pub struct Resolver {

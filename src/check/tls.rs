@@ -26,8 +26,10 @@ pub enum TlsVersion {
 /// What a module demands of TLS.
 #[derive(Debug)]
 pub struct TlsSettings {
-    /// The authorities to trust and the client certificate, which are read again when their files change.
-    pub credentials: Arc<Watched<Credentials>>,
+    /// The authorities to trust, which are read again when their file changes.
+    pub trust: Arc<Watched<Trusted>>,
+    /// The client certificate, which is read again when its files change.
+    pub identity: Arc<Watched<Identity>>,
     /// The name to send and to verify, instead of the target's.
     pub server_name: Option<String>,
     /// Take any certificate.
@@ -40,45 +42,35 @@ pub struct TlsSettings {
     pub alpn: &'static [&'static [u8]],
 }
 
-/// What a module's TLS reads from files.
-#[derive(Debug)]
-pub struct Credentials {
-    trust: Trusted,
-    identity: Option<Arc<CertifiedKey>>,
+/// A client certificate with its key, where the module has one.
+#[derive(Debug, Default)]
+pub struct Identity {
+    certified: Option<Arc<CertifiedKey>>,
     /// The key as it was read: the second TLS library has no use for the first one's.
     #[cfg(feature = "legacy-tls")]
     key: Option<PrivateKeyDer<'static>>,
 }
 
-impl Credentials {
-    /// Trusts these authorities, and has this client certificate with its chain and key.
+impl Identity {
+    /// The certificate with its chain, and its key.
     ///
     /// # Errors
     /// When the key is unusable or does not fit the certificate.
-    pub fn new(
-        trust: Trusted,
-        identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    ) -> Result<Self, TlsError> {
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
         #[cfg(feature = "legacy-tls")]
-        let key = identity.as_ref().map(|(_, key)| key.clone_key());
-        let identity = match identity {
-            Some((chain, key)) => Some(Arc::new(
-                CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Identity)?,
-            )),
-            None => None,
-        };
+        let kept = Some(key.clone_key());
+        let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Identity)?;
         Ok(Self {
-            trust,
-            identity,
+            certified: Some(Arc::new(certified)),
             #[cfg(feature = "legacy-tls")]
-            key,
+            key: kept,
         })
     }
 
-    /// The exporter's own certificate, with its key.
+    /// The certificate with its chain, and its key, as they were read.
     #[cfg(feature = "legacy-tls")]
-    pub(super) fn certificate(&self) -> Option<(&[CertificateDer<'static>], &PrivateKeyDer<'static>)> {
-        Some((&self.identity.as_ref()?.cert, self.key.as_ref()?))
+    pub(super) fn as_read(&self) -> Option<(&[CertificateDer<'static>], &PrivateKeyDer<'static>)> {
+        Some((&self.certified.as_ref()?.cert, self.key.as_ref()?))
     }
 }
 
@@ -86,7 +78,8 @@ impl Credentials {
 #[derive(Debug)]
 pub struct Tls {
     config: ClientConfig,
-    credentials: Arc<Watched<Credentials>>,
+    trust: Arc<Watched<Trusted>>,
+    identity: Arc<Watched<Identity>>,
     server_name: Option<String>,
     skip_verify: bool,
     /// The lowest and the highest version of the module.
@@ -145,7 +138,8 @@ impl Tls {
         config.alpn_protocols = settings.alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Self {
             config,
-            credentials: settings.credentials,
+            trust: settings.trust,
+            identity: settings.identity,
             server_name: settings.server_name,
             skip_verify: settings.skip_verify,
             versions: (settings.min_version, settings.max_version),
@@ -163,10 +157,10 @@ impl Tls {
         self.versions
     }
 
-    /// What the files hold now.
+    /// The client certificate that the files hold now.
     #[cfg(feature = "legacy-tls")]
-    pub(super) fn credentials(&self) -> Option<Arc<Credentials>> {
-        self.credentials.current().ok()
+    pub(super) fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.current().ok()
     }
 
     /// The same for QUIC, which agrees on HTTP/3.
@@ -181,13 +175,14 @@ impl Tls {
     /// # Errors
     /// When a file of the module cannot be used, or this host is short of what it takes to read the system's authorities.
     pub(super) async fn for_one_probe(&self, http1: bool) -> Result<(ClientConfig, Arc<Recorder>), Unready> {
-        let credentials = self.credentials.current().map_err(Unready::File)?;
+        let trusted = self.trust.current().map_err(Unready::File)?;
+        let identity = self.identity.current().map_err(Unready::File)?;
         let trust = if self.skip_verify {
             Arc::default()
         } else {
-            credentials.trust.authorities().await.map_err(Unready::System)?
+            trusted.authorities().await.map_err(Unready::System)?
         };
-        let recorder = Arc::new(Recorder::new(trust, self.skip_verify, credentials.identity.clone()));
+        let recorder = Arc::new(Recorder::new(trust, self.skip_verify, identity.certified.clone()));
         let mut config = self.config.clone();
         config.dangerous().set_certificate_verifier(recorder.clone());
         if http1 {

@@ -18,6 +18,7 @@ use refusal::seconds;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls_native_certs::ErrorKind;
 use search::search;
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -101,6 +102,23 @@ impl Root {
     }
 }
 
+/// The intermediates of a usual chain: so many of different names make few paths.
+const USUAL_INTERMEDIATES: usize = 8;
+
+/// Whether intermediates could follow one another in many orders: there are many of them, or two have one name.
+fn may_have_many_paths(intermediates: &[CertificateDer<'_>]) -> bool {
+    if intermediates.len() < 2 {
+        return false;
+    }
+    let subject = |der: &CertificateDer<'_>| Some(EndEntityCert::try_from(der).ok()?.subject().to_vec());
+    let mut subjects = HashSet::new();
+    intermediates.len() > USUAL_INTERMEDIATES
+        || intermediates
+            .iter()
+            .filter_map(subject)
+            .any(|subject| !subjects.insert(subject))
+}
+
 /// What webpki makes of a chain.
 enum Usual {
     /// Accepted, until then.
@@ -170,6 +188,10 @@ impl Trust {
         let search = || search(&self.roots, leaf, intermediates, name, seconds(now));
         // A certificate that is itself trusted needs no chain. webpki does not know that.
         if self.roots.iter().any(|root| root.der == *leaf) {
+            return search().map_err(|missed| missed.refusal);
+        }
+        // webpki's bounds leave room for seconds of work where many paths are possible. The search has a budget.
+        if may_have_many_paths(intermediates) {
             return search().map_err(|missed| missed.refusal);
         }
         match self.verify_usual(leaf, intermediates, name, now) {

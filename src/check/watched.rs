@@ -104,6 +104,15 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Ok(watched)
     }
 
+    /// Reads the files unless one of them is a pipe or a device, whose reading could last for ever.
+    fn read_regular(&self) -> Result<T, String> {
+        let irregular = |file: &&PathBuf| fs::metadata(file).is_ok_and(|metadata| !metadata.is_file());
+        match self.files.iter().find(irregular) {
+            Some(file) => Err(format!("{} is not a regular file", file.display())),
+            None => (self.read)(),
+        }
+    }
+
     fn versions(&self) -> Vec<Option<Version>> {
         self.files.iter().map(Version::of).collect()
     }
@@ -125,7 +134,7 @@ impl<T: Send + Sync + 'static> Refresh for Watched<T> {
             return;
         }
         seen.versions = versions;
-        let read = (self.read)();
+        let read = self.read_regular();
         let whole = self.versions() == seen.versions;
         let error = match read {
             Ok(_) if !whole => Some("they changed while they were read".to_owned()),

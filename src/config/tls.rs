@@ -4,7 +4,7 @@ use super::credentials::filled;
 use super::file::{At, TlsFile};
 use super::problem::{Place, Problem, at};
 use super::tree::below;
-use crate::check::{Credentials, Tls, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
+use crate::check::{Identity, Tls, TlsError, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
@@ -58,7 +58,13 @@ pub(super) fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -
         return Err(upper.problem(below(&path, "max_version"), words));
     }
     let settings = TlsSettings {
-        credentials: credentials(file, place, &path)?,
+        trust: watched(file, &[file.ca_file.as_ref()], &path, trust)?,
+        identity: watched(
+            file,
+            &[file.cert_file.as_ref(), file.key_file.as_ref()],
+            &path,
+            move |file, path| identity(file, place, path),
+        )?,
         server_name: file.server_name.clone().filter(|name| !name.is_empty()),
         skip_verify: file.insecure_skip_verify.unwrap_or(false),
         min_version: lowest.unwrap_or(TlsVersion::Tls12),
@@ -72,28 +78,28 @@ pub(super) fn compose(written: Option<&At<TlsFile>>, offer: Offer, path: &str) -
     Tls::new(settings).map_err(|error| place.problem(path, error))
 }
 
-/// Reads the files of the block, and reads them again when they change.
-fn credentials(file: &TlsFile, place: Place, path: &str) -> Result<Arc<Watched<Credentials>>, Problem> {
-    let named = [&file.ca_file, &file.cert_file, &file.key_file];
-    let files = named.into_iter().filter_map(|name| filled(name.as_ref()));
+/// Reads something from the files that some keys of the block name, and reads it again when they change.
+fn watched<T: Send + Sync + 'static>(
+    file: &TlsFile,
+    keys: &[Option<&At<String>>],
+    path: &str,
+    read: impl Fn(&TlsFile, &str) -> Result<T, TlsProblem> + Copy + Send + Sync + 'static,
+) -> Result<Arc<Watched<T>>, Problem> {
+    let files = keys.iter().filter_map(|name| filled(*name));
     let files = files.map(|name| here().join(&name.value)).collect();
-    let first = || match read_credentials(file, place, path) {
+    let first = || match read(file, path) {
         Ok(read) => Ok(Ok(read)),
         Err(TlsProblem::Wrong(problem)) => Err(problem),
         Err(TlsProblem::Absent(problem)) => {
-            tracing::warn!(error = %problem, "Until this file is there, probes of its module that need TLS fail");
+            tracing::warn!(error = %problem, "Until this file can be used, probes of its module that need TLS fail");
             Ok(Err(format!("{problem}.")))
         }
     };
-    let (file, path) = (file.clone(), path.to_owned());
-    Watched::new(path.clone(), files, first, move || {
-        read_credentials(&file, place, &path).map_err(|problem| format!("{}.", Problem::from(problem)))
-    })
-}
-
-fn read_credentials(file: &TlsFile, place: Place, path: &str) -> Result<Credentials, TlsProblem> {
-    let credentials = Credentials::new(trust(file, path)?, identity(file, path)?);
-    credentials.map_err(|error| place.problem(path, error).into())
+    let again = {
+        let (file, path) = (file.clone(), path.to_owned());
+        move || read(&file, &path).map_err(|problem| format!("{}.", Problem::from(problem)))
+    };
+    Watched::new(path, files, first, again)
 }
 
 /// The version that a file names.
@@ -129,9 +135,7 @@ fn trust(file: &TlsFile, path: &str) -> Result<Trusted, TlsProblem> {
     Ok(Trusted::These(Arc::new(trust)))
 }
 
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-fn identity(file: &TlsFile, path: &str) -> Result<Option<Identity>, TlsProblem> {
+fn identity(file: &TlsFile, place: Place, path: &str) -> Result<Identity, TlsProblem> {
     let cert = Pem::of(file.cert.as_ref(), file.cert_file.as_ref(), here(), path, "cert")?;
     let inline = file.key.as_ref().map(|key| At {
         value: key.value.reveal().to_owned(),
@@ -139,8 +143,15 @@ fn identity(file: &TlsFile, path: &str) -> Result<Option<Identity>, TlsProblem> 
     });
     let key = Pem::of(inline.as_ref(), file.key_file.as_ref(), here(), path, "key")?;
     match (cert, key) {
-        (None, None) => Ok(None),
-        (Some(cert), Some(key)) => Ok(Some((cert.certificates()?, key.private_key()?))),
+        (None, None) => Ok(Identity::default()),
+        (Some(cert), Some(key)) => {
+            let identity = Identity::new(cert.certificates()?, key.private_key()?);
+            identity.map_err(|error| match error {
+                // The library does not know this kind of key: that fails the module, and no other.
+                TlsError::Identity(rustls::Error::General(_)) => TlsProblem::Absent(place.problem(path, error)),
+                error => place.problem(path, error).into(),
+            })
+        }
         (Some(cert), None) => Err(cert
             .problem("exactly one of key or key_file must be configured when a client certificate is configured")
             .into()),

@@ -88,3 +88,29 @@ async fn a_client_certificate_is_renewed_with_its_key() {
     fs::copy(key, &key_file).unwrap();
     assert_eq!(outcome().await, "success");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_is_trusted_anew_though_the_client_certificate_cannot_be_used() {
+    let (old, new) = (Authority::named("Old"), Authority::named("New"));
+    let peer = Peer::with_tls(new.leaf("127.0.0.1").server(&[]), ok).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (cert, key) = old.files("client");
+    for (from, name) in [(&old.ca_file, "ca.pem"), (&cert, "cert.pem"), (&key, "key.pem")] {
+        fs::copy(from, file(name)).unwrap();
+    }
+    let config = format!(
+        "modules: {{m: {{prober: http, http: {{tls_config: {{ca_file: {}, cert_file: {}, key_file: {}}}}}}}}}",
+        file("ca.pem").display(),
+        file("cert.pem").display(),
+        file("key.pem").display()
+    );
+    let exporter = Exporter::start(&config).await;
+    let target = format!("https://{}/", peer.address);
+    let outcome = async || exporter.probe("m", &target).await.outcome();
+    assert_eq!(outcome().await, "tls/tls.cert.authority_invalid");
+    let (_, other_key) = new.files("client");
+    fs::copy(other_key, file("key.pem")).unwrap();
+    fs::copy(&new.ca_file, file("ca.pem")).unwrap();
+    eventually("the new authority", async || outcome().await == "success").await;
+}

@@ -202,7 +202,7 @@ struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     fn read(decoder: &mut BinDecoder<'a>) -> Result<Self, DecodeError> {
-        Name::read(decoder)?;
+        skip_name(decoder)?;
         let kind = decoder.read_u16()?.unverified();
         let _class = decoder.read_u16()?;
         let ttl = decoder.read_u32()?.unverified();
@@ -221,6 +221,17 @@ impl<'a> Raw<'a> {
             RecordType::A => <[u8; 4]>::try_from(self.data).ok().map(IpAddr::from),
             RecordType::AAAA => <[u8; 16]>::try_from(self.data).ok().map(IpAddr::from),
             _ => None,
+        }
+    }
+}
+
+/// Passes over a name, which may end with a pointer (RFC 1035 section 4.1.4): which one owns a record does not matter here.
+fn skip_name(decoder: &mut BinDecoder<'_>) -> Result<(), DecodeError> {
+    loop {
+        match decoder.read_u8()?.unverified() {
+            0 => return Ok(()),
+            pointer if pointer >= 0xc0 => return decoder.read_u8().map(drop),
+            length => drop(decoder.read_slice(length.into())?),
         }
     }
 }

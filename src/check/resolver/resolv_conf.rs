@@ -120,9 +120,14 @@ impl ResolvConf {
                 Some("nameserver") if conf.servers.len() < MOST_SERVERS => {
                     conf.servers.extend(words.next().and_then(server));
                 }
-                // The last one of the two keywords decides.
-                Some("domain") => search = Some(names(words.take(1))),
-                Some("search") => search = Some(names(words)),
+                // The last one of the two keywords decides; without a name it is ignored.
+                Some(keyword @ ("domain" | "search")) => {
+                    let count = if keyword == "domain" { 1 } else { usize::MAX };
+                    let mut words = words.take(count).peekable();
+                    if words.peek().is_some() {
+                        search = Some(names(words));
+                    }
+                }
                 Some("options") => words.for_each(|option| conf.set(option)),
                 _ => {}
             }
@@ -238,7 +243,8 @@ mod tests {
             search("search a.test bad..test _b.test # c.test\n"),
             ["a.test.", "_b.test."]
         );
-        assert_eq!(search("search a.test b.test\nsearch\n"), [""; 0]);
+        assert_eq!(search("search a.test b.test\nsearch\n"), ["a.test.", "b.test."]);
+        assert_eq!(search("search\n"), ["domain.test."]);
     }
 
     #[test]

@@ -71,12 +71,12 @@ impl SecondHandshake<'_> {
         let tape = wire.tape.clone();
         let connect_delay = tape.connect_delay();
         let layer = layer.for_tls(&tape);
-        let credentials = self.tls.credentials();
+        let identity = self.tls.identity();
         let handshake = Handshake {
             name: self.name,
             alpn: &self.alpn,
             offer: self.offer(),
-            certificate: credentials.as_ref().and_then(|credentials| credentials.certificate()),
+            certificate: identity.as_ref().and_then(|identity| identity.as_read()),
             recorder: self.recorder.clone(),
         };
         let shaken = handshake.run(layer).await;

@@ -91,8 +91,8 @@ fn permits(constraints: &NameConstraints<'_>, name: &GeneralName<'_>) -> bool {
     !excluded.contains(&true) && (permitted.is_empty() || permitted.contains(&true))
 }
 
-/// Whether a name lies within a constraint; nothing where they are of different kinds. Mail addresses and URIs are not compared,
-/// and count as `if_unknown`, which refuses them.
+/// Whether a name lies within a constraint; nothing where they are of different kinds. A mail address or a URI that cannot be
+/// compared counts as `if_unknown`, which refuses it.
 fn is_within(constraint: &GeneralName<'_>, name: &GeneralName<'_>, if_unknown: bool) -> Option<bool> {
     match (constraint, name) {
         // Of an excluded name, none may be below a wildcard.
@@ -107,11 +107,32 @@ fn is_within(constraint: &GeneralName<'_>, name: &GeneralName<'_>, if_unknown: b
                     .all(|((byte, network), mask)| byte & mask == network & mask),
             )
         }
-        (GeneralName::RFC822Name(_), GeneralName::RFC822Name(_)) | (GeneralName::URI(_), GeneralName::URI(_)) => {
-            Some(if_unknown)
+        (GeneralName::RFC822Name(constraint), GeneralName::RFC822Name(name)) => {
+            Some(is_mail_within(constraint, name).unwrap_or(if_unknown))
+        }
+        (GeneralName::URI(constraint), GeneralName::URI(name)) => {
+            Some(host_of(name).map_or(if_unknown, |host| is_below(constraint, &host, false)))
         }
         _ => None,
     }
+}
+
+/// A constraint is a mailbox, or a host and all below it.
+fn is_mail_within(constraint: &str, name: &str) -> Option<bool> {
+    let (local, domain) = name.rsplit_once('@')?;
+    Some(match constraint.rsplit_once('@') {
+        Some((one, host)) => one == local && host.eq_ignore_ascii_case(domain),
+        None => is_below(constraint, domain, false),
+    })
+}
+
+/// The host of a URI; none where it has none, or an address, which cannot be compared (RFC 5280 section 4.2.1.10).
+fn host_of(uri: &str) -> Option<String> {
+    let uri = url::Url::parse(uri).ok()?;
+    let host = uri
+        .host_str()
+        .filter(|host| !host.is_empty() && !host.starts_with('['))?;
+    host.parse::<IpAddr>().is_err().then(|| host.to_owned())
 }
 
 /// Whether a DNS name is a constraint's, or below it; strictly below where the constraint begins with a dot. `wide`: whether a `*`
@@ -137,6 +158,38 @@ mod tests {
     use super::{is_below, matches, permits};
     use x509_parser::extensions::GeneralSubtree;
     use x509_parser::prelude::{GeneralName, NameConstraints};
+
+    #[test]
+    fn mail_addresses_and_uris_are_compared_by_their_hosts() {
+        let within = |constraint: GeneralName<'static>, name: GeneralName<'static>| {
+            let one = |excluded: bool| NameConstraints {
+                permitted_subtrees: (!excluded).then(|| {
+                    vec![GeneralSubtree {
+                        base: constraint.clone(),
+                    }]
+                }),
+                excluded_subtrees: excluded.then(|| {
+                    vec![GeneralSubtree {
+                        base: constraint.clone(),
+                    }]
+                }),
+            };
+            (permits(&one(false), &name), permits(&one(true), &name))
+        };
+        let mail = |constraint, name| within(GeneralName::RFC822Name(constraint), GeneralName::RFC822Name(name));
+        let uri = |constraint, name| within(GeneralName::URI(constraint), GeneralName::URI(name));
+        let (inside, outside, unknown) = ((true, false), (false, true), (false, false));
+        assert_eq!(mail("x.test", "a@x.test"), inside);
+        assert_eq!(mail("a@x.test", "a@X.test"), inside);
+        assert_eq!(mail("a@x.test", "b@x.test"), outside);
+        assert_eq!(mail("x.test", "a@y.test"), outside);
+        assert_eq!(mail("x.test", "nobody"), unknown);
+        assert_eq!(uri("x.test", "spiffe://a.x.test/service"), inside);
+        assert_eq!(uri(".x.test", "spiffe://x.test/service"), outside);
+        assert_eq!(uri("x.test", "https://y.test:443/"), outside);
+        assert_eq!(uri("x.test", "https://192.0.2.1/"), unknown);
+        assert_eq!(uri("x.test", "urn:x.test"), unknown);
+    }
 
     #[test]
     fn a_wildcard_is_one_label() {
@@ -207,11 +260,10 @@ mod tests {
         assert!(permits(&within, &address) && !permits(&within, &other_address) && !permits(&within, &six));
         let without = constraints(None, Some(network));
         assert!(!permits(&without, &address) && permits(&without, &other_address));
-        // What is not compared is refused either way.
         let mail = GeneralName::RFC822Name("a@example");
         let all = constraints(Some(GeneralName::RFC822Name("example")), None);
         let none = constraints(None, Some(GeneralName::RFC822Name("example")));
-        assert!(!permits(&all, &mail) && !permits(&none, &mail) && permits(&all, &app));
+        assert!(permits(&all, &mail) && !permits(&none, &mail) && permits(&all, &app));
         // A constraint of half a byte too many.
         let odd = constraints(Some(GeneralName::IPAddress(&[10, 0, 0, 0, 255])), None);
         assert!(!permits(&odd, &address));
