@@ -177,6 +177,20 @@ impl Reason {
         )
     }
 
+    /// Whether a certificate was refused or demanded, of the server or of the exporter.
+    #[must_use]
+    pub const fn is_about_a_certificate(self) -> bool {
+        matches!(
+            self,
+            Self::TlsCertNameInvalid
+                | Self::TlsCertDateInvalid
+                | Self::TlsCertAuthorityInvalid
+                | Self::TlsCertSelfSigned
+                | Self::TlsCertInvalid
+                | Self::TlsClientCert
+        )
+    }
+
     /// The one reason that stands for several: itself if it is alone, else an honest umbrella.
     #[must_use]
     pub fn umbrella(reasons: &[Self]) -> Self {

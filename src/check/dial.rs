@@ -187,7 +187,8 @@ pub(super) async fn name_server_udp(at: SocketAddr) -> Result<UdpSocket, DialErr
 /// A connection to a name server; see [`name_server_udp`].
 pub(super) async fn name_server_tcp(at: SocketAddr) -> Result<TcpStream, DialError> {
     let stream = TcpStream::connect(at).await.map_err(|error| DialError::of(error, at))?;
-    stream.set_nodelay(true)?;
+    // A question is one segment.
+    let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 

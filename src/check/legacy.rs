@@ -54,8 +54,12 @@ pub(super) struct Handshake<'a> {
 pub(super) enum LegacyError {
     /// The library cannot do what it is to do.
     Library(ErrorStack),
-    /// The name is no name.
+    /// The name cannot be sent in TLS.
     BadName,
+    /// The exporter's own certificate or key cannot be used by the library.
+    Certificate(ErrorStack),
+    /// The library did not ask for a judgment of the chain.
+    NotJudged,
     /// The handshake.
     Handshake(openssl::ssl::Error),
 }
@@ -72,6 +76,9 @@ impl Handshake<'_> {
         let ssl = self.prepared()?;
         let mut stream = SslStream::new(ssl, layer)?;
         Pin::new(&mut stream).connect().await.map_err(LegacyError::Handshake)?;
+        if self.recorder.seen().chain.is_empty() {
+            return Err(LegacyError::NotJudged);
+        }
         let facts = facts(stream.ssl(), &self.recorder);
         Ok((LegacyStream(Box::new(stream)), facts))
     }
@@ -116,7 +123,7 @@ impl Handshake<'_> {
             let wire: Vec<u8> = self.alpn.iter().filter_map(one).flatten().collect();
             ssl.set_alpn_protos(&wire)?;
         }
-        self.show_certificate(&mut ssl)?;
+        self.show_certificate(&mut ssl).map_err(LegacyError::Certificate)?;
         // The library calls this for each certificate of the chain.
         let (recorder, judged) = (self.recorder.clone(), AtomicBool::new(false));
         ssl.set_verify_callback(SslVerifyMode::PEER, move |_, context| {
@@ -225,6 +232,7 @@ impl LegacyError {
         let Self::Handshake(error) = self else {
             return match self {
                 Self::BadName => Reason::LocalTargetInvalid,
+                Self::Certificate(_) => Reason::LocalFileUnreadable,
                 _ => Reason::LocalTlsUnsupported,
             };
         };
@@ -249,6 +257,8 @@ impl LegacyError {
         match self {
             Self::Library(error) => format!("the second TLS library cannot be used: {error}"),
             Self::BadName => "the name is not one that TLS can send".to_owned(),
+            Self::Certificate(error) => format!("the client certificate or key of tls_config cannot be used: {error}"),
+            Self::NotJudged => "the second TLS library did not show the certificate of the server".to_owned(),
             Self::Handshake(error) => match self.refusal() {
                 Some(answer) => format!("the server answered with {}", answer.words()),
                 None => error.to_string(),

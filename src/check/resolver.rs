@@ -63,7 +63,7 @@ enum Source {
 }
 
 /// A name server as a module writes it: `ip:port`, or `tcp://ip:port`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameServer(Server);
 
 /// Why a name server cannot be used.
@@ -80,7 +80,7 @@ impl FromStr for NameServer {
             None => (text.strip_prefix("udp://").unwrap_or(text), false),
         };
         match at.parse::<SocketAddr>() {
-            Ok(at) => Ok(Self(Server { at, tcp })),
+            Ok(at) => Ok(Self(Server::new(at, tcp))),
             Err(_) => Err(NameServerError(text.to_owned())),
         }
     }
@@ -109,11 +109,7 @@ impl Resolver {
             HOSTS,
             vec![PathBuf::from(HOSTS)],
             || read_or_empty(HOSTS).map(|bytes| Ok(Hosts::parse(&bytes))),
-            || {
-                read(HOSTS)
-                    .map(|bytes| Hosts::parse(&bytes))
-                    .map_err(|error| error.to_string())
-            },
+            read_hosts,
         )?;
         Ok(Self::of(Source::Host { conf, hosts }))
     }
@@ -121,7 +117,7 @@ impl Resolver {
     /// Uses these name servers and nothing else: no hosts file, no search list.
     #[must_use]
     pub fn with_servers(servers: &[NameServer]) -> Self {
-        let conf = ResolvConf::with_servers(servers.iter().map(|server| server.0).collect());
+        let conf = ResolvConf::with_servers(servers.iter().map(|server| server.0.clone()).collect());
         Self::of(Source::Servers(Arc::new(conf)))
     }
 
@@ -194,6 +190,15 @@ fn parse_conf(bytes: &[u8]) -> ResolvConf {
     ResolvConf::parse(bytes, &hostname.to_string_lossy())
 }
 
+/// Reads the hosts file anew. An empty file is one that is being written.
+fn read_hosts() -> Result<Hosts, String> {
+    match read(HOSTS) {
+        Ok(bytes) if bytes.is_empty() => Err("it is empty".to_owned()),
+        Ok(bytes) => Ok(Hosts::parse(&bytes)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Reads the configuration anew. A file that names no server is one that is being written.
 fn read_conf() -> Result<ResolvConf, String> {
     let bytes = read(RESOLV_CONF).map_err(|error| error.to_string())?;
@@ -255,7 +260,7 @@ impl Lookup<'_> {
         };
         let mut error: Option<LookupError> = None;
         for turn in 0..count * conf.attempts as usize {
-            let server = conf.servers[(self.first + turn) % count];
+            let server = &conf.servers[(self.first + turn) % count];
             let next = match asking.ask(server).await.map(message::Response::outcome) {
                 Ok(Outcome::Addresses(found)) => return Ok(found),
                 Ok(Outcome::NoSuchName) => return Err(LookupError::because(Reason::DnsNameNotResolved)),

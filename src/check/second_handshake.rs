@@ -108,7 +108,7 @@ impl<'a> SecondHandshake<'a> {
     }
 
     /// What a refused handshake means, by the answers.
-    fn verdict(&self, wire: &mut Wire, decided: io::Result<Decision>, failed: SecureError) -> SecureError {
+    fn verdict(&self, wire: &mut Wire, decided: Result<Decision, DialError>, failed: SecureError) -> SecureError {
         let because = failed.detail();
         let (answer, connects, verdict) = match decided {
             Err(error) => {
@@ -116,7 +116,7 @@ impl<'a> SecondHandshake<'a> {
                     "{} The server could not be asked what it would choose: {error}",
                     failed.detail()
                 );
-                (None, None, told(failed.reason(), detail))
+                (None, None, told(error.own_reason().unwrap_or(failed.reason()), detail))
             }
             Ok(Decision::Mismatch(answer)) => {
                 let detail = format!("{} {}", failed.detail(), self.mismatch(&answer));
@@ -126,8 +126,8 @@ impl<'a> SecondHandshake<'a> {
             Ok(Decision::RefusesAll(alert)) => {
                 let name = alert_name(alert);
                 let detail = format!(
-                    "{} The server answers every version and cipher suite with the alert {name}: they are not the cause. It may \
-                     have no certificate for this name",
+                    "{} The server refuses every usual version and cipher suite with the alert {name}: it may have no \
+                     certificate for this name",
                     failed.detail()
                 );
                 let reason = failed.other_reason();
@@ -183,7 +183,7 @@ impl<'a> SecondHandshake<'a> {
     }
 
     /// Asks the server what it would choose. `second`: its answer to the offer of `blackbox_exporter`, where that was sent already.
-    async fn inspect(&self, dialled: &Dialled, second: Option<Answer>) -> io::Result<Decision> {
+    async fn inspect(&self, dialled: &Dialled, second: Option<Answer>) -> Result<Decision, DialError> {
         let now = Instant::now();
         let until = now + (self.until.saturating_duration_since(now) / 2).min(LONGEST);
         let offer = self.offer();
@@ -200,7 +200,7 @@ impl<'a> SecondHandshake<'a> {
     }
 
     /// Sends one hello on a connection of its own, and reads the answer.
-    async fn ask(&self, dialled: &Dialled, offer: &Offer, until: Instant) -> io::Result<Answer> {
+    async fn ask(&self, dialled: &Dialled, offer: &Offer, until: Instant) -> Result<Answer, DialError> {
         let mut random = Randomness([0; 96]);
         getrandom::fill(&mut random.0).map_err(io::Error::other)?;
         let alpn: Vec<&[u8]> = self.alpn.iter().map(Vec::as_slice).collect();
@@ -223,22 +223,26 @@ impl<'a> SecondHandshake<'a> {
                 }
             }
         };
-        let asked: Result<io::Result<Answer>, _> = timeout_at(until.into(), asking).await;
-        asked.unwrap_or_else(|_elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
+        let asked: Result<Result<Answer, DialError>, _> = timeout_at(until.into(), asking).await;
+        let silent = || io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into();
+        asked.unwrap_or_else(|_elapsed| Err(silent()))
     }
 
-    async fn dial(&self, dialled: &Dialled, tape: &Arc<Tape>) -> io::Result<(Socket, Option<std::net::SocketAddr>)> {
+    /// Dials again. What this host is short of stays told apart from what the target does.
+    async fn dial(
+        &self,
+        dialled: &Dialled,
+        tape: &Arc<Tape>,
+    ) -> Result<(Socket, Option<std::net::SocketAddr>), DialError> {
         let begun = Instant::now();
-        let failed = |error: DialError| io::Error::new(error.kind(), error.to_string());
         let (pipe, local) = match dialled {
             Dialled::Tcp(from, to) => {
-                let dial = self.dialer.tcp(*from, *to).map_err(failed)?;
-                let stream = dial.connect().await.map_err(failed)?;
+                let stream = self.dialer.tcp(*from, *to)?.connect().await?;
                 let local = stream.local_addr().ok();
                 (Pipe::Tcp(stream), local)
             }
             Dialled::Unix(path) => {
-                let (stream, _) = self.dialer.unix(path, self.until).await.map_err(failed)?;
+                let (stream, _) = self.dialer.unix(path, self.until).await?;
                 (Pipe::Unix(stream), None)
             }
         };

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::thread;
@@ -103,6 +104,10 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Ok(watched)
     }
 
+    fn versions(&self) -> Vec<Option<Version>> {
+        self.files.iter().map(Version::of).collect()
+    }
+
     /// The value.
     ///
     /// # Errors
@@ -115,12 +120,15 @@ impl<T: Send + Sync + 'static> Watched<T> {
 impl<T: Send + Sync + 'static> Refresh for Watched<T> {
     fn refresh(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let versions: Vec<_> = self.files.iter().map(Version::of).collect();
+        let versions = self.versions();
         if seen.versions == versions && seen.error.is_none() {
             return;
         }
         seen.versions = versions;
-        let error = match (self.read)() {
+        let read = (self.read)();
+        let whole = self.versions() == seen.versions;
+        let error = match read {
+            Ok(_) if !whole => Some("they changed while they were read".to_owned()),
             Ok(value) => {
                 self.current.store(Arc::new(Ok(Arc::new(value))));
                 tracing::info!(what = self.what, "Files changed and were read again");
@@ -162,7 +170,8 @@ fn refresh_all() {
         all.iter().filter_map(Weak::upgrade).collect()
     };
     for watched in alive {
-        watched.refresh();
+        // A panic, which the hook has logged, ends one look at one value, not the thread.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| watched.refresh()));
     }
 }
 

@@ -78,7 +78,7 @@ pub struct DnsSettings {
     pub source: Option<IpAddr>,
     /// What the question goes over.
     pub transport: Transport,
-    /// TLS, or why there is none: a file that the module names cannot be read.
+    /// TLS, whose files are read again when they change.
     pub tls: Tls,
     /// The name that is asked for.
     pub name: Name,

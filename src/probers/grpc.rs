@@ -39,7 +39,7 @@ pub struct GrpcSettings {
     pub service: String,
     /// Whether the call goes over TLS.
     pub secured: bool,
-    /// TLS, or why there is none: a file that the module names cannot be read.
+    /// TLS, whose files are read again when they change.
     pub tls: Tls,
     /// The call's metadata. Values may be secrets: they are marked sensitive.
     pub metadata: Vec<(HeaderName, HeaderValue)>,

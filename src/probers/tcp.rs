@@ -25,7 +25,7 @@ pub struct TcpSettings {
     pub source: Option<IpAddr>,
     /// Whether TLS begins with the connection.
     pub begins_with_tls: bool,
-    /// TLS, or why there is none: a file that the module names cannot be read.
+    /// TLS, whose files are read again when they change.
     pub tls: Tls,
     /// What is said and heard.
     pub script: Script,

@@ -35,7 +35,7 @@ pub struct WebsocketSettings {
     pub family: Family,
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
-    /// TLS for wss targets, or why there is none: a file that the module names cannot be read.
+    /// TLS for wss targets, whose files are read again when they change.
     pub tls: Tls,
     /// What `basic_auth` or `authorization` say.
     pub credentials: Option<Credentials>,

@@ -124,8 +124,6 @@ pub const GROUPS: &[(u16, &str)] = &[
 ];
 /// How many of [`GROUPS`] `blackbox_exporter` 0.28 offers.
 pub const GROUPS_OF_GO: usize = 4;
-/// How many of [`GROUPS`] rustls has with ring.
-pub const GROUPS_OF_RUSTLS: usize = 3;
 
 /// The signatures that Go accepts for TLS 1.2, in its order (IANA "TLS `SignatureScheme`"), without those of ML-DSA.
 pub const SIGNATURES_OF_GO: [u16; 12] = [
@@ -135,8 +133,6 @@ pub const SIGNATURES_OF_GO: [u16; 12] = [
 pub const OTHER_SIGNATURES: [u16; 10] = [
     0x0809, 0x080A, 0x080B, 0x0808, 0x0301, 0x0303, 0x0402, 0x0302, 0x0202, 0x0101,
 ];
-/// The signatures of [`SIGNATURES_OF_GO`] that rustls refuses: SHA-1.
-pub const SHA1_SIGNATURES: [u16; 2] = [0x0201, 0x0203];
 
 /// The IANA name of a cipher suite, or its number.
 pub fn suite_name(suite: u16) -> String {

@@ -37,19 +37,20 @@ impl Asking<'_> {
     }
 
     /// Asks one server.
-    pub async fn ask(&self, server: Server) -> Result<Response, LookupError> {
+    pub async fn ask(&self, server: &Server) -> Result<Response, LookupError> {
+        let at = server.address()?;
         let edns = self.conf.has(Switch::Edns0);
         if server.tcp || self.conf.has(Switch::UseTcp) {
-            return self.over_tcp(server.at, edns).await;
+            return self.over_tcp(at, edns).await;
         }
         let without_edns = edns.then(|| self.question(false));
-        let response = self.over_udp(server.at, self.question(edns), without_edns).await?;
+        let response = self.over_udp(at, self.question(edns), without_edns).await?;
         if !response.truncated {
             return Ok(response);
         }
-        match self.over_tcp(server.at, edns).await {
+        match self.over_tcp(at, edns).await {
             // Where connections are blocked, a larger datagram may still pass.
-            Err(error) if !edns => match self.over_udp(server.at, self.question(true), None).await {
+            Err(error) if !edns => match self.over_udp(at, self.question(true), None).await {
                 Ok(response) if !response.truncated => Ok(response),
                 _ => Err(error),
             },

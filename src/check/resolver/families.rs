@@ -71,8 +71,8 @@ fn join(preferred: Found, other: Found) -> Found {
     }
 }
 
-/// A family that is met with silence costs at most `grace`, asked for once the other has been answered, and an address of the
-/// preferred family ends the waiting at once.
+/// An address of the preferred family ends the waiting at once. One of the other family waits for the preferred family up to
+/// `grace`; where the first answer has no address, the second is awaited in full: it may be the only one that has.
 async fn first(
     preferred: impl Future<Output = Found>,
     other: impl Future<Output = Found>,
@@ -85,22 +85,19 @@ async fn first(
             if first.is_ok() {
                 return first;
             }
-            (Some(first), tokio::time::timeout(grace(), other).await.ok())
+            (first, other.await)
         }
         second = &mut other => {
-            (tokio::time::timeout(grace(), preferred).await.ok(), Some(second))
+            let Ok(found) = second else {
+                return join(preferred.await, second);
+            };
+            return match tokio::time::timeout(grace(), preferred).await {
+                Ok(Ok(preferred)) => Ok(preferred),
+                _ => Ok(found),
+            };
         }
     };
-    match (first, second) {
-        (Some(Ok(found)), _) | (_, Some(Ok(found))) => Ok(found),
-        (Some(Err(one)), Some(Err(other))) => Err(more_telling(one, other)),
-        // Silence tells more than "no such record": the missing address may be the one that was not given.
-        (Some(Err(error)), None) | (None, Some(Err(error))) if error.reason != Reason::DnsNoData => Err(error),
-        _ => Err(LookupError {
-            reason: Reason::DnsTimedOut,
-            words: "one address family has no data, the question for the other was not answered".to_owned(),
-        }),
-    }
+    join(first, second)
 }
 
 fn more_telling(preferred: LookupError, other: LookupError) -> LookupError {
@@ -158,10 +155,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_data_beside_silence_is_silence() {
-        let error = first(pending(), ready(failed(Reason::DnsNoData)), GRACE)
-            .await
-            .unwrap_err();
-        assert_eq!(error.reason, Reason::DnsTimedOut);
+    async fn a_family_without_addresses_does_not_cut_the_other_off() {
+        let late = || async {
+            tokio::time::sleep(10 * GRACE()).await;
+            Ok(vec![V4])
+        };
+        let none = || ready(failed(Reason::DnsNoData));
+        assert_eq!(first(late(), none(), GRACE).await.unwrap(), [V4]);
+        assert_eq!(first(none(), late(), GRACE).await.unwrap(), [V4]);
     }
 }

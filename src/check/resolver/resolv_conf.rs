@@ -2,7 +2,8 @@
 
 use super::name;
 use hickory_proto::rr::Name;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Name servers that are heeded (resolv.conf(5): `MAXNS`).
@@ -20,11 +21,34 @@ const MOST_ATTEMPTS: u32 = 5;
 const PORT: u16 = 53;
 
 /// A name server, and how it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
     pub at: SocketAddr,
     /// Over TCP alone.
     pub tcp: bool,
+    /// The zone of a link-local address (RFC 4007): an interface, by its name or number.
+    zone: Option<String>,
+}
+
+impl Server {
+    pub const fn new(at: SocketAddr, tcp: bool) -> Self {
+        Self { at, tcp, zone: None }
+    }
+
+    /// Where it is asked. Interfaces come and go, so a zone is looked up each time.
+    ///
+    /// # Errors
+    /// When this host has no such interface now.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        match (self.at, &self.zone) {
+            (SocketAddr::V6(mut at), Some(zone)) => {
+                let number = zone.parse().or_else(|_| nix::net::if_::if_nametoindex(zone.as_str()));
+                at.set_scope_id(number?);
+                Ok(at.into())
+            }
+            (at, _) => Ok(at),
+        }
+    }
 }
 
 /// How names are resolved.
@@ -115,7 +139,7 @@ impl ResolvConf {
     fn of_this_host() -> Vec<Server> {
         let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
         let at = loopback.map(|address| SocketAddr::new(address, PORT));
-        at.map(|at| Server { at, tcp: false }).to_vec()
+        at.map(|at| Server::new(at, false)).to_vec()
     }
 
     /// Options that are unknown, or that concern other parts of a C library, change nothing.
@@ -153,22 +177,20 @@ fn names<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Name> {
         .collect()
 }
 
-/// An address, with the zone that a link-local one needs (RFC 4007).
 fn server(text: &str) -> Option<Server> {
-    let at = match text.split_once('%') {
-        None => SocketAddr::new(text.parse().ok()?, PORT),
-        Some((address, zone)) => {
-            let scope = zone.parse().ok().or_else(|| nix::net::if_::if_nametoindex(zone).ok())?;
-            SocketAddrV6::new(address.parse().ok()?, PORT, 0, scope).into()
-        }
+    let (address, zone) = match text.split_once('%') {
+        Some((address, zone)) => (IpAddr::V6(address.parse().ok()?), Some(zone.to_owned())),
+        None => (text.parse().ok()?, None),
     };
-    Some(Server { at, tcp: false })
+    Some(Server {
+        zone,
+        ..Server::new(SocketAddr::new(address, PORT), false)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ResolvConf, Server, Switch};
-    use std::net::SocketAddr;
+    use super::{ResolvConf, Switch};
     use std::time::Duration;
 
     fn parse(text: &str) -> ResolvConf {
@@ -197,20 +219,14 @@ mod tests {
 
     #[test]
     fn a_server_may_have_a_zone() {
-        assert_eq!(servers("nameserver fe80::1%7"), ["[fe80::1%7]:53"]);
-        let scope = |text: &str| match parse(text).servers[..] {
-            [
-                Server {
-                    at: SocketAddr::V6(at), ..
-                },
-            ] => at.scope_id(),
-            _ => 0,
+        let address = |text: &str| match &parse(text).servers[..] {
+            [server] => server.address().map(|at| at.to_string()).unwrap_or_default(),
+            several => format!("{} servers", several.len()),
         };
-        assert_eq!(scope("nameserver fe80::1%lo"), 1);
-        assert_eq!(
-            servers("nameserver fe80::1%no-such-interface"),
-            ["127.0.0.1:53", "[::1]:53"]
-        );
+        assert_eq!(address("nameserver fe80::1%7"), "[fe80::1%7]:53");
+        assert_eq!(address("nameserver fe80::1%lo"), "[fe80::1%1]:53");
+        assert_eq!(address("nameserver fe80::1%no-such-if"), "", "it may come later");
+        assert_eq!(address("nameserver 192.0.2.1%lo"), "2 servers", "those of loopback");
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl SecondHandshake<'_> {
                 failed.detail(),
                 chosen.words()
             );
-            told(failed.reason(), detail)
+            told(error.own_reason().unwrap_or(failed.reason()), detail)
         })?;
         if let Some(inspection) = &mut wire.leg.inspection {
             inspection.repeated = true;

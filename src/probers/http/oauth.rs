@@ -56,7 +56,7 @@ pub struct OAuth2 {
     pub scopes: Vec<String>,
     /// Further parameters. Values may be secrets.
     pub params: Vec<(String, Secret)>,
-    /// TLS with the token server, or why there is none.
+    /// TLS with the token server, whose files are read again when they change.
     pub tls: Tls,
     /// The proxies to it.
     pub proxies: Proxies,

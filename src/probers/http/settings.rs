@@ -60,7 +60,7 @@ pub struct HttpSettings {
     pub resolver: Arc<Resolver>,
     /// What is spoken.
     pub versions: Versions,
-    /// TLS for https targets, or why there is none: a file that the module names cannot be read.
+    /// TLS for https targets, whose files are read again when they change.
     pub tls: Tls,
 }
 
