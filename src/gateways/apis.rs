@@ -203,9 +203,9 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(&[Body("Suspended endpoint")], Upstream(&[Unavailable])),
             likely(&[Body("\"101504\"")], Upstream(&[ResponseTimeout])),
-            page(&[Body("\"code\":\"900901\"")], Front(FrontDenied)),
-            page(&[Body("\"code\":\"900902\"")], Front(FrontDenied)),
-            page(&[Body("\"code\":\"900802\"")], Front(FrontRateLimited)),
+            page(&[Body("\"900901\"")], Front(FrontDenied)),
+            page(&[Body("\"900902\"")], Front(FrontDenied)),
+            page(&[Body("\"900802\"")], Front(FrontRateLimited)),
         ],
         ..UNMARKED
     },

@@ -2,7 +2,7 @@
 
 use super::Kind::Edge;
 use super::Known::Documented;
-use super::Mark::{Begins, Body, BodyIs, Has, Says, Status, Text, Titled};
+use super::Mark::{Begins, Body, BodyIs, Has, Says, Starts, Status, Text, Titled};
 use super::Means::{Front, Origin, Upstream};
 use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
@@ -180,6 +180,8 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Has("x-amzn-errortype"), Text("Limit Exceeded"), Status(&[429])],
                 Front(FrontRateLimited),
             ),
+            // Its own configuration, an authorizer, or what it calls.
+            likely(&[Has("x-amzn-errortype"), Status(&[500])], Front(FrontInternalError)),
             likely(
                 &[Text("Missing Authentication Token"), Status(&[403])],
                 Front(FrontDenied),
@@ -201,10 +203,10 @@ pub(super) const ROWS: &[Gateway] = &[
                 Front(FrontNotFound),
             ),
             page(&[Text("Method does not exist."), Status(&[404])], Front(FrontNotFound)),
-            page(&[Body("\"message\":\"PERMISSION_DENIED:")], Front(FrontDenied)),
-            page(&[Body("\"message\":\"UNAUTHENTICATED:")], Front(FrontDenied)),
-            page(&[Body("\"message\":\"INVALID_ARGUMENT:API key")], Front(FrontDenied)),
-            page(&[Body("\"message\":\"RESOURCE_EXHAUSTED:")], Front(FrontRateLimited)),
+            page(&[Starts("{"), Body("\"PERMISSION_DENIED:")], Front(FrontDenied)),
+            page(&[Starts("{"), Body("\"UNAUTHENTICATED:")], Front(FrontDenied)),
+            page(&[Starts("{"), Body("\"INVALID_ARGUMENT:API key")], Front(FrontDenied)),
+            page(&[Starts("{"), Body("\"RESOURCE_EXHAUSTED:")], Front(FrontRateLimited)),
             page(&[Body("Method doesn't allow unregistered callers")], Front(FrontDenied)),
         ],
         ..UNMARKED

@@ -150,7 +150,7 @@ pub(super) const ROWS: &[Gateway] = &[
             page(&[Starts("Jwt "), Shorter(200)], Front(FrontDenied))
                 .or_inner()
                 .documented(JWT),
-            page(&[Body("\"message\":\"Jwt ")], Front(FrontDenied))
+            page(&[Starts("{"), Body("\"Jwt ")], Front(FrontDenied))
                 .or_inner()
                 .documented(JWT),
             page(&[Starts("Jwks "), Shorter(200)], Front(FrontDenied))
