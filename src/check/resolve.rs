@@ -100,13 +100,12 @@ async fn look_up(
     need: Need,
     deadline: Instant,
 ) -> Result<Vec<IpAddr>, ResolveError> {
-    let mut found = match host.parse() {
-        Ok(literal) => vec![literal],
-        Err(_) => {
-            // A probe of an address keeps no room for a lookup.
-            let found = Box::pin(resolver.look_up(host, family.asked_for(), need, deadline)).await;
-            found.map_err(|error| ResolveError::Lookup(host.to_owned(), error))?
-        }
+    let mut found = if let Ok(literal) = host.parse() {
+        vec![literal]
+    } else {
+        // A probe of an address keeps no room for a lookup.
+        let found = Box::pin(resolver.look_up(host, family.asked_for(), need, deadline)).await;
+        found.map_err(|error| ResolveError::Lookup(host.to_owned(), error))?
     };
     // As in Go, an address of IPv4 in the form of IPv6 (RFC 4291 section 2.5.5.2) is one of IPv4.
     for address in &mut found {
