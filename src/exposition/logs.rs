@@ -2,6 +2,7 @@
 
 use crate::history::Entry;
 use crate::probe::Finding;
+use crate::report::{Dialogue, Leg};
 use crate::verdict::Verdict;
 use std::fmt::Write as _;
 
@@ -23,26 +24,48 @@ pub fn text(entry: &Entry, metrics: &str, module: &str) -> String {
 /// One logfmt line for each lap, and one for the end.
 fn log(finding: &Finding) -> String {
     let report = &finding.report;
-    let mut out = String::new();
-    let mut put = |level: &str, words: &str, fields: &[(&str, String)]| {
-        write!(
-            out,
-            "level={level} msg={words:?} module={:?} target={:?}",
+    let mut lines = Lines {
+        head: format!(
+            "module={:?} target={:?}",
             finding.module.name,
             finding.aim.target.to_string()
-        )
-        .expect("writing to a String cannot fail");
-        for (name, value) in fields {
-            write!(out, " {name}={value:?}").expect("writing to a String cannot fail");
-        }
-        out.push('\n');
+        ),
+        text: String::new(),
     };
-    put(
-        "info",
-        "Beginning probe",
-        &[("timeout_seconds", report.timeout.as_secs_f64().to_string())],
-    );
+    let timeout = report.timeout.as_secs_f64().to_string();
+    lines.put("INFO", "Beginning probe", &[("timeout_seconds", timeout)]);
     for leg in &report.legs {
+        lines.leg(leg);
+    }
+    let (level, words, mut fields) = match &finding.verdict {
+        None => ("INFO", "Probe succeeded", Vec::new()),
+        Some(verdict) if verdict.masked => ("WARN", "Probe succeeded, and hides a fault", blame(verdict)),
+        Some(verdict) => ("ERROR", "Probe failed", blame(verdict)),
+    };
+    let detail = report.fault.as_ref().map(|fault| ("err", fault.detail.clone()));
+    fields.splice(0..0, detail);
+    fields.insert(0, ("duration_seconds", report.took.as_secs_f64().to_string()));
+    lines.put(level, words, &fields);
+    lines.text
+}
+
+/// The lines of one probe, with the same keys as those of the exporter's own log.
+struct Lines {
+    /// What every line has.
+    head: String,
+    text: String,
+}
+
+impl Lines {
+    fn put(&mut self, level: &str, words: &str, fields: &[(&str, String)]) {
+        write!(self.text, "level={level} msg={words:?} {}", self.head).expect("writing to a String cannot fail");
+        for (name, value) in fields {
+            write!(self.text, " {name}={value:?}").expect("writing to a String cannot fail");
+        }
+        self.text.push('\n');
+    }
+
+    fn leg(&mut self, leg: &Leg) {
         for lap in leg.ledger.laps() {
             let mut fields = vec![
                 ("url", leg.url.clone()),
@@ -52,42 +75,34 @@ fn log(finding: &Finding) -> String {
             fields.extend(leg.proxy.clone().map(|proxy| ("proxy", proxy)));
             fields.extend(leg.peer.map(|peer| ("peer", peer.to_string())));
             match lap.failed() {
-                None => put("info", "Phase finished", &fields),
+                None => self.put("INFO", "Phase finished", &fields),
                 Some(reason) => {
                     fields.push(("reason", reason.as_str().to_owned()));
-                    put("error", "Phase failed", &fields);
+                    self.put("ERROR", "Phase failed", &fields);
                 }
             }
         }
-        if let Some(failed) = leg.dialogue().and_then(|dialogue| dialogue.failed.as_ref()) {
+        if let Some(dialogue) = leg.dialogue() {
+            self.dialogue(dialogue);
+        }
+        if let Some(reply) = &leg.reply {
+            let status = reply.status.to_string();
+            self.put("INFO", "Received HTTP response", &[("status_code", status)]);
+        }
+    }
+
+    fn dialogue(&mut self, dialogue: &Dialogue) {
+        if let Some(failed) = &dialogue.failed {
             let mut fields = vec![("step", failed.number.to_string())];
             fields.extend(failed.expected.clone().map(|expected| ("expected", expected)));
             fields.push(("received", failed.received.join("\n")));
-            put("error", "Step of the dialogue failed", &fields);
+            self.put("ERROR", "Step of the dialogue failed", &fields);
         }
-        if let Some(code) = leg.dialogue().and_then(|dialogue| dialogue.close_code) {
-            put(
-                "error",
-                "WebSocket closed by the server",
-                &[("close_code", code.to_string())],
-            );
-        }
-        if let Some(reply) = &leg.reply {
-            put(
-                "info",
-                "Received HTTP response",
-                &[("status_code", reply.status.to_string())],
-            );
+        if let Some(code) = dialogue.close_code {
+            let code = code.to_string();
+            self.put("ERROR", "WebSocket closed by the server", &[("close_code", code)]);
         }
     }
-    let (level, words, mut fields) = match &finding.verdict {
-        None => ("info", "Probe succeeded", Vec::new()),
-        Some(verdict) if verdict.masked => ("warn", "Probe succeeded, and hides a fault", blame(verdict)),
-        Some(verdict) => ("error", "Probe failed", blame(verdict)),
-    };
-    fields.insert(0, ("duration_seconds", report.took.as_secs_f64().to_string()));
-    put(level, words, &fields);
-    out
 }
 
 fn blame(verdict: &Verdict) -> Vec<(&'static str, String)> {

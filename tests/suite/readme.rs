@@ -27,13 +27,13 @@ fn commands(document: &str) -> Vec<Written> {
             // A fence with a language is a configuration or a query.
             (None, Some("")) => match (line.strip_prefix("$ "), found.last_mut()) {
                 (Some(command), _) => found.push(written(command)),
-                (None, Some(last)) => last.output += &format!("{line}\n"),
+                (None, Some(last)) => last.output.extend([line, "\n"]),
                 (None, None) => {}
             },
             (None, Some(_)) => {}
             (None, None) => match line.strip_prefix("    ") {
                 Some(command) => found.push(written(command)),
-                None => text += &format!("{line}\n"),
+                None => text.extend([line, "\n"]),
             },
         }
     }
@@ -129,11 +129,11 @@ fn the_commands_of_the_readme_work_as_written() {
         ("URL", "http://127.0.0.1:9115/-/healthy"),
     ];
     let filled = |written: &Written| {
-        let fill = |word: &str| {
+        let value_of = |word: &str| {
             let known = placeholders.iter().find(|(name, _)| *name == word);
             known.map_or(word, |(_, value)| value).to_owned()
         };
-        written.command.split(' ').map(fill).collect::<Vec<_>>().join(" ")
+        written.command.split(' ').map(value_of).collect::<Vec<_>>().join(" ")
     };
     let ran = run_all(&run.iter().map(filled).collect::<Vec<_>>());
     for (written, ran) in run.iter().zip(&ran) {

@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderValue};
 use tungstenite::handshake::derive_accept_key;
 use url::Url;
 
+/// Bytes of the particulars, which may hold what the server sent.
+const LONGEST_WORDS: usize = 200;
+
 /// The `Host` of the request, taken out of the module's header fields: the caller's `hostname`, the module's own, or the target's.
 /// None where it cannot be written.
 pub(super) fn host(headers: &mut HeaderMap, hostname: Option<&str>, url: &Url) -> Option<HeaderValue> {
@@ -35,32 +38,35 @@ impl Asked {
     pub fn objection(&self, key: &str, answer: &HeaderMap) -> Option<String> {
         let has_token = |name: HeaderName, token: &str| list(answer, name).any(|item| item.eq_ignore_ascii_case(token));
         if !has_token(UPGRADE, "websocket") {
-            return said("its Upgrade field is not websocket");
+            return Some(said("its Upgrade field is not websocket"));
         }
         if !has_token(CONNECTION, "upgrade") {
-            return said("its Connection field does not have the word Upgrade");
+            return Some(said("its Connection field does not have the word Upgrade"));
         }
         let accept = answer.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
         if accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-            return said("Sec-WebSocket-Accept is not the answer to our key");
+            return Some(said("Sec-WebSocket-Accept is not the answer to the key of the request"));
         }
         let extension = list(answer, SEC_WEBSOCKET_EXTENSIONS).map(extension_name);
         if let Some(unasked) = extension.into_iter().find(|name| !self.extensions.contains(name)) {
-            return said(&format!("it uses the extension {unasked:?}, which was not asked for"));
+            let words = format!("it uses the extension {unasked:?}, which was not asked for");
+            return Some(said(&words));
         }
         let protocols: Vec<_> = list(answer, SEC_WEBSOCKET_PROTOCOL).collect();
         match protocols[..] {
             [] => None,
             [one] if self.protocols.iter().any(|asked| asked == one) => None,
-            [one] => said(&format!("it chose the subprotocol {one:?}, which was not asked for")),
-            _ => said("it chose more than one subprotocol"),
+            [one] => Some(said(&format!(
+                "it chose the subprotocol {one:?}, which was not asked for"
+            ))),
+            _ => Some(said("it chose more than one subprotocol")),
         }
     }
 }
 
-fn said(words: &str) -> Option<String> {
-    let words = crate::limits::cut(words, 200);
-    Some(format!("The server switched protocols, and {words}."))
+fn said(words: &str) -> String {
+    let words = crate::limits::cut(words, LONGEST_WORDS);
+    format!("The server switched protocols, and {words}.")
 }
 
 /// The items of a field that is a list (RFC 9110 section 5.6.1).

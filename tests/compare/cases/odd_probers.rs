@@ -10,8 +10,11 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 const HTML: (&str, &str) = ("content-type", "text/html");
 
+/// Header fields.
+type Fields = &'static [(&'static str, &'static str)];
+
 /// Heads that are all of an answer.
-const HEADS: [(&str, u16, &[(&str, &str)]); 16] = [
+const HEADS: [(&str, u16, Fields); 16] = [
     ("moved", 301, &[HTML]),
     ("bad", 400, &[HTML]),
     ("unauthorized", 401, &[HTML]),
