@@ -131,7 +131,7 @@ impl<'a> SecondHandshake<'a> {
                     failed.detail()
                 );
                 let reason = failed.other_reason();
-                (Some(Answer::Alert(alert).words()), None, told(reason, detail))
+                (Some(Answer::Alert(alert).words()), Some(false), told(reason, detail))
             }
             Ok(Decision::OtherCause(chosen) | Decision::Connects(chosen)) => {
                 let detail = format!(

@@ -398,9 +398,8 @@ async fn alerts_that_are_not_about_versions() {
     let exporter = Exporter::start(&modules("")).await;
     for (description, connections, expected) in [
         // Any hello is refused: no version or suite is the cause.
-        // A suite that no hello of an inspection offers (anonymous, PSK) may be what the server wants.
-        (40, 3, ["tls", "tls.alert", "likely"]),
-        (80, 3, ["tls", "tls.alert", "likely"]),
+        (40, 3, ["tls", "tls.alert", "certain"]),
+        (80, 3, ["tls", "tls.alert", "certain"]),
         // The server says that it is about versions, whatever it is offered.
         (70, 3, ["tls", "tls.version_or_cipher_mismatch", "certain"]),
         // Or that it is about the name, or a certificate.
