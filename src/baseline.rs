@@ -40,7 +40,7 @@ pub struct Baseline {
     /// The fields that every good answer had.
     always: Option<Fields>,
     /// With which status the edge refused the reference request by itself, when it was asked last.
-    pub refuses_with: Option<u16>,
+    pub refused_fields: Option<u16>,
     /// What made the last good answer one of its kind: its `X-Request-Id`.
     last_request_id: Option<Box<[u8]>>,
     gateway: Option<Box<Gateway>>,
@@ -70,7 +70,7 @@ impl Baseline {
     }
 
     /// Takes in an answer that the gateway made itself.
-    pub fn learn_own(&mut self, reply: &Reply) {
+    pub fn learn_gateway_response(&mut self, reply: &Reply) {
         let gateway = self.gateway.get_or_insert_default();
         let known = gateway.own.take().unwrap_or_default();
         let new: Vec<_> = marks(reply).into_iter().filter(|name| !known.contains(name)).collect();
@@ -138,7 +138,7 @@ mod tests {
         ]));
         assert_eq!(baseline.through_marks(), None);
         baseline.learn_good(&reply(&[("server", "edge"), ("x-app", "2"), ("date", "then")]));
-        baseline.learn_own(&reply(&[("server", "edge"), ("date", "then")]));
+        baseline.learn_gateway_response(&reply(&[("server", "edge"), ("date", "then")]));
         let marks: Vec<_> = baseline
             .through_marks()
             .unwrap()

@@ -69,13 +69,13 @@ pub enum Link {
     Local,
     /// The name service of the target.
     Dns,
-    /// The network between us and the front.
-    Path,
-    /// The front's TLS.
+    /// The network between us and the edge.
+    Network,
+    /// The edge's TLS.
     Tls,
     /// The machine at the address.
-    Front,
-    /// Between a gateway and what stands behind it.
+    Edge,
+    /// Between a gateway and its backend.
     Upstream,
     /// The application.
     Origin,
@@ -90,9 +90,9 @@ impl Link {
     pub const ALL: [Self; 9] = [
         Self::Local,
         Self::Dns,
-        Self::Path,
+        Self::Network,
         Self::Tls,
-        Self::Front,
+        Self::Edge,
         Self::Upstream,
         Self::Origin,
         Self::Content,
@@ -105,9 +105,9 @@ impl Link {
         match self {
             Self::Local => "local",
             Self::Dns => "dns",
-            Self::Path => "path",
+            Self::Network => "network",
             Self::Tls => "tls",
-            Self::Front => "front",
+            Self::Edge => "edge",
             Self::Upstream => "upstream",
             Self::Origin => "origin",
             Self::Content => "content",

@@ -3,73 +3,93 @@
 //! Every verb is an `impl Check` block in its own file. All of them pass through `Check::stage`, which alone
 //! times a stage, bounds it by the deadline, and names it in its failure.
 
-mod aside;
+mod arrivals;
+mod blocking;
 mod body;
 mod certificates;
 mod connect;
 mod datagram;
 mod dial;
 mod dialogue;
-mod echo;
-mod exchange;
-mod frames;
 mod http1;
+mod http2;
+mod http2_frames;
 mod http3;
+mod icmp_echo;
 mod inspection;
 #[cfg(feature = "legacy-tls")]
 mod legacy;
-mod own_fault;
+mod local_fault;
+mod memory_limit;
 mod p521;
+mod pending_response;
 mod quic;
 mod receive;
 mod resolve;
 mod resolver;
+mod rx_timestamps;
 mod second_handshake;
 mod secure;
 mod send;
 mod signatures;
 mod socket;
-mod stamps;
-mod tape;
+mod stall_detector;
 mod tls;
+mod trace;
 mod trust;
 mod tunnel;
 mod wait;
-mod watched;
+mod watched_files;
 mod wire;
 mod zone;
 
-pub(crate) use aside::{BRIEF, Late, aside};
-pub use body::{BodyPlan, Coding};
+pub use arrivals::watch_arrivals;
+pub use blocking::FairnessKey;
+pub(crate) use blocking::{BRIEF, BlockingError, WorkClock, WorkLimits, WorkStopped, blocking, compute};
+pub use body::{BodyPlan, Coding, KeptBody};
 pub use dial::{Denials, Dialer};
-pub use dialogue::Heard;
-pub use echo::Ping;
-pub use own_fault::{panic_is_answer, panics_beside_probes, shortage};
-pub use resolve::Family;
+pub use dialogue::DialogueRead;
+pub use http1::{WholeResponse, read_response};
+pub use icmp_echo::Ping;
+pub use local_fault::{panic_is_answer, panics_outside_probes, shortage};
+pub(crate) use memory_limit::Charge;
+pub use memory_limit::{MemoryPool, NoMemory, ProbeMemory};
+pub use resolve::AddressFamily;
 pub use resolver::{NameServer, NameServerError, Resolver};
-pub use send::{Ask, Manner};
+pub use send::{HttpRequest, RequestMode};
 pub use tls::{Identity, Tls, TlsError, TlsSettings, TlsVersion};
+pub(crate) use trust::may_have_many_paths;
 pub use trust::{Trust, Trusted};
 pub use tunnel::Tunnel;
-pub use watched::Watched;
-pub use watched::watch_files;
+pub use watched_files::Watched;
+pub use watched_files::watch_files;
 pub use zone::{Zone, in_zone, split_zone};
 
 use crate::chain::Stage;
-use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::reason::Reason;
-use crate::report::{Fault, Leg, Reply, Report, Spoken};
+use crate::report::{Exchange, Fault, ProtocolFacts, Reply, Report};
+use crate::secrets::Secrets;
+use crate::stage_log::StageLog;
+use stall_detector::StallDetector;
+use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
-use wire::{Times, Wire};
+use wire::{StageTimes, Wire};
+
+/// What came before the deadline may be read, and looked through, for so long after it, where the exporter comes to it late.
+const LATE_READING: Duration = Duration::from_millis(100);
 
 /// On which terms a probe runs.
 #[derive(Clone, Debug, Default)]
-pub struct Terms {
+pub struct ProbeContext {
     /// What may be dialled: all sockets to peers come from it.
     pub dialer: Dialer,
     /// How much may be taken.
     pub limits: Limits,
+    /// What the probe holds in memory.
+    pub memory: ProbeMemory,
+    /// Whom it is about, as far as fairness is concerned.
+    pub host: FairnessKey,
 }
 
 /// A probe under way: its clock, its deadline, the exchanges so far, and the wire of the present one.
@@ -78,19 +98,21 @@ pub struct Check {
     begun: Instant,
     began: SystemTime,
     timeout: Duration,
-    terms: Terms,
-    ledger: Ledger,
+    stalls: StallDetector,
+    context: ProbeContext,
+    stage_log: StageLog,
     wire: Wire,
-    legs: Vec<Leg>,
+    exchanges: Vec<Exchange>,
     fault: Option<Fault>,
+    secrets: Secrets,
 }
 
 /// The probe has failed, and its report says why. Only a failed stage or a refusal can make one.
 #[derive(Debug)]
-pub struct Stopped(());
+pub struct ProbeFailed(());
 
 /// What a verb's own error type says of itself.
-trait Failure {
+trait StageError {
     /// The reason, from the closed list.
     fn reason(&self) -> Reason;
     /// The particulars, for people.
@@ -102,141 +124,188 @@ trait Failure {
 impl Check {
     /// Starts the clock.
     #[must_use]
-    pub fn new(terms: &Terms, timeout: Duration) -> Self {
+    pub fn new(context: &ProbeContext, timeout: Duration) -> Self {
+        let begun = Instant::now();
         Self {
-            begun: Instant::now(),
+            begun,
             began: SystemTime::now(),
             timeout,
-            terms: terms.clone(),
-            ledger: Ledger::default(),
+            stalls: StallDetector::new(begun, timeout),
+            context: context.clone(),
+            stage_log: StageLog::default(),
             wire: Wire::default(),
-            legs: Vec::new(),
+            exchanges: Vec::new(),
             fault: None,
+            secrets: Secrets::default(),
         }
     }
 
     /// The bounds that hold for it.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
-        &self.terms.limits
+        &self.context.limits
+    }
+
+    /// The secrets that were sent so far.
+    #[must_use]
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The same, to add what a request does not mark as secret, such as a body.
+    pub const fn secrets_mut(&mut self) -> &mut Secrets {
+        &mut self.secrets
+    }
+
+    /// For whom, and for how long, what came may be looked through.
+    pub(crate) fn work_limits(&self) -> WorkLimits {
+        WorkLimits {
+            until: self.deadline().max(Instant::now() + LATE_READING),
+            host: self.context.host,
+            memory: self.context.memory.clone(),
+        }
     }
 
     /// Opens the next exchange on a fresh wire.
-    pub fn begin_leg(&mut self, url: String, wants_tls: bool) {
-        self.end_leg();
-        self.wire = Wire::new(url, wants_tls);
+    pub fn begin_exchange(&mut self, url: String, wants_tls: bool) {
+        let wire = Wire::new(url, wants_tls, self.context.memory.clone());
+        let ended = std::mem::replace(&mut self.wire, wire);
+        let timings = std::mem::take(&mut self.stage_log);
+        self.exchanges.extend(facts(ended, timings, self.begun));
     }
 
     /// The answer of the present exchange, if one came.
     #[must_use]
     pub const fn reply(&self) -> Option<&Reply> {
-        self.wire.leg.reply.as_ref()
+        self.wire.facts.reply.as_ref()
     }
 
     /// From here on the present exchange is one with a proxy, which is to pass it on.
-    pub fn go_through(&mut self, proxy: String) {
-        self.wire.leg.proxy = Some(proxy);
+    pub fn set_proxy(&mut self, proxy: String) {
+        self.wire.facts.proxy = Some(proxy);
+    }
+
+    /// A proxy is to dial in the present exchange.
+    pub fn expect_proxy(&mut self) {
+        self.wire.facts.has_proxy = true;
     }
 
     /// The present exchange fetches credentials: it is none with the target.
     pub fn fetch_credentials(&mut self) {
-        self.wire.leg.for_credentials = true;
+        self.wire.facts.for_credentials = true;
     }
 
     /// Notes what was said in the present exchange, above what the wire itself tells.
-    pub fn note(&mut self, spoken: Spoken) {
-        self.wire.leg.spoken = Some(spoken);
+    pub fn note(&mut self, spoken: ProtocolFacts) {
+        self.wire.facts.spoken = Some(spoken);
     }
 
     /// Whether the probe was stopped by one of these reasons, and not by its deadline.
     #[must_use]
-    pub fn stopped_because(&self, reasons: &[Reason]) -> bool {
+    pub fn failed_because(&self, reasons: &[Reason]) -> bool {
         self.fault
             .as_ref()
             .is_some_and(|fault| !fault.at_deadline && reasons.contains(&fault.reason))
     }
 
     /// What failed was tried again and went well: the fault is none.
-    pub fn forgive(&mut self) {
+    pub fn clear_failure(&mut self) {
         self.fault = None;
     }
 
     /// How long the present exchange took, from the request's first byte to the answer's last.
     #[must_use]
     pub fn answer_time(&self) -> Duration {
-        let exchange = self.ledger.laps().iter().filter(|lap| lap.stage() >= Stage::Send);
-        exchange.map(crate::ledger::Lap::took).sum()
+        let exchange = self
+            .stage_log
+            .timings()
+            .iter()
+            .filter(|timing| timing.stage() >= Stage::Send);
+        exchange.map(crate::stage_log::StageTiming::took).sum()
     }
 
     /// Stops the probe for something that no stage can see: an assertion, a redirect that leads nowhere.
-    pub fn refuse(&mut self, reason: Reason, detail: impl Into<String>) -> Stopped {
+    pub fn fail(&mut self, reason: Reason, detail: impl Into<String>) -> ProbeFailed {
         let stage = self
-            .ledger
-            .laps()
+            .stage_log
+            .timings()
             .last()
-            .map_or(Stage::Resolve, crate::ledger::Lap::stage);
+            .map_or(Stage::Resolve, crate::stage_log::StageTiming::stage);
         self.fault = Some(Fault {
             stage,
             reason,
             detail: detail.into(),
             at_deadline: false,
         });
-        Stopped(())
+        ProbeFailed(())
+    }
+
+    /// Adds a sentence to the particulars of the failure.
+    pub fn explain(&mut self, words: &str) {
+        if let Some(fault) = &mut self.fault {
+            fault.detail += " ";
+            fault.detail += words;
+        }
     }
 
     /// Runs one stage: the only place where a stage is timed, bounded, and named in its failure.
-    async fn stage<T, E: Failure>(
+    async fn stage<T, E: StageError>(
         &mut self,
         stage: Stage,
         work: impl AsyncFnOnce(&mut Wire) -> Result<T, E>,
-    ) -> Result<T, Stopped> {
+    ) -> Result<T, ProbeFailed> {
         let since = |at: Instant| at.saturating_duration_since(self.begun);
         let deadline = self.deadline();
         // A stage that ended with an event on the wire hands over at that event, not at the task's next turn.
         let begun = self.wire.times.next.unwrap_or_else(Instant::now);
-        self.wire.times = Times::default();
+        self.wire.times = StageTimes::default();
         // What came with an earlier stage's bytes ends no later one before that has ended.
         let floor = self
-            .ledger
-            .laps()
+            .stage_log
+            .timings()
             .last()
-            .map_or(Duration::ZERO, |lap| lap.begun() + lap.took());
-        let mut lap = self.ledger.begin(stage, since(begun).max(floor));
-        let outcome = tokio::time::timeout_at(deadline.into(), work(&mut self.wire)).await;
-        if let Some(began) = self.wire.times.began {
-            lap.begun_at(since(began));
-        }
-        let (reason, detail) = match outcome {
-            Ok(Ok(value)) => {
-                lap.finish(since(self.wire.times.ended.unwrap_or_else(Instant::now)));
-                return Ok(value);
-            }
-            Ok(Err(error)) => (error.reason(), error.detail()),
-            Err(_elapsed) => (
-                E::timed_out(&self.wire),
-                format!("Timed out after {} ms, {}.", self.timeout.as_millis(), stage.doing()),
-            ),
+            .map_or(Duration::ZERO, |timing| timing.begun() + timing.took());
+        let mut timing = self.stage_log.begin(stage, since(begun).max(floor));
+        // Nothing new is begun after the deadline. What has come until then may be read after it.
+        let outcome = if stage >= Stage::Wait || Instant::now() < deadline {
+            self.stalls.watch(pin!(work(&mut self.wire))).await
+        } else {
+            None
         };
-        // What this host is short of, and what TLS said, libraries do not hand on.
-        let tape = &self.wire.tape;
-        let reason = tape.shortage().or_else(|| tape.tls_fault()).unwrap_or(reason);
+        if let Some(began) = self.wire.times.began {
+            timing.begun_at(since(began));
+        }
+        let failure = match outcome {
+            Some(Ok(value)) => match self.wire.times.ended.unwrap_or_else(Instant::now) {
+                ended if ended <= deadline => {
+                    timing.finish(since(ended));
+                    return Ok(value);
+                }
+                _too_late => None,
+            },
+            Some(Err(error)) => Some((error.reason(), error.detail())),
+            None => None,
+        };
         let ended = Instant::now();
-        lap.fail(since(self.wire.times.failed.unwrap_or(ended)), reason);
+        self.stalls.wake(ended);
+        let stalled = stalled(&self.stalls, &self.wire, &self.exchanges)
+            .filter(|_| failure.as_ref().is_none_or(|(reason, _)| reason.may_follow_a_stall()))
+            .map(|lost| (Reason::LocalStalled, stalled_words(lost, self.timeout, stage)));
+        let (reason, detail) = stalled.or(failure).unwrap_or_else(|| {
+            let words = format!("Timed out after {} ms, {}.", self.timeout.as_millis(), stage.doing());
+            (E::timed_out(&self.wire), words)
+        });
+        // What this host is short of, and what TLS said, libraries do not hand on.
+        let trace = &self.wire.trace;
+        let reason = trace.shortage().or_else(|| trace.tls_fault()).unwrap_or(reason);
+        timing.fail(since(self.wire.times.failed.unwrap_or(ended)), reason);
         self.fault = Some(Fault {
             stage,
             reason,
             detail,
             at_deadline: ended >= deadline,
         });
-        Err(Stopped(()))
-    }
-
-    fn end_leg(&mut self) {
-        let mut leg = std::mem::take(&mut self.wire).close(self.begun);
-        leg.ledger = std::mem::take(&mut self.ledger);
-        if !leg.ledger.laps().is_empty() || !leg.url.is_empty() {
-            self.legs.push(leg);
-        }
+        Err(ProbeFailed(()))
     }
 
     fn deadline(&self) -> Instant {
@@ -253,13 +322,38 @@ impl Check {
     #[must_use]
     pub fn finish(mut self) -> Report {
         let took = self.begun.elapsed();
-        self.end_leg();
+        self.exchanges.extend(facts(self.wire, self.stage_log, self.begun));
         Report {
             began: self.began,
             took,
             timeout: self.timeout,
-            legs: self.legs,
+            exchanges: self.exchanges,
             fault: self.fault,
         }
     }
+}
+
+/// What an exchange that has ended was; none where it was not begun.
+fn facts(wire: Wire, stage_log: StageLog, begun: Instant) -> Option<Exchange> {
+    let mut facts = wire.close(begun);
+    facts.stage_log = stage_log;
+    (!facts.stage_log.timings().is_empty() || !facts.url.is_empty()).then_some(facts)
+}
+
+/// The time that the exporter lost where it could have mattered, unless the deadline tolerates it: by its wake-ups, or by how long
+/// what it answered had lain unread.
+fn stalled(stalls: &StallDetector, wire: &Wire, exchanges: &[Exchange]) -> Option<Duration> {
+    let acted = wire.trace.last_action().max(wire.times.began);
+    let earlier: Duration = exchanges.iter().map(|facts| facts.wire.clocks.scheduling_delay).sum();
+    let lost = stalls.lost(acted).max(earlier + wire.trace.answered_late());
+    (!stalls.tolerates(lost)).then_some(lost)
+}
+
+fn stalled_words(lost: Duration, timeout: Duration, stage: Stage) -> String {
+    format!(
+        "The exporter did not run for {} ms of a deadline of {} ms, {}. Its process or its host stood still or had no processor.",
+        lost.as_millis(),
+        timeout.as_millis(),
+        stage.doing()
+    )
 }

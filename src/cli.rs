@@ -1,20 +1,28 @@
 //! The command line: the peer's flags, ours, and the subcommands.
 
+mod arguments;
 mod check;
 mod config;
 mod external_url;
+mod healthcheck;
 mod log_lines;
+mod log_writer;
+mod man_page;
+mod numbers;
 mod version;
 
 pub use check::CheckCommand;
 pub use config::ConfigCommand;
+pub use healthcheck::{HealthcheckCommand, healthcheck};
 pub use log_lines::LogLines;
+pub use log_writer::{dropped_log_lines, flush_logs};
 pub use version::{version_in_log, version_text};
 
 use crate::config::{Config, ConfigError, Defaults};
 use crate::metrics::Level;
-use crate::server::ServerSettings;
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use crate::server::{AllowedHosts, ServerSettings};
+use clap::{ArgAction, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +44,10 @@ pub struct Cli {
     #[arg(long = "version", short = 'V')]
     pub version: bool,
 
+    /// Print the manual page (man(7)) and exit.
+    #[arg(long = "help-man")]
+    pub help_man: bool,
+
     /// Configuration file [default: blackbox.yml if it is there, else an embedded default].
     #[arg(long = "config.file", value_name = "PATH", global = true)]
     config_file: Option<PathBuf>,
@@ -53,15 +65,15 @@ pub struct Cli {
     _no_auto_reload: bool,
 
     /// Seconds between two looks at the configuration file.
-    #[arg(long = "config.auto-reload-interval", value_name = "SECONDS", default_value_t = 30)]
-    auto_reload_interval: u32,
+    #[arg(long = "config.auto-reload-interval", value_name = "SECONDS", default_value = "30", value_parser = numbers::whole)]
+    auto_reload_interval: u64,
 
     /// Seconds to take off the scrape's timeout.
-    #[arg(long = "timeout-offset", value_name = "SECONDS", default_value_t = 0.5)]
+    #[arg(long = "timeout-offset", value_name = "SECONDS", default_value = "0.5", value_parser = numbers::seconds)]
     timeout_offset: f64,
 
     /// Findings to keep as evidence, failing ones longest.
-    #[arg(long = "history.limit", value_name = "COUNT", default_value_t = 1000)]
+    #[arg(long = "history.limit", value_name = "COUNT", default_value = "1000", value_parser = numbers::count)]
     history_limit: usize,
 
     /// Keys (module, target, hostname) whose histograms and counters are kept.
@@ -96,6 +108,15 @@ pub struct Cli {
     /// File with TLS, passwords, header fields and a rate, as the exporter-toolkit has it.
     #[arg(long = "web.config.file", value_name = "PATH")]
     web_config_file: Option<String>,
+
+    /// Host name by which the exporter may be told to reload, besides addresses and names of this host; may be given several
+    /// times.
+    #[arg(long = "web.allowed-host", value_name = "NAME", action = ArgAction::Append)]
+    allowed_hosts: Vec<String>,
+
+    /// Seconds after SIGTERM within which the process ends; probes that still run then are answered with 503.
+    #[arg(long = "web.shutdown-timeout", value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..))]
+    shutdown_timeout: u32,
 
     /// Take the sockets that systemd has opened instead of opening any.
     #[arg(long = "web.systemd-socket", overrides_with = "_no_systemd_socket")]
@@ -140,14 +161,6 @@ pub enum Command {
     Healthcheck(HealthcheckCommand),
 }
 
-/// `healthcheck`.
-#[derive(Debug, clap::Args)]
-pub struct HealthcheckCommand {
-    /// The health endpoint.
-    #[arg(long, default_value = "http://127.0.0.1:9115/-/healthy")]
-    url: String,
-}
-
 /// A severity.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogLevel {
@@ -181,7 +194,7 @@ pub enum LogFormat {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LevelFlag {
-    Peer,
+    Blackbox,
     Standard,
     Full,
 }
@@ -208,13 +221,32 @@ pub enum CliError {
     UnknownModule(String, String),
     /// The exporter has no means to probe.
     #[error(transparent)]
-    Own(#[from] crate::probe::OwnFault),
+    Own(#[from] crate::probe::LocalError),
     /// The health endpoint.
     #[error("not healthy: {0}")]
     Unhealthy(String),
 }
 
 impl Cli {
+    /// The command line, which may name files of arguments (`@file`).
+    ///
+    /// # Errors
+    /// With what there is to say of it, where it cannot be read.
+    pub fn read(mut written: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let program = written.next().unwrap_or_default();
+        let given = arguments::expanded(written);
+        let given = given.map_err(|words| Self::command().error(clap::error::ErrorKind::Io, words))?;
+        Self::try_parse_from(std::iter::once(program).chain(given))
+    }
+
+    /// What `--help-man` prints.
+    #[must_use]
+    pub fn manual() -> String {
+        let mut command = Self::command();
+        command.build();
+        man_page::page(&command)
+    }
+
     /// The file to load: the one named, or the peer's default if it is there.
     fn config_file(&self) -> Option<PathBuf> {
         let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
@@ -224,7 +256,7 @@ impl Cli {
     fn defaults(&self) -> Defaults {
         Defaults {
             metrics: match self.metrics_level {
-                LevelFlag::Peer => Level::Peer,
+                LevelFlag::Blackbox => Level::Blackbox,
                 LevelFlag::Standard => Level::Standard,
                 LevelFlag::Full => Level::Full,
             },
@@ -236,28 +268,29 @@ impl Cli {
     /// # Errors
     /// When a flag is out of range or not served.
     pub fn server_settings(&self) -> Result<ServerSettings, CliError> {
-        let refuse = |flag, words: &str| {
-            Err(CliError::Flag {
-                flag,
-                words: words.to_owned(),
-            })
-        };
-        let Some(timeout_offset) = seconds(self.timeout_offset) else {
-            return refuse("timeout-offset", "must be a number of seconds, 0 or above");
-        };
         let external = self.external_path()?;
         let route = given(self.route_prefix.as_deref()).map(external_url::encoded);
         Ok(ServerSettings {
             config_file: self.config_file(),
             web_config_file: given(self.web_config_file.as_deref()).map(PathBuf::from),
             defaults: self.defaults(),
-            timeout_offset,
+            timeout_offset: offset(self.timeout_offset),
             history_limit: self.history_limit,
             series_limit: self.series_limit as usize,
             series_idle: Duration::from_secs(self.series_idle.into()),
             route_prefix: prefix(route.as_deref().or(external.as_deref())),
             link_prefix: prefix(external.as_deref().or(route.as_deref())),
+            allowed_hosts: self.allowed_hosts(),
+            shutdown_timeout: Duration::from_secs(self.shutdown_timeout.into()),
         })
+    }
+
+    /// The names of the flags: those that are allowed, that of the external URL, and those that are listened at.
+    fn allowed_hosts(&self) -> AllowedHosts {
+        let external = given(self.external_url.as_deref()).and_then(external_url::host_of);
+        let listened = self.listen_addresses.iter();
+        let listened = listened.filter_map(|address| Some(address.rsplit_once(':')?.0.to_owned()));
+        AllowedHosts::new(self.allowed_hosts.iter().cloned().chain(external).chain(listened))
     }
 
     /// The path of the external URL.
@@ -296,7 +329,7 @@ impl Cli {
     /// How often to look whether the configuration file has changed.
     #[must_use]
     pub fn auto_reload(&self) -> Option<(PathBuf, Duration)> {
-        let interval = Duration::from_secs(self.auto_reload_interval.max(1).into());
+        let interval = Duration::from_secs(self.auto_reload_interval.clamp(1, u32::MAX.into()));
         self.auto_reload.then(|| Some((self.config_file()?, interval)))?
     }
 
@@ -311,35 +344,12 @@ impl Cli {
     fn load(&self) -> Result<Config, CliError> {
         let config = match self.config_file() {
             Some(path) => Config::load(&path, self.defaults()),
-            None => Config::parse(crate::config::DEFAULT, self.defaults()).map_err(|problem| ConfigError::Invalid {
+            None => Config::parse(crate::config::DEFAULT, self.defaults()).map_err(|issue| ConfigError::Invalid {
                 path: Path::new("the embedded default").to_owned(),
-                problem,
+                issue,
             }),
         };
         Ok(config?)
-    }
-}
-
-/// Runs `healthcheck`.
-///
-/// # Errors
-/// When the endpoint does not answer 200 within 5 s.
-pub async fn healthcheck(command: &HealthcheckCommand) -> Result<(), CliError> {
-    let unhealthy = |error: reqwest::Error| CliError::Unhealthy(error.to_string());
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(5))
-        .no_proxy()
-        .build()
-        .map_err(unhealthy)?;
-    let answer = client.get(&command.url).send().await.map_err(unhealthy)?;
-    if answer.status() == reqwest::StatusCode::OK {
-        Ok(())
-    } else {
-        Err(CliError::Unhealthy(format!(
-            "{} answered {}",
-            command.url,
-            answer.status()
-        )))
     }
 }
 
@@ -358,6 +368,11 @@ fn given(value: Option<&str>) -> Option<&str> {
 
 fn seconds(number: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(number).ok()
+}
+
+/// A scrape never outlives Prometheus' timeout: an offset below 0, which would lengthen it, is as 0.
+fn offset(offset: f64) -> Duration {
+    seconds(offset.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]

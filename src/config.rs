@@ -1,21 +1,21 @@
 //! The configuration: reads what was written, checks all of it, and composes what runs.
 
 mod address;
-mod beside;
 mod credentials;
+mod diagnostics;
 mod dialogue;
 mod dns;
+mod examine;
 mod fields;
 mod file;
-mod findings;
 mod grpc;
 mod http;
 mod icmp;
+mod issue;
 mod keys;
 mod limits;
 mod oauth;
 mod policy;
-mod problem;
 mod proxies;
 mod read;
 mod regexps;
@@ -26,8 +26,8 @@ mod warnings;
 mod web;
 mod websocket;
 
-pub use findings::Findings;
-pub use problem::{ConfigError, Problem};
+pub use examine::Examination;
+pub use issue::{ConfigError, ConfigIssue};
 pub use web::{Rate, WebConfig};
 
 use crate::check::{NameServer, Resolver};
@@ -36,9 +36,10 @@ use crate::limits::Limits;
 use crate::metrics::Level;
 use crate::policy::Policy;
 use crate::probers::{Module, PROBERS, Prober};
-use file::{At, ConfigFile, ModuleFile};
-use problem::{Place, at};
+use file::{ConfigFile, ModuleFile, Spanned};
+use issue::{Location, at};
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,11 +52,26 @@ pub struct Config {
     modules: HashMap<String, Arc<Module>>,
     controls: Arc<Controls>,
     policy: Arc<Policy>,
-    unfenced: usize,
+    without_allowlist: usize,
     limits: Limits,
-    warnings: Vec<Problem>,
+    warnings: Vec<ConfigIssue>,
     defaults: Defaults,
     written: ConfigFile,
+}
+
+/// The text of a file in UTF-8, or in UTF-16 after a byte order mark (YAML 1.1 section 5.2).
+fn in_utf8(bytes: Vec<u8>) -> io::Result<String> {
+    let unit: fn([u8; 2]) -> u16 = match bytes[..] {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into()),
+    };
+    let (units, rest) = bytes[2..].as_chunks::<2>();
+    let text = String::from_utf16(&units.iter().map(|pair| unit(*pair)).collect::<Vec<_>>());
+    match (text, rest) {
+        (Ok(text), []) => Ok(text),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// What flags say where a module does not.
@@ -71,7 +87,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or is not a valid configuration; nothing of it is used then.
     pub fn load(path: &Path, defaults: Defaults) -> Result<Self, ConfigError> {
-        Self::parse(&Self::text(path)?, defaults).map_err(|problem| ConfigError::invalid(path, problem))
+        Self::parse(&Self::text(path)?, defaults).map_err(|issue| ConfigError::invalid(path, issue))
     }
 
     /// The text of a file.
@@ -79,31 +95,32 @@ impl Config {
     /// # Errors
     /// When it cannot be read.
     pub fn text(path: &Path) -> Result<String, ConfigError> {
-        std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))
+        let read = std::fs::read(path).and_then(in_utf8);
+        read.map_err(|error| ConfigError::unreadable(path, &error))
     }
 
     /// Checks a text and composes what runs.
     ///
     /// # Errors
     /// The first problem, with its place.
-    pub fn parse(text: &str, defaults: Defaults) -> Result<Self, Problem> {
+    pub fn parse(text: &str, defaults: Defaults) -> Result<Self, ConfigIssue> {
         let written = ConfigFile::parse(text)?;
         let system = system_resolver()?;
         let mut modules = HashMap::new();
         let mut in_order: Vec<_> = written.modules().collect();
-        in_order.sort_by_key(|(_, module)| module.place.line);
+        in_order.sort_by_key(|(_, module)| module.location.line);
         for (name, module) in in_order {
-            let module = compose(name, module, &system, defaults)?;
+            let module = build(name, module, &system, defaults)?;
             modules.insert(name.clone(), Arc::new(module));
         }
         let policy = policy::policy(&written)?;
         policy::check_strictness(&written, &policy)?;
         Ok(Self {
             modules,
-            controls: Arc::new(beside::controls(&written)?),
+            controls: Arc::new(diagnostics::controls(&written)?),
             policy: Arc::new(policy),
-            unfenced: unfenced(&written),
-            limits: limits::compose(&written)?,
+            without_allowlist: without_allowlist(&written),
+            limits: limits::build(&written)?,
             warnings: warnings::of(&written),
             defaults,
             written,
@@ -130,8 +147,8 @@ impl Config {
 
     /// Modules that bring a secret to whatever target they are given.
     #[must_use]
-    pub const fn unfenced(&self) -> usize {
-        self.unfenced
+    pub const fn without_allowlist(&self) -> usize {
+        self.without_allowlist
     }
 
     /// How much may be done and taken.
@@ -162,7 +179,7 @@ impl Config {
 
     /// What does not do what it seems to.
     #[must_use]
-    pub fn warnings(&self) -> &[Problem] {
+    pub fn warnings(&self) -> &[ConfigIssue] {
         &self.warnings
     }
 
@@ -173,7 +190,12 @@ impl Config {
     }
 }
 
-fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults: Defaults) -> Result<Module, Problem> {
+fn build(
+    name: &str,
+    module: &Spanned<ModuleFile>,
+    system: &Arc<Resolver>,
+    defaults: Defaults,
+) -> Result<Module, ConfigIssue> {
     let path = format!("modules.{name}");
     let file = &module.value;
     let resolver = resolver(file, &path)?.unwrap_or_else(|| system.clone());
@@ -184,37 +206,37 @@ fn compose(name: &str, module: &At<ModuleFile>, system: &Arc<Resolver>, defaults
         interval: units::interval(file.interval.as_ref(), &path)?,
         metrics: file.metrics.unwrap_or(defaults.metrics),
         buckets: buckets(file, &path)?,
-        beside: beside::compose(file, &path)?,
-        fence: policy::fence(file, &path)?,
+        diagnostics: diagnostics::build(file, &path)?,
+        allowlist: policy::allowlist(file, &path)?,
         prober,
     })
 }
 
 /// The resolver of all modules that name no name servers of their own.
-fn system_resolver() -> Result<Arc<Resolver>, Problem> {
+fn system_resolver() -> Result<Arc<Resolver>, ConfigIssue> {
     let unread = |error| {
         let words = format!("the hosts file and resolv.conf of this host cannot be read: {error}");
-        Place::START.problem("", words)
+        Location::START.issue("", words)
     };
     Resolver::system().map(Arc::new).map_err(unread)
 }
 
-fn unfenced(file: &ConfigFile) -> usize {
+fn without_allowlist(file: &ConfigFile) -> usize {
     let modules = file.modules();
     modules
-        .filter(|(_, module)| policy::unfenced_secret(&module.value).is_some())
+        .filter(|(_, module)| policy::secret_without_allowlist(&module.value).is_some())
         .count()
 }
 
 /// The module's prober with its running settings. A module may have blocks of other probers, which nothing uses.
-fn prober(module: &At<ModuleFile>, resolver: Arc<Resolver>, path: &str) -> Result<Arc<dyn Prober>, Problem> {
+fn prober(module: &Spanned<ModuleFile>, resolver: Arc<Resolver>, path: &str) -> Result<Arc<dyn Prober>, ConfigIssue> {
     let file = &module.value;
     let Some(name) = &file.prober else {
         return Err(at(module, path, "prober", unknown_prober("")));
     };
     let path_of = |block: &str| format!("{path}.{block}");
     Ok(match name.value.as_str() {
-        "http" => Arc::new(http::compose(
+        "http" => Arc::new(http::build(
             &or_default(file.http.as_ref()),
             resolver,
             &path_of("http"),
@@ -224,14 +246,14 @@ fn prober(module: &At<ModuleFile>, resolver: Arc<Resolver>, path: &str) -> Resul
             resolver,
             &path_of("tcp"),
         )?),
-        "dns" => Arc::new(dns::compose(file.dns.as_ref(), resolver, &path_of("dns"))?),
-        "icmp" => Arc::new(icmp::compose(
+        "dns" => Arc::new(dns::build(file.dns.as_ref(), resolver, &path_of("dns"))?),
+        "icmp" => Arc::new(icmp::build(
             &or_default(file.icmp.as_ref()),
             resolver,
             &path_of("icmp"),
         )?),
-        "grpc" => Arc::new(grpc::compose(file.grpc.as_ref(), resolver, &path_of("grpc"))?),
-        "websocket" => Arc::new(websocket::compose(
+        "grpc" => Arc::new(grpc::build(file.grpc.as_ref(), resolver, &path_of("grpc"))?),
+        "websocket" => Arc::new(websocket::build(
             &or_default(file.websocket.as_ref()),
             resolver,
             &path_of("websocket"),
@@ -257,7 +279,7 @@ fn unknown_prober(name: &str) -> String {
     }
 }
 
-fn resolver(file: &ModuleFile, path: &str) -> Result<Option<Arc<Resolver>>, Problem> {
+fn resolver(file: &ModuleFile, path: &str) -> Result<Option<Arc<Resolver>>, ConfigIssue> {
     let Some(servers) = &file.resolver else {
         return Ok(None);
     };
@@ -280,24 +302,24 @@ fn resolver(file: &ModuleFile, path: &str) -> Result<Option<Arc<Resolver>>, Prob
 const MOST_BUCKETS: usize = 32;
 
 /// Bounds must rise, be finite and above 0; an empty list leaves only the count and the sum.
-fn buckets(file: &ModuleFile, path: &str) -> Result<Option<Arc<[f64]>>, Problem> {
+fn buckets(file: &ModuleFile, path: &str) -> Result<Option<Arc<[f64]>>, ConfigIssue> {
     let Some(written) = &file.buckets else {
         return Ok(None);
     };
     let mut last = 0.0;
     for bound in written {
         if !bound.value.is_finite() || bound.value <= last {
-            let problem = format!(
+            let issue = format!(
                 "{} does not fit: bounds are seconds above 0, each above the one before",
                 bound.value
             );
-            return Err(at(bound, path, "buckets", problem));
+            return Err(at(bound, path, "buckets", issue));
         }
         last = bound.value;
     }
     if let Some(first_too_many) = written.get(MOST_BUCKETS) {
-        let problem = format!("a histogram may have at most {MOST_BUCKETS} bounds; leave out from here on");
-        return Err(at(first_too_many, path, "buckets", problem));
+        let issue = format!("a histogram may have at most {MOST_BUCKETS} bounds; leave out from here on");
+        return Err(at(first_too_many, path, "buckets", issue));
     }
     Ok(Some(written.iter().map(|bound| bound.value).collect()))
 }

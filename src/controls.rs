@@ -1,7 +1,7 @@
 //! Controls: what should always answer from here. When all of it fails, the fault is on our own side.
 
-use crate::check::{Check, Family, Resolver, Stopped, Terms};
-use crate::investigation::{Control, Reached, Vantage};
+use crate::check::{AddressFamily, Check, ProbeContext, ProbeFailed, Resolver};
+use crate::investigation::{Control, ControlOutcome, Vantage};
 use crate::reason::Reason;
 use crate::report::Report;
 use std::collections::HashMap;
@@ -35,27 +35,27 @@ pub enum ControlSpec {
 #[derive(Debug, Default)]
 pub struct Controls {
     specs: Vec<ControlSpec>,
-    seen: Mutex<HashMap<usize, Arc<Latest>>>,
+    seen: Mutex<HashMap<usize, Arc<LatestControls>>>,
 }
 
 /// By which means they are asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Means<'a> {
+pub struct ControlContext<'a> {
     /// The name service. What it says is kept for itself.
     pub resolver: &'a Arc<Resolver>,
     /// On which terms they are asked.
-    pub terms: &'a Terms,
+    pub context: &'a ProbeContext,
 }
 
 /// What the controls said last over one name service.
 #[derive(Debug, Default)]
-struct Latest {
+struct LatestControls {
     /// Held while they are asked, so that nobody asks twice at once.
     asking: tokio::sync::Mutex<()>,
     said: Mutex<Option<(Instant, Arc<Vantage>)>>,
 }
 
-impl Latest {
+impl LatestControls {
     fn said(&self) -> MutexGuard<'_, Option<(Instant, Arc<Vantage>)>> {
         // It is replaced as a whole.
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
@@ -91,7 +91,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_RESOLVERS: usize = 256;
 
 /// Both families, as it comes.
-const ANY: Family = Family {
+const ANY: AddressFamily = AddressFamily {
     prefers_ip4: true,
     fallback: true,
 };
@@ -113,7 +113,7 @@ impl Controls {
 
     /// What they say, or said within `age`; `None` where there are no controls, or where there was no time to ask. Takes
     /// no more than what is `left`.
-    pub async fn look(&self, means: Means<'_>, age: Duration, left: Duration) -> Option<Arc<Vantage>> {
+    pub async fn look(&self, means: ControlContext<'_>, age: Duration, left: Duration) -> Option<Arc<Vantage>> {
         if self.specs.is_empty() {
             return None;
         }
@@ -139,11 +139,11 @@ impl Controls {
             return None;
         }
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let suspect = |latest: &Arc<Latest>| latest.vantage().is_some_and(|vantage| !vantage.healthy());
+        let suspect = |latest: &Arc<LatestControls>| latest.vantage().is_some_and(|vantage| !vantage.healthy());
         Some(!seen.values().any(suspect))
     }
 
-    fn latest(&self, resolver: &Arc<Resolver>) -> Option<Arc<Latest>> {
+    fn latest(&self, resolver: &Arc<Resolver>) -> Option<Arc<LatestControls>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let id = Arc::as_ptr(resolver).addr();
         if !seen.contains_key(&id) && seen.len() >= MOST_RESOLVERS {
@@ -152,7 +152,7 @@ impl Controls {
         Some(seen.entry(id).or_default().clone())
     }
 
-    async fn ask(&self, means: Means<'_>, patience: Duration) -> Vantage {
+    async fn ask(&self, means: ControlContext<'_>, patience: Duration) -> Vantage {
         let asked = self.specs.iter().map(|spec| spec.ask(means, patience));
         let names = self
             .specs
@@ -168,25 +168,25 @@ impl Controls {
             controls,
             captive: !portal.is_empty(),
             portal,
-            quorum: false,
+            outage: false,
         }
     }
 }
 
 /// A name that nobody can have registered (RFC 2606 section 2): who answers for it answers for everything.
-async fn invented_name_leads_to(means: Means<'_>, patience: Duration, ask: bool) -> Vec<IpAddr> {
+async fn invented_name_leads_to(means: ControlContext<'_>, patience: Duration, ask: bool) -> Vec<IpAddr> {
     if !ask {
         return Vec::new();
     }
     let name = format!("glassbox-{:016x}.example.", getrandom::u64().unwrap_or_default());
-    let mut check = Check::new(means.terms, patience);
+    let mut check = Check::new(means.context, patience);
     check.resolve_all(means.resolver, &name, ANY).await.unwrap_or_default()
 }
 
 impl ControlSpec {
     /// What became of it, and where it led if it must not.
-    async fn ask(&self, means: Means<'_>, patience: Duration) -> (Control, Vec<IpAddr>) {
-        let mut check = Check::new(means.terms, patience);
+    async fn ask(&self, means: ControlContext<'_>, patience: Duration) -> (Control, Vec<IpAddr>) {
+        let mut check = Check::new(means.context, patience);
         let led = self.run(&mut check, means.resolver).await;
         let report = check.finish();
         let misled = match (self, &led) {
@@ -206,13 +206,13 @@ impl ControlSpec {
             },
             outcome: reached(&report, patience),
             began: report.began,
-            laps: report.laps().cloned().collect(),
+            timings: report.timings().cloned().collect(),
             detail: report.fault.map(|fault| fault.detail).unwrap_or_default(),
         };
         (control, misled)
     }
 
-    async fn run(&self, check: &mut Check, resolver: &Resolver) -> Result<Vec<IpAddr>, Stopped> {
+    async fn run(&self, check: &mut Check, resolver: &Resolver) -> Result<Vec<IpAddr>, ProbeFailed> {
         match self {
             Self::Name { name, .. } => check.resolve_all(resolver, name, ANY).await,
             Self::Address(address) => check.connect(*address).await.map(|()| Vec::new()),
@@ -226,7 +226,7 @@ impl ControlSpec {
                 for address in one_of_each {
                     connected = check.connect(SocketAddr::new(address, *port)).await;
                     if connected.is_ok() {
-                        check.forgive();
+                        check.clear_failure();
                         break;
                     }
                 }
@@ -237,13 +237,13 @@ impl ControlSpec {
 }
 
 /// Silence is an answer only after the full patience: a probe with little time must not speak for all others.
-fn reached(report: &Report, patience: Duration) -> Reached {
+fn reached(report: &Report, patience: Duration) -> ControlOutcome {
     match &report.fault {
-        None => Reached::Answered,
-        Some(fault) if fault.at_deadline && patience < PATIENCE => Reached::NotAsked,
-        Some(fault) if fault.reason.is_own_fault() || fault.reason == Reason::LocalDenied => Reached::NotAsked,
-        Some(fault) if fault.stage == crate::chain::Stage::Resolve => Reached::NoName,
-        Some(_) => Reached::NoConnection,
+        None => ControlOutcome::Answered,
+        Some(fault) if fault.at_deadline && patience < PATIENCE => ControlOutcome::NotAsked,
+        Some(fault) if fault.reason.is_local_error() || fault.reason == Reason::LocalDenied => ControlOutcome::NotAsked,
+        Some(fault) if fault.stage == crate::chain::Stage::Resolve => ControlOutcome::NoName,
+        Some(_) => ControlOutcome::NoConnection,
     }
 }
 

@@ -1,20 +1,20 @@
 //! What a scrape and a person get to see of findings and series.
 
+pub mod chain_view;
+pub mod check_summary;
+pub mod debug_page;
 mod durations;
 pub mod evidence;
+pub mod evidence_page;
 pub mod har;
-pub mod keys;
-pub mod letter;
-mod lines;
-pub mod links;
-pub mod logs;
+pub mod incident_report;
 pub mod openmetrics;
-pub mod page;
+pub mod probe_metrics;
 pub mod protobuf;
-mod repeat;
-pub mod sheet;
-pub mod tally;
+mod reproduce;
+pub mod target_table;
 pub mod text;
+mod text_format;
 pub mod waterfall;
 
 use crate::metrics::Family;
@@ -48,7 +48,7 @@ fn plain(c: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::write;
-    use crate::metrics::{FAILURES, Level, Page, Value};
+    use crate::metrics::{FAILURES, Level, MetricPage, Value};
     use crate::negotiation::Format;
     use std::io::{self, Write};
 
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_large_page_is_written_piece_by_piece() {
-        let mut page = Page::new(Level::Standard);
+        let mut page = MetricPage::new(Level::Standard);
         for key in 0..10_000 {
             page.push(&FAILURES, [("link", format!("key {key}").into())], Value::Number(1.0));
         }

@@ -6,17 +6,23 @@ mod cdns;
 mod clouds;
 mod firewalls;
 mod forward;
-mod mark;
+mod meanings;
 mod meshes;
 mod microsoft;
+mod page_text;
 mod platforms;
 mod proxies;
 mod servers;
+mod signature;
 mod structured;
+mod tolerance;
 
-pub use mark::{Answer, Mark};
+pub use meanings::{by_status, can_mean, own_reason};
+pub use signature::{ObservedResponse, Signature};
+pub use tolerance::head_limit;
 
 use crate::reason::Reason;
+use std::cell::LazyCell;
 
 /// One product.
 #[derive(Debug)]
@@ -24,25 +30,35 @@ pub struct Gateway {
     /// Its name in `answered_by`.
     pub name: &'static str,
     /// Where it stands in a chain: how much its own page proves.
-    pub kind: Kind,
+    pub kind: GatewayKind,
     /// How its rows are known.
-    pub known: Known,
+    pub known: Provenance,
+    /// Whether it also serves as a proxy between clients and the world, which a module may name.
+    pub forward: bool,
+    /// Any of these is on its own answers alone, never on what it passes on: it proves who made the answer.
+    pub own_fields: &'static [Signature],
+    /// A whole body that reads so (`page_text`) is its own, where no application puts its name to it: no application says
+    /// just this and nothing else.
+    pub own_texts: &'static [&'static str],
     /// Any of these shows that it stands on the way, whoever made the answer.
-    pub here: &'static [Mark],
+    pub here: &'static [Signature],
     /// Any of these shows that it passed the answer on: somebody behind it made it.
-    pub through: &'static [Mark],
+    pub through: &'static [Signature],
     /// Its own pages by what they say; the first that fits.
-    pub own: &'static [Page],
+    pub own: &'static [ErrorPage],
     /// How each of its own pages looks, whatever the status: one of these lists holds as a whole. What a page then means
     /// is told by its status alone.
-    pub template: &'static [&'static [Mark]],
+    pub template: &'static [&'static [Signature]],
 }
 
 /// A product without marks. Each row says how it is known, and takes the rest from here.
 const UNMARKED: Gateway = Gateway {
     name: "",
-    kind: Kind::Gateway,
-    known: Known::Documented(""),
+    kind: GatewayKind::Gateway,
+    known: Provenance::Documented(""),
+    forward: false,
+    own_fields: &[],
+    own_texts: &[],
     here: &[],
     through: &[],
     own: &[],
@@ -51,8 +67,8 @@ const UNMARKED: Gateway = Gateway {
 
 /// Where a product stands in a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// At the end that faces the world, and nowhere else: its own page is that of the front.
+pub enum GatewayKind {
+    /// At the end that faces the world, and nowhere else: its own page is that of the edge.
     Edge,
     /// Anywhere, and never as the application: there may be another gateway before it that leaves no mark.
     Gateway,
@@ -64,7 +80,7 @@ pub enum Kind {
 
 /// How a row is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum Provenance {
     /// From the product itself, in a version that ran in a lab.
     Measured(&'static str),
     /// From its source or its documents.
@@ -73,22 +89,23 @@ pub enum Known {
 
 /// One kind of answer that a product makes itself.
 #[derive(Debug)]
-pub struct Page {
+pub struct ErrorPage {
     /// All of these hold.
-    pub marks: &'static [Mark],
+    pub signatures: &'static [Signature],
     /// What it means.
-    pub means: Means,
+    pub meaning: Meaning,
     /// How much it proves.
-    pub weight: Weight,
+    pub weight: SignatureWeight,
     /// Whether it counts on an answer that was passed on, too: a second gateway of the same product made it there.
     pub inner: bool,
     /// How it is known, where not as the other rows of the product.
-    pub known: Option<Known>,
+    pub known: Option<Provenance>,
 }
 
-/// How much a page proves.
+/// How much a page proves, where it is proven that the product made it. Else no page proves anything: an application may
+/// print any text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
+pub enum SignatureWeight {
     /// The product makes it for what it means, and for nothing else.
     Sure,
     /// The product makes it for other causes as well, or an application may.
@@ -98,33 +115,33 @@ pub enum Weight {
 }
 
 /// A row of a product's own pages.
-const fn page(marks: &'static [Mark], means: Means) -> Page {
-    Page {
-        marks,
-        means,
-        weight: Weight::Sure,
+const fn page(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage {
+    ErrorPage {
+        signatures,
+        meaning,
+        weight: SignatureWeight::Sure,
         inner: false,
         known: None,
     }
 }
 
 /// One that may mean something else.
-const fn likely(marks: &'static [Mark], means: Means) -> Page {
-    Page {
-        weight: Weight::Likely,
-        ..page(marks, means)
+const fn likely(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage {
+    ErrorPage {
+        weight: SignatureWeight::Likely,
+        ..page(signatures, meaning)
     }
 }
 
 /// One that others make, too.
-const fn common_page(marks: &'static [Mark], means: Means) -> Page {
-    Page {
-        weight: Weight::Common,
-        ..page(marks, means)
+const fn common_page(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage {
+    ErrorPage {
+        weight: SignatureWeight::Common,
+        ..page(signatures, meaning)
     }
 }
 
-impl Page {
+impl ErrorPage {
     /// Counts also where the answer was passed on.
     const fn or_inner(self) -> Self {
         Self { inner: true, ..self }
@@ -133,37 +150,41 @@ impl Page {
     /// Known in another way than the rows beside it.
     const fn documented(self, source: &'static str) -> Self {
         Self {
-            known: Some(Known::Documented(source)),
+            known: Some(Provenance::Documented(source)),
             ..self
         }
     }
 
-    fn fits(&self, answer: &Answer<'_>) -> bool {
-        self.marks.iter().all(|mark| mark.holds(answer))
+    fn fits(&self, answer: &ObservedResponse<'_>) -> bool {
+        self.signatures.iter().all(|signature| signature.holds(answer))
     }
 }
 
 /// What a product's own answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Means {
+pub enum Meaning {
     /// Its exchange with what stands behind it failed, in one of these ways.
     Upstream(&'static [Reason]),
     /// It refused or failed by itself.
-    Front(Reason),
+    Itself(Reason),
     /// It made the page, but what stands behind it made the failure and its status.
     Origin,
 }
 
 /// An answer that a product made itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Own {
+pub struct OwnResponse {
     /// The name of the product.
     pub by: &'static str,
     /// Where such a product stands.
-    pub kind: Kind,
+    pub kind: GatewayKind,
+    /// Whether a module may name such a product as its proxy.
+    pub forward: bool,
     /// What the answer means.
-    pub means: Means,
-    /// Whether it can mean nothing else.
+    pub meaning: Meaning,
+    /// Whether it is proven that such a product made it.
+    pub proven: bool,
+    /// Whether that is proven, and it can mean nothing else.
     pub sure: bool,
 }
 
@@ -171,9 +192,9 @@ pub struct Own {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recognised {
     /// A product made it, and it means this.
-    Own(Own),
+    Own(OwnResponse),
     /// A product makes such, and others do.
-    Perhaps(&'static str, Means),
+    Perhaps(&'static str, Meaning),
     /// A product passed it on.
     Through(&'static str),
 }
@@ -196,61 +217,40 @@ pub fn catalogue() -> impl Iterator<Item = &'static Gateway> {
     .flatten()
 }
 
-/// What a status means on a page of a gateway's own that says nothing more (RFC 9110 section 15, and the numbers that
-/// products made up).
-#[must_use]
-pub const fn by_status(status: u16) -> Means {
-    use Reason::{
-        UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
-        UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationUnavailable as Unavailable,
-        UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseTimeout as ResponseTimeout,
-    };
-    match status {
-        502 => Means::Upstream(&[Refused, Terminated, Protocol, Unavailable]),
-        // A limit of its own, or a switch that somebody turned, has the same status.
-        503 => Means::Upstream(&[Unavailable, Reason::FrontOverloaded]),
-        504 => Means::Upstream(&[ResponseTimeout, ConnectTimeout]),
-        _ => Means::Front(own_reason(status)),
-    }
-}
-
-/// What a gateway means that answers by itself with a status that is not about what stands behind it.
-#[must_use]
-pub const fn own_reason(status: u16) -> Reason {
-    match status {
-        401..=403 | 405..=407 | 451 | 561 => Reason::FrontDenied,
-        404 | 410 | 421 => Reason::FrontNotFound,
-        429 => Reason::FrontRateLimited,
-        508 => Reason::FrontLoop,
-        400..=499 => Reason::FrontRequestRefused,
-        _ => Reason::FrontInternalError,
-    }
-}
-
 /// Looks an answer up: what it says in fields made for it comes before what it looks like.
 #[must_use]
-pub fn recognise(answer: &Answer<'_>) -> Option<Recognised> {
-    structured::read(answer).or_else(|| match by_its_looks(answer)? {
-        // What another product says of itself came from behind the one that stands nearest to us.
-        Recognised::Own(own) if matches!(own.means, Means::Front(_)) => match nearest(answer) {
-            Some(nearer) if nearer != own.by && own.kind == Kind::Server => Some(Recognised::Through(nearer)),
-            Some(nearer) if nearer != own.by => Some(Recognised::Own(Own { sure: false, ..own })),
-            _ => Some(Recognised::Own(own)),
-        },
-        other => Some(other),
+pub fn recognise(answer: &ObservedResponse<'_>) -> Option<Recognised> {
+    structured::read(answer).or_else(|| {
+        let (gateway, recognised) = by_its_looks(answer)?;
+        Some(match recognised {
+            // What another product says of itself came from behind the one that stands nearest to us.
+            Recognised::Own(own) if matches!(own.meaning, Meaning::Itself(_)) => {
+                let nearer = nearest_product(answer).filter(|nearer| !std::ptr::eq(*nearer, gateway));
+                match nearer {
+                    Some(nearer) if own.kind == GatewayKind::Server => Recognised::Through(nearer.name),
+                    _ if another_is_here(gateway, answer) => Recognised::Own(OwnResponse { sure: false, ..own }),
+                    _ => recognised,
+                }
+            }
+            _ => recognised,
+        })
     })
 }
 
+/// A product and what it says.
+type Found = (&'static Gateway, Recognised);
+
 /// What a product says comes before how its pages look, and both before what others make, too.
-fn by_its_looks(answer: &Answer<'_>) -> Option<Recognised> {
+fn by_its_looks(answer: &ObservedResponse<'_>) -> Option<Found> {
     let said = |common: bool| {
-        let fits = move |recognised: &Recognised| matches!(recognised, Recognised::Perhaps(..)) == common;
-        catalogue().find_map(move |gateway| by_what_it_says(gateway, answer).filter(fits))
+        let fits = move |(_, page): &(_, &'static ErrorPage)| (page.weight == SignatureWeight::Common) == common;
+        catalogue().find_map(move |gateway| Some((gateway, row_of(gateway, answer)?)).filter(fits))
     };
+    let said = |common| said(common).map(|(gateway, page)| (gateway, gateway.says(page, answer)));
     let passed_on = || {
         catalogue()
             .find(|gateway| gateway.passed_on(answer))
-            .map(|gateway| Recognised::Through(gateway.name))
+            .map(|gateway| (gateway, Recognised::Through(gateway.name)))
     };
     said(false)
         .or_else(|| catalogue().find_map(|gateway| by_its_template(gateway, answer)))
@@ -258,205 +258,126 @@ fn by_its_looks(answer: &Answer<'_>) -> Option<Recognised> {
         .or_else(passed_on)
 }
 
-fn by_what_it_says(gateway: &Gateway, answer: &Answer<'_>) -> Option<Recognised> {
-    let passed_on = gateway.passed_on(answer);
-    let fits = |page: &&Page| (page.inner || !passed_on) && page.fits(answer);
-    let page = gateway.own.iter().find(fits)?;
-    Some(match page.weight {
-        Weight::Common => Recognised::Perhaps(gateway.name, page.means),
-        weight => Recognised::Own(Own {
-            by: gateway.name,
-            kind: gateway.kind,
-            means: page.means,
-            sure: weight == Weight::Sure && !passed_on,
-        }),
-    })
+/// The row of a product that fits an answer.
+fn row_of(gateway: &'static Gateway, answer: &ObservedResponse<'_>) -> Option<&'static ErrorPage> {
+    // Most rows fit no page: what shows that an answer was passed on is looked for only where one fits.
+    let passed_on = LazyCell::new(|| gateway.passed_on(answer));
+    let fits = |page: &&ErrorPage| page.fits(answer) && (page.inner || !*passed_on);
+    gateway.own.iter().find(fits)
 }
 
-fn by_its_template(gateway: &Gateway, answer: &Answer<'_>) -> Option<Recognised> {
-    let looks_so = |marks: &&[Mark]| marks.iter().all(|mark| mark.holds(answer));
-    let own = answer.status >= 400 && !gateway.passed_on(answer) && gateway.template.iter().any(looks_so);
-    own.then(|| {
-        let means = by_status(answer.status);
-        Recognised::Own(Own {
-            by: gateway.name,
-            kind: gateway.kind,
-            means,
-            sure: matches!(means, Means::Front(_)),
-        })
-    })
+fn by_its_template(gateway: &'static Gateway, answer: &ObservedResponse<'_>) -> Option<Found> {
+    let looks_so = |signatures: &&[Signature]| signatures.iter().all(|signature| signature.holds(answer));
+    let own = answer.status >= 400 && gateway.template.iter().any(looks_so) && !gateway.passed_on(answer);
+    // A status alone is never proof of a reason.
+    own.then(|| (gateway, gateway.made(by_status(answer.status), false, answer)))
 }
 
 impl Gateway {
-    fn passed_on(&self, answer: &Answer<'_>) -> bool {
-        self.through.iter().any(|mark| mark.holds(answer))
+    fn passed_on(&self, answer: &ObservedResponse<'_>) -> bool {
+        self.through.iter().any(|signature| signature.holds(answer))
+    }
+
+    fn is_here(&self, answer: &ObservedResponse<'_>) -> bool {
+        self.here.iter().any(|signature| signature.holds(answer))
+    }
+
+    /// Whether this product made the answer, and nobody behind it can have.
+    fn is_proven(&self, answer: &ObservedResponse<'_>) -> bool {
+        // An application that asks others through such a product may pass on what that says, with all its fields: it does not
+        // pass on what the product writes on every answer.
+        let is_here = || self.here.is_empty() || self.is_here(answer);
+        let by_field = || self.own_fields.iter().any(|signature| signature.holds(answer)) && is_here();
+        let by_text = || {
+            let reads = |pattern: &&str| page_text::reads(answer.body, pattern, answer.status);
+            self.own_texts.iter().any(reads) && is_here()
+        };
+        !self.passed_on(answer) && (by_field() || by_text()) && !names_an_application(answer)
+    }
+
+    fn says(&self, page: &ErrorPage, answer: &ObservedResponse<'_>) -> Recognised {
+        match page.weight {
+            SignatureWeight::Common => Recognised::Perhaps(self.name, page.meaning),
+            weight => self.made(page.meaning, weight == SignatureWeight::Sure, answer),
+        }
+    }
+
+    fn made(&self, meaning: Meaning, nothing_else: bool, answer: &ObservedResponse<'_>) -> Recognised {
+        let proven = self.is_proven(answer);
+        Recognised::Own(OwnResponse {
+            by: self.name,
+            kind: self.kind,
+            forward: self.forward || self.kind == GatewayKind::Forward,
+            meaning,
+            proven,
+            sure: proven && nothing_else,
+        })
     }
 }
 
+/// Fields by which applications and their servers say what they are, and gateways do not. Identifiers of requests
+/// (`x-request-id`, `x-correlation-id`) gateways write, too.
+pub const OF_APPLICATIONS: [&str; 6] = [
+    "x-powered-by",
+    "x-runtime",
+    "x-aspnet-version",
+    "x-aspnetmvc-version",
+    "x-generator",
+    "x-drupal-cache",
+];
+
+/// Whether `Server` names a program that is not in the catalogue, or another field an application.
+fn names_an_application(answer: &ObservedResponse<'_>) -> bool {
+    let unknown = answer.headers.contains_key("server") && nearest(answer).is_none();
+    unknown || has_an_applications_field(answer)
+}
+
+/// Whether a field says which application answered. Some gateways write such a field, too: their rows say what.
+fn has_an_applications_field(answer: &ObservedResponse<'_>) -> bool {
+    let of_gateway = |name: &str| {
+        let mut signatures = catalogue().flat_map(|gateway| gateway.here);
+        signatures.any(|signature| signature.is_of(name) && signature.holds(answer))
+    };
+    let mut fields = OF_APPLICATIONS.iter();
+    fields.any(|name| answer.headers.contains_key(*name) && !of_gateway(name))
+}
+
 /// Marks on a good answer that a gateway put together from a broken one.
-const LAUNDERED: &[(&str, Mark, Reason)] = &[
+const LAUNDERED: &[(&str, Signature, Reason)] = &[
     // What came was no HTTP, or HTTP/0.9.
     (
         "squid",
-        Mark::Says("x-transformed-from", "HTTP/0.9"),
+        Signature::Says("x-transformed-from", "HTTP/0.9"),
         Reason::UpstreamHttpProtocolError,
     ),
 ];
 
 /// Which product made a good answer out of a broken one, and how that was broken.
 #[must_use]
-pub fn laundered(answer: &Answer<'_>) -> Option<(&'static str, Reason)> {
-    let row = LAUNDERED.iter().find(|(_, mark, _)| mark.holds(answer))?;
-    Some((row.0, row.2))
+pub fn laundered(answer: &ObservedResponse<'_>) -> Option<(&'static str, Reason)> {
+    let (product, _, reason) = LAUNDERED.iter().find(|(_, signature, _)| signature.holds(answer))?;
+    // An application may write that field, too.
+    let is_here = catalogue().any(|gateway| gateway.name == *product && gateway.is_here(answer));
+    (is_here && !names_an_application(answer)).then_some((product, *reason))
 }
 
 /// The product that stands nearest to us, by what it writes on every answer.
 #[must_use]
-pub fn nearest(answer: &Answer<'_>) -> Option<&'static str> {
-    let here = |gateway: &&Gateway| gateway.here.iter().any(|mark| mark.holds(answer));
-    catalogue().find(here).map(|gateway| gateway.name)
+pub fn nearest(answer: &ObservedResponse<'_>) -> Option<&'static str> {
+    nearest_product(answer).map(|gateway| gateway.name)
+}
+
+fn nearest_product(answer: &ObservedResponse<'_>) -> Option<&'static Gateway> {
+    catalogue().find(|gateway| gateway.is_here(answer))
+}
+
+/// Whether another product stands on the way, too: which of them is the edge, nothing tells.
+fn another_is_here(gateway: &Gateway, answer: &ObservedResponse<'_>) -> bool {
+    catalogue().any(|other| !std::ptr::eq(other, gateway) && other.is_here(answer))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Answer, Known, Means, Own, Recognised, UNMARKED, catalogue, recognise};
-    use http::{HeaderMap, HeaderName, HeaderValue};
-    use std::collections::BTreeSet;
-    use std::fs;
-    use std::path::Path;
-    use std::time::Duration;
+pub(crate) mod lookalikes;
 
-    /// An answer as it was captured (or written from the product's description), and what it should be taken for.
-    struct Capture {
-        file: String,
-        expected: String,
-        status: u16,
-        phrase: String,
-        headers: HeaderMap,
-        trailers: HeaderMap,
-        body: String,
-        waited: u64,
-    }
-
-    impl Capture {
-        fn read(path: &Path) -> Self {
-            let text = fs::read_to_string(path).unwrap();
-            let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            let mut lines = head.split("\r\n");
-            // "# own nginx upstream", or "# own nginx upstream after 3000 ms".
-            let first = lines.next().unwrap().trim_start_matches("# ");
-            let (expected, waited) = first.split_once(" after ").unwrap_or((first, "3 ms"));
-            let mut status = lines.next().unwrap().splitn(3, ' ').skip(1);
-            let fields = lines.map(|line| line.split_once(": ").unwrap());
-            Self {
-                file: path.file_name().unwrap().to_string_lossy().into_owned(),
-                expected: expected.to_owned(),
-                waited: waited.trim_end_matches(" ms").parse().unwrap(),
-                trailers: HeaderMap::new(),
-                status: status.next().unwrap().parse().unwrap(),
-                phrase: status.next().unwrap_or_default().to_owned(),
-                headers: fields
-                    .map(|(name, value)| {
-                        let name: HeaderName = name.parse().unwrap();
-                        (name, HeaderValue::from_str(value).unwrap())
-                    })
-                    .collect(),
-                body: body.to_owned(),
-            }
-        }
-
-        fn answer(&self) -> Answer<'_> {
-            Answer {
-                status: self.status,
-                phrase: Some(&self.phrase),
-                headers: &self.headers,
-                trailers: &self.trailers,
-                body: &self.body,
-                waited: Duration::from_millis(self.waited),
-            }
-        }
-    }
-
-    fn captures() -> Vec<Capture> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gateways");
-        let files = fs::read_dir(folder).unwrap();
-        files.map(|file| Capture::read(&file.unwrap().path())).collect()
-    }
-
-    /// `own nginx upstream.connection_refused`, `through envoy`, `none`; `upstream` alone stands for several reasons.
-    fn words(recognised: Option<Recognised>) -> String {
-        match recognised {
-            None => "none".to_owned(),
-            Some(Recognised::Through(name)) => format!("through {name}"),
-            Some(Recognised::Perhaps(by, means)) => words(Some(Recognised::Own(Own {
-                by,
-                means,
-                kind: UNMARKED.kind,
-                sure: false,
-            })))
-            .replacen("own", "perhaps", 1),
-            Some(Recognised::Own(Own { by, means, .. })) => match means {
-                Means::Origin => format!("own {by} origin"),
-                Means::Front(reason) => format!("own {by} {}", reason.as_str()),
-                Means::Upstream(reasons @ ([_] | [_, _])) => {
-                    let reasons: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
-                    format!("own {by} {}", reasons.join(" "))
-                }
-                Means::Upstream(_) => format!("own {by} upstream"),
-            },
-        }
-    }
-
-    #[test]
-    fn each_capture_is_taken_for_what_it_is() {
-        let wrong: Vec<_> = captures()
-            .iter()
-            .filter_map(|capture| {
-                let taken = words(recognise(&capture.answer()));
-                let right = taken == capture.expected
-                    || (capture.expected.ends_with(" upstream") && taken.starts_with(&capture.expected));
-                (!right).then(|| format!("{}: {taken}, not {}", capture.file, capture.expected))
-            })
-            .collect();
-        assert!(wrong.is_empty(), "{wrong:#?}");
-    }
-
-    #[test]
-    fn each_product_has_a_capture() {
-        let seen: BTreeSet<_> = captures()
-            .iter()
-            .filter_map(|capture| capture.expected.split(' ').nth(1).map(str::to_owned))
-            .collect();
-        let without: Vec<_> = catalogue()
-            .map(|row| row.name)
-            .filter(|name| !seen.contains(*name))
-            .collect();
-        assert!(without.is_empty(), "{without:?}");
-    }
-
-    #[test]
-    fn no_row_claims_the_page_of_another() {
-        for capture in captures()
-            .iter()
-            .filter(|capture| !capture.expected.starts_with("through "))
-        {
-            let claims: Vec<_> = catalogue()
-                .filter(|gateway| gateway.own.iter().any(|page| page.fits(&capture.answer())))
-                .map(|gateway| gateway.name)
-                .collect();
-            // Fastly is built on Varnish and keeps its page.
-            let others = claims.iter().filter(|name| **name != "varnish");
-            assert!(others.count() <= 1, "{}: {claims:?}", capture.file);
-        }
-    }
-
-    #[test]
-    fn each_row_says_how_it_is_known() {
-        for gateway in catalogue() {
-            let known = gateway.own.iter().filter_map(|page| page.known).chain([gateway.known]);
-            for Known::Measured(source) | Known::Documented(source) in known {
-                assert!(source.len() > 4, "{}: {source:?}", gateway.name);
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,28 @@
 //! The evidence ring: the latest findings, failing ones longest.
+//!
+//! It is bounded in number and in bytes. Each finding has a share of the bytes; of one that is larger, the least important parts are
+//! left out, so that a target that sends much pushes out no other's evidence.
+
+mod memory_size;
+mod shorten;
 
 use crate::evidence_id::EvidenceId;
-use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, SENTENCE, TEXT_EXCERPT, URL_EXCERPT, cut};
 use crate::probe::Finding;
-use crate::report::Report;
-use http::header::HeaderMap;
-use http::{HeaderName, HeaderValue};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A finding that is kept.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// Its name.
     pub id: EvidenceId,
     /// The finding, with header values cut to what evidence shows.
     pub finding: Arc<Finding>,
 }
+
+/// Bytes of one finding that are kept whatever the share of each is.
+const LEAST_SHARE: usize = 16 * 1024;
 
 /// Failures that are looked through for one that may go.
 const LOOKED_THROUGH: usize = 64;
@@ -25,17 +31,31 @@ const LOOKED_THROUGH: usize = 64;
 #[derive(Debug)]
 pub struct History {
     limit: usize,
+    /// Bytes of all findings: maximum.
+    bytes: AtomicUsize,
     process: u32,
-    kept: Mutex<Kept>,
+    kept: Mutex<StoredFindings>,
+}
+
+/// A finding, when it came, and the bytes that it takes.
+#[derive(Debug)]
+struct StoredFinding {
+    at: u64,
+    size: usize,
+    entry: HistoryEntry,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct StoredFindings {
     /// Probes that got a name.
     named: u64,
-    /// Findings without a verdict, oldest first, and those with one: the place in time, and what is kept.
-    good: VecDeque<(u64, Entry)>,
-    failing: VecDeque<(u64, Entry)>,
+    /// Bytes of all findings.
+    bytes: usize,
+    /// Findings that went because of the bytes.
+    dropped: u64,
+    /// Findings without a verdict, oldest first, and those with one.
+    good: VecDeque<StoredFinding>,
+    failing: VecDeque<StoredFinding>,
     /// The newest failure of each target and module: alerts lead to it.
     newest: HashMap<(Arc<str>, String), u64>,
 }
@@ -46,6 +66,7 @@ impl History {
     pub fn new(limit: usize, process: u32) -> Self {
         Self {
             limit: limit.max(1),
+            bytes: AtomicUsize::new(usize::MAX),
             process,
             kept: Mutex::default(),
         }
@@ -62,159 +83,105 @@ impl History {
         }
     }
 
+    /// From now on the findings take no more bytes than these. Those that are there go with the next ones.
+    pub fn bound(&self, bytes: usize) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The bytes that all findings take, and how many findings went because of them.
+    #[must_use]
+    pub fn held(&self) -> (usize, u64) {
+        let kept = self.kept();
+        (kept.bytes, kept.dropped)
+    }
+
     /// Keeps a finding under its name.
-    pub fn add(&self, id: EvidenceId, mut finding: Finding) -> Entry {
-        shorten(&mut finding);
-        let entry = Entry {
+    pub fn add(&self, id: EvidenceId, mut finding: Finding) -> HistoryEntry {
+        let most = self.bytes.load(Ordering::Relaxed);
+        let size = shorten::shorten(&mut finding, (most / self.limit).max(LEAST_SHARE));
+        let entry = HistoryEntry {
             id,
             finding: Arc::new(finding),
         };
         let mut kept = self.kept();
-        if kept.good.len() + kept.failing.len() >= self.limit {
+        if kept.count() >= self.limit {
             kept.drop_one();
         }
+        while kept.count() > 0 && kept.bytes.saturating_add(size) > most {
+            kept.drop_one();
+            kept.dropped += 1;
+        }
+        kept.bytes += size;
         let at = kept.named;
         if entry.finding.verdict.is_some() {
             kept.newest.insert(owner(&entry), at);
         }
-        let side = if entry.finding.verdict.is_none() {
+        let slots = if entry.finding.verdict.is_none() {
             &mut kept.good
         } else {
             &mut kept.failing
         };
-        side.push_back((at, entry.clone()));
+        slots.push_back(StoredFinding {
+            at,
+            size,
+            entry: entry.clone(),
+        });
         entry
     }
 
     /// One piece of evidence.
     #[must_use]
-    pub fn get(&self, id: EvidenceId) -> Option<Entry> {
+    pub fn get(&self, id: EvidenceId) -> Option<HistoryEntry> {
         let kept = self.kept();
         let mut all = kept.good.iter().chain(&kept.failing);
-        all.find(|(_, entry)| entry.id == id).map(|(_, entry)| entry.clone())
+        all.find(|slot| slot.entry.id == id).map(|slot| slot.entry.clone())
     }
 
     /// All of it, newest first.
     #[must_use]
-    pub fn newest_first(&self) -> Vec<Entry> {
+    pub fn newest_first(&self) -> Vec<HistoryEntry> {
         let mut all: Vec<_> = {
             let kept = self.kept();
-            kept.good.iter().chain(&kept.failing).cloned().collect()
+            let all = kept.good.iter().chain(&kept.failing);
+            all.map(|slot| (slot.at, slot.entry.clone())).collect()
         };
         all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         all.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, StoredFindings> {
         // Every change leaves the ring whole.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl StoredFindings {
+    fn count(&self) -> usize {
+        self.good.len() + self.failing.len()
+    }
+
     /// Drops the oldest good finding while good ones are more than a tenth; else the oldest of all. Of failures, one that
     /// is not its target's newest goes first, if there is one among the oldest.
     fn drop_one(&mut self) {
-        let oldest = |side: &VecDeque<(u64, Entry)>| side.front().map_or(u64::MAX, |(at, _)| *at);
-        let many_good = self.good.len() * 10 > self.good.len() + self.failing.len();
-        if many_good || oldest(&self.good) < oldest(&self.failing) {
-            self.good.pop_front();
+        let oldest = |side: &VecDeque<StoredFinding>| side.front().map_or(u64::MAX, |slot| slot.at);
+        let many_good = self.good.len() * 10 > self.count();
+        let dropped = if many_good || oldest(&self.good) < oldest(&self.failing) {
+            self.good.pop_front()
         } else {
             let mut oldest = self.failing.iter().take(LOOKED_THROUGH);
-            let repeated = oldest.position(|(at, entry)| self.newest.get(&owner(entry)) != Some(at));
+            let repeated = oldest.position(|slot| self.newest.get(&owner(&slot.entry)) != Some(&slot.at));
             let dropped = self.failing.remove(repeated.unwrap_or(0));
-            if let Some((_, entry)) = dropped.filter(|_| repeated.is_none()) {
-                self.newest.remove(&owner(&entry));
+            if let Some(slot) = dropped.as_ref().filter(|_| repeated.is_none()) {
+                self.newest.remove(&owner(&slot.entry));
             }
-        }
+            dropped
+        };
+        self.bytes -= dropped.map_or(0, |slot| slot.size);
     }
 }
 
 /// Whose newest failure is kept: module and target.
-fn owner(entry: &Entry) -> (Arc<str>, String) {
-    let Finding { module, aim, .. } = &*entry.finding;
-    (module.name.clone(), aim.target.written().to_owned())
-}
-
-/// Cuts what a peer wrote: it decides the size of its texts, not of our memory.
-fn shorten(finding: &mut Finding) {
-    shorten_report(&mut finding.report);
-    // An investigation that others hold, too, came from here and is short.
-    if let Some(investigation) = finding.investigation.as_mut().and_then(Arc::get_mut) {
-        for report in investigation.reports_mut() {
-            // It may stand for a new one within seconds: what its last answer says of itself is still judged then.
-            let judged = report.legs.last_mut().and_then(|leg| leg.reply.as_mut());
-            let judged = judged.map(|reply| {
-                (
-                    std::mem::take(&mut reply.body_start),
-                    std::mem::take(&mut reply.trailers),
-                )
-            });
-            shorten_report(report);
-            let legs = report.legs.len();
-            for leg in report.legs.iter_mut().take(legs.saturating_sub(1)) {
-                leg.reply.iter_mut().for_each(|reply| reply.headers.clear());
-            }
-            if let Some((reply, (body, trailers))) =
-                report.legs.last_mut().and_then(|leg| leg.reply.as_mut()).zip(judged)
-            {
-                (reply.body_start, reply.trailers) = (body, excerpt(&trailers));
-            }
-        }
-    }
-    if let Some(verdict) = &mut finding.verdict {
-        cut_to(&mut verdict.sentence, SENTENCE);
-    }
-}
-
-fn shorten_report(report: &mut Report) {
-    for leg in &mut report.legs {
-        if leg.url.len() > URL_EXCERPT {
-            cut_to(&mut leg.url, URL_EXCERPT);
-            leg.url.push('…');
-        }
-        leg.addresses.truncate(LIST_EXCERPT);
-        if let Some(reply) = &mut leg.reply {
-            reply.headers = excerpt(&reply.headers);
-            reply.body_start = Vec::new();
-            reply.trailers = HeaderMap::new();
-            if let Some(phrase) = &mut reply.reason_phrase {
-                cut_to(phrase, HEADER_EXCERPT);
-            }
-        }
-        for certificate in leg.tls.iter_mut().flat_map(|tls| &mut tls.chain) {
-            cut_to(&mut certificate.subject, TEXT_EXCERPT);
-            cut_to(&mut certificate.issuer, TEXT_EXCERPT);
-            cut_to(&mut certificate.serial, TEXT_EXCERPT);
-            certificate.dns_names.truncate(LIST_EXCERPT);
-            for name in &mut certificate.dns_names {
-                cut_to(name, HEADER_EXCERPT);
-            }
-        }
-    }
-    if let Some(fault) = &mut report.fault {
-        cut_to(&mut fault.detail, TEXT_EXCERPT);
-    }
-}
-
-fn cut_to(text: &mut String, limit: usize) {
-    let end = cut(text, limit).len();
-    if end < text.len() {
-        text.truncate(end);
-        text.shrink_to_fit();
-    }
-}
-
-/// The first fields, with each value cut.
-fn excerpt(headers: &HeaderMap) -> HeaderMap {
-    headers
-        .iter()
-        .filter(|(name, _)| name.as_str().len() <= HEADER_EXCERPT)
-        .map(|(name, value): (&HeaderName, &HeaderValue)| {
-            let text = String::from_utf8_lossy(value.as_bytes());
-            let value = HeaderValue::from_str(cut(&text, HEADER_EXCERPT));
-            (name.clone(), value.unwrap_or(HeaderValue::from_static("")))
-        })
-        .take(LIST_EXCERPT)
-        .collect()
+fn owner(entry: &HistoryEntry) -> (Arc<str>, String) {
+    let Finding { module, requested, .. } = &*entry.finding;
+    (module.name.clone(), requested.target.written().to_owned())
 }

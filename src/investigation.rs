@@ -1,38 +1,44 @@
-//! What was asked beside the front, when it failed or was slow: facts only, no judgment.
+//! The results of the diagnostics of one probe: facts only, no judgment.
+//!
+//! When a probe fails or is slow, the exporter sends further requests that differ in exactly one thing: directly to a backend, past the
+//! caches, over HTTP/1.1, to another address. The comparison shows on what the failure depends. Example: the edge answers 502, and a
+//! direct request to the backend succeeds; so the fault lies between the two. The diagnostics run in `diagnostics.rs`; this file only
+//! holds what they measured, for the attribution, the evidence and the metrics.
 
-use crate::hop::Hop;
-use crate::ledger::Lap;
+use crate::backend::Backend;
 use crate::report::Report;
+use crate::stage_log::StageTiming;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-/// The answers of everybody who was asked beside the front.
+/// The answers of everybody who was asked beside the edge.
 #[derive(Clone, Debug, Default)]
 pub struct Investigation {
     /// How long all of it took.
     pub took: Duration,
-    /// The hops, inward.
-    pub hops: Vec<Drilled>,
-    /// The front, asked past the caches.
+    /// The backends, inward.
+    pub backends: Vec<DirectRequest>,
+    /// The edge, asked past the caches.
     pub bypass: Option<Report>,
-    /// The front, asked over HTTP/1.1, where its failing answer came over HTTP/2: that has no reason phrase.
+    /// The edge, asked over HTTP/1.1, where its failing answer came over HTTP/2: that has no reason phrase.
     pub again: Option<Report>,
-    /// The front, asked what every gateway refuses by itself.
+    /// The edge, asked what every gateway refuses by itself.
     pub reference: Option<Report>,
     /// A TLS handshake on the port that gave no answer in plain text.
     pub handshake: Option<Report>,
-    /// The front's other addresses, where all are to be probed; the first is the front itself.
+    /// The edge's other addresses, where all are to be probed; the first is the edge itself.
     pub addresses: Vec<(IpAddr, Report)>,
 }
 
 impl Investigation {
     /// Every report in it.
     pub fn reports_mut(&mut self) -> impl Iterator<Item = &mut Report> {
-        let hops = self.hops.iter_mut().flat_map(|drilled| {
-            let handshake = drilled.handshake.as_mut();
-            std::iter::once(&mut drilled.report).chain(handshake)
+        let backends = self.backends.iter_mut().flat_map(|direct| {
+            let handshake = direct.handshake.as_mut();
+            std::iter::once(&mut direct.report).chain(handshake)
         });
-        hops.chain(&mut self.bypass)
+        backends
+            .chain(&mut self.bypass)
             .chain(&mut self.again)
             .chain(&mut self.reference)
             .chain(&mut self.handshake)
@@ -40,11 +46,11 @@ impl Investigation {
     }
 }
 
-/// One hop that was asked.
+/// One backend that was asked.
 #[derive(Clone, Debug)]
-pub struct Drilled {
+pub struct DirectRequest {
     /// Which.
-    pub hop: Hop,
+    pub backend: Backend,
     /// Whether silence of it is an answer: it said something lately, or the configuration vouches for it.
     pub reachable: bool,
     /// Whether fields of the module were held back from it: it did not get quite the same request.
@@ -65,7 +71,7 @@ pub struct Vantage {
     /// Where that somebody leads.
     pub portal: Vec<IpAddr>,
     /// No control was asked: the other keys of this process fail alike.
-    pub quorum: bool,
+    pub outage: bool,
 }
 
 /// One control that was asked.
@@ -76,18 +82,18 @@ pub struct Control {
     /// Whether it needed the name service.
     pub needs_name: bool,
     /// How far it came.
-    pub outcome: Reached,
+    pub outcome: ControlOutcome,
     /// The particulars of a failure.
     pub detail: String,
     /// When it was asked. One answer serves several probes, so that may be before the probe began.
     pub began: SystemTime,
     /// Its stages, each from its own begin.
-    pub laps: Vec<Lap>,
+    pub timings: Vec<StageTiming>,
 }
 
 /// How far a control came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reached {
+pub enum ControlOutcome {
     /// It answered, whatever it said.
     Answered,
     /// Its name did not resolve.
@@ -102,7 +108,14 @@ impl Vantage {
     /// Whether our own side looks well.
     #[must_use]
     pub fn healthy(&self) -> bool {
-        !self.captive && !self.quorum && !self.all_failed() && !self.names_failed()
+        !self.captive && !self.outage && !self.all_failed() && !self.names_failed()
+    }
+
+    /// A control answered. One that had no time to says nothing.
+    #[must_use]
+    pub fn any_answered(&self) -> bool {
+        let answered = |control: &Control| control.outcome == ControlOutcome::Answered;
+        self.controls.iter().any(answered)
     }
 
     /// Every control failed at resolve or connect.
@@ -111,9 +124,9 @@ impl Vantage {
         let asked = || {
             self.controls
                 .iter()
-                .filter(|control| control.outcome != Reached::NotAsked)
+                .filter(|control| control.outcome != ControlOutcome::NotAsked)
         };
-        asked().next().is_some() && asked().all(|control| control.outcome != Reached::Answered)
+        asked().next().is_some() && asked().all(|control| control.outcome != ControlOutcome::Answered)
     }
 
     /// Every control that has a name failed to resolve it.
@@ -123,26 +136,26 @@ impl Vantage {
             let asked = self
                 .controls
                 .iter()
-                .filter(|control| control.outcome != Reached::NotAsked);
+                .filter(|control| control.outcome != ControlOutcome::NotAsked);
             asked.filter(|control| control.needs_name)
         };
-        named().next().is_some() && named().all(|control| control.outcome == Reached::NoName)
+        named().next().is_some() && named().all(|control| control.outcome == ControlOutcome::NoName)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Control, Reached, Vantage};
+    use super::{Control, ControlOutcome, Vantage};
     use std::time::SystemTime;
 
-    fn vantage(outcomes: &[(bool, Reached)]) -> Vantage {
+    fn vantage(outcomes: &[(bool, ControlOutcome)]) -> Vantage {
         let controls = outcomes.iter().map(|(needs_name, outcome)| Control {
             what: "control".to_owned(),
             needs_name: *needs_name,
             outcome: *outcome,
             detail: String::new(),
             began: SystemTime::UNIX_EPOCH,
-            laps: Vec::new(),
+            timings: Vec::new(),
         });
         Vantage {
             controls: controls.collect(),
@@ -152,7 +165,7 @@ mod tests {
 
     #[test]
     fn our_side_is_suspect_when_every_control_fails_or_every_name_does() {
-        use Reached::{Answered, NoConnection, NoName, NotAsked};
+        use ControlOutcome::{Answered, NoConnection, NoName, NotAsked};
         assert!(vantage(&[]).healthy());
         assert!(vantage(&[(true, Answered), (false, NoConnection)]).healthy());
         assert!(vantage(&[(true, NotAsked)]).healthy());

@@ -2,38 +2,40 @@
 #![forbid(unsafe_code)]
 
 pub mod attribution;
+pub mod backend;
 pub mod baseline;
 pub mod chain;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod controls;
-mod drill;
+mod diagnostics;
 pub mod evidence_id;
 pub mod exposition;
 pub mod gateways;
 pub mod history;
-pub mod hop;
 pub mod investigation;
-pub mod ledger;
 pub mod limits;
-pub mod memory;
 pub mod metrics;
 pub mod negotiation;
-pub mod own;
-pub mod past;
-pub mod patrol;
+pub mod outage_detector;
 pub mod policy;
+pub mod previous_probes;
 pub mod probe;
 pub mod probers;
-pub mod quorum;
 pub mod reason;
 pub mod regexp;
 pub mod report;
+pub mod rule_id;
+pub mod scheduler;
 pub mod secret;
+pub mod secrets;
+pub mod self_metrics;
 pub mod series;
 pub mod server;
+pub mod stage_log;
 pub mod target;
+pub mod target_state;
 pub mod utc;
 pub mod verdict;
 pub mod workers;
@@ -53,9 +55,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
-/// What open connections get to take their last answers once all probes have ended.
+/// What open connections get to take their last answers once all probes have ended, or were cut off.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// Lets this process open as many files as it may: each probe needs some, and so does each connection.
@@ -69,7 +71,7 @@ pub fn raise_file_limit() {
 }
 
 /// Has panics told by their place alone: their words may hold what a configuration or a peer says.
-pub fn tell_panics_by_their_place() {
+pub fn log_panics_by_location() {
     std::panic::set_hook(Box::new(|panic| {
         if check::panic_is_answer() {
             return;
@@ -79,35 +81,41 @@ pub fn tell_panics_by_their_place() {
     }));
 }
 
-/// Serves until `shutdown`, then takes no new probe, lets those in flight end, and returns.
+/// Serves until `shutdown`, then takes no new probe, lets those in flight end within the flag's time, and returns.
 ///
 /// # Errors
 /// When a listener fails.
 pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     check::watch_files();
+    check::watch_arrivals();
     let stop = watch::Sender::new(false);
     let mut servers = JoinSet::new();
     let own = listeners
         .iter()
         .map(TcpListener::local_addr)
         .collect::<io::Result<Arc<[_]>>>()?;
-    tell_start(&app, &own);
-    app.patrol.listens_at(own);
+    log_start(&app, &own);
+    app.scheduler.listens_at(own);
     tracing::info!(limits = app.bounds().join(" "), "Bounds");
     for listener in listeners {
-        let secured = app.gate.config().tls.is_some();
+        let secured = app.auth.config().tls.is_some();
         tracing::info!(tls = secured, address = %listener.local_addr()?, "Listening on");
         servers.spawn(server::serve(listener, app.clone(), stop.subscribe()));
     }
-    tell_systemd(&[NotifyState::Ready]);
+    notify_systemd(&[NotifyState::Ready]);
     shutdown.await;
-    tell_systemd(&[NotifyState::Stopping]);
+    notify_systemd(&[NotifyState::Stopping]);
     tracing::info!("Draining: no new probes, those in flight end");
-    app.patrol.drain();
-    app.patrol.idle().await;
+    app.scheduler.drain();
+    let most = app.shutdown_timeout();
+    let idle = tokio::time::timeout(most.saturating_sub(LAST_ANSWERS), app.scheduler.idle());
+    if idle.await.is_err() {
+        tracing::warn!("Probes in flight are cut off and answered with 503: --web.shutdown-timeout is over");
+    }
+    app.end();
     stop.send_replace(true);
-    // No probe is left; a client that never finishes its request must not keep the process.
-    let ended = tokio::time::timeout(LAST_ANSWERS, async {
+    // A client that never finishes its request must not keep the process.
+    let ended = tokio::time::timeout(LAST_ANSWERS.min(most), async {
         while let Some(ended) = servers.join_next().await {
             ended.map_err(io::Error::other)?;
         }
@@ -117,19 +125,19 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
 }
 
 /// The first line of the log: what runs here, with which configuration, and where.
-fn tell_start(app: &App, listeners: &[SocketAddr]) {
+fn log_start(app: &App, listeners: &[SocketAddr]) {
     let listeners: Vec<_> = listeners.iter().map(ToString::to_string).collect();
     tracing::info!(
         version = cli::version_in_log(),
         config_file = app.config_file(),
-        modules = app.patrol.config().module_names().len(),
+        modules = app.scheduler.config().module_names().len(),
         listeners = listeners.join(","),
         "Starting glassbox_exporter"
     );
 }
 
 /// Where systemd started us and waits for word (`sd_notify(3)`); anywhere else this does nothing.
-fn tell_systemd(states: &[NotifyState<'_>]) {
+fn notify_systemd(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd cannot be told");
     }
@@ -152,6 +160,7 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            cli::flush_logs();
             std::process::exit(1);
         });
     })
@@ -174,11 +183,24 @@ pub fn reload_on_hangup(app: Arc<App>) -> io::Result<()> {
 /// Loads the configuration again when the file's content is no longer what was `seen`. That is read before the
 /// configuration is loaded first, so that no change falls between.
 pub async fn reload_on_change(app: Arc<App>, file: PathBuf, mut seen: Option<Vec<u8>>, interval: Duration) {
+    let mut hanging: Option<JoinHandle<Option<Vec<u8>>>> = None;
     loop {
         tokio::time::sleep(interval).await;
         let read = file.clone();
-        let now = tokio::task::spawn_blocking(move || std::fs::read(read).ok());
-        let now = now.await.unwrap_or_default();
+        let was_hanging = hanging.is_some();
+        let mut reading = hanging
+            .take()
+            .unwrap_or_else(|| tokio::task::spawn_blocking(move || std::fs::read(read).ok()));
+        let Ok(now) = tokio::time::timeout(server::LONGEST_RELOAD, &mut reading).await else {
+            // It cannot be stopped; another read would hang as well.
+            hanging = Some(reading);
+            if !was_hanging {
+                app.scheduler.self_metrics().reloaded(false);
+                tracing::error!(error = "reading the config file hangs", "Error reloading config");
+            }
+            continue;
+        };
+        let now = now.unwrap_or_default();
         if now != seen {
             seen = now;
             reload(&app).await;
@@ -189,12 +211,12 @@ pub async fn reload_on_change(app: Arc<App>, file: PathBuf, mut seen: Option<Vec
 async fn reload(app: &App) {
     let began = NotifyState::monotonic_usec_now().ok();
     let states: Vec<_> = [NotifyState::Reloading].into_iter().chain(began).collect();
-    tell_systemd(&states);
+    notify_systemd(&states);
     // What goes wrong in one reload must not end all later ones. The hook has told of it.
     match AssertUnwindSafe(app.reload()).catch_unwind().await {
         Ok(Ok(())) => tracing::info!("Reloaded config file"),
         Ok(Err(error)) => tracing::error!(%error, "Error reloading config"),
-        Err(_panic) => app.patrol.own().panicked(),
+        Err(_panic) => app.scheduler.self_metrics().panicked(),
     }
-    tell_systemd(&[NotifyState::Ready]);
+    notify_systemd(&[NotifyState::Ready]);
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Keys that are probed between scrapes.
     pub leases: usize,
-    /// Probes that run at once, for scrapes and leases.
+    /// Probes that run at once, for scrapes and leases. One address that scrapes gets up to four fifths of them, all scrapes or all
+    /// leases up to eight ninths.
     pub probes: usize,
     /// How long a scrape waits for its turn, and never more than a tenth of its probe's time.
     pub queue: Duration,
@@ -25,8 +26,12 @@ pub struct Limits {
     pub interim_responses: usize,
     /// Redirects that are followed; the next one is not, as with the peer.
     pub redirects: usize,
-    /// Bytes of a scrape's `target`, `module`, `hostname` or `hop`.
+    /// Bytes of a scrape's `target`, `module`, `hostname` or `backend`.
     pub parameter: usize,
+    /// Bytes of the evidence that is kept.
+    pub history_bytes: usize,
+    /// Bytes that all running probes may hold together: response heads, bodies and decoders.
+    pub probe_memory: usize,
     /// Connections to the exporter itself.
     pub connections: usize,
     /// How long a client may take for its handshake, and for the head of a request.
@@ -47,6 +52,8 @@ impl Default for Limits {
             interim_responses: 20,
             redirects: 10,
             parameter: 2048,
+            history_bytes: 64 * 1024 * 1024,
+            probe_memory: 256 * 1024 * 1024,
             connections: 4096,
             request_head: Duration::from_secs(10),
         }
@@ -59,8 +66,11 @@ const FILES_IN_RESERVE: usize = 64;
 /// File descriptors that a process has before it does anything.
 const FILES_AT_REST: usize = 32;
 
-/// File descriptors of a probe: its connection, and a name server's or a hop's beside it.
+/// File descriptors of a probe: its connection, and a name server's or a backend's beside it.
 const FILES_PER_PROBE: usize = 2;
+
+/// Bytes of a request's head without the parameters of a scrape.
+const HEAD_WITHOUT_PARAMETERS: usize = 8 * 1024;
 
 impl Limits {
     /// The same, with no more probes and connections than what as many open files allow.
@@ -82,13 +92,20 @@ impl Limits {
         }
     }
 
+    /// Bytes of a request's head to the exporter itself, before anybody is asked for a password: 16 KiB by default. Each of the
+    /// four parameters of a scrape has room for what it may be.
+    #[must_use]
+    pub const fn request_head_size(&self) -> usize {
+        HEAD_WITHOUT_PARAMETERS + 4 * self.parameter
+    }
+
     /// All of them by the names of their keys: numbers, bytes and seconds.
     #[must_use]
     #[allow(
         clippy::cast_precision_loss,
         reason = "the format's numbers are floats; bounds stay below 2^53"
     )]
-    pub fn rows(&self) -> [(&'static str, f64); 13] {
+    pub fn rows(&self) -> [(&'static str, f64); 15] {
         let count = |number: usize| number as f64;
         [
             ("leases", count(self.leases)),
@@ -102,6 +119,8 @@ impl Limits {
             ("interim_responses", count(self.interim_responses)),
             ("redirects", count(self.redirects)),
             ("parameter", count(self.parameter)),
+            ("history_bytes", count(self.history_bytes)),
+            ("probe_memory", count(self.probe_memory)),
             ("connections", count(self.connections)),
             ("request_head", self.request_head.as_secs_f64()),
         ]
@@ -125,7 +144,7 @@ pub const TEXT_EXCERPT: usize = 1024;
 /// See [`TEXT_EXCERPT`].
 pub const LIST_EXCERPT: usize = 64;
 
-/// Bytes of a verdict's sentence, which speaks of the front and of all hops.
+/// Bytes of a verdict's sentence, which speaks of the edge and of all backends.
 pub const SENTENCE: usize = 4096;
 
 /// Bytes of a label value that came from a peer (the drop-in labels may be longer than ours).
@@ -142,6 +161,10 @@ pub fn label(text: &str) -> String {
     }
     cut(text, LABEL - CUT.len()).to_owned() + CUT
 }
+
+/// The shortest scrape timeout that is taken. A probe of a healthy target may well take longer: what such scrapes count would be
+/// the caller's doing.
+pub const SHORTEST_SCRAPE: Duration = Duration::from_millis(100);
 
 /// The least time a probe gets, however small the scrape timeout is.
 pub const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);

@@ -1,7 +1,6 @@
 //! The binary: reads the command line, sets up logs and signals, and runs.
 #![forbid(unsafe_code)]
 
-use clap::Parser as _;
 use glassbox_exporter::cli::{self, Cli, CliError, Command, LogLevel, LogLines};
 use glassbox_exporter::server::App;
 use glassbox_exporter::workers::{self, Workers};
@@ -19,17 +18,22 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    if cli.help_man {
+        print!("{}", Cli::manual());
+        return ExitCode::SUCCESS;
+    }
     if cli.version {
         print!("{}", cli::version_text());
         return ExitCode::SUCCESS;
     }
     start_logs(&cli);
-    glassbox_exporter::tell_panics_by_their_place();
+    glassbox_exporter::log_panics_by_location();
     let runtime = match workers::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "Error starting the runtime");
+            cli::flush_logs();
             return ExitCode::FAILURE;
         }
     };
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         tracing::error!(%error, "Error");
         ExitCode::FAILURE
     });
+    cli::flush_logs();
     // A read that hangs in a file system must not keep the process.
     runtime.shutdown_background();
     code
@@ -50,9 +55,9 @@ async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             ExitCode::FAILURE
         }),
         Some(Command::Config(command)) => {
-            let (text, is_well) = cli.config(command)?;
+            let (text, is_valid) = cli.config(command)?;
             print!("{text}");
-            Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if is_valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Some(Command::Healthcheck(command)) => {
             cli::healthcheck(command).await?;
@@ -88,7 +93,7 @@ fn start_logs(cli: &Cli) {
     let filter = Targets::new()
         .with_default(filter(cli.log_level))
         .with_target("prober", filter(*prober_level.as_ref().unwrap_or(&LogLevel::Info)));
-    let lines = LogLines(cli.log_format);
+    let lines = LogLines::new(cli.log_format);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     if let Err(error) = prober_level {
         let level = "info";

@@ -2,11 +2,11 @@
 
 mod model;
 
-pub use model::{Bucket, Count, Exemplar, Family, Histogram, Label, Named, Native, Page, Sample, Value};
+pub use model::{Bucket, Count, Exemplar, Family, Histogram, Label, MetricPage, Named, NativeBuckets, Sample, Value};
 
 /// The type of a metric, as the exposition names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// A value that can go up and down.
     Gauge,
     /// A count that only grows.
@@ -15,7 +15,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// The word of the `# TYPE` line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -32,7 +32,7 @@ impl Kind {
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Exactly the peer's families.
-    Peer,
+    Blackbox,
     /// The peer's, and our histograms, counters and verdict.
     #[default]
     Standard,
@@ -46,7 +46,7 @@ pub struct Metric {
     /// The name, unit included.
     pub name: &'static str,
     /// The type.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The least level that exports it.
     pub level: Level,
     /// The label names.
@@ -98,7 +98,7 @@ macro_rules! metrics {
             #[allow(clippy::doc_markdown, reason = "the help texts are the exposition's")]
             pub static $constant: Metric = Metric {
                 name: $name,
-                kind: Kind::$kind,
+                kind: MetricKind::$kind,
                 level: Level::$level,
                 labels: &[$($label),*],
                 help: $help,
@@ -114,54 +114,54 @@ macro_rules! metrics {
 }
 
 metrics! {
-    SUCCESS: Gauge Peer "probe_success" [] "Displays whether or not the probe was a success";
-    DURATION: Gauge Peer "probe_duration_seconds" [] "Returns how long the probe took to complete in seconds";
-    TIMEOUT: Gauge Peer "probe_timeout_seconds" [] "Returns how long the probe timeout is in seconds";
-    DNS_LOOKUP_TIME: Gauge Peer "probe_dns_lookup_time_seconds" [] "Returns the time taken for probe dns lookup in seconds";
-    IP_PROTOCOL: Gauge Peer "probe_ip_protocol" [] "Specifies whether probe ip protocol is IP4 or IP6";
-    IP_ADDR_HASH: Gauge Peer "probe_ip_addr_hash" [] "Specifies the hash of IP address. It's useful to detect if the IP address changes.";
+    SUCCESS: Gauge Blackbox "probe_success" [] "Displays whether or not the probe was a success";
+    DURATION: Gauge Blackbox "probe_duration_seconds" [] "Returns how long the probe took to complete in seconds";
+    TIMEOUT: Gauge Blackbox "probe_timeout_seconds" [] "Returns how long the probe timeout is in seconds";
+    DNS_LOOKUP_TIME: Gauge Blackbox "probe_dns_lookup_time_seconds" [] "Returns the time taken for probe dns lookup in seconds";
+    IP_PROTOCOL: Gauge Blackbox "probe_ip_protocol" [] "Specifies whether probe ip protocol is IP4 or IP6";
+    IP_ADDR_HASH: Gauge Blackbox "probe_ip_addr_hash" [] "Specifies the hash of IP address. It's useful to detect if the IP address changes.";
 
-    HTTP_DURATION: Gauge Peer "probe_http_duration_seconds" ["phase"] "Duration of http request by phase, summed over all redirects";
-    HTTP_STATUS_CODE: Gauge Peer "probe_http_status_code" [] "Response HTTP status code";
-    HTTP_CONTENT_LENGTH: Gauge Peer "probe_http_content_length" [] "Length of http content response";
-    HTTP_UNCOMPRESSED_BODY_LENGTH: Gauge Peer "probe_http_uncompressed_body_length" [] "Length of uncompressed response body";
-    HTTP_REDIRECTS: Gauge Peer "probe_http_redirects" [] "The number of redirects";
-    HTTP_SSL: Gauge Peer "probe_http_ssl" [] "Indicates if SSL was used for the final redirect";
-    HTTP_VERSION: Gauge Peer "probe_http_version" [] "Returns the version of HTTP of the probe response";
-    HTTP_LAST_MODIFIED: Gauge Peer "probe_http_last_modified_timestamp_seconds" [] "Returns the Last-Modified HTTP response header in unixtime";
-    FAILED_DUE_TO_REGEX: Gauge Peer "probe_failed_due_to_regex" [] "Indicates if probe failed due to regex";
+    HTTP_DURATION: Gauge Blackbox "probe_http_duration_seconds" ["phase"] "Duration of http request by phase, summed over all redirects";
+    HTTP_STATUS_CODE: Gauge Blackbox "probe_http_status_code" [] "Response HTTP status code";
+    HTTP_CONTENT_LENGTH: Gauge Blackbox "probe_http_content_length" [] "Length of http content response";
+    HTTP_UNCOMPRESSED_BODY_LENGTH: Gauge Blackbox "probe_http_uncompressed_body_length" [] "Length of uncompressed response body";
+    HTTP_REDIRECTS: Gauge Blackbox "probe_http_redirects" [] "The number of redirects";
+    HTTP_SSL: Gauge Blackbox "probe_http_ssl" [] "Indicates if SSL was used for the final redirect";
+    HTTP_VERSION: Gauge Blackbox "probe_http_version" [] "Returns the version of HTTP of the probe response";
+    HTTP_LAST_MODIFIED: Gauge Blackbox "probe_http_last_modified_timestamp_seconds" [] "Returns the Last-Modified HTTP response header in unixtime";
+    FAILED_DUE_TO_REGEX: Gauge Blackbox "probe_failed_due_to_regex" [] "Indicates if probe failed due to regex";
 
-    FAILED_DUE_TO_BYTES: Gauge Peer "probe_failed_due_to_bytes" [] "Indicates if probe failed due to bytes";
-    EXPECT_INFO: Gauge Peer "probe_expect_info" [] "Explicit content matched";
+    FAILED_DUE_TO_BYTES: Gauge Blackbox "probe_failed_due_to_bytes" [] "Indicates if probe failed due to bytes";
+    EXPECT_INFO: Gauge Blackbox "probe_expect_info" [] "Explicit content matched";
 
-    DNS_DURATION: Gauge Peer "probe_dns_duration_seconds" ["phase"] "Duration of DNS request by phase";
-    DNS_ANSWER_RRS: Gauge Peer "probe_dns_answer_rrs" [] "Returns number of entries in the answer resource record list";
-    DNS_AUTHORITY_RRS: Gauge Peer "probe_dns_authority_rrs" [] "Returns number of entries in the authority resource record list";
-    DNS_ADDITIONAL_RRS: Gauge Peer "probe_dns_additional_rrs" [] "Returns number of entries in the additional resource record list";
-    DNS_QUERY_SUCCEEDED: Gauge Peer "probe_dns_query_succeeded" [] "Displays whether or not the query was executed successfully";
-    DNS_SERIAL: Gauge Peer "probe_dns_serial" [] "Returns the serial number of the zone";
+    DNS_DURATION: Gauge Blackbox "probe_dns_duration_seconds" ["phase"] "Duration of DNS request by phase";
+    DNS_ANSWER_RRS: Gauge Blackbox "probe_dns_answer_rrs" [] "Returns number of entries in the answer resource record list";
+    DNS_AUTHORITY_RRS: Gauge Blackbox "probe_dns_authority_rrs" [] "Returns number of entries in the authority resource record list";
+    DNS_ADDITIONAL_RRS: Gauge Blackbox "probe_dns_additional_rrs" [] "Returns number of entries in the additional resource record list";
+    DNS_QUERY_SUCCEEDED: Gauge Blackbox "probe_dns_query_succeeded" [] "Displays whether or not the query was executed successfully";
+    DNS_SERIAL: Gauge Blackbox "probe_dns_serial" [] "Returns the serial number of the zone";
     DNS_RCODE: Gauge Standard "probe_dns_rcode" [] "The response code of the name server's answer (RFC 6895): 0 is NOERROR, 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED";
 
-    ICMP_DURATION: Gauge Peer "probe_icmp_duration_seconds" ["phase"] "Duration of icmp request by phase";
-    ICMP_REPLY_HOP_LIMIT: Gauge Peer "probe_icmp_reply_hop_limit" [] "Replied packet hop limit (TTL for ipv4)";
+    ICMP_DURATION: Gauge Blackbox "probe_icmp_duration_seconds" ["phase"] "Duration of icmp request by phase";
+    ICMP_REPLY_HOP_LIMIT: Gauge Blackbox "probe_icmp_reply_hop_limit" [] "Replied packet hop limit (TTL for ipv4)";
 
-    GRPC_DURATION: Gauge Peer "probe_grpc_duration_seconds" ["phase"] "Duration of gRPC request by phase";
-    GRPC_SSL: Gauge Peer "probe_grpc_ssl" [] "Indicates if SSL was used for the connection";
-    GRPC_STATUS_CODE: Gauge Peer "probe_grpc_status_code" [] "Response gRPC status code";
-    GRPC_HEALTHCHECK_RESPONSE: Gauge Peer "probe_grpc_healthcheck_response" ["serving_status"] "Response HealthCheck response";
+    GRPC_DURATION: Gauge Blackbox "probe_grpc_duration_seconds" ["phase"] "Duration of gRPC request by phase";
+    GRPC_SSL: Gauge Blackbox "probe_grpc_ssl" [] "Indicates if SSL was used for the connection";
+    GRPC_STATUS_CODE: Gauge Blackbox "probe_grpc_status_code" [] "Response gRPC status code";
+    GRPC_HEALTHCHECK_RESPONSE: Gauge Blackbox "probe_grpc_healthcheck_response" ["serving_status"] "Response HealthCheck response";
 
-    WEBSOCKET_STATUS_CODE: Gauge Peer "probe_websocket_status_code" [] "Response HTTP status code";
-    WEBSOCKET_UPGRADED: Gauge Peer "probe_websocket_connection_upgraded" [] "Indicates if the websocket connection was successfully upgraded";
-    WEBSOCKET_FAILED_DUE_TO_REGEX: Gauge Peer "probe_websocket_failed_due_to_regex" [] "Indicates if probe failed due to regex";
-    WEBSOCKET_DURATION: Gauge Peer "probe_websocket_duration_seconds" ["phase"] "Duration of websocket request by phase";
+    WEBSOCKET_STATUS_CODE: Gauge Blackbox "probe_websocket_status_code" [] "Response HTTP status code";
+    WEBSOCKET_UPGRADED: Gauge Blackbox "probe_websocket_connection_upgraded" [] "Indicates if the websocket connection was successfully upgraded";
+    WEBSOCKET_FAILED_DUE_TO_REGEX: Gauge Blackbox "probe_websocket_failed_due_to_regex" [] "Indicates if probe failed due to regex";
+    WEBSOCKET_DURATION: Gauge Blackbox "probe_websocket_duration_seconds" ["phase"] "Duration of websocket request by phase";
 
-    FAILED_DUE_TO_CEL: Gauge Peer "probe_failed_due_to_cel" [] "Indicates if probe failed due to CEL expression not matching";
+    FAILED_DUE_TO_CEL: Gauge Blackbox "probe_failed_due_to_cel" [] "Indicates if probe failed due to CEL expression not matching";
 
-    SSL_EARLIEST_CERT_EXPIRY: Gauge Peer "probe_ssl_earliest_cert_expiry" [] "Returns last SSL chain expiry in unixtime";
-    SSL_LAST_CHAIN_EXPIRY: Gauge Peer "probe_ssl_last_chain_expiry_timestamp_seconds" [] "Returns last SSL chain expiry in timestamp";
-    SSL_LAST_CHAIN_INFO: Gauge Peer "probe_ssl_last_chain_info" ["fingerprint_sha256", "issuer", "serialnumber", "subject", "subjectalternative"] "Contains SSL leaf certificate information";
-    TLS_VERSION_INFO: Gauge Peer "probe_tls_version_info" ["version"] "Returns the TLS version used or NaN when unknown";
-    TLS_CIPHER_INFO: Gauge Peer "probe_tls_cipher_info" ["cipher"] "Returns the TLS cipher negotiated during handshake";
+    SSL_EARLIEST_CERT_EXPIRY: Gauge Blackbox "probe_ssl_earliest_cert_expiry" [] "Returns last SSL chain expiry in unixtime";
+    SSL_LAST_CHAIN_EXPIRY: Gauge Blackbox "probe_ssl_last_chain_expiry_timestamp_seconds" [] "Returns last SSL chain expiry in timestamp";
+    SSL_LAST_CHAIN_INFO: Gauge Blackbox "probe_ssl_last_chain_info" ["fingerprint_sha256", "issuer", "serialnumber", "subject", "subjectalternative"] "Contains SSL leaf certificate information";
+    TLS_VERSION_INFO: Gauge Blackbox "probe_tls_version_info" ["version"] "Returns the TLS version used or NaN when unknown";
+    TLS_CIPHER_INFO: Gauge Blackbox "probe_tls_cipher_info" ["cipher"] "Returns the TLS cipher negotiated during handshake";
 
     ATTEMPTS: Counter Standard "probe_attempts_total" [] "Probes of this target that finished, well or not; a fault of the exporter's own is no attempt";
     FAILURES: Counter Standard "probe_failures_total" ["link"] "Failed probes of this target by the link of the chain that is blamed";
@@ -171,11 +171,11 @@ metrics! {
     HTTP_RESPONSES: Counter Standard "probe_http_responses_total" ["code"] "Final responses of this target by status code";
     FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "The verdict on the last probe, while that probe failed or its good answer hides a broken link";
     MASKED: Gauge Standard "probe_masked" [] "1 where the last probe of this target got a good answer that hides a broken link, else 0";
-    HOP_SUCCESS: Gauge Standard "probe_hop_success" ["hop"] "Whether a machine behind the front was well when asked directly";
-    HOP_STATUS_CODE: Gauge Standard "probe_hop_http_status_code" ["hop"] "Status code of a machine behind the front when asked directly; 0 where it gave none";
-    HOP_DURATION: Gauge Standard "probe_hop_duration_seconds" ["hop", "phase"] "Time of one phase of asking a machine behind the front directly";
-    INVESTIGATION: Gauge Standard "probe_investigation_seconds" [] "Time spent on hops, bypass and reference request beside the front";
-    VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls say that our own side is suspect";
+    BACKEND_SUCCESS: Gauge Standard "probe_backend_success" ["backend"] "1 if the backend responded successfully when asked directly, else 0";
+    BACKEND_STATUS_CODE: Gauge Standard "probe_backend_http_status_code" ["backend"] "Status code of the backend when asked directly; 0 without a response";
+    BACKEND_DURATION: Gauge Standard "probe_backend_duration_seconds" ["backend", "phase"] "Duration of a phase of the direct request to the backend, in seconds";
+    INVESTIGATION: Gauge Standard "probe_diagnostics_duration_seconds" [] "Time spent on additional requests (diagnostics), in seconds";
+    VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls fail: the network of the exporter is suspect";
     ADDRESSES: Gauge Standard "probe_addresses" ["state"] "Addresses of the target by how the probe of each ended, with addresses: all";
     FROM_CACHE: Gauge Standard "probe_http_from_cache" [] "1 where the answer says that a cache gave it, 0 where it says that none did";
     AGE: Gauge Standard "probe_http_age_seconds" [] "The Age field of the answer: how long ago it was made";
@@ -187,7 +187,7 @@ metrics! {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Level, METRICS, Page, SUCCESS, SUCCESS_DURATION};
+    use super::{Level, METRICS, MetricKind, MetricPage, SUCCESS, SUCCESS_DURATION};
     use std::collections::HashSet;
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
             assert!(seen.insert(metric.name), "{} twice", metric.name);
             assert!(metric.name.starts_with("probe_"), "{}", metric.name);
             assert_eq!(
-                metric.kind == Kind::Counter,
+                metric.kind == MetricKind::Counter,
                 metric.name.ends_with("_total"),
                 "{}",
                 metric.name
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_page_leaves_out_what_is_above_its_level() {
-        let mut page = Page::new(Level::Peer);
+        let mut page = MetricPage::new(Level::Blackbox);
         page.set(&SUCCESS, 1.0);
         page.set(&SUCCESS_DURATION, 1.0);
         assert_eq!(page.sorted().len(), 1);

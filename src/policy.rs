@@ -1,9 +1,10 @@
 //! The policy: which places this process may dial. The judgment is on the address that is connected to, never on its spelling.
 
-mod fence;
+mod metadata;
 mod special;
+mod target_allowlist;
 
-pub use fence::{Entry, Fence, Origin};
+pub use target_allowlist::{AllowedTarget, Origin, TargetAllowlist};
 
 use ipnet::{IpNet, Ipv4Net};
 use std::fmt;
@@ -25,6 +26,14 @@ pub fn in_one_spelling(network: IpNet) -> Result<IpNet, String> {
     ipv4.map(IpNet::V4)
         .ok_or_else(|| format!("{network} is wider than what stands for IPv4, ::ffff:0:0/96; write 0.0.0.0/0"))
 }
+
+/// The metadata services of clouds that are denied by default: product, addresses, and who publishes them.
+pub fn metadata_services() -> impl Iterator<Item = (&'static str, String, &'static str)> {
+    metadata::rows()
+}
+
+/// The port of name servers (RFC 1035 section 4.2).
+const DNS_PORT: u16 = 53;
 
 /// What holds where no list says anything of a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +80,7 @@ pub struct Policy {
 
 /// Why a place is not dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
+pub enum PolicyRule {
     /// A list of networks.
     Networks,
     /// A list of ports.
@@ -88,7 +97,7 @@ pub enum Rule {
     AllowedTargets,
 }
 
-impl Rule {
+impl PolicyRule {
     /// All of them.
     pub const ALL: [Self; 7] = [
         Self::Networks,
@@ -132,27 +141,32 @@ impl Rule {
 }
 
 impl Policy {
-    /// Why an address and port may not be dialled. Whether it is one of this exporter's own is known elsewhere.
+    /// Why an address and port may not be dialled. Whether it is one of this exporter's own is known elsewhere. Clouds have name
+    /// servers at the addresses of their metadata services: port 53 there is open to a question for a name.
     #[must_use]
-    pub fn objection(&self, to: SocketAddr) -> Option<Rule> {
+    pub fn objection(&self, to: SocketAddr, asks_for_names: bool) -> Option<PolicyRule> {
         let port = to.port();
         let denied = self.ports.deny.iter().any(|ports| ports.0.contains(&port));
         let allowed = self.ports.allow.is_empty() || self.ports.allow.iter().any(|ports| ports.0.contains(&port));
         if denied || !allowed {
-            return Some(Rule::Ports);
+            return Some(PolicyRule::Ports);
         }
-        self.objection_to_address(to.ip())
+        self.objection_to_reading(to.ip(), asks_for_names && port == DNS_PORT)
     }
 
     /// Why an address may not be dialled, whatever the port.
     #[must_use]
-    pub fn objection_to_address(&self, address: IpAddr) -> Option<Rule> {
+    pub fn objection_to_address(&self, address: IpAddr) -> Option<PolicyRule> {
+        self.objection_to_reading(address, false)
+    }
+
+    fn objection_to_reading(&self, address: IpAddr, asks_name_server: bool) -> Option<PolicyRule> {
         // What leads to an IPv4 address by another name is judged as both.
         let seen = special::readings(address);
         seen.iter().find_map(|address| match self.listed(*address) {
             Some(true) => None,
-            Some(false) => Some(Rule::Networks),
-            None => self.objection_of_mode(*address),
+            Some(false) => Some(PolicyRule::Networks),
+            None => self.objection_of_mode(*address, asks_name_server),
         })
     }
 
@@ -171,11 +185,11 @@ impl Policy {
         }
     }
 
-    fn objection_of_mode(&self, address: IpAddr) -> Option<Rule> {
+    fn objection_of_mode(&self, address: IpAddr, asks_name_server: bool) -> Option<PolicyRule> {
         match self.mode {
             Mode::Open => None,
-            _ if special::is_metadata(address) => Some(Rule::Metadata),
-            Mode::Strict if !special::is_public(address) => Some(Rule::NotPublic),
+            _ if metadata::is_service(address) && !asks_name_server => Some(PolicyRule::Metadata),
+            Mode::Strict if !special::is_public(address) => Some(PolicyRule::NotPublic),
             Mode::Default | Mode::Strict => None,
         }
     }
@@ -188,11 +202,11 @@ impl Policy {
 
     /// Why a socket in the file system may not be dialled, by its path without links.
     #[must_use]
-    pub fn objection_to_path(&self, path: &Path) -> Option<Rule> {
+    pub fn objection_to_path(&self, path: &Path) -> Option<PolicyRule> {
         let fits = |patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.fits(path));
         let by_default = self.unix.allow.is_empty() && self.mode != Mode::Strict;
         let allowed = !fits(&self.unix.deny) && (by_default || fits(&self.unix.allow));
-        (!allowed).then_some(Rule::Unix)
+        (!allowed).then_some(PolicyRule::Unix)
     }
 }
 
@@ -263,7 +277,7 @@ pub struct Denied {
     /// The place.
     pub what: String,
     /// Why.
-    pub rule: Rule,
+    pub rule: PolicyRule,
 }
 
 impl fmt::Display for Mode {
@@ -278,7 +292,7 @@ impl fmt::Display for Mode {
 
 #[cfg(test)]
 mod tests {
-    use super::{Lists, Mode, PathPattern, Policy, Rule, fits};
+    use super::{Lists, Mode, PathPattern, Policy, PolicyRule, fits};
     use std::net::{IpAddr, SocketAddr};
     use std::path::Path;
 
@@ -289,27 +303,26 @@ mod tests {
         }
     }
 
-    fn judge(policy: &Policy, address: &str) -> Option<Rule> {
+    fn judge(policy: &Policy, address: &str) -> Option<PolicyRule> {
         policy.objection_to_address(address.parse().unwrap())
     }
 
-    /// Each spelling leads to a metadata service.
-    const METADATA: [&str; 14] = [
-        "169.254.169.254",
-        "169.254.170.2",
-        "169.254.170.23",
-        "168.63.129.16",
-        "100.100.100.200",
-        "192.0.0.192",
-        "fd00:ec2::254",
-        "::ffff:169.254.169.254",
-        "::ffff:0:169.254.169.254",
-        "::169.254.169.254",
-        "64:ff9b::169.254.169.254",
-        "64:ff9b:1::169.254.169.254",
-        "2002:a9fe:a9fe::1",
-        "2001:0:102:304::5601:5601",
-    ];
+    /// The metadata services, and IPv6 addresses that lead to one.
+    fn metadata() -> Vec<String> {
+        let embedding = [
+            "::ffff:169.254.169.254",
+            "::ffff:0:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b:1::169.254.169.254",
+            "2002:a9fe:a9fe::1",
+            "2001:0:102:304::5601:5601",
+        ];
+        let services = super::metadata_services();
+        let addresses =
+            services.flat_map(|(_, addresses, _)| addresses.split(", ").map(str::to_owned).collect::<Vec<_>>());
+        addresses.chain(embedding.map(str::to_owned)).collect()
+    }
 
     /// Nobody on the internet has these.
     const NOT_PUBLIC: [&str; 32] = [
@@ -364,10 +377,11 @@ mod tests {
 
     #[test]
     fn by_default_only_metadata_services_are_denied() {
-        for address in METADATA {
+        let metadata = metadata();
+        for address in &metadata {
             assert_eq!(
                 judge(&policy(Mode::Default), address),
-                Some(Rule::Metadata),
+                Some(PolicyRule::Metadata),
                 "{address}"
             );
             assert_eq!(judge(&policy(Mode::Open), address), None, "{address}");
@@ -379,13 +393,14 @@ mod tests {
 
     #[test]
     fn a_strict_policy_dials_public_addresses_only() {
-        for address in METADATA {
+        let metadata = metadata();
+        for address in &metadata {
             assert!(judge(&policy(Mode::Strict), address).is_some(), "{address}");
         }
         for address in NOT_PUBLIC {
             assert_eq!(
                 judge(&policy(Mode::Strict), address),
-                Some(Rule::NotPublic),
+                Some(PolicyRule::NotPublic),
                 "{address}"
             );
         }
@@ -409,14 +424,60 @@ mod tests {
             &["10.1.0.0/16", "8.8.8.8/32"],
         );
         assert_eq!(judge(&lists, "10.9.9.9"), None);
-        assert_eq!(judge(&lists, "10.1.9.9"), Some(Rule::Networks));
-        assert_eq!(judge(&lists, "::ffff:10.1.9.9"), Some(Rule::Networks));
+        assert_eq!(judge(&lists, "10.1.9.9"), Some(PolicyRule::Networks));
+        assert_eq!(judge(&lists, "::ffff:10.1.9.9"), Some(PolicyRule::Networks));
         assert_eq!(judge(&lists, "10.1.2.3"), None);
         assert_eq!(judge(&lists, "169.254.169.254"), None);
-        assert_eq!(judge(&lists, "8.8.8.8"), Some(Rule::Networks));
+        assert_eq!(judge(&lists, "8.8.8.8"), Some(PolicyRule::Networks));
         assert_eq!(judge(&lists, "1.1.1.1"), None);
         let equal = networks(&["10.0.0.0/8"], &["10.0.0.0/8"]);
-        assert_eq!(judge(&equal, "10.0.0.1"), Some(Rule::Networks));
+        assert_eq!(judge(&equal, "10.0.0.1"), Some(PolicyRule::Networks));
+        // Linux connects to loopback.
+        let no_loopback = Policy {
+            mode: Mode::Default,
+            ..networks(&[], &["127.0.0.0/8", "::1/128"])
+        };
+        for unspecified in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+            assert_eq!(
+                judge(&no_loopback, unspecified),
+                Some(PolicyRule::Networks),
+                "{unspecified}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_question_for_a_name_goes_to_port_53_of_a_metadata_service() {
+        let at = |address: &str, port| SocketAddr::new(address.parse().unwrap(), port);
+        let judge = |mode, address, port, asks| policy(mode).objection(at(address, port), asks);
+        let metadata = metadata();
+        for address in &metadata {
+            assert_eq!(judge(Mode::Default, address, 53, true), None, "{address}");
+            for (port, asks) in [(53, false), (80, true), (853, true), (443, true)] {
+                assert_eq!(
+                    judge(Mode::Default, address, port, asks),
+                    Some(PolicyRule::Metadata),
+                    "{address}:{port}"
+                );
+            }
+        }
+        // A strict policy and the lists hold for name servers, too.
+        assert_eq!(
+            judge(Mode::Strict, "169.254.169.254", 53, true),
+            Some(PolicyRule::NotPublic)
+        );
+        assert_eq!(judge(Mode::Strict, "168.63.129.16", 53, true), None);
+        let listed = Policy {
+            networks: Lists {
+                deny: vec!["168.63.129.16/32".parse().unwrap()],
+                ..Lists::default()
+            },
+            ..Policy::default()
+        };
+        assert_eq!(
+            listed.objection(at("168.63.129.16", 53), true),
+            Some(PolicyRule::Networks)
+        );
     }
 
     #[test]
@@ -433,14 +494,14 @@ mod tests {
         for (port, objection) in [
             (443, None),
             (8500, None),
-            (8080, Some(Rule::Ports)),
-            (22, Some(Rule::Ports)),
+            (8080, Some(PolicyRule::Ports)),
+            (22, Some(PolicyRule::Ports)),
         ] {
-            assert_eq!(some.objection(at(port)), objection, "{port}");
+            assert_eq!(some.objection(at(port), false), objection, "{port}");
         }
         let all_but = ports(&[], &["22"]);
-        assert_eq!(all_but.objection(at(22)), Some(Rule::Ports));
-        assert_eq!(all_but.objection(at(80)), None);
+        assert_eq!(all_but.objection(at(22), false), Some(PolicyRule::Ports));
+        assert_eq!(all_but.objection(at(80), false), None);
         for wrong in ["", "http", "70000", "9-1", "1-", "-"] {
             assert!(wrong.parse::<super::Ports>().is_err(), "{wrong}");
         }

@@ -1,14 +1,15 @@
 //! One probe, from an aim to a finding.
 
 use crate::attribution::{Facts, attribute};
-use crate::check::{Check, Terms};
-use crate::controls::{Controls, Means};
-use crate::drill::Drill;
+use crate::check::{Check, ProbeContext};
+use crate::controls::{ControlContext, Controls};
+use crate::diagnostics::DiagnosticsRun;
 use crate::investigation::{Investigation, Vantage};
-use crate::past::{Past, sign};
-use crate::probers::{Aim, Module, Way};
-use crate::reason::Reason;
+use crate::previous_probes::{PreviousProbes, sign};
+use crate::probers::{Module, ProbeRequest, Variant};
+use crate::reason::{Reason, ReasonFamily};
 use crate::report::Report;
+use crate::secrets::{BodyPart, SecretMasker};
 use crate::verdict::Verdict;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,13 +21,13 @@ pub struct Probe {
     /// How to probe.
     pub module: Arc<Module>,
     /// What to probe.
-    pub aim: Aim,
+    pub requested: ProbeRequest,
     /// The time it gets.
     pub timeout: Duration,
     /// What tells whether our own side is well.
     pub controls: Arc<Controls>,
     /// On which terms it runs.
-    pub terms: Terms,
+    pub context: ProbeContext,
 }
 
 /// What a probe found, and the judgment on it.
@@ -35,7 +36,7 @@ pub struct Finding {
     /// The module that ran.
     pub module: Arc<Module>,
     /// What it aimed at.
-    pub aim: Aim,
+    pub requested: ProbeRequest,
     /// The facts.
     pub report: Report,
     /// The answer is the last good one once more: it has the same `X-Request-Id`.
@@ -57,7 +58,7 @@ pub struct Finding {
 /// The exporter itself failed: this was no attempt, and says nothing about the target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {detail}", reason.meaning())]
-pub struct OwnFault {
+pub struct LocalError {
     /// Which shortage.
     pub reason: Reason,
     /// The particulars.
@@ -65,39 +66,52 @@ pub struct OwnFault {
 }
 
 impl Probe {
-    /// Runs it once. What is asked beside the front is begun when the front has failed, or when half the time is gone,
+    /// Runs it once. What is asked beside the edge is begun when the edge has failed, or when half the time is gone,
     /// and ends with the same deadline.
     ///
     /// # Errors
     /// When the exporter itself had no means to probe.
-    pub async fn once(self, past: &Past) -> Result<Finding, OwnFault> {
-        let drill = Drill::new(
+    pub async fn once(self, previous: &PreviousProbes) -> Result<Finding, LocalError> {
+        let diagnostics_run = DiagnosticsRun::new(
             &self.module,
-            &self.aim,
-            &self.terms,
-            past,
+            &self.requested,
+            &self.context,
+            previous,
             Instant::now() + self.timeout,
         );
-        let (report, begun) = self.front_and_early(&drill).await;
-        if let Some(fault) = report.fault.as_ref().filter(|fault| fault.reason.is_own_fault()) {
-            return Err(OwnFault {
+        let (mut report, begun) = self.edge_and_early(&diagnostics_run).await;
+        if let Some(fault) = report.fault.as_ref().filter(|fault| fault.reason.is_local_error()) {
+            let masks = diagnostics_run.secrets().masks();
+            let shown = masks.and_then(|masks| masks.text(&fault.detail, BodyPart::Mixed));
+            return Err(LocalError {
                 reason: fault.reason,
-                detail: fault.detail.clone(),
+                detail: shown.unwrap_or_else(|| fault.detail.clone()),
             });
         }
-        // Kept aside, so that a probe that waits for its front takes no room for what comes after.
-        let (investigation, reused) = Box::pin(self.investigate(&drill, past, &report, begun)).await;
-        let vantage = Box::pin(self.vantage(&report, &drill, past)).await;
+        // Kept aside, so that a probe that waits for its edge takes no room for what comes after.
+        let (mut investigation, reused) = Box::pin(self.investigate(&diagnostics_run, previous, &report, begun)).await;
+        let vantage = Box::pin(self.vantage(&report, &diagnostics_run, previous)).await;
+        // From here on nobody reads what the target repeats of the probe's secrets, but for the judgment, which reads answers as they came.
+        let masks = diagnostics_run.secrets().masks();
+        conceal(masks.as_deref(), &mut report, &mut investigation, Report::conceal_texts);
         let verdict = attribute(&Facts {
-            front: &report,
-            beside: investigation.as_deref(),
-            baseline: &past.baseline,
+            edge: &report,
+            diagnostics: investigation.as_deref(),
+            baseline: &previous.baseline,
             vantage: vantage.as_deref(),
         });
+        conceal(
+            masks.as_deref(),
+            &mut report,
+            &mut investigation,
+            Report::conceal_answers,
+        );
         Ok(Finding {
             module: self.module,
-            aim: self.aim,
-            repeats: report.final_reply().is_some_and(|reply| past.baseline.repeats(reply)),
+            requested: self.requested,
+            repeats: report
+                .final_reply()
+                .is_some_and(|reply| previous.baseline.repeats(reply)),
             report,
             investigation,
             reused,
@@ -110,19 +124,19 @@ impl Probe {
 
     /// It was not begun, for a reason of our own that is no fault: a finding all the same.
     #[must_use]
-    pub fn not_begun(self, past: &Past, reason: Reason, words: &str) -> Finding {
-        let mut check = Check::new(&self.terms, self.timeout);
-        let _stopped = check.refuse(reason, words);
+    pub fn not_begun(self, previous: &PreviousProbes, reason: Reason, words: &str) -> Finding {
+        let mut check = Check::new(&self.context, self.timeout);
+        let _stopped = check.fail(reason, words);
         let report = check.finish();
         let verdict = attribute(&Facts {
-            front: &report,
-            beside: None,
-            baseline: &past.baseline,
+            edge: &report,
+            diagnostics: None,
+            baseline: &previous.baseline,
             vantage: None,
         });
         Finding {
             module: self.module,
-            aim: self.aim,
+            requested: self.requested,
             report,
             repeats: false,
             investigation: None,
@@ -134,66 +148,89 @@ impl Probe {
         }
     }
 
-    /// The front, and beside it, once half the time is gone, those behind it.
-    async fn front_and_early(&self, drill: &Drill<'_>) -> (Report, Option<Investigation>) {
-        let mut front = pin!(drill.run(Way::Asked, self.timeout));
+    /// The edge, and beside it, once half the time is gone, those behind it.
+    async fn edge_and_early(&self, diagnostics_run: &DiagnosticsRun<'_>) -> (Report, Option<Investigation>) {
+        let mut edge = pin!(diagnostics_run.run(Variant::Original, self.timeout));
         let half = tokio::time::sleep(self.timeout / 2);
         tokio::select! {
             biased;
-            report = &mut front => (report, None),
+            report = &mut edge => (report, None),
             () = half => {
                 // What the controls say is kept there; it is read when the verdict is made.
-                let controls = self.controls.look(self.asking(), Controls::AFTER_FAILURE, drill.left());
-                let beside = Box::pin(async { tokio::join!(drill.early(), controls) });
-                let (report, (begun, _)) = tokio::join!(front, beside);
+                let controls = self.controls.look(self.asking(), Controls::AFTER_FAILURE, diagnostics_run.left());
+                let diagnostics = Box::pin(async { tokio::join!(diagnostics_run.early(), controls) });
+                let (report, (begun, _)) = tokio::join!(edge, diagnostics);
                 (report, begun)
             }
         }
     }
 
-    /// What was asked beside the front, and whether that was for an earlier probe.
+    /// What was asked beside the edge, and whether that was for an earlier probe.
     async fn investigate(
         &self,
-        drill: &Drill<'_>,
-        past: &Past,
+        diagnostics_run: &DiagnosticsRun<'_>,
+        previous: &PreviousProbes,
         report: &Report,
         begun: Option<Investigation>,
     ) -> (Option<Arc<Investigation>>, bool) {
         let sign = sign(report);
-        if sign.is_some_and(|(reason, _)| reason.family() == "local") {
+        if sign.is_some_and(|(reason, _)| reason.family() == ReasonFamily::Local) {
             return (None, false);
         }
-        let (found, reused) = match (&past.recent, sign) {
+        let (found, reused) = match (&previous.recent, sign) {
             (Some(recent), _) if recent.serves(sign) => (recent.found.clone(), true),
-            (_, Some(_)) => (drill.after_failure(report, begun.unwrap_or_default()).await, false),
-            (_, None) => (drill.after_success(report, begun).await, false),
+            (_, Some(_)) => (
+                diagnostics_run.after_failure(report, begun.unwrap_or_default()).await,
+                false,
+            ),
+            (_, None) => (diagnostics_run.after_success(report, begun).await, false),
         };
         (found.filter(|investigation| investigation.asked_anybody()), reused)
     }
 
     /// By which means the controls are asked.
-    fn asking(&self) -> Means<'_> {
-        Means {
+    fn asking(&self) -> ControlContext<'_> {
+        ControlContext {
             resolver: self.module.prober.resolver(),
-            terms: &self.terms,
+            context: &self.context,
         }
     }
 
     /// The controls are asked at most once a minute while all is well, and again at once when something failed.
-    async fn vantage(&self, report: &Report, drill: &Drill<'_>, past: &Past) -> Option<Arc<Vantage>> {
+    async fn vantage(
+        &self,
+        report: &Report,
+        diagnostics_run: &DiagnosticsRun<'_>,
+        previous: &PreviousProbes,
+    ) -> Option<Arc<Vantage>> {
         let age = if report.succeeded() {
             Controls::WHILE_WELL
         } else {
             Controls::AFTER_FAILURE
         };
-        let vantage = self.controls.look(self.asking(), age, drill.left()).await;
+        let vantage = self.controls.look(self.asking(), age, diagnostics_run.left()).await;
         vantage.or_else(|| {
-            past.quorum_failed.then(|| {
+            previous.outage_detected.then(|| {
                 Arc::new(Vantage {
-                    quorum: true,
+                    outage: true,
                     ..Vantage::default()
                 })
             })
         })
+    }
+}
+
+/// Masks secrets in the edge's report and in those of an investigation that is new. One that was made for an earlier probe was
+/// masked then, with the secrets of that one.
+fn conceal(
+    masks: Option<&SecretMasker>,
+    edge: &mut Report,
+    investigation: &mut Option<Arc<Investigation>>,
+    step: fn(&mut Report, &SecretMasker),
+) {
+    let Some(masks) = masks else { return };
+    step(edge, masks);
+    if let Some(investigation) = investigation.as_mut().and_then(Arc::get_mut) {
+        investigation.reports_mut().for_each(|report| step(report, masks));
     }
 }

@@ -7,6 +7,7 @@ mod class;
 mod engine;
 mod escape;
 mod parse;
+mod stepper;
 mod template;
 
 pub use template::expand;
@@ -68,6 +69,15 @@ impl Regexp {
     #[must_use]
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.engine.get().is_match(Utf8::of(text).text.as_ref())
+    }
+
+    /// The same for a large text: the search asks now and then whether it is over, and ends without a result then.
+    #[must_use]
+    pub fn is_match_until(&self, text: &[u8], is_over: impl Fn() -> bool) -> Option<bool> {
+        match engine::stepper(&self.pattern) {
+            Some(dfa) => stepper::is_match(&dfa, text, is_over),
+            None => Some(self.is_match(text)),
+        }
     }
 
     /// Where it is found first, with its groups.

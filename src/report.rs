@@ -1,14 +1,17 @@
 //! What one probe saw: facts only, no judgment.
 
+mod deviation;
 mod inspection;
-mod spoken;
+mod masking;
+mod protocols;
 
+pub use deviation::{Deviation, DeviationFound, Deviations};
 pub use inspection::TlsInspection;
-pub use spoken::{Dialogue, DnsAnswer, Echo, FailedStep, Health, Mismatch, Spoken};
+pub use protocols::{Dialogue, DnsAnswer, Echo, FailedStep, Health, Mismatch, ProtocolFacts};
 
 use crate::chain::Stage;
-use crate::ledger::{Lap, Ledger};
-use crate::reason::Reason;
+use crate::reason::{Reason, ReasonFamily};
+use crate::stage_log::{StageLog, StageTiming};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
@@ -17,19 +20,19 @@ use std::time::{Duration, SystemTime};
 pub struct Report {
     /// The wall clock when it began, for people and for the evidence only.
     pub began: SystemTime,
-    /// From its begin to the end of the front's answer.
+    /// From its begin to the end of the edge's answer.
     pub took: Duration,
     /// The time it was given.
     pub timeout: Duration,
     /// One exchange each, in time order.
-    pub legs: Vec<Leg>,
+    pub exchanges: Vec<Exchange>,
     /// What stopped it; `None` for a successful probe.
     pub fault: Option<Fault>,
 }
 
 /// One exchange: each redirect is one.
 #[derive(Clone, Debug, Default)]
-pub struct Leg {
+pub struct Exchange {
     /// What was asked for, without userinfo and query.
     pub url: String,
     /// The method of the request, where it has one.
@@ -41,13 +44,15 @@ pub struct Leg {
     /// Whether this exchange was to run over TLS.
     pub wants_tls: bool,
     /// The laps of the stages that were reached.
-    pub ledger: Ledger,
+    pub stage_log: StageLog,
     /// What the name resolved to.
     pub addresses: Vec<IpAddr>,
     /// The one of them that was chosen.
     pub chosen: Option<IpAddr>,
     /// The proxy that the exchange went through.
     pub proxy: Option<String>,
+    /// Whether a proxy is to dial, also before it is asked.
+    pub has_proxy: bool,
     /// Whether it was to get credentials, from another server than the target.
     pub for_credentials: bool,
     /// The address that was dialled; also when the connection then failed.
@@ -64,8 +69,10 @@ pub struct Leg {
     pub wire: WireFacts,
     /// The answer's head, and what is known of its body.
     pub reply: Option<Reply>,
+    /// How the answer deviates from HTTP; also one that could not be read for it.
+    pub deviations: Deviations,
     /// What was answered in another language than HTTP, or above it.
-    pub spoken: Option<Spoken>,
+    pub spoken: Option<ProtocolFacts>,
 }
 
 /// Why a probe failed: where in time, what, and in which words.
@@ -137,17 +144,19 @@ pub struct WireFacts {
     pub read: u64,
     /// The first bytes that came, above TLS where there was TLS.
     pub excerpt: Vec<u8>,
+    /// Bytes of these up to the end of the head of the final answer, interim ones among them; HTTP/1 only.
+    pub heads: Option<usize>,
     /// When bytes crossed the socket.
-    pub below_tls: Stamps,
+    pub below_tls: IoTimes,
     /// When bytes of the request and of the answer crossed, above TLS where there was TLS.
-    pub above_tls: Stamps,
+    pub above_tls: IoTimes,
     /// Whose clock the phases were taken by, and how late we came to what it saw.
-    pub clocks: Clocks,
+    pub clocks: ClockSources,
 }
 
 /// Whose clock told when something happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Clock {
+pub enum ClockSource {
     /// The kernel's: when it came.
     Kernel,
     /// Ours: when we got to it.
@@ -157,24 +166,27 @@ pub enum Clock {
 
 /// The clocks of one exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Clocks {
+pub struct ClockSources {
     /// That the connection was open.
-    pub connected: Clock,
+    pub connected: ClockSource,
     /// The flights of the TLS handshake.
-    pub secured: Clock,
+    pub secured: ClockSource,
     /// The first byte of the answer.
-    pub first_byte: Clock,
+    pub first_byte: ClockSource,
+    /// How much earlier it may have come. The exporter was late, and the kernel had merged several packets: the timestamp is that of
+    /// the last of them. `None` where the time is right.
+    pub first_byte_doubt: Option<Duration>,
     /// The last byte of the answer.
-    pub last_byte: Clock,
+    pub last_byte: ClockSource,
     /// The longest time from an event on the wire, by the kernel's clock, to our turn.
     pub wakeup_delay: Option<Duration>,
     /// How much longer the exchange took because we came late to such events.
-    pub own_delay: Duration,
+    pub scheduling_delay: Duration,
 }
 
 /// When the first and the last bytes were written and read, counted from the start of the probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stamps {
+pub struct IoTimes {
     /// The first write.
     pub first_write: Option<Duration>,
     /// The last write.
@@ -202,7 +214,8 @@ pub struct Reply {
     pub trailers: http::HeaderMap,
     /// The reason phrase, if it is not the usual one.
     pub reason_phrase: Option<String>,
-    /// `Content-Length` as declared, or what the framing says; `None` where only the end of the body tells.
+    /// The length as the head tells it: `Content-Length`, or 0 where there can be no body; `None` where only the end of the body
+    /// tells.
     pub declared_length: Option<u64>,
     /// Bytes of body that were read, decoded where the module decodes.
     pub body_length: u64,
@@ -214,8 +227,18 @@ pub struct Reply {
 
 impl Report {
     /// All laps of all legs, in time order.
-    pub fn laps(&self) -> impl Iterator<Item = &Lap> {
-        self.legs.iter().flat_map(|leg| leg.ledger.laps())
+    pub fn timings(&self) -> impl Iterator<Item = &StageTiming> {
+        self.exchanges.iter().flat_map(|exchange| exchange.stage_log.timings())
+    }
+
+    /// The stages of all legs, in time order, with the time of each: none where the stage failed, or its time is not known on its own.
+    pub fn known_times(&self) -> impl Iterator<Item = (Stage, Option<Duration>)> {
+        self.exchanges.iter().flat_map(|exchange| {
+            exchange.stage_log.timings().iter().map(|timing| {
+                let known = timing.finished() && exchange.is_time_known(timing.stage());
+                (timing.stage(), known.then(|| timing.took()))
+            })
+        })
     }
 
     /// Whether the probe did what its module demands.
@@ -225,95 +248,123 @@ impl Report {
     }
 
     /// The exchanges with the target: all but those for credentials.
-    pub fn with_target(&self) -> impl Iterator<Item = &Leg> {
-        self.legs.iter().filter(|leg| !leg.for_credentials)
+    pub fn with_target(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.iter().filter(|exchange| !exchange.for_credentials)
     }
 
     /// Whether it stopped before the target was asked, for want of credentials.
     #[must_use]
-    pub fn stopped_for_credentials(&self) -> bool {
-        self.fault.is_some() && self.last_leg().is_some_and(|leg| leg.for_credentials)
+    pub fn failed_fetching_credentials(&self) -> bool {
+        self.fault.is_some() && self.last_exchange().is_some_and(|exchange| exchange.for_credentials)
     }
 
     /// Whether it stopped at the module's own proxy, before there was a way through.
     #[must_use]
-    pub fn stopped_at_proxy(&self) -> bool {
+    pub fn failed_at_proxy(&self) -> bool {
         let Some(fault) = &self.fault else { return false };
         // TLS before there is a way through is TLS with the proxy.
-        let on_the_way =
-            |leg: &Leg| leg.proxy.is_some() && !leg.finished(Stage::Tunnel) && fault.stage <= Stage::Secure;
+        let on_the_way = |exchange: &Exchange| {
+            exchange.proxy.is_some() && !exchange.finished(Stage::Tunnel) && fault.stage <= Stage::Secure
+        };
         // It was the proxy that looked for a way, and found none.
-        if fault.reason == Reason::ProxyNoWay {
+        if fault.reason == Reason::ProxyTargetUnreachable {
             return false;
         }
-        fault.reason.family() == "proxy" || self.last_leg().is_some_and(on_the_way)
+        fault.reason.family() == ReasonFamily::Proxy || self.last_exchange().is_some_and(on_the_way)
     }
 
     /// Whether it stopped on our own side: it says nothing of who was to be asked.
     #[must_use]
-    pub fn stopped_on_our_side(&self) -> bool {
+    pub fn failed_locally(&self) -> bool {
         let local = self
             .fault
             .as_ref()
-            .is_some_and(|fault| fault.reason.family() == "local");
-        local || self.stopped_for_credentials() || self.stopped_at_proxy()
+            .is_some_and(|fault| fault.reason.family() == ReasonFamily::Local);
+        local || self.failed_fetching_credentials() || self.failed_at_proxy()
     }
 
     /// The exchange that decides: the last.
     #[must_use]
-    pub fn last_leg(&self) -> Option<&Leg> {
-        self.legs.last()
+    pub fn last_exchange(&self) -> Option<&Exchange> {
+        self.exchanges.last()
     }
 
     /// The answer that decides: that of the last exchange.
     #[must_use]
     pub fn final_reply(&self) -> Option<&Reply> {
-        let last = self.last_leg().filter(|leg| !leg.for_credentials);
-        last.and_then(|leg| leg.reply.as_ref())
+        let last = self.last_exchange().filter(|exchange| !exchange.for_credentials);
+        last.and_then(|exchange| exchange.reply.as_ref())
     }
 
     /// The longest time from an event on the wire, by the kernel's clock, to our turn.
     #[must_use]
     pub fn wakeup_delay(&self) -> Option<Duration> {
-        self.legs.iter().filter_map(|leg| leg.wire.clocks.wakeup_delay).max()
+        self.exchanges
+            .iter()
+            .filter_map(|exchange| exchange.wire.clocks.wakeup_delay)
+            .max()
     }
 
     /// How much longer the probe took because we came late to events on the wire.
     #[must_use]
-    pub fn own_delay(&self) -> Duration {
-        self.legs.iter().map(|leg| leg.wire.clocks.own_delay).sum()
+    pub fn scheduling_delay(&self) -> Duration {
+        self.exchanges
+            .iter()
+            .map(|exchange| exchange.wire.clocks.scheduling_delay)
+            .sum()
     }
 
     /// The time that no lap accounts for.
     #[must_use]
-    pub fn outside_laps(&self) -> Duration {
-        self.took.saturating_sub(self.laps().map(Lap::took).sum::<Duration>())
+    pub fn unattributed(&self) -> Duration {
+        self.took
+            .saturating_sub(self.timings().map(StageTiming::took).sum::<Duration>())
     }
 }
 
-impl Leg {
+impl Exchange {
     /// The dialogue that was held, where there was one.
     #[must_use]
     pub const fn dialogue(&self) -> Option<&Dialogue> {
         match &self.spoken {
-            Some(Spoken::Dialogue(dialogue)) => Some(dialogue),
+            Some(ProtocolFacts::Dialogue(dialogue)) => Some(dialogue),
             _ => None,
         }
+    }
+
+    /// Whether the answer came over HTTP/2; a status line of HTTP/1 may have that number, too.
+    #[must_use]
+    pub fn speaks_http2(&self) -> bool {
+        let version = self.reply.as_ref().map(|reply| reply.version);
+        version == Some("HTTP/2.0") && !self.deviations.has(Deviation::Version)
+    }
+
+    /// Whether a proxy was asked to pass a request on, rather than to open a tunnel.
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        self.proxy.is_some() && !self.wants_tls && !self.reached(Stage::Tunnel)
     }
 
     /// Whether a stage was reached.
     #[must_use]
     pub fn reached(&self, stage: Stage) -> bool {
-        self.ledger.laps().iter().any(|lap| lap.stage() == stage)
+        self.stage_log.timings().iter().any(|timing| timing.stage() == stage)
     }
 
     /// Whether a stage was reached and ran to its end.
     #[must_use]
     pub fn finished(&self, stage: Stage) -> bool {
-        self.ledger
-            .laps()
+        self.stage_log
+            .timings()
             .iter()
-            .any(|lap| lap.stage() == stage && lap.finished())
+            .any(|timing| timing.stage() == stage && timing.finished())
+    }
+
+    /// Whether a stage's time is known on its own: not that of the wait and of the transfer where it is unknown when the first byte
+    /// came. Their sum is known all the same.
+    #[must_use]
+    pub fn is_time_known(&self, stage: Stage) -> bool {
+        self.wire.clocks.first_byte_doubt.is_none() || !matches!(stage, Stage::Wait | Stage::Receive)
     }
 
     /// How long the answer's first byte was waited for, without the network's part of it.
@@ -327,10 +378,10 @@ impl Leg {
     #[must_use]
     pub fn silent_at_end(&self) -> Duration {
         let ended = self
-            .ledger
-            .laps()
+            .stage_log
+            .timings()
             .last()
-            .map_or(Duration::ZERO, |lap| lap.begun() + lap.took());
+            .map_or(Duration::ZERO, |timing| timing.begun() + timing.took());
         let heard = self.wire.above_tls.last_bytes.unwrap_or(ended);
         ended.saturating_sub(heard)
     }
@@ -338,11 +389,11 @@ impl Leg {
     /// The time of all laps of a stage.
     #[must_use]
     pub fn time_in(&self, stage: Stage) -> Duration {
-        self.ledger
-            .laps()
+        self.stage_log
+            .timings()
             .iter()
-            .filter(|lap| lap.stage() == stage)
-            .map(Lap::took)
+            .filter(|timing| timing.stage() == stage)
+            .map(StageTiming::took)
             .sum()
     }
 }

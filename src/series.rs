@@ -1,23 +1,23 @@
 //! What is kept of a key between probes: its histograms and counters.
 
-mod counts;
-mod glimpses;
+mod counters;
 mod histogram;
 mod key;
-mod sight;
+mod observation;
+mod probation;
 mod table;
 
-pub use key::Key;
-pub use table::{Kept, SeriesTable, TableStats};
+pub use key::SeriesKey;
+pub use table::{KeyState, SeriesTable, TableStats};
 
 use crate::chain::Stage;
 use crate::evidence_id::EvidenceId;
-use crate::metrics::{Level, Page};
+use crate::metrics::{Level, MetricPage};
 use crate::probe::Finding;
 use crate::probers::Module;
 use crate::target::Target;
-use counts::Counts;
-use sight::Sight;
+use counters::KeyCounters;
+use observation::Observation;
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
@@ -36,23 +36,23 @@ static LONG_BOUNDS: LazyLock<Arc<[f64]>> = LazyLock::new(|| Arc::new(LONG_BUCKET
 /// The histograms and counters of one key.
 #[derive(Clone, Debug)]
 pub struct Series {
-    frame: Arc<Frame>,
+    layout: Arc<SeriesLayout>,
     /// Since when it counts.
     created: SystemTime,
-    taken: Taken,
+    taken: LayoutState,
 }
 
 /// What was taken in. A key that strangers ask for once takes a fifth of the room of one that is counted.
 #[derive(Clone, Debug)]
-enum Taken {
+enum LayoutState {
     /// One probe at most, as it was seen.
-    Seen(Option<Box<Sight>>),
-    Counted(Box<Counts>),
+    Seen(Option<Box<Observation>>),
+    Counted(Box<KeyCounters>),
 }
 
 /// What the counts of a key are laid out for: the same for all keys of a module and a scheme.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Frame {
+pub struct SeriesLayout {
     level: Level,
     phase_bounds: Arc<[f64]>,
     success_bounds: Arc<[f64]>,
@@ -65,35 +65,35 @@ pub struct Frame {
 impl Series {
     /// The series of a new key, all at 0: Prometheus cannot see a counter's first step.
     #[must_use]
-    pub const fn new(frame: Arc<Frame>, created: SystemTime) -> Self {
+    pub const fn new(layout: Arc<SeriesLayout>, created: SystemTime) -> Self {
         Self {
-            frame,
+            layout,
             created,
-            taken: Taken::Seen(None),
+            taken: LayoutState::Seen(None),
         }
     }
 
     /// Fits the series to its module, which may have been reloaded: what it now counts exists from 0, other bounds reset
     /// the histograms, and no counter goes back.
-    pub fn fit(&mut self, frame: Arc<Frame>, now: SystemTime) {
-        if frame != self.frame {
-            self.counts_to_change().fit(&frame, now);
-            self.frame = frame;
+    pub fn fit(&mut self, layout: Arc<SeriesLayout>, now: SystemTime) {
+        if layout != self.layout {
+            self.counts_to_change().fit(&layout, now);
+            self.layout = layout;
         }
     }
 
     /// The same, where it takes little room: one probe was taken in at most.
     fn while_small(&self) -> Option<Self> {
-        matches!(self.taken, Taken::Seen(_)).then(|| self.clone())
+        matches!(self.taken, LayoutState::Seen(_)).then(|| self.clone())
     }
 
     /// Takes a finding in, whose evidence is called so.
     pub fn observe(&mut self, finding: &Finding, evidence: EvidenceId) {
-        let sight = Sight::of(finding, evidence, self.frame.level);
-        if let Taken::Seen(seen @ None) = &mut self.taken {
-            *seen = Some(Box::new(sight));
+        let observation = Observation::of(finding, evidence, self.layout.level);
+        if let LayoutState::Seen(seen @ None) = &mut self.taken {
+            *seen = Some(Box::new(observation));
         } else {
-            self.counts_to_change().take_in(&sight);
+            self.counts_to_change().take_in(&observation);
         }
     }
 
@@ -110,41 +110,41 @@ impl Series {
     }
 
     /// Writes the histograms and counters.
-    pub fn write(&self, page: &mut Page) {
+    pub fn write(&self, page: &mut MetricPage) {
         self.counts().write(page);
     }
 
-    fn counts(&self) -> Cow<'_, Counts> {
+    fn counts(&self) -> Cow<'_, KeyCounters> {
         match &self.taken {
-            Taken::Counted(counts) => Cow::Borrowed(counts),
-            Taken::Seen(seen) => Cow::Owned(Counts::of(&self.frame, self.created, seen.as_deref())),
+            LayoutState::Counted(counts) => Cow::Borrowed(counts),
+            LayoutState::Seen(seen) => Cow::Owned(KeyCounters::of(&self.layout, self.created, seen.as_deref())),
         }
     }
 
-    fn counts_to_change(&mut self) -> &mut Counts {
-        if let Taken::Seen(seen) = &self.taken {
-            let counts = Counts::of(&self.frame, self.created, seen.as_deref());
-            self.taken = Taken::Counted(Box::new(counts));
+    fn counts_to_change(&mut self) -> &mut KeyCounters {
+        if let LayoutState::Seen(seen) = &self.taken {
+            let counts = KeyCounters::of(&self.layout, self.created, seen.as_deref());
+            self.taken = LayoutState::Counted(Box::new(counts));
         }
         match &mut self.taken {
-            Taken::Counted(counts) => counts,
-            Taken::Seen(_) => unreachable!("it was just counted"),
+            LayoutState::Counted(counts) => counts,
+            LayoutState::Seen(_) => unreachable!("it was just counted"),
         }
     }
 }
 
-impl Frame {
+impl SeriesLayout {
     /// The frame of the keys of a module.
     #[must_use]
     pub fn of(module: &Module, target: &Target) -> Self {
-        let shape = module.prober.shape(target);
+        let initial_series = module.prober.initial_series(target);
         let (phase_bounds, success_bounds) = bounds(module);
         Self {
             level: module.metrics,
             phase_bounds,
             success_bounds,
-            stages: shape.stages.into(),
-            codes: shape.codes.into(),
+            stages: initial_series.stages.into(),
+            codes: initial_series.codes.into(),
         }
     }
 }
@@ -152,7 +152,7 @@ impl Frame {
 /// The peer's phases; `request` stands on its own only at the level `full`, so that phases always add up.
 const fn phase_name(stage: Stage, level: Level) -> &'static str {
     match (stage, level) {
-        (Stage::Send, Level::Peer | Level::Standard) => Stage::Wait.phase(),
+        (Stage::Send, Level::Blackbox | Level::Standard) => Stage::Wait.phase(),
         (stage, _) => stage.phase(),
     }
 }

@@ -1,37 +1,46 @@
 //! The edge: what is served over HTTP, and the state that all requests share.
 
 mod admin;
-mod answer;
-mod doors;
+mod allowed_hosts;
+mod auth;
+mod connections;
 mod evidence;
-mod gate;
 mod health;
-mod home;
+mod landing_page;
 pub mod listeners;
 mod metrics;
+mod metrics_response;
 mod passwords;
 mod probe;
+mod query;
+mod reload;
 mod serve;
+mod web_config_watcher;
 
-pub use gate::Gate;
+pub use allowed_hosts::AllowedHosts;
+pub use auth::Auth;
+pub(crate) use reload::LONGEST_RELOAD;
 pub use serve::serve;
 
 use crate::config::{Config, ConfigError, Defaults};
 use crate::history::History;
-use crate::patrol::Patrol;
+use crate::scheduler::Scheduler;
 use crate::series::SeriesTable;
 use crate::workers::Workers;
 use axum::Router;
+use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use doors::Doors;
+use connections::ConnectionLimiter;
+use reload::Reloads;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::sync::watch;
 
 /// What flags set.
 #[derive(Clone, Debug)]
@@ -54,6 +63,10 @@ pub struct ServerSettings {
     pub route_prefix: String,
     /// The prefix of every link on a page, as browsers see it: a proxy in front may take another one off.
     pub link_prefix: String,
+    /// By which names the exporter may be told to reload.
+    pub allowed_hosts: AllowedHosts,
+    /// How long the process may take to end once it was told to.
+    pub shutdown_timeout: Duration,
 }
 
 impl Default for ServerSettings {
@@ -68,6 +81,8 @@ impl Default for ServerSettings {
             series_idle: Duration::from_hours(1),
             route_prefix: String::new(),
             link_prefix: String::new(),
+            allowed_hosts: AllowedHosts::default(),
+            shutdown_timeout: Duration::from_secs(25),
         }
     }
 }
@@ -77,22 +92,14 @@ impl Default for ServerSettings {
 pub struct App {
     settings: ServerSettings,
     /// What probes.
-    pub patrol: Arc<Patrol>,
+    pub scheduler: Arc<Scheduler>,
     /// Who is let in.
-    pub gate: Arc<Gate>,
-    doors: Arc<Doors>,
-    reloading: tokio::sync::Mutex<Option<Reloaded>>,
+    pub auth: Arc<Auth>,
+    connections: Arc<ConnectionLimiter>,
+    pages: landing_page::PageCache,
+    ending: watch::Sender<bool>,
+    reloads: Reloads,
 }
-
-/// The last reload.
-#[derive(Debug)]
-struct Reloaded {
-    began: Instant,
-    outcome: Result<(), Arc<ConfigError>>,
-}
-
-/// From one reload to the next, at least.
-const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 
 type Shared = axum::extract::State<Arc<App>>;
 
@@ -101,7 +108,7 @@ impl App {
     #[must_use]
     pub fn bounds(&self) -> Vec<String> {
         let keys = self
-            .patrol
+            .scheduler
             .limits()
             .rows()
             .map(|(name, bound)| format!("{name}={bound}"));
@@ -127,53 +134,40 @@ impl App {
     /// When the configuration is not valid.
     pub fn new(settings: ServerSettings, workers: Workers) -> Result<Self, ConfigError> {
         let config = load(&settings)?;
-        let gate = Gate::new(settings.web_config_file.clone())?;
-        let patrol = Patrol::new(
+        let auth = Auth::new(settings.web_config_file.clone())?;
+        let scheduler = Scheduler::new(
             config,
             SeriesTable::new(settings.series_limit, settings.series_idle),
             History::new(settings.history_limit, process_number()),
             workers,
         );
-        patrol.own().reloaded(true);
+        scheduler.self_metrics().reloaded(true);
         Ok(Self {
-            patrol: Arc::new(patrol),
-            gate: Arc::new(gate),
-            doors: Arc::default(),
-            reloading: tokio::sync::Mutex::default(),
+            scheduler: Arc::new(scheduler),
+            auth,
+            connections: Arc::default(),
+            pages: landing_page::PageCache::default(),
+            ending: watch::Sender::new(false),
+            reloads: Reloads::default(),
             settings,
         })
     }
 
-    /// Loads the configuration again. A bad file changes nothing but the gauge that says so. Who asks while others wait gets
-    /// their answer: what is loaded after one has asked has what was written before.
-    ///
-    /// # Errors
-    /// When the new configuration is not valid.
-    pub async fn reload(&self) -> Result<(), Arc<ConfigError>> {
-        let asked = Instant::now();
-        let mut last = self.reloading.lock().await;
-        if let Some(last) = &*last {
-            if last.began > asked {
-                return last.outcome.clone();
-            }
-            tokio::time::sleep_until((last.began + BETWEEN_RELOADS).into()).await;
-        }
-        let began = Instant::now();
-        // Files may hang, and large expressions take their time: probes go on meanwhile.
-        let settings = self.settings.clone();
-        let loading = tokio::task::spawn_blocking(move || load(&settings));
-        // A panic there is one here.
-        let loaded = loading.await.unwrap_or_else(|error| {
-            self.patrol.own().reloaded(false);
-            std::panic::resume_unwind(Box::new(error))
-        });
-        self.patrol.own().reloaded(loaded.is_ok());
-        let outcome = loaded.map(|config| self.patrol.reconfigure(config)).map_err(Arc::new);
-        *last = Some(Reloaded {
-            began,
-            outcome: outcome.clone(),
-        });
-        outcome
+    /// How long the process may take to end once it was told to.
+    #[must_use]
+    pub const fn shutdown_timeout(&self) -> Duration {
+        self.settings.shutdown_timeout
+    }
+
+    /// From now on nobody waits for a probe any more.
+    pub fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Resolves once nobody is to wait for a probe any more.
+    async fn ended(&self) {
+        // The sender is ours.
+        let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
     }
 }
 
@@ -189,9 +183,9 @@ fn load(settings: &ServerSettings) -> Result<Config, ConfigError> {
 fn read(settings: &ServerSettings) -> Result<Config, ConfigError> {
     match &settings.config_file {
         Some(path) => Config::load(path, settings.defaults),
-        None => Config::parse(crate::config::DEFAULT, settings.defaults).map_err(|problem| ConfigError::Invalid {
+        None => Config::parse(crate::config::DEFAULT, settings.defaults).map_err(|issue| ConfigError::Invalid {
             path: PathBuf::from("the embedded default"),
-            problem,
+            issue,
         }),
     }
 }
@@ -207,13 +201,13 @@ fn process_number() -> u32 {
 
 /// Every path that is served.
 pub fn router(app: Arc<App>) -> Router {
-    let gate = app.gate.clone();
-    paths(app).layer(axum::middleware::from_fn_with_state(gate, gate::pass))
+    let auth = app.auth.clone();
+    paths(app).layer(axum::middleware::from_fn_with_state(auth, auth::pass))
 }
 
 /// What is still served on the few connections beyond the bound.
 fn routes_in_need(app: Arc<App>) -> Router {
-    let gate = app.gate.clone();
+    let auth = app.auth.clone();
     let routes = Router::new()
         .route("/metrics", any(metrics::page))
         .route("/-/healthy", get(health::healthy))
@@ -221,28 +215,31 @@ fn routes_in_need(app: Arc<App>) -> Router {
         .route("/probe", any(health::too_many_to_probe))
         .fallback(health::too_many);
     below_prefix(app, routes)
-        .layer(axum::middleware::from_fn_with_state(gate, gate::pass))
+        .layer(axum::middleware::from_fn_with_state(auth, auth::pass))
         .layer(axum::middleware::map_response(health::and_close))
 }
 
 fn paths(app: Arc<App>) -> Router {
-    let routes = Router::new()
-        .route("/", get(home::page))
-        .route("/style.css", get(home::style))
-        .route("/copy.js", get(home::copy_script))
-        .route("/refresh.js", get(home::refresh_script))
-        .route("/probe", any(probe::run))
-        .route("/metrics", any(metrics::page))
+    let private = Router::new()
+        .route("/", get(landing_page::page))
         .route("/evidence", get(evidence::of_target))
         .route("/evidence/{file}", get(evidence::file))
         .route("/config", any(admin::config))
         .route("/logs", any(admin::logs))
+        .layer(axum::middleware::map_response(async |answer| not_stored(answer)));
+    let routes = private
+        .route("/style.css", get(landing_page::style))
+        .route("/copy.js", get(landing_page::copy_script))
+        .route("/refresh.js", get(landing_page::refresh_script))
+        .route("/probe", any(probe::run))
+        .route("/metrics", any(metrics::page))
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
         .route("/-/reload", any(admin::reload))
         .fallback(async || error(StatusCode::NOT_FOUND, "There is nothing at this path."));
     let prefix = app.settings.route_prefix.clone();
-    let home = get(home::page).with_state(app.clone());
+    let home = get(async |app: Shared, query: RawQuery| not_stored(landing_page::page(app, query).await))
+        .with_state(app.clone());
     let routes = below_prefix(app, routes);
     if prefix.is_empty() {
         return routes;
@@ -273,6 +270,13 @@ fn page(html: String) -> Response {
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (fields, html).into_response()
+}
+
+/// What targets, evidence and configuration say is kept by nobody on the way, nor by a browser.
+fn not_stored(mut response: Response) -> Response {
+    let fields = response.headers_mut();
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// A refusal in plain text, as the peer writes it.

@@ -1,40 +1,64 @@
 //! What a caller asks to be probed: kept as written, shown without its secrets.
 
+mod escape;
+mod host_header;
+mod http_url;
+mod numeric;
+mod reference;
+
+pub use host_header::host_header;
+pub use http_url::{HttpUrl, Scheme, UrlError, User};
+pub use numeric::numeric_address;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
-use url::Url;
 
 /// A target as the caller wrote it.
 ///
 /// `Display` and `Debug` leave out userinfo, query and fragment, because they may hold secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Target(String);
+pub struct Target {
+    text: String,
+    /// The bytes, where they are not UTF-8.
+    bytes: Option<Box<[u8]>>,
+}
 
 /// Why a target cannot be probed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// The text is no URL.
+    /// The text is not a URL of HTTP.
     #[error("{0}; an http target looks like example.org, example.org:8080/path or https://example.org/path")]
-    NotAUrl(#[from] url::ParseError),
+    NotAUrl(#[from] UrlError),
     /// Neither `host:port` nor, where a port is known without, `host`.
     #[error("{0}; a target here looks like {1}")]
     NoPlace(&'static str, &'static str),
-    /// A URL without a host.
-    #[error("the URL has no host; an http target looks like https://example.org/path")]
-    NoHost,
 }
 
 impl Target {
     /// Takes the text as it is.
     #[must_use]
     pub fn new(written: impl Into<String>) -> Self {
-        Self(written.into())
+        Self {
+            text: written.into(),
+            bytes: None,
+        }
     }
 
-    /// The text as written, for the wire and for keys; never for display.
+    /// Takes the bytes as they are. Of what they hold, only a URL may be something else than UTF-8.
+    #[must_use]
+    pub fn from_bytes(written: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(written);
+        Self {
+            bytes: matches!(text, Cow::Owned(_)).then(|| written.into()),
+            text: text.into_owned(),
+        }
+    }
+
+    /// The text as written, for the wire and for keys; never for display. Bytes that are not UTF-8 are U+FFFD.
     #[must_use]
     pub fn written(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Reads the target as `host:port`, an IPv6 address in brackets. Where there is a `default` port, it may be left out.
@@ -48,7 +72,7 @@ impl Target {
             "example.org:443 or [2001:db8::1]:443"
         };
         let wrong = |words| TargetError::NoPlace(words, example);
-        let text = self.0.trim();
+        let text = self.text.trim();
         let address = text.split_once('%').map_or(text, |(address, _zone)| address);
         let (host, port) = match (default, address.parse::<IpAddr>()) {
             (Some(port), Ok(_)) => return Ok((text.to_owned(), port)),
@@ -70,9 +94,11 @@ impl Target {
     /// The host of a URL or of a place, as it is written: enough to tell hosts from each other.
     #[must_use]
     pub fn host(&self) -> &str {
-        let text = self.0.trim();
+        let text = self.text.trim();
         let text = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let text = text.split(['/', '?', '#']).next().unwrap_or_default();
+        // As bytes: every probe asks, and what it looks for is ASCII.
+        let end = text.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+        let text = &text[..end.unwrap_or(text.len())];
         let text = text.rsplit_once('@').map_or(text, |(_, place)| place);
         match split(text) {
             // An address of IPv6 without brackets, or what is no place at all.
@@ -84,24 +110,32 @@ impl Target {
     /// Whether [`Target::http_url`], where it is one, has the scheme `https`.
     #[must_use]
     pub fn is_https(&self) -> bool {
-        has_scheme(self.0.trim(), "https://")
+        has_scheme(&self.text, "https://")
     }
 
-    /// Reads the target as the peer's http prober does: without `http://` or `https://` it gets `http://`.
+    /// Reads the target as `blackbox_exporter`'s http prober does: without `http://` or `https://` it gets `http://`. It is
+    /// taken as written, spaces included. Only what names another scheme is refused.
     ///
     /// # Errors
-    /// When the text is no URL or has no host.
-    pub fn http_url(&self) -> Result<Url, TargetError> {
-        let written = self.0.trim();
-        let url = if has_http_scheme(written) {
-            Url::parse(written)?
-        } else {
-            Url::parse(&format!("http://{written}"))?
-        };
-        match url.host_str() {
-            Some(host) if !host.is_empty() => Ok(url),
-            _ => Err(TargetError::NoHost),
+    /// When the text is not a URL of HTTP or has no host.
+    pub fn http_url(&self) -> Result<HttpUrl, TargetError> {
+        if has_scheme(&self.text, "http://") || has_scheme(&self.text, "https://") {
+            return Ok(HttpUrl::parse(self.bytes())?);
         }
+        let is_scheme = |name: &str| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        };
+        match self.text.split_once("://") {
+            Some((scheme, _)) if is_scheme(scheme) => Err(UrlError::OtherScheme(scheme.to_owned()).into()),
+            _ => Ok(HttpUrl::parse([b"http://", self.bytes()].concat())?),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.as_deref().unwrap_or(self.text.as_bytes())
     }
 }
 
@@ -119,10 +153,6 @@ fn split(text: &str) -> (&str, Option<&str>) {
         Some(_) => ("", None),
         None => (text, None),
     }
-}
-
-fn has_http_scheme(text: &str) -> bool {
-    has_scheme(text, "http://") || has_scheme(text, "https://")
 }
 
 fn has_scheme(text: &str, scheme: &str) -> bool {
@@ -149,7 +179,7 @@ fn shown(text: &str) -> String {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shown(&self.0))
+        f.write_str(&shown(&self.text))
     }
 }
 
@@ -159,27 +189,21 @@ impl fmt::Debug for Target {
     }
 }
 
-/// A URL as it may be shown: without userinfo, query and fragment.
+/// The host in a URL that is shown, of any scheme: an address without brackets; empty for a path.
 #[must_use]
-pub fn shown_url(url: &Url) -> String {
-    shown(url.as_str())
+pub fn shown_host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let place = rest.split(['/', '?', '…']).next().unwrap_or_default();
+    split(place.rsplit_once('@').map_or(place, |(_, place)| place)).0
 }
 
-/// What an HTTP/1.1 request line asks for.
+/// A host without the zone that an IPv6 address may have (RFC 4007 section 11). The policy knows no zones.
 #[must_use]
-pub fn path_and_query(url: &Url) -> String {
-    match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
+pub fn without_zone(host: &str) -> &str {
+    match host.split_once('%') {
+        Some((address, _)) if address.contains(':') => address,
+        _ => host,
     }
-}
-
-/// The origin of a URL as credentials see it: scheme, host as written, port.
-#[must_use]
-pub fn same_origin(one: &Url, other: &Url) -> bool {
-    one.scheme() == other.scheme()
-        && one.host_str() == other.host_str()
-        && one.port_or_known_default() == other.port_or_known_default()
 }
 
 /// A host without the port that may follow it, as in `Host` (RFC 9110 section 7.2).
@@ -199,8 +223,7 @@ pub fn without_port(authority: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Target, TargetError, same_origin};
-    use url::Url;
+    use super::{Target, TargetError, UrlError};
 
     fn shown(text: &str) -> String {
         Target::new(text).to_string()
@@ -209,9 +232,9 @@ mod tests {
     #[test]
     fn a_bare_host_becomes_an_http_url() {
         let url = Target::new("example.org:8080/x").http_url().unwrap();
-        assert_eq!(url.as_str(), "http://example.org:8080/x");
+        assert_eq!(url.shown(), "http://example.org:8080/x");
         let url = Target::new("HTTPS://example.org").http_url().unwrap();
-        assert_eq!(url.as_str(), "https://example.org/");
+        assert_eq!(url.shown(), "https://example.org/");
     }
 
     #[test]
@@ -265,12 +288,31 @@ mod tests {
         let error = Target::new("http://[::1").http_url().unwrap_err();
         assert!(matches!(error, TargetError::NotAUrl(_)));
         assert!(error.to_string().contains("https://example.org/path"));
-        assert!(Target::new("").http_url().is_err());
-        assert!(
-            Target::new("http:///x")
-                .http_url()
-                .is_ok_and(|url| url.host_str() == Some("x"))
-        );
+        for wrong in [
+            "",
+            " http://a/",
+            "http://a ",
+            "http:///x",
+            "//a/x",
+            "http:a",
+            "mailto:x",
+        ] {
+            assert!(Target::new(wrong).http_url().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn another_scheme_is_no_host() {
+        for wrong in ["ftp://a.test/", "ws://a.test/", "FILE:///etc/passwd", "example.org://x"] {
+            let error = Target::new(wrong).http_url().unwrap_err();
+            assert!(
+                matches!(error, TargetError::NotAUrl(UrlError::OtherScheme(_))),
+                "{error}"
+            );
+        }
+        // A name with a port, and a path that looks like a URL.
+        assert_eq!(Target::new("a:80//b").http_url().unwrap().shown(), "http://a:80//b");
+        assert_eq!(Target::new("a/ftp://b").http_url().unwrap().shown(), "http://a/ftp://b");
     }
 
     #[test]
@@ -286,20 +328,26 @@ mod tests {
         assert_eq!(shown("example.org"), "example.org");
     }
 
+    #[test]
+    fn a_shown_url_tells_its_host() {
+        for (url, host) in [
+            ("http://a.test/x", "a.test"),
+            ("HTTP://A.test:80", "A.test"),
+            ("dns+tcp://[fe80::1%lo]:53", "fe80::1%lo"),
+            ("icmp://192.0.2.1", "192.0.2.1"),
+            ("http://0xa9fea9fe/?…", "0xa9fea9fe"),
+            ("unix:///run/app.sock", ""),
+            ("", ""),
+        ] {
+            assert_eq!(super::shown_host(url), host, "{url}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn a_password_is_not_shown_in_any_spelling(start in "(http|https|HTTP)?:?[/\\\\]{0,4}", user in "[a-z/@:]{0,4}", host in "[a-z.]{1,8}") {
             let text = format!("{start}{user}:SECRET@{host}/path");
             proptest::prop_assert!(!shown(&text).contains("SECRET"), "{}", shown(&text));
         }
-    }
-
-    #[test]
-    fn an_origin_is_scheme_host_and_port() {
-        let at = |text: &str| Url::parse(text).unwrap();
-        assert!(same_origin(&at("http://a/x"), &at("http://a:80/y")));
-        assert!(!same_origin(&at("http://a/"), &at("https://a/")));
-        assert!(!same_origin(&at("http://a/"), &at("http://a:81/")));
-        assert!(!same_origin(&at("http://a/"), &at("http://b/")));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::chain::{Link, Stage};
 use crate::reason::Reason;
+use crate::rule_id::RuleId;
 
 /// How sure a verdict is. What is not decided is [`Link::Unknown`], not a third degree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ pub struct Verdict {
     pub stage: Stage,
     /// How sure this is.
     pub certainty: Certainty,
-    /// The name of the rule that spoke.
-    pub rule: &'static str,
+    /// The rule that matched.
+    pub rule: RuleId,
     /// The verdict in words that a person can forward.
-    pub sentence: String,
+    pub summary: String,
 }

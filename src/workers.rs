@@ -2,16 +2,50 @@
 //! in on, or its lease began on, and wakes no other, which is a good part of what an idle exporter's probe costs
 //! (`docs/performance.md`).
 
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// A worker looks for what others have given it, such as a new connection, after so many turns of its own tasks. By default it
 /// would be 31: while all is busy, who connects would wait for that.
 const TURNS: u32 = 3;
+
+/// A task that keeps its worker for so long stalls it: all other probes and scrapes of that worker wait meanwhile.
+const STALL: Duration = Duration::from_millis(100);
+
+/// How often that was since the process started.
+static STALLS: AtomicU64 = AtomicU64::new(0);
+
+/// For how many nanoseconds in all.
+static STALLED_NANOS: AtomicU64 = AtomicU64::new(0);
+
+/// How often a task has kept a worker of this process for over 100 ms, and for how long in all. By the clock of the wall: a worker
+/// that had no processor within a turn counts, too.
+#[must_use]
+pub fn stalls() -> (u64, Duration) {
+    let nanos = STALLED_NANOS.load(Ordering::Relaxed);
+    (STALLS.load(Ordering::Relaxed), Duration::from_nanos(nanos))
+}
+
+/// The same work, each turn of which is timed.
+fn timed(work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+    let mut work = Box::pin(work);
+    poll_fn(move |cx| {
+        let begun = Instant::now();
+        let polled = work.as_mut().poll(cx);
+        let took = begun.elapsed();
+        if took > STALL {
+            STALLS.fetch_add(1, Ordering::Relaxed);
+            STALLED_NANOS.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        polled
+    })
+}
 
 /// The runtime of a worker.
 ///
@@ -40,9 +74,17 @@ impl Workers {
         for number in 1..count {
             let runtime = runtime()?;
             runtimes.push(runtime.handle().clone());
-            thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || runtime.block_on(pending::<()>()))?;
+            thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(pending::<()>())));
+                // Its probes and connections have ended with it, and what is given to it would wait for ever. Whoever starts
+                // the process anew does it better than a part of it could.
+                tracing::error!(
+                    worker = number,
+                    panicked = ended.is_err(),
+                    "A worker has ended: the exporter ends"
+                );
+                std::process::exit(1);
+            })?;
         }
         Ok(Self {
             runtimes,
@@ -53,6 +95,7 @@ impl Workers {
     /// Has the work done, and what it spawns itself, by the worker whose turn it is. It ends with the process.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let work = timed(work);
         let _detached = match self.runtimes.get(turn % self.runtimes.len().max(1)) {
             Some(runtime) => runtime.spawn(work),
             None => tokio::spawn(work),
@@ -62,7 +105,7 @@ impl Workers {
 
 #[cfg(test)]
 mod tests {
-    use super::Workers;
+    use super::{STALL, Workers, stalls};
     use std::collections::HashSet;
     use std::thread;
     use tokio::sync::mpsc;
@@ -83,5 +126,21 @@ mod tests {
         }
         assert_eq!(seen.len(), 2 * count);
         assert_eq!(seen.into_iter().collect::<HashSet<_>>().len(), count);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_keeps_its_worker_is_counted() {
+        let (before, time) = stalls();
+        let (done, ended) = tokio::sync::oneshot::channel();
+        Workers::default().spawn(async move {
+            thread::sleep(STALL * 2);
+            let _ = done.send(());
+        });
+        ended.await.unwrap();
+        // It is counted once its turn has ended.
+        tokio::task::yield_now().await;
+        let (after, time_after) = stalls();
+        assert!(after > before);
+        assert!(time_after >= time + STALL);
     }
 }

@@ -19,20 +19,22 @@ const ROWS: &[Row] = &[
         rooms: &[
             "chain",
             "reason",
+            "rule_id",
             "secret",
+            "secrets",
             "regexp",
             "limits",
             "negotiation",
-            "ledger",
+            "stage_log",
             "target",
             "utc",
             "evidence_id",
-            "hop",
+            "backend",
             "policy",
             "report",
             "investigation",
             "baseline",
-            "past",
+            "previous_probes",
             "verdict",
             "metrics",
         ],
@@ -51,11 +53,11 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "engine",
-        rooms: &["controls", "drill", "probe"],
+        rooms: &["controls", "diagnostics", "probe"],
     },
     Row {
         name: "record",
-        rooms: &["quorum", "memory", "series", "history", "own"],
+        rooms: &["outage_detector", "target_state", "series", "history", "self_metrics"],
     },
     Row {
         name: "exposition",
@@ -66,8 +68,8 @@ const ROWS: &[Row] = &[
         rooms: &["config"],
     },
     Row {
-        name: "patrol",
-        rooms: &["patrol"],
+        name: "scheduler",
+        rooms: &["scheduler"],
     },
     Row {
         name: "edge",
@@ -224,18 +226,21 @@ const DIALS: [&str; 6] = [
 /// Who may, and why.
 const DIALLERS: [(&str, &str); 7] = [
     ("check/dial.rs", "the gate, which judges every address"),
-    ("check/echo.rs", "makes the socket that the gate then connects"),
+    ("check/icmp_echo.rs", "makes the socket that the gate then connects"),
     (
         "check/transport.rs",
         "name servers, which the system or the module names",
     ),
     (
-        "check/own_fault.rs",
+        "check/local_fault.rs",
         "asks the kernel for what this host is short of; sends nothing",
     ),
-    ("check/stamps.rs", "keeps the kernel's stamps turned on; sends nothing"),
+    (
+        "check/rx_timestamps.rs",
+        "keeps the kernel's stamps turned on; sends nothing",
+    ),
     ("server/listeners.rs", "listens, and connects to nobody"),
-    ("cli.rs", "asks this exporter itself for its health"),
+    ("cli/healthcheck.rs", "asks this exporter itself for its health"),
 ];
 
 #[test]

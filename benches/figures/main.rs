@@ -14,6 +14,7 @@ mod begin;
 mod book;
 mod cost;
 mod floor;
+mod gaps;
 mod leases;
 mod memory;
 mod native;

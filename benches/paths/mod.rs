@@ -4,13 +4,13 @@ use glassbox_exporter::attribution::{Facts, attribute};
 use glassbox_exporter::baseline::Baseline;
 use glassbox_exporter::config::{Config, Defaults};
 use glassbox_exporter::exposition::{openmetrics, protobuf, text};
-use glassbox_exporter::gateways::{Answer, recognise};
+use glassbox_exporter::gateways::{ObservedResponse, recognise};
 use glassbox_exporter::history::History;
 use glassbox_exporter::metrics::Family;
-use glassbox_exporter::past::Past;
-use glassbox_exporter::patrol::Patrol;
+use glassbox_exporter::previous_probes::PreviousProbes;
 use glassbox_exporter::probe::{Finding, Probe};
-use glassbox_exporter::probers::Aim;
+use glassbox_exporter::probers::ProbeRequest;
+use glassbox_exporter::scheduler::{Caller, ClientAddress, Scheduler};
 use glassbox_exporter::series::SeriesTable;
 use glassbox_exporter::target::Target;
 use glassbox_exporter::workers::Workers;
@@ -51,7 +51,7 @@ const BAD_GATEWAY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>
 /// What the paths go through.
 pub struct Scene {
     runtime: Runtime,
-    patrol: Arc<Patrol>,
+    scheduler: Arc<Scheduler>,
     peer: SocketAddr,
     page: Vec<Family>,
     broken: Finding,
@@ -99,12 +99,12 @@ impl Scene {
         let config = "modules: {http: {prober: http}, tcp: {prober: tcp}}";
         let config = Config::parse(config, Defaults::default()).unwrap();
         let series = SeriesTable::new(100, Duration::from_hours(1));
-        let patrol = Arc::new(Patrol::new(config, series, History::new(100, 1), Workers::default()));
-        let probe = probe(&patrol, "http", &format!("http://{peer}/502"));
-        let broken = runtime.block_on(probe.once(&Past::default())).unwrap();
+        let scheduler = Arc::new(Scheduler::new(config, series, History::new(100, 1), Workers::default()));
+        let probe = probe(&scheduler, "http", &format!("http://{peer}/502"));
+        let broken = runtime.block_on(probe.once(&PreviousProbes::default())).unwrap();
         let mut scene = Self {
             runtime,
-            patrol,
+            scheduler,
             peer,
             page: Vec::new(),
             broken,
@@ -123,8 +123,11 @@ impl Scene {
             "http" => format!("http://{}/", self.peer),
             _ => self.peer.to_string(),
         };
-        let probe = probe(&self.patrol, module, &target);
-        let reading = self.runtime.block_on(self.patrol.scrape(probe)).unwrap();
+        let probe = probe(&self.scheduler, module, &target);
+        let reading = self
+            .runtime
+            .block_on(self.scheduler.scrape(probe, Caller::Scrape(ClientAddress::default())))
+            .unwrap();
         assert!(reading.entry.finding.report.succeeded());
         reading.read(read)
     }
@@ -145,8 +148,8 @@ impl Scene {
 
     fn judge(&self) {
         let verdict = attribute(&Facts {
-            front: &self.broken.report,
-            beside: None,
+            edge: &self.broken.report,
+            diagnostics: None,
             baseline: &Baseline::default(),
             vantage: None,
         });
@@ -155,7 +158,7 @@ impl Scene {
 
     fn recognise(&self) {
         let reply = self.broken.report.final_reply().unwrap();
-        let recognised = recognise(&Answer {
+        let recognised = recognise(&ObservedResponse {
             status: reply.status,
             phrase: reply.reason_phrase.as_deref(),
             headers: &reply.headers,
@@ -167,17 +170,18 @@ impl Scene {
     }
 }
 
-fn probe(patrol: &Patrol, module: &str, target: &str) -> Probe {
-    let module = patrol.config().module(module).unwrap().clone();
+fn probe(scheduler: &Scheduler, module: &str, target: &str) -> Probe {
+    let module = scheduler.config().module(module).unwrap().clone();
+    let requested = ProbeRequest {
+        target: Target::new(target),
+        hostname: None,
+        backends: Vec::new(),
+    };
     Probe {
-        terms: patrol.terms(&module),
-        controls: patrol.config().controls().clone(),
+        context: scheduler.context(&module, &requested),
+        controls: scheduler.config().controls().clone(),
         module,
-        aim: Aim {
-            target: Target::new(target),
-            hostname: None,
-            hops: Vec::new(),
-        },
+        requested,
         timeout: Duration::from_mins(1),
     }
 }

@@ -1,16 +1,16 @@
-//! What the rules look at: the failing exchange, what the catalogue says of its answer, and the hops behind it.
+//! What the rules look at: the failing exchange, what the catalogue says of its answer, and the backends behind it.
 
 use super::Facts;
-use super::looks;
+use super::heuristics;
 use crate::chain::Stage;
-use crate::gateways::{Means, Own, Recognised, nearest, recognise};
-use crate::reason::Reason;
-use crate::report::{Fault, Leg, Reply, Report};
+use crate::gateways::{Meaning, OwnResponse, Recognised, can_mean, nearest, recognise};
+use crate::reason::{Reason, ReasonFamily};
+use crate::report::{Exchange, Fault, Reply, Report};
+use crate::target::{shown_host, without_zone};
 use std::net::IpAddr;
 use std::time::Duration;
-use url::{Host, Url};
 
-pub(super) use super::hopped::{Hopped, State, as_upstream, refused, shook_hands, with_answer};
+pub(super) use super::asked_backend::{AskedBackend, BackendState, as_upstream, refused, shook_hands, with_answer};
 
 /// One report to judge, beside everything else that is known.
 pub(super) struct Case<'a> {
@@ -18,39 +18,62 @@ pub(super) struct Case<'a> {
     pub report: &'a Report,
     /// What the catalogue says of the answer whose status was refused.
     pub recognised: Option<Recognised>,
-    /// The hops, inward.
-    pub hops: Vec<Hopped<'a>>,
-    /// The edge refused what every gateway refuses by itself: it lives, whatever became of the real request.
+    /// All that this answer can mean of the machine behind the edge, however long it took.
+    pub can_mean: Vec<Reason>,
+    /// The backends, inward.
+    pub backends: Vec<AskedBackend<'a>>,
+    /// The edge refused what every gateway refuses by itself: it is alive, and what failed is this request.
     pub edge_lives: bool,
 }
 
 impl<'a> Case<'a> {
     pub fn new(facts: &'a Facts<'a>, report: &'a Report) -> Self {
-        let reference = facts.beside.and_then(|beside| beside.reference.as_ref());
+        let reference = facts.diagnostics.and_then(|diagnostics| diagnostics.reference.as_ref());
         let refusal = reference.and_then(refusal_of).map(|refusal| refusal.status);
-        let refusal = refusal.or(facts.baseline.refuses_with);
+        let refusal = refusal.or(facts.baseline.refused_fields);
         let reply = report.final_reply();
         let edge_lives = refusal.is_some_and(|refusal| reply.is_none_or(|reply| reply.status != refusal));
         // Who says that the port wants TLS has a rule of its own.
-        let page = || refused(report).filter(|reply| !looks::wants_tls(reply));
-        let recognised = page().and_then(|_| with_answer(report.last_leg()?, recognise));
-        let recognised = recognised.or_else(|| over_http1(facts, page()?));
+        let page = || refused(report).filter(|reply| !heuristics::wants_tls(reply));
+        let first = page().and_then(|_| report.last_exchange());
+        let again = || over_http1(facts, page()?);
+        let recognised_in = |exchange| Some((exchange, with_answer(exchange, recognise)?));
+        let telling = first
+            .and_then(recognised_in)
+            .or_else(|| again().and_then(recognised_in));
         Self {
             facts,
             report,
-            recognised,
-            hops: facts.hops().map(|drilled| Hopped::new(drilled, report)).collect(),
+            recognised: telling.map(|(_, recognised)| recognised),
+            can_mean: telling
+                .and_then(|(exchange, recognised)| with_answer(exchange, |answer| Some(can_mean(recognised, answer))))
+                .or_else(|| {
+                    page()
+                        .filter(|reply| reply.status == 504)
+                        .map(|_| heuristics::TIMEOUT.to_vec())
+                })
+                .unwrap_or_default(),
+            backends: facts
+                .backends()
+                .map(|direct| AskedBackend::new(direct, report))
+                .collect(),
             edge_lives,
         }
     }
 
     /// The gateway that stands there, by this answer, by its answer to the reference request, or by what was seen before.
     pub fn gateway(&self) -> Option<&'static str> {
-        let seen = self.report.last_leg().and_then(|leg| with_answer(leg, nearest));
-        let reference = self.facts.beside.and_then(|beside| beside.reference.as_ref());
+        let seen = self
+            .report
+            .last_exchange()
+            .and_then(|exchange| with_answer(exchange, nearest));
+        let reference = self
+            .facts
+            .diagnostics
+            .and_then(|diagnostics| diagnostics.reference.as_ref());
         let by_reference = || {
-            let leg = reference.filter(|_| self.edge_lives)?.last_leg()?;
-            with_answer(leg, |answer| match recognise(answer) {
+            let exchange = reference.filter(|_| self.edge_lives)?.last_exchange()?;
+            with_answer(exchange, |answer| match recognise(answer) {
                 Some(Recognised::Own(own)) => Some(own.by),
                 _ => nearest(answer),
             })
@@ -64,12 +87,11 @@ impl<'a> Case<'a> {
 
     /// Whether the target names an address: no name service was asked for it.
     pub fn target_is_an_address(&self) -> bool {
-        let first = self.facts.front.with_target().next();
-        let url = first.and_then(|leg| Url::parse(&leg.url).ok());
-        // Of schemes that it does not know, the library takes every host for a name.
-        url.is_some_and(|url| match url.host() {
-            Some(Host::Domain(name)) => name.parse::<IpAddr>().is_ok(),
-            _ => true,
+        let first = self.facts.edge.with_target().next();
+        first.is_some_and(|exchange| match shown_host(&exchange.url) {
+            // A path, or nothing.
+            "" => true,
+            host => without_zone(host).parse::<IpAddr>().is_ok(),
         })
     }
 
@@ -79,7 +101,11 @@ impl<'a> Case<'a> {
 
     /// Whether additional connections have not shown why a handshake failed that may have met no common version or suite.
     pub fn cause_in_tls_is_inferred(&self) -> bool {
-        match self.report.last_leg().and_then(|leg| leg.inspection.as_ref()) {
+        match self
+            .report
+            .last_exchange()
+            .and_then(|exchange| exchange.inspection.as_ref())
+        {
             Some(inspection) => match inspection.blackbox_connects {
                 Some(false) => false,
                 // The server was shown to take what the second library offers: what ended that handshake is proven only where
@@ -91,11 +117,18 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether the last exchange went through a proxy of the module.
+    pub fn is_through_a_proxy(&self) -> bool {
+        self.report
+            .last_exchange()
+            .is_some_and(|exchange| exchange.proxy.is_some())
+    }
+
     pub fn reason(&self, reason: Reason) -> bool {
         self.fault().is_some_and(|fault| fault.reason == reason)
     }
 
-    pub fn family(&self, family: &str) -> bool {
+    pub fn family(&self, family: ReasonFamily) -> bool {
         self.fault().is_some_and(|fault| fault.reason.family() == family)
     }
 
@@ -106,67 +139,78 @@ impl<'a> Case<'a> {
 
     /// Whether the connection was closed, reset or left silent where TLS was to begin, before any of it came.
     pub fn ended_before_tls(&self) -> bool {
-        self.stage(Stage::Secure) && (self.family("tcp") || self.family("quic"))
+        self.stage(Stage::Secure) && (self.family(ReasonFamily::Tcp) || self.family(ReasonFamily::Quic))
     }
 
     /// Whether the answer says that a client certificate is missing or not accepted, after a handshake that asked for one.
     pub fn demands_client_cert(&self) -> bool {
-        let tls = self.report.last_leg().and_then(|leg| leg.tls.as_ref());
-        tls.is_some_and(|tls| tls.client_cert_asked) && self.refused().is_some_and(looks::demands_client_cert)
+        let tls = self.report.last_exchange().and_then(|exchange| exchange.tls.as_ref());
+        tls.is_some_and(|tls| tls.client_cert_asked) && self.refused().is_some_and(heuristics::demands_client_cert)
     }
 
     /// Whether the answer broke off, was no HTTP, or did not come.
     pub fn broke(&self) -> bool {
         let exchange = self.stage(Stage::Send) || self.stage(Stage::Wait) || self.stage(Stage::Receive);
-        let spoiled = ["http", "tcp", "quic", "websocket"]
-            .iter()
-            .any(|family| self.family(family))
+        let spoiled = [
+            ReasonFamily::Http,
+            ReasonFamily::Tcp,
+            ReasonFamily::Quic,
+            ReasonFamily::Websocket,
+        ]
+        .iter()
+        .any(|family| self.family(*family))
             || self.reason(Reason::GrpcInvalid)
             || self.reason(Reason::DnsMalformed);
         (exchange && spoiled && !self.reason(Reason::HttpStatus)) || self.ended_before_tls()
     }
 
     pub fn waited(&self) -> Duration {
-        self.report.last_leg().map_or(Duration::ZERO, Leg::waited)
+        self.report.last_exchange().map_or(Duration::ZERO, Exchange::waited)
     }
 
-    /// The first hop, where it is healthy: the front and it disagree.
-    pub fn next_is_healthy(&self) -> Option<&Hopped<'a>> {
-        self.hops.first().filter(|hop| hop.state == State::Healthy)
+    /// The first backend, where it is healthy: the edge and it disagree.
+    pub fn next_is_healthy(&self) -> Option<&AskedBackend<'a>> {
+        self.backends
+            .first()
+            .filter(|backend| backend.state == BackendState::Healthy)
     }
 
-    /// The hop that bounds the fault: the last one, going inward, that fails before one that is healthy; and whether one
+    /// The backend that bounds the fault: the last one, going inward, that fails before one that is healthy; and whether one
     /// behind it is.
-    pub fn innermost_failing(&self) -> Option<(&Hopped<'a>, bool)> {
-        let healthy = self.hops.iter().position(|hop| hop.state == State::Healthy);
-        let outer = &self.hops[..healthy.unwrap_or(self.hops.len())];
-        let failing = |hop: &&Hopped<'_>| !matches!(hop.state, State::Unknown | State::Stranger);
+    pub fn innermost_failing(&self) -> Option<(&AskedBackend<'a>, bool)> {
+        let healthy = self
+            .backends
+            .iter()
+            .position(|backend| backend.state == BackendState::Healthy);
+        let outer = &self.backends[..healthy.unwrap_or(self.backends.len())];
+        let failing =
+            |backend: &&AskedBackend<'_>| !matches!(backend.state, BackendState::Unknown | BackendState::Stranger);
         Some((outer.iter().rev().find(failing)?, healthy.is_some()))
     }
 
     /// Whether the answer has a field that good answers of this key always have and the gateway never writes.
-    pub fn has_usual_marks(&self) -> bool {
+    pub fn has_baseline_headers(&self) -> bool {
         let marks = self.facts.baseline.through_marks().unwrap_or_default();
         let reply = self.refused();
         reply.is_some_and(|reply| marks.iter().any(|name| reply.headers.contains_key(*name)))
     }
 
-    /// Whether the answer shows that it came from behind the front.
+    /// Whether the answer shows that it came from behind the edge.
     pub fn came_through(&self) -> bool {
-        matches!(self.recognised, Some(Recognised::Through(_))) || self.has_usual_marks()
+        matches!(self.recognised, Some(Recognised::Through(_))) || self.has_baseline_headers()
     }
 
     /// The answer of the module's own proxy to a request that it was to pass on, if it may be its own.
     pub fn of_own_proxy(&self) -> Option<&'a Reply> {
-        let leg = self.report.last_leg()?;
-        let passes_on = leg.proxy.is_some() && !leg.wants_tls && !leg.reached(Stage::Tunnel);
-        self.refused().filter(|_| passes_on && !leg.for_credentials)
+        let exchange = self.report.last_exchange()?;
+        self.refused()
+            .filter(|_| exchange.is_relayed() && !exchange.for_credentials)
     }
 
     /// The name or address that the request was for.
     pub fn host(&self) -> Option<String> {
-        let url = Url::parse(&self.report.last_leg()?.url).ok()?;
-        url.host_str().map(str::to_owned)
+        let host = shown_host(&self.report.last_exchange()?.url);
+        (!host.is_empty()).then(|| host.to_owned())
     }
 
     /// What the gateway saw of a broken exchange, told by what we saw. Some gateways give no answer at all where what
@@ -179,18 +223,23 @@ impl<'a> Case<'a> {
                 Reason::UpstreamHttpResponseTransferCoding,
             ],
             // Who buffers answers passes the part on when its patience is over.
-            Reason::UpstreamHttpResponseIncomplete if self.waited() >= looks::STALLED => vec![
+            Reason::UpstreamHttpResponseIncomplete if self.waited() >= heuristics::STALLED => vec![
                 Reason::UpstreamConnectionReadTimeout,
                 Reason::UpstreamHttpResponseIncomplete,
             ],
-            _ if self.ended_before_tls() && self.reason(Reason::TcpSilent) => vec![Reason::UpstreamHttpResponseTimeout],
+            _ if self.ended_before_tls() && self.reason(Reason::TcpNoResponse) => {
+                vec![Reason::UpstreamHttpResponseTimeout]
+            }
             one => vec![one],
         }
     }
 
     /// Whether the connection was closed without a byte of an answer.
     pub fn gave_nothing(&self) -> bool {
-        let bytes = self.report.last_leg().map_or(0, |leg| leg.wire.excerpt.len());
+        let bytes = self
+            .report
+            .last_exchange()
+            .map_or(0, |exchange| exchange.wire.excerpt.len());
         let closed = [
             Reason::HttpClosedBeforeResponse,
             Reason::TcpReset,
@@ -202,17 +251,20 @@ impl<'a> Case<'a> {
 
     /// Whether the answer looks like the page with which the edge refused the reference request.
     pub fn looks_like_the_edges_own(&self) -> bool {
-        let reference = self.facts.beside.and_then(|beside| beside.reference.as_ref());
+        let reference = self
+            .facts
+            .diagnostics
+            .and_then(|diagnostics| diagnostics.reference.as_ref());
         let pages = self.refused().zip(reference.and_then(Report::final_reply));
-        self.edge_lives && pages.is_some_and(|(reply, refusal)| looks::same_skeleton(reply, refusal))
+        self.edge_lives && pages.is_some_and(|(reply, refusal)| heuristics::same_skeleton(reply, refusal))
     }
 }
 
 /// The reason phrase says more than the looks, and only HTTP/1.1 has one.
-fn over_http1(facts: &Facts<'_>, front: &Reply) -> Option<Recognised> {
-    let again = facts.beside?.again.as_ref()?;
-    refused(again).filter(|reply| reply.status == front.status)?;
-    with_answer(again.last_leg()?, recognise)
+fn over_http1<'a>(facts: &Facts<'a>, edge: &Reply) -> Option<&'a Exchange> {
+    let again = facts.diagnostics?.again.as_ref()?;
+    refused(again).filter(|reply| reply.status == edge.status)?;
+    again.last_exchange()
 }
 
 /// The edge's own refusal of the reference request: a client error, or "not implemented". Anything else may come from
@@ -223,7 +275,7 @@ fn refusal_of(reference: &Report) -> Option<&Reply> {
 }
 
 /// Of what a gateway says of what stands behind it, what can be while that is well: the likelier first.
-pub(super) fn beside_a_healthy_hop(said: &[Reason], tls: bool) -> Vec<Reason> {
+pub(super) fn with_a_healthy_backend(said: &[Reason], tls: bool) -> Vec<Reason> {
     let about_tls = |reason: &Reason| {
         matches!(
             reason,
@@ -243,26 +295,34 @@ pub(super) fn beside_a_healthy_hop(said: &[Reason], tls: bool) -> Vec<Reason> {
                 | Reason::UpstreamDestinationUnavailable
         )
     };
+    // It may have been late for the gateway and in time for us.
+    let about_time = |reason: &Reason| {
+        matches!(
+            reason,
+            Reason::UpstreamHttpResponseTimeout | Reason::UpstreamConnectionReadTimeout
+        )
+    };
     let mut fits: Vec<Reason> = Vec::new();
     if tls {
         fits.extend(said.iter().filter(|reason| about_tls(reason)).take(1));
     }
     fits.extend(said.iter().filter(|reason| about_reaching(reason)));
+    fits.extend(said.iter().filter(|reason| about_time(reason)));
     if fits.is_empty() { said.to_vec() } else { fits }
 }
 
 /// What a gateway's own page says of what stands behind it, and whether it can mean nothing else.
 pub(super) fn of_upstream(recognised: Option<Recognised>) -> Option<(&'static [Reason], bool)> {
     match recognised? {
-        Recognised::Own(Own {
-            means: Means::Upstream(reasons),
+        Recognised::Own(OwnResponse {
+            meaning: Meaning::Upstream(reasons),
             sure,
             ..
         }) => Some((
             reasons,
-            sure && reasons.iter().all(|reason| reason.family() == "upstream"),
+            sure && reasons.iter().all(|reason| reason.family() == ReasonFamily::Upstream),
         )),
-        Recognised::Perhaps(_, Means::Upstream(reasons)) => Some((reasons, false)),
+        Recognised::Perhaps(_, Meaning::Upstream(reasons)) => Some((reasons, false)),
         _ => None,
     }
 }

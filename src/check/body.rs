@@ -1,14 +1,18 @@
 //! Takes a body piece by piece: decodes it, counts it, keeps what is to be matched, holds the limits.
 
+mod decoders;
+
+use super::blocking::{BlockingError, FairnessKey, compute};
+use super::memory_limit::{Charge, NoMemory, ProbeMemory};
 use crate::limits::JUDGED_BODY;
 use crate::reason::Reason;
-use brotli_decompressor::{BrotliDecoderParameter, DecompressorWriter as BrotliDecoder};
 use bytes::Bytes;
+use decoders::{BrotliDecoder, DEFLATE, ZstdDecoder};
 use flate2::write::{DeflateDecoder, MultiGzDecoder};
 use std::io::{self, Write};
+use std::ops::Deref;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
-use zstd::stream::write::Decoder as ZstdDecoder;
+use std::time::{Duration, Instant};
 
 /// What a prober wants of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +56,10 @@ pub(super) enum BodyError {
     TooLargeToMatch(u64),
     #[error("The probe's time was over while the body was decoded.")]
     OutOfTime,
+    #[error("The body: {0}.")]
+    NoMemory(NoMemory),
+    #[error("Other work left no thread to decode the body with in time.")]
+    NotDecoded,
 }
 
 impl BodyError {
@@ -61,6 +69,7 @@ impl BodyError {
             Self::TooLarge(_) => Reason::HttpResponseTooLarge,
             Self::TooLargeToMatch(_) => Reason::ContentBodyTooLarge,
             Self::OutOfTime => Reason::HttpTimedOutMidBody,
+            Self::NoMemory(_) | Self::NotDecoded => Reason::LocalOverloaded,
         }
     }
 }
@@ -70,6 +79,8 @@ struct Sink {
     plan: BodyPlan,
     length: u64,
     kept: Vec<u8>,
+    /// What `kept` takes.
+    charge: Charge,
     start: Vec<u8>,
     /// A few bytes can decode to very many: the sink looks at the clock, and whether anybody still waits for it.
     deadline: Instant,
@@ -99,7 +110,10 @@ impl Write for Sink {
                 self.over = Some(BodyError::TooLargeToMatch(limit));
                 return Err(io::Error::other("over the matching limit"));
             }
-            self.make_room(bytes.len(), limit);
+            if let Err(no_memory) = self.make_room(bytes.len(), limit) {
+                self.over = Some(BodyError::NoMemory(no_memory));
+                return Err(io::Error::other(no_memory));
+            }
             self.kept.extend_from_slice(bytes);
         }
         Ok(bytes.len())
@@ -113,28 +127,58 @@ impl Write for Sink {
 impl Sink {
     /// Room for so many bytes more, of those that may be kept. It grows fourfold, and at its end to all of them: what was
     /// outgrown stays in memory for a moment, and is a third of the room at most.
-    fn make_room(&mut self, more: usize, limit: u64) {
+    fn make_room(&mut self, more: usize, limit: u64) -> Result<(), NoMemory> {
         let needed = self.kept.len() + more;
         if needed > self.kept.capacity() {
             let most = usize::try_from(limit).unwrap_or(usize::MAX);
             let fourfold = self.kept.capacity().saturating_mul(4);
             let room = if fourfold > most / 4 { most } else { fourfold };
-            self.kept.reserve_exact(room.max(needed) - self.kept.len());
+            let room = room.max(needed);
+            self.charge.set(room + self.kept.capacity())?;
+            self.kept.reserve_exact(room - self.kept.len());
+            self.charge.set(self.kept.capacity())?;
         }
+        Ok(())
+    }
+}
+
+/// A body that was kept, with the room that it takes.
+#[derive(Debug)]
+pub struct KeptBody {
+    bytes: Vec<u8>,
+    _charge: Option<Charge>,
+}
+
+impl Deref for KeptBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl From<Vec<u8>> for KeptBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, _charge: None }
     }
 }
 
 /// Takes the pieces of one body.
 pub(super) struct Collector {
     decoder: Decoder,
+    /// What the decoder takes.
+    charge: Charge,
     untouched: bool,
 }
 
+/// So long before the probe's time is over, a body that could not be decoded yet is given up.
+const BEFORE_THE_END: Duration = Duration::from_millis(5);
+
 /// Whoever wants the body has this: without it, decoding ends.
 #[derive(Debug)]
-pub(super) struct Wanted(Arc<()>);
+pub(super) struct CancelGuard(Arc<()>);
 
-impl Wanted {
+impl CancelGuard {
     pub fn new() -> Self {
         Self(Arc::default())
     }
@@ -144,8 +188,8 @@ enum Decoder {
     Identity(Sink),
     Gzip(MultiGzDecoder<Sink>),
     Deflate(DeflateDecoder<Sink>),
-    Brotli(Box<BrotliDecoder<Sink>>),
-    Zstd(Box<ZstdDecoder<'static, Sink>>),
+    Brotli(Box<BrotliDecoder>),
+    Zstd(Box<ZstdDecoder>),
 }
 
 impl Collector {
@@ -153,11 +197,17 @@ impl Collector {
     ///
     /// # Errors
     /// When there is no memory for it.
-    pub fn new(plan: BodyPlan, deadline: Instant, wanted: &Wanted) -> Result<Self, BodyError> {
+    pub fn new(
+        plan: BodyPlan,
+        deadline: Instant,
+        wanted: &CancelGuard,
+        memory: &ProbeMemory,
+    ) -> Result<Self, BodyError> {
         let sink = Sink {
             plan,
             length: 0,
             kept: Vec::new(),
+            charge: memory.charge(),
             start: Vec::new(),
             deadline,
             wanted: Arc::downgrade(&wanted.0),
@@ -167,33 +217,42 @@ impl Collector {
             Coding::Identity => Decoder::Identity(sink),
             Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(sink)),
             Coding::Deflate => Decoder::Deflate(DeflateDecoder::new(sink)),
-            Coding::Brotli => Decoder::Brotli(Box::new(brotli_decoder(sink))),
-            Coding::Zstd => Decoder::Zstd(Box::new(zstd_decoder(sink)?)),
+            Coding::Brotli => Decoder::Brotli(Box::new(BrotliDecoder::new(sink))),
+            Coding::Zstd => Decoder::Zstd(Box::new(ZstdDecoder::new(sink).map_err(BodyError::BadCoding)?)),
         };
-        Ok(Self {
+        let mut collector = Self {
             decoder,
+            charge: memory.charge(),
             untouched: true,
-        })
+        };
+        collector.account()?;
+        Ok(collector)
     }
 
     /// Takes a piece as it came from the wire. What is coded is decoded off the runtime: a few bytes can be very many, and
     /// others must not wait for them.
     ///
     /// # Errors
-    /// When the decoder fails by itself. What is wrong with the piece stands beside the collector.
-    pub async fn take_aside(mut self, bytes: Bytes) -> Result<(Self, Result<(), BodyError>), BodyError> {
+    /// When the decoder fails by itself, or found no thread. What is wrong with the piece stands beside the collector.
+    pub async fn decode_blocking(
+        mut self,
+        bytes: Bytes,
+        host: FairnessKey,
+    ) -> Result<(Self, Result<(), BodyError>), BodyError> {
         if matches!(self.decoder, Decoder::Identity(_)) {
             let taken = self.take(&bytes);
             return Ok((self, taken));
         }
-        let decoding = tokio::task::spawn_blocking(move || {
+        // Before the stage's own end, which would blame who is decoded for who is busy.
+        let until = self.sink().deadline;
+        let until = until.checked_sub(BEFORE_THE_END).unwrap_or(until);
+        let decoding = compute(host, until, move |_| {
             let taken = self.take(&bytes);
-            (self, taken)
+            Ok((self, taken))
         });
-        decoding.await.map_err(|error| match error.try_into_panic() {
-            // It is our own, and fails this probe as any other would.
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(ended) => BodyError::BadCoding(io::Error::other(ended)),
+        decoding.await.map_err(|late| match late {
+            BlockingError::Slow => BodyError::OutOfTime,
+            BlockingError::NotBegun | BlockingError::Starved => BodyError::NotDecoded,
         })
     }
 
@@ -207,7 +266,23 @@ impl Collector {
             Decoder::Brotli(decoder) => decoder.write_all(bytes),
             Decoder::Zstd(decoder) => decoder.write_all(bytes),
         };
-        self.judge(taken)
+        if taken.is_err() && matches!(self.decoder, Decoder::Gzip(_) | Decoder::Deflate(_)) {
+            // What came out before the error counts, as in Go: these two still hold some of it. They fail again.
+            let _again = self.finish_decoder();
+        }
+        self.judge(taken)?;
+        self.account()
+    }
+
+    /// Counts what the decoder has come to hold.
+    fn account(&mut self) -> Result<(), BodyError> {
+        let holds = match &self.decoder {
+            Decoder::Identity(_) => 0,
+            Decoder::Gzip(_) | Decoder::Deflate(_) => DEFLATE,
+            Decoder::Brotli(decoder) => decoder.holds(),
+            Decoder::Zstd(decoder) => decoder.holds(),
+        };
+        self.charge.set(holds).map_err(BodyError::NoMemory)
     }
 
     /// Bytes decoded so far.
@@ -220,20 +295,32 @@ impl Collector {
         &self.sink().start
     }
 
-    /// The wire has no more: gives what was kept, and the decoded length.
-    pub fn end(mut self) -> Result<(Vec<u8>, u64), BodyError> {
-        let ended = match &mut self.decoder {
+    /// The wire has no more: decodes what is left.
+    pub fn finish(&mut self) -> Result<(), BodyError> {
+        let finished = self.finish_decoder();
+        self.judge(finished)
+    }
+
+    fn finish_decoder(&mut self) -> io::Result<()> {
+        match &mut self.decoder {
             // An answer without a body (to HEAD, or 204) has no coding either.
             _ if self.untouched => Ok(()),
             Decoder::Identity(_) => Ok(()),
             Decoder::Gzip(decoder) => decoder.try_finish(),
             Decoder::Deflate(decoder) => decoder.try_finish(),
-            Decoder::Brotli(decoder) => decoder.close(),
-            Decoder::Zstd(decoder) => decoder.do_finish(),
-        };
-        self.judge(ended)?;
+            Decoder::Brotli(decoder) => decoder.finish(),
+            Decoder::Zstd(decoder) => decoder.finish(),
+        }
+    }
+
+    /// What was kept.
+    pub fn into_kept(mut self) -> KeptBody {
         let sink = self.sink_mut();
-        Ok((std::mem::take(&mut sink.kept), sink.length))
+        let nothing = sink.charge.memory().charge();
+        KeptBody {
+            bytes: std::mem::take(&mut sink.kept),
+            _charge: Some(std::mem::replace(&mut sink.charge, nothing)),
+        }
     }
 
     fn sink(&self) -> &Sink {
@@ -241,8 +328,8 @@ impl Collector {
             Decoder::Identity(sink) => sink,
             Decoder::Gzip(decoder) => decoder.get_ref(),
             Decoder::Deflate(decoder) => decoder.get_ref(),
-            Decoder::Brotli(decoder) => decoder.get_ref(),
-            Decoder::Zstd(decoder) => decoder.get_ref(),
+            Decoder::Brotli(decoder) => decoder.sink(),
+            Decoder::Zstd(decoder) => &decoder.sink,
         }
     }
 
@@ -251,8 +338,8 @@ impl Collector {
             Decoder::Identity(sink) => sink,
             Decoder::Gzip(decoder) => decoder.get_mut(),
             Decoder::Deflate(decoder) => decoder.get_mut(),
-            Decoder::Brotli(decoder) => decoder.get_mut(),
-            Decoder::Zstd(decoder) => decoder.get_mut(),
+            Decoder::Brotli(decoder) => decoder.sink_mut(),
+            Decoder::Zstd(decoder) => &mut decoder.sink,
         }
     }
 
@@ -265,29 +352,14 @@ impl Collector {
     }
 }
 
-/// What a decoder may look back, as a power of two: 8 MiB, which RFC 8878 section 3.1.1.1.2 recommends to support.
-const ZSTD_WINDOW: u32 = 23;
-
-fn zstd_decoder(sink: Sink) -> Result<ZstdDecoder<'static, Sink>, BodyError> {
-    let mut decoder = ZstdDecoder::new(sink).map_err(BodyError::BadCoding)?;
-    decoder.window_log_max(ZSTD_WINDOW).map_err(BodyError::BadCoding)?;
-    Ok(decoder)
-}
-
-/// A window of 16 MiB at most, as RFC 7932 has it. The library's own format of larger ones, up to 1 GiB, is no `br`.
-fn brotli_decoder(sink: Sink) -> BrotliDecoder<Sink> {
-    let mut decoder = BrotliDecoder::new(sink, 4096);
-    // It is refused only once something was decoded.
-    let _set = decoder.set_parameter(BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WINDOW, 0);
-    decoder
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{BodyError, BodyPlan, Coding, Collector, Wanted};
+    use super::super::memory_limit::{MemoryPool, ProbeMemory};
+    use super::{BodyError, BodyPlan, CancelGuard, Coding, Collector};
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder};
     use std::io::Write;
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     const TEXT: &[u8] = b"glass is clear, glass is clear, glass is clear";
@@ -309,12 +381,18 @@ mod tests {
     }
 
     fn take_all(plan: BodyPlan, bytes: &[u8]) -> Result<(Vec<u8>, u64), BodyError> {
-        let wanted = Wanted::new();
-        let mut collector = Collector::new(plan, Instant::now() + Duration::from_mins(1), &wanted)?;
+        take_within(plan, bytes, &ProbeMemory::default())
+    }
+
+    fn take_within(plan: BodyPlan, bytes: &[u8], memory: &ProbeMemory) -> Result<(Vec<u8>, u64), BodyError> {
+        let wanted = CancelGuard::new();
+        let mut collector = Collector::new(plan, Instant::now() + Duration::from_mins(1), &wanted, memory)?;
         for piece in bytes.chunks(5) {
             collector.take(piece)?;
         }
-        collector.end()
+        collector.finish()?;
+        let length = collector.length();
+        Ok((collector.into_kept().to_vec(), length))
     }
 
     #[test]
@@ -368,12 +446,60 @@ mod tests {
         let bomb = bomb.into_inner();
         let later = Instant::now() + Duration::from_mins(1);
         for (deadline, is_wanted) in [(Instant::now(), true), (later, false)] {
-            let wanted = Wanted::new();
-            let mut collector = Collector::new(plan(Coding::Brotli, None, None), deadline, &wanted).unwrap();
+            let wanted = CancelGuard::new();
+            let mut collector = Collector::new(
+                plan(Coding::Brotli, None, None),
+                deadline,
+                &wanted,
+                &ProbeMemory::default(),
+            )
+            .unwrap();
             let _wanted = Some(wanted).filter(|_| is_wanted);
             let error = collector.take(&bomb).unwrap_err();
             assert!(matches!(error, BodyError::OutOfTime));
             assert_eq!(collector.length(), 0);
+        }
+    }
+
+    #[test]
+    fn what_a_decoder_and_its_result_hold_is_counted_and_bounded() {
+        const LENGTH: usize = 3_000_000;
+        let text: Vec<u8> = (0..LENGTH).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let mut brotli = brotli::CompressorWriter::new(Vec::new(), 4096, 1, 22);
+        brotli.write_all(&text).unwrap();
+        let mut zstd = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        zstd.window_log(22).unwrap();
+        zstd.write_all(&text).unwrap();
+        for (coding, bytes, window) in [
+            (Coding::Gzip, gzip(&text), 32 * 1024),
+            (Coding::Brotli, brotli.into_inner(), 4 << 20),
+            (Coding::Zstd, zstd.finish().unwrap(), 4 << 20),
+        ] {
+            let pool = Arc::new(MemoryPool::default());
+            let memory = ProbeMemory::new(pool.clone(), usize::MAX);
+            let wanted = CancelGuard::new();
+            let deadline = Instant::now() + Duration::from_mins(1);
+            let whole = plan(coding, Some(LENGTH as u64), None);
+            let mut collector = Collector::new(whole, deadline, &wanted, &memory).unwrap();
+            collector.take(&bytes).unwrap();
+            let held = pool.held();
+            let most = 2 * window + 2 * LENGTH + (1 << 20);
+            assert!((window + LENGTH..most).contains(&held), "{coding:?} {held}");
+            collector.finish().unwrap();
+            let kept = collector.into_kept();
+            assert!(
+                (LENGTH..2 * LENGTH).contains(&pool.held()),
+                "{coding:?} {}",
+                pool.held()
+            );
+            assert_eq!(&*kept, text, "{coding:?}");
+            drop(kept);
+            assert_eq!(pool.held(), 0, "{coding:?}");
+            // With less, it is nobody's fault but the exporter's.
+            let little = ProbeMemory::new(pool.clone(), LENGTH);
+            let refused = take_within(whole, &bytes, &little).unwrap_err();
+            assert!(matches!(refused, BodyError::NoMemory(_)), "{coding:?} {refused}");
+            assert_eq!(pool.held(), 0, "{coding:?}");
         }
     }
 

@@ -1,10 +1,10 @@
 //! Connect: open a socket to the chosen address.
 
 use super::dial::{DialError, Dialer, Dialled};
-use super::socket::{Pipe, Socket};
-use super::stamps;
+use super::rx_timestamps;
+use super::socket::{Socket, SocketStream};
 use super::wire::{Layer, Wire};
-use super::{Check, Failure, Stopped};
+use super::{Check, ProbeFailed, StageError};
 use crate::chain::Stage;
 use crate::policy::Origin;
 use crate::reason::Reason;
@@ -18,18 +18,31 @@ impl Check {
     ///
     /// # Errors
     /// When its `allowed_targets` do not name it.
-    pub fn redirected_to(&mut self, origin: &Origin) -> Result<(), Stopped> {
-        let admitted = self.terms.dialer.admit_target(origin);
-        admitted.map_err(|error| self.refuse(Reason::LocalDenied, format!("The redirect leads outside: {error}.")))
+    pub fn redirected_to(&mut self, origin: &Origin) -> Result<(), ProbeFailed> {
+        let admitted = self.context.dialer.admit_target(origin);
+        admitted.map_err(|error| self.fail(Reason::LocalDenied, format!("The redirect leads outside: {error}.")))
     }
 
     /// Asks whether an address may be dialled: where a proxy is to dial it for us, or before what is dear is done for it.
     ///
     /// # Errors
     /// When the policy denies it.
-    pub fn admit(&mut self, to: SocketAddr) -> Result<(), Stopped> {
+    pub fn admit(&mut self, to: SocketAddr) -> Result<(), ProbeFailed> {
         let admitted = self.dialer().admit(to);
-        admitted.map_err(|error| self.refuse(Reason::LocalDenied, format!("{error}.")))
+        admitted.map_err(|error| self.fail(Reason::LocalDenied, format!("{error}.")))
+    }
+
+    /// Asks whether a host name may be resolved. `0xA9FEA9FE` is a name to the exporter, and an address to other programs.
+    ///
+    /// # Errors
+    /// When the policy denies that address.
+    pub fn admit_name(&mut self, host: &str) -> Result<(), ProbeFailed> {
+        if host.parse::<IpAddr>().is_ok() {
+            // It is judged with its port where it is dialled.
+            return Ok(());
+        }
+        let admitted = self.context.dialer.admit_name(host);
+        admitted.map_err(|error| self.fail(Reason::LocalDenied, format!("{error}.")))
     }
 
     /// Nothing is sent in the present exchange once the connection is open.
@@ -38,16 +51,16 @@ impl Check {
     }
 
     /// The dialer for the present exchange.
-    fn dialer(&self) -> Dialer {
-        let dialer = self.terms.dialer.clone();
-        dialer.for_request(&self.wire.leg.url, self.wire.is_silent)
+    pub(super) fn dialer(&self) -> Dialer {
+        let dialer = self.context.dialer.clone();
+        dialer.for_request(&self.wire.facts.url, self.wire.is_silent)
     }
 
     /// Opens a TCP connection, one attempt.
     ///
     /// # Errors
     /// When the connection is refused, meets silence, or has no route.
-    pub async fn connect(&mut self, to: SocketAddr) -> Result<(), Stopped> {
+    pub async fn connect(&mut self, to: SocketAddr) -> Result<(), ProbeFailed> {
         self.connect_from(None, to).await
     }
 
@@ -55,10 +68,10 @@ impl Check {
     ///
     /// # Errors
     /// Those of [`Check::connect`], and when this host does not have the address.
-    pub async fn connect_from(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Result<(), Stopped> {
+    pub async fn connect_from(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Result<(), ProbeFailed> {
         let dialer = self.dialer();
         self.stage(Stage::Connect, async |wire| {
-            wire.leg.peer = Some(to);
+            wire.facts.peer = Some(to);
             let refused = |error| ConnectError::Tcp { to, error };
             let dial = dialer.tcp(from, to).map_err(refused)?;
             let begun = Instant::now();
@@ -66,14 +79,18 @@ impl Check {
             let stream = dial.connect().await.map_err(refused)?;
             let woken = Instant::now();
             // The kernel knows when the connection was open; we know when we were told.
-            let opened = stamps::handshake_time(&stream)
+            let opened = rx_timestamps::handshake_time(&stream)
                 .map(|took| begun + took)
                 .filter(|at| *at <= woken);
             wire.times.ended = opened.or(Some(woken));
-            wire.tape.connected(opened.map(|at| woken - at));
-            wire.leg.local = stream.local_addr().ok();
+            wire.trace.connected(opened.map(|at| woken - at));
+            wire.facts.local = stream.local_addr().ok();
             wire.dialled = Some(Dialled::Tcp(from, to));
-            wire.layer = Some(Layer::Plain(Socket::new(Pipe::Tcp(stream), wire.tape.clone(), begun)));
+            wire.layer = Some(Layer::Plain(Socket::new(
+                SocketStream::Tcp(stream),
+                wire.trace.clone(),
+                begun,
+            )));
             Ok::<_, ConnectError>(())
         })
         .await
@@ -83,8 +100,8 @@ impl Check {
     ///
     /// # Errors
     /// When there is no such socket, nobody listens at it, or we may not use it.
-    pub async fn connect_unix(&mut self, path: &Path) -> Result<(), Stopped> {
-        let (dialer, until) = (self.terms.dialer.clone(), self.deadline());
+    pub async fn connect_unix(&mut self, path: &Path) -> Result<(), ProbeFailed> {
+        let (dialer, until) = (self.context.dialer.clone(), self.deadline());
         self.stage(Stage::Connect, async |wire| {
             let dialled = dialer.unix(path, until).await;
             let (stream, [begun, ended]) = dialled.map_err(|error| ConnectError::Unix {
@@ -93,9 +110,13 @@ impl Check {
             })?;
             wire.times.began = Some(begun);
             wire.times.ended = Some(ended);
-            wire.tape.connected(None);
+            wire.trace.connected(None);
             wire.dialled = Some(Dialled::Unix(path.to_owned()));
-            wire.layer = Some(Layer::Plain(Socket::new(Pipe::Unix(stream), wire.tape.clone(), begun)));
+            wire.layer = Some(Layer::Plain(Socket::new(
+                SocketStream::Unix(stream),
+                wire.trace.clone(),
+                begun,
+            )));
             Ok::<_, ConnectError>(())
         })
         .await
@@ -107,7 +128,7 @@ enum ConnectError {
     Unix { path: PathBuf, error: DialError },
 }
 
-impl Failure for ConnectError {
+impl StageError for ConnectError {
     fn reason(&self) -> Reason {
         let (Self::Tcp { error, .. } | Self::Unix { error, .. }) = self;
         let DialError::Io(kernel) = error else {
@@ -117,8 +138,14 @@ impl Failure for ConnectError {
             return own;
         }
         match (self, kernel.kind()) {
-            (_, ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Reason::TcpRefused,
+            // The last: so many wait to be accepted as the listener lets.
+            (_, ErrorKind::ConnectionRefused | ErrorKind::NotFound) | (Self::Unix { .. }, ErrorKind::WouldBlock) => {
+                Reason::TcpRefused
+            }
             (_, ErrorKind::ConnectionReset) => Reason::TcpReset,
+            // No network is on the way to a path: what the kernel objects to is the path, or who asks.
+            (Self::Unix { .. }, ErrorKind::PermissionDenied) => Reason::LocalNotPermitted,
+            (Self::Unix { .. }, kind) if kind != ErrorKind::TimedOut => Reason::LocalTargetInvalid,
             (_, ErrorKind::TimedOut) => Reason::TcpTimedOut,
             (
                 Self::Tcp { .. },
@@ -136,13 +163,16 @@ impl Failure for ConnectError {
     fn detail(&self) -> String {
         match self {
             Self::Tcp { to, error } => {
-                let hint = if to.is_ipv6() && self.reason() == Reason::TcpAddressUnreachable {
+                let unreachable = matches!(self.reason(), Reason::TcpAddressUnreachable | Reason::LocalNoRoute);
+                let hint = if to.is_ipv6() && unreachable {
                     " This host may have no IPv6: try preferred_ip_protocol: ip4."
                 } else {
                     ""
                 };
                 match error {
-                    DialError::Io(_) | DialError::OutOfPorts(_) => format!("Connecting to {to}: {error}.{hint}"),
+                    DialError::Io(_) | DialError::OutOfPorts(_) | DialError::NoRoute(_) => {
+                        format!("Connecting to {to}: {error}.{hint}")
+                    }
                     DialError::NoSource { .. } => format!("Connecting {error}."),
                     DialError::Denied(_) | DialError::NoPlace => format!("{error}."),
                 }

@@ -1,9 +1,9 @@
 //! A question and its answer in one datagram each.
 
 use super::dial::DialError;
-use super::stamps::{self, Received};
+use super::rx_timestamps::{self, ReceivedPacket};
 use super::wire::Wire;
-use super::{Check, Failure, Stopped};
+use super::{Check, ProbeFailed, StageError};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use std::io::{self, ErrorKind};
@@ -29,7 +29,7 @@ pub(super) struct Datagrams {
 impl Datagrams {
     /// Waits for the next datagram, or for the kernel's word that none will come: it is no datagram, and is waited for
     /// beside them.
-    pub async fn receive(&self, buffer: &mut [u8], stamp: &mut [u8]) -> io::Result<Received> {
+    pub async fn receive(&self, buffer: &mut [u8], stamp: &mut [u8]) -> io::Result<ReceivedPacket> {
         loop {
             let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
             if ready.is_error()
@@ -37,7 +37,7 @@ impl Datagrams {
             {
                 return Err(error);
             }
-            let read = || stamps::receive(&self.socket, buffer, stamp, self.opened);
+            let read = || rx_timestamps::receive(&self.socket, buffer, stamp, self.opened);
             match self.socket.try_io(Interest::READABLE, read) {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 received => return received,
@@ -51,18 +51,23 @@ impl Check {
     ///
     /// # Errors
     /// When this host cannot send it.
-    pub async fn send_datagram(&mut self, from: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) -> Result<(), Stopped> {
-        let dialer = self.terms.dialer.clone();
+    pub async fn send_datagram(
+        &mut self,
+        from: Option<IpAddr>,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<(), ProbeFailed> {
+        let dialer = self.dialer();
         self.stage(Stage::Send, async |wire| {
-            wire.leg.peer = Some(to);
+            wire.facts.peer = Some(to);
             let opened = Instant::now();
             let socket = dialer.udp(from, to).await?;
-            wire.leg.local = socket.local_addr().ok();
+            wire.facts.local = socket.local_addr().ok();
             // Before, not after: on loopback the answer may be there when the call returns.
             let at = Instant::now();
             wire.times.began = Some(at);
             socket.send(bytes).await?;
-            wire.tape.datagram_sent(at, bytes.len());
+            wire.trace.datagram_sent(at, bytes.len());
             wire.times.hand_over(Some(at));
             wire.datagrams = Some(Datagrams { socket, opened });
             Ok::<_, DatagramError>(())
@@ -74,19 +79,22 @@ impl Check {
     ///
     /// # Errors
     /// When the peer's host says that nobody listens there.
-    pub async fn await_datagram<T>(&mut self, mut take: impl FnMut(&[u8]) -> Option<T>) -> Result<T, Stopped> {
+    pub async fn await_datagram<T>(&mut self, mut take: impl FnMut(&[u8]) -> Option<T>) -> Result<T, ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let Wire {
-                datagrams, tape, times, ..
+                datagrams,
+                trace,
+                times,
+                ..
             } = wire;
             let datagrams = datagrams.as_ref().ok_or(DatagramError::NotSent)?;
-            let (mut buffer, mut stamp) = (vec![0; ANSWER], stamps::room());
+            let (mut buffer, mut stamp) = (vec![0; ANSWER], rx_timestamps::room());
             loop {
                 let received = datagrams.receive(&mut buffer, &mut stamp).await?;
                 let bytes = &buffer[..received.count];
-                tape.socket_read(received, bytes);
+                trace.socket_read(received, bytes);
                 if let Some(taken) = take(bytes) {
-                    tape.answer_read(bytes);
+                    trace.answer_read(bytes);
                     times.hand_over(Some(received.at()));
                     return Ok::<_, DatagramError>(taken);
                 }
@@ -113,7 +121,7 @@ impl From<DialError> for DatagramError {
     }
 }
 
-impl Failure for DatagramError {
+impl StageError for DatagramError {
     fn reason(&self) -> Reason {
         let Self::Dial(error) = self else {
             return Reason::DnsFailed;

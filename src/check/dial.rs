@@ -1,23 +1,22 @@
 //! The gate that every socket to a peer comes from: the address that it judges is the address that is connected to.
 
-use super::aside::{Late, aside};
-use super::own_fault::{has_route, shortage};
-use super::stamps;
-use crate::policy::{Denied, Fence, Origin, Policy, Rule};
+mod unix_path;
+
+use super::local_fault::{has_route, shortage};
+use super::rx_timestamps;
+use crate::policy::{Denied, Origin, Policy, PolicyRule, TargetAllowlist};
 use crate::reason::Reason;
-use socket2::{Domain, SockAddr, Socket, Type};
-use std::ffi::OsString;
+use crate::target::{HttpUrl, numeric_address};
+use socket2::Socket;
 use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
-use tokio::sync::Semaphore;
-use url::Url;
+use unix_path::{PATHS_AT_ONCE, SocketFile};
 
 /// Dials, where the policy lets it.
 #[derive(Clone, Debug, Default)]
@@ -27,31 +26,36 @@ pub struct Dialer {
     listeners: Arc<[SocketAddr]>,
     denials: Arc<Denials>,
     /// The targets that the module is for.
-    fence: Option<Arc<Fence>>,
+    allowlist: Option<Arc<TargetAllowlist>>,
     /// What is asked there starts no probe: this exporter may answer it, too.
     asks_nothing_of_itself: bool,
+    /// What is sent there is a DNS message in plain text.
+    asks_for_names: bool,
 }
 
 /// What an exporter may ask of itself: a request for these starts no probe, so that none can start another without end. A prefix
 /// may come before them (`--web.route-prefix`): no path that ends like this is that of `/probe`.
 const OWN_PATHS: [&str; 3] = ["/-/healthy", "/-/ready", "/metrics"];
 
+/// How the URL of an exchange of `prober: dns` in plain text begins.
+const QUESTIONS: [&str; 2] = ["dns://", "dns+tcp://"];
+
 /// How often which rule has denied a place.
 #[derive(Debug, Default)]
-pub struct Denials([AtomicU64; Rule::ALL.len()]);
+pub struct Denials([AtomicU64; PolicyRule::ALL.len()]);
 
 impl Denials {
     /// One more.
-    pub fn count(&self, rule: Rule) {
-        if let Some(at) = Rule::ALL.iter().position(|known| *known == rule) {
+    pub fn count(&self, rule: PolicyRule) {
+        if let Some(at) = PolicyRule::ALL.iter().position(|known| *known == rule) {
             self.0[at].fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = (Rule, u64)> {
+    pub fn all(&self) -> impl Iterator<Item = (PolicyRule, u64)> {
         let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
-        Rule::ALL.into_iter().zip(counts)
+        PolicyRule::ALL.into_iter().zip(counts)
     }
 }
 
@@ -63,57 +67,75 @@ impl Dialer {
             policy,
             listeners,
             denials,
-            fence: None,
+            allowlist: None,
             asks_nothing_of_itself: false,
+            asks_for_names: false,
         }
     }
 
     /// The same for a request of this URL, or for a connection on which nothing is sent.
     pub(super) fn for_request(self, url: &str, is_silent: bool) -> Self {
-        let is_own_page = |url: Url| OWN_PATHS.iter().any(|path| url.path().ends_with(path));
+        let ends_like_one = |text: &str| OWN_PATHS.iter().any(|path| text.ends_with(path));
+        let before_query = url.split_once('?').map_or(url, |(before, _)| before);
+        // Few URLs need to be parsed for that.
+        let is_own_page =
+            || ends_like_one(before_query) && HttpUrl::parse(url).is_ok_and(|url| ends_like_one(url.path()));
         Self {
-            asks_nothing_of_itself: is_silent || Url::parse(url).is_ok_and(is_own_page),
+            asks_nothing_of_itself: is_silent || is_own_page(),
+            // The probers write their URLs themselves: those of http begin otherwise, whatever their target is.
+            asks_for_names: QUESTIONS.iter().any(|scheme| url.starts_with(scheme)),
             ..self
         }
     }
 
     /// The same for a module that is for these targets.
     #[must_use]
-    pub fn within(self, fence: Option<Arc<Fence>>) -> Self {
-        Self { fence, ..self }
+    pub fn within(self, allowlist: Option<Arc<TargetAllowlist>>) -> Self {
+        Self { allowlist, ..self }
     }
 
     /// Whether the module is for the target that a redirect leads to.
     pub(super) fn admit_target(&self, origin: &Origin) -> Result<(), DialError> {
-        let holds = self.fence.as_ref().is_none_or(|fence| fence.holds(origin));
+        let holds = self.allowlist.as_ref().is_none_or(|allowlist| allowlist.holds(origin));
         let what = format_args!("{}://{}", origin.scheme, origin.host);
-        self.judge((!holds).then_some(Rule::AllowedTargets), what)
+        self.judge((!holds).then_some(PolicyRule::AllowedTargets), what)
     }
 
     /// Whether an address may be dialled that somebody else is to dial for us.
     pub(super) fn admit(&self, to: SocketAddr) -> Result<(), DialError> {
         let denies_itself = self.policy.denies_itself() && !self.asks_nothing_of_itself;
         let is_own = denies_itself && self.listeners.iter().any(|own| leads_to(to, *own));
-        let objection = self.policy.objection(to).or(is_own.then_some(Rule::Itself));
+        let objection = self
+            .policy
+            .objection(to, self.asks_for_names)
+            .or(is_own.then_some(PolicyRule::Itself));
         self.judge(objection, to)
+    }
+
+    /// Whether a name may be resolved. One that others read as a denied address is denied before anybody is asked for it.
+    pub(super) fn admit_name(&self, host: &str) -> Result<(), DialError> {
+        let address = numeric_address(host);
+        let objection = address.and_then(|address| self.policy.objection_to_address(address));
+        self.judge(objection, host)
     }
 
     /// A socket for a connection, from an address of this host where one is given.
     pub(super) fn tcp(&self, from: Option<IpAddr>, to: SocketAddr) -> Result<TcpDial, DialError> {
         self.admit(to)?;
-        let socket = if to.is_ipv4() {
-            TcpSocket::new_v4()?
+        let opened = if to.is_ipv4() {
+            TcpSocket::new_v4()
         } else {
-            TcpSocket::new_v6()?
+            TcpSocket::new_v6()
         };
+        let socket = opened.map_err(|error| DialError::of(error, from, to))?;
         // A delayed last segment would show as waiting. A kernel without the option sends at once what we write at once.
         let _ = socket.set_nodelay(true);
-        stamps::turn_on(&socket);
+        rx_timestamps::turn_on(&socket);
         if let Some(from) = from {
             let bound = socket.bind(SocketAddr::new(from, 0));
             bound.map_err(|error| DialError::NoSource { from, error })?;
         }
-        Ok(TcpDial { socket, to })
+        Ok(TcpDial { socket, from, to })
     }
 
     /// A socket that takes datagrams of one peer only.
@@ -122,10 +144,11 @@ impl Dialer {
         let bound = UdpSocket::bind((from.unwrap_or(any_address(to.ip())), 0)).await;
         let socket = bound.map_err(|error| match from {
             Some(from) => DialError::NoSource { from, error },
-            None => DialError::of(error, to),
+            None => DialError::of(error, from, to),
         })?;
-        stamps::turn_on(&socket);
-        socket.connect(to).await.map_err(|error| DialError::of(error, to))?;
+        rx_timestamps::turn_on(&socket);
+        let connected = socket.connect(to).await;
+        connected.map_err(|error| DialError::of(error, from, to))?;
         Ok(socket)
     }
 
@@ -139,34 +162,29 @@ impl Dialer {
         self.judge(self.policy.objection_to_address(to.ip()), to.ip())?;
         let socket = open()?;
         let connected = socket.connect(&to.into());
-        connected.map_err(DialError::from)?;
+        connected.map_err(|error| DialError::of(error, None, to))?;
         Ok(socket)
     }
 
     /// Connects to a socket in the file system (unix(7)). It is the path without links that is judged.
     /// Tells, too, when it began and ended: the path is walked off the runtime, and the way there and back is ours.
     pub(super) async fn unix(&self, path: &Path, until: Instant) -> Result<(UnixStream, [Instant; 2]), DialError> {
-        let mut path = path.to_owned();
-        let name = abstract_name(&path);
-        if !self.policy.takes_any_path() {
-            if name.is_none() {
-                path = in_the_file_system(until, move || std::fs::canonicalize(path)).await?;
-            }
-            self.judge(self.policy.objection_to_path(&path), path.display())?;
+        let to = path.to_owned();
+        let name = unix_path::abstract_name(path);
+        if self.policy.takes_any_path() {
+            let to = name.unwrap_or(to);
+            return unix_path::connected(until, move || unix_path::connect(&to)).await;
         }
-        let path = name.unwrap_or(path);
-        let connecting = in_the_file_system(until, move || {
-            let began = Instant::now();
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            socket.set_nonblocking(true)?;
-            socket.connect(&SockAddr::unix(path)?)?;
-            Ok((socket, [began, Instant::now()]))
-        });
-        let (socket, times) = connecting.await?;
-        Ok((UnixStream::from_std(socket.into())?, times))
+        if let Some(name) = name {
+            self.judge(self.policy.objection_to_path(path), path.display())?;
+            return unix_path::connected(until, move || unix_path::connect(&name)).await;
+        }
+        let found = unix_path::in_the_file_system(until, move || SocketFile::walk(&to)).await?;
+        self.judge(self.policy.objection_to_path(&found.path), found.path.display())?;
+        unix_path::connected(until, move || found.connect()).await
     }
 
-    fn judge(&self, objection: Option<Rule>, what: impl Display) -> Result<(), DialError> {
+    fn judge(&self, objection: Option<PolicyRule>, what: impl Display) -> Result<(), DialError> {
         let Some(rule) = objection else {
             return Ok(());
         };
@@ -176,48 +194,18 @@ impl Dialer {
     }
 }
 
-/// Paths that may be walked at once: one on a file system that hangs cannot be stopped, and keeps its thread.
-const PATHS_AT_ONCE: usize = 64;
-
-/// See [`PATHS_AT_ONCE`].
-static PATHS: Semaphore = Semaphore::const_new(PATHS_AT_ONCE);
-
-/// Walks a path, which whoever may scrape chooses, off the runtime.
-async fn in_the_file_system<T: Send + 'static>(
-    until: Instant,
-    walk: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, DialError> {
-    let place = tokio::time::timeout_at(until.into(), PATHS.acquire()).await;
-    let place = place.map_err(|_elapsed| DialError::NoPlace)?;
-    let walking = aside(until, move || {
-        // Kept until the walk has ended, not until nobody waits for it any more.
-        let _place = place;
-        walk()
-    });
-    match walking.await {
-        Ok(walked) => Ok(walked?),
-        Err(Late::NotBegun) => Err(DialError::NoPlace),
-        Err(Late::Slow) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-    }
-}
-
-/// An abstract socket (unix(7)), which is in no file system, as Go and others write it: `@name`. In the kernel's form a zero byte
-/// stands for the `@`.
-fn abstract_name(path: &Path) -> Option<PathBuf> {
-    let name = path.as_os_str().as_bytes().strip_prefix(b"@")?;
-    Some(PathBuf::from(OsString::from_vec([b"\0", name].concat())))
-}
-
 /// A datagram socket to a name server. The operator of the host or of the module chose it: the policy is for targets.
 pub(super) async fn name_server_udp(at: SocketAddr) -> Result<UdpSocket, DialError> {
     let socket = UdpSocket::bind((any_address(at.ip()), 0)).await?;
-    socket.connect(at).await.map_err(|error| DialError::of(error, at))?;
+    let connected = socket.connect(at).await;
+    connected.map_err(|error| DialError::of(error, None, at))?;
     Ok(socket)
 }
 
 /// A connection to a name server; see [`name_server_udp`].
 pub(super) async fn name_server_tcp(at: SocketAddr) -> Result<TcpStream, DialError> {
-    let stream = TcpStream::connect(at).await.map_err(|error| DialError::of(error, at))?;
+    let connected = TcpStream::connect(at).await;
+    let stream = connected.map_err(|error| DialError::of(error, None, at))?;
     // A question is one segment.
     let _ = stream.set_nodelay(true);
     Ok(stream)
@@ -252,13 +240,14 @@ pub(super) enum Dialled {
 /// A connection that may be opened, to the address that was judged.
 pub(super) struct TcpDial {
     socket: TcpSocket,
+    from: Option<IpAddr>,
     to: SocketAddr,
 }
 
 impl TcpDial {
     pub async fn connect(self) -> Result<TcpStream, DialError> {
         let connected = self.socket.connect(self.to).await;
-        connected.map_err(|error| DialError::of(error, self.to))
+        connected.map_err(|error| DialError::of(error, self.from, self.to))
     }
 }
 
@@ -290,6 +279,8 @@ pub(super) enum DialError {
     },
     /// This host has a way there, and no free port to go from.
     OutOfPorts(io::Error),
+    /// This host has no way there: no interface, no route, or no address of that family.
+    NoRoute(io::Error),
     /// Other work, such as paths that hang, left none to walk this one by.
     NoPlace,
     Io(io::Error),
@@ -306,7 +297,7 @@ impl fmt::Display for DialError {
         match self {
             Self::Denied(denied) => denied.fmt(f),
             Self::NoSource { from, error } => write!(f, "from source_ip_address {from}: {error}"),
-            Self::OutOfPorts(error) | Self::Io(error) => error.fmt(f),
+            Self::OutOfPorts(error) | Self::NoRoute(error) | Self::Io(error) => error.fmt(f),
             Self::NoPlace => write!(
                 f,
                 "other work, such as {PATHS_AT_ONCE} paths that hang, left no thread to walk this one in time"
@@ -316,10 +307,17 @@ impl fmt::Display for DialError {
 }
 
 impl DialError {
-    /// `EADDRNOTAVAIL` is a lack of ports where there is a way, and else a lack of an address of that family.
-    fn of(error: io::Error, to: SocketAddr) -> Self {
+    /// `EADDRNOTAVAIL` is a lack of ports where there is a way. Where there is none, that and what a router would say are of this
+    /// host. TCP to a group of hosts is refused by the kernel, whatever its routes.
+    fn of(error: io::Error, from: Option<IpAddr>, to: SocketAddr) -> Self {
+        use io::ErrorKind::{AddrInUse, AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable};
         match error.kind() {
-            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse if has_route(to) => Self::OutOfPorts(error),
+            AddrNotAvailable | AddrInUse if has_route(from, to) => Self::OutOfPorts(error),
+            AddrNotAvailable | HostUnreachable | NetworkDown | NetworkUnreachable
+                if !to.ip().is_multicast() && !has_route(from, to) =>
+            {
+                Self::NoRoute(error)
+            }
             _ => Self::Io(error),
         }
     }
@@ -329,7 +327,9 @@ impl DialError {
         match self {
             Self::Denied(_) => io::ErrorKind::PermissionDenied,
             Self::NoPlace => io::ErrorKind::ResourceBusy,
-            Self::NoSource { error, .. } | Self::OutOfPorts(error) | Self::Io(error) => error.kind(),
+            Self::NoSource { error, .. } | Self::OutOfPorts(error) | Self::NoRoute(error) | Self::Io(error) => {
+                error.kind()
+            }
         }
     }
 
@@ -339,9 +339,10 @@ impl DialError {
             Self::Denied(_) => Some(Reason::LocalDenied),
             Self::NoSource { error, .. } => Some(match error.kind() {
                 io::ErrorKind::AddrInUse => Reason::LocalOutOfPorts,
-                _ => shortage(error).unwrap_or(Reason::LocalSourceUnavailable),
+                _ => shortage(error).unwrap_or(Reason::LocalSourceAddressUnavailable),
             }),
             Self::OutOfPorts(_) => Some(Reason::LocalOutOfPorts),
+            Self::NoRoute(_) => Some(Reason::LocalNoRoute),
             Self::NoPlace => Some(Reason::LocalOverloaded),
             // A firewall of this host, or what a container may not do.
             Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(Reason::LocalNotPermitted),
@@ -352,7 +353,8 @@ impl DialError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dialer, PATHS, PATHS_AT_ONCE};
+    use super::Dialer;
+    use super::unix_path::{PATHS, PATHS_AT_ONCE};
     use crate::reason::Reason;
     use std::path::Path;
     use std::time::{Duration, Instant};

@@ -1,12 +1,10 @@
 //! A dialogue in bytes: what is said, what is waited for, what is heard.
 
-use super::http1::Asking;
-use super::wire::{Layer, Meter, Wire};
-use super::{Check, Failure, Stopped};
+use super::memory_limit::{Charge, ProbeMemory};
+use super::wire::{Layer, TracedStream, Wire};
+use super::{Check, ProbeFailed, StageError};
 use crate::chain::Stage;
 use crate::reason::Reason;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -18,66 +16,76 @@ use tokio::task::coop::consume_budget;
 const PIECE: usize = 4096;
 
 /// What is done with what was heard so far.
-pub enum Heard<T> {
+pub enum DialogueRead<T> {
     /// It is what was wanted: so many bytes of it are taken, the rest is for who listens next.
     Whole(usize, T),
     /// So many bytes are done with, and nothing that is wanted is among the rest.
     More(usize),
+    /// So many bytes are something else than what is wanted, which may still follow.
+    Other(usize),
     /// So many bytes are done with, and these are to be said before more is heard.
     Answer(usize, Vec<u8>),
     /// It will never be what is wanted.
     Never(Reason, String),
     /// Which of these it is takes long to find out.
-    Later(Pin<Box<dyn Future<Output = Heard<T>> + Send>>),
+    Later(Pin<Box<dyn Future<Output = DialogueRead<T>> + Send>>),
 }
 
 /// The connection while a dialogue is held on it, and the bytes that were read and not yet taken.
 #[derive(Debug)]
-pub(super) struct Line {
-    meter: Meter,
+pub(super) struct DialogueConnection {
+    traced: TracedStream,
     heard: Vec<u8>,
-    /// Something was heard since it was last waited for.
-    spoke: bool,
+    /// What `heard` takes.
+    charge: Charge,
+    /// Something else than what is wanted was heard since it was last waited for.
+    heard_other: bool,
     ended: bool,
 }
 
-impl Line {
-    const fn new(meter: Meter) -> Self {
+impl DialogueConnection {
+    fn new(traced: TracedStream, memory: &ProbeMemory) -> Self {
         Self {
-            meter,
+            traced,
+            charge: memory.charge(),
             heard: Vec::new(),
-            spoke: false,
+            heard_other: false,
             ended: false,
         }
     }
 
     pub fn into_layer(self) -> Layer {
-        self.meter.into_layer()
+        self.traced.into_layer()
     }
 
-    /// The line that HTTP hands over when it has switched protocols, if it is ours.
-    pub fn switched(upgraded: Upgraded) -> Option<Self> {
-        let parts = upgraded.downcast::<TokioIo<Asking>>().ok()?;
-        Some(Self {
-            heard: parts.read_buf.to_vec(),
-            ..Self::new(parts.io.into_inner().into_meter())
-        })
+    /// The line that HTTP hands over when it has switched protocols, and what came with the answer's head.
+    pub fn switched((traced, heard): (TracedStream, Vec<u8>), memory: &ProbeMemory) -> Self {
+        Self {
+            heard,
+            ..Self::new(traced, memory)
+        }
     }
 
     async fn read(&mut self) -> io::Result<()> {
         let mut piece = [0; PIECE];
-        let count = self.meter.read(&mut piece).await?;
+        let count = self.traced.read(&mut piece).await?;
         self.ended = count == 0;
-        self.spoke |= count > 0;
         self.heard.extend_from_slice(&piece[..count]);
+        if let Err(no_memory) = self.charge.set(self.heard.capacity()) {
+            self.traced.out_of_memory();
+            return Err(io::Error::new(ErrorKind::OutOfMemory, no_memory));
+        }
         Ok(())
     }
 }
 
 impl Wire {
-    fn line(&mut self) -> Result<&mut Line, DialogueError> {
+    fn line(&mut self) -> Result<&mut DialogueConnection, DialogueError> {
         if let Some(layer) = self.layer.take() {
-            self.line = Some(Line::new(Meter::new(layer, self.tape.clone())));
+            self.line = Some(DialogueConnection::new(
+                TracedStream::new(layer, self.trace.clone()),
+                &self.memory,
+            ));
         }
         self.line.as_mut().ok_or(DialogueError::NotConnected)
     }
@@ -88,41 +96,41 @@ impl Check {
     ///
     /// # Errors
     /// When the connection ends first.
-    pub async fn say(&mut self, words: &[u8]) -> Result<(), Stopped> {
+    pub async fn write(&mut self, words: &[u8]) -> Result<(), ProbeFailed> {
         self.stage(Stage::Send, async |wire| {
             wire.times.began = Some(Instant::now());
             let line = wire.line()?;
-            line.meter.write_all(words).await?;
-            line.meter.flush().await?;
-            wire.times.hand_over(wire.tape.last_write());
+            line.traced.write_all(words).await?;
+            line.traced.flush().await?;
+            wire.times.hand_over(wire.trace.last_write());
             Ok::<_, DialogueError>(())
         })
         .await
     }
 
     /// Where an exchange in plain text was answered by a TLS alert, it stopped for that: the port speaks TLS.
-    pub fn stopped_by_tls(&mut self, stopped: Stopped) -> Stopped {
-        if self.wire.leg.tls.is_some() || !self.wire.tape.answer_is_tls_alert() {
+    pub fn failed_by_tls(&mut self, stopped: ProbeFailed) -> ProbeFailed {
+        if self.wire.facts.tls.is_some() || !self.wire.trace.answer_is_tls_alert() {
             return stopped;
         }
         let words = "The server answered plain text with a TLS alert: the port speaks TLS.";
-        self.refuse(Reason::TlsExpected, words)
+        self.fail(Reason::TlsRequired, words)
     }
 
     /// Waits until there is something to hear: at once, where something is left of what came before.
     ///
     /// # Errors
     /// When the connection ends without a byte.
-    pub async fn await_word(&mut self) -> Result<(), Stopped> {
+    pub async fn await_data(&mut self) -> Result<(), ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let line = wire.line()?;
-            line.spoke = !line.heard.is_empty();
+            line.heard_other = false;
             if line.heard.is_empty() {
                 line.read().await?;
                 if line.ended {
                     return Err(DialogueError::Silent);
                 }
-                wire.times.hand_over(wire.tape.last_read());
+                wire.times.hand_over(wire.trace.last_read());
             }
             Ok::<_, DialogueError>(())
         })
@@ -134,41 +142,47 @@ impl Check {
     ///
     /// # Errors
     /// When the peer ends the connection without it, or says what can never be it.
-    pub async fn hear<T>(&mut self, mut take: impl FnMut(&[u8], bool) -> Heard<T>) -> Result<T, Stopped> {
+    pub async fn hear<T>(&mut self, mut take: impl FnMut(&[u8], bool) -> DialogueRead<T>) -> Result<T, ProbeFailed> {
         self.stage(Stage::Receive, async |wire| {
             let line = wire.line()?;
             let taken = loop {
                 let mut heard = take(&line.heard, line.ended);
-                while let Heard::Later(found) = heard {
+                while let DialogueRead::Later(found) = heard {
                     heard = found.await;
                 }
                 match heard {
-                    Heard::Whole(count, taken) => {
+                    DialogueRead::Whole(count, taken) => {
                         line.heard.drain(..count);
                         break taken;
                     }
-                    Heard::More(count) if count > 0 => {
+                    DialogueRead::Other(count) => {
+                        line.heard.drain(..count);
+                        line.heard_other = true;
+                        consume_budget().await;
+                        continue;
+                    }
+                    DialogueRead::More(count) if count > 0 => {
                         line.heard.drain(..count);
                         // A peer that says much must keep neither others nor the clock.
                         consume_budget().await;
                         continue;
                     }
-                    Heard::Answer(count, words) => {
+                    DialogueRead::Answer(count, words) => {
                         line.heard.drain(..count);
-                        line.meter.write_all(&words).await?;
-                        line.meter.flush().await?;
+                        line.traced.write_all(&words).await?;
+                        line.traced.flush().await?;
                         consume_budget().await;
                         continue;
                     }
-                    Heard::More(_) | Heard::Later(_) => {}
-                    Heard::Never(reason, words) => return Err(DialogueError::Unwanted(reason, words)),
+                    DialogueRead::More(_) | DialogueRead::Later(_) => {}
+                    DialogueRead::Never(reason, words) => return Err(DialogueError::Unwanted(reason, words)),
                 }
                 if line.ended {
                     return Err(DialogueError::EndedFirst);
                 }
                 line.read().await?;
             };
-            wire.times.hand_over(wire.tape.last_read());
+            wire.times.hand_over(wire.trace.last_read());
             Ok::<_, DialogueError>(taken)
         })
         .await
@@ -190,7 +204,7 @@ impl From<io::Error> for DialogueError {
     }
 }
 
-impl Failure for DialogueError {
+impl StageError for DialogueError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotConnected => Reason::TcpFailed,
@@ -216,9 +230,9 @@ impl Failure for DialogueError {
 
     fn timed_out(wire: &Wire) -> Reason {
         match &wire.line {
-            // It spoke, and has not said what is awaited.
-            Some(line) if line.spoke => Reason::ContentExpect,
-            _ => Reason::TcpSilent,
+            // What came in time is right as far as it goes, or there is nothing of it: nothing wrong was said.
+            Some(line) if line.heard_other => Reason::ContentExpect,
+            _ => Reason::TcpNoResponse,
         }
     }
 }

@@ -1,87 +1,157 @@
-//! HTTP/1.1: we write the request and await the answer's first bytes, then hyper reads it. Until then nothing of the library is
-//! there, whose buffers would be most of what a probe that hangs has.
+//! HTTP/1: writes the request and reads the response without a client library.
+//!
+//! A client library shows neither the phases nor the bytes on the wire, and it rejects or repairs malformed responses silently. Here,
+//! the request is serialised once and written as it is; the response is parsed as Go's net/http parses it (what `blackbox_exporter`
+//! would accept is accepted), and each deviation from RFC 9112 is noted in the report. Nothing runs in a task of its own: the stage
+//! that waits for the connection drives it.
+//!
+//! A probe waits for most of its time, so a connection that waits holds nothing but the rest of its request: the buffer comes with
+//! the first byte of the response. From there on the response is read line by line ([`head`]), its body as it is framed
+//! ([`framing`], [`chunks`]). Interim responses are read and dropped:
+//!
+//! ```text
+//! write request ── first byte ── head 103 ── head 100 ── head 200 ── body (length, chunks, or until the end) ── end
+//! ```
+//!
+//! Go's net/http is the yardstick: what `blackbox_exporter` reads is read here, and what breaks HTTP is noted as a deviation.
 
-use super::exchange::{Exchange, WireError, hypers_answer};
-use super::send::{Ask, Manner, SendError};
-use super::wire::Meter;
+mod chunks;
+mod connection;
+mod error;
+mod framing;
+pub(super) mod head;
+mod whole_response;
+
+pub(super) use error::Http1Error;
+pub use whole_response::{WholeResponse, read_response};
+
+use super::memory_limit::{Charge, ProbeMemory};
+use super::pending_response::{PendingResponse, ResponseBody, ResponseHead, WireError};
+use super::send::{HttpRequest, RequestMode, SendError};
+use super::wire::TracedStream;
 use crate::limits::Limits;
-use crate::target::path_and_query;
-use bytes::{Buf as _, Bytes};
+use crate::report::{Deviation, Deviations};
+use bytes::Bytes;
+use connection::Http1Connection;
+use framing::Framing;
+use head::HeadLimits;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Uri};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use std::future::poll_fn;
-use std::io::{self, ErrorKind};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
-use url::Position;
+use http::{HeaderValue, Method};
 
-/// Has a request written, and its answer read.
-pub(super) fn over_http1(meter: Meter, ask: &Ask, limits: &Limits) -> Result<Exchange, SendError> {
-    let mut asking = Asking::new(meter, request(ask)?);
-    let reader = Reader::new(ask, limits);
-    let (hand_over, handed_over) = oneshot::channel();
-    let connection = async move {
-        asking.say_and_listen().await;
-        let (mut sender, connection) = reader.builder().handshake(TokioIo::new(asking)).await?;
-        // Whoever waits for the answer may have gone.
-        let _ = hand_over.send(hypers_answer(sender.send_request(reader.request())));
-        let ended = if reader.switches {
-            Box::pin(connection.with_upgrades()).await
-        } else {
-            Box::pin(connection).await
+/// Has a request written, and its response read.
+pub(super) fn over_http1(
+    traced: TracedStream,
+    http_request: &HttpRequest,
+    limits: &Limits,
+    memory: &ProbeMemory,
+) -> Result<PendingResponse, SendError> {
+    let connection = Http1Connection::new(traced, serialize(http_request)?);
+    let expected = Expected {
+        limits: HeadLimits {
+            bytes: limits.response_head,
+            fields: limits.response_fields,
+        },
+        interims: limits.interim_responses,
+        is_head: http_request.method == Method::HEAD,
+        switches: http_request.mode == RequestMode::Upgrade,
+    };
+    Ok(PendingResponse::alone(expected.read(connection, memory.charge())))
+}
+
+/// How a response is to be read.
+struct Expected {
+    limits: HeadLimits,
+    /// Interim responses that may come before the final one.
+    interims: usize,
+    /// It answers HEAD: it has no body.
+    is_head: bool,
+    /// It may switch protocols.
+    switches: bool,
+}
+
+impl Expected {
+    async fn read(self, connection: Http1Connection, charge: Charge) -> Result<ResponseHead, WireError> {
+        let mut incoming = connection.first_bytes(charge).await?;
+        let mut interims = 0;
+        let (head, body) = loop {
+            let (head, body) = incoming.head(self.limits, self.is_head).await?;
+            if !head.status_line.is_interim() {
+                break (head, body);
+            }
+            interims += 1;
+            if interims > self.interims {
+                return Err(Http1Error::TooManyInterim(self.interims).into());
+            }
         };
-        // A connection ends with its last sender, even within an answer.
-        drop(sender);
-        Ok(ended?)
-    };
-    let answer = async move {
-        match handed_over.await {
-            Ok(answer) => answer.await,
-            Err(_gone) => Err(WireError::Canceled),
-        }
-    };
-    Ok(Exchange::new(connection, answer, ()))
+        let status_line = head.status_line;
+        let is_upgrade = status_line.status == 101;
+        let mut framing = body.framing;
+        let (content, switched) = if is_upgrade {
+            // What follows is not HTTP, whether that was asked for or not.
+            if !self.switches {
+                let mut deviations = Deviations::default();
+                deviations.note(Deviation::UnaskedUpgrade);
+                incoming.trace().deviates(deviations);
+            }
+            framing = Framing::None;
+            (
+                ResponseBody::default(),
+                Some(incoming.switched()).filter(|_| self.switches),
+            )
+        } else {
+            (
+                ResponseBody::new(incoming.body(framing, status_line.status == 205)),
+                None,
+            )
+        };
+        Ok(ResponseHead {
+            status: status_line.status,
+            version: status_line.version,
+            headers: head.fields,
+            reason_phrase: status_line.phrase,
+            length: body.declared,
+            is_framed: framing != Framing::Close,
+            body: content,
+            switched,
+        })
+    }
 }
 
 /// A request as it is written (RFC 9112 section 3), body and all.
-fn request(ask: &Ask) -> Result<Bytes, SendError> {
-    let path = path_and_query(&ask.url);
-    let target = match ask.manner {
-        Manner::Relayed => {
-            let place = &ask.url[Position::BeforeHost..Position::AfterPort];
-            format!("{}://{place}{path}", ask.url.scheme())
-        }
-        _ => path,
-    };
-    let target: Uri = target.parse().map_err(|_| SendError::Unwritable)?;
-    let mut fields = ask.headers.clone();
+fn serialize(http_request: &HttpRequest) -> Result<Bytes, SendError> {
+    // A control character would end the line. Any other byte is written as it is, as Go does, spaces included.
+    if http_request.target.iter().any(u8::is_ascii_control) {
+        return Err(SendError::Unwritable);
+    }
+    let mut fields = http_request.headers.clone();
     // Where the body ends is not a module's to say, as with Go.
     for framing in [TRANSFER_ENCODING, TRAILER, CONTENT_LENGTH] {
         fields.remove(framing);
     }
-    fields.insert(HOST, ask.authority.clone());
+    fields.insert(HOST, http_request.authority.clone());
     fields.entry(CONNECTION).or_insert(HeaderValue::from_static(CLOSE));
-    if !ask.body.is_empty() {
-        fields.insert(CONTENT_LENGTH, ask.body.len().into());
+    if !http_request.body.is_empty() {
+        fields.insert(CONTENT_LENGTH, http_request.body.len().into());
     }
-    let mut written = format!("{} {target} HTTP/1.1\r\n", ask.method).into_bytes();
+    let mut written = [
+        http_request.method.as_str().as_bytes(),
+        b" ",
+        &http_request.target,
+        b" HTTP/1.1\r\n",
+    ]
+    .concat();
     for (name, value) in &fields {
         write_name(&mut written, name);
         written.extend_from_slice(b": ");
-        written.extend_from_slice(value.as_bytes());
+        written.extend_from_slice(value.as_bytes().trim_ascii());
         written.extend_from_slice(b"\r\n");
     }
-    if ask.manner == Manner::Refusable {
+    if http_request.mode == RequestMode::Refusable {
         // A space, which no field's name may have (RFC 9112 section 5.1).
         written.extend_from_slice(b"Bad Name: x\r\n");
     }
     written.extend_from_slice(b"\r\n");
-    written.extend_from_slice(&ask.body);
+    written.extend_from_slice(&http_request.body);
     Ok(written.into())
 }
 
@@ -101,194 +171,48 @@ fn write_name(written: &mut Vec<u8>, name: &HeaderName) {
     }
 }
 
-/// How an answer is to be read.
-struct Reader {
-    /// Fields of its head, at most.
-    fields: usize,
-    /// Bytes of its head, at most.
-    head: usize,
-    /// One to HEAD has no body.
-    method: Method,
-    /// The request's `Connection`.
-    persistence: HeaderValue,
-    /// It may switch protocols.
-    switches: bool,
-}
-
-impl Reader {
-    fn new(ask: &Ask, limits: &Limits) -> Self {
-        Self {
-            fields: limits.response_fields,
-            head: limits.response_head,
-            method: ask.method.clone(),
-            persistence: (ask.headers.get(CONNECTION).cloned()).unwrap_or(HeaderValue::from_static(CLOSE)),
-            switches: ask.manner == Manner::Upgrade,
-        }
-    }
-
-    fn builder(&self) -> http1::Builder {
-        let mut builder = http1::Builder::new();
-        // Obsolete, and still sent: Go reads folded lines too.
-        builder
-            .allow_obsolete_multiline_headers_in_responses(true)
-            .max_headers(self.fields)
-            .max_buf_size(self.head);
-        builder
-    }
-
-    /// As much of the request as hyper needs to read its answer.
-    fn request(&self) -> Request<Empty<Bytes>> {
-        let mut request = Request::new(Empty::new());
-        *request.method_mut() = self.method.clone();
-        request.headers_mut().insert(CONNECTION, self.persistence.clone());
-        request
-    }
-}
-
-/// How much of an answer is read before hyper is there.
-const FIRST: usize = 256;
-
-/// A connection on which we ask ourselves. hyper reads an answer to a request of its own only: what it writes of one is dropped.
-pub(super) struct Asking {
-    meter: Meter,
-    /// What is left of the request.
-    unsaid: Bytes,
-    /// All of it was written, as far as it could be.
-    is_said: bool,
-    /// Why it could not. What the peer said before counts for more.
-    failed: Option<io::Error>,
-    /// How the answer begins, until somebody reads it.
-    first: Option<io::Result<Bytes>>,
-    /// hyper has written a request.
-    is_asked: bool,
-}
-
-impl Asking {
-    const fn new(meter: Meter, request: Bytes) -> Self {
-        Self {
-            meter,
-            unsaid: request,
-            is_said: false,
-            failed: None,
-            first: None,
-            is_asked: false,
-        }
-    }
-
-    /// The connection below.
-    pub fn into_meter(self) -> Meter {
-        self.meter
-    }
-
-    /// Until the answer begins, which may be before the request has ended, or nothing can come any more.
-    async fn say_and_listen(&mut self) {
-        poll_fn(|cx| {
-            let mut first = [0; FIRST];
-            let mut first = ReadBuf::new(&mut first);
-            let came = ready!(self.poll_hear(cx, &mut first));
-            self.first = Some(came.map(|()| Bytes::copy_from_slice(first.filled())));
-            Poll::Ready(())
-        })
-        .await;
-    }
-
-    /// Reads, and says more of the request while there is nothing to read.
-    fn poll_hear(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let came = Pin::new(&mut self.meter).poll_read(cx, buf);
-        if came.is_pending() {
-            self.keep_saying(cx);
-        }
-        let is_over = match &came {
-            Poll::Pending => false,
-            Poll::Ready(Ok(())) => buf.filled().len() == before,
-            Poll::Ready(Err(error)) => error.kind() == ErrorKind::UnexpectedEof,
-        };
-        let says_more = |error: &mut io::Error| match error.kind() {
-            // The kernel tells it once: whoever reads after that sees an end like any other.
-            ErrorKind::ConnectionReset => is_over,
-            // The peer takes no more, and may have answered.
-            ErrorKind::BrokenPipe => false,
-            _ => is_over || came.is_pending(),
-        };
-        match self.failed.take_if(says_more) {
-            Some(failed) => Poll::Ready(Err(failed)),
-            None => came,
-        }
-    }
-
-    fn keep_saying(&mut self, cx: &mut Context<'_>) {
-        if !self.is_said
-            && let Poll::Ready(said) = self.poll_say(cx)
-        {
-            self.is_said = true;
-            self.unsaid = Bytes::new();
-            self.failed = said.err();
-        }
-    }
-
-    fn poll_say(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.unsaid.has_remaining() {
-            match ready!(Pin::new(&mut self.meter).poll_write(cx, &self.unsaid))? {
-                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                written => self.unsaid.advance(written),
-            }
-        }
-        Pin::new(&mut self.meter).poll_flush(cx)
-    }
-}
-
-impl AsyncRead for Asking {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.is_asked {
-            // An answer before its request is none to hyper, which writes that within the same turn.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let Some(first) = self.first.take() else {
-            return self.poll_hear(cx, buf);
-        };
-        let mut first = first?;
-        buf.put_slice(&first.split_to(first.len().min(buf.remaining())));
-        self.first = Some(first).filter(|rest| !rest.is_empty()).map(Ok);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Asking {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.is_asked = true;
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.meter).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Ask, Manner, request};
+    use super::{HttpRequest, RequestMode, serialize};
+    use crate::target::Scheme;
+    use bytes::Bytes;
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-    fn written(method: Method, body: &'static str, manner: Manner, fields: &[(&'static str, &'static str)]) -> String {
+    fn plain() -> HttpRequest {
+        HttpRequest {
+            method: Method::GET,
+            scheme: Scheme::Http,
+            target: Bytes::from_static(b"/"),
+            authority: HeaderValue::from_static("app.example"),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            mode: RequestMode::Normal,
+        }
+    }
+
+    fn written(
+        method: Method,
+        body: &'static str,
+        mode: RequestMode,
+        fields: &[(&'static str, &'static str)],
+    ) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let ask = Ask {
+        let http_request = HttpRequest {
             method,
-            url: "http://app.example:8080/a%20b?c=d#e".parse().unwrap(),
+            scheme: Scheme::Http,
+            target: Bytes::from_static(match mode {
+                RequestMode::Relayed => b"http://app.example:8080/a%20b?c=d",
+                _ => b"/a%20b?c=d",
+            }),
             authority: HeaderValue::from_static("app.example:8080"),
             headers,
             body: body.into(),
-            manner,
+            mode,
         };
-        let written = request(&ask).unwrap_or_else(|_| panic!("it can be written"));
+        let written = serialize(&http_request).unwrap_or_else(|_| panic!("it can be written"));
         String::from_utf8(written.to_vec()).unwrap()
     }
 
@@ -298,8 +222,8 @@ mod tests {
             written(
                 Method::GET,
                 "",
-                Manner::Usual,
-                &[("x-a-b", "1"), ("x-a-b", ""), ("accept", "*/*")]
+                RequestMode::Normal,
+                &[("x-a-b", "\t1 "), ("x-a-b", " "), ("accept", "*/*")]
             ),
             "GET /a%20b?c=d HTTP/1.1\r\nX-A-B: 1\r\nX-A-B: \r\nAccept: */*\r\nHost: app.example:8080\r\n\
              Connection: close\r\n\r\n"
@@ -311,24 +235,34 @@ mod tests {
             ("trailer", "x"),
         ];
         assert_eq!(
-            written(Method::POST, "hello", Manner::Usual, &framing),
+            written(Method::POST, "hello", RequestMode::Normal, &framing),
             "POST /a%20b?c=d HTTP/1.1\r\nHost: app.example:8080\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"
         );
         assert_eq!(
             written(
                 Method::GET,
                 "",
-                Manner::Upgrade,
+                RequestMode::Upgrade,
                 &[("connection", "Upgrade"), ("content-length", "5")]
             ),
             "GET /a%20b?c=d HTTP/1.1\r\nConnection: Upgrade\r\nHost: app.example:8080\r\n\r\n"
         );
-        let relayed = written(Method::GET, "", Manner::Relayed, &[]);
+        let relayed = written(Method::GET, "", RequestMode::Relayed, &[]);
         assert!(
             relayed.starts_with("GET http://app.example:8080/a%20b?c=d HTTP/1.1\r\n"),
             "{relayed}"
         );
-        let refusable = written(Method::GET, "", Manner::Refusable, &[]);
+        for target in ["/?a b", "/?\"<>|^", "/?\u{fc}"] {
+            let mut http_request = plain();
+            http_request.target = target.into();
+            assert!(
+                serialize(&http_request)
+                    .is_ok_and(|head| head.starts_with(format!("GET {target} HTTP/1.1\r\n").as_bytes()))
+            );
+            http_request.target = format!("{target}\r\nX: y").into();
+            assert!(serialize(&http_request).is_err());
+        }
+        let refusable = written(Method::GET, "", RequestMode::Refusable, &[]);
         assert!(refusable.ends_with("\r\nBad Name: x\r\n\r\n"), "{refusable}");
     }
 }

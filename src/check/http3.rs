@@ -1,25 +1,29 @@
 //! HTTP/3 (RFC 9114) over a QUIC connection.
 
-use super::exchange::{AnswerBody, Exchange, Part, WireError, closed};
+use super::pending_response::{PendingResponse, ResponseBody, ResponseHead, ResponsePart, WireError, closed};
 use super::quic::{self, Quic, reason_of_quic};
-use super::send::{Ask, SendError};
-use super::tape::Tape;
+use super::send::{HttpRequest, SendError, pseudo_fields};
+use super::trace::Trace;
 use crate::limits::Limits;
 use crate::reason::Reason;
-use crate::target::path_and_query;
 use bytes::{Buf, Bytes};
 use h3::client::RequestStream;
 use h3::error::{Code, ConnectionError, LocalError, StreamError};
 use h3::quic::{ConnectionErrorIncoming, RecvStream};
-use http::header::CONNECTION;
-use http::{Request, Response, Uri};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{Method, Request, Response};
 use hyper::body::{Body, Frame};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Hands the request over: nothing of it runs unless a stage drives it, but for QUIC's own tasks.
-pub(super) async fn over_http3(quic: Quic, ask: Ask, tape: Arc<Tape>, limits: &Limits) -> Result<Exchange, SendError> {
+pub(super) async fn over_http3(
+    quic: Quic,
+    http_request: HttpRequest,
+    trace: Arc<Trace>,
+    limits: &Limits,
+) -> Result<PendingResponse, SendError> {
     let most_interims = limits.interim_responses;
     let connection = h3_quinn::Connection::new(quic.connection.clone());
     let (mut driver, mut sender) = h3::client::builder()
@@ -28,7 +32,8 @@ pub(super) async fn over_http3(quic: Quic, ask: Ask, tape: Arc<Tape>, limits: &L
         .build::<_, _, Bytes>(connection)
         .await
         .map_err(|error| SendError::wire(Http3Error::from(error)))?;
-    let (request, body) = request(ask)?;
+    let is_head = http_request.method == Method::HEAD;
+    let (request, body) = request(http_request)?;
     let quic = Arc::new(quic);
     let sent = quic.clone();
     let answer = async move {
@@ -38,17 +43,17 @@ pub(super) async fn over_http3(quic: Quic, ask: Ask, tape: Arc<Tape>, limits: &L
                 stream.send_data(body).await?;
             }
             // Before, not after: the next datagram has the end.
-            tape.request_ended();
+            trace.request_ended();
             stream.finish().await
         };
         match written.await {
-            Ok(()) => sent.sent(&tape).await,
+            Ok(()) => sent.sent(&trace).await,
             // Who has read enough may answer all the same (RFC 9114 section 4.1).
             Err(StreamError::RemoteTerminate { .. }) => {}
             Err(error) => return Err(Http3Error::from(error).into()),
         }
         let mut head = stream.recv_response().await.map_err(Http3Error::from)?;
-        tape.answer_came();
+        trace.answer_came();
         let mut interims = 0;
         while head.status().is_informational() {
             interims += 1;
@@ -57,42 +62,55 @@ pub(super) async fn over_http3(quic: Quic, ask: Ask, tape: Arc<Tape>, limits: &L
             }
             head = stream.recv_response().await.map_err(Http3Error::from)?;
         }
+        let left = content_length(&head)?.filter(|_| !is_head && !matches!(head.status().as_u16(), 204 | 304));
         // The sender ends the connection with itself.
         let (_, stream) = stream.split();
-        let body = AnswerBody::new(Content {
+        let body = ResponseBody::new(Content {
             stream,
+            left,
+            exceeds: false,
             ended: false,
             _sender: Box::new(sender),
         });
-        Ok::<Response<AnswerBody>, WireError>(head.map(|()| body))
+        Ok::<ResponseHead, WireError>(head.map(|()| body).into())
     };
     // How it ends, the stream knows, too.
     let connection = async move {
         driver.wait_idle().await;
         Ok(())
     };
-    Ok(Exchange::new(connection, answer, quic))
+    Ok(PendingResponse::new(connection, answer, quic))
 }
 
-fn request(ask: Ask) -> Result<(Request<()>, Bytes), SendError> {
-    let authority = ask.authority.to_str().map_err(|_| SendError::Unwritable)?;
-    let uri = Uri::builder()
-        .scheme("https")
-        .authority(authority)
-        .path_and_query(path_and_query(&ask.url))
-        .build()
-        .map_err(|_| SendError::Unwritable)?;
+fn request(http_request: HttpRequest) -> Result<(Request<()>, Bytes), SendError> {
+    let uri = pseudo_fields(&http_request)?;
     let mut request = Request::new(());
-    *request.method_mut() = ask.method;
+    *request.method_mut() = http_request.method;
     *request.uri_mut() = uri;
-    *request.headers_mut() = ask.headers;
+    *request.headers_mut() = http_request.headers;
     request.headers_mut().remove(CONNECTION);
-    Ok((request, ask.body))
+    Ok((request, http_request.body))
+}
+
+/// The value of `Content-Length`, where there is one.
+fn content_length(head: &Response<()>) -> Result<Option<u64>, Http3Error> {
+    let Some(length) = head.headers().get(CONTENT_LENGTH) else {
+        return Ok(None);
+    };
+    let length = length.to_str().ok().filter(|length| !length.starts_with('+'));
+    let length = length.and_then(|length| length.parse().ok());
+    length
+        .map(Some)
+        .ok_or(Http3Error::Length("Content-Length is not a number of bytes"))
 }
 
 /// The body of an answer, as it comes.
 struct Content<S> {
     stream: RequestStream<S, Bytes>,
+    /// Bytes that are to come (RFC 9114 section 4.1.2), where the head tells.
+    left: Option<u64>,
+    /// More came than that.
+    exceeds: bool,
     /// All data is there; what follows are trailers.
     ended: bool,
     _sender: Box<dyn Send>,
@@ -103,12 +121,27 @@ impl<S: RecvStream + Send + Unpin> Body for Content<S> {
     type Error = WireError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
+        if self.exceeds {
+            let error = Http3Error::Length("the body is longer than Content-Length");
+            return Poll::Ready(Some(Err(error.into())));
+        }
         if !self.ended {
             if let Some(mut data) = ready!(self.stream.poll_recv_data(cx)).map_err(Http3Error::from)? {
-                let bytes = data.copy_to_bytes(data.remaining());
+                let length = data.remaining();
+                let known = self
+                    .left
+                    .and_then(|left| usize::try_from(left).ok())
+                    .unwrap_or(usize::MAX);
+                // What was announced is the body: it comes first.
+                let bytes = data.copy_to_bytes(length.min(known));
+                self.left = self.left.map(|left| left - bytes.len() as u64);
+                self.exceeds = length > known;
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             self.ended = true;
+            if self.left.is_some_and(|left| left > 0) {
+                return Poll::Ready(Some(Err(Http3Error::Short.into())));
+            }
         }
         let trailers = ready!(self.stream.poll_recv_trailers(cx)).map_err(Http3Error::from)?;
         Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))
@@ -124,6 +157,11 @@ pub(super) enum Http3Error {
     Connection(#[from] ConnectionError),
     #[error("more than {0} interim responses came before the final one")]
     Interims(usize),
+    /// The body is not as long as it is said to be, and longer.
+    #[error("{0}")]
+    Length(&'static str),
+    #[error("the body is shorter than Content-Length")]
+    Short,
 }
 
 impl Http3Error {
@@ -131,7 +169,7 @@ impl Http3Error {
     fn connection(&self) -> Option<&ConnectionError> {
         match self {
             Self::Connection(error) | Self::Stream(StreamError::ConnectionError { 0: error, .. }) => Some(error),
-            Self::Stream(_) | Self::Interims(_) => None,
+            Self::Stream(_) | Self::Interims(_) | Self::Length(_) | Self::Short => None,
         }
     }
 
@@ -147,7 +185,7 @@ impl Http3Error {
     }
 
     /// `client_cert_asked`: a client certificate is refused when the handshake is over for us.
-    pub fn reason(&self, part: Part, client_cert_asked: bool) -> Reason {
+    pub fn reason(&self, part: ResponsePart, client_cert_asked: bool) -> Reason {
         if let Some(error) = self.quic() {
             return reason_of_quic(error, client_cert_asked).unwrap_or(Reason::QuicFailed);
         }
@@ -156,7 +194,9 @@ impl Http3Error {
             | (_, Self::Stream(StreamError::RemoteTerminate { .. } | StreamError::RemoteClosing { .. })) => {
                 closed(part)
             }
+            (_, Self::Short) => closed(part),
             (_, Self::Interims(_)) => Reason::HttpResponseTooManyInterim,
+            (_, Self::Length(_)) => Reason::HttpResponseInvalid,
             (_, Self::Stream(StreamError::HeaderTooBig { .. })) => Reason::HttpResponseHeaderTooLarge,
             (Some(ConnectionError::Local { .. }), _) | (_, Self::Stream(StreamError::StreamError { .. })) => {
                 Reason::HttpResponseInvalid
@@ -194,7 +234,7 @@ impl Http3Error {
             (_, Self::Stream(StreamError::HeaderTooBig { actual_size, .. })) => {
                 format!("the fields have {actual_size} bytes")
             }
-            (_, Self::Interims(_)) => self.to_string(),
+            (_, Self::Interims(_) | Self::Length(_) | Self::Short) => self.to_string(),
             _ => "the connection ended".to_owned(),
         }
     }

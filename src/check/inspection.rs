@@ -8,13 +8,13 @@
 //!
 //! All of this is pure; [`super::second_handshake`] does the dialling.
 
-mod answer;
-mod hello;
+mod client_hello;
+mod hello_response;
 mod suites;
 
 pub use super::tls::TlsVersion as Version;
-pub use answer::{Answer, Chosen, Reader};
-pub use hello::{Offer, Randomness};
+pub use client_hello::{HelloOffer, Randomness};
+pub use hello_response::{HelloResponse, Reader, ServerChoice};
 pub use suites::alert_name;
 #[cfg(feature = "legacy-tls")]
 pub use suites::group_name;
@@ -35,8 +35,8 @@ impl Version {
 }
 
 /// Every version, suite and group that servers are known to choose.
-pub fn everything() -> Offer {
-    Offer {
+pub fn everything() -> HelloOffer {
+    HelloOffer {
         min: Version::Tls10,
         max: Version::Tls13,
         suites: SUITES.iter().map(|(number, _)| *number).collect(),
@@ -48,7 +48,7 @@ pub fn everything() -> Offer {
 
 /// What `blackbox_exporter` 0.28 (built with Go 1.27) offers for a module of these versions: as seen on the wire.
 /// Its gRPC library (`grpc`) has no suite with CBC.
-pub fn of_blackbox_exporter(min: Version, max: Version, grpc: bool) -> Offer {
+pub fn of_blackbox_exporter(min: Version, max: Version, grpc: bool) -> HelloOffer {
     let mut suites = Vec::new();
     if max >= Version::Tls12 && min <= Version::Tls12 {
         suites.extend(AEAD_SUITES);
@@ -59,7 +59,7 @@ pub fn of_blackbox_exporter(min: Version, max: Version, grpc: bool) -> Offer {
     if max >= Version::Tls13 {
         suites.extend(TLS13_SUITES);
     }
-    Offer {
+    HelloOffer {
         min,
         max,
         suites,
@@ -69,9 +69,9 @@ pub fn of_blackbox_exporter(min: Version, max: Version, grpc: bool) -> Offer {
     }
 }
 
-impl Offer {
+impl HelloOffer {
     /// Whether a choice is one of what was offered, and fits together.
-    pub fn holds(&self, chosen: &Chosen) -> bool {
+    pub fn holds(&self, chosen: &ServerChoice) -> bool {
         let version = (self.min.wire()..=self.max.wire()).contains(&chosen.version);
         let is_tls13 = TLS13_SUITES.contains(&chosen.suite);
         let fits = match chosen.version {
@@ -90,7 +90,7 @@ impl Offer {
 }
 
 /// Whether this exporter's first TLS library can do what the server chose of the offer: it has all groups and signatures of it.
-pub fn is_of_rustls(chosen: &Chosen) -> bool {
+pub fn is_of_rustls(chosen: &ServerChoice) -> bool {
     chosen.version >= Version::Tls12.wire()
         && (AEAD_SUITES.contains(&chosen.suite) || TLS13_SUITES.contains(&chosen.suite))
 }
@@ -99,22 +99,22 @@ pub fn is_of_rustls(chosen: &Chosen) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// `blackbox_exporter` would connect with this, which the exporter's own TLS library does not have.
-    Connects(Chosen),
+    Connects(ServerChoice),
     /// The server takes what the exporter's own TLS library has: its refusal had another cause.
-    OtherCause(Chosen),
+    OtherCause(ServerChoice),
     /// The hello of `blackbox_exporter` is to be sent.
     AskAgain,
     /// The server speaks TLS, and refuses what `blackbox_exporter` offers as well.
-    Mismatch(Answer),
+    Mismatch(HelloResponse),
     /// The server refuses every version and suite, and does not say that this is about them.
     RefusesAll(u8),
     /// The answers do not tell.
-    Unknown(Answer),
+    Unknown(HelloResponse),
 }
 
 /// Decides from the answer to [`everything`], and from the answer to the offer of `blackbox_exporter` where that was sent.
-pub fn decide(offer: &Offer, all: &Answer, second: Option<&Answer>) -> Decision {
-    let connects = |chosen: &Chosen| {
+pub fn decide(offer: &HelloOffer, all: &HelloResponse, second: Option<&HelloResponse>) -> Decision {
+    let connects = |chosen: &ServerChoice| {
         if is_of_rustls(chosen) {
             Decision::OtherCause(*chosen)
         } else {
@@ -122,24 +122,28 @@ pub fn decide(offer: &Offer, all: &Answer, second: Option<&Answer>) -> Decision 
         }
     };
     match (all, second) {
-        (Answer::Chosen(chosen), _) | (_, Some(Answer::Chosen(chosen))) if offer.holds(chosen) => connects(chosen),
-        (Answer::Chosen(_) | Answer::Alert(_), None) => Decision::AskAgain,
+        (HelloResponse::Chosen(chosen), _) | (_, Some(HelloResponse::Chosen(chosen))) if offer.holds(chosen) => {
+            connects(chosen)
+        }
+        (HelloResponse::Chosen(_) | HelloResponse::Alert(_), None) => Decision::AskAgain,
         // A server that is not asked politely takes what was not offered: that would be refused.
-        (Answer::Chosen(_), Some(Answer::Alert(40 | 70 | 71) | Answer::Chosen(_))) => Decision::Mismatch(all.clone()),
-        (_, Some(Answer::Chosen(_))) => Decision::Mismatch(second.unwrap_or(all).clone()),
+        (HelloResponse::Chosen(_), Some(HelloResponse::Alert(40 | 70 | 71) | HelloResponse::Chosen(_))) => {
+            Decision::Mismatch(all.clone())
+        }
+        (_, Some(HelloResponse::Chosen(_))) => Decision::Mismatch(second.unwrap_or(all).clone()),
         // protocol_version, insufficient_security: it says so itself.
-        (Answer::Alert(_), Some(says @ Answer::Alert(70 | 71))) => Decision::Mismatch(says.clone()),
-        (Answer::Alert(alert), Some(Answer::Alert(_))) => Decision::RefusesAll(*alert),
+        (HelloResponse::Alert(_), Some(says @ HelloResponse::Alert(70 | 71))) => Decision::Mismatch(says.clone()),
+        (HelloResponse::Alert(alert), Some(HelloResponse::Alert(_))) => Decision::RefusesAll(*alert),
         (all, _) => Decision::Unknown(all.clone()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Chosen, Decision, Version, decide, of_blackbox_exporter};
+    use super::{Decision, HelloResponse, ServerChoice, Version, decide, of_blackbox_exporter};
 
-    fn chosen(version: u16, suite: u16, group: Option<u16>, signature: Option<u16>) -> Chosen {
-        Chosen {
+    fn chosen(version: u16, suite: u16, group: Option<u16>, signature: Option<u16>) -> ServerChoice {
+        ServerChoice {
             version,
             suite,
             group,
@@ -149,8 +153,12 @@ mod tests {
     }
 
     /// What is decided of a first choice alone.
-    fn of(min: Version, max: Version, chosen: Chosen) -> Decision {
-        decide(&of_blackbox_exporter(min, max, false), &Answer::Chosen(chosen), None)
+    fn of(min: Version, max: Version, chosen: ServerChoice) -> Decision {
+        decide(
+            &of_blackbox_exporter(min, max, false),
+            &HelloResponse::Chosen(chosen),
+            None,
+        )
     }
 
     use Version::{Tls10, Tls11, Tls12, Tls13};
@@ -191,27 +199,27 @@ mod tests {
             (0x0301, 0xC013), // too old
             (0x0302, 0xC02F), // authenticated encryption below TLS 1.2 does not exist
         ] {
-            let all = Answer::Chosen(chosen(version, suite, None, None));
+            let all = HelloResponse::Chosen(chosen(version, suite, None, None));
             assert_eq!(decide(&offer, &all, None), Decision::AskAgain, "{suite:04x}");
-            let refused = decide(&offer, &all, Some(&Answer::Alert(40)));
+            let refused = decide(&offer, &all, Some(&HelloResponse::Alert(40)));
             assert_eq!(refused, Decision::Mismatch(all.clone()));
             // A limit of connections may have ended the second one, and an internal error is no choice.
-            for unclear in [Answer::Closed, Answer::Alert(80)] {
+            for unclear in [HelloResponse::Closed, HelloResponse::Alert(80)] {
                 assert_eq!(decide(&offer, &all, Some(&unclear)), Decision::Unknown(all.clone()));
             }
             // It prefers another suite, and takes one of Go's, too.
             let other = chosen(0x0303, 0xC013, Some(23), Some(0x0804));
-            let taken = decide(&offer, &all, Some(&Answer::Chosen(other)));
+            let taken = decide(&offer, &all, Some(&HelloResponse::Chosen(other)));
             assert_eq!(taken, Decision::Connects(other));
             // What was not offered is refused.
-            let forced = Answer::Chosen(chosen(0x0303, 0x0005, None, None));
+            let forced = HelloResponse::Chosen(chosen(0x0303, 0x0005, None, None));
             assert!(matches!(decide(&offer, &all, Some(&forced)), Decision::Mismatch(_)));
         }
     }
 
     #[test]
     fn grpc_has_no_cbc() {
-        let cbc = Answer::Chosen(chosen(0x0303, 0xC013, Some(23), Some(0x0804)));
+        let cbc = HelloResponse::Chosen(chosen(0x0303, 0xC013, Some(23), Some(0x0804)));
         let decided = decide(&of_blackbox_exporter(Tls12, Tls13, true), &cbc, None);
         assert_eq!(decided, Decision::AskAgain);
     }
@@ -219,25 +227,25 @@ mod tests {
     #[test]
     fn an_alert_to_everything_is_about_versions_only_where_it_says_so() {
         let offer = of_blackbox_exporter(Tls12, Tls13, false);
-        let twice = |alert| decide(&offer, &Answer::Alert(alert), Some(&Answer::Alert(alert)));
-        assert_eq!(decide(&offer, &Answer::Alert(40), None), Decision::AskAgain);
-        assert_eq!(twice(70), Decision::Mismatch(Answer::Alert(70)));
+        let twice = |alert| decide(&offer, &HelloResponse::Alert(alert), Some(&HelloResponse::Alert(alert)));
+        assert_eq!(decide(&offer, &HelloResponse::Alert(40), None), Decision::AskAgain);
+        assert_eq!(twice(70), Decision::Mismatch(HelloResponse::Alert(70)));
         for other in [40, 80, 112, 50] {
             assert_eq!(twice(other), Decision::RefusesAll(other));
         }
         // A hello that is too long for the server says nothing of Go's.
         let cbc = chosen(0x0303, 0xC013, Some(23), Some(0x0804));
-        let taken = decide(&offer, &Answer::Alert(50), Some(&Answer::Chosen(cbc)));
+        let taken = decide(&offer, &HelloResponse::Alert(50), Some(&HelloResponse::Chosen(cbc)));
         assert_eq!(taken, Decision::Connects(cbc));
     }
 
     #[test]
     fn what_is_no_answer_decides_nothing() {
         let offer = of_blackbox_exporter(Tls12, Tls13, false);
-        for none in [Answer::Closed, Answer::NotTls] {
+        for none in [HelloResponse::Closed, HelloResponse::NotTls] {
             assert_eq!(decide(&offer, &none, None), Decision::Unknown(none.clone()));
         }
-        let mixed = decide(&offer, &Answer::Alert(40), Some(&Answer::Closed));
-        assert_eq!(mixed, Decision::Unknown(Answer::Alert(40)));
+        let mixed = decide(&offer, &HelloResponse::Alert(40), Some(&HelloResponse::Closed));
+        assert_eq!(mixed, Decision::Unknown(HelloResponse::Alert(40)));
     }
 }

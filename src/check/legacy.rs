@@ -4,7 +4,7 @@
 //! library, within the handshake: a chain that is refused ends it, before a certificate of the exporter or a byte of the request
 //! is sent. Sessions are never resumed.
 
-use super::inspection::{Answer, Offer, Version, group_name};
+use super::inspection::{HelloOffer, HelloResponse, Version, group_name};
 use super::secure::certificates_of;
 use super::tls::{reason_of_alert, server_name};
 use super::trust::Recorder;
@@ -37,13 +37,13 @@ const SIGNATURES: &str = "rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256:ed25519:rsa
                           ecdsa_secp521r1_sha512:rsa_pkcs1_sha1:ecdsa_sha1";
 
 /// One handshake.
-pub(super) struct Handshake<'a> {
+pub(super) struct LegacyHandshake<'a> {
     /// The name to send and to verify.
     pub name: &'a str,
     /// The protocols to offer.
     pub alpn: &'a [Vec<u8>],
     /// The versions, suites and groups.
-    pub offer: Offer,
+    pub offer: HelloOffer,
     /// The exporter's own certificate and its key, where the module has one.
     pub certificate: Option<(&'a [CertificateDer<'static>], &'a PrivateKeyDer<'static>)>,
     /// Judges the chain.
@@ -70,7 +70,7 @@ impl From<ErrorStack> for LegacyError {
     }
 }
 
-impl Handshake<'_> {
+impl LegacyHandshake<'_> {
     /// Runs it over an open connection.
     pub async fn run(self, layer: Layer) -> Result<(LegacyStream, TlsFacts), LegacyError> {
         let ssl = self.prepared()?;
@@ -215,16 +215,16 @@ fn facts(ssl: &SslRef, recorder: &Recorder) -> TlsFacts {
 
 impl LegacyError {
     /// How the server refused, where it did.
-    pub fn refusal(&self) -> Option<Answer> {
+    pub fn refusal(&self) -> Option<HelloResponse> {
         let Self::Handshake(error) = self else { return None };
         if let Some(alert) = alert_of(error) {
-            return Some(Answer::Alert(alert));
+            return Some(HelloResponse::Alert(alert));
         }
         let closed = is_cut(error)
             || error
                 .io_error()
                 .is_some_and(|error| matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
-        closed.then_some(Answer::Closed)
+        closed.then_some(HelloResponse::Closed)
     }
 
     /// The reason. `client_cert_asked`: the server asks for a certificate. `began`: a byte of its handshake came.

@@ -3,13 +3,13 @@
 mod socket;
 
 use super::dial::DialError;
-use super::own_fault::watched;
+use super::local_fault::watched;
 use super::secure::certificates_of;
-use super::tape::Tape;
 use super::tls::{Tls, reason_of_alert, server_name};
+use super::trace::Trace;
 use super::trust::Refusal;
 use super::wire::Wire;
-use super::{Check, Failure, Stopped};
+use super::{Check, ProbeFailed, StageError};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use crate::report::{SocketFacts, TlsFacts};
@@ -24,8 +24,9 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::task::AbortHandle;
 
 /// Bytes of a request that may wait unsent: what the library holds back is not seen.
 const UNSENT: u64 = 64 * 1024;
@@ -39,22 +40,24 @@ pub(super) struct Quic {
     pub connection: Connection,
     socket: Arc<QuicSocket>,
     _endpoint: Endpoint,
+    /// Last: what is dropped before has told the library's tasks to end.
+    _leftovers: Leftovers,
 }
 
 impl Quic {
     /// Waits until the end of the request is in a datagram.
-    pub async fn sent(&self, tape: &Tape) {
-        while tape.request_done().is_none() {
+    pub async fn sent(&self, trace: &Trace) {
+        while trace.request_done().is_none() {
             self.socket.sent.notified().await;
         }
     }
 }
 
 impl Drop for Quic {
-    /// The peer is told, and need not wait for more; the library's tasks end when that is done.
+    /// The server is told, and need not wait for more.
     fn drop(&mut self) {
         let path = self.connection.stats().path;
-        self.socket.tape.socket_closes(Some(SocketFacts {
+        self.socket.trace.socket_closes(Some(SocketFacts {
             rtt: Some(path.rtt),
             retransmits: u32::try_from(path.lost_packets).unwrap_or(u32::MAX),
         }));
@@ -67,29 +70,28 @@ impl Check {
     ///
     /// # Errors
     /// When nobody answers, the handshake fails or the certificate is not accepted.
-    pub async fn secure_quic(&mut self, tls: &Tls, name: &str, to: SocketAddr) -> Result<(), Stopped> {
-        let terms = self.terms.clone();
+    pub async fn secure_quic(&mut self, tls: &Tls, name: &str, to: SocketAddr) -> Result<(), ProbeFailed> {
+        let context = self.context.clone();
         // Nothing is read for who may not be asked.
         self.admit(to)?;
         let (mut config, recorder) = self.prepared(tls.for_quic()).await?;
         self.stage(Stage::Secure, async |wire| {
-            wire.leg.peer = Some(to);
+            wire.facts.peer = Some(to);
             if server_name(name).is_none() {
                 return Err(QuicError::BadName(name.to_owned()));
             }
-            wire.leg.tls_name = Some(name.to_owned());
-            config.key_log = Arc::new(HandshakeWatch(wire.tape.clone()));
+            wire.facts.tls_name = Some(name.to_owned());
+            config.key_log = Arc::new(HandshakeWatch(wire.trace.clone()));
             let config = QuicClientConfig::try_from(config).map_err(|_| QuicError::NoCipher)?;
             let mut config = ClientConfig::new(Arc::new(config));
             config.transport_config(Arc::new(transport()));
-            let socket = Arc::new(QuicSocket::open(&terms, to, wire.tape.clone()).await?);
-            let endpoint = Endpoint::new_with_abstract_socket(
-                EndpointConfig::default(),
-                None,
-                socket.clone(),
-                Arc::new(Helpers(wire.tape.clone())),
-            )?;
-            wire.leg.local = endpoint.local_addr().ok();
+            let helpers = BackgroundTasks::new(&wire.trace);
+            // Before the rest, so that it is dropped after that, however the stage ends.
+            let leftovers = Leftovers(helpers.clone());
+            let socket = Arc::new(QuicSocket::open(&context, to, wire.trace.clone()).await?);
+            let endpoint =
+                Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, socket.clone(), helpers)?;
+            wire.facts.local = endpoint.local_addr().ok();
             wire.times.began = Some(Instant::now());
             let connecting = endpoint
                 .connect_with(config, to, name.trim_matches(['[', ']']))
@@ -101,24 +103,25 @@ impl Check {
             let connection = match connected {
                 Ok(connection) => connection,
                 Err(error) => {
-                    wire.leg.tls = certificates_of(&recorder);
+                    wire.facts.tls = certificates_of(&recorder);
                     let client_cert_asked = recorder.seen().client_cert_asked;
                     let handshake = QuicError::Handshake {
                         client_cert_asked,
-                        heard: wire.tape.heard_quic_handshake(),
+                        heard: wire.trace.heard_quic_handshake(),
                         error,
                     };
                     return Err(socket.fault().map_or(handshake, QuicError::from));
                 }
             };
-            wire.times.ended = Instant::now().checked_sub(wire.tape.handshake_delay(Duration::ZERO));
-            wire.leg.tls = Some(facts(&connection, certificates_of(&recorder)));
-            wire.tape.secured(recorder.seen().client_cert_asked);
+            wire.times.ended = Instant::now().checked_sub(wire.trace.handshake_delay(Duration::ZERO));
+            wire.facts.tls = Some(facts(&connection, certificates_of(&recorder)));
+            wire.trace.secured(recorder.seen().client_cert_asked);
             let verdict = recorder.seen().verdict.take();
             wire.quic = Some(Quic {
                 connection,
                 socket,
                 _endpoint: endpoint,
+                _leftovers: leftovers,
             });
             match verdict {
                 Some(Err(refusal)) => Err(QuicError::Refused(refusal)),
@@ -131,7 +134,7 @@ impl Check {
 
 /// Notes that a message of the handshake came: it is then that the library asks whether it is to log a key. It is not.
 #[derive(Debug)]
-struct HandshakeWatch(Arc<Tape>);
+struct HandshakeWatch(Arc<Trace>);
 
 impl KeyLog for HandshakeWatch {
     fn log(&self, _: &str, _: &[u8], _: &[u8]) {}
@@ -144,16 +147,57 @@ impl KeyLog for HandshakeWatch {
 
 /// Runs what the library does beside the probe.
 #[derive(Debug)]
-struct Helpers(Arc<Tape>);
+struct BackgroundTasks {
+    trace: Arc<Trace>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
 
-impl Runtime for Helpers {
+/// What the library leaves behind: a connection that is closed, and its socket, for three times the probe timeout, which the server
+/// has a say in. RFC 9000 section 10.2 lets it end earlier where the socket closes; so it does, once the server was told.
+#[derive(Debug)]
+struct Leftovers(Arc<BackgroundTasks>);
+
+/// Turns of the runtime in which the library's tasks send what they have to say: one for the connection, and one for what it wakes.
+const LAST_TURNS: usize = 3;
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        let tasks = std::mem::take(&mut *self.0.tasks());
+        let end = |tasks: Vec<AbortHandle>| tasks.iter().for_each(AbortHandle::abort);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return end(tasks);
+        };
+        let _detached = runtime.spawn(async move {
+            for _ in 0..LAST_TURNS {
+                tokio::task::yield_now().await;
+            }
+            end(tasks);
+        });
+    }
+}
+
+impl BackgroundTasks {
+    fn new(trace: &Arc<Trace>) -> Arc<Self> {
+        Arc::new(Self {
+            trace: trace.clone(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Runtime for BackgroundTasks {
     fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
         TokioRuntime.new_timer(at)
     }
 
     fn spawn(&self, helper: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        let tape = self.0.clone();
-        let _detached = tokio::spawn(watched(helper, move || tape.library_panicked()));
+        let trace = self.trace.clone();
+        let task = tokio::spawn(watched(helper, move || trace.library_panicked()));
+        self.tasks().push(task.abort_handle());
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
@@ -238,7 +282,7 @@ impl From<DialError> for QuicError {
     }
 }
 
-impl Failure for QuicError {
+impl StageError for QuicError {
     fn reason(&self) -> Reason {
         match self {
             Self::BadName(_) => Reason::LocalTargetInvalid,
@@ -288,7 +332,7 @@ impl Failure for QuicError {
     }
 
     fn timed_out(wire: &Wire) -> Reason {
-        match (wire.tape.heard_quic_handshake(), wire.tape.last_read()) {
+        match (wire.trace.heard_quic_handshake(), wire.trace.last_read()) {
             (true, _) => Reason::TlsTimedOut,
             // It is there, and does not shake hands.
             (false, Some(_)) => Reason::QuicFailed,

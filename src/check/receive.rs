@@ -1,20 +1,22 @@
 //! Receive: the head of the answer, then its body as far as the prober wants it.
 
-use super::body::{BodyError, BodyPlan, Collector, Wanted};
-use super::dialogue::Line;
-use super::exchange::{AnswerBody, Exchange, ExchangeError, Part};
-use super::wire::Wire;
-use super::{Check, Failure, Stopped};
+use super::blocking::FairnessKey;
+use super::body::{BodyError, BodyPlan, CancelGuard, Collector, KeptBody};
+use super::dialogue::DialogueConnection;
+use super::http2::restore;
+use super::memory_limit::{NoMemory, ProbeMemory};
+use super::pending_response::{PendingResponse, ResponseBody, ResponseError, ResponseHead, ResponsePart, closed};
+use super::wire::{TracedStream, Wire};
+use super::{Check, LATE_READING, ProbeFailed, StageError};
 use crate::chain::Stage;
+use crate::limits::Limits;
 use crate::reason::Reason;
-use crate::report::Reply;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, Version, response};
-use http_body_util::BodyExt;
+use crate::report::{Deviation, Reply};
+use http::HeaderMap;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Body;
-use hyper::ext::ReasonPhrase;
-use hyper::upgrade;
 use std::time::Instant;
+use tokio::task::coop::consume_budget;
 
 impl Check {
     /// Reads the answer. Once its head is there, `plan` says what the body is for.
@@ -22,61 +24,49 @@ impl Check {
     ///
     /// # Errors
     /// When the answer is not HTTP, ends early, or breaks a limit.
-    pub async fn receive(&mut self, plan: impl FnOnce(&Reply) -> BodyPlan) -> Result<Vec<u8>, Stopped> {
-        let deadline = self.deadline();
+    pub async fn receive(&mut self, plan: impl FnOnce(&Reply) -> BodyPlan) -> Result<KeptBody, ProbeFailed> {
+        let deadline = self.deadline().max(Instant::now() + LATE_READING);
         let limits = *self.limits();
+        let host = self.context.host;
         self.stage(Stage::Receive, async |wire| {
             let Wire {
-                leg,
+                facts,
                 line,
-                exchange,
-                tape,
+                pending,
+                trace,
                 times,
+                memory,
                 ..
             } = wire;
-            let exchange = exchange.as_mut().ok_or(ReceiveError::NotSent)?;
-            let flooded = || tape.interims() > limits.interim_responses;
-            exchange.advance_until(|answered| answered || flooded()).await;
+            let pending = pending.as_mut().ok_or(ReceiveError::NotSent)?;
+            let flooded = || trace.interims() > limits.interim_responses;
+            pending.advance_until(|answered| answered || flooded()).await;
             if flooded() {
                 return Err(ReceiveError::Interims(limits.interim_responses));
             }
-            let Some(mut head) = exchange.take_head() else {
-                return Err(exchange.failure(tape).map_or(ReceiveError::NotSent, ReceiveError::Head));
+            let Some(head) = pending.take_head() else {
+                return Err(pending.failure(trace).map_or(ReceiveError::NotSent, ReceiveError::Head));
             };
-            let switched = (head.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade::on(&mut head));
-            let (parts, body) = head.into_parts();
-            let size = head_size(&parts);
-            if size > limits.response_head {
-                return Err(ReceiveError::HeadTooLarge(size, limits.response_head));
-            }
-            let fields = parts.headers.len();
-            if fields > limits.response_fields {
-                return Err(ReceiveError::TooManyFields(fields, limits.response_fields));
-            }
-            // The answer to HEAD is as long as it says, and has no body that would say more.
-            let is_head = leg.method.as_deref() == Some("HEAD");
-            let reply = reply_of(parts, size, body.size_hint().exact().filter(|_| !is_head));
-            if is_head && reply.declared_length.is_none() && reply.headers.contains_key(CONTENT_LENGTH) {
-                return Err(ReceiveError::NoLength);
-            }
-            let reply = leg.reply.insert(reply);
+            let size = take_in_head(&head.headers, &limits, memory)?;
+            let is_framed = head.is_framed;
+            let is_head = facts.method.as_deref() == Some("HEAD");
+            let (reply, body, switched) = reply_of(head, size, is_head);
+            let reply = facts.reply.insert(reply);
             let plan = plan(reply);
             let kept = if plan.read {
-                read_body(exchange, body, plan, deadline, reply).await?
+                let wanted = CancelGuard::new();
+                let collector = Collector::new(plan, deadline, &wanted, memory).map_err(ReceiveError::Content)?;
+                let lacks_body = || !is_head && trace.lacks_body();
+                read_body(pending, body, (collector, host), reply, lacks_body).await?
             } else {
-                Vec::new()
+                Vec::new().into()
             };
-            if let Some(switched) = switched {
-                // What is spoken from here on is no HTTP: the connection is a line again, with what came behind the head.
-                let upgraded = exchange
-                    .alongside(switched)
-                    .await
-                    .map_err(|error| ReceiveError::Head(error.into()))?;
-                *line = Line::switched(upgraded);
-            }
-            if let Some(reply) = &mut leg.reply {
-                times.ended = tape.answer_ended(is_framed(reply));
-                reply.overrun = overran(reply, tape.after_head());
+            // What is spoken from here on is no HTTP: the connection is a line again.
+            *line = switched.map(|switched| DialogueConnection::switched(switched, memory));
+            if let Some(reply) = &mut facts.reply {
+                restore(&mut reply.trailers, &trace.deviations());
+                times.ended = trace.answer_ended(is_framed);
+                reply.overrun = reply.declared_length.is_some() && trace.has_deviation(Deviation::ExcessBytes);
             }
             Ok::<_, ReceiveError>(kept)
         })
@@ -85,22 +75,25 @@ impl Check {
 }
 
 async fn read_body(
-    exchange: &mut Exchange,
-    mut body: AnswerBody,
-    plan: BodyPlan,
-    deadline: Instant,
+    pending: &mut PendingResponse,
+    mut body: ResponseBody,
+    (mut collector, host): (Collector, FairnessKey),
     reply: &mut Reply,
-) -> Result<Vec<u8>, ReceiveError> {
-    let wanted = Wanted::new();
-    let mut collector = Collector::new(plan, deadline, &wanted).map_err(ReceiveError::Content)?;
-    while let Some(frame) = exchange.alongside(body.frame()).await {
+    lacks_body: impl Fn() -> bool,
+) -> Result<KeptBody, ReceiveError> {
+    while let Some(frame) = pending.alongside(body.frame()).await {
         let frame = frame.map_err(|error| ReceiveError::Body(error.into()))?;
         match frame.into_data() {
             Ok(bytes) => {
-                let (with_it, taken) = collector.take_aside(bytes).await.map_err(ReceiveError::Content)?;
+                let (with_it, taken) = collector
+                    .decode_blocking(bytes, host)
+                    .await
+                    .map_err(ReceiveError::Content)?;
                 collector = with_it;
                 reply.body_length = collector.length();
                 taken.map_err(ReceiveError::Content)?;
+                // A body of many small pieces keeps no other probe waiting.
+                consume_budget().await;
             }
             Err(frame) => {
                 if let Ok(fields) = frame.into_trailers() {
@@ -109,68 +102,68 @@ async fn read_body(
             }
         }
     }
+    let finished = collector.finish();
     reply.body_start = collector.start().to_vec();
-    let (kept, decoded) = collector.end().map_err(ReceiveError::Content)?;
-    reply.body_length = decoded;
-    Ok(kept)
-}
-
-/// Whether the answer itself says where it ends, not the end of the stream.
-fn is_framed(reply: &Reply) -> bool {
-    let codings = reply.headers.get_all(TRANSFER_ENCODING).iter();
-    let last = codings
-        .filter_map(|value| value.to_str().ok()?.rsplit(',').next())
-        .next_back();
-    let is_chunked = last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
-    reply.declared_length.is_some() || matches!(reply.version, "HTTP/2.0" | "HTTP/3.0") || is_chunked
-}
-
-/// Whether more came than `Content-Length` says. Only where the field frames the body: an answer to HEAD has none.
-fn overran(reply: &Reply, after_head: Option<u64>) -> bool {
-    if reply.headers.contains_key(TRANSFER_ENCODING) {
-        return false;
+    reply.body_length = collector.length();
+    if lacks_body() {
+        return Err(ReceiveError::Incomplete);
     }
-    let said = reply
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    said.zip(after_head).is_some_and(|(said, came): (u64, u64)| came > said)
+    finished.map_err(ReceiveError::Content)?;
+    Ok(collector.into_kept())
 }
 
-/// The fields of a head as HTTP/1.1 writes them. hyper's own bound is on its buffer, which may be twice as large.
-fn head_size(parts: &response::Parts) -> usize {
-    let fields = parts.headers.iter();
+/// Holds a head to its limits, and counts what it takes. Gives its size.
+fn take_in_head(headers: &HeaderMap, limits: &Limits, memory: &ProbeMemory) -> Result<usize, ReceiveError> {
+    let size = head_size(headers);
+    if size > limits.response_head {
+        return Err(ReceiveError::HeadTooLarge(size, limits.response_head));
+    }
+    let fields = headers.len();
+    if fields > limits.response_fields {
+        return Err(ReceiveError::TooManyFields(fields, limits.response_fields));
+    }
+    memory
+        .keep(held_by_head(size, fields))
+        .map_err(ReceiveError::NoMemory)?;
+    Ok(size)
+}
+
+/// Bytes that a head takes as long as its exchange is looked at: its values, or what they are parts of, and a place for each field.
+const fn held_by_head(size: usize, fields: usize) -> usize {
+    size.next_multiple_of(8192) + fields * 120
+}
+
+/// The fields of a head as HTTP/1.1 writes them.
+fn head_size(headers: &HeaderMap) -> usize {
+    let fields = headers.iter();
     fields
         .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
         .sum()
 }
 
-fn reply_of(parts: response::Parts, head_size: usize, framed_length: Option<u64>) -> Reply {
-    Reply {
-        status: parts.status.as_u16(),
-        version: match parts.version {
-            Version::HTTP_09 => "HTTP/0.9",
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2.0",
-            Version::HTTP_3 => "HTTP/3.0",
-            _ => "HTTP/1.1",
-        },
-        declared_length: parts
-            .headers
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .or(framed_length),
-        reason_phrase: parts
-            .extensions
-            .get::<ReasonPhrase>()
-            .map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into_owned()),
-        headers: parts.headers,
+fn reply_of(
+    head: ResponseHead,
+    head_size: usize,
+    is_head: bool,
+) -> (Reply, ResponseBody, Option<(TracedStream, Vec<u8>)>) {
+    // The answer to HEAD is as long as it says, and has no body that would say more.
+    let framed = head.body.size_hint().exact().filter(|_| !is_head);
+    let reply = Reply {
+        status: head.status,
+        version: head.version,
+        declared_length: head.length.or(framed),
+        reason_phrase: head.reason_phrase,
+        headers: head.headers,
         head_size,
-        trailers: HeaderMap::new(),
-        body_length: 0,
-        overrun: false,
-        body_start: Vec::new(),
-    }
+        ..Reply::default()
+    };
+    // HTTP/2 may have data after the head of an answer to HEAD: Go reads none of it.
+    let body = if is_head && reply.version == "HTTP/2.0" {
+        ResponseBody::new(Empty::new().map_err(|never| match never {}))
+    } else {
+        head.body
+    };
+    (reply, body, head.switched)
 }
 
 enum ReceiveError {
@@ -178,21 +171,23 @@ enum ReceiveError {
     HeadTooLarge(usize, usize),
     TooManyFields(usize, usize),
     Interims(usize),
-    NoLength,
-    Head(ExchangeError),
-    Body(ExchangeError),
+    NoMemory(NoMemory),
+    Head(ResponseError),
+    Body(ResponseError),
+    Incomplete,
     Content(BodyError),
 }
 
-impl Failure for ReceiveError {
+impl StageError for ReceiveError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotSent => Reason::HttpFailed,
             Self::HeadTooLarge(..) | Self::TooManyFields(..) => Reason::HttpResponseHeaderTooLarge,
             Self::Interims(_) => Reason::HttpResponseTooManyInterim,
-            Self::NoLength => Reason::HttpResponseInvalid,
-            Self::Head(error) => error.reason(Part::Head),
-            Self::Body(error) => error.reason(Part::Body),
+            Self::NoMemory(_) => Reason::LocalOverloaded,
+            Self::Head(error) => error.reason(ResponsePart::Head),
+            Self::Body(error) => error.reason(ResponsePart::Body),
+            Self::Incomplete => closed(ResponsePart::Body),
             Self::Content(error) => error.reason(),
         }
     }
@@ -205,14 +200,15 @@ impl Failure for ReceiveError {
                 format!("The response head has {fields} fields; the limit is {limit}.")
             }
             Self::Interims(limit) => format!("More than {limit} interim responses came before the final one."),
-            Self::NoLength => "The Content-Length is no number.".to_owned(),
+            Self::NoMemory(no_memory) => format!("The response head: {no_memory}."),
             Self::Head(error) | Self::Body(error) => error.detail(),
+            Self::Incomplete => "The HTTP/2 stream ended before the response body was complete.".to_owned(),
             Self::Content(error) => error.to_string(),
         }
     }
 
     fn timed_out(wire: &Wire) -> Reason {
-        match wire.leg.reply {
+        match wire.facts.reply {
             Some(_) => Reason::HttpTimedOutMidBody,
             None => Reason::HttpTimedOutWaiting,
         }

@@ -2,7 +2,7 @@
 
 use super::resolver::{Families, LookupError, Need, Resolver};
 use super::wire::Wire;
-use super::{Check, Failure, Stopped};
+use super::{Check, ProbeFailed, StageError};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use hickory_proto::rr::RecordType;
@@ -11,14 +11,14 @@ use std::time::Instant;
 
 /// Which address family a module wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Family {
+pub struct AddressFamily {
     /// Prefer IPv4; IPv6 otherwise.
     pub prefers_ip4: bool,
     /// Take the other family where the preferred one has no address.
     pub fallback: bool,
 }
 
-impl Family {
+impl AddressFamily {
     const fn wants(self, address: IpAddr) -> bool {
         address.is_ipv4() == self.prefers_ip4
     }
@@ -54,17 +54,29 @@ impl Check {
     ///
     /// # Errors
     /// When no address of a wanted family can be had.
-    pub async fn resolve(&mut self, resolver: &Resolver, host: &str, family: Family) -> Result<IpAddr, Stopped> {
+    pub async fn resolve(
+        &mut self,
+        resolver: &Resolver,
+        host: &str,
+        family: AddressFamily,
+    ) -> Result<IpAddr, ProbeFailed> {
+        self.admit_name(host)?;
         let deadline = self.deadline();
+        let is_redirected = self.exchanges.iter().any(|facts| !facts.for_credentials);
         self.stage(Stage::Resolve, async |wire| {
             let found = look_up(resolver, host, family, Need::One, deadline).await?;
-            let chosen = family
-                .choose(&found)
-                .ok_or_else(|| ResolveError::NoneOfFamily(host.to_owned(), family.word()));
+            let chosen = family.choose(&found).ok_or_else(|| {
+                let host = host.to_owned();
+                match (host.parse::<IpAddr>(), is_redirected) {
+                    (Err(_), _) => ResolveError::NoneOfFamily(host, family.word()),
+                    (Ok(_), true) => ResolveError::RedirectToOtherFamily(host, family.word()),
+                    (Ok(_), false) => ResolveError::AddressOfOtherFamily(host, family.word()),
+                }
+            });
             // The addresses of a proxy are not those of the target.
-            if wire.leg.proxy.is_none() {
-                wire.leg.addresses = found;
-                wire.leg.chosen = chosen.as_ref().ok().copied();
+            if wire.facts.proxy.is_none() {
+                wire.facts.addresses = found;
+                wire.facts.chosen = chosen.as_ref().ok().copied();
             }
             chosen
         })
@@ -81,12 +93,13 @@ impl Check {
         &mut self,
         resolver: &Resolver,
         host: &str,
-        family: Family,
-    ) -> Result<Vec<IpAddr>, Stopped> {
+        family: AddressFamily,
+    ) -> Result<Vec<IpAddr>, ProbeFailed> {
+        self.admit_name(host)?;
         let deadline = self.deadline();
         self.stage(Stage::Resolve, async |wire| {
             let found = look_up(resolver, host, family, Need::All, deadline).await?;
-            wire.leg.addresses.clone_from(&found);
+            wire.facts.addresses.clone_from(&found);
             Ok::<_, ResolveError>(found)
         })
         .await
@@ -96,7 +109,7 @@ impl Check {
 async fn look_up(
     resolver: &Resolver,
     host: &str,
-    family: Family,
+    family: AddressFamily,
     need: Need,
     deadline: Instant,
 ) -> Result<Vec<IpAddr>, ResolveError> {
@@ -117,13 +130,19 @@ async fn look_up(
 enum ResolveError {
     Lookup(String, LookupError),
     NoneOfFamily(String, &'static str),
+    /// The target is an address, and the module takes the other family: no name server was asked.
+    AddressOfOtherFamily(String, &'static str),
+    /// The same of a redirect.
+    RedirectToOtherFamily(String, &'static str),
 }
 
-impl Failure for ResolveError {
+impl StageError for ResolveError {
     fn reason(&self) -> Reason {
         match self {
             Self::Lookup(_, error) => error.reason,
             Self::NoneOfFamily(..) => Reason::DnsNoData,
+            Self::AddressOfOtherFamily(..) => Reason::LocalTargetInvalid,
+            Self::RedirectToOtherFamily(..) => Reason::HttpResponseBadRedirect,
         }
     }
 
@@ -132,6 +151,14 @@ impl Failure for ResolveError {
             Self::Lookup(host, error) => format!("Resolving {host}: {}.", error.words),
             Self::NoneOfFamily(host, word) => {
                 format!("{host} has no {word} address, and ip_protocol_fallback is off.")
+            }
+            Self::AddressOfOtherFamily(host, word) => {
+                format!("The target {host} is not an {word} address, and ip_protocol_fallback is off.")
+            }
+            Self::RedirectToOtherFamily(host, word) => {
+                format!(
+                    "The redirect leads to {host}, which is not an {word} address, and ip_protocol_fallback is off."
+                )
             }
         }
     }
@@ -143,7 +170,7 @@ impl Failure for ResolveError {
 
 #[cfg(test)]
 mod tests {
-    use super::Family;
+    use super::AddressFamily;
     use std::net::IpAddr;
 
     const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -152,7 +179,7 @@ mod tests {
     #[test]
     fn the_preferred_family_is_chosen_and_else_the_last_of_the_other() {
         let other = IpAddr::from([127, 0, 0, 2]);
-        let family = |prefers_ip4, fallback| Family { prefers_ip4, fallback };
+        let family = |prefers_ip4, fallback| AddressFamily { prefers_ip4, fallback };
         assert_eq!(family(true, true).choose(&[V6, V4, other]), Some(V4));
         assert_eq!(family(false, true).choose(&[V4, other]), Some(other));
         assert_eq!(family(false, false).choose(&[V4, other]), None);

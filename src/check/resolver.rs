@@ -10,23 +10,23 @@
 //!                  └► db
 //! ```
 
-mod exchange;
+mod address_order;
 mod families;
 mod hosts;
 mod message;
 mod name;
-mod order;
+mod query;
 mod resolv_conf;
 
 use super::dial::DialError;
-use super::own_fault::shortage;
-use super::watched::Watched;
+use super::local_fault::shortage;
+use super::watched_files::Watched;
 use crate::reason::Reason;
-use exchange::Asking;
 pub(super) use families::{Families, Need};
 use hickory_proto::rr::{Name, RecordType};
 use hosts::Hosts;
-use message::{Failure, Outcome};
+use message::{Failure, LookupOutcome};
+use query::LookupQuery;
 use resolv_conf::{ResolvConf, Server, Switch};
 use std::fmt;
 use std::io;
@@ -46,13 +46,13 @@ const LARGEST_FILE: u64 = 128 * 1024 * 1024;
 
 /// Answers questions for addresses. Built once per module; keeps no cache, so each probe really asks.
 pub struct Resolver {
-    source: Source,
+    source: ResolverSource,
     /// Counts lookups, for `rotate`.
     lookups: AtomicUsize,
 }
 
 /// Where the configuration comes from.
-enum Source {
+enum ResolverSource {
     /// The host's files, which are read again when they change.
     Host {
         conf: Arc<Watched<ResolvConf>>,
@@ -111,17 +111,17 @@ impl Resolver {
             || read_or_empty(HOSTS).map(|bytes| Ok(Hosts::parse(&bytes))),
             read_hosts,
         )?;
-        Ok(Self::of(Source::Host { conf, hosts }))
+        Ok(Self::of(ResolverSource::Host { conf, hosts }))
     }
 
     /// Uses these name servers and nothing else: no hosts file, no search list.
     #[must_use]
     pub fn with_servers(servers: &[NameServer]) -> Self {
         let conf = ResolvConf::with_servers(servers.iter().map(|server| server.0.clone()).collect());
-        Self::of(Source::Servers(Arc::new(conf)))
+        Self::of(ResolverSource::Servers(Arc::new(conf)))
     }
 
-    fn of(source: Source) -> Self {
+    fn of(source: ResolverSource) -> Self {
         Self {
             source,
             lookups: AtomicUsize::new(0),
@@ -137,8 +137,8 @@ impl Resolver {
         deadline: Instant,
     ) -> Result<Vec<IpAddr>, LookupError> {
         let conf = match &self.source {
-            Source::Servers(conf) => conf.clone(),
-            Source::Host { conf, hosts } => {
+            ResolverSource::Servers(conf) => conf.clone(),
+            ResolverSource::Host { conf, hosts } => {
                 let known = hosts.current().map_err(LookupError::unusable)?;
                 let known = known.addresses(host);
                 if !known.is_empty() {
@@ -167,7 +167,7 @@ impl Resolver {
 }
 
 fn sorted(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    order::sort(&mut addresses);
+    address_order::sort(&mut addresses);
     addresses
 }
 
@@ -213,7 +213,7 @@ fn read_conf() -> Result<ResolvConf, String> {
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Resolver");
-        if let Source::Servers(conf) = &self.source {
+        if let ResolverSource::Servers(conf) = &self.source {
             shown.field("servers", &conf.servers);
         }
         shown.finish_non_exhaustive()
@@ -252,7 +252,7 @@ impl Lookup<'_> {
     /// Asks the servers in their order, and all of them again, until one knows. That a name does not exist is known, too.
     async fn ask(&self, name: &Name, kind: RecordType) -> Result<Vec<IpAddr>, LookupError> {
         let (conf, count) = (self.conf, self.conf.servers.len());
-        let asking = Asking {
+        let asking = LookupQuery {
             conf,
             name,
             kind,
@@ -262,10 +262,10 @@ impl Lookup<'_> {
         for turn in 0..count * conf.attempts as usize {
             let server = &conf.servers[(self.first + turn) % count];
             let next = match asking.ask(server).await.map(message::Response::outcome) {
-                Ok(Outcome::Addresses(found)) => return Ok(found),
-                Ok(Outcome::NoSuchName) => return Err(LookupError::because(Reason::DnsNameNotResolved)),
-                Ok(Outcome::NoData) => return Err(LookupError::because(Reason::DnsNoData)),
-                Ok(Outcome::Failed(failure)) => LookupError::of(failure),
+                Ok(LookupOutcome::Addresses(found)) => return Ok(found),
+                Ok(LookupOutcome::NoSuchName) => return Err(LookupError::because(Reason::DnsNameNotResolved)),
+                Ok(LookupOutcome::NoData) => return Err(LookupError::because(Reason::DnsNoData)),
+                Ok(LookupOutcome::Failed(failure)) => LookupError::of(failure),
                 Err(error) => error,
             };
             error = Some(LookupError::more_telling(error, next));
@@ -349,7 +349,7 @@ impl LookupError {
 
     fn rank(&self) -> u8 {
         match self.reason {
-            reason if reason.is_own_fault() => 6,
+            reason if reason.is_local_error() => 6,
             Reason::DnsServfail | Reason::DnsRefused | Reason::DnsFailed => 5,
             Reason::DnsMalformed => 4,
             // Silence may be lost packets: it must not be told as certain that this host's resolver is dead.
@@ -363,7 +363,8 @@ impl LookupError {
 
 impl From<DialError> for LookupError {
     fn from(error: DialError) -> Self {
-        let own = error.own_reason();
+        // That there is no way to a name server is said in the words of the error.
+        let own = error.own_reason().filter(|own| *own != Reason::LocalNoRoute);
         let reason = own.unwrap_or_else(|| reason_of(error.kind()));
         Self {
             reason,

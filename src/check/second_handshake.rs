@@ -2,28 +2,29 @@
 //! second TLS library where `blackbox_exporter` would connect.
 
 #[cfg(feature = "legacy-tls")]
-mod repeated;
+mod with_openssl;
 #[cfg(not(feature = "legacy-tls"))]
-mod unsupported;
+mod without_openssl;
 
 use super::dial::{DialError, Dialer, Dialled};
 use super::inspection::{
-    Answer, Decision, Offer, Randomness, Reader, alert_name, decide, everything, of_blackbox_exporter,
+    Decision, HelloOffer, HelloResponse, Randomness, Reader, alert_name, decide, everything, of_blackbox_exporter,
 };
 use super::secure::SecureError;
-use super::socket::{Pipe, Socket};
-use super::tape::Tape;
+use super::socket::{Socket, SocketStream};
+use super::stall_detector::in_time;
 use super::tls::{Tls, TlsVersion};
+use super::trace::Trace;
 use super::trust::Recorder;
 use super::wire::Wire;
-use super::{Check, Failure as _};
+use super::{Check, StageError as _};
 use crate::reason::Reason;
 use crate::report::TlsInspection;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout_at;
 
 /// The longest that an inspection takes; never more than half of what is left of the probe's time.
 const LONGEST: Duration = Duration::from_secs(3);
@@ -46,13 +47,13 @@ impl<'a> SecondHandshake<'a> {
             name,
             alpn,
             recorder,
-            dialer: check.terms.dialer.clone(),
+            dialer: check.context.dialer.clone(),
             until: check.deadline(),
         }
     }
 
     /// What `blackbox_exporter` offers with this module.
-    fn offer(&self) -> Offer {
+    fn offer(&self) -> HelloOffer {
         let (min, max) = self.tls.versions();
         of_blackbox_exporter(min, max, self.alpn == [b"h2".to_vec()])
     }
@@ -86,7 +87,7 @@ impl<'a> SecondHandshake<'a> {
         dialled: Option<Dialled>,
         failed: SecureError,
     ) -> Result<(), SecureError> {
-        if !failed.may_be_about_versions(&wire.tape) {
+        if !failed.may_be_about_versions(&wire.trace) {
             return Err(failed);
         }
         let Some(dialled) = dialled else {
@@ -131,7 +132,11 @@ impl<'a> SecondHandshake<'a> {
                     failed.detail()
                 );
                 let reason = failed.other_reason();
-                (Some(Answer::Alert(alert).words()), Some(false), told(reason, detail))
+                (
+                    Some(HelloResponse::Alert(alert).words()),
+                    Some(false),
+                    told(reason, detail),
+                )
             }
             Ok(Decision::OtherCause(chosen) | Decision::Connects(chosen)) => {
                 let detail = format!(
@@ -142,7 +147,7 @@ impl<'a> SecondHandshake<'a> {
                 );
                 (Some(chosen.words()), None, told(failed.other_reason(), detail))
             }
-            Ok(Decision::Unknown(Answer::Closed)) => (Some(Answer::Closed.words()), None, failed),
+            Ok(Decision::Unknown(HelloResponse::Closed)) => (Some(HelloResponse::Closed.words()), None, failed),
             Ok(Decision::Unknown(answer)) => {
                 let detail = format!(
                     "{} An additional connection brought {}",
@@ -157,11 +162,11 @@ impl<'a> SecondHandshake<'a> {
         verdict
     }
 
-    fn mismatch(&self, answer: &Answer) -> String {
+    fn mismatch(&self, answer: &HelloResponse) -> String {
         let (min, max) = self.tls.versions();
         let range = format!("{} to {}", key_word(min), key_word(max));
         match answer {
-            Answer::Chosen(chosen) => format!(
+            HelloResponse::Chosen(chosen) => format!(
                 "Offered every usual version and cipher suite, the server chose {}; it refuses what this module offers \
                  ({range}), and so it would refuse blackbox_exporter 0.28",
                 chosen.words()
@@ -174,7 +179,7 @@ impl<'a> SecondHandshake<'a> {
     }
 
     fn note(wire: &mut Wire, because: String, answer: Option<String>, connects: Option<bool>) {
-        wire.leg.inspection = Some(Box::new(TlsInspection {
+        wire.facts.inspection = Some(Box::new(TlsInspection {
             answer,
             blackbox_connects: connects,
             repeated: false,
@@ -183,7 +188,7 @@ impl<'a> SecondHandshake<'a> {
     }
 
     /// Asks the server what it would choose. `second`: its answer to the offer of `blackbox_exporter`, where that was sent already.
-    async fn inspect(&self, dialled: &Dialled, second: Option<Answer>) -> Result<Decision, DialError> {
+    async fn inspect(&self, dialled: &Dialled, second: Option<HelloResponse>) -> Result<Decision, DialError> {
         let now = Instant::now();
         let until = now + (self.until.saturating_duration_since(now) / 2).min(LONGEST);
         let offer = self.offer();
@@ -200,15 +205,15 @@ impl<'a> SecondHandshake<'a> {
     }
 
     /// Sends one hello on a connection of its own, and reads the answer.
-    async fn ask(&self, dialled: &Dialled, offer: &Offer, until: Instant) -> Result<Answer, DialError> {
+    async fn ask(&self, dialled: &Dialled, offer: &HelloOffer, until: Instant) -> Result<HelloResponse, DialError> {
         let mut random = Randomness([0; 96]);
         getrandom::fill(&mut random.0).map_err(io::Error::other)?;
         let alpn: Vec<&[u8]> = self.alpn.iter().map(Vec::as_slice).collect();
         let hello = offer.client_hello(self.name, &alpn, &random);
         let mut reader = Reader::default();
         let asking = async {
-            let tape = Arc::new(Tape::default());
-            let (mut socket, _) = self.dial(dialled, &tape).await?;
+            let trace = Arc::new(Trace::default());
+            let (mut socket, _) = self.dial(dialled, &trace).await?;
             // Where it cannot be written, there may be an answer to read, or the end.
             let _ = socket.write_all(&hello).await;
             let mut bytes = vec![0; 4096];
@@ -223,31 +228,31 @@ impl<'a> SecondHandshake<'a> {
                 }
             }
         };
-        let asked: Result<Result<Answer, DialError>, _> = timeout_at(until.into(), asking).await;
+        let asked: Option<Result<HelloResponse, DialError>> = in_time(until, pin!(asking)).await;
         let silent = || io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into();
-        asked.unwrap_or_else(|_elapsed| Err(silent()))
+        asked.unwrap_or_else(|| Err(silent()))
     }
 
     /// Dials again. What this host is short of stays told apart from what the target does.
     async fn dial(
         &self,
         dialled: &Dialled,
-        tape: &Arc<Tape>,
+        trace: &Arc<Trace>,
     ) -> Result<(Socket, Option<std::net::SocketAddr>), DialError> {
         let begun = Instant::now();
         let (pipe, local) = match dialled {
             Dialled::Tcp(from, to) => {
                 let stream = self.dialer.tcp(*from, *to)?.connect().await?;
                 let local = stream.local_addr().ok();
-                (Pipe::Tcp(stream), local)
+                (SocketStream::Tcp(stream), local)
             }
             Dialled::Unix(path) => {
                 let (stream, _) = self.dialer.unix(path, self.until).await?;
-                (Pipe::Unix(stream), None)
+                (SocketStream::Unix(stream), None)
             }
         };
-        tape.connected(None);
-        Ok((Socket::new(pipe, tape.clone(), begun), local))
+        trace.connected(None);
+        Ok((Socket::new(pipe, trace.clone(), begun), local))
     }
 }
 

@@ -1,14 +1,14 @@
 //! Secure: the TLS handshake, then the judgment on the certificate, before any request byte.
 
 use super::certificates::describe;
-use super::inspection::Answer;
-use super::own_fault::shortage;
+use super::inspection::HelloResponse;
+use super::local_fault::shortage;
 use super::second_handshake::SecondHandshake;
-use super::tape::Tape;
-use super::tls::{Tls, Unready, may_be_about_versions, reason_of_tls, server_name};
+use super::tls::{Tls, TlsNotReady, may_be_about_versions, reason_of_tls, server_name};
+use super::trace::Trace;
 use super::trust::{Recorder, Refusal};
 use super::wire::{Layer, Wire};
-use super::{Check, Failure, Stopped};
+use super::{Check, ProbeFailed, StageError};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use crate::report::TlsFacts;
@@ -27,36 +27,36 @@ impl Check {
     ///
     /// # Errors
     /// When the handshake fails or the certificate is not accepted.
-    pub async fn secure(&mut self, tls: &Tls, name: &str, http1: bool) -> Result<(), Stopped> {
+    pub async fn secure(&mut self, tls: &Tls, name: &str, http1: bool) -> Result<(), ProbeFailed> {
         let (config, recorder) = self.prepared(tls.for_one_probe(http1)).await?;
         let second = SecondHandshake::new(self, tls, name, config.alpn_protocols.clone(), recorder.clone());
         self.stage(Stage::Secure, async |wire| {
             wire.times.began = Some(Instant::now());
             let server = server_name(name).ok_or_else(|| SecureError::BadName(name.to_owned()))?;
-            wire.leg.tls_name = Some(name.to_owned());
+            wire.facts.tls_name = Some(name.to_owned());
             // After bytes in plain text (STARTTLS, a proxy's tunnel) a new connection would not be the same.
-            let untouched = wire.tape.last_write().is_none() && wire.tape.last_read().is_none();
+            let untouched = wire.trace.last_write().is_none() && wire.trace.last_read().is_none();
             let dialled = wire.dialled.take().filter(|_| untouched);
             // What is rare is kept out of the state of a probe that waits.
             if !second.is_for_the_first_library(dialled.as_ref()) {
                 return Box::pin(second.instead(wire, dialled.as_ref())).await;
             }
             let layer = wire.take_layer().ok_or(SecureError::NotConnected)?;
-            let tape = wire.tape.clone();
-            let connect_delay = tape.connect_delay();
-            let layer = layer.for_tls(&tape);
+            let trace = wire.trace.clone();
+            let connect_delay = trace.answered_late();
+            let layer = layer.for_tls(&trace);
             let connect = TlsConnector::from(Arc::new(config)).connect(server, layer);
             let session = match connect.into_fallible().await {
                 Ok(session) => session,
                 Err((error, layer)) => {
                     let error = with_unread_alert(error, layer);
-                    wire.leg.tls = certificates_of(&recorder);
+                    wire.facts.tls = certificates_of(&recorder);
                     // A certificate that is refused ends the probe for that reason, also where the handshake fails after it.
                     if let Some(Err(refusal)) = recorder.seen().verdict.take() {
                         return Err(SecureError::Refused(refusal));
                     }
                     let failed = SecureError::Handshake {
-                        began_like_tls: wire.tape.began_like_tls(),
+                        began_like_tls: wire.trace.began_like_tls(),
                         client_cert_asked: recorder.seen().client_cert_asked,
                         error,
                     };
@@ -64,9 +64,9 @@ impl Check {
                 }
             };
             // A flight that lay unread is our time, not the peer's.
-            wire.times.ended = Instant::now().checked_sub(tape.handshake_delay(connect_delay));
-            wire.leg.tls = Some(facts(session.get_ref().1, &recorder));
-            tape.secured(recorder.seen().client_cert_asked);
+            wire.times.ended = Instant::now().checked_sub(trace.handshake_delay(connect_delay));
+            wire.facts.tls = Some(facts(session.get_ref().1, &recorder));
+            trace.secured(recorder.seen().client_cert_asked);
             if let Some(Err(refusal)) = recorder.seen().verdict.take() {
                 return Err(SecureError::Refused(refusal));
             }
@@ -77,17 +77,20 @@ impl Check {
     }
 
     /// TLS for one handshake. That it is not there in time, or cannot be had, says nothing of the peer.
-    pub(super) async fn prepared<T>(&mut self, tls: impl Future<Output = Result<T, Unready>>) -> Result<T, Stopped> {
+    pub(super) async fn prepared<T>(
+        &mut self,
+        tls: impl Future<Output = Result<T, TlsNotReady>>,
+    ) -> Result<T, ProbeFailed> {
         match tokio::time::timeout_at(self.deadline().into(), tls).await {
             Ok(Ok(tls)) => Ok(tls),
-            Ok(Err(Unready::File(words))) => Err(self.refuse(Reason::LocalFileUnreadable, words)),
-            Ok(Err(Unready::System(error))) => {
+            Ok(Err(TlsNotReady::File(words))) => Err(self.fail(Reason::LocalFileUnreadable, words)),
+            Ok(Err(TlsNotReady::System(error))) => {
                 let reason = shortage(&error).unwrap_or(Reason::LocalFileUnreadable);
-                Err(self.refuse(reason, format!("Whom the system trusts cannot be read: {error}.")))
+                Err(self.fail(reason, format!("Whom the system trusts cannot be read: {error}.")))
             }
             Err(_elapsed) => {
                 let words = "Whom the system trusts had not been read in time.";
-                Err(self.refuse(Reason::LocalOverloaded, words))
+                Err(self.fail(Reason::LocalOverloaded, words))
             }
         }
     }
@@ -156,14 +159,14 @@ pub(super) enum SecureError {
         detail: String,
         /// How the server refused the second library's handshake.
         #[cfg_attr(not(feature = "legacy-tls"), allow(dead_code, reason = "of the second library"))]
-        refused_with: Option<Answer>,
+        refused_with: Option<HelloResponse>,
     },
 }
 
 impl SecureError {
     /// Whether the handshake may have failed because both sides share no version, suite or group: an alert or an end before
     /// the server chose, or a choice that was not offered.
-    pub fn may_be_about_versions(&self, tape: &Tape) -> bool {
+    pub fn may_be_about_versions(&self, trace: &Trace) -> bool {
         let Self::Handshake {
             began_like_tls,
             client_cert_asked: false,
@@ -174,7 +177,7 @@ impl SecureError {
         };
         match began_like_tls {
             Some(false) => false,
-            Some(true) => may_be_about_versions(error, tape.began_with_alert()),
+            Some(true) => may_be_about_versions(error, trace.began_with_alert()),
             None => matches!(
                 error.kind(),
                 ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
@@ -191,7 +194,7 @@ impl SecureError {
     }
 }
 
-impl Failure for SecureError {
+impl StageError for SecureError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotConnected => Reason::TcpFailed,
@@ -201,7 +204,7 @@ impl Failure for SecureError {
             Self::Handshake {
                 began_like_tls: Some(false),
                 ..
-            } => Reason::TlsNotSpoken,
+            } => Reason::TlsNotSupported,
             Self::Handshake {
                 client_cert_asked,
                 error,
@@ -233,7 +236,11 @@ impl Failure for SecureError {
     }
 
     fn timed_out(wire: &Wire) -> Reason {
-        let heard = wire.tape.began_like_tls().is_some();
-        if heard { Reason::TlsTimedOut } else { Reason::TcpSilent }
+        let heard = wire.trace.began_like_tls().is_some();
+        if heard {
+            Reason::TlsTimedOut
+        } else {
+            Reason::TcpNoResponse
+        }
     }
 }

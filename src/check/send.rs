@@ -1,19 +1,21 @@
 //! Send: write the request to its last byte.
 
-use super::exchange::{Exchange, ExchangeError, Part, WireError, hypers_answer};
 use super::http1::over_http1;
 use super::http3::over_http3;
-use super::own_fault::watched;
-use super::tape::Tape;
-use super::wire::{Meter, Wire};
-use super::{Check, Failure, Stopped};
+use super::local_fault::watched;
+use super::memory_limit::Buffered;
+use super::pending_response::{PendingResponse, ResponseError, ResponsePart, WireError, hypers_answer};
+use super::trace::Trace;
+use super::wire::{TracedStream, Wire};
+use super::{Check, ProbeFailed, StageError};
 use crate::chain::Stage;
 use crate::limits::Limits;
 use crate::reason::Reason;
-use crate::target::path_and_query;
+use crate::target::Scheme;
 use bytes::Bytes;
 use futures_util::TryFutureExt as _;
 use http::header::CONNECTION;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use hyper::client::conn::http2;
@@ -22,15 +24,17 @@ use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
-use url::Url;
 
 /// A request in words that fit every HTTP version.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct HttpRequest {
     /// The method.
     pub method: Method,
-    /// Where to; scheme, path and query are taken from it.
-    pub url: Url,
+    /// The scheme of the URL: `:scheme`.
+    pub scheme: Scheme,
+    /// The request target (RFC 9112 section 3.2), in the bytes that are written; for a proxy that is to pass the request on, the
+    /// whole URL.
+    pub target: Bytes,
     /// The value of `Host` or `:authority`.
     pub authority: HeaderValue,
     /// All other fields.
@@ -38,15 +42,15 @@ pub struct Ask {
     /// The body; empty for none.
     pub body: Bytes,
     /// In which way it differs from most requests.
-    pub manner: Manner,
+    pub mode: RequestMode,
 }
 
 /// In which way a request differs from most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Manner {
+pub enum RequestMode {
     /// In none.
     #[default]
-    Usual,
+    Normal,
     /// Written so that every gateway refuses it: with a space in a field's name. HTTP/1.1 only.
     Refusable,
     /// Over HTTP/2 without having agreed on it (RFC 9113 section 3.3).
@@ -63,29 +67,33 @@ impl Check {
     ///
     /// # Errors
     /// When the connection ends before the request is written.
-    pub async fn send(&mut self, ask: Ask) -> Result<(), Stopped> {
+    pub async fn send(&mut self, http_request: HttpRequest) -> Result<(), ProbeFailed> {
         let limits = *self.limits();
+        for (name, value) in &http_request.headers {
+            self.secrets.add_field(name, value);
+        }
+        self.secrets.add_target(&http_request.target);
         self.stage(Stage::Send, async |wire| {
-            wire.leg.method = Some(ask.method.to_string());
-            wire.leg.authority = ask.authority.to_str().ok().map(str::to_owned);
-            let tape = wire.tape.clone();
-            let exchange = if let Some(quic) = wire.quic.take() {
-                tape.send();
-                Box::pin(over_http3(quic, ask, tape.clone(), &limits)).await?
+            wire.facts.method = Some(http_request.method.to_string());
+            wire.facts.authority = http_request.authority.to_str().ok().map(str::to_owned);
+            let trace = wire.trace.clone();
+            let pending = if let Some(quic) = wire.quic.take() {
+                trace.send();
+                Box::pin(over_http3(quic, http_request, trace.clone(), &limits)).await?
             } else {
-                over_stream(wire, ask, &limits).await?
+                over_stream(wire, http_request, &limits).await?
             };
-            let exchange = wire.exchange.insert(exchange);
-            exchange
-                .advance_until(|answered| answered || tape.request_done().is_some())
+            let pending = wire.pending.insert(pending);
+            pending
+                .advance_until(|answered| answered || trace.request_done().is_some())
                 .await;
             // What comes before the first byte is our own preparation.
-            wire.times.began = tape.request_began();
-            match tape.request_done() {
+            wire.times.began = trace.request_began();
+            match trace.request_done() {
                 // The answer came before the request was written: it ends Send, and Wait ends at the same byte.
-                None if tape.answer_began().is_some() => wire.times.hand_over(tape.answer_began()),
+                None if trace.answer_began().is_some() => wire.times.hand_over(trace.answer_began()),
                 None => {
-                    if let Some(error) = exchange.failure(&tape) {
+                    if let Some(error) = pending.failure(&trace) {
                         return Err(SendError::Exchange(error));
                     }
                 }
@@ -97,61 +105,97 @@ impl Check {
     }
 }
 
-async fn over_stream(wire: &mut Wire, ask: Ask, limits: &Limits) -> Result<Exchange, SendError> {
+/// Bytes of an HTTP/2 stream that hyper lets come before they are read.
+const HTTP2_WINDOW: usize = 2 << 20;
+
+async fn over_stream(
+    wire: &mut Wire,
+    http_request: HttpRequest,
+    limits: &Limits,
+) -> Result<PendingResponse, SendError> {
     let layer = wire.take_layer().ok_or(SendError::NotConnected)?;
-    let tls = wire.leg.tls.as_ref();
+    let tls = wire.facts.tls.as_ref();
     let agreed = tls.is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
-    let meter = Meter::new(layer, wire.tape.clone()).of_http(limits.interim_responses);
-    wire.tape.send();
-    if agreed || ask.manner == Manner::Http2 {
-        wire.tape.speak_http2();
-        Box::pin(over_http2(TokioIo::new(meter), ask, limits, wire.tape.clone())).await
+    let is_http2 = agreed || http_request.mode == RequestMode::Http2;
+    let traced = TracedStream::new(layer, wire.trace.clone());
+    wire.trace.send();
+    if is_http2 {
+        wire.trace.speak_http2();
+        let buffered = Buffered::new(&wire.memory, HTTP2_WINDOW);
+        let traced = traced
+            .of_http2(limits, http_request.method == Method::HEAD)
+            .read_by(buffered);
+        Box::pin(over_http2(
+            TokioIo::new(traced),
+            http_request,
+            limits,
+            wire.trace.clone(),
+        ))
+        .await
     } else {
-        over_http1(meter, &ask, limits)
+        over_http1(traced, &http_request, limits, &wire.memory)
     }
 }
 
-async fn over_http2(io: TokioIo<Meter>, ask: Ask, limits: &Limits, tape: Arc<Tape>) -> Result<Exchange, SendError> {
-    let helpers = Helpers {
+async fn over_http2(
+    io: TokioIo<TracedStream>,
+    http_request: HttpRequest,
+    limits: &Limits,
+    trace: Arc<Trace>,
+) -> Result<PendingResponse, SendError> {
+    let helpers = BackgroundTasks {
         tasks: Arc::default(),
-        tape,
+        trace: trace.clone(),
     };
     let (mut sender, connection) = http2::Builder::new(helpers.clone())
         .max_header_list_size(u32::try_from(limits.response_head).unwrap_or(u32::MAX))
         .handshake(io)
         .await
         .map_err(SendError::wire)?;
-    let authority = ask.authority.to_str().map_err(|_| SendError::Unwritable)?;
-    let uri = Uri::builder()
-        .scheme(ask.url.scheme())
-        .authority(authority)
-        .path_and_query(path_and_query(&ask.url))
-        .build()
-        .map_err(|_| SendError::Unwritable)?;
-    let mut request = Request::new(Full::new(ask.body));
-    *request.method_mut() = ask.method;
+    let uri = pseudo_fields(&http_request)?;
+    let mut request = Request::new(Full::new(http_request.body));
+    *request.method_mut() = http_request.method;
     *request.uri_mut() = uri;
-    *request.headers_mut() = ask.headers;
+    *request.headers_mut() = http_request.headers;
     request.headers_mut().remove(CONNECTION);
-    let answer = hypers_answer(sender.send_request(request));
-    Ok(Exchange::new(
+    let answer = hypers_answer(sender.send_request(request), trace);
+    Ok(PendingResponse::new(
         connection.map_err(WireError::from),
         answer,
         (sender, helpers),
     ))
 }
 
-/// Runs the helper tasks that hyper needs for HTTP/2 streams, and ends them with the connection.
-#[derive(Clone)]
-struct Helpers {
-    tasks: Arc<Mutex<JoinSet<()>>>,
-    tape: Arc<Tape>,
+/// What HTTP/2 and HTTP/3 have in place of a request line (RFC 9113 section 8.3.1). A byte of the query that their libraries do
+/// not take is percent-encoded; HTTP/1.1 has it as it is.
+pub(super) fn pseudo_fields(http_request: &HttpRequest) -> Result<Uri, SendError> {
+    let refused = |byte: u8| matches!(byte, b' ' | b'"' | b'<' | b'>');
+    let is_text = std::str::from_utf8(&http_request.target).is_ok();
+    let mut target = Vec::with_capacity(http_request.target.len());
+    for byte in http_request.target.iter().copied() {
+        if refused(byte) || !(byte.is_ascii() || is_text) {
+            target.extend_from_slice(percent_encoding::percent_encode_byte(byte).as_bytes());
+        } else {
+            target.push(byte);
+        }
+    }
+    let authority = http_request.authority.to_str().map_err(|_| SendError::Unwritable)?;
+    let parts = Uri::builder().scheme(http_request.scheme.as_str()).authority(authority);
+    let target = PathAndQuery::try_from(&target[..]).map_err(|_| SendError::Unwritable)?;
+    parts.path_and_query(target).build().map_err(|_| SendError::Unwritable)
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Helpers {
+/// Runs the helper tasks that hyper needs for HTTP/2 streams, and ends them with the connection.
+#[derive(Clone)]
+struct BackgroundTasks {
+    tasks: Arc<Mutex<JoinSet<()>>>,
+    trace: Arc<Trace>,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for BackgroundTasks {
     fn execute(&self, helper: F) {
-        let tape = self.tape.clone();
-        let helper = watched(helper, move || tape.library_panicked());
+        let trace = self.trace.clone();
+        let helper = watched(helper, move || trace.library_panicked());
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(helper);
     }
 }
@@ -159,7 +203,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Helpers {
 pub(super) enum SendError {
     NotConnected,
     Unwritable,
-    Exchange(ExchangeError),
+    Exchange(ResponseError),
 }
 
 impl SendError {
@@ -168,12 +212,12 @@ impl SendError {
     }
 }
 
-impl Failure for SendError {
+impl StageError for SendError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotConnected => Reason::HttpFailed,
             Self::Unwritable => Reason::LocalTargetInvalid,
-            Self::Exchange(error) => error.reason(Part::Head),
+            Self::Exchange(error) => error.reason(ResponsePart::Head),
         }
     }
 
@@ -191,21 +235,56 @@ impl Failure for SendError {
 }
 #[cfg(test)]
 mod tests {
-    use super::Helpers;
-    use crate::check::tape::Tape;
+    use super::{BackgroundTasks, HttpRequest, RequestMode, pseudo_fields};
+    use crate::check::trace::Trace;
     use crate::reason::Reason;
+    use crate::target::Scheme;
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, Method, Uri};
     use hyper::rt::Executor as _;
     use std::sync::{Arc, PoisonError};
 
+    fn uri(target: &[u8], authority: &'static str) -> Option<Uri> {
+        let http_request = HttpRequest {
+            method: Method::GET,
+            scheme: Scheme::Https,
+            target: Bytes::copy_from_slice(target),
+            authority: HeaderValue::from_static(authority),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            mode: RequestMode::Normal,
+        };
+        pseudo_fields(&http_request).ok()
+    }
+
+    #[test]
+    fn a_target_is_as_written_also_where_the_library_writes_it() {
+        for (target, sent) in [
+            (&b"/a/../b/%2e?"[..], "/a/../b/%2e?"),
+            (b"/?a b\"<>", "/?a%20b%22%3C%3E"),
+            (b"/?|^{}\\`", "/?|^{}\\`"),
+            (b"/?\xc3\xbc", "/?\u{fc}"),
+            (b"/?\xfc", "/?%FC"),
+            (b"//x", "//x"),
+        ] {
+            let uri = uri(target, "a.test:81").unwrap_or_else(|| panic!("{}", target.escape_ascii()));
+            assert_eq!(uri.path_and_query().unwrap().as_str(), sent);
+            assert_eq!(uri.authority().unwrap().as_str(), "a.test:81");
+        }
+        // Go has no such request either.
+        assert!(uri(b"/", "").is_none());
+        assert!(uri(&[b"/", &b"a".repeat(70_000)[..]].concat(), "a").is_none());
+    }
+
     #[tokio::test]
     async fn a_panic_in_a_helper_of_the_library_is_on_the_tape() {
-        let helpers = Helpers {
+        let helpers = BackgroundTasks {
             tasks: Arc::default(),
-            tape: Arc::new(Tape::default()),
+            trace: Arc::new(Trace::default()),
         };
         helpers.execute(async { panic!("on purpose") });
         let mut tasks = std::mem::take(&mut *helpers.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.join_next().await.unwrap().unwrap();
-        assert_eq!(helpers.tape.shortage(), Some(Reason::LocalPanicked));
+        assert_eq!(helpers.trace.shortage(), Some(Reason::LocalPanic));
     }
 }

@@ -15,7 +15,7 @@ mod key;
 mod rsa;
 
 pub(super) use chain::{BUDGET, SignatureFlaw, verify_certificate};
-pub(super) use handshake::{HandshakeFlaw, OFFERED, UNVERIFIED, verify_handshake};
+pub(super) use handshake::{HandshakeSignatureFlaw, OFFERED, UNVERIFIED, verify_handshake};
 pub(super) use key::PublicKey;
 
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
@@ -44,9 +44,9 @@ fn algorithms() -> &'static WebPkiSupportedAlgorithms {
 
 /// The algorithms, each of which remembers what it has verified. They are for chains: what is signed for one handshake comes once.
 pub(super) fn remembering() -> &'static [&'static dyn SignatureVerificationAlgorithm] {
-    static EACH: LazyLock<Vec<Remembering>> = LazyLock::new(|| {
+    static EACH: LazyLock<Vec<CachedVerification>> = LazyLock::new(|| {
         let all = algorithms().all.iter().enumerate();
-        all.map(|(place, algorithm)| Remembering {
+        all.map(|(place, algorithm)| CachedVerification {
             algorithm: *algorithm,
             place,
             verified: &VERIFIED,
@@ -88,14 +88,14 @@ static VERIFIED: LazyLock<Mutex<Verified>> = LazyLock::new(Mutex::default);
 
 /// An algorithm that remembers what it has verified and found good.
 #[derive(Debug)]
-struct Remembering {
+struct CachedVerification {
     algorithm: &'static dyn SignatureVerificationAlgorithm,
     /// Which of the algorithms it is.
     place: usize,
     verified: &'static Mutex<Verified>,
 }
 
-impl SignatureVerificationAlgorithm for Remembering {
+impl SignatureVerificationAlgorithm for CachedVerification {
     fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
         let mut digest = Sha256::new();
         digest.update(self.place.to_le_bytes());
@@ -129,7 +129,7 @@ impl SignatureVerificationAlgorithm for Remembering {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST, Remembering, Verified};
+    use super::{CachedVerification, MOST, Verified};
     use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{LazyLock, Mutex};
@@ -159,7 +159,7 @@ mod tests {
     fn what_was_found_good_is_verified_once() {
         static COUNTING: Counting = Counting(AtomicUsize::new(0));
         static VERIFIED: LazyLock<Mutex<Verified>> = LazyLock::new(Mutex::default);
-        let of = |place| Remembering {
+        let of = |place| CachedVerification {
             algorithm: &COUNTING,
             place,
             verified: &VERIFIED,

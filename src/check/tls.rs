@@ -1,7 +1,7 @@
 //! A module's TLS: built once when the configuration is loaded, shared by its probes.
 
 use super::trust::{Recorder, Trusted};
-use super::watched::Watched;
+use super::watched_files::Watched;
 use crate::reason::Reason;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -88,7 +88,7 @@ pub struct Tls {
 
 /// Why there is no TLS for a probe. It says nothing about the target.
 #[derive(Debug)]
-pub(super) enum Unready {
+pub(super) enum TlsNotReady {
     /// A file of the module cannot be used.
     File(String),
     /// The system's authorities cannot be read.
@@ -164,7 +164,7 @@ impl Tls {
     }
 
     /// The same for QUIC, which agrees on HTTP/3.
-    pub(super) async fn for_quic(&self) -> Result<(ClientConfig, Arc<Recorder>), Unready> {
+    pub(super) async fn for_quic(&self) -> Result<(ClientConfig, Arc<Recorder>), TlsNotReady> {
         let (mut config, recorder) = self.for_one_probe(false).await?;
         config.alpn_protocols = vec![b"h3".to_vec()];
         Ok((config, recorder))
@@ -174,13 +174,13 @@ impl Tls {
     ///
     /// # Errors
     /// When a file of the module cannot be used, or this host is short of what it takes to read the system's authorities.
-    pub(super) async fn for_one_probe(&self, http1: bool) -> Result<(ClientConfig, Arc<Recorder>), Unready> {
-        let trusted = self.trust.current().map_err(Unready::File)?;
-        let identity = self.identity.current().map_err(Unready::File)?;
+    pub(super) async fn for_one_probe(&self, http1: bool) -> Result<(ClientConfig, Arc<Recorder>), TlsNotReady> {
+        let trusted = self.trust.current().map_err(TlsNotReady::File)?;
+        let identity = self.identity.current().map_err(TlsNotReady::File)?;
         let trust = if self.skip_verify {
             Arc::default()
         } else {
-            trusted.authorities().await.map_err(Unready::System)?
+            trusted.authorities().await.map_err(TlsNotReady::System)?
         };
         let recorder = Arc::new(Recorder::new(trust, self.skip_verify, identity.certified.clone()));
         let mut config = self.config.clone();

@@ -1,4 +1,9 @@
-//! Judges a certificate chain and records it, also when it is refused.
+//! TLS certificate verification: judges a server's certificate chain as Go's `crypto/x509` does, and records it even when it is
+//! refused.
+//!
+//! The handshake is allowed to finish with any certificate; the stage `secure` then fails with the recorded verdict before any request
+//! byte is sent. So the certificate of a failed probe can still be shown. `webpki` verifies the usual chain; where it rejects a chain,
+//! leaves doubts, or could take too long, a search with Go's rules and a budget (`search`) decides.
 
 mod names;
 mod parsed;
@@ -10,10 +15,10 @@ pub(super) use recorder::Recorder;
 pub(super) use refusal::Refusal;
 
 use super::certificates::{dates, end_of_authority};
-use super::own_fault::shortage;
+use super::local_fault::shortage;
 use super::signatures::remembering;
 use crate::reason::Reason;
-use parsed::Parsed;
+use parsed::ParsedCertificate;
 use refusal::seconds;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls_native_certs::ErrorKind;
@@ -85,7 +90,7 @@ struct Root {
 
 impl Root {
     fn new(der: CertificateDer<'static>) -> Option<Self> {
-        let parsed = Parsed::new(&der)?;
+        let parsed = ParsedCertificate::new(&der)?;
         Some(Self {
             subject: parsed.subject().to_vec(),
             dates: parsed.dates(),
@@ -106,7 +111,7 @@ impl Root {
 const USUAL_INTERMEDIATES: usize = 8;
 
 /// Whether intermediates could follow one another in many orders: there are many of them, or two have one name.
-fn may_have_many_paths(intermediates: &[CertificateDer<'_>]) -> bool {
+pub(crate) fn may_have_many_paths(intermediates: &[CertificateDer<'_>]) -> bool {
     if intermediates.len() < 2 {
         return false;
     }

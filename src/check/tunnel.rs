@@ -1,7 +1,8 @@
 //! Tunnel: ask a proxy for a way through, by CONNECT (RFC 9110 section 9.3.6) or SOCKS 5 (RFC 1928, RFC 1929).
 
+use super::http1::head::{HeadError, HeadLimits, HeadReader};
 use super::wire::{Layer, Wire};
-use super::{Check, Failure, Stopped};
+use super::{Check, ProbeFailed, StageError};
 use crate::chain::Stage;
 use crate::reason::Reason;
 use crate::secret::Secret;
@@ -12,6 +13,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Bytes of a proxy's answer.
 const LONGEST_HEAD: usize = 16 * 1024;
+
+/// Fields of a proxy's answer.
+const MOST_FIELDS: usize = 256;
+
+/// Interim responses before it.
+const MOST_INTERIMS: usize = 20;
 
 /// How a proxy is asked.
 #[derive(Clone, Debug)]
@@ -27,7 +34,14 @@ impl Check {
     ///
     /// # Errors
     /// When the proxy refuses, or does not speak its protocol.
-    pub async fn tunnel(&mut self, how: &Tunnel, host: &str, port: u16) -> Result<(), Stopped> {
+    pub async fn tunnel(&mut self, how: &Tunnel, host: &str, port: u16) -> Result<(), ProbeFailed> {
+        match how {
+            Tunnel::Connect(fields) => fields
+                .iter()
+                .for_each(|(name, value)| self.secrets.add_field(name, value)),
+            Tunnel::Socks5(Some((_, password))) => self.secrets.add(password.reveal().as_bytes()),
+            Tunnel::Socks5(None) => {}
+        }
         self.stage(Stage::Tunnel, async |wire| {
             let layer = wire.layer.as_mut().ok_or(TunnelError::NotConnected)?;
             match how {
@@ -35,9 +49,9 @@ impl Check {
                 Tunnel::Socks5(user) => socks5(layer, user.as_ref(), host, port).await?,
             }
             // What TLS showed so far was the proxy's.
-            wire.leg.tls = None;
-            wire.leg.tls_name = None;
-            wire.times.ended = wire.tape.last_read();
+            wire.facts.tls = None;
+            wire.facts.tls_name = None;
+            wire.times.ended = wire.trace.last_read();
             Ok::<_, TunnelError>(())
         })
         .await
@@ -60,24 +74,39 @@ async fn connect(layer: &mut Layer, fields: &HeaderMap, host: &str, port: u16) -
     request.extend_from_slice(b"\r\n");
     layer.write_all(&request).await?;
     layer.flush().await?;
-    let mut head = Vec::new();
-    // Byte by byte: what follows the head is no longer the proxy's.
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() >= LONGEST_HEAD {
-            return Err(TunnelError::Invalid("its answer has no end"));
+    match read_status(layer).await? {
+        200..=299 => Ok(()),
+        status => Err(TunnelError::Status(status)),
+    }
+}
+
+/// The status of the final answer.
+async fn read_status(layer: &mut Layer) -> Result<u16, TunnelError> {
+    let limits = HeadLimits {
+        bytes: LONGEST_HEAD,
+        fields: MOST_FIELDS,
+    };
+    for _ in 0..=MOST_INTERIMS {
+        let mut reader = HeadReader::new(limits);
+        let mut unread = Vec::new();
+        // Byte by byte: what follows the head is no longer the proxy's.
+        loop {
+            unread.push(layer.read_u8().await?);
+            let (taken, has_ended) = reader.advance(&unread).map_err(|error| match error {
+                HeadError::Invalid(_) => TunnelError::Invalid("its answer is no HTTP"),
+                HeadError::TooLong(_) | HeadError::TooManyFields(_) => TunnelError::Invalid("its answer has no end"),
+            })?;
+            unread.drain(..taken);
+            if has_ended {
+                break;
+            }
         }
-        head.push(layer.read_u8().await?);
+        let status_line = reader.end().0.status_line;
+        if !status_line.is_interim() {
+            return Ok(status_line.status);
+        }
     }
-    let mut fields = [httparse::EMPTY_HEADER; 64];
-    let mut answer = httparse::Response::new(&mut fields);
-    match answer.parse(&head) {
-        Ok(_) => match answer.code {
-            Some(200..=299) => Ok(()),
-            Some(status) => Err(TunnelError::Status(status)),
-            None => Err(TunnelError::Invalid("its answer has no status")),
-        },
-        Err(_) => Err(TunnelError::Invalid("its answer is no HTTP")),
-    }
+    Err(TunnelError::Invalid("its answer has no end"))
 }
 
 async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, port: u16) -> Result<(), TunnelError> {
@@ -173,11 +202,11 @@ impl From<io::Error> for TunnelError {
     }
 }
 
-impl Failure for TunnelError {
+impl StageError for TunnelError {
     fn reason(&self) -> Reason {
         match self {
             // What lies behind the proxy: network, host, refusal, TTL (RFC 1928 section 6).
-            Self::Status(502..=504) | Self::Socks(3..=6) => Reason::ProxyNoWay,
+            Self::Status(502..=504) | Self::Socks(3..=6) => Reason::ProxyTargetUnreachable,
             Self::Status(_) | Self::Socks(_) | Self::LogIn => Reason::ProxyRefused,
             Self::NotConnected | Self::Invalid(_) | Self::Io(_) => Reason::ProxyFailed,
         }

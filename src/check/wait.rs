@@ -1,8 +1,8 @@
 //! Wait: for the first byte of the answer.
 
-use super::exchange::{ExchangeError, Part};
+use super::pending_response::{ResponseError, ResponsePart};
 use super::wire::Wire;
-use super::{Check, Failure, Stopped};
+use super::{Check, ProbeFailed, StageError};
 use crate::chain::Stage;
 use crate::reason::Reason;
 
@@ -11,20 +11,20 @@ impl Check {
     ///
     /// # Errors
     /// When the connection ends first.
-    pub async fn wait(&mut self) -> Result<(), Stopped> {
+    pub async fn wait(&mut self) -> Result<(), ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
-            let tape = wire.tape.clone();
-            let exchange = wire.exchange.as_mut().ok_or(WaitError::NotSent)?;
-            exchange
-                .advance_until(|answered| answered || tape.answer_began().is_some())
+            let trace = wire.trace.clone();
+            let pending = wire.pending.as_mut().ok_or(WaitError::NotSent)?;
+            pending
+                .advance_until(|answered| answered || trace.answer_began().is_some())
                 .await;
-            match tape.answer_began() {
+            match trace.answer_began() {
                 // An answer may begin before the request has ended: then nothing was waited for.
                 Some(at) => wire
                     .times
-                    .hand_over(Some(tape.request_done().map_or(at, |sent| at.max(sent)))),
+                    .hand_over(Some(trace.request_done().map_or(at, |sent| at.max(sent)))),
                 None => {
-                    if let Some(error) = exchange.failure(&tape) {
+                    if let Some(error) = pending.failure(&trace) {
                         return Err(WaitError::Exchange(error));
                     }
                 }
@@ -37,14 +37,14 @@ impl Check {
 
 enum WaitError {
     NotSent,
-    Exchange(ExchangeError),
+    Exchange(ResponseError),
 }
 
-impl Failure for WaitError {
+impl StageError for WaitError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotSent => Reason::HttpFailed,
-            Self::Exchange(error) => error.reason(Part::Head),
+            Self::Exchange(error) => error.reason(ResponsePart::Head),
         }
     }
 

@@ -2,13 +2,16 @@
 
 use super::datagram::Datagrams;
 use super::dial::Dialled;
-use super::dialogue::Line;
-use super::echo::EchoSocket;
-use super::exchange::Exchange;
+use super::dialogue::DialogueConnection;
+use super::http2::HeaderBlocks;
+use super::icmp_echo::EchoSocket;
+use super::memory_limit::{Buffered, ProbeMemory};
+use super::pending_response::PendingResponse;
 use super::quic::Quic;
 use super::socket::Socket;
-use super::tape::Tape;
-use crate::report::{Leg, WireFacts};
+use super::trace::Trace;
+use crate::limits::Limits;
+use crate::report::{Exchange, WireFacts};
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 /// Times of stages that are those of events on the wire, not those at which we got to run.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Times {
+pub(super) struct StageTimes {
     /// What the present stage really began with.
     pub began: Option<Instant>,
     /// The event that ended it.
@@ -30,7 +33,7 @@ pub(super) struct Times {
     pub next: Option<Instant>,
 }
 
-impl Times {
+impl StageTimes {
     /// The event that ends this stage begins the next.
     pub const fn hand_over(&mut self, at: Option<Instant>) {
         (self.ended, self.next) = (at, at);
@@ -41,15 +44,15 @@ impl Times {
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     /// The facts of the leg, without its laps.
-    pub leg: Leg,
+    pub facts: Exchange,
     /// What the wire knows better of the stages' times than we.
-    pub times: Times,
+    pub times: StageTimes,
     /// Where the connection was dialled: it can be dialled again.
     pub dialled: Option<Dialled>,
     /// The connection, until the exchange takes it.
     pub layer: Option<Layer>,
     /// The connection as a line to speak on, once something was said or heard there.
-    pub line: Option<Line>,
+    pub line: Option<DialogueConnection>,
     /// Where datagrams are exchanged instead.
     pub datagrams: Option<Datagrams>,
     /// The QUIC connection, until the exchange takes it.
@@ -57,54 +60,61 @@ pub(super) struct Wire {
     /// Where an echo request was sent.
     pub echo: Option<EchoSocket>,
     /// The request and its pending answer.
-    pub exchange: Option<Exchange>,
+    pub pending: Option<PendingResponse>,
     /// Nothing is sent once the connection is open.
     pub is_silent: bool,
     /// What the connection saw.
-    pub tape: Arc<Tape>,
+    pub trace: Arc<Trace>,
+    /// What the probe holds.
+    pub memory: ProbeMemory,
 }
 
 impl Wire {
-    pub fn new(url: String, wants_tls: bool) -> Self {
+    pub fn new(url: String, wants_tls: bool, memory: ProbeMemory) -> Self {
         Self {
-            leg: Leg {
+            facts: Exchange {
                 url,
                 wants_tls,
-                ..Leg::default()
+                ..Exchange::default()
             },
+            memory,
             ..Self::default()
         }
     }
 
     /// Takes the connection. What was read and not heard before is not for who comes now: TLS after STARTTLS begins anew.
     pub fn take_layer(&mut self) -> Option<Layer> {
-        self.layer.take().or_else(|| self.line.take().map(Line::into_layer))
+        self.layer
+            .take()
+            .or_else(|| self.line.take().map(DialogueConnection::into_layer))
     }
 
     /// Closes the connection and gives the facts; `begun` is when the probe began.
-    pub fn close(self, begun: Instant) -> Leg {
+    pub fn close(self, begun: Instant) -> Exchange {
         let Self {
-            mut leg,
+            mut facts,
             layer,
             line,
             quic,
-            exchange,
-            tape,
+            pending,
+            trace,
             ..
         } = self;
-        drop((layer, line, quic, exchange));
-        let seen = tape.read_out();
-        leg.socket = seen.socket;
+        drop((layer, line, quic, pending));
+        let seen = trace.read_out();
+        facts.socket = seen.socket;
+        facts.deviations = seen.deviations.clone();
         let clocks = seen.clocks();
-        leg.wire = WireFacts {
+        facts.wire = WireFacts {
             written: seen.written,
             read: seen.read,
             excerpt: seen.excerpt,
+            heads: seen.heads,
             below_tls: seen.below.since(begun),
             above_tls: seen.above.since(begun),
             clocks,
         };
-        leg
+        facts
     }
 }
 
@@ -114,22 +124,22 @@ pub(super) enum Layer {
     Plain(Socket),
     Tls(Box<TlsStream<Layer>>),
     /// The TLS of a proxy, before TLS begins within it.
-    Within(Box<Within>),
+    Within(Box<TlsWithinTls>),
     #[cfg(feature = "legacy-tls")]
     Legacy(super::legacy::LegacyStream),
 }
 
 impl Layer {
     /// The same layer, ready to carry TLS: the tape then tells how what comes begins.
-    pub fn for_tls(self, tape: &Arc<Tape>) -> Self {
+    pub fn for_tls(self, trace: &Arc<Trace>) -> Self {
         let plain = matches!(self, Self::Plain(_));
-        tape.speak_tls(!plain);
+        trace.speak_tls(!plain);
         if plain {
             return self;
         }
-        Self::Within(Box::new(Within {
+        Self::Within(Box::new(TlsWithinTls {
             layer: self,
-            tape: tape.clone(),
+            trace: trace.clone(),
         }))
     }
 
@@ -180,21 +190,21 @@ impl AsyncWrite for Layer {
 
 /// The TLS of a proxy, which carries the TLS of the target: notes what is read from it, as the socket does for plain TCP.
 #[derive(Debug)]
-pub(super) struct Within {
+pub(super) struct TlsWithinTls {
     layer: Layer,
-    tape: Arc<Tape>,
+    trace: Arc<Trace>,
 }
 
-impl AsyncRead for Within {
+impl AsyncRead for TlsWithinTls {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.layer).poll_read(cx, buf))?;
-        self.tape.read_within(&buf.filled()[before..]);
+        self.trace.read_within(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Within {
+impl AsyncWrite for TlsWithinTls {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.layer).poll_write(cx, buf)
     }
@@ -230,34 +240,121 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// The connection above TLS: notes the last byte of the request and the first of the answer.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct TracedStream {
     layer: Layer,
-    tape: Arc<Tape>,
-    /// Interim answers that may come before the final one.
+    trace: Arc<Trace>,
+    /// Interim answers that may come before the final one of HTTP/2.
     most_interims: usize,
+    /// What who reads it may hold of what came.
+    buffered: Option<Buffered>,
+    /// The header blocks of HTTP/2 on their way to the library.
+    blocks: Option<Box<HeaderBlocks>>,
 }
 
-impl Meter {
-    pub const fn new(layer: Layer, tape: Arc<Tape>) -> Self {
+impl TracedStream {
+    pub const fn new(layer: Layer, trace: Arc<Trace>) -> Self {
         Self {
             layer,
-            tape,
+            trace,
             most_interims: usize::MAX,
+            buffered: None,
+            blocks: None,
         }
     }
 
-    /// The same where HTTP is spoken. One interim answer more is let through, since the trailers of HTTP/2 look like one.
-    pub fn of_http(self, most_interims: usize) -> Self {
+    /// The same where what a library holds of what it reads is counted.
+    pub fn read_by(self, buffered: Buffered) -> Self {
         Self {
-            most_interims: most_interims.saturating_add(1),
+            buffered: Some(buffered),
             ..self
+        }
+    }
+
+    /// The same where HTTP/2 is spoken. One interim answer more is let through, since trailers look like one.
+    pub fn of_http2(self, limits: &Limits, is_head: bool) -> Self {
+        let blocks = HeaderBlocks::up_to(limits.response_head);
+        Self {
+            most_interims: limits.interim_responses.saturating_add(1),
+            blocks: Some(Box::new(if is_head { blocks.answering_head() } else { blocks })),
+            ..self
+        }
+    }
+
+    /// Reads as the library reads: what its header blocks are to be.
+    fn poll_blocks(
+        &mut self,
+        blocks: &mut HeaderBlocks,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if blocks.give(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(refused) = blocks.refused() {
+                let words = refused.words();
+                let words = words.trim_end_matches('.').to_owned();
+                return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, words)));
+            }
+            let before = buf.filled().len();
+            ready!(self.poll_below(cx, buf))?;
+            let came = &buf.filled()[before..];
+            if came.is_empty() {
+                blocks.end();
+                blocks.give(buf);
+                return Poll::Ready(Ok(()));
+            }
+            let straight = blocks.take(came);
+            self.trace.deviates(blocks.found());
+            buf.set_filled(before + straight);
+            if straight > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn poll_below(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match ready!(Pin::new(&mut self.layer).poll_read(cx, buf)) {
+            // A TCP close without close_notify is an end like any other, if the last record is whole: popular sites do
+            // it, and Go takes it so. A cut within a record is a cut, also where nothing else frames the body.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.trace.at_record_boundary() => {
+                self.trace.lacks_close_notify();
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                self.trace.tls_failed(&error);
+                Poll::Ready(Err(error))
+            }
+            Ok(()) => {
+                self.trace.answer_read(&buf.filled()[before..]);
+                let count = buf.filled().len() - before;
+                if let Some(Err(no_memory)) = self.buffered.as_mut().map(|buffered| buffered.more(count)) {
+                    self.trace.out_of_memory();
+                    return Poll::Ready(Err(io::Error::new(ErrorKind::OutOfMemory, no_memory)));
+                }
+                if self.trace.interims() > self.most_interims {
+                    // Who parses them would read on for as long as more of them come.
+                    return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+                }
+                Poll::Ready(Ok(()))
+            }
         }
     }
 
     fn could_not_write(&mut self, cx: &mut Context<'_>) {
         if let Some(fault) = self.layer.unread_fault(cx) {
-            self.tape.tls_failed(&fault);
+            self.trace.tls_failed(&fault);
         }
+    }
+
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The exporter may hold no more of what comes.
+    pub fn out_of_memory(&self) {
+        self.trace.out_of_memory();
     }
 
     /// The connection below.
@@ -266,43 +363,29 @@ impl Meter {
     }
 }
 
-impl AsyncRead for Meter {
+impl AsyncRead for TracedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        match ready!(Pin::new(&mut self.layer).poll_read(cx, buf)) {
-            // A TCP close without close_notify is an end like any other, if the last record is whole: popular sites do
-            // it, and Go takes it so. A cut within a record is a cut, also where nothing else frames the body.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.tape.at_record_boundary() => {
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => {
-                self.tape.tls_failed(&error);
-                Poll::Ready(Err(error))
-            }
-            Ok(()) => {
-                self.tape.answer_read(&buf.filled()[before..]);
-                if self.tape.interims() > self.most_interims {
-                    // Who parses them would read on for as long as more of them come.
-                    return Poll::Ready(Err(ErrorKind::InvalidData.into()));
-                }
-                Poll::Ready(Ok(()))
-            }
-        }
+        let Some(mut blocks) = self.blocks.take() else {
+            return self.poll_below(cx, buf);
+        };
+        let read = self.poll_blocks(&mut blocks, cx, buf);
+        self.blocks = Some(blocks);
+        read
     }
 }
 
-impl AsyncWrite for Meter {
+impl AsyncWrite for TracedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.layer).poll_write(cx, buf));
         let written = written.inspect_err(|_| self.could_not_write(cx))?;
-        self.tape.request_wrote(&buf[..written]);
+        self.trace.request_wrote(&buf[..written]);
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = ready!(Pin::new(&mut self.layer).poll_flush(cx));
         flushed.inspect_err(|_| self.could_not_write(cx))?;
-        self.tape.request_flushed();
+        self.trace.request_flushed();
         Poll::Ready(Ok(()))
     }
 

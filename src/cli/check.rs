@@ -1,15 +1,15 @@
 //! `check`: the same probe from a terminal, once or many times.
 
 use super::{Cli, CliError, seconds};
-use crate::check::{Dialer, Terms};
-use crate::exposition::tally::Tally;
-use crate::exposition::waterfall::{self, Paint};
+use crate::backend::Backend;
+use crate::check::{Dialer, ProbeContext};
+use crate::exposition::check_summary::CheckSummary;
+use crate::exposition::waterfall::{self, Colouring};
 use crate::exposition::{evidence, har};
-use crate::history::{Entry, History};
-use crate::hop::Hop;
-use crate::past::Past;
+use crate::history::{History, HistoryEntry};
+use crate::previous_probes::PreviousProbes;
 use crate::probe::Probe;
-use crate::probers::Aim;
+use crate::probers::ProbeRequest;
 use crate::target::Target;
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -30,9 +30,9 @@ pub struct CheckCommand {
     /// A virtual host, as in the parameter `hostname`.
     #[arg(long)]
     hostname: Option<String>,
-    /// Machines behind the front, inward, as in the parameter `hop`: NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME],…
-    #[arg(long, value_name = "HOPS")]
-    hop: Option<String>,
+    /// Machines behind the edge, inward, as in the parameter `backend`: NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME],…
+    #[arg(long, value_name = "BACKENDS")]
+    backend: Option<String>,
     /// Seconds the probe gets; the module may bound it further.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     timeout: f64,
@@ -51,13 +51,13 @@ pub struct CheckCommand {
 }
 
 impl CheckCommand {
-    fn hops(&self) -> Result<Vec<Hop>, CliError> {
-        let read = self.hop.as_deref().map(Hop::read_all).transpose();
-        let hops = read.map_err(|error| CliError::Flag {
-            flag: "hop",
+    fn backends(&self) -> Result<Vec<Backend>, CliError> {
+        let read = self.backend.as_deref().map(Backend::read_all).transpose();
+        let backends = read.map_err(|error| CliError::Flag {
+            flag: "backend",
             words: error.to_string(),
         })?;
-        Ok(hops.unwrap_or_default())
+        Ok(backends.unwrap_or_default())
     }
 }
 
@@ -81,11 +81,11 @@ impl Cli {
         // A peer that hung is not asked for what was missed meanwhile.
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut interrupted = pin!(tokio::signal::ctrl_c());
-        let mut tally = Tally::default();
+        let mut summary = CheckSummary::default();
         for _ in 0..command.count {
             let next = async {
                 turns.tick().await;
-                probe.clone().once(&Past::first_sight()).await
+                probe.clone().once(&PreviousProbes::first_probe()).await
             };
             let finding = tokio::select! {
                 biased;
@@ -93,12 +93,12 @@ impl Cli {
                 // What was found so far is summed up.
                 _ = &mut interrupted => break,
             };
-            tally.add(&finding);
+            summary.add(&finding);
             let entry = history.add(history.name(), finding);
-            out.show(&entry, &tally).map_err(CliError::Output)?;
+            out.show(&entry, &summary).map_err(CliError::Output)?;
         }
-        out.end(&tally).map_err(CliError::Output)?;
-        Ok(tally.is_good())
+        out.end(&summary).map_err(CliError::Output)?;
+        Ok(summary.is_good())
     }
 
     fn probe_of(&self, command: &CheckCommand) -> Result<Probe, CliError> {
@@ -115,16 +115,17 @@ impl Cli {
             })?;
         Ok(Probe {
             timeout: module.timeout.map_or(timeout, |own| own.min(timeout)),
-            terms: Terms {
+            context: ProbeContext {
                 dialer: Dialer::new(config.policy().clone(), Arc::default(), Arc::default())
-                    .within(module.fence.clone()),
+                    .within(module.allowlist.clone()),
                 limits: *config.limits(),
+                ..ProbeContext::default()
             },
             module,
-            aim: Aim {
+            requested: ProbeRequest {
                 target: Target::new(&command.target),
                 hostname: command.hostname.clone(),
-                hops: command.hops()?,
+                backends: command.backends()?,
             },
             controls: config.controls().clone(),
         })
@@ -137,7 +138,7 @@ struct Output<'a> {
     out: std::io::Stdout,
     /// Whether lines can be written over.
     is_terminal: bool,
-    paint: Paint,
+    paint: Colouring,
     /// When the progress was drawn last.
     drawn: Option<Instant>,
 }
@@ -159,16 +160,16 @@ impl<'a> Output<'a> {
             command,
             is_terminal,
             paint: if is_terminal && !no_colour {
-                Paint::Colours
+                Colouring::Colours
             } else {
-                Paint::Plain
+                Colouring::Plain
             },
             drawn: None,
             out,
         }
     }
 
-    fn show(&mut self, entry: &Entry, tally: &Tally) -> std::io::Result<()> {
+    fn show(&mut self, entry: &HistoryEntry, summary: &CheckSummary) -> std::io::Result<()> {
         if let Some(file) = &self.command.har {
             std::fs::write(file, format!("{:#}\n", har::json(entry)))?;
         }
@@ -184,24 +185,24 @@ impl<'a> Output<'a> {
             write!(self.out, "{}", waterfall::text(&entry.finding, self.paint))?;
         } else if self.is_terminal {
             let count = usize::try_from(self.command.count).unwrap_or(usize::MAX);
-            let is_last = tally.probes() == count;
+            let is_last = summary.probes() == count;
             if is_last || self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
                 self.drawn = Some(Instant::now());
                 // Over the line before, which must not have wrapped.
                 let columns = terminal_size::terminal_size().map_or(COLUMNS, |(width, _)| width.0.into());
-                let line: String = tally.progress(count).chars().take(columns.max(2) - 1).collect();
+                let line: String = summary.progress(count).chars().take(columns.max(2) - 1).collect();
                 write!(self.out, "\r\x1b[K{line}")?;
             }
         }
         self.out.flush()
     }
 
-    fn end(&mut self, tally: &Tally) -> std::io::Result<()> {
+    fn end(&mut self, summary: &CheckSummary) -> std::io::Result<()> {
         if self.command.count > 1 && !self.command.json {
             if self.is_terminal {
                 writeln!(self.out)?;
             }
-            write!(self.out, "{}", tally.text())?;
+            write!(self.out, "{}", summary.text())?;
         }
         self.out.flush()
     }

@@ -2,9 +2,9 @@
 
 use super::{Cli, CliError};
 use crate::config::{Config, ConfigError};
-use crate::metrics::Page;
+use crate::metrics::MetricPage;
 use crate::probers::Module;
-use crate::series::{Frame, Series};
+use crate::series::{Series, SeriesLayout};
 use crate::target::Target;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ impl Cli {
             ConfigCommand::Explain(argument) => {
                 let (path, text) = self.text_of(argument)?;
                 let config = Config::parse(&text, self.defaults());
-                let config = config.map_err(|problem| ConfigError::Invalid { path, problem })?;
+                let config = config.map_err(|issue| ConfigError::Invalid { path, issue })?;
                 Ok((explained(&config), true))
             }
         }
@@ -60,12 +60,12 @@ impl Cli {
     fn findings(&self, path: &Path, text: &str) -> (String, bool) {
         let findings = Config::examine(text, self.defaults());
         let mut out = String::new();
-        let mut put = |kind: &str, problem| {
+        let mut put = |kind: &str, issue| {
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "{}:{problem} [{kind}]", path.display());
+            let _ = writeln!(out, "{}:{issue} [{kind}]", path.display());
         };
-        for problem in &findings.problems {
-            put("error", problem);
+        for issue in &findings.issues {
+            put("error", issue);
         }
         for warning in &findings.warnings {
             put("warning", warning);
@@ -74,7 +74,7 @@ impl Cli {
             1 => format!("1 {what}"),
             count => format!("{count} {what}s"),
         };
-        let (errors, warnings) = (findings.problems.len(), findings.warnings.len());
+        let (errors, warnings) = (findings.issues.len(), findings.warnings.len());
         let _ = writeln!(
             out,
             "{}: {}, {}",
@@ -82,7 +82,7 @@ impl Cli {
             counted(errors, "error"),
             counted(warnings, "warning")
         );
-        (out, findings.problems.is_empty())
+        (out, findings.issues.is_empty())
     }
 }
 
@@ -105,9 +105,9 @@ const SECURED: &str = "https://target.example/";
 /// How many series a target keeps between probes.
 fn budget(module: &Module) -> String {
     let kept = |target: &str| {
-        let mut page = Page::new(module.metrics);
+        let mut page = MetricPage::new(module.metrics);
         let target = Target::new(target);
-        let frame = Frame::of(module, &target);
+        let frame = SeriesLayout::of(module, &target);
         Series::new(frame.into(), SystemTime::UNIX_EPOCH).write(&mut page);
         let samples = page.sorted().into_iter().flat_map(|family| family.samples);
         samples.map(|sample| sample.value.series()).sum::<usize>()

@@ -1,6 +1,7 @@
 //! `--web.external-url`: the path of a URL as `blackbox_exporter` computes it, with Go's `net/url`. A text without a scheme is a
 //! path, and a text such as `host:9115/path` is a URL of the scheme `host`, which has no path.
 
+use crate::target::without_port;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 
 /// What a path of a route cannot have as it is. Requests have it encoded.
@@ -31,6 +32,14 @@ pub(super) fn path_of(url: &str) -> Result<String, String> {
     }
     let path = parse(url).map_err(|words| format!("parse {url:?}: {words}"))?;
     Ok(encoded(path))
+}
+
+/// The host, without its port, where the URL has one. `host:9115/path` is meant as one, though Go reads a scheme.
+pub(super) fn host_of(url: &str) -> Option<String> {
+    let rest = url.split_once("//").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    Some(without_port(place).to_owned()).filter(|host| !host.is_empty())
 }
 
 /// A path that may have encoded bytes, as requests have it.

@@ -2,10 +2,10 @@
 //! once. What reads the logs of that reads these.
 
 use super::LogFormat;
+use super::log_writer::LogWriter;
 use crate::utc::rfc3339;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::path::Path;
 use std::time::SystemTime;
 use tracing::field::{Field, Visit};
@@ -16,34 +16,44 @@ use tracing_subscriber::layer::Context;
 /// The keys that every line has, in their order.
 const FIRST_KEYS: [&str; 4] = ["time", "level", "source", "msg"];
 
-/// Writes each event to stderr as one line.
-#[derive(Clone, Copy, Debug)]
-pub struct LogLines(pub LogFormat);
+/// Has each event written to stderr as one line.
+#[derive(Debug)]
+pub struct LogLines {
+    format: LogFormat,
+    writer: LogWriter,
+}
 
 impl<S: Subscriber> Layer<S> for LogLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let line = self.line(event, SystemTime::now());
-        // There is nowhere to report that the log cannot be written.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        self.writer.write(line(self.format, event, SystemTime::now()));
     }
 }
 
 impl LogLines {
-    fn line(self, event: &Event<'_>, at: SystemTime) -> String {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let first = [
-            rfc3339(at),
-            level(event.metadata()),
-            source(event.metadata()),
-            fields.message,
-        ];
-        let first = FIRST_KEYS.into_iter().map(str::to_owned).zip(first.map(Value::String));
-        let all = first.chain(fields.others);
-        match self.0 {
-            LogFormat::Logfmt => logfmt(all),
-            LogFormat::Json => json(all),
+    /// Lines in this format, written by a thread of their own.
+    #[must_use]
+    pub fn new(format: LogFormat) -> Self {
+        Self {
+            format,
+            writer: LogWriter::to_stderr(),
         }
+    }
+}
+
+fn line(format: LogFormat, event: &Event<'_>, at: SystemTime) -> String {
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    let first = [
+        rfc3339(at),
+        level(event.metadata()),
+        source(event.metadata()),
+        fields.message,
+    ];
+    let first = FIRST_KEYS.into_iter().map(str::to_owned).zip(first.map(Value::String));
+    let all = first.chain(fields.others);
+    match format {
+        LogFormat::Logfmt => logfmt(all),
+        LogFormat::Json => json(all),
     }
 }
 
@@ -80,12 +90,14 @@ fn json(fields: impl Iterator<Item = (String, Value)>) -> String {
     format!("{{{}}}\n", pairs.join(","))
 }
 
-/// Whether a value cannot stand in a logfmt line as it is.
+/// Whether a value cannot stand in a logfmt line as it is, as slog judges: a backslash and DEL can, U+FFFD cannot.
 fn needs_quotes(text: &str) -> bool {
     text.is_empty()
-        || text
-            .chars()
-            .any(|c| matches!(c, ' ' | '"' | '=' | '\\') || !is_printable(c))
+        || text.chars().any(|c| match c {
+            '\\' | '\u{7f}' => false,
+            ' ' | '"' | '=' | '\u{fffd}' => true,
+            c => !is_printable(c),
+        })
 }
 
 fn is_printable(c: char) -> bool {
@@ -101,6 +113,10 @@ fn quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
             c if is_printable(c) => out.push(c),
             c => match u32::from(c) {
                 code @ ..0x80 => write!(out, "\\x{code:02x}"),
@@ -170,7 +186,7 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogFormat, LogLines, logfmt, quoted};
+    use super::{LogFormat, logfmt, quoted};
     use serde_json::Value;
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, UNIX_EPOCH};
@@ -184,7 +200,7 @@ mod tests {
     impl<S: Subscriber> Layer<S> for Kept {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let at = UNIX_EPOCH + Duration::from_millis(1_500);
-            self.1.lock().unwrap().push(LogLines(self.0).line(event, at));
+            self.1.lock().unwrap().push(super::line(self.0, event, at));
         }
     }
 
@@ -230,6 +246,9 @@ mod tests {
         assert_eq!(pair(""), "k=\"\"\n");
         assert_eq!(pair("a b"), "k=\"a b\"\n");
         assert_eq!(pair("it's"), "k=it's\n");
+        assert_eq!(pair("127.0.0.1\\x"), "k=127.0.0.1\\x\n");
+        assert_eq!(pair("a\u{7f}"), "k=a\u{7f}\n");
+        assert_eq!(pair("\\\u{7}\u{8}\u{b}\u{c}"), "k=\"\\\\\\a\\b\\v\\f\"\n");
         assert_eq!(quoted("\u{1b}[31m\u{85}\u{202e}\\"), "\"\\x1b[31m\\u0085\\u202e\\\\\"");
     }
 }

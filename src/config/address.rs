@@ -1,21 +1,21 @@
 //! Composes which addresses a module takes, and from which it connects.
 
-use super::file::At;
-use super::problem::{Problem, at};
-use crate::check::Family;
+use super::file::Spanned;
+use super::issue::{ConfigIssue, at};
+use crate::check::AddressFamily;
 use std::net::IpAddr;
 
 /// Any word but ip6 means ip4: so does the peer take it.
-pub(super) fn family(preferred: Option<&At<String>>, fallback: Option<bool>) -> Family {
+pub(super) fn family(preferred: Option<&Spanned<String>>, fallback: Option<bool>) -> AddressFamily {
     let prefers_ip4 = preferred.is_some_and(|family| !matches!(family.value.as_str(), "ip6" | ""));
-    Family {
+    AddressFamily {
         prefers_ip4,
         fallback: fallback.unwrap_or(true),
     }
 }
 
 /// The address of this host to send from.
-pub(super) fn source(written: Option<&At<String>>, path: &str) -> Result<Option<IpAddr>, Problem> {
+pub(super) fn source(written: Option<&Spanned<String>>, path: &str) -> Result<Option<IpAddr>, ConfigIssue> {
     let Some(written) = written.filter(|written| !written.value.is_empty()) else {
         return Ok(None);
     };

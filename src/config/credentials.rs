@@ -1,22 +1,22 @@
 //! Composes the credentials of an http module.
 
-use super::file::{At, AuthorizationFile, BasicAuthFile, ClientFile, HttpFile, OAuth2File};
+use super::file::{AuthorizationFile, BasicAuthFile, ClientFile, HttpFile, OAuth2File, Spanned};
 use super::http::header_value;
-use super::problem::{Problem, at};
-use crate::probers::credentials::{Credentials, Source};
+use super::issue::{ConfigIssue, at};
+use crate::probers::credentials::{Credentials, SecretSource};
 use crate::secret::Secret;
 
 /// The keys by which a client authenticates.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Written<'a> {
-    basic_auth: Option<&'a At<BasicAuthFile>>,
-    authorization: Option<&'a At<AuthorizationFile>>,
-    bearer_token: Option<&'a At<Secret>>,
-    bearer_token_file: Option<&'a At<String>>,
-    oauth2: Option<&'a At<OAuth2File>>,
+pub(super) struct CredentialKeys<'a> {
+    basic_auth: Option<&'a Spanned<BasicAuthFile>>,
+    authorization: Option<&'a Spanned<AuthorizationFile>>,
+    bearer_token: Option<&'a Spanned<Secret>>,
+    bearer_token_file: Option<&'a Spanned<String>>,
+    oauth2: Option<&'a Spanned<OAuth2File>>,
 }
 
-impl<'a> Written<'a> {
+impl<'a> CredentialKeys<'a> {
     pub const fn of_http(file: &'a HttpFile) -> Self {
         Self {
             basic_auth: file.basic_auth.as_ref(),
@@ -39,7 +39,7 @@ impl<'a> Written<'a> {
 }
 
 /// At most one way to authenticate may be configured. What is written empty is as good as left out.
-pub(super) fn compose(file: &Written<'_>, path: &str) -> Result<Option<Credentials>, Problem> {
+pub(super) fn build(file: &CredentialKeys<'_>, path: &str) -> Result<Option<Credentials>, ConfigIssue> {
     let token = file.bearer_token.filter(|token| !token.value.reveal().is_empty());
     let token_file = filled(file.bearer_token_file);
     if let (Some(_), Some(second)) = (token, token_file) {
@@ -49,9 +49,9 @@ pub(super) fn compose(file: &Written<'_>, path: &str) -> Result<Option<Credentia
     let bearer = match (token, token_file) {
         (Some(token), _) => {
             header_value(token.value.reveal()).map_err(|words| at(token, path, "bearer_token", words))?;
-            Some(Source::Text(token.value.clone()))
+            Some(SecretSource::Text(token.value.clone()))
         }
-        (None, Some(file)) => Some(Source::File(file.value.clone().into())),
+        (None, Some(file)) => Some(SecretSource::File(file.value.clone().into())),
         (None, None) => None,
     };
     if let Some(second) = file.oauth2
@@ -84,11 +84,11 @@ pub(super) fn compose(file: &Written<'_>, path: &str) -> Result<Option<Credentia
 }
 
 /// A text that is written and not empty.
-pub(super) fn filled(written: Option<&At<String>>) -> Option<&At<String>> {
+pub(super) fn filled(written: Option<&Spanned<String>>) -> Option<&Spanned<String>> {
     written.filter(|written| !written.value.is_empty())
 }
 
-fn basic(file: &BasicAuthFile, path: &str) -> Result<Credentials, Problem> {
+fn basic(file: &BasicAuthFile, path: &str) -> Result<Credentials, ConfigIssue> {
     let username = file.username.clone().map(Secret::new);
     Ok(Credentials::Basic {
         username: source(username, file.username_file.as_ref(), path, "username")?,
@@ -96,7 +96,7 @@ fn basic(file: &BasicAuthFile, path: &str) -> Result<Credentials, Problem> {
     })
 }
 
-fn authorization(file: &AuthorizationFile, path: &str) -> Result<Credentials, Problem> {
+fn authorization(file: &AuthorizationFile, path: &str) -> Result<Credentials, ConfigIssue> {
     let scheme = match &file.r#type {
         Some(written) => match written.value.trim() {
             "" => "Bearer",
@@ -125,10 +125,10 @@ fn authorization(file: &AuthorizationFile, path: &str) -> Result<Credentials, Pr
 /// What stands in the key itself or in the file that `KEY_file` names, not both.
 pub(super) fn source(
     text: Option<Secret>,
-    file: Option<&At<String>>,
+    file: Option<&Spanned<String>>,
     path: &str,
     key: &str,
-) -> Result<Source, Problem> {
+) -> Result<SecretSource, ConfigIssue> {
     let text = text.filter(|text| !text.reveal().is_empty());
     match (text, filled(file)) {
         (Some(_), Some(second)) => {
@@ -136,7 +136,7 @@ pub(super) fn source(
             let words = format!("at most one of {block} {key} & {key}_file must be configured");
             Err(at(second, path, &format!("{key}_file"), words))
         }
-        (None, Some(file)) => Ok(Source::File(file.value.clone().into())),
-        (text, None) => Ok(Source::Text(text.unwrap_or_default())),
+        (None, Some(file)) => Ok(SecretSource::File(file.value.clone().into())),
+        (text, None) => Ok(SecretSource::Text(text.unwrap_or_default())),
     }
 }

@@ -1,34 +1,34 @@
 //! Composes the modules that hold a dialogue: tcp and unix.
 
 use super::address;
-use super::file::{At, LabelFile, StepFile, TcpFile, TlsFile, UnixFile};
-use super::problem::{Problem, at};
+use super::file::{LabelFile, Spanned, StepFile, TcpFile, TlsFile, UnixFile};
+use super::issue::{ConfigIssue, at};
 use super::regexps::regexp;
 use super::tls;
 use super::tree::below;
 use crate::check::Resolver;
 use crate::probers::script::{Expect, Script, Step};
-use crate::probers::tcp::TcpSettings;
-use crate::probers::unix::UnixSettings;
+use crate::probers::tcp::TcpProber;
+use crate::probers::unix::UnixProber;
 use std::sync::Arc;
 
 /// Checks every key of tcp and gives what runs.
-pub(super) fn tcp(file: &TcpFile, resolver: Arc<Resolver>, path: &str) -> Result<TcpSettings, Problem> {
-    Ok(TcpSettings {
+pub(super) fn tcp(file: &TcpFile, resolver: Arc<Resolver>, path: &str) -> Result<TcpProber, ConfigIssue> {
+    Ok(TcpProber {
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,
         source: address::source(file.source_ip_address.as_ref(), path)?,
         begins_with_tls: is_set(file.tls.as_ref()),
-        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::Nothing, path)?,
+        tls: tls::build(file.tls_config.as_ref(), tls::AlpnOffer::Nothing, path)?,
         script: script(file.query_response.as_deref(), path)?,
     })
 }
 
 /// Checks every key of unix and gives what runs.
-pub(super) fn unix(file: &UnixFile, resolver: Arc<Resolver>, path: &str) -> Result<UnixSettings, Problem> {
+pub(super) fn unix(file: &UnixFile, resolver: Arc<Resolver>, path: &str) -> Result<UnixProber, ConfigIssue> {
     let steps = file.query_response.iter().flatten();
     let begins_tls = steps.filter_map(|step| step.value.starttls.as_ref()).chain(&file.tls);
-    let names = |tls: &At<TlsFile>| {
+    let names = |tls: &Spanned<TlsFile>| {
         let verifies = !tls.value.insecure_skip_verify.unwrap_or(false);
         !verifies || tls.value.server_name.as_ref().is_some_and(|name| !name.is_empty())
     };
@@ -38,20 +38,20 @@ pub(super) fn unix(file: &UnixFile, resolver: Arc<Resolver>, path: &str) -> Resu
         let words = "a path has no name that a certificate could be for; set tls_config.server_name";
         return Err(at(written, path, "tls", words));
     }
-    Ok(UnixSettings {
+    Ok(UnixProber {
         resolver,
         begins_with_tls: is_set(file.tls.as_ref()),
-        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::Nothing, path)?,
+        tls: tls::build(file.tls_config.as_ref(), tls::AlpnOffer::Nothing, path)?,
         script: script(file.query_response.as_deref(), path)?,
     })
 }
 
-fn is_set(written: Option<&At<bool>>) -> bool {
+fn is_set(written: Option<&Spanned<bool>>) -> bool {
     written.is_some_and(|written| written.value)
 }
 
 /// The steps of a `query_response`.
-pub(super) fn script(written: Option<&[At<StepFile>]>, path: &str) -> Result<Script, Problem> {
+pub(super) fn script(written: Option<&[Spanned<StepFile>]>, path: &str) -> Result<Script, ConfigIssue> {
     let path = below(path, "query_response");
     let steps = written.unwrap_or_default().iter();
     steps
@@ -60,7 +60,7 @@ pub(super) fn script(written: Option<&[At<StepFile>]>, path: &str) -> Result<Scr
         .map(Script)
 }
 
-fn step(file: &At<StepFile>, path: &str) -> Result<Step, Problem> {
+fn step(file: &Spanned<StepFile>, path: &str) -> Result<Step, ConfigIssue> {
     let StepFile {
         expect,
         expect_bytes,
@@ -87,7 +87,7 @@ fn step(file: &At<StepFile>, path: &str) -> Result<Step, Problem> {
     })
 }
 
-fn labels(written: Option<&[At<LabelFile>]>, path: &str) -> Result<Vec<(String, String)>, Problem> {
+fn labels(written: Option<&[Spanned<LabelFile>]>, path: &str) -> Result<Vec<(String, String)>, ConfigIssue> {
     let path = below(path, "labels");
     let mut labels: Vec<(String, String)> = Vec::new();
     for file in written.unwrap_or_default() {

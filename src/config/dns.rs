@@ -1,13 +1,13 @@
 //! Composes a dns module from its keys.
 
 use super::address;
-use super::file::{At, DnsFile, RecordRulesFile};
-use super::problem::{Place, Problem, at};
+use super::file::{DnsFile, RecordRulesFile, Spanned};
+use super::issue::{ConfigIssue, Location, at};
 use super::regexps::regexps;
 use super::tls;
 use super::tree::below;
 use crate::check::Resolver;
-use crate::probers::dns::{DnsSettings, RecordRules, Transport, rcode_number, read_name, type_number};
+use crate::probers::dns::{DnsProber, RecordRules, Transport, rcode_number, read_name, type_number};
 use hickory_proto::rr::Name;
 use std::sync::Arc;
 
@@ -15,19 +15,23 @@ use std::sync::Arc;
 const CLASSES: [(&str, u16); 6] = [("IN", 1), ("CS", 2), ("CH", 3), ("HS", 4), ("NONE", 254), ("ANY", 255)];
 
 /// Checks every key and gives what runs. A module without the block asks for everything at the root, as with the peer.
-pub(super) fn compose(file: Option<&At<DnsFile>>, resolver: Arc<Resolver>, path: &str) -> Result<DnsSettings, Problem> {
+pub(super) fn build(
+    file: Option<&Spanned<DnsFile>>,
+    resolver: Arc<Resolver>,
+    path: &str,
+) -> Result<DnsProber, ConfigIssue> {
     let name = match file {
-        None => Name::root(),
+        None => Ok(Name::root()),
         Some(file) => query_name(file, path)?,
     };
     let defaults = DnsFile::default();
     let file = file.map_or(&defaults, |file| &file.value);
-    Ok(DnsSettings {
+    Ok(DnsProber {
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,
         source: address::source(file.source_ip_address.as_ref(), path)?,
         transport: transport(file, path)?,
-        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::Http2, path)?,
+        tls: tls::build(file.tls_config.as_ref(), tls::AlpnOffer::Http2, path)?,
         name,
         record_type: match &file.query_type {
             Some(written) if !written.value.is_empty() => type_number(&written.value).ok_or_else(|| {
@@ -48,18 +52,16 @@ pub(super) fn compose(file: Option<&At<DnsFile>>, resolver: Arc<Resolver>, path:
     })
 }
 
-/// A name that ends with its dot, written or not.
-fn query_name(file: &At<DnsFile>, path: &str) -> Result<Name, Problem> {
+/// A name that ends with its dot, written or not; or why it cannot be asked for. As `blackbox_exporter` does, a file with such a name is
+/// taken: each probe of the module fails, and no other module.
+fn query_name(file: &Spanned<DnsFile>, path: &str) -> Result<Result<Name, String>, ConfigIssue> {
     let Some(written) = file.value.query_name.as_ref().filter(|name| !name.value.is_empty()) else {
         return Err(at(file, path, "query_name", "query name must be set for DNS module"));
     };
-    read_name(&written.value).map_err(|why| {
-        let words = format!("{:?} is not a valid name: {why}", written.value);
-        at(written, path, "query_name", words)
-    })
+    Ok(read_name(&written.value).map_err(|why| format!("{:?} is not a valid name: {why}", written.value)))
 }
 
-fn transport(file: &DnsFile, path: &str) -> Result<Transport, Problem> {
+fn transport(file: &DnsFile, path: &str) -> Result<Transport, ConfigIssue> {
     let written = file
         .transport_protocol
         .as_ref()
@@ -76,13 +78,13 @@ fn transport(file: &DnsFile, path: &str) -> Result<Transport, Problem> {
         }
         (Some(other), _) => {
             let words = format!("{other:?} is no transport of DNS; write udp, tcp or https");
-            let place = written.map_or(Place::START, |written| written.place);
-            Err(place.problem(below(path, "transport_protocol"), words))
+            let location = written.map_or(Location::START, |written| written.location);
+            Err(location.issue(below(path, "transport_protocol"), words))
         }
     }
 }
 
-fn class(file: &DnsFile, path: &str) -> Result<u16, Problem> {
+fn class(file: &DnsFile, path: &str) -> Result<u16, ConfigIssue> {
     let Some(written) = file.query_class.as_ref().filter(|written| !written.value.is_empty()) else {
         return Ok(1);
     };
@@ -96,7 +98,7 @@ fn class(file: &DnsFile, path: &str) -> Result<u16, Problem> {
     })
 }
 
-fn rcodes(file: &DnsFile, path: &str) -> Result<Vec<u16>, Problem> {
+fn rcodes(file: &DnsFile, path: &str) -> Result<Vec<u16>, ConfigIssue> {
     let codes = file.valid_rcodes.iter().flatten().map(|written| {
         rcode_number(&written.value).ok_or_else(|| {
             let words = format!(
@@ -109,12 +111,12 @@ fn rcodes(file: &DnsFile, path: &str) -> Result<Vec<u16>, Problem> {
     codes.collect()
 }
 
-fn rules(file: Option<&RecordRulesFile>, path: &str, key: &str) -> Result<RecordRules, Problem> {
+fn rules(file: Option<&RecordRulesFile>, path: &str, key: &str) -> Result<RecordRules, ConfigIssue> {
     let Some(file) = file else {
         return Ok(RecordRules::default());
     };
     let path = below(path, key);
-    let patterns = |written: &Option<Vec<At<String>>>, key| regexps(written.as_deref(), &path, key);
+    let patterns = |written: &Option<Vec<Spanned<String>>>, key| regexps(written.as_deref(), &path, key);
     Ok(RecordRules {
         fail_if_matches: patterns(&file.fail_if_matches_regexp, "fail_if_matches_regexp")?,
         fail_if_all_match: patterns(&file.fail_if_all_match_regexp, "fail_if_all_match_regexp")?,

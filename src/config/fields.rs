@@ -1,12 +1,11 @@
 //! Composes header fields that have several values, each plain, secret, or in a file.
 
-use super::file::{At, FieldFile};
+use super::file::{FieldFile, Spanned};
 use super::http::{header_name, header_value};
-use super::problem::{Problem, at};
+use super::issue::{ConfigIssue, at};
 use super::tree::below;
-use crate::probers::credentials::Source;
+use crate::probers::credentials::SecretSource;
 use crate::probers::fields::Fields;
-use crate::secret::Secret;
 use std::collections::BTreeMap;
 
 /// Names that `http_headers` must not set, as with the peer; so must none that begin with one of the prefixes.
@@ -37,12 +36,12 @@ pub(super) enum Names {
 }
 
 /// The fields of the block `key`.
-pub(super) fn compose(
-    written: Option<&BTreeMap<String, At<FieldFile>>>,
+pub(super) fn build(
+    written: Option<&BTreeMap<String, Spanned<FieldFile>>>,
     names: Names,
     path: &str,
     key: &str,
-) -> Result<Fields, Problem> {
+) -> Result<Fields, ConfigIssue> {
     let path = below(path, key);
     let mut fields = Vec::new();
     for (name, file) in written.into_iter().flatten() {
@@ -55,17 +54,14 @@ pub(super) fn compose(
         }
         let field = header_name(name).map_err(|words| at(file, &path, name, words))?;
         let path = below(&path, name);
-        let plain = file.value.values.iter().flatten();
-        for value in plain {
-            header_value(&value.value).map_err(|words| at(value, &path, "values", words))?;
-            fields.push((field.clone(), Source::Text(Secret::new(value.value.as_str()))));
-        }
-        for secret in file.value.secrets.iter().flatten() {
-            header_value(secret.value.reveal()).map_err(|words| at(secret, &path, "secrets", words))?;
-            fields.push((field.clone(), Source::Text(secret.value.clone())));
+        for (key, values) in [("values", &file.value.values), ("secrets", &file.value.secrets)] {
+            for value in values.iter().flatten() {
+                header_value(value.value.reveal()).map_err(|words| at(value, &path, key, words))?;
+                fields.push((field.clone(), SecretSource::Text(value.value.clone())));
+            }
         }
         for named in file.value.files.iter().flatten() {
-            fields.push((field.clone(), Source::File(named.value.clone().into())));
+            fields.push((field.clone(), SecretSource::File(named.value.clone().into())));
         }
     }
     Ok(Fields(fields))

@@ -1,10 +1,10 @@
 //! The configuration as it is written: the peer's keys and ours, strict about every one of them.
 
+use super::issue::{ConfigIssue, Location};
 use super::keys::{plain, unknown};
-use super::problem::{Place, Problem};
-pub(super) use super::read::At;
-use super::read::{Body, Read};
-use super::tree::{self, Kind, Node, below};
+pub(super) use super::read::Spanned;
+use super::read::{ConfiguredBody, Read};
+use super::tree::{self, Node, NodeKind, below};
 use crate::metrics::Level;
 use crate::probers::proxies::with_scheme;
 use crate::secret::{MASK, Secret};
@@ -40,15 +40,15 @@ macro_rules! block {
         }
 
         impl Read for $name {
-            fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+            fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
                 let mut block = Self::default();
                 for (key, value) in node.block(path)? {
                     let path = below(path, &key.name);
                     match key.name.as_str() {
-                        name if Self::UNSERVED.contains(&name) => refuse_unserved(key.place, value, &path)?,
+                        name if Self::UNSERVED.contains(&name) => refuse_unserved(key.location, value, &path)?,
                         $(
                             name if name == plain(stringify!($key)) => {
-                                if !matches!(value.kind, Kind::Nothing) {
+                                if !matches!(value.kind, NodeKind::Nothing) {
                                     block.$key = Some(Read::read(value, &path)?);
                                 }
                             }
@@ -63,37 +63,38 @@ macro_rules! block {
 }
 
 mod blocks;
-mod fill;
-mod top;
+mod merge;
+mod top_level;
 mod web;
 
 pub(in crate::config) use blocks::{
-    ClientFile, DnsFile, FieldFile, GrpcFile, IcmpFile, LabelFile, OAuth2File, RecordRulesFile, StepFile, TcpFile,
-    UnixFile, WebsocketFile,
+    ClientFile, DiagnosticsFile, DnsFile, FieldFile, GrpcFile, IcmpFile, LabelFile, OAuth2File, RecordRulesFile,
+    StepFile, TcpFile, UnixFile, WebsocketFile,
 };
 
-pub(in crate::config) use fill::Fill;
-pub(in crate::config) use top::{ControlFile, LimitsFile, ListsFile, PolicyFile, Shorthand};
+pub(in crate::config) use merge::Fill;
+pub(in crate::config) use top_level::{ControlFile, LimitsFile, ListsFile, PolicyFile, Shorthand};
 pub(in crate::config) use web::{RateFile, WebFile, WebTlsFile};
 
 /// Refuses a key that is known but not served, but where it asks for nothing.
-fn refuse_unserved(place: Place, value: &Node, path: &str) -> Result<(), Problem> {
-    if matches!(value.kind, Kind::Nothing) {
+fn refuse_unserved(location: Location, value: &Node, path: &str) -> Result<(), ConfigIssue> {
+    if matches!(value.kind, NodeKind::Nothing) {
         return Ok(());
     }
-    let key = path.rsplit('.').next().unwrap_or(path).trim_end_matches("_ref");
-    Err(place.problem(
-        path,
-        // The peer takes them when it loads, and fails every probe.
-        format!("no secret manager can be asked here; write {key}_file, or the value itself as {key}"),
-    ))
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let words = match key.strip_suffix("_ref") {
+        // blackbox_exporter accepts them when it loads the file, and fails every probe.
+        Some(key) => format!("no secret manager can be asked here; write {key}_file, or the value itself as {key}"),
+        None => format!("this version cannot configure the diagnostic {key}; remove the key"),
+    };
+    Err(location.issue(path, words))
 }
 
 /// What holds where a module does not say it, by prober.
 const DEFAULTS: &str = include_str!("defaults.yml");
 
 /// Where keys belong that somebody writes elsewhere.
-pub(super) const BLOCKS: [(&str, &[&str]); 23] = [
+pub(super) const BLOCKS: [(&str, &[&str]); 24] = [
     ("a module", ModuleFile::KEYS),
     ("http", HttpFile::KEYS),
     ("tcp", TcpFile::KEYS),
@@ -108,7 +109,8 @@ pub(super) const BLOCKS: [(&str, &[&str]); 23] = [
     ("an entry of http_headers", FieldFile::KEYS),
     ("an entry of query_response", StepFile::KEYS),
     ("an entry of labels", LabelFile::KEYS),
-    ("an entry of hops", HopFile::KEYS),
+    ("diagnostics of a module", DiagnosticsFile::KEYS),
+    ("an entry of backends", BackendFile::KEYS),
     ("an entry of controls", ControlFile::KEYS),
     ("limits", LimitsFile::KEYS),
     ("policy", PolicyFile::KEYS),
@@ -125,8 +127,8 @@ pub(super) const BLOCKS: [(&str, &[&str]); 23] = [
 block! {
     /// The whole file.
     ConfigFile {
-        modules: BTreeMap<String, At<ModuleFile>>,
-        controls: Vec<At<ControlFile>>,
+        modules: BTreeMap<String, Spanned<ModuleFile>>,
+        controls: Vec<Spanned<ControlFile>>,
         policy: Shorthand,
         limits: LimitsFile,
     } unserved {}
@@ -135,36 +137,34 @@ block! {
 block! {
     /// A module.
     ModuleFile {
-        prober: At<String>,
-        timeout: At<String>,
-        interval: At<String>,
+        prober: Spanned<String>,
+        timeout: Spanned<String>,
+        interval: Spanned<String>,
         http: HttpFile,
         tcp: TcpFile,
-        dns: At<DnsFile>,
+        dns: Spanned<DnsFile>,
         icmp: IcmpFile,
         grpc: GrpcFile,
         unix: UnixFile,
         websocket: WebsocketFile,
         metrics: Level,
-        buckets: Vec<At<f64>>,
-        resolver: Vec<At<String>>,
-        hops: Vec<At<HopFile>>,
-        drill: At<String>,
-        bypass_cache: At<String>,
-        reference_request: bool,
-        addresses: At<String>,
-        allowed_targets: Vec<At<String>>,
+        buckets: Vec<Spanned<f64>>,
+        resolver: Vec<Spanned<String>>,
+        backends: Vec<Spanned<BackendFile>>,
+        addresses: Spanned<String>,
+        diagnostics: DiagnosticsFile,
+        allowed_targets: Vec<Spanned<String>>,
     } unserved {}
 }
 
 block! {
-    /// A machine behind the front.
-    HopFile {
-        name: At<String>,
-        address: At<String>,
+    /// A machine behind the edge.
+    BackendFile {
+        name: Spanned<String>,
+        address: Spanned<String>,
         tls: bool,
-        host: At<String>,
-        sni: At<String>,
+        host: Spanned<String>,
+        sni: Spanned<String>,
         reachable: bool,
     } unserved {}
 }
@@ -172,42 +172,42 @@ block! {
 block! {
     /// The keys of the http prober.
     HttpFile {
-        valid_status_codes: Vec<At<i64>>,
-        valid_http_versions: Vec<At<String>>,
-        preferred_ip_protocol: At<String>,
+        valid_status_codes: Vec<Spanned<i64>>,
+        valid_http_versions: Vec<Spanned<String>>,
+        preferred_ip_protocol: Spanned<String>,
         ip_protocol_fallback: bool,
-        no_follow_redirects: At<bool>,
+        no_follow_redirects: Spanned<bool>,
         follow_redirects: bool,
         fail_if_ssl: bool,
         fail_if_not_ssl: bool,
-        method: At<String>,
+        method: Spanned<String>,
         #[serde(serialize_with = "masked_headers")]
-        headers: BTreeMap<String, At<String>>,
-        fail_if_body_matches_regexp: Vec<At<String>>,
-        fail_if_body_not_matches_regexp: Vec<At<String>>,
-        fail_if_header_matches: Vec<At<HeaderMatchFile>>,
-        fail_if_header_not_matches: Vec<At<HeaderMatchFile>>,
-        fail_if_slower_than: At<String>,
-        http_headers: BTreeMap<String, At<FieldFile>>,
-        body: Body,
-        body_file: At<String>,
-        fail_if_body_json_matches_cel: At<String>,
-        fail_if_body_json_not_matches_cel: At<String>,
-        body_size_limit: At<String>,
-        compression: At<String>,
+        headers: BTreeMap<String, Spanned<String>>,
+        fail_if_body_matches_regexp: Vec<Spanned<String>>,
+        fail_if_body_not_matches_regexp: Vec<Spanned<String>>,
+        fail_if_header_matches: Vec<Spanned<HeaderMatchFile>>,
+        fail_if_header_not_matches: Vec<Spanned<HeaderMatchFile>>,
+        fail_if_slower_than: Spanned<String>,
+        http_headers: BTreeMap<String, Spanned<FieldFile>>,
+        body: ConfiguredBody,
+        body_file: Spanned<String>,
+        fail_if_body_json_matches_cel: Spanned<String>,
+        fail_if_body_json_not_matches_cel: Spanned<String>,
+        body_size_limit: Spanned<String>,
+        compression: Spanned<String>,
         enable_http2: bool,
-        enable_http3: At<bool>,
-        tls_config: At<TlsFile>,
-        basic_auth: At<BasicAuthFile>,
-        authorization: At<AuthorizationFile>,
-        bearer_token: At<Secret>,
-        bearer_token_file: At<String>,
-        oauth2: At<OAuth2File>,
+        enable_http3: Spanned<bool>,
+        tls_config: Spanned<TlsFile>,
+        basic_auth: Spanned<BasicAuthFile>,
+        authorization: Spanned<AuthorizationFile>,
+        bearer_token: Spanned<Secret>,
+        bearer_token_file: Spanned<String>,
+        oauth2: Spanned<OAuth2File>,
         #[serde(serialize_with = "masked_url")]
-        proxy_url: At<Secret>,
-        no_proxy: At<String>,
-        proxy_from_environment: At<bool>,
-        proxy_connect_header: At<BTreeMap<String, Vec<At<Secret>>>>,
+        proxy_url: Spanned<Secret>,
+        no_proxy: Spanned<String>,
+        proxy_from_environment: Spanned<bool>,
+        proxy_connect_header: Spanned<BTreeMap<String, Vec<Spanned<Secret>>>>,
         skip_resolve_phase_with_proxy: bool,
     } unserved {}
 }
@@ -215,8 +215,8 @@ block! {
 block! {
     /// An assertion on a header.
     HeaderMatchFile {
-        header: At<String>,
-        regexp: At<String>,
+        header: Spanned<String>,
+        regexp: Spanned<String>,
         allow_missing: bool,
     } unserved {}
 }
@@ -224,16 +224,16 @@ block! {
 block! {
     /// A client's TLS.
     TlsFile {
-        ca: At<String>,
-        ca_file: At<String>,
-        cert: At<String>,
-        cert_file: At<String>,
-        key: At<Secret>,
-        key_file: At<String>,
+        ca: Spanned<String>,
+        ca_file: Spanned<String>,
+        cert: Spanned<String>,
+        cert_file: Spanned<String>,
+        key: Spanned<Secret>,
+        key_file: Spanned<String>,
         server_name: String,
         insecure_skip_verify: bool,
-        min_version: At<String>,
-        max_version: At<String>,
+        min_version: Spanned<String>,
+        max_version: Spanned<String>,
     } unserved { ca_ref, cert_ref, key_ref, }
 }
 
@@ -241,48 +241,48 @@ block! {
     /// Basic credentials.
     BasicAuthFile {
         username: String,
-        username_file: At<String>,
+        username_file: Spanned<String>,
         password: Secret,
-        password_file: At<String>,
+        password_file: Spanned<String>,
     } unserved { username_ref, password_ref, }
 }
 
 block! {
     /// An `Authorization` header.
     AuthorizationFile {
-        r#type: At<String>,
-        credentials: At<Secret>,
-        credentials_file: At<String>,
+        r#type: Spanned<String>,
+        credentials: Spanned<Secret>,
+        credentials_file: Spanned<String>,
     } unserved { credentials_ref, }
 }
 
 impl ConfigFile {
     /// Reads the YAML: unknown keys, duplicate keys and wrong types are refused.
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+    pub(super) fn parse(text: &str) -> Result<Self, ConfigIssue> {
         Self::of(&Self::tree(text)?)
     }
 
     /// What the text says, whatever that is.
-    pub(super) fn tree(text: &str) -> Result<Node, Problem> {
+    pub(super) fn tree(text: &str) -> Result<Node, ConfigIssue> {
         if is_empty(text) {
-            return Err(Place::START.problem("", "the file is empty; write at least \"modules: {}\""));
+            return Err(Location::START.issue("", "the file is empty; write at least \"modules: {}\""));
         }
         tree::parse(text)
     }
 
     /// Reads the whole file.
-    pub(super) fn of(file: &Node) -> Result<Self, Problem> {
+    pub(super) fn of(file: &Node) -> Result<Self, ConfigIssue> {
         match &file.kind {
-            Kind::Block(_) | Kind::Nothing => Self::read(file, ""),
+            NodeKind::Block(_) | NodeKind::Nothing => Self::read(file, ""),
             other => {
                 let words = format!("the file must begin with \"modules:\"; it is {}", other.name());
-                Err(file.place.problem("", words))
+                Err(file.location.issue("", words))
             }
         }
     }
 
     /// The modules by name.
-    pub(super) fn modules(&self) -> impl Iterator<Item = (&String, &At<ModuleFile>)> {
+    pub(super) fn modules(&self) -> impl Iterator<Item = (&String, &Spanned<ModuleFile>)> {
         self.modules.iter().flatten()
     }
 
@@ -335,7 +335,7 @@ fn is_empty(text: &str) -> bool {
 
 /// A URL with what may be a password masked, as the peer shows it.
 #[allow(clippy::ref_option, reason = "serde hands in the field as it is")]
-pub(super) fn masked_url<S: Serializer>(url: &Option<At<Secret>>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn masked_url<S: Serializer>(url: &Option<Spanned<Secret>>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = url
         .as_ref()
         .map(|written| match url::Url::parse(&with_scheme(written.value.reveal())) {
@@ -352,10 +352,10 @@ pub(super) fn masked_url<S: Serializer>(url: &Option<At<Secret>>, serializer: S)
 
 /// A URL with what may hold a key masked.
 #[allow(clippy::ref_option, reason = "serde hands in the field as it is")]
-pub(super) fn masked_query<S: Serializer>(url: &Option<At<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn masked_query<S: Serializer>(url: &Option<Spanned<String>>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = url.as_ref().map(|written| match written.value.split_once('?') {
         _ if written.value.contains('@') => MASK.to_owned(),
-        Some((place, _)) => format!("{place}?{MASK}"),
+        Some((location, _)) => format!("{location}?{MASK}"),
         None => written.value.clone(),
     });
     shown.serialize(serializer)
@@ -379,7 +379,7 @@ pub(in crate::config) fn is_plain_header(name: &str) -> bool {
 
 #[allow(clippy::ref_option, reason = "serde hands in the field as it is")]
 fn masked_headers<S: Serializer>(
-    headers: &Option<BTreeMap<String, At<String>>>,
+    headers: &Option<BTreeMap<String, Spanned<String>>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(headers.as_ref().map(BTreeMap::len))?;

@@ -1,12 +1,12 @@
 //! Composes a grpc module from its keys.
 
 use super::address;
-use super::file::{At, GrpcFile};
-use super::problem::{Problem, at};
+use super::file::{GrpcFile, Spanned};
+use super::issue::{ConfigIssue, at};
 use super::tls;
 use super::tree::below;
 use crate::check::Resolver;
-use crate::probers::grpc::GrpcSettings;
+use crate::probers::grpc::GrpcProber;
 use ::http::{HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -14,16 +14,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Checks every key and gives what runs. Without the block the other family is not taken: a quirk of the peer.
-pub(super) fn compose(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &str) -> Result<GrpcSettings, Problem> {
+pub(super) fn build(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &str) -> Result<GrpcProber, ConfigIssue> {
     let fallback = file.map_or(Some(false), |file| file.ip_protocol_fallback);
     let defaults = GrpcFile::default();
     let file = file.unwrap_or(&defaults);
-    Ok(GrpcSettings {
+    Ok(GrpcProber {
         family: address::family(file.preferred_ip_protocol.as_ref(), fallback),
         resolver,
         service: file.service.clone().unwrap_or_default(),
         secured: file.tls.unwrap_or(false),
-        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::OnlyHttp2, path)?,
+        tls: tls::build(file.tls_config.as_ref(), tls::AlpnOffer::OnlyHttp2, path)?,
         metadata: metadata(file.metadata.as_ref(), path)?,
     })
 }
@@ -32,9 +32,9 @@ pub(super) fn compose(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &s
 const RESERVED_PREFIX: &str = "grpc-";
 
 fn metadata(
-    written: Option<&BTreeMap<String, Vec<At<crate::secret::Secret>>>>,
+    written: Option<&BTreeMap<String, Vec<Spanned<crate::secret::Secret>>>>,
     path: &str,
-) -> Result<Vec<(HeaderName, HeaderValue)>, Problem> {
+) -> Result<Vec<(HeaderName, HeaderValue)>, ConfigIssue> {
     let path = below(path, "metadata");
     let mut metadata = Vec::new();
     for (name, values) in written.into_iter().flatten() {

@@ -1,8 +1,8 @@
 //! Composes an http module from its keys.
 
 use super::credentials::{self, filled};
-use super::file::{At, HeaderMatchFile, HttpFile};
-use super::problem::{Problem, at};
+use super::file::{HeaderMatchFile, HttpFile, Spanned, is_plain_header};
+use super::issue::{ConfigIssue, at};
 use super::regexps::{regexp, regexps};
 use super::tls;
 use super::tree::{below, shown};
@@ -11,7 +11,7 @@ use super::{address, fields, oauth, proxies};
 use crate::check::{Coding, Resolver};
 use crate::negotiation::accepts;
 use crate::probers::http::{
-    BodyAssertions, Expression, HeaderAssertion, HttpSettings, JsonAssertions, RequestBody, Versions,
+    BodyAssertions, Expression, HeaderAssertion, HttpProber, JsonAssertions, RequestBody, Versions,
 };
 use crate::probers::proxies::Proxies;
 use ::http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
@@ -21,16 +21,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Checks every key and gives what runs.
-pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Result<HttpSettings, Problem> {
+pub(super) fn build(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Result<HttpProber, ConfigIssue> {
     let (host, headers) = headers(file, path)?;
     let compression = compression(file, path)?;
-    Ok(HttpSettings {
+    Ok(HttpProber {
         method: method(file, path)?,
         host,
         headers,
-        credentials: credentials::compose(&credentials::Written::of_http(file), path)?,
-        fields: fields::compose(file.http_headers.as_ref(), fields::Names::Free, path, "http_headers")?,
-        oauth2: oauth::compose_any(file.oauth2.as_ref(), &resolver, path)?,
+        credentials: credentials::build(&credentials::CredentialKeys::of_http(file), path)?,
+        fields: fields::build(file.http_headers.as_ref(), fields::Names::Free, path, "http_headers")?,
+        oauth2: oauth::build_optional(file.oauth2.as_ref(), &resolver, path)?,
         proxies: proxies(file, path)?,
         body: body(file, path)?,
         body_assertions: Arc::new(body_assertions(file, path)?),
@@ -54,30 +54,30 @@ pub(super) fn compose(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> R
         versions: spoken(file, path)?,
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,
-        tls: tls::compose(
+        tls: tls::build(
             file.tls_config.as_ref(),
             if file.enable_http2.unwrap_or(true) {
-                tls::Offer::Http2
+                tls::AlpnOffer::Http2
             } else {
-                tls::Offer::Nothing
+                tls::AlpnOffer::Nothing
             },
             path,
         )?,
     })
 }
 
-fn proxies(file: &HttpFile, path: &str) -> Result<Proxies, Problem> {
-    let written = proxies::Written {
+fn proxies(file: &HttpFile, path: &str) -> Result<Proxies, ConfigIssue> {
+    let written = proxies::ProxyKeys {
         proxy_url: file.proxy_url.as_ref(),
         no_proxy: file.no_proxy.as_ref(),
         proxy_from_environment: file.proxy_from_environment.as_ref(),
         proxy_connect_header: file.proxy_connect_header.as_ref(),
         skip_resolve: file.skip_resolve_phase_with_proxy,
     };
-    proxies::compose(&written, path)
+    proxies::build(&written, path)
 }
 
-fn body(file: &HttpFile, path: &str) -> Result<RequestBody, Problem> {
+fn body(file: &HttpFile, path: &str) -> Result<RequestBody, ConfigIssue> {
     let inline = file.body.as_ref().filter(|body| !body.0.is_empty());
     match (inline, filled(file.body_file.as_ref())) {
         (Some(_), Some(second)) => {
@@ -91,7 +91,7 @@ fn body(file: &HttpFile, path: &str) -> Result<RequestBody, Problem> {
     }
 }
 
-fn body_assertions(file: &HttpFile, path: &str) -> Result<BodyAssertions, Problem> {
+fn body_assertions(file: &HttpFile, path: &str) -> Result<BodyAssertions, ConfigIssue> {
     let patterns = |written: Option<&Vec<_>>, key| regexps(written.map(Vec::as_slice), path, key);
     Ok(BodyAssertions {
         fail_if_matches: patterns(file.fail_if_body_matches_regexp.as_ref(), "fail_if_body_matches_regexp")?,
@@ -103,7 +103,7 @@ fn body_assertions(file: &HttpFile, path: &str) -> Result<BodyAssertions, Proble
     })
 }
 
-fn json(file: &HttpFile, path: &str) -> Result<JsonAssertions, Problem> {
+fn json(file: &HttpFile, path: &str) -> Result<JsonAssertions, ConfigIssue> {
     let matches = file.fail_if_body_json_matches_cel.as_ref();
     let not_matches = file.fail_if_body_json_not_matches_cel.as_ref();
     Ok(JsonAssertions::new(
@@ -113,8 +113,8 @@ fn json(file: &HttpFile, path: &str) -> Result<JsonAssertions, Problem> {
 }
 
 /// An expression in CEL; none where it is written empty.
-fn expression(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option<Expression>, Problem> {
-    let compile = |written: &At<String>| {
+fn expression(written: Option<&Spanned<String>>, path: &str, key: &str) -> Result<Option<Expression>, ConfigIssue> {
+    let compile = |written: &Spanned<String>| {
         Expression::new(&written.value).map_err(|error| {
             let words = format!("Could not compile CEL program: {:?}: {error}", written.value);
             at(written, path, key, words)
@@ -123,24 +123,24 @@ fn expression(written: Option<&At<String>>, path: &str, key: &str) -> Result<Opt
     filled(written).map(compile).transpose()
 }
 
-fn method(file: &HttpFile, path: &str) -> Result<Method, Problem> {
+fn method(file: &HttpFile, path: &str) -> Result<Method, ConfigIssue> {
     match &file.method {
         None => Ok(Method::GET),
         Some(written) if written.value.is_empty() => Ok(Method::GET),
         Some(written) => Method::from_bytes(written.value.as_bytes()).map_err(|_| {
-            let problem = format!(
+            let issue = format!(
                 "{:?} is no HTTP method; write a token such as GET, HEAD or POST",
                 written.value
             );
-            at(written, path, "method", problem)
+            at(written, path, "method", issue)
         }),
     }
 }
 
 type Headers = (Option<String>, Vec<(HeaderName, HeaderValue)>);
 
-/// The header fields, `Host` apart. Values are marked sensitive: they may be secrets.
-fn headers(file: &HttpFile, path: &str) -> Result<Headers, Problem> {
+/// The header fields, `Host` apart. Values that may be secrets are marked sensitive.
+fn headers(file: &HttpFile, path: &str) -> Result<Headers, ConfigIssue> {
     let path = below(path, "headers");
     let mut host = None;
     let mut fields = Vec::new();
@@ -155,7 +155,7 @@ fn headers(file: &HttpFile, path: &str) -> Result<Headers, Problem> {
         if field == HOST {
             host = Some(value.value.clone()).filter(|host| !host.is_empty());
         } else if !FRAMING.contains(&field) {
-            content.set_sensitive(true);
+            content.set_sensitive(!is_plain_header(name));
             fields.push((field, content));
         }
     }
@@ -182,7 +182,7 @@ pub(super) fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
 }
 
 /// What is spoken, with the peer's rules for HTTP/3.
-fn spoken(file: &HttpFile, path: &str) -> Result<Versions, Problem> {
+fn spoken(file: &HttpFile, path: &str) -> Result<Versions, ConfigIssue> {
     let mut accepted = file.valid_http_versions.iter().flatten();
     let Some(enabled) = file.enable_http3.as_ref().filter(|enabled| enabled.value) else {
         return match accepted.find(|version| version.value == "HTTP/3.0") {
@@ -225,10 +225,10 @@ fn versions(file: &HttpFile) -> Vec<String> {
 }
 
 fn header_rules(
-    written: Option<&[At<HeaderMatchFile>]>,
+    written: Option<&[Spanned<HeaderMatchFile>]>,
     path: &str,
     key: &str,
-) -> Result<Vec<HeaderAssertion>, Problem> {
+) -> Result<Vec<HeaderAssertion>, ConfigIssue> {
     let path = below(path, key);
     let rules = written.unwrap_or_default().iter().map(|written| {
         let rule = &written.value;
@@ -249,7 +249,7 @@ fn header_rules(
     rules.collect()
 }
 
-fn body_size_limit(file: &HttpFile, path: &str) -> Result<Option<u64>, Problem> {
+fn body_size_limit(file: &HttpFile, path: &str) -> Result<Option<u64>, ConfigIssue> {
     let Some(written) = &file.body_size_limit else {
         return Ok(None);
     };
@@ -257,17 +257,17 @@ fn body_size_limit(file: &HttpFile, path: &str) -> Result<Option<u64>, Problem> 
         Some(0) => Ok(None),
         Some(limit) => Ok(Some(limit)),
         None => {
-            let problem = format!(
+            let issue = format!(
                 "{:?} is no size; write a number with a unit, such as 10MB or 512KB",
                 written.value
             );
-            Err(at(written, path, "body_size_limit", problem))
+            Err(at(written, path, "body_size_limit", issue))
         }
     }
 }
 
 /// The coding to decode, which an `Accept-Encoding` of the module must accept.
-fn compression(file: &HttpFile, path: &str) -> Result<Coding, Problem> {
+fn compression(file: &HttpFile, path: &str) -> Result<Coding, ConfigIssue> {
     let Some(written) = &file.compression else {
         return Ok(Coding::Identity);
     };
@@ -278,11 +278,11 @@ fn compression(file: &HttpFile, path: &str) -> Result<Coding, Problem> {
         "br" => Coding::Brotli,
         "zstd" => Coding::Zstd,
         _ => {
-            let problem = format!(
+            let issue = format!(
                 "{:?} is no coding; write gzip, deflate, br, zstd or identity",
                 written.value
             );
-            return Err(at(written, path, "compression", problem));
+            return Err(at(written, path, "compression", issue));
         }
     };
     let accepted = file
@@ -294,11 +294,11 @@ fn compression(file: &HttpFile, path: &str) -> Result<Coding, Problem> {
         Some((name, header))
             if !written.value.is_empty() && !header.value.is_empty() && !accepts(&header.value, &written.value) =>
         {
-            let problem = format!(
+            let issue = format!(
                 "invalid configuration \"Accept-Encoding: {}\", \"compression: {}\"; the header must accept the coding",
                 header.value, written.value
             );
-            Err(at(header, path, &format!("headers.{name}"), problem))
+            Err(at(header, path, &format!("headers.{name}"), issue))
         }
         _ => Ok(coding),
     }

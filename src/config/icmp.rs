@@ -2,9 +2,9 @@
 
 use super::address;
 use super::file::IcmpFile;
-use super::problem::{Problem, at};
+use super::issue::{ConfigIssue, at};
 use crate::check::Resolver;
-use crate::probers::icmp::{DEFAULT_PAYLOAD, IcmpSettings};
+use crate::probers::icmp::{DEFAULT_PAYLOAD, IcmpProber};
 use std::sync::Arc;
 
 /// The hop limit where the module does not say: the peer's.
@@ -14,8 +14,8 @@ const HOP_LIMIT: u8 = 64;
 const LARGEST_PAYLOAD: usize = 65_507;
 
 /// Checks every key and gives what runs.
-pub(super) fn compose(file: &IcmpFile, resolver: Arc<Resolver>, path: &str) -> Result<IcmpSettings, Problem> {
-    Ok(IcmpSettings {
+pub(super) fn build(file: &IcmpFile, resolver: Arc<Resolver>, path: &str) -> Result<IcmpProber, ConfigIssue> {
+    Ok(IcmpProber {
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,
         source: address::source(file.source_ip_address.as_ref(), path)?,
@@ -26,7 +26,7 @@ pub(super) fn compose(file: &IcmpFile, resolver: Arc<Resolver>, path: &str) -> R
 }
 
 /// So many bytes, beginning with the peer's words; the words alone where it is 0 or not written.
-fn payload(file: &IcmpFile, path: &str) -> Result<Vec<u8>, Problem> {
+fn payload(file: &IcmpFile, path: &str) -> Result<Vec<u8>, ConfigIssue> {
     let Some(written) = &file.payload_size else {
         return Ok(DEFAULT_PAYLOAD.to_vec());
     };
@@ -48,7 +48,7 @@ fn payload(file: &IcmpFile, path: &str) -> Result<Vec<u8>, Problem> {
 }
 
 /// 0 leaves it to the system.
-fn hop_limit(file: &IcmpFile, path: &str) -> Result<Option<u8>, Problem> {
+fn hop_limit(file: &IcmpFile, path: &str) -> Result<Option<u8>, ConfigIssue> {
     let Some(written) = &file.ttl else {
         return Ok(Some(HOP_LIMIT));
     };

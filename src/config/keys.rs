@@ -1,21 +1,31 @@
 //! What is said of a key that is not known: which one was meant, or where it belongs.
 
 use super::file::BLOCKS;
-use super::problem::Problem;
-use super::tree::Key;
+use super::issue::ConfigIssue;
+use super::tree::KeyNode;
+
+/// Keys of a module in development versions, and those that replaced them.
+const MOVED: [(&str, &str); 4] = [
+    ("hops", "backends"),
+    ("drill", "diagnostics.backends"),
+    ("bypass_cache", "diagnostics.cache_bypass"),
+    ("reference_request", "diagnostics.reference_request"),
+];
 
 /// Refuses a key that a block does not have. `path` is the key itself, with those above it.
-pub(super) fn unknown(key: &Key, path: &str, known: &[&str]) -> Problem {
+pub(super) fn unknown(key: &KeyNode, path: &str, known: &[&str]) -> ConfigIssue {
     let elsewhere = BLOCKS
         .iter()
         .find(|(_, keys)| keys.iter().any(|other| plain(other) == key.name));
-    let words = match (nearest(&key.name, known), elsewhere) {
+    let moved = MOVED.iter().find(|(old, _)| *old == key.name);
+    let words = match (moved, nearest(&key.name, known), elsewhere) {
         _ if key.name.contains(':') => "there is no such key; write a space after the colon".to_owned(),
-        (Some(meant), _) => format!("there is no such key; did you mean {meant}?"),
-        (None, Some((block, _))) => format!("there is no such key here; it belongs under {block}"),
-        (None, None) => format!("there is no such key; the keys here are: {}", listed(known)),
+        (Some((_, new)), ..) => format!("there is no such key; a module has {new} instead"),
+        (None, Some(meant), _) => format!("there is no such key; did you mean {meant}?"),
+        (None, None, Some((block, _))) => format!("there is no such key here; it belongs under {block}"),
+        (None, None, None) => format!("there is no such key; the keys here are: {}", listed(known)),
     };
-    key.place.problem(path, words)
+    key.location.issue(path, words)
 }
 
 /// The key's name in the file: `r#type` is Rust's spelling.

@@ -1,7 +1,7 @@
 //! Composes the bounds that hold for all probes: the block `limits`.
 
-use super::file::{At, ConfigFile, LimitsFile};
-use super::problem::{Problem, at};
+use super::file::{ConfigFile, LimitsFile, Spanned};
+use super::issue::{ConfigIssue, at};
 use super::units;
 use crate::limits::Limits;
 use std::fmt::Display;
@@ -11,10 +11,10 @@ use std::time::Duration;
 /// A bound that is written, or else what holds.
 struct Bound<'a, T> {
     key: &'static str,
-    written: Option<&'a At<T>>,
+    written: Option<&'a Spanned<T>>,
 }
 
-pub(super) fn compose(file: &ConfigFile) -> Result<Limits, Problem> {
+pub(super) fn build(file: &ConfigFile) -> Result<Limits, ConfigIssue> {
     let LimitsFile {
         leases,
         probes,
@@ -27,12 +27,15 @@ pub(super) fn compose(file: &ConfigFile) -> Result<Limits, Problem> {
         interim_responses,
         redirects,
         parameter,
+        history_bytes,
+        probe_memory,
         connections,
         request_head,
     } = file.limits.clone().unwrap_or_default();
     let usual = Limits::default();
     let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
     let per_destination = count("per_destination", per_destination.as_ref(), 0..=100_000, 0)?;
+    let (history_bytes, probe_memory) = memory(history_bytes.as_ref(), probe_memory.as_ref(), &usual)?;
     Ok(Limits {
         leases: count("leases", leases.as_ref(), 0..=10_000_000, usual.leases)?,
         probes: count("probes", probes.as_ref(), 1..=100_000, usual.probes)?,
@@ -60,6 +63,8 @@ pub(super) fn compose(file: &ConfigFile) -> Result<Limits, Problem> {
         )?,
         redirects: count("redirects", redirects.as_ref(), 0..=100, usual.redirects)?,
         parameter: bytes("parameter", parameter.as_ref(), 64..=64 << 10, usual.parameter)?,
+        history_bytes,
+        probe_memory,
         connections: count("connections", connections.as_ref(), 8..=100_000, usual.connections)?,
         request_head: duration(
             "request_head",
@@ -70,32 +75,45 @@ pub(super) fn compose(file: &ConfigFile) -> Result<Limits, Problem> {
     })
 }
 
+/// What evidence, and all probes, may take.
+fn memory(
+    history: Option<&Spanned<String>>,
+    probes: Option<&Spanned<String>>,
+    usual: &Limits,
+) -> Result<(usize, usize), ConfigIssue> {
+    let history = bytes("history_bytes", history, 1 << 20..=64 << 30, usual.history_bytes)?;
+    Ok((
+        history,
+        bytes("probe_memory", probes, 16 << 20..=1 << 40, usual.probe_memory)?,
+    ))
+}
+
 fn count(
     key: &'static str,
-    written: Option<&At<i64>>,
+    written: Option<&Spanned<i64>>,
     range: RangeInclusive<usize>,
     usual: usize,
-) -> Result<usize, Problem> {
+) -> Result<usize, ConfigIssue> {
     let bound = Bound { key, written };
     bound.read(|number| usize::try_from(*number).ok(), &range, "a number", usual)
 }
 
 fn size(
     key: &'static str,
-    written: Option<&At<String>>,
+    written: Option<&Spanned<String>>,
     range: RangeInclusive<u64>,
     usual: u64,
-) -> Result<u64, Problem> {
+) -> Result<u64, ConfigIssue> {
     let bound = Bound { key, written };
     bound.read(|text| units::size(text), &range, "bytes, such as 512KB,", usual)
 }
 
 fn bytes(
     key: &'static str,
-    written: Option<&At<String>>,
+    written: Option<&Spanned<String>>,
     range: RangeInclusive<usize>,
     usual: usize,
-) -> Result<usize, Problem> {
+) -> Result<usize, ConfigIssue> {
     let bound = Bound { key, written };
     let read = |text: &String| usize::try_from(units::size(text)?).ok();
     bound.read(read, &range, "bytes, such as 512KB,", usual)
@@ -103,10 +121,10 @@ fn bytes(
 
 fn duration(
     key: &'static str,
-    written: Option<&At<String>>,
+    written: Option<&Spanned<String>>,
     range: RangeInclusive<Duration>,
     usual: Duration,
-) -> Result<Duration, Problem> {
+) -> Result<Duration, ConfigIssue> {
     let bound = Bound { key, written };
     let range = Seconds(*range.start())..=Seconds(*range.end());
     let read = |text: &String| units::duration(text).map(Seconds);
@@ -132,7 +150,7 @@ impl<T: Display> Bound<'_, T> {
         range: &RangeInclusive<N>,
         what: &str,
         usual: N,
-    ) -> Result<N, Problem> {
+    ) -> Result<N, ConfigIssue> {
         let Some(written) = self.written else {
             return Ok(usual);
         };

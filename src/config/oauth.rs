@@ -1,33 +1,33 @@
 //! Composes how a module gets its tokens: `oauth2`.
 
 use super::credentials::{filled, source};
-use super::file::{At, OAuth2File};
-use super::problem::{Problem, at};
+use super::file::{OAuth2File, Spanned};
+use super::issue::{ConfigIssue, at};
 use super::proxies;
 use super::tls;
 use super::tree::below;
 use crate::check::Resolver;
 use crate::probers::http::{Algorithm, Grant, OAuth2, Signing};
+use crate::target::{HttpUrl, Scheme};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::Mutex;
-use url::Url;
 
 const SECRET_GRANT: &str = "client_credentials";
 const ASSERTION_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// What runs, where the module has such a block.
-pub(super) fn compose_any(
-    written: Option<&At<OAuth2File>>,
+pub(super) fn build_optional(
+    written: Option<&Spanned<OAuth2File>>,
     resolver: &Arc<Resolver>,
     path: &str,
-) -> Result<Option<OAuth2>, Problem> {
-    let compose = |written| compose(written, resolver.clone(), path);
-    written.map(compose).transpose()
+) -> Result<Option<OAuth2>, ConfigIssue> {
+    let build = |written| build(written, resolver.clone(), path);
+    written.map(build).transpose()
 }
 
 /// Checks every key.
-fn compose(written: &At<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> Result<OAuth2, Problem> {
+fn build(written: &Spanned<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> Result<OAuth2, ConfigIssue> {
     let path = &below(path, "oauth2");
     let file = &written.value;
     let missing = |key: &str, words: &str| at(written, path, key, words);
@@ -35,14 +35,14 @@ fn compose(written: &At<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> Res
     let client_id = client_id.ok_or_else(|| missing("client_id", "oauth2 client_id must be configured"))?;
     let token_url = filled(file.token_url.as_ref());
     let token_url = token_url.ok_or_else(|| missing("token_url", "oauth2 token_url must be configured"))?;
-    let url = Url::parse(&token_url.value)
+    let url = HttpUrl::parse(&token_url.value)
         .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        .filter(|url| matches!(url.scheme(), Scheme::Http | Scheme::Https));
     let url = url.ok_or_else(|| {
         let words = "this is no URL of a token server; write one such as https://id.example/token";
         at(token_url, path, "token_url", words)
     })?;
-    let proxies = proxies::Written {
+    let proxies = proxies::ProxyKeys {
         proxy_url: file.proxy_url.as_ref(),
         no_proxy: file.no_proxy.as_ref(),
         proxy_from_environment: file.proxy_from_environment.as_ref(),
@@ -52,19 +52,20 @@ fn compose(written: &At<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> Res
     };
     Ok(OAuth2 {
         token_url: url,
+        written_token_url: token_url.value.clone(),
         client_id: client_id.value.clone(),
         grant: grant(written, path)?,
         scopes: file.scopes.clone().unwrap_or_default(),
         params: file.endpoint_params.clone().unwrap_or_default().into_iter().collect(),
-        tls: tls::compose(file.tls_config.as_ref(), tls::Offer::Http2, path)?,
-        proxies: proxies::compose(&proxies, path)?,
+        tls: tls::build(file.tls_config.as_ref(), tls::AlpnOffer::Http2, path)?,
+        proxies: proxies::build(&proxies, path)?,
         resolver,
         kept: Mutex::new(None),
         in_body: AtomicBool::new(false),
     })
 }
 
-fn grant(written: &At<OAuth2File>, path: &str) -> Result<Grant, Problem> {
+fn grant(written: &Spanned<OAuth2File>, path: &str) -> Result<Grant, ConfigIssue> {
     let file = &written.value;
     match filled(file.grant_type.as_ref()).map(|grant| grant.value.as_str()) {
         None | Some(SECRET_GRANT) => {
@@ -94,13 +95,16 @@ fn grant(written: &At<OAuth2File>, path: &str) -> Result<Grant, Problem> {
         }
         Some(other) => {
             let words = format!("{other:?} is no grant_type; write {SECRET_GRANT} or {ASSERTION_GRANT}");
-            let place = file.grant_type.as_ref().map_or(written.place, |grant| grant.place);
-            Err(place.problem(below(path, "grant_type"), words))
+            let location = file
+                .grant_type
+                .as_ref()
+                .map_or(written.location, |grant| grant.location);
+            Err(location.issue(below(path, "grant_type"), words))
         }
     }
 }
 
-fn algorithm(written: Option<&At<String>>, path: &str) -> Result<Algorithm, Problem> {
+fn algorithm(written: Option<&Spanned<String>>, path: &str) -> Result<Algorithm, ConfigIssue> {
     match filled(written).map(|written| (written, written.value.as_str())) {
         None | Some((_, "RS256")) => Ok(Algorithm::Rs256),
         Some((_, "RS384")) => Ok(Algorithm::Rs384),

@@ -1,16 +1,16 @@
 //! Composes what may be dialled: the policy of the process, the fence of a module, and which modules need one.
 
-use super::file::{At, ClientFile, ConfigFile, FieldFile, ListsFile, ModuleFile, is_plain_header};
-use super::problem::{Problem, at};
+use super::file::{ClientFile, ConfigFile, FieldFile, ListsFile, ModuleFile, Spanned, is_plain_header};
+use super::issue::{ConfigIssue, at};
 use super::tree::below;
-use crate::policy::{Entry, Fence, Lists, Mode, Policy, in_one_spelling};
+use crate::policy::{AllowedTarget, Lists, Mode, Policy, TargetAllowlist, in_one_spelling};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub(super) fn policy(file: &ConfigFile) -> Result<Policy, Problem> {
+pub(super) fn policy(file: &ConfigFile) -> Result<Policy, ConfigIssue> {
     let Some(written) = &file.policy else {
         return Ok(Policy::default());
     };
@@ -38,9 +38,9 @@ fn lists<T>(
     written: Option<&ListsFile>,
     key: &str,
     read: impl Fn(&str) -> Result<T, String>,
-) -> Result<Lists<T>, Problem> {
+) -> Result<Lists<T>, ConfigIssue> {
     let path = below("policy", key);
-    let list = |key: &str, entries: Option<&Vec<At<String>>>| {
+    let list = |key: &str, entries: Option<&Vec<Spanned<String>>>| {
         let entries = entries.into_iter().flatten();
         let read = entries.map(|entry| read(entry.value.trim()).map_err(|words| at(entry, &path, key, words)));
         read.collect::<Result<Vec<_>, _>>()
@@ -61,20 +61,20 @@ fn network(text: &str) -> Result<IpNet, String> {
 }
 
 /// `allowed_targets`. An empty list is for nobody.
-pub(super) fn fence(file: &ModuleFile, path: &str) -> Result<Option<Arc<Fence>>, Problem> {
+pub(super) fn allowlist(file: &ModuleFile, path: &str) -> Result<Option<Arc<TargetAllowlist>>, ConfigIssue> {
     let Some(written) = &file.allowed_targets else {
         return Ok(None);
     };
-    let entry = |written: &At<String>| {
-        let entry = written.value.trim().parse::<Entry>();
+    let entry = |written: &Spanned<String>| {
+        let entry = written.value.trim().parse::<AllowedTarget>();
         entry.map_err(|words| at(written, path, "allowed_targets", words))
     };
-    let fence = written.iter().map(entry).collect::<Result<Fence, _>>()?;
-    Ok(Some(Arc::new(fence)))
+    let allowlist = written.iter().map(entry).collect::<Result<TargetAllowlist, _>>()?;
+    Ok(Some(Arc::new(allowlist)))
 }
 
 /// The key of a secret that the module would bring to any target.
-pub(super) fn unfenced_secret(file: &ModuleFile) -> Option<&'static str> {
+pub(super) fn secret_without_allowlist(file: &ModuleFile) -> Option<&'static str> {
     if file.allowed_targets.is_some() {
         return None;
     }
@@ -129,28 +129,29 @@ fn first(keys: &[(&'static str, bool)]) -> Option<&'static str> {
     keys.iter().find(|(_, is_there)| *is_there).map(|(key, _)| *key)
 }
 
-fn has_secrets(fields: Option<&BTreeMap<String, At<FieldFile>>>) -> bool {
+fn has_secrets(fields: Option<&BTreeMap<String, Spanned<FieldFile>>>) -> bool {
     let mut fields = fields.into_iter().flat_map(BTreeMap::values);
     fields.any(|field| field.value.secrets.is_some() || field.value.files.is_some())
 }
 
 /// Refuses what a strict policy does not take: modules that bring secrets anywhere, and names that only a proxy resolves.
-pub(super) fn check_strictness(file: &ConfigFile, policy: &Policy) -> Result<(), Problem> {
+pub(super) fn check_strictness(file: &ConfigFile, policy: &Policy) -> Result<(), ConfigIssue> {
     if policy.mode != Mode::Strict {
         return Ok(());
     }
     for (name, module) in file.modules() {
         let path = format!("modules.{name}");
-        if let Some(key) = unfenced_secret(&module.value) {
-            let words = "a strict policy needs allowed_targets beside it: whoever may scrape chooses where it is sent";
-            return Err(module.place.problem(below(&path, key), words));
+        if let Some(key) = secret_without_allowlist(&module.value) {
+            let words =
+                "a strict policy needs allowed_targets beside it: any client that may scrape chooses where it is sent";
+            return Err(module.location.issue(below(&path, key), words));
         }
         let http = module.value.http.as_ref();
         let blind = http.is_some_and(|http| http.skip_resolve_phase_with_proxy == Some(true));
         if blind && module.value.allowed_targets.is_none() {
             let words = "a strict policy needs allowed_targets beside it: only the proxy knows which address it dials";
             let key = below(&path, "http.skip_resolve_phase_with_proxy");
-            return Err(module.place.problem(key, words));
+            return Err(module.location.issue(key, words));
         }
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! Composes the proxies of a module.
 
 use super::credentials::filled;
-use super::file::At;
+use super::file::Spanned;
 use super::http::{header_name, header_value};
-use super::problem::{Problem, at};
+use super::issue::{ConfigIssue, at};
 use super::tree::below;
 use crate::probers::proxies::{Exceptions, Proxies, Proxy};
 use crate::secret::Secret;
@@ -11,19 +11,19 @@ use std::collections::BTreeMap;
 
 /// The keys of proxies, wherever they stand.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Written<'a> {
-    pub proxy_url: Option<&'a At<Secret>>,
-    pub no_proxy: Option<&'a At<String>>,
-    pub proxy_from_environment: Option<&'a At<bool>>,
-    pub proxy_connect_header: Option<&'a At<ConnectFields>>,
+pub(super) struct ProxyKeys<'a> {
+    pub proxy_url: Option<&'a Spanned<Secret>>,
+    pub no_proxy: Option<&'a Spanned<String>>,
+    pub proxy_from_environment: Option<&'a Spanned<bool>>,
+    pub proxy_connect_header: Option<&'a Spanned<ConnectFields>>,
     pub skip_resolve: Option<bool>,
 }
 
 /// The fields of CONNECT, as they are written.
-pub(super) type ConnectFields = BTreeMap<String, Vec<At<Secret>>>;
+pub(super) type ConnectFields = BTreeMap<String, Vec<Spanned<Secret>>>;
 
 /// Checks them with the peer's rules.
-pub(super) fn compose(file: &Written<'_>, path: &str) -> Result<Proxies, Problem> {
+pub(super) fn build(file: &ProxyKeys<'_>, path: &str) -> Result<Proxies, ConfigIssue> {
     let url = file.proxy_url.filter(|url| !url.value.reveal().is_empty());
     let from_environment = file.proxy_from_environment.filter(|from| from.value);
     let no_proxy = filled(file.no_proxy);
@@ -66,7 +66,7 @@ pub(super) fn compose(file: &Written<'_>, path: &str) -> Result<Proxies, Problem
 
 type Fields = Vec<(::http::HeaderName, ::http::HeaderValue)>;
 
-fn connect_fields(file: &Written<'_>, path: &str) -> Result<Fields, Problem> {
+fn connect_fields(file: &ProxyKeys<'_>, path: &str) -> Result<Fields, ConfigIssue> {
     let path = below(path, "proxy_connect_header");
     let mut fields = Vec::new();
     for (name, values) in file.proxy_connect_header.iter().flat_map(|header| &header.value) {

@@ -1,7 +1,7 @@
 //! Reads values of the types that keys have from the tree. What does not fit is refused in words for who wrote it.
 
-use super::problem::{Place, Problem};
-use super::tree::{Kind, Node, below};
+use super::issue::{ConfigIssue, Location};
+use super::tree::{Node, NodeKind, below};
 use crate::metrics::Level;
 use crate::secret::{MASK, Secret};
 use serde::{Serialize, Serializer};
@@ -12,26 +12,26 @@ use std::fmt;
 /// What can be read from the tree. `path` is the dotted key under which the value stands.
 pub(super) trait Read: Sized {
     /// Reads it, or says what is wrong.
-    fn read(node: &Node, path: &str) -> Result<Self, Problem>;
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue>;
 }
 
 /// A value that knows its place in the text.
 #[derive(Clone, Debug)]
-pub(super) struct At<T> {
+pub(super) struct Spanned<T> {
     pub value: T,
-    pub place: Place,
+    pub location: Location,
 }
 
-impl<T: Read> Read for At<T> {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+impl<T: Read> Read for Spanned<T> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         Ok(Self {
             value: T::read(node, path)?,
-            place: node.place,
+            location: node.location,
         })
     }
 }
 
-impl<T: Serialize> Serialize for At<T> {
+impl<T: Serialize> Serialize for Spanned<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
     }
@@ -39,15 +39,15 @@ impl<T: Serialize> Serialize for At<T> {
 
 /// The bytes of a request's body, which may hold secrets.
 #[derive(Clone, Default)]
-pub(super) struct Body(pub Vec<u8>);
+pub(super) struct ConfiguredBody(pub Vec<u8>);
 
-impl fmt::Debug for Body {
+impl fmt::Debug for ConfiguredBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
     }
 }
 
-impl Serialize for Body {
+impl Serialize for ConfiguredBody {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(MASK)
     }
@@ -70,18 +70,18 @@ impl Serialize for Claims {
 }
 
 impl Read for Claims {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         let entries = node.block(path)?.iter();
         let claims = entries.map(|(key, value)| Ok((key.name.clone(), json(value, &below(path, &key.name))?)));
-        claims.collect::<Result<_, Problem>>().map(Self)
+        claims.collect::<Result<_, ConfigIssue>>().map(Self)
     }
 }
 
 /// A value as JSON has it. What reads like a number or a boolean is one: the tree no longer knows which texts had quotes.
-fn json(node: &Node, path: &str) -> Result<Value, Problem> {
+fn json(node: &Node, path: &str) -> Result<Value, ConfigIssue> {
     Ok(match &node.kind {
-        Kind::Nothing => Value::Null,
-        Kind::Text(text) => match text.as_str() {
+        NodeKind::Nothing => Value::Null,
+        NodeKind::Text(text) => match text.as_str() {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
             _ => match text.parse::<serde_json::Number>() {
@@ -89,100 +89,100 @@ fn json(node: &Node, path: &str) -> Result<Value, Problem> {
                 Err(_) => Value::String(text.clone()),
             },
         },
-        Kind::Bytes(_) => Value::String(node.text(path)?.to_owned()),
-        Kind::List(entries) => Value::Array(
+        NodeKind::Bytes(_) => Value::String(node.text(path)?.to_owned()),
+        NodeKind::List(entries) => Value::Array(
             entries
                 .iter()
                 .map(|entry| json(entry, path))
                 .collect::<Result<_, _>>()?,
         ),
-        Kind::Block(entries) => {
+        NodeKind::Block(entries) => {
             let entries = entries.iter();
             let fields = entries.map(|(key, value)| Ok((key.name.clone(), json(value, &below(path, &key.name))?)));
-            Value::Object(fields.collect::<Result<_, Problem>>()?)
+            Value::Object(fields.collect::<Result<_, ConfigIssue>>()?)
         }
     })
 }
 
 impl Node {
     /// The one value as text. A value may be a secret: no message repeats it, but those that know better.
-    fn text(&self, path: &str) -> Result<&str, Problem> {
+    fn text(&self, path: &str) -> Result<&str, ConfigIssue> {
         match &self.kind {
-            Kind::Text(text) => Ok(text),
-            Kind::Nothing => Ok(""),
-            Kind::Bytes(_) => {
+            NodeKind::Text(text) => Ok(text),
+            NodeKind::Nothing => Ok(""),
+            NodeKind::Bytes(_) => {
                 let words = "these bytes are no text; only a body may hold what is none";
-                Err(self.place.problem(path, words))
+                Err(self.location.issue(path, words))
             }
             other => {
                 let words = format!("must be one value, not {}", other.name());
-                Err(self.place.problem(path, words))
+                Err(self.location.issue(path, words))
             }
         }
     }
 
     /// The entries of a list, none of them empty.
-    fn list(&self, path: &str) -> Result<&[Self], Problem> {
-        let Kind::List(entries) = &self.kind else {
+    fn list(&self, path: &str) -> Result<&[Self], ConfigIssue> {
+        let NodeKind::List(entries) = &self.kind else {
             let words = format!(
                 "must be a list, not {}; write \"- \" before each entry",
                 self.kind.name()
             );
-            return Err(self.place.problem(path, words));
+            return Err(self.location.issue(path, words));
         };
-        match entries.iter().find(|entry| matches!(entry.kind, Kind::Nothing)) {
+        match entries.iter().find(|entry| matches!(entry.kind, NodeKind::Nothing)) {
             Some(empty) => {
                 let words = "this entry of the list is empty; give it a value or leave it out";
-                Err(empty.place.problem(path, words))
+                Err(empty.location.issue(path, words))
             }
             None => Ok(entries),
         }
     }
 
     /// The keys of a block and their values; none where nothing is written.
-    pub fn block(&self, path: &str) -> Result<&[(super::tree::Key, Self)], Problem> {
+    pub fn block(&self, path: &str) -> Result<&[(super::tree::KeyNode, Self)], ConfigIssue> {
         match &self.kind {
-            Kind::Block(entries) => Ok(entries),
-            Kind::Nothing => Ok(&[]),
+            NodeKind::Block(entries) => Ok(entries),
+            NodeKind::Nothing => Ok(&[]),
             other => {
                 let words = format!(
                     "must be a block of keys, not {}; write them below, further in",
                     other.name()
                 );
-                Err(self.place.problem(path, words))
+                Err(self.location.issue(path, words))
             }
         }
     }
 }
 
 impl Read for String {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         node.text(path).map(str::to_owned)
     }
 }
 
 impl Read for Secret {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         node.text(path).map(Self::new)
     }
 }
 
-impl Read for Body {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+impl Read for ConfiguredBody {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         match &node.kind {
-            Kind::Bytes(bytes) => Ok(Self(bytes.clone())),
+            NodeKind::Bytes(bytes) => Ok(Self(bytes.clone())),
             _ => node.text(path).map(|text| Self(text.as_bytes().to_vec())),
         }
     }
 }
 
 impl Read for bool {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         let text = node.text(path)?;
         match text {
             "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Ok(true),
             "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => Ok(false),
-            _ => Err(node.place.problem(
+            _ => Err(node.location.issue(
                 path,
                 format!("{text:?} is neither true nor false; write one of the two"),
             )),
@@ -191,47 +191,47 @@ impl Read for bool {
 }
 
 impl Read for i64 {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         let text = node.text(path)?;
         whole_number(text).ok_or_else(|| {
             let words = format!("{text:?} is no whole number; write one such as 200");
-            node.place.problem(path, words)
+            node.location.issue(path, words)
         })
     }
 }
 
 impl Read for f64 {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         let text = node.text(path)?;
         text.replace('_', "").parse().map_err(|_| {
             let words = format!("{text:?} is no number; write one such as 0.25");
-            node.place.problem(path, words)
+            node.location.issue(path, words)
         })
     }
 }
 
 impl Read for Level {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         match node.text(path)? {
-            "peer" => Ok(Self::Peer),
+            "blackbox" => Ok(Self::Blackbox),
             "standard" => Ok(Self::Standard),
             "full" => Ok(Self::Full),
-            other => Err(node.place.problem(
+            other => Err(node.location.issue(
                 path,
-                format!("{other:?} is no level of metrics; write peer, standard or full"),
+                format!("{other:?} is no level of metrics; write blackbox, standard or full"),
             )),
         }
     }
 }
 
 impl<T: Read> Read for Vec<T> {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         node.list(path)?.iter().map(|entry| T::read(entry, path)).collect()
     }
 }
 
 impl<T: Read> Read for BTreeMap<String, T> {
-    fn read(node: &Node, path: &str) -> Result<Self, Problem> {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         let entries = node.block(path)?.iter().map(|(key, value)| {
             let value = T::read(value, &below(path, &key.name))?;
             Ok((key.name.clone(), value))

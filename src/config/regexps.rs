@@ -1,15 +1,15 @@
 //! Composes regular expressions, in Go's dialect.
 
-use super::file::At;
-use super::problem::{Problem, at};
+use super::file::Spanned;
+use super::issue::{ConfigIssue, at};
 use crate::regexp::Regexp;
 
-pub(super) fn regexps(written: Option<&[At<String>]>, path: &str, key: &str) -> Result<Vec<Regexp>, Problem> {
+pub(super) fn regexps(written: Option<&[Spanned<String>]>, path: &str, key: &str) -> Result<Vec<Regexp>, ConfigIssue> {
     let patterns = written.unwrap_or_default().iter();
     patterns.map(|written| regexp(written, path, key)).collect()
 }
 
-pub(super) fn regexp(written: &At<String>, path: &str, key: &str) -> Result<Regexp, Problem> {
+pub(super) fn regexp(written: &Spanned<String>, path: &str, key: &str) -> Result<Regexp, ConfigIssue> {
     Regexp::new(&written.value).map_err(|error| {
         at(
             written,

@@ -1,6 +1,6 @@
 //! What the YAML says, as a tree whose every value knows its place. Which type a value has is for the key to decide.
 
-use super::problem::{Place, Problem};
+use super::issue::{ConfigIssue, Location};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -23,12 +23,12 @@ const ALIASED: usize = 50_000;
 /// A value and its place: that of its key where it is a block, a list or nothing, so that a problem shows the key.
 #[derive(Debug)]
 pub(super) struct Node {
-    pub place: Place,
-    pub kind: Kind,
+    pub location: Location,
+    pub kind: NodeKind,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     /// Nothing, `null` or `~`: leaves a default in place.
     Nothing,
     /// One value, as written.
@@ -38,17 +38,17 @@ pub(super) enum Kind {
     /// A list.
     List(Vec<Node>),
     /// Keys and their values, in the order written; what `<<` merges in comes last.
-    Block(Vec<(Key, Node)>),
+    Block(Vec<(KeyNode, Node)>),
 }
 
 /// A key and its place.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct KeyNode {
     pub name: String,
-    pub place: Place,
+    pub location: Location,
 }
 
-impl Kind {
+impl NodeKind {
     /// What it is, after "not".
     pub const fn name(&self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl Kind {
 }
 
 /// Reads the first document of a text, as the peer does. Merges and aliases are resolved; no key stands twice.
-pub(super) fn parse(text: &str) -> Result<Node, Problem> {
+pub(super) fn parse(text: &str) -> Result<Node, ConfigIssue> {
     let mut raw = None;
     let read = serde_yaml::with_deserializer_from_str_with_options(text, options(), |deserializer| {
         raw = Some(Raw::deserialize(deserializer)?);
@@ -70,33 +70,33 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     match (read, raw) {
         // The peer does not look at later documents either.
         (Ok(()) | Err(serde_yaml::Error::MultipleDocuments { .. }), Some(raw)) => node(raw, text, ""),
-        (Err(error), _) => Err(problem_of(&error, text)),
-        (Ok(()), None) => Err(Place::START.problem("", "the file is empty")),
+        (Err(error), _) => Err(issue_of(&error, text)),
+        (Ok(()), None) => Err(Location::START.issue("", "the file is empty")),
     }
 }
 
 /// Takes out the value or the key at which a problem stands; gives whether there was one.
-pub(super) fn take_out(root: &mut Node, problem: &Problem) -> bool {
-    let place = Place {
-        line: problem.line,
-        column: problem.column,
+pub(super) fn take_out(root: &mut Node, issue: &ConfigIssue) -> bool {
+    let location = Location {
+        line: issue.line,
+        column: issue.column,
     };
     match &mut root.kind {
-        Kind::Block(entries) => {
+        NodeKind::Block(entries) => {
             let before = entries.len();
             // The innermost first: what stands in a block may share its place.
-            if entries.iter_mut().any(|(_, value)| take_out(value, problem)) {
+            if entries.iter_mut().any(|(_, value)| take_out(value, issue)) {
                 return true;
             }
-            entries.retain(|(key, value)| key.place != place && value.place != place);
+            entries.retain(|(key, value)| key.location != location && value.location != location);
             entries.len() < before
         }
-        Kind::List(entries) => {
+        NodeKind::List(entries) => {
             let before = entries.len();
-            if entries.iter_mut().any(|entry| take_out(entry, problem)) {
+            if entries.iter_mut().any(|entry| take_out(entry, issue)) {
                 return true;
             }
-            entries.retain(|entry| entry.place != place);
+            entries.retain(|entry| entry.location != location);
             entries.len() < before
         }
         _ => false,
@@ -202,54 +202,59 @@ impl<'de> Deserialize<'de> for RawKind {
 }
 
 /// `path` is the key under which the value stands.
-fn node(raw: Raw, source: &str, path: &str) -> Result<Node, Problem> {
-    let place = place_of(raw.defined);
+fn node(raw: Raw, source: &str, path: &str) -> Result<Node, ConfigIssue> {
+    let location = location_of(raw.defined);
     let written = written(&raw, source).map(str::to_owned);
     let Tagged(kind, tag) = raw.value;
     let kind = match kind {
-        RawKind::Nothing => Kind::Nothing,
-        RawKind::Resolved(resolved) => Kind::Text(written.unwrap_or(resolved)),
+        RawKind::Nothing => NodeKind::Nothing,
+        RawKind::Resolved(resolved) => NodeKind::Text(written.unwrap_or(resolved)),
         RawKind::Text(text) if tag.as_deref() == Some("tag:yaml.org,2002:binary") => {
-            binary(&text).ok_or_else(|| place.problem(path, "what follows !!binary must be base64"))?
+            binary(&text).ok_or_else(|| location.issue(path, "what follows !!binary must be base64"))?
         }
-        RawKind::Text(text) => Kind::Text(text),
-        RawKind::List(entries) => Kind::List(
+        RawKind::Text(text) => NodeKind::Text(text),
+        RawKind::List(entries) => NodeKind::List(
             entries
                 .into_iter()
                 .map(|entry| node(entry, source, path))
                 .collect::<Result<_, _>>()?,
         ),
-        RawKind::Block(entries) => Kind::Block(block(entries, source, path)?),
+        RawKind::Block(entries) => NodeKind::Block(block(entries, source, path)?),
     };
-    Ok(Node { place, kind })
+    Ok(Node { location, kind })
 }
 
-fn block(entries: Vec<(Raw, Raw)>, source: &str, path: &str) -> Result<Vec<(Key, Node)>, Problem> {
-    let mut block: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
-    let mut places: HashMap<String, Place> = HashMap::new();
+fn block(entries: Vec<(Raw, Raw)>, source: &str, path: &str) -> Result<Vec<(KeyNode, Node)>, ConfigIssue> {
+    let mut block: Vec<(KeyNode, Node)> = Vec::with_capacity(entries.len());
+    let mut places: HashMap<String, Location> = HashMap::new();
     for (key, value) in entries {
         let key = key_of(key, source, path)?;
         let path = below(path, &key.name);
-        if let Some(first) = places.insert(key.name.clone(), key.place) {
+        if let Some(first) = places.insert(key.name.clone(), key.location) {
             let words = format!("this key stands already at {first}; write it once");
-            return Err(key.place.problem(path, words));
+            return Err(key.location.issue(path, words));
         }
         let mut value = node(value, source, &path)?;
-        if !matches!(value.kind, Kind::Text(_) | Kind::Bytes(_)) {
-            value.place = key.place;
+        if !matches!(value.kind, NodeKind::Text(_) | NodeKind::Bytes(_)) {
+            value.location = key.location;
         }
         block.push((key, value));
     }
     Ok(block)
 }
 
-fn key_of(raw: Raw, source: &str, path: &str) -> Result<Key, Problem> {
-    let Node { place, kind } = node(raw, source, path)?;
+fn key_of(raw: Raw, source: &str, path: &str) -> Result<KeyNode, ConfigIssue> {
+    let Node { location, kind } = node(raw, source, path)?;
     match kind {
-        Kind::Text(name) => Ok(Key { name, place }),
+        NodeKind::Text(name) => Ok(KeyNode { name, location }),
+        // As Go reads it into a map of texts.
+        NodeKind::Nothing => Ok(KeyNode {
+            name: String::new(),
+            location,
+        }),
         other => {
             let words = format!("a key must be a name, not {}", other.name());
-            Err(place.problem(path, words))
+            Err(location.issue(path, words))
         }
     }
 }
@@ -282,34 +287,34 @@ fn written<'t>(raw: &Raw, source: &'t str) -> Option<&'t str> {
     plain.then_some(text)
 }
 
-fn binary(text: &str) -> Option<Kind> {
+fn binary(text: &str) -> Option<NodeKind> {
     let packed: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let bytes = BASE64.decode(packed).ok()?;
     Some(match String::from_utf8(bytes) {
-        Ok(text) => Kind::Text(text),
-        Err(error) => Kind::Bytes(error.into_bytes()),
+        Ok(text) => NodeKind::Text(text),
+        Err(error) => NodeKind::Bytes(error.into_bytes()),
     })
 }
 
-fn place_of(location: serde_yaml::Location) -> Place {
-    Place {
+fn location_of(location: serde_yaml::Location) -> Location {
+    Location {
         line: location.line(),
         column: location.column(),
     }
 }
 
 /// The library's error in words for whoever wrote the file.
-fn problem_of(error: &serde_yaml::Error, source: &str) -> Problem {
+fn issue_of(error: &serde_yaml::Error, source: &str) -> ConfigIssue {
     use serde_yaml::Error as E;
     let words = match error.without_snippet() {
-        E::AliasError { error, .. } => return problem_of(error, source),
+        E::AliasError { error, .. } => return issue_of(error, source),
         E::UnknownAnchor { .. } => {
             "no value above has the anchor that this alias names; write &name before the value".to_owned()
         }
         E::RecursiveReferencesRequireWeakTypes { .. } => "an anchor cannot hold itself".to_owned(),
         E::AliasReplayLimitExceeded { location, .. } => {
             let words = format!("the aliases stand for more than {ALIASED} values; write fewer of them");
-            return place_of(*location).problem("", words);
+            return location_of(*location).issue("", words);
         }
         E::MergeValueNotMapOrSeqOfMaps { .. } => "<< takes a block of keys, or a list of such blocks".to_owned(),
         E::Budget { breach, .. } => match breach {
@@ -323,8 +328,8 @@ fn problem_of(error: &serde_yaml::Error, source: &str) -> Problem {
         E::Message { msg, .. } => msg.clone(),
         other => not_yaml(other),
     };
-    let place = error.location().map_or(Place::START, place_of);
-    place.problem(key_on(source, place), words)
+    let location = error.location().map_or(Location::START, location_of);
+    location.issue(key_on(source, location), words)
 }
 
 /// What mostly stands behind the parser's words.
@@ -353,8 +358,8 @@ fn not_yaml(error: &serde_yaml::Error) -> String {
 }
 
 /// The key on a line, where there is one: what is no YAML has no path.
-fn key_on(source: &str, place: Place) -> &str {
-    let line = usize::try_from(place.line).ok().and_then(|line| line.checked_sub(1));
+fn key_on(source: &str, location: Location) -> &str {
+    let line = usize::try_from(location.line).ok().and_then(|line| line.checked_sub(1));
     let key = line
         .and_then(|line| source.lines().nth(line))
         .and_then(|line| line.split_once(':'))

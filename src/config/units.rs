@@ -1,12 +1,12 @@
 //! Durations and sizes as Go writes them.
 
-use super::file::At;
-use super::problem::{Problem, at};
+use super::file::Spanned;
+use super::issue::{ConfigIssue, at};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A module's timeout: absent, zero or negative means none, as with the peer.
-pub(super) fn timeout(written: Option<&At<String>>, path: &str) -> Result<Option<Duration>, Problem> {
+pub(super) fn timeout(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
     threshold(written, path, "timeout")
 }
 
@@ -14,7 +14,7 @@ pub(super) fn timeout(written: Option<&At<String>>, path: &str) -> Result<Option
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
 
 /// How often keys are probed between scrapes: absent or zero means not at all.
-pub(super) fn interval(written: Option<&At<String>>, path: &str) -> Result<Option<Duration>, Problem> {
+pub(super) fn interval(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
     let interval = threshold(written, path, "interval")?;
     match (written, interval) {
         (Some(written), Some(interval)) if !INTERVALS.contains(&interval) => Err(at(
@@ -28,7 +28,11 @@ pub(super) fn interval(written: Option<&At<String>>, path: &str) -> Result<Optio
 }
 
 /// A duration that is not exceeded: absent, zero or negative means none.
-pub(super) fn threshold(written: Option<&At<String>>, path: &str, key: &str) -> Result<Option<Duration>, Problem> {
+pub(super) fn threshold(
+    written: Option<&Spanned<String>>,
+    path: &str,
+    key: &str,
+) -> Result<Option<Duration>, ConfigIssue> {
     let Some(written) = written else {
         return Ok(None);
     };

@@ -1,45 +1,46 @@
 //! What a configuration says that does not do what it seems to: taken all the same, as the peer takes it, and told once.
 
 use super::credentials::filled;
-use super::file::{At, ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, StepFile, TlsFile};
-use super::policy::unfenced_secret;
-use super::problem::{Place, Problem, at};
+use super::file::{ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, Spanned, StepFile, TlsFile};
+use super::issue::{ConfigIssue, Location, at};
+use super::policy::secret_without_allowlist;
 use super::tree::below;
+use crate::probers::dns::read_name;
 use std::collections::BTreeMap;
 
 /// The versions that an answer can have.
 const VERSIONS: [&str; 4] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0"];
 
 /// All of them, in the order of the text.
-pub(super) fn of(file: &ConfigFile) -> Vec<Problem> {
+pub(super) fn of(file: &ConfigFile) -> Vec<ConfigIssue> {
     let mut found = Vec::new();
     for (name, module) in file.modules() {
         let mut warnings = Warnings {
-            place: module.place,
+            location: module.location,
             path: format!("modules.{name}"),
             found: &mut found,
         };
         warnings.module(&module.value);
     }
-    found.sort_by_key(|problem| (problem.line, problem.column));
+    found.sort_by_key(|issue| (issue.line, issue.column));
     found
 }
 
 /// The warnings of one module.
 struct Warnings<'a> {
     /// Where it stands.
-    place: Place,
+    location: Location,
     path: String,
-    found: &'a mut Vec<Problem>,
+    found: &'a mut Vec<ConfigIssue>,
 }
 
 impl Warnings<'_> {
     /// Of a key that knows no place of its own.
     fn key(&mut self, key: &str, words: &str) {
-        self.found.push(self.place.problem(below(&self.path, key), words));
+        self.found.push(self.location.issue(below(&self.path, key), words));
     }
 
-    fn value<T>(&mut self, value: &At<T>, block: &str, key: &str, words: &str) {
+    fn value<T>(&mut self, value: &Spanned<T>, block: &str, key: &str, words: &str) {
         let path = if block.is_empty() {
             self.path.clone()
         } else {
@@ -51,8 +52,9 @@ impl Warnings<'_> {
     fn module(&mut self, module: &ModuleFile) {
         let prober = module.prober.as_ref().map_or("", |prober| prober.value.as_str());
         self.unused_blocks(module, prober);
-        if let Some(key) = unfenced_secret(module) {
-            let words = "whoever may scrape can have this sent to any target; write allowed_targets into the module";
+        if let Some(key) = secret_without_allowlist(module) {
+            let words =
+                "any client that may scrape can have this sent to any target; write allowed_targets into the module";
             self.key(key, words);
         }
         match prober {
@@ -110,7 +112,7 @@ impl Warnings<'_> {
     }
 
     /// Every word but ip6 means ip4.
-    fn family(&mut self, block: &str, preferred: Option<&At<String>>) {
+    fn family(&mut self, block: &str, preferred: Option<&Spanned<String>>) {
         if let Some(written) = preferred.filter(|word| !matches!(word.value.as_str(), "" | "ip4" | "ip6")) {
             let words = format!(
                 "{:?} means ip4, as with blackbox_exporter; write ip4 or ip6",
@@ -120,10 +122,10 @@ impl Warnings<'_> {
         }
     }
 
-    fn tls(&mut self, block: &str, written: Option<&At<TlsFile>>) {
+    fn tls(&mut self, block: &str, written: Option<&Spanned<TlsFile>>) {
         let Some(tls) = written else { return };
         let block = below(block, "tls_config");
-        let is_old = |version: &&At<String>| matches!(version.value.as_str(), "TLS10" | "TLS11");
+        let is_old = |version: &&Spanned<String>| matches!(version.value.as_str(), "TLS10" | "TLS11");
         let lowest = filled(tls.value.min_version.as_ref());
         let highest = filled(tls.value.max_version.as_ref()).filter(is_old);
         if let (None, Some(highest)) = (lowest, highest) {
@@ -139,7 +141,7 @@ impl Warnings<'_> {
     }
 
     /// Fields that would say where a body ends.
-    fn framing<T>(&mut self, block: &str, fields: Option<&BTreeMap<String, At<T>>>) {
+    fn framing<T>(&mut self, block: &str, fields: Option<&BTreeMap<String, Spanned<T>>>) {
         for (name, value) in fields.into_iter().flatten() {
             if ["content-length", "transfer-encoding", "trailer"].contains(&name.to_lowercase().as_str()) {
                 let words = "this field is not sent: the exchange writes its own";
@@ -192,6 +194,12 @@ impl Warnings<'_> {
             let words = "without this block the question is for all records of the root; write dns with a query_name";
             return self.key("dns", words);
         };
+        if let Some(name) = dns.query_name.as_ref().filter(|name| !name.value.is_empty())
+            && let Err(why) = read_name(&name.value)
+        {
+            let words = format!("each probe fails: {:?} is not a valid name: {why}", name.value);
+            self.value(name, "dns", "query_name", &words);
+        }
         self.family("dns", dns.preferred_ip_protocol.as_ref());
         self.tls("dns", dns.tls_config.as_ref());
         for (key, rules) in [
@@ -215,30 +223,33 @@ impl Warnings<'_> {
         self.tls(block, client.tls_config.as_ref());
         let words = "this key does nothing for a websocket, as with blackbox_exporter";
         let places = [
-            ("follow_redirects", client.follow_redirects.as_ref().map(|at| at.place)),
-            ("enable_http2", client.enable_http2.as_ref().map(|at| at.place)),
-            ("oauth2", client.oauth2.as_ref().map(|at| at.place)),
-            ("proxy_url", client.proxy_url.as_ref().map(|at| at.place)),
-            ("no_proxy", client.no_proxy.as_ref().map(|at| at.place)),
+            (
+                "follow_redirects",
+                client.follow_redirects.as_ref().map(|at| at.location),
+            ),
+            ("enable_http2", client.enable_http2.as_ref().map(|at| at.location)),
+            ("oauth2", client.oauth2.as_ref().map(|at| at.location)),
+            ("proxy_url", client.proxy_url.as_ref().map(|at| at.location)),
+            ("no_proxy", client.no_proxy.as_ref().map(|at| at.location)),
             (
                 "proxy_from_environment",
-                client.proxy_from_environment.as_ref().map(|at| at.place),
+                client.proxy_from_environment.as_ref().map(|at| at.location),
             ),
             (
                 "proxy_connect_header",
-                client.proxy_connect_header.as_ref().map(|at| at.place),
+                client.proxy_connect_header.as_ref().map(|at| at.location),
             ),
-            ("http_headers", client.http_headers.as_ref().map(|_| self.place)),
+            ("http_headers", client.http_headers.as_ref().map(|_| self.location)),
         ];
-        for (key, place) in places {
-            if let Some(place) = place {
+        for (key, location) in places {
+            if let Some(location) = location {
                 let path = below(&below(&self.path, block), key);
-                self.found.push(place.problem(path, words));
+                self.found.push(location.issue(path, words));
             }
         }
     }
 
-    fn messages(&mut self, steps: &[At<StepFile>]) {
+    fn messages(&mut self, steps: &[Spanned<StepFile>]) {
         for step in steps {
             let does_nothing = [
                 ("labels", step.value.labels.is_some()),

@@ -4,9 +4,9 @@
 mod clients;
 mod tls;
 
-use super::file::{At, RateFile, WebFile};
+use super::file::{RateFile, Spanned, WebFile};
 use super::http::{header_name, header_value};
-use super::problem::{ConfigError, Problem, at};
+use super::issue::{ConfigError, ConfigIssue, at};
 use super::units;
 use crate::secret::Secret;
 use ::http::{HeaderName, HeaderValue};
@@ -21,6 +21,8 @@ use std::time::Duration;
 pub struct WebConfig {
     /// TLS, where it is spoken.
     pub tls: Option<Arc<ServerConfig>>,
+    /// A client without a certificate is not served.
+    pub requires_client_certificates: bool,
     /// Speak HTTP/2, too, where TLS agrees on it.
     pub http2: bool,
     /// Fields of every answer.
@@ -50,19 +52,21 @@ impl WebConfig {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, path, folder).map_err(|problem| ConfigError::invalid(path, problem))
+        Self::parse(&text, path, folder).map_err(|issue| ConfigError::invalid(path, issue))
     }
 
-    fn parse(text: &str, path: &Path, folder: &Path) -> Result<Self, Problem> {
+    fn parse(text: &str, path: &Path, folder: &Path) -> Result<Self, ConfigIssue> {
         let file = WebFile::parse(text)?;
         let http = file.http_server_config.unwrap_or_default();
         let http2 = http.http2.unwrap_or(true);
         let mut files = vec![path.to_owned()];
         let tls = match &file.tls_server_config {
             None => None,
-            Some(written) => Some(Arc::new(tls::compose(written, http2, folder, &mut files)?)),
+            Some(written) => Some(Arc::new(tls::build(written, http2, folder, &mut files)?)),
         };
+        let requires = file.tls_server_config.as_ref().map(|written| &written.value);
         Ok(Self {
+            requires_client_certificates: requires.is_some_and(tls::requires_client_certificates),
             tls,
             http2,
             headers: headers(&http.headers.unwrap_or_default())?,
@@ -82,7 +86,7 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("X-XSS-Protection", &[]),
 ];
 
-fn headers(written: &BTreeMap<String, At<String>>) -> Result<Vec<(HeaderName, HeaderValue)>, Problem> {
+fn headers(written: &BTreeMap<String, Spanned<String>>) -> Result<Vec<(HeaderName, HeaderValue)>, ConfigIssue> {
     let path = "http_server_config.headers";
     let fields = written
         .iter()
@@ -114,7 +118,7 @@ fn headers(written: &BTreeMap<String, At<String>>) -> Result<Vec<(HeaderName, He
     fields.collect()
 }
 
-fn users(written: BTreeMap<String, At<Secret>>) -> Result<BTreeMap<String, Secret>, Problem> {
+fn users(written: BTreeMap<String, Spanned<Secret>>) -> Result<BTreeMap<String, Secret>, ConfigIssue> {
     let users = written.into_iter().map(|(name, hash)| {
         if hash.value.reveal().parse::<bcrypt::HashParts>().is_err() {
             let words = "this is no bcrypt hash; `htpasswd -nBC 10 \"\"` makes one, such as $2y$10$…";
@@ -125,7 +129,7 @@ fn users(written: BTreeMap<String, At<Secret>>) -> Result<BTreeMap<String, Secre
     users.collect()
 }
 
-fn rate(written: &At<RateFile>) -> Result<Option<Rate>, Problem> {
+fn rate(written: &Spanned<RateFile>) -> Result<Option<Rate>, ConfigIssue> {
     let file = &written.value;
     let Some(interval) = units::threshold(file.interval.as_ref(), "rate_limit", "interval")? else {
         return Ok(None);

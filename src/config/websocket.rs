@@ -1,23 +1,23 @@
 //! Composes a websocket module from its keys.
 
 use super::file::WebsocketFile;
-use super::problem::Problem;
+use super::issue::ConfigIssue;
 use super::tree::below;
 use super::{address, credentials, dialogue, fields, tls};
 use crate::check::Resolver;
-use crate::probers::websocket::WebsocketSettings;
+use crate::probers::websocket::WebsocketProber;
 use std::sync::Arc;
 
 /// Checks every key and gives what runs.
-pub(super) fn compose(file: &WebsocketFile, resolver: Arc<Resolver>, path: &str) -> Result<WebsocketSettings, Problem> {
+pub(super) fn build(file: &WebsocketFile, resolver: Arc<Resolver>, path: &str) -> Result<WebsocketProber, ConfigIssue> {
     let client = file.http_config.clone().unwrap_or_default();
     let client_path = below(path, "http_config");
-    Ok(WebsocketSettings {
+    Ok(WebsocketProber {
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,
-        tls: tls::compose(client.tls_config.as_ref(), tls::Offer::Nothing, &client_path)?,
-        credentials: credentials::compose(&credentials::Written::of_client(&client), &client_path)?,
-        fields: fields::compose(file.headers.as_ref(), fields::Names::All, path, "headers")?,
+        tls: tls::build(client.tls_config.as_ref(), tls::AlpnOffer::Nothing, &client_path)?,
+        credentials: credentials::build(&credentials::CredentialKeys::of_client(&client), &client_path)?,
+        fields: fields::build(file.headers.as_ref(), fields::Names::All, path, "headers")?,
         script: dialogue::script(file.query_response.as_deref(), path)?,
     })
 }

@@ -1,12 +1,17 @@
 //! One finding as JSON: what a person needs to believe the verdict. Values of headers are shown by an allow-list.
 
-use super::repeat;
-use crate::history::Entry;
-use crate::investigation::{Drilled, Investigation, Reached, Vantage};
-use crate::ledger::Lap;
+use super::durations::words;
+use super::reproduce;
+use crate::history::HistoryEntry;
+use crate::investigation::{ControlOutcome, DirectRequest, Investigation, Vantage};
+use crate::probe::Finding;
 use crate::reason::Reason;
-use crate::report::{Certificate, Clock, Clocks, Dialogue, Leg, Reply, Report, Stamps, TlsFacts, TlsInspection};
+use crate::report::{
+    Certificate, ClockSource, ClockSources, Deviations, Dialogue, Exchange, IoTimes, Reply, Report, TlsFacts,
+    TlsInspection,
+};
 use crate::secret::MASK;
+use crate::stage_log::StageTiming;
 use crate::utc::rfc3339;
 use crate::verdict::{Side, Verdict};
 use http::{HeaderName, HeaderValue};
@@ -54,31 +59,37 @@ const FIRST_WORD: usize = 32;
 
 /// The evidence of a finding. Times are seconds; a lap's `begun` counts from the start of the probe.
 #[must_use]
-pub fn json(entry: &Entry) -> Value {
+pub fn json(entry: &HistoryEntry) -> Value {
     let finding = &entry.finding;
     json!({
         "id": entry.id.to_string(),
         "module": *finding.module.name,
-        "target": finding.aim.target.to_string(),
-        "hostname": finding.aim.hostname,
+        "target": target(finding),
+        "hostname": finding.requested.hostname,
         "success": finding.report.succeeded(),
         "late": finding.late,
         "lag_seconds": finding.lag.map(seconds),
         "verdict": finding.verdict.as_ref().map(verdict),
-        "repeat": repeat::command(&finding.report),
-        "front": report(&finding.report),
+        "reproduce": reproduce::command(&finding.report),
         "investigation": finding.investigation.as_deref().map(investigation),
         "controls": finding.vantage.as_deref().map(vantage),
     })
+}
+
+/// What was probed, and the report of its probe.
+fn target(finding: &Finding) -> Value {
+    let mut report = report(&finding.report);
+    report["name"] = finding.requested.target.to_string().into();
+    report
 }
 
 fn investigation(investigation: &Investigation) -> Value {
     let optional = |asked: &Option<Report>| asked.as_ref().map(report);
     json!({
         "duration_seconds": seconds(investigation.took),
-        "hops": investigation.hops.iter().map(hop).collect::<Vec<_>>(),
+        "backends": investigation.backends.iter().map(backend).collect::<Vec<_>>(),
         "bypass": optional(&investigation.bypass),
-        "over_http1": optional(&investigation.again),
+        "http1_retry": optional(&investigation.again),
         "reference": optional(&investigation.reference),
         "handshake": optional(&investigation.handshake),
         "addresses": investigation.addresses.iter().map(|(address, asked)| json!({
@@ -88,16 +99,16 @@ fn investigation(investigation: &Investigation) -> Value {
     })
 }
 
-fn hop(drilled: &Drilled) -> Value {
+fn backend(direct: &DirectRequest) -> Value {
     json!({
-        "name": drilled.hop.name,
-        "address": drilled.hop.to_string(),
-        "tls": drilled.hop.tls,
-        "reachable": drilled.reachable,
-        "success": drilled.report.succeeded(),
-        "repeat": repeat::command(&drilled.report),
-        "report": report(&drilled.report),
-        "handshake": drilled.handshake.as_ref().map(report),
+        "name": direct.backend.name,
+        "address": direct.backend.to_string(),
+        "tls": direct.backend.tls,
+        "reachable": direct.reachable,
+        "success": direct.report.succeeded(),
+        "reproduce": reproduce::command(&direct.report),
+        "report": report(&direct.report),
+        "handshake": direct.handshake.as_ref().map(report),
     })
 }
 
@@ -105,14 +116,14 @@ fn vantage(vantage: &Vantage) -> Value {
     json!({
         "healthy": vantage.healthy(),
         "captive": vantage.captive,
-        "quorum_failed": vantage.quorum,
+        "quorum_failed": vantage.outage,
         "asked": vantage.controls.iter().map(|control| json!({
             "what": control.what,
             "outcome": match control.outcome {
-                Reached::Answered => "answered",
-                Reached::NoName => "not resolved",
-                Reached::NoConnection => "not connected",
-                Reached::NotAsked => "not asked",
+                ControlOutcome::Answered => "answered",
+                ControlOutcome::NoName => "not resolved",
+                ControlOutcome::NoConnection => "not connected",
+                ControlOutcome::NotAsked => "not asked",
             },
             "detail": control.detail,
         })).collect::<Vec<_>>(),
@@ -128,14 +139,14 @@ fn verdict(verdict: &Verdict) -> Value {
         "side": verdict.side.map(Side::as_str),
         "answered_by": verdict.answered_by,
         "certainty": verdict.certainty.as_str(),
-        "rule": verdict.rule,
+        "rule": verdict.rule.as_str(),
         "masked": verdict.masked,
-        "sentence": verdict.sentence,
+        "sentence": verdict.summary,
     })
 }
 
 fn report(report: &Report) -> Value {
-    let unattributed = report.outside_laps();
+    let unattributed = report.unattributed();
     json!({
         "began": rfc3339(report.began),
         "duration_seconds": seconds(report.took),
@@ -146,35 +157,36 @@ fn report(report: &Report) -> Value {
             "reason": fault.reason.as_str(),
             "detail": fault.detail,
         })),
-        "legs": report.legs.iter().map(leg).collect::<Vec<_>>(),
+        "exchanges": report.exchanges.iter().map(exchange).collect::<Vec<_>>(),
     })
 }
 
-fn leg(leg: &Leg) -> Value {
+fn exchange(exchange: &Exchange) -> Value {
     json!({
-        "method": leg.method,
-        "url": leg.url,
-        "for_credentials": leg.for_credentials,
-        "addresses": leg.addresses,
-        "chosen": leg.chosen,
-        "proxy": leg.proxy,
-        "peer": leg.peer,
-        "local": leg.local,
-        "laps": leg.ledger.laps().iter().map(lap).collect::<Vec<_>>(),
-        "tls": leg.tls.as_ref().map(tls),
-        "tls_inspection": leg.inspection.as_deref().map(inspection),
-        "socket": leg.socket.map(|socket| json!({
+        "method": exchange.method,
+        "url": exchange.url,
+        "for_credentials": exchange.for_credentials,
+        "addresses": exchange.addresses,
+        "chosen": exchange.chosen,
+        "proxy": exchange.proxy,
+        "peer": exchange.peer,
+        "local": exchange.local,
+        "phases": exchange.stage_log.timings().iter().map(timing).collect::<Vec<_>>(),
+        "tls": exchange.tls.as_ref().map(tls),
+        "tls_inspection": exchange.inspection.as_deref().map(inspection),
+        "socket": exchange.socket.map(|socket| json!({
             "rtt_seconds": socket.rtt.map(seconds),
             "retransmits": socket.retransmits,
         })),
-        "bytes_written": leg.wire.written,
-        "bytes_read": leg.wire.read,
-        "below_tls": stamps(leg.wire.below_tls),
-        "above_tls": stamps(leg.wire.above_tls),
-        "clocks": clocks(leg.wire.clocks),
-        "first_bytes": first_bytes(leg),
-        "reply": leg.reply.as_ref().map(reply),
-        "dialogue": leg.dialogue().map(dialogue),
+        "bytes_written": exchange.wire.written,
+        "bytes_read": exchange.wire.read,
+        "below_tls": io_times(exchange.wire.below_tls),
+        "above_tls": io_times(exchange.wire.above_tls),
+        "clocks": clocks(exchange.wire.clocks),
+        "notes": notes(exchange).collect::<Vec<_>>(),
+        "first_bytes": first_bytes(exchange),
+        "reply": exchange.reply.as_ref().map(|answer| reply(answer, &exchange.deviations)),
+        "dialogue": exchange.dialogue().map(dialogue),
     })
 }
 
@@ -190,37 +202,51 @@ fn dialogue(dialogue: &Dialogue) -> Value {
     })
 }
 
-fn stamps(stamps: Stamps) -> Value {
+fn io_times(io_times: IoTimes) -> Value {
     json!({
-        "first_write_seconds": stamps.first_write.map(seconds),
-        "last_write_seconds": stamps.last_write.map(seconds),
-        "first_read_seconds": stamps.first_read.map(seconds),
-        "last_read_seconds": stamps.last_read.map(seconds),
+        "first_write_seconds": io_times.first_write.map(seconds),
+        "last_write_seconds": io_times.last_write.map(seconds),
+        "first_read_seconds": io_times.first_read.map(seconds),
+        "last_read_seconds": io_times.last_read.map(seconds),
     })
 }
 
 /// Whose clock told when something happened, and how late we came to it.
-fn clocks(clocks: Clocks) -> Value {
+fn clocks(clocks: ClockSources) -> Value {
     let name = |clock| match clock {
-        Clock::Kernel => "kernel",
-        Clock::Exporter => "exporter",
+        ClockSource::Kernel => "kernel",
+        ClockSource::Exporter => "exporter",
     };
     json!({
         "connected": name(clocks.connected),
         "secured": name(clocks.secured),
         "first_byte": name(clocks.first_byte),
+        "first_byte_uncertainty_seconds": clocks.first_byte_doubt.map(seconds),
         "last_byte": name(clocks.last_byte),
         "wakeup_delay_seconds": clocks.wakeup_delay.map(seconds),
-        "own_delay_seconds": seconds(clocks.own_delay),
+        "scheduling_delay_seconds": seconds(clocks.scheduling_delay),
     })
 }
 
-fn lap(lap: &Lap) -> Value {
+/// What has to be known of the figures of an exchange, in sentences.
+pub(super) fn notes(exchange: &Exchange) -> impl Iterator<Item = String> + use<> {
+    let doubt = exchange.wire.clocks.first_byte_doubt;
+    doubt.into_iter().map(|doubt| {
+        format!(
+            "The exporter read the response late, and the kernel had merged its packets: the first byte may have come up to {} earlier \
+             than its timestamp. The times of the phases processing and transfer are not known on their own, only their sum is. The \
+             histograms observe neither.",
+            words(doubt)
+        )
+    })
+}
+
+fn timing(timing: &StageTiming) -> Value {
     json!({
-        "phase": lap.stage().phase(),
-        "begun_seconds": seconds(lap.begun()),
-        "duration_seconds": seconds(lap.took()),
-        "failed": lap.failed().map(Reason::as_str),
+        "phase": timing.stage().phase(),
+        "start_seconds": seconds(timing.begun()),
+        "duration_seconds": seconds(timing.took()),
+        "failed": timing.failed().map(Reason::as_str),
     })
 }
 
@@ -257,7 +283,7 @@ fn certificate(certificate: &Certificate) -> Value {
     })
 }
 
-fn reply(reply: &Reply) -> Value {
+fn reply(reply: &Reply, deviations: &Deviations) -> Value {
     let headers: Vec<Value> = reply
         .headers
         .iter()
@@ -268,6 +294,7 @@ fn reply(reply: &Reply) -> Value {
         "reason_phrase": reply.reason_phrase,
         "version": reply.version,
         "headers": headers,
+        "deviations": deviations.names(),
         "overrun": reply.overrun,
         "content_length": reply.declared_length,
         "body_length": reply.body_length,
@@ -285,11 +312,11 @@ pub(super) fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
 
 /// The first word that came, where it is the evidence: an answer that was no HTTP, or no TLS. What follows it may be an
 /// echo of our request or fields with secrets; an answer that could be read is shown by its fields instead.
-pub(super) fn first_bytes(leg: &Leg) -> Option<String> {
-    let came = &leg.wire.excerpt;
+pub(super) fn first_bytes(exchange: &Exchange) -> Option<String> {
+    let came = &exchange.wire.excerpt;
     let word = came.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     let shown = &word[..word.len().min(FIRST_WORD)];
-    (leg.reply.is_none() && !came.is_empty()).then(|| shown.escape_ascii().to_string())
+    (exchange.reply.is_none() && !came.is_empty()).then(|| shown.escape_ascii().to_string())
 }
 
 fn seconds(duration: Duration) -> f64 {

@@ -1,10 +1,10 @@
 //! One finding as an HTTP Archive 1.2, which browsers, vendors and providers can open. Secrets are left out by the same
 //! allow-list as in the evidence.
 
-use super::evidence::shown_value;
+use super::evidence::{notes, shown_value};
 use crate::chain::Stage;
-use crate::history::Entry;
-use crate::report::{Leg, Reply, Report};
+use crate::history::HistoryEntry;
+use crate::report::{Exchange, Reply, Report};
 use crate::utc::rfc3339;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -12,18 +12,18 @@ use std::time::Duration;
 /// The archive: one page for each that was asked, one entry for each exchange. Times are milliseconds; -1 is a phase that
 /// was not reached, as the format has it.
 #[must_use]
-pub fn json(entry: &Entry) -> Value {
+pub fn json(entry: &HistoryEntry) -> Value {
     let finding = &entry.finding;
     let mut asked: Vec<(String, String, &Report)> = Vec::new();
-    asked.push(("front".to_owned(), finding.aim.target.to_string(), &finding.report));
+    asked.push(("edge".to_owned(), finding.requested.target.to_string(), &finding.report));
     if let Some(investigation) = &finding.investigation {
-        for drilled in &investigation.hops {
-            let title = format!("{} ({}), asked directly", drilled.hop.name, drilled.hop);
-            asked.push((format!("hop_{}", drilled.hop.name), title, &drilled.report));
+        for direct in &investigation.backends {
+            let title = format!("{} ({}), asked directly", direct.backend.name, direct.backend);
+            asked.push((format!("backend_{}", direct.backend.name), title, &direct.report));
         }
         let others = [
             ("bypass", "past the caches", &investigation.bypass),
-            ("over_http1", "over HTTP/1.1", &investigation.again),
+            ("http1_retry", "over HTTP/1.1", &investigation.again),
             ("reference", "what every gateway refuses", &investigation.reference),
             ("handshake", "a TLS handshake", &investigation.handshake),
         ];
@@ -34,14 +34,14 @@ pub fn json(entry: &Entry) -> Value {
             asked.push((format!("address_{address}"), format!("the address {address}"), report));
         }
     }
-    let comment = finding.verdict.as_ref().map_or("", |verdict| verdict.sentence.as_str());
+    let comment = finding.verdict.as_ref().map_or("", |verdict| verdict.summary.as_str());
     json!({
         "log": {
             "version": "1.2",
             "creator": { "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") },
             "pages": asked.iter().map(|(id, title, report)| page(id, title, report)).collect::<Vec<_>>(),
             "entries": asked.iter().flat_map(|(id, _, report)| {
-                report.legs.iter().map(move |leg| exchange(id, report, leg))
+                report.exchanges.iter().map(move |exchange| har_entry(id, report, exchange))
             }).collect::<Vec<_>>(),
             "comment": comment,
         }
@@ -58,22 +58,22 @@ fn page(id: &str, title: &str, report: &Report) -> Value {
     })
 }
 
-fn exchange(page: &str, report: &Report, leg: &Leg) -> Value {
-    let begun = leg
-        .ledger
-        .laps()
+fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
+    let begun = exchange
+        .stage_log
+        .timings()
         .first()
-        .map_or(Duration::ZERO, crate::ledger::Lap::begun);
-    let timings = timings(leg);
-    let mut exchange = json!({
+        .map_or(Duration::ZERO, crate::stage_log::StageTiming::begun);
+    let timings = timings(exchange);
+    let mut har_entry = json!({
         "pageref": page,
         "startedDateTime": rfc3339(report.began + begun),
         "time": total(&timings),
         "request": {
-            "method": leg.method.as_deref().unwrap_or("GET"),
+            "method": exchange.method.as_deref().unwrap_or("GET"),
             // The archive wants a URI (RFC 3986): what hides a query is none.
-            "url": leg.url.replace('…', "%E2%80%A6"),
-            "httpVersion": leg.reply.as_ref().map_or("HTTP/1.1", |reply| reply.version),
+            "url": exchange.url.replace('…', "%E2%80%A6"),
+            "httpVersion": exchange.reply.as_ref().map_or("HTTP/1.1", |reply| reply.version),
             "cookies": [],
             "headers": [],
             "queryString": [],
@@ -81,21 +81,21 @@ fn exchange(page: &str, report: &Report, leg: &Leg) -> Value {
             "bodySize": -1,
             "comment": "Header fields of the request may be secrets and are left out.",
         },
-        "response": response(leg),
+        "response": response(exchange),
         "cache": {},
         "timings": timings,
     });
-    if let Some(peer) = leg.peer {
-        exchange["serverIPAddress"] = json!(peer.ip().to_string());
-        exchange["connection"] = json!(peer.port().to_string());
+    if let Some(peer) = exchange.peer {
+        har_entry["serverIPAddress"] = json!(peer.ip().to_string());
+        har_entry["connection"] = json!(peer.port().to_string());
     }
-    exchange
+    har_entry
 }
 
 /// An exchange without an answer has the status 0, as browsers write it.
-fn response(leg: &Leg) -> Value {
+fn response(exchange: &Exchange) -> Value {
     let none = Reply::default();
-    let reply = leg.reply.as_ref().unwrap_or(&none);
+    let reply = exchange.reply.as_ref().unwrap_or(&none);
     let usual = http::StatusCode::from_u16(reply.status)
         .ok()
         .and_then(|code| code.canonical_reason());
@@ -120,27 +120,44 @@ fn response(leg: &Leg) -> Value {
         "redirectURL": "",
         "headersSize": -1,
         "bodySize": -1,
-        "comment": leg.ledger.laps().last().and_then(crate::ledger::Lap::failed).map_or("", |reason| reason.meaning()),
+        "comment": comment(exchange),
     })
 }
 
+/// Why it failed, and what has to be known of its figures.
+fn comment(exchange: &Exchange) -> String {
+    let failed = exchange
+        .stage_log
+        .timings()
+        .last()
+        .and_then(crate::stage_log::StageTiming::failed);
+    let failed = failed.map(|reason| reason.meaning().to_owned());
+    failed.into_iter().chain(notes(exchange)).collect::<Vec<_>>().join(" ")
+}
+
 /// The format counts TLS into `connect` and repeats it in `ssl`.
-fn timings(leg: &Leg) -> Value {
-    let reached = |stage: Stage| leg.ledger.laps().iter().any(|lap| lap.stage() == stage);
+fn timings(exchange: &Exchange) -> Value {
+    let reached = |stage: Stage| {
+        exchange
+            .stage_log
+            .timings()
+            .iter()
+            .any(|timing| timing.stage() == stage)
+    };
     let time = |stage: Stage| {
         if reached(stage) {
-            millis(leg.time_in(stage))
+            millis(exchange.time_in(stage))
         } else {
             -1.0
         }
     };
     let connect = if reached(Stage::Connect) {
-        millis(leg.time_in(Stage::Connect) + leg.time_in(Stage::Secure))
+        millis(exchange.time_in(Stage::Connect) + exchange.time_in(Stage::Secure))
     } else {
         -1.0
     };
     // These three must be numbers from 0 in the format.
-    let at_least = |stage: Stage| millis(leg.time_in(stage));
+    let at_least = |stage: Stage| millis(exchange.time_in(stage));
     json!({
         "blocked": -1,
         "dns": time(Stage::Resolve),

@@ -1,8 +1,8 @@
 //! The `OpenMetrics` text format 1.0, with exemplars that name the evidence.
 
-use super::lines::{about, bound, bucket, escaped, number, series};
 use super::text::whole;
-use crate::metrics::{Exemplar, Family, Kind, Sample, Value};
+use super::text_format::{about, bound, bucket, escaped, number, series};
+use crate::metrics::{Exemplar, Family, MetricKind, Sample, Value};
 use std::io::{self, Write};
 use std::time::UNIX_EPOCH;
 
@@ -16,9 +16,9 @@ const TOTAL: &str = "_total";
 pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl Write) -> io::Result<()> {
     for family in families {
         let (name, kind) = match (family.kind, family.name.strip_suffix(TOTAL)) {
-            (Kind::Counter, Some(name)) => (name, Kind::Counter.as_str()),
+            (MetricKind::Counter, Some(name)) => (name, MetricKind::Counter.as_str()),
             // A counter needs the suffix there.
-            (Kind::Counter, None) => (family.name.as_ref(), "unknown"),
+            (MetricKind::Counter, None) => (family.name.as_ref(), "unknown"),
             (kind, _) => (family.name.as_ref(), kind.as_str()),
         };
         about(out, "TYPE", name, kind)?;
@@ -70,7 +70,7 @@ fn write_exemplar(exemplar: &Exemplar, out: &mut impl Write) -> io::Result<()> {
 mod tests {
     use super::write;
     use crate::evidence_id::EvidenceId;
-    use crate::metrics::{Bucket, Count, Exemplar, Family, Histogram, Kind, Sample, Value};
+    use crate::metrics::{Bucket, Count, Exemplar, Family, Histogram, MetricKind, Sample, Value};
     use std::time::{Duration, SystemTime};
 
     fn exemplar(value: f64) -> Exemplar {
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    fn family(name: &'static str, kind: Kind, value: Value) -> Family {
+    fn family(name: &'static str, kind: MetricKind, value: Value) -> Family {
         Family {
             name: name.into(),
             help: "A \"help\".".into(),
@@ -114,9 +114,9 @@ mod tests {
         });
         let mut out = Vec::new();
         let families = [
-            family("x_total", Kind::Counter, count),
-            family("y_seconds", Kind::Histogram, histogram),
-            family("odd", Kind::Counter, Value::Number(1.0)),
+            family("x_total", MetricKind::Counter, count),
+            family("y_seconds", MetricKind::Histogram, histogram),
+            family("odd", MetricKind::Counter, Value::Number(1.0)),
         ];
         write(&families, &mut out).unwrap();
         assert_eq!(

@@ -3,7 +3,7 @@
 //! The `prometheus` crate's messages are those of 2013. What came later rides in their unknown fields, under the numbers
 //! of `metrics.proto` in `prometheus/client_model`: the wire has no other names.
 
-use crate::metrics::{self, Bucket, Count, Exemplar, Family, Kind, Native, Value};
+use crate::metrics::{self, Bucket, Count, Exemplar, Family, MetricKind, NativeBuckets, Value};
 use prometheus::Encoder as _;
 use prometheus::proto;
 use protobuf::well_known_types::timestamp::Timestamp;
@@ -44,9 +44,9 @@ fn message_of(family: &Family) -> proto::MetricFamily {
     message.set_name(family.name.to_string());
     message.set_help(family.help.to_string());
     message.set_type(match family.kind {
-        Kind::Gauge => proto::MetricType::GAUGE,
-        Kind::Counter => proto::MetricType::COUNTER,
-        Kind::Histogram => proto::MetricType::HISTOGRAM,
+        MetricKind::Gauge => proto::MetricType::GAUGE,
+        MetricKind::Counter => proto::MetricType::COUNTER,
+        MetricKind::Histogram => proto::MetricType::HISTOGRAM,
     });
     message.metric = family
         .samples
@@ -55,7 +55,7 @@ fn message_of(family: &Family) -> proto::MetricFamily {
             let mut metric = proto::Metric::new();
             metric.label = sample.labels.iter().map(|(name, value)| pair(name, value)).collect();
             match &sample.value {
-                Value::Number(value) if family.kind == Kind::Counter => {
+                Value::Number(value) if family.kind == MetricKind::Counter => {
                     metric.counter = MessageField::some(number(*value));
                 }
                 Value::Number(value) => {
@@ -104,7 +104,7 @@ fn histogram(value: &metrics::Histogram) -> proto::Histogram {
         let later = histogram.special_fields.mut_unknown_fields();
         later.add_varint(field::SCHEMA, zigzag(i64::from(native.schema)));
         // Never 0: by this, a histogram without observations is known as a native one.
-        later.add_fixed64(field::ZERO_THRESHOLD, Native::ZERO_THRESHOLD.to_bits());
+        later.add_fixed64(field::ZERO_THRESHOLD, NativeBuckets::ZERO_THRESHOLD.to_bits());
         later.add_varint(field::ZERO_COUNT, native.zeros);
         later.add_length_delimited(field::HISTOGRAM_CREATED, timestamp(*created));
         let (spans, deltas) = spans_of(native);
@@ -131,7 +131,7 @@ fn bucket(bucket: &Bucket) -> proto::Bucket {
 
 /// Runs of neighbouring buckets as distance to the run before and length, and each count as the difference to the one
 /// before it. The first distance is from 0.
-fn spans_of(native: &Native) -> (Vec<(i32, u32)>, Vec<i64>) {
+fn spans_of(native: &NativeBuckets) -> (Vec<(i32, u32)>, Vec<i64>) {
     let mut spans: Vec<(i32, u32)> = Vec::new();
     let mut deltas = Vec::with_capacity(native.buckets.len());
     let (mut next, mut last) = (0, 0);
@@ -194,11 +194,11 @@ const fn zigzag(value: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{spans_of, zigzag};
-    use crate::metrics::Native;
+    use crate::metrics::NativeBuckets;
 
     #[test]
     fn neighbours_share_a_span_and_counts_are_differences() {
-        let native = Native {
+        let native = NativeBuckets {
             schema: 3,
             zeros: 0,
             buckets: vec![(-34, 2), (-33, 5), (-30, 1), (4, 1)],

@@ -1,7 +1,7 @@
 //! The Prometheus text format 0.0.4.
 
-use super::lines::{about, bound, bucket, escaped, integer, number, series};
-use crate::metrics::{Family, Kind, METRICS, Metric, Sample, Value};
+use super::text_format::{about, bound, bucket, escaped, integer, number, series};
+use crate::metrics::{Family, METRICS, Metric, MetricKind, Sample, Value};
 use std::io::{self, Write};
 use std::sync::LazyLock;
 
@@ -24,7 +24,7 @@ pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl 
     Ok(())
 }
 
-fn write_heading(name: &str, help: &str, kind: Kind, out: &mut impl Write) -> io::Result<()> {
+fn write_heading(name: &str, help: &str, kind: MetricKind, out: &mut impl Write) -> io::Result<()> {
     about(out, "HELP", name, &escaped(help, false))?;
     about(out, "TYPE", name, kind.as_str())
 }
@@ -88,10 +88,10 @@ pub(super) const fn whole(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::to_string;
-    use crate::metrics::{Bucket, Family, Histogram, Kind, Level, Page, Sample, TLS_CIPHER_INFO, Value};
+    use crate::metrics::{Bucket, Family, Histogram, Level, MetricKind, MetricPage, Sample, TLS_CIPHER_INFO, Value};
     use proptest::prelude::*;
 
-    fn family(samples: Vec<Sample>, kind: Kind) -> Family {
+    fn family(samples: Vec<Sample>, kind: MetricKind) -> Family {
         Family {
             name: "x_seconds".into(),
             help: "Help with \\ and\nnewline".into(),
@@ -121,7 +121,7 @@ mod tests {
                     native: None,
                 }),
             }],
-            Kind::Histogram,
+            MetricKind::Histogram,
         )]);
         assert_eq!(
             text,
@@ -150,7 +150,7 @@ mod tests {
                     labels: vec![],
                     value: Value::Number(value),
                 }],
-                Kind::Gauge,
+                MetricKind::Gauge,
             )]);
             assert!(written.ends_with(text), "{written}");
         }
@@ -162,7 +162,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_label_value_keeps_the_line_whole(value in "(?s).*") {
-            let mut page = Page::new(Level::Full);
+            let mut page = MetricPage::new(Level::Full);
             page.push(&TLS_CIPHER_INFO, [("cipher", value.into())], Value::Number(1.0));
             let text = to_string(&page.sorted());
             prop_assert_eq!(text.matches('\n').count(), 3);

@@ -1,11 +1,12 @@
 //! A finding as text for a terminal: the laps on one time axis, and the verdict in a sentence.
 
+use super::chain_view::{self, LinkState};
 use super::durations::millis;
-use super::links::{self, State};
+use super::evidence::notes;
 use super::plain;
-use crate::investigation::Reached;
+use crate::investigation::ControlOutcome;
 use crate::probe::Finding;
-use crate::report::{Leg, Report};
+use crate::report::{Exchange, Report};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ const WIDTH: u32 = 40;
 
 /// How a text may be drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Paint {
+pub enum Colouring {
     /// As plain text.
     #[default]
     Plain,
@@ -30,7 +31,7 @@ enum Colour {
     Faint,
 }
 
-impl Paint {
+impl Colouring {
     fn text(self, colour: Colour, text: &str) -> String {
         let code = match (self, colour) {
             (Self::Plain, _) => return text.to_owned(),
@@ -45,63 +46,68 @@ impl Paint {
 
 /// Draws the finding: its laps on one time axis, its chain, and the verdict in a sentence.
 #[must_use]
-pub fn text(finding: &Finding, paint: Paint) -> String {
+pub fn text(finding: &Finding, paint: Colouring) -> String {
     let report = &finding.report;
     let mut out = String::new();
-    let hops = finding.investigation.iter().flat_map(|asked| &asked.hops);
+    let backends = finding.investigation.iter().flat_map(|asked| &asked.backends);
     let after = |asked: &Report| asked.began.duration_since(report.began).unwrap_or_default();
-    let ends = hops.clone().map(|hop| after(&hop.report) + hop.report.took);
+    let ends = backends
+        .clone()
+        .map(|backend| after(&backend.report) + backend.report.took);
     let axis = ends.fold(report.took, Duration::max);
-    legs(&mut out, report, Duration::ZERO, axis, paint);
-    for hop in hops {
-        line(&mut out, &format!("{} ({}), asked directly:", hop.hop.name, hop.hop));
-        legs(&mut out, &hop.report, after(&hop.report), axis, paint);
+    exchanges(&mut out, report, Duration::ZERO, axis, paint);
+    for backend in backends {
+        line(
+            &mut out,
+            &format!("{} ({}), asked directly:", backend.backend.name, backend.backend),
+        );
+        exchanges(&mut out, &backend.report, after(&backend.report), axis, paint);
     }
     controls(&mut out, finding, paint);
     out.push_str(&chain(finding, paint));
     let took = millis(report.took);
-    let (colour, head, sentence) = match &finding.verdict {
+    let (colour, head, summary) = match &finding.verdict {
         None => (Colour::Good, "OK", format!(" in {took} ms.")),
-        Some(verdict) if verdict.masked => (Colour::Doubt, "OK", format!(" in {took} ms, but: {}", verdict.sentence)),
-        Some(verdict) => (Colour::Bad, "FAILED", format!(" in {took} ms. {}", verdict.sentence)),
+        Some(verdict) if verdict.masked => (Colour::Doubt, "OK", format!(" in {took} ms, but: {}", verdict.summary)),
+        Some(verdict) => (Colour::Bad, "FAILED", format!(" in {took} ms. {}", verdict.summary)),
     };
     out.push_str(&paint.text(colour, head));
-    line(&mut out, &sentence);
+    line(&mut out, &summary);
     out
 }
 
-/// The exchanges of one report, which began so long after the front's, on one axis.
-fn legs(out: &mut String, report: &Report, after: Duration, axis: Duration, paint: Paint) {
-    for leg in &report.legs {
-        line(out, &leg.url);
-        if leg.for_credentials {
+/// The exchanges of one report, which began so long after the edge's, on one axis.
+fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration, paint: Colouring) {
+    for exchange in &report.exchanges {
+        line(out, &exchange.url);
+        if exchange.for_credentials {
             line(out, "  for credentials");
         }
-        if let Some(proxy) = &leg.proxy {
+        if let Some(proxy) = &exchange.proxy {
             line(out, &format!("  through the proxy {proxy}"));
         }
-        if let Some(peer) = leg.peer {
+        if let Some(peer) = exchange.peer {
             line(out, &format!("  at {peer}"));
         }
-        for lap in leg.ledger.laps() {
-            let colour = if lap.finished() { Colour::Good } else { Colour::Bad };
-            let bar = paint.text(colour, &bar(after + lap.begun(), lap.took(), axis));
-            let end = paint.text(colour, lap.failed().map_or("", |reason| reason.as_str()));
-            let (phase, took) = (lap.stage().phase(), millis(lap.took()));
+        for timing in exchange.stage_log.timings() {
+            let colour = if timing.finished() { Colour::Good } else { Colour::Bad };
+            let bar = paint.text(colour, &bar(after + timing.begun(), timing.took(), axis));
+            let end = paint.text(colour, timing.failed().map_or("", |reason| reason.as_str()));
+            let (phase, took) = (timing.stage().phase(), millis(timing.took()));
             writeln!(out, "  {phase:<10} {took:>10} ms |{bar}| {end}").expect("writing to a String cannot fail");
         }
-        about(out, leg);
+        about(out, exchange);
     }
 }
 
 /// What should always answer from here, where the module's configuration names it.
-fn controls(out: &mut String, finding: &Finding, paint: Paint) {
+fn controls(out: &mut String, finding: &Finding, paint: Colouring) {
     for control in finding.vantage.iter().flat_map(|vantage| &vantage.controls) {
         let (colour, word) = match control.outcome {
-            Reached::Answered => (Colour::Good, "answered"),
-            Reached::NoName => (Colour::Bad, "not resolved"),
-            Reached::NoConnection => (Colour::Bad, "not connected"),
-            Reached::NotAsked => (Colour::Faint, "not asked"),
+            ControlOutcome::Answered => (Colour::Good, "answered"),
+            ControlOutcome::NoName => (Colour::Bad, "not resolved"),
+            ControlOutcome::NoConnection => (Colour::Bad, "not connected"),
+            ControlOutcome::NotAsked => (Colour::Faint, "not asked"),
         };
         line(out, &format!("control {}:", control.what));
         writeln!(out, "  {}", paint.text(colour, word)).expect("writing to a String cannot fail");
@@ -109,24 +115,27 @@ fn controls(out: &mut String, finding: &Finding, paint: Paint) {
 }
 
 /// The links from us to the content, the broken one marked.
-fn chain(finding: &Finding, paint: Paint) -> String {
-    let links: Vec<_> = links::marks(finding)
+fn chain(finding: &Finding, paint: Colouring) -> String {
+    let links: Vec<_> = chain_view::marks(finding)
         .iter()
         .map(|mark| {
             let (sign, colour) = match mark.state {
-                State::Well => ("+", Colour::Good),
-                State::Broken => ("X", Colour::Bad),
-                State::Suspect => ("?", Colour::Doubt),
-                State::Unseen => (" ", Colour::Faint),
+                LinkState::Healthy => ("+", Colour::Good),
+                LinkState::Broken => ("X", Colour::Bad),
+                LinkState::Suspect => ("?", Colour::Doubt),
+                LinkState::Unseen => (" ", Colour::Faint),
             };
-            paint.text(colour, &format!("[{sign}] {}", links::short_name(mark.link)))
+            paint.text(colour, &format!("[{sign}] {}", chain_view::short_name(mark.link)))
         })
         .collect();
     format!("{}\n", links.join(" - "))
 }
 
-fn about(out: &mut String, leg: &Leg) {
-    if let Some(tls) = &leg.tls
+fn about(out: &mut String, exchange: &Exchange) {
+    for note in notes(exchange) {
+        line(out, &format!("  Note: {note}"));
+    }
+    if let Some(tls) = &exchange.tls
         && let Some(leaf) = tls.chain.first()
     {
         let version = tls.version.unwrap_or("TLS");
@@ -135,7 +144,7 @@ fn about(out: &mut String, leg: &Leg) {
             &format!("  {version}, certificate of {} by {}", leaf.subject, leaf.issuer),
         );
     }
-    if let Some(reply) = &leg.reply {
+    if let Some(reply) = &exchange.reply {
         line(
             out,
             &format!(
@@ -143,6 +152,9 @@ fn about(out: &mut String, leg: &Leg) {
                 reply.version, reply.status, reply.body_length
             ),
         );
+        if let Some(deviations) = exchange.deviations.line() {
+            line(out, &format!("  {deviations}"));
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! API gateways.
 
-use super::Known::Documented;
-use super::Mark::{Begins, Body, BodyIs, Has, Says, Status, Text};
-use super::Means::{Front, Origin, Upstream};
+use super::Meaning::{Itself, Origin, Upstream};
+use super::Provenance::Documented;
+use super::Signature::{AnyOf, Begins, Body, BodyIs, Has, Says, Status, Text};
 use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited, FrontRequestRefused,
+    EdgeDenied, EdgeInternalError, EdgeNotFound, EdgeOverloaded, EdgeRateLimited, EdgeRequestRefused,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationUnavailable as Unavailable,
     UpstreamDnsError as Dns, UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseTimeout as ResponseTimeout,
@@ -23,19 +23,21 @@ pub(super) const ROWS: &[Gateway] = &[
             Has("x-kong-upstream-latency"),
             Says("via", "kong/"),
         ],
+        own_fields: &[Has("x-kong-response-latency")],
         through: &[Has("x-kong-upstream-latency")],
         own: &[
-            page(
+            // A plugin that ends requests with 502, 503 or 504 and no words of its own has the same (kong/pdk/response.lua).
+            likely(
                 &[Body("An invalid response was received from the upstream server")],
                 Upstream(&[Refused, Terminated, Protocol, Dns]),
             )
             .or_inner(),
-            page(
+            likely(
                 &[Body("The upstream server is timing out")],
                 Upstream(&[ResponseTimeout, ConnectTimeout]),
             )
             .or_inner(),
-            page(
+            likely(
                 &[Body("The upstream server is currently unavailable")],
                 Upstream(&[Unavailable]),
             )
@@ -46,12 +48,12 @@ pub(super) const ROWS: &[Gateway] = &[
             )
             .or_inner(),
             page(&[Text("name resolution failed")], Upstream(&[Dns])).or_inner(),
-            page(&[Body("no Route matched with those values")], Front(FrontNotFound)),
-            page(&[Text("Request size limit exceeded")], Front(FrontRequestRefused)),
-            page(&[Text("API rate limit exceeded")], Front(FrontRateLimited)),
-            page(&[Text("No API key found in request")], Front(FrontDenied)),
+            page(&[Body("no Route matched with those values")], Itself(EdgeNotFound)),
+            page(&[Text("Request size limit exceeded")], Itself(EdgeRequestRefused)),
+            page(&[Text("API rate limit exceeded")], Itself(EdgeRateLimited)),
+            page(&[Text("No API key found in request")], Itself(EdgeDenied)),
             // A plugin that ends requests has this status.
-            likely(&[Has("x-kong-response-latency"), Status(&[503])], Front(FrontDenied)),
+            likely(&[Has("x-kong-response-latency"), Status(&[503])], Itself(EdgeDenied)),
             likely(
                 &[Has("x-kong-response-latency"), Status(&[502])],
                 Upstream(&[Refused, Terminated, Protocol, Dns]),
@@ -66,6 +68,7 @@ pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "tyk",
         known: Documented("TykTechnologies/tyk:gateway/handler_error.go"),
+        own_fields: &[Says("x-generator", "tyk.io")],
         here: &[Says("x-generator", "tyk.io")],
         own: &[
             page(
@@ -79,11 +82,12 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Refused, Terminated, Protocol]),
             ),
-            page(
+            // A plugin may end a request with any status.
+            likely(
                 &[Says("x-generator", "tyk.io"), Status(&[504])],
                 Upstream(&[ResponseTimeout]),
             ),
-            page(
+            likely(
                 &[Says("x-generator", "tyk.io"), Status(&[503])],
                 Upstream(&[Unavailable]),
             ),
@@ -97,7 +101,7 @@ pub(super) const ROWS: &[Gateway] = &[
         here: &[Has("x-krakend")],
         own: &[likely(
             &[Says("x-krakend-completed", "false"), Status(&[500, 502, 503, 504])],
-            Upstream(&[Refused, ResponseTimeout, Protocol, FrontInternalError]),
+            Upstream(&[Refused, ResponseTimeout, Protocol, EdgeInternalError]),
         )],
         template: &[
             &[Has("x-krakend"), BodyIs("")],
@@ -127,24 +131,24 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(
                 &[Body("\"errorcode\""), Body("http.flow.ServiceUnavailable")],
-                Upstream(&[Refused, ConnectTimeout]),
+                Upstream(&[Refused, ConnectTimeout, Tls, Dns]),
             ),
             page(&[Body("\"errorcode\""), Body("AtTarget")], Upstream(&[Protocol])),
             page(&[Body("\"errorcode\""), Body("AtResponse")], Upstream(&[Protocol])),
             page(&[Body("\"errorcode\""), Body("http.flow.ErrorResponseCode")], Origin),
             page(
                 &[Body("\"errorcode\""), Body("http.flow.ApplicationNotFound")],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
             ),
             page(
                 &[Body("\"errorcode\""), Body("QuotaViolation")],
-                Front(FrontRateLimited),
+                Itself(EdgeRateLimited),
             ),
             page(
                 &[Body("\"errorcode\""), Body("SpikeArrestViolation")],
-                Front(FrontRateLimited),
+                Itself(EdgeRateLimited),
             ),
-            page(&[Body("\"errorcode\""), Body("oauth.v2.")], Front(FrontDenied)),
+            page(&[Body("\"errorcode\""), Body("oauth.v2.")], Itself(EdgeDenied)),
         ],
         template: &[&[Body("\"faultstring\""), Body("\"errorcode\"")]],
         ..UNMARKED
@@ -153,9 +157,10 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "apisix",
         known: Documented("apache/apisix:apisix/init.lua and apisix/core/response.lua"),
         here: &[Begins("server", "APISIX")],
+        // On its own 502 and 504, too.
         through: &[Has("x-apisix-upstream-status")],
         own: &[
-            page(&[Text("404 Route Not Found")], Front(FrontNotFound)),
+            page(&[Text("404 Route Not Found")], Itself(EdgeNotFound)),
             page(
                 &[Begins("server", "APISIX"), Body("no valid upstream node")],
                 Upstream(&[Unavailable]),
@@ -166,30 +171,29 @@ pub(super) const ROWS: &[Gateway] = &[
                     Status(&[502]),
                 ],
                 Upstream(&[Refused, Terminated, Protocol]),
-            ),
+            )
+            .or_inner(),
             likely(
                 &[
                     Body("Powered by <a href=\"https://apisix.apache.org/\""),
                     Status(&[503]),
                 ],
-                Upstream(&[Unavailable, FrontOverloaded]),
-            ),
+                Upstream(&[Unavailable, EdgeOverloaded]),
+            )
+            .or_inner(),
             page(
                 &[
                     Body("Powered by <a href=\"https://apisix.apache.org/\""),
                     Status(&[504]),
                 ],
                 Upstream(&[ResponseTimeout, ConnectTimeout]),
-            ),
+            )
+            .or_inner(),
         ],
+        // Plugins refuse in JSON, and so do applications; `Server` is on both.
         template: &[
             &[Body("Powered by <a href=\"https://apisix.apache.org/\"")],
             &[Begins("server", "APISIX"), Body("\"error_msg\":")],
-            &[
-                Begins("server", "APISIX"),
-                Body("\"message\":"),
-                Status(&[401, 403, 429]),
-            ],
         ],
         ..UNMARKED
     },
@@ -201,11 +205,18 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Error connecting to the back end")],
                 Upstream(&[Refused, ConnectTimeout]),
             ),
-            page(&[Body("Suspended endpoint")], Upstream(&[Unavailable])),
+            page(
+                &[AnyOf(&[
+                    Body("Suspended endpoint"),
+                    Body("\"303001\""),
+                    Body("\"code\":303001"),
+                ])],
+                Upstream(&[Unavailable]),
+            ),
             likely(&[Body("\"101504\"")], Upstream(&[ResponseTimeout])),
-            page(&[Body("\"900901\"")], Front(FrontDenied)),
-            page(&[Body("\"900902\"")], Front(FrontDenied)),
-            page(&[Body("\"900802\"")], Front(FrontRateLimited)),
+            page(&[Body("\"900901\"")], Itself(EdgeDenied)),
+            page(&[Body("\"900902\"")], Itself(EdgeDenied)),
+            page(&[Body("\"900802\"")], Itself(EdgeRateLimited)),
         ],
         ..UNMARKED
     },

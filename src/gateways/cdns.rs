@@ -1,20 +1,57 @@
 //! Content delivery networks.
 
-use super::Kind::Edge;
-use super::Known::Documented;
-use super::Mark::{Begins, Body, Has, Says, Shorter, Status};
-use super::Means::{Front, Origin, Upstream};
+use super::GatewayKind::Edge;
+use super::Meaning::{Itself, Origin, Upstream};
+use super::Provenance::Documented;
+use super::Signature::{AnyOf, Begins, Body, Has, Numbered, Says, Status};
 use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontLoop, FrontNotFound, FrontOverloaded, FrontRateLimited,
+    EdgeDenied, EdgeInternalError, EdgeLoop, EdgeNotFound, EdgeOverloaded, EdgeRateLimited,
     UpstreamConnectionLimitReached as LimitReached, UpstreamConnectionRefused as Refused,
     UpstreamConnectionTerminated as Terminated, UpstreamConnectionTimeout as ConnectTimeout,
-    UpstreamDestinationIpUnroutable as Unroutable, UpstreamDestinationUnavailable as Unavailable,
-    UpstreamDnsError as Dns, UpstreamFailed, UpstreamHttpProtocolError as Protocol,
-    UpstreamHttpResponseBodySize as BodySize, UpstreamHttpResponseHeaderSectionSize as HeaderSize,
-    UpstreamHttpResponseIncomplete as Incomplete, UpstreamHttpResponseTimeout as ResponseTimeout,
+    UpstreamConnectionWriteTimeout as WriteTimeout, UpstreamDestinationIpUnroutable as Unroutable,
+    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamFailed,
+    UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseBodySize as BodySize,
+    UpstreamHttpResponseHeaderSectionSize as HeaderSize, UpstreamHttpResponseIncomplete as Incomplete,
+    UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsAlertReceived as Alert,
     UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
+
+/// One of these codes, as Cloudflare writes it in plain text and on its pages.
+macro_rules! coded {
+    ($($code:literal),+) => {
+        AnyOf(&[
+            Numbered("error code: ", &[$($code),+]),
+            Numbered("cf-error-code\">", &[$($code),+]),
+        ])
+    };
+}
+
+/// All that Cloudflare says in plain text: a status of its own, or one of the codes below.
+const CODES: &[&str] = &[
+    "error code: #",
+    "error code: 1000",
+    "error code: 1005",
+    "error code: 1006",
+    "error code: 1007",
+    "error code: 1008",
+    "error code: 1009",
+    "error code: 1010",
+    "error code: 1011",
+    "error code: 1012",
+    "error code: 1015",
+    "error code: 1016",
+    "error code: 1019",
+    "error code: 1020",
+    "error code: 1033",
+    "error code: 1106",
+];
+
+/// An answer that a function at the edge made up.
+const GENERATED: super::Signature = AnyOf(&[
+    Begins("x-cache", "FunctionGeneratedResponse"),
+    Begins("x-cache", "LambdaGeneratedResponse"),
+]);
 
 /// Each product with its own pages, the most telling first.
 pub(super) const ROWS: &[Gateway] = &[
@@ -22,16 +59,20 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "cloudflare",
         kind: Edge,
         known: Documented("cloudflare/cloudflare-docs:src/content/docs/support/troubleshooting/http-status-codes"),
+        own_fields: &[Has("cf-error-type"), Has("cf-mitigated")],
+        own_texts: CODES,
         here: &[Begins("server", "cloudflare"), Has("cf-ray")],
         own: &[
             page(
                 &[Begins("server", "cloudflare"), Status(&[520])],
-                Upstream(&[Protocol, Terminated]),
+                // Its head may be over 128 KiB, or it demands a client certificate.
+                Upstream(&[Protocol, Terminated, HeaderSize, Alert]),
             ),
             page(&[Begins("server", "cloudflare"), Status(&[521])], Upstream(&[Refused])),
             page(
                 &[Begins("server", "cloudflare"), Status(&[522])],
-                Upstream(&[ConnectTimeout]),
+                // No connection in 19 s, or no acknowledgement of the request in 90 s.
+                Upstream(&[ConnectTimeout, WriteTimeout]),
             ),
             page(
                 &[Begins("server", "cloudflare"), Status(&[523])],
@@ -47,101 +88,60 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[Certificate]),
             ),
             page(
-                &[Begins("server", "cloudflare"), Status(&[530]), Body("1016")],
+                &[Begins("server", "cloudflare"), Status(&[530]), coded!(1016)],
                 Upstream(&[Dns]),
             ),
             page(
-                &[Begins("server", "cloudflare"), Status(&[530]), Body("1033")],
+                &[Begins("server", "cloudflare"), Status(&[530]), coded!(1033)],
                 Upstream(&[Unavailable]),
             ),
             likely(
                 &[Begins("server", "cloudflare"), Status(&[530])],
                 Upstream(&[Dns, UpstreamFailed]),
             ),
-            page(
-                &[Begins("server", "cloudflare"), Body("error code: 1000")],
-                Front(FrontLoop),
-            ),
-            page(
-                &[Begins("server", "cloudflare"), Body("cf-error-code"), Body(">1000<")],
-                Front(FrontLoop),
-            ),
-            page(
-                &[Begins("server", "cloudflare"), Body("error code: 1019")],
-                Front(FrontLoop),
-            ),
-            page(
-                &[Begins("server", "cloudflare"), Body("cf-error-code"), Body(">1019<")],
-                Front(FrontLoop),
-            ),
+            page(&[Begins("server", "cloudflare"), coded!(1000, 1019)], Itself(EdgeLoop)),
             likely(
-                &[Begins("server", "cloudflare"), Body("error code: 1001")],
-                Front(FrontNotFound),
+                &[Begins("server", "cloudflare"), coded!(1001, 1018, 1023)],
+                Itself(EdgeNotFound),
             ),
+            page(&[Begins("server", "cloudflare"), coded!(1015)], Itself(EdgeRateLimited)),
+            page(&[Begins("server", "cloudflare"), coded!(1016)], Upstream(&[Dns])),
             likely(
-                &[Begins("server", "cloudflare"), Body("cf-error-code"), Body(">1001<")],
-                Front(FrontNotFound),
+                &[Begins("server", "cloudflare"), coded!(1101, 1102)],
+                Itself(EdgeInternalError),
             ),
-            page(
-                &[Begins("server", "cloudflare"), Body("error code: 1015")],
-                Front(FrontRateLimited),
-            ),
-            page(
-                &[Begins("server", "cloudflare"), Body("cf-error-code"), Body(">1015<")],
-                Front(FrontRateLimited),
-            ),
-            page(
-                &[Begins("server", "cloudflare"), Body("error code: 1016")],
-                Upstream(&[Dns]),
-            ),
-            page(
-                &[Begins("server", "cloudflare"), Body("cf-error-code"), Body(">1016<")],
-                Upstream(&[Dns]),
-            ),
+            // Too many requests wait for the origin.
             likely(
-                &[Begins("server", "cloudflare"), Body("error code: 1101")],
-                Front(FrontInternalError),
-            ),
-            likely(
-                &[Begins("server", "cloudflare"), Body("cf-error-code"), Body(">1101<")],
-                Front(FrontInternalError),
-            ),
-            likely(
-                &[Begins("server", "cloudflare"), Body("error code: 1102")],
-                Front(FrontInternalError),
-            ),
-            likely(
-                &[Begins("server", "cloudflare"), Body("cf-error-code"), Body(">1102<")],
-                Front(FrontInternalError),
-            ),
-            // The other codes of four digits are refusals of its own.
-            page(
-                &[Begins("server", "cloudflare"), Body("error code: 1"), Shorter(40)],
-                Front(FrontDenied),
+                &[Begins("server", "cloudflare"), coded!(1200)],
+                Upstream(&[LimitReached, EdgeOverloaded]),
             ),
             page(
+                &[
+                    Begins("server", "cloudflare"),
+                    coded!(1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1020, 1106),
+                ],
+                Itself(EdgeDenied),
+            ),
+            // Its other refusals, by whatever code.
+            likely(
                 &[
                     Begins("server", "cloudflare"),
                     Body("cf-error-code"),
                     Status(&[403, 409, 429, 503]),
                 ],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
-            page(
+            likely(
                 &[Begins("server", "cloudflare"), Body("Attention Required! | Cloudflare")],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
             page(
                 &[Begins("server", "cloudflare"), Has("cf-mitigated")],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
-            page(
-                &[
-                    Begins("server", "cloudflare"),
-                    Body("/cdn-cgi/challenge-platform/"),
-                    Status(&[403, 429, 503]),
-                ],
-                Front(FrontDenied),
+            likely(
+                &[Begins("server", "cloudflare"), Body("<title>Just a moment...</title>")],
+                Itself(EdgeDenied),
             ),
             // Its branded page for 502 and 504 stands in place of the origin's own answer with that status.
             page(
@@ -152,21 +152,23 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Origin,
             ),
-            page(
+            // The page without its brand: the edge failed, or could not read what the origin sent (a coding, a length).
+            likely(
                 &[
                     Begins("server", "cloudflare"),
                     Status(&[502, 504]),
                     Body("<center>cloudflare</center>"),
                 ],
-                Front(FrontInternalError),
+                Upstream(&[Protocol, Incomplete, EdgeInternalError]),
             ),
-            page(
+            // A fault of the data centre.
+            likely(
                 &[
                     Begins("server", "cloudflare"),
                     Status(&[503]),
                     Body("<center>cloudflare</center>"),
                 ],
-                Front(FrontOverloaded),
+                Itself(EdgeInternalError),
             ),
         ],
         template: &[&[Begins("server", "cloudflare"), Body("<center>cloudflare</center>")]],
@@ -178,30 +180,35 @@ pub(super) const ROWS: &[Gateway] = &[
         known: Documented(
             "awsdocs/amazon-cloudfront-developer-guide:doc_source/http-502-bad-gateway.md and its siblings",
         ),
+        own_fields: &[Begins("x-cache", "Function"), Begins("x-cache", "Lambda")],
+        own_texts: &[
+            "ERROR: The request could not be satisfied # ** The request could not be satisfied. ** Generated by cloudfront \
+             (CloudFront) Request ID: *",
+        ],
         here: &[Has("x-amz-cf-id"), Says("via", "(CloudFront)")],
         own: &[
             // A function at the edge gave the answer, or failed to.
-            page(&[Begins("x-cache", "FunctionGeneratedResponse")], Front(FrontDenied)),
-            page(&[Begins("x-cache", "LambdaGeneratedResponse")], Front(FrontDenied)),
-            page(&[Begins("x-cache", "Function")], Front(FrontInternalError)),
-            page(&[Begins("x-cache", "Lambda")], Front(FrontInternalError)),
+            page(&[GENERATED, Status(&[401, 403])], Itself(EdgeDenied)),
+            likely(&[GENERATED], Itself(EdgeDenied)),
+            page(&[Begins("x-cache", "Function")], Itself(EdgeInternalError)),
+            page(&[Begins("x-cache", "Lambda")], Itself(EdgeInternalError)),
             likely(
                 &[
                     Body("Generated by cloudfront (CloudFront)"),
                     Body("The Lambda function"),
                 ],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
             likely(
                 &[
                     Body("Generated by cloudfront (CloudFront)"),
                     Body("The CloudFront function"),
                 ],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
             likely(
                 &[Body("Generated by cloudfront (CloudFront)"), Body("Lambda@Edge")],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
             page(
                 &[
@@ -227,7 +234,7 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             likely(
                 &[Body("Generated by cloudfront (CloudFront)"), Status(&[503])],
-                Front(FrontOverloaded),
+                Itself(EdgeOverloaded),
             ),
         ],
         template: &[
@@ -243,6 +250,7 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "fastly",
         kind: Edge,
         known: Documented("fastly.com/documentation/guides: common 503 errors"),
+        own_texts: &["503 ** Error 503 ** Guru Mediation: Details: cache-* * ... Varnish cache server"],
         here: &[Says("x-served-by", "cache-")],
         own: &[
             // The reason phrase names the cause; HTTP/2 has none, but the title of the page repeats it.
@@ -295,42 +303,42 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(
                 &[Body("<title>503 Loop detected"), Body("Guru Mediation:")],
-                Front(FrontLoop),
+                Itself(EdgeLoop),
             ),
             page(
                 &[
                     Body("<title>503 Maximum threads for service reached"),
                     Body("Guru Mediation:"),
                 ],
-                Front(FrontOverloaded),
+                Itself(EdgeOverloaded),
             ),
             page(
                 &[Body("<title>503 Connection limit exceeded"), Body("Guru Mediation:")],
-                Front(FrontOverloaded),
+                Itself(EdgeOverloaded),
             ),
             page(
                 &[Body("<title>503 Max restarts limit reached"), Body("Guru Mediation:")],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
             page(
                 &[Body("<title>503 Too many restarts"), Body("Guru Mediation:")],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
             page(
                 &[Body("<title>503 Backend not found"), Body("Guru Mediation:")],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
-            page(&[Body("Fastly error: unknown domain")], Front(FrontNotFound)),
+            page(&[Body("Fastly error: unknown domain")], Itself(EdgeNotFound)),
             page(
                 &[Body("Requested host does not match any Subject Alternative Names")],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
             ),
             // Of the other phrases some are its own limits, and VCL may make up any.
             likely(
                 &[Body("Guru Mediation:"), Body("Details: cache-"), Status(&[503])],
-                Upstream(&[Refused, ConnectTimeout, Terminated, FrontOverloaded, FrontInternalError]),
+                Upstream(&[Refused, ConnectTimeout, Terminated, EdgeOverloaded, EdgeInternalError]),
             ),
-            page(&[Body("Fastly error:")], Front(FrontInternalError)),
+            page(&[Body("Fastly error:")], Itself(EdgeInternalError)),
         ],
         template: &[&[Body("Guru Mediation:"), Body("Details: cache-")]],
         ..UNMARKED
@@ -343,11 +351,11 @@ pub(super) const ROWS: &[Gateway] = &[
         own: &[
             likely(
                 &[Begins("server", "AkamaiGHost"), Status(&[503])],
-                Upstream(&[Refused, ConnectTimeout, FrontOverloaded]),
+                Upstream(&[Refused, ConnectTimeout, EdgeOverloaded]),
             ),
             page(
                 &[Begins("server", "AkamaiGHost"), Status(&[504])],
-                Upstream(&[ResponseTimeout]),
+                Upstream(&[ResponseTimeout, ConnectTimeout]),
             ),
             likely(
                 &[Begins("server", "AkamaiGHost"), Status(&[502])],

@@ -1,24 +1,30 @@
 //! Load balancers and API gateways that a cloud runs.
 
-use super::Kind::Edge;
-use super::Known::Documented;
-use super::Mark::{Begins, Body, BodyIs, Has, Says, Starts, Status, Text, Titled};
-use super::Means::{Front, Origin, Upstream};
+use super::Meaning::{Itself, Origin, Upstream};
+use super::Provenance::Documented;
+use super::Signature::{AnyOf, Begins, Body, BodyIs, Has, Message, Says, StartsTitled, Status, Text, Titled};
 use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited,
-    UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
-    UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationUnavailable as Unavailable, UpstreamFailed,
-    UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseTimeout as ResponseTimeout,
-    UpstreamTlsProtocolError as Tls,
+    EdgeDenied, EdgeInternalError, EdgeNotFound, EdgeOverloaded, EdgeRateLimited, UpstreamConnectionRefused as Refused,
+    UpstreamConnectionTerminated as Terminated, UpstreamConnectionTimeout as ConnectTimeout,
+    UpstreamDestinationUnavailable as Unavailable, UpstreamFailed, UpstreamHttpProtocolError as Protocol,
+    UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsProtocolError as Tls,
 };
+
+/// What API Gateway writes on every answer, of its own or not: one of its identifiers, or the type of an error.
+const API_GATEWAY: super::Signature = AnyOf(&[Has("apigw-requestid"), Has("x-amz-apigw-id"), Has("x-amzn-errortype")]);
 
 /// Each product with its own pages, the most telling first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "aws_alb",
-        kind: Edge,
         known: Documented("docs.aws.amazon.com: Application Load Balancers, troubleshooting"),
+        // Where a function stands behind it, what that says has the same `Server`.
+        own_texts: &[
+            "502 Bad Gateway 502 Bad Gateway",
+            "503 Service Temporarily Unavailable 503 Service Temporarily Unavailable",
+            "504 Gateway Time-out 504 Gateway Time-out",
+        ],
         here: &[Begins("server", "awselb")],
         own: &[
             page(
@@ -40,7 +46,7 @@ pub(super) const ROWS: &[Gateway] = &[
             // The controller that writes the rules of a cluster has words of its own where a service is missing.
             likely(
                 &[Begins("server", "awselb"), Text("Backend service does not exist")],
-                Upstream(&[Unavailable, FrontNotFound]),
+                Upstream(&[Unavailable, EdgeNotFound]),
             ),
             likely(
                 &[Begins("server", "awselb"), Status(&[502]), BodyIs("")],
@@ -48,7 +54,7 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             likely(
                 &[Begins("server", "awselb"), Status(&[503]), BodyIs("")],
-                Upstream(&[Unavailable, FrontOverloaded]),
+                Upstream(&[Unavailable, EdgeOverloaded]),
             ),
             likely(
                 &[Begins("server", "awselb"), Status(&[504]), BodyIs("")],
@@ -57,7 +63,7 @@ pub(super) const ROWS: &[Gateway] = &[
             // A rule gives an answer of its own in the words of its author.
             page(
                 &[Begins("server", "awselb"), Status(&[502, 503, 504])],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
         ],
         template: &[&[Begins("server", "awselb")]],
@@ -65,167 +71,119 @@ pub(super) const ROWS: &[Gateway] = &[
     },
     Gateway {
         name: "aws_api_gateway",
-        kind: Edge,
         known: Documented("docs.aws.amazon.com: API Gateway, gateway response types"),
+        own_fields: &[Has("x-amzn-errortype")],
         here: &[Has("x-amz-apigw-id"), Has("apigw-requestid")],
         through: &[Has("x-amzn-remapped-content-length"), Has("x-amzn-remapped-date")],
         own: &[
+            // An integration may answer so, too; only the field of the error type is never on what it says.
             page(
-                &[Has("apigw-requestid"), Text("Not Found"), Status(&[404])],
-                Front(FrontNotFound),
+                &[API_GATEWAY, Message("Not Found"), Status(&[404])],
+                Itself(EdgeNotFound),
             ),
             page(
-                &[Has("apigw-requestid"), Text("Service Unavailable"), Status(&[503])],
+                &[API_GATEWAY, Message("Service Unavailable"), Status(&[503])],
                 Upstream(&[ConnectTimeout, ResponseTimeout, Refused]),
             ),
             page(
-                &[Has("apigw-requestid"), Text("Endpoint request timed out")],
+                &[API_GATEWAY, Message("Endpoint request timed out")],
                 Upstream(&[ResponseTimeout]),
             ),
             likely(
-                &[Has("apigw-requestid"), Text("Internal server error")],
-                Upstream(&[Protocol, UpstreamFailed, FrontInternalError]),
+                &[API_GATEWAY, Message("Internal server error")],
+                Upstream(&[Protocol, UpstreamFailed, EdgeInternalError]),
+            ),
+            page(
+                &[API_GATEWAY, Message("Network error communicating with endpoint")],
+                Upstream(&[Refused, ConnectTimeout]),
+            ),
+            page(
+                &[API_GATEWAY, Message("Missing Authentication Token")],
+                Itself(EdgeDenied),
+            ),
+            page(&[API_GATEWAY, Message("Forbidden"), Status(&[403])], Itself(EdgeDenied)),
+            page(
+                &[API_GATEWAY, Message("Unauthorized"), Status(&[401])],
+                Itself(EdgeDenied),
             ),
             page(
                 &[
-                    Has("apigw-requestid"),
-                    Text("Network error communicating with endpoint"),
+                    API_GATEWAY,
+                    AnyOf(&[Message("Too Many Requests"), Message("Limit Exceeded")]),
+                    Status(&[429]),
                 ],
-                Upstream(&[Refused, ConnectTimeout]),
-            ),
-            page(
-                &[Has("apigw-requestid"), Text("Missing Authentication Token")],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("apigw-requestid"), Text("Forbidden"), Status(&[403])],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("apigw-requestid"), Text("Unauthorized"), Status(&[401])],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("apigw-requestid"), Text("Too Many Requests"), Status(&[429])],
-                Front(FrontRateLimited),
-            ),
-            page(
-                &[Has("apigw-requestid"), Text("Limit Exceeded"), Status(&[429])],
-                Front(FrontRateLimited),
-            ),
-            page(
-                &[Has("x-amz-apigw-id"), Text("Endpoint request timed out")],
-                Upstream(&[ResponseTimeout]),
-            ),
-            likely(
-                &[Has("x-amz-apigw-id"), Text("Internal server error")],
-                Upstream(&[Protocol, UpstreamFailed, FrontInternalError]),
-            ),
-            page(
-                &[Has("x-amz-apigw-id"), Text("Network error communicating with endpoint")],
-                Upstream(&[Refused, ConnectTimeout]),
-            ),
-            page(
-                &[Has("x-amz-apigw-id"), Text("Missing Authentication Token")],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("x-amz-apigw-id"), Text("Forbidden"), Status(&[403])],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("x-amz-apigw-id"), Text("Unauthorized"), Status(&[401])],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("x-amz-apigw-id"), Text("Too Many Requests"), Status(&[429])],
-                Front(FrontRateLimited),
-            ),
-            page(
-                &[Has("x-amz-apigw-id"), Text("Limit Exceeded"), Status(&[429])],
-                Front(FrontRateLimited),
-            ),
-            page(
-                &[Has("x-amzn-errortype"), Text("Endpoint request timed out")],
-                Upstream(&[ResponseTimeout]),
-            ),
-            likely(
-                &[Has("x-amzn-errortype"), Text("Internal server error")],
-                Upstream(&[Protocol, UpstreamFailed, FrontInternalError]),
-            ),
-            page(
-                &[
-                    Has("x-amzn-errortype"),
-                    Text("Network error communicating with endpoint"),
-                ],
-                Upstream(&[Refused, ConnectTimeout]),
-            ),
-            page(
-                &[Has("x-amzn-errortype"), Text("Missing Authentication Token")],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("x-amzn-errortype"), Text("Forbidden"), Status(&[403])],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("x-amzn-errortype"), Text("Unauthorized"), Status(&[401])],
-                Front(FrontDenied),
-            ),
-            page(
-                &[Has("x-amzn-errortype"), Text("Too Many Requests"), Status(&[429])],
-                Front(FrontRateLimited),
-            ),
-            page(
-                &[Has("x-amzn-errortype"), Text("Limit Exceeded"), Status(&[429])],
-                Front(FrontRateLimited),
+                Itself(EdgeRateLimited),
             ),
             // Its own configuration, an authorizer, or what it calls.
-            likely(&[Has("x-amzn-errortype"), Status(&[500])], Front(FrontInternalError)),
+            likely(&[Has("x-amzn-errortype"), Status(&[500])], Itself(EdgeInternalError)),
             likely(
-                &[Text("Missing Authentication Token"), Status(&[403])],
-                Front(FrontDenied),
+                &[Message("Missing Authentication Token"), Status(&[403])],
+                Itself(EdgeDenied),
             ),
             likely(
-                &[Text("Endpoint request timed out"), Status(&[503, 504])],
+                &[Message("Endpoint request timed out"), Status(&[503, 504])],
                 Upstream(&[ResponseTimeout]),
             ),
         ],
         template: &[&[Has("x-amzn-errortype"), Body("\"message\":")]],
+        ..UNMARKED
     },
     Gateway {
         name: "google_api_gateway",
-        kind: Edge,
         known: Documented("GoogleCloudPlatform/esp-v2 and cloud.google.com/endpoints/docs: troubleshooting responses"),
         own: &[
             page(
                 &[Text("The current request is not defined by this API.")],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
             ),
-            page(&[Text("Method does not exist."), Status(&[404])], Front(FrontNotFound)),
-            page(&[Starts("{"), Body("\"PERMISSION_DENIED:")], Front(FrontDenied)),
-            page(&[Starts("{"), Body("\"UNAUTHENTICATED:")], Front(FrontDenied)),
-            page(&[Starts("{"), Body("\"INVALID_ARGUMENT:API key")], Front(FrontDenied)),
-            page(&[Starts("{"), Body("\"RESOURCE_EXHAUSTED:")], Front(FrontRateLimited)),
-            page(&[Body("Method doesn't allow unregistered callers")], Front(FrontDenied)),
+            page(&[Text("Method does not exist."), Status(&[404])], Itself(EdgeNotFound)),
+            // Libraries of gRPC begin their messages so, too: only this form is the gateway's.
+            likely(
+                &[StartsTitled("{\"code\":"), Body("\"message\":\"PERMISSION_DENIED:")],
+                Itself(EdgeDenied),
+            ),
+            likely(
+                &[StartsTitled("{\"code\":"), Body("\"message\":\"UNAUTHENTICATED:")],
+                Itself(EdgeDenied),
+            ),
+            likely(
+                &[
+                    StartsTitled("{\"code\":"),
+                    Body("\"message\":\"INVALID_ARGUMENT:API key"),
+                ],
+                Itself(EdgeDenied),
+            ),
+            likely(
+                &[StartsTitled("{\"code\":"), Body("\"message\":\"RESOURCE_EXHAUSTED:")],
+                Itself(EdgeRateLimited),
+            ),
+            page(&[Body("Method doesn't allow unregistered callers")], Itself(EdgeDenied)),
         ],
         ..UNMARKED
     },
     Gateway {
         name: "google_cloud_lb",
-        kind: Edge,
         known: Documented("cloud.google.com: external load balancers, Cloud Run and App Engine, troubleshooting"),
-        here: &[Says("via", "1.1 google"), Begins("server", "Google Frontend")],
+        own_fields: &[Has("x-goog-iap-generated-response")],
+        own_texts: &[
+            "# Server Error Error: Server Error The server encountered a temporary error and could not complete your request. \
+             Please try again in 30 seconds.",
+        ],
+        here: &[
+            Says("via", "1.1 google"),
+            Begins("server", "Google Frontend"),
+            Has("x-goog-iap-generated-response"),
+        ],
         through: &[Says("via", "1.1 google")],
         own: &[
-            page(&[Has("x-goog-iap-generated-response")], Front(FrontDenied)),
+            page(&[Has("x-goog-iap-generated-response")], Itself(EdgeDenied)),
             likely(
                 &[Body("The request was aborted because there was no available instance")],
-                Upstream(&[Unavailable, FrontOverloaded]),
+                Upstream(&[Unavailable, EdgeOverloaded]),
             ),
             page(
                 &[Begins("server", "Google Frontend"), Text("Rate exceeded.")],
-                Front(FrontRateLimited),
+                Itself(EdgeRateLimited),
             ),
             likely(
                 &[
@@ -235,7 +193,8 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Unavailable, Terminated]),
             ),
-            page(
+            // A rule of Cloud Armor with `deny(502)` has this page, too.
+            likely(
                 &[
                     Body("<title>502 Server Error</title>"),
                     Body("The server encountered a temporary error"),
@@ -244,7 +203,7 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             likely(
                 &[Body("<title>503 Server Error</title>")],
-                Upstream(&[Unavailable, FrontOverloaded]),
+                Upstream(&[Unavailable, EdgeOverloaded]),
             ),
             page(&[Body("<title>504 Server Error</title>")], Upstream(&[ResponseTimeout])),
             // Of a program that crashed it says this, too.
@@ -257,13 +216,14 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(
                 &[Body("Error: Forbidden"), Body("does not have permission to get URL")],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
             page(
                 &[Body("Error: Page not found"), Body("was not found on this server")],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
             ),
         ],
         template: &[&[Body("<body text=#000000 bgcolor=#ffffff>"), Body("<h1>Error: ")]],
+        ..UNMARKED
     },
 ];

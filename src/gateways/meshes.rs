@@ -1,21 +1,21 @@
 //! Envoy and the proxies of service meshes.
 
-use super::Known::{Documented, Measured};
-use super::Mark::{Begins, Body, BodyIs, Has, Says, Shorter, Starts, Status, Text};
-use super::Means::{Front, Upstream};
+use super::Meaning::{Itself, Upstream};
+use super::Provenance::{Documented, Measured};
+use super::Signature::{Begins, Body, BodyIs, Has, Says, Shorter, Starts, Status, Text};
 use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited, FrontRequestRefused,
-    UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
-    UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
-    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamFailed,
-    UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseIncomplete as Incomplete,
-    UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsAlertReceived as Alert,
-    UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
+    EdgeDenied, EdgeInternalError, EdgeOverloaded, EdgeRateLimited, EdgeRequestRefused,
+    UpstreamConnectionLimitReached as LimitReached, UpstreamConnectionRefused as Refused,
+    UpstreamConnectionTerminated as Terminated, UpstreamConnectionTimeout as ConnectTimeout,
+    UpstreamDestinationIpUnroutable as Unroutable, UpstreamDestinationUnavailable as Unavailable,
+    UpstreamDnsError as Dns, UpstreamFailed, UpstreamHttpProtocolError as Protocol,
+    UpstreamHttpResponseIncomplete as Incomplete, UpstreamHttpResponseTimeout as ResponseTimeout,
+    UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
 /// What Envoy says of a connection or stream that failed before the answer began.
-const RESET: super::Mark = Body("reset before headers");
+const RESET: super::Signature = Body("reset before headers");
 
 /// Where the texts below stand in Envoy's source.
 const ROUTER: &str = "envoyproxy/envoy:source/common/router/router.cc and source/common/http/utility.cc";
@@ -23,22 +23,39 @@ const FILTERS: &str = "envoyproxy/envoy:source/extensions/filters/http";
 const JWT: &str = "google/jwt_verify_lib:src/status.cc";
 const MANAGER: &str = "envoyproxy/envoy:source/common/http/conn_manager_impl.cc";
 
+/// What Envoy says where it says nothing else. Shorter texts of its filters applications may use, too.
+const OF_ENVOY: &[&str] = &[
+    "upstream connect error or disconnect/reset before headers",
+    "upstream connect error or disconnect/reset before headers. ... reset reason: ...",
+    "upstream connect error or disconnect/reset before headers. ... reset reason: ... transport failure reason: ... ...",
+    "no healthy upstream",
+    "upstream request timeout",
+    "upstream max stream duration reached",
+    "downstream duration timeout",
+    "Dynamic forward proxy pending request overflow",
+    "RBAC: access denied",
+    "fault filter abort",
+    "local_rate_limited",
+    "envoy overloaded",
+];
+
 /// Each product with its own pages, the most telling first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "linkerd",
         known: Documented("linkerd/linkerd2-proxy:linkerd/app/core/src/errors/respond.rs"),
+        own_fields: &[Has("l5d-proxy-error")],
         own: &[
-            page(&[Says("l5d-proxy-error", "certificate")], Upstream(&[Certificate])),
-            page(&[Says("l5d-proxy-error", "refused")], Upstream(&[Refused])),
-            page(
+            likely(&[Says("l5d-proxy-error", "certificate")], Upstream(&[Certificate])),
+            likely(&[Says("l5d-proxy-error", "refused")], Upstream(&[Refused])),
+            likely(
                 &[Says("l5d-proxy-error", "connect timed out")],
                 Upstream(&[ConnectTimeout]),
             ),
-            page(&[Says("l5d-proxy-error", "fail-fast")], Upstream(&[Unavailable])),
-            page(&[Says("l5d-proxy-error", "timed out")], Upstream(&[ResponseTimeout])),
-            page(&[Says("l5d-proxy-error", "unauthorized")], Front(FrontDenied)),
-            likely(&[Says("l5d-proxy-error", "rate")], Front(FrontRateLimited)),
+            likely(&[Says("l5d-proxy-error", "fail-fast")], Upstream(&[Unavailable])),
+            likely(&[Says("l5d-proxy-error", "timed out")], Upstream(&[ResponseTimeout])),
+            likely(&[Says("l5d-proxy-error", "unauthorized")], Itself(EdgeDenied)),
+            likely(&[Says("l5d-proxy-error", "rate")], Itself(EdgeRateLimited)),
             likely(
                 &[Has("l5d-proxy-error"), Status(&[502, 503, 504])],
                 Upstream(&[UpstreamFailed]),
@@ -50,6 +67,8 @@ pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "envoy",
         known: Measured("Envoy 1.36 and 1.40"),
+        own_fields: &[Has("x-envoy-overloaded"), Has("x-envoy-ratelimited")],
+        own_texts: OF_ENVOY,
         here: &[Begins("server", "envoy"), Begins("server", "istio-envoy")],
         through: &[Has("x-envoy-upstream-service-time")],
         // A sidecar says the same, and the gateway before it passes that on.
@@ -83,38 +102,37 @@ pub(super) const ROWS: &[Gateway] = &[
             page(&[RESET, Body("half close")], Upstream(&[Incomplete, Terminated]))
                 .or_inner()
                 .documented(ROUTER),
-            page(&[RESET, Body("overflow")], Front(FrontOverloaded)).or_inner(),
-            page(&[RESET, Body("overload manager")], Front(FrontOverloaded))
+            page(&[RESET, Body("overflow")], Upstream(&[LimitReached])).or_inner(),
+            page(&[RESET, Body("overload manager")], Itself(EdgeOverloaded))
                 .or_inner()
                 .documented(ROUTER),
             page(&[RESET], Upstream(&[Terminated, ResponseTimeout, Refused]))
                 .or_inner()
                 .documented(ROUTER),
-            page(&[Has("x-envoy-overloaded")], Front(FrontOverloaded)),
-            page(&[Has("x-envoy-ratelimited")], Front(FrontRateLimited)),
+            // Its own load, a switch, or a limit toward one cluster.
+            likely(&[Has("x-envoy-overloaded")], Itself(EdgeOverloaded)),
+            page(&[Has("x-envoy-ratelimited")], Itself(EdgeRateLimited)),
             page(&[Text("no healthy upstream")], Upstream(&[Unavailable, Dns])).or_inner(),
             page(&[Text("upstream request timeout")], Upstream(&[ResponseTimeout])).or_inner(),
-            page(&[Text("upstream response timeout")], Upstream(&[ResponseTimeout]))
-                .or_inner()
-                .documented(ROUTER),
             page(
                 &[Text("upstream max stream duration reached")],
                 Upstream(&[ResponseTimeout]),
             )
             .or_inner()
             .documented(ROUTER),
-            page(&[Text("upstream per try idle timeout")], Upstream(&[ResponseTimeout]))
-                .or_inner()
-                .documented(ROUTER),
-            page(&[Text("stream timeout"), Status(&[408])], Front(FrontRequestRefused))
+            page(&[Text("stream timeout"), Status(&[408])], Itself(EdgeRequestRefused))
                 .or_inner()
                 .documented(MANAGER),
             page(&[Text("stream timeout")], Upstream(&[ResponseTimeout]))
                 .or_inner()
                 .documented(MANAGER),
-            page(&[Text("max duration timeout")], Upstream(&[ResponseTimeout]))
-                .or_inner()
-                .documented(MANAGER),
+            // How long the whole exchange may take: of a request that is sent at once, the answer takes the time.
+            likely(
+                &[Text("downstream duration timeout")],
+                Upstream(&[ResponseTimeout, EdgeRequestRefused]),
+            )
+            .or_inner()
+            .documented(MANAGER),
             page(&[Text("DNS resolution failure")], Upstream(&[Dns]))
                 .or_inner()
                 .documented(FILTERS),
@@ -123,40 +141,34 @@ pub(super) const ROWS: &[Gateway] = &[
                 .documented(FILTERS),
             page(
                 &[Text("Dynamic forward proxy pending request overflow")],
-                Front(FrontOverloaded),
+                Itself(EdgeOverloaded),
             )
             .or_inner()
             .documented(FILTERS),
-            likely(&[Text("no cluster")], Upstream(&[Unavailable, FrontNotFound]))
-                .or_inner()
-                .documented(ROUTER),
-            likely(&[Text("cluster not found")], Upstream(&[Unavailable, FrontNotFound]))
-                .or_inner()
-                .documented(ROUTER),
-            page(&[Text("RBAC: access denied")], Front(FrontDenied)).or_inner(),
-            page(&[Text("fault filter abort")], Front(FrontDenied))
+            page(&[Text("RBAC: access denied")], Itself(EdgeDenied)).or_inner(),
+            page(&[Text("fault filter abort")], Itself(EdgeDenied))
                 .or_inner()
                 .documented(FILTERS),
-            page(&[Text("local_rate_limited")], Front(FrontRateLimited)).or_inner(),
-            page(&[Text("envoy overloaded")], Front(FrontOverloaded))
+            page(&[Text("local_rate_limited")], Itself(EdgeRateLimited)).or_inner(),
+            page(&[Text("envoy overloaded")], Itself(EdgeOverloaded))
                 .or_inner()
                 .documented(MANAGER),
-            page(&[Text("OAuth flow failed.")], Front(FrontDenied))
+            page(&[Text("OAuth flow failed.")], Itself(EdgeDenied))
                 .or_inner()
                 .documented(FILTERS),
-            page(&[Text("Invalid origin")], Front(FrontDenied))
+            page(&[Text("Invalid origin")], Itself(EdgeDenied))
                 .or_inner()
                 .documented(FILTERS),
-            page(&[Starts("Jwt "), Shorter(200)], Front(FrontDenied))
+            page(&[Starts("Jwt "), Shorter(200)], Itself(EdgeDenied))
                 .or_inner()
                 .documented(JWT),
-            page(&[Starts("{"), Body("\"Jwt ")], Front(FrontDenied))
+            page(&[Starts("{"), Body("\"Jwt ")], Itself(EdgeDenied))
                 .or_inner()
                 .documented(JWT),
-            page(&[Starts("Jwks "), Shorter(200)], Front(FrontDenied))
+            page(&[Starts("Jwks "), Shorter(200)], Itself(EdgeDenied))
                 .or_inner()
                 .documented(JWT),
-            page(&[Text("Audiences in Jwt are not allowed")], Front(FrontDenied))
+            page(&[Text("Audiences in Jwt are not allowed")], Itself(EdgeDenied))
                 .or_inner()
                 .documented(JWT),
             likely(
@@ -165,7 +177,7 @@ pub(super) const ROWS: &[Gateway] = &[
                     Status(&[500]),
                     BodyIs("Internal Server Error"),
                 ],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             )
             .documented(MANAGER),
         ],

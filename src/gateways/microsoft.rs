@@ -1,12 +1,12 @@
 //! The products of Microsoft, hosted and not.
 
-use super::Kind::{Edge, Server};
-use super::Known::Documented;
-use super::Mark::{Begins, Body, Has, Says, Status, Text, Titled};
-use super::Means::{Front, Origin, Upstream};
+use super::GatewayKind::{Edge, Server};
+use super::Meaning::{Itself, Origin, Upstream};
+use super::Provenance::Documented;
+use super::Signature::{Begins, Body, Has, Says, Status, Text, Titled};
 use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, FrontRateLimited, FrontRequestRefused,
+    EdgeDenied, EdgeInternalError, EdgeNotFound, EdgeOverloaded, EdgeRateLimited, EdgeRequestRefused,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationUnavailable as Unavailable,
     UpstreamDnsError as Dns, UpstreamFailed, UpstreamHttpProtocolError as Protocol,
@@ -20,8 +20,10 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "azure_front_door",
         kind: Edge,
         known: Documented("MicrosoftDocs/azure-docs:articles/frontdoor/troubleshoot-issues.md"),
+        own_fields: &[Has("x-azure-externalerror")],
         here: &[Has("x-azure-ref")],
         own: &[
+            // Only where the module sends `X-Azure-DebugInfo`.
             page(
                 &[Begins("x-azure-externalerror", "0x830c1011")],
                 Upstream(&[Certificate]),
@@ -30,38 +32,43 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Says("x-azure-externalerror", "certificate")],
                 Upstream(&[Certificate]),
             ),
-            page(&[Has("x-azure-externalerror")], Upstream(&[UpstreamFailed])),
+            likely(&[Has("x-azure-externalerror")], Upstream(&[UpstreamFailed])),
             page(&[Body("OriginInvalidResponse")], Upstream(&[Protocol])),
             page(&[Body("OriginTimeout")], Upstream(&[ResponseTimeout])),
             page(&[Body("OriginConnection")], Upstream(&[Refused, Terminated])),
-            page(&[Body("find your Azure Front Door")], Front(FrontNotFound)),
+            page(&[Body("find your Azure Front Door")], Itself(EdgeNotFound)),
             page(
                 &[Body("Our services aren't available right now"), Status(&[504])],
                 Upstream(&[ResponseTimeout]),
             ),
             page(
                 &[Body("Our services aren't available right now"), Status(&[400])],
-                Front(FrontRequestRefused),
+                Itself(EdgeRequestRefused),
             ),
             page(
                 &[Body("Our services aren't available right now"), Status(&[403])],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
             page(
                 &[Body("Our services aren't available right now"), Status(&[404])],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
+            ),
+            // The name in TLS and the one in the request are of different sites.
+            page(
+                &[Body("Our services aren't available right now"), Status(&[421])],
+                Itself(EdgeNotFound),
             ),
             page(
                 &[Body("Our services aren't available right now"), Status(&[429])],
-                Front(FrontRateLimited),
+                Itself(EdgeRateLimited),
             ),
             likely(
                 &[Body("Our services aren't available right now")],
-                Upstream(&[ResponseTimeout, Certificate, Refused, FrontInternalError]),
+                Upstream(&[ResponseTimeout, Certificate, Refused, EdgeInternalError]),
             ),
             page(
                 &[Has("x-azure-ref"), Body("The request is blocked.")],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
         ],
         template: &[&[Has("x-azure-ref"), Body("Azure Front Door")]],
@@ -69,8 +76,11 @@ pub(super) const ROWS: &[Gateway] = &[
     },
     Gateway {
         name: "azure_application_gateway",
-        kind: Edge,
         known: Documented("MicrosoftDocs/azure-docs:articles/application-gateway/http-response-codes.md"),
+        own_texts: &[
+            "502 Bad Gateway 502 Bad Gateway Microsoft-Azure-Application-Gateway*",
+            "504 Gateway Time-out 504 Gateway Time-out Microsoft-Azure-Application-Gateway*",
+        ],
         here: &[Begins("server", "Microsoft-Azure-Application-Gateway")],
         own: &[
             page(
@@ -94,47 +104,42 @@ pub(super) const ROWS: &[Gateway] = &[
     },
     Gateway {
         name: "azure_api_management",
-        kind: Edge,
         known: Documented("MicrosoftDocs/azure-docs:articles/api-management/api-management-error-handling-policies.md"),
         own: &[
             page(
                 &[Body("Access denied due to missing subscription key")],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
             page(
                 &[Body("Access denied due to invalid subscription key")],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
-            page(&[Body("Rate limit is exceeded. Try again in")], Front(FrontRateLimited)),
-            page(&[Body("Out of call volume quota")], Front(FrontRateLimited)),
+            page(&[Body("Rate limit is exceeded. Try again in")], Itself(EdgeRateLimited)),
+            page(&[Body("Out of call volume quota")], Itself(EdgeRateLimited)),
             likely(
                 &[Text("Resource not found"), Body("\"statusCode\""), Status(&[404])],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
             ),
             page(
                 &[Text("Unable to match incoming request to an operation.")],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
             ),
-            page(&[Text("JWT not present."), Status(&[401])], Front(FrontDenied)),
+            page(&[Text("JWT not present."), Status(&[401])], Itself(EdgeDenied)),
             // A backend that cannot be reached, or a policy that failed.
             likely(
                 &[Text("Internal server error"), Body("\"activityId\"")],
-                Upstream(&[Refused, ConnectTimeout, Dns, FrontInternalError]),
+                Upstream(&[Refused, ConnectTimeout, Dns, EdgeInternalError]),
             ),
         ],
         ..UNMARKED
     },
     Gateway {
         name: "azure_app_service",
-        kind: Edge,
         known: Documented("MicrosoftDocs/azure-docs:articles/app-service, troubleshooting"),
         own: &[
-            likely(
-                &[Body("This web app is stopped")],
-                Upstream(&[Unavailable, FrontDenied]),
-            ),
-            likely(&[Body("Web App - Unavailable")], Upstream(&[Unavailable, FrontDenied])),
-            page(&[Body("Error 404 - Web app not found")], Front(FrontNotFound)),
+            likely(&[Body("This web app is stopped")], Upstream(&[Unavailable, EdgeDenied])),
+            likely(&[Body("Web App - Unavailable")], Upstream(&[Unavailable, EdgeDenied])),
+            page(&[Body("Error 404 - Web app not found")], Itself(EdgeNotFound)),
         ],
         ..UNMARKED
     },
@@ -168,6 +173,8 @@ pub(super) const ROWS: &[Gateway] = &[
                 )],
                 Upstream(&[Refused, Protocol, ResponseTimeout]),
             ),
+            // The program that the server starts did not start.
+            likely(&[Body("HTTP Error 502.5")], Origin),
             page(
                 &[Body("HTTP Error 502.")],
                 Upstream(&[Refused, Protocol, ResponseTimeout, Unavailable]),
@@ -175,16 +182,16 @@ pub(super) const ROWS: &[Gateway] = &[
             page(&[Body("HTTP Error 504.")], Upstream(&[ResponseTimeout])),
             // What starts an application of ASP.NET Core says this where the application ends: 500.30 to 500.38.
             likely(&[Body("HTTP Error 500.3")], Origin),
-            likely(&[Body("HTTP Error 500.19")], Front(FrontInternalError)),
+            likely(&[Body("HTTP Error 500.19")], Itself(EdgeInternalError)),
             // This page stands in place of what the application says of its failure.
             likely(&[Body("500 - Internal server error."), Titled("<title>")], Origin),
             likely(&[Body("HTTP Error 500.0")], Origin),
             // The worker behind the listener is stopped, or its queue is full.
             likely(
                 &[Body("HTTP Error 503. The service is unavailable")],
-                Upstream(&[Unavailable, FrontOverloaded]),
+                Upstream(&[Unavailable, EdgeOverloaded]),
             ),
-            likely(&[Body("Bad Request - Invalid Hostname")], Front(FrontNotFound)),
+            likely(&[Body("Bad Request - Invalid Hostname")], Itself(EdgeNotFound)),
         ],
         template: &[
             &[Body("<h1>Server Error</h1>"), Titled("<h2>")],

@@ -1,25 +1,24 @@
 //! Platforms that run applications, each with routers of its own.
 
-use super::Kind::Edge;
-use super::Known::Documented;
-use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Says, Status, Text};
-use super::Means::{Front, Origin, Upstream};
+use super::GatewayKind::Edge;
+use super::Meaning::{Itself, Origin, Upstream};
+use super::Provenance::Documented;
+use super::Signature::{Begins, Body, BodyIs, Has, Lacks, Says, Status, Text};
 use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, UpstreamConnectionLimitReached as LimitReached,
+    EdgeDenied, EdgeInternalError, EdgeNotFound, EdgeOverloaded, UpstreamConnectionLimitReached as LimitReached,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
-    UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationUnavailable as Unavailable,
-    UpstreamDnsError as Dns, UpstreamFailed, UpstreamHttpProtocolError as Protocol,
-    UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsAlertReceived as Alert,
-    UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
+    UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpProhibited as Prohibited,
+    UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamFailed,
+    UpstreamHttpProtocolError as Protocol, UpstreamHttpResponseTimeout as ResponseTimeout,
+    UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
 /// Each product with its own pages, the most telling first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "render",
-        kind: Edge,
-        known: Documented("captures that operators published: x-render-routing no-server, hibernate-wake-error"),
+        known: Documented("community.render.com: threads with x-render-routing no-server, hibernate-wake-error"),
         here: &[Has("x-render-routing"), Has("rndr-id")],
         through: &[Has("x-render-origin-server")],
         own: &[
@@ -29,20 +28,22 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             likely(
                 &[Says("x-render-routing", "no-server")],
-                Upstream(&[Unavailable, FrontNotFound]),
+                Upstream(&[Unavailable, EdgeNotFound]),
             ),
-            page(&[Says("x-render-routing", "suspend")], Front(FrontDenied)),
+            page(&[Says("x-render-routing", "suspend")], Itself(EdgeDenied)),
             page(
                 &[Says("x-render-routing", "error"), Status(&[502, 503, 504])],
                 Upstream(&[Refused, Unavailable, Terminated]),
             ),
         ],
-        template: &[&[Has("x-render-routing")]],
+        // On what it passes on, too, the field says how.
+        template: &[&[Says("x-render-routing", "hibernate")]],
+        ..UNMARKED
     },
     Gateway {
         name: "railway",
-        kind: Edge,
-        known: Documented("docs.railway.com: application failed to respond; captures that operators published"),
+        known: Documented("docs.railway.com: application failed to respond"),
+        own_fields: &[Has("x-railway-fallback")],
         here: &[Begins("server", "railway-edge")],
         own: &[page(
             &[Has("x-railway-fallback"), Body("Application failed to respond")],
@@ -53,40 +54,38 @@ pub(super) const ROWS: &[Gateway] = &[
     },
     Gateway {
         name: "fly",
-        kind: Edge,
         known: Documented("fly.io/docs: the Fly Proxy, troubleshooting"),
         here: &[Begins("server", "Fly/"), Has("fly-request-id")],
         own: &[likely(
             &[Begins("server", "Fly/"), BodyIs(""), Status(&[502, 503, 504])],
-            Upstream(&[Refused, Unavailable, Terminated, FrontOverloaded]),
+            Upstream(&[Refused, Unavailable, Terminated, EdgeOverloaded]),
         )],
         ..UNMARKED
     },
     Gateway {
         name: "heroku",
-        kind: Edge,
         known: Documented("devcenter.heroku.com/articles/error-codes and error-pages"),
         here: &[Says("via", "vegur"), Says("via", "heroku-router")],
         own: &[
             page(
                 &[Body("herokucdn.com/error-pages/no-such-app.html")],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
             ),
             page(
                 &[Body("herokucdn.com/error-pages/maintenance-mode.html")],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
             likely(
                 &[Body("herokucdn.com/error-pages/application-error.html")],
-                Upstream(&[Refused, Terminated, ResponseTimeout, FrontInternalError]),
+                Upstream(&[Refused, Terminated, ResponseTimeout, EdgeInternalError]),
             ),
             likely(
                 &[Body(
                     "An error occurred in the application and your page could not be served",
                 )],
-                Upstream(&[Refused, Terminated, ResponseTimeout, FrontInternalError]),
+                Upstream(&[Refused, Terminated, ResponseTimeout, EdgeInternalError]),
             ),
-            page(&[Body("no app is configured at that hostname")], Front(FrontNotFound)),
+            page(&[Body("no app is configured at that hostname")], Itself(EdgeNotFound)),
         ],
         ..UNMARKED
     },
@@ -94,8 +93,13 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "vercel",
         kind: Edge,
         known: Documented("vercel.com/docs/errors"),
+        own_fields: &[Has("x-vercel-error"), Has("x-vercel-mitigated")],
         here: &[Begins("server", "Vercel"), Has("x-vercel-id")],
         own: &[
+            page(
+                &[Begins("x-vercel-error", "DNS_HOSTNAME_RESOLVED_PRIVATE")],
+                Upstream(&[Prohibited]),
+            ),
             page(&[Begins("x-vercel-error", "DNS_HOSTNAME")], Upstream(&[Dns])),
             page(
                 &[Begins("x-vercel-error", "ROUTER_EXTERNAL_TARGET_HANDSHAKE")],
@@ -128,19 +132,20 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Begins("x-vercel-error", "FUNCTION_RESPONSE_PAYLOAD_TOO_LARGE")],
                 Origin,
             ),
+            page(&[Begins("x-vercel-error", "BODY_NOT_A_STRING_FROM_FUNCTION")], Origin),
             page(
                 &[Begins("x-vercel-error", "FUNCTION_THROTTLED")],
-                Front(FrontOverloaded),
+                Itself(EdgeOverloaded),
             ),
-            page(&[Begins("x-vercel-error", "DEPLOYMENT_BLOCKED")], Front(FrontDenied)),
-            page(&[Begins("x-vercel-error", "DEPLOYMENT_DISABLED")], Front(FrontDenied)),
-            page(&[Begins("x-vercel-error", "DEPLOYMENT_PAUSED")], Front(FrontDenied)),
-            page(&[Begins("x-vercel-error", "DEPLOYMENT_")], Front(FrontNotFound)),
-            page(
+            page(&[Begins("x-vercel-error", "DEPLOYMENT_BLOCKED")], Itself(EdgeDenied)),
+            page(&[Begins("x-vercel-error", "DEPLOYMENT_DISABLED")], Itself(EdgeDenied)),
+            page(&[Begins("x-vercel-error", "DEPLOYMENT_PAUSED")], Itself(EdgeDenied)),
+            page(&[Begins("x-vercel-error", "DEPLOYMENT_")], Itself(EdgeNotFound)),
+            likely(
                 &[Has("x-vercel-error"), Status(&[502, 503, 504])],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
-            page(&[Has("x-vercel-mitigated")], Front(FrontDenied)),
+            page(&[Has("x-vercel-mitigated")], Itself(EdgeDenied)),
         ],
         template: &[&[Has("x-vercel-error")]],
         ..UNMARKED
@@ -177,10 +182,12 @@ pub(super) const ROWS: &[Gateway] = &[
                 Status(&[401, 403, 429]),
             ],
         ],
+        ..UNMARKED
     },
     Gateway {
         name: "gorouter",
         known: Documented("cloudfoundry/gorouter:errorwriter and proxy/round_tripper/error_handler.go"),
+        own_fields: &[Has("x-cf-routererror")],
         here: &[Has("x-cf-routererror")],
         own: &[
             page(&[Says("x-cf-routererror", "connection refused")], Upstream(&[Refused])),
@@ -193,7 +200,12 @@ pub(super) const ROWS: &[Gateway] = &[
             // A route goes with the last instance of its application.
             likely(
                 &[Says("x-cf-routererror", "unknown_route")],
-                Upstream(&[Unavailable, FrontNotFound]),
+                Upstream(&[Unavailable, EdgeNotFound]),
+            ),
+            // The name in its certificate is another's.
+            page(
+                &[Says("x-cf-routererror", "endpoint_failure"), Status(&[503])],
+                Upstream(&[Certificate]),
             ),
             page(
                 &[Says("x-cf-routererror", "endpoint_failure"), Status(&[525])],
@@ -213,11 +225,11 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             likely(
                 &[Says("x-cf-routererror", "connection_limit_reached")],
-                Upstream(&[LimitReached, FrontOverloaded]),
+                Upstream(&[LimitReached, EdgeOverloaded]),
             ),
             likely(
                 &[Says("x-cf-routererror", "route_service")],
-                Upstream(&[UpstreamFailed, FrontInternalError]),
+                Upstream(&[UpstreamFailed, EdgeInternalError]),
             ),
             page(
                 &[Body("Registered endpoint failed to handle the request")],
@@ -226,7 +238,7 @@ pub(super) const ROWS: &[Gateway] = &[
             page(&[Body("has no available endpoints")], Upstream(&[Unavailable])),
             likely(
                 &[Body("404 Not Found: Requested route")],
-                Upstream(&[Unavailable, FrontNotFound]),
+                Upstream(&[Unavailable, EdgeNotFound]),
             ),
         ],
         template: &[&[Has("x-cf-routererror")]],
@@ -240,36 +252,35 @@ pub(super) const ROWS: &[Gateway] = &[
                 Body("<h1>Application is not available</h1>"),
                 Body("not serving requests at this endpoint"),
             ],
-            Upstream(&[Unavailable, FrontNotFound]),
+            Upstream(&[Unavailable, EdgeNotFound]),
         )],
         ..UNMARKED
     },
     Gateway {
         name: "kubernetes_default_backend",
         known: Documented("kubernetes/ingress-gce:cmd/404-server/server.go"),
+        own_texts: &["default backend - 404"],
         own: &[
-            page(&[Text("default backend - 404")], Front(FrontNotFound)),
-            page(&[Body("(backend NotFound), service rules for")], Front(FrontNotFound)),
+            page(&[Text("default backend - 404")], Itself(EdgeNotFound)),
+            page(&[Body("(backend NotFound), service rules for")], Itself(EdgeNotFound)),
         ],
         ..UNMARKED
     },
     Gateway {
         name: "github_pages",
-        kind: Edge,
         known: Documented("docs.github.com: the 404 page of GitHub Pages"),
         own: &[page(
             &[Body("There isn't a GitHub Pages site here")],
-            Front(FrontNotFound),
+            Itself(EdgeNotFound),
         )],
         ..UNMARKED
     },
     Gateway {
         name: "firebase_hosting",
-        kind: Edge,
         known: Documented("firebase.google.com/docs/hosting"),
         own: &[page(
             &[Body("<h1>Site Not Found</h1>"), Body("Firebase")],
-            Front(FrontNotFound),
+            Itself(EdgeNotFound),
         )],
         ..UNMARKED
     },

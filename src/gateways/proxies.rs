@@ -1,11 +1,13 @@
 //! Proxies and load balancers that one runs oneself.
 
-use super::Known::Measured;
-use super::Mark::{Begins, Body, BodyIs, Has, Lacks, Phrase, Quick, Says, ServerWith, StartsTitled, Status, Waited};
-use super::Means::{Front, Upstream};
+use super::Meaning::{Itself, Upstream};
+use super::Provenance::Measured;
+use super::Signature::{
+    Begins, Body, BodyIs, Has, Lacks, Phrase, Quick, Says, ServerWith, StartsTitled, Status, Waited,
+};
 use super::{Gateway, UNMARKED, common_page, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontLoop, FrontNotFound, FrontRateLimited, FrontRequestRefused,
+    EdgeDenied, EdgeInternalError, EdgeLoop, EdgeNotFound, EdgeRateLimited, EdgeRequestRefused,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
     UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout,
@@ -19,30 +21,46 @@ pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "haproxy",
         known: Measured("HAProxy 2.6 and 2.8"),
+        own_texts: &[
+            "503 Service Unavailable No server is available to handle this request.",
+            "502 Bad Gateway The server returned an invalid or incomplete response.",
+            "504 Gateway Time-out The server didn't respond in time.",
+            "403 Forbidden Request forbidden by administrative rules.",
+        ],
         own: &[
-            page(
+            // A rule with `deny_status 503`, a full queue and maintenance have the same page.
+            likely(
                 &[Body("No server is available to handle this request."), Quick],
-                Upstream(&[Unavailable, Dns, Unroutable, FrontNotFound]),
+                Upstream(&[Unavailable, Dns, Unroutable, EdgeNotFound]),
             ),
             // Three retries, a second apart.
-            page(
+            likely(
                 &[
                     Body("No server is available to handle this request."),
                     Waited(2500, 3600),
                 ],
                 Upstream(&[Refused, Certificate, Tls, Alert]),
             ),
-            page(
+            likely(
                 &[Body("No server is available to handle this request.")],
                 Upstream(&[ConnectTimeout, Refused, Certificate, Unavailable]),
             ),
-            page(
+            // So have rules with `deny_status 502` and `504`, on requests and on responses.
+            likely(
                 &[Body("The server returned an invalid or incomplete response.")],
                 Upstream(&[Terminated, Protocol, HeaderSize]),
             ),
-            page(
+            likely(
                 &[Body("The server didn't respond in time.")],
                 Upstream(&[ResponseTimeout]),
+            ),
+            page(
+                &[
+                    Lacks("server"),
+                    Status(&[403]),
+                    Body("Request forbidden by administrative rules."),
+                ],
+                Itself(EdgeDenied),
             ),
         ],
         template: &[&[Lacks("server"), StartsTitled("<html><body><h1>"), Body("</h1>\n")]],
@@ -51,33 +69,44 @@ pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "varnish",
         known: Measured("Varnish 7.1"),
+        own_texts: &[
+            "503 Backend fetch failed Error 503 Backend fetch failed Backend fetch failed Guru Meditation: XID: * Varnish \
+             cache server",
+            "503 VCL failed Error 503 VCL failed VCL failed Guru Meditation: XID: * Varnish cache server",
+        ],
         here: &[Has("x-varnish"), Begins("server", "Varnish")],
         own: &[
             page(
                 &[Body("Guru Meditation"), Phrase("VCL failed")],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
             page(
                 &[Body("Guru Meditation"), Body("VCL failed")],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
-            page(
-                &[Body("Guru Meditation"), Body("Backend fetch failed"), Quick],
+            // `return (error)` in vcl_backend_response or vcl_backend_fetch has this page, with Age, for whatever cause.
+            likely(
+                &[Body("Guru Meditation"), Body("Backend fetch failed"), Has("age"), Quick],
                 Upstream(&[Refused, Terminated, Protocol, Unavailable, Unroutable, HeaderSize]),
             ),
-            page(
-                &[Body("Guru Meditation"), Body("Backend fetch failed")],
+            likely(
+                &[Body("Guru Meditation"), Body("Backend fetch failed"), Has("age")],
                 Upstream(&[ResponseTimeout, ConnectTimeout]),
             ),
-            // What VCL makes up has no Age; what came of a backend has.
-            page(
+            // `synth(503, "Backend fetch failed")` has this page without Age; or somebody removed the field.
+            likely(
+                &[Body("Guru Meditation"), Body("Backend fetch failed")],
+                Upstream(&[Refused, Terminated, ResponseTimeout, ConnectTimeout, Unavailable]),
+            ),
+            // What VCL makes up has no Age, except behind a second Varnish; what came of a backend has.
+            likely(
                 &[Body("Guru Meditation"), Status(&[503]), Has("age")],
                 Upstream(&[Incomplete, Terminated]),
             ),
             // What VCL makes up, under whatever name.
             likely(
                 &[Body("Guru Meditation"), Status(&[500, 503])],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
         ],
         template: &[&[Body("Guru Meditation"), Has("x-varnish")]],
@@ -86,6 +115,15 @@ pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "apache_traffic_server",
         known: Measured("Apache Traffic Server 9.2"),
+        own_fields: &[
+            Phrase("connect failed"),
+            Phrase("Next Hop Connection Failed"),
+            Phrase("Cannot find server."),
+            Phrase("Invalid HTTP Response"),
+            Phrase("Malformed Server Response Status"),
+            Phrase("Direct self loop detected"),
+            Phrase("Not Found on Accelerator"),
+        ],
         here: &[Begins("server", "ATS")],
         through: &[ServerWith("ATS", "age")],
         own: &[
@@ -123,13 +161,13 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(
                 &[Begins("server", "ATS"), Phrase("Direct self loop detected")],
-                Front(FrontLoop),
+                Itself(EdgeLoop),
             ),
             page(
                 &[Begins("server", "ATS"), Phrase("Not Found on Accelerator")],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
             ),
-            page(&[Begins("server", "ATS"), Phrase("Access Denied")], Front(FrontDenied)),
+            page(&[Begins("server", "ATS"), Phrase("Access Denied")], Itself(EdgeDenied)),
             page(
                 &[Begins("server", "ATS"), Status(&[502]), Phrase("")],
                 Upstream(&[Tls, Certificate, Alert]),
@@ -149,6 +187,7 @@ pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "traefik",
         known: Measured("Traefik 3.7"),
+        own_texts: &["no available server"],
         own: &[
             common_page(
                 &[
@@ -177,14 +216,15 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Protocol, Certificate, Tls]),
             ),
-            page(
+            // An application that assigns servers to its users may use these words, too.
+            likely(
                 &[Lacks("server"), Status(&[503]), BodyIs("no available server")],
                 Upstream(&[Unavailable]),
             ),
             // So does every Go program.
             common_page(
                 &[Lacks("server"), Status(&[404]), BodyIs("404 page not found")],
-                Front(FrontNotFound),
+                Itself(EdgeNotFound),
             ),
             common_page(
                 &[
@@ -193,9 +233,9 @@ pub(super) const ROWS: &[Gateway] = &[
                     Status(&[403]),
                     BodyIs("Forbidden"),
                 ],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
-            page(&[Has("x-retry-in"), Status(&[429])], Front(FrontRateLimited)),
+            page(&[Has("x-retry-in"), Status(&[429])], Itself(EdgeRateLimited)),
             common_page(
                 &[
                     Lacks("server"),
@@ -203,11 +243,11 @@ pub(super) const ROWS: &[Gateway] = &[
                     Status(&[413]),
                     BodyIs("Request Entity Too Large"),
                 ],
-                Front(FrontRequestRefused),
+                Itself(EdgeRequestRefused),
             ),
             page(
                 &[Says("www-authenticate", "realm=\"traefik\""), Status(&[401])],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             )
             .documented("traefik/traefik:pkg/middlewares/auth/basic_auth.go"),
         ],

@@ -1,14 +1,14 @@
 //! Web servers that also pass requests on.
 
-use super::Kind::Server;
-use super::Known::{Documented, Measured};
-use super::Mark::{
+use super::GatewayKind::Server;
+use super::Meaning::{Itself, Upstream};
+use super::Provenance::{Documented, Measured};
+use super::Signature::{
     AmongMany, Begins, Body, BodyIs, FootOfServer, Phrase, Quick, Says, Shorter, Slow, Starts, Status, Titled,
 };
-use super::Means::{Front, Upstream};
 use super::{Gateway, UNMARKED, likely, page};
 use crate::reason::Reason::{
-    FrontDenied, FrontInternalError, FrontNotFound, FrontOverloaded, UpstreamConnectionReadTimeout as ReadTimeout,
+    EdgeDenied, EdgeInternalError, EdgeNotFound, EdgeOverloaded, UpstreamConnectionReadTimeout as ReadTimeout,
     UpstreamConnectionRefused as Refused, UpstreamConnectionTerminated as Terminated,
     UpstreamConnectionTimeout as ConnectTimeout, UpstreamDestinationIpUnroutable as Unroutable,
     UpstreamDestinationUnavailable as Unavailable, UpstreamDnsError as Dns, UpstreamDnsTimeout as DnsTimeout,
@@ -19,14 +19,17 @@ use crate::reason::Reason::{
 
 /// nginx and its kin write the same pages; the foot names the product, and so does `Server`.
 macro_rules! nginx_kin {
-    ($name:literal, $foot:literal, $known:expr) => {
+    ($name:literal, $foot:literal, $known:expr, $own_texts:expr) => {
         Gateway {
             name: $name,
             kind: Server,
             known: $known,
+            own_texts: $own_texts,
             here: &[Begins("server", $name)],
             own: &[
-                page(
+                // `return 502` of a configuration has this page, too; so has `error_page 500 =502 @name` with such a
+                // `return` behind it, as late as the application's own error.
+                likely(
                     &[Body($foot), Status(&[502]), Quick],
                     Upstream(&[
                         Refused,
@@ -42,20 +45,22 @@ macro_rules! nginx_kin {
                     ]),
                 ),
                 // Only a resolver is waited for without a 504; or what stood behind broke off late.
-                page(
+                likely(
                     &[Body($foot), Status(&[502])],
                     Upstream(&[DnsTimeout, Terminated, Refused]),
                 ),
-                page(
+                likely(
                     &[Body($foot), Status(&[504])],
                     Upstream(&[ResponseTimeout, ConnectTimeout, Tls]),
                 ),
                 // An ingress without endpoints says so; so does a limit of requests or connections.
                 likely(
                     &[Body($foot), Status(&[503]), FootOfServer("<hr><center>")],
-                    Upstream(&[Unavailable, FrontOverloaded]),
+                    Upstream(&[Unavailable, EdgeOverloaded]),
                 )
-                .documented("kubernetes/ingress-nginx:docs/user-guide/default-backend.md; nginx.org limit_req_status"),
+                .documented(
+                    "kubernetes/ingress-nginx:rootfs/etc/nginx/template/nginx.tmpl; nginx.org limit_req_status",
+                ),
             ],
             template: &[&[Body($foot), FootOfServer("<hr><center>")]],
             ..UNMARKED
@@ -69,22 +74,51 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "apache",
         kind: Server,
         known: Measured("Apache httpd 2.4.62 and 2.4.71, mod_proxy"),
+        own_texts: &[
+            "502 Proxy Error Proxy Error The proxy server received an invalid response from an upstream server. The proxy \
+             server could not handle the request ... Reason: Error reading from remote server",
+            "502 Proxy Error Proxy Error The proxy server received an invalid response from an upstream server. The proxy \
+             server could not handle the request ... Reason: Error reading from remote server Apache* ... Server at * Port *",
+            "502 Bad Gateway Bad Gateway The proxy server received an invalid response from an upstream server.",
+            "502 Bad Gateway Bad Gateway The proxy server received an invalid response from an upstream server. Apache* ... \
+             Server at * Port *",
+            "# Proxy Error Proxy Error The proxy server could not handle the request ... Reason: DNS lookup failure for: *",
+            "# Proxy Error Proxy Error The proxy server could not handle the request ... Reason: DNS lookup failure for: * \
+             Apache* ... Server at * Port *",
+            "500 Proxy Error Proxy Error The proxy server could not handle the request ... Reason: Error during SSL Handshake \
+             with remote server",
+            "500 Proxy Error Proxy Error The proxy server could not handle the request ... Reason: Error during SSL Handshake \
+             with remote server Apache* ... Server at * Port *",
+            "504 Gateway Timeout Gateway Timeout The gateway did not receive a timely response from the upstream server or \
+             application.",
+            "504 Gateway Timeout Gateway Timeout The gateway did not receive a timely response from the upstream server or \
+             application. Apache* ... Server at * Port *",
+        ],
         here: &[Begins("server", "Apache")],
         own: &[
             page(
-                &[Body("Error during SSL Handshake with remote server")],
+                &[Body("Error during SSL Handshake with remote server"), Quick],
                 Upstream(&[Certificate, Tls, Alert]),
             ),
-            page(&[Body("DNS lookup failure for:")], Upstream(&[Dns])),
+            // The handshake may have met silence.
+            page(
+                &[Body("Error during SSL Handshake with remote server")],
+                Upstream(&[ConnectTimeout, Tls, Certificate, Alert]),
+            ),
+            page(&[Body("DNS lookup failure for:"), Quick], Upstream(&[Dns])),
+            page(&[Body("DNS lookup failure for:")], Upstream(&[DnsTimeout, Dns])),
+            // What is no HTTP it cannot read, either.
             page(
                 &[Body("Error reading from remote server"), Quick],
-                Upstream(&[Terminated]),
+                Upstream(&[Terminated, Protocol]),
             ),
             page(
                 &[Body("Error reading from remote server")],
                 Upstream(&[ResponseTimeout, Terminated]),
             ),
-            page(
+            // `Redirect 502 /` and `Redirect 504 /` have these two pages, and `ProxyErrorOverride` puts them in place of what the
+            // application said. What names a reason comes from the proxy alone.
+            likely(
                 &[
                     Body("//EN\""),
                     Body("received an invalid"),
@@ -93,7 +127,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Protocol, HeaderSize]),
             ),
-            page(
+            likely(
                 &[
                     Starts("<!DOCTYPE HTML PUBLIC"),
                     Body("<title>504 Gateway Timeout</title>"),
@@ -108,7 +142,7 @@ pub(super) const ROWS: &[Gateway] = &[
                     Body("<title>503 Service Unavailable</title>"),
                     Quick,
                 ],
-                Upstream(&[Refused, Unavailable, Unroutable, FrontOverloaded]),
+                Upstream(&[Refused, Unavailable, Unroutable, EdgeOverloaded]),
             ),
             likely(
                 &[
@@ -116,7 +150,7 @@ pub(super) const ROWS: &[Gateway] = &[
                     Starts("<!DOCTYPE HTML PUBLIC"),
                     Body("<title>503 Service Unavailable</title>"),
                 ],
-                Upstream(&[ConnectTimeout, Refused, FrontOverloaded]),
+                Upstream(&[ConnectTimeout, Refused, EdgeOverloaded]),
             ),
             // A program that died (CGI, WSGI) has this page, too.
             likely(
@@ -125,7 +159,7 @@ pub(super) const ROWS: &[Gateway] = &[
                     Starts("<!DOCTYPE HTML PUBLIC"),
                     Body("<title>500 Internal Server Error</title>"),
                 ],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
         ],
         // Other programs write a document type, too, but no head of this form.
@@ -147,6 +181,7 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "h2o",
         kind: Server,
         known: Measured("h2o 2.2"),
+        own_fields: &[Phrase("Gateway Error")],
         here: &[Begins("server", "h2o")],
         own: &[
             page(
@@ -205,13 +240,13 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             likely(
                 &[Begins("server", "h2o"), Status(&[403]), Phrase("OK"), BodyIs("")],
-                Front(FrontDenied),
+                Itself(EdgeDenied),
             ),
             likely(
                 &[Begins("server", "h2o"), Status(&[500]), BodyIs("Internal Server Error")],
-                Front(FrontInternalError),
+                Itself(EdgeInternalError),
             ),
-            likely(&[Begins("server", "h2o"), BodyIs("not found")], Front(FrontNotFound)),
+            likely(&[Begins("server", "h2o"), BodyIs("not found")], Itself(EdgeNotFound)),
         ],
         template: &[
             &[Begins("server", "h2o"), BodyIs("bad request")],
@@ -225,9 +260,14 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "lighttpd",
         kind: Server,
         known: Measured("lighttpd 1.4.69"),
+        own_texts: &[
+            "502 Bad Gateway 502 Bad Gateway",
+            "504 Gateway Timeout 504 Gateway Timeout",
+        ],
         here: &[Begins("server", "lighttpd")],
         own: &[
-            page(
+            // `url.redirect-code = 502` has this page, too, and so has 504.
+            likely(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>502 Bad Gateway</h1>")],
                 Upstream(&[Protocol, HeaderSize]),
             ),
@@ -239,7 +279,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>503 Service")],
                 Upstream(&[ConnectTimeout, Refused]),
             ),
-            page(
+            likely(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>504 Gateway Timeout</h1>")],
                 Upstream(&[ResponseTimeout]),
             ),
@@ -297,21 +337,33 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
         ],
         template: &[&[Begins("server", "Caddy"), BodyIs("")]],
+        ..UNMARKED
     },
     nginx_kin!(
         "openresty",
         "<hr><center>openresty",
-        Documented("a build of nginx: nginx/nginx:src/http/ngx_http_special_response.c, under its own name")
+        Documented("a build of nginx: nginx/nginx:src/http/ngx_http_special_response.c, under its own name"),
+        &[]
     ),
     nginx_kin!(
         "tengine",
         "<hr><center>tengine",
-        Documented("a build of nginx: nginx/nginx:src/http/ngx_http_special_response.c, under its own name")
+        Documented("a build of nginx: nginx/nginx:src/http/ngx_http_special_response.c, under its own name"),
+        &[]
     ),
     nginx_kin!(
         "angie",
         "<hr><center>angie",
-        Documented("a build of nginx: nginx/nginx:src/http/ngx_http_special_response.c, under its own name")
+        Documented("a build of nginx: nginx/nginx:src/http/ngx_http_special_response.c, under its own name"),
+        &[]
     ),
-    nginx_kin!("nginx", "<hr><center>nginx", Measured("nginx 1.22 and 1.31")),
+    nginx_kin!(
+        "nginx",
+        "<hr><center>nginx",
+        Measured("nginx 1.22 and 1.31"),
+        &[
+            "502 Bad Gateway 502 Bad Gateway nginx*",
+            "504 Gateway Time-out 504 Gateway Time-out nginx*",
+        ]
+    ),
 ];

@@ -1,112 +1,118 @@
 //! Fields made to say who failed and how: `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211).
 
-use super::{Answer, Kind, Means, Own, Recognised, nearest};
+use super::{
+    GatewayKind, Meaning, ObservedResponse, OwnResponse, Recognised, names_an_application, nearest, own_reason,
+};
 use crate::reason::Reason;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, Item, List, ListEntry, Parameters, Parser};
 
 /// The error types of RFC 9209 section 2.3, and what each means.
-const ERRORS: &[(&str, Means)] = &[
-    ("dns_timeout", Means::Upstream(&[Reason::UpstreamDnsTimeout])),
-    ("dns_error", Means::Upstream(&[Reason::UpstreamDnsError])),
-    ("destination_not_found", Means::Front(Reason::FrontNotFound)),
+const ERRORS: &[(&str, Meaning)] = &[
+    ("dns_timeout", Meaning::Upstream(&[Reason::UpstreamDnsTimeout])),
+    ("dns_error", Meaning::Upstream(&[Reason::UpstreamDnsError])),
+    ("destination_not_found", Meaning::Itself(Reason::EdgeNotFound)),
     (
         "destination_unavailable",
         // Envoy says this for names that do not resolve, too.
-        Means::Upstream(&[Reason::UpstreamDestinationUnavailable, Reason::UpstreamDnsError]),
+        Meaning::Upstream(&[Reason::UpstreamDestinationUnavailable, Reason::UpstreamDnsError]),
     ),
     (
         "destination_ip_prohibited",
-        Means::Upstream(&[Reason::UpstreamDestinationIpProhibited]),
+        Meaning::Upstream(&[Reason::UpstreamDestinationIpProhibited]),
     ),
     (
         "destination_ip_unroutable",
-        Means::Upstream(&[Reason::UpstreamDestinationIpUnroutable]),
+        Meaning::Upstream(&[Reason::UpstreamDestinationIpUnroutable]),
     ),
     (
         "connection_refused",
-        Means::Upstream(&[Reason::UpstreamConnectionRefused]),
+        Meaning::Upstream(&[Reason::UpstreamConnectionRefused]),
     ),
     (
         "connection_terminated",
-        Means::Upstream(&[Reason::UpstreamConnectionTerminated]),
+        Meaning::Upstream(&[Reason::UpstreamConnectionTerminated]),
     ),
     (
         "connection_timeout",
-        Means::Upstream(&[Reason::UpstreamConnectionTimeout]),
+        Meaning::Upstream(&[Reason::UpstreamConnectionTimeout]),
     ),
     (
         "connection_read_timeout",
-        Means::Upstream(&[Reason::UpstreamConnectionReadTimeout]),
+        Meaning::Upstream(&[Reason::UpstreamConnectionReadTimeout]),
     ),
     (
         "connection_write_timeout",
-        Means::Upstream(&[Reason::UpstreamConnectionWriteTimeout]),
+        Meaning::Upstream(&[Reason::UpstreamConnectionWriteTimeout]),
     ),
-    ("connection_limit_reached", Means::Front(Reason::FrontOverloaded)),
+    (
+        "connection_limit_reached",
+        Meaning::Upstream(&[Reason::UpstreamConnectionLimitReached]),
+    ),
     (
         "tls_protocol_error",
-        Means::Upstream(&[Reason::UpstreamTlsProtocolError]),
+        Meaning::Upstream(&[Reason::UpstreamTlsProtocolError]),
     ),
     (
         "tls_certificate_error",
-        Means::Upstream(&[Reason::UpstreamTlsCertificateError]),
+        Meaning::Upstream(&[Reason::UpstreamTlsCertificateError]),
     ),
     (
         "tls_alert_received",
-        Means::Upstream(&[Reason::UpstreamTlsAlertReceived]),
+        Meaning::Upstream(&[Reason::UpstreamTlsAlertReceived]),
     ),
-    ("http_request_error", Means::Front(Reason::FrontDenied)),
-    ("http_request_denied", Means::Front(Reason::FrontDenied)),
+    ("http_request_denied", Meaning::Itself(Reason::EdgeDenied)),
     (
         "http_response_incomplete",
-        Means::Upstream(&[Reason::UpstreamHttpResponseIncomplete]),
+        Meaning::Upstream(&[Reason::UpstreamHttpResponseIncomplete]),
     ),
     (
         "http_response_header_section_size",
-        Means::Upstream(&[Reason::UpstreamHttpResponseHeaderSectionSize]),
+        Meaning::Upstream(&[Reason::UpstreamHttpResponseHeaderSectionSize]),
     ),
     (
         "http_response_header_size",
-        Means::Upstream(&[Reason::UpstreamHttpResponseHeaderSectionSize]),
+        Meaning::Upstream(&[Reason::UpstreamHttpResponseHeaderSectionSize]),
     ),
     (
         "http_response_body_size",
-        Means::Upstream(&[Reason::UpstreamHttpResponseBodySize]),
+        Meaning::Upstream(&[Reason::UpstreamHttpResponseBodySize]),
     ),
     (
         "http_response_trailer_section_size",
-        Means::Upstream(&[Reason::UpstreamHttpProtocolError]),
+        Meaning::Upstream(&[Reason::UpstreamHttpProtocolError]),
     ),
     (
         "http_response_trailer_size",
-        Means::Upstream(&[Reason::UpstreamHttpProtocolError]),
+        Meaning::Upstream(&[Reason::UpstreamHttpProtocolError]),
     ),
     (
         "http_response_transfer_coding",
-        Means::Upstream(&[Reason::UpstreamHttpResponseTransferCoding]),
+        Meaning::Upstream(&[Reason::UpstreamHttpResponseTransferCoding]),
     ),
     (
         "http_response_content_coding",
-        Means::Upstream(&[Reason::UpstreamHttpResponseContentCoding]),
+        Meaning::Upstream(&[Reason::UpstreamHttpResponseContentCoding]),
     ),
     (
         "http_response_timeout",
-        Means::Upstream(&[Reason::UpstreamHttpResponseTimeout]),
+        Meaning::Upstream(&[Reason::UpstreamHttpResponseTimeout]),
     ),
     (
         "http_upgrade_failed",
-        Means::Upstream(&[Reason::UpstreamHttpUpgradeFailed]),
+        Meaning::Upstream(&[Reason::UpstreamHttpUpgradeFailed]),
     ),
     (
         "http_protocol_error",
-        Means::Upstream(&[Reason::UpstreamHttpProtocolError]),
+        Meaning::Upstream(&[Reason::UpstreamHttpProtocolError]),
     ),
-    ("proxy_internal_response", Means::Front(Reason::FrontInternalError)),
-    ("proxy_internal_error", Means::Front(Reason::FrontInternalError)),
-    ("proxy_configuration_error", Means::Front(Reason::FrontInternalError)),
-    ("proxy_loop_detected", Means::Front(Reason::FrontLoop)),
+    ("proxy_internal_error", Meaning::Itself(Reason::EdgeInternalError)),
+    ("proxy_configuration_error", Meaning::Itself(Reason::EdgeInternalError)),
+    ("proxy_loop_detected", Meaning::Itself(Reason::EdgeLoop)),
 ];
+
+/// Answers that a gateway makes up without asking anybody: what they mean, the status says.
+const BY_STATUS: [&str; 2] = ["http_request_error", "proxy_internal_response"];
 
 /// What stands in `details`, where it says more than the error type: Envoy gives `connection_refused` for whatever
 /// failed before the connection was up. Underscores are spaces there.
@@ -123,44 +129,58 @@ const DETAILS: &[(&str, Reason)] = &[
 ];
 
 /// Reads both fields, in the head and in the trailers.
-pub(super) fn read(answer: &Answer<'_>) -> Option<Recognised> {
+pub(super) fn read(answer: &ObservedResponse<'_>) -> Option<Recognised> {
     let who = nearest(answer).unwrap_or("unknown");
     let members = members(answer, "proxy-status");
     // The first member stands nearest to the origin: its error is the root of those that follow.
     let error = members
         .iter()
         .enumerate()
-        .find_map(|(place, member)| Some((place + 1 == members.len(), meaning(member)?)));
+        .find_map(|(place, member)| Some((place + 1 == members.len(), meaning_of(member, answer.status)?)));
     let relayed = || {
         let received = members
             .iter()
             .any(|member| member.params.get("received-status").is_some());
         received || passed_by_a_cache(answer)
     };
+    // An application may pass on what a proxy said to it.
+    let may_be_passed_on = names_an_application(answer) || is_json(answer);
     match error {
-        Some((last, means)) => Some(Recognised::Own(Own {
+        Some((last, meaning)) => Some(Recognised::Own(OwnResponse {
             by: who,
-            kind: Kind::Gateway,
+            kind: GatewayKind::Gateway,
+            forward: false,
+            proven: !may_be_passed_on,
             // What an inner one refuses, the outer one has from behind it.
-            means: match means {
-                Means::Front(_) if !last => Means::Upstream(&[Reason::UpstreamFailed]),
-                means => means,
+            meaning: match meaning {
+                Meaning::Itself(_) if !last => Meaning::Upstream(&[Reason::UpstreamFailed]),
+                meaning => meaning,
             },
-            sure: last || !matches!(means, Means::Front(_)),
+            sure: (last || !matches!(meaning, Meaning::Itself(_))) && !may_be_passed_on,
         })),
         None => relayed().then_some(Recognised::Through(who)),
     }
 }
 
+/// The body of an application's own error.
+fn is_json(answer: &ObservedResponse<'_>) -> bool {
+    let kind = answer
+        .headers
+        .get("content-type")
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    String::from_utf8_lossy(kind).to_ascii_lowercase().contains("json") && !answer.body.trim().is_empty()
+}
+
 /// A cache says which status it got from behind (RFC 9211 section 2.3), and it is this one.
-fn passed_by_a_cache(answer: &Answer<'_>) -> bool {
+fn passed_by_a_cache(answer: &ObservedResponse<'_>) -> bool {
     members(answer, "cache-status").iter().any(|member| {
         let status = member.params.get("fwd-status").and_then(BareItem::as_integer);
         status.is_some_and(|status| i64::from(status) == i64::from(answer.status))
     })
 }
 
-fn members(answer: &Answer<'_>, field: &str) -> Vec<Item> {
+fn members(answer: &ObservedResponse<'_>, field: &str) -> Vec<Item> {
     let mut found = in_fields(answer.headers, field);
     found.extend(in_fields(answer.trailers, field));
     found
@@ -181,22 +201,25 @@ fn in_fields(fields: &HeaderMap, field: &str) -> Vec<Item> {
 }
 
 /// The error of one intermediary. Meta writes the error type where the name of the intermediary belongs.
-fn meaning(member: &Item) -> Option<Means> {
+fn meaning_of(member: &Item, status: u16) -> Option<Meaning> {
     let error = match member.params.get("error") {
         Some(error) => text(error)?,
-        None => text(&member.bare_item).filter(|name| of_error(name).is_some())?,
+        None => text(&member.bare_item).filter(|name| of_error(name, status).is_some())?,
     };
-    by_details(&member.params).or_else(|| of_error(&error))
+    by_details(&member.params).or_else(|| of_error(&error, status))
 }
 
-fn by_details(parameters: &Parameters) -> Option<Means> {
+fn by_details(parameters: &Parameters) -> Option<Meaning> {
     let details = text(parameters.get("details")?)?.to_ascii_lowercase().replace('_', " ");
     let fits = |pattern: &str| pattern.split('|').all(|part| details.contains(part));
     let (_, reason) = DETAILS.iter().find(|(pattern, _)| fits(pattern))?;
-    Some(Means::Upstream(std::slice::from_ref(reason)))
+    Some(Meaning::Upstream(std::slice::from_ref(reason)))
 }
 
-fn of_error(name: &str) -> Option<Means> {
+fn of_error(name: &str, status: u16) -> Option<Meaning> {
+    if BY_STATUS.contains(&name) {
+        return Some(Meaning::Itself(own_reason(status)));
+    }
     let row = ERRORS.iter().find(|(known, _)| *known == name)?;
     Some(row.1)
 }
@@ -209,8 +232,8 @@ fn text(item: &BareItem) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ERRORS, read};
-    use crate::gateways::{Answer, Means, Own, Recognised};
+    use super::{BY_STATUS, ERRORS, read};
+    use crate::gateways::{Meaning, ObservedResponse, OwnResponse, Recognised};
     use crate::reason::Reason;
     use http::{HeaderMap, HeaderName, HeaderValue};
     use std::time::Duration;
@@ -222,7 +245,7 @@ mod tests {
             HeaderValue::from_str(value).unwrap(),
         );
         let none = HeaderMap::new();
-        let answer = |headers, trailers| Answer {
+        let answer = |headers, trailers| ObservedResponse {
             status: 502,
             phrase: None,
             headers,
@@ -237,8 +260,8 @@ mod tests {
 
     fn upstream(value: &str) -> Vec<Reason> {
         match said("proxy-status", value) {
-            Some(Recognised::Own(Own {
-                means: Means::Upstream(reasons),
+            Some(Recognised::Own(OwnResponse {
+                meaning: Meaning::Upstream(reasons),
                 ..
             })) => reasons.to_vec(),
             other => panic!("{value}: {other:?}"),
@@ -293,8 +316,9 @@ mod tests {
             panic!("{denied:?}")
         };
         assert_eq!(
-            (denied.by, denied.means),
-            ("unknown", Means::Front(Reason::FrontDenied))
+            (denied.by, denied.meaning),
+            ("unknown", Meaning::Itself(Reason::EdgeInternalError)),
+            "the status is 502"
         );
         assert!(denied.sure);
         let inner = said(
@@ -303,8 +327,8 @@ mod tests {
         );
         assert!(matches!(
             inner,
-            Some(Recognised::Own(Own {
-                means: Means::Upstream(_),
+            Some(Recognised::Own(OwnResponse {
+                meaning: Meaning::Upstream(_),
                 sure: false,
                 ..
             }))
@@ -327,6 +351,6 @@ mod tests {
         for value in ["", "edge; error=", "(a b)", "edge; error=new_type", "\u{e9}", "42"] {
             assert_eq!(said("proxy-status", value), None, "{value}");
         }
-        assert_eq!(ERRORS.len(), 32);
+        assert_eq!(ERRORS.len() + BY_STATUS.len(), 32);
     }
 }

@@ -1,6 +1,6 @@
 //! What the writers read: families with their samples, whatever the format they are written in.
 
-use super::{Kind, Level, Metric};
+use super::{Level, Metric, MetricKind};
 use crate::evidence_id::EvidenceId;
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -54,7 +54,7 @@ pub struct Histogram {
     /// Their sum.
     pub sum: f64,
     /// The native buckets, and since when both count; none where it has classic buckets only.
-    pub native: Option<(Native, SystemTime)>,
+    pub native: Option<(NativeBuckets, SystemTime)>,
 }
 
 /// One classic bucket.
@@ -70,16 +70,16 @@ pub struct Bucket {
 
 /// Native buckets, each bound being the one below times 2^(2^-schema). Observations are never negative.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Native {
+pub struct NativeBuckets {
     /// How fine they are, from -4 to 8.
     pub schema: i32,
-    /// Observations up to [`Native::ZERO_THRESHOLD`].
+    /// Observations up to [`NativeBuckets::ZERO_THRESHOLD`].
     pub zeros: u64,
     /// Index and count, rising, none of them 0. Bucket i holds what is above 2^((i-1)·2^-schema), up to 2^(i·2^-schema).
     pub buckets: Vec<(i32, u64)>,
 }
 
-impl Native {
+impl NativeBuckets {
     /// The width of the zero bucket: 2^-128, as Prometheus' own libraries have it.
     pub const ZERO_THRESHOLD: f64 = f64::from_bits((1023 - 128) << 52);
 }
@@ -101,7 +101,7 @@ pub struct Family {
     /// The help text.
     pub help: Cow<'static, str>,
     /// The type.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Its place in the table of metrics by name, where it stands there.
     pub rank: Option<usize>,
     /// The series.
@@ -110,12 +110,12 @@ pub struct Family {
 
 /// The families of one answer, up to a level.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Page {
+pub struct MetricPage {
     level: Level,
     families: Vec<Family>,
 }
 
-impl Page {
+impl MetricPage {
     /// An empty page that takes metrics up to `level`.
     #[must_use]
     pub fn new(level: Level) -> Self {
@@ -181,7 +181,7 @@ impl Page {
 
     /// Its families and those of another page, by name, as the peer orders them. No family is on both.
     #[must_use]
-    pub fn beside<'a>(&'a self, other: &'a Self) -> Vec<&'a Family> {
+    pub fn merged_with<'a>(&'a self, other: &'a Self) -> Vec<&'a Family> {
         let mut all: Vec<_> = self.families.iter().chain(&other.families).collect();
         all.sort_unstable_by_key(|family| family.rank);
         all

@@ -1,25 +1,8 @@
-//! Addresses that are not like others: metadata services, what nobody on the internet has, and IPv4 within IPv6.
+//! Addresses that are not like others: what nobody on the internet has, and IPv4 within IPv6.
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
-
-/// Where clouds tell machines their secrets: AWS (instances, containers, pods), Azure, Alibaba, Oracle, Google.
-const METADATA: [IpAddr; 9] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
-    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
-];
-
-pub(super) fn is_metadata(address: IpAddr) -> bool {
-    METADATA.contains(&address)
-}
 
 /// What the internet routes, but for the next table.
 const PUBLIC: [&str; 5] = [
@@ -80,8 +63,12 @@ pub(super) fn smallest(networks: &[IpNet], address: IpAddr) -> Option<u8> {
 /// An address as itself, and as the IPv4 address that it leads to: mapped, compatible (RFC 4291 section 2.5.5), translated
 /// (RFC 7915), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380, whose client stands there inverted).
 pub(super) fn readings(address: IpAddr) -> Vec<IpAddr> {
-    let IpAddr::V6(v6) = address else {
-        return vec![address];
+    let v6 = match address {
+        // Linux connects to the loopback address in place of the unspecified one.
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => return vec![address, Ipv4Addr::LOCALHOST.into()],
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => return vec![address, Ipv6Addr::LOCALHOST.into()],
+        IpAddr::V4(_) => return vec![address],
+        IpAddr::V6(v6) => v6,
     };
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
@@ -89,7 +76,7 @@ pub(super) fn readings(address: IpAddr) -> Vec<IpAddr> {
     };
     match v6.segments() {
         // The kernel itself takes it for that address.
-        [0, 0, 0, 0, 0, 0xffff, high, low] => vec![v4(high, low)],
+        [0, 0, 0, 0, 0, 0xffff, high, low] => readings(v4(high, low)),
         [0, 0, 0, 0, 0, 0, 0, _] => vec![address],
         [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             vec![address, v4(high, low)]

@@ -1,6 +1,6 @@
 //! Credentials of a module, as an `Authorization` field.
 
-use super::files::{NamedFile, Unusable};
+use super::named_files::{FileError, NamedFile};
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,7 +12,7 @@ const LARGEST_FILE: u64 = 64 * 1024;
 
 /// Where a secret stands.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum SecretSource {
     /// In the configuration.
     Text(Secret),
     /// In a file.
@@ -25,25 +25,25 @@ pub enum Credentials {
     /// RFC 7617.
     Basic {
         /// The user.
-        username: Source,
+        username: SecretSource,
         /// The password.
-        password: Source,
+        password: SecretSource,
     },
     /// A scheme and a token, such as RFC 6750's.
     Token {
         /// The scheme.
         scheme: String,
         /// The token.
-        token: Source,
+        token: SecretSource,
     },
 }
 
-impl Source {
+impl SecretSource {
     /// The secret itself.
     ///
     /// # Errors
     /// When its file cannot be read until then.
-    pub(super) async fn text(&self, until: Instant) -> Result<Secret, Unusable> {
+    pub(super) async fn text(&self, until: Instant) -> Result<Secret, FileError> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
             Self::File(file) => Ok(Secret::new(file.text(LARGEST_FILE, until).await?.trim())),
@@ -56,7 +56,7 @@ impl Credentials {
     ///
     /// # Errors
     /// When a file cannot be read until then, or its text cannot stand in a header.
-    pub(super) async fn header(&self, until: Instant) -> Result<HeaderValue, Unusable> {
+    pub(super) async fn header(&self, until: Instant) -> Result<HeaderValue, FileError> {
         let header = match self {
             Self::Basic { username, password } => {
                 let (username, password) = (username.text(until).await?, password.text(until).await?);

@@ -12,16 +12,18 @@ pub use name::read_name;
 pub use rules::RecordRules;
 pub use types::type_number;
 
-use self::message::{Question, framed, rcode_name, read};
-use super::place::Place;
-use super::{Aim, Prober, Probing, Resolving, Shape, Way};
+use self::message::{DnsQuestion, framed, rcode_name, read};
+use super::endpoint::Endpoint;
+use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
 use crate::chain::Stage;
-use crate::check::{Ask, BodyPlan, Check, Family, Heard, Manner, Resolver, Stopped, Tls};
-use crate::metrics::Page;
+use crate::check::{
+    AddressFamily, BodyPlan, Check, DialogueRead, HttpRequest, ProbeFailed, RequestMode, Resolver, Tls,
+};
+use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::reason::Reason;
-use crate::report::{DnsAnswer, Report, Spoken};
-use crate::target::Target;
+use crate::report::{DnsAnswer, ProtocolFacts, Report};
+use crate::target::{HttpUrl, Target};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -29,7 +31,6 @@ use http::{HeaderMap, HeaderValue, Method};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use url::Url;
 
 /// The media type of a message over HTTPS (RFC 8484 section 6).
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/dns-message");
@@ -71,9 +72,9 @@ impl Transport {
 
 /// What a dns module does, composed from its configuration.
 #[derive(Debug)]
-pub struct DnsSettings {
+pub struct DnsProber {
     /// Which addresses of the name server to take.
-    pub family: Family,
+    pub family: AddressFamily,
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
     /// The address of this host to ask from.
@@ -82,8 +83,8 @@ pub struct DnsSettings {
     pub transport: Transport,
     /// TLS, whose files are read again when they change.
     pub tls: Tls,
-    /// The name that is asked for.
-    pub name: Name,
+    /// The name that is asked for, or why no message can hold it: each probe then fails.
+    pub name: Result<Name, String>,
     /// The type that is asked for.
     pub record_type: u16,
     /// The class that is asked for.
@@ -100,20 +101,22 @@ pub struct DnsSettings {
     pub additionals: RecordRules,
 }
 
-impl DnsSettings {
-    async fn run(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<(), Stopped> {
+impl DnsProber {
+    async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
         let mut place = self
-            .place(aim, way)
-            .map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+            .place(requested, variant)
+            .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
         place.tls = matches!(self.transport, Transport::Tls | Transport::Https);
-        let question = Question::new(&self.name, self.record_type, self.class, self.recursion_desired);
-        let mut answer = self.ask(check, self.transport, aim, &place, &question).await?;
+        if matches!(variant, Variant::Handshake(_)) {
+            return self.shake_hands(check, &place).await;
+        }
+        let mut answer = self.ask(check, self.transport, requested, &place).await?;
         if answer.metadata.truncation && self.transport == Transport::Udp {
-            answer = self.ask(check, Transport::Tcp, aim, &place, &question).await?;
+            answer = self.ask(check, Transport::Tcp, requested, &place).await?;
         }
         match self.objection(&answer) {
             None => Ok(()),
-            Some((reason, words)) => Err(check.refuse(reason, words)),
+            Some((reason, words)) => Err(check.fail(reason, words)),
         }
     }
 
@@ -121,22 +124,39 @@ impl DnsSettings {
         &self,
         check: &mut Check,
         transport: Transport,
-        aim: &Aim,
-        place: &Place,
-        question: &Question,
-    ) -> Result<Message, Stopped> {
-        check.begin_leg(shown(transport, aim, place), place.tls);
+        requested: &ProbeRequest,
+        place: &Endpoint,
+    ) -> Result<Message, ProbeFailed> {
+        check.begin_exchange(shown(transport, requested, place), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
+        let name = self.name.as_ref().map_err(|why| {
+            let words = format!("The query_name of the module cannot be asked for: {why}.");
+            check.fail(Reason::LocalTargetInvalid, words)
+        })?;
+        let question = &DnsQuestion::new(name, self.record_type, self.class, self.recursion_desired);
         let answer = match transport {
             Transport::Udp => self.over_udp(check, to, question).await?,
             Transport::Tcp | Transport::Tls => self.over_stream(check, place, to, question).await?,
-            Transport::Https => self.over_https(check, aim, place, to, question).await?,
+            Transport::Https => self.over_https(check, requested, place, to, question).await?,
         };
-        check.note(Spoken::Dns(self.facts(&answer)));
+        check.note(ProtocolFacts::Dns(self.facts(&answer)));
         Ok(answer)
     }
 
-    async fn over_udp(&self, check: &mut Check, to: SocketAddr, question: &Question) -> Result<Message, Stopped> {
+    /// TLS, and no question.
+    async fn shake_hands(&self, check: &mut Check, place: &Endpoint) -> Result<(), ProbeFailed> {
+        check.begin_exchange(place.url(Transport::Tls.scheme()), true);
+        let to = place.resolve(check, &self.resolver, self.family).await?;
+        check.connect_from(self.source, to).await?;
+        check.secure(&self.tls, &place.tls_name, true).await
+    }
+
+    async fn over_udp(
+        &self,
+        check: &mut Check,
+        to: SocketAddr,
+        question: &DnsQuestion,
+    ) -> Result<Message, ProbeFailed> {
         check.send_datagram(self.source, to, &question.bytes).await?;
         let came = check
             .await_datagram(|bytes| question.is_answered_by(bytes).then(|| bytes.to_vec()))
@@ -147,22 +167,22 @@ impl DnsSettings {
     async fn over_stream(
         &self,
         check: &mut Check,
-        place: &Place,
+        place: &Endpoint,
         to: SocketAddr,
-        question: &Question,
-    ) -> Result<Message, Stopped> {
+        question: &DnsQuestion,
+    ) -> Result<Message, ProbeFailed> {
         check.connect_from(self.source, to).await?;
         if place.tls {
             check.secure(&self.tls, &place.tls_name, true).await?;
         }
-        check.say(&question.with_length()).await?;
-        check.await_word().await?;
+        check.write(&question.with_length()).await?;
+        check.await_data().await?;
         let came = check
             .hear(|bytes, _| match framed(bytes) {
-                None => Heard::More(0),
+                None => DialogueRead::More(0),
                 // RFC 7766 section 7: another question's answer is none.
-                Some(message) if !question.is_answered_by(message) => Heard::More(message.len() + 2),
-                Some(message) => Heard::Whole(message.len() + 2, message.to_vec()),
+                Some(message) if !question.is_answered_by(message) => DialogueRead::More(message.len() + 2),
+                Some(message) => DialogueRead::Whole(message.len() + 2, message.to_vec()),
             })
             .await?;
         read(check, &came)
@@ -171,24 +191,25 @@ impl DnsSettings {
     async fn over_https(
         &self,
         check: &mut Check,
-        aim: &Aim,
-        place: &Place,
+        requested: &ProbeRequest,
+        place: &Endpoint,
         to: SocketAddr,
-        question: &Question,
-    ) -> Result<Message, Stopped> {
-        let url = doh_url(&aim.target).map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+        question: &DnsQuestion,
+    ) -> Result<Message, ProbeFailed> {
+        let url = doh_url(&requested.target).map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
         check.connect_from(self.source, to).await?;
         check.secure(&self.tls, &place.tls_name, false).await?;
-        let authority = HeaderValue::from_str(url.authority());
-        let authority = authority.map_err(|_| check.refuse(Reason::LocalTargetInvalid, "The host is no host."))?;
+        let authority = HeaderValue::from_str(&url.authority());
+        let authority = authority.map_err(|_| check.fail(Reason::LocalTargetInvalid, "The host is no host."))?;
         check
-            .send(Ask {
+            .send(HttpRequest {
                 method: Method::POST,
-                url,
+                scheme: url.scheme(),
+                target: url.target().into(),
                 authority,
                 headers: HeaderMap::from_iter([(ACCEPT, MEDIA_TYPE), (CONTENT_TYPE, MEDIA_TYPE)]),
                 body: question.bytes.clone().into(),
-                manner: Manner::Usual,
+                mode: RequestMode::Normal,
             })
             .await?;
         check.wait().await?;
@@ -204,20 +225,29 @@ impl DnsSettings {
             Some(200) => read(check, &body),
             status => {
                 let words = format!("The answer has the status {}.", status.unwrap_or_default());
-                Err(check.refuse(Reason::HttpStatus, words))
+                Err(check.fail(Reason::HttpStatus, words))
             }
         }
     }
 
-    fn place(&self, aim: &Aim, way: Way<'_>) -> Result<Place, String> {
+    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
         let server_name = self.tls.server_name();
         let port = Some(self.transport.port());
         if self.transport != Transport::Https {
-            return Place::new(aim, port, false, server_name, way);
+            return Endpoint::new(requested, port, false, server_name, variant);
         }
-        let url = doh_url(&aim.target)?;
-        let target = Target::new(url.host_str().unwrap_or_default().to_owned() + &port_of(&url));
-        Place::new(&Aim { target, ..aim.clone() }, port, true, server_name, way)
+        let url = doh_url(&requested.target)?;
+        let target = Target::new(url.place());
+        Endpoint::new(
+            &ProbeRequest {
+                target,
+                ..requested.clone()
+            },
+            port,
+            true,
+            server_name,
+            variant,
+        )
     }
 
     fn objection(&self, answer: &Message) -> Option<(Reason, String)> {
@@ -262,17 +292,17 @@ impl DnsSettings {
 }
 
 /// What is asked, as it may be shown.
-fn shown(transport: Transport, aim: &Aim, place: &Place) -> String {
+fn shown(transport: Transport, requested: &ProbeRequest, place: &Endpoint) -> String {
     if transport == Transport::Https
-        && let Ok(url) = doh_url(&aim.target)
+        && let Ok(url) = doh_url(&requested.target)
     {
-        return crate::target::shown_url(&url);
+        return url.shown();
     }
     place.url(transport.scheme())
 }
 
 /// The URL of a name server that is asked over HTTPS: as written, or with the path that RFC 8484 shows.
-fn doh_url(target: &Target) -> Result<Url, String> {
+fn doh_url(target: &Target) -> Result<HttpUrl, String> {
     let written = target.written().trim();
     let text = if written.starts_with("https://") {
         written.to_owned()
@@ -281,51 +311,47 @@ fn doh_url(target: &Target) -> Result<Url, String> {
     } else {
         format!("https://{written}/dns-query")
     };
-    let url = Url::parse(&text)
+    let url = HttpUrl::parse(&text)
         .map_err(|error| format!("{error}; a target here looks like https://ns.example/dns-query."))?;
-    if url.has_host() && url.username().is_empty() && url.password().is_none() {
+    if url.user().is_none() {
         Ok(url)
     } else {
         Err("DNS over HTTPS needs a host, and takes no user.".to_owned())
     }
 }
 
-fn port_of(url: &Url) -> String {
-    url.port().map_or_else(String::new, |port| format!(":{port}"))
-}
-
-impl Prober for DnsSettings {
-    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim, way: Way<'a>) -> Probing<'a> {
-        Box::pin(self.run(check, aim, way))
+impl Prober for DnsProber {
+    fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a> {
+        Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a> {
+    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
         Box::pin(async move {
-            let place = self.place(aim, Way::Asked);
-            let place = place.map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+            let place = self.place(requested, Variant::Original);
+            let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
             check.resolve_all(&self.resolver, &place.host, self.family).await
         })
     }
 
-    fn has_own_fields(&self, _: &Aim) -> bool {
+    fn has_module_fields(&self, _: &ProbeRequest) -> bool {
         false
     }
 
-    fn origin(&self, aim: &Aim) -> Option<Origin> {
-        Some(self.place(aim, Way::Asked).ok()?.origin("dns"))
+    fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
+        Some(self.place(requested, Variant::Original).ok()?.origin("dns"))
     }
 
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
 
-    fn gauges(&self, report: &Report, page: &mut Page) -> Duration {
+    fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration {
         gauges::write(report, page)
     }
 
-    fn shape(&self, _: &Target) -> Shape {
+    fn initial_series(&self, _: &Target) -> InitialSeries {
         let stream = self.transport != Transport::Udp;
-        Shape::of(&[
+        InitialSeries::of(&[
             (Stage::Resolve, true),
             (Stage::Connect, stream),
             (

@@ -1,13 +1,13 @@
 //! Header fields of a module that may stand in files: `http_headers`, and the headers of websocket.
 
-use super::credentials::Source;
-use super::files::Unusable;
+use super::credentials::SecretSource;
+use super::named_files::FileError;
 use http::{HeaderName, HeaderValue};
 use std::time::Instant;
 
 /// The fields in order; a field may have several values.
 #[derive(Clone, Debug, Default)]
-pub struct Fields(pub Vec<(HeaderName, Source)>);
+pub struct Fields(pub Vec<(HeaderName, SecretSource)>);
 
 impl Fields {
     /// Whether there are none.
@@ -20,7 +20,7 @@ impl Fields {
     ///
     /// # Errors
     /// When a file cannot be read until then, or its text cannot stand in a header.
-    pub(super) async fn all(&self, until: Instant) -> Result<Vec<(HeaderName, HeaderValue)>, Unusable> {
+    pub(super) async fn all(&self, until: Instant) -> Result<Vec<(HeaderName, HeaderValue)>, FileError> {
         let mut fields = Vec::new();
         for (name, source) in &self.0 {
             let text = source.text(until).await?;

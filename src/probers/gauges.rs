@@ -1,13 +1,13 @@
 //! The peer's gauges that several probers share.
 
 use crate::chain::Stage;
-use crate::ledger::Lap;
 use crate::limits::label;
 use crate::metrics::{
-    DNS_LOOKUP_TIME, EXPECT_INFO, FAILED_DUE_TO_BYTES, FAILED_DUE_TO_REGEX, IP_ADDR_HASH, IP_PROTOCOL, Page,
+    DNS_LOOKUP_TIME, EXPECT_INFO, FAILED_DUE_TO_BYTES, FAILED_DUE_TO_REGEX, IP_ADDR_HASH, IP_PROTOCOL, MetricPage,
     SSL_EARLIEST_CERT_EXPIRY, SSL_LAST_CHAIN_EXPIRY, SSL_LAST_CHAIN_INFO, TLS_CIPHER_INFO, TLS_VERSION_INFO, Value,
 };
-use crate::report::{Leg, Mismatch, Report, Spoken};
+use crate::report::{Exchange, Mismatch, ProtocolFacts, Report};
+use crate::stage_log::StageTiming;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 const NEVER: f64 = -62_135_596_800.0;
 
 /// How the target's own name was resolved: the first exchange only, as with the peer.
-pub fn address(first: &Leg, page: &mut Page) {
+pub fn address(first: &Exchange, page: &mut MetricPage) {
     page.set(&DNS_LOOKUP_TIME, first.time_in(Stage::Resolve).as_secs_f64());
     let (protocol, hash) = match first.chosen {
         None => (0.0, 0),
@@ -37,9 +37,9 @@ fn fnv1a(bytes: &[u8]) -> u32 {
 }
 
 /// What TLS showed; the certificates also when they were refused.
-pub fn tls(leg: &Leg, page: &mut Page) {
-    certificates(leg, page);
-    let Some(facts) = &leg.tls else { return };
+pub fn tls(exchange: &Exchange, page: &mut MetricPage) {
+    certificates(exchange, page);
+    let Some(facts) = &exchange.tls else { return };
     if let Some(cipher) = &facts.cipher {
         page.push(
             &TLS_CIPHER_INFO,
@@ -50,14 +50,14 @@ pub fn tls(leg: &Leg, page: &mut Page) {
 }
 
 /// What TLS showed, but for the cipher suite, which the peer exports for http only.
-pub fn certificates(leg: &Leg, page: &mut Page) {
-    let Some(facts) = &leg.tls else { return };
+pub fn certificates(exchange: &Exchange, page: &mut MetricPage) {
+    let Some(facts) = &exchange.tls else { return };
     if let Some(leaf) = facts.chain.first() {
         let earliest = facts.chain.iter().map(|cert| cert.not_after).min();
         page.set(&SSL_EARLIEST_CERT_EXPIRY, earliest.map_or(NEVER, seconds));
         // Of a certificate that was refused there is no chain that could expire.
         let chain = facts.verified_until.map(seconds);
-        if let Some(chain) = chain.or(leg.finished(Stage::Secure).then_some(NEVER)) {
+        if let Some(chain) = chain.or(exchange.finished(Stage::Secure).then_some(NEVER)) {
             page.set(&SSL_LAST_CHAIN_EXPIRY, chain);
         }
         let text = |value: &str| label(value).into();
@@ -79,8 +79,9 @@ pub fn certificates(leg: &Leg, page: &mut Page) {
 }
 
 /// How a dialogue went; nothing where it did not come to one.
-pub fn dialogue(report: &Report, page: &mut Page) {
-    let Some(Spoken::Dialogue(dialogue)) = report.last_leg().and_then(|leg| leg.spoken.as_ref()) else {
+pub fn dialogue(report: &Report, page: &mut MetricPage) {
+    let Some(ProtocolFacts::Dialogue(dialogue)) = report.last_exchange().and_then(|exchange| exchange.spoken.as_ref())
+    else {
         return;
     };
     let failed_by = |mismatch| f64::from(u8::from(dialogue.mismatch == Some(mismatch)));
@@ -106,8 +107,8 @@ pub const fn count(things: usize) -> f64 {
 
 /// The time in all laps: what is exported by phase, where every phase is.
 #[must_use]
-pub fn in_laps(report: &Report) -> Duration {
-    report.laps().map(Lap::took).sum()
+pub fn attributed(report: &Report) -> Duration {
+    report.timings().map(StageTiming::took).sum()
 }
 
 #[allow(

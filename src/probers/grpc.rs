@@ -4,22 +4,22 @@ mod gauges;
 mod message;
 mod status;
 
-use super::place::Place;
-use super::{Aim, Prober, Probing, Resolving, Shape, Way};
+use super::endpoint::Endpoint;
+use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
 use crate::chain::Stage;
-use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls};
-use crate::metrics::Page;
+use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, RequestMode, Resolver, Tls};
+use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::reason::Reason;
-use crate::report::{Health, Reply, Report, Spoken};
-use crate::target::Target;
+use crate::report::{Health, ProtocolFacts, Reply, Report};
+use crate::secrets::Secrets;
+use crate::target::{HttpUrl, Scheme, Target};
 use http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode;
-use status::Outcome;
+use status::GrpcOutcome;
 use std::sync::Arc;
 use std::time::Duration;
-use url::Url;
 
 /// The call (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
 const PATH: &str = "/grpc.health.v1.Health/Check";
@@ -32,9 +32,9 @@ const LONGEST_WORDS: usize = 256;
 
 /// What a grpc module does, composed from its configuration.
 #[derive(Debug)]
-pub struct GrpcSettings {
+pub struct GrpcProber {
     /// Which addresses to take.
-    pub family: Family,
+    pub family: AddressFamily,
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
     /// The service whose health is asked for; empty for the server's as a whole.
@@ -47,18 +47,18 @@ pub struct GrpcSettings {
     pub metadata: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl GrpcSettings {
-    async fn run(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<(), Stopped> {
+impl GrpcProber {
+    async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
         let place = self
-            .place(aim, way)
-            .map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+            .place(requested, variant)
+            .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
         let ask = self
             .ask(&place)
-            .map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
-        check.begin_leg(place.url(if place.tls { "grpcs" } else { "grpc" }), place.tls);
+            .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+        check.begin_exchange(place.url(if place.tls { "grpcs" } else { "grpc" }), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
-        let only_handshake = matches!(way, Way::Handshake(_));
+        let only_handshake = matches!(variant, Variant::Handshake(_));
         if place.tls || only_handshake {
             check.secure(&self.tls, &place.tls_name, false).await?;
         }
@@ -66,47 +66,45 @@ impl GrpcSettings {
             return Ok(());
         }
         let called = call(check, ask).await;
-        let body = called.map_err(|stopped| check.stopped_by_tls(stopped))?;
+        let body = called.map_err(|stopped| check.failed_by_tls(stopped))?;
         let Some(reply) = check.reply() else {
-            return Err(check.refuse(Reason::GrpcInvalid, "There is no answer to judge."));
+            return Err(check.fail(Reason::GrpcInvalid, "There is no answer to judge."));
         };
-        let Outcome { health, objection } = status::of(reply, &body);
-        let objection = objection.or_else(|| objection_to(health, reply));
-        check.note(Spoken::Health(health));
-        objection.map_or(Ok(()), |(reason, words)| Err(check.refuse(reason, words)))
+        let GrpcOutcome { health, objection } = status::of(reply, &body);
+        let objection = objection.or_else(|| objection_to(health, reply, check.secrets()));
+        check.note(ProtocolFacts::Health(health));
+        objection.map_or(Ok(()), |(reason, words)| Err(check.fail(reason, words)))
     }
 
     /// The target is `host`, `host:port`, or a URL of which only that counts, as with the peer.
-    fn place(&self, aim: &Aim, way: Way<'_>) -> Result<Place, String> {
-        let written = aim.target.written().trim();
+    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
+        let written = requested.target.written().trim();
         let lower = written.to_ascii_lowercase();
         let bare = if lower.starts_with("http://") || lower.starts_with("https://") {
-            let url =
-                Url::parse(written).map_err(|error| format!("{error}; a target here looks like example.org:50051."))?;
-            Target::new(&url[url::Position::BeforeHost..url::Position::AfterPort])
+            let url = HttpUrl::parse(written)
+                .map_err(|error| format!("{error}; a target here looks like example.org:50051."))?;
+            // Where it names no port, it is the module's, whatever the scheme.
+            Target::new(url.written_place())
         } else {
-            aim.target.clone()
+            requested.target.clone()
         };
         let server_name = self.tls.server_name();
         let port = if self.secured { 443 } else { 80 };
-        Place::new(
-            &Aim {
+        Endpoint::new(
+            &ProbeRequest {
                 target: bare,
                 // As with blackbox_exporter, the parameter is none of this prober's.
                 hostname: None,
-                ..aim.clone()
+                ..requested.clone()
             },
             Some(port),
             self.secured,
             server_name,
-            way,
+            variant,
         )
     }
 
-    fn ask(&self, place: &Place) -> Result<Ask, String> {
-        let scheme = if place.tls { "https" } else { "http" };
-        let url = place.url(scheme) + PATH;
-        let url = Url::parse(&url).map_err(|error| format!("{error}."))?;
+    fn ask(&self, place: &Endpoint) -> Result<HttpRequest, String> {
         let authority = HeaderValue::from_str(&place.authority);
         let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/grpc")),
@@ -121,18 +119,19 @@ impl GrpcSettings {
                 headers.append(name, value.clone());
             }
         }
-        Ok(Ask {
+        Ok(HttpRequest {
             method: Method::POST,
-            url,
+            scheme: if place.tls { Scheme::Https } else { Scheme::Http },
+            target: PATH.into(),
             authority: authority.map_err(|_| "The host cannot be written in a header.".to_owned())?,
             headers,
             body: message::request(&self.service).into(),
-            manner: Manner::Http2,
+            mode: RequestMode::Http2,
         })
     }
 }
 
-async fn call(check: &mut Check, ask: Ask) -> Result<Vec<u8>, Stopped> {
+async fn call(check: &mut Check, ask: HttpRequest) -> Result<KeptBody, ProbeFailed> {
     check.send(ask).await?;
     check.wait().await?;
     check
@@ -145,7 +144,7 @@ async fn call(check: &mut Check, ask: Ask) -> Result<Vec<u8>, Stopped> {
         .await
 }
 
-fn objection_to(health: Health, reply: &Reply) -> Option<(Reason, String)> {
+fn objection_to(health: Health, reply: &Reply, secrets: &Secrets) -> Option<(Reason, String)> {
     match health.serving {
         Some(message::SERVING) => None,
         Some(status) => {
@@ -153,8 +152,8 @@ fn objection_to(health: Health, reply: &Reply) -> Option<(Reason, String)> {
             Some((Reason::GrpcNotServing, words))
         }
         None => {
-            let said = words_of(&reply.trailers)
-                .or_else(|| words_of(&reply.headers))
+            let said = words_of(&reply.trailers, secrets)
+                .or_else(|| words_of(&reply.headers, secrets))
                 .unwrap_or_default();
             let words = format!(
                 "The call ended with {} ({}){said}.",
@@ -166,33 +165,33 @@ fn objection_to(health: Health, reply: &Reply) -> Option<(Reason, String)> {
     }
 }
 
-/// What the server says itself, in quotes and without control characters.
-fn words_of(fields: &HeaderMap) -> Option<String> {
+/// What the server says itself, in quotes, without control characters and without what it was sent as a secret.
+fn words_of(fields: &HeaderMap, secrets: &Secrets) -> Option<String> {
     let bytes = fields.get("grpc-message")?.as_bytes();
     let text = percent_decode(bytes).decode_utf8_lossy().into_owned();
-    let shown: String = text.chars().filter(|c| !c.is_control()).collect();
+    let shown: String = secrets.shown(&text).chars().filter(|c| !c.is_control()).collect();
     Some(format!(": {:?}", crate::limits::cut(&shown, LONGEST_WORDS)))
 }
 
-impl Prober for GrpcSettings {
-    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim, way: Way<'a>) -> Probing<'a> {
-        Box::pin(self.run(check, aim, way))
+impl Prober for GrpcProber {
+    fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a> {
+        Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a> {
+    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
         Box::pin(async move {
-            let place = self.place(aim, Way::Asked);
-            let place = place.map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+            let place = self.place(requested, Variant::Original);
+            let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
             check.resolve_all(&self.resolver, &place.host, self.family).await
         })
     }
 
-    fn has_own_fields(&self, _: &Aim) -> bool {
+    fn has_module_fields(&self, _: &ProbeRequest) -> bool {
         !self.metadata.is_empty()
     }
 
-    fn origin(&self, aim: &Aim) -> Option<Origin> {
-        Some(self.place(aim, Way::Asked).ok()?.origin("grpc"))
+    fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
+        Some(self.place(requested, Variant::Original).ok()?.origin("grpc"))
     }
 
     fn asks_by_hostname(&self) -> bool {
@@ -203,12 +202,12 @@ impl Prober for GrpcSettings {
         &self.resolver
     }
 
-    fn gauges(&self, report: &Report, page: &mut Page) -> Duration {
+    fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration {
         gauges::write(report, page)
     }
 
-    fn shape(&self, _: &Target) -> Shape {
-        Shape::of(&[
+    fn initial_series(&self, _: &Target) -> InitialSeries {
+        InitialSeries::of(&[
             (Stage::Resolve, true),
             (Stage::Connect, true),
             (Stage::Secure, self.secured),

@@ -1,52 +1,54 @@
 //! The http prober: one request, its redirects, and the assertions on the final answer.
 
 mod assertions;
+mod body_assertions;
+mod cel_limits;
 mod cookies;
-mod document;
+mod functions;
 mod gauges;
+mod http_date;
 mod json;
-mod matching;
+mod json_text;
 mod oauth;
 mod request;
 mod route;
 mod settings;
 
+pub use body_assertions::BodyAssertions;
 pub use json::{Expression, JsonAssertions};
-pub use matching::BodyAssertions;
 pub use oauth::{Algorithm, Grant, OAuth2, Signing};
-pub use settings::{HeaderAssertion, HttpSettings, RequestBody, Versions};
+pub use settings::{HeaderAssertion, HttpProber, RequestBody, Versions};
 
-use super::files::Unusable;
-use super::{Aim, Prober, Probing, Resolving, Shape, Way};
+use super::named_files::FileError;
+use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
 use crate::chain::Stage;
-use crate::check::{BodyPlan, Check, Family, Resolver, Stopped};
+use crate::check::{AddressFamily, BodyPlan, Check, KeptBody, ProbeFailed, Resolver};
 use crate::limits::Limits;
-use crate::metrics::Page;
+use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::{Reply, Report};
-use crate::target::{Target, shown_url};
-use request::{Own, Visit, through};
+use crate::target::{HttpUrl, Scheme, Target};
+use request::{ModuleFields, Visit};
 use route::Route;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use url::Url;
 
 /// The status codes that are counted from 0 for every key, beside the module's valid ones.
 const KNOWN_CODES: [u16; 8] = [200, 301, 302, 404, 500, 502, 503, 504];
 
-impl HttpSettings {
-    async fn run(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<(), Stopped> {
-        let mut visit = self.first_visit(check, aim, way).await?;
-        match way {
+impl HttpProber {
+    async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
+        let mut visit = self.first_visit(check, requested, variant).await?;
+        match variant {
             // What few probes do is kept aside, here and below: those that wait are many, and take no room for it.
-            Way::Handshake(_) => return Box::pin(self.shake_hands(check, &visit)).await,
-            Way::Refusable if self.is_relayed(&visit) => {
-                let words = "The proxy would answer what the front is asked.";
-                return Err(check.refuse(Reason::LocalTargetInvalid, words));
+            Variant::Handshake(_) => return Box::pin(self.shake_hands(check, &visit)).await,
+            Variant::Refusable if self.is_relayed(&visit) => {
+                let words = "The proxy would answer what the edge is asked.";
+                return Err(check.fail(Reason::LocalTargetInvalid, words));
             }
-            Way::Refusable => return self.exchange(check, &visit, false).await.map(drop),
+            Variant::Refusable => return self.exchange(check, &visit, false).await.map(drop),
             _ => {}
         }
         let mut redirects = 0;
@@ -61,54 +63,59 @@ impl HttpSettings {
                 tokens.forget(sent);
             }
             let Some(reply) = check.reply() else {
-                return Err(check.refuse(Reason::HttpFailed, "There is no answer to judge."));
+                return Err(check.fail(Reason::HttpFailed, "There is no answer to judge."));
             };
             visit.take_cookies(reply);
             match visit.redirected(reply) {
-                // There the hop's part ends: the rest is somebody else's.
-                Some(Ok(next)) if matches!(way, Way::Hop(_)) && !next.stays_with(&visit) => return Ok(()),
+                // There the backend's part ends: the rest is somebody else's.
+                Some(Ok(next)) if matches!(variant, Variant::Backend(_)) && !next.stays_with(&visit) => return Ok(()),
                 Some(next) if follow => {
-                    visit = next.map_err(|error| check.refuse(Reason::HttpResponseBadRedirect, error))?;
+                    visit = next.map_err(|error| check.fail(Reason::HttpResponseBadRedirect, error))?;
                     check.redirected_to(&Origin::of(visit.url()))?;
                     redirects += 1;
                 }
                 onward => {
                     let endless = Some(redirects).filter(|_| onward.is_some() && self.follow_redirects);
                     let took = check.answer_time();
-                    let https = (!matches!(way, Way::Hop(_))).then(|| visit.is_https());
+                    let https = (!matches!(variant, Variant::Backend(_))).then(|| visit.is_https());
                     let objection = match self.objection_to_head(reply, endless) {
                         None => {
-                            let (limits, time) = (check.limits(), check.left());
-                            self.body_assertions.objection(body, limits, time).await
+                            let (work_limits, most_values) = (check.work_limits(), check.limits().json_values);
+                            self.body_assertions.objection(body, most_values, work_limits).await
                         }
                         objection => objection,
                     };
                     let objection = objection.or_else(|| self.objection_to_protocol(reply, https));
                     return match objection.or_else(|| self.objection_to_time(took)) {
                         None => Ok(()),
-                        Some((reason, detail)) => Err(check.refuse(reason, detail)),
+                        Some((reason, detail)) => Err(check.fail(reason, detail)),
                     };
                 }
             }
         }
     }
 
-    async fn first_visit(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<Visit, Stopped> {
+    async fn first_visit(
+        &self,
+        check: &mut Check,
+        requested: &ProbeRequest,
+        variant: Variant<'_>,
+    ) -> Result<Visit, ProbeFailed> {
         let own = self.own(Instant::now() + check.left()).await;
-        let mut own = own.map_err(|unusable| check.refuse(unusable.reason, unusable.words))?;
+        let mut own = own.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
         // Who gets none of the module's own fields needs no token either.
-        let trusted =
-            !matches!(way, Way::Refusable | Way::Handshake(_)) && !matches!(way, Way::Hop(hop) if !hop.trusted);
+        let trusted = !matches!(variant, Variant::Refusable | Variant::Handshake(_))
+            && !matches!(variant, Variant::Backend(backend) if !backend.trusted);
         if let Some(tokens) = self.oauth2.as_ref().filter(|_| trusted) {
             own.authorization = Some(Box::pin(tokens.header(check)).await?);
         }
-        let visit = Visit::first(self, aim, own).and_then(|visit| visit.by(way));
-        visit.map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))
+        let visit = Visit::first(self, requested, own).and_then(|visit| visit.by(variant));
+        visit.map_err(|error| check.fail(Reason::LocalTargetInvalid, error))
     }
 
     /// What the module's files hold, read for this probe.
-    async fn own(&self, until: Instant) -> Result<Own, Unusable> {
-        Ok(Own {
+    async fn own(&self, until: Instant) -> Result<ModuleFields, FileError> {
+        Ok(ModuleFields {
             authorization: match &self.credentials {
                 None => None,
                 Some(credentials) => Some(credentials.header(until).await?),
@@ -124,8 +131,8 @@ impl HttpSettings {
         !visit.is_https() && proxy.is_some_and(|proxy| !proxy.tunnels_all())
     }
 
-    async fn shake_hands(&self, check: &mut Check, visit: &Visit) -> Result<(), Stopped> {
-        check.begin_leg(shown_url(visit.url()), true);
+    async fn shake_hands(&self, check: &mut Check, visit: &Visit) -> Result<(), ProbeFailed> {
+        check.begin_exchange(visit.url().shown(), true);
         let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
         let to = SocketAddr::new(address, visit.port());
         if visit.versions() == Versions::Http3 {
@@ -136,10 +143,13 @@ impl HttpSettings {
     }
 
     /// The sentence. A probe waits for most of its time: what the other verbs need has its room only while they run.
-    async fn exchange(&self, check: &mut Check, visit: &Visit, follow: bool) -> Result<Vec<u8>, Stopped> {
-        check.begin_leg(shown_url(visit.url()), visit.is_https());
+    async fn exchange(&self, check: &mut Check, visit: &Visit, follow: bool) -> Result<KeptBody, ProbeFailed> {
+        check.begin_exchange(visit.url().shown(), visit.is_https());
         let relay = Box::pin(self.route(visit).open(check)).await?;
-        Box::pin(check.send(through(visit.ask(), relay.as_ref()))).await?;
+        let ask = visit.ask(relay.as_ref());
+        let ask = ask.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+        check.secrets_mut().add_body(&ask.body);
+        Box::pin(check.send(ask)).await?;
         check.wait().await?;
         let limits = *check.limits();
         Box::pin(check.receive(|reply| self.body_plan(visit, reply, follow, &limits))).await
@@ -151,10 +161,10 @@ impl HttpSettings {
             host: visit.host(),
             port: visit.port(),
             own_host: visit.own_host(),
-            direct: visit.goes_to_hop(),
+            direct: visit.goes_to_backend(),
             resolver: &self.resolver,
             // A place that is named by its address is of the family that it is.
-            family: Family {
+            family: AddressFamily {
                 fallback: self.family.fallback || visit.dials_elsewhere(),
                 ..self.family
             },
@@ -166,13 +176,13 @@ impl HttpSettings {
     }
 
     /// A target as a URL. HTTP/3 is spoken with https targets only: as with the peer, an http one becomes that.
-    fn url(&self, target: &Target) -> Result<Url, String> {
-        let mut url = target.http_url().map_err(|error| format!("{error}."))?;
-        if self.versions == Versions::Http3 {
-            url.set_scheme("https")
-                .map_err(|()| "The target's URL cannot be asked of HTTP/3.".to_owned())?;
-        }
-        Ok(url)
+    fn url(&self, target: &Target) -> Result<HttpUrl, String> {
+        let url = target.http_url().map_err(|error| format!("{error}."))?;
+        Ok(if self.versions == Versions::Http3 {
+            url.on_port_of(Scheme::Https)
+        } else {
+            url
+        })
     }
 
     /// The body of a redirect is read only if it is to be matched; an answer that already failed is read but not kept.
@@ -191,21 +201,22 @@ impl HttpSettings {
     }
 }
 
-impl Prober for HttpSettings {
-    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim, way: Way<'a>) -> Probing<'a> {
-        Box::pin(self.run(check, aim, way))
+impl Prober for HttpProber {
+    fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a> {
+        Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a> {
+    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
         Box::pin(async move {
-            let visit = Visit::first(self, aim, Own::default());
-            let visit = visit.map_err(|error| check.refuse(Reason::LocalTargetInvalid, error))?;
+            let visit = Visit::first(self, requested, ModuleFields::default());
+            let visit = visit.map_err(|error| check.fail(Reason::LocalTargetInvalid, error))?;
             check.resolve_all(&self.resolver, visit.host(), self.family).await
         })
     }
 
-    fn has_own_fields(&self, aim: &Aim) -> bool {
-        let plain = Visit::first(self, aim, Own::default()).is_ok_and(|visit| !visit.has_own_fields());
+    fn has_module_fields(&self, requested: &ProbeRequest) -> bool {
+        let plain =
+            Visit::first(self, requested, ModuleFields::default()).is_ok_and(|visit| !visit.has_module_fields());
         self.credentials.is_some()
             || self.oauth2.is_some()
             || !self.fields.is_empty()
@@ -213,25 +224,25 @@ impl Prober for HttpSettings {
             || !plain
     }
 
-    fn origin(&self, aim: &Aim) -> Option<Origin> {
-        self.url(&aim.target).ok().map(|url| Origin::of(&url))
+    fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
+        self.url(&requested.target).ok().map(|url| Origin::of(&url))
     }
 
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
 
-    fn gauges(&self, report: &Report, page: &mut Page) -> Duration {
+    fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration {
         gauges::write(self, report, page)
     }
 
-    fn shape(&self, target: &Target) -> Shape {
+    fn initial_series(&self, target: &Target) -> InitialSeries {
         let https = self.versions == Versions::Http3 || target.is_https();
         let mut codes = KNOWN_CODES.to_vec();
         codes.extend(&self.valid_status_codes);
         codes.sort_unstable();
         codes.dedup();
-        Shape {
+        InitialSeries {
             stages: Stage::ALL
                 .into_iter()
                 .filter(|stage| match stage {
@@ -245,8 +256,8 @@ impl Prober for HttpSettings {
         }
     }
 
-    fn accept(&self, aim: &Aim) -> Result<(), String> {
-        match (&self.host, &aim.hostname) {
+    fn accept(&self, requested: &ProbeRequest) -> Result<(), String> {
+        match (&self.host, &requested.hostname) {
             (Some(host), Some(hostname)) if host != hostname => Err(format!(
                 "host header defined both in module configuration ({host}) and with URL-parameter 'hostname' ({hostname})"
             )),

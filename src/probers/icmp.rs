@@ -1,12 +1,12 @@
 //! The icmp prober: one echo request and its reply.
 
-use super::{Aim, Prober, Probing, Resolving, Shape, Way, gauges};
+use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
 use crate::chain::Stage;
-use crate::check::{Check, Family, Ping, Resolver, Stopped, in_zone, split_zone};
-use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, Page, Value};
+use crate::check::{AddressFamily, Check, Ping, ProbeFailed, Resolver, in_zone, split_zone};
+use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, MetricPage, Value};
 use crate::policy::Origin;
 use crate::reason::Reason;
-use crate::report::{Leg, Report, Spoken};
+use crate::report::{Exchange, ProtocolFacts, Report};
 use crate::target::Target;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ static SEQUENCE: AtomicU16 = AtomicU16::new(0);
 
 /// What an icmp module does, composed from its configuration.
 #[derive(Debug)]
-pub struct IcmpSettings {
+pub struct IcmpProber {
     /// Which addresses to take.
-    pub family: Family,
+    pub family: AddressFamily,
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
     /// The address of this host to send from.
@@ -36,21 +36,21 @@ pub struct IcmpSettings {
     pub hop_limit: Option<u8>,
 }
 
-impl IcmpSettings {
-    async fn run(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<(), Stopped> {
-        let invalid = |check: &mut Check, words| check.refuse(Reason::LocalTargetInvalid, words);
-        let host = host_of(&aim.target).map_err(|words| invalid(check, words))?;
+impl IcmpProber {
+    async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
+        let invalid = |check: &mut Check, words| check.fail(Reason::LocalTargetInvalid, words);
+        let host = host_of(&requested.target).map_err(|words| invalid(check, words))?;
         let (own, zone) = split_zone(&host).map_err(|words| invalid(check, format!("{words}.")))?;
-        let dialled = match way {
-            Way::Hop(hop) | Way::Handshake(Some(hop)) => hop.host.clone(),
-            Way::Address(address) => address.to_string(),
+        let dialled = match variant {
+            Variant::Backend(backend) | Variant::Handshake(Some(backend)) => backend.host.clone(),
+            Variant::Address(address) => address.to_string(),
             _ => own.to_owned(),
         };
-        let family = Family {
+        let family = AddressFamily {
             fallback: self.family.fallback || dialled != own,
             ..self.family
         };
-        check.begin_leg(format!("icmp://{host}"), false);
+        check.begin_exchange(format!("icmp://{host}"), false);
         let to = check.resolve(&self.resolver, &dialled, family).await?;
         let to = in_zone(to, 0, zone.as_ref().filter(|_| dialled == own));
         let ping = Ping {
@@ -75,27 +75,27 @@ fn host_of(target: &Target) -> Result<String, String> {
     }
 }
 
-impl Prober for IcmpSettings {
-    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim, way: Way<'a>) -> Probing<'a> {
-        Box::pin(self.run(check, aim, way))
+impl Prober for IcmpProber {
+    fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a> {
+        Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a> {
+    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
         Box::pin(async move {
-            let host = host_of(&aim.target).map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+            let host = host_of(&requested.target).map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
             let (host, _) = split_zone(&host).unwrap_or((&host, None));
             check.resolve_all(&self.resolver, host, self.family).await
         })
     }
 
-    fn has_own_fields(&self, _: &Aim) -> bool {
+    fn has_module_fields(&self, _: &ProbeRequest) -> bool {
         false
     }
 
-    fn origin(&self, aim: &Aim) -> Option<Origin> {
+    fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
         Some(Origin {
             scheme: "icmp".to_owned(),
-            host: split_zone(&host_of(&aim.target).ok()?).ok()?.0.to_owned(),
+            host: split_zone(&host_of(&requested.target).ok()?).ok()?.0.to_owned(),
             port: None,
         })
     }
@@ -108,11 +108,12 @@ impl Prober for IcmpSettings {
         &self.resolver
     }
 
-    fn gauges(&self, report: &Report, page: &mut Page) -> Duration {
-        let leg = report.last_leg();
+    fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration {
+        let exchange = report.last_exchange();
         let time = |stage| {
-            leg.filter(|leg| leg.finished(stage))
-                .map_or(Duration::ZERO, |leg| leg.time_in(stage))
+            exchange
+                .filter(|exchange| exchange.finished(stage))
+                .map_or(Duration::ZERO, |exchange| exchange.time_in(stage))
         };
         // As with the peer, a reply that did not come took no time.
         let phases = [
@@ -127,23 +128,23 @@ impl Prober for IcmpSettings {
                 Value::Number(time.as_secs_f64()),
             );
         }
-        if let Some(first) = leg.filter(|leg| leg.reached(Stage::Resolve)) {
+        if let Some(first) = exchange.filter(|exchange| exchange.reached(Stage::Resolve)) {
             gauges::address(first, page);
         }
-        if let Some(hops) = leg.and_then(hop_limit) {
-            page.set(&ICMP_REPLY_HOP_LIMIT, f64::from(hops));
+        if let Some(backends) = exchange.and_then(hop_limit) {
+            page.set(&ICMP_REPLY_HOP_LIMIT, f64::from(backends));
         }
         phases.iter().map(|(_, time)| *time).sum()
     }
 
-    fn shape(&self, _: &Target) -> Shape {
-        Shape::of(&[(Stage::Resolve, true), (Stage::Send, true), (Stage::Wait, true)])
+    fn initial_series(&self, _: &Target) -> InitialSeries {
+        InitialSeries::of(&[(Stage::Resolve, true), (Stage::Send, true), (Stage::Wait, true)])
     }
 }
 
-fn hop_limit(leg: &Leg) -> Option<u8> {
-    match leg.spoken {
-        Some(Spoken::Echo(echo)) => echo.hop_limit,
+fn hop_limit(exchange: &Exchange) -> Option<u8> {
+    match exchange.spoken {
+        Some(ProtocolFacts::Echo(echo)) => echo.hop_limit,
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::check::Tunnel;
 use crate::secret::Secret;
+use crate::target::HttpUrl;
 use http::header::PROXY_AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use url::Url;
 /// A proxy.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    kind: Kind,
+    kind: ProxyKind,
     /// Its name or address.
     pub host: String,
     /// Its port.
@@ -30,7 +31,7 @@ pub fn with_scheme(text: &str) -> String {
 
 /// What a proxy speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ProxyKind {
     Http,
     Https,
     Socks5,
@@ -45,9 +46,9 @@ impl Proxy {
         // The text may hold a password: it is not repeated.
         let url = Url::parse(&with_scheme(text)).map_err(|error| format!("this is no URL: {error}"))?;
         let (kind, port) = match url.scheme() {
-            "http" => (Kind::Http, 80),
-            "https" => (Kind::Https, 443),
-            "socks5" | "socks5h" => (Kind::Socks5, 1080),
+            "http" => (ProxyKind::Http, 80),
+            "https" => (ProxyKind::Https, 443),
+            "socks5" | "socks5h" => (ProxyKind::Socks5, 1080),
             other => {
                 return Err(format!(
                     "{other:?} is no protocol of proxies; write http, https or socks5"
@@ -78,22 +79,22 @@ impl Proxy {
     /// Whether TLS is spoken with it.
     #[must_use]
     pub fn is_https(&self) -> bool {
-        self.kind == Kind::Https
+        self.kind == ProxyKind::Https
     }
 
     /// Whether it is asked for a way through also where the target is plain HTTP.
     #[must_use]
     pub fn tunnels_all(&self) -> bool {
-        self.kind == Kind::Socks5
+        self.kind == ProxyKind::Socks5
     }
 
     /// As it may be shown.
     #[must_use]
     pub fn shown(&self) -> String {
         let scheme = match self.kind {
-            Kind::Http => "http",
-            Kind::Https => "https",
-            Kind::Socks5 => "socks5",
+            ProxyKind::Http => "http",
+            ProxyKind::Https => "https",
+            ProxyKind::Socks5 => "socks5",
         };
         format!("{scheme}://{}:{}", self.host, self.port)
     }
@@ -108,7 +109,7 @@ impl Proxy {
     /// How it is asked for a way through, with the module's own fields.
     #[must_use]
     pub fn tunnel(&self, fields: &[(HeaderName, HeaderValue)]) -> Tunnel {
-        if self.kind == Kind::Socks5 {
+        if self.kind == ProxyKind::Socks5 {
             return Tunnel::Socks5(self.user.clone());
         }
         let mut all: HeaderMap = fields.iter().cloned().collect();
@@ -137,14 +138,13 @@ pub struct Proxies {
 impl Proxies {
     /// The proxy for a URL, whose host was resolved to an address where that was done.
     #[must_use]
-    pub fn of(&self, url: &Url, host: &str, address: Option<IpAddr>) -> Option<&Proxy> {
-        let proxy = if url.scheme() == "https" {
+    pub fn of(&self, url: &HttpUrl, host: &str, address: Option<IpAddr>) -> Option<&Proxy> {
+        let proxy = if url.scheme().is_secure() {
             self.for_https.as_ref()
         } else {
             self.for_http.as_ref()
         };
-        let port = url.port_or_known_default().unwrap_or_default();
-        let excepted = |exceptions: &Exceptions| exceptions.holds(host, address, port);
+        let excepted = |exceptions: &Exceptions| exceptions.holds(host, address, url.port());
         proxy.filter(|_| !self.exceptions.as_ref().is_some_and(excepted))
     }
 

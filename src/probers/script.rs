@@ -2,15 +2,14 @@
 
 mod transcript;
 
-pub(super) use transcript::{Masks, Received};
+pub(super) use transcript::{ReceivedLines, TranscriptMasks};
 
-use super::Stopped;
-use crate::check::{BRIEF, Check, Heard, Late, Tls, aside};
+use super::ProbeFailed;
+use crate::check::{BRIEF, BlockingError, Check, DialogueRead, Tls, WorkClock, WorkLimits, WorkStopped, compute};
 use crate::limits::label;
 use crate::reason::Reason;
 use crate::regexp::{Captures, Regexp, expand};
-use crate::report::{Dialogue, FailedStep, Mismatch, Spoken};
-use std::time::Instant;
+use crate::report::{Dialogue, FailedStep, Mismatch, ProtocolFacts};
 
 /// Bytes of one line, as with the peer.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -25,9 +24,9 @@ pub enum Expect {
 }
 
 impl Expect {
-    /// As it may be shown.
-    fn shown(&self) -> String {
-        Masks::default().shown(match self {
+    /// As it may be shown: a server's echo of what is sent is expected by the same words.
+    fn shown(&self, masks: &TranscriptMasks) -> String {
+        masks.shown(match self {
             Self::Regexp(wanted) => wanted.as_str().as_bytes(),
             Self::Bytes(wanted) => wanted,
         })
@@ -39,7 +38,7 @@ impl Expect {
 pub(super) struct Waiting {
     /// It has not received what it expects.
     pub expects: bool,
-    pub received: Received,
+    pub received: ReceivedLines,
 }
 
 impl Waiting {
@@ -47,7 +46,7 @@ impl Waiting {
     pub fn of(step: &Step) -> Self {
         Self {
             expects: step.expect.is_some(),
-            received: Received::default(),
+            received: ReceivedLines::default(),
         }
     }
 }
@@ -84,6 +83,15 @@ impl Match {
         })
     }
 
+    /// The same, unless its time is over first.
+    fn until(wanted: &Regexp, text: &[u8], clock: &WorkClock) -> Result<Option<Self>, WorkStopped> {
+        match wanted.is_match_until(text, || clock.is_over()) {
+            None => Err(WorkStopped),
+            Some(false) => Ok(None),
+            Some(true) => Ok(Self::of(wanted, text)),
+        }
+    }
+
     fn fill(&self, template: &[u8]) -> Vec<u8> {
         expand(template, &self.text, &self.captures)
     }
@@ -115,25 +123,37 @@ impl Script {
     }
 
     /// Holds the dialogue on an open connection, in lines. Gives how it went, whether or not it came to its end.
-    pub(super) async fn play(&self, check: &mut Check, tls: &Secured<'_>) -> Result<(), Stopped> {
+    pub(super) async fn play(&self, check: &mut Check, tls: &Secured<'_>) -> Result<(), ProbeFailed> {
         let (mut dialogue, mut waiting) = (Dialogue::default(), Waiting::default());
+        self.add_secrets(check);
         let played = self.play_steps(check, tls, &mut dialogue, &mut waiting).await;
         if played.is_err() {
-            dialogue.failed = Some(self.failed_step(dialogue.steps, &waiting, Masks::default()));
+            dialogue.failed = Some(self.failed_step(dialogue.steps, &waiting, TranscriptMasks::default()));
         }
-        check.note(Spoken::Dialogue(dialogue));
-        played.map_err(|stopped| check.stopped_by_tls(stopped))
+        check.note(ProtocolFacts::Dialogue(dialogue));
+        played.map_err(|stopped| check.failed_by_tls(stopped))
+    }
+
+    /// What the steps send may hold passwords, and the target may repeat it.
+    pub(super) fn add_secrets(&self, check: &mut Check) {
+        for step in &self.0 {
+            check.secrets_mut().add_dialogue(&step.send);
+        }
     }
 
     /// The step that failed, after so many that were done. What any step sends is masked, and what `masks` hides.
-    pub(super) fn failed_step(&self, done: usize, waiting: &Waiting, mut masks: Masks) -> FailedStep {
+    pub(super) fn failed_step(&self, done: usize, waiting: &Waiting, mut masks: TranscriptMasks) -> FailedStep {
         for step in &self.0 {
             masks.add(&step.send);
+            // So it stands in an expression.
+            masks.add(regex_syntax::escape(&String::from_utf8_lossy(&step.send)).as_bytes());
         }
         let step = self.0.get(done).filter(|_| waiting.expects);
         FailedStep {
             number: done + 1,
-            expected: step.and_then(|step| step.expect.as_ref()).map(Expect::shown),
+            expected: step
+                .and_then(|step| step.expect.as_ref())
+                .map(|expect| expect.shown(&masks)),
             received: waiting.received.shown(&masks),
         }
     }
@@ -144,7 +164,7 @@ impl Script {
         tls: &Secured<'_>,
         dialogue: &mut Dialogue,
         waiting: &mut Waiting,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), ProbeFailed> {
         for step in &self.0 {
             *waiting = Waiting::of(step);
             let received = &mut waiting.received;
@@ -162,7 +182,7 @@ impl Script {
             }
             let words = step.words(heard.as_ref());
             if !words.is_empty() {
-                check.say(&[&words[..], b"\n"].concat()).await?;
+                check.write(&[&words[..], b"\n"].concat()).await?;
             }
             if step.starttls {
                 tls.begin(check).await?;
@@ -202,7 +222,7 @@ pub(super) struct Secured<'a> {
 
 impl Secured<'_> {
     /// Shakes hands.
-    pub async fn begin(&self, check: &mut Check) -> Result<(), Stopped> {
+    pub async fn begin(&self, check: &mut Check) -> Result<(), ProbeFailed> {
         check.secure(self.tls, self.name, true).await
     }
 }
@@ -211,90 +231,108 @@ async fn hear_line(
     check: &mut Check,
     wanted: &Regexp,
     dialogue: &mut Dialogue,
-    received: &mut Received,
-) -> Result<Match, Stopped> {
-    let heard = match check.await_word().await {
+    received: &mut ReceivedLines,
+) -> Result<Match, ProbeFailed> {
+    let heard = match check.await_data().await {
         Ok(()) => {
-            let until = Instant::now() + check.left();
+            let work_limits = check.work_limits();
             check
-                .hear(|bytes, ended| next_line(bytes, ended, wanted, until, received))
+                .hear(|bytes, ended| next_line(bytes, ended, wanted, &work_limits, received))
                 .await
         }
         Err(stopped) => Err(stopped),
     };
-    if heard.is_err() && check.stopped_because(&[Reason::ContentExpect, Reason::TcpClosed]) {
+    if heard.is_err() && check.failed_because(&[Reason::ContentExpect, Reason::TcpClosed]) {
         dialogue.mismatch = Some(Mismatch::Regexp);
     }
     heard
 }
 
 /// The first whole line in `bytes`, if it matches. What has no end of line is a line once nothing more will come.
-fn next_line(bytes: &[u8], ended: bool, wanted: &Regexp, until: Instant, received: &mut Received) -> Heard<Match> {
+fn next_line(
+    bytes: &[u8],
+    ended: bool,
+    wanted: &Regexp,
+    work_limits: &WorkLimits,
+    received: &mut ReceivedLines,
+) -> DialogueRead<Match> {
     let (line, taken) = match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..end], end + 1),
         None if bytes.len() >= LONGEST_LINE => {
             let words = format!("A line is over {LONGEST_LINE} bytes.");
-            return Heard::Never(Reason::ContentLineTooLong, words);
+            return DialogueRead::Never(Reason::ContentLineTooLong, words);
         }
         None if ended && !bytes.is_empty() => (bytes, bytes.len()),
         None if ended => {
             let words = "The peer closed the connection, and no line of it matches what the module expects.";
-            return Heard::Never(Reason::ContentExpect, words.to_owned());
+            return DialogueRead::Never(Reason::ContentExpect, words.to_owned());
         }
         None => {
             received.unfinished(bytes);
-            return Heard::More(0);
+            return DialogueRead::More(0);
         }
     };
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     received.line(line);
-    let judged = move |found: Result<Option<Match>, Late>| match found {
-        Ok(Some(heard)) => Heard::Whole(taken, heard),
-        Ok(None) => Heard::More(taken),
+    let judged = move |found: Result<Option<Match>, BlockingError>| match found {
+        Ok(Some(heard)) => DialogueRead::Whole(taken, heard),
+        Ok(None) => DialogueRead::Other(taken),
         Err(late) => {
             let (reason, words) = late.while_looking();
-            Heard::Never(reason, words.to_owned())
+            DialogueRead::Never(reason, words.to_owned())
         }
     };
     if line.len() <= BRIEF {
         return judged(Ok(Match::of(wanted, line)));
     }
-    let (wanted, line) = (wanted.clone(), line.to_vec());
-    Heard::Later(Box::pin(async move {
-        judged(aside(until, move || Match::of(&wanted, &line)).await)
-    }))
+    let found = search_blocking(wanted, line.to_vec(), work_limits);
+    DialogueRead::Later(Box::pin(async move { judged(found.await) }))
 }
 
 /// Looks for an expression in a message, off the runtime where that may take long.
-pub(super) async fn look(wanted: &Regexp, text: Vec<u8>, until: Instant) -> Result<Option<Match>, Late> {
+pub(super) async fn look(
+    wanted: &Regexp,
+    text: Vec<u8>,
+    work_limits: &WorkLimits,
+) -> Result<Option<Match>, BlockingError> {
     if text.len() <= BRIEF {
         return Ok(Match::of(wanted, &text));
     }
+    search_blocking(wanted, text, work_limits).await
+}
+
+fn search_blocking(
+    wanted: &Regexp,
+    text: Vec<u8>,
+    work_limits: &WorkLimits,
+) -> impl Future<Output = Result<Option<Match>, BlockingError>> + Send + use<> {
     let wanted = wanted.clone();
-    aside(until, move || Match::of(&wanted, &text)).await
+    compute(work_limits.host, work_limits.until, move |clock| {
+        Match::until(&wanted, &text, clock)
+    })
 }
 
 async fn hear_bytes(
     check: &mut Check,
     wanted: &[u8],
     dialogue: &mut Dialogue,
-    received: &mut Received,
-) -> Result<(), Stopped> {
-    check.await_word().await?;
+    received: &mut ReceivedLines,
+) -> Result<(), ProbeFailed> {
+    check.await_data().await?;
     let heard = check
         .hear(|bytes, ended| {
             received.unfinished(bytes);
             match bytes.get(..wanted.len()) {
-                Some(heard) if heard == wanted => Heard::Whole(wanted.len(), ()),
-                None if !ended && wanted.starts_with(bytes) => Heard::More(0),
+                Some(heard) if heard == wanted => DialogueRead::Whole(wanted.len(), ()),
+                None if !ended && wanted.starts_with(bytes) => DialogueRead::More(0),
                 _ => {
-                    let words = "What the peer says are not the bytes that the module expects.";
-                    Heard::Never(Reason::ContentExpect, words.to_owned())
+                    let words = "The server sent other bytes than the module expects.";
+                    DialogueRead::Never(Reason::ContentExpect, words.to_owned())
                 }
             }
         })
         .await;
-    if heard.is_err() && check.stopped_because(&[Reason::ContentExpect]) {
+    if heard.is_err() && check.failed_because(&[Reason::ContentExpect]) {
         dialogue.mismatch = Some(Mismatch::Bytes);
     }
     heard
@@ -302,22 +340,27 @@ async fn hear_bytes(
 
 #[cfg(test)]
 mod tests {
-    use super::{Heard, Match, Received, Step, next_line};
+    use super::{DialogueRead, Expect, Match, ReceivedLines, Script, Step, TranscriptMasks, Waiting, next_line};
+    use crate::check::{FairnessKey, ProbeMemory, WorkLimits};
     use crate::reason::Reason;
     use crate::regexp::Regexp;
     use crate::report::Dialogue;
     use std::time::{Duration, Instant};
 
-    async fn next(bytes: &[u8], ended: bool, wanted: &str) -> Heard<Match> {
-        let until = Instant::now() + Duration::from_mins(1);
+    async fn next(bytes: &[u8], ended: bool, wanted: &str) -> DialogueRead<Match> {
+        let work_limits = WorkLimits {
+            until: Instant::now() + Duration::from_mins(1),
+            host: FairnessKey::default(),
+            memory: ProbeMemory::default(),
+        };
         match next_line(
             bytes,
             ended,
             &Regexp::new(wanted).unwrap(),
-            until,
-            &mut Received::default(),
+            &work_limits,
+            &mut ReceivedLines::default(),
         ) {
-            Heard::Later(found) => found.await,
+            DialogueRead::Later(found) => found.await,
             heard => heard,
         }
     }
@@ -325,16 +368,21 @@ mod tests {
     #[tokio::test]
     async fn a_line_is_taken_when_it_is_whole() {
         let next = async |bytes: &[u8], ended| next(bytes, ended, "^220").await;
-        assert!(matches!(next(b"", false).await, Heard::More(0)));
-        assert!(matches!(next(b"220 re", false).await, Heard::More(0)));
-        assert!(matches!(next(b"hello\r\n220 re", false).await, Heard::More(7)));
-        assert!(matches!(next(b"220 ready\r\nmore", false).await, Heard::Whole(11, line) if line.text == b"220 ready"));
-        assert!(matches!(next(b"220 re", true).await, Heard::Whole(6, _)));
-        assert!(matches!(next(b"", true).await, Heard::Never(Reason::ContentExpect, _)));
+        assert!(matches!(next(b"", false).await, DialogueRead::More(0)));
+        assert!(matches!(next(b"220 re", false).await, DialogueRead::More(0)));
+        assert!(matches!(next(b"hello\r\n220 re", false).await, DialogueRead::Other(7)));
+        assert!(
+            matches!(next(b"220 ready\r\nmore", false).await, DialogueRead::Whole(11, line) if line.text == b"220 ready")
+        );
+        assert!(matches!(next(b"220 re", true).await, DialogueRead::Whole(6, _)));
+        assert!(matches!(
+            next(b"", true).await,
+            DialogueRead::Never(Reason::ContentExpect, _)
+        ));
         let long = vec![b'x'; 64 * 1024];
         assert!(matches!(
             next(&long, false).await,
-            Heard::Never(Reason::ContentLineTooLong, _)
+            DialogueRead::Never(Reason::ContentLineTooLong, _)
         ));
     }
 
@@ -346,8 +394,8 @@ mod tests {
             ..Step::default()
         };
         let heard = match next(b"PING x y\n", false, "PING (.) (.)").await {
-            Heard::Whole(_, heard) => heard,
-            other => panic!("{}", matches!(other, Heard::More(_))),
+            DialogueRead::Whole(_, heard) => heard,
+            other => panic!("{}", matches!(other, DialogueRead::More(_))),
         };
         let mut dialogue = Dialogue::default();
         step.label(&heard, &mut dialogue);
@@ -356,6 +404,27 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(dialogue.labels, [vec![pair("a", "x"), pair("b", "y")]]);
         assert_eq!(step.words(None), b"PONG $1");
+    }
+
+    #[test]
+    fn what_is_sent_is_hidden_in_what_is_expected_too() {
+        for (send, expect, shown) in [
+            ("AUTH s3cret-word", "^OK s3cret-word$", "^OK <secret>$"),
+            ("PASS p.w+d1", r"^OK p\.w\+d1$", "^OK <secret>$"),
+            ("AUTH s3cret-word", "^220 ready", "^220 ready"),
+        ] {
+            let says = Step {
+                send: send.into(),
+                ..Step::default()
+            };
+            let hears = Step {
+                expect: Some(Expect::Regexp(Regexp::new(expect).unwrap())),
+                ..Step::default()
+            };
+            let waiting = Waiting::of(&hears);
+            let failed = Script(vec![says, hears]).failed_step(1, &waiting, TranscriptMasks::default());
+            assert_eq!(failed.expected.as_deref(), Some(shown));
+        }
     }
 
     #[test]

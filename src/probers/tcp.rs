@@ -1,11 +1,11 @@
 //! The tcp prober: a connection, TLS where the module wants it, and a dialogue.
 
-use super::place::Place;
+use super::endpoint::Endpoint;
 use super::script::{Script, Secured};
-use super::{Aim, Prober, Probing, Resolving, Shape, Way, gauges};
+use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
 use crate::chain::Stage;
-use crate::check::{Check, Family, Resolver, Stopped, Tls};
-use crate::metrics::Page;
+use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls};
+use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::Report;
@@ -16,9 +16,9 @@ use std::time::Duration;
 
 /// What a tcp module does, composed from its configuration.
 #[derive(Debug)]
-pub struct TcpSettings {
+pub struct TcpProber {
     /// Which addresses to take.
-    pub family: Family,
+    pub family: AddressFamily,
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
     /// The address of this host to connect from.
@@ -31,18 +31,18 @@ pub struct TcpSettings {
     pub script: Script,
 }
 
-impl TcpSettings {
-    async fn run(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<(), Stopped> {
-        let only_handshake = matches!(way, Way::Handshake(_));
+impl TcpProber {
+    async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
+        let only_handshake = matches!(variant, Variant::Handshake(_));
         let place = self
-            .place(aim, way)
-            .map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+            .place(requested, variant)
+            .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
         let tls = Secured {
             tls: &self.tls,
             name: &place.tls_name,
         };
         let secures = place.tls || only_handshake;
-        check.begin_leg(place.url("tcp"), secures || self.script.begins_tls());
+        check.begin_exchange(place.url("tcp"), secures || self.script.begins_tls());
         if self.script.is_empty() {
             check.send_nothing();
         }
@@ -58,34 +58,34 @@ impl TcpSettings {
         self.script.play(check, &tls).await
     }
 
-    fn place(&self, aim: &Aim, way: Way<'_>) -> Result<Place, String> {
+    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
         let server_name = self.tls.server_name();
-        Place::new(aim, None, self.begins_with_tls, server_name, way)
+        Endpoint::new(requested, None, self.begins_with_tls, server_name, variant)
     }
 }
 
-impl Prober for TcpSettings {
-    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim, way: Way<'a>) -> Probing<'a> {
-        Box::pin(self.run(check, aim, way))
+impl Prober for TcpProber {
+    fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a> {
+        Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a> {
+    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
         Box::pin(async move {
-            let place = self.place(aim, Way::Asked);
-            let place = place.map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+            let place = self.place(requested, Variant::Original);
+            let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
             check.resolve_all(&self.resolver, &place.host, self.family).await
         })
     }
 
-    fn has_own_fields(&self, _: &Aim) -> bool {
+    fn has_module_fields(&self, _: &ProbeRequest) -> bool {
         !self.script.is_empty()
     }
 
-    fn origin(&self, aim: &Aim) -> Option<Origin> {
-        Some(self.place(aim, Way::Asked).ok()?.origin("tcp"))
+    fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
+        Some(self.place(requested, Variant::Original).ok()?.origin("tcp"))
     }
 
-    fn listens_in_plain_text(&self) -> bool {
+    fn reads_plaintext_first(&self) -> bool {
         !self.begins_with_tls && !self.script.begins_tls() && self.script.hears()
     }
 
@@ -93,20 +93,24 @@ impl Prober for TcpSettings {
         &self.resolver
     }
 
-    fn gauges(&self, report: &Report, page: &mut Page) -> Duration {
-        if let Some(first) = report.legs.first().filter(|leg| leg.reached(Stage::Resolve)) {
+    fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration {
+        if let Some(first) = report
+            .exchanges
+            .first()
+            .filter(|exchange| exchange.reached(Stage::Resolve))
+        {
             gauges::address(first, page);
         }
         gauges::dialogue(report, page);
-        if let Some(last) = report.last_leg() {
+        if let Some(last) = report.last_exchange() {
             gauges::certificates(last, page);
         }
-        gauges::in_laps(report)
+        gauges::attributed(report)
     }
 
-    fn shape(&self, _: &Target) -> Shape {
+    fn initial_series(&self, _: &Target) -> InitialSeries {
         let secures = self.begins_with_tls || self.script.begins_tls();
-        Shape::of(&[
+        InitialSeries::of(&[
             (Stage::Resolve, true),
             (Stage::Connect, true),
             (Stage::Secure, secures),

@@ -1,10 +1,10 @@
 //! The unix prober: a socket in the file system, TLS where the module wants it, and a dialogue.
 
 use super::script::{Script, Secured};
-use super::{Aim, Prober, Probing, Resolving, Shape, Way, gauges};
+use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
 use crate::chain::Stage;
-use crate::check::{Check, Resolver, Stopped, Tls};
-use crate::metrics::Page;
+use crate::check::{Check, ProbeFailed, Resolver, Tls};
+use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::reason::Reason;
 use crate::report::Report;
@@ -18,7 +18,7 @@ const NO_NAME: &str = "127.0.0.1";
 
 /// What a unix module does, composed from its configuration.
 #[derive(Debug)]
-pub struct UnixSettings {
+pub struct UnixProber {
     /// For the controls, which ask it.
     pub resolver: Arc<Resolver>,
     /// Whether TLS begins with the connection.
@@ -29,10 +29,10 @@ pub struct UnixSettings {
     pub script: Script,
 }
 
-impl UnixSettings {
-    async fn run(&self, check: &mut Check, aim: &Aim) -> Result<(), Stopped> {
-        let path = aim.target.written();
-        check.begin_leg(
+impl UnixProber {
+    async fn run(&self, check: &mut Check, requested: &ProbeRequest) -> Result<(), ProbeFailed> {
+        let path = requested.target.written();
+        check.begin_exchange(
             format!("unix://{path}"),
             self.begins_with_tls || self.script.begins_tls(),
         );
@@ -49,23 +49,23 @@ impl UnixSettings {
     }
 }
 
-impl Prober for UnixSettings {
-    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim, _: Way<'a>) -> Probing<'a> {
-        Box::pin(self.run(check, aim))
+impl Prober for UnixProber {
+    fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, _: Variant<'a>) -> ProbeFuture<'a> {
+        Box::pin(self.run(check, requested))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, _: &'a Aim) -> Resolving<'a> {
-        Box::pin(async { Err(check.refuse(Reason::LocalTargetInvalid, "A path has no addresses.")) })
+    fn addresses<'a>(&'a self, check: &'a mut Check, _: &'a ProbeRequest) -> AddressesFuture<'a> {
+        Box::pin(async { Err(check.fail(Reason::LocalTargetInvalid, "A path has no addresses.")) })
     }
 
-    fn has_own_fields(&self, _: &Aim) -> bool {
+    fn has_module_fields(&self, _: &ProbeRequest) -> bool {
         !self.script.is_empty()
     }
 
-    fn origin(&self, aim: &Aim) -> Option<Origin> {
+    fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
         Some(Origin {
             scheme: "unix".to_owned(),
-            host: aim.target.written().to_owned(),
+            host: requested.target.written().to_owned(),
             port: None,
         })
     }
@@ -78,16 +78,16 @@ impl Prober for UnixSettings {
         &self.resolver
     }
 
-    fn gauges(&self, report: &Report, page: &mut Page) -> Duration {
+    fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration {
         gauges::dialogue(report, page);
-        if let Some(last) = report.last_leg() {
+        if let Some(last) = report.last_exchange() {
             gauges::certificates(last, page);
         }
-        gauges::in_laps(report)
+        gauges::attributed(report)
     }
 
-    fn shape(&self, _: &Target) -> Shape {
-        Shape::of(&[
+    fn initial_series(&self, _: &Target) -> InitialSeries {
+        InitialSeries::of(&[
             (Stage::Connect, true),
             (Stage::Secure, self.begins_with_tls || self.script.begins_tls()),
             (Stage::Send, self.script.says()),

@@ -5,18 +5,18 @@ mod gauges;
 mod handshake;
 
 use super::credentials::Credentials;
+use super::endpoint::Endpoint;
 use super::fields::Fields;
-use super::files::Unusable;
-use super::place::Place;
-use super::script::{Expect, Masks, Match, Script, Waiting, look};
-use super::{Aim, Prober, Probing, Resolving, Shape, Way};
+use super::named_files::FileError;
+use super::script::{Expect, Match, Script, TranscriptMasks, Waiting, look};
+use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
 use crate::chain::Stage;
-use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls};
-use crate::metrics::Page;
+use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, ProbeFailed, RequestMode, Resolver, Tls};
+use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::reason::Reason;
-use crate::report::{Dialogue, Mismatch, Report, Spoken};
-use crate::target::Target;
+use crate::report::{Dialogue, Mismatch, ProtocolFacts, Report};
+use crate::target::{HttpUrl, Scheme, Target, UrlError};
 use bytes::Bytes;
 use frames::{Message, masked_close, masked_text};
 use http::header::{AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT};
@@ -24,13 +24,12 @@ use http::{HeaderMap, HeaderValue, Method};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tungstenite::handshake::client::generate_key;
-use url::Url;
 
 /// What a websocket module does, composed from its configuration.
 #[derive(Debug)]
-pub struct WebsocketSettings {
+pub struct WebsocketProber {
     /// Which addresses to take.
-    pub family: Family,
+    pub family: AddressFamily,
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
     /// TLS for wss targets, whose files are read again when they change.
@@ -43,26 +42,26 @@ pub struct WebsocketSettings {
     pub script: Script,
 }
 
-impl WebsocketSettings {
-    async fn run(&self, check: &mut Check, aim: &Aim, way: Way<'_>) -> Result<(), Stopped> {
+impl WebsocketProber {
+    async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
         let invalid = |words| (Reason::LocalTargetInvalid, words);
-        let url = ws_url(&aim.target).map_err(invalid);
+        let url = ws_url(&requested.target).map_err(invalid);
         let place = url
             .as_ref()
             .map_err(Clone::clone)
-            .and_then(|url| self.place(aim, url, way).map_err(invalid));
+            .and_then(|url| self.place(requested, url, variant).map_err(invalid));
         let (url, place) = match (url, place) {
             (Ok(url), Ok(place)) => (url, place),
-            (Err((reason, words)), _) | (_, Err((reason, words))) => return Err(check.refuse(reason, words)),
+            (Err((reason, words)), _) | (_, Err((reason, words))) => return Err(check.fail(reason, words)),
         };
         let mut headers = self.headers(check, place.trusted).await?;
-        let host = handshake::host(&mut headers, aim.hostname.as_deref(), &url);
+        let host = handshake::host(&mut headers, requested.hostname.as_deref(), &url);
         let host =
-            host.ok_or_else(|| check.refuse(Reason::LocalTargetInvalid, "The host cannot be written in a header."))?;
-        check.begin_leg(crate::target::shown_url(&url), place.tls);
+            host.ok_or_else(|| check.fail(Reason::LocalTargetInvalid, "The host cannot be written in a header."))?;
+        check.begin_exchange(url.shown(), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
-        let only_handshake = matches!(way, Way::Handshake(_));
+        let only_handshake = matches!(variant, Variant::Handshake(_));
         if place.tls || only_handshake {
             check.secure(&self.tls, &place.tls_name, true).await?;
         }
@@ -75,11 +74,12 @@ impl WebsocketSettings {
             return Ok(());
         }
         let (mut dialogue, mut waiting) = (Dialogue::default(), Waiting::default());
+        self.script.add_secrets(check);
         let played = self.play(check, &mut dialogue, &mut waiting).await;
         if played.is_err() {
             dialogue.failed = Some(self.script.failed_step(dialogue.steps, &waiting, masks));
         }
-        check.note(Spoken::Dialogue(dialogue));
+        check.note(ProtocolFacts::Dialogue(dialogue));
         played
     }
 
@@ -87,26 +87,27 @@ impl WebsocketSettings {
     async fn switch(
         &self,
         check: &mut Check,
-        url: Url,
+        url: HttpUrl,
         authority: HeaderValue,
         mut headers: HeaderMap,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), ProbeFailed> {
         let key = generate_key();
         let field = HeaderValue::from_str(&key)
-            .map_err(|_| check.refuse(Reason::LocalTargetInvalid, "The key cannot be written."))?;
-        let asked = handshake::Asked::of(&headers);
+            .map_err(|_| check.fail(Reason::LocalTargetInvalid, "The key cannot be written."))?;
+        let asked = handshake::OfferedProtocols::of(&headers);
         headers.insert(SEC_WEBSOCKET_KEY, field);
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         check
-            .send(Ask {
+            .send(HttpRequest {
                 method: Method::GET,
-                url,
+                scheme: url.scheme(),
+                target: url.target().into(),
                 authority,
                 headers,
                 body: Bytes::new(),
-                manner: Manner::Upgrade,
+                mode: RequestMode::Upgrade,
             })
             .await?;
         check.wait().await?;
@@ -118,23 +119,23 @@ impl WebsocketSettings {
             })
             .await?;
         let Some(reply) = check.reply() else {
-            return Err(check.refuse(Reason::WebsocketNotUpgraded, "There is no answer to judge."));
+            return Err(check.fail(Reason::WebsocketNotUpgraded, "There is no answer to judge."));
         };
         let status = reply.status;
         match status {
             101 => match asked.objection(&key, &reply.headers) {
                 None => Ok(()),
-                Some(words) => Err(check.refuse(Reason::WebsocketInvalid, words)),
+                Some(words) => Err(check.fail(Reason::WebsocketInvalid, words)),
             },
             _ if (200..400).contains(&status) => {
                 let words = format!("The server answered {status} and did not switch protocols.");
-                Err(check.refuse(Reason::WebsocketNotUpgraded, words))
+                Err(check.fail(Reason::WebsocketNotUpgraded, words))
             }
-            _ => Err(check.refuse(Reason::HttpStatus, format!("The answer has the status {status}."))),
+            _ => Err(check.fail(Reason::HttpStatus, format!("The answer has the status {status}."))),
         }
     }
 
-    async fn play(&self, check: &mut Check, dialogue: &mut Dialogue, waiting: &mut Waiting) -> Result<(), Stopped> {
+    async fn play(&self, check: &mut Check, dialogue: &mut Dialogue, waiting: &mut Waiting) -> Result<(), ProbeFailed> {
         for step in &self.script.0 {
             *waiting = Waiting::of(step);
             let heard = match &step.expect {
@@ -143,7 +144,7 @@ impl WebsocketSettings {
                     let mut message = Message::within(check.limits().matched_body);
                     let heard = self.hear(check, expect, &mut message, waiting).await;
                     dialogue.close_code = message.close_code();
-                    if heard.is_err() && !check.stopped_because(&[Reason::WebsocketInvalid]) {
+                    if heard.is_err() && !check.failed_because(&[Reason::WebsocketInvalid]) {
                         dialogue.mismatch = Some(Mismatch::Regexp);
                     }
                     heard?
@@ -152,12 +153,16 @@ impl WebsocketSettings {
             *waiting = Waiting::default();
             let words = step.words(heard.as_ref());
             if !words.is_empty() {
-                check.say(&masked_text(&words)).await?;
+                check.write(&masked_text(&words)).await?;
             }
             dialogue.steps += 1;
         }
+        // All was heard, though it was read after the deadline.
+        if check.left().is_zero() {
+            return Ok(());
+        }
         // A server that is left without a word logs an error.
-        check.say(&masked_close()).await
+        check.write(&masked_close()).await
     }
 
     /// One message, which must be what is expected.
@@ -167,8 +172,8 @@ impl WebsocketSettings {
         expect: &Expect,
         message: &mut Message,
         waiting: &mut Waiting,
-    ) -> Result<Option<Match>, Stopped> {
-        check.await_word().await?;
+    ) -> Result<Option<Match>, ProbeFailed> {
+        check.await_data().await?;
         let text = check.hear(|bytes, _| message.take(bytes)).await;
         if text.is_err() {
             waiting.received.unfinished(message.begun());
@@ -176,7 +181,7 @@ impl WebsocketSettings {
         let text = text?;
         waiting.received.line(&text);
         let matched = match expect {
-            Expect::Regexp(wanted) => look(wanted, text, Instant::now() + check.left()).await,
+            Expect::Regexp(wanted) => look(wanted, text, &check.work_limits()).await,
             Expect::Bytes(wanted) if *wanted == text => return Ok(None),
             Expect::Bytes(_) => Ok(None),
         };
@@ -185,16 +190,16 @@ impl WebsocketSettings {
             Ok(None) => (Reason::ContentExpect, "The message is not what the module expects."),
             Err(late) => late.while_looking(),
         };
-        Err(check.refuse(reason, words))
+        Err(check.fail(reason, words))
     }
 
-    async fn headers(&self, check: &mut Check, trusted: bool) -> Result<HeaderMap, Stopped> {
+    async fn headers(&self, check: &mut Check, trusted: bool) -> Result<HeaderMap, ProbeFailed> {
         let own = if trusted {
             self.own(Instant::now() + check.left()).await
         } else {
             Ok(HeaderMap::new())
         };
-        let mut headers = own.map_err(|unusable| check.refuse(unusable.reason, unusable.words))?;
+        let mut headers = own.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(super::USER_AGENT_WORDS));
@@ -202,7 +207,7 @@ impl WebsocketSettings {
     }
 
     /// The module's own fields. What its files hold is read for this probe.
-    async fn own(&self, until: Instant) -> Result<HeaderMap, Unusable> {
+    async fn own(&self, until: Instant) -> Result<HeaderMap, FileError> {
         let mut headers = HeaderMap::new();
         if let Some(credentials) = &self.credentials {
             headers.insert(AUTHORIZATION, credentials.header(until).await?);
@@ -213,74 +218,76 @@ impl WebsocketSettings {
         Ok(headers)
     }
 
-    fn place(&self, aim: &Aim, url: &Url, way: Way<'_>) -> Result<Place, String> {
-        let target = Target::new(&url[url::Position::BeforeHost..url::Position::AfterPort]);
-        let secured = url.scheme() == "wss";
-        let port = url.port_or_known_default().unwrap_or(80);
+    fn place(&self, requested: &ProbeRequest, url: &HttpUrl, variant: Variant<'_>) -> Result<Endpoint, String> {
+        let target = Target::new(url.place());
         let server_name = self.tls.server_name();
-        let aim = Aim { target, ..aim.clone() };
-        Place::new(&aim, Some(port), secured, server_name, way)
+        let requested = ProbeRequest {
+            target,
+            ..requested.clone()
+        };
+        Endpoint::new(&requested, None, url.scheme().is_secure(), server_name, variant)
     }
 }
 
 /// What must not be shown of what a server says: what the module sends in its header fields, and what a URL may hold in secret.
-fn masks(headers: &HeaderMap, url: &Url) -> Masks {
-    let mut masks = Masks::default();
+fn masks(headers: &HeaderMap, url: &HttpUrl) -> TranscriptMasks {
+    let mut masks = TranscriptMasks::default();
     let own = headers.iter().filter(|(name, _)| *name != USER_AGENT);
     for (_, value) in own {
         masks.add(value.as_bytes());
     }
-    for secret in [Some(url.username()), url.password(), url.query()]
-        .into_iter()
-        .flatten()
-    {
-        masks.add(secret.as_bytes());
-        masks.add(&percent_encoding::percent_decode_str(secret).collect::<Vec<_>>());
+    let user = url.user().map(|user| [Some(&user.name), user.password.as_ref()]);
+    let secrets = user.into_iter().flatten().flatten().map(Vec::as_slice);
+    for secret in secrets.chain(url.query()) {
+        masks.add(secret);
+        masks.add(&percent_encoding::percent_decode(secret).collect::<Vec<_>>());
     }
     masks
 }
 
-fn ws_url(target: &Target) -> Result<Url, String> {
+fn ws_url(target: &Target) -> Result<HttpUrl, String> {
     let example = "a target here looks like wss://example.org/path";
-    let url = Url::parse(target.written().trim()).map_err(|error| format!("{error}; {example}."))?;
-    match url.scheme() {
-        "ws" | "wss" if url.has_host() => Ok(url),
-        other => Err(format!("{other:?} is no scheme of WebSockets; {example}.")),
+    let wrong = |scheme: &str| format!("invalid scheme {scheme:?}: expected ws or wss; {example}.");
+    match HttpUrl::parse(target.written()) {
+        Ok(url) if matches!(url.scheme(), Scheme::Ws | Scheme::Wss) => Ok(url),
+        Ok(url) => Err(wrong(url.scheme().as_str())),
+        Err(UrlError::OtherScheme(scheme)) => Err(wrong(&scheme)),
+        Err(error) => Err(format!("{error}; {example}.")),
     }
 }
 
-impl Prober for WebsocketSettings {
-    fn probe<'a>(&'a self, check: &'a mut Check, aim: &'a Aim, way: Way<'a>) -> Probing<'a> {
-        Box::pin(self.run(check, aim, way))
+impl Prober for WebsocketProber {
+    fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a> {
+        Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, aim: &'a Aim) -> Resolving<'a> {
+    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
         Box::pin(async move {
-            let place = ws_url(&aim.target).and_then(|url| self.place(aim, &url, Way::Asked));
-            let place = place.map_err(|words| check.refuse(Reason::LocalTargetInvalid, words))?;
+            let place = ws_url(&requested.target).and_then(|url| self.place(requested, &url, Variant::Original));
+            let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
             check.resolve_all(&self.resolver, &place.host, self.family).await
         })
     }
 
-    fn has_own_fields(&self, _: &Aim) -> bool {
+    fn has_module_fields(&self, _: &ProbeRequest) -> bool {
         self.credentials.is_some() || !self.fields.is_empty() || !self.script.is_empty()
     }
 
-    fn origin(&self, aim: &Aim) -> Option<Origin> {
-        ws_url(&aim.target).ok().map(|url| Origin::of(&url))
+    fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
+        ws_url(&requested.target).ok().map(|url| Origin::of(&url))
     }
 
     fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
 
-    fn gauges(&self, report: &Report, page: &mut Page) -> Duration {
+    fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration {
         gauges::write(report, !self.script.is_empty(), page)
     }
 
-    fn shape(&self, target: &Target) -> Shape {
-        let secured = ws_url(target).is_ok_and(|url| url.scheme() == "wss");
-        Shape::of(&[
+    fn initial_series(&self, target: &Target) -> InitialSeries {
+        let secured = ws_url(target).is_ok_and(|url| url.scheme().is_secure());
+        InitialSeries::of(&[
             (Stage::Resolve, true),
             (Stage::Connect, true),
             (Stage::Secure, secured),

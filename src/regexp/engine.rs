@@ -6,6 +6,8 @@
 
 use super::RegexpError;
 use super::parse;
+use super::stepper;
+use regex_automata::hybrid::dfa::DFA;
 use regex_automata::meta::{self, Regex};
 use regex_syntax::hir::{Class, Hir, HirKind};
 use regex_syntax::utf8::Utf8Sequences;
@@ -23,6 +25,9 @@ const UNCERTAIN: usize = 8 << 20;
 
 /// Bytes that large expressions may take together.
 const BUDGET: usize = 32 << 20;
+
+/// Bytes that expressions for large texts may take together.
+const STEPPERS_BUDGET: usize = 16 << 20;
 
 /// Ranges of a class whose states are counted without compiling it.
 const FEW_RANGES: usize = 16;
@@ -72,27 +77,51 @@ impl Engine {
     }
 }
 
+/// What searches large texts for an expression step by step; none where that cannot be.
+pub(super) fn stepper(pattern: &Arc<str>) -> Option<Arc<DFA>> {
+    if let Some(known) = locked(&STEPPERS).get(pattern) {
+        return Some(known);
+    }
+    let parsed = parse::parse(pattern).expect("it was read before");
+    let dfa = Arc::new(stepper::build(&parsed.hir, 8 * LARGEST)?);
+    let size = dfa.memory_usage();
+    locked(&STEPPERS).put(pattern, dfa.clone(), size, STEPPERS_BUDGET);
+    Some(dfa)
+}
+
 /// Those that are in use, by their pattern.
 static KNOWN: LazyLock<Mutex<HashMap<Arc<str>, Weak<Engine>>>> = LazyLock::new(Mutex::default);
 
 /// The large ones that are compiled.
-static LARGE: LazyLock<Mutex<Large>> = LazyLock::new(Mutex::default);
+static LARGE: LazyLock<Mutex<Large<Regex>>> = LazyLock::new(Mutex::default);
 
-#[derive(Default)]
-struct Large {
-    compiled: HashMap<Arc<str>, Compiled>,
+/// Those that search large texts.
+static STEPPERS: LazyLock<Mutex<Large<DFA>>> = LazyLock::new(Mutex::default);
+
+struct Large<T> {
+    compiled: HashMap<Arc<str>, Compiled<T>>,
     size: usize,
     uses: u64,
 }
 
-struct Compiled {
-    regex: Arc<Regex>,
+struct Compiled<T> {
+    regex: Arc<T>,
     size: usize,
     used: u64,
 }
 
-impl Large {
-    fn get(&mut self, pattern: &str) -> Option<Arc<Regex>> {
+impl<T> Default for Large<T> {
+    fn default() -> Self {
+        Self {
+            compiled: HashMap::new(),
+            size: 0,
+            uses: 0,
+        }
+    }
+}
+
+impl<T> Large<T> {
+    fn get(&mut self, pattern: &str) -> Option<Arc<T>> {
         self.uses += 1;
         let compiled = self.compiled.get_mut(pattern)?;
         compiled.used = self.uses;
@@ -100,14 +129,14 @@ impl Large {
     }
 
     /// Keeps one, and drops those that were used least recently.
-    fn put(&mut self, pattern: &Arc<str>, regex: Arc<Regex>, size: usize) {
+    fn put(&mut self, pattern: &Arc<str>, regex: Arc<T>, size: usize, budget: usize) {
         let used = self.uses;
         let compiled = Compiled { regex, size, used };
         self.size += size;
         if let Some(before) = self.compiled.insert(pattern.clone(), compiled) {
             self.size -= before.size;
         }
-        while self.size > BUDGET && self.compiled.len() > 1 {
+        while self.size > budget && self.compiled.len() > 1 {
             let oldest = self.compiled.iter().min_by_key(|(_, compiled)| compiled.used);
             let Some(oldest) = oldest.map(|(pattern, _)| pattern.clone()) else {
                 return;
@@ -127,7 +156,7 @@ fn on_demand(pattern: &Arc<str>) -> Arc<Regex> {
     let regex = compile(pattern, &parsed.hir, 8 * LARGEST).expect("it was judged to be small enough");
     let regex = Arc::new(regex);
     let size = regex.memory_usage();
-    locked(&LARGE).put(pattern, regex.clone(), size);
+    locked(&LARGE).put(pattern, regex.clone(), size, BUDGET);
     regex
 }
 

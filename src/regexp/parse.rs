@@ -22,7 +22,7 @@ const BAD_NAME: &str = "invalid named capture";
 const TOO_DEEP: &str = "expression nests too deeply";
 
 /// What an expression means, and the names of its groups.
-pub(super) struct Parsed {
+pub(super) struct ParsedPattern {
     pub hir: Hir,
     /// The first is the whole, which has none.
     pub names: Vec<Option<String>>,
@@ -60,7 +60,7 @@ struct Parser<'p> {
 }
 
 /// Reads a whole expression.
-pub(super) fn parse(pattern: &str) -> Result<Parsed, RegexpError> {
+pub(super) fn parse(pattern: &str) -> Result<ParsedPattern, RegexpError> {
     let mut parser = Parser {
         pattern,
         at: 0,
@@ -73,7 +73,7 @@ pub(super) fn parse(pattern: &str) -> Result<Parsed, RegexpError> {
         return Err(RegexpError::new("unexpected )", pattern));
     }
     // The engine itself makes a group of the whole. One of ours would keep it from searching for plain text.
-    Ok(Parsed {
+    Ok(ParsedPattern {
         hir: whole.hir,
         names: parser.names,
     })

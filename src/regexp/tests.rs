@@ -505,3 +505,51 @@ fn templates_are_filled_as_in_go() {
     }
     assert_eq!(expand(b"\xff$1", text, &found), b"\xffPING");
 }
+
+#[test]
+fn a_large_text_is_searched_alike_and_can_be_given_up() {
+    let long = |end: &str| format!("{}{end}", "error é \n".repeat(5000)).into_bytes();
+    let mut broken = long("stack");
+    broken.extend_from_slice(b"\xff\xfe tail");
+    for (pattern, texts) in [
+        ("stack", [long("stack"), long("")]),
+        ("(?i)STACK$", [long("stack"), long("stack.")]),
+        ("^error", [long(""), b"x".repeat(70_000)]),
+        (r"\bstack\b", [long(" stack"), long("stacks")]),
+        (r"(?m)^stack$", [long("stack"), long("stack x")]),
+        (r"k\x{FFFD}\x{FFFD} t", [broken.clone(), long("stack")]),
+        (r"é.{0,20}(stack|trace)", [long("é trace"), b"trace".repeat(9000)]),
+        (r"[^a]{60000}", [b"b".repeat(60_000), b"b".repeat(59_999)]),
+    ] {
+        let Ok(regexp) = Regexp::new(pattern) else {
+            // Go has no such repetition either.
+            continue;
+        };
+        for text in &texts {
+            assert_eq!(
+                regexp.is_match_until(text, || false),
+                Some(regexp.is_match(text)),
+                "{pattern}"
+            );
+        }
+        assert_ne!(regexp.is_match(&texts[0]), regexp.is_match(&texts[1]), "{pattern}");
+        assert_eq!(regexp.is_match_until(&texts[1], || true), None, "{pattern}");
+    }
+    // What may match nothing is asked of the usual engine.
+    assert_eq!(
+        Regexp::new("x*").unwrap().is_match_until(&long(""), || true),
+        Some(true)
+    );
+}
+
+#[test]
+fn a_search_that_takes_long_asks_whether_it_is_over() {
+    let regexp = Regexp::new("(?i)(error|exception).{0,1000}(stack|trace)").unwrap();
+    let text = b"error ".repeat(1 << 16);
+    let asked = std::cell::Cell::new(0);
+    let found = regexp.is_match_until(&text, || {
+        asked.set(asked.get() + 1);
+        asked.get() > 3
+    });
+    assert_eq!((found, asked.get()), (None, 4));
+}

@@ -4,18 +4,18 @@ mod native;
 
 use crate::evidence_id::EvidenceId;
 use crate::metrics::{self, Bucket, Exemplar};
-use native::Sparse;
+use native::NativeHistogram;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Counts durations, in seconds, between shared bounds.
 #[derive(Clone, Debug)]
-pub(super) struct Histogram {
+pub(super) struct DurationHistogram {
     bounds: Arc<[f64]>,
     /// One for each bound, and one beyond the last.
     counts: Box<[u64]>,
     sum: f64,
-    native: Sparse,
+    native: NativeHistogram,
     /// The last observation of each bucket that has one, and the process that made their evidence.
     lasts: Vec<Last>,
     process: u32,
@@ -31,21 +31,21 @@ struct Last {
     place: u16,
 }
 
-impl Histogram {
+impl DurationHistogram {
     pub fn new(bounds: Arc<[f64]>, created: SystemTime) -> Self {
         let counts = vec![0; bounds.len() + 1].into();
         Self {
             bounds,
             counts,
             sum: 0.0,
-            native: Sparse::default(),
+            native: NativeHistogram::default(),
             lasts: Vec::new(),
             process: 0,
             created,
         }
     }
 
-    /// See [`Sparse::quantile`], in seconds.
+    /// See [`NativeHistogram::quantile`], in seconds.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         self.native.quantile(share)
     }
@@ -115,7 +115,7 @@ impl Histogram {
 
 #[cfg(test)]
 mod tests {
-    use super::Histogram;
+    use super::DurationHistogram;
     use crate::evidence_id::EvidenceId;
     use crate::metrics::{Exemplar, Value};
     use std::time::SystemTime;
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_bound_includes_its_own_value_and_each_bucket_keeps_its_last_probe() {
-        let mut histogram = Histogram::new([0.1, 1.0].into(), SystemTime::UNIX_EPOCH);
+        let mut histogram = DurationHistogram::new([0.1, 1.0].into(), SystemTime::UNIX_EPOCH);
         for (number, seconds) in [(1, 0.1), (2, 0.101), (3, 1.0), (4, 5.0)] {
             histogram.observe(seconds, probe(number));
         }

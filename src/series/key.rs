@@ -1,38 +1,80 @@
 //! What a set of series belongs to.
+//!
+//! A caller may write kilobytes into each parameter, and thousands of keys are kept: of long ones, a digest stands for the texts, and
+//! only what pages show of them is kept.
 
-use crate::hop::Hop;
-use crate::probers::{Aim, Module};
+use crate::backend::Backend;
+use crate::limits::cut;
+use crate::probers::{Module, ProbeRequest};
 use crate::target::Target;
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
+
+/// Bytes of a key's texts up to which they are kept as they are.
+const SHORT: usize = 256;
+
+/// Bytes of the target that are kept of a longer key, and of what tells it from others of the same target.
+const SHOWN: usize = 128;
 
 /// What one set of series belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct SeriesKey {
     module: Arc<str>,
+    /// As written; of a long key, as it is shown, and cut.
     target: Target,
-    beside: Option<Box<Beside>>,
+    parameters: Option<Box<KeyParameters>>,
 }
 
 /// What most keys have none of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Beside {
+struct KeyParameters {
     hostname: Option<String>,
-    hops: Vec<Hop>,
+    backends: Vec<Backend>,
+    /// Of all texts of a long key.
+    digest: Option<[u8; 32]>,
 }
 
-impl Key {
+impl SeriesKey {
     /// The key of a probe.
     #[must_use]
-    pub fn new(module: &Module, aim: &Aim) -> Self {
-        Self {
+    pub fn new(module: &Module, requested: &ProbeRequest) -> Self {
+        let parameters = (requested.hostname.is_some() || !requested.backends.is_empty()).then(|| KeyParameters {
+            hostname: requested.hostname.clone(),
+            backends: requested.backends.clone(),
+            digest: None,
+        });
+        let key = Self {
             module: module.name.clone(),
-            target: aim.target.clone(),
-            beside: (aim.hostname.is_some() || !aim.hops.is_empty()).then(|| {
-                Box::new(Beside {
-                    hostname: aim.hostname.clone(),
-                    hops: aim.hops.clone(),
-                })
-            }),
+            target: requested.target.clone(),
+            parameters: parameters.map(Box::new),
+        };
+        let backends = requested.backends.iter().map(length);
+        let texts = requested.target.written().len()
+            + requested.hostname.as_ref().map_or(0, String::len)
+            + backends.sum::<usize>();
+        if texts <= SHORT { key } else { key.in_short(requested) }
+    }
+
+    /// The same with a digest in place of the texts. What is shown of a text is made before it is cut: a part of a secret may not look
+    /// like one.
+    fn in_short(self, requested: &ProbeRequest) -> Self {
+        let shown = |text: String| {
+            let start = cut(&text, SHOWN);
+            if start.len() < text.len() {
+                format!("{start}…")
+            } else {
+                text
+            }
+        };
+        let distinction = Some(self.distinction()).filter(|distinction| !distinction.is_empty());
+        Self {
+            target: Target::new(shown(requested.target.to_string())),
+            parameters: Some(Box::new(KeyParameters {
+                hostname: distinction.map(shown),
+                backends: Vec::new(),
+                digest: Some(digest(requested)),
+            })),
+            ..self
         }
     }
 
@@ -51,6 +93,9 @@ impl Key {
     /// A few digits that tell targets apart which are shown alike.
     #[must_use]
     pub fn mark(&self) -> u16 {
+        if let Some([a, b, ..]) = self.parameters.as_ref().and_then(|parameters| parameters.digest) {
+            return u16::from_be_bytes([a, b]);
+        }
         // FNV-1a, folded: too little to learn from what is hidden.
         let hash = self.target.written().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -59,14 +104,36 @@ impl Key {
         u16::from_be_bytes([a ^ c, b ^ d])
     }
 
-    /// What tells it from other keys of the same target: the virtual host, and the hops.
+    /// What tells it from other keys of the same target: the virtual host, and the backends.
     #[must_use]
     pub fn distinction(&self) -> String {
-        let Some(beside) = &self.beside else {
+        let Some(parameters) = &self.parameters else {
             return String::new();
         };
-        let hops = beside.hops.iter().map(|hop| format!("via {hop}"));
-        let hostname = beside.hostname.iter().cloned();
-        hostname.chain(hops).collect::<Vec<_>>().join(", ")
+        let backends = parameters.backends.iter().map(|backend| format!("via {backend}"));
+        let hostname = parameters.hostname.iter().cloned();
+        hostname.chain(backends).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Bytes of a backend's texts.
+fn length(backend: &Backend) -> usize {
+    let optional = [&backend.sni, &backend.authority].map(|text| text.as_ref().map_or(0, String::len));
+    backend.name.len() + backend.host.len() + optional.iter().sum::<usize>()
+}
+
+/// Tells all that a caller can write from each other.
+fn digest(requested: &ProbeRequest) -> [u8; 32] {
+    let ProbeRequest {
+        target,
+        hostname,
+        backends,
+    } = requested;
+    let mut digest = Sha256::new();
+    // Each text with its length, so that no two aims have the same bytes.
+    for text in [target.written(), &format!("{hostname:?}"), &format!("{backends:?}")] {
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
+    }
+    digest.finalize().into()
 }

@@ -2,27 +2,27 @@
 //! targets cannot push out real ones. Of those that the tenth has no room for, what one probe saw is kept: a restart brings every
 //! key at once, and each must live to its second scrape.
 
-use super::glimpses::{Glimpse, Glimpses};
-use super::{Frame, Key, Series};
-use crate::memory::Memory;
+use super::probation::{ProbationEntry, ProbationTable};
+use super::{Series, SeriesKey, SeriesLayout};
 use crate::probers::Module;
 use crate::target::Target;
+use crate::target_state::TargetState;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What is kept of a key.
 #[derive(Debug)]
-pub struct Kept {
+pub struct KeyState {
     series: Mutex<Series>,
-    memory: Mutex<Memory>,
+    target_state: Mutex<TargetState>,
 }
 
-impl Kept {
-    pub(super) fn new(series: Series, memory: Memory) -> Arc<Self> {
+impl KeyState {
+    pub(super) fn new(series: Series, target_state: TargetState) -> Arc<Self> {
         Arc::new(Self {
             series: Mutex::new(series),
-            memory: Mutex::new(memory),
+            target_state: Mutex::new(target_state),
         })
     }
 
@@ -32,8 +32,8 @@ impl Kept {
     }
 
     /// What it remembers between probes, which is usable after a panic too.
-    pub fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn target_state(&self) -> MutexGuard<'_, TargetState> {
+        self.target_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,7 +44,7 @@ pub struct SeriesTable {
     idle: Duration,
     inner: Mutex<Inner>,
     /// The frames that keys have, each once.
-    frames: Mutex<Vec<Arc<Frame>>>,
+    layouts: Mutex<Vec<Arc<SeriesLayout>>>,
 }
 
 /// How full the table is, and what it lost.
@@ -60,19 +60,19 @@ pub struct TableStats {
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: HashMap<Arc<Key>, Entry>,
+    entries: HashMap<Arc<SeriesKey>, TableEntry>,
     on_probation: usize,
     /// Keys in the order in which they came on probation; those that have moved up or gone are passed over.
-    arrivals: VecDeque<Arc<Key>>,
-    glimpses: Glimpses,
+    arrivals: VecDeque<Arc<SeriesKey>>,
+    probation: ProbationTable,
     swept: Option<Instant>,
     evicted_for_room: u64,
     evicted_idle: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
-    kept: Arc<Kept>,
+struct TableEntry {
+    kept: Arc<KeyState>,
     last_used: Instant,
     on_probation: bool,
 }
@@ -85,54 +85,59 @@ impl SeriesTable {
             limit: limit.max(1),
             idle,
             inner: Mutex::default(),
-            frames: Mutex::default(),
+            layouts: Mutex::default(),
         }
     }
 
     /// What is kept of a key, if it was seen before. This is no sight of it: it does not move up.
-    pub fn peek(&self, key: &Key) -> Option<Arc<Kept>> {
+    pub fn peek(&self, key: &SeriesKey) -> Option<Arc<KeyState>> {
         let inner = self.inner();
         if let Some(entry) = inner.entries.get(key) {
             return Some(entry.kept.clone());
         }
-        inner.glimpses.peek(key)
+        inner.probation.peek(key)
     }
 
     /// Every key, in no order, but for those of which no more is kept than what one probe saw. This is no sight of them.
     #[must_use]
-    pub fn all(&self) -> Vec<(Arc<Key>, Arc<Kept>)> {
+    pub fn all(&self) -> Vec<(Arc<SeriesKey>, Arc<KeyState>)> {
         let inner = self.inner();
         let all = inner.entries.iter();
         all.map(|(key, entry)| (key.clone(), entry.kept.clone())).collect()
     }
 
     /// What is kept of a key, made at first sight.
-    pub fn series(&self, key: &Key, now: Instant, make: impl FnOnce() -> Series) -> Arc<Kept> {
-        self.see(key, now, |glimpse| match glimpse {
-            Some(glimpse) => glimpse.restored(),
-            None => Kept::new(make(), Memory::default()),
+    pub fn series(&self, key: &SeriesKey, now: Instant, make: impl FnOnce() -> Series) -> Arc<KeyState> {
+        self.see(key, now, |probation_entry| match probation_entry {
+            Some(probation_entry) => probation_entry.restored(),
+            None => KeyState::new(make(), TargetState::default()),
         })
     }
 
     /// The key is in use, and `kept` is what is kept of it, also where it was pushed out meanwhile.
-    pub fn hold(&self, key: &Key, kept: &Arc<Kept>, now: Instant) {
+    pub fn hold(&self, key: &SeriesKey, kept: &Arc<KeyState>, now: Instant) {
         self.see(key, now, |_| kept.clone());
     }
 
     /// The frame of a module's keys for such a target, shared with those that have it already.
-    pub fn frame(&self, module: &Module, target: &Target) -> Arc<Frame> {
-        let frame = Frame::of(module, target);
-        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = frames.iter().find(|known| ***known == frame) {
+    pub fn layout(&self, module: &Module, target: &Target) -> Arc<SeriesLayout> {
+        let layout = SeriesLayout::of(module, target);
+        let mut layouts = self.layouts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = layouts.iter().find(|known| ***known == layout) {
             return known.clone();
         }
-        frames.retain(|known| Arc::strong_count(known) > 1);
-        let frame = Arc::new(frame);
-        frames.push(frame.clone());
-        frame
+        layouts.retain(|known| Arc::strong_count(known) > 1);
+        let layout = Arc::new(layout);
+        layouts.push(layout.clone());
+        layout
     }
 
-    fn see(&self, key: &Key, now: Instant, make: impl FnOnce(Option<Glimpse>) -> Arc<Kept>) -> Arc<Kept> {
+    fn see(
+        &self,
+        key: &SeriesKey,
+        now: Instant,
+        make: impl FnOnce(Option<ProbationEntry>) -> Arc<KeyState>,
+    ) -> Arc<KeyState> {
         let mut inner = self.inner();
         inner.sweep(now, self.idle);
         let may_move_up = inner.entries.len() - inner.on_probation < self.tenured_room();
@@ -145,10 +150,10 @@ impl SeriesTable {
             }
             return kept;
         }
-        let glimpse = inner.glimpses.take(key);
-        let on_probation = glimpse.is_none() || !may_move_up;
+        let probation_entry = inner.probation.take(key);
+        let on_probation = probation_entry.is_none() || !may_move_up;
         inner.make_room(self.limit, self.probation_room());
-        let kept = make(glimpse);
+        let kept = make(probation_entry);
         inner.admit(Arc::new(key.clone()), kept.clone(), now, on_probation);
         kept
     }
@@ -182,15 +187,15 @@ impl SeriesTable {
 
 impl Inner {
     fn keys(&self) -> usize {
-        self.entries.len() + self.glimpses.len()
+        self.entries.len() + self.probation.len()
     }
 
-    fn admit(&mut self, key: Arc<Key>, kept: Arc<Kept>, now: Instant, on_probation: bool) {
+    fn admit(&mut self, key: Arc<SeriesKey>, kept: Arc<KeyState>, now: Instant, on_probation: bool) {
         if on_probation {
             self.arrivals.push_back(key.clone());
             self.on_probation += 1;
         }
-        let entry = Entry {
+        let entry = TableEntry {
             kept,
             last_used: now,
             on_probation,
@@ -206,19 +211,19 @@ impl Inner {
             };
             // What was counted would need as much room there as here.
             let small = entry.kept.series().while_small();
-            let scraped = entry.kept.memory().scraped;
+            let scraped = entry.kept.target_state().scraped;
             match small {
-                Some(series) => self.glimpses.keep(&key, series, scraped, entry.last_used),
+                Some(series) => self.probation.keep(&key, series, scraped, entry.last_used),
                 None => self.evicted_for_room += 1,
             }
         }
-        while self.keys() >= limit && (self.glimpses.drop_oldest() || self.leave_probation().is_some()) {
+        while self.keys() >= limit && (self.probation.drop_oldest() || self.leave_probation().is_some()) {
             self.evicted_for_room += 1;
         }
     }
 
     /// Takes out the oldest on probation.
-    fn leave_probation(&mut self) -> Option<(Arc<Key>, Entry)> {
+    fn leave_probation(&mut self) -> Option<(Arc<SeriesKey>, TableEntry)> {
         while let Some(key) = self.arrivals.pop_front() {
             if is_on_probation(&self.entries, &key) {
                 self.on_probation -= 1;
@@ -240,7 +245,7 @@ impl Inner {
         let before = self.keys();
         let is_used = |last_used: Instant| now.saturating_duration_since(last_used) < idle;
         self.entries.retain(|_, entry| is_used(entry.last_used));
-        self.glimpses.retain(is_used);
+        self.probation.retain(is_used);
         self.evicted_idle += (before - self.keys()) as u64;
         self.arrivals.retain(|key| is_on_probation(&self.entries, key));
         self.on_probation = self.arrivals.len();
@@ -248,7 +253,7 @@ impl Inner {
 }
 
 /// Whether this arrival of a key still waits for its second scrape: the key may have gone since, and come again.
-fn is_on_probation(entries: &HashMap<Arc<Key>, Entry>, arrived: &Arc<Key>) -> bool {
+fn is_on_probation(entries: &HashMap<Arc<SeriesKey>, TableEntry>, arrived: &Arc<SeriesKey>) -> bool {
     entries
         .get_key_value(arrived)
         .is_some_and(|(key, entry)| entry.on_probation && Arc::ptr_eq(key, arrived))
@@ -258,11 +263,13 @@ fn is_on_probation(entries: &HashMap<Arc<Key>, Entry>, arrived: &Arc<Key>) -> bo
 mod tests {
     use super::SeriesTable;
     use crate::check::{Check, Resolver};
-    use crate::metrics::{Level, Page};
+    use crate::metrics::{Level, MetricPage};
     use crate::policy::Origin;
-    use crate::probers::{Aim, Beside, Module, Prober, Probing, Resolving, Shape, Way};
+    use crate::probers::{
+        AddressesFuture, DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant,
+    };
     use crate::report::Report;
-    use crate::series::{Frame, Key, Series};
+    use crate::series::{Series, SeriesKey, SeriesLayout};
     use crate::target::Target;
     use std::sync::Arc;
     use std::time::{Duration, Instant, SystemTime};
@@ -271,28 +278,28 @@ mod tests {
     struct Idle;
 
     impl Prober for Idle {
-        fn probe<'a>(&'a self, _: &'a mut Check, _: &'a Aim, _: Way<'a>) -> Probing<'a> {
+        fn probe<'a>(&'a self, _: &'a mut Check, _: &'a ProbeRequest, _: Variant<'a>) -> ProbeFuture<'a> {
             Box::pin(async { Ok(()) })
         }
-        fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a Aim) -> Resolving<'a> {
+        fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a ProbeRequest) -> AddressesFuture<'a> {
             Box::pin(async { Ok(Vec::new()) })
         }
-        fn has_own_fields(&self, _: &Aim) -> bool {
+        fn has_module_fields(&self, _: &ProbeRequest) -> bool {
             false
         }
         fn resolver(&self) -> &Arc<Resolver> {
             unreachable!("nobody resolves here")
         }
-        fn gauges(&self, _: &Report, _: &mut Page) -> Duration {
+        fn gauges(&self, _: &Report, _: &mut MetricPage) -> Duration {
             Duration::ZERO
         }
-        fn shape(&self, _: &Target) -> Shape {
-            Shape {
+        fn initial_series(&self, _: &Target) -> InitialSeries {
+            InitialSeries {
                 stages: vec![],
                 codes: vec![],
             }
         }
-        fn origin(&self, _: &Aim) -> Option<Origin> {
+        fn origin(&self, _: &ProbeRequest) -> Option<Origin> {
             None
         }
     }
@@ -304,29 +311,66 @@ mod tests {
             interval: None,
             metrics: Level::Standard,
             buckets: None,
-            beside: Beside::default(),
-            fence: None,
+            diagnostics: DiagnosticsSettings::default(),
+            allowlist: None,
             prober: Arc::new(Idle),
         }
     }
 
-    fn key(target: &str) -> Key {
-        let aim = Aim {
+    fn key(target: &str) -> SeriesKey {
+        let requested = ProbeRequest {
             target: Target::new(target),
             hostname: None,
-            hops: Vec::new(),
+            backends: Vec::new(),
         };
-        Key::new(&module(), &aim)
+        SeriesKey::new(&module(), &requested)
     }
 
     fn scrape(table: &SeriesTable, target: &str, now: Instant) -> bool {
         let mut made = false;
         table.series(&key(target), now, || {
             made = true;
-            let frame = Frame::of(&module(), &Target::new(target));
-            Series::new(Arc::new(frame), SystemTime::UNIX_EPOCH)
+            let layout = SeriesLayout::of(&module(), &Target::new(target));
+            Series::new(Arc::new(layout), SystemTime::UNIX_EPOCH)
         });
         made
+    }
+
+    #[test]
+    fn long_keys_are_told_apart_and_kept_in_short() {
+        let long = |end: &str| format!("http://host/{}{end}", "x".repeat(2000));
+        let at = |target: &str, hostname: Option<&str>| {
+            let requested = ProbeRequest {
+                target: Target::new(target),
+                hostname: hostname.map(str::to_owned),
+                backends: Vec::new(),
+            };
+            SeriesKey::new(&module(), &requested)
+        };
+        let names = [long("a"), long("b")];
+        let keys = [
+            at(&names[0], None),
+            at(&names[1], None),
+            at(&names[0], Some("a")),
+            at("http://host/", Some(&names[0])),
+            at("http://host/", Some(&names[1])),
+        ];
+        for (number, key) in keys.iter().enumerate() {
+            assert_eq!(keys.iter().position(|other| other == key), Some(number));
+            assert!(key.target().written().len() + key.distinction().len() < 300, "{key:?}");
+        }
+        assert_eq!(at(&names[0], None), keys[0]);
+        assert_ne!(keys[0].mark(), keys[1].mark());
+        assert!(keys[2].distinction() == "a" && keys[3].target().to_string() == "http://host/");
+        // What hides a secret is not cut off before it has.
+        let secret = format!("http://user:{}@host/", "secret".repeat(100));
+        assert!(!format!("{:?}", at(&secret, None)).contains("secret"));
+        assert!(
+            !at(&format!("http://host/?{}", "secret".repeat(100)), None)
+                .target()
+                .written()
+                .contains("secret")
+        );
     }
 
     #[test]
@@ -368,11 +412,11 @@ mod tests {
         }
         assert_eq!((table.all().len(), table.stats().keys), (10, 80));
         // Whoever asks whether it was seen, and when, is told.
-        table.peek(&key("70")).unwrap().memory().scraped = Some(now);
+        table.peek(&key("70")).unwrap().target_state().scraped = Some(now);
         for target in 80..90 {
             scrape(&table, &target.to_string(), now);
         }
-        assert_eq!(table.peek(&key("70")).unwrap().memory().scraped, Some(now));
+        assert_eq!(table.peek(&key("70")).unwrap().target_state().scraped, Some(now));
         assert!(table.peek(&key("junk")).is_none());
         // All are forgotten when nobody asks for them.
         scrape(&table, "new", now + Duration::from_secs(3601));

@@ -1,24 +1,30 @@
 //! The configuration in force, its reload, and the peer's page of logs.
 
-use super::probe::Query;
-use super::{Shared, error, plain};
-use crate::exposition::{logs, page, text};
+use super::query::Query;
+use super::{Shared, allowed_hosts, error, plain};
+use crate::exposition::{debug_page, probe_metrics, text};
 use axum::extract::RawQuery;
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 /// The configuration as YAML, secrets masked.
 pub(super) async fn config(app: Shared) -> Response {
-    (plain(), app.patrol.config().to_yaml()).into_response()
+    (plain(), app.scheduler.config().to_yaml()).into_response()
 }
 
 /// Loads the configuration again.
-pub(super) async fn reload(app: Shared, method: Method, headers: HeaderMap) -> Response {
+pub(super) async fn reload(app: Shared, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if !matches!(method, Method::POST | Method::PUT) {
         return error(StatusCode::METHOD_NOT_ALLOWED, "This endpoint requires a POST request.");
     }
-    if is_foreign(&headers) {
+    let host = allowed_hosts::named(&headers, &uri);
+    if let Some(host) = host.filter(|host| !app.settings.allowed_hosts.allow(host)) {
+        let words =
+            format!("invalid Host {host:?}: expected an address or a name of this host; --web.allowed-host adds one");
+        return error(StatusCode::FORBIDDEN, &words);
+    }
+    if is_foreign(&headers, host) {
         return error(
             StatusCode::FORBIDDEN,
             "A page of another origin may not reload the configuration.",
@@ -29,24 +35,23 @@ pub(super) async fn reload(app: Shared, method: Method, headers: HeaderMap) -> R
             tracing::info!("Reloaded config file");
             StatusCode::OK.into_response()
         }
-        Err(problem) => {
-            tracing::error!(error = %problem, "Error reloading config");
+        Err(issue) => {
+            tracing::error!(error = %issue, "Error reloading config");
             error(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                &format!("failed to reload config: {problem}"),
+                &format!("failed to reload config: {issue}"),
             )
         }
     }
 }
 
 /// A browser says where a request comes from; other clients say nothing.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text(ORIGIN), text(HOST)) {
-        (None, _) => false,
-        (Some(origin), Some(host)) => origin.split_once("://").is_none_or(|(_, from)| from != host),
-        (Some(_), None) => true,
-    }
+fn is_foreign(headers: &HeaderMap, host: Option<&str>) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let from = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    from.zip(host).is_none_or(|((_, from), host)| from != host)
 }
 
 /// The peer's `/logs`: one kept probe, by `id`, or the newest of a `target` (and `module`).
@@ -66,14 +71,14 @@ pub(super) async fn logs(app: Shared, RawQuery(query): RawQuery) -> Response {
                 "Probe id or target must be defined as http query parameters",
             );
         }
-        (Some(id), None) => match id.parse().ok().and_then(|id| app.patrol.history().get(id)) {
+        (Some(id), None) => match id.parse().ok().and_then(|id| app.scheduler.history().get(id)) {
             Some(entry) => entry,
             None => return error(StatusCode::NOT_FOUND, "Probe id not found"),
         },
         (None, Some(target)) => {
             let module = query.get("module");
-            let found = app.patrol.history().newest_first().into_iter().find(|entry| {
-                entry.finding.aim.target.written() == target
+            let found = app.scheduler.history().newest_first().into_iter().find(|entry| {
+                entry.finding.requested.target.written() == target
                     && module.is_none_or(|module| *entry.finding.module.name == *module)
             });
             match found {
@@ -82,8 +87,8 @@ pub(super) async fn logs(app: Shared, RawQuery(query): RawQuery) -> Response {
             }
         }
     };
-    let yaml = app.patrol.config().module_yaml(&entry.finding.module.name);
+    let yaml = app.scheduler.config().module_yaml(&entry.finding.module.name);
     // The counters have moved on since; what is left of that probe are its gauges.
-    let metrics = text::to_string(&page::gauges(&entry.finding).sorted());
-    (plain(), logs::text(&entry, &metrics, &yaml)).into_response()
+    let metrics = text::to_string(&probe_metrics::gauges(&entry.finding).sorted());
+    (plain(), debug_page::text(&entry, &metrics, &yaml)).into_response()
 }

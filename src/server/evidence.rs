@@ -1,9 +1,9 @@
 //! The evidence of one probe.
 
-use super::probe::Query;
+use super::query::Query;
 use super::{Shared, error};
-use crate::exposition::{evidence, har, sheet};
-use crate::history::Entry;
+use crate::exposition::{evidence, evidence_page, har};
+use crate::history::HistoryEntry;
 use axum::extract::{Path, RawQuery};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -11,16 +11,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 
 /// Writes one piece of evidence.
-type Form = fn(&Entry) -> Value;
+type Form = fn(&HistoryEntry) -> Value;
 
 /// The forms in which evidence is given, by the end of the path.
 const FORMS: [(&str, Form); 2] = [(".json", evidence::json), (".har", har::json)];
 
 /// `/evidence/{id}`, a page for people, and `/evidence/{id}.json` and `.har`.
 pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
-    let kept = |id: &str| app.patrol.history().get(id.parse().ok()?);
+    let kept = |id: &str| app.scheduler.history().get(id.parse().ok()?);
     if let Some(entry) = kept(&file) {
-        return super::page(sheet::page(&entry, &app.settings.link_prefix));
+        return super::page(evidence_page::page(&entry, &app.settings.link_prefix));
     }
     let found = FORMS
         .iter()
@@ -48,9 +48,9 @@ pub(super) async fn of_target(app: Shared, RawQuery(query): RawQuery) -> Respons
         );
     };
     let module = query.get("module").filter(|module| !module.is_empty());
-    let mut kept = app.patrol.history().newest_first();
+    let mut kept = app.scheduler.history().newest_first();
     kept.retain(|entry| {
-        entry.finding.aim.target.written() == target
+        entry.finding.requested.target.written() == target
             && module.is_none_or(|module| *entry.finding.module.name == *module)
     });
     let failing = kept.iter().find(|entry| entry.finding.verdict.is_some());

@@ -17,7 +17,7 @@ pub(super) async fn too_many() -> Response {
 
 /// The same of a probe, which is counted.
 pub(super) async fn too_many_to_probe(app: Shared) -> Response {
-    app.patrol.own().shed("connections");
+    app.scheduler.self_metrics().shed("connections");
     too_many().await
 }
 
@@ -31,7 +31,7 @@ pub(super) async fn and_close(mut answer: Response) -> Response {
 
 /// 200 while a configuration is loaded and the process is not going down.
 pub(super) async fn ready(app: Shared) -> Response {
-    if app.patrol.is_draining() {
+    if app.scheduler.is_draining() {
         error(StatusCode::SERVICE_UNAVAILABLE, "Draining: the exporter is going down.")
     } else {
         (plain(), "Ready\n").into_response()

@@ -1,19 +1,23 @@
 //! `/metrics`: the exporter itself.
 
 use super::Shared;
-use super::answer::answer;
-use crate::metrics::{Family, Kind, Sample, Value};
+use super::metrics_response::answer;
+use crate::cli;
+use crate::metrics::{Family, MetricKind, Sample, Value};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
 /// Answers a scrape of the exporter itself.
 pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
-    app.patrol.own().connections(app.doors.count());
-    let mut families = app.patrol.own_families();
-    families.extend(app.patrol.config().controls().healthy().map(vantage));
+    app.scheduler.self_metrics().connections(app.connections.count());
+    app.scheduler
+        .self_metrics()
+        .set_server_counts(cli::dropped_log_lines(), app.auth.refused());
+    let mut families = app.scheduler.self_metric_families();
+    families.extend(app.scheduler.config().controls().healthy().map(vantage));
     families.sort_by(|one, other| one.name.cmp(&other.name));
     let response = answer(&families.iter().collect::<Vec<_>>(), &headers);
-    app.patrol.own().scraped(response.status().as_str());
+    app.scheduler.self_metrics().scraped(response.status().as_str());
     response
 }
 
@@ -21,8 +25,8 @@ pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
 fn vantage(healthy: bool) -> Family {
     Family {
         name: "glassbox_vantage_healthy".into(),
-        help: "0 while the controls say that the exporter's own side is suspect".into(),
-        kind: Kind::Gauge,
+        help: "0 while the controls fail: the network of the exporter is suspect".into(),
+        kind: MetricKind::Gauge,
         rank: None,
         samples: vec![Sample {
             labels: Vec::new(),

@@ -1,86 +1,92 @@
-//! Who has the right password. bcrypt is slow on purpose: verdicts are kept, and few are asked for at once.
+//! Who has the right password. bcrypt is slow on purpose: verdicts are kept, one hash is computed at a time, and addresses take
+//! turns (`queue`). A wrong password takes the same time for every user and for none: that of the most expensive hash.
 
+mod queue;
+
+use crate::scheduler::ClientAddress;
 use crate::secret::Secret;
+use queue::Queue;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Semaphore;
 
 /// Verdicts of each kind that are kept.
 const KEPT: usize = 100;
 
-/// Passwords that may wait to be looked at. Each takes some 70 ms: who comes behind so many would wait for a second.
-const WAITING: usize = 16;
+/// The cost where no hash says one: that of `htpasswd -B` with `-C 10`.
+const USUAL_COST: u32 = 10;
 
-/// A hash that no password has, of such a cost. Asking it for who is not known takes as long as asking for who is.
-fn nobodys(cost: &str) -> String {
-    format!("$2b${cost}$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO")
+/// A hash that no password has, of such a cost.
+fn nobodys(cost: u32) -> String {
+    format!("$2b${cost:02}$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO")
 }
 
-/// The highest cost of the hashes, as they write it (`$2y$12$…`).
-fn highest_cost<'a>(hashes: impl Iterator<Item = &'a Secret>) -> &'a str {
-    let costs = hashes.filter_map(|hash| hash.reveal().split('$').nth(2));
-    costs.max().unwrap_or("10")
+/// The cost of a hash (`$2y$12$…`): the work is 2 to the power of it.
+fn cost(hash: &str) -> u32 {
+    let cost = hash.split('$').nth(2);
+    cost.and_then(|cost| cost.parse().ok()).unwrap_or(USUAL_COST)
+}
+
+fn highest_cost<'a>(hashes: impl Iterator<Item = &'a Secret>) -> u32 {
+    hashes.map(|hash| cost(hash.reveal())).max().unwrap_or(USUAL_COST)
+}
+
+/// The costs of hashes whose work adds what is missing from `own` to `highest`: 2^own + 2^own + 2^(own+1) + … = 2^highest.
+fn missing_work(own: u32, highest: u32) -> impl Iterator<Item = u32> {
+    own..highest
 }
 
 /// What is known of passwords.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Passwords {
     /// The digests of who asked with what, and the hash: those that fit, and those that do not. However many wrong ones come,
     /// the right ones stay.
     right: Mutex<HashSet<[u8; 32]>>,
     wrong: Mutex<HashSet<[u8; 32]>>,
-    /// One at a time: who floods us takes no thread from the probes.
-    hashing: Semaphore,
-    waiting: Semaphore,
+    queue: Queue,
 }
 
 /// What is said of a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum AuthResult {
     Right,
     Wrong,
     /// Too many wait to be told.
     Busy,
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
-        Self {
-            right: Mutex::default(),
-            wrong: Mutex::default(),
-            hashing: Semaphore::new(1),
-            waiting: Semaphore::new(WAITING),
-        }
-    }
-}
-
 impl Passwords {
     /// Whether a user has this password, by the hashes of all users.
-    pub async fn judge(&self, user: &str, password: String, users: &BTreeMap<String, Secret>) -> Verdict {
+    pub async fn judge(
+        &self,
+        source: ClientAddress,
+        user: &str,
+        password: String,
+        users: &BTreeMap<String, Secret>,
+    ) -> AuthResult {
+        let highest = highest_cost(users.values());
         let hash = users.get(user);
-        let hash_text = hash.map_or_else(
-            || nobodys(highest_cost(users.values())),
-            |hash| hash.reveal().to_owned(),
-        );
+        let hash_text = hash.map_or_else(|| nobodys(highest), |hash| hash.reveal().to_owned());
         let key = digest([user, &password, &hash_text]);
         if let Some(verdict) = self.kept(&key) {
             return verdict;
         }
-        let Ok(_waiting) = self.waiting.try_acquire() else {
-            return Verdict::Busy;
+        let Ok(turn) = self.queue.turn(source).await else {
+            return AuthResult::Busy;
         };
-        // It is never closed.
-        let _hashing = self.hashing.acquire().await;
         if let Some(verdict) = self.kept(&key) {
             return verdict;
         }
-        let asked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash_text));
-        let fits = matches!(asked.await, Ok(Ok(true))) && hash.is_some();
+        let asked = tokio::task::spawn_blocking(move || {
+            // Kept until the hash is computed, not until nobody waits for it any more: who hangs up buys no second thread.
+            let _turn = turn;
+            fits(&password, &hash_text, highest)
+        });
+        let fits = matches!(asked.await, Ok(true)) && hash.is_some();
         let (verdict, kept) = if fits {
-            (Verdict::Right, &self.right)
+            (AuthResult::Right, &self.right)
         } else {
-            (Verdict::Wrong, &self.wrong)
+            (AuthResult::Wrong, &self.wrong)
         };
         let mut kept = lock(kept);
         if kept.len() >= KEPT {
@@ -90,12 +96,23 @@ impl Passwords {
         verdict
     }
 
-    fn kept(&self, key: &[u8; 32]) -> Option<Verdict> {
+    fn kept(&self, key: &[u8; 32]) -> Option<AuthResult> {
         if lock(&self.right).contains(key) {
-            return Some(Verdict::Right);
+            return Some(AuthResult::Right);
         }
-        lock(&self.wrong).contains(key).then_some(Verdict::Wrong)
+        lock(&self.wrong).contains(key).then_some(AuthResult::Wrong)
     }
+}
+
+/// Whether a password has this hash. If not, that takes the work of the highest cost, whatever the hash's own is.
+fn fits(password: &str, hash: &str, highest: u32) -> bool {
+    if matches!(bcrypt::verify(password, hash), Ok(true)) {
+        return true;
+    }
+    for cost in missing_work(cost(hash), highest) {
+        let _never = bcrypt::verify(password, &nobodys(cost));
+    }
+    false
 }
 
 fn digest(parts: [&str; 3]) -> [u8; 32] {
@@ -113,7 +130,8 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT, Passwords, Verdict, WAITING, highest_cost, nobodys};
+    use super::{AuthResult, KEPT, Passwords, cost, highest_cost, missing_work, nobodys};
+    use crate::scheduler::ClientAddress;
     use crate::secret::Secret;
     use std::collections::BTreeMap;
     use std::sync::Arc;
@@ -121,41 +139,55 @@ mod tests {
     #[test]
     fn asking_for_nobody_takes_a_whole_hash() {
         // What cannot be read as a hash is refused at once, and tells that there is no such user.
-        assert!(matches!(bcrypt::verify("any", &nobodys("04")), Ok(false)));
+        assert!(matches!(bcrypt::verify("any", &nobodys(4)), Ok(false)));
     }
 
     #[test]
-    fn asking_for_nobody_costs_what_the_dearest_hash_costs() {
-        let hashes = ["$2y$10$abc", "$2y$12$abc", "$2b$04$abc"].map(Secret::new);
-        assert_eq!(highest_cost(hashes.iter()), "12");
-        assert_eq!(highest_cost([].iter()), "10");
+    fn a_wrong_password_takes_the_work_of_the_highest_cost_whoever_is_asked_for() {
+        let hashes = ["$2y$10$abc", "$2y$12$abc", "$2b$04$abc"];
+        let highest = highest_cost(hashes.map(Secret::new).iter());
+        assert_eq!(highest, 12);
+        let work = |cost: u32| 1_u64 << cost;
+        for hash in hashes.map(str::to_owned).into_iter().chain([nobodys(highest)]) {
+            let own = cost(&hash);
+            let all = work(own) + missing_work(own, highest).map(work).sum::<u64>();
+            assert_eq!(all, work(highest), "{hash}");
+        }
+        assert_eq!(highest_cost([].iter()), 10);
     }
 
     #[tokio::test]
-    async fn a_flood_of_wrong_passwords_waits_and_the_right_one_does_not() {
+    async fn a_flood_of_wrong_passwords_keeps_no_right_one_out() {
         let hash = Secret::new(bcrypt::hash("right", 4).unwrap());
         let users = Arc::new(BTreeMap::from([("user".to_owned(), hash)]));
         let passwords = Arc::new(Passwords::default());
-        let judge = |password: &str| {
+        let judge = |last: u8, password: &str| {
             let (passwords, users, password) = (passwords.clone(), users.clone(), password.to_owned());
-            async move { passwords.judge("user", password, &users).await }
+            let source = ClientAddress::of([192, 0, 2, last].into());
+            async move { passwords.judge(source, "user", password, &users).await }
         };
-        assert_eq!(judge("right").await, Verdict::Right);
         for number in 0..=KEPT {
-            assert_eq!(judge(&number.to_string()).await, Verdict::Wrong);
+            assert_eq!(judge(1, &number.to_string()).await, AuthResult::Wrong);
         }
-        let held = passwords.hashing.acquire().await.unwrap();
-        let flood: Vec<_> = (1000..1000 + WAITING)
-            .map(|number| tokio::spawn(judge(&number.to_string())))
+        let held = passwords.queue.turn(ClientAddress::default()).await.unwrap();
+        let flood: Vec<_> = (1000..1200)
+            .map(|number| tokio::spawn(judge(1, &number.to_string())))
             .collect();
-        while passwords.waiting.available_permits() > 0 {
+        while passwords.queue.waiting() < 200 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(judge("another").await, Verdict::Busy);
-        assert_eq!(judge("right").await, Verdict::Right);
-        drop(held);
-        for judged in flood {
-            assert_eq!(judged.await.unwrap(), Verdict::Wrong);
+        let right = tokio::spawn(judge(2, "right"));
+        while passwords.queue.waiting() < 201 {
+            tokio::task::yield_now().await;
         }
+        drop(held);
+        assert_eq!(right.await.unwrap(), AuthResult::Right);
+        assert!(passwords.queue.waiting() > 100, "it waited for the flood");
+        for judged in flood {
+            assert_eq!(judged.await.unwrap(), AuthResult::Wrong);
+        }
+        // It is known now, and waits for nobody.
+        let _held = passwords.queue.turn(ClientAddress::default()).await.unwrap();
+        assert_eq!(judge(1, "right").await, AuthResult::Right);
     }
 }

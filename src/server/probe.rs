@@ -1,15 +1,16 @@
 //! `/probe`: reads the request, has it probed, and answers with its page.
 
-use super::answer::answer;
-use super::{App, Shared, error, plain, unavailable};
-use crate::exposition::{logs, text};
-use crate::hop::Hop;
-use crate::limits::{LONGEST_DEADLINE, LONGEST_SCRAPE, SHORTEST_DEADLINE};
-use crate::patrol::Reading;
+use super::metrics_response::answer;
+use super::query::Query;
+use super::{App, Shared, error, not_stored, plain, unavailable};
+use crate::backend::Backend;
+use crate::exposition::{debug_page, text};
+use crate::limits::{LONGEST_DEADLINE, LONGEST_SCRAPE, SHORTEST_DEADLINE, SHORTEST_SCRAPE};
 use crate::probe::Probe;
-use crate::probers::{Aim, Module};
+use crate::probers::{Module, ProbeRequest};
+use crate::scheduler::{Caller, ClientAddress, Reading};
 use crate::target::Target;
-use axum::extract::RawQuery;
+use axum::extract::{Extension, RawQuery};
 use axum::http::header::HeaderValue;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -22,16 +23,26 @@ const EVIDENCE: &str = "x-glassbox-evidence";
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
 /// Answers a scrape of one target.
-pub(super) async fn run(app: Shared, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+pub(super) async fn run(
+    app: Shared,
+    source: Option<Extension<ClientAddress>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let query = Query::new(query.as_deref());
     let probe = match read(&app, &query, &headers) {
         Ok(probe) => probe,
         Err((status, words)) => return error(status, &words),
     };
-    if app.patrol.is_draining() {
+    if app.scheduler.is_draining() {
         return unavailable("Draining: the exporter is going down.");
     }
-    match app.patrol.scrape(probe).await {
+    let source = source.map(|Extension(source)| source).unwrap_or_default();
+    let scraped = tokio::select! {
+        scraped = app.scheduler.scrape(probe, Caller::Scrape(source)) => scraped,
+        () = app.ended() => return unavailable("The exporter ends: this probe was cut off and says nothing of the target."),
+    };
+    match scraped {
         Ok(reading) => page(&app, &reading, &query, &headers),
         Err(unread) => unavailable(&unread.to_string()),
     }
@@ -44,9 +55,9 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
     }
     let mut response = if query.get("debug") == Some("true") {
         let name = &reading.entry.finding.module.name;
-        let yaml = app.patrol.config().module_yaml(name);
+        let yaml = app.scheduler.config().module_yaml(name);
         let metrics = reading.read(|families| text::to_string(families.iter().copied()));
-        (plain(), logs::text(&reading.entry, &metrics, &yaml)).into_response()
+        not_stored((plain(), debug_page::text(&reading.entry, &metrics, &yaml)).into_response())
     } else {
         reading.read(|families| answer(families, headers))
     };
@@ -59,11 +70,11 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
 /// Reads the request, with the peer's order of checks and its words.
 fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusCode, String)> {
     let probe = read_probe(app, query, headers).map_err(|words| (StatusCode::BAD_REQUEST, words))?;
-    if probe.module.admits(&probe.aim) {
+    if probe.module.admits(&probe.requested) {
         return Ok(probe);
     }
-    app.patrol.denied();
-    let by = probe.aim.hostname.as_ref();
+    app.scheduler.denied();
+    let by = probe.requested.hostname.as_ref();
     let by = by.map_or_else(String::new, |name| format!(", or not as {name:?}"));
     let words = format!(
         "Module {:?} is not for this target: its allowed_targets do not name it{by}",
@@ -73,15 +84,19 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusC
 }
 
 fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, String> {
-    let config = app.patrol.config();
+    let config = app.scheduler.config();
     let most = config.limits().parameter;
-    for name in ["module", "target", "hostname", "hop"] {
-        if query.get(name).is_some_and(|value| value.len() > most) {
-            app.patrol.own().met("parameter");
+    for name in ["module", "target", "hostname", "backend"] {
+        if query.bytes(name).is_some_and(|value| value.len() > most) {
+            app.scheduler.self_metrics().met("parameter");
             return Err(format!("Parameter {name} is over {most} bytes"));
         }
         if query.get(name).is_some_and(|value| value.contains(char::is_control)) {
             return Err(format!("Parameter {name} holds a control character"));
+        }
+        // A target of HTTP may have any byte. Nothing else that is named can.
+        if name != "target" && query.bytes(name).is_some_and(|value| str::from_utf8(value).is_err()) {
+            return Err(format!("invalid parameter {name}: expected UTF-8"));
         }
     }
     let name = query
@@ -89,42 +104,43 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
         .filter(|name| !name.is_empty())
         .unwrap_or("http_2xx");
     let Some(module) = config.module(name).cloned() else {
-        app.patrol.own().unknown_module();
+        app.scheduler.self_metrics().unknown_module();
         return Err(format!("Unknown module {name:?}"));
     };
     let timeout = deadline(headers.get(SCRAPE_TIMEOUT), app.settings.timeout_offset, module.timeout)?;
-    let Some(target) = query.get("target").filter(|target| !target.is_empty()) else {
+    let Some(target) = query.bytes("target").filter(|target| !target.is_empty()) else {
         return Err("Target parameter is missing".to_owned());
     };
-    let aim = Aim {
-        target: Target::new(target),
+    let requested = ProbeRequest {
+        target: Target::from_bytes(target),
         hostname: query.get("hostname").filter(|name| !name.is_empty()).map(str::to_owned),
-        hops: hops(query, &module)?,
+        backends: backends(query, &module)?,
     };
-    module.prober.accept(&aim)?;
+    module.prober.accept(&requested)?;
     Ok(Probe {
-        terms: app.patrol.terms(&module),
+        context: app.scheduler.context(&module, &requested),
         module,
-        aim,
+        requested,
         timeout,
         controls: config.controls().clone(),
     })
 }
 
-/// The hops of the URL. They fall under the same policy as the target.
-fn hops(query: &Query, module: &Module) -> Result<Vec<Hop>, String> {
-    let Some(text) = query.get("hop").filter(|text| !text.is_empty()) else {
+/// The backends of the URL. They fall under the same policy as the target.
+fn backends(query: &Query, module: &Module) -> Result<Vec<Backend>, String> {
+    let Some(text) = query.get("backend").filter(|text| !text.is_empty()) else {
         return Ok(Vec::new());
     };
-    let mut hops = Hop::read_all(text).map_err(|error| format!("Parameter hop: {error}"))?;
-    for hop in &mut hops {
-        hop.trusted = module.names(hop);
+    let mut backends = Backend::read_all(text).map_err(|error| format!("Parameter backend: {error}"))?;
+    for backend in &mut backends {
+        backend.trusted = module.names(backend);
     }
-    Ok(hops)
+    Ok(backends)
 }
 
 /// The peer's rule (the scrape's timeout less the offset, bounded by the module's), with its holes closed: the answer
-/// never comes after the scrape's timeout, and a probe always gets some time.
+/// never comes after the scrape's timeout, and a probe always gets some time. A timeout that no probe can meet is refused: its
+/// failures would be counted as the target's.
 fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Duration>) -> Result<Duration, String> {
     let scrape = match scrape {
         None => LONGEST_DEADLINE,
@@ -134,6 +150,12 @@ fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Durat
             let seconds: f64 = text.trim().parse().map_err(|_| wrong("is no number of seconds"))?;
             match Duration::try_from_secs_f64(seconds) {
                 Ok(Duration::ZERO) => LONGEST_DEADLINE,
+                Ok(given) if given < SHORTEST_SCRAPE => {
+                    let least = SHORTEST_SCRAPE.as_secs_f64();
+                    return Err(format!(
+                        "invalid scrape timeout {text:?}: expected at least {least} seconds"
+                    ));
+                }
                 Ok(given) => given.min(LONGEST_SCRAPE),
                 Err(_) => return Err(wrong("is no possible time; it must be above 0 and finite")),
             }
@@ -147,27 +169,9 @@ fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Durat
     Ok(timeout.max(SHORTEST_DEADLINE))
 }
 
-/// A URL's query: the first value of a name counts.
-#[derive(Debug)]
-pub(super) struct Query(Vec<(String, String)>);
-
-impl Query {
-    pub fn new(raw: Option<&str>) -> Self {
-        let pairs = url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes());
-        Self(pairs.into_owned().collect())
-    }
-
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Query, deadline};
+    use super::deadline;
     use axum::http::HeaderValue;
     use std::time::Duration;
 
@@ -184,7 +188,7 @@ mod tests {
             (None, Some("0.3"), 150),
             (Some(1000), Some("0.3"), 150),
             (None, Some("0.5"), 250),
-            (None, Some("0.001"), 10),
+            (None, Some("0.1"), 50),
         ] {
             let header = scrape.map(|text| HeaderValue::from_str(text).unwrap());
             let timeout = deadline(header.as_ref(), half, module.map(Duration::from_millis));
@@ -205,10 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_value_counts() {
-        let query = Query::new(Some("target=a%20b&target=c&debug"));
-        assert_eq!(query.get("target"), Some("a b"));
-        assert_eq!(query.get("debug"), Some(""));
-        assert_eq!(query.get("module"), None);
+    fn a_scrape_timeout_that_no_probe_can_meet_is_refused() {
+        for wrong in ["0.001", "0.0999", "1e-9"] {
+            let header = HeaderValue::from_str(wrong).unwrap();
+            let refused = deadline(Some(&header), Duration::ZERO, None).unwrap_err();
+            let words = format!("invalid scrape timeout {wrong:?}: expected at least 0.1 seconds");
+            assert_eq!(refused, words);
+        }
     }
 }

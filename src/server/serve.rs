@@ -1,7 +1,8 @@
 //! Connections: taken, secured where that is asked for, served, and ended in peace.
 
 use super::App;
-use super::doors::{Guest, Heard};
+use super::connections::{Connection, TrackedStream};
+use crate::scheduler::ClientAddress;
 use axum::Router;
 use axum::http::{HeaderValue, Request, StatusCode};
 use futures_util::FutureExt as _;
@@ -23,6 +24,9 @@ use tokio_rustls::TlsAcceptor;
 /// What waits while there is no file descriptor for another connection.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// Bytes of bodies that an HTTP/2 connection may hold unread: the window that it has at its start (RFC 9113 section 6.9.2).
+const UNREAD: u32 = 65_535;
+
 /// Serves a listener until `stop` says so; then takes no new connection, and lets those that are there end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let routes = Routes {
@@ -37,11 +41,17 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
         };
         match taken {
             Ok((stream, _)) => {
-                let guest = app.doors.admit(app.patrol.limits().connections).await;
+                let connection = app.connections.admit(app.scheduler.limits().connections).await;
                 // From one runtime to another a socket goes by the kernel's number alone.
                 let Ok(stream) = stream.into_std() else { continue };
-                let connection = connection(stream, Arc::new(guest), routes.clone(), app.clone(), ending.watcher());
-                app.patrol.workers().spawn(connection);
+                let serve_connection = serve_connection(
+                    stream,
+                    Arc::new(connection),
+                    routes.clone(),
+                    app.clone(),
+                    ending.watcher(),
+                );
+                app.scheduler.workers().spawn(serve_connection);
             }
             Err(error) if is_the_connections(&error) => {}
             Err(error) => {
@@ -67,22 +77,32 @@ fn is_the_connections(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: net::TcpStream, guest: Arc<Guest>, routes: Routes, app: Arc<App>, watcher: Watcher) {
+async fn serve_connection(
+    stream: net::TcpStream,
+    connection: Arc<Connection>,
+    routes: Routes,
+    app: Arc<App>,
+    watcher: Watcher,
+) {
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => return tracing::error!(%error, "Error taking a connection"),
     };
     let _ = stream.set_nodelay(true);
-    let tls = app.gate.config().tls.clone();
+    let source = stream
+        .peer_addr()
+        .map(|at| ClientAddress::of(at.ip()))
+        .unwrap_or_default();
+    let tls = app.auth.config().tls.clone();
     let served = async {
         let Some(tls) = tls else {
-            return requests(stream, false, &guest, &app, routes, watcher).await;
+            return requests((stream, false), source, &connection, &app, routes, watcher).await;
         };
         // Kept aside, so that a plain connection takes no room for it.
         let secured = async {
             let secured = TlsAcceptor::from(tls).accept(stream).await?;
             let over_http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
-            requests(secured, over_http2, &guest, &app, routes, watcher).await;
+            requests((secured, over_http2), source, &connection, &app, routes, watcher).await;
             Ok::<_, io::Error>(())
         };
         // Who hangs up in the handshake, or never begins it, asks for nothing.
@@ -92,7 +112,7 @@ async fn connection(stream: net::TcpStream, guest: Arc<Guest>, routes: Routes, a
     };
     tokio::select! {
         () = served => {}
-        ended = guest.overstays(app.patrol.limits().request_head) => ended.count(app.patrol.own()),
+        ended = connection.overstays(app.scheduler.limits().request_head) => ended.count(app.scheduler.self_metrics()),
     }
 }
 
@@ -112,20 +132,22 @@ fn let_go<B>(request: Request<B>) -> Request<B> {
 }
 
 async fn requests(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    over_http2: bool,
-    guest: &Arc<Guest>,
+    (stream, over_http2): (impl AsyncRead + AsyncWrite + Unpin + Send + 'static, bool),
+    source: ClientAddress,
+    connection: &Arc<Connection>,
     app: &Arc<App>,
     routes: Routes,
     watcher: Watcher,
 ) {
     let all = TowerToHyperService::new(routes.all);
     let few = TowerToHyperService::new(routes.few);
-    let (served, app) = (guest.clone(), app.clone());
+    let (served, app) = (connection.clone(), app.clone());
+    let head = app.scheduler.limits().request_head_size();
     let service = service_fn(move |request| {
-        let request = let_go(request);
+        let mut request = let_go(request);
+        request.extensions_mut().insert(source);
         let serving = served.serve();
-        let is_extra = served.is_extra(app.patrol.limits().connections);
+        let is_extra = served.is_extra(app.scheduler.limits().connections);
         let answer = if is_extra { few.call(request) } else { all.call(request) };
         let app = app.clone();
         async move {
@@ -133,24 +155,30 @@ async fn requests(
             let answer = AssertUnwindSafe(answer).catch_unwind().await;
             drop(serving);
             answer.unwrap_or_else(|_panic| {
-                app.patrol.own().panicked();
+                app.scheduler.self_metrics().panicked();
                 let words = "This is a defect of the exporter; please report it.";
                 Ok(super::error(StatusCode::INTERNAL_SERVER_ERROR, words))
             })
         }
     });
-    let stream = TokioIo::new(Heard {
+    let stream = TokioIo::new(TrackedStream {
         stream,
-        guest: guest.clone(),
+        connection: connection.clone(),
         begins_requests: !over_http2,
     });
     let ended = if over_http2 {
-        let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service);
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        // No handler reads a body: more than the protocol's own least would only be held.
+        builder
+            .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+            .initial_connection_window_size(UNREAD)
+            .initial_stream_window_size(UNREAD);
+        let serving = builder.serve_connection(stream, service);
         Box::pin(watcher.watch(serving)).await
     } else {
-        watcher
-            .watch(http1::Builder::new().serve_connection(stream, service))
-            .await
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(head);
+        watcher.watch(builder.serve_connection(stream, service)).await
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "A connection ended early");

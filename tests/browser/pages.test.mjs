@@ -103,10 +103,10 @@ describe("the page of a probe", () => {
       }));
   }
 
-  test("hands on the letter and the command", () =>
+  test("hands on the incident report and the command", () =>
     at(`/evidence/${probes.find(({ name }) => name === "upstream").id}`, {}, async (page, context) => {
       await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-      for (const id of ["letter", "curl"]) {
+      for (const id of ["incident_report", "curl"]) {
         const whole = page.locator("details", { has: page.locator(`#${id}`) });
         await whole.locator("summary").click();
         await whole.getByRole("button", { name: "Copy" }).click();
@@ -128,9 +128,9 @@ describe("the page of a probe", () => {
         assert.equal(evidence.id, probe.id);
         const archive = await saved("HAR");
         valid(archive);
-        const front = archive.log.entries.filter(({ pageref }) => pageref === "front");
-        assert.equal(front.length, evidence.front.legs.length);
-        front.forEach((entry, place) => sameTimes(entry, evidence.front.legs[place].laps));
+        const edge = archive.log.entries.filter(({ pageref }) => pageref === "edge");
+        assert.equal(edge.length, evidence.target.exchanges.length);
+        edge.forEach((entry, place) => sameTimes(entry, evidence.target.exchanges[place].phases));
       }));
   }
 });
@@ -169,8 +169,8 @@ describe("the landing page", () => {
     test(`shows what is broken first, ${look.width} ${look.scheme}`, () =>
       at("/", look, async (page) => {
         const words = await page.locator("#keys tbody tr .verdict").allTextContents();
-        const kinds = words.map((word) => (/^masked/.test(word) ? 1 : /^well/.test(word) ? 2 : 0));
-        assert.deepEqual(kinds, [...kinds].sort(), "failing, masked, well");
+        const kinds = words.map((word) => (/^masked/.test(word) ? 1 : /^healthy/.test(word) ? 2 : 0));
+        assert.deepEqual(kinds, [...kinds].sort(), "failing, masked, healthy");
         assert.equal(kinds[0], 0);
         await fits(page);
         await accessible(page);
@@ -194,7 +194,7 @@ describe("the landing page", () => {
       await page.getByLabel("Probe now").fill(wellUrl);
       await page.getByRole("button", { name: "Probe" }).click();
       await page.waitForURL(/\/evidence\//);
-      assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "All links are well");
+      assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "All links are healthy");
     }));
 
   test("reads itself anew while somebody looks", () =>

@@ -6,7 +6,10 @@ mod grpc;
 mod http;
 mod icmp;
 mod legacy_tls;
+mod odd_http;
+mod odd_http2;
 mod odd_probers;
+pub mod odd_urls;
 pub mod resolver;
 mod tcp;
 mod unix;
@@ -20,7 +23,7 @@ pub struct Case {
     /// `prober/module/target`.
     pub name: String,
     pub module: String,
-    pub target: String,
+    pub target: Vec<u8>,
     /// The parameter `hostname`.
     pub hostname: Option<String>,
 }
@@ -53,9 +56,17 @@ impl Table {
         self.cases.push(Case {
             name: format!("{prober}/{module}/{target}"),
             module: module_name,
-            target: url.to_owned(),
+            target: url.as_bytes().to_vec(),
             hostname: None,
         });
+    }
+
+    /// A target that is not UTF-8.
+    fn case_of_bytes(&mut self, prober: &str, module: &str, (name, target): (&str, Vec<u8>)) {
+        self.case(prober, module, (name, ""));
+        if let Some(case) = self.cases.last_mut() {
+            case.target = target;
+        }
     }
 
     /// Each of these modules with each of these targets.
@@ -95,6 +106,9 @@ pub async fn all() -> (Vec<Case>, BTreeMap<String, String>, impl Any) {
     icmp::add(&mut table);
     grpc::add(&mut table).await;
     resolver::add(&mut table).await;
+    odd_http::add(&mut table).await;
     odd_probers::add(&mut table).await;
+    odd_http2::add(&mut table).await;
+    odd_urls::add(&mut table).await;
     (table.cases, table.modules, (table.authority, table.alive))
 }

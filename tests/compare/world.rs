@@ -1,7 +1,7 @@
 //! Both exporters, side by side: one configuration, one hosts file, one name server.
 
 use crate::cases::Case;
-use crate::cases::resolver;
+use crate::cases::{odd_urls, resolver};
 use crate::support::name_server::NameServer;
 use crate::support::page::Page;
 use crate::support::process::{Process, free_port};
@@ -46,7 +46,7 @@ impl World {
         }
         std::fs::write(folder.path().join("blackbox.yml"), config).unwrap();
         std::fs::write(folder.path().join("resolv.conf"), resolver::RESOLV_CONF).unwrap();
-        std::fs::write(folder.path().join("hosts"), resolver::HOSTS).unwrap();
+        std::fs::write(folder.path().join("hosts"), [resolver::HOSTS, odd_urls::HOSTS].concat()).unwrap();
         let names = [
             NameServer::start_at("127.0.0.153:53", resolver::first).await,
             NameServer::start_at("127.0.0.154:53", resolver::second).await,
@@ -56,7 +56,7 @@ impl World {
             start(&program, &[], peer, folder.path()),
             start(
                 Path::new(env!("CARGO_BIN_EXE_glassbox_exporter")),
-                &["--metrics.level=peer"],
+                &["--metrics.level=blackbox"],
                 ours,
                 folder.path(),
             ),
@@ -122,9 +122,10 @@ impl World {
     async fn page(&self, port: u16, case: &Case) -> Page {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("module", &case.module)
-            .append_pair("target", &case.target)
             .extend_pairs(case.hostname.iter().map(|name| ("hostname", name)))
             .finish();
+        let target: String = url::form_urlencoded::byte_serialize(&case.target).collect();
+        let query = format!("{query}&target={target}");
         let answer = self
             .client
             .get(format!("http://127.0.0.1:{port}/probe?{query}"))

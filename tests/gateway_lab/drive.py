@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Asks a running exporter for its verdict on every case of a gateway fault lab.
 
-    drive.py MAP.json EXPORTER VERDICTS.json [--without-hops]
+    drive.py MAP.json EXPORTER VERDICTS.json [--without-backends]
 
 MAP.json is what the lab prints when it comes up: {"controls": {"dns_name", "expect_ip", "tcp", "url"}, "cases": {id: {"url",
 "host", "gateway", "resolver", "ca_file", "origin_connect", "origin_host", "origin_sni", …}}}.
 EXPORTER is the binary; it is started on a free port of loopback with one module for each resolver and ended at the end. The
-machine behind each gateway is given as the parameter `hop`, unless it is told to go without.
+machine behind each gateway is given as the parameter `backend`, unless it is told to go without.
 VERDICTS.json gets {id: {"link", "cause", "side"}} in the lab's words, for its scorer, and beside them the certainty, the rule
 that matched and who answered. Python's standard library only.
 """
@@ -22,7 +22,7 @@ import time
 import urllib.parse
 import urllib.request
 
-LINKS = {"front": "edge", "tls": "edge_tls", "upstream": "gateway_origin"}
+LINKS = {"network": "path", "tls": "edge_tls", "upstream": "gateway_origin"}
 
 # Ours to the lab's, where they are not the same word behind the family.
 CAUSES = {
@@ -31,9 +31,9 @@ CAUSES = {
     "tcp.timed_out": "connection_timeout",
     "tcp.reset": "connection_terminated",
     "tcp.address_unreachable": "destination_ip_unroutable",
-    "tls.not_spoken": "tls_protocol_error",
+    "tls.not_supported": "tls_protocol_error",
     "tcp.closed": "connection_terminated",
-    "tcp.silent": "x_tls_handshake_timeout",
+    "tcp.no_response": "x_tls_handshake_timeout",
     "tls.closed": "connection_terminated",
     "tls.timed_out": "x_tls_handshake_timeout",
     "tls.alert": "tls_alert_received",
@@ -46,21 +46,21 @@ CAUSES = {
     "http.response.invalid": "http_protocol_error",
     "http.response.header_too_large": "http_response_header_section_size",
     "http.response.redirect_loop": "x_redirect_loop",
-    "tls.expected": "x_tls_expected_plaintext",
+    "tls.required": "x_tls_expected_plaintext",
     "http.slow": "x_origin_slow",
-    "http.overrun": "x_body_overrun",
+    "http.excess_body": "x_body_overrun",
     "origin.status": "x_origin_status",
     "origin.slow": "x_origin_slow",
-    "upstream.tls_expected": "x_tls_expected_plaintext",
+    "upstream.tls_required": "x_tls_expected_plaintext",
     "local.captive_portal": "x_captive_portal",
     "local.resolver_unreachable": "x_resolver_unreachable",
-    "front.denied": "http_request_denied",
-    "front.rate_limited": "http_request_denied",
-    "front.not_found": "destination_not_found",
-    "front.overloaded": "connection_limit_reached",
-    "front.internal_error": "proxy_internal_error",
-    "front.request_refused": "http_request_error",
-    "front.loop": "proxy_loop_detected",
+    "edge.denied": "http_request_denied",
+    "edge.rate_limited": "http_request_denied",
+    "edge.not_found": "destination_not_found",
+    "edge.overloaded": "connection_limit_reached",
+    "edge.internal_error": "proxy_internal_error",
+    "edge.request_refused": "http_request_error",
+    "edge.loop": "proxy_loop_detected",
 }
 
 
@@ -95,7 +95,7 @@ def configuration(controls, cases):
                 "    prober: http",
                 "    timeout: 6s",
                 f"    resolver: [\"{key[0]}\"]",
-                "    reference_request: true",
+                "    diagnostics: {reference_request: true}",
                 "    http:",
                 "      fail_if_slower_than: 1s",
                 "      preferred_ip_protocol: ip4",
@@ -105,18 +105,18 @@ def configuration(controls, cases):
     return "\n".join(lines) + "\n", module_of
 
 
-def hop(case):
+def backend(case):
     """The machine behind the gateway, as the parameter says it."""
     tls = f";tls;sni={case['origin_sni']}" if case["origin_sni"] else ""
     return f"origin@{case['origin_connect']}{tls};host={case['origin_host']}"
 
 
-def ask(base, module, case, with_hops):
+def ask(base, module, case, with_backends):
     parameters = {"module": module, "target": case["url"]}
     if case["gateway"]:
         parameters["hostname"] = case["host"]
-        if with_hops:
-            parameters["hop"] = hop(case)
+        if with_backends:
+            parameters["backend"] = backend(case)
     with urllib.request.urlopen(f"{base}/probe?{urllib.parse.urlencode(parameters)}", timeout=30) as answer:
         evidence_id = answer.headers["X-Glassbox-Evidence"]
         answer.read()
@@ -125,7 +125,7 @@ def ask(base, module, case, with_hops):
     if verdict is None:
         return {"link": "none", "cause": "x_none", "side": None}
     link = LINKS.get(verdict["link"], verdict["link"])
-    if (verdict["link"], verdict["phase"]) == ("front", "tls"):
+    if (verdict["link"], verdict["phase"]) == ("edge", "tls"):
         # The lab counts it as TLS where the connection ends before any TLS came.
         link = "edge_tls"
     return {
@@ -141,7 +141,7 @@ def ask(base, module, case, with_hops):
 
 def main():
     lab, exporter, out = [word for word in sys.argv[1:] if not word.startswith("-")]
-    with_hops = "--without-hops" not in sys.argv
+    with_backends = "--without-backends" not in sys.argv
     lab = json.loads(pathlib.Path(lab).read_text())
     cases = lab["cases"]
     text, module_of = configuration(lab["controls"], cases)
@@ -161,7 +161,7 @@ def main():
                 time.sleep(0.05)
             with concurrent.futures.ThreadPoolExecutor(16) as pool:
                 asked = {
-                    case_id: pool.submit(ask, f"http://127.0.0.1:{port}", module_of[case_id], case, with_hops)
+                    case_id: pool.submit(ask, f"http://127.0.0.1:{port}", module_of[case_id], case, with_backends)
                     for case_id, case in cases.items()
                 }
                 verdicts = {case_id: verdict.result() for case_id, verdict in asked.items()}

@@ -9,6 +9,7 @@
     reason = "a test stops at what it did not expect; its counts are small"
 )]
 
+mod bounds;
 mod clients;
 mod clock;
 mod corpora;
@@ -23,6 +24,7 @@ mod reload;
 mod scenarios;
 mod signals;
 mod soak;
+mod stalls;
 mod table;
 
 #[allow(dead_code, reason = "shared with the benchmark")]
@@ -54,19 +56,22 @@ parts! {
     "R2" reload::run;
     "R3" soak::run;
     "R4" memory::run;
+    "R4" bounds::memory;
     "R5" parsers::run;
     "R10" corpora::run;
     "R11" port::run;
+    "R11" bounds::availability;
     "R12" files::run;
     "R12" ports::run;
     "R13" clock::run;
     "R14" signals::run;
     "R15" ha::run;
+    "R17" stalls::run;
 }
 
 /// All of the bar, in its order.
-const IDS: [&str; 16] = [
-    "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16",
+const IDS: [&str; 17] = [
+    "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R17",
 ];
 
 fn main() -> ExitCode {

@@ -1,8 +1,8 @@
 //! R4: peers that send without end cost a bounded amount of memory, and the answer comes in time and says what they did.
 
-use crate::clients::{Answer, forget_peak, peak, peer, probe, resident, scrape};
+use crate::clients::{Answer, forget_peak, peak, peer, probe, resident, scrape, scrape_all};
 use crate::program::{OURS, Program};
-use crate::support::peer::{Peer, read_head};
+use crate::support::peer::{Peer, ok, read_head};
 use crate::table::{Figure, Table};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -156,7 +156,45 @@ async fn heads() -> [Attack; 4] {
     ]
 }
 
+/// Modules with an expression each that becomes large when compiled.
+const MODULES_WITH_COUNTS: usize = 1_000;
+
+/// So many modules with counted repetitions, before and after each was probed once, cost less than twice as much as in
+/// the other exporter.
+async fn counted_repetitions(table: &mut Table) {
+    let target = Peer::start(ok).await;
+    let modules = (0..MODULES_WITH_COUNTS).map(|number| {
+        let repeats = 200 + number % 100;
+        let wanted = format!("(?i)[a-z{}]{{1,{repeats}}}end{number}", number % 10);
+        format!("  m{number}: {{prober: http, timeout: 5s, http: {{fail_if_body_matches_regexp: ['{wanted}']}}}}\n")
+    });
+    let modules = modules.collect::<Vec<_>>().concat();
+    let mut resident_of = Vec::new();
+    for program in [OURS.to_owned(), peer()] {
+        let exporter = Program::start(&program, &format!("modules:\n{modules}")).await;
+        let loaded = resident(&exporter);
+        let paths = (0..MODULES_WITH_COUNTS)
+            .map(|number| probe(&format!("m{number}"), &target.http()))
+            .collect();
+        let answers = scrape_all(exporter.address, paths, 4, 10.0).await;
+        let good = answers.iter().filter(|answer| answer.success() == Some(1.0)).count();
+        assert_eq!(good, MODULES_WITH_COUNTS, "{program}");
+        resident_of.push([loaded, resident(&exporter)]);
+    }
+    for (place, when) in ["loaded", "each probed once"].into_iter().enumerate() {
+        table.figure(Figure {
+            id: "R4",
+            what: format!("{MODULES_WITH_COUNTS} modules with counted repetitions, {when}: memory"),
+            ours: resident_of[0][place],
+            peer: Some(resident_of[1][place]),
+            most: 2.0 * resident_of[1][place],
+            unit: " MiB",
+        });
+    }
+}
+
 pub async fn run(table: &mut Table) {
+    counted_repetitions(table).await;
     let mut dishonest = 0;
     for Attack {
         what,

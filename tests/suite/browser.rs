@@ -118,7 +118,7 @@ impl Scene {
             for _ in 0..PROBES {
                 seen.push(self.exporter.probe(verdict.module, &verdict.target).await.evidence);
             }
-            // The first that failed: the hops were asked for it, and not for an earlier one.
+            // The first that failed: the backends were asked for it, and not for an earlier one.
             let first = seen.iter().position(|evidence| !evidence["verdict"].is_null());
             let shown = &seen[first.unwrap_or_default()];
             probes.push(json!({
@@ -146,21 +146,29 @@ impl Scene {
 fn config(authority: &Authority, dns: &DnsServer, app: &Peer, sick: &Peer) -> String {
     let resolver = dns.as_key();
     let trust = format!("tls_config: {{ca_file: {}}}", authority.ca_file.display());
-    let hop = |address: &str| format!("hops: [{{name: app, address: '{address}', reachable: true}}]");
+    let backend = |address: &str| format!("backends: [{{name: app, address: '{address}', reachable: true}}]");
     let module = |name: &str, keys: &str, http: &str| {
         format!("  {name}: {{prober: http, timeout: 2s, {keys}, http: {{preferred_ip_protocol: ip4, {http}}}}}\n")
     };
     [
         format!("controls: [{{address: '{}'}}]\nmodules:\n", app.address),
         module("web", &resolver, &trust),
-        module("shop", &format!("{resolver}, {}", hop(&app.address.to_string())), ""),
-        module("api", &format!("{resolver}, {}", hop(&sick.address.to_string())), ""),
+        module(
+            "shop",
+            &format!("{resolver}, {}", backend(&app.address.to_string())),
+            "",
+        ),
+        module(
+            "api",
+            &format!("{resolver}, {}", backend(&sick.address.to_string())),
+            "",
+        ),
         module("docs", &resolver, "fail_if_body_not_matches_regexp: [Welcome]"),
         module(
             "cached",
             &format!(
-                "{resolver}, drill: always, {}",
-                hop(&format!("127.0.0.1:{}", free_port()))
+                "{resolver}, diagnostics: {{backends: always}}, {}",
+                backend(&format!("127.0.0.1:{}", free_port()))
             ),
             "",
         ),
@@ -172,16 +180,16 @@ fn config(authority: &Authority, dns: &DnsServer, app: &Peer, sick: &Peer) -> St
 /// A verdict in each row: its name, the module, the target (WORDS are ports of peers), the heading, the link that is marked as
 /// broken, and words that only this page has.
 const VERDICTS: &str = "
-    well     | web    | https://www.example:WELL/             | All links are well                                    |                  | 200
-    local    | lost   | http://www.example/                   | Broken: our own side                                  | Us               | local.resolver_unreachable
-    dns      | web    | http://typo.example/                  | Broken: the name service                              | Name service     | dns.name_not_resolved
+    healthy  | web    | https://www.example:WELL/             | All links are healthy                                 |                  | 200
+    local    | lost   | http://www.example/                   | Broken: the exporter or its own network               | Exporter         | local.resolver_unreachable
+    dns      | web    | http://typo.example/                  | Broken: DNS                                           | DNS              | dns.name_not_resolved
     tls      | web    | https://pay.example:EXPIRED/checkout  | Broken: TLS                                           | TLS              | tls.cert.date_invalid
-    front    | web    | http://www.example:NOBODY/            | Most likely broken: the front                          | Front            | tcp.refused
-    upstream | shop   | http://shop.example:GATEWAY/cart      | Broken: between the gateway and what stands behind it | Behind the front | app asked directly: 200
-    origin   | api    | http://api.example:SICK/orders        | Broken: the application                               | Application      | origin.status
-    content  | docs   | http://docs.example:APP/              | Broken: the content of the answer                     | Content          | content.body
+    edge    | web    | http://www.example:NOBODY/            | Most likely broken: the edge                          | Edge            | tcp.refused
+    upstream | shop   | http://shop.example:GATEWAY/cart      | Most likely broken: between the gateway and its backend | Upstream | app asked directly: 200
+    origin   | api    | http://api.example:SICK/orders        | Broken: the application                               | Origin           | origin.status
+    content  | docs   | http://docs.example:APP/              | Broken: the content of the response                     | Content          | content.body
     unknown  | web    | http://legacy.example:SICK/report     | Failed: the evidence does not tell which link         |                  | not decided
-    masked   | cached | http://static.example:APP/logo        | A good answer hides what is broken: between the gateway and what stands behind it | Behind the front | app asked directly
+    masked   | cached | http://static.example:APP/logo        | A good answer hides what is broken: between the gateway and its backend | Upstream | app asked directly
 ";
 
 fn verdicts(ports: &[(&str, u16)]) -> Vec<Verdict> {

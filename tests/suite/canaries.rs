@@ -18,7 +18,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_glassbox_exporter");
 /// Whom each module probes, and whether words of it are to reach somebody: a test in which nothing was sent shows nothing. Of TLS
 /// keys nothing is ever sent, and over HTTP/2 fields are packed. CANARY stands for the module's own secret, FILE for a file that
 /// holds it, CERT, KEY and RSA for what Keys makes.
-const MODULES: &[(&str, &str, &str, &str)] = &[
+pub const MODULES: &[(&str, &str, &str, &str)] = &[
     (
         "secrets",
         "http://PEER/x",
@@ -29,6 +29,18 @@ const MODULES: &[(&str, &str, &str, &str)] = &[
         "files",
         "http://PEER/x",
         "prober: http, http: {http_headers: {X-A: {files: [FILE]}}}",
+        "sent",
+    ),
+    (
+        "values",
+        "http://PEER/x",
+        "prober: http, http: {http_headers: {X-A: {values: [CANARY]}}}",
+        "sent",
+    ),
+    (
+        "cookie",
+        "http://PEER/x",
+        "prober: http, http: {headers: {Cookie: 'a=b; session=CANARY'}}",
         "sent",
     ),
     (
@@ -170,6 +182,18 @@ const MODULES: &[(&str, &str, &str, &str)] = &[
         "sent",
     ),
     (
+        "tcp_labels",
+        "PEER",
+        "prober: tcp, tcp: {query_response: [{send: 'PASS CANARY'}, {expect: '^PASS (.*)$', labels: [{name: said, value: 'it said ${1}'}]}]}",
+        "sent",
+    ),
+    (
+        "websocket_message",
+        "ws://PEER/x",
+        "prober: websocket, websocket: {query_response: [{send: 'PASS CANARY'}, {expect: '^never'}]}",
+        "kept",
+    ),
+    (
         "websocket",
         "ws://u:CANARY@PEER/x?CANARY",
         "prober: websocket, websocket: {headers: {X-A: {secrets: [CANARY]}}, http_config: {basic_auth: {username: u, password: CANARY}}}",
@@ -288,9 +312,15 @@ const BAD_WEB: &[&str] = &[
     "CANARY",
 ];
 
+/// A text with each of its bytes written in another way.
+pub fn each_byte(text: &str, written: impl Fn(u8) -> String) -> String {
+    text.bytes().map(written).collect()
+}
+
 /// A canary in every spelling in which it could leak.
-fn spellings(canary: &str) -> Vec<String> {
-    let mut all = vec![canary.to_owned()];
+pub fn spellings(canary: &str) -> Vec<String> {
+    let mut all = vec![canary.to_owned(), canary.to_uppercase()];
+    all.push(each_byte(canary, |byte| format!("{byte:02x}")));
     all.push(url::form_urlencoded::byte_serialize(canary.as_bytes()).collect());
     // Three bytes become four letters: what stands before it decides how it is cut.
     for before in ["", "a", "aa"] {
@@ -300,18 +330,21 @@ fn spellings(canary: &str) -> Vec<String> {
             all.push(encoded[before.len() * 2..encoded.len() - 4].to_owned());
         }
     }
+    // Field names are shown in small letters.
+    let lower: Vec<_> = all.iter().map(|spelling| spelling.to_lowercase()).collect();
+    all.extend(lower);
     all
 }
 
 /// What stands for secrets that cannot be any text.
-struct Keys {
+pub struct Keys {
     certificate: String,
     key: String,
     rsa: String,
 }
 
 impl Keys {
-    fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         let authority = Authority::new();
         let (certificate, key) = authority.files("client.test");
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
@@ -405,7 +438,7 @@ fn mirror_at(socket: &Path, kept: Arc<Mutex<Vec<u8>>>) {
     });
 }
 
-fn config(folder: &Path, peer: &Peer, keys: &Keys) -> String {
+pub fn config(folder: &Path, peer: &Peer, keys: &Keys) -> String {
     let mut config = "modules:\n".to_owned();
     for (name, _, module, _) in MODULES {
         let (canary, file) = (canary(name), format!("secret-{name}"));
@@ -418,12 +451,12 @@ fn config(folder: &Path, peer: &Peer, keys: &Keys) -> String {
     config
 }
 
-fn canary(module: &str) -> String {
+pub fn canary(module: &str) -> String {
     format!("canary-of-{}", module.replace('_', "-"))
 }
 
 /// Fails where one of the pages shows one of the secrets, in any spelling.
-fn none_is_shown(secrets: &[String], pages: &[(String, String)]) {
+pub fn none_is_shown(secrets: &[String], pages: &[(String, String)]) {
     for secret in secrets {
         for spelling in spellings(secret) {
             for (place, text) in pages {
@@ -437,13 +470,15 @@ fn none_is_shown(secrets: &[String], pages: &[(String, String)]) {
 }
 
 /// Probes with one module, and takes all that is shown of that.
-async fn probed(running: &Running, name: &str, target: &str) -> Vec<(String, String)> {
+pub async fn probed(running: &Running, name: &str, target: &str) -> Vec<(String, String)> {
     let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
     let probe = format!("/probe?module={name}&target={target}");
     let debug = format!("{probe}&debug=true");
     // Both of them wait for what never comes.
     let (answer, page) = tokio::join!(running.get(&debug), running.text(&probe));
-    let id = answer.headers()["x-glassbox-evidence"].to_str().unwrap().to_owned();
+    let (status, id) = (answer.status(), answer.headers().get("x-glassbox-evidence"));
+    let id = id.unwrap_or_else(|| panic!("{name}: {status} has no evidence"));
+    let id = id.to_str().unwrap().to_owned();
     let mut pages = vec![
         (format!("{name}: debug"), answer.text().await.unwrap()),
         (format!("{name}: page"), page),
@@ -495,7 +530,7 @@ async fn no_secret_of_any_prober_is_shown_anywhere() {
     for path in ["/", "/config", "/metrics"] {
         pages.push((path.to_owned(), running.text(path).await));
     }
-    pages.push(("the log".to_owned(), running.log()));
+    pages.push(("the log".to_owned(), running.whole_log().await));
     assert!(pages.last().unwrap().1.contains("Error reloading config"), "{pages:?}");
     let canaries = MODULES.iter().map(|(name, ..)| canary(name));
     let secrets: Vec<_> = canaries.chain([canary("reload")]).chain(keys.lines()).collect();

@@ -19,16 +19,16 @@ async fn every_kind_of_chain_and_key_is_judged_as_go_does() {
     for chain in &chains.all {
         let url = chains.url(&chain.name);
         let verified = exporter.probe("verified", &url).await;
-        let reason = verified.evidence["front"]["fault"]["reason"].as_str();
+        let reason = verified.evidence["target"]["fault"]["reason"].as_str();
         let right = chain.verified.err();
         if reason != right || verified.page.value("probe_success") != f64::from(right.is_none()) {
-            let detail = &verified.evidence["front"]["fault"]["detail"];
+            let detail = &verified.evidence["target"]["fault"]["detail"];
             writeln!(wrong, "{}: {reason:?}, right: {right:?}: {detail}", chain.name).unwrap();
         }
         let insecure = exporter.probe("insecure", &url).await;
-        let note = insecure.evidence["front"]["legs"][0]["tls"]["note"].as_str();
+        let note = insecure.evidence["target"]["exchanges"][0]["tls"]["note"].as_str();
         if insecure.page.value("probe_success") != 1.0 || note != chain.note {
-            let fault = &insecure.evidence["front"]["fault"];
+            let fault = &insecure.evidence["target"]["fault"];
             writeln!(wrong, "{} without verification: note {note:?}, {fault}", chain.name).unwrap();
         }
     }

@@ -112,14 +112,14 @@ async fn what_nginx_says_of_a_client_certificate_is_a_fault_of_tls() {
             assert_eq!(probed.page.value("probe_http_status_code"), 400.0, "{module}");
             let expected = ("tls", "tls.client_cert", "likely");
             assert_eq!(verdict(&probed), expected, "{target}, {module}: {:#}", probed.evidence);
-            let tls = &probed.evidence["front"]["legs"][0]["tls"];
+            let tls = &probed.evidence["target"]["exchanges"][0]["tls"];
             assert_eq!(tls["client_certificate_requested"], true, "{tls:#}");
         }
     }
     // Whatever a healthy machine behind it says, or a dead one.
     let behind = Peer::start(ok).await;
-    for hop in [behind.address.port(), free_port()] {
-        let more = format!("&hop=app@127.0.0.1:{hop}");
+    for backend in [behind.address.port(), free_port()] {
+        let more = format!("&backend=app@127.0.0.1:{backend}");
         let probed = exporter.probe_for("none", &strict[0], &more).await;
         assert_eq!(verdict(&probed).1, "tls.client_cert", "{:#}", probed.evidence);
     }
@@ -136,7 +136,7 @@ async fn what_only_looks_like_a_demand_for_a_client_certificate_is_no_fault_of_t
     let probed = exporter.probe("none", &target).await;
     assert_eq!(probed.page.value("probe_http_status_code"), 400.0);
     assert_ne!(verdict(&probed).0, "tls", "{:#}", probed.evidence);
-    let tls = &probed.evidence["front"]["legs"][0]["tls"];
+    let tls = &probed.evidence["target"]["exchanges"][0]["tls"];
     assert_eq!(tls["client_certificate_requested"], false, "{tls:#}");
     // Other answers where one was asked for, and need not be shown.
     let open = format!("https://127.0.0.1:{}/", nginx.open);
@@ -145,7 +145,7 @@ async fn what_only_looks_like_a_demand_for_a_client_certificate_is_no_fault_of_t
     for path in ["bad", "gone"] {
         let probed = exporter.probe("none", &format!("{open}{path}")).await;
         assert_ne!(verdict(&probed).0, "tls", "{path}: {:#}", probed.evidence);
-        let tls = &probed.evidence["front"]["legs"][0]["tls"];
+        let tls = &probed.evidence["target"]["exchanges"][0]["tls"];
         assert_eq!(tls["client_certificate_requested"], true, "{tls:#}");
     }
 }

@@ -113,7 +113,7 @@ fn each_path_within_a_container_is_one_that_is_mounted_there() {
         let config = words.iter().find_map(|word| word.strip_prefix("--config.file="));
         check(service, config.unwrap());
     }
-    for service in ["front", "origin"] {
+    for service in ["edge", "origin"] {
         let words = list(&services[service], "command");
         let place = words.iter().position(|word| *word == "-c").unwrap();
         check(service, words[place + 1]);
@@ -141,13 +141,13 @@ fn the_links_of_the_chain_meet_at_the_same_ports() {
         let line = text.lines().find_map(|line| line.trim().strip_prefix("listen "));
         line.unwrap().trim_end_matches(';').to_owned()
     };
-    let (front, origin) = (listens("front.conf"), listens("origin.conf"));
-    assert!(text("front.conf").contains(&format!("proxy_pass http://127.0.0.1:{origin};")));
+    let (edge, origin) = (listens("edge.conf"), listens("origin.conf"));
+    assert!(text("edge.conf").contains(&format!("proxy_pass http://127.0.0.1:{origin};")));
     assert!(text("glassbox.yml").contains(&format!("address: origin:{origin}")));
-    assert!(text("prometheus.yml").contains(&format!("http://front:{front}/")));
+    assert!(text("prometheus.yml").contains(&format!("http://edge:{edge}/")));
     let scene = scene();
-    let published = list(&scene["services"]["front"], "ports");
-    assert_eq!(published, [format!("127.0.0.1:{front}:{front}")]);
+    let published = list(&scene["services"]["edge"], "ports");
+    assert_eq!(published, [format!("127.0.0.1:{edge}:{edge}")]);
     assert!(text("prometheus.yml").contains("glassbox:9115") && text("prometheus.yml").contains("alertmanager:9093"));
     assert!(text("grafana/provisioning/datasources/prometheus.yml").contains("http://prometheus:9090"));
 }
@@ -157,7 +157,7 @@ fn each_configuration_is_valid() {
     let file = |name: &str| project("examples/compose").join(name);
     let config = Config::load(&file("glassbox.yml"), Defaults::default()).unwrap();
     assert!(config.module("chain").is_some_and(|module| module.interval.is_some()));
-    for name in ["front.conf", "origin.conf"] {
+    for name in ["edge.conf", "origin.conf"] {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         // The name of the origin is known in the scene only.

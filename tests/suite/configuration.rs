@@ -505,8 +505,9 @@ async fn assert_no_canary_of(paths: &[&str]) {
         config.contains("X-Api-Key: <secret>") && config.contains("password: <secret>"),
         "{config}"
     );
-    canaries.assert_absent("the log", &running.log());
-    assert!(running.log().contains("Probe failed"), "{}", running.log());
+    let log = running.whole_log().await;
+    canaries.assert_absent("the log", &log);
+    assert!(log.contains("Probe failed"), "{log}");
 }
 
 impl Canaries {
@@ -628,7 +629,7 @@ glassbox.yml: 7 errors, 1 warning
 }
 
 /// What the peer does silently, and we do the same.
-const SURPRISES: [(&str, &str); 21] = [
+const SURPRISES: [(&str, &str); 23] = [
     (
         "{prober: http, http: {valid_status_codes: [200, 1000]}}",
         "no answer has the status 1000",
@@ -685,6 +686,14 @@ const SURPRISES: [(&str, &str); 21] = [
         "no proxy is asked over HTTP/3",
     ),
     ("{prober: dns}", "the question is for all records of the root"),
+    (
+        "{prober: dns, dns: {query_name: a..b.test}}",
+        "dns.query_name: each probe fails: \"a..b.test\" is not a valid name: it has an empty label",
+    ),
+    (
+        "{prober: dns, dns: {query_name: .a.test}}",
+        "dns.query_name: each probe fails",
+    ),
     (
         "{prober: dns, dns: {query_name: a, validate_authority_rrs: {fail_if_all_match_regexp: [a]}}}",
         "dns.validate_authority_rrs.fail_if_all_match_regexp: this fails unless all records match",

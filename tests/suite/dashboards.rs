@@ -311,7 +311,7 @@ pub fn job(exporter: &Exporter, module: &str, targets: &[String]) -> String {
     )
 }
 
-/// A chain that is well, one broken at the front, one behind a gateway, one over TLS, one that is probed between scrapes, and
+/// A chain that is well, one broken at the edge, one behind a gateway, one over TLS, one that is probed between scrapes, and
 /// one whose good answer hides a dead machine: each panel has something to show.
 #[tokio::test]
 async fn every_expression_has_an_answer_over_classic_and_native_histograms() {
@@ -321,9 +321,10 @@ async fn every_expression_has_an_answer_over_classic_and_native_histograms() {
     let gateway = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n").await;
     let config = format!(
         "controls: [{{address: '{good}'}}]\nmodules:\n  \
-         web: {{prober: http, hops: [{{name: app, address: '{good}'}}]}}\n  \
+         web: {{prober: http, backends: [{{name: app, address: '{good}'}}]}}\n  \
          tls: {{prober: http, http: {{tls_config: {{ca_file: {ca}}}}}}}\n  \
-         cached: {{prober: http, drill: always, hops: [{{name: app, address: '127.0.0.1:{dead}', reachable: true}}]}}\n  \
+         cached: {{prober: http, diagnostics: {{backends: always}}, \
+         backends: [{{name: app, address: '127.0.0.1:{dead}', reachable: true}}]}}\n  \
          leased: {{prober: http, interval: 200ms}}\n",
         good = well.address,
         ca = authority.ca_file.display(),

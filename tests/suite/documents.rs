@@ -1,13 +1,15 @@
-//! What the documents list is what the code has: the decision table in `docs/verdicts.md`, the metrics in `docs/metrics.md` and
-//! in the README. It is made from the code, and held to it.
+//! The documents list what the code has: the decision table in `docs/verdicts.md`, the metrics in `docs/metrics.md`, the metadata
+//! services in `SECURITY.md`. The tables are generated, and compared with the code.
 
 use crate::support::exporter::Exporter;
 use crate::support::process::project;
-use glassbox_exporter::attribution::{MASKS, RULES, Rule};
+use glassbox_exporter::attribution::{AttributionRule, MASKS, RULES};
 use glassbox_exporter::chain::Link;
-use glassbox_exporter::gateways::{Gateway, Known, Means, catalogue};
+use glassbox_exporter::gateways::{Gateway, Meaning, Provenance, catalogue};
 use glassbox_exporter::metrics::{Level, METRICS, Metric};
+use glassbox_exporter::policy::metadata_services;
 use glassbox_exporter::reason::Reason;
+use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -41,13 +43,14 @@ fn the_verdicts_that_are_published_are_those_of_the_code() {
 
 #[tokio::test]
 async fn the_metrics_that_are_published_are_those_of_the_code() {
-    let (peers, ours): (Vec<_>, Vec<_>) = METRICS.iter().partition(|metric| metric.level == Level::Peer);
-    let ours = metrics(&ours);
-    hold("README.md", &format!("\n{ours}\n"));
+    let (blackbox, glassbox): (Vec<_>, Vec<_>) = METRICS.iter().partition(|metric| metric.level == Level::Blackbox);
     let all = [
-        ("The peer's, with `metrics: peer` and above", metrics(&peers)),
-        ("Ours, with `metrics: standard` and above", ours),
-        ("Of the exporter itself, on `/metrics`", own_metrics().await),
+        (
+            "From `metrics: blackbox` on: as in blackbox_exporter",
+            metrics(&blackbox),
+        ),
+        ("From `metrics: standard` on: glassbox only", metrics(&glassbox)),
+        ("The exporter itself, on `/metrics`", own_metrics().await),
     ];
     let all = all.map(|(title, table)| format!("\n## {title}\n\n{table}"));
     hold("docs/metrics.md", &all.concat());
@@ -89,6 +92,53 @@ async fn own_metrics() -> String {
 }
 
 #[test]
+fn the_metadata_services_that_are_published_are_those_of_the_code() {
+    let mut text = "\n| product | addresses | published by |\n|---|---|---|\n".to_owned();
+    for (product, addresses, source) in metadata_services() {
+        writeln!(text, "| {product} | {addresses} | {source} |").unwrap();
+    }
+    hold("SECURITY.md", &format!("{text}\n"));
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let link = Regex::new(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)").unwrap();
+    let mut found = 0;
+    for folder in ["", "docs", "dashboards", "examples/kubernetes", "examples/places"] {
+        let files = std::fs::read_dir(project(folder))
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        for file in files.filter(|file| file.extension().is_some_and(|kind| kind == "md")) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for [link, heading] in link
+                .captures_iter(&text)
+                .map(|found| [1, 2].map(|part| found.get(part).map_or("", |part| part.as_str())))
+                .filter(|[link, _]| !link.contains("://"))
+            {
+                let target = file.parent().unwrap().join(link);
+                assert!(target.exists(), "{}: {link}", file.display());
+                if !heading.is_empty() {
+                    let target = std::fs::read_to_string(target).unwrap();
+                    let mut headings = target.lines().filter(|line| line.starts_with('#')).map(anchor);
+                    assert!(headings.any(|known| known == heading), "{}: {heading}", file.display());
+                }
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 30, "{found} links");
+}
+
+/// As GitHub makes it of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().replace(' ', "-")
+}
+
+#[test]
 fn every_link_is_explained() {
     let text = std::fs::read_to_string(project("docs/verdicts.md")).unwrap();
     for link in Link::ALL {
@@ -96,16 +146,25 @@ fn every_link_is_explained() {
     }
 }
 
+/// Without a rule of its own, a link has the grey of `unknown` in the row of a target and in the legend.
+#[test]
+fn every_link_has_a_colour() {
+    let text = std::fs::read_to_string(project("src/server/style.css")).unwrap();
+    for link in Link::ALL.into_iter().filter(|link| *link != Link::Unknown) {
+        let rule = format!(".mark.{} {{ fill: ", link.as_str());
+        assert!(text.contains(&rule), "{rule}");
+    }
+}
+
 fn rules() -> String {
-    let table = |title: &str, rules: &[Rule]| {
-        let mut text =
-            format!("## {title}\n\n| # | rule | speaks when, and blames | blind where |\n|---|---|---|---|\n");
+    let table = |title: &str, rules: &[AttributionRule]| {
+        let mut text = format!("## {title}\n\n| # | rule | condition: verdict | limits |\n|---|---|---|---|\n");
         for (number, rule) in rules.iter().enumerate() {
             writeln!(
                 text,
                 "| {} | `{}` | {} | {} |",
                 number + 1,
-                rule.name,
+                rule.id.as_str(),
                 rule.when,
                 rule.blind
             )
@@ -115,13 +174,13 @@ fn rules() -> String {
     };
     format!(
         "{}\n{}",
-        table("The rules for a failed probe", RULES),
-        table("The rules for a good answer, which may hide a broken link", MASKS)
+        table("Rules for a failed probe", RULES),
+        table("Rules for a successful probe, which may hide a broken link", MASKS)
     )
 }
 
 fn reasons() -> String {
-    let mut text = "## The reasons\n\n| reason | because |\n|---|---|\n".to_owned();
+    let mut text = "## Reasons\n\n| reason | meaning |\n|---|---|\n".to_owned();
     for reason in Reason::ALL {
         writeln!(text, "| `{}` | {} |", reason.as_str(), reason.meaning()).unwrap();
     }
@@ -130,7 +189,7 @@ fn reasons() -> String {
 
 fn gateways() -> String {
     let mut text =
-        "## The gateways that are known\n\n| gateway | rows | own pages of any status | that speak of | known |\n|---|---|---|---|---|\n"
+        "## Known gateways\n\n| gateway | signatures | recognised at any status | reasons that they indicate | source |\n|---|---|---|---|---|\n"
             .to_owned();
     for gateway in catalogue() {
         let spoken = spoken_of(gateway);
@@ -154,8 +213,8 @@ fn known(gateway: &Gateway) -> String {
     let ways: BTreeSet<_> = ways
         .chain([gateway.known])
         .map(|known| match known {
-            Known::Measured(with) => format!("measured: {with}"),
-            Known::Documented(source) => format!("documented: {source}"),
+            Provenance::Measured(with) => format!("measured: {with}"),
+            Provenance::Documented(source) => format!("documented: {source}"),
         })
         .collect();
     Vec::from_iter(ways).join("; ")
@@ -164,12 +223,12 @@ fn known(gateway: &Gateway) -> String {
 fn spoken_of(gateway: &Gateway) -> Vec<String> {
     let mut reasons = BTreeSet::new();
     for page in gateway.own {
-        match page.means {
-            Means::Upstream(list) => reasons.extend(list.iter().map(|reason| format!("`{}`", reason.as_str()))),
-            Means::Front(reason) => {
+        match page.meaning {
+            Meaning::Upstream(list) => reasons.extend(list.iter().map(|reason| format!("`{}`", reason.as_str()))),
+            Meaning::Itself(reason) => {
                 reasons.insert(format!("`{}`", reason.as_str()));
             }
-            Means::Origin => {
+            Meaning::Origin => {
                 reasons.insert("`origin.status`".to_owned());
             }
         }

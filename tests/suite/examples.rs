@@ -6,7 +6,7 @@ use crate::support::pki::Authority;
 use crate::support::process::project;
 use clap::Parser as _;
 use glassbox_exporter::cli::{Cli, Listen};
-use glassbox_exporter::config::{Config, Defaults, Problem};
+use glassbox_exporter::config::{Config, ConfigIssue, Defaults};
 use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ pub fn example(name: &str) -> String {
 }
 
 /// Everything that the module runs with: keys that are not written appear here with their defaults.
-fn running(config: &str) -> Result<String, Problem> {
+fn running(config: &str) -> Result<String, ConfigIssue> {
     let config = Config::parse(config, Defaults::default())?;
     let module = config.module("http_2xx").unwrap();
     let (controls, policy, limits) = (config.controls(), config.policy(), config.limits());
@@ -76,7 +76,8 @@ fn every_key_of_this_version_is_explained_and_no_other() {
     let early: Vec<_> = keys
         .captures_iter(&text)
         .map(|found| found[1].to_owned())
-        .filter(|key| unserved.contains(key))
+        // `dns` is a block of a module, and the name of a diagnostic that cannot be configured.
+        .filter(|key| unserved.contains(key) && !served.contains(key))
         .collect();
     assert!(
         early.is_empty(),
@@ -119,7 +120,7 @@ fn the_other_probers_of_the_example_have_their_defaults() {
 }
 
 /// Another value for each key of the example. It shows that the comparison above would see a wrong default.
-const OTHER_VALUES: [(&str, &str); 46] = [
+const OTHER_VALUES: [(&str, &str); 48] = [
     ("leases", "5"),
     ("probes", "5"),
     ("queue", "1s"),
@@ -131,13 +132,15 @@ const OTHER_VALUES: [(&str, &str); 46] = [
     ("interim_responses", "5"),
     ("redirects", "5"),
     ("parameter", "1KB"),
+    ("history_bytes", "1MB"),
+    ("probe_memory", "16MB"),
     ("connections", "50"),
     ("request_head", "1s"),
     ("interval", "1s"),
     ("timeout", "3s"),
     ("metrics", "full"),
-    ("drill", "always"),
-    ("bypass_cache", "10"),
+    ("backends", "always"),
+    ("cache_bypass", "10"),
     ("reference_request", "true"),
     ("addresses", "all"),
     ("fail_if_slower_than", "2s"),
@@ -227,7 +230,7 @@ fn each_key_that_is_commented_out_is_right_once_it_is_not() {
         assert_eq!(runs == defaults(), key == "no_follow_redirects", "{key}");
         uncommented.push(key);
     }
-    let expected = "controls policy buckets allowed_targets hops body_file no_follow_redirects proxy_url proxy_from_environment basic_auth authorization bearer_token bearer_token_file oauth2 ca_file cert_file";
+    let expected = "controls policy buckets allowed_targets backends body_file no_follow_redirects proxy_url proxy_from_environment basic_auth authorization bearer_token bearer_token_file oauth2 ca_file cert_file";
     assert_eq!(uncommented.join(" "), expected);
 }
 

@@ -10,7 +10,7 @@ use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head, reset, until_acknowledged};
 use crate::support::pki::{Authority, self_signed};
 use crate::support::process::free_port;
-use glassbox_exporter::reason::Reason;
+use glassbox_exporter::reason::{Reason, ReasonFamily};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use rcgen::date_time_ymd;
@@ -75,21 +75,21 @@ struct Row {
     reason: &'static str,
     link: &'static str,
     /// The laps; where the last one failed, it is marked with `!`.
-    laps: &'static str,
+    timings: &'static str,
     scene: Pin<Box<dyn Future<Output = Scene>>>,
 }
 
 fn row(
     name: &'static str,
     (reason, link): (&'static str, &'static str),
-    laps: &'static str,
+    timings: &'static str,
     scene: impl Future<Output = Scene> + 'static,
 ) -> Row {
     Row {
         name,
         reason,
         link,
-        laps,
+        timings,
         scene: Box::pin(scene),
     }
 }
@@ -118,9 +118,9 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
     let seen = probe_each(rows.into_iter().flatten(), async |scene| scene).await;
     assert!(seen.len() >= 40, "{} reasons", seen.len());
     // What gateways say has captures of its own, in `gateways`.
-    let ours = Reason::ALL
-        .iter()
-        .filter(|reason| !["upstream", "front", "origin"].contains(&reason.family()));
+    let ours = Reason::ALL.iter().filter(|reason| {
+        ![ReasonFamily::Upstream, ReasonFamily::Edge, ReasonFamily::Origin].contains(&reason.family())
+    });
     let unseen: Vec<_> = ours
         .map(|reason| reason.as_str())
         .filter(|reason| !seen.contains(reason))
@@ -190,7 +190,7 @@ async fn probe_each(rows: impl Iterator<Item = Row>, stage: impl AsyncFn(Scene) 
     for (number, row) in rows.enumerate() {
         let scene = stage(row.scene.await).await;
         write!(config, "  m{number}:\n    prober: {}\n{}", scene.prober, scene.module).unwrap();
-        cases.push((row.name, row.reason, row.link, row.laps, scene));
+        cases.push((row.name, row.reason, row.link, row.timings, scene));
     }
     let exporter = Exporter::start(&config).await;
     let mut wrong = String::new();
@@ -198,8 +198,8 @@ async fn probe_each(rows: impl Iterator<Item = Row>, stage: impl AsyncFn(Scene) 
         let (exporter, target) = (&exporter, &case.4.target);
         async move { exporter.probe(&format!("m{number}"), target).await }
     });
-    for (probed, (name, reason, link, laps, _)) in join_all(probes).await.iter().zip(&cases) {
-        if let Err(words) = judge(probed, reason, link, laps) {
+    for (probed, (name, reason, link, timings, _)) in join_all(probes).await.iter().zip(&cases) {
+        if let Err(words) = judge(probed, reason, link, timings) {
             writeln!(wrong, "{name}: {words}\n{:#}", probed.evidence).unwrap();
         }
     }
@@ -208,34 +208,36 @@ async fn probe_each(rows: impl Iterator<Item = Row>, stage: impl AsyncFn(Scene) 
 }
 
 /// Reasons that need more than one peer on loopback (they are in `beside`), a policy (in `policy`), a peer that speaks QUIC (in
-/// `http3`) or a network of their own (in `probers`), that
+/// `http3`) or a network of their own (in `probers` and `routes`), that
 /// another takes the place of in the verdict, or that stand for what has no name yet.
-const NOT_IN_THE_TABLE: [&str; 22] = [
+const NOT_IN_THE_TABLE: [&str; 24] = [
     "dns.failed",
     "tcp.failed",
     "quic.refused",
     "quic.timed_out",
     "quic.failed",
-    "tls.expected",
+    "tls.required",
     "http.slow",
-    "http.overrun",
+    "http.excess_body",
     "http.failed",
     "icmp.timed_out",
     "icmp.too_big",
     "icmp.unreachable",
+    "local.no_route",
     "local.captive_portal",
     "local.controls_failed",
     "local.denied",
     "local.not_permitted",
-    "local.no_turn",
+    "local.concurrency_limit",
     "local.overloaded",
+    "local.stalled",
     "local.out_of_files",
     "local.out_of_ports",
     "local.out_of_memory",
-    "local.panicked",
+    "local.panic",
 ];
 
-fn judge(probed: &Probed, reason: &str, link: &str, laps: &str) -> Result<(), String> {
+fn judge(probed: &Probed, reason: &str, link: &str, timings: &str) -> Result<(), String> {
     let expect = |what: &str, got: &str, wanted: &str| {
         if got == wanted {
             Ok(())
@@ -247,29 +249,37 @@ fn judge(probed: &Probed, reason: &str, link: &str, laps: &str) -> Result<(), St
     expect("reason", verdict["reason"].as_str().unwrap_or("none"), reason)?;
     expect("link", verdict["link"].as_str().unwrap_or("none"), link)?;
     let seen: Vec<_> = probed
-        .laps()
+        .timings()
         .into_iter()
         .map(|(phase, _, failed)| if failed.is_some() { phase + "!" } else { phase })
         .collect();
-    expect("laps", &seen.join(" "), laps)?;
-    let last = laps.rsplit(' ').next().unwrap_or_default().trim_end_matches('!');
+    expect("phases", &seen.join(" "), timings)?;
+    let last = timings.rsplit(' ').next().unwrap_or_default().trim_end_matches('!');
     let last = if last.is_empty() { "resolve" } else { last };
     expect("phase", verdict["phase"].as_str().unwrap_or("none"), last)?;
-    if let Some((.., Some(failed))) = probed.laps().last() {
+    if let Some((.., Some(failed))) = probed.timings().last() {
         expect("reason of the lap", failed, reason)?;
     }
-    observed(probed, laps)
+    observed(probed, timings)
 }
 
 /// A phase is observed once if all its laps finished, and else not at all; never as 0 where it was not reached.
-fn observed(probed: &Probed, laps: &str) -> Result<(), String> {
+fn observed(probed: &Probed, timings: &str) -> Result<(), String> {
     let page = &probed.page;
+    let notes = |exchange: &serde_json::Value| exchange["notes"].as_array().is_some_and(|notes| !notes.is_empty());
+    let is_unknown = probed.evidence["target"]["exchanges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(notes);
     for phase in ["resolve", "connect", "tls", "processing", "transfer"] {
-        let any = |wanted: &str| laps.split(' ').any(|lap| lap == wanted);
+        let any = |wanted: &str| timings.split(' ').any(|timing| timing == wanted);
         let finished = any(phase) && !any(&format!("{phase}!"));
         let count = page.find(&format!("probe_phase_duration_seconds_count{{phase=\"{phase}\"}}"));
         let wanted = if finished { Some(1.0) } else { count.map(|_| 0.0) };
-        if count != wanted {
+        // A busy machine reads merged packets, and then observes neither of these.
+        let may_be_unknown = is_unknown && matches!(phase, "processing" | "transfer") && count == Some(0.0);
+        if count != wanted && !may_be_unknown {
             return Err(format!("phase {phase} has {count:?} observations, not {wanted:?}"));
         }
     }
@@ -375,7 +385,7 @@ fn name_service() -> Vec<Row> {
         ),
         row(
             "a literal of the other family",
-            ("dns.no_data", "dns"),
+            ("local.target_invalid", "local"),
             "resolve!",
             async { Scene::new("http://127.0.0.1:1/", ()).http("ip_protocol_fallback: false") },
         ),
@@ -396,13 +406,13 @@ fn name_service() -> Vec<Row> {
 
 fn connection() -> Vec<Row> {
     vec![
-        row("nobody listens", ("tcp.refused", "front"), "resolve connect!", async {
+        row("nobody listens", ("tcp.refused", "edge"), "resolve connect!", async {
             // Below the ports that the kernel hands out: no other test gets it meanwhile.
             Scene::new(format!("http://127.0.0.1:{}/", free_port()), ())
         }),
         row(
             "SYN into a black hole",
-            ("tcp.timed_out", "path"),
+            ("tcp.timed_out", "network"),
             "resolve connect!",
             async {
                 let (address, hole) = black_hole();
@@ -411,7 +421,7 @@ fn connection() -> Vec<Row> {
         ),
         row(
             "no route to the address",
-            ("tcp.address_unreachable", "path"),
+            ("tcp.address_unreachable", "network"),
             "resolve connect!",
             async {
                 // The kernel refuses TCP to a multicast group before any packet leaves.
@@ -451,7 +461,7 @@ fn handshake() -> Vec<Row> {
     vec![
         row(
             "plain HTTP on the TLS port",
-            ("tls.not_spoken", "tls"),
+            ("tls.not_supported", "tls"),
             IN_TLS,
             raw_tls(|mut stream| async move {
                 let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
@@ -479,7 +489,7 @@ fn handshake() -> Vec<Row> {
         ),
         row(
             "silence instead of a handshake",
-            ("tcp.silent", "front"),
+            ("tcp.no_response", "edge"),
             IN_TLS,
             raw_tls(|stream| async move {
                 let _stream = stream;
@@ -488,7 +498,7 @@ fn handshake() -> Vec<Row> {
         ),
         row(
             "a close instead of a handshake",
-            ("tcp.closed", "front"),
+            ("tcp.closed", "edge"),
             IN_TLS,
             raw_tls(|mut stream| async move {
                 let _ = stream.read(&mut [0; 1024]).await;
@@ -497,7 +507,7 @@ fn handshake() -> Vec<Row> {
         ),
         row(
             "a reset instead of a handshake",
-            ("tcp.reset", "front"),
+            ("tcp.reset", "edge"),
             IN_TLS,
             raw_tls(|mut stream| async move {
                 let _ = stream.read(&mut [0; 1024]).await;
@@ -665,7 +675,7 @@ fn exchange() -> Vec<Row> {
     vec![
         row(
             "the request is not read",
-            ("http.timed_out_waiting", "front"),
+            ("http.timed_out_waiting", "edge"),
             "resolve connect request!",
             async {
                 let scene = peer(|stream| async move {
@@ -678,7 +688,7 @@ fn exchange() -> Vec<Row> {
         ),
         row(
             "closed before the answer",
-            ("http.closed_before_response", "front"),
+            ("http.closed_before_response", "edge"),
             IN_WAIT,
             peer(|mut stream| async move {
                 read_head(&mut stream).await;
@@ -687,7 +697,7 @@ fn exchange() -> Vec<Row> {
         ),
         row(
             "reset before the answer",
-            ("tcp.reset", "front"),
+            ("tcp.reset", "edge"),
             IN_WAIT,
             peer(|mut stream| async move {
                 read_head(&mut stream).await;
@@ -696,7 +706,7 @@ fn exchange() -> Vec<Row> {
         ),
         row(
             "silence",
-            ("http.timed_out_waiting", "front"),
+            ("http.timed_out_waiting", "edge"),
             IN_WAIT,
             peer(|mut stream| async move {
                 read_head(&mut stream).await;
@@ -705,25 +715,25 @@ fn exchange() -> Vec<Row> {
         ),
         row(
             "reset in the head",
-            ("tcp.reset", "front"),
+            ("tcp.reset", "edge"),
             IN_RECEIVE,
             then_reset(b"HTTP/1.1 200 OK\r\nServ"),
         ),
         row(
             "reset in the body",
-            ("tcp.reset", "front"),
+            ("tcp.reset", "edge"),
             IN_RECEIVE,
             then_reset(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"),
         ),
         row(
             "a head that drips",
-            ("http.timed_out_waiting", "front"),
+            ("http.timed_out_waiting", "edge"),
             IN_RECEIVE,
             drips(b"HTTP/1.1 200 OK\r\nX: "),
         ),
         row(
             "a body that drips",
-            ("http.timed_out_mid_body", "front"),
+            ("http.timed_out_mid_body", "edge"),
             IN_RECEIVE,
             drips(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"),
         ),
@@ -769,67 +779,67 @@ fn answer() -> Vec<Row> {
     vec![
         row(
             "garbage",
-            ("http.response.invalid", "front"),
+            ("http.response.invalid", "edge"),
             IN_RECEIVE,
             answering("\x16\x03garbage\r\n\r\n"),
         ),
         row(
             "an HTTP/0.9 answer",
-            ("http.response.invalid", "front"),
+            ("http.response.invalid", "edge"),
             IN_RECEIVE,
             answering("<h1>hello</h1>\r\n\r\n"),
         ),
         row(
             "a bad status line",
-            ("http.response.invalid", "front"),
+            ("http.response.invalid", "edge"),
             IN_RECEIVE,
             answering("HTTP/9 banana\r\n\r\n"),
         ),
         row(
             "a head that is cut",
-            ("http.closed_before_response", "front"),
+            ("http.closed_before_response", "edge"),
             IN_RECEIVE,
             answering("HTTP/1.1 200 OK\r\nX"),
         ),
         row(
             "a head with too many fields",
-            ("http.response.header_too_large", "front"),
+            ("http.response.header_too_large", "edge"),
             IN_RECEIVE,
             answering(format!("HTTP/1.1 200 OK\r\n{many_fields}\r\n")),
         ),
         row(
             "interim responses without end",
-            ("http.response.too_many_interim", "front"),
+            ("http.response.too_many_interim", "edge"),
             IN_RECEIVE,
             answering("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(21) + &head("Content-Length: 0")),
         ),
         row(
             "a head that is too long",
-            ("http.response.header_too_large", "front"),
+            ("http.response.header_too_large", "edge"),
             IN_RECEIVE,
             answering(format!("HTTP/1.1 200 OK\r\n{long_field}\r\n")),
         ),
         row(
             "a truncated body",
-            ("http.closed_mid_body", "front"),
+            ("http.closed_mid_body", "edge"),
             IN_RECEIVE,
             answering(head("Content-Length: 9") + "half"),
         ),
         row(
             "a bad chunk",
-            ("http.response.invalid", "front"),
+            ("http.response.invalid", "edge"),
             IN_RECEIVE,
             answering(head("Transfer-Encoding: chunked") + "zz\r\n"),
         ),
         row(
             "a truncated chunk",
-            ("http.closed_mid_body", "front"),
+            ("http.closed_mid_body", "edge"),
             IN_RECEIVE,
             answering(head("Transfer-Encoding: chunked") + "9\r\nhalf"),
         ),
         row(
             "a body over TLS that is cut within a record",
-            ("http.closed_mid_body", "front"),
+            ("http.closed_mid_body", "edge"),
             "resolve connect tls request processing transfer!",
             async {
                 let peer = Peer::with_tls(self_signed("127.0.0.1").server(&[]), cut_in_a_record).await;
@@ -905,10 +915,10 @@ fn content() -> Vec<Row> {
             answering(redirect("ftp://a/")),
         ),
         row(
-            "a redirect to a URL that is too long",
+            "a redirect to an invalid URL",
             ("http.response.bad_redirect", "origin"),
             WHOLE,
-            answering(redirect(&format!("/{}", "a".repeat(9000)))),
+            answering(redirect("/a%zz")),
         ),
         row(
             "a redirect loop",
@@ -1019,11 +1029,14 @@ async fn a_refused_certificate_is_still_described() {
     assert_eq!(probed.page.value("probe_http_ssl"), 0.0);
     assert_eq!(probed.page.value("probe_tls_version_info{version=\"TLS 1.3\"}"), 1.0);
     assert_eq!(
-        probed.evidence["front"]["legs"][0]["tls"]["chain"][0]["subject"],
+        probed.evidence["target"]["exchanges"][0]["tls"]["chain"][0]["subject"],
         "CN=127.0.0.1"
     );
     // The handshake was finished, but no request byte may reach a peer whose certificate was refused.
-    assert_eq!(probed.evidence["front"]["legs"][0]["reply"], serde_json::Value::Null);
+    assert_eq!(
+        probed.evidence["target"]["exchanges"][0]["reply"],
+        serde_json::Value::Null
+    );
 }
 
 #[tokio::test]
@@ -1072,16 +1085,19 @@ async fn laps_never_overlap_when_the_answer_comes_before_the_request_has_ended()
     .await;
     let probed = exporter.probe("m", &peer.http()).await;
     assert_eq!(probed.page.value("probe_http_status_code"), 413.0);
-    let laps = probed.evidence["front"]["legs"][0]["laps"].as_array().unwrap().clone();
-    let time = |lap: &serde_json::Value, key: &str| lap[key].as_f64().unwrap();
-    for pair in laps.windows(2) {
-        let end = time(&pair[0], "begun_seconds") + time(&pair[0], "duration_seconds");
-        assert!(end <= time(&pair[1], "begun_seconds") + 1e-9, "{laps:#?}");
+    let timings = probed.evidence["target"]["exchanges"][0]["phases"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let time = |timing: &serde_json::Value, key: &str| timing[key].as_f64().unwrap();
+    for pair in timings.windows(2) {
+        let end = time(&pair[0], "start_seconds") + time(&pair[0], "duration_seconds");
+        assert!(end <= time(&pair[1], "start_seconds") + 1e-9, "{timings:#?}");
     }
-    let sum: f64 = laps.iter().map(|lap| time(lap, "duration_seconds")).sum();
-    let front = &probed.evidence["front"];
-    let balance = sum + time(front, "unattributed_seconds") - time(front, "duration_seconds");
-    assert!(balance.abs() < 1e-6, "{front:#}");
+    let sum: f64 = timings.iter().map(|timing| time(timing, "duration_seconds")).sum();
+    let edge = &probed.evidence["target"];
+    let balance = sum + time(edge, "unattributed_seconds") - time(edge, "duration_seconds");
+    assert!(balance.abs() < 1e-6, "{edge:#}");
 }
 
 /// What reads the answer then is there before the request has ended, which goes on all the same.
@@ -1147,7 +1163,7 @@ async fn an_answer_that_is_cut_while_the_request_is_written_is_none() {
         .await;
         let probed = exporter.probe("m", &peer.http()).await;
         assert_eq!(probed.page.value("probe_success"), 0.0, "{begun:?}");
-        assert_eq!(probed.evidence["front"]["fault"]["reason"], "tcp.reset", "{begun:?}");
+        assert_eq!(probed.evidence["target"]["fault"]["reason"], "tcp.reset", "{begun:?}");
     }
 }
 
@@ -1251,7 +1267,7 @@ async fn a_secret_file_that_is_too_large_is_refused_and_not_cut() {
     let probed = Exporter::start(&config).await.probe("m", &peer.http()).await;
     assert_eq!(probed.evidence["verdict"]["reason"], "local.file_unreadable");
     assert_eq!(
-        probed.evidence["front"]["fault"]["detail"],
+        probed.evidence["target"]["fault"]["detail"],
         format!("{}: it is over 65536 bytes.", path.display())
     );
     assert_eq!(peer.connections(), 0);

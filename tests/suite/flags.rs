@@ -1,9 +1,12 @@
 //! Flags, the version and the log, as what was written for `blackbox_exporter` expects them.
 
 use crate::serving::Running;
-use crate::support::process::free_port;
+use crate::support::page::Page;
+use crate::support::process::{Process, eventually, free_port};
 use serde_json::Value;
-use std::process::Command;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_glassbox_exporter");
 
@@ -22,6 +25,14 @@ async fn flags_that_blackbox_exporter_takes_start() {
         ("--log.prober=DEBUG", ""),
         ("--log.prober=warning", ""),
         ("--log.format=JSON", ""),
+        ("--timeout-offset=-1", ""),
+        ("--timeout-offset=inf", ""),
+        ("--timeout-offset=0x1p-2", ""),
+        ("--history.limit=0x10", ""),
+        ("--history.limit=1_000", ""),
+        ("--config.auto-reload-interval=0x5", ""),
+        ("--config.auto-reload-interval=18446744073709551615", ""),
+        ("--metrics.level=blackbox", ""),
         ("--web.config.file=", ""),
         ("--web.external-url=", ""),
         ("--web.route-prefix=", ""),
@@ -43,6 +54,105 @@ async fn flags_that_blackbox_exporter_takes_start() {
             ))
             .await;
         assert!(page.contains("\nprobe_success 1\n"), "{flag} {page}");
+    }
+}
+
+/// kingpin reads arguments from files: one a line.
+#[tokio::test]
+async fn flags_are_read_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, outer) = (folder.path().join("flags"), folder.path().join("outer"));
+    std::fs::write(&file, "# nothing\r\n\n--web.route-prefix=/inner\n").unwrap();
+    std::fs::write(&outer, format!("@{}", file.display())).unwrap();
+    for path in [&file, &outer] {
+        let running = Running::start(MODULES, &[&format!("@{}", path.display())]).await;
+        assert_eq!(running.get("/inner/-/healthy").await.status(), 200, "{}", running.log());
+    }
+    for wrong in ["@/nonexistent/flags", "@"] {
+        let output = Command::new(PROGRAM).arg(wrong).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
+fn what_kingpin_refuses_is_refused() {
+    for wrong in [
+        "--timeout-offset=",
+        "--timeout-offset=1e400",
+        "--timeout-offset=nan",
+        "--history.limit=-1",
+        "--history.limit=5.0",
+        "--config.auto-reload-interval=5s",
+        "--config.check=true",
+        "--config.fil=x",
+    ] {
+        let output = Command::new(PROGRAM).arg(wrong).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
+fn help_comes_in_all_forms() {
+    for flag in ["--help", "-h", "--help-long", "--help-man", "--no-help"] {
+        let output = Command::new(PROGRAM).arg(flag).output().unwrap();
+        assert!(output.status.success(), "{flag}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        for known in ["config.file", "history.limit", "healthcheck"] {
+            assert!(text.replace('\\', "").contains(known), "{flag}: {text}");
+        }
+        assert_eq!(
+            text.starts_with(".TH glassbox_exporter 1 "),
+            flag == "--help-man",
+            "{text}"
+        );
+    }
+}
+
+/// With `--log.prober=debug` the steps of each probe are logged, as with `blackbox_exporter`, without what is secret.
+#[tokio::test]
+async fn the_steps_of_probes_are_logged_at_debug() {
+    let modules = "modules:
+  h: {prober: http, timeout: 1s}
+  t: {prober: tcp, timeout: 1s, tcp: {query_response: [{send: 's3cret-word'}, {expect: '^never'}]}}
+  d: {prober: dns, timeout: 1s, dns: {query_name: a.test, transport_protocol: tcp}}
+  g: {prober: grpc, timeout: 1s, grpc: {tls: false}}
+  u: {prober: unix, timeout: 1s}
+  i: {prober: icmp, timeout: 1s}
+  w: {prober: websocket, timeout: 1s}
+";
+    let at = refused();
+    let probed = [
+        ("h", format!("http://user:s3cret-word@{at}/")),
+        ("t", at.clone()),
+        ("d", at.clone()),
+        ("g", at.clone()),
+        ("u", "/nonexistent/socket".to_owned()),
+        ("i", "127.0.0.1".to_owned()),
+        ("w", format!("ws://{at}/")),
+    ];
+    for level in ["debug", "info"] {
+        let running = Running::start(modules, &[&format!("--log.prober={level}"), "--log.level=debug"]).await;
+        for (module, target) in &probed {
+            running.get(&format!("/probe?module={module}&target={target}")).await;
+        }
+        // The dialogue of a server that says another thing.
+        let own = &running.addresses[0];
+        running
+            .get(&format!("/probe?module=h&target=http://{own}/-/healthy"))
+            .await;
+        let log = running.whole_log().await;
+        assert!(!log.contains("s3cret"), "{log}");
+        for (module, _) in &probed {
+            let of_module = format!(" module={module} ");
+            let lines = log
+                .lines()
+                .filter(|line| line.contains(" level=DEBUG ") && line.contains(&of_module));
+            let lines: Vec<_> = lines.collect();
+            let has = |words: &str| lines.iter().any(|line| line.contains(words));
+            assert_eq!(has("Beginning probe"), level == "debug", "{module} {log}");
+            assert_eq!(has("msg=\"Phase f"), level == "debug", "{module} {log}");
+        }
+        assert_eq!(log.contains("Received HTTP response"), level == "debug", "{log}");
     }
 }
 
@@ -81,9 +191,9 @@ fn scripts_read_the_version_where_they_read_that_of_blackbox_exporter() {
     );
 }
 
-#[tokio::test]
-async fn the_log_has_the_keys_of_blackbox_exporter_each_once() {
-    let (target, bad) = (refused(), "modules: {t: {prober: nothing}}");
+/// What is logged of a probe that fails, one that succeeds, and a reload that fails, in either format.
+async fn logs_of(target: &str) -> Vec<String> {
+    let bad = "modules: {t: {prober: nothing}}";
     let mut records = Vec::new();
     for format in ["logfmt", "json"] {
         let format = format!("--log.format={format}");
@@ -94,8 +204,19 @@ async fn the_log_has_the_keys_of_blackbox_exporter_each_once() {
             .await;
         running.write("glassbox.yml", bad);
         assert_eq!(running.post("/-/reload").await.status(), 500);
+        eventually("the last line", async || {
+            running.log().contains("Error reloading config")
+        })
+        .await;
         records.push(running.log());
     }
+    records
+}
+
+#[tokio::test]
+async fn the_log_has_the_keys_of_blackbox_exporter_each_once() {
+    let target = refused();
+    let records = logs_of(&target).await;
     let [logfmt, json] = &records[..] else { panic!() };
     let line = |words: &str| {
         logfmt
@@ -128,7 +249,7 @@ async fn the_log_has_the_keys_of_blackbox_exporter_each_once() {
         }
     }
     let failed = line("Probe failed");
-    assert!(failed.contains(" level=ERROR source=round.rs:"), "{failed}");
+    assert!(failed.contains(" level=ERROR source=run.rs:"), "{failed}");
     assert!(
         failed.contains(&format!(
             " msg=\"Probe failed\" module=t target={target} err=\"Connecting to {target}: "
@@ -185,6 +306,9 @@ async fn probes_are_logged_from_the_severity_that_the_flag_names() {
         running
             .get(&format!("/probe?module=t&target={}", running.addresses[0]))
             .await;
+        eventually("the failed probe", async || running.log().contains("Probe failed")).await;
+        let written = if succeeded { "Probe succeeded" } else { "Probe failed" };
+        eventually(written, async || running.log().contains(written)).await;
         let log = running.log();
         assert_eq!(
             (log.contains("Probe failed"), log.contains("Probe succeeded")),
@@ -192,4 +316,74 @@ async fn probes_are_logged_from_the_severity_that_the_flag_names() {
             "{level} {log}"
         );
     }
+}
+
+/// The program with another stderr than a file.
+async fn with_stderr(stderr: impl Into<Stdio>) -> (Process, String) {
+    let port = free_port();
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stderr(stderr);
+    let mut process = Process::start(&mut command);
+    process.listens(port).await;
+    (process, format!("http://127.0.0.1:{port}"))
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_or_that_cannot_be_written_keeps_nobody() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (reason, stderr) in [
+        ("queue_full", Stdio::from(OwnedFd::from(writer))),
+        ("write_failed", Stdio::from(full)),
+    ] {
+        let (mut process, url) = with_stderr(stderr).await;
+        let get = async |path: &str| {
+            let answer = client.get(format!("{url}{path}")).send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        };
+        // More than a pipe and the queue hold.
+        let long = "x".repeat(1900);
+        let mut dropped = 0.0;
+        for target in 0.. {
+            let (status, _) = get(&format!("/probe?target=127.0.0.1:1/{target}{long}")).await;
+            assert_eq!(status, 200);
+            if target % 500 == 0 {
+                let (_, own) = get("/metrics").await;
+                dropped = Page::parse(&own).value(&format!("glassbox_log_lines_dropped_total{{reason=\"{reason}\"}}"));
+                if dropped > 0.0 {
+                    break;
+                }
+            }
+        }
+        assert!(dropped > 0.0);
+        assert_eq!(get("/-/healthy").await.0, 200);
+        // Nor does it keep the process.
+        process.signal("TERM");
+        eventually("it ends", async || process.0.try_wait().unwrap().is_some()).await;
+    }
+    drop(reader);
+}
+
+#[tokio::test]
+async fn a_target_that_fails_without_end_does_not_fill_the_log() {
+    let running = Running::start(MODULES, &[]).await;
+    let (target, other) = (refused(), refused());
+    for _ in 0..20 {
+        running.get(&format!("/probe?module=t&target={target}")).await;
+    }
+    running.get(&format!("/probe?module=t&target={other}")).await;
+    let own = Page::parse(&running.text("/metrics").await);
+    let suppressed = own.value("glassbox_probe_log_lines_suppressed_total");
+    eventually("the last line", async || {
+        running.log().contains(&format!("target={other}"))
+    })
+    .await;
+    let log = running.log();
+    let told = log.lines().filter(|line| line.contains(&format!("target={target} ")));
+    let told = u32::try_from(told.count()).unwrap();
+    assert!((5..15).contains(&told), "{log}");
+    assert_eq!(f64::from(told) + suppressed, 20.0, "{log}");
 }

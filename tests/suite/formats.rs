@@ -99,9 +99,10 @@ async fn exemplars_lead_to_the_evidence_of_the_probe_that_they_are_of() {
         let evidence: serde_json::Value = serde_json::from_str(&evidence.text().await.unwrap()).unwrap();
         let phase = series.split('"').nth(1).unwrap();
         // What a standard page calls processing is the writing and the waiting.
-        let laps = evidence["front"]["legs"][0]["laps"].as_array().unwrap().iter();
-        let laps = laps.filter(|lap| lap["phase"] == phase || (phase == "processing" && lap["phase"] == "request"));
-        let took: f64 = laps.map(|lap| lap["duration_seconds"].as_f64().unwrap()).sum();
+        let timings = evidence["target"]["exchanges"][0]["phases"].as_array().unwrap().iter();
+        let timings = timings
+            .filter(|timing| timing["phase"] == phase || (phase == "processing" && timing["phase"] == "request"));
+        let took: f64 = timings.map(|timing| timing["duration_seconds"].as_f64().unwrap()).sum();
         assert!((took - value).abs() < 1e-6, "{series}: {value} is not {took}");
     }
 

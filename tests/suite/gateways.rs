@@ -1,4 +1,4 @@
-//! Real gateways before peers that misbehave on purpose: whom the exporter blames, with the machine behind given as a hop
+//! Real gateways before peers that misbehave on purpose: whom the exporter blames, with the machine behind given as a backend
 //! and without.
 
 mod nginx_haproxy_apache;
@@ -57,8 +57,8 @@ struct Fault {
     handles: Handles,
     /// Where the gateway is pointed, and where the machine behind it really is.
     to: u16,
-    hop: u16,
-    /// Link, reason (or one of them), side; with the hop.
+    backend: u16,
+    /// Link, reason (or one of them), side; with the backend.
     with: (&'static str, &'static str, &'static str),
     /// Link, and a reason that must be among the likeliest where the product's page can tell; without.
     without: (&'static str, Option<&'static str>),
@@ -134,7 +134,7 @@ impl Origins {
             name,
             handles: Handles::Plain,
             to: peer.address.port(),
-            hop: peer.address.port(),
+            backend: peer.address.port(),
             with,
             without,
         };
@@ -142,9 +142,9 @@ impl Origins {
             name,
             handles,
             to: healthy_at,
-            hop: healthy_at,
-            with: ("front", reason, "none"),
-            without: ("front", Some(reason)),
+            backend: healthy_at,
+            with: ("edge", reason, "none"),
+            without: ("edge", Some(reason)),
         };
         let over_tls = |fault: Fault| Fault {
             handles: Handles::Tls,
@@ -163,7 +163,7 @@ impl Origins {
         let faults = vec![
             Fault {
                 to: nobody,
-                hop: nobody,
+                backend: nobody,
                 ..fault("refused", &healthy, broken(refused), (UP, Some(refused)))
             },
             Fault {
@@ -211,8 +211,8 @@ impl Origins {
                 status,
                 ("origin", Some("origin.status")),
             ),
-            own("denied", Handles::Denies, "front.denied"),
-            own("no route", Handles::NoRoute, "front.not_found"),
+            own("denied", Handles::Denies, "edge.denied"),
+            own("no route", Handles::NoRoute, "edge.not_found"),
             over_tls(fault(
                 "expired certificate",
                 &expired,
@@ -228,7 +228,7 @@ impl Origins {
             fault(
                 "TLS for plain text",
                 &secured,
-                broken("upstream.tls_expected"),
+                broken("upstream.tls_required"),
                 (UP, None),
             ),
             fault("healthy", &healthy, ("none", "none", "none"), ("none", None)),
@@ -282,13 +282,13 @@ impl Running {
 
 fn module(ca_file: &std::path::Path) -> String {
     format!(
-        "policy: open\nmodules:\n  m:\n    prober: http\n    timeout: 5s\n    reference_request: true\n    http:\n      \
+        "policy: open\nmodules:\n  m:\n    prober: http\n    timeout: 5s\n    diagnostics: {{reference_request: true}}\n    http:\n      \
          tls_config: {{ca_file: {}}}\n",
         ca_file.display()
     )
 }
 
-/// Every fault but those of these names, each asked with its hop and without.
+/// Every fault but those of these names, each asked with its backend and without.
 async fn blame<P: Product>(but: &[&str]) {
     let origins = Origins::start().await;
     let faults: Vec<_> = origins
@@ -307,14 +307,14 @@ async fn blame<P: Product>(but: &[&str]) {
     let asked = faults.iter().zip(&running.ports).map(|(fault, port)| async move {
         let target = format!("http://127.0.0.1:{}/", port.listen);
         let tls = if fault.handles == Handles::Tls { "%3Btls" } else { "" };
-        let hop = format!("&hop=app@127.0.0.1:{}{tls}", fault.hop);
-        let with = exporter.probe_for("m", &target, &hop).await;
+        let backend = format!("&backend=app@127.0.0.1:{}{tls}", fault.backend);
+        let with = exporter.probe_for("m", &target, &backend).await;
         let without = exporter.probe_for("m", &target, "").await;
         (with, without)
     });
     let mut wrong = String::new();
     for (fault, (with, without)) in faults.iter().zip(futures_util::future::join_all(asked).await) {
-        let problem = with_hop(fault, &with).or_else(|| without_hop(fault, &without));
+        let problem = with_backend(fault, &with).or_else(|| without_backend(fault, &without));
         if let Some((what, probed)) = problem {
             writeln!(
                 wrong,
@@ -341,7 +341,7 @@ fn reasons(probed: &Probed) -> Vec<String> {
 
 type Problem<'a> = Option<(String, &'a Probed)>;
 
-fn with_hop<'a>(fault: &Fault, probed: &'a Probed) -> Problem<'a> {
+fn with_backend<'a>(fault: &Fault, probed: &'a Probed) -> Problem<'a> {
     let (link, reason, side) = fault.with;
     let (said, found) = ((word(probed, "link"), word(probed, "side")), reasons(probed));
     let named = reason == "none" || found.iter().any(|known| known == reason);
@@ -349,10 +349,10 @@ fn with_hop<'a>(fault: &Fault, probed: &'a Probed) -> Problem<'a> {
     let exact = side != "origin" || found.len() == 1;
     let well = link != "none" || (probed.page.value("probe_success"), probed.page.value("probe_masked")) == (1.0, 0.0);
     let right = (said.0.as_str(), said.1.as_str()) == (link, side) && named && exact && well;
-    (!right).then(|| (format!("with the hop it is not {:?}", fault.with), probed))
+    (!right).then(|| (format!("with the backend it is not {:?}", fault.with), probed))
 }
 
-fn without_hop<'a>(fault: &Fault, probed: &'a Probed) -> Problem<'a> {
+fn without_backend<'a>(fault: &Fault, probed: &'a Probed) -> Problem<'a> {
     let (link, reason) = fault.without;
     let named = reason.is_none_or(|reason| reasons(probed).iter().any(|known| known == reason));
     let right = word(probed, "link") == link && named && word(probed, "side") == "none";
@@ -404,12 +404,12 @@ async fn a_cached_answer_before_a_machine_that_no_longer_answers_is_masked() {
     })
     .await;
     let probed = exporter
-        .probe_for("m", &target, &format!("&hop=app@{}", origin.address))
+        .probe_for("m", &target, &format!("&backend=app@{}", origin.address))
         .await;
     assert_eq!(probed.page.value("probe_success"), 1.0);
     assert_eq!(probed.page.value("probe_masked"), 1.0, "{:#}", probed.evidence);
     assert_eq!(probed.evidence["verdict"]["masked"], true);
-    assert_eq!(word(&probed, "rule"), "good-before-broken-hop");
+    assert_eq!(word(&probed, "rule"), "success-with-broken-backend");
     assert_eq!(
         (word(&probed, "link").as_str(), word(&probed, "side").as_str()),
         (UP, "origin")
@@ -431,7 +431,10 @@ async fn a_gateway_that_waits_30_s_before_a_hung_origin_is_blamed_within_a_10_s_
     };
     let running = Running::start::<Nginx>(&authority.ca_file, vec![port]).await;
     let exporter = Exporter::start(&module(&authority.ca_file).replace("    timeout: 5s\n", "")).await;
-    let query = format!("http://127.0.0.1:{}/&hop=app@{}", running.ports[0].listen, hung.address);
+    let query = format!(
+        "http://127.0.0.1:{}/&backend=app@{}",
+        running.ports[0].listen, hung.address
+    );
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let answer = client
         .get(exporter.url(&format!("/probe?module=m&target={query}")))

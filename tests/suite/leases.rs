@@ -1,6 +1,7 @@
 //! Leases: a key that is scraped again is probed between scrapes, and every scrape reads the same numbers.
 
 use crate::support::exporter::{Exporter, Probed};
+use crate::support::held::Held;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::process::eventually;
 use std::sync::Arc;
@@ -139,6 +140,115 @@ async fn a_scrape_waits_for_the_first_probe_no_longer_than_it_may() {
     assert_eq!(peer.connections(), 1);
 }
 
+/// Answers after a while.
+async fn slow(time: Duration) -> Peer {
+    Peer::start(move |stream: TcpStream| async move {
+        tokio::time::sleep(time).await;
+        ok(stream).await;
+    })
+    .await
+}
+
+/// A caller with little time begins a lease: what it reads, others read, too.
+#[tokio::test]
+async fn the_first_round_of_a_lease_has_the_deadline_of_its_module() {
+    let peer = slow(Duration::from_millis(400)).await;
+    let exporter = Exporter::start("modules: {m: {prober: http, interval: 1m, timeout: 20s}}").await;
+    exporter.probe("m", &peer.http()).await;
+    let url = exporter.url(&format!("/probe?module=m&target={}", peer.http()));
+    let hasty = exporter
+        .client()
+        .get(&url)
+        .header("X-Prometheus-Scrape-Timeout-Seconds", "0.2");
+    let hasty = hasty.send().await.unwrap();
+    assert_eq!(hasty.status(), 503);
+    assert!(hasty.text().await.unwrap().contains("has not ended yet"));
+    let probed = exporter.probe("m", &peer.http()).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:?}", probed.page);
+    assert_eq!(attempts(&probed), 2.0);
+    assert_eq!(peer.connections(), 2);
+}
+
+/// Nobody may probe, for a reason of the exporter's own: what was read before that is not the present for ever.
+#[tokio::test]
+async fn an_old_reading_is_not_shown_as_the_present() {
+    let (peer, held) = (Peer::start(ok).await, Held::start().await);
+    let exporter =
+        Exporter::start("{limits: {probes: 2}, modules: {l: {prober: http, interval: 200ms}, m: {prober: http}}}")
+            .await;
+    lease(&exporter, "l", &peer.http()).await;
+    let url = exporter.url(&format!("/probe?module=m&target={}", held.peer.http()));
+    let holding: Vec<_> = (0..2)
+        .map(|number| tokio::spawn(exporter.client().get(format!("{url}{number}")).send()))
+        .collect();
+    held.holds(2).await;
+    // From here on the lease has no place.
+    let path = format!("/probe?module=l&target={}", peer.http());
+    let mut said = String::new();
+    eventually("no reading", async || {
+        let answer = exporter.get(&path).await;
+        let status = answer.status();
+        said = answer.text().await.unwrap();
+        status == 503
+    })
+    .await;
+    assert!(said.contains("too old to be its present state"), "{said}");
+    assert!(said.contains("limits.probes"), "{said}");
+    held.let_go.send_replace(true);
+    for holder in holding {
+        assert_eq!(holder.await.unwrap().unwrap().status(), 200);
+    }
+    eventually("a reading", async || exporter.get(&path).await.status() == 200).await;
+}
+
+/// The interval's twin: what is read regularly is the present, also where it hangs to the end of its time.
+#[tokio::test]
+async fn a_target_that_hangs_is_read_in_every_scrape() {
+    let peer = answering_only(0).await;
+    let exporter = Exporter::start("modules: {m: {prober: http, interval: 1600ms, timeout: 1600ms}}").await;
+    lease(&exporter, "m", &peer.http()).await;
+    let path = format!("/probe?module=m&target={}", peer.http());
+    let mut read = 0;
+    while peer.connections() < 5 || read == 0 {
+        let answer = exporter.get(&path).await;
+        let (status, words) = (answer.status(), answer.text().await.unwrap());
+        // On a machine that leaves it no processor it may say that, or that its reading is too old.
+        let lacks_time = words.contains("did not run for") || words.contains("ended ");
+        assert!(status == 200 || lacks_time, "{words}");
+        read += usize::from(status == 200);
+        assert!(!words.contains("probe_success 1"), "{words}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An anonymous caller asks for probes that hang, as many as it can: leases go on, and so do they of others.
+#[tokio::test]
+async fn a_flood_of_scrapes_leaves_places_for_leases() {
+    let (peer, held) = (Peer::start(ok).await, Held::start().await);
+    let exporter =
+        Exporter::start("{limits: {probes: 20}, modules: {l: {prober: http, interval: 200ms}, m: {prober: http}}}")
+            .await;
+    lease(&exporter, "l", &peer.http()).await;
+    let url = exporter.url(&format!("/probe?module=m&target={}", held.peer.http()));
+    let flood: Vec<_> = (0..40)
+        .map(|number| tokio::spawn(exporter.client().get(format!("{url}{number}")).send()))
+        .collect();
+    // Four fifths of all places.
+    held.holds(16).await;
+    let before = peer.connections();
+    eventually("rounds of the lease", async || {
+        exporter.probe("l", &peer.http()).await;
+        peer.connections() > before + 5
+    })
+    .await;
+    held.let_go.send_replace(true);
+    for scrape in flood {
+        let status = scrape.await.unwrap().unwrap().status().as_u16();
+        assert!(matches!(status, 200 | 503), "{status}");
+    }
+    assert!(held.most.load(Ordering::SeqCst) <= 16);
+}
+
 #[tokio::test]
 async fn what_hangs_is_counted_in_every_interval() {
     let peer = answering_only(0).await;
@@ -175,15 +285,16 @@ async fn a_key_is_never_probed_twice_at_once() {
         }
     })
     .await;
-    let exporter = Exporter::start(LEASED).await;
+    let exporter = Exporter::start("modules: {m: {prober: http, interval: 400ms}}").await;
     // Scrapes of several servers at once, the very first among them: one of them probes, and all read it.
     let target = peer.http();
     let scrapes = (0..8).map(|_| exporter.probe("m", &target));
     let read = futures_util::future::join_all(scrapes).await;
     let ids: std::collections::HashSet<_> = read.iter().map(|probed| probed.evidence["id"].to_string()).collect();
     assert!(ids.len() < read.len(), "each scrape made a probe of its own");
+    let path = format!("/probe?module=m&target={target}");
     eventually("more probes", async || {
-        exporter.probe("m", &target).await;
+        exporter.get(&path).await;
         peer.connections() >= 10
     })
     .await;

@@ -44,7 +44,9 @@ fn verdict(probed: &Probed) -> [&str; 3] {
 }
 
 fn detail(probed: &Probed) -> &str {
-    probed.evidence["front"]["fault"]["detail"].as_str().unwrap_or_default()
+    probed.evidence["target"]["fault"]["detail"]
+        .as_str()
+        .unwrap_or_default()
 }
 
 /// The probe succeeded with this version and suite, by the second library; or says that this build lacks it, and names them.
@@ -60,9 +62,9 @@ fn assert_connected(probed: &Probed, version: &str, suite: &str) {
         return;
     }
     assert_eq!(probed.page.value("probe_success"), 1.0, "{words}");
-    let leg = &probed.evidence["front"]["legs"][0];
-    assert_eq!(leg["tls"]["version"], version, "{words}");
-    assert_eq!(leg["tls"]["cipher"], suite, "{words}");
+    let exchange = &probed.evidence["target"]["exchanges"][0];
+    assert_eq!(exchange["tls"]["version"], version, "{words}");
+    assert_eq!(exchange["tls"]["cipher"], suite, "{words}");
     assert_eq!(
         probed
             .page
@@ -107,7 +109,7 @@ async fn what_blackbox_exporter_connects_to_is_connected_to() {
     ] {
         let probed = exporter.probe(module, &old.url(server)).await;
         assert_connected(&probed, version, suite);
-        let inspection = &probed.evidence["front"]["legs"][0]["tls_inspection"];
+        let inspection = &probed.evidence["target"]["exchanges"][0]["tls_inspection"];
         // Where no version is one of the first library, the second shakes hands at once.
         let at_once = ["only10", "to11"].contains(&module);
         assert_eq!(inspection.is_null(), at_once, "{server} {module}: {inspection:#}");
@@ -129,7 +131,7 @@ async fn what_blackbox_exporter_connects_to_is_connected_to() {
     ] {
         let probed = exporter.probe(module, &old.url(server)).await;
         assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
-        assert!(probed.evidence["front"]["legs"][0]["tls_inspection"].is_null());
+        assert!(probed.evidence["target"]["exchanges"][0]["tls_inspection"].is_null());
     }
     let http2 = exporter.probe("default", &old.url("cbc_http2")).await;
     assert_eq!(
@@ -178,7 +180,7 @@ async fn what_blackbox_exporter_refuses_is_a_mismatch_with_the_servers_choice() 
             "{words}"
         );
         assert!(detail(&probed).contains(chose), "{words}");
-        let inspection = &probed.evidence["front"]["legs"][0]["tls_inspection"];
+        let inspection = &probed.evidence["target"]["exchanges"][0]["tls_inspection"];
         assert_eq!(inspection["answer"], chose, "{words}");
         assert_eq!(inspection["blackbox_exporter_connects"], false, "{words}");
         assert!(!probed.page.starting("probe_tls_version_info").any(|_| true), "{words}");
@@ -217,7 +219,7 @@ async fn a_module_below_tls_1_2_meets_a_newer_server() {
         none.evidence
     );
     assert!(detail(&none).contains("Write min_version"), "{}", detail(&none));
-    assert_eq!(none.evidence["front"]["legs"][0]["bytes_written"], 0);
+    assert_eq!(none.evidence["target"]["exchanges"][0]["bytes_written"], 0);
 }
 
 #[tokio::test]
@@ -243,7 +245,7 @@ async fn the_certificate_is_judged_before_a_byte_of_the_request() {
         if !SECOND_LIBRARY {
             continue;
         }
-        let chain = &probed.evidence["front"]["legs"][0]["tls"];
+        let chain = &probed.evidence["target"]["exchanges"][0]["tls"];
         assert!(chain["verified_until"].is_i64(), "{chain:#}");
         for (module, reason) in [
             ("renamed", "tls.cert.name_invalid"),
@@ -252,12 +254,12 @@ async fn the_certificate_is_judged_before_a_byte_of_the_request() {
             let probed = exporter.probe(module, &old.url(server)).await;
             let words = format!("{server} {module}: {:#}", probed.evidence);
             assert_eq!(verdict(&probed), ["tls", reason, "certain"], "{words}");
-            let leg = &probed.evidence["front"]["legs"][0];
+            let exchange = &probed.evidence["target"]["exchanges"][0];
             assert!(
-                leg["method"].is_null() && leg["above_tls"]["first_write_seconds"].is_null(),
+                exchange["method"].is_null() && exchange["above_tls"]["first_write_seconds"].is_null(),
                 "{words}"
             );
-            assert_eq!(leg["tls"]["chain"].as_array().unwrap().len(), 1, "{words}");
+            assert_eq!(exchange["tls"]["chain"].as_array().unwrap().len(), 1, "{words}");
         }
     }
 }
@@ -511,12 +513,15 @@ async fn the_phase_tls_is_the_handshake_that_succeeded() {
     .await;
     let probed = exporter.probe("default", &slow.https()).await;
     assert_connected(&probed, "TLS 1.2", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA");
-    let laps = probed.evidence["front"]["legs"][0]["laps"].as_array().unwrap().clone();
-    let lap = |phase: &str| laps.iter().find(|lap| lap["phase"] == phase).unwrap();
-    let at = |phase: &str| lap(phase)["begun_seconds"].as_f64().unwrap();
-    let ended = at("connect") + lap("connect")["duration_seconds"].as_f64().unwrap();
-    assert!(at("tls") - ended >= LATE.as_secs_f64(), "{laps:#?}");
-    let phases: Vec<_> = laps.iter().map(|lap| lap["phase"].as_str().unwrap()).collect();
+    let timings = probed.evidence["target"]["exchanges"][0]["phases"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let timing = |phase: &str| timings.iter().find(|timing| timing["phase"] == phase).unwrap();
+    let at = |phase: &str| timing(phase)["start_seconds"].as_f64().unwrap();
+    let ended = at("connect") + timing("connect")["duration_seconds"].as_f64().unwrap();
+    assert!(at("tls") - ended >= LATE.as_secs_f64(), "{timings:#?}");
+    let phases: Vec<_> = timings.iter().map(|timing| timing["phase"].as_str().unwrap()).collect();
     assert_eq!(
         phases,
         ["resolve", "connect", "tls", "request", "processing", "transfer"]

@@ -10,10 +10,12 @@ use crate::support::pki::Authority;
 use crate::support::process::eventually;
 use reqwest::StatusCode;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -112,7 +114,7 @@ async fn who_gets_no_turn_in_half_of_its_time_says_so() {
     let page = hurried.send().await.unwrap().text().await.unwrap();
     assert!(page.contains("\nprobe_success 0"), "{page}");
     assert!(
-        page.contains("link=\"local\"") && page.contains("reason=\"local.no_turn\""),
+        page.contains("link=\"local\"") && page.contains("reason=\"local.concurrency_limit\""),
         "{page}"
     );
     assert_eq!(exporter.own("glassbox_probe_queue_seconds_count").await, 2.0);
@@ -247,8 +249,8 @@ async fn what_an_answer_may_be_is_what_the_configuration_says() {
         let exporter = Exporter::start(&limited(&format!("{limit}: {value}"), module)).await;
         let probed = exporter.probe("m", &peer.http()).await;
         assert_eq!(probed.page.value("probe_success"), 0.0, "{limit}");
-        let fault = &probed.evidence["front"]["fault"]["reason"];
-        assert_eq!(fault, reason, "{limit}: {:#}", probed.evidence["front"]);
+        let fault = &probed.evidence["target"]["fault"]["reason"];
+        assert_eq!(fault, reason, "{limit}: {:#}", probed.evidence["target"]);
         let known = if limit == "response_fields" {
             "response_head"
         } else {
@@ -447,37 +449,206 @@ async fn no_more_addresses_of_a_name_are_probed_beside_it_than_there_may_be() {
 }
 
 #[tokio::test]
-async fn expressions_that_do_not_end_keep_nobody_but_their_own_module() {
+async fn expressions_that_take_long_stop_with_their_probe_and_keep_nobody() {
     let numbers = format!("[{}0]", "0,".repeat(40_000));
     let json = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{numbers}", numbers.len());
     let peer = Peer::answering(json).await;
-    // A process of its own: an expression cannot be stopped, and this one takes minutes.
+    // Letters without order: each leads to a state that was not there before.
+    let mut random = 1_u32;
+    let letters: String = (0..2_000_000)
+        .map(|_| {
+            random = random.wrapping_mul(1_103_515_245).wrapping_add(12345);
+            char::from(b'a' + u8::try_from((random >> 16) % 13).unwrap())
+        })
+        .collect();
+    let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{letters}", letters.len());
+    let text = Peer::answering(text).await;
     let running = Running::start(
         "modules:
-  slow: {prober: http, timeout: 1s, http: {fail_if_body_json_matches_cel: 'body.all(a, body.all(b, b == a))'}}
+  slow: {prober: http, timeout: 1s, http: {fail_if_body_json_matches_cel: '!body.all(a, body.all(b, b == a))'}}
+  text: {prober: http, timeout: 1s, http: {fail_if_body_matches_regexp: ['(?i)[a-f].{0,1000}(stack|trace)']}}
   quick: {prober: http, timeout: 20s, http: {fail_if_body_json_matches_cel: body.size() == 1}}
-  text: {prober: http, timeout: 20s, http: {fail_if_body_not_matches_regexp: ['0,0,0']}}
+  words: {prober: http, timeout: 20s, http: {fail_if_body_not_matches_regexp: ['0,0,0']}}
 ",
         &[],
     )
     .await;
     let probe = async |module: &str| {
+        let target = if module == "text" { &text } else { &peer };
         let answer = running
-            .get(&format!("/probe?module={module}&target={}", peer.http()))
+            .get(&format!("/probe?module={module}&target={}", target.http()))
             .await;
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
-    for _ in 0..4 {
-        let (status, page) = probe("slow").await;
-        assert!(status == 200 && page.contains("reason=\"content.json\""), "{page}");
+    for (module, reason) in [("slow", "reason=\"content.json\""), ("text", "reason=\"content.body\"")] {
+        for _ in 0..6 {
+            // On a machine that is busy with others, it is nobody's fault but the exporter's.
+            let (status, page) = probe(module).await;
+            assert!(
+                (status == 200 && page.contains(reason)) || (status == 503 && page.contains("enough of a processor")),
+                "{status} {page}"
+            );
+        }
     }
-    let (status, words) = probe("slow").await;
-    assert!(
-        status == 503 && words.contains("evaluations of this module's CEL"),
-        "{words}"
-    );
-    for module in ["quick", "text"] {
+    for module in ["quick", "words"] {
         let (status, page) = probe(module).await;
         assert!(status == 200 && page.contains("\nprobe_success 1"), "{module}: {page}");
     }
+    // None of the twelve goes on.
+    let stat = format!("/proc/{}/stat", running.process.0.id());
+    let used = || {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let mut before = used();
+    eventually("the processor is free", async || {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = used();
+        // In hundredths of a second.
+        now - std::mem::replace(&mut before, now) < 10
+    })
+    .await;
+}
+
+/// A target that sends so many bytes of a body, and no more before it is let to.
+async fn holding_bodies(bytes: usize) -> (Peer, Arc<AtomicUsize>, watch::Sender<bool>) {
+    let (let_go, go) = watch::channel(false);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let peer = Peer::start(move |mut stream| {
+        let (count, mut go) = (count.clone(), go.clone());
+        async move {
+            read_head(&mut stream).await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes + 1);
+            let body = [head.as_bytes(), &vec![b'x'; bytes]].concat();
+            if stream.write_all(&body).await.is_ok() {
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = go.wait_for(|go| *go).await;
+                let _ = stream.write_all(b"x").await;
+            }
+        }
+    })
+    .await;
+    (peer, sent, let_go)
+}
+
+#[tokio::test]
+async fn probes_that_hold_too_much_together_are_answered_with_503_and_none_is_blamed() {
+    let (peer, sent, let_go) = holding_bodies(8 << 20).await;
+    let small = Peer::start(ok).await;
+    let matching = ", http: {fail_if_body_matches_regexp: [zzz]}";
+    let exporter = Exporter::start(&limited("probe_memory: 16MB", matching)).await;
+    let held = async || exporter.own("glassbox_probe_memory_bytes").await;
+    let first = tokio::spawn(scrape(&exporter, &format!("{}first", peer.http())));
+    eventually("the first holds its body", async || {
+        sent.load(Ordering::SeqCst) == 1 && held().await > 8_388_608.0
+    })
+    .await;
+    for key in 0..3 {
+        let (status, words) = scrape(&exporter, &format!("{}{key}", peer.http())).await;
+        assert_eq!(status, 503, "{words}");
+        assert!(words.contains("limits.probe_memory"), "{words}");
+    }
+    assert_eq!(
+        exporter.own("glassbox_limit_hits_total{limit=\"probe_memory\"}").await,
+        3.0
+    );
+    assert!(held().await <= 16_777_216.0);
+    // What is small still has room.
+    let (status, page) = scrape(&exporter, &small.http()).await;
+    assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
+    let_go.send_replace(true);
+    let (status, page) = first.await.unwrap();
+    assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
+    assert_eq!(held().await, 0.0);
+    let (status, page) = scrape(&exporter, &format!("{}after", peer.http())).await;
+    assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
+}
+
+#[tokio::test]
+async fn heads_of_responses_count_as_long_as_their_probe() {
+    let held = Held::start().await;
+    // A large head, and a redirect to who answers nobody.
+    let fields = fields(1000);
+    let to = format!(
+        "HTTP/1.1 302 x\r\nLocation: {}\r\n{fields}Content-Length: 0\r\n\r\n",
+        held.peer.http()
+    );
+    let redirecting = Peer::answering(to).await;
+    let exporter = Exporter::start(&limited("probe_memory: 16MB", "")).await;
+    let mut probes = JoinSet::new();
+    for key in 0..100 {
+        probes.spawn(scrape(&exporter, &format!("{}{key}", redirecting.http())));
+    }
+    let mut refused = 0;
+    // Each is refused, or waits at the second target.
+    while refused + held.peer.connections() < 100 {
+        let ended = tokio::time::timeout(Duration::from_millis(50), probes.join_next()).await;
+        if let Ok(Some(ended)) = ended {
+            let (status, words) = ended.unwrap();
+            assert!(
+                status == 503 && words.contains("limits.probe_memory"),
+                "{status} {words}"
+            );
+            refused += 1;
+        }
+    }
+    let waiting = probes.len();
+    assert!(refused > 0 && waiting > 20, "{refused} were refused, {waiting} wait");
+    assert!(exporter.own("glassbox_probe_memory_bytes").await > 8_388_608.0);
+    held.let_go.send_replace(true);
+    for (status, page) in probes.join_all().await {
+        assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
+    }
+    assert_eq!(exporter.own("glassbox_probe_memory_bytes").await, 0.0);
+}
+
+/// 200 fields whose values have so many bytes.
+fn fields(bytes: usize) -> String {
+    let fields: Vec<_> = (0..200)
+        .map(|number| format!("X-{number:03}: {}\r\n", "v".repeat(bytes)))
+        .collect();
+    fields.concat()
+}
+
+/// Answers whose fields are as many and as large as a target likes.
+async fn many_fields() -> Peer {
+    let fields = fields(900);
+    Peer::answering(format!(
+        "HTTP/1.1 500 x\r\n{fields}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn evidence_takes_no_more_bytes_than_it_may_and_each_finding_has_its_share() {
+    const MOST: f64 = 1_048_576.0;
+    let (hostile, refusing) = (
+        many_fields().await,
+        Peer::answering("HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n").await,
+    );
+    let exporter = Exporter::start(&limited("history_bytes: 1MB", "")).await;
+    let kept = async |target: &str| exporter.get(&format!("/evidence?target={target}")).await.status() != 404;
+    let first = refusing.http();
+    exporter.probe("m", &first).await;
+    for number in 0..100 {
+        exporter.probe("m", &format!("{}{number}", hostile.http())).await;
+        assert!(exporter.own("glassbox_evidence_bytes").await <= MOST, "{number}");
+    }
+    assert!(
+        exporter.own("glassbox_evidence_bytes").await > MOST / 2.0,
+        "hardly any was counted"
+    );
+    assert!(exporter.own("glassbox_evidence_dropped_total").await > 0.0);
+    assert!(kept(&format!("{}99", hostile.http())).await);
+    assert!(!kept(&first).await);
+    // A reload makes room for more.
+    std::fs::write(&exporter.config_file, limited("history_bytes: 8MB", "")).unwrap();
+    assert_eq!(exporter.post("/-/reload").await.status(), 200);
+    exporter.probe("m", &first).await;
+    for number in 0..100 {
+        exporter.probe("m", &format!("{}{number}", hostile.http())).await;
+    }
+    assert!(kept(&first).await, "one target pushed out the evidence of another");
 }

@@ -151,7 +151,7 @@ impl Scene {
         let ours = [
             ("http1", "http: {enable_http2: false, TLS}"),
             ("http2", "http: {TLS}"),
-            ("peer", "metrics: peer, http: {TLS}"),
+            ("peer", "metrics: blackbox, http: {TLS}"),
         ];
         for (name, keys) in ours.iter().chain(modules) {
             writeln!(config, "  {name}: {{prober: http, {}}}", keys.replace("TLS", &tls)).unwrap();
@@ -193,29 +193,29 @@ fn assert_succeeded(probed: &Probed) {
     let phases: f64 = PHASES.into_iter().map(|phase| gauge(page, phase)).sum();
     let exported = phases + page.value("probe_unattributed_seconds");
     assert_says(page, "probe_duration_seconds", exported);
-    assert_laps_balance(probed);
+    assert_timings_balance(probed);
 }
 
 /// The evidence of any probe: its laps follow one another without overlap, and with what is outside them they are the
 /// whole time.
 #[track_caller]
-fn assert_laps_balance(probed: &Probed) {
-    let front = &probed.evidence["front"];
+fn assert_timings_balance(probed: &Probed) {
+    let edge = &probed.evidence["target"];
     let seconds = |of: &serde_json::Value, key: &str| of[key].as_f64().unwrap();
-    let (mut at, mut in_laps) = (0.0, 0.0);
-    for leg in front["legs"].as_array().unwrap() {
-        for lap in leg["laps"].as_array().unwrap() {
-            let begun = seconds(lap, "begun_seconds");
-            assert!(begun >= at - MICROSECOND, "{lap} begins before {at}: {front:#}");
-            let took = seconds(lap, "duration_seconds");
+    let (mut at, mut attributed) = (0.0, 0.0);
+    for exchange in edge["exchanges"].as_array().unwrap() {
+        for timing in exchange["phases"].as_array().unwrap() {
+            let begun = seconds(timing, "start_seconds");
+            assert!(begun >= at - MICROSECOND, "{timing} begins before {at}: {edge:#}");
+            let took = seconds(timing, "duration_seconds");
             at = begun + took;
-            in_laps += took;
+            attributed += took;
         }
     }
-    let whole = seconds(front, "duration_seconds");
-    assert!(at <= whole + MICROSECOND, "a lap ends after the probe: {front:#}");
-    let told = in_laps + seconds(front, "unattributed_seconds");
-    assert!((told - whole).abs() < MICROSECOND, "{told} of {whole} s: {front:#}");
+    let whole = seconds(edge, "duration_seconds");
+    assert!(at <= whole + MICROSECOND, "a lap ends after the probe: {edge:#}");
+    let told = attributed + seconds(edge, "unattributed_seconds");
+    assert!((told - whole).abs() < MICROSECOND, "{told} of {whole} s: {edge:#}");
     assert_says(&probed.page, "probe_duration_seconds", whole);
 }
 
@@ -256,19 +256,21 @@ async fn assert_the_phases_tell(scene: &Scene, module: &str, base: &str, version
     for place in [Place::Head, Place::Body] {
         for delay in DELAYS {
             let target = format!("{base}{}/{delay}", place.path());
-            let (mut pages, mut wholes) = (Vec::new(), Vec::new());
+            let (mut pages, mut wholes, mut split) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..PROBES {
                 let probed = scene.exporter.probe(module, &target).await;
                 assert_succeeded(&probed);
                 assert_says(&probed.page, "probe_http_version", version);
                 assert_says(&probed.page, "probe_http_ssl", f64::from(u8::from(https)));
                 // The whole probe is observed without the exporter's own delay.
-                wholes.push(probed.page.value("probe_duration_seconds") - own_delay(&probed));
+                wholes.push(probed.page.value("probe_duration_seconds") - scheduling_delay(&probed));
+                // On a busy machine packets may be merged: the two phases are then not observed.
+                split.push(notes(&probed).is_empty());
                 pages.push(probed.page);
             }
             let early = if version > 1.1 { TICK } else { 0.0 };
             assert_the_delay_is_in(place, f64::from(delay) / 1000.0, early, &pages);
-            assert_the_histograms_hold_the_gauges(&pages, &wholes, https);
+            assert_the_histograms_hold_the_gauges(&pages, &split, &wholes, https);
         }
     }
 }
@@ -320,12 +322,15 @@ fn assert_the_delay_is_in(place: Place, delay: f64, early: f64, pages: &[Page]) 
     }
 }
 
-/// The last page's histograms hold what the pages' gauges said, each in its bucket.
+/// The last page's histograms hold what the pages' gauges said, each in its bucket. `split`: where processing and transfer are known
+/// on their own.
 #[track_caller]
-fn assert_the_histograms_hold_the_gauges(pages: &[Page], wholes: &[f64], https: bool) {
+fn assert_the_histograms_hold_the_gauges(pages: &[Page], split: &[bool], wholes: &[f64], https: bool) {
     let last = pages.last().unwrap();
     for phase in PHASES {
-        let observed: Vec<f64> = pages.iter().map(|page| gauge(page, phase)).collect();
+        let known = pages.iter().zip(split);
+        let known = known.filter(|(_, split)| **split || !matches!(phase, "processing" | "transfer"));
+        let observed: Vec<f64> = known.map(|(page, _)| gauge(page, phase)).collect();
         let name = "probe_phase_duration_seconds";
         if https || phase != "tls" {
             assert_histogram_of(&observed, last, name, Some(phase), &PHASE_BUCKETS);
@@ -337,11 +342,17 @@ fn assert_the_histograms_hold_the_gauges(pages: &[Page], wholes: &[f64], https: 
     assert_histogram_of(wholes, last, "probe_success_duration_seconds", None, &LONG_BUCKETS);
 }
 
+/// What has to be known of the figures of a probe.
+fn notes(probed: &Probed) -> &[serde_json::Value] {
+    probed.evidence["target"]["exchanges"][0]["notes"].as_array().unwrap()
+}
+
 /// How much longer a probe took because the exporter came late to events on the wire.
-fn own_delay(probed: &Probed) -> f64 {
-    let legs = probed.evidence["front"]["legs"].as_array().unwrap();
-    legs.iter()
-        .map(|leg| leg["clocks"]["own_delay_seconds"].as_f64().unwrap())
+fn scheduling_delay(probed: &Probed) -> f64 {
+    let exchanges = probed.evidence["target"]["exchanges"].as_array().unwrap();
+    exchanges
+        .iter()
+        .map(|exchange| exchange["clocks"]["scheduling_delay_seconds"].as_f64().unwrap())
         .sum()
 }
 
@@ -364,7 +375,7 @@ async fn behind_tls_over_http_2_the_phases_tell_a_slow_head_from_a_slow_body() {
 }
 
 #[tokio::test]
-async fn through_a_tls_front_the_phases_tell_a_slow_head_from_a_slow_body_of_the_server_behind_it() {
+async fn through_a_tls_edge_the_phases_tell_a_slow_head_from_a_slow_body_of_the_server_behind_it() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http2", &scene.tls13("/through"), 2.0).await;
 }
@@ -384,7 +395,7 @@ async fn the_laps_of_a_failed_probe_are_its_whole_time_too() {
         ("http2", scene.tls13("/bad-gateway"), "http.status", ANSWERED_TLS),
         ("http1", scene.http("/lost"), "http.status", redirected.as_str()),
         ("http1", nobody, "tcp.refused", "resolve connect!"),
-        ("http1", plain_port, "tls.not_spoken", "resolve connect tls!"),
+        ("http1", plain_port, "tls.not_supported", "resolve connect tls!"),
         ("http1", tls_port, "http.status", ANSWERED),
         (
             "http1",
@@ -411,19 +422,19 @@ async fn the_laps_of_a_failed_probe_are_its_whole_time_too() {
             "resolve connect tls request processing transfer!",
         ),
     ];
-    for (module, target, reason, laps) in rows {
+    for (module, target, reason, timings) in rows {
         let probed = scene.exporter.probe(module, &target).await;
         assert_says(&probed.page, "probe_success", 0.0);
         // The fact: whom a judgment blames for it is not asked here.
-        let fault = &probed.evidence["front"]["fault"];
+        let fault = &probed.evidence["target"]["fault"];
         assert_eq!(fault["reason"], reason, "{target}: {}", probed.evidence);
         let seen: Vec<String> = probed
-            .laps()
+            .timings()
             .into_iter()
             .map(|(phase, _, failed)| if failed.is_some() { phase + "!" } else { phase })
             .collect();
-        assert_eq!(seen.join(" "), laps, "{target}");
-        assert_laps_balance(&probed);
+        assert_eq!(seen.join(" "), timings, "{target}");
+        assert_timings_balance(&probed);
     }
 }
 
@@ -632,7 +643,11 @@ async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips
     let blind = format!("http: {{compression: gzip, {WHOLE}}}");
     let scene = Scene::start(&[("unzipping", &unzipping), ("accepting", &accepting), ("blind", &blind)]).await;
     let target = scene.http("/zipped.txt");
-    let wire = |probed: &Probed| probed.evidence["front"]["legs"][0]["bytes_read"].as_f64().unwrap();
+    let wire = |probed: &Probed| {
+        probed.evidence["target"]["exchanges"][0]["bytes_read"]
+            .as_f64()
+            .unwrap()
+    };
 
     let unzipped = scene.exporter.probe("unzipping", &target).await;
     assert_succeeded(&unzipped);
@@ -649,13 +664,13 @@ async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips
     assert_says(&zipped.page, "probe_success", 0.0);
     assert_says(&zipped.page, "probe_failed_due_to_regex", 1.0);
     assert!(zipped.page.value("probe_http_uncompressed_body_length") < wire(&zipped));
-    assert_eq!(zipped.evidence["front"]["fault"]["reason"], "content.body");
+    assert_eq!(zipped.evidence["target"]["fault"]["reason"], "content.body");
 
     // As the peer does: it unzips what was not zipped, because nobody asked nginx to.
     let blind = scene.exporter.probe("blind", &target).await;
     assert_says(&blind.page, "probe_success", 0.0);
     assert_says(&blind.page, "probe_http_content_length", PAGE_LENGTH);
-    assert_eq!(blind.evidence["front"]["fault"]["reason"], "http.response.bad_coding");
+    assert_eq!(blind.evidence["target"]["fault"]["reason"], "http.response.bad_coding");
 }
 
 #[tokio::test]
@@ -681,7 +696,7 @@ async fn basic_credentials_open_what_nginx_guards_and_are_never_shown() {
             &format!("probe_http_responses_total{{code=\"{label}\"}}"),
             1.0,
         );
-        assert_eq!(refused.evidence["front"]["fault"]["reason"], "http.status");
+        assert_eq!(refused.evidence["target"]["fault"]["reason"], "http.status");
     }
     for shown in [opened.evidence.to_string(), by_url.evidence.to_string()] {
         assert!(
@@ -701,7 +716,7 @@ async fn a_redirect_is_a_leg_of_its_own_where_it_is_followed() {
         ),
     ])
     .await;
-    let legs = |probed: &Probed| probed.evidence["front"]["legs"].as_array().unwrap().len();
+    let exchanges = |probed: &Probed| probed.evidence["target"]["exchanges"].as_array().unwrap().len();
 
     let followed = scene.exporter.probe("http1", &scene.http("/old")).await;
     assert_succeeded(&followed);
@@ -709,7 +724,7 @@ async fn a_redirect_is_a_leg_of_its_own_where_it_is_followed() {
     assert_says(&followed.page, "probe_http_status_code", 200.0);
     assert_says(&followed.page, "probe_http_responses_total{code=\"200\"}", 1.0);
     assert_says(&followed.page, "probe_http_responses_total{code=\"302\"}", 0.0);
-    assert_eq!(legs(&followed), 2);
+    assert_eq!(exchanges(&followed), 2);
 
     let secured = scene.exporter.probe("http1", &scene.http("/secured")).await;
     assert_succeeded(&secured);
@@ -727,7 +742,7 @@ async fn a_redirect_is_a_leg_of_its_own_where_it_is_followed() {
         assert_says(&probed.page, "probe_http_status_code", 302.0);
         assert_says(&probed.page, "probe_http_uncompressed_body_length", 0.0);
         assert_says(&probed.page, "probe_http_responses_total{code=\"302\"}", 1.0);
-        assert_eq!(legs(&probed), 1);
+        assert_eq!(exchanges(&probed), 1);
     }
 }
 

@@ -32,14 +32,14 @@ fn assert_shows(html: &str, target: &str, headline: &str, class: &str) {
     }
     // Nothing of it needs a style or a script of its own.
     assert!(!html.contains(" style=") && !html.contains("<style"), "{target}");
-    assert_eq!(html.contains("id=\"letter\""), class != "well", "{target}");
+    assert_eq!(html.contains("id=\"incident_report\""), class != "healthy", "{target}");
 }
 
 fn modules(authority: &Authority, good: &Peer, app: &Peer) -> String {
     format!(
         "modules:\n  m: {{prober: http, http: {{tls_config: {{ca_file: {}}}}}}}\n  \
-         hops: {{prober: http, hops: [{{name: app, address: '{}'}}]}}\n  \
-         same: {{prober: http, hops: [{{name: app, address: '{}'}}]}}\n  \
+         backends: {{prober: http, backends: [{{name: app, address: '{}'}}]}}\n  \
+         same: {{prober: http, backends: [{{name: app, address: '{}'}}]}}\n  \
          words: {{prober: http, http: {{fail_if_body_not_matches_regexp: [never]}}}}\n",
         authority.ca_file.display(),
         good.address,
@@ -63,24 +63,24 @@ async fn the_page_of_each_verdict_names_its_link_first() {
     let config = modules(&authority, &good, &app);
     let exporter = Exporter::start(&config).await;
     for (module, target, headline, class) in [
-        ("m", good.http(), "All links are well", "well"),
+        ("m", good.http(), "All links are healthy", "healthy"),
         (
             "m",
             "http://127.0.0.1:1/".to_owned(),
-            "Most likely broken: the front",
+            "Most likely broken: the edge",
             "broken",
         ),
         ("m", stranger.https(), "Broken: TLS", "broken"),
         (
             "m",
             gateway.http(),
-            "Broken: between the gateway and what stands behind it",
+            "Most likely broken: between the gateway and its backend",
             "broken",
         ),
         (
-            "hops",
+            "backends",
             gateway.http(),
-            "Broken: between the gateway and what stands behind it",
+            "Most likely broken: between the gateway and its backend",
             "broken",
         ),
         (
@@ -90,12 +90,12 @@ async fn the_page_of_each_verdict_names_its_link_first() {
             "suspect",
         ),
         ("same", app.http(), "Broken: the application", "broken"),
-        ("words", good.http(), "Broken: the content of the answer", "broken"),
+        ("words", good.http(), "Broken: the content of the response", "broken"),
     ] {
         assert_shows(&page(&exporter, module, &target).await, &target, headline, class);
     }
     // The machine behind the gateway answers when asked directly: that is drawn, too.
-    let html = page(&exporter, "hops", &gateway.http()).await;
+    let html = page(&exporter, "backends", &gateway.http()).await;
     let chain = html
         .split("<ol class=\"chain\"")
         .nth(1)
@@ -105,7 +105,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
         .unwrap();
     let application = chain.split("<li").last().unwrap();
     assert!(
-        chain.contains("app asked directly: 200") && chain.contains("Application"),
+        chain.contains("app asked directly: 200") && chain.contains("Origin"),
         "{application}"
     );
     assert!(html.contains("app at"), "its laps are on the same axis: {html}");
@@ -146,13 +146,13 @@ async fn the_landing_page_has_a_row_for_each_target_and_leads_to_its_evidence() 
     let id = broken.evidence["id"].as_str().unwrap();
     assert!(rows[0].contains(&format!("href=\"/evidence/{id}\"")), "{}", rows[0]);
     assert!(
-        rows[0].contains("<strong>front</strong>") && rows[0].contains("tcp.refused"),
+        rows[0].contains("<strong>edge</strong>") && rows[0].contains("tcp.refused"),
         "{}",
         rows[0]
     );
     assert!(rows[0].contains("0.00 %"), "{}", rows[0]);
     // One mark for each of its probes, and the time by phase.
-    assert!(rows[1].contains("class=\"mark well\""), "{}", rows[1]);
+    assert!(rows[1].contains("class=\"mark healthy\""), "{}", rows[1]);
     assert_eq!(rows[1].matches("h4V16h-4z").count(), 3, "{}", rows[1]);
     assert!(
         rows[1].contains("100 %") && rows[1].contains("processing"),
@@ -184,7 +184,7 @@ async fn the_form_leads_to_the_page_of_its_probe() {
         .get(&format!("/probe?target={}&module=http_2xx&show=evidence", good.http()))
         .await;
     assert!(answer.url().path().starts_with("/evidence/"), "{}", answer.url());
-    assert!(answer.text().await.unwrap().contains("All links are well"));
+    assert!(answer.text().await.unwrap().contains("All links are healthy"));
 }
 
 /// What HAR 1.2 demands of each object (the format's specification, section "HAR Data Structure").
@@ -249,17 +249,17 @@ async fn the_archive_has_what_its_format_demands_and_the_times_of_the_laps() {
             assert!(object.get(name).is_some(), "{place} has no {name}");
         }
     }
-    let laps = probed.laps();
-    let lap = |phase: &str| laps.iter().find(|(name, ..)| name == phase).unwrap().1 * 1000.0;
+    let timings = probed.timings();
+    let timing = |phase: &str| timings.iter().find(|(name, ..)| name == phase).unwrap().1 * 1000.0;
     let timings = &archive["log"]["entries"][0]["timings"];
     for (name, expected) in [
-        ("dns", lap("resolve")),
+        ("dns", timing("resolve")),
         // The format counts TLS into it, and has it once more alone.
-        ("connect", lap("connect") + lap("tls")),
-        ("ssl", lap("tls")),
-        ("send", lap("request")),
-        ("wait", lap("processing")),
-        ("receive", lap("transfer")),
+        ("connect", timing("connect") + timing("tls")),
+        ("ssl", timing("tls")),
+        ("send", timing("request")),
+        ("wait", timing("processing")),
+        ("receive", timing("transfer")),
     ] {
         let told = timings[name].as_f64().unwrap();
         assert!((told - expected).abs() < 1e-6, "{name}: {told} is not {expected}");

@@ -4,6 +4,8 @@ use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::Exporter;
 use crate::support::page::Page;
 use crate::support::peer::{Peer, ok, read_head};
+use glassbox_exporter::policy::metadata_services;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::Command;
 use std::sync::Arc;
@@ -92,8 +94,8 @@ fn each_prober(address: &str) -> Vec<(&'static str, String)> {
         ("http", format!("http://{host}/latest/meta-data/")),
         ("http3", format!("https://{host}/")),
         ("tcp", format!("{host}:80")),
-        ("dns_udp", host.clone()),
-        ("dns_tcp", host.clone()),
+        ("dns_udp", format!("{host}:5353")),
+        ("dns_tcp", format!("{host}:5353")),
         ("icmp", address.to_owned()),
         ("grpc", format!("{host}:80")),
         ("websocket", format!("ws://{host}/")),
@@ -101,43 +103,108 @@ fn each_prober(address: &str) -> Vec<(&'static str, String)> {
     .to_vec()
 }
 
-const METADATA: [&str; 12] = [
-    "169.254.169.254",
-    "169.254.170.2",
-    "169.254.170.23",
-    "168.63.129.16",
-    "100.100.100.200",
-    "192.0.0.192",
-    "fd00:ec2::254",
-    "::ffff:169.254.169.254",
-    "::ffff:0:169.254.169.254",
-    "64:ff9b::169.254.169.254",
-    "64:ff9b:1::a9fe:a9fe",
-    "2002:a9fe:a9fe::1",
-];
+/// The metadata services, and IPv6 addresses that lead to one.
+fn metadata() -> Vec<String> {
+    let embedding = [
+        "::ffff:169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+    ];
+    services().chain(embedding.map(str::to_owned)).collect()
+}
 
-/// What URLs have for 169.254.169.254.
-const SPELLINGS: [&str; 12] = [
+fn services() -> impl Iterator<Item = String> {
+    let addresses = metadata_services().flat_map(|(_, addresses, _)| {
+        let addresses = addresses.split(", ").map(str::to_owned);
+        addresses.collect::<Vec<_>>()
+    });
+    addresses.collect::<BTreeSet<_>>().into_iter()
+}
+
+/// What browsers and other programs take for 169.254.169.254. Where it is a name to the exporter, it is denied all the same.
+const SPELLINGS: [&str; 18] = [
     "2852039166",
     "0xa9fea9fe",
+    "0xA9FEA9FE",
+    "025177524776",
     "0xA9.0xFE.0xA9.0xFE",
     "0251.0376.0251.0376",
     "169.254.43518",
     "169.16689662",
     "169.254.169.254.",
+    "2852039166.",
+    "１６９.254.169。254",
     "①⑥⑨.②⑤④.①⑥⑨.②⑤④",
     "user:secret@169.254.169.254",
+    "127.0.0.1@169.254.169.254",
+    "169.254.169.254#@127.0.0.1",
+    "169.254.169.254?@127.0.0.1",
     "[::ffff:a9fe:a9fe]",
     "[0:0:0:0:0:FFFF:169.254.169.254]",
-    "%31%36%39.254.169.254",
+];
+
+/// What some programs take for it, and is no URL.
+const NO_URLS: [&str; 8] = [
+    "http://%31%36%39.254.169.254/",
+    "http://169.254.169%2e254/",
+    "http://127.0.0.1\\@169.254.169.254/",
+    "http://169.254.169.254\\@127.0.0.1/",
+    "http:\\\\169.254.169.254/",
+    "http:///169.254.169.254/",
+    "http://[169.254.169.254]/",
+    "http://[::ffff:169.254.169.254/",
 ];
 
 #[test]
 fn no_packet_goes_to_a_metadata_service_whatever_its_spelling() {
-    let mut targets: Vec<_> = METADATA.iter().flat_map(|address| each_prober(address)).collect();
+    let mut targets: Vec<_> = metadata().iter().flat_map(|address| each_prober(address)).collect();
     targets.extend(SPELLINGS.map(|host| ("http", format!("http://{host}/"))));
+    for host in ["2852039166", "0xa9fea9fe", "169.254.43518", "169.254.169.254."] {
+        let others = [
+            ("tcp", format!("{host}:80")),
+            ("icmp", host.to_owned()),
+            ("grpc", format!("{host}:80")),
+        ];
+        targets.extend(others);
+        targets.extend([("websocket", format!("ws://{host}/")), ("dns_udp", host.to_owned())]);
+    }
+    let all = targets.len();
+    targets.extend(NO_URLS.map(|url| ("http", url.to_owned())));
     let sent = sent(MODULES, &targets);
-    assert_eq!((sent.packets, sent.denied, sent.others), (0, targets.len(), 0));
+    assert_eq!((sent.packets, sent.denied, sent.others), (0, all, NO_URLS.len()));
+}
+
+/// Name servers of clouds, some at the address of a metadata service.
+const NAME_SERVERS: [&str; 4] = ["169.254.169.254", "168.63.129.16", "169.254.169.253", "100.100.2.136"];
+
+/// The twin: at port 53 too, only a question in plain text is sent.
+#[test]
+fn name_servers_at_the_addresses_of_metadata_services_are_asked_for_names_only() {
+    let asked = |module, port| NAME_SERVERS.map(|address| (module, format!("{address}{port}")));
+    let targets = [asked("dns_udp", ""), asked("dns_udp", ":53"), asked("dns_tcp", "")].concat();
+    let sent_to_servers = sent(MODULES, &targets);
+    assert_eq!((sent_to_servers.denied, sent_to_servers.others), (0, targets.len()));
+    assert!(sent_to_servers.packets >= i64::try_from(targets.len()).unwrap());
+    let modules = format!(
+        "{MODULES}  dot: {{prober: dns, timeout: 1s, dns: {{query_name: a.test, transport_protocol: tcp, dns_over_tls: true}}}}\n"
+    );
+    let others: Vec<_> = services()
+        .filter(|address| !address.contains(':'))
+        .flat_map(|address| {
+            [
+                ("tcp", format!("{address}:53")),
+                ("http", format!("http://{address}:53/dns:/")),
+                ("grpc", format!("{address}:53")),
+                ("websocket", format!("ws://{address}:53/")),
+                ("dot", format!("{address}:53")),
+                ("dns_udp", format!("{address}:80")),
+            ]
+        })
+        .collect();
+    let sent = sent(&modules, &others);
+    assert_eq!((sent.packets, sent.denied, sent.others), (0, others.len(), 0));
 }
 
 /// Nobody on the internet has these.
@@ -158,8 +225,9 @@ const PUBLIC: &str = "
 fn a_strict_policy_sends_to_public_addresses_only() {
     let denied: Vec<_> = SPECIAL
         .split_whitespace()
-        .chain(METADATA)
-        .flat_map(|address| each_prober(address))
+        .map(str::to_owned)
+        .chain(metadata())
+        .flat_map(|address| each_prober(&address))
         .collect();
     let strict = format!("policy: strict\n{MODULES}");
     let sent_to_denied = sent(&strict, &denied);
@@ -237,7 +305,7 @@ async fn a_name_that_changes_its_address_does_not_get_past_the_policy() {
 }
 
 #[tokio::test]
-async fn redirects_hops_proxies_and_token_servers_fall_under_the_policy_too() {
+async fn redirects_backends_proxies_and_token_servers_fall_under_the_policy_too() {
     let (inner, port) = peer_at("127.0.0.2").await;
     let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:{port}/\r\nContent-Length: 0\r\n\r\n");
     let redirecting = Peer::answering(answer).await;
@@ -245,7 +313,7 @@ async fn redirects_hops_proxies_and_token_servers_fall_under_the_policy_too() {
     let secured = format!(
         "policy: {{networks: {{deny: [127.0.0.2]}}}}\ncontrols:\n  - address: 127.0.0.2:{port}\nmodules:\n  \
          m: {{prober: http, timeout: 5s}}\n  \
-         hop: {{prober: http, timeout: 5s, hops: [{{name: inner, address: '127.0.0.2:{port}'}}]}}\n  \
+         backend: {{prober: http, timeout: 5s, backends: [{{name: inner, address: '127.0.0.2:{port}'}}]}}\n  \
          proxied: {{prober: http, timeout: 5s, http: {{proxy_url: 'http://127.0.0.2:{port}'}}}}\n  \
          token: {{prober: http, timeout: 5s, http: {{oauth2: {{client_id: a, client_secret: b, token_url: 'http://127.0.0.2:{port}/'}}}}}}\n"
     );
@@ -253,8 +321,8 @@ async fn redirects_hops_proxies_and_token_servers_fall_under_the_policy_too() {
     let failing_at = failing.http();
     for (module, target, more) in [
         ("m", redirecting.http(), ""),
-        ("hop", failing.http(), ""),
-        ("m", failing_at.clone(), &*format!("&hop=inner@127.0.0.2:{port}")),
+        ("backend", failing.http(), ""),
+        ("m", failing_at.clone(), &*format!("&backend=inner@127.0.0.2:{port}")),
         ("proxied", "http://192.0.2.1/".to_owned(), ""),
         ("token", failing.http(), ""),
     ] {
@@ -270,6 +338,45 @@ async fn redirects_hops_proxies_and_token_servers_fall_under_the_policy_too() {
     }
     assert_eq!(inner.load(Ordering::SeqCst), 0);
     assert!(exporter.own("glassbox_denied_targets_total{rule=\"networks\"}").await >= 6.0);
+}
+
+/// A redirect, a backend, a virtual host and a proxy that resolves names itself lead to it in no spelling.
+#[tokio::test]
+async fn no_spelling_of_a_denied_address_is_brought_in_from_elsewhere() {
+    let dns = DnsServer::always(Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])])).await;
+    let proxy = Peer::start(ok).await;
+    let failing = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
+    let config = format!(
+        "modules:\n  m:\n    prober: http\n    timeout: 2s\n    {0}\n  proxied:\n    prober: http\n    timeout: 2s\n    {0}\n    \
+         http: {{proxy_url: 'http://{1}', skip_resolve_phase_with_proxy: true, no_proxy: '127.0.0.2'}}\n",
+        dns.as_key(),
+        proxy.address,
+    );
+    let exporter = Exporter::start(&config).await;
+    for host in SPELLINGS {
+        // A user is sent in a header, and a fragment nowhere.
+        let bare = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        let is_bare = bare == host;
+        let location = format!("HTTP/1.1 302 Found\r\nLocation: http://{host}/\r\nContent-Length: 0\r\n\r\n");
+        let redirecting = Peer::answering(location).await;
+        let probed = exporter.probe("m", &redirecting.http()).await;
+        assert!(denied(&probed.page), "{host} {:#}", probed.evidence["verdict"]);
+        let probed = exporter.probe("proxied", &format!("http://{host}/")).await;
+        assert!(denied(&probed.page), "{host} {:#}", probed.evidence["verdict"]);
+        if is_bare && host.is_ascii() && !host.contains(['[', '?', '#']) {
+            let backend = format!("&backend=inner@{host}:80");
+            let probed = exporter.probe_for("m", &failing.http(), &backend).await;
+            let asked = probed.evidence.to_string();
+            assert!(!asked.contains("\"peer\":\"169.254"), "{host} {:#}", probed.evidence);
+        }
+    }
+    assert_eq!(proxy.connections(), 0);
+    // A virtual host is no place: a proxy is still asked for the target.
+    let probed = exporter
+        .probe_for("proxied", "http://shop.test/", "&hostname=169.254.169.254")
+        .await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    assert_eq!(proxy.connections(), 1);
 }
 
 #[tokio::test]
@@ -418,7 +525,7 @@ async fn a_module_brings_its_secrets_to_its_own_targets_only() {
         own.address, redirecting.address
     );
     let exporter = Exporter::start(&config).await;
-    assert_eq!(exporter.own("glassbox_modules_unfenced").await, 0.0);
+    assert_eq!(exporter.own("glassbox_modules_without_allowed_targets").await, 0.0);
     assert_eq!(exporter.probe("m", &own.http()).await.page.value("probe_success"), 1.0);
     for other in [
         foreign.http(),
@@ -453,19 +560,19 @@ async fn a_module_brings_its_secrets_to_its_own_targets_only() {
             .await,
         6.0
     );
-    // A hop of the URL gets what the module sends only where the fence holds it.
+    // A backend of the URL gets what the module sends only where the fence holds it.
     let failing = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
     let config = config.replace(&redirecting.address.to_string(), &failing.address.to_string());
     let exporter = Exporter::start(&config).await;
-    for (hop, by, well) in [
+    for (backend, by, well) in [
         (&own, "", 1.0),
         (&own, "%3Bhost=127.0.0.1", 1.0),
         (&own, "%3Bhost=foreign.test", 0.0),
         (&foreign, "", 0.0),
     ] {
-        let more = format!("&hop=app@{}{by}", hop.address);
+        let more = format!("&backend=app@{}{by}", backend.address);
         let probed = exporter.probe_for("m", &failing.http(), &more).await;
-        assert_eq!(probed.page.value("probe_hop_success{hop=\"app\"}"), well);
+        assert_eq!(probed.page.value("probe_backend_success{backend=\"app\"}"), well);
     }
 }
 
@@ -486,7 +593,7 @@ async fn a_network_of_mapped_addresses_is_that_of_ipv4() {
 async fn a_module_without_a_fence_is_counted_and_refused_where_the_policy_is_strict() {
     let module = "modules:\n  m: {prober: http, http: {basic_auth: {username: a, password: b}}}\n  n: {prober: http}\n";
     let exporter = Exporter::start(module).await;
-    assert_eq!(exporter.own("glassbox_modules_unfenced").await, 1.0);
+    assert_eq!(exporter.own("glassbox_modules_without_allowed_targets").await, 1.0);
     std::fs::write(&exporter.config_file, format!("policy: strict\n{module}")).unwrap();
     let answer = exporter.post("/-/reload").await;
     let said = answer.text().await.unwrap();
@@ -500,5 +607,5 @@ async fn a_module_without_a_fence_is_counted_and_refused_where_the_policy_is_str
     );
     std::fs::write(&exporter.config_file, format!("policy: strict\n{fenced}")).unwrap();
     assert_eq!(exporter.post("/-/reload").await.status(), 200);
-    assert_eq!(exporter.own("glassbox_modules_unfenced").await, 0.0);
+    assert_eq!(exporter.own("glassbox_modules_without_allowed_targets").await, 0.0);
 }

@@ -6,8 +6,10 @@ use crate::support::peer::{Peer, ok};
 use crate::support::pki::Authority;
 use crate::support::process::{Process, eventually, free_port};
 use crate::support::proxy::Proxy;
+use hickory_proto::op::ResponseCode;
 use std::fmt::Write as _;
 use std::process::Command;
+use tokio::io::AsyncReadExt as _;
 
 /// An http module with these keys.
 fn module(keys: &[String]) -> String {
@@ -24,9 +26,12 @@ fn trusting(authority: &Authority) -> String {
 
 /// The phases of the last exchange, and the proxy that it names.
 fn phases(probed: &Probed) -> (Vec<String>, String) {
-    let phases = probed.laps().into_iter().map(|(phase, ..)| phase).collect();
-    let legs = probed.evidence["front"]["legs"].as_array().unwrap();
-    let proxy = legs.last().unwrap()["proxy"].as_str().unwrap_or_default().to_owned();
+    let phases = probed.timings().into_iter().map(|(phase, ..)| phase).collect();
+    let exchanges = probed.evidence["target"]["exchanges"].as_array().unwrap();
+    let proxy = exchanges.last().unwrap()["proxy"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     (phases, proxy)
 }
 
@@ -74,7 +79,7 @@ async fn an_https_target_is_reached_through_connect_which_is_a_phase() {
     assert_eq!(named, format!("http://{}", proxy.address()));
     assert!(!probed.evidence.to_string().contains("secret"));
     // The name that TLS verified and the certificate are the target's.
-    let subject = &probed.evidence["front"]["legs"][0]["tls"]["chain"][0]["subject"];
+    let subject = &probed.evidence["target"]["exchanges"][0]["tls"]["chain"][0]["subject"];
     assert_eq!(subject, "CN=127.0.0.1");
     let took = probed.page.value("probe_phase_duration_seconds_count{phase=\"proxy\"}");
     assert_eq!(took, 1.0);
@@ -261,7 +266,8 @@ async fn all_addresses_are_asked_through_the_proxy() {
     asked.sort_unstable();
     assert_eq!(
         asked,
-        ["GET http://192.0.2.1/ HTTP/1.1", "GET http://192.0.2.2/ HTTP/1.1"]
+        // The first is asked for by its name, as always; each further one by its address.
+        ["GET http://192.0.2.2/ HTTP/1.1", "GET http://shop.test/ HTTP/1.1"]
     );
 }
 
@@ -300,7 +306,7 @@ async fn squid_leads_and_refuses() {
         probed.evidence
     );
     assert_eq!(probed.evidence["verdict"]["link"], "local");
-    let detail = probed.evidence["front"]["fault"]["detail"].as_str().unwrap();
+    let detail = probed.evidence["target"]["fault"]["detail"].as_str().unwrap();
     assert_eq!(detail, "The proxy answered CONNECT with 403.");
     // It takes its shared memory with it.
     squid.signal("TERM");
@@ -326,8 +332,16 @@ async fn a_proxy_that_answers_itself_is_judged_alike_for_http_and_https() {
         (asks.to_owned(), "local", "proxy.refused"),
         (squid("403 Forbidden", "ERR_ACCESS_DENIED 0"), "local", "proxy.refused"),
         (tinyproxy, "local", "proxy.refused"),
-        (squid(unavailable, "ERR_DNS_FAIL 0"), "path", "proxy.no_way"),
-        (squid(unavailable, "ERR_CONNECT_FAIL 111"), "path", "proxy.no_way"),
+        (
+            squid(unavailable, "ERR_DNS_FAIL 0"),
+            "network",
+            "proxy.target_unreachable",
+        ),
+        (
+            squid(unavailable, "ERR_CONNECT_FAIL 111"),
+            "network",
+            "proxy.target_unreachable",
+        ),
     ] {
         let proxy = Peer::answering(answer.clone()).await;
         let exporter = Exporter::start(&module(&[format!("proxy_url: http://{}", proxy.address)])).await;
@@ -339,6 +353,83 @@ async fn a_proxy_that_answers_itself_is_judged_alike_for_http_and_https() {
             assert_eq!(verdict["certainty"], "likely");
         }
     }
+}
+
+/// A proxy that takes a request and gives no byte of an answer: for an http target it is judged as for an https target. Without a
+/// proxy the same is the server's.
+#[tokio::test]
+async fn a_proxy_that_gives_nothing_is_judged_alike_for_http_and_https() {
+    let silent = Peer::start(|mut stream| async move {
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let closing = Peer::start(|mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+    })
+    .await;
+    for peer in [&silent, &closing] {
+        let keys = [format!("proxy_url: http://{}", peer.address)];
+        let config = module(&keys).replacen("    http:", "    timeout: 1s\n    http:", 1);
+        let exporter = Exporter::start(&config).await;
+        for scheme in ["http", "https"] {
+            let probed = exporter.probe("m", &format!("{scheme}://127.0.0.1:1/")).await;
+            let verdict = &probed.evidence["verdict"];
+            assert_eq!(verdict["link"], "local", "{scheme}: {verdict:#}");
+            assert_eq!(verdict["reason"], "proxy.failed", "{scheme}: {verdict:#}");
+            assert_eq!(verdict["certainty"], "likely");
+        }
+        let direct = Exporter::start(&module(&[]).replacen("    http:", "    timeout: 1s\n    http:", 1)).await;
+        let probed = direct.probe("m", &peer.http()).await;
+        assert_eq!(probed.evidence["verdict"]["link"], "edge", "{:#}", probed.evidence);
+    }
+}
+
+/// A mesh at the way out refuses by its policy, and writes no `Via`.
+#[tokio::test]
+async fn a_refusal_without_via_is_that_of_the_proxy() {
+    let body = "RBAC: access denied";
+    let answer = |more: &str| {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 403 Forbidden\r\nServer: envoy\r\nContent-Type: text/plain\r\n{more}Content-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    for (more, link) in [("", "local"), ("Via: 1.1 proxy (squid/5.7)\r\n", "edge")] {
+        let proxy = Peer::answering(answer(more)).await;
+        let exporter = Exporter::start(&module(&[format!("proxy_url: http://{}", proxy.address)])).await;
+        let probed = exporter.probe("m", "http://127.0.0.1:1/").await;
+        assert_eq!(
+            probed.evidence["verdict"]["link"], link,
+            "{:#}",
+            probed.evidence["verdict"]
+        );
+    }
+}
+
+/// A name that only the proxy resolves, as in many company networks: the particulars name the key that leaves it to the proxy.
+#[tokio::test]
+async fn a_name_that_does_not_resolve_before_a_proxy_is_likely_at_most() {
+    let target = Peer::start(ok).await;
+    let proxy = Proxy::http(target.address).await;
+    let dns = DnsServer::always(Says::Code(ResponseCode::NXDomain)).await;
+    let proxied = format!("proxy_url: http://{}", proxy.address());
+    for (keys, certainty) in [(vec![proxied.clone()], "likely"), (vec![], "certain")] {
+        let config = format!("{}    {}\n", module(&keys), dns.as_key());
+        let probed = Exporter::start(&config).await.probe("m", "http://intranet.test/").await;
+        let verdict = &probed.evidence["verdict"];
+        assert_eq!(
+            (&verdict["link"], &verdict["certainty"]),
+            (&"dns".into(), &certainty.into()),
+            "{verdict:#}"
+        );
+        let detail = probed.evidence["target"]["fault"]["detail"].as_str().unwrap();
+        let names_key = detail.contains("skip_resolve_phase_with_proxy");
+        assert_eq!(names_key, certainty == "likely", "{detail}");
+    }
+    let keys = [proxied, "skip_resolve_phase_with_proxy: true".to_owned()];
+    let config = format!("{}    {}\n", module(&keys), dns.as_key());
+    let probed = Exporter::start(&config).await.probe("m", "http://intranet.test/").await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
 }
 
 /// Its twin: what the proxy passed on is the target's.

@@ -177,12 +177,22 @@ fn assert_carries_all(request: &Request, host: &str) {
     assert_eq!(request.header("host"), Some(host));
 }
 
-/// Another origin gets what any client sends, and nothing else of the module.
+/// Another origin gets what any client sends, and nothing else of the module: of the URL before, the origin.
 fn assert_carries_nothing(request: &Request, host: &str) {
     assert_eq!(
         request.header_names(),
-        ["accept", "accept-language", "connection", "host", "user-agent"]
+        [
+            "accept",
+            "accept-language",
+            "connection",
+            "host",
+            "referer",
+            "user-agent"
+        ]
     );
+    let referer = request.header("referer").unwrap();
+    assert_eq!(referer.matches('/').count(), 3, "{referer}");
+    assert!(referer.starts_with("http://") && referer.ends_with('/'), "{referer}");
     assert_eq!(request.header("host"), Some(host));
     assert_eq!(request.header("user-agent"), Some("agent-of-the-module"));
 }
@@ -204,8 +214,8 @@ fn status(probed: &Probed) -> f64 {
     probed.page.value("probe_http_status_code")
 }
 
-fn legs(probed: &Probed) -> &Vec<Value> {
-    probed.evidence["front"]["legs"].as_array().unwrap()
+fn exchanges(probed: &Probed) -> &Vec<Value> {
+    probed.evidence["target"]["exchanges"].as_array().unwrap()
 }
 
 #[tokio::test]
@@ -347,7 +357,7 @@ async fn ten_redirects_are_followed() {
     assert_succeeded(&probed);
     assert_eq!((status(&probed), redirects(&probed)), (200.0, 10.0));
     assert_eq!(site.requests().len(), 11);
-    assert_eq!(legs(&probed).len(), 11);
+    assert_eq!(exchanges(&probed).len(), 11);
 }
 
 #[tokio::test]
@@ -358,7 +368,7 @@ async fn the_eleventh_redirect_is_not_followed_and_its_status_is_the_last() {
     assert_failed(&probed, "http.response.redirect_loop");
     assert_eq!((status(&probed), redirects(&probed)), (302.0, 11.0));
     assert_eq!(site.requests().len(), 11);
-    assert_eq!(legs(&probed).len(), 11);
+    assert_eq!(exchanges(&probed).len(), 11);
     assert_eq!(probed.page.value("probe_http_responses_total{code=\"302\"}"), 1.0);
 }
 
@@ -432,12 +442,10 @@ async fn credentials_module_headers_and_virtual_host_stay_on_the_same_origin() {
 async fn nothing_of_the_module_goes_to_another_port() {
     let exporter = exporter(LOADED).await;
     for code in [301, 302, 303, 307, 308] {
-        let (front, other) = (Site::start().await, Site::start().await);
-        let probed = exporter
-            .probe("loaded", &front.url(&to(code, &other.url("/end"))))
-            .await;
+        let (edge, other) = (Site::start().await, Site::start().await);
+        let probed = exporter.probe("loaded", &edge.url(&to(code, &other.url("/end")))).await;
         assert_succeeded(&probed);
-        assert_carries_all(&front.request(), "virtual.test");
+        assert_carries_all(&edge.request(), "virtual.test");
         assert_carries_nothing(&other.request(), &other.address().to_string());
     }
 }
@@ -451,7 +459,7 @@ async fn exporter_that_asks(dns: &DnsServer) -> Exporter {
 
 /// A name server that knows two names of this host.
 async fn two_names() -> DnsServer {
-    DnsServer::start(|name, _| match name {
+    DnsServer::start(|name, _| match name.to_ascii_lowercase().as_str() {
         "one.test" | "two.test" => Says::Addresses(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
         _ => Says::NoData,
     })
@@ -478,7 +486,7 @@ async fn nothing_of_the_module_goes_to_another_name_of_the_same_machine() {
         let requests = site.requests();
         assert_carries_all(&requests[0], &format!("{from}:{port}"));
         assert_succeeded(&probed);
-        assert_carries_nothing(&requests[1], &format!("{}:{port}", other.to_lowercase()));
+        assert_carries_nothing(&requests[1], &format!("{other}:{port}"));
     }
 }
 
@@ -493,7 +501,8 @@ async fn a_name_is_the_same_origin_in_either_case() {
         .probe("loaded", &format!("http://one.test:{port}{}", to(302, &end)))
         .await;
     assert_succeeded(&probed);
-    assert_carries_all(&site.requests()[1], &format!("one.test:{port}"));
+    // Written as the redirect writes it, as Go does.
+    assert_carries_all(&site.requests()[1], &format!("ONE.test:{port}"));
 }
 
 #[tokio::test]
@@ -501,9 +510,9 @@ async fn nothing_of_the_module_goes_from_http_to_https() {
     let authority = Authority::new();
     let tls = format!("      tls_config:\n        ca_file: {}\n", authority.ca_file.display());
     let exporter = exporter(&format!("{}{tls}", LOADED.trim_end_matches(' '))).await;
-    let (front, secure) = (Site::start().await, Site::start_tls(&authority).await);
+    let (edge, secure) = (Site::start().await, Site::start_tls(&authority).await);
     let end = format!("https://{}/end", secure.address());
-    let probed = exporter.probe("loaded", &front.url(&to(302, &end))).await;
+    let probed = exporter.probe("loaded", &edge.url(&to(302, &end))).await;
     assert_succeeded(&probed);
     assert_eq!(probed.page.value("probe_http_ssl"), 1.0);
     assert_carries_nothing(&secure.request(), &secure.address().to_string());
@@ -512,29 +521,29 @@ async fn nothing_of_the_module_goes_from_http_to_https() {
 #[tokio::test]
 async fn nothing_of_the_module_comes_back_when_the_chain_returns_to_its_origin() {
     let exporter = exporter(LOADED).await;
-    let (front, other) = (Site::start().await, Site::start().await);
-    let back = other.url(&to(302, &front.url("/end")));
-    let probed = exporter.probe("loaded", &front.url(&to(302, &back))).await;
+    let (edge, other) = (Site::start().await, Site::start().await);
+    let back = other.url(&to(302, &edge.url("/end")));
+    let probed = exporter.probe("loaded", &edge.url(&to(302, &back))).await;
     assert_succeeded(&probed);
     assert_eq!(redirects(&probed), 2.0);
-    let requests = front.requests();
+    let requests = edge.requests();
     assert_carries_all(&requests[0], "virtual.test");
-    assert_carries_nothing(&requests[1], &front.address().to_string());
+    assert_carries_nothing(&requests[1], &edge.address().to_string());
     assert_carries_nothing(&other.request(), &other.address().to_string());
 }
 
 #[tokio::test]
 async fn userinfo_of_the_target_stays_on_its_origin_and_does_not_come_back() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
-    let (front, other) = (Site::start().await, Site::start().await);
-    let back = other.url(&to(302, &front.url("/end")));
-    let target = front
+    let (edge, other) = (Site::start().await, Site::start().await);
+    let back = other.url(&to(302, &edge.url("/end")));
+    let target = edge
         .url(&to(302, &to(302, &back)))
         .replace("http://", "http://user:word@");
     let probed = exporter.probe("http_2xx", &target).await;
     assert_succeeded(&probed);
     let basic = Some("Basic dXNlcjp3b3Jk");
-    let requests = front.requests();
+    let requests = edge.requests();
     let sent: Vec<_> = requests.iter().map(|request| request.header("authorization")).collect();
     assert_eq!(sent, [basic, basic, None]);
     assert_eq!(other.request().header("authorization"), None);
@@ -545,28 +554,26 @@ async fn userinfo_of_the_target_stays_on_its_origin_and_does_not_come_back() {
 async fn a_body_is_never_carried_to_another_origin() {
     let exporter = exporter(POSTING).await;
     for code in [307, 308] {
-        let (front, other) = (Site::start().await, Site::start().await);
+        let (edge, other) = (Site::start().await, Site::start().await);
         let probed = exporter
-            .probe("posting", &front.url(&to(code, &other.url("/end"))))
+            .probe("posting", &edge.url(&to(code, &other.url("/end"))))
             .await;
         assert_failed(&probed, "http.response.bad_redirect");
         assert_eq!((status(&probed), redirects(&probed)), (f64::from(code), 1.0));
         assert_eq!(other.requests().len(), 0, "{code}");
-        assert_eq!(front.requests().len(), 1, "{code}");
+        assert_eq!(edge.requests().len(), 1, "{code}");
     }
 }
 
 #[tokio::test]
 async fn a_post_that_becomes_a_get_goes_to_another_origin_without_its_body() {
     let exporter = exporter(POSTING).await;
-    let (front, other) = (Site::start().await, Site::start().await);
-    let probed = exporter
-        .probe("posting", &front.url(&to(303, &other.url("/end"))))
-        .await;
+    let (edge, other) = (Site::start().await, Site::start().await);
+    let probed = exporter.probe("posting", &edge.url(&to(303, &other.url("/end")))).await;
     assert_succeeded(&probed);
     let request = other.request();
     assert_eq!((request.method.as_str(), request.body.len()), ("GET", 0));
-    assert_eq!(request.header_names(), ["connection", "host", "user-agent"]);
+    assert_eq!(request.header_names(), ["connection", "host", "referer", "user-agent"]);
 }
 
 #[tokio::test]
@@ -587,37 +594,37 @@ async fn assertions_are_about_the_last_answer_only() {
 #[tokio::test]
 async fn each_redirect_is_a_leg_of_the_evidence_and_the_gauges_are_the_sums() {
     let exporter = exporter("  full: {prober: http, metrics: full}").await;
-    let (front, other) = (Site::start().await, Site::start().await);
+    let (edge, other) = (Site::start().await, Site::start().await);
     let middle = other.url(&to(308, "/end"));
-    let probed = exporter.probe("full", &front.url(&to(302, &middle))).await;
+    let probed = exporter.probe("full", &edge.url(&to(302, &middle))).await;
     assert_succeeded(&probed);
 
-    let seen: Vec<_> = legs(&probed)
+    let seen: Vec<_> = exchanges(&probed)
         .iter()
-        .map(|leg| {
+        .map(|exchange| {
             (
-                leg["url"].as_str().unwrap().to_owned(),
-                leg["peer"].as_str().unwrap().to_owned(),
-                leg["reply"]["status"].as_u64().unwrap(),
+                exchange["url"].as_str().unwrap().to_owned(),
+                exchange["peer"].as_str().unwrap().to_owned(),
+                exchange["reply"]["status"].as_u64().unwrap(),
             )
         })
         .collect();
-    let (at_front, at_other) = (front.address().to_string(), other.address().to_string());
+    let (at_edge, at_other) = (edge.address().to_string(), other.address().to_string());
     assert_eq!(
         seen,
         [
-            (front.url("/to/302?…"), at_front, 302),
+            (edge.url("/to/302?…"), at_edge, 302),
             (other.url("/to/308?…"), at_other.clone(), 308),
             (other.url("/end"), at_other, 200),
         ]
     );
 
     let total = |phases: &[&str]| -> f64 {
-        let laps = probed.laps();
-        let laps = laps.iter().filter(|(phase, ..)| phases.contains(&phase.as_str()));
-        laps.map(|(_, seconds, _)| seconds).sum()
+        let timings = probed.timings();
+        let timings = timings.iter().filter(|(phase, ..)| phases.contains(&phase.as_str()));
+        timings.map(|(_, seconds, _)| seconds).sum()
     };
-    for (phase, laps) in [
+    for (phase, timings) in [
         ("resolve", &["resolve"][..]),
         ("connect", &["connect"]),
         ("tls", &["tls"]),
@@ -628,9 +635,9 @@ async fn each_redirect_is_a_leg_of_the_evidence_and_the_gauges_are_the_sums() {
             .page
             .value(&format!("probe_http_duration_seconds{{phase=\"{phase}\"}}"));
         assert!(
-            (gauge - total(laps)).abs() < 1e-9,
+            (gauge - total(timings)).abs() < 1e-9,
             "{phase}: {gauge} is not {}",
-            total(laps)
+            total(timings)
         );
         if phase != "tls" {
             // One observation per phase and probe, whatever the number of legs.
@@ -651,9 +658,90 @@ async fn a_redirect_to_a_machine_that_refuses_fails_there_with_both_legs() {
     let probed = exporter.probe("http_2xx", &site.url(&to(302, &nowhere))).await;
     assert_failed(&probed, "tcp.refused");
     assert_eq!(redirects(&probed), 1.0);
-    let legs = legs(&probed);
-    assert_eq!(legs.len(), 2);
-    assert_eq!(legs[0]["reply"]["status"], 302);
-    assert_eq!(legs[1]["url"], nowhere);
-    assert_eq!(legs[1]["reply"], Value::Null);
+    let exchanges = exchanges(&probed);
+    assert_eq!(exchanges.len(), 2);
+    assert_eq!(exchanges[0]["reply"]["status"], 302);
+    assert_eq!(exchanges[1]["url"], nowhere);
+    assert_eq!(exchanges[1]["reply"], Value::Null);
+}
+
+/// What a server is told of the URL that led to it.
+#[tokio::test]
+async fn a_referer_is_sent_whole_within_an_origin_and_cut_beyond_it() {
+    let exporter =
+        exporter("  http_2xx: {prober: http}\n  own: {prober: http, http: {headers: {Referer: mine}}}").await;
+    let (edge, other) = (Site::start().await, Site::start().await);
+    let path = to(302, &to(302, &other.url("/end")));
+    let target = edge.url(&path).replace("http://", "http://user:word@");
+    assert_succeeded(&exporter.probe("http_2xx", &target).await);
+    let requests = edge.requests();
+    assert_eq!(requests[0].header("referer"), None);
+    assert_eq!(requests[1].header("referer"), Some(edge.url(&path).as_str()));
+    assert_eq!(other.request().header("referer"), Some(edge.url("/").as_str()));
+    edge.requests.lock().unwrap().clear();
+    assert_succeeded(&exporter.probe("own", &edge.url(&to(302, "/end"))).await);
+    assert_eq!(edge.requests()[1].header("referer"), Some("mine"));
+}
+
+/// As written, and encoded as Go does where a byte must be: see `tests/compare/cases/odd_urls.rs` for more.
+#[tokio::test]
+async fn a_location_is_followed_as_it_is_written() {
+    let exporter = exporter("  http_2xx: {prober: http}").await;
+    // As long as the head of an answer may be, nearly.
+    let long = format!("/{}", "a".repeat(60_000));
+    for (location, target) in [
+        (&b"/a|b"[..], "/a%7Cb"),
+        (b"/a/%2e%2e/b", "/a/%2e%2e/b"),
+        (b"/a/../b", "/b"),
+        (b"/\xfc", "/%FC"),
+        (b"/a\\b", "/a%5Cb"),
+        (b"//", "/start"),
+        (b"?", "/start?"),
+        (long.as_bytes(), &long),
+    ] {
+        let head = [
+            b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ",
+            location,
+            b"\r\n\r\n",
+        ]
+        .concat();
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let kept = asked.clone();
+        let peer = Peer::start(move |mut stream| {
+            let (head, kept) = (head.clone(), kept.clone());
+            async move {
+                let path = Request::read(&mut stream).await.path;
+                let is_first = kept.lock().unwrap().is_empty();
+                kept.lock().unwrap().push(path);
+                let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                let answer = if is_first { &head[..] } else { ok };
+                stream.write_all(answer).await.unwrap();
+            }
+        })
+        .await;
+        let probed = exporter
+            .probe("http_2xx", &(peer.http().trim_end_matches('/').to_owned() + "/start"))
+            .await;
+        assert_succeeded(&probed);
+        assert_eq!(
+            *asked.lock().unwrap(),
+            ["/start", target],
+            "{}",
+            location.escape_ascii()
+        );
+    }
+}
+
+/// The target's own address of the other family is a mistake of who configures; that of a redirect is the server's.
+#[tokio::test]
+async fn a_redirect_to_an_address_of_the_other_family_is_a_bad_redirect() {
+    let answer = "HTTP/1.1 302 Found\r\nLocation: http://[::1]:1/\r\nContent-Length: 0\r\n\r\n";
+    let target = Peer::answering(answer).await;
+    let keys = "preferred_ip_protocol: ip4, ip_protocol_fallback: false";
+    let exporter = Exporter::start(&format!("modules: {{m: {{prober: http, http: {{{keys}}}}}}}")).await;
+    let probed = exporter.probe("m", &target.http()).await;
+    assert_failed(&probed, "http.response.bad_redirect");
+    assert_eq!(probed.evidence["verdict"]["link"], "origin");
+    let probed = exporter.probe("m", "http://[::1]:1/").await;
+    assert_failed(&probed, "local.target_invalid");
 }

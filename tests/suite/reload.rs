@@ -1,8 +1,11 @@
 //! A reload that changes what a module counts: new series exist from 0, and no counter goes back.
 
+use crate::serving::Running;
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
 use crate::support::pki::Authority;
+use crate::support::process::eventually;
+use std::process::Command;
 
 async fn reload(exporter: &Exporter, keys: &str) {
     std::fs::write(&exporter.config_file, module(keys)).unwrap();
@@ -67,4 +70,111 @@ async fn a_tls_file_that_comes_later_fails_its_own_module_until_a_reload() {
         exporter.probe("m", &peer.https()).await.page.value("probe_success"),
         1.0
     );
+}
+
+/// Puts a pipe in a file's place: who reads it waits.
+fn make_pipe(exporter: &Exporter) {
+    std::fs::remove_file(&exporter.config_file).unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(&exporter.config_file)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[tokio::test]
+async fn a_reload_that_hangs_fails_and_the_next_one_works() {
+    let exporter = Exporter::start(&module("timeout: 5s")).await;
+    make_pipe(&exporter);
+    let url = exporter.url("/-/reload");
+    let hangs = tokio::spawn(exporter.client().post(url).send());
+    // It has begun once another could not begin beside it for a second.
+    let failures = async || exporter.own("glassbox_config_reload_failures_total").await;
+    assert_eq!(failures().await, 0.0);
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let pipe = exporter.config_file.with_extension("pipe");
+    std::fs::rename(&exporter.config_file, &pipe).unwrap();
+    reload(&exporter, "timeout: 6s").await;
+    assert!(!hangs.is_finished(), "the other one was waited for");
+    let successful = async || exporter.own("blackbox_exporter_config_last_reload_successful").await;
+    assert_eq!(successful().await, 1.0);
+    let config = exporter.get("/config").await.text().await.unwrap();
+    assert!(config.contains("timeout: 6s"), "{config}");
+    let hung = hangs.await.unwrap().unwrap();
+    assert_eq!(hung.status(), 500);
+    let words = hung.text().await.unwrap();
+    assert!(words.contains("did not come within 10 s"), "{words}");
+    // It is counted, and says nothing of the later one.
+    assert_eq!((failures().await, successful().await), (1.0, 1.0));
+    // Its thread ends with a writer; this process waits for it.
+    tokio::task::spawn_blocking(move || std::fs::write(pipe, ""))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn reloads_that_hang_are_bounded_and_end_with_their_file() {
+    let exporter = Exporter::start(&module("timeout: 5s")).await;
+    make_pipe(&exporter);
+    let mut hanging = tokio::task::JoinSet::new();
+    let mut refused = String::new();
+    while !refused.contains("earlier reloads still wait") {
+        let request = exporter.client().post(exporter.url("/-/reload"));
+        hanging.spawn(async move { request.send().await.unwrap().text().await.unwrap() });
+        let beside = tokio::time::timeout(std::time::Duration::from_secs(3), hanging.join_next());
+        if let Ok(Some(words)) = beside.await {
+            refused = words.unwrap();
+        }
+        assert!(hanging.len() < 8, "there is no bound: {refused}");
+    }
+    // Whoever writes to the pipe lets all of them go.
+    let pipe = exporter.config_file.clone();
+    tokio::task::spawn_blocking(move || std::fs::write(pipe, "modules: {}"))
+        .await
+        .unwrap()
+        .unwrap();
+    std::fs::remove_file(&exporter.config_file).unwrap();
+    std::fs::write(&exporter.config_file, module("timeout: 7s")).unwrap();
+    eventually("a reload works again", async || {
+        exporter.post("/-/reload").await.status() == 200
+    })
+    .await;
+    assert!(
+        exporter
+            .get("/config")
+            .await
+            .text()
+            .await
+            .unwrap()
+            .contains("timeout: 7s")
+    );
+}
+
+#[tokio::test]
+async fn a_changed_file_that_hangs_is_told_and_the_next_one_taken() {
+    let flags = ["--config.enable-auto-reload", "--config.auto-reload-interval=1"];
+    let running = Running::start(&module("timeout: 5s"), &flags).await;
+    let path = running.path("glassbox.yml");
+    std::fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    eventually("it is told", async || {
+        running.log().contains("reading the config file hangs")
+    })
+    .await;
+    assert_eq!(running.get("/-/healthy").await.status(), 200);
+    std::fs::rename(&path, running.path("pipe")).unwrap();
+    running.write("glassbox.yml", &module("timeout: 6s"));
+    // The read of the pipe ends with its writer.
+    let pipe = running.path("pipe");
+    tokio::task::spawn_blocking(move || std::fs::write(pipe, ""))
+        .await
+        .unwrap()
+        .unwrap();
+    eventually("the file is taken", async || {
+        running.text("/config").await.contains("timeout: 6s")
+    })
+    .await;
 }

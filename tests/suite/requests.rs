@@ -101,3 +101,72 @@ async fn cookies_live_as_long_as_the_probe() {
         .collect();
     assert_eq!(cookies, [None, Some("session=a1"), None, Some("session=a1")]);
 }
+
+/// Byte by byte as Go sends them: `tests/compare/cases/odd_urls.rs` has more.
+#[tokio::test]
+async fn a_target_is_sent_as_it_is_written() {
+    let exporter = Exporter::start("modules:\n  m: {prober: http, timeout: 5s}\n").await;
+    for (written, sent) in [
+        ("/a%2Fb", "/a%2Fb"),
+        ("/a|b", "/a%7Cb"),
+        ("/a^b", "/a%5Eb"),
+        ("/static/../secret", "/static/../secret"),
+        ("/a/%2e%2e/b", "/a/%2e%2e/b"),
+        ("//a//", "//a//"),
+        ("/a\\b", "/a%5Cb"),
+        ("?", "/?"),
+        ("/?\"<>|", "/?\"<>|"),
+        ("/#f", "/"),
+        ("/ ", "/%20"),
+    ] {
+        let site = Site::start().await;
+        let probed = exporter.probe("m", &site.url(written)).await;
+        assert_eq!(
+            probed.page.value("probe_success"),
+            1.0,
+            "{written} {:#}",
+            probed.evidence
+        );
+        let request = site.request();
+        assert_eq!(request.path, sent, "{written}");
+        assert_eq!(request.header("host"), Some(site.address().to_string().as_str()));
+    }
+    for wrong in [
+        "ftp://127.0.0.1/",
+        "http:///127.0.0.1/",
+        "http://127.0.0.1\\@x/",
+        "http://%31/",
+        "127.0.0.1:99999",
+    ] {
+        let probed = exporter.probe("m", wrong).await;
+        let verdict = &probed.evidence["verdict"];
+        assert_eq!(verdict["reason"], "local.target_invalid", "{wrong} {verdict:#}");
+    }
+}
+
+/// The zone of a link-local address is dialled, and not sent (RFC 6874 section 4).
+#[tokio::test]
+async fn an_address_is_dialled_in_its_zone() {
+    let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heads = Arc::<Mutex<Vec<String>>>::default();
+    let kept = heads.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = read_head(&mut stream).await;
+            kept.lock().unwrap().push(String::from_utf8(head).unwrap());
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    });
+    let exporter = Exporter::start("modules:\n  m: {prober: http, timeout: 5s}\n").await;
+    let probed = exporter.probe("m", &format!("http://[::1%25lo]:{port}/")).await;
+    assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
+    let head = heads.lock().unwrap()[0].to_lowercase();
+    assert!(head.contains(&format!("host: [::1]:{port}\r\n")), "{head}");
+    let probed = exporter.probe("m", &format!("http://[::1%25nosuch0]:{port}/")).await;
+    assert_eq!(
+        probed.evidence["verdict"]["reason"], "local.target_invalid",
+        "{:#}",
+        probed.evidence
+    );
+}

@@ -74,14 +74,29 @@ impl Running {
         self.folder.path().join("glassbox.yml")
     }
 
+    /// A file in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Writes a file into its folder.
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
-    /// All that it has written so far.
+    /// What it has written so far. A thread of its own writes the log: the latest lines may be missing.
     pub fn log(&self) -> String {
         log_of(self.folder.path())
+    }
+
+    /// Everything it logged until now: a reload, which may be refused, logs one more line, and that line comes last.
+    pub async fn whole_log(&self) -> String {
+        let reloads =
+            |log: &str| log.matches("Reloaded config file").count() + log.matches("Error reloading config").count();
+        let before = reloads(&self.log());
+        self.post("/-/reload").await;
+        eventually("logged the reload", async || reloads(&self.log()) > before).await;
+        self.log()
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -244,6 +259,14 @@ async fn a_scrape_timeout_that_is_no_time_is_refused() {
             words.starts_with("Failed to parse timeout from Prometheus header: "),
             "{wrong}: {words}"
         );
+    }
+    // What such scrapes count would be the caller's doing.
+    for short in ["0.099", "0.001", "1e-9"] {
+        let request = client.get(&url).header("X-Prometheus-Scrape-Timeout-Seconds", short);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{short}");
+        let words = format!("invalid scrape timeout {short:?}: expected at least 0.1 seconds\n");
+        assert_eq!(answer.text().await.unwrap(), words);
     }
     assert_eq!(peer.connections(), 0);
     // The order of checks is the peer's: module, timeout, target.
@@ -626,7 +649,7 @@ async fn the_landing_page_shows_the_findings_failing_ones_first() {
     let home = answer.text().await.unwrap();
     let (failed, succeeded) = (home.find("/gone").unwrap(), home.find("/good").unwrap());
     assert!(failed < succeeded, "the older failing one is first: {home}");
-    assert!(home.contains("tcp.refused") && home.contains("front"), "{home}");
+    assert!(home.contains("tcp.refused") && home.contains("edge"), "{home}");
     assert!(
         home.contains("<form action=\"/probe\">") && home.contains("<option>http_2xx</option>"),
         "{home}"
@@ -785,7 +808,7 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
     running.process.signal("HUP");
     eventually("refused", async || running.gauge(RELOADED).await == 0.0).await;
     assert!(running.text("/config").await.contains("new:"));
-    assert!(running.log().contains("Error reloading config"), "{}", running.log());
+    eventually("logged", async || running.log().contains("Error reloading config")).await;
 }
 
 #[tokio::test]
@@ -936,8 +959,8 @@ async fn check_draws_a_waterfall_and_tells_by_its_exit_code() {
         .filter(|line| line.contains(" ms |"))
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
-    let leg = ["resolve", "connect", "request", "processing", "transfer"];
-    assert_eq!(phases, [leg, leg].concat(), "{text}");
+    let exchange = ["resolve", "connect", "request", "processing", "transfer"];
+    assert_eq!(phases, [exchange, exchange].concat(), "{text}");
     assert!(text.contains("  HTTP/1.1 200, 5 bytes of body\n"), "{text}");
     assert!(lines.last().unwrap().starts_with("OK in "), "{text}");
 
@@ -1014,6 +1037,54 @@ async fn a_client_that_never_finishes_its_request_does_not_keep_an_exporter_that
     assert_eq!(running.get("/-/ready").await.status(), StatusCode::OK);
     running.process.signal("TERM");
     assert_eq!(running.ended().await.code(), Some(0), "{}", running.log());
+}
+
+#[tokio::test]
+async fn an_exporter_that_was_told_to_end_does_so_whatever_scrapes_wait_for() {
+    let (peer, mut asked, _never) = holding().await;
+    let mut running = Running::start(PLAIN, &["--web.shutdown-timeout=4"]).await;
+    let url = running.url(&format!("/probe?target={}", peer.address));
+    let scrape = reqwest::Client::builder().no_proxy().build().unwrap().get(url);
+    let scrape = scrape.header("X-Prometheus-Scrape-Timeout-Seconds", "600");
+    let scrape = tokio::spawn(async move {
+        let answer = scrape.send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    });
+    asked.wait_for(|count| *count == 1).await.unwrap();
+    running.process.signal("TERM");
+    let (status, words) = scrape.await.unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{words}");
+    assert!(words.contains("says nothing of the target"), "{words}");
+    assert_eq!(running.ended().await.code(), Some(0), "{}", running.log());
+    assert!(
+        running.log().contains("--web.shutdown-timeout is over"),
+        "{}",
+        running.log()
+    );
+}
+
+#[tokio::test]
+async fn a_request_whose_head_is_too_large_is_refused_before_it_is_whole() {
+    let exporter = Exporter::start(PLAIN).await;
+    for (bytes, answer) in [(15_000, None), (17_000, Some("HTTP/1.1 431"))] {
+        let mut stream = TcpStream::connect(exporter.address).await.unwrap();
+        let field = format!("X-A: {}\r\n", "a".repeat(bytes));
+        let begin = format!("GET /-/healthy HTTP/1.1\r\nHost: a\r\n{field}");
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        if let Some(words) = answer {
+            assert!(String::from_utf8_lossy(&read_head(&mut stream).await).starts_with(words));
+        } else {
+            stream.write_all(b"\r\n").await.unwrap();
+            let head = read_head(&mut stream).await;
+            assert!(String::from_utf8_lossy(&head).starts_with("HTTP/1.1 200"));
+        }
+    }
+    // Parameters as long as they may be have room, however they are written.
+    let exporter = Exporter::start("limits: {parameter: 16KB}\nmodules:\n  http_2xx: {prober: http}\n").await;
+    let answer = exporter
+        .get(&format!("/probe?target=127.0.0.1:9/{}", "%61".repeat(16_000)))
+        .await;
+    assert_eq!(answer.status(), 200);
 }
 
 /// Not in whole seconds, as the library counts it.

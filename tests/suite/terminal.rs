@@ -33,21 +33,21 @@ async fn a_terminal_shows_colours_unless_they_are_not_wanted() {
     let good = Peer::start(ok).await;
     let (screen, code) = on_a_terminal(&good.http(), None).await;
     assert_eq!(code, Some(0), "{screen}");
-    assert!(screen.contains("\x1b[32m[+] Us\x1b[0m - "), "{screen:?}");
+    assert!(screen.contains("\x1b[32m[+] Exporter\x1b[0m - "), "{screen:?}");
     assert!(screen.contains("\x1b[32mOK\x1b[0m in "), "{screen:?}");
 
     let (screen, code) = on_a_terminal("http://127.0.0.1:1/", None).await;
     assert_eq!(code, Some(1), "{screen}");
-    assert!(screen.contains("\x1b[1;31m[X] Front\x1b[0m"), "{screen:?}");
+    assert!(screen.contains("\x1b[1;31m[X] Edge\x1b[0m"), "{screen:?}");
     assert!(screen.contains("\x1b[1;31mFAILED\x1b[0m in "), "{screen:?}");
 
     let (screen, _) = on_a_terminal(&good.http(), Some("1")).await;
     assert!(
-        !screen.contains('\x1b') && screen.contains("[+] Us - [+] Name service"),
+        !screen.contains('\x1b') && screen.contains("[+] Exporter - [+] DNS"),
         "{screen:?}"
     );
     let text = String::from_utf8(piped(&[&good.http()]).await.stdout).unwrap();
-    assert!(!text.contains('\x1b') && text.contains("[+] Us - "), "{text:?}");
+    assert!(!text.contains('\x1b') && text.contains("[+] Exporter - "), "{text:?}");
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn many_probes_are_summed_up() {
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" ");
-    assert_eq!(verdict, "front tcp.refused 4 100.0 %");
+    assert_eq!(verdict, "edge tcp.refused 4 100.0 %");
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn machines_get_json_and_an_archive() {
     let one = piped(&[&good.http(), "--json"]).await;
     let evidence: Value = serde_json::from_slice(&one.stdout).unwrap();
     assert_eq!(evidence["success"], true);
-    assert_eq!(evidence["front"]["legs"][0]["reply"]["status"], 200);
+    assert_eq!(evidence["target"]["exchanges"][0]["reply"]["status"], 200);
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("probe.har");
@@ -175,11 +175,11 @@ async fn an_interrupt_ends_with_the_summary() {
 }
 
 #[tokio::test]
-async fn the_hops_stand_on_the_axis_of_the_front() {
-    let front = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
+async fn the_backends_stand_on_the_axis_of_the_edge() {
+    let edge = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
     let app = Peer::start(ok).await;
-    let hop = format!("--hop=app@{}", app.address);
-    let text = String::from_utf8(piped(&[&front.http(), &hop]).await.stdout).unwrap();
+    let backend = format!("--backend=app@{}", app.address);
+    let text = String::from_utf8(piped(&[&edge.http(), &backend]).await.stdout).unwrap();
     assert!(
         text.contains(&format!("app ({}), asked directly:", app.address)),
         "{text}"

@@ -100,8 +100,8 @@ async fn a_token_is_fetched_in_a_leg_of_its_own_and_kept() {
         form,
         expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     );
-    let legs = first.evidence["front"]["legs"].as_array().unwrap();
-    let purposes: Vec<_> = legs.iter().map(|leg| &leg["for_credentials"]).collect();
+    let exchanges = first.evidence["target"]["exchanges"].as_array().unwrap();
+    let purposes: Vec<_> = exchanges.iter().map(|exchange| &exchange["for_credentials"]).collect();
     assert_eq!(purposes, [&Value::Bool(true), &Value::Bool(false)]);
     assert!(!first.evidence.to_string().contains("t1"), "{:#}", first.evidence);
     // What the peer measures is the target alone.
@@ -237,7 +237,7 @@ async fn a_token_that_cannot_be_had_is_our_own_affair() {
         assert_eq!(probed.page.value("probe_success"), 0.0);
         assert_eq!(probed.evidence["verdict"]["link"], "local", "{:#}", probed.evidence);
         assert_eq!(probed.evidence["verdict"]["reason"], "local.credentials");
-        assert_eq!(probed.evidence["front"]["fault"]["detail"], detail);
+        assert_eq!(probed.evidence["target"]["fault"]["detail"], detail);
         assert_eq!(probed.page.value("probe_http_status_code"), 0.0);
     }
     assert_eq!(target.requests().len(), 0);
@@ -263,14 +263,14 @@ async fn a_token_server_that_stays_silent_takes_no_more_than_the_probes_time() {
     assert_eq!(silent.connections(), 1);
 }
 
-/// What fails for want of a token says nothing of the machines behind the front either.
+/// What fails for want of a token says nothing of the machines behind the edge either.
 #[tokio::test]
-async fn hops_are_not_blamed_for_a_token_that_cannot_be_had() {
+async fn backends_are_not_blamed_for_a_token_that_cannot_be_had() {
     let refusing = Server::start(|_| (403, String::new())).await;
     let app = Server::start(|_| (200, String::new())).await;
     let config = module(refusing.peer.address, SECRET);
-    let hops = format!("    hops: [{{name: app, address: '{}'}}]\n", app.peer.address);
-    let exporter = Exporter::start(&(config + &hops)).await;
+    let backends = format!("    backends: [{{name: app, address: '{}'}}]\n", app.peer.address);
+    let exporter = Exporter::start(&(config + &backends)).await;
     let probed = exporter.probe("m", "http://127.0.0.1:9/").await;
     assert_eq!(
         probed.evidence["verdict"]["reason"], "local.credentials",
@@ -278,7 +278,7 @@ async fn hops_are_not_blamed_for_a_token_that_cannot_be_had() {
         probed.evidence
     );
     assert_eq!(
-        probed.page.starting("probe_hop_success").count(),
+        probed.page.starting("probe_backend_success").count(),
         0,
         "{:?}",
         probed.page

@@ -60,11 +60,11 @@ async fn what_the_exporter_comes_late_by_is_in_no_phase() {
     let page = &probed.page;
     assert_eq!(page.value("probe_success"), 1.0);
 
-    let clocks = &probed.evidence["front"]["legs"][0]["clocks"];
+    let clocks = &probed.evidence["target"]["exchanges"][0]["clocks"];
     for moment in ["connected", "first_byte", "last_byte"] {
         assert_eq!(clocks[moment], "kernel", "{clocks:#}");
     }
-    let late = clocks["own_delay_seconds"].as_f64().unwrap();
+    let late = clocks["scheduling_delay_seconds"].as_f64().unwrap();
     assert!(late >= BUSY.as_secs_f64(), "{clocks:#}");
     assert!(clocks["wakeup_delay_seconds"].as_f64().unwrap() >= BUSY.as_secs_f64());
     assert_eq!(probed.evidence["late"], true);
@@ -113,10 +113,10 @@ async fn a_large_certificate_that_lies_unread_leaves_the_handshake_its_time() {
     let probed = exporter.probe("http_2xx", &format!("https://{target}/")).await;
     let page = &probed.page;
     assert_eq!(page.value("probe_success"), 1.0, "{:#}", probed.evidence);
-    let clocks = &probed.evidence["front"]["legs"][0]["clocks"];
+    let clocks = &probed.evidence["target"]["exchanges"][0]["clocks"];
     assert_eq!(clocks["secured"], "kernel");
     let (late, whole) = (
-        clocks["own_delay_seconds"].as_f64().unwrap(),
+        clocks["scheduling_delay_seconds"].as_f64().unwrap(),
         page.value("probe_duration_seconds"),
     );
     assert!(late >= BUSY.as_secs_f64() && late < whole, "{clocks:#}");
@@ -214,8 +214,8 @@ async fn a_lost_first_segment_is_in_the_connect_phase() {
     let connect = probed.page.value("probe_http_duration_seconds{phase=\"connect\"}");
     // The kernel sends again after a second.
     assert!((0.9..=begun.elapsed().as_secs_f64()).contains(&connect), "{connect}");
-    let leg = &probed.evidence["front"]["legs"][0];
-    assert_eq!(leg["clocks"]["connected"], "exporter", "{leg:#}");
-    assert!(leg["socket"]["retransmits"].as_u64().unwrap() >= 1);
+    let exchange = &probed.evidence["target"]["exchanges"][0];
+    assert_eq!(exchange["clocks"]["connected"], "exporter", "{exchange:#}");
+    assert!(exchange["socket"]["retransmits"].as_u64().unwrap() >= 1);
     server.join().unwrap();
 }

@@ -105,7 +105,10 @@ async fn the_name_that_a_redirect_leads_to_is_resolved_as_the_first() {
         .probe("m", &format!("http://first.test:{}/", first.address.port()))
         .await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
-    assert_eq!(probed.evidence["front"]["legs"][1]["peer"], second.address.to_string());
+    assert_eq!(
+        probed.evidence["target"]["exchanges"][1]["peer"],
+        second.address.to_string()
+    );
 }
 
 /// Its request URL has the address for a host: a redirect to the name is one to another host, and loses what was sent.

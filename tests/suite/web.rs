@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 
 const PLAIN: &str = "modules:\n  http_2xx: {prober: http}\n";
@@ -111,9 +111,14 @@ async fn a_new_certificate_is_shown_without_a_restart() {
     let (new_certificate, new_key) = second.files("127.0.0.1");
     // Between the two copies, the pair does not fit: what was there still serves.
     std::fs::copy(new_certificate, &certificate).unwrap();
+    eventually("the half is refused", async || {
+        running.log().contains("Error reloading web config file")
+    })
+    .await;
     assert!(answers(&first));
     std::fs::copy(new_key, &key).unwrap();
-    assert!(answers(&second) && !answers(&first));
+    eventually("the pair is taken", async || answers(&second)).await;
+    assert!(!answers(&first));
 }
 
 #[tokio::test]
@@ -186,16 +191,182 @@ async fn a_password_is_asked_for_at_every_path() {
     }
     // The file is read again: who is no longer in it is no longer let in.
     running.write("web.yml", &web("bob", "new"));
+    eventually("the new user", async || {
+        asked("/metrics", "bob", "new").await == StatusCode::OK
+    })
+    .await;
     assert_eq!(asked("/metrics", "alice", "right").await, StatusCode::UNAUTHORIZED);
-    assert_eq!(asked("/metrics", "bob", "new").await, StatusCode::OK);
     // One that cannot be read changes nothing.
     running.write("web.yml", "basic_auth_users: {bob: plain}\n");
+    eventually("it is refused", async || running.log().contains("no bcrypt hash")).await;
     assert_eq!(asked("/metrics", "bob", "new").await, StatusCode::OK);
-    assert!(running.log().contains("no bcrypt hash"), "{}", running.log());
     assert!(!running.log().contains("plain"), "{}", running.log());
     // Nor does one that is empty, as a file is while it is written.
     running.write("web.yml", "");
+    eventually("it is refused", async || {
+        running.log().contains("it has no users any more")
+    })
+    .await;
     assert_eq!(asked("/metrics", "alice", "right").await, StatusCode::UNAUTHORIZED);
+}
+
+/// A client that comes from this address.
+fn client_from(address: [u8; 4]) -> Client {
+    let from = std::net::IpAddr::from(address);
+    Client::builder().no_proxy().local_address(from).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_half_written_file_opens_nothing_and_is_counted() {
+    let authority = Authority::new();
+    let users = format!("basic_auth_users: {{alice: '{}'}}\n", htpasswd("right"));
+    let tls = tls(&authority, "");
+    let running = serving(&format!("{tls}{users}")).await;
+    let status = |password: &str| {
+        let user = format!("alice:{password}");
+        curl(&running, &authority, &["--user", &user])
+    };
+    assert_eq!(status("wrong").as_deref(), Some("2 401"));
+    for (half, words) in [
+        (tls.as_str(), "it has no users any more"),
+        (users.as_str(), "it has no TLS any more"),
+        ("tls_server_config:\n  cert_file: ", "Error reloading web config file"),
+    ] {
+        running.write("web.yml", half);
+        eventually(words, async || running.log().contains(words)).await;
+        assert_eq!(status("wrong").as_deref(), Some("2 401"), "{words}");
+        assert_eq!(status("right").as_deref(), Some("2 200"), "{words}");
+    }
+    // All of it is taken, as ever.
+    running.write(
+        "web.yml",
+        &format!("{tls}{users}http_server_config: {{http2: false}}\n"),
+    );
+    eventually("the new version", async || {
+        status("right").as_deref() == Some("1.1 200")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn client_certificates_that_are_required_stay_so_while_it_runs() {
+    let authority = Authority::new();
+    let required = format!(
+        "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: {}\n",
+        authority.ca_file.display()
+    );
+    let running = serving(&tls(&authority, &required)).await;
+    assert_eq!(curl(&running, &authority, &[]), None);
+    running.write("web.yml", &tls(&authority, ""));
+    let words = "it requires no client certificates any more";
+    eventually(words, async || running.log().contains(words)).await;
+    assert_eq!(curl(&running, &authority, &[]), None);
+}
+
+#[tokio::test]
+async fn wrong_passwords_keep_no_right_one_out_that_comes_for_the_first_time() {
+    let running = serving(&format!("basic_auth_users: {{alice: '{}'}}\n", htpasswd("right"))).await;
+    let mut flood = JoinSet::new();
+    for number in 0..200 {
+        let request = client_from([127, 0, 0, 1]).get(running.url("/-/healthy"));
+        let request = request.basic_auth("alice", Some(format!("wrong{number}")));
+        flood.spawn(async move { request.send().await.unwrap().status() });
+    }
+    // It is at work on the flood.
+    assert_eq!(flood.join_next().await.unwrap().unwrap(), StatusCode::UNAUTHORIZED);
+    let right = client_from([127, 0, 0, 2]).get(running.url("/metrics"));
+    let right = right.basic_auth("alice", Some("right")).send().await.unwrap();
+    assert_eq!(right.status(), StatusCode::OK);
+    assert!(
+        flood.try_join_next().is_some() || flood.len() > 100,
+        "the flood was over"
+    );
+    assert!(flood.len() > 100, "it waited for the flood: {} are left", flood.len());
+    // From the same address it waits in line, and is let in.
+    let alike = client_from([127, 0, 0, 1]).get(running.url("/metrics"));
+    let alike = alike.basic_auth("alice", Some("right")).send().await.unwrap();
+    assert_eq!(alike.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_takes_no_token() {
+    let web = format!(
+        "basic_auth_users: {{alice: '{}'}}\nrate_limit: {{interval: 1h, burst: 2}}\n",
+        htpasswd("right")
+    );
+    let running = serving(&web).await;
+    let client = Client::builder().no_proxy().build().unwrap();
+    let asked = async |password: &str| {
+        let request = client
+            .get(running.url("/-/healthy"))
+            .basic_auth("alice", Some(password));
+        request.send().await.unwrap().status()
+    };
+    for _ in 0..5 {
+        assert_eq!(asked("wrong").await, StatusCode::UNAUTHORIZED);
+    }
+    for status in [StatusCode::OK, StatusCode::OK, StatusCode::TOO_MANY_REQUESTS] {
+        assert_eq!(asked("right").await, status);
+    }
+}
+
+#[tokio::test]
+async fn who_comes_by_a_name_that_a_stranger_can_own_may_not_reload() {
+    let flags = [
+        "--web.allowed-host=probes.example.org",
+        "--web.external-url=https://monitoring.example.org:8443/",
+    ];
+    let running = Running::start(PLAIN, &flags).await;
+    let client = Client::builder().no_proxy().build().unwrap();
+    for (host, status) in [
+        (None, 200),
+        (Some("evil.example.org"), 403),
+        (Some("evil.example.org:9115"), 403),
+        (Some("127.0.0.1.evil.example.org"), 403),
+        (Some("localhost:9115"), 200),
+        (Some("probes.example.org"), 200),
+        (Some("monitoring.example.org"), 200),
+    ] {
+        // As a page of a stranger does whose name leads here.
+        for origin in [None, host.map(|host| format!("http://{host}"))] {
+            let mut request = client.post(running.url("/-/reload"));
+            if let Some(host) = host {
+                request = request.header("Host", host);
+            }
+            if let Some(origin) = origin {
+                request = request.header("Origin", origin);
+            }
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), status, "{host:?}");
+            let words = answer.text().await.unwrap();
+            assert!(status == 200 || words.contains("--web.allowed-host"), "{words}");
+        }
+    }
+    // What changes nothing is read by any name.
+    let read = client.get(running.url("/metrics")).header("Host", "evil.example.org");
+    assert_eq!(read.send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn evidence_and_configuration_are_stored_by_nobody() {
+    let running = Running::start(PLAIN, &["--web.route-prefix=/x"]).await;
+    let probed = running.get("/x/probe?target=127.0.0.1:9").await;
+    let id = probed.headers()["x-glassbox-evidence"].to_str().unwrap().to_owned();
+    for path in [
+        "/x/".to_owned(),
+        "/x/config".to_owned(),
+        format!("/x/evidence/{id}"),
+        format!("/x/evidence/{id}.json"),
+        format!("/x/evidence/{id}.har"),
+        format!("/x/logs?id={id}"),
+        "/x/logs?target=127.0.0.1:9".to_owned(),
+        "/x/probe?target=127.0.0.1:9&debug=true".to_owned(),
+    ] {
+        let answer = running.get(&path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
+    }
+    assert!(!running.get("/x/metrics").await.headers().contains_key("cache-control"));
 }
 
 #[tokio::test]

@@ -17,28 +17,28 @@ fn time(stamps: &Value, key: &str) -> f64 {
 async fn the_stamps_above_tls_lie_within_those_below() {
     let peer = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
     let probed = Exporter::start(MODULES).await.probe("m", &peer.https()).await;
-    let leg = &probed.evidence["front"]["legs"][0];
-    let (below, above) = (&leg["below_tls"], &leg["above_tls"]);
+    let exchange = &probed.evidence["target"]["exchanges"][0];
+    let (below, above) = (&exchange["below_tls"], &exchange["above_tls"]);
     // The handshake is written and read before the request; the request's last record is the socket's last write.
     assert!(
         time(below, "first_write_seconds") < time(above, "first_write_seconds"),
-        "{leg:#}"
+        "{exchange:#}"
     );
     assert!(
         time(below, "first_read_seconds") < time(above, "first_read_seconds"),
-        "{leg:#}"
+        "{exchange:#}"
     );
     assert!(
         time(above, "first_read_seconds") <= time(above, "last_read_seconds"),
-        "{leg:#}"
+        "{exchange:#}"
     );
     assert!(
         time(above, "last_read_seconds") <= time(below, "last_read_seconds"),
-        "{leg:#}"
+        "{exchange:#}"
     );
     assert!(
-        leg["bytes_written"].as_u64() > Some(300) && leg["bytes_read"].as_u64() > Some(300),
-        "{leg:#}"
+        exchange["bytes_written"].as_u64() > Some(300) && exchange["bytes_read"].as_u64() > Some(300),
+        "{exchange:#}"
     );
 }
 
@@ -46,9 +46,13 @@ async fn the_stamps_above_tls_lie_within_those_below() {
 async fn without_tls_both_are_the_same_wire() {
     let peer = Peer::start(ok).await;
     let probed = Exporter::start(MODULES).await.probe("m", &peer.http()).await;
-    let leg = &probed.evidence["front"]["legs"][0];
+    let exchange = &probed.evidence["target"]["exchanges"][0];
     for key in ["first_read_seconds", "last_read_seconds"] {
-        assert_eq!(time(&leg["below_tls"], key), time(&leg["above_tls"], key), "{key}");
+        assert_eq!(
+            time(&exchange["below_tls"], key),
+            time(&exchange["above_tls"], key),
+            "{key}"
+        );
     }
 }
 
@@ -70,5 +74,8 @@ async fn what_a_peer_writes_is_kept_short() {
     // What the caller wrote is kept whole: the command that repeats it must ask for the same.
     let target = format!("{}{}", peer.http(), "b".repeat(1900));
     let evidence = exporter.probe("m", &target).await.evidence;
-    assert!(evidence["repeat"].as_str().unwrap().ends_with(&target), "{evidence:#}");
+    assert!(
+        evidence["reproduce"].as_str().unwrap().ends_with(&target),
+        "{evidence:#}"
+    );
 }

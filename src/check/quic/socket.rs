@@ -1,12 +1,13 @@
 //! The datagrams of a QUIC connection: over a connected socket, so that the kernel tells when nobody listens, with its
 //! stamps on what comes.
 
-use crate::check::Terms;
+use crate::check::ProbeContext;
 use crate::check::datagram::LARGEST;
 use crate::check::dial::DialError;
-use crate::check::own_fault::shortage;
-use crate::check::stamps;
-use crate::check::tape::Tape;
+use crate::check::local_fault::shortage;
+use crate::check::memory_limit::Buffered;
+use crate::check::rx_timestamps;
+use crate::check::trace::Trace;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use std::fmt;
@@ -21,6 +22,9 @@ use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
+/// Bytes of a stream that the library lets come before they are read.
+const WINDOW: usize = 1_250_000;
+
 type Waiting = Pin<Box<dyn Future<Output = io::Result<Ready>> + Send>>;
 
 /// The socket of one connection.
@@ -30,7 +34,9 @@ pub(super) struct QuicSocket {
     opened: Instant,
     /// Bytes that may come before the answer's head is whole: the handshake, settings, and the head itself.
     most_unanswered: u64,
-    pub tape: Arc<Tape>,
+    pub trace: Arc<Trace>,
+    /// What the library may hold of what came.
+    buffered: Mutex<Buffered>,
     /// The next datagram, or the kernel's word that none will come.
     next: Mutex<Waiting>,
     /// That word, or what this host is short of.
@@ -42,16 +48,17 @@ pub(super) struct QuicSocket {
 }
 
 impl QuicSocket {
-    pub async fn open(terms: &Terms, to: SocketAddr, tape: Arc<Tape>) -> Result<Self, DialError> {
+    pub async fn open(context: &ProbeContext, to: SocketAddr, trace: Arc<Trace>) -> Result<Self, DialError> {
         let opened = Instant::now();
-        let socket = Arc::new(terms.dialer.udp(None, to).await?);
+        let socket = Arc::new(context.dialer.udp(None, to).await?);
         Ok(Self {
             next: Mutex::new(waiting(&socket)),
             socket,
             peer: to,
             opened,
-            most_unanswered: 4 * terms.limits.response_head as u64,
-            tape,
+            most_unanswered: 4 * context.limits.response_head as u64,
+            trace,
+            buffered: Mutex::new(Buffered::new(&context.memory, WINDOW)),
             fault: OnceLock::new(),
             fell_short: Notify::new(),
             sent: Notify::new(),
@@ -73,14 +80,19 @@ impl QuicSocket {
             if let Some(error) = self.socket.take_error()? {
                 return Poll::Ready(Err(error));
             }
-            let mut stamp = stamps::room();
-            let read = || stamps::receive(&self.socket, buffer, &mut stamp, self.opened);
+            let mut stamp = rx_timestamps::room();
+            let read = || rx_timestamps::receive(&self.socket, buffer, &mut stamp, self.opened);
             match self.socket.try_io(Interest::READABLE, read) {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(received) => {
-                    self.tape.datagram_read(received);
-                    if self.tape.unanswered() > self.most_unanswered {
+                    self.trace.datagram_read(received);
+                    let mut buffered = self.buffered.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Err(no_memory) = buffered.more(received.count) {
+                        self.trace.out_of_memory();
+                        return Poll::Ready(Err(io::Error::new(ErrorKind::OutOfMemory, no_memory)));
+                    }
+                    if self.trace.unanswered() > self.most_unanswered {
                         // The library holds what it has no whole frame of.
                         return Poll::Ready(Err(ErrorKind::InvalidData.into()));
                     }
@@ -112,15 +124,15 @@ impl AsyncUdpSocket for QuicSocket {
         let at = Instant::now();
         match self.socket.try_send(transmit.contents) {
             Ok(_) => {
-                self.tape.socket_wrote(at, transmit.contents);
-                self.tape.request_flushed();
+                self.trace.socket_wrote(at, transmit.contents);
+                self.trace.request_flushed();
                 self.sent.notify_one();
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
             // QUIC would take what was not sent for lost, and we the path for silent.
             Err(error) if shortage(&error).is_some() => {
-                self.tape.socket_failed(&error);
+                self.trace.socket_failed(&error);
                 let _ = self.fault.set(error);
                 self.fell_short.notify_one();
                 Ok(())
@@ -151,7 +163,7 @@ impl AsyncUdpSocket for QuicSocket {
                 Poll::Ready(Ok(1))
             }
             Err(error) => {
-                self.tape.socket_failed(&error);
+                self.trace.socket_failed(&error);
                 let told = again(&error);
                 let _ = self.fault.set(error);
                 Poll::Ready(Err(told))

@@ -21,7 +21,7 @@ const BADVERS: u16 = 16;
 
 /// A question, ready to be sent.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub(super) struct LookupQuestion {
     id: u16,
     query: Query,
     /// Whether it has an OPT record (RFC 6891).
@@ -29,7 +29,7 @@ pub(super) struct Question {
     pub bytes: Vec<u8>,
 }
 
-impl Question {
+impl LookupQuestion {
     /// A question for the addresses of one family.
     pub fn new(name: &Name, kind: RecordType, edns: bool, trust_ad: bool) -> Self {
         let [high, low, ..] = getrandom::u32().unwrap_or_default().to_be_bytes();
@@ -56,41 +56,41 @@ impl Question {
     }
 
     /// Reads a message that may be the response to this question.
-    pub fn read(&self, bytes: &[u8]) -> Received {
+    pub fn read(&self, bytes: &[u8]) -> ReceivedMessage {
         let id = bytes.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
         if id != Some(self.id) {
-            return Received::Foreign;
+            return ReceivedMessage::Foreign;
         }
         match self.response(bytes) {
             Ok(received) => received,
-            Err(_) => Received::Malformed,
+            Err(_) => ReceivedMessage::Malformed,
         }
     }
 
-    fn response(&self, bytes: &[u8]) -> Result<Received, DecodeError> {
+    fn response(&self, bytes: &[u8]) -> Result<ReceivedMessage, DecodeError> {
         let mut decoder = BinDecoder::new(bytes);
         let header = Header::read(&mut decoder)?;
         if header.metadata.message_type != MessageType::Response {
-            return Ok(Received::Foreign);
+            return Ok(ReceivedMessage::Foreign);
         }
         match header.counts.queries {
             0 => {}
             _ if Query::read(&mut decoder)? == self.query => {}
             // The number was guessed, or belongs to another question.
-            _ => return Ok(Received::Foreign),
+            _ => return Ok(ReceivedMessage::Foreign),
         }
         let response = Response::read(&mut decoder, &header, self.query.query_type());
         // Servers that cannot read a question do not repeat it; an answer without its question is none.
         if header.counts.queries == 0 && !response.is_failure() {
-            return Ok(Received::Malformed);
+            return Ok(ReceivedMessage::Malformed);
         }
-        Ok(Received::Response(response))
+        Ok(ReceivedMessage::Response(response))
     }
 }
 
 /// What a message is to a question.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Received {
+pub(super) enum ReceivedMessage {
     /// The response to another question, or a forgery.
     Foreign,
     /// It has the question's number and cannot be read.
@@ -114,7 +114,7 @@ pub(super) struct Response {
 
 /// What a response says of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum LookupOutcome {
     /// Never empty.
     Addresses(Vec<IpAddr>),
     NoSuchName,
@@ -178,17 +178,17 @@ impl Response {
     }
 
     /// What it says of the name.
-    pub fn outcome(self) -> Outcome {
+    pub fn outcome(self) -> LookupOutcome {
         match self.code {
-            0 if !self.addresses.is_empty() => Outcome::Addresses(self.addresses),
-            0 if self.cut => Outcome::Failed(Failure::Malformed),
-            0 if self.refers => Outcome::Failed(Failure::Referral),
-            0 => Outcome::NoData,
-            NXDOMAIN => Outcome::NoSuchName,
-            SERVFAIL => Outcome::Failed(Failure::ServFail),
-            REFUSED => Outcome::Failed(Failure::Refused),
-            FORMERR => Outcome::Failed(Failure::FormErr),
-            other => Outcome::Failed(Failure::Other(other)),
+            0 if !self.addresses.is_empty() => LookupOutcome::Addresses(self.addresses),
+            0 if self.cut => LookupOutcome::Failed(Failure::Malformed),
+            0 if self.refers => LookupOutcome::Failed(Failure::Referral),
+            0 => LookupOutcome::NoData,
+            NXDOMAIN => LookupOutcome::NoSuchName,
+            SERVFAIL => LookupOutcome::Failed(Failure::ServFail),
+            REFUSED => LookupOutcome::Failed(Failure::Refused),
+            FORMERR => LookupOutcome::Failed(Failure::FormErr),
+            other => LookupOutcome::Failed(Failure::Other(other)),
         }
     }
 }
@@ -255,17 +255,17 @@ fn extended_code(decoder: &mut BinDecoder<'_>, count: u16) -> Result<u16, Decode
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Outcome, Question, Received};
+    use super::{Failure, LookupOutcome, LookupQuestion, ReceivedMessage};
     use crate::check::resolver::name;
     use hickory_proto::op::{Message, MessageType, ResponseCode};
     use hickory_proto::rr::rdata::A;
     use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-    fn question() -> Question {
-        Question::new(&name::read("name.test").unwrap(), RecordType::A, false, false)
+    fn question() -> LookupQuestion {
+        LookupQuestion::new(&name::read("name.test").unwrap(), RecordType::A, false, false)
     }
 
-    fn response(to: &Question, change: impl FnOnce(&mut Message)) -> Vec<u8> {
+    fn response(to: &LookupQuestion, change: impl FnOnce(&mut Message)) -> Vec<u8> {
         let mut message = Message::from_vec(&to.bytes).unwrap();
         message.metadata.message_type = MessageType::Response;
         message.metadata.recursion_available = true;
@@ -273,9 +273,9 @@ mod tests {
         message.to_vec().unwrap()
     }
 
-    fn outcome(received: Received) -> Option<Outcome> {
+    fn outcome(received: ReceivedMessage) -> Option<LookupOutcome> {
         match received {
-            Received::Response(response) => Some(response.outcome()),
+            ReceivedMessage::Response(response) => Some(response.outcome()),
             _ => None,
         }
     }
@@ -283,20 +283,24 @@ mod tests {
     #[test]
     fn only_the_response_to_the_question_is_taken() {
         let question = question();
-        assert_eq!(question.read(&question.bytes), Received::Foreign, "the question itself");
-        assert_eq!(question.read(b""), Received::Foreign);
-        assert_eq!(question.read(&question.bytes[..2]), Received::Malformed);
+        assert_eq!(
+            question.read(&question.bytes),
+            ReceivedMessage::Foreign,
+            "the question itself"
+        );
+        assert_eq!(question.read(b""), ReceivedMessage::Foreign);
+        assert_eq!(question.read(&question.bytes[..2]), ReceivedMessage::Malformed);
         let mut other = response(&question, |_| ());
         other[1] ^= 1;
-        assert_eq!(question.read(&other), Received::Foreign, "another number");
+        assert_eq!(question.read(&other), ReceivedMessage::Foreign, "another number");
         let about_another_name = response(&question, |message| {
             message.queries[0].set_name(Name::from_ascii("other.test.").unwrap());
         });
-        assert_eq!(question.read(&about_another_name), Received::Foreign);
+        assert_eq!(question.read(&about_another_name), ReceivedMessage::Foreign);
         let in_capitals = response(&question, |message| {
             message.queries[0].set_name(Name::from_ascii("NAME.test.").unwrap());
         });
-        assert_eq!(outcome(question.read(&in_capitals)), Some(Outcome::NoData));
+        assert_eq!(outcome(question.read(&in_capitals)), Some(LookupOutcome::NoData));
     }
 
     #[test]
@@ -309,26 +313,26 @@ mod tests {
             })
         };
         let refused = question.read(&without_question(ResponseCode::FormErr));
-        assert_eq!(outcome(refused), Some(Outcome::Failed(Failure::FormErr)));
+        assert_eq!(outcome(refused), Some(LookupOutcome::Failed(Failure::FormErr)));
         assert_eq!(
             question.read(&without_question(ResponseCode::NXDomain)),
-            Received::Malformed
+            ReceivedMessage::Malformed
         );
         assert_eq!(
             question.read(&without_question(ResponseCode::NoError)),
-            Received::Malformed
+            ReceivedMessage::Malformed
         );
     }
 
     #[test]
     fn the_extended_response_code_is_read() {
-        let question = Question::new(&name::read("name.test").unwrap(), RecordType::A, true, false);
+        let question = LookupQuestion::new(&name::read("name.test").unwrap(), RecordType::A, true, false);
         let bytes = response(&question, |message| {
             message.metadata.response_code = ResponseCode::BADVERS;
         });
         assert_eq!(
             outcome(question.read(&bytes)),
-            Some(Outcome::Failed(Failure::Other(16)))
+            Some(LookupOutcome::Failed(Failure::Other(16)))
         );
     }
 
@@ -342,7 +346,7 @@ mod tests {
             }
         });
         match outcome(question.read(&bytes)) {
-            Some(Outcome::Addresses(addresses)) => assert_eq!(addresses.len(), super::MOST_ADDRESSES),
+            Some(LookupOutcome::Addresses(addresses)) => assert_eq!(addresses.len(), super::MOST_ADDRESSES),
             other => panic!("{other:?}"),
         }
     }

@@ -1,8 +1,8 @@
 //! The signatures in a chain of certificates, for the search that runs where webpki has not accepted a chain.
 
 use super::hash::Hash;
-use super::key::{Curve, Kind, PublicKey};
-use super::{MIN_RSA_BITS, Remembering, VERIFIED, ecdsa, remembering, rsa};
+use super::key::{Curve, KeyType, PublicKey};
+use super::{CachedVerification, MIN_RSA_BITS, VERIFIED, ecdsa, remembering, rsa};
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 use std::sync::LazyLock;
 
@@ -44,13 +44,13 @@ type Verify = fn(&[u8], &[u8], &[u8]) -> Result<(), InvalidSignature>;
 
 /// An algorithm that ring does not have.
 #[derive(Debug)]
-struct Own {
+struct VerifiedSignature {
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
     verify: Verify,
 }
 
-impl SignatureVerificationAlgorithm for Own {
+impl SignatureVerificationAlgorithm for VerifiedSignature {
     fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
         (self.verify)(public_key, message, signature)
     }
@@ -74,7 +74,7 @@ const RSA_SHA512_ABSENT: AlgorithmIdentifier =
 
 macro_rules! own {
     ($key:ident, $signature:expr, $verify:expr) => {
-        Own {
+        VerifiedSignature {
             key: alg_id::$key,
             signature: $signature,
             verify: |key, message, signature| $verify(key, message, signature),
@@ -98,7 +98,7 @@ macro_rules! rsa {
     };
 }
 
-static OWN: [Own; 14] = [
+static OWN: [VerifiedSignature; 14] = [
     ecdsa!(ECDSA_P256, P256, ECDSA_SHA512, Sha512),
     ecdsa!(ECDSA_P384, P384, ECDSA_SHA512, Sha512),
     ecdsa!(ECDSA_P521, P521, ECDSA_SHA256, Sha256),
@@ -116,10 +116,10 @@ static OWN: [Own; 14] = [
 ];
 
 /// The same, remembering what they have verified.
-static REMEMBERING: LazyLock<Vec<Remembering>> = LazyLock::new(|| {
+static REMEMBERING: LazyLock<Vec<CachedVerification>> = LazyLock::new(|| {
     let after = remembering().len();
     let own = OWN.iter().enumerate();
-    own.map(|(place, algorithm)| Remembering {
+    own.map(|(place, algorithm)| CachedVerification {
         algorithm,
         place: after + place,
         verified: &VERIFIED,
@@ -147,7 +147,8 @@ pub(in crate::check) fn verify_certificate(
         return Err(SignatureFlaw::NotSupported(key.to_string()));
     }
     let kind = key.kind();
-    if matches!(kind, Kind::Other) || matches!(kind, Kind::Rsa(bits) if !(MIN_RSA_BITS..=rsa::MAX_BITS).contains(&bits))
+    if matches!(kind, KeyType::Other)
+        || matches!(kind, KeyType::Rsa(bits) if !(MIN_RSA_BITS..=rsa::MAX_BITS).contains(&bits))
     {
         return Err(SignatureFlaw::Refused(key.to_string()));
     }
@@ -156,8 +157,8 @@ pub(in crate::check) fn verify_certificate(
     };
     let own = REMEMBERING.iter().map(|one| one as &dyn SignatureVerificationAlgorithm);
     let found = match kind {
-        Kind::Rsa(bits) if super::is_small(bits) => own.clone().find(fits),
-        Kind::Rsa(_) => remembering().iter().copied().find(fits),
+        KeyType::Rsa(bits) if super::is_small(bits) => own.clone().find(fits),
+        KeyType::Rsa(_) => remembering().iter().copied().find(fits),
         _ => remembering().iter().copied().chain(own).find(fits),
     };
     let Some(found) = found else {
@@ -188,14 +189,14 @@ fn family(algorithm: &[u8]) -> Option<&'static str> {
 }
 
 /// What a verification costs beyond the step of the search that it belongs to, in units of about 0.1 ms.
-fn cost(kind: Kind, algorithm: &[u8]) -> u32 {
+fn cost(kind: KeyType, algorithm: &[u8]) -> u32 {
     let by_ring = *algorithm != *alg_id::ECDSA_SHA512;
     match kind {
-        Kind::Rsa(bits) if super::is_small(bits) => 2,
-        Kind::Rsa(bits) => u32::try_from(bits / 4096).unwrap_or(u32::MAX),
-        Kind::Ecdsa(Curve::P256) if !by_ring => 3,
-        Kind::Ecdsa(Curve::P384) if !by_ring => 9,
-        Kind::Ecdsa(Curve::P521) => 9,
+        KeyType::Rsa(bits) if super::is_small(bits) => 2,
+        KeyType::Rsa(bits) => u32::try_from(bits / 4096).unwrap_or(u32::MAX),
+        KeyType::Ecdsa(Curve::P256) if !by_ring => 3,
+        KeyType::Ecdsa(Curve::P384) if !by_ring => 9,
+        KeyType::Ecdsa(Curve::P521) => 9,
         _ => 0,
     }
 }

@@ -5,7 +5,7 @@
 //! critical extensions, which are no concern of this signature.
 
 use super::hash::Hash;
-use super::key::{Curve, Kind, PublicKey};
+use super::key::{Curve, KeyType, PublicKey};
 use super::{MIN_RSA_BITS, ecdsa, rsa};
 use rustls::SignatureScheme;
 use rustls::pki_types::{InvalidSignature, SignatureVerificationAlgorithm};
@@ -37,7 +37,7 @@ pub(in crate::check) const UNVERIFIED: [SignatureScheme; 3] = [
 
 /// Why a signature of a handshake is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::check) enum HandshakeFlaw {
+pub(in crate::check) enum HandshakeSignatureFlaw {
     /// It is not that of the certificate's key.
     Wrong,
     /// It cannot be verified with such a key. In words, such as `RSA key of 512 bits`.
@@ -62,21 +62,23 @@ pub(in crate::check) fn verify_handshake(
     scheme: SignatureScheme,
     message: &[u8],
     signature: &[u8],
-) -> Result<(), HandshakeFlaw> {
+) -> Result<(), HandshakeSignatureFlaw> {
     let Some(key) = PublicKey::of_certificate(leaf) else {
-        return Err(HandshakeFlaw::Unverifiable("the key cannot be read".to_owned()));
+        return Err(HandshakeSignatureFlaw::Unverifiable(
+            "the key cannot be read".to_owned(),
+        ));
     };
     let Some(method) = method(scheme) else {
-        return Err(HandshakeFlaw::Unverifiable(key.to_string()));
+        return Err(HandshakeSignatureFlaw::Unverifiable(key.to_string()));
     };
     match key.kind() {
-        Kind::Other => return Err(HandshakeFlaw::Unverifiable(key.to_string())),
-        Kind::Rsa(bits) if !(MIN_RSA_BITS..=rsa::MAX_BITS).contains(&bits) => {
-            return Err(HandshakeFlaw::Unverifiable(key.to_string()));
+        KeyType::Other => return Err(HandshakeSignatureFlaw::Unverifiable(key.to_string())),
+        KeyType::Rsa(bits) if !(MIN_RSA_BITS..=rsa::MAX_BITS).contains(&bits) => {
+            return Err(HandshakeSignatureFlaw::Unverifiable(key.to_string()));
         }
         _ => {}
     }
-    verify(&key, method, message, signature).map_err(|InvalidSignature| HandshakeFlaw::Wrong)
+    verify(&key, method, message, signature).map_err(|InvalidSignature| HandshakeSignatureFlaw::Wrong)
 }
 
 const fn method(scheme: SignatureScheme) -> Option<Method> {
@@ -99,21 +101,21 @@ const fn method(scheme: SignatureScheme) -> Option<Method> {
 }
 
 /// ring's algorithm, where it has one: it is the fastest.
-fn of_ring(kind: Kind, method: Method) -> Option<&'static dyn SignatureVerificationAlgorithm> {
+fn of_ring(kind: KeyType, method: Method) -> Option<&'static dyn SignatureVerificationAlgorithm> {
     use Hash::{Sha256, Sha384, Sha512};
     Some(match (kind, method) {
-        (Kind::Rsa(bits), _) if super::is_small(bits) => return None,
-        (Kind::Rsa(_), Method::Pkcs1(Sha256)) => ring::RSA_PKCS1_2048_8192_SHA256,
-        (Kind::Rsa(_), Method::Pkcs1(Sha384)) => ring::RSA_PKCS1_2048_8192_SHA384,
-        (Kind::Rsa(_), Method::Pkcs1(Sha512)) => ring::RSA_PKCS1_2048_8192_SHA512,
-        (Kind::Rsa(_), Method::Pss(Sha256)) => ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
-        (Kind::Rsa(_), Method::Pss(Sha384)) => ring::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
-        (Kind::Rsa(_), Method::Pss(Sha512)) => ring::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
-        (Kind::Ecdsa(Curve::P256), Method::Ecdsa(Sha256)) => ring::ECDSA_P256_SHA256,
-        (Kind::Ecdsa(Curve::P256), Method::Ecdsa(Sha384)) => ring::ECDSA_P256_SHA384,
-        (Kind::Ecdsa(Curve::P384), Method::Ecdsa(Sha256)) => ring::ECDSA_P384_SHA256,
-        (Kind::Ecdsa(Curve::P384), Method::Ecdsa(Sha384)) => ring::ECDSA_P384_SHA384,
-        (Kind::Ed25519, Method::Ed25519) => ring::ED25519,
+        (KeyType::Rsa(bits), _) if super::is_small(bits) => return None,
+        (KeyType::Rsa(_), Method::Pkcs1(Sha256)) => ring::RSA_PKCS1_2048_8192_SHA256,
+        (KeyType::Rsa(_), Method::Pkcs1(Sha384)) => ring::RSA_PKCS1_2048_8192_SHA384,
+        (KeyType::Rsa(_), Method::Pkcs1(Sha512)) => ring::RSA_PKCS1_2048_8192_SHA512,
+        (KeyType::Rsa(_), Method::Pss(Sha256)) => ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+        (KeyType::Rsa(_), Method::Pss(Sha384)) => ring::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+        (KeyType::Rsa(_), Method::Pss(Sha512)) => ring::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+        (KeyType::Ecdsa(Curve::P256), Method::Ecdsa(Sha256)) => ring::ECDSA_P256_SHA256,
+        (KeyType::Ecdsa(Curve::P256), Method::Ecdsa(Sha384)) => ring::ECDSA_P256_SHA384,
+        (KeyType::Ecdsa(Curve::P384), Method::Ecdsa(Sha256)) => ring::ECDSA_P384_SHA256,
+        (KeyType::Ecdsa(Curve::P384), Method::Ecdsa(Sha384)) => ring::ECDSA_P384_SHA384,
+        (KeyType::Ed25519, Method::Ed25519) => ring::ED25519,
         _ => return None,
     })
 }
@@ -124,9 +126,9 @@ fn verify(key: &PublicKey<'_>, method: Method, message: &[u8], signature: &[u8])
         return algorithm.verify_signature(key.bits, message, signature);
     }
     match (kind, method) {
-        (Kind::Rsa(_), Method::Pkcs1(hash)) => rsa::verify_pkcs1(key.bits, hash, message, signature),
-        (Kind::Rsa(_), Method::Pss(hash)) => rsa::verify_pss(key.bits, hash, message, signature),
-        (Kind::Ecdsa(curve), Method::Ecdsa(hash)) => ecdsa::verify(curve, key.bits, hash, message, signature),
+        (KeyType::Rsa(_), Method::Pkcs1(hash)) => rsa::verify_pkcs1(key.bits, hash, message, signature),
+        (KeyType::Rsa(_), Method::Pss(hash)) => rsa::verify_pss(key.bits, hash, message, signature),
+        (KeyType::Ecdsa(curve), Method::Ecdsa(hash)) => ecdsa::verify(curve, key.bits, hash, message, signature),
         // A signature of another kind than the key.
         _ => Err(InvalidSignature),
     }
@@ -134,7 +136,7 @@ fn verify(key: &PublicKey<'_>, method: Method, message: &[u8], signature: &[u8])
 
 #[cfg(test)]
 mod tests {
-    use super::{HandshakeFlaw, OFFERED, UNVERIFIED, method, verify_handshake};
+    use super::{HandshakeSignatureFlaw, OFFERED, UNVERIFIED, method, verify_handshake};
     use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, SigningKey as _};
     use rustls::SignatureScheme as S;
 
@@ -151,9 +153,16 @@ mod tests {
         let signature = pair.sign(b"message").unwrap();
         let verify = |scheme, message| verify_handshake(leaf.der(), scheme, message, &signature);
         assert_eq!(verify(S::ECDSA_NISTP256_SHA256, b"message"), Ok(()));
-        assert_eq!(verify(S::ECDSA_NISTP256_SHA256, b"massage"), Err(HandshakeFlaw::Wrong));
+        assert_eq!(
+            verify(S::ECDSA_NISTP256_SHA256, b"massage"),
+            Err(HandshakeSignatureFlaw::Wrong)
+        );
         for other in OFFERED.iter().filter(|scheme| **scheme != S::ECDSA_NISTP256_SHA256) {
-            assert_eq!(verify(*other, b"message"), Err(HandshakeFlaw::Wrong), "{other:?}");
+            assert_eq!(
+                verify(*other, b"message"),
+                Err(HandshakeSignatureFlaw::Wrong),
+                "{other:?}"
+            );
         }
         let ed25519 = KeyPair::generate_for(&PKCS_ED25519).unwrap();
         let leaf = CertificateParams::new([]).unwrap().self_signed(&ed25519).unwrap();
@@ -163,9 +172,14 @@ mod tests {
         let unreadable = verify_handshake(b"\x30\x03\x02\x01\x01", S::ED25519, b"message", &signature);
         assert_eq!(
             unreadable,
-            Err(HandshakeFlaw::Unverifiable("the key cannot be read".to_owned()))
+            Err(HandshakeSignatureFlaw::Unverifiable(
+                "the key cannot be read".to_owned()
+            ))
         );
         let unknown = verify_handshake(leaf.der(), S::ML_DSA_44, b"message", &signature);
-        assert_eq!(unknown, Err(HandshakeFlaw::Unverifiable("Ed25519 key".to_owned())));
+        assert_eq!(
+            unknown,
+            Err(HandshakeSignatureFlaw::Unverifiable("Ed25519 key".to_owned()))
+        );
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum Curve {
 
 /// What a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum KeyType {
     /// RSA, with a modulus of this many bits.
     Rsa(usize),
     Ecdsa(Curve),
@@ -94,22 +94,22 @@ impl<'a> PublicKey<'a> {
     }
 
     /// What it is.
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> KeyType {
         // 1.2.840.113549.1.1.1
         const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
         let named = [
-            (alg_id::ECDSA_P256, Kind::Ecdsa(Curve::P256)),
-            (alg_id::ECDSA_P384, Kind::Ecdsa(Curve::P384)),
-            (alg_id::ECDSA_P521, Kind::Ecdsa(Curve::P521)),
-            (alg_id::ED25519, Kind::Ed25519),
+            (alg_id::ECDSA_P256, KeyType::Ecdsa(Curve::P256)),
+            (alg_id::ECDSA_P384, KeyType::Ecdsa(Curve::P384)),
+            (alg_id::ECDSA_P521, KeyType::Ecdsa(Curve::P521)),
+            (alg_id::ED25519, KeyType::Ed25519),
         ];
         if let Some((_, kind)) = named.iter().find(|(algorithm, _)| algorithm.as_ref() == self.algorithm) {
             return *kind;
         }
         match rsa::size(self.bits) {
             // Also where the parameters, which must be NULL, are missing.
-            Some(bits) if self.algorithm.starts_with(RSA) => Kind::Rsa(bits),
-            _ => Kind::Other,
+            Some(bits) if self.algorithm.starts_with(RSA) => KeyType::Rsa(bits),
+            _ => KeyType::Other,
         }
     }
 }
@@ -125,10 +125,10 @@ const KNOWN_TO_GO: [&[u8]; 2] = [
 impl fmt::Display for PublicKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind() {
-            Kind::Rsa(bits) => write!(f, "RSA key of {bits} bits"),
-            Kind::Ecdsa(curve) => write!(f, "ECDSA key on the curve {curve:?}"),
-            Kind::Ed25519 => f.write_str("Ed25519 key"),
-            Kind::Other => {
+            KeyType::Rsa(bits) => write!(f, "RSA key of {bits} bits"),
+            KeyType::Ecdsa(curve) => write!(f, "ECDSA key on the curve {curve:?}"),
+            KeyType::Ed25519 => f.write_str("Ed25519 key"),
+            KeyType::Other => {
                 let known = OTHERS.iter().find(|(start, _)| self.algorithm.starts_with(start));
                 write!(f, "key of type {}", known.map_or("unknown", |(_, name)| name))
             }
@@ -138,7 +138,7 @@ impl fmt::Display for PublicKey<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Curve, Kind, PublicKey};
+    use super::{Curve, KeyType, PublicKey};
     use rcgen::{CertificateParams, KeyPair};
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
         let certificate = CertificateParams::new([]).unwrap().self_signed(&pair).unwrap();
         let der = certificate.der();
         let key = PublicKey::of_certificate(der).unwrap();
-        assert_eq!(key.kind(), Kind::Ecdsa(Curve::P256));
+        assert_eq!(key.kind(), KeyType::Ecdsa(Curve::P256));
         assert_eq!(key.bits, pair.public_key_raw());
         assert_eq!(key.to_string(), "ECDSA key on the curve P256");
         for length in 0..der.len() {

@@ -1,13 +1,13 @@
 //! The names that a certificate is for: whether the target's is among them, and whether the authorities above may sign for them.
 //! Both follow Go's `crypto/x509`.
 
-use super::parsed::Parsed;
+use super::parsed::ParsedCertificate;
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;
 use x509_parser::prelude::{GeneralName, NameConstraints};
 
 /// Whether a certificate is for this name (RFC 9525, as Go reads it). The common name does not count.
-pub(super) fn is_for(certificate: &Parsed<'_>, name: &ServerName<'_>) -> bool {
+pub(super) fn is_for(certificate: &ParsedCertificate<'_>, name: &ServerName<'_>) -> bool {
     match name {
         ServerName::DnsName(name) => {
             let name = name.as_ref();
@@ -44,16 +44,34 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Whether each authority of a chain, the server's certificate first, may sign for the names of all certificates below it.
+/// How many comparisons of a name with a constraint one search may make, as in Go (`MaxConstraintComparisions`): some 10 ms of work.
+pub(super) const COMPARISONS: usize = 250_000;
+
+/// What the comparison with a URI costs, whose host has to be found first.
+const URI_COMPARISONS: usize = 8;
+
+/// Whether each authority of a chain, the server's certificate first, may sign for the names of all certificates below it. Takes
+/// what that costs from the comparisons that are `left`.
 ///
 /// # Errors
-/// In words, when one may not, or when it constrains names of a kind that is not compared here.
-pub(super) fn check_constraints(chain: &[&Parsed<'_>]) -> Result<(), String> {
+/// In words, when one may not, when it constrains names of a kind that is not compared here, or when it takes too many comparisons.
+pub(super) fn check_constraints(chain: &[&ParsedCertificate<'_>], left: &mut usize) -> Result<(), String> {
     for (place, authority) in chain.iter().enumerate() {
         let Some(constraints) = authority.name_constraints() else {
             continue;
         };
+        let subtrees = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
+        let subtrees: usize = subtrees.into_iter().flatten().map(Vec::len).sum();
         for name in chain[..place].iter().flat_map(|below| below.names()) {
+            let each = if matches!(name, GeneralName::URI(_)) {
+                URI_COMPARISONS
+            } else {
+                1
+            };
+            *left = left.checked_sub(subtrees * each).ok_or_else(|| {
+                *left = 0;
+                format!("the name constraints of its chain take more than {COMPARISONS} comparisons")
+            })?;
             if !permits(constraints, name) {
                 let authority = authority.subject_text();
                 return Err(format!("{authority} may not sign for {}", text(name)));

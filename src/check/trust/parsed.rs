@@ -8,13 +8,13 @@ use x509_parser::prelude::{
 
 /// A certificate.
 #[derive(Debug)]
-pub(super) struct Parsed<'a> {
+pub(super) struct ParsedCertificate<'a> {
     pub der: &'a [u8],
     pub key: PublicKey<'a>,
     certificate: X509Certificate<'a>,
 }
 
-impl<'a> Parsed<'a> {
+impl<'a> ParsedCertificate<'a> {
     /// Reads one; nothing where Go cannot read it either.
     pub fn new(der: &'a [u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;

@@ -1,7 +1,7 @@
 //! What verifies one handshake's certificate, lets the handshake finish, and keeps the verdict: the caller enforces it before any
 //! request byte.
 
-use super::super::signatures::{HandshakeFlaw, OFFERED, UNVERIFIED, verify_handshake};
+use super::super::signatures::{HandshakeSignatureFlaw, OFFERED, UNVERIFIED, verify_handshake};
 use super::Trust;
 use super::refusal::Refusal;
 use rustls::client::ResolvesClientCert;
@@ -18,12 +18,12 @@ pub(in crate::check) struct Recorder {
     trust: Arc<Trust>,
     skip_verify: bool,
     identity: Option<Arc<CertifiedKey>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<VerifiedChain>,
 }
 
 /// What a handshake showed.
 #[derive(Debug, Default)]
-pub(in crate::check) struct Seen {
+pub(in crate::check) struct VerifiedChain {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The end of the verified chain, or why it was refused; `None` where nothing was verified.
@@ -44,7 +44,7 @@ impl Recorder {
         }
     }
 
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub fn seen(&self) -> MutexGuard<'_, VerifiedChain> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -62,8 +62,8 @@ impl Recorder {
         }
         match verify_handshake(leaf, signed.scheme, message, signed.signature()) {
             Ok(()) => {}
-            Err(HandshakeFlaw::Wrong) => return Err(CertificateError::BadSignature.into()),
-            Err(HandshakeFlaw::Unverifiable(key)) => {
+            Err(HandshakeSignatureFlaw::Wrong) => return Err(CertificateError::BadSignature.into()),
+            Err(HandshakeSignatureFlaw::Unverifiable(key)) => {
                 let mut seen = self.seen();
                 if matches!(seen.verdict, Some(Ok(_))) {
                     let words = format!("its key cannot prove the handshake: {key}");

@@ -9,18 +9,19 @@
 //!     └─► another of the same name ──────► …
 //! ```
 //!
-//! Every step costs: at least 1 of `BUDGET`, and more with a slow signature. So the time of a search has a bound, whatever was sent.
+//! Every step costs: at least 1 of `BUDGET`, and more with a slow signature; every name that is compared with a constraint costs one
+//! of `COMPARISONS`. So the time of a search has a bound, whatever was sent.
 
 use super::super::signatures::{BUDGET, SignatureFlaw, verify_certificate};
 use super::Root;
-use super::names::{check_constraints, is_for};
-use super::parsed::Parsed;
+use super::names::{COMPARISONS, check_constraints, is_for};
+use super::parsed::ParsedCertificate;
 use super::refusal::Refusal;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 /// What a chain must not have, from the least telling to the most.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Flaw {
+enum ChainFlaw {
     /// It leads nowhere.
     UnknownAuthority,
     /// It leads to a namesake of the authority that signed.
@@ -40,16 +41,18 @@ struct Exhausted;
 struct Search<'s> {
     roots: &'s [Root],
     /// The server's certificate, and what came with it.
-    sent: &'s [Parsed<'s>],
+    sent: &'s [ParsedCertificate<'s>],
     now: i64,
     budget: u32,
+    /// Comparisons of names with constraints that are left.
+    comparisons: usize,
     /// The end of the chain that ends last.
     until: Option<i64>,
-    flaw: Flaw,
+    flaw: ChainFlaw,
 }
 
 /// Why no chain was found.
-pub(super) struct NotFound {
+pub(super) struct NoChain {
     pub refusal: Refusal,
     /// Whether the search met a bound of this exporter's own: what anybody else says of the chain does not count then.
     pub at_bound: bool,
@@ -65,22 +68,23 @@ pub(super) fn search(
     intermediates: &[CertificateDer<'_>],
     name: &ServerName<'_>,
     now: i64,
-) -> Result<i64, NotFound> {
-    let refused = |refusal| NotFound {
+) -> Result<i64, NoChain> {
+    let refused = |refusal| NoChain {
         refusal,
         at_bound: false,
     };
     let unreadable = || refused(Refusal::invalid("it cannot be read".to_owned()));
-    let mut sent = vec![Parsed::new(leaf).ok_or_else(unreadable)?];
+    let mut sent = vec![ParsedCertificate::new(leaf).ok_or_else(unreadable)?];
     // Go refuses a handshake with any certificate that it cannot read; here it is left out.
-    sent.extend(intermediates.iter().filter_map(|der| Parsed::new(der)));
+    sent.extend(intermediates.iter().filter_map(|der| ParsedCertificate::new(der)));
     let mut search = Search {
         roots,
         sent: &sent,
         now,
         budget: BUDGET,
+        comparisons: COMPARISONS,
         until: None,
-        flaw: Flaw::UnknownAuthority,
+        flaw: ChainFlaw::UnknownAuthority,
     };
     let trusted = roots.iter().any(|root| root.der == *leaf);
     let exhausted = match usable(&sent[0], now) {
@@ -97,35 +101,35 @@ pub(super) fn search(
     match search.until {
         Some(until) if is_for(&sent[0], name) => Ok(until),
         Some(_) => Err(refused(Refusal::wrong_name(leaf))),
-        None if exhausted => Err(NotFound {
+        None if exhausted => Err(NoChain {
             refusal: Refusal::invalid("its chain takes more signature checks than one handshake may".to_owned()),
             at_bound: true,
         }),
         None => Err(match search.flaw {
-            Flaw::NotSupported(how) => NotFound {
+            ChainFlaw::NotSupported(how) => NoChain {
                 refusal: Refusal::not_supported(&how),
                 at_bound: true,
             },
-            Flaw::Expired(at) => refused(Refusal::expired(at)),
-            Flaw::NotYetValid(at) => refused(Refusal::not_yet_valid(at)),
-            Flaw::Invalid(words) => refused(Refusal::invalid(words)),
-            Flaw::WrongSignature => refused(Refusal::untrusted_issuer(leaf)),
-            Flaw::UnknownAuthority => refused(Refusal::unknown_authority(leaf)),
+            ChainFlaw::Expired(at) => refused(Refusal::expired(at)),
+            ChainFlaw::NotYetValid(at) => refused(Refusal::not_yet_valid(at)),
+            ChainFlaw::Invalid(words) => refused(Refusal::invalid(words)),
+            ChainFlaw::WrongSignature => refused(Refusal::untrusted_issuer(leaf)),
+            ChainFlaw::UnknownAuthority => refused(Refusal::unknown_authority(leaf)),
         }),
     }
 }
 
 /// What every certificate of a chain must be.
-fn usable(certificate: &Parsed<'_>, now: i64) -> Result<(), Flaw> {
+fn usable(certificate: &ParsedCertificate<'_>, now: i64) -> Result<(), ChainFlaw> {
     if let Some(oid) = certificate.unknown_critical() {
-        return Err(Flaw::Invalid(format!("the critical extension {oid} is not known")));
+        return Err(ChainFlaw::Invalid(format!("the critical extension {oid} is not known")));
     }
     let (from, until) = certificate.dates();
     if now < from {
-        return Err(Flaw::NotYetValid(from.unsigned_abs()));
+        return Err(ChainFlaw::NotYetValid(from.unsigned_abs()));
     }
     if now > until {
-        return Err(Flaw::Expired(until.unsigned_abs()));
+        return Err(ChainFlaw::Expired(until.unsigned_abs()));
     }
     Ok(())
 }
@@ -139,11 +143,11 @@ impl Search<'_> {
         let (roots, sent) = (self.roots, self.sent);
         let issuer = sent[last].issuer();
         for root in roots.iter().filter(|root| root.subject == issuer) {
-            let Some(root) = Parsed::new(&root.der) else {
+            let Some(root) = ParsedCertificate::new(&root.der) else {
                 continue;
             };
             if self.follows(chain, &root, false)? {
-                let mut whole: Vec<&Parsed<'_>> = chain.iter().map(|place| &sent[*place]).collect();
+                let mut whole: Vec<&ParsedCertificate<'_>> = chain.iter().map(|place| &sent[*place]).collect();
                 whole.push(&root);
                 self.finish(&whole);
             }
@@ -159,7 +163,7 @@ impl Search<'_> {
     }
 
     /// Whether a certificate may come next in a chain.
-    fn follows(&mut self, chain: &[usize], next: &Parsed<'_>, between: bool) -> Result<bool, Exhausted> {
+    fn follows(&mut self, chain: &[usize], next: &ParsedCertificate<'_>, between: bool) -> Result<bool, Exhausted> {
         self.budget = self.budget.checked_sub(1).ok_or(Exhausted)?;
         if chain.iter().any(|place| self.sent[*place].is_same(next)) {
             return Ok(false);
@@ -175,14 +179,21 @@ impl Search<'_> {
     }
 
     /// The same; no flaw where the budget is spent.
-    fn signed_by(&mut self, chain: &[usize], next: &Parsed<'_>, between: bool) -> Result<(), Option<Flaw>> {
-        let invalid = |words: String| Some(Flaw::Invalid(words));
+    fn signed_by(
+        &mut self,
+        chain: &[usize],
+        next: &ParsedCertificate<'_>,
+        between: bool,
+    ) -> Result<(), Option<ChainFlaw>> {
+        let invalid = |words: String| Some(ChainFlaw::Invalid(words));
         let below = chain.last().map(|place| &self.sent[*place]);
-        let (tbs, algorithm, signature) = below.and_then(Parsed::signed).ok_or(Some(Flaw::UnknownAuthority))?;
+        let (tbs, algorithm, signature) = below
+            .and_then(ParsedCertificate::signed)
+            .ok_or(Some(ChainFlaw::UnknownAuthority))?;
         verify_certificate(&next.key, algorithm, tbs, signature, &mut self.budget).map_err(|flaw| match flaw {
-            SignatureFlaw::Wrong => Some(Flaw::WrongSignature),
+            SignatureFlaw::Wrong => Some(ChainFlaw::WrongSignature),
             SignatureFlaw::Refused(how) => invalid(format!("a signature in its chain is not accepted: {how}")),
-            SignatureFlaw::NotSupported(how) => Some(Flaw::NotSupported(how)),
+            SignatureFlaw::NotSupported(how) => Some(ChainFlaw::NotSupported(how)),
             SignatureFlaw::TooExpensive => None,
         })?;
         if !next.may_sign() || (between && !next.is_authority()) {
@@ -200,7 +211,7 @@ impl Search<'_> {
     }
 
     /// Judges a chain that has reached a trusted certificate.
-    fn finish(&mut self, chain: &[&Parsed<'_>]) {
+    fn finish(&mut self, chain: &[&ParsedCertificate<'_>]) {
         let flaw = if let Some(other) = chain.iter().find(|one| !one.serves()) {
             format!(
                 "the extended key usage of {} is not that of a server",
@@ -208,20 +219,20 @@ impl Search<'_> {
             )
         } else if !has_policies(chain) {
             "its chain demands a policy that not all of it have".to_owned()
-        } else if let Err(words) = check_constraints(chain) {
+        } else if let Err(words) = check_constraints(chain, &mut self.comparisons) {
             words
         } else {
             let until = chain.iter().map(|one| one.dates().1).min();
             self.until = self.until.max(until);
             return;
         };
-        self.flaw = self.flaw.clone().max(Flaw::Invalid(flaw));
+        self.flaw = self.flaw.clone().max(ChainFlaw::Invalid(flaw));
     }
 }
 
 /// Whether each certificate names a policy, where one above it demands that. Which one is not compared: this exporter asks for
 /// none, and so any is right.
-fn has_policies(chain: &[&Parsed<'_>]) -> bool {
+fn has_policies(chain: &[&ParsedCertificate<'_>]) -> bool {
     let Some((_root, below)) = chain.split_last() else {
         return true;
     };
@@ -246,11 +257,11 @@ fn has_policies(chain: &[&Parsed<'_>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::Root;
-    use super::{NotFound, search};
+    use super::{NoChain, search};
     use crate::reason::Reason;
     use rcgen::{
-        BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-        date_time_ymd,
+        BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, GeneralSubtree, IsCa, Issuer,
+        KeyPair, NameConstraints, SanType, date_time_ymd,
     };
     use rustls::pki_types::{CertificateDer, ServerName};
 
@@ -279,7 +290,7 @@ mod tests {
         Issuer::new(params, key)
     }
 
-    fn found(roots: &[&Certificate], leaf: &Certificate, sent: &[&Certificate]) -> Result<i64, NotFound> {
+    fn found(roots: &[&Certificate], leaf: &Certificate, sent: &[&Certificate]) -> Result<i64, NoChain> {
         let roots: Vec<Root> = roots
             .iter()
             .map(|root| Root::new(root.der().clone()).unwrap())
@@ -340,6 +351,40 @@ mod tests {
         assert_eq!(end(&[&early]), Some(1_735_689_600));
         let expired = found(&[&roots[1]], &leaf, &[&past]).err().unwrap();
         assert_eq!(expired.refusal.reason, Reason::TlsCertDateInvalid);
+    }
+
+    #[test]
+    fn constraints_by_the_thousand_are_not_compared_with_names_by_the_thousand() {
+        let keys: Vec<KeyPair> = (0..3).map(|_| KeyPair::generate().unwrap()).collect();
+        let root = authority("root").self_signed(&keys[0]).unwrap();
+        let judged = |count: usize| {
+            let mut between = authority("between");
+            let permitted = (0..count).map(|number| GeneralSubtree::DnsName(format!("{number}.example")));
+            between.name_constraints = Some(NameConstraints {
+                permitted_subtrees: permitted
+                    .chain([GeneralSubtree::DnsName("app.example".into())])
+                    .collect(),
+                excluded_subtrees: vec![],
+            });
+            let between = between
+                .signed_by(&keys[1], &issuer(authority("root"), &keys[0]))
+                .unwrap();
+            let mut params = server();
+            let names = (0..count).map(|number| SanType::DnsName(format!("{number}.example").try_into().unwrap()));
+            params.subject_alt_names.extend(names);
+            let leaf = params
+                .signed_by(&keys[2], &issuer(authority("between"), &keys[1]))
+                .unwrap();
+            found(&[&root], &leaf, &[&between])
+        };
+        assert!(judged(400).is_ok());
+        let refused = judged(1000).err().unwrap().refusal;
+        assert_eq!(refused.reason, Reason::TlsCertInvalid);
+        assert!(
+            refused.words.contains("more than 250000 comparisons"),
+            "{}",
+            refused.words
+        );
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! The blocks of the probers but http, as they are written.
+//! The blocks of the probers except http, and the diagnostics, as they are written.
 
-use super::{At, AuthorizationFile, BasicAuthFile, Body, Fill, TlsFile, refuse_unserved};
+use super::{AuthorizationFile, BasicAuthFile, ConfiguredBody, Fill, Spanned, TlsFile, refuse_unserved};
+use crate::config::issue::ConfigIssue;
 use crate::config::keys::{plain, unknown};
-use crate::config::problem::Problem;
 use crate::config::read::Claims;
 use crate::config::read::Read;
-use crate::config::tree::{Kind, Node, below};
+use crate::config::tree::{Node, NodeKind, below};
 use crate::secret::Secret;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -13,38 +13,38 @@ use std::collections::BTreeMap;
 block! {
     /// The keys of the tcp prober.
     TcpFile {
-        preferred_ip_protocol: At<String>,
+        preferred_ip_protocol: Spanned<String>,
         ip_protocol_fallback: bool,
-        source_ip_address: At<String>,
-        query_response: Vec<At<StepFile>>,
-        tls: At<bool>,
-        tls_config: At<TlsFile>,
+        source_ip_address: Spanned<String>,
+        query_response: Vec<Spanned<StepFile>>,
+        tls: Spanned<bool>,
+        tls_config: Spanned<TlsFile>,
     } unserved {}
 }
 
 block! {
     /// The keys of the unix prober.
     UnixFile {
-        query_response: Vec<At<StepFile>>,
-        tls: At<bool>,
-        tls_config: At<TlsFile>,
+        query_response: Vec<Spanned<StepFile>>,
+        tls: Spanned<bool>,
+        tls_config: Spanned<TlsFile>,
     } unserved {}
 }
 
 block! {
     /// The keys of the dns prober.
     DnsFile {
-        preferred_ip_protocol: At<String>,
+        preferred_ip_protocol: Spanned<String>,
         ip_protocol_fallback: bool,
-        dns_over_tls: At<bool>,
-        tls_config: At<TlsFile>,
-        source_ip_address: At<String>,
-        transport_protocol: At<String>,
-        query_class: At<String>,
-        query_name: At<String>,
-        query_type: At<String>,
+        dns_over_tls: Spanned<bool>,
+        tls_config: Spanned<TlsFile>,
+        source_ip_address: Spanned<String>,
+        transport_protocol: Spanned<String>,
+        query_class: Spanned<String>,
+        query_name: Spanned<String>,
+        query_type: Spanned<String>,
         recursion_desired: bool,
-        valid_rcodes: Vec<At<String>>,
+        valid_rcodes: Vec<Spanned<String>>,
         validate_answer_rrs: RecordRulesFile,
         validate_authority_rrs: RecordRulesFile,
         validate_additional_rrs: RecordRulesFile,
@@ -54,22 +54,22 @@ block! {
 block! {
     /// Assertions on the records of a section.
     RecordRulesFile {
-        fail_if_matches_regexp: Vec<At<String>>,
-        fail_if_all_match_regexp: Vec<At<String>>,
-        fail_if_not_matches_regexp: Vec<At<String>>,
-        fail_if_none_matches_regexp: Vec<At<String>>,
+        fail_if_matches_regexp: Vec<Spanned<String>>,
+        fail_if_all_match_regexp: Vec<Spanned<String>>,
+        fail_if_not_matches_regexp: Vec<Spanned<String>>,
+        fail_if_none_matches_regexp: Vec<Spanned<String>>,
     } unserved {}
 }
 
 block! {
     /// The keys of the icmp prober.
     IcmpFile {
-        preferred_ip_protocol: At<String>,
+        preferred_ip_protocol: Spanned<String>,
         ip_protocol_fallback: bool,
-        source_ip_address: At<String>,
-        payload_size: At<i64>,
+        source_ip_address: Spanned<String>,
+        payload_size: Spanned<i64>,
         dont_fragment: bool,
-        ttl: At<i64>,
+        ttl: Spanned<i64>,
     } unserved {}
 }
 
@@ -78,10 +78,10 @@ block! {
     GrpcFile {
         service: String,
         tls: bool,
-        tls_config: At<TlsFile>,
+        tls_config: Spanned<TlsFile>,
         ip_protocol_fallback: bool,
-        preferred_ip_protocol: At<String>,
-        metadata: BTreeMap<String, Vec<At<Secret>>>,
+        preferred_ip_protocol: Spanned<String>,
+        metadata: BTreeMap<String, Vec<Spanned<Secret>>>,
     } unserved {}
 }
 
@@ -89,84 +89,96 @@ block! {
     /// The keys of the websocket prober.
     WebsocketFile {
         http_config: ClientFile,
-        headers: BTreeMap<String, At<FieldFile>>,
-        query_response: Vec<At<StepFile>>,
+        headers: BTreeMap<String, Spanned<FieldFile>>,
+        query_response: Vec<Spanned<StepFile>>,
         ip_protocol_fallback: bool,
-        preferred_ip_protocol: At<String>,
+        preferred_ip_protocol: Spanned<String>,
     } unserved {}
 }
 
 block! {
     /// A client's keys, as prometheus' own library has them. Of a websocket some do nothing.
     ClientFile {
-        basic_auth: At<BasicAuthFile>,
-        authorization: At<AuthorizationFile>,
-        bearer_token: At<Secret>,
-        bearer_token_file: At<String>,
-        tls_config: At<TlsFile>,
-        follow_redirects: At<bool>,
-        enable_http2: At<bool>,
-        oauth2: At<OAuth2File>,
+        basic_auth: Spanned<BasicAuthFile>,
+        authorization: Spanned<AuthorizationFile>,
+        bearer_token: Spanned<Secret>,
+        bearer_token_file: Spanned<String>,
+        tls_config: Spanned<TlsFile>,
+        follow_redirects: Spanned<bool>,
+        enable_http2: Spanned<bool>,
+        oauth2: Spanned<OAuth2File>,
         #[serde(serialize_with = "super::masked_url")]
-        proxy_url: At<Secret>,
-        no_proxy: At<String>,
-        proxy_from_environment: At<bool>,
-        proxy_connect_header: At<BTreeMap<String, Vec<At<Secret>>>>,
-        http_headers: BTreeMap<String, At<FieldFile>>,
+        proxy_url: Spanned<Secret>,
+        no_proxy: Spanned<String>,
+        proxy_from_environment: Spanned<bool>,
+        proxy_connect_header: Spanned<BTreeMap<String, Vec<Spanned<Secret>>>>,
+        http_headers: BTreeMap<String, Spanned<FieldFile>>,
     } unserved {}
 }
 
 block! {
     /// How tokens are got.
     OAuth2File {
-        client_id: At<String>,
+        client_id: Spanned<String>,
         client_secret: Secret,
-        client_secret_file: At<String>,
+        client_secret_file: Spanned<String>,
         client_certificate_key_id: String,
         client_certificate_key: Secret,
-        client_certificate_key_file: At<String>,
-        signature_algorithm: At<String>,
+        client_certificate_key_file: Spanned<String>,
+        signature_algorithm: Spanned<String>,
         iss: String,
         audience: String,
         claims: Claims,
         scopes: Vec<String>,
         #[serde(serialize_with = "super::masked_query")]
-        token_url: At<String>,
+        token_url: Spanned<String>,
         endpoint_params: BTreeMap<String, Secret>,
-        grant_type: At<String>,
-        tls_config: At<TlsFile>,
+        grant_type: Spanned<String>,
+        tls_config: Spanned<TlsFile>,
         #[serde(serialize_with = "super::masked_url")]
-        proxy_url: At<Secret>,
-        no_proxy: At<String>,
-        proxy_from_environment: At<bool>,
-        proxy_connect_header: At<BTreeMap<String, Vec<At<Secret>>>>,
+        proxy_url: Spanned<Secret>,
+        no_proxy: Spanned<String>,
+        proxy_from_environment: Spanned<bool>,
+        proxy_connect_header: Spanned<BTreeMap<String, Vec<Spanned<Secret>>>>,
     } unserved { client_secret_ref, client_certificate_key_ref, }
 }
 
 block! {
     /// The values of a header field.
     FieldFile {
-        values: Vec<At<String>>,
-        secrets: Vec<At<Secret>>,
-        files: Vec<At<String>>,
+        values: Vec<Spanned<Secret>>,
+        secrets: Vec<Spanned<Secret>>,
+        files: Vec<Spanned<String>>,
     } unserved {}
 }
 
 block! {
     /// One step of a dialogue.
     StepFile {
-        expect: At<String>,
-        expect_bytes: At<Body>,
-        labels: Vec<At<LabelFile>>,
-        send: Body,
-        starttls: At<bool>,
+        expect: Spanned<String>,
+        expect_bytes: Spanned<ConfiguredBody>,
+        labels: Vec<Spanned<LabelFile>>,
+        send: ConfiguredBody,
+        starttls: Spanned<bool>,
     } unserved {}
 }
 
 block! {
     /// A label made of what matched.
     LabelFile {
-        name: At<String>,
+        name: Spanned<String>,
         value: String,
     } unserved {}
+}
+
+block! {
+    /// The additional measurements of a module. What is known but not served is not built yet.
+    DiagnosticsFile {
+        backends: Spanned<String>,
+        cache_bypass: Spanned<String>,
+        reference_request: bool,
+    } unserved {
+        members, conformance, idle_timeout, idle_timeout_max, idle_timeout_edge, changes, http1_retry, handshake, network_path,
+        path_mtu, dns, budget,
+    }
 }

@@ -1,10 +1,10 @@
 //! The file of `--web.config.file` as it is written: the exporter-toolkit's keys.
 
-use super::{At, Fill, refuse_unserved};
+use super::{Fill, Spanned, refuse_unserved};
+use crate::config::issue::{ConfigIssue, Location};
 use crate::config::keys::{plain, unknown};
-use crate::config::problem::{Place, Problem};
 use crate::config::read::Read;
-use crate::config::tree::{self, Kind, Node, below};
+use crate::config::tree::{self, Node, NodeKind, below};
 use crate::secret::Secret;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -12,29 +12,29 @@ use std::collections::BTreeMap;
 block! {
     /// The whole file.
     WebFile {
-        tls_server_config: At<WebTlsFile>,
+        tls_server_config: Spanned<WebTlsFile>,
         http_server_config: WebHttpFile,
-        basic_auth_users: BTreeMap<String, At<Secret>>,
-        rate_limit: At<RateFile>,
+        basic_auth_users: BTreeMap<String, Spanned<Secret>>,
+        rate_limit: Spanned<RateFile>,
     } unserved {}
 }
 
 block! {
     /// TLS of our own side.
     WebTlsFile {
-        cert: At<String>,
-        cert_file: At<String>,
-        key: At<Secret>,
-        key_file: At<String>,
-        client_ca: At<String>,
-        client_ca_file: At<String>,
-        client_auth_type: At<String>,
-        client_allowed_sans: Vec<At<String>>,
-        min_version: At<String>,
-        max_version: At<String>,
-        cipher_suites: Vec<At<String>>,
+        cert: Spanned<String>,
+        cert_file: Spanned<String>,
+        key: Spanned<Secret>,
+        key_file: Spanned<String>,
+        client_ca: Spanned<String>,
+        client_ca_file: Spanned<String>,
+        client_auth_type: Spanned<String>,
+        client_allowed_sans: Vec<Spanned<String>>,
+        min_version: Spanned<String>,
+        max_version: Spanned<String>,
+        cipher_suites: Vec<Spanned<String>>,
         prefer_server_cipher_suites: bool,
-        curve_preferences: Vec<At<String>>,
+        curve_preferences: Vec<Spanned<String>>,
     } unserved {}
 }
 
@@ -42,28 +42,30 @@ block! {
     /// What is said over HTTP.
     WebHttpFile {
         http2: bool,
-        headers: BTreeMap<String, At<String>>,
+        headers: BTreeMap<String, Spanned<String>>,
     } unserved {}
 }
 
 block! {
     /// How often requests are answered.
     RateFile {
-        interval: At<String>,
-        burst: At<i64>,
+        interval: Spanned<String>,
+        burst: Spanned<i64>,
     } unserved {}
 }
 
 impl WebFile {
     /// Reads the YAML; nothing in it asks for nothing.
-    pub(in crate::config) fn parse(text: &str) -> Result<Self, Problem> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Self, ConfigIssue> {
         if super::is_empty(text) {
             return Ok(Self::default());
         }
         let file = tree::parse(text)?;
         match &file.kind {
-            Kind::Block(_) | Kind::Nothing => Self::read(&file, ""),
-            other => Err(Place::START.problem("", format!("the file must be a block of keys; it is {}", other.name()))),
+            NodeKind::Block(_) | NodeKind::Nothing => Self::read(&file, ""),
+            other => {
+                Err(Location::START.issue("", format!("the file must be a block of keys; it is {}", other.name())))
+            }
         }
     }
 }

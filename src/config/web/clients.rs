@@ -1,5 +1,6 @@
 //! Which client certificates are let in.
 
+use crate::check::may_have_many_paths;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -13,7 +14,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// What is asked of clients: the toolkit's `client_auth_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Demand {
+pub(super) enum ClientCertificatePolicy {
     /// `RequestClientCert`: any certificate, or none.
     Ask,
     /// `RequireAnyClientCert`: any certificate.
@@ -24,16 +25,19 @@ pub(super) enum Demand {
     Verified,
 }
 
-impl Demand {
+impl ClientCertificatePolicy {
     pub const fn verifies(self) -> bool {
         matches!(self, Self::VerifiedIfAny | Self::Verified)
     }
 }
 
+/// So few intermediates make few paths, whatever their names are.
+const ALWAYS_FEW_PATHS: usize = 4;
+
 /// Looks at client certificates.
 #[derive(Debug)]
 pub(super) struct Clients {
-    demand: Demand,
+    demand: ClientCertificatePolicy,
     /// Who verifies them, where they are verified.
     authorities: Option<Arc<dyn ClientCertVerifier>>,
     /// The names of which a certificate must have one; none where any will do.
@@ -43,7 +47,7 @@ pub(super) struct Clients {
 
 impl Clients {
     pub fn new(
-        demand: Demand,
+        demand: ClientCertificatePolicy,
         roots: Vec<CertificateDer<'static>>,
         sans: Vec<String>,
         provider: &Arc<CryptoProvider>,
@@ -96,7 +100,10 @@ fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
 impl ClientCertVerifier for Clients {
     fn client_auth_mandatory(&self) -> bool {
         // Who shows none has none of the names.
-        matches!(self.demand, Demand::Any | Demand::Verified) || !self.sans.is_empty()
+        matches!(
+            self.demand,
+            ClientCertificatePolicy::Any | ClientCertificatePolicy::Verified
+        ) || !self.sans.is_empty()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -112,6 +119,13 @@ impl ClientCertVerifier for Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if let Some(authorities) = &self.authorities {
+            // Nobody has shown yet who they are: the paths that webpki would try may be very many.
+            if intermediates.len() > ALWAYS_FEW_PATHS && may_have_many_paths(intermediates) {
+                return Err(Error::General(
+                    "the intermediates of the client's certificate may follow one another in too many orders"
+                        .to_owned(),
+                ));
+            }
             authorities.verify_client_cert(end_entity, intermediates, now)?;
         }
         if self.is_let_in(end_entity) {
@@ -145,5 +159,61 @@ impl ClientCertVerifier for Clients {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClientCertificatePolicy, Clients};
+    use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    use rustls::Error;
+    use rustls::crypto::ring::default_provider;
+    use rustls::pki_types::{CertificateDer, UnixTime};
+    use rustls::server::danger::ClientCertVerifier as _;
+    use std::sync::Arc;
+
+    fn authority(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    /// Each is by each of the others.
+    fn namesakes(count: usize) -> Vec<CertificateDer<'static>> {
+        let key = KeyPair::generate().unwrap();
+        let by = Issuer::new(authority("same"), &key);
+        let each = |_| {
+            let key = KeyPair::generate().unwrap();
+            Certificate::into(authority("same").signed_by(&key, &by).unwrap())
+        };
+        (0..count).map(each).collect()
+    }
+
+    #[test]
+    fn intermediates_that_may_follow_one_another_in_many_orders_are_refused() {
+        let key = KeyPair::generate().unwrap();
+        let root = authority("root").self_signed(&key).unwrap();
+        let provider = Arc::new(default_provider());
+        let clients = Clients::new(
+            ClientCertificatePolicy::Verified,
+            vec![root.der().clone()],
+            vec![],
+            &provider,
+        )
+        .unwrap();
+        let leaf = {
+            let key = KeyPair::generate().unwrap();
+            let by = Issuer::new(authority("same"), &key);
+            let leaf = CertificateParams::new([]).unwrap();
+            leaf.signed_by(&key, &by).unwrap()
+        };
+        let shown = |count| {
+            let shown = clients.verify_client_cert(leaf.der(), &namesakes(count), UnixTime::now());
+            shown.unwrap_err()
+        };
+        assert!(matches!(shown(5), Error::General(words) if words.contains("too many orders")));
+        // Of few, webpki says itself that none leads to an authority.
+        assert!(matches!(shown(4), Error::InvalidCertificate(_)));
     }
 }

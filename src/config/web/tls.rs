@@ -1,9 +1,9 @@
 //! TLS of our own side.
 
-use super::clients::{Clients, Demand};
+use super::clients::{ClientCertificatePolicy, Clients};
 use crate::config::credentials::filled;
-use crate::config::file::{At, WebTlsFile};
-use crate::config::problem::{Place, Problem, at};
+use crate::config::file::{Spanned, WebTlsFile};
+use crate::config::issue::{ConfigIssue, Location, at};
 use crate::config::tls::{Pem, version};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{NamedGroup, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
@@ -13,33 +13,34 @@ use std::sync::Arc;
 const PATH: &str = "tls_server_config";
 
 /// Checks the block and builds what connections share.
-pub(super) fn compose(
-    written: &At<WebTlsFile>,
+pub(super) fn build(
+    written: &Spanned<WebTlsFile>,
     http2: bool,
     folder: &Path,
     files: &mut Vec<PathBuf>,
-) -> Result<ServerConfig, Problem> {
+) -> Result<ServerConfig, ConfigIssue> {
     let file = &written.value;
     for named in [&file.cert_file, &file.key_file, &file.client_ca_file] {
         files.extend(filled(named.as_ref()).map(|named| folder.join(&named.value)));
     }
-    let pem =
-        |inline: Option<&At<String>>, named: Option<&At<String>>, name| Pem::of(inline, named, folder, PATH, name);
-    let inline_key = file.key.as_ref().map(|key| At {
+    let pem = |inline: Option<&Spanned<String>>, named: Option<&Spanned<String>>, name| {
+        Pem::of(inline, named, folder, PATH, name)
+    };
+    let inline_key = file.key.as_ref().map(|key| Spanned {
         value: key.value.reveal().to_owned(),
-        place: key.place,
+        location: key.location,
     });
     let missing = |name: &str| {
         written
-            .place
-            .problem(PATH, format!("missing one of {name} or {name}_file"))
+            .location
+            .issue(PATH, format!("missing one of {name} or {name}_file"))
     };
     let cert = pem(file.cert.as_ref(), file.cert_file.as_ref(), "cert")?.ok_or_else(|| missing("cert"))?;
     let key = pem(inline_key.as_ref(), file.key_file.as_ref(), "key")?.ok_or_else(|| missing("key"))?;
     let authorities = pem(file.client_ca.as_ref(), file.client_ca_file.as_ref(), "client_ca")?;
     let provider = Arc::new(provider(file)?);
     let clients = clients(written, authorities.as_ref(), &provider)?;
-    let unusable = |error: rustls::Error| written.place.problem(PATH, error);
+    let unusable = |error: rustls::Error| written.location.issue(PATH, error);
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions(file)?)
         .map_err(unusable)?;
@@ -49,7 +50,7 @@ pub(super) fn compose(
     };
     let mut config = builder
         .with_single_cert(cert.certificates()?, key.private_key()?)
-        .map_err(|error| cert.problem(&format!("the certificate and the key cannot be used together: {error}")))?;
+        .map_err(|error| cert.issue(&format!("the certificate and the key cannot be used together: {error}")))?;
     config.ignore_client_order = file.prefer_server_cipher_suites.unwrap_or(true);
     config.alpn_protocols = if http2 {
         vec![b"h2".to_vec(), b"http/1.1".to_vec()]
@@ -59,7 +60,14 @@ pub(super) fn compose(
     Ok(config)
 }
 
-fn versions(file: &WebTlsFile) -> Result<Vec<&'static SupportedProtocolVersion>, Problem> {
+/// Whether a client without a certificate is not served: its type says so, or there are names of which it must have one.
+pub(super) fn requires_client_certificates(file: &WebTlsFile) -> bool {
+    let kind = filled(file.client_auth_type.as_ref()).map(|kind| kind.value.as_str());
+    let has_names = file.client_allowed_sans.iter().flatten().next().is_some();
+    has_names || matches!(kind, Some("RequireAnyClientCert" | "RequireAndVerifyClientCert"))
+}
+
+fn versions(file: &WebTlsFile) -> Result<Vec<&'static SupportedProtocolVersion>, ConfigIssue> {
     use crate::check::TlsVersion::{Tls12, Tls13};
     // What is older than TLS 1.2 is not spoken by the exporter's own server.
     let lowest = version(file.min_version.as_ref(), PATH, "min_version")?.unwrap_or(Tls12);
@@ -71,15 +79,18 @@ fn versions(file: &WebTlsFile) -> Result<Vec<&'static SupportedProtocolVersion>,
         .map(|(_, version)| version)
         .collect();
     if spoken.is_empty() {
-        let place = file.max_version.as_ref().map_or(Place::START, |written| written.place);
+        let location = file
+            .max_version
+            .as_ref()
+            .map_or(Location::START, |written| written.location);
         let words = "no TLS version is left; TLS12 and TLS13 are spoken, and max_version must not be below min_version";
-        return Err(place.problem(format!("{PATH}.max_version"), words));
+        return Err(location.issue(format!("{PATH}.max_version"), words));
     }
     Ok(spoken)
 }
 
 /// The cipher suites and groups that the file names, of those that we have.
-fn provider(file: &WebTlsFile) -> Result<CryptoProvider, Problem> {
+fn provider(file: &WebTlsFile) -> Result<CryptoProvider, ConfigIssue> {
     let mut provider = ring::default_provider();
     if let Some(wanted) = file.cipher_suites.as_ref().filter(|wanted| !wanted.is_empty()) {
         let suites = wanted.iter().map(|written| {
@@ -141,24 +152,27 @@ fn name(suite: SupportedCipherSuite) -> String {
 
 /// Who must show a certificate.
 fn clients(
-    written: &At<WebTlsFile>,
+    written: &Spanned<WebTlsFile>,
     authorities: Option<&Pem>,
     provider: &Arc<CryptoProvider>,
-) -> Result<Option<Clients>, Problem> {
+) -> Result<Option<Clients>, ConfigIssue> {
     let file = &written.value;
     let demand = match filled(file.client_auth_type.as_ref()).map(|kind| kind.value.as_str()) {
         None | Some("NoClientCert") => None,
-        Some("RequestClientCert") => Some(Demand::Ask),
-        Some("RequireAnyClientCert") => Some(Demand::Any),
-        Some("VerifyClientCertIfGiven") => Some(Demand::VerifiedIfAny),
-        Some("RequireAndVerifyClientCert") => Some(Demand::Verified),
+        Some("RequestClientCert") => Some(ClientCertificatePolicy::Ask),
+        Some("RequireAnyClientCert") => Some(ClientCertificatePolicy::Any),
+        Some("VerifyClientCertIfGiven") => Some(ClientCertificatePolicy::VerifiedIfAny),
+        Some("RequireAndVerifyClientCert") => Some(ClientCertificatePolicy::Verified),
         Some(other) => {
             let words = format!(
                 "invalid client_auth_type {other:?}; write NoClientCert, RequestClientCert, RequireAnyClientCert, \
                  VerifyClientCertIfGiven or RequireAndVerifyClientCert"
             );
-            let place = file.client_auth_type.as_ref().map_or(written.place, |kind| kind.place);
-            return Err(place.problem(format!("{PATH}.client_auth_type"), words));
+            let location = file
+                .client_auth_type
+                .as_ref()
+                .map_or(written.location, |kind| kind.location);
+            return Err(location.issue(format!("{PATH}.client_auth_type"), words));
         }
     };
     let Some(demand) = demand else {
@@ -167,7 +181,7 @@ fn clients(
             return Err(at(first, PATH, "client_allowed_sans", words));
         }
         return match authorities {
-            Some(pem) => Err(pem.problem("client CA's have been configured without a Client Auth Policy")),
+            Some(pem) => Err(pem.issue("client CA's have been configured without a Client Auth Policy")),
             None => Ok(None),
         };
     };
@@ -176,7 +190,7 @@ fn clients(
         (None, false) => None,
         (None, true) => {
             let words = "client certificates are to be verified: write client_ca or client_ca_file";
-            return Err(written.place.problem(PATH, words));
+            return Err(written.location.issue(PATH, words));
         }
     };
     let sans = file
@@ -186,5 +200,5 @@ fn clients(
         .map(|san| san.value.clone())
         .collect();
     let clients = Clients::new(demand, roots.unwrap_or_default(), sans, provider);
-    clients.map(Some).map_err(|words| written.place.problem(PATH, words))
+    clients.map(Some).map_err(|words| written.location.issue(PATH, words))
 }

@@ -3,33 +3,35 @@
 use crate::chain::Stage;
 use crate::metrics::{
     DNS_ADDITIONAL_RRS, DNS_ANSWER_RRS, DNS_AUTHORITY_RRS, DNS_DURATION, DNS_QUERY_SUCCEEDED, DNS_RCODE, DNS_SERIAL,
-    Page, Value,
+    MetricPage, Value,
 };
 use crate::probers::gauges;
-use crate::report::{DnsAnswer, Leg, Report, Spoken};
+use crate::report::{DnsAnswer, Exchange, ProtocolFacts, Report};
 use std::time::Duration;
 
 /// Writes all of them. Gives the time that the phases hold.
-pub(super) fn write(report: &Report, page: &mut Page) -> Duration {
-    let resolved = |leg: &Leg| leg.finished(Stage::Resolve);
-    let total = |time: fn(&Leg) -> Duration| report.legs.iter().map(time).sum::<Duration>();
+pub(super) fn write(report: &Report, page: &mut MetricPage) -> Duration {
+    let resolved = |exchange: &Exchange| exchange.finished(Stage::Resolve);
+    let total = |time: fn(&Exchange) -> Duration| report.exchanges.iter().map(time).sum::<Duration>();
     let phases = [
         // As with the peer, the time of a name that did not resolve is in probe_dns_lookup_time_seconds alone.
         (
             "resolve",
-            if report.legs.iter().all(resolved) {
-                total(|leg| leg.time_in(Stage::Resolve))
+            if report.exchanges.iter().all(resolved) {
+                total(|exchange| exchange.time_in(Stage::Resolve))
             } else {
                 Duration::ZERO
             },
         ),
         (
             "connect",
-            total(|leg| leg.time_in(Stage::Connect) + leg.time_in(Stage::Secure)),
+            total(|exchange| exchange.time_in(Stage::Connect) + exchange.time_in(Stage::Secure)),
         ),
         (
             "request",
-            total(|leg| leg.time_in(Stage::Send) + leg.time_in(Stage::Wait) + leg.time_in(Stage::Receive)),
+            total(|exchange| {
+                exchange.time_in(Stage::Send) + exchange.time_in(Stage::Wait) + exchange.time_in(Stage::Receive)
+            }),
         ),
     ];
     for (phase, time) in &phases {
@@ -39,12 +41,16 @@ pub(super) fn write(report: &Report, page: &mut Page) -> Duration {
             Value::Number(time.as_secs_f64()),
         );
     }
-    if let Some(first) = report.legs.first().filter(|leg| leg.reached(Stage::Resolve)) {
+    if let Some(first) = report
+        .exchanges
+        .first()
+        .filter(|exchange| exchange.reached(Stage::Resolve))
+    {
         gauges::address(first, page);
     }
     let none = DnsAnswer::default();
-    let answered = report.last_leg().and_then(|leg| match &leg.spoken {
-        Some(Spoken::Dns(answer)) => Some(answer),
+    let answered = report.last_exchange().and_then(|exchange| match &exchange.spoken {
+        Some(ProtocolFacts::Dns(answer)) => Some(answer),
         _ => None,
     });
     let answer = answered.unwrap_or(&none);

@@ -1,16 +1,16 @@
 //! The messages of one question: asked, framed for streams, read, and their response codes.
 
-use crate::check::{Check, Stopped};
+use crate::check::{Check, ProbeFailed};
 use crate::reason::Reason;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
 /// A message to be sent.
-pub(super) struct Question {
+pub(super) struct DnsQuestion {
     pub bytes: Vec<u8>,
 }
 
-impl Question {
+impl DnsQuestion {
     /// One question, with a number of its own.
     pub fn new(name: &Name, record_type: u16, class: u16, recursion_desired: bool) -> Self {
         let id = getrandom::u32().unwrap_or_default().to_be_bytes();
@@ -42,10 +42,10 @@ pub(super) fn framed(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(..u16::from_be_bytes(*length).into())
 }
 
-pub(super) fn read(check: &mut Check, bytes: &[u8]) -> Result<Message, Stopped> {
+pub(super) fn read(check: &mut Check, bytes: &[u8]) -> Result<Message, ProbeFailed> {
     Message::from_vec(bytes).map_err(|error| {
         let words = format!("The answer is no DNS message: {error}.");
-        check.refuse(Reason::DnsMalformed, words)
+        check.fail(Reason::DnsMalformed, words)
     })
 }
 
@@ -91,12 +91,12 @@ pub(super) fn rcode_name(number: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Question, framed};
+    use super::{DnsQuestion, framed};
     use hickory_proto::rr::Name;
 
     #[test]
     fn a_question_knows_its_answer() {
-        let question = Question::new(&Name::from_ascii("example.test.").unwrap(), 1, 1, true);
+        let question = DnsQuestion::new(&Name::from_ascii("example.test.").unwrap(), 1, 1, true);
         let mut answer = question.bytes.clone();
         assert!(!question.is_answered_by(&answer), "a question is no answer");
         answer[2] |= 0x80;

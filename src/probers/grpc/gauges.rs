@@ -2,9 +2,9 @@
 
 use super::message::STATUSES;
 use crate::chain::Stage;
-use crate::metrics::{GRPC_DURATION, GRPC_HEALTHCHECK_RESPONSE, GRPC_SSL, GRPC_STATUS_CODE, Page, Value};
+use crate::metrics::{GRPC_DURATION, GRPC_HEALTHCHECK_RESPONSE, GRPC_SSL, GRPC_STATUS_CODE, MetricPage, Value};
 use crate::probers::gauges;
-use crate::report::{Health, Leg, Report, Spoken};
+use crate::report::{Exchange, Health, ProtocolFacts, Report};
 use std::time::Duration;
 
 /// `UNAVAILABLE`: what gRPC says of a call that reached nobody.
@@ -13,20 +13,20 @@ const UNAVAILABLE: u32 = 14;
 const DEADLINE_EXCEEDED: u32 = 4;
 
 /// Writes all of them. Gives the time that the phases hold.
-pub(super) fn write(report: &Report, page: &mut Page) -> Duration {
-    let leg = report.last_leg();
-    if let Some(leg) = leg.filter(|leg| leg.reached(Stage::Resolve)) {
-        gauges::address(leg, page);
+pub(super) fn write(report: &Report, page: &mut MetricPage) -> Duration {
+    let exchange = report.last_exchange();
+    if let Some(exchange) = exchange.filter(|exchange| exchange.reached(Stage::Resolve)) {
+        gauges::address(exchange, page);
     }
-    let resolved = leg.filter(|leg| leg.finished(Stage::Resolve));
-    let resolving = resolved.map_or(Duration::ZERO, |leg| leg.time_in(Stage::Resolve));
+    let resolved = exchange.filter(|exchange| exchange.finished(Stage::Resolve));
+    let resolving = resolved.map_or(Duration::ZERO, |exchange| exchange.time_in(Stage::Resolve));
     put(page, "resolve", resolving);
     let checking = resolved.map(checking);
     if let Some(checking) = checking {
         put(page, "check", checking);
     }
-    let health = leg.and_then(health);
-    let over_tls = leg.filter(|leg| leg.tls.is_some());
+    let health = exchange.and_then(health);
+    let over_tls = exchange.filter(|exchange| exchange.tls.is_some());
     let well = health.is_some_and(|health| health.code == 0);
     page.set(&GRPC_SSL, f64::from(u8::from(well && over_tls.is_some())));
     let at_deadline = report.fault.as_ref().is_some_and(|fault| fault.at_deadline);
@@ -46,28 +46,29 @@ pub(super) fn write(report: &Report, page: &mut Page) -> Duration {
             );
         }
     }
-    if let Some(leg) = over_tls {
-        gauges::certificates(leg, page);
+    if let Some(exchange) = over_tls {
+        gauges::certificates(exchange, page);
     }
     resolving + checking.unwrap_or_default()
 }
 
 /// All of the call but for the name: the peer's one phase.
-fn checking(leg: &Leg) -> Duration {
-    let laps = leg.ledger.laps().iter();
-    laps.filter(|lap| lap.stage() != Stage::Resolve)
-        .map(crate::ledger::Lap::took)
+fn checking(exchange: &Exchange) -> Duration {
+    let timings = exchange.stage_log.timings().iter();
+    timings
+        .filter(|timing| timing.stage() != Stage::Resolve)
+        .map(crate::stage_log::StageTiming::took)
         .sum()
 }
 
-const fn health(leg: &Leg) -> Option<Health> {
-    match leg.spoken {
-        Some(Spoken::Health(health)) => Some(health),
+const fn health(exchange: &Exchange) -> Option<Health> {
+    match exchange.spoken {
+        Some(ProtocolFacts::Health(health)) => Some(health),
         _ => None,
     }
 }
 
-fn put(page: &mut Page, phase: &'static str, time: Duration) {
+fn put(page: &mut MetricPage, phase: &'static str, time: Duration) {
     page.push(
         &GRPC_DURATION,
         [("phase", phase.into())],

@@ -40,7 +40,7 @@ const LARGEST: u32 = 4 << 20;
 
 /// Why there is no message of the health service in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unusable {
+pub(super) enum InvalidMessage {
     /// It is compressed, and no compression was offered.
     Compressed,
     /// It says that it is longer than what is taken.
@@ -53,7 +53,7 @@ pub(super) enum Unusable {
     Malformed,
 }
 
-impl Unusable {
+impl InvalidMessage {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Compressed => "it is compressed",
@@ -69,24 +69,24 @@ impl Unusable {
 ///
 /// # Errors
 /// When the bytes are not one such message.
-pub(super) fn status(body: &[u8]) -> Result<u32, Unusable> {
-    let (head, rest) = body.split_first_chunk::<HEAD>().ok_or(Unusable::Incomplete)?;
+pub(super) fn status(body: &[u8]) -> Result<u32, InvalidMessage> {
+    let (head, rest) = body.split_first_chunk::<HEAD>().ok_or(InvalidMessage::Incomplete)?;
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
     if length > LARGEST {
-        return Err(Unusable::TooLarge);
+        return Err(InvalidMessage::TooLarge);
     }
     let (message, more) = usize::try_from(length)
         .ok()
         .and_then(|length| rest.split_at_checked(length))
-        .ok_or(Unusable::Incomplete)?;
+        .ok_or(InvalidMessage::Incomplete)?;
     if head[0] != 0 {
-        return Err(Unusable::Compressed);
+        return Err(InvalidMessage::Compressed);
     }
-    let serving = serving(message).ok_or(Unusable::Malformed)?;
+    let serving = serving(message).ok_or(InvalidMessage::Malformed)?;
     if more.is_empty() {
         Ok(serving)
     } else {
-        Err(Unusable::Several)
+        Err(InvalidMessage::Several)
     }
 }
 
@@ -140,7 +140,7 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Unusable, request, status};
+    use super::{InvalidMessage, request, status};
 
     #[test]
     fn the_request_is_framed() {
@@ -156,12 +156,12 @@ mod tests {
         assert_eq!(status(b"\0\0\0\0\x02\x08\x01"), Ok(1));
         assert_eq!(status(b"\0\0\0\0\x0d\x12\x02hi\x08\x02\x1d\0\0\0\0\x20\x07"), Ok(2));
         for (wrong, why) in [
-            (&b""[..], Unusable::Incomplete),
-            (b"\0\0\0\0\x02\x08", Unusable::Incomplete),
-            (b"\x01\0\0\0\x02\x08\x01", Unusable::Compressed),
-            (b"\0\0\0\0\x01\x0b", Unusable::Malformed),
-            (b"\0\0\0\0\0\0\0\0\0\0", Unusable::Several),
-            (b"<html>", Unusable::TooLarge),
+            (&b""[..], InvalidMessage::Incomplete),
+            (b"\0\0\0\0\x02\x08", InvalidMessage::Incomplete),
+            (b"\x01\0\0\0\x02\x08\x01", InvalidMessage::Compressed),
+            (b"\0\0\0\0\x01\x0b", InvalidMessage::Malformed),
+            (b"\0\0\0\0\0\0\0\0\0\0", InvalidMessage::Several),
+            (b"<html>", InvalidMessage::TooLarge),
         ] {
             assert_eq!(status(wrong), Err(why), "{wrong:?}");
         }

@@ -1,11 +1,11 @@
 //! What an answer comes to as a gRPC status, by the rules of grpc-go: a status that the server gives, or, where it gives none, the
 //! one that clients derive from HTTP (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
 
-use super::message::{self, Unusable};
+use super::message::{self, InvalidMessage};
 use crate::reason::Reason;
 use crate::report::{Health, Reply};
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 
 const UNKNOWN: u32 = 2;
 const INTERNAL: u32 = 13;
@@ -15,14 +15,14 @@ const MEDIA_TYPE: &str = "application/grpc";
 
 /// What an answer comes to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct GrpcOutcome {
     /// The status, and what the health service says.
     pub health: Health,
     /// Why the answer is none of gRPC, where it is none: the status is then derived.
     pub objection: Option<(Reason, String)>,
 }
 
-impl Outcome {
+impl GrpcOutcome {
     fn derived(code: u32, reason: Reason, words: String) -> Self {
         Self {
             health: Health { code, serving: None },
@@ -32,10 +32,12 @@ impl Outcome {
 }
 
 /// Reads an answer whose body ended as its framing says.
-pub(super) fn of(reply: &Reply, body: &[u8]) -> Outcome {
+pub(super) fn of(reply: &Reply, body: &[u8]) -> GrpcOutcome {
     let is_grpc = has_media_type(&reply.headers);
-    // The answer that has nothing but a head is the server's own word, whatever its HTTP status.
-    let in_head = Some(&reply.headers).filter(|fields| is_grpc && fields.contains_key("grpc-status"));
+    // The answer that has nothing but a head is the server's own word, whatever its HTTP status. Before a body the field counts for
+    // nothing.
+    let is_all = reply.declared_length == Some(0) && reply.trailers.is_empty();
+    let in_head = Some(&reply.headers).filter(|fields| is_all && is_grpc && fields.contains_key("grpc-status"));
     if reply.status != 200 && in_head.is_none() {
         let code = of_http(reply.status);
         let name = code_name(code);
@@ -43,34 +45,37 @@ pub(super) fn of(reply: &Reply, body: &[u8]) -> Outcome {
             "The answer has the status {}, which gRPC reads as {name} ({code}).",
             reply.status
         );
-        return Outcome::derived(code, Reason::HttpStatus, words);
+        return GrpcOutcome::derived(code, Reason::HttpStatus, words);
     }
     if !is_grpc {
         let words = "The answer is not one of a gRPC server: its content-type is not application/grpc.";
-        return Outcome::derived(UNKNOWN, Reason::GrpcInvalid, words.to_owned());
+        return GrpcOutcome::derived(UNKNOWN, Reason::GrpcInvalid, words.to_owned());
     }
     let fields = in_head.unwrap_or(&reply.trailers);
-    let Some(status) = fields.get("grpc-status") else {
+    let mut statuses = fields.get_all("grpc-status").iter().peekable();
+    if statuses.peek().is_none() {
         // Nothing but a head, or trailers without the status.
         let has_ended_with_fields = reply.declared_length == Some(0) || !reply.trailers.is_empty();
         let code = if has_ended_with_fields { UNKNOWN } else { INTERNAL };
         let words = "The answer has no grpc-status: it is not one of a gRPC server.";
-        return Outcome::derived(code, Reason::GrpcInvalid, words.to_owned());
-    };
-    // grpc-go reads a number with a sign.
-    let Some(code) = status.to_str().ok().and_then(|status| status.parse::<i32>().ok()) else {
+        return GrpcOutcome::derived(code, Reason::GrpcInvalid, words.to_owned());
+    }
+    // grpc-go reads numbers with a sign; of several, all must be numbers, and the last counts.
+    let number = |status: &HeaderValue| status.to_str().ok()?.parse::<i32>().ok();
+    let numbers: Option<Vec<i32>> = statuses.map(number).collect();
+    let Some(code) = numbers.and_then(|numbers| numbers.last().copied()) else {
         let words = "The grpc-status of the answer is not a number.";
-        return Outcome::derived(UNKNOWN, Reason::GrpcInvalid, words.to_owned());
+        return GrpcOutcome::derived(UNKNOWN, Reason::GrpcInvalid, words.to_owned());
     };
     if code != 0 {
         let code = code.cast_unsigned();
-        return Outcome {
+        return GrpcOutcome {
             health: Health { code, serving: None },
             objection: None,
         };
     }
     match message::status(body) {
-        Ok(serving) => Outcome {
+        Ok(serving) => GrpcOutcome {
             health: Health {
                 code: 0,
                 serving: Some(serving),
@@ -82,15 +87,16 @@ pub(super) fn of(reply: &Reply, body: &[u8]) -> Outcome {
                 "The answer holds no message of the health service: {}.",
                 unusable.words()
             );
-            Outcome::derived(code_of(unusable), Reason::GrpcInvalid, words)
+            GrpcOutcome::derived(code_of(unusable), Reason::GrpcInvalid, words)
         }
     }
 }
 
 fn has_media_type(fields: &HeaderMap) -> bool {
-    let written = fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let rest = written.and_then(|written| written.strip_prefix(MEDIA_TYPE));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+    fields.get_all(CONTENT_TYPE).iter().any(|value| {
+        let rest = value.to_str().ok().and_then(|written| written.strip_prefix(MEDIA_TYPE));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+    })
 }
 
 /// The status that clients derive from that of HTTP.
@@ -105,11 +111,14 @@ const fn of_http(status: u16) -> u32 {
     }
 }
 
-const fn code_of(unusable: Unusable) -> u32 {
+const fn code_of(unusable: InvalidMessage) -> u32 {
     match unusable {
         // RESOURCE_EXHAUSTED: it is over what a client takes.
-        Unusable::TooLarge => 8,
-        Unusable::Compressed | Unusable::Incomplete | Unusable::Several | Unusable::Malformed => INTERNAL,
+        InvalidMessage::TooLarge => 8,
+        InvalidMessage::Compressed
+        | InvalidMessage::Incomplete
+        | InvalidMessage::Several
+        | InvalidMessage::Malformed => INTERNAL,
     }
 }
 
@@ -184,7 +193,10 @@ mod tests {
             let html = reply(status, &[("content-type", "text/html")], &[]);
             assert_eq!(code(&html, b"<html>"), derived, "{status}");
         }
-        let trailers_only = |status, code| reply(status, &[GRPC, ("grpc-status", code)], &[]);
+        let trailers_only = |status, code| Reply {
+            declared_length: Some(0),
+            ..reply(status, &[GRPC, ("grpc-status", code)], &[])
+        };
         assert_eq!(code(&trailers_only(404, "5"), b""), 5);
         assert_eq!(code(&trailers_only(503, "0"), b""), 13, "there is no message");
         let ok = [("grpc-status", "0")];
@@ -223,6 +235,27 @@ mod tests {
             ..reply(200, &[GRPC], &[])
         };
         assert_eq!(code(&only_head, b""), 2, "nothing but a head, without it");
+    }
+
+    #[test]
+    fn the_last_status_of_the_trailers_counts_and_none_before_a_body() {
+        const OK: (&str, &str) = ("grpc-status", "0");
+        const NOT_FOUND: (&str, &str) = ("grpc-status", "5");
+        let code = |reply: &Reply| of(reply, SERVING).health.code;
+        let trailers = |pairs: &[(&'static str, &'static str)]| reply(200, &[GRPC], pairs);
+        assert_eq!(code(&trailers(&[OK, NOT_FOUND])), 5);
+        assert_eq!(code(&trailers(&[NOT_FOUND, OK])), 0);
+        assert_eq!(code(&trailers(&[("grpc-status", "x"), OK])), 2);
+        assert_eq!(code(&reply(200, &[GRPC, NOT_FOUND], &[OK])), 0, "a head before a body");
+        assert_eq!(code(&reply(200, &[GRPC, OK], &[NOT_FOUND])), 5);
+        assert_eq!(code(&reply(200, &[GRPC, OK], &[])), 13, "no trailers");
+        let only_head = |fields: &[(&'static str, &'static str)]| Reply {
+            declared_length: Some(0),
+            ..reply(200, fields, &[])
+        };
+        assert_eq!(code(&only_head(&[GRPC, OK, NOT_FOUND])), 5);
+        let html = ("content-type", "text/html");
+        assert_eq!(code(&reply(200, &[html, GRPC], &[OK])), 0, "either media type");
     }
 
     #[test]

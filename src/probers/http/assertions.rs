@@ -1,6 +1,6 @@
 //! The assertions on an answer, in the peer's order: status, headers, body, version, TLS.
 
-use super::{HeaderAssertion, HttpSettings};
+use super::{HeaderAssertion, HttpProber};
 use crate::reason::Reason;
 use crate::report::Reply;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 /// What is wrong with an answer.
 type Objection = (Reason, String);
 
-impl HttpSettings {
-    /// `https`: whether the answer came over TLS; `None` where that and the version are the front's affair.
+impl HttpProber {
+    /// `https`: whether the answer came over TLS; `None` where that and the version are the edge's affair.
     pub(super) fn objection_to_protocol(&self, reply: &Reply, https: Option<bool>) -> Option<Objection> {
         let https = https?;
         self.objection_to_version(reply)

@@ -1,20 +1,20 @@
 //! The peer's gauges for an http probe, word for word and with its meaning.
 
-use super::HttpSettings;
+use super::{HttpProber, http_date};
 use crate::chain::Stage;
 use crate::check::Coding;
 use crate::metrics::{
     FAILED_DUE_TO_CEL, FAILED_DUE_TO_REGEX, HTTP_CONTENT_LENGTH, HTTP_DURATION, HTTP_LAST_MODIFIED, HTTP_REDIRECTS,
-    HTTP_SSL, HTTP_STATUS_CODE, HTTP_UNCOMPRESSED_BODY_LENGTH, HTTP_VERSION, Page, Value,
+    HTTP_SSL, HTTP_STATUS_CODE, HTTP_UNCOMPRESSED_BODY_LENGTH, HTTP_VERSION, MetricPage, Value,
 };
 use crate::probers::gauges;
 use crate::reason::Reason;
-use crate::report::{Leg, Reply, Report};
+use crate::report::{Exchange, Reply, Report};
 use http::header::{LAST_MODIFIED, LOCATION};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Writes all of them. Gives the time that the phases hold.
-pub(super) fn write(settings: &HttpSettings, report: &Report, page: &mut Page) -> Duration {
+pub(super) fn write(settings: &HttpProber, report: &Report, page: &mut MetricPage) -> Duration {
     let phases = phases(report);
     for (phase, time) in &phases {
         page.push(
@@ -23,7 +23,11 @@ pub(super) fn write(settings: &HttpSettings, report: &Report, page: &mut Page) -
             Value::Number(time.as_secs_f64()),
         );
     }
-    if let Some(first) = report.with_target().next().filter(|leg| !resolved_by_proxy(leg)) {
+    if let Some(first) = report
+        .with_target()
+        .next()
+        .filter(|exchange| !resolved_by_proxy(exchange))
+    {
         gauges::address(first, page);
     }
     answer(report, page);
@@ -33,7 +37,7 @@ pub(super) fn write(settings: &HttpSettings, report: &Report, page: &mut Page) -
     if !settings.body_assertions.json.is_empty() {
         page.set(&FAILED_DUE_TO_CEL, is(Assertion::Json));
     }
-    if let Some(last) = report.last_leg() {
+    if let Some(last) = report.last_exchange() {
         gauges::tls(last, page);
     }
     phases.iter().map(|(_, time)| *time).sum()
@@ -41,22 +45,22 @@ pub(super) fn write(settings: &HttpSettings, report: &Report, page: &mut Page) -
 
 /// The peer's phases: its connect and tls are 0 unless both succeeded, its processing is our request and processing.
 fn phases(report: &Report) -> Vec<(&'static str, Duration)> {
-    let total = |time: fn(&Leg) -> Duration| report.with_target().map(time).sum::<Duration>();
+    let total = |time: fn(&Exchange) -> Duration| report.with_target().map(time).sum::<Duration>();
     let mut phases = Vec::with_capacity(5);
     let Some(first) = report.with_target().next() else {
         return phases;
     };
     if !resolved_by_proxy(first) {
-        phases.push(("resolve", total(|leg| leg.time_in(Stage::Resolve))));
+        phases.push(("resolve", total(|exchange| exchange.time_in(Stage::Resolve))));
     }
     if !first.finished(Stage::Resolve) {
         return phases;
     }
     phases.push((
         "connect",
-        total(|leg| {
-            if connected(leg) {
-                leg.time_in(Stage::Connect)
+        total(|exchange| {
+            if connected(exchange) {
+                exchange.time_in(Stage::Connect)
             } else {
                 Duration::ZERO
             }
@@ -64,9 +68,9 @@ fn phases(report: &Report) -> Vec<(&'static str, Duration)> {
     ));
     phases.push((
         "tls",
-        total(|leg| {
-            if connected(leg) {
-                leg.time_in(Stage::Secure)
+        total(|exchange| {
+            if connected(exchange) {
+                exchange.time_in(Stage::Secure)
             } else {
                 Duration::ZERO
             }
@@ -74,28 +78,32 @@ fn phases(report: &Report) -> Vec<(&'static str, Duration)> {
     ));
     phases.push((
         "processing",
-        total(|leg| {
-            if leg.finished(Stage::Wait) {
-                leg.time_in(Stage::Send) + leg.time_in(Stage::Wait)
+        total(|exchange| {
+            if exchange.finished(Stage::Wait) {
+                exchange.time_in(Stage::Send) + exchange.time_in(Stage::Wait)
             } else {
                 Duration::ZERO
             }
         }),
     ));
-    phases.push(("transfer", total(|leg| leg.time_in(Stage::Receive))));
+    phases.push(("transfer", total(|exchange| exchange.time_in(Stage::Receive))));
     phases
 }
 
 /// With `skip_resolve_phase_with_proxy` nothing was resolved here, and the peer has neither phase nor address.
-fn resolved_by_proxy(leg: &Leg) -> bool {
-    leg.proxy.is_some() && leg.chosen.is_none()
+fn resolved_by_proxy(exchange: &Exchange) -> bool {
+    exchange.proxy.is_some() && exchange.chosen.is_none()
 }
 
-fn connected(leg: &Leg) -> bool {
-    leg.finished(if leg.wants_tls { Stage::Secure } else { Stage::Connect })
+fn connected(exchange: &Exchange) -> bool {
+    exchange.finished(if exchange.wants_tls {
+        Stage::Secure
+    } else {
+        Stage::Connect
+    })
 }
 
-fn answer(report: &Report, page: &mut Page) {
+fn answer(report: &Report, page: &mut MetricPage) {
     let none = Reply::default();
     let answered = report.final_reply();
     let reply = answered.unwrap_or(&none);
@@ -107,9 +115,9 @@ fn answer(report: &Report, page: &mut Page) {
     };
     page.set(&HTTP_CONTENT_LENGTH, declared);
     page.set(&HTTP_UNCOMPRESSED_BODY_LENGTH, bytes(reply.body_length));
-    let redirects = report.with_target().filter(|leg| redirects(leg)).count();
+    let redirects = report.with_target().filter(|exchange| redirects(exchange)).count();
     page.set(&HTTP_REDIRECTS, bytes(redirects as u64));
-    let ssl = answered.is_some() && report.last_leg().is_some_and(|leg| leg.wants_tls);
+    let ssl = answered.is_some() && report.last_exchange().is_some_and(|exchange| exchange.wants_tls);
     page.set(&HTTP_SSL, f64::from(u8::from(ssl)));
     let version = reply
         .version
@@ -121,17 +129,20 @@ fn answer(report: &Report, page: &mut Page) {
     }
 }
 
-fn redirects(leg: &Leg) -> bool {
-    leg.reply.as_ref().is_some_and(|reply| {
+fn redirects(exchange: &Exchange) -> bool {
+    exchange.reply.as_ref().is_some_and(|reply| {
         matches!(reply.status, 301 | 302 | 303 | 307 | 308)
             && reply.headers.get(LOCATION).is_some_and(|value| !value.is_empty())
     })
 }
 
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "the format's numbers are floats; dates of four-digit years stay below 2^53"
+)]
 fn last_modified(reply: &Reply) -> Option<f64> {
-    let text = reply.headers.get(LAST_MODIFIED)?.to_str().ok()?;
-    let at: SystemTime = httpdate::parse_http_date(text).ok()?;
-    Some(bytes(at.duration_since(UNIX_EPOCH).ok()?.as_secs()))
+    let value = reply.headers.get(LAST_MODIFIED)?;
+    http_date::parse(value.as_bytes()).map(|at| at as f64)
 }
 
 /// An assertion that has a gauge of its own.
@@ -142,7 +153,7 @@ enum Assertion {
 }
 
 /// Which of them failed, as the peer counts: also where the body could not be read for it.
-fn failed_assertion(settings: &HttpSettings, report: &Report) -> Option<Assertion> {
+fn failed_assertion(settings: &HttpProber, report: &Report) -> Option<Assertion> {
     let of_body = if settings.body_assertions.matches_text() {
         Some(Assertion::Regexp)
     } else {
@@ -154,6 +165,8 @@ fn failed_assertion(settings: &HttpSettings, report: &Report) -> Option<Assertio
         Reason::ContentJson | Reason::ContentJsonTooLarge => Some(Assertion::Json),
         Reason::ContentBodyTooLarge => of_body,
         Reason::HttpClosedMidBody
+        | Reason::HttpResponseInvalid
+        | Reason::TcpReset
         | Reason::HttpTimedOutMidBody
         | Reason::HttpResponseBadCoding
         | Reason::HttpResponseTooLarge => match settings.objection_to_head(reply, None) {

@@ -1,9 +1,12 @@
 //! Assertions on a JSON body in CEL, the Common Expression Language (<https://cel.dev>): `body` is the document.
 
-use super::document::{self, NoDocument};
+use super::cel_limits::{self, CelLimitExceeded, CelLimits};
+use super::functions;
+use super::json_text::{self, JsonError};
+use crate::check::{ProbeMemory, WorkClock, WorkStopped};
 use crate::reason::Reason;
 use cel::common::ast::{EntryExpr, Expr};
-use cel::{Context, IdedExpr, Program, Value};
+use cel::{Context, ExecutionError, IdedExpr, Program, Value};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Clone)]
 pub struct Expression {
     source: Arc<str>,
-    program: Arc<Program>,
+    /// With a look at the clock in each turn of each loop.
+    program: Arc<IdedExpr>,
 }
 
 impl Expression {
@@ -23,22 +27,63 @@ impl Expression {
     /// When it is none, or names something else than `body`.
     pub fn new(source: &str) -> Result<Self, String> {
         let program = Program::compile(source).map_err(|errors| one_line(&errors.to_string()))?;
-        if let Some(name) = undeclared(program.expression(), &mut vec!["body"]) {
-            return Err(format!("undeclared reference to '{name}'; the document is called body"));
+        if let Some(words) = undeclared(program.expression(), &mut vec!["body"]) {
+            return Err(words);
         }
         Ok(Self {
             source: source.into(),
-            program: Arc::new(program),
+            program: Arc::new(cel_limits::loops(program.expression().clone())),
         })
     }
 
     /// What it says of a document.
     fn holds(&self, context: &Context<'_, '_>) -> Result<bool, String> {
-        match self.program.execute(context) {
+        match Value::resolve(&self.program, context) {
             Ok(Value::Bool(holds)) => Ok(holds),
             Ok(_) => Err("its result is neither true nor false".to_owned()),
-            Err(error) => Err(one_line(&error.to_string())),
+            Err(error) => Err(words(&error)),
         }
+    }
+}
+
+/// An error without the values that it is about: the document may be large, deep, or have secrets.
+fn words(error: &ExecutionError) -> String {
+    use ExecutionError as E;
+    match error {
+        E::UnsupportedTargetType { target } => format!("unsupported type {}", target.type_of()),
+        E::NotSupportedAsMethod { method, target } => {
+            format!("method {method:?} is not supported on the type {}", target.type_of())
+        }
+        E::UnsupportedKeyType(value) => format!("a value of the type {} cannot be a key", value.type_of()),
+        E::ValuesNotComparable(one, other) => {
+            format!(
+                "values of the types {} and {} cannot be compared",
+                one.type_of(),
+                other.type_of()
+            )
+        }
+        E::UnsupportedBinaryOperator(operator, one, other) => {
+            let (one, other) = (one.type_of(), other.type_of());
+            format!("operator {operator:?} is not supported on the types {one} and {other}")
+        }
+        E::UnsupportedIndex(index, value) => {
+            let (index, value) = (index.type_of(), value.type_of());
+            format!("a value of the type {index} is not a valid index of the type {value}")
+        }
+        E::FunctionError { function, .. } => format!("function {function:?} failed"),
+        E::DivisionByZero(_) => "division by zero".to_owned(),
+        E::RemainderByZero(_) => "remainder of a division by zero".to_owned(),
+        E::Overflow(operator, ..) => format!("operator {operator:?} overflows"),
+        E::IndexOutOfBounds(_) => "index out of bounds".to_owned(),
+        E::DuplicateKey(_) => "repeated key".to_owned(),
+        E::UnexpectedType { want, .. } => format!("unexpected type: expected {want}"),
+        // These have counts, and names and types of the expression.
+        E::InvalidArgumentCount { .. }
+        | E::NoSuchKey(_)
+        | E::NoSuchOverload(_)
+        | E::UndeclaredReference(_)
+        | E::MissingArgumentOrTarget => one_line(&error.to_string()),
+        _ => "the evaluation failed".to_owned(),
     }
 }
 
@@ -50,6 +95,12 @@ impl fmt::Debug for Expression {
 
 /// Evaluations of one module that run together: an expression can run long, and cannot be stopped.
 const AT_ONCE: usize = 4;
+
+/// Lists and objects within each other that any thread has the stack for.
+const SHALLOW: usize = 128;
+
+/// Bytes of stack for the deepest document: some 2 KiB for each level, of which only what is used is in memory.
+const LARGE_STACK: usize = 64 * 1024 * 1024;
 
 /// What a module asserts.
 #[derive(Clone, Debug)]
@@ -93,23 +144,64 @@ impl JsonAssertions {
         })
     }
 
-    /// What is wrong with a body of at most so many JSON values. An expression can run long.
-    pub(super) fn objection(&self, body: &[u8], most_values: usize) -> Option<(Reason, String)> {
+    /// What is wrong with a body of at most so many JSON values. An expression can run long: it stops by the clock.
+    pub(super) fn objection(
+        &self,
+        body: &[u8],
+        most_values: usize,
+        clock: &WorkClock,
+        memory: &ProbeMemory,
+    ) -> Result<Option<(Reason, String)>, WorkStopped> {
         if self.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let document = match document::read(body, most_values) {
-            Ok(document) => document,
-            Err(NoDocument::Invalid(error)) => {
-                return Some((Reason::ContentJson, format!("The body is no JSON: {error}.")));
+        let mut charge = memory.charge();
+        if let Err(no_memory) = charge.set(cel_limits::held_by_document(body.len(), most_values)) {
+            return Ok(Some((
+                Reason::LocalOverloaded,
+                format!("The body's JSON: {no_memory}."),
+            )));
+        }
+        if json_text::depth(body) <= SHALLOW {
+            return self.objection_here(body, most_values, clock, memory);
+        }
+        // To compare or to drop a value calls itself for each value within: a deep one needs more stack than a thread has.
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(LARGE_STACK);
+            let judging = thread.spawn_scoped(scope, || self.objection_here(body, most_values, clock, memory));
+            match judging.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(objection)) => objection,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Err(error) => Ok(Some((
+                    Reason::LocalOverloaded,
+                    format!("Starting a thread for a deeply nested JSON document: {error}."),
+                ))),
             }
-            Err(NoDocument::TooLarge) => {
+        })
+    }
+
+    fn objection_here(
+        &self,
+        body: &[u8],
+        most_values: usize,
+        clock: &WorkClock,
+        memory: &ProbeMemory,
+    ) -> Result<Option<(Reason, String)>, WorkStopped> {
+        let document = match json_text::read(body, most_values) {
+            Ok(document) => document,
+            Err(error @ JsonError::Invalid { .. }) => {
+                return Ok(Some((Reason::ContentJson, format!("The body is no JSON: {error}."))));
+            }
+            Err(JsonError::TooLarge) => {
                 let words = format!("The body's JSON has more than {most_values} values: limits.json_values.");
-                return Some((Reason::ContentJsonTooLarge, words));
+                return Ok(Some((Reason::ContentJsonTooLarge, words)));
             }
         };
         let mut context = Context::default();
         context.add_variable_from_value("body", document);
+        let bounds = CelLimits::new(clock, memory);
+        bounds.hold_in(&mut context);
+        functions::add_to(&mut context);
         let says = |expression: &Expression, unwanted: bool, words: &str| match expression.holds(&context) {
             Ok(holds) if holds == unwanted => Some(format!("The body {words} {:?}.", expression.source)),
             Ok(_) => None,
@@ -121,7 +213,15 @@ impl JsonAssertions {
             let not_matches = self.fail_if_not_matches.as_ref();
             not_matches.and_then(|expression| says(expression, false, "does not fit the CEL expression"))
         });
-        objection.map(|words| (Reason::ContentJson, words))
+        match bounds.ended() {
+            // Whatever it came to then.
+            Some(CelLimitExceeded::Time) => Err(WorkStopped),
+            Some(CelLimitExceeded::Memory(no_memory)) => {
+                let words = format!("What the CEL expressions make of the body: {no_memory}.");
+                Ok(Some((Reason::LocalOverloaded, words)))
+            }
+            None => Ok(objection.map(|words| (Reason::ContentJson, words))),
+        }
     }
 }
 
@@ -145,12 +245,18 @@ const TYPES: [&str; 10] = [
     "uint",
 ];
 
-/// A name that stands for nothing. `known` are the names that stand for something here.
-fn undeclared<'e>(expression: &'e IdedExpr, known: &mut Vec<&'e str>) -> Option<&'e str> {
+/// What is wrong with a name that stands for nothing. `known` are the names that stand for something here.
+fn undeclared<'e>(expression: &'e IdedExpr, known: &mut Vec<&'e str>) -> Option<String> {
     match &expression.expr {
         Expr::Ident(name) => {
             let declared = name.starts_with('@') || known.contains(&name.as_str()) || TYPES.contains(&name.as_str());
-            (!declared).then_some(name)
+            (!declared).then(|| format!("undeclared reference to '{name}'; the document is called body"))
+        }
+        Expr::Call(call) if !functions::is_declared(call) => {
+            let name = &call.func_name;
+            Some(format!(
+                "undeclared reference to the function '{name}': expected one of CEL's own, with its number of arguments"
+            ))
         }
         Expr::Call(call) => call
             .target
@@ -189,11 +295,17 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Expression, JsonAssertions};
+    use crate::check::{MemoryPool, ProbeMemory, WorkClock, WorkStopped};
+    use crate::reason::Reason;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     fn objection(fail_if: Option<&str>, fail_if_not: Option<&str>, body: &str) -> Option<String> {
         let compiled = |source: Option<&str>| source.map(|source| Expression::new(source).unwrap());
         let assertions = JsonAssertions::new(compiled(fail_if), compiled(fail_if_not));
-        assertions.objection(body.as_bytes(), 100).map(|(_, words)| words)
+        let memory = ProbeMemory::default();
+        let objection = assertions.objection(body.as_bytes(), 100, &WorkClock::never(), &memory);
+        objection.unwrap().map(|(_, words)| words)
     }
 
     #[test]
@@ -214,6 +326,15 @@ mod tests {
             ("body.jobs.map(job, job.name) == ['a', 'b']", true),
             ("body.jobs.filter(job, job.ok).size() == 1", true),
             ("type(body.status) == string", true),
+            ("timestamp('2024-02-29T23:59:58.5+05:30').getHours() == 18", true),
+            ("timestamp('2024-02-29T23:59:58Z').getHours('+05:30') == 5", true),
+            ("timestamp('2024-02-29T23:59:58Z').getDayOfYear() == 59", true),
+            (
+                "timestamp(1700000000) - duration('20s') == timestamp('2023-11-14T22:13:00Z')",
+                true,
+            ),
+            ("duration('1h30m').getMinutes() == 90", true),
+            ("body.jobs.all(job, timestamp(0) < timestamp(1))", true),
         ] {
             assert_eq!(objection(Some(expression), None, body).is_some(), holds, "{expression}");
             assert_eq!(
@@ -230,6 +351,26 @@ mod tests {
             ("body.a == 1", "not json", "The body is no JSON: "),
             ("body.missing == 1", "{}", "cannot be said of the body"),
             ("body.a", r#"{"a": 1}"#, "neither true nor false"),
+            (
+                "timestamp(body.a) > timestamp(0)",
+                r#"{"a": "today"}"#,
+                "function \"timestamp\" failed",
+            ),
+            (
+                "timestamp(body.a) > timestamp(0)",
+                r#"{"a": 1}"#,
+                "function \"timestamp\" failed",
+            ),
+            (
+                "timestamp(-62135596801) < timestamp(0)",
+                "{}",
+                "function \"timestamp\" failed",
+            ),
+            (
+                "duration(body.a) > duration('1s')",
+                r#"{"a": "1d"}"#,
+                "function \"duration\" failed",
+            ),
         ] {
             let said = objection(Some(expression), None, body).unwrap();
             assert!(said.contains(words), "{said}");
@@ -237,6 +378,101 @@ mod tests {
             assert!(said.contains(words), "{said}");
         }
         assert_eq!(objection(None, None, "{}"), None);
+    }
+
+    #[test]
+    fn an_error_has_nothing_of_the_document() {
+        let body = r#"{"a": {"password": "hunter2"}, "l": ["hunter2"], "t": "hunter2"}"#;
+        for expression in [
+            "body.a + 1 == 2",
+            "body.a - 1 == 2",
+            "-body.t == 2",
+            "body.l[5] == 2",
+            "body.l[body.a] == 2",
+            "{body.a: 1} == 2",
+            "body.t.getHours() == 2",
+            "body.a < body.l",
+            "int(body.t) == 2",
+            "1 / (size(body.t) - 7) == 2",
+        ] {
+            let said = objection(Some(expression), None, body).unwrap_or_default();
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+
+    /// The library's own words of such an error go through all levels, and end the process.
+    #[test]
+    fn an_error_about_a_deep_document_is_told_without_it() {
+        let deep = format!("{{\"a\":{}1{}}}", "{\"a\":".repeat(1_999), "}".repeat(1_999));
+        let assertions = JsonAssertions::new(Some(Expression::new("body.a + 1 == 2").unwrap()), None);
+        let objection = assertions.objection(deep.as_bytes(), 50_000, &WorkClock::never(), &ProbeMemory::default());
+        let (reason, words) = objection.unwrap().unwrap();
+        assert_eq!(reason, Reason::ContentJson);
+        assert!(words.contains("operator") || words.contains("overload"), "{words}");
+    }
+
+    fn numbers(count: usize) -> Vec<u8> {
+        format!("[{}0]", "0,".repeat(count - 1)).into_bytes()
+    }
+
+    #[test]
+    fn an_expression_that_runs_long_stops_by_its_clock() {
+        for expression in [
+            "body.all(a, body.all(b, body.all(c, a == b)))",
+            "!body.exists(a, body.exists(b, body.exists(c, a != b)))",
+            "body.map(a, body.filter(b, body.exists(c, c != b))).size() == 1",
+            "body.all(a, body.map(b, body.map(c, c).size()).size() > 0)",
+            "false || body.all(a, body.all(b, body.all(c, true)) || true)",
+        ] {
+            let assertions = JsonAssertions::new(Some(Expression::new(expression).unwrap()), None);
+            let begun = Instant::now();
+            let clock = WorkClock::until(begun + Duration::from_millis(50));
+            let objection = assertions.objection(&numbers(40_000), 50_000, &clock, &ProbeMemory::default());
+            assert_eq!(objection, Err(WorkStopped), "{expression}");
+            // Some minutes otherwise.
+            assert!(begun.elapsed() < Duration::from_secs(20), "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_an_expression_makes_is_counted_while_it_lasts() {
+        const MOST: usize = 4 << 20;
+        let evaluated = |expression: &str, most| {
+            let assertions = JsonAssertions::new(None, Some(Expression::new(expression).unwrap()));
+            let memory = ProbeMemory::new(Arc::new(MemoryPool::default()), most);
+            assertions
+                .objection(&numbers(500), 50_000, &WorkClock::never(), &memory)
+                .unwrap()
+        };
+        let large = "body.map(a, body.map(b, b)).size() == 500";
+        assert_eq!(evaluated(large, usize::MAX), None);
+        let (reason, words) = evaluated(large, MOST).unwrap();
+        assert_eq!(reason, Reason::LocalOverloaded, "{words}");
+        // As many values, but never more than some hundreds at once.
+        assert_eq!(evaluated("body.all(a, body.map(b, b).size() == 500)", MOST), None);
+        assert_eq!(
+            evaluated("body.filter(a, body.map(b, b).size() == 1).size() == 0", MOST),
+            None
+        );
+    }
+
+    #[test]
+    fn a_deep_document_is_judged_whatever_stack_a_thread_has() {
+        let nested = |depth: usize, end: &str| "{\"a\":[".repeat(depth) + end + &"]}".repeat(depth);
+        let deep = |end: &str| {
+            let compiled = Expression::new("body == body && size(body.a) == 1").unwrap();
+            let assertions = JsonAssertions::new(None, Some(compiled));
+            let body = nested(1000, end);
+            let small = std::thread::Builder::new().stack_size(256 * 1024);
+            let judged = small.spawn(move || {
+                let memory = ProbeMemory::default();
+                assertions.objection(body.as_bytes(), 20_000, &WorkClock::never(), &memory)
+            });
+            judged.unwrap().join().unwrap().unwrap().map(|(_, words)| words)
+        };
+        assert_eq!(deep("1"), None);
+        assert!(deep("x").is_some_and(|words| words.contains("is no JSON")));
+        assert!(deep("[]").is_some_and(|words| words.contains("2000")));
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! Tokens of OAuth 2.0 (RFC 6749 section 4.4, RFC 7523): fetched in a leg of their own, kept until they expire.
 
 use super::Versions;
-use super::route::Route;
-use crate::check::{Ask, BodyPlan, Check, Family, Manner, Resolver, Stopped, Tls};
+use super::route::{Relay, Route};
+use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, RequestMode, Resolver, Tls};
 use crate::limits::cut;
-use crate::probers::credentials::{Source, basic};
-use crate::probers::files::Unusable;
+use crate::probers::credentials::{SecretSource, basic};
+use crate::probers::named_files::FileError;
 use crate::probers::proxies::Proxies;
 use crate::reason::Reason;
 use crate::secret::Secret;
-use crate::target::shown_url;
+use crate::secrets::Secrets;
+use crate::target::HttpUrl;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method};
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
@@ -25,7 +26,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
-use url::Url;
 use url::form_urlencoded::Serializer;
 
 /// Bytes of a token server's answer.
@@ -47,7 +47,9 @@ const LONGEST_WORDS: usize = 128;
 #[derive(Debug)]
 pub struct OAuth2 {
     /// Where they are fetched.
-    pub token_url: Url,
+    pub token_url: HttpUrl,
+    /// The same as the module writes it: for whom an assertion is.
+    pub written_token_url: String,
     /// Who asks.
     pub client_id: String,
     /// What is asked with.
@@ -72,7 +74,7 @@ pub struct OAuth2 {
 #[derive(Debug)]
 pub enum Grant {
     /// The client's secret.
-    Secret(Source),
+    Secret(SecretSource),
     /// An assertion that the client's key signs (RFC 7523).
     Assertion(Box<Signing>),
 }
@@ -81,7 +83,7 @@ pub enum Grant {
 #[derive(Debug)]
 pub struct Signing {
     /// The key, as PEM.
-    pub key: Source,
+    pub key: SecretSource,
     /// The key's id; empty for none.
     pub key_id: String,
     /// The algorithm: `RS256`, `RS384` or `RS512`.
@@ -132,7 +134,7 @@ pub struct Token {
 
 /// What a token server answers (RFC 6749 section 5.1).
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     token_type: Option<String>,
     expires_in: Option<Seconds>,
@@ -148,10 +150,10 @@ enum Seconds {
 
 impl OAuth2 {
     /// The `Authorization` field: of the token that is kept, or of a new one.
-    pub(super) async fn header(&self, check: &mut Check) -> Result<HeaderValue, Stopped> {
+    pub(super) async fn header(&self, check: &mut Check) -> Result<HeaderValue, ProbeFailed> {
         let Ok(mut kept) = tokio::time::timeout(check.left(), self.kept.lock()).await else {
             let words = "Another probe of this module fetches the token, and the time was over first.";
-            return Err(check.refuse(Reason::LocalCredentials, words));
+            return Err(check.fail(Reason::LocalCredentials, words));
         };
         if let Some(token) = kept.as_ref().filter(|token| Instant::now() < token.until) {
             return Ok(token.field.clone());
@@ -169,27 +171,27 @@ impl OAuth2 {
         }
     }
 
-    async fn fetch(&self, check: &mut Check) -> Result<Token, Stopped> {
+    async fn fetch(&self, check: &mut Check) -> Result<Token, ProbeFailed> {
         let secret = self.secret(Instant::now() + check.left()).await;
-        let secret = secret.map_err(|unusable| check.refuse(unusable.reason, unusable.words))?;
+        let secret = secret.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
         let in_body = self.in_body.load(Ordering::Relaxed) || matches!(self.grant, Grant::Assertion(_));
         let (status, body) = self.ask(check, &secret, in_body).await?;
         let (status, body) = match status {
             // RFC 6749 section 2.3.1 demands the header; servers there are that want the body.
-            refused if !is_well(refused) && !in_body => {
+            refused if !is_valid(refused) && !in_body => {
                 let second = self.ask(check, &secret, true).await?;
-                if is_well(second.0) {
+                if is_valid(second.0) {
                     self.in_body.store(true, Ordering::Relaxed);
                 }
                 second
             }
             _ => (status, body),
         };
-        read(status, &body).map_err(|words| check.refuse(Reason::LocalCredentials, words))
+        read(status, &body, check.secrets()).map_err(|words| check.fail(Reason::LocalCredentials, words))
     }
 
     /// The client's secret, or its assertion.
-    async fn secret(&self, until: Instant) -> Result<Secret, Unusable> {
+    async fn secret(&self, until: Instant) -> Result<Secret, FileError> {
         match &self.grant {
             Grant::Secret(source) => source.text(until).await,
             Grant::Assertion(signing) => {
@@ -200,19 +202,19 @@ impl OAuth2 {
     }
 
     /// One exchange with the token server.
-    async fn ask(&self, check: &mut Check, secret: &Secret, in_body: bool) -> Result<(u16, Vec<u8>), Stopped> {
-        check.begin_leg(shown_url(&self.token_url), self.token_url.scheme() == "https");
+    async fn ask(&self, check: &mut Check, secret: &Secret, in_body: bool) -> Result<(u16, KeptBody), ProbeFailed> {
+        check.begin_exchange(self.token_url.shown(), self.token_url.scheme().is_secure());
         check.fetch_credentials();
-        let host = self.token_url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let host = self.token_url.host();
         let server_name = self.tls.server_name();
         let route = Route {
             url: &self.token_url,
             host,
-            port: self.token_url.port_or_known_default().unwrap_or(443),
+            port: self.token_url.port(),
             own_host: host,
             direct: false,
             resolver: &self.resolver,
-            family: Family {
+            family: AddressFamily {
                 prefers_ip4: true,
                 fallback: true,
             },
@@ -222,6 +224,34 @@ impl OAuth2 {
             versions: Versions::Agreed,
         };
         let relay = route.open(check).await?;
+        self.hide(check.secrets_mut(), secret);
+        let ask = self.request(secret, in_body, relay.as_ref());
+        let ask = ask.map_err(|words| check.fail(Reason::LocalCredentials, words))?;
+        check.send(ask).await?;
+        check.wait().await?;
+        let body = check
+            .receive(|_| BodyPlan {
+                read: true,
+                keep: Some(LARGEST),
+                ..BodyPlan::default()
+            })
+            .await?;
+        Ok((check.reply().map_or(0, |reply| reply.status), body))
+    }
+
+    /// What the token server may repeat, and must not be shown.
+    fn hide(&self, secrets: &mut Secrets, secret: &Secret) {
+        secrets.add(secret.reveal().as_bytes());
+        for (_, value) in &self.params {
+            secrets.add(value.reveal().as_bytes());
+        }
+        if let Grant::Assertion(signing) = &self.grant {
+            secrets.add_json(&signing.claims);
+        }
+    }
+
+    /// The request for a token, or as it is written to a proxy that is to pass it on.
+    fn request(&self, secret: &Secret, in_body: bool, relay: Option<&Relay<'_>>) -> Result<HttpRequest, String> {
         let mut headers = HeaderMap::from_iter([
             (ACCEPT, HeaderValue::from_static("application/json")),
             (
@@ -232,28 +262,24 @@ impl OAuth2 {
         if !in_body {
             let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
             let pair = format!("{}:{}", encoded(&self.client_id), encoded(secret.reveal()));
-            let field = basic(pair.as_bytes()).map_err(|words| check.refuse(Reason::LocalCredentials, words))?;
-            headers.insert(AUTHORIZATION, field);
+            headers.insert(AUTHORIZATION, basic(pair.as_bytes())?);
         }
-        let ask = Ask {
+        let mut target = self.token_url.target();
+        if let Some(Relay(proxy)) = relay {
+            target = [self.token_url.origin().as_bytes(), &target].concat();
+            if let Some(value) = proxy.authorization() {
+                headers.insert(PROXY_AUTHORIZATION, value);
+            }
+        }
+        Ok(HttpRequest {
             method: Method::POST,
-            url: self.token_url.clone(),
-            authority: super::request::authority_field(&self.token_url)
-                .map_err(|words| check.refuse(Reason::LocalCredentials, words))?,
+            scheme: self.token_url.scheme(),
+            target: target.into(),
+            authority: super::request::host_field(&self.token_url.authority())?,
             headers,
             body: Bytes::from(self.form(secret, in_body)),
-            manner: Manner::Usual,
-        };
-        check.send(super::request::through(ask, relay.as_ref())).await?;
-        check.wait().await?;
-        let body = check
-            .receive(|_| BodyPlan {
-                read: true,
-                keep: Some(LARGEST),
-                ..BodyPlan::default()
-            })
-            .await?;
-        Ok((check.reply().map_or(0, |reply| reply.status), body))
+            mode: relay.map_or(RequestMode::Normal, |_| RequestMode::Relayed),
+        })
     }
 
     fn form(&self, secret: &Secret, in_body: bool) -> String {
@@ -295,17 +321,11 @@ impl OAuth2 {
             head["kid"] = json!(signing.key_id);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let or = |text: &str, other: &str| {
-            if text.is_empty() {
-                other.to_owned()
-            } else {
-                text.to_owned()
-            }
-        };
+        let or = |text: &str, other: &str| Some(text).filter(|text| !text.is_empty()).unwrap_or(other).to_owned();
         let mut claims = signing.claims.clone();
         claims.insert("iss".to_owned(), json!(or(&signing.issuer, &self.client_id)));
         claims.insert("sub".to_owned(), json!(self.client_id));
-        claims.insert("aud".to_owned(), json!(or(&signing.audience, self.token_url.as_str())));
+        claims.insert("aud".to_owned(), json!(or(&signing.audience, &self.written_token_url)));
         claims.insert("iat".to_owned(), json!(now.as_secs()));
         claims.insert("exp".to_owned(), json!((now + ASSERTION).as_secs()));
         claims.insert(
@@ -321,27 +341,28 @@ impl OAuth2 {
     }
 }
 
-const fn is_well(status: u16) -> bool {
+const fn is_valid(status: u16) -> bool {
     matches!(status, 200..=299)
 }
 
 /// What a server granted, in JSON or, as some have it, as a form.
-fn granted(body: &[u8]) -> Option<Granted> {
+fn granted(body: &[u8]) -> Option<TokenResponse> {
     let granted = serde_json::from_slice(body).ok().or_else(|| {
         let fields: HashMap<_, _> = url::form_urlencoded::parse(body).into_owned().collect();
-        Some(Granted {
+        Some(TokenResponse {
             access_token: fields.get("access_token")?.clone(),
             token_type: fields.get("token_type").cloned(),
             expires_in: fields.get("expires_in").cloned().map(Seconds::Text),
         })
     });
-    granted.filter(|granted: &Granted| !granted.access_token.is_empty())
+    granted.filter(|granted: &TokenResponse| !granted.access_token.is_empty())
 }
 
 /// The token that a server granted.
-fn read(status: u16, body: &[u8]) -> Result<Token, String> {
-    if !is_well(status) {
-        return Err(format!("The token server answered {status}{}.", error_of(body)));
+fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
+    if !is_valid(status) {
+        let error = error_of(body, secrets);
+        return Err(format!("The token server answered {status}{error}."));
     }
     let granted = granted(body).ok_or("The token server's answer holds no access_token.")?;
     let scheme = match granted.token_type.as_deref() {
@@ -364,17 +385,23 @@ fn read(status: u16, body: &[u8]) -> Result<Token, String> {
     })
 }
 
-/// The error in the server's own words (RFC 6749 section 5.2): a code, which is no secret.
-fn error_of(body: &[u8]) -> String {
+/// The error code of the server (RFC 6749 section 5.2). Some servers write a sentence there, with what they were sent.
+fn error_of(body: &[u8], secrets: &Secrets) -> String {
     let error = serde_json::from_slice::<Value>(body).ok();
-    let code = error.as_ref().and_then(|error| error["error"].as_str());
-    code.map_or_else(String::new, |code| format!(": {:?}", cut(code, LONGEST_WORDS)))
+    let Some(code) = error.as_ref().and_then(|error| error["error"].as_str()) else {
+        return String::new();
+    };
+    format!(": {:?}", cut(&secrets.shown(code), LONGEST_WORDS))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{Secrets, Token};
     use std::time::{Duration, Instant};
+
+    fn read(status: u16, body: &[u8]) -> Result<Token, String> {
+        super::read(status, body, &Secrets::default())
+    }
 
     #[test]
     fn a_token_is_good_until_shortly_before_it_expires() {

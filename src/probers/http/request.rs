@@ -2,23 +2,21 @@
 
 use super::cookies::Cookies;
 use super::route::Relay;
-use super::{HttpSettings, Versions};
-use crate::check::{Ask, Manner};
-use crate::hop::Hop;
+use super::{HttpProber, Versions};
+use crate::backend::Backend;
+use crate::check::{HttpRequest, RequestMode};
 use crate::probers::credentials::basic;
-use crate::probers::{Aim, USER_AGENT_WORDS, Way};
+use crate::probers::{ProbeRequest, USER_AGENT_WORDS, Variant};
 use crate::report::Reply;
-use crate::target::{path_and_query, same_origin, without_port};
+use crate::target::{HttpUrl, Scheme, User, host_header, without_port, without_zone};
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
-    LOCATION, PRAGMA, PROXY_AUTHORIZATION, USER_AGENT,
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
+    CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, LOCATION, PRAGMA, PROXY_AUTHORIZATION,
+    REFERER, SET_COOKIE, USER_AGENT,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use url::{Host, Url};
-
-/// Bytes of a URL that a redirect may lead to (RFC 9110 section 4.1 recommends to support 8000).
-const LONGEST_URL: usize = 8192;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use std::time::SystemTime;
 
 /// The fields that describe a body, and go with it (RFC 9110 section 15.4).
 const DESCRIBES_BODY: [HeaderName; 5] = [
@@ -32,19 +30,21 @@ const DESCRIBES_BODY: [HeaderName; 5] = [
 /// One exchange to make.
 #[derive(Clone, Debug)]
 pub(super) struct Visit {
-    url: Url,
-    host: String,
+    url: HttpUrl,
     /// Where to dial instead of the URL's own host and port.
     dial: Option<(String, u16)>,
-    /// Whether that is a machine behind the front.
-    to_hop: bool,
+    /// Whether that is a machine behind the edge.
+    to_backend: bool,
     versions: Versions,
     /// Ask what every gateway refuses.
     refusable: bool,
     tls_name: String,
     /// Whether the module itself names what TLS sends and verifies.
     server_name_is_set: bool,
-    authority: HeaderValue,
+    /// `Host` is not that of the URL: the module, the caller or a backend names another.
+    authority: Option<HeaderValue>,
+    /// The origin of the visit that redirected here, or its URL within the same origin.
+    referer: Option<HeaderValue>,
     method: Method,
     headers: HeaderMap,
     body: Bytes,
@@ -54,7 +54,7 @@ pub(super) struct Visit {
 
 /// What a module sends of its own that may stand in files.
 #[derive(Debug, Default)]
-pub(super) struct Own {
+pub(super) struct ModuleFields {
     pub authorization: Option<HeaderValue>,
     pub fields: Vec<(HeaderName, HeaderValue)>,
     pub body: Bytes,
@@ -62,26 +62,24 @@ pub(super) struct Own {
 
 impl Visit {
     /// The visit that the caller asked for.
-    pub fn first(settings: &HttpSettings, aim: &Aim, own: Own) -> Result<Self, String> {
-        let url = settings.url(&aim.target)?;
-        let host = host_of(&url);
-        let virtual_host = aim.hostname.clone().or_else(|| settings.host.clone());
+    pub fn first(settings: &HttpProber, requested: &ProbeRequest, own: ModuleFields) -> Result<Self, String> {
+        let url = settings.url(&requested.target)?;
+        let virtual_host = requested.hostname.clone().or_else(|| settings.host.clone());
         let server_name = settings.tls.server_name();
         let tls_name = match (server_name, &virtual_host) {
             (Some(name), _) => name.to_owned(),
             (None, Some(named)) => without_port(named).to_owned(),
-            (None, None) => host.clone(),
+            (None, None) => without_zone(url.host()).to_owned(),
         };
-        let authority = match &virtual_host {
-            Some(named) => HeaderValue::from_str(named),
-            None => HeaderValue::from_str(&authority_of(&url)),
-        }
-        .map_err(|_| "The host cannot be written in a header.".to_owned())?;
-        let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
+        let authority = virtual_host.map(|named| host_field(&host_header(&named))).transpose()?;
+        let is_cookie = |field: &&(HeaderName, HeaderValue)| field.0 == COOKIE;
+        let own_cookies = settings.headers.iter().find(is_cookie).map(|(_, value)| value.clone());
+        let others = settings.headers.iter().filter(|field| !is_cookie(field));
+        let mut headers: HeaderMap = others.cloned().collect();
         for (name, value) in own.fields {
             headers.append(name, value);
         }
-        if let Some(credentials) = userinfo(&url).or(own.authorization) {
+        if let Some(credentials) = url.user().and_then(userinfo).or(own.authorization) {
             headers.entry(AUTHORIZATION).or_insert(credentials);
         }
         headers
@@ -89,28 +87,28 @@ impl Visit {
             .or_insert(HeaderValue::from_static(USER_AGENT_WORDS));
         Ok(Self {
             url,
-            host,
             dial: None,
-            to_hop: false,
+            to_backend: false,
             versions: settings.versions,
             refusable: false,
             tls_name,
             server_name_is_set: server_name.is_some(),
             authority,
+            referer: None,
             method: settings.method.clone(),
             headers,
             body: own.body,
-            cookies: Cookies::default(),
+            cookies: Cookies::diagnostics(own_cookies),
         })
     }
 
-    pub const fn url(&self) -> &Url {
+    pub const fn url(&self) -> &HttpUrl {
         &self.url
     }
 
     /// The name or address to resolve and dial, without brackets.
     pub fn host(&self) -> &str {
-        self.dial.as_ref().map_or(&self.host, |(host, _)| host)
+        self.dial.as_ref().map_or(self.url.host(), |(host, _)| host)
     }
 
     /// The name to send and verify in TLS.
@@ -119,13 +117,12 @@ impl Visit {
     }
 
     pub fn port(&self) -> u16 {
-        let own = || self.url.port_or_known_default().unwrap_or(80);
-        self.dial.as_ref().map_or_else(own, |(_, port)| *port)
+        self.dial.as_ref().map_or_else(|| self.url.port(), |(_, port)| *port)
     }
 
     /// Whether another visit is one to the same origin.
     pub fn stays_with(&self, other: &Self) -> bool {
-        same_origin(&self.url, &other.url)
+        self.url.same_origin(&other.url)
     }
 
     /// Whether it dials another place than its URL names.
@@ -133,9 +130,9 @@ impl Visit {
         self.dial.is_some()
     }
 
-    /// Whether it goes to a machine behind the front: no proxy leads there.
-    pub const fn goes_to_hop(&self) -> bool {
-        self.to_hop
+    /// Whether it goes to a machine behind the edge: no proxy leads there.
+    pub const fn goes_to_backend(&self) -> bool {
+        self.to_backend
     }
 
     /// The credentials that it sends.
@@ -145,7 +142,7 @@ impl Visit {
 
     /// The URL's own host, without brackets.
     pub fn own_host(&self) -> &str {
-        &self.host
+        self.url.host()
     }
 
     pub const fn versions(&self) -> Versions {
@@ -153,29 +150,73 @@ impl Visit {
     }
 
     pub fn is_https(&self) -> bool {
-        self.url.scheme() == "https"
+        self.url.scheme().is_secure()
     }
 
     /// Takes the cookies that an answer sets; later visits of this probe send them where they belong.
     pub fn take_cookies(&mut self, reply: &Reply) {
-        self.cookies.take(&self.url, &reply.headers);
+        if reply.headers.contains_key(SET_COOKIE) {
+            let host = self.named();
+            self.cookies.take(&self.url, &host, &reply.headers, SystemTime::now());
+        }
     }
 
-    /// The request itself.
-    pub fn ask(&self) -> Ask {
+    /// The request itself, or as it is written to a proxy that is to pass it on.
+    pub fn ask(&self, relay: Option<&Relay<'_>>) -> Result<HttpRequest, String> {
         let mut headers = self.headers.clone();
-        self.cookies.add_to(&self.url, &mut headers);
-        Ask {
+        if self.cookies.may_send() {
+            self.cookies
+                .add_to(&self.url, &self.named(), &mut headers, SystemTime::now());
+        }
+        if let Some(referer) = &self.referer {
+            headers.entry(REFERER).or_insert_with(|| referer.clone());
+        }
+        let mut target = self.url.target();
+        let mut mode = if self.refusable {
+            RequestMode::Refusable
+        } else {
+            RequestMode::Normal
+        };
+        if let Some(Relay(proxy)) = relay {
+            target = [self.relayed_origin()?.as_bytes(), &target].concat();
+            mode = RequestMode::Relayed;
+            if let Some(value) = proxy.authorization() {
+                headers.insert(PROXY_AUTHORIZATION, value);
+            }
+        }
+        Ok(HttpRequest {
             method: self.method.clone(),
-            url: self.url.clone(),
-            authority: self.authority.clone(),
+            scheme: self.url.scheme(),
+            target: target.into(),
+            authority: match &self.authority {
+                Some(named) => named.clone(),
+                None => host_field(&self.url.authority())?,
+            },
             headers,
             body: self.body.clone(),
-            manner: if self.refusable {
-                Manner::Refusable
-            } else {
-                Manner::Usual
-            },
+            mode,
+        })
+    }
+
+    /// The host that the server is asked for: cookies belong to it.
+    fn named(&self) -> String {
+        let named = self.authority.as_ref().and_then(|value| value.to_str().ok());
+        named.map_or_else(|| self.url.authority(), str::to_owned)
+    }
+
+    /// Scheme, host and port for a proxy: the name as written, which its operator's rules are about, unless one of its addresses
+    /// is asked for. It is not that of `Host`: the proxy dials it.
+    fn relayed_origin(&self) -> Result<String, String> {
+        let origin = match &self.dial {
+            Some((host, port)) if host.contains(':') => format!("http://[{host}]:{port}"),
+            Some((host, 80)) => format!("http://{host}"),
+            Some((host, port)) => format!("http://{host}:{port}"),
+            None => self.url.origin(),
+        };
+        if origin.ends_with("://") {
+            Err(UNWRITABLE.to_owned())
+        } else {
+            Ok(origin)
         }
     }
 
@@ -191,19 +232,15 @@ impl Visit {
     }
 
     fn follow(&self, location: &HeaderValue, keeps_method: bool) -> Result<Self, String> {
-        let text = String::from_utf8_lossy(location.as_bytes());
         let url = self
             .url
-            .join(&text)
-            .map_err(|error| format!("The Location of the redirect is no URL: {error}."))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("The redirect leads to a {} URL.", url.scheme()));
+            .join(location.as_bytes())
+            .map_err(|error| format!("Invalid Location of the redirect: {error}."))?;
+        if !matches!(url.scheme(), Scheme::Http | Scheme::Https) {
+            return Err(format!("The redirect leads to a {} URL.", url.scheme().as_str()));
         }
-        if url.scheme() == "http" && self.versions == Versions::Http3 {
+        if url.scheme() == Scheme::Http && self.versions == Versions::Http3 {
             return Err("The redirect leads to an http URL, where HTTP/3 is not spoken.".to_owned());
-        }
-        if url.as_str().len() > LONGEST_URL || path_and_query(&url).parse::<Uri>().is_err() {
-            return Err("The Location of the redirect is no URL that can be asked for.".to_owned());
         }
         let mut next = self.clone();
         if !keeps_method {
@@ -215,92 +252,103 @@ impl Visit {
                 next.method = Method::GET;
             }
         }
-        if !same_origin(&self.url, &url) {
+        if !self.url.same_origin(&url) {
             if !next.body.is_empty() {
                 return Err("The redirect would carry the module's body to another origin.".to_owned());
             }
-            next.enter_other_origin(&url)?;
+            next.enter_other_origin(&url);
         }
-        if let Some(credentials) = userinfo(&url) {
+        next.referer = self.referer_for(&url);
+        if let Some(credentials) = url.user().and_then(userinfo) {
             next.headers.insert(AUTHORIZATION, credentials);
         }
         next.url = url;
         Ok(next)
     }
 
+    /// What the next request tells of this one (RFC 9110 section 10.1.3). Go sends all of the URL to every origin; a query may
+    /// hold a secret, and does not leave its own.
+    fn referer_for(&self, next: &HttpUrl) -> Option<HeaderValue> {
+        if self.is_https() && !next.scheme().is_secure() {
+            return None;
+        }
+        let mut referer = self.url.origin().into_bytes();
+        if self.url.same_origin(next) {
+            referer.extend(self.url.target());
+        } else {
+            referer.push(b'/');
+        }
+        let mut value = HeaderValue::from_bytes(&referer).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
     /// Nothing of the module crosses an origin but what any client sends: no credential, no header of its own, no
     /// virtual host. It does not come back either, should the chain return.
-    fn enter_other_origin(&mut self, url: &Url) -> Result<(), String> {
+    fn enter_other_origin(&mut self, url: &HttpUrl) {
         self.strip();
-        let host = host_of(url);
         // The module's server_name is no credential, and holds for every port of its host. A name that came with the
         // virtual host goes with it.
-        if host != self.host || !self.server_name_is_set {
-            self.tls_name.clone_from(&host);
+        if !url.host().eq_ignore_ascii_case(self.url.host()) || !self.server_name_is_set {
+            without_zone(url.host()).clone_into(&mut self.tls_name);
         }
-        self.host = host;
         self.dial = None;
-        self.to_hop = false;
-        self.authority = HeaderValue::from_str(&authority_of(url))
-            .map_err(|_| "The host of the redirect cannot be written in a header.".to_owned())?;
-        Ok(())
+        self.to_backend = false;
+        self.authority = None;
     }
 }
 
 /// The same visit on another way.
 impl Visit {
-    pub fn by(mut self, way: Way<'_>) -> Result<Self, String> {
-        match way {
-            Way::Asked | Way::Handshake(None) => {}
-            Way::Hop(hop) | Way::Handshake(Some(hop)) => self.straight_to(hop)?,
-            Way::Address(address) => self.dial = Some((address.to_string(), self.port())),
-            Way::Http1 => self.versions = Versions::Http1,
-            Way::PastCaches(nonce) => self.past_caches(nonce),
-            Way::Refusable => self.refusable(),
+    pub fn by(mut self, variant: Variant<'_>) -> Result<Self, String> {
+        match variant {
+            Variant::Original | Variant::Handshake(None) => {}
+            Variant::Backend(backend) | Variant::Handshake(Some(backend)) => self.straight_to(backend)?,
+            Variant::Address(address) => self.dial = Some((address.to_string(), self.port())),
+            Variant::Http1 => self.versions = Versions::Http1,
+            Variant::CacheBypass(nonce) => self.bypass_caches(nonce),
+            Variant::Refusable => self.refusable(),
         }
         Ok(self)
     }
 
-    /// The same request with the front's name, to a machine behind it. The module's own fields go only to hops that
+    /// The same request with the edge's name, to a machine behind it. The module's own fields go only to backends that
     /// the module names.
-    fn straight_to(&mut self, hop: &Hop) -> Result<(), String> {
+    fn straight_to(&mut self, backend: &Backend) -> Result<(), String> {
         let was_https = self.is_https();
-        let scheme = if hop.tls { "https" } else { "http" };
-        let port = self.port();
-        self.url
-            .set_scheme(scheme)
-            .and_then(|()| self.url.set_port(Some(port)))
-            .map_err(|()| "The target's URL cannot be asked of a hop.".to_owned())?;
-        self.dial = Some((hop.host.clone(), hop.port));
-        self.to_hop = true;
-        // Behind a front nobody speaks HTTP/3.
+        if self.authority.is_none() {
+            // The edge's name, whatever the scheme of the backend is.
+            self.authority = Some(host_field(&self.url.authority())?);
+        }
+        let scheme = if backend.tls { Scheme::Https } else { Scheme::Http };
+        self.url = self.url.clone().with_scheme(scheme);
+        self.dial = Some((backend.host.clone(), backend.port));
+        self.to_backend = true;
+        // Behind an edge nobody speaks HTTP/3.
         self.versions = Versions::Agreed;
-        if let Some(name) = &hop.sni {
+        if let Some(name) = &backend.sni {
             self.tls_name.clone_from(name);
         }
-        if let Some(authority) = &hop.authority {
-            self.authority = HeaderValue::from_str(authority)
-                .map_err(|_| "The host of the hop cannot be written in a header.".to_owned())?;
+        if let Some(authority) = &backend.authority {
+            self.authority = Some(host_field(authority)?);
         }
-        if !hop.trusted {
+        if !backend.trusted {
             self.strip();
             self.body = Bytes::new();
             if self.method != Method::HEAD {
                 self.method = Method::GET;
             }
         }
-        if was_https && !hop.tls {
-            // As a front says it that ends TLS; without it many applications redirect to https.
+        if was_https && !backend.tls {
+            // As an edge says it that ends TLS; without it many applications redirect to https.
             self.headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
         }
         Ok(())
     }
 
     /// A query that no cache has seen, and the fields that ask caches to let through (RFC 9111 section 5.2.1.4).
-    fn past_caches(&mut self, nonce: u64) {
-        self.url
-            .query_pairs_mut()
-            .append_pair("glassbox", &format!("{nonce:016x}"));
+    fn bypass_caches(&mut self, nonce: u64) {
+        self.url.append_query(&format!("glassbox={nonce:016x}"));
         self.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         self.headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     }
@@ -314,12 +362,13 @@ impl Visit {
     }
 
     /// Whether there is more in it than what any client sends.
-    pub fn has_own_fields(&self) -> bool {
-        self.headers.keys().any(|name| !crosses_origins(name)) || !self.body.is_empty()
+    pub fn has_module_fields(&self) -> bool {
+        self.cookies.has_own() || self.headers.keys().any(|name| !crosses_origins(name)) || !self.body.is_empty()
     }
 
     /// Leaves what any client sends.
     fn strip(&mut self) {
+        self.cookies.drop_own();
         self.headers = std::mem::take(&mut self.headers)
             .into_iter()
             .filter_map(|(name, value)| Some((name.filter(crosses_origins)?, value)))
@@ -327,83 +376,73 @@ impl Visit {
     }
 }
 
-/// The same request, written to a proxy that is to pass it on.
-pub(super) fn through(mut ask: Ask, relay: Option<&Relay<'_>>) -> Ask {
-    let Some(Relay { proxy, address }) = relay else {
-        return ask;
-    };
-    ask.manner = Manner::Relayed;
-    if let Some(address) = address {
-        // As with the peer: the proxy need not resolve what we did. A URL with a host can have another one.
-        let _ = ask.url.set_ip_host(*address);
-    }
-    if let Some(value) = proxy.authorization() {
-        ask.headers.insert(PROXY_AUTHORIZATION, value);
-    }
-    ask
+/// A value of `Host`.
+pub(super) fn host_field(host: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(host).map_err(|_| UNWRITABLE.to_owned())
 }
 
-/// What `Host` says of a URL.
-pub(super) fn authority_field(url: &Url) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(&authority_of(url)).map_err(|_| "The host cannot be written in a header.".to_owned())
-}
+const UNWRITABLE: &str = "The host cannot be written in a header.";
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What any client sends, and no secret.
+/// What any client sends, and no secret. A closed list: `Accept-Token` may be one.
 fn crosses_origins(name: &HeaderName) -> bool {
-    *name == USER_AGENT || name.as_str().starts_with("accept")
-}
-
-fn host_of(url: &Url) -> String {
-    match url.host() {
-        Some(Host::Ipv6(address)) => address.to_string(),
-        Some(host) => host.to_string(),
-        None => String::new(),
-    }
-}
-
-/// Host, and port where it is not the scheme's own.
-fn authority_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
+    [USER_AGENT, ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name)
 }
 
 /// Basic credentials from the URL (RFC 7617).
-fn userinfo(url: &Url) -> Option<HeaderValue> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let decode = |part: &str| percent_encoding::percent_decode_str(part).collect::<Vec<u8>>();
-    let mut pair = decode(url.username());
-    pair.push(b':');
-    pair.extend(decode(url.password().unwrap_or_default()));
-    basic(&pair).ok()
+fn userinfo(user: &User) -> Option<HeaderValue> {
+    let password = user.password.as_deref().unwrap_or_default();
+    basic(&[&user.name, &b":"[..], password].concat()).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{authority_of, host_of, userinfo, without_port};
-    use url::Url;
+    use super::{HttpUrl, crosses_origins, userinfo, without_port, without_zone};
+    use http::HeaderName;
 
     #[test]
-    fn a_host_is_taken_apart_as_a_header_and_a_resolver_need_it() {
-        let url = Url::parse("http://[::1]:8080/").unwrap();
-        assert_eq!(host_of(&url), "::1");
-        assert_eq!(authority_of(&url), "[::1]:8080");
-        assert_eq!(authority_of(&Url::parse("https://a:443/").unwrap()), "a");
-        assert_eq!(without_port("a:8080"), "a");
-        assert_eq!(without_port("[::1]:80"), "[::1]");
-        assert_eq!(without_port("::1"), "::1");
+    fn only_fields_that_every_client_sends_cross_origins() {
+        for (name, crosses) in [
+            ("accept", true),
+            ("accept-language", true),
+            ("user-agent", true),
+            ("accept-token", false),
+            ("acceptance-key", false),
+            ("x-key", false),
+        ] {
+            assert_eq!(crosses_origins(&HeaderName::from_static(name)), crosses, "{name}");
+        }
     }
 
     #[test]
+    fn a_host_is_taken_apart_as_tls_needs_it() {
+        assert_eq!(without_port("a:8080"), "a");
+        assert_eq!(without_port("[::1]:80"), "[::1]");
+        assert_eq!(without_port("::1"), "::1");
+        assert_eq!(without_zone("fe80::1%lo"), "fe80::1");
+        assert_eq!(without_zone("a%b"), "a%b");
+    }
+
+    /// As `blackbox_exporter` sent them.
+    #[test]
     fn userinfo_is_decoded_before_it_is_encoded() {
-        let url = Url::parse("http://us%40er:p%3Aw@a/").unwrap();
-        assert_eq!(userinfo(&url).unwrap(), "Basic dXNAZXI6cDp3");
-        assert_eq!(userinfo(&Url::parse("http://a/").unwrap()), None);
+        for (url, credentials) in [
+            ("http://us%40er:p%3Aw@a/", Some("Basic dXNAZXI6cDp3")),
+            ("http://@a/", Some("Basic Og==")),
+            ("http://u@a/", Some("Basic dTo=")),
+            ("http://u:@a/", Some("Basic dTo=")),
+            ("http://u:p:q@a/", Some("Basic dTpwOnE=")),
+            ("http://u@v@a/", Some("Basic dUB2Og==")),
+            ("http://a/", None),
+        ] {
+            let url = HttpUrl::parse(url).unwrap();
+            let found = url.user().and_then(userinfo);
+            assert_eq!(
+                found.as_ref().map(|value| value.to_str().unwrap()),
+                credentials,
+                "{url}"
+            );
+        }
     }
 }

@@ -1,20 +1,25 @@
 //! The way to a server: its name, a connection to it or to the proxy before it, TLS.
 
 use super::Versions;
-use crate::check::{Check, Family, Resolver, Stopped, Tls};
+use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls, in_zone, split_zone};
 use crate::probers::proxies::{Proxies, Proxy};
+use crate::reason::Reason;
+use crate::target::HttpUrl;
 use std::net::{IpAddr, SocketAddr};
-use url::Url;
 
 /// A proxy that nobody chose the family of is taken as it comes.
-const ANY: Family = Family {
+const ANY: AddressFamily = AddressFamily {
     prefers_ip4: true,
     fallback: true,
 };
 
+/// What there is to say where a name that a proxy is to dial does not resolve.
+const PROXY_MAY_RESOLVE: &str =
+    "The proxy may resolve it: with skip_resolve_phase_with_proxy the name is left to the proxy.";
+
 /// Where to, and how.
 pub(super) struct Route<'a> {
-    pub url: &'a Url,
+    pub url: &'a HttpUrl,
     /// The name or address that is dialled.
     pub host: &'a str,
     pub port: u16,
@@ -23,7 +28,7 @@ pub(super) struct Route<'a> {
     /// Whether a proxy is out of the question.
     pub direct: bool,
     pub resolver: &'a Resolver,
-    pub family: Family,
+    pub family: AddressFamily,
     pub proxies: &'a Proxies,
     /// TLS with the server, and with the proxy where it is one of https.
     pub tls: &'a Tls,
@@ -31,24 +36,20 @@ pub(super) struct Route<'a> {
     pub versions: Versions,
 }
 
-/// The proxy to which the request itself is written, and the address that it is to go to, where we resolved it.
-pub(super) struct Relay<'a> {
-    pub proxy: &'a Proxy,
-    pub address: Option<IpAddr>,
-}
+/// The proxy to which the request itself is written.
+pub(super) struct Relay<'a>(pub &'a Proxy);
 
 impl<'a> Route<'a> {
     /// Opens the way: what is sent then reaches the server, or the proxy that is to pass it on.
-    pub async fn open(&self, check: &mut Check) -> Result<Option<Relay<'a>>, Stopped> {
+    pub async fn open(&self, check: &mut Check) -> Result<Option<Relay<'a>>, ProbeFailed> {
         if self.versions == Versions::Http3 {
             // No proxy leads QUIC.
-            let address = check.resolve(self.resolver, self.host, self.family).await?;
-            let to = SocketAddr::new(address, self.port);
+            let to = self.resolve(check).await?;
             check.secure_quic(self.tls, self.tls_name, to).await?;
             return Ok(None);
         }
         let relay = self.connect(check).await?;
-        if self.url.scheme() == "https" {
+        if self.url.scheme().is_secure() {
             check
                 .secure(self.tls, self.tls_name, self.versions == Versions::Http1)
                 .await?;
@@ -56,21 +57,33 @@ impl<'a> Route<'a> {
         Ok(relay)
     }
 
-    async fn connect(&self, check: &mut Check) -> Result<Option<Relay<'a>>, Stopped> {
+    async fn connect(&self, check: &mut Check) -> Result<Option<Relay<'a>>, ProbeFailed> {
         let unresolved = self.proxy(None).filter(|_| self.proxies.skip_resolve);
-        let (proxy, address) = if let Some(proxy) = unresolved {
-            (Some(proxy), None)
-        } else {
-            let address = check.resolve(self.resolver, self.host, self.family).await?;
-            (self.proxy(Some(address)), Some(address))
-        };
-        if let Some(proxy) = proxy {
-            return Box::pin(self.connect_by(proxy, address, check)).await;
+        if let Some(proxy) = unresolved {
+            return Box::pin(self.connect_by(proxy, None, check)).await;
         }
-        // Without a proxy the name was resolved.
-        let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        check.connect(SocketAddr::new(address, self.port)).await?;
+        let has_proxy = self.proxy(None).is_some();
+        if has_proxy {
+            check.expect_proxy();
+        }
+        let to = self.resolve(check).await.inspect_err(|_| {
+            if has_proxy {
+                check.explain(PROXY_MAY_RESOLVE);
+            }
+        })?;
+        if let Some(proxy) = self.proxy(Some(to.ip())) {
+            return Box::pin(self.connect_by(proxy, Some(to.ip()), check)).await;
+        }
+        check.connect(to).await?;
         Ok(None)
+    }
+
+    /// The address to dial, in its zone where the URL names one.
+    async fn resolve(&self, check: &mut Check) -> Result<SocketAddr, ProbeFailed> {
+        let split = split_zone(self.host);
+        let (host, zone) = split.map_err(|words| check.fail(Reason::LocalTargetInvalid, format!("{words}.")))?;
+        let address = check.resolve(self.resolver, host, self.family).await?;
+        Ok(in_zone(address, self.port, zone.as_ref()))
     }
 
     /// Connects by a proxy; `address` is that of the target, where it was resolved.
@@ -79,19 +92,24 @@ impl<'a> Route<'a> {
         proxy: &'a Proxy,
         address: Option<IpAddr>,
         check: &mut Check,
-    ) -> Result<Option<Relay<'a>>, Stopped> {
-        // A place that is named by its address is judged also where names are left to the proxy.
-        if let Some(address) = address.or_else(|| self.host.parse().ok()) {
-            check.admit(SocketAddr::new(address, self.port))?;
+    ) -> Result<Option<Relay<'a>>, ProbeFailed> {
+        if self.host.contains('%') {
+            let words = "An address in a zone of this host cannot be reached by a proxy.";
+            return Err(check.fail(Reason::LocalTargetInvalid, words));
         }
-        check.go_through(proxy.shown());
+        // A place that is named by its address is judged also where names are left to the proxy.
+        match address.or_else(|| self.host.parse().ok()) {
+            Some(address) => check.admit(SocketAddr::new(address, self.port))?,
+            None => check.admit_name(self.host)?,
+        }
+        check.set_proxy(proxy.shown());
         let at = check.resolve(self.resolver, &proxy.host, ANY).await?;
         check.connect(SocketAddr::new(at, proxy.port)).await?;
         if proxy.is_https() {
             check.secure(self.tls, &proxy.host, true).await?;
         }
-        if self.url.scheme() != "https" && !proxy.tunnels_all() {
-            return Ok(Some(Relay { proxy, address }));
+        if !self.url.scheme().is_secure() && !proxy.tunnels_all() {
+            return Ok(Some(Relay(proxy)));
         }
         let host = address.map_or_else(|| self.host.to_owned(), |address| address.to_string());
         let how = proxy.tunnel(&self.proxies.connect_fields);

@@ -1,11 +1,11 @@
 //! The running settings of the http prober.
 
-use super::matching::BodyAssertions;
+use super::body_assertions::BodyAssertions;
 use super::oauth::OAuth2;
-use crate::check::{Coding, Family, Resolver, Tls};
+use crate::check::{AddressFamily, Coding, Resolver, Tls};
 use crate::probers::credentials::Credentials;
 use crate::probers::fields::Fields;
-use crate::probers::files::{NamedFile, Unusable};
+use crate::probers::named_files::{FileError, NamedFile};
 use crate::probers::proxies::Proxies;
 use crate::regexp::Regexp;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// What an http module does, composed from its configuration.
 #[derive(Debug)]
-pub struct HttpSettings {
+pub struct HttpProber {
     /// The method.
     pub method: Method,
     /// The module's header fields, without `Host`. Values may be secrets: they are marked sensitive.
@@ -55,7 +55,7 @@ pub struct HttpSettings {
     /// How the body is decoded.
     pub compression: Coding,
     /// Which addresses to take.
-    pub family: Family,
+    pub family: AddressFamily,
     /// Whom to ask for them.
     pub resolver: Arc<Resolver>,
     /// What is spoken.
@@ -93,7 +93,7 @@ impl RequestBody {
     ///
     /// # Errors
     /// When the file cannot be read until then.
-    pub(super) async fn bytes(&self, until: Instant) -> Result<Bytes, Unusable> {
+    pub(super) async fn bytes(&self, until: Instant) -> Result<Bytes, FileError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.clone()),
             Self::File(file) => Ok(file.bytes(LARGEST_BODY, until).await?.into()),

@@ -72,9 +72,9 @@ const PROTOCOL_WORDS: [&str; 45] = [
 
 /// What must not be shown.
 #[derive(Debug, Default)]
-pub(in crate::probers) struct Masks(Vec<Vec<u8>>);
+pub(in crate::probers) struct TranscriptMasks(Vec<Vec<u8>>);
 
-impl Masks {
+impl TranscriptMasks {
     /// Hides what a text holds: its words, their parts, and what those are the base64 of.
     pub fn add(&mut self, text: &[u8]) {
         // A template's references are the server's own words.
@@ -179,12 +179,12 @@ fn printable(bytes: &[u8]) -> String {
 
 /// The last of what was received while a step waits.
 #[derive(Debug, Default)]
-pub(in crate::probers) struct Received {
+pub(in crate::probers) struct ReceivedLines {
     lines: VecDeque<Vec<u8>>,
     unfinished: Vec<u8>,
 }
 
-impl Received {
+impl ReceivedLines {
     /// A whole line, or a message.
     pub fn line(&mut self, line: &[u8]) {
         self.unfinished.clear();
@@ -202,7 +202,7 @@ impl Received {
     }
 
     /// As it may be shown.
-    pub fn shown(&self, masks: &Masks) -> Vec<String> {
+    pub fn shown(&self, masks: &TranscriptMasks) -> Vec<String> {
         let rest = Some(&self.unfinished).filter(|rest| !rest.is_empty());
         let lines = self.lines.iter().chain(rest);
         lines.map(|line| masks.shown(line)).collect()
@@ -211,10 +211,10 @@ impl Received {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST_SHOWN, Masks, Received};
+    use super::{LONGEST_SHOWN, ReceivedLines, TranscriptMasks};
 
-    fn masks(sent: &[&str]) -> Masks {
-        let mut masks = Masks::default();
+    fn masks(sent: &[&str]) -> TranscriptMasks {
+        let mut masks = TranscriptMasks::default();
         for text in sent {
             masks.add(text.as_bytes());
         }
@@ -276,12 +276,15 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept_and_what_has_no_end_yet() {
-        let mut received = Received::default();
+        let mut received = ReceivedLines::default();
         for line in ["1", "2", "3", "4", "5"] {
             received.unfinished(b"gone");
             received.line(line.as_bytes());
         }
         received.unfinished(b"rest");
-        assert_eq!(received.shown(&Masks::default()), ["2", "3", "4", "5", "rest"]);
+        assert_eq!(
+            received.shown(&TranscriptMasks::default()),
+            ["2", "3", "4", "5", "rest"]
+        );
     }
 }

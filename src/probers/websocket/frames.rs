@@ -1,6 +1,6 @@
 //! Frames of a WebSocket (RFC 6455 section 5): the library reads and writes their heads.
 
-use crate::check::Heard;
+use crate::check::DialogueRead;
 use crate::reason::Reason;
 use std::io::Cursor;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
@@ -78,30 +78,30 @@ impl Message {
     }
 
     /// Takes the frames that are whole in what came. Each is taken once, however the server cuts the message.
-    pub fn take(&mut self, bytes: &[u8]) -> Heard<Vec<u8>> {
+    pub fn take(&mut self, bytes: &[u8]) -> DialogueRead<Vec<u8>> {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let frame = match self.frame(rest) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
-                Err((reason, words)) => return Heard::Never(reason, words),
+                Err((reason, words)) => return DialogueRead::Never(reason, words),
             };
             at += frame.size;
             match frame.header.opcode {
                 OpCode::Data(data) => {
                     if let Err(words) = self.add(data, frame.payload) {
-                        return Heard::Never(Reason::WebsocketInvalid, words.to_owned());
+                        return DialogueRead::Never(Reason::WebsocketInvalid, words.to_owned());
                     }
                     if frame.header.is_final {
                         return self.whole(at);
                     }
                 }
                 OpCode::Control(Control::Close) => return self.closed(frame.payload),
-                OpCode::Control(Control::Ping) => return Heard::Answer(at, masked_pong(frame.payload)),
+                OpCode::Control(Control::Ping) => return DialogueRead::Answer(at, masked_pong(frame.payload)),
                 OpCode::Control(_) => {}
             }
         }
-        Heard::More(at)
+        DialogueRead::More(at)
     }
 
     /// The first frame in some bytes, if it is whole and as the protocol wants it.
@@ -155,22 +155,22 @@ impl Message {
         Ok(())
     }
 
-    fn whole(&mut self, at: usize) -> Heard<Vec<u8>> {
+    fn whole(&mut self, at: usize) -> DialogueRead<Vec<u8>> {
         let text = std::mem::take(&mut self.text);
         if self.kind.take() == Some(Data::Text) && std::str::from_utf8(&text).is_err() {
             let words = "A text message of the server is not UTF-8.";
-            return Heard::Never(Reason::WebsocketInvalid, words.to_owned());
+            return DialogueRead::Never(Reason::WebsocketInvalid, words.to_owned());
         }
-        Heard::Whole(at, text)
+        DialogueRead::Whole(at, text)
     }
 
     /// A close frame: two bytes of a code and words, or nothing (section 5.5.1).
-    fn closed(&mut self, payload: &[u8]) -> Heard<Vec<u8>> {
-        let invalid = |words: String| Heard::Never(Reason::WebsocketInvalid, words);
+    fn closed(&mut self, payload: &[u8]) -> DialogueRead<Vec<u8>> {
+        let invalid = |words: String| DialogueRead::Never(Reason::WebsocketInvalid, words);
         let Some((code, words)) = payload.split_first_chunk() else {
             return if payload.is_empty() {
                 let words = "The server closed the WebSocket without a code before the expected message.";
-                Heard::Never(Reason::WebsocketClosed, words.to_owned())
+                DialogueRead::Never(Reason::WebsocketClosed, words.to_owned())
             } else {
                 invalid("The server closed the WebSocket with half of a code.".to_owned())
             };
@@ -189,7 +189,7 @@ impl Message {
         }
         let words =
             format!("The server closed the WebSocket with the code {code} ({meaning}) before the expected message.");
-        Heard::Never(Reason::WebsocketClosed, words)
+        DialogueRead::Never(Reason::WebsocketClosed, words)
     }
 }
 
@@ -226,7 +226,7 @@ const fn meaning_of(code: u16) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::{Message, masked_text};
-    use crate::check::Heard;
+    use crate::check::DialogueRead;
     use crate::reason::Reason;
 
     const MOST: u64 = 10 << 20;
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_message_is_put_together_from_its_frames() {
         let heard = |bytes: &[u8]| match Message::within(MOST).take(bytes) {
-            Heard::Whole(count, text) => Some((count, text)),
+            DialogueRead::Whole(count, text) => Some((count, text)),
             _ => None,
         };
         assert_eq!(heard(b"\x81\x02hi"), Some((4, b"hi".to_vec())));
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(heard(b"\x82\x01\0more"), Some((3, b"\0".to_vec())));
         for part in [&b""[..], b"\x81", b"\x81\x02h"] {
             let heard = Message::within(MOST).take(part);
-            assert!(matches!(heard, Heard::More(0)), "{part:?}");
+            assert!(matches!(heard, DialogueRead::More(0)), "{part:?}");
         }
     }
 
@@ -254,21 +254,21 @@ mod tests {
     fn each_frame_is_taken_once() {
         let mut message = Message::within(5);
         for part in [&b"\x01\x02he"[..], b"\x00\x00", b"\x8a\x01x", b"\x00\x02ll"] {
-            assert!(matches!(message.take(part), Heard::More(taken) if taken == part.len()));
+            assert!(matches!(message.take(part), DialogueRead::More(taken) if taken == part.len()));
         }
-        assert!(matches!(message.take(b"\x80\x01o more"), Heard::Whole(3, text) if text == b"hello"));
+        assert!(matches!(message.take(b"\x80\x01o more"), DialogueRead::Whole(3, text) if text == b"hello"));
         let mut long = Message::within(5);
-        assert!(matches!(long.take(b"\x01\x04hell"), Heard::More(6)));
+        assert!(matches!(long.take(b"\x01\x04hell"), DialogueRead::More(6)));
         assert!(matches!(
             long.take(b"\x80\x02o!"),
-            Heard::Never(Reason::ContentBodyTooLarge, _)
+            DialogueRead::Never(Reason::ContentBodyTooLarge, _)
         ));
     }
 
     #[test]
     fn what_can_never_be_a_message_is_told() {
         let reason = |bytes: &[u8]| match Message::within(MOST).take(bytes) {
-            Heard::Never(reason, _) => Some(reason),
+            DialogueRead::Never(reason, _) => Some(reason),
             _ => None,
         };
         assert_eq!(reason(b"\x88\x02\x03\xe8"), Some(Reason::WebsocketClosed));
@@ -317,7 +317,7 @@ mod tests {
         ] {
             let mut message = Message::within(MOST);
             let frame = [&b"\x88\x05"[..], &u16::to_be_bytes(code), b"why"].concat();
-            let Heard::Never(given, words) = message.take(&frame) else {
+            let DialogueRead::Never(given, words) = message.take(&frame) else {
                 panic!("{code}");
             };
             assert_eq!((given, message.close_code()), (reason, Some(code)), "{words}");
@@ -328,12 +328,12 @@ mod tests {
     #[test]
     fn a_ping_is_answered_with_what_it_holds() {
         let mut message = Message::within(MOST);
-        let Heard::Answer(taken, pong) = message.take(b"\x89\x02hi\x81\x01x") else {
+        let DialogueRead::Answer(taken, pong) = message.take(b"\x89\x02hi\x81\x01x") else {
             panic!("no pong");
         };
         assert_eq!((taken, &pong[..2]), (4, &[0x8a, 0x82][..]));
         assert_eq!([pong[6] ^ pong[2], pong[7] ^ pong[3]], *b"hi");
-        assert!(matches!(message.take(b"\x81\x01x"), Heard::Whole(3, _)));
+        assert!(matches!(message.take(b"\x81\x01x"), DialogueRead::Whole(3, _)));
     }
 
     #[test]

@@ -1,31 +1,31 @@
 //! The handshake of a WebSocket (RFC 6455 section 4.1): the host that is asked for, and what makes an answer unacceptable.
 
+use crate::target::HttpUrl;
 use http::header::{
     CONNECTION, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 use tungstenite::handshake::derive_accept_key;
-use url::Url;
 
 /// Bytes of the particulars, which may hold what the server sent.
 const LONGEST_WORDS: usize = 200;
 
 /// The `Host` of the request, taken out of the module's header fields: the caller's `hostname`, the module's own, or the target's.
 /// None where it cannot be written.
-pub(super) fn host(headers: &mut HeaderMap, hostname: Option<&str>, url: &Url) -> Option<HeaderValue> {
+pub(super) fn host(headers: &mut HeaderMap, hostname: Option<&str>, url: &HttpUrl) -> Option<HeaderValue> {
     let own = headers.remove(HOST);
     let given = hostname.map(|name| HeaderValue::from_str(name).ok());
-    let target = || HeaderValue::from_str(url.authority().rsplit('@').next()?).ok();
+    let target = || HeaderValue::from_str(&url.authority()).ok();
     given.or(own.map(Some)).unwrap_or_else(target)
 }
 
 /// The extensions and subprotocols that a module asks for in its header fields.
-pub(super) struct Asked {
+pub(super) struct OfferedProtocols {
     extensions: Vec<String>,
     protocols: Vec<String>,
 }
 
-impl Asked {
+impl OfferedProtocols {
     pub fn of(headers: &HeaderMap) -> Self {
         let names = |name| list(headers, name).map(extension_name).collect();
         Self {
@@ -84,9 +84,9 @@ fn extension_name(item: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, host};
+    use super::{OfferedProtocols, host};
+    use crate::target::HttpUrl;
     use http::{HeaderMap, HeaderName, HeaderValue};
-    use url::Url;
 
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -110,7 +110,7 @@ mod tests {
                 answer.insert(*name, HeaderValue::from_static(value));
             }
         }
-        Asked::of(&fields(asked)).objection(KEY, &answer)
+        OfferedProtocols::of(&fields(asked)).objection(KEY, &answer)
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_host_is_the_callers_then_the_modules_then_the_targets() {
-        let url = Url::parse("ws://user:pass@a.test:8080/").unwrap();
+        let url = HttpUrl::parse("ws://user:pass@a.test:8080/").unwrap();
         let of = |hostname, pairs| {
             let mut headers = fields(pairs);
             let host = host(&mut headers, hostname, &url);

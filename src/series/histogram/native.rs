@@ -1,6 +1,6 @@
 //! Native buckets: as many as there are different values, each a fixed ratio wide.
 
-use crate::metrics::Native;
+use crate::metrics::NativeBuckets;
 
 /// The finest schema: eight buckets for each power of two, so that a bucket is 9 % wide.
 const SCHEMA: i32 = 3;
@@ -13,14 +13,14 @@ const STEP: usize = 6;
 
 /// The counts of the buckets that have some.
 #[derive(Clone, Debug)]
-pub(super) struct Sparse {
+pub(super) struct NativeHistogram {
     schema: i32,
     zeros: u64,
     /// Index and count, rising. An index is within ±1100 times 8; a probe each second fills a count in 136 years.
     buckets: Vec<(i16, u32)>,
 }
 
-impl Default for Sparse {
+impl Default for NativeHistogram {
     fn default() -> Self {
         Self {
             schema: SCHEMA,
@@ -30,10 +30,10 @@ impl Default for Sparse {
     }
 }
 
-impl Sparse {
+impl NativeHistogram {
     /// Counts a value that is not negative.
     pub fn observe(&mut self, value: f64) {
-        if value <= Native::ZERO_THRESHOLD {
+        if value <= NativeBuckets::ZERO_THRESHOLD {
             self.zeros += 1;
             return;
         }
@@ -89,8 +89,8 @@ impl Sparse {
         None
     }
 
-    pub fn value(&self) -> Native {
-        Native {
+    pub fn value(&self) -> NativeBuckets {
+        NativeBuckets {
             schema: self.schema,
             zeros: self.zeros,
             buckets: (self.buckets.iter())
@@ -121,7 +121,7 @@ fn index(value: f64, schema: i32) -> i16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_BUCKETS, Sparse, index};
+    use super::{MOST_BUCKETS, NativeHistogram, index};
     use proptest::prelude::*;
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_the_values_to_a_bucket() {
-        let mut sparse = Sparse::default();
+        let mut sparse = NativeHistogram::default();
         assert_eq!(sparse.quantile(0.5), None);
         for millis in 1..=1000 {
             sparse.observe(f64::from(millis) / 1000.0);
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_took_no_time_counts_too() {
-        let mut sparse = Sparse::default();
+        let mut sparse = NativeHistogram::default();
         (0..99).for_each(|_| sparse.observe(0.0));
         assert_eq!(sparse.quantile(0.5), Some(0.0));
         sparse.observe(1.0);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn values_near_zero_have_a_bucket_of_their_own() {
-        let mut sparse = Sparse::default();
+        let mut sparse = NativeHistogram::default();
         sparse.observe(0.0);
         sparse.observe(f64::MIN_POSITIVE);
         assert_eq!((sparse.zeros, sparse.buckets.len()), (2, 0));
@@ -181,7 +181,7 @@ mod tests {
 
         #[test]
         fn nothing_is_lost_where_buckets_are_merged(exponents in prop::collection::vec(-60.0..13.0_f64, 1..2000)) {
-            let mut sparse = Sparse::default();
+            let mut sparse = NativeHistogram::default();
             for exponent in &exponents {
                 sparse.observe(exponent.exp2());
             }

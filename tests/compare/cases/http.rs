@@ -394,7 +394,7 @@ async fn hostnames(table: &mut Table) {
         table.cases.push(Case {
             name: format!("http/hostname/{name}"),
             module: "http_hostname".to_owned(),
-            target: peer.https(),
+            target: peer.https().into_bytes(),
             hostname: Some(hostname.to_owned()),
         });
     }

@@ -2,7 +2,7 @@
 //! addresses in rare spellings.
 
 use super::Table;
-use crate::support::health::{health, strange};
+use crate::support::health::{answering, health, health_at, resetting, strange};
 use crate::support::name_server::{NameServer, record};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -60,7 +60,7 @@ const RECORDS: [(&str, u16, &[u8], &str); 7] = [
 ];
 
 /// Names that are no host names.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 13] = [
     ("slash", "0/25.2.0.192.in-addr.arpa"),
     ("escaped_space", r"My\ Printer._ipp._tcp.example.test"),
     ("hyphen", "-a.example.test"),
@@ -69,6 +69,14 @@ const NAMES: [(&str, &str); 8] = [
     ("decimal", r"a\255b.example.test"),
     ("star", "*.example.test"),
     ("root", "."),
+    ("two_dots", "a..b.test"),
+    ("no_byte", r"a\256.test"),
+    (
+        "long_label",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test",
+    ),
+    ("first_dot", ".a.test"),
+    ("last_backslash", r"a.test\"),
 ];
 
 pub async fn add(table: &mut Table) {
@@ -76,6 +84,10 @@ pub async fn add(table: &mut Table) {
     dns(table).await;
     places(table).await;
 }
+
+/// A field that ends a call well, and one that does not.
+const OK: (&str, &str) = ("grpc-status", "0");
+const NOT_FOUND: (&str, &str) = ("grpc-status", "5");
 
 async fn grpc(table: &mut Table) {
     table.module("grpc", "odd", "preferred_ip_protocol: ip4");
@@ -99,6 +111,29 @@ async fn grpc(table: &mut Table) {
         let peer = health(body, status).await;
         table.case("grpc", "odd", (name, &peer.address.to_string()));
         table.keep(peer);
+    }
+    let answers: [(&str, Fields, Fields); 6] = [
+        ("status_twice", &[GRPC], &[OK, NOT_FOUND]),
+        ("status_twice_ok", &[GRPC], &[NOT_FOUND, OK]),
+        ("status_and_none", &[GRPC], &[("grpc-status", "x"), OK]),
+        ("status_in_head", &[GRPC, NOT_FOUND], &[OK]),
+        ("status_in_head_ok", &[GRPC, OK], &[NOT_FOUND]),
+        ("two_media_types", &[HTML, GRPC], &[OK]),
+    ];
+    for (name, head, trailers) in answers {
+        let peer = answering(head, trailers).await;
+        table.case("grpc", "odd", (name, &peer.address.to_string()));
+        table.keep(peer);
+    }
+    for code in [0, 1, 2, 3, 7, 8, 11, 12, 13, 99] {
+        let peer = resetting(code).await;
+        table.case("grpc", "odd", (&format!("reset_{code}"), &peer.address.to_string()));
+        table.keep(peer);
+    }
+    table.module("grpc", "odd_six", "");
+    let six = health_at("[::1]:0").await;
+    for (name, host) in [("literal", "[::1]"), ("zone", "[::1%lo]"), ("zone_number", "[::1%1]")] {
+        table.case("grpc", "odd_six", (name, &format!("{host}:{}", six.port())));
     }
 }
 

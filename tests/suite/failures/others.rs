@@ -24,7 +24,7 @@ fn dialogues() -> Vec<Row> {
     vec![
         row(
             "a peer that says nothing",
-            ("tcp.silent", "front"),
+            ("tcp.no_response", "edge"),
             "resolve connect processing!",
             async {
                 let peer = Peer::start(hold).await;
@@ -35,7 +35,7 @@ fn dialogues() -> Vec<Row> {
         ),
         row(
             "a peer that hangs up without a word",
-            ("tcp.closed", "front"),
+            ("tcp.closed", "edge"),
             "resolve connect processing!",
             async {
                 let peer = Peer::start(|stream| async move { drop(stream) }).await;
@@ -44,7 +44,7 @@ fn dialogues() -> Vec<Row> {
         ),
         row(
             "a peer that resets instead of answering",
-            ("tcp.reset", "front"),
+            ("tcp.reset", "edge"),
             "resolve connect request processing!",
             async {
                 let peer = Peer::start(|mut stream| async move {
@@ -79,6 +79,36 @@ fn dialogues() -> Vec<Row> {
                     .module(PATIENCE)
             },
         ),
+        row(
+            "half of the banner, and silence",
+            ("tcp.no_response", "edge"),
+            heard,
+            async {
+                let peer = Peer::start(|mut stream| async move {
+                    stream.write_all(b"22").await.unwrap();
+                    pending::<()>().await;
+                })
+                .await;
+                Scene::new(peer.address.to_string(), peer)
+                    .by("tcp", BANNER)
+                    .module(PATIENCE)
+            },
+        ),
+        row(
+            "the first of the expected bytes, and silence",
+            ("tcp.no_response", "edge"),
+            heard,
+            async {
+                let peer = Peer::start(|mut stream| async move {
+                    stream.write_all(b"\x00\x01").await.unwrap();
+                    pending::<()>().await;
+                })
+                .await;
+                Scene::new(peer.address.to_string(), peer)
+                    .by("tcp", "query_response: [{expect_bytes: !!binary AAECAw==}]")
+                    .module(PATIENCE)
+            },
+        ),
         row("other bytes", ("content.expect", "content"), heard, async {
             let peer = says(b"\x00\x01\x02\x04").await;
             Scene::new(peer.address.to_string(), peer).by("tcp", "query_response: [{expect_bytes: !!binary AAECAw==}]")
@@ -100,14 +130,46 @@ fn dialogues() -> Vec<Row> {
         ),
         row(
             "an address that this host does not have",
-            ("local.source_unavailable", "local"),
+            ("local.source_address_unavailable", "local"),
             "resolve connect!",
             async {
                 let peer = says(b"220 hi\r\n").await;
                 Scene::new(peer.address.to_string(), peer).by("tcp", "source_ip_address: 192.0.2.77")
             },
         ),
-        row("a path without a socket", ("tcp.refused", "front"), "connect!", async {
+        row(
+            "an address of the family that the module does not take",
+            ("local.target_invalid", "local"),
+            "resolve!",
+            async { Scene::new("[::1]:81", ()).by("tcp", "preferred_ip_protocol: ip4\nip_protocol_fallback: false") },
+        ),
+        row(
+            "the same the other way round",
+            ("local.target_invalid", "local"),
+            "resolve!",
+            async {
+                Scene::new("127.0.0.1:81", ()).by("tcp", "preferred_ip_protocol: ip6\nip_protocol_fallback: false")
+            },
+        ),
+        row(
+            "a path that is too long for a socket",
+            ("local.target_invalid", "local"),
+            "connect!",
+            async { Scene::new(format!("/run/{}", "x".repeat(120)), ()).by("unix", "query_response: []") },
+        ),
+        row(
+            "an abstract name that is too long",
+            ("local.target_invalid", "local"),
+            "connect!",
+            async { Scene::new(format!("@{}", "x".repeat(120)), ()).by("unix", "query_response: []") },
+        ),
+        row(
+            "a path through what is not a folder",
+            ("local.target_invalid", "local"),
+            "connect!",
+            async { Scene::new("/dev/null/socket", ()).by("unix", "query_response: []") },
+        ),
+        row("a path without a socket", ("tcp.refused", "edge"), "connect!", async {
             Scene::new("/nonexistent/socket", ()).by("unix", "query_response: []")
         }),
     ]
@@ -156,19 +218,19 @@ fn name_servers() -> Vec<Row> {
         ),
         row(
             "a garbled message",
-            ("dns.malformed", "front"),
+            ("dns.malformed", "edge"),
             "resolve request processing",
             asked(Says::Garbage, QUESTION),
         ),
         row(
             "a silent name server",
-            ("dns.timed_out", "path"),
+            ("dns.timed_out", "network"),
             "resolve request processing!",
             async move { asked(Says::Nothing, QUESTION).await.module(PATIENCE) },
         ),
         row(
             "a port at which no name server listens",
-            ("dns.server_unreachable", "front"),
+            ("dns.server_unreachable", "edge"),
             "resolve request processing!",
             async { Scene::new(format!("127.0.0.1:{}", free_port()), ()).by("dns", QUESTION) },
         ),
@@ -188,14 +250,14 @@ fn sockets() -> Vec<Row> {
             whole,
             answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "websocket", "ws://"),
         ),
-        row("a wrong key of a WebSocket", ("websocket.invalid", "front"), whole, {
+        row("a wrong key of a WebSocket", ("websocket.invalid", "edge"), whole, {
             let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
                           Sec-WebSocket-Accept: wrong\r\n\r\n";
             answers(answer, "websocket", "ws://")
         }),
         row(
             "a WebSocket that closes before its message",
-            ("websocket.closed", "front"),
+            ("websocket.closed", "edge"),
             "resolve connect request processing transfer processing transfer!",
             async {
                 let peer = Peer::start(|mut stream| async move {
@@ -223,15 +285,10 @@ fn sockets() -> Vec<Row> {
             let peer = crate::support::health::health(b"", "5").await;
             Scene::new(peer.address.to_string(), peer).by("grpc", "service: nobody")
         }),
-        row(
-            "a server that speaks no gRPC",
-            ("grpc.invalid", "front"),
-            whole,
-            async {
-                let peer = crate::support::health::health(b"hello", "").await;
-                Scene::new(peer.address.to_string(), peer).by("grpc", "preferred_ip_protocol: ip4")
-            },
-        ),
+        row("a server that speaks no gRPC", ("grpc.invalid", "edge"), whole, async {
+            let peer = crate::support::health::health(b"hello", "").await;
+            Scene::new(peer.address.to_string(), peer).by("grpc", "preferred_ip_protocol: ip4")
+        }),
     ]
 }
 
@@ -263,10 +320,15 @@ fn proxies() -> Vec<Row> {
                 behind(&peer.http(), peer)
             },
         ),
-        row("a proxy that finds no way", ("proxy.no_way", "path"), refused, async {
-            let peer = Peer::answering("HTTP/1.1 503 Gone\r\nContent-Length: 0\r\n\r\n").await;
-            behind(&peer.http(), peer)
-        }),
+        row(
+            "a proxy that finds no way",
+            ("proxy.target_unreachable", "network"),
+            refused,
+            async {
+                let peer = Peer::answering("HTTP/1.1 503 Gone\r\nContent-Length: 0\r\n\r\n").await;
+                behind(&peer.http(), peer)
+            },
+        ),
         row("a proxy that hangs up", ("proxy.failed", "local"), refused, async {
             let peer = Peer::answering("").await;
             behind(&peer.http(), peer)

@@ -29,43 +29,52 @@ fn said(probed: &Probed) -> (String, String) {
 
 /// Name, link, and whether it is certain.
 const PAGES: &[(&str, &str, bool)] = &[
-    ("nginx-400", "front", false),
-    ("nginx-401", "front", false),
-    ("nginx-405", "front", false),
-    ("nginx-421", "front", false),
+    ("nginx-400", "edge", false),
+    ("nginx-401", "edge", false),
+    ("nginx-405", "edge", false),
+    ("nginx-421", "edge", false),
     ("nginx-503-ingress", "upstream", false),
     ("nginx-inner-404", "unknown", false),
     ("nginx-behind-cloudflare-404", "origin", false),
-    ("apache-431", "front", false),
+    ("apache-431", "edge", false),
     ("apache-flask-404", "origin", false),
-    ("haproxy-408", "front", false),
-    ("caddy-401", "front", false),
-    ("alb-463", "front", true),
-    ("alb-fixed-503", "front", true),
-    ("akamai-429", "front", true),
-    ("kong-413", "front", false),
+    ("apache-502-read", "upstream", true),
+    ("apache-504-redirect", "upstream", false),
+    ("haproxy-408", "edge", false),
+    ("haproxy-502", "upstream", false),
+    ("haproxy-504", "upstream", false),
+    ("nginx-502", "upstream", false),
+    ("squid-connect", "upstream", true),
+    ("squid-deny-info", "edge", false),
+    ("varnish-503", "upstream", false),
+    ("varnish-synth-fetch-failed", "upstream", false),
+    ("caddy-401", "edge", false),
+    ("alb-463", "edge", false),
+    ("alb-fixed-503", "edge", false),
+    ("akamai-429", "edge", false),
+    ("kong-413", "edge", false),
     ("kong-peer", "upstream", true),
     ("kong-dns", "upstream", true),
     ("gorouter-route", "upstream", false),
     ("gorouter-endpoints", "upstream", true),
     ("openshift-503", "upstream", false),
     ("envoy-retried", "upstream", true),
-    ("envoy-by-ingress", "upstream", true),
+    ("envoy-by-ingress", "upstream", false),
     ("envoy-sidecar", "upstream", false),
-    ("envoy-jwt", "front", false),
-    ("envoy-abort", "front", false),
-    ("aws-api-missing", "front", true),
+    ("envoy-jwt", "edge", false),
+    ("envoy-abort", "edge", false),
+    ("aws-api-missing", "edge", false),
     ("aws-api-timeout", "upstream", true),
-    ("apim-401", "front", true),
+    ("apim-401", "edge", false),
     ("nest-404", "origin", false),
     ("iis-500", "origin", false),
     ("http-sys-503", "upstream", false),
-    ("cloudflare-1020", "front", true),
+    ("cloudflare-1020", "edge", true),
     ("cloudflare-app-503", "origin", false),
-    ("fastly-loop", "front", true),
+    ("fastly-loop", "edge", true),
     ("fastly-other", "upstream", false),
-    ("cloudfront-function", "front", true),
-    ("imperva-403", "front", true),
+    ("cloudfront-function", "edge", false),
+    ("imperva-403", "edge", true),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,8 +82,8 @@ async fn a_gateways_own_page_is_the_gateways_with_any_status() {
     let exporter = Exporter::start("modules: {m: {prober: http}}").await;
     let mut wrong = Vec::new();
     for (name, link, certain) in PAGES {
-        let front = Peer::answering(capture(name)).await;
-        let probed = exporter.probe("m", &front.http()).await;
+        let edge = Peer::answering(capture(name)).await;
+        let probed = exporter.probe("m", &edge.http()).await;
         let expected = (
             (*link).to_owned(),
             if *certain { "certain" } else { "likely" }.to_owned(),
@@ -93,30 +102,32 @@ async fn a_dead_backend_is_not_overruled_by_a_page_that_may_be_about_it() {
         ("nginx-503", "upstream"),
         ("nginx-500", "upstream"),
         ("kong-peer", "upstream"),
-        // A front that refuses by itself would do so before any backend.
-        ("nginx-403", "front"),
-        ("cloudflare-1020", "front"),
+        // An edge that refuses by itself would do so before any backend.
+        ("nginx-403", "edge"),
+        ("cloudflare-1020", "edge"),
     ] {
-        let front = Peer::answering(capture(name)).await;
-        let hop = format!("&hop=app@127.0.0.1:{}", free_port());
-        let probed = exporter.probe_for("m", &front.http(), &hop).await;
+        let edge = Peer::answering(capture(name)).await;
+        let backend = format!("&backend=app@127.0.0.1:{}", free_port());
+        let probed = exporter.probe_for("m", &edge.http(), &backend).await;
         assert_eq!(said(&probed).0, link, "{name}: {:#}", probed.evidence["verdict"]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_healthy_backend_makes_the_refusal_of_a_gateway_certain() {
+async fn a_healthy_backend_does_not_make_the_refusal_of_a_gateway_certain() {
     let exporter = Exporter::start("modules: {m: {prober: http}}").await;
     let backend = Peer::start(ok).await;
-    let hop = format!("&hop=app@{}", backend.address);
-    for (name, certainty) in [
-        ("envoy-rbac", "certain"),
-        ("haproxy-403", "certain"),
-        ("nginx-403", "likely"),
+    let backend = format!("&backend=app@{}", backend.address);
+    for name in [
+        "envoy-rbac",
+        "haproxy-403",
+        "aws-api-missing",
+        "alb-fixed-503",
+        "nginx-403",
     ] {
-        let front = Peer::answering(capture(name)).await;
-        let probed = exporter.probe_for("m", &front.http(), &hop).await;
-        let expected = ("front".to_owned(), certainty.to_owned());
+        let edge = Peer::answering(capture(name)).await;
+        let probed = exporter.probe_for("m", &edge.http(), &backend).await;
+        let expected = ("edge".to_owned(), "likely".to_owned());
         assert_eq!(said(&probed), expected, "{name}: {:#}", probed.evidence["verdict"]);
     }
 }

@@ -1,5 +1,6 @@
 /* Makes the kernel look like another. TCP_INFO_SIZE: maximum bytes of its answer to TCP_INFO; negative: ENOPROTOOPT.
- * REFUSED: system calls that fail with ERRNO, as numbers; "NUMBER:SECOND:THIRD" refuses only calls with these arguments. */
+ * REFUSED: system calls that fail with ERRNO, as numbers; "NUMBER:SECOND:THIRD" refuses only calls with these arguments;
+ * SECOND may be "-" for any. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -35,13 +36,13 @@ __attribute__((constructor)) static void begin(void) {
     unsigned refusal = SECCOMP_RET_ERRNO | atoi(getenv("ERRNO"));
     char *copy = strdup(list);
     for (char *entry = strtok(copy, " "); entry; entry = strtok(NULL, " ")) {
-        unsigned number, second, third;
-        int count = sscanf(entry, "%u:%u:%u", &number, &second, &third);
-        only(offsetof(struct seccomp_data, nr), number, count == 3 ? 5 : 1);
-        if (count == 3) {
-            only(offsetof(struct seccomp_data, args[1]), second, 3);
-            only(offsetof(struct seccomp_data, args[2]), third, 1);
-        }
+        unsigned number, third;
+        char second[16];
+        int count = sscanf(entry, "%u:%15[^:]:%u", &number, second, &third);
+        int any = count == 3 && !strcmp(second, "-");
+        only(offsetof(struct seccomp_data, nr), number, count != 3 ? 1 : any ? 3 : 5);
+        if (count == 3 && !any) only(offsetof(struct seccomp_data, args[1]), strtoul(second, NULL, 10), 3);
+        if (count == 3) only(offsetof(struct seccomp_data, args[2]), third, 1);
         add(BPF_RET | BPF_K, refusal, 0, 0);
     }
     add(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);

@@ -137,9 +137,13 @@ async fn a_mail_server_begins_tls_when_it_is_asked_to() {
         "the peer has it for http only"
     );
     // One lap for each time that TLS, a word and an answer came.
-    let laps: Vec<_> = probed.laps().into_iter().map(|lap| lap.0).collect();
-    assert_eq!(laps.iter().filter(|phase| *phase == "tls").count(), 1, "{laps:?}");
-    assert_eq!(laps.iter().filter(|phase| *phase == "request").count(), 4, "{laps:?}");
+    let timings: Vec<_> = probed.timings().into_iter().map(|timing| timing.0).collect();
+    assert_eq!(timings.iter().filter(|phase| *phase == "tls").count(), 1, "{timings:?}");
+    assert_eq!(
+        timings.iter().filter(|phase| *phase == "request").count(),
+        4,
+        "{timings:?}"
+    );
     assert_eq!(page.value("probe_phase_duration_seconds_count{phase=\"tls\"}"), 1.0);
 }
 
@@ -267,7 +271,7 @@ async fn a_failed_step_is_shown_with_what_came_instead_and_without_secrets() {
     .await;
     let at = peer.address.to_string();
     let probed = exporter.probe("m", &at).await;
-    let failed = &probed.evidence["front"]["legs"][0]["dialogue"]["failed_step"];
+    let failed = &probed.evidence["target"]["exchanges"][0]["dialogue"]["failed_step"];
     assert_eq!(failed["step"], 3, "{failed:#}");
     assert_eq!(failed["expected"], "^.PONG");
     let line = "-NOAUTH Authentication required, not \"AUTH <secret>\" \\u{1b}[31m";
@@ -284,13 +288,13 @@ async fn a_failed_step_is_shown_with_what_came_instead_and_without_secrets() {
         );
         assert!(!text.contains("s3cret"), "{text}");
     }
-    let failed = &exporter.probe("b", &at).await.evidence["front"]["legs"][0]["dialogue"]["failed_step"];
+    let failed = &exporter.probe("b", &at).await.evidence["target"]["exchanges"][0]["dialogue"]["failed_step"];
     assert_eq!(failed["expected"], "\\0\\u{1}\\u{2}", "{failed:#}");
     assert!(
         failed["received"][0].as_str().unwrap().starts_with("-NOAUTH"),
         "{failed:#}"
     );
-    let failed = &exporter.probe("silent", &at).await.evidence["front"]["legs"][0]["dialogue"]["failed_step"];
+    let failed = &exporter.probe("silent", &at).await.evidence["target"]["exchanges"][0]["dialogue"]["failed_step"];
     assert_eq!(
         (&failed["step"], &failed["received"]),
         (&2.into(), &serde_json::json!([])),
@@ -298,9 +302,77 @@ async fn a_failed_step_is_shown_with_what_came_instead_and_without_secrets() {
     );
     let good = exporter.probe("good", &at).await;
     assert_eq!(
-        good.evidence["front"]["legs"][0]["dialogue"]["failed_step"],
+        good.evidence["target"]["exchanges"][0]["dialogue"]["failed_step"],
         serde_json::Value::Null
     );
+}
+
+/// Takes TLS, and closes the connection without a byte where plain text comes.
+async fn hangs_up_on_plain_text(authority: &Authority) -> Peer {
+    let acceptor = tokio_rustls::TlsAcceptor::from(authority.leaf("127.0.0.1").server(&[]));
+    Peer::start(move |mut stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut first = [0];
+            let _ = stream.peek(&mut first).await;
+            if first == [0x16] {
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.read_u8().await;
+                }
+            } else {
+                // With something left unread, the kernel would reset the connection.
+                let _ = stream.read(&mut [0; 4096]).await;
+            }
+        }
+    })
+    .await
+}
+
+/// The verdict's sentence is what people forward: it has the step, what it waits for, and what came.
+#[tokio::test]
+async fn the_sentence_of_a_dialogue_has_its_step() {
+    let slow = Peer::start(|mut stream| async move {
+        let _ = stream.write_all(b"220-welcome\r\n").await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let quiet = Peer::start(|mut stream| async move {
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let refusing = refusing().await;
+    let exporter = Exporter::start(
+        "modules:
+  m: {prober: tcp, timeout: 1s, tcp: {query_response: [{expect: '^220 '}, {send: EHLO}]}}
+  auth: {prober: tcp, timeout: 1s, tcp: {query_response: [{expect: OK}, {send: 's3cret-word'}, {expect: PONG}]}}",
+    )
+    .await;
+    for (module, peer, words, certainty) in [
+        (
+            "m",
+            &slow,
+            "Step 1 of the dialogue expects \"^220 \"; the last line received is \"220-welcome\".",
+            "likely",
+        ),
+        (
+            "m",
+            &quiet,
+            "Step 1 of the dialogue expects \"^220 \"; nothing was received.",
+            "likely",
+        ),
+        (
+            "auth",
+            &refusing,
+            "Step 3 of the dialogue expects \"PONG\"; the last line received is \"-NOAUTH",
+            "likely",
+        ),
+    ] {
+        let probed = exporter.probe(module, &peer.address.to_string()).await;
+        let verdict = &probed.evidence["verdict"];
+        let sentence = verdict["sentence"].as_str().unwrap();
+        assert!(sentence.contains(words) && !sentence.contains("s3cret"), "{sentence}");
+        assert_eq!(verdict["certainty"], certainty, "{verdict:#}");
+    }
 }
 
 #[tokio::test]
@@ -320,8 +392,20 @@ async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
+    // It closes the connection at plain text and sends no alert, as `openssl s_server` does.
+    let hangs_up = hangs_up_on_plain_text(&authority).await;
+    let closes = Peer::start(|mut stream| async move {
+        let _ = stream.read(&mut [0; 512]).await;
+    })
+    .await;
+    let closes_after_words = Peer::start(|mut stream| async move {
+        let _ = stream.write_all(b"-ERR bye\r\n").await;
+        let _ = stream.read(&mut [0; 512]).await;
+    })
+    .await;
     let exporter = Exporter::start(
         "modules:
+  dns: {prober: dns, timeout: 2s, dns: {query_name: a.test, transport_protocol: tcp}}
   says: {prober: tcp, timeout: 2s, tcp: {query_response: [{send: PING}, {expect: '^.PONG'}]}}
   listens: {prober: tcp, timeout: 2s, tcp: {query_response: [{expect: '^220 '}]}}",
     )
@@ -329,12 +413,17 @@ async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
     for (module, peer, is_tls) in [
         ("says", &alert, true),
         ("listens", &secured, true),
+        ("says", &hangs_up, true),
+        ("dns", &hangs_up, true),
         ("says", &silent, false),
         ("listens", &silent, false),
+        ("says", &closes, false),
+        ("says", &closes_after_words, false),
+        ("dns", &closes, false),
     ] {
         let probed = exporter.probe(module, &peer.address.to_string()).await;
         let verdict = &probed.evidence["verdict"];
-        assert_eq!(verdict["reason"] == "tls.expected", is_tls, "{module} {verdict:#}");
+        assert_eq!(verdict["reason"] == "tls.required", is_tls, "{module} {verdict:#}");
         assert_eq!(verdict["link"] == "tls", is_tls, "{module} {verdict:#}");
     }
 }

@@ -60,7 +60,7 @@ async fn a_real_name_server_answers_over_each_transport() {
     let exporter = Exporter::start(&config(authority.ca_file.to_str().unwrap())).await;
     let plain = format!("127.0.0.1:{}", server.plain);
     let over_udp = "resolve request processing";
-    for (module, target, laps, answers) in [
+    for (module, target, timings, answers) in [
         ("a", &plain, over_udp, 2.0),
         ("mx", &plain, over_udp, 1.0),
         ("caa", &plain, over_udp, 1.0),
@@ -92,8 +92,8 @@ async fn a_real_name_server_answers_over_each_transport() {
         assert_eq!(page.value("probe_dns_query_succeeded"), 1.0, "{module}");
         assert_eq!(page.value("probe_dns_answer_rrs"), answers, "{module}");
         assert_eq!(page.value("probe_ip_protocol"), 4.0);
-        let seen: Vec<_> = probed.laps().into_iter().map(|lap| lap.0).collect();
-        assert_eq!(seen.join(" "), laps, "{module}");
+        let seen: Vec<_> = probed.timings().into_iter().map(|timing| timing.0).collect();
+        assert_eq!(seen.join(" "), timings, "{module}");
         for phase in ["resolve", "connect", "request"] {
             assert!(page.value(&format!("probe_dns_duration_seconds{{phase=\"{phase}\"}}")) >= 0.0);
         }
@@ -118,9 +118,9 @@ async fn an_answer_that_does_not_fit_a_datagram_is_asked_for_again_over_tcp() {
     let probed = exporter.probe("large", &format!("127.0.0.1:{}", server.plain)).await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
     assert_eq!(probed.page.value("probe_dns_answer_rrs"), 20.0);
-    let laps: Vec<_> = probed.laps().into_iter().map(|lap| lap.0).collect();
+    let timings: Vec<_> = probed.timings().into_iter().map(|timing| timing.0).collect();
     assert_eq!(
-        laps.join(" "),
+        timings.join(" "),
         "resolve request processing resolve connect request processing transfer"
     );
 }
@@ -137,4 +137,31 @@ async fn the_name_of_the_name_server_is_resolved_too() {
     let probed = exporter.probe("a", &format!("ns.test:{}", server.plain)).await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
     assert!(probed.page.value("probe_dns_duration_seconds{phase=\"resolve\"}") > 0.0);
+}
+
+/// As with `blackbox_exporter`, a name that no message can hold fails its own module's probes and no other's.
+#[tokio::test]
+async fn a_name_that_no_message_can_hold_fails_its_module_alone() {
+    let server = DnsServer::always(Says::Addresses(vec![[127, 0, 0, 1].into()])).await;
+    let long = "x".repeat(64);
+    for name in ["a..b.test", ".a.test", &long] {
+        let exporter = Exporter::start(&format!(
+            "modules:\n  bad: {{prober: dns, dns: {{query_name: '{name}'}}}}\n  \
+             good: {{prober: dns, dns: {{query_name: www.example.test, query_type: A}}}}\n"
+        ))
+        .await;
+        let at = server.address.to_string();
+        let bad = exporter.probe("bad", &at).await;
+        assert_eq!(bad.page.value("probe_success"), 0.0, "{name}");
+        let verdict = &bad.evidence["verdict"];
+        assert_eq!(verdict["reason"], "local.target_invalid", "{name} {verdict:#}");
+        assert!(
+            bad.evidence["target"]["fault"]["detail"]
+                .as_str()
+                .unwrap()
+                .contains("query_name")
+        );
+        let good = exporter.probe("good", &at).await;
+        assert_eq!(good.page.value("probe_success"), 1.0, "{name} {:#}", good.evidence);
+    }
 }

@@ -1,7 +1,7 @@
 //! The grpc prober, against Debian's gRPC and a peer of our own.
 
 use crate::support::exporter::Exporter;
-use crate::support::health::{debians, strange};
+use crate::support::health::{answering, debians, health_at, resetting, strange};
 use crate::support::peer::Peer;
 use crate::support::pki::Authority;
 
@@ -42,6 +42,46 @@ async fn a_real_health_service_is_asked_for_each_service() {
                 "{module}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn the_last_status_of_the_trailers_decides() {
+    const GRPC: (&str, &str) = ("content-type", "application/grpc");
+    const OK: (&str, &str) = ("grpc-status", "0");
+    const NOT_FOUND: (&str, &str) = ("grpc-status", "5");
+    let exporter = Exporter::start(&config("/nonexistent")).await;
+    for (peer, code) in [
+        (answering(&[GRPC], &[OK, NOT_FOUND]).await, 5.0),
+        (answering(&[GRPC], &[NOT_FOUND, OK]).await, 0.0),
+        (answering(&[GRPC, NOT_FOUND], &[OK]).await, 0.0),
+        (answering(&[GRPC, OK], &[NOT_FOUND]).await, 5.0),
+    ] {
+        let page = exporter.probe("all", &peer.address.to_string()).await.page;
+        assert_eq!(page.value("probe_grpc_status_code"), code);
+        assert_eq!(page.value("probe_success"), f64::from(u8::from(code == 0.0)));
+    }
+}
+
+/// A reset is no status: of whatever code it is, the call is unavailable.
+#[tokio::test]
+async fn a_call_that_the_server_resets_is_unavailable() {
+    let exporter = Exporter::start(&config("/nonexistent")).await;
+    for code in [0, 2, 8, 11] {
+        let peer = resetting(code).await;
+        let page = exporter.probe("all", &peer.address.to_string()).await.page;
+        assert_eq!(page.value("probe_success"), 0.0, "{code}");
+        assert_eq!(page.value("probe_grpc_status_code"), 14.0, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_ipv6_is_called_in_its_zone_too() {
+    let at = health_at("[::1]:0").await;
+    let exporter = Exporter::start("modules: {six: {prober: grpc, grpc: {tls: false}}}").await;
+    for host in ["[::1]", "[::1%lo]", "[::1%1]"] {
+        let probed = exporter.probe("six", &format!("{host}:{}", at.port())).await;
+        assert_eq!(probed.page.value("probe_success"), 1.0, "{host} {:#}", probed.evidence);
     }
 }
 
@@ -109,14 +149,14 @@ async fn an_answer_without_a_status_has_the_one_that_grpc_go_derives() {
 #[tokio::test]
 async fn the_authority_is_the_name_of_tls_and_in_plain_text_the_target() {
     let authority = Authority::new();
-    let tls = authority.leaf("front.test").server(&["h2"]);
+    let tls = authority.leaf("edge.test").server(&["h2"]);
     let (plain, plain_seen) = strange(503, &[], None).await;
     let (secured, secured_seen) = strange(503, &[], Some(tls)).await;
     let ca = authority.ca_file.display();
     let exporter = Exporter::start(&format!(
         "modules:
   plain: {{prober: grpc, grpc: {{preferred_ip_protocol: ip4}}}}
-  tls: {{prober: grpc, grpc: {{tls: true, tls_config: {{ca_file: {ca}, server_name: front.test}}}}}}
+  tls: {{prober: grpc, grpc: {{tls: true, tls_config: {{ca_file: {ca}, server_name: edge.test}}}}}}
   unverified: {{prober: grpc, grpc: {{tls: true, tls_config: {{insecure_skip_verify: true}}}}}}"
     ))
     .await;
@@ -126,7 +166,7 @@ async fn the_authority_is_the_name_of_tls_and_in_plain_text_the_target() {
         exporter.probe_for("plain", &plain_at, more).await;
         assert_eq!(last(&plain_seen), plain_at, "{more:?}");
         exporter.probe_for("tls", &secured_at, more).await;
-        assert_eq!(last(&secured_seen), "front.test", "{more:?}");
+        assert_eq!(last(&secured_seen), "edge.test", "{more:?}");
         exporter.probe_for("unverified", &secured_at, more).await;
         assert_eq!(last(&secured_seen), "127.0.0.1", "{more:?}");
     }
@@ -145,11 +185,11 @@ async fn a_port_of_tls_that_is_called_in_plain_text_is_named() {
     let verdict = &probed.evidence["verdict"];
     assert_eq!(
         (&verdict["link"], &verdict["reason"]),
-        (&"tls".into(), &"tls.expected".into()),
+        (&"tls".into(), &"tls.required".into()),
         "{verdict:#}"
     );
     // Its twin closes as early, and does not speak TLS.
     let closing = Peer::start(|stream| async move { drop(stream) }).await;
     let probed = exporter.probe("all", &closing.address.to_string()).await;
-    assert_ne!(probed.evidence["verdict"]["reason"], "tls.expected");
+    assert_ne!(probed.evidence["verdict"]["reason"], "tls.required");
 }

@@ -38,9 +38,9 @@ fn each_way_in_which_an_echo_request_comes_to_nothing_has_its_reason() {
     let powerless =
         "ip link set lo up; setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all";
     for (setup, module, target, reason, link) in [
-        (deaf, "ping", "127.0.0.1", "icmp.timed_out", "path"),
-        (narrow, "large", "127.0.0.1", "icmp.too_big", "path"),
-        (up, "ping", "192.0.2.1", "icmp.unreachable", "path"),
+        (deaf, "ping", "127.0.0.1", "icmp.timed_out", "network"),
+        (narrow, "large", "127.0.0.1", "icmp.too_big", "network"),
+        (up, "ping", "192.0.2.1", "local.no_route", "local"),
         (powerless, "ping", "127.0.0.1", "local.not_permitted", "local"),
     ] {
         let evidence = in_a_network_of_its_own(setup, module, target);
@@ -85,8 +85,8 @@ async fn the_kernel_replies_over_both_families() {
         assert_eq!(page.value("probe_ip_protocol"), family);
         assert_eq!(page.value("probe_icmp_reply_hop_limit"), 64.0, "{module}");
         assert!(page.value("probe_icmp_duration_seconds{phase=\"rtt\"}") > 0.0);
-        let laps: Vec<_> = probed.laps().into_iter().map(|lap| lap.0).collect();
-        assert_eq!(laps, ["resolve", "request", "processing"], "{module}");
+        let timings: Vec<_> = probed.timings().into_iter().map(|timing| timing.0).collect();
+        assert_eq!(timings, ["resolve", "request", "processing"], "{module}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The websocket prober, against Debian's python3-websockets and a peer of our own.
 
 use crate::serving::Running;
-use crate::support::exporter::Exporter;
+use crate::support::exporter::{Exporter, eventually_judged};
 use crate::support::peer::{Peer, read_head};
 use crate::support::process::{Process, free_port};
 use std::process::Command;
@@ -122,11 +122,15 @@ async fn a_large_message_is_looked_through_within_the_probes_time() {
     )
     .await;
     let path = format!("/probe?module=ws&target=ws://{}/", peer.address);
-    let answer = running.get(&path).await;
-    let id = answer.headers()["x-glassbox-evidence"].to_str().unwrap();
+    let (_, headers, text) = eventually_judged(async || {
+        let answer = running.get(&path).await;
+        (answer.status(), answer.headers().clone(), answer.text().await.unwrap())
+    })
+    .await;
+    let id = headers.get("x-glassbox-evidence").expect(&text).to_str().unwrap();
     let evidence = running.get(&format!("/evidence/{id}.json")).await.text().await.unwrap();
     let evidence: serde_json::Value = serde_json::from_str(&evidence).unwrap();
-    let fault = &evidence["front"]["fault"];
+    let fault = &evidence["target"]["fault"];
     assert_eq!(fault["reason"], "content.expect", "{evidence:#}");
     assert_eq!(
         fault["detail"],
@@ -203,7 +207,7 @@ async fn what_rfc_6455_forbids_fails_the_probe() {
             reason,
             "{fields:?} {frames:?}"
         );
-        let dialogue = &probed.evidence["front"]["legs"][0]["dialogue"];
+        let dialogue = &probed.evidence["target"]["exchanges"][0]["dialogue"];
         if frames.starts_with(b"\x88") {
             let code = u64::from(u16::from_be_bytes([frames[2], frames[3]]));
             assert_eq!(dialogue["close_code"], code, "{dialogue:#}");
@@ -234,7 +238,7 @@ async fn the_host_may_be_given_and_what_a_server_echoes_of_the_request_is_masked
     let probed = exporter.probe("host", &target).await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
     let probed = exporter.probe("secret", &target).await;
-    let received = &probed.evidence["front"]["legs"][0]["dialogue"]["failed_step"]["received"][0];
+    let received = &probed.evidence["target"]["exchanges"][0]["dialogue"]["failed_step"]["received"][0];
     let received = received.as_str().unwrap();
     assert!(
         received.starts_with("GET /path?") && received.contains("<secret>"),

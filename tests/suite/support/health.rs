@@ -34,6 +34,67 @@ pub async fn health(body: &'static [u8], status: &'static str) -> Peer {
     .await
 }
 
+/// What a serving health service says, in its frame.
+const SERVING: &[u8] = b"\0\0\0\0\x02\x08\x01";
+
+/// Header fields, in order; a name may come twice.
+type Pairs = &'static [(&'static str, &'static str)];
+
+fn fields(pairs: Pairs) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for (name, value) in pairs {
+        fields.append(*name, value.parse().unwrap());
+    }
+    fields
+}
+
+async fn serves(stream: tokio::net::TcpStream, head: Pairs, trailers: Pairs) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else {
+        return;
+    };
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
+        let mut response = Response::new(());
+        *response.headers_mut() = fields(head);
+        let mut answer = respond.send_response(response, false).unwrap();
+        answer.send_data(Bytes::from_static(SERVING), false).unwrap();
+        answer.send_trailers(fields(trailers)).unwrap();
+    }
+}
+
+/// A server that says it serves, with these fields before and after the message.
+pub async fn answering(head: Pairs, trailers: Pairs) -> Peer {
+    Peer::start(move |stream| serves(stream, head, trailers)).await
+}
+
+/// A healthy server at an address of any family.
+pub async fn health_at(address: &str) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serves(
+                stream,
+                &[("content-type", "application/grpc")],
+                &[("grpc-status", "0")],
+            ));
+        }
+    });
+    at
+}
+
+/// A server that resets every call with this error code (RFC 9113 section 7).
+pub async fn resetting(code: u32) -> Peer {
+    Peer::start(move |stream| async move {
+        let Ok(mut connection) = h2::server::handshake(stream).await else {
+            return;
+        };
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            respond.send_reset(code.into());
+        }
+    })
+    .await
+}
+
 /// The health service on Debian's gRPC: `good` serves, `bad` does not, all others are not known.
 const SERVICE: &str = r#"
 import sys, grpc

@@ -87,7 +87,7 @@ impl Probed {
 
     /// The address that was connected to.
     pub fn chosen(&self) -> String {
-        let leg = &self.evidence["front"]["legs"][0];
-        leg["chosen"].as_str().unwrap_or("-").to_owned()
+        let exchange = &self.evidence["target"]["exchanges"][0];
+        exchange["chosen"].as_str().unwrap_or("-").to_owned()
     }
 }

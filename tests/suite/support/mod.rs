@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod chains;
 pub mod dns;
 pub mod exporter;
+pub mod frames;
 pub mod health;
 pub mod held;
 pub mod host;

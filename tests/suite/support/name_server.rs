@@ -3,6 +3,7 @@
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{RData, Record, RecordType};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -142,10 +143,8 @@ impl NameServer {
 
     /// At an address of loopback; port 53 needs root.
     pub async fn start_at(at: &str, handler: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
-        // UDP first: TCP has fewer ports in use.
-        let udp = UdpSocket::bind(at).await.unwrap();
-        let address = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).await.unwrap();
+        let (udp, tcp) = both_transports(at).await;
+        let address = tcp.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let handler: Handler = Arc::new(handler);
         let tasks = [
@@ -166,6 +165,21 @@ impl NameServer {
         names.dedup();
         names
     }
+}
+
+/// The same port for both. Where the kernel chose it for one, a test beside this one may use it for the other: then another port is chosen.
+async fn both_transports(at: &str) -> (UdpSocket, TcpListener) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind(at).await.unwrap();
+        match TcpListener::bind(udp.local_addr().unwrap()).await {
+            Ok(tcp) => return (udp, tcp),
+            Err(error) => assert!(
+                at.ends_with(":0") && error.kind() == ErrorKind::AddrInUse,
+                "{at}: {error}"
+            ),
+        }
+    }
+    panic!("no port is free for both UDP and TCP");
 }
 
 impl Drop for NameServer {

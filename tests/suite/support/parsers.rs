@@ -2,15 +2,16 @@
 //! The tests feed mutants, `make fuzz` feeds what libFuzzer thinks of.
 
 use super::page::Page;
+use glassbox_exporter::backend::Backend;
+use glassbox_exporter::check::read_response;
 use glassbox_exporter::config::{Config, Defaults};
 use glassbox_exporter::evidence_id::EvidenceId;
 use glassbox_exporter::exposition::{openmetrics, protobuf, text};
-use glassbox_exporter::gateways::{self, Answer};
-use glassbox_exporter::hop::Hop;
+use glassbox_exporter::gateways::{self, ObservedResponse};
 use glassbox_exporter::metrics::{self, Level, SSL_LAST_CHAIN_INFO, Value};
 use glassbox_exporter::negotiation::{self, Format};
 use glassbox_exporter::regexp::Regexp;
-use glassbox_exporter::target::Target;
+use glassbox_exporter::target::{HttpUrl, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 7] = [
+pub const PARSERS: [Parser; 8] = [
     Parser {
         name: "configuration",
         seeds: configurations,
@@ -38,6 +39,11 @@ pub const PARSERS: [Parser; 7] = [
         name: "gateway",
         seeds: answers,
         feed: gateway,
+    },
+    Parser {
+        name: "response",
+        seeds: responses,
+        feed: response,
     },
     Parser {
         name: "proxy_status",
@@ -138,11 +144,20 @@ fn target(bytes: &[u8]) {
     if let Ok(url) = target.http_url() {
         let shown = target.to_string();
         // One that stands elsewhere in the URL too is no secret.
-        let is_secret = |word: &&str| word.len() > 8 && url.as_str().matches(word).count() == 1;
-        let word = url.password().filter(is_secret);
-        assert!(!word.is_some_and(|word| shown.contains(word)), "{shown}");
+        let is_secret = |word: &&str| word.len() > 8 && written.matches(word).count() == 1;
+        let password = url.user().and_then(|user| user.password.clone()).unwrap_or_default();
+        let password = String::from_utf8_lossy(&password);
+        let word = Some(&*password).filter(is_secret);
+        for shown in [shown, url.shown(), format!("{url:?}")] {
+            assert!(!word.is_some_and(|word| shown.contains(word)), "{shown}");
+        }
+        // What is sent is one line, and is sent again where it is read.
+        assert!(!url.target().iter().any(u8::is_ascii_control));
+        let again = [b"http://a.example", &*url.target()].concat();
+        let again = HttpUrl::parse(again).map(|again| again.target());
+        assert_eq!(again.ok(), Some(url.target()));
     }
-    let _ = Hop::read_all(&written);
+    let _ = Backend::read_all(&written);
     if let Ok(id) = written.parse::<EvidenceId>() {
         assert!(id.to_string().eq_ignore_ascii_case(&written));
     }
@@ -179,7 +194,7 @@ fn read(bytes: &[u8]) -> (u16, String, HeaderMap, String) {
 
 fn recognise(status: u16, phrase: Option<&str>, headers: &HeaderMap, trailers: &HeaderMap, body: &str) {
     for waited in [0, 10, 60_000].map(Duration::from_millis) {
-        let answer = Answer {
+        let answer = ObservedResponse {
             status,
             phrase,
             headers,
@@ -198,11 +213,41 @@ fn gateway(bytes: &[u8]) {
     recognise(status, Some(&phrase), &fields, &HeaderMap::new(), &body);
 }
 
+fn responses() -> Vec<Vec<u8>> {
+    let odd = written(&[
+        "HTTP/1.1 103 E\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "\r\nHTTP/1.1  200\nX : y\r\nX: a\r\n b\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhe\r\n03\r\nllo\r\n0\r\nX: y\r\nZ: w\r\n\r\nmore",
+        "HTTP/1.0 204 No\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/2.0 099 \r\nTransfer-Encoding: gzip\r\n\r\nhello",
+    ]);
+    // The pages of gateways are long, and alike.
+    [answers().into_iter().take(3).collect(), odd].concat()
+}
+
+/// What is read does not depend on how it came; and what is shown of it is bounded.
+fn response(bytes: &[u8]) {
+    for is_head in [false, true] {
+        let whole = read_response([bytes], is_head);
+        // Each byte alone would take long: the reader's own tests do that.
+        let length = 1 + bytes.len() / 8;
+        let pieces = read_response(bytes.chunks(length), is_head);
+        match (&whole, &pieces) {
+            (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces),
+            (Err(_), Err(_)) => {}
+            _ => panic!("at once {whole:?}, in pieces of {length} bytes {pieces:?}"),
+        }
+        let Ok(whole) = whole else { continue };
+        assert!(whole.body.len() + whole.excess <= bytes.len());
+        assert!(whole.deviations.line().is_none_or(|line| line.len() < 4096));
+    }
+}
+
 fn proxy_statuses() -> Vec<Vec<u8>> {
     written(&[
         "edge.example; error=connection_timeout",
         "\"a proxy\"; error=http_response_incomplete; received-status=502; details=\"cut \\\"short\\\"\"",
-        "a; next-hop=b, c; error=dns_error; rcode=\"NXDOMAIN\"; info-code=7",
+        "a; next-backend=b, c; error=dns_error; rcode=\"NXDOMAIN\"; info-code=7",
         "envoy; error=tls_alert_received; alert-id=40; alert-message=\"handshake_failure\"",
         "x;error=?1;details=:cHJldGVuZA==:;a=1.5;b=@1659578233",
     ])
@@ -232,7 +277,7 @@ fn hostile_labels() -> Vec<Vec<u8>> {
 /// What is read back of the text is what was written, and the other formats are written, too.
 fn labels(bytes: &[u8]) {
     let written = String::from_utf8_lossy(bytes);
-    let mut page = metrics::Page::new(Level::Full);
+    let mut page = metrics::MetricPage::new(Level::Full);
     let values = written.split('|').chain(std::iter::repeat("")).map(str::to_owned);
     let labels: Vec<_> = SSL_LAST_CHAIN_INFO.labels.iter().copied().zip(values).collect();
     let shown = labels.iter().map(|(name, value)| (*name, value.clone().into()));

@@ -1,0 +1,205 @@
+//! How each machine behind the edge did when it was asked directly.
+
+use super::heuristics;
+use crate::chain::Stage;
+use crate::gateways::{ObservedResponse, Recognised, recognise};
+use crate::investigation::DirectRequest;
+use crate::reason::{Reason, ReasonFamily};
+use crate::report::{Exchange, Reply, Report};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// One backend, and how it did.
+pub(super) struct AskedBackend<'a> {
+    pub direct: &'a DirectRequest,
+    pub state: BackendState,
+    pub recognised: Option<Recognised>,
+}
+
+/// How a machine behind the edge did when it was asked directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BackendState {
+    /// It did what the module demands.
+    Healthy,
+    /// It did, but slower than the module allows.
+    Slow,
+    /// It answered with a status or a content that the module refuses.
+    Refuses,
+    /// It refused with a status that strangers get: that says nothing of what it answers its gateway.
+    Stranger,
+    /// It gave no answer, or a broken one: what the gateway sees of it.
+    Broken(Reason),
+    /// Nothing can be said: no route, no name, or silence where silence may be a firewall's.
+    Unknown,
+}
+
+impl<'a> AskedBackend<'a> {
+    pub fn new(direct: &'a DirectRequest, edge: &Report) -> Self {
+        let exchange = direct.report.last_exchange();
+        Self {
+            direct,
+            state: state(direct, edge),
+            recognised: refused(&direct.report).and_then(|_| with_answer(exchange?, recognise)),
+        }
+    }
+
+    /// Whether the machine accepts connections of the exporter: it did now or lately, or the configuration says so.
+    pub fn lets_the_exporter_in(&self) -> bool {
+        self.direct.reachable
+            || self
+                .direct
+                .report
+                .exchanges
+                .iter()
+                .any(|exchange| exchange.local.is_some())
+    }
+}
+
+fn state(direct: &DirectRequest, edge: &Report) -> BackendState {
+    let report = &direct.report;
+    let Some(fault) = &report.fault else {
+        // A backend that redirects elsewhere did its part; what the edge met after its redirects is another part.
+        let redirects = report
+            .final_reply()
+            .is_some_and(|reply| (300..400).contains(&reply.status));
+        return if redirects && edge.with_target().count() > 1 {
+            BackendState::Unknown
+        } else {
+            BackendState::Healthy
+        };
+    };
+    if fault.reason == Reason::HttpTimedOutWaiting && was_cut_short(report) && had_less_time(report, edge) {
+        return BackendState::Unknown;
+    }
+    let speaks_tls = direct.handshake.as_ref().is_some_and(shook_hands);
+    let says_tls = report.final_reply().is_some_and(heuristics::wants_tls);
+    match fault.reason {
+        reason if matches!(reason.family(), ReasonFamily::Local | ReasonFamily::Dns) => BackendState::Unknown,
+        Reason::TcpTimedOut | Reason::TcpAddressUnreachable if !direct.reachable => BackendState::Unknown,
+        _ if speaks_tls || says_tls => BackendState::Broken(Reason::UpstreamTlsRequired),
+        Reason::HttpSlow => BackendState::Slow,
+        // Fields of the module were held back: the machine may be right to refuse, or to answer something else.
+        Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect if direct.held_back => {
+            BackendState::Unknown
+        }
+        reason if reason.family() == ReasonFamily::Content && direct.held_back => BackendState::Unknown,
+        Reason::HttpStatus if report.final_reply().is_some_and(heuristics::is_for_strangers) => BackendState::Stranger,
+        Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect => {
+            BackendState::Refuses
+        }
+        reason if reason.family() == ReasonFamily::Content => BackendState::Refuses,
+        _ => BackendState::Broken(as_upstream(report)),
+    }
+}
+
+/// Silence for less time than this proves nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether a direct request was cut by a deadline that left it little time: that of a caller, or what a stop of the exporter left.
+pub(super) fn was_cut_short(direct: &Report) -> bool {
+    direct.fault.as_ref().is_some_and(|fault| fault.at_deadline) && direct.took < PATIENCE
+}
+
+/// Whether a direct request had less time than the gateway waited before it answered: the machine may have answered in the time that
+/// the gateway gave it.
+fn had_less_time(direct: &Report, edge: &Report) -> bool {
+    let answered = edge.last_exchange().filter(|exchange| exchange.reply.is_some());
+    answered.is_some_and(|exchange| direct.took < exchange.waited())
+}
+
+impl AskedBackend<'_> {
+    /// How long its first byte was waited for.
+    pub fn waited(&self) -> Duration {
+        self.direct
+            .report
+            .last_exchange()
+            .map_or(Duration::ZERO, Exchange::waited)
+    }
+
+    /// Bytes of its answer's head.
+    pub fn head_size(&self) -> usize {
+        self.direct.report.final_reply().map_or(0, |reply| reply.head_size)
+    }
+
+    /// How long its whole answer took.
+    pub fn answered_after(&self) -> Duration {
+        self.direct.report.took
+    }
+
+    /// Whether it gave no sign at all.
+    pub fn is_silent(&self) -> bool {
+        let fault = self.direct.report.fault.as_ref();
+        fault.is_some_and(|fault| fault.reason == Reason::TcpTimedOut)
+    }
+}
+
+/// Whether a handshake shows that TLS is spoken, though perhaps not to our liking.
+pub(super) fn shook_hands(report: &Report) -> bool {
+    let showed = report.last_exchange().is_some_and(|exchange| exchange.tls.is_some());
+    let refused = report.fault.as_ref().is_some_and(|fault| {
+        matches!(
+            fault.reason,
+            Reason::TlsAlert | Reason::TlsClientCert | Reason::TlsVersionOrCipherMismatch
+        )
+    });
+    showed || refused
+}
+
+/// RFC 9209's word for what we saw ourselves of a machine that a gateway asks too.
+pub(super) fn as_upstream(report: &Report) -> Reason {
+    let Some(fault) = &report.fault else {
+        return Reason::UpstreamFailed;
+    };
+    let answered = report.final_reply().is_some();
+    let stalled = report
+        .last_exchange()
+        .is_some_and(|exchange| exchange.silent_at_end() >= heuristics::STALLED);
+    match fault.reason {
+        Reason::TcpRefused => Reason::UpstreamConnectionRefused,
+        Reason::TcpTimedOut => Reason::UpstreamConnectionTimeout,
+        Reason::TcpAddressUnreachable => Reason::UpstreamDestinationIpUnroutable,
+        Reason::TlsVersionOrCipherMismatch | Reason::TlsAlert | Reason::TlsClientCert => {
+            Reason::UpstreamTlsAlertReceived
+        }
+        // A machine that waits for plain text is silent, too, where TLS is spoken to it.
+        Reason::TcpNoResponse if fault.stage == Stage::Secure => Reason::UpstreamTlsProtocolError,
+        Reason::TlsClosed | Reason::TcpClosed | Reason::QuicFailed => Reason::UpstreamConnectionTerminated,
+        reason if reason.is_a_refused_certificate() => Reason::UpstreamTlsCertificateError,
+        reason if reason.family() == ReasonFamily::Tls => Reason::UpstreamTlsProtocolError,
+        Reason::HttpTimedOutMidBody => Reason::UpstreamConnectionReadTimeout,
+        Reason::HttpClosedMidBody | Reason::TcpReset if answered && stalled => Reason::UpstreamConnectionReadTimeout,
+        Reason::HttpClosedMidBody => Reason::UpstreamHttpResponseIncomplete,
+        Reason::TcpReset if answered => Reason::UpstreamHttpResponseIncomplete,
+        Reason::TcpReset | Reason::HttpClosedBeforeResponse => Reason::UpstreamConnectionTerminated,
+        Reason::HttpTimedOutWaiting | Reason::TcpNoResponse => Reason::UpstreamHttpResponseTimeout,
+        Reason::HttpResponseHeaderTooLarge => Reason::UpstreamHttpResponseHeaderSectionSize,
+        Reason::HttpResponseBadCoding => Reason::UpstreamHttpResponseContentCoding,
+        Reason::HttpResponseTooLarge => Reason::UpstreamHttpResponseBodySize,
+        Reason::HttpResponseInvalid if answered => Reason::UpstreamHttpResponseTransferCoding,
+        Reason::HttpResponseInvalid => Reason::UpstreamHttpProtocolError,
+        _ => Reason::UpstreamFailed,
+    }
+}
+
+/// The answer of a report whose status was refused.
+pub(super) fn refused(report: &Report) -> Option<&Reply> {
+    let refused = report
+        .fault
+        .as_ref()
+        .is_some_and(|fault| fault.reason == Reason::HttpStatus);
+    report.final_reply().filter(|_| refused)
+}
+
+/// Looks at the answer of a leg as the catalogue does.
+pub(super) fn with_answer<T>(exchange: &Exchange, look: impl FnOnce(&ObservedResponse<'_>) -> Option<T>) -> Option<T> {
+    let reply = exchange.reply.as_ref()?;
+    let body: Cow<'_, str> = String::from_utf8_lossy(&reply.body_start);
+    look(&ObservedResponse {
+        status: reply.status,
+        phrase: reply.reason_phrase.as_deref(),
+        headers: &reply.headers,
+        trailers: &reply.trailers,
+        body: &body,
+        waited: exchange.waited(),
+    })
+}

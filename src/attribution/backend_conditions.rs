@@ -1,0 +1,270 @@
+//! Conditions of the decision tables that compare the failing response with what the backends answered to direct requests.
+
+use super::asked_backend::was_cut_short;
+use super::case::{AskedBackend, BackendState, Case, of_upstream, with_a_healthy_backend, with_answer};
+use super::{Attribution, MOST_REASONS, heuristics};
+use crate::chain::Link;
+use crate::gateways::{Meaning, Recognised, head_limit, nearest, own_reason};
+use crate::reason::{Reason, ReasonFamily};
+use crate::report::{Reply, Report};
+use crate::verdict::{Certainty, Side};
+
+use Certainty::{Certain, Likely};
+
+pub(super) fn backend_broken(case: &Case<'_>) -> Option<Attribution> {
+    let (backend, _) = case.innermost_failing()?;
+    let BackendState::Broken(reason) = backend.state else {
+        return None;
+    };
+    if !explains(case) {
+        return None;
+    }
+    if disagrees(case).is_some() {
+        // What the gateway met comes first: it is about the request that failed.
+        let met = case.can_mean.iter().take(MOST_REASONS - 1).copied();
+        let reasons: Vec<Reason> = met.chain([reason]).collect();
+        return Some(Attribution::any_of(Link::Upstream, Likely, &reasons));
+    }
+    let certainty = if says_the_same(case, backend, reason) && !depends_on_who_asks(reason) {
+        Certain
+    } else {
+        Likely
+    };
+    Some(Attribution::on(Link::Upstream, certainty, reason).side(Side::Origin))
+}
+
+/// What we met at the machine directly behind the edge, where the gateway's answer excludes it: for that cause the gateway
+/// has another answer. The machine may have changed since, may treat us otherwise, or is not the one that the gateway asked.
+pub(super) fn disagrees(case: &Case<'_>) -> Option<Reason> {
+    let (backend, _) = case.innermost_failing()?;
+    let is_next = case.backends.first().is_some_and(|first| std::ptr::eq(first, backend));
+    let BackendState::Broken(met) = backend.state else {
+        return None;
+    };
+    let excluded = !case.can_mean.is_empty() && !case.can_mean.iter().any(|said| may_be_one(*said, met));
+    (is_next && excluded).then_some(met)
+}
+
+/// Whether a gateway may have called so what we met. Of an answer that broke, and of a handshake that failed, each program has
+/// an opinion of its own; a gateway that no longer asks a machine says nothing of why.
+fn may_be_one(said: Reason, met: Reason) -> bool {
+    use Reason::{
+        UpstreamConnectionReadTimeout as ReadTimeout, UpstreamConnectionTerminated as Terminated,
+        UpstreamDestinationUnavailable as Unavailable, UpstreamHttpProtocolError as Protocol,
+        UpstreamHttpResponseBodySize as BodySize, UpstreamHttpResponseContentCoding as ContentCoding,
+        UpstreamHttpResponseHeaderSectionSize as HeaderSize, UpstreamHttpResponseIncomplete as Incomplete,
+        UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamHttpResponseTransferCoding as TransferCoding,
+        UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
+        UpstreamTlsRequired as TlsRequired,
+    };
+    const OF_THE_ANSWER: &[Reason] = &[
+        Terminated,
+        Protocol,
+        BodySize,
+        ContentCoding,
+        HeaderSize,
+        Incomplete,
+        TransferCoding,
+        TlsRequired,
+    ];
+    const OF_TLS: &[Reason] = &[Alert, Certificate, Tls, TlsRequired, Terminated];
+    const OF_TIME: &[Reason] = &[ResponseTimeout, ReadTimeout];
+    // A machine that waits for TLS, or for plain text, may stay silent.
+    const MAYBE_SILENT: &[Reason] = &[Tls, TlsRequired, Incomplete];
+    let both = |group: &[Reason]| group.contains(&said) && group.contains(&met);
+    said == met
+        || matches!(said, Unavailable | Reason::UpstreamFailed)
+        || [OF_THE_ANSWER, OF_TLS, OF_TIME].into_iter().any(both)
+        || (OF_TIME.contains(&said) && MAYBE_SILENT.contains(&met))
+}
+
+/// Whether a gateway's answer, proven to be its own, names what we met behind it, and can mean no limit of the gateway. A page that
+/// means several causes, or that a line of the configuration orders, counts only beside a machine that lets the exporter in: a
+/// firewall that closes it to the exporter alone makes it look dead as well.
+fn says_the_same(case: &Case<'_>, backend: &AskedBackend<'_>, reason: Reason) -> bool {
+    let Some(Recognised::Own(own)) = case.recognised else {
+        return false;
+    };
+    let Meaning::Upstream(said) = own.meaning else {
+        return false;
+    };
+    let is_enough = (own.sure && said.len() == 1) || (own.proven && backend.lets_the_exporter_in());
+    is_enough
+        && !was_cut_short(&backend.direct.report)
+        && said.contains(&reason)
+        && said.iter().all(|reason| reason.family() == ReasonFamily::Upstream)
+}
+
+/// What a gateway may take that we refuse: it may trust other authorities, shake hands in another way or with a certificate of
+/// its own, and read an answer that we do not.
+const fn depends_on_who_asks(reason: Reason) -> bool {
+    reason.is_tls_behind_a_gateway()
+        || matches!(
+            reason,
+            Reason::UpstreamHttpProtocolError
+                | Reason::UpstreamHttpResponseTransferCoding
+                | Reason::UpstreamHttpResponseContentCoding
+                | Reason::UpstreamHttpResponseHeaderSectionSize
+                | Reason::UpstreamHttpResponseBodySize
+        )
+}
+
+/// Whether a broken machine behind the edge can be why the edge answers so. An edge that refuses by itself would
+/// refuse whatever stands behind it, and an answer that came through shows that somebody there answered: a machine that
+/// is closed to us alone looks broken, too.
+fn explains(case: &Case<'_>) -> bool {
+    if case.demands_client_cert() || case.came_through() {
+        return false;
+    }
+    case.refused().is_none_or(|reply| {
+        let of_upstream = of_upstream(case.recognised).is_some();
+        let loops =
+            matches!(case.recognised, Some(Recognised::Own(own)) if own.meaning == Meaning::Itself(Reason::EdgeLoop));
+        of_upstream || heuristics::wants_tls(reply) || (reply.status >= 500 && !loops)
+    })
+}
+
+/// Only what no gateway would take: an answer that came late, a certificate of another authority, or a refusal that may
+/// be meant for us alone, says nothing beside a good answer. Even so a firewall may refuse us alone.
+pub(super) fn success_with_broken_backend(case: &Case<'_>) -> Option<Attribution> {
+    let (backend, _) = case.innermost_failing()?;
+    let report = &backend.direct.report;
+    let late = report.fault.as_ref().is_some_and(|fault| fault.at_deadline);
+    let of_tls = |reason: Reason| reason.is_tls_behind_a_gateway();
+    let attribution = match backend.state {
+        BackendState::Broken(reason) if !late && !of_tls(reason) => backend_broken(case),
+        BackendState::Refuses if report.final_reply().is_some_and(|reply| reply.status >= 500) => {
+            backend_fails_alike(case)
+        }
+        _ => None,
+    }?;
+    Some(Attribution {
+        certainty: Likely,
+        ..attribution
+    })
+}
+
+pub(super) fn backend_fails_alike(case: &Case<'_>) -> Option<Attribution> {
+    let Some((backend, healthy_behind)) = case.innermost_failing() else {
+        return stranger_answers_alike(case);
+    };
+    let reply = backend.direct.report.final_reply()?;
+    if backend.state != BackendState::Refuses {
+        return None;
+    }
+    let alike = |edge: &Reply| edge.status == reply.status || (edge.status >= 500 && reply.status >= 500);
+    if case.refused().is_some_and(|edge| !alike(edge)) {
+        return None;
+    }
+    let behind = |reasons: &[Reason], certainty| {
+        if healthy_behind {
+            let next = case
+                .backends
+                .iter()
+                .find(|backend| backend.state == BackendState::Healthy);
+            let tls = next.is_some_and(|next| next.direct.backend.tls);
+            Attribution::any_of(Link::Upstream, certainty, &with_a_healthy_backend(reasons, tls)).side(Side::Gateway)
+        } else {
+            Attribution::any_of(Link::Upstream, certainty, reasons).side(Side::Origin)
+        }
+    };
+    let by = match backend.recognised {
+        Some(Recognised::Own(own)) => Some(own.by),
+        _ => None,
+    };
+    Some(match (of_upstream(backend.recognised), by) {
+        (Some((reasons, sure)), Some(by)) => {
+            let certainty = if sure && relays(case, reply) { Certain } else { Likely };
+            behind(reasons, certainty).answered_by(by)
+        }
+        _ if healthy_behind => behind(heuristics::by_shape(reply.status, backend.waited()), Likely),
+        _ => Attribution::on(Link::Origin, surely_its_own(case, backend, reply), Reason::OriginStatus),
+    })
+}
+
+/// Whether the edge may have passed this answer on: the same status, in the same words or in none of its own.
+fn relays(case: &Case<'_>, reply: &Reply) -> bool {
+    case.refused().is_some_and(|edge| {
+        edge.status == reply.status && (heuristics::same_answer(edge, reply) || heuristics::is_bare(edge))
+    })
+}
+
+/// That the machine made the answer which the edge gave is sure where both answer 500 in the same words of their own. Gateways use
+/// every other status of theirs for a failed backend or for a refusal, and some use 500 (`error_page 502 =500`, frameworks that
+/// gateways are built of): so neither answer may show a gateway or the page of a framework.
+fn surely_its_own(case: &Case<'_>, backend: &AskedBackend<'_>, reply: &Reply) -> Certainty {
+    let same = case.refused().is_some_and(|edge| heuristics::same_answer(edge, reply));
+    let known =
+        |recognised: Option<Recognised>| matches!(recognised, Some(Recognised::Own(_) | Recognised::Perhaps(..)));
+    let shows_gateway = |report: &Report| {
+        let last = report.last_exchange();
+        last.is_some_and(|exchange| with_answer(exchange, nearest).is_some())
+    };
+    let is_the_applications = reply.status == 500
+        && !heuristics::is_an_applications_failure(reply)
+        && !shows_gateway(case.report)
+        && !shows_gateway(&backend.direct.report);
+    if same && is_the_applications && !known(backend.recognised) && !known(case.recognised) {
+        Certain
+    } else {
+        Likely
+    }
+}
+
+/// A refusal that strangers get says something only where the edge gives the very same.
+fn stranger_answers_alike(case: &Case<'_>) -> Option<Attribution> {
+    let backend = case
+        .backends
+        .iter()
+        .find(|backend| backend.state == BackendState::Stranger)?;
+    let reply = backend.direct.report.final_reply()?;
+    let edge = case
+        .refused()
+        .filter(|_| !matches!(case.recognised, Some(Recognised::Own(_))))?;
+    heuristics::same_answer(edge, reply).then(|| Attribution::on(Link::Origin, Likely, Reason::OriginStatus))
+}
+
+/// Bytes of a head that the gateway there takes for certain.
+fn room_for_a_head(case: &Case<'_>) -> usize {
+    let product = match case.recognised {
+        Some(Recognised::Own(own)) => Some(own.by),
+        _ => None,
+    };
+    product.and_then(head_limit).unwrap_or(heuristics::LARGE_HEAD)
+}
+
+pub(super) fn backend_healthy(case: &Case<'_>) -> Option<Attribution> {
+    let backend = case.next_is_healthy()?;
+    let tls = backend.direct.backend.tls;
+    if let Some((said, sure)) = of_upstream(case.recognised) {
+        if backend.head_size() > room_for_a_head(case) && said.contains(&Reason::UpstreamHttpResponseHeaderSectionSize)
+        {
+            let size = Reason::UpstreamHttpResponseHeaderSectionSize;
+            return Some(Attribution::on(Link::Upstream, Likely, size).side(Side::Origin));
+        }
+        let certainty = if sure { Certain } else { Likely };
+        let patience = case.waited() >= heuristics::STALLED && said.contains(&Reason::UpstreamHttpResponseTimeout);
+        if patience && backend.answered_after() > case.waited() {
+            // The gateway's patience is shorter than what stands behind it needs.
+            let late = Reason::UpstreamHttpResponseTimeout;
+            return Some(Attribution::on(Link::Upstream, certainty, late).side(Side::Origin));
+        }
+        return Some(
+            Attribution::any_of(Link::Upstream, certainty, &with_a_healthy_backend(said, tls)).side(Side::Gateway),
+        );
+    }
+    if case.gave_nothing() {
+        // For a failure behind them gateways have a page.
+        return Some(Attribution::on(Link::Edge, Likely, Reason::EdgeInternalError));
+    }
+    if case.broke() {
+        return Some(Attribution::any_of(Link::Upstream, Likely, &case.as_upstream()).side(Side::Gateway));
+    }
+    let reply = case.refused()?;
+    Some(if heuristics::speaks_of_upstream(reply.status) {
+        let fits = with_a_healthy_backend(heuristics::by_shape(reply.status, case.waited()), tls);
+        Attribution::any_of(Link::Upstream, Likely, &fits).side(Side::Gateway)
+    } else {
+        Attribution::on(Link::Edge, Likely, own_reason(reply.status))
+    })
+}

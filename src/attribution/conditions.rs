@@ -1,0 +1,159 @@
+//! Conditions of the decision tables that need neither the gateway catalogue nor direct requests, and what each attributes.
+
+use super::Attribution;
+use super::case::{BackendState, Case};
+use crate::chain::{Link, Stage};
+use crate::investigation::{ControlOutcome, Vantage};
+use crate::reason::{Reason, ReasonFamily};
+use crate::report::ProtocolFacts;
+use crate::verdict::{Certainty, Side};
+
+use Certainty::{Certain, Likely};
+
+impl Case<'_> {
+    pub fn attribute_if(&self, applies: bool, link: Link, certainty: Certainty) -> Option<Attribution> {
+        let fault = self.fault().filter(|_| applies)?;
+        Some(Attribution::on(link, certainty, fault.reason))
+    }
+}
+
+pub(super) fn captive_portal(case: &Case<'_>) -> Option<Attribution> {
+    let vantage = case.facts.vantage?;
+    let peer = case.facts.edge.with_target().next()?.peer?.ip();
+    let captive = vantage.captive && vantage.portal.contains(&peer) && !case.target_is_an_address();
+    captive.then(|| Attribution::on(Link::Local, Certain, Reason::LocalCaptivePortal))
+}
+
+pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
+    let vantage = case.facts.vantage?;
+    // Who refuses has been reached.
+    let reached = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
+    let near = case.stage(Stage::Resolve) || (case.stage(Stage::Connect) && !reached);
+    // One control alone may itself be what is down.
+    let asked = vantage
+        .controls
+        .iter()
+        .filter(|control| control.outcome != ControlOutcome::NotAsked);
+    let certainty = if vantage.all_failed() && asked.count() >= 2 {
+        Certain
+    } else {
+        Likely
+    };
+    let failed = near && (vantage.all_failed() || vantage.outage);
+    failed.then(|| Attribution::on(Link::Local, certainty, Reason::LocalControlsFailed))
+}
+
+pub(super) fn content_assertion_failed(case: &Case<'_>) -> Option<Attribution> {
+    let limits = case.reason(Reason::HttpResponseTooLarge) || case.reason(Reason::HttpResponseBadCoding);
+    // What the module expects may have been on its way.
+    let may_follow = case.reason(Reason::ContentExpect) && case.fault().is_some_and(|fault| fault.at_deadline);
+    let certainty = if may_follow { Likely } else { Certain };
+    let attribution = case.attribute_if(case.family(ReasonFamily::Content) || limits, Link::Content, certainty)?;
+    // That the innermost machine is healthy does not prove which of those before it changed the content.
+    Some(match case.backends.last().map(|backend| backend.state) {
+        Some(BackendState::Refuses) => attribution.side(Side::Origin),
+        _ => attribution,
+    })
+}
+
+pub(super) fn datagram_no_response(case: &Case<'_>) -> Option<Attribution> {
+    match case.fault()?.reason {
+        // A name that did not resolve has rules of its own.
+        Reason::DnsTimedOut | Reason::IcmpTimedOut | Reason::QuicTimedOut => {
+            case.attribute_if(true, Link::Network, Likely)
+        }
+        Reason::TcpAddressUnreachable => case.attribute_if(!case.stage(Stage::Connect), Link::Network, Likely),
+        // The router that says so may be the first, on our own side.
+        Reason::IcmpUnreachable | Reason::IcmpTooBig => {
+            case.attribute_if(true, Link::Network, proven_by_controls(case))
+        }
+        _ => None,
+    }
+}
+
+/// Certain where a control answers from here, so that the exporter's own side is out of the question.
+fn proven_by_controls(case: &Case<'_>) -> Certainty {
+    let answers = |vantage: &Vantage| {
+        let reached = |outcome| outcome == ControlOutcome::Answered;
+        vantage.healthy() && vantage.controls.iter().any(|control| reached(control.outcome))
+    };
+    if case.facts.vantage.is_some_and(answers) {
+        Certain
+    } else {
+        Likely
+    }
+}
+
+/// No name of a control resolves, either. One control's own zone may be down.
+pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
+    let vantage = case.facts.vantage.filter(|vantage| vantage.names_failed())?;
+    let named = vantage
+        .controls
+        .iter()
+        .filter(|control| control.outcome == ControlOutcome::NoName);
+    let certainty = if named.count() >= 2 { Certain } else { Likely };
+    let dead = name_failed(case);
+    dead.then(|| Attribution::on(Link::Local, certainty, Reason::LocalResolverUnreachable))
+}
+
+/// Whether a name server was asked, in vain: a redirect may lead to an address that the module does not take.
+fn name_failed(case: &Case<'_>) -> bool {
+    case.stage(Stage::Resolve) && !case.reason(Reason::HttpResponseBadRedirect)
+}
+
+/// What the name's own servers say is certain; a failure may be that of our own resolver, unless it resolves a control. Where a proxy
+/// is to dial, the name may be one that the proxy alone resolves.
+pub(super) fn name_not_resolved(case: &Case<'_>) -> Option<Attribution> {
+    let resolves = |vantage: &Vantage| {
+        let found = |outcome| matches!(outcome, ControlOutcome::Answered | ControlOutcome::NoConnection);
+        vantage
+            .controls
+            .iter()
+            .any(|control| control.needs_name && found(control.outcome))
+    };
+    let said = case.reason(Reason::DnsNameNotResolved) || case.reason(Reason::DnsNoData);
+    let proven = said || case.facts.vantage.is_some_and(resolves);
+    let certainty = if proven && !case.report.last_exchange().is_some_and(|exchange| exchange.has_proxy) {
+        Certain
+    } else {
+        Likely
+    };
+    case.attribute_if(name_failed(case), Link::Dns, certainty)
+}
+
+pub(super) fn grpc_health_status(case: &Case<'_>) -> Option<Attribution> {
+    /// `DEADLINE_EXCEEDED` and `UNAVAILABLE`: what gateways say of what stands behind them.
+    const OF_UPSTREAM: [u32; 2] = [4, 14];
+    let Some(ProtocolFacts::Health(health)) = case.report.last_exchange()?.spoken else {
+        return None;
+    };
+    match case.fault()?.reason {
+        Reason::GrpcNotServing => case.attribute_if(true, Link::Origin, Certain),
+        Reason::GrpcStatus if case.gateway().is_some() && OF_UPSTREAM.contains(&health.code) => {
+            Some(Attribution::on(Link::Upstream, Likely, Reason::UpstreamFailed))
+        }
+        Reason::GrpcStatus => case.attribute_if(true, Link::Origin, Likely),
+        _ => None,
+    }
+}
+
+pub(super) fn response_slow(case: &Case<'_>) -> Option<Attribution> {
+    if !case.reason(Reason::HttpSlow) {
+        return None;
+    }
+    Some(match case.innermost_failing() {
+        // Our own way to it may be what is slow.
+        Some((backend, _)) if backend.state == BackendState::Slow => {
+            let certainty = if backend.waited() * 2 >= backend.answered_after() {
+                Certain
+            } else {
+                Likely
+            };
+            Attribution::on(Link::Origin, certainty, Reason::OriginSlow)
+        }
+        _ if case.next_is_healthy().is_some() => {
+            Attribution::on(Link::Upstream, Likely, Reason::UpstreamFailed).side(Side::Gateway)
+        }
+        _ => Attribution::on(Link::Origin, Likely, Reason::OriginSlow),
+    })
+}

@@ -1,0 +1,206 @@
+//! A backend: a machine behind the edge that the prober can also ask directly.
+
+use std::collections::HashSet;
+use std::fmt;
+
+/// Backends of one probe, at most.
+pub const MOST_BACKENDS: usize = 4;
+
+/// Letters of a backend's name, at most.
+const LONGEST_NAME: usize = 32;
+
+/// One backend. Backends are listed inward: the first stands next behind the edge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Backend {
+    /// The value of the label `backend`: `[a-z0-9_-]{1,32}`.
+    pub name: String,
+    /// Where to dial: an address or a name.
+    pub host: String,
+    /// The port to dial.
+    pub port: u16,
+    /// Whether it is asked over TLS.
+    pub tls: bool,
+    /// The name for SNI and verification; the edge's where there is none.
+    pub sni: Option<String>,
+    /// The value of `Host`; the edge's where there is none.
+    pub authority: Option<String>,
+    /// Whether silence of it is an answer: it is known to be reachable from here.
+    pub reachable: bool,
+    /// Whether it gets the module's credentials and header fields: the module itself names it.
+    pub trusted: bool,
+}
+
+/// Why a text names no backend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// The shape is wrong.
+    #[error("{0:?} is no backend; write NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME], for example app@10.0.0.7:8080")]
+    Shape(String),
+    /// The name has other letters, or too many.
+    #[error("{0:?} is no name for a backend; it has 1 to 32 of a-z, 0-9, _ and -")]
+    Name(String),
+    /// The address cannot be dialled.
+    #[error("{0:?} is no address to dial; write 10.0.0.7:8080, [2001:db8::7]:8080 or app.internal:8080")]
+    Address(String),
+    /// An option that there is not.
+    #[error("{0:?} is no option of a backend; there are tls, sni=NAME and host=NAME")]
+    Option(String),
+    /// A name that stands for two backends.
+    #[error("two backends are named {0:?}; each needs a name of its own")]
+    Twice(String),
+    /// More than may be asked.
+    #[error("there are {0} backends; a probe asks at most {MOST_BACKENDS}")]
+    TooMany(usize),
+}
+
+impl Backend {
+    /// A backend without options.
+    ///
+    /// # Errors
+    /// When the name or the address cannot be one.
+    pub fn new(name: &str, address: &str) -> Result<Self, BackendError> {
+        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(letter) {
+            return Err(BackendError::Name(name.to_owned()));
+        }
+        let (host, port) = split(address).ok_or_else(|| BackendError::Address(address.to_owned()))?;
+        Ok(Self {
+            name: name.to_owned(),
+            host: host.to_owned(),
+            port,
+            tls: false,
+            sni: None,
+            authority: None,
+            reachable: false,
+            trusted: false,
+        })
+    }
+
+    /// Whether another is the same machine, asked in the same way.
+    #[must_use]
+    pub fn asks_as(&self, other: &Self) -> bool {
+        self.host == other.host
+            && self.port == other.port
+            && self.tls == other.tls
+            && self.sni == other.sni
+            && self.authority == other.authority
+    }
+
+    /// Reads `NAME@ADDR:PORT[;tls][;sni=NAME][;host=NAME]`.
+    fn read(text: &str) -> Result<Self, BackendError> {
+        let mut parts = text.split(';');
+        let (name, address) = parts
+            .next()
+            .and_then(|place| place.split_once('@'))
+            .ok_or_else(|| BackendError::Shape(text.to_owned()))?;
+        let mut backend = Self::new(name, address)?;
+        for option in parts {
+            match option.split_once('=') {
+                None if option == "tls" => backend.tls = true,
+                Some(("sni", name)) if !name.is_empty() => backend.sni = Some(name.to_owned()),
+                Some(("host", name)) if !name.is_empty() => backend.authority = Some(name.to_owned()),
+                _ => return Err(BackendError::Option(option.to_owned())),
+            }
+        }
+        Ok(backend)
+    }
+
+    /// Reads the value of the parameter `backend`: backends with commas between them, inward.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn read_all(text: &str) -> Result<Vec<Self>, BackendError> {
+        let backends = text
+            .split(',')
+            .map(|backend| Self::read(backend.trim()))
+            .collect::<Result<Vec<_>, _>>()?;
+        Self::check_all(&backends)?;
+        Ok(backends)
+    }
+
+    /// Checks what holds for all backends of a probe together.
+    ///
+    /// # Errors
+    /// When there are too many, or two have the same name.
+    pub fn check_all(backends: &[Self]) -> Result<(), BackendError> {
+        if backends.len() > MOST_BACKENDS {
+            return Err(BackendError::TooMany(backends.len()));
+        }
+        let mut names = HashSet::new();
+        match backends.iter().find(|backend| !names.insert(&backend.name)) {
+            Some(twice) => Err(BackendError::Twice(twice.name.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Backend {
+    /// Its name and address: another address under the same name is another machine.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}@{self}", self.name)
+    }
+}
+
+/// The address as it is dialled.
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Host without brackets, and port.
+fn split(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').filter(|host| host.contains(':'))?,
+        None => Some(host).filter(|host| !host.contains(':'))?,
+    };
+    let dialable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    (!host.is_empty() && host.chars().all(dialable)).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Backend, BackendError};
+
+    #[test]
+    fn a_backend_is_read_with_its_options() {
+        let backends =
+            Backend::read_all("lb@10.0.0.7:8080,app@[2001:db8::7]:443;tls;sni=a.example;host=b.example:8443").unwrap();
+        assert_eq!(backends.len(), 2);
+        assert_eq!(backends[0].to_string(), "10.0.0.7:8080");
+        assert!(!backends[0].tls && backends[0].authority.is_none() && !backends[0].trusted);
+        assert_eq!(backends[1].to_string(), "[2001:db8::7]:443");
+        assert!(backends[1].tls);
+        assert_eq!(backends[1].sni.as_deref(), Some("a.example"));
+        assert_eq!(backends[1].authority.as_deref(), Some("b.example:8443"));
+    }
+
+    #[test]
+    fn what_is_no_backend_is_refused_with_what_would_be_right() {
+        for (text, expected) in [
+            ("", "is no backend"),
+            ("app", "is no backend"),
+            ("App@a:1", "is no name for a backend"),
+            ("app@a", "is no address"),
+            ("app@a:0", "is no address"),
+            ("app@a:70000", "is no address"),
+            ("app@::1:80", "is no address"),
+            ("app@a/b:80", "is no address"),
+            ("app@u:p@a:80", "is no address"),
+            ("app@a:80;TLS", "is no option"),
+            ("app@a:80;sni=", "is no option"),
+            ("a@a:1,a@b:2", "two backends are named"),
+            ("a@a:1,b@a:1,c@a:1,d@a:1,e@a:1", "at most 4"),
+        ] {
+            let error: BackendError = Backend::read_all(text).unwrap_err();
+            assert!(error.to_string().contains(expected), "{text}: {error}");
+        }
+    }
+}

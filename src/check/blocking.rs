@@ -1,0 +1,384 @@
+//! Runs blocking and CPU-heavy work outside the async runtime, within the probe's deadline, so that no other probe waits for it.
+//!
+//! What waits for a file system ([`blocking`]) has the runtime's own threads: it may hang, and whoever calls bounds how often. What keeps
+//! a processor busy ([`compute`]) has a few threads for the whole process, of which each host that is probed has a share. It looks at
+//! its [`WorkClock`] now and then, and stops when its probe has no time any more.
+
+use super::memory_limit::ProbeMemory;
+use crate::reason::Reason;
+use nix::time::{ClockId, clock_gettime};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes that are looked through before anybody else would have noticed.
+pub(crate) const BRIEF: usize = 16 * 1024;
+
+/// Why there is no result in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BlockingError {
+    /// It was not even begun: other work had all threads. That says nothing of the target.
+    NotBegun,
+    /// It takes longer.
+    Slow,
+    /// It had less than half of a processor: that says nothing of the target.
+    Starved,
+}
+
+impl BlockingError {
+    /// What it says where what the peer said was looked through.
+    pub const fn while_looking(self) -> (Reason, &'static str) {
+        match self {
+            Self::Slow => (
+                Reason::ContentExpect,
+                "Looking through what the peer says took all of the probe's time.",
+            ),
+            Self::NotBegun | Self::Starved => (
+                Reason::LocalOverloaded,
+                "Other work left no thread, or not enough of a processor, to look through what the peer says in time.",
+            ),
+        }
+    }
+}
+
+/// Does `work` off the runtime, and waits for it until then.
+pub(crate) async fn blocking<T: Send + 'static>(
+    until: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BlockingError> {
+    let begun = Arc::new(AtomicBool::new(false));
+    let begins = begun.clone();
+    let mut working = tokio::task::spawn_blocking(move || {
+        begins.store(true, Ordering::SeqCst);
+        work()
+    });
+    match tokio::time::timeout_at(until.into(), &mut working).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => match error.try_into_panic() {
+            // It is our own, and fails this probe as any other would.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(_) => Err(BlockingError::NotBegun),
+        },
+        Err(_) => {
+            // Nobody wants what was not begun; what was begun goes on all the same.
+            working.abort();
+            Err(if begun.load(Ordering::SeqCst) {
+                BlockingError::Slow
+            } else {
+                BlockingError::NotBegun
+            })
+        }
+    }
+}
+
+/// Whom work is for, as far as fairness is concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FairnessKey(u64);
+
+impl FairnessKey {
+    /// The host of a target.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let mut hash = DefaultHasher::new();
+        name.to_ascii_lowercase().hash(&mut hash);
+        Self(hash.finish())
+    }
+}
+
+/// What is looked through, for whom, and for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkLimits {
+    pub until: Instant,
+    pub host: FairnessKey,
+    pub memory: ProbeMemory,
+}
+
+/// The time of work that keeps a processor busy.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkClock {
+    until: Instant,
+    wanted: Weak<()>,
+    spent: Arc<ProcessorTime>,
+}
+
+/// Processor time, as far as the work has told.
+#[derive(Debug, Default)]
+struct ProcessorTime {
+    begun: Mutex<Option<(Instant, Duration)>>,
+    nanos: AtomicU64,
+}
+
+/// The work has stopped before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WorkStopped;
+
+#[cfg(test)]
+impl WorkClock {
+    /// One that is over then.
+    pub fn until(until: Instant) -> Self {
+        let wanted = Arc::new(());
+        let clock = Self {
+            until,
+            wanted: Arc::downgrade(&wanted),
+            spent: Arc::default(),
+        };
+        // It is wanted for as long as the test runs.
+        std::mem::forget(wanted);
+        clock
+    }
+
+    /// One that is not over while a test runs.
+    pub fn never() -> Self {
+        Self::until(Instant::now() + Duration::from_hours(1))
+    }
+}
+
+impl WorkClock {
+    /// Whether the work is to stop: its time is over, or nobody waits for it any more. To be asked at least each millisecond.
+    pub fn is_over(&self) -> bool {
+        self.spent.note();
+        Instant::now() >= self.until || self.wanted.strong_count() == 0
+    }
+}
+
+impl ProcessorTime {
+    /// Begins to count, on the thread of the work.
+    fn begin(&self) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        *begun = Some((Instant::now(), thread_time()));
+    }
+
+    fn note(&self) {
+        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, from)) = begun {
+            let spent = thread_time().saturating_sub(from).as_nanos();
+            self.nanos
+                .store(u64::try_from(spent).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// Why work that was asked for did not end.
+    fn late(&self) -> BlockingError {
+        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((at, _)) = begun else {
+            return BlockingError::NotBegun;
+        };
+        let spent = Duration::from_nanos(self.nanos.load(Ordering::Relaxed));
+        if 2 * spent >= at.elapsed() {
+            BlockingError::Slow
+        } else {
+            BlockingError::Starved
+        }
+    }
+}
+
+/// The processor time of this thread.
+fn thread_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Threads that compute, in all: maximum. The kernel shares the processors among them.
+static THREADS: LazyLock<usize> = LazyLock::new(|| (2 * processors()).max(16));
+
+/// Those of one host: maximum. Its other work waits.
+static OF_A_HOST: LazyLock<usize> = LazyLock::new(|| (processors() / 4).max(2));
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The threads that compute. A runtime that runs nothing else; they come and go as they are needed.
+static POOL: LazyLock<Option<Runtime>> = LazyLock::new(|| {
+    let mut builder = Builder::new_current_thread();
+    builder
+        .thread_name("compute")
+        .max_blocking_threads(*THREADS)
+        .build()
+        .ok()
+});
+
+/// The places of each host for which work is under way.
+static PLACES: LazyLock<Mutex<HashMap<FairnessKey, Weak<Semaphore>>>> = LazyLock::new(Mutex::default);
+
+/// A place of a host's.
+async fn place(host: FairnessKey) -> Option<OwnedSemaphorePermit> {
+    let places = {
+        let mut all = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|_, places| places.strong_count() > 0);
+        }
+        let known = all.get(&host).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let places = Arc::new(Semaphore::new(*OF_A_HOST));
+            all.insert(host, Arc::downgrade(&places));
+            places
+        })
+    };
+    // They are never closed.
+    places.acquire_owned().await.ok()
+}
+
+/// Computes off the runtime, and waits for it until then. The work stops by its clock.
+pub(crate) async fn compute<T: Send + 'static>(
+    host: FairnessKey,
+    until: Instant,
+    work: impl FnOnce(&WorkClock) -> Result<T, WorkStopped> + Send + 'static,
+) -> Result<T, BlockingError> {
+    // What has no time left does not begin: it would be blamed for that.
+    if Instant::now() >= until {
+        return Err(BlockingError::NotBegun);
+    }
+    let place = tokio::time::timeout_at(until.into(), place(host)).await;
+    let place = place.map_err(|_elapsed| BlockingError::NotBegun)?;
+    let (wanted, spent) = (Arc::new(()), Arc::<ProcessorTime>::default());
+    let clock = WorkClock {
+        until,
+        wanted: Arc::downgrade(&wanted),
+        spent: spent.clone(),
+    };
+    let works = move || {
+        // Kept until the work has ended, not until nobody waits for it any more.
+        let _place = place;
+        clock.spent.begin();
+        let done = work(&clock);
+        clock.spent.note();
+        done
+    };
+    let mut working = match &*POOL {
+        Some(pool) => pool.spawn_blocking(works),
+        None => tokio::task::spawn_blocking(works),
+    };
+    match tokio::time::timeout_at(until.into(), &mut working).await {
+        Ok(Ok(Ok(done))) => Ok(done),
+        Ok(Ok(Err(WorkStopped))) => Err(spent.late()),
+        Ok(Err(error)) => match error.try_into_panic() {
+            // It is our own, and fails this probe as any other would.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(_) => Err(BlockingError::NotBegun),
+        },
+        Err(_) => {
+            // Nobody wants what was not begun; what was begun stops by its clock.
+            working.abort();
+            Err(spent.late())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BlockingError, FairnessKey, OF_A_HOST, WorkStopped, blocking, compute};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+    use tokio::runtime::Builder;
+    use tokio::sync::oneshot;
+
+    #[test]
+    fn what_was_not_begun_is_told_from_what_takes_long() {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).max_blocking_threads(1).build();
+        runtime.unwrap().block_on(async {
+            // The clock stands, but for where it is set on.
+            let now = tokio::time::Instant::now().into_std();
+            let hour = Duration::from_hours(1);
+            let (let_go, held) = mpsc::channel::<()>();
+            let (begins, begun) = oneshot::channel();
+            let slow = tokio::spawn(blocking(now + hour, move || {
+                begins.send(()).unwrap();
+                held.recv().is_ok()
+            }));
+            begun.await.unwrap();
+            // The one thread is taken.
+            assert_eq!(blocking(now, || ()).await, Err(BlockingError::NotBegun));
+            tokio::time::advance(2 * hour).await;
+            assert_eq!(slow.await.unwrap(), Err(BlockingError::Slow));
+            let_go.send(()).unwrap();
+            assert_eq!(blocking(now + 4 * hour, || 1).await, Ok(1));
+        });
+    }
+
+    #[tokio::test]
+    async fn work_stops_with_its_time_and_with_whoever_wanted_it() {
+        for is_wanted in [true, false] {
+            let stopped = Arc::new(AtomicBool::new(false));
+            let told = stopped.clone();
+            let (begins, begun) = oneshot::channel();
+            let time = if is_wanted {
+                Duration::from_millis(50)
+            } else {
+                Duration::from_hours(1)
+            };
+            let working = tokio::spawn(compute(FairnessKey::of("a"), Instant::now() + time, move |clock| {
+                begins.send(()).unwrap();
+                while !clock.is_over() {}
+                told.store(true, Ordering::SeqCst);
+                Err::<(), _>(WorkStopped)
+            }));
+            begun.await.unwrap();
+            if is_wanted {
+                let late = working.await.unwrap().unwrap_err();
+                assert!(matches!(late, BlockingError::Slow | BlockingError::Starved), "{late:?}");
+            } else {
+                working.abort();
+            }
+            while !stopped.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_had_no_processor_is_told_from_work_that_takes_long() {
+        let until = || Instant::now() + Duration::from_millis(100);
+        let starved = compute(FairnessKey::of("b"), until(), |clock| {
+            while !clock.is_over() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err::<(), _>(WorkStopped)
+        });
+        assert_eq!(starved.await, Err(BlockingError::Starved));
+        assert_eq!(compute(FairnessKey::of("b"), until(), |_| Ok(7)).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_host_has_its_share_of_the_threads_and_others_do_not_wait_for_it() {
+        let hour = Instant::now() + Duration::from_hours(1);
+        let (let_go, held) = mpsc::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        let (begins, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let mut busy = Vec::new();
+        for _ in 0..2 * *OF_A_HOST {
+            let (begins, held) = (begins.clone(), held.clone());
+            busy.push(tokio::spawn(compute(FairnessKey::of("busy"), hour, move |_| {
+                begins.send(()).unwrap();
+                held.lock().unwrap().recv().unwrap();
+                Ok(())
+            })));
+        }
+        for _ in 0..*OF_A_HOST {
+            begun.recv().await.unwrap();
+        }
+        assert_eq!(compute(FairnessKey::of("other"), hour, |_| Ok(7)).await, Ok(7));
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(
+            compute(FairnessKey::of("Busy"), soon, |_| Ok(7)).await,
+            Err(BlockingError::NotBegun)
+        );
+        assert!(begun.try_recv().is_err(), "it has more than its share");
+        for _ in &busy {
+            let_go.send(()).unwrap();
+        }
+        for busy in busy {
+            assert_eq!(busy.await.unwrap(), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Tells resource shortages of the exporter (file descriptors, ports, memory, routes) from faults of the target.
+
+use crate::reason::Reason;
+use futures_util::FutureExt as _;
+use nix::errno::Errno;
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The reason, if an I/O error is a shortage on this host.
+#[must_use]
+pub fn shortage(error: &io::Error) -> Option<Reason> {
+    match Errno::from_raw(error.raw_os_error()?) {
+        Errno::EMFILE | Errno::ENFILE => Some(Reason::LocalOutOfFiles),
+        Errno::ENOBUFS | Errno::ENOMEM => Some(Reason::LocalOutOfMemory),
+        _ => None,
+    }
+}
+
+/// Whether this host knows a way to an address, from one of its own where that is given.
+///
+/// The kernel has one number for a route that is missing here and for a router that answers "unreachable" (`ENETUNREACH`), and one
+/// for a lack of local ports and a lack of an address of that family (`EADDRNOTAVAIL`). A datagram socket that is connected
+/// sends nothing: what it meets is of this host.
+pub(super) fn has_route(from: Option<IpAddr>, to: SocketAddr) -> bool {
+    let any = if to.is_ipv4() {
+        IpAddr::from([0, 0, 0, 0])
+    } else {
+        IpAddr::from([0u16; 8])
+    };
+    let bound = UdpSocket::bind((from.unwrap_or(any), 0));
+    match bound.and_then(|socket| socket.connect(to)) {
+        Ok(()) => true,
+        // Else it is something other that is lacking, or not permitted: datagrams to a broadcast address are not.
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::AddrNotAvailable
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkDown
+                | io::ErrorKind::NetworkUnreachable
+        ),
+    }
+}
+
+/// Panics in what libraries do beside probes. Such work belongs to no probe, as often as not.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// How many there were in this process.
+pub fn panics_outside_probes() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// What a library does on its own beside a probe, with word of its panic: nobody else would hear of it, and the probe would see
+/// a peer that falls silent.
+pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnce()) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        panicked();
+    }
+}
+
+thread_local! {
+    /// This thread runs a call whose panic is an answer.
+    static PANIC_IS_ANSWER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is a library's answer to what the kernel says, and no defect.
+#[must_use]
+pub fn panic_is_answer() -> bool {
+    PANIC_IS_ANSWER.get()
+}
+
+/// Calls a library that panics where the kernel says what the library does not expect. That gives nothing then.
+pub(super) fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Option<T> {
+    PANIC_IS_ANSWER.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    PANIC_IS_ANSWER.set(false);
+    outcome.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{panic_is_answer, panics_outside_probes, unless_it_panics, watched};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[tokio::test]
+    async fn a_panic_in_what_a_library_does_beside_is_told() {
+        let told = AtomicBool::new(false);
+        watched(async {}, || told.store(true, Ordering::SeqCst)).await;
+        assert!(!told.load(Ordering::SeqCst));
+        let before = panics_outside_probes();
+        watched(async { panic!("on purpose") }, || told.store(true, Ordering::SeqCst)).await;
+        assert!(told.load(Ordering::SeqCst));
+        assert!(panics_outside_probes() > before);
+    }
+
+    #[test]
+    fn a_panic_that_is_an_answer_gives_nothing() {
+        assert_eq!(unless_it_panics(|| 7), Some(7));
+        assert_eq!(
+            unless_it_panics(|| panic!("on purpose, an answer: {}", panic_is_answer())),
+            None::<u8>
+        );
+        assert!(!panic_is_answer());
+    }
+}

@@ -1,0 +1,369 @@
+//! Detects stalls of the exporter: how much of a probe's deadline passed while the exporter itself did not run.
+//!
+//! A process that is stopped (`SIGSTOP`, a cgroup freezer, a paused virtual machine), a thread without a processor, or a worker that
+//! another task keeps busy, wakes up after the deadline and finds its timer expired. That says nothing about the target. So a probe
+//! whose deadline has passed does two things before it fails:
+//!
+//! 1. It reads what the kernel has: the runtime gets a few more turns, in which it sees the sockets that became readable while
+//!    nobody looked. What came before the deadline, by the kernel's timestamps, counts as if it had been read then.
+//! 2. It adds up the stalls. While it waits, a probe wakes up [`TICKS`] times until its deadline, and a wake-up that comes late is a
+//!    stall. A stall counts where it could have mattered:
+//!
+//! ```text
+//! begin          last read or write              deadline
+//!   ├────────stall────────┼───────────────────────────┤   counts: the target got the request, or its window, late
+//!   ├─────────┼──stall────────────────────────────────┤   does not count: the target had its time, and the kernel has nothing
+//!   ├─────────┼───────────────────────stall───────────────┤   counts: a whole host may have stood still, its network with it
+//! ```
+//!
+//! Where the stalls that count are more than the deadline tolerates, the outcome is a local error, and nothing is said of the target.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::task::{unconstrained, yield_now};
+use tokio::time::{Sleep, sleep_until};
+
+/// A probe that waits wakes up so often until its deadline. One that ends before a tick has none.
+const TICKS: u32 = 16;
+
+/// The shortest time between two ticks.
+const LEAST_TICK: Duration = Duration::from_millis(5);
+
+/// A wake-up that is late by less is normal: the scheduler of a busy host is no more precise.
+const ON_TIME: Duration = Duration::from_millis(10);
+
+/// The part of a deadline that may be lost, one over this number: a target that did not answer in the other three quarters is down
+/// or slow, unless it usually takes about as long as its deadline.
+const TOLERATED_PART: u32 = 4;
+
+/// May always be lost.
+const TOLERATED: Duration = Duration::from_millis(50);
+
+/// Turns of the runtime after a deadline. One lets it see the sockets; what libraries do in tasks of their own takes one more for
+/// each task that an answer goes through. What nothing comes for costs a few microseconds in each.
+const LAST_TURNS: u32 = 24;
+
+/// The same for what is waited for within a stage, which must end before the stage's own last turns do.
+const LAST_TURNS_WITHIN: u32 = 3;
+
+/// A wake-up that came late.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    /// When it was due.
+    from: Instant,
+    until: Instant,
+    /// The longest part of it in which no probe ran on this thread. Where others ran, this one waited for its turn: the process
+    /// and its host were alive, and so was the network.
+    nobody_ran: Duration,
+}
+
+/// Times in which no probe of this thread ran, though one was to. The latest are enough: they are longer than [`ON_TIME`].
+#[derive(Debug, Default)]
+struct Silence {
+    last_woken: Option<Instant>,
+    latest: VecDeque<(Instant, Instant)>,
+}
+
+/// Times that are remembered.
+const SILENCES: usize = 16;
+
+thread_local! {
+    static SILENCE: RefCell<Silence> = RefCell::default();
+}
+
+impl Silence {
+    /// A probe runs that was to run at `due`. Gives the longest time since then in which none ran.
+    fn end(&mut self, due: Instant, now: Instant) -> Duration {
+        let since = self.last_woken.replace(now).map_or(due, |woken| woken.max(due));
+        if now.saturating_duration_since(since) >= ON_TIME {
+            self.latest.truncate(SILENCES - 1);
+            self.latest.push_front((since, now));
+        }
+        let within = |(from, until): &(Instant, Instant)| (*until).min(now).saturating_duration_since((*from).max(due));
+        self.latest.iter().map(within).max().unwrap_or_default()
+    }
+}
+
+impl Stall {
+    fn length(self) -> Duration {
+        self.until.saturating_duration_since(self.from)
+    }
+}
+
+/// Drives the stages of one probe until its deadline, and notes when it was woken late.
+#[derive(Debug)]
+pub(super) struct StallDetector {
+    begun: Instant,
+    deadline: Instant,
+    /// When the next wake-up is due.
+    due: Instant,
+    /// At most one for each tick.
+    stalls: Vec<Stall>,
+    /// Wakes the probe up when that is due. All stages share it, and what never waits has none.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl StallDetector {
+    pub fn new(begun: Instant, timeout: Duration) -> Self {
+        let mut new = Self {
+            begun,
+            deadline: begun + timeout,
+            due: begun,
+            stalls: Vec::new(),
+            alarm: None,
+        };
+        new.due = new.after(begun);
+        new
+    }
+
+    fn after(&self, now: Instant) -> Instant {
+        let tick = ((self.deadline - self.begun) / TICKS).max(LEAST_TICK);
+        let next = now + tick;
+        if now < self.deadline {
+            next.min(self.deadline)
+        } else {
+            next
+        }
+    }
+
+    /// This task runs now: notes a stall where it should have run before.
+    pub fn wake(&mut self, now: Instant) {
+        let nobody_ran = SILENCE.with_borrow_mut(|silence| silence.end(self.due, now));
+        if now < self.due {
+            return;
+        }
+        let stall = Stall {
+            from: self.due,
+            until: now,
+            nobody_ran,
+        };
+        if stall.length() >= ON_TIME {
+            self.stalls.push(stall);
+        }
+        self.due = self.after(now);
+    }
+
+    /// Runs `work` until it is done or the deadline has passed and the kernel has nothing more for it. None then.
+    ///
+    /// The caller pins `work`: an async function keeps a future that it takes by value and then pins twice, in its argument and where
+    /// it pins it, and each function around it would keep and move both.
+    pub async fn watch<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        while now() < self.deadline {
+            let done = poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending => self.poll_alarm(cx).map(|()| None),
+            });
+            if let Some(done) = done.await {
+                return Some(done);
+            }
+            self.wake(now());
+            if let Some(alarm) = &mut self.alarm {
+                alarm.as_mut().reset(self.due.into());
+            }
+        }
+        last_turns(work, LAST_TURNS).await
+    }
+
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = self.due.into();
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        // Work that is always ready spends the budget of its task, and its deadline comes all the same.
+        Pin::new(&mut unconstrained(alarm.as_mut())).poll(cx)
+    }
+
+    /// The time that was lost where it could have mattered. `acted`: when the exporter last did what the peer could notice; none
+    /// where that is not known, and all of it could.
+    pub fn lost(&self, acted: Option<Instant>) -> Duration {
+        let counts = |stall: &Stall| {
+            if acted.is_none_or(|acted| acted >= stall.from) {
+                return stall.length();
+            }
+            // A packet that was dropped meanwhile is sent again after no more than as long a time.
+            let left = self.deadline.saturating_duration_since(stall.until);
+            if left < stall.nobody_ran {
+                stall.nobody_ran
+            } else {
+                Duration::ZERO
+            }
+        };
+        self.stalls.iter().map(counts).sum()
+    }
+
+    /// Whether so much may be lost without a failure being for that.
+    pub fn tolerates(&self, lost: Duration) -> bool {
+        lost <= ((self.deadline - self.begun) / TOLERATED_PART).max(TOLERATED)
+    }
+}
+
+/// The clock of the runtime's timers: the monotonic one, unless a test has stopped it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Runs `work` until then. What the kernel has at that time is read: see [`StallDetector::watch`].
+pub(super) async fn in_time<T>(until: Instant, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    match tokio::time::timeout_at(until.into(), work.as_mut()).await {
+        Ok(done) => Some(done),
+        Err(_elapsed) => last_turns(work, LAST_TURNS_WITHIN).await,
+    }
+}
+
+/// Lets the runtime look at its sockets, and then `work` at what came.
+async fn last_turns<T>(mut work: Pin<&mut impl Future<Output = T>>, turns: u32) -> Option<T> {
+    for _ in 0..turns {
+        yield_now().await;
+        let done = poll_fn(|cx| {
+            Poll::Ready(match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Some(done),
+                Poll::Pending => None,
+            })
+        });
+        if let Some(done) = done.await {
+            return Some(done);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SILENCE, StallDetector, in_time};
+    use std::future::pending;
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::pin::pin;
+    use std::time::{Duration, Instant};
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpStream;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// What a probe of one second lost that was last woken late at `until`, where it was due at `due`.
+    fn lost(due: u64, until: u64, acted: Option<u64>) -> Duration {
+        let begun = Instant::now();
+        SILENCE.take();
+        let mut stalls = StallDetector::new(begun, ms(1000));
+        stalls.due = begun + ms(due);
+        stalls.wake(begun + ms(until));
+        stalls.lost(acted.map(|acted| begun + ms(acted)))
+    }
+
+    #[test]
+    fn a_stall_before_the_last_action_counts() {
+        assert_eq!(lost(60, 360, Some(360)), ms(300));
+        assert_eq!(lost(60, 360, Some(60)), ms(300));
+        // It is not known what was done.
+        assert_eq!(lost(60, 360, None), ms(300));
+    }
+
+    #[test]
+    fn a_stall_while_the_target_was_waited_for_counts_where_it_may_have_hidden_the_answer() {
+        assert_eq!(lost(60, 360, Some(5)), ms(0));
+        assert_eq!(lost(60, 530, Some(5)), ms(0));
+        assert_eq!(lost(60, 540, Some(5)), ms(480));
+        assert_eq!(lost(60, 1200, Some(5)), ms(1140));
+    }
+
+    /// Wakes one probe after the other, as (due, woken) in milliseconds, and gives what the last one lost.
+    fn lost_by_the_last(wakes: &[(u64, u64)], acted: u64) -> Duration {
+        let begun = Instant::now();
+        SILENCE.take();
+        let mut lost = Duration::ZERO;
+        for (due, woken) in wakes {
+            let mut stalls = StallDetector::new(begun, ms(1000));
+            stalls.due = begun + ms(*due);
+            stalls.wake(begun + ms(*woken));
+            lost = stalls.lost(Some(begun + ms(acted)));
+        }
+        lost
+    }
+
+    /// Many targets fall silent at once, and their probes end one after the other.
+    #[test]
+    fn a_probe_that_waits_for_others_of_its_thread_has_lost_nothing_while_the_target_was_silent() {
+        let busy: Vec<_> = (0..100).map(|number| (1000, 1000 + 5 * number)).collect();
+        assert_eq!(lost_by_the_last(&busy, 5), ms(0));
+        // It was to act in that time.
+        assert_eq!(lost_by_the_last(&busy, 1400), ms(495));
+        // A whole host stood still, and this probe was not the first to be woken.
+        assert_eq!(lost_by_the_last(&[(900, 900), (1000, 2200), (1010, 2201)], 5), ms(1190));
+    }
+
+    #[test]
+    fn a_wake_up_on_time_is_no_stall_and_a_quarter_may_be_lost() {
+        assert_eq!(lost(60, 69, None), ms(0));
+        assert_eq!(lost(60, 59, None), ms(0));
+        let of = |millis| StallDetector::new(Instant::now(), ms(millis));
+        assert!(of(1000).tolerates(ms(250)) && !of(1000).tolerates(ms(251)));
+        assert!(of(100).tolerates(ms(50)) && !of(100).tolerates(ms(51)));
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_was_kept_from_its_turn_has_lost_that_time() {
+        let begun = Instant::now();
+        SILENCE.take();
+        let mut stalls = StallDetector::new(begun, ms(400));
+        let blocks = async {
+            std::thread::sleep(ms(500));
+            pending::<()>().await;
+        };
+        assert_eq!(stalls.watch(pin!(blocks)).await, None);
+        assert!(stalls.lost(Some(begun)) >= ms(400), "{stalls:?}");
+        assert!(!stalls.tolerates(stalls.lost(Some(begun))));
+    }
+
+    /// The stages share one alarm.
+    #[tokio::test]
+    async fn a_later_stage_has_lost_the_time_in_which_the_thread_was_kept_from_it() {
+        let mut stalls = StallDetector::new(Instant::now(), ms(1000));
+        let waits = tokio::time::sleep(ms(10));
+        assert_eq!(stalls.watch(pin!(waits)).await, Some(()));
+        let blocks = async {
+            std::thread::sleep(ms(300));
+            pending::<()>().await;
+        };
+        assert_eq!(stalls.watch(pin!(blocks)).await, None);
+        assert!(stalls.lost(None) >= ms(150), "{stalls:?}");
+    }
+
+    /// The answer and the deadline come while the thread is kept busy: it is the answer that counts.
+    #[tokio::test]
+    async fn what_the_kernel_has_at_the_deadline_is_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let late = pin!(async {
+            let mut bytes = [0; 5];
+            stream.read_exact(&mut bytes).await.unwrap();
+            bytes
+        });
+        let until = Instant::now() + ms(50);
+        let busy = async {
+            tokio::task::yield_now().await;
+            peer.write_all(b"glass").unwrap();
+            std::thread::sleep(ms(80));
+        };
+        let (read, ()) = tokio::join!(in_time(until, late), busy);
+        assert_eq!(read.as_ref(), Some(b"glass"));
+    }
+
+    #[tokio::test]
+    async fn work_that_never_ends_ends_with_the_deadline() {
+        let mut stalls = StallDetector::new(Instant::now(), ms(30));
+        assert_eq!(stalls.watch(pin!(pending::<()>())).await, None);
+        assert_eq!(in_time(Instant::now(), pin!(pending::<()>())).await, None);
+        let always_ready = async {
+            loop {
+                tokio::task::coop::consume_budget().await;
+            }
+        };
+        let mut stalls = StallDetector::new(Instant::now(), ms(30));
+        assert_eq!(stalls.watch(pin!(always_ready)).await, None::<()>);
+    }
+}

@@ -1,0 +1,202 @@
+//! Builds the diagnostics settings of a module (backends, cache bypass, reference request, addresses) and the controls of the process.
+
+use super::file::{BackendFile, ConfigFile, ControlFile, DiagnosticsFile, ModuleFile, Spanned};
+use super::issue::{ConfigIssue, at};
+use super::tree::below;
+use crate::backend::Backend;
+use crate::controls::{ControlSpec, Controls};
+use crate::probers::{DiagnosticsSettings, When};
+use std::net::{IpAddr, SocketAddr};
+use url::{Host, Url};
+
+/// Controls, at most: each is asked with every look at our own side.
+const MOST_CONTROLS: usize = 16;
+
+pub(super) fn controls(file: &ConfigFile) -> Result<Controls, ConfigIssue> {
+    let written = file.controls.as_deref().unwrap_or_default();
+    if let Some(first_too_many) = written.get(MOST_CONTROLS) {
+        let words = format!("there may be at most {MOST_CONTROLS} controls; leave out from here on");
+        return Err(at(first_too_many, "", "controls", words));
+    }
+    let specs: Result<_, _> = written.iter().map(control).collect();
+    specs.map(Controls::new)
+}
+
+fn control(file: &Spanned<ControlFile>) -> Result<ControlSpec, ConfigIssue> {
+    let wrong = |key: &str, written: &Spanned<String>, words: String| Err(at(written, "controls", key, words));
+    let ControlFile {
+        name,
+        expect,
+        address,
+        url,
+    } = &file.value;
+    match (name, address, url) {
+        (Some(name), None, None) => {
+            let addresses = expect.iter().flatten().map(|text| {
+                text.value.parse().map_err(|_| {
+                    let words = format!("{:?} is no address; write one such as 192.0.2.1", text.value);
+                    at(text, "controls", "expect", words)
+                })
+            });
+            Ok(ControlSpec::Name {
+                name: name.value.clone(),
+                expect: addresses.collect::<Result<Vec<IpAddr>, _>>()?,
+            })
+        }
+        (None, Some(address), None) if expect.is_none() => match address.value.parse::<SocketAddr>() {
+            Ok(address) => Ok(ControlSpec::Address(address)),
+            Err(_) => wrong(
+                "address",
+                address,
+                format!(
+                    "{:?} is no address with a port; write one such as 192.0.2.1:443",
+                    address.value
+                ),
+            ),
+        },
+        (None, None, Some(url)) if expect.is_none() => match host_of(&url.value) {
+            Some((host, port)) => Ok(ControlSpec::Host { host, port }),
+            None => wrong(
+                "url",
+                url,
+                "this is no URL; write one such as https://control.example/".to_owned(),
+            ),
+        },
+        _ => {
+            let words = "a control has one of name, address and url; expect goes with name only";
+            Err(at(file, "", "controls", words.to_owned()))
+        }
+    }
+}
+
+fn host_of(url: &str) -> Option<(String, u16)> {
+    let url = Url::parse(url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .filter(|url| url.username().is_empty() && url.password().is_none())?;
+    let host = match url.host()? {
+        Host::Ipv6(address) => address.to_string(),
+        host => host.to_string(),
+    };
+    Some((host, url.port_or_known_default()?))
+}
+
+pub(super) fn build(file: &ModuleFile, path: &str) -> Result<DiagnosticsSettings, ConfigIssue> {
+    let diagnostics = file.diagnostics.clone().unwrap_or_default();
+    let below_diagnostics = below(path, "diagnostics");
+    Ok(DiagnosticsSettings {
+        backends: backends(file, path)?,
+        direct_requests: ask_backends(&diagnostics, &below_diagnostics)?,
+        bypass: bypass(&diagnostics, &below_diagnostics)?,
+        reference: diagnostics.reference_request.unwrap_or(false),
+        all_addresses: all_addresses(file, path)?,
+    })
+}
+
+fn backends(file: &ModuleFile, path: &str) -> Result<Vec<Backend>, ConfigIssue> {
+    let Some(written) = &file.backends else {
+        return Ok(Vec::new());
+    };
+    let path = below(path, "backends");
+    let backends = written
+        .iter()
+        .map(|file| backend(file, &path))
+        .collect::<Result<Vec<_>, _>>()?;
+    match (Backend::check_all(&backends), written.first()) {
+        (Err(error), Some(first)) => Err(first.location.issue(&path, error.to_string())),
+        _ => Ok(backends),
+    }
+}
+
+fn backend(file: &Spanned<BackendFile>, path: &str) -> Result<Backend, ConfigIssue> {
+    let BackendFile {
+        name,
+        address,
+        tls,
+        host,
+        sni,
+        reachable,
+    } = &file.value;
+    let (Some(name), Some(address)) = (name, address) else {
+        let words = "a backend needs a name and an address, for example {name: app, address: 10.0.0.7:8080}";
+        return Err(file.location.issue(path, words));
+    };
+    let backend =
+        Backend::new(&name.value, &address.value).map_err(|error| file.location.issue(path, error.to_string()))?;
+    if let Some(host) = host
+        .as_ref()
+        .filter(|host| http::HeaderValue::from_str(&host.value).is_err())
+    {
+        return Err(at(
+            host,
+            path,
+            "host",
+            "the host cannot be written in a header".to_owned(),
+        ));
+    }
+    Ok(Backend {
+        tls: tls.unwrap_or(false),
+        authority: host
+            .as_ref()
+            .map(|host| host.value.clone())
+            .filter(|host| !host.is_empty()),
+        sni: sni.as_ref().map(|sni| sni.value.clone()).filter(|sni| !sni.is_empty()),
+        reachable: reachable.unwrap_or(false),
+        trusted: true,
+        ..backend
+    })
+}
+
+fn ask_backends(file: &DiagnosticsFile, path: &str) -> Result<When, ConfigIssue> {
+    let Some(written) = &file.backends else {
+        return Ok(When::OnFailure);
+    };
+    when(&written.value).ok_or_else(|| {
+        let words = format!(
+            "invalid value {:?}: expected always, on_failure or never (or false)",
+            written.value
+        );
+        at(written, path, "backends", words)
+    })
+}
+
+fn bypass(file: &DiagnosticsFile, path: &str) -> Result<When, ConfigIssue> {
+    let Some(written) = &file.cache_bypass else {
+        return Ok(When::Never);
+    };
+    let nth = |text: &str| match text.parse::<u32>().ok()? {
+        0 => None,
+        1 => Some(When::Always),
+        nth => Some(When::Every(nth)),
+    };
+    when(&written.value).or_else(|| nth(&written.value)).ok_or_else(|| {
+        let words = format!(
+            "invalid value {:?}: expected always, on_failure, never (or false), or N for every Nth probe",
+            written.value
+        );
+        at(written, path, "cache_bypass", words)
+    })
+}
+
+fn when(text: &str) -> Option<When> {
+    match text {
+        "always" => Some(When::Always),
+        "on_failure" => Some(When::OnFailure),
+        "never" | "false" => Some(When::Never),
+        _ => None,
+    }
+}
+
+fn all_addresses(file: &ModuleFile, path: &str) -> Result<bool, ConfigIssue> {
+    match &file.addresses {
+        None => Ok(false),
+        Some(written) => match written.value.as_str() {
+            "first" => Ok(false),
+            "all" => Ok(true),
+            other => {
+                let words = format!("{other:?} does not say which addresses to probe; write first or all");
+                Err(at(written, path, "addresses", words))
+            }
+        },
+    }
+}

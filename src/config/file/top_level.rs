@@ -1,0 +1,80 @@
+//! The top-level blocks of the configuration file as they are written: controls, policy, limits.
+
+use super::{Fill, Spanned, refuse_unserved};
+use crate::config::issue::ConfigIssue;
+use crate::config::keys::{plain, unknown};
+use crate::config::read::Read;
+use crate::config::tree::{Node, NodeKind, below};
+use serde::Serialize;
+
+block! {
+    /// Bounds on what the exporter does at once.
+    LimitsFile {
+        leases: Spanned<i64>,
+        probes: Spanned<i64>,
+        queue: Spanned<String>,
+        per_destination: Spanned<i64>,
+        matched_body: Spanned<String>,
+        json_values: Spanned<i64>,
+        response_head: Spanned<String>,
+        response_fields: Spanned<i64>,
+        interim_responses: Spanned<i64>,
+        redirects: Spanned<i64>,
+        parameter: Spanned<String>,
+        history_bytes: Spanned<String>,
+        probe_memory: Spanned<String>,
+        connections: Spanned<i64>,
+        request_head: Spanned<String>,
+    } unserved {}
+}
+
+block! {
+    /// Something that should always answer.
+    ControlFile {
+        name: Spanned<String>,
+        expect: Vec<Spanned<String>>,
+        address: Spanned<String>,
+        url: Spanned<String>,
+    } unserved {}
+}
+
+block! {
+    /// What may be dialled.
+    PolicyFile {
+        mode: Spanned<String>,
+        networks: ListsFile,
+        ports: ListsFile,
+        unix: ListsFile,
+    } unserved {}
+}
+
+block! {
+    /// What is allowed, and what is denied.
+    ListsFile {
+        allow: Vec<Spanned<String>>,
+        deny: Vec<Spanned<String>>,
+    } unserved {}
+}
+
+/// A policy: one word is its mode.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Shorthand(pub PolicyFile);
+
+impl Read for Shorthand {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
+        Ok(Self(match &node.kind {
+            NodeKind::Block(_) => Read::read(node, path)?,
+            _ => PolicyFile {
+                mode: Some(Read::read(node, path)?),
+                ..PolicyFile::default()
+            },
+        }))
+    }
+}
+
+impl Fill for Shorthand {
+    fn fill(self, from: &Self) -> Self {
+        Self(self.0.fill(&from.0))
+    }
+}

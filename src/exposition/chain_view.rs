@@ -1,0 +1,203 @@
+//! The state of each link of the chain, for pages and terminals: passed, broken, suspect or not reached.
+
+use crate::chain::{Link, Stage};
+use crate::investigation::DirectRequest;
+use crate::probe::Finding;
+use crate::report::Exchange;
+use crate::verdict::{Side, Verdict};
+
+/// The links in the order of the way there.
+const ON_THE_WAY: [Link; 8] = [
+    Link::Local,
+    Link::Dns,
+    Link::Network,
+    Link::Tls,
+    Link::Edge,
+    Link::Upstream,
+    Link::Origin,
+    Link::Content,
+];
+
+/// How a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// The probe came through.
+    Healthy,
+    /// It is blamed.
+    Broken,
+    /// It may be this one: the evidence does not decide.
+    Suspect,
+    /// The probe says nothing of it.
+    Unseen,
+}
+
+impl LinkState {
+    /// The word in style sheets.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Broken => "broken",
+            Self::Suspect => "suspect",
+            Self::Unseen => "unseen",
+        }
+    }
+
+    /// For those who do not see colours.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Broken => "broken",
+            Self::Suspect => "perhaps",
+            Self::Unseen => "not seen",
+        }
+    }
+}
+
+/// A link in words for people.
+#[must_use]
+pub const fn name(link: Link) -> &'static str {
+    match link {
+        Link::Local => "the exporter or its own network",
+        Link::Dns => "DNS",
+        Link::Network => "the network",
+        Link::Tls => "TLS",
+        Link::Edge => "the edge",
+        Link::Upstream => "between the gateway and its backend",
+        Link::Origin => "the application",
+        Link::Content => "the content of the response",
+        Link::Unknown => "the evidence does not tell which link",
+    }
+}
+
+/// A link in a word or two.
+#[must_use]
+pub const fn short_name(link: Link) -> &'static str {
+    match link {
+        Link::Local => "Exporter",
+        Link::Dns => "DNS",
+        Link::Network => "Network",
+        Link::Tls => "TLS",
+        Link::Edge => "Edge",
+        Link::Upstream => "Upstream",
+        Link::Origin => "Origin",
+        Link::Content => "Content",
+        Link::Unknown => "Unknown",
+    }
+}
+
+/// One link of a finding's chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// Which link.
+    pub link: Link,
+    /// How it is.
+    pub state: LinkState,
+    /// The fact that says most of it.
+    pub note: Option<String>,
+}
+
+/// The chain of a finding, from us to the content.
+#[must_use]
+pub fn marks(finding: &Finding) -> Vec<LinkStatus> {
+    let secured = finding
+        .report
+        .last_exchange()
+        .is_some_and(|exchange| exchange.wants_tls);
+    let shown = ON_THE_WAY.into_iter().filter(|link| *link != Link::Tls || secured);
+    shown
+        .map(|link| LinkStatus {
+            link,
+            state: state(finding, link),
+            note: note(finding, link),
+        })
+        .collect()
+}
+
+fn state(finding: &Finding, link: Link) -> LinkState {
+    let Some(verdict) = &finding.verdict else {
+        return LinkState::Healthy;
+    };
+    if verdict.link == link {
+        return LinkState::Broken;
+    }
+    if link == Link::Origin && answers_directly(finding, verdict) {
+        return LinkState::Healthy;
+    }
+    let exchange = finding.report.last_exchange();
+    match verdict.link {
+        Link::Unknown => undecided(finding, link),
+        // The connection ended before there was TLS.
+        blamed
+            if link == Link::Tls
+                && link < blamed
+                && exchange.is_some_and(|exchange| !exchange.finished(Stage::Secure)) =>
+        {
+            LinkState::Unseen
+        }
+        blamed if link < blamed => LinkState::Healthy,
+        _ => LinkState::Unseen,
+    }
+}
+
+fn answers_directly(finding: &Finding, verdict: &Verdict) -> bool {
+    let innermost = finding.investigation.as_ref().and_then(|asked| asked.backends.last());
+    verdict.side == Some(Side::Gateway) && innermost.is_some_and(|backend| backend.report.succeeded())
+}
+
+/// The probe came through what its stages finished; of what is left, it may be any.
+fn undecided(finding: &Finding, link: Link) -> LinkState {
+    let Some(exchange) = finding.report.last_exchange() else {
+        return LinkState::Unseen;
+    };
+    let passed = match link {
+        Link::Local | Link::Dns => exchange.finished(Stage::Resolve),
+        Link::Network => exchange.finished(Stage::Connect),
+        Link::Tls => exchange.finished(Stage::Secure),
+        Link::Content => return LinkState::Unseen,
+        _ => false,
+    };
+    if passed { LinkState::Healthy } else { LinkState::Suspect }
+}
+
+/// The fact that says most of a link.
+fn note(finding: &Finding, link: Link) -> Option<String> {
+    let exchange = finding.report.last_exchange()?;
+    match link {
+        Link::Dns => exchange.peer.map(|peer| peer.ip().to_string()),
+        Link::Network => exchange
+            .socket
+            .and_then(|socket| socket.rtt)
+            .map(|rtt| format!("{} µs round trip", rtt.as_micros())),
+        Link::Tls => exchange.tls.as_ref()?.version.map(str::to_owned),
+        Link::Edge => exchange.peer.map(|_| edge(finding, exchange)),
+        Link::Origin => finding.investigation.as_ref()?.backends.last().map(backend),
+        _ => None,
+    }
+}
+
+fn edge(finding: &Finding, exchange: &Exchange) -> String {
+    let verdict = finding.verdict.as_ref();
+    let who = verdict
+        .map(|verdict| verdict.answered_by)
+        .filter(|who| *who != "unknown");
+    let status = exchange
+        .reply
+        .as_ref()
+        .map(|reply| format!("answered {}", reply.status));
+    let words: Vec<_> = who.map(str::to_owned).into_iter().chain(status).collect();
+    if words.is_empty() {
+        "no answer".to_owned()
+    } else {
+        words.join(" ")
+    }
+}
+
+fn backend(direct: &DirectRequest) -> String {
+    let name = &direct.backend.name;
+    match direct.report.final_reply() {
+        Some(reply) => format!("{name} asked directly: {}", reply.status),
+        None => format!("{name} asked directly: no answer"),
+    }
+}

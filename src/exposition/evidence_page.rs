@@ -1,0 +1,163 @@
+//! The evidence of one probe as an HTML page: which link broke, and why that is to be believed.
+
+mod facts;
+mod waterfall;
+
+use super::durations::words;
+use super::{chain_view, incident_report, reproduce};
+use crate::chain::Link;
+use crate::history::HistoryEntry;
+use crate::probe::Finding;
+use crate::utc::rfc3339;
+use crate::verdict::{Certainty, Side, Verdict};
+use maud::{DOCTYPE, Markup, html};
+
+/// The whole page. `prefix` stands before every path.
+#[must_use]
+pub fn page(entry: &HistoryEntry, prefix: &str) -> String {
+    let finding = &entry.finding;
+    let target = finding.requested.target.to_string();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (headline(finding.verdict.as_ref())) " - " (target) }
+                link rel="stylesheet" href={ (prefix) "/style.css" };
+                script src={ (prefix) "/copy.js" } defer {}
+            }
+            body {
+                header {
+                    p.brand { a href={ (prefix) "/" } { "glassbox_exporter" } }
+                    nav aria-label="This probe" {
+                        @for (form, name) in [("json", "JSON"), ("har", "HAR")] {
+                            a href={ (prefix) "/evidence/" (entry.id) "." (form) } download={ "glassbox-" (entry.id) "." (form) } { (name) } " "
+                        }
+                        a href={ (prefix) "/logs?id=" (entry.id) } { "Log" }
+                    }
+                }
+                main {
+                    (summary(finding))
+                    (chain(finding))
+                    @if let Some(verdict) = &finding.verdict { (reasons(verdict)) }
+                    (waterfall::table(finding))
+                    (copies(entry))
+                    (facts::all(finding))
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// What is to be said first: the broken link, and all of it in a few sentences.
+fn summary(finding: &Finding) -> Markup {
+    let report = &finding.report;
+    let (class, colour) = match &finding.verdict {
+        None => ("finding", "ok"),
+        Some(verdict) if verdict.link == Link::Unknown || verdict.masked => ("finding suspect", "suspect"),
+        Some(_) => ("finding broken", "failed"),
+    };
+    html! {
+        section class=(class) aria-label="The verdict" {
+            h1 class=(colour) { (headline(finding.verdict.as_ref())) }
+            p {
+                bdi { (finding.requested.target) } " by the module " b { (finding.module.name) } " at " time { (rfc3339(report.began)) }
+                ", " (words(report.took))
+                @if finding.late { ". " b { "The exporter itself was late: part of that time is its own." } }
+            }
+            @if let Some(verdict) = &finding.verdict { p.summary { (verdict.summary) } }
+        }
+    }
+}
+
+fn headline(verdict: Option<&Verdict>) -> String {
+    match verdict {
+        None => "All links are healthy".to_owned(),
+        Some(verdict) if verdict.masked => {
+            format!("A good answer hides what is broken: {}", chain_view::name(verdict.link))
+        }
+        Some(verdict) if verdict.link == Link::Unknown => format!("Failed: {}", chain_view::name(verdict.link)),
+        Some(verdict) if verdict.certainty == Certainty::Certain => {
+            format!("Broken: {}", chain_view::name(verdict.link))
+        }
+        Some(verdict) => format!("Most likely broken: {}", chain_view::name(verdict.link)),
+    }
+}
+
+/// The chain, drawn.
+fn chain(finding: &Finding) -> Markup {
+    html! {
+        ol.chain aria-label="The chain, from us to the application" {
+            @for mark in chain_view::marks(finding) {
+                li class=(mark.state.class()) {
+                    span.name { (chain_view::short_name(mark.link)) }
+                    span.state { (mark.state.word()) }
+                    @if let Some(note) = &mark.note { span.note { bdi { (note) } } }
+                }
+            }
+        }
+    }
+}
+
+/// Why that link: what a person can check.
+fn reasons(verdict: &Verdict) -> Markup {
+    html! {
+        dl.why {
+            dt { "Reason" }
+            dd { code { (verdict.reason.as_str()) } ": " (verdict.reason.meaning()) }
+            @if verdict.reasons.len() > 1 {
+                dt { "Likeliest" }
+                dd { @for reason in &verdict.reasons { code { (reason.as_str()) } " " } }
+            }
+            dt { "How sure" }
+            dd {
+                @if verdict.link == Link::Unknown { "not decided" } @else { (verdict.certainty.as_str()) }
+                ", by the rule " code { (verdict.rule.as_str()) }
+            }
+            @if verdict.answered_by != "unknown" {
+                dt { "Who answered" }
+                dd { (verdict.answered_by) }
+            }
+            @if let Some(side) = verdict.side {
+                dt { "Side" }
+                dd {
+                    @match side {
+                        Side::Gateway => "the gateway's: its backend responds when asked directly",
+                        Side::Origin => "the origin's: it also fails when asked directly",
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is to be handed on: the incident report, and the command that repeats the request.
+fn copies(entry: &HistoryEntry) -> Markup {
+    let finding = &entry.finding;
+    let command = reproduce::command(&finding.report).map(|command| {
+        if finding.module.prober.has_module_fields(&finding.requested) {
+            command + "\n# The module's own header fields, credentials and body are not in it."
+        } else {
+            command
+        }
+    });
+    html! {
+        section.copies aria-label="To hand on" {
+            @if entry.finding.verdict.is_some() { (copy("incident_report", "The incident report", &incident_report::text(entry))) }
+            @if let Some(command) = command { (copy("curl", "The request by hand", &command)) }
+        }
+    }
+}
+
+fn copy(id: &str, title: &str, text: &str) -> Markup {
+    html! {
+        details {
+            summary { (title) }
+            // The script shows the button: without it, the text can still be selected.
+            button type="button" data-copies=(id) hidden { "Copy" }
+            pre id=(id) tabindex="0" { (text) }
+        }
+    }
+}

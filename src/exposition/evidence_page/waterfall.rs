@@ -1,0 +1,129 @@
+//! The waterfall chart of the evidence page: the stage timings of the probe and of all its diagnostics on one time axis.
+
+use crate::exposition::durations::words;
+use crate::investigation::Control;
+use crate::probe::Finding;
+use crate::report::Report;
+use crate::stage_log::StageTiming;
+use maud::{Markup, html};
+use std::time::{Duration, SystemTime};
+
+/// Units of a bar's drawing.
+const WIDTH: f64 = 1000.0;
+
+/// Somebody who was asked, and when.
+struct WaterfallGroup<'a> {
+    who: String,
+    timings: Vec<&'a StageTiming>,
+    took: Duration,
+    /// Since the edge was. What was asked for an earlier probe still stands, and has no place on this one's axis.
+    after: Result<Duration, Duration>,
+}
+
+impl<'a> WaterfallGroup<'a> {
+    fn of(who: String, report: &'a Report, edge: &Report) -> Self {
+        Self {
+            who,
+            timings: report.timings().collect(),
+            took: report.took,
+            after: since(edge, report.began),
+        }
+    }
+
+    fn control(control: &'a Control, edge: &Report) -> Self {
+        let ends = control.timings.iter().map(|timing| timing.begun() + timing.took());
+        Self {
+            who: format!("Control: {}", control.what),
+            timings: control.timings.iter().collect(),
+            took: ends.max().unwrap_or_default(),
+            after: since(edge, control.began),
+        }
+    }
+}
+
+/// How long after the edge, or how long before.
+fn since(edge: &Report, began: SystemTime) -> Result<Duration, Duration> {
+    began.duration_since(edge.began).map_err(|before| before.duration())
+}
+
+/// All laps, one row each.
+pub(super) fn table(finding: &Finding) -> Markup {
+    let asked = all(finding);
+    let ends = asked.iter().filter_map(|asked| Some(asked.after.ok()? + asked.took));
+    let whole = ends.max().unwrap_or_default();
+    html! {
+        section aria-labelledby="times" {
+            h2 #times { "Where the time went" }
+            table.waterfall {
+                thead { tr { th scope="col" { "Phase" } th.number scope="col" { "Took" } th scope="col" { "From 0 to " (words(whole)) } } }
+                @for asked in &asked {
+                    tbody {
+                        tr { th.who colspan="3" scope="rowgroup" { bdi { (asked.who) } (earlier(asked)) } }
+                        @for timing in &asked.timings { (row(timing, asked.after.ok(), whole)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn all(finding: &Finding) -> Vec<WaterfallGroup<'_>> {
+    let edge = &finding.report;
+    let mut asked = vec![WaterfallGroup::of("The edge".to_owned(), edge, edge)];
+    if let Some(investigation) = &finding.investigation {
+        let mut put = |who: String, report| asked.push(WaterfallGroup::of(who, report, edge));
+        for direct in &investigation.backends {
+            put(
+                format!("{} at {}, directly", direct.backend.name, direct.backend),
+                &direct.report,
+            );
+        }
+        for (who, report) in [
+            ("The edge, past its caches", &investigation.bypass),
+            ("The edge, over HTTP/1.1", &investigation.again),
+            ("The edge, with what every gateway refuses", &investigation.reference),
+            ("A handshake with the edge", &investigation.handshake),
+        ] {
+            if let Some(report) = report {
+                put(who.to_owned(), report);
+            }
+        }
+        for (address, report) in &investigation.addresses {
+            put(format!("The edge at {address}"), report);
+        }
+    }
+    let controls = finding.vantage.iter().flat_map(|vantage| &vantage.controls);
+    asked.extend(controls.map(|control| WaterfallGroup::control(control, edge)));
+    asked
+}
+
+fn earlier(asked: &WaterfallGroup) -> Markup {
+    html! { @if let Err(before) = asked.after { small { " " (words(before)) " before this probe" } } }
+}
+
+/// One lap; its bar where it has a place on the axis.
+fn row(timing: &StageTiming, after: Option<Duration>, whole: Duration) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (timing.stage().phase()) }
+            td.number { (words(timing.took())) }
+            td.bar {
+                @if let Some(after) = after { (bar(timing, after, whole)) }
+                @if let Some(reason) = timing.failed() { span.failed { (reason.as_str()) } }
+            }
+        }
+    }
+}
+
+fn bar(timing: &StageTiming, after: Duration, whole: Duration) -> Markup {
+    let place = |at: Duration| at.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE) * WIDTH;
+    // What took next to nothing is still to be seen.
+    let width = place(timing.took()).clamp(2.0, WIDTH);
+    let x = place(after + timing.begun()).min(WIDTH - width);
+    let failed = if timing.finished() { "" } else { " failed" };
+    html! {
+        svg viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none" aria-hidden="true" {
+            rect class={ "lap " (timing.stage().phase()) (failed) } x=(format!("{x:.1}")) y="0" width=(format!("{width:.1}")) height="10" {}
+        }
+    }
+}

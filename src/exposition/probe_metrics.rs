@@ -1,0 +1,157 @@
+//! The gauges of one probe: those of `blackbox_exporter`, the verdict, and the results of the diagnostics.
+
+use crate::chain::Stage;
+use crate::investigation::{DirectRequest, Investigation};
+use crate::metrics::{
+    ADDRESSES, AGE, BACKEND_DURATION, BACKEND_STATUS_CODE, BACKEND_SUCCESS, DURATION, FAILURE_INFO, FROM_CACHE, Family,
+    INVESTIGATION, MASKED, MetricPage, SUCCESS, TCP_RETRANSMITS, TCP_RTT, TIMEOUT, UNATTRIBUTED, VANTAGE_HEALTHY,
+    Value,
+};
+use crate::probe::Finding;
+use crate::report::{Reply, Report};
+use crate::verdict::Verdict;
+use http::{HeaderName, HeaderValue};
+
+/// The gauges of a finding: what there is but for the series of its key.
+#[must_use]
+pub fn gauges(finding: &Finding) -> MetricPage {
+    let report = &finding.report;
+    let mut page = MetricPage::new(finding.module.metrics);
+    page.set(&SUCCESS, flag(report.succeeded()));
+    page.set(&DURATION, report.took.as_secs_f64());
+    page.set(&TIMEOUT, report.timeout.as_secs_f64());
+    let in_phases = finding.module.prober.gauges(report, &mut page);
+    page.set(&UNATTRIBUTED, report.took.saturating_sub(in_phases).as_secs_f64());
+    page.set(
+        &MASKED,
+        flag(finding.verdict.as_ref().is_some_and(|verdict| verdict.masked)),
+    );
+    if let Some(verdict) = &finding.verdict {
+        failure(verdict, &mut page);
+    }
+    if let Some(socket) = report.last_exchange().and_then(|exchange| exchange.socket) {
+        if let Some(rtt) = socket.rtt {
+            page.set(&TCP_RTT, rtt.as_secs_f64());
+        }
+        page.set(&TCP_RETRANSMITS, f64::from(socket.retransmits));
+    }
+    if let Some(reply) = report.final_reply() {
+        cache(reply, finding.repeats, &mut page);
+    }
+    // The quorum of other keys is no control.
+    if let Some(vantage) = finding.vantage.as_ref().filter(|vantage| !vantage.outage) {
+        page.set(&VANTAGE_HEALTHY, flag(vantage.healthy()));
+    }
+    if let Some(investigation) = &finding.investigation {
+        diagnostics(
+            investigation,
+            finding.module.diagnostics.all_addresses,
+            report,
+            &mut page,
+        );
+    }
+    page
+}
+
+fn failure(verdict: &Verdict, page: &mut MetricPage) {
+    page.push(
+        &FAILURE_INFO,
+        [
+            ("answered_by", verdict.answered_by.into()),
+            ("certainty", verdict.certainty.as_str().into()),
+            ("link", verdict.link.as_str().into()),
+            ("phase", verdict.stage.phase().into()),
+            ("reason", verdict.reason.as_str().into()),
+        ],
+        Value::Number(1.0),
+    );
+}
+
+/// What was asked beside the edge.
+fn diagnostics(investigation: &Investigation, all_addresses: bool, edge: &Report, page: &mut MetricPage) {
+    page.set(&INVESTIGATION, investigation.took.as_secs_f64());
+    for direct in &investigation.backends {
+        backend(direct, page);
+    }
+    if all_addresses {
+        let others = investigation.addresses.iter().map(|(_, report)| report);
+        let (ok, failed): (Vec<_>, Vec<_>) = others.chain([edge]).partition(|report| report.succeeded());
+        for (state, reports) in [("ok", ok), ("failed", failed)] {
+            page.push(
+                &ADDRESSES,
+                [("state", state.into())],
+                Value::Number(small(reports.len())),
+            );
+        }
+    }
+}
+
+fn backend(direct: &DirectRequest, page: &mut MetricPage) {
+    let report = &direct.report;
+    let name = || ("backend", direct.backend.name.clone().into());
+    page.push(&BACKEND_SUCCESS, [name()], Value::Number(flag(report.succeeded())));
+    let status = report.final_reply().map_or(0.0, |reply| f64::from(reply.status));
+    page.push(&BACKEND_STATUS_CODE, [name()], Value::Number(status));
+    for stage in Stage::ALL {
+        let timings = || report.timings().filter(|timing| timing.stage() == stage);
+        if timings().next().is_some() {
+            let took = timings()
+                .map(crate::stage_log::StageTiming::took)
+                .sum::<std::time::Duration>();
+            page.push(
+                &BACKEND_DURATION,
+                [name(), ("phase", stage.phase().into())],
+                Value::Number(took.as_secs_f64()),
+            );
+        }
+    }
+}
+
+/// The fields by which caches tell a hit from a miss.
+const CACHES: [&str; 5] = [
+    "cache-status",
+    "cf-cache-status",
+    "x-cache",
+    "x-cache-status",
+    "x-vercel-cache",
+];
+
+/// What the answer says of caches: `Age` (RFC 9111 section 5.1), and the fields by which caches tell a hit from a miss.
+fn cache(reply: &Reply, repeats: bool, page: &mut MetricPage) {
+    let is_of_cache = |name: &HeaderName| CACHES.contains(&name.as_str());
+    let says: Vec<_> = reply.headers.iter().filter(|(name, _)| is_of_cache(name)).collect();
+    let is_hit = |value: &HeaderValue| {
+        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        text.split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|word| matches!(word, "hit" | "stale"))
+    };
+    let age = reply
+        .headers
+        .get("age")
+        .and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
+    if let Some(age) = age {
+        page.set(&AGE, f64::from(age));
+    }
+    let hit = says.iter().any(|(_, value)| is_hit(value)) || age.is_some_and(|age| age > 0) || repeats;
+    if repeats || age.is_some() || !says.is_empty() {
+        page.set(&FROM_CACHE, flag(hit));
+    }
+}
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+fn small(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// How many series these families are in Prometheus.
+#[must_use]
+pub fn series_count(families: &[Family]) -> usize {
+    families
+        .iter()
+        .flat_map(|family| &family.samples)
+        .map(|sample| sample.value.series())
+        .sum()
+}

@@ -1,0 +1,191 @@
+//! Shortens a finding to what evidence shows, and to its share of the memory.
+
+use super::memory_size;
+use crate::investigation::Investigation;
+use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, SENTENCE, TEXT_EXCERPT, URL_EXCERPT, cut};
+use crate::probe::Finding;
+use crate::report::{Exchange, Report, TlsFacts};
+use http::header::{HeaderMap, HeaderValue};
+use std::sync::Arc;
+
+/// Cuts what a target wrote: it decides the size of its texts, not of the exporter's memory. Gives the bytes that the finding then
+/// takes: no more than its share, unless even its least is more.
+pub(super) fn shorten(finding: &mut Finding, share: usize) -> usize {
+    cut_texts(finding);
+    let mut size = memory_size::of(finding);
+    for leave_out in LEAST_IMPORTANT_FIRST {
+        if size <= share {
+            break;
+        }
+        leave_out(finding);
+        size = memory_size::of(finding);
+    }
+    size
+}
+
+/// What is left out of a finding that is larger than its share, in this order, until it fits.
+const LEAST_IMPORTANT_FIRST: [fn(&mut Finding); 6] = [
+    |finding| {
+        for exchange in earlier(&mut finding.report) {
+            exchange
+                .reply
+                .iter_mut()
+                .for_each(|reply| reply.headers = HeaderMap::new());
+        }
+    },
+    |finding| {
+        earlier(&mut finding.report)
+            .flat_map(|exchange| &mut exchange.tls)
+            .for_each(first_certificates);
+    },
+    |finding| {
+        for report in investigated(finding) {
+            report
+                .exchanges
+                .iter_mut()
+                .flat_map(|exchange| &mut exchange.tls)
+                .for_each(first_certificates);
+        }
+    },
+    |finding| {
+        let exchanges = finding.report.exchanges.iter_mut();
+        exchanges
+            .flat_map(|exchange| &mut exchange.tls)
+            .for_each(first_certificates);
+    },
+    |finding| cut_heads(finding, 4 * FEW, HEADER_EXCERPT / 2),
+    |finding| cut_heads(finding, FEW, HEADER_EXCERPT / 4),
+];
+
+/// What is left of a list where there is no room for more.
+const FEW: usize = 8;
+
+/// The legs before the one that decides.
+fn earlier(report: &mut Report) -> impl Iterator<Item = &mut Exchange> {
+    let last = report.exchanges.len().saturating_sub(1);
+    report.exchanges.iter_mut().take(last)
+}
+
+/// The reports of an investigation. One that others hold, too, came from here and is short.
+fn investigated(finding: &mut Finding) -> impl Iterator<Item = &mut Report> {
+    let investigation = finding.investigation.as_mut().and_then(Arc::get_mut);
+    investigation.into_iter().flat_map(Investigation::reports_mut)
+}
+
+fn cut_heads(finding: &mut Finding, fields: usize, length: usize) {
+    for reply in finding
+        .report
+        .exchanges
+        .iter_mut()
+        .filter_map(|exchange| exchange.reply.as_mut())
+    {
+        reply.headers = excerpt(&reply.headers, fields, length);
+    }
+}
+
+fn first_certificates(tls: &mut TlsFacts) {
+    keep(&mut tls.chain, FEW);
+    for certificate in &mut tls.chain {
+        keep(&mut certificate.dns_names, FEW);
+    }
+}
+
+/// The first of a list, without room for more.
+fn keep<T>(list: &mut Vec<T>, most: usize) {
+    list.truncate(most);
+    list.shrink_to_fit();
+}
+
+fn cut_texts(finding: &mut Finding) {
+    shorten_report(&mut finding.report);
+    for report in investigated(finding) {
+        // It may stand for a new one within seconds: what its last answer says of itself is still judged then.
+        let judged = report.exchanges.last_mut().and_then(|exchange| exchange.reply.as_mut());
+        let judged = judged.map(|reply| {
+            (
+                std::mem::take(&mut reply.body_start),
+                std::mem::take(&mut reply.trailers),
+            )
+        });
+        shorten_report(report);
+        for exchange in earlier(report) {
+            exchange
+                .reply
+                .iter_mut()
+                .for_each(|reply| reply.headers = HeaderMap::new());
+        }
+        if let Some((reply, (body, trailers))) = report
+            .exchanges
+            .last_mut()
+            .and_then(|exchange| exchange.reply.as_mut())
+            .zip(judged)
+        {
+            (reply.body_start, reply.trailers) = (body, usual_excerpt(&trailers));
+            reply.body_start.shrink_to_fit();
+        }
+    }
+    if let Some(verdict) = &mut finding.verdict {
+        cut_to(&mut verdict.summary, SENTENCE);
+    }
+}
+
+fn shorten_report(report: &mut Report) {
+    report.exchanges.shrink_to_fit();
+    for exchange in &mut report.exchanges {
+        if exchange.url.len() > URL_EXCERPT {
+            cut_to(&mut exchange.url, URL_EXCERPT);
+            exchange.url.push('…');
+        }
+        keep(&mut exchange.addresses, LIST_EXCERPT);
+        exchange.wire.excerpt.shrink_to_fit();
+        if let Some(reply) = &mut exchange.reply {
+            reply.headers = usual_excerpt(&reply.headers);
+            reply.body_start = Vec::new();
+            reply.trailers = HeaderMap::new();
+            if let Some(phrase) = &mut reply.reason_phrase {
+                cut_to(phrase, HEADER_EXCERPT);
+            }
+        }
+        exchange
+            .tls
+            .iter_mut()
+            .for_each(|tls| keep(&mut tls.chain, LIST_EXCERPT));
+        for certificate in exchange.tls.iter_mut().flat_map(|tls| &mut tls.chain) {
+            cut_to(&mut certificate.subject, TEXT_EXCERPT);
+            cut_to(&mut certificate.issuer, TEXT_EXCERPT);
+            cut_to(&mut certificate.serial, TEXT_EXCERPT);
+            keep(&mut certificate.dns_names, LIST_EXCERPT);
+            for name in &mut certificate.dns_names {
+                cut_to(name, HEADER_EXCERPT);
+            }
+        }
+    }
+    if let Some(fault) = &mut report.fault {
+        cut_to(&mut fault.detail, TEXT_EXCERPT);
+    }
+}
+
+fn cut_to(text: &mut String, limit: usize) {
+    let end = cut(text, limit).len();
+    if end < text.len() {
+        text.truncate(end);
+        text.shrink_to_fit();
+    }
+}
+
+fn usual_excerpt(headers: &HeaderMap) -> HeaderMap {
+    excerpt(headers, LIST_EXCERPT, HEADER_EXCERPT)
+}
+
+/// The first fields, with each value cut, in a map without room for more.
+fn excerpt(headers: &HeaderMap, fields: usize, length: usize) -> HeaderMap {
+    let shown = headers.iter().filter(|(name, _)| name.as_str().len() <= length);
+    let shown: Vec<_> = shown.take(fields).collect();
+    let mut excerpt = HeaderMap::with_capacity(shown.len());
+    for (name, value) in shown {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let value = HeaderValue::from_str(cut(&text, length));
+        excerpt.append(name, value.unwrap_or(HeaderValue::from_static("")));
+    }
+    excerpt
+}

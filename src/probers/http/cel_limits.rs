@@ -1,0 +1,247 @@
+//! Time and memory limits for CEL expressions: the library evaluates an expression to its end, and nested loops over a large document
+//! may never end.
+//!
+//! The expression is rewritten before it runs: each turn of each loop first calls [`LOOK`], which fails once the time is over or the
+//! values that the loops have made take more memory than there is. `all` and `exists` look in their condition; `map` and `filter` in the
+//! value that they append, since the library recognises them by their form and is fast only then. A loop whose look fails ends with
+//! that error; one around it may absorb the error (`error || true` is true), and ends at its own next look.
+//!
+//! Values are counted by *nest*: the values that the loops within one turn of an `all`, an `exists` or a guard make are gone with that
+//! turn, so the turn's own look begins their count anew.
+
+use super::functions;
+use crate::check::{Charge, NoMemory, ProbeMemory, WorkClock};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
+use cel::common::types::CelInt;
+use cel::{Context, ExecutionError, IdedExpr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What looks at the clock and counts. No expression of a user has a name like it.
+const LOOK: &str = "@look";
+
+/// Bytes of a value, with its place in a list.
+const VALUE: usize = 64;
+
+/// Bytes of a value of a document: a string has two allocations of its own, an entry of an object a key too.
+const DOCUMENT_VALUE: usize = 160;
+
+/// Values between two looks at the clock.
+const STRIDE: u32 = 256;
+
+/// Bytes that a document of such a body takes: maximum.
+pub(super) const fn held_by_document(body: usize, most_values: usize) -> usize {
+    // The shortest value is a digit and its comma.
+    let values = body / 2 + 1;
+    let values = if values < most_values { values } else { most_values };
+    body + values * DOCUMENT_VALUE
+}
+
+/// Why an expression was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CelLimitExceeded {
+    /// Its time was over.
+    Time,
+    /// There was no room for what it made.
+    Memory(NoMemory),
+}
+
+/// An expression whose loops look.
+pub(super) fn loops(mut expression: IdedExpr) -> IdedExpr {
+    Rewriting { nests: 1 }.rewrite(&mut expression, 0);
+    expression
+}
+
+/// Gives each nest its number. The outermost is 0.
+struct Rewriting {
+    nests: i64,
+}
+
+/// No nest.
+const NONE: i64 = -1;
+
+impl Rewriting {
+    fn rewrite(&mut self, expression: &mut IdedExpr, nest: i64) {
+        match &mut expression.expr {
+            Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+            Expr::Call(call) => {
+                let parts = call.target.iter_mut().map(AsMut::as_mut).chain(&mut call.args);
+                parts.for_each(|part| self.rewrite(part, nest));
+                functions::redirect(call);
+            }
+            Expr::List(list) => list.elements.iter_mut().for_each(|element| self.rewrite(element, nest)),
+            Expr::Select(select) => self.rewrite(&mut select.operand, nest),
+            Expr::Map(map) => map
+                .entries
+                .iter_mut()
+                .for_each(|entry| self.entry(&mut entry.expr, nest)),
+            Expr::Struct(made) => made
+                .entries
+                .iter_mut()
+                .for_each(|entry| self.entry(&mut entry.expr, nest)),
+            Expr::Comprehension(over) => self.comprehension(over, nest),
+        }
+    }
+
+    fn entry(&mut self, entry: &mut EntryExpr, nest: i64) {
+        match entry {
+            EntryExpr::MapEntry(entry) => {
+                self.rewrite(&mut entry.key, nest);
+                self.rewrite(&mut entry.value, nest);
+            }
+            EntryExpr::StructField(field) => self.rewrite(&mut field.value, nest),
+        }
+    }
+
+    fn comprehension(&mut self, over: &mut ComprehensionExpr, nest: i64) {
+        for part in [&mut over.iter_range, &mut over.accu_init, &mut over.result] {
+            self.rewrite(part, nest);
+        }
+        let inner = self.nests;
+        self.nests += 1;
+        if !appends(over) {
+            self.rewrite(&mut over.loop_cond, inner);
+            self.rewrite(&mut over.loop_step, inner);
+            return look_first(&mut over.loop_cond, NONE, inner);
+        }
+        let Expr::Call(step) = &mut over.loop_step.expr else {
+            return;
+        };
+        if let [guard, append, _] = step.args.as_mut_slice() {
+            self.rewrite(guard, inner);
+            look_first(guard, nest, inner);
+            self.rewrite(append, nest);
+        } else {
+            let appended = &mut step.args[1];
+            self.rewrite(appended, nest);
+            if let Expr::List(list) = &mut appended.expr
+                && let Some(first) = list.elements.first_mut()
+            {
+                look_first(first, nest, NONE);
+            }
+        }
+    }
+}
+
+/// Whether the library takes a loop for a `map` or a `filter`: its step is `@result + [value]`, or that where a guard holds.
+fn appends(over: &ComprehensionExpr) -> bool {
+    let is_accu = |part: &IdedExpr| matches!(&part.expr, Expr::Ident(name) if *name == over.accu_var);
+    let is_append = |part: &IdedExpr| match &part.expr {
+        Expr::Call(call) if call.func_name == operators::ADD && call.target.is_none() => {
+            matches!(&call.args[..], [accu, list] if is_accu(accu) && matches!(list.expr, Expr::List(_)))
+        }
+        _ => false,
+    };
+    let has_form = match &over.loop_step.expr {
+        Expr::Call(call) if call.func_name == operators::CONDITIONAL && call.target.is_none() => {
+            matches!(&call.args[..], [_, append, otherwise] if is_append(append) && is_accu(otherwise))
+        }
+        _ => is_append(&over.loop_step),
+    };
+    has_form && is_accu(&over.result) && matches!(over.loop_cond.expr, Expr::Literal(_))
+}
+
+/// Makes an expression `@look(nest, inner) ? expression : null`: a look that fails is the result.
+fn look_first(expression: &mut IdedExpr, nest: i64, inner: i64) {
+    let id = expression.id;
+    let literal = |value| IdedExpr {
+        id,
+        expr: Expr::Literal(value),
+    };
+    let call = |name: &str, args| IdedExpr {
+        id,
+        expr: Expr::Call(CallExpr {
+            func_name: name.to_owned(),
+            target: None,
+            args,
+        }),
+    };
+    let numbers = [nest, inner].map(|number| literal(LiteralValue::Int(CelInt::from(number))));
+    let look = call(LOOK, numbers.to_vec());
+    let then = std::mem::take(expression);
+    *expression = call(operators::CONDITIONAL, vec![look, then, literal(LiteralValue::Null)]);
+}
+
+/// What bounds an evaluation.
+#[derive(Debug)]
+pub(super) struct CelLimits(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    clock: WorkClock,
+    charge: Charge,
+    charged: usize,
+    turns: u32,
+    /// The values of each nest, and of all.
+    nests: Vec<usize>,
+    values: usize,
+    ended: Option<CelLimitExceeded>,
+}
+
+impl CelLimits {
+    pub fn new(clock: &WorkClock, memory: &ProbeMemory) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            clock: clock.clone(),
+            charge: memory.charge(),
+            charged: 0,
+            turns: 0,
+            nests: Vec::new(),
+            values: 0,
+            ended: None,
+        })))
+    }
+
+    /// Has them hold for what is evaluated in a context.
+    pub fn hold_in(&self, context: &mut Context<'_, '_>) {
+        let state = self.0.clone();
+        let look = move |nest: i64, inner: i64| {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.look(nest, inner);
+            match state.ended {
+                None => Ok(true),
+                Some(_) => Err(ExecutionError::function_error(LOOK, "stopped")),
+            }
+        };
+        // No function of the library has a name like it.
+        let _added = context.add_function(LOOK, look);
+    }
+
+    /// Whether, and why, the evaluation was stopped.
+    pub fn ended(&self) -> Option<CelLimitExceeded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ended
+    }
+}
+
+impl State {
+    fn look(&mut self, nest: i64, inner: i64) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(STRIDE) && self.clock.is_over() {
+            self.ended = Some(CelLimitExceeded::Time);
+        }
+        if let Ok(inner) = usize::try_from(inner) {
+            self.values -= std::mem::take(self.values_of(inner));
+        }
+        if let Ok(nest) = usize::try_from(nest) {
+            *self.values_of(nest) += 1;
+            self.values += 1;
+            if self.values * VALUE > self.charged {
+                self.charged += CHARGED_AT_ONCE;
+                if let Err(no_memory) = self.charge.set(self.charged) {
+                    self.ended = Some(CelLimitExceeded::Memory(no_memory));
+                }
+            }
+        }
+    }
+
+    fn values_of(&mut self, nest: usize) -> &mut usize {
+        if nest >= self.nests.len() {
+            self.nests.resize(nest + 1, 0);
+        }
+        &mut self.nests[nest]
+    }
+}
+
+/// Bytes by which what an evaluation holds is counted.
+const CHARGED_AT_ONCE: usize = 1 << 20;

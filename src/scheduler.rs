@@ -1,0 +1,241 @@
+//! The scheduler: runs every probe of this process, whether a scrape asked for it or a lease is due.
+
+mod concurrency;
+mod debug_log;
+mod fair_share;
+mod lease;
+mod run;
+mod schedule;
+
+pub use fair_share::{Caller, ClientAddress};
+pub use run::Reading;
+
+use crate::check::{Denials, Dialer, FairnessKey, MemoryPool, ProbeContext, ProbeMemory};
+use crate::config::Config;
+use crate::history::History;
+use crate::limits::Limits;
+use crate::metrics::Family;
+use crate::outage_detector::OutageDetector;
+use crate::policy::PolicyRule;
+use crate::probe::{LocalError, Probe};
+use crate::probers::{Module, ProbeRequest};
+use crate::self_metrics::{HeldMemory, SelfMetrics, Snapshot};
+use crate::series::{KeyState, SeriesKey, SeriesTable};
+use crate::workers::Workers;
+use arc_swap::{ArcSwap, Guard};
+use concurrency::ConcurrencyLimiter;
+use lease::Leases;
+use nix::sys::resource::{Resource, getrlimit};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// An exporter that is so late says more of itself than of the target.
+const LATE: Duration = Duration::from_millis(50);
+
+/// What probes by, what probes leave behind, and the keys that are probed between scrapes.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: ArcSwap<Config>,
+    series: SeriesTable,
+    history: History,
+    outage_detector: OutageDetector,
+    self_metrics: SelfMetrics,
+    leases: Leases,
+    concurrency: ConcurrencyLimiter,
+    in_flight: watch::Sender<usize>,
+    draining: AtomicBool,
+    /// How many may be open.
+    files: usize,
+    /// Where this exporter itself listens.
+    listeners: OnceLock<Arc<[SocketAddr]>>,
+    denials: Arc<Denials>,
+    /// What all probes hold.
+    memory: Arc<MemoryPool>,
+    workers: Workers,
+}
+
+/// Why a scrape cannot be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScrapeError {
+    /// The exporter itself failed.
+    #[error(transparent)]
+    Fault(#[from] LocalError),
+    /// The first probe has the deadline of its module, which is longer than the scrape's, and it has not ended yet.
+    #[error("The first probe of this target has not ended yet; ask again.")]
+    NotYet,
+    /// The last probe between scrapes ended too long ago to be the present.
+    #[error("The last probe of this target ended {:.1} s ago, which is too old to be its present state: {}.", age.as_secs_f64(), since(fault.as_ref()))]
+    Stale {
+        /// How long ago it ended.
+        age: Duration,
+        /// Why the exporter has not probed since, where a probe was begun.
+        fault: Option<LocalError>,
+    },
+}
+
+fn since(fault: Option<&LocalError>) -> String {
+    fault.map_or_else(
+        || "the exporter has not ended another one since".to_owned(),
+        ToString::to_string,
+    )
+}
+
+/// A reading of a lease is shown as the present for no longer than two intervals of its module, and never for less than this.
+const PRESENT: Duration = Duration::from_secs(3);
+
+/// What a scrape waits longer for a first probe than that may take, so that one that ends at its deadline is read; in no case more
+/// than a tenth of its time.
+const TO_BE_READ: Duration = Duration::from_millis(250);
+
+impl Scheduler {
+    /// A patrol that has probed nothing yet.
+    #[must_use]
+    pub fn new(config: Config, series: SeriesTable, history: History, workers: Workers) -> Self {
+        let files = files();
+        history.bound(config.limits().history_bytes);
+        Self {
+            concurrency: ConcurrencyLimiter::new(config.limits().within_files(files).probes),
+            files,
+            config: ArcSwap::from_pointee(config),
+            series,
+            history,
+            outage_detector: OutageDetector::default(),
+            self_metrics: SelfMetrics::new(),
+            leases: Leases::default(),
+            in_flight: watch::Sender::new(0),
+            draining: AtomicBool::new(false),
+            listeners: OnceLock::new(),
+            denials: Arc::default(),
+            memory: Arc::default(),
+            workers,
+        }
+    }
+
+    /// Answers a scrape: with what its lease last read, else with a probe of its own. Only the first reading of a lease is
+    /// waited for, and no longer than the scrape may take.
+    ///
+    /// # Errors
+    /// When the exporter itself had no means to probe, the first reading is not there yet, or the last one is old.
+    pub async fn scrape(self: &Arc<Self>, probe: Probe, caller: Caller) -> Result<Arc<Reading>, ScrapeError> {
+        let key = SeriesKey::new(&probe.module, &probe.requested);
+        let timeout = probe.timeout;
+        let Some((lease, interval)) = self.lease_of(&key, &probe, caller) else {
+            let reading = self.run(key, probe, None, caller).await?;
+            return Ok(Arc::new(reading));
+        };
+        let wait = timeout + TO_BE_READ.min(timeout / 10);
+        let reading = tokio::time::timeout(wait, lease.reading((2 * interval).max(PRESENT))).await;
+        reading.map_err(|_| ScrapeError::NotYet)?
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// From now on this configuration is in force. Leases of modules that it has go on, with its settings.
+    pub fn reconfigure(&self, config: Config) {
+        self.config.store(Arc::new(config));
+        let limits = self.limits();
+        self.concurrency.set(limits.probes);
+        self.history.bound(limits.history_bytes);
+        self.leases.reconsider();
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> Limits {
+        self.config.load().limits().within_files(self.files)
+    }
+
+    /// From now on these addresses are this exporter's own.
+    pub fn listens_at(&self, listeners: Arc<[SocketAddr]>) {
+        // They do not change while it runs.
+        let _first = self.listeners.set(listeners);
+    }
+
+    /// On which terms a module's probe runs.
+    pub fn context(&self, module: &Module, requested: &ProbeRequest) -> ProbeContext {
+        let config = self.config.load();
+        let listeners = self.listeners.get().cloned().unwrap_or_default();
+        let dialer = Dialer::new(config.policy().clone(), listeners, self.denials.clone());
+        ProbeContext {
+            dialer: dialer.within(module.allowlist.clone()),
+            limits: *config.limits(),
+            memory: ProbeMemory::new(self.memory.clone(), config.limits().probe_memory),
+            host: FairnessKey::of(requested.target.host()),
+        }
+    }
+
+    /// A target was asked for that the module is not for.
+    pub fn denied(&self) {
+        self.denials.count(PolicyRule::AllowedTargets);
+    }
+
+    /// Every key, and what is kept of it.
+    #[must_use]
+    pub fn keys(&self) -> Vec<(Arc<SeriesKey>, Arc<KeyState>)> {
+        self.series.all()
+    }
+
+    /// The evidence.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Who does what must go on by itself.
+    pub const fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// What the exporter counts about itself.
+    pub const fn self_metrics(&self) -> &SelfMetrics {
+        &self.self_metrics
+    }
+
+    /// The exporter's own metrics.
+    #[must_use]
+    pub fn self_metric_families(&self) -> Vec<Family> {
+        let (evidence, evidence_dropped) = self.history.held();
+        self.self_metrics.families(&Snapshot {
+            in_flight: *self.in_flight.borrow(),
+            leases: self.leases.count(),
+            without_allowlist: self.config.load().without_allowlist(),
+            denials: &self.denials,
+            limits: &self.limits(),
+            table: self.series.stats(),
+            held: HeldMemory {
+                evidence,
+                evidence_dropped,
+                probes: self.memory.held(),
+                probes_refused: self.memory.refused(),
+            },
+        })
+    }
+
+    /// From now on nothing new is begun, and leases end; [`Scheduler::idle`] tells when the last probe has ended.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.leases.reconsider();
+    }
+
+    /// Whether nothing new is begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Waits until no probe is in flight.
+    pub async fn idle(&self) {
+        // The sender lives as long as we do: waiting cannot fail.
+        let _ = self.in_flight.subscribe().wait_for(|probes| *probes == 0).await;
+    }
+}
+
+/// How many files this process may have open.
+fn files() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    limit.map_or(usize::MAX, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,148 @@
+//! Limits how many probes run at the same time, in total and per destination, and how long a probe waits for a permit.
+
+use super::fair_share::{Caller, FairPermit, FairShares};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Destinations that are remembered before those are forgotten that nobody probes.
+const REMEMBERED: usize = 1024;
+
+/// A place among the probes that run: given back with its value.
+#[derive(Debug)]
+pub(super) struct Permit {
+    /// How long it was waited for; nothing where it was free.
+    pub waited: Duration,
+    _held: OwnedSemaphorePermit,
+    /// What gives the places lives as long as one of them is taken.
+    _of: Arc<Permits>,
+}
+
+/// So many places, which may become more or fewer.
+#[derive(Debug)]
+struct Permits {
+    free: Arc<Semaphore>,
+    /// How many there are.
+    granted: Mutex<usize>,
+}
+
+impl Permits {
+    fn new(granted: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(granted)),
+            granted: Mutex::new(granted),
+        })
+    }
+
+    /// From now on there are so many places. Those that are taken and too many go when they are given back.
+    fn set(&self, places: usize) {
+        let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        if places > *granted {
+            self.free.add_permits(places - *granted);
+        } else if places < *granted {
+            let many = *granted - places;
+            let taken = many - self.free.forget_permits(many);
+            let (taken, free) = (u32::try_from(taken).unwrap_or(u32::MAX), self.free.clone());
+            let _forgetting = tokio::spawn(async move {
+                if let Ok(given_back) = free.acquire_many_owned(taken).await {
+                    given_back.forget();
+                }
+            });
+        }
+        *granted = places;
+    }
+
+    async fn take(self: Arc<Self>, wait: Duration) -> Option<Permit> {
+        let (permit, waited) = if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            (permit, Duration::ZERO)
+        } else {
+            let asked = Instant::now();
+            let taken = tokio::time::timeout(wait, self.free.clone().acquire_owned()).await;
+            (taken.ok()?.ok()?, asked.elapsed())
+        };
+        Some(Permit {
+            waited,
+            _held: permit,
+            _of: self,
+        })
+    }
+}
+
+/// The turnstile.
+#[derive(Debug)]
+pub(super) struct ConcurrencyLimiter {
+    all: Arc<FairShares>,
+    destinations: Mutex<HashMap<String, Weak<Permits>>>,
+}
+
+impl ConcurrencyLimiter {
+    pub fn new(places: usize) -> Self {
+        Self {
+            all: FairShares::new(places),
+            destinations: Mutex::default(),
+        }
+    }
+
+    /// From now on there are so many places.
+    pub fn set(&self, places: usize) {
+        self.all.set(places);
+    }
+
+    /// A place among all, within `wait`, and how long it was waited for.
+    pub async fn acquire(&self, caller: Caller, wait: Duration) -> Option<(FairPermit, Duration)> {
+        self.all.take(caller, wait).await
+    }
+
+    /// A place among `most` probes of one destination, within `wait`.
+    pub async fn acquire_for_destination(&self, destination: String, most: usize, wait: Duration) -> Option<Permit> {
+        self.places_to(destination, most).take(wait).await
+    }
+
+    fn places_to(&self, destination: String, most: usize) -> Arc<Permits> {
+        let mut destinations = self.destinations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = destinations.get(&destination).and_then(Weak::upgrade) {
+            places.set(most);
+            return places;
+        }
+        if destinations.len() >= REMEMBERED {
+            destinations.retain(|_, places| places.strong_count() > 0);
+        }
+        let places = Permits::new(most);
+        destinations.insert(destination, Arc::downgrade(&places));
+        places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ConcurrencyLimiter;
+    use std::time::Duration;
+
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    #[tokio::test]
+    async fn each_destination_has_places_of_its_own() {
+        let concurrency = ConcurrencyLimiter::new(10);
+        let to = |name: &str| concurrency.acquire_for_destination(name.to_owned(), 1, AT_ONCE);
+        let held = to("a").await;
+        assert!(held.is_some() && to("a").await.is_none() && to("b").await.is_some());
+        drop(held);
+        assert!(to("a").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_busy_destination_has_as_many_places_as_were_asked_for_last() {
+        let concurrency = ConcurrencyLimiter::new(10);
+        let to = |most| concurrency.acquire_for_destination("a".to_owned(), most, AT_ONCE);
+        let one = to(1).await;
+        assert!(one.is_some() && to(1).await.is_none());
+        let two = to(2).await;
+        assert!(two.is_some() && to(2).await.is_none());
+        drop(one);
+        assert!(to(1).await.is_none(), "the second is there still");
+        drop(two);
+        tokio::task::yield_now().await;
+        assert!(to(1).await.is_some());
+    }
+}

@@ -1,0 +1,258 @@
+//! Shares the permits of concurrent probes fairly: neither leases nor scrapes, nor one client among the scrapes, can take all of them.
+//!
+//! A caller that scrapes may take another place while it holds fewer than [`CALLER_PER_FREE`] for each place that is still free, and
+//! all scrapes together, or all leases together, while they hold fewer than [`KIND_PER_FREE`]. So one caller alone gets 4 of 5 places,
+//! others find free ones, and where scrapes have all that they may, there are still places for leases.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Places that a caller may hold for each one that is free.
+const CALLER_PER_FREE: usize = 4;
+
+/// Places that all scrapes, or all leases, may hold for each one that is free.
+const KIND_PER_FREE: usize = 8;
+
+/// Where a request comes from, as far as fairness is concerned: an IPv4 address, or the /64 network that one customer has of IPv6, whose
+/// hosts choose the other bits as they like (RFC 4291 section 2.5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddress(IpAddr);
+
+impl ClientAddress {
+    /// The source of a connection from this address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+impl Default for ClientAddress {
+    /// It is not known.
+    fn default() -> Self {
+        Self(Ipv4Addr::UNSPECIFIED.into())
+    }
+}
+
+/// On whose behalf a probe is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// A lease: the exporter probes between scrapes.
+    Lease,
+    /// A scrape.
+    Scrape(ClientAddress),
+}
+
+/// The places.
+#[derive(Debug)]
+pub(super) struct FairShares(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// How many there are.
+    places: usize,
+    taken: usize,
+    by_caller: HashMap<Caller, usize>,
+    /// Those who may not take one now, in the order in which they came.
+    waiting: VecDeque<(Caller, oneshot::Sender<FairPermit>)>,
+}
+
+impl State {
+    fn held_by(&self, caller: Caller) -> usize {
+        self.by_caller.get(&caller).copied().unwrap_or_default()
+    }
+
+    fn may_take(&self, caller: Caller) -> bool {
+        let free = self.places.saturating_sub(self.taken);
+        let leases = self.held_by(Caller::Lease);
+        match caller {
+            Caller::Lease => leases < free.saturating_mul(KIND_PER_FREE),
+            Caller::Scrape(_) => {
+                self.taken - leases < free.saturating_mul(KIND_PER_FREE)
+                    && self.held_by(caller) < free.saturating_mul(CALLER_PER_FREE)
+            }
+        }
+    }
+
+    fn take(&mut self, caller: Caller) {
+        self.taken += 1;
+        *self.by_caller.entry(caller).or_default() += 1;
+    }
+
+    fn give_back(&mut self, caller: Caller) {
+        self.taken -= 1;
+        if let Entry::Occupied(mut held) = self.by_caller.entry(caller) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+    }
+
+    /// The first who waits and may take a place now.
+    fn next(&mut self) -> Option<(Caller, oneshot::Sender<FairPermit>)> {
+        self.waiting.retain(|(_, turn)| !turn.is_closed());
+        let mut refused = None;
+        let first = self.waiting.iter().position(|(caller, _)| {
+            // A flood waits with one name: it is refused once.
+            let may = refused != Some(*caller) && self.may_take(*caller);
+            refused = Some(*caller).filter(|_| !may);
+            may
+        })?;
+        let next = self.waiting.remove(first)?;
+        self.take(next.0);
+        Some(next)
+    }
+}
+
+/// A place that is taken: given back with its value.
+#[derive(Debug)]
+pub(super) struct FairPermit {
+    caller: Caller,
+    of: Arc<FairShares>,
+}
+
+impl Drop for FairPermit {
+    fn drop(&mut self) {
+        self.of.state().give_back(self.caller);
+        self.of.pass_on();
+    }
+}
+
+impl FairShares {
+    pub fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            places,
+            taken: 0,
+            by_caller: HashMap::new(),
+            waiting: VecDeque::new(),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is made as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on there are so many places. Those that are taken and too many go when they are given back.
+    pub fn set(self: &Arc<Self>, places: usize) {
+        self.state().places = places;
+        self.pass_on();
+    }
+
+    /// A place, within `wait`, and how long it was waited for.
+    pub async fn take(self: &Arc<Self>, caller: Caller, wait: Duration) -> Option<(FairPermit, Duration)> {
+        let turn = {
+            let mut state = self.state();
+            if state.may_take(caller) {
+                state.take(caller);
+                None
+            } else {
+                let (turn, comes) = oneshot::channel();
+                state.waiting.push_back((caller, turn));
+                Some(comes)
+            }
+        };
+        let Some(turn) = turn else {
+            return Some((self.clone().share(caller), Duration::ZERO));
+        };
+        let asked = Instant::now();
+        let share = tokio::time::timeout(wait, turn).await.ok()?.ok()?;
+        Some((share, asked.elapsed()))
+    }
+
+    const fn share(self: Arc<Self>, caller: Caller) -> FairPermit {
+        FairPermit { caller, of: self }
+    }
+
+    /// Gives what is free to those who wait.
+    fn pass_on(self: &Arc<Self>) {
+        loop {
+            // Nobody is told while the lock is held: a place that is not taken any more is given back at once.
+            let next = self.state().next();
+            let Some((caller, turn)) = next else { return };
+            let _gone = turn.send(self.clone().share(caller));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Caller, ClientAddress, FairPermit, FairShares};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    fn scraper(last: u8) -> Caller {
+        Caller::Scrape(ClientAddress::of([192, 0, 2, last].into()))
+    }
+
+    async fn all(shares: &Arc<FairShares>, caller: Caller) -> Vec<FairPermit> {
+        let mut held = Vec::new();
+        while let Some((share, _)) = shares.take(caller, AT_ONCE).await {
+            held.push(share);
+        }
+        held
+    }
+
+    #[tokio::test]
+    async fn nobody_takes_all_places_and_there_is_one_for_the_next() {
+        let shares = FairShares::new(90);
+        let flood = all(&shares, scraper(1)).await;
+        assert_eq!(flood.len(), 72);
+        let second = all(&shares, scraper(2)).await;
+        assert_eq!(second.len(), 8);
+        // All scrapes together have what they may, whoever comes.
+        assert_eq!(all(&shares, scraper(3)).await.len(), 0);
+        let leases = all(&shares, Caller::Lease).await;
+        assert_eq!(leases.len(), 9);
+        drop((flood, second));
+        assert_eq!(all(&shares, scraper(3)).await.len(), 65);
+        drop(leases);
+        assert_eq!(all(&shares, Caller::Lease).await.len(), 80);
+    }
+
+    #[tokio::test]
+    async fn few_places_are_for_whoever_comes() {
+        let shares = FairShares::new(2);
+        assert_eq!(all(&shares, Caller::Lease).await.len(), 2);
+        assert_eq!(all(&shares, scraper(1)).await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_given_back_goes_to_the_first_who_may_have_it() {
+        let shares = FairShares::new(1);
+        let held = shares.take(scraper(1), AT_ONCE).await.unwrap().0;
+        let waiting = tokio::spawn({
+            let shares = shares.clone();
+            async move { shares.take(scraper(1), Duration::from_mins(1)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(shares.take(scraper(2), AT_ONCE).await.is_none());
+        drop(held);
+        let (given, _) = waiting.await.unwrap().unwrap();
+        shares.set(2);
+        let second = shares.take(scraper(2), AT_ONCE).await.unwrap();
+        shares.set(1);
+        drop(second);
+        assert!(shares.take(scraper(2), AT_ONCE).await.is_none());
+        drop(given);
+        assert!(shares.take(scraper(2), AT_ONCE).await.is_some());
+    }
+
+    #[test]
+    fn a_network_is_one_source() {
+        let of = |text: &str| ClientAddress::of(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+    }
+}

@@ -1,0 +1,441 @@
+//! Runs one probe from admission to its record: takes permits, probes, updates series, history and target state.
+
+use super::concurrency::Permit;
+use super::fair_share::{Caller, FairPermit};
+use super::{LATE, Scheduler, debug_log};
+use crate::exposition::probe_metrics;
+use crate::history::HistoryEntry;
+use crate::limits::SHORTEST_DEADLINE;
+use crate::metrics::{Family, LAST_RUN, MetricPage};
+use crate::previous_probes::PreviousProbes;
+use crate::probe::{Finding, LocalError, Probe};
+use crate::reason::Reason;
+use crate::self_metrics::SelfMetrics;
+use crate::series::{KeyState, Series, SeriesKey};
+use crate::target_state::{LatestProbe, TargetState};
+use futures_util::FutureExt as _;
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use tokio::sync::watch;
+
+/// Series begin to count before the scrape that makes them: Prometheus stamps a scrape when it asks, by its own clock.
+const CREATED_BEFORE: Duration = Duration::from_secs(1);
+
+/// How a leased probe came to its turn.
+#[derive(Clone, Debug)]
+pub(super) struct LeasedRun {
+    /// From the moment it was due to the moment it began.
+    pub lag: Duration,
+    /// That is late for its interval.
+    pub late: bool,
+    /// What is kept of the key; none in the first round of a lease.
+    pub kept: Option<Arc<KeyState>>,
+}
+
+/// What a round read: the gauges of its probe, and the series of its key as they now are.
+#[derive(Debug)]
+pub struct Reading {
+    /// The evidence.
+    pub entry: HistoryEntry,
+    gauges: MetricPage,
+    kept: Arc<KeyState>,
+}
+
+impl Reading {
+    /// What is kept of the key.
+    pub(super) const fn kept(&self) -> &Arc<KeyState> {
+        &self.kept
+    }
+
+    /// Lets everything that a scrape of the key gets be read.
+    pub fn read<T>(&self, read: impl FnOnce(&[&Family]) -> T) -> T {
+        let mut series = MetricPage::new(self.gauges.level());
+        self.kept.series().write(&mut series);
+        read(&self.gauges.merged_with(&series))
+    }
+}
+
+impl Scheduler {
+    /// Runs a probe, and takes in what it found.
+    ///
+    /// # Errors
+    /// When the exporter itself had no means to probe. That is counted and logged here.
+    pub(super) async fn run(
+        &self,
+        key: SeriesKey,
+        probe: Probe,
+        leased: Option<LeasedRun>,
+        caller: Caller,
+    ) -> Result<Reading, LocalError> {
+        let _in_flight = InFlight::new(&self.in_flight);
+        let outcome = match self.admit(&probe, caller).await {
+            Ok(turn) => {
+                self.guarded(Box::pin(self.run_admitted(turn, key, probe, leased)))
+                    .await
+            }
+            Err(overloaded) => Err(overloaded),
+        };
+        if let Err(fault) = &outcome {
+            self.self_metrics.local_error(fault.reason);
+            if let Some(untold) = self.self_metrics.may_log_local_error() {
+                let reason = fault.reason.as_str();
+                tracing::warn!(reason, error = fault.detail, untold, "Local fault");
+            }
+        }
+        outcome
+    }
+
+    /// Runs a probe whose turn it is, in what is left of its time.
+    async fn run_admitted(
+        &self,
+        turn: Admission,
+        key: SeriesKey,
+        mut probe: Probe,
+        leased: Option<LeasedRun>,
+    ) -> Result<Reading, LocalError> {
+        let waited = turn.waited();
+        self.self_metrics.queued(waited);
+        let left = probe.timeout.saturating_sub(waited).max(SHORTEST_DEADLINE);
+        probe.timeout = probe.timeout.min(left);
+        let begun = Instant::now();
+        let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
+        let kept = kept.or_else(|| self.series.peek(&key));
+        let previous = self.previous(kept.as_deref(), &probe);
+        let mut finding = match &turn {
+            Admission::TimedOut(_, words) => probe.not_begun(&previous, Reason::LocalConcurrencyLimit, words),
+            Admission::Admitted { .. } => probe.once(&previous).await?,
+        };
+        finding.lag = leased.as_ref().map(|turn| turn.lag);
+        finding.late = finding.report.scheduling_delay() > LATE || leased.is_some_and(|turn| turn.late);
+        Ok(self.record(&key, finding, kept, begun))
+    }
+
+    /// Its turn: a place among the probes of its destination, where they are counted, and one among all.
+    async fn admit(&self, probe: &Probe, caller: Caller) -> Result<Admission, LocalError> {
+        let (mut among, mut waited) = (None, Duration::ZERO);
+        if let Some((destination, most)) = destination(probe) {
+            // A probe that began with less than half of its time would blame its target for our queue.
+            let wait = probe.timeout / 2;
+            let Some(place) = self.concurrency.acquire_for_destination(destination, most, wait).await else {
+                let words = format!(
+                    "In half of its time no place came free: {most} probes of this host and port were under way \
+                     already (limits.per_destination)."
+                );
+                return Ok(Admission::TimedOut(wait, words));
+            };
+            waited += place.waited;
+            among = Some(place);
+        }
+        let wait = probe.context.limits.queue.min(probe.timeout / 10);
+        let Some((share, queued)) = self.concurrency.acquire(caller, wait).await else {
+            self.self_metrics.shed("probes");
+            return Err(LocalError {
+                reason: Reason::LocalOverloaded,
+                detail: "limits.probes, or the limit of open files, leaves no place for another of this caller"
+                    .to_owned(),
+            });
+        };
+        Ok(Admission::Admitted {
+            waited: waited + queued,
+            _among: among,
+            _share: share,
+        })
+    }
+
+    /// What is known of the key from before.
+    fn previous(&self, kept: Option<&KeyState>, probe: &Probe) -> PreviousProbes {
+        let now = Instant::now();
+        let bypass = probe.module.diagnostics.bypass;
+        let mut previous = match kept {
+            Some(kept) => kept.target_state().previous(bypass, now),
+            None => TargetState::default().previous(bypass, now),
+        };
+        previous.outage_detected = self.outage_detector.failed(probe.requested.target.host(), now);
+        previous
+    }
+
+    /// Counts the finding, learns from it, and keeps it as evidence.
+    fn record(&self, key: &SeriesKey, finding: Finding, held: Option<Arc<KeyState>>, scraped: Instant) -> Reading {
+        self.self_metrics.probed(&finding);
+        debug_log::log(&finding);
+        log(&self.self_metrics, key, &finding);
+        let now = Instant::now();
+        let began = finding.report.began;
+        let created = began.checked_sub(CREATED_BEFORE).unwrap_or(UNIX_EPOCH);
+        // The module as it now is: a probe that was begun before a reload must not bring its old bounds back.
+        let config = self.config.load();
+        let module = config.module(&finding.module.name).unwrap_or(&finding.module);
+        let target = &finding.requested.target;
+        let layout = self.series.layout(module, target);
+        let make = || Series::new(layout.clone(), created);
+        let kept = match held.filter(|_| finding.lag.is_some()) {
+            Some(held) => {
+                self.series.hold(key, &held, now);
+                held
+            }
+            None => self.series.series(key, now, make),
+        };
+        let id = self.history.name();
+        {
+            let mut series = kept.series();
+            series.fit(layout, created);
+            series.observe(&finding, id);
+        }
+        let mut gauges = probe_metrics::gauges(&finding);
+        if finding.lag.is_some() {
+            let last_run = began.duration_since(UNIX_EPOCH).unwrap_or_default();
+            gauges.set(&LAST_RUN, last_run.as_secs_f64());
+        } else {
+            kept.target_state().scraped = Some(scraped);
+        }
+        kept.target_state().learn(&finding, now);
+        self.observe_outages(&finding, now);
+        let entry = self.history.add(id, finding);
+        {
+            let mut memory = kept.target_state();
+            memory.remember(&entry.finding, now);
+            memory.latest = Some(LatestProbe {
+                evidence: id,
+                at: now,
+                reason: entry.finding.verdict.as_ref().map(|verdict| verdict.reason),
+            });
+        }
+        Reading { entry, gauges, kept }
+    }
+
+    /// A name that was probed tells of the others. An address in place of a name counts as one.
+    fn observe_outages(&self, finding: &Finding, now: Instant) {
+        // What was not begun tells nothing of the way.
+        let fault = finding.report.fault.as_ref();
+        if fault.is_some_and(|fault| matches!(fault.reason, Reason::LocalConcurrencyLimit | Reason::LocalDenied)) {
+            return;
+        }
+        let host = finding.requested.target.host();
+        // The path of a unix socket has none.
+        if !host.is_empty() {
+            self.outage_detector.observe(host, &finding.report, now);
+        }
+    }
+
+    /// A panic in one probe, or in what is made of its finding, fails that probe only. What many probes share is whole at each
+    /// step. A task of its own would do it, too, and wake another thread for each probe.
+    async fn guarded<T>(&self, work: impl Future<Output = Result<T, LocalError>>) -> Result<T, LocalError> {
+        let outcome = AssertUnwindSafe(work).catch_unwind().await;
+        outcome.unwrap_or_else(|_panic| {
+            self.self_metrics.panicked();
+            Err(LocalError {
+                reason: Reason::LocalPanic,
+                detail: "This is a defect of the exporter; please report it.".to_owned(),
+            })
+        })
+    }
+}
+
+/// What came of waiting for a turn.
+enum Admission {
+    /// The probe has its places, among those of its destination and among all, until it has been taken in.
+    Admitted {
+        waited: Duration,
+        _among: Option<Permit>,
+        _share: FairPermit,
+    },
+    /// Others were at its destination for so long.
+    TimedOut(Duration, String),
+}
+
+impl Admission {
+    /// How long it was waited for.
+    const fn waited(&self) -> Duration {
+        match self {
+            Self::Admitted { waited, .. } | Self::TimedOut(waited, _) => *waited,
+        }
+    }
+}
+
+/// The host and port that take turns, and how many probes of them may run at once.
+fn destination(probe: &Probe) -> Option<(String, usize)> {
+    let most = probe.context.limits.per_destination?;
+    let origin = probe.module.prober.origin(&probe.requested)?;
+    let port = origin.port.map_or_else(String::new, |port| format!(":{port}"));
+    Some((format!("{}{port}", origin.host), most))
+}
+
+/// Logs a probe. Of a key that fails again and again, some are left out: their number stands in the next line.
+fn log(self_metrics: &SelfMetrics, key: &SeriesKey, finding: &Finding) {
+    let (module, target) = (&*finding.module.name, &finding.requested.target);
+    let took = finding.report.took.as_secs_f64();
+    let mut suppressed = None;
+    if finding.verdict.is_some() {
+        let mut hash = DefaultHasher::new();
+        key.hash(&mut hash);
+        let Some(before) = self_metrics.may_log(hash.finish()) else {
+            return;
+        };
+        suppressed = Some(before).filter(|before| *before > 0);
+    }
+    match &finding.verdict {
+        None => tracing::debug!(target: "prober", module, %target, duration_seconds = took, "Probe succeeded"),
+        Some(verdict) if verdict.masked => tracing::warn!(
+            target: "prober",
+            module,
+            %target,
+            duration_seconds = took,
+            phase = verdict.stage.phase(),
+            link = verdict.link.as_str(),
+            reason = verdict.reason.as_str(),
+            masked = true,
+            suppressed,
+            "Probe succeeded, and hides a fault"
+        ),
+        Some(verdict) => tracing::error!(
+            target: "prober",
+            module,
+            %target,
+            error = finding.report.fault.as_ref().map_or("", |fault| &fault.detail),
+            duration_seconds = took,
+            phase = verdict.stage.phase(),
+            link = verdict.link.as_str(),
+            reason = verdict.reason.as_str(),
+            suppressed,
+            "Probe failed"
+        ),
+    }
+}
+
+/// Counts one probe in flight for as long as it lives.
+struct InFlight<'a>(&'a watch::Sender<usize>);
+
+impl<'a> InFlight<'a> {
+    fn new(probes: &'a watch::Sender<usize>) -> Self {
+        probes.send_modify(|probes| *probes += 1);
+        Self(probes)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|probes| *probes -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::{Check, ProbeContext, Resolver};
+    use crate::config::{self, Config, Defaults};
+    use crate::controls::Controls;
+    use crate::history::History;
+    use crate::metrics::{Level, MetricPage};
+    use crate::policy::Origin;
+    use crate::probe::{LocalError, Probe};
+    use crate::probers::{
+        AddressesFuture, DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant,
+    };
+    use crate::reason::Reason;
+    use crate::report::Report;
+    use crate::scheduler::lease::Lease;
+    use crate::scheduler::{Caller, ClientAddress, Reading, Scheduler, ScrapeError};
+    use crate::series::{SeriesKey, SeriesTable};
+    use crate::target::Target;
+    use crate::workers::Workers;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    /// Panics where its target says so.
+    #[derive(Debug)]
+    struct Defective(Arc<Resolver>);
+
+    impl Prober for Defective {
+        fn probe<'a>(&'a self, _: &'a mut Check, requested: &'a ProbeRequest, _: Variant<'a>) -> ProbeFuture<'a> {
+            Box::pin(async move {
+                assert_ne!(requested.target.written(), "panic", "on purpose");
+                Ok(())
+            })
+        }
+        fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a ProbeRequest) -> AddressesFuture<'a> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+        fn has_module_fields(&self, _: &ProbeRequest) -> bool {
+            false
+        }
+        fn resolver(&self) -> &Arc<Resolver> {
+            &self.0
+        }
+        fn gauges(&self, _: &Report, _: &mut MetricPage) -> Duration {
+            Duration::ZERO
+        }
+        fn initial_series(&self, _: &Target) -> InitialSeries {
+            InitialSeries {
+                stages: vec![],
+                codes: vec![],
+            }
+        }
+        fn origin(&self, _: &ProbeRequest) -> Option<Origin> {
+            None
+        }
+    }
+
+    fn scheduler() -> Arc<Scheduler> {
+        let config = Config::parse(config::DEFAULT, Defaults::default()).unwrap();
+        let table = SeriesTable::new(10, Duration::from_hours(1));
+        Arc::new(Scheduler::new(config, table, History::new(10, 1), Workers::default()))
+    }
+
+    async fn once(scheduler: &Arc<Scheduler>, target: &str) -> Result<Reading, LocalError> {
+        let probe = Probe {
+            module: Arc::new(Module {
+                name: "m".into(),
+                timeout: None,
+                interval: None,
+                metrics: Level::Standard,
+                buckets: None,
+                diagnostics: DiagnosticsSettings::default(),
+                allowlist: None,
+                prober: Arc::new(Defective(Arc::new(Resolver::with_servers(&[])))),
+            }),
+            requested: ProbeRequest {
+                target: Target::new(target),
+                hostname: None,
+                backends: Vec::new(),
+            },
+            timeout: Duration::from_secs(5),
+            controls: Arc::new(Controls::default()),
+            context: ProbeContext::default(),
+        };
+        let key = SeriesKey::new(&probe.module, &probe.requested);
+        scheduler
+            .run(key, probe, None, Caller::Scrape(ClientAddress::default()))
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_one_probe_fails_that_probe_only() {
+        let scheduler = scheduler();
+        assert_eq!(once(&scheduler, "panic").await.unwrap_err().reason, Reason::LocalPanic);
+        assert_eq!(scheduler.self_metrics.panics(), 1);
+        assert!(once(&scheduler, "fine").await.is_ok());
+        assert_eq!(*scheduler.in_flight.borrow(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lease_keeps_its_last_reading_through_a_fault_of_our_own_until_that_is_old() {
+        let scheduler = scheduler();
+        let lease = Lease::new(Instant::now(), None);
+        let (forever, at_once) = (Duration::from_hours(1), Duration::ZERO);
+        lease.take(once(&scheduler, "panic").await);
+        let ScrapeError::Fault(fault) = lease.reading(forever).await.unwrap_err() else {
+            panic!("nothing was read yet");
+        };
+        assert_eq!(fault.reason, Reason::LocalPanic);
+        lease.take(once(&scheduler, "fine").await);
+        let read = lease.reading(forever).await.unwrap().entry.id;
+        lease.take(once(&scheduler, "panic").await);
+        assert_eq!(lease.reading(forever).await.unwrap().entry.id, read);
+        let ScrapeError::Stale { fault, .. } = lease.reading(at_once).await.unwrap_err() else {
+            panic!("it is older than nothing");
+        };
+        assert_eq!(fault.unwrap().reason, Reason::LocalPanic);
+    }
+}

@@ -1,0 +1,251 @@
+//! The encodings in which a target may repeat a secret, and a text decoded so that they can be found in it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use std::fmt::Write as _;
+
+/// How often what is encoded may be encoded again.
+const DEEPEST: usize = 3;
+
+/// Bytes of the shortest base64 that is searched: what is shorter are words.
+const SHORTEST_BASE64: usize = 5;
+
+/// One byte of a text as it is searched, and the bytes of the text that it stands for.
+#[derive(Clone, Copy)]
+struct Unit {
+    byte: u8,
+    start: usize,
+    end: usize,
+}
+
+/// A text as it is searched: without white space, in small letters, with one alphabet of base64, and decoded where that is asked.
+#[derive(Default)]
+pub(super) struct DecodedText {
+    pub bytes: Vec<u8>,
+    /// Of each byte, where it begins and ends in the text.
+    pub spans: Vec<(usize, usize)>,
+    /// Where lines end, as places in `bytes`. The end of the text is one.
+    pub line_ends: Vec<usize>,
+    /// Where `…` shows that a text was cut, as places in `bytes`.
+    pub cuts: Vec<usize>,
+}
+
+impl DecodedText {
+    /// A text as it stands.
+    pub fn plain(text: &[u8]) -> Self {
+        Self::of(units(text))
+    }
+
+    /// A text without percent-encoding and escapes; `None` where it has neither.
+    pub fn decoded(text: &[u8]) -> Option<Self> {
+        if !text.iter().any(|byte| b"%\\&".contains(byte)) {
+            return None;
+        }
+        let mut units: Vec<_> = units(text).collect();
+        for _ in 0..DEEPEST {
+            match decode(&units) {
+                Some(decoded) => units = decoded,
+                None => break,
+            }
+        }
+        Some(Self::of(units.into_iter()))
+    }
+
+    fn of(units: impl Iterator<Item = Unit>) -> Self {
+        let mut view = Self::default();
+        for unit in units {
+            if unit.byte == b'\n' {
+                view.line_ends.push(view.bytes.len());
+            }
+            if let Some(byte) = folded(unit.byte) {
+                view.bytes.push(byte);
+                view.spans.push((unit.start, unit.end));
+                if byte == b'\xa6' && view.bytes.ends_with("…".as_bytes()) {
+                    view.cuts.push(view.bytes.len() - "…".len());
+                }
+            }
+        }
+        view.line_ends.push(view.bytes.len());
+        view
+    }
+}
+
+fn units(text: &[u8]) -> impl Iterator<Item = Unit> {
+    let unit = |(start, byte): (usize, &u8)| Unit {
+        byte: *byte,
+        start,
+        end: start + 1,
+    };
+    text.iter().enumerate().map(unit)
+}
+
+/// A byte as it is searched; `None` for white space and control characters, by which a text may be split.
+fn folded(byte: u8) -> Option<u8> {
+    match byte {
+        0..=b' ' | 0x7f => None,
+        b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        _ => Some(byte.to_ascii_lowercase()),
+    }
+}
+
+/// Decodes each escape once; `None` where there is none.
+fn decode(units: &[Unit]) -> Option<Vec<Unit>> {
+    let (mut decoded, mut at, mut has_changed) = (Vec::with_capacity(units.len()), 0, false);
+    while let Some(first) = units.get(at) {
+        let Some((character, length)) = escape_at(&units[at..]) else {
+            decoded.push(*first);
+            at += 1;
+            continue;
+        };
+        let (start, end) = (first.start, units[at + length - 1].end);
+        decoded.extend(character.into_iter().map(|byte| Unit { byte, start, end }));
+        at += length;
+        has_changed = true;
+    }
+    has_changed.then_some(decoded)
+}
+
+fn escape_at(units: &[Unit]) -> Option<(Vec<u8>, usize)> {
+    if !units.first().is_some_and(|first| b"%\\&".contains(&first.byte)) {
+        return None;
+    }
+    let text: Vec<u8> = units.iter().take(LONGEST_ESCAPE).map(|unit| unit.byte).collect();
+    escape(&text)
+}
+
+/// Bytes of the longest escape: `&#x0010ffff;`.
+const LONGEST_ESCAPE: usize = 12;
+
+/// The escape at the begin of a text: what it stands for, and how many bytes it has.
+fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let byte = |digits: &[u8]| u8::try_from(number(digits, 16)?).ok();
+    match text {
+        [b'%', a, b, ..] | [b'\\', b'x', a, b, ..] => {
+            let length = if text[0] == b'%' { 3 } else { 4 };
+            Some((vec![byte(&[*a, *b])?], length))
+        }
+        [b'\\', b'u', b'{', rest @ ..] => {
+            let end = rest.iter().position(|byte| *byte == b'}')?;
+            Some((character(number(&rest[..end], 16)?)?, end + 4))
+        }
+        [b'\\', b'u', rest @ ..] => Some((character(number(rest.get(..4)?, 16)?)?, 6)),
+        [b'\\', b'n' | b'r' | b't', ..] => Some((vec![b' '], 2)),
+        [b'\\', escaped @ (b'"' | b'\'' | b'\\' | b'/'), ..] => Some((vec![*escaped], 2)),
+        [b'&', rest @ ..] => {
+            let end = rest.iter().position(|byte| *byte == b';')?;
+            Some((entity(&rest[..end])?, end + 2))
+        }
+        _ => None,
+    }
+}
+
+/// What stands between `&` and `;` in HTML.
+fn entity(name: &[u8]) -> Option<Vec<u8>> {
+    match name {
+        [b'#', b'x' | b'X', digits @ ..] => character(number(digits, 16)?),
+        [b'#', digits @ ..] => character(number(digits, 10)?),
+        b"amp" => Some(vec![b'&']),
+        b"lt" => Some(vec![b'<']),
+        b"gt" => Some(vec![b'>']),
+        b"quot" => Some(vec![b'"']),
+        b"apos" => Some(vec![b'\'']),
+        _ => None,
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
+    let digits = std::str::from_utf8(digits).ok()?;
+    let is_plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u32::from_str_radix(digits, radix).ok().filter(|_| is_plain)
+}
+
+fn character(code: u32) -> Option<Vec<u8>> {
+    Some(char::from_u32(code)?.to_string().into_bytes())
+}
+
+/// The texts in which a value may come back, as they are searched.
+pub(super) fn of(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = vec![DecodedText::plain(value).bytes];
+    forms.extend(DecodedText::decoded(value).map(|view| view.bytes));
+    // As a form has it.
+    if value.contains(&b' ') {
+        let with_plus: Vec<u8> = value
+            .iter()
+            .map(|byte| if *byte == b' ' { b'+' } else { *byte })
+            .collect();
+        forms.push(DecodedText::plain(&with_plus).bytes);
+    }
+    let hex = value.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
+        hex
+    });
+    forms.push(hex.into_bytes());
+    forms.extend((0..3).filter_map(|before| base64(value, before)));
+    forms.retain(|form| form.len() >= super::SHORTEST);
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+/// The letters of base64 that depend on a value alone where `before` bytes precede it: three bytes become four letters.
+fn base64(value: &[u8], before: usize) -> Option<Vec<u8>> {
+    let encoded = STANDARD_NO_PAD.encode([&[0; 2][..before], value].concat());
+    let own = (before * 8).div_ceil(6)..(before + value.len()) * 8 / 6;
+    let letters = encoded.get(own)?;
+    (letters.len() >= SHORTEST_BASE64).then(|| DecodedText::plain(letters.as_bytes()).bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DecodedText, base64, of};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    use proptest::prelude::*;
+
+    #[test]
+    fn escapes_are_read_once_and_again() {
+        let decoded =
+            |text: &str| DecodedText::decoded(text.as_bytes()).map(|view| String::from_utf8(view.bytes).unwrap());
+        for (text, read) in [
+            ("a%62c", "abc"),
+            ("a%2562c", "abc"),
+            (r"a\u0062c", "abc"),
+            (r"a\u{62}c", "abc"),
+            (r"a\x62c", "abc"),
+            (r#"a\"c"#, "a\"c"),
+            ("a&#98;c&#x64;&amp;", "abcd&"),
+            ("a%zzb&nope;\\", "a%zzb&nope;\\"),
+            ("%", "%"),
+            (r"\u00", r"\u00"),
+        ] {
+            assert_eq!(decoded(text).as_deref(), Some(read), "{text}");
+        }
+        assert_eq!(decoded("abc"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn base64_is_found_whatever_stands_around(
+            value in prop::collection::vec(any::<u8>(), 5..40),
+            before in prop::collection::vec(any::<u8>(), 0..10),
+            after in prop::collection::vec(any::<u8>(), 0..10),
+        ) {
+            let all = [&before[..], &value, &after].concat();
+            let form = base64(&value, before.len() % 3).unwrap();
+            for encoded in [STANDARD.encode(&all), URL_SAFE.encode(&all)] {
+                let view = DecodedText::plain(encoded.as_bytes()).bytes;
+                prop_assert!(view.windows(form.len()).any(|part| part == form));
+            }
+        }
+
+        #[test]
+        fn no_text_breaks_a_view(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            for view in [Some(DecodedText::plain(&text)), DecodedText::decoded(&text)].into_iter().flatten() {
+                prop_assert_eq!(view.bytes.len(), view.spans.len());
+                prop_assert!(view.spans.iter().all(|(start, end)| start < end && *end <= text.len()));
+            }
+            of(&text);
+        }
+    }
+}

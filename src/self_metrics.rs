@@ -1,0 +1,365 @@
+//! Metrics of the exporter itself (`/metrics`), including those of `blackbox_exporter` under their names.
+
+mod connection_metrics;
+mod failure_log;
+mod limit_metrics;
+mod metric_factory;
+mod process;
+mod resource_metrics;
+mod stalls;
+
+use crate::check::{Denials, panics_outside_probes};
+use crate::limits::Limits;
+use crate::metrics::Family;
+use crate::probe::Finding;
+use crate::reason::Reason;
+use crate::series::TableStats;
+use connection_metrics::ConnectionMetrics;
+use failure_log::FailureLogLimiter;
+use limit_metrics::LimitMetrics;
+use metric_factory::MetricFactory;
+pub use metric_factory::platform;
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+pub use resource_metrics::HeldMemory;
+use resource_metrics::ResourceMetrics;
+use stalls::WorkerStalls;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What the exporter counts about itself.
+#[derive(Debug)]
+pub struct SelfMetrics {
+    registry: Registry,
+    reload_successful: IntGauge,
+    reload_timestamp: Gauge,
+    unknown_modules: IntCounter,
+    scrapes: IntCounterVec,
+    dials: ConnectionMetrics,
+    in_flight: IntGauge,
+    local_errors: IntCounterVec,
+    panics: IntCounter,
+    /// Those that libraries had beside probes, as far as they are counted already.
+    panics_outside_probes: AtomicU64,
+    series_keys: IntGauge,
+    series_evictions: IntCounterVec,
+    bounds: LimitMetrics,
+    resources: ResourceMetrics,
+    probe_log: FailureLogLimiter,
+    time: LatenessMetrics,
+    stalls: WorkerStalls,
+    sync: Mutex<()>,
+    /// When a fault was last logged, and how many were not since.
+    told: Mutex<(Option<Instant>, u64)>,
+}
+
+/// What is counted elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot<'a> {
+    /// Probes that run now.
+    pub in_flight: usize,
+    /// Keys that are probed between scrapes.
+    pub leases: usize,
+    /// Modules that send a secret anywhere.
+    pub without_allowlist: usize,
+    /// Places that were not dialled.
+    pub denials: &'a Denials,
+    /// The bounds in force.
+    pub limits: &'a Limits,
+    /// Keys with series.
+    pub table: TableStats,
+    /// What evidence and probes hold.
+    pub held: HeldMemory,
+}
+
+/// How well the exporter keeps time.
+#[derive(Debug)]
+struct LatenessMetrics {
+    late: IntCounter,
+    wakeup_delay: Histogram,
+    leases: IntGauge,
+    lease_lag: Histogram,
+    lease_skips: IntCounter,
+}
+
+/// Seconds: from the kernel's own precision to what a stalled process shows.
+const WAKEUP_BOUNDS: [f64; 12] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
+];
+
+/// Seconds.
+const LAG_BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+const OWN_FAULTS: [Reason; 6] = [
+    Reason::LocalOverloaded,
+    Reason::LocalStalled,
+    Reason::LocalOutOfFiles,
+    Reason::LocalOutOfPorts,
+    Reason::LocalOutOfMemory,
+    Reason::LocalPanic,
+];
+
+impl SelfMetrics {
+    /// Registers everything; what is known in advance starts at 0.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let make = MetricFactory(&registry);
+        make.build_infos();
+        #[cfg(target_os = "linux")]
+        make.register(prometheus::process_collector::ProcessCollector::for_self());
+        let own = Self {
+            reload_successful: make.gauge(
+                "blackbox_exporter_config_last_reload_successful",
+                "Blackbox exporter config loaded successfully.",
+            ),
+            reload_timestamp: make.float_gauge(
+                "blackbox_exporter_config_last_reload_success_timestamp_seconds",
+                "Timestamp of the last successful configuration reload.",
+            ),
+            unknown_modules: make.counter(
+                "blackbox_module_unknown_total",
+                "Count of unknown modules requested by probes",
+            ),
+            scrapes: make.counters(
+                "promhttp_metric_handler_requests_total",
+                "Total number of scrapes by HTTP status code.",
+                &["code"],
+            ),
+            dials: ConnectionMetrics::new(&make),
+            in_flight: make.gauge("glassbox_probes_in_flight", "Probes that run or wait for their turn"),
+            local_errors: make.counters(
+                "glassbox_local_errors_total",
+                "Probes that could not be made for a fault of the exporter's own side, answered with 503",
+                &["reason"],
+            ),
+            panics_outside_probes: AtomicU64::default(),
+            panics: make.counter(
+                "glassbox_panics_total",
+                "Panics caught in probes; each is a defect worth a report",
+            ),
+            series_keys: make.gauge(
+                "glassbox_series_keys",
+                "Keys (module, target, hostname, backends) whose series are kept",
+            ),
+            series_evictions: make.counters(
+                "glassbox_series_evictions_total",
+                "Keys whose series were dropped, for want of room or because nobody asked for them",
+                &["reason"],
+            ),
+            bounds: LimitMetrics::new(&make),
+            resources: ResourceMetrics::new(&make),
+            probe_log: FailureLogLimiter::default(),
+            time: LatenessMetrics::new(&make),
+            stalls: WorkerStalls::new(&make),
+            registry: registry.clone(),
+            sync: Mutex::default(),
+            told: Mutex::default(),
+        };
+        // This answer is the scrape in flight; the peer counts it so.
+        make.gauge(
+            "promhttp_metric_handler_requests_in_flight",
+            "Current number of scrapes being served.",
+        )
+        .set(1);
+        own.begin_at_zero();
+        own
+    }
+
+    /// What is known in advance is there from the first scrape.
+    fn begin_at_zero(&self) {
+        for code in ["200", "500", "503"] {
+            self.scrapes.with_label_values(&[code]);
+        }
+        for reason in OWN_FAULTS {
+            self.local_errors.with_label_values(&[reason.as_str()]);
+        }
+        for reason in ["idle", "room"] {
+            self.series_evictions.with_label_values(&[reason]);
+        }
+    }
+
+    /// A configuration was loaded, or not.
+    pub fn reloaded(&self, well: bool) {
+        self.reload_successful.set(well.into());
+        if well {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.reload_timestamp.set(now.as_secs_f64());
+        } else {
+            self.reload_failed();
+        }
+    }
+
+    /// A reload failed that a later one has overtaken.
+    pub fn reload_failed(&self) {
+        self.resources.reload_failures.inc();
+    }
+
+    /// Whether a failed probe of a key, by its hash, may be logged now. Gives how many were not, since the last of this key.
+    pub fn may_log(&self, key: u64) -> Option<u64> {
+        let may = self.probe_log.may_log(key, Instant::now());
+        if may.is_none() {
+            self.resources.log_suppressed.inc();
+        }
+        may
+    }
+
+    /// Brings up to date what is counted by the log and by the server.
+    pub fn set_server_counts(&self, log_dropped: impl Iterator<Item = (&'static str, u64)>, web_refused: u64) {
+        let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        self.resources.set_server_counts(log_dropped, web_refused);
+    }
+
+    /// A scrape named a module that is not there.
+    pub fn unknown_module(&self) {
+        self.unknown_modules.inc();
+    }
+
+    /// A probe panicked.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Panics so far.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
+    /// A probe was not begun, because too many `probes` or `connections` are there.
+    pub fn shed(&self, reason: &str) {
+        self.bounds.shed.with_label_values(&[reason]).inc();
+        self.bounds.met(reason);
+    }
+
+    /// A probe has waited so long for its turn.
+    pub fn queued(&self, waited: Duration) {
+        self.bounds.queue.observe(waited.as_secs_f64());
+    }
+
+    /// A connection was ended, or not taken.
+    pub fn connection_ended(&self, reason: &str) {
+        self.bounds.connections_ended.with_label_values(&[reason]).inc();
+    }
+
+    /// So many connections are held.
+    pub fn connections(&self, held: usize) {
+        self.bounds.connections.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
+    /// A bound was met, by its key.
+    pub fn met(&self, limit: &str) {
+        self.bounds.met(limit);
+    }
+
+    /// Whether a fault of our own may be logged now: one a second is enough. Gives how many were not, since the last.
+    pub fn may_log_local_error(&self) -> Option<u64> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, untold) = &mut *told;
+        if last.is_some_and(|last| last.elapsed() < Duration::from_secs(1)) {
+            *untold += 1;
+            return None;
+        }
+        *last = Some(Instant::now());
+        Some(std::mem::take(untold))
+    }
+
+    /// A probe could not be made.
+    pub fn local_error(&self, reason: Reason) {
+        self.local_errors.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A leased probe began so long after it was due.
+    pub fn leased_probe(&self, lag: Duration) {
+        self.time.lease_lag.observe(lag.as_secs_f64());
+    }
+
+    /// Leased probes were left out.
+    pub fn skipped(&self, probes: u64) {
+        self.time.lease_skips.inc_by(probes);
+    }
+
+    /// Counts a probe, and its connections as the peer counts them.
+    pub fn probed(&self, finding: &Finding) {
+        if finding.late {
+            self.time.late.inc();
+        }
+        if let Some(fault) = &finding.report.fault {
+            self.bounds.ended_with(fault.reason);
+        }
+        if let Some(delay) = finding.report.wakeup_delay() {
+            self.time.wakeup_delay.observe(delay.as_secs_f64());
+        }
+        self.dials.probed(finding);
+    }
+
+    /// A scrape of these was answered so.
+    pub fn scraped(&self, code: &str) {
+        self.scrapes.with_label_values(&[code]).inc();
+    }
+
+    /// All of it, in our model.
+    pub fn families(&self, snapshot: &Snapshot<'_>) -> Vec<Family> {
+        let table = snapshot.table;
+        // Two scrapes at once must not both count what was evicted since the last.
+        let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        for (gauge, value) in [
+            (&self.in_flight, snapshot.in_flight),
+            (&self.time.leases, snapshot.leases),
+            (&self.bounds.without_allowlist, snapshot.without_allowlist),
+            (&self.series_keys, table.keys),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        for (reason, evicted) in [("idle", table.evicted_idle), ("room", table.evicted_for_room)] {
+            let counter = self.series_evictions.with_label_values(&[reason]);
+            counter.inc_by(evicted.saturating_sub(counter.get()));
+        }
+        self.bounds
+            .take_over(snapshot.denials, snapshot.limits, snapshot.held.probes_refused);
+        self.resources.of_held(snapshot.held);
+        self.stalls.take_over();
+        let beside = panics_outside_probes();
+        self.panics
+            .inc_by(beside - self.panics_outside_probes.swap(beside, Ordering::Relaxed));
+        let families = self.registry.gather();
+        families
+            .iter()
+            .map(metric_factory::family)
+            .filter_map(process::known)
+            .chain(process::left_out())
+            .collect()
+    }
+}
+
+impl Default for SelfMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LatenessMetrics {
+    fn new(make: &MetricFactory) -> Self {
+        Self {
+            late: make.counter(
+                "glassbox_late_probes_total",
+                "Probes that were begun late, or in which the exporter came late to an event on the wire; their phases hold the event's own time",
+            ),
+            wakeup_delay: make.histogram(
+                "glassbox_wakeup_delay_seconds",
+                "Longest time in a probe from an event on the wire, by the kernel's clock, to the exporter's turn",
+                &WAKEUP_BOUNDS,
+            ),
+            leases: make.gauge("glassbox_leases", "Keys that are probed between scrapes"),
+            lease_lag: make.histogram(
+                "glassbox_lease_lag_seconds",
+                "Time from the moment a leased probe was due to the moment it began",
+                &LAG_BOUNDS,
+            ),
+            lease_skips: make.counter(
+                "glassbox_lease_skips_total",
+                "Leased probes that were due and left out, because the exporter came too late to them",
+            ),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Rate limits for log lines about failed probes: a burst per target, then one line in ten seconds, and one limit for all targets
+//! together, which new target names cannot exceed. Suppressed lines are counted.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lines of one target: at once, and the time in which it gets another.
+const OF_TARGET: Pace = Pace {
+    burst: 5.0,
+    each: Duration::from_secs(10),
+};
+
+/// Lines of all targets.
+const OF_ALL: Pace = Pace {
+    burst: 1000.0,
+    each: Duration::from_millis(5),
+};
+
+/// Targets whose lines are counted one by one. Of more, only the lines of all are.
+const TARGETS: usize = 10_000;
+
+/// How often lines may come.
+#[derive(Debug)]
+struct Pace {
+    burst: f64,
+    /// One more line in this time.
+    each: Duration,
+}
+
+/// A token bucket, and the lines that it has left out since it last gave one.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+    suppressed: u64,
+}
+
+impl Bucket {
+    const fn full(pace: &Pace, at: Instant) -> Self {
+        Self {
+            tokens: pace.burst,
+            at,
+            suppressed: 0,
+        }
+    }
+
+    fn fill(&mut self, pace: &Pace, now: Instant) {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() / pace.each.as_secs_f64();
+        self.tokens = (self.tokens + earned).min(pace.burst);
+        self.at = now;
+    }
+}
+
+/// Who has been logged, and how often.
+#[derive(Debug, Default)]
+pub(super) struct FailureLogLimiter(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    targets: HashMap<u64, Bucket>,
+    all: Option<Bucket>,
+}
+
+impl FailureLogLimiter {
+    /// Whether a line of a target may be written now. Gives how many lines of it were left out before.
+    pub fn may_log(&self, target: u64, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { targets, all } = &mut *state;
+        let all = all.get_or_insert_with(|| Bucket::full(&OF_ALL, now));
+        all.fill(&OF_ALL, now);
+        if targets.len() >= TARGETS && !targets.contains_key(&target) {
+            // A full bucket says no more than none.
+            targets.retain(|_, bucket| {
+                bucket.fill(&OF_TARGET, now);
+                bucket.tokens < OF_TARGET.burst || bucket.suppressed > 0
+            });
+        }
+        let mut unknown = Bucket::full(&OF_TARGET, now);
+        let bucket = if targets.len() < TARGETS || targets.contains_key(&target) {
+            targets.entry(target).or_insert(unknown)
+        } else {
+            &mut unknown
+        };
+        bucket.fill(&OF_TARGET, now);
+        if bucket.tokens < 1.0 || all.tokens < 1.0 {
+            bucket.suppressed += 1;
+            return None;
+        }
+        bucket.tokens -= 1.0;
+        all.tokens -= 1.0;
+        Some(std::mem::take(&mut bucket.suppressed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FailureLogLimiter, OF_ALL, OF_TARGET, TARGETS};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_target_that_fails_without_end_is_told_of_now_and_then_and_others_at_once() {
+        let (log, now) = (FailureLogLimiter::default(), Instant::now());
+        let at_once = (0..100).filter(|_| log.may_log(1, now).is_some()).count();
+        assert_eq!(at_once, 5);
+        assert_eq!(log.may_log(2, now), Some(0));
+        assert_eq!(log.may_log(1, now + OF_TARGET.each), Some(95));
+        assert_eq!(log.may_log(1, now + OF_TARGET.each), None);
+        assert_eq!(log.may_log(1, now + 3 * OF_TARGET.each), Some(1));
+    }
+
+    #[test]
+    fn ever_new_targets_share_one_pace_and_a_bounded_room() {
+        let (log, now) = (FailureLogLimiter::default(), Instant::now());
+        let logged = (0..30_000).filter(|target| log.may_log(*target, now).is_some()).count();
+        assert_eq!(logged, 1000);
+        assert!(log.0.lock().unwrap().targets.len() <= TARGETS);
+        let later = now + 10 * OF_ALL.each;
+        let logged = (40_000..50_000).filter(|target| log.may_log(*target, later).is_some());
+        assert_eq!(logged.count(), 10);
+        let much_later = now + Duration::from_hours(1);
+        assert_eq!(log.may_log(60_000, much_later), Some(0));
+    }
+}

@@ -1,0 +1,76 @@
+//! One observation: what a single probe adds to the series of its key.
+
+use super::phase_name;
+use crate::chain::{Link, Stage};
+use crate::evidence_id::EvidenceId;
+use crate::metrics::{Exemplar, Level};
+use crate::probe::Finding;
+use crate::report::Report;
+use std::time::Duration;
+
+/// One probe, as the series see it.
+#[derive(Clone, Debug)]
+pub(super) struct Observation {
+    /// Its evidence and its end. The value is 1.
+    pub probe: Exemplar,
+    pub outcome: ObservedOutcome,
+    /// The phases that finished, by their first stage, in seconds. A phase that was cut off in one leg is none of them: it would lie.
+    /// Neither is one whose time is not known on its own ([`Exchange::is_time_known`](crate::report::Leg::is_time_known)).
+    pub phases: Box<[(Stage, f64)]>,
+    /// The status of its last answer.
+    pub status: Option<u16>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ObservedOutcome {
+    /// It was well, and took so many seconds.
+    Succeeded(f64),
+    /// The verdict blames the link; the deadline cut off the stage.
+    Failed { link: Link, timed_out: Option<Stage> },
+    /// It failed without a verdict.
+    Unattributed,
+}
+
+impl Observation {
+    pub fn of(finding: &Finding, evidence: EvidenceId, level: Level) -> Self {
+        let report = &finding.report;
+        let outcome = match &finding.verdict {
+            _ if report.succeeded() => {
+                ObservedOutcome::Succeeded(report.took.saturating_sub(report.scheduling_delay()).as_secs_f64())
+            }
+            None => ObservedOutcome::Unattributed,
+            Some(verdict) => ObservedOutcome::Failed {
+                link: verdict.link,
+                timed_out: (report.fault.as_ref())
+                    .filter(|fault| fault.at_deadline)
+                    .map(|_| verdict.stage),
+            },
+        };
+        Self {
+            probe: Exemplar {
+                evidence,
+                value: 1.0,
+                at: report.began + report.took,
+            },
+            outcome,
+            phases: phases(report, level),
+            status: report.final_reply().map(|reply| reply.status),
+        }
+    }
+}
+
+fn phases(report: &Report, level: Level) -> Box<[(Stage, f64)]> {
+    let mut sums: Vec<(Stage, Option<Duration>)> = Vec::with_capacity(Stage::ALL.len());
+    for (stage, took) in report.known_times() {
+        let name = phase_name(stage, level);
+        match sums.iter_mut().find(|(known, _)| phase_name(*known, level) == name) {
+            Some((_, sum)) => *sum = sum.zip(took).map(|(sum, took)| sum + took),
+            None => sums.push((stage, took)),
+        }
+    }
+    let finished = sums
+        .into_iter()
+        .filter_map(|(stage, sum)| Some((stage, sum?.as_secs_f64())));
+    finished.collect()
+}

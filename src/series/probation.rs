@@ -1,0 +1,97 @@
+//! Probation entries: a few bytes for each key that was scraped once and has no place in the table yet, enough to continue its counts
+//! later.
+
+use super::{KeyState, Series, SeriesKey};
+use crate::target_state::TargetState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What was seen of keys once. The keys themselves are left out: of twenty thousand, two have the same hash once in a hundred
+/// thousand million times.
+#[derive(Debug, Default)]
+pub(super) struct ProbationTable {
+    /// Boxed, since a map has up to twice the room that it needs.
+    by_hash: HashMap<u64, Box<ProbationEntry>>,
+    hasher: RandomState,
+    /// Hashes in the order in which they came, with the numbers of their glimpses; those that have gone are passed over.
+    order: VecDeque<(u64, u64)>,
+    number: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ProbationEntry {
+    number: u64,
+    series: Series,
+    scraped: Option<Instant>,
+    last_used: Instant,
+}
+
+impl ProbationEntry {
+    /// What is kept of the key again, with what its memory had of use.
+    pub fn restored(self) -> Arc<KeyState> {
+        let mut memory = TargetState::default();
+        memory.scraped = self.scraped;
+        KeyState::new(self.series, memory)
+    }
+}
+
+impl ProbationTable {
+    pub fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    /// Keeps what was seen of a key, in place of all that was kept of it.
+    pub fn keep(&mut self, key: &SeriesKey, series: Series, scraped: Option<Instant>, last_used: Instant) {
+        self.number += 1;
+        let hash = self.hasher.hash_one(key);
+        self.order.push_back((hash, self.number));
+        let probation_entry = Box::new(ProbationEntry {
+            number: self.number,
+            series,
+            scraped,
+            last_used,
+        });
+        self.by_hash.insert(hash, probation_entry);
+    }
+
+    /// What is kept of the key, as it would be again.
+    pub fn peek(&self, key: &SeriesKey) -> Option<Arc<KeyState>> {
+        let probation_entry = self.by_hash.get(&self.hasher.hash_one(key))?;
+        Some(ProbationEntry::clone(probation_entry).restored())
+    }
+
+    pub fn take(&mut self, key: &SeriesKey) -> Option<ProbationEntry> {
+        self.by_hash
+            .remove(&self.hasher.hash_one(key))
+            .map(|probation_entry| *probation_entry)
+    }
+
+    /// Drops the oldest, if there is one.
+    pub fn drop_oldest(&mut self) -> bool {
+        while let Some((hash, number)) = self.order.pop_front() {
+            if self
+                .by_hash
+                .get(&hash)
+                .is_some_and(|probation_entry| probation_entry.number == number)
+            {
+                self.by_hash.remove(&hash);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Drops those that were last used when nobody wants to know any more.
+    pub fn retain(&mut self, wanted: impl Fn(Instant) -> bool) {
+        self.by_hash
+            .retain(|_, probation_entry| wanted(probation_entry.last_used));
+        let known = |(hash, number): &(u64, u64)| {
+            self.by_hash
+                .get(hash)
+                .is_some_and(|probation_entry| probation_entry.number == *number)
+        };
+        self.order.retain(known);
+    }
+}

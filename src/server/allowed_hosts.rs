@@ -1,0 +1,98 @@
+//! Which `Host` values may change the exporter's state: protection against DNS rebinding.
+//!
+//! A page of a stranger can have its own name lead to this host (DNS rebinding): a browser then takes the exporter for that page's
+//! origin. So what changes the exporter's state is refused where `Host` is a name that a stranger can own.
+
+use crate::target::without_port;
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, Uri};
+use std::net::IpAddr;
+
+/// Top-level names that nobody can register: RFC 2606, 6761, 6762, 7686, 8375, ICANN's `internal`, and Kubernetes' `svc`.
+const PRIVATE: [&str; 8] = [
+    "localhost",
+    "local",
+    "internal",
+    "home.arpa",
+    "test",
+    "example",
+    "invalid",
+    "svc",
+];
+
+/// The names of this host and those that flags allow, in lower case.
+#[derive(Clone, Debug, Default)]
+pub struct AllowedHosts(Vec<String>);
+
+impl AllowedHosts {
+    /// These names, and that of this host.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let own = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let names = names.into_iter().chain(own);
+        Self(
+            names
+                .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
+                .collect(),
+        )
+    }
+
+    /// Whether a request that changes state may come by this name. An address is no name that leads elsewhere tomorrow, and a
+    /// name without a dot belongs to nobody outside.
+    pub(super) fn allow(&self, authority: &str) -> bool {
+        let host = without_port(authority);
+        let host = host.trim_matches(['[', ']']);
+        if host.parse::<IpAddr>().is_ok() {
+            return true;
+        }
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let is_private = |top: &&str| {
+            host.strip_suffix(*top)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        !host.contains('.') || PRIVATE.iter().any(is_private) || self.0.contains(&host)
+    }
+}
+
+/// The host that a request names: by its field, or, over HTTP/2, by its URL.
+pub(super) fn named<'a>(fields: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    let authority = uri.authority().map(axum::http::uri::Authority::as_str);
+    authority.or_else(|| fields.get(HOST)?.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AllowedHosts;
+
+    #[test]
+    fn a_name_that_a_stranger_can_own_is_refused() {
+        let hosts = AllowedHosts::new(["Probes.Example.com".to_owned()]);
+        for allowed in [
+            "127.0.0.1:9115",
+            "[::1]:9115",
+            "::1",
+            "192.0.2.1",
+            "localhost:9115",
+            "a.localhost",
+            "exporter:9115",
+            "exporter.monitoring.svc:9115",
+            "exporter.monitoring.svc.cluster.local:9115",
+            "probes.example.com",
+            "probes.example.com.:9115",
+        ] {
+            assert!(hosts.allow(allowed), "{allowed}");
+        }
+        for refused in [
+            "evil.com",
+            "evil.com:9115",
+            "localhost.evil.com",
+            "evillocal.com",
+            "127.0.0.1.evil.com",
+            "127.0.0.1.nip.io",
+            "a.probes.example.com",
+            "notlocalhost.de",
+        ] {
+            assert!(!hosts.allow(refused), "{refused}");
+        }
+    }
+}

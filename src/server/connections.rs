@@ -1,0 +1,394 @@
+//! Limits the connections of the server: how many are open, which idle one is closed for a new one, and how long a client may take.
+
+use crate::self_metrics::SelfMetrics;
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{Notify, watch};
+
+/// Connections beyond the bound, for those who ask whether we live.
+const EXTRA: usize = 16;
+
+/// How long a connection may be kept between two requests, as Prometheus has it.
+const BETWEEN_REQUESTS: Duration = Duration::from_mins(5);
+
+/// A connection that is younger, or was served this recently, is not sent away: its request may be there, unread.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(super) struct ConnectionLimiter {
+    held: Mutex<HeldConnection>,
+    left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct HeldConnection {
+    next: u64,
+    usual: ConnectionCounts,
+    /// The few beyond the bound.
+    extra: ConnectionCounts,
+}
+
+/// Connections of which there may be so many.
+#[derive(Debug, Default)]
+struct ConnectionCounts {
+    all: usize,
+    /// Those that nothing is served on, by when that began.
+    quiet: BTreeMap<(Instant, u64), watch::Sender<Phase>>,
+}
+
+impl ConnectionCounts {
+    /// Makes room for one where `most` may be: those that have been quiet longest go. Tells whether there is room.
+    fn make_room(&mut self, most: usize) -> bool {
+        while self.all >= most {
+            let Some(longest) = self
+                .quiet
+                .first_entry()
+                .filter(|entry| entry.key().0.elapsed() >= GRACE)
+            else {
+                return false;
+            };
+            longest.remove().send_replace(Phase::Leave);
+            self.all -= 1;
+        }
+        true
+    }
+}
+
+impl HeldConnection {
+    const fn crowd(&mut self, is_extra: bool) -> &mut ConnectionCounts {
+        if is_extra { &mut self.extra } else { &mut self.usual }
+    }
+}
+
+/// What goes on on a connection.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Nothing since.
+    Quiet(Instant),
+    /// The head of a request is awaited since: it has begun, or the connection is new.
+    Head(Instant),
+    /// So many requests are served.
+    Serving(usize),
+    /// It must go: another needs its place.
+    Leave,
+}
+
+/// Why a connection was ended, or not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseReason {
+    /// The head of a request did not come in time.
+    Head,
+    /// There was no request for long.
+    Idle,
+    /// Another one took its place.
+    Room,
+}
+
+impl CloseReason {
+    /// Counts it.
+    pub fn count(self, self_metrics: &SelfMetrics) {
+        let (reason, limit) = match self {
+            Self::Head => ("head_timeout", Some("request_head")),
+            Self::Idle => ("idle", None),
+            Self::Room => ("room", Some("connections")),
+        };
+        self_metrics.connection_ended(reason);
+        if let Some(limit) = limit {
+            self_metrics.met(limit);
+        }
+    }
+}
+
+impl ConnectionLimiter {
+    fn held(&self) -> MutexGuard<'_, HeldConnection> {
+        // Each change is made as a whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        let held = self.held();
+        held.usual.all + held.extra.all
+    }
+
+    /// Takes a connection where `most` are held: in place of the one that has been quiet longest, or as one of the few
+    /// beyond, or once one of these has left.
+    pub async fn admit(self: &Arc<Self>, most: usize) -> Connection {
+        loop {
+            let left = self.left.notified();
+            if let Some(connection) = self.try_admit(most) {
+                return connection;
+            }
+            // Those that are quiet grow old meanwhile.
+            let _ = tokio::time::timeout(GRACE / 4, left).await;
+        }
+    }
+
+    fn try_admit(self: &Arc<Self>, most: usize) -> Option<Connection> {
+        let mut held = self.held();
+        let is_extra = !held.usual.make_room(most);
+        if is_extra && !held.extra.make_room(EXTRA) {
+            return None;
+        }
+        held.next += 1;
+        let (id, now) = (held.next, Instant::now());
+        let phase = watch::Sender::new(Phase::Head(now));
+        let crowd = held.crowd(is_extra);
+        crowd.all += 1;
+        crowd.quiet.insert((now, id), phase.clone());
+        drop(held);
+        Some(Connection {
+            connections: self.clone(),
+            id,
+            phase,
+            is_extra: AtomicBool::new(is_extra),
+        })
+    }
+}
+
+/// One connection. Ends with its value.
+#[derive(Debug)]
+pub(super) struct Connection {
+    connections: Arc<ConnectionLimiter>,
+    id: u64,
+    phase: watch::Sender<Phase>,
+    /// It is one of the few beyond the bound. Changes while the doors are held.
+    is_extra: AtomicBool,
+}
+
+impl Connection {
+    /// Whether it is one of the few beyond the bound, where `most` are held: one of them moves up once there is room.
+    pub fn is_extra(&self, most: usize) -> bool {
+        if !self.is_extra.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut held = self.connections.held();
+        let phase = *self.phase.borrow();
+        if matches!(phase, Phase::Leave) || !held.usual.make_room(most) {
+            return true;
+        }
+        held.extra.all -= 1;
+        held.usual.all += 1;
+        if let Phase::Quiet(since) | Phase::Head(since) = phase {
+            held.extra.quiet.remove(&(since, self.id));
+            held.usual.quiet.insert((since, self.id), self.phase.clone());
+        }
+        self.is_extra.store(false, Ordering::Relaxed);
+        drop(held);
+        self.connections.left.notify_one();
+        false
+    }
+
+    /// Goes on to another phase, unless it must go.
+    fn go_on(&self, next: impl FnOnce(Phase) -> Phase) {
+        let mut held = self.connections.held();
+        let crowd = held.crowd(self.is_extra.load(Ordering::Relaxed));
+        let before = *self.phase.borrow();
+        if let Phase::Quiet(since) | Phase::Head(since) = before {
+            crowd.quiet.remove(&(since, self.id));
+        }
+        let after = match before {
+            Phase::Leave => Phase::Leave,
+            _ => next(before),
+        };
+        if let Phase::Quiet(since) | Phase::Head(since) = after {
+            crowd.quiet.insert((since, self.id), self.phase.clone());
+        }
+        self.phase.send_replace(after);
+    }
+
+    /// Bytes came, which begin the head of a request.
+    fn bytes_received(&self) {
+        if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
+            self.go_on(|_| Phase::Head(Instant::now()));
+        }
+    }
+
+    /// Bytes went: an answer is being read.
+    fn bytes_sent(&self) {
+        if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
+            self.go_on(|_| Phase::Quiet(Instant::now()));
+        }
+    }
+
+    /// A request is served as long as the value lives.
+    pub fn serve(self: &Arc<Self>) -> RequestInProgress {
+        self.go_on(|phase| match phase {
+            Phase::Serving(others) => Phase::Serving(others + 1),
+            _ => Phase::Serving(1),
+        });
+        RequestInProgress(self.clone())
+    }
+
+    /// Waits until it must end, and says why.
+    pub async fn overstays(&self, head: Duration) -> CloseReason {
+        let mut phase = self.phase.subscribe();
+        loop {
+            let now = *phase.borrow_and_update();
+            let (until, ended) = match now {
+                Phase::Leave => return CloseReason::Room,
+                Phase::Serving(_) => {
+                    // The sender is ours.
+                    let _ = phase.changed().await;
+                    continue;
+                }
+                Phase::Head(since) => (since + head, CloseReason::Head),
+                Phase::Quiet(since) => (since + BETWEEN_REQUESTS, CloseReason::Idle),
+            };
+            if tokio::time::timeout_at(until.into(), phase.changed()).await.is_err() {
+                return ended;
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut held = self.connections.held();
+        let crowd = held.crowd(self.is_extra.load(Ordering::Relaxed));
+        match *self.phase.borrow() {
+            // Another has its place already.
+            Phase::Leave => return,
+            Phase::Quiet(since) | Phase::Head(since) => {
+                crowd.quiet.remove(&(since, self.id));
+            }
+            Phase::Serving(_) => {}
+        }
+        crowd.all -= 1;
+        self.connections.left.notify_one();
+    }
+}
+
+/// A request that is served.
+pub(super) struct RequestInProgress(Arc<Connection>);
+
+impl Drop for RequestInProgress {
+    fn drop(&mut self) {
+        self.0.go_on(|phase| match phase {
+            Phase::Serving(others) if others > 1 => Phase::Serving(others - 1),
+            _ => Phase::Quiet(Instant::now()),
+        });
+    }
+}
+
+/// A stream of bytes that tells its guest what goes on.
+#[derive(Debug)]
+pub(super) struct TrackedStream<S> {
+    pub stream: S,
+    pub connection: Arc<Connection>,
+    /// Every byte that comes between two requests begins the next. Over HTTP/2 it may be anything: there, only the first
+    /// request is timed.
+    pub begins_requests: bool,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if self.begins_requests && buf.filled().len() > before {
+            self.connection.bytes_received();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.connection.bytes_sent();
+        Poll::Ready(Ok(written))
+    }
+
+    /// Head and page are written at once from where they are. A library that had to lay them side by side would keep the room for
+    /// that with each connection.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, parts))?;
+        self.connection.bytes_sent();
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CloseReason, ConnectionLimiter, EXTRA};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_full_house_sends_away_who_has_been_quiet_longest_and_nobody_who_is_served() {
+        let connections = Arc::new(ConnectionLimiter::default());
+        let [first, second, third] = [(); 3].map(|()| Arc::new(connections.try_admit(3).unwrap()));
+        let _served = first.serve();
+        drop(third.serve());
+        // All are new: the next is one beyond, and so are as many as there are places for.
+        let extra: Vec<_> = (0..EXTRA)
+            .map(|_| Arc::new(connections.try_admit(3).unwrap()))
+            .collect();
+        assert!(extra.iter().all(|connection| connection.is_extra(3)));
+        assert!(connections.try_admit(3).is_none());
+        // Whoever comes then waits until one has been quiet for long enough.
+        let newcomer = Arc::new(connections.admit(3).await);
+        assert!(!newcomer.is_extra(3));
+        assert_eq!(second.overstays(Duration::from_mins(1)).await, CloseReason::Room);
+        drop((second, extra));
+        assert_eq!(connections.count(), 3);
+        let _all = [third.serve(), newcomer.serve()];
+        let beyond = connections.try_admit(3).unwrap();
+        assert!(beyond.is_extra(3));
+        drop(newcomer);
+    }
+
+    #[tokio::test]
+    async fn one_beyond_the_bound_moves_up_once_there_is_room() {
+        let connections = Arc::new(ConnectionLimiter::default());
+        let busy = Arc::new(connections.admit(1).await);
+        let served = busy.serve();
+        let beyond = Arc::new(connections.admit(1).await);
+        assert!(beyond.is_extra(1));
+        drop((served, busy));
+        assert!(!beyond.is_extra(1));
+        assert_eq!(connections.count(), 1);
+        // It holds the place of a usual one now, and gives that back.
+        let served = beyond.serve();
+        assert!(connections.try_admit(1).unwrap().is_extra(1));
+        drop((served, beyond));
+        assert!(!connections.try_admit(1).unwrap().is_extra(1));
+        assert_eq!(connections.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_come_ends_the_connection_and_a_request_in_time_does_not() {
+        let connections = Arc::new(ConnectionLimiter::default());
+        let slow = Arc::new(connections.admit(9).await);
+        assert_eq!(slow.overstays(Duration::from_millis(1)).await, CloseReason::Head);
+        drop(slow.serve());
+        // Between requests there is more time.
+        let quiet = slow.overstays(Duration::from_millis(1));
+        assert!(tokio::time::timeout(Duration::from_millis(20), quiet).await.is_err());
+        slow.bytes_received();
+        assert_eq!(slow.overstays(Duration::from_millis(1)).await, CloseReason::Head);
+    }
+}

@@ -1,0 +1,189 @@
+//! The landing page: every target with its latest probes, failing ones first, and a form to probe now.
+
+use super::query::Query;
+use super::{App, Shared};
+use crate::exposition::target_table::{self, TableQuery};
+use crate::utc::rfc3339;
+use axum::extract::{RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use maud::{DOCTYPE, Markup, html};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Semaphore;
+
+/// The page that was made last, and the turn to make one. A page of 20,000 keys costs a processor some 100 ms.
+#[derive(Debug)]
+pub(super) struct PageCache {
+    turn: Arc<Semaphore>,
+    last: Mutex<Option<RenderedPage>>,
+}
+
+impl Default for PageCache {
+    fn default() -> Self {
+        Self {
+            turn: Arc::new(Semaphore::new(1)),
+            last: Mutex::default(),
+        }
+    }
+}
+
+/// A page, and until when it is shown to all who ask for the same.
+#[derive(Debug)]
+struct RenderedPage {
+    query: Option<String>,
+    html: Arc<str>,
+    until: Instant,
+}
+
+/// A page is shown for so many times as long as it took to make it. So all who ask for one page together take a twentieth of one
+/// processor, and a page that costs little is never old.
+const SHOWN_FOR: u32 = 20;
+
+/// Who asks for a page waits so long for the turn to make it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl PageCache {
+    fn last(&self) -> MutexGuard<'_, Option<RenderedPage>> {
+        // It is replaced as a whole.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shown(&self, query: Option<&str>) -> Option<Arc<str>> {
+        let last = self.last();
+        let made = last.as_ref()?;
+        (made.query.as_deref() == query && Instant::now() < made.until).then(|| made.html.clone())
+    }
+}
+
+/// The page. It is made off the workers, one at a time, so that no probe waits for it.
+pub(super) async fn page(State(app): Shared, RawQuery(query): RawQuery) -> Response {
+    let pages = &app.pages;
+    if let Some(html) = pages.shown(query.as_deref()) {
+        return super::page(html.to_string());
+    }
+    let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, pages.turn.clone().acquire_owned()).await else {
+        return super::unavailable("Other pages are being made; ask again.");
+    };
+    // Who had the turn before may have made the same.
+    if let Some(html) = pages.shown(query.as_deref()) {
+        return super::page(html.to_string());
+    }
+    let app = app.clone();
+    let making = tokio::task::spawn_blocking(move || {
+        let begun = Instant::now();
+        let html: Arc<str> = made(&app, query.as_deref()).into();
+        let took = begun.elapsed();
+        *app.pages.last() = Some(RenderedPage {
+            query,
+            html: html.clone(),
+            until: Instant::now() + took * SHOWN_FOR,
+        });
+        (html, took)
+    });
+    match making.await {
+        Ok((html, took)) => {
+            // Pages that differ are made no more than half of the time.
+            let _resting = tokio::spawn(async move {
+                tokio::time::sleep(took).await;
+                drop(turn);
+            });
+            super::page(html.to_string())
+        }
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_ended) => super::unavailable("The exporter is going down."),
+        },
+    }
+}
+
+fn made(app: &App, query: Option<&str>) -> String {
+    let query = Query::new(query);
+    let search = query.get("search").unwrap_or_default().trim();
+    let config = app.scheduler.config();
+    let prefix = &app.settings.link_prefix;
+    let kept = app.scheduler.history().newest_first().into_iter();
+    let kept: HashSet<_> = kept.map(|entry| entry.id).collect();
+    let view = TableQuery {
+        search,
+        from: query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0),
+        prefix,
+        now: Instant::now(),
+    };
+    let table = target_table::table(app.scheduler.keys(), &view, |id| kept.contains(&id));
+    let read = rfc3339(SystemTime::now());
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "glassbox_exporter" }
+                link rel="stylesheet" href={ (prefix) "/style.css" };
+                script src={ (prefix) "/refresh.js" } defer {}
+            }
+            body {
+                header {
+                    h1.brand { "glassbox_exporter" }
+                    nav aria-label="Pages" {
+                        a href={ (prefix) "/metrics" } { "Metrics" } " "
+                        a href={ (prefix) "/config" } { "Configuration" } " "
+                        a href={ (prefix) "/-/ready" } { "Ready?" }
+                    }
+                }
+                main {
+                    (form(prefix, &config.module_names()))
+                    (search_form(prefix, search))
+                    div #keys data-read=(read) {
+                        (table)
+                        p #read.legend { "Read at " time { (read) } "." }
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// The style sheet of all pages.
+pub(super) async fn style() -> Response {
+    ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css")).into_response()
+}
+
+const SCRIPT: [(axum::http::HeaderName, &str); 1] = [(CONTENT_TYPE, "text/javascript; charset=utf-8")];
+
+/// What copies texts on the pages. They can be read without it.
+pub(super) async fn copy_script() -> Response {
+    (SCRIPT, include_str!("copy.js")).into_response()
+}
+
+/// What reads the table anew now and then. Without it, the page stands still.
+pub(super) async fn refresh_script() -> Response {
+    (SCRIPT, include_str!("refresh.js")).into_response()
+}
+
+fn form(prefix: &str, modules: &[&str]) -> Markup {
+    html! {
+        form action={ (prefix) "/probe" } {
+            label for="target" { "Probe now" }
+            input #target name="target" required placeholder="https://example.org/";
+            label for="module" { "Module" }
+            select #module name="module" {
+                @for module in modules { option { (module) } }
+            }
+            input type="hidden" name="show" value="evidence";
+            button { "Probe" }
+        }
+    }
+}
+
+fn search_form(prefix: &str, search: &str) -> Markup {
+    html! {
+        form action={ (prefix) "/" } role="search" {
+            label for="search" { "Show" }
+            input #search type="search" name="search" value=(search) placeholder="part of a target or module";
+            button { "Search" }
+        }
+    }
+}

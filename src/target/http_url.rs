@@ -1,0 +1,515 @@
+//! A URL of HTTP or WebSocket as Go's `net/url` reads it: what is sent of it is what was written, encoded only where it must be.
+//!
+//! The URL standard of browsers changes a URL when it reads it (`..`, `\`, `0x7f.1`). A probe must ask for exactly what its
+//! operator wrote, and `blackbox_exporter` does.
+
+use super::host_header::host_header;
+use super::reference::Reference;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Why a text is not such a URL. The text itself may hold secrets and is not repeated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// A byte below 0x20, or 0x7f.
+    #[error("invalid URL: expected no control characters")]
+    Control,
+    /// `%` without two hexadecimal digits.
+    #[error("invalid URL: expected two hexadecimal digits after each %")]
+    Escape,
+    /// The scheme is missing, or a path begins like one.
+    #[error("invalid URL: expected a scheme before the first colon")]
+    Scheme,
+    /// A scheme that is not one of HTTP or WebSocket.
+    #[error("invalid scheme {0:?}: expected http or https")]
+    OtherScheme(String),
+    /// A byte that user names and passwords have only when it is encoded.
+    #[error("invalid URL: expected user name and password to be percent-encoded")]
+    User,
+    /// A byte that no host has, or an address that is none.
+    #[error("invalid URL: expected a host name, an IPv4 address, or an IPv6 address in brackets")]
+    Host,
+    /// Something else than a number from 0 to 65535.
+    #[error("invalid URL: expected a port from 0 to 65535")]
+    Port,
+    /// No host at all.
+    #[error("invalid URL: expected a host")]
+    NoHost,
+}
+
+/// The schemes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`.
+    Http,
+    /// `https`.
+    Https,
+    /// `ws`.
+    Ws,
+    /// `wss`.
+    Wss,
+}
+
+impl Scheme {
+    /// In lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// Whether TLS comes first.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Https | Self::Wss)
+    }
+
+    const fn port(self) -> u16 {
+        if self.is_secure() { 443 } else { 80 }
+    }
+}
+
+/// User name and password, decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name; may be empty.
+    pub name: Vec<u8>,
+    /// The password, where there is a colon.
+    pub password: Option<Vec<u8>>,
+}
+
+/// What stands between `//` and the path.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Authority {
+    pub user: Option<User>,
+    /// Decoded, with the port; an IPv6 address in brackets.
+    pub host: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("User(…)")
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({:?})", self.host)
+    }
+}
+
+/// A URL with a host. `Display` and `Debug` leave out user name, password, query and fragment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpUrl {
+    scheme: Scheme,
+    user: Option<User>,
+    /// Host and port as written.
+    written: String,
+    /// What is resolved or dialled.
+    host: String,
+    port: Option<u16>,
+    path: String,
+    query: Option<Vec<u8>>,
+}
+
+impl HttpUrl {
+    /// Reads an absolute URL.
+    ///
+    /// # Errors
+    /// When Go's `url.Parse` refuses it, it has no host, or it is none of [`Scheme`].
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, UrlError> {
+        let reference = Reference::parse(text.as_ref())?;
+        let scheme = reference.scheme.ok_or(UrlError::Scheme)?;
+        Self::of(&scheme, reference.authority, reference.path, reference.query)
+    }
+
+    pub(super) fn of(
+        scheme: &str,
+        authority: Option<Authority>,
+        path: String,
+        query: Option<Vec<u8>>,
+    ) -> Result<Self, UrlError> {
+        let all = [Scheme::Http, Scheme::Https, Scheme::Ws, Scheme::Wss];
+        let known = all.into_iter().find(|known| known.as_str() == scheme);
+        let scheme = known.ok_or_else(|| UrlError::OtherScheme(scheme.to_owned()))?;
+        let Authority { user, host: written } = authority.ok_or(UrlError::NoHost)?;
+        let (name, port) = split(&written);
+        if name.is_empty() {
+            return Err(UrlError::NoHost);
+        }
+        let port = port.filter(|digits| !digits.is_empty()).map(str::parse);
+        let host = dialled(name);
+        // Only a zone stands behind a percent sign. A name with one would be judged as what stands before it, or resolved as a whole.
+        let zone = host
+            .split_once('%')
+            .map(|(address, zone)| (address.parse::<Ipv6Addr>(), zone));
+        let odd = |byte: u8| byte.is_ascii_whitespace() || byte.is_ascii_control() || byte == b'%';
+        if zone.is_some_and(|(address, zone)| address.is_err() || zone.bytes().any(odd)) {
+            return Err(UrlError::Host);
+        }
+        Ok(Self {
+            scheme,
+            user,
+            host,
+            port: port.transpose().map_err(|_| UrlError::Port)?,
+            written,
+            path,
+            query,
+        })
+    }
+
+    /// The URL that a reference leads to from this one (RFC 3986 section 5).
+    ///
+    /// # Errors
+    /// When it leads to no URL of HTTP.
+    pub fn join(&self, reference: &[u8]) -> Result<Self, UrlError> {
+        Reference::parse(reference)?.resolve(self)
+    }
+
+    pub(super) fn with_path(&self, path: String, query: Option<Vec<u8>>) -> Self {
+        Self {
+            path,
+            query,
+            ..self.clone()
+        }
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The same with another scheme, on the same port.
+    #[must_use]
+    pub fn with_scheme(mut self, scheme: Scheme) -> Self {
+        let port = self.port();
+        if self.port.is_none() && scheme.port() != port {
+            self.port = Some(port);
+            self.written = format!("{}:{port}", self.written.trim_end_matches(':'));
+        }
+        self.scheme = scheme;
+        self
+    }
+
+    /// The same with another scheme, on that scheme's own port where none is written.
+    #[must_use]
+    pub const fn on_port_of(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// The name to resolve, in the form of DNS (RFC 5891), or the address to dial, without brackets, with its zone.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, written or the scheme's own.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or_else(|| self.scheme.port())
+    }
+
+    /// The value of `Host` (RFC 9110 section 7.2): host and port as written, other scripts in Punycode, without a zone. Empty
+    /// where the host has a byte that the field may not contain, as Go has it.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        host_header(&self.written)
+    }
+
+    /// The port that is written.
+    #[must_use]
+    pub const fn written_port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Host and port to dial, an IPv6 address in brackets.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.bracketed(), self.port())
+    }
+
+    /// The same without a port where none is written.
+    #[must_use]
+    pub fn written_place(&self) -> String {
+        match self.port {
+            Some(_) => self.place(),
+            None => self.bracketed(),
+        }
+    }
+
+    /// The host to dial, an IPv6 address in brackets.
+    #[must_use]
+    pub fn bracketed(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        }
+    }
+
+    /// The path, encoded as it is sent; empty where nothing was written.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What follows the `?`, as written.
+    #[must_use]
+    pub fn query(&self) -> Option<&[u8]> {
+        self.query.as_deref()
+    }
+
+    /// Adds to the query.
+    pub fn append_query(&mut self, pair: &str) {
+        let query = self.query.get_or_insert_default();
+        if !query.is_empty() {
+            query.push(b'&');
+        }
+        query.extend_from_slice(pair.as_bytes());
+    }
+
+    /// What a request asks for: path and query (RFC 9112 section 3.2.1), in the bytes that Go writes.
+    #[must_use]
+    pub fn target(&self) -> Vec<u8> {
+        let mut target = if self.path.is_empty() { "/" } else { &self.path }.as_bytes().to_vec();
+        if let Some(query) = &self.query {
+            target.push(b'?');
+            target.extend_from_slice(query);
+        }
+        target
+    }
+
+    /// User name and password.
+    #[must_use]
+    pub const fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
+    /// Scheme, host and port, as the field `Origin` has them (RFC 6454 section 6.1).
+    #[must_use]
+    pub fn origin(&self) -> String {
+        // A name in another script is judged, resolved and passed on in the form of DNS: a proxy may map letters otherwise.
+        let place = if self.written.is_ascii() {
+            self.authority()
+        } else {
+            self.written_place()
+        };
+        format!("{}://{place}", self.scheme.as_str())
+    }
+
+    /// Whether another URL has the same scheme, host and port: credentials stay within these.
+    #[must_use]
+    pub fn same_origin(&self, other: &Self) -> bool {
+        let same_host = match (self.host.parse::<IpAddr>(), other.host.parse::<IpAddr>()) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => self.host.eq_ignore_ascii_case(&other.host),
+        };
+        same_host && self.scheme == other.scheme && self.port() == other.port()
+    }
+
+    /// As it may be shown: without user name, password, query and fragment, a name in the form of DNS, in which no letter looks
+    /// like another.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let place = if self.written.is_ascii() {
+            self.written.clone()
+        } else {
+            self.written_place()
+        };
+        let path = if self.path.is_empty() { "/" } else { &self.path };
+        let hidden = if self.query.as_ref().is_some_and(|query| !query.is_empty()) {
+            "?…"
+        } else {
+            ""
+        };
+        format!("{}://{place}{path}{hidden}", self.scheme.as_str())
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpUrl({self})")
+    }
+}
+
+/// The host without brackets, and what follows the colon after it.
+fn split(written: &str) -> (&str, Option<&str>) {
+    if let Some((address, rest)) = written.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        return (address, rest.strip_prefix(':'));
+    }
+    match written.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (written, None),
+    }
+}
+
+/// ASCII is resolved as written. Other scripts are mapped first (UTS 46): digits of another width are digits then.
+fn dialled(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_owned();
+    }
+    idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HttpUrl, Scheme, UrlError};
+
+    fn url(text: &str) -> HttpUrl {
+        HttpUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// What stands before the sign would be judged, and the whole be resolved.
+    #[test]
+    fn a_percent_sign_begins_a_zone_and_nothing_else() {
+        for text in [
+            "http://good.example%25.evil.test/",
+            "http://127.0.0.1%25.evil.test/",
+            "http://127.0.0.2%25/",
+            "http://a%25b/",
+            "http://[fe80::1%25a%20b]/",
+            "http://[fe80::1%25a%25b]/",
+        ] {
+            assert_eq!(HttpUrl::parse(text).err(), Some(UrlError::Host), "{text}");
+        }
+        assert_eq!(url("http://[fe80::1%25eth0]/").host(), "fe80::1%eth0");
+    }
+
+    /// A proxy may read a name in another script otherwise than it was judged here.
+    #[test]
+    fn a_proxy_is_asked_for_the_name_that_was_judged() {
+        assert_eq!(url("http://\u{ff47}ood.example/").origin(), "http://good.example");
+        assert_eq!(url("http://good\u{3002}example:81/").origin(), "http://good.example:81");
+        assert_eq!(url("http://Good.example/").origin(), "http://Good.example");
+    }
+
+    /// Each line is what `blackbox_exporter` 0.28 sent.
+    #[test]
+    fn request_target_and_host_are_gos() {
+        for (text, target, authority) in [
+            ("http://a.test", "/", "a.test"),
+            ("http://a.test?", "/?", "a.test"),
+            ("http://a.test:80/??", "/??", "a.test:80"),
+            ("http://a.test:/?a b", "/?a b", "a.test:"),
+            ("http://a.test:080/?ü", "/?ü", "a.test:080"),
+            ("http://A.test/?\"<>|^#f", "/?\"<>|^", "A.test"),
+            ("http://a.test#@x", "/", "a.test"),
+            ("http://a.test//a//b;c", "//a//b;c", "a.test"),
+            ("http://u:p@a.test/ ", "/%20", "a.test"),
+            ("http://u@v@a.test/", "/", "a.test"),
+            ("http://bücher.test/", "/", "xn--bcher-kva.test"),
+            ("http://BÜCHER.test:81/", "/", "xn--BCHER-2pa.test:81"),
+            ("http://b%C3%BCcher.test/", "/", "xn--bcher-kva.test"),
+            ("http://①②⑦.0.0.1/", "/", "xn--orhcp.0.0.1"),
+            ("http://127。0。0。1/", "/", "xn--127001-rr3ebb"),
+            ("http://a_b.test/", "/", "a_b.test"),
+            ("http://x+y,z.test/", "/", "x+y,z.test"),
+            ("http://a<b/", "/", ""),
+            ("http://[::1]:81/", "/", "[::1]:81"),
+            ("http://[0:0:0:0:0:0:0:1]/", "/", "[0:0:0:0:0:0:0:1]"),
+            ("http://[::1%25l%6f]:81/", "/", "[::1]:81"),
+            ("http://0xA9FEA9FE/", "/", "0xA9FEA9FE"),
+        ] {
+            let url = url(text);
+            assert_eq!(String::from_utf8(url.target()).unwrap(), target, "{text}");
+            assert_eq!(url.authority(), authority, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_dialled_as_go_dials_it() {
+        for (text, host, port) in [
+            ("http://[::1]:81/", "::1", 81),
+            ("https://[fe80::1%25lo]/", "fe80::1%lo", 443),
+            ("http://0xA9FEA9FE/", "0xA9FEA9FE", 80),
+            ("http://127.1:/", "127.1", 80),
+            ("http://bücher.test/", "xn--bcher-kva.test", 80),
+            ("http://①②⑦.0.0.1/", "127.0.0.1", 80),
+            ("http://127。0。0。1/", "127.0.0.1", 80),
+            ("wss://a.test/", "a.test", 443),
+        ] {
+            let url = url(text);
+            assert_eq!((url.host(), url.port()), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused_without_the_text() {
+        for (text, error) in [
+            ("http://", UrlError::NoHost),
+            ("http:///a.test/", UrlError::NoHost),
+            ("http://:80/", UrlError::NoHost),
+            ("http://SECRET@/", UrlError::NoHost),
+            ("http://u:SECRET/x@a.test/", UrlError::Port),
+            ("http://a:99999/", UrlError::Port),
+            ("http://a:80:80/", UrlError::Port),
+            ("http://::1/", UrlError::Port),
+            ("http://u SECRET@a.test/", UrlError::User),
+            ("http://u\\@a.test/", UrlError::User),
+            ("http://a.test\\@x/", UrlError::User),
+            ("http://[::1", UrlError::Host),
+            ("http://[::1%lo]/", UrlError::Host),
+            ("http://[127.0.0.1]/", UrlError::Host),
+            ("http://x[::1]/", UrlError::Host),
+            ("http://a b/", UrlError::Host),
+            ("http://%61.test/", UrlError::Host),
+            ("http://a/%zz", UrlError::Escape),
+            ("http://a/#%zz", UrlError::Escape),
+            ("http://a/\t", UrlError::Control),
+            ("a.test/x", UrlError::Scheme),
+            ("ftp://a.test/", UrlError::OtherScheme("ftp".to_owned())),
+        ] {
+            let found = HttpUrl::parse(text).unwrap_err();
+            assert!(!found.to_string().contains("SECRET"), "{found}");
+            assert_eq!(found, error, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_shown_url_has_no_secret() {
+        let shown = |text: &str| format!("{0} {0:?}", url(text));
+        let both = |text: &str| format!("{text} HttpUrl({text})");
+        assert_eq!(
+            shown("http://u:SECRET@a.test/@me|?SECRET#SECRET"),
+            both("http://a.test/@me%7C?…")
+        );
+        assert_eq!(shown("HTTP://A.test?"), both("http://A.test/"));
+        assert_eq!(shown("http://bücher.test:81"), both("http://xn--bcher-kva.test:81/"));
+        assert_eq!(shown("http://[fe80::1%25lo]:81/"), both("http://[fe80::1%lo]:81/"));
+        assert!(!format!("{:?}", url("http://u:SECRET@a.test/").user()).contains("SECRET"));
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let same = |one: &str, other: &str| url(one).same_origin(&url(other));
+        assert!(same("http://a/x", "http://A:80/y"));
+        assert!(same("http://[::1]/", "http://[0:0::1]/"));
+        assert!(same("http://bücher/", "http://xn--BCHER-kva/"));
+        for other in ["https://a/", "http://a:81/", "http://b/", "http://a./"] {
+            assert!(!same("http://a/", other), "{other}");
+        }
+    }
+
+    #[test]
+    fn another_scheme_keeps_the_port_or_takes_its_own() {
+        let plain = url("http://a.test/x");
+        assert_eq!(plain.clone().with_scheme(Scheme::Https).authority(), "a.test:80");
+        assert_eq!(plain.on_port_of(Scheme::Https).port(), 443);
+        let mut asked = url("http://a.test/x");
+        asked.append_query("a=1");
+        asked.append_query("b");
+        assert_eq!(asked.target(), b"/x?a=1&b");
+    }
+}

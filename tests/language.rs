@@ -1,0 +1,319 @@
+//! Phrases that stop a reader do not appear in documents, help texts, messages, comments and examples, and no two types share
+//! a name. What is still there is listed in `tests/language/exceptions.txt`, which only shrinks.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use regex::Regex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A phrase that is not written.
+struct Phrase {
+    /// How the list of exceptions names it.
+    name: &'static str,
+    /// A regular expression, which ignores case. A space in it stands for any white space.
+    pattern: &'static str,
+    /// Where all of this matches around the phrase, the phrase is right.
+    unless: Option<&'static str>,
+    /// Files that may use the phrase, by the beginning of their paths.
+    allowed_in: &'static [&'static str],
+}
+
+const PHRASES: &[Phrase] = &[
+    Phrase {
+        name: "is no X",
+        pattern: r"\b(\w+ )?(is|are) no\b( \w+)?( \w+)?",
+        unless: Some(r"^there |\bno longer\b|\bno (more|less|later|earlier|older|fewer) than\b"),
+        allowed_in: &[],
+    },
+    phrase("what stands behind", r"\bwhat stands behind\b"),
+    phrase("whoever", r"\bwhoever\b"),
+    Phrase {
+        // The remote end of a socket.
+        allowed_in: &["src/check", "src/probers", "src/server", "src/target"],
+        ..phrase("the peer", r"\bthe peer('s)?\b")
+    },
+    phrase("our own side", r"\bour own side\b"),
+    phrase("for want of", r"\bfor want of\b"),
+    phrase("but for", r"\bbut for\b"),
+    Phrase {
+        unless: Some(r"\bis well-(formed|known)\b"),
+        ..phrase("is well", r"\bis well\b(-\w+)?")
+    },
+    phrase("at most, last in its sentence", r"\bat most([.;:)](\s|$)|$)"),
+];
+
+const fn phrase(name: &'static str, pattern: &'static str) -> Phrase {
+    Phrase {
+        name,
+        pattern,
+        unless: None,
+        allowed_in: &[],
+    }
+}
+
+/// Characters of a line in a document. Tables and lines with a link may be longer.
+const LONGEST_LINE: usize = 120;
+
+const EXCEPTIONS: &str = "tests/language/exceptions.txt";
+
+/// This file quotes the phrases.
+const NOT_READ: [&str; 1] = ["tests/language.rs"];
+
+const FOLDERS: [&str; 6] = ["src", "tests", "benches", "docs", "examples", "dashboards"];
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every text file of the project, by its path within it.
+fn files() -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| project().join(folder)).collect();
+    let mut take = |path: PathBuf| {
+        let name = path.strip_prefix(project()).unwrap().to_str().unwrap().to_owned();
+        let kind = path.extension().and_then(|extension| extension.to_str());
+        let is_text = matches!(
+            kind,
+            Some("rs" | "md" | "yml" | "yaml" | "json" | "conf" | "service" | "socket")
+        );
+        if is_text && !NOT_READ.contains(&name.as_str()) {
+            files.insert(name, fs::read_to_string(path).unwrap());
+        }
+    };
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_ours = !path.ends_with("node_modules") && !path.ends_with("fixtures") && !path.ends_with("recorded");
+            match path.is_dir() {
+                true if is_ours => folders.push(path),
+                true => {}
+                false => take(path),
+            }
+        }
+    }
+    for entry in fs::read_dir(project()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            take(path);
+        }
+    }
+    assert!(files.len() > 100, "the files were not found");
+    files
+}
+
+fn is_of(name: &str, kind: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == kind)
+}
+
+/// The sentences of a file, each on one line: paragraphs, comments and strings that span lines are joined.
+fn sentences(name: &str, text: &str) -> String {
+    if !is_of(name, "rs") {
+        // A paragraph ends at an empty line, and each row of a table and item of a list is its own.
+        let begins_anew = |line: &str| line.is_empty() || line.starts_with(['|', '-', '#', '`']);
+        let mut joined = String::new();
+        for line in text.lines() {
+            let line = line.trim();
+            joined.push(if begins_anew(line) { '\n' } else { ' ' });
+            joined.push_str(line.trim_start_matches('#'));
+        }
+        return joined;
+    }
+    let mut joined = String::new();
+    let (mut in_comment, mut in_string) = (false, false);
+    for line in text.lines() {
+        let line = line.trim();
+        let comment = line
+            .strip_prefix("///")
+            .or_else(|| line.strip_prefix("//!"))
+            .or_else(|| line.strip_prefix("//"));
+        let goes_on = in_string || (in_comment && comment.is_some());
+        joined.push(if goes_on { ' ' } else { '\n' });
+        joined.push_str(comment.unwrap_or(line).trim().trim_end_matches('\\'));
+        in_comment = comment.is_some_and(|comment| !comment.trim().is_empty());
+        in_string = comment.is_none() && line.ends_with('\\');
+    }
+    joined
+}
+
+/// A phrase, ready to be looked for.
+struct Finder {
+    phrase: &'static Phrase,
+    wanted: Regex,
+    right: Option<Regex>,
+}
+
+impl Finder {
+    fn all() -> Vec<Self> {
+        let ready = |phrase: &'static Phrase| Self {
+            phrase,
+            wanted: Regex::new(&format!("(?im){}", phrase.pattern.replace(' ', r"[ \t]+"))).unwrap(),
+            right: phrase
+                .unless
+                .map(|unless| Regex::new(&format!("(?i){unless}")).unwrap()),
+        };
+        PHRASES.iter().map(ready).collect()
+    }
+
+    /// How often the phrase is in a file, where it should not be.
+    fn count(&self, name: &str, text: &str) -> usize {
+        if self.phrase.allowed_in.iter().any(|start| name.starts_with(start)) {
+            return 0;
+        }
+        let is_right = |found: &str| self.right.as_ref().is_some_and(|right| right.is_match(found));
+        let found = self.wanted.find_iter(text);
+        found.filter(|found| !is_right(found.as_str())).count()
+    }
+}
+
+fn long_lines(text: &str) -> usize {
+    let mut in_code = false;
+    let is_long = |line: &&str| {
+        in_code ^= line.starts_with("```");
+        let is_free = in_code || line.starts_with('|') || line.contains("](") || line.contains("://");
+        !is_free && line.chars().count() > LONGEST_LINE
+    };
+    text.lines().filter(is_long).count()
+}
+
+/// Types that a file declares for others.
+fn types(text: &str) -> Vec<String> {
+    let before_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let declared = Regex::new(r"(?m)^\s*pub(?:\([a-z: ]+\))? (?:struct|enum|trait|type) (\w+)").unwrap();
+    declared
+        .captures_iter(before_tests)
+        .map(|found| found[1].to_owned())
+        .collect()
+}
+
+/// What is not as it should be: for each file and phrase how often.
+fn faults() -> BTreeMap<(String, String), usize> {
+    let finders = Finder::all();
+    let mut faults = BTreeMap::new();
+    let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, text) in files() {
+        let joined = sentences(&name, &text);
+        for finder in &finders {
+            faults.insert(
+                (name.clone(), finder.phrase.name.to_owned()),
+                finder.count(&name, &joined),
+            );
+        }
+        if is_of(&name, "md") {
+            faults.insert((name.clone(), "long lines".to_owned()), long_lines(&text));
+        }
+        if name.starts_with("src/") {
+            for declared in types(&text) {
+                places.entry(declared).or_default().insert(name.clone());
+            }
+        }
+    }
+    for (declared, files) in places.into_iter().filter(|(_, files)| files.len() > 1) {
+        faults.insert(("src".to_owned(), format!("type {declared}")), files.len());
+    }
+    faults.retain(|_, times| *times > 0);
+    faults
+}
+
+fn written(faults: &BTreeMap<(String, String), usize>) -> String {
+    faults.iter().fold(String::new(), |mut text, ((file, phrase), times)| {
+        writeln!(text, "{file}\t{phrase}\t{times}").unwrap();
+        text
+    })
+}
+
+fn exceptions() -> BTreeMap<(String, String), usize> {
+    let text = fs::read_to_string(project().join(EXCEPTIONS)).unwrap();
+    let row = |line: &str| {
+        let [file, phrase, times] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{EXCEPTIONS}: expected a file, a phrase and a number, separated by tabs: {line}")
+        };
+        ((file.to_owned(), phrase.to_owned()), times.parse().unwrap())
+    };
+    text.lines().map(row).collect()
+}
+
+/// With `UPDATE_LANGUAGE=1` the list is written anew, if it shrinks.
+#[test]
+fn phrases_that_stop_a_reader_do_not_come_back() {
+    let (found, listed) = (faults(), exceptions());
+    let total = |faults: &BTreeMap<_, usize>| faults.values().sum::<usize>();
+    if std::env::var_os("UPDATE_LANGUAGE").is_some() {
+        assert!(
+            total(&found) <= total(&listed),
+            "{} phrases, {} are listed: the list only shrinks",
+            total(&found),
+            total(&listed)
+        );
+        fs::write(project().join(EXCEPTIONS), written(&found)).unwrap();
+        return;
+    }
+    let differs = |(place, times): &(&(String, String), &usize)| listed.get(*place) != Some(*times);
+    let wrong: BTreeMap<_, _> = found
+        .iter()
+        .filter(differs)
+        .map(|(place, times)| (place.clone(), *times))
+        .collect();
+    let gone: Vec<_> = listed.keys().filter(|place| !found.contains_key(*place)).collect();
+    assert!(
+        wrong.is_empty() && gone.is_empty(),
+        "not as {EXCEPTIONS} lists it (UPDATE_LANGUAGE=1 where it shrinks):\n{}\nno longer there: {gone:?}",
+        written(&wrong)
+    );
+}
+
+#[test]
+fn each_phrase_is_found_where_it_is_and_only_there() {
+    let finders = Finder::all();
+    let found = |text: &str| -> Vec<&str> {
+        let joined = sentences("src/policy.rs", text);
+        let is_there = |finder: &&Finder| finder.count("docs/x.md", &joined) > 0;
+        finders
+            .iter()
+            .filter(is_there)
+            .map(|finder| finder.phrase.name)
+            .collect()
+    };
+    for (text, name) in [
+        ("// That is no duration.", "is no X"),
+        ("/// They are\n/// no hosts.", "is no X"),
+        ("\"the value is \\\n no number\"", "is no X"),
+        ("// what stands behind it", "what stands behind"),
+        ("// Whoever asks", "whoever"),
+        ("// The peer's flags", "the peer"),
+        ("// on our own side", "our own side"),
+        ("// for want of files", "for want of"),
+        ("// all but for one", "but for"),
+        ("// The hop is well.", "is well"),
+        ("// So many, at most.", "at most, last in its sentence"),
+        ("// So many at most\nfn f() {}", "at most, last in its sentence"),
+    ] {
+        assert_eq!(found(text), [name], "{text}");
+    }
+    for text in [
+        "// There is no such host.",
+        "// there are no hosts",
+        "// It is no longer there, and is no more than that.",
+        "// A name that is well-known and is well-formed.",
+        "// at most 10 MiB",
+        "// peer address",
+        "// is nothing",
+    ] {
+        assert_eq!(found(text), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn long_lines_are_those_of_prose() {
+    let long = "word ".repeat(30);
+    assert_eq!(long_lines(&long), 1);
+    for free in [
+        format!("| {long} |"),
+        format!("[{long}](a.md)"),
+        format!("```\n{long}\n```"),
+    ] {
+        assert_eq!(long_lines(&free), 0, "{free}");
+    }
+}
