@@ -266,12 +266,7 @@ fn judge(probed: &Probed, reason: &str, link: &str, timings: &str) -> Result<(),
 /// A phase is observed once if all its laps finished, and else not at all; never as 0 where it was not reached.
 fn observed(probed: &Probed, timings: &str) -> Result<(), String> {
     let page = &probed.page;
-    let notes = |exchange: &serde_json::Value| exchange["notes"].as_array().is_some_and(|notes| !notes.is_empty());
-    let is_unknown = probed.evidence["target"]["exchanges"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .any(notes);
+    let is_unknown = probed.is_split_unknown();
     for phase in ["resolve", "connect", "tls", "processing", "transfer"] {
         let any = |wanted: &str| timings.split(' ').any(|timing| timing == wanted);
         let finished = any(phase) && !any(&format!("{phase}!"));

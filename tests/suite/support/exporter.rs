@@ -141,4 +141,18 @@ impl Probed {
             })
             .collect()
     }
+
+    /// How often this phase was observed since the exporter started.
+    pub fn phase_observations(&self, phase: &str) -> f64 {
+        let count = format!("probe_phase_duration_seconds_count{{phase=\"{phase}\"}}");
+        self.page.value(&count)
+    }
+
+    /// Whether the exporter read the response late and could not tell `processing` from `transfer`, as on a busy machine. It then
+    /// observes neither of them.
+    pub fn is_split_unknown(&self) -> bool {
+        let exchanges = self.evidence["target"]["exchanges"].as_array().unwrap();
+        let has_notes = |exchange: &Value| exchange["notes"].as_array().is_some_and(|notes| !notes.is_empty());
+        exchanges.iter().any(has_notes)
+    }
 }
