@@ -31,7 +31,28 @@ pub struct Investigation {
 }
 
 impl Investigation {
+    /// Whether a request had no result when the deadline passed.
+    #[must_use]
+    pub fn has_timeouts(&self) -> bool {
+        let timed_out = |report: &Report| report.fault.as_ref().is_some_and(|fault| fault.at_deadline);
+        self.reports().any(timed_out)
+    }
+
     /// Every report in it.
+    fn reports(&self) -> impl Iterator<Item = &Report> {
+        let backends = self.backends.iter().flat_map(|direct| {
+            let handshake = direct.handshake.as_ref();
+            std::iter::once(&direct.report).chain(handshake)
+        });
+        backends
+            .chain(&self.bypass)
+            .chain(&self.again)
+            .chain(&self.reference)
+            .chain(&self.handshake)
+            .chain(self.addresses.iter().map(|(_, report)| report))
+    }
+
+    /// Every report in it, to be changed.
     pub fn reports_mut(&mut self) -> impl Iterator<Item = &mut Report> {
         let backends = self.backends.iter_mut().flat_map(|direct| {
             let handshake = direct.handshake.as_mut();
@@ -72,6 +93,8 @@ pub struct Vantage {
     pub portal: Vec<IpAddr>,
     /// No control was asked: the other keys of this process fail alike.
     pub outage: bool,
+    /// The controls ran some time before the probe, and may have recovered: they prove nothing about it.
+    pub stale: bool,
 }
 
 /// One control that was asked.

@@ -5,6 +5,7 @@ use crate::investigation::Investigation;
 use crate::reason::Reason;
 use crate::report::Report;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What earlier probes of the same key left behind, and what this one may therefore ask.
 #[derive(Clone, Debug, Default)]
@@ -28,22 +29,30 @@ pub struct PreviousProbes {
 pub struct RecentInvestigation {
     /// How the edge failed then.
     pub sign: Option<FailureSignature>,
-    /// Whether it stands for a new one although the edge now fails in another way: that was asked for lately, too.
+    /// Whether it also replaces the investigation of a different failure: two were made within a short time.
     pub for_any: bool,
+    /// Timeout of the probe that made it.
+    pub timeout: Duration,
     /// What was found; `None` where the history has dropped it since.
     pub found: Option<Arc<Investigation>>,
 }
 
 impl RecentInvestigation {
-    /// Whether it stands for a new one, for an edge that now did so.
+    /// Whether a probe with this `timeout` reuses it after a failure with this signature.
     #[must_use]
-    pub fn serves(&self, sign: Option<FailureSignature>) -> bool {
-        self.sign == sign || (self.for_any && sign.is_some())
+    pub fn serves(&self, sign: Option<FailureSignature>, timeout: Duration) -> bool {
+        self.had_time_enough_for(timeout) && (self.sign == sign || (self.for_any && sign.is_some()))
     }
 
-    /// Whether it will stand for a new one, should the edge that is waited for never answer.
+    /// A request that timed out under a short deadline proves nothing for a probe that would have waited longer.
+    fn had_time_enough_for(&self, timeout: Duration) -> bool {
+        let timed_out = |investigation: &Arc<Investigation>| investigation.has_timeouts();
+        timeout <= self.timeout || !self.found.as_ref().is_some_and(timed_out)
+    }
+
+    /// Whether a probe with this `timeout` reuses it if the edge never responds.
     #[must_use]
-    pub fn serves_silence(&self) -> bool {
+    pub fn serves_silence(&self, timeout: Duration) -> bool {
         let waited = |(reason, _): FailureSignature| {
             matches!(
                 reason,
@@ -54,7 +63,7 @@ impl RecentInvestigation {
                     | Reason::TlsTimedOut
             )
         };
-        self.for_any || self.sign.is_some_and(waited)
+        self.had_time_enough_for(timeout) && (self.for_any || self.sign.is_some_and(waited))
     }
 }
 

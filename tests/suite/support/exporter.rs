@@ -94,10 +94,20 @@ impl Exporter {
 
     /// Probes with more parameters, such as `&hostname=a`.
     pub async fn probe_for(&self, module: &str, target: &str, more: &str) -> Probed {
-        let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
-        let path = format!("/probe?module={module}&target={target}{more}");
+        self.probe_by(self.client.get(self.url(&probe_path(module, target, more))))
+            .await
+    }
+
+    /// Probes as a scraper with this timeout does, of which the exporter takes half a second for itself.
+    pub async fn probe_within(&self, module: &str, target: &str, scrape_timeout: &str) -> Probed {
+        let request = self.client.get(self.url(&probe_path(module, target, "")));
+        self.probe_by(request.header("X-Prometheus-Scrape-Timeout-Seconds", scrape_timeout))
+            .await
+    }
+
+    async fn probe_by(&self, request: reqwest::RequestBuilder) -> Probed {
         let (status, headers, text) = eventually_judged(async || {
-            let answer = self.get(&path).await;
+            let answer = request.try_clone().unwrap().send().await.unwrap();
             (answer.status(), answer.headers().clone(), answer.text().await.unwrap())
         })
         .await;
@@ -110,6 +120,11 @@ impl Exporter {
             evidence: serde_json::from_str(&evidence).unwrap(),
         }
     }
+}
+
+fn probe_path(module: &str, target: &str, more: &str) -> String {
+    let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
+    format!("/probe?module={module}&target={target}{more}")
 }
 
 /// Asks again where the exporter lost too much of the probe's time to judge its target: this host may be busy.
