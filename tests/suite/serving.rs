@@ -6,6 +6,7 @@ use crate::support::page::Page;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::process::{Process, eventually, free_port};
 use reqwest::StatusCode;
+use reqwest::header::{HOST, HeaderMap, HeaderValue};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -533,11 +534,28 @@ async fn a_page_of_another_origin_may_not_reload() {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{foreign}");
     }
+    for site in ["cross-site", "same-site"] {
+        let request = client.post(exporter.url("/-/reload")).header("Sec-Fetch-Site", site);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{site}");
+    }
+    // Which of two hosts is meant, or what one beyond ASCII means, nobody knows.
+    let two = HeaderMap::from_iter([
+        (HOST, HeaderValue::from_static("localhost")),
+        (HOST, HeaderValue::from_static("evil.example")),
+    ]);
+    let odd = HeaderMap::from_iter([(HOST, HeaderValue::from_bytes(b"ev\xefl.example").unwrap())]);
+    for hosts in [two, odd] {
+        let request = client.post(exporter.url("/-/reload")).headers(hosts.clone());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{hosts:?}");
+    }
     let config = exporter.get("/config").await.text().await.unwrap();
     assert!(config.contains("http_2xx"), "nothing was reloaded: {config}");
     let answer = client
         .post(exporter.url("/-/reload"))
         .header("Origin", own)
+        .header("Sec-Fetch-Site", "same-origin")
         .send()
         .await
         .unwrap();
