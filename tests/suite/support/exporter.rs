@@ -128,7 +128,7 @@ fn probe_path(module: &str, target: &str, more: &str) -> String {
 }
 
 /// Asks again where the exporter lost too much of the probe's time to judge its target: this host may be busy.
-pub async fn eventually_judged(
+async fn eventually_judged(
     mut scrape: impl AsyncFnMut() -> (StatusCode, HeaderMap, String),
 ) -> (StatusCode, HeaderMap, String) {
     for _ in 0..3 {
@@ -157,10 +157,12 @@ impl Probed {
             .collect()
     }
 
-    /// How often this phase was observed since the exporter started.
-    pub fn phase_observations(&self, phase: &str) -> f64 {
+    /// Whether the first probe of a target observed this phase once. A busy machine may observe neither `processing` nor `transfer`.
+    pub fn has_observed(&self, phase: &str) -> bool {
         let count = format!("probe_phase_duration_seconds_count{{phase=\"{phase}\"}}");
-        self.page.value(&count)
+        let observed = self.page.value(&count);
+        let may_be_unknown = self.is_split_unknown() && matches!(phase, "processing" | "transfer");
+        observed == 1.0 || (observed == 0.0 && may_be_unknown)
     }
 
     /// Whether the exporter read the response late and could not tell `processing` from `transfer`, as on a busy machine. It then
