@@ -1,4 +1,4 @@
-//! How soon an exporter that was started answers its first probe, and how large it is.
+//! Time from the start of an exporter to its first completed probe, and size of the binary.
 
 use crate::book::{Book, Row};
 use crate::cost::config;

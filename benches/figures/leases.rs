@@ -1,4 +1,4 @@
-//! A thousand keys that are probed between scrapes: never many at once, and on time.
+//! Leases of 1,000 keys: the probes are spread evenly and run on time.
 
 use crate::book::{Book, quantile};
 use crate::program::{OURS, Program, get};
@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 
 const KEYS: u32 = 1000;
 
-/// Of a round, in a tenth of a second, at most.
+/// Maximum share of one interval's probes within [`SLOT`].
 const MOST_SHARE: f64 = 0.03;
 
 const SLOT: Duration = Duration::from_millis(100);
 
-/// Prints the fullest tenth of a second after each event, and the lag.
+/// Measures the busiest 100 ms after each event, and the lag.
 pub async fn run(book: &mut Book) {
     println!("leases: {KEYS} keys at 10 s, the fullest 100 ms as a share of a round");
     let every = Duration::from_secs(10);
@@ -60,7 +60,7 @@ pub async fn run(book: &mut Book) {
     );
 }
 
-/// The bound of the bucket of lags that holds a share.
+/// Upper bound of the lag bucket that contains a quantile.
 fn lag(own: &Page, share: f64) -> String {
     let all = own.value("glassbox_lease_lag_seconds_count");
     let mut buckets: Vec<_> = own.starting("glassbox_lease_lag_seconds_bucket").collect();
@@ -69,9 +69,9 @@ fn lag(own: &Page, share: f64) -> String {
     bucket.unwrap().0.split('"').nth(1).unwrap().to_owned()
 }
 
-/// An exporter, its target, and scrapes of all keys, spread over each interval as Prometheus spreads them.
+/// An exporter, its target, and scrapes of all keys, spread over each interval as in Prometheus.
 struct Scene {
-    /// First, so that they end first.
+    /// The first field, so that the scrapes end before the exporter.
     _scrapes: JoinSet<()>,
     exporter: Program,
     arrivals: Arc<Mutex<Vec<Instant>>>,
