@@ -49,13 +49,13 @@ pub async fn run(book: &mut Book) {
     assert_eq!(target.connections(), probes, "a scrape from state started a probe");
     for (what, unit, ours, most) in [
         (
-            format!("{KEYS} answers from state, {AT_ONCE} at once: processor time"),
+            format!("{KEYS} responses from state, {AT_ONCE} concurrent: processor time"),
             "s",
             sweeps,
             MOST,
         ),
         (
-            "one answer from state: processor time".to_owned(),
+            "one response from state: processor time".to_owned(),
             "µs",
             alone,
             MOST_ONE,

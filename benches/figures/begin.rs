@@ -31,8 +31,8 @@ pub async fn run(book: &mut Book) {
     };
     let peer = peer();
     for (what, unit, ours, peer) in [
-        ("from the start to the first answered probe", "ms", ours, peers),
-        ("the program", "MB", size(OURS), size(&peer)),
+        ("from start to first probe response", "ms", ours, peers),
+        ("size of the binary", "MB", size(OURS), size(&peer)),
     ] {
         book.take(Row {
             part: "begin",

@@ -17,7 +17,7 @@ const SLOT: Duration = Duration::from_millis(100);
 
 /// Measures the busiest 100 ms after each event, and the lag.
 pub async fn run(book: &mut Book) {
-    println!("leases: {KEYS} keys at 10 s, the fullest 100 ms as a share of a round");
+    println!("leases: {KEYS} keys every 10 s, probes within the busiest 100 ms as a share of all");
     let every = Duration::from_secs(10);
     let scene = Scene::start(every).await;
     scene.leased().await;
@@ -36,13 +36,13 @@ pub async fn run(book: &mut Book) {
         let fullest = scene.fullest_slot(since);
         book.check(
             "leases",
-            &format!("{KEYS} keys at 10 s, the fullest 100 ms after {event}"),
-            "of a round",
+            &format!("{KEYS} keys every 10 s, busiest 100 ms after {event}"),
+            "of all probes",
             fullest / f64::from(KEYS),
             MOST_SHARE,
         );
     }
-    println!("leases: {KEYS} keys at 1 s for 20 s");
+    println!("leases: {KEYS} keys every 1 s for 20 s");
     drop(scene);
     let scene = Scene::start(Duration::from_secs(1)).await;
     scene.leased().await;
@@ -53,7 +53,7 @@ pub async fn run(book: &mut Book) {
     let skipped = own.value("glassbox_lease_skips_total") - skipped;
     book.check(
         "leases",
-        &format!("{KEYS} keys at 1 s for 20 s: left out"),
+        &format!("{KEYS} keys every 1 s for 20 s: skipped probes"),
         "",
         skipped,
         0.0,

@@ -64,7 +64,7 @@ async fn main() -> ExitCode {
     if missed == 0 && !dearer {
         return ExitCode::SUCCESS;
     }
-    println!("{missed} bounds were missed:");
+    println!("{missed} bounds exceeded:");
     book.missed().for_each(|row| println!("  {row}"));
     ExitCode::FAILURE
 }

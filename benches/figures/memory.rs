@@ -41,7 +41,7 @@ pub async fn run(book: &mut Book) {
         }
     }
     let [ours, peers] = idle;
-    row(book, "at rest".to_owned(), ours, peers, Some(Bound::Most(12.0)));
+    row(book, "idle".to_owned(), ours, peers, Some(Bound::Most(12.0)));
     let [ours, peers] = after;
     let what = format!("after {PROBES} probes of {TARGETS} targets");
     row(book, what, ours, peers, Some(Bound::Most(60.0)));
@@ -82,7 +82,7 @@ async fn hung(book: &mut Book, nginx: &Nginx, config: &str) {
             }
         }
         let [ours, peers] = most;
-        let what = format!("{HUNG} {module} probes that hang at once, at most");
+        let what = format!("{HUNG} concurrent hanging {module} probes, peak");
         row(book, what, ours, peers, Some(Bound::OfPeers(1.0 / 3.0)));
     }
 }

@@ -41,9 +41,9 @@ pub async fn run(book: &mut Book) {
     for share in [0.5, 0.9, 0.99] {
         let found = native.one(&format!("histogram_quantile({share}, {processing})")).await;
         let exact = quantile(&exact, share);
-        println!("  p{:.0}: {found:.5} s, exactly {exact:.5} s", share * 100.0);
+        println!("  p{:.0}: {found:.5} s, exact {exact:.5} s", share * 100.0);
         let error = (found / exact - 1.0).abs();
-        let what = format!("error of p{:.0} by native buckets, as a share", share * 100.0);
+        let what = format!("relative error of p{:.0} from native buckets", share * 100.0);
         book.check("native", &what, "", error, MOST_ERROR);
     }
     let count = native.one(&format!("histogram_count({processing})")).await;
@@ -52,10 +52,10 @@ pub async fn run(book: &mut Book) {
         let series = processing.replace('{', &format!("_{suffix}{{"));
         classic.one(&series).await
     };
-    println!("  {count} observations of {} answers", exact.len());
+    println!("  {count} observations of {} responses", exact.len());
     for (what, native, suffix, most) in [("count", count, "count", 0.0), ("sum", sum, "sum", 1e-9)] {
         let difference = (native - classic_of(suffix).await).abs();
-        book.check("native", &format!("native {what} less classic"), "", difference, most);
+        book.check("native", &format!("native {what} minus classic {what}"), "", difference, most);
     }
     let exemplars = native
         .ask(

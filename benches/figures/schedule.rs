@@ -29,12 +29,12 @@ pub async fn run(book: &mut Book) {
         let ours = keep(&Program::start(OURS, &config).await, module, &target).await;
         let peers = keep(&Program::start(&peer(), &config).await, module, &target).await;
         for ((what, unit, most), (ours, peers)) in [
-            ("not answered in time, or badly", "", Some(0.0)),
+            ("late or failed", "", Some(0.0)),
             ("scrape, p50", "ms", None),
             ("scrape, p99", "ms", Some(60.0)),
             ("scrape, slowest", "ms", Some(250.0)),
-            ("of one processor", "%", None),
-            ("memory, at most", "MB", Some(80.0)),
+            ("share of one processor", "%", None),
+            ("peak memory", "MB", Some(80.0)),
         ]
         .into_iter()
         .zip(ours.into_iter().zip(peers))
