@@ -72,7 +72,7 @@ impl NamedFile {
             read(&path, most)
         });
         match read.await {
-            Ok(Ok(bytes)) if bytes.len() as u64 > most => Err(self.unusable(&format!("the file has more than {most} bytes"))),
+            Ok(Ok(bytes)) if bytes.len() as u64 > most => Err(self.unusable(&format!("larger than {most} bytes"))),
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => {
                 let unusable = self.unusable(&error.to_string());
@@ -132,6 +132,6 @@ mod tests {
         assert_eq!(file.text(8, until).await.unwrap(), "12345678");
         let unusable = file.text(7, until).await.unwrap_err();
         assert_eq!(unusable.reason, Reason::LocalFileUnreadable);
-        assert_eq!(unusable.words, format!("{path}: the file has more than 7 bytes."));
+        assert_eq!(unusable.words, format!("{path}: larger than 7 bytes."));
     }
 }

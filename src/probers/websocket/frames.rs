@@ -147,7 +147,7 @@ impl Message {
     fn add(&mut self, data: Data, payload: &[u8]) -> Result<(), &'static str> {
         match (data, self.kind) {
             (Data::Continue, None) => return Err("The server sent a continuation frame without a first frame."),
-            (Data::Text | Data::Binary, Some(_)) => return Err("The server started a message before the previous one was complete."),
+            (Data::Text | Data::Binary, Some(_)) => return Err("The server started a message within another one."),
             (Data::Text | Data::Binary, None) => self.kind = Some(data),
             _ => {}
         }
