@@ -1268,7 +1268,7 @@ async fn a_secret_file_that_is_too_large_is_refused_and_not_cut() {
     assert_eq!(probed.evidence["verdict"]["reason"], "local.file_unreadable");
     assert_eq!(
         probed.evidence["target"]["fault"]["detail"],
-        format!("{}: it is over 65536 bytes.", path.display())
+        format!("{}: larger than 65536 bytes.", path.display())
     );
     assert_eq!(peer.connections(), 0);
 }
