@@ -15,7 +15,7 @@ struct Row {
 /// All layers, from the one without dependencies to the one that may import everything.
 const ROWS: &[Row] = &[
     Row {
-        name: "words",
+        name: "model",
         rooms: &[
             "chain",
             "reason",
@@ -40,15 +40,15 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
-        name: "verbs",
+        name: "stages",
         rooms: &["workers", "check"],
     },
     Row {
-        name: "sentences",
+        name: "probers",
         rooms: &["probers"],
     },
     Row {
-        name: "judgment",
+        name: "attribution",
         rooms: &["gateways", "attribution"],
     },
     Row {
@@ -56,7 +56,7 @@ const ROWS: &[Row] = &[
         rooms: &["controls", "diagnostics", "probe"],
     },
     Row {
-        name: "record",
+        name: "state",
         rooms: &["outage_detector", "target_state", "series", "history", "self_metrics"],
     },
     Row {
@@ -64,7 +64,7 @@ const ROWS: &[Row] = &[
         rooms: &["exposition"],
     },
     Row {
-        name: "settings",
+        name: "configuration",
         rooms: &["config"],
     },
     Row {
@@ -72,13 +72,13 @@ const ROWS: &[Row] = &[
         rooms: &["scheduler"],
     },
     Row {
-        name: "edge",
+        name: "interfaces",
         rooms: &["server", "cli", "lib", "main"],
     },
 ];
 
 /// Layers without clock, runtime and I/O.
-const PURE: [&str; 2] = ["words", "judgment"];
+const PURE: [&str; 2] = ["model", "attribution"];
 
 /// Texts that the source of a pure layer must not contain.
 const IMPURE: [&str; 6] = [
@@ -175,7 +175,7 @@ fn a_module_imports_only_from_rows_above_its_own() {
                 continue;
             }
             let other = place(&import);
-            let may = other.0 < own.0 || (own.0 == other.0 && (own.1 > other.1 || ROWS[own.0].name == "edge"));
+            let may = other.0 < own.0 || (own.0 == other.0 && (own.1 > other.1 || ROWS[own.0].name == "interfaces"));
             if !may {
                 wrong.push(format!(
                     "{} ({}) imports {import}",
@@ -192,7 +192,7 @@ fn a_module_imports_only_from_rows_above_its_own() {
 fn judgment_knows_nobody_but_the_words() {
     for source in sources()
         .iter()
-        .filter(|source| ROWS[place(&source.room).0].name == "judgment")
+        .filter(|source| ROWS[place(&source.room).0].name == "attribution")
     {
         for import in imports(&source.text) {
             let row = ROWS[place(&import).0].name;
