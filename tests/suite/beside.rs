@@ -1,4 +1,4 @@
-//! What is asked beside the edge: backends, controls, caches, addresses, and what every gateway refuses.
+//! Diagnostics after a failure: backends, controls, caches, addresses, and the request that every gateway rejects.
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 const BARE_502: &str = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
 
-/// Link, reason, side, rule.
+/// Link, reason, side and rule of the verdict.
 fn verdict(probed: &Probed) -> (String, String, String, String) {
     let verdict = &probed.evidence["verdict"];
     let word = |name: &str| verdict[name].as_str().unwrap_or("none").to_owned();
@@ -43,7 +43,7 @@ fn backend(peer: &str) -> String {
     module(&format!("    backends:\n      - {{name: app, address: \"{peer}\"}}\n"))
 }
 
-/// Answers with what was asked: the head of the request.
+/// Responds with the header of the request.
 async fn echo(mut stream: TcpStream) {
     let head = read_head(&mut stream).await;
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", head.len());
@@ -108,7 +108,7 @@ async fn a_backend_gets_the_edges_host_and_the_modules_fields_only_if_the_module
     let asserting = |pattern: &str| secret.replace("SEEN", pattern);
     let target = format!("{}/path?q=1", edge.http().trim_end_matches('/'));
     let authority = edge.address.to_string();
-    // A backend that fails the module's assertion shows that what is matched came.
+    // A backend that fails the module's assertion shows which response was matched.
     for (config, url, pattern, fails) in [
         (backend(&app.address.to_string()), "", "GET /path.q=1 HTTP", 0.0),
         (backend(&app.address.to_string()), "", "not-to-be-sent", 0.0),
@@ -173,7 +173,7 @@ async fn a_good_answer_before_a_dead_machine_is_masked() {
         .starting("probe_failures_total{")
         .map(|(_, value)| value)
         .sum();
-    assert_eq!(failures, 0.0, "a masked probe is no failed one");
+    assert_eq!(failures, 0.0, "a masked probe must not count as failed");
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_dying_system_is_not_pushed_and_its_verdict_stays() {
     assert_eq!(app.connections(), 1);
 }
 
-/// An investigation stands for 10 s, and is then made anew: the verdict of a lasting failure does not waver.
+/// Diagnostics are reused for 10 s and then repeated. The verdict of a lasting failure stays the same.
 #[tokio::test]
 async fn what_goes_on_failing_is_investigated_again_and_again() {
     let silent = |mut stream: TcpStream| async move {
@@ -229,7 +229,7 @@ async fn what_goes_on_failing_is_investigated_again_and_again() {
         std::future::pending::<()>().await;
     };
     let (edge, app) = (Peer::start(silent).await, Peer::start(silent).await);
-    // On a busy machine, a second is not enough for the request to the app.
+    // On a busy machine, one second may be too short for the request to the application.
     let config = backend(&app.address.to_string()).replace("5s", "3s");
     let exporter = Exporter::start(&config).await;
     while app.connections() < 3 {
@@ -295,8 +295,8 @@ async fn past_its_caches_a_edge_may_tell_another_story() {
     assert_eq!(masked(&first), 1.0);
     assert_eq!(first.page.value("probe_http_from_cache"), 1.0);
     assert_eq!(first.page.value("probe_http_age_seconds"), 30.0);
-    assert_eq!(masked(&exporter.probe("m", &edge.http()).await), 1.0, "it stays masked");
-    // While all is well, it is every second probe that passes the caches.
+    assert_eq!(masked(&exporter.probe("m", &edge.http()).await), 1.0, "the failure must stay masked");
+    // Without failures, every second probe bypasses the caches.
     let well = Peer::start(ok).await;
     for _ in 0..3 {
         assert_eq!(masked(&exporter.probe("m", &well.http()).await), 0.0);
@@ -316,7 +316,7 @@ async fn an_answer_with_the_request_id_of_the_last_one_comes_from_a_cache() {
 
 #[tokio::test]
 async fn what_every_gateway_refuses_shows_that_it_lives() {
-    // It relays nothing of what stands behind it, and refuses what is no HTTP by itself.
+    // The edge forwards no response of its upstream, and rejects invalid HTTP itself.
     let edge = Peer::start(|mut stream: TcpStream| async move {
         let head = read_head(&mut stream).await;
         let head = String::from_utf8_lossy(&head);
@@ -349,7 +349,7 @@ async fn a_port_for_tls_that_is_asked_in_plain_text_is_found_out() {
 async fn a_slow_answer_is_the_applications_or_the_gateways() {
     async fn late(mut stream: TcpStream) {
         read_head(&mut stream).await;
-        // The module allows a fifth of it.
+        // Five times the limit of the module.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -386,12 +386,12 @@ async fn when_no_control_can_be_reached_the_fault_is_ours() {
     let closed = format!("  - address: 127.0.0.1:{}\n", free_port());
     let config = controls("127.0.0.1:53", &closed);
     let exporter = Exporter::start(&config).await;
-    // There is no route to loopback's broadcast.
+    // The broadcast address of loopback has no route.
     let probed = exporter.probe("m", "http://127.255.255.255:8/").await;
     is(&probed, "local", "local.controls_failed", "none");
     assert_eq!(probed.page.value("probe_vantage_healthy"), 0.0);
     assert!(text(&exporter, "/metrics").await.contains("glassbox_vantage_healthy 0"));
-    // What refuses or answers has been reached, whatever the controls say.
+    // A target that refuses or responds is reachable, even if all controls fail.
     let refused = exporter.probe("m", &format!("http://127.0.0.1:{}/", free_port())).await;
     is(&refused, "edge", "tcp.refused", "none");
     let app = Peer::answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await;
@@ -457,7 +457,7 @@ async fn a_control_that_leads_elsewhere_than_expected_is_a_captive_portal() {
         "local.captive_portal",
         "none",
     );
-    // A target that needs no name leads where it leads.
+    // A target given by address is not affected by DNS.
     assert_eq!(
         exporter.probe("m", &portal.http()).await.evidence["verdict"],
         Value::Null
@@ -475,7 +475,7 @@ async fn a_machine_that_refuses_only_us_masks_nothing() {
         let exporter = Exporter::start(&backend(&app.address.to_string())).await;
         assert_eq!(exporter.probe("m", &edge.http()).await.evidence["verdict"], Value::Null);
     }
-    // Nor does a certificate of an authority that only the gateway trusts.
+    // The same applies to a certificate of a CA that only the gateway trusts.
     let app = Peer::with_tls(Authority::new().leaf("127.0.0.1").server(&[]), ok).await;
     let config = backend(&app.address.to_string()).replace("}\n", ", tls: true}\n");
     let exporter = Exporter::start(&config).await;
@@ -508,7 +508,7 @@ async fn the_modules_body_does_not_go_to_a_backend_of_the_url() {
     assert_eq!(
         probed.page.value("probe_backend_success{backend=\"app\"}"),
         1.0,
-        "it was asked by GET"
+        "the backend must be probed with GET"
     );
 }
 

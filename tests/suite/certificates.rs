@@ -1,5 +1,5 @@
-//! Which certificates are accepted, with verification and without, as `blackbox_exporter` 0.28 does: `make compare` asks both
-//! the same. Here the reasons are looked at, too, and what the evidence notes.
+//! Accepted and rejected certificates, with and without verification, as in `blackbox_exporter` 0.28. `make compare`
+//! compares both exporters. These tests also check the reasons and the notes in the evidence.
 
 use crate::support::chains::Chains;
 use crate::support::exporter::Exporter;
