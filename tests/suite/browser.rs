@@ -118,7 +118,7 @@ impl Scene {
             for _ in 0..PROBES {
                 seen.push(self.exporter.probe(verdict.module, &verdict.target).await.evidence);
             }
-            // The first failed probe. Only failed probes have diagnostics.
+            // The first failed probe: its diagnostics are not reused from an earlier one.
             let first = seen.iter().position(|evidence| !evidence["verdict"].is_null());
             let shown = &seen[first.unwrap_or_default()];
             probes.push(json!({

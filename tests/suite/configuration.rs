@@ -277,7 +277,7 @@ async fn a_body_may_have_lines_letters_and_bytes_of_every_kind() {
     assert_eq!(
         post.header("content-length"),
         Some("2"),
-        "the module's field must replace the default one"
+        "the Content-Length of the module must not be sent"
     );
     assert_eq!(post.header("x-name"), Some("Müller"));
 }

@@ -207,7 +207,7 @@ fn gateways() -> String {
     text
 }
 
-/// Ways in which the signatures of a gateway identify it, without duplicates.
+/// Sources of a gateway's signatures, without duplicates.
 fn known(gateway: &Gateway) -> String {
     let ways = gateway.own.iter().map(|page| page.known.unwrap_or(gateway.known));
     let ways: BTreeSet<_> = ways

@@ -1,4 +1,4 @@
-//! Flags, the version and the log, as what was written for `blackbox_exporter` expects them.
+//! Flags, version and log, compatible with `blackbox_exporter`.
 
 use crate::serving::Running;
 use crate::support::page::Page;
@@ -46,7 +46,7 @@ async fn flags_that_blackbox_exporter_takes_start() {
         let running = Running::start(MODULES, &[flag]).await;
         let healthy = running.get(&format!("{prefix}/-/healthy")).await;
         assert_eq!(healthy.status(), 200, "{flag} {}", running.log());
-        // It may probe that page of its own, below its prefix, too.
+        // The exporter may probe its own page, also below the route prefix.
         let page = running
             .text(&format!(
                 "{prefix}/probe?target={}{prefix}/-/healthy",
@@ -57,7 +57,7 @@ async fn flags_that_blackbox_exporter_takes_start() {
     }
 }
 
-/// kingpin reads arguments from files: one a line.
+/// As in kingpin, arguments can be read from files, one per line.
 #[tokio::test]
 async fn flags_are_read_from_files() {
     let folder = tempfile::tempdir().unwrap();
@@ -108,7 +108,7 @@ fn help_comes_in_all_forms() {
     }
 }
 
-/// With `--log.prober=debug` the steps of each probe are logged, as with `blackbox_exporter`, without what is secret.
+/// With `--log.prober=debug` the steps of each probe are logged without secrets, as in `blackbox_exporter`.
 #[tokio::test]
 async fn the_steps_of_probes_are_logged_at_debug() {
     let modules = "modules:
@@ -135,7 +135,7 @@ async fn the_steps_of_probes_are_logged_at_debug() {
         for (module, target) in &probed {
             running.get(&format!("/probe?module={module}&target={target}")).await;
         }
-        // The dialogue of a server that says another thing.
+        // A dialogue with a server that sends an unexpected line.
         let own = &running.addresses[0];
         running
             .get(&format!("/probe?module=h&target=http://{own}/-/healthy"))
@@ -191,7 +191,7 @@ fn scripts_read_the_version_where_they_read_that_of_blackbox_exporter() {
     );
 }
 
-/// What is logged of a probe that fails, one that succeeds, and a reload that fails, in either format.
+/// The logs of a failed probe, a successful probe and a failed reload, in both formats.
 async fn logs_of(target: &str) -> Vec<String> {
     let bad = "modules: {t: {prober: nothing}}";
     let mut records = Vec::new();
@@ -318,7 +318,7 @@ async fn probes_are_logged_from_the_severity_that_the_flag_names() {
     }
 }
 
-/// The program with another stderr than a file.
+/// Starts the program with a stderr that is not a file.
 async fn with_stderr(stderr: impl Into<Stdio>) -> (Process, String) {
     let port = free_port();
     let mut command = Command::new(PROGRAM);
@@ -344,7 +344,7 @@ async fn a_log_that_nobody_reads_or_that_cannot_be_written_keeps_nobody() {
             let answer = client.get(format!("{url}{path}")).send().await.unwrap();
             (answer.status().as_u16(), answer.text().await.unwrap())
         };
-        // More than a pipe and the queue hold.
+        // More than the capacity of the pipe and the queue.
         let long = "x".repeat(1900);
         let mut dropped = 0.0;
         for target in 0.. {
@@ -360,7 +360,7 @@ async fn a_log_that_nobody_reads_or_that_cannot_be_written_keeps_nobody() {
         }
         assert!(dropped > 0.0);
         assert_eq!(get("/-/healthy").await.0, 200);
-        // Nor does it keep the process.
+        // The blocked log does not keep the process from exiting.
         process.signal("TERM");
         eventually("it ends", async || process.0.try_wait().unwrap().is_some()).await;
     }
