@@ -139,7 +139,7 @@ async fn redirects_stay_within_http3() {
     );
     let probed = exporter.probe("m", &server.url()).await;
     let detail = &probed.evidence["target"]["fault"]["detail"];
-    assert_eq!(detail, "The redirect leads to an http URL, where HTTP/3 is not spoken.");
+    assert_eq!(detail, "The redirect leads to an http URL, which does not support HTTP/3.");
 }
 
 async fn failed(exporter: &Exporter, target: &str) -> Probed {
