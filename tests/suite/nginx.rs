@@ -1,4 +1,4 @@
-//! Against a real nginx: delays of known length in known places, plain and over TLS, and what the page says of them.
+//! A real nginx with known delays in known phases, with and without TLS, and the durations that the page reports.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::page::Page;
@@ -17,42 +17,42 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Debian's, with the echo module beside it.
+/// nginx from the Debian package, with the echo module.
 const NGINX: &str = "/usr/sbin/nginx";
 const ECHO_MODULE: &str = "/usr/lib/nginx/modules/ngx_http_echo_module.so";
 
-/// Delays that nginx makes, in milliseconds.
+/// Delays of nginx, in milliseconds.
 const DELAYS: [u32; 3] = [0, 50, 200];
 
-/// A file that nginx serves: long, dull and with a `Last-Modified`.
+/// Line of the file that nginx serves. The file is long, compressible, and has a `Last-Modified`.
 const PAGE_LINE: &str = "glass is clear, and so is this line.\n";
 const PAGE_LINES: usize = 1000;
 const PAGE_LENGTH: f64 = 37.0 * 1000.0;
 
-/// Rounding is allowed to take so much, in seconds.
+/// Tolerance for rounding, in seconds.
 const MICROSECOND: f64 = 1e-6;
 
-/// nginx reads the kernel's coarse clock, which ticks every 10 ms at the slowest. What wakes it in its sleep, as
-/// HTTP/2's acknowledgements do, may let it sleep so much shorter.
+/// Tolerance for the clock of nginx, in seconds. nginx uses the kernel's coarse clock, which has a resolution of up to
+/// 10 ms. Events during its sleep, such as HTTP/2 acknowledgements, can shorten the sleep by that time.
 const TICK: f64 = 0.010;
 
-/// The peer's phases.
+/// Phases of `blackbox_exporter`.
 const PHASES: [&str; 5] = ["resolve", "connect", "tls", "processing", "transfer"];
 
-/// A running nginx. Ends with its value.
+/// A running nginx. It is stopped on drop.
 struct Nginx {
-    /// Plain.
+    /// Port without TLS.
     http: u16,
-    /// HTTP/2 and HTTP/1.1 over TLS 1.3.
+    /// Port with HTTP/2 and HTTP/1.1 over TLS 1.3.
     tls13: u16,
-    /// HTTP/1.1 over TLS 1.2.
+    /// Port with HTTP/1.1 over TLS 1.2.
     tls12: u16,
     folder: TempDir,
     process: Process,
 }
 
 impl Nginx {
-    /// Starts one that shows this certificate.
+    /// Starts nginx with this certificate.
     async fn start(cert_file: &Path, key_file: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [http, tls13, tls12, nobody] = std::array::from_fn(|_| free_port());
@@ -61,7 +61,7 @@ impl Nginx {
             cert_file.display(),
             key_file.display()
         );
-        // One process: a master that is killed would leave its workers behind.
+        // nginx runs as one process, because the workers of a killed master would stay alive.
         let config = format!(
             "load_module {ECHO_MODULE};\n\
              daemon off; master_process off; pid nginx.pid; error_log error.log warn;\n\
@@ -107,7 +107,7 @@ impl Nginx {
     }
 }
 
-/// What every server of this nginx serves. Nobody listens on the port `nobody`.
+/// The locations of every server block. The port `nobody` has no listener.
 fn site(http: u16, tls: u16, nobody: u16) -> String {
     let mut site = format!(
         "location /page.txt {{ root html; }}\n\
@@ -134,7 +134,7 @@ fn site(http: u16, tls: u16, nobody: u16) -> String {
     site
 }
 
-/// An nginx behind a certificate that is good for its address, and an exporter that trusts it.
+/// An nginx with a valid certificate, and an exporter that trusts it.
 struct Scene {
     nginx: Nginx,
     exporter: Exporter,
@@ -142,7 +142,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// With the modules `http1`, `http2`, `peer` and these, each a name and its keys; in them `TLS` is the trust.
+    /// Starts both with the modules `http1`, `http2`, `peer` and the given ones: name and keys. `TLS` in the keys
+    /// stands for the trusted CA.
     async fn start(modules: &[(&str, &str)]) -> Self {
         let authority = Authority::new();
         let (cert_file, key_file) = authority.files("127.0.0.1");
@@ -185,7 +186,7 @@ fn assert_says(page: &Page, series: &str, expected: f64) {
     );
 }
 
-/// The page of a successful probe: one that took all the time that its phases and `probe_unattributed_seconds` say.
+/// Asserts that the probe succeeded, and that its phases and `probe_unattributed_seconds` add up to its duration.
 #[track_caller]
 fn assert_succeeded(probed: &Probed) {
     let page = &probed.page;
@@ -196,8 +197,8 @@ fn assert_succeeded(probed: &Probed) {
     assert_timings_balance(probed);
 }
 
-/// The evidence of any probe: its laps follow one another without overlap, and with what is outside them they are the
-/// whole time.
+/// Asserts that the phases in the evidence do not overlap, and that they and the unattributed time add up to the
+/// duration.
 #[track_caller]
 fn assert_timings_balance(probed: &Probed) {
     let edge = &probed.evidence["target"];
@@ -206,14 +207,14 @@ fn assert_timings_balance(probed: &Probed) {
     for exchange in edge["exchanges"].as_array().unwrap() {
         for timing in exchange["phases"].as_array().unwrap() {
             let begun = seconds(timing, "start_seconds");
-            assert!(begun >= at - MICROSECOND, "{timing} begins before {at}: {edge:#}");
+            assert!(begun >= at - MICROSECOND, "{timing} starts before {at}: {edge:#}");
             let took = seconds(timing, "duration_seconds");
             at = begun + took;
             attributed += took;
         }
     }
     let whole = seconds(edge, "duration_seconds");
-    assert!(at <= whole + MICROSECOND, "a lap ends after the probe: {edge:#}");
+    assert!(at <= whole + MICROSECOND, "a phase ends after the probe: {edge:#}");
     let told = attributed + seconds(edge, "unattributed_seconds");
     assert!((told - whole).abs() < MICROSECOND, "{told} of {whole} s: {edge:#}");
     assert_says(&probed.page, "probe_duration_seconds", whole);
@@ -227,7 +228,7 @@ fn gauge(page: &Page, phase: &str) -> f64 {
     page.value(&phase_gauge(phase))
 }
 
-/// The histogram holds exactly these observations.
+/// Asserts that the histogram has exactly these observations.
 #[track_caller]
 fn assert_histogram_of(observed: &[f64], page: &Page, name: &str, phase: Option<&str>, bounds: &[f64]) {
     let labels = phase.map(|phase| format!("phase=\"{phase}\"")).unwrap_or_default();
@@ -247,10 +248,10 @@ fn assert_histogram_of(observed: &[f64], page: &Page, name: &str, phase: Option<
     assert_says(page, &format!("{name}_sum{plain}"), observed.iter().sum());
 }
 
-/// How often each location is probed.
+/// Number of probes of each location.
 const PROBES: usize = 8;
 
-/// Probes each location several times, and looks for each delay where it was made.
+/// Probes each location several times, and asserts that each delay is in the right phase.
 async fn assert_the_phases_tell(scene: &Scene, module: &str, base: &str, version: f64) {
     let https = base.starts_with("https");
     for place in [Place::Head, Place::Body] {
@@ -262,7 +263,7 @@ async fn assert_the_phases_tell(scene: &Scene, module: &str, base: &str, version
                 assert_succeeded(&probed);
                 assert_says(&probed.page, "probe_http_version", version);
                 assert_says(&probed.page, "probe_http_ssl", f64::from(u8::from(https)));
-                // The whole probe is observed without the exporter's own delay.
+                // The histogram of the whole probe excludes the exporter's own delay.
                 wholes.push(probed.page.value("probe_duration_seconds") - scheduling_delay(&probed));
                 // On a busy machine packets may be merged: the two phases are then not observed.
                 split.push(notes(&probed).is_empty());
@@ -322,8 +323,8 @@ fn assert_the_delay_is_in(place: Place, delay: f64, early: f64, pages: &[Page]) 
     }
 }
 
-/// The last page's histograms hold what the pages' gauges said, each in its bucket. `split`: where processing and transfer are known
-/// on their own.
+/// The last page's histograms hold what the pages' gauges said, each in its bucket. `split`: where processing and
+/// transfer are known on their own.
 #[track_caller]
 fn assert_the_histograms_hold_the_gauges(pages: &[Page], split: &[bool], wholes: &[f64], https: bool) {
     let last = pages.last().unwrap();

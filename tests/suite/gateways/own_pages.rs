@@ -102,7 +102,7 @@ async fn a_dead_backend_is_not_overruled_by_a_page_that_may_be_about_it() {
         ("nginx-503", "upstream"),
         ("nginx-500", "upstream"),
         ("kong-peer", "upstream"),
-        // An edge that denies requests does so with any backend.
+        // The edge would deny the request before it contacts any backend.
         ("nginx-403", "edge"),
         ("cloudflare-1020", "edge"),
     ] {
