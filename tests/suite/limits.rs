@@ -612,7 +612,7 @@ fn fields(bytes: usize) -> String {
     fields.concat()
 }
 
-/// A target whose path sets the number and size of the response fields.
+/// A target that responds with 500 and 200 large fields.
 async fn many_fields() -> Peer {
     let fields = fields(900);
     Peer::answering(format!(

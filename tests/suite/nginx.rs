@@ -265,7 +265,7 @@ async fn assert_the_phases_tell(scene: &Scene, module: &str, base: &str, version
                 assert_says(&probed.page, "probe_http_ssl", f64::from(u8::from(https)));
                 // The histogram of the whole probe excludes the exporter's own delay.
                 wholes.push(probed.page.value("probe_duration_seconds") - scheduling_delay(&probed));
-                // On a busy machine packets may be merged: the two phases are then not observed.
+                // On a busy machine packets may be merged. Then the two phases are not observed.
                 split.push(notes(&probed).is_empty());
                 pages.push(probed.page);
             }
@@ -276,12 +276,12 @@ async fn assert_the_phases_tell(scene: &Scene, module: &str, base: &str, version
     }
 }
 
-/// Where nginx delays.
+/// Position of the delay in the response.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     /// Before the first byte.
     Head,
-    /// Between the body's first byte and its last.
+    /// Between the first and last byte of the body.
     Body,
 }
 
@@ -301,19 +301,19 @@ impl Place {
     }
 }
 
-/// Every probe holds the delay, and its phase is longer than all else together.
+/// Asserts that every probe has the delay, and that its phase is longer than all other phases together.
 #[track_caller]
 fn assert_the_delay_is_in(place: Place, delay: f64, early: f64, pages: &[Page]) {
     for page in pages {
         let held = match place {
             Place::Head => gauge(page, "processing"),
-            // Where this process is late to see the first byte, the delay has begun before transfer has.
+            // If this process sees the first byte late, part of the delay is in `processing`.
             Place::Body => gauge(page, "processing") + gauge(page, "transfer"),
         };
         assert!(held >= delay - early, "{place:?} {delay}: {held}");
     }
     if delay > 0.0 {
-        // What a busy machine adds to the other phases, or takes from the slow one, it does not do in every probe.
+        // A busy machine may lengthen the other phases or shorten the slow one, but not in every probe.
         let times = |name: String| pages.iter().map(move |page| page.value(&name));
         let slow = times(phase_gauge(place.phase())).fold(0.0, f64::max);
         let others = PHASES.into_iter().filter(|phase| *phase != place.phase());
@@ -323,8 +323,8 @@ fn assert_the_delay_is_in(place: Place, delay: f64, early: f64, pages: &[Page]) 
     }
 }
 
-/// The last page's histograms hold what the pages' gauges said, each in its bucket. `split`: where processing and
-/// transfer are known on their own.
+/// Asserts that the histograms of the last page contain the gauges of all pages. `split` marks the probes with separate
+/// durations of processing and transfer.
 #[track_caller]
 fn assert_the_histograms_hold_the_gauges(pages: &[Page], split: &[bool], wholes: &[f64], https: bool) {
     let last = pages.last().unwrap();
@@ -337,18 +337,18 @@ fn assert_the_histograms_hold_the_gauges(pages: &[Page], split: &[bool], wholes:
             assert_histogram_of(&observed, last, name, Some(phase), &PHASE_BUCKETS);
         } else {
             let rows = last.starting(&format!("{name}_count{{phase=\"tls\"")).count();
-            assert_eq!(rows, 0, "a plain target has no rows of tls");
+            assert_eq!(rows, 0, "a target without TLS must have no series with the phase tls");
         }
     }
     assert_histogram_of(wholes, last, "probe_success_duration_seconds", None, &LONG_BUCKETS);
 }
 
-/// What has to be known of the figures of a probe.
+/// Notes about the durations of a probe.
 fn notes(probed: &Probed) -> &[serde_json::Value] {
     probed.evidence["target"]["exchanges"][0]["notes"].as_array().unwrap()
 }
 
-/// How much longer a probe took because the exporter came late to events on the wire.
+/// Scheduling delay of the exporter within the probe, in seconds.
 fn scheduling_delay(probed: &Probed) -> f64 {
     let exchanges = probed.evidence["target"]["exchanges"].as_array().unwrap();
     exchanges
@@ -426,7 +426,7 @@ async fn the_laps_of_a_failed_probe_are_its_whole_time_too() {
     for (module, target, reason, timings) in rows {
         let probed = scene.exporter.probe(module, &target).await;
         assert_says(&probed.page, "probe_success", 0.0);
-        // The fact: whom a judgment blames for it is not asked here.
+        // Only the fault is checked here, not the verdict.
         let fault = &probed.evidence["target"]["fault"];
         assert_eq!(fault["reason"], reason, "{target}: {}", probed.evidence);
         let seen: Vec<String> = probed
@@ -446,8 +446,8 @@ async fn an_answer_that_comes_before_the_request_is_written_does_not_count_any_t
     let config = format!("modules: {{upload: {{prober: http, http: {{method: POST, body: {body}}}}}}}");
     let exporter = Exporter::start(&config).await;
     for (first, then) in [(HEAD.to_owned(), "early"), (format!("{HEAD}early"), "")] {
-        // The peer lets the request pile up, answers, and clears the way in the same breath: when the exporter next
-        // looks, the answer is there and the rest of the request can be written at once.
+        // The server lets the request queue up, responds, and then reads the request. When the exporter next polls the
+        // socket, it finds both the response and room for the rest of the request.
         let peer = Peer::start(move |mut stream: TcpStream| {
             let first = first.clone();
             async move {
@@ -468,7 +468,7 @@ async fn an_answer_that_comes_before_the_request_is_written_does_not_count_any_t
     }
 }
 
-/// What `openssl x509` prints of the first certificate of a file: a line each, `name=value`.
+/// Output of `openssl x509` for the first certificate of a file: lines of `name=value`.
 fn openssl_says(cert_file: &Path) -> BTreeMap<String, String> {
     let told = Command::new("openssl")
         .args([
@@ -499,7 +499,8 @@ fn seconds_at(date: &str) -> f64 {
     String::from_utf8(told.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// A chain of three whose middle ends first; files with leaf and middle, the leaf's key, and the root.
+/// Writes a chain of three certificates whose intermediate expires first. Returns the files with leaf and intermediate,
+/// the key of the leaf, and the root.
 fn chain_into(folder: &Path) -> [std::path::PathBuf; 3] {
     let named = |parts: &[(DnType, &str)], year: i32| {
         let mut params = CertificateParams::default();
@@ -577,7 +578,7 @@ async fn the_certificate_gauges_say_what_openssl_says_of_the_file() {
         1.0,
     );
 
-    // The middle, which nginx sends with the leaf, ends before the leaf does.
+    // The intermediate, which nginx sends with the leaf, expires before the leaf.
     let leaf_ends = seconds_at(&told["notAfter"]);
     let pem = std::fs::read_to_string(&cert_file).unwrap();
     let middle_at = pem.rfind("-----BEGIN").unwrap();
@@ -653,11 +654,11 @@ async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips
     let unzipped = scene.exporter.probe("unzipping", &target).await;
     assert_succeeded(&unzipped);
     assert_says(&unzipped.page, "probe_http_uncompressed_body_length", PAGE_LENGTH);
-    // nginx zips as it sends: nobody knows the length before.
+    // nginx compresses the body while it sends it, so the length is unknown.
     assert_says(&unzipped.page, "probe_http_content_length", -1.0);
     assert!(
         wire(&unzipped) < PAGE_LENGTH / 2.0,
-        "it was not zipped on the wire: {}",
+        "the body was not compressed: {}",
         unzipped.evidence
     );
 
@@ -667,7 +668,7 @@ async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips
     assert!(zipped.page.value("probe_http_uncompressed_body_length") < wire(&zipped));
     assert_eq!(zipped.evidence["target"]["fault"]["reason"], "content.body");
 
-    // As the peer does: it unzips what was not zipped, because nobody asked nginx to.
+    // As in `blackbox_exporter`, decoding fails, because the module did not request gzip and nginx did not compress.
     let blind = scene.exporter.probe("blind", &target).await;
     assert_says(&blind.page, "probe_success", 0.0);
     assert_says(&blind.page, "probe_http_content_length", PAGE_LENGTH);
@@ -747,7 +748,7 @@ async fn a_redirect_is_a_leg_of_its_own_where_it_is_followed() {
     }
 }
 
-/// `promtool check metrics` finds nothing to say.
+/// Asserts that `promtool check metrics` reports nothing.
 #[track_caller]
 fn assert_promtool_accepts(text: &str) {
     let mut promtool = Command::new("promtool")
@@ -795,10 +796,10 @@ async fn a_healthy_target_stays_within_the_series_budget() {
         assert!(page.value("probe_http_last_modified_timestamp_seconds") > 0.0);
         assert!(
             page.len() <= budget,
-            "{target} has {} series, more than {budget}",
+            "{target} has {} series, maximum {budget}",
             page.len()
         );
-        assert_eq!(first.len(), page.len(), "every series is there from the first scrape");
+        assert_eq!(first.len(), page.len(), "every series must exist from the first scrape");
     }
 }
 
@@ -839,7 +840,7 @@ async fn the_level_peer_has_exactly_the_families_of_the_peer() {
         for phase in PHASES {
             assert!(gauge(&page, phase) >= 0.0);
         }
-        // A series for each family, and the other four phases.
+        // One series for each family, plus four more phases.
         assert_eq!(page.len(), families.len() + 4);
     }
 }
