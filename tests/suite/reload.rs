@@ -45,7 +45,8 @@ async fn a_key_fits_its_module_after_each_reload() {
     assert_eq!(same.value("probe_phase_duration_seconds_count{phase=\"connect\"}"), 2.0);
 }
 
-/// As in `blackbox_exporter`, whose example names a file that most hosts do not have.
+/// A missing TLS file affects its own module only, as in `blackbox_exporter`, whose example has a file that most hosts
+/// lack.
 #[tokio::test]
 async fn a_tls_file_that_comes_later_fails_its_own_module_until_a_reload() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Names are resolved as the host's own resolver does it: resolv.conf(5), hosts(5), and Go's resolver.
+//! Name resolution matches the host's resolver: resolv.conf(5), hosts(5), and Go's resolver.
 
 use crate::support::exporter::Exporter;
 use crate::support::host::Host;
@@ -12,12 +12,12 @@ use std::time::Duration;
 const HOSTS: &[u8] = b"127.0.0.1 localhost\n";
 const MODULES: &str = "modules: {m: {prober: http, timeout: 4s, http: {preferred_ip_protocol: ip4}}}";
 
-/// A server that knows every name as this address.
+/// A server that returns this address for every name.
 async fn knows(at: &str, address: &'static str) -> NameServer {
     NameServer::start_at(at, move |asked| asked.addresses(&[address])).await
 }
 
-/// A module with its own list of name servers.
+/// A module with a list of name servers.
 fn module(servers: &[&NameServer]) -> String {
     let servers: Vec<_> = servers.iter().map(|server| format!("'{}'", server.address)).collect();
     let servers = servers.join(", ");
@@ -26,10 +26,10 @@ fn module(servers: &[&NameServer]) -> String {
     )
 }
 
-/// What a name server says to a question.
+/// Response of a name server to a query.
 type Says = fn(&Asked) -> Reply;
 
-/// How a name server does not know a name, while another may.
+/// Failures after which the next name server is tried.
 const FAILURES: [(&str, Says); 6] = [
     ("SERVFAIL", |asked| asked.code(ResponseCode::ServFail)),
     ("REFUSED", |asked| asked.code(ResponseCode::Refused)),
@@ -55,7 +55,7 @@ async fn servers_are_asked_in_their_order_and_the_fastest_does_not_win() {
         assert_eq!(host.probe("m", &target).await.outcome(), "success");
     }
     assert_eq!(second.names_asked(), [""; 0]);
-    // A module's own list behaves alike.
+    // The name servers of a module behave the same.
     let first = NameServer::start(slow).await;
     let exporter = Exporter::start(&module(&[&first, &second])).await;
     let target = format!("http://own.test:{}/", peer.address.port());
@@ -87,7 +87,7 @@ async fn a_server_that_fails_is_followed_by_the_next() {
         let probed = exporter.probe("m", &target).await;
         assert_eq!(probed.outcome(), "success", "{failure}");
     }
-    // Nobody listens at the first.
+    // The first server has no listener.
     let second = NameServer::start(|asked| asked.addresses(&["127.0.0.1"])).await;
     let config = module(&[&second]).replace("resolver: [", "resolver: ['127.0.0.1:1', ");
     let target = format!("http://name.test:{}/", peer.address.port());
@@ -129,7 +129,7 @@ async fn the_reason_is_that_of_the_server_that_says_most() {
         let exporter = Exporter::start(&module(&[&first, &second])).await;
         assert_eq!(exporter.probe("m", "http://name.test/").await.outcome(), reason);
     }
-    // The second is silent until the probe's time is over.
+    // The second server is silent until the probe's deadline.
     let (fails, silent) = (
         NameServer::start(FAILURES[0].1).await,
         NameServer::start(|_| Reply::Silence).await,
@@ -139,7 +139,7 @@ async fn the_reason_is_that_of_the_server_that_says_most() {
         exporter.probe("m", "http://name.test/").await.outcome(),
         "dns/dns.servfail"
     );
-    // Datagrams that belong to no question, and nothing else.
+    // The server sends only datagrams that match no query.
     let foreign = NameServer::start(|_| Reply::Bytes(b"hello".to_vec())).await;
     let exporter = Exporter::start(&module(&[&foreign])).await;
     assert_eq!(
@@ -239,24 +239,24 @@ async fn a_line_of_the_hosts_file_that_cannot_be_read_costs_that_line() {
 async fn what_changes_on_the_host_is_picked_up() {
     let _old = knows("127.0.53.7:53", "127.0.0.7").await;
     let _new = knows("127.0.53.8:53", "127.0.0.8").await;
-    // Started before the network is configured.
+    // The exporter starts before the network is configured.
     let host = Host::start(MODULES, "", HOSTS).await;
     let outcome = host.probe("m", "http://name.test:1/").await.outcome();
     assert_eq!(outcome, "local/local.resolver_unreachable");
     let chosen = async |name: &str| host.probe("m", &format!("http://{name}:1/")).await.chosen();
     for (server, address) in [("127.0.53.7", "127.0.0.7"), ("127.0.53.8", "127.0.0.8")] {
         std::fs::write(host.file("resolv.conf"), format!("nameserver {server}\n")).unwrap();
-        eventually("the new name server", async || chosen("name.test").await == address).await;
+        eventually("the new name server is used", async || chosen("name.test").await == address).await;
     }
-    // A file that is emptied is one that is being written.
+    // An empty file means that it is being rewritten.
     std::fs::write(host.file("resolv.conf"), "# nothing yet\n").unwrap();
-    eventually("word of the empty file", async || {
+    eventually("a log message about the empty file", async || {
         host.log().contains("names no name server")
     })
     .await;
     assert_eq!(chosen("name.test").await, "127.0.0.8");
     std::fs::write(host.file("hosts"), "127.0.0.9 name.test\n").unwrap();
-    eventually("the new line of the hosts file", async || {
+    eventually("the new line of the hosts file is used", async || {
         chosen("name.test").await == "127.0.0.9"
     })
     .await;
@@ -312,7 +312,7 @@ async fn use_vc_asks_over_tcp_alone_and_each_probe_over_a_connection_of_its_own(
         assert_eq!(host.probe("m", "http://name.test:1/").await.chosen(), "127.0.0.1");
         assert!(server.asked().iter().all(|asked| asked.tcp));
     }
-    // The first connection dies in silence; the next probe opens another.
+    // The first connection dies silently. The next probe opens a new one.
     let dead = std::sync::atomic::AtomicBool::new(false);
     let server = NameServer::start(move |asked| {
         if asked.name == "dies.test" {
@@ -348,7 +348,7 @@ async fn a_refused_opt_record_is_left_out() {
         assert_eq!(probed.chosen(), "127.0.0.1", "{name}");
     }
     assert!(server.asked().iter().any(|asked| asked.edns));
-    // Without the option no question has one.
+    // Without the option, no query has an OPT record.
     let host = Host::start(MODULES, "nameserver 127.0.53.10\n", HOSTS).await;
     assert_eq!(host.probe("m", "http://plain.test:1/").await.chosen(), "127.0.0.1");
     assert!(server.asked().iter().all(|asked| !asked.edns));

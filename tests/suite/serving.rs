@@ -1,4 +1,4 @@
-//! Serving: the endpoints and their words, reload, the end of the process, and the program as a user starts it.
+//! HTTP endpoints and their messages, reload, shutdown, and the program as a user starts it.
 
 use crate::redirects::Site;
 use crate::support::exporter::Exporter;
@@ -21,17 +21,17 @@ const PLAIN: &str = "modules:\n  http_2xx: {prober: http}\n";
 
 const RELOADED: &str = "blackbox_exporter_config_last_reload_successful";
 
-/// The program itself, as a process of its own that listens on free ports of loopback.
+/// The exporter as a process that listens on free ports of loopback.
 pub struct Running {
     pub process: Process,
     folder: TempDir,
     client: reqwest::Client,
-    /// Where it listens.
+    /// Addresses on which the process listens.
     pub addresses: Vec<String>,
 }
 
 impl Running {
-    /// Starts it with a configuration, and waits until it listens.
+    /// Starts the exporter with a configuration, and waits until it listens.
     pub async fn start(config: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("glassbox.yml"), config).unwrap();
@@ -40,7 +40,7 @@ impl Running {
         Self::start_in(folder, &with_file).await
     }
 
-    /// Starts it in a folder.
+    /// Starts the exporter in a folder.
     pub async fn start_in(folder: TempDir, flags: &[&str]) -> Self {
         let output = |name: &str| File::create(folder.path().join(name)).unwrap();
         let mut command = Command::new(PROGRAM);
@@ -74,28 +74,28 @@ impl Running {
         self.folder.path().join("glassbox.yml")
     }
 
-    /// A file in its folder.
+    /// Path of a file in the folder of the process.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Writes a file into its folder.
+    /// Writes a file to the folder of the process.
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
-    /// What it has written so far. A thread of its own writes the log: the latest lines may be missing.
+    /// The log so far. A separate thread writes the log, so the latest lines may be missing.
     pub fn log(&self) -> String {
         log_of(self.folder.path())
     }
 
-    /// Everything it logged until now: a reload, which may be refused, logs one more line, and that line comes last.
+    /// The complete log. To flush it, a reload, which may fail, logs one more line.
     pub async fn whole_log(&self) -> String {
         let reloads =
             |log: &str| log.matches("Reloaded config file").count() + log.matches("Error reloading config").count();
         let before = reloads(&self.log());
         self.post("/-/reload").await;
-        eventually("logged the reload", async || reloads(&self.log()) > before).await;
+        eventually("the reload is logged", async || reloads(&self.log()) > before).await;
         self.log()
     }
 
@@ -125,7 +125,7 @@ impl Running {
         Page::parse(&self.text("/metrics").await).value(name)
     }
 
-    /// How it ended, once it has.
+    /// Waits for the exit of the process and returns its status.
     async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         let process = &mut self.process;
@@ -155,7 +155,7 @@ fn addresses_in(log: &str) -> Vec<String> {
         .collect()
 }
 
-/// Runs the program to its end.
+/// Runs the program until it exits.
 fn run(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     run_in(folder.path(), arguments)
@@ -260,7 +260,7 @@ async fn a_scrape_timeout_that_is_no_time_is_refused() {
             "{wrong}: {words}"
         );
     }
-    // What such scrapes count would be the caller's doing.
+    // With such short timeouts, the client would cause the failures.
     for short in ["0.099", "0.001", "1e-9"] {
         let request = client.get(&url).header("X-Prometheus-Scrape-Timeout-Seconds", short);
         let answer = request.send().await.unwrap();
@@ -269,7 +269,7 @@ async fn a_scrape_timeout_that_is_no_time_is_refused() {
         assert_eq!(answer.text().await.unwrap(), words);
     }
     assert_eq!(peer.connections(), 0);
-    // The order of checks is the peer's: module, timeout, target.
+    // The order of checks is the same as in `blackbox_exporter`: module, timeout, target.
     let late = client.get(exporter.url("/probe?module=nope"));
     let answer = late
         .header("X-Prometheus-Scrape-Timeout-Seconds", "abc")
@@ -297,7 +297,7 @@ async fn the_probes_time_is_that_of_the_scrape_less_the_offset() {
         ("http_2xx", Some("15"), 7.0),
         ("open", Some("10"), 9.5),
         ("open", None, 119.5),
-        // Nobody waits for so long, and the process would not end.
+        // The timeout is limited, because such a probe would block the shutdown.
         ("open", Some("1e9"), 599.5),
         ("open", Some("1e19"), 599.5),
     ] {
@@ -394,7 +394,7 @@ async fn debug_shows_the_log_the_metrics_and_the_module() {
     let plain = plain.text().await.unwrap();
     assert!(
         !plain.contains("Logs for the probe:"),
-        "only `true` asks for it: {plain}"
+        "only `debug=true` enables debug output: {plain}"
     );
 }
 
@@ -534,7 +534,7 @@ async fn a_page_of_another_origin_may_not_reload() {
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{foreign}");
     }
     let config = exporter.get("/config").await.text().await.unwrap();
-    assert!(config.contains("http_2xx"), "nothing was reloaded: {config}");
+    assert!(config.contains("http_2xx"), "the configuration was not reloaded: {config}");
     let answer = client
         .post(exporter.url("/-/reload"))
         .header("Origin", own)
@@ -605,7 +605,7 @@ async fn every_path_stands_below_the_route_prefix() {
     ] {
         assert_eq!(exporter.get(path).await.status(), 200, "{path}");
     }
-    // What the form asks for reaches the page, with and without the slash.
+    // The search of the form works with and without the trailing slash.
     for path in ["/box/?search=nobody", "/box?search=nobody"] {
         let page = exporter.get(path).await.text().await.unwrap();
         assert!(
@@ -648,7 +648,7 @@ async fn the_landing_page_shows_the_findings_failing_ones_first() {
     assert!(policy.contains("default-src 'none'"), "{policy}");
     let home = answer.text().await.unwrap();
     let (failed, succeeded) = (home.find("/gone").unwrap(), home.find("/good").unwrap());
-    assert!(failed < succeeded, "the older failing one is first: {home}");
+    assert!(failed < succeeded, "failed targets must come first, even if older: {home}");
     assert!(home.contains("tcp.refused") && home.contains("edge"), "{home}");
     assert!(
         home.contains("<form action=\"/probe\">") && home.contains("<option>http_2xx</option>"),
@@ -695,7 +695,7 @@ async fn a_scraper_that_hangs_up_ends_its_probe() {
         async move {
             read_head(&mut stream).await;
             told.send("asked").unwrap();
-            // No answer ever comes: only the exporter can end this connection.
+            // The server never responds, so only the exporter can close this connection.
             let read = stream.read(&mut [0]).await;
             assert!(matches!(read, Ok(0) | Err(_)));
             told.send("closed").unwrap();
@@ -717,7 +717,7 @@ async fn a_scraper_that_hangs_up_ends_its_probe() {
     .await;
 }
 
-/// A peer that answers nobody before it is told to.
+/// A server that delays all responses until the test releases them.
 async fn holding() -> (Peer, watch::Receiver<usize>, watch::Sender<bool>) {
     let (asked, seen) = watch::channel(0);
     let asked = Arc::new(asked);
@@ -765,7 +765,7 @@ async fn sigterm_takes_nothing_new_and_lets_twenty_probes_in_flight_end() {
     assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(late.headers().contains_key("retry-after"));
     assert_eq!(probes.len(), 20);
-    assert!(probes.try_join_next().is_none(), "no probe was cut off");
+    assert!(probes.try_join_next().is_none(), "a probe ended before the release");
 
     release.send(true).unwrap();
     while let Some(answer) = probes.join_next().await {
@@ -774,7 +774,7 @@ async fn sigterm_takes_nothing_new_and_lets_twenty_probes_in_flight_end() {
         assert_eq!(Page::parse(&text).value("probe_success"), 1.0);
     }
     assert_eq!(running.ended().await.code(), Some(0), "{}", running.log());
-    assert_eq!(*asked.borrow(), 20, "the late one was never dialled");
+    assert_eq!(*asked.borrow(), 20, "a probe that arrives during the shutdown must not connect");
 }
 
 #[tokio::test]
@@ -808,7 +808,7 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
     running.process.signal("HUP");
     eventually("refused", async || running.gauge(RELOADED).await == 0.0).await;
     assert!(running.text("/config").await.contains("new:"));
-    eventually("logged", async || running.log().contains("Error reloading config")).await;
+    eventually("the error is logged", async || running.log().contains("Error reloading config")).await;
 }
 
 #[tokio::test]
@@ -911,7 +911,7 @@ fn config_check_says_whether_the_file_is_valid() {
     assert_eq!(
         served.status.code(),
         Some(1),
-        "a bad file is not served: {}",
+        "the exporter must not start with an invalid file: {}",
         said(&served)
     );
 }
@@ -937,7 +937,7 @@ fn the_version_and_the_help_are_told_and_a_wrong_flag_is_refused() {
     assert!(said(&wrong).contains("--no-such-flag"), "{}", said(&wrong));
 }
 
-/// Runs `check` beside the test's own servers.
+/// Runs `check` while the servers of the test keep running.
 async fn check(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let mut command = tokio::process::Command::new(PROGRAM);
@@ -1079,7 +1079,7 @@ async fn a_request_whose_head_is_too_large_is_refused_before_it_is_whole() {
             assert!(String::from_utf8_lossy(&head).starts_with("HTTP/1.1 200"));
         }
     }
-    // Parameters as long as they may be have room, however they are written.
+    // Parameters of the maximum length are accepted in any encoding.
     let exporter = Exporter::start("limits: {parameter: 16KB}\nmodules:\n  http_2xx: {prober: http}\n").await;
     let answer = exporter
         .get(&format!("/probe?target=127.0.0.1:9/{}", "%61".repeat(16_000)))
@@ -1087,7 +1087,7 @@ async fn a_request_whose_head_is_too_large_is_refused_before_it_is_whole() {
     assert_eq!(answer.status(), 200);
 }
 
-/// Not in whole seconds, as the library counts it.
+/// The library's own metric has only whole seconds.
 #[tokio::test]
 async fn the_processor_time_is_precise() {
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;

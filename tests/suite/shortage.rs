@@ -1,4 +1,5 @@
-//! What this host is short of says nothing of a target, nor of a file: such a probe is none, and such a configuration not taken.
+//! A resource shortage of the host is not a result about the target and not an error in a file: the probe gets 503, and
+//! the configuration is rejected.
 
 use crate::support::peer::{Peer, ok};
 use crate::support::pki::Authority;
@@ -9,10 +10,10 @@ use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Bytes that say of what this host is short, as the library in C has them.
+/// Length of the shared buffer with the name of the missing resource, as in the C library.
 const ROOM: usize = 512;
 
-/// An exporter on a host that can be made short of something.
+/// An exporter on a host with simulated resource shortages.
 struct Short {
     _exporter: Process,
     port: u16,
@@ -21,7 +22,7 @@ struct Short {
 }
 
 impl Short {
-    /// Starts it with a configuration, before which a folder for its files is there.
+    /// Starts an exporter with a configuration, which gets the folder for its files.
     async fn start(config: impl FnOnce(&TempDir) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let library = preloaded("tests/suite/shortage/short.c", folder.path());
@@ -47,7 +48,7 @@ impl Short {
         }
     }
 
-    /// From now on this host is short of it; of nothing, where that is empty.
+    /// Simulates a shortage of a resource. An empty name ends the shortage.
     fn is_short(&self, of: &str) {
         let mut words = [0; ROOM];
         words[..of.len()].copy_from_slice(of.as_bytes());

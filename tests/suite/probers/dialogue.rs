@@ -134,9 +134,9 @@ async fn a_mail_server_begins_tls_when_it_is_asked_to() {
     assert_eq!(page.value("probe_tls_version_info{version=\"TLS 1.3\"}"), 1.0);
     assert!(
         page.starting("probe_tls_cipher_info").next().is_none(),
-        "the peer has it for http only"
+        "blackbox_exporter has it for http only"
     );
-    // One lap for each time that TLS, a word and an answer came.
+    // One timing for each TLS handshake, sent line and response.
     let timings: Vec<_> = probed.timings().into_iter().map(|timing| timing.0).collect();
     assert_eq!(timings.iter().filter(|phase| *phase == "tls").count(), 1, "{timings:?}");
     assert_eq!(
@@ -231,7 +231,7 @@ async fn lines_are_looked_through_however_long_and_many_they_are() {
         }
     })
     .await;
-    // Lines that are none, and never end.
+    // An endless stream of empty lines.
     let chatty = Peer::start(|mut stream| async move { while stream.write_all(&[b'\n'; 4096]).await.is_ok() {} }).await;
     let config = "modules:\n  m: {prober: tcp, timeout: 2s, tcp: {query_response: [{expect: 'x needle$'}]}}\n";
     let exporter = Exporter::start(config).await;
@@ -243,7 +243,7 @@ async fn lines_are_looked_through_however_long_and_many_they_are() {
     assert_eq!(chatted.evidence["verdict"]["reason"], "content.expect");
 }
 
-/// Greets, and refuses each line with the line itself.
+/// A server that sends a greeting and rejects each line with an error that repeats it.
 async fn refusing() -> Peer {
     Peer::start(|stream| async move {
         let mut stream = BufReader::new(stream);
@@ -307,7 +307,7 @@ async fn a_failed_step_is_shown_with_what_came_instead_and_without_secrets() {
     );
 }
 
-/// Takes TLS, and closes the connection without a byte where plain text comes.
+/// A TLS server that closes the connection without a byte if the client does not use TLS.
 async fn hangs_up_on_plain_text(authority: &Authority) -> Peer {
     let acceptor = tokio_rustls::TlsAcceptor::from(authority.leaf("127.0.0.1").server(&[]));
     Peer::start(move |mut stream| {
@@ -320,7 +320,7 @@ async fn hangs_up_on_plain_text(authority: &Authority) -> Peer {
                     let _ = stream.read_u8().await;
                 }
             } else {
-                // With something left unread, the kernel would reset the connection.
+                // Read the data, because the kernel would reset a connection with unread data.
                 let _ = stream.read(&mut [0; 4096]).await;
             }
         }
@@ -328,7 +328,7 @@ async fn hangs_up_on_plain_text(authority: &Authority) -> Peer {
     .await
 }
 
-/// The verdict's sentence is what people forward: it has the step, what it waits for, and what came.
+/// The summary of a verdict is often forwarded, so it has the step, the expected text and the received text.
 #[tokio::test]
 async fn the_sentence_of_a_dialogue_has_its_step() {
     let slow = Peer::start(|mut stream| async move {
@@ -382,7 +382,7 @@ async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
         let _ = stream.read_u8().await;
     })
     .await;
-    // It answers plain text with the alert of OpenSSL, `wrong version number`.
+    // A server that responds to a client without TLS with OpenSSL's alert `wrong version number`.
     let alert = Peer::start(|mut stream| async move {
         let _ = stream.read_u8().await;
         let _ = stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46").await;
@@ -392,7 +392,7 @@ async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    // It closes the connection at plain text and sends no alert, as `openssl s_server` does.
+    // A server that closes the connection without an alert if the client does not use TLS, as `openssl s_server` does.
     let hangs_up = hangs_up_on_plain_text(&authority).await;
     let closes = Peer::start(|mut stream| async move {
         let _ = stream.read(&mut [0; 512]).await;

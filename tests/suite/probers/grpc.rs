@@ -1,4 +1,4 @@
-//! The grpc prober, against Debian's gRPC and a peer of our own.
+//! The grpc prober with a health service from a Debian package and with test servers.
 
 use crate::support::exporter::Exporter;
 use crate::support::health::{answering, debians, health_at, resetting, strange};
@@ -63,7 +63,7 @@ async fn the_last_status_of_the_trailers_decides() {
     }
 }
 
-/// A reset is no status: of whatever code it is, the call is unavailable.
+/// A reset has no gRPC status: with any error code, the result is UNAVAILABLE.
 #[tokio::test]
 async fn a_call_that_the_server_resets_is_unavailable() {
     let exporter = Exporter::start(&config("/nonexistent")).await;
@@ -98,7 +98,7 @@ async fn a_real_health_service_over_tls() {
     assert_eq!(page.value("probe_tls_version_info{version=\"TLS 1.3\"}"), 1.0);
 }
 
-/// The peer takes 20 s for this: its call has no deadline.
+/// `blackbox_exporter` takes 20 s for this, because its call has no deadline.
 #[tokio::test]
 async fn a_call_ends_with_the_probes_time() {
     let silent = Peer::start(|stream| async move {
@@ -114,7 +114,7 @@ async fn a_call_ends_with_the_probes_time() {
     assert_eq!(probed.evidence["verdict"]["reason"], "http.timed_out_waiting");
 }
 
-/// Clients of gRPC derive a status from HTTP where the server gives none: these are grpc-go's.
+/// gRPC clients derive a status from the HTTP status if the server sends none. The values are those of grpc-go.
 #[tokio::test]
 async fn an_answer_without_a_status_has_the_one_that_grpc_go_derives() {
     const GRPC: (&str, &str) = ("content-type", "application/grpc");
@@ -145,7 +145,7 @@ async fn an_answer_without_a_status_has_the_one_that_grpc_go_derives() {
     }
 }
 
-/// Gateways route by it.
+/// Gateways route by `:authority`.
 #[tokio::test]
 async fn the_authority_is_the_name_of_tls_and_in_plain_text_the_target() {
     let authority = Authority::new();
@@ -188,7 +188,7 @@ async fn a_port_of_tls_that_is_called_in_plain_text_is_named() {
         (&"tls".into(), &"tls.required".into()),
         "{verdict:#}"
     );
-    // Its twin closes as early, and does not speak TLS.
+    // The opposite case: a server that closes as early, but does not use TLS.
     let closing = Peer::start(|stream| async move { drop(stream) }).await;
     let probed = exporter.probe("all", &closing.address.to_string()).await;
     assert_ne!(probed.evidence["verdict"]["reason"], "tls.required");
