@@ -874,7 +874,7 @@ fn answer() -> Vec<Row> {
 /// Responds without a length, so that the body ends with the connection, and truncates the last TLS record.
 async fn cut_in_a_record(mut stream: tokio_rustls::server::TlsStream<TcpStream>) {
     read_head(&mut stream).await;
-    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall is well").await.unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall is fine").await.unwrap();
     stream.flush().await.unwrap();
     let (mut socket, mut session) = stream.into_inner();
     let mut record = Vec::new();

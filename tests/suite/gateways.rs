@@ -102,7 +102,7 @@ impl Origins {
             std::future::pending::<()>().await;
         })
         .await;
-        let garbage = Peer::answering(b"\x00\x01\x02 this is no HTTP\r\n\r\n".to_vec()).await;
+        let garbage = Peer::answering(b"\x00\x01\x02 this is not HTTP\r\n\r\n".to_vec()).await;
         let truncated = Peer::answering("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\npart").await;
         let long = "a".repeat(96 * 1024);
         let large = Peer::answering(format!(

@@ -160,7 +160,7 @@ async fn a_block_is_read_however_it_is_written() {
     }
 }
 
-/// A length and what Go takes it for.
+/// Content-Length fields, the length that Go reports, and the deviations.
 type Length = (&'static [(&'static str, &'static str)], f64, &'static [&'static str]);
 
 const LENGTHS: &[Length] = &[
