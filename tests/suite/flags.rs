@@ -252,7 +252,7 @@ async fn the_log_has_the_keys_of_blackbox_exporter_each_once() {
     assert!(failed.contains(" level=ERROR source=run.rs:"), "{failed}");
     assert!(
         failed.contains(&format!(
-            " msg=\"Probe failed\" module=t target={target} err=\"Connecting to {target}: "
+            " msg=\"Probe failed\" module=t target={target} err=\"Connecting to {target} failed: "
         )),
         "{failed}"
     );

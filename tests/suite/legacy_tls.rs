@@ -220,7 +220,7 @@ async fn a_module_below_tls_1_2_meets_a_newer_server() {
         "{:#}",
         none.evidence
     );
-    assert!(detail(&none).contains("Write min_version"), "{}", detail(&none));
+    assert!(detail(&none).contains("Set min_version"), "{}", detail(&none));
     assert_eq!(none.evidence["target"]["exchanges"][0]["bytes_written"], 0);
 }
 
@@ -467,7 +467,7 @@ async fn a_server_that_changes_gives_no_certain_verdict() {
         "{:#}",
         probed.evidence
     );
-    assert!(detail(&probed).contains("could not be asked"), "{}", detail(&probed));
+    assert!(detail(&probed).contains("would choose failed"), "{}", detail(&probed));
 }
 
 #[tokio::test]

@@ -230,7 +230,7 @@ async fn a_token_that_cannot_be_had_is_our_own_affair() {
         ),
         (
             ([127, 0, 0, 1], 9).into(),
-            "Connecting to 127.0.0.1:9: Connection refused (os error 111).",
+            "Connecting to 127.0.0.1:9 failed: Connection refused (os error 111).",
         ),
     ] {
         let exporter = Exporter::start(&module(issuer, SECRET)).await;
