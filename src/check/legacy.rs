@@ -260,7 +260,7 @@ impl LegacyError {
             Self::Library(error) => format!("the second TLS library cannot be used: {error}"),
             Self::BadName => "the name is not a valid TLS server name".to_owned(),
             Self::Certificate(error) => format!("the client certificate or key of tls_config cannot be used: {error}"),
-            Self::NotJudged => "the second TLS library did not verify the server's certificate".to_owned(),
+            Self::NotJudged => "the second TLS library did not report the server's certificate".to_owned(),
             Self::Handshake(error) => match self.refusal() {
                 Some(answer) => format!("the server answered with {}", answer.words()),
                 None => error.to_string(),

@@ -132,8 +132,7 @@ impl Check {
     }
 }
 
-/// Records the arrival of a handshake message. The library asks at that time whether to log a key, and the answer is
-/// no.
+/// Detects the arrival of a handshake message: the library then calls `will_log`. No key is logged.
 #[derive(Debug)]
 struct HandshakeWatch(Arc<Trace>);
 

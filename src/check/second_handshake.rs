@@ -93,8 +93,8 @@ impl<'a> SecondHandshake<'a> {
         }
         let Some(dialled) = dialled else {
             let detail = format!(
-                "{} The exporter did not check what else the server would choose, because the connection was negotiated \
-                 before (STARTTLS, or a proxy) and is not repeated",
+                "{} The exporter did not check what else the server would choose, because the connection was \
+                 negotiated before (STARTTLS, or a proxy) and is not repeated",
                 failed.detail()
             );
             return Err(told(failed.reason(), detail));
@@ -168,8 +168,8 @@ impl<'a> SecondHandshake<'a> {
         let range = format!("{} to {}", key_word(min), key_word(max));
         match answer {
             HelloResponse::Chosen(chosen) => format!(
-                "With an offer of every common version and cipher suite, the server chose {}. It refuses the offer of this \
-                 module ({range}), so it would also refuse blackbox_exporter 0.28",
+                "With an offer of every common version and cipher suite, the server chose {}. It refuses the offer of \
+                 this module ({range}), so it would also refuse blackbox_exporter 0.28",
                 chosen.words()
             ),
             other => format!(

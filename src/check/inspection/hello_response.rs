@@ -3,7 +3,7 @@
 
 use super::suites::{alert_name, group_name, suite_name};
 
-/// Maximum size of a response in bytes. Certificates are the largest part.
+/// Maximum size in bytes of a response and of each message in it. Certificates are the largest messages.
 const LONGEST: usize = 256 * 1024;
 /// Maximum size of a record (RFC 5246 section 6.2.3).
 const LONGEST_RECORD: usize = 16_384 + 2048;
