@@ -189,7 +189,7 @@ fn a_module_imports_only_from_rows_above_its_own() {
 }
 
 #[test]
-fn judgment_knows_nobody_but_the_words() {
+fn judgment_imports_only_words() {
     for source in sources()
         .iter()
         .filter(|source| ROWS[place(&source.room).0].name == "attribution")
@@ -244,7 +244,7 @@ const DIALLERS: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn every_socket_to_a_peer_comes_from_the_gate() {
+fn every_outgoing_socket_comes_from_the_dial_gate() {
     for source in sources() {
         let path = source.path.display().to_string();
         let dials = DIALS.iter().filter(|name| source.text.contains(**name)).count();
@@ -260,7 +260,7 @@ fn every_socket_to_a_peer_comes_from_the_gate() {
 }
 
 #[test]
-fn each_file_opens_with_its_purpose_and_stays_short() {
+fn each_file_starts_with_its_purpose_and_is_short() {
     for source in sources() {
         let path = source.path.display();
         assert!(
@@ -273,7 +273,7 @@ fn each_file_opens_with_its_purpose_and_stays_short() {
 }
 
 #[test]
-fn the_table_has_no_room_that_is_not_there() {
+fn every_listed_module_exists() {
     let rooms: Vec<_> = sources().into_iter().map(|source| source.room).collect();
     for room in ROWS.iter().flat_map(|row| row.rooms) {
         assert!(rooms.iter().any(|known| known == room), "module {room} does not exist");
@@ -281,7 +281,7 @@ fn the_table_has_no_room_that_is_not_there() {
 }
 
 #[test]
-fn the_reader_of_imports_sees_them() {
+fn imports_are_found() {
     let text = "use crate::chain::Stage;\n// crate::server\nlet x = crate::limits::LABEL;\nuse glassbox_exporter::cli;";
     assert_eq!(imports(text), ["chain", "limits", "cli"]);
 }

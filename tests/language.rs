@@ -237,7 +237,7 @@ fn exceptions() -> BTreeMap<(String, String), usize> {
 
 /// `UPDATE_LANGUAGE=1` updates the list of exceptions, if it shrinks.
 #[test]
-fn phrases_that_stop_a_reader_do_not_come_back() {
+fn no_new_forbidden_phrases_appear() {
     let (found, listed) = (faults(), exceptions());
     let total = |faults: &BTreeMap<_, usize>| faults.values().sum::<usize>();
     if std::env::var_os("UPDATE_LANGUAGE").is_some() {
@@ -265,7 +265,7 @@ fn phrases_that_stop_a_reader_do_not_come_back() {
 }
 
 #[test]
-fn each_phrase_is_found_where_it_is_and_only_there() {
+fn each_phrase_is_found_without_false_positives() {
     let finders = Finder::all();
     let found = |text: &str| -> Vec<&str> {
         let joined = sentences("src/policy.rs", text);
@@ -306,7 +306,7 @@ fn each_phrase_is_found_where_it_is_and_only_there() {
 }
 
 #[test]
-fn long_lines_are_those_of_prose() {
+fn only_long_lines_of_prose_count() {
     let long = "word ".repeat(30);
     assert_eq!(long_lines(&long), 1);
     for free in [

@@ -36,7 +36,7 @@ type Reported = HashMap<String, Vec<(f64, f64)>>;
 /// Measures the errors of both programs.
 pub async fn run(book: &mut Book) {
     for (at_once, delay) in AT_ONCE.into_iter().flat_map(|many| DELAYS.map(|delay| (many, delay))) {
-        println!("timing: {at_once} at once, {delay} ms");
+        println!("timing: {at_once} concurrent, {delay} ms");
         let ours = measure(OURS, at_once, Duration::from_millis(delay)).await;
         let peers = measure(&peer(), at_once, Duration::from_millis(delay)).await;
         let errors = errors(&ours.0, &ours.1)
@@ -52,7 +52,7 @@ pub async fn run(book: &mut Book) {
                 book.take(Row {
                     part: "timing",
                     what: format!(
-                        "{at_once} at once, {delay} ms: |reported − wire| of {phase}, p{:.0}",
+                        "{at_once} concurrent, {delay} ms: |reported − wire| of {phase}, p{:.0}",
                         share * 100.0
                     ),
                     unit: "µs",

@@ -8,7 +8,7 @@ use std::path::Path;
 const DIFFERENT: &str = include_str!("configurations.txt");
 
 #[test]
-fn the_peer_takes_what_we_take_and_refuses_what_we_refuse() {
+fn both_exporters_accept_and_reject_the_same_files() {
     let program = peer();
     if !version_of(&program).starts_with("0.28") {
         println!("configurations are compared with 0.28 only: older versions have fewer keys");

@@ -24,7 +24,7 @@ use world::World;
 const AT_ONCE: usize = 32;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_family_label_set_and_value_is_the_peers() {
+async fn every_family_label_set_and_value_matches_blackbox_exporter() {
     let (mut cases, modules, _alive) = cases::all().await;
     let world = World::start(modules).await;
     cases.retain(|case| world.has(&case.module));

@@ -90,7 +90,7 @@ async fn few(table: &mut Table) {
     ] {
         table.figure(Figure {
             id: "R12",
-            what: format!("{PROBES} hung probes with {FILES} files: {what}"),
+            what: format!("{PROBES} hanging probes with {FILES} files: {what}"),
             ours: figures[0],
             peer: Some(figures[1]),
             most: 0.0,

@@ -98,7 +98,7 @@ async fn hung(table: &mut Table) {
                 ),
                 ("concurrent health requests, p99", quantile(health, 0.99), 100.0, " ms"),
             ] {
-                let what = format!("{HUNG} hung: {what}");
+                let what = format!("{HUNG} hanging probes: {what}");
                 table.figure(Figure {
                     id: "R1",
                     what,
@@ -160,7 +160,7 @@ async fn overload(table: &mut Table) {
     ] {
         table.figure(Figure {
             id: "R1",
-            what: format!("600 hung for 200 places: {what}"),
+            what: format!("600 hanging probes, limit 200: {what}"),
             ours,
             peer: None,
             most,

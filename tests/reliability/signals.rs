@@ -91,7 +91,7 @@ async fn terminated(program: &str) -> f64 {
     let exporter = Program::start(program, MODULES).await;
     let scrapes = in_flight(&held, &exporter).await;
     exporter.process.signal("TERM");
-    // Long enough for who does not wait.
+    // Long enough for an exporter that does not wait.
     tokio::time::sleep(Duration::from_millis(300)).await;
     held.let_go.send_replace(true);
     let answers = scrapes.await.unwrap();
@@ -176,7 +176,7 @@ async fn while_shaking_hands(table: &mut Table) {
         half_shaken.push(stream);
     }
     exporter.process.signal("TERM");
-    // Long enough for who does not wait.
+    // Long enough for an exporter that does not wait.
     tokio::time::sleep(Duration::from_millis(300)).await;
     held.let_go.send_replace(true);
     let page = scraping.await.unwrap();

@@ -73,7 +73,7 @@ pub async fn run(table: &mut Table) {
     ] {
         table.figure(Figure {
             id: "R3",
-            what: format!("{PROBES} probes over {TARGETS} targets and {JUNK} of junk: {what}"),
+            what: format!("{PROBES} probes of {TARGETS} targets and {JUNK} junk targets: {what}"),
             ours,
             peer: None,
             most,

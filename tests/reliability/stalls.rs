@@ -27,17 +27,17 @@ pub async fn run(table: &mut Table) {
     for millis in [300, 1200, 3000] {
         let time = Duration::from_millis(millis);
         let blamed = stopped(&targets, time).await;
-        figure(table, &format!("SIGSTOP of {millis} ms with a deadline of 1 s"), blamed);
+        figure(table, &format!("SIGSTOP of {millis} ms, timeout 1 s"), blamed);
     }
     match Freezer::new() {
         Some(freezer) => {
             let blamed = frozen(&targets, &freezer).await;
-            figure(table, "a cgroup freezer for 1.2 s with a deadline of 1 s", blamed);
+            figure(table, "cgroup freezer for 1.2 s, timeout 1 s", blamed);
         }
         None => table.not_run("R17", "cgroup freezer: cannot create a cgroup on this host"),
     }
     let blamed = starved(&targets).await;
-    figure(table, "SCHED_IDLE beside 6 busy loops, with a deadline of 1 s", blamed);
+    figure(table, "SCHED_IDLE with 6 busy loops, timeout 1 s", blamed);
     twins(table, &targets).await;
 }
 

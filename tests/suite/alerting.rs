@@ -203,7 +203,7 @@ async fn pager() -> (Peer, Arc<Mutex<Vec<Value>>>) {
 }
 
 #[tokio::test]
-async fn when_an_upstream_stops_the_page_names_the_link_and_leads_to_the_evidence() {
+async fn a_stopped_upstream_pages_with_the_link_and_the_evidence() {
     let mut scene = Scene::start().await;
     assert_eq!(scene.told(), Vec::<Value>::new());
     drop(scene.application.take());
@@ -238,7 +238,7 @@ async fn when_an_upstream_stops_the_page_names_the_link_and_leads_to_the_evidenc
 }
 
 #[tokio::test]
-async fn when_the_controls_go_down_too_only_the_vantage_pages() {
+async fn failed_controls_page_for_the_vantage_only() {
     let mut scene = Scene::start().await;
     drop((scene.application.take(), scene.control.take()));
     eventually("the vantage alert pages", async || {

@@ -106,7 +106,7 @@ const MODULES: &str = "modules:
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ends_before_a_byte_of_tls_is_judged_as_over_plain_tcp() {
+async fn a_close_before_the_first_tls_byte_gets_the_verdict_of_plain_tcp() {
     let exporter = Exporter::start(MODULES).await;
     let each = Does::BEFORE.map(async |does| {
         let peer = does.peer().await;
@@ -135,7 +135,7 @@ async fn what_ends_before_a_byte_of_tls_is_judged_as_over_plain_tcp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ends_within_the_handshake_is_a_fault_of_tls() {
+async fn a_close_within_the_handshake_is_a_tls_fault() {
     let exporter = Exporter::start(MODULES).await;
     for (does, certainty) in [
         // The network may have lost the rest of the hello.
@@ -161,7 +161,7 @@ async fn what_ends_within_the_handshake_is_a_fault_of_tls() {
 
 /// The kernel completes the connection, but no program accepts it.
 #[tokio::test]
-async fn a_connection_that_nobody_accepts_is_silent_over_tls_too() {
+async fn an_unaccepted_connection_times_out_over_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let exporter = Exporter::start(MODULES).await;
@@ -173,7 +173,7 @@ async fn a_connection_that_nobody_accepts_is_silent_over_tls_too() {
 
 /// With every state of the backend, the edge gets the same verdict as over plain HTTP.
 #[tokio::test(flavor = "multi_thread")]
-async fn beside_backends_an_edge_that_ends_before_tls_is_judged_as_over_plain_http() {
+async fn with_backends_an_edge_that_closes_before_tls_gets_the_verdict_of_plain_http() {
     let exporter = Exporter::start(MODULES).await;
     let healthy = Peer::start(ok).await;
     let failing = Peer::answering("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await;
@@ -206,7 +206,7 @@ async fn beside_backends_an_edge_that_ends_before_tls_is_judged_as_over_plain_ht
 
 /// A backend that is probed over TLS.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_ends_before_tls_is_broken_as_over_plain_http() {
+async fn a_backend_that_closes_before_tls_fails_as_over_plain_http() {
     let exporter = Exporter::start(MODULES).await;
     let edge = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
     for (does, reason) in [
@@ -317,7 +317,7 @@ async fn through_a_proxy_only_bytes_of_the_targets_tls_count() {
 
 /// A load balancer with TLS passthrough and no available server: `HAProxy` in TCP mode.
 #[tokio::test]
-async fn a_balancer_of_tls_without_a_server_is_not_a_fault_of_tls() {
+async fn a_tls_passthrough_balancer_without_servers_is_not_a_tls_fault() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let server = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
@@ -369,7 +369,7 @@ fn quic_server(authority: &Authority, does: impl Fn(Incoming) + Send + 'static) 
 }
 
 #[tokio::test]
-async fn a_quic_connection_that_is_closed_at_once_is_not_a_fault_of_tls() {
+async fn an_immediately_closed_quic_connection_is_not_a_tls_fault() {
     let authority = Authority::new();
     let exporter = Exporter::start(&format!(
         "modules: {{m: {{prober: http, timeout: 1500ms, http: {{enable_http2: false, enable_http3: true, \
@@ -408,7 +408,7 @@ async fn a_quic_connection_that_is_closed_at_once_is_not_a_fault_of_tls() {
 
 /// Only the server's first datagram, which has its hello, gets through.
 #[tokio::test]
-async fn a_quic_handshake_that_stops_is_a_fault_of_tls() {
+async fn a_stopped_quic_handshake_is_a_tls_fault() {
     let authority = Authority::new();
     let long = authority.leaf_with("127.0.0.1", |params| {
         let names = (0..60).map(|number| SanType::DnsName(format!("name-{number}.example.test").try_into().unwrap()));

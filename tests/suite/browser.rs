@@ -217,7 +217,7 @@ fn verdicts(ports: &[(&str, u16)]) -> Vec<Verdict> {
 
 /// `make test` installs the browser. `make pictures` keeps the screenshots.
 #[tokio::test]
-async fn what_people_look_at_in_chromium() {
+async fn the_pages_work_in_chromium() {
     let scene = Scene::set().await;
     let handed_over = scene.probed().await.to_string();
     let driven = tokio::process::Command::new("node")

@@ -551,7 +551,7 @@ fn refusal(folder: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn no_refusal_of_a_configuration_shows_a_secret_that_stands_in_it() {
+fn no_configuration_error_shows_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let keys = Keys::new(folder.path());
     let canary = canary("refusal");
@@ -581,7 +581,7 @@ fn no_refusal_of_a_configuration_shows_a_secret_that_stands_in_it() {
 
 /// Passwords of the exporter's port, and passwords sent to it.
 #[tokio::test]
-async fn no_password_of_our_own_port_is_shown_anywhere() {
+async fn no_password_of_the_exporters_port_is_shown_anywhere() {
     let folder = tempfile::tempdir().unwrap();
     let (right, wrong) = (canary("right"), canary("wrong"));
     let hash = bcrypt::hash(&right, 4).unwrap();

@@ -6,7 +6,7 @@ use crate::support::exporter::Exporter;
 use std::fmt::Write as _;
 
 #[tokio::test]
-async fn every_kind_of_chain_and_key_is_judged_as_go_does() {
+async fn every_kind_of_chain_and_key_has_the_same_result_as_in_go() {
     let chains = Chains::start().await;
     let module = |tls: &str| format!("{{prober: http, timeout: 9s, http: {{tls_config: {{{tls}}}}}}}");
     let config = format!(

@@ -98,7 +98,7 @@ async fn exporter_of(authority: &Authority, folder: &Path) -> Exporter {
 
 /// nginx completes the handshake with any client certificate, and then responds with 400.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nginx_says_of_a_client_certificate_is_a_fault_of_tls() {
+async fn nginx_errors_about_a_client_certificate_are_tls_faults() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let nginx = Nginx::start(&authority, folder.path()).await;
@@ -126,7 +126,7 @@ async fn what_nginx_says_of_a_client_certificate_is_a_fault_of_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_looks_like_a_demand_for_a_client_certificate_is_no_fault_of_tls() {
+async fn an_apparent_demand_for_a_client_certificate_is_not_a_tls_fault() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let nginx = Nginx::start(&authority, folder.path()).await;
@@ -174,7 +174,7 @@ async fn an_alert_after_a_handshake_that_asked_for_a_certificate_is_about_that()
         ("stranger", format!("{trust}, {stranger}")),
         ("expired", format!("{trust}, {expired}")),
         ("none, TLS 1.2", format!("{trust}, max_version: TLS12")),
-        ("stranger, TLS 1.2", format!("{trust}, {stranger}, max_version: TLS12")),
+        ("unknown CA, TLS 1.2", format!("{trust}, {stranger}, max_version: TLS12")),
     ] {
         let tls = format!("tls_config: {{{tls}}}");
         let exporter = Exporter::start(&format!(

@@ -17,7 +17,7 @@ fn list<'a>(service: &'a Value, key: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn what_it_mounts_is_there_and_what_it_publishes_is_for_this_host_alone() {
+fn mounts_exist_and_ports_are_published_on_loopback_only() {
     let scene = scene();
     let services = scene["services"].as_object().unwrap();
     let named = scene["volumes"].as_object().unwrap();
@@ -49,7 +49,7 @@ fn flags(service: &Value) -> Vec<String> {
 }
 
 #[test]
-fn each_program_knows_the_flags_that_it_is_given() {
+fn each_program_supports_its_flags() {
     let scene = scene();
     for (service, program) in [
         ("glassbox", env!("CARGO_BIN_EXE_glassbox_exporter")),
@@ -96,7 +96,7 @@ fn mounted(service: &Value, path: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn each_path_within_a_container_is_one_that_is_mounted_there() {
+fn each_path_in_a_container_is_mounted() {
     let scene = scene();
     let services = &scene["services"];
     let mut checked = 0;
@@ -134,7 +134,7 @@ fn each_path_within_a_container_is_one_that_is_mounted_there() {
 }
 
 #[test]
-fn the_links_of_the_chain_meet_at_the_same_ports() {
+fn the_services_use_matching_ports() {
     let text = |name: &str| std::fs::read_to_string(project("examples/compose").join(name)).unwrap();
     let listens = |name: &str| {
         let text = text(name);

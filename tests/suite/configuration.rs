@@ -51,7 +51,7 @@ fn every_good_file_loads() {
 
 /// The first line of each bad file has, after `# expect: `, the expected error message without the file name.
 #[test]
-fn every_bad_file_is_refused_with_its_place_its_key_and_what_would_be_right() {
+fn every_invalid_file_has_an_error_with_location_key_and_expectation() {
     let mut wrong = String::new();
     for file in fixtures("bad", 140) {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -59,7 +59,7 @@ fn every_bad_file_is_refused_with_its_place_its_key_and_what_would_be_right() {
         let said = load(&file).err().unwrap_or_else(|| "nothing: it loads".to_owned());
         let place = format!("error parsing config file: {}:", file.display());
         if expected.is_none() || expected != said.strip_prefix(&place) {
-            writeln!(wrong, "{expected:?} is expected, and said is {said}").unwrap();
+            writeln!(wrong, "expected {expected:?}, got {said}").unwrap();
         }
         assert!(!said.contains("not-to-be"), "the message contains a secret: {said}");
     }
@@ -121,7 +121,7 @@ const UNSERVED: [(&str, &str, &[&str]); 4] = [
 ];
 
 #[test]
-fn every_key_that_is_not_served_is_refused_and_never_ignored() {
+fn every_unsupported_key_is_rejected() {
     for (path, above, keys) in UNSERVED {
         for key in keys {
             for value in [" true", " 5", " [a]", "\n            a: b"] {
@@ -140,7 +140,7 @@ fn every_key_that_is_not_served_is_refused_and_never_ignored() {
 }
 
 #[test]
-fn of_several_problems_the_first_in_the_file_is_told() {
+fn the_first_of_several_errors_is_reported() {
     let said = parse("modules:\n  z: {prober: tpc}\n  a: {prober: dsn}\n").unwrap_err();
     assert!(said.starts_with("2:15: modules.z.prober: "), "{said}");
     let said = parse("modules:\n  z: {promer: tcp}\n  a: {prober: [}\n").unwrap_err();
@@ -148,7 +148,7 @@ fn of_several_problems_the_first_in_the_file_is_told() {
 }
 
 #[test]
-fn what_was_understood_is_shown_with_its_types() {
+fn the_printed_configuration_has_the_parsed_types() {
     for (file, shown) in [
         (
             "yaml_1_1_booleans.yml",
@@ -195,7 +195,7 @@ fn what_was_understood_is_shown_with_its_types() {
 }
 
 #[test]
-fn a_merge_gives_what_a_module_does_not_say_itself() {
+fn a_yaml_merge_adds_missing_keys() {
     let config = good("anchors_and_merges.yml");
     let names = ["base", "merged", "merged_deeper", "merged_from_two", "same"];
     assert_eq!(config.module_names(), names);
@@ -213,7 +213,7 @@ fn a_merge_gives_what_a_module_does_not_say_itself() {
 }
 
 #[test]
-fn one_anchor_may_serve_thousands_of_modules() {
+fn thousands_of_modules_may_use_one_anchor() {
     let mut text = "modules:\n  base: &base {prober: http, http: {method: HEAD}}\n".to_owned();
     for number in 0..5000 {
         writeln!(text, "  m{number}: {{<<: *base, timeout: {number}ms}}").unwrap();
@@ -222,7 +222,7 @@ fn one_anchor_may_serve_thousands_of_modules() {
 }
 
 #[test]
-fn what_config_shows_reads_back_as_the_same() {
+fn the_printed_configuration_parses_to_the_same_value() {
     for file in fixtures("good", 30) {
         let shown = load(&file).unwrap().to_yaml();
         // A masked certificate is invalid, and a masked Accept-Encoding accepts no coding.
@@ -243,7 +243,7 @@ async fn sent_by(file: &str, module: &str) -> Request {
 }
 
 #[tokio::test]
-async fn a_text_is_sent_as_it_is_written_whatever_type_it_looks_like() {
+async fn text_values_are_sent_unchanged() {
     let request = sent_by("scalars_of_any_type.yml", "404").await;
     for (name, value) in [
         ("x-number", "8080"),
@@ -262,7 +262,7 @@ async fn a_text_is_sent_as_it_is_written_whatever_type_it_looks_like() {
 }
 
 #[tokio::test]
-async fn a_body_may_have_lines_letters_and_bytes_of_every_kind() {
+async fn a_body_may_have_any_lines_characters_and_bytes() {
     assert_eq!(sent_by("binary_body.yml", "ocsp").await.body, [0xff, 0xfe, 0x00, 0x01]);
     assert_eq!(sent_by("binary_body.yml", "text").await.body, b"hello");
     assert_eq!(sent_by("crlf.yml", "http_2xx").await.body, b"one\ntwo\n");
@@ -293,7 +293,7 @@ async fn merged_headers_are_sent_and_the_first_merge_wins() {
 }
 
 #[tokio::test]
-async fn each_way_to_authenticate_sends_its_header() {
+async fn each_authentication_method_sends_its_header() {
     let basic = format!("Basic {}", BASE64.encode("username:mysecret"));
     let no_password = format!("Basic {}", BASE64.encode("1234:"));
     for (file, module, sent) in [
@@ -312,7 +312,7 @@ async fn each_way_to_authenticate_sends_its_header() {
 }
 
 #[tokio::test]
-async fn files_are_found_from_the_working_directory_and_secrets_in_them_are_read_at_each_probe() {
+async fn secret_files_are_relative_to_the_working_directory_and_read_for_each_probe() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     std::fs::copy(&authority.ca_file, folder.path().join("ca.pem")).unwrap();
@@ -537,12 +537,12 @@ async fn no_secret_is_shown_anywhere() {
 }
 
 #[tokio::test]
-async fn a_secret_that_comes_back_in_what_is_no_http_is_not_shown_among_the_first_bytes() {
+async fn the_first_bytes_of_an_invalid_response_show_no_secret() {
     assert_no_canary_of(&["/garbage"]).await;
 }
 
 #[tokio::test]
-async fn a_refused_configuration_does_not_repeat_its_secrets_in_the_log() {
+async fn the_log_of_a_rejected_configuration_has_no_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let canaries = with_canaries(folder.path());
     let file = folder.path().join("blackbox.yml");
@@ -593,7 +593,7 @@ fn config_command(command: &str, text: &str) -> (String, Option<i32>) {
 }
 
 #[test]
-fn config_check_tells_all_that_is_wrong_at_once() {
+fn config_check_reports_all_errors() {
     let (said, code) = config_command(
         "check",
         "modules:
@@ -711,7 +711,7 @@ const SURPRISES: [(&str, &str); 23] = [
 ];
 
 #[test]
-fn what_surprises_is_taken_and_told() {
+fn surprising_values_are_accepted_with_a_warning() {
     for (module, words) in SURPRISES {
         let config = Config::parse(&format!("modules: {{m: {module}}}"), Defaults::default()).unwrap();
         let told: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
@@ -727,7 +727,7 @@ fn what_surprises_is_taken_and_told() {
 }
 
 #[test]
-fn what_is_explained_runs_as_what_is_not_written() {
+fn explicit_defaults_equal_missing_keys() {
     for module in [
         "{prober: http}",
         "{prober: tcp}",

@@ -180,7 +180,7 @@ const RULES: [Rule; 17] = [
             .chain(same_ids.then(|| "panel ids".to_owned()))
             .collect()
     }),
-    ("a place of its own for each panel", |dashboard| {
+    ("panels that do not overlap", |dashboard| {
         let mut taken = BTreeSet::new();
         let mut shared = Vec::new();
         for panel in entries(dashboard, "panels") {
@@ -233,7 +233,7 @@ fn matched(dashboard: &Value, matcher: &str) -> Breaches {
 }
 
 #[test]
-fn each_follows_the_rules_of_the_linter() {
+fn each_dashboard_follows_the_linter_rules() {
     let all = dashboards();
     assert_eq!(all.len(), 3);
     for (name, dashboard) in &all {
@@ -314,7 +314,7 @@ pub fn job(exporter: &Exporter, module: &str, targets: &[String]) -> String {
 /// Targets that give every panel data: a healthy chain, one broken at the edge, one broken behind a gateway, one over
 /// TLS, one with a lease, and one whose successful response masks a dead backend.
 #[tokio::test]
-async fn every_expression_has_an_answer_over_classic_and_native_histograms() {
+async fn every_expression_returns_data_with_classic_and_native_histograms() {
     let authority = Authority::new();
     let well = Peer::start(ok).await;
     let secure = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;

@@ -34,7 +34,7 @@ fn hold(document: &str, right: &str) {
 }
 
 #[test]
-fn the_verdicts_that_are_published_are_those_of_the_code() {
+fn the_documented_verdicts_match_the_code() {
     hold(
         "docs/verdicts.md",
         &format!("\n{}\n{}\n{}", rules(), reasons(), gateways()),
@@ -42,7 +42,7 @@ fn the_verdicts_that_are_published_are_those_of_the_code() {
 }
 
 #[tokio::test]
-async fn the_metrics_that_are_published_are_those_of_the_code() {
+async fn the_documented_metrics_match_the_code() {
     let (blackbox, glassbox): (Vec<_>, Vec<_>) = METRICS.iter().partition(|metric| metric.level == Level::Blackbox);
     let all = [
         (
@@ -92,7 +92,7 @@ async fn own_metrics() -> String {
 }
 
 #[test]
-fn the_metadata_services_that_are_published_are_those_of_the_code() {
+fn the_documented_metadata_services_match_the_code() {
     let mut text = "\n| product | addresses | published by |\n|---|---|---|\n".to_owned();
     for (product, addresses, source) in metadata_services() {
         writeln!(text, "| {product} | {addresses} | {source} |").unwrap();
@@ -101,7 +101,7 @@ fn the_metadata_services_that_are_published_are_those_of_the_code() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_are_valid() {
     let link = Regex::new(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)").unwrap();
     let mut found = 0;
     for folder in ["", "docs", "dashboards", "examples/kubernetes", "examples/places"] {

@@ -96,7 +96,7 @@ const ALERTS: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn what_was_written_for_the_peer_needs_no_edit() {
+async fn dashboards_and_alerts_for_blackbox_exporter_work_unchanged() {
     let authority = Authority::new();
     let plain = Peer::start(ok).await;
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;

@@ -242,7 +242,7 @@ fn is_masked(pages: &[(String, String)], module: &str, place: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_target_repeats_of_a_secret_is_shown_nowhere() {
+async fn a_secret_repeated_by_a_target_is_never_shown() {
     let place = Arc::new(AtomicUsize::new(0));
     let peer = echo(place.clone()).await;
     let folder = tempfile::tempdir().unwrap();
@@ -292,7 +292,7 @@ async fn what_a_target_repeats_of_a_secret_is_shown_nowhere() {
 /// Text that was not sent as a secret is displayed unchanged. A word of the target is not a secret, because the caller
 /// wrote it.
 #[tokio::test]
-async fn what_is_no_secret_of_the_module_is_shown_as_it_came() {
+async fn other_text_is_shown_unchanged() {
     let fields = "Server: shop-gateway-7\r\nVia: 1.1 cache.example.test\r\nX-Cache: MISS";
     let peer = Peer::answering(format!(
         "HTTP/1.1 500 Out of order\r\n{fields}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -48,7 +48,7 @@ fn keys_of_the_source() -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 #[test]
-fn every_key_of_this_version_is_explained_and_no_other() {
+fn the_example_documents_exactly_the_supported_keys() {
     let (served, unserved) = keys_of_the_source();
     // Checks that the keys were found, because the extraction depends on the style of the source code.
     for known in [
@@ -172,7 +172,7 @@ const OTHER_VALUES: [(&str, &str); 48] = [
 ];
 
 #[test]
-fn another_value_of_any_key_is_not_the_default() {
+fn other_values_differ_from_the_defaults() {
     let text = example("glassbox.yml");
     let (first, _) = text.split_once("  # The other probers.").unwrap();
     let written = Regex::new(r"(?m)^( +)(\w+): (\S.*)$").unwrap();
@@ -205,7 +205,7 @@ fn commented_out(text: &str) -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn each_key_that_is_commented_out_is_right_once_it_is_not() {
+fn each_commented_out_key_is_valid() {
     let authority = Authority::new();
     let (cert_file, key_file) = authority.files("client.test");
     let text = example("glassbox.yml")
@@ -234,7 +234,7 @@ fn each_key_that_is_commented_out_is_right_once_it_is_not() {
 }
 
 #[tokio::test]
-async fn the_typical_modules_load_and_the_open_ones_probe() {
+async fn the_typical_modules_load_and_those_without_files_probe() {
     let authority = Authority::new();
     let plain = Peer::start(ok).await;
     let modules = example("modules.yml")
@@ -305,7 +305,7 @@ fn promtool_accepts_the_configuration_and_the_rules_and_their_tests_pass() {
 
 /// Complete configurations in the documents must be valid.
 #[test]
-fn promtool_accepts_what_the_documents_show() {
+fn promtool_accepts_the_configurations_in_the_documents() {
     let text = std::fs::read_to_string(project("docs/scaling.md")).unwrap();
     let shown = Regex::new(r"(?s)<!-- promtool -->\n```yaml\n(.*?)```").unwrap();
     let mut found = 0;
@@ -320,7 +320,7 @@ fn promtool_accepts_what_the_documents_show() {
 }
 
 #[test]
-fn every_file_of_rules_is_among_these() {
+fn every_rule_file_is_listed() {
     for folder in ["rules", "places"] {
         for file in std::fs::read_dir(project("examples").join(folder)).unwrap() {
             let name = format!("{folder}/{}", file.unwrap().file_name().to_str().unwrap());
@@ -406,7 +406,7 @@ fn no_alert_has_the_link_among_its_labels() {
 }
 
 #[tokio::test]
-async fn the_rules_ask_for_series_that_a_running_exporter_has() {
+async fn the_rules_use_series_of_a_running_exporter() {
     let authority = Authority::new();
     let control = Peer::start(ok).await;
     let config = format!(
@@ -467,7 +467,7 @@ async fn the_rules_ask_for_series_that_a_running_exporter_has() {
 
 /// The systemd units use flags and a port that the program supports.
 #[test]
-fn the_units_start_what_the_program_takes() {
+fn the_systemd_units_use_supported_flags() {
     let service = example("systemd/glassbox_exporter.service");
     let start = service
         .lines()

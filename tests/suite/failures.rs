@@ -1,7 +1,7 @@
 //! One row for each kind of failure at each stage: the exact reason, the exact phases, and no observation of a phase
 //! that did not finish.
 
-#![allow(clippy::too_many_lines, reason = "tables are as long as what they list")]
+#![allow(clippy::too_many_lines, reason = "the tables have one row per failure")]
 
 mod others;
 
@@ -104,7 +104,7 @@ const IN_RECEIVE: &str = "resolve connect request processing transfer!";
 const PATIENCE: &str = "timeout: 3s";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_way_to_fail_has_its_exact_reason_and_laps() {
+async fn each_failure_has_its_exact_reason_and_phases() {
     let rows = [
         name_service(),
         connection(),
@@ -130,7 +130,7 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
 
 /// During a long wait, the exporter releases its read buffers.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_long_in_coming_fails_in_the_same_ways() {
+async fn a_delayed_response_fails_in_the_same_ways() {
     let rows = [exchange(), answer(), content()];
     probe_each(rows.into_iter().flatten(), async |scene| {
         let url = Url::parse(&scene.target).unwrap();
@@ -243,7 +243,7 @@ fn judge(probed: &Probed, reason: &str, link: &str, timings: &str) -> Result<(),
         if got == wanted {
             Ok(())
         } else {
-            Err(format!("{what} is {got:?}, not {wanted:?}"))
+            Err(format!("{what}: {got:?}, expected {wanted:?}"))
         }
     };
     let verdict = &probed.evidence["verdict"];
@@ -358,7 +358,7 @@ fn name_service() -> Vec<Row> {
             "resolve!",
             says(Says::Code(ResponseCode::FormErr)),
         ),
-        row("a garbled answer", ("dns.malformed", "dns"), "resolve!", async move {
+        row("a garbled response", ("dns.malformed", "dns"), "resolve!", async move {
             says(Says::Garbage).await.module(PATIENCE)
         }),
         row("a silent resolver", ("dns.timed_out", "dns"), "resolve!", async move {
@@ -563,7 +563,7 @@ fn handshake() -> Vec<Row> {
             },
         ),
         row(
-            "a module whose versions leave none",
+            "a module whose versions exclude each other",
             ("local.tls_unsupported", "local"),
             IN_TLS,
             async {
@@ -572,7 +572,7 @@ fn handshake() -> Vec<Row> {
             },
         ),
         row(
-            "a client certificate is demanded, TLS 1.2",
+            "a client certificate is required, TLS 1.2",
             ("tls.client_cert", "tls"),
             IN_TLS,
             async {
@@ -582,7 +582,7 @@ fn handshake() -> Vec<Row> {
             },
         ),
         row(
-            "a client certificate is demanded, TLS 1.3: the alert comes after the handshake",
+            "a client certificate is required, TLS 1.3: the alert arrives after the handshake",
             ("tls.client_cert", "tls"),
             "resolve connect tls request processing!",
             async {
@@ -641,13 +641,13 @@ fn certificates() -> Vec<Row> {
             shown(|_| self_signed("127.0.0.1")),
         ),
         row(
-            "an unknown authority",
+            "an unknown CA",
             ("tls.cert.authority_invalid", "tls"),
             IN_TLS,
             shown(|_| Authority::named("Another Authority").leaf("127.0.0.1")),
         ),
         row(
-            "an unknown authority that has a trusted one's name",
+            "an unknown CA with the name of a trusted one",
             ("tls.cert.authority_invalid", "tls"),
             IN_TLS,
             shown(|_| Authority::new().leaf("127.0.0.1")),
@@ -689,7 +689,7 @@ fn exchange() -> Vec<Row> {
             },
         ),
         row(
-            "closed before the answer",
+            "closed before the response",
             ("http.closed_before_response", "edge"),
             IN_WAIT,
             peer(|mut stream| async move {
@@ -698,7 +698,7 @@ fn exchange() -> Vec<Row> {
             }),
         ),
         row(
-            "reset before the answer",
+            "reset before the response",
             ("tcp.reset", "edge"),
             IN_WAIT,
             peer(|mut stream| async move {
@@ -716,7 +716,7 @@ fn exchange() -> Vec<Row> {
             }),
         ),
         row(
-            "reset in the head",
+            "reset in the header",
             ("tcp.reset", "edge"),
             IN_RECEIVE,
             then_reset(b"HTTP/1.1 200 OK\r\nServ"),
@@ -728,13 +728,13 @@ fn exchange() -> Vec<Row> {
             then_reset(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"),
         ),
         row(
-            "a head that drips",
+            "a slow header",
             ("http.timed_out_waiting", "edge"),
             IN_RECEIVE,
             drips(b"HTTP/1.1 200 OK\r\nX: "),
         ),
         row(
-            "a body that drips",
+            "a slow body",
             ("http.timed_out_mid_body", "edge"),
             IN_RECEIVE,
             drips(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"),
@@ -786,7 +786,7 @@ fn answer() -> Vec<Row> {
             answering("\x16\x03garbage\r\n\r\n"),
         ),
         row(
-            "an HTTP/0.9 answer",
+            "an HTTP/0.9 response",
             ("http.response.invalid", "edge"),
             IN_RECEIVE,
             answering("<h1>hello</h1>\r\n\r\n"),
@@ -798,25 +798,25 @@ fn answer() -> Vec<Row> {
             answering("HTTP/9 banana\r\n\r\n"),
         ),
         row(
-            "a head that is cut",
+            "a truncated header",
             ("http.closed_before_response", "edge"),
             IN_RECEIVE,
             answering("HTTP/1.1 200 OK\r\nX"),
         ),
         row(
-            "a head with too many fields",
+            "a header with too many fields",
             ("http.response.header_too_large", "edge"),
             IN_RECEIVE,
             answering(format!("HTTP/1.1 200 OK\r\n{many_fields}\r\n")),
         ),
         row(
-            "interim responses without end",
+            "endless interim responses",
             ("http.response.too_many_interim", "edge"),
             IN_RECEIVE,
             answering("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(21) + &head("Content-Length: 0")),
         ),
         row(
-            "a head that is too long",
+            "a too long header",
             ("http.response.header_too_large", "edge"),
             IN_RECEIVE,
             answering(format!("HTTP/1.1 200 OK\r\n{long_field}\r\n")),
@@ -840,7 +840,7 @@ fn answer() -> Vec<Row> {
             answering(head("Transfer-Encoding: chunked") + "9\r\nhalf"),
         ),
         row(
-            "a body over TLS that is cut within a record",
+            "a body over TLS truncated within a record",
             ("http.closed_mid_body", "edge"),
             "resolve connect tls request processing transfer!",
             async {
@@ -911,7 +911,7 @@ fn content() -> Vec<Row> {
             answering(redirect("/")).await.http("follow_redirects: false")
         }),
         row(
-            "a redirect to nowhere",
+            "a redirect without a host",
             ("http.response.bad_redirect", "origin"),
             WHOLE,
             answering(redirect("ftp://a/")),
@@ -929,7 +929,7 @@ fn content() -> Vec<Row> {
             answering(redirect("/")),
         ),
         row(
-            "a document that says it is down",
+            "a document with the status down",
             ("content.json", "content"),
             WHOLE,
             async {
@@ -938,7 +938,7 @@ fn content() -> Vec<Row> {
             },
         ),
         row(
-            "a document of more values than are read",
+            "a document with too many values",
             ("content.json_too_large", "content"),
             WHOLE,
             async {
@@ -979,13 +979,13 @@ fn content() -> Vec<Row> {
             with("valid_http_versions: [HTTP/2.0]"),
         ),
         row(
-            "no TLS where it is demanded",
+            "no TLS although it is required",
             ("content.tls_required", "content"),
             WHOLE,
             with("fail_if_not_ssl: true"),
         ),
         row(
-            "TLS where it is forbidden",
+            "TLS although it is forbidden",
             ("content.tls_forbidden", "content"),
             WHOLE_TLS,
             async {
@@ -1013,7 +1013,7 @@ const LOOP: &str = concat!(
 );
 
 #[tokio::test]
-async fn a_refused_certificate_is_still_described() {
+async fn a_rejected_certificate_is_in_the_evidence() {
     let authority = Authority::new();
     let peer = Peer::with_tls(authority.expired("127.0.0.1").server(&[]), ok).await;
     let config = format!(
@@ -1042,7 +1042,7 @@ async fn a_refused_certificate_is_still_described() {
 }
 
 #[tokio::test]
-async fn a_silent_family_costs_a_grace_and_not_the_probe() {
+async fn a_silent_address_family_delays_the_probe_only_briefly() {
     let peer = Peer::start(ok).await;
     let dns = DnsServer::start(|_, kind| match kind {
         RecordType::A => Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])]),
@@ -1071,7 +1071,7 @@ async fn a_name_server_can_be_asked_over_tcp() {
 }
 
 #[tokio::test]
-async fn laps_never_overlap_when_the_answer_comes_before_the_request_has_ended() {
+async fn phases_do_not_overlap_with_an_early_response() {
     let peer = Peer::start(|mut stream| async move {
         let _ = stream.read(&mut [0; 1]).await;
         let _ = stream
@@ -1104,7 +1104,7 @@ async fn laps_never_overlap_when_the_answer_comes_before_the_request_has_ended()
 
 /// After an interim response, the exporter already reads the response, and still sends the rest of the request.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interim_answer_does_not_end_the_request() {
+async fn an_interim_response_does_not_end_the_request() {
     let size = 8 << 20;
     let peer = Peer::start(move |mut stream| async move {
         read_head(&mut stream).await;
@@ -1124,7 +1124,7 @@ async fn an_interim_answer_does_not_end_the_request() {
 
 /// The response is more informative than the write error of the request.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_counts_also_where_the_request_could_not_be_written() {
+async fn a_response_counts_even_after_a_write_error() {
     let peer = Peer::start(move |mut stream| async move {
         read_head(&mut stream).await;
         let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
@@ -1146,7 +1146,7 @@ async fn an_answer_counts_also_where_the_request_could_not_be_written() {
 
 /// A truncated response is never complete. The kernel reports a reset only once, to the next write or read.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_cut_while_the_request_is_written_is_none() {
+async fn a_response_truncated_during_the_request_fails() {
     let body = "x".repeat(8 << 20);
     let config = format!("modules: {{m: {{prober: http, http: {{method: POST, body: {body}}}}}}}");
     let exporter = Exporter::start(&config).await;
@@ -1197,7 +1197,7 @@ impl Drop for Hanging {
 
 /// A hanging file system affects only the probe that reads from it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_file_that_hangs_costs_its_own_probe_only() {
+async fn a_hanging_credential_file_affects_only_its_probe() {
     let hanging = Hanging::new();
     let peer = Peer::start(ok).await;
     let config = format!(
@@ -1214,7 +1214,7 @@ async fn a_credential_file_that_hangs_costs_its_own_probe_only() {
 
 /// The runtime has 512 threads for blocking work, which includes the decoding of bodies.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_hangs_leaves_room_for_what_other_modules_do_off_the_runtime() {
+async fn a_hanging_file_leaves_threads_for_other_modules() {
     const THREADS: usize = 512;
     let hanging = Hanging::new();
     let path = hanging.path.display();
@@ -1258,7 +1258,7 @@ async fn a_file_that_hangs_leaves_room_for_what_other_modules_do_off_the_runtime
 }
 
 #[tokio::test]
-async fn a_secret_file_that_is_too_large_is_refused_and_not_cut() {
+async fn a_too_large_secret_file_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, vec![b'x'; 64 * 1024 + 1]).unwrap();

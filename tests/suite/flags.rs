@@ -18,7 +18,7 @@ fn refused() -> String {
 }
 
 #[tokio::test]
-async fn flags_that_blackbox_exporter_takes_start() {
+async fn flags_of_blackbox_exporter_are_accepted() {
     for (flag, prefix) in [
         ("--log.level=INFO", ""),
         ("--log.level=Debug", ""),
@@ -75,7 +75,7 @@ async fn flags_are_read_from_files() {
 }
 
 #[test]
-fn what_kingpin_refuses_is_refused() {
+fn flags_that_kingpin_rejects_are_rejected() {
     for wrong in [
         "--timeout-offset=",
         "--timeout-offset=1e400",
@@ -92,7 +92,7 @@ fn what_kingpin_refuses_is_refused() {
 }
 
 #[test]
-fn help_comes_in_all_forms() {
+fn all_help_flags_work() {
     for flag in ["--help", "-h", "--help-long", "--help-man", "--no-help"] {
         let output = Command::new(PROGRAM).arg(flag).output().unwrap();
         assert!(output.status.success(), "{flag}");
@@ -157,7 +157,7 @@ async fn the_steps_of_probes_are_logged_at_debug() {
 }
 
 #[test]
-fn an_external_url_that_go_refuses_is_refused() {
+fn an_external_url_that_go_rejects_is_rejected() {
     let output = Command::new(PROGRAM)
         .args(["--web.listen-address=127.0.0.1:0", "--web.external-url=foo%zz"])
         .output()
@@ -171,7 +171,7 @@ fn an_external_url_that_go_refuses_is_refused() {
 }
 
 #[test]
-fn scripts_read_the_version_where_they_read_that_of_blackbox_exporter() {
+fn the_version_output_matches_blackbox_exporter() {
     let output = Command::new(PROGRAM).arg("--version").output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
@@ -265,7 +265,7 @@ async fn the_log_has_the_keys_of_blackbox_exporter_each_once() {
 }
 
 #[tokio::test]
-async fn the_first_line_tells_what_runs() {
+async fn the_first_log_line_has_the_version() {
     let running = Running::start(
         MODULES,
         &["--web.listen-address=127.0.0.1:0", "--web.listen-address=127.0.0.1:0"],
@@ -294,7 +294,7 @@ async fn the_first_line_tells_what_runs() {
 }
 
 #[tokio::test]
-async fn probes_are_logged_from_the_severity_that_the_flag_names() {
+async fn the_prober_log_level_flag_applies() {
     for (level, failed, succeeded) in [
         ("debug", true, true),
         ("INFO", true, false),
@@ -331,7 +331,7 @@ async fn with_stderr(stderr: impl Into<Stdio>) -> (Process, String) {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_or_that_cannot_be_written_keeps_nobody() {
+async fn a_blocked_or_unwritable_log_does_not_block_the_exporter() {
     let (reader, writer) = std::io::pipe().unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -368,7 +368,7 @@ async fn a_log_that_nobody_reads_or_that_cannot_be_written_keeps_nobody() {
 }
 
 #[tokio::test]
-async fn a_target_that_fails_without_end_does_not_fill_the_log() {
+async fn a_permanently_failing_target_does_not_fill_the_log() {
     let running = Running::start(MODULES, &[]).await;
     let (target, other) = (refused(), refused());
     for _ in 0..20 {

@@ -42,7 +42,7 @@ async fn ask(exporter: &Exporter, path: &str, accept: &str) -> (String, Vec<u8>)
 }
 
 #[tokio::test]
-async fn a_scraper_gets_the_format_that_it_likes_best() {
+async fn a_client_gets_its_preferred_format() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     for path in [&format!("/probe?target={}", peer.http()), "/metrics"] {
@@ -75,7 +75,7 @@ fn exemplars(page: &str) -> Vec<(String, String, f64)> {
 }
 
 #[tokio::test]
-async fn exemplars_lead_to_the_evidence_of_the_probe_that_they_are_of() {
+async fn exemplars_link_to_the_evidence_of_their_probe() {
     let good = Peer::start(ok).await;
     let bad = Peer::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
@@ -129,7 +129,7 @@ async fn exemplars_lead_to_the_evidence_of_the_probe_that_they_are_of() {
 
 /// Alerts link to a target, not to a probe, so the target's link leads to the latest failure.
 #[tokio::test]
-async fn a_target_leads_to_what_failed_last_else_to_its_latest() {
+async fn a_target_links_to_its_latest_failure_or_probe() {
     let good = Peer::start(ok).await;
     let exporter = Exporter::start(
         "modules: {http_2xx: {prober: http}, post: {prober: http, http: {method: POST, valid_status_codes: [204]}}}",
@@ -158,7 +158,7 @@ async fn a_target_leads_to_what_failed_last_else_to_its_latest() {
 
 /// A target that fails often must not evict the evidence that an alert about another target links to.
 #[tokio::test]
-async fn what_failed_last_of_each_target_is_kept_longest() {
+async fn the_latest_failure_of_each_target_is_evicted_last() {
     let exporter = Exporter::start_with("modules: {http_2xx: {prober: http}}", |settings| {
         settings.history_limit = 10;
     })

@@ -76,7 +76,7 @@ struct Origins {
 const UP: &str = "upstream";
 
 impl Origins {
-    #[allow(clippy::too_many_lines, reason = "a table is as long as what it lists")]
+    #[allow(clippy::too_many_lines, reason = "the table has one row per fault")]
     async fn start() -> Self {
         let authority = Authority::new();
         let healthy = Peer::start(ok).await;
@@ -170,7 +170,7 @@ impl Origins {
             Fault {
                 to: nobody,
                 ..fault(
-                    "refused for the gateway",
+                    "connection refused",
                     &healthy,
                     (UP, refused, "gateway"),
                     (UP, Some(refused)),
@@ -361,23 +361,23 @@ fn without_backend<'a>(fault: &Fault, probed: &'a Probed) -> Problem<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nginx_is_seen_through() {
+async fn nginx_verdicts_name_the_right_link() {
     blame::<Nginx>(&[]).await;
 }
 
 /// Its responses for "no route" and "no server" are identical.
 #[tokio::test(flavor = "multi_thread")]
-async fn haproxy_is_seen_through() {
+async fn haproxy_verdicts_name_the_right_link() {
     blame::<Haproxy>(&["no route"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apache_is_seen_through() {
+async fn apache_verdicts_name_the_right_link() {
     blame::<Apache>(&[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cached_answer_before_a_machine_that_no_longer_answers_is_masked() {
+async fn a_cached_response_masks_a_dead_backend() {
     let answers = Arc::new(AtomicUsize::new(0));
     let left = answers.clone();
     let origin = Peer::start(move |mut stream: TcpStream| {
@@ -418,7 +418,7 @@ async fn a_cached_answer_before_a_machine_that_no_longer_answers_is_masked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_waits_30_s_before_a_hung_origin_is_blamed_within_a_10_s_scrape() {
+async fn a_gateway_that_waits_30_s_for_its_origin_gets_a_verdict_within_10_s() {
     let hung = Peer::start(|mut stream: TcpStream| async move {
         read_head(&mut stream).await;
         std::future::pending::<()>().await;

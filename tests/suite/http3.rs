@@ -45,7 +45,7 @@ fn verdict(probed: &Probed) -> (&str, &str) {
 /// In contrast, `blackbox_exporter` sends neither credentials nor `http_headers`, and its library resolves the name
 /// again.
 #[tokio::test]
-async fn a_probe_over_http3_sends_all_that_the_module_says_to_the_address_that_was_chosen() {
+async fn a_probe_over_http3_sends_the_complete_request_to_the_chosen_address() {
     let authority = Authority::new();
     let server = QuicServer::start(authority.leaf("shop.test").server(&["h3"]), echo);
     let dns = DnsServer::always(Says::Addresses(vec![Ipv4Addr::LOCALHOST.into()])).await;
@@ -185,7 +185,7 @@ async fn a_handshake_that_fails_has_its_reason() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_early_has_its_reason() {
+async fn a_truncated_response_has_its_reason() {
     let authority = Authority::new();
     let exporter = Exporter::start(&module(&authority, "")).await;
     let leaf = || authority.leaf("127.0.0.1").server(&["h3"]);
@@ -230,7 +230,7 @@ async fn an_answer_that_ends_early_has_its_reason() {
 
 /// The length of a body must match its Content-Length (RFC 9114 section 4.1.2).
 #[tokio::test]
-async fn a_body_of_another_length_is_refused() {
+async fn a_body_of_a_wrong_length_is_rejected() {
     let authority = Authority::new();
     let exporter = Exporter::start(&module(&authority, "")).await;
     for (length, reason) in [
@@ -258,7 +258,7 @@ async fn a_body_of_another_length_is_refused() {
 }
 
 #[tokio::test]
-async fn silence_is_the_paths_until_a_datagram_came() {
+async fn silence_is_a_network_fault_until_the_first_datagram() {
     let authority = Authority::new();
     let short = module(&authority, "").replace("timeout: 5s", "timeout: 500ms");
     let exporter = Exporter::start(&short).await;
@@ -278,7 +278,7 @@ async fn silence_is_the_paths_until_a_datagram_came() {
 
 /// The exporter closes its QUIC connections, so that servers do not have to keep them until an idle timeout.
 #[tokio::test]
-async fn the_server_is_told_that_the_connection_ends() {
+async fn the_exporter_closes_the_connection() {
     let authority = Authority::new();
     let ended = Arc::new(AtomicBool::new(false));
     let kept = ended.clone();
@@ -299,7 +299,7 @@ async fn the_server_is_told_that_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn interim_answers_are_not_the_answer() {
+async fn interim_responses_are_not_final() {
     let authority = Authority::new();
     let server = QuicServer::start(
         authority.leaf("127.0.0.1").server(&["h3"]),
@@ -367,7 +367,7 @@ async fn caddy_answers_over_http3() {
 /// The library alone would keep the socket of a closed connection for three times the probe timeout (PTO): three
 /// seconds if the server has never responded.
 #[tokio::test]
-async fn a_connection_of_quic_leaves_no_socket_behind() {
+async fn a_closed_quic_connection_leaves_no_socket() {
     let authority = Authority::new();
     let answering = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), echo);
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -179,7 +179,7 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn it_serves_as_nobody_in_a_root_with_nothing_but_its_libraries_and_its_configuration() {
+async fn the_image_runs_as_nobody_with_only_its_libraries_and_configuration() {
     let image = Image::assemble();
     let port = free_port();
     let mut healthcheck = image.healthcheck.clone();
@@ -227,7 +227,7 @@ async fn probe(port: u16, target: &str) -> Page {
 }
 
 #[test]
-fn the_peers_name_is_a_link_to_ours() {
+fn the_name_blackbox_exporter_is_a_link() {
     let image = Image::assemble();
     let link = fs::read_link(image.root.join("bin/blackbox_exporter")).unwrap();
     assert_eq!(link, Path::new("glassbox_exporter"));
@@ -242,7 +242,7 @@ fn without_root_the_test_fails_and_says_why() {
 }
 
 #[test]
-fn it_links_with_nothing_that_the_base_does_not_have() {
+fn all_shared_libraries_are_in_the_base_image() {
     for library in libraries(Path::new(env!("CARGO_BIN_EXE_glassbox_exporter"))) {
         let name = library.file_name().unwrap().to_str().unwrap();
         assert!(
@@ -269,7 +269,7 @@ fn the_dependency_layer_needs_only_what_is_copied_before_it() {
 }
 
 #[test]
-fn what_it_says_of_itself_is_so() {
+fn the_labels_of_the_image_are_correct() {
     let dockerfile = Dockerfile::read();
     assert_eq!(dockerfile.label("title"), env!("CARGO_PKG_NAME"));
     assert_eq!(dockerfile.label("version"), env!("CARGO_PKG_VERSION"));
@@ -284,7 +284,7 @@ fn what_it_says_of_itself_is_so() {
 }
 
 #[test]
-fn what_it_is_built_from_is_not_ignored() {
+fn the_sources_of_the_image_are_not_ignored() {
     let ignored = fs::read_to_string(project(".dockerignore")).unwrap();
     let mut sent: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
     let dockerfile = Dockerfile::read();

@@ -170,7 +170,7 @@ async fn assert_evidence_is_plain(running: &Running, place: &str, id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_strangers_write_stays_what_it_is() {
+async fn payloads_stay_text() {
     let authority = Authority::new();
     let running = Running::start(MODULES, &["--log.level=debug", "--log.prober=debug"]).await;
     let json = Running::start(
@@ -230,7 +230,7 @@ fn families(text: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_parameter_with_a_control_byte_is_refused_and_nothing_is_dialled() {
+async fn a_parameter_with_a_control_byte_is_rejected_without_a_connection() {
     let peer = Peer::start(ok).await;
     let running = Running::start("modules: {http_2xx: {prober: http}}", &[]).await;
     let address = peer.address;

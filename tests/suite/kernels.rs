@@ -140,7 +140,7 @@ impl World {
 
 /// Linux 2.6 to 6.18 return 104 to 280 bytes of `tcp_info`. Sandboxes return fewer bytes or an error.
 #[tokio::test]
-async fn tcp_info_of_any_length_changes_no_outcome() {
+async fn tcp_info_of_any_length_does_not_change_the_result() {
     let world = World::new().await;
     for size in ["-1", "0", "1", "60", "103", "104", "192", "232", "240", "280"] {
         let mut exporter = Elsewhere::start(&[], &world.modules(), &[("TCP_INFO_SIZE", size)]).await;
@@ -165,7 +165,7 @@ async fn tcp_info_of_any_length_changes_no_outcome() {
 
 /// All of these are newer than Linux 2.6, or denied by some sandboxes.
 #[tokio::test]
-async fn system_calls_and_options_that_are_refused_change_no_outcome() {
+async fn rejected_system_calls_and_options_do_not_change_the_result() {
     let world = World::new().await;
     let options = libc::SYS_setsockopt.to_string();
     let one = |level: libc::c_int, name: libc::c_int| format!("{options}:{level}:{name}");
@@ -220,7 +220,7 @@ async fn system_calls_and_options_that_are_refused_change_no_outcome() {
 
 /// If the kernel rejects a socket option that the module requires, the failure is local, not in the network.
 #[tokio::test]
-async fn an_option_that_the_module_demands_is_missed_on_this_host() {
+async fn a_missing_required_option_is_a_local_fault() {
     let world = World::new().await;
     let refused = format!("{}", libc::SYS_setsockopt);
     let kernel = [("REFUSED", &*refused), ("ERRNO", "92")];
@@ -247,7 +247,7 @@ async fn an_option_that_the_module_demands_is_missed_on_this_host() {
 
 /// Requires root for a mount namespace.
 #[tokio::test]
-async fn without_proc_and_sys_probes_are_the_same_and_what_is_unknown_is_absent() {
+async fn without_proc_and_sys_only_unknown_values_are_absent() {
     let world = World::new().await;
     let of_process = |page: &Page| {
         let all = page.starting("process_").map(|(name, value)| (name.to_owned(), value));

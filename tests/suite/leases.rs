@@ -52,7 +52,7 @@ async fn from_its_second_scrape_a_key_is_probed_in_the_background() {
 }
 
 #[tokio::test]
-async fn without_an_interval_a_probe_is_made_when_scraped_and_only_then() {
+async fn without_an_interval_only_scrapes_start_probes() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start("modules: {m: {prober: http}}").await;
     for scrape in 1..=3 {
@@ -64,7 +64,7 @@ async fn without_an_interval_a_probe_is_made_when_scraped_and_only_then() {
 }
 
 #[tokio::test]
-async fn a_lease_ends_when_scrapes_stay_away_and_the_counters_stay() {
+async fn a_lease_ends_without_scrapes_and_keeps_the_counters() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start(LEASED).await;
     lease(&exporter, "m", &peer.http()).await;
@@ -106,7 +106,7 @@ async fn answering_only(good: usize) -> Peer {
 }
 
 #[tokio::test]
-async fn a_scrape_reads_what_is_known_while_a_probe_hangs() {
+async fn a_scrape_reads_the_last_result_during_a_hanging_probe() {
     let peer = answering_only(2).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 3s}}").await;
     lease(&exporter, "m", &peer.http()).await;
@@ -123,7 +123,7 @@ async fn a_scrape_reads_what_is_known_while_a_probe_hangs() {
 
 /// The client that started the first probe may have a longer timeout than a client that arrives during the probe.
 #[tokio::test]
-async fn a_scrape_waits_for_the_first_probe_no_longer_than_it_may() {
+async fn a_scrape_waits_for_the_first_probe_until_its_own_timeout() {
     let peer = answering_only(0).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 1m, timeout: 20s}}").await;
     let url = exporter.url(&format!("/probe?module=m&target={}", peer.http()));
@@ -152,7 +152,7 @@ async fn slow(time: Duration) -> Peer {
 /// A client with a short timeout starts a lease. Its timeout must not limit the probe, because other clients read the
 /// same result.
 #[tokio::test]
-async fn the_first_round_of_a_lease_has_the_deadline_of_its_module() {
+async fn the_first_probe_of_a_lease_has_the_module_timeout() {
     let peer = slow(Duration::from_millis(400)).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 1m, timeout: 20s}}").await;
     exporter.probe("m", &peer.http()).await;
@@ -172,7 +172,7 @@ async fn the_first_round_of_a_lease_has_the_deadline_of_its_module() {
 
 /// If the exporter cannot probe for a local reason, an old result must not be returned as the present state forever.
 #[tokio::test]
-async fn an_old_reading_is_not_shown_as_the_present() {
+async fn an_old_result_is_not_returned_as_current() {
     let (peer, held) = (Peer::start(ok).await, Held::start().await);
     let exporter =
         Exporter::start("{limits: {probes: 2}, modules: {l: {prober: http, interval: 200ms}, m: {prober: http}}}")
@@ -204,7 +204,7 @@ async fn an_old_reading_is_not_shown_as_the_present() {
 
 /// The opposite case: a target that hangs until the timeout is still probed regularly, so its result is current.
 #[tokio::test]
-async fn a_target_that_hangs_is_read_in_every_scrape() {
+async fn a_hanging_target_has_a_result_in_every_scrape() {
     let peer = answering_only(0).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 1600ms, timeout: 1600ms}}").await;
     lease(&exporter, "m", &peer.http()).await;
@@ -224,7 +224,7 @@ async fn a_target_that_hangs_is_read_in_every_scrape() {
 
 /// A client that starts as many hanging probes as possible does not stop the leases.
 #[tokio::test]
-async fn a_flood_of_scrapes_leaves_places_for_leases() {
+async fn a_flood_of_scrapes_leaves_permits_for_leases() {
     let (peer, held) = (Peer::start(ok).await, Held::start().await);
     let exporter =
         Exporter::start("{limits: {probes: 20}, modules: {l: {prober: http, interval: 200ms}, m: {prober: http}}}")
@@ -251,7 +251,7 @@ async fn a_flood_of_scrapes_leaves_places_for_leases() {
 }
 
 #[tokio::test]
-async fn what_hangs_is_counted_in_every_interval() {
+async fn a_hanging_target_counts_in_every_interval() {
     let peer = answering_only(0).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 1s, timeout: 1s}}").await;
     lease(&exporter, "m", &peer.http()).await;
@@ -268,11 +268,11 @@ async fn what_hangs_is_counted_in_every_interval() {
     // Each probe ends when the next one is due. If that delayed the next one, every second probe would be skipped. A
     // busy machine skips fewer.
     let skips = exporter.own("glassbox_lease_skips_total").await;
-    assert!(skips <= page.value("probe_attempts_total") / 2.0, "{skips} left out");
+    assert!(skips <= page.value("probe_attempts_total") / 2.0, "{skips} skipped probes");
 }
 
 #[tokio::test]
-async fn a_key_is_never_probed_twice_at_once() {
+async fn a_key_never_has_two_concurrent_probes() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let highest = most.clone();
     let peer = Peer::start(move |mut stream: TcpStream| {
@@ -331,7 +331,7 @@ async fn a_leased_key_keeps_its_counters_while_junk_fills_the_table() {
 
 /// A single scrape of a module with an interval counts as one observation of its key, as for any other module.
 #[tokio::test]
-async fn junk_for_a_leased_module_takes_no_room_of_real_keys() {
+async fn junk_for_a_leased_module_does_not_evict_real_keys() {
     let peer = Peer::start(ok).await;
     let config = "modules: {m: {prober: http, interval: 5s}, once: {prober: http}}";
     let exporter = Exporter::start_with(config, |settings| settings.series_limit = 10).await;
@@ -353,7 +353,7 @@ async fn junk_for_a_leased_module_takes_no_room_of_real_keys() {
 }
 
 #[tokio::test]
-async fn no_more_keys_are_leased_than_the_limit_says() {
+async fn the_number_of_leases_is_limited() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start("limits: {leases: 1}\nmodules: {m: {prober: http, interval: 5s}}").await;
     let keys = ["a", "b", "c"].map(|path| format!("{}{path}", peer.http()));
@@ -374,7 +374,7 @@ async fn reload(exporter: &Exporter, config: &str) {
 }
 
 #[tokio::test]
-async fn a_reload_keeps_leases_and_counters_and_resets_what_it_must() {
+async fn a_reload_keeps_leases_and_counters_and_resets_changed_histograms() {
     let peer = Peer::start(ok).await;
     let module =
         |more: &str| format!("modules: {{m: {{prober: http, interval: 100ms{more}}}, other: {{prober: http}}}}");

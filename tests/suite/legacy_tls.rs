@@ -82,7 +82,7 @@ fn assert_connected(probed: &Probed, version: &str, suite: &str) {
 }
 
 #[tokio::test]
-async fn what_blackbox_exporter_connects_to_is_connected_to() {
+async fn servers_that_blackbox_exporter_supports_are_supported() {
     let authority = Authority::new();
     let (old, exporter) = tokio::join!(OldTls::start(&authority), async { Exporter::start(&modules("")).await });
     for (server, module, version, suite) in [
@@ -143,7 +143,7 @@ async fn what_blackbox_exporter_connects_to_is_connected_to() {
 }
 
 #[tokio::test]
-async fn what_blackbox_exporter_refuses_is_a_mismatch_with_the_servers_choice() {
+async fn servers_that_blackbox_exporter_rejects_are_a_mismatch() {
     let authority = Authority::new();
     let (old, exporter) = tokio::join!(OldTls::start(&authority), async { Exporter::start(&modules("")).await });
     for (server, module, chose) in [
@@ -190,7 +190,7 @@ async fn what_blackbox_exporter_refuses_is_a_mismatch_with_the_servers_choice() 
 }
 
 #[tokio::test]
-async fn a_module_below_tls_1_2_meets_a_newer_server() {
+async fn a_module_for_tls_below_1_2_probes_a_newer_server() {
     let authority = Authority::new();
     let (old, exporter) = tokio::join!(OldTls::start(&authority), async { Exporter::start(&modules("")).await });
     let newer = exporter.probe("to11", &old.url("cbc_rsa")).await;
@@ -225,7 +225,7 @@ async fn a_module_below_tls_1_2_meets_a_newer_server() {
 }
 
 #[tokio::test]
-async fn the_certificate_is_judged_before_a_byte_of_the_request() {
+async fn the_certificate_is_verified_before_the_request() {
     let (authority, other) = (Authority::new(), Authority::named("Other Authority"));
     let old = OldTls::start(&authority).await;
     let module = |name: &str, ca: &Authority, more: &str| {
@@ -296,7 +296,7 @@ async fn demanding(authority: &Authority, old: &OldTls) -> (Process, u16) {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_over_the_second_library_too() {
+async fn the_second_library_sends_the_client_certificate() {
     let (authority, clients) = (Authority::new(), Authority::named("Clients"));
     let old = OldTls::start(&authority).await;
     let (_process, port) = demanding(&clients, &old).await;
@@ -348,7 +348,7 @@ async fn passed_on(mut from: TcpStream, port: u16, starttls: bool) {
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_dialled_again_gives_no_certain_verdict() {
+async fn a_failed_second_connection_gives_no_certain_verdict() {
     let authority = Authority::new();
     let old = OldTls::start(&authority).await;
     let module = |name: &str, tls: &str| {
@@ -471,7 +471,7 @@ async fn a_server_that_changes_gives_no_certain_verdict() {
 }
 
 #[tokio::test]
-async fn an_end_without_a_byte_is_inspected_and_stays_what_it_is() {
+async fn a_close_without_a_byte_is_inspected_and_keeps_its_verdict() {
     let exporter = Exporter::start(&modules("")).await;
     let dead = Peer::start(|stream| async move { reset(&stream) }).await;
     let probed = exporter.probe("default", &dead.https()).await;

@@ -37,7 +37,7 @@ fn limited(limits: &str, module: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_probe_too_many_is_answered_with_503_and_none_fails_for_it() {
+async fn a_probe_over_the_limit_gets_503_and_does_not_affect_others() {
     let held = Held::start().await;
     let exporter = Exporter::start(&limited("probes: 2, queue: 10ms", "")).await;
     let mut taken = JoinSet::new();
@@ -64,7 +64,7 @@ async fn a_probe_too_many_is_answered_with_503_and_none_fails_for_it() {
 }
 
 #[tokio::test]
-async fn a_probe_waits_for_its_turn_if_that_comes_soon() {
+async fn a_probe_waits_briefly_for_a_permit() {
     let held = Held::start().await;
     let exporter = Exporter::start(&limited("probes: 1, queue: 10s", "")).await;
     let first = tokio::spawn(scrape(&exporter, &format!("{}a", held.peer.http())));
@@ -78,7 +78,7 @@ async fn a_probe_waits_for_its_turn_if_that_comes_soon() {
 }
 
 #[tokio::test]
-async fn probes_of_one_destination_take_turns_and_others_do_not_wait_for_them() {
+async fn probes_of_one_destination_queue_without_delaying_others() {
     let (held, other) = (Held::start().await, Peer::start(ok).await);
     let exporter = Exporter::start(&limited("per_destination: 1, probes: 3", "")).await;
     let mut probes = JoinSet::new();
@@ -101,7 +101,7 @@ async fn probes_of_one_destination_take_turns_and_others_do_not_wait_for_them() 
 }
 
 #[tokio::test]
-async fn who_gets_no_turn_in_half_of_its_time_says_so() {
+async fn a_probe_without_a_permit_for_half_of_its_timeout_gets_503() {
     let held = Held::start().await;
     let exporter = Exporter::start(&limited("per_destination: 1", "")).await;
     let first = tokio::spawn(scrape(&exporter, &format!("{}a", held.peer.http())));
@@ -147,7 +147,7 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn a_new_connection_takes_the_place_of_the_one_that_was_quiet_longest() {
+async fn a_new_connection_replaces_the_longest_idle_one() {
     let exporter = Exporter::start(&limited("connections: 8", "")).await;
     let mut idle = Vec::new();
     for _ in 0..8 {
@@ -197,7 +197,7 @@ async fn health_and_metrics_are_answered_while_every_connection_is_busy() {
 }
 
 #[tokio::test]
-async fn a_request_that_does_not_come_is_not_waited_for_and_a_quiet_connection_is_kept() {
+async fn an_incomplete_request_times_out_and_an_idle_connection_is_kept() {
     let exporter = Exporter::start(&limited("request_head: 1s", "")).await;
     let mut kept = connect(&exporter).await;
     assert_eq!(ask(&mut kept, "/-/healthy").await.as_deref(), Some("200"));
@@ -224,7 +224,7 @@ async fn a_request_that_does_not_come_is_not_waited_for_and_a_quiet_connection_i
 }
 
 #[tokio::test]
-async fn what_an_answer_may_be_is_what_the_configuration_says() {
+async fn the_configured_limits_apply_to_responses() {
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let fields = "HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nC: 3\r\nContent-Length: 0\r\n\r\n";
     let large = format!(
@@ -272,7 +272,7 @@ async fn what_an_answer_may_be_is_what_the_configuration_says() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_is_too_long_is_refused_before_anything_is_dialled() {
+async fn a_too_long_parameter_is_rejected_without_a_connection() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start(&limited("parameter: 1KB", "")).await;
     let target = format!("{}{}", peer.http(), "a".repeat(1024));
@@ -291,7 +291,7 @@ async fn a_parameter_that_is_too_long_is_refused_before_anything_is_dialled() {
 }
 
 #[tokio::test]
-async fn a_lease_that_found_no_place_at_first_begins_with_the_next_scrape() {
+async fn a_lease_without_a_permit_starts_with_the_next_scrape() {
     let (held, leased) = (Held::start().await, Peer::start(ok).await);
     let exporter = Exporter::start(
         "limits: {probes: 1, queue: 10ms}
@@ -312,7 +312,7 @@ modules: {m: {prober: http, timeout: 30s}, leased: {prober: http, timeout: 30s, 
 }
 
 #[tokio::test]
-async fn a_key_beyond_the_leases_is_probed_by_each_scrape_and_the_bound_is_counted() {
+async fn a_key_over_the_lease_limit_is_probed_by_each_scrape_and_counted() {
     let peer = Peer::start(ok).await;
     let config = "limits: {leases: 1}\nmodules: {m: {prober: http, interval: 60s}}";
     let exporter = Exporter::start(config).await;
@@ -336,7 +336,7 @@ async fn a_key_beyond_the_leases_is_probed_by_each_scrape_and_the_bound_is_count
 }
 
 #[tokio::test]
-async fn a_key_that_nobody_asks_for_is_forgotten_and_begins_anew() {
+async fn an_idle_key_is_evicted_and_starts_again() {
     let peer = Peer::start(ok).await;
     let counted = async |exporter: &Exporter, key: &str| {
         let probed = exporter.probe("m", &format!("{}{key}", peer.http())).await;
@@ -364,7 +364,7 @@ async fn a_key_that_nobody_asks_for_is_forgotten_and_begins_anew() {
 }
 
 #[tokio::test]
-async fn the_flag_for_idle_keys_is_what_the_running_program_keeps() {
+async fn the_flag_for_idle_keys_applies() {
     let running = Running::start(&limited("", ""), &["--series.idle=61"]).await;
     assert!(running.log().contains("series.idle=61 "), "{}", running.log());
 }
@@ -375,7 +375,7 @@ fn reason(probed: &Probed) -> &str {
 }
 
 #[tokio::test]
-async fn a_proxys_answer_is_read_up_to_its_bound_and_not_a_byte_further() {
+async fn a_proxy_response_is_read_up_to_its_limit() {
     const MOST: usize = 16 * 1024;
     let authority = Authority::new();
     let ca = authority.ca_file.display();
@@ -402,7 +402,7 @@ async fn a_proxys_answer_is_read_up_to_its_bound_and_not_a_byte_further() {
 }
 
 #[tokio::test]
-async fn a_token_servers_answer_is_read_up_to_its_bound_and_not_a_byte_further() {
+async fn a_token_response_is_read_up_to_its_limit() {
     const MOST: usize = 1024 * 1024;
     let target = Peer::start(ok).await;
     for (length, expected) in [(MOST, ""), (MOST + 1, "local.credentials")] {
@@ -429,7 +429,7 @@ async fn a_token_servers_answer_is_read_up_to_its_bound_and_not_a_byte_further()
 }
 
 #[tokio::test]
-async fn no_more_addresses_of_a_name_are_probed_beside_it_than_there_may_be() {
+async fn the_number_of_additional_addresses_is_limited() {
     const MOST: u8 = 16;
     let app = Peer::start(ok).await;
     for more in [0, 4] {
@@ -449,7 +449,7 @@ async fn no_more_addresses_of_a_name_are_probed_beside_it_than_there_may_be() {
 }
 
 #[tokio::test]
-async fn expressions_that_take_long_stop_with_their_probe_and_keep_nobody() {
+async fn slow_expressions_stop_with_their_probe_and_do_not_block_others() {
     let numbers = format!("[{}0]", "0,".repeat(40_000));
     let json = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{numbers}", numbers.len());
     let peer = Peer::answering(json).await;
@@ -534,7 +534,7 @@ async fn holding_bodies(bytes: usize) -> (Peer, Arc<AtomicUsize>, watch::Sender<
 }
 
 #[tokio::test]
-async fn probes_that_hold_too_much_together_are_answered_with_503_and_none_is_blamed() {
+async fn probes_over_the_total_memory_limit_get_503() {
     let (peer, sent, let_go) = holding_bodies(8 << 20).await;
     let small = Peer::start(ok).await;
     let matching = ", http: {fail_if_body_matches_regexp: [zzz]}";
@@ -567,7 +567,7 @@ async fn probes_that_hold_too_much_together_are_answered_with_503_and_none_is_bl
 }
 
 #[tokio::test]
-async fn heads_of_responses_count_as_long_as_their_probe() {
+async fn response_headers_count_until_the_probe_ends() {
     let held = Held::start().await;
     // A large header, and a redirect to a target that never responds.
     let fields = fields(1000);
@@ -595,7 +595,7 @@ async fn heads_of_responses_count_as_long_as_their_probe() {
         }
     }
     let waiting = probes.len();
-    assert!(refused > 0 && waiting > 20, "{refused} were refused, {waiting} wait");
+    assert!(refused > 0 && waiting > 20, "{refused} rejected, {waiting} waiting");
     assert!(exporter.own("glassbox_probe_memory_bytes").await > 8_388_608.0);
     held.let_go.send_replace(true);
     for (status, page) in probes.join_all().await {
@@ -622,7 +622,7 @@ async fn many_fields() -> Peer {
 }
 
 #[tokio::test]
-async fn evidence_takes_no_more_bytes_than_it_may_and_each_finding_has_its_share() {
+async fn evidence_is_limited_in_total_and_per_finding() {
     const MOST: f64 = 1_048_576.0;
     let (hostile, refusing) = (
         many_fields().await,

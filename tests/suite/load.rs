@@ -46,7 +46,7 @@ fn resident_kilobytes(process: &Process) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_keys_are_a_thousand_connections_and_memory_stays_flat() {
+async fn a_thousand_keys_use_a_thousand_connections_and_constant_memory() {
     let peer = Peer::start(ok).await;
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
@@ -86,7 +86,7 @@ async fn a_thousand_keys_are_a_thousand_connections_and_memory_stays_flat() {
 
 /// A resource shortage of the exporter is not a result about the target: the response is 503, never `probe_success 0`.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_file_descriptors_there_is_no_verdict_on_the_target() {
+async fn without_file_descriptors_there_is_no_verdict() {
     let peer = Peer::start(|stream| async move {
         let _held = stream;
         std::future::pending::<()>().await;

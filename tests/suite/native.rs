@@ -24,7 +24,7 @@ fn scrape_config(exporter: &Exporter, target: &str) -> String {
 }
 
 #[tokio::test]
-async fn prometheus_takes_native_histograms_and_exemplars_that_resolve() {
+async fn prometheus_ingests_native_histograms_and_exemplars() {
     let peer = Peer::start(|mut stream: TcpStream| async move {
         read_head(&mut stream).await;
         tokio::time::sleep(DELAY).await;

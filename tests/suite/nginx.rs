@@ -101,7 +101,7 @@ impl Nginx {
     async fn listens(&mut self) -> bool {
         if let Some(status) = self.process.0.try_wait().unwrap() {
             let log = std::fs::read_to_string(self.folder.path().join("error.log"));
-            panic!("nginx ended with {status}: {log:?}; `make deps` installs what the tests need");
+            panic!("nginx ended with {status}: {log:?}; `make deps` installs the packages for the tests");
         }
         TcpStream::connect(("127.0.0.1", self.http)).await.is_ok()
     }
@@ -358,31 +358,31 @@ fn scheduling_delay(probed: &Probed) -> f64 {
 }
 
 #[tokio::test]
-async fn over_plain_http_the_phases_tell_a_slow_head_from_a_slow_body() {
+async fn plain_http_phases_distinguish_slow_headers_from_slow_bodies() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http1", &scene.http(""), 1.1).await;
 }
 
 #[tokio::test]
-async fn behind_tls_over_http_1_the_phases_tell_a_slow_head_from_a_slow_body() {
+async fn http_1_tls_phases_distinguish_slow_headers_from_slow_bodies() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http1", &scene.tls12(""), 1.1).await;
 }
 
 #[tokio::test]
-async fn behind_tls_over_http_2_the_phases_tell_a_slow_head_from_a_slow_body() {
+async fn http_2_tls_phases_distinguish_slow_headers_from_slow_bodies() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http2", &scene.tls13(""), 2.0).await;
 }
 
 #[tokio::test]
-async fn through_a_tls_edge_the_phases_tell_a_slow_head_from_a_slow_body_of_the_server_behind_it() {
+async fn phases_through_a_tls_edge_distinguish_slow_headers_from_slow_bodies() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http2", &scene.tls13("/through"), 2.0).await;
 }
 
 #[tokio::test]
-async fn the_laps_of_a_failed_probe_are_its_whole_time_too() {
+async fn the_phases_of_a_failed_probe_add_up_to_its_duration() {
     const ANSWERED: &str = "resolve connect request processing transfer";
     const ANSWERED_TLS: &str = "resolve connect tls request processing transfer";
     let scene = Scene::start(&[("hurried", "timeout: 1s, http: {TLS}")]).await;
@@ -440,7 +440,7 @@ async fn the_laps_of_a_failed_probe_are_its_whole_time_too() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_request_is_written_does_not_count_any_time_twice() {
+async fn an_early_response_counts_no_time_twice() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
     let body = "x".repeat(8 << 20);
     let config = format!("modules: {{upload: {{prober: http, http: {{method: POST, body: {body}}}}}}}");
@@ -538,7 +538,7 @@ fn chain_into(folder: &Path) -> [std::path::PathBuf; 3] {
 }
 
 #[tokio::test]
-async fn the_certificate_gauges_say_what_openssl_says_of_the_file() {
+async fn the_certificate_gauges_match_openssl() {
     let folder = tempfile::tempdir().unwrap();
     let [cert_file, key_file, root_file] = chain_into(folder.path());
     let nginx = Nginx::start(&cert_file, &key_file).await;
@@ -595,7 +595,7 @@ async fn the_certificate_gauges_say_what_openssl_says_of_the_file() {
 }
 
 #[tokio::test]
-async fn the_tls_gauges_say_what_nginx_was_told_to_speak() {
+async fn the_tls_gauges_match_the_nginx_configuration() {
     let scene = Scene::start(&[]).await;
     let rows = [
         (
@@ -638,7 +638,7 @@ async fn the_tls_gauges_say_what_nginx_was_told_to_speak() {
 }
 
 #[tokio::test]
-async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips_it() {
+async fn a_gzip_body_is_measured_and_matched_decompressed() {
     const WHOLE: &str = "fail_if_body_not_matches_regexp: ['^(glass is clear, and so is this line.\\n)+$']";
     let accepting = format!("http: {{headers: {{Accept-Encoding: gzip}}, {WHOLE}}}");
     let unzipping = accepting.replace("headers", "compression: gzip, headers");
@@ -676,7 +676,7 @@ async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips
 }
 
 #[tokio::test]
-async fn basic_credentials_open_what_nginx_guards_and_are_never_shown() {
+async fn basic_auth_works_with_nginx_and_is_never_shown() {
     let credentials = "http: {fail_if_body_not_matches_regexp: ['^hello probe\\n$'], \
                        basic_auth: {username: probe, password: PASSWORD}}";
     let right = credentials.replace("PASSWORD", "open sesame");
@@ -709,7 +709,7 @@ async fn basic_credentials_open_what_nginx_guards_and_are_never_shown() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_a_leg_of_its_own_where_it_is_followed() {
+async fn a_followed_redirect_is_a_separate_exchange() {
     let scene = Scene::start(&[
         ("staying", "http: {follow_redirects: false}"),
         (
@@ -769,7 +769,7 @@ fn assert_promtool_accepts(text: &str) {
 }
 
 #[tokio::test]
-async fn promtool_has_nothing_to_say_of_any_page() {
+async fn promtool_accepts_every_page() {
     let scene = Scene::start(&[("full", "metrics: full, http: {TLS}")]).await;
     let targets = [
         scene.http("/page.txt"),
@@ -804,7 +804,7 @@ async fn a_healthy_target_stays_within_the_series_budget() {
 }
 
 #[tokio::test]
-async fn the_level_peer_has_exactly_the_families_of_the_peer() {
+async fn the_level_blackbox_has_exactly_the_families_of_blackbox_exporter() {
     const PLAIN: [&str; 15] = [
         "probe_dns_lookup_time_seconds",
         "probe_duration_seconds",

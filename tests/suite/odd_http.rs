@@ -195,7 +195,7 @@ fn objection(probed: &Probed, (_, reason, deviations): Row) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_answers_are_read_or_refused_as_blackbox_exporter_does() {
+async fn unusual_responses_have_the_same_result_as_in_blackbox_exporter() {
     let exporter = Exporter::start(MODULES).await;
     let heads = HEADS.iter().map(|row| (format!("{}{WITH_BODY}", row.0), *row));
     let bodies = BODIES.iter().map(|row| (format!("HTTP/1.1 200 OK\r\n{}", row.0), *row));
@@ -218,7 +218,7 @@ async fn odd_answers_are_read_or_refused_as_blackbox_exporter_does() {
 
 /// The segmentation of the response does not change the result.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_comes_byte_by_byte_is_the_same() {
+async fn a_response_received_byte_by_byte_has_the_same_result() {
     let exporter = Exporter::start(MODULES).await;
     for answer in [
         "HTTP/1.1 103 E\r\nX: y\r\n z\r\n\r\n\r\nHTTP/1.1  200 OK\nX : y\r\nTransfer-Encoding:\r\n chunked\r\n\r\n2 \r\nhe\r\n3\r\nllo\r\n0\r\nX: y\r\n\r\n",
@@ -247,7 +247,7 @@ async fn an_answer_that_comes_byte_by_byte_is_the_same() {
 
 /// A server of another protocol may wait for the client or send no line ending. The first bytes identify it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_never_become_an_answer_is_not_waited_for() {
+async fn invalid_first_bytes_end_the_probe_at_once() {
     let exporter = Exporter::start(MODULES).await;
     for begin in [
         "SSH-2.0-x",
@@ -271,7 +271,7 @@ async fn what_can_never_become_an_answer_is_not_waited_for() {
 /// The length is the one that Go reports: unknown for chunked bodies, 0 for responses that cannot have a body, and for
 /// HEAD the length of the GET response.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_length_is_that_of_the_message() {
+async fn the_length_matches_the_one_of_go() {
     const BOTH: &str =
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let exporter = Exporter::start(MODULES).await;
@@ -406,7 +406,7 @@ async fn a_deviation_is_on_the_page_with_its_field() {
 
 /// Endless responses are rejected at a limit, before memory or time runs out.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_without_end_are_refused_at_their_bounds() {
+async fn endless_responses_are_rejected_at_their_limits() {
     let exporter = Exporter::start(MODULES).await;
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (begin, endless, reason) in [
@@ -448,7 +448,7 @@ async fn answers_without_end_are_refused_at_their_bounds() {
 
 /// Bytes after the 101 header belong to the first message and are not lost, also after interim responses.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_may_follow_an_interim_answer() {
+async fn a_websocket_may_follow_an_interim_response() {
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
         let accepting = crate::probers::websocket::accepting(&head);

@@ -75,7 +75,7 @@ fn deviations(probed: &Probed) -> &serde_json::Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fields_of_an_http1_connection_are_read_and_named() {
+async fn http1_connection_fields_are_accepted_as_deviations() {
     let world = World::start().await;
     let of_connection = [
         "connection",
@@ -123,7 +123,7 @@ async fn fields_of_an_http1_connection_are_read_and_named() {
 
 /// All encodings of a header block give the same response.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_block_is_read_however_it_is_written() {
+async fn a_header_block_is_read_in_every_encoding() {
     let world = World::start().await;
     let block = [OK, &fields(&[("connection", "close"), ("x-a", "b")])].concat();
     let early = [
@@ -186,7 +186,7 @@ const LENGTHS: &[Length] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_length_is_the_one_that_go_takes() {
+async fn content_length_is_parsed_as_in_go() {
     let world = World::start().await;
     for (pairs, length, found) in LENGTHS {
         let probed = world.probe(with(&fields(pairs))).await;
@@ -213,7 +213,7 @@ async fn a_length_is_the_one_that_go_takes() {
 
 /// A response that Go rejects fails, and the verdict has the cause, not only a closed HTTP/2 stream.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_go_refuses_is_refused_with_the_cause() {
+async fn responses_that_go_rejects_fail_with_the_cause() {
     let world = World::start().await;
     let connection = field("connection", "close");
     for (frames, cause) in [
@@ -269,7 +269,7 @@ async fn what_go_refuses_is_refused_with_the_cause() {
 
 /// Invalid, truncated and too long blocks are passed to the library unchanged, which rejects them.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_left_to_the_library() {
+async fn unreadable_blocks_are_left_to_the_library() {
     let world = World::start().await;
     let block = [OK, &field("connection", "close")].concat();
     let long = [&block[..], &field("x", "y".repeat(300_000))].concat();
@@ -308,7 +308,7 @@ async fn what_cannot_be_read_is_left_to_the_library() {
 
 /// A large body and many fields next to a renamed field are unchanged.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_around_such_a_field_is_whole() {
+async fn data_next_to_a_renamed_field_is_unchanged() {
     let world = World::start().await;
     let long = "y".repeat(60_000);
     let block = [
@@ -372,7 +372,7 @@ async fn the_page_names_the_field() {
 
 /// The library ends a body without an error if the stream is reset with `NO_ERROR`.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_a_reset_cuts_short_fails() {
+async fn a_body_truncated_by_a_reset_fails() {
     let world = World::start().await;
     let length = |value| [OK, &field("content-length", value)].concat();
     for (name, frames) in [
@@ -408,7 +408,7 @@ async fn a_body_that_a_reset_cuts_short_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_declares_a_body_and_ends_the_response_is_read() {
+async fn a_header_with_a_length_but_no_body_is_read() {
     let world = World::start().await;
     let ends = |status: &str, more: &[u8]| {
         let length = field("content-length", "5");
@@ -449,7 +449,7 @@ async fn a_head_that_declares_a_body_and_ends_the_response_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_follows_an_answer_to_head_is_not_read() {
+async fn data_after_a_head_response_is_ignored() {
     let world = World::start().await;
     let length = [OK, &field("content-length", "5")].concat();
     for (name, frames) in [

@@ -112,7 +112,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
 }
 
 #[tokio::test]
-async fn what_a_stranger_writes_stays_text() {
+async fn untrusted_text_is_escaped() {
     let hostile = Peer::answering(
         "HTTP/1.1 503 <script>alert(1)</script>\r\nServer: <img src=x onerror=alert(2)>\r\n\
          Via: \"><b>1</b>\r\nContent-Length: 0\r\n\r\n",
@@ -132,7 +132,7 @@ async fn what_a_stranger_writes_stays_text() {
 }
 
 #[tokio::test]
-async fn the_landing_page_has_a_row_for_each_target_and_leads_to_its_evidence() {
+async fn the_landing_page_lists_each_target_with_its_evidence() {
     let good = Peer::start(ok).await;
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     for _ in 0..3 {
@@ -175,7 +175,7 @@ async fn the_landing_page_has_a_row_for_each_target_and_leads_to_its_evidence() 
 
 /// A probe from the form leads to its page.
 #[tokio::test]
-async fn the_form_leads_to_the_page_of_its_probe() {
+async fn the_form_opens_the_page_of_its_probe() {
     let good = Peer::start(ok).await;
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     let home = exporter.get("/").await.text().await.unwrap();
@@ -229,7 +229,7 @@ const DEMANDED: [(&str, &[&str]); 9] = [
 ];
 
 #[tokio::test]
-async fn the_archive_has_what_its_format_demands_and_the_times_of_the_laps() {
+async fn the_archive_is_valid_har_with_the_times_of_the_phases() {
     let authority = Authority::new();
     let peer = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let config = format!(

@@ -14,7 +14,7 @@ const MUTANTS: usize = 20_000;
 const SAID: usize = 300;
 
 #[test]
-fn no_bytes_are_too_odd_for_a_parser() {
+fn parsers_handle_seeds_and_mutants() {
     std::thread::scope(|threads| {
         for (number, parser) in PARSERS.iter().enumerate() {
             threads.spawn(move || {
@@ -29,7 +29,7 @@ fn no_bytes_are_too_odd_for_a_parser() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_bytes_are_too_odd_for_a_probe() {
+async fn probes_handle_seeds_and_mutants() {
     let mut strangers = tokio::task::JoinSet::new();
     for (number, wire) in WIRES.iter().enumerate() {
         strangers.spawn(async move {

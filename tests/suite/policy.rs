@@ -159,7 +159,7 @@ const NO_URLS: [&str; 8] = [
 ];
 
 #[test]
-fn no_packet_goes_to_a_metadata_service_whatever_its_spelling() {
+fn no_packet_goes_to_a_metadata_service_in_any_notation() {
     let mut targets: Vec<_> = metadata().iter().flat_map(|address| each_prober(address)).collect();
     targets.extend(SPELLINGS.map(|host| ("http", format!("http://{host}/"))));
     for host in ["2852039166", "0xa9fea9fe", "169.254.43518", "169.254.169.254."] {
@@ -182,7 +182,7 @@ const NAME_SERVERS: [&str; 4] = ["169.254.169.254", "168.63.129.16", "169.254.16
 
 /// These addresses are allowed for plain DNS queries at port 53 only.
 #[test]
-fn name_servers_at_the_addresses_of_metadata_services_are_asked_for_names_only() {
+fn name_servers_at_metadata_addresses_get_dns_queries_only() {
     let asked = |module, port| NAME_SERVERS.map(|address| (module, format!("{address}{port}")));
     let targets = [asked("dns_udp", ""), asked("dns_udp", ":53"), asked("dns_tcp", "")].concat();
     let sent_to_servers = sent(MODULES, &targets);
@@ -274,7 +274,7 @@ async fn peer_at(address: &str) -> (Arc<AtomicUsize>, u16) {
 }
 
 #[tokio::test]
-async fn a_name_that_changes_its_address_does_not_get_past_the_policy() {
+async fn dns_rebinding_does_not_bypass_the_policy() {
     let (inner, port) = peer_at("127.0.0.2").await;
     let asked = AtomicUsize::new(0);
     let dns = DnsServer::start(move |_, _| {
@@ -306,7 +306,7 @@ async fn a_name_that_changes_its_address_does_not_get_past_the_policy() {
 }
 
 #[tokio::test]
-async fn redirects_backends_proxies_and_token_servers_fall_under_the_policy_too() {
+async fn the_policy_applies_to_redirects_backends_proxies_and_token_servers() {
     let (inner, port) = peer_at("127.0.0.2").await;
     let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:{port}/\r\nContent-Length: 0\r\n\r\n");
     let redirecting = Peer::answering(answer).await;
@@ -344,7 +344,7 @@ async fn redirects_backends_proxies_and_token_servers_fall_under_the_policy_too(
 /// No notation of a denied address gets through as a redirect, backend, virtual host, or target of a proxy that
 /// resolves names.
 #[tokio::test]
-async fn no_spelling_of_a_denied_address_is_brought_in_from_elsewhere() {
+async fn no_notation_of_a_denied_address_is_accepted_elsewhere() {
     let dns = DnsServer::always(Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])])).await;
     let proxy = Peer::start(ok).await;
     let failing = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
@@ -418,7 +418,7 @@ async fn an_exporter_does_not_probe_itself_by_any_name() {
 
 /// The exporter may probe its own pages that start no probes, because new users often try this first.
 #[tokio::test]
-async fn an_exporter_probes_what_it_has_that_starts_no_probe() {
+async fn an_exporter_may_probe_its_pages_that_start_no_probe() {
     let modules = "modules:\n  http: {prober: http, timeout: 5s}\n  tcp: {prober: tcp, timeout: 5s}\n  \
                    says: {prober: tcp, timeout: 5s, tcp: {query_response: [{send: 'GET /probe HTTP/1.0'}]}}\n";
     let exporter = Exporter::start(modules).await;
@@ -461,7 +461,7 @@ async fn an_exporter_probes_what_it_has_that_starts_no_probe() {
 }
 
 #[tokio::test]
-async fn ports_and_paths_are_dialled_as_they_are_listed() {
+async fn only_listed_ports_and_paths_are_allowed() {
     let (peer, other) = (Peer::start(ok).await, Peer::start(ok).await);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -514,7 +514,7 @@ async fn guarded() -> Peer {
 }
 
 #[tokio::test]
-async fn a_module_brings_its_secrets_to_its_own_targets_only() {
+async fn a_module_sends_its_secrets_to_its_allowed_targets_only() {
     let (own, foreign) = (guarded().await, guarded().await);
     let answer = format!(
         "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
@@ -579,7 +579,7 @@ async fn a_module_brings_its_secrets_to_its_own_targets_only() {
 }
 
 #[tokio::test]
-async fn a_network_of_mapped_addresses_is_that_of_ipv4() {
+async fn a_network_of_mapped_addresses_matches_ipv4() {
     let target = Peer::start(ok).await;
     let rules = "policy: {networks: {deny: ['::ffff:127.0.0.0/104']}}\nmodules: {m: {prober: http, timeout: 5s}}\n";
     let exporter = Exporter::start(rules).await;
@@ -592,7 +592,7 @@ async fn a_network_of_mapped_addresses_is_that_of_ipv4() {
 }
 
 #[tokio::test]
-async fn a_module_without_a_fence_is_counted_and_refused_where_the_policy_is_strict() {
+async fn a_module_without_allowed_targets_is_counted_and_rejected_by_a_strict_policy() {
     let module = "modules:\n  m: {prober: http, http: {basic_auth: {username: a, password: b}}}\n  n: {prober: http}\n";
     let exporter = Exporter::start(module).await;
     assert_eq!(exporter.own("glassbox_modules_without_allowed_targets").await, 1.0);

@@ -76,7 +76,7 @@ struct Instances {
 }
 
 #[tokio::test]
-async fn prometheus_sees_through_the_example_what_the_targets_did_in_a_minute() {
+async fn prometheus_with_the_example_configuration_sees_the_targets_behavior() {
     let good = |_| "200 OK";
     let peers = [
         answering(Duration::ZERO, good).await,

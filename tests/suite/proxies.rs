@@ -36,7 +36,7 @@ fn phases(probed: &Probed) -> (Vec<String>, String) {
 }
 
 #[tokio::test]
-async fn an_https_target_is_reached_through_connect_which_is_a_phase() {
+async fn an_https_target_is_reached_through_connect() {
     let authority = Authority::new();
     let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let proxy = Proxy::http(target.address).await;
@@ -89,7 +89,7 @@ async fn an_https_target_is_reached_through_connect_which_is_a_phase() {
 }
 
 #[tokio::test]
-async fn an_http_target_is_asked_of_the_proxy_itself() {
+async fn an_http_target_is_requested_from_the_proxy() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     let exporter = Exporter::start(&module(&[format!("proxy_url: http://user:secret@{}", proxy.address())])).await;
@@ -113,7 +113,7 @@ async fn an_http_target_is_asked_of_the_proxy_itself() {
 }
 
 #[tokio::test]
-async fn socks5_leads_both_kinds_of_targets() {
+async fn socks5_supports_http_and_https_targets() {
     let authority = Authority::new();
     let plain = Peer::start(ok).await;
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
@@ -132,7 +132,7 @@ async fn socks5_leads_both_kinds_of_targets() {
 }
 
 #[tokio::test]
-async fn a_proxy_of_https_is_verified_before_it_is_asked() {
+async fn an_https_proxy_is_verified_before_the_request() {
     let authority = Authority::new();
     let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let proxy = Proxy::https(authority.leaf("127.0.0.1").server(&[]), target.address).await;
@@ -160,7 +160,7 @@ async fn a_proxy_of_https_is_verified_before_it_is_asked() {
 }
 
 #[tokio::test]
-async fn a_name_is_left_to_the_proxy_where_the_module_says_so() {
+async fn the_module_can_leave_name_resolution_to_the_proxy() {
     let authority = Authority::new();
     let target = Peer::with_tls(authority.leaf("shop.test").server(&[]), ok).await;
     let proxy = Proxy::http(target.address).await;
@@ -189,7 +189,7 @@ async fn a_name_is_left_to_the_proxy_where_the_module_says_so() {
 }
 
 #[tokio::test]
-async fn an_address_is_judged_also_where_names_are_left_to_the_proxy() {
+async fn the_policy_applies_to_addresses_that_the_proxy_would_resolve() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     let exporter = Exporter::start(&module(&[
@@ -209,7 +209,7 @@ async fn an_address_is_judged_also_where_names_are_left_to_the_proxy() {
 }
 
 #[tokio::test]
-async fn no_proxy_is_asked_for_those_whom_the_module_names() {
+async fn no_proxy_excludes_targets_from_the_proxy() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     for (list, through) in [("192.0.2.0/24", false), ("other.test", false), ("", true)] {
@@ -227,7 +227,7 @@ async fn no_proxy_is_asked_for_those_whom_the_module_names() {
 }
 
 #[tokio::test]
-async fn a_redirect_from_behind_a_proxy_is_followed_through_it() {
+async fn a_redirect_is_followed_through_the_proxy() {
     let answer = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n";
     let target = Peer::answering(answer).await;
     let proxy = Proxy::http(target.address).await;
@@ -244,7 +244,7 @@ async fn a_redirect_from_behind_a_proxy_is_followed_through_it() {
 
 /// With a proxy, all addresses of a name are probed through it.
 #[tokio::test]
-async fn all_addresses_are_asked_through_the_proxy() {
+async fn all_addresses_are_probed_through_the_proxy() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     let dns = DnsServer::always(Says::Addresses(vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()])).await;
@@ -272,7 +272,7 @@ async fn all_addresses_are_asked_through_the_proxy() {
 }
 
 #[tokio::test]
-async fn squid_leads_and_refuses() {
+async fn squid_forwards_and_denies() {
     let authority = Authority::new();
     let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let plain = Peer::start(ok).await;
@@ -315,7 +315,7 @@ async fn squid_leads_and_refuses() {
 
 /// The same response of a proxy gets the same verdict, whether it is to CONNECT or to a request to forward.
 #[tokio::test]
-async fn a_proxy_that_answers_itself_is_judged_alike_for_http_and_https() {
+async fn a_proxys_own_response_gets_the_same_verdict_for_http_and_https() {
     let squid = |status: &str, error: &str| {
         let via = "Via: 1.1 proxy (squid/5.7)\r\n";
         format!("HTTP/1.1 {status}\r\nServer: squid/5.7\r\nX-Squid-Error: {error}\r\n{via}Content-Length: 0\r\n\r\n")
@@ -358,7 +358,7 @@ async fn a_proxy_that_answers_itself_is_judged_alike_for_http_and_https() {
 /// A proxy that accepts a request and never responds: http and https targets get the same verdict. Without a proxy, the
 /// failure is attributed to the server.
 #[tokio::test]
-async fn a_proxy_that_gives_nothing_is_judged_alike_for_http_and_https() {
+async fn a_silent_proxy_gets_the_same_verdict_for_http_and_https() {
     let silent = Peer::start(|mut stream| async move {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
@@ -386,7 +386,7 @@ async fn a_proxy_that_gives_nothing_is_judged_alike_for_http_and_https() {
 
 /// A service mesh may deny outgoing requests by policy, with a response that has no `Via`.
 #[tokio::test]
-async fn a_refusal_without_via_is_that_of_the_proxy() {
+async fn a_denial_without_via_is_attributed_to_the_proxy() {
     let body = "RBAC: access denied";
     let answer = |more: &str| {
         let length = body.len();
@@ -409,7 +409,7 @@ async fn a_refusal_without_via_is_that_of_the_proxy() {
 /// In many company networks only the proxy can resolve external names. The details then mention the key that skips the
 /// exporter's own resolution.
 #[tokio::test]
-async fn a_name_that_does_not_resolve_before_a_proxy_is_likely_at_most() {
+async fn an_unresolved_name_with_a_proxy_gives_no_certain_verdict() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     let dns = DnsServer::always(Says::Code(ResponseCode::NXDomain)).await;
@@ -435,7 +435,7 @@ async fn a_name_that_does_not_resolve_before_a_proxy_is_likely_at_most() {
 
 /// The opposite case: a response that the proxy forwarded is attributed to the target.
 #[tokio::test]
-async fn what_a_proxy_passes_on_is_judged_as_the_targets() {
+async fn forwarded_responses_are_attributed_to_the_target() {
     let page = "<html><center><h1>403 Forbidden</h1></center><hr><center>nginx</center></html>";
     let proxy = Peer::answering(format!(
         "HTTP/1.1 403 Forbidden\r\nServer: nginx\r\nVia: 1.1 proxy (squid/5.7)\r\nContent-Length: {}\r\n\r\n{page}",

@@ -158,7 +158,7 @@ fn the_commands_of_the_readme_work_as_written() {
 }
 
 #[test]
-fn the_readme_is_read_in_minutes() {
+fn the_readme_is_short() {
     let readme = std::fs::read_to_string(project("README.md")).unwrap();
     let words = readme.split_whitespace().count();
     assert!(words <= 1500, "{words} words");
@@ -166,7 +166,7 @@ fn the_readme_is_read_in_minutes() {
 }
 
 #[test]
-fn commands_are_found_where_readers_find_them() {
+fn commands_are_extracted_from_the_readme() {
     let document = "Text with `glassbox_exporter config\ncheck FILE` and `other`.\n\n    make run   # builds\n\n```yaml\n    a: 1\n```\n\n\
                     ```\n$ glassbox_exporter check x\nFAILED 1\n```\n";
     let command = |command: &str, output: &str| Written {

@@ -244,7 +244,7 @@ async fn a_post_that_is_redirected_by_301_302_or_303_becomes_a_get_without_a_bod
 }
 
 #[tokio::test]
-async fn a_get_made_of_a_post_does_not_describe_the_body_it_no_longer_has() {
+async fn a_get_after_a_post_has_no_content_headers() {
     let exporter = exporter(POSTING).await;
     let site = Site::start().await;
     exporter.probe("posting", &site.url(&to(303, "/end"))).await;
@@ -278,7 +278,7 @@ async fn a_post_that_is_redirected_by_307_or_308_on_its_origin_keeps_method_and_
 }
 
 #[tokio::test]
-async fn a_head_stays_a_head_whatever_redirects_it() {
+async fn a_head_stays_a_head_after_every_redirect() {
     let exporter = exporter("  head: {prober: http, http: {method: HEAD}}").await;
     for code in [301, 302, 303, 307, 308] {
         let site = Site::start().await;
@@ -290,7 +290,7 @@ async fn a_head_stays_a_head_whatever_redirects_it() {
 }
 
 #[tokio::test]
-async fn a_location_may_be_written_in_every_way_that_urls_have() {
+async fn a_location_may_have_any_url_form() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     for (location, end) in [
         ("/end", "/end"),
@@ -314,7 +314,7 @@ async fn a_location_may_be_written_in_every_way_that_urls_have() {
 }
 
 #[tokio::test]
-async fn other_statuses_with_a_location_and_redirects_without_one_are_answers() {
+async fn other_statuses_and_redirects_without_location_are_final() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     for code in [300, 304, 305, 306] {
         let site = Site::start().await;
@@ -375,7 +375,7 @@ async fn the_eleventh_redirect_is_not_followed_and_its_status_is_the_last() {
 }
 
 #[tokio::test]
-async fn an_endless_redirect_is_a_success_where_the_module_wants_its_status() {
+async fn an_endless_redirect_succeeds_if_its_status_is_valid() {
     let exporter = exporter("  moved: {prober: http, http: {valid_status_codes: [302]}}").await;
     let site = endless().await;
     let probed = exporter.probe("moved", &site.url("/")).await;
@@ -384,7 +384,7 @@ async fn an_endless_redirect_is_a_success_where_the_module_wants_its_status() {
 }
 
 #[tokio::test]
-async fn a_module_that_follows_no_redirects_judges_the_first_answer() {
+async fn without_following_redirects_the_first_response_counts() {
     let modules = "
   stays: {prober: http, http: {follow_redirects: false}}
   stays_by_the_old_key: {prober: http, http: {no_follow_redirects: true}}
@@ -406,7 +406,7 @@ async fn a_module_that_follows_no_redirects_judges_the_first_answer() {
 }
 
 #[tokio::test]
-async fn a_location_that_leads_to_no_http_url_fails_the_probe() {
+async fn a_location_without_an_http_url_fails_the_probe() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     for location in [
         "http://[::1",
@@ -521,7 +521,7 @@ async fn nothing_of_the_module_goes_from_http_to_https() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_module_comes_back_when_the_chain_returns_to_its_origin() {
+async fn the_modules_fields_do_not_return_with_a_redirect_back() {
     let exporter = exporter(LOADED).await;
     let (edge, other) = (Site::start().await, Site::start().await);
     let back = other.url(&to(302, &edge.url("/end")));
@@ -535,7 +535,7 @@ async fn nothing_of_the_module_comes_back_when_the_chain_returns_to_its_origin()
 }
 
 #[tokio::test]
-async fn userinfo_of_the_target_stays_on_its_origin_and_does_not_come_back() {
+async fn userinfo_stays_on_its_origin_and_does_not_return() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     let (edge, other) = (Site::start().await, Site::start().await);
     let back = other.url(&to(302, &edge.url("/end")));
@@ -579,7 +579,7 @@ async fn a_post_that_becomes_a_get_goes_to_another_origin_without_its_body() {
 }
 
 #[tokio::test]
-async fn assertions_are_about_the_last_answer_only() {
+async fn assertions_apply_to_the_last_response_only() {
     let modules = "
   plain: {prober: http, http: {fail_if_not_ssl: true}}
   clean: {prober: http, http: {fail_if_header_matches: [{header: Location, regexp: '.', allow_missing: true}]}}
@@ -594,7 +594,7 @@ async fn assertions_are_about_the_last_answer_only() {
 }
 
 #[tokio::test]
-async fn each_redirect_is_a_leg_of_the_evidence_and_the_gauges_are_the_sums() {
+async fn each_redirect_is_an_exchange_and_the_gauges_are_sums() {
     let exporter = exporter("  full: {prober: http, metrics: full}").await;
     let (edge, other) = (Site::start().await, Site::start().await);
     let middle = other.url(&to(308, "/end"));
@@ -638,7 +638,7 @@ async fn each_redirect_is_a_leg_of_the_evidence_and_the_gauges_are_the_sums() {
             .value(&format!("probe_http_duration_seconds{{phase=\"{phase}\"}}"));
         assert!(
             (gauge - total(timings)).abs() < 1e-9,
-            "{phase}: {gauge} is not {}",
+            "{phase}: {gauge}, expected {}",
             total(timings)
         );
         if phase != "tls" {
@@ -653,7 +653,7 @@ async fn each_redirect_is_a_leg_of_the_evidence_and_the_gauges_are_the_sums() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_a_machine_that_refuses_fails_there_with_both_legs() {
+async fn a_redirect_to_a_refusing_server_fails_with_both_exchanges() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     let site = Site::start().await;
     let nowhere = format!("http://127.0.0.1:{}/end", free_port());
@@ -669,7 +669,7 @@ async fn a_redirect_to_a_machine_that_refuses_fails_there_with_both_legs() {
 
 /// The Referer after a redirect is the full URL within an origin, and only the origin otherwise.
 #[tokio::test]
-async fn a_referer_is_sent_whole_within_an_origin_and_cut_beyond_it() {
+async fn the_referer_is_complete_within_an_origin_only() {
     let exporter =
         exporter("  http_2xx: {prober: http}\n  own: {prober: http, http: {headers: {Referer: mine}}}").await;
     let (edge, other) = (Site::start().await, Site::start().await);
@@ -737,7 +737,7 @@ async fn a_location_is_followed_as_it_is_written() {
 
 /// An address of an excluded family is a configuration error in the target, but a server error in a redirect.
 #[tokio::test]
-async fn a_redirect_to_an_address_of_the_other_family_is_a_bad_redirect() {
+async fn a_redirect_to_an_excluded_address_family_is_invalid() {
     let answer = "HTTP/1.1 302 Found\r\nLocation: http://[::1]:1/\r\nContent-Length: 0\r\n\r\n";
     let target = Peer::answering(answer).await;
     let keys = "preferred_ip_protocol: ip4, ip_protocol_fallback: false";

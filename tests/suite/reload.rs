@@ -17,7 +17,7 @@ fn module(keys: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_key_fits_its_module_after_each_reload() {
+async fn the_series_of_a_key_match_its_module_after_each_reload() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start(&module("metrics: standard")).await;
     let first = exporter.probe("m", &peer.http()).await.page;
@@ -48,7 +48,7 @@ async fn a_key_fits_its_module_after_each_reload() {
 /// A missing TLS file affects its own module only, as in `blackbox_exporter`, whose example has a file that most hosts
 /// lack.
 #[tokio::test]
-async fn a_tls_file_that_comes_later_fails_its_own_module_until_a_reload() {
+async fn a_missing_tls_file_fails_its_module_until_a_reload() {
     let folder = tempfile::tempdir().unwrap();
     let ca_file = folder.path().join("ca.pem");
     let authority = Authority::new();
@@ -117,7 +117,7 @@ async fn a_reload_that_hangs_fails_and_the_next_one_works() {
 }
 
 #[tokio::test]
-async fn reloads_that_hang_are_bounded_and_end_with_their_file() {
+async fn hanging_reloads_are_limited_and_end_with_their_file() {
     let exporter = Exporter::start(&module("timeout: 5s")).await;
     make_pipe(&exporter);
     let mut hanging = tokio::task::JoinSet::new();
@@ -155,7 +155,7 @@ async fn reloads_that_hang_are_bounded_and_end_with_their_file() {
 }
 
 #[tokio::test]
-async fn a_changed_file_that_hangs_is_told_and_the_next_one_taken() {
+async fn a_hanging_changed_file_is_logged_and_the_next_one_loaded() {
     let flags = ["--config.enable-auto-reload", "--config.auto-reload-interval=1"];
     let running = Running::start(&module("timeout: 5s"), &flags).await;
     let path = running.path("glassbox.yml");

@@ -20,7 +20,7 @@ fn mount(folder: &Path, version: &str, files: &[(&str, &Path)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_is_replaced_is_trusted() {
+async fn a_replaced_ca_is_trusted() {
     let (old, new) = (Authority::named("Old"), Authority::named("New"));
     let peer = Peer::with_tls(new.leaf("127.0.0.1").server(&[]), ok).await;
     let folder = tempfile::tempdir().unwrap();
@@ -90,7 +90,7 @@ async fn a_client_certificate_is_renewed_with_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_is_trusted_anew_though_the_client_certificate_cannot_be_used() {
+async fn a_replaced_ca_is_trusted_despite_an_unusable_client_certificate() {
     let (old, new) = (Authority::named("Old"), Authority::named("New"));
     let peer = Peer::with_tls(new.leaf("127.0.0.1").server(&[]), ok).await;
     let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
-async fn a_body_and_fields_that_stand_in_files_are_read_at_every_probe() {
+async fn body_and_field_files_are_read_for_every_probe() {
     let folder = tempfile::tempdir().unwrap();
     let (body, token) = (folder.path().join("body"), folder.path().join("token"));
     let config = format!(

@@ -40,7 +40,7 @@ const FAILURES: [(&str, Says); 6] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_are_asked_in_their_order_and_the_fastest_does_not_win() {
+async fn name_servers_are_queried_in_order() {
     let peer = Peer::start(ok).await;
     let slow = |asked: &Asked| match asked.addresses(&["127.0.0.1"]) {
         Reply::Bytes(bytes) => Reply::After(Duration::from_millis(30), bytes),
@@ -64,7 +64,7 @@ async fn servers_are_asked_in_their_order_and_the_fastest_does_not_win() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rotate_begins_with_another_server_for_each_lookup() {
+async fn rotate_starts_with_another_server_for_each_lookup() {
     let _first = knows("127.0.53.3:53", "127.0.0.1").await;
     let _second = knows("127.0.53.4:53", "127.0.0.2").await;
     let conf = "nameserver 127.0.53.3\nnameserver 127.0.53.4\noptions rotate\n";
@@ -77,7 +77,7 @@ async fn rotate_begins_with_another_server_for_each_lookup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_fails_is_followed_by_the_next() {
+async fn a_failed_server_is_followed_by_the_next_one() {
     let peer = Peer::start(ok).await;
     for (failure, handler) in FAILURES {
         let first = NameServer::start(handler).await;
@@ -98,7 +98,7 @@ async fn a_server_that_fails_is_followed_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_a_name_does_not_exist_ends_the_walk_of_the_servers() {
+async fn nxdomain_ends_the_search_of_the_servers() {
     let second = NameServer::start(|asked| asked.addresses(&["127.0.0.1"])).await;
     for (reason, handler) in [
         (
@@ -115,7 +115,7 @@ async fn that_a_name_does_not_exist_ends_the_walk_of_the_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reason_is_that_of_the_server_that_says_most() {
+async fn the_most_specific_failure_is_reported() {
     for (first, second, reason) in [
         (0, 1, "dns/dns.servfail"),
         (1, 0, "dns/dns.refused"),
@@ -149,7 +149,7 @@ async fn the_reason_is_that_of_the_server_that_says_most() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_walk_of_the_search_list_serves_both_families() {
+async fn both_families_share_one_search() {
     let wildcard = |asked: &Asked| match asked.name.as_str() {
         "www.example.test" => asked.addresses(&["127.0.0.3"]),
         "six.example.test" => asked.addresses(&["::1"]),
@@ -182,7 +182,7 @@ async fn one_walk_of_the_search_list_serves_both_families() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_asked_as_they_are_written() {
+async fn names_are_queried_as_written() {
     let peer = Peer::start(ok).await;
     let server = NameServer::start(|asked| asked.addresses(&["127.0.0.1"])).await;
     let modules = module(&[&server]).trim_end_matches('}').to_owned()
@@ -219,7 +219,7 @@ async fn names_are_asked_as_they_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_of_the_hosts_file_that_cannot_be_read_costs_that_line() {
+async fn an_invalid_hosts_line_affects_only_itself() {
     let peer = Peer::start(ok).await;
     let _server = NameServer::start_at("127.0.53.6:53", |asked| asked.code(ResponseCode::NXDomain)).await;
     let hosts = b"# caf\xe9\n127.0.0.1 localhost db db.test # \xff\n\xff\xff bad\n127.0.0.1 last";
@@ -236,7 +236,7 @@ async fn a_line_of_the_hosts_file_that_cannot_be_read_costs_that_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_on_the_host_is_picked_up() {
+async fn changed_host_files_are_reloaded() {
     let _old = knows("127.0.53.7:53", "127.0.0.7").await;
     let _new = knows("127.0.53.8:53", "127.0.0.8").await;
     // The exporter starts before the network is configured.
@@ -264,7 +264,7 @@ async fn what_changes_on_the_host_is_picked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_cannot_be_used_spoils_no_other() {
+async fn an_unusable_record_does_not_affect_others() {
     let server = NameServer::start(|asked| {
         let address = [127, 0, 0, 5];
         let (a, odd) = (record(1, &address), record(65280, b"\xff\xff\xff"));
@@ -288,7 +288,7 @@ async fn a_record_that_cannot_be_used_spoils_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn long_answers_come_over_tcp_or_in_larger_datagrams() {
+async fn long_responses_use_tcp_or_larger_datagrams() {
     let server = NameServer::start(|asked| match (asked.tcp, asked.edns, asked.name.as_str()) {
         (true, _, "blocked.test") => Reply::Silence,
         (false, true, "blocked.test") | (true, _, _) => asked.addresses(&["127.0.0.1"]),
@@ -305,7 +305,7 @@ async fn long_answers_come_over_tcp_or_in_larger_datagrams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn use_vc_asks_over_tcp_alone_and_each_probe_over_a_connection_of_its_own() {
+async fn use_vc_uses_only_tcp_with_one_connection_per_probe() {
     let server = knows("127.0.53.9:53", "127.0.0.1").await;
     let host = Host::start(MODULES, "nameserver 127.0.53.9\noptions use-vc\n", HOSTS).await;
     for _ in 0..2 {

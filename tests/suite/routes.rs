@@ -83,7 +83,7 @@ fn each_is(setup: &str, rows: &[(&str, &str, &str, &str)]) {
 }
 
 #[test]
-fn a_host_without_a_route_or_an_interface_is_at_fault_itself() {
+fn a_missing_route_or_interface_is_a_local_fault() {
     const NO_ROUTE: (&str, &str) = ("local.no_route", "local");
     let everywhere = |module, target| (module, target, NO_ROUTE.0, NO_ROUTE.1);
     let rows = [
@@ -107,7 +107,7 @@ fn a_host_without_a_route_or_an_interface_is_at_fault_itself() {
 
 /// The opposite case: this host has a route, and a router reports the error.
 #[test]
-fn what_a_router_says_is_of_the_path() {
+fn an_error_from_a_router_is_a_network_fault() {
     each_is(
         ROUTED,
         &[

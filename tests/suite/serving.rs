@@ -183,7 +183,7 @@ async fn refused(exporter: &Exporter, query: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_bad_request_is_refused_in_the_peers_words() {
+async fn bad_requests_get_the_messages_of_blackbox_exporter() {
     let config = "
 modules:
   http_2xx: {prober: http}
@@ -209,7 +209,7 @@ modules:
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_parameter_is_refused_before_anything_is_dialled() {
+async fn invalid_parameters_are_rejected_without_a_connection() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
     let long = "a".repeat(2049);
@@ -245,7 +245,7 @@ async fn what_cannot_be_a_parameter_is_refused_before_anything_is_dialled() {
 }
 
 #[tokio::test]
-async fn a_scrape_timeout_that_is_no_time_is_refused() {
+async fn an_invalid_scrape_timeout_is_rejected() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -287,7 +287,7 @@ async fn a_scrape_timeout_that_is_no_time_is_refused() {
 }
 
 #[tokio::test]
-async fn the_probes_time_is_that_of_the_scrape_less_the_offset() {
+async fn the_probe_timeout_is_the_scrape_timeout_minus_the_offset() {
     let exporter = Exporter::start("modules:\n  http_2xx: {prober: http, timeout: 7s}\n  open: {prober: http}\n").await;
     let peer = Peer::start(ok).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -311,7 +311,7 @@ async fn the_probes_time_is_that_of_the_scrape_less_the_offset() {
 }
 
 #[tokio::test]
-async fn the_module_is_http_2xx_where_none_is_named_and_the_first_value_of_a_parameter_counts() {
+async fn the_default_module_is_http_2xx_and_the_first_parameter_value_counts() {
     let config = "modules:\n  http_2xx: {prober: http}\n  none: {prober: http, http: {valid_status_codes: [599]}}\n";
     let exporter = Exporter::start(config).await;
     let (peer, other) = (Peer::start(ok).await, Peer::start(ok).await);
@@ -341,7 +341,7 @@ async fn the_hostname_is_the_host_header_of_the_request() {
 }
 
 #[tokio::test]
-async fn a_target_is_decoded_once_and_sent_as_it_then_stands() {
+async fn a_target_is_decoded_once_and_sent_unchanged() {
     let exporter = Exporter::start(PLAIN).await;
     for (path, sent) in [
         ("/a%2Fb?x=a+b", "/a%2Fb?x=a+b"),
@@ -360,7 +360,7 @@ async fn a_target_is_decoded_once_and_sent_as_it_then_stands() {
 }
 
 #[tokio::test]
-async fn a_probe_answers_whatever_method_asks_and_reads_the_url_only() {
+async fn probe_accepts_every_method_and_reads_only_the_url() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
     let answer = exporter.post(&format!("/probe?target={}", peer.address)).await;
@@ -399,7 +399,7 @@ async fn debug_shows_the_log_the_metrics_and_the_module() {
 }
 
 #[tokio::test]
-async fn health_is_told_and_what_is_not_there_is_not_found() {
+async fn health_pages_respond_and_unknown_paths_are_not_found() {
     let exporter = Exporter::start(PLAIN).await;
     for (path, status, words) in [
         ("/-/healthy", 200, "Healthy\n"),
@@ -423,7 +423,7 @@ async fn health_is_told_and_what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn the_logs_of_a_probe_are_found_by_id_or_target() {
+async fn logs_are_found_by_id_or_target() {
     let config = "modules:\n  http_2xx: {prober: http}\n  other: {prober: http}\n";
     let exporter = Exporter::start(config).await;
     let peer = Peer::start(ok).await;
@@ -459,7 +459,7 @@ async fn the_logs_of_a_probe_are_found_by_id_or_target() {
 }
 
 #[tokio::test]
-async fn reload_takes_a_post_and_nothing_else() {
+async fn reload_accepts_only_post() {
     let exporter = Exporter::start(PLAIN).await;
     let answer = exporter.get("/-/reload").await;
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -473,7 +473,7 @@ async fn reload_takes_a_post_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_bad_reload_changes_nothing_but_its_gauge_and_a_good_one_heals_it() {
+async fn a_failed_reload_only_changes_its_gauge_until_the_next_success() {
     let exporter = Exporter::start(PLAIN).await;
     let gauge = async || Page::parse(&exporter.get("/metrics").await.text().await.unwrap()).value(RELOADED);
     let peer = Peer::start(ok).await;
@@ -545,7 +545,7 @@ async fn a_page_of_another_origin_may_not_reload() {
 }
 
 #[tokio::test]
-async fn an_answer_is_gzipped_when_asked_for_and_plain_otherwise() {
+async fn responses_are_gzipped_on_request() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -587,7 +587,7 @@ async fn an_answer_is_gzipped_when_asked_for_and_plain_otherwise() {
 }
 
 #[tokio::test]
-async fn every_path_stands_below_the_route_prefix() {
+async fn every_path_is_below_the_route_prefix() {
     let exporter = Exporter::start_with(PLAIN, |settings| {
         "/box".clone_into(&mut settings.route_prefix);
         "/box".clone_into(&mut settings.link_prefix);
@@ -633,7 +633,7 @@ async fn every_path_stands_below_the_route_prefix() {
 }
 
 #[tokio::test]
-async fn the_landing_page_shows_the_findings_failing_ones_first() {
+async fn the_landing_page_lists_failures_first() {
     let exporter = Exporter::start(PLAIN).await;
     let empty = exporter.get("/").await.text().await.unwrap();
     assert!(empty.contains("Nothing has been probed yet"), "{empty}");
@@ -657,7 +657,7 @@ async fn the_landing_page_shows_the_findings_failing_ones_first() {
 }
 
 #[tokio::test]
-async fn hostile_texts_are_shown_as_texts() {
+async fn hostile_text_is_escaped() {
     let config = "modules:\n  '<i>m</i>': {prober: http}\n  http_2xx: {prober: http}\n";
     let exporter = Exporter::start(config).await;
     let site = Site::start().await;
@@ -688,7 +688,7 @@ async fn hostile_texts_are_shown_as_texts() {
 }
 
 #[tokio::test]
-async fn a_scraper_that_hangs_up_ends_its_probe() {
+async fn a_closed_scrape_connection_ends_its_probe() {
     let (told, mut tell) = mpsc::unbounded_channel();
     let peer = Peer::start(move |mut stream| {
         let told = told.clone();
@@ -709,8 +709,8 @@ async fn a_scraper_that_hangs_up_ends_its_probe() {
     assert_eq!(tell.recv().await, Some("asked"));
     drop(scraper);
     let closed = tokio::time::timeout(std::time::Duration::from_mins(1), tell.recv()).await;
-    assert_eq!(closed, Ok(Some("closed")), "the probe's own deadline is 119.5 s away");
-    eventually("the probe is no longer in flight", async || {
+    assert_eq!(closed, Ok(Some("closed")), "the connection must close long before the probe's deadline of 119.5 s");
+    eventually("no probe is in flight", async || {
         let metrics = exporter.get("/metrics").await.text().await.unwrap();
         Page::parse(&metrics).value("glassbox_probes_in_flight") == 0.0
     })
@@ -740,7 +740,7 @@ async fn holding() -> (Peer, watch::Receiver<usize>, watch::Sender<bool>) {
 }
 
 #[tokio::test]
-async fn sigterm_takes_nothing_new_and_lets_twenty_probes_in_flight_end() {
+async fn sigterm_rejects_new_probes_and_completes_twenty_in_flight() {
     let (peer, mut asked, release) = holding().await;
     let mut running = Running::start(PLAIN, &[]).await;
     let mut probes = tokio::task::JoinSet::new();
@@ -778,7 +778,7 @@ async fn sigterm_takes_nothing_new_and_lets_twenty_probes_in_flight_end() {
 }
 
 #[tokio::test]
-async fn sigint_ends_an_idle_exporter_with_success_and_a_second_signal_does_not_wait() {
+async fn sigint_ends_an_idle_exporter_and_a_second_signal_does_not_wait() {
     let mut idle = Running::start(PLAIN, &[]).await;
     idle.process.signal("INT");
     assert_eq!(idle.ended().await.code(), Some(0), "{}", idle.log());
@@ -812,7 +812,7 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_changed_file_is_picked_up_where_the_flag_asks_for_it() {
+async fn auto_reload_loads_a_changed_file() {
     let flags = ["--config.enable-auto-reload", "--config.auto-reload-interval=1"];
     let running = Running::start(PLAIN, &flags).await;
     std::fs::write(running.config_file(), "modules:\n  new: {prober: http}\n").unwrap();
@@ -837,7 +837,7 @@ async fn without_a_file_the_default_modules_are_served() {
 }
 
 #[tokio::test]
-async fn the_peers_file_in_the_working_directory_is_loaded_where_no_flag_names_one() {
+async fn blackbox_yml_in_the_working_directory_is_the_default_file() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("blackbox.yml"),
@@ -870,7 +870,7 @@ async fn every_listen_address_is_served() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_ends_the_program_with_its_name() {
+fn an_unavailable_listen_address_ends_the_program() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run(&[&format!("--web.listen-address={address}")]);
@@ -879,7 +879,7 @@ fn an_address_that_cannot_be_had_ends_the_program_with_its_name() {
 }
 
 #[test]
-fn config_check_says_whether_the_file_is_valid() {
+fn config_check_reports_validity() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("good.yml"), PLAIN).unwrap();
     std::fs::write(
@@ -917,7 +917,7 @@ fn config_check_says_whether_the_file_is_valid() {
 }
 
 #[test]
-fn the_version_and_the_help_are_told_and_a_wrong_flag_is_refused() {
+fn version_and_help_work_and_an_unknown_flag_is_rejected() {
     let version = run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
     assert!(said(&version).starts_with("glassbox_exporter"), "{}", said(&version));
@@ -946,7 +946,7 @@ async fn check(arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn check_draws_a_waterfall_and_tells_by_its_exit_code() {
+async fn check_prints_a_waterfall_and_sets_the_exit_code() {
     let site = Site::start().await;
     let good = check(&[&site.url(&crate::redirects::to(302, "/end"))]).await;
     assert_eq!(good.status.code(), Some(0), "{}", said(&good));
@@ -972,7 +972,7 @@ async fn check_draws_a_waterfall_and_tells_by_its_exit_code() {
 }
 
 #[tokio::test]
-async fn check_refuses_what_it_cannot_probe_in_words() {
+async fn check_rejects_invalid_targets_with_a_message() {
     let unknown = check(&["http://127.0.0.1/", "--module=nope"]).await;
     assert_eq!(unknown.status.code(), Some(1));
     assert!(said(&unknown).contains("nope"), "{}", said(&unknown));
@@ -1000,7 +1000,7 @@ async fn check_refuses_what_it_cannot_probe_in_words() {
 }
 
 #[tokio::test]
-async fn what_a_machine_reads_is_on_stdout_and_logs_are_on_stderr() {
+async fn results_are_on_stdout_and_logs_on_stderr() {
     let site = Site::start().await;
     let output = check(&[&site.url("/"), "--log.level=debug"]).await;
     let text = String::from_utf8(output.stdout).unwrap();
@@ -1011,7 +1011,7 @@ async fn what_a_machine_reads_is_on_stdout_and_logs_are_on_stderr() {
 }
 
 #[tokio::test]
-async fn healthcheck_tells_by_its_exit_code_whether_an_exporter_serves() {
+async fn healthcheck_sets_the_exit_code() {
     let running = Running::start(PLAIN, &[]).await;
     let ask = async |url: &str| {
         let mut command = tokio::process::Command::new(PROGRAM);
@@ -1029,7 +1029,7 @@ async fn healthcheck_tells_by_its_exit_code_whether_an_exporter_serves() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_finishes_its_request_does_not_keep_an_exporter_that_was_told_to_end() {
+async fn an_incomplete_request_does_not_block_the_shutdown() {
     use tokio::io::AsyncWriteExt as _;
     let mut running = Running::start(PLAIN, &[]).await;
     let mut half_open = tokio::net::TcpStream::connect(&running.addresses[0]).await.unwrap();
@@ -1040,7 +1040,7 @@ async fn a_client_that_never_finishes_its_request_does_not_keep_an_exporter_that
 }
 
 #[tokio::test]
-async fn an_exporter_that_was_told_to_end_does_so_whatever_scrapes_wait_for() {
+async fn waiting_scrapes_do_not_block_the_shutdown() {
     let (peer, mut asked, _never) = holding().await;
     let mut running = Running::start(PLAIN, &["--web.shutdown-timeout=4"]).await;
     let url = running.url(&format!("/probe?target={}", peer.address));
@@ -1064,7 +1064,7 @@ async fn an_exporter_that_was_told_to_end_does_so_whatever_scrapes_wait_for() {
 }
 
 #[tokio::test]
-async fn a_request_whose_head_is_too_large_is_refused_before_it_is_whole() {
+async fn a_too_large_request_header_is_rejected_early() {
     let exporter = Exporter::start(PLAIN).await;
     for (bytes, answer) in [(15_000, None), (17_000, Some("HTTP/1.1 431"))] {
         let mut stream = TcpStream::connect(exporter.address).await.unwrap();

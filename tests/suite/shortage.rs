@@ -73,7 +73,7 @@ impl Short {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_opened_for_want_of_a_descriptor_is_not_to_blame() {
+async fn a_lack_of_descriptors_is_not_a_file_error() {
     let peer = Peer::start(ok).await;
     let websocket = format!("ws://{}/", peer.address);
     let short = Short::start(|folder| {
@@ -111,7 +111,7 @@ async fn a_file_that_cannot_be_opened_for_want_of_a_descriptor_is_not_to_blame()
 }
 
 #[tokio::test]
-async fn a_configuration_whose_files_cannot_be_opened_for_want_of_a_descriptor_is_not_taken() {
+async fn a_configuration_is_rejected_during_a_lack_of_descriptors() {
     let authority = Authority::new();
     let peer = Peer::with_tls(authority.leaf("localhost").server(&[]), ok).await;
     let target = format!("https://localhost:{}/", peer.address.port());
@@ -135,7 +135,7 @@ async fn a_configuration_whose_files_cannot_be_opened_for_want_of_a_descriptor_i
 }
 
 #[tokio::test]
-async fn datagrams_that_this_host_has_no_memory_for_are_not_the_targets_fault() {
+async fn a_lack_of_buffers_for_datagrams_is_a_local_fault() {
     let authority = Authority::new();
     let server = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), echo);
     let ca = authority.ca_file.display().to_string();
@@ -153,7 +153,7 @@ async fn datagrams_that_this_host_has_no_memory_for_are_not_the_targets_fault() 
 }
 
 #[tokio::test]
-async fn a_lack_of_ports_that_lasts_is_nobody_elses_fault() {
+async fn a_lasting_lack_of_ports_is_a_local_fault() {
     let authority = Authority::new();
     let server = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), echo);
     let ca = authority.ca_file.display().to_string();

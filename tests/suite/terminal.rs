@@ -29,7 +29,7 @@ async fn on_a_terminal(arguments: &str, colour: Option<&str>) -> (String, Option
 }
 
 #[tokio::test]
-async fn a_terminal_shows_colours_unless_they_are_not_wanted() {
+async fn a_terminal_shows_colors_unless_disabled() {
     let good = Peer::start(ok).await;
     let (screen, code) = on_a_terminal(&good.http(), None).await;
     assert_eq!(code, Some(0), "{screen}");
@@ -51,7 +51,7 @@ async fn a_terminal_shows_colours_unless_they_are_not_wanted() {
 }
 
 #[tokio::test]
-async fn many_probes_are_summed_up() {
+async fn many_probes_have_a_summary() {
     let good = Peer::start(ok).await;
     let (screen, code) = on_a_terminal(&format!("{} --count 5 --interval 0.01", good.http()), None).await;
     assert_eq!(code, Some(0), "{screen}");
@@ -91,7 +91,7 @@ async fn many_probes_are_summed_up() {
 }
 
 #[tokio::test]
-async fn machines_get_json_and_an_archive() {
+async fn check_can_write_json_and_an_archive() {
     let good = Peer::start(ok).await;
     let one = piped(&[&good.http(), "--json"]).await;
     let evidence: Value = serde_json::from_slice(&one.stdout).unwrap();
@@ -123,7 +123,7 @@ async fn machines_get_json_and_an_archive() {
 }
 
 #[tokio::test]
-async fn a_peer_that_hung_is_not_asked_for_what_was_missed() {
+async fn missed_probes_of_a_hanging_server_are_skipped() {
     // The first response takes as long as eight intervals. Later responses are immediate.
     let asked = Arc::new(AtomicUsize::new(0));
     let times = Arc::new(Mutex::new(Vec::new()));
@@ -175,7 +175,7 @@ async fn an_interrupt_ends_with_the_summary() {
 }
 
 #[tokio::test]
-async fn the_backends_stand_on_the_axis_of_the_edge() {
+async fn the_backends_share_the_axis_of_the_edge() {
     let edge = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
     let app = Peer::start(ok).await;
     let backend = format!("--backend=app@{}", app.address);

@@ -71,7 +71,7 @@ fn form(request: &Request) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_token_is_fetched_in_a_leg_of_its_own_and_kept() {
+async fn a_token_is_fetched_in_a_separate_exchange_and_cached() {
     let (issuer, target) = (
         Server::granting(3600).await,
         Server::start(|_| (200, "hello".to_owned())).await,
@@ -120,7 +120,7 @@ async fn a_token_is_fetched_in_a_leg_of_its_own_and_kept() {
 }
 
 #[tokio::test]
-async fn a_token_that_expires_or_is_refused_is_fetched_anew() {
+async fn an_expired_or_rejected_token_is_fetched_again() {
     // A token expires ten seconds early, so a token with this lifetime is never reused.
     let (issuer, target) = (
         Server::granting(10).await,
@@ -146,7 +146,7 @@ async fn a_token_that_expires_or_is_refused_is_fetched_anew() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_the_secret_in_the_body_gets_it_there() {
+async fn a_client_secret_can_be_sent_in_the_body() {
     let issuer = Server::start(|request| match form(request).get("client_secret").map(String::as_str) {
         Some("pass/word") => (200, r#"{"access_token": "abc"}"#.to_owned()),
         _ => (401, r#"{"error": "invalid_client"}"#.to_owned()),
@@ -161,7 +161,7 @@ async fn a_server_that_wants_the_secret_in_the_body_gets_it_there() {
 }
 
 #[tokio::test]
-async fn a_key_signs_what_we_assert() {
+async fn a_key_signs_the_assertion() {
     let (issuer, target) = (
         Server::granting(60).await,
         Server::start(|_| (200, String::new())).await,
@@ -215,7 +215,7 @@ async fn a_key_signs_what_we_assert() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_had_is_our_own_affair() {
+async fn a_failed_token_request_is_a_local_fault() {
     let refusing = Server::start(|_| (400, r#"{"error": "invalid_scope"}"#.to_owned())).await;
     let babbling = Server::start(|_| (200, "{}".to_owned())).await;
     let target = Server::start(|_| (200, String::new())).await;
@@ -246,7 +246,7 @@ async fn a_token_that_cannot_be_had_is_our_own_affair() {
 
 /// In contrast, `blackbox_exporter` waits one minute for the token, independent of the module's timeout.
 #[tokio::test]
-async fn a_token_server_that_stays_silent_takes_no_more_than_the_probes_time() {
+async fn a_silent_token_server_ends_with_the_probe_timeout() {
     let silent = Peer::start(|stream| async move {
         std::future::pending::<()>().await;
         drop(stream);
@@ -266,7 +266,7 @@ async fn a_token_server_that_stays_silent_takes_no_more_than_the_probes_time() {
 
 /// A probe without a token must not be attributed to a backend either.
 #[tokio::test]
-async fn backends_are_not_blamed_for_a_token_that_cannot_be_had() {
+async fn a_failed_token_request_is_not_attributed_to_backends() {
     let refusing = Server::start(|_| (403, String::new())).await;
     let app = Server::start(|_| (200, String::new())).await;
     let config = module(refusing.peer.address, SECRET);
@@ -289,7 +289,7 @@ async fn backends_are_not_blamed_for_a_token_that_cannot_be_had() {
 
 /// As in the library of `blackbox_exporter`: a different grant type, and a form-encoded response.
 #[tokio::test]
-async fn a_server_of_the_old_kind_is_understood() {
+async fn an_old_style_token_server_is_supported() {
     let issuer = Server::start(|request| match form(request).get("grant_type").map(String::as_str) {
         Some("password") => (201, "access_token=abc&token_type=bearer&expires_in=60".to_owned()),
         _ => (400, String::new()),

@@ -342,7 +342,7 @@ impl Targets {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_step_fails_on_our_side_no_target_is_said_to_be_down_and_nothing_leaks() {
+async fn local_failures_never_report_a_target_as_down_and_leak_nothing() {
     let targets = Targets::start().await;
     let kinds = [targets.http_kinds(), targets.other_kinds()].concat();
     let modules = kinds
@@ -380,7 +380,7 @@ async fn whatever_step_fails_on_our_side_no_target_is_said_to_be_down_and_nothin
 /// Threads for blocking work start on first use. The steps above do not cover their creation, because the threads
 /// already exist.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thread_that_cannot_be_had_is_no_word_on_the_target() {
+async fn a_failed_thread_start_is_a_local_fault() {
     let peer = Peer::start(ok).await;
     let config = "modules: {m: {prober: http, http: {basic_auth: {username: u, password_file: password}}}}";
     let tortured = Tortured::start(config, &[("TORTURE_ONLY", "pthread_create")]).await;

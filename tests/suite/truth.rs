@@ -49,7 +49,7 @@ fn answers_a_blocked_exporter() -> (SocketAddr, tokio::sync::oneshot::Receiver<m
 
 // One thread runs the exporter, its server and this test, so blocking it blocks all of them.
 #[tokio::test(flavor = "current_thread")]
-async fn what_the_exporter_comes_late_by_is_in_no_phase() {
+async fn the_scheduling_delay_is_in_no_phase() {
     let (target, blocked) = answers_a_blocked_exporter();
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     tokio::spawn(async move {
@@ -92,7 +92,7 @@ async fn what_the_exporter_comes_late_by_is_in_no_phase() {
 
 /// A flight of the handshake that needs several reads waits in the buffer. This delay is counted once.
 #[tokio::test(flavor = "current_thread")]
-async fn a_large_certificate_that_lies_unread_leaves_the_handshake_its_time() {
+async fn an_unread_large_certificate_does_not_change_the_handshake_time() {
     let authority = Authority::new();
     let many_names = |params: &mut rcgen::CertificateParams| {
         let names = (0..250).map(|number| format!("name-{number}.of-a-large-certificate.test"));

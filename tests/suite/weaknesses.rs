@@ -39,7 +39,7 @@ async fn two_steps_may_have_labels() {
 
 /// `blackbox_exporter` continues without a connection and panics.
 #[tokio::test]
-async fn an_authority_that_cannot_be_read_fails_the_probe_alone() {
+async fn an_unreadable_ca_fails_only_its_probe() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let _listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -54,7 +54,7 @@ async fn an_authority_that_cannot_be_read_fails_the_probe_alone() {
 
 /// `blackbox_exporter` panics.
 #[tokio::test]
-async fn tls_within_tls_is_spoken() {
+async fn tls_within_tls_works() {
     let authority = Authority::new();
     let inner = tokio_rustls::TlsAcceptor::from(authority.leaf("127.0.0.1").server(&[]));
     let peer = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), move |mut stream| {
@@ -80,7 +80,7 @@ async fn tls_within_tls_is_spoken() {
 
 /// `blackbox_exporter` lets its library resolve the second name, with any address family.
 #[tokio::test]
-async fn the_name_that_a_redirect_leads_to_is_resolved_as_the_first() {
+async fn the_name_in_a_redirect_is_resolved_like_the_target() {
     let second = Peer::start(ok).await;
     let port = second.address.port();
     let first = Peer::start(move |mut stream| async move {
@@ -134,7 +134,7 @@ async fn a_redirect_to_the_same_name_keeps_the_credentials() {
 
 /// `blackbox_exporter` reads messages without a deadline.
 #[tokio::test]
-async fn a_websocket_that_stays_silent_ends_with_the_probes_time() {
+async fn a_silent_websocket_ends_with_the_probe_timeout() {
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
         let answer = accepting(&head);

@@ -87,7 +87,7 @@ fn tls(authority: &Authority, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_with_http_2_where_the_file_has_it() {
+async fn the_web_configuration_enables_tls_and_http_2() {
     let authority = Authority::new();
     for (more, answer) in [("", "2 200"), ("http_server_config: {http2: false}\n", "1.1 200")] {
         let running = serving(&tls(&authority, more)).await;
@@ -98,7 +98,7 @@ async fn tls_is_spoken_with_http_2_where_the_file_has_it() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_shown_without_a_restart() {
+async fn a_new_certificate_is_used_without_a_restart() {
     let (first, second) = (Authority::new(), Authority::named("Another Authority"));
     let (certificate, key) = first.files("127.0.0.1");
     let running = serving(&format!(
@@ -123,7 +123,7 @@ async fn a_new_certificate_is_shown_without_a_restart() {
 }
 
 #[tokio::test]
-async fn client_certificates_are_asked_for_as_the_file_says() {
+async fn client_certificates_are_requested_as_configured() {
     let (ours, theirs) = (Authority::new(), Authority::named("Another Authority"));
     let servers = Authority::named("Servers");
     let folder = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn htpasswd(password: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_password_is_asked_for_at_every_path() {
+async fn every_path_requires_a_password() {
     let web = |user: &str, password: &str| format!("basic_auth_users:\n  {user}: {}\n", htpasswd(password));
     let running = serving(&web("alice", "right")).await;
     let client = Client::builder().no_proxy().build().unwrap();
@@ -218,7 +218,7 @@ fn client_from(address: [u8; 4]) -> Client {
 }
 
 #[tokio::test]
-async fn a_half_written_file_opens_nothing_and_is_counted() {
+async fn a_half_written_web_file_grants_no_access_and_is_counted() {
     let authority = Authority::new();
     let users = format!("basic_auth_users: {{alice: '{}'}}\n", htpasswd("right"));
     let tls = tls(&authority, "");
@@ -250,7 +250,7 @@ async fn a_half_written_file_opens_nothing_and_is_counted() {
 }
 
 #[tokio::test]
-async fn client_certificates_that_are_required_stay_so_while_it_runs() {
+async fn required_client_certificates_stay_required_after_a_reload() {
     let authority = Authority::new();
     let required = format!(
         "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: {}\n",
@@ -265,7 +265,7 @@ async fn client_certificates_that_are_required_stay_so_while_it_runs() {
 }
 
 #[tokio::test]
-async fn wrong_passwords_keep_no_right_one_out_that_comes_for_the_first_time() {
+async fn wrong_passwords_do_not_block_a_first_valid_one() {
     let running = serving(&format!("basic_auth_users: {{alice: '{}'}}\n", htpasswd("right"))).await;
     let mut flood = JoinSet::new();
     for number in 0..200 {
@@ -290,7 +290,7 @@ async fn wrong_passwords_keep_no_right_one_out_that_comes_for_the_first_time() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_takes_no_token() {
+async fn unauthenticated_requests_do_not_use_the_rate_limit() {
     let web = format!(
         "basic_auth_users: {{alice: '{}'}}\nrate_limit: {{interval: 1h, burst: 2}}\n",
         htpasswd("right")
@@ -312,7 +312,7 @@ async fn who_is_not_let_in_takes_no_token() {
 }
 
 #[tokio::test]
-async fn who_comes_by_a_name_that_a_stranger_can_own_may_not_reload() {
+async fn dns_rebinding_cannot_trigger_a_reload() {
     let flags = [
         "--web.allowed-host=probes.example.org",
         "--web.external-url=https://monitoring.example.org:8443/",
@@ -349,7 +349,7 @@ async fn who_comes_by_a_name_that_a_stranger_can_own_may_not_reload() {
 }
 
 #[tokio::test]
-async fn evidence_and_configuration_are_stored_by_nobody() {
+async fn evidence_and_configuration_are_not_cached() {
     let running = Running::start(PLAIN, &["--web.route-prefix=/x"]).await;
     let probed = running.get("/x/probe?target=127.0.0.1:9").await;
     let id = probed.headers()["x-glassbox-evidence"].to_str().unwrap().to_owned();
@@ -371,7 +371,7 @@ async fn evidence_and_configuration_are_stored_by_nobody() {
 }
 
 #[tokio::test]
-async fn fields_and_a_rate_are_those_of_the_file() {
+async fn header_fields_and_rate_limit_are_configurable() {
     let running = serving(
         "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    Strict-Transport-Security: max-age=1\n\
          rate_limit: {interval: 1h, burst: 2}\n",
@@ -387,7 +387,7 @@ async fn fields_and_a_rate_are_those_of_the_file() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_served_is_refused_in_words() {
+async fn invalid_web_configurations_have_clear_errors() {
     let authority = Authority::new();
     let (certificate, key) = authority.files("127.0.0.1");
     let pair = format!("cert_file: {}, key_file: {}", certificate.display(), key.display());
@@ -466,7 +466,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 "#;
 
 #[tokio::test]
-async fn systemds_socket_is_taken_and_systemd_is_told() {
+async fn systemd_sockets_and_notifications_work() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("glassbox.yml"), PLAIN).unwrap();
     let notified = UnixDatagram::bind(folder.path().join("notify")).unwrap();
@@ -509,7 +509,7 @@ async fn systemds_socket_is_taken_and_systemd_is_told() {
 }
 
 #[tokio::test]
-async fn without_a_socket_from_systemd_the_flag_is_refused() {
+async fn the_systemd_flag_fails_without_a_socket() {
     let output = Command::new(env!("CARGO_BIN_EXE_glassbox_exporter"))
         .args(["--web.systemd-socket"])
         .output()
@@ -564,7 +564,7 @@ impl Http2 {
 }
 
 #[tokio::test]
-async fn a_connection_of_http_2_that_pings_between_two_requests_is_kept() {
+async fn an_http_2_connection_with_pings_is_kept() {
     let authority = Authority::new();
     let modules = format!("limits: {{request_head: 1s}}\n{PLAIN}");
     let running = serving_with(&modules, &tls(&authority, "")).await;
@@ -577,7 +577,7 @@ async fn a_connection_of_http_2_that_pings_between_two_requests_is_kept() {
 }
 
 #[tokio::test]
-async fn a_connection_of_http_2_that_came_in_need_is_served_once_there_is_room() {
+async fn an_http_2_connection_during_overload_is_served_later() {
     let authority = Authority::new();
     let modules = format!("limits: {{connections: 8}}\n{PLAIN}");
     let running = serving_with(&modules, &tls(&authority, "")).await;

@@ -14,7 +14,7 @@ fn time(stamps: &Value, key: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn the_stamps_above_tls_lie_within_those_below() {
+async fn the_timestamps_above_tls_are_within_those_below() {
     let peer = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
     let probed = Exporter::start(MODULES).await.probe("m", &peer.https()).await;
     let exchange = &probed.evidence["target"]["exchanges"][0];
@@ -43,7 +43,7 @@ async fn the_stamps_above_tls_lie_within_those_below() {
 }
 
 #[tokio::test]
-async fn without_tls_both_are_the_same_wire() {
+async fn without_tls_both_timestamps_are_equal() {
     let peer = Peer::start(ok).await;
     let probed = Exporter::start(MODULES).await.probe("m", &peer.http()).await;
     let exchange = &probed.evidence["target"]["exchanges"][0];
@@ -64,7 +64,7 @@ async fn a_folded_header_line_is_read() {
 }
 
 #[tokio::test]
-async fn what_a_peer_writes_is_kept_short() {
+async fn text_from_servers_is_truncated() {
     let long = "a".repeat(8000);
     let answer = format!("HTTP/1.1 500 {long}\r\nServer: {long}\r\nContent-Length: 0\r\n\r\n");
     let peer = Peer::answering(answer).await;

@@ -138,13 +138,13 @@ fn dialogues() -> Vec<Row> {
             },
         ),
         row(
-            "an address of a family that the module excludes",
+            "an IPv6 address in a module for IPv4",
             ("local.target_invalid", "local"),
             "resolve!",
             async { Scene::new("[::1]:81", ()).by("tcp", "preferred_ip_protocol: ip4\nip_protocol_fallback: false") },
         ),
         row(
-            "the same the other way round",
+            "an IPv4 address in a module for IPv6",
             ("local.target_invalid", "local"),
             "resolve!",
             async {
@@ -281,7 +281,7 @@ fn sockets() -> Vec<Row> {
                 Scene::new(peer.address.to_string(), peer).by("grpc", "preferred_ip_protocol: ip4")
             },
         ),
-        row("a service that there is not", ("grpc.status", "origin"), whole, async {
+        row("an unknown service", ("grpc.status", "origin"), whole, async {
             let peer = crate::support::health::health(b"", "5").await;
             Scene::new(peer.address.to_string(), peer).by("grpc", "service: nobody")
         }),
@@ -342,7 +342,7 @@ fn proxies() -> Vec<Row> {
                 behind(&peer.http(), peer)
             },
         ),
-        row("a proxy that says nothing", ("proxy.failed", "local"), refused, async {
+        row("a silent proxy", ("proxy.failed", "local"), refused, async {
             let peer = Peer::start(hold).await;
             behind(&peer.http(), peer).module(PATIENCE)
         }),
@@ -371,7 +371,7 @@ fn proxies() -> Vec<Row> {
             socks(b"HTTP/1.1 400"),
         ),
         row(
-            "a token server that refuses",
+            "a token server that rejects the request",
             ("local.credentials", "local"),
             "resolve connect request processing transfer resolve connect request processing transfer",
             async {

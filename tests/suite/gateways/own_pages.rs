@@ -78,7 +78,7 @@ const PAGES: &[(&str, &str, bool)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateways_own_page_is_the_gateways_with_any_status() {
+async fn a_gateways_own_page_is_attributed_to_it_with_any_status() {
     let exporter = Exporter::start("modules: {m: {prober: http}}").await;
     let mut wrong = Vec::new();
     for (name, link, certain) in PAGES {

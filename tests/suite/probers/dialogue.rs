@@ -99,7 +99,7 @@ async fn a_real_ssh_server_shows_its_banner() {
 }
 
 #[tokio::test]
-async fn a_mail_server_begins_tls_when_it_is_asked_to() {
+async fn a_mail_server_starts_tls() {
     let authority = Authority::new();
     let acceptor = TlsAcceptor::from(authority.leaf("127.0.0.1").server(&[]));
     let peer = Peer::start(move |stream| {
@@ -148,7 +148,7 @@ async fn a_mail_server_begins_tls_when_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn what_is_said_is_made_of_what_was_heard() {
+async fn sent_lines_can_use_captured_text() {
     let peer = Peer::start(|stream| async move {
         let mut stream = BufReader::new(stream);
         stream.write_all(b"NOTICE hello\nPING :a b\r\n").await.unwrap();
@@ -164,7 +164,7 @@ async fn what_is_said_is_made_of_what_was_heard() {
 }
 
 #[tokio::test]
-async fn bytes_are_taken_and_what_follows_is_heard_next() {
+async fn expected_bytes_are_consumed() {
     let peer = Peer::start(|mut stream| async move {
         let mut said = [0; 3];
         stream.read_exact(&mut said).await.unwrap();
@@ -202,7 +202,7 @@ async fn tls_from_the_first_byte_and_a_plain_connection() {
 }
 
 #[tokio::test]
-async fn a_socket_in_the_file_system_is_spoken_to() {
+async fn a_unix_domain_socket_is_probed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -221,7 +221,7 @@ async fn a_socket_in_the_file_system_is_spoken_to() {
 }
 
 #[tokio::test]
-async fn lines_are_looked_through_however_long_and_many_they_are() {
+async fn any_number_of_lines_of_any_length_is_matched() {
     let long = ["x".repeat(20_000), "x".repeat(20_000)];
     let said = format!("{} nothing\n{} needle\n", long[0], long[1]);
     let slow = Peer::start(move |mut stream| {
@@ -259,7 +259,7 @@ async fn refusing() -> Peer {
 }
 
 #[tokio::test]
-async fn a_failed_step_is_shown_with_what_came_instead_and_without_secrets() {
+async fn a_failed_step_shows_the_received_text_without_secrets() {
     let peer = refusing().await;
     let exporter = Exporter::start(
         "modules:
@@ -330,7 +330,7 @@ async fn hangs_up_on_plain_text(authority: &Authority) -> Peer {
 
 /// The summary of a verdict is often forwarded, so it has the step, the expected text and the received text.
 #[tokio::test]
-async fn the_sentence_of_a_dialogue_has_its_step() {
+async fn the_summary_of_a_dialogue_has_its_step() {
     let slow = Peer::start(|mut stream| async move {
         let _ = stream.write_all(b"220-welcome\r\n").await;
         let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -376,7 +376,7 @@ async fn the_sentence_of_a_dialogue_has_its_step() {
 }
 
 #[tokio::test]
-async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
+async fn plain_text_to_a_tls_port_is_detected() {
     let authority = Authority::new();
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), |mut stream| async move {
         let _ = stream.read_u8().await;
@@ -429,7 +429,7 @@ async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
 }
 
 #[tokio::test]
-async fn an_abstract_socket_is_reached_by_its_name() {
+async fn an_abstract_socket_is_probed_by_its_name() {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixListener};
     let name = format!("glassbox-test-{}", std::process::id());
@@ -456,7 +456,7 @@ async fn an_abstract_socket_is_reached_by_its_name() {
 }
 
 #[tokio::test]
-async fn zones_and_ipv4_in_the_form_of_ipv6_are_dialled() {
+async fn zones_and_ipv4_mapped_addresses_are_supported() {
     let peer = Peer::start(|stream| async move { drop(stream) }).await;
     let (port, six) = (peer.address.port(), std::net::TcpListener::bind("[::1]:0").unwrap());
     let six_port = six.local_addr().unwrap().port();

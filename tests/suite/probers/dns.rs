@@ -112,7 +112,7 @@ async fn a_real_name_server_answers_over_each_transport() {
 
 /// `blackbox_exporter` treats the truncated response as complete.
 #[tokio::test]
-async fn an_answer_that_does_not_fit_a_datagram_is_asked_for_again_over_tcp() {
+async fn a_truncated_response_is_retried_over_tcp() {
     let server = Unbound::start(&Authority::new()).await;
     let exporter = Exporter::start(&config("/nonexistent")).await;
     let probed = exporter.probe("large", &format!("127.0.0.1:{}", server.plain)).await;
@@ -141,7 +141,7 @@ async fn the_name_of_the_name_server_is_resolved_too() {
 
 /// As in `blackbox_exporter`, a name that does not fit into a DNS message affects only the probes of its module.
 #[tokio::test]
-async fn a_name_that_no_message_can_hold_fails_its_module_alone() {
+async fn a_too_long_name_fails_only_its_module() {
     let server = DnsServer::always(Says::Addresses(vec![[127, 0, 0, 1].into()])).await;
     let long = "x".repeat(64);
     for name in ["a..b.test", ".a.test", &long] {

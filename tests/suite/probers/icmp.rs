@@ -29,7 +29,7 @@ fn in_a_network_of_its_own(setup: &str, module: &str, target: &str) -> Value {
 }
 
 #[test]
-fn each_way_in_which_an_echo_request_comes_to_nothing_has_its_reason() {
+fn each_echo_request_failure_has_its_reason() {
     let up = "ip link set lo up;";
     // The kernel is configured not to reply.
     let deaf = "ip link set lo up; echo 1 > /proc/sys/net/ipv4/icmp_echo_ignore_all;";
@@ -55,7 +55,7 @@ fn each_way_in_which_an_echo_request_comes_to_nothing_has_its_reason() {
 
 /// A group within `net.ipv4.ping_group_range` needs no capability.
 #[test]
-fn a_ping_socket_needs_no_right() {
+fn a_ping_socket_needs_no_capability() {
     let setup = "ip link set lo up; echo '65534 65534' > /proc/sys/net/ipv4/ping_group_range; \
                  setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all";
     let evidence = in_a_network_of_its_own(setup, "ping", "127.0.0.1");
@@ -91,7 +91,7 @@ async fn the_kernel_replies_over_both_families() {
 }
 
 #[tokio::test]
-async fn many_at_once_get_each_their_own_reply() {
+async fn concurrent_probes_get_their_own_replies() {
     let exporter = Exporter::start("modules: {ping: {prober: icmp, icmp: {preferred_ip_protocol: ip4}}}").await;
     let probes = (1..=50).map(|host| {
         let exporter = &exporter;

@@ -35,7 +35,7 @@ asyncio.run(main())
 "#;
 
 #[tokio::test]
-async fn a_real_server_is_greeted_and_answers() {
+async fn a_real_server_responds() {
     let port = free_port();
     let mut server = Process::start(Command::new("/usr/bin/python3").args(["-c", ECHO, &port.to_string()]));
     server.listens(port).await;
@@ -75,7 +75,7 @@ async fn a_real_server_is_greeted_and_answers() {
 }
 
 #[tokio::test]
-async fn a_message_in_pieces_and_between_pings_is_one() {
+async fn a_fragmented_message_between_pings_is_one_message() {
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
         let mut words = accepting(&head).into_bytes();
@@ -94,7 +94,7 @@ async fn a_message_in_pieces_and_between_pings_is_one() {
 
 /// A match that takes too long ends at the probe's deadline and is reported.
 #[tokio::test]
-async fn a_large_message_is_looked_through_within_the_probes_time() {
+async fn matching_a_large_message_ends_with_the_probe_timeout() {
     // The automaton's states never repeat, so each byte takes hundreds of steps.
     let mut number = 1u32;
     let text: Vec<u8> = std::iter::repeat_with(|| {
@@ -153,7 +153,7 @@ async fn framing(fields: &'static str, frames: &'static [u8]) -> Peer {
 const HELLO: &str = "modules: {ws: {prober: websocket, timeout: 5s, websocket: {query_response: [{expect: hello}]}}}";
 
 #[tokio::test]
-async fn a_ping_is_answered_while_a_message_is_awaited() {
+async fn a_ping_gets_a_pong_during_the_wait_for_a_message() {
     // The server sends nothing until it receives a pong (RFC 6455 section 5.5.2).
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
@@ -218,7 +218,7 @@ async fn what_rfc_6455_forbids_fails_the_probe() {
 }
 
 #[tokio::test]
-async fn the_host_may_be_given_and_what_a_server_echoes_of_the_request_is_masked() {
+async fn the_host_is_configurable_and_echoed_secrets_are_masked() {
     // A server that returns the header of the request as a message.
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;

@@ -445,7 +445,7 @@ impl Nginx {
     async fn listens(&mut self) -> bool {
         if let Some(status) = self.process.0.try_wait().unwrap() {
             let log = std::fs::read_to_string(self.folder.path().join("error.log"));
-            panic!("nginx ended with {status}: {log:?}; `make deps` installs what the tests need");
+            panic!("nginx ended with {status}: {log:?}; `make deps` installs the packages for the tests");
         }
         let port = self.ports.values().next().copied().unwrap_or_default();
         TcpStream::connect(("127.0.0.1", port)).await.is_ok()

@@ -235,7 +235,7 @@ fn response(bytes: &[u8]) {
         match (&whole, &pieces) {
             (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces),
             (Err(_), Err(_)) => {}
-            _ => panic!("at once {whole:?}, in pieces of {length} bytes {pieces:?}"),
+            _ => panic!("complete input: {whole:?}, in pieces of {length} bytes: {pieces:?}"),
         }
         let Ok(whole) = whole else { continue };
         assert!(whole.body.len() + whole.excess <= bytes.len());

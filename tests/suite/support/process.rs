@@ -15,7 +15,7 @@ impl Process {
         match command.spawn() {
             Ok(child) => Self(child),
             Err(error) => panic!(
-                "{}: {error}; `make deps` installs what the tests need",
+                "{}: {error}; `make deps` installs the packages for the tests",
                 program.display()
             ),
         }
