@@ -911,7 +911,7 @@ fn content() -> Vec<Row> {
             answering(redirect("/")).await.http("follow_redirects: false")
         }),
         row(
-            "a redirect without a host",
+            "a redirect to another scheme",
             ("http.response.bad_redirect", "origin"),
             WHOLE,
             answering(redirect("ftp://a/")),
