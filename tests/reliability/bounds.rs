@@ -44,7 +44,7 @@ fn row(table: &mut Table, id: &'static str, what: &str, ours: f64, most: f64, un
     });
 }
 
-/// R4.
+/// R4: memory.
 pub async fn memory(table: &mut Table) {
     let grown = heads().await;
     row(
@@ -197,7 +197,7 @@ async fn keys() -> f64 {
     resident(&exporter) - before
 }
 
-/// R11.
+/// R11: availability.
 pub async fn availability(table: &mut Table) {
     let unanswered = beside_a_log_that_nobody_reads().await;
     row(

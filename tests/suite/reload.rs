@@ -91,7 +91,7 @@ async fn a_reload_that_hangs_fails_and_the_next_one_works() {
     make_pipe(&exporter);
     let url = exporter.url("/-/reload");
     let hangs = tokio::spawn(exporter.client().post(url).send());
-    // The reload has started if another reload cannot start for a second.
+    // Wait until the hanging reload has started.
     let failures = async || exporter.own("glassbox_config_reload_failures_total").await;
     assert_eq!(failures().await, 0.0);
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;

@@ -97,7 +97,7 @@ fn a_missing_route_or_interface_is_a_local_fault() {
         ("named", "http://a.test/", "local.resolver_unreachable", "local"),
         // A local address is reachable without a network.
         ("tcp", "127.0.0.1:9", "tcp.refused", "edge"),
-        // The kernel rejects TCP to a broadcast address with any routes.
+        // The kernel rejects TCP to a broadcast address, whatever the routes.
         ("tcp", "127.255.255.255:9", "tcp.address_unreachable", "network"),
     ];
     for setup in [ALONE, DOWN, NO_DEFAULT] {

@@ -238,7 +238,7 @@ async fn a_half_written_web_file_grants_no_access_and_is_counted() {
         assert_eq!(status("wrong").as_deref(), Some("2 401"), "{words}");
         assert_eq!(status("right").as_deref(), Some("2 200"), "{words}");
     }
-    // The complete new file is used.
+    // A complete new file is used.
     running.write(
         "web.yml",
         &format!("{tls}{users}http_server_config: {{http2: false}}\n"),
