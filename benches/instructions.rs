@@ -1,10 +1,11 @@
-//! Instructions that the hot paths take, counted by callgrind: the same number on a busy machine as on a quiet one, so that a
-//! regression shows where time would hide it. `make instructions` compares with what is recorded in `benches/recorded`.
+//! Instruction counts of the hot paths, measured with callgrind. Unlike times, they do not depend on the load of the
+//! machine, so they also reveal small regressions. `make instructions` compares them with the counts in
+//! `benches/recorded`.
 
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
-    reason = "a benchmark stops at what it did not expect; its counts are small"
+    reason = "an unexpected error ends the benchmark; the counts are small"
 )]
 
 mod paths;
@@ -17,15 +18,15 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 
-/// A path is walked so often, and so often again: the difference is the path's own.
+/// Each path runs `FEW` times in one process and `MANY` times in another. The difference excludes the setup.
 const FEW: u64 = 10;
 const MANY: u64 = 60;
 
-/// A count that is larger by such a share is a regression. The digits of the times on a page, of which some have exemplars, make
-/// a difference of 2 % between two runs of the same program.
+/// Relative increase from which a count is a regression. Two runs of the same program differ by 2 %, because the number
+/// of digits of times and exemplars on a page varies.
 const TOLERANCE: f64 = 0.05;
 
-/// A file for each profile that the counts are taken with.
+/// Folder of the recorded counts: one file for each build profile.
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/recorded");
 
 fn main() -> ExitCode {
@@ -55,9 +56,7 @@ fn main() -> ExitCode {
     if slower == 0 {
         return ExitCode::SUCCESS;
     }
-    println!(
-        "{slower} paths take more than was recorded; where that is meant, record it anew: RECORD=1 make instructions"
-    );
+    println!("{slower} paths exceed the recorded counts; if this is intended, update them: RECORD=1 make instructions");
     ExitCode::FAILURE
 }
 
@@ -67,7 +66,7 @@ fn walk(name: &str, times: u64, peer: SocketAddr) {
     (0..times).for_each(|_| walk(&scene));
 }
 
-/// Instructions of each path, several at once: that changes no count.
+/// Instructions of each path. Several paths run in parallel, which does not affect the counts.
 fn count_all(peer: SocketAddr) -> BTreeMap<&'static str, u64> {
     let at_once = thread::available_parallelism().map_or(1, NonZero::get);
     let several = PATHS.chunks(at_once).flat_map(|several| {
@@ -85,7 +84,7 @@ fn count_all(peer: SocketAddr) -> BTreeMap<&'static str, u64> {
     several.collect()
 }
 
-/// Instructions of one walk.
+/// Instructions of one run of a path.
 fn count(name: &str, peer: SocketAddr) -> u64 {
     let collected = |times: u64| {
         let output = Command::new("valgrind")

@@ -1,6 +1,6 @@
-//! How long the hot paths take, each alone: `cargo bench --bench micro`.
+//! Times of the individual hot paths: `cargo bench --bench micro`.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark stops at what it did not expect")]
+#![allow(clippy::unwrap_used, reason = "an unexpected error ends the benchmark")]
 
 mod paths;
 
@@ -18,7 +18,7 @@ fn path(bencher: Bencher, name: &str) {
     bencher.bench_local(|| walk(&scene));
 }
 
-/// What a scrape of an exporter with as many keys would write, were they on one page.
+/// Encoding of 10,000 keys, as if they were on one page.
 #[divan::bench(args = ["a key as text", "a key as protobuf"], sample_count = 5, sample_size = 1)]
 fn ten_thousand(bencher: Bencher, name: &str) {
     let scene = Scene::new(peer());

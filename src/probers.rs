@@ -1,4 +1,4 @@
-//! What can be probed: the trait, the table of probers, and a module ready to run.
+//! The probers: the `Prober` trait, the table of probers, and a module that is ready to run.
 
 pub mod credentials;
 pub mod dns;
@@ -32,16 +32,16 @@ use std::time::Duration;
 /// A row of the table of probers.
 #[derive(Debug)]
 pub struct ProberRow {
-    /// The value of the key `prober`.
+    /// Value of the key `prober`.
     pub name: &'static str,
-    /// What it does, for messages.
+    /// Short description, for messages.
     pub about: &'static str,
 }
 
-/// Firewalls know the peer's User-Agent; ours follows it.
+/// `User-Agent` of the requests. It starts with the one of `blackbox_exporter`, which firewall rules already allow.
 const USER_AGENT_WORDS: &str = concat!("Blackbox-Exporter/0.28.0 glassbox_exporter/", env!("CARGO_PKG_VERSION"));
 
-/// Every prober that this build has.
+/// All probers of this build.
 pub const PROBERS: &[ProberRow] = &[
     ProberRow {
         name: "http",
@@ -49,72 +49,72 @@ pub const PROBERS: &[ProberRow] = &[
     },
     ProberRow {
         name: "tcp",
-        about: "a TCP connection, TLS, and a dialogue in lines",
+        about: "a TCP connection, with optional TLS and a line-based dialogue",
     },
     ProberRow {
         name: "unix",
-        about: "the same with a socket in the file system",
+        about: "a Unix domain socket, with optional TLS and a line-based dialogue",
     },
     ProberRow {
         name: "dns",
-        about: "a question to a name server",
+        about: "a DNS query to a name server",
     },
     ProberRow {
         name: "icmp",
-        about: "an echo request",
+        about: "an ICMP echo request",
     },
     ProberRow {
         name: "grpc",
-        about: "a call of the gRPC health service",
+        about: "a call to the gRPC health service",
     },
     ProberRow {
         name: "websocket",
-        about: "a WebSocket, and a dialogue in messages",
+        about: "a WebSocket connection, with a dialogue in messages",
     },
 ];
 
-/// What one probe aims at.
+/// What the caller asks a prober to probe.
 #[derive(Clone, Debug)]
 pub struct ProbeRequest {
-    /// The target, as the caller wrote it.
+    /// The target as given by the caller.
     pub target: Target,
-    /// The caller's `hostname`: a virtual host instead of the target's own name.
+    /// The caller's `hostname`: a virtual host that replaces the host name of the target.
     pub hostname: Option<String>,
-    /// The caller's backends, inward: instead of the module's.
+    /// The caller's backends, from the outside in. They replace the backends of the module.
     pub backends: Vec<Backend>,
 }
 
-/// Which way the same request takes.
+/// A variant of a request: the original, or one that changes where it goes or what it contains.
 #[derive(Clone, Copy, Debug)]
 pub enum Variant<'a> {
-    /// As the caller asked.
+    /// The request of the caller.
     Original,
-    /// Straight to a machine behind the edge, with the edge's name.
+    /// Directly to a backend, with the host name of the edge.
     Backend(&'a Backend),
     /// To one address of the edge.
     Address(IpAddr),
-    /// Past the caches: with a query that nobody asked before.
+    /// With a unique query string, so that no cache can have stored the response.
     CacheBypass(u64),
-    /// Over HTTP/1.1, whatever else was agreed on.
+    /// Over HTTP/1.1, regardless of the negotiated version.
     Http1,
-    /// What every gateway refuses by itself (RFC 9112 section 5.1: no whitespace in a field name), without anything of
-    /// the module in it.
+    /// A request that every gateway rejects by itself (RFC 9112 section 5.1: no whitespace in a field name). It
+    /// contains nothing that belongs to the module.
     Refusable,
-    /// No request at all: a TLS handshake with the edge, or with a backend.
+    /// A TLS handshake without a request, with the edge or with a backend.
     Handshake(Option<&'a Backend>),
 }
 
 /// The series of a key that exist from its first scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitialSeries {
-    /// The stages that a good probe passes.
+    /// Stages of a successful probe.
     pub stages: Vec<Stage>,
-    /// The status codes that are counted from 0; none for probers without status codes.
+    /// Status codes that are counted from 0; empty for probers without status codes.
     pub codes: Vec<u16>,
 }
 
 impl InitialSeries {
-    /// These stages, where they are passed, and no status codes.
+    /// The stages whose flag is set, and no status codes.
     fn of(stages: &[(Stage, bool)]) -> Self {
         let passed = stages.iter().filter(|(_, passed)| *passed);
         Self {
@@ -124,78 +124,79 @@ impl InitialSeries {
     }
 }
 
-/// A future of a prober.
+/// The future of a probe.
 pub type ProbeFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send + 'a>>;
 
-/// A future of all addresses of a target.
+/// The future that resolves all addresses of a target.
 pub type AddressesFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ProbeFailed>> + Send + 'a>>;
 
-/// One way to probe, with its running settings inside.
+/// A prober with its settings.
 pub trait Prober: Send + Sync + fmt::Debug {
-    /// Runs the sentence.
+    /// Runs all stages of the probe.
     fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a>;
 
-    /// Resolves the target's name to all of its addresses: `addresses: all`.
+    /// Resolves the name of the target to all of its addresses, for `addresses: all`.
     fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a>;
 
-    /// Whether a request of this module has fields or credentials that only those get whom the module names.
+    /// Whether a request of this module carries header fields or credentials that only machines named by the module may
+    /// receive.
     fn has_module_fields(&self, requested: &ProbeRequest) -> bool;
 
-    /// The name service that the module uses: the controls ask it too.
+    /// The resolver of the module. The controls use it too.
     fn resolver(&self) -> &Arc<Resolver>;
 
-    /// Writes the peer's gauges for a report. Gives the time that the exported phases hold.
+    /// Writes the gauges of `blackbox_exporter` for a report. Returns the total time of the exported phases.
     fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration;
 
     /// The series that a key of this module has from its first scrape.
     fn initial_series(&self, target: &Target) -> InitialSeries;
 
-    /// The target as credentials see it; none where it is no target of this prober.
+    /// The origin of the target, which decides who receives credentials; `None` if this prober cannot probe the target.
     fn origin(&self, requested: &ProbeRequest) -> Option<Origin>;
 
-    /// Whether it asks by the name that a caller gives its target (`hostname`).
+    /// Whether the prober uses the caller's `hostname`.
     fn asks_by_hostname(&self) -> bool {
         true
     }
 
-    /// Whether it waits for a word in plain text: a port of TLS says nothing before the client does.
+    /// Whether the prober first waits for plaintext from the server. A TLS port sends nothing before the client does.
     fn reads_plaintext_first(&self) -> bool {
         false
     }
 
-    /// What is wrong with an aim before anything is dialled, in the peer's words.
+    /// Checks the caller's parameters before anything is dialled. The error texts are those of `blackbox_exporter`.
     ///
     /// # Errors
-    /// When the caller's parameters contradict the module.
+    /// Fails if the caller's parameters contradict the module.
     fn accept(&self, _: &ProbeRequest) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// When something is asked beside the edge.
+/// When a diagnostic runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum When {
     /// Never.
     Never,
-    /// When the edge fails, or half the deadline is gone.
+    /// When the edge fails, or when half of the deadline has passed.
     #[default]
     OnFailure,
     /// With every probe.
     Always,
-    /// On failure, and with every so-many-th probe.
+    /// On failure, and with every n-th probe.
     Every(u32),
 }
 
-/// What a module allows to be asked beside the edge.
+/// The additional requests that a module allows.
 #[derive(Clone, Debug)]
 pub struct DiagnosticsSettings {
-    /// The machines behind the edge, inward; those of the caller's URL come instead of these.
+    /// Backends from the outside in. Backends in the caller's URL replace them.
     pub backends: Vec<Backend>,
-    /// When they are asked.
+    /// When the backends are requested directly.
     pub direct_requests: When,
-    /// When the edge is asked past its caches.
+    /// When the edge is requested with a cache bypass.
     pub bypass: When,
-    /// Whether the edge may be asked what every gateway refuses.
+    /// Whether the edge may receive a request that every gateway rejects.
     pub reference: bool,
     /// Whether every address of the edge is probed.
     pub all_addresses: bool,
@@ -213,29 +214,30 @@ impl Default for DiagnosticsSettings {
     }
 }
 
-/// A module ready to run.
+/// A module that is ready to run.
 #[derive(Clone, Debug)]
 pub struct Module {
-    /// Its name in the configuration.
+    /// Name in the configuration.
     pub name: Arc<str>,
-    /// Its upper bound on a probe.
+    /// Maximum duration of a probe.
     pub timeout: Option<Duration>,
-    /// How often its keys are probed between scrapes; `None` probes only when scraped.
+    /// Interval between probes that are not triggered by a scrape; `None` probes only when scraped.
     pub interval: Option<Duration>,
-    /// How much it exports.
+    /// Which metrics are exported.
     pub metrics: Level,
-    /// The bounds of its histograms; `None` for the defaults.
+    /// Upper bounds of the histogram buckets; `None` for the defaults.
     pub buckets: Option<Arc<[f64]>>,
-    /// What may be asked beside the edge.
+    /// The additional requests that the module allows.
     pub diagnostics: DiagnosticsSettings,
-    /// The targets that it is for; `None` is for any.
+    /// The targets that the module may probe; `None` for any target.
     pub allowlist: Option<Arc<TargetAllowlist>>,
     /// The prober and its settings.
     pub prober: Arc<dyn Prober>,
 }
 
 impl Module {
-    /// Whether it is for a target, and for the name that the caller gives it: behind one address there may be others' sites.
+    /// Whether the module may probe the target with the caller's `hostname`. One address may serve the sites of several
+    /// owners.
     #[must_use]
     pub fn admits(&self, requested: &ProbeRequest) -> bool {
         let held = |allowlist: &Arc<TargetAllowlist>| {
@@ -246,8 +248,8 @@ impl Module {
         self.allowlist.as_ref().is_none_or(held)
     }
 
-    /// Whether the module itself names the machine, and each name that it is to be asked by: then it gets what only those get
-    /// whom the module names.
+    /// Whether the module itself names the backend and every host name that is sent to it. Only such a backend receives
+    /// the credentials and header fields of the module.
     #[must_use]
     pub fn names(&self, backend: &Backend) -> bool {
         let origin = || Origin {

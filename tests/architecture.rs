@@ -1,21 +1,21 @@
-//! The rooms of the house and who may know whom, as data, checked against the source.
+//! Checks the dependencies between the modules of the crate against a table.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A row of rooms. A module imports only from rows above its own, from its own room, and, among the words, from words
-/// that stand before it.
+/// A layer of top-level modules ("rooms"). A module imports only from itself, from the layers above, and from earlier
+/// modules of its own layer.
 struct Row {
     name: &'static str,
     rooms: &'static [&'static str],
 }
 
-/// From the words, which know nobody, to the edge, which knows everybody.
+/// All layers, from the one without dependencies to the one that may import everything.
 const ROWS: &[Row] = &[
     Row {
-        name: "words",
+        name: "model",
         rooms: &[
             "chain",
             "reason",
@@ -40,15 +40,15 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
-        name: "verbs",
+        name: "stages",
         rooms: &["workers", "check"],
     },
     Row {
-        name: "sentences",
+        name: "probers",
         rooms: &["probers"],
     },
     Row {
-        name: "judgment",
+        name: "attribution",
         rooms: &["gateways", "attribution"],
     },
     Row {
@@ -56,7 +56,7 @@ const ROWS: &[Row] = &[
         rooms: &["controls", "diagnostics", "probe"],
     },
     Row {
-        name: "record",
+        name: "state",
         rooms: &["outage_detector", "target_state", "series", "history", "self_metrics"],
     },
     Row {
@@ -64,7 +64,7 @@ const ROWS: &[Row] = &[
         rooms: &["exposition"],
     },
     Row {
-        name: "settings",
+        name: "configuration",
         rooms: &["config"],
     },
     Row {
@@ -72,15 +72,15 @@ const ROWS: &[Row] = &[
         rooms: &["scheduler"],
     },
     Row {
-        name: "edge",
+        name: "interfaces",
         rooms: &["server", "cli", "lib", "main"],
     },
 ];
 
-/// Rows that stay pure: no clock, no runtime, no I/O.
-const PURE: [&str; 2] = ["words", "judgment"];
+/// Layers without clock, runtime and I/O.
+const PURE: [&str; 2] = ["model", "attribution"];
 
-/// What a pure row must not name.
+/// Texts that the source of a pure layer must not contain.
 const IMPURE: [&str; 6] = [
     "Instant::now",
     "SystemTime::now",
@@ -95,7 +95,7 @@ const LONGEST_FILE: usize = 400;
 struct Source {
     path: PathBuf,
     room: String,
-    /// Without its tests.
+    /// Source text without the tests.
     text: String,
     first_line: String,
 }
@@ -134,7 +134,7 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    assert!(found.len() > 30, "the sources were not found");
+    assert!(found.len() > 30, "too few source files found");
     found
 }
 
@@ -142,10 +142,10 @@ fn place(room: &str) -> (usize, usize) {
     ROWS.iter()
         .enumerate()
         .find_map(|(row, rooms)| Some((row, rooms.rooms.iter().position(|known| *known == room)?)))
-        .unwrap_or_else(|| panic!("room {room} is in no row: give it its place in this table"))
+        .unwrap_or_else(|| panic!("module {room} is missing in this table: add it to a layer"))
 }
 
-/// The rooms that a text names as `crate::room` or, in the binary, `glassbox_exporter::room`.
+/// The modules that a text imports as `crate::room` or, in the binary, as `glassbox_exporter::room`.
 fn imports(text: &str) -> Vec<String> {
     let mut rooms = Vec::new();
     for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
@@ -169,13 +169,13 @@ fn a_module_imports_only_from_rows_above_its_own() {
     for source in sources() {
         let own = place(&source.room);
         for import in imports(&source.text) {
-            // Items of lib.rs itself, which only the binary names.
+            // Only the binary imports items of lib.rs itself.
             let is_room = ROWS.iter().any(|row| row.rooms.contains(&import.as_str()));
             if import == source.room || (!is_room && source.room == "main") {
                 continue;
             }
             let other = place(&import);
-            let may = other.0 < own.0 || (own.0 == other.0 && (own.1 > other.1 || ROWS[own.0].name == "edge"));
+            let may = other.0 < own.0 || (own.0 == other.0 && (own.1 > other.1 || ROWS[own.0].name == "interfaces"));
             if !may {
                 wrong.push(format!(
                     "{} ({}) imports {import}",
@@ -189,10 +189,10 @@ fn a_module_imports_only_from_rows_above_its_own() {
 }
 
 #[test]
-fn judgment_knows_nobody_but_the_words() {
+fn judgment_imports_only_words() {
     for source in sources()
         .iter()
-        .filter(|source| ROWS[place(&source.room).0].name == "judgment")
+        .filter(|source| ROWS[place(&source.room).0].name == "attribution")
     {
         for import in imports(&source.text) {
             let row = ROWS[place(&import).0].name;
@@ -213,7 +213,7 @@ fn words_and_judgment_are_pure() {
     }
 }
 
-/// What opens a socket to somewhere.
+/// Calls that open sockets.
 const DIALS: [&str; 6] = [
     "TcpSocket::new",
     "TcpStream::connect",
@@ -223,28 +223,28 @@ const DIALS: [&str; 6] = [
     "reqwest::",
 ];
 
-/// Who may, and why.
+/// Files that may open sockets, and why.
 const DIALLERS: [(&str, &str); 7] = [
-    ("check/dial.rs", "the gate, which judges every address"),
-    ("check/icmp_echo.rs", "makes the socket that the gate then connects"),
+    ("check/dial.rs", "the dial gate, which checks every address"),
+    ("check/icmp_echo.rs", "creates the socket that the dial gate connects"),
     (
         "check/transport.rs",
-        "name servers, which the system or the module names",
+        "connects to name servers from the system or the module",
     ),
     (
         "check/local_fault.rs",
-        "asks the kernel for what this host is short of; sends nothing",
+        "checks with the kernel which resource the host lacks; sends nothing",
     ),
     (
         "check/rx_timestamps.rs",
-        "keeps the kernel's stamps turned on; sends nothing",
+        "keeps the kernel's timestamps enabled; sends nothing",
     ),
-    ("server/listeners.rs", "listens, and connects to nobody"),
-    ("cli/healthcheck.rs", "asks this exporter itself for its health"),
+    ("server/listeners.rs", "listens only"),
+    ("cli/healthcheck.rs", "requests the health of the exporter itself"),
 ];
 
 #[test]
-fn every_socket_to_a_peer_comes_from_the_gate() {
+fn every_outgoing_socket_comes_from_the_dial_gate() {
     for source in sources() {
         let path = source.path.display().to_string();
         let dials = DIALS.iter().filter(|name| source.text.contains(**name)).count();
@@ -254,34 +254,37 @@ fn every_socket_to_a_peer_comes_from_the_gate() {
         assert_eq!(
             dials > 0,
             may,
-            "{path}: who opens sockets is in this table with its reason"
+            "{path}: DIALLERS must list exactly the files that open sockets, with the reason"
         );
     }
 }
 
 #[test]
-fn each_file_opens_with_its_purpose_and_stays_short() {
+fn each_file_starts_with_its_purpose_and_is_short() {
     for source in sources() {
         let path = source.path.display();
         assert!(
             source.first_line.starts_with("//! "),
-            "{path} does not open with a //! line"
+            "{path} does not start with a //! line"
         );
         let lines = source.text.lines().count();
-        assert!(lines <= LONGEST_FILE, "{path} has {lines} lines without its tests");
+        assert!(
+            lines <= LONGEST_FILE,
+            "{path} has {lines} lines without its tests, maximum {LONGEST_FILE}"
+        );
     }
 }
 
 #[test]
-fn the_table_has_no_room_that_is_not_there() {
+fn every_listed_module_exists() {
     let rooms: Vec<_> = sources().into_iter().map(|source| source.room).collect();
     for room in ROWS.iter().flat_map(|row| row.rooms) {
-        assert!(rooms.iter().any(|known| known == room), "there is no room {room}");
+        assert!(rooms.iter().any(|known| known == room), "module {room} does not exist");
     }
 }
 
 #[test]
-fn the_reader_of_imports_sees_them() {
+fn imports_are_found() {
     let text = "use crate::chain::Stage;\n// crate::server\nlet x = crate::limits::LABEL;\nuse glassbox_exporter::cli;";
     assert_eq!(imports(text), ["chain", "limits", "cli"]);
 }

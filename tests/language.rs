@@ -1,7 +1,7 @@
-//! Phrases that stop a reader do not appear in documents, help texts, messages, comments and examples, and no two types share
-//! a name. What is still there is listed in `tests/language/exceptions.txt`, which only shrinks.
+//! Checks documents, help texts, messages, comments and examples for phrases that are hard to read, and the crate for
+//! types with the same name. `tests/language/exceptions.txt` lists the remaining occurrences and may only shrink.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,15 +9,15 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A phrase that is not written.
+/// A forbidden phrase.
 struct Phrase {
-    /// How the list of exceptions names it.
+    /// Name in the list of exceptions.
     name: &'static str,
-    /// A regular expression, which ignores case. A space in it stands for any white space.
+    /// Case-insensitive regular expression. A space matches any white space.
     pattern: &'static str,
-    /// Where all of this matches around the phrase, the phrase is right.
+    /// Regular expression for matches that are allowed.
     unless: Option<&'static str>,
-    /// Files that may use the phrase, by the beginning of their paths.
+    /// Path prefixes of the files that may use the phrase.
     allowed_in: &'static [&'static str],
 }
 
@@ -31,7 +31,7 @@ const PHRASES: &[Phrase] = &[
     phrase("what stands behind", r"\bwhat stands behind\b"),
     phrase("whoever", r"\bwhoever\b"),
     Phrase {
-        // The remote end of a socket.
+        // In socket code, a peer is the remote end of a socket.
         allowed_in: &["src/check", "src/probers", "src/server", "src/target"],
         ..phrase("the peer", r"\bthe peer('s)?\b")
     },
@@ -54,12 +54,12 @@ const fn phrase(name: &'static str, pattern: &'static str) -> Phrase {
     }
 }
 
-/// Characters of a line in a document. Tables and lines with a link may be longer.
+/// Maximum characters of a line in a document. Tables and lines with a link may be longer.
 const LONGEST_LINE: usize = 120;
 
 const EXCEPTIONS: &str = "tests/language/exceptions.txt";
 
-/// This file quotes the phrases.
+/// Files that are not checked. This file quotes the phrases.
 const NOT_READ: [&str; 1] = ["tests/language.rs"];
 
 const FOLDERS: [&str; 6] = ["src", "tests", "benches", "docs", "examples", "dashboards"];
@@ -68,7 +68,7 @@ fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every text file of the project, by its path within it.
+/// Every text file of the project, by its relative path.
 fn files() -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| project().join(folder)).collect();
@@ -100,7 +100,7 @@ fn files() -> BTreeMap<String, String> {
             take(path);
         }
     }
-    assert!(files.len() > 100, "the files were not found");
+    assert!(files.len() > 100, "too few files found");
     files
 }
 
@@ -108,10 +108,10 @@ fn is_of(name: &str, kind: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == kind)
 }
 
-/// The sentences of a file, each on one line: paragraphs, comments and strings that span lines are joined.
+/// The text of a file with paragraphs, comments and strings that span several lines joined to one line each.
 fn sentences(name: &str, text: &str) -> String {
     if !is_of(name, "rs") {
-        // A paragraph ends at an empty line, and each row of a table and item of a list is its own.
+        // An empty line ends a paragraph. Each table row and list item is a separate paragraph.
         let begins_anew = |line: &str| line.is_empty() || line.starts_with(['|', '-', '#', '`']);
         let mut joined = String::new();
         for line in text.lines() {
@@ -138,7 +138,7 @@ fn sentences(name: &str, text: &str) -> String {
     joined
 }
 
-/// A phrase, ready to be looked for.
+/// A phrase with its compiled regular expressions.
 struct Finder {
     phrase: &'static Phrase,
     wanted: Regex,
@@ -157,7 +157,7 @@ impl Finder {
         PHRASES.iter().map(ready).collect()
     }
 
-    /// How often the phrase is in a file, where it should not be.
+    /// Number of forbidden occurrences of the phrase in a file.
     fn count(&self, name: &str, text: &str) -> usize {
         if self.phrase.allowed_in.iter().any(|start| name.starts_with(start)) {
             return 0;
@@ -178,7 +178,7 @@ fn long_lines(text: &str) -> usize {
     text.lines().filter(is_long).count()
 }
 
-/// Types that a file declares for others.
+/// Public types that a file declares.
 fn types(text: &str) -> Vec<String> {
     let before_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap();
     let declared = Regex::new(r"(?m)^\s*pub(?:\([a-z: ]+\))? (?:struct|enum|trait|type) (\w+)").unwrap();
@@ -188,7 +188,7 @@ fn types(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is not as it should be: for each file and phrase how often.
+/// Number of violations for each file and phrase.
 fn faults() -> BTreeMap<(String, String), usize> {
     let finders = Finder::all();
     let mut faults = BTreeMap::new();
@@ -235,15 +235,15 @@ fn exceptions() -> BTreeMap<(String, String), usize> {
     text.lines().map(row).collect()
 }
 
-/// With `UPDATE_LANGUAGE=1` the list is written anew, if it shrinks.
+/// `UPDATE_LANGUAGE=1` updates the list of exceptions, if it shrinks.
 #[test]
-fn phrases_that_stop_a_reader_do_not_come_back() {
+fn no_new_forbidden_phrases_appear() {
     let (found, listed) = (faults(), exceptions());
     let total = |faults: &BTreeMap<_, usize>| faults.values().sum::<usize>();
     if std::env::var_os("UPDATE_LANGUAGE").is_some() {
         assert!(
             total(&found) <= total(&listed),
-            "{} phrases, {} are listed: the list only shrinks",
+            "{} phrases found, {} listed: the list may only shrink",
             total(&found),
             total(&listed)
         );
@@ -259,13 +259,13 @@ fn phrases_that_stop_a_reader_do_not_come_back() {
     let gone: Vec<_> = listed.keys().filter(|place| !found.contains_key(*place)).collect();
     assert!(
         wrong.is_empty() && gone.is_empty(),
-        "not as {EXCEPTIONS} lists it (UPDATE_LANGUAGE=1 where it shrinks):\n{}\nno longer there: {gone:?}",
+        "{EXCEPTIONS} is outdated (UPDATE_LANGUAGE=1 updates it if it shrinks):\n{}\nno longer found: {gone:?}",
         written(&wrong)
     );
 }
 
 #[test]
-fn each_phrase_is_found_where_it_is_and_only_there() {
+fn each_phrase_is_found_without_false_positives() {
     let finders = Finder::all();
     let found = |text: &str| -> Vec<&str> {
         let joined = sentences("src/policy.rs", text);
@@ -306,7 +306,7 @@ fn each_phrase_is_found_where_it_is_and_only_there() {
 }
 
 #[test]
-fn long_lines_are_those_of_prose() {
+fn only_long_lines_of_prose_count() {
     let long = "word ".repeat(30);
     assert_eq!(long_lines(&long), 1);
     for free in [

@@ -1,4 +1,4 @@
-//! What an answer costs that needs no probe: a leased key's, of what its lease last read.
+//! Cost of a scrape that needs no probe: the exporter responds with the last result of the key's lease.
 
 use crate::book::{Book, Bound, Row};
 use crate::program::{OURS, Program};
@@ -10,24 +10,24 @@ const KEYS: usize = 10_000;
 const AT_ONCE: usize = 8;
 const SWEEPS: usize = 5;
 
-/// Seconds of processor time for a sweep of all keys, at most.
+/// Maximum processor time for one scrape of all keys, in seconds.
 const MOST: f64 = 1.0;
 
-/// Microseconds for one answer alone, at most.
+/// Maximum processor time for a single response, in microseconds.
 const MOST_ONE: f64 = 150.0;
 
-/// Answers that are asked for one after the other.
+/// Number of sequential scrapes.
 const ALONE: usize = 5000;
 
 pub async fn run(book: &mut Book) {
     println!("answers: {KEYS} leased keys");
     let target = Peer::start(ok).await;
-    // Nothing is due while this is measured.
+    // The interval is longer than the measurement, so no probe runs meanwhile.
     let exporter = Program::start(OURS, "modules: {leased: {prober: http, interval: 5m}}").await;
     let place = target.http();
     let path = |key| format!("/probe?module=leased&target={place}k{key}");
     let paths = Arc::new((0..KEYS).map(path).collect::<Vec<_>>());
-    // The first scrape makes the key known, the second begins its lease.
+    // The first scrape creates the key, the second one starts its lease.
     for _ in 0..2 {
         let Scraped { failed, .. } = scrape_in_turn(exporter.address, &paths, 0, KEYS, AT_ONCE).await;
         assert_eq!(failed, 0);
@@ -46,16 +46,16 @@ pub async fn run(book: &mut Book) {
         scrape_in_turn(exporter.address, &paths, 0, ALONE, 1).await;
         alone.push((exporter.processor_seconds() - used) / ALONE as f64 * 1e6);
     }
-    assert_eq!(target.connections(), probes, "nothing was probed for these answers");
+    assert_eq!(target.connections(), probes, "a scrape from state started a probe");
     for (what, unit, ours, most) in [
         (
-            format!("{KEYS} answers from state, {AT_ONCE} at once: processor time"),
+            format!("{KEYS} responses from state, {AT_ONCE} concurrent: processor time"),
             "s",
             sweeps,
             MOST,
         ),
         (
-            "one answer from state: processor time".to_owned(),
+            "one response from state: processor time".to_owned(),
             "µs",
             alone,
             MOST_ONE,

@@ -1,4 +1,4 @@
-//! How soon an exporter that was started answers its first probe, and how large it is.
+//! Time from the start of an exporter to its first completed probe, and size of the binary.
 
 use crate::book::{Book, Row};
 use crate::cost::config;
@@ -31,8 +31,8 @@ pub async fn run(book: &mut Book) {
     };
     let peer = peer();
     for (what, unit, ours, peer) in [
-        ("from the start to the first answered probe", "ms", ours, peers),
-        ("the program", "MB", size(OURS), size(&peer)),
+        ("from start to first probe response", "ms", ours, peers),
+        ("size of the binary", "MB", size(OURS), size(&peer)),
     ] {
         book.take(Row {
             part: "begin",

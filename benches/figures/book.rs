@@ -1,9 +1,10 @@
-//! What was measured: told at once, and kept for the table of `docs/performance.md` and for who reads JSON.
+//! Results of the measurements: printed immediately, and collected for the tables in `docs/performance.md` and for the
+//! JSON file.
 
 use serde_json::{Value, json};
 use std::fmt::{self, Write as _};
 
-/// What was measured of each program, once a round: the rounds of all programs alternate.
+/// One figure: a sample of each program per round. The rounds of the programs alternate.
 #[derive(Default)]
 pub struct Row {
     pub part: &'static str,
@@ -15,12 +16,12 @@ pub struct Row {
     pub bound: Option<Bound>,
 }
 
-/// What a figure must keep to.
+/// Bound of a figure.
 #[derive(Clone, Copy)]
 pub enum Bound {
-    /// The median is so much, at most.
+    /// Maximum of the median.
     Most(f64),
-    /// It is such a share of the peer's in the same round, at most, at the median.
+    /// Maximum ratio to `blackbox_exporter` in the same round, at the median.
     OfPeers(f64),
 }
 
@@ -29,13 +30,13 @@ pub enum Bound {
 pub struct Book(Vec<Row>);
 
 impl Book {
-    /// Takes a row, and tells it.
+    /// Adds and prints a row.
     pub fn take(&mut self, row: Row) {
         println!("  {row}");
         self.0.push(row);
     }
 
-    /// Takes a figure of ours alone with its bound.
+    /// Adds a figure of `glassbox_exporter` alone, with its bound.
     pub fn check(&mut self, part: &'static str, what: &str, unit: &'static str, figure: f64, most: f64) {
         self.take(Row {
             part,
@@ -47,18 +48,18 @@ impl Book {
         });
     }
 
-    /// Processor time as a multiple of the floor's, by what was measured.
+    /// Ratio of the processor time to the floor's, for each cost figure.
     pub fn costs_beside_the_floor(&self) -> impl Iterator<Item = (&str, f64)> {
         let rows = self.0.iter().filter(|row| row.part == "cost" && row.unit == "s");
         rows.filter_map(|row| Some((&*row.what, ratio(&row.ours, &row.floor)?)))
     }
 
-    /// The rows that missed their bounds.
+    /// The rows that exceed their bounds.
     pub fn missed(&self) -> impl Iterator<Item = &Row> {
         self.0.iter().filter(|row| !row.holds())
     }
 
-    /// Everything as tables, one for each part.
+    /// All rows as Markdown tables, one for each part.
     pub fn tables(&self) -> String {
         let mut text = String::new();
         let mut part = "";
@@ -76,7 +77,7 @@ impl Book {
         text
     }
 
-    /// Everything as JSON: all samples, in the order of the rounds.
+    /// All rows as JSON, with all samples in the order of the rounds.
     pub fn json(&self) -> Value {
         let row = |row: &Row| {
             json!({
@@ -147,7 +148,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// Three digits that say something.
+/// A figure with three significant digits.
 fn shown(figure: f64) -> String {
     match figure.abs() {
         size if size >= 100.0 => format!("{figure:.0}"),
@@ -164,19 +165,19 @@ fn ratio(ours: &[f64], others: &[f64]) -> Option<f64> {
     (!ratios.is_empty()).then(|| median(&ratios))
 }
 
-/// The middle of figures in any order.
+/// Median of unsorted figures.
 pub fn median(figures: &[f64]) -> f64 {
     quantile(figures, 0.5)
 }
 
-/// A share of figures in any order: 0.5 is the median.
+/// Quantile of unsorted figures: 0.5 is the median.
 pub fn quantile(figures: &[f64], share: f64) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a place in a list"
+        reason = "an index of a list"
     )]
     let place = ((sorted.len() as f64 - 1.0) * share).round() as usize;
     sorted.get(place).copied().unwrap_or(f64::NAN)

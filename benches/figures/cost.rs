@@ -1,4 +1,4 @@
-//! What a probe costs: processor time, rate and latency of each program, round by round, against the same targets.
+//! Cost of a probe: processor time, rate and latency of each program, with the same targets in alternating rounds.
 
 use crate::book::{Book, Bound, Row, quantile};
 use crate::floor;
@@ -13,10 +13,10 @@ const ROUNDS: usize = 7;
 
 const AT_ONCE: [usize; 3] = [1, 64, 512];
 
-/// The one whose bound holds.
+/// Concurrency at which the bounds apply.
 const BOUNDED: usize = 64;
 
-/// What is probed, and the share of the peer's processor time that ours may take, at most.
+/// Modules, and the maximum ratio of the processor time to that of `blackbox_exporter`.
 const MODULES: [(&str, f64); 4] = [("http", 0.30), ("https", 0.45), ("tcp", 0.30), ("dns", 0.25)];
 
 /// Probes of one round.
@@ -28,7 +28,7 @@ fn probes(module: &str, at_once: usize) -> usize {
     }
 }
 
-/// One program under measure.
+/// One measured program and its samples.
 struct Measured {
     program: Program,
     cost: Vec<f64>,
@@ -40,7 +40,7 @@ struct Measured {
 pub async fn run(book: &mut Book) {
     let (nginx, names) = (Nginx::start().await, NameServer::start());
     let config = config(&nginx);
-    // Named behind the part, some of them are measured alone.
+    // Modules named on the command line, after the part, limit the measurement to these modules.
     let words: Vec<String> = std::env::args().collect();
     let is_named = |module: &str| words.iter().any(|word| word == module);
     let all = !MODULES.iter().any(|(module, _)| is_named(module));
@@ -67,9 +67,10 @@ pub async fn run(book: &mut Book) {
                 for measured in &mut programs {
                     let before = nginx.connections().await + names.asked();
                     measured.round(&paths, round, count, at_once).await;
-                    // Who closes at once may have gone before it is accepted. To ask is one connection more each time.
+                    // nginx may accept a connection only after the client has closed it. Each query of the counter is
+                    // an additional connection.
                     let mut questions = 0;
-                    eventually("each probe is one connection, and no more", async || {
+                    eventually("each probe makes exactly one connection", async || {
                         questions += 1;
                         let asked = nginx.connections().await + names.asked() - before - questions;
                         assert!(asked <= count, "{module}: {asked} connections for {count} probes");
@@ -84,12 +85,12 @@ pub async fn run(book: &mut Book) {
 }
 
 impl Measured {
-    /// One round; the first is to warm up.
+    /// One round. Round 0 is a warm-up.
     async fn round(&mut self, paths: &Arc<Vec<String>>, round: usize, count: usize, at_once: usize) {
         let (used, begun) = (self.program.processor_seconds(), Instant::now());
         let scraped = scrape_in_turn(self.program.address, paths, round * count, count, at_once).await;
         let (used, took) = (self.program.processor_seconds() - used, begun.elapsed().as_secs_f64());
-        assert_eq!(scraped.failed, 0, "all targets are well");
+        assert_eq!(scraped.failed, 0, "all targets are healthy");
         if round == 0 {
             return;
         }
@@ -123,7 +124,7 @@ fn write(book: &mut Book, module: &str, at_once: usize, most: f64, programs: Vec
     }
 }
 
-/// One configuration for both exporters.
+/// The configuration of both exporters.
 pub fn config(nginx: &Nginx) -> String {
     let ca = nginx.authority.ca_file.display();
     format!(
@@ -133,7 +134,7 @@ pub fn config(nginx: &Nginx) -> String {
     )
 }
 
-/// The paths of all keys of a module. Where the target is a place and no URL, it is the host name that tells them apart.
+/// The paths of all keys of a module. If the target is an address instead of a URL, the host name makes the key unique.
 pub fn paths(module: &str, nginx: &Nginx, names: &NameServer) -> Vec<String> {
     let (http, https, dns) = (nginx.http, nginx.https, names.address);
     let path = |key: usize| match module {

@@ -1,5 +1,5 @@
-//! The floor: the least that answers a scrape with a true exchange. No histograms, no verdict, no bounds, no evidence; what an
-//! exporter costs above it is the price of these.
+//! The floor: the smallest program that answers a scrape with a real exchange. It has no histograms, verdicts, bounds
+//! or evidence. The cost of an exporter above the floor is the cost of these features.
 
 use crate::program::Program;
 use std::io;
@@ -12,20 +12,20 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsConnector;
 
-/// The word that has this program serve as the floor.
+/// Command-line argument that starts this program as the floor.
 pub const WORD: &str = "floor";
 
-/// Where the floor reads the authority that it trusts.
+/// Environment variable with the path of the trusted CA.
 const CA_FILE: &str = "FLOOR_CA_FILE";
 
-/// Starts it as a process of its own.
+/// Starts the floor as a separate process.
 pub async fn start(ca_file: &Path) -> Program {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg(WORD).env(CA_FILE, ca_file);
     Program::start_by(command, "").await
 }
 
-/// Serves where the command line says.
+/// Serves at the address of the command line.
 pub async fn serve() {
     let at = std::env::args().find_map(|word| Some(word.strip_prefix("--web.listen-address=")?.to_owned()));
     let listener = TcpListener::bind(at.unwrap()).await.unwrap();
@@ -33,7 +33,7 @@ pub async fn serve() {
     while let Ok((stream, _)) = listener.accept().await {
         let tls = tls.clone();
         tokio::spawn(async move {
-            // Who hangs up has had enough.
+            // The client may close the connection at any time.
             let _ = answer_all(stream, tls).await;
         });
     }
@@ -97,7 +97,7 @@ async fn answer_all(mut stream: TcpStream, tls: TlsConnector) -> io::Result<()> 
     }
 }
 
-/// Connect, TLS, and all the rest.
+/// Probes a target. Returns the durations of connect, TLS and the rest.
 async fn probe(module: &str, target: &str, tls: &TlsConnector) -> io::Result<[Duration; 3]> {
     let begun = Instant::now();
     let bad = || io::Error::from(io::ErrorKind::InvalidInput);
@@ -141,7 +141,7 @@ async fn probe(module: &str, target: &str, tls: &TlsConnector) -> io::Result<[Du
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> io::Result<()> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::with_capacity(4096);
-    // nginx may close without saying so in TLS.
+    // nginx may close the connection without a TLS close_notify.
     while stream.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
     if answer.starts_with(b"HTTP/1.1 200 ") {
         return Ok(());

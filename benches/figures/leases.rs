@@ -1,4 +1,4 @@
-//! A thousand keys that are probed between scrapes: never many at once, and on time.
+//! Leases of 1,000 keys: the probes are spread evenly and run on time.
 
 use crate::book::{Book, quantile};
 use crate::program::{OURS, Program, get};
@@ -10,14 +10,14 @@ use tokio::task::JoinSet;
 
 const KEYS: u32 = 1000;
 
-/// Of a round, in a tenth of a second, at most.
+/// Maximum share of one interval's probes within [`SLOT`].
 const MOST_SHARE: f64 = 0.03;
 
 const SLOT: Duration = Duration::from_millis(100);
 
-/// Prints the fullest tenth of a second after each event, and the lag.
+/// Measures the busiest 100 ms after each event, and the lag.
 pub async fn run(book: &mut Book) {
-    println!("leases: {KEYS} keys at 10 s, the fullest 100 ms as a share of a round");
+    println!("leases: {KEYS} keys every 10 s, probes within the busiest 100 ms as a share of all");
     let every = Duration::from_secs(10);
     let scene = Scene::start(every).await;
     scene.leased().await;
@@ -36,13 +36,13 @@ pub async fn run(book: &mut Book) {
         let fullest = scene.fullest_slot(since);
         book.check(
             "leases",
-            &format!("{KEYS} keys at 10 s, the fullest 100 ms after {event}"),
-            "of a round",
+            &format!("{KEYS} keys every 10 s, busiest 100 ms after {event}"),
+            "of all probes",
             fullest / f64::from(KEYS),
             MOST_SHARE,
         );
     }
-    println!("leases: {KEYS} keys at 1 s for 20 s");
+    println!("leases: {KEYS} keys every 1 s for 20 s");
     drop(scene);
     let scene = Scene::start(Duration::from_secs(1)).await;
     scene.leased().await;
@@ -53,14 +53,14 @@ pub async fn run(book: &mut Book) {
     let skipped = own.value("glassbox_lease_skips_total") - skipped;
     book.check(
         "leases",
-        &format!("{KEYS} keys at 1 s for 20 s: left out"),
+        &format!("{KEYS} keys every 1 s for 20 s: skipped probes"),
         "",
         skipped,
         0.0,
     );
 }
 
-/// The bound of the bucket of lags that holds a share.
+/// Upper bound of the lag bucket that contains a quantile.
 fn lag(own: &Page, share: f64) -> String {
     let all = own.value("glassbox_lease_lag_seconds_count");
     let mut buckets: Vec<_> = own.starting("glassbox_lease_lag_seconds_bucket").collect();
@@ -69,9 +69,9 @@ fn lag(own: &Page, share: f64) -> String {
     bucket.unwrap().0.split('"').nth(1).unwrap().to_owned()
 }
 
-/// An exporter, its target, and scrapes of all keys, spread over each interval as Prometheus spreads them.
+/// An exporter, its target, and scrapes of all keys, spread over each interval as in Prometheus.
 struct Scene {
-    /// First, so that they end first.
+    /// The first field, so that the scrapes end before the exporter.
     _scrapes: JoinSet<()>,
     exporter: Program,
     arrivals: Arc<Mutex<Vec<Instant>>>,

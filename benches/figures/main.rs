@@ -1,12 +1,12 @@
-//! Figures of the exporter as a process of its own, beside the real peer, Prometheus and tcpdump, on loopback.
+//! Benchmarks of the exporter as a process, next to `blackbox_exporter`, Prometheus and tcpdump, on loopback.
 //!
-//! `make bench`, or `cargo bench --bench figures -- timing` for one of them. Each figure stands beside its bound; the exit
-//! code is 1 where one is missed.
+//! Run all with `make bench`, or one part with `cargo bench --bench figures -- timing`. Each figure is printed with its
+//! bound. The exit code is 1 if a bound is exceeded.
 
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
-    reason = "a benchmark stops at what it did not expect; its counts are small"
+    reason = "an unexpected error ends the benchmark; the counts are small"
 )]
 
 mod answers;
@@ -18,7 +18,7 @@ mod gaps;
 mod leases;
 mod memory;
 mod native;
-#[allow(dead_code, reason = "shared with the reliability bar")]
+#[allow(dead_code, reason = "shared with the reliability tests")]
 mod program;
 mod ratios;
 mod schedule;
@@ -27,7 +27,7 @@ mod targets;
 mod timing;
 mod wire;
 
-// The tests use more of it.
+// Shared with the tests, which use more of it.
 #[allow(dead_code)]
 #[path = "../../tests/suite/support/mod.rs"]
 mod support;
@@ -36,7 +36,7 @@ use book::Book;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// Where the tables and all samples are written.
+/// Output folder of the tables and samples.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
 
 #[tokio::main]
@@ -64,19 +64,19 @@ async fn main() -> ExitCode {
     if missed == 0 && !dearer {
         return ExitCode::SUCCESS;
     }
-    println!("{missed} bounds were missed:");
+    println!("{missed} bounds exceeded:");
     book.missed().for_each(|row| println!("  {row}"));
     ExitCode::FAILURE
 }
 
-/// Lets this process open as many files as it may.
+/// Raises the soft limit of open files to the hard limit.
 fn many_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
 }
 
-/// Writes what was measured, and on which machine with which programs.
+/// Writes the figures with the details of the machine and the versions of the programs.
 fn keep(book: &Book) {
     let said = |program: &str, words: &[&str]| {
         let output = Command::new(program).args(words).output().unwrap();
@@ -90,7 +90,7 @@ fn keep(book: &Book) {
         format!(
             "{} processors, {}",
             std::thread::available_parallelism().unwrap(),
-            processor.unwrap_or("of a kind that Linux does not name")
+            processor.unwrap_or("unknown model")
         ),
         said("uname", &["-sr"]),
         said(program::OURS, &["--version"]),

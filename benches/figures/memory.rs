@@ -1,4 +1,4 @@
-//! What the exporters keep: at rest, after many probes of many targets, and while many hang.
+//! Memory of the exporters: idle, after many probes of many targets, and during many hanging probes.
 
 use crate::book::{Book, Bound, Row};
 use crate::cost::config;
@@ -15,7 +15,7 @@ const TARGETS: usize = 10_000;
 const AT_ONCE: usize = 64;
 const HUNG: usize = 512;
 
-/// Rounds of what is short.
+/// Rounds of the hanging probes.
 const ROUNDS: usize = 3;
 
 pub async fn run(book: &mut Book) {
@@ -26,7 +26,7 @@ pub async fn run(book: &mut Book) {
     let mut after = [Vec::new(), Vec::new()];
     for (program, (idle, after)) in [OURS.to_owned(), peer()].iter().zip(idle.iter_mut().zip(&mut after)) {
         let exporter = Program::start(program, &config).await;
-        // What it does at its start is over then.
+        // The startup is complete by then.
         tokio::time::sleep(Duration::from_secs(1)).await;
         idle.push(exporter.resident());
         let target = nginx.http;
@@ -41,7 +41,7 @@ pub async fn run(book: &mut Book) {
         }
     }
     let [ours, peers] = idle;
-    row(book, "at rest".to_owned(), ours, peers, Some(Bound::Most(12.0)));
+    row(book, "idle".to_owned(), ours, peers, Some(Bound::Most(12.0)));
     let [ours, peers] = after;
     let what = format!("after {PROBES} probes of {TARGETS} targets");
     row(book, what, ours, peers, Some(Bound::Most(60.0)));
@@ -74,7 +74,7 @@ async fn hung(book: &mut Book, nginx: &Nginx, config: &str) {
                     );
                     scrapes.spawn(async move {
                         let mut connection = Connection::open(address).await.unwrap();
-                        assert!(!connection.scrape(&path).await.unwrap(), "it hangs");
+                        assert!(!connection.scrape(&path).await.unwrap(), "the target hangs");
                     });
                 }
                 scrapes.join_all().await;
@@ -82,7 +82,7 @@ async fn hung(book: &mut Book, nginx: &Nginx, config: &str) {
             }
         }
         let [ours, peers] = most;
-        let what = format!("{HUNG} {module} probes that hang at once, at most");
+        let what = format!("{HUNG} concurrent hanging {module} probes, peak");
         row(book, what, ours, peers, Some(Bound::OfPeers(1.0 / 3.0)));
     }
 }

@@ -1,4 +1,4 @@
-//! Quantiles of native histograms in a real Prometheus, against those of a target whose delays are known.
+//! Quantiles of native histograms in a real Prometheus, compared with the known delays of the target.
 
 use crate::book::{Book, quantile};
 use crate::program::{OURS, Program};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-/// How long Prometheus scrapes.
+/// Duration of the scraping.
 const SCRAPED: Duration = Duration::from_mins(2);
 
-/// Of the exact quantile.
+/// Maximum error relative to the exact quantile.
 const MOST_ERROR: f64 = 0.05;
 
-/// Two servers scrape one leased key: one takes native histograms, the other the classic ones.
+/// Two Prometheus servers scrape one leased key: one ingests native histograms, the other classic ones.
 pub async fn run(book: &mut Book) {
     println!("native: a leased key, scraped each second for {SCRAPED:?} by two servers");
     let delays = Arc::new(Mutex::new(Vec::new()));
@@ -31,7 +31,7 @@ pub async fn run(book: &mut Book) {
     let native = Prometheus::start(&scrapes, &["--enable-feature=native-histograms,exemplar-storage"]).await;
     let classic = Prometheus::start(&scrapes, &[]).await;
     tokio::time::sleep(SCRAPED).await;
-    // From here on nothing is probed, and both servers read the same.
+    // From here on no probe runs, so both servers read the same values.
     std::fs::write(exporter.folder.path().join("config.yml"), config("5m")).unwrap();
     exporter.process.signal("HUP");
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -41,9 +41,9 @@ pub async fn run(book: &mut Book) {
     for share in [0.5, 0.9, 0.99] {
         let found = native.one(&format!("histogram_quantile({share}, {processing})")).await;
         let exact = quantile(&exact, share);
-        println!("  p{:.0}: {found:.5} s, exactly {exact:.5} s", share * 100.0);
+        println!("  p{:.0}: {found:.5} s, exact {exact:.5} s", share * 100.0);
         let error = (found / exact - 1.0).abs();
-        let what = format!("error of p{:.0} by native buckets, as a share", share * 100.0);
+        let what = format!("relative error of p{:.0} from native buckets", share * 100.0);
         book.check("native", &what, "", error, MOST_ERROR);
     }
     let count = native.one(&format!("histogram_count({processing})")).await;
@@ -52,10 +52,16 @@ pub async fn run(book: &mut Book) {
         let series = processing.replace('{', &format!("_{suffix}{{"));
         classic.one(&series).await
     };
-    println!("  {count} observations of {} answers", exact.len());
+    println!("  {count} observations of {} responses", exact.len());
     for (what, native, suffix, most) in [("count", count, "count", 0.0), ("sum", sum, "sum", 1e-9)] {
         let difference = (native - classic_of(suffix).await).abs();
-        book.check("native", &format!("native {what} less classic"), "", difference, most);
+        book.check(
+            "native",
+            &format!("native {what} minus classic {what}"),
+            "",
+            difference,
+            most,
+        );
     }
     let exemplars = native
         .ask(
@@ -69,7 +75,7 @@ pub async fn run(book: &mut Book) {
     book.check("native", "series without exemplars", "", without, 0.0);
 }
 
-/// Answers after 5 to 200 ms, each time by a fixed step of a logarithmic scale further on.
+/// A target with response delays from 5 to 200 ms, at fixed steps of a logarithmic scale.
 async fn target(delays: Arc<Mutex<Vec<f64>>>) -> Peer {
     Peer::start(move |mut stream: TcpStream| {
         let delays = delays.clone();
@@ -81,7 +87,7 @@ async fn target(delays: Arc<Mutex<Vec<f64>>>) -> Peer {
                 delays.push(0.0);
                 delays.len() - 1
             };
-            // The golden ratio spreads the steps evenly, however many they are.
+            // The golden ratio spreads any number of steps evenly.
             let share = (step as f64 * 0.618_033_988_75).fract();
             tokio::time::sleep(Duration::from_secs_f64(0.005 * 40.0_f64.powf(share))).await;
             delays.lock().unwrap()[step] = asked.elapsed().as_secs_f64();

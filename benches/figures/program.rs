@@ -1,4 +1,4 @@
-//! The exporter, or its peer, as a process of its own.
+//! `glassbox_exporter` or `blackbox_exporter` as a process.
 
 use crate::support::page::Page;
 use crate::support::process::{Process, free_port};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A running exporter. Ends with its value.
+/// A running exporter. It is stopped on drop.
 pub struct Program {
     pub address: SocketAddr,
     pub process: Process,
@@ -21,25 +21,25 @@ pub struct Program {
 /// This project's exporter.
 pub const OURS: &str = env!("CARGO_BIN_EXE_glassbox_exporter");
 
-/// The peer, where `make` fetched the newest, else Debian's.
+/// `blackbox_exporter`: the version that `make` fetched, otherwise the one of the Debian package.
 pub fn peer() -> String {
     std::env::var("PEER").unwrap_or_else(|_| "prometheus-blackbox-exporter".to_owned())
 }
 
 impl Program {
-    /// Starts one with a configuration.
+    /// Starts an exporter with a configuration.
     pub async fn start(program: &str, config: &str) -> Self {
         Self::start_by(Command::new(program), config).await
     }
 
-    /// Starts one that may have so many files open.
+    /// Starts an exporter with a limit of open files.
     pub async fn start_limited(program: &str, config: &str, files: &str) -> Self {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={files}:{files}")).arg(program);
         Self::start_by(command, config).await
     }
 
-    /// Starts one by a command to which the flags are added.
+    /// Starts an exporter with a command, to which the flags are added.
     pub async fn start_by(mut command: Command, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
@@ -60,7 +60,8 @@ impl Program {
         }
     }
 
-    /// The body of an answer. One connection for each request: what is measured is on the other side of the exporter.
+    /// The body of a response. Each request has its own connection, because the measurement is between exporter and
+    /// target.
     pub async fn get(&self, path: &str) -> String {
         get(self.address, path).await
     }
@@ -70,7 +71,7 @@ impl Program {
         Page::parse(&self.get("/metrics").await).value(series)
     }
 
-    /// Processor time that it has used, of user and system, in seconds.
+    /// Processor time of the process so far, user and system, in seconds.
     pub fn processor_seconds(&self) -> f64 {
         let pid = Pid::from_raw(self.process.0.id().try_into().unwrap());
         let clock = clock_getcpuclockid(pid).unwrap();
@@ -82,12 +83,12 @@ impl Program {
         self.status("VmRSS:")
     }
 
-    /// The most of that since [`Program::forget_peak`], in MB.
+    /// Peak of the resident memory since [`Program::forget_peak`], in MB.
     pub fn peak(&self) -> f64 {
         self.status("VmHWM:")
     }
 
-    /// From now on the peak is measured anew (proc(5)).
+    /// Resets the peak of the resident memory (proc(5)).
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.process.0.id()), "5").unwrap();
     }

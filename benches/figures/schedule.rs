@@ -1,4 +1,4 @@
-//! Five thousand targets every five seconds: is any scrape late, and at what price?
+//! Scrapes of 5,000 targets every 5 seconds: late responses, processor time and memory.
 
 use crate::book::{Book, Bound, Row, quantile};
 use crate::cost::config;
@@ -14,7 +14,7 @@ const TARGETS: u32 = 5000;
 const EVERY: Duration = Duration::from_secs(5);
 const ROUNDS: u32 = 12;
 
-/// What came of a scrape, in milliseconds; none where it was not answered within its interval, or badly.
+/// Duration of a scrape in milliseconds. `None` if it failed or took longer than its interval.
 type Took = Option<f64>;
 
 pub async fn run(book: &mut Book) {
@@ -29,12 +29,12 @@ pub async fn run(book: &mut Book) {
         let ours = keep(&Program::start(OURS, &config).await, module, &target).await;
         let peers = keep(&Program::start(&peer(), &config).await, module, &target).await;
         for ((what, unit, most), (ours, peers)) in [
-            ("not answered in time, or badly", "", Some(0.0)),
+            ("late or failed", "", Some(0.0)),
             ("scrape, p50", "ms", None),
             ("scrape, p99", "ms", Some(60.0)),
             ("scrape, slowest", "ms", Some(250.0)),
-            ("of one processor", "%", None),
-            ("memory, at most", "MB", Some(80.0)),
+            ("share of one processor", "%", None),
+            ("peak memory", "MB", Some(80.0)),
         ]
         .into_iter()
         .zip(ours.into_iter().zip(peers))
@@ -52,7 +52,7 @@ pub async fn run(book: &mut Book) {
     }
 }
 
-/// Scrapes all targets for all rounds, spread evenly over each. Gives the six figures.
+/// Scrapes all targets in all rounds, spread evenly over each round. Returns the six figures.
 async fn keep(exporter: &Program, module: &str, target: &str) -> [f64; 6] {
     exporter.forget_peak();
     let idle = Arc::new(Mutex::new(Vec::new()));
@@ -78,7 +78,7 @@ async fn keep(exporter: &Program, module: &str, target: &str) -> [f64; 6] {
     ]
 }
 
-/// One scrape, over a connection that is kept for the next, as Prometheus keeps them.
+/// One scrape over a keep-alive connection, as in Prometheus.
 async fn scrape(address: SocketAddr, path: String, idle: Arc<Mutex<Vec<Connection>>>) -> Took {
     let begun = Instant::now();
     let kept = idle.lock().unwrap().pop();

@@ -1,4 +1,5 @@
-//! Scrapes as Prometheus makes them: over connections that are kept, many at once, each as soon as one before has ended.
+//! Concurrent scrapes over keep-alive connections, as in Prometheus. Each connection starts the next scrape when the
+//! last one ends.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,16 +9,16 @@ use tokio::io::{self, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// What came of many scrapes.
+/// Results of many scrapes.
 #[derive(Default)]
 pub struct Scraped {
-    /// Seconds from the request's first byte to the answer's last.
+    /// Durations from the first byte of the request to the last byte of the response, in seconds.
     pub took: Vec<f64>,
-    /// Those whose answer does not say that the probe succeeded.
+    /// Number of scrapes without `probe_success 1`.
     pub failed: usize,
 }
 
-/// Scrapes `count` of the paths, from the one with this number on and round again, `at_once` at a time.
+/// Makes `count` scrapes, `at_once` at a time, starting with path number `first` and wrapping around.
 pub async fn scrape_in_turn(
     address: SocketAddr,
     paths: &Arc<Vec<String>>,
@@ -68,7 +69,7 @@ impl Connection {
         })
     }
 
-    /// Asks for a path, and tells whether the answer says that the probe succeeded.
+    /// Scrapes a path. Returns whether the probe succeeded.
     pub async fn scrape(&mut self, path: &str) -> io::Result<bool> {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: exporter\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\r\n");
@@ -85,7 +86,7 @@ impl Connection {
     }
 }
 
-/// The body of an answer that has come as a whole, with the length of it told before, or in chunks.
+/// The body of a response, if it is complete. Supports `Content-Length` and chunks.
 fn whole_body(answer: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(answer).ok()?;
     let (head, rest) = text.split_once("\r\n\r\n")?;

@@ -1,4 +1,4 @@
-//! What is probed: an nginx, plain and over TLS, and a name server; each says how often it was asked.
+//! Targets: nginx with and without TLS, and a name server. Both count their requests.
 
 use crate::program::get;
 use crate::support::pki::Authority;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
-/// The keys of each module, probed in turn.
+/// Number of keys of each module.
 pub const KEYS: usize = 2000;
 
-/// Bytes of what nginx answers.
+/// Length of the response body of nginx, in bytes.
 const BODY: usize = 1000;
 
-/// An nginx. Ends with its value.
+/// A running nginx. It is stopped on drop.
 pub struct Nginx {
     pub authority: Authority,
     pub http: SocketAddr,
@@ -32,8 +32,8 @@ impl Nginx {
         let (cert, key) = authority.files("127.0.0.1");
         let folder = tempfile::tempdir().unwrap();
         let [http, https, status] = std::array::from_fn(|_| free_port());
-        // No session tickets: nobody resumes a session here, and they would take time of the processors on which the exporters run.
-        // One process: a master that is killed would leave its workers behind.
+        // Session tickets are off: no client resumes a session, and they would take processor time from the exporters.
+        // nginx runs as one process, because the workers of a killed master would stay alive.
         let config = format!(
             "daemon off; master_process off; pid nginx.pid; error_log error.log warn;\n\
              worker_rlimit_nofile 65536; events {{ worker_connections 16384; }}\n\
@@ -69,7 +69,7 @@ impl Nginx {
         }
     }
 
-    /// Connections that it has accepted; to ask is one more.
+    /// Number of accepted connections. Each call adds one.
     pub async fn connections(&self) -> usize {
         let page = get(self.status, "/").await;
         let counts = page.lines().nth(2).unwrap();
@@ -77,10 +77,10 @@ impl Nginx {
     }
 }
 
-/// Bytes of questions that may wait.
+/// Size of the receive buffer, in bytes.
 const ROOM: usize = 8 * 1024 * 1024;
 
-/// A name server that knows one address, on a thread of its own.
+/// A name server on a separate thread that returns one address for every name.
 pub struct NameServer {
     pub address: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -89,7 +89,7 @@ pub struct NameServer {
 impl NameServer {
     pub fn start() -> Self {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-        // Of hundreds that ask at once nobody's question may be lost. Only root may have so much room.
+        // With hundreds of concurrent queries none may be lost. A buffer of this size needs root.
         setsockopt(&socket, sockopt::RcvBufForce, &ROOM).unwrap();
         let address = socket.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
@@ -98,25 +98,25 @@ impl NameServer {
             let mut question = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut question) {
                 counted.fetch_add(1, Ordering::Relaxed);
-                // Who has gone hears nothing.
+                // The client may be gone.
                 let _ = socket.send_to(&answer(&question[..length]), from);
             }
         });
         Self { address, asked }
     }
 
-    /// Questions so far.
+    /// Number of queries so far.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
 }
 
-/// The question, and that its name has the address 192.0.2.1 for a minute (RFC 1035 section 4.1).
+/// A response with the question and the address 192.0.2.1, TTL 60 s (RFC 1035 section 4.1).
 fn answer(question: &[u8]) -> Vec<u8> {
     const RECORD: &[u8] = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01";
     let name = question[12..].iter().position(|byte| *byte == 0).unwrap();
     let mut answer = question[..12 + name + 5].to_vec();
-    // A response with recursion available; one answer, and nothing more.
+    // QR and RA are set. The response has one answer and no other records.
     answer[2] |= 0x80;
     answer[3] = 0x80;
     answer[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);

@@ -1,4 +1,5 @@
-//! Truth under load: what 256 probes at once report, against what was on the wire, and against a server that knows when it sent what.
+//! Accuracy under load: the durations that 256 concurrent probes report, compared with a packet capture and with a
+//! server that records its send times.
 
 use crate::book::{Book, Bound, Row, quantile};
 use crate::gaps;
@@ -13,29 +14,29 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Probes at once, each of its own key, each begun when its last one has ended: nearly idle, and busy.
+/// Concurrent probes, each of a different key, in a closed loop: nearly idle, and busy.
 const AT_ONCE: [usize; 2] = [1, BUSY];
 const BUSY: usize = 256;
 
-/// How long each is measured.
+/// Duration of each measurement.
 const MEASURED: Duration = Duration::from_secs(6);
 
-/// Milliseconds that the target takes.
+/// Response delays of the target, in milliseconds.
 const DELAYS: [u64; 2] = [10, 100];
 
-/// Microseconds, at the median and at p99, whatever the peer does.
+/// Maximum error in microseconds, at the median and at p99, independent of `blackbox_exporter`.
 const MOST: [f64; 2] = [50.0, 2000.0];
 
-/// Of the peer's error of `processing` while it is busy.
+/// Maximum ratio to the error of `blackbox_exporter` in `processing` while busy, at the median and at p99.
 const OF_PEERS: [f64; 2] = [1.0 / 50.0, 1.0 / 20.0];
 
-/// What a probe reported, in seconds, in the order of the probes of each key.
+/// Durations of connect and processing that the probes of each key reported, in seconds and in order.
 type Reported = HashMap<String, Vec<(f64, f64)>>;
 
-/// Takes the errors of both programs.
+/// Measures the errors of both programs.
 pub async fn run(book: &mut Book) {
     for (at_once, delay) in AT_ONCE.into_iter().flat_map(|many| DELAYS.map(|delay| (many, delay))) {
-        println!("timing: {at_once} at once, {delay} ms");
+        println!("timing: {at_once} concurrent, {delay} ms");
         let ours = measure(OURS, at_once, Duration::from_millis(delay)).await;
         let peers = measure(&peer(), at_once, Duration::from_millis(delay)).await;
         let errors = errors(&ours.0, &ours.1)
@@ -51,7 +52,7 @@ pub async fn run(book: &mut Book) {
                 book.take(Row {
                     part: "timing",
                     what: format!(
-                        "{at_once} at once, {delay} ms: |reported − wire| of {phase}, p{:.0}",
+                        "{at_once} concurrent, {delay} ms: |reported − wire| of {phase}, p{:.0}",
                         share * 100.0
                     ),
                     unit: "µs",
@@ -109,7 +110,7 @@ fn errors(reported: &Reported, wire: &HashMap<String, Vec<Exchange>>) -> [Vec<f6
     let mut errors = [Vec::new(), Vec::new()];
     for (path, probes) in reported {
         let exchanges = &wire[path];
-        assert_eq!(exchanges.len(), probes.len(), "{path}: each probe is one exchange");
+        assert_eq!(exchanges.len(), probes.len(), "{path}: expected one exchange per probe");
         for ((connect, processing), exchange) in probes.iter().zip(exchanges) {
             errors[0].push((connect - exchange.connect().unwrap()).abs() * 1e6);
             errors[1].push((processing - exchange.processing().unwrap()).abs() * 1e6);

@@ -1,4 +1,4 @@
-//! What happened on the wire: a capture of loopback by tcpdump, read back packet by packet.
+//! Packet capture of loopback by tcpdump, and the times of the exchanges in it.
 
 use crate::support::process::{Process, eventually};
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A capture that runs.
+/// A running capture.
 pub struct Capture {
     process: Process,
     folder: TempDir,
@@ -22,19 +22,19 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// From the first packet to its answer.
+    /// Time from the SYN to the SYN-ACK.
     pub fn connect(&self) -> Option<f64> {
         Some(self.syn_ack? - self.syn?)
     }
 
-    /// From the request to the first byte of its answer.
+    /// Time from the request to the first byte of the response.
     pub fn processing(&self) -> Option<f64> {
         Some(self.answer? - self.request?)
     }
 }
 
 impl Capture {
-    /// Captures what goes to and from a port of loopback.
+    /// Captures the traffic of a port on loopback.
     pub async fn start(port: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
@@ -65,9 +65,9 @@ impl Capture {
         Self { process, folder }
     }
 
-    /// Ends the capture, and gives the exchanges of each path in the order of their requests.
+    /// Ends the capture. Returns the exchanges of each path in the order of their requests.
     pub async fn stop(mut self, port: u16) -> HashMap<String, Vec<Exchange>> {
-        // What the kernel holds for it must be written first.
+        // Wait until tcpdump has written the packets that the kernel buffers.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         self.process.signal("INT");
         self.process.0.wait().unwrap();
@@ -97,7 +97,7 @@ fn exchanges(file: &PathBuf, port: u16) -> HashMap<String, Vec<Exchange>> {
         let (exchange, path) = open.entry(client).or_default();
         match (ours, segment.syn, segment.length) {
             (true, true, _) => {
-                // The port is used again: what it was is over.
+                // The client reuses the port, so its previous exchange is complete.
                 let before = std::mem::take(&mut *exchange);
                 done.push((before, std::mem::take(path)));
                 exchange.syn = Some(segment.at);
@@ -124,11 +124,11 @@ fn exchanges(file: &PathBuf, port: u16) -> HashMap<String, Vec<Exchange>> {
     by_path
 }
 
-/// The segments of a pcap file with stamps in nanoseconds, of Ethernet frames with IPv4.
+/// The segments of a pcap file with nanosecond timestamps and Ethernet frames with IPv4.
 fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'_>> {
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    assert_eq!(word(0), 0xa1b2_3c4d, "tcpdump writes nanoseconds");
-    assert_eq!(word(20), 1, "loopback has Ethernet frames");
+    assert_eq!(word(0), 0xa1b2_3c4d, "expected a pcap file with nanosecond timestamps");
+    assert_eq!(word(20), 1, "expected the link type Ethernet");
     let mut at = 24;
     std::iter::from_fn(move || {
         if at + 16 > bytes.len() {

@@ -1,4 +1,4 @@
-//! The paths that are hot: what every scrape goes through, one step each. Timed by `micro`, counted by `instructions`.
+//! The hot paths: the steps of every scrape. `micro` measures their times, `instructions` counts their instructions.
 
 use glassbox_exporter::attribution::{Facts, attribute};
 use glassbox_exporter::baseline::Baseline;
@@ -21,10 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// One path, by its name.
+/// Name and function of a path.
 pub type Path = (&'static str, fn(&Scene));
 
-/// All of them.
+/// All paths.
 pub const PATHS: [Path; 8] = [
     ("a scrape of http, whole", |scene| drop(black_box(scene.scrape("http")))),
     ("a scrape of tcp, whole", |scene| drop(black_box(scene.scrape("tcp")))),
@@ -44,11 +44,11 @@ pub const PATHS: [Path; 8] = [
     ("the gateway that wrote a 502", |scene| scene.recognise()),
 ];
 
-/// What a gateway answers when what stands behind it is not there.
+/// Error page of a gateway whose upstream is down.
 const BAD_GATEWAY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad \
                            Gateway</h1></center>\r\n<hr><center>nginx/1.22.1</center>\r\n</body>\r\n</html>\r\n";
 
-/// What the paths go through.
+/// State that the paths work on.
 pub struct Scene {
     runtime: Runtime,
     scheduler: Arc<Scheduler>,
@@ -57,13 +57,13 @@ pub struct Scene {
     broken: Finding,
 }
 
-/// Answers every connection, `502` where the path says so, on a thread of its own.
+/// Starts a server on a separate thread. It responds with 502 to paths that contain `/502`, otherwise with 200.
 pub fn peer() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // Who hangs up gets no answer.
+            // The client may have closed the connection.
             let _ = answer(stream.unwrap());
         }
     });
@@ -109,7 +109,7 @@ impl Scene {
             page: Vec::new(),
             broken,
         };
-        // The third scrape is like all that come after.
+        // From the third scrape on, all scrapes take the same path.
         for _ in 0..3 {
             scene.page = scene.read("http", |families| {
                 families.iter().map(|family| (*family).clone()).collect()

@@ -1,4 +1,5 @@
-//! Feeds the parser that the variable `FUZZ` names; with `SEEDS=folder`, writes its seeds there first.
+//! Fuzzes the parser named by the environment variable `FUZZ`. With `SEEDS=folder`, it first writes the seeds to that
+//! folder.
 #![no_main]
 
 mod seeds;
@@ -14,9 +15,9 @@ use std::sync::LazyLock;
 use support::parsers::{PARSERS, Parser};
 
 static PARSER: LazyLock<&Parser> = LazyLock::new(|| {
-    let name = std::env::var("FUZZ").expect("FUZZ names a parser");
+    let name = std::env::var("FUZZ").expect("FUZZ must be set to the name of a parser");
     let parser = PARSERS.iter().find(|parser| parser.name == name);
-    parser.unwrap_or_else(|| panic!("{name} is no parser"))
+    parser.unwrap_or_else(|| panic!("FUZZ: unknown parser {name:?}"))
 });
 
 fuzz_target!(

@@ -1,4 +1,5 @@
-//! Probes a stranger of the kind that the variable `FUZZ` names; with `SEEDS=folder`, writes its seeds there first.
+//! Fuzzes the exporter with a hostile remote end of the kind in the environment variable `FUZZ`. With `SEEDS=folder`,
+//! it first writes the seeds to that folder.
 #![no_main]
 
 mod seeds;
@@ -18,13 +19,13 @@ use support::wires::{Stranger, WIRES, Wire};
 use tokio::runtime::Runtime;
 
 static WIRE: LazyLock<&Wire> = LazyLock::new(|| {
-    let name = std::env::var("FUZZ").expect("FUZZ names a wire");
+    let name = std::env::var("FUZZ").expect("FUZZ must be set to the name of a wire");
     let wire = WIRES.iter().find(|wire| wire.name == name);
-    wire.unwrap_or_else(|| panic!("{name} is no wire"))
+    wire.unwrap_or_else(|| panic!("FUZZ: unknown wire {name:?}"))
 });
 
 static WORLD: LazyLock<(Runtime, Stranger)> = LazyLock::new(|| {
-    let runtime = Runtime::new().expect("a runtime can be started");
+    let runtime = Runtime::new().expect("cannot start the runtime");
     let stranger = runtime.block_on(Stranger::start(&WIRE));
     (runtime, stranger)
 });

@@ -1,4 +1,4 @@
-//! The fields of a certificate, as people and `blackbox_exporter` read them.
+//! The fields of a certificate, in the form that `blackbox_exporter` and the evidence show.
 
 mod name;
 
@@ -7,14 +7,15 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
-/// The times between which a certificate is valid, in seconds since 1970.
+/// Start and end of a certificate's validity, in seconds since 1970.
 pub(super) fn dates(der: &[u8]) -> Option<(i64, i64)> {
     let (_, cert) = X509Certificate::from_der(der).ok()?;
     let validity = cert.validity();
     Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
 }
 
-/// The end of an intermediate's validity; nothing where it may not sign certificates, at which webpki does not look.
+/// The end of an intermediate's validity. Returns `None` if the key usage does not allow it to sign certificates, which
+/// webpki does not check.
 pub(super) fn end_of_authority(der: &[u8]) -> Option<i64> {
     let (_, cert) = X509Certificate::from_der(der).ok()?;
     let signs = cert
@@ -27,17 +28,17 @@ pub(super) fn end_of_authority(der: &[u8]) -> Option<i64> {
     signs.then(|| cert.validity().not_after.timestamp())
 }
 
-/// The subject, for people.
+/// The subject as text.
 pub(super) fn subject_text(cert: &X509Certificate<'_>) -> String {
     name::text(cert.subject())
 }
 
-/// Whether its issuer has the name of its subject.
+/// Whether the issuer and the subject have the same name.
 pub(super) fn is_self_issued(der: &[u8]) -> bool {
     X509Certificate::from_der(der).is_ok_and(|(_, cert)| cert.subject().as_raw() == cert.issuer().as_raw())
 }
 
-/// Reads the fields that people look at. A certificate that cannot be parsed still has its fingerprint.
+/// Returns the fields that the evidence shows. A certificate that cannot be parsed still has a fingerprint.
 pub(super) fn describe(der: &[u8]) -> Certificate {
     let fingerprint_sha256 = hex(&Sha256::digest(der));
     let Ok((_, cert)) = X509Certificate::from_der(der) else {

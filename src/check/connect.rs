@@ -1,4 +1,4 @@
-//! Connect: open a socket to the chosen address.
+//! Connect: opens a socket to the selected address.
 
 use super::dial::{DialError, Dialer, Dialled};
 use super::rx_timestamps;
@@ -14,52 +14,53 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 impl Check {
-    /// Asks whether the module is for the target that a redirect leads to.
+    /// Checks whether the module allows the target of a redirect.
     ///
     /// # Errors
-    /// When its `allowed_targets` do not name it.
+    /// Fails if `allowed_targets` does not match it.
     pub fn redirected_to(&mut self, origin: &Origin) -> Result<(), ProbeFailed> {
         let admitted = self.context.dialer.admit_target(origin);
-        admitted.map_err(|error| self.fail(Reason::LocalDenied, format!("The redirect leads outside: {error}.")))
+        admitted.map_err(|error| self.fail(Reason::LocalDenied, format!("The redirect target is denied: {error}.")))
     }
 
-    /// Asks whether an address may be dialled: where a proxy is to dial it for us, or before what is dear is done for it.
+    /// Checks whether the policy allows an address, before a proxy connects to it or before expensive preparations.
     ///
     /// # Errors
-    /// When the policy denies it.
+    /// Fails if the policy denies it.
     pub fn admit(&mut self, to: SocketAddr) -> Result<(), ProbeFailed> {
         let admitted = self.dialer().admit(to);
         admitted.map_err(|error| self.fail(Reason::LocalDenied, format!("{error}.")))
     }
 
-    /// Asks whether a host name may be resolved. `0xA9FEA9FE` is a name to the exporter, and an address to other programs.
+    /// Checks whether a host name may be resolved. The exporter treats `0xA9FEA9FE` as a name, other programs as an
+    /// address.
     ///
     /// # Errors
-    /// When the policy denies that address.
+    /// Fails if the policy denies that address.
     pub fn admit_name(&mut self, host: &str) -> Result<(), ProbeFailed> {
         if host.parse::<IpAddr>().is_ok() {
-            // It is judged with its port where it is dialled.
+            // The dialer checks it later, together with its port.
             return Ok(());
         }
         let admitted = self.context.dialer.admit_name(host);
         admitted.map_err(|error| self.fail(Reason::LocalDenied, format!("{error}.")))
     }
 
-    /// Nothing is sent in the present exchange once the connection is open.
+    /// Declares that the current exchange sends nothing on its connection.
     pub fn send_nothing(&mut self) {
         self.wire.is_silent = true;
     }
 
-    /// The dialer for the present exchange.
+    /// The dialer for the current exchange.
     pub(super) fn dialer(&self) -> Dialer {
         let dialer = self.context.dialer.clone();
         dialer.for_request(&self.wire.facts.url, self.wire.is_silent)
     }
 
-    /// Opens a TCP connection, one attempt.
+    /// Opens a TCP connection with a single attempt.
     ///
     /// # Errors
-    /// When the connection is refused, meets silence, or has no route.
+    /// Fails if the connection is refused, times out, or has no route.
     pub async fn connect(&mut self, to: SocketAddr) -> Result<(), ProbeFailed> {
         self.connect_from(None, to).await
     }
@@ -67,7 +68,7 @@ impl Check {
     /// Opens a TCP connection from an address of this host.
     ///
     /// # Errors
-    /// Those of [`Check::connect`], and when this host does not have the address.
+    /// As for [`Check::connect`], and if the address does not belong to this host.
     pub async fn connect_from(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Result<(), ProbeFailed> {
         let dialer = self.dialer();
         self.stage(Stage::Connect, async |wire| {
@@ -78,7 +79,7 @@ impl Check {
             wire.times.began = Some(begun);
             let stream = dial.connect().await.map_err(refused)?;
             let woken = Instant::now();
-            // The kernel knows when the connection was open; we know when we were told.
+            // Prefers the kernel's time of the completed handshake to the time at which the exporter was woken.
             let opened = rx_timestamps::handshake_time(&stream)
                 .map(|took| begun + took)
                 .filter(|at| *at <= woken);
@@ -99,7 +100,7 @@ impl Check {
     /// Opens a connection to a socket in the file system (unix(7)).
     ///
     /// # Errors
-    /// When there is no such socket, nobody listens at it, or we may not use it.
+    /// Fails if the socket does not exist, has no listener, or the exporter lacks permission.
     pub async fn connect_unix(&mut self, path: &Path) -> Result<(), ProbeFailed> {
         let (dialer, until) = (self.context.dialer.clone(), self.deadline());
         self.stage(Stage::Connect, async |wire| {
@@ -138,12 +139,12 @@ impl StageError for ConnectError {
             return own;
         }
         match (self, kernel.kind()) {
-            // The last: so many wait to be accepted as the listener lets.
+            // `WouldBlock`: the listener's backlog is full.
             (_, ErrorKind::ConnectionRefused | ErrorKind::NotFound) | (Self::Unix { .. }, ErrorKind::WouldBlock) => {
                 Reason::TcpRefused
             }
             (_, ErrorKind::ConnectionReset) => Reason::TcpReset,
-            // No network is on the way to a path: what the kernel objects to is the path, or who asks.
+            // A path does not involve a network. The kernel's error is about the path or the exporter's permissions.
             (Self::Unix { .. }, ErrorKind::PermissionDenied) => Reason::LocalNotPermitted,
             (Self::Unix { .. }, kind) if kind != ErrorKind::TimedOut => Reason::LocalTargetInvalid,
             (_, ErrorKind::TimedOut) => Reason::TcpTimedOut,
@@ -153,7 +154,7 @@ impl StageError for ConnectError {
                 | ErrorKind::NetworkUnreachable
                 | ErrorKind::HostUnreachable
                 | ErrorKind::Unsupported
-                // A source of one family and a target of the other.
+                // The source and the target have different families.
                 | ErrorKind::InvalidInput,
             ) => Reason::TcpAddressUnreachable,
             _ => Reason::TcpFailed,
@@ -171,13 +172,13 @@ impl StageError for ConnectError {
                 };
                 match error {
                     DialError::Io(_) | DialError::OutOfPorts(_) | DialError::NoRoute(_) => {
-                        format!("Connecting to {to}: {error}.{hint}")
+                        format!("Connecting to {to} failed: {error}.{hint}")
                     }
-                    DialError::NoSource { .. } => format!("Connecting {error}."),
+                    DialError::NoSource { .. } => format!("Connecting failed {error}."),
                     DialError::Denied(_) | DialError::NoPlace => format!("{error}."),
                 }
             }
-            Self::Unix { path, error } => format!("Connecting to {}: {error}.", path.display()),
+            Self::Unix { path, error } => format!("Connecting to {} failed: {error}.", path.display()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A question and its answer in one datagram each.
+//! A request and its response in one datagram each.
 
 use super::dial::DialError;
 use super::rx_timestamps::{self, ReceivedPacket};
@@ -12,14 +12,14 @@ use std::time::Instant;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Bytes of the largest datagram.
+/// Maximum size of a datagram in bytes.
 pub(super) const LARGEST: usize = 64 * 1024;
 
-/// Bytes of an answer that are read. More than a question of ours offers room for (RFC 1035 section 4.2.1: 512), and more than servers
-/// send to anybody who does not ask for it.
+/// Maximum bytes to read from a response. This exceeds the 512 bytes that the exporter's queries allow (RFC 1035
+/// section 4.2.1), and the size that servers send if the query does not ask for more.
 const ANSWER: usize = 4096;
 
-/// A socket that takes datagrams of one peer only, and when it was opened.
+/// A socket that only accepts datagrams from one peer, and the time when it was opened.
 #[derive(Debug)]
 pub(super) struct Datagrams {
     pub socket: UdpSocket,
@@ -27,8 +27,8 @@ pub(super) struct Datagrams {
 }
 
 impl Datagrams {
-    /// Waits for the next datagram, or for the kernel's word that none will come: it is no datagram, and is waited for
-    /// beside them.
+    /// Waits for the next datagram or for a socket error. The kernel does not report such an error as readable data, so
+    /// both events are awaited.
     pub async fn receive(&self, buffer: &mut [u8], stamp: &mut [u8]) -> io::Result<ReceivedPacket> {
         loop {
             let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
@@ -47,10 +47,10 @@ impl Datagrams {
 }
 
 impl Check {
-    /// Sends one datagram, from an address of this host where one is given.
+    /// Sends one datagram, optionally from a given address of this host.
     ///
     /// # Errors
-    /// When this host cannot send it.
+    /// Fails if this host cannot send it.
     pub async fn send_datagram(
         &mut self,
         from: Option<IpAddr>,
@@ -63,7 +63,7 @@ impl Check {
             let opened = Instant::now();
             let socket = dialer.udp(from, to).await?;
             wire.facts.local = socket.local_addr().ok();
-            // Before, not after: on loopback the answer may be there when the call returns.
+            // Before the call, because on loopback the response may arrive before it returns.
             let at = Instant::now();
             wire.times.began = Some(at);
             socket.send(bytes).await?;
@@ -75,10 +75,10 @@ impl Check {
         .await
     }
 
-    /// Waits for the datagram that `take` takes; those that it does not take are somebody else's, or late.
+    /// Waits for a datagram that `take` accepts. Other datagrams are late or from another exchange, and are dropped.
     ///
     /// # Errors
-    /// When the peer's host says that nobody listens there.
+    /// Fails if the peer's host reports that nothing listens on the port.
     pub async fn await_datagram<T>(&mut self, mut take: impl FnMut(&[u8]) -> Option<T>) -> Result<T, ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let Wire {
@@ -138,11 +138,11 @@ impl StageError for DatagramError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotSent => "There was no question to wait for.".to_owned(),
+            Self::NotSent => "No datagram was sent to wait for a response to.".to_owned(),
             Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                "The server's host says that nobody listens at this port.".to_owned()
+                "The server's host reports that nothing listens on this port.".to_owned()
             }
-            Self::Dial(error) => format!("The datagram: {error}."),
+            Self::Dial(error) => format!("The datagram exchange failed: {error}."),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The gate that every socket to a peer comes from: the address that it judges is the address that is connected to.
+//! Opens every socket to a target. The connection goes to exactly the address that the policy approved.
 
 mod unix_path;
 
@@ -18,41 +18,41 @@ use std::time::Instant;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 use unix_path::{PATHS_AT_ONCE, SocketFile};
 
-/// Dials, where the policy lets it.
+/// Opens sockets that the policy allows.
 #[derive(Clone, Debug, Default)]
 pub struct Dialer {
     policy: Arc<Policy>,
-    /// Where this exporter itself listens.
+    /// Addresses on which the exporter listens.
     listeners: Arc<[SocketAddr]>,
     denials: Arc<Denials>,
-    /// The targets that the module is for.
+    /// The targets that the module allows.
     allowlist: Option<Arc<TargetAllowlist>>,
-    /// What is asked there starts no probe: this exporter may answer it, too.
+    /// The request cannot start a probe, so the exporter itself may answer it.
     asks_nothing_of_itself: bool,
-    /// What is sent there is a DNS message in plain text.
+    /// The request is a DNS message in plain text.
     asks_for_names: bool,
 }
 
-/// What an exporter may ask of itself: a request for these starts no probe, so that none can start another without end. A prefix
-/// may come before them (`--web.route-prefix`): no path that ends like this is that of `/probe`.
+/// Paths that a probe may request from the exporter itself. They start no probe, so they cannot cause an endless loop.
+/// A prefix may precede them (`--web.route-prefix`). No path with one of these endings is the path of `/probe`.
 const OWN_PATHS: [&str; 3] = ["/-/healthy", "/-/ready", "/metrics"];
 
-/// How the URL of an exchange of `prober: dns` in plain text begins.
+/// URL prefixes of plain-text exchanges of `prober: dns`.
 const QUESTIONS: [&str; 2] = ["dns://", "dns+tcp://"];
 
-/// How often which rule has denied a place.
+/// Number of denials per policy rule.
 #[derive(Debug, Default)]
 pub struct Denials([AtomicU64; PolicyRule::ALL.len()]);
 
 impl Denials {
-    /// One more.
+    /// Counts one denial.
     pub fn count(&self, rule: PolicyRule) {
         if let Some(at) = PolicyRule::ALL.iter().position(|known| *known == rule) {
             self.0[at].fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// All of them.
+    /// All counters.
     pub fn all(&self) -> impl Iterator<Item = (PolicyRule, u64)> {
         let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
         PolicyRule::ALL.into_iter().zip(counts)
@@ -60,7 +60,7 @@ impl Denials {
 }
 
 impl Dialer {
-    /// A dialer of a policy, for an exporter that listens at these addresses.
+    /// Creates a dialer for a policy and an exporter that listens on these addresses.
     #[must_use]
     pub fn new(policy: Arc<Policy>, listeners: Arc<[SocketAddr]>, denials: Arc<Denials>) -> Self {
         Self {
@@ -73,35 +73,35 @@ impl Dialer {
         }
     }
 
-    /// The same for a request of this URL, or for a connection on which nothing is sent.
+    /// Configures the dialer for a request of this URL, or for a connection on which nothing is sent.
     pub(super) fn for_request(self, url: &str, is_silent: bool) -> Self {
         let ends_like_one = |text: &str| OWN_PATHS.iter().any(|path| text.ends_with(path));
         let before_query = url.split_once('?').map_or(url, |(before, _)| before);
-        // Few URLs need to be parsed for that.
+        // Checked first, so that few URLs need to be parsed.
         let is_own_page =
             || ends_like_one(before_query) && HttpUrl::parse(url).is_ok_and(|url| ends_like_one(url.path()));
         Self {
             asks_nothing_of_itself: is_silent || is_own_page(),
-            // The probers write their URLs themselves: those of http begin otherwise, whatever their target is.
+            // The probers build these URLs. The URLs of http probes start differently, whatever their target is.
             asks_for_names: QUESTIONS.iter().any(|scheme| url.starts_with(scheme)),
             ..self
         }
     }
 
-    /// The same for a module that is for these targets.
+    /// Restricts the dialer to the targets that a module allows.
     #[must_use]
     pub fn within(self, allowlist: Option<Arc<TargetAllowlist>>) -> Self {
         Self { allowlist, ..self }
     }
 
-    /// Whether the module is for the target that a redirect leads to.
+    /// Checks whether the module allows the target of a redirect.
     pub(super) fn admit_target(&self, origin: &Origin) -> Result<(), DialError> {
         let holds = self.allowlist.as_ref().is_none_or(|allowlist| allowlist.holds(origin));
         let what = format_args!("{}://{}", origin.scheme, origin.host);
         self.judge((!holds).then_some(PolicyRule::AllowedTargets), what)
     }
 
-    /// Whether an address may be dialled that somebody else is to dial for us.
+    /// Checks whether a proxy may connect to an address on behalf of the exporter.
     pub(super) fn admit(&self, to: SocketAddr) -> Result<(), DialError> {
         let denies_itself = self.policy.denies_itself() && !self.asks_nothing_of_itself;
         let is_own = denies_itself && self.listeners.iter().any(|own| leads_to(to, *own));
@@ -112,14 +112,15 @@ impl Dialer {
         self.judge(objection, to)
     }
 
-    /// Whether a name may be resolved. One that others read as a denied address is denied before anybody is asked for it.
+    /// Checks whether a name may be resolved. A name that other programs parse as a denied address is denied before any
+    /// lookup.
     pub(super) fn admit_name(&self, host: &str) -> Result<(), DialError> {
         let address = numeric_address(host);
         let objection = address.and_then(|address| self.policy.objection_to_address(address));
         self.judge(objection, host)
     }
 
-    /// A socket for a connection, from an address of this host where one is given.
+    /// A socket for a TCP connection, optionally from a given address of this host.
     pub(super) fn tcp(&self, from: Option<IpAddr>, to: SocketAddr) -> Result<TcpDial, DialError> {
         self.admit(to)?;
         let opened = if to.is_ipv4() {
@@ -128,7 +129,8 @@ impl Dialer {
             TcpSocket::new_v6()
         };
         let socket = opened.map_err(|error| DialError::of(error, from, to))?;
-        // A delayed last segment would show as waiting. A kernel without the option sends at once what we write at once.
+        // Without this option, a delayed last segment would count as waiting time. A kernel without it sends written
+        // data immediately.
         let _ = socket.set_nodelay(true);
         rx_timestamps::turn_on(&socket);
         if let Some(from) = from {
@@ -138,7 +140,7 @@ impl Dialer {
         Ok(TcpDial { socket, from, to })
     }
 
-    /// A socket that takes datagrams of one peer only.
+    /// A socket that only accepts datagrams from one peer.
     pub(super) async fn udp(&self, from: Option<IpAddr>, to: SocketAddr) -> Result<UdpSocket, DialError> {
         self.admit(to)?;
         let bound = UdpSocket::bind((from.unwrap_or(any_address(to.ip())), 0)).await;
@@ -152,8 +154,8 @@ impl Dialer {
         Ok(socket)
     }
 
-    /// Connects a socket of packets, which `open` makes, to an address: only what that sends comes in, and the kernel's word
-    /// when a router says that it cannot be reached.
+    /// Connects a packet socket, created by `open`, to an address. The socket then receives only packets from this
+    /// address, and the kernel's error if a router reports the address as unreachable.
     pub(super) fn packets<E: From<DialError>>(
         &self,
         to: SocketAddr,
@@ -166,8 +168,9 @@ impl Dialer {
         Ok(socket)
     }
 
-    /// Connects to a socket in the file system (unix(7)). It is the path without links that is judged.
-    /// Tells, too, when it began and ended: the path is walked off the runtime, and the way there and back is ours.
+    /// Connects to a socket in the file system (unix(7)). The policy checks the path with all links resolved. Returns
+    /// when the connection started and ended as well: the work runs on a blocking thread, and the switch to it is the
+    /// exporter's time.
     pub(super) async fn unix(&self, path: &Path, until: Instant) -> Result<(UnixStream, [Instant; 2]), DialError> {
         let to = path.to_owned();
         let name = unix_path::abstract_name(path);
@@ -194,7 +197,8 @@ impl Dialer {
     }
 }
 
-/// A datagram socket to a name server. The operator of the host or of the module chose it: the policy is for targets.
+/// A datagram socket to a name server. The policy does not apply, because the operator of the host or of the module
+/// chose the name server.
 pub(super) async fn name_server_udp(at: SocketAddr) -> Result<UdpSocket, DialError> {
     let socket = UdpSocket::bind((any_address(at.ip()), 0)).await?;
     let connected = socket.connect(at).await;
@@ -202,24 +206,24 @@ pub(super) async fn name_server_udp(at: SocketAddr) -> Result<UdpSocket, DialErr
     Ok(socket)
 }
 
-/// A connection to a name server; see [`name_server_udp`].
+/// A TCP connection to a name server; see [`name_server_udp`].
 pub(super) async fn name_server_tcp(at: SocketAddr) -> Result<TcpStream, DialError> {
     let connected = TcpStream::connect(at).await;
     let stream = connected.map_err(|error| DialError::of(error, None, at))?;
-    // A question is one segment.
+    // A query is one segment.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
-/// The address of this host that packets to an address would come from; none where there is no route.
+/// The source address that this host uses for packets to an address. Fails if there is no route.
 pub(super) fn source_address(to: IpAddr) -> io::Result<IpAddr> {
-    // A datagram socket that is connected sends nothing.
+    // Connecting a datagram socket sends nothing.
     let socket = std::net::UdpSocket::bind((any_address(to), 0))?;
     socket.connect((to, 9))?;
     Ok(socket.local_addr()?.ip())
 }
 
-/// The unspecified address of the family of another one.
+/// The unspecified address of the same family.
 fn any_address(family_of: IpAddr) -> IpAddr {
     if family_of.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
@@ -228,16 +232,16 @@ fn any_address(family_of: IpAddr) -> IpAddr {
     }
 }
 
-/// Where a connection was dialled.
+/// Destination of a connection.
 #[derive(Clone, Debug)]
 pub(super) enum Dialled {
-    /// At an address, from one of this host where the module names it.
+    /// An address, and the source address if the module sets one.
     Tcp(Option<IpAddr>, SocketAddr),
-    /// At a path.
+    /// A path.
     Unix(PathBuf),
 }
 
-/// A connection that may be opened, to the address that was judged.
+/// A permitted connection to the address that the policy approved.
 pub(super) struct TcpDial {
     socket: TcpSocket,
     from: Option<IpAddr>,
@@ -259,29 +263,29 @@ fn leads_to(to: SocketAddr, own: SocketAddr) -> bool {
     let (ip, own) = (to.ip().to_canonical(), own.ip().to_canonical());
     ip == own
         || (own.is_unspecified() && is_of_this_host(ip))
-        // "Any" address leads to loopback.
+        // The unspecified address leads to loopback.
         || (ip.is_unspecified() && own.is_loopback())
 }
 
-/// Whether packets to an address would come from that address itself.
+/// Whether an address belongs to this host: packets to it would have the same source address.
 fn is_of_this_host(address: IpAddr) -> bool {
     address.is_unspecified() || address.is_loopback() || source_address(address).is_ok_and(|source| source == address)
 }
 
-/// Why there is no socket.
+/// Why no socket could be opened.
 #[derive(Debug)]
 pub(super) enum DialError {
     Denied(Denied),
-    /// The address to send from is none of this host.
+    /// The source address does not belong to this host.
     NoSource {
         from: IpAddr,
         error: io::Error,
     },
-    /// This host has a way there, and no free port to go from.
+    /// This host has a route to the address, but no free local port.
     OutOfPorts(io::Error),
-    /// This host has no way there: no interface, no route, or no address of that family.
+    /// This host has no route to the address: no interface, no route, or no address of that family.
     NoRoute(io::Error),
-    /// Other work, such as paths that hang, left none to walk this one by.
+    /// All threads for file system paths are busy, for example with paths that hang.
     NoPlace,
     Io(io::Error),
 }
@@ -300,15 +304,16 @@ impl fmt::Display for DialError {
             Self::OutOfPorts(error) | Self::NoRoute(error) | Self::Io(error) => error.fmt(f),
             Self::NoPlace => write!(
                 f,
-                "other work, such as {PATHS_AT_ONCE} paths that hang, left no thread to walk this one in time"
+                "no thread was free in time to open this path; {PATHS_AT_ONCE} other paths may hang"
             ),
         }
     }
 }
 
 impl DialError {
-    /// `EADDRNOTAVAIL` is a lack of ports where there is a way. Where there is none, that and what a router would say are of this
-    /// host. TCP to a group of hosts is refused by the kernel, whatever its routes.
+    /// Classifies an error. `EADDRNOTAVAIL` indicates a lack of ports if there is a route. If there is no route, this
+    /// error and those that a router could cause are local. The kernel rejects TCP to a multicast address regardless of
+    /// its routes.
     fn of(error: io::Error, from: Option<IpAddr>, to: SocketAddr) -> Self {
         use io::ErrorKind::{AddrInUse, AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable};
         match error.kind() {
@@ -322,7 +327,7 @@ impl DialError {
         }
     }
 
-    /// What kind of error the kernel gave.
+    /// The kind of the kernel's error.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Denied(_) => io::ErrorKind::PermissionDenied,
@@ -333,7 +338,7 @@ impl DialError {
         }
     }
 
-    /// The reason, if it is one of our own side.
+    /// The reason, if the failure is local.
     pub fn own_reason(&self) -> Option<Reason> {
         match self {
             Self::Denied(_) => Some(Reason::LocalDenied),
@@ -344,7 +349,7 @@ impl DialError {
             Self::OutOfPorts(_) => Some(Reason::LocalOutOfPorts),
             Self::NoRoute(_) => Some(Reason::LocalNoRoute),
             Self::NoPlace => Some(Reason::LocalOverloaded),
-            // A firewall of this host, or what a container may not do.
+            // A firewall of this host, or a restriction of its container.
             Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(Reason::LocalNotPermitted),
             Self::Io(error) => shortage(error),
         }

@@ -1,4 +1,4 @@
-//! A dialogue in bytes: what is said, what is waited for, what is heard.
+//! A dialogue over a byte stream: sends data, and reads until an expected response arrives.
 
 use super::memory_limit::{Charge, ProbeMemory};
 use super::wire::{Layer, TracedStream, Wire};
@@ -12,33 +12,33 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::coop::consume_budget;
 
-/// Bytes that are read at once.
+/// Maximum bytes per read.
 const PIECE: usize = 4096;
 
-/// What is done with what was heard so far.
+/// Result of matching the received bytes. Each count is a number of bytes to remove from the buffer.
 pub enum DialogueRead<T> {
-    /// It is what was wanted: so many bytes of it are taken, the rest is for who listens next.
+    /// The expected response ends after this many bytes. The rest stays for the next call.
     Whole(usize, T),
-    /// So many bytes are done with, and nothing that is wanted is among the rest.
+    /// These bytes are processed, and the rest does not yet contain the expected response.
     More(usize),
-    /// So many bytes are something else than what is wanted, which may still follow.
+    /// These bytes are not the expected response, which may still follow.
     Other(usize),
-    /// So many bytes are done with, and these are to be said before more is heard.
+    /// These bytes are processed, and this response must be sent before reading on.
     Answer(usize, Vec<u8>),
-    /// It will never be what is wanted.
+    /// The expected response can no longer arrive.
     Never(Reason, String),
-    /// Which of these it is takes long to find out.
+    /// The matching takes long and continues in a future.
     Later(Pin<Box<dyn Future<Output = DialogueRead<T>> + Send>>),
 }
 
-/// The connection while a dialogue is held on it, and the bytes that were read and not yet taken.
+/// The connection of a dialogue, with the bytes that were received and not yet consumed.
 #[derive(Debug)]
 pub(super) struct DialogueConnection {
     traced: TracedStream,
     heard: Vec<u8>,
-    /// What `heard` takes.
+    /// Memory that `heard` uses.
     charge: Charge,
-    /// Something else than what is wanted was heard since it was last waited for.
+    /// Whether an unexpected response was received since the last wait.
     heard_other: bool,
     ended: bool,
 }
@@ -58,7 +58,7 @@ impl DialogueConnection {
         self.traced.into_layer()
     }
 
-    /// The line that HTTP hands over when it has switched protocols, and what came with the answer's head.
+    /// Takes over a connection after HTTP switched protocols, with the bytes that followed the response header.
     pub fn switched((traced, heard): (TracedStream, Vec<u8>), memory: &ProbeMemory) -> Self {
         Self {
             heard,
@@ -92,10 +92,10 @@ impl Wire {
 }
 
 impl Check {
-    /// Says something, to its last byte.
+    /// Sends bytes completely.
     ///
     /// # Errors
-    /// When the connection ends first.
+    /// Fails if the connection ends before that.
     pub async fn write(&mut self, words: &[u8]) -> Result<(), ProbeFailed> {
         self.stage(Stage::Send, async |wire| {
             wire.times.began = Some(Instant::now());
@@ -108,7 +108,8 @@ impl Check {
         .await
     }
 
-    /// Where an exchange in plain text was answered by a TLS alert, it stopped for that: the port speaks TLS.
+    /// Changes the failure of a plain-text exchange if the server answered with a TLS alert, because the port then
+    /// expects TLS.
     pub fn failed_by_tls(&mut self, stopped: ProbeFailed) -> ProbeFailed {
         if self.wire.facts.tls.is_some() || !self.wire.trace.answer_is_tls_alert() {
             return stopped;
@@ -117,10 +118,10 @@ impl Check {
         self.fail(Reason::TlsRequired, words)
     }
 
-    /// Waits until there is something to hear: at once, where something is left of what came before.
+    /// Waits until data is available. Returns immediately if received bytes are left.
     ///
     /// # Errors
-    /// When the connection ends without a byte.
+    /// Fails if the connection ends without a byte.
     pub async fn await_data(&mut self) -> Result<(), ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let line = wire.line()?;
@@ -137,11 +138,11 @@ impl Check {
         .await
     }
 
-    /// Listens until `take` has what it wants. It gets the bytes that were not taken yet, and whether they are all that
-    /// will come.
+    /// Reads until `take` finds the expected response. `take` gets the unconsumed bytes, and whether the stream has
+    /// ended.
     ///
     /// # Errors
-    /// When the peer ends the connection without it, or says what can never be it.
+    /// Fails if the peer closes the connection first, or sends data that rules out the expected response.
     pub async fn hear<T>(&mut self, mut take: impl FnMut(&[u8], bool) -> DialogueRead<T>) -> Result<T, ProbeFailed> {
         self.stage(Stage::Receive, async |wire| {
             let line = wire.line()?;
@@ -163,7 +164,7 @@ impl Check {
                     }
                     DialogueRead::More(count) if count > 0 => {
                         line.heard.drain(..count);
-                        // A peer that says much must keep neither others nor the clock.
+                        // A peer that sends much data must not block other tasks or the deadline.
                         consume_budget().await;
                         continue;
                     }
@@ -220,17 +221,17 @@ impl StageError for DialogueError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotConnected => "There was no connection to speak on.".to_owned(),
-            Self::Silent => "The peer closed the connection without a word.".to_owned(),
-            Self::EndedFirst => "The peer closed the connection before it had said what was awaited.".to_owned(),
+            Self::NotConnected => "There was no connection for the dialogue.".to_owned(),
+            Self::Silent => "The peer closed the connection without sending any data.".to_owned(),
+            Self::EndedFirst => "The peer closed the connection before it sent the expected response.".to_owned(),
             Self::Unwanted(_, words) => words.clone(),
-            Self::Io(error) => format!("The dialogue ended: {error}."),
+            Self::Io(error) => format!("The dialogue failed: {error}."),
         }
     }
 
     fn timed_out(wire: &Wire) -> Reason {
         match &wire.line {
-            // What came in time is right as far as it goes, or there is nothing of it: nothing wrong was said.
+            // The received data is a valid but incomplete response, or there is none, so the content is not at fault.
             Some(line) if line.heard_other => Reason::ContentExpect,
             _ => Reason::TcpNoResponse,
         }

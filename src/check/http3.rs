@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Hands the request over: nothing of it runs unless a stage drives it, but for QUIC's own tasks.
+/// Prepares the request. Except for QUIC's background tasks, nothing runs until a stage polls it.
 pub(super) async fn over_http3(
     quic: Quic,
     http_request: HttpRequest,
@@ -42,13 +42,13 @@ pub(super) async fn over_http3(
             if !body.is_empty() {
                 stream.send_data(body).await?;
             }
-            // Before, not after: the next datagram has the end.
+            // Before the call, because the next datagram contains the end of the request.
             trace.request_ended();
             stream.finish().await
         };
         match written.await {
             Ok(()) => sent.sent(&trace).await,
-            // Who has read enough may answer all the same (RFC 9114 section 4.1).
+            // A server may respond before it has read the whole request (RFC 9114 section 4.1).
             Err(StreamError::RemoteTerminate { .. }) => {}
             Err(error) => return Err(Http3Error::from(error).into()),
         }
@@ -63,7 +63,7 @@ pub(super) async fn over_http3(
             head = stream.recv_response().await.map_err(Http3Error::from)?;
         }
         let left = content_length(&head)?.filter(|_| !is_head && !matches!(head.status().as_u16(), 204 | 304));
-        // The sender ends the connection with itself.
+        // Dropping the sender ends the connection, so the body keeps it.
         let (_, stream) = stream.split();
         let body = ResponseBody::new(Content {
             stream,
@@ -74,7 +74,7 @@ pub(super) async fn over_http3(
         });
         Ok::<ResponseHead, WireError>(head.map(|()| body).into())
     };
-    // How it ends, the stream knows, too.
+    // The result of the connection is ignored, because the stream reports it as well.
     let connection = async move {
         driver.wait_idle().await;
         Ok(())
@@ -92,7 +92,7 @@ fn request(http_request: HttpRequest) -> Result<(Request<()>, Bytes), SendError>
     Ok((request, http_request.body))
 }
 
-/// The value of `Content-Length`, where there is one.
+/// The value of `Content-Length`, if present.
 fn content_length(head: &Response<()>) -> Result<Option<u64>, Http3Error> {
     let Some(length) = head.headers().get(CONTENT_LENGTH) else {
         return Ok(None);
@@ -104,14 +104,14 @@ fn content_length(head: &Response<()>) -> Result<Option<u64>, Http3Error> {
         .ok_or(Http3Error::Length("Content-Length is not a number of bytes"))
 }
 
-/// The body of an answer, as it comes.
+/// The body of a response, as a stream.
 struct Content<S> {
     stream: RequestStream<S, Bytes>,
-    /// Bytes that are to come (RFC 9114 section 4.1.2), where the head tells.
+    /// Remaining bytes according to the header (RFC 9114 section 4.1.2), if known.
     left: Option<u64>,
-    /// More came than that.
+    /// Whether the body is longer than this.
     exceeds: bool,
-    /// All data is there; what follows are trailers.
+    /// Whether all data was received. Only trailers follow.
     ended: bool,
     _sender: Box<dyn Send>,
 }
@@ -132,7 +132,7 @@ impl<S: RecvStream + Send + Unpin> Body for Content<S> {
                     .left
                     .and_then(|left| usize::try_from(left).ok())
                     .unwrap_or(usize::MAX);
-                // What was announced is the body: it comes first.
+                // Returns the announced part of the body before the error.
                 let bytes = data.copy_to_bytes(length.min(known));
                 self.left = self.left.map(|left| left - bytes.len() as u64);
                 self.exceeds = length > known;
@@ -148,7 +148,7 @@ impl<S: RecvStream + Send + Unpin> Body for Content<S> {
     }
 }
 
-/// How HTTP/3 failed.
+/// Why HTTP/3 failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Http3Error {
     #[error(transparent)]
@@ -157,7 +157,7 @@ pub(super) enum Http3Error {
     Connection(#[from] ConnectionError),
     #[error("more than {0} interim responses came before the final one")]
     Interims(usize),
-    /// The body is not as long as it is said to be, and longer.
+    /// The body is longer than announced, or the announced length is invalid.
     #[error("{0}")]
     Length(&'static str),
     #[error("the body is shorter than Content-Length")]
@@ -165,7 +165,7 @@ pub(super) enum Http3Error {
 }
 
 impl Http3Error {
-    /// The connection's error, where it is that which failed.
+    /// The connection's error, if the connection failed.
     fn connection(&self) -> Option<&ConnectionError> {
         match self {
             Self::Connection(error) | Self::Stream(StreamError::ConnectionError { 0: error, .. }) => Some(error),
@@ -173,7 +173,7 @@ impl Http3Error {
         }
     }
 
-    /// QUIC's own error, where the connection ended with one.
+    /// QUIC's own error, if the connection ended with one.
     fn quic(&self) -> Option<&quinn::ConnectionError> {
         match self.connection()? {
             ConnectionError::Remote {
@@ -184,7 +184,8 @@ impl Http3Error {
         }
     }
 
-    /// `client_cert_asked`: a client certificate is refused when the handshake is over for us.
+    /// `client_cert_asked`: whether the server requested a client certificate. It may reject the certificate after the
+    /// client's handshake is complete.
     pub fn reason(&self, part: ResponsePart, client_cert_asked: bool) -> Reason {
         if let Some(error) = self.quic() {
             return reason_of_quic(error, client_cert_asked).unwrap_or(Reason::QuicFailed);
@@ -205,7 +206,7 @@ impl Http3Error {
         }
     }
 
-    /// Only codes: the library's text may hold what the peer wrote.
+    /// Contains only codes, because the library's text may include data from the peer.
     pub fn words(&self) -> String {
         if let Some(error) = self.quic() {
             return quic::words(error);
@@ -224,15 +225,15 @@ impl Http3Error {
                     ..
                 }),
                 _,
-            ) => format!("the connection broke the protocol: {code}"),
+            ) => format!("the peer violated the protocol of the connection: {code}"),
             (_, Self::Stream(StreamError::RemoteTerminate { code, .. })) => {
-                format!("the peer gave the stream up with {code}")
+                format!("the peer reset the stream with {code}")
             }
             (_, Self::Stream(StreamError::StreamError { code, .. })) => {
-                format!("the stream broke the protocol: {code}")
+                format!("the peer violated the protocol of the stream: {code}")
             }
             (_, Self::Stream(StreamError::HeaderTooBig { actual_size, .. })) => {
-                format!("the fields have {actual_size} bytes")
+                format!("the header fields have {actual_size} bytes")
             }
             (_, Self::Interims(_) | Self::Length(_) | Self::Short) => self.to_string(),
             _ => "the connection ended".to_owned(),

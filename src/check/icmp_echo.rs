@@ -18,25 +18,25 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use tokio::net::UdpSocket;
 
-/// Bytes of the header of an echo message.
+/// Size of the header of an echo message in bytes.
 const HEADER: usize = 8;
 
-/// What an echo request is made of.
+/// Parameters of an echo request.
 #[derive(Clone, Debug)]
 pub struct Ping {
-    /// The address of this host to send from.
+    /// Source address of this host.
     pub from: Option<IpAddr>,
-    /// What the reply must repeat.
+    /// Payload that the reply must repeat.
     pub payload: Vec<u8>,
-    /// Routers must not cut it in pieces.
+    /// Whether routers must not fragment the packet.
     pub dont_fragment: bool,
-    /// The hop limit (TTL for IPv4); `None` leaves it to the system.
+    /// Hop limit (TTL for IPv4). `None` uses the system's default.
     pub hop_limit: Option<u8>,
-    /// Tells this request from others of the same socket.
+    /// Distinguishes this request from others of the same socket.
     pub sequence: u16,
 }
 
-/// The socket that a request was sent on.
+/// The socket on which a request was sent.
 #[derive(Debug)]
 pub(super) struct EchoSocket {
     packets: Datagrams,
@@ -44,12 +44,12 @@ pub(super) struct EchoSocket {
     id: u16,
 }
 
-/// Which socket the system lets us have.
+/// Kind of socket that the system permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EchoSocketKind {
-    /// A ping socket, for those whom `net.ipv4.ping_group_range` names (icmp(7)): the kernel chooses the id.
+    /// A ping socket, for members of the groups in `net.ipv4.ping_group_range` (icmp(7)). The kernel chooses the ID.
     Ping,
-    /// A raw socket, for those with `CAP_NET_RAW`. With IPv4 its packets come with their IP header.
+    /// A raw socket, for processes with `CAP_NET_RAW`. Received IPv4 packets include their IP header.
     Raw,
 }
 
@@ -57,7 +57,7 @@ impl Check {
     /// Sends an echo request.
     ///
     /// # Errors
-    /// When this host may not, or cannot, send it.
+    /// Fails if this host is not permitted or not able to send it.
     pub async fn send_echo(&mut self, to: SocketAddr, ping: &Ping) -> Result<(), ProbeFailed> {
         let dialer = self.context.dialer.clone();
         self.stage(Stage::Send, async |wire| {
@@ -66,10 +66,10 @@ impl Check {
             wire.times.began = Some(opened);
             let (socket, kind) = open(&dialer, to, ping)?;
             let id = id_of(&socket, kind)?;
-            // To the runtime a socket of packets is one of datagrams.
+            // For the runtime, a packet socket is a datagram socket.
             let socket = UdpSocket::from_std(socket.into())?;
             let request = request(to.ip(), id, ping);
-            // Before, not after: on loopback the reply is there when the call returns.
+            // Before the call, because on loopback the reply is already there when it returns.
             let at = Instant::now();
             socket.send(&request).await?;
             wire.trace.datagram_sent(at, request.len());
@@ -84,10 +84,10 @@ impl Check {
         .await
     }
 
-    /// Waits for the reply to it.
+    /// Waits for the reply.
     ///
     /// # Errors
-    /// When the host or a router says that the request came to nothing.
+    /// Fails if the host or a router reports that the request was not delivered.
     pub async fn await_echo(&mut self, ping: &Ping) -> Result<(), ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let Wire {
@@ -119,10 +119,10 @@ impl Check {
 }
 
 impl EchoSocket {
-    /// The bytes of the payload, if a packet is the reply to our request.
+    /// The size of the payload, if the packet is the reply to the exporter's request.
     fn reply(&self, packet: &[u8], is_ip4: bool, sequence: u16) -> Option<usize> {
         let message = if is_ip4 && self.kind == EchoSocketKind::Raw {
-            // The IP header's length stands in its first byte, in words of four bytes.
+            // The first byte contains the length of the IP header in units of four bytes.
             packet.get(usize::from(packet.first()? & 0x0f) * 4..)?
         } else {
             packet
@@ -134,7 +134,7 @@ impl EchoSocket {
     }
 }
 
-/// A ping socket where this host lets us have one, else a raw one.
+/// Opens a ping socket if this host permits it, otherwise a raw socket.
 fn open(dialer: &Dialer, to: SocketAddr, ping: &Ping) -> Result<(Socket, EchoSocketKind), EchoError> {
     let (domain, protocol) = if to.is_ipv4() {
         (Domain::IPV4, Protocol::ICMPV4)
@@ -143,7 +143,7 @@ fn open(dialer: &Dialer, to: SocketAddr, ping: &Ping) -> Result<(Socket, EchoSoc
     };
     let mut kind = EchoSocketKind::Ping;
     let socket = dialer.packets(to, || {
-        // Refused to this group, or not known to this kernel.
+        // Not permitted for this group, or not supported by this kernel.
         let socket = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
             Err(error) if shortage(&error).is_none() => {
                 kind = EchoSocketKind::Raw;
@@ -164,7 +164,7 @@ fn open(dialer: &Dialer, to: SocketAddr, ping: &Ping) -> Result<(Socket, EchoSoc
 }
 
 mod options {
-    //! An option that nix does not have, made by its macros: no unsafe code of ours.
+    //! An option that nix lacks, defined with its macros and without unsafe code in the exporter.
     use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
     sockopt_impl!(MtuDiscover4, Both, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::c_int);
     sockopt_impl!(
@@ -178,14 +178,14 @@ mod options {
 
 fn options(socket: &Socket, to: IpAddr, ping: &Ping) -> Result<(), EchoError> {
     let is_ip4 = to.is_ipv4();
-    // Where a kernel does not have it, the reply's hop limit is unknown.
+    // Without kernel support, the reply's hop limit is unknown.
     let _ = if is_ip4 {
         setsockopt(socket, sockopt::Ipv4RecvTtl, &true)
     } else {
         setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)
     };
     if let Some(hops) = ping.hop_limit.map(i32::from) {
-        // Where it cannot be set, it may be so already.
+        // If the option cannot be set, it may already have the required value.
         let is_so = |now: nix::Result<i32>| now == Ok(hops);
         let refused = if is_ip4 {
             let set = setsockopt(socket, sockopt::Ipv4Ttl, &hops);
@@ -207,7 +207,7 @@ fn options(socket: &Socket, to: IpAddr, ping: &Ping) -> Result<(), EchoError> {
     Ok(())
 }
 
-/// The id of our requests: that of a ping socket is its port.
+/// The ID of the exporter's requests. For a ping socket it is the port.
 fn id_of(socket: &Socket, kind: EchoSocketKind) -> io::Result<u16> {
     match kind {
         EchoSocketKind::Ping => Ok(socket.local_addr()?.as_socket().map_or(0, |address| address.port())),
@@ -227,11 +227,11 @@ fn request(to: IpAddr, id: u16, ping: &Ping) -> Vec<u8> {
         let sum = checksum(&message).to_be_bytes();
         message[2..4].copy_from_slice(&sum);
     }
-    // That of ICMPv6 spans addresses, and is the kernel's (RFC 3542 section 3.1).
+    // For ICMPv6, the kernel computes the checksum, which includes the addresses (RFC 3542 section 3.1).
     message
 }
 
-/// RFC 1071.
+/// Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes
         .chunks(2)
@@ -247,13 +247,13 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 enum EchoError {
     NotPermitted,
-    /// The kernel does not set an option that the module demands.
+    /// The kernel rejects an option that the module requires.
     Option(&'static str, Errno),
     Dial(DialError),
 }
 
 impl EchoError {
-    /// Why there is no socket. A kernel without the family has no route either.
+    /// Why no socket could be opened. A kernel without the address family has no route either.
     fn of_socket(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EAFNOSUPPORT) => error.into(),
@@ -293,12 +293,12 @@ impl StageError for EchoError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotPermitted => "This process may open neither a ping socket nor a raw one: let \
-                net.ipv4.ping_group_range hold its group, or give it CAP_NET_RAW."
+            Self::NotPermitted => "The exporter may open neither a ping socket nor a raw socket: add \
+                its group to net.ipv4.ping_group_range, or grant it CAP_NET_RAW."
                 .to_owned(),
-            Self::Option(key, error) => format!("The kernel does not set what icmp.{key} demands: {error}."),
-            Self::Dial(error @ DialError::NoSource { .. }) => format!("Sending {error}."),
-            Self::Dial(error) => format!("The echo request: {error}."),
+            Self::Option(key, error) => format!("The kernel rejects the socket option for icmp.{key}: {error}."),
+            Self::Dial(error @ DialError::NoSource { .. }) => format!("Sending failed {error}."),
+            Self::Dial(error) => format!("The echo request failed: {error}."),
         }
     }
 

@@ -1,12 +1,13 @@
-//! Inspection: what would a server choose that refused a handshake of this exporter's TLS library?
+//! Inspection: finds out what a server would choose after it refused a handshake of the exporter's TLS library.
 //!
-//! That library has no cipher suites with CBC, no RSA key exchange and no TLS below 1.2; `blackbox_exporter` has some of
-//! them. So a refused handshake alone says neither what the server speaks nor what `blackbox_exporter` would make of it. A
-//! `ClientHello` that is written by hand finds out: the first offers every usual version, suite and group, and what the server
-//! chooses is evidence. Where that is something that `blackbox_exporter` does not offer, the server may prefer it and take
-//! something else, too: then a second hello offers exactly what `blackbox_exporter` offers. No handshake is finished.
+//! That library has no cipher suites with CBC, no RSA key exchange and no TLS below 1.2. `blackbox_exporter` supports
+//! some of them. So a refused handshake alone shows neither what the server supports nor what result
+//! `blackbox_exporter` would get. The exporter therefore sends a `ClientHello` that this module builds. The first hello
+//! offers every common version, suite and group, and the server's choice is evidence. If `blackbox_exporter` does not
+//! offer this choice, the server may still accept something else. In this case, a second hello offers exactly what
+//! `blackbox_exporter` offers. No handshake is completed.
 //!
-//! All of this is pure; [`super::second_handshake`] does the dialling.
+//! This module does no I/O; [`super::second_handshake`] opens the connections.
 
 mod client_hello;
 mod hello_response;
@@ -22,7 +23,7 @@ pub use suites::group_name;
 use suites::{AEAD_SUITES, CBC_SUITES, GROUPS, GROUPS_OF_GO, OTHER_SIGNATURES, SIGNATURES_OF_GO, SUITES, TLS13_SUITES};
 
 impl Version {
-    /// As on the wire.
+    /// The number on the wire.
     #[must_use]
     pub const fn wire(self) -> u16 {
         match self {
@@ -46,8 +47,8 @@ pub fn everything() -> HelloOffer {
     }
 }
 
-/// What `blackbox_exporter` 0.28 (built with Go 1.27) offers for a module of these versions: as seen on the wire.
-/// Its gRPC library (`grpc`) has no suite with CBC.
+/// The offer of `blackbox_exporter` 0.28 (built with Go 1.27) for a module with these versions, as observed on the
+/// wire. `grpc`: the gRPC library offers no suites with CBC.
 pub fn of_blackbox_exporter(min: Version, max: Version, grpc: bool) -> HelloOffer {
     let mut suites = Vec::new();
     if max >= Version::Tls12 && min <= Version::Tls12 {
@@ -70,7 +71,7 @@ pub fn of_blackbox_exporter(min: Version, max: Version, grpc: bool) -> HelloOffe
 }
 
 impl HelloOffer {
-    /// Whether a choice is one of what was offered, and fits together.
+    /// Whether a choice was offered, and its parts are consistent.
     pub fn holds(&self, chosen: &ServerChoice) -> bool {
         let version = (self.min.wire()..=self.max.wire()).contains(&chosen.version);
         let is_tls13 = TLS13_SUITES.contains(&chosen.suite);
@@ -89,30 +90,32 @@ impl HelloOffer {
     }
 }
 
-/// Whether this exporter's first TLS library can do what the server chose of the offer: it has all groups and signatures of it.
+/// Whether the exporter's first TLS library supports the server's choice. It supports all groups and signatures of the
+/// offer.
 pub fn is_of_rustls(chosen: &ServerChoice) -> bool {
     chosen.version >= Version::Tls12.wire()
         && (AEAD_SUITES.contains(&chosen.suite) || TLS13_SUITES.contains(&chosen.suite))
 }
 
-/// What follows from the answers.
+/// Conclusion from the server's responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// `blackbox_exporter` would connect with this, which the exporter's own TLS library does not have.
+    /// `blackbox_exporter` would connect with this choice, which the exporter's own TLS library does not support.
     Connects(ServerChoice),
-    /// The server takes what the exporter's own TLS library has: its refusal had another cause.
+    /// The exporter's own TLS library supports the server's choice, so the refusal had another cause.
     OtherCause(ServerChoice),
-    /// The hello of `blackbox_exporter` is to be sent.
+    /// The hello of `blackbox_exporter` must be sent.
     AskAgain,
-    /// The server speaks TLS, and refuses what `blackbox_exporter` offers as well.
+    /// The server supports TLS, and also refuses the offer of `blackbox_exporter`.
     Mismatch(HelloResponse),
-    /// The server refuses every version and suite, and does not say that this is about them.
+    /// The server refuses every version and suite, with an alert that does not indicate them as the cause.
     RefusesAll(u8),
-    /// The answers do not tell.
+    /// The responses allow no conclusion.
     Unknown(HelloResponse),
 }
 
-/// Decides from the answer to [`everything`], and from the answer to the offer of `blackbox_exporter` where that was sent.
+/// Decides from the response to [`everything`], and from the response to the offer of `blackbox_exporter` if it was
+/// sent.
 pub fn decide(offer: &HelloOffer, all: &HelloResponse, second: Option<&HelloResponse>) -> Decision {
     let connects = |chosen: &ServerChoice| {
         if is_of_rustls(chosen) {
@@ -126,12 +129,12 @@ pub fn decide(offer: &HelloOffer, all: &HelloResponse, second: Option<&HelloResp
             connects(chosen)
         }
         (HelloResponse::Chosen(_) | HelloResponse::Alert(_), None) => Decision::AskAgain,
-        // A server that is not asked politely takes what was not offered: that would be refused.
+        // The server ignores the offer and chooses what was not offered. A client would abort the handshake.
         (HelloResponse::Chosen(_), Some(HelloResponse::Alert(40 | 70 | 71) | HelloResponse::Chosen(_))) => {
             Decision::Mismatch(all.clone())
         }
         (_, Some(HelloResponse::Chosen(_))) => Decision::Mismatch(second.unwrap_or(all).clone()),
-        // protocol_version, insufficient_security: it says so itself.
+        // protocol_version, insufficient_security: the alert indicates the cause.
         (HelloResponse::Alert(_), Some(says @ HelloResponse::Alert(70 | 71))) => Decision::Mismatch(says.clone()),
         (HelloResponse::Alert(alert), Some(HelloResponse::Alert(_))) => Decision::RefusesAll(*alert),
         (all, _) => Decision::Unknown(all.clone()),
@@ -152,7 +155,7 @@ mod tests {
         }
     }
 
-    /// What is decided of a first choice alone.
+    /// The decision from a first choice alone.
     fn of(min: Version, max: Version, chosen: ServerChoice) -> Decision {
         decide(
             &of_blackbox_exporter(min, max, false),
@@ -195,7 +198,7 @@ mod tests {
             (0x0303, 0x009C), // the same with GCM
             (0x0303, 0x0033), // DHE
             (0x0303, 0xC012), // 3DES
-            (0x0303, 0xC027), // CBC with SHA-256, which Go leaves out
+            (0x0303, 0xC027), // CBC with SHA-256, which Go does not offer
             (0x0301, 0xC013), // too old
             (0x0302, 0xC02F), // authenticated encryption below TLS 1.2 does not exist
         ] {
@@ -203,15 +206,15 @@ mod tests {
             assert_eq!(decide(&offer, &all, None), Decision::AskAgain, "{suite:04x}");
             let refused = decide(&offer, &all, Some(&HelloResponse::Alert(40)));
             assert_eq!(refused, Decision::Mismatch(all.clone()));
-            // A limit of connections may have ended the second one, and an internal error is no choice.
+            // A connection limit may have ended the second connection, and an internal error is not a choice.
             for unclear in [HelloResponse::Closed, HelloResponse::Alert(80)] {
                 assert_eq!(decide(&offer, &all, Some(&unclear)), Decision::Unknown(all.clone()));
             }
-            // It prefers another suite, and takes one of Go's, too.
+            // It prefers another suite, and also accepts one of Go's.
             let other = chosen(0x0303, 0xC013, Some(23), Some(0x0804));
             let taken = decide(&offer, &all, Some(&HelloResponse::Chosen(other)));
             assert_eq!(taken, Decision::Connects(other));
-            // What was not offered is refused.
+            // A choice that was not offered is refused.
             let forced = HelloResponse::Chosen(chosen(0x0303, 0x0005, None, None));
             assert!(matches!(decide(&offer, &all, Some(&forced)), Decision::Mismatch(_)));
         }
@@ -233,7 +236,7 @@ mod tests {
         for other in [40, 80, 112, 50] {
             assert_eq!(twice(other), Decision::RefusesAll(other));
         }
-        // A hello that is too long for the server says nothing of Go's.
+        // A hello that is too long for the server says nothing about Go's hello.
         let cbc = chosen(0x0303, 0xC013, Some(23), Some(0x0804));
         let taken = decide(&offer, &HelloResponse::Alert(50), Some(&HelloResponse::Chosen(cbc)));
         assert_eq!(taken, Decision::Connects(cbc));

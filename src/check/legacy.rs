@@ -1,8 +1,8 @@
-//! The second TLS library, OpenSSL, for what the first does not have: TLS 1.0 and 1.1, and cipher suites with CBC.
+//! The second TLS library, OpenSSL, supports what the first one lacks: TLS 1.0 and 1.1, and cipher suites with CBC.
 //!
-//! It offers exactly what `blackbox_exporter` offers for the module. The chain is judged by the same [`Recorder`] as with the first
-//! library, within the handshake: a chain that is refused ends it, before a certificate of the exporter or a byte of the request
-//! is sent. Sessions are never resumed.
+//! It offers exactly what `blackbox_exporter` offers for the module. The same [`Recorder`] as for the first library
+//! verifies the chain during the handshake. A refused chain ends the handshake before the exporter sends a client
+//! certificate or any byte of the request. Sessions are never resumed.
 
 use super::inspection::{HelloOffer, HelloResponse, Version, group_name};
 use super::secure::certificates_of;
@@ -25,42 +25,43 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
-/// `SSL_OP_LEGACY_SERVER_CONNECT`: servers without secure renegotiation (RFC 5746) are accepted, as by Go. Neither renegotiates.
+/// `SSL_OP_LEGACY_SERVER_CONNECT`: accepts servers without secure renegotiation (RFC 5746), as Go does. Neither library
+/// renegotiates.
 const LEGACY_SERVER_CONNECT: SslOptions = SslOptions::from_bits_retain(4);
 /// `SSL_R_UNEXPECTED_EOF_WHILE_READING`.
 const UNEXPECTED_EOF: i32 = 294;
-/// What OpenSSL adds to the number of an alert that came (`SSL_AD_REASON_OFFSET`).
+/// Offset that OpenSSL adds to the number of a received alert (`SSL_AD_REASON_OFFSET`).
 const ALERT_OFFSET: i32 = 1000;
-/// The signatures of Go in OpenSSL's words, in Go's order. Below TLS 1.2 the version decides.
+/// Go's signature schemes with OpenSSL's names, in Go's order. Below TLS 1.2 the version determines the scheme.
 const SIGNATURES: &str = "rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256:ed25519:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:\
                           rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512:ecdsa_secp384r1_sha384:\
                           ecdsa_secp521r1_sha512:rsa_pkcs1_sha1:ecdsa_sha1";
 
-/// One handshake.
+/// Parameters of one handshake.
 pub(super) struct LegacyHandshake<'a> {
     /// The name to send and to verify.
     pub name: &'a str,
     /// The protocols to offer.
     pub alpn: &'a [Vec<u8>],
-    /// The versions, suites and groups.
+    /// The versions, suites and groups to offer.
     pub offer: HelloOffer,
-    /// The exporter's own certificate and its key, where the module has one.
+    /// The client certificate and its key, if the module has one.
     pub certificate: Option<(&'a [CertificateDer<'static>], &'a PrivateKeyDer<'static>)>,
-    /// Judges the chain.
+    /// Verifies the chain.
     pub recorder: Arc<Recorder>,
 }
 
 /// Why a handshake failed.
 pub(super) enum LegacyError {
-    /// The library cannot do what it is to do.
+    /// The library rejects a setting.
     Library(ErrorStack),
     /// The name cannot be sent in TLS.
     BadName,
-    /// The exporter's own certificate or key cannot be used by the library.
+    /// The library cannot use the client certificate or its key.
     Certificate(ErrorStack),
-    /// The library did not ask for a judgment of the chain.
+    /// The library did not request a verification of the chain.
     NotJudged,
-    /// The handshake.
+    /// The handshake itself failed.
     Handshake(openssl::ssl::Error),
 }
 
@@ -71,7 +72,7 @@ impl From<ErrorStack> for LegacyError {
 }
 
 impl LegacyHandshake<'_> {
-    /// Runs it over an open connection.
+    /// Performs the handshake over an open connection.
     pub async fn run(self, layer: Layer) -> Result<(LegacyStream, TlsFacts), LegacyError> {
         let ssl = self.prepared()?;
         let mut stream = SslStream::new(ssl, layer)?;
@@ -86,14 +87,14 @@ impl LegacyHandshake<'_> {
     fn prepared(&self) -> Result<Ssl, LegacyError> {
         let name = server_name(self.name).ok_or(LegacyError::BadName)?;
         let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
-        // What Go accepts decides, not the level of the library, which has none of TLS 1.0.
+        // Go's rules apply, not the security level of the library, which excludes TLS 1.0.
         context.set_security_level(0);
         context.set_options(
             LEGACY_SERVER_CONNECT
                 | SslOptions::NO_TICKET
                 | SslOptions::NO_COMPRESSION
                 | SslOptions::NO_RENEGOTIATION
-                // Servers of that age break on empty records.
+                // Servers of that age fail on empty records.
                 | SslOptions::DONT_INSERT_EMPTY_FRAGMENTS,
         );
         context.set_min_proto_version(Some(version(self.offer.min)))?;
@@ -103,7 +104,7 @@ impl LegacyHandshake<'_> {
             let named = named.filter(|name| name.starts_with("TLS_") == tls13);
             named.collect::<Vec<_>>().join(":")
         };
-        // An empty list would be an error; TLS 1.3 alone has none of the older.
+        // An empty list would be an error, and TLS 1.3 alone uses none of the older suites.
         if self.offer.min < Version::Tls13 {
             context.set_cipher_list(&named(false))?;
         }
@@ -135,7 +136,7 @@ impl LegacyHandshake<'_> {
         Ok(ssl)
     }
 
-    /// The exporter's own certificate, which the library sends where it is asked for one, after the server's was accepted.
+    /// Sets the client certificate. The library sends it on request, after the server's certificate was accepted.
     fn show_certificate(&self, ssl: &mut Ssl) -> Result<(), ErrorStack> {
         let Some((chain, key)) = self.certificate else {
             return Ok(());
@@ -151,7 +152,7 @@ impl LegacyHandshake<'_> {
     }
 }
 
-/// Judges the chain as the first library's handshake does; `false` where there is none.
+/// Verifies the chain like the first library's handshake. Returns `false` if there is no chain.
 fn judge(recorder: &Recorder, name: &ServerName<'_>, context: &X509StoreContextRef) -> bool {
     let ssl = X509StoreContext::ssl_idx().ok().and_then(|at| context.ex_data(at));
     let shown = ssl.and_then(SslRef::peer_cert_chain).into_iter().flatten();
@@ -214,7 +215,7 @@ fn facts(ssl: &SslRef, recorder: &Recorder) -> TlsFacts {
 }
 
 impl LegacyError {
-    /// How the server refused, where it did.
+    /// How the server refused the handshake, if it did.
     pub fn refusal(&self) -> Option<HelloResponse> {
         let Self::Handshake(error) = self else { return None };
         if let Some(alert) = alert_of(error) {
@@ -227,7 +228,8 @@ impl LegacyError {
         closed.then_some(HelloResponse::Closed)
     }
 
-    /// The reason. `client_cert_asked`: the server asks for a certificate. `began`: a byte of its handshake came.
+    /// The reason. `client_cert_asked`: whether the server requested a certificate. `began`: whether any byte of its
+    /// handshake was received.
     pub fn reason(&self, client_cert_asked: bool, began: bool) -> Reason {
         let Self::Handshake(error) = self else {
             return match self {
@@ -244,7 +246,7 @@ impl LegacyError {
             Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
         );
         match (began, reset, is_cut(error)) {
-            // TLS is not at fault where none was spoken.
+            // Not a TLS failure: the server sent no TLS.
             (false, true, _) => Reason::TcpReset,
             (false, _, true) => Reason::TcpClosed,
             (true, true, _) | (true, _, true) => Reason::TlsClosed,
@@ -252,13 +254,13 @@ impl LegacyError {
         }
     }
 
-    /// For people.
+    /// The error as text.
     pub fn words(&self) -> String {
         match self {
             Self::Library(error) => format!("the second TLS library cannot be used: {error}"),
-            Self::BadName => "the name is not one that TLS can send".to_owned(),
+            Self::BadName => "the name is not a valid TLS server name".to_owned(),
             Self::Certificate(error) => format!("the client certificate or key of tls_config cannot be used: {error}"),
-            Self::NotJudged => "the second TLS library did not show the certificate of the server".to_owned(),
+            Self::NotJudged => "the second TLS library did not report the server's certificate".to_owned(),
             Self::Handshake(error) => match self.refusal() {
                 Some(answer) => format!("the server answered with {}", answer.words()),
                 None => error.to_string(),
@@ -276,7 +278,7 @@ fn alert_of(error: &openssl::ssl::Error) -> Option<u8> {
     codes.find_map(|code| u8::try_from(code - ALERT_OFFSET).ok())
 }
 
-/// Whether the connection ended without an end of TLS.
+/// Whether the connection ended without a TLS close_notify.
 fn is_cut(error: &openssl::ssl::Error) -> bool {
     let by_library = error.ssl_error().is_some_and(|stack| {
         let mut codes = stack.errors().iter().map(openssl::error::Error::reason_code);
@@ -295,7 +297,7 @@ pub(super) struct LegacyStream(Box<SslStream<Layer>>);
 impl AsyncRead for LegacyStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0).poll_read(cx, buf).map_err(|error| {
-            // As the first library has it: the end of the connection without an end of TLS.
+            // Like the first library: the connection ended without a close_notify.
             let cut = error
                 .get_ref()
                 .and_then(|inner| inner.downcast_ref())

@@ -1,5 +1,5 @@
-//! The key exchange over P-521 (RFC 8446 section 4.2.8.2), which ring does not have. Go offers it, and a server with a P-521
-//! certificate speaks TLS 1.2 only with clients that offer that curve (RFC 8422 section 5.1).
+//! Key exchange over P-521 (RFC 8446 section 4.2.8.2), which ring does not support. Go offers it, and a server with a
+//! P-521 certificate uses TLS 1.2 only with clients that offer this curve (RFC 8422 section 5.1).
 
 use p521::elliptic_curve::common::Generate as _;
 use p521::elliptic_curve::sec1::ToSec1Point as _;
@@ -32,10 +32,10 @@ impl SupportedKxGroup for P521 {
     }
 }
 
-/// One exchange under way.
+/// A pending key exchange.
 struct Exchange {
     secret: EphemeralSecret,
-    /// The point that is sent, uncompressed.
+    /// The exporter's public point, uncompressed.
     own: Vec<u8>,
 }
 

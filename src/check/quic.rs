@@ -1,4 +1,4 @@
-//! QUIC (RFC 9000): the connection and its TLS are one handshake, and one lap: Secure.
+//! QUIC (RFC 9000): the connection and its TLS handshake are one phase, measured as Secure.
 
 mod socket;
 
@@ -28,10 +28,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
-/// Bytes of a request that may wait unsent: what the library holds back is not seen.
+/// Maximum bytes of a request that may be unsent. Data that the library holds back cannot be observed.
 const UNSENT: u64 = 64 * 1024;
 
-/// HTTP/3's word for an end without an error (RFC 9114 section 8.1).
+/// Error code of HTTP/3 for a close without an error (RFC 9114 section 8.1).
 const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 
 /// A QUIC connection.
@@ -40,7 +40,7 @@ pub(super) struct Quic {
     pub connection: Connection,
     socket: Arc<QuicSocket>,
     _endpoint: Endpoint,
-    /// Last: what is dropped before has told the library's tasks to end.
+    /// The last field, because fields are dropped in order, and the earlier ones tell the library's tasks to end.
     _leftovers: Leftovers,
 }
 
@@ -54,7 +54,7 @@ impl Quic {
 }
 
 impl Drop for Quic {
-    /// The server is told, and need not wait for more.
+    /// Closes the connection explicitly, so that the server does not wait for more.
     fn drop(&mut self) {
         let path = self.connection.stats().path;
         self.socket.trace.socket_closes(Some(SocketFacts {
@@ -66,13 +66,13 @@ impl Drop for Quic {
 }
 
 impl Check {
-    /// Opens a QUIC connection to an address, for `name`. What the peer showed is recorded, also when it is refused.
+    /// Opens a QUIC connection to an address, for `name`. Records what the peer sent, even if it is refused.
     ///
     /// # Errors
-    /// When nobody answers, the handshake fails or the certificate is not accepted.
+    /// Fails if no response arrives, the handshake fails or the certificate is not accepted.
     pub async fn secure_quic(&mut self, tls: &Tls, name: &str, to: SocketAddr) -> Result<(), ProbeFailed> {
         let context = self.context.clone();
-        // Nothing is read for who may not be asked.
+        // A denied target must not cause any file access.
         self.admit(to)?;
         let (mut config, recorder) = self.prepared(tls.for_quic()).await?;
         self.stage(Stage::Secure, async |wire| {
@@ -86,7 +86,7 @@ impl Check {
             let mut config = ClientConfig::new(Arc::new(config));
             config.transport_config(Arc::new(transport()));
             let helpers = BackgroundTasks::new(&wire.trace);
-            // Before the rest, so that it is dropped after that, however the stage ends.
+            // Declared first, so that it is dropped last, however the stage ends.
             let leftovers = Leftovers(helpers.clone());
             let socket = Arc::new(QuicSocket::open(&context, to, wire.trace.clone()).await?);
             let endpoint =
@@ -132,7 +132,7 @@ impl Check {
     }
 }
 
-/// Notes that a message of the handshake came: it is then that the library asks whether it is to log a key. It is not.
+/// Detects the arrival of a handshake message: the library then calls `will_log`. No key is logged.
 #[derive(Debug)]
 struct HandshakeWatch(Arc<Trace>);
 
@@ -145,19 +145,21 @@ impl KeyLog for HandshakeWatch {
     }
 }
 
-/// Runs what the library does beside the probe.
+/// Runs the library's background tasks.
 #[derive(Debug)]
 struct BackgroundTasks {
     trace: Arc<Trace>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
-/// What the library leaves behind: a connection that is closed, and its socket, for three times the probe timeout, which the server
-/// has a say in. RFC 9000 section 10.2 lets it end earlier where the socket closes; so it does, once the server was told.
+/// Stops what the library leaves running. A closed connection and its socket remain for three times the probe timeout,
+/// and the server influences this time. RFC 9000 section 10.2 allows an earlier end if the socket closes. The exporter
+/// therefore ends them once it has notified the server.
 #[derive(Debug)]
 struct Leftovers(Arc<BackgroundTasks>);
 
-/// Turns of the runtime in which the library's tasks send what they have to say: one for the connection, and one for what it wakes.
+/// Number of runtime turns in which the library's tasks can send their last data: for the connection, and
+/// for the tasks that it wakes.
 const LAST_TURNS: usize = 3;
 
 impl Drop for Leftovers {
@@ -207,10 +209,10 @@ impl Runtime for BackgroundTasks {
 
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
-    // The deadline is the probe's.
+    // The probe's deadline applies instead.
     transport.max_idle_timeout(None);
     transport.send_window(UNSENT);
-    // Nobody may open streams to us but those of HTTP/3 itself.
+    // The server may only open the streams that HTTP/3 requires.
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
     transport.datagram_receive_buffer_size(None);
     transport
@@ -220,7 +222,7 @@ fn facts(connection: &Connection, certificates: Option<TlsFacts>) -> TlsFacts {
     let agreed = connection.handshake_data();
     let agreed = agreed.and_then(|data| data.downcast::<HandshakeData>().ok());
     TlsFacts {
-        // RFC 9001 section 4.2: QUIC has no older one. Which cipher suite was chosen, the library does not tell.
+        // RFC 9001 section 4.2: QUIC uses TLS 1.3 or later. The library does not report the cipher suite.
         version: Some("TLS 1.3"),
         alpn: agreed
             .and_then(|data| data.protocol)
@@ -229,7 +231,7 @@ fn facts(connection: &Connection, certificates: Option<TlsFacts>) -> TlsFacts {
     }
 }
 
-/// The reason that the end of a connection stands for, if it is a matter of TLS.
+/// The reason for the end of a connection, if it is related to TLS.
 pub(super) fn reason_of_quic(error: &ConnectionError, client_cert_asked: bool) -> Option<Reason> {
     match error {
         ConnectionError::VersionMismatch => Some(Reason::TlsVersionOrCipherMismatch),
@@ -238,7 +240,7 @@ pub(super) fn reason_of_quic(error: &ConnectionError, client_cert_asked: bool) -
             Some(reason_of_alert(alert, client_cert_asked))
         }
         ConnectionError::TransportError(error) => {
-            // Our own alert: what the peer sent was not right.
+            // An alert from the exporter: the peer sent invalid data.
             alert(u64::from(error.code)).map(|alert| match alert {
                 AlertDescription::HandshakeFailure
                 | AlertDescription::ProtocolVersion
@@ -250,7 +252,7 @@ pub(super) fn reason_of_quic(error: &ConnectionError, client_cert_asked: bool) -
     }
 }
 
-/// The TLS alert that an error code of QUIC carries (RFC 9001 section 4.8).
+/// The TLS alert in a QUIC error code (RFC 9001 section 4.8).
 fn alert(code: u64) -> Option<AlertDescription> {
     let alert = code.checked_sub(0x100)?;
     u8::try_from(alert).ok().map(AlertDescription::from)
@@ -263,7 +265,7 @@ enum QuicError {
     Dial(DialError),
     Handshake {
         client_cert_asked: bool,
-        /// A message of the handshake came.
+        /// Whether a handshake message was received.
         heard: bool,
         error: ConnectionError,
     },
@@ -301,7 +303,7 @@ impl StageError for QuicError {
                 heard,
                 error,
             } => reason_of_quic(error, *client_cert_asked).unwrap_or(match (heard, error) {
-                // TLS is not at fault where none was spoken.
+                // Not a TLS failure: the server sent no TLS.
                 (false, _) => Reason::QuicFailed,
                 (true, ConnectionError::TransportError(_)) => Reason::TlsProtocolError,
                 (true, _) => Reason::TlsClosed,
@@ -311,19 +313,19 @@ impl StageError for QuicError {
 
     fn detail(&self) -> String {
         match self {
-            Self::BadName(name) => format!("{name:?} is no name for TLS; set tls_config.server_name."),
+            Self::BadName(name) => format!("{name:?} is not a valid TLS server name; set tls_config.server_name."),
             Self::NoCipher => "QUIC needs TLS_AES_128_GCM_SHA256.".to_owned(),
             Self::Unusable(words) => format!("QUIC: {words}."),
             Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
             Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                "The host says that nobody listens at this UDP port.".to_owned()
+                "The host reports that nothing listens on this UDP port.".to_owned()
             }
-            Self::Dial(error) => format!("The datagrams: {error}."),
+            Self::Dial(error) => format!("The datagram exchange failed: {error}."),
             Self::Handshake {
                 heard: false, error, ..
             } => {
                 format!(
-                    "The connection ended before a message of the handshake came: {}.",
+                    "The connection ended before any handshake message was received: {}.",
                     words(error)
                 )
             }
@@ -334,14 +336,14 @@ impl StageError for QuicError {
     fn timed_out(wire: &Wire) -> Reason {
         match (wire.trace.heard_quic_handshake(), wire.trace.last_read()) {
             (true, _) => Reason::TlsTimedOut,
-            // It is there, and does not shake hands.
+            // The server responds, but does not start a handshake.
             (false, Some(_)) => Reason::QuicFailed,
             (false, None) => Reason::QuicTimedOut,
         }
     }
 }
 
-/// How a connection ended, without what the peer wrote about it.
+/// How a connection ended, without the text that the peer sent about it.
 pub(super) fn words(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ConnectionClosed(close) => format!("closed by the peer with {}", close.error_code),

@@ -1,4 +1,4 @@
-//! Resolve: turn the name into addresses and choose one.
+//! Resolve: resolves the name and selects an address.
 
 use super::resolver::{Families, LookupError, Need, Resolver};
 use super::wire::Wire;
@@ -9,12 +9,12 @@ use hickory_proto::rr::RecordType;
 use std::net::IpAddr;
 use std::time::Instant;
 
-/// Which address family a module wants.
+/// The address families that a module accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressFamily {
-    /// Prefer IPv4; IPv6 otherwise.
+    /// Whether to prefer IPv4 over IPv6.
     pub prefers_ip4: bool,
-    /// Take the other family where the preferred one has no address.
+    /// Whether to use the other family if the preferred one has no address.
     pub fallback: bool,
 }
 
@@ -39,7 +39,8 @@ impl AddressFamily {
         if self.prefers_ip4 { "ip4" } else { "ip6" }
     }
 
-    /// The peer's choice: the first of the preferred family, else the last of the other.
+    /// Selects the same address as `blackbox_exporter`: the first of the preferred family, otherwise the last of the
+    /// other.
     fn choose(self, found: &[IpAddr]) -> Option<IpAddr> {
         let preferred = found.iter().copied().find(|address| self.wants(*address));
         match preferred {
@@ -50,10 +51,10 @@ impl AddressFamily {
 }
 
 impl Check {
-    /// Resolves a name (or takes an address as it is) and gives the address to connect to.
+    /// Resolves a name, or accepts an address unchanged, and returns the address to connect to.
     ///
     /// # Errors
-    /// When no address of a wanted family can be had.
+    /// Fails if there is no address of an accepted family.
     pub async fn resolve(
         &mut self,
         resolver: &Resolver,
@@ -73,7 +74,7 @@ impl Check {
                     (Ok(_), false) => ResolveError::AddressOfOtherFamily(host, family.word()),
                 }
             });
-            // The addresses of a proxy are not those of the target.
+            // A proxy's addresses are not those of the target.
             if wire.facts.proxy.is_none() {
                 wire.facts.addresses = found;
                 wire.facts.chosen = chosen.as_ref().ok().copied();
@@ -85,10 +86,10 @@ impl Check {
 }
 
 impl Check {
-    /// Resolves a name to all of its addresses, of both families where the module takes both.
+    /// Resolves a name to all of its addresses, of both families if the module accepts both.
     ///
     /// # Errors
-    /// When no address can be had.
+    /// Fails if there is no address.
     pub async fn resolve_all(
         &mut self,
         resolver: &Resolver,
@@ -116,11 +117,11 @@ async fn look_up(
     let mut found = if let Ok(literal) = host.parse() {
         vec![literal]
     } else {
-        // A probe of an address keeps no room for a lookup.
+        // Boxed, so that a probe of an address does not reserve memory for a lookup.
         let found = Box::pin(resolver.look_up(host, family.asked_for(), need, deadline)).await;
         found.map_err(|error| ResolveError::Lookup(host.to_owned(), error))?
     };
-    // As in Go, an address of IPv4 in the form of IPv6 (RFC 4291 section 2.5.5.2) is one of IPv4.
+    // As in Go, an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) counts as an IPv4 address.
     for address in &mut found {
         *address = address.to_canonical();
     }
@@ -130,9 +131,9 @@ async fn look_up(
 enum ResolveError {
     Lookup(String, LookupError),
     NoneOfFamily(String, &'static str),
-    /// The target is an address, and the module takes the other family: no name server was asked.
+    /// The target is an address of a family that the module does not accept. No name server was queried.
     AddressOfOtherFamily(String, &'static str),
-    /// The same of a redirect.
+    /// The same for the target of a redirect.
     RedirectToOtherFamily(String, &'static str),
 }
 
@@ -148,7 +149,7 @@ impl StageError for ResolveError {
 
     fn detail(&self) -> String {
         match self {
-            Self::Lookup(host, error) => format!("Resolving {host}: {}.", error.words),
+            Self::Lookup(host, error) => format!("Resolving {host} failed: {}.", error.words),
             Self::NoneOfFamily(host, word) => {
                 format!("{host} has no {word} address, and ip_protocol_fallback is off.")
             }

@@ -1,8 +1,10 @@
-//! Name resolution, as the host's own resolver does it: resolv.conf(5) and hosts(5), and Go's resolver where these leave a choice.
+//! Name resolution like that of the host: resolv.conf(5), hosts(5), and the behaviour of Go's resolver where these
+//! leave a choice.
 //!
-//! A lookup is a walk: the hosts file first; then each name that the search list makes of the target's, until one has an address
-//! of either family; for each family of such a name each server in its order, as many times as `attempts` says; for each server a
-//! datagram, and a connection where the response is too long for one. Nothing is cached: each probe asks.
+//! A lookup reads the hosts file first. It then tries each candidate name that the search list forms from the target's
+//! name, until one has an address of either family. For each family of a candidate, it queries each server in order, up
+//! to `attempts` times. Each query uses UDP, and TCP if the response does not fit in a datagram. Nothing is cached:
+//! each probe sends its queries.
 //!
 //! ```text
 //! db ─► hosts file ─► db.prod.test ─┬─ A    ─► server 1 ─► server 2 ─► server 1 …
@@ -37,38 +39,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// The files of the host's resolver.
+/// Files of the host's resolver.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
 
-/// Bytes that are read of each of them: lists that block names have tens of millions.
+/// Maximum bytes to read from each file. Hosts files with blocklists have tens of millions of bytes.
 const LARGEST_FILE: u64 = 128 * 1024 * 1024;
 
-/// Answers questions for addresses. Built once per module; keeps no cache, so each probe really asks.
+/// Resolves names to addresses. Built once per module. It has no cache, so each probe sends its own queries.
 pub struct Resolver {
     source: ResolverSource,
     /// Counts lookups, for `rotate`.
     lookups: AtomicUsize,
 }
 
-/// Where the configuration comes from.
+/// Source of the configuration.
 enum ResolverSource {
-    /// The host's files, which are read again when they change.
+    /// The host's files. They are reloaded when they change.
     Host {
         conf: Arc<Watched<ResolvConf>>,
         hosts: Arc<Watched<Hosts>>,
     },
-    /// The module's own name servers, and nothing else.
+    /// The name servers of the module. The host's files are not used.
     Servers(Arc<ResolvConf>),
 }
 
-/// A name server as a module writes it: `ip:port`, or `tcp://ip:port`.
+/// A name server in a module's configuration: `ip:port`, or `tcp://ip:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameServer(Server);
 
-/// Why a name server cannot be used.
+/// Why a name server is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no name server; write \"192.0.2.1:53\", \"[2001:db8::1]:53\" or \"tcp://192.0.2.1:53\"")]
+#[error("{0:?} is not a valid name server; write \"192.0.2.1:53\", \"[2001:db8::1]:53\" or \"tcp://192.0.2.1:53\"")]
 pub struct NameServerError(String);
 
 impl FromStr for NameServer {
@@ -93,11 +95,11 @@ impl fmt::Display for NameServer {
 }
 
 impl Resolver {
-    /// Uses the host's name servers, search list and hosts file, and what they become while this process runs. A file that
-    /// is missing may come later; until then it is taken as empty.
+    /// Uses the host's name servers, search list and hosts file, and reloads them when they change. A missing file
+    /// counts as empty until it is created.
     ///
     /// # Errors
-    /// When the files cannot be read because this host is short of something: that says nothing of what they hold.
+    /// Fails if this host lacks the resources to read the files. The failure gives no information about their content.
     pub fn system() -> io::Result<Self> {
         let conf = Watched::new(
             RESOLV_CONF,
@@ -114,7 +116,7 @@ impl Resolver {
         Ok(Self::of(ResolverSource::Host { conf, hosts }))
     }
 
-    /// Uses these name servers and nothing else: no hosts file, no search list.
+    /// Uses only these name servers, without hosts file and search list.
     #[must_use]
     pub fn with_servers(servers: &[NameServer]) -> Self {
         let conf = ResolvConf::with_servers(servers.iter().map(|server| server.0.clone()).collect());
@@ -128,7 +130,7 @@ impl Resolver {
         }
     }
 
-    /// The addresses of a name, never none of them, within the deadline.
+    /// Resolves a name within the deadline. The result contains at least one address.
     pub(super) async fn look_up(
         &self,
         host: &str,
@@ -156,7 +158,7 @@ impl Resolver {
         lookup.walk(&candidates, families, need).await.map(sorted)
     }
 
-    /// The place of the server that is asked first.
+    /// Index of the server to query first.
     fn first_server(&self, conf: &ResolvConf) -> usize {
         if conf.has(Switch::Rotate) {
             self.lookups.fetch_add(1, Ordering::Relaxed)
@@ -190,7 +192,7 @@ fn parse_conf(bytes: &[u8]) -> ResolvConf {
     ResolvConf::parse(bytes, &hostname.to_string_lossy())
 }
 
-/// Reads the hosts file anew. An empty file is one that is being written.
+/// Reloads the hosts file. An empty file is assumed to be incomplete, because another program may be writing it.
 fn read_hosts() -> Result<Hosts, String> {
     match read(HOSTS) {
         Ok(bytes) if bytes.is_empty() => Err("it is empty".to_owned()),
@@ -199,14 +201,15 @@ fn read_hosts() -> Result<Hosts, String> {
     }
 }
 
-/// Reads the configuration anew. A file that names no server is one that is being written.
+/// Reloads the configuration. A file without a name server is assumed to be incomplete, because another program may be
+/// writing it.
 fn read_conf() -> Result<ResolvConf, String> {
     let bytes = read(RESOLV_CONF).map_err(|error| error.to_string())?;
     let conf = parse_conf(&bytes);
     if conf.names_servers {
         Ok(conf)
     } else {
-        Err("it names no name server".to_owned())
+        Err("it contains no name server".to_owned())
     }
 }
 
@@ -220,7 +223,7 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// One lookup under way.
+/// A running lookup.
 struct Lookup<'a> {
     conf: &'a ResolvConf,
     first: usize,
@@ -228,7 +231,7 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// Asks for the candidates in their order; the first that has an address decides, for both families.
+    /// Tries the candidates in order. The first candidate with an address determines the result for both families.
     async fn walk(&self, candidates: &[Name], families: Families, need: Need) -> Result<Vec<IpAddr>, LookupError> {
         let mut error: Option<LookupError> = None;
         for candidate in candidates {
@@ -249,7 +252,8 @@ impl Lookup<'_> {
         families.addresses(ask, need, one_by_one, self.deadline).await
     }
 
-    /// Asks the servers in their order, and all of them again, until one knows. That a name does not exist is known, too.
+    /// Queries the servers in order, for several rounds, until one returns a definite response. "No such name" is
+    /// definite.
     async fn ask(&self, name: &Name, kind: RecordType) -> Result<Vec<IpAddr>, LookupError> {
         let (conf, count) = (self.conf, self.conf.servers.len());
         let asking = LookupQuery {
@@ -310,7 +314,7 @@ impl LookupError {
         Self::because(Reason::DnsMalformed)
     }
 
-    /// The server sent no response in time: nothing at all, or what could not be read as one.
+    /// The server sent no response in time, or only responses that could not be parsed.
     fn silence(unreadable: bool) -> Self {
         Self::because(if unreadable {
             Reason::DnsMalformed
@@ -330,16 +334,17 @@ impl LookupError {
             Failure::Malformed => Self::malformed(),
             Failure::FormErr => Self {
                 reason: Reason::DnsMalformed,
-                words: "the name server could not read the question (FORMERR)".to_owned(),
+                words: "the name server rejected the query as malformed (FORMERR)".to_owned(),
             },
             Failure::Other(code) => failed(format!("the name server failed (response code {code})")),
             Failure::Referral => {
-                failed("the name server refers to others and does not resolve names itself".to_owned())
+                failed("the name server returned a referral and does not resolve names recursively".to_owned())
             }
         }
     }
 
-    /// Of the errors of several servers or names the one that says more; of two alike the first.
+    /// Selects the more informative of two errors from different servers or names. If they are equal, selects the
+    /// first.
     fn more_telling(before: Option<Self>, next: Self) -> Self {
         match before {
             Some(before) if before.rank() >= next.rank() => before,
@@ -352,7 +357,7 @@ impl LookupError {
             reason if reason.is_local_error() => 6,
             Reason::DnsServfail | Reason::DnsRefused | Reason::DnsFailed => 5,
             Reason::DnsMalformed => 4,
-            // Silence may be lost packets: it must not be told as certain that this host's resolver is dead.
+            // Packets may have been lost, so a timeout must not lead to a certain verdict about this host's resolver.
             Reason::DnsTimedOut => 3,
             Reason::DnsNoData => 1,
             Reason::DnsNameNotResolved => 0,
@@ -363,7 +368,7 @@ impl LookupError {
 
 impl From<DialError> for LookupError {
     fn from(error: DialError) -> Self {
-        // That there is no way to a name server is said in the words of the error.
+        // If there is no route to a name server, the error text contains this.
         let own = error.own_reason().filter(|own| *own != Reason::LocalNoRoute);
         let reason = own.unwrap_or_else(|| reason_of(error.kind()));
         Self {
@@ -379,11 +384,11 @@ impl From<io::Error> for LookupError {
     }
 }
 
-/// What an error of a name server's socket stands for.
+/// The reason for a socket error with a name server.
 const fn reason_of(kind: io::ErrorKind) -> Reason {
     match kind {
         io::ErrorKind::TimedOut => Reason::DnsTimedOut,
-        // The server took the connection, and ended it.
+        // The server accepted the connection and closed it.
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::DnsFailed,
         _ => Reason::LocalResolverUnreachable,
     }

@@ -1,5 +1,5 @@
-//! After a handshake was refused: asks the server what it would choose ([`super::inspection`]), and shakes hands again with the
-//! second TLS library where `blackbox_exporter` would connect.
+//! After a refused handshake, finds out what the server would choose ([`super::inspection`]), and repeats the handshake
+//! with the second TLS library if `blackbox_exporter` would connect.
 
 #[cfg(feature = "legacy-tls")]
 mod with_openssl;
@@ -26,15 +26,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// The longest that an inspection takes; never more than half of what is left of the probe's time.
+/// Maximum duration of an inspection. It also never exceeds half of the probe's remaining time.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// What a second handshake needs.
+/// Inputs of a second handshake.
 pub(super) struct SecondHandshake<'a> {
     tls: &'a Tls,
     name: &'a str,
     alpn: Vec<Vec<u8>>,
-    #[cfg_attr(not(feature = "legacy-tls"), allow(dead_code, reason = "of the second library"))]
+    #[cfg_attr(
+        not(feature = "legacy-tls"),
+        allow(dead_code, reason = "used only by the second TLS library")
+    )]
     recorder: Arc<Recorder>,
     dialer: Dialer,
     until: Instant,
@@ -52,26 +55,27 @@ impl<'a> SecondHandshake<'a> {
         }
     }
 
-    /// What `blackbox_exporter` offers with this module.
+    /// What `blackbox_exporter` offers for this module.
     fn offer(&self) -> HelloOffer {
         let (min, max) = self.tls.versions();
         of_blackbox_exporter(min, max, self.alpn == [b"h2".to_vec()])
     }
 
-    /// Whether the first TLS library is to try: the module's versions are not all below TLS 1.2, nor are some of them while the
-    /// connection cannot be dialled again.
+    /// Whether the first TLS library can try the handshake. It cannot if the module allows only versions below TLS 1.2.
+    /// If the module allows some of them, the first library tries only if the connection can be dialled again.
     pub fn is_for_the_first_library(&self, dialled: Option<&Dialled>) -> bool {
         let (min, max) = self.tls.versions();
         let has_its_own = max >= TlsVersion::Tls12 && min <= max;
         has_its_own && (min >= TlsVersion::Tls12 || dialled.is_some() || cfg!(not(feature = "legacy-tls")))
     }
 
-    /// Shakes hands where the first library cannot.
+    /// Performs the handshake with the second library because the first one cannot.
     pub async fn instead(&self, wire: &mut Wire, dialled: Option<&Dialled>) -> Result<(), SecureError> {
         let (min, max) = self.tls.versions();
         if max < min {
             let detail = format!(
-                "No TLS version is left: max_version is {}, and min_version is {}, its default. Write min_version, too",
+                "No TLS version is enabled: max_version is {}, and min_version has its default, {}. Set min_version \
+                 as well",
                 key_word(max),
                 key_word(min),
             );
@@ -80,7 +84,7 @@ impl<'a> SecondHandshake<'a> {
         self.with_second_library(wire, dialled).await
     }
 
-    /// After the first library's handshake has failed: finds out why, and repeats it where that helps.
+    /// Runs after a failed handshake of the first library: finds the cause, and repeats the handshake if that helps.
     pub async fn after(
         &self,
         wire: &mut Wire,
@@ -92,13 +96,13 @@ impl<'a> SecondHandshake<'a> {
         }
         let Some(dialled) = dialled else {
             let detail = format!(
-                "{} The server was not asked what it would choose instead: the connection was negotiated before (STARTTLS, or \
-                 a proxy) and is not repeated",
+                "{} The exporter did not check what else the server would choose, because the connection was \
+                 negotiated before (STARTTLS, or a proxy) and is not repeated",
                 failed.detail()
             );
             return Err(told(failed.reason(), detail));
         };
-        // What is found out after this has no part in the phase.
+        // The inspection is not part of the phase.
         wire.times.failed = Some(Instant::now());
         let decided = self.inspect(&dialled, None).await;
         if let Ok(Decision::Connects(chosen)) = &decided {
@@ -108,13 +112,13 @@ impl<'a> SecondHandshake<'a> {
         Err(self.verdict(wire, decided, failed))
     }
 
-    /// What a refused handshake means, by the answers.
+    /// The verdict on a refused handshake, based on the server's responses.
     fn verdict(&self, wire: &mut Wire, decided: Result<Decision, DialError>, failed: SecureError) -> SecureError {
         let because = failed.detail();
         let (answer, connects, verdict) = match decided {
             Err(error) => {
                 let detail = format!(
-                    "{} The server could not be asked what it would choose: {error}",
+                    "{} An additional connection to find out what the server would choose failed: {error}",
                     failed.detail()
                 );
                 (None, None, told(error.own_reason().unwrap_or(failed.reason()), detail))
@@ -127,7 +131,7 @@ impl<'a> SecondHandshake<'a> {
             Ok(Decision::RefusesAll(alert)) => {
                 let name = alert_name(alert);
                 let detail = format!(
-                    "{} The server refuses every usual version and cipher suite with the alert {name}: it may have no \
+                    "{} The server refuses every common version and cipher suite with the alert {name}: it may have no \
                      certificate for this name",
                     failed.detail()
                 );
@@ -140,8 +144,8 @@ impl<'a> SecondHandshake<'a> {
             }
             Ok(Decision::OtherCause(chosen) | Decision::Connects(chosen)) => {
                 let detail = format!(
-                    "{} In an additional connection the server chose {}, which the exporter speaks: the version and the \
-                     cipher suite are not the cause",
+                    "{} In an additional connection the server chose {}, which the exporter supports, so \
+                     the version and the cipher suite are not the cause",
                     failed.detail(),
                     chosen.words()
                 );
@@ -150,7 +154,7 @@ impl<'a> SecondHandshake<'a> {
             Ok(Decision::Unknown(HelloResponse::Closed)) => (Some(HelloResponse::Closed.words()), None, failed),
             Ok(Decision::Unknown(answer)) => {
                 let detail = format!(
-                    "{} An additional connection brought {}",
+                    "{} The result of an additional connection is {}",
                     failed.detail(),
                     answer.words()
                 );
@@ -167,12 +171,12 @@ impl<'a> SecondHandshake<'a> {
         let range = format!("{} to {}", key_word(min), key_word(max));
         match answer {
             HelloResponse::Chosen(chosen) => format!(
-                "Offered every usual version and cipher suite, the server chose {}; it refuses what this module offers \
-                 ({range}), and so it would refuse blackbox_exporter 0.28",
+                "With an offer of every common version and cipher suite, the server chose {}. It refuses the offer of \
+                 this module ({range}), so it would also refuse blackbox_exporter 0.28",
                 chosen.words()
             ),
             other => format!(
-                "The server refuses every usual version and cipher suite from TLS 1.0 to 1.3 with {}",
+                "The server refuses every common version and cipher suite from TLS 1.0 to 1.3 with {}",
                 other.words()
             ),
         }
@@ -187,7 +191,8 @@ impl<'a> SecondHandshake<'a> {
         }));
     }
 
-    /// Asks the server what it would choose. `second`: its answer to the offer of `blackbox_exporter`, where that was sent already.
+    /// Finds out what the server would choose. `second`: its response to the offer of `blackbox_exporter`, if that was
+    /// already sent.
     async fn inspect(&self, dialled: &Dialled, second: Option<HelloResponse>) -> Result<Decision, DialError> {
         let now = Instant::now();
         let until = now + (self.until.saturating_duration_since(now) / 2).min(LONGEST);
@@ -204,7 +209,7 @@ impl<'a> SecondHandshake<'a> {
         }
     }
 
-    /// Sends one hello on a connection of its own, and reads the answer.
+    /// Sends one hello on a separate connection and reads the response.
     async fn ask(&self, dialled: &Dialled, offer: &HelloOffer, until: Instant) -> Result<HelloResponse, DialError> {
         let mut random = Randomness([0; 96]);
         getrandom::fill(&mut random.0).map_err(io::Error::other)?;
@@ -214,11 +219,11 @@ impl<'a> SecondHandshake<'a> {
         let asking = async {
             let trace = Arc::new(Trace::default());
             let (mut socket, _) = self.dial(dialled, &trace).await?;
-            // Where it cannot be written, there may be an answer to read, or the end.
+            // If the write fails, there may still be a response or a closed connection to read.
             let _ = socket.write_all(&hello).await;
             let mut bytes = vec![0; 4096];
             loop {
-                // A reset after the choice leaves the choice; one before it is an end as any other.
+                // A reset after the choice does not change the choice. A reset before it counts as a closed connection.
                 let read = socket.read(&mut bytes).await.unwrap_or(0);
                 if read == 0 {
                     return Ok(reader.end());
@@ -229,11 +234,11 @@ impl<'a> SecondHandshake<'a> {
             }
         };
         let asked: Option<Result<HelloResponse, DialError>> = in_time(until, pin!(asking)).await;
-        let silent = || io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into();
+        let silent = || io::Error::new(io::ErrorKind::TimedOut, "no response in time").into();
         asked.unwrap_or_else(|| Err(silent()))
     }
 
-    /// Dials again. What this host is short of stays told apart from what the target does.
+    /// Dials again. Keeps a resource shortage of this host separate from a failure of the target.
     async fn dial(
         &self,
         dialled: &Dialled,
@@ -264,7 +269,7 @@ fn told(reason: Reason, detail: String) -> SecureError {
     }
 }
 
-/// The word of the configuration file.
+/// The version's name in the configuration file.
 const fn key_word(version: TlsVersion) -> &'static str {
     match version {
         TlsVersion::Tls10 => "TLS10",

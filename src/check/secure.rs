@@ -1,4 +1,4 @@
-//! Secure: the TLS handshake, then the judgment on the certificate, before any request byte.
+//! Secure: the TLS handshake and the certificate verification, before any request byte.
 
 use super::certificates::describe;
 use super::inspection::HelloResponse;
@@ -22,11 +22,11 @@ use tokio::io::AsyncReadExt as _;
 use tokio_rustls::TlsConnector;
 
 impl Check {
-    /// Shakes hands on the open connection, for `name`. What the peer showed is recorded, also when it is refused.
-    /// `http1` offers no HTTP/2.
+    /// Performs the TLS handshake for `name` on the open connection. Records what the peer sent, even if it is refused.
+    /// If `http1` is set, HTTP/2 is not offered.
     ///
     /// # Errors
-    /// When the handshake fails or the certificate is not accepted.
+    /// Fails if the handshake fails or the certificate is not accepted.
     pub async fn secure(&mut self, tls: &Tls, name: &str, http1: bool) -> Result<(), ProbeFailed> {
         let (config, recorder) = self.prepared(tls.for_one_probe(http1)).await?;
         let second = SecondHandshake::new(self, tls, name, config.alpn_protocols.clone(), recorder.clone());
@@ -34,10 +34,10 @@ impl Check {
             wire.times.began = Some(Instant::now());
             let server = server_name(name).ok_or_else(|| SecureError::BadName(name.to_owned()))?;
             wire.facts.tls_name = Some(name.to_owned());
-            // After bytes in plain text (STARTTLS, a proxy's tunnel) a new connection would not be the same.
+            // After bytes in plain text (STARTTLS, a proxy's tunnel), a new connection would not be equivalent.
             let untouched = wire.trace.last_write().is_none() && wire.trace.last_read().is_none();
             let dialled = wire.dialled.take().filter(|_| untouched);
-            // What is rare is kept out of the state of a probe that waits.
+            // Rarely used state is boxed to keep the state of a waiting probe small.
             if !second.is_for_the_first_library(dialled.as_ref()) {
                 return Box::pin(second.instead(wire, dialled.as_ref())).await;
             }
@@ -51,7 +51,7 @@ impl Check {
                 Err((error, layer)) => {
                     let error = with_unread_alert(error, layer);
                     wire.facts.tls = certificates_of(&recorder);
-                    // A certificate that is refused ends the probe for that reason, also where the handshake fails after it.
+                    // A refused certificate ends the probe with its own reason, even if the handshake fails afterwards.
                     if let Some(Err(refusal)) = recorder.seen().verdict.take() {
                         return Err(SecureError::Refused(refusal));
                     }
@@ -63,7 +63,7 @@ impl Check {
                     return Box::pin(second.after(wire, dialled, failed)).await;
                 }
             };
-            // A flight that lay unread is our time, not the peer's.
+            // The time that received data waited to be read is attributed to the exporter, not to the peer.
             wire.times.ended = Instant::now().checked_sub(trace.handshake_delay(connect_delay));
             wire.facts.tls = Some(facts(session.get_ref().1, &recorder));
             trace.secured(recorder.seen().client_cert_asked);
@@ -76,7 +76,7 @@ impl Check {
         .await
     }
 
-    /// TLS for one handshake. That it is not there in time, or cannot be had, says nothing of the peer.
+    /// TLS for one handshake. A failure or a timeout here gives no information about the peer.
     pub(super) async fn prepared<T>(
         &mut self,
         tls: impl Future<Output = Result<T, TlsNotReady>>,
@@ -86,10 +86,13 @@ impl Check {
             Ok(Err(TlsNotReady::File(words))) => Err(self.fail(Reason::LocalFileUnreadable, words)),
             Ok(Err(TlsNotReady::System(error))) => {
                 let reason = shortage(&error).unwrap_or(Reason::LocalFileUnreadable);
-                Err(self.fail(reason, format!("Whom the system trusts cannot be read: {error}.")))
+                Err(self.fail(
+                    reason,
+                    format!("The system's trusted certificates cannot be read: {error}."),
+                ))
             }
             Err(_elapsed) => {
-                let words = "Whom the system trusts had not been read in time.";
+                let words = "The system's trusted certificates were not read before the deadline.";
                 Err(self.fail(Reason::LocalOverloaded, words))
             }
         }
@@ -104,7 +107,7 @@ fn facts(session: &ClientConnection, recorder: &Recorder) -> TlsFacts {
             _ => "unknown",
         }),
         cipher: session.negotiated_cipher_suite().map(|suite| {
-            // rustls says TLS13_AES_128_GCM_SHA256 where IANA and Go say TLS_AES_128_GCM_SHA256.
+            // rustls has the name TLS13_AES_128_GCM_SHA256, IANA and Go have TLS_AES_128_GCM_SHA256.
             format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1)
         }),
         alpn: session
@@ -114,7 +117,7 @@ fn facts(session: &ClientConnection, recorder: &Recorder) -> TlsFacts {
     }
 }
 
-/// What can no longer be written may have been refused by an alert before, which the library then does not read.
+/// If a write fails, the peer may have sent an alert before, which the library then does not read.
 fn with_unread_alert(error: Error, mut layer: Layer) -> Error {
     const ALERT: u8 = 21;
     let mut record = [0; 7];
@@ -128,7 +131,7 @@ fn with_unread_alert(error: Error, mut layer: Layer) -> Error {
     }
 }
 
-/// The certificates that were shown, if it came to that.
+/// The certificates of the handshake, if any were received.
 pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
     let seen = recorder.seen();
     if seen.chain.is_empty() {
@@ -147,25 +150,28 @@ pub(super) enum SecureError {
     NotConnected,
     BadName(String),
     Handshake {
-        /// Nothing where no byte came.
+        /// Whether the first bytes look like TLS. `None` if no byte was received.
         began_like_tls: Option<bool>,
         client_cert_asked: bool,
         error: Error,
     },
     Refused(Refusal),
-    /// What an inspection, or the second TLS library, made of it.
+    /// Result of an inspection or of the second TLS library.
     Told {
         reason: Reason,
         detail: String,
-        /// How the server refused the second library's handshake.
-        #[cfg_attr(not(feature = "legacy-tls"), allow(dead_code, reason = "of the second library"))]
+        /// The server's response that ended the second library's handshake.
+        #[cfg_attr(
+            not(feature = "legacy-tls"),
+            allow(dead_code, reason = "used only by the second TLS library")
+        )]
         refused_with: Option<HelloResponse>,
     },
 }
 
 impl SecureError {
-    /// Whether the handshake may have failed because both sides share no version, suite or group: an alert or an end before
-    /// the server chose, or a choice that was not offered.
+    /// Whether the handshake may have failed because the two sides share no version, suite or group: an alert or a
+    /// closed connection before the server's choice, or a choice that was not offered.
     pub fn may_be_about_versions(&self, trace: &Trace) -> bool {
         let Self::Handshake {
             began_like_tls,
@@ -185,7 +191,7 @@ impl SecureError {
         }
     }
 
-    /// The reason where it is known that versions and suites are not the cause.
+    /// The reason if versions and suites are known not to be the cause.
     pub fn other_reason(&self) -> Reason {
         match self.reason() {
             Reason::TlsVersionOrCipherMismatch => Reason::TlsAlert,
@@ -210,7 +216,7 @@ impl StageError for SecureError {
                 error,
                 began_like_tls,
             } => reason_of_tls(error, *client_cert_asked).unwrap_or(match (began_like_tls, error.kind()) {
-                // TLS is not at fault where none was spoken.
+                // Not a TLS failure: the server sent no TLS.
                 (None, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Reason::TcpReset,
                 (None, ErrorKind::UnexpectedEof) => Reason::TcpClosed,
                 (None, _) => Reason::TcpFailed,
@@ -223,13 +229,13 @@ impl StageError for SecureError {
     fn detail(&self) -> String {
         match self {
             Self::NotConnected => "There was no connection to secure.".to_owned(),
-            Self::BadName(name) => format!("{name:?} is no name for TLS; set tls_config.server_name."),
+            Self::BadName(name) => format!("{name:?} is not a valid TLS server name; set tls_config.server_name."),
             Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
             Self::Handshake {
                 began_like_tls: None,
                 error,
                 ..
-            } => format!("The connection ended before a byte of TLS came: {error}."),
+            } => format!("The connection ended before any TLS byte was received: {error}."),
             Self::Told { detail, .. } => format!("{detail}."),
             Self::Handshake { error, .. } => format!("The TLS handshake failed: {error}."),
         }

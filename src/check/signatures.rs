@@ -1,10 +1,10 @@
-//! Signatures: of handshakes (`handshake`), and in chains of certificates.
+//! Verification of signatures in handshakes (`handshake`) and in certificate chains.
 //!
-//! Those in chains are verified once: most probes are shown a chain that was shown before, and what an authority has signed stays
-//! signed. All else about a chain (dates, names, uses, constraints) is judged with each handshake.
+//! Signatures in chains are cached, because most probes receive a chain that was received before, and a valid signature
+//! stays valid. All other checks of a chain (dates, names, uses, constraints) run for each handshake.
 //!
-//! ring verifies what is usual. What Go verifies beyond that (P-521, SHA-512 by P-256 and P-384, RSA below 2048 bits) is here:
-//! over the curves of `RustCrypto`, and with one exponentiation for RSA.
+//! ring verifies the common algorithms. This module adds those that Go supports beyond that (P-521, SHA-512 with P-256
+//! and P-384, RSA below 2048 bits), with the curves of `RustCrypto` and a single exponentiation for RSA.
 
 mod chain;
 mod der;
@@ -24,25 +24,26 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// How many signatures are remembered, in 1 MB.
+/// Maximum number of cached signatures, about 1 MB.
 const MOST: usize = 16_384;
 
-/// The smallest RSA key whose signatures are accepted, in bits: what is below is broken. Go has the same bound since 1.24.
+/// Minimum size of an RSA key in bits. Smaller keys are broken. Go has had the same limit since 1.24.
 const MIN_RSA_BITS: usize = 1024;
 
-/// Whether an RSA key of so many bits is too small for ring, which counts whole bytes.
+/// Whether an RSA key of this size is too small for ring, which counts whole bytes.
 const fn is_small(bits: usize) -> bool {
     bits.div_ceil(8) < 2048 / 8
 }
 
-/// The algorithms of ring; the provider is built once.
+/// The algorithms of ring. The provider is built once.
 fn algorithms() -> &'static WebPkiSupportedAlgorithms {
     static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> =
         LazyLock::new(|| ring::default_provider().signature_verification_algorithms);
     &ALGORITHMS
 }
 
-/// The algorithms, each of which remembers what it has verified. They are for chains: what is signed for one handshake comes once.
+/// The algorithms with a cache of verified signatures. They are for chains only, because each handshake signature is
+/// unique.
 pub(super) fn remembering() -> &'static [&'static dyn SignatureVerificationAlgorithm] {
     static EACH: LazyLock<Vec<CachedVerification>> = LazyLock::new(|| {
         let all = algorithms().all.iter().enumerate();
@@ -61,7 +62,7 @@ pub(super) fn remembering() -> &'static [&'static dyn SignatureVerificationAlgor
     &ALL
 }
 
-/// What was verified, by the digest of all that went into it. As soon as there are many new ones, the old are forgotten.
+/// Verified signatures, by the digest of all inputs. When there are too many new entries, the old ones are dropped.
 #[derive(Debug, Default)]
 struct Verified {
     new: HashSet<[u8; 32]>,
@@ -86,11 +87,11 @@ impl Verified {
 
 static VERIFIED: LazyLock<Mutex<Verified>> = LazyLock::new(Mutex::default);
 
-/// An algorithm that remembers what it has verified and found good.
+/// An algorithm that caches valid signatures.
 #[derive(Debug)]
 struct CachedVerification {
     algorithm: &'static dyn SignatureVerificationAlgorithm,
-    /// Which of the algorithms it is.
+    /// Index of the algorithm.
     place: usize,
     verified: &'static Mutex<Verified>,
 }
@@ -100,7 +101,7 @@ impl SignatureVerificationAlgorithm for CachedVerification {
         let mut digest = Sha256::new();
         digest.update(self.place.to_le_bytes());
         for part in [public_key, message, signature] {
-            // With its length, or one part could borrow from the next.
+            // Includes the length, so that different inputs cannot form the same bytes.
             digest.update(part.len().to_le_bytes());
             digest.update(part);
         }
@@ -134,7 +135,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{LazyLock, Mutex};
 
-    /// Takes every signature but an empty one, and counts how often it was asked.
+    /// Accepts every signature that is not empty, and counts the calls.
     #[derive(Debug, Default)]
     struct Counting(AtomicUsize);
 
@@ -168,7 +169,7 @@ mod tests {
         assert!(of(0).verify_signature(b"key", b"message", b"good").is_ok());
         assert!(of(0).verify_signature(b"key", b"message", b"good").is_ok());
         assert_eq!(asked(), 1);
-        // Each differs in one thing, the last in where its parts end.
+        // Each differs in one input, the last one in the boundaries of its parts.
         assert!(of(1).verify_signature(b"key", b"message", b"good").is_ok());
         assert!(of(0).verify_signature(b"kex", b"message", b"good").is_ok());
         assert!(of(0).verify_signature(b"key", b"massage", b"good").is_ok());

@@ -1,4 +1,4 @@
-//! A module's TLS: built once when the configuration is loaded, shared by its probes.
+//! TLS settings of a module: built once when the configuration is loaded, shared by the module's probes.
 
 use super::trust::{Recorder, Trusted};
 use super::watched_files::Watched;
@@ -10,7 +10,7 @@ use rustls::{AlertDescription, CipherSuite, ClientConfig, SupportedCipherSuite, 
 use std::io;
 use std::sync::Arc;
 
-/// A TLS version. Those below TLS 1.2 need the Cargo feature `legacy-tls`.
+/// A TLS version. Versions below TLS 1.2 need the Cargo feature `legacy-tls`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
     /// TLS 1.0 (RFC 2246).
@@ -23,39 +23,40 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// What a module demands of TLS.
+/// TLS settings from a module's configuration.
 #[derive(Debug)]
 pub struct TlsSettings {
-    /// The authorities to trust, which are read again when their file changes.
+    /// The trusted authorities. They are reloaded when their file changes.
     pub trust: Arc<Watched<Trusted>>,
-    /// The client certificate, which is read again when its files change.
+    /// The client certificate. It is reloaded when its files change.
     pub identity: Arc<Watched<Identity>>,
-    /// The name to send and to verify, instead of the target's.
+    /// The name to send and to verify instead of the target's.
     pub server_name: Option<String>,
-    /// Take any certificate.
+    /// Whether to accept any certificate.
     pub skip_verify: bool,
     /// The lowest version offered.
     pub min_version: TlsVersion,
     /// The highest version offered.
     pub max_version: TlsVersion,
-    /// What ALPN offers (RFC 7301), the best first; nothing where what is spoken needs no agreement.
+    /// ALPN protocols to offer (RFC 7301), in order of preference. Empty if the application protocol needs no
+    /// negotiation.
     pub alpn: &'static [&'static [u8]],
 }
 
-/// A client certificate with its key, where the module has one.
+/// A client certificate with its key, if the module has one.
 #[derive(Debug, Default)]
 pub struct Identity {
     certified: Option<Arc<CertifiedKey>>,
-    /// The key as it was read: the second TLS library has no use for the first one's.
+    /// The original key. The second TLS library cannot use the key object of the first.
     #[cfg(feature = "legacy-tls")]
     key: Option<PrivateKeyDer<'static>>,
 }
 
 impl Identity {
-    /// The certificate with its chain, and its key.
+    /// Builds an identity from a certificate with its chain, and its key.
     ///
     /// # Errors
-    /// When the key is unusable or does not fit the certificate.
+    /// Fails if the key is unusable or does not match the certificate.
     pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
         #[cfg(feature = "legacy-tls")]
         let kept = Some(key.clone_key());
@@ -67,14 +68,14 @@ impl Identity {
         })
     }
 
-    /// The certificate with its chain, and its key, as they were read.
+    /// The certificate with its chain, and its key, in their original form.
     #[cfg(feature = "legacy-tls")]
     pub(super) fn as_read(&self) -> Option<(&[CertificateDer<'static>], &PrivateKeyDer<'static>)> {
         Some((&self.certified.as_ref()?.cert, self.key.as_ref()?))
     }
 }
 
-/// TLS ready to use.
+/// TLS, ready for use by probes.
 #[derive(Debug)]
 pub struct Tls {
     config: ClientConfig,
@@ -82,11 +83,11 @@ pub struct Tls {
     identity: Arc<Watched<Identity>>,
     server_name: Option<String>,
     skip_verify: bool,
-    /// The lowest and the highest version of the module.
+    /// The minimum and maximum version of the module.
     versions: (TlsVersion, TlsVersion),
 }
 
-/// Why there is no TLS for a probe. It says nothing about the target.
+/// Why a probe cannot use TLS. This gives no information about the target.
 #[derive(Debug)]
 pub(super) enum TlsNotReady {
     /// A file of the module cannot be used.
@@ -98,19 +99,19 @@ pub(super) enum TlsNotReady {
 /// Why TLS settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The key is unusable or does not fit the certificate.
+    /// The key is unusable or does not match the certificate.
     #[error("the client certificate and key cannot be used: {0}")]
     Identity(rustls::Error),
-    /// The library refuses the settings.
+    /// The library rejects the settings.
     #[error("{0}")]
     Refused(rustls::Error),
 }
 
 impl Tls {
-    /// Builds the shared parts.
+    /// Builds the state that probes share.
     ///
     /// # Errors
-    /// When the settings contradict each other, or the client key does not fit its certificate.
+    /// Fails if the settings contradict each other, or the client key does not match its certificate.
     pub fn new(settings: TlsSettings) -> Result<Self, TlsError> {
         let provider = Arc::new(provider());
         let mut versions: Vec<&'static SupportedProtocolVersion> = [
@@ -122,10 +123,10 @@ impl Tls {
         .map(|(_, version)| version)
         .collect();
         if versions.is_empty() {
-            // The library must have one. Handshakes of such a module are not its own: see `second_handshake`.
+            // The library requires at least one version. `second_handshake` performs the handshakes of such a module.
             versions.push(&rustls::version::TLS12);
         }
-        // Each handshake has its own in its place; this one trusts nobody.
+        // A placeholder that trusts no authority. Each handshake replaces it.
         let recorder = Arc::new(Recorder::new(Arc::default(), false, None));
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
@@ -133,7 +134,7 @@ impl Tls {
             .dangerous()
             .with_custom_certificate_verifier(recorder)
             .with_no_client_auth();
-        // Every probe measures a fresh handshake.
+        // Every probe measures a full handshake.
         config.resumption = rustls::client::Resumption::disabled();
         config.alpn_protocols = settings.alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Self {
@@ -152,28 +153,28 @@ impl Tls {
         self.server_name.as_deref()
     }
 
-    /// The lowest and the highest version. Where the highest is below the lowest, none is left.
+    /// The minimum and maximum version. If the maximum is below the minimum, no version is enabled.
     pub(super) const fn versions(&self) -> (TlsVersion, TlsVersion) {
         self.versions
     }
 
-    /// The client certificate that the files hold now.
+    /// The client certificate in the current files.
     #[cfg(feature = "legacy-tls")]
     pub(super) fn identity(&self) -> Option<Arc<Identity>> {
         self.identity.current().ok()
     }
 
-    /// The same for QUIC, which agrees on HTTP/3.
+    /// Like `for_one_probe`, for QUIC with HTTP/3.
     pub(super) async fn for_quic(&self) -> Result<(ClientConfig, Arc<Recorder>), TlsNotReady> {
         let (mut config, recorder) = self.for_one_probe(false).await?;
         config.alpn_protocols = vec![b"h3".to_vec()];
         Ok((config, recorder))
     }
 
-    /// A configuration for one handshake, and the recorder of what it will show.
+    /// A configuration for one handshake, and the recorder of its data.
     ///
     /// # Errors
-    /// When a file of the module cannot be used, or this host is short of what it takes to read the system's authorities.
+    /// Fails if a file of the module cannot be used, or this host lacks the resources to read the system's authorities.
     pub(super) async fn for_one_probe(&self, http1: bool) -> Result<(ClientConfig, Arc<Recorder>), TlsNotReady> {
         let trusted = self.trust.current().map_err(TlsNotReady::File)?;
         let identity = self.identity.current().map_err(TlsNotReady::File)?;
@@ -193,8 +194,8 @@ impl Tls {
     }
 }
 
-/// The library's provider, with the cipher suites in Go's order (for processors that have AES): a server that leaves the
-/// choice to its client then chooses as it does for the peer.
+/// The library's provider, with the cipher suites in Go's order for processors with AES support. A server that follows
+/// the client's preference then chooses the same suite as for `blackbox_exporter`.
 fn provider() -> CryptoProvider {
     const FIRST: [CipherSuite; 4] = [
         CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -211,13 +212,14 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-/// Reads a name for SNI and verification: a DNS name or an address.
+/// Parses a name for SNI and verification: a DNS name or an address.
 pub(super) fn server_name(name: &str) -> Option<ServerName<'static>> {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     ServerName::try_from(bare.to_owned()).ok()
 }
 
-/// The reason that a TLS error inside an I/O error stands for. `client_cert_asked`: the peer asked for one.
+/// The reason for a TLS error inside an I/O error. `client_cert_asked`: whether the peer requested a client
+/// certificate.
 pub(super) fn reason_of_tls(error: &io::Error, client_cert_asked: bool) -> Option<Reason> {
     use rustls::Error;
     let tls = error.get_ref()?.downcast_ref::<Error>()?;
@@ -229,18 +231,19 @@ pub(super) fn reason_of_tls(error: &io::Error, client_cert_asked: bool) -> Optio
     })
 }
 
-/// The same of an error that came when the handshake was over for us, as a server's alert on our certificate does in TLS 1.3.
+/// The reason for an error after the client's handshake was complete. In TLS 1.3, an alert about the client certificate
+/// arrives this late.
 pub(super) fn reason_of_late_tls(error: &io::Error, client_cert_asked: bool) -> Option<Reason> {
     let reason = reason_of_tls(error, client_cert_asked)?;
-    // The two sides had agreed on a version and a cipher suite.
+    // The two sides had already agreed on a version and a cipher suite.
     Some(match reason {
         Reason::TlsVersionOrCipherMismatch => Reason::TlsAlert,
         reason => reason,
     })
 }
 
-/// Whether a handshake may have failed because both sides share no version, suite or group.
-/// `alert_came_first`: before the server had chosen.
+/// Whether a handshake may have failed because the two sides share no version, suite or group. `alert_came_first`:
+/// whether the alert came before the server's choice.
 pub(super) fn may_be_about_versions(error: &io::Error, alert_came_first: bool) -> bool {
     use rustls::{Error, PeerMisbehaved as P};
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
@@ -261,7 +264,7 @@ pub(super) fn may_be_about_versions(error: &io::Error, alert_came_first: bool) -
     }
 }
 
-/// Alerts that say themselves that they are about a certificate, a name or a protocol above TLS.
+/// Whether an alert is explicitly about a certificate, a name or a protocol above TLS.
 const fn is_about_something_else(alert: AlertDescription) -> bool {
     use AlertDescription as Alert;
     matches!(
@@ -284,8 +287,8 @@ pub(super) const fn reason_of_alert(alert: AlertDescription, client_cert_asked: 
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired => Reason::TlsClientCert,
-        // Where the server asked for a client certificate, the alert is about that. Else the server refuses for another reason,
-        // such as the name or the client's address.
+        // If the server requested a client certificate, the alert is about that certificate. Otherwise the server
+        // refuses for another reason, such as the name or the client's address.
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
         | Alert::CertificateRevoked

@@ -1,9 +1,17 @@
-//! TLS certificate verification: judges a server's certificate chain as Go's `crypto/x509` does, and records it even when it is
-//! refused.
+//! TLS certificate verification.
 //!
-//! The handshake is allowed to finish with any certificate; the stage `secure` then fails with the recorded verdict before any request
-//! byte is sent. So the certificate of a failed probe can still be shown. `webpki` verifies the usual chain; where it rejects a chain,
-//! leaves doubts, or could take too long, a search with Go's rules and a budget (`search`) decides.
+//! A TLS server proves its identity with a certificate. An authority signs that certificate, often through intermediate
+//! certificates that the server sends along. The client accepts the server if this *chain* ends at an authority that it
+//! already trusts, every signature and date is valid, and the server's certificate contains the requested name. This
+//! module makes that decision. It follows Go's `crypto/x509`, so that the exporter and `blackbox_exporter` accept the
+//! same servers.
+//!
+//! A rejected certificate does not abort the handshake, because the certificate of a failed probe must still appear in
+//! the evidence. `Recorder` stores the certificate chain and the result of the verification. The stage `secure` then
+//! fails the probe before the exporter sends any request byte.
+//!
+//! `webpki` verifies most chains. A slower search with Go's rules and a fixed budget (`search`) decides if `webpki`
+//! rejects a chain, if `webpki` does not check everything that Go checks, or if the chain could take `webpki` too long.
 
 mod names;
 mod parsed;
@@ -29,21 +37,22 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-/// Whom a module trusts.
+/// The certificate authorities that a module trusts.
 #[derive(Clone, Debug)]
 pub enum Trusted {
-    /// These.
+    /// The authorities in this list.
     These(Arc<Trust>),
-    /// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured). They are some hundred files, which are read
-    /// once per process, when they are first needed.
+    /// The system's authorities, about a hundred files (`SSL_CERT_FILE` and `SSL_CERT_DIR` apply). The first probe that
+    /// needs them reads them, once per process.
     System,
 }
 
 impl Trusted {
-    /// The authorities.
+    /// Returns the authorities.
     ///
     /// # Errors
-    /// When this host is short of what it takes to read them: that says nothing of whom the system trusts.
+    /// Fails if this host lacks the resources to read them. The failure gives no information about what the system
+    /// trusts.
     pub(super) async fn authorities(&self) -> io::Result<Arc<Trust>> {
         static SYSTEM: OnceLock<Arc<Trust>> = OnceLock::new();
         static READING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -54,37 +63,37 @@ impl Trusted {
             return Ok(trust.clone());
         }
         let _alone = READING.lock().await;
-        // What is read is kept also where the probe that asked for it first has ended meanwhile.
+        // The result is kept even if the probe that started the reading has ended in the meantime.
         let reading = tokio::task::spawn_blocking(|| match SYSTEM.get() {
             Some(trust) => Ok(trust.clone()),
             None => Trust::read_system().map(|trust| SYSTEM.get_or_init(|| Arc::new(trust)).clone()),
         });
         reading.await.unwrap_or_else(|error| match error.try_into_panic() {
-            // It is our own, and fails this probe as any other would.
+            // A panic in the exporter's code fails this probe like any other panic.
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(ended) => Err(io::Error::other(ended)),
         })
     }
 }
 
-/// The authorities that a module trusts.
+/// A set of trusted authorities.
 #[derive(Default)]
 pub struct Trust {
-    /// What webpki needs.
+    /// The authorities in the form that webpki needs.
     anchors: Vec<TrustAnchor<'static>>,
-    /// Which of the roots each of the anchors is.
+    /// Index into `roots` for each anchor.
     roots_of_anchors: Vec<usize>,
     roots: Vec<Root>,
 }
 
-/// A trusted certificate as it was given: anchors alone have no dates and no extensions.
+/// A trusted certificate in its original form. An anchor alone has neither dates nor extensions.
 struct Root {
     der: CertificateDer<'static>,
-    /// The whole element.
+    /// Complete DER element of the subject.
     subject: Vec<u8>,
     dates: (i64, i64),
     path_length: Option<usize>,
-    /// Whether webpki, which does not look at an anchor's extensions, can accept a chain to it.
+    /// Whether webpki can accept a chain to this root. webpki does not check an anchor's extensions.
     is_usual: bool,
 }
 
@@ -100,17 +109,17 @@ impl Root {
         })
     }
 
-    /// Whether a chain to it with so many intermediates is right, as far as it is concerned.
+    /// Whether this root permits a chain with this number of intermediates at this time.
     fn permits(&self, intermediates: usize, now: i64) -> bool {
         let (from, until) = self.dates;
         self.is_usual && (from..=until).contains(&now) && self.path_length.is_none_or(|most| intermediates <= most)
     }
 }
 
-/// The intermediates of a usual chain: so many of different names make few paths.
+/// Maximum number of intermediates in a typical chain. So few intermediates with different names form few paths.
 const USUAL_INTERMEDIATES: usize = 8;
 
-/// Whether intermediates could follow one another in many orders: there are many of them, or two have one name.
+/// Whether the intermediates could form many paths: there are many of them, or two have the same name.
 pub(crate) fn may_have_many_paths(intermediates: &[CertificateDer<'_>]) -> bool {
     if intermediates.len() < 2 {
         return false;
@@ -124,18 +133,18 @@ pub(crate) fn may_have_many_paths(intermediates: &[CertificateDer<'_>]) -> bool 
             .any(|subject| !subjects.insert(subject))
 }
 
-/// What webpki makes of a chain.
+/// Result of webpki for an accepted chain.
 enum Usual {
-    /// Accepted, until then.
+    /// Accepted. The chain is valid until this time.
     Verified(i64),
-    /// Accepted, but an authority ends before the server's certificate: another chain may end later.
+    /// Accepted, but an authority expires before the server's certificate. Another chain may be valid for longer.
     EndsEarly(i64),
-    /// Accepted, but for what webpki does not look at.
+    /// Accepted, but webpki does not check everything that Go checks in this chain.
     Doubtful,
 }
 
 impl Trust {
-    /// Trusts these certificates. Those that cannot be read are left out, as Go does.
+    /// Trusts these certificates. Skips certificates that cannot be parsed, as Go does.
     #[must_use]
     pub fn new(certificates: Vec<CertificateDer<'static>>) -> Self {
         let roots: Vec<Root> = certificates.into_iter().filter_map(Root::new).collect();
@@ -152,8 +161,8 @@ impl Trust {
 
     fn read_system() -> io::Result<Self> {
         let mut read = rustls_native_certs::load_native_certs();
-        // A file that is no certificate is left out. One that cannot be opened for want of our own is not, nor are all of
-        // them: whoever shows a certificate would be blamed for it.
+        // Skips a file that is not a certificate. Fails if this host lacks the resources to open a file, or if no
+        // certificate could be read. Otherwise the verdict would attribute the failure to the server.
         let lacks = |error: &rustls_native_certs::Error| match &error.kind {
             ErrorKind::Io { inner, .. } => read.certs.is_empty() || shortage(inner).is_some(),
             _ => read.certs.is_empty(),
@@ -165,24 +174,24 @@ impl Trust {
             });
         }
         for error in &read.errors {
-            tracing::warn!(%error, "Of those whom the system trusts one is left out");
+            tracing::warn!(%error, "Skipping a certificate of the system's trust store");
         }
         Ok(Self::new(read.certs))
     }
 
-    /// How many authorities these are.
+    /// Number of authorities.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.roots.len()
     }
 
-    /// Whether nobody is trusted.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.roots.is_empty()
     }
 
-    /// Verifies a chain for a name: gives the end of its shortest-lived certificate, the root's included.
+    /// Verifies a chain for a name. Returns the earliest expiry time in the chain, including the root's.
     fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -191,22 +200,22 @@ impl Trust {
         now: UnixTime,
     ) -> Result<i64, Refusal> {
         let search = || search(&self.roots, leaf, intermediates, name, seconds(now));
-        // A certificate that is itself trusted needs no chain. webpki does not know that.
+        // A certificate that is itself trusted needs no chain. webpki does not support this case.
         if self.roots.iter().any(|root| root.der == *leaf) {
             return search().map_err(|missed| missed.refusal);
         }
-        // webpki's bounds leave room for seconds of work where many paths are possible. The search has a budget.
+        // webpki's limits allow seconds of work if many paths are possible. The search has a budget.
         if may_have_many_paths(intermediates) {
             return search().map_err(|missed| missed.refusal);
         }
         match self.verify_usual(leaf, intermediates, name, now) {
             Ok(Usual::Verified(until)) => Ok(until),
-            // Go takes the chain that ends last.
+            // Go uses the chain that expires last.
             Ok(Usual::EndsEarly(until)) => Ok(search().map_or(until, |other| other.max(until))),
             Ok(Usual::Doubtful) => search().map_err(|missed| missed.refusal),
             Err(error) => search().map_err(|missed| {
                 let usual = Refusal::new(&error, leaf);
-                // To webpki, a key that ring does not take is a signature that is wrong.
+                // webpki reports a key that ring does not support as an invalid signature.
                 let knows_less = missed.at_bound || error == webpki::Error::InvalidSignatureForPublicKey;
                 if knows_less || usual.reason == Reason::TlsCertInvalid {
                     missed.refusal
@@ -217,7 +226,7 @@ impl Trust {
         }
     }
 
-    /// What webpki makes of it: all that most handshakes take.
+    /// Verifies the chain with webpki alone, which is sufficient for most handshakes.
     fn verify_usual(
         &self,
         leaf: &CertificateDer<'_>,
@@ -271,7 +280,7 @@ mod tests {
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use std::time::Duration;
 
-    /// An authority's certificate, and one that it gave to `app.example` for the year 2020.
+    /// An authority's certificate, and a certificate that it issued to `app.example` for the year 2020.
     fn chain() -> [CertificateDer<'static>; 2] {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,4 +1,4 @@
-//! Tunnel: ask a proxy for a way through, by CONNECT (RFC 9110 section 9.3.6) or SOCKS 5 (RFC 1928, RFC 1929).
+//! Tunnel: connects through a proxy with CONNECT (RFC 9110 section 9.3.6) or SOCKS 5 (RFC 1928, RFC 1929).
 
 use super::http1::head::{HeadError, HeadLimits, HeadReader};
 use super::wire::{Layer, Wire};
@@ -11,29 +11,29 @@ use std::io;
 use std::net::IpAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Bytes of a proxy's answer.
+/// Maximum size of a proxy's response header in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// Fields of a proxy's answer.
+/// Maximum number of header fields in a proxy's response.
 const MOST_FIELDS: usize = 256;
 
-/// Interim responses before it.
+/// Maximum number of interim responses before the final one.
 const MOST_INTERIMS: usize = 20;
 
-/// How a proxy is asked.
+/// Protocol between the exporter and the proxy.
 #[derive(Clone, Debug)]
 pub enum Tunnel {
-    /// `CONNECT host:port`, with these fields.
+    /// `CONNECT host:port`, with these header fields.
     Connect(HeaderMap),
-    /// SOCKS 5, with a user and a password where there are some.
+    /// SOCKS 5, optionally with a user name and a password.
     Socks5(Option<(String, Secret)>),
 }
 
 impl Check {
-    /// Asks the proxy at the other end for a way to a host, named or by its address.
+    /// Asks the connected proxy to open a connection to a host, given by name or address.
     ///
     /// # Errors
-    /// When the proxy refuses, or does not speak its protocol.
+    /// Fails if the proxy refuses, or violates its protocol.
     pub async fn tunnel(&mut self, how: &Tunnel, host: &str, port: u16) -> Result<(), ProbeFailed> {
         match how {
             Tunnel::Connect(fields) => fields
@@ -48,7 +48,7 @@ impl Check {
                 Tunnel::Connect(fields) => connect(layer, fields, host, port).await?,
                 Tunnel::Socks5(user) => socks5(layer, user.as_ref(), host, port).await?,
             }
-            // What TLS showed so far was the proxy's.
+            // The TLS data so far was the proxy's.
             wire.facts.tls = None;
             wire.facts.tls_name = None;
             wire.times.ended = wire.trace.last_read();
@@ -80,7 +80,7 @@ async fn connect(layer: &mut Layer, fields: &HeaderMap, host: &str, port: u16) -
     }
 }
 
-/// The status of the final answer.
+/// The status of the final response.
 async fn read_status(layer: &mut Layer) -> Result<u16, TunnelError> {
     let limits = HeadLimits {
         bytes: LONGEST_HEAD,
@@ -89,12 +89,14 @@ async fn read_status(layer: &mut Layer) -> Result<u16, TunnelError> {
     for _ in 0..=MOST_INTERIMS {
         let mut reader = HeadReader::new(limits);
         let mut unread = Vec::new();
-        // Byte by byte: what follows the head is no longer the proxy's.
+        // Reads byte by byte, because the data after the header does not come from the proxy.
         loop {
             unread.push(layer.read_u8().await?);
             let (taken, has_ended) = reader.advance(&unread).map_err(|error| match error {
-                HeadError::Invalid(_) => TunnelError::Invalid("its answer is no HTTP"),
-                HeadError::TooLong(_) | HeadError::TooManyFields(_) => TunnelError::Invalid("its answer has no end"),
+                HeadError::Invalid(_) => TunnelError::Invalid("its response is not valid HTTP"),
+                HeadError::TooLong(_) | HeadError::TooManyFields(_) => {
+                    TunnelError::Invalid("its response header is too long")
+                }
             })?;
             unread.drain(..taken);
             if has_ended {
@@ -106,7 +108,7 @@ async fn read_status(layer: &mut Layer) -> Result<u16, TunnelError> {
             return Ok(status_line.status);
         }
     }
-    Err(TunnelError::Invalid("its answer has no end"))
+    Err(TunnelError::Invalid("it sent too many interim responses"))
 }
 
 async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, port: u16) -> Result<(), TunnelError> {
@@ -122,7 +124,7 @@ async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, 
     match (chosen, user) {
         ([VERSION, 0], _) => {}
         ([VERSION, 2], Some((name, password))) => log_in(layer, name, password.reveal()).await?,
-        ([VERSION, _], _) => return Err(TunnelError::Invalid("it takes none of our ways to log in")),
+        ([VERSION, _], _) => return Err(TunnelError::Invalid("it requires another authentication method")),
         _ => return Err(TunnelError::Invalid("it does not speak SOCKS 5")),
     }
     let mut request = vec![VERSION, 1, 0];
@@ -154,14 +156,14 @@ async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, 
         1 => 4,
         4 => 16,
         3 => usize::from(layer.read_u8().await?),
-        _ => return Err(TunnelError::Invalid("it names an address of no kind")),
+        _ => return Err(TunnelError::Invalid("its reply has an unknown address type")),
     };
     let mut bound = vec![0; length + 2];
     layer.read_exact(&mut bound).await?;
     Ok(())
 }
 
-/// RFC 1929.
+/// Authenticates with user name and password (RFC 1929).
 async fn log_in(layer: &mut Layer, name: &str, password: &str) -> Result<(), TunnelError> {
     let mut words = vec![1];
     words.extend(counted(name)?);
@@ -176,9 +178,9 @@ async fn log_in(layer: &mut Layer, name: &str, password: &str) -> Result<(), Tun
     }
 }
 
-/// A text behind its length.
+/// A text preceded by its length.
 fn counted(text: &str) -> Result<Vec<u8>, TunnelError> {
-    let length = u8::try_from(text.len()).map_err(|_| TunnelError::Invalid("a name is longer than it can take"))?;
+    let length = u8::try_from(text.len()).map_err(|_| TunnelError::Invalid("a name exceeds 255 bytes"))?;
     Ok([&[length], text.as_bytes()].concat())
 }
 
@@ -205,7 +207,7 @@ impl From<io::Error> for TunnelError {
 impl StageError for TunnelError {
     fn reason(&self) -> Reason {
         match self {
-            // What lies behind the proxy: network, host, refusal, TTL (RFC 1928 section 6).
+            // Failures behind the proxy: network, host, refusal, TTL (RFC 1928 section 6).
             Self::Status(502..=504) | Self::Socks(3..=6) => Reason::ProxyTargetUnreachable,
             Self::Status(_) | Self::Socks(_) | Self::LogIn => Reason::ProxyRefused,
             Self::NotConnected | Self::Invalid(_) | Self::Io(_) => Reason::ProxyFailed,
@@ -213,7 +215,7 @@ impl StageError for TunnelError {
     }
 
     fn detail(&self) -> String {
-        /// RFC 1928 section 6.
+        /// Reply codes of RFC 1928 section 6.
         const SOCKS: [&str; 8] = [
             "general failure",
             "not allowed by its rules",
@@ -225,17 +227,17 @@ impl StageError for TunnelError {
             "address type not supported",
         ];
         match self {
-            Self::NotConnected => "There was no connection to a proxy.".to_owned(),
+            Self::NotConnected => "There was no connection to the proxy.".to_owned(),
             Self::Status(status) => format!("The proxy answered CONNECT with {status}."),
             Self::Socks(code) => {
                 let word = SOCKS
                     .get(usize::from(*code).wrapping_sub(1))
                     .unwrap_or(&"an unknown code");
-                format!("The proxy refused: {word} ({code}).")
+                format!("The proxy refused the request: {word} ({code}).")
             }
-            Self::LogIn => "The proxy does not accept the user or the password.".to_owned(),
-            Self::Invalid(words) => format!("The proxy cannot be spoken to: {words}."),
-            Self::Io(error) => format!("The exchange with the proxy ended: {error}."),
+            Self::LogIn => "The proxy rejected the user name or password.".to_owned(),
+            Self::Invalid(words) => format!("The exchange with the proxy failed: {words}."),
+            Self::Io(error) => format!("The exchange with the proxy failed: {error}."),
         }
     }
 

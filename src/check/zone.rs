@@ -1,21 +1,22 @@
-//! Zones of IPv6 addresses (RFC 4007): `fe80::1%eth0`. A link-local address means nothing without the interface that it is on.
+//! Zones of IPv6 addresses (RFC 4007), as in `fe80::1%eth0`. A link-local address is only unique on its interface.
 
 use nix::net::if_::if_nametoindex;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// The zone of an address, as it was written, and its number, which the kernel wants (ipv6(7), `sin6_scope_id`).
+/// The zone of an address: its original text, and the number that the kernel requires (ipv6(7), `sin6_scope_id`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
-    /// As it was written: the name of an interface, or its number.
+    /// The original text: the name or number of an interface.
     pub name: String,
     /// The number of the interface.
     pub id: u32,
 }
 
-/// An address without its zone, and the zone. A text that is not an IPv6 address with a zone stays as it is.
+/// Splits an address into the address and its zone. A text that is not an IPv6 address with a zone is returned
+/// unchanged.
 ///
 /// # Errors
-/// When this host has no such interface.
+/// Fails if this host has no such interface.
 pub fn split_zone(host: &str) -> Result<(&str, Option<Zone>), String> {
     let Some((address, name)) = host.split_once('%') else {
         return Ok((host, None));
@@ -24,12 +25,12 @@ pub fn split_zone(host: &str) -> Result<(&str, Option<Zone>), String> {
         return Ok((host, None));
     }
     let id = name.parse().or_else(|_| if_nametoindex(name));
-    let id = id.map_err(|_| format!("this host has no interface {name:?}, which {host} names"))?;
+    let id = id.map_err(|_| format!("this host has no interface {name:?} (from address {host})"))?;
     let name = name.to_owned();
     Ok((address, Some(Zone { name, id })))
 }
 
-/// Where to connect to: the address in its zone.
+/// The socket address to connect to, with the address in its zone.
 #[must_use]
 pub fn in_zone(address: IpAddr, port: u16, zone: Option<&Zone>) -> SocketAddr {
     match (address, zone) {

@@ -1,4 +1,4 @@
-//! Credentials of a module, as an `Authorization` field.
+//! Credentials of a module, as an `Authorization` header.
 
 use super::named_files::{FileError, NamedFile};
 use crate::secret::Secret;
@@ -7,29 +7,29 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
 use std::time::Instant;
 
-/// Bytes that a file with a secret may have.
+/// Maximum size of a file with a secret, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024;
 
-/// Where a secret stands.
+/// The source of a secret.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
-    /// In the configuration.
+    /// The text in the configuration.
     Text(Secret),
-    /// In a file.
+    /// A file.
     File(NamedFile),
 }
 
-/// How a module authenticates.
+/// The authentication of a module.
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// RFC 7617.
+    /// Basic authentication (RFC 7617).
     Basic {
-        /// The user.
+        /// The user name.
         username: SecretSource,
         /// The password.
         password: SecretSource,
     },
-    /// A scheme and a token, such as RFC 6750's.
+    /// A scheme and a token, such as a bearer token (RFC 6750).
     Token {
         /// The scheme.
         scheme: String,
@@ -39,10 +39,10 @@ pub enum Credentials {
 }
 
 impl SecretSource {
-    /// The secret itself.
+    /// Returns the secret.
     ///
     /// # Errors
-    /// When its file cannot be read until then.
+    /// Fails if the file cannot be read before `until`.
     pub(super) async fn text(&self, until: Instant) -> Result<Secret, FileError> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
@@ -52,10 +52,10 @@ impl SecretSource {
 }
 
 impl Credentials {
-    /// The field's value.
+    /// Returns the value of the header.
     ///
     /// # Errors
-    /// When a file cannot be read until then, or its text cannot stand in a header.
+    /// Fails if a file cannot be read before `until`, or if its text is not a valid header value.
     pub(super) async fn header(&self, until: Instant) -> Result<HeaderValue, FileError> {
         let header = match self {
             Self::Basic { username, password } => {
@@ -68,13 +68,14 @@ impl Credentials {
     }
 }
 
-/// `user:password` as a Basic field.
+/// Encodes `user:password` as the value of a Basic `Authorization` header.
 pub(super) fn basic(pair: &[u8]) -> Result<HeaderValue, String> {
     sensitive(format!("Basic {}", BASE64.encode(pair)))
 }
 
 fn sensitive(text: String) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::try_from(text).map_err(|_| "The credentials hold a control character.".to_owned())?;
+    let mut value =
+        HeaderValue::try_from(text).map_err(|_| "The credentials contain a control character.".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
 }

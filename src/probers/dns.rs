@@ -1,4 +1,4 @@
-//! The dns prober: one question to one name server, over UDP, TCP, TLS or HTTPS, and assertions on its answer.
+//! The dns prober: one query to one name server over UDP, TCP, TLS or HTTPS, and assertions on the response.
 
 mod gauges;
 mod message;
@@ -32,22 +32,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The media type of a message over HTTPS (RFC 8484 section 6).
+/// Media type of a DNS message over HTTPS (RFC 8484 section 6).
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/dns-message");
 
-/// Bytes of the largest message: its length has two bytes (RFC 1035 section 4.2.2).
+/// Maximum size of a message in bytes: its length field has two bytes (RFC 1035 section 4.2.2).
 const LARGEST: u64 = 65_535;
 
-/// What a question and its answer go over.
+/// Transport of a query and its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// One datagram each; over TCP again where the answer did not fit (RFC 7766 section 5).
+    /// One datagram each way. A truncated response is requested again over TCP (RFC 7766 section 5).
     Udp,
-    /// RFC 7766.
+    /// TCP (RFC 7766).
     Tcp,
-    /// RFC 7858.
+    /// TLS (RFC 7858).
     Tls,
-    /// RFC 8484.
+    /// HTTPS (RFC 8484).
     Https,
 }
 
@@ -70,28 +70,28 @@ impl Transport {
     }
 }
 
-/// What a dns module does, composed from its configuration.
+/// Settings of a dns module, built from the configuration.
 #[derive(Debug)]
 pub struct DnsProber {
-    /// Which addresses of the name server to take.
+    /// Address family of the name server.
     pub family: AddressFamily,
-    /// Whom to ask for them.
+    /// Resolver for the name of the name server.
     pub resolver: Arc<Resolver>,
-    /// The address of this host to ask from.
+    /// Source address of the query.
     pub source: Option<IpAddr>,
-    /// What the question goes over.
+    /// Transport of the query.
     pub transport: Transport,
-    /// TLS, whose files are read again when they change.
+    /// TLS settings. The files are read again when they change.
     pub tls: Tls,
-    /// The name that is asked for, or why no message can hold it: each probe then fails.
+    /// The queried name, or why it cannot be encoded. In that case every probe fails.
     pub name: Result<Name, String>,
-    /// The type that is asked for.
+    /// The queried type.
     pub record_type: u16,
-    /// The class that is asked for.
+    /// The queried class.
     pub class: u16,
-    /// Whether the server is to ask others (RD).
+    /// Whether the server should resolve recursively (the RD flag).
     pub recursion_desired: bool,
-    /// Accepted response codes; none means 0, `NOERROR`.
+    /// Accepted response codes; empty accepts only 0, `NOERROR`.
     pub valid_rcodes: Vec<u16>,
     /// Assertions on the answer section.
     pub answers: RecordRules,
@@ -130,7 +130,7 @@ impl DnsProber {
         check.begin_exchange(shown(transport, requested, place), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         let name = self.name.as_ref().map_err(|why| {
-            let words = format!("The query_name of the module cannot be asked for: {why}.");
+            let words = format!("The query_name of the module is not a valid DNS name: {why}.");
             check.fail(Reason::LocalTargetInvalid, words)
         })?;
         let question = &DnsQuestion::new(name, self.record_type, self.class, self.recursion_desired);
@@ -143,7 +143,7 @@ impl DnsProber {
         Ok(answer)
     }
 
-    /// TLS, and no question.
+    /// Performs a TLS handshake without a query.
     async fn shake_hands(&self, check: &mut Check, place: &Endpoint) -> Result<(), ProbeFailed> {
         check.begin_exchange(place.url(Transport::Tls.scheme()), true);
         let to = place.resolve(check, &self.resolver, self.family).await?;
@@ -180,7 +180,7 @@ impl DnsProber {
         let came = check
             .hear(|bytes, _| match framed(bytes) {
                 None => DialogueRead::More(0),
-                // RFC 7766 section 7: another question's answer is none.
+                // A response to another question is ignored (RFC 7766 section 7).
                 Some(message) if !question.is_answered_by(message) => DialogueRead::More(message.len() + 2),
                 Some(message) => DialogueRead::Whole(message.len() + 2, message.to_vec()),
             })
@@ -200,7 +200,7 @@ impl DnsProber {
         check.connect_from(self.source, to).await?;
         check.secure(&self.tls, &place.tls_name, false).await?;
         let authority = HeaderValue::from_str(&url.authority());
-        let authority = authority.map_err(|_| check.fail(Reason::LocalTargetInvalid, "The host is no host."))?;
+        let authority = authority.map_err(|_| check.fail(Reason::LocalTargetInvalid, "The host is invalid."))?;
         check
             .send(HttpRequest {
                 method: Method::POST,
@@ -224,7 +224,7 @@ impl DnsProber {
         match check.reply().map(|reply| reply.status) {
             Some(200) => read(check, &body),
             status => {
-                let words = format!("The answer has the status {}.", status.unwrap_or_default());
+                let words = format!("The response has the status {}.", status.unwrap_or_default());
                 Err(check.fail(Reason::HttpStatus, words))
             }
         }
@@ -257,7 +257,7 @@ impl DnsProber {
             codes => codes.contains(&rcode),
         };
         if !accepted {
-            let words = format!("The server answered with the code {}.", rcode_name(rcode));
+            let words = format!("The server returned the response code {}.", rcode_name(rcode));
             return Some((Reason::ContentRcode, words));
         }
         [
@@ -283,7 +283,7 @@ impl DnsProber {
             rcode: answer.metadata.response_code.into(),
             answers: answer.answers.len(),
             authorities: answer.authorities.len(),
-            // The library keeps the one of EDNS apart.
+            // The library keeps the EDNS record separately.
             additionals: answer.additionals.len() + usize::from(answer.edns.is_some()),
             serial: asks_for_zone.then(|| answer.answers.iter().filter_map(zone).next_back().unwrap_or(0)),
             truncated: answer.metadata.truncation,
@@ -291,7 +291,7 @@ impl DnsProber {
     }
 }
 
-/// What is asked, as it may be shown.
+/// The URL of the query for display.
 fn shown(transport: Transport, requested: &ProbeRequest, place: &Endpoint) -> String {
     if transport == Transport::Https
         && let Ok(url) = doh_url(&requested.target)
@@ -301,22 +301,22 @@ fn shown(transport: Transport, requested: &ProbeRequest, place: &Endpoint) -> St
     place.url(transport.scheme())
 }
 
-/// The URL of a name server that is asked over HTTPS: as written, or with the path that RFC 8484 shows.
+/// The URL of a DNS-over-HTTPS server: as configured, or with the path of the examples in RFC 8484.
 fn doh_url(target: &Target) -> Result<HttpUrl, String> {
     let written = target.written().trim();
     let text = if written.starts_with("https://") {
         written.to_owned()
     } else if written.contains("://") {
-        return Err("DNS over HTTPS needs an https URL, or a host.".to_owned());
+        return Err("DNS over HTTPS requires an https URL or a host.".to_owned());
     } else {
         format!("https://{written}/dns-query")
     };
     let url = HttpUrl::parse(&text)
-        .map_err(|error| format!("{error}; a target here looks like https://ns.example/dns-query."))?;
+        .map_err(|error| format!("{error}; expected a target such as https://ns.example/dns-query."))?;
     if url.user().is_none() {
         Ok(url)
     } else {
-        Err("DNS over HTTPS needs a host, and takes no user.".to_owned())
+        Err("DNS over HTTPS does not support a user name in the URL.".to_owned())
     }
 }
 

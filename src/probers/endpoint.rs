@@ -1,33 +1,33 @@
-//! The endpoint of a probe whose target is not a URL: a host and a port, dialled there or at a backend.
+//! The endpoint of a probe whose target is not a URL: a host and a port of the target or of a backend.
 
 use super::{ProbeRequest, Variant};
 use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Zone, in_zone, split_zone};
 use crate::policy::Origin;
 use std::net::{IpAddr, SocketAddr};
 
-/// A place to dial.
+/// An endpoint to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// The name or address of the target itself.
+    /// Name or address of the target itself.
     pub host: String,
-    /// The zone of that address, where it has one.
+    /// IPv6 zone of that address, if any.
     zone: Option<Zone>,
-    /// `:authority` as grpc-go sends it: over TLS the name that is verified, in plain text the target's name and port.
+    /// `:authority` as grpc-go sends it: the verified name with TLS, the target's name and port in plaintext.
     pub authority: String,
-    /// What is dialled: that, or a backend, or one of its addresses.
+    /// Host and port to dial: of the target, of a backend, or one address of the edge.
     dial: (String, u16),
-    /// Whether it is not the target's own name that is dialled.
+    /// Whether the dialled host differs from the target's own name.
     elsewhere: bool,
-    /// Whether TLS begins at once.
+    /// Whether TLS starts with the connection.
     pub tls: bool,
-    /// The name to send and verify in TLS.
+    /// The name for SNI and certificate verification.
     pub tls_name: String,
-    /// Whether it may get what the module holds for its target.
+    /// Whether the endpoint may receive the credentials and data that the module has for its target.
     pub trusted: bool,
 }
 
 impl Endpoint {
-    /// The target of an aim; `tls` is what the module says, with its `server_name`.
+    /// The endpoint of a request. `tls` and `server_name` are the settings of the module.
     pub fn new(
         requested: &ProbeRequest,
         port: Option<u16>,
@@ -76,7 +76,7 @@ impl Endpoint {
         })
     }
 
-    /// The target as credentials see it.
+    /// The target's origin, which decides who receives credentials.
     pub fn origin(self, scheme: &str) -> Origin {
         Origin {
             scheme: scheme.to_owned(),
@@ -85,7 +85,7 @@ impl Endpoint {
         }
     }
 
-    /// As it may be shown: the target's own name, and the port that is dialled.
+    /// The URL for display: the target's own name and the dialled port.
     pub fn url(&self, scheme: &str) -> String {
         let host = match &self.zone {
             Some(zone) => format!("{}%{}", self.host, zone.name),
@@ -94,7 +94,7 @@ impl Endpoint {
         format!("{scheme}://{}:{}", in_brackets(&host), self.dial.1)
     }
 
-    /// Resolves what is dialled. A place that is named by its address is of the family that it is.
+    /// Resolves the host to dial. An IP address is accepted regardless of the configured address family.
     pub async fn resolve(
         &self,
         check: &mut Check,
@@ -111,7 +111,7 @@ impl Endpoint {
     }
 }
 
-/// A host as URLs have it: an address of IPv6 is in brackets (RFC 3986 section 3.2.2).
+/// A host in the form used in URLs: IPv6 addresses are in brackets (RFC 3986 section 3.2.2).
 fn in_brackets(host: &str) -> String {
     if host.contains(':') {
         format!("[{host}]")

@@ -1,31 +1,32 @@
-//! Header fields of a module that may stand in files: `http_headers`, and the headers of websocket.
+//! Header fields of a module whose values may be read from files: `http_headers`, and the headers of the websocket
+//! prober.
 
 use super::credentials::SecretSource;
 use super::named_files::FileError;
 use http::{HeaderName, HeaderValue};
 use std::time::Instant;
 
-/// The fields in order; a field may have several values.
+/// The fields in their order. A field may have several values.
 #[derive(Clone, Debug, Default)]
 pub struct Fields(pub Vec<(HeaderName, SecretSource)>);
 
 impl Fields {
-    /// Whether there are none.
+    /// Whether there are no fields.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them. Values are marked sensitive.
+    /// Returns all fields. The values are marked as sensitive.
     ///
     /// # Errors
-    /// When a file cannot be read until then, or its text cannot stand in a header.
+    /// Fails if a file cannot be read before `until`, or if its text is not a valid header value.
     pub(super) async fn all(&self, until: Instant) -> Result<Vec<(HeaderName, HeaderValue)>, FileError> {
         let mut fields = Vec::new();
         for (name, source) in &self.0 {
             let text = source.text(until).await?;
             let mut value = HeaderValue::from_str(text.reveal())
-                .map_err(|_| format!("The value of the header {name} holds a control character."))?;
+                .map_err(|_| format!("The value of the header {name} contains a control character."))?;
             value.set_sensitive(true);
             fields.push((name.clone(), value));
         }

@@ -1,4 +1,4 @@
-//! The peer's gauges that several probers share.
+//! The gauges of `blackbox_exporter` that several probers share.
 
 use crate::chain::Stage;
 use crate::limits::label;
@@ -11,10 +11,10 @@ use crate::stage_log::StageTiming;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What Go prints for a time that was never set: the peer's value where no chain was verified.
+/// The zero value of Go's `time.Time`, in seconds. `blackbox_exporter` exports it if no chain was verified.
 const NEVER: f64 = -62_135_596_800.0;
 
-/// How the target's own name was resolved: the first exchange only, as with the peer.
+/// The name resolution of the target itself. As in `blackbox_exporter`, only the first exchange counts.
 pub fn address(first: &Exchange, page: &mut MetricPage) {
     page.set(&DNS_LOOKUP_TIME, first.time_in(Stage::Resolve).as_secs_f64());
     let (protocol, hash) = match first.chosen {
@@ -29,14 +29,14 @@ pub fn address(first: &Exchange, page: &mut MetricPage) {
     page.set(&IP_ADDR_HASH, f64::from(hash));
 }
 
-/// FNV-1a, 32 bits.
+/// 32-bit FNV-1a hash.
 fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })
 }
 
-/// What TLS showed; the certificates also when they were refused.
+/// TLS facts. The certificates are exported even if they were rejected.
 pub fn tls(exchange: &Exchange, page: &mut MetricPage) {
     certificates(exchange, page);
     let Some(facts) = &exchange.tls else { return };
@@ -49,13 +49,13 @@ pub fn tls(exchange: &Exchange, page: &mut MetricPage) {
     }
 }
 
-/// What TLS showed, but for the cipher suite, which the peer exports for http only.
+/// TLS facts without the cipher suite, which `blackbox_exporter` exports only for http.
 pub fn certificates(exchange: &Exchange, page: &mut MetricPage) {
     let Some(facts) = &exchange.tls else { return };
     if let Some(leaf) = facts.chain.first() {
         let earliest = facts.chain.iter().map(|cert| cert.not_after).min();
         page.set(&SSL_EARLIEST_CERT_EXPIRY, earliest.map_or(NEVER, seconds));
-        // Of a certificate that was refused there is no chain that could expire.
+        // A rejected certificate has no verified chain that could expire.
         let chain = facts.verified_until.map(seconds);
         if let Some(chain) = chain.or(exchange.finished(Stage::Secure).then_some(NEVER)) {
             page.set(&SSL_LAST_CHAIN_EXPIRY, chain);
@@ -78,7 +78,7 @@ pub fn certificates(exchange: &Exchange, page: &mut MetricPage) {
     }
 }
 
-/// How a dialogue went; nothing where it did not come to one.
+/// The outcome of the dialogue; nothing if the probe ended before it.
 pub fn dialogue(report: &Report, page: &mut MetricPage) {
     let Some(ProtocolFacts::Dialogue(dialogue)) = report.last_exchange().and_then(|exchange| exchange.spoken.as_ref())
     else {
@@ -95,17 +95,17 @@ pub fn dialogue(report: &Report, page: &mut MetricPage) {
     }
 }
 
-/// A number of things.
+/// A count as a metric value.
 #[must_use]
 #[allow(
     clippy::cast_precision_loss,
-    reason = "the format's numbers are floats; counts stay below 2^53"
+    reason = "metric values are floats; counts stay below 2^53"
 )]
 pub const fn count(things: usize) -> f64 {
     things as f64
 }
 
-/// The time in all laps: what is exported by phase, where every phase is.
+/// The total time of all stages. It equals the sum of the exported phases if every phase is exported.
 #[must_use]
 pub fn attributed(report: &Report) -> Duration {
     report.timings().map(StageTiming::took).sum()
@@ -113,7 +113,7 @@ pub fn attributed(report: &Report) -> Duration {
 
 #[allow(
     clippy::cast_precision_loss,
-    reason = "the format's numbers are floats; dates stay below 2^53"
+    reason = "metric values are floats; dates stay below 2^53"
 )]
 const fn seconds(at: i64) -> f64 {
     at as f64

@@ -1,4 +1,4 @@
-//! The grpc prober: one call of the health service (`grpc.health.v1.Health/Check`), over HTTP/2.
+//! The grpc prober: one call to the health service (`grpc.health.v1.Health/Check`) over HTTP/2.
 
 mod gauges;
 mod message;
@@ -21,29 +21,29 @@ use status::GrpcOutcome;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The call (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
+/// Path of the call (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
 const PATH: &str = "/grpc.health.v1.Health/Check";
 
-/// Bytes of an answer that are read: it is a few.
+/// Maximum response size in bytes. A valid response has only a few bytes.
 const LARGEST: u64 = 64 * 1024;
 
-/// Bytes of the server's own words that are shown.
+/// Maximum length of the server's status message that is shown, in bytes.
 const LONGEST_WORDS: usize = 256;
 
-/// What a grpc module does, composed from its configuration.
+/// Settings of a grpc module, built from the configuration.
 #[derive(Debug)]
 pub struct GrpcProber {
-    /// Which addresses to take.
+    /// Address family of the target.
     pub family: AddressFamily,
-    /// Whom to ask for them.
+    /// Resolver for the name of the target.
     pub resolver: Arc<Resolver>,
-    /// The service whose health is asked for; empty for the server's as a whole.
+    /// Name of the service to check; empty for the server as a whole.
     pub service: String,
     /// Whether the call goes over TLS.
     pub secured: bool,
-    /// TLS, whose files are read again when they change.
+    /// TLS settings. The files are read again when they change.
     pub tls: Tls,
-    /// The call's metadata. Values may be secrets: they are marked sensitive.
+    /// Metadata of the call. The values may be secrets and are marked as sensitive.
     pub metadata: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -68,7 +68,7 @@ impl GrpcProber {
         let called = call(check, ask).await;
         let body = called.map_err(|stopped| check.failed_by_tls(stopped))?;
         let Some(reply) = check.reply() else {
-            return Err(check.fail(Reason::GrpcInvalid, "There is no answer to judge."));
+            return Err(check.fail(Reason::GrpcInvalid, "There is no response to evaluate."));
         };
         let GrpcOutcome { health, objection } = status::of(reply, &body);
         let objection = objection.or_else(|| objection_to(health, reply, check.secrets()));
@@ -76,14 +76,14 @@ impl GrpcProber {
         objection.map_or(Ok(()), |(reason, words)| Err(check.fail(reason, words)))
     }
 
-    /// The target is `host`, `host:port`, or a URL of which only that counts, as with the peer.
+    /// The target is `host`, `host:port` or a URL. As in `blackbox_exporter`, only host and port of a URL are used.
     fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
         let written = requested.target.written().trim();
         let lower = written.to_ascii_lowercase();
         let bare = if lower.starts_with("http://") || lower.starts_with("https://") {
             let url = HttpUrl::parse(written)
-                .map_err(|error| format!("{error}; a target here looks like example.org:50051."))?;
-            // Where it names no port, it is the module's, whatever the scheme.
+                .map_err(|error| format!("{error}; expected a target such as example.org:50051."))?;
+            // Without a port in the URL, the port of the module applies, regardless of the scheme.
             Target::new(url.written_place())
         } else {
             requested.target.clone()
@@ -93,7 +93,7 @@ impl GrpcProber {
         Endpoint::new(
             &ProbeRequest {
                 target: bare,
-                // As with blackbox_exporter, the parameter is none of this prober's.
+                // As in `blackbox_exporter`, this prober ignores the parameter.
                 hostname: None,
                 ..requested.clone()
             },
@@ -148,7 +148,7 @@ fn objection_to(health: Health, reply: &Reply, secrets: &Secrets) -> Option<(Rea
     match health.serving {
         Some(message::SERVING) => None,
         Some(status) => {
-            let words = format!("The service says {}.", message::name(status));
+            let words = format!("The health service reports {}.", message::name(status));
             Some((Reason::GrpcNotServing, words))
         }
         None => {
@@ -165,7 +165,7 @@ fn objection_to(health: Health, reply: &Reply, secrets: &Secrets) -> Option<(Rea
     }
 }
 
-/// What the server says itself, in quotes, without control characters and without what it was sent as a secret.
+/// The server's status message in quotes, without control characters and without secrets from the request.
 fn words_of(fields: &HeaderMap, secrets: &Secrets) -> Option<String> {
     let bytes = fields.get("grpc-message")?.as_bytes();
     let text = percent_decode(bytes).decode_utf8_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! The http prober: one request, its redirects, and the assertions on the final answer.
+//! The http prober: one request, its redirects, and the assertions on the final response.
 
 mod assertions;
 mod body_assertions;
@@ -35,17 +35,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The status codes that are counted from 0 for every key, beside the module's valid ones.
+/// The status codes that are counted from 0 for every key, in addition to the valid codes of the module.
 const KNOWN_CODES: [u16; 8] = [200, 301, 302, 404, 500, 502, 503, 504];
 
 impl HttpProber {
     async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
         let mut visit = self.first_visit(check, requested, variant).await?;
         match variant {
-            // What few probes do is kept aside, here and below: those that wait are many, and take no room for it.
+            // Rare variants are boxed, here and below: many probes wait at the same time, and each future should stay
+            // small.
             Variant::Handshake(_) => return Box::pin(self.shake_hands(check, &visit)).await,
             Variant::Refusable if self.is_relayed(&visit) => {
-                let words = "The proxy would answer what the edge is asked.";
+                let words = "The proxy would answer this request instead of the edge.";
                 return Err(check.fail(Reason::LocalTargetInvalid, words));
             }
             Variant::Refusable => return self.exchange(check, &visit, false).await.map(drop),
@@ -63,11 +64,11 @@ impl HttpProber {
                 tokens.forget(sent);
             }
             let Some(reply) = check.reply() else {
-                return Err(check.fail(Reason::HttpFailed, "There is no answer to judge."));
+                return Err(check.fail(Reason::HttpFailed, "There is no response to evaluate."));
             };
             visit.take_cookies(reply);
             match visit.redirected(reply) {
-                // There the backend's part ends: the rest is somebody else's.
+                // A direct request to a backend ends at a redirect that leaves the backend.
                 Some(Ok(next)) if matches!(variant, Variant::Backend(_)) && !next.stays_with(&visit) => return Ok(()),
                 Some(next) if follow => {
                     visit = next.map_err(|error| check.fail(Reason::HttpResponseBadRedirect, error))?;
@@ -103,7 +104,7 @@ impl HttpProber {
     ) -> Result<Visit, ProbeFailed> {
         let own = self.own(Instant::now() + check.left()).await;
         let mut own = own.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
-        // Who gets none of the module's own fields needs no token either.
+        // A request without the header fields of the module needs no token either.
         let trusted = !matches!(variant, Variant::Refusable | Variant::Handshake(_))
             && !matches!(variant, Variant::Backend(backend) if !backend.trusted);
         if let Some(tokens) = self.oauth2.as_ref().filter(|_| trusted) {
@@ -113,7 +114,7 @@ impl HttpProber {
         visit.map_err(|error| check.fail(Reason::LocalTargetInvalid, error))
     }
 
-    /// What the module's files hold, read for this probe.
+    /// Reads the module's files for this probe.
     async fn own(&self, until: Instant) -> Result<ModuleFields, FileError> {
         Ok(ModuleFields {
             authorization: match &self.credentials {
@@ -125,7 +126,7 @@ impl HttpProber {
         })
     }
 
-    /// Whether the request itself is written to a proxy.
+    /// Whether the request itself is sent to a proxy.
     fn is_relayed(&self, visit: &Visit) -> bool {
         let proxy = self.proxies.of(visit.url(), visit.own_host(), None);
         !visit.is_https() && proxy.is_some_and(|proxy| !proxy.tunnels_all())
@@ -142,7 +143,8 @@ impl HttpProber {
         check.secure(&self.tls, visit.tls_name(), true).await
     }
 
-    /// The sentence. A probe waits for most of its time: what the other verbs need has its room only while they run.
+    /// Runs one exchange. A probe spends most of its time waiting, so futures that are rarely needed are boxed and
+    /// exist only while they run.
     async fn exchange(&self, check: &mut Check, visit: &Visit, follow: bool) -> Result<KeptBody, ProbeFailed> {
         check.begin_exchange(visit.url().shown(), visit.is_https());
         let relay = Box::pin(self.route(visit).open(check)).await?;
@@ -163,7 +165,7 @@ impl HttpProber {
             own_host: visit.own_host(),
             direct: visit.goes_to_backend(),
             resolver: &self.resolver,
-            // A place that is named by its address is of the family that it is.
+            // An IP address is accepted regardless of the configured address family.
             family: AddressFamily {
                 fallback: self.family.fallback || visit.dials_elsewhere(),
                 ..self.family
@@ -175,7 +177,7 @@ impl HttpProber {
         }
     }
 
-    /// A target as a URL. HTTP/3 is spoken with https targets only: as with the peer, an http one becomes that.
+    /// The target as a URL. HTTP/3 requires https; as in `blackbox_exporter`, an http target becomes an https target.
     fn url(&self, target: &Target) -> Result<HttpUrl, String> {
         let url = target.http_url().map_err(|error| format!("{error}."))?;
         Ok(if self.versions == Versions::Http3 {
@@ -185,7 +187,8 @@ impl HttpProber {
         })
     }
 
-    /// The body of a redirect is read only if it is to be matched; an answer that already failed is read but not kept.
+    /// The body of a redirect is read only if it is matched. The body of a response that already failed is read, but
+    /// not kept.
     fn body_plan(&self, visit: &Visit, reply: &Reply, follow: bool, limits: &Limits) -> BodyPlan {
         let redirects = visit.redirected(reply).is_some();
         let moves_on = redirects && follow;

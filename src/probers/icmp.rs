@@ -13,26 +13,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-/// What is sent where the module does not say how much: the peer's words.
+/// Default payload, the same as in `blackbox_exporter`.
 pub const DEFAULT_PAYLOAD: &[u8] = b"Prometheus Blackbox Exporter";
 
-/// Tells the requests of this process apart.
+/// Sequence number, which distinguishes the requests of this process.
 static SEQUENCE: AtomicU16 = AtomicU16::new(0);
 
-/// What an icmp module does, composed from its configuration.
+/// Settings of an icmp module, built from the configuration.
 #[derive(Debug)]
 pub struct IcmpProber {
-    /// Which addresses to take.
+    /// Address family of the target.
     pub family: AddressFamily,
-    /// Whom to ask for them.
+    /// Resolver for the name of the target.
     pub resolver: Arc<Resolver>,
-    /// The address of this host to send from.
+    /// Source address of the request.
     pub source: Option<IpAddr>,
-    /// What the reply must repeat.
+    /// Payload of the request. The reply must repeat it.
     pub payload: Vec<u8>,
-    /// Routers must not cut the request in pieces.
+    /// Whether to set the don't-fragment flag.
     pub dont_fragment: bool,
-    /// The hop limit; `None` leaves it to the system.
+    /// Hop limit (TTL); `None` uses the system's default.
     pub hop_limit: Option<u8>,
 }
 
@@ -65,13 +65,13 @@ impl IcmpProber {
     }
 }
 
-/// The target is a name or an address, and nothing else.
+/// The host of the target, which must be a name or an address without a port.
 fn host_of(target: &Target) -> Result<String, String> {
     let (host, _) = target.host_port(Some(0)).map_err(|error| format!("{error}."))?;
     if target.written().trim().trim_matches(['[', ']']) == host {
         Ok(host)
     } else {
-        Err("An echo request has no port; a target here looks like example.org or 192.0.2.1.".to_owned())
+        Err("An ICMP target has no port: expected a target such as example.org or 192.0.2.1.".to_owned())
     }
 }
 
@@ -115,7 +115,7 @@ impl Prober for IcmpProber {
                 .filter(|exchange| exchange.finished(stage))
                 .map_or(Duration::ZERO, |exchange| exchange.time_in(stage))
         };
-        // As with the peer, a reply that did not come took no time.
+        // As in `blackbox_exporter`, a missing reply counts as 0 seconds.
         let phases = [
             ("resolve", time(Stage::Resolve)),
             ("setup", time(Stage::Send)),

@@ -1,5 +1,5 @@
-//! Files that a module names (tokens, passwords, bodies): read at every probe, outside the async runtime and within the probe's
-//! deadline, since a hanging file system must cost only that probe.
+//! Files that a module names (tokens, passwords, bodies). Every probe reads them again, outside the async runtime and
+//! within its deadline, so that a hanging file system affects only that probe.
 
 use crate::check::{BlockingError, blocking, shortage};
 use crate::reason::Reason;
@@ -10,29 +10,29 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
-/// Reads of one file of a module that may be under way: one that hangs cannot be stopped, and keeps its thread.
+/// Maximum number of concurrent reads of one file of a module. A hanging read cannot be cancelled and keeps its thread.
 const AT_ONCE: usize = 8;
 
-/// Those of all files, also of modules that a reload has replaced: a quarter of the threads that a worker may have for such work,
-/// so that bodies can still be decoded and matched.
+/// Maximum number of concurrent reads of all files, including those of modules that a reload has replaced. This is a
+/// quarter of the blocking threads of a worker, so that bodies can still be decoded and matched.
 const AT_ONCE_IN_ALL: usize = 128;
 
-/// See [`AT_ONCE_IN_ALL`].
+/// Permits for [`AT_ONCE_IN_ALL`].
 static ALL: Semaphore = Semaphore::const_new(AT_ONCE_IN_ALL);
 
-/// A file of a module. It is read at every probe, as with the peer, so that what was rotated is used.
+/// A file of a module. As in `blackbox_exporter`, every probe reads it, so that rotated contents take effect.
 #[derive(Clone, Debug)]
 pub struct NamedFile {
     path: PathBuf,
     places: Arc<Semaphore>,
 }
 
-/// Why nothing can be sent of what a file holds.
+/// Why the contents of a file cannot be used.
 #[derive(Debug)]
 pub(super) struct FileError {
-    /// An own fault, where it is none of the file.
+    /// Reason of the failure; a local one if the file itself is not at fault.
     pub reason: Reason,
-    /// The particulars, for people.
+    /// Explanation for people.
     pub words: String,
 }
 
@@ -55,24 +55,26 @@ impl From<String> for NamedFile {
 }
 
 impl NamedFile {
-    /// All of it, which is `most` bytes at most.
+    /// Reads the whole file, up to `most` bytes.
     ///
     /// # Errors
-    /// When it cannot be read until then, or is larger: what is cut would be something else.
+    /// Fails if the file cannot be read before `until` or is larger than `most` bytes. A truncated file is never used.
     pub(super) async fn bytes(&self, most: u64, until: Instant) -> Result<Vec<u8>, FileError> {
         let own_and_common = async { (self.places.clone().acquire_owned().await, ALL.acquire().await) };
         let Ok(places) = tokio::time::timeout_at(until.into(), own_and_common).await else {
-            let reads = format!("{AT_ONCE} reads of it, or {AT_ONCE_IN_ALL} of all files that modules name");
-            return Err(self.overloaded(&format!("{reads}, took all of this probe's time")));
+            let reads = format!("{AT_ONCE} other reads of this file, or {AT_ONCE_IN_ALL} reads of all files");
+            return Err(self.overloaded(&format!(
+                "{reads} occupied all read slots until the deadline of this probe"
+            )));
         };
         let path = self.path.clone();
         let read = blocking(until, move || {
-            // Kept until the read has ended, not until nobody waits for it any more.
+            // The permits are released when the read ends, not when the probe stops waiting for it.
             let _places = places;
             read(&path, most)
         });
         match read.await {
-            Ok(Ok(bytes)) if bytes.len() as u64 > most => Err(self.unusable(&format!("it is over {most} bytes"))),
+            Ok(Ok(bytes)) if bytes.len() as u64 > most => Err(self.unusable(&format!("larger than {most} bytes"))),
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => {
                 let unusable = self.unusable(&error.to_string());
@@ -81,20 +83,20 @@ impl NamedFile {
                     ..unusable
                 })
             }
-            Err(BlockingError::Slow) => Err(self.unusable("reading it took all of the probe's time")),
+            Err(BlockingError::Slow) => Err(self.unusable("the file was not read before the deadline of the probe")),
             Err(BlockingError::NotBegun | BlockingError::Starved) => {
-                Err(self.overloaded("other work left no thread to read it with in time"))
+                Err(self.overloaded("no thread was free to read the file before the deadline of the probe"))
             }
         }
     }
 
-    /// The same as text.
+    /// Reads the whole file as text.
     ///
     /// # Errors
-    /// As with the bytes, and when they are no text.
+    /// Fails like [`Self::bytes`], and if the contents are not UTF-8.
     pub(super) async fn text(&self, most: u64, until: Instant) -> Result<String, FileError> {
         let text = String::from_utf8(self.bytes(most, until).await?);
-        text.map_err(|_| self.unusable("it holds bytes that are no UTF-8"))
+        text.map_err(|_| self.unusable("the file is not valid UTF-8"))
     }
 
     fn unusable(&self, words: &str) -> FileError {
@@ -109,7 +111,7 @@ impl NamedFile {
     }
 }
 
-/// One byte more than `most` tells that there are more.
+/// Reads one byte more than `most`, which shows that the file is too large.
 fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
@@ -132,6 +134,6 @@ mod tests {
         assert_eq!(file.text(8, until).await.unwrap(), "12345678");
         let unusable = file.text(7, until).await.unwrap_err();
         assert_eq!(unusable.reason, Reason::LocalFileUnreadable);
-        assert_eq!(unusable.words, format!("{path}: it is over 7 bytes."));
+        assert_eq!(unusable.words, format!("{path}: larger than 7 bytes."));
     }
 }

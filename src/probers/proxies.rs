@@ -1,4 +1,4 @@
-//! Which proxy a request goes through, as the peer's libraries have it.
+//! Selection of the proxy for a request, by the same rules as the libraries of `blackbox_exporter`.
 
 use crate::check::Tunnel;
 use crate::secret::Secret;
@@ -12,14 +12,14 @@ use url::Url;
 #[derive(Clone, Debug)]
 pub struct Proxy {
     kind: ProxyKind,
-    /// Its name or address.
+    /// Name or address.
     pub host: String,
-    /// Its port.
+    /// Port.
     pub port: u16,
     user: Option<(String, Secret)>,
 }
 
-/// The URL of a proxy: without a scheme it is one of HTTP.
+/// The URL of a proxy, with `http` as the default scheme.
 #[must_use]
 pub fn with_scheme(text: &str) -> String {
     if text.contains("://") {
@@ -29,7 +29,7 @@ pub fn with_scheme(text: &str) -> String {
     }
 }
 
-/// What a proxy speaks.
+/// The protocol of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProxyKind {
     Http,
@@ -38,20 +38,20 @@ enum ProxyKind {
 }
 
 impl Proxy {
-    /// Reads a URL, such as `http://user:password@proxy.example:3128`. Without a scheme it is one of HTTP.
+    /// Parses a URL such as `http://user:password@proxy.example:3128`. The default scheme is `http`.
     ///
     /// # Errors
-    /// When it is no URL, or one of another protocol.
+    /// Fails if the text is not a valid URL or has another scheme.
     pub fn new(text: &str) -> Result<Self, String> {
-        // The text may hold a password: it is not repeated.
-        let url = Url::parse(&with_scheme(text)).map_err(|error| format!("this is no URL: {error}"))?;
+        // The text may contain a password and is not repeated in the error.
+        let url = Url::parse(&with_scheme(text)).map_err(|error| format!("this is not a valid URL: {error}"))?;
         let (kind, port) = match url.scheme() {
             "http" => (ProxyKind::Http, 80),
             "https" => (ProxyKind::Https, 443),
             "socks5" | "socks5h" => (ProxyKind::Socks5, 1080),
             other => {
                 return Err(format!(
-                    "{other:?} is no protocol of proxies; write http, https or socks5"
+                    "invalid proxy scheme {other:?}: expected http, https or socks5"
                 ));
             }
         };
@@ -76,19 +76,19 @@ impl Proxy {
         })
     }
 
-    /// Whether TLS is spoken with it.
+    /// Whether the connection to the proxy uses TLS.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.kind == ProxyKind::Https
     }
 
-    /// Whether it is asked for a way through also where the target is plain HTTP.
+    /// Whether the proxy also needs a tunnel for plain HTTP targets.
     #[must_use]
     pub fn tunnels_all(&self) -> bool {
         self.kind == ProxyKind::Socks5
     }
 
-    /// As it may be shown.
+    /// The URL for display, without credentials.
     #[must_use]
     pub fn shown(&self) -> String {
         let scheme = match self.kind {
@@ -99,14 +99,14 @@ impl Proxy {
         format!("{scheme}://{}:{}", self.host, self.port)
     }
 
-    /// The field by which it knows us.
+    /// The `Proxy-Authorization` header.
     #[must_use]
     pub fn authorization(&self) -> Option<HeaderValue> {
         let (name, password) = self.user.as_ref()?;
         super::credentials::basic(format!("{name}:{}", password.reveal()).as_bytes()).ok()
     }
 
-    /// How it is asked for a way through, with the module's own fields.
+    /// The tunnel through the proxy, with the header fields of the module for CONNECT.
     #[must_use]
     pub fn tunnel(&self, fields: &[(HeaderName, HeaderValue)]) -> Tunnel {
         if self.kind == ProxyKind::Socks5 {
@@ -123,20 +123,20 @@ impl Proxy {
 /// The proxies of a module.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
-    /// For http targets.
+    /// Proxy for http targets.
     pub for_http: Option<Proxy>,
-    /// For https targets.
+    /// Proxy for https targets.
     pub for_https: Option<Proxy>,
-    /// Whom no proxy is asked for; none where every target goes through one.
+    /// Targets that are requested without a proxy; `None` if every target uses one.
     pub exceptions: Option<Exceptions>,
-    /// The module's own fields for CONNECT.
+    /// Header fields of the module for CONNECT.
     pub connect_fields: Vec<(HeaderName, HeaderValue)>,
-    /// Leave the resolving of the target's name to the proxy.
+    /// Leave the name resolution of the target to the proxy.
     pub skip_resolve: bool,
 }
 
 impl Proxies {
-    /// The proxy for a URL, whose host was resolved to an address where that was done.
+    /// The proxy for a URL. `address` is the address of its host, if it was resolved.
     #[must_use]
     pub fn of(&self, url: &HttpUrl, host: &str, address: Option<IpAddr>) -> Option<&Proxy> {
         let proxy = if url.scheme().is_secure() {
@@ -148,16 +148,16 @@ impl Proxies {
         proxy.filter(|_| !self.exceptions.as_ref().is_some_and(excepted))
     }
 
-    /// Whether any target may go through a proxy.
+    /// Whether no proxy is configured.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.for_http.is_none() && self.for_https.is_none()
     }
 
-    /// What the environment says: `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, or the same in small letters.
+    /// The proxies of the environment: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, or the same names in lower case.
     ///
     /// # Errors
-    /// When a variable holds no proxy.
+    /// Fails if a variable is not a valid proxy URL.
     pub fn from_environment() -> Result<Self, String> {
         let read = |name: &str| {
             let value = std::env::var(name).or_else(|_| std::env::var(name.to_lowercase()));
@@ -165,7 +165,7 @@ impl Proxies {
         };
         let proxy = |name: &str| {
             let proxy = read(name).map(|text| Proxy::new(&text)).transpose();
-            proxy.map_err(|error| format!("the environment's {name}: {error}"))
+            proxy.map_err(|error| format!("environment variable {name}: {error}"))
         };
         Ok(Self {
             for_http: proxy("HTTP_PROXY")?,
@@ -176,7 +176,8 @@ impl Proxies {
     }
 }
 
-/// Whom no proxy is asked for: `no_proxy`, as Go reads it. This host itself always belongs to them.
+/// Targets that are requested without a proxy: `no_proxy`, as Go reads it. Loopback addresses and `localhost` are
+/// always included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exceptions(Vec<Exception>);
 
@@ -185,13 +186,13 @@ enum Exception {
     All,
     Network(IpAddr, u8),
     Address(IpAddr, Option<u16>),
-    /// A domain, beginning with its dot; whether the name without what stands before the dot belongs to it, too.
+    /// A domain with a leading dot, whether the domain itself is included, and the port.
     Domain(String, bool, Option<u16>),
 }
 
 impl Exceptions {
-    /// Reads a list with commas: addresses, networks, domains (with those below), `*`; each but networks with a port, if it
-    /// is for that port only.
+    /// Parses a comma-separated list of addresses, networks, domains (with their subdomains) and `*`. All entries
+    /// except networks may have a port, which limits the entry to that port.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());

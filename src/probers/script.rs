@@ -1,4 +1,4 @@
-//! The steps of `query_response`: what is heard, what is said, when TLS begins.
+//! The steps of `query_response`: expected data, sent data, and STARTTLS.
 
 mod transcript;
 
@@ -11,20 +11,20 @@ use crate::reason::Reason;
 use crate::regexp::{Captures, Regexp, expand};
 use crate::report::{Dialogue, FailedStep, Mismatch, ProtocolFacts};
 
-/// Bytes of one line, as with the peer.
+/// Maximum length of a line in bytes, the same as in `blackbox_exporter`.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// What a step waits for.
+/// The data that a step waits for.
 #[derive(Debug)]
 pub enum Expect {
-    /// A line, or a message, in which this is found.
+    /// A line or message that matches this expression.
     Regexp(Regexp),
     /// These bytes.
     Bytes(Vec<u8>),
 }
 
 impl Expect {
-    /// As it may be shown: a server's echo of what is sent is expected by the same words.
+    /// The expectation for display. Secrets are masked, since a module may expect the server to echo what it sends.
     fn shown(&self, masks: &TranscriptMasks) -> String {
         masks.shown(match self {
             Self::Regexp(wanted) => wanted.as_str().as_bytes(),
@@ -36,13 +36,13 @@ impl Expect {
 /// What a step waits for, and what it has received so far.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// It has not received what it expects.
+    /// Whether the expected data has not arrived yet.
     pub expects: bool,
     pub received: ReceivedLines,
 }
 
 impl Waiting {
-    /// A step that begins.
+    /// The state at the start of a step.
     pub fn of(step: &Step) -> Self {
         Self {
             expects: step.expect.is_some(),
@@ -51,16 +51,16 @@ impl Waiting {
     }
 }
 
-/// One step: in this order, what is in it.
+/// One step. Its parts run in the order of the fields.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// Listen until this was said.
+    /// Wait for this data.
     pub expect: Option<Expect>,
-    /// Export these labels, made of what matched: name and template.
+    /// Export these labels, built from the match: name and template.
     pub labels: Vec<(String, String)>,
-    /// Say this; where something matched, `${1}` stands for a part of it. May hold secrets.
+    /// Send this text. After a match, `${1}` refers to a group of it. May contain secrets.
     pub send: Vec<u8>,
-    /// Shake hands for TLS.
+    /// Start TLS.
     pub starttls: bool,
 }
 
@@ -68,14 +68,14 @@ pub struct Step {
 #[derive(Debug, Default)]
 pub struct Script(pub Vec<Step>);
 
-/// What a step heard.
+/// A match of the expected data.
 pub(super) struct Match {
     text: Vec<u8>,
     captures: Captures,
 }
 
 impl Match {
-    /// The text, if the expression is found in it.
+    /// The match, if the expression matches the text.
     pub fn of(wanted: &Regexp, text: &[u8]) -> Option<Self> {
         Some(Self {
             captures: wanted.captures(text)?,
@@ -83,7 +83,7 @@ impl Match {
         })
     }
 
-    /// The same, unless its time is over first.
+    /// The match, if the search ends before its deadline.
     fn until(wanted: &Regexp, text: &[u8], clock: &WorkClock) -> Result<Option<Self>, WorkStopped> {
         match wanted.is_match_until(text, || clock.is_over()) {
             None => Err(WorkStopped),
@@ -98,31 +98,31 @@ impl Match {
 }
 
 impl Script {
-    /// Whether nothing is said or heard.
+    /// Whether no step sends or expects anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether anything is listened for.
+    /// Whether any step expects data.
     #[must_use]
     pub fn hears(&self) -> bool {
         self.0.iter().any(|step| step.expect.is_some())
     }
 
-    /// Whether anything is said.
+    /// Whether any step sends data.
     #[must_use]
     pub fn says(&self) -> bool {
         self.0.iter().any(|step| !step.send.is_empty())
     }
 
-    /// Whether a step begins TLS.
+    /// Whether any step starts TLS.
     #[must_use]
     pub fn begins_tls(&self) -> bool {
         self.0.iter().any(|step| step.starttls)
     }
 
-    /// Holds the dialogue on an open connection, in lines. Gives how it went, whether or not it came to its end.
+    /// Runs the line-based dialogue on an open connection. The outcome is recorded even if a step fails.
     pub(super) async fn play(&self, check: &mut Check, tls: &Secured<'_>) -> Result<(), ProbeFailed> {
         let (mut dialogue, mut waiting) = (Dialogue::default(), Waiting::default());
         self.add_secrets(check);
@@ -134,18 +134,18 @@ impl Script {
         played.map_err(|stopped| check.failed_by_tls(stopped))
     }
 
-    /// What the steps send may hold passwords, and the target may repeat it.
+    /// The sent data may contain passwords, and the target may repeat them.
     pub(super) fn add_secrets(&self, check: &mut Check) {
         for step in &self.0 {
             check.secrets_mut().add_dialogue(&step.send);
         }
     }
 
-    /// The step that failed, after so many that were done. What any step sends is masked, and what `masks` hides.
+    /// The failed step after `done` completed steps. What any step sends and what `masks` hides is masked.
     pub(super) fn failed_step(&self, done: usize, waiting: &Waiting, mut masks: TranscriptMasks) -> FailedStep {
         for step in &self.0 {
             masks.add(&step.send);
-            // So it stands in an expression.
+            // The form of the text in a regular expression.
             masks.add(regex_syntax::escape(&String::from_utf8_lossy(&step.send)).as_bytes());
         }
         let step = self.0.get(done).filter(|_| waiting.expects);
@@ -194,12 +194,13 @@ impl Script {
 }
 
 impl Step {
-    /// What is to be said. Without a match a template is no template, as with the peer.
+    /// The data to send. As in `blackbox_exporter`, templates are expanded only after a match.
     pub(super) fn words(&self, heard: Option<&Match>) -> Vec<u8> {
         heard.map_or_else(|| self.send.clone(), |heard| heard.fill(&self.send))
     }
 
-    /// Two steps that make the same labels are one series: they are cut first, since that may make them the same.
+    /// Steps with the same labels share a series. The values are truncated before the comparison, since that may make
+    /// them equal.
     fn label(&self, heard: &Match, dialogue: &mut Dialogue) {
         let text = |template: &str| label(&String::from_utf8_lossy(&heard.fill(template.as_bytes())));
         let mut labels: Vec<_> = self
@@ -214,14 +215,14 @@ impl Step {
     }
 }
 
-/// TLS of a module, and the name to send and verify in it.
+/// TLS settings of a module, and the name for SNI and certificate verification.
 pub(super) struct Secured<'a> {
     pub tls: &'a Tls,
     pub name: &'a str,
 }
 
 impl Secured<'_> {
-    /// Shakes hands.
+    /// Performs the handshake.
     pub async fn begin(&self, check: &mut Check) -> Result<(), ProbeFailed> {
         check.secure(self.tls, self.name, true).await
     }
@@ -248,7 +249,8 @@ async fn hear_line(
     heard
 }
 
-/// The first whole line in `bytes`, if it matches. What has no end of line is a line once nothing more will come.
+/// The first complete line in `bytes`, if it matches. At the end of the stream, text without a line ending counts as a
+/// line.
 fn next_line(
     bytes: &[u8],
     ended: bool,
@@ -259,12 +261,12 @@ fn next_line(
     let (line, taken) = match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..end], end + 1),
         None if bytes.len() >= LONGEST_LINE => {
-            let words = format!("A line is over {LONGEST_LINE} bytes.");
+            let words = format!("The server sent a line of more than {LONGEST_LINE} bytes.");
             return DialogueRead::Never(Reason::ContentLineTooLong, words);
         }
         None if ended && !bytes.is_empty() => (bytes, bytes.len()),
         None if ended => {
-            let words = "The peer closed the connection, and no line of it matches what the module expects.";
+            let words = "The server closed the connection before it sent a line that the module expects.";
             return DialogueRead::Never(Reason::ContentExpect, words.to_owned());
         }
         None => {
@@ -289,7 +291,7 @@ fn next_line(
     DialogueRead::Later(Box::pin(async move { judged(found.await) }))
 }
 
-/// Looks for an expression in a message, off the runtime where that may take long.
+/// Searches a message for an expression, outside the async runtime if the message is long.
 pub(super) async fn look(
     wanted: &Regexp,
     text: Vec<u8>,
@@ -326,7 +328,7 @@ async fn hear_bytes(
                 Some(heard) if heard == wanted => DialogueRead::Whole(wanted.len(), ()),
                 None if !ended && wanted.starts_with(bytes) => DialogueRead::More(0),
                 _ => {
-                    let words = "The server sent other bytes than the module expects.";
+                    let words = "The server sent bytes that the module does not expect.";
                     DialogueRead::Never(Reason::ContentExpect, words.to_owned())
                 }
             }

@@ -1,4 +1,4 @@
-//! The tcp prober: a connection, TLS where the module wants it, and a dialogue.
+//! The tcp prober: a connection, TLS if the module configures it, and a dialogue.
 
 use super::endpoint::Endpoint;
 use super::script::{Script, Secured};
@@ -14,20 +14,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a tcp module does, composed from its configuration.
+/// Settings of a tcp module, built from the configuration.
 #[derive(Debug)]
 pub struct TcpProber {
-    /// Which addresses to take.
+    /// Address family of the target.
     pub family: AddressFamily,
-    /// Whom to ask for them.
+    /// Resolver for the name of the target.
     pub resolver: Arc<Resolver>,
-    /// The address of this host to connect from.
+    /// Source address of the connection.
     pub source: Option<IpAddr>,
-    /// Whether TLS begins with the connection.
+    /// Whether TLS starts with the connection.
     pub begins_with_tls: bool,
-    /// TLS, whose files are read again when they change.
+    /// TLS settings. The files are read again when they change.
     pub tls: Tls,
-    /// What is said and heard.
+    /// The steps of the dialogue.
     pub script: Script,
 }
 
@@ -51,7 +51,7 @@ impl TcpProber {
         if secures {
             tls.begin(check).await?;
         }
-        // What the module says to its target is nobody else's.
+        // The data that the module sends is meant for its target only.
         if only_handshake || !place.trusted {
             return Ok(());
         }

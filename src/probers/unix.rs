@@ -1,4 +1,4 @@
-//! The unix prober: a socket in the file system, TLS where the module wants it, and a dialogue.
+//! The unix prober: a Unix domain socket, TLS if the module configures it, and a dialogue.
 
 use super::script::{Script, Secured};
 use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
@@ -13,19 +13,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A name that is not sent: an address never is (RFC 6066 section 3). For who verifies no name.
+/// The server name for TLS without name verification. It is not sent, since SNI never contains an address (RFC 6066
+/// section 3).
 const NO_NAME: &str = "127.0.0.1";
 
-/// What a unix module does, composed from its configuration.
+/// Settings of a unix module, built from the configuration.
 #[derive(Debug)]
 pub struct UnixProber {
-    /// For the controls, which ask it.
+    /// Resolver for the controls; the prober itself does not use it.
     pub resolver: Arc<Resolver>,
-    /// Whether TLS begins with the connection.
+    /// Whether TLS starts with the connection.
     pub begins_with_tls: bool,
-    /// TLS, whose files are read again when they change.
+    /// TLS settings. The files are read again when they change.
     pub tls: Tls,
-    /// What is said and heard.
+    /// The steps of the dialogue.
     pub script: Script,
 }
 
@@ -55,7 +56,7 @@ impl Prober for UnixProber {
     }
 
     fn addresses<'a>(&'a self, check: &'a mut Check, _: &'a ProbeRequest) -> AddressesFuture<'a> {
-        Box::pin(async { Err(check.fail(Reason::LocalTargetInvalid, "A path has no addresses.")) })
+        Box::pin(async { Err(check.fail(Reason::LocalTargetInvalid, "A socket path has no addresses.")) })
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

@@ -25,20 +25,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tungstenite::handshake::client::generate_key;
 
-/// What a websocket module does, composed from its configuration.
+/// Settings of a websocket module, built from the configuration.
 #[derive(Debug)]
 pub struct WebsocketProber {
-    /// Which addresses to take.
+    /// Address family of the target.
     pub family: AddressFamily,
-    /// Whom to ask for them.
+    /// Resolver for the name of the target.
     pub resolver: Arc<Resolver>,
-    /// TLS for wss targets, whose files are read again when they change.
+    /// TLS settings for wss targets. The files are read again when they change.
     pub tls: Tls,
-    /// What `basic_auth` or `authorization` say.
+    /// Credentials from `basic_auth` or `authorization`.
     pub credentials: Option<Credentials>,
-    /// The module's header fields.
+    /// Header fields of the module.
     pub fields: Fields,
-    /// What is said and heard, a message each.
+    /// The steps of the dialogue, one message each.
     pub script: Script,
 }
 
@@ -83,7 +83,7 @@ impl WebsocketProber {
         played
     }
 
-    /// The handshake (RFC 6455 section 4.1).
+    /// Performs the handshake (RFC 6455 section 4.1).
     async fn switch(
         &self,
         check: &mut Check,
@@ -92,8 +92,12 @@ impl WebsocketProber {
         mut headers: HeaderMap,
     ) -> Result<(), ProbeFailed> {
         let key = generate_key();
-        let field = HeaderValue::from_str(&key)
-            .map_err(|_| check.fail(Reason::LocalTargetInvalid, "The key cannot be written."))?;
+        let field = HeaderValue::from_str(&key).map_err(|_| {
+            check.fail(
+                Reason::LocalTargetInvalid,
+                "The Sec-WebSocket-Key header could not be built.",
+            )
+        })?;
         let asked = handshake::OfferedProtocols::of(&headers);
         headers.insert(SEC_WEBSOCKET_KEY, field);
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -119,7 +123,7 @@ impl WebsocketProber {
             })
             .await?;
         let Some(reply) = check.reply() else {
-            return Err(check.fail(Reason::WebsocketNotUpgraded, "There is no answer to judge."));
+            return Err(check.fail(Reason::WebsocketNotUpgraded, "There is no response to evaluate."));
         };
         let status = reply.status;
         match status {
@@ -128,10 +132,10 @@ impl WebsocketProber {
                 Some(words) => Err(check.fail(Reason::WebsocketInvalid, words)),
             },
             _ if (200..400).contains(&status) => {
-                let words = format!("The server answered {status} and did not switch protocols.");
+                let words = format!("The server returned the status {status} and did not switch protocols.");
                 Err(check.fail(Reason::WebsocketNotUpgraded, words))
             }
-            _ => Err(check.fail(Reason::HttpStatus, format!("The answer has the status {status}."))),
+            _ => Err(check.fail(Reason::HttpStatus, format!("The response has the status {status}."))),
         }
     }
 
@@ -157,15 +161,15 @@ impl WebsocketProber {
             }
             dialogue.steps += 1;
         }
-        // All was heard, though it was read after the deadline.
+        // The dialogue is complete, although the last message was processed after the deadline.
         if check.left().is_zero() {
             return Ok(());
         }
-        // A server that is left without a word logs an error.
+        // Without a close frame, many servers log an error.
         check.write(&masked_close()).await
     }
 
-    /// One message, which must be what is expected.
+    /// Receives one message, which must match the expectation.
     async fn hear(
         &self,
         check: &mut Check,
@@ -187,7 +191,10 @@ impl WebsocketProber {
         };
         let (reason, words) = match matched {
             Ok(Some(matched)) => return Ok(Some(matched)),
-            Ok(None) => (Reason::ContentExpect, "The message is not what the module expects."),
+            Ok(None) => (
+                Reason::ContentExpect,
+                "The message does not match what the module expects.",
+            ),
             Err(late) => late.while_looking(),
         };
         Err(check.fail(reason, words))
@@ -206,7 +213,7 @@ impl WebsocketProber {
         Ok(headers)
     }
 
-    /// The module's own fields. What its files hold is read for this probe.
+    /// The header fields of the module, with the contents of its files at the time of this probe.
     async fn own(&self, until: Instant) -> Result<HeaderMap, FileError> {
         let mut headers = HeaderMap::new();
         if let Some(credentials) = &self.credentials {
@@ -229,7 +236,7 @@ impl WebsocketProber {
     }
 }
 
-/// What must not be shown of what a server says: what the module sends in its header fields, and what a URL may hold in secret.
+/// The masks for what the server sends: the header fields of the module and the secret parts of the URL.
 fn masks(headers: &HeaderMap, url: &HttpUrl) -> TranscriptMasks {
     let mut masks = TranscriptMasks::default();
     let own = headers.iter().filter(|(name, _)| *name != USER_AGENT);
@@ -246,7 +253,7 @@ fn masks(headers: &HeaderMap, url: &HttpUrl) -> TranscriptMasks {
 }
 
 fn ws_url(target: &Target) -> Result<HttpUrl, String> {
-    let example = "a target here looks like wss://example.org/path";
+    let example = "example: wss://example.org/path";
     let wrong = |scheme: &str| format!("invalid scheme {scheme:?}: expected ws or wss; {example}.");
     match HttpUrl::parse(target.written()) {
         Ok(url) if matches!(url.scheme(), Scheme::Ws | Scheme::Wss) => Ok(url),

@@ -1,5 +1,5 @@
-// What people look at, in Debian's Chromium. tests/suite/browser.rs makes the scene (an exporter, peers that break in
-// different ways, a probe of each) and hands it over in SCENE. With PICTURES, screenshots go there.
+// The pages in Debian's Chromium. tests/suite/browser.rs sets up an exporter, targets that fail in different ways and a probe
+// of each, and passes them in SCENE. If PICTURES is set, the screenshots are written to that folder.
 
 import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
@@ -18,7 +18,7 @@ const LOOKS = [{ width: 1280 }, { width: 390, height: 844 }].flatMap((size) => [
 let browser;
 before(async () => {
   if (pictures) await mkdir(pictures, { recursive: true });
-  // Without a sandbox it runs as root, too; all it shows is on loopback.
+  // Without a sandbox, Chromium also runs as root. All pages are on loopback.
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-dev-shm-usage"],
@@ -26,7 +26,7 @@ before(async () => {
 });
 after(() => browser?.close());
 
-// Opens a page, hands it over, and fails where the console told of an error or anything could not be loaded.
+// Opens a page, passes it to a function, and fails on console errors and failed requests.
 async function at(path, { width = 1280, height = 900, scheme = "light", ...more }, look) {
   const context = await browser.newContext({
     baseURL: base,
@@ -54,7 +54,7 @@ async function at(path, { width = 1280, height = 900, scheme = "light", ...more 
   }
 }
 
-// Everything that axe finds, whatever its weight.
+// All findings of axe, of every severity.
 async function accessible(page) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => window.axe.run());
@@ -75,7 +75,7 @@ if (pictures) {
   });
 }
 
-// Nothing runs out of the window at its right.
+// No element overflows the window on the right.
 async function fits(page) {
   const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
   assert.ok(wide <= room, `${wide} pixels in a window of ${room}`);
@@ -135,7 +135,7 @@ describe("the page of a probe", () => {
   }
 });
 
-// The JSON schema of HAR 1.2, as its validators have it.
+// The JSON schema of HAR 1.2 that its validators use.
 function valid(archive) {
   const ajv = new Ajv({ allErrors: true, schemaId: "auto" });
   ajv.addMetaSchema(createRequire(import.meta.url)("ajv/lib/refs/json-schema-draft-06.json"));
@@ -143,7 +143,7 @@ function valid(archive) {
   assert.ok(ajv.validate("har.json#", archive), ajv.errorsText());
 }
 
-// Each phase of the archive is that of the laps, in milliseconds; what did not happen is -1. `connect` has TLS in it.
+// The timings of the archive match the phases, in milliseconds. A missing phase is -1, and `connect` includes TLS.
 function sameTimes({ time, timings }, laps) {
   const took = (...phases) =>
     laps.filter(({ phase }) => phases.includes(phase)).reduce((sum, lap) => sum + lap.duration_seconds * 1000, 0);
@@ -211,7 +211,7 @@ describe("the landing page", () => {
   test("is walked by keyboard alone, from the search to the evidence and back", () =>
     at("/", {}, async (page) => {
       const focused = () => page.evaluate(() => document.activeElement.outerHTML.slice(0, 200));
-      // The focus can be seen wherever it is.
+      // The focus is visible on every element.
       const seen = () =>
         page.evaluate(() => {
           const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
@@ -242,7 +242,7 @@ describe("what a stranger writes stays text", () => {
   for (const { id, path } of hostile.map((id) => ({ id, path: `/evidence/${id}` })).concat({ id: "landing", path: "/?search=<b>" }, { id: "all", path: "/" })) {
     test(path, () =>
       at(path, {}, async (page) => {
-        // Every stranger's element has this mark in its name, and each of their scripts would set it.
+        // Every injected element has this mark in its name, and every injected script would set it.
         assert.equal(await page.locator("[data-hostile], hostile, [onerror], [onload], iframe, img, form[action*=hostile]").count(), 0, id);
         assert.equal(await page.evaluate(() => window.hostile), undefined);
         assert.equal(await page.evaluate(() => document.querySelectorAll("script").length), 1);

@@ -1,4 +1,4 @@
-//! Which modules meet which targets.
+//! Modules and the targets that they probe.
 
 mod certificates;
 mod dns;
@@ -24,30 +24,30 @@ pub struct Case {
     pub name: String,
     pub module: String,
     pub target: Vec<u8>,
-    /// The parameter `hostname`.
+    /// Value of the parameter `hostname`.
     pub hostname: Option<String>,
 }
 
-/// All cases, while they are gathered.
+/// Collects the cases.
 pub struct Table {
     authority: Authority,
     modules: BTreeMap<String, String>,
     cases: Vec<Case>,
-    /// What must live while they are probed.
+    /// Servers that must run during the probes.
     alive: Vec<Box<dyn Any + Send>>,
 }
 
 impl Table {
-    /// A module: its prober's name, its own, and the keys of the prober's block.
+    /// Adds a module: name of the prober, name of the module, keys of the prober's block.
     fn module(&mut self, prober: &str, name: &str, keys: &str) {
         self.module_within(prober, name, "3s", keys);
     }
 
-    /// The same with a timeout of its own.
+    /// Adds a module with a specific timeout.
     fn module_within(&mut self, prober: &str, name: &str, timeout: &str, keys: &str) {
         let text = format!("{{prober: {prober}, timeout: {timeout}, {prober}: {{{keys}}}}}");
         let before = self.modules.insert(format!("{prober}_{name}"), text);
-        assert!(before.is_none(), "{prober}_{name} twice");
+        assert!(before.is_none(), "module {prober}_{name} is defined twice");
     }
 
     fn case(&mut self, prober: &str, module: &str, (target, url): (&str, &str)) {
@@ -61,7 +61,7 @@ impl Table {
         });
     }
 
-    /// A target that is not UTF-8.
+    /// Adds a case with a target that is not UTF-8.
     fn case_of_bytes(&mut self, prober: &str, module: &str, (name, target): (&str, Vec<u8>)) {
         self.case(prober, module, (name, ""));
         if let Some(case) = self.cases.last_mut() {
@@ -69,7 +69,7 @@ impl Table {
         }
     }
 
-    /// Each of these modules with each of these targets.
+    /// Adds a case for each combination of module and target.
     fn cross(&mut self, prober: &str, modules: &[(&str, &str)], targets: &[(&str, String)]) {
         for (name, keys) in modules {
             self.module(prober, name, keys);
@@ -83,13 +83,13 @@ impl Table {
         self.alive.push(Box::new(alive));
     }
 
-    /// The key that trusts the test's own authority.
+    /// The `ca_file` key that trusts the test CA.
     fn trust(&self) -> String {
         format!("ca_file: {}", self.authority.ca_file.display())
     }
 }
 
-/// The cases, the modules that they need, and what must live meanwhile.
+/// The cases, their modules, and the servers that must stay alive during the probes.
 pub async fn all() -> (Vec<Case>, BTreeMap<String, String>, impl Any) {
     let mut table = Table {
         authority: Authority::new(),

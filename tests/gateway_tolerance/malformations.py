@@ -1,8 +1,8 @@
 """The responses that the origin of the measurement sends, one row each.
 
-A row's response is bytes, and what a tolerant reader makes of them is written beside it: the status, the body, and
-whether the message is complete. `selftest.py` compares the two, with the reader that reads what gateways return.
-Conforming responses are rows, too: some gateways refuse those.
+A row has the bytes of the response and the expected result of a tolerant parser: status, body, and whether the message is
+complete. `selftest.py` compares the two with the parser that also reads the responses of the gateways. Some rows are
+conforming responses, because some gateways reject them.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import gzip
 BODY = b"tolerance-body of so many units\n"
 HALF = len(BODY) // 2
 STATUS_LINE = b"HTTP/1.1 200 OK"
-# The field tells a response of the origin from one that the gateway made by itself.
+# The field distinguishes a response of the origin from one that the gateway created.
 ORIGIN = b"X-Origin: yes"
 CHUNKED = b"Transfer-Encoding: chunked"
 LENGTH = b"Content-Length: %d" % len(BODY)
@@ -21,7 +21,7 @@ KIB = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Malformation:
-    """One response. `status` None: no reader can make a response of it."""
+    """One response. `status` is None if no parser can accept it."""
 
     id: str
     section: str
@@ -31,24 +31,24 @@ class Malformation:
     status: int | None = 200
     body: bytes = BODY
     complete: bool = True
-    # The odd field, as a tolerant reader reads it: (name, value).
+    # The unusual field as a tolerant parser reads it: (name, value).
     field: tuple[bytes, bytes] | None = None
     # How the origin ends the connection: "close" (FIN) or "reset" (RST).
     end: str = "close"
 
 
 def message(*fields, line=STATUS_LINE, body=BODY, eol=b"\r\n"):
-    """A response with these fields beside the usual ones. The framing fields are the caller's."""
+    """A response with these fields in addition to the usual ones. The caller adds the framing fields."""
     return eol.join([line, ORIGIN, b"Content-Type: text/plain", *fields, b"", body])
 
 
 def sized(*fields, line=STATUS_LINE, eol=b"\r\n"):
-    """A response with the right Content-Length."""
+    """A response with the correct Content-Length."""
     return message(*fields, LENGTH, line=line, eol=eol)
 
 
 def chunked(body, *fields):
-    """A chunked response whose encoded body is given."""
+    """A chunked response with this encoded body."""
     return message(*fields, CHUNKED, body=body)
 
 
@@ -58,12 +58,12 @@ def one_chunk(size_line, data=BODY, end=b"\r\n", last=b"0\r\n\r\n"):
 
 
 def of_head_size(size, line=1000):
-    """A response whose head, with all line ends, has this many bytes, in lines of up to `line` bytes."""
+    """A response with a header of this many bytes, including line endings, in lines of up to `line` bytes."""
     base = len(sized()) - len(BODY)
     missing = size - base
     fields = []
     while missing > 0:
-        # What remains below the shortest field joins the last line.
+        # A remainder shorter than the shortest field is added to the last line.
         take = missing if missing < line + 16 else line
         name = b"X-%05d: " % len(fields)
         fields.append(name + b"a" * (take - len(name) - 2))
@@ -72,12 +72,12 @@ def of_head_size(size, line=1000):
 
 
 def of_line_size(size):
-    """A response with one field line of this many bytes, without its line end."""
+    """A response with one field line of this many bytes, without the line ending."""
     return sized(b"X-Long: " + b"a" * (size - 8))
 
 
 def of_field_count(count):
-    """A response with this many field lines, as short as they can be while their names differ."""
+    """A response with this many field lines, as short as possible with different names."""
     return sized(*(b"X%x:" % number for number in range(count - 3)))
 
 
@@ -92,12 +92,12 @@ def of_interim_count(count, status=b"103 Early Hints"):
 
 
 def of_extension_size(size):
-    """A chunked response with a chunk extension of this many bytes, with its semicolon."""
+    """A chunked response with a chunk extension of this many bytes, including the semicolon."""
     return one_chunk(b"%x;e=%s\r\n" % (len(BODY), b"a" * max(size - 3, 1)))
 
 
 def of_size_digits(digits):
-    """A chunked response whose chunk size has this many digits, zeros first."""
+    """A chunked response whose chunk size has this many digits, with leading zeros."""
     return one_chunk(b"%0*x\r\n" % (digits, len(BODY)))
 
 

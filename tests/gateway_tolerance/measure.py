@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures which responses of an origin each gateway passes on, changes or refuses.
+"""Measures which responses of an origin each gateway forwards, changes or rejects.
 
     measure.py [--check] [--only PRODUCT,…] [--rows ID,…]
 
-Writes src/gateways/tolerance.txt, and reasons.txt beside itself. With --check it writes nothing: it measures again,
-prints where the file predicted something else, and fails if fewer than 99 of 100 predictions held. With --only or --rows
-it prints what it measured and writes nothing. Root, and Python's standard library; README.md explains the words.
+Writes src/gateways/tolerance.txt, and reasons.txt in its own folder. With --check it writes nothing: it measures again,
+prints the differences from the file, and fails if less than 99 % of the outcomes are as predicted. With --only or --rows
+it prints the results and writes nothing. Requires root and Python's standard library. README.md explains the words.
 """
 
 import argparse
@@ -26,26 +26,26 @@ from malformations import KIB, ROWS, Malformation
 from origin import Origin
 
 HERE = pathlib.Path(__file__).resolve().parent
-# The exporter is built from what lies in src alone.
+# The table is in src, because the build of the exporter includes it.
 TABLE = HERE.parents[1] / "src" / "gateways" / "tolerance.txt"
-# In one write, in two that part the head, and in two that part the head from the body.
+# In one write, in two writes split within the header, and in two writes split between header and body.
 ATTEMPTS = (None, "head", "body")
-# HAProxy 2.2 and 2.6 accept a space before a trailer's colon in one process and refuse it in the next.
+# HAProxy 2.2 and 2.6 accept a space before the colon of a trailer in one process and reject it in the next.
 PROCESSES = 2
-# Gateways that are measured at the same time.
+# Number of gateways that are measured concurrently.
 WORKERS = 4
 READY_SECONDS = 20
-# So often a gateway may not ask the origin before it counts as dead.
+# Number of requests without a connection to the origin after which a gateway counts as dead.
 UNASKED = 3
 MIB = 1024 * KIB
-# Without these there is nothing to compare with.
+# Responses that every gateway must forward.
 CONTROLS = ("valid-content-length", "valid-chunked", "valid-until-close")
 CONTROL = malformations.BY_ID[CONTROLS[0]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """A size that gateways limit: what has it, and where the search ends."""
+    """A size that gateways limit: the response with this size, and the range of the search."""
 
     id: str
     sentence: str
@@ -54,12 +54,12 @@ class Threshold:
     highest: int
 
 
-# Beyond the ends it depends on how the bytes arrive, and no origin sends that.
+# Beyond these ranges, the result depends on the timing of the bytes, and no real origin sends such responses.
 THRESHOLDS = [
     Threshold("line", "bytes of one field line, without its line end", malformations.of_line_size, 64, MIB),
     Threshold("head", "bytes of the head with all line ends, in lines of 4000",
               lambda size: malformations.of_head_size(size, 4000), 512, 200 * KIB),
-    # ATS takes seconds for thousands of fields, and does nothing else meanwhile.
+    # Apache Traffic Server takes seconds for thousands of fields and is blocked meanwhile.
     Threshold("fields", "field lines of up to 6 bytes", malformations.of_field_count, 4, 1000),
     Threshold("reason", "bytes of the reason phrase", malformations.of_reason_size, 1, MIB),
     Threshold("interim-100", "100 responses before the final one",
@@ -73,16 +73,17 @@ THRESHOLDS = [
 
 
 class Measurement:
-    """What one gateway does with each row, with each threshold, and why."""
+    """Outcomes, thresholds and reasons of one gateway."""
 
     def __init__(self, started, origin):
         self.started, self.origin = started, origin
         self.outcomes, self.reasons, self.thresholds = {}, {}, {}
 
     def exchange(self, row, split=None):
-        """One response through the gateway: its outcome, and the bytes the client got.
+        """One response through the gateway. Returns its outcome and the bytes that the client received.
 
-        A gateway that did not ask the origin refused nothing: it took a connection that had been closed, or it is dead.
+        If the gateway did not connect to the origin, it did not reject the response: it reused a closed connection, or it
+        is dead. Then the request is repeated.
         """
         for _ in range(UNASKED):
             path, answer = self.origin.register(row.response, row.end, split)
@@ -94,9 +95,9 @@ class Measurement:
         raise ConnectionError(f"{self.started.name} does not ask its backend for {row.id}: {data[:200]!r}")
 
     def attempts(self, row, enough=lambda _: False):
-        """The outcomes of the exchanges, and the last one's bytes.
+        """The outcomes of the exchanges, and the bytes of the last one.
 
-        A gateway that answers no more afterwards, because it died or because it hangs, is started again.
+        A gateway that no longer responds afterwards, because it crashed or hangs, is restarted.
         """
         seen, data = [], b""
         try:
@@ -121,24 +122,24 @@ class Measurement:
             self.reasons[row.id] = self.reason(sizes, data)
 
     def join(self, other):
-        """Takes in what another process of the same gateway did."""
+        """Adds the results of another process of the same gateway."""
         for id, outcome in other.outcomes.items():
             self.outcomes[id] = table.cell([*self.outcomes[id].split("~"), *outcome.split("~")])
         self.reasons = {**other.reasons, **self.reasons}
 
     def reason(self, sizes, data):
-        """What the gateway's response or log says; logs are written a little later."""
+        """The reason in the gateway's response or log. Logs are written with a delay."""
         for _ in range(5):
             text = data.decode("utf-8", "replace") + "\n\0" + self.started.logged_since(sizes)
             found = re.findall(self.started.row.reason, text, re.MULTILINE)
             if found or self.started.row.reason == gateways.NONE:
                 break
             time.sleep(0.02)
-        # With several groups, each match is a tuple, of which one is not empty.
+        # With several groups, each match is a tuple with one non-empty element.
         return table.plain("".join(found[-1])) if found else ""
 
     def threshold(self, threshold):
-        """The largest size that is accepted, by bisection."""
+        """The largest accepted size, by bisection."""
 
         def accepted(size):
             row = Malformation(threshold.id, "", "", threshold.of(size))
@@ -155,7 +156,7 @@ class Measurement:
         return str(low)
 
     def wait_until_ready(self):
-        """Some gateways listen before they have read which backend they have."""
+        """Waits until the gateway forwards a response. Some gateways listen before they know their backend."""
         deadline = time.monotonic() + READY_SECONDS
         while True:
             try:
@@ -180,7 +181,7 @@ class Measurement:
 
 
 def measure(gateway, folder, rows, with_thresholds):
-    """Measures a gateway in several processes; thresholds in the first."""
+    """Measures a gateway in several processes. Thresholds are measured in the first one."""
     begin = time.monotonic()
     measurements = []
     for number in range(PROCESSES):
@@ -201,7 +202,7 @@ def measure(gateway, folder, rows, with_thresholds):
 
 
 def measure_all(chosen, rows, with_thresholds):
-    """All measurements in the rows' order; what failed is said once all are done."""
+    """All measurements in the order of the rows, and the failures."""
     measurements, failures = [], []
     with tempfile.TemporaryDirectory(prefix="tolerance-") as place:
         pathlib.Path(place).chmod(0o755)

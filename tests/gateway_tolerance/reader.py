@@ -1,4 +1,4 @@
-"""A reader of HTTP/1 that takes all that can be taken, and what it makes of a gateway's response."""
+"""A tolerant HTTP/1 parser, and the outcome that it derives from a gateway's response."""
 
 import dataclasses
 import re
@@ -7,13 +7,13 @@ import time
 
 from malformations import BODY, ORIGIN
 
-# Longer than every limit of the gateways' configurations.
+# Longer than all timeouts in the gateways' configurations.
 PATIENCE_SECONDS = 5
 
 
 @dataclasses.dataclass
 class Response:
-    """What was read. `status` None: the bytes have no status line."""
+    """A parsed response. `status` is None if the bytes have no status line."""
 
     status: int | None
     reason: bytes
@@ -26,12 +26,12 @@ class Response:
 
 
 def split_head(data):
-    """The lines of a head, unfolded, and what follows it; None without its end."""
+    """The unfolded lines of a header, and the bytes after it. None if the header is incomplete."""
     end = re.search(rb"\r?\n\r?\n", data)
     if end is None:
         return None
     lines = re.split(rb"\r?\n", data[: end.start()])
-    # The status line is not folded; what precedes the first field belongs to nothing.
+    # The status line is never folded. Folded lines before the first field are ignored.
     unfolded = lines[:1]
     for line in lines[1:]:
         if line[:1] in (b" ", b"\t") and len(unfolded) > 1:
@@ -42,7 +42,7 @@ def split_head(data):
 
 
 def unchunk(data):
-    """The data of a chunked body, and whether its last chunk and its end are there."""
+    """The data of a chunked body, and whether the last chunk and the end of the body are present."""
     body = b""
     while True:
         size = re.match(rb"[ \t]*([0-9A-Fa-f]+)[^\n]*\n", data)
@@ -59,21 +59,21 @@ def unchunk(data):
 
 
 def frame(response, data):
-    """Finds the body in what follows the head."""
+    """Finds the body in the bytes after the header."""
     codings = b",".join(response.values(b"Transfer-Encoding")).lower()
     if b"chunked" in re.split(rb'[\s",;]+', codings):
         return unchunk(data)
     lengths = {text.strip() for value in response.values(b"Content-Length") for text in value.split(b",")}
     numbers = {int(text) for text in lengths if re.fullmatch(rb"\+?\d+", text)}
     if len(numbers) != 1 or len(lengths) != 1:
-        # Nothing or a contradiction: the connection's end is the body's.
+        # Missing or contradictory framing: the body ends with the connection.
         return data, True
     length = numbers.pop()
     return data[:length], len(data) >= length
 
 
 def parse(data, method):
-    """Reads the final response from all bytes of a connection."""
+    """Parses the final response from all bytes of a connection."""
     rest = data.lstrip(b"\r\n ")
     while True:
         line = re.match(rb"(?i)HTTP/\d+(?:[.,]\d+)?[ \t]+(\d+)([^\n]*)\n", rest)
@@ -98,7 +98,7 @@ def parse(data, method):
 
 
 def receive(address, request):
-    """Sends a request over a new connection; gives all bytes until it ends, and how it ended: close, reset or wait."""
+    """Sends a request over a new connection. Returns all received bytes, and the end: close, reset or wait."""
     data = b""
     deadline = time.monotonic() + PATIENCE_SECONDS
     with socket.create_connection(address, timeout=PATIENCE_SECONDS) as stream:
@@ -117,7 +117,7 @@ def receive(address, request):
 
 
 def is_from_origin(response, row):
-    """Whether something of the origin's response is in it."""
+    """Whether the response contains a part of the origin's response."""
     name, value = ORIGIN.split(b": ")
     if value in response.values(name) or BODY[:14] in response.body:
         return True
@@ -125,7 +125,7 @@ def is_from_origin(response, row):
 
 
 def field_outcome(response, row):
-    """What became of the odd field."""
+    """Outcome for the unusual field."""
     if row.field is None:
         return "ok"
     name, value = row.field
@@ -136,7 +136,7 @@ def field_outcome(response, row):
 
 
 def body_outcome(response, row, ended):
-    """How the body differs from what a tolerant reader reads at the origin; None if it does not."""
+    """Difference between the body and the one that a tolerant parser reads at the origin. None if they are equal."""
     complete = response.complete and ended == "close"
     if response.body == row.body:
         if complete:
@@ -152,7 +152,7 @@ def body_outcome(response, row, ended):
 
 
 def outcome(data, ended, row):
-    """One word for what a client gets. README.md explains the words."""
+    """One word for the response that a client receives. README.md explains the words."""
     if not data:
         return ended
     response = parse(data, row.method)

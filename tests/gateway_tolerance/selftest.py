@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of the measurement itself: what the rows say, and that the reader tells apart what gateways make of them."""
+"""Tests of the measurement itself: the rows are correct, and the parser distinguishes the outcomes."""
 
 import unittest
 import datetime

@@ -1,8 +1,8 @@
-"""What was measured, as text: written for `git diff`, and read again by the exporter and by `--check`.
+"""The results as text, in a format that suits `git diff`. The exporter and `--check` read it.
 
-Sections, each a table of columns separated by ` | ` or, in the last two, by white space:
+Each section is a table of columns separated by ` | ` or, in the last two sections, by white space:
 
-    gateways    product/version, where it came from
+    gateways    product/version, source
     rows        id, section, sentence
     limits      id, sentence
     outcomes    id, and one word for each gateway, in the order of the gateways
@@ -16,17 +16,17 @@ import re
 ACCEPTED = ("ok", "drop", "edit", "heal")
 CHANGED = ("cut", "less", "more", "other", "raw")
 PREDICTED = 0.99
-# Two measurements of a threshold may differ by this part.
+# Maximum relative difference between two measurements of a threshold.
 SLACK = 0.01
 
 
 def cell(seen):
-    """One word for the outcomes of all attempts."""
+    """The outcomes of all attempts in one word."""
     return "~".join(sorted(set(seen)))
 
 
 def kind(outcome):
-    """accepted, changed, refused; broken is changed or refused as it happens, and varies has been accepted, too."""
+    """accepted, changed or refused; broken if changed and refused vary; varies if accepted is among them."""
     kinds = {
         "accepted" if word in ACCEPTED else "changed" if word in CHANGED or word.startswith("as-") else "refused"
         for word in outcome.split("~")
@@ -41,10 +41,10 @@ def is_accepted(outcome):
 
 
 def plain(text):
-    """A line of a log without what differs from run to run."""
+    """A line of a log without the parts that differ between runs."""
     text = re.sub(r"127\.0\.0\.1(:\d+)?", "ADDRESS", text)
     text = re.sub(r"answer-\d+", "PATH", text)
-    # What a row sends is in the row already: `malformed status code "2000"`.
+    # Quoted parts of the response are omitted, because the row has them: `malformed status code "2000"`.
     text = re.sub(r"""\\"(?:\\\\\\"|[^"])*?(?:\\"|$)|(?<= )'[^']*'""", "...", text)
     quoting = "(invalid HTTP status line|malformed MIME header(?: initial)? line|by remote server)"
     text = re.sub(f"{quoting}: .*", r"\1: ...", text)
@@ -52,7 +52,7 @@ def plain(text):
 
 
 def aligned(rows):
-    """Lines of cells, separated by white space and aligned, without space at their ends."""
+    """Lines of cells, aligned with spaces, without trailing spaces."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -60,7 +60,7 @@ def aligned(rows):
 @dataclasses.dataclass
 class Table:
     date: str
-    # {product/version: where it came from}
+    # {product/version: source}
     gateways: dict
     # {id: (section, sentence)}
     rows: dict
@@ -111,7 +111,7 @@ class Table:
         return "\n".join(lines)
 
     def reasons_text(self):
-        """What each gateway says of what it refused or changed: one line for each reason, with its rows."""
+        """The reasons of each gateway for rejected or changed responses: one line for each reason, with its rows."""
         lines = ["# What gateways say of responses that they refused or changed: in their log, or in their own response."]
         for name, reasons in self.reasons.items():
             by_reason = collections.defaultdict(list)
@@ -149,7 +149,7 @@ class Table:
 
 
 def predicts(old, new):
-    """Whether a response that was accepted, or not, is so again."""
+    """Whether a response is accepted or rejected as in the earlier measurement."""
     return kind(old) == "varies" or is_accepted(old) == is_accepted(new)
 
 
@@ -160,7 +160,7 @@ def is_near(old, new):
 
 
 def compare(old, new):
-    """Prints where a second measurement is not what the first predicts, and gives what fails."""
+    """Prints the differences between two measurements. Returns the failures."""
     pairs = [(id, name) for id in old.outcomes for name in old.gateways if name in new.gateways and id in new.outcomes]
     wrong = []
     for id, name in pairs:
@@ -168,7 +168,7 @@ def compare(old, new):
         if not predicts(before, now):
             wrong.append(f"{id} through {name}: was {before}, is {now}")
     same = sum(old.outcomes[id][name] == new.outcomes[id][name] for id, name in pairs)
-    print(f"{same} of {len(pairs)} outcomes have the same word")
+    print(f"{same} of {len(pairs)} outcomes are identical")
     sizes = [(id, name) for id in old.thresholds for name in old.gateways if name in new.gateways]
     moved = [
         f"{id} of {name}: was {old.thresholds[id][name]}, is {new.thresholds[id][name]}"
@@ -179,7 +179,7 @@ def compare(old, new):
         print(line)
     failures = []
     for name in old.gateways.keys() ^ new.gateways.keys():
-        print(f"{name} is only in one of the measurements")
+        print(f"{name} is in only one of the measurements")
     for what, all_of, differ in (("outcomes", pairs, wrong), ("thresholds", sizes, moved)):
         held = 1 - len(differ) / len(all_of) if all_of else 0
         print(f"{what}: {len(all_of) - len(differ)} of {len(all_of)} are as predicted ({held:.2%})")

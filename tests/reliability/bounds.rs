@@ -1,4 +1,5 @@
-//! R4 and R11: what all callers and all targets together can take of the exporter's memory, its log, its reloads and its end.
+//! R4 and R11: all callers and targets together cannot exhaust the exporter's memory, or block its log, reloads or
+//! shutdown.
 
 use crate::clients::{forget_peak, peak, probe, resident, scrape, scrape_all};
 use crate::program::{OURS, Program};
@@ -18,18 +19,18 @@ use tokio::time::timeout;
 
 const MODULES: &str = "modules: {m: {prober: http, timeout: 9s}}";
 
-/// Connections with the head of a request that does not end.
+/// Connections with an incomplete request header, and the length of that header in bytes.
 const HEADS: usize = 600;
 const HEAD: usize = 390_000;
 
-/// Probes whose evidence is as large as a target can make it.
+/// Probes with the largest evidence that a target can cause.
 const HOSTILE: usize = 1000;
 
-/// Probes that hold a body of so many bytes, all at once.
+/// Concurrent probes that each hold a body of `BODY` bytes.
 const BODIES: usize = 100;
 const BODY: usize = 9 << 20;
 
-/// Keys whose parameters are as long as they may be, each seen twice.
+/// Keys with parameters of the maximum length. Each key is probed twice.
 const KEYS: usize = 20_000;
 
 fn row(table: &mut Table, id: &'static str, what: &str, ours: f64, most: f64, unit: &'static str) {
@@ -43,13 +44,13 @@ fn row(table: &mut Table, id: &'static str, what: &str, ours: f64, most: f64, un
     });
 }
 
-/// R4.
+/// R4: memory.
 pub async fn memory(table: &mut Table) {
     let grown = heads().await;
     row(
         table,
         "R4",
-        &format!("{HEADS} unfinished heads of {HEAD} bytes: growth"),
+        &format!("{HEADS} incomplete headers of {HEAD} bytes: memory growth"),
         grown,
         24.0,
         " MiB",
@@ -58,18 +59,18 @@ pub async fn memory(table: &mut Table) {
     row(
         table,
         "R4",
-        &format!("{HOSTILE} findings as large as can be: growth"),
+        &format!("{HOSTILE} findings of the maximum size: memory growth"),
         grown,
         120.0,
         " MiB",
     );
     let (grown, blamed) = bodies().await;
-    let what = format!("{BODIES} bodies of {BODY} bytes at once");
+    let what = format!("{BODIES} concurrent bodies of {BODY} bytes");
     row(table, "R4", &format!("{what}: growth"), grown, 320.0, " MiB");
     row(
         table,
         "R4",
-        &format!("{what}: targets that are blamed"),
+        &format!("{what}: targets reported as down"),
         blamed,
         0.0,
         "",
@@ -78,7 +79,7 @@ pub async fn memory(table: &mut Table) {
     row(
         table,
         "R4",
-        &format!("{KEYS} keys with parameters of 4 KB, and the evidence of 1,000 of them: growth"),
+        &format!("{KEYS} keys with parameters of 4 KB, and the evidence of 1,000 of them: memory growth"),
         grown,
         80.0,
         " MiB",
@@ -107,7 +108,7 @@ async fn heads() -> f64 {
         let (words, address) = (words.clone(), exporter.address);
         clients.spawn(async move {
             let mut stream = TcpStream::connect(address).await.ok()?;
-            // What is not taken is not waited for.
+            // The exporter may stop reading.
             let _ = timeout(Duration::from_secs(1), stream.write_all(&words)).await;
             Some(stream)
         });
@@ -119,7 +120,8 @@ async fn heads() -> f64 {
     grown
 }
 
-/// A target that redirects ten times, with fields as many and as large as there may be, and then fails.
+/// Probes of a target that redirects ten times with the maximum number and size of fields, and then fails. Returns the
+/// memory growth.
 async fn evidence() -> f64 {
     let fields = (0..64).map(|number| format!("x-{number:03}-{}: {}\r\n", "n".repeat(245), "v".repeat(600)));
     let fields: Arc<str> = fields.collect::<Vec<_>>().concat().into();
@@ -172,8 +174,8 @@ async fn bodies() -> (f64, f64) {
     let_go.send_replace(true);
     let answers = probes.await.unwrap();
     let refused = answers.iter().filter(|answer| answer.status == Some(503)).count();
-    println!("  {refused} of {BODIES} found no room");
-    assert!(refused > 0, "there was room for all: nothing was tested");
+    println!("  {refused} of {BODIES} rejected for lack of memory");
+    assert!(refused > 0, "no probe was rejected: the memory limit was not tested");
     let blamed = answers.iter().filter(|answer| answer.success() == Some(0.0)).count();
     (grown, blamed as f64)
 }
@@ -195,31 +197,24 @@ async fn keys() -> f64 {
     resident(&exporter) - before
 }
 
-/// R11.
+/// R11: availability.
 pub async fn availability(table: &mut Table) {
     let unanswered = beside_a_log_that_nobody_reads().await;
     row(
         table,
         "R11",
-        "a log that nobody reads: requests for health that are not answered",
+        "blocked log pipe: unanswered health requests",
         unanswered,
         0.0,
         "",
     );
     let lost = beside_a_reload_that_hangs().await;
-    row(
-        table,
-        "R11",
-        "a reload that hangs: reloads after it that fail",
-        lost,
-        0.0,
-        "",
-    );
+    row(table, "R11", "hanging reload: failed reloads after it", lost, 0.0, "");
     let took = end_beside_a_scrape().await;
     row(
         table,
         "R11",
-        "SIGTERM with a scrape that waits for 10 min: until the end",
+        "SIGTERM during a scrape with a timeout of 10 min: time to exit",
         took,
         30.0,
         " s",
@@ -228,7 +223,7 @@ pub async fn availability(table: &mut Table) {
     row(
         table,
         "R11",
-        "8 searches that take minutes: processor time in the 6 s after their answers",
+        "8 regular expressions that take minutes: processor time in the 6 s after the responses",
         used,
         1.0,
         " s",
@@ -237,7 +232,7 @@ pub async fn availability(table: &mut Table) {
     row(
         table,
         "R11",
-        "a right password for the first time, within a flood from the same address",
+        "first request with a valid password during a flood from the same address",
         took,
         10.0,
         " s",
@@ -298,7 +293,7 @@ async fn end_beside_a_scrape() -> f64 {
     .await;
     let mut exporter = Program::start(OURS, "modules: {m: {prober: http}}").await;
     let waits = tokio::spawn(scrape_owned(exporter.address, probe("m", &silent.http())));
-    crate::support::process::eventually("it is asked", async || silent.connections() == 1).await;
+    crate::support::process::eventually("the target has a connection", async || silent.connections() == 1).await;
     let begun = Instant::now();
     exporter.process.signal("TERM");
     let ended = tokio::task::spawn_blocking(move || exporter.process.0.wait().unwrap());
@@ -306,7 +301,7 @@ async fn end_beside_a_scrape() -> f64 {
     assert_eq!(
         waits.await.unwrap(),
         Some(503),
-        "the probe was cut off without an answer"
+        "the connection of the scrape closed without a response"
     );
     begun.elapsed().as_secs_f64()
 }
@@ -316,7 +311,7 @@ async fn scrape_owned(address: std::net::SocketAddr, path: String) -> Option<u16
 }
 
 async fn after_the_deadline() -> f64 {
-    // Letters without order: each leads to a state that was not there before.
+    // Random letters: each one leads to a new state of the automaton.
     let mut random = 1_u32;
     let body: String = (0..9 << 20)
         .map(|_| {
@@ -353,7 +348,7 @@ async fn first_password() -> f64 {
     let mut right = None;
     for number in 0..800_u32 {
         let wrong = request(&format!("wrong{number}"));
-        // Who is not answered for so long goes away, as a client does.
+        // A client gives up after 5 s.
         flood.spawn(async move { timeout(Duration::from_secs(5), status(address, &wrong)).await });
         if number == 200 {
             let words = request("right");

@@ -1,4 +1,4 @@
-//! Scrapes, many at once, and what became of them.
+//! Concurrent scrapes and their results.
 
 use crate::program::Program;
 pub use crate::program::peer;
@@ -10,34 +10,34 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// One scrape's answer.
+/// Response to a scrape.
 pub struct Answer {
-    /// None where the connection ended without a whole answer.
+    /// Status code. `None` if the connection ended before the response was complete.
     pub status: Option<u16>,
     pub body: String,
     pub took: Duration,
 }
 
 impl Answer {
-    /// `probe_success`, where there is one.
+    /// Value of `probe_success`, if the page has it.
     pub fn success(&self) -> Option<f64> {
         (self.status == Some(200)).then(|| Page::parse(&self.body).find("probe_success"))?
     }
 
-    /// The reason that the page gives: for a failed probe, or for a link that a good answer hides.
+    /// Reason on the page: of a failed probe, or of a masked failure.
     pub fn reason(&self) -> Option<String> {
         let verdict = self.body.lines().find(|line| line.starts_with("probe_failure_info{"))?;
         let (_, reason) = verdict.split_once("reason=\"")?;
         reason.split('"').next().map(str::to_owned)
     }
 
-    /// How long the probe says that it took.
+    /// Reported duration of the probe in seconds.
     pub fn duration(&self) -> Option<f64> {
         Page::parse(&self.body).find("probe_duration_seconds")
     }
 }
 
-/// Asks for a path with the scrape timeout that Prometheus would send.
+/// Scrapes a path with the timeout header that Prometheus sends.
 pub async fn scrape(address: SocketAddr, path: &str, timeout: f64) -> Answer {
     let begun = Instant::now();
     let exchange = async {
@@ -48,8 +48,9 @@ pub async fn scrape(address: SocketAddr, path: &str, timeout: f64) -> Answer {
     heard(exchange, begun, timeout).await
 }
 
-/// Scrapes all paths at once, and has asked for all of them before it hears of any: a client that is slow to ask, as one is that
-/// shares two processors with the exporter, may be sent away for others, and that would be no fault.
+/// Scrapes all paths concurrently. It sends all requests before it reads a response, because the exporter may close the
+/// connection of a client that is slow to send its request. A client that shares two processors with the exporter can
+/// be that slow.
 pub async fn scrape_at_once(address: SocketAddr, paths: Vec<String>, timeout: f64) -> Vec<Answer> {
     let mut asked = Vec::new();
     for path in paths {
@@ -70,7 +71,7 @@ fn request(path: &str, timeout: f64) -> String {
     format!("GET {path} HTTP/1.0\r\nHost: exporter\r\nX-Prometheus-Scrape-Timeout-Seconds: {timeout}\r\n\r\n")
 }
 
-/// What came of an exchange, if it did in a time that only a broken exporter needs.
+/// The result of an exchange, with a time limit that only a broken exporter exceeds.
 async fn heard(exchange: impl Future<Output = Option<(u16, String)>>, begun: Instant, timeout: f64) -> Answer {
     let patience = Duration::from_secs_f64(timeout + 60.0);
     let answer = tokio::time::timeout(patience, exchange).await.ok().flatten();
@@ -82,7 +83,7 @@ async fn heard(exchange: impl Future<Output = Option<(u16, String)>>, begun: Ins
     }
 }
 
-/// The status and body of a whole answer.
+/// Status and body of a complete response.
 async fn answer(mut stream: TcpStream) -> Option<(u16, String)> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok()?;
@@ -133,36 +134,36 @@ pub fn resident(program: &Program) -> f64 {
     status(program, "VmRSS:")
 }
 
-/// The most since [`forget_peak`].
+/// Peak of the resident memory since [`forget_peak`], in MiB.
 pub fn peak(program: &Program) -> f64 {
     status(program, "VmHWM:")
 }
 
-/// From now on the peak is measured anew (proc(5)).
+/// Resets the peak of the resident memory (proc(5)).
 pub fn forget_peak(program: &Program) {
     std::fs::write(format!("/proc/{}/clear_refs", program.process.0.id()), "5").unwrap();
 }
 
-/// Open file descriptors.
+/// Number of open file descriptors.
 pub fn open_files(program: &Program) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", program.process.0.id()))
         .unwrap()
         .count()
 }
 
-/// A share of figures: 0.5 is the median.
+/// Quantile of figures: 0.5 is the median.
 pub fn quantile(mut figures: Vec<f64>, share: f64) -> f64 {
     figures.sort_by(f64::total_cmp);
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a place in a list"
+        reason = "an index of a list"
     )]
     let place = ((figures.len() as f64 - 1.0) * share).round() as usize;
     figures.get(place).copied().unwrap_or(f64::NAN)
 }
 
-/// Lets this process open as many files as it may.
+/// Raises the soft limit of open files to the hard limit.
 pub fn many_files() {
     let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard).unwrap();

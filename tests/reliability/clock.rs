@@ -1,4 +1,4 @@
-//! R13: steps of the wall clock, and a process that stood still, give no early, late or repeated probe.
+//! R13: steps of the wall clock and a paused process cause no early, late or repeated probe.
 
 use crate::clients::{probe, quantile, scrape};
 use crate::program::{OURS, Program};
@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 
-/// What has the wall clock of a process be what a file says, and its monotonic clock what it is.
+/// Library that sets the wall clock of a process from a file and leaves its monotonic clock unchanged.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 const KEYS: usize = 20;
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Between two steps of the clock.
+/// Time between two steps of the clock.
 const STEADY: Duration = Duration::from_secs(6);
 
 pub async fn run(table: &mut Table) {
@@ -29,8 +29,9 @@ pub async fn run(table: &mut Table) {
         .status();
     table.figure(Figure {
         id: "R13",
-        what: "1000 keys after a start, a reload and a SIGSTOP of 10 s: bounds missed (3 % in 100 ms, none left out)"
-            .to_owned(),
+        what:
+            "1000 keys after a start, a reload and a SIGSTOP of 10 s: bounds exceeded (3 % in 100 ms, no skipped probe)"
+                .to_owned(),
         ours: f64::from(u8::from(!herd.unwrap().success())),
         peer: None,
         most: 0.0,
@@ -38,10 +39,10 @@ pub async fn run(table: &mut Table) {
     });
 }
 
-/// When a path was asked for.
+/// Arrival times of the requests, by path.
 type Arrivals = Arc<Mutex<HashMap<String, Vec<Instant>>>>;
 
-/// A target that notes who comes.
+/// A target that records the arrivals.
 async fn noting(arrivals: &Arrivals) -> Peer {
     let seen = arrivals.clone();
     Peer::start(move |mut stream| {
@@ -57,10 +58,10 @@ async fn noting(arrivals: &Arrivals) -> Peer {
     .await
 }
 
-/// A step of the wall clock, and whether a certificate of ninety days has then expired.
+/// Steps of the wall clock, and whether a certificate with a validity of 90 days is expired after each step.
 const STEPS: [(&str, bool); 3] = [("+0", false), ("+365d", true), ("-1d", false)];
 
-/// An exporter whose wall clock is what a file says.
+/// An exporter whose wall clock is set from a file.
 async fn by(clock: &Path, config: &str) -> Program {
     let mut command = Command::new(OURS);
     command
@@ -73,7 +74,7 @@ async fn by(clock: &Path, config: &str) -> Program {
 }
 
 async fn steps(table: &mut Table) {
-    assert!(Path::new(LIBRARY).exists(), "Debian's faketime is needed");
+    assert!(Path::new(LIBRARY).exists(), "the Debian package faketime is required");
     let arrivals = Arrivals::default();
     let target = noting(&arrivals).await;
     let authority = Authority::new();
@@ -112,28 +113,28 @@ async fn steps(table: &mut Table) {
     tell(table, odd, misjudged, gaps);
 }
 
-/// From each round of a lease to the next, in seconds.
+/// Intervals between the probes of each lease, in seconds.
 fn gaps(arrivals: &Arrivals) -> Vec<f64> {
     let arrivals = arrivals.lock().unwrap();
     arrivals
         .values()
-        // The first scrape, and the second, which begins the lease, are none of its rounds.
+        // The first scrape, and the second one, which starts the lease, are not probes of the lease.
         .flat_map(|times| times[2..].windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()))
         .collect()
 }
 
 fn tell(table: &mut Table, odd: u32, misjudged: u32, gaps: Vec<f64>) {
     for (what, ours, most, unit) in [
-        ("pages that are odd", f64::from(odd), 0.0, ""),
+        ("invalid pages", f64::from(odd), 0.0, ""),
         (
-            "earlier than its second, at most",
+            "maximum earliness of a probe",
             1.0 - quantile(gaps.clone(), 0.0),
             0.25,
             " s",
         ),
-        ("later than its second, at most", quantile(gaps, 1.0) - 1.0, 0.25, " s"),
+        ("maximum lateness of a probe", quantile(gaps, 1.0) - 1.0, 0.25, " s"),
         (
-            "certificates judged by another clock, of 3",
+            "certificates checked with the wrong clock, of 3",
             f64::from(misjudged),
             0.0,
             "",

@@ -1,4 +1,5 @@
-//! R10: what other projects collected of hostile and odd bytes is judged without a panic or a hang, and as it was judged before.
+//! R10: corpora of malformed and hostile input from other projects cause no panic or hang, and their verdicts do not
+//! change.
 
 use crate::support::exporter::Exporter;
 use crate::support::page::Page;
@@ -16,10 +17,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// How many of each corpus end with which reason. `UPDATE_VERDICTS=1` writes it anew.
+/// Number of inputs by corpus and reason. `UPDATE_VERDICTS=1` updates the file.
 const VERDICTS: &str = "tests/reliability/verdicts.txt";
 
-/// Corpora that are said on a wire as they are: the file, and the kind of peer.
+/// Corpora whose inputs are sent unchanged: the file, and the kind of the remote end.
 const SAID: [(&str, &str); 3] = [
     ("http_responses.json", "http"),
     ("tls_server_flights.json", "tls"),
@@ -28,7 +29,10 @@ const SAID: [(&str, &str); 3] = [
 
 pub async fn run(table: &mut Table) {
     let Some(folder) = std::env::var_os("CORPORA").map(PathBuf::from) else {
-        table.not_run("R10", "corpora of odd bytes: CORPORA names no folder");
+        table.not_run(
+            "R10",
+            "corpora of malformed input: the environment variable CORPORA is not set to a folder",
+        );
         return;
     };
     let mut verdicts = String::new();
@@ -48,16 +52,15 @@ pub async fn run(table: &mut Table) {
     if std::env::var_os("UPDATE_VERDICTS").is_some() {
         std::fs::write(&known, &verdicts).unwrap();
     }
-    let before = std::fs::read_to_string(known).expect("UPDATE_VERDICTS=1 writes it");
+    let before =
+        std::fs::read_to_string(known).expect("cannot read the recorded verdicts; UPDATE_VERDICTS=1 creates them");
     let drifted = verdicts
         .lines()
         .filter(|line| !before.lines().any(|known| known == *line));
     let drifted: Vec<_> = drifted.inspect(|line| println!("  new: {line}")).collect();
     table.figure(Figure {
         id: "R10",
-        what: format!(
-            "{inputs} inputs of corpora, without a panic or a hang: counts of verdicts that are not as they were"
-        ),
+        what: format!("{inputs} inputs of corpora, without a panic or a hang: changed counts of verdicts"),
         ours: drifted.len() as f64,
         peer: None,
         most: 0.0,
@@ -65,7 +68,7 @@ pub async fn run(table: &mut Table) {
     });
 }
 
-/// The bytes of each entry: a text of hexadecimal digits, or a list that begins with one.
+/// The bytes of each entry: a string of hexadecimal digits, or a list that starts with one.
 fn corpus(folder: &Path, file: &str) -> Vec<Vec<u8>> {
     let text = std::fs::read_to_string(folder.join(file)).unwrap();
     let entries: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
@@ -79,11 +82,11 @@ fn bytes(hex: &str) -> Vec<u8> {
     pairs.map(byte).collect()
 }
 
-/// Writes down how many ended with which reason, and gives how many there were.
+/// Records the number of inputs for each reason. Returns the total.
 fn told(file: &str, reasons: &BTreeMap<String, usize>, verdicts: &mut String) -> usize {
     for (reason, count) in reasons {
-        let reason = if reason.is_empty() { "well" } else { reason };
-        // A text takes everything.
+        let reason = if reason.is_empty() { "success" } else { reason };
+        // Writing to a `String` cannot fail.
         let _ = writeln!(verdicts, "{file} {reason} {count}");
     }
     let all = reasons.values().sum();
@@ -91,7 +94,7 @@ fn told(file: &str, reasons: &BTreeMap<String, usize>, verdicts: &mut String) ->
     all
 }
 
-/// Shows whatever chain it is told, whether or not the key fits.
+/// Presents any chain, even if the key does not match.
 #[derive(Debug)]
 struct Shows(Mutex<Arc<CertifiedKey>>);
 
@@ -101,7 +104,7 @@ impl ResolvesServerCert for Shows {
     }
 }
 
-/// Odd certificates, and chains to be verified: each is shown by a TLS server.
+/// Malformed certificates, and chains to verify. A TLS server presents each of them.
 async fn certificates(folder: &Path, verdicts: &mut String) -> usize {
     let leaf = Authority::new().leaf("127.0.0.1");
     let key = ring::sign::any_supported_type(&leaf.key).unwrap();
@@ -128,7 +131,7 @@ async fn certificates(folder: &Path, verdicts: &mut String) -> usize {
                 assert_eq!(answer.status(), 200);
                 let page = Page::parse(&answer.text().await.unwrap());
                 let took = page.value("probe_duration_seconds");
-                assert!(took < page.value("probe_timeout_seconds"), "{file}: it hung");
+                assert!(took < page.value("probe_timeout_seconds"), "{file}: the probe hung");
                 let info = page.starting("probe_failure_info").next();
                 let reason = info.and_then(|(info, _)| info.split("reason=\"").nth(1)?.split('"').next());
                 *reasons.entry(reason.unwrap_or_default().to_owned()).or_insert(0) += 1;
@@ -140,7 +143,7 @@ async fn certificates(folder: &Path, verdicts: &mut String) -> usize {
     inputs
 }
 
-/// The chains of the cases: the leaf, and what stands between it and a root.
+/// The chains of the cases: the leaf and the intermediate certificates.
 fn limbo(folder: &Path) -> Vec<Vec<Vec<u8>>> {
     let text = std::fs::read_to_string(folder.join("limbo.json")).unwrap();
     let limbo: Value = serde_json::from_str(&text).unwrap();

@@ -1,5 +1,5 @@
-//! R12: without file descriptors nobody else is blamed: neither where the exporter knows from its start that it may have few, nor
-//! where something else takes them while it runs.
+//! R12: a lack of file descriptors is not attributed to the target, neither with a low limit at the start nor if the
+//! limit drops while the exporter runs.
 
 use crate::clients::{Answer, open_files, peer, probe, scrape, scrape_all, scrape_at_once};
 use crate::program::{OURS, Program};
@@ -10,16 +10,16 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::Duration;
 
-/// Files that the exporter may have open.
+/// Limit of open files of the exporter.
 const FILES: &str = "256";
 
-/// Files that are left to it, above those that it has, once something else has taken the others: it was not told of that at its
-/// start, and its own bounds do not know of it.
+/// Number of files that the exporter can still open after the limit drops. The exporter sized its own bounds by the
+/// limit at its start.
 const FILES_LEFT: usize = 40;
 
 const PROBES: usize = 400;
 
-/// How long a good target takes to answer, so that many probes hold their files at once.
+/// Response time of a healthy target. It is long, so that many probes hold their files at the same time.
 const SLOW: Duration = Duration::from_millis(300);
 
 pub async fn run(table: &mut Table) {
@@ -27,15 +27,15 @@ pub async fn run(table: &mut Table) {
     taken_away(table).await;
 }
 
-/// What became of probes.
+/// Numbers of probes by outcome.
 struct Outcomes {
     /// `probe_success 1`.
     good: usize,
     /// `probe_success 0`.
     down: usize,
-    /// 503.
+    /// Status 503.
     refused: usize,
-    /// The connection ended without an answer, or with any other.
+    /// The connection ended without a response, or with any other response.
     other: usize,
 }
 
@@ -69,7 +69,7 @@ async fn few(table: &mut Table) {
             .map(|key| probe("m", &format!("{}{key}", hung.http())))
             .collect();
         let answers = scrape_at_once(exporter.address, paths, 10.0).await;
-        // The target takes every connection and is silent: what ends before its time ended for a fault of our own.
+        // The target accepts every connection and never responds. A probe that fails before its timeout failed locally.
         let too_soon = answers
             .iter()
             .filter(|answer| answer.success() == Some(0.0) && answer.duration().is_some_and(|took| took < 4.0));
@@ -78,19 +78,19 @@ async fn few(table: &mut Table) {
         lost.push((outcomes.other + outcomes.good) as f64);
         if program == OURS {
             let Outcomes { down, refused, .. } = outcomes;
-            println!("  {down} timed out as they must, {refused} were answered with 503, of {PROBES}");
-            assert!(down > 0 && refused > 0, "all of them fitted, or none");
+            println!("  {down} of {PROBES} timed out as expected, {refused} got 503");
+            assert!(
+                down > 0 && refused > 0,
+                "expected both timeouts and 503: {down} timed out, {refused} got 503"
+            );
             let after = scrape(exporter.address, "/-/healthy", 10.0).await;
             assert_eq!(after.status, Some(200));
         }
     }
-    for (what, figures) in [
-        ("false downs", false_downs),
-        ("neither timed out nor answered with 503", lost),
-    ] {
+    for (what, figures) in [("false downs", false_downs), ("neither timed out nor got 503", lost)] {
         table.figure(Figure {
             id: "R12",
-            what: format!("{PROBES} hung probes with {FILES} files: {what}"),
+            what: format!("{PROBES} hanging probes with {FILES} files: {what}"),
             ours: figures[0],
             peer: Some(figures[1]),
             most: 0.0,
@@ -99,8 +99,8 @@ async fn few(table: &mut Table) {
     }
 }
 
-/// The files go while the exporter runs: then a socket cannot be had, and that is no word on the target, whose name or address
-/// stands in it.
+/// The limit drops while the exporter runs, so it cannot open sockets. These failures must not be attributed to the
+/// target, whether it is given by name or by address.
 async fn taken_away(table: &mut Table) {
     let slow = Peer::start(|stream| async move {
         tokio::time::sleep(SLOW).await;
@@ -118,27 +118,32 @@ async fn taken_away(table: &mut Table) {
     let address = paths(&|_| "127.0.0.1".to_owned());
     let ours = starved(OURS, &by_address, &address).await;
     let peers = starved(&peer(), &by_address, &address).await;
-    told(table, "of an address", &ours, Some(&peers));
-    // The peer asks the system's resolver alone, and real names are not asked for here.
+    told(table, "of addresses", &ours, Some(&peers));
+    // Not compared with blackbox_exporter: it uses only the system's resolver, and this test must not resolve real
+    // names.
     let ours = starved(OURS, &by_name, &paths(&|key| format!("peer{key}.test"))).await;
-    told(table, "of as many names", &ours, None);
+    told(table, "of different names", &ours, None);
     let ours = starved(OURS, &by_name, &paths(&|_| "peer.test".to_owned())).await;
     told(table, "of one name", &ours, None);
 }
 
 fn told(table: &mut Table, what: &str, ours: &Outcomes, peers: Option<&Outcomes>) {
     println!(
-        "  {what}: {} good, {} answered with 503, of {PROBES}",
+        "  {what}: {} successful, {} with 503, of {PROBES}",
         ours.good, ours.refused
     );
-    assert!(ours.refused > 0, "there were files enough: nothing was tested");
+    assert!(ours.refused > 0, "no probe got 503: the lack of files was not tested");
     for (end, ours, peers) in [
         ("false downs", ours.down, peers.map(|peers| peers.down)),
-        ("connections that were cut", ours.other, peers.map(|peers| peers.other)),
+        (
+            "connections closed without a response",
+            ours.other,
+            peers.map(|peers| peers.other),
+        ),
     ] {
         table.figure(Figure {
             id: "R12",
-            what: format!("{PROBES} probes {what} with {FILES_LEFT} files left by others: {end}"),
+            what: format!("{PROBES} probes {what} with {FILES_LEFT} files left: {end}"),
             ours: ours as f64,
             peer: peers.map(|count| count as f64),
             most: 0.0,
@@ -147,7 +152,7 @@ fn told(table: &mut Table, what: &str, ours: &Outcomes, peers: Option<&Outcomes>
     }
 }
 
-/// What becomes of probes of a good target once hardly a file is left. With the first files that are free again all is well.
+/// Probes a healthy target with few files left. As soon as files are free again, probes succeed.
 async fn starved(program: &str, config: &str, paths: &[String]) -> Outcomes {
     let exporter = Program::start(program, config).await;
     let well = scrape(exporter.address, &paths[0], 10.0).await;
@@ -161,7 +166,7 @@ async fn starved(program: &str, config: &str, paths: &[String]) -> Outcomes {
     let answers = scrape_all(exporter.address, paths.to_vec(), PROBES, 10.0).await;
     if program == OURS {
         let reason = "glassbox_local_errors_total{reason=\"local.out_of_files\"}";
-        assert!(exporter.own(reason).await > 0.0, "no socket was ever refused");
+        assert!(exporter.own(reason).await > 0.0, "no socket failed for lack of files");
         let after = scrape(exporter.address, &paths[0], 10.0).await;
         assert_eq!(after.success(), Some(1.0), "{}", after.body);
     }

@@ -1,5 +1,5 @@
-//! R15: two exporters for the same targets. What happens to one is not seen at the other; of two that are restarted one after the
-//! other there is always one that answers; and counters say since when they count.
+//! R15: two exporters probe the same targets. A failure of one does not affect the other, one of them always responds
+//! during a rolling restart, and counters have their creation timestamps.
 
 use crate::clients::{Answer, probe, scrape};
 use crate::program::{OURS, Program};
@@ -25,10 +25,10 @@ const MODULES: &str = "modules: {m: {prober: http, timeout: 5s}}";
 /// Keys that both exporters probe.
 const KEYS: usize = 20;
 
-/// Scrapes of each key at each exporter.
+/// Scrapes of each key by each exporter.
 const SCRAPES: usize = 100;
 
-/// How often both are restarted, one after the other.
+/// Number of rolling restarts.
 const RESTARTS: usize = 5;
 
 pub async fn run(table: &mut Table) {
@@ -37,14 +37,14 @@ pub async fn run(table: &mut Table) {
     created(table).await;
 }
 
-/// Scrapes that were not as they should be.
+/// Numbers of unexpected results.
 #[derive(Default)]
 struct Odd {
     bad: usize,
     went_back: usize,
 }
 
-/// Both are scraped without a pause; in the midst of that one of them is killed.
+/// Both exporters are scraped without a pause. One of them is killed under this load.
 async fn killed(table: &mut Table) {
     let good = Peer::start(ok).await;
     let survivor = Program::start(OURS, MODULES).await;
@@ -55,19 +55,22 @@ async fn killed(table: &mut Table) {
         of_survivor.spawn(scraped(survivor.address, path.clone()));
         of_victim.spawn(scraped(victim.address, path));
     }
-    // A quarter of what both of them will ask for.
+    // A quarter of all connections of both exporters.
     eventually("load", async || good.connections() >= KEYS * SCRAPES / 2).await;
     victim.process.signal("KILL");
     let of_victim = of_victim.join_all().await;
-    assert!(of_victim.iter().any(|odd| odd.bad > 0), "it was killed after the load");
+    assert!(
+        of_victim.iter().any(|odd| odd.bad > 0),
+        "the exporter was killed only after the load"
+    );
     let of_survivor = of_survivor.join_all().await;
     for (what, ours) in [
         (
-            "scrapes of the other that were not good",
+            "failed scrapes of the other exporter",
             of_survivor.iter().map(|odd| odd.bad).sum::<usize>(),
         ),
         (
-            "its counters that went back",
+            "decreased counters of the other exporter",
             of_survivor.iter().map(|odd| odd.went_back).sum(),
         ),
     ] {
@@ -82,7 +85,7 @@ async fn killed(table: &mut Table) {
     }
 }
 
-/// Scrapes one key again and again.
+/// Scrapes one key repeatedly.
 async fn scraped(address: SocketAddr, path: String) -> Odd {
     let mut odd = Odd::default();
     let mut last = BTreeMap::new();
@@ -100,7 +103,7 @@ async fn scraped(address: SocketAddr, path: String) -> Odd {
     odd
 }
 
-/// All that must never go back: counters, and what histograms count.
+/// All values that must never decrease: counters, and counts of histograms.
 fn counters(answer: &Answer) -> BTreeMap<String, f64> {
     let page = Page::parse(&answer.body);
     let counts = |name: &str| {
@@ -122,7 +125,7 @@ fn counters(answer: &Answer) -> BTreeMap<String, f64> {
     counters
 }
 
-/// An exporter at an address that stays the same over a restart.
+/// Starts an exporter at an address that it keeps over a restart.
 async fn started_at(address: SocketAddr) -> Program {
     let mut command = Command::new(OURS);
     command.arg(format!("--web.listen-address={address}"));
@@ -134,7 +137,7 @@ async fn started_at(address: SocketAddr) -> Program {
     exporter
 }
 
-/// Ends one as an init does, and waits until it has ended.
+/// Stops an exporter as an init system does, and waits for its exit.
 async fn ended(mut exporter: Program) {
     exporter.process.signal("TERM");
     let ended = tokio::task::spawn_blocking(move || exporter.process.0.wait().unwrap());
@@ -142,8 +145,7 @@ async fn ended(mut exporter: Program) {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
 }
 
-/// Two are restarted one after the other, again and again. Whoever asks the one, and where that does not answer the other, has an
-/// answer at each moment.
+/// Rolling restarts of two exporters. A client that falls back from one to the other always gets a response.
 async fn restarted_in_turn(table: &mut Table) {
     let good = Peer::start(ok).await;
     let places: [SocketAddr; 2] = [(); 2].map(|()| ([127, 0, 0, 1], free_port()).into());
@@ -158,11 +160,11 @@ async fn restarted_in_turn(table: &mut Table) {
     }
     done.store(true, Ordering::SeqCst);
     let [neither, one, all] = asked.await.unwrap();
-    println!("  {all} times both were asked, {one} times one of them did not answer");
-    assert!(one > 0, "nobody noticed that they were restarted");
+    println!("  {all} requests to both, {one} times one of them did not respond");
+    assert!(one > 0, "the restarts caused no failed request: they were not tested");
     table.figure(Figure {
         id: "R15",
-        what: format!("two exporters, each restarted {RESTARTS} times in turn: moments at which neither answered"),
+        what: format!("two exporters, each restarted {RESTARTS} times in turn: times at which neither responded"),
         ours: neither as f64,
         peer: None,
         most: 0.0,
@@ -170,7 +172,8 @@ async fn restarted_in_turn(table: &mut Table) {
     });
 }
 
-/// Asks both until it is done. Gives how often neither was well, how often at least one was not, and how often they were asked.
+/// Requests both exporters until `done`. Returns how often neither responded, how often at least one did not, and the
+/// number of requests.
 async fn asked_in_turn(places: [SocketAddr; 2], path: String, done: Arc<AtomicBool>) -> [usize; 3] {
     let mut counts = [0; 3];
     while !done.load(Ordering::SeqCst) {
@@ -187,7 +190,7 @@ async fn asked_in_turn(places: [SocketAddr; 2], path: String, done: Arc<AtomicBo
     counts
 }
 
-/// Since when counters count changes with a restart, and with nothing else.
+/// Creation timestamps of counters change with a restart only.
 async fn created(table: &mut Table) {
     let good = Peer::start(ok).await;
     let path = probe("m", &good.http());
@@ -211,15 +214,15 @@ async fn created(table: &mut Table) {
         let is_wrong = |(name, at): &(&String, &Timestamp)| later.get(*name).is_none_or(|later| !is_right(at, later));
         first.iter().filter(is_wrong).count()
     };
-    println!("  {} counters and histograms say since when they count", first.len());
+    println!("  {} counters and histograms have a creation timestamp", first.len());
     let is_before = |at: &Timestamp, later: &Timestamp| (at.seconds, at.nanos) < (later.seconds, later.nanos);
     for (what, ours) in [
-        ("that changed with scrapes and a reload", wrong(&later, Timestamp::eq)),
-        ("that a restart did not set later", wrong(&anew, is_before)),
+        ("changed by scrapes and a reload", wrong(&later, Timestamp::eq)),
+        ("not renewed by a restart", wrong(&anew, is_before)),
     ] {
         table.figure(Figure {
             id: "R15",
-            what: format!("timestamps of creation: those {what}"),
+            what: format!("creation timestamps {what}"),
             ours: ours as f64,
             peer: None,
             most: 0.0,
@@ -228,8 +231,9 @@ async fn created(table: &mut Table) {
     }
 }
 
-/// What a page says of since when its counters and histograms count. Of the formats it is protobuf that tells: `created_timestamp`
-/// of `metrics.proto` in `prometheus/client_model`, which the library's older messages have among what they do not know.
+/// Creation timestamps of the counters and histograms of a page. Only the protobuf format has them: `created_timestamp`
+/// in `metrics.proto` of `prometheus/client_model`. The library has an older version of the messages, so they are
+/// unknown fields.
 async fn creations(address: SocketAddr, path: &str) -> BTreeMap<String, Timestamp> {
     const OF_A_COUNTER: u32 = 3;
     const OF_A_HISTOGRAM: u32 = 15;

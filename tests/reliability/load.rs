@@ -1,4 +1,4 @@
-//! R1: many probes at once, many that hang, and more than there is room for.
+//! R1: many concurrent probes, many hanging probes, and overload.
 
 use crate::clients::{forget_peak, peak, peer, probe, quantile, resident, scrape, scrape_all};
 use crate::program::{OURS, Program};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const AT_ONCE: usize = 500;
 const HUNG: usize = 2000;
 
-/// Each round, for each program in turn.
+/// Probes of each program in each round.
 const PROBES: usize = 10_000;
 const ROUNDS: usize = 3;
 
@@ -41,10 +41,10 @@ async fn rates(table: &mut Table) {
         }
     }
     let (ours, peers) = (quantile(ours, 0.5), quantile(peers, 0.5));
-    println!("  {AT_ONCE} at once: {ours:.0} probes a second, the peer {peers:.0}");
+    println!("  {AT_ONCE} concurrent: {ours:.0} probes/s, blackbox_exporter {peers:.0} probes/s");
     table.figure(Figure {
         id: "R1",
-        what: format!("{AT_ONCE} at once: the peer's rate, of ours"),
+        what: format!("{AT_ONCE} concurrent: rate of blackbox_exporter relative to glassbox_exporter"),
         ours: peers / ours,
         peer: Some(1.0),
         most: 1.0,
@@ -52,7 +52,7 @@ async fn rates(table: &mut Table) {
     });
     table.figure(Figure {
         id: "R1",
-        what: format!("{AT_ONCE} at once: probes that failed, of {}", PROBES * ROUNDS),
+        what: format!("{AT_ONCE} concurrent: failed probes, of {}", PROBES * ROUNDS),
         ours: failed as f64,
         peer: None,
         most: 0.0,
@@ -83,22 +83,22 @@ async fn hung(table: &mut Table) {
         }
         let answers = scrapes.await.unwrap();
         let most = peak(&exporter);
-        println!("  {program}: {HUNG} hung: {before:.0} MiB before, at most {most:.0} MiB");
+        println!("  {program}: {HUNG} hanging probes: {before:.0} MiB before, peak {most:.0} MiB");
         memory.push(most);
         if program == OURS {
             let timed_out = answers.iter().filter(|answer| answer.success() == Some(0.0)).count();
-            assert_eq!(timed_out, HUNG, "all of them hang");
+            assert_eq!(timed_out, HUNG, "every probe must time out");
             let late = answers.iter().map(|answer| answer.duration().unwrap() - 6.0).collect();
             for (what, ours, most, unit) in [
                 (
-                    "a hung probe after its deadline, the slowest",
+                    "slowest response of a hanging probe, after its deadline",
                     quantile(late, 1.0),
                     0.25,
                     " s",
                 ),
-                ("health beside them, p99", quantile(health, 0.99), 100.0, " ms"),
+                ("concurrent health requests, p99", quantile(health, 0.99), 100.0, " ms"),
             ] {
-                let what = format!("{HUNG} hung: {what}");
+                let what = format!("{HUNG} hanging probes: {what}");
                 table.figure(Figure {
                     id: "R1",
                     what,
@@ -120,7 +120,7 @@ async fn hung(table: &mut Table) {
     });
 }
 
-/// Three times as many as there is room for.
+/// Three times as many probes as the concurrency limit.
 async fn overload(table: &mut Table) {
     let hung = Peer::start(|stream| async move {
         let _held = stream;
@@ -148,19 +148,19 @@ async fn overload(table: &mut Table) {
         .iter()
         .filter(|answer| !matches!(answer.status, Some(200 | 503)))
         .count();
-    println!("  600 for 200 places: {} were answered with 503", refused.len());
+    println!("  600 probes with a limit of 200: {} got 503", refused.len());
     let slowest = refused
         .iter()
         .map(|answer| answer.took.as_secs_f64() * 1000.0)
         .collect();
     for (what, ours, most, unit) in [
-        ("answers but 200 and 503", other as f64, 0.0, ""),
+        ("responses other than 200 and 503", other as f64, 0.0, ""),
         ("the slowest 503", quantile(slowest, 1.0), 250.0, " ms"),
-        ("full service after", recovered, 1.0, " s"),
+        ("time to full service", recovered, 1.0, " s"),
     ] {
         table.figure(Figure {
             id: "R1",
-            what: format!("600 hung for 200 places: {what}"),
+            what: format!("600 hanging probes, limit 200: {what}"),
             ours,
             peer: None,
             most,

@@ -1,12 +1,12 @@
-//! The reliability bar: what an exporter must withstand, run against this one and the real peer as processes of their own.
+//! Reliability requirements R1 to R17, tested with `glassbox_exporter` and `blackbox_exporter` as processes.
 //!
-//! `make reliability`, or `cargo test --release --test reliability -- R4 R12` for some of it. Prints a table of figures with
-//! their bounds; the exit code is 1 where one is missed.
+//! Run all with `make reliability`, or some with `cargo test --release --test reliability -- R4 R12`. Prints a table of
+//! figures with their bounds. The exit code is 1 if a bound is exceeded.
 
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
-    reason = "a test stops at what it did not expect; its counts are small"
+    reason = "an unexpected error fails the test; the counts are small"
 )]
 
 mod bounds;
@@ -31,7 +31,7 @@ mod table;
 #[path = "../../benches/figures/program.rs"]
 mod program;
 
-#[allow(dead_code, reason = "shared with the scenarios")]
+#[allow(dead_code, reason = "shared with the suite")]
 #[path = "../suite/support/mod.rs"]
 mod support;
 
@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use table::Table;
 
-/// A part of the bar.
+/// The test of a requirement.
 struct Part {
     id: &'static str,
     run: fn(Table) -> std::pin::Pin<Box<dyn Future<Output = Table>>>,
@@ -69,7 +69,7 @@ parts! {
     "R17" stalls::run;
 }
 
-/// All of the bar, in its order.
+/// All requirements, in order.
 const IDS: [&str; 17] = [
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R17",
 ];

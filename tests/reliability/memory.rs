@@ -1,4 +1,5 @@
-//! R4: peers that send without end cost a bounded amount of memory, and the answer comes in time and says what they did.
+//! R4: targets that send endless data cost a bounded amount of memory. The response is in time and has the right
+//! reason.
 
 use crate::clients::{Answer, forget_peak, peak, peer, probe, resident, scrape, scrape_all};
 use crate::program::{OURS, Program};
@@ -19,16 +20,16 @@ const MODULES: &str = "modules:
   gzip_plain: {prober: http, timeout: 4s, http: {compression: gzip, headers: {Accept-Encoding: gzip}}}
 ";
 
-/// Seconds: the module's time.
+/// Timeout of the modules, in seconds.
 const DEADLINE: f64 = 4.0;
 
-/// MiB: 16, and the 10 that may be matched.
+/// Maximum memory growth in MiB: 16, plus 10 for the part of the body that is matched.
 const MOST_GROWTH: f64 = 26.0;
 
-/// MiB: what Brotli may look back, which its decoder has to hold (RFC 7932 section 9.1).
+/// Maximum size of the Brotli window in MiB, which the decoder must hold (RFC 7932 section 9.1).
 const BROTLI_WINDOW: f64 = 16.0;
 
-/// Sends a head, and then the same bytes until the connection ends.
+/// A target that sends a header, and then the same bytes until the connection ends.
 async fn endless(head: &'static str, piece: Vec<u8>) -> Peer {
     let piece = Arc::new(piece);
     Peer::start(move |mut stream| {
@@ -43,7 +44,7 @@ async fn endless(head: &'static str, piece: Vec<u8>) -> Peer {
     .await
 }
 
-/// Gzip that becomes 4 GiB of zeros, in members of 64 MiB.
+/// A target with a gzip body that decompresses to 4 GiB of zeros, in members of 64 MiB.
 async fn bomb() -> Peer {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     for _ in 0..64 {
@@ -68,7 +69,7 @@ async fn bomb() -> Peer {
     .await
 }
 
-/// A few hundred bytes of Brotli (RFC 7932) that become 1 GiB of zeros.
+/// A target with a few hundred bytes of Brotli (RFC 7932) that decompress to 1 GiB of zeros.
 async fn brotli_bomb() -> Peer {
     let mut encoder = brotli::CompressorWriter::new(Vec::new(), 1 << 20, 5, 24);
     for _ in 0..1024 {
@@ -82,8 +83,8 @@ async fn brotli_bomb() -> Peer {
     Peer::answering([head.as_bytes(), &bomb].concat()).await
 }
 
-/// A peer that sends without end, by which module it is probed, and the reasons in which that may honestly end; none is a good
-/// answer. A 503 at once would cost no memory either.
+/// A target that sends endless data, its module, and the correct reasons. No reason means success. An immediate 503
+/// would also bound the memory, so the reason is checked.
 struct Attack {
     what: &'static str,
     module: &'static str,
@@ -111,7 +112,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\n";
 const PLAIN: &str = "HTTP/1.1 200 OK\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// Answers whose body has no end.
+/// Responses with an endless body.
 async fn bodies() -> [Attack; 7] {
     const TOO_LARGE: &[Option<&str>] = &[Some("content.body_too_large")];
     const LATE: &[Option<&str>] = &[Some("http.timed_out_mid_body")];
@@ -136,7 +137,7 @@ async fn bodies() -> [Attack; 7] {
     ]
 }
 
-/// Answers that do not come to a body.
+/// Responses that never get to a body.
 async fn heads() -> [Attack; 4] {
     const INVALID: &[Option<&str>] = &[Some("http.response.invalid")];
     const HEAD: &[Option<&str>] = &[Some("http.response.header_too_large")];
@@ -156,11 +157,11 @@ async fn heads() -> [Attack; 4] {
     ]
 }
 
-/// Modules with an expression each that becomes large when compiled.
+/// Modules with a regular expression that is large when compiled.
 const MODULES_WITH_COUNTS: usize = 1_000;
 
-/// So many modules with counted repetitions, before and after each was probed once, cost less than twice as much as in
-/// the other exporter.
+/// Memory of many modules with counted repetitions, before and after a probe of each. It must be less than twice that
+/// of `blackbox_exporter`.
 async fn counted_repetitions(table: &mut Table) {
     let target = Peer::start(ok).await;
     let modules = (0..MODULES_WITH_COUNTS).map(|number| {
@@ -211,8 +212,8 @@ pub async fn run(table: &mut Table) {
         dishonest += usize::from(!is_honest);
         let most = MOST_GROWTH + if module.starts_with("br") { BROTLI_WINDOW } else { 0.0 };
         for (figure, ours, peers, most, unit) in [
-            ("growth of memory", ours.grown, peers.grown, most, " MiB"),
-            ("answer after its deadline", ours.late(), peers.late(), 0.25, " s"),
+            ("memory growth", ours.grown, peers.grown, most, " MiB"),
+            ("response after the deadline", ours.late(), peers.late(), 0.25, " s"),
         ] {
             table.figure(Figure {
                 id: "R4",
@@ -226,7 +227,7 @@ pub async fn run(table: &mut Table) {
     }
     table.figure(Figure {
         id: "R4",
-        what: "peers that send without end: answers without the reason that is theirs".to_owned(),
+        what: "targets that send endless data: responses with a wrong reason".to_owned(),
         ours: dishonest as f64,
         peer: None,
         most: 0.0,
@@ -234,21 +235,21 @@ pub async fn run(table: &mut Table) {
     });
 }
 
-/// What an attack came to.
+/// Result of an attack.
 struct Outcome {
-    /// MiB.
+    /// Memory growth in MiB.
     grown: f64,
     answer: Answer,
 }
 
 impl Outcome {
-    /// How long after its deadline the answer came, in seconds.
+    /// Delay of the response after the deadline, in seconds.
     fn late(&self) -> f64 {
         (self.answer.took.as_secs_f64() - DEADLINE).max(0.0)
     }
 }
 
-/// Attacks a process of its own. The next probe must be as any other.
+/// Runs an attack on a new process. The next probe must succeed.
 async fn attack(program: &str, module: &str, target: &str) -> Outcome {
     let good = Peer::start(crate::support::peer::ok).await;
     let exporter = Program::start(program, MODULES).await;
@@ -259,6 +260,6 @@ async fn attack(program: &str, module: &str, target: &str) -> Outcome {
     let answer = scrape(exporter.address, &probe(module, target), 10.0).await;
     let grown = peak(&exporter) - before;
     let well = scrape(exporter.address, &probe("plain", &good.http()), 10.0).await;
-    assert_eq!(well.success(), Some(1.0), "{program}: the probe after {target}");
+    assert_eq!(well.success(), Some(1.0), "{program}: failed probe after {target}");
     Outcome { grown, answer }
 }

@@ -1,4 +1,4 @@
-//! R5: no parser, and no probe, stumbles over bytes that are almost right.
+//! R5: parsers and probes handle almost valid input without panics or hangs.
 
 use crate::support::mutants::Mutants;
 use crate::support::parsers::PARSERS;
@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 
 const MUTANTS: usize = 20_000;
 
-/// Mutants of each wire: each is a whole probe.
+/// Mutants of each wire. Each mutant takes a probe.
 const SAID: usize = 3000;
 
 pub async fn run(table: &mut Table) {
     let (mut panics, mut slowest) = (0, 0.0_f64);
     for (number, parser) in PARSERS.iter().enumerate() {
-        // Other mutants than those of the tests.
+        // A different seed than in the suite.
         for mutant in Mutants::of((parser.seeds)(), 1000 + number as u64).take(MUTANTS) {
             let begun = Instant::now();
             let fed = catch_unwind(AssertUnwindSafe(|| (parser.feed)(&mutant)));
@@ -45,15 +45,13 @@ pub async fn run(table: &mut Table) {
             "",
         ),
         (
-            format!("{MUTANTS} mutants to each of {parsers} parsers: the slowest"),
+            format!("{MUTANTS} mutants to each of {parsers} parsers: slowest"),
             slowest,
             100.0,
             " ms",
         ),
         (
-            format!(
-                "{SAID} mutants said by each of {wires} kinds of peers: panics, pages that are none, probes that hang"
-            ),
+            format!("{SAID} mutants from each of {wires} kinds of remote ends: panics, invalid pages, hanging probes"),
             odd,
             0.0,
             "",

@@ -1,4 +1,4 @@
-//! R11: what strangers do to the exporter's own port keeps nobody else from it.
+//! R11: hostile clients of the exporter's port do not block other clients.
 
 use crate::clients::{peer, probe, quantile, scrape};
 use crate::program::{OURS, Program};
@@ -22,22 +22,22 @@ const HALF_OPEN: usize = 3000;
 const IDLE: usize = 5000;
 const MODULES: &str = "modules: {m: {prober: http, timeout: 5s}}";
 
-/// Requests at once whose URI is a megabyte, and how many follow each other.
+/// Concurrent requests with a URI of 1 MB, and the number of such requests in sequence.
 const LONG_AT_ONCE: usize = 20;
 const LONG_IN_A_ROW: usize = 20;
 const LONG_URI: usize = 1_000_000;
 
-/// Requests with a body of which a byte comes each second.
+/// Requests whose body arrives at one byte per second.
 const DRIPPING: usize = 500;
 
-/// Wrong passwords, for so long.
+/// Rate and duration of the requests with wrong passwords.
 const WRONG_A_SECOND: u64 = 100;
 const FLOOD: Duration = Duration::from_secs(10);
 
-/// What must always be answered.
+/// Paths that must always respond.
 const HEALTH: [&str; 2] = ["/-/healthy", "/metrics"];
 
-/// Milliseconds that nobody waits longer for, whatever the others do.
+/// Maximum response time for other clients, in milliseconds.
 const MOST: f64 = 250.0;
 
 pub async fn run(table: &mut Table) {
@@ -70,19 +70,19 @@ async fn half_open(table: &mut Table) {
             if closed.is_ok() {
                 "were closed"
             } else {
-                "are held after 13 s"
+                "are open after 13 s"
             }
         );
-        println!("  {program}: the slowest answer beside them took {slowest:.0} ms");
+        println!("  {program}: the slowest other response took {slowest:.0} ms");
         if is_ours {
             for (what, ours, most, unit) in [
                 (
-                    "half-open requests held for more than 10 s",
+                    "half-open requests kept for more than 10 s",
                     f64::from(u8::from(closed.is_err())),
                     0.0,
                     "",
                 ),
-                ("the slowest answer beside them", slowest, MOST, " ms"),
+                ("slowest other response", slowest, MOST, " ms"),
             ] {
                 table.figure(Figure {
                     id: "R11",
@@ -118,8 +118,8 @@ async fn all_closed(streams: Vec<TcpStream>) {
     waiting.join_all().await;
 }
 
-/// Asks for paths, as long as something else goes on. Gives the slowest answer, in milliseconds, and what that came to. They are
-/// asked for by a thread of its own: what floods the exporter must not keep those from asking who measure it.
+/// Requests paths while `flood` runs. Returns the slowest response in milliseconds and the result of `flood`. A
+/// separate thread sends the requests, so that the flood does not delay them.
 async fn slowest_beside<T>(address: SocketAddr, paths: Vec<String>, flood: impl Future<Output = T>) -> (f64, T) {
     let over = Arc::new(AtomicBool::new(false));
     let until = over.clone();
@@ -153,14 +153,14 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// The status of an answer to some bytes. None where the connection ended without one: also while we still write.
+/// Status of the response to some bytes. `None` if the connection ended without a response, possibly during the write.
 async fn status(address: SocketAddr, words: &[u8]) -> Option<u16> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let (mut reads, mut writes) = stream.split();
     let mut answer = Vec::new();
     let asks = async {
         writes.write_all(words).await.ok();
-        // The answer ends the connection.
+        // The connection stays open until the response.
         pending::<()>().await;
     };
     let hears = async { while !answer.ends_with(b"\r\n") && matches!(reads.read_buf(&mut answer).await, Ok(1..)) {} };
@@ -200,14 +200,14 @@ async fn long_uris(table: &mut Table) {
             .filter(|status| matches!(status, Some(200..400 | 500..)));
         refused.push(taken.count() as f64);
         println!(
-            "  {program}: URIs of {LONG_URI} bytes are answered with {:?}",
+            "  {program}: responses to URIs of {LONG_URI} bytes: {:?}",
             statuses.first()
         );
     }
     let count = LONG_AT_ONCE * LONG_IN_A_ROW;
     for (what, figures, most, unit) in [
-        ("that were not refused", refused, 0.0, ""),
-        ("the slowest answer of health beside them", slowest, MOST, " ms"),
+        ("not rejected", refused, 0.0, ""),
+        ("slowest health response", slowest, MOST, " ms"),
     ] {
         table.figure(Figure {
             id: "R11",
@@ -220,7 +220,7 @@ async fn long_uris(table: &mut Table) {
     }
 }
 
-/// Bodies that take days to come are not waited for by anybody else.
+/// Requests whose bodies take days do not delay other requests.
 async fn dripping_bodies(table: &mut Table) {
     let mut slowest = Vec::new();
     for program in [OURS.to_owned(), peer()] {
@@ -229,7 +229,7 @@ async fn dripping_bodies(table: &mut Table) {
         let mut dripping = JoinSet::new();
         for number in 0..DRIPPING {
             let path = ["/-/reload", "/probe?module=m&target=a", "/metrics"][number % 3];
-            // Each at a moment of its own: together they would be a burst.
+            // Staggered starts, because simultaneous ones would be a burst.
             let begin = Duration::from_secs(1) * u32::try_from(number).unwrap() / u32::try_from(DRIPPING).unwrap();
             let dripped = dripped.clone();
             dripping.spawn(async move {
@@ -239,13 +239,16 @@ async fn dripping_bodies(table: &mut Table) {
         }
         slowest.push(health_beside(address, tokio::time::sleep(FLOOD)).await.0);
         let dripped = dripped.load(Ordering::SeqCst);
-        println!("  {program}: {dripped} bytes of bodies were taken");
-        assert!(dripped > DRIPPING, "hardly a byte was taken: that is no drip");
+        println!("  {program}: {dripped} bytes of bodies were read");
+        assert!(
+            dripped > DRIPPING,
+            "the exporter read only {dripped} bytes: slow bodies were not tested"
+        );
         dripping.abort_all();
     }
     table.figure(Figure {
         id: "R11",
-        what: format!("{DRIPPING} bodies of which a byte comes each second: the slowest answer of health beside them"),
+        what: format!("{DRIPPING} bodies at one byte per second: slowest health response"),
         ours: slowest[0],
         peer: Some(slowest[1]),
         most: MOST,
@@ -253,7 +256,7 @@ async fn dripping_bodies(table: &mut Table) {
     });
 }
 
-/// Sends a body byte by byte, and once that is not taken any more begins anew.
+/// Sends a body byte by byte. Starts again when the exporter stops reading.
 async fn drip(address: SocketAddr, path: &'static str, dripped: Arc<AtomicUsize>) {
     let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
     let mut seconds = interval(Duration::from_secs(1));
@@ -271,7 +274,7 @@ async fn drip(address: SocketAddr, path: &'static str, dripped: Arc<AtomicUsize>
     }
 }
 
-/// Passwords are hashed at a cost on purpose: whoever sends wrong ones must not have all others wait for that.
+/// Password hashing is expensive by design. Clients with wrong passwords must not delay other clients.
 async fn wrong_passwords(table: &mut Table) {
     let mut slowest = Vec::new();
     for program in [OURS.to_owned(), peer()] {
@@ -284,13 +287,13 @@ async fn wrong_passwords(table: &mut Table) {
         let exporter = Program::start_by(command, MODULES).await;
         let good = Peer::start(ok).await;
         let scraped = request(&probe("m", &good.http()), "prometheus", "right");
-        // As it is once it has been scraped for a while: the flood begins later.
+        // One scrape before the flood, as on an exporter that has been running for a while.
         assert_eq!(status(exporter.address, &scraped).await, Some(200));
         let flood = tokio::spawn(flood_of_passwords(exporter.address));
         let mut took = Vec::new();
         while !flood.is_finished() {
             let begun = Instant::now();
-            // Who is not answered for so long has gone away.
+            // The client gives up after that time.
             let answer = timeout(FLOOD, status(exporter.address, &scraped)).await;
             took.push(millis(begun.elapsed()));
             assert!(answer == Ok(Some(200)) || program != OURS, "{answer:?}");
@@ -298,16 +301,16 @@ async fn wrong_passwords(table: &mut Table) {
         }
         let (sent, let_in) = flood.await.unwrap();
         println!(
-            "  {program}: {sent} wrong passwords, {} scrapes with the right one beside them",
+            "  {program}: {sent} wrong passwords, {} concurrent scrapes with the right one",
             took.len()
         );
-        assert_eq!(let_in, 0, "{program} let a wrong password in");
+        assert_eq!(let_in, 0, "{program} accepted a wrong password");
         slowest.push(quantile(took, 1.0));
     }
     table.figure(Figure {
         id: "R11",
         what: format!(
-            "{WRONG_A_SECOND} wrong passwords a second at a cost of 10: the slowest scrape with the right one"
+            "{WRONG_A_SECOND} wrong passwords per second at bcrypt cost 10: slowest scrape with the right one"
         ),
         ours: slowest[0],
         peer: Some(slowest[1]),
@@ -316,8 +319,8 @@ async fn wrong_passwords(table: &mut Table) {
     });
 }
 
-/// So many a second, each of them new, of a user that there is and of such that there are not. Gives how many were sent, and how
-/// many let in.
+/// Sends `WRONG_A_SECOND` different passwords per second, for an existing user and for unknown ones. Returns the
+/// numbers of requests and of accepted passwords.
 async fn flood_of_passwords(address: SocketAddr) -> (usize, usize) {
     let mut ticks = interval(Duration::from_secs(1) / u32::try_from(WRONG_A_SECOND).unwrap());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

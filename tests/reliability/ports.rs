@@ -1,5 +1,5 @@
-//! R12: without local ports nobody else is blamed. The exporter, its target and its scrapers are in a network of their own that has
-//! fifty; that takes root.
+//! R12: a lack of local ports is not attributed to the target. The exporter, its targets and its scrapers run in a
+//! network namespace with 50 local ports. This requires root.
 
 use crate::clients::{peer, probe, scrape};
 use crate::program::{OURS, Program};
@@ -8,13 +8,13 @@ use crate::table::{Figure, Table};
 use std::process::Command;
 use tokio::task::JoinSet;
 
-/// The word by which this program runs itself in that network.
+/// Command-line argument with which this program runs itself in that namespace.
 pub const INSIDE: &str = "ports-inside";
 
 const PORTS: &str = "20000 20049";
 const PROBES: usize = 200;
 
-/// Scrapes of one address, which need local ports as well.
+/// Concurrent scrapes. They also need local ports.
 const OF_ONE_ADDRESS: usize = 40;
 
 pub async fn run(table: &mut Table) {
@@ -31,8 +31,11 @@ pub async fn run(table: &mut Table) {
         let line = line.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
         line.trim().parse().unwrap()
     };
-    println!("  without a port: {} answered with 503", told("refused"));
-    assert!(told("refused") > 0.0, "there were ports enough: {text}");
+    println!("  without a local port: {} got 503", told("refused"));
+    assert!(
+        told("refused") > 0.0,
+        "no probe got 503: the lack of ports was not tested: {text}"
+    );
     table.figure(Figure {
         id: "R12",
         what: format!("{PROBES} probes of one target with 50 local ports: false downs"),
@@ -43,9 +46,9 @@ pub async fn run(table: &mut Table) {
     });
 }
 
-/// In that network: prints what became of the probes.
+/// Runs inside the namespace and prints the results of the probes.
 pub async fn inside() {
-    // Each has a target of its own: the ports that the first has used for its rest for a while.
+    // Each program has a separate target, because used ports stay in TIME_WAIT for a while.
     let targets = [hung().await, hung().await];
     for ((name, program), hung) in [("ours", OURS.to_owned()), ("peer", peer())].into_iter().zip(targets) {
         let mut command = Command::new(&program);
@@ -62,7 +65,7 @@ pub async fn inside() {
             scrapes.spawn(async move { scrape(address, &path, 10.0).await });
         }
         let answers = scrapes.join_all().await;
-        // The target takes every connection and is silent: what ends before its time ended for a fault of our own.
+        // The target accepts every connection and never responds. A probe that fails before its timeout failed locally.
         let too_soon = answers
             .iter()
             .filter(|answer| answer.success() == Some(0.0) && answer.duration().is_some_and(|took| took < 2.5));

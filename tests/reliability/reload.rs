@@ -1,4 +1,4 @@
-//! R2: reloads under load change nothing but the configuration.
+//! R2: reloads under load affect only the configuration.
 
 use crate::clients::{open_files, peer, probe, scrape, scrape_all};
 use crate::program::{OURS, Program};
@@ -46,10 +46,7 @@ pub async fn run(table: &mut Table) {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let more_files = open_files(&exporter).saturating_sub(files);
             println!("  {probes} probes during {RELOADS} reloads");
-            for (what, ours) in [
-                ("counters that went back", went_back),
-                ("files above those before", more_files),
-            ] {
+            for (what, ours) in [("decreased counters", went_back), ("additional open files", more_files)] {
                 table.figure(Figure {
                     id: "R2",
                     what: format!("{RELOADS} reloads under load: {what}"),
@@ -63,7 +60,7 @@ pub async fn run(table: &mut Table) {
     }
     table.figure(Figure {
         id: "R2",
-        what: format!("{RELOADS} reloads under load: probes that failed"),
+        what: format!("{RELOADS} reloads under load: failed probes"),
         ours: failed[0],
         peer: Some(failed[1]),
         most: 0.0,

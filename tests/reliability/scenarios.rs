@@ -1,48 +1,44 @@
-//! The parts of the bar that scenarios of the suite hold: they are run here, and have to be there.
+//! Requirements that tests of the suite cover. This part runs these tests and checks that they exist.
 
 use crate::table::{Figure, Table};
 use std::process::{Command, Output};
 
-/// What is promised, and the scenarios that show it.
+/// Requirements, their descriptions, and the filters of their tests.
 const PARTS: [(&str, &str, &[&str]); 9] = [
     (
         "R4",
         "the fault table over HTTP, TLS, TCP, DNS, ICMP, gRPC and WebSocket",
         &["failures::", "probers::", "weaknesses::", "torture::"],
     ),
-    (
-        "R6",
-        "packets to addresses, ports and paths that are denied",
-        &["policy::"],
-    ),
+    ("R6", "packets to denied addresses, ports and paths", &["policy::"]),
     (
         "R7",
-        "secrets and fields of a module at another origin",
+        "secrets and header fields of a module sent to another origin",
         &["redirects::", "tokens::", "proxies::"],
     ),
-    ("R8", "canaries in pages, logs, metrics and evidence", &["canaries::"]),
-    ("R9", "payloads that become more than text", &["injection::"]),
+    ("R8", "secrets in pages, logs, metrics and evidence", &["canaries::"]),
+    ("R9", "payloads that escape from their text", &["injection::"]),
     (
         "R12",
-        "steps that fail on this host, and bounds that are met",
+        "failures of the exporter's host, and limits",
         &["torture::", "limits::"],
     ),
-    ("R14", "reloads and ends of the process", &["reload::", "serving::"]),
+    ("R14", "reloads and shutdown", &["reload::", "serving::"]),
     (
         "R15",
-        "two Prometheus servers, and leases that both of them scrape",
+        "two Prometheus servers that scrape the same leases",
         &["prometheus::", "leases::"],
     ),
     ("R16", "crates, licences and versions", &[]),
 ];
 
-/// Runs the scenarios of a part.
+/// Runs the tests of a requirement.
 pub fn run(id: &'static str, table: &mut Table) {
     for (_, what, filters) in PARTS.iter().filter(|(part, ..)| *part == id) {
         let failed = if filters.is_empty() { lint() } else { scenarios(filters) };
         table.figure(Figure {
             id,
-            what: format!("{what}: scenarios that fail"),
+            what: format!("{what}: failed tests"),
             ours: failed,
             peer: None,
             most: 0.0,
@@ -51,8 +47,8 @@ pub fn run(id: &'static str, table: &mut Table) {
     }
 }
 
-/// Cargo, as from a shell. What it says of this package to us is kept from it: crates that ask for the same names (ring
-/// does) would be built anew, and all that stands on them.
+/// Cargo, as from a shell. The package's environment variables from the outer Cargo are removed: crates whose build
+/// scripts read them, such as ring, would be rebuilt together with their dependents.
 pub fn cargo() -> Command {
     let mut command = Command::new(env!("CARGO"));
     for (name, _) in std::env::vars() {
@@ -64,7 +60,7 @@ pub fn cargo() -> Command {
     command
 }
 
-/// What the suite prints with these words.
+/// Output of the suite with these arguments.
 fn suite(words: &[&str]) -> Output {
     cargo()
         .args(["test", "--locked", "--test", "suite", "--"])
@@ -73,7 +69,8 @@ fn suite(words: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Each filter by itself has scenarios: one that was renamed would be missed by nobody while others of its part run.
+/// Every filter must match at least one test. Otherwise a renamed test would go unnoticed while others of its
+/// requirement run.
 fn all_are_there(filters: &[&str]) {
     for filter in filters {
         let listed = suite(&["--list", filter]);
@@ -81,13 +78,13 @@ fn all_are_there(filters: &[&str]) {
         assert!(
             text.lines()
                 .any(|line| line.starts_with(filter) && line.ends_with(": test")),
-            "no scenario is named {filter}: {}",
+            "the filter {filter:?} matches no test: {}",
             String::from_utf8_lossy(&listed.stderr)
         );
     }
 }
 
-/// Scenarios that failed.
+/// Number of failed tests.
 fn scenarios(filters: &[&str]) -> f64 {
     all_are_there(filters);
     let output = suite(filters);
@@ -103,12 +100,12 @@ fn scenarios(filters: &[&str]) -> f64 {
         println!("  {line}");
     }
     let (passed, failed) = (count(" passed"), count(" failed"));
-    assert!(passed + failed > 0.0, "none was run: {result}");
-    println!("  {passed} scenarios held, {failed} did not");
+    assert!(passed + failed > 0.0, "no test was run: {result}");
+    println!("  {passed} tests passed, {failed} failed");
     failed
 }
 
-/// 1 where something is found.
+/// 1 if the checks report a problem, otherwise 0.
 fn lint() -> f64 {
     let status = Command::new("make")
         .arg("licences")

@@ -1,5 +1,5 @@
-//! R14: SIGTERM cuts no answer off, whatever else is half done, a second one ends the process at once, and after SIGKILL the next
-//! process is ready at once.
+//! R14: SIGTERM lets all responses complete, also during a reload or TLS handshakes. A second SIGTERM ends the process
+//! immediately. After SIGKILL, the next process is ready immediately.
 
 use crate::clients::{Answer, peer, probe, scrape, scrape_all};
 use crate::program::{OURS, Program};
@@ -25,10 +25,11 @@ use tokio_rustls::TlsConnector;
 const IN_FLIGHT: usize = 50;
 const KILLS: usize = 20;
 
-/// Clients that have begun a TLS handshake with us.
+/// Clients with an incomplete TLS handshake.
 const HALF_SHAKEN: usize = 22;
 
-/// Milliseconds that clients have to take their last answers, and a little: who has not finished asking by then is left.
+/// Maximum time from the last response to the exit, in milliseconds: the time that clients have to read their last
+/// responses, plus a margin.
 const LAST_ANSWERS: f64 = 3250.0;
 
 const MODULES: &str = "modules: {m: {prober: http, timeout: 10s}}";
@@ -40,7 +41,7 @@ pub async fn run(table: &mut Table) {
     }
     table.figure(Figure {
         id: "R14",
-        what: format!("SIGTERM with {IN_FLIGHT} probes in flight: answers that are not whole"),
+        what: format!("SIGTERM with {IN_FLIGHT} probes in flight: incomplete responses"),
         ours: cut[0],
         peer: Some(cut[1]),
         most: 0.0,
@@ -55,7 +56,7 @@ pub async fn run(table: &mut Table) {
     }
     table.figure(Figure {
         id: "R14",
-        what: format!("ready after SIGKILL, the slowest of {KILLS}"),
+        what: format!("ready after SIGKILL, slowest of {KILLS}"),
         ours: slowest[0],
         peer: Some(slowest[1]),
         most: 250.0,
@@ -63,7 +64,7 @@ pub async fn run(table: &mut Table) {
     });
 }
 
-/// As many probes, once all of them wait at their target.
+/// Starts `IN_FLIGHT` probes and returns when all of them wait for their target.
 async fn in_flight(held: &Held, exporter: &Program) -> JoinHandle<Vec<Answer>> {
     let paths: Vec<_> = (0..IN_FLIGHT)
         .map(|key| probe("m", &format!("{}{key}", held.peer.http())))
@@ -73,7 +74,7 @@ async fn in_flight(held: &Held, exporter: &Program) -> JoinHandle<Vec<Answer>> {
     scrapes
 }
 
-/// How the process ended, and when.
+/// Exit status and time of exit.
 async fn end_of(mut exporter: Program) -> (ExitStatus, Instant) {
     let ended = tokio::task::spawn_blocking(move || (exporter.process.0.wait().unwrap(), Instant::now()));
     ended.await.unwrap()
@@ -84,13 +85,13 @@ fn not_whole(answers: &[Answer]) -> f64 {
     (answers.len() - whole) as f64
 }
 
-/// Answers that were cut off.
+/// Number of incomplete responses.
 async fn terminated(program: &str) -> f64 {
     let held = Held::start().await;
     let exporter = Program::start(program, MODULES).await;
     let scrapes = in_flight(&held, &exporter).await;
     exporter.process.signal("TERM");
-    // Long enough for who does not wait.
+    // Long enough for an exporter that does not wait.
     tokio::time::sleep(Duration::from_millis(300)).await;
     held.let_go.send_replace(true);
     let answers = scrapes.await.unwrap();
@@ -101,8 +102,8 @@ async fn terminated(program: &str) -> f64 {
     not_whole(&answers)
 }
 
-/// The new configuration stands in a pipe that nobody writes to, as in a file system that hangs: who can open it for writing knows
-/// that it is being read.
+/// The new configuration file is a pipe without a writer, which hangs like a stuck file system. Opening it for writing
+/// succeeds only while the exporter reads it.
 async fn while_reloading(table: &mut Table) {
     let held = Held::start().await;
     let exporter = Program::start(OURS, MODULES).await;
@@ -125,8 +126,8 @@ async fn while_reloading(table: &mut Table) {
     let (status, ended) = end_of(exporter).await;
     assert_eq!(status.code(), Some(0), "{status:?}");
     for (what, ours, most, unit) in [
-        ("answers that are not whole", not_whole(&answers), 0.0, ""),
-        ("its end after the last of them", millis(ended - let_go), 250.0, " ms"),
+        ("incomplete responses", not_whole(&answers), 0.0, ""),
+        ("exit after the last response", millis(ended - let_go), 250.0, " ms"),
     ] {
         table.figure(Figure {
             id: "R14",
@@ -143,7 +144,7 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Until it takes no more probes: it has had the signal.
+/// Waits until the exporter rejects probes, which means that it has received the signal.
 async fn drained(address: SocketAddr, path: &str) {
     eventually("draining", async || {
         scrape(address, path, 5.0).await.status == Some(503)
@@ -151,7 +152,7 @@ async fn drained(address: SocketAddr, path: &str) {
     .await;
 }
 
-/// Clients of our own port have begun to shake hands, and do not go on.
+/// Clients of the exporter's port start TLS handshakes and do not complete them.
 async fn while_shaking_hands(table: &mut Table) {
     let authority = Authority::new();
     let (certificate, key) = authority.files("127.0.0.1");
@@ -169,13 +170,13 @@ async fn while_shaking_hands(table: &mut Table) {
     let mut half_shaken = Vec::new();
     for number in 0..HALF_SHAKEN {
         let mut stream = TcpStream::connect(exporter.address).await.unwrap();
-        // Nothing, or the first bytes of a record with a ClientHello (RFC 8446 section 5.1).
+        // From zero to ten bytes of a record with a ClientHello (RFC 8446 section 5.1).
         let begun = &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..number % 11];
         stream.write_all(begun).await.unwrap();
         half_shaken.push(stream);
     }
     exporter.process.signal("TERM");
-    // Long enough for who does not wait.
+    // Long enough for an exporter that does not wait.
     tokio::time::sleep(Duration::from_millis(300)).await;
     held.let_go.send_replace(true);
     let page = scraping.await.unwrap();
@@ -185,9 +186,9 @@ async fn while_shaking_hands(table: &mut Table) {
     assert_eq!(status.code(), Some(0), "{status:?}");
     let whole = page.contains("\nprobe_success 1\n");
     for (what, ours, most, unit) in [
-        ("answers that are not whole", f64::from(u8::from(!whole)), 0.0, ""),
+        ("incomplete responses", f64::from(u8::from(!whole)), 0.0, ""),
         (
-            "its end after the last of them",
+            "exit after the last response",
             millis(ended - let_go),
             LAST_ANSWERS,
             " ms",
@@ -195,7 +196,7 @@ async fn while_shaking_hands(table: &mut Table) {
     ] {
         table.figure(Figure {
             id: "R14",
-            what: format!("SIGTERM with {HALF_SHAKEN} half-done TLS handshakes at our own port: {what}"),
+            what: format!("SIGTERM with {HALF_SHAKEN} incomplete TLS handshakes of clients: {what}"),
             ours,
             peer: None,
             most,
@@ -224,7 +225,7 @@ async fn secured(authority: Authority, address: SocketAddr, path: String) -> Str
     String::from_utf8(answer).unwrap()
 }
 
-/// Whoever cannot wait says so again.
+/// A second SIGTERM ends the process without waiting for probes.
 async fn twice(table: &mut Table) {
     let held = Held::start().await;
     let exporter = Program::start(OURS, MODULES).await;
@@ -236,11 +237,15 @@ async fn twice(table: &mut Table) {
     let (status, ended) = end_of(exporter).await;
     let answers = scrapes.await.unwrap();
     let answered = answers.iter().filter(|answer| answer.success().is_some()).count();
-    assert_eq!(answered, 0, "none of them was let go");
-    assert_ne!(status.code(), Some(0), "probes were thrown away: {status:?}");
+    assert_eq!(answered, 0, "no target has responded, so no probe can be answered");
+    assert_ne!(
+        status.code(),
+        Some(0),
+        "aborted probes need a non-zero exit code: {status:?}"
+    );
     table.figure(Figure {
         id: "R14",
-        what: format!("a second SIGTERM with {IN_FLIGHT} probes in flight: its end"),
+        what: format!("a second SIGTERM with {IN_FLIGHT} probes in flight: time to exit"),
         ours: millis(ended - again),
         peer: None,
         most: 250.0,
@@ -248,7 +253,8 @@ async fn twice(table: &mut Table) {
     });
 }
 
-/// Milliseconds from the start of a process to its first answer, the slowest, each after one was killed under load.
+/// Slowest time from the start of a process to its first response, in milliseconds. Each start follows a SIGKILL under
+/// load.
 async fn killed(program: &str) -> f64 {
     let good = Peer::start(crate::support::peer::ok).await;
     let mut slowest: f64 = 0.0;

@@ -1,4 +1,4 @@
-//! R3: a hundred thousand probes over five thousand targets, with junk between them, leave the process as it was.
+//! R3: 100,000 probes of 5,000 targets, mixed with junk targets, leak no memory and no files.
 
 use crate::clients::{open_files, probe, resident, scrape, scrape_all};
 use crate::program::{OURS, Program};
@@ -12,7 +12,7 @@ const JUNK: usize = 20_000;
 const PINNED: usize = 100;
 const QUARTERS: usize = 4;
 
-/// What is asked for in a quarter: after every five targets that are wanted comes one of junk.
+/// Targets of a quarter of the probes: one junk target after every five real ones.
 fn targets(quarter: usize) -> Vec<String> {
     let (wanted, junk) = (PROBES / QUARTERS, JUNK / QUARTERS);
     let every = wanted / junk;
@@ -55,25 +55,25 @@ pub async fn run(table: &mut Table) {
     }
     let keys = exporter.own("glassbox_series_keys").await;
     for (what, ours, most, unit) in [
-        ("probes that failed", bad as f64, 0.0, ""),
+        ("failed probes", bad as f64, 0.0, ""),
         (
-            "memory at the end, above that at a quarter",
+            "memory growth since the first quarter",
             sizes[QUARTERS - 1] - sizes[0],
             allowed,
             " MiB",
         ),
         (
-            "files at the end, above those at a quarter",
+            "additional open files since the first quarter",
             files[QUARTERS - 1] as f64 - files[0] as f64,
             2.0,
             "",
         ),
-        ("targets that lost counts, of 100", lost as f64, 0.0, ""),
+        ("targets with lost counts, of 100", lost as f64, 0.0, ""),
         ("keys", keys, 20_000.0, ""),
     ] {
         table.figure(Figure {
             id: "R3",
-            what: format!("{PROBES} probes over {TARGETS} targets and {JUNK} of junk: {what}"),
+            what: format!("{PROBES} probes of {TARGETS} targets and {JUNK} junk targets: {what}"),
             ours,
             peer: None,
             most,

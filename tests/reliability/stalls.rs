@@ -1,4 +1,5 @@
-//! R17: an exporter that stands still, or has no processor, blames no target; one that does not answer is blamed all the same.
+//! R17: an exporter that is paused or has no processor time reports no healthy target as down, and still reports
+//! targets that do not respond.
 
 use crate::clients::{Answer, probe, scrape};
 use crate::program::{OURS, Program};
@@ -12,13 +13,13 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 
-/// Probes of each kind.
+/// Number of probes in each test.
 const PROBES: usize = 200;
 
-/// Probes that are under way at once.
+/// Number of concurrent probes.
 const AT_ONCE: usize = 10;
 
-/// How long each target takes to answer.
+/// Response time of each target.
 const SLOW: Duration = Duration::from_millis(100);
 
 pub async fn run(table: &mut Table) {
@@ -26,25 +27,25 @@ pub async fn run(table: &mut Table) {
     for millis in [300, 1200, 3000] {
         let time = Duration::from_millis(millis);
         let blamed = stopped(&targets, time).await;
-        figure(table, &format!("SIGSTOP of {millis} ms with a deadline of 1 s"), blamed);
+        figure(table, &format!("SIGSTOP of {millis} ms, timeout 1 s"), blamed);
     }
     match Freezer::new() {
         Some(freezer) => {
             let blamed = frozen(&targets, &freezer).await;
-            figure(table, "a cgroup freezer for 1.2 s with a deadline of 1 s", blamed);
+            figure(table, "cgroup freezer for 1.2 s, timeout 1 s", blamed);
         }
-        None => table.not_run("R17", "a cgroup freezer: no cgroup can be made here"),
+        None => table.not_run("R17", "cgroup freezer: cannot create a cgroup on this host"),
     }
     let blamed = starved(&targets).await;
-    figure(table, "SCHED_IDLE beside 6 busy loops, with a deadline of 1 s", blamed);
+    figure(table, "SCHED_IDLE with 6 busy loops, timeout 1 s", blamed);
     twins(table, &targets).await;
 }
 
 fn figure(table: &mut Table, how: &str, (blamed, unanswered): (usize, usize)) {
-    println!("  {how}: {unanswered} of {PROBES} answered with 503");
+    println!("  {how}: {unanswered} of {PROBES} got 503");
     table.figure(Figure {
         id: "R17",
-        what: format!("{how}: healthy targets that are blamed, of {PROBES}"),
+        what: format!("{how}: healthy targets reported as down, of {PROBES}"),
         ours: blamed as f64,
         peer: None,
         most: 0.0,
@@ -52,7 +53,7 @@ fn figure(table: &mut Table, how: &str, (blamed, unanswered): (usize, usize)) {
     });
 }
 
-/// Healthy ones, and one that never answers.
+/// Healthy targets, and one that never responds.
 struct Targets {
     healthy: Vec<(Peer, &'static str)>,
     silent: Peer,
@@ -88,21 +89,21 @@ impl Targets {
         }
     }
 
-    /// The path of a probe of one of the healthy.
+    /// Path of a probe of a healthy target.
     fn path(&self, number: usize) -> String {
         let (peer, scheme) = &self.healthy[number % self.healthy.len()];
         probe("m", &format!("{scheme}://{}/{number}", peer.address))
     }
 }
 
-/// Those that blame their target, and those that were not answered.
+/// Number of probes that report their target as down, and number of probes without a result.
 fn count(answers: &[Answer]) -> (usize, usize) {
     let blamed = answers.iter().filter(|answer| answer.success() == Some(0.0));
     let unanswered = answers.iter().filter(|answer| answer.status != Some(200));
     (blamed.count(), unanswered.count())
 }
 
-/// Some probes at once, of healthy targets.
+/// Starts concurrent probes of healthy targets.
 fn some(exporter: &Program, targets: &Targets, round: usize) -> JoinSet<Answer> {
     let mut some = JoinSet::new();
     for number in 0..AT_ONCE {
@@ -112,7 +113,7 @@ fn some(exporter: &Program, targets: &Targets, round: usize) -> JoinSet<Answer> 
     some
 }
 
-/// When in a round the exporter is stopped: at its begin, while it waits, or between.
+/// Time at which the exporter is paused in a round: at its start, during the wait, or in between.
 fn moment(round: usize) -> Duration {
     Duration::from_millis(u64::try_from(round * 7 % 60).unwrap())
 }
@@ -161,15 +162,15 @@ async fn starved(targets: &Targets) -> (usize, usize) {
     count(&answers)
 }
 
-/// What must be blamed: nothing came, however the exporter slept meanwhile.
+/// A target that never responds must be reported as down, even if the exporter was paused meanwhile.
 async fn twins(table: &mut Table, targets: &Targets) {
     let exporter = Program::start(OURS, &targets.config).await;
     for (module, stall, what) in [
-        ("m", None, "without a stall"),
+        ("m", None, "no stall"),
         (
             "long",
             Some(Duration::from_millis(300)),
-            "with a SIGSTOP of 300 ms early in 4 s",
+            "SIGSTOP of 300 ms, timeout 4 s",
         ),
     ] {
         let mut probes = JoinSet::new();
@@ -187,7 +188,7 @@ async fn twins(table: &mut Table, targets: &Targets) {
         let (blamed, _) = count(&probes.join_all().await);
         table.figure(Figure {
             id: "R17",
-            what: format!("a target that never answers, {what}: probes of {PROBES} that do not blame it"),
+            what: format!("target that never responds, {what}: probes that do not report it as down, of {PROBES}"),
             ours: (PROBES - blamed) as f64,
             peer: None,
             most: 0.0,
@@ -196,7 +197,7 @@ async fn twins(table: &mut Table, targets: &Targets) {
     }
 }
 
-/// A group of processes that can be stopped (cgroups(7)): of version 2, or of version 1.
+/// A cgroup of version 1 or 2 whose processes can be frozen (cgroups(7)).
 struct Freezer {
     folder: PathBuf,
     file: &'static str,

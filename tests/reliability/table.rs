@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One figure of this exporter beside its bound and the peer's.
+/// A figure of `glassbox_exporter`, its bound, and the figure of `blackbox_exporter`.
 struct Row {
     id: &'static str,
     what: String,
@@ -21,15 +21,15 @@ pub struct Figure {
     pub id: &'static str,
     pub what: String,
     pub ours: f64,
-    /// The peer's, where it can run the same test.
+    /// Figure of `blackbox_exporter`, if it can run the same test.
     pub peer: Option<f64>,
-    /// The most that it may be.
+    /// Bound: maximum of `ours`.
     pub most: f64,
     pub unit: &'static str,
 }
 
 impl Table {
-    /// Takes a figure, and tells it at once.
+    /// Adds and prints a figure.
     pub fn figure(&mut self, figure: Figure) {
         let Figure {
             id,
@@ -52,7 +52,7 @@ impl Table {
         self.0.push(row);
     }
 
-    /// Something could not be run here: the table says so.
+    /// Adds a row for a test that cannot run on this host.
     pub fn not_run(&mut self, id: &'static str, what: &str) {
         let row = Row {
             id,
@@ -66,7 +66,7 @@ impl Table {
         self.0.push(row);
     }
 
-    /// Whether no bound was missed.
+    /// Whether all bounds hold.
     pub fn holds(&self) -> bool {
         self.0.iter().all(|row| row.holds)
     }
@@ -89,7 +89,7 @@ impl fmt::Display for Row {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| | what | this exporter | bound | blackbox_exporter |")?;
+        writeln!(f, "| | what | glassbox_exporter | bound | blackbox_exporter |")?;
         writeln!(f, "|---|---|---|---|---|")?;
         self.0.iter().try_for_each(|row| writeln!(f, "{row}"))
     }

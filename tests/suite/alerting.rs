@@ -1,4 +1,4 @@
-//! Real Prometheus and Alertmanager with the example's own rules: the right alert comes, with link and evidence in it.
+//! Real Prometheus and Alertmanager with the example rules: the right alert is sent, with the link and the evidence.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
@@ -12,17 +12,17 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A file of the examples with shorter times and places of its own. What is replaced must be there.
+/// An example file with shorter times and the addresses of the test. Every replaced text must exist.
 fn example(name: &str, replaced: &[(&str, &str)]) -> String {
     let text = std::fs::read_to_string(project("examples").join(name)).unwrap();
     replaced.iter().fold(text, |text, (written, meant)| {
-        assert!(text.contains(written), "{name} has no {written:?}");
+        assert!(text.contains(written), "{name} does not contain {written:?}");
         text.replace(written, meant)
     })
 }
 
-/// nginx before an application, probed by an exporter with a control; Prometheus and Alertmanager as in the examples; and
-/// whoever is paged.
+/// nginx in front of an application, an exporter with a control, Prometheus and Alertmanager as in the examples, and a
+/// receiver of the notifications.
 struct Scene {
     target: String,
     application: Option<Peer>,
@@ -87,7 +87,7 @@ impl Scene {
             _processes: [nginx, process],
             _folder: folder,
         };
-        eventually("a few good probes", async || {
+        eventually("a few successful probes", async || {
             let good = scene.prometheus.values("sum_over_time(probe_success[1m]) >= 3").await;
             !good.is_empty()
         })
@@ -95,7 +95,7 @@ impl Scene {
         scene
     }
 
-    /// The alerts of all messages so far that fire.
+    /// The firing alerts of all notifications so far.
     fn told(&self) -> Vec<Value> {
         let messages = self.messages.lock().unwrap();
         let alerts = messages
@@ -110,7 +110,7 @@ impl Scene {
             .find(|alert| alert["labels"]["alertname"] == name)
     }
 
-    /// The names of the alerts that Alertmanager has, silenced by others or not.
+    /// The names of the alerts in Alertmanager, with or without inhibited ones.
     async fn names(&self, silenced: bool) -> Vec<String> {
         let url = format!(
             "http://{}/api/v2/alerts?inhibited={silenced}&active={}",
@@ -125,7 +125,7 @@ impl Scene {
     }
 }
 
-/// Debian's, with the application behind it.
+/// nginx from the Debian package, with the application as its upstream.
 async fn nginx(folder: &TempDir, application: &Peer) -> (Process, String) {
     let port = free_port();
     let config = format!(
@@ -146,7 +146,7 @@ async fn nginx(folder: &TempDir, application: &Peer) -> (Process, String) {
     (nginx, format!("http://127.0.0.1:{port}/"))
 }
 
-/// Debian's, with the example's routes and inhibitions.
+/// Alertmanager from the Debian package, with the routes and inhibitions of the example.
 async fn alertmanager(folder: &TempDir, pager: &Peer) -> (Process, String) {
     let config = example(
         "alertmanager.yml",
@@ -173,7 +173,7 @@ async fn alertmanager(folder: &TempDir, pager: &Peer) -> (Process, String) {
     (process, format!("127.0.0.1:{port}"))
 }
 
-/// Takes messages as a pager and a ticket system would.
+/// A webhook receiver, in place of a pager and a ticket system.
 async fn pager() -> (Peer, Arc<Mutex<Vec<Value>>>) {
     let messages = Arc::new(Mutex::new(Vec::new()));
     let taken = messages.clone();
@@ -203,7 +203,7 @@ async fn pager() -> (Peer, Arc<Mutex<Vec<Value>>>) {
 }
 
 #[tokio::test]
-async fn when_an_upstream_stops_the_page_names_the_link_and_leads_to_the_evidence() {
+async fn a_stopped_upstream_pages_with_the_link_and_the_evidence() {
     let mut scene = Scene::start().await;
     assert_eq!(scene.told(), Vec::<Value>::new());
     drop(scene.application.take());
@@ -226,8 +226,8 @@ async fn when_an_upstream_stops_the_page_names_the_link_and_leads_to_the_evidenc
     let found: Value = serde_json::from_str(&found.text().await.unwrap()).unwrap();
     assert_eq!(found["target"]["name"], scene.target);
     assert_eq!(found["verdict"]["link"], "upstream");
-    // The warning for the link is silent: the page says it.
-    eventually("the warning is silenced", async || {
+    // The page inhibits the warning about the link.
+    eventually("the warning is inhibited", async || {
         scene
             .names(true)
             .await
@@ -238,14 +238,14 @@ async fn when_an_upstream_stops_the_page_names_the_link_and_leads_to_the_evidenc
 }
 
 #[tokio::test]
-async fn when_the_controls_go_down_too_only_the_vantage_pages() {
+async fn failed_controls_page_for_the_vantage_only() {
     let mut scene = Scene::start().await;
     drop((scene.application.take(), scene.control.take()));
-    eventually("the vantage pages", async || {
+    eventually("the vantage alert pages", async || {
         scene.told_of("GlassboxVantageDown").is_some()
     })
     .await;
-    eventually("the target's page is silenced", async || {
+    eventually("the page for the target is inhibited", async || {
         scene.names(true).await.iter().any(|name| name == "GlassboxTargetDown")
     })
     .await;

@@ -1,4 +1,5 @@
-//! A connection that ends, or stays silent, before a byte of TLS came says nothing of TLS: it is judged as over plain TCP.
+//! A connection that ends or stays silent before the first byte of TLS is not a TLS fault: it gets the same verdict as
+//! plain TCP.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, reset, until_acknowledged};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-/// What a server does to who connects.
+/// Behavior of a server after a client connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Does {
     Resets,
@@ -33,7 +34,7 @@ enum Does {
 }
 
 impl Does {
-    /// Those before TLS.
+    /// Behaviors before the first byte of TLS.
     const BEFORE: [Self; 5] = [
         Self::Resets,
         Self::Closes,
@@ -42,7 +43,7 @@ impl Does {
         Self::StaysSilent,
     ];
 
-    /// What is said of it over TLS.
+    /// Expected reason over TLS.
     const fn reason(self) -> &'static str {
         match self {
             Self::Resets | Self::ResetsAfterHello => "tcp.reset",
@@ -75,7 +76,7 @@ impl Does {
                 until_acknowledged(&stream).await;
                 reset(&stream);
             }
-            // What is not read when it closes would make a reset of it.
+            // Unread data would turn the close into a reset.
             Self::Closes => {
                 let _ = stream.shutdown().await;
                 while matches!(stream.read(&mut [0; 4096]).await, Ok(1..)) {}
@@ -105,7 +106,7 @@ const MODULES: &str = "modules:
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ends_before_a_byte_of_tls_is_judged_as_over_plain_tcp() {
+async fn a_close_before_the_first_tls_byte_gets_the_verdict_of_plain_tcp() {
     let exporter = Exporter::start(MODULES).await;
     let each = Does::BEFORE.map(async |does| {
         let peer = does.peer().await;
@@ -122,7 +123,7 @@ async fn what_ends_before_a_byte_of_tls_is_judged_as_over_plain_tcp() {
             let probed = exporter.probe(module, &target).await;
             let expected = (link, does.reason(), certainty);
             assert_eq!(verdict(&probed), expected, "{does:?}, {module}: {:#}", probed.evidence);
-            // A reset may come before we know that the connection is open.
+            // A reset may arrive before connect() returns.
             let phase = probed.evidence["verdict"]["phase"].as_str();
             let early = does == Does::Resets && phase == Some("connect");
             assert!(phase == Some("tls") || early, "{does:?}, {module}: {phase:?}");
@@ -134,10 +135,10 @@ async fn what_ends_before_a_byte_of_tls_is_judged_as_over_plain_tcp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ends_within_the_handshake_is_a_fault_of_tls() {
+async fn a_close_within_the_handshake_is_a_tls_fault() {
     let exporter = Exporter::start(MODULES).await;
     for (does, certainty) in [
-        // The network may have lost the rest.
+        // The network may have lost the rest of the hello.
         (Does::HalfAHello, "likely"),
         (Does::HalfAHelloAndReset, "likely"),
         (Does::HalfAHelloAndSilence, "likely"),
@@ -158,9 +159,9 @@ async fn what_ends_within_the_handshake_is_a_fault_of_tls() {
     }
 }
 
-/// The kernel takes the connection, and no program does.
+/// The kernel completes the connection, but no program accepts it.
 #[tokio::test]
-async fn a_connection_that_nobody_accepts_is_silent_over_tls_too() {
+async fn an_unaccepted_connection_times_out_over_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let exporter = Exporter::start(MODULES).await;
@@ -170,16 +171,16 @@ async fn a_connection_that_nobody_accepts_is_silent_over_tls_too() {
     assert_eq!(verdict(&secure), ("edge", "tcp.no_response", "likely"));
 }
 
-/// Each backend, and each edge before it, gives the same as over plain HTTP.
+/// With every state of the backend, the edge gets the same verdict as over plain HTTP.
 #[tokio::test(flavor = "multi_thread")]
-async fn beside_backends_an_edge_that_ends_before_tls_is_judged_as_over_plain_http() {
+async fn with_backends_an_edge_that_closes_before_tls_gets_the_verdict_of_plain_http() {
     let exporter = Exporter::start(MODULES).await;
     let healthy = Peer::start(ok).await;
     let failing = Peer::answering("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await;
     let dead = free_port();
     for backend in [healthy.address.port(), failing.address.port(), dead] {
         let more = format!("&backend=app@127.0.0.1:{backend}");
-        // A reset at once may come before we know that the connection is open, which has a rule of its own.
+        // An immediate reset may arrive before connect() returns, which is a different rule.
         let each = Does::BEFORE.into_iter().filter(|does| *does != Does::Resets);
         let each = each.map(async |does| {
             let edge = does.peer().await;
@@ -203,9 +204,9 @@ async fn beside_backends_an_edge_that_ends_before_tls_is_judged_as_over_plain_ht
     }
 }
 
-/// A backend that is asked over TLS.
+/// A backend that is probed over TLS.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_ends_before_tls_is_broken_as_over_plain_http() {
+async fn a_backend_that_closes_before_tls_fails_as_over_plain_http() {
     let exporter = Exporter::start(MODULES).await;
     let edge = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
     for (does, reason) in [
@@ -221,7 +222,7 @@ async fn a_backend_that_ends_before_tls_is_broken_as_over_plain_http() {
     }
 }
 
-/// After STARTTLS bytes have been read from the connection, and none of TLS.
+/// After STARTTLS the connection has already received bytes, but none of TLS.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_starttls_only_bytes_of_tls_count() {
     let modules = "modules: {m: {prober: tcp, timeout: 1500ms, tcp: {query_response: [{expect: ^220, starttls: true}], \
@@ -235,7 +236,7 @@ async fn after_starttls_only_bytes_of_tls_count() {
     ] {
         let peer = Peer::start(move |mut stream| async move {
             stream.write_all(b"220 ready\n").await.unwrap();
-            // The banner is read before a reset throws it away.
+            // Wait until the client has read the banner, because a reset would discard it.
             let _ = stream.read(&mut [0; 4096]).await;
             let does = if does == Does::HalfAHello { does } else { does.at_once() };
             does.to_rest(stream).await;
@@ -254,7 +255,7 @@ async fn after_starttls_only_bytes_of_tls_count() {
 }
 
 impl Does {
-    /// The same without waiting for a hello, which has been read.
+    /// The same behavior without reading a hello, which has already been read.
     const fn at_once(self) -> Self {
         match self {
             Self::ResetsAfterHello => Self::Resets,
@@ -263,7 +264,7 @@ impl Does {
         }
     }
 
-    /// What is left to do where the hello has been read.
+    /// Runs the behavior after the hello has been read.
     async fn to_rest(self, mut stream: TcpStream) {
         if self == Self::HalfAHello {
             let _ = stream.write_all(&[22, 3, 3, 0, 122, 2, 0, 0, 118, 3, 3]).await;
@@ -273,7 +274,7 @@ impl Does {
     }
 }
 
-/// Through a proxy, plain or over TLS: bytes of the proxy do not count as TLS of the target.
+/// Through a proxy, with or without TLS: bytes of the proxy do not count as TLS of the target.
 #[tokio::test(flavor = "multi_thread")]
 async fn through_a_proxy_only_bytes_of_the_targets_tls_count() {
     let authority = Authority::new();
@@ -314,9 +315,9 @@ async fn through_a_proxy_only_bytes_of_the_targets_tls_count() {
     }
 }
 
-/// A balancer that passes TLS on as bytes and has no server behind it: `HAProxy` in TCP mode.
+/// A load balancer with TLS passthrough and no available server: `HAProxy` in TCP mode.
 #[tokio::test]
-async fn a_balancer_of_tls_without_a_server_is_not_a_fault_of_tls() {
+async fn a_tls_passthrough_balancer_without_servers_is_not_a_tls_fault() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let server = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
@@ -353,7 +354,7 @@ async fn a_balancer_of_tls_without_a_server_is_not_a_fault_of_tls() {
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
 }
 
-/// A server of QUIC that does so to each who comes.
+/// A QUIC server that runs `does` for each connection.
 fn quic_server(authority: &Authority, does: impl Fn(Incoming) + Send + 'static) -> (SocketAddr, Endpoint) {
     let tls = authority.leaf("127.0.0.1").server(&["h3"]);
     let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
@@ -368,7 +369,7 @@ fn quic_server(authority: &Authority, does: impl Fn(Incoming) + Send + 'static) 
 }
 
 #[tokio::test]
-async fn a_quic_connection_that_is_closed_at_once_is_not_a_fault_of_tls() {
+async fn an_immediately_closed_quic_connection_is_not_a_tls_fault() {
     let authority = Authority::new();
     let exporter = Exporter::start(&format!(
         "modules: {{m: {{prober: http, timeout: 1500ms, http: {{enable_http2: false, enable_http3: true, \
@@ -378,7 +379,7 @@ async fn a_quic_connection_that_is_closed_at_once_is_not_a_fault_of_tls() {
     .await;
     let (refusing, _kept) = quic_server(&authority, Incoming::refuse);
     let (late, _kept_too) = quic_server(&authority, |incoming| {
-        // A Retry packet validates the client's address before the handshake begins; then the server refuses.
+        // A Retry packet validates the client's address before the handshake. Then the server refuses the connection.
         if let Err(error) = incoming.retry() {
             error.into_incoming().refuse();
         }
@@ -405,9 +406,9 @@ async fn a_quic_connection_that_is_closed_at_once_is_not_a_fault_of_tls() {
     assert_eq!(verdict(&probed).0, "tls", "{:#}", probed.evidence);
 }
 
-/// The server's first datagram comes through, which has its hello, and nothing else.
+/// Only the server's first datagram, which has its hello, gets through.
 #[tokio::test]
-async fn a_quic_handshake_that_stops_is_a_fault_of_tls() {
+async fn a_stopped_quic_handshake_is_a_tls_fault() {
     let authority = Authority::new();
     let long = authority.leaf_with("127.0.0.1", |params| {
         let names = (0..60).map(|number| SanType::DnsName(format!("name-{number}.example.test").try_into().unwrap()));

@@ -1,4 +1,4 @@
-//! What is asked beside the edge: backends, controls, caches, addresses, and what every gateway refuses.
+//! Diagnostics after a failure: backends, controls, caches, addresses, and the request that every gateway rejects.
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 const BARE_502: &str = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
 
-/// Link, reason, side, rule.
+/// Link, reason, side and rule of the verdict.
 fn verdict(probed: &Probed) -> (String, String, String, String) {
     let verdict = &probed.evidence["verdict"];
     let word = |name: &str| verdict[name].as_str().unwrap_or("none").to_owned();
@@ -44,7 +44,7 @@ fn backend(peer: &str) -> String {
     module(&format!("    backends:\n      - {{name: app, address: \"{peer}\"}}\n"))
 }
 
-/// Answers with what was asked: the head of the request.
+/// Responds with the header of the request.
 async fn echo(mut stream: TcpStream) {
     let head = read_head(&mut stream).await;
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", head.len());
@@ -53,7 +53,7 @@ async fn echo(mut stream: TcpStream) {
 }
 
 #[tokio::test]
-async fn a_healthy_machine_behind_a_failing_edge_puts_the_fault_between_them() {
+async fn a_healthy_backend_behind_a_failing_edge_means_an_upstream_fault() {
     let (edge, app) = (Peer::answering(BARE_502).await, Peer::start(ok).await);
     let exporter = Exporter::start(&backend(&app.address.to_string())).await;
     let probed = exporter.probe("m", &edge.http()).await;
@@ -76,7 +76,7 @@ async fn a_healthy_machine_behind_a_failing_edge_puts_the_fault_between_them() {
 }
 
 #[tokio::test]
-async fn a_machine_that_refuses_everybody_is_named_with_its_cause() {
+async fn a_backend_that_refuses_connections_is_named_with_the_cause() {
     let edge = Peer::answering(BARE_502).await;
     let exporter = Exporter::start(&backend(&format!("127.0.0.1:{}", free_port()))).await;
     let probed = exporter.probe("m", &edge.http()).await;
@@ -89,7 +89,7 @@ async fn a_machine_that_refuses_everybody_is_named_with_its_cause() {
 }
 
 #[tokio::test]
-async fn a_chain_is_bounded_by_the_first_healthy_machine() {
+async fn the_first_healthy_backend_bounds_the_chain() {
     let (edge, lb) = (Peer::answering(BARE_502).await, Peer::answering(BARE_502).await);
     let app = Peer::start(ok).await;
     let config = module(&format!(
@@ -109,7 +109,7 @@ async fn a_backend_gets_the_edges_host_and_the_modules_fields_only_if_the_module
     let asserting = |pattern: &str| secret.replace("SEEN", pattern);
     let target = format!("{}/path?q=1", edge.http().trim_end_matches('/'));
     let authority = edge.address.to_string();
-    // A backend that fails the module's assertion shows that what is matched came.
+    // A backend that fails the module's assertion shows which response was matched.
     for (config, url, pattern, fails) in [
         (backend(&app.address.to_string()), "", "GET /path.q=1 HTTP", 0.0),
         (backend(&app.address.to_string()), "", "not-to-be-sent", 0.0),
@@ -154,14 +154,14 @@ async fn a_backend_gets_the_edges_host_and_the_modules_fields_only_if_the_module
 }
 
 #[tokio::test]
-async fn backends_of_the_url_need_the_right_shape() {
+async fn invalid_backends_in_the_url_are_rejected() {
     let exporter = Exporter::start(&module("")).await;
     let said = text(&exporter, "/probe?module=m&target=127.0.0.1:1&backend=app").await;
     assert!(said.contains("Parameter backend: \"app\" is no backend"), "{said}");
 }
 
 #[tokio::test]
-async fn a_good_answer_before_a_dead_machine_is_masked() {
+async fn a_successful_response_masks_a_dead_backend() {
     let edge = Peer::start(ok).await;
     let exporter = Exporter::start(&backend(&format!("127.0.0.1:{}", free_port()))).await;
     let probed = exporter.probe("m", &edge.http()).await;
@@ -174,11 +174,11 @@ async fn a_good_answer_before_a_dead_machine_is_masked() {
         .starting("probe_failures_total{")
         .map(|(_, value)| value)
         .sum();
-    assert_eq!(failures, 0.0, "a masked probe is no failed one");
+    assert_eq!(failures, 0.0, "a masked probe must not count as failed");
 }
 
 #[tokio::test]
-async fn what_is_masked_stays_masked_and_is_not_asked_with_every_probe() {
+async fn a_masked_failure_stays_masked_without_diagnostics_in_every_probe() {
     let edge = Peer::start(ok).await;
     let app = Peer::answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await;
     let exporter = Exporter::start(&backend(&app.address.to_string())).await;
@@ -191,7 +191,7 @@ async fn what_is_masked_stays_masked_and_is_not_asked_with_every_probe() {
 }
 
 #[tokio::test]
-async fn a_healthy_edge_is_drilled_at_first_sight_and_not_with_every_probe() {
+async fn a_healthy_edge_gets_diagnostics_first_and_then_not_with_every_probe() {
     let (edge, app) = (Peer::start(ok).await, Peer::start(ok).await);
     let address = app.address.to_string();
     for (drill, probes) in [("on_failure", 1), ("always", 3), ("never", 0), ("false", 0)] {
@@ -210,7 +210,7 @@ async fn a_healthy_edge_is_drilled_at_first_sight_and_not_with_every_probe() {
 }
 
 #[tokio::test]
-async fn a_dying_system_is_not_pushed_and_its_verdict_stays() {
+async fn an_overloaded_system_gets_no_more_diagnostics_and_keeps_its_verdict() {
     let edge = Peer::answering(BARE_502).await;
     let app = Peer::start(ok).await;
     let exporter = Exporter::start(&backend(&app.address.to_string())).await;
@@ -222,15 +222,15 @@ async fn a_dying_system_is_not_pushed_and_its_verdict_stays() {
     assert_eq!(app.connections(), 1);
 }
 
-/// An investigation stands for 10 s, and is then made anew: the verdict of a lasting failure does not waver.
+/// Diagnostics are reused for 10 s and then repeated. The verdict of a lasting failure stays the same.
 #[tokio::test]
-async fn what_goes_on_failing_is_investigated_again_and_again() {
+async fn a_lasting_failure_gets_repeated_diagnostics() {
     let silent = |mut stream: TcpStream| async move {
         read_head(&mut stream).await;
         std::future::pending::<()>().await;
     };
     let (edge, app) = (Peer::start(silent).await, Peer::start(silent).await);
-    // On a busy machine, a second is not enough for the request to the app.
+    // On a busy machine, one second may be too short for the request to the application.
     let config = backend(&app.address.to_string()).replace("5s", "3s");
     let exporter = Exporter::start(&config).await;
     while app.connections() < 3 {
@@ -240,7 +240,7 @@ async fn what_goes_on_failing_is_investigated_again_and_again() {
 }
 
 #[tokio::test]
-async fn another_failure_is_investigated_at_once() {
+async fn a_different_failure_gets_new_diagnostics_at_once() {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
     let edge = Peer::start(move |mut stream: TcpStream| {
@@ -265,7 +265,7 @@ async fn another_failure_is_investigated_at_once() {
 }
 
 #[tokio::test]
-async fn a_edge_that_waits_is_judged_by_the_backend_before_the_deadline() {
+async fn backends_are_probed_before_the_deadline_of_a_waiting_edge() {
     let silent = Peer::start(|mut stream: TcpStream| async move {
         read_head(&mut stream).await;
         std::future::pending::<()>().await;
@@ -277,7 +277,7 @@ async fn a_edge_that_waits_is_judged_by_the_backend_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn past_its_caches_a_edge_may_tell_another_story() {
+async fn a_request_past_the_caches_may_reveal_a_failure() {
     let edge = Peer::start(|mut stream: TcpStream| async move {
         let head = read_head(&mut stream).await;
         let fresh = String::from_utf8_lossy(&head).contains("GET /?glassbox=");
@@ -296,8 +296,12 @@ async fn past_its_caches_a_edge_may_tell_another_story() {
     assert_eq!(masked(&first), 1.0);
     assert_eq!(first.page.value("probe_http_from_cache"), 1.0);
     assert_eq!(first.page.value("probe_http_age_seconds"), 30.0);
-    assert_eq!(masked(&exporter.probe("m", &edge.http()).await), 1.0, "it stays masked");
-    // While all is well, it is every second probe that passes the caches.
+    assert_eq!(
+        masked(&exporter.probe("m", &edge.http()).await),
+        1.0,
+        "the failure must stay masked"
+    );
+    // Without failures, every second probe bypasses the caches.
     let well = Peer::start(ok).await;
     for _ in 0..3 {
         assert_eq!(masked(&exporter.probe("m", &well.http()).await), 0.0);
@@ -316,8 +320,8 @@ async fn an_answer_with_the_request_id_of_the_last_one_comes_from_a_cache() {
 }
 
 #[tokio::test]
-async fn what_every_gateway_refuses_shows_that_it_lives() {
-    // It relays nothing of what stands behind it, and refuses what is no HTTP by itself.
+async fn the_response_to_an_invalid_request_shows_that_the_gateway_is_up() {
+    // The edge forwards no response of its upstream, and rejects invalid HTTP itself.
     let edge = Peer::start(|mut stream: TcpStream| async move {
         let head = read_head(&mut stream).await;
         let head = String::from_utf8_lossy(&head);
@@ -338,7 +342,7 @@ async fn what_every_gateway_refuses_shows_that_it_lives() {
 }
 
 #[tokio::test]
-async fn a_port_for_tls_that_is_asked_in_plain_text_is_found_out() {
+async fn plain_http_to_a_tls_port_is_detected() {
     let authority = Authority::new();
     let peer = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let exporter = Exporter::start(&module("")).await;
@@ -347,10 +351,10 @@ async fn a_port_for_tls_that_is_asked_in_plain_text_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_the_applications_or_the_gateways() {
+async fn a_slow_response_is_attributed_to_origin_or_gateway() {
     async fn late(mut stream: TcpStream) {
         read_head(&mut stream).await;
-        // The module allows a fifth of it.
+        // Five times the limit of the module.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -368,7 +372,7 @@ async fn a_slow_answer_is_the_applications_or_the_gateways() {
 }
 
 #[tokio::test]
-async fn more_bytes_than_the_length_says_are_masked_by_a_good_answer() {
+async fn excess_bytes_after_a_successful_response_are_masked() {
     let peer = Peer::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay").await;
     let probed = Exporter::start(&module("")).await.probe("m", &peer.http()).await;
     is(&probed, "origin", "http.excess_body", "none");
@@ -383,16 +387,16 @@ fn controls(resolver: &str, controls: &str) -> String {
 }
 
 #[tokio::test]
-async fn when_no_control_can_be_reached_the_fault_is_ours() {
+async fn without_reachable_controls_the_fault_is_local() {
     let closed = format!("  - address: 127.0.0.1:{}\n", free_port());
     let config = controls("127.0.0.1:53", &closed);
     let exporter = Exporter::start(&config).await;
-    // There is no route to loopback's broadcast.
+    // The broadcast address of loopback has no route.
     let probed = exporter.probe("m", "http://127.255.255.255:8/").await;
     is(&probed, "local", "local.controls_failed", "none");
     assert_eq!(probed.page.value("probe_vantage_healthy"), 0.0);
     assert!(text(&exporter, "/metrics").await.contains("glassbox_vantage_healthy 0"));
-    // What refuses or answers has been reached, whatever the controls say.
+    // A target that refuses or responds is reachable, even if all controls fail.
     let refused = exporter.probe("m", &format!("http://127.0.0.1:{}/", free_port())).await;
     is(&refused, "edge", "tcp.refused", "none");
     let app = Peer::answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await;
@@ -400,7 +404,7 @@ async fn when_no_control_can_be_reached_the_fault_is_ours() {
 }
 
 #[tokio::test]
-async fn a_control_that_answers_leaves_the_fault_where_it_is() {
+async fn a_reachable_control_does_not_change_the_verdict() {
     let control = Peer::start(ok).await;
     let config = controls("127.0.0.1:53", &format!("  - address: {}\n", control.address));
     let exporter = Exporter::start(&config).await;
@@ -415,7 +419,7 @@ async fn a_control_that_answers_leaves_the_fault_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_resolver_that_knows_no_control_is_dead_for_the_target_too() {
+async fn a_resolver_that_fails_for_controls_also_failed_for_the_target() {
     let silent = DnsServer::start(|name, _| match name {
         "target.test" => Says::Nothing,
         _ => Says::Code(ResponseCode::Refused),
@@ -497,7 +501,7 @@ async fn an_investigation_under_a_short_timeout_is_not_reused_under_a_longer_one
 }
 
 #[tokio::test]
-async fn who_answers_for_every_name_is_a_captive_portal() {
+async fn responses_for_every_name_mean_a_captive_portal() {
     let portal = Peer::start(ok).await;
     let resolver = DnsServer::always(Says::Addresses(vec![portal.address.ip()])).await;
     let config = controls(&resolver.address.to_string(), "  - name: control.test\n");
@@ -511,7 +515,7 @@ async fn who_answers_for_every_name_is_a_captive_portal() {
 }
 
 #[tokio::test]
-async fn a_control_that_leads_elsewhere_than_expected_is_a_captive_portal() {
+async fn a_control_with_an_unexpected_address_means_a_captive_portal() {
     let portal = Peer::start(ok).await;
     let resolver = DnsServer::start(|name, _| match name {
         "control.test" | "shop.test" => Says::Addresses(vec!["127.0.0.1".parse().unwrap()]),
@@ -527,7 +531,7 @@ async fn a_control_that_leads_elsewhere_than_expected_is_a_captive_portal() {
         "local.captive_portal",
         "none",
     );
-    // A target that needs no name leads where it leads.
+    // A target given by address is not affected by DNS.
     assert_eq!(
         exporter.probe("m", &portal.http()).await.evidence["verdict"],
         Value::Null
@@ -535,7 +539,7 @@ async fn a_control_that_leads_elsewhere_than_expected_is_a_captive_portal() {
 }
 
 #[tokio::test]
-async fn a_machine_that_refuses_only_us_masks_nothing() {
+async fn a_backend_that_denies_only_the_exporter_masks_nothing() {
     let edge = Peer::start(ok).await;
     for answer in [
         "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
@@ -545,7 +549,7 @@ async fn a_machine_that_refuses_only_us_masks_nothing() {
         let exporter = Exporter::start(&backend(&app.address.to_string())).await;
         assert_eq!(exporter.probe("m", &edge.http()).await.evidence["verdict"], Value::Null);
     }
-    // Nor does a certificate of an authority that only the gateway trusts.
+    // The same applies to a certificate of a CA that only the gateway trusts.
     let app = Peer::with_tls(Authority::new().leaf("127.0.0.1").server(&[]), ok).await;
     let config = backend(&app.address.to_string()).replace("}\n", ", tls: true}\n");
     let exporter = Exporter::start(&config).await;
@@ -553,7 +557,7 @@ async fn a_machine_that_refuses_only_us_masks_nothing() {
 }
 
 #[tokio::test]
-async fn an_investigation_that_stands_for_a_new_one_is_judged_alike() {
+async fn reused_diagnostics_give_the_same_verdict() {
     const NGINX: &str = "HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 70\r\n\r\n\
                          <html><center><h1>502</h1></center><hr><center>nginx</center>  </html>";
     let (edge, lb) = (Peer::answering(BARE_502).await, Peer::answering(NGINX).await);
@@ -567,7 +571,7 @@ async fn an_investigation_that_stands_for_a_new_one_is_judged_alike() {
 }
 
 #[tokio::test]
-async fn the_modules_body_does_not_go_to_a_backend_of_the_url() {
+async fn a_backend_from_the_url_does_not_get_the_body() {
     let edge = Peer::answering(BARE_502).await;
     let app = Peer::start(echo).await;
     let keys = "    http: {method: POST, body: not-to-be-sent, fail_if_body_matches_regexp: ['^POST']}\n";
@@ -578,12 +582,12 @@ async fn the_modules_body_does_not_go_to_a_backend_of_the_url() {
     assert_eq!(
         probed.page.value("probe_backend_success{backend=\"app\"}"),
         1.0,
-        "it was asked by GET"
+        "the backend must be probed with GET"
     );
 }
 
 #[tokio::test]
-async fn every_address_of_a_name_is_probed_where_the_module_says_so() {
+async fn addresses_all_probes_every_address_of_a_name() {
     let app = Peer::start(ok).await;
     let resolver = DnsServer::always(Says::Addresses(vec![
         "127.0.0.1".parse().unwrap(),
@@ -611,7 +615,7 @@ async fn every_address_of_a_name_is_probed_where_the_module_says_so() {
 }
 
 #[tokio::test]
-async fn evidence_opens_as_an_http_archive() {
+async fn evidence_is_available_as_an_http_archive() {
     let (edge, app) = (Peer::answering(BARE_502).await, Peer::start(ok).await);
     let exporter = Exporter::start(&backend(&app.address.to_string())).await;
     let probed = exporter.probe("m", &edge.http()).await;

@@ -1,4 +1,4 @@
-//! The pages in a real browser: what `tests/browser/pages.test.mjs` looks at, this makes.
+//! The pages in a real browser. This file sets up the exporter that `tests/browser/pages.test.mjs` checks.
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::Exporter;
@@ -22,11 +22,11 @@ struct Verdict {
     shows: &'static str,
 }
 
-/// Peers that break in different ways, and the exporter that has probed them.
+/// Targets that fail in different ways, and the exporter that has probed them.
 struct Scene {
     exporter: Exporter,
     verdicts: Vec<Verdict>,
-    /// Targets of the module `shop` whose every word is markup.
+    /// Targets of the module `shop` with markup in every part of the response.
     hostile: Vec<String>,
     _peers: Vec<Peer>,
     _dns: DnsServer,
@@ -43,7 +43,7 @@ fn answer(status: &str, fields: &str, body: &str) -> String {
 const NGINX_502: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
                          <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
 
-/// Markup wherever a stranger can write some.
+/// A response with markup in every field that a server controls.
 fn hostile_answer() -> String {
     let markup = "<hostile data-hostile><img src=x onerror=window.hostile=1><script>window.hostile=1</script>\"'>";
     answer(
@@ -55,10 +55,10 @@ fn hostile_answer() -> String {
     )
 }
 
-/// Probes of each target, so that the landing page has a past to show.
+/// Number of probes of each target, so that the landing page has a history.
 const PROBES: usize = 25;
 
-/// A gateway whose upstream breaks away in the middle of them.
+/// A gateway whose upstream fails after half of the probes.
 async fn breaking() -> Peer {
     let asked = Arc::new(AtomicUsize::new(0));
     Peer::start(move |mut stream| {
@@ -110,7 +110,7 @@ impl Scene {
         }
     }
 
-    /// Probes everything and tells the browser what there is to see.
+    /// Probes all targets and returns the expected contents of the pages.
     async fn probed(&self) -> Value {
         let mut probes = Vec::new();
         for verdict in &self.verdicts {
@@ -118,7 +118,7 @@ impl Scene {
             for _ in 0..PROBES {
                 seen.push(self.exporter.probe(verdict.module, &verdict.target).await.evidence);
             }
-            // The first that failed: the backends were asked for it, and not for an earlier one.
+            // The first failed probe: its diagnostics are not reused from an earlier one.
             let first = seen.iter().position(|evidence| !evidence["verdict"].is_null());
             let shown = &seen[first.unwrap_or_default()];
             probes.push(json!({
@@ -177,8 +177,8 @@ fn config(authority: &Authority, dns: &DnsServer, app: &Peer, sick: &Peer) -> St
     .concat()
 }
 
-/// A verdict in each row: its name, the module, the target (WORDS are ports of peers), the heading, the link that is marked as
-/// broken, and words that only this page has.
+/// One verdict per row: name, module, target (words in capitals are ports of servers), heading, link that is marked as
+/// broken, and text that only this page has.
 const VERDICTS: &str = "
     healthy  | web    | https://www.example:WELL/             | All links are healthy                                 |                  | 200
     local    | lost   | http://www.example/                   | Broken: the exporter or its own network               | Exporter         | local.resolver_unreachable
@@ -198,7 +198,7 @@ fn verdicts(ports: &[(&str, u16)]) -> Vec<Verdict> {
     cells
         .map(|cells| {
             let [name, module, target, headline, broken, shows] = cells[..] else {
-                panic!("no row of six: {cells:?}");
+                panic!("expected six columns: {cells:?}");
             };
             let target = ports.iter().fold(target.to_owned(), |target, (word, port)| {
                 target.replace(word, &port.to_string())
@@ -215,9 +215,9 @@ fn verdicts(ports: &[(&str, u16)]) -> Vec<Verdict> {
         .collect()
 }
 
-/// `make test` installs what this needs. `make pictures` keeps what it sees.
+/// `make test` installs the browser. `make pictures` keeps the screenshots.
 #[tokio::test]
-async fn what_people_look_at_in_chromium() {
+async fn the_pages_work_in_chromium() {
     let scene = Scene::set().await;
     let handed_over = scene.probed().await.to_string();
     let driven = tokio::process::Command::new("node")
@@ -226,7 +226,7 @@ async fn what_people_look_at_in_chromium() {
         .env("SCENE", handed_over)
         .output()
         .await
-        .expect("node drives the browser: `make deps` installs it");
+        .expect("node is required to run the browser; `make deps` installs it");
     let told = String::from_utf8_lossy(&driven.stdout);
     assert!(
         driven.status.success(),

@@ -1,4 +1,4 @@
-//! A secret stands in every key that can hold one, and comes back from whoever was asked: it is shown nowhere.
+//! Every key that can hold a secret has one, and the targets return it. No page, log or metric may show it.
 
 use crate::serving::Running;
 use crate::support::peer::{Peer, read_head};
@@ -15,9 +15,9 @@ use tokio::net::UnixListener;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_glassbox_exporter");
 
-/// Whom each module probes, and whether words of it are to reach somebody: a test in which nothing was sent shows nothing. Of TLS
-/// keys nothing is ever sent, and over HTTP/2 fields are packed. CANARY stands for the module's own secret, FILE for a file that
-/// holds it, CERT, KEY and RSA for what Keys makes.
+/// Modules with their targets, and whether the secret must reach the target. A test in which nothing was sent proves
+/// nothing, but TLS keys are never sent, and HTTP/2 compresses header fields. CANARY stands for the module's secret,
+/// FILE for a file with the secret, and CERT, KEY and RSA for the files of [`Keys`].
 pub const MODULES: &[(&str, &str, &str, &str)] = &[
     (
         "secrets",
@@ -249,8 +249,8 @@ pub const MODULES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// Configurations that are refused, each beside a canary or because of it: by the reader of YAML, by the types of keys, by what
-/// they are made into.
+/// Rejected configurations, each next to a canary or because of it: by the YAML parser, by the types of keys, or during
+/// validation.
 const BAD: &[&str] = &[
     "modules: {m: {prober: http, http: {basic_auth: {username: u, password: CANARY}}",
     "modules:\n  m:\n    prober: http\n    http:\n      bearer_token: CANARY: x\n",
@@ -299,7 +299,7 @@ const BAD: &[&str] = &[
     "CANARY",
 ];
 
-/// As [`BAD`], of how we serve.
+/// The same as [`BAD`], for the web configuration.
 const BAD_WEB: &[&str] = &[
     "basic_auth_users: {u: CANARY}",
     "basic_auth_users: {u: [CANARY]}",
@@ -312,31 +312,31 @@ const BAD_WEB: &[&str] = &[
     "CANARY",
 ];
 
-/// A text with each of its bytes written in another way.
+/// A text with each of its bytes encoded.
 pub fn each_byte(text: &str, written: impl Fn(u8) -> String) -> String {
     text.bytes().map(written).collect()
 }
 
-/// A canary in every spelling in which it could leak.
+/// A canary in every encoding in which it could leak.
 pub fn spellings(canary: &str) -> Vec<String> {
     let mut all = vec![canary.to_owned(), canary.to_uppercase()];
     all.push(each_byte(canary, |byte| format!("{byte:02x}")));
     all.push(url::form_urlencoded::byte_serialize(canary.as_bytes()).collect());
-    // Three bytes become four letters: what stands before it decides how it is cut.
+    // base64 encodes three bytes as four characters, so the preceding bytes determine the alignment.
     for before in ["", "a", "aa"] {
         let text = format!("{before}{canary}");
         for encoded in [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
-            // The first letters depend on what precedes, the last ones on what follows.
+            // The first characters depend on the preceding bytes, the last ones on the following bytes.
             all.push(encoded[before.len() * 2..encoded.len() - 4].to_owned());
         }
     }
-    // Field names are shown in small letters.
+    // Field names are shown in lower case.
     let lower: Vec<_> = all.iter().map(|spelling| spelling.to_lowercase()).collect();
     all.extend(lower);
     all
 }
 
-/// What stands for secrets that cannot be any text.
+/// Keys and certificates, for secrets that cannot be arbitrary text.
 pub struct Keys {
     certificate: String,
     key: String,
@@ -358,7 +358,7 @@ impl Keys {
         }
     }
 
-    /// Puts all that a text stands for in its places.
+    /// Replaces the placeholders of a text.
     fn fill(&self, text: &str, canary: &str, file: &str) -> String {
         let quoted = |pem: &str| format!("\"{}\"", pem.replace('\n', "\\n"));
         text.replace("CANARY", canary)
@@ -368,7 +368,7 @@ impl Keys {
             .replace("RSA", &quoted(&self.rsa))
     }
 
-    /// Each whole line of the keys is a secret.
+    /// The complete lines of the keys. Each of them is a secret.
     fn lines(&self) -> Vec<String> {
         let lines = self.key.lines().chain(self.rsa.lines());
         let lines: Vec<_> = lines.filter(|line| line.len() == 64).map(str::to_owned).collect();
@@ -377,7 +377,7 @@ impl Keys {
     }
 }
 
-/// Sends back whatever comes: after the head of an answer where a request came, else as it came.
+/// A server that returns its input: as an HTTP response if the input is a request, otherwise unchanged.
 async fn mirror(kept: Arc<Mutex<Vec<u8>>>) -> Peer {
     Peer::start(move |stream| {
         let kept = kept.clone();
@@ -396,7 +396,7 @@ async fn mirror(kept: Arc<Mutex<Vec<u8>>>) -> Peer {
     .await
 }
 
-/// Refuses a request, and shows it in every part of the answer.
+/// Rejects a request, and repeats it in every part of the response.
 async fn answer_with_itself(mut stream: impl AsyncRead + AsyncWrite + Unpin, kept: &Mutex<Vec<u8>>) {
     let head = read_head(&mut stream).await;
     kept.lock().unwrap().extend_from_slice(&head);
@@ -427,7 +427,7 @@ async fn repeat(mut stream: impl AsyncRead + AsyncWrite + Unpin, kept: &Mutex<Ve
     }
 }
 
-/// The same at a socket in the file system.
+/// The same server at a Unix domain socket.
 fn mirror_at(socket: &Path, kept: Arc<Mutex<Vec<u8>>>) {
     let listener = UnixListener::bind(socket).unwrap();
     tokio::spawn(async move {
@@ -455,7 +455,7 @@ pub fn canary(module: &str) -> String {
     format!("canary-of-{}", module.replace('_', "-"))
 }
 
-/// Fails where one of the pages shows one of the secrets, in any spelling.
+/// Fails if a page contains a secret in any encoding.
 pub fn none_is_shown(secrets: &[String], pages: &[(String, String)]) {
     for secret in secrets {
         for spelling in spellings(secret) {
@@ -469,15 +469,15 @@ pub fn none_is_shown(secrets: &[String], pages: &[(String, String)]) {
     }
 }
 
-/// Probes with one module, and takes all that is shown of that.
+/// Probes with a module. Returns all pages about the probe.
 pub async fn probed(running: &Running, name: &str, target: &str) -> Vec<(String, String)> {
     let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
     let probe = format!("/probe?module={name}&target={target}");
     let debug = format!("{probe}&debug=true");
-    // Both of them wait for what never comes.
+    // Concurrently, because both may wait until their timeout.
     let (answer, page) = tokio::join!(running.get(&debug), running.text(&probe));
     let (status, id) = (answer.status(), answer.headers().get("x-glassbox-evidence"));
-    let id = id.unwrap_or_else(|| panic!("{name}: {status} has no evidence"));
+    let id = id.unwrap_or_else(|| panic!("{name}: status {status}, no evidence"));
     let id = id.to_str().unwrap().to_owned();
     let mut pages = vec![
         (format!("{name}: debug"), answer.text().await.unwrap()),
@@ -514,14 +514,14 @@ async fn no_secret_of_any_prober_is_shown_anywhere() {
             .replace("SOCKET", &socket.display().to_string());
         pages.extend(probed(&running, name, &target).await);
         let reached = sent.lock().unwrap().clone();
-        assert!(!reached.is_empty(), "{name}: nobody was asked");
+        assert!(!reached.is_empty(), "{name}: the target received nothing");
         let reached = String::from_utf8_lossy(&reached).into_owned();
         let was_sent = spellings(&canary(name))
             .iter()
             .any(|spelling| reached.contains(spelling));
         assert_eq!(was_sent, *how == "sent", "{name}: {reached:?}");
     }
-    // A configuration that is not taken, beside what holds.
+    // A rejected reload leaves the current configuration in place.
     running.write("glassbox.yml", &keys.fill(BAD[0], &canary("reload"), "secret"));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let answer = client.post(running.url("/-/reload")).send().await.unwrap();
@@ -537,7 +537,7 @@ async fn no_secret_of_any_prober_is_shown_anywhere() {
     none_is_shown(&secrets, &pages);
 }
 
-/// All that a command says of the file that it refuses.
+/// All output of a command that rejects a file.
 fn refusal(folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new(PROGRAM)
         .args(arguments)
@@ -551,7 +551,7 @@ fn refusal(folder: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn no_refusal_of_a_configuration_shows_a_secret_that_stands_in_it() {
+fn no_configuration_error_shows_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let keys = Keys::new(folder.path());
     let canary = canary("refusal");
@@ -579,9 +579,9 @@ fn no_refusal_of_a_configuration_shows_a_secret_that_stands_in_it() {
     none_is_shown(&secrets, &pages);
 }
 
-/// What our own port asks for, and what is said to it.
+/// Passwords of the exporter's port, and passwords sent to it.
 #[tokio::test]
-async fn no_password_of_our_own_port_is_shown_anywhere() {
+async fn no_password_of_the_exporters_port_is_shown_anywhere() {
     let folder = tempfile::tempdir().unwrap();
     let (right, wrong) = (canary("right"), canary("wrong"));
     let hash = bcrypt::hash(&right, 4).unwrap();
@@ -625,7 +625,7 @@ async fn no_password_of_our_own_port_is_shown_anywhere() {
             pages.push(page);
         }
     }
-    // A hash that is none is not taken; the file that holds goes on to hold.
+    // An invalid hash is rejected, and the current file stays in effect.
     running.write(
         "web.yml",
         &format!("basic_auth_users: {{user: '{hash}', other: {}}}\n", canary("hash")),

@@ -1,12 +1,12 @@
-//! Which certificates are accepted, with verification and without, as `blackbox_exporter` 0.28 does: `make compare` asks both
-//! the same. Here the reasons are looked at, too, and what the evidence notes.
+//! Accepted and rejected certificates, with and without verification, as in `blackbox_exporter` 0.28. `make compare`
+//! compares both exporters. These tests also check the reasons and the notes in the evidence.
 
 use crate::support::chains::Chains;
 use crate::support::exporter::Exporter;
 use std::fmt::Write as _;
 
 #[tokio::test]
-async fn every_kind_of_chain_and_key_is_judged_as_go_does() {
+async fn every_kind_of_chain_and_key_has_the_same_result_as_in_go() {
     let chains = Chains::start().await;
     let module = |tls: &str| format!("{{prober: http, timeout: 9s, http: {{tls_config: {{{tls}}}}}}}");
     let config = format!(

@@ -1,4 +1,4 @@
-//! Servers that demand a client certificate, and those that only look like it.
+//! Servers that require a client certificate, and servers that only appear to.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok};
@@ -17,7 +17,7 @@ fn verdict(probed: &Probed) -> (&str, &str, &str) {
     (word("link"), word("reason"), word("certainty"))
 }
 
-/// The keys of a module that shows a certificate.
+/// The keys of a module with a client certificate.
 fn shows(leaf: &Leaf, folder: &Path, name: &str) -> String {
     let (certificate, key) = leaf.files(folder, name);
     format!("cert_file: '{}', key_file: '{}'", certificate.display(), key.display())
@@ -27,14 +27,14 @@ fn for_clients(params: &mut rcgen::CertificateParams) {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
 }
 
-/// An nginx whose servers demand a client certificate, or only look like it. Ends with its value.
+/// An nginx with servers that require a client certificate or only appear to. It is stopped on drop.
 struct Nginx {
     _process: Process,
-    /// Demand one, over TLS 1.3 and 1.2.
+    /// Ports that require a certificate, with TLS 1.3 and 1.2.
     strict: [u16; 2],
-    /// Does not ask for one, and has the page of one that does.
+    /// Port that requests no certificate, but returns the error page of one that requires it.
     relaying: u16,
-    /// Asks for one and does without.
+    /// Port that requests a certificate, but does not require it.
     open: u16,
 }
 
@@ -76,7 +76,7 @@ impl Nginx {
     }
 }
 
-/// An exporter whose modules show a certificate, named for it, or none.
+/// An exporter with a module for each client certificate, and one without.
 async fn exporter_of(authority: &Authority, folder: &Path) -> Exporter {
     let other = Authority::named("Other Authority");
     let trust = format!("ca_file: '{}'", authority.ca_file.display());
@@ -96,9 +96,9 @@ async fn exporter_of(authority: &Authority, folder: &Path) -> Exporter {
     Exporter::start(&modules).await
 }
 
-/// nginx lets the handshake end, whatever the client shows, and answers 400.
+/// nginx completes the handshake with any client certificate, and then responds with 400.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nginx_says_of_a_client_certificate_is_a_fault_of_tls() {
+async fn nginx_errors_about_a_client_certificate_are_tls_faults() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let nginx = Nginx::start(&authority, folder.path()).await;
@@ -116,7 +116,7 @@ async fn what_nginx_says_of_a_client_certificate_is_a_fault_of_tls() {
             assert_eq!(tls["client_certificate_requested"], true, "{tls:#}");
         }
     }
-    // Whatever a healthy machine behind it says, or a dead one.
+    // The verdict does not depend on the state of the backend.
     let behind = Peer::start(ok).await;
     for backend in [behind.address.port(), free_port()] {
         let more = format!("&backend=app@127.0.0.1:{backend}");
@@ -126,19 +126,20 @@ async fn what_nginx_says_of_a_client_certificate_is_a_fault_of_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_looks_like_a_demand_for_a_client_certificate_is_no_fault_of_tls() {
+async fn an_apparent_demand_for_a_client_certificate_is_not_a_tls_fault() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let nginx = Nginx::start(&authority, folder.path()).await;
     let exporter = exporter_of(&authority, folder.path()).await;
-    // The same page where the handshake asked for none: what is behind that server wants one from it.
+    // The same page without a certificate request in the handshake: the upstream requires a certificate from the
+    // gateway.
     let target = format!("https://127.0.0.1:{}/", nginx.relaying);
     let probed = exporter.probe("none", &target).await;
     assert_eq!(probed.page.value("probe_http_status_code"), 400.0);
     assert_ne!(verdict(&probed).0, "tls", "{:#}", probed.evidence);
     let tls = &probed.evidence["target"]["exchanges"][0]["tls"];
     assert_eq!(tls["client_certificate_requested"], false, "{tls:#}");
-    // Other answers where one was asked for, and need not be shown.
+    // Other responses after a request for an optional certificate.
     let open = format!("https://127.0.0.1:{}/", nginx.open);
     let probed = exporter.probe("none", &open).await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
@@ -150,7 +151,8 @@ async fn what_only_looks_like_a_demand_for_a_client_certificate_is_no_fault_of_t
     }
 }
 
-/// In TLS 1.3 the handshake is over for the client before its certificate is judged: the alert comes at its first read.
+/// In TLS 1.3 the client completes the handshake before the server checks the certificate, so the alert arrives with
+/// the first read.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_after_a_handshake_that_asked_for_a_certificate_is_about_that() {
     let authority = Authority::new();
@@ -172,7 +174,10 @@ async fn an_alert_after_a_handshake_that_asked_for_a_certificate_is_about_that()
         ("stranger", format!("{trust}, {stranger}")),
         ("expired", format!("{trust}, {expired}")),
         ("none, TLS 1.2", format!("{trust}, max_version: TLS12")),
-        ("stranger, TLS 1.2", format!("{trust}, {stranger}, max_version: TLS12")),
+        (
+            "unknown CA, TLS 1.2",
+            format!("{trust}, {stranger}, max_version: TLS12"),
+        ),
     ] {
         let tls = format!("tls_config: {{{tls}}}");
         let exporter = Exporter::start(&format!(
@@ -199,7 +204,8 @@ async fn an_alert_after_a_handshake_that_asked_for_a_certificate_is_about_that()
     }
 }
 
-/// A server that refuses the name or the address of its client by an alert: no certificate of ours is meant.
+/// A server may reject the server name or the client's address with an alert. Such an alert is not about a client
+/// certificate.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_without_a_request_for_a_certificate_is_not_about_one() {
     let exporter = Exporter::start(
@@ -208,7 +214,7 @@ async fn an_alert_without_a_request_for_a_certificate_is_not_about_one() {
   tcp: {prober: tcp, tcp: {tls: true, tls_config: {insecure_skip_verify: true}}}",
     )
     .await;
-    // bad_certificate to unknown_ca, and access_denied (RFC 8446 section 6).
+    // From bad_certificate to unknown_ca, and access_denied (RFC 8446 section 6).
     for code in [42, 43, 44, 45, 46, 48, 49] {
         let peer = Peer::start(move |mut stream| async move {
             let _ = stream.read(&mut [0; 4096]).await;

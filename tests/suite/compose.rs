@@ -1,4 +1,4 @@
-//! The scene for Docker Compose, which cannot be run here: every path, flag and configuration that it names is checked.
+//! The Docker Compose example. The tests cannot run it, so they check every path, flag and configuration in it.
 
 use crate::support::process::project;
 use glassbox_exporter::config::{Config, Defaults};
@@ -17,7 +17,7 @@ fn list<'a>(service: &'a Value, key: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn what_it_mounts_is_there_and_what_it_publishes_is_for_this_host_alone() {
+fn mounts_exist_and_ports_are_published_on_loopback_only() {
     let scene = scene();
     let services = scene["services"].as_object().unwrap();
     let named = scene["volumes"].as_object().unwrap();
@@ -33,7 +33,10 @@ fn what_it_mounts_is_there_and_what_it_publishes_is_for_this_host_alone() {
         }
         if let Some(image) = service["image"].as_str() {
             let tag = image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has no tag")).1;
-            assert!(tag.contains(|c: char| c.is_ascii_digit()), "{image} is not one version");
+            assert!(
+                tag.contains(|c: char| c.is_ascii_digit()),
+                "{image} is not pinned to a version"
+            );
         }
     }
     assert_eq!(services["glassbox"]["build"]["context"], "..");
@@ -49,7 +52,7 @@ fn flags(service: &Value) -> Vec<String> {
 }
 
 #[test]
-fn each_program_knows_the_flags_that_it_is_given() {
+fn each_program_supports_its_flags() {
     let scene = scene();
     for (service, program) in [
         ("glassbox", env!("CARGO_BIN_EXE_glassbox_exporter")),
@@ -79,14 +82,14 @@ fn each_program_knows_the_flags_that_it_is_given() {
     );
 }
 
-/// Where a path of a container lies in the project, by the service's mounts.
+/// The path in the project that a service mounts at a path of its container.
 fn mounted(service: &Value, path: &str) -> Option<PathBuf> {
     list(service, "volumes").into_iter().find_map(|volume| {
         let mut parts = volume.split(':');
         let (from, to) = (parts.next()?, parts.next()?);
         let inner = Path::new(path).strip_prefix(to).ok()?;
         let place = project("examples").join(from);
-        // A file has nothing within it.
+        // A mounted file has no paths below it.
         Some(if inner == Path::new("") {
             place
         } else {
@@ -96,7 +99,7 @@ fn mounted(service: &Value, path: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn each_path_within_a_container_is_one_that_is_mounted_there() {
+fn each_path_in_a_container_is_mounted() {
     let scene = scene();
     let services = &scene["services"];
     let mut checked = 0;
@@ -134,7 +137,7 @@ fn each_path_within_a_container_is_one_that_is_mounted_there() {
 }
 
 #[test]
-fn the_links_of_the_chain_meet_at_the_same_ports() {
+fn the_services_use_matching_ports() {
     let text = |name: &str| std::fs::read_to_string(project("examples/compose").join(name)).unwrap();
     let listens = |name: &str| {
         let text = text(name);
@@ -160,7 +163,7 @@ fn each_configuration_is_valid() {
     for name in ["edge.conf", "origin.conf"] {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        // The name of the origin is known in the scene only.
+        // The host name `origin` exists only in the Compose network.
         let text = std::fs::read_to_string(file(name))
             .unwrap()
             .replace("origin:8081", "127.0.0.1:8081");
@@ -181,7 +184,7 @@ fn each_configuration_is_valid() {
             String::from_utf8_lossy(&tried.stderr)
         );
     }
-    // Debian's promtool is older than the scene's Prometheus, and knows all of it but this key.
+    // Debian's promtool is older than the Prometheus of the example. This is the only key that it does not support.
     let prometheus = std::fs::read_to_string(file("prometheus.yml")).unwrap();
     let known: Vec<_> = prometheus
         .lines()

@@ -1,4 +1,5 @@
-//! The configuration: what is accepted and what it means, what is refused in which words, and what is never shown.
+//! The configuration: accepted files and their meaning, error messages of rejected files, and secrets that are never
+//! shown.
 
 use crate::examples::example;
 use crate::redirects::{Request, Site};
@@ -25,7 +26,7 @@ fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Defaults::default()).map_err(|problem| problem.to_string())
 }
 
-/// The fixtures of a folder, sorted; at least `least`, so that none is lost unseen.
+/// The sorted fixtures of a folder. There must be at least `least`, so that a missing fixture is noticed.
 fn fixtures(folder: &str, least: usize) -> Vec<PathBuf> {
     let folder = project("tests/fixtures/config").join(folder);
     let entries = std::fs::read_dir(&folder).unwrap();
@@ -48,9 +49,9 @@ fn every_good_file_loads() {
     assert!(refused.is_empty(), "{refused:#?}");
 }
 
-/// Each bad file says in its first line, after `# expect: `, what is said of it after the file's name.
+/// The first line of each bad file has, after `# expect: `, the expected error message without the file name.
 #[test]
-fn every_bad_file_is_refused_with_its_place_its_key_and_what_would_be_right() {
+fn every_invalid_file_has_an_error_with_location_key_and_expectation() {
     let mut wrong = String::new();
     for file in fixtures("bad", 140) {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -58,9 +59,9 @@ fn every_bad_file_is_refused_with_its_place_its_key_and_what_would_be_right() {
         let said = load(&file).err().unwrap_or_else(|| "nothing: it loads".to_owned());
         let place = format!("error parsing config file: {}:", file.display());
         if expected.is_none() || expected != said.strip_prefix(&place) {
-            writeln!(wrong, "{expected:?} is expected, and said is {said}").unwrap();
+            writeln!(wrong, "expected {expected:?}, got {said}").unwrap();
         }
-        assert!(!said.contains("not-to-be"), "a secret is repeated: {said}");
+        assert!(!said.contains("not-to-be"), "the message contains a secret: {said}");
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
@@ -95,7 +96,7 @@ fn a_file_that_cannot_be_read_is_refused_with_its_name() {
     );
 }
 
-/// The keys that are known but not served, by block, with the lines above them.
+/// Known but unsupported keys by block, with the lines above them.
 const UNSERVED: [(&str, &str, &[&str]); 4] = [
     (
         "modules.m.http.tls_config.",
@@ -120,7 +121,7 @@ const UNSERVED: [(&str, &str, &[&str]); 4] = [
 ];
 
 #[test]
-fn every_key_that_is_not_served_is_refused_and_never_ignored() {
+fn every_unsupported_key_is_rejected() {
     for (path, above, keys) in UNSERVED {
         for key in keys {
             for value in [" true", " 5", " [a]", "\n            a: b"] {
@@ -139,15 +140,15 @@ fn every_key_that_is_not_served_is_refused_and_never_ignored() {
 }
 
 #[test]
-fn of_several_problems_the_first_in_the_file_is_told() {
+fn the_first_of_several_errors_is_reported() {
     let said = parse("modules:\n  z: {prober: tpc}\n  a: {prober: dsn}\n").unwrap_err();
     assert!(said.starts_with("2:15: modules.z.prober: "), "{said}");
     let said = parse("modules:\n  z: {promer: tcp}\n  a: {prober: [}\n").unwrap_err();
-    assert!(said.starts_with("3:"), "what is no YAML has no first key: {said}");
+    assert!(said.starts_with("3:"), "invalid YAML has no first key: {said}");
 }
 
 #[test]
-fn what_was_understood_is_shown_with_its_types() {
+fn the_printed_configuration_has_the_parsed_types() {
     for (file, shown) in [
         (
             "yaml_1_1_booleans.yml",
@@ -194,7 +195,7 @@ fn what_was_understood_is_shown_with_its_types() {
 }
 
 #[test]
-fn a_merge_gives_what_a_module_does_not_say_itself() {
+fn a_yaml_merge_adds_missing_keys() {
     let config = good("anchors_and_merges.yml");
     let names = ["base", "merged", "merged_deeper", "merged_from_two", "same"];
     assert_eq!(config.module_names(), names);
@@ -212,7 +213,7 @@ fn a_merge_gives_what_a_module_does_not_say_itself() {
 }
 
 #[test]
-fn one_anchor_may_serve_thousands_of_modules() {
+fn thousands_of_modules_may_use_one_anchor() {
     let mut text = "modules:\n  base: &base {prober: http, http: {method: HEAD}}\n".to_owned();
     for number in 0..5000 {
         writeln!(text, "  m{number}: {{<<: *base, timeout: {number}ms}}").unwrap();
@@ -221,10 +222,10 @@ fn one_anchor_may_serve_thousands_of_modules() {
 }
 
 #[test]
-fn what_config_shows_reads_back_as_the_same() {
+fn the_printed_configuration_parses_to_the_same_value() {
     for file in fixtures("good", 30) {
         let shown = load(&file).unwrap().to_yaml();
-        // A masked certificate is none, and a masked header accepts no coding.
+        // A masked certificate is invalid, and a masked Accept-Encoding accepts no coding.
         if !shown.contains("tls_config") {
             let again = parse(&shown).unwrap_or_else(|problem| panic!("{}: {problem}\n{shown}", file.display()));
             assert_eq!(again.to_yaml(), shown, "{}", file.display());
@@ -232,7 +233,7 @@ fn what_config_shows_reads_back_as_the_same() {
     }
 }
 
-/// The request that a module of a good file sends.
+/// The request of a module in a valid file.
 async fn sent_by(file: &str, module: &str) -> Request {
     let text = std::fs::read_to_string(project("tests/fixtures/config/good").join(file)).unwrap();
     let exporter = Exporter::start(&text).await;
@@ -242,7 +243,7 @@ async fn sent_by(file: &str, module: &str) -> Request {
 }
 
 #[tokio::test]
-async fn a_text_is_sent_as_it_is_written_whatever_type_it_looks_like() {
+async fn text_values_are_sent_unchanged() {
     let request = sent_by("scalars_of_any_type.yml", "404").await;
     for (name, value) in [
         ("x-number", "8080"),
@@ -261,7 +262,7 @@ async fn a_text_is_sent_as_it_is_written_whatever_type_it_looks_like() {
 }
 
 #[tokio::test]
-async fn a_body_may_have_lines_letters_and_bytes_of_every_kind() {
+async fn a_body_may_have_any_lines_characters_and_bytes() {
     assert_eq!(sent_by("binary_body.yml", "ocsp").await.body, [0xff, 0xfe, 0x00, 0x01]);
     assert_eq!(sent_by("binary_body.yml", "text").await.body, b"hello");
     assert_eq!(sent_by("crlf.yml", "http_2xx").await.body, b"one\ntwo\n");
@@ -276,7 +277,7 @@ async fn a_body_may_have_lines_letters_and_bytes_of_every_kind() {
     assert_eq!(
         post.header("content-length"),
         Some("2"),
-        "the module's own is not sent beside ours"
+        "the Content-Length of the module must not be sent"
     );
     assert_eq!(post.header("x-name"), Some("Müller"));
 }
@@ -292,7 +293,7 @@ async fn merged_headers_are_sent_and_the_first_merge_wins() {
 }
 
 #[tokio::test]
-async fn each_way_to_authenticate_sends_its_header() {
+async fn each_authentication_method_sends_its_header() {
     let basic = format!("Basic {}", BASE64.encode("username:mysecret"));
     let no_password = format!("Basic {}", BASE64.encode("1234:"));
     for (file, module, sent) in [
@@ -311,7 +312,7 @@ async fn each_way_to_authenticate_sends_its_header() {
 }
 
 #[tokio::test]
-async fn files_are_found_from_the_working_directory_and_secrets_in_them_are_read_at_each_probe() {
+async fn secret_files_are_relative_to_the_working_directory_and_read_for_each_probe() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     std::fs::copy(&authority.ca_file, folder.path().join("ca.pem")).unwrap();
@@ -340,14 +341,14 @@ modules:
         page.contains("\nprobe_success 0\n") && page.contains("local.file_unreadable"),
         "{page}"
     );
-    assert_eq!(site.requests().len(), 2, "without its token nothing is sent");
+    assert_eq!(site.requests().len(), 2, "a probe without its token must send nothing");
 
     let secure = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), crate::support::peer::ok).await;
     let page = probe("tls", &secure.https()).await;
     assert!(page.contains("\nprobe_success 1\n"), "{page}");
 }
 
-/// Secrets that stand nowhere else: each in every spelling in which it could leak.
+/// Unique secrets, each in every encoding in which it could leak.
 struct Canaries(Vec<(&'static str, String)>);
 
 impl Canaries {
@@ -358,7 +359,7 @@ impl Canaries {
             spellings.push((*name, url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()));
             for user in ["", "user:", "canary-user:"] {
                 let encoded = BASE64.encode(format!("{user}{secret}"));
-                // The last letters of base64 depend on what follows.
+                // The last characters of base64 depend on the following bytes.
                 spellings.push((*name, encoded[..encoded.len() - 4].to_owned()));
             }
         }
@@ -376,7 +377,7 @@ impl Canaries {
     }
 }
 
-/// A peer that answers with what it was sent, in a shape that depends on the request's path, and keeps it.
+/// A server that records the request and returns it, in a form that depends on the path.
 async fn echo() -> (Peer, Arc<Mutex<String>>) {
     let sent = Arc::<Mutex<String>>::default();
     let kept = sent.clone();
@@ -400,7 +401,7 @@ async fn echo() -> (Peer, Arc<Mutex<String>>) {
     (peer, sent)
 }
 
-/// Modules with a canary in every key that can hold a secret, and the canaries.
+/// Writes modules with a canary in every key that can hold a secret. Returns the canaries.
 fn with_canaries(folder: &Path) -> Canaries {
     let authority = Authority::new();
     let (cert_file, key_file) = authority.files("client.test");
@@ -466,7 +467,7 @@ const MODULES: [&str; 6] = [
     "loaded",
 ];
 
-/// Probes these paths of an [`echo`] with every module, and reads every page of it.
+/// Probes these paths of an [`echo`] server with every module, and checks every page.
 async fn assert_no_canary_of(paths: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let canaries = with_canaries(folder.path());
@@ -477,7 +478,7 @@ async fn assert_no_canary_of(paths: &[&str]) {
             let host = format!("canary-user:canary-userinfo@{}", peer.address);
             let target = format!("http://{host}{path}?token=canary-query#canary-fragment");
             canaries.assert_absent_after(&running, module, &target).await;
-            // Without userinfo, so that the module's own credentials are sent.
+            // No userinfo, so that the module's credentials are sent.
             let target = format!("http://{}{path}", peer.address);
             canaries.assert_absent_after(&running, module, &target).await;
         }
@@ -494,7 +495,7 @@ async fn assert_no_canary_of(paths: &[&str]) {
     ] {
         assert!(
             sent.lock().unwrap().contains(secret),
-            "{secret} was never sent, so nothing is shown by this test"
+            "{secret} was never sent, so this test checks nothing"
         );
     }
     for path in ["/", "/config", "/metrics"] {
@@ -511,7 +512,7 @@ async fn assert_no_canary_of(paths: &[&str]) {
 }
 
 impl Canaries {
-    /// Probes with and without `debug`, and reads everything that is kept of it.
+    /// Probes with and without `debug`, and checks everything that the exporter keeps.
     async fn assert_absent_after(&self, running: &Running, module: &str, target: &str) {
         let encoded: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
         for debug in ["", "&debug=true"] {
@@ -536,12 +537,12 @@ async fn no_secret_is_shown_anywhere() {
 }
 
 #[tokio::test]
-async fn a_secret_that_comes_back_in_what_is_no_http_is_not_shown_among_the_first_bytes() {
+async fn the_first_bytes_of_an_invalid_response_show_no_secret() {
     assert_no_canary_of(&["/garbage"]).await;
 }
 
 #[tokio::test]
-async fn a_refused_configuration_does_not_repeat_its_secrets_in_the_log() {
+async fn the_log_of_a_rejected_configuration_has_no_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let canaries = with_canaries(folder.path());
     let file = folder.path().join("blackbox.yml");
@@ -579,7 +580,7 @@ async fn a_refused_configuration_does_not_repeat_its_secrets_in_the_log() {
     assert_eq!(running.process.0.try_wait().unwrap(), None);
 }
 
-/// What `config` says of a file.
+/// Output and exit code of a `config` subcommand for a file.
 fn config_command(command: &str, text: &str) -> (String, Option<i32>) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("glassbox.yml"), text).unwrap();
@@ -592,7 +593,7 @@ fn config_command(command: &str, text: &str) -> (String, Option<i32>) {
 }
 
 #[test]
-fn config_check_tells_all_that_is_wrong_at_once() {
+fn config_check_reports_all_errors() {
     let (said, code) = config_command(
         "check",
         "modules:
@@ -628,7 +629,7 @@ glassbox.yml: 7 errors, 1 warning
     assert_eq!((said.as_str(), code), ("glassbox.yml: 0 errors, 0 warnings\n", Some(0)));
 }
 
-/// What the peer does silently, and we do the same.
+/// Surprising behavior that `blackbox_exporter` has without a warning. The exporter does the same and warns.
 const SURPRISES: [(&str, &str); 23] = [
     (
         "{prober: http, http: {valid_status_codes: [200, 1000]}}",
@@ -710,7 +711,7 @@ const SURPRISES: [(&str, &str); 23] = [
 ];
 
 #[test]
-fn what_surprises_is_taken_and_told() {
+fn surprising_values_are_accepted_with_a_warning() {
     for (module, words) in SURPRISES {
         let config = Config::parse(&format!("modules: {{m: {module}}}"), Defaults::default()).unwrap();
         let told: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
@@ -726,7 +727,7 @@ fn what_surprises_is_taken_and_told() {
 }
 
 #[test]
-fn what_is_explained_runs_as_what_is_not_written() {
+fn explicit_defaults_equal_missing_keys() {
     for module in [
         "{prober: http}",
         "{prober: tcp}",

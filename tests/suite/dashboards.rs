@@ -1,4 +1,4 @@
-//! The dashboards: what Grafana's dashboard-linter demands of them, and every expression against a live Prometheus.
+//! The dashboards: the rules of Grafana's dashboard-linter, and every expression in a live Prometheus.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
@@ -32,7 +32,7 @@ fn entries<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// All panels that show something, those in closed rows, too.
+/// All panels with data, including those in collapsed rows.
 fn panels(dashboard: &Value) -> Vec<&Value> {
     let outer = entries(dashboard, "panels").iter();
     let all = outer.flat_map(|panel| std::iter::once(panel).chain(entries(panel, "panels")));
@@ -40,7 +40,7 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
         .collect()
 }
 
-/// Every expression with the panel it is of.
+/// Every expression with its panel.
 fn targets(dashboard: &Value) -> Vec<(&Value, &Value)> {
     let panels = panels(dashboard).into_iter();
     panels
@@ -54,14 +54,14 @@ fn variable<'a>(dashboard: &'a Value, name: &str) -> &'a Value {
     found.unwrap_or(&Value::Null)
 }
 
-/// What a dashboard has against a rule.
+/// Violations of a rule.
 type Breaches = Vec<String>;
 
-/// Its name, and what finds breaches of it.
+/// Name of a rule, and the function that finds violations.
 type Rule = (&'static str, fn(&Value) -> Breaches);
 
-/// The rules of grafana/dashboard-linter under its names, and below them what an import needs beside them. Its two rules for
-/// `LogQL` have nothing to say where every data source is a Prometheus, which `panel-datasource-rule` sees to.
+/// The rules of grafana/dashboard-linter with its names, and additional rules for imports. The linter's two `LogQL`
+/// rules do not apply, because `panel-datasource-rule` requires Prometheus as the only data source.
 const RULES: [Rule; 17] = [
     ("template-datasource-rule", |dashboard| {
         let source = variable(dashboard, "datasource");
@@ -135,7 +135,7 @@ const RULES: [Rule; 17] = [
         empty.map(|panel| panel["title"].to_string()).collect()
     }),
     ("target-rate-interval-rule", |dashboard| {
-        // The other ranges are the reader's to choose: the one on the screen, and those of the variables.
+        // The viewer chooses the other ranges: the time range of the dashboard, and the variables.
         let range = Regex::new(r"\b(?:rate|irate|increase)\([^\[]*\[([^\]]*)\]").unwrap();
         let chosen = ["$__rate_interval", "$__range", "$window", "$burn", "$span"];
         each_expression(dashboard, |expression| {
@@ -162,7 +162,7 @@ const RULES: [Rule; 17] = [
         let new = dashboard["id"].is_null() && dashboard.get("__inputs").is_none() && dashboard["version"] == 1;
         breach(new && (39..=42).contains(&schema), &dashboard["schemaVersion"])
     }),
-    ("names that are no one else's", |dashboard| {
+    ("unique names", |dashboard| {
         let twice =
             |names: Vec<&Value>| names.len() != names.iter().map(ToString::to_string).collect::<BTreeSet<_>>().len();
         let panels = panels(dashboard);
@@ -180,7 +180,7 @@ const RULES: [Rule; 17] = [
             .chain(same_ids.then(|| "panel ids".to_owned()))
             .collect()
     }),
-    ("a place of its own for each panel", |dashboard| {
+    ("panels that do not overlap", |dashboard| {
         let mut taken = BTreeSet::new();
         let mut shared = Vec::new();
         for panel in entries(dashboard, "panels") {
@@ -198,7 +198,7 @@ fn breach(well: bool, found: &Value) -> Breaches {
     if well { Vec::new() } else { vec![found.to_string()] }
 }
 
-/// A variable that filters by a label: several values, or all of them.
+/// Checks a variable that filters by a label, with several values or all.
 fn filter(dashboard: &Value, name: &str, label: &str) -> Breaches {
     let found = variable(dashboard, name);
     let well = found["type"] == "query"
@@ -220,7 +220,7 @@ fn each_expression(dashboard: &Value, well: impl Fn(&str) -> bool) -> Breaches {
         .collect()
 }
 
-/// Each series that is asked for has this matcher, and none is asked for without matchers.
+/// Checks that every selector has matchers, including this one.
 fn matched(dashboard: &Value, matcher: &str) -> Breaches {
     let series = Regex::new(r"\b(?:(?:probe|glassbox|blackbox|process|promhttp|net)_\w+|up)\b(\{[^}]*\})?").unwrap();
     let words = Regex::new(r"\b(?:by|without|on|ignoring|group_left|group_right) ?\([^)]*\)").unwrap();
@@ -233,7 +233,7 @@ fn matched(dashboard: &Value, matcher: &str) -> Breaches {
 }
 
 #[test]
-fn each_follows_the_rules_of_the_linter() {
+fn each_dashboard_follows_the_linter_rules() {
     let all = dashboards();
     assert_eq!(all.len(), 3);
     for (name, dashboard) in &all {
@@ -246,7 +246,7 @@ fn each_follows_the_rules_of_the_linter() {
     }
 }
 
-/// What Grafana puts for the variables, at a scrape a second.
+/// An expression with the variables as Grafana replaces them, for a scrape interval of one second.
 fn substituted(expression: &str) -> String {
     let mut expression = expression.to_owned();
     for (variable, value) in [
@@ -265,13 +265,13 @@ fn substituted(expression: &str) -> String {
     ] {
         expression = expression.replace(variable, value);
     }
-    // `label_replace` has a `$1` of its own.
+    // The `$1` of `label_replace` is not a variable.
     let left = expression.replace("\"$1\"", "");
     assert!(!left.contains('$'), "a variable without a value: {expression}");
     expression
 }
 
-/// `target-promql-rule`: Prometheus reads each of them.
+/// `target-promql-rule`: Prometheus can parse every expression.
 #[test]
 fn prometheus_can_read_every_expression() {
     let mut rules = String::from("groups:\n- name: dashboards\n  rules:\n");
@@ -298,7 +298,7 @@ fn prometheus_can_read_every_expression() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
-/// One job of the scene: a module and its targets.
+/// A scrape job: a module and its targets.
 pub fn job(exporter: &Exporter, module: &str, targets: &[String]) -> String {
     format!(
         "- job_name: {module}\n  metrics_path: /probe\n  params: {{module: [{module}]}}\n  \
@@ -311,10 +311,10 @@ pub fn job(exporter: &Exporter, module: &str, targets: &[String]) -> String {
     )
 }
 
-/// A chain that is well, one broken at the edge, one behind a gateway, one over TLS, one that is probed between scrapes, and
-/// one whose good answer hides a dead machine: each panel has something to show.
+/// Targets that give every panel data: a healthy chain, one broken at the edge, one broken behind a gateway, one over
+/// TLS, one with a lease, and one whose successful response masks a dead backend.
 #[tokio::test]
-async fn every_expression_has_an_answer_over_classic_and_native_histograms() {
+async fn every_expression_returns_data_with_classic_and_native_histograms() {
     let authority = Authority::new();
     let well = Peer::start(ok).await;
     let secure = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
@@ -366,7 +366,7 @@ async fn every_expression_has_an_answer_over_classic_and_native_histograms() {
     }
 }
 
-/// A number, or a native histogram.
+/// Whether an expression returns a number or a native histogram.
 async fn has_a_value(prometheus: &Prometheus, expression: &str) -> bool {
     let answer = prometheus.ask("query", &[("query", expression)]).await;
     assert_eq!(answer["status"], "success", "{expression}: {answer}");

@@ -1,5 +1,5 @@
-//! The documents list what the code has: the decision table in `docs/verdicts.md`, the metrics in `docs/metrics.md`, the metadata
-//! services in `SECURITY.md`. The tables are generated, and compared with the code.
+//! Tables in the documents that are generated from the code: verdicts in `docs/verdicts.md`, metrics in
+//! `docs/metrics.md`, metadata services in `SECURITY.md`. The tests compare them with the code.
 
 use crate::support::exporter::Exporter;
 use crate::support::process::project;
@@ -13,11 +13,11 @@ use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// What is made stands between these, or from the first to the end; the rest is written by hand.
+/// The generated part is between these marks, or from the first mark to the end. The rest is written by hand.
 const MADE: &str = "<!-- Made from the code by UPDATE_DOCS=1 cargo test --test suite documents -->\n";
 const MADE_ENDS: &str = "<!-- Made to here -->\n";
 
-/// Holds the made part of a document to what it should be, or makes it anew where that is asked for.
+/// Compares the generated part of a document with the code, or updates it if `UPDATE_DOCS` is set.
 fn hold(document: &str, right: &str) {
     let path = project(document);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -29,12 +29,12 @@ fn hold(document: &str, right: &str) {
     }
     assert!(
         made == right,
-        "{document} is not what the code says: run UPDATE_DOCS=1 cargo test --test suite documents"
+        "{document} is outdated: run UPDATE_DOCS=1 cargo test --test suite documents"
     );
 }
 
 #[test]
-fn the_verdicts_that_are_published_are_those_of_the_code() {
+fn the_documented_verdicts_match_the_code() {
     hold(
         "docs/verdicts.md",
         &format!("\n{}\n{}\n{}", rules(), reasons(), gateways()),
@@ -42,7 +42,7 @@ fn the_verdicts_that_are_published_are_those_of_the_code() {
 }
 
 #[tokio::test]
-async fn the_metrics_that_are_published_are_those_of_the_code() {
+async fn the_documented_metrics_match_the_code() {
     let (blackbox, glassbox): (Vec<_>, Vec<_>) = METRICS.iter().partition(|metric| metric.level == Level::Blackbox);
     let all = [
         (
@@ -70,7 +70,7 @@ fn metrics(metrics: &[&&Metric]) -> String {
     HEAD.to_owned() + &rows.collect::<String>()
 }
 
-/// As a scrape shows them: what has no value at the start is missing there, and has its own row once it is counted.
+/// The exporter's own metrics as in a scrape. Metrics without a value at the start get their row when they first occur.
 async fn own_metrics() -> String {
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     let page = exporter.get("/metrics").await.text().await.unwrap();
@@ -92,7 +92,7 @@ async fn own_metrics() -> String {
 }
 
 #[test]
-fn the_metadata_services_that_are_published_are_those_of_the_code() {
+fn the_documented_metadata_services_match_the_code() {
     let mut text = "\n| product | addresses | published by |\n|---|---|---|\n".to_owned();
     for (product, addresses, source) in metadata_services() {
         writeln!(text, "| {product} | {addresses} | {source} |").unwrap();
@@ -101,7 +101,7 @@ fn the_metadata_services_that_are_published_are_those_of_the_code() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_are_valid() {
     let link = Regex::new(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)").unwrap();
     let mut found = 0;
     for folder in ["", "docs", "dashboards", "examples/kubernetes", "examples/places"] {
@@ -129,7 +129,7 @@ fn links_between_documents_lead_somewhere() {
     assert!(found > 30, "{found} links");
 }
 
-/// As GitHub makes it of a heading.
+/// The anchor that GitHub generates for a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = kept
@@ -146,7 +146,7 @@ fn every_link_is_explained() {
     }
 }
 
-/// Without a rule of its own, a link has the grey of `unknown` in the row of a target and in the legend.
+/// A link without a CSS rule would have the grey of `unknown` in target rows and in the legend.
 #[test]
 fn every_link_has_a_colour() {
     let text = std::fs::read_to_string(project("src/server/style.css")).unwrap();
@@ -207,7 +207,7 @@ fn gateways() -> String {
     text
 }
 
-/// How its rows are known, each way once.
+/// Sources of a gateway's signatures, without duplicates.
 fn known(gateway: &Gateway) -> String {
     let ways = gateway.own.iter().map(|page| page.known.unwrap_or(gateway.known));
     let ways: BTreeSet<_> = ways

@@ -1,5 +1,5 @@
-//! What was written for the peer and reads us now: the queries of well-known dashboards and alert rules all have an answer
-//! from a Prometheus that scrapes us.
+//! Dashboards and alert rules written for `blackbox_exporter`: all of their queries return data from a Prometheus that
+//! scrapes `glassbox_exporter`.
 
 use crate::dashboards::job;
 use crate::support::exporter::Exporter;
@@ -8,7 +8,8 @@ use crate::support::pki::Authority;
 use crate::support::process::eventually;
 use crate::support::prometheus::Prometheus;
 
-/// Grafana.com's dashboards, by their number, and the queries of their panels and variables with Grafana's own words put in.
+/// Dashboards of Grafana.com by number, and the queries of their panels and variables with Grafana's variables
+/// replaced.
 const DASHBOARDS: [(&str, &[&str]); 6] = [
     (
         "7587",
@@ -82,7 +83,7 @@ const DASHBOARDS: [(&str, &[&str]); 6] = [
     ),
 ];
 
-/// The expressions of alert rules that are handed around, with thresholds that something of the scene breaks.
+/// Expressions of widely used alert rules, with thresholds that the targets of the test exceed.
 const ALERTS: [&str; 8] = [
     "probe_success == 0",
     "avg_over_time(probe_duration_seconds[1m]) > 0",
@@ -95,7 +96,7 @@ const ALERTS: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn what_was_written_for_the_peer_needs_no_edit() {
+async fn dashboards_and_alerts_for_blackbox_exporter_work_unchanged() {
     let authority = Authority::new();
     let plain = Peer::start(ok).await;
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;

@@ -1,4 +1,4 @@
-//! A target repeats what it was sent, in each place of its answer whose text is shown, and in each of the usual encodings.
+//! A target repeats its request in every displayed part of the response, in each of the usual encodings.
 
 use crate::canaries::{Keys, MODULES, canary, config, each_byte, none_is_shown, probed};
 use crate::serving::Running;
@@ -16,7 +16,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener};
 use tungstenite::handshake::derive_accept_key;
 
-/// Where the target repeats it, and where that is seen: modules, each with a place in its evidence, or a text of one of its pages.
+/// Parts of the response that repeat the request, and where they are displayed: modules, each with a location in the
+/// evidence or a text of a page.
 const PLACES: [(&str, &[(&str, &str)]); 11] = [
     ("fields", &[("headers", "/target/exchanges/0/reply/headers")]),
     ("encoded", &[("secrets", "/target/exchanges/0/reply/headers")]),
@@ -50,7 +51,7 @@ const PLACES: [(&str, &[(&str, &str)]); 11] = [
     ),
 ];
 
-/// What was sent of a canary, in plain text.
+/// The part of a canary that was sent, in plain text.
 fn said(sent: &[u8]) -> String {
     let canaries = Regex::new("canary-of-[a-z0-9-]+").unwrap();
     let base64 = Regex::new("[A-Za-z0-9+/_-]{16,}").unwrap();
@@ -103,7 +104,7 @@ fn answer(place: &str, said: &str, sent: &[u8]) -> String {
             )
         }
         "deviations" => format!("HTTP/1.1 500 x\r\nX-{said}: 1\r\n 2\r\nY-{said} : 1\r\n{end}"),
-        // The name is shown up to its byte 64, in the middle of what was said.
+        // The name is displayed up to byte 64, which is in the middle of the canary.
         "cut name" => format!("HTTP/1.1 500 x\r\n{:X>49}{said}-and-more(: 1\r\n{end}", "half-"),
         "redirect" => format!("HTTP/1.1 302 Found\r\nLocation: /login/{percent}/{said}\r\n{end}"),
         "first word" => format!("HTTP/1.{said} is what I heard\r\n\r\n"),
@@ -118,7 +119,7 @@ fn answer(place: &str, said: &str, sent: &[u8]) -> String {
     }
 }
 
-/// A target of all protocols, which repeats what it was sent in the place of the number.
+/// A target for all protocols that repeats its request in the part with the number `place`.
 async fn echo(place: Arc<AtomicUsize>) -> Peer {
     Peer::start(move |mut stream| {
         let place = PLACES[place.load(Ordering::SeqCst)].0;
@@ -163,7 +164,7 @@ async fn over_http1(mut stream: TcpStream, place: &str) {
     let _ = stream.shutdown().await;
 }
 
-/// Sends the first message of a WebSocket back, in two frames.
+/// Returns the first message of a WebSocket in two frames.
 async fn message(stream: &mut TcpStream) {
     let mut head = [0; 6];
     if stream.read_exact(&mut head).await.is_err() {
@@ -199,7 +200,7 @@ async fn over_http2(stream: TcpStream) {
     }
 }
 
-/// Sends lines back: as they came, and the second word in two lines.
+/// Returns lines unchanged, and the second word split into two lines.
 async fn lines(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin)) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
@@ -220,28 +221,28 @@ fn echo_at(socket: &Path) {
     });
 }
 
-/// Fails where a module does not show in this place that something was masked.
+/// Fails if a module does not show masked text at this location.
 fn is_masked(pages: &[(String, String)], module: &str, place: &str) {
     let of_module = format!("{module}: ");
     let mut own = pages.iter().filter(|(page, _)| page.starts_with(&of_module));
     if !place.starts_with('/') {
         assert!(
             own.any(|(_, text)| text.contains(place)),
-            "{module}: no page shows {place}"
+            "{module}: no page contains {place}"
         );
         return;
     }
     let json = own.find(|(page, _)| page.contains("/evidence/") && page.strip_suffix(".json").is_some());
-    let json: Value = serde_json::from_str(&json.expect("there is evidence").1).unwrap();
+    let json: Value = serde_json::from_str(&json.expect("the probe has evidence").1).unwrap();
     let repeated = json.pointer(place).map(Value::to_string).unwrap_or_default();
     assert!(
         repeated.contains("<secret>"),
-        "{module}: {place} shows nothing of it: {json:#}"
+        "{module}: no masked text at {place}: {json:#}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_target_repeats_of_a_secret_is_shown_nowhere() {
+async fn a_secret_repeated_by_a_target_is_never_shown() {
     let place = Arc::new(AtomicUsize::new(0));
     let peer = echo(place.clone()).await;
     let folder = tempfile::tempdir().unwrap();
@@ -255,7 +256,7 @@ async fn what_a_target_repeats_of_a_secret_is_shown_nowhere() {
     for (number, (name, shown)) in PLACES.iter().enumerate() {
         place.store(number, Ordering::SeqCst);
         let mut pages = Vec::new();
-        // Not all at once: each probe is to have its time, on a busy machine, too.
+        // A few at a time, so that the probes do not time out on a busy machine.
         for modules in MODULES.chunks(8) {
             let probes = modules.iter().map(|(module, target, ..)| {
                 let target = target
@@ -288,9 +289,10 @@ async fn what_a_target_repeats_of_a_secret_is_shown_nowhere() {
     none_is_shown(&secrets, &pages);
 }
 
-/// Its neighbours: what was not sent as a secret is shown as it came, and a word of a target is no secret because the caller wrote it.
+/// Text that was not sent as a secret is displayed unchanged. A word of the target is not a secret, because the caller
+/// wrote it.
 #[tokio::test]
-async fn what_is_no_secret_of_the_module_is_shown_as_it_came() {
+async fn other_text_is_shown_unchanged() {
     let fields = "Server: shop-gateway-7\r\nVia: 1.1 cache.example.test\r\nX-Cache: MISS";
     let peer = Peer::answering(format!(
         "HTTP/1.1 500 Out of order\r\n{fields}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -319,7 +321,7 @@ async fn what_is_no_secret_of_the_module_is_shown_as_it_came() {
     }
 }
 
-/// The serial number of a certificate is any number: also a secret in hexadecimal, or as much of it as has room.
+/// The server chooses the serial number of its certificate, so it can be a secret in hexadecimal, possibly truncated.
 #[tokio::test]
 async fn the_serial_number_of_a_certificate_shows_no_secret() {
     let config = "modules: {m: {prober: http, timeout: 5s, http: {headers: {X-Key: CorrectHorseBattery}, \

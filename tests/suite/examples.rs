@@ -1,4 +1,4 @@
-//! The examples: they load, they say the truth about defaults, and promtool and a running exporter agree with the rules.
+//! The examples are valid, document the correct defaults, and have rules that match promtool and a running exporter.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
@@ -17,7 +17,7 @@ pub fn example(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Everything that the module runs with: keys that are not written appear here with their defaults.
+/// The effective settings of a module, including the defaults of missing keys.
 fn running(config: &str) -> Result<String, ConfigIssue> {
     let config = Config::parse(config, Defaults::default())?;
     let module = config.module("http_2xx").unwrap();
@@ -29,7 +29,7 @@ fn defaults() -> String {
     running("modules: {http_2xx: {prober: http}}").unwrap()
 }
 
-/// The keys of the written configuration: those that are served, and those that are known but not.
+/// The keys in the source code: supported ones, and known but unsupported ones.
 fn keys_of_the_source() -> (BTreeSet<String>, BTreeSet<String>) {
     let source = |name| std::fs::read_to_string(project("src/config").join(name)).unwrap();
     let source = source("file.rs") + &source("file/blocks.rs");
@@ -48,9 +48,9 @@ fn keys_of_the_source() -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 #[test]
-fn every_key_of_this_version_is_explained_and_no_other() {
+fn the_example_documents_exactly_the_supported_keys() {
     let (served, unserved) = keys_of_the_source();
-    // Were the source written in another way, this test would read nothing from it.
+    // Checks that the keys were found, because the extraction depends on the style of the source code.
     for known in [
         "prober",
         "resolver",
@@ -60,7 +60,7 @@ fn every_key_of_this_version_is_explained_and_no_other() {
         "username",
         "type",
     ] {
-        assert!(served.contains(known), "{known} is not among {served:?}");
+        assert!(served.contains(known), "{known} was not found: {served:?}");
     }
     assert!(
         unserved.contains("ca_ref") && unserved.contains("credentials_ref"),
@@ -70,25 +70,28 @@ fn every_key_of_this_version_is_explained_and_no_other() {
     let word = Regex::new(r"\w+").unwrap();
     let words: BTreeSet<_> = word.find_iter(&text).map(|found| found.as_str().to_owned()).collect();
     let missing: Vec<_> = served.difference(&words).collect();
-    assert!(missing.is_empty(), "examples/glassbox.yml does not explain {missing:?}");
-    // A word of prose may be such a key's name too; a key of the file may not.
+    assert!(
+        missing.is_empty(),
+        "examples/glassbox.yml does not document {missing:?}"
+    );
+    // Words of prose may equal such a key. Keys of the file may not.
     let keys = Regex::new(r"(?m)^\s*#?(\w+):").unwrap();
     let early: Vec<_> = keys
         .captures_iter(&text)
         .map(|found| found[1].to_owned())
-        // `dns` is a block of a module, and the name of a diagnostic that cannot be configured.
+        // `dns` is a block of a module, and also the name of a diagnostic that cannot be configured.
         .filter(|key| unserved.contains(key) && !served.contains(key))
         .collect();
     assert!(
         early.is_empty(),
-        "examples/glassbox.yml has what is not served: {early:?}"
+        "examples/glassbox.yml has unsupported keys: {early:?}"
     );
 }
 
 #[test]
 fn the_example_with_every_key_is_the_same_as_the_defaults() {
     let (example, defaults) = (running(&example("glassbox.yml")).unwrap(), defaults());
-    // Line by line, since all of it would fill a screen.
+    // Line by line, because a diff of the whole file would fill the screen.
     for (line, default) in example.lines().zip(defaults.lines()) {
         assert_eq!(line, default);
     }
@@ -119,7 +122,7 @@ fn the_other_probers_of_the_example_have_their_defaults() {
     }
 }
 
-/// Another value for each key of the example. It shows that the comparison above would see a wrong default.
+/// A non-default value for each key of the example. It proves that the comparison above detects a wrong default.
 const OTHER_VALUES: [(&str, &str); 48] = [
     ("leases", "5"),
     ("probes", "5"),
@@ -172,26 +175,27 @@ const OTHER_VALUES: [(&str, &str); 48] = [
 ];
 
 #[test]
-fn another_value_of_any_key_is_not_the_default() {
+fn other_values_differ_from_the_defaults() {
     let text = example("glassbox.yml");
     let (first, _) = text.split_once("  # The other probers.").unwrap();
     let written = Regex::new(r"(?m)^( +)(\w+): (\S.*)$").unwrap();
     let mut others = BTreeMap::from(OTHER_VALUES);
     for found in written.captures_iter(first) {
         let (line, key) = (&found[0], &found[2]);
-        // The first has no default; the second's settings do not show which name servers they hold; HTTP/3 takes no HTTP/2.
+        // `prober` has no default, the name servers of `resolver` are not displayed, and HTTP/3 excludes HTTP/2.
         if ["prober", "resolver", "enable_http3"].contains(&key) {
             continue;
         }
-        let other = others.remove(key).unwrap_or_else(|| panic!("no other value for {key}"));
+        let other = others
+            .remove(key)
+            .unwrap_or_else(|| panic!("OTHER_VALUES has no value for {key}"));
         let changed = text.replacen(line, &format!("{}{key}: {other}", &found[1]), 1);
         assert!(running(&changed).unwrap() != defaults(), "{key}: {other}");
     }
-    assert!(others.is_empty(), "not in the example: {others:?}");
+    assert!(others.is_empty(), "keys that are not in the example: {others:?}");
 }
 
-/// The lines of each commented-out key, which stand without a blank after the mark, and their continuations, which stand
-/// with more than one.
+/// The lines of each commented-out key. The key has no space after the `#`, continuation lines have more than one.
 fn commented_out(text: &str) -> Vec<Vec<usize>> {
     let line_of_key = Regex::new(r"^ *#(\S|  +\S)").unwrap();
     let mut blocks: Vec<Vec<usize>> = Vec::new();
@@ -206,7 +210,7 @@ fn commented_out(text: &str) -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn each_key_that_is_commented_out_is_right_once_it_is_not() {
+fn each_commented_out_key_is_valid() {
     let authority = Authority::new();
     let (cert_file, key_file) = authority.files("client.test");
     let text = example("glassbox.yml")
@@ -226,7 +230,7 @@ fn each_key_that_is_commented_out_is_right_once_it_is_not() {
         let config: Vec<_> = lines.collect();
         let key = config[block[0]].split(':').next().unwrap().trim().to_owned();
         let runs = running(&config.join("\n")).unwrap_or_else(|problem| panic!("{key}: {problem}"));
-        // The old name says here what the new one says above.
+        // Here the old name has the same value as the new one above.
         assert_eq!(runs == defaults(), key == "no_follow_redirects", "{key}");
         uncommented.push(key);
     }
@@ -235,7 +239,7 @@ fn each_key_that_is_commented_out_is_right_once_it_is_not() {
 }
 
 #[tokio::test]
-async fn the_typical_modules_load_and_the_open_ones_probe() {
+async fn the_typical_modules_load_and_those_without_files_probe() {
     let authority = Authority::new();
     let plain = Peer::start(ok).await;
     let modules = example("modules.yml")
@@ -265,12 +269,12 @@ async fn the_typical_modules_load_and_the_open_ones_probe() {
             probed.evidence
         );
     }
-    // Its password file is not there: the module says so, and no other is harmed.
+    // The password file does not exist. Only this module is affected, and its evidence has the error.
     let probed = exporter.probe("http_basic_auth", &plain.http()).await;
     assert_eq!(probed.evidence["verdict"]["reason"], "local.file_unreadable");
 }
 
-/// Runs promtool in the folder of the examples. Without promtool the test fails.
+/// Runs promtool in the folder of the examples. The test fails if promtool is not installed.
 fn promtool(arguments: &[&str]) {
     let output = Command::new("promtool")
         .args(arguments)
@@ -280,7 +284,7 @@ fn promtool(arguments: &[&str]) {
     assert!(output.status.success(), "promtool {arguments:?}: {output:#?}");
 }
 
-/// Each file of rules, and the files of its tests.
+/// Rule files, each with its test files.
 const RULES: [(&str, &[&str]); 4] = [
     ("rules/glassbox.rules.yml", &["rules/glassbox_test.yml"]),
     (
@@ -304,9 +308,9 @@ fn promtool_accepts_the_configuration_and_the_rules_and_their_tests_pass() {
     }
 }
 
-/// What a document gives as a whole configuration must be one.
+/// Complete configurations in the documents must be valid.
 #[test]
-fn promtool_accepts_what_the_documents_show() {
+fn promtool_accepts_the_configurations_in_the_documents() {
     let text = std::fs::read_to_string(project("docs/scaling.md")).unwrap();
     let shown = Regex::new(r"(?s)<!-- promtool -->\n```yaml\n(.*?)```").unwrap();
     let mut found = 0;
@@ -321,7 +325,7 @@ fn promtool_accepts_what_the_documents_show() {
 }
 
 #[test]
-fn every_file_of_rules_is_among_these() {
+fn every_rule_file_is_listed() {
     for folder in ["rules", "places"] {
         for file in std::fs::read_dir(project("examples").join(folder)).unwrap() {
             let name = format!("{folder}/{}", file.unwrap().file_name().to_str().unwrap());
@@ -383,15 +387,15 @@ fn assert_alert_is_clear_and_tested(rule: &Value, asked: &[Value]) {
     let is_silent = |test: &Value| !fires(test);
     assert!(
         about.iter().any(|test| fires(test)),
-        "{name} ({severity}) is not seen firing"
+        "no test expects {name} ({severity}) to fire"
     );
     assert!(
         about.iter().any(|test| is_silent(test)),
-        "{name} ({severity}) is not seen silent"
+        "no test expects {name} ({severity}) not to fire"
     );
 }
 
-/// A label that changes while a fault lasts would be another alert, and its `for` would begin anew.
+/// A label that changes during a fault would create a new alert and restart its `for`.
 #[test]
 fn no_alert_has_the_link_among_its_labels() {
     for (rules, _) in RULES {
@@ -401,13 +405,17 @@ fn no_alert_has_the_link_among_its_labels() {
             let severity = rule["labels"]["severity"].as_str().unwrap();
             let expression = rule["expr"].as_str().unwrap();
             let of_links = expression.contains("probe_failure_info") || expression.contains("probe_failures_total");
-            assert!(severity != "critical" || !of_links, "{} pages by a link", rule["alert"]);
+            assert!(
+                severity != "critical" || !of_links,
+                "{} is a page, and its expression depends on the link",
+                rule["alert"]
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn the_rules_ask_for_series_that_a_running_exporter_has() {
+async fn the_rules_use_series_of_a_running_exporter() {
     let authority = Authority::new();
     let control = Peer::start(ok).await;
     let config = format!(
@@ -418,7 +426,7 @@ async fn the_rules_ask_for_series_that_a_running_exporter_has() {
     let exporter = Exporter::start(&config).await;
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let page = async |path: String| exporter.get(&path).await.text().await.unwrap();
-    // The second scrape begins a lease.
+    // The second scrape starts a lease.
     page(format!("/probe?target={}", secured.https())).await;
     let good = page(format!("/probe?target={}", secured.https())).await;
     let failed = page("/probe?target=http://127.0.0.1:1/".to_owned()).await;
@@ -444,7 +452,7 @@ async fn the_rules_ask_for_series_that_a_running_exporter_has() {
                 .filter(|name| name.starts_with("probe_") || name.contains("box_"))
                 .map(str::to_owned),
         );
-        // The verdict's labels, which an annotation puts into words.
+        // Labels of the verdict that the annotation uses.
         let description = rule["annotations"]["description"].as_str().unwrap_or_default();
         if description.contains("probe_failure_info{") {
             let verdict = served
@@ -454,7 +462,7 @@ async fn the_rules_ask_for_series_that_a_running_exporter_has() {
             for found in label.captures_iter(description) {
                 assert!(
                     verdict.contains(&format!("{}=\"", &found[1])),
-                    "{} is not in {verdict}",
+                    "{} is not a label of {verdict}",
                     &found[1]
                 );
             }
@@ -466,9 +474,9 @@ async fn the_rules_ask_for_series_that_a_running_exporter_has() {
     }
 }
 
-/// What systemd starts is what the program takes: its flags, and its port.
+/// The systemd units use flags and a port that the program supports.
 #[test]
-fn the_units_start_what_the_program_takes() {
+fn the_systemd_units_use_supported_flags() {
     let service = example("systemd/glassbox_exporter.service");
     let start = service
         .lines()
@@ -477,7 +485,7 @@ fn the_units_start_what_the_program_takes() {
     let words = start.split(' ').chain(["--web.systemd-socket"]);
     let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(cli.listen_addresses(), Listen::Inherited);
-    // It says so when it is ready, reloads and stops: a test of `web` sees it.
+    // The exporter notifies systemd when it is ready, reloads and stops. A test in `web` checks this.
     assert!(service.lines().any(|line| line == "Type=notify"));
     let socket = example("systemd/glassbox_exporter.socket");
     assert!(socket.lines().any(|line| line == "ListenStream=9115"));

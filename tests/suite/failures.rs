@@ -1,7 +1,7 @@
-//! One row for each way to fail, at each stage: the exact reason, the exact laps, and no observation of a phase that did
-//! not finish.
+//! One row for each kind of failure at each stage: the exact reason, the exact phases, and no observation of a phase
+//! that did not finish.
 
-#![allow(clippy::too_many_lines, reason = "tables are as long as what they list")]
+#![allow(clippy::too_many_lines, reason = "the tables have one row per failure")]
 
 mod others;
 
@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use url::{Position, Url};
 
-/// A target that fails in its way, the module that probes it, and what must live meanwhile.
+/// A failing target, the module that probes it, and the servers that must stay alive during the probe.
 struct Scene {
     target: String,
     prober: &'static str,
@@ -44,12 +44,12 @@ impl Scene {
         }
     }
 
-    /// With these keys of the http prober, one a line.
+    /// Adds keys of the http prober, one per line.
     fn http(self, keys: &str) -> Self {
         self.by("http", keys)
     }
 
-    /// Probed by this prober, with these keys of it, one a line.
+    /// Sets the prober and its keys, one per line.
     fn by(mut self, prober: &'static str, keys: &str) -> Self {
         self.prober = prober;
         writeln!(self.module, "    {prober}:").unwrap();
@@ -59,7 +59,7 @@ impl Scene {
         self
     }
 
-    /// With these keys of the module, one a line.
+    /// Adds keys of the module, one per line.
     fn module(mut self, keys: &str) -> Self {
         for key in keys.lines() {
             writeln!(self.module, "    {key}").unwrap();
@@ -68,13 +68,13 @@ impl Scene {
     }
 }
 
-/// A way to fail, and what it must look like.
+/// A kind of failure and its expected result.
 struct Row {
     name: &'static str,
-    /// The reason; of the lap where a stage failed, of the verdict always.
+    /// Reason of the verdict, and of the failed phase if a stage failed.
     reason: &'static str,
     link: &'static str,
-    /// The laps; where the last one failed, it is marked with `!`.
+    /// Phases in order. `!` marks a failed last phase.
     timings: &'static str,
     scene: Pin<Box<dyn Future<Output = Scene>>>,
 }
@@ -100,11 +100,11 @@ const IN_TLS: &str = "resolve connect tls!";
 const IN_WAIT: &str = "resolve connect request processing!";
 const IN_RECEIVE: &str = "resolve connect request processing transfer!";
 
-/// Long enough that a busy machine reaches the stage that then stays silent.
+/// A timeout that is long enough for a busy machine to reach the silent stage.
 const PATIENCE: &str = "timeout: 3s";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_way_to_fail_has_its_exact_reason_and_laps() {
+async fn each_failure_has_its_exact_reason_and_phases() {
     let rows = [
         name_service(),
         connection(),
@@ -117,7 +117,7 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
     ];
     let seen = probe_each(rows.into_iter().flatten(), async |scene| scene).await;
     assert!(seen.len() >= 40, "{} reasons", seen.len());
-    // What gateways say has captures of its own, in `gateways`.
+    // The error pages of gateways are tested with captures in `gateways`.
     let ours = Reason::ALL.iter().filter(|reason| {
         ![ReasonFamily::Upstream, ReasonFamily::Edge, ReasonFamily::Origin].contains(&reason.family())
     });
@@ -125,12 +125,15 @@ async fn each_way_to_fail_has_its_exact_reason_and_laps() {
         .map(|reason| reason.as_str())
         .filter(|reason| !seen.contains(reason))
         .collect();
-    assert_eq!(unseen, NOT_IN_THE_TABLE, "a reason without a row");
+    assert_eq!(
+        unseen, NOT_IN_THE_TABLE,
+        "reasons without a row differ from NOT_IN_THE_TABLE"
+    );
 }
 
-/// Meanwhile the exporter lets go of what would read it.
+/// During a long wait, the exporter releases its read buffers.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_long_in_coming_fails_in_the_same_ways() {
+async fn a_delayed_response_fails_in_the_same_ways() {
     let rows = [exchange(), answer(), content()];
     probe_each(rows.into_iter().flatten(), async |scene| {
         let url = Url::parse(&scene.target).unwrap();
@@ -146,7 +149,8 @@ async fn an_answer_that_is_long_in_coming_fails_in_the_same_ways() {
     .await;
 }
 
-/// Passes on what both sides say, the peer's first word late, and how the peer ends it.
+/// Relays a connection in both directions. The first bytes of the server are delayed, and a reset by the server is
+/// relayed.
 async fn relay_late(mut near: TcpStream, to: SocketAddr) {
     const LATE: Duration = Duration::from_millis(200);
     let mut far = TcpStream::connect(to).await.unwrap();
@@ -183,7 +187,7 @@ async fn relay_late(mut near: TcpStream, to: SocketAddr) {
     }
 }
 
-/// Probes what each row sets up, staged so, and holds it against the row. Gives the reasons.
+/// Probes the target of each row, modified by `stage`, and compares the result with the row. Returns the reasons.
 async fn probe_each(rows: impl Iterator<Item = Row>, stage: impl AsyncFn(Scene) -> Scene) -> BTreeSet<&'static str> {
     let mut config = "modules:\n".to_owned();
     let mut cases = Vec::new();
@@ -207,9 +211,9 @@ async fn probe_each(rows: impl Iterator<Item = Row>, stage: impl AsyncFn(Scene) 
     cases.iter().map(|case| case.1).collect()
 }
 
-/// Reasons that need more than one peer on loopback (they are in `beside`), a policy (in `policy`), a peer that speaks QUIC (in
-/// `http3`) or a network of their own (in `probers` and `routes`), that
-/// another takes the place of in the verdict, or that stand for what has no name yet.
+/// Reasons that need more than one server on loopback (tested in `beside`), a policy (in `policy`), a QUIC server (in
+/// `http3`) or a network namespace (in `probers` and `routes`), that never appear in a verdict because another one
+/// replaces them, or that are fallbacks for unknown failures.
 const NOT_IN_THE_TABLE: [&str; 24] = [
     "dns.failed",
     "tcp.failed",
@@ -242,7 +246,7 @@ fn judge(probed: &Probed, reason: &str, link: &str, timings: &str) -> Result<(),
         if got == wanted {
             Ok(())
         } else {
-            Err(format!("{what} is {got:?}, not {wanted:?}"))
+            Err(format!("{what}: {got:?}, expected {wanted:?}"))
         }
     };
     let verdict = &probed.evidence["verdict"];
@@ -258,12 +262,13 @@ fn judge(probed: &Probed, reason: &str, link: &str, timings: &str) -> Result<(),
     let last = if last.is_empty() { "resolve" } else { last };
     expect("phase", verdict["phase"].as_str().unwrap_or("none"), last)?;
     if let Some((.., Some(failed))) = probed.timings().last() {
-        expect("reason of the lap", failed, reason)?;
+        expect("reason of the failed phase", failed, reason)?;
     }
     observed(probed, timings)
 }
 
-/// A phase is observed once if all its laps finished, and else not at all; never as 0 where it was not reached.
+/// A phase has one observation if it finished in every exchange, otherwise none. A phase that was not reached is never
+/// 0.
 fn observed(probed: &Probed, timings: &str) -> Result<(), String> {
     let page = &probed.page;
     let is_unknown = probed.is_split_unknown();
@@ -272,7 +277,7 @@ fn observed(probed: &Probed, timings: &str) -> Result<(), String> {
         let finished = any(phase) && !any(&format!("{phase}!"));
         let count = page.find(&format!("probe_phase_duration_seconds_count{{phase=\"{phase}\"}}"));
         let wanted = if finished { Some(1.0) } else { count.map(|_| 0.0) };
-        // A busy machine reads merged packets, and then observes neither of these.
+        // A busy machine may read merged packets. Then neither of these phases is observed.
         let may_be_unknown = is_unknown && matches!(phase, "processing" | "transfer") && count == Some(0.0);
         if count != wanted && !may_be_unknown {
             return Err(format!("phase {phase} has {count:?} observations, not {wanted:?}"));
@@ -351,18 +356,18 @@ fn name_service() -> Vec<Row> {
             "resolve!",
             says(Says::Code(ResponseCode::FormErr)),
         ),
-        row("a garbled answer", ("dns.malformed", "dns"), "resolve!", async move {
+        row("a garbled response", ("dns.malformed", "dns"), "resolve!", async move {
             says(Says::Garbage).await.module(PATIENCE)
         }),
         row("a silent resolver", ("dns.timed_out", "dns"), "resolve!", async move {
             says(Says::Nothing).await.module(PATIENCE)
         }),
         row(
-            "nobody listens at the resolver",
+            "no listener at the resolver's port",
             ("local.resolver_unreachable", "local"),
             "resolve!",
             async {
-                // A port that neither the kernel nor a resolver takes by itself.
+                // A port that neither the kernel nor a resolver uses by default.
                 Scene::new("http://name.test/", ()).module("resolver: [\"127.0.0.1:1\"]")
             },
         ),
@@ -379,13 +384,13 @@ fn name_service() -> Vec<Row> {
             },
         ),
         row(
-            "a literal of the other family",
+            "an address of the other family",
             ("local.target_invalid", "local"),
             "resolve!",
             async { Scene::new("http://127.0.0.1:1/", ()).http("ip_protocol_fallback: false") },
         ),
         row(
-            "a target that is no URL",
+            "a target that is not a valid URL",
             ("local.target_invalid", "local"),
             "",
             async { Scene::new("http://[::1", ()) },
@@ -402,7 +407,7 @@ fn name_service() -> Vec<Row> {
 fn connection() -> Vec<Row> {
     vec![
         row("nobody listens", ("tcp.refused", "edge"), "resolve connect!", async {
-            // Below the ports that the kernel hands out: no other test gets it meanwhile.
+            // Below the ephemeral range, so that no other test gets the port meanwhile.
             Scene::new(format!("http://127.0.0.1:{}/", free_port()), ())
         }),
         row(
@@ -419,14 +424,14 @@ fn connection() -> Vec<Row> {
             ("tcp.address_unreachable", "network"),
             "resolve connect!",
             async {
-                // The kernel refuses TCP to a multicast group before any packet leaves.
+                // The kernel rejects TCP to a multicast group without sending a packet.
                 Scene::new("http://224.0.0.1/", ())
             },
         ),
     ]
 }
 
-/// A listener whose queue is full: the kernel drops what comes.
+/// A listener with a full queue: the kernel drops new connections.
 fn black_hole() -> (std::net::SocketAddr, impl Any) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -556,7 +561,7 @@ fn handshake() -> Vec<Row> {
             },
         ),
         row(
-            "a module whose versions leave none",
+            "a module whose versions exclude each other",
             ("local.tls_unsupported", "local"),
             IN_TLS,
             async {
@@ -565,7 +570,7 @@ fn handshake() -> Vec<Row> {
             },
         ),
         row(
-            "a client certificate is demanded, TLS 1.2",
+            "a client certificate is required, TLS 1.2",
             ("tls.client_cert", "tls"),
             IN_TLS,
             async {
@@ -575,7 +580,7 @@ fn handshake() -> Vec<Row> {
             },
         ),
         row(
-            "a client certificate is demanded, TLS 1.3: the alert comes after the handshake",
+            "a client certificate is required, TLS 1.3: the alert arrives after the handshake",
             ("tls.client_cert", "tls"),
             "resolve connect tls request processing!",
             async {
@@ -587,7 +592,7 @@ fn handshake() -> Vec<Row> {
     ]
 }
 
-/// The begin of a record with a `ServerHello`.
+/// Sends the start of a record with a `ServerHello`.
 async fn half_a_hello(stream: &mut TcpStream) {
     let _ = stream.read(&mut [0; 1024]).await;
     let _ = stream.write_all(&[22, 3, 3, 0, 122, 2, 0, 0, 118, 3, 3]).await;
@@ -601,7 +606,7 @@ async fn demands_certificate() -> Scene {
 }
 
 fn certificates() -> Vec<Row> {
-    /// A server of the authority that the module trusts, with a certificate that is wrong in one way.
+    /// A server with an invalid certificate of the CA that the module trusts.
     async fn shown(leaf: impl FnOnce(&Authority) -> crate::support::pki::Leaf) -> Scene {
         let authority = Authority::new();
         let peer = Peer::with_tls(leaf(&authority).server(&[]), ok).await;
@@ -634,13 +639,13 @@ fn certificates() -> Vec<Row> {
             shown(|_| self_signed("127.0.0.1")),
         ),
         row(
-            "an unknown authority",
+            "an unknown CA",
             ("tls.cert.authority_invalid", "tls"),
             IN_TLS,
             shown(|_| Authority::named("Another Authority").leaf("127.0.0.1")),
         ),
         row(
-            "an unknown authority that has a trusted one's name",
+            "an unknown CA with the name of a trusted one",
             ("tls.cert.authority_invalid", "tls"),
             IN_TLS,
             shown(|_| Authority::new().leaf("127.0.0.1")),
@@ -682,7 +687,7 @@ fn exchange() -> Vec<Row> {
             },
         ),
         row(
-            "closed before the answer",
+            "closed before the response",
             ("http.closed_before_response", "edge"),
             IN_WAIT,
             peer(|mut stream| async move {
@@ -691,7 +696,7 @@ fn exchange() -> Vec<Row> {
             }),
         ),
         row(
-            "reset before the answer",
+            "reset before the response",
             ("tcp.reset", "edge"),
             IN_WAIT,
             peer(|mut stream| async move {
@@ -709,7 +714,7 @@ fn exchange() -> Vec<Row> {
             }),
         ),
         row(
-            "reset in the head",
+            "reset in the header",
             ("tcp.reset", "edge"),
             IN_RECEIVE,
             then_reset(b"HTTP/1.1 200 OK\r\nServ"),
@@ -721,13 +726,13 @@ fn exchange() -> Vec<Row> {
             then_reset(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"),
         ),
         row(
-            "a head that drips",
+            "a slow header",
             ("http.timed_out_waiting", "edge"),
             IN_RECEIVE,
             drips(b"HTTP/1.1 200 OK\r\nX: "),
         ),
         row(
-            "a body that drips",
+            "a slow body",
             ("http.timed_out_mid_body", "edge"),
             IN_RECEIVE,
             drips(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"),
@@ -735,7 +740,7 @@ fn exchange() -> Vec<Row> {
     ]
 }
 
-/// Sends the first bytes, waits until they were surely read, and resets.
+/// A server that sends the first bytes, waits until the client has read them, and resets the connection.
 fn then_reset(first: &'static [u8]) -> impl Future<Output = Scene> {
     peer(move |mut stream| async move {
         read_head(&mut stream).await;
@@ -779,7 +784,7 @@ fn answer() -> Vec<Row> {
             answering("\x16\x03garbage\r\n\r\n"),
         ),
         row(
-            "an HTTP/0.9 answer",
+            "an HTTP/0.9 response",
             ("http.response.invalid", "edge"),
             IN_RECEIVE,
             answering("<h1>hello</h1>\r\n\r\n"),
@@ -791,25 +796,25 @@ fn answer() -> Vec<Row> {
             answering("HTTP/9 banana\r\n\r\n"),
         ),
         row(
-            "a head that is cut",
+            "a truncated header",
             ("http.closed_before_response", "edge"),
             IN_RECEIVE,
             answering("HTTP/1.1 200 OK\r\nX"),
         ),
         row(
-            "a head with too many fields",
+            "a header with too many fields",
             ("http.response.header_too_large", "edge"),
             IN_RECEIVE,
             answering(format!("HTTP/1.1 200 OK\r\n{many_fields}\r\n")),
         ),
         row(
-            "interim responses without end",
+            "endless interim responses",
             ("http.response.too_many_interim", "edge"),
             IN_RECEIVE,
             answering("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(21) + &head("Content-Length: 0")),
         ),
         row(
-            "a head that is too long",
+            "a too long header",
             ("http.response.header_too_large", "edge"),
             IN_RECEIVE,
             answering(format!("HTTP/1.1 200 OK\r\n{long_field}\r\n")),
@@ -833,7 +838,7 @@ fn answer() -> Vec<Row> {
             answering(head("Transfer-Encoding: chunked") + "9\r\nhalf"),
         ),
         row(
-            "a body over TLS that is cut within a record",
+            "a body over TLS truncated within a record",
             ("http.closed_mid_body", "edge"),
             "resolve connect tls request processing transfer!",
             async {
@@ -864,10 +869,10 @@ fn answer() -> Vec<Row> {
     ]
 }
 
-/// Answers without a length, so that only the connection's end frames the body, and cuts the last record.
+/// Responds without a length, so that the body ends with the connection, and truncates the last TLS record.
 async fn cut_in_a_record(mut stream: tokio_rustls::server::TlsStream<TcpStream>) {
     read_head(&mut stream).await;
-    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall is well").await.unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall is fine").await.unwrap();
     stream.flush().await.unwrap();
     let (mut socket, mut session) = stream.into_inner();
     let mut record = Vec::new();
@@ -904,7 +909,7 @@ fn content() -> Vec<Row> {
             answering(redirect("/")).await.http("follow_redirects: false")
         }),
         row(
-            "a redirect to nowhere",
+            "a redirect to another scheme",
             ("http.response.bad_redirect", "origin"),
             WHOLE,
             answering(redirect("ftp://a/")),
@@ -922,7 +927,7 @@ fn content() -> Vec<Row> {
             answering(redirect("/")),
         ),
         row(
-            "a document that says it is down",
+            "a document with the status down",
             ("content.json", "content"),
             WHOLE,
             async {
@@ -931,7 +936,7 @@ fn content() -> Vec<Row> {
             },
         ),
         row(
-            "a document of more values than are read",
+            "a document with too many values",
             ("content.json_too_large", "content"),
             WHOLE,
             async {
@@ -972,13 +977,13 @@ fn content() -> Vec<Row> {
             with("valid_http_versions: [HTTP/2.0]"),
         ),
         row(
-            "no TLS where it is demanded",
+            "no TLS although it is required",
             ("content.tls_required", "content"),
             WHOLE,
             with("fail_if_not_ssl: true"),
         ),
         row(
-            "TLS where it is forbidden",
+            "TLS although it is forbidden",
             ("content.tls_forbidden", "content"),
             WHOLE_TLS,
             async {
@@ -995,7 +1000,7 @@ fn content() -> Vec<Row> {
     ]
 }
 
-/// Eleven exchanges: ten redirects are followed, the next answer is judged.
+/// Eleven exchanges: ten followed redirects, and the final response.
 const LOOP: &str = concat!(
     "resolve connect request processing transfer resolve connect request processing transfer ",
     "resolve connect request processing transfer resolve connect request processing transfer ",
@@ -1006,7 +1011,7 @@ const LOOP: &str = concat!(
 );
 
 #[tokio::test]
-async fn a_refused_certificate_is_still_described() {
+async fn a_rejected_certificate_is_in_the_evidence() {
     let authority = Authority::new();
     let peer = Peer::with_tls(authority.expired("127.0.0.1").server(&[]), ok).await;
     let config = format!(
@@ -1018,7 +1023,7 @@ async fn a_refused_certificate_is_still_described() {
     #[allow(clippy::cast_precision_loss, reason = "a date is below 2^53")]
     let expired = expired as f64;
     assert_eq!(probed.page.value("probe_ssl_earliest_cert_expiry"), expired);
-    // There is no chain that could expire: an alert on it would speak of the wrong thing.
+    // No chain was verified, so no expiry is exported: an alert about it would be misleading.
     let chain = probed.page.find("probe_ssl_last_chain_expiry_timestamp_seconds");
     assert_eq!(chain, None);
     assert_eq!(probed.page.value("probe_http_ssl"), 0.0);
@@ -1027,7 +1032,7 @@ async fn a_refused_certificate_is_still_described() {
         probed.evidence["target"]["exchanges"][0]["tls"]["chain"][0]["subject"],
         "CN=127.0.0.1"
     );
-    // The handshake was finished, but no request byte may reach a peer whose certificate was refused.
+    // The handshake is complete, but no byte of the request may reach a server whose certificate was rejected.
     assert_eq!(
         probed.evidence["target"]["exchanges"][0]["reply"],
         serde_json::Value::Null
@@ -1035,7 +1040,7 @@ async fn a_refused_certificate_is_still_described() {
 }
 
 #[tokio::test]
-async fn a_silent_family_costs_a_grace_and_not_the_probe() {
+async fn a_silent_address_family_delays_the_probe_only_briefly() {
     let peer = Peer::start(ok).await;
     let dns = DnsServer::start(|_, kind| match kind {
         RecordType::A => Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])]),
@@ -1052,7 +1057,7 @@ async fn a_silent_family_costs_a_grace_and_not_the_probe() {
     let lookup = probed.page.value("probe_dns_lookup_time_seconds");
     assert!(
         (0.9..10.0).contains(&lookup),
-        "{lookup} s: one second of grace, far from the 20 s of the probe"
+        "{lookup} s: the lookup must end within one second, not with the probe's timeout of 20 s"
     );
 }
 
@@ -1064,7 +1069,7 @@ async fn a_name_server_can_be_asked_over_tcp() {
 }
 
 #[tokio::test]
-async fn laps_never_overlap_when_the_answer_comes_before_the_request_has_ended() {
+async fn phases_do_not_overlap_with_an_early_response() {
     let peer = Peer::start(|mut stream| async move {
         let _ = stream.read(&mut [0; 1]).await;
         let _ = stream
@@ -1095,9 +1100,9 @@ async fn laps_never_overlap_when_the_answer_comes_before_the_request_has_ended()
     assert!(balance.abs() < 1e-6, "{edge:#}");
 }
 
-/// What reads the answer then is there before the request has ended, which goes on all the same.
+/// After an interim response, the exporter already reads the response, and still sends the rest of the request.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interim_answer_does_not_end_the_request() {
+async fn an_interim_response_does_not_end_the_request() {
     let size = 8 << 20;
     let peer = Peer::start(move |mut stream| async move {
         read_head(&mut stream).await;
@@ -1115,9 +1120,9 @@ async fn an_interim_answer_does_not_end_the_request() {
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
 }
 
-/// The answer says more than that the rest of the request could not be written.
+/// The response is more informative than the write error of the request.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_counts_also_where_the_request_could_not_be_written() {
+async fn a_response_counts_even_after_a_write_error() {
     let peer = Peer::start(move |mut stream| async move {
         read_head(&mut stream).await;
         let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
@@ -1137,9 +1142,9 @@ async fn an_answer_counts_also_where_the_request_could_not_be_written() {
     );
 }
 
-/// Nor is it whole where it was cut: the kernel tells of a reset once, to whoever writes or reads next.
+/// A truncated response is never complete. The kernel reports a reset only once, to the next write or read.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_cut_while_the_request_is_written_is_none() {
+async fn a_response_truncated_during_the_request_fails() {
     let body = "x".repeat(8 << 20);
     let config = format!("modules: {{m: {{prober: http, http: {{method: POST, body: {body}}}}}}}");
     let exporter = Exporter::start(&config).await;
@@ -1162,7 +1167,7 @@ async fn an_answer_that_is_cut_while_the_request_is_written_is_none() {
     }
 }
 
-/// A file that hangs whoever reads it. Lets its readers go with its value: the runtime would wait for them.
+/// A file that blocks its readers. It releases them on drop, because the runtime would wait for them.
 struct Hanging {
     path: PathBuf,
     _folder: tempfile::TempDir,
@@ -1180,16 +1185,17 @@ impl Hanging {
 
 impl Drop for Hanging {
     fn drop(&mut self) {
-        // Opened for both, since a writer alone would wait for a reader. Who comes later finds nothing.
+        // Opened for reading and writing, because opening for writing alone would wait for a reader. Later readers get
+        // an empty file.
         let let_go = std::fs::OpenOptions::new().read(true).write(true).open(&self.path);
         let _ = std::fs::remove_file(&self.path);
         drop(let_go);
     }
 }
 
-/// A file system that hangs costs the probe that reads from it, and nothing else.
+/// A hanging file system affects only the probe that reads from it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_file_that_hangs_costs_its_own_probe_only() {
+async fn a_hanging_credential_file_affects_only_its_probe() {
     let hanging = Hanging::new();
     let peer = Peer::start(ok).await;
     let config = format!(
@@ -1204,9 +1210,9 @@ async fn a_credential_file_that_hangs_costs_its_own_probe_only() {
     assert_eq!(exporter.probe("m", &peer.http()).await.page.value("probe_success"), 1.0);
 }
 
-/// The runtime has 512 threads for what blocks: bodies are decoded there, too.
+/// The runtime has 512 threads for blocking work, which includes the decoding of bodies.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_hangs_leaves_room_for_what_other_modules_do_off_the_runtime() {
+async fn a_hanging_file_leaves_threads_for_other_modules() {
     const THREADS: usize = 512;
     let hanging = Hanging::new();
     let path = hanging.path.display();
@@ -1242,15 +1248,15 @@ async fn a_file_that_hangs_leaves_room_for_what_other_modules_do_off_the_runtime
                 }
             }
         }
-        assert!(probed <= 8, "{module}: {probed} reads are under way");
+        assert!(probed <= 8, "{module}: {probed} reads in progress, maximum 8");
     }
     let probed = exporter.probe("zipped", &peer.http()).await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
-    assert_eq!(peer.connections(), 1, "nothing was sent without what the files hold");
+    assert_eq!(peer.connections(), 1, "a probe without its file must send nothing");
 }
 
 #[tokio::test]
-async fn a_secret_file_that_is_too_large_is_refused_and_not_cut() {
+async fn a_too_large_secret_file_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, vec![b'x'; 64 * 1024 + 1]).unwrap();
@@ -1263,7 +1269,7 @@ async fn a_secret_file_that_is_too_large_is_refused_and_not_cut() {
     assert_eq!(probed.evidence["verdict"]["reason"], "local.file_unreadable");
     assert_eq!(
         probed.evidence["target"]["fault"]["detail"],
-        format!("{}: it is over 65536 bytes.", path.display())
+        format!("{}: larger than 65536 bytes.", path.display())
     );
     assert_eq!(peer.connections(), 0);
 }

@@ -1,4 +1,4 @@
-//! Flags, the version and the log, as what was written for `blackbox_exporter` expects them.
+//! Flags, version and log, compatible with `blackbox_exporter`.
 
 use crate::serving::Running;
 use crate::support::page::Page;
@@ -18,7 +18,7 @@ fn refused() -> String {
 }
 
 #[tokio::test]
-async fn flags_that_blackbox_exporter_takes_start() {
+async fn flags_of_blackbox_exporter_are_accepted() {
     for (flag, prefix) in [
         ("--log.level=INFO", ""),
         ("--log.level=Debug", ""),
@@ -46,7 +46,7 @@ async fn flags_that_blackbox_exporter_takes_start() {
         let running = Running::start(MODULES, &[flag]).await;
         let healthy = running.get(&format!("{prefix}/-/healthy")).await;
         assert_eq!(healthy.status(), 200, "{flag} {}", running.log());
-        // It may probe that page of its own, below its prefix, too.
+        // The exporter may probe its own page, also below the route prefix.
         let page = running
             .text(&format!(
                 "{prefix}/probe?target={}{prefix}/-/healthy",
@@ -57,7 +57,7 @@ async fn flags_that_blackbox_exporter_takes_start() {
     }
 }
 
-/// kingpin reads arguments from files: one a line.
+/// As in kingpin, arguments can be read from files, one per line.
 #[tokio::test]
 async fn flags_are_read_from_files() {
     let folder = tempfile::tempdir().unwrap();
@@ -75,7 +75,7 @@ async fn flags_are_read_from_files() {
 }
 
 #[test]
-fn what_kingpin_refuses_is_refused() {
+fn flags_that_kingpin_rejects_are_rejected() {
     for wrong in [
         "--timeout-offset=",
         "--timeout-offset=1e400",
@@ -92,7 +92,7 @@ fn what_kingpin_refuses_is_refused() {
 }
 
 #[test]
-fn help_comes_in_all_forms() {
+fn all_help_flags_work() {
     for flag in ["--help", "-h", "--help-long", "--help-man", "--no-help"] {
         let output = Command::new(PROGRAM).arg(flag).output().unwrap();
         assert!(output.status.success(), "{flag}");
@@ -108,7 +108,7 @@ fn help_comes_in_all_forms() {
     }
 }
 
-/// With `--log.prober=debug` the steps of each probe are logged, as with `blackbox_exporter`, without what is secret.
+/// With `--log.prober=debug` the steps of each probe are logged without secrets, as in `blackbox_exporter`.
 #[tokio::test]
 async fn the_steps_of_probes_are_logged_at_debug() {
     let modules = "modules:
@@ -135,7 +135,7 @@ async fn the_steps_of_probes_are_logged_at_debug() {
         for (module, target) in &probed {
             running.get(&format!("/probe?module={module}&target={target}")).await;
         }
-        // The dialogue of a server that says another thing.
+        // A dialogue with a server that sends an unexpected line.
         let own = &running.addresses[0];
         running
             .get(&format!("/probe?module=h&target=http://{own}/-/healthy"))
@@ -157,7 +157,7 @@ async fn the_steps_of_probes_are_logged_at_debug() {
 }
 
 #[test]
-fn an_external_url_that_go_refuses_is_refused() {
+fn an_external_url_that_go_rejects_is_rejected() {
     let output = Command::new(PROGRAM)
         .args(["--web.listen-address=127.0.0.1:0", "--web.external-url=foo%zz"])
         .output()
@@ -171,7 +171,7 @@ fn an_external_url_that_go_refuses_is_refused() {
 }
 
 #[test]
-fn scripts_read_the_version_where_they_read_that_of_blackbox_exporter() {
+fn the_version_output_matches_blackbox_exporter() {
     let output = Command::new(PROGRAM).arg("--version").output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
@@ -191,7 +191,7 @@ fn scripts_read_the_version_where_they_read_that_of_blackbox_exporter() {
     );
 }
 
-/// What is logged of a probe that fails, one that succeeds, and a reload that fails, in either format.
+/// The logs of a failed probe, a successful probe and a failed reload, in both formats.
 async fn logs_of(target: &str) -> Vec<String> {
     let bad = "modules: {t: {prober: nothing}}";
     let mut records = Vec::new();
@@ -252,7 +252,7 @@ async fn the_log_has_the_keys_of_blackbox_exporter_each_once() {
     assert!(failed.contains(" level=ERROR source=run.rs:"), "{failed}");
     assert!(
         failed.contains(&format!(
-            " msg=\"Probe failed\" module=t target={target} err=\"Connecting to {target}: "
+            " msg=\"Probe failed\" module=t target={target} err=\"Connecting to {target} failed: "
         )),
         "{failed}"
     );
@@ -265,7 +265,7 @@ async fn the_log_has_the_keys_of_blackbox_exporter_each_once() {
 }
 
 #[tokio::test]
-async fn the_first_line_tells_what_runs() {
+async fn the_first_log_line_has_the_version() {
     let running = Running::start(
         MODULES,
         &["--web.listen-address=127.0.0.1:0", "--web.listen-address=127.0.0.1:0"],
@@ -294,7 +294,7 @@ async fn the_first_line_tells_what_runs() {
 }
 
 #[tokio::test]
-async fn probes_are_logged_from_the_severity_that_the_flag_names() {
+async fn the_prober_log_level_flag_applies() {
     for (level, failed, succeeded) in [
         ("debug", true, true),
         ("INFO", true, false),
@@ -318,7 +318,7 @@ async fn probes_are_logged_from_the_severity_that_the_flag_names() {
     }
 }
 
-/// The program with another stderr than a file.
+/// Starts the program with a stderr that is not a file.
 async fn with_stderr(stderr: impl Into<Stdio>) -> (Process, String) {
     let port = free_port();
     let mut command = Command::new(PROGRAM);
@@ -331,7 +331,7 @@ async fn with_stderr(stderr: impl Into<Stdio>) -> (Process, String) {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_or_that_cannot_be_written_keeps_nobody() {
+async fn a_blocked_or_unwritable_log_does_not_block_the_exporter() {
     let (reader, writer) = std::io::pipe().unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -344,7 +344,7 @@ async fn a_log_that_nobody_reads_or_that_cannot_be_written_keeps_nobody() {
             let answer = client.get(format!("{url}{path}")).send().await.unwrap();
             (answer.status().as_u16(), answer.text().await.unwrap())
         };
-        // More than a pipe and the queue hold.
+        // More than the capacity of the pipe and the queue.
         let long = "x".repeat(1900);
         let mut dropped = 0.0;
         for target in 0.. {
@@ -360,7 +360,7 @@ async fn a_log_that_nobody_reads_or_that_cannot_be_written_keeps_nobody() {
         }
         assert!(dropped > 0.0);
         assert_eq!(get("/-/healthy").await.0, 200);
-        // Nor does it keep the process.
+        // The blocked log does not keep the process from exiting.
         process.signal("TERM");
         eventually("it ends", async || process.0.try_wait().unwrap().is_some()).await;
     }
@@ -368,7 +368,7 @@ async fn a_log_that_nobody_reads_or_that_cannot_be_written_keeps_nobody() {
 }
 
 #[tokio::test]
-async fn a_target_that_fails_without_end_does_not_fill_the_log() {
+async fn a_permanently_failing_target_does_not_fill_the_log() {
     let running = Running::start(MODULES, &[]).await;
     let (target, other) = (refused(), refused());
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! The formats of a page: each scraper gets what it asks for, and all say the same.
+//! Formats of the exposition: each client gets the requested format, and all formats have the same contents.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
@@ -42,7 +42,7 @@ async fn ask(exporter: &Exporter, path: &str, accept: &str) -> (String, Vec<u8>)
 }
 
 #[tokio::test]
-async fn a_scraper_gets_the_format_that_it_likes_best() {
+async fn a_client_gets_its_preferred_format() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     for path in [&format!("/probe?target={}", peer.http()), "/metrics"] {
@@ -62,11 +62,11 @@ async fn a_scraper_gets_the_format_that_it_likes_best() {
             content_type,
             "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
         );
-        assert!(String::from_utf8(bytes).is_err(), "protobuf has bytes that are no text");
+        assert!(String::from_utf8(bytes).is_err(), "protobuf must not be valid UTF-8");
     }
 }
 
-/// All exemplars of a page: the series, the evidence and the value.
+/// All exemplars of a page: series, evidence ID and value.
 fn exemplars(page: &str) -> Vec<(String, String, f64)> {
     let line = Regex::new(r#"(?m)^(\S+) \S+ # \{evidence_id="([0-9a-f]{16})"\} (\S+) \d+\.\d{3}$"#).unwrap();
     line.captures_iter(page)
@@ -75,7 +75,7 @@ fn exemplars(page: &str) -> Vec<(String, String, f64)> {
 }
 
 #[tokio::test]
-async fn exemplars_lead_to_the_evidence_of_the_probe_that_they_are_of() {
+async fn exemplars_link_to_the_evidence_of_their_probe() {
     let good = Peer::start(ok).await;
     let bad = Peer::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
@@ -91,19 +91,19 @@ async fn exemplars_lead_to_the_evidence_of_the_probe_that_they_are_of() {
             .collect::<Vec<_>>()
     };
     assert!(of("probe_failures").is_empty());
-    // Two probes were made, one for each coding: each phase has the last of each bucket that they fell in.
+    // Two probes, one for each encoding. Each phase has the last exemplar of each bucket.
     assert!(of("probe_phase_duration_seconds_bucket").len() >= 4, "{found:#?}");
     for (series, id, value) in of("probe_phase_duration_seconds_bucket") {
         let evidence = exporter.get(&format!("/evidence/{id}.json")).await;
         assert_eq!(evidence.status(), 200, "{series}");
         let evidence: serde_json::Value = serde_json::from_str(&evidence.text().await.unwrap()).unwrap();
         let phase = series.split('"').nth(1).unwrap();
-        // What a standard page calls processing is the writing and the waiting.
+        // On a standard page, `processing` includes the phases `request` and `processing`.
         let timings = evidence["target"]["exchanges"][0]["phases"].as_array().unwrap().iter();
         let timings = timings
             .filter(|timing| timing["phase"] == phase || (phase == "processing" && timing["phase"] == "request"));
         let took: f64 = timings.map(|timing| timing["duration_seconds"].as_f64().unwrap()).sum();
-        assert!((took - value).abs() < 1e-6, "{series}: {value} is not {took}");
+        assert!((took - value).abs() < 1e-6, "{series}: {value}, expected {took}");
     }
 
     let page = ask(&exporter, &format!("/probe?target={}", bad.http()), OPENMETRICS)
@@ -127,9 +127,9 @@ async fn exemplars_lead_to_the_evidence_of_the_probe_that_they_are_of() {
     assert!(evidence.contains(&bad.http()), "{evidence}");
 }
 
-/// Alerts link to a target, not to a probe.
+/// Alerts link to a target, not to a probe, so the target's link leads to the latest failure.
 #[tokio::test]
-async fn a_target_leads_to_what_failed_last_else_to_its_latest() {
+async fn a_target_links_to_its_latest_failure_or_probe() {
     let good = Peer::start(ok).await;
     let exporter = Exporter::start(
         "modules: {http_2xx: {prober: http}, post: {prober: http, http: {method: POST, valid_status_codes: [204]}}}",
@@ -147,7 +147,7 @@ async fn a_target_leads_to_what_failed_last_else_to_its_latest() {
     assert_eq!(found.status(), 200);
     assert!(found.url().path().contains(second["id"].as_str().unwrap()));
 
-    // The module that refuses a 200 has failed; the other's probe is newer, and was well.
+    // The module that rejects 200 has failed. The probe of the other module is newer and successful.
     let failed = exporter.probe("post", &target).await.evidence;
     exporter.probe("http_2xx", &target).await;
     let found = evidence(&format!("target={target}")).await;
@@ -156,9 +156,9 @@ async fn a_target_leads_to_what_failed_last_else_to_its_latest() {
     assert!(!found.url().path().contains(failed["id"].as_str().unwrap()));
 }
 
-/// Who fails often must not push out what an alert on another target leads to.
+/// A target that fails often must not evict the evidence that an alert about another target links to.
 #[tokio::test]
-async fn what_failed_last_of_each_target_is_kept_longest() {
+async fn the_latest_failure_of_each_target_is_evicted_last() {
     let exporter = Exporter::start_with("modules: {http_2xx: {prober: http}}", |settings| {
         settings.history_limit = 10;
     })

@@ -1,5 +1,5 @@
-//! Real gateways before peers that misbehave on purpose: whom the exporter blames, with the machine behind given as a backend
-//! and without.
+//! Real gateways in front of deliberately broken servers: the verdicts with and without the upstream as a backend of
+//! the probe.
 
 mod nginx_haproxy_apache;
 mod own_pages;
@@ -17,20 +17,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// How a gateway handles one of its ports.
+/// Behavior of a gateway at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handles {
-    /// Passes on over plain text.
+    /// Forwards over plain HTTP.
     Plain,
-    /// Passes on over TLS, and verifies.
+    /// Forwards over TLS with verification.
     Tls,
-    /// Passes on, and keeps good answers.
+    /// Forwards, and caches successful responses.
     Cached,
-    /// Refuses by its own policy.
+    /// Denies every request by its own policy.
     Denies,
-    /// Knows no way for the request.
+    /// Has no route for the request.
     NoRoute,
-    /// Passes on, and waits half a minute for an answer.
+    /// Forwards, with an upstream timeout of 30 s.
     Waits,
 }
 
@@ -43,28 +43,29 @@ struct Port {
 
 /// A gateway that the tests start.
 trait Product {
-    /// Its name in the catalogue.
+    /// Name in the catalogue.
     const NAME: &'static str;
 
-    /// Writes its configuration into a folder, and gives the command that starts it in the foreground, as one process
-    /// or so that its children end with it.
+    /// Writes the configuration to a folder and returns the command that starts the gateway in the foreground, as one
+    /// process or with children that exit with it.
     fn command(folder: &std::path::Path, ca_file: &std::path::Path, ports: &[Port]) -> Command;
 }
 
-/// A fault, and whom to blame.
+/// A fault and its expected verdicts.
 struct Fault {
     name: &'static str,
     handles: Handles,
-    /// Where the gateway is pointed, and where the machine behind it really is.
+    /// Upstream port in the gateway's configuration, and real port of the upstream.
     to: u16,
     backend: u16,
-    /// Link, reason (or one of them), side; with the backend.
+    /// Link, reason (or one of several) and side of the verdict with the backend.
     with: (&'static str, &'static str, &'static str),
-    /// Link, and a reason that must be among the likeliest where the product's page can tell; without.
+    /// Link of the verdict without the backend, and a reason that must be among the candidates if the product's page
+    /// reveals it.
     without: (&'static str, Option<&'static str>),
 }
 
-/// The peers, which live as long as the test.
+/// The upstream servers, which run during the test.
 struct Origins {
     faults: Vec<Fault>,
     _peers: Vec<Peer>,
@@ -75,7 +76,7 @@ struct Origins {
 const UP: &str = "upstream";
 
 impl Origins {
-    #[allow(clippy::too_many_lines, reason = "a table is as long as what it lists")]
+    #[allow(clippy::too_many_lines, reason = "the table has one row per fault")]
     async fn start() -> Self {
         let authority = Authority::new();
         let healthy = Peer::start(ok).await;
@@ -101,7 +102,7 @@ impl Origins {
             std::future::pending::<()>().await;
         })
         .await;
-        let garbage = Peer::answering(b"\x00\x01\x02 this is no HTTP\r\n\r\n".to_vec()).await;
+        let garbage = Peer::answering(b"\x00\x01\x02 this is not HTTP\r\n\r\n".to_vec()).await;
         let truncated = Peer::answering("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\npart").await;
         let long = "a".repeat(96 * 1024);
         let large = Peer::answering(format!(
@@ -169,7 +170,7 @@ impl Origins {
             Fault {
                 to: nobody,
                 ..fault(
-                    "refused for the gateway",
+                    "connection refused",
                     &healthy,
                     (UP, refused, "gateway"),
                     (UP, Some(refused)),
@@ -257,7 +258,7 @@ impl Origins {
     }
 }
 
-/// A gateway that runs, with a port for each fault.
+/// A running gateway with a port for each fault.
 struct Running {
     ports: Vec<Port>,
     _process: Process,
@@ -288,7 +289,7 @@ fn module(ca_file: &std::path::Path) -> String {
     )
 }
 
-/// Every fault but those of these names, each asked with its backend and without.
+/// Probes every fault except those in `but`, with and without the backend.
 async fn blame<P: Product>(but: &[&str]) {
     let origins = Origins::start().await;
     let faults: Vec<_> = origins
@@ -345,7 +346,7 @@ fn with_backend<'a>(fault: &Fault, probed: &'a Probed) -> Problem<'a> {
     let (link, reason, side) = fault.with;
     let (said, found) = ((word(probed, "link"), word(probed, "side")), reasons(probed));
     let named = reason == "none" || found.iter().any(|known| known == reason);
-    // What the machine itself showed leaves one reason.
+    // If the upstream itself showed the fault, only one reason is left.
     let exact = side != "origin" || found.len() == 1;
     let well = link != "none" || (probed.page.value("probe_success"), probed.page.value("probe_masked")) == (1.0, 0.0);
     let right = (said.0.as_str(), said.1.as_str()) == (link, side) && named && exact && well;
@@ -360,23 +361,23 @@ fn without_backend<'a>(fault: &Fault, probed: &'a Probed) -> Problem<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nginx_is_seen_through() {
+async fn nginx_verdicts_name_the_right_link() {
     blame::<Nginx>(&[]).await;
 }
 
-/// Its answer for "no route" is that for "no server": nobody can tell them apart.
+/// Its responses for "no route" and "no server" are identical.
 #[tokio::test(flavor = "multi_thread")]
-async fn haproxy_is_seen_through() {
+async fn haproxy_verdicts_name_the_right_link() {
     blame::<Haproxy>(&["no route"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apache_is_seen_through() {
+async fn apache_verdicts_name_the_right_link() {
     blame::<Apache>(&[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cached_answer_before_a_machine_that_no_longer_answers_is_masked() {
+async fn a_cached_response_masks_a_dead_backend() {
     let answers = Arc::new(AtomicUsize::new(0));
     let left = answers.clone();
     let origin = Peer::start(move |mut stream: TcpStream| {
@@ -417,7 +418,7 @@ async fn a_cached_answer_before_a_machine_that_no_longer_answers_is_masked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_waits_30_s_before_a_hung_origin_is_blamed_within_a_10_s_scrape() {
+async fn a_gateway_that_waits_30_s_for_its_origin_gets_a_verdict_within_10_s() {
     let hung = Peer::start(|mut stream: TcpStream| async move {
         read_head(&mut stream).await;
         std::future::pending::<()>().await;
@@ -442,7 +443,7 @@ async fn a_gateway_that_waits_30_s_before_a_hung_origin_is_blamed_within_a_10_s_
         .timeout(std::time::Duration::from_secs(10))
         .send()
         .await
-        .expect("the answer is there within the scrape's timeout");
+        .expect("no response within the scrape timeout");
     let id = answer.headers()["x-glassbox-evidence"].to_str().unwrap().to_owned();
     let evidence = exporter
         .get(&format!("/evidence/{id}.json"))

@@ -1,4 +1,4 @@
-//! HTTP/3: against a server of our own that behaves as each test says, and against Caddy.
+//! HTTP/3: a test server with the behavior from each test, and Caddy.
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
@@ -42,9 +42,10 @@ fn verdict(probed: &Probed) -> (&str, &str) {
     )
 }
 
-/// The peer sends neither credentials nor `http_headers`, and lets the library resolve the name once more.
+/// In contrast, `blackbox_exporter` sends neither credentials nor `http_headers`, and its library resolves the name
+/// again.
 #[tokio::test]
-async fn a_probe_over_http3_sends_all_that_the_module_says_to_the_address_that_was_chosen() {
+async fn a_probe_over_http3_sends_the_complete_request_to_the_chosen_address() {
     let authority = Authority::new();
     let server = QuicServer::start(authority.leaf("shop.test").server(&["h3"]), echo);
     let dns = DnsServer::always(Says::Addresses(vec![Ipv4Addr::LOCALHOST.into()])).await;
@@ -61,7 +62,7 @@ async fn a_probe_over_http3_sends_all_that_the_module_says_to_the_address_that_w
     );
     let exporter = Exporter::start(&module(&authority, &keys)).await;
     let port = server.address.port();
-    // As with the peer, an http target becomes one of https.
+    // As in `blackbox_exporter`, an http target is changed to https.
     for (number, target) in [
         format!("https://shop.test:{port}/path?x=1"),
         format!("http://shop.test:{port}/path?x=1"),
@@ -93,7 +94,7 @@ async fn a_probe_over_http3_sends_all_that_the_module_says_to_the_address_that_w
     }
 }
 
-/// QUIC joins connecting and TLS: one lap, and one phase.
+/// QUIC combines connect and TLS: one timing and one phase.
 fn is_timed_once(probed: &Probed, address: SocketAddr) {
     // The handshake is counted once.
     assert!(probed.page.value("probe_http_duration_seconds{phase=\"tls\"}") > 0.0);
@@ -138,7 +139,10 @@ async fn redirects_stay_within_http3() {
     );
     let probed = exporter.probe("m", &server.url()).await;
     let detail = &probed.evidence["target"]["fault"]["detail"];
-    assert_eq!(detail, "The redirect leads to an http URL, where HTTP/3 is not spoken.");
+    assert_eq!(
+        detail,
+        "The redirect leads to an http URL, which does not support HTTP/3."
+    );
 }
 
 async fn failed(exporter: &Exporter, target: &str) -> Probed {
@@ -168,7 +172,7 @@ async fn a_handshake_that_fails_has_its_reason() {
     assert!(probed.page.starting("probe_ssl_last_chain_info").next().is_some());
     assert!(
         other.requests.lock().unwrap().is_empty(),
-        "no request to whom we do not trust"
+        "no request may be sent to an untrusted server"
     );
 
     let other = QuicServer::start(authority.leaf("127.0.0.1").server(&["h9"]), echo);
@@ -184,7 +188,7 @@ async fn a_handshake_that_fails_has_its_reason() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_early_has_its_reason() {
+async fn a_truncated_response_has_its_reason() {
     let authority = Authority::new();
     let exporter = Exporter::start(&module(&authority, "")).await;
     let leaf = || authority.leaf("127.0.0.1").server(&["h3"]);
@@ -227,9 +231,9 @@ async fn an_answer_that_ends_early_has_its_reason() {
     assert_eq!(probed.page.value("probe_http_status_code"), 200.0);
 }
 
-/// A body must be as long as its length says (RFC 9114 section 4.1.2).
+/// The length of a body must match its Content-Length (RFC 9114 section 4.1.2).
 #[tokio::test]
-async fn a_body_of_another_length_is_refused() {
+async fn a_body_of_a_wrong_length_is_rejected() {
     let authority = Authority::new();
     let exporter = Exporter::start(&module(&authority, "")).await;
     for (length, reason) in [
@@ -242,7 +246,7 @@ async fn a_body_of_another_length_is_refused() {
         let server = QuicServer::start(leaf, move |_, mut stream| async move {
             let head = Response::builder().header("content-length", length).body(());
             stream.send_response(head.unwrap()).await.unwrap();
-            // Who refuses the first data may have gone.
+            // The client may have closed the connection after the first data.
             let _ = stream.send_data("some ".into()).await;
             let _ = stream.send_data("text".into()).await;
             let _ = stream.finish().await;
@@ -257,7 +261,7 @@ async fn a_body_of_another_length_is_refused() {
 }
 
 #[tokio::test]
-async fn silence_is_the_paths_until_a_datagram_came() {
+async fn silence_is_a_network_fault_until_the_first_datagram() {
     let authority = Authority::new();
     let short = module(&authority, "").replace("timeout: 5s", "timeout: 500ms");
     let exporter = Exporter::start(&short).await;
@@ -275,9 +279,9 @@ async fn silence_is_the_paths_until_a_datagram_came() {
     assert_eq!(verdict(&probed).0, "http.timed_out_waiting", "{:#}", probed.evidence);
 }
 
-/// Who is probed every few seconds need not keep a connection for each.
+/// The exporter closes its QUIC connections, so that servers do not have to keep them until an idle timeout.
 #[tokio::test]
-async fn the_server_is_told_that_the_connection_ends() {
+async fn the_exporter_closes_the_connection() {
     let authority = Authority::new();
     let ended = Arc::new(AtomicBool::new(false));
     let kept = ended.clone();
@@ -294,11 +298,14 @@ async fn the_server_is_told_that_the_connection_ends() {
     );
     let exporter = Exporter::start(&module(&authority, "")).await;
     exporter.probe("m", &server.url()).await;
-    eventually("the end is told", async || ended.load(Ordering::SeqCst)).await;
+    eventually("the server sees the end of the connection", async || {
+        ended.load(Ordering::SeqCst)
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn interim_answers_are_not_the_answer() {
+async fn interim_responses_are_not_final() {
     let authority = Authority::new();
     let server = QuicServer::start(
         authority.leaf("127.0.0.1").server(&["h3"]),
@@ -359,14 +366,14 @@ async fn caddy_answers_over_http3() {
     assert_eq!(probed.page.value("probe_http_uncompressed_body_length"), 5.0);
     let probed = exporter.probe("m", &format!("https://caddy.test:{port}/gone")).await;
     assert_eq!(probed.page.value("probe_http_status_code"), 410.0);
-    // Caddy answers by itself, without a page: with any status that is the edge's.
+    // A response of Caddy itself, without a page: with any status, it is attributed to the edge.
     assert_eq!(verdict(&probed), ("edge.not_found", "edge"), "{:#}", probed.evidence);
 }
 
-/// The library alone would hold the socket of a connection that is closed for three times the probe timeout: three seconds where the
-/// other side has never answered.
+/// The library alone would keep the socket of a closed connection for three times the probe timeout (PTO): three
+/// seconds if the server has never responded.
 #[tokio::test]
-async fn a_connection_of_quic_leaves_no_socket_behind() {
+async fn a_closed_quic_connection_leaves_no_socket() {
     let authority = Authority::new();
     let answering = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), echo);
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -377,11 +384,11 @@ async fn a_connection_of_quic_leaves_no_socket_behind() {
         assert_eq!(failed, phases_before, "{:#}", probed.evidence);
         let exchange = &probed.evidence["target"]["exchanges"][0];
         let local: SocketAddr = exchange["local"].as_str().unwrap().parse().unwrap();
-        // What has been dropped ends with the next turns of the runtime: no clock is waited for.
+        // Dropped sockets are closed within the next polls of the runtime, without a timer.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
         let again = UdpSocket::bind(("127.0.0.1", local.port())).await;
-        assert!(again.is_ok(), "{local} is still there");
+        assert!(again.is_ok(), "the socket {local} is still open");
     }
 }

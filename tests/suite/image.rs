@@ -1,4 +1,5 @@
-//! The image without an engine: its final root, assembled in a folder by the Dockerfile's own steps, started by chroot.
+//! The container image without a container engine: the steps of the Dockerfile assemble the root file system in a
+//! folder, and chroot starts it.
 
 use crate::support::page::Page;
 use crate::support::peer::{Peer, ok};
@@ -10,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-/// What the base image gives us to link with. Another library would need another base.
+/// Libraries of the base image. An additional library would need a different base image.
 const LIBRARIES_OF_THE_BASE: [&str; 4] = ["ld-linux", "libc.so.6", "libgcc_s.so.1", "libm.so.6"];
 
-/// The Dockerfile: instruction and arguments, stage by stage.
+/// The Dockerfile: instructions with arguments, by stage.
 struct Dockerfile {
     stages: Vec<Vec<(String, String)>>,
 }
@@ -30,10 +31,10 @@ impl Dockerfile {
             if instruction == "FROM" {
                 stages.push(Vec::new());
             }
-            let stage: &mut Vec<_> = stages.last_mut().expect("a Dockerfile begins with FROM");
+            let stage: &mut Vec<_> = stages.last_mut().expect("a Dockerfile must start with FROM");
             stage.push((instruction.to_owned(), arguments.trim().to_owned()));
         }
-        assert_eq!(stages.len(), 2, "one stage builds, one is the image");
+        assert_eq!(stages.len(), 2, "expected a build stage and a final stage");
         Self { stages }
     }
 
@@ -46,7 +47,7 @@ impl Dockerfile {
         self.all(0, instruction)
     }
 
-    /// The instruction that holds in the image: its last.
+    /// The effective instruction in the final stage, which is the last one.
     fn image(&self, instruction: &str) -> &str {
         let last = self.all(1, instruction).pop();
         last.unwrap_or_else(|| panic!("the image has no {instruction}"))
@@ -64,12 +65,12 @@ impl Dockerfile {
     }
 }
 
-/// The words of an instruction's exec form.
+/// The arguments of an instruction in exec form.
 fn exec_form(text: &str) -> Vec<String> {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{text} is not in exec form: {error}"))
 }
 
-/// The final root, and what the image runs in it.
+/// The root file system of the image, and its command.
 struct Image {
     root: PathBuf,
     command: Vec<String>,
@@ -94,7 +95,7 @@ impl Image {
         for copied in dockerfile.all(1, "COPY") {
             let words: Vec<_> = copied.split_whitespace().collect();
             let ["--from=build", from, to] = words[..] else {
-                panic!("COPY {copied}: the image takes only what the first stage has made");
+                panic!("COPY {copied}: the image may only copy from the build stage");
             };
             let from = build.join(from.strip_prefix(workdir).unwrap().trim_start_matches('/'));
             let to = root.join(to.trim_start_matches('/'));
@@ -119,7 +120,7 @@ impl Image {
         }
     }
 
-    /// A command as nobody in the root, with the environment of a container.
+    /// A command that runs in the image's root as the user nobody, with the environment of a container.
     fn inside(&self, command: &[String]) -> Command {
         demand_root(nix::unistd::geteuid().as_raw());
         let mut chroot = Command::new("chroot");
@@ -145,11 +146,11 @@ impl Drop for Image {
     }
 }
 
-/// Only root may change the root of a process. A test that cannot run has failed.
+/// Fails the test without root, because chroot requires it.
 fn demand_root(user: u32) {
     assert!(
         user == 0,
-        "this test starts the image's root by chroot, which only root may do: run it as root (user 0, not {user})"
+        "this test uses chroot, which requires root: run it as user 0, not {user}"
     );
 }
 
@@ -164,13 +165,13 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// The shared libraries of a program, the loader among them, as `ldd` finds them.
+/// The shared libraries of a program according to `ldd`, including the loader.
 fn libraries(program: &Path) -> Vec<PathBuf> {
     let listed = String::from_utf8(run(Command::new("ldd").arg(program)).stdout).unwrap();
     assert!(!listed.contains("not found"), "{listed}");
     let paths = listed.lines().filter_map(|line| {
         let path = line.split_once("=> ").map_or(line, |(_, path)| path).trim();
-        // What has no path is the kernel's own.
+        // Entries without a path come from the kernel.
         path.starts_with('/')
             .then(|| PathBuf::from(path.split(" (").next().unwrap()))
     });
@@ -178,13 +179,17 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn it_serves_as_nobody_in_a_root_with_nothing_but_its_libraries_and_its_configuration() {
+async fn the_image_runs_as_nobody_with_only_its_libraries_and_configuration() {
     let image = Image::assemble();
     let port = free_port();
     let mut healthcheck = image.healthcheck.clone();
     healthcheck.extend(["--url".to_owned(), format!("http://127.0.0.1:{port}/-/healthy")]);
     let unhealthy = image.inside(&healthcheck).output().unwrap();
-    assert_eq!(unhealthy.status.code(), Some(1), "nothing serves yet: {unhealthy:?}");
+    assert_eq!(
+        unhealthy.status.code(),
+        Some(1),
+        "the health check must fail before the exporter runs: {unhealthy:?}"
+    );
 
     let mut command = image.command.clone();
     command.push(format!("--web.listen-address=127.0.0.1:{port}"));
@@ -192,29 +197,29 @@ async fn it_serves_as_nobody_in_a_root_with_nothing_but_its_libraries_and_its_co
     let mut exporter = Process::start(image.inside(&command).stdout(log.try_clone().unwrap()).stderr(log));
     listening(port).await;
     let status = fs::read_to_string(format!("/proc/{}/status", exporter.0.id())).unwrap();
-    assert!(!status.contains("\nUid:\t0\t"), "it runs as root: {status}");
+    assert!(!status.contains("\nUid:\t0\t"), "the exporter runs as root: {status}");
     assert!(
         status.contains("\nCapEff:\t0000000000000000\n"),
-        "it has capabilities: {status}"
+        "the exporter has capabilities: {status}"
     );
 
     run(&mut image.inside(&healthcheck));
     let plain = Peer::start(ok).await;
     assert_eq!(probe(port, &plain.http()).await.value("probe_success"), 1.0);
-    // There is no store of authorities: nothing is trusted, and that is a verdict and not a crash.
+    // The image has no CA certificates, so no server is trusted. This must give a verdict, not a crash.
     let secured = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
     let page = probe(port, &secured.https()).await;
     assert_eq!(page.value("probe_success"), 0.0);
     assert_eq!(page.value("probe_failures_total{link=\"tls\"}"), 1.0);
 
     exporter.signal("TERM");
-    eventually("the end after SIGTERM", async || {
+    eventually("the exit after SIGTERM", async || {
         exporter.0.try_wait().unwrap().is_some()
     })
     .await;
     assert_eq!(exporter.0.wait().unwrap().code(), Some(0));
     let written: Vec<_> = fs::read_dir(image.root.join("tmp")).unwrap().collect();
-    assert!(written.is_empty(), "it needs a writable file system: {written:?}");
+    assert!(written.is_empty(), "the exporter wrote to the file system: {written:?}");
 }
 
 async fn probe(port: u16, target: &str) -> Page {
@@ -226,7 +231,7 @@ async fn probe(port: u16, target: &str) -> Page {
 }
 
 #[test]
-fn the_peers_name_is_a_link_to_ours() {
+fn the_name_blackbox_exporter_is_a_link() {
     let image = Image::assemble();
     let link = fs::read_link(image.root.join("bin/blackbox_exporter")).unwrap();
     assert_eq!(link, Path::new("glassbox_exporter"));
@@ -241,7 +246,7 @@ fn without_root_the_test_fails_and_says_why() {
 }
 
 #[test]
-fn it_links_with_nothing_that_the_base_does_not_have() {
+fn all_shared_libraries_are_in_the_base_image() {
     for library in libraries(Path::new(env!("CARGO_BIN_EXE_glassbox_exporter"))) {
         let name = library.file_name().unwrap().to_str().unwrap();
         assert!(
@@ -261,14 +266,14 @@ fn the_dependency_layer_needs_only_what_is_copied_before_it() {
     }
     let stubs = dockerfile.build("RUN")[0];
     run(Command::new("sh").args(["-euc", stubs]).current_dir(folder.path()));
-    // The manifest is whole: no bench, example or include of it is missing.
+    // The manifest is valid within the image's sources: no bench, example or included file is missing.
     run(Command::new(env!("CARGO"))
         .args(["metadata", "--offline", "--no-deps", "--format-version=1"])
         .current_dir(folder.path()));
 }
 
 #[test]
-fn what_it_says_of_itself_is_so() {
+fn the_labels_of_the_image_are_correct() {
     let dockerfile = Dockerfile::read();
     assert_eq!(dockerfile.label("title"), env!("CARGO_PKG_NAME"));
     assert_eq!(dockerfile.label("version"), env!("CARGO_PKG_VERSION"));
@@ -283,7 +288,7 @@ fn what_it_says_of_itself_is_so() {
 }
 
 #[test]
-fn what_it_is_built_from_is_not_ignored() {
+fn the_sources_of_the_image_are_not_ignored() {
     let ignored = fs::read_to_string(project(".dockerignore")).unwrap();
     let mut sent: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
     let dockerfile = Dockerfile::read();

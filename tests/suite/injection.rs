@@ -1,5 +1,5 @@
-//! Whatever bytes a peer or a caller writes: the exposition stays one that parses, each line of the log is one record, pages show
-//! text, and nothing is dialled for a parameter that is none.
+//! For any bytes from servers or callers: the exposition is valid, each log line is one record, pages show the bytes as
+//! text, and an invalid parameter causes no connection.
 
 use crate::serving::Running;
 use crate::support::page::Page;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-/// Markup, escapes of every syntax that we write, terminal sequences, and bytes that are no text.
+/// Markup, escapes of every output syntax, terminal sequences, and bytes that are not UTF-8.
 const PAYLOADS: &[&[u8]] = &[
     b"<script>alert(1)</script>",
     b"\"><img src=x onerror=alert(1)>",
@@ -53,13 +53,13 @@ const MODULES: &str = "modules:
   websocket: {prober: websocket, timeout: 5s, websocket: {query_response: [{expect: never}]}}
 ";
 
-/// Every family that there is.
+/// Document with every metric family.
 const PUBLISHED: &str = include_str!("../../docs/metrics.md");
 
 /// The first byte of a TLS handshake (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// Sends these bytes, whatever is asked.
+/// A server that always responds with these bytes.
 async fn saying(words: Vec<u8>) -> Peer {
     Peer::start(move |mut stream: TcpStream| {
         let words = words.clone();
@@ -67,7 +67,7 @@ async fn saying(words: Vec<u8>) -> Peer {
             if words.starts_with(b"HTTP/") {
                 let mut first = [0];
                 stream.peek(&mut first).await.ok();
-                // Asked whether it speaks TLS, it hangs up.
+                // The server closes the connection when a client starts TLS.
                 if first == [TLS_HANDSHAKE] {
                     return;
                 }
@@ -80,7 +80,7 @@ async fn saying(words: Vec<u8>) -> Peer {
     .await
 }
 
-/// The peers that have a payload in each field that they can write.
+/// Servers with a payload in each field that they control.
 async fn peers(payload: &[u8], authority: &Authority) -> Vec<(&'static str, String, Peer)> {
     let field: Vec<u8> = payload
         .iter()
@@ -136,7 +136,7 @@ async fn peers(payload: &[u8], authority: &Authority) -> Vec<(&'static str, Stri
     peers
 }
 
-/// No byte of it does anything to a terminal or begins a new line.
+/// Asserts that a text has no terminal sequences and no line breaks.
 fn assert_is_plain(place: &str, text: &str) {
     let control = text
         .chars()
@@ -144,7 +144,7 @@ fn assert_is_plain(place: &str, text: &str) {
     assert_eq!(control, None, "{place}: {text:?}");
 }
 
-/// What may stand in a page that is none of its own markup.
+/// Asserts that a page contains no markup from the payloads.
 fn assert_is_text(place: &str, html: &str) {
     for markup in [
         "<script>alert",
@@ -159,7 +159,7 @@ fn assert_is_text(place: &str, html: &str) {
     }
 }
 
-/// The evidence in each of its forms.
+/// Checks the evidence in each format.
 async fn assert_evidence_is_plain(running: &Running, place: &str, id: &str) {
     for form in [".json", ".har"] {
         let evidence = running.text(&format!("/evidence/{id}{form}")).await;
@@ -170,7 +170,7 @@ async fn assert_evidence_is_plain(running: &Running, place: &str, id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_strangers_write_stays_what_it_is() {
+async fn payloads_stay_text() {
     let authority = Authority::new();
     let running = Running::start(MODULES, &["--log.level=debug", "--log.prober=debug"]).await;
     let json = Running::start(
@@ -230,7 +230,7 @@ fn families(text: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_parameter_with_a_control_byte_is_refused_and_nothing_is_dialled() {
+async fn a_parameter_with_a_control_byte_is_rejected_without_a_connection() {
     let peer = Peer::start(ok).await;
     let running = Running::start("modules: {http_2xx: {prober: http}}", &[]).await;
     let address = peer.address;
@@ -259,7 +259,7 @@ async fn a_parameter_with_a_control_byte_is_refused_and_nothing_is_dialled() {
         }
     }
     assert_eq!(peer.connections(), 0);
-    // What is encoded twice is none of ours to decode: it reaches the peer as it was written.
+    // A double-encoded target is decoded only once, and reaches the server as written.
     let answer = running
         .text(&format!("/probe?target=http://{address}/%250d%250aX-Inj:1"))
         .await;

@@ -1,5 +1,5 @@
-//! Other kernels, and sandboxes that look like one: whatever they lack, a probe's outcome is the same, and what they do not say is left
-//! out.
+//! Other kernels and sandboxes: missing kernel features do not change the result of a probe. Unavailable values are
+//! absent.
 
 use crate::support::page::Page;
 use crate::support::peer::{Peer, ok};
@@ -12,7 +12,7 @@ use std::fs::File;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// An exporter on another kernel.
+/// An exporter on a simulated other kernel.
 struct Elsewhere {
     exporter: Process,
     port: u16,
@@ -20,7 +20,7 @@ struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Starts it with these modules, by a command that what makes the kernel look so is put before.
+    /// Starts an exporter with these modules. The command `before` and the environment `kernel` simulate the kernel.
     async fn start(before: &[&str], modules: &str, kernel: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let library = preloaded("tests/suite/kernels/kernel.c", folder.path());
@@ -51,7 +51,7 @@ impl Elsewhere {
         (answer.status().as_u16(), id, answer.text().await.unwrap())
     }
 
-    /// A probe's page and evidence.
+    /// Page and evidence of a probe.
     async fn probe(&self, module: &str, target: &str) -> (Page, Value) {
         let (status, id, text) = self.get(&format!("/probe?module={module}&target={target}")).await;
         assert_eq!(status, 200, "{module}: {text}");
@@ -59,7 +59,7 @@ impl Elsewhere {
         (Page::parse(&text), serde_json::from_str(&evidence).unwrap())
     }
 
-    /// That nothing panicked, not even where it was caught.
+    /// Asserts that no code panicked, including caught panics.
     async fn is_unshaken(&mut self) {
         let (_, _, page) = self.get("/metrics").await;
         assert_eq!(Page::parse(&page).value("glassbox_panics_total"), 0.0);
@@ -69,7 +69,7 @@ impl Elsewhere {
     }
 }
 
-/// Servers of all protocols, and the modules and targets that succeed with them.
+/// Servers for all protocols, with modules and targets that succeed.
 struct World {
     authority: Authority,
     plain: Peer,
@@ -113,7 +113,7 @@ impl World {
         ]
     }
 
-    /// Asserts that each probe succeeds, and that what fails has the same reason as on every kernel.
+    /// Asserts that each probe succeeds, and that failures have the same reasons as on a normal kernel.
     async fn is_as_ever(&self, exporter: &mut Elsewhere, what: &str) {
         for (module, target) in self.targets() {
             let (page, evidence) = exporter.probe(module, &target).await;
@@ -138,9 +138,9 @@ impl World {
     }
 }
 
-/// Linux 2.6 to 6.18 answer with 104 to 280 bytes; sandboxes with less, or not at all.
+/// Linux 2.6 to 6.18 return 104 to 280 bytes of `tcp_info`. Sandboxes return fewer bytes or an error.
 #[tokio::test]
-async fn tcp_info_of_any_length_changes_no_outcome() {
+async fn tcp_info_of_any_length_does_not_change_the_result() {
     let world = World::new().await;
     for size in ["-1", "0", "1", "60", "103", "104", "192", "232", "240", "280"] {
         let mut exporter = Elsewhere::start(&[], &world.modules(), &[("TCP_INFO_SIZE", size)]).await;
@@ -152,7 +152,7 @@ async fn tcp_info_of_any_length_changes_no_outcome() {
             let retransmits = page.find("probe_tcp_retransmits");
             if known || module == "quic" {
                 assert!(measured.is_some_and(|rtt| rtt > 0.0), "{size}, {module}: {measured:?}");
-                // On a busy machine a segment may be sent again also here.
+                // On a busy machine, retransmissions can also occur here.
                 assert!(retransmits.is_some(), "{size}, {module}");
             } else {
                 assert_eq!((measured, retransmits), (None, None), "{size}, {module}");
@@ -163,9 +163,9 @@ async fn tcp_info_of_any_length_changes_no_outcome() {
     }
 }
 
-/// All of these are younger than Linux 2.6, or some sandbox refuses them.
+/// All of these are newer than Linux 2.6, or denied by some sandboxes.
 #[tokio::test]
-async fn system_calls_and_options_that_are_refused_change_no_outcome() {
+async fn rejected_system_calls_and_options_do_not_change_the_result() {
     let world = World::new().await;
     let options = libc::SYS_setsockopt.to_string();
     let one = |level: libc::c_int, name: libc::c_int| format!("{options}:{level}:{name}");
@@ -193,7 +193,7 @@ async fn system_calls_and_options_that_are_refused_change_no_outcome() {
         libc::SYS_uname,
         libc::SYS_getrusage,
     ];
-    // The thread that takes the timestamp of the first byte.
+    // The call of the thread that records the timestamp of the first byte.
     let peeks = format!("{}:-:{}", libc::SYS_recvmsg, libc::MSG_PEEK | libc::MSG_DONTWAIT);
     let young = young.map(|call| call.to_string()).join(" ");
     for (what, refused) in [
@@ -207,7 +207,7 @@ async fn system_calls_and_options_that_are_refused_change_no_outcome() {
     ] {
         for errno in [libc::ENOPROTOOPT, libc::ENOSYS, libc::EPERM, libc::EINVAL] {
             let what = format!("{what}, errno {errno}");
-            // An unknown call is ENOSYS, a sandbox's refusal EPERM.
+            // ENOSYS for an unknown call, EPERM for a call that a sandbox denies.
             if what.starts_with("young") && errno != libc::ENOSYS && errno != libc::EPERM {
                 continue;
             }
@@ -218,9 +218,9 @@ async fn system_calls_and_options_that_are_refused_change_no_outcome() {
     }
 }
 
-/// Where the kernel refuses an option that the module demands, the fault is local, and not one of the path.
+/// If the kernel rejects a socket option that the module requires, the failure is local, not in the network.
 #[tokio::test]
-async fn an_option_that_the_module_demands_is_missed_on_this_host() {
+async fn a_missing_required_option_is_a_local_fault() {
     let world = World::new().await;
     let refused = format!("{}", libc::SYS_setsockopt);
     let kernel = [("REFUSED", &*refused), ("ERRNO", "92")];
@@ -236,7 +236,11 @@ async fn an_option_that_the_module_demands_is_missed_on_this_host() {
         );
     }
     let (page, _) = exporter.probe("icmp", "127.0.0.1").await;
-    assert_eq!(page.find("probe_icmp_reply_hop_limit"), None, "it is unknown, not 0");
+    assert_eq!(
+        page.find("probe_icmp_reply_hop_limit"),
+        None,
+        "an unknown hop limit must be absent, not 0"
+    );
     let exporter = Elsewhere::start(&[], &world.modules(), &[]).await;
     for module in ["ttl", "whole"] {
         let (page, evidence) = exporter.probe(module, "127.0.0.1").await;
@@ -245,9 +249,9 @@ async fn an_option_that_the_module_demands_is_missed_on_this_host() {
     }
 }
 
-/// Needs root, for a mount namespace of its own.
+/// Requires root for a mount namespace.
 #[tokio::test]
-async fn without_proc_and_sys_probes_are_the_same_and_what_is_unknown_is_absent() {
+async fn without_proc_and_sys_only_unknown_values_are_absent() {
     let world = World::new().await;
     let of_process = |page: &Page| {
         let all = page.starting("process_").map(|(name, value)| (name.to_owned(), value));

@@ -1,4 +1,4 @@
-//! Leases: a key that is scraped again is probed between scrapes, and every scrape reads the same numbers.
+//! Leases: after a second scrape, a key is probed between scrapes, and every scrape reads the same numbers.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::held::Held;
@@ -16,7 +16,7 @@ fn attempts(probed: &Probed) -> f64 {
     probed.page.value("probe_attempts_total")
 }
 
-/// Two scrapes: the second begins the lease.
+/// Scrapes twice. The second scrape starts the lease.
 async fn lease(exporter: &Exporter, module: &str, target: &str) -> Probed {
     exporter.probe(module, target).await;
     exporter.probe(module, target).await
@@ -32,8 +32,8 @@ async fn from_its_second_scrape_a_key_is_probed_in_the_background() {
 
     exporter.probe("m", &peer.http()).await;
     assert_eq!(exporter.own("glassbox_leases").await, 1.0);
-    // These scrapes renew the lease, and make no probe.
-    eventually("probes of the lease's own", async || {
+    // These scrapes renew the lease and start no probe.
+    eventually("probes of the lease", async || {
         exporter.probe("m", &peer.http()).await;
         peer.connections() >= 7
     })
@@ -44,15 +44,15 @@ async fn from_its_second_scrape_a_key_is_probed_in_the_background() {
         - later.page.value("probe_last_run_timestamp_seconds");
     assert!((0.0..60.0).contains(&age), "{age}");
     assert!(exporter.own("glassbox_lease_lag_seconds_count").await >= 5.0);
-    // A probe gets no longer than the interval.
+    // The timeout of a probe is limited by the interval.
     assert!(later.page.value("probe_timeout_seconds") <= 0.1);
-    // The evidence is that of the last round, and says how late it began.
+    // The evidence is from the last probe of the lease, and has its lag.
     assert!(later.evidence["lag_seconds"].is_number(), "{:#}", later.evidence);
     assert!(first.evidence["lag_seconds"].is_null());
 }
 
 #[tokio::test]
-async fn without_an_interval_a_probe_is_made_when_scraped_and_only_then() {
+async fn without_an_interval_only_scrapes_start_probes() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start("modules: {m: {prober: http}}").await;
     for scrape in 1..=3 {
@@ -64,7 +64,7 @@ async fn without_an_interval_a_probe_is_made_when_scraped_and_only_then() {
 }
 
 #[tokio::test]
-async fn a_lease_ends_when_scrapes_stay_away_and_the_counters_stay() {
+async fn a_lease_ends_without_scrapes_and_keeps_the_counters() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start(LEASED).await;
     lease(&exporter, "m", &peer.http()).await;
@@ -77,7 +77,7 @@ async fn a_lease_ends_when_scrapes_stay_away_and_the_counters_stay() {
     })
     .await;
     let made = peer.connections();
-    // It begins again with the next scrape, and nothing was counted twice or lost.
+    // The next scrape starts the lease again. No probe was lost or counted twice.
     let again = exporter.probe("m", &peer.http()).await;
     let counted = attempts(&again);
     assert!(
@@ -87,7 +87,7 @@ async fn a_lease_ends_when_scrapes_stay_away_and_the_counters_stay() {
     assert_eq!(exporter.own("glassbox_leases").await, 1.0);
 }
 
-/// Answers the first so many requests, and then no more.
+/// A target that responds only to the first `good` requests.
 async fn answering_only(good: usize) -> Peer {
     let answered = Arc::new(AtomicUsize::new(0));
     Peer::start(move |mut stream: TcpStream| {
@@ -97,7 +97,7 @@ async fn answering_only(good: usize) -> Peer {
                 ok(stream).await;
             } else {
                 read_head(&mut stream).await;
-                // Until the exporter gives up.
+                // Wait until the exporter gives up.
                 read_head(&mut stream).await;
             }
         }
@@ -106,7 +106,7 @@ async fn answering_only(good: usize) -> Peer {
 }
 
 #[tokio::test]
-async fn a_scrape_reads_what_is_known_while_a_probe_hangs() {
+async fn a_scrape_reads_the_last_result_during_a_hanging_probe() {
     let peer = answering_only(2).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 3s}}").await;
     lease(&exporter, "m", &peer.http()).await;
@@ -121,9 +121,9 @@ async fn a_scrape_reads_what_is_known_while_a_probe_hangs() {
     assert_eq!(during.page.value("probe_success"), 1.0);
 }
 
-/// Who begins the first probe may have more time than who comes while it runs.
+/// The client that started the first probe may have a longer timeout than a client that arrives during the probe.
 #[tokio::test]
-async fn a_scrape_waits_for_the_first_probe_no_longer_than_it_may() {
+async fn a_scrape_waits_for_the_first_probe_until_its_own_timeout() {
     let peer = answering_only(0).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 1m, timeout: 20s}}").await;
     let url = exporter.url(&format!("/probe?module=m&target={}", peer.http()));
@@ -140,7 +140,7 @@ async fn a_scrape_waits_for_the_first_probe_no_longer_than_it_may() {
     assert_eq!(peer.connections(), 1);
 }
 
-/// Answers after a while.
+/// A target that responds after a delay.
 async fn slow(time: Duration) -> Peer {
     Peer::start(move |stream: TcpStream| async move {
         tokio::time::sleep(time).await;
@@ -149,9 +149,10 @@ async fn slow(time: Duration) -> Peer {
     .await
 }
 
-/// A caller with little time begins a lease: what it reads, others read, too.
+/// A client with a short timeout starts a lease. Its timeout must not limit the probe, because other clients read the
+/// same result.
 #[tokio::test]
-async fn the_first_round_of_a_lease_has_the_deadline_of_its_module() {
+async fn the_first_probe_of_a_lease_has_the_module_timeout() {
     let peer = slow(Duration::from_millis(400)).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 1m, timeout: 20s}}").await;
     exporter.probe("m", &peer.http()).await;
@@ -169,9 +170,9 @@ async fn the_first_round_of_a_lease_has_the_deadline_of_its_module() {
     assert_eq!(peer.connections(), 2);
 }
 
-/// Nobody may probe, for a reason of the exporter's own: what was read before that is not the present for ever.
+/// If the exporter cannot probe for a local reason, an old result must not be returned as the present state forever.
 #[tokio::test]
-async fn an_old_reading_is_not_shown_as_the_present() {
+async fn an_old_result_is_not_returned_as_current() {
     let (peer, held) = (Peer::start(ok).await, Held::start().await);
     let exporter =
         Exporter::start("{limits: {probes: 2}, modules: {l: {prober: http, interval: 200ms}, m: {prober: http}}}")
@@ -182,7 +183,7 @@ async fn an_old_reading_is_not_shown_as_the_present() {
         .map(|number| tokio::spawn(exporter.client().get(format!("{url}{number}")).send()))
         .collect();
     held.holds(2).await;
-    // From here on the lease has no place.
+    // From here on the lease gets no permit.
     let path = format!("/probe?module=l&target={}", peer.http());
     let mut said = String::new();
     eventually("no reading", async || {
@@ -201,9 +202,9 @@ async fn an_old_reading_is_not_shown_as_the_present() {
     eventually("a reading", async || exporter.get(&path).await.status() == 200).await;
 }
 
-/// The interval's twin: what is read regularly is the present, also where it hangs to the end of its time.
+/// The opposite case: a target that hangs until the timeout is still probed regularly, so its result is current.
 #[tokio::test]
-async fn a_target_that_hangs_is_read_in_every_scrape() {
+async fn a_hanging_target_has_a_result_in_every_scrape() {
     let peer = answering_only(0).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 1600ms, timeout: 1600ms}}").await;
     lease(&exporter, "m", &peer.http()).await;
@@ -212,7 +213,7 @@ async fn a_target_that_hangs_is_read_in_every_scrape() {
     while peer.connections() < 5 || read == 0 {
         let answer = exporter.get(&path).await;
         let (status, words) = (answer.status(), answer.text().await.unwrap());
-        // On a machine that leaves it no processor it may say that, or that its reading is too old.
+        // On a busy machine the exporter may report a lack of processor time, or that its result is too old.
         let lacks_time = words.contains("did not run for") || words.contains("ended ");
         assert!(status == 200 || lacks_time, "{words}");
         read += usize::from(status == 200);
@@ -221,9 +222,9 @@ async fn a_target_that_hangs_is_read_in_every_scrape() {
     }
 }
 
-/// An anonymous caller asks for probes that hang, as many as it can: leases go on, and so do they of others.
+/// A client that starts as many hanging probes as possible does not stop the leases.
 #[tokio::test]
-async fn a_flood_of_scrapes_leaves_places_for_leases() {
+async fn a_flood_of_scrapes_leaves_permits_for_leases() {
     let (peer, held) = (Peer::start(ok).await, Held::start().await);
     let exporter =
         Exporter::start("{limits: {probes: 20}, modules: {l: {prober: http, interval: 200ms}, m: {prober: http}}}")
@@ -233,10 +234,10 @@ async fn a_flood_of_scrapes_leaves_places_for_leases() {
     let flood: Vec<_> = (0..40)
         .map(|number| tokio::spawn(exporter.client().get(format!("{url}{number}")).send()))
         .collect();
-    // Four fifths of all places.
+    // Four fifths of all permits.
     held.holds(16).await;
     let before = peer.connections();
-    eventually("rounds of the lease", async || {
+    eventually("probes of the lease", async || {
         exporter.probe("l", &peer.http()).await;
         peer.connections() > before + 5
     })
@@ -250,7 +251,7 @@ async fn a_flood_of_scrapes_leaves_places_for_leases() {
 }
 
 #[tokio::test]
-async fn what_hangs_is_counted_in_every_interval() {
+async fn a_hanging_target_counts_in_every_interval() {
     let peer = answering_only(0).await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 1s, timeout: 1s}}").await;
     lease(&exporter, "m", &peer.http()).await;
@@ -264,14 +265,17 @@ async fn what_hangs_is_counted_in_every_interval() {
         page.value("probe_phase_timeouts_total{phase=\"processing\"}"),
         page.value("probe_attempts_total")
     );
-    // Each probe ends when the next is due. Were that too late for the next, each second one would be left out; what a
-    // busy machine is late to is less.
+    // Each probe ends when the next one is due. If that delayed the next one, every second probe would be skipped. A
+    // busy machine skips fewer.
     let skips = exporter.own("glassbox_lease_skips_total").await;
-    assert!(skips <= page.value("probe_attempts_total") / 2.0, "{skips} left out");
+    assert!(
+        skips <= page.value("probe_attempts_total") / 2.0,
+        "{skips} skipped probes"
+    );
 }
 
 #[tokio::test]
-async fn a_key_is_never_probed_twice_at_once() {
+async fn a_key_never_has_two_concurrent_probes() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let highest = most.clone();
     let peer = Peer::start(move |mut stream: TcpStream| {
@@ -286,12 +290,13 @@ async fn a_key_is_never_probed_twice_at_once() {
     })
     .await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 400ms}}").await;
-    // Scrapes of several servers at once, the very first among them: one of them probes, and all read it.
+    // Concurrent scrapes of several servers, including the very first one: one of them starts a probe, and all read its
+    // result.
     let target = peer.http();
     let scrapes = (0..8).map(|_| exporter.probe("m", &target));
     let read = futures_util::future::join_all(scrapes).await;
     let ids: std::collections::HashSet<_> = read.iter().map(|probed| probed.evidence["id"].to_string()).collect();
-    assert!(ids.len() < read.len(), "each scrape made a probe of its own");
+    assert!(ids.len() < read.len(), "every scrape started a probe");
     let path = format!("/probe?module=m&target={target}");
     eventually("more probes", async || {
         exporter.get(&path).await;
@@ -301,7 +306,7 @@ async fn a_key_is_never_probed_twice_at_once() {
     assert_eq!(highest.load(Ordering::SeqCst), 1);
 }
 
-/// Junk cannot take a leased key's counters, however small the table is.
+/// Junk keys cannot evict the counters of a leased key, even from a small table.
 #[tokio::test]
 async fn a_leased_key_keeps_its_counters_while_junk_fills_the_table() {
     let peer = Peer::start(ok).await;
@@ -327,9 +332,9 @@ async fn a_leased_key_keeps_its_counters_while_junk_fills_the_table() {
     assert!(exporter.own("glassbox_series_evictions_total{reason=\"room\"}").await > 0.0);
 }
 
-/// A single scrape of a module with an interval is one sight of its key, as it is of any other.
+/// A single scrape of a module with an interval counts as one observation of its key, as for any other module.
 #[tokio::test]
-async fn junk_for_a_leased_module_takes_no_room_of_real_keys() {
+async fn junk_for_a_leased_module_does_not_evict_real_keys() {
     let peer = Peer::start(ok).await;
     let config = "modules: {m: {prober: http, interval: 5s}, once: {prober: http}}";
     let exporter = Exporter::start_with(config, |settings| settings.series_limit = 10).await;
@@ -346,12 +351,12 @@ async fn junk_for_a_leased_module_takes_no_room_of_real_keys() {
     assert_eq!(
         attempts(&exporter.probe("once", &real).await),
         3.0,
-        "its counts were lost"
+        "the counters of a real key were lost"
     );
 }
 
 #[tokio::test]
-async fn no_more_keys_are_leased_than_the_limit_says() {
+async fn the_number_of_leases_is_limited() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start("limits: {leases: 1}\nmodules: {m: {prober: http, interval: 5s}}").await;
     let keys = ["a", "b", "c"].map(|path| format!("{}{path}", peer.http()));
@@ -359,7 +364,7 @@ async fn no_more_keys_are_leased_than_the_limit_says() {
         lease(&exporter, "m", key).await;
     }
     assert_eq!(exporter.own("glassbox_leases").await, 1.0);
-    // The others are probed when scraped.
+    // Keys without a lease are probed during the scrape.
     let before = peer.connections();
     let probed = exporter.probe("m", &keys[2]).await;
     assert_eq!(attempts(&probed), 3.0);
@@ -372,7 +377,7 @@ async fn reload(exporter: &Exporter, config: &str) {
 }
 
 #[tokio::test]
-async fn a_reload_keeps_leases_and_counters_and_resets_what_it_must() {
+async fn a_reload_keeps_leases_and_counters_and_resets_changed_histograms() {
     let peer = Peer::start(ok).await;
     let module =
         |more: &str| format!("modules: {{m: {{prober: http, interval: 100ms{more}}}, other: {{prober: http}}}}");
@@ -388,7 +393,7 @@ async fn a_reload_keeps_leases_and_counters_and_resets_what_it_must() {
         assert!(after.page.value(series) >= before.page.value(series), "{series}");
     }
 
-    // Other bounds: the histograms begin anew, the counters go on, and so does the lease.
+    // New bucket bounds reset the histograms. The counters and the lease continue.
     reload(&exporter, &module(", buckets: [0.5]")).await;
     let bucket = "probe_phase_duration_seconds_bucket{phase=\"connect\",le=\"0.5\"}";
     let old = "probe_phase_duration_seconds_bucket{phase=\"connect\",le=\"0.25\"}";

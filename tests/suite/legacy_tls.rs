@@ -1,5 +1,6 @@
-//! Servers that the exporter's first TLS library does not speak to: it inspects them, and shakes hands with the second library
-//! where `blackbox_exporter` 0.28 would. Without the Cargo feature `legacy-tls` the verdict says that this build lacks it.
+//! Servers that the exporter's first TLS library does not support. The exporter inspects them, and connects with the
+//! second library if `blackbox_exporter` 0.28 would connect. Without the Cargo feature `legacy-tls`, the verdict states
+//! that the build lacks it.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::old_tls::OldTls;
@@ -13,10 +14,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Whether the second library is there.
+/// Whether the build has the second library.
 const SECOND_LIBRARY: bool = cfg!(feature = "legacy-tls");
 
-/// Modules, each with what its `tls_config` says of versions.
+/// Modules and the versions in their `tls_config`.
 const MODULES: [(&str, &str); 8] = [
     ("default", ""),
     ("from10", "min_version: TLS10"),
@@ -49,7 +50,8 @@ fn detail(probed: &Probed) -> &str {
         .unwrap_or_default()
 }
 
-/// The probe succeeded with this version and suite, by the second library; or says that this build lacks it, and names them.
+/// Asserts that the probe succeeded with this version and suite through the second library, or that the verdict names
+/// them and states that the build lacks the library.
 fn assert_connected(probed: &Probed, version: &str, suite: &str) {
     let words = format!("{:#}", probed.evidence);
     if !SECOND_LIBRARY {
@@ -80,7 +82,7 @@ fn assert_connected(probed: &Probed, version: &str, suite: &str) {
 }
 
 #[tokio::test]
-async fn what_blackbox_exporter_connects_to_is_connected_to() {
+async fn servers_that_blackbox_exporter_supports_are_supported() {
     let authority = Authority::new();
     let (old, exporter) = tokio::join!(OldTls::start(&authority), async { Exporter::start(&modules("")).await });
     for (server, module, version, suite) in [
@@ -110,7 +112,7 @@ async fn what_blackbox_exporter_connects_to_is_connected_to() {
         let probed = exporter.probe(module, &old.url(server)).await;
         assert_connected(&probed, version, suite);
         let inspection = &probed.evidence["target"]["exchanges"][0]["tls_inspection"];
-        // Where no version is one of the first library, the second shakes hands at once.
+        // If the first library supports none of the versions, the second library connects at once.
         let at_once = ["only10", "to11"].contains(&module);
         assert_eq!(inspection.is_null(), at_once, "{server} {module}: {inspection:#}");
         if !at_once {
@@ -120,7 +122,7 @@ async fn what_blackbox_exporter_connects_to_is_connected_to() {
             assert!(chose.starts_with(version), "{server}: {chose}");
         }
     }
-    // What the first library speaks, it speaks.
+    // The first library connects to the servers that it supports.
     for (server, module) in [
         ("usual", "default"),
         ("usual", "from10"),
@@ -141,7 +143,7 @@ async fn what_blackbox_exporter_connects_to_is_connected_to() {
 }
 
 #[tokio::test]
-async fn what_blackbox_exporter_refuses_is_a_mismatch_with_the_servers_choice() {
+async fn servers_that_blackbox_exporter_rejects_are_a_mismatch() {
     let authority = Authority::new();
     let (old, exporter) = tokio::join!(OldTls::start(&authority), async { Exporter::start(&modules("")).await });
     for (server, module, chose) in [
@@ -188,7 +190,7 @@ async fn what_blackbox_exporter_refuses_is_a_mismatch_with_the_servers_choice() 
 }
 
 #[tokio::test]
-async fn a_module_below_tls_1_2_meets_a_newer_server() {
+async fn a_module_for_tls_below_1_2_probes_a_newer_server() {
     let authority = Authority::new();
     let (old, exporter) = tokio::join!(OldTls::start(&authority), async { Exporter::start(&modules("")).await });
     let newer = exporter.probe("to11", &old.url("cbc_rsa")).await;
@@ -210,7 +212,7 @@ async fn a_module_below_tls_1_2_meets_a_newer_server() {
             "{words}"
         );
     }
-    // As with blackbox_exporter, the default of min_version leaves no version: nothing is sent, and other modules work.
+    // As in blackbox_exporter, the default min_version leaves no version: nothing is sent, and other modules work.
     let none = exporter.probe("no_version", &old.url("tls11")).await;
     assert_eq!(
         verdict(&none),
@@ -218,12 +220,12 @@ async fn a_module_below_tls_1_2_meets_a_newer_server() {
         "{:#}",
         none.evidence
     );
-    assert!(detail(&none).contains("Write min_version"), "{}", detail(&none));
+    assert!(detail(&none).contains("Set min_version"), "{}", detail(&none));
     assert_eq!(none.evidence["target"]["exchanges"][0]["bytes_written"], 0);
 }
 
 #[tokio::test]
-async fn the_certificate_is_judged_before_a_byte_of_the_request() {
+async fn the_certificate_is_verified_before_the_request() {
     let (authority, other) = (Authority::new(), Authority::named("Other Authority"));
     let old = OldTls::start(&authority).await;
     let module = |name: &str, ca: &Authority, more: &str| {
@@ -264,7 +266,7 @@ async fn the_certificate_is_judged_before_a_byte_of_the_request() {
     }
 }
 
-/// `openssl s_server`, which demands a certificate, and serves a page.
+/// `openssl s_server`, which requires a client certificate and serves a page.
 async fn demanding(authority: &Authority, old: &OldTls) -> (Process, u16) {
     let port = free_port();
     let mut process = Process::start(
@@ -294,7 +296,7 @@ async fn demanding(authority: &Authority, old: &OldTls) -> (Process, u16) {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_over_the_second_library_too() {
+async fn the_second_library_sends_the_client_certificate() {
     let (authority, clients) = (Authority::new(), Authority::named("Clients"));
     let old = OldTls::start(&authority).await;
     let (_process, port) = demanding(&clients, &old).await;
@@ -322,7 +324,7 @@ async fn a_client_certificate_is_shown_over_the_second_library_too() {
             "{:#}",
             without.evidence
         );
-        // The certificate is not shown to a server whose own is refused.
+        // The client certificate is not sent to a server whose certificate was rejected.
         let stranger = exporter.probe("stranger", &target).await;
         assert_eq!(
             verdict(&stranger),
@@ -333,7 +335,7 @@ async fn a_client_certificate_is_shown_over_the_second_library_too() {
     }
 }
 
-/// Passes a connection on to a port, after a dialogue of STARTTLS where `starttls`.
+/// Forwards a connection to a port, after a STARTTLS dialogue if `starttls`.
 async fn passed_on(mut from: TcpStream, port: u16, starttls: bool) {
     if starttls {
         from.write_all(b"220 hello\r\n").await.unwrap();
@@ -346,7 +348,7 @@ async fn passed_on(mut from: TcpStream, port: u16, starttls: bool) {
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_dialled_again_gives_no_certain_verdict() {
+async fn a_failed_second_connection_gives_no_certain_verdict() {
     let authority = Authority::new();
     let old = OldTls::start(&authority).await;
     let module = |name: &str, tls: &str| {
@@ -378,7 +380,7 @@ async fn a_connection_that_cannot_be_dialled_again_gives_no_certain_verdict() {
         }
         assert_eq!(peer.connections(), 1);
     }
-    // A module that has older versions on purpose uses the second library at once.
+    // A module that explicitly allows older versions uses the second library at once.
     if SECOND_LIBRARY {
         let port = old.port("tls10");
         let peer = Peer::start(move |stream| passed_on(stream, port, true)).await;
@@ -388,7 +390,7 @@ async fn a_connection_that_cannot_be_dialled_again_gives_no_certain_verdict() {
     }
 }
 
-/// Reads a hello and answers with an alert.
+/// Reads a hello and responds with an alert.
 async fn alert(mut stream: TcpStream, description: u8) {
     let _ = stream.read(&mut [0; 4096]).await;
     let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, description]).await;
@@ -399,12 +401,12 @@ async fn alert(mut stream: TcpStream, description: u8) {
 async fn alerts_that_are_not_about_versions() {
     let exporter = Exporter::start(&modules("")).await;
     for (description, connections, expected) in [
-        // Any hello is refused: no version or suite is the cause.
+        // Every hello is rejected, so the cause is not a version or suite.
         (40, 3, ["tls", "tls.alert", "certain"]),
         (80, 3, ["tls", "tls.alert", "certain"]),
-        // The server says that it is about versions, whatever it is offered.
+        // The alert names the version as the cause for every offer.
         (70, 3, ["tls", "tls.version_or_cipher_mismatch", "certain"]),
-        // Or that it is about the name, or a certificate.
+        // The alert is about the name or a certificate.
         (112, 1, ["tls", "tls.alert", "certain"]),
         (116, 1, ["tls", "tls.client_cert", "certain"]),
     ] {
@@ -415,7 +417,7 @@ async fn alerts_that_are_not_about_versions() {
     }
 }
 
-/// A peer that treats its first connection in one way, and later ones in another.
+/// A server with one behavior for the first connection and another for later ones.
 async fn changing<F: Future<Output = ()> + Send>(
     first: impl Fn(TcpStream) -> F + Send + Sync + 'static,
     later: u16,
@@ -437,7 +439,7 @@ async fn changing<F: Future<Output = ()> + Send>(
 async fn a_server_that_changes_gives_no_certain_verdict() {
     let healthy = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
     let exporter = Exporter::start(&modules("")).await;
-    // Refused once, and good with the same suites after that: one of several servers may be the culprit.
+    // Rejected once, then accepted with the same suites: one of several servers may be at fault.
     let flaky = changing(|stream| alert(stream, 40), healthy.address.port()).await;
     let probed = exporter.probe("default", &flaky.https()).await;
     assert_eq!(
@@ -447,11 +449,11 @@ async fn a_server_that_changes_gives_no_certain_verdict() {
         probed.evidence
     );
     assert!(detail(&probed).contains("not the cause"));
-    // Refused once, and gone after that.
+    // Rejected once, then unreachable.
     let gone = changing(|stream| alert(stream, 40), 1).await;
     let probed = exporter.probe("default", &gone.https()).await;
     assert_eq!(verdict(&probed)[2], "likely", "{:#}", probed.evidence);
-    // Refused once, and silent after that: the probe keeps its time.
+    // Rejected once, then silent: the probe keeps its deadline.
     let silent = Peer::start(|stream| async move {
         tokio::time::sleep(Duration::from_mins(1)).await;
         drop(stream);
@@ -465,11 +467,11 @@ async fn a_server_that_changes_gives_no_certain_verdict() {
         "{:#}",
         probed.evidence
     );
-    assert!(detail(&probed).contains("could not be asked"), "{}", detail(&probed));
+    assert!(detail(&probed).contains("would choose failed"), "{}", detail(&probed));
 }
 
 #[tokio::test]
-async fn an_end_without_a_byte_is_inspected_and_stays_what_it_is() {
+async fn a_close_without_a_byte_is_inspected_and_keeps_its_verdict() {
     let exporter = Exporter::start(&modules("")).await;
     let dead = Peer::start(|stream| async move { reset(&stream) }).await;
     let probed = exporter.probe("default", &dead.https()).await;
@@ -480,7 +482,7 @@ async fn an_end_without_a_byte_is_inspected_and_stays_what_it_is() {
         probed.evidence
     );
     assert_eq!(dead.connections(), 2);
-    // One that closes where it is not offered what it speaks, as some old servers do.
+    // A server that closes the connection if it supports none of the offered suites, as some old servers do.
     let authority = Authority::new();
     let old = OldTls::start(&authority).await;
     let closing = changing(

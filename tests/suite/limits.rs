@@ -1,4 +1,4 @@
-//! Each bound is met once, says so, and leaves everything else as it was.
+//! Each limit is reached once, is reported, and does not affect anything else.
 
 use crate::redirects::Request;
 use crate::serving::Running;
@@ -37,7 +37,7 @@ fn limited(limits: &str, module: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_probe_too_many_is_answered_with_503_and_none_fails_for_it() {
+async fn a_probe_over_the_limit_gets_503_and_does_not_affect_others() {
     let held = Held::start().await;
     let exporter = Exporter::start(&limited("probes: 2, queue: 10ms", "")).await;
     let mut taken = JoinSet::new();
@@ -64,7 +64,7 @@ async fn a_probe_too_many_is_answered_with_503_and_none_fails_for_it() {
 }
 
 #[tokio::test]
-async fn a_probe_waits_for_its_turn_if_that_comes_soon() {
+async fn a_probe_waits_briefly_for_a_permit() {
     let held = Held::start().await;
     let exporter = Exporter::start(&limited("probes: 1, queue: 10s", "")).await;
     let first = tokio::spawn(scrape(&exporter, &format!("{}a", held.peer.http())));
@@ -78,7 +78,7 @@ async fn a_probe_waits_for_its_turn_if_that_comes_soon() {
 }
 
 #[tokio::test]
-async fn probes_of_one_destination_take_turns_and_others_do_not_wait_for_them() {
+async fn probes_of_one_destination_queue_without_delaying_others() {
     let (held, other) = (Held::start().await, Peer::start(ok).await);
     let exporter = Exporter::start(&limited("per_destination: 1, probes: 3", "")).await;
     let mut probes = JoinSet::new();
@@ -88,8 +88,8 @@ async fn probes_of_one_destination_take_turns_and_others_do_not_wait_for_them() 
     held.holds(1).await;
     let (status, page) = scrape(&exporter, &other.http()).await;
     assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
-    // Those that wait are in flight, too: whoever ends the exporter waits for them.
-    eventually("all are there", async || {
+    // Waiting probes also count as in flight, because a shutdown waits for them.
+    eventually("all probes are in flight", async || {
         exporter.own("glassbox_probes_in_flight").await == 4.0
     })
     .await;
@@ -101,7 +101,7 @@ async fn probes_of_one_destination_take_turns_and_others_do_not_wait_for_them() 
 }
 
 #[tokio::test]
-async fn who_gets_no_turn_in_half_of_its_time_says_so() {
+async fn a_probe_without_a_permit_for_half_of_its_timeout_gets_503() {
     let held = Held::start().await;
     let exporter = Exporter::start(&limited("per_destination: 1", "")).await;
     let first = tokio::spawn(scrape(&exporter, &format!("{}a", held.peer.http())));
@@ -132,7 +132,7 @@ async fn connect(exporter: &Exporter) -> TcpStream {
     TcpStream::connect(exporter.address).await.unwrap()
 }
 
-/// Asks for a path on a connection that stays open; gives the status, or nothing where it was closed.
+/// Requests a path on a keep-alive connection. Returns the status, or `None` if the connection was closed.
 async fn ask(stream: &mut TcpStream, path: &str) -> Option<String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
@@ -147,7 +147,7 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn a_new_connection_takes_the_place_of_the_one_that_was_quiet_longest() {
+async fn a_new_connection_replaces_the_longest_idle_one() {
     let exporter = Exporter::start(&limited("connections: 8", "")).await;
     let mut idle = Vec::new();
     for _ in 0..8 {
@@ -155,7 +155,7 @@ async fn a_new_connection_takes_the_place_of_the_one_that_was_quiet_longest() {
         assert_eq!(ask(&mut stream, "/-/healthy").await.as_deref(), Some("200"));
         idle.push(stream);
     }
-    // The first is asked again and again: the others have been quiet for longer, and the second for longest.
+    // The first connection is used repeatedly. The others are idle for longer, and the second one for longest.
     let mut second = idle.remove(1);
     let mut closed = std::pin::pin!(is_closed(&mut second));
     loop {
@@ -197,7 +197,7 @@ async fn health_and_metrics_are_answered_while_every_connection_is_busy() {
 }
 
 #[tokio::test]
-async fn a_request_that_does_not_come_is_not_waited_for_and_a_quiet_connection_is_kept() {
+async fn an_incomplete_request_times_out_and_an_idle_connection_is_kept() {
     let exporter = Exporter::start(&limited("request_head: 1s", "")).await;
     let mut kept = connect(&exporter).await;
     assert_eq!(ask(&mut kept, "/-/healthy").await.as_deref(), Some("200"));
@@ -224,7 +224,7 @@ async fn a_request_that_does_not_come_is_not_waited_for_and_a_quiet_connection_i
 }
 
 #[tokio::test]
-async fn what_an_answer_may_be_is_what_the_configuration_says() {
+async fn the_configured_limits_apply_to_responses() {
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let fields = "HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nC: 3\r\nContent-Length: 0\r\n\r\n";
     let large = format!(
@@ -260,7 +260,7 @@ async fn what_an_answer_may_be_is_what_the_configuration_says() {
             .own(&format!("glassbox_limit_hits_total{{limit=\"{known}\"}}"))
             .await;
         assert_eq!(hits, 1.0, "{limit}");
-        // Without it the answer is none that is refused, but for a redirect to itself.
+        // Without the limit, the response is not rejected, except for a redirect to itself.
         let usual = Exporter::start(&limited("", module)).await;
         let well = f64::from(u8::from(limit != "redirects"));
         assert_eq!(
@@ -272,7 +272,7 @@ async fn what_an_answer_may_be_is_what_the_configuration_says() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_is_too_long_is_refused_before_anything_is_dialled() {
+async fn a_too_long_parameter_is_rejected_without_a_connection() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start(&limited("parameter: 1KB", "")).await;
     let target = format!("{}{}", peer.http(), "a".repeat(1024));
@@ -291,7 +291,7 @@ async fn a_parameter_that_is_too_long_is_refused_before_anything_is_dialled() {
 }
 
 #[tokio::test]
-async fn a_lease_that_found_no_place_at_first_begins_with_the_next_scrape() {
+async fn a_lease_without_a_permit_starts_with_the_next_scrape() {
     let (held, leased) = (Held::start().await, Peer::start(ok).await);
     let exporter = Exporter::start(
         "limits: {probes: 1, queue: 10ms}
@@ -303,7 +303,7 @@ modules: {m: {prober: http, timeout: 30s}, leased: {prober: http, timeout: 30s, 
     assert_eq!(lease().await, 200);
     let busy = tokio::spawn(scrape(&exporter, &held.peer.http()));
     held.holds(1).await;
-    // The second scrape begins the lease.
+    // The second scrape starts the lease.
     assert_eq!(lease().await, 503);
     held.let_go.send_replace(true);
     assert_eq!(busy.await.unwrap().0, 200);
@@ -312,13 +312,13 @@ modules: {m: {prober: http, timeout: 30s}, leased: {prober: http, timeout: 30s, 
 }
 
 #[tokio::test]
-async fn a_key_beyond_the_leases_is_probed_by_each_scrape_and_the_bound_is_counted() {
+async fn a_key_over_the_lease_limit_is_probed_by_each_scrape_and_counted() {
     let peer = Peer::start(ok).await;
     let config = "limits: {leases: 1}\nmodules: {m: {prober: http, interval: 60s}}";
     let exporter = Exporter::start(config).await;
     let hits = async || exporter.own("glassbox_limit_hits_total{limit=\"leases\"}").await;
     assert_eq!(exporter.own("glassbox_limit{limit=\"leases\"}").await, 1.0);
-    // The second scrape begins the lease. Between its rounds scrapes read what the last one left.
+    // The second scrape starts the lease. Between its probes, scrapes read the result of the last one.
     let first = format!("{}first", peer.http());
     for _ in 0..3 {
         assert_eq!(scrape(&exporter, &first).await.0, 200);
@@ -330,13 +330,13 @@ async fn a_key_beyond_the_leases_is_probed_by_each_scrape_and_the_bound_is_count
         let probed = exporter.probe("m", &beyond).await;
         assert_eq!(probed.page.value("probe_attempts_total"), f64::from(count));
     }
-    // What a first scrape asks for is no lease.
+    // A first scrape does not start a lease.
     assert_eq!((exporter.own("glassbox_leases").await, hits().await), (1.0, 2.0));
     assert_eq!(peer.connections(), 5);
 }
 
 #[tokio::test]
-async fn a_key_that_nobody_asks_for_is_forgotten_and_begins_anew() {
+async fn an_idle_key_is_evicted_and_starts_again() {
     let peer = Peer::start(ok).await;
     let counted = async |exporter: &Exporter, key: &str| {
         let probed = exporter.probe("m", &format!("{}{key}", peer.http())).await;
@@ -346,10 +346,10 @@ async fn a_key_that_nobody_asks_for_is_forgotten_and_begins_anew() {
     let idle = Duration::from_millis(200);
     let forgetful = Exporter::start_with(&config, |settings| settings.series_idle = idle).await;
     let usual = Exporter::start(&config).await;
-    // On a busy machine the second scrape may come too late as well.
+    // On a busy machine, the second scrape may also be too late.
     eventually("two attempts", async || counted(&forgetful, "left").await >= 2.0).await;
     assert_eq!(counted(&usual, "left").await, 1.0);
-    eventually("none but the other key", async || {
+    eventually("only the other key is left", async || {
         counted(&forgetful, "other").await;
         counted(&usual, "other").await;
         forgetful.own("glassbox_series_keys").await == 1.0
@@ -358,13 +358,13 @@ async fn a_key_that_nobody_asks_for_is_forgotten_and_begins_anew() {
     let evicted = "glassbox_series_evictions_total{reason=\"idle\"}";
     assert!(forgetful.own(evicted).await >= 1.0);
     assert_eq!(counted(&forgetful, "left").await, 1.0);
-    // Who may leave it for longer finds it as it was.
+    // With a longer TTL the key is still there.
     assert_eq!(usual.own(evicted).await, 0.0);
     assert_eq!(counted(&usual, "left").await, 2.0);
 }
 
 #[tokio::test]
-async fn the_flag_for_idle_keys_is_what_the_running_program_keeps() {
+async fn the_flag_for_idle_keys_applies() {
     let running = Running::start(&limited("", ""), &["--series.idle=61"]).await;
     assert!(running.log().contains("series.idle=61 "), "{}", running.log());
 }
@@ -375,7 +375,7 @@ fn reason(probed: &Probed) -> &str {
 }
 
 #[tokio::test]
-async fn a_proxys_answer_is_read_up_to_its_bound_and_not_a_byte_further() {
+async fn a_proxy_response_is_read_up_to_its_limit() {
     const MOST: usize = 16 * 1024;
     let authority = Authority::new();
     let ca = authority.ca_file.display();
@@ -402,7 +402,7 @@ async fn a_proxys_answer_is_read_up_to_its_bound_and_not_a_byte_further() {
 }
 
 #[tokio::test]
-async fn a_token_servers_answer_is_read_up_to_its_bound_and_not_a_byte_further() {
+async fn a_token_response_is_read_up_to_its_limit() {
     const MOST: usize = 1024 * 1024;
     let target = Peer::start(ok).await;
     for (length, expected) in [(MOST, ""), (MOST + 1, "local.credentials")] {
@@ -412,7 +412,7 @@ async fn a_token_servers_answer_is_read_up_to_its_bound_and_not_a_byte_further()
         let issuer = Peer::start(move |mut stream| {
             let answer = answer.clone();
             async move {
-                // All of it: what is not read resets the connection.
+                // The complete request, because unread data would reset the connection.
                 Request::read(&mut stream).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
@@ -429,7 +429,7 @@ async fn a_token_servers_answer_is_read_up_to_its_bound_and_not_a_byte_further()
 }
 
 #[tokio::test]
-async fn no_more_addresses_of_a_name_are_probed_beside_it_than_there_may_be() {
+async fn the_number_of_additional_addresses_is_limited() {
     const MOST: u8 = 16;
     let app = Peer::start(ok).await;
     for more in [0, 4] {
@@ -449,11 +449,11 @@ async fn no_more_addresses_of_a_name_are_probed_beside_it_than_there_may_be() {
 }
 
 #[tokio::test]
-async fn expressions_that_take_long_stop_with_their_probe_and_keep_nobody() {
+async fn slow_expressions_stop_with_their_probe_and_do_not_block_others() {
     let numbers = format!("[{}0]", "0,".repeat(40_000));
     let json = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{numbers}", numbers.len());
     let peer = Peer::answering(json).await;
-    // Letters without order: each leads to a state that was not there before.
+    // Random letters: each one leads to a new state of the automaton.
     let mut random = 1_u32;
     let letters: String = (0..2_000_000)
         .map(|_| {
@@ -482,10 +482,10 @@ async fn expressions_that_take_long_stop_with_their_probe_and_keep_nobody() {
     };
     for (module, reason) in [("slow", "reason=\"content.json\""), ("text", "reason=\"content.body\"")] {
         for _ in 0..6 {
-            // On a machine that is busy with others, it is nobody's fault but the exporter's.
+            // On a busy machine, the failure is attributed to the exporter itself.
             let (status, page) = probe(module).await;
             assert!(
-                (status == 200 && page.contains(reason)) || (status == 503 && page.contains("enough of a processor")),
+                (status == 200 && page.contains(reason)) || (status == 503 && page.contains("too little CPU time")),
                 "{status} {page}"
             );
         }
@@ -494,7 +494,7 @@ async fn expressions_that_take_long_stop_with_their_probe_and_keep_nobody() {
         let (status, page) = probe(module).await;
         assert!(status == 200 && page.contains("\nprobe_success 1"), "{module}: {page}");
     }
-    // None of the twelve goes on.
+    // All twelve searches have stopped.
     let stat = format!("/proc/{}/stat", running.process.0.id());
     let used = || {
         let stat = std::fs::read_to_string(&stat).unwrap();
@@ -505,13 +505,13 @@ async fn expressions_that_take_long_stop_with_their_probe_and_keep_nobody() {
     eventually("the processor is free", async || {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let now = used();
-        // In hundredths of a second.
+        // In units of 10 ms.
         now - std::mem::replace(&mut before, now) < 10
     })
     .await;
 }
 
-/// A target that sends so many bytes of a body, and no more before it is let to.
+/// A target that sends `bytes` bytes of a body and then waits to be released.
 async fn holding_bodies(bytes: usize) -> (Peer, Arc<AtomicUsize>, watch::Sender<bool>) {
     let (let_go, go) = watch::channel(false);
     let sent = Arc::new(AtomicUsize::new(0));
@@ -534,7 +534,7 @@ async fn holding_bodies(bytes: usize) -> (Peer, Arc<AtomicUsize>, watch::Sender<
 }
 
 #[tokio::test]
-async fn probes_that_hold_too_much_together_are_answered_with_503_and_none_is_blamed() {
+async fn probes_over_the_total_memory_limit_get_503() {
     let (peer, sent, let_go) = holding_bodies(8 << 20).await;
     let small = Peer::start(ok).await;
     let matching = ", http: {fail_if_body_matches_regexp: [zzz]}";
@@ -555,7 +555,7 @@ async fn probes_that_hold_too_much_together_are_answered_with_503_and_none_is_bl
         3.0
     );
     assert!(held().await <= 16_777_216.0);
-    // What is small still has room.
+    // There is still room for a small body.
     let (status, page) = scrape(&exporter, &small.http()).await;
     assert!(status == 200 && page.contains("\nprobe_success 1"), "{page}");
     let_go.send_replace(true);
@@ -567,9 +567,9 @@ async fn probes_that_hold_too_much_together_are_answered_with_503_and_none_is_bl
 }
 
 #[tokio::test]
-async fn heads_of_responses_count_as_long_as_their_probe() {
+async fn response_headers_count_until_the_probe_ends() {
     let held = Held::start().await;
-    // A large head, and a redirect to who answers nobody.
+    // A large header, and a redirect to a target that never responds.
     let fields = fields(1000);
     let to = format!(
         "HTTP/1.1 302 x\r\nLocation: {}\r\n{fields}Content-Length: 0\r\n\r\n",
@@ -582,7 +582,7 @@ async fn heads_of_responses_count_as_long_as_their_probe() {
         probes.spawn(scrape(&exporter, &format!("{}{key}", redirecting.http())));
     }
     let mut refused = 0;
-    // Each is refused, or waits at the second target.
+    // Each probe is rejected or waits at the second target.
     while refused + held.peer.connections() < 100 {
         let ended = tokio::time::timeout(Duration::from_millis(50), probes.join_next()).await;
         if let Ok(Some(ended)) = ended {
@@ -595,7 +595,7 @@ async fn heads_of_responses_count_as_long_as_their_probe() {
         }
     }
     let waiting = probes.len();
-    assert!(refused > 0 && waiting > 20, "{refused} were refused, {waiting} wait");
+    assert!(refused > 0 && waiting > 20, "{refused} rejected, {waiting} waiting");
     assert!(exporter.own("glassbox_probe_memory_bytes").await > 8_388_608.0);
     held.let_go.send_replace(true);
     for (status, page) in probes.join_all().await {
@@ -604,7 +604,7 @@ async fn heads_of_responses_count_as_long_as_their_probe() {
     assert_eq!(exporter.own("glassbox_probe_memory_bytes").await, 0.0);
 }
 
-/// 200 fields whose values have so many bytes.
+/// 200 fields with values of `bytes` bytes.
 fn fields(bytes: usize) -> String {
     let fields: Vec<_> = (0..200)
         .map(|number| format!("X-{number:03}: {}\r\n", "v".repeat(bytes)))
@@ -612,7 +612,7 @@ fn fields(bytes: usize) -> String {
     fields.concat()
 }
 
-/// Answers whose fields are as many and as large as a target likes.
+/// A target that responds with 500 and 200 large fields.
 async fn many_fields() -> Peer {
     let fields = fields(900);
     Peer::answering(format!(
@@ -622,7 +622,7 @@ async fn many_fields() -> Peer {
 }
 
 #[tokio::test]
-async fn evidence_takes_no_more_bytes_than_it_may_and_each_finding_has_its_share() {
+async fn evidence_is_limited_in_total_and_per_finding() {
     const MOST: f64 = 1_048_576.0;
     let (hostile, refusing) = (
         many_fields().await,
@@ -638,17 +638,17 @@ async fn evidence_takes_no_more_bytes_than_it_may_and_each_finding_has_its_share
     }
     assert!(
         exporter.own("glassbox_evidence_bytes").await > MOST / 2.0,
-        "hardly any was counted"
+        "too few counted"
     );
     assert!(exporter.own("glassbox_evidence_dropped_total").await > 0.0);
     assert!(kept(&format!("{}99", hostile.http())).await);
     assert!(!kept(&first).await);
-    // A reload makes room for more.
+    // A reload raises the limit.
     std::fs::write(&exporter.config_file, limited("history_bytes: 8MB", "")).unwrap();
     assert_eq!(exporter.post("/-/reload").await.status(), 200);
     exporter.probe("m", &first).await;
     for number in 0..100 {
         exporter.probe("m", &format!("{}{number}", hostile.http())).await;
     }
-    assert!(kept(&first).await, "one target pushed out the evidence of another");
+    assert!(kept(&first).await, "one target evicted the evidence of another");
 }

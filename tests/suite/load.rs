@@ -1,4 +1,4 @@
-//! Many probes at once: none fails for our own fault, each is one connection, and memory stays flat.
+//! Many concurrent probes: no local failures, one connection per probe, and constant memory.
 
 use crate::support::page::Page;
 use crate::support::peer::{Peer, ok};
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 const KEYS: usize = 1000;
 const AT_ONCE: usize = 64;
 
-/// Probes every key once, 64 at a time; gives how many probes succeeded.
+/// Probes every key once, 64 at a time. Returns the number of successful probes.
 async fn sweep(port: u16, peer: &Peer) -> usize {
     let next = Arc::new(AtomicUsize::new(0));
     let mut workers = JoinSet::new();
@@ -46,7 +46,7 @@ fn resident_kilobytes(process: &Process) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_keys_are_a_thousand_connections_and_memory_stays_flat() {
+async fn a_thousand_keys_use_a_thousand_connections_and_constant_memory() {
     let peer = Peer::start(ok).await;
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
@@ -84,9 +84,9 @@ async fn a_thousand_keys_are_a_thousand_connections_and_memory_stays_flat() {
     }
 }
 
-/// A shortage of our own says nothing about the target: it is answered with 503, never with `probe_success 0`.
+/// A resource shortage of the exporter is not a result about the target: the response is 503, never `probe_success 0`.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_file_descriptors_there_is_no_verdict_on_the_target() {
+async fn without_file_descriptors_there_is_no_verdict() {
     let peer = Peer::start(|stream| async move {
         let _held = stream;
         std::future::pending::<()>().await;
@@ -109,14 +109,18 @@ async fn without_file_descriptors_there_is_no_verdict_on_the_target() {
         scrapes.spawn(async move {
             let client = reqwest::Client::builder().no_proxy().build().unwrap();
             let request = client.get(url).header("X-Prometheus-Scrape-Timeout-Seconds", "3");
-            // A connection that there is no file for ends without an answer: that, too, is no verdict.
+            // A connection for which the exporter has no file descriptor ends without a response, so it also gives no
+            // verdict.
             let answer = request.send().await.ok()?;
             Some((answer.status(), answer.text().await.ok()?))
         });
     }
     let answers: Vec<_> = scrapes.join_all().await.into_iter().flatten().collect();
     let short: Vec<_> = answers.iter().filter(|(status, _)| *status == 503).collect();
-    assert!(!short.is_empty(), "60 probes fitted into 40 file descriptors");
+    assert!(
+        !short.is_empty(),
+        "no probe lacked a file descriptor: 60 probes with 40 file descriptors"
+    );
     for (_, words) in short {
         let own = [
             "no free file descriptor",

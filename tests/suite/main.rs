@@ -1,9 +1,9 @@
-//! The scenarios: the exporter against real servers and against peers that misbehave on purpose, all on loopback.
+//! Integration tests: the exporter probes real servers and deliberately broken ones, all on loopback.
 
 #![allow(
     clippy::unwrap_used,
     clippy::float_cmp,
-    reason = "a test stops at what it did not expect; gauges of whole numbers are exact"
+    reason = "an unexpected error fails the test; gauges of whole numbers are exact"
 )]
 
 mod support;

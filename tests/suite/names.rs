@@ -1,4 +1,4 @@
-//! The system's own name service: its hosts file and its search list.
+//! The name service of the host: hosts file and search list.
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::Exporter;
@@ -19,7 +19,7 @@ async fn a_name_of_the_hosts_file_needs_no_name_server() {
     assert_eq!(probed.page.value("probe_ip_protocol"), 4.0);
 }
 
-/// In a mount namespace of its own, so that nothing of the host changes; needs root, as the image's test does.
+/// Uses a mount namespace, so that the host's files do not change. Requires root.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_systems_name_server_and_search_list_are_used() {
     let peer = Peer::start(ok).await;

@@ -1,4 +1,4 @@
-//! A real Prometheus takes native histograms and exemplars from a leased key, and they agree with the classic ones.
+//! A real Prometheus scrapes native histograms and exemplars of a leased key. They match the classic histograms.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, read_head};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-/// Answers after so long.
+/// Response delay of the target.
 const DELAY: Duration = Duration::from_millis(50);
 
 fn scrape_config(exporter: &Exporter, target: &str) -> String {
@@ -24,7 +24,7 @@ fn scrape_config(exporter: &Exporter, target: &str) -> String {
 }
 
 #[tokio::test]
-async fn prometheus_takes_native_histograms_and_exemplars_that_resolve() {
+async fn prometheus_ingests_native_histograms_and_exemplars() {
     let peer = Peer::start(|mut stream: TcpStream| async move {
         read_head(&mut stream).await;
         tokio::time::sleep(DELAY).await;
@@ -46,17 +46,18 @@ async fn prometheus_takes_native_histograms_and_exemplars_that_resolve() {
             .is_some_and(|count| *count >= 12.0)
     })
     .await;
-    // A native bucket is 9 % wide, and the peer's clock has ticks of a millisecond.
+    // A native bucket is 9 % wide, and the target's timer has a resolution of 1 ms.
     let median = prometheus.one(&format!("histogram_quantile(0.5, {processing})")).await;
     assert!((0.045..0.065).contains(&median), "{median}");
-    // Both are of one scrape: the counts are equal where every probe finishes. Of `processing`, a busy machine may observe fewer.
+    // Both values come from the same scrape. The counts are equal for a phase that every probe completes. On a busy
+    // machine, `processing` may have fewer observations.
     let connected = "histogram_count(probe_phase_duration_seconds{phase=\"connect\"})";
     let counts = prometheus
         .one(&format!("{connected} - ignoring (phase) probe_attempts_total"))
         .await;
     assert_eq!(counts, 0.0);
 
-    // Of each phase: what is found for the first of a family need not be found for the others.
+    // Every phase is checked: exemplars of the first series in a family do not imply exemplars of the others.
     for phase in ["resolve", "connect", "processing", "transfer"] {
         let query = format!("probe_phase_duration_seconds{{phase=\"{phase}\"}}");
         let all_time = [("query", query.as_str()), ("start", "0"), ("end", "9999999999")];

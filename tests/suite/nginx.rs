@@ -1,4 +1,4 @@
-//! Against a real nginx: delays of known length in known places, plain and over TLS, and what the page says of them.
+//! A real nginx with known delays in known phases, with and without TLS, and the durations that the page reports.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::page::Page;
@@ -17,42 +17,42 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Debian's, with the echo module beside it.
+/// nginx from the Debian package, with the echo module.
 const NGINX: &str = "/usr/sbin/nginx";
 const ECHO_MODULE: &str = "/usr/lib/nginx/modules/ngx_http_echo_module.so";
 
-/// Delays that nginx makes, in milliseconds.
+/// Delays of nginx, in milliseconds.
 const DELAYS: [u32; 3] = [0, 50, 200];
 
-/// A file that nginx serves: long, dull and with a `Last-Modified`.
+/// Line of the file that nginx serves. The file is long, compressible, and has a `Last-Modified`.
 const PAGE_LINE: &str = "glass is clear, and so is this line.\n";
 const PAGE_LINES: usize = 1000;
 const PAGE_LENGTH: f64 = 37.0 * 1000.0;
 
-/// Rounding is allowed to take so much, in seconds.
+/// Tolerance for rounding, in seconds.
 const MICROSECOND: f64 = 1e-6;
 
-/// nginx reads the kernel's coarse clock, which ticks every 10 ms at the slowest. What wakes it in its sleep, as
-/// HTTP/2's acknowledgements do, may let it sleep so much shorter.
+/// Tolerance for the clock of nginx, in seconds. nginx uses the kernel's coarse clock, which has a resolution of up to
+/// 10 ms. Events during its sleep, such as HTTP/2 acknowledgements, can shorten the sleep by that time.
 const TICK: f64 = 0.010;
 
-/// The peer's phases.
+/// Phases of `blackbox_exporter`.
 const PHASES: [&str; 5] = ["resolve", "connect", "tls", "processing", "transfer"];
 
-/// A running nginx. Ends with its value.
+/// A running nginx. It is stopped on drop.
 struct Nginx {
-    /// Plain.
+    /// Port without TLS.
     http: u16,
-    /// HTTP/2 and HTTP/1.1 over TLS 1.3.
+    /// Port with HTTP/2 and HTTP/1.1 over TLS 1.3.
     tls13: u16,
-    /// HTTP/1.1 over TLS 1.2.
+    /// Port with HTTP/1.1 over TLS 1.2.
     tls12: u16,
     folder: TempDir,
     process: Process,
 }
 
 impl Nginx {
-    /// Starts one that shows this certificate.
+    /// Starts nginx with this certificate.
     async fn start(cert_file: &Path, key_file: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [http, tls13, tls12, nobody] = std::array::from_fn(|_| free_port());
@@ -61,7 +61,7 @@ impl Nginx {
             cert_file.display(),
             key_file.display()
         );
-        // One process: a master that is killed would leave its workers behind.
+        // nginx runs as one process, because the workers of a killed master would stay alive.
         let config = format!(
             "load_module {ECHO_MODULE};\n\
              daemon off; master_process off; pid nginx.pid; error_log error.log warn;\n\
@@ -101,13 +101,13 @@ impl Nginx {
     async fn listens(&mut self) -> bool {
         if let Some(status) = self.process.0.try_wait().unwrap() {
             let log = std::fs::read_to_string(self.folder.path().join("error.log"));
-            panic!("nginx ended with {status}: {log:?}; `make deps` installs what the tests need");
+            panic!("nginx ended with {status}: {log:?}; `make deps` installs the packages for the tests");
         }
         TcpStream::connect(("127.0.0.1", self.http)).await.is_ok()
     }
 }
 
-/// What every server of this nginx serves. Nobody listens on the port `nobody`.
+/// The locations of every server block. The port `nobody` has no listener.
 fn site(http: u16, tls: u16, nobody: u16) -> String {
     let mut site = format!(
         "location /page.txt {{ root html; }}\n\
@@ -134,7 +134,7 @@ fn site(http: u16, tls: u16, nobody: u16) -> String {
     site
 }
 
-/// An nginx behind a certificate that is good for its address, and an exporter that trusts it.
+/// An nginx with a valid certificate, and an exporter that trusts it.
 struct Scene {
     nginx: Nginx,
     exporter: Exporter,
@@ -142,7 +142,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// With the modules `http1`, `http2`, `peer` and these, each a name and its keys; in them `TLS` is the trust.
+    /// Starts both with the modules `http1`, `http2`, `peer` and the given ones: name and keys. `TLS` in the keys
+    /// stands for the trusted CA.
     async fn start(modules: &[(&str, &str)]) -> Self {
         let authority = Authority::new();
         let (cert_file, key_file) = authority.files("127.0.0.1");
@@ -185,7 +186,7 @@ fn assert_says(page: &Page, series: &str, expected: f64) {
     );
 }
 
-/// The page of a successful probe: one that took all the time that its phases and `probe_unattributed_seconds` say.
+/// Asserts that the probe succeeded, and that its phases and `probe_unattributed_seconds` add up to its duration.
 #[track_caller]
 fn assert_succeeded(probed: &Probed) {
     let page = &probed.page;
@@ -196,8 +197,8 @@ fn assert_succeeded(probed: &Probed) {
     assert_timings_balance(probed);
 }
 
-/// The evidence of any probe: its laps follow one another without overlap, and with what is outside them they are the
-/// whole time.
+/// Asserts that the phases in the evidence do not overlap, and that they and the unattributed time add up to the
+/// duration.
 #[track_caller]
 fn assert_timings_balance(probed: &Probed) {
     let edge = &probed.evidence["target"];
@@ -206,14 +207,14 @@ fn assert_timings_balance(probed: &Probed) {
     for exchange in edge["exchanges"].as_array().unwrap() {
         for timing in exchange["phases"].as_array().unwrap() {
             let begun = seconds(timing, "start_seconds");
-            assert!(begun >= at - MICROSECOND, "{timing} begins before {at}: {edge:#}");
+            assert!(begun >= at - MICROSECOND, "{timing} starts before {at}: {edge:#}");
             let took = seconds(timing, "duration_seconds");
             at = begun + took;
             attributed += took;
         }
     }
     let whole = seconds(edge, "duration_seconds");
-    assert!(at <= whole + MICROSECOND, "a lap ends after the probe: {edge:#}");
+    assert!(at <= whole + MICROSECOND, "a phase ends after the probe: {edge:#}");
     let told = attributed + seconds(edge, "unattributed_seconds");
     assert!((told - whole).abs() < MICROSECOND, "{told} of {whole} s: {edge:#}");
     assert_says(&probed.page, "probe_duration_seconds", whole);
@@ -227,7 +228,7 @@ fn gauge(page: &Page, phase: &str) -> f64 {
     page.value(&phase_gauge(phase))
 }
 
-/// The histogram holds exactly these observations.
+/// Asserts that the histogram has exactly these observations.
 #[track_caller]
 fn assert_histogram_of(observed: &[f64], page: &Page, name: &str, phase: Option<&str>, bounds: &[f64]) {
     let labels = phase.map(|phase| format!("phase=\"{phase}\"")).unwrap_or_default();
@@ -247,10 +248,10 @@ fn assert_histogram_of(observed: &[f64], page: &Page, name: &str, phase: Option<
     assert_says(page, &format!("{name}_sum{plain}"), observed.iter().sum());
 }
 
-/// How often each location is probed.
+/// Number of probes of each location.
 const PROBES: usize = 8;
 
-/// Probes each location several times, and looks for each delay where it was made.
+/// Probes each location several times, and asserts that each delay is in the right phase.
 async fn assert_the_phases_tell(scene: &Scene, module: &str, base: &str, version: f64) {
     let https = base.starts_with("https");
     for place in [Place::Head, Place::Body] {
@@ -262,9 +263,9 @@ async fn assert_the_phases_tell(scene: &Scene, module: &str, base: &str, version
                 assert_succeeded(&probed);
                 assert_says(&probed.page, "probe_http_version", version);
                 assert_says(&probed.page, "probe_http_ssl", f64::from(u8::from(https)));
-                // The whole probe is observed without the exporter's own delay.
+                // The histogram of the whole probe excludes the exporter's own delay.
                 wholes.push(probed.page.value("probe_duration_seconds") - scheduling_delay(&probed));
-                // On a busy machine packets may be merged: the two phases are then not observed.
+                // On a busy machine packets may be merged. Then the two phases are not observed.
                 split.push(notes(&probed).is_empty());
                 pages.push(probed.page);
             }
@@ -275,12 +276,12 @@ async fn assert_the_phases_tell(scene: &Scene, module: &str, base: &str, version
     }
 }
 
-/// Where nginx delays.
+/// Position of the delay in the response.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     /// Before the first byte.
     Head,
-    /// Between the body's first byte and its last.
+    /// Between the first and last byte of the body.
     Body,
 }
 
@@ -300,19 +301,19 @@ impl Place {
     }
 }
 
-/// Every probe holds the delay, and its phase is longer than all else together.
+/// Asserts that every probe has the delay, and that its phase is longer than all other phases together.
 #[track_caller]
 fn assert_the_delay_is_in(place: Place, delay: f64, early: f64, pages: &[Page]) {
     for page in pages {
         let held = match place {
             Place::Head => gauge(page, "processing"),
-            // Where this process is late to see the first byte, the delay has begun before transfer has.
+            // If this process sees the first byte late, part of the delay is in `processing`.
             Place::Body => gauge(page, "processing") + gauge(page, "transfer"),
         };
         assert!(held >= delay - early, "{place:?} {delay}: {held}");
     }
     if delay > 0.0 {
-        // What a busy machine adds to the other phases, or takes from the slow one, it does not do in every probe.
+        // A busy machine may lengthen the other phases or shorten the slow one, but not in every probe.
         let times = |name: String| pages.iter().map(move |page| page.value(&name));
         let slow = times(phase_gauge(place.phase())).fold(0.0, f64::max);
         let others = PHASES.into_iter().filter(|phase| *phase != place.phase());
@@ -322,8 +323,8 @@ fn assert_the_delay_is_in(place: Place, delay: f64, early: f64, pages: &[Page]) 
     }
 }
 
-/// The last page's histograms hold what the pages' gauges said, each in its bucket. `split`: where processing and transfer are known
-/// on their own.
+/// Asserts that the histograms of the last page contain the gauges of all pages. `split` marks the probes with separate
+/// durations of processing and transfer.
 #[track_caller]
 fn assert_the_histograms_hold_the_gauges(pages: &[Page], split: &[bool], wholes: &[f64], https: bool) {
     let last = pages.last().unwrap();
@@ -336,18 +337,18 @@ fn assert_the_histograms_hold_the_gauges(pages: &[Page], split: &[bool], wholes:
             assert_histogram_of(&observed, last, name, Some(phase), &PHASE_BUCKETS);
         } else {
             let rows = last.starting(&format!("{name}_count{{phase=\"tls\"")).count();
-            assert_eq!(rows, 0, "a plain target has no rows of tls");
+            assert_eq!(rows, 0, "a target without TLS must have no series with the phase tls");
         }
     }
     assert_histogram_of(wholes, last, "probe_success_duration_seconds", None, &LONG_BUCKETS);
 }
 
-/// What has to be known of the figures of a probe.
+/// Notes about the durations of a probe.
 fn notes(probed: &Probed) -> &[serde_json::Value] {
     probed.evidence["target"]["exchanges"][0]["notes"].as_array().unwrap()
 }
 
-/// How much longer a probe took because the exporter came late to events on the wire.
+/// Scheduling delay of the exporter within the probe, in seconds.
 fn scheduling_delay(probed: &Probed) -> f64 {
     let exchanges = probed.evidence["target"]["exchanges"].as_array().unwrap();
     exchanges
@@ -357,31 +358,31 @@ fn scheduling_delay(probed: &Probed) -> f64 {
 }
 
 #[tokio::test]
-async fn over_plain_http_the_phases_tell_a_slow_head_from_a_slow_body() {
+async fn plain_http_phases_distinguish_slow_headers_from_slow_bodies() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http1", &scene.http(""), 1.1).await;
 }
 
 #[tokio::test]
-async fn behind_tls_over_http_1_the_phases_tell_a_slow_head_from_a_slow_body() {
+async fn http_1_tls_phases_distinguish_slow_headers_from_slow_bodies() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http1", &scene.tls12(""), 1.1).await;
 }
 
 #[tokio::test]
-async fn behind_tls_over_http_2_the_phases_tell_a_slow_head_from_a_slow_body() {
+async fn http_2_tls_phases_distinguish_slow_headers_from_slow_bodies() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http2", &scene.tls13(""), 2.0).await;
 }
 
 #[tokio::test]
-async fn through_a_tls_edge_the_phases_tell_a_slow_head_from_a_slow_body_of_the_server_behind_it() {
+async fn phases_through_a_tls_edge_distinguish_slow_headers_from_slow_bodies() {
     let scene = Scene::start(&[]).await;
     assert_the_phases_tell(&scene, "http2", &scene.tls13("/through"), 2.0).await;
 }
 
 #[tokio::test]
-async fn the_laps_of_a_failed_probe_are_its_whole_time_too() {
+async fn the_phases_of_a_failed_probe_add_up_to_its_duration() {
     const ANSWERED: &str = "resolve connect request processing transfer";
     const ANSWERED_TLS: &str = "resolve connect tls request processing transfer";
     let scene = Scene::start(&[("hurried", "timeout: 1s, http: {TLS}")]).await;
@@ -425,7 +426,7 @@ async fn the_laps_of_a_failed_probe_are_its_whole_time_too() {
     for (module, target, reason, timings) in rows {
         let probed = scene.exporter.probe(module, &target).await;
         assert_says(&probed.page, "probe_success", 0.0);
-        // The fact: whom a judgment blames for it is not asked here.
+        // Only the fault is checked here, not the verdict.
         let fault = &probed.evidence["target"]["fault"];
         assert_eq!(fault["reason"], reason, "{target}: {}", probed.evidence);
         let seen: Vec<String> = probed
@@ -439,14 +440,14 @@ async fn the_laps_of_a_failed_probe_are_its_whole_time_too() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_request_is_written_does_not_count_any_time_twice() {
+async fn an_early_response_counts_no_time_twice() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
     let body = "x".repeat(8 << 20);
     let config = format!("modules: {{upload: {{prober: http, http: {{method: POST, body: {body}}}}}}}");
     let exporter = Exporter::start(&config).await;
     for (first, then) in [(HEAD.to_owned(), "early"), (format!("{HEAD}early"), "")] {
-        // The peer lets the request pile up, answers, and clears the way in the same breath: when the exporter next
-        // looks, the answer is there and the rest of the request can be written at once.
+        // The server lets the request queue up, responds, and then reads the request. When the exporter next polls the
+        // socket, it finds both the response and room for the rest of the request.
         let peer = Peer::start(move |mut stream: TcpStream| {
             let first = first.clone();
             async move {
@@ -467,7 +468,7 @@ async fn an_answer_that_comes_before_the_request_is_written_does_not_count_any_t
     }
 }
 
-/// What `openssl x509` prints of the first certificate of a file: a line each, `name=value`.
+/// Output of `openssl x509` for the first certificate of a file: lines of `name=value`.
 fn openssl_says(cert_file: &Path) -> BTreeMap<String, String> {
     let told = Command::new("openssl")
         .args([
@@ -498,7 +499,8 @@ fn seconds_at(date: &str) -> f64 {
     String::from_utf8(told.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// A chain of three whose middle ends first; files with leaf and middle, the leaf's key, and the root.
+/// Writes a chain of three certificates whose intermediate expires first. Returns the files with leaf and intermediate,
+/// the key of the leaf, and the root.
 fn chain_into(folder: &Path) -> [std::path::PathBuf; 3] {
     let named = |parts: &[(DnType, &str)], year: i32| {
         let mut params = CertificateParams::default();
@@ -536,7 +538,7 @@ fn chain_into(folder: &Path) -> [std::path::PathBuf; 3] {
 }
 
 #[tokio::test]
-async fn the_certificate_gauges_say_what_openssl_says_of_the_file() {
+async fn the_certificate_gauges_match_openssl() {
     let folder = tempfile::tempdir().unwrap();
     let [cert_file, key_file, root_file] = chain_into(folder.path());
     let nginx = Nginx::start(&cert_file, &key_file).await;
@@ -576,7 +578,7 @@ async fn the_certificate_gauges_say_what_openssl_says_of_the_file() {
         1.0,
     );
 
-    // The middle, which nginx sends with the leaf, ends before the leaf does.
+    // The intermediate, which nginx sends with the leaf, expires before the leaf.
     let leaf_ends = seconds_at(&told["notAfter"]);
     let pem = std::fs::read_to_string(&cert_file).unwrap();
     let middle_at = pem.rfind("-----BEGIN").unwrap();
@@ -593,7 +595,7 @@ async fn the_certificate_gauges_say_what_openssl_says_of_the_file() {
 }
 
 #[tokio::test]
-async fn the_tls_gauges_say_what_nginx_was_told_to_speak() {
+async fn the_tls_gauges_match_the_nginx_configuration() {
     let scene = Scene::start(&[]).await;
     let rows = [
         (
@@ -636,7 +638,7 @@ async fn the_tls_gauges_say_what_nginx_was_told_to_speak() {
 }
 
 #[tokio::test]
-async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips_it() {
+async fn a_gzip_body_is_measured_and_matched_decompressed() {
     const WHOLE: &str = "fail_if_body_not_matches_regexp: ['^(glass is clear, and so is this line.\\n)+$']";
     let accepting = format!("http: {{headers: {{Accept-Encoding: gzip}}, {WHOLE}}}");
     let unzipping = accepting.replace("headers", "compression: gzip, headers");
@@ -652,11 +654,11 @@ async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips
     let unzipped = scene.exporter.probe("unzipping", &target).await;
     assert_succeeded(&unzipped);
     assert_says(&unzipped.page, "probe_http_uncompressed_body_length", PAGE_LENGTH);
-    // nginx zips as it sends: nobody knows the length before.
+    // nginx compresses the body while it sends it, so the length is unknown.
     assert_says(&unzipped.page, "probe_http_content_length", -1.0);
     assert!(
         wire(&unzipped) < PAGE_LENGTH / 2.0,
-        "it was not zipped on the wire: {}",
+        "the body was not compressed: {}",
         unzipped.evidence
     );
 
@@ -666,7 +668,7 @@ async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips
     assert!(zipped.page.value("probe_http_uncompressed_body_length") < wire(&zipped));
     assert_eq!(zipped.evidence["target"]["fault"]["reason"], "content.body");
 
-    // As the peer does: it unzips what was not zipped, because nobody asked nginx to.
+    // As in `blackbox_exporter`, decoding fails, because the module did not request gzip and nginx did not compress.
     let blind = scene.exporter.probe("blind", &target).await;
     assert_says(&blind.page, "probe_success", 0.0);
     assert_says(&blind.page, "probe_http_content_length", PAGE_LENGTH);
@@ -674,7 +676,7 @@ async fn a_zipped_answer_is_measured_and_matched_as_text_where_the_module_unzips
 }
 
 #[tokio::test]
-async fn basic_credentials_open_what_nginx_guards_and_are_never_shown() {
+async fn basic_auth_works_with_nginx_and_is_never_shown() {
     let credentials = "http: {fail_if_body_not_matches_regexp: ['^hello probe\\n$'], \
                        basic_auth: {username: probe, password: PASSWORD}}";
     let right = credentials.replace("PASSWORD", "open sesame");
@@ -707,7 +709,7 @@ async fn basic_credentials_open_what_nginx_guards_and_are_never_shown() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_a_leg_of_its_own_where_it_is_followed() {
+async fn a_followed_redirect_is_a_separate_exchange() {
     let scene = Scene::start(&[
         ("staying", "http: {follow_redirects: false}"),
         (
@@ -746,7 +748,7 @@ async fn a_redirect_is_a_leg_of_its_own_where_it_is_followed() {
     }
 }
 
-/// `promtool check metrics` finds nothing to say.
+/// Asserts that `promtool check metrics` reports nothing.
 #[track_caller]
 fn assert_promtool_accepts(text: &str) {
     let mut promtool = Command::new("promtool")
@@ -767,7 +769,7 @@ fn assert_promtool_accepts(text: &str) {
 }
 
 #[tokio::test]
-async fn promtool_has_nothing_to_say_of_any_page() {
+async fn promtool_accepts_every_page() {
     let scene = Scene::start(&[("full", "metrics: full, http: {TLS}")]).await;
     let targets = [
         scene.http("/page.txt"),
@@ -794,15 +796,15 @@ async fn a_healthy_target_stays_within_the_series_budget() {
         assert!(page.value("probe_http_last_modified_timestamp_seconds") > 0.0);
         assert!(
             page.len() <= budget,
-            "{target} has {} series, more than {budget}",
+            "{target} has {} series, maximum {budget}",
             page.len()
         );
-        assert_eq!(first.len(), page.len(), "every series is there from the first scrape");
+        assert_eq!(first.len(), page.len(), "every series must exist from the first scrape");
     }
 }
 
 #[tokio::test]
-async fn the_level_peer_has_exactly_the_families_of_the_peer() {
+async fn the_level_blackbox_has_exactly_the_families_of_blackbox_exporter() {
     const PLAIN: [&str; 15] = [
         "probe_dns_lookup_time_seconds",
         "probe_duration_seconds",
@@ -838,7 +840,7 @@ async fn the_level_peer_has_exactly_the_families_of_the_peer() {
         for phase in PHASES {
             assert!(gauge(&page, phase) >= 0.0);
         }
-        // A series for each family, and the other four phases.
+        // One series for each family, plus four more phases.
         assert_eq!(page.len(), families.len() + 4);
     }
 }

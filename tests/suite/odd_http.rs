@@ -1,5 +1,5 @@
-//! Odd answers over HTTP/1, as servers write them: each is read or refused as `blackbox_exporter` does it, and its deviations
-//! from HTTP are in the evidence. Each row has neighbours that differ in one thing.
+//! Unusual HTTP/1 responses of real servers. Each is accepted or rejected as in `blackbox_exporter`, and the evidence
+//! lists its deviations from the standard. Each row has neighbors that differ in one detail.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, read_head};
@@ -15,12 +15,12 @@ const MODULES: &str = "modules:
   switched: {prober: http, timeout: 5s, http: {valid_status_codes: [101]}}
 ";
 
-/// An answer, what it is read as (a reason, or empty for a success), and its deviations.
+/// A response, its result (a reason, or empty for success), and its deviations.
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
 const WITH_BODY: &str = "Content-Length: 5\r\n\r\nhello";
 
-/// Status lines and fields, before [`WITH_BODY`].
+/// Status lines and fields that precede [`WITH_BODY`].
 const HEADS: &[Row] = &[
     ("HTTP/1.1 200 OK\r\n", "", &[]),
     ("HTTP/1.0 200 OK\r\n", "", &[]),
@@ -102,7 +102,7 @@ const HEADS: &[Row] = &[
     ),
 ];
 
-/// What follows `HTTP/1.1 200 OK`.
+/// Responses without their status line `HTTP/1.1 200 OK`.
 const BODIES: &[Row] = &[
     ("\r\nhello", "", &[]),
     ("Content-Length: 5\r\n\r\nhello\r\n", "", &["crlf_after_body"]),
@@ -176,7 +176,7 @@ const BODIES: &[Row] = &[
     ("Transfer-Encoding: identity\r\n\r\nhello", "http.response.invalid", &[]),
 ];
 
-/// What is wrong with a probe's outcome.
+/// Difference between the result of a probe and its row, if there is one.
 fn objection(probed: &Probed, (_, reason, deviations): Row) -> Option<String> {
     let exchange = &probed.evidence["target"]["exchanges"][0];
     let found = probed.evidence["target"]["fault"]["reason"]
@@ -195,14 +195,14 @@ fn objection(probed: &Probed, (_, reason, deviations): Row) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_answers_are_read_or_refused_as_blackbox_exporter_does() {
+async fn unusual_responses_have_the_same_result_as_in_blackbox_exporter() {
     let exporter = Exporter::start(MODULES).await;
     let heads = HEADS.iter().map(|row| (format!("{}{WITH_BODY}", row.0), *row));
     let bodies = BODIES.iter().map(|row| (format!("HTTP/1.1 200 OK\r\n{}", row.0), *row));
     let mut wrong = Vec::new();
     for (answer, row) in heads.chain(bodies) {
         let peer = Peer::answering(answer.clone()).await;
-        // The body is the same, whatever frames it.
+        // The body is the same with every framing.
         let probed = exporter.probe("hello", &peer.http()).await;
         if let Some(objection) = objection(&probed, row) {
             wrong.push(format!("{answer:?}: {objection}"));
@@ -216,9 +216,9 @@ async fn odd_answers_are_read_or_refused_as_blackbox_exporter_does() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Reading in pieces gives what reading at once gives: the lines have no other end than their own.
+/// The segmentation of the response does not change the result.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_comes_byte_by_byte_is_the_same() {
+async fn a_response_received_byte_by_byte_has_the_same_result() {
     let exporter = Exporter::start(MODULES).await;
     for answer in [
         "HTTP/1.1 103 E\r\nX: y\r\n z\r\n\r\n\r\nHTTP/1.1  200 OK\nX : y\r\nTransfer-Encoding:\r\n chunked\r\n\r\n2 \r\nhe\r\n3\r\nllo\r\n0\r\nX: y\r\n\r\n",
@@ -245,9 +245,9 @@ async fn an_answer_that_comes_byte_by_byte_is_the_same() {
     }
 }
 
-/// A server of another protocol waits for the client, or has no line ends: it is known by its first bytes.
+/// A server of another protocol may wait for the client or send no line ending. The first bytes identify it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_never_become_an_answer_is_not_waited_for() {
+async fn invalid_first_bytes_end_the_probe_at_once() {
     let exporter = Exporter::start(MODULES).await;
     for begin in [
         "SSH-2.0-x",
@@ -268,9 +268,10 @@ async fn what_can_never_become_an_answer_is_not_waited_for() {
     }
 }
 
-/// The length is the one that Go reports: unknown for chunks, 0 where there can be no body, and for HEAD what GET would have.
+/// The length is the one that Go reports: unknown for chunked bodies, 0 for responses that cannot have a body, and for
+/// HEAD the length of the GET response.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_length_is_that_of_the_message() {
+async fn the_length_matches_the_one_of_go() {
     const BOTH: &str =
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let exporter = Exporter::start(MODULES).await;
@@ -333,7 +334,8 @@ async fn the_length_is_that_of_the_message() {
     }
 }
 
-/// What ends a body that nothing else frames may have been cut: only `close_notify` tells (RFC 9112 section 9.8).
+/// A body that ends with the connection may be truncated. Only `close_notify` proves that it is complete (RFC 9112
+/// section 9.8).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_ends_with_tls_and_without_close_notify_is_a_deviation() {
     let exporter = Exporter::start(
@@ -364,7 +366,7 @@ async fn a_body_that_ends_with_tls_and_without_close_notify_is_a_deviation() {
     }
 }
 
-/// 101 is a status like any other for who did not ask for it, and the connection may stay open for ever.
+/// Without an upgrade request, 101 is a status like any other, and the connection may stay open forever.
 #[tokio::test(flavor = "multi_thread")]
 async fn switching_protocols_without_a_request_for_it_is_a_status() {
     let exporter = Exporter::start(MODULES).await;
@@ -387,7 +389,7 @@ async fn switching_protocols_without_a_request_for_it_is_a_status() {
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
 }
 
-/// Deviations are shown where people look, with the field that they are about.
+/// The evidence page shows deviations with the affected field.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deviation_is_on_the_page_with_its_field() {
     let exporter = Exporter::start(MODULES).await;
@@ -402,9 +404,9 @@ async fn a_deviation_is_on_the_page_with_its_field() {
     );
 }
 
-/// What no client may take is refused while it comes, not when memory or time is over.
+/// Endless responses are rejected at a limit, before memory or time runs out.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_without_end_are_refused_at_their_bounds() {
+async fn endless_responses_are_rejected_at_their_limits() {
     let exporter = Exporter::start(MODULES).await;
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (begin, endless, reason) in [
@@ -444,9 +446,9 @@ async fn answers_without_end_are_refused_at_their_bounds() {
     }
 }
 
-/// What comes behind the head of 101 is the first message: it is not lost, and interim answers before it hide nothing.
+/// Bytes after the 101 header belong to the first message and are not lost, also after interim responses.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_may_follow_an_interim_answer() {
+async fn a_websocket_may_follow_an_interim_response() {
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
         let accepting = crate::probers::websocket::accepting(&head);

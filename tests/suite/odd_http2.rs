@@ -1,5 +1,5 @@
-//! Odd responses over HTTP/2, as servers and old gateways write them: each is read or refused as `blackbox_exporter` does it, and
-//! the deviations from HTTP are in the evidence. Each row has neighbours that differ in one thing.
+//! Unusual HTTP/2 responses of real servers and old gateways. Each is accepted or rejected as in `blackbox_exporter`,
+//! and the evidence lists its deviations from the standard. Each row has neighbors that differ in one detail.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::frames::{
@@ -45,24 +45,24 @@ impl World {
         secured(self.config.clone(), frames).await
     }
 
-    /// Probes a server whose answer is these frames.
+    /// Probes a server that responds with these frames.
     async fn probe(&self, frames: Vec<u8>) -> Probed {
         let peer = self.answers(frames).await;
         self.exporter.probe("m", &peer.https()).await
     }
 }
 
-/// A response with more fields.
+/// A response with additional fields.
 fn with(more: &[u8]) -> Vec<u8> {
     [head(&[OK, more].concat()), body(b"hello")].concat()
 }
 
-/// One with trailers.
+/// A response with trailers.
 fn ending(trailers: &[u8]) -> Vec<u8> {
     [head(OK), data(b"hello"), end(trailers)].concat()
 }
 
-/// The names of the fields that the response is shown with.
+/// The field names of the response in the evidence.
 fn names(probed: &Probed) -> Vec<&str> {
     let headers = probed.evidence["target"]["exchanges"][0]["reply"]["headers"]
         .as_array()
@@ -75,7 +75,7 @@ fn deviations(probed: &Probed) -> &serde_json::Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fields_of_an_http1_connection_are_read_and_named() {
+async fn http1_connection_fields_are_accepted_as_deviations() {
     let world = World::start().await;
     let of_connection = [
         "connection",
@@ -101,7 +101,7 @@ async fn fields_of_an_http1_connection_are_read_and_named() {
             assert_eq!(found, shown, "{name}");
         }
     }
-    // Neighbours that look alike: they are as they were written.
+    // Similar names that stay as written.
     for name in [
         "noitcennoc",
         "et",
@@ -121,9 +121,9 @@ async fn fields_of_an_http1_connection_are_read_and_named() {
     }
 }
 
-/// The ways of writing a block: each gives the same response.
+/// All encodings of a header block give the same response.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_block_is_read_however_it_is_written() {
+async fn a_header_block_is_read_in_every_encoding() {
     let world = World::start().await;
     let block = [OK, &fields(&[("connection", "close"), ("x-a", "b")])].concat();
     let early = [
@@ -160,7 +160,7 @@ async fn a_block_is_read_however_it_is_written() {
     }
 }
 
-/// A length and what Go takes it for.
+/// Content-Length fields, the length that Go reports, and the deviations.
 type Length = (&'static [(&'static str, &'static str)], f64, &'static [&'static str]);
 
 const LENGTHS: &[Length] = &[
@@ -186,7 +186,7 @@ const LENGTHS: &[Length] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_length_is_the_one_that_go_takes() {
+async fn content_length_is_parsed_as_in_go() {
     let world = World::start().await;
     for (pairs, length, found) in LENGTHS {
         let probed = world.probe(with(&fields(pairs))).await;
@@ -200,7 +200,7 @@ async fn a_length_is_the_one_that_go_takes() {
         assert_eq!(deviations(&probed), &json!(found), "{pairs:?}");
         assert_eq!(names(&probed), vec!["content-length"; pairs.len()]);
     }
-    // Such a field does not frame a body, and one that is a number does.
+    // An invalid field does not limit the body, a valid one does.
     let probed = world.probe(with(&field("content-length", "6"))).await;
     assert_eq!(probed.page.value("probe_success"), 0.0);
     let peer = world.answers(end(&[OK, &field("content-length", "x")].concat())).await;
@@ -211,9 +211,9 @@ async fn a_length_is_the_one_that_go_takes() {
     assert_eq!(deviations(&trailers), &json!(["framing_field_in_trailers"]));
 }
 
-/// What Go refuses fails, and the reader is told why, not only that HTTP/2 ended.
+/// A response that Go rejects fails, and the verdict has the cause, not only a closed HTTP/2 stream.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_go_refuses_is_refused_with_the_cause() {
+async fn responses_that_go_rejects_fail_with_the_cause() {
     let world = World::start().await;
     let connection = field("connection", "close");
     for (frames, cause) in [
@@ -267,9 +267,9 @@ async fn what_go_refuses_is_refused_with_the_cause() {
     }
 }
 
-/// What is not valid goes on as it came, and is refused as before; so is what is cut, and what is too long.
+/// Invalid, truncated and too long blocks are passed to the library unchanged, which rejects them.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_left_to_the_library() {
+async fn unreadable_blocks_are_left_to_the_library() {
     let world = World::start().await;
     let block = [OK, &field("connection", "close")].concat();
     let long = [&block[..], &field("x", "y".repeat(300_000))].concat();
@@ -306,9 +306,9 @@ async fn what_cannot_be_read_is_left_to_the_library() {
     assert_ne!(probed.evidence["target"]["fault"]["reason"], "http.timed_out_waiting");
 }
 
-/// A large body and many fields pass through beside a field that is renamed.
+/// A large body and many fields next to a renamed field are unchanged.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_around_such_a_field_is_whole() {
+async fn data_next_to_a_renamed_field_is_unchanged() {
     let world = World::start().await;
     let long = "y".repeat(60_000);
     let block = [
@@ -370,9 +370,9 @@ async fn the_page_names_the_field() {
     );
 }
 
-/// The library ends a body without an error where the stream is reset with `NO_ERROR`.
+/// The library ends a body without an error if the stream is reset with `NO_ERROR`.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_a_reset_cuts_short_fails() {
+async fn a_body_truncated_by_a_reset_fails() {
     let world = World::start().await;
     let length = |value| [OK, &field("content-length", value)].concat();
     for (name, frames) in [
@@ -397,7 +397,7 @@ async fn a_body_that_a_reset_cuts_short_fails() {
             assert_eq!(fault["reason"], "http.closed_mid_body", "{name}: {fault:#}");
         }
     }
-    // After the end of a response, such a reset is allowed.
+    // Such a reset is allowed after a complete response.
     for (name, frames) in [
         ("data", [with(b""), reset()]),
         ("trailers", [ending(&field("x", "y")), reset()]),
@@ -408,7 +408,7 @@ async fn a_body_that_a_reset_cuts_short_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_declares_a_body_and_ends_the_response_is_read() {
+async fn a_header_with_a_length_but_no_body_is_read() {
     let world = World::start().await;
     let ends = |status: &str, more: &[u8]| {
         let length = field("content-length", "5");
@@ -449,7 +449,7 @@ async fn a_head_that_declares_a_body_and_ends_the_response_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_follows_an_answer_to_head_is_not_read() {
+async fn data_after_a_head_response_is_ignored() {
     let world = World::start().await;
     let length = [OK, &field("content-length", "5")].concat();
     for (name, frames) in [

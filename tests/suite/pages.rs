@@ -1,10 +1,10 @@
-//! The page of one probe: it names the broken link at once, and shows what strangers wrote as text.
+//! The page of a probe: it names the broken link first, and escapes all text from servers and callers.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
 use crate::support::pki::{Authority, self_signed};
 
-/// The page of a probe just made.
+/// Probes a target and returns the page of the probe.
 async fn page(exporter: &Exporter, module: &str, target: &str) -> String {
     let probed = exporter.probe(module, target).await;
     let id = probed.evidence["id"].as_str().unwrap();
@@ -22,7 +22,7 @@ async fn page(exporter: &Exporter, module: &str, target: &str) -> String {
 const NGINX: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
                      <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
 
-/// What the page of a verdict must show: its heading, and how the links of the chain are marked.
+/// Asserts the heading of a verdict's page, and the marks of the links in the chain.
 fn assert_shows(html: &str, target: &str, headline: &str, class: &str) {
     let heading = html.split("<h1").nth(1).unwrap().split("</h1>").next().unwrap();
     assert!(heading.ends_with(headline), "{target}: {heading}");
@@ -30,7 +30,7 @@ fn assert_shows(html: &str, target: &str, headline: &str, class: &str) {
         let marked = html.contains(&format!("<li class=\"{mark}\">"));
         assert_eq!(marked, class == mark, "{target}: {mark} in {html}");
     }
-    // Nothing of it needs a style or a script of its own.
+    // The page has no inline styles or scripts.
     assert!(!html.contains(" style=") && !html.contains("<style"), "{target}");
     assert_eq!(html.contains("id=\"incident_report\""), class != "healthy", "{target}");
 }
@@ -94,7 +94,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
     ] {
         assert_shows(&page(&exporter, module, &target).await, &target, headline, class);
     }
-    // The machine behind the gateway answers when asked directly: that is drawn, too.
+    // The diagram also shows that the backend responds to a direct request.
     let html = page(&exporter, "backends", &gateway.http()).await;
     let chain = html
         .split("<ol class=\"chain\"")
@@ -108,11 +108,14 @@ async fn the_page_of_each_verdict_names_its_link_first() {
         chain.contains("app asked directly: 200") && chain.contains("Origin"),
         "{application}"
     );
-    assert!(html.contains("app at"), "its laps are on the same axis: {html}");
+    assert!(
+        html.contains("app at"),
+        "the phases of the backend must be on the same axis: {html}"
+    );
 }
 
 #[tokio::test]
-async fn what_a_stranger_writes_stays_text() {
+async fn untrusted_text_is_escaped() {
     let hostile = Peer::answering(
         "HTTP/1.1 503 <script>alert(1)</script>\r\nServer: <img src=x onerror=alert(2)>\r\n\
          Via: \"><b>1</b>\r\nContent-Length: 0\r\n\r\n",
@@ -132,7 +135,7 @@ async fn what_a_stranger_writes_stays_text() {
 }
 
 #[tokio::test]
-async fn the_landing_page_has_a_row_for_each_target_and_leads_to_its_evidence() {
+async fn the_landing_page_lists_each_target_with_its_evidence() {
     let good = Peer::start(ok).await;
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     for _ in 0..3 {
@@ -142,7 +145,7 @@ async fn the_landing_page_has_a_row_for_each_target_and_leads_to_its_evidence() 
     let home = exporter.get("/").await.text().await.unwrap();
     let rows: Vec<_> = home.split("<tr>").skip(2).collect();
     assert_eq!(rows.len(), 2, "{home}");
-    // The failing one is first, and leads to its evidence.
+    // The failing target is first and links to its evidence.
     let id = broken.evidence["id"].as_str().unwrap();
     assert!(rows[0].contains(&format!("href=\"/evidence/{id}\"")), "{}", rows[0]);
     assert!(
@@ -151,7 +154,7 @@ async fn the_landing_page_has_a_row_for_each_target_and_leads_to_its_evidence() 
         rows[0]
     );
     assert!(rows[0].contains("0.00 %"), "{}", rows[0]);
-    // One mark for each of its probes, and the time by phase.
+    // One mark for each probe, and the durations by phase.
     assert!(rows[1].contains("class=\"mark healthy\""), "{}", rows[1]);
     assert_eq!(rows[1].matches("h4V16h-4z").count(), 3, "{}", rows[1]);
     assert!(
@@ -173,9 +176,9 @@ async fn the_landing_page_has_a_row_for_each_target_and_leads_to_its_evidence() 
     );
 }
 
-/// What is probed by hand is shown at once.
+/// A probe from the form leads to its page.
 #[tokio::test]
-async fn the_form_leads_to_the_page_of_its_probe() {
+async fn the_form_opens_the_page_of_its_probe() {
     let good = Peer::start(ok).await;
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     let home = exporter.get("/").await.text().await.unwrap();
@@ -187,7 +190,7 @@ async fn the_form_leads_to_the_page_of_its_probe() {
     assert!(answer.text().await.unwrap().contains("All links are healthy"));
 }
 
-/// What HAR 1.2 demands of each object (the format's specification, section "HAR Data Structure").
+/// Required fields of each object in HAR 1.2 (section "HAR Data Structure" of the specification).
 const DEMANDED: [(&str, &[&str]); 9] = [
     ("/log", &["version", "creator", "entries"]),
     ("/log/creator", &["name", "version"]),
@@ -229,7 +232,7 @@ const DEMANDED: [(&str, &[&str]); 9] = [
 ];
 
 #[tokio::test]
-async fn the_archive_has_what_its_format_demands_and_the_times_of_the_laps() {
+async fn the_archive_is_valid_har_with_the_times_of_the_phases() {
     let authority = Authority::new();
     let peer = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let config = format!(
@@ -254,7 +257,7 @@ async fn the_archive_has_what_its_format_demands_and_the_times_of_the_laps() {
     let timings = &archive["log"]["entries"][0]["timings"];
     for (name, expected) in [
         ("dns", timing("resolve")),
-        // The format counts TLS into it, and has it once more alone.
+        // In HAR, `connect` includes TLS, which is also in `ssl`.
         ("connect", timing("connect") + timing("tls")),
         ("ssl", timing("tls")),
         ("send", timing("request")),
@@ -262,6 +265,6 @@ async fn the_archive_has_what_its_format_demands_and_the_times_of_the_laps() {
         ("receive", timing("transfer")),
     ] {
         let told = timings[name].as_f64().unwrap();
-        assert!((told - expected).abs() < 1e-6, "{name}: {told} is not {expected}");
+        assert!((told - expected).abs() < 1e-6, "{name}: {told}, expected {expected}");
     }
 }

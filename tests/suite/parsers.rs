@@ -1,5 +1,5 @@
-//! Every reader of a stranger's bytes, fed with its own seeds and with mutants of them. `make fuzz` and `make reliability` feed
-//! many more.
+//! Every parser of untrusted input, with its seeds and mutants of them. `make fuzz` and `make reliability` run many
+//! more.
 
 use crate::support::mutants::Mutants;
 use crate::support::parsers::PARSERS;
@@ -7,14 +7,14 @@ use crate::support::wires::{Stranger, WIRES};
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
-/// Mutants of each parser. What is fed to it differs from one parser to the next and is the same in each run.
+/// Mutants for each parser. They are different for each parser and the same in each run.
 const MUTANTS: usize = 20_000;
 
-/// Mutants of each wire, beside its seeds: each is a whole probe.
+/// Mutants for each wire, in addition to its seeds. Each mutant takes a probe.
 const SAID: usize = 300;
 
 #[test]
-fn no_bytes_are_too_odd_for_a_parser() {
+fn parsers_handle_seeds_and_mutants() {
     std::thread::scope(|threads| {
         for (number, parser) in PARSERS.iter().enumerate() {
             threads.spawn(move || {
@@ -29,7 +29,7 @@ fn no_bytes_are_too_odd_for_a_parser() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_bytes_are_too_odd_for_a_probe() {
+async fn probes_handle_seeds_and_mutants() {
     let mut strangers = tokio::task::JoinSet::new();
     for (number, wire) in WIRES.iter().enumerate() {
         strangers.spawn(async move {

@@ -1,4 +1,4 @@
-//! What may be dialled: the address that is connected to is judged, by whatever name and way it was reached.
+//! Allowed targets: the policy checks the address of every connection, however the target is given.
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::Exporter;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt;
 
-/// Every prober that dials an address, each over each of its transports.
+/// Every prober that connects to an address, over each of its transports.
 const MODULES: &str = "modules:
   http: {prober: http, timeout: 1s, http: {ip_protocol_fallback: true}}
   http3: {prober: http, timeout: 100ms, http: {enable_http3: true, enable_http2: false}}
@@ -24,16 +24,16 @@ const MODULES: &str = "modules:
   websocket: {prober: websocket, timeout: 1s}
 ";
 
-/// What left this host while an exporter there was asked.
+/// Traffic of an exporter during some probes.
 struct Sent {
     /// Connection attempts, datagrams and echo requests.
     packets: i64,
-    /// Probes that the policy stopped, and all others.
+    /// Probes that the policy denied, and all others.
     denied: usize,
     others: usize,
 }
 
-/// Asks an exporter in a network of its own, where every address is this host's. Needs root.
+/// Runs probes in a network namespace in which every address is local. Requires root.
 fn sent(config: &str, targets: &[(&str, String)]) -> Sent {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("glassbox.yml"), config).unwrap();
@@ -76,7 +76,7 @@ fn sent(config: &str, targets: &[(&str, String)]) -> Sent {
     let lines = |part: &str| said.lines().filter(|line| line.starts_with(part)).count();
     let denied = said.matches("reason=\"local.denied\"").count();
     Sent {
-        // One is the connection to the exporter.
+        // One connection is the one to the exporter.
         packets: counts[1] - counts[0] - 1,
         denied,
         others: lines("probe_success ") - denied,
@@ -103,7 +103,7 @@ fn each_prober(address: &str) -> Vec<(&'static str, String)> {
     .to_vec()
 }
 
-/// The metadata services, and IPv6 addresses that lead to one.
+/// Addresses of metadata services, and IPv6 addresses that map to one.
 fn metadata() -> Vec<String> {
     let embedding = [
         "::ffff:169.254.169.254",
@@ -123,7 +123,8 @@ fn services() -> impl Iterator<Item = String> {
     addresses.collect::<BTreeSet<_>>().into_iter()
 }
 
-/// What browsers and other programs take for 169.254.169.254. Where it is a name to the exporter, it is denied all the same.
+/// Notations that browsers and other programs accept for 169.254.169.254. They are denied even if the exporter reads
+/// them as a name.
 const SPELLINGS: [&str; 18] = [
     "2852039166",
     "0xa9fea9fe",
@@ -145,7 +146,7 @@ const SPELLINGS: [&str; 18] = [
     "[0:0:0:0:0:FFFF:169.254.169.254]",
 ];
 
-/// What some programs take for it, and is no URL.
+/// Notations that some programs accept for that address, but that are not valid URLs.
 const NO_URLS: [&str; 8] = [
     "http://%31%36%39.254.169.254/",
     "http://169.254.169%2e254/",
@@ -158,7 +159,7 @@ const NO_URLS: [&str; 8] = [
 ];
 
 #[test]
-fn no_packet_goes_to_a_metadata_service_whatever_its_spelling() {
+fn no_packet_goes_to_a_metadata_service_in_any_notation() {
     let mut targets: Vec<_> = metadata().iter().flat_map(|address| each_prober(address)).collect();
     targets.extend(SPELLINGS.map(|host| ("http", format!("http://{host}/"))));
     for host in ["2852039166", "0xa9fea9fe", "169.254.43518", "169.254.169.254."] {
@@ -176,12 +177,12 @@ fn no_packet_goes_to_a_metadata_service_whatever_its_spelling() {
     assert_eq!((sent.packets, sent.denied, sent.others), (0, all, NO_URLS.len()));
 }
 
-/// Name servers of clouds, some at the address of a metadata service.
+/// Name servers of cloud providers. Some have the address of a metadata service.
 const NAME_SERVERS: [&str; 4] = ["169.254.169.254", "168.63.129.16", "169.254.169.253", "100.100.2.136"];
 
-/// The twin: at port 53 too, only a question in plain text is sent.
+/// These addresses are allowed for plain DNS queries at port 53 only.
 #[test]
-fn name_servers_at_the_addresses_of_metadata_services_are_asked_for_names_only() {
+fn name_servers_at_metadata_addresses_get_dns_queries_only() {
     let asked = |module, port| NAME_SERVERS.map(|address| (module, format!("{address}{port}")));
     let targets = [asked("dns_udp", ""), asked("dns_udp", ":53"), asked("dns_tcp", "")].concat();
     let sent_to_servers = sent(MODULES, &targets);
@@ -207,7 +208,7 @@ fn name_servers_at_the_addresses_of_metadata_services_are_asked_for_names_only()
     assert_eq!((sent.packets, sent.denied, sent.others), (0, others.len(), 0));
 }
 
-/// Nobody on the internet has these.
+/// Special-purpose addresses that are not assigned on the internet.
 const SPECIAL: &str = "
     0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 127.0.0.1 127.1.2.3 169.254.1.1 172.16.0.1 172.31.255.255 192.0.0.1
     192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.1.1.1 240.0.0.1
@@ -235,7 +236,7 @@ fn a_strict_policy_sends_to_public_addresses_only() {
         (sent_to_denied.packets, sent_to_denied.denied, sent_to_denied.others),
         (0, denied.len(), 0)
     );
-    // And those that a list allows.
+    // Addresses that the configuration allows.
     let listed = ["10.20.1.1", "fd12::1"];
     let allowed: Vec<_> = PUBLIC
         .split_whitespace()
@@ -248,7 +249,7 @@ fn a_strict_policy_sends_to_public_addresses_only() {
     assert_eq!(
         sent.packets,
         i64::try_from(allowed.len()).unwrap(),
-        "each was dialled once"
+        "expected one connection to each address"
     );
 }
 
@@ -257,7 +258,7 @@ fn denied(page: &Page) -> bool {
     infos.any(|(info, _)| info.contains("reason=\"local.denied\"") && info.contains("link=\"local\""))
 }
 
-/// A peer at another address of loopback.
+/// A server at another address of loopback.
 async fn peer_at(address: &str) -> (Arc<AtomicUsize>, u16) {
     let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -273,7 +274,7 @@ async fn peer_at(address: &str) -> (Arc<AtomicUsize>, u16) {
 }
 
 #[tokio::test]
-async fn a_name_that_changes_its_address_does_not_get_past_the_policy() {
+async fn dns_rebinding_does_not_bypass_the_policy() {
     let (inner, port) = peer_at("127.0.0.2").await;
     let asked = AtomicUsize::new(0);
     let dns = DnsServer::start(move |_, _| {
@@ -299,13 +300,13 @@ async fn a_name_that_changes_its_address_does_not_get_past_the_policy() {
         stopped += usize::from(denied(&Page::parse(&page.text().await.unwrap())));
     }
     assert_eq!(inner.load(Ordering::SeqCst), 0);
-    assert_eq!(stopped, probes / 2, "every second answer leads inside");
+    assert_eq!(stopped, probes / 2, "every second DNS response has an internal address");
     let counted = exporter.own("glassbox_denied_targets_total{rule=\"networks\"}").await;
     assert_eq!(counted, 500.0);
 }
 
 #[tokio::test]
-async fn redirects_backends_proxies_and_token_servers_fall_under_the_policy_too() {
+async fn the_policy_applies_to_redirects_backends_proxies_and_token_servers() {
     let (inner, port) = peer_at("127.0.0.2").await;
     let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:{port}/\r\nContent-Length: 0\r\n\r\n");
     let redirecting = Peer::answering(answer).await;
@@ -340,9 +341,10 @@ async fn redirects_backends_proxies_and_token_servers_fall_under_the_policy_too(
     assert!(exporter.own("glassbox_denied_targets_total{rule=\"networks\"}").await >= 6.0);
 }
 
-/// A redirect, a backend, a virtual host and a proxy that resolves names itself lead to it in no spelling.
+/// No notation of a denied address gets through as a redirect, backend, virtual host, or target of a proxy that
+/// resolves names.
 #[tokio::test]
-async fn no_spelling_of_a_denied_address_is_brought_in_from_elsewhere() {
+async fn no_notation_of_a_denied_address_is_accepted_elsewhere() {
     let dns = DnsServer::always(Says::Addresses(vec![IpAddr::from([127, 0, 0, 1])])).await;
     let proxy = Peer::start(ok).await;
     let failing = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
@@ -354,7 +356,7 @@ async fn no_spelling_of_a_denied_address_is_brought_in_from_elsewhere() {
     );
     let exporter = Exporter::start(&config).await;
     for host in SPELLINGS {
-        // A user is sent in a header, and a fragment nowhere.
+        // The user is sent in a header field, and the fragment is not sent.
         let bare = host.rsplit_once('@').map_or(host, |(_, host)| host);
         let is_bare = bare == host;
         let location = format!("HTTP/1.1 302 Found\r\nLocation: http://{host}/\r\nContent-Length: 0\r\n\r\n");
@@ -371,7 +373,7 @@ async fn no_spelling_of_a_denied_address_is_brought_in_from_elsewhere() {
         }
     }
     assert_eq!(proxy.connections(), 0);
-    // A virtual host is no place: a proxy is still asked for the target.
+    // A virtual host is not an address: the proxy still gets the target.
     let probed = exporter
         .probe_for("proxied", "http://shop.test/", "&hostname=169.254.169.254")
         .await;
@@ -403,7 +405,7 @@ async fn an_exporter_does_not_probe_itself_by_any_name() {
         let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
         assert!(sentence.contains("it is this exporter itself"), "{sentence}");
     }
-    // Another program at another port is another program.
+    // A different port belongs to a different program.
     let neighbour = Peer::start(ok).await;
     assert_eq!(
         exporter.probe("m", &neighbour.http()).await.page.value("probe_success"),
@@ -414,9 +416,9 @@ async fn an_exporter_does_not_probe_itself_by_any_name() {
     assert_eq!(open.probe("m", &itself).await.page.value("probe_success"), 1.0);
 }
 
-/// What starts no probe is harmless: the first thing that a new user probes is often the exporter itself.
+/// The exporter may probe its own pages that start no probes, because new users often try this first.
 #[tokio::test]
-async fn an_exporter_probes_what_it_has_that_starts_no_probe() {
+async fn an_exporter_may_probe_its_pages_that_start_no_probe() {
     let modules = "modules:\n  http: {prober: http, timeout: 5s}\n  tcp: {prober: tcp, timeout: 5s}\n  \
                    says: {prober: tcp, timeout: 5s, tcp: {query_response: [{send: 'GET /probe HTTP/1.0'}]}}\n";
     let exporter = Exporter::start(modules).await;
@@ -453,13 +455,13 @@ async fn an_exporter_probes_what_it_has_that_starts_no_probe() {
             "{module} {target} {verdict:#}"
         );
     }
-    // A list that denies the address still does.
+    // A deny list for the address still applies.
     let exporter = Exporter::start(&format!("policy: {{networks: {{deny: [127.0.0.0/8]}}}}\n{modules}")).await;
     assert!(denied(&exporter.probe("http", &exporter.url("/-/healthy")).await.page));
 }
 
 #[tokio::test]
-async fn ports_and_paths_are_dialled_as_they_are_listed() {
+async fn only_listed_ports_and_paths_are_allowed() {
     let (peer, other) = (Peer::start(ok).await, Peer::start(ok).await);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -499,7 +501,7 @@ async fn ports_and_paths_are_dialled_as_they_are_listed() {
     assert!(denied(&strict.probe("u", &path("app.sock")).await.page));
 }
 
-/// Answers 200 if it was sent what an API wants, else 401.
+/// A server that responds with 200 to requests with valid credentials, otherwise with 401.
 async fn guarded() -> Peer {
     Peer::start(|mut stream| async move {
         let head = String::from_utf8(read_head(&mut stream).await).unwrap().to_lowercase();
@@ -512,7 +514,7 @@ async fn guarded() -> Peer {
 }
 
 #[tokio::test]
-async fn a_module_brings_its_secrets_to_its_own_targets_only() {
+async fn a_module_sends_its_secrets_to_its_allowed_targets_only() {
     let (own, foreign) = (guarded().await, guarded().await);
     let answer = format!(
         "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
@@ -542,7 +544,7 @@ async fn a_module_brings_its_secrets_to_its_own_targets_only() {
             "Module \"m\" is not for this target: its allowed_targets do not name it\n"
         );
     }
-    // Nor for another name at its own targets: it would be asked for, and given the secrets, by that name.
+    // A different name at an allowed target is rejected as well, because the secrets would be sent to that name.
     let path = format!("/probe?module=m&target={}&hostname=foreign.test", own.http());
     assert_eq!(exporter.get(&path).await.status(), 403);
     let probed = exporter.probe_for("m", &own.http(), "&hostname=127.0.0.1").await;
@@ -560,7 +562,7 @@ async fn a_module_brings_its_secrets_to_its_own_targets_only() {
             .await,
         6.0
     );
-    // A backend of the URL gets what the module sends only where the fence holds it.
+    // A backend from the URL gets the module's secrets only if it is in `allowed_targets`.
     let failing = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
     let config = config.replace(&redirecting.address.to_string(), &failing.address.to_string());
     let exporter = Exporter::start(&config).await;
@@ -577,7 +579,7 @@ async fn a_module_brings_its_secrets_to_its_own_targets_only() {
 }
 
 #[tokio::test]
-async fn a_network_of_mapped_addresses_is_that_of_ipv4() {
+async fn a_network_of_mapped_addresses_matches_ipv4() {
     let target = Peer::start(ok).await;
     let rules = "policy: {networks: {deny: ['::ffff:127.0.0.0/104']}}\nmodules: {m: {prober: http, timeout: 5s}}\n";
     let exporter = Exporter::start(rules).await;
@@ -590,7 +592,7 @@ async fn a_network_of_mapped_addresses_is_that_of_ipv4() {
 }
 
 #[tokio::test]
-async fn a_module_without_a_fence_is_counted_and_refused_where_the_policy_is_strict() {
+async fn a_module_without_allowed_targets_is_counted_and_rejected_by_a_strict_policy() {
     let module = "modules:\n  m: {prober: http, http: {basic_auth: {username: a, password: b}}}\n  n: {prober: http}\n";
     let exporter = Exporter::start(module).await;
     assert_eq!(exporter.own("glassbox_modules_without_allowed_targets").await, 1.0);

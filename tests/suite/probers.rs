@@ -1,4 +1,4 @@
-//! The probers but http: against real servers, and against peers that misbehave on purpose.
+//! The probers other than http, with real servers and deliberately broken ones.
 
 mod dialogue;
 mod dns;

@@ -1,5 +1,5 @@
-//! A real Prometheus scrapes the exporter for a minute through the example's own relabeling; then its queries must tell
-//! what the targets did.
+//! A real Prometheus scrapes the exporter for a minute with the relabeling of the example. Then queries must show the
+//! behavior of the targets.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, read_head};
@@ -16,7 +16,7 @@ const SCRAPES: f64 = 56.0;
 
 const BAD_GATEWAY: &str = "502 Bad Gateway";
 
-/// Waits until each of the four targets was scraped so often.
+/// Waits until each of the four targets has been scraped [`SCRAPES`] times.
 async fn scrapes_for_a_minute(prometheus: &Prometheus) {
     for scrapes in [SCRAPES / 4.0, SCRAPES / 2.0, SCRAPES * 3.0 / 4.0, SCRAPES] {
         let enough = format!("count(count_over_time(probe_success[5m]) >= {scrapes}) == 4");
@@ -28,7 +28,7 @@ async fn scrapes_for_a_minute(prometheus: &Prometheus) {
     }
 }
 
-/// A peer that takes its time before the first byte of each answer; `status` is told how many it answered before.
+/// A server that delays the first byte of each response. `status` gets the number of previous responses.
 async fn answering(delay: Duration, status: impl Fn(usize) -> &'static str + Send + Sync + 'static) -> Peer {
     let script = Arc::new((AtomicUsize::new(0), status));
     Peer::start(move |mut stream: TcpStream| {
@@ -46,7 +46,7 @@ async fn answering(delay: Duration, status: impl Fn(usize) -> &'static str + Sen
     .await
 }
 
-/// The example with other places and a shorter interval; everything else is as written there.
+/// The example configuration with the addresses of the test and a shorter interval.
 fn example(exporter: &Exporter, targets: [&str; 4]) -> String {
     let text = std::fs::read_to_string(project("examples/prometheus.yml")).unwrap();
     let rules = project("examples/rules/glassbox.rules.yml");
@@ -60,23 +60,23 @@ fn example(exporter: &Exporter, targets: [&str; 4]) -> String {
         ("- https://127.0.0.1:8443/\n", "\n"),
     ];
     places.into_iter().fold(text, |text, (written, meant)| {
-        assert!(text.contains(written), "the example has no {written:?}");
+        assert!(text.contains(written), "the example does not contain {written:?}");
         text.replace(written, meant)
     })
 }
 
-/// Each as Prometheus calls it: by its URL.
+/// URLs of the targets, which are their `instance` labels in Prometheus.
 struct Instances {
     healthy: String,
     slow: String,
-    /// Answers 200 exactly once and then 502 for ever.
+    /// Responds with 200 exactly once and then with 502 forever.
     broken: String,
-    /// Answers 502 exactly once, as its second answer.
+    /// Responds with 502 exactly once, to the second request.
     stumbling: String,
 }
 
 #[tokio::test]
-async fn prometheus_sees_through_the_example_what_the_targets_did_in_a_minute() {
+async fn prometheus_with_the_example_configuration_sees_the_targets_behavior() {
     let good = |_| "200 OK";
     let peers = [
         answering(Duration::ZERO, good).await,
@@ -94,7 +94,7 @@ async fn prometheus_sees_through_the_example_what_the_targets_did_in_a_minute() 
     ];
     let [healthy, slow, broken, stumbling] = peers.each_ref().map(Peer::http);
     let exporter = Exporter::start_with("modules: {http_2xx: {prober: http}}", |settings| {
-        // A probe gets most of the second that its scrape has.
+        // The probe timeout is most of the scrape timeout of one second.
         settings.timeout_offset = Duration::from_millis(100);
     })
     .await;
@@ -115,12 +115,12 @@ async fn prometheus_sees_through_the_example_what_the_targets_did_in_a_minute() 
     assert_the_first_step_of_a_counter_is_seen(&prometheus, &instances).await;
 }
 
-/// A series of a target.
+/// Selector for a series of a target.
 fn of(name: &str, instance: &str, more: &str) -> String {
     format!("{name}{{job=\"glassbox\",instance=\"{instance}\"{more}}}")
 }
 
-/// Who should succeed did, who should not did not, each time.
+/// Asserts that `probe_success` matches the behavior of each target at each scrape.
 async fn assert_success_is_as_it_was(prometheus: &Prometheus, instances: &Instances) {
     let rows = [
         (&instances.healthy, 1.0, 0.0),
@@ -138,18 +138,22 @@ async fn assert_success_is_as_it_was(prometheus: &Prometheus, instances: &Instan
     assert_eq!(prometheus.one(&format!("sum_over_time({success}[5m])")).await, 1.0);
 }
 
-/// The label of a whole second is `1.0`, as every Prometheus keeps it from a text page that writes it so.
+/// Asserts that the `le` label of one second is `1.0`, which every version of Prometheus keeps as written.
 async fn assert_the_buckets_are_kept_as_written(prometheus: &Prometheus, instances: &Instances) {
     let bucket = |le: &str| {
         let le = format!(",le=\"{le}\"");
         of("probe_phase_duration_seconds_bucket", &instances.healthy, &le)
     };
     let phases = prometheus.values(&bucket("1.0")).await;
-    assert_eq!(phases.len(), 4, "one for each phase of plain http");
+    assert_eq!(
+        phases.len(),
+        4,
+        "expected one series for each phase of http without TLS"
+    );
     assert!(prometheus.values(&bucket("1")).await.is_empty());
 }
 
-/// The delay of 50 ms stands in the bucket that holds it, in the phase and at the target that had it.
+/// Asserts that the median shows the delay of 50 ms for the right target and phase.
 async fn assert_the_median_tells_who_is_slow_and_where(prometheus: &Prometheus, instances: &Instances) {
     const MEDIANS: &str = "histogram_quantile(0.5, \
                            sum by (le, phase, instance) (rate(probe_phase_duration_seconds_bucket[30s])))";
@@ -177,12 +181,13 @@ async fn assert_the_median_tells_who_is_slow_and_where(prometheus: &Prometheus, 
 async fn assert_the_rate_of_502_is_that_of_the_scrapes(prometheus: &Prometheus, instances: &Instances) {
     let answers = of("probe_http_responses_total", &instances.broken, ",code=\"502\"");
     let rate = prometheus.one(&format!("rate({answers}[30s])")).await;
-    assert!((0.5..1.5).contains(&rate), "{rate} in a second");
+    assert!((0.5..1.5).contains(&rate), "{rate} per second");
     let failures = of("probe_failures_total", &instances.broken, ",link=\"upstream\"");
     assert!(prometheus.one(&format!("increase({failures}[1m])")).await > 0.0);
 }
 
-/// One failure between good probes, and but one scrape before it: Prometheus sees the step once, with its link and code.
+/// A single failure after only one successful scrape: asserts that Prometheus sees the increase once, with its link and
+/// code.
 async fn assert_the_first_step_of_a_counter_is_seen(prometheus: &Prometheus, instances: &Instances) {
     let failures = of("probe_failures_total", &instances.stumbling, "");
     for counted in [
@@ -190,11 +195,11 @@ async fn assert_the_first_step_of_a_counter_is_seen(prometheus: &Prometheus, ins
         of("probe_http_responses_total", &instances.stumbling, ",code=\"502\""),
     ] {
         let steps = prometheus.one(&format!("increase({counted}[5m])")).await;
-        assert_eq!(steps.round(), 1.0, "{counted} rose by {steps}");
+        assert_eq!(steps.round(), 1.0, "{counted} increased by {steps}, expected 1");
     }
     assert_eq!(
         prometheus.one(&format!("sum({failures})")).await,
         1.0,
-        "no other link is blamed"
+        "a failure was attributed to another link"
     );
 }

@@ -1,4 +1,4 @@
-//! Probes through proxies: of HTTP, of HTTPS and of SOCKS 5, and a real one.
+//! Probes through HTTP, HTTPS and SOCKS 5 proxies, and through Squid.
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
@@ -24,7 +24,7 @@ fn trusting(authority: &Authority) -> String {
     format!("tls_config: {{ca_file: {}}}", authority.ca_file.display())
 }
 
-/// The phases of the last exchange, and the proxy that it names.
+/// The phases and the proxy of the last exchange.
 fn phases(probed: &Probed) -> (Vec<String>, String) {
     let phases = probed.timings().into_iter().map(|(phase, ..)| phase).collect();
     let exchanges = probed.evidence["target"]["exchanges"].as_array().unwrap();
@@ -36,7 +36,7 @@ fn phases(probed: &Probed) -> (Vec<String>, String) {
 }
 
 #[tokio::test]
-async fn an_https_target_is_reached_through_connect_which_is_a_phase() {
+async fn an_https_target_is_reached_through_connect() {
     let authority = Authority::new();
     let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let proxy = Proxy::http(target.address).await;
@@ -78,18 +78,18 @@ async fn an_https_target_is_reached_through_connect_which_is_a_phase() {
     );
     assert_eq!(named, format!("http://{}", proxy.address()));
     assert!(!probed.evidence.to_string().contains("secret"));
-    // The name that TLS verified and the certificate are the target's.
+    // TLS verified the name and the certificate of the target.
     let subject = &probed.evidence["target"]["exchanges"][0]["tls"]["chain"][0]["subject"];
     assert_eq!(subject, "CN=127.0.0.1");
     let took = probed.page.value("probe_phase_duration_seconds_count{phase=\"proxy\"}");
     assert_eq!(took, 1.0);
-    // The peer has no phase for it.
+    // `blackbox_exporter` has no phase for the proxy.
     assert_eq!(probed.page.find("probe_http_duration_seconds{phase=\"proxy\"}"), None);
     assert_eq!(probed.page.value("probe_ip_protocol"), 4.0);
 }
 
 #[tokio::test]
-async fn an_http_target_is_asked_of_the_proxy_itself() {
+async fn an_http_target_is_requested_from_the_proxy() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     let exporter = Exporter::start(&module(&[format!("proxy_url: http://user:secret@{}", proxy.address())])).await;
@@ -113,7 +113,7 @@ async fn an_http_target_is_asked_of_the_proxy_itself() {
 }
 
 #[tokio::test]
-async fn socks5_leads_both_kinds_of_targets() {
+async fn socks5_supports_http_and_https_targets() {
     let authority = Authority::new();
     let plain = Peer::start(ok).await;
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
@@ -132,7 +132,7 @@ async fn socks5_leads_both_kinds_of_targets() {
 }
 
 #[tokio::test]
-async fn a_proxy_of_https_is_verified_before_it_is_asked() {
+async fn an_https_proxy_is_verified_before_the_request() {
     let authority = Authority::new();
     let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let proxy = Proxy::https(authority.leaf("127.0.0.1").server(&[]), target.address).await;
@@ -152,7 +152,7 @@ async fn a_proxy_of_https_is_verified_before_it_is_asked() {
         "transfer",
     ];
     assert_eq!(phases(&probed).0, expected);
-    // Nobody vouches for it: the chain is broken at our own proxy, not at the target.
+    // The proxy's certificate is not trusted: the failure is at the exporter's proxy, not at the target.
     let exporter = Exporter::start(&module(&[url])).await;
     let probed = exporter.probe("m", &target.https()).await;
     assert_eq!(probed.evidence["verdict"]["reason"], "tls.cert.authority_invalid");
@@ -160,7 +160,7 @@ async fn a_proxy_of_https_is_verified_before_it_is_asked() {
 }
 
 #[tokio::test]
-async fn a_name_is_left_to_the_proxy_where_the_module_says_so() {
+async fn the_module_can_leave_name_resolution_to_the_proxy() {
     let authority = Authority::new();
     let target = Peer::with_tls(authority.leaf("shop.test").server(&[]), ok).await;
     let proxy = Proxy::http(target.address).await;
@@ -189,7 +189,7 @@ async fn a_name_is_left_to_the_proxy_where_the_module_says_so() {
 }
 
 #[tokio::test]
-async fn an_address_is_judged_also_where_names_are_left_to_the_proxy() {
+async fn the_policy_applies_to_addresses_that_the_proxy_would_resolve() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     let exporter = Exporter::start(&module(&[
@@ -209,11 +209,11 @@ async fn an_address_is_judged_also_where_names_are_left_to_the_proxy() {
 }
 
 #[tokio::test]
-async fn no_proxy_is_asked_for_those_whom_the_module_names() {
+async fn no_proxy_excludes_targets_from_the_proxy() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     for (list, through) in [("192.0.2.0/24", false), ("other.test", false), ("", true)] {
-        // As with Go, loopback is never asked of a proxy once there is a list.
+        // As in Go, with a `no_proxy` list, loopback addresses are never reached through the proxy.
         let exporter = Exporter::start(&module(&[
             format!("proxy_url: http://{}", proxy.address()),
             format!("no_proxy: \"{list}\""),
@@ -227,7 +227,7 @@ async fn no_proxy_is_asked_for_those_whom_the_module_names() {
 }
 
 #[tokio::test]
-async fn a_redirect_from_behind_a_proxy_is_followed_through_it() {
+async fn a_redirect_is_followed_through_the_proxy() {
     let answer = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n";
     let target = Peer::answering(answer).await;
     let proxy = Proxy::http(target.address).await;
@@ -242,9 +242,9 @@ async fn a_redirect_from_behind_a_proxy_is_followed_through_it() {
     );
 }
 
-/// Where only a proxy leads out, all addresses of a name are asked through it.
+/// With a proxy, all addresses of a name are probed through it.
 #[tokio::test]
-async fn all_addresses_are_asked_through_the_proxy() {
+async fn all_addresses_are_probed_through_the_proxy() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     let dns = DnsServer::always(Says::Addresses(vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()])).await;
@@ -266,19 +266,19 @@ async fn all_addresses_are_asked_through_the_proxy() {
     asked.sort_unstable();
     assert_eq!(
         asked,
-        // The first is asked for by its name, as always; each further one by its address.
+        // The first address is requested by name, as usual, and each further one by address.
         ["GET http://192.0.2.2/ HTTP/1.1", "GET http://shop.test/ HTTP/1.1"]
     );
 }
 
 #[tokio::test]
-async fn squid_leads_and_refuses() {
+async fn squid_forwards_and_denies() {
     let authority = Authority::new();
     let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let plain = Peer::start(ok).await;
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
-    // As root it becomes a user of its own, which may not write into our folder.
+    // As root, Squid switches to another user, which cannot write to the folder of the test.
     let config = format!(
         "http_port 127.0.0.1:{port}\npid_filename none\ncache_log /dev/null\naccess_log none\ncache deny all\n\
          coredump_dir /\nacl good port {} {}\nhttp_access allow good\nhttp_access deny all\n\
@@ -289,7 +289,7 @@ async fn squid_leads_and_refuses() {
     let file = folder.path().join("squid.conf");
     std::fs::write(&file, config).unwrap();
     let mut command = Command::new("squid");
-    // Its name is that of its shared memory.
+    // The name of the instance is also the name of its shared memory.
     command.args(["-N", "-n", &format!("glassbox{port}"), "-f"]).arg(&file);
     let mut squid = Process::start(&mut command);
     squid.listens(port).await;
@@ -308,14 +308,14 @@ async fn squid_leads_and_refuses() {
     assert_eq!(probed.evidence["verdict"]["link"], "local");
     let detail = probed.evidence["target"]["fault"]["detail"].as_str().unwrap();
     assert_eq!(detail, "The proxy answered CONNECT with 403.");
-    // It takes its shared memory with it.
+    // After SIGTERM, Squid removes its shared memory.
     squid.signal("TERM");
     eventually("squid ends", async || squid.0.try_wait().unwrap().is_some()).await;
 }
 
-/// Over CONNECT and for a request that it is to pass on, a proxy says the same; and so is it judged.
+/// The same response of a proxy gets the same verdict, whether it is to CONNECT or to a request to forward.
 #[tokio::test]
-async fn a_proxy_that_answers_itself_is_judged_alike_for_http_and_https() {
+async fn a_proxys_own_response_gets_the_same_verdict_for_http_and_https() {
     let squid = |status: &str, error: &str| {
         let via = "Via: 1.1 proxy (squid/5.7)\r\n";
         format!("HTTP/1.1 {status}\r\nServer: squid/5.7\r\nX-Squid-Error: {error}\r\n{via}Content-Length: 0\r\n\r\n")
@@ -355,10 +355,10 @@ async fn a_proxy_that_answers_itself_is_judged_alike_for_http_and_https() {
     }
 }
 
-/// A proxy that takes a request and gives no byte of an answer: for an http target it is judged as for an https target. Without a
-/// proxy the same is the server's.
+/// A proxy that accepts a request and never responds: http and https targets get the same verdict. Without a proxy, the
+/// failure is attributed to the server.
 #[tokio::test]
-async fn a_proxy_that_gives_nothing_is_judged_alike_for_http_and_https() {
+async fn a_silent_proxy_gets_the_same_verdict_for_http_and_https() {
     let silent = Peer::start(|mut stream| async move {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
@@ -384,9 +384,9 @@ async fn a_proxy_that_gives_nothing_is_judged_alike_for_http_and_https() {
     }
 }
 
-/// A mesh at the way out refuses by its policy, and writes no `Via`.
+/// A service mesh may deny outgoing requests by policy, with a response that has no `Via`.
 #[tokio::test]
-async fn a_refusal_without_via_is_that_of_the_proxy() {
+async fn a_denial_without_via_is_attributed_to_the_proxy() {
     let body = "RBAC: access denied";
     let answer = |more: &str| {
         let length = body.len();
@@ -406,9 +406,10 @@ async fn a_refusal_without_via_is_that_of_the_proxy() {
     }
 }
 
-/// A name that only the proxy resolves, as in many company networks: the particulars name the key that leaves it to the proxy.
+/// In many company networks only the proxy can resolve external names. The details then mention the key that skips the
+/// exporter's own resolution.
 #[tokio::test]
-async fn a_name_that_does_not_resolve_before_a_proxy_is_likely_at_most() {
+async fn an_unresolved_name_with_a_proxy_gives_no_certain_verdict() {
     let target = Peer::start(ok).await;
     let proxy = Proxy::http(target.address).await;
     let dns = DnsServer::always(Says::Code(ResponseCode::NXDomain)).await;
@@ -432,9 +433,9 @@ async fn a_name_that_does_not_resolve_before_a_proxy_is_likely_at_most() {
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
 }
 
-/// Its twin: what the proxy passed on is the target's.
+/// The opposite case: a response that the proxy forwarded is attributed to the target.
 #[tokio::test]
-async fn what_a_proxy_passes_on_is_judged_as_the_targets() {
+async fn forwarded_responses_are_attributed_to_the_target() {
     let page = "<html><center><h1>403 Forbidden</h1></center><hr><center>nginx</center></html>";
     let proxy = Peer::answering(format!(
         "HTTP/1.1 403 Forbidden\r\nServer: nginx\r\nVia: 1.1 proxy (squid/5.7)\r\nContent-Length: {}\r\n\r\n{page}",

@@ -1,22 +1,22 @@
-//! The commands of the README, as written: each runs against the built program, in a network namespace that has only loopback.
+//! Runs the commands of the README as written, with the built program, in a network namespace with only loopback.
 
 use crate::support::process::project;
 use std::process::{Command, Output};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_glassbox_exporter");
 
-/// What `make run` does: the test has built the program already.
+/// The `run` target of the Makefile. The test runs the program that Cargo has already built.
 const RUN: &str = "\nrun:\n\tcargo run --release --locked -- $(ARGS)\n";
 
-/// A command of the README, and what the README says that it prints.
+/// A command of the README and its documented output.
 #[derive(Debug, PartialEq, Eq)]
 struct Written {
     command: String,
     output: String,
 }
 
-/// The commands of a document: the indented lines, the lines of fences that begin with `$ ` with the lines below them, and what the
-/// text has in backticks and begins with the program's name.
+/// The commands of a document: indented lines, lines with `$ ` in code fences with the output below them, and inline
+/// code that starts with the program's name.
 fn commands(document: &str) -> Vec<Written> {
     let mut found: Vec<Written> = Vec::new();
     let (mut text, mut allowlist) = (String::new(), None);
@@ -24,7 +24,7 @@ fn commands(document: &str) -> Vec<Written> {
         match (line.strip_prefix("```"), allowlist) {
             (Some(language), None) => allowlist = Some(language),
             (Some(_), Some(_)) => allowlist = None,
-            // A fence with a language is a configuration or a query.
+            // A fence with a language contains a configuration or a query.
             (None, Some("")) => match (line.strip_prefix("$ "), found.last_mut()) {
                 (Some(command), _) => found.push(written(command)),
                 (None, Some(last)) => last.output.extend([line, "\n"]),
@@ -55,7 +55,7 @@ fn written(line: &str) -> Written {
     }
 }
 
-/// Runs commands one after the other while the program serves as `make run` starts it.
+/// Runs commands in sequence while the program runs as started by `make run`.
 fn run_all(commands: &[String]) -> Vec<Output> {
     const SCRIPT: &str = r#"
         ip link set lo up || exit 9
@@ -95,7 +95,7 @@ fn run_all(commands: &[String]) -> Vec<Output> {
     (1..=commands.len()).map(output).collect()
 }
 
-/// A text without what differs from one run to the next: figures, bars and the breaks of lines.
+/// A text without the parts that differ between runs: numbers, bars and line breaks.
 fn shape(text: &str) -> String {
     let figures = |c: char| c.is_ascii_digit() || matches!(c, '█' | '.' | ',');
     let words = text.split_whitespace().map(|word| word.replace(figures, ""));
@@ -112,7 +112,7 @@ fn the_commands_of_the_readme_work_as_written() {
     assert!(made.iter().any(|written| written.command == "make run"), "{made:?}");
     assert!(std::fs::read_to_string(project("Makefile")).unwrap().contains(RUN));
     for Written { command, .. } in &made {
-        // Without -n, this test would run itself.
+        // `-n`, because otherwise this test would run itself.
         let plan = Command::new("make")
             .arg("-n")
             .args(command.split(' ').skip(1))
@@ -144,7 +144,7 @@ fn the_commands_of_the_readme_work_as_written() {
             !told.is_empty() || written.command.contains("healthcheck"),
             "{written:?}"
         );
-        // A selection of metrics is the same in each run, a waterfall only in its shape.
+        // Selected metrics are identical in each run. A waterfall is compared by shape only.
         if written.command.starts_with("curl ") {
             assert_eq!(told, written.output, "{}", written.command);
         } else if !written.output.is_empty() {
@@ -153,12 +153,12 @@ fn the_commands_of_the_readme_work_as_written() {
     }
     assert!(
         run.iter().filter(|written| !written.output.is_empty()).count() >= 2,
-        "the output of a scrape and of a check is shown: {run:?}"
+        "the README must show the output of a scrape and of a check: {run:?}"
     );
 }
 
 #[test]
-fn the_readme_is_read_in_minutes() {
+fn the_readme_is_short() {
     let readme = std::fs::read_to_string(project("README.md")).unwrap();
     let words = readme.split_whitespace().count();
     assert!(words <= 1500, "{words} words");
@@ -166,7 +166,7 @@ fn the_readme_is_read_in_minutes() {
 }
 
 #[test]
-fn commands_are_found_where_readers_find_them() {
+fn commands_are_extracted_from_the_readme() {
     let document = "Text with `glassbox_exporter config\ncheck FILE` and `other`.\n\n    make run   # builds\n\n```yaml\n    a: 1\n```\n\n\
                     ```\n$ glassbox_exporter check x\nFAILED 1\n```\n";
     let command = |command: &str, output: &str| Written {

@@ -1,4 +1,4 @@
-//! Redirects: what is followed, what a redirect does to the request, and what never crosses an origin.
+//! Redirects: which are followed, how they change the request, and what is never sent to another origin.
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
@@ -20,7 +20,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The values of a header, as they came.
+    /// The values of a header field, as received.
     pub fn headers(&self, name: &str) -> Vec<&str> {
         let values = self
             .headers
@@ -29,14 +29,14 @@ impl Request {
         values.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The value of a header; there must not be two.
+    /// The value of a header field, which must not occur twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         let values = self.headers(name);
-        assert!(values.len() < 2, "{name} twice in {self:?}");
+        assert!(values.len() < 2, "duplicate {name} in {self:?}");
         values.first().copied()
     }
 
-    /// The names of all headers, lower-case and sorted.
+    /// The names of all header fields, in lower case and sorted.
     pub fn header_names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.headers.iter().map(|(name, _)| name.to_lowercase()).collect();
         names.sort_unstable();
@@ -64,7 +64,8 @@ impl Request {
     }
 }
 
-/// An HTTP server that keeps every request, and redirects where the request's path says so (see [`to`]).
+/// An HTTP server that records every request, and redirects if the path of the request contains a redirect (see
+/// [`to`]).
 pub struct Site {
     peer: Peer,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -90,7 +91,7 @@ impl Site {
         self.peer.address
     }
 
-    /// A URL on it.
+    /// URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.peer.address)
     }
@@ -124,13 +125,13 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, requests: Arc<M
     let _ = stream.shutdown().await;
 }
 
-/// The path at which a [`Site`] answers with this status and Location.
+/// The path for which a [`Site`] responds with this status and Location.
 pub fn to(status: u16, location: &str) -> String {
     let location: String = url::form_urlencoded::byte_serialize(location.as_bytes()).collect();
     format!("/to/{status}?location={location}")
 }
 
-/// A module with everything that must stay with its origin.
+/// A module with everything that must not be sent to another origin.
 const LOADED: &str = "
   loaded:
     prober: http
@@ -162,7 +163,7 @@ async fn exporter(modules: &str) -> Exporter {
     Exporter::start(&format!("modules:\n{modules}")).await
 }
 
-/// What a request shows of [`LOADED`]; `None` for what it does not carry.
+/// The secrets of [`LOADED`] in a request. `None` for a missing one.
 fn secrets(request: &Request) -> [Option<String>; 3] {
     ["authorization", "x-api-key", "cookie"].map(|name| request.header(name).map(str::to_owned))
 }
@@ -177,7 +178,8 @@ fn assert_carries_all(request: &Request, host: &str) {
     assert_eq!(request.header("host"), Some(host));
 }
 
-/// Another origin gets what any client sends, and nothing else of the module: of the URL before, the origin.
+/// Asserts that a request to another origin has only generic fields, nothing of the module, and only the origin of the
+/// previous URL.
 fn assert_carries_nothing(request: &Request, host: &str) {
     assert_eq!(
         request.header_names(),
@@ -242,11 +244,11 @@ async fn a_post_that_is_redirected_by_301_302_or_303_becomes_a_get_without_a_bod
 }
 
 #[tokio::test]
-async fn a_get_made_of_a_post_does_not_describe_the_body_it_no_longer_has() {
+async fn a_get_after_a_post_has_no_content_headers() {
     let exporter = exporter(POSTING).await;
     let site = Site::start().await;
     exporter.probe("posting", &site.url(&to(303, "/end"))).await;
-    // RFC 9110 section 15.4: content-specific header fields go when the method changes.
+    // RFC 9110 section 15.4: content-specific header fields are removed if the method changes.
     for name in [
         "content-length",
         "content-type",
@@ -276,7 +278,7 @@ async fn a_post_that_is_redirected_by_307_or_308_on_its_origin_keeps_method_and_
 }
 
 #[tokio::test]
-async fn a_head_stays_a_head_whatever_redirects_it() {
+async fn a_head_stays_a_head_after_every_redirect() {
     let exporter = exporter("  head: {prober: http, http: {method: HEAD}}").await;
     for code in [301, 302, 303, 307, 308] {
         let site = Site::start().await;
@@ -288,7 +290,7 @@ async fn a_head_stays_a_head_whatever_redirects_it() {
 }
 
 #[tokio::test]
-async fn a_location_may_be_written_in_every_way_that_urls_have() {
+async fn a_location_may_have_any_url_form() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     for (location, end) in [
         ("/end", "/end"),
@@ -312,7 +314,7 @@ async fn a_location_may_be_written_in_every_way_that_urls_have() {
 }
 
 #[tokio::test]
-async fn other_statuses_with_a_location_and_redirects_without_one_are_answers() {
+async fn other_statuses_and_redirects_without_location_are_final() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     for code in [300, 304, 305, 306] {
         let site = Site::start().await;
@@ -329,7 +331,7 @@ async fn other_statuses_with_a_location_and_redirects_without_one_are_answers() 
     }
 }
 
-/// A site whose every answer is a redirect to itself.
+/// A site that always redirects to itself.
 async fn endless() -> Site {
     let requests = Arc::<Mutex<Vec<Request>>>::default();
     let kept = requests.clone();
@@ -373,7 +375,7 @@ async fn the_eleventh_redirect_is_not_followed_and_its_status_is_the_last() {
 }
 
 #[tokio::test]
-async fn an_endless_redirect_is_a_success_where_the_module_wants_its_status() {
+async fn an_endless_redirect_succeeds_if_its_status_is_valid() {
     let exporter = exporter("  moved: {prober: http, http: {valid_status_codes: [302]}}").await;
     let site = endless().await;
     let probed = exporter.probe("moved", &site.url("/")).await;
@@ -382,7 +384,7 @@ async fn an_endless_redirect_is_a_success_where_the_module_wants_its_status() {
 }
 
 #[tokio::test]
-async fn a_module_that_follows_no_redirects_judges_the_first_answer() {
+async fn without_following_redirects_the_first_response_counts() {
     let modules = "
   stays: {prober: http, http: {follow_redirects: false}}
   stays_by_the_old_key: {prober: http, http: {no_follow_redirects: true}}
@@ -404,7 +406,7 @@ async fn a_module_that_follows_no_redirects_judges_the_first_answer() {
 }
 
 #[tokio::test]
-async fn a_location_that_leads_to_no_http_url_fails_the_probe() {
+async fn a_location_without_an_http_url_fails_the_probe() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     for location in [
         "http://[::1",
@@ -450,14 +452,14 @@ async fn nothing_of_the_module_goes_to_another_port() {
     }
 }
 
-/// The loaded module without its virtual host, asking this name server.
+/// An exporter with the module [`LOADED`], but without its virtual host and with this name server.
 async fn exporter_that_asks(dns: &DnsServer) -> Exporter {
     let resolver = format!("    prober: http\n    {}\n", dns.as_key());
     let modules = LOADED.replace("    prober: http\n", &resolver);
     exporter(&modules.replace("        Host: virtual.test\n", "")).await
 }
 
-/// A name server that knows two names of this host.
+/// A name server with two names for this host.
 async fn two_names() -> DnsServer {
     DnsServer::start(|name, _| match name.to_ascii_lowercase().as_str() {
         "one.test" | "two.test" => Says::Addresses(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
@@ -501,7 +503,7 @@ async fn a_name_is_the_same_origin_in_either_case() {
         .probe("loaded", &format!("http://one.test:{port}{}", to(302, &end)))
         .await;
     assert_succeeded(&probed);
-    // Written as the redirect writes it, as Go does.
+    // The host is written as in the redirect, as in Go.
     assert_carries_all(&site.requests()[1], &format!("ONE.test:{port}"));
 }
 
@@ -519,7 +521,7 @@ async fn nothing_of_the_module_goes_from_http_to_https() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_module_comes_back_when_the_chain_returns_to_its_origin() {
+async fn the_modules_fields_do_not_return_with_a_redirect_back() {
     let exporter = exporter(LOADED).await;
     let (edge, other) = (Site::start().await, Site::start().await);
     let back = other.url(&to(302, &edge.url("/end")));
@@ -533,7 +535,7 @@ async fn nothing_of_the_module_comes_back_when_the_chain_returns_to_its_origin()
 }
 
 #[tokio::test]
-async fn userinfo_of_the_target_stays_on_its_origin_and_does_not_come_back() {
+async fn userinfo_stays_on_its_origin_and_does_not_return() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     let (edge, other) = (Site::start().await, Site::start().await);
     let back = other.url(&to(302, &edge.url("/end")));
@@ -577,7 +579,7 @@ async fn a_post_that_becomes_a_get_goes_to_another_origin_without_its_body() {
 }
 
 #[tokio::test]
-async fn assertions_are_about_the_last_answer_only() {
+async fn assertions_apply_to_the_last_response_only() {
     let modules = "
   plain: {prober: http, http: {fail_if_not_ssl: true}}
   clean: {prober: http, http: {fail_if_header_matches: [{header: Location, regexp: '.', allow_missing: true}]}}
@@ -592,7 +594,7 @@ async fn assertions_are_about_the_last_answer_only() {
 }
 
 #[tokio::test]
-async fn each_redirect_is_a_leg_of_the_evidence_and_the_gauges_are_the_sums() {
+async fn each_redirect_is_an_exchange_and_the_gauges_are_sums() {
     let exporter = exporter("  full: {prober: http, metrics: full}").await;
     let (edge, other) = (Site::start().await, Site::start().await);
     let middle = other.url(&to(308, "/end"));
@@ -636,11 +638,11 @@ async fn each_redirect_is_a_leg_of_the_evidence_and_the_gauges_are_the_sums() {
             .value(&format!("probe_http_duration_seconds{{phase=\"{phase}\"}}"));
         assert!(
             (gauge - total(timings)).abs() < 1e-9,
-            "{phase}: {gauge} is not {}",
+            "{phase}: {gauge}, expected {}",
             total(timings)
         );
         if phase != "tls" {
-            // One observation per phase and probe, whatever the number of exchanges.
+            // One observation per phase and probe, for any number of exchanges.
             assert!(probed.has_observed(phase), "{phase}");
         }
     }
@@ -650,7 +652,7 @@ async fn each_redirect_is_a_leg_of_the_evidence_and_the_gauges_are_the_sums() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_a_machine_that_refuses_fails_there_with_both_legs() {
+async fn a_redirect_to_a_refusing_server_fails_with_both_exchanges() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
     let site = Site::start().await;
     let nowhere = format!("http://127.0.0.1:{}/end", free_port());
@@ -664,9 +666,9 @@ async fn a_redirect_to_a_machine_that_refuses_fails_there_with_both_legs() {
     assert_eq!(exchanges[1]["reply"], Value::Null);
 }
 
-/// What a server is told of the URL that led to it.
+/// The Referer after a redirect is the full URL within an origin, and only the origin otherwise.
 #[tokio::test]
-async fn a_referer_is_sent_whole_within_an_origin_and_cut_beyond_it() {
+async fn the_referer_is_complete_within_an_origin_only() {
     let exporter =
         exporter("  http_2xx: {prober: http}\n  own: {prober: http, http: {headers: {Referer: mine}}}").await;
     let (edge, other) = (Site::start().await, Site::start().await);
@@ -682,11 +684,12 @@ async fn a_referer_is_sent_whole_within_an_origin_and_cut_beyond_it() {
     assert_eq!(edge.requests()[1].header("referer"), Some("mine"));
 }
 
-/// As written, and encoded as Go does where a byte must be: see `tests/compare/cases/odd_urls.rs` for more.
+/// A Location is used as written, and bytes that must be encoded are encoded as in Go.
+/// `tests/compare/cases/odd_urls.rs` has more cases.
 #[tokio::test]
 async fn a_location_is_followed_as_it_is_written() {
     let exporter = exporter("  http_2xx: {prober: http}").await;
-    // As long as the head of an answer may be, nearly.
+    // Almost as long as the maximum response header.
     let long = format!("/{}", "a".repeat(60_000));
     for (location, target) in [
         (&b"/a|b"[..], "/a%7Cb"),
@@ -731,9 +734,9 @@ async fn a_location_is_followed_as_it_is_written() {
     }
 }
 
-/// The target's own address of the other family is a mistake of who configures; that of a redirect is the server's.
+/// An address of an excluded family is a configuration error in the target, but a server error in a redirect.
 #[tokio::test]
-async fn a_redirect_to_an_address_of_the_other_family_is_a_bad_redirect() {
+async fn a_redirect_to_an_excluded_address_family_is_invalid() {
     let answer = "HTTP/1.1 302 Found\r\nLocation: http://[::1]:1/\r\nContent-Length: 0\r\n\r\n";
     let target = Peer::answering(answer).await;
     let keys = "preferred_ip_protocol: ip4, ip_protocol_fallback: false";

@@ -1,4 +1,4 @@
-//! A reload that changes what a module counts: new series exist from 0, and no counter goes back.
+//! A reload that changes the metrics of a module: new series start at 0, and no counter decreases.
 
 use crate::serving::Running;
 use crate::support::exporter::Exporter;
@@ -17,7 +17,7 @@ fn module(keys: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_key_fits_its_module_after_each_reload() {
+async fn the_series_of_a_key_match_its_module_after_each_reload() {
     let peer = Peer::start(ok).await;
     let exporter = Exporter::start(&module("metrics: standard")).await;
     let first = exporter.probe("m", &peer.http()).await.page;
@@ -32,7 +32,7 @@ async fn a_key_fits_its_module_after_each_reload() {
     assert_eq!(full.value("probe_phase_timeouts_total{phase=\"request\"}"), 0.0);
     assert_eq!(full.value("probe_http_responses_total{code=\"451\"}"), 0.0);
     assert_eq!(full.value("probe_attempts_total"), 2.0);
-    // The longer list of bounds is another histogram; the counters go on.
+    // The longer list of bounds creates a new histogram. The counters continue.
     assert_eq!(full.value("probe_phase_duration_seconds_count{phase=\"connect\"}"), 1.0);
 
     reload(&exporter, "metrics: standard").await;
@@ -45,9 +45,10 @@ async fn a_key_fits_its_module_after_each_reload() {
     assert_eq!(same.value("probe_phase_duration_seconds_count{phase=\"connect\"}"), 2.0);
 }
 
-/// As with the peer, whose own example names a file that few hosts have.
+/// A missing TLS file affects its own module only, as in `blackbox_exporter`, whose example has a file that most hosts
+/// lack.
 #[tokio::test]
-async fn a_tls_file_that_comes_later_fails_its_own_module_until_a_reload() {
+async fn a_missing_tls_file_fails_its_module_until_a_reload() {
     let folder = tempfile::tempdir().unwrap();
     let ca_file = folder.path().join("ca.pem");
     let authority = Authority::new();
@@ -72,7 +73,7 @@ async fn a_tls_file_that_comes_later_fails_its_own_module_until_a_reload() {
     );
 }
 
-/// Puts a pipe in a file's place: who reads it waits.
+/// Replaces the configuration file by a pipe, which blocks its readers.
 fn make_pipe(exporter: &Exporter) {
     std::fs::remove_file(&exporter.config_file).unwrap();
     assert!(
@@ -90,14 +91,17 @@ async fn a_reload_that_hangs_fails_and_the_next_one_works() {
     make_pipe(&exporter);
     let url = exporter.url("/-/reload");
     let hangs = tokio::spawn(exporter.client().post(url).send());
-    // It has begun once another could not begin beside it for a second.
+    // Wait until the hanging reload has started.
     let failures = async || exporter.own("glassbox_config_reload_failures_total").await;
     assert_eq!(failures().await, 0.0);
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let pipe = exporter.config_file.with_extension("pipe");
     std::fs::rename(&exporter.config_file, &pipe).unwrap();
     reload(&exporter, "timeout: 6s").await;
-    assert!(!hangs.is_finished(), "the other one was waited for");
+    assert!(
+        !hangs.is_finished(),
+        "the second reload must not wait for the first one"
+    );
     let successful = async || exporter.own("blackbox_exporter_config_last_reload_successful").await;
     assert_eq!(successful().await, 1.0);
     let config = exporter.get("/config").await.text().await.unwrap();
@@ -106,9 +110,9 @@ async fn a_reload_that_hangs_fails_and_the_next_one_works() {
     assert_eq!(hung.status(), 500);
     let words = hung.text().await.unwrap();
     assert!(words.contains("did not come within 10 s"), "{words}");
-    // It is counted, and says nothing of the later one.
+    // The failure is counted, and does not affect the later reload.
     assert_eq!((failures().await, successful().await), (1.0, 1.0));
-    // Its thread ends with a writer; this process waits for it.
+    // A writer unblocks the reading thread, for which this process would otherwise wait.
     tokio::task::spawn_blocking(move || std::fs::write(pipe, ""))
         .await
         .unwrap()
@@ -116,7 +120,7 @@ async fn a_reload_that_hangs_fails_and_the_next_one_works() {
 }
 
 #[tokio::test]
-async fn reloads_that_hang_are_bounded_and_end_with_their_file() {
+async fn hanging_reloads_are_limited_and_end_with_their_file() {
     let exporter = Exporter::start(&module("timeout: 5s")).await;
     make_pipe(&exporter);
     let mut hanging = tokio::task::JoinSet::new();
@@ -128,9 +132,12 @@ async fn reloads_that_hang_are_bounded_and_end_with_their_file() {
         if let Ok(Some(words)) = beside.await {
             refused = words.unwrap();
         }
-        assert!(hanging.len() < 8, "there is no bound: {refused}");
+        assert!(
+            hanging.len() < 8,
+            "the number of hanging reloads is not limited: {refused}"
+        );
     }
-    // Whoever writes to the pipe lets all of them go.
+    // A write to the pipe unblocks all readers.
     let pipe = exporter.config_file.clone();
     tokio::task::spawn_blocking(move || std::fs::write(pipe, "modules: {}"))
         .await
@@ -154,26 +161,26 @@ async fn reloads_that_hang_are_bounded_and_end_with_their_file() {
 }
 
 #[tokio::test]
-async fn a_changed_file_that_hangs_is_told_and_the_next_one_taken() {
+async fn a_hanging_changed_file_is_logged_and_the_next_one_loaded() {
     let flags = ["--config.enable-auto-reload", "--config.auto-reload-interval=1"];
     let running = Running::start(&module("timeout: 5s"), &flags).await;
     let path = running.path("glassbox.yml");
     std::fs::remove_file(&path).unwrap();
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    eventually("it is told", async || {
+    eventually("the failure is logged", async || {
         running.log().contains("reading the config file hangs")
     })
     .await;
     assert_eq!(running.get("/-/healthy").await.status(), 200);
     std::fs::rename(&path, running.path("pipe")).unwrap();
     running.write("glassbox.yml", &module("timeout: 6s"));
-    // The read of the pipe ends with its writer.
+    // A writer unblocks the read of the pipe.
     let pipe = running.path("pipe");
     tokio::task::spawn_blocking(move || std::fs::write(pipe, ""))
         .await
         .unwrap()
         .unwrap();
-    eventually("the file is taken", async || {
+    eventually("the file is loaded", async || {
         running.text("/config").await.contains("timeout: 6s")
     })
     .await;

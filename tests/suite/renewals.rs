@@ -1,4 +1,4 @@
-//! Certificates, keys and authorities that are replaced on the disk are used without a reload.
+//! Replaced files of certificates, keys and CAs are used without a reload.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// Copies files into a folder of a new version, and lets `data` point to it, as Kubernetes does with a mounted secret.
+/// Copies files into a new folder and points the symlink `data` to it, as Kubernetes does for a mounted secret.
 fn mount(folder: &Path, version: &str, files: &[(&str, &Path)]) {
     let data = folder.join(version);
     fs::create_dir(&data).unwrap();
@@ -20,7 +20,7 @@ fn mount(folder: &Path, version: &str, files: &[(&str, &Path)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_is_replaced_is_trusted() {
+async fn a_replaced_ca_is_trusted() {
     let (old, new) = (Authority::named("Old"), Authority::named("New"));
     let peer = Peer::with_tls(new.leaf("127.0.0.1").server(&[]), ok).await;
     let folder = tempfile::tempdir().unwrap();
@@ -35,14 +35,14 @@ async fn an_authority_that_is_replaced_is_trusted() {
     let outcome = async || exporter.probe("m", &target).await.outcome();
     assert_eq!(outcome().await, "tls/tls.cert.authority_invalid");
     mount(folder.path(), "2", &[("ca.pem", &new.ca_file)]);
-    eventually("the new authority", async || outcome().await == "success").await;
-    // A version that cannot be used changes nothing, and neither does a missing one.
+    eventually("the new CA is used", async || outcome().await == "success").await;
+    // An invalid or missing version changes nothing.
     let broken = folder.path().join("broken");
     fs::write(&broken, "not a certificate").unwrap();
     mount(folder.path(), "3", &[("ca.pem", &broken)]);
     fs::remove_file(&ca_file).unwrap();
     mount(folder.path(), "4", &[("ca.pem", &old.ca_file)]);
-    eventually("the old authority again", async || {
+    eventually("the old CA is used again", async || {
         let outcome = outcome().await;
         assert!(
             ["success", "tls/tls.cert.authority_invalid"].contains(&outcome.as_str()),
@@ -66,7 +66,7 @@ async fn a_client_certificate_is_renewed_with_its_key() {
         cert_file.display(),
         key_file.display()
     );
-    // Neither file is there yet: a secret that is mounted later.
+    // Both files are still missing, as with a secret that is mounted later.
     let exporter = Exporter::start(&config).await;
     let target = format!("https://{}/", peer.address);
     let outcome = async || exporter.probe("m", &target).await.outcome();
@@ -78,8 +78,8 @@ async fn a_client_certificate_is_renewed_with_its_key() {
     replace(stranger.files("client"));
     eventually("the files", async || outcome().await == "tls/tls.client_cert").await;
     replace(authority.files("client"));
-    eventually("the renewed certificate", async || outcome().await == "success").await;
-    // The certificate is replaced before its key: until both fit, the old pair stays in use.
+    eventually("the renewed certificate is used", async || outcome().await == "success").await;
+    // The certificate is replaced before its key. The old pair stays in use until both match.
     let (cert, key) = authority.files("client");
     fs::copy(cert, &cert_file).unwrap();
     for _ in 0..3 {
@@ -90,7 +90,7 @@ async fn a_client_certificate_is_renewed_with_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_is_trusted_anew_though_the_client_certificate_cannot_be_used() {
+async fn a_replaced_ca_is_trusted_despite_an_unusable_client_certificate() {
     let (old, new) = (Authority::named("Old"), Authority::named("New"));
     let peer = Peer::with_tls(new.leaf("127.0.0.1").server(&[]), ok).await;
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What is sent: bodies and fields from files, and the cookies that a probe's own answers set.
+//! Requests: bodies and header fields from files, and cookies set by responses of the same probe.
 
 use crate::redirects::{Site, to};
 use crate::support::exporter::Exporter;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
-async fn a_body_and_fields_that_stand_in_files_are_read_at_every_probe() {
+async fn body_and_field_files_are_read_for_every_probe() {
     let folder = tempfile::tempdir().unwrap();
     let (body, token) = (folder.path().join("body"), folder.path().join("token"));
     let config = format!(
@@ -45,7 +45,7 @@ async fn a_body_and_fields_that_stand_in_files_are_read_at_every_probe() {
     assert_eq!(probed.evidence["verdict"]["link"], "local");
 }
 
-/// As with the peer: 307 and 308 send the body again, 301, 302 and 303 send none.
+/// As in `blackbox_exporter`, the body is sent again after 307 and 308, and dropped after 301, 302 and 303.
 #[tokio::test]
 async fn a_body_from_a_file_is_sent_again_where_the_redirect_keeps_the_method() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,7 +102,7 @@ async fn cookies_live_as_long_as_the_probe() {
     assert_eq!(cookies, [None, Some("session=a1"), None, Some("session=a1")]);
 }
 
-/// Byte by byte as Go sends them: `tests/compare/cases/odd_urls.rs` has more.
+/// Byte for byte as in Go. `tests/compare/cases/odd_urls.rs` has more cases.
 #[tokio::test]
 async fn a_target_is_sent_as_it_is_written() {
     let exporter = Exporter::start("modules:\n  m: {prober: http, timeout: 5s}\n").await;
@@ -144,7 +144,7 @@ async fn a_target_is_sent_as_it_is_written() {
     }
 }
 
-/// The zone of a link-local address is dialled, and not sent (RFC 6874 section 4).
+/// The zone of a link-local address is used for the connection and not sent (RFC 6874 section 4).
 #[tokio::test]
 async fn an_address_is_dialled_in_its_zone() {
     let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! Names are resolved as the host's own resolver does it: resolv.conf(5), hosts(5), and Go's resolver.
+//! Name resolution matches the host's resolver: resolv.conf(5), hosts(5), and Go's resolver.
 
 use crate::support::exporter::Exporter;
 use crate::support::host::Host;
@@ -12,12 +12,12 @@ use std::time::Duration;
 const HOSTS: &[u8] = b"127.0.0.1 localhost\n";
 const MODULES: &str = "modules: {m: {prober: http, timeout: 4s, http: {preferred_ip_protocol: ip4}}}";
 
-/// A server that knows every name as this address.
+/// A server that returns this address for every name.
 async fn knows(at: &str, address: &'static str) -> NameServer {
     NameServer::start_at(at, move |asked| asked.addresses(&[address])).await
 }
 
-/// A module with its own list of name servers.
+/// A module with a list of name servers.
 fn module(servers: &[&NameServer]) -> String {
     let servers: Vec<_> = servers.iter().map(|server| format!("'{}'", server.address)).collect();
     let servers = servers.join(", ");
@@ -26,10 +26,10 @@ fn module(servers: &[&NameServer]) -> String {
     )
 }
 
-/// What a name server says to a question.
+/// Response of a name server to a query.
 type Says = fn(&Asked) -> Reply;
 
-/// How a name server does not know a name, while another may.
+/// Failures after which the next name server is tried.
 const FAILURES: [(&str, Says); 6] = [
     ("SERVFAIL", |asked| asked.code(ResponseCode::ServFail)),
     ("REFUSED", |asked| asked.code(ResponseCode::Refused)),
@@ -40,7 +40,7 @@ const FAILURES: [(&str, Says); 6] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_are_asked_in_their_order_and_the_fastest_does_not_win() {
+async fn name_servers_are_queried_in_order() {
     let peer = Peer::start(ok).await;
     let slow = |asked: &Asked| match asked.addresses(&["127.0.0.1"]) {
         Reply::Bytes(bytes) => Reply::After(Duration::from_millis(30), bytes),
@@ -55,7 +55,7 @@ async fn servers_are_asked_in_their_order_and_the_fastest_does_not_win() {
         assert_eq!(host.probe("m", &target).await.outcome(), "success");
     }
     assert_eq!(second.names_asked(), [""; 0]);
-    // A module's own list behaves alike.
+    // The name servers of a module behave the same.
     let first = NameServer::start(slow).await;
     let exporter = Exporter::start(&module(&[&first, &second])).await;
     let target = format!("http://own.test:{}/", peer.address.port());
@@ -64,7 +64,7 @@ async fn servers_are_asked_in_their_order_and_the_fastest_does_not_win() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rotate_begins_with_another_server_for_each_lookup() {
+async fn rotate_starts_with_another_server_for_each_lookup() {
     let _first = knows("127.0.53.3:53", "127.0.0.1").await;
     let _second = knows("127.0.53.4:53", "127.0.0.2").await;
     let conf = "nameserver 127.0.53.3\nnameserver 127.0.53.4\noptions rotate\n";
@@ -77,7 +77,7 @@ async fn rotate_begins_with_another_server_for_each_lookup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_fails_is_followed_by_the_next() {
+async fn a_failed_server_is_followed_by_the_next_one() {
     let peer = Peer::start(ok).await;
     for (failure, handler) in FAILURES {
         let first = NameServer::start(handler).await;
@@ -87,7 +87,7 @@ async fn a_server_that_fails_is_followed_by_the_next() {
         let probed = exporter.probe("m", &target).await;
         assert_eq!(probed.outcome(), "success", "{failure}");
     }
-    // Nobody listens at the first.
+    // The first server has no listener.
     let second = NameServer::start(|asked| asked.addresses(&["127.0.0.1"])).await;
     let config = module(&[&second]).replace("resolver: [", "resolver: ['127.0.0.1:1', ");
     let target = format!("http://name.test:{}/", peer.address.port());
@@ -98,7 +98,7 @@ async fn a_server_that_fails_is_followed_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_a_name_does_not_exist_ends_the_walk_of_the_servers() {
+async fn nxdomain_ends_the_search_of_the_servers() {
     let second = NameServer::start(|asked| asked.addresses(&["127.0.0.1"])).await;
     for (reason, handler) in [
         (
@@ -115,7 +115,7 @@ async fn that_a_name_does_not_exist_ends_the_walk_of_the_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reason_is_that_of_the_server_that_says_most() {
+async fn the_most_specific_failure_is_reported() {
     for (first, second, reason) in [
         (0, 1, "dns/dns.servfail"),
         (1, 0, "dns/dns.refused"),
@@ -129,7 +129,7 @@ async fn the_reason_is_that_of_the_server_that_says_most() {
         let exporter = Exporter::start(&module(&[&first, &second])).await;
         assert_eq!(exporter.probe("m", "http://name.test/").await.outcome(), reason);
     }
-    // The second is silent until the probe's time is over.
+    // The second server is silent until the probe's deadline.
     let (fails, silent) = (
         NameServer::start(FAILURES[0].1).await,
         NameServer::start(|_| Reply::Silence).await,
@@ -139,7 +139,7 @@ async fn the_reason_is_that_of_the_server_that_says_most() {
         exporter.probe("m", "http://name.test/").await.outcome(),
         "dns/dns.servfail"
     );
-    // Datagrams that belong to no question, and nothing else.
+    // The server sends only datagrams that match no query.
     let foreign = NameServer::start(|_| Reply::Bytes(b"hello".to_vec())).await;
     let exporter = Exporter::start(&module(&[&foreign])).await;
     assert_eq!(
@@ -149,7 +149,7 @@ async fn the_reason_is_that_of_the_server_that_says_most() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_walk_of_the_search_list_serves_both_families() {
+async fn both_families_share_one_search() {
     let wildcard = |asked: &Asked| match asked.name.as_str() {
         "www.example.test" => asked.addresses(&["127.0.0.3"]),
         "six.example.test" => asked.addresses(&["::1"]),
@@ -182,7 +182,7 @@ async fn one_walk_of_the_search_list_serves_both_families() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_asked_as_they_are_written() {
+async fn names_are_queried_as_written() {
     let peer = Peer::start(ok).await;
     let server = NameServer::start(|asked| asked.addresses(&["127.0.0.1"])).await;
     let modules = module(&[&server]).trim_end_matches('}').to_owned()
@@ -219,7 +219,7 @@ async fn names_are_asked_as_they_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_of_the_hosts_file_that_cannot_be_read_costs_that_line() {
+async fn an_invalid_hosts_line_affects_only_itself() {
     let peer = Peer::start(ok).await;
     let _server = NameServer::start_at("127.0.53.6:53", |asked| asked.code(ResponseCode::NXDomain)).await;
     let hosts = b"# caf\xe9\n127.0.0.1 localhost db db.test # \xff\n\xff\xff bad\n127.0.0.1 last";
@@ -236,35 +236,38 @@ async fn a_line_of_the_hosts_file_that_cannot_be_read_costs_that_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_on_the_host_is_picked_up() {
+async fn changed_host_files_are_reloaded() {
     let _old = knows("127.0.53.7:53", "127.0.0.7").await;
     let _new = knows("127.0.53.8:53", "127.0.0.8").await;
-    // Started before the network is configured.
+    // The exporter starts before the network is configured.
     let host = Host::start(MODULES, "", HOSTS).await;
     let outcome = host.probe("m", "http://name.test:1/").await.outcome();
     assert_eq!(outcome, "local/local.resolver_unreachable");
     let chosen = async |name: &str| host.probe("m", &format!("http://{name}:1/")).await.chosen();
     for (server, address) in [("127.0.53.7", "127.0.0.7"), ("127.0.53.8", "127.0.0.8")] {
         std::fs::write(host.file("resolv.conf"), format!("nameserver {server}\n")).unwrap();
-        eventually("the new name server", async || chosen("name.test").await == address).await;
+        eventually("the new name server is used", async || {
+            chosen("name.test").await == address
+        })
+        .await;
     }
-    // A file that is emptied is one that is being written.
+    // An empty file means that it is being rewritten.
     std::fs::write(host.file("resolv.conf"), "# nothing yet\n").unwrap();
-    eventually("word of the empty file", async || {
-        host.log().contains("names no name server")
+    eventually("a log message about the empty file", async || {
+        host.log().contains("contains no name server")
     })
     .await;
     assert_eq!(chosen("name.test").await, "127.0.0.8");
     std::fs::write(host.file("hosts"), "127.0.0.9 name.test\n").unwrap();
-    eventually("the new line of the hosts file", async || {
+    eventually("the new line of the hosts file is used", async || {
         chosen("name.test").await == "127.0.0.9"
     })
     .await;
-    assert_eq!(host.log().matches("names no name server").count(), 1);
+    assert_eq!(host.log().matches("contains no name server").count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_cannot_be_used_spoils_no_other() {
+async fn an_unusable_record_does_not_affect_others() {
     let server = NameServer::start(|asked| {
         let address = [127, 0, 0, 5];
         let (a, odd) = (record(1, &address), record(65280, b"\xff\xff\xff"));
@@ -288,7 +291,7 @@ async fn a_record_that_cannot_be_used_spoils_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn long_answers_come_over_tcp_or_in_larger_datagrams() {
+async fn long_responses_use_tcp_or_larger_datagrams() {
     let server = NameServer::start(|asked| match (asked.tcp, asked.edns, asked.name.as_str()) {
         (true, _, "blocked.test") => Reply::Silence,
         (false, true, "blocked.test") | (true, _, _) => asked.addresses(&["127.0.0.1"]),
@@ -305,14 +308,14 @@ async fn long_answers_come_over_tcp_or_in_larger_datagrams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn use_vc_asks_over_tcp_alone_and_each_probe_over_a_connection_of_its_own() {
+async fn use_vc_uses_only_tcp_with_one_connection_per_probe() {
     let server = knows("127.0.53.9:53", "127.0.0.1").await;
     let host = Host::start(MODULES, "nameserver 127.0.53.9\noptions use-vc\n", HOSTS).await;
     for _ in 0..2 {
         assert_eq!(host.probe("m", "http://name.test:1/").await.chosen(), "127.0.0.1");
         assert!(server.asked().iter().all(|asked| asked.tcp));
     }
-    // The first connection dies in silence; the next probe opens another.
+    // The first connection dies silently. The next probe opens a new one.
     let dead = std::sync::atomic::AtomicBool::new(false);
     let server = NameServer::start(move |asked| {
         if asked.name == "dies.test" {
@@ -348,7 +351,7 @@ async fn a_refused_opt_record_is_left_out() {
         assert_eq!(probed.chosen(), "127.0.0.1", "{name}");
     }
     assert!(server.asked().iter().any(|asked| asked.edns));
-    // Without the option no question has one.
+    // Without the option, no query has an OPT record.
     let host = Host::start(MODULES, "nameserver 127.0.53.10\n", HOSTS).await;
     assert_eq!(host.probe("m", "http://plain.test:1/").await.chosen(), "127.0.0.1");
     assert!(server.asked().iter().all(|asked| !asked.edns));

@@ -1,4 +1,5 @@
-//! Networks without a way to the target: the exporter's own lack of a route is `local`, the word of a router is `path`. Needs root.
+//! Networks without a route to the target: a missing route on the exporter's host is `local`, an error from a router is
+//! `network`. Requires root.
 
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -16,20 +17,20 @@ const MODULES: &str = "modules:
   websocket: {prober: websocket}
 ";
 
-/// Nothing but loopback.
+/// Only loopback.
 const ALONE: &str = "ip link set lo up";
 
-/// An interface that was configured and has gone down.
+/// A configured interface that is down.
 const DOWN: &str = "
     ip link set lo up; ip link add near type veth peer name far; ip address add 10.9.0.2/24 dev near
     ip link set near up; ip link set far up; ip route add default via 10.9.0.1; ip link set near down";
 
-/// A network of its own link, and no router.
+/// A network with a link and no router.
 const NO_DEFAULT: &str = "
     ip link set lo up; ip link add near type veth peer name far; ip address add 10.9.0.2/24 dev near
     ip link set near up; ip link set far up";
 
-/// A router that has no way on, or may not use it, and says so by ICMP: "net unreachable", and "prohibited".
+/// A router without a route, or with a prohibited one, which sends ICMP "net unreachable" or "prohibited".
 const ROUTED: &str = "
     unshare --net sleep 60 & router=$!
     while [ $(readlink /proc/$router/ns/net) = $(readlink /proc/$$/ns/net) ]; do :; done
@@ -40,7 +41,7 @@ const ROUTED: &str = "
         echo 1 > /proc/sys/net/ipv4/ip_forward'
     ip route add default via 10.9.0.1";
 
-/// The evidence of each probe in a network that is set up so.
+/// The evidence of each probe in a network namespace with this setup.
 fn probed(setup: &str, probes: &[(&str, &str)]) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("glassbox.yml");
@@ -82,7 +83,7 @@ fn each_is(setup: &str, rows: &[(&str, &str, &str, &str)]) {
 }
 
 #[test]
-fn a_host_without_a_route_or_an_interface_is_at_fault_itself() {
+fn a_missing_route_or_interface_is_a_local_fault() {
     const NO_ROUTE: (&str, &str) = ("local.no_route", "local");
     let everywhere = |module, target| (module, target, NO_ROUTE.0, NO_ROUTE.1);
     let rows = [
@@ -94,9 +95,9 @@ fn a_host_without_a_route_or_an_interface_is_at_fault_itself() {
         everywhere("grpc", "192.0.2.1:80"),
         everywhere("websocket", "ws://192.0.2.1/"),
         ("named", "http://a.test/", "local.resolver_unreachable", "local"),
-        // What this host itself answers is not its network's matter.
+        // A local address is reachable without a network.
         ("tcp", "127.0.0.1:9", "tcp.refused", "edge"),
-        // The kernel refuses TCP to a broadcast address, whatever its routes.
+        // The kernel rejects TCP to a broadcast address, whatever the routes.
         ("tcp", "127.255.255.255:9", "tcp.address_unreachable", "network"),
     ];
     for setup in [ALONE, DOWN, NO_DEFAULT] {
@@ -104,15 +105,15 @@ fn a_host_without_a_route_or_an_interface_is_at_fault_itself() {
     }
 }
 
-/// The twin: this host has a route, and the network says that there is no way.
+/// The opposite case: this host has a route, and a router reports the error.
 #[test]
-fn what_a_router_says_is_of_the_path() {
+fn an_error_from_a_router_is_a_network_fault() {
     each_is(
         ROUTED,
         &[
             ("tcp", "192.0.2.1:80", "tcp.address_unreachable", "network"),
             ("tcp", "198.51.100.1:80", "tcp.address_unreachable", "network"),
-            // The kernel tells a datagram socket only of what is not to pass soon.
+            // The kernel reports only permanent ICMP errors to a datagram socket.
             ("dns", "198.51.100.1", "dns.timed_out", "network"),
             ("http3", "https://192.0.2.1/", "tcp.address_unreachable", "network"),
             ("ping", "192.0.2.1", "icmp.unreachable", "network"),

@@ -1,4 +1,4 @@
-//! Two Prometheus servers and one exporter: they read one truth, through a reload and a crash.
+//! Two Prometheus servers and one exporter: both servers read the same values, also after a reload and a crash.
 
 use crate::support::peer::{Peer, ok};
 use crate::support::process::{Process, eventually, free_port};
@@ -22,7 +22,7 @@ fn configure(folder: &Path, interval: &str) {
     std::fs::write(folder.join("glassbox.yml"), config).unwrap();
 }
 
-/// Waits until both servers have so many attempts more than they had.
+/// Waits until both servers have seen more than `than` attempts.
 async fn more(servers: &[Prometheus; 2], than: f64) {
     for server in servers {
         let enough = format!("probe_attempts_total > {than}");
@@ -67,7 +67,7 @@ async fn two_servers_read_the_same_and_a_crash_is_a_reset() {
     ];
     more(&servers, 20.0).await;
 
-    // A reload in the middle.
+    // A reload between the scrapes.
     first.signal("HUP");
     more(&servers, 40.0).await;
     assert_resets(&servers, 0.0).await;
@@ -84,10 +84,10 @@ async fn two_servers_read_the_same_and_a_crash_is_a_reset() {
     more(&servers, 10.0).await;
     assert_resets(&servers, 1.0).await;
 
-    // Nothing more is probed: what both read is the same, and is what was made.
+    // No more probes run, so both servers must read the same value, which is the number of probes.
     configure(folder.path(), "5m");
     second.signal("HUP");
-    eventually("both read the same, twice", async || {
+    eventually("both servers read the same value twice", async || {
         let mut read = Vec::new();
         for server in &servers {
             read.extend(server.values("probe_attempts_total").await);

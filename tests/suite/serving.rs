@@ -1,4 +1,4 @@
-//! Serving: the endpoints and their words, reload, the end of the process, and the program as a user starts it.
+//! HTTP endpoints and their messages, reload, shutdown, and the program as a user starts it.
 
 use crate::redirects::Site;
 use crate::support::exporter::Exporter;
@@ -22,17 +22,17 @@ const PLAIN: &str = "modules:\n  http_2xx: {prober: http}\n";
 
 const RELOADED: &str = "blackbox_exporter_config_last_reload_successful";
 
-/// The program itself, as a process of its own that listens on free ports of loopback.
+/// The exporter as a process that listens on free ports of loopback.
 pub struct Running {
     pub process: Process,
     folder: TempDir,
     client: reqwest::Client,
-    /// Where it listens.
+    /// Addresses on which the process listens.
     pub addresses: Vec<String>,
 }
 
 impl Running {
-    /// Starts it with a configuration, and waits until it listens.
+    /// Starts the exporter with a configuration, and waits until it listens.
     pub async fn start(config: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("glassbox.yml"), config).unwrap();
@@ -41,7 +41,7 @@ impl Running {
         Self::start_in(folder, &with_file).await
     }
 
-    /// Starts it in a folder.
+    /// Starts the exporter in a folder.
     pub async fn start_in(folder: TempDir, flags: &[&str]) -> Self {
         let output = |name: &str| File::create(folder.path().join(name)).unwrap();
         let mut command = Command::new(PROGRAM);
@@ -75,28 +75,28 @@ impl Running {
         self.folder.path().join("glassbox.yml")
     }
 
-    /// A file in its folder.
+    /// Path of a file in the folder of the process.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Writes a file into its folder.
+    /// Writes a file to the folder of the process.
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
-    /// What it has written so far. A thread of its own writes the log: the latest lines may be missing.
+    /// The log so far. A separate thread writes the log, so the latest lines may be missing.
     pub fn log(&self) -> String {
         log_of(self.folder.path())
     }
 
-    /// Everything it logged until now: a reload, which may be refused, logs one more line, and that line comes last.
+    /// The complete log. To flush it, a reload, which may fail, logs one more line.
     pub async fn whole_log(&self) -> String {
         let reloads =
             |log: &str| log.matches("Reloaded config file").count() + log.matches("Error reloading config").count();
         let before = reloads(&self.log());
         self.post("/-/reload").await;
-        eventually("logged the reload", async || reloads(&self.log()) > before).await;
+        eventually("the reload is logged", async || reloads(&self.log()) > before).await;
         self.log()
     }
 
@@ -126,7 +126,7 @@ impl Running {
         Page::parse(&self.text("/metrics").await).value(name)
     }
 
-    /// How it ended, once it has.
+    /// Waits for the exit of the process and returns its status.
     async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         let process = &mut self.process;
@@ -156,7 +156,7 @@ fn addresses_in(log: &str) -> Vec<String> {
         .collect()
 }
 
-/// Runs the program to its end.
+/// Runs the program until it exits.
 fn run(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     run_in(folder.path(), arguments)
@@ -184,7 +184,7 @@ async fn refused(exporter: &Exporter, query: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_bad_request_is_refused_in_the_peers_words() {
+async fn bad_requests_get_the_messages_of_blackbox_exporter() {
     let config = "
 modules:
   http_2xx: {prober: http}
@@ -210,7 +210,7 @@ modules:
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_parameter_is_refused_before_anything_is_dialled() {
+async fn invalid_parameters_are_rejected_without_a_connection() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
     let long = "a".repeat(2049);
@@ -246,7 +246,7 @@ async fn what_cannot_be_a_parameter_is_refused_before_anything_is_dialled() {
 }
 
 #[tokio::test]
-async fn a_scrape_timeout_that_is_no_time_is_refused() {
+async fn an_invalid_scrape_timeout_is_rejected() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -261,7 +261,7 @@ async fn a_scrape_timeout_that_is_no_time_is_refused() {
             "{wrong}: {words}"
         );
     }
-    // What such scrapes count would be the caller's doing.
+    // With such short timeouts, the client would cause the failures.
     for short in ["0.099", "0.001", "1e-9"] {
         let request = client.get(&url).header("X-Prometheus-Scrape-Timeout-Seconds", short);
         let answer = request.send().await.unwrap();
@@ -270,7 +270,7 @@ async fn a_scrape_timeout_that_is_no_time_is_refused() {
         assert_eq!(answer.text().await.unwrap(), words);
     }
     assert_eq!(peer.connections(), 0);
-    // The order of checks is the peer's: module, timeout, target.
+    // The order of checks is the same as in `blackbox_exporter`: module, timeout, target.
     let late = client.get(exporter.url("/probe?module=nope"));
     let answer = late
         .header("X-Prometheus-Scrape-Timeout-Seconds", "abc")
@@ -288,7 +288,7 @@ async fn a_scrape_timeout_that_is_no_time_is_refused() {
 }
 
 #[tokio::test]
-async fn the_probes_time_is_that_of_the_scrape_less_the_offset() {
+async fn the_probe_timeout_is_the_scrape_timeout_minus_the_offset() {
     let exporter = Exporter::start("modules:\n  http_2xx: {prober: http, timeout: 7s}\n  open: {prober: http}\n").await;
     let peer = Peer::start(ok).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -298,7 +298,7 @@ async fn the_probes_time_is_that_of_the_scrape_less_the_offset() {
         ("http_2xx", Some("15"), 7.0),
         ("open", Some("10"), 9.5),
         ("open", None, 119.5),
-        // Nobody waits for so long, and the process would not end.
+        // The timeout is limited, because such a probe would block the shutdown.
         ("open", Some("1e9"), 599.5),
         ("open", Some("1e19"), 599.5),
     ] {
@@ -312,7 +312,7 @@ async fn the_probes_time_is_that_of_the_scrape_less_the_offset() {
 }
 
 #[tokio::test]
-async fn the_module_is_http_2xx_where_none_is_named_and_the_first_value_of_a_parameter_counts() {
+async fn the_default_module_is_http_2xx_and_the_first_parameter_value_counts() {
     let config = "modules:\n  http_2xx: {prober: http}\n  none: {prober: http, http: {valid_status_codes: [599]}}\n";
     let exporter = Exporter::start(config).await;
     let (peer, other) = (Peer::start(ok).await, Peer::start(ok).await);
@@ -342,7 +342,7 @@ async fn the_hostname_is_the_host_header_of_the_request() {
 }
 
 #[tokio::test]
-async fn a_target_is_decoded_once_and_sent_as_it_then_stands() {
+async fn a_target_is_decoded_once_and_sent_unchanged() {
     let exporter = Exporter::start(PLAIN).await;
     for (path, sent) in [
         ("/a%2Fb?x=a+b", "/a%2Fb?x=a+b"),
@@ -361,7 +361,7 @@ async fn a_target_is_decoded_once_and_sent_as_it_then_stands() {
 }
 
 #[tokio::test]
-async fn a_probe_answers_whatever_method_asks_and_reads_the_url_only() {
+async fn probe_accepts_every_method_and_reads_only_the_url() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
     let answer = exporter.post(&format!("/probe?target={}", peer.address)).await;
@@ -395,12 +395,12 @@ async fn debug_shows_the_log_the_metrics_and_the_module() {
     let plain = plain.text().await.unwrap();
     assert!(
         !plain.contains("Logs for the probe:"),
-        "only `true` asks for it: {plain}"
+        "only `debug=true` enables debug output: {plain}"
     );
 }
 
 #[tokio::test]
-async fn health_is_told_and_what_is_not_there_is_not_found() {
+async fn health_pages_respond_and_unknown_paths_are_not_found() {
     let exporter = Exporter::start(PLAIN).await;
     for (path, status, words) in [
         ("/-/healthy", 200, "Healthy\n"),
@@ -424,7 +424,7 @@ async fn health_is_told_and_what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn the_logs_of_a_probe_are_found_by_id_or_target() {
+async fn logs_are_found_by_id_or_target() {
     let config = "modules:\n  http_2xx: {prober: http}\n  other: {prober: http}\n";
     let exporter = Exporter::start(config).await;
     let peer = Peer::start(ok).await;
@@ -460,7 +460,7 @@ async fn the_logs_of_a_probe_are_found_by_id_or_target() {
 }
 
 #[tokio::test]
-async fn reload_takes_a_post_and_nothing_else() {
+async fn reload_accepts_only_post() {
     let exporter = Exporter::start(PLAIN).await;
     let answer = exporter.get("/-/reload").await;
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -474,7 +474,7 @@ async fn reload_takes_a_post_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_bad_reload_changes_nothing_but_its_gauge_and_a_good_one_heals_it() {
+async fn a_failed_reload_only_changes_its_gauge_until_the_next_success() {
     let exporter = Exporter::start(PLAIN).await;
     let gauge = async || Page::parse(&exporter.get("/metrics").await.text().await.unwrap()).value(RELOADED);
     let peer = Peer::start(ok).await;
@@ -551,7 +551,10 @@ async fn a_page_of_another_origin_may_not_reload() {
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{hosts:?}");
     }
     let config = exporter.get("/config").await.text().await.unwrap();
-    assert!(config.contains("http_2xx"), "nothing was reloaded: {config}");
+    assert!(
+        config.contains("http_2xx"),
+        "the configuration was not reloaded: {config}"
+    );
     let answer = client
         .post(exporter.url("/-/reload"))
         .header("Origin", own)
@@ -563,7 +566,7 @@ async fn a_page_of_another_origin_may_not_reload() {
 }
 
 #[tokio::test]
-async fn an_answer_is_gzipped_when_asked_for_and_plain_otherwise() {
+async fn responses_are_gzipped_on_request() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -605,7 +608,7 @@ async fn an_answer_is_gzipped_when_asked_for_and_plain_otherwise() {
 }
 
 #[tokio::test]
-async fn every_path_stands_below_the_route_prefix() {
+async fn every_path_is_below_the_route_prefix() {
     let exporter = Exporter::start_with(PLAIN, |settings| {
         "/box".clone_into(&mut settings.route_prefix);
         "/box".clone_into(&mut settings.link_prefix);
@@ -623,7 +626,7 @@ async fn every_path_stands_below_the_route_prefix() {
     ] {
         assert_eq!(exporter.get(path).await.status(), 200, "{path}");
     }
-    // What the form asks for reaches the page, with and without the slash.
+    // The search of the form works with and without the trailing slash.
     for path in ["/box/?search=nobody", "/box?search=nobody"] {
         let page = exporter.get(path).await.text().await.unwrap();
         assert!(
@@ -651,7 +654,7 @@ async fn every_path_stands_below_the_route_prefix() {
 }
 
 #[tokio::test]
-async fn the_landing_page_shows_the_findings_failing_ones_first() {
+async fn the_landing_page_lists_failures_first() {
     let exporter = Exporter::start(PLAIN).await;
     let empty = exporter.get("/").await.text().await.unwrap();
     assert!(empty.contains("Nothing has been probed yet"), "{empty}");
@@ -666,7 +669,10 @@ async fn the_landing_page_shows_the_findings_failing_ones_first() {
     assert!(policy.contains("default-src 'none'"), "{policy}");
     let home = answer.text().await.unwrap();
     let (failed, succeeded) = (home.find("/gone").unwrap(), home.find("/good").unwrap());
-    assert!(failed < succeeded, "the older failing one is first: {home}");
+    assert!(
+        failed < succeeded,
+        "failed targets must come first, even if older: {home}"
+    );
     assert!(home.contains("tcp.refused") && home.contains("edge"), "{home}");
     assert!(
         home.contains("<form action=\"/probe\">") && home.contains("<option>http_2xx</option>"),
@@ -675,7 +681,7 @@ async fn the_landing_page_shows_the_findings_failing_ones_first() {
 }
 
 #[tokio::test]
-async fn hostile_texts_are_shown_as_texts() {
+async fn hostile_text_is_escaped() {
     let config = "modules:\n  '<i>m</i>': {prober: http}\n  http_2xx: {prober: http}\n";
     let exporter = Exporter::start(config).await;
     let site = Site::start().await;
@@ -706,14 +712,14 @@ async fn hostile_texts_are_shown_as_texts() {
 }
 
 #[tokio::test]
-async fn a_scraper_that_hangs_up_ends_its_probe() {
+async fn a_closed_scrape_connection_ends_its_probe() {
     let (told, mut tell) = mpsc::unbounded_channel();
     let peer = Peer::start(move |mut stream| {
         let told = told.clone();
         async move {
             read_head(&mut stream).await;
             told.send("asked").unwrap();
-            // No answer ever comes: only the exporter can end this connection.
+            // The server never responds, so only the exporter can close this connection.
             let read = stream.read(&mut [0]).await;
             assert!(matches!(read, Ok(0) | Err(_)));
             told.send("closed").unwrap();
@@ -727,15 +733,19 @@ async fn a_scraper_that_hangs_up_ends_its_probe() {
     assert_eq!(tell.recv().await, Some("asked"));
     drop(scraper);
     let closed = tokio::time::timeout(std::time::Duration::from_mins(1), tell.recv()).await;
-    assert_eq!(closed, Ok(Some("closed")), "the probe's own deadline is 119.5 s away");
-    eventually("the probe is no longer in flight", async || {
+    assert_eq!(
+        closed,
+        Ok(Some("closed")),
+        "the connection must close long before the probe's deadline of 119.5 s"
+    );
+    eventually("no probe is in flight", async || {
         let metrics = exporter.get("/metrics").await.text().await.unwrap();
         Page::parse(&metrics).value("glassbox_probes_in_flight") == 0.0
     })
     .await;
 }
 
-/// A peer that answers nobody before it is told to.
+/// A server that delays all responses until the test releases them.
 async fn holding() -> (Peer, watch::Receiver<usize>, watch::Sender<bool>) {
     let (asked, seen) = watch::channel(0);
     let asked = Arc::new(asked);
@@ -758,7 +768,7 @@ async fn holding() -> (Peer, watch::Receiver<usize>, watch::Sender<bool>) {
 }
 
 #[tokio::test]
-async fn sigterm_takes_nothing_new_and_lets_twenty_probes_in_flight_end() {
+async fn sigterm_rejects_new_probes_and_completes_twenty_in_flight() {
     let (peer, mut asked, release) = holding().await;
     let mut running = Running::start(PLAIN, &[]).await;
     let mut probes = tokio::task::JoinSet::new();
@@ -783,7 +793,7 @@ async fn sigterm_takes_nothing_new_and_lets_twenty_probes_in_flight_end() {
     assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(late.headers().contains_key("retry-after"));
     assert_eq!(probes.len(), 20);
-    assert!(probes.try_join_next().is_none(), "no probe was cut off");
+    assert!(probes.try_join_next().is_none(), "a probe ended before the release");
 
     release.send(true).unwrap();
     while let Some(answer) = probes.join_next().await {
@@ -792,11 +802,15 @@ async fn sigterm_takes_nothing_new_and_lets_twenty_probes_in_flight_end() {
         assert_eq!(Page::parse(&text).value("probe_success"), 1.0);
     }
     assert_eq!(running.ended().await.code(), Some(0), "{}", running.log());
-    assert_eq!(*asked.borrow(), 20, "the late one was never dialled");
+    assert_eq!(
+        *asked.borrow(),
+        20,
+        "a probe that arrives during the shutdown must not connect"
+    );
 }
 
 #[tokio::test]
-async fn sigint_ends_an_idle_exporter_with_success_and_a_second_signal_does_not_wait() {
+async fn sigint_ends_an_idle_exporter_and_a_second_signal_does_not_wait() {
     let mut idle = Running::start(PLAIN, &[]).await;
     idle.process.signal("INT");
     assert_eq!(idle.ended().await.code(), Some(0), "{}", idle.log());
@@ -826,11 +840,14 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
     running.process.signal("HUP");
     eventually("refused", async || running.gauge(RELOADED).await == 0.0).await;
     assert!(running.text("/config").await.contains("new:"));
-    eventually("logged", async || running.log().contains("Error reloading config")).await;
+    eventually("the error is logged", async || {
+        running.log().contains("Error reloading config")
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn a_changed_file_is_picked_up_where_the_flag_asks_for_it() {
+async fn auto_reload_loads_a_changed_file() {
     let flags = ["--config.enable-auto-reload", "--config.auto-reload-interval=1"];
     let running = Running::start(PLAIN, &flags).await;
     std::fs::write(running.config_file(), "modules:\n  new: {prober: http}\n").unwrap();
@@ -855,7 +872,7 @@ async fn without_a_file_the_default_modules_are_served() {
 }
 
 #[tokio::test]
-async fn the_peers_file_in_the_working_directory_is_loaded_where_no_flag_names_one() {
+async fn blackbox_yml_in_the_working_directory_is_the_default_file() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("blackbox.yml"),
@@ -888,7 +905,7 @@ async fn every_listen_address_is_served() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_ends_the_program_with_its_name() {
+fn an_unavailable_listen_address_ends_the_program() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run(&[&format!("--web.listen-address={address}")]);
@@ -897,7 +914,7 @@ fn an_address_that_cannot_be_had_ends_the_program_with_its_name() {
 }
 
 #[test]
-fn config_check_says_whether_the_file_is_valid() {
+fn config_check_reports_validity() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("good.yml"), PLAIN).unwrap();
     std::fs::write(
@@ -929,13 +946,13 @@ fn config_check_says_whether_the_file_is_valid() {
     assert_eq!(
         served.status.code(),
         Some(1),
-        "a bad file is not served: {}",
+        "the exporter must not start with an invalid file: {}",
         said(&served)
     );
 }
 
 #[test]
-fn the_version_and_the_help_are_told_and_a_wrong_flag_is_refused() {
+fn version_and_help_work_and_an_unknown_flag_is_rejected() {
     let version = run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
     assert!(said(&version).starts_with("glassbox_exporter"), "{}", said(&version));
@@ -955,7 +972,7 @@ fn the_version_and_the_help_are_told_and_a_wrong_flag_is_refused() {
     assert!(said(&wrong).contains("--no-such-flag"), "{}", said(&wrong));
 }
 
-/// Runs `check` beside the test's own servers.
+/// Runs `check` while the servers of the test keep running.
 async fn check(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let mut command = tokio::process::Command::new(PROGRAM);
@@ -964,7 +981,7 @@ async fn check(arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn check_draws_a_waterfall_and_tells_by_its_exit_code() {
+async fn check_prints_a_waterfall_and_sets_the_exit_code() {
     let site = Site::start().await;
     let good = check(&[&site.url(&crate::redirects::to(302, "/end"))]).await;
     assert_eq!(good.status.code(), Some(0), "{}", said(&good));
@@ -990,7 +1007,7 @@ async fn check_draws_a_waterfall_and_tells_by_its_exit_code() {
 }
 
 #[tokio::test]
-async fn check_refuses_what_it_cannot_probe_in_words() {
+async fn check_rejects_invalid_targets_with_a_message() {
     let unknown = check(&["http://127.0.0.1/", "--module=nope"]).await;
     assert_eq!(unknown.status.code(), Some(1));
     assert!(said(&unknown).contains("nope"), "{}", said(&unknown));
@@ -1018,7 +1035,7 @@ async fn check_refuses_what_it_cannot_probe_in_words() {
 }
 
 #[tokio::test]
-async fn what_a_machine_reads_is_on_stdout_and_logs_are_on_stderr() {
+async fn results_are_on_stdout_and_logs_on_stderr() {
     let site = Site::start().await;
     let output = check(&[&site.url("/"), "--log.level=debug"]).await;
     let text = String::from_utf8(output.stdout).unwrap();
@@ -1029,7 +1046,7 @@ async fn what_a_machine_reads_is_on_stdout_and_logs_are_on_stderr() {
 }
 
 #[tokio::test]
-async fn healthcheck_tells_by_its_exit_code_whether_an_exporter_serves() {
+async fn healthcheck_sets_the_exit_code() {
     let running = Running::start(PLAIN, &[]).await;
     let ask = async |url: &str| {
         let mut command = tokio::process::Command::new(PROGRAM);
@@ -1047,7 +1064,7 @@ async fn healthcheck_tells_by_its_exit_code_whether_an_exporter_serves() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_finishes_its_request_does_not_keep_an_exporter_that_was_told_to_end() {
+async fn an_incomplete_request_does_not_block_the_shutdown() {
     use tokio::io::AsyncWriteExt as _;
     let mut running = Running::start(PLAIN, &[]).await;
     let mut half_open = tokio::net::TcpStream::connect(&running.addresses[0]).await.unwrap();
@@ -1058,7 +1075,7 @@ async fn a_client_that_never_finishes_its_request_does_not_keep_an_exporter_that
 }
 
 #[tokio::test]
-async fn an_exporter_that_was_told_to_end_does_so_whatever_scrapes_wait_for() {
+async fn waiting_scrapes_do_not_block_the_shutdown() {
     let (peer, mut asked, _never) = holding().await;
     let mut running = Running::start(PLAIN, &["--web.shutdown-timeout=4"]).await;
     let url = running.url(&format!("/probe?target={}", peer.address));
@@ -1082,7 +1099,7 @@ async fn an_exporter_that_was_told_to_end_does_so_whatever_scrapes_wait_for() {
 }
 
 #[tokio::test]
-async fn a_request_whose_head_is_too_large_is_refused_before_it_is_whole() {
+async fn a_too_large_request_header_is_rejected_early() {
     let exporter = Exporter::start(PLAIN).await;
     for (bytes, answer) in [(15_000, None), (17_000, Some("HTTP/1.1 431"))] {
         let mut stream = TcpStream::connect(exporter.address).await.unwrap();
@@ -1097,7 +1114,7 @@ async fn a_request_whose_head_is_too_large_is_refused_before_it_is_whole() {
             assert!(String::from_utf8_lossy(&head).starts_with("HTTP/1.1 200"));
         }
     }
-    // Parameters as long as they may be have room, however they are written.
+    // Parameters of the maximum length are accepted in any encoding.
     let exporter = Exporter::start("limits: {parameter: 16KB}\nmodules:\n  http_2xx: {prober: http}\n").await;
     let answer = exporter
         .get(&format!("/probe?target=127.0.0.1:9/{}", "%61".repeat(16_000)))
@@ -1105,7 +1122,7 @@ async fn a_request_whose_head_is_too_large_is_refused_before_it_is_whole() {
     assert_eq!(answer.status(), 200);
 }
 
-/// Not in whole seconds, as the library counts it.
+/// The library's own metric has only whole seconds.
 #[tokio::test]
 async fn the_processor_time_is_precise() {
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;

@@ -1,4 +1,5 @@
-//! What this host is short of says nothing of a target, nor of a file: such a probe is none, and such a configuration not taken.
+//! A resource shortage of the host is not a result about the target and not an error in a file: the probe gets 503, and
+//! the configuration is rejected.
 
 use crate::support::peer::{Peer, ok};
 use crate::support::pki::Authority;
@@ -9,10 +10,10 @@ use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Bytes that say of what this host is short, as the library in C has them.
+/// Length of the shared buffer with the name of the missing resource, as in the C library.
 const ROOM: usize = 512;
 
-/// An exporter on a host that can be made short of something.
+/// An exporter on a host with simulated resource shortages.
 struct Short {
     _exporter: Process,
     port: u16,
@@ -21,7 +22,7 @@ struct Short {
 }
 
 impl Short {
-    /// Starts it with a configuration, before which a folder for its files is there.
+    /// Starts an exporter with a configuration, which gets the folder for its files.
     async fn start(config: impl FnOnce(&TempDir) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let library = preloaded("tests/suite/shortage/short.c", folder.path());
@@ -47,7 +48,7 @@ impl Short {
         }
     }
 
-    /// From now on this host is short of it; of nothing, where that is empty.
+    /// Simulates a shortage of a resource. An empty name ends the shortage.
     fn is_short(&self, of: &str) {
         let mut words = [0; ROOM];
         words[..of.len()].copy_from_slice(of.as_bytes());
@@ -72,7 +73,7 @@ impl Short {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_opened_for_want_of_a_descriptor_is_not_to_blame() {
+async fn a_lack_of_descriptors_is_not_a_file_error() {
     let peer = Peer::start(ok).await;
     let websocket = format!("ws://{}/", peer.address);
     let short = Short::start(|folder| {
@@ -110,7 +111,7 @@ async fn a_file_that_cannot_be_opened_for_want_of_a_descriptor_is_not_to_blame()
 }
 
 #[tokio::test]
-async fn a_configuration_whose_files_cannot_be_opened_for_want_of_a_descriptor_is_not_taken() {
+async fn a_configuration_is_rejected_during_a_lack_of_descriptors() {
     let authority = Authority::new();
     let peer = Peer::with_tls(authority.leaf("localhost").server(&[]), ok).await;
     let target = format!("https://localhost:{}/", peer.address.port());
@@ -134,7 +135,7 @@ async fn a_configuration_whose_files_cannot_be_opened_for_want_of_a_descriptor_i
 }
 
 #[tokio::test]
-async fn datagrams_that_this_host_has_no_memory_for_are_not_the_targets_fault() {
+async fn a_lack_of_buffers_for_datagrams_is_a_local_fault() {
     let authority = Authority::new();
     let server = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), echo);
     let ca = authority.ca_file.display().to_string();
@@ -152,7 +153,7 @@ async fn datagrams_that_this_host_has_no_memory_for_are_not_the_targets_fault() 
 }
 
 #[tokio::test]
-async fn a_lack_of_ports_that_lasts_is_nobody_elses_fault() {
+async fn a_lasting_lack_of_ports_is_a_local_fault() {
     let authority = Authority::new();
     let server = QuicServer::start(authority.leaf("127.0.0.1").server(&["h3"]), echo);
     let ca = authority.ca_file.display().to_string();

@@ -1,4 +1,4 @@
-//! `check` as a person sees it: in colours where there is a terminal, in words everywhere.
+//! Output of `check`: colors on a terminal, plain text otherwise.
 
 use crate::support::peer::{Peer, ok};
 use serde_json::Value;
@@ -16,7 +16,7 @@ async fn piped(arguments: &[&str]) -> Output {
     command.output().await.unwrap()
 }
 
-/// What a pseudo-terminal shows (script(1) makes one), and the exit code.
+/// Output on a pseudo-terminal, created with script(1), and the exit code.
 async fn on_a_terminal(arguments: &str, colour: Option<&str>) -> (String, Option<i32>) {
     let folder = tempfile::tempdir().unwrap();
     let line = format!("{PROGRAM} check {arguments}");
@@ -29,7 +29,7 @@ async fn on_a_terminal(arguments: &str, colour: Option<&str>) -> (String, Option
 }
 
 #[tokio::test]
-async fn a_terminal_shows_colours_unless_they_are_not_wanted() {
+async fn a_terminal_shows_colors_unless_disabled() {
     let good = Peer::start(ok).await;
     let (screen, code) = on_a_terminal(&good.http(), None).await;
     assert_eq!(code, Some(0), "{screen}");
@@ -51,11 +51,11 @@ async fn a_terminal_shows_colours_unless_they_are_not_wanted() {
 }
 
 #[tokio::test]
-async fn many_probes_are_summed_up() {
+async fn many_probes_have_a_summary() {
     let good = Peer::start(ok).await;
     let (screen, code) = on_a_terminal(&format!("{} --count 5 --interval 0.01", good.http()), None).await;
     assert_eq!(code, Some(0), "{screen}");
-    // One line that is written over, with the medians so far, as often as a person sees it.
+    // One line with the current medians that is redrawn at a visible rate.
     let drawn = screen.matches("\r\x1b[K[").count();
     assert!((1..=5).contains(&drawn), "{screen:?}");
     let widest = screen
@@ -76,7 +76,7 @@ async fn many_probes_are_summed_up() {
             .split_whitespace()
             .count()
     };
-    // Name and three percentiles; a phase that never finished has none.
+    // Name and three percentiles. A phase that never finished has no percentiles.
     assert_eq!((words("resolve"), words("whole")), (4, 4), "{text}");
     assert!(!text.contains("connect"), "{text}");
     assert!(text.contains(" ms |"), "a histogram: {text}");
@@ -91,7 +91,7 @@ async fn many_probes_are_summed_up() {
 }
 
 #[tokio::test]
-async fn machines_get_json_and_an_archive() {
+async fn check_can_write_json_and_an_archive() {
     let good = Peer::start(ok).await;
     let one = piped(&[&good.http(), "--json"]).await;
     let evidence: Value = serde_json::from_slice(&one.stdout).unwrap();
@@ -123,8 +123,8 @@ async fn machines_get_json_and_an_archive() {
 }
 
 #[tokio::test]
-async fn a_peer_that_hung_is_not_asked_for_what_was_missed() {
-    // The first answer takes as long as eight turns; then every answer comes at once.
+async fn missed_probes_of_a_hanging_server_are_skipped() {
+    // The first response takes as long as eight intervals. Later responses are immediate.
     let asked = Arc::new(AtomicUsize::new(0));
     let times = Arc::new(Mutex::new(Vec::new()));
     let (count, noted) = (asked.clone(), times.clone());
@@ -142,7 +142,7 @@ async fn a_peer_that_hung_is_not_asked_for_what_was_missed() {
     let output = piped(&[&peer.http(), "--count=4", "--interval=0.2"]).await;
     assert!(output.status.success());
     let times = times.lock().unwrap();
-    // Each later probe keeps its distance to the one before, which a busy machine can only lengthen.
+    // Each later probe keeps the interval to the previous one. A busy machine can only lengthen it.
     for pair in times.windows(2) {
         assert!(pair[1] - pair[0] >= Duration::from_millis(150), "{times:?}");
     }
@@ -175,7 +175,7 @@ async fn an_interrupt_ends_with_the_summary() {
 }
 
 #[tokio::test]
-async fn the_backends_stand_on_the_axis_of_the_edge() {
+async fn the_backends_share_the_axis_of_the_edge() {
     let edge = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
     let app = Peer::start(ok).await;
     let backend = format!("--backend=app@{}", app.address);

@@ -1,4 +1,5 @@
-//! Tokens of OAuth 2.0: fetched in a leg of their own, kept, dropped, and blamed on our own side when they cannot be had.
+//! OAuth 2.0 tokens: fetched in a separate exchange, cached and expired. A failed token request is attributed to the
+//! link `local`.
 
 use crate::redirects::Request;
 use crate::support::exporter::Exporter;
@@ -13,14 +14,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
-/// A server whose answers are written in the test, and which keeps every request.
+/// A server with responses from the test that records every request.
 struct Server {
     peer: Peer,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
-    /// Answers each request with what `says` gives: a status, and a body.
+    /// Starts a server that responds with the status and body from `says`.
     async fn start(says: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Self {
         let (requests, says) = (Arc::<Mutex<Vec<Request>>>::default(), Arc::new(says));
         let kept = requests.clone();
@@ -39,7 +40,7 @@ impl Server {
         Self { peer, requests }
     }
 
-    /// Grants the tokens t1, t2 and so on, each for so many seconds.
+    /// Starts a server that issues the tokens t1, t2 and so on, each with this lifetime in seconds.
     async fn granting(seconds: u32) -> Self {
         let granted = Mutex::new(0);
         Self::start(move |_| {
@@ -70,7 +71,7 @@ fn form(request: &Request) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_token_is_fetched_in_a_leg_of_its_own_and_kept() {
+async fn a_token_is_fetched_in_a_separate_exchange_and_cached() {
     let (issuer, target) = (
         Server::granting(3600).await,
         Server::start(|_| (200, "hello".to_owned())).await,
@@ -85,7 +86,7 @@ async fn a_token_is_fetched_in_a_leg_of_its_own_and_kept() {
         ("POST", "/token?tenant=a")
     );
     assert_eq!(asked.header("content-type"), Some("application/x-www-form-urlencoded"));
-    // me%40us:pass%2Fword: RFC 6749 section 2.3.1 has both encoded.
+    // me%40us:pass%2Fword: both parts are encoded (RFC 6749 section 2.3.1).
     assert_eq!(
         asked.header("authorization"),
         Some("Basic bWUlNDB1czpwYXNzJTJGd29yZA==")
@@ -104,12 +105,12 @@ async fn a_token_is_fetched_in_a_leg_of_its_own_and_kept() {
     let purposes: Vec<_> = exchanges.iter().map(|exchange| &exchange["for_credentials"]).collect();
     assert_eq!(purposes, [&Value::Bool(true), &Value::Bool(false)]);
     assert!(!first.evidence.to_string().contains("t1"), "{:#}", first.evidence);
-    // What the peer measures is the target alone.
+    // Metrics of `blackbox_exporter` cover the target only.
     assert_eq!(first.page.value("probe_http_redirects"), 0.0);
     assert_eq!(first.page.value("probe_http_content_length"), 5.0);
 
     exporter.probe("m", &target.peer.http()).await;
-    assert_eq!(issuer.requests().len(), 1, "the token is kept");
+    assert_eq!(issuer.requests().len(), 1, "the token must be cached");
     let tokens: Vec<_> = target
         .requests()
         .iter()
@@ -119,8 +120,8 @@ async fn a_token_is_fetched_in_a_leg_of_its_own_and_kept() {
 }
 
 #[tokio::test]
-async fn a_token_that_expires_or_is_refused_is_fetched_anew() {
-    // Ten seconds is the leeway: such a token is never used twice.
+async fn an_expired_or_rejected_token_is_fetched_again() {
+    // A token expires ten seconds early, so a token with this lifetime is never reused.
     let (issuer, target) = (
         Server::granting(10).await,
         Server::start(|_| (200, String::new())).await,
@@ -145,7 +146,7 @@ async fn a_token_that_expires_or_is_refused_is_fetched_anew() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_the_secret_in_the_body_gets_it_there() {
+async fn a_client_secret_can_be_sent_in_the_body() {
     let issuer = Server::start(|request| match form(request).get("client_secret").map(String::as_str) {
         Some("pass/word") => (200, r#"{"access_token": "abc"}"#.to_owned()),
         _ => (401, r#"{"error": "invalid_client"}"#.to_owned()),
@@ -160,7 +161,7 @@ async fn a_server_that_wants_the_secret_in_the_body_gets_it_there() {
 }
 
 #[tokio::test]
-async fn a_key_signs_what_we_assert() {
+async fn a_key_signs_the_assertion() {
     let (issuer, target) = (
         Server::granting(60).await,
         Server::start(|_| (200, String::new())).await,
@@ -214,7 +215,7 @@ async fn a_key_signs_what_we_assert() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_had_is_our_own_affair() {
+async fn a_failed_token_request_is_a_local_fault() {
     let refusing = Server::start(|_| (400, r#"{"error": "invalid_scope"}"#.to_owned())).await;
     let babbling = Server::start(|_| (200, "{}".to_owned())).await;
     let target = Server::start(|_| (200, String::new())).await;
@@ -229,7 +230,7 @@ async fn a_token_that_cannot_be_had_is_our_own_affair() {
         ),
         (
             ([127, 0, 0, 1], 9).into(),
-            "Connecting to 127.0.0.1:9: Connection refused (os error 111).",
+            "Connecting to 127.0.0.1:9 failed: Connection refused (os error 111).",
         ),
     ] {
         let exporter = Exporter::start(&module(issuer, SECRET)).await;
@@ -243,9 +244,9 @@ async fn a_token_that_cannot_be_had_is_our_own_affair() {
     assert_eq!(target.requests().len(), 0);
 }
 
-/// The peer waits for it a minute, whatever the module's timeout.
+/// In contrast, `blackbox_exporter` waits one minute for the token, independent of the module's timeout.
 #[tokio::test]
-async fn a_token_server_that_stays_silent_takes_no_more_than_the_probes_time() {
+async fn a_silent_token_server_ends_with_the_probe_timeout() {
     let silent = Peer::start(|stream| async move {
         std::future::pending::<()>().await;
         drop(stream);
@@ -263,9 +264,9 @@ async fn a_token_server_that_stays_silent_takes_no_more_than_the_probes_time() {
     assert_eq!(silent.connections(), 1);
 }
 
-/// What fails for want of a token says nothing of the machines behind the edge either.
+/// A probe without a token must not be attributed to a backend either.
 #[tokio::test]
-async fn backends_are_not_blamed_for_a_token_that_cannot_be_had() {
+async fn a_failed_token_request_is_not_attributed_to_backends() {
     let refusing = Server::start(|_| (403, String::new())).await;
     let app = Server::start(|_| (200, String::new())).await;
     let config = module(refusing.peer.address, SECRET);
@@ -286,9 +287,9 @@ async fn backends_are_not_blamed_for_a_token_that_cannot_be_had() {
     assert!(app.requests().is_empty());
 }
 
-/// As with the peer's library: another kind of grant, and an answer that is a form.
+/// As in the library of `blackbox_exporter`: a different grant type, and a form-encoded response.
 #[tokio::test]
-async fn a_server_of_the_old_kind_is_understood() {
+async fn an_old_style_token_server_is_supported() {
     let issuer = Server::start(|request| match form(request).get("grant_type").map(String::as_str) {
         Some("password") => (201, "access_token=abc&token_type=bearer&expires_in=60".to_owned()),
         _ => (400, String::new()),

@@ -1,5 +1,5 @@
-//! Torture, as curl does it: the N-th step that can fail for want of something on this host fails, for every N until a probe has
-//! none left. Each ends in a named result, says nothing of the target, and leaves no file open.
+//! Torture test, as in curl: for every N, the N-th call that can fail for lack of a resource on this host fails. Each
+//! probe must end with a named reason, must not report the target as down, and must leave no file open.
 
 use crate::probers::websocket::accepting;
 use crate::support::dns::{DnsServer, Says};
@@ -22,16 +22,17 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket, UnixListener};
 use tokio_rustls::server::TlsStream;
 
-/// No probe has more steps that can fail.
+/// Maximum number of steps of a probe that can fail.
 const MOST_STEPS: i32 = 400;
 
-/// A step may be taken by what goes on beside a probe: so many probes in a row without one that fails are the end.
+/// Number of consecutive probes without a failed step that end the test. More than one, because background work may
+/// take a step.
 const UNTOUCHED: usize = 3;
 
-/// What the saboteur shares with the test: how many steps are left, and the name of the call that has failed.
+/// Length of the memory shared with the preloaded library: number of remaining steps, and name of the failed call.
 const SHARED: usize = 32;
 
-/// What the exporter is short of, in its own words: any other reason for a 503 would hide what was not understood.
+/// Expected messages of a 503. Any other message would be an unexpected failure.
 const SHORTAGES: [&str; 4] = [
     "the exporter has no free file descriptor: ",
     "the exporter has no free local port: ",
@@ -74,14 +75,14 @@ impl Tortured {
         }
     }
 
-    /// From now on the step with this number fails; 0 is none.
+    /// Lets the step with this number fail. 0 disables failures.
     fn fail(&self, step: i32) {
         let mut words = [0; SHARED];
         words[..4].copy_from_slice(&step.to_ne_bytes());
         self.shared.write_all_at(&words, 0).unwrap();
     }
 
-    /// The call that has failed, once it has.
+    /// The name of the failed call, if one has failed.
     fn failed(&self) -> Option<String> {
         let mut words = [0; SHARED];
         self.shared.read_exact_at(&mut words, 0).unwrap();
@@ -90,7 +91,7 @@ impl Tortured {
         (left == [0; 4]).then(|| call.map(|byte| char::from(*byte)).collect())
     }
 
-    /// None where the connection ended without an answer.
+    /// Status and body of a path. `None` if the connection ended without a response.
     async fn get(&self, path: &str) -> Option<(u16, String)> {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = client.get(format!("http://127.0.0.1:{}{path}", self.port));
@@ -115,11 +116,11 @@ impl Tortured {
     }
 }
 
-/// What is wrong with the answer to a probe in which something of our own failed: it says 503, or got over it and says that all
-/// is well. That the target is down it may never say, whatever link it blames.
+/// Checks the response to a probe with a local failure. It must be 503, or success if the exporter recovered, but never
+/// a failure of the target.
 fn objection(answer: Option<(u16, String)>) -> Option<String> {
     match answer {
-        // The scrape's own connection broke: `up` is 0, and nothing is said of the target.
+        // The connection of the scrape itself failed: `up` is 0, and the target has no result.
         None => None,
         Some((503, words)) => {
             let is_shortage = SHORTAGES.iter().any(|shortage| words.starts_with(shortage));
@@ -133,7 +134,7 @@ fn objection(answer: Option<(u16, String)>) -> Option<String> {
     }
 }
 
-/// One kind of probe.
+/// A kind of probe.
 #[derive(Clone)]
 struct Kind {
     name: &'static str,
@@ -141,7 +142,7 @@ struct Kind {
     target: String,
 }
 
-/// Tortures one kind of probe. Gives how many of its steps could fail, and adds what is wrong with the answers.
+/// Tests one kind of probe. Returns the number of steps that can fail, and adds the objections to the responses.
 async fn torture(tortured: &Tortured, name: &str, probe: &str, objections: &mut Vec<String>) -> usize {
     let well = tortured.get(probe).await.unwrap();
     assert!(well.1.contains("\nprobe_success 1"), "{name} {well:?}");
@@ -163,7 +164,7 @@ async fn torture(tortured: &Tortured, name: &str, probe: &str, objections: &mut 
     panic!("{name} has more than {MOST_STEPS} steps that can fail");
 }
 
-/// Passes questions on to a name server, and its answers back, each behind its length (RFC 1035 section 4.2.2).
+/// Relays DNS messages over TCP to a name server over UDP. Each message has a length prefix (RFC 1035 section 4.2.2).
 async fn relayed(mut stream: TcpStream, to: SocketAddr) {
     let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     server.connect(to).await.unwrap();
@@ -182,7 +183,7 @@ async fn relayed(mut stream: TcpStream, to: SocketAddr) {
     }
 }
 
-/// Answers every request with a short body.
+/// Responds to every request with a short body.
 async fn over_http2(stream: TlsStream<TcpStream>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else {
         return;
@@ -194,7 +195,7 @@ async fn over_http2(stream: TlsStream<TcpStream>) {
     }
 }
 
-/// Whoever is probed. Ends with its value.
+/// The targets. They are stopped on drop.
 struct Targets {
     authority: Authority,
     dns: DnsServer,
@@ -243,13 +244,13 @@ impl Targets {
             health: health(b"\0\0\0\0\x02\x08\x01", "0").await,
             websocket: Peer::start(|mut stream| async move {
                 let head = read_head(&mut stream).await;
-                // Whoever could not connect to the end asks for nothing.
+                // If the connection setup failed, no request follows.
                 if head.is_empty() {
                     return;
                 }
                 let answer = [accepting(&head).as_bytes(), b"\x81\x05hello"].concat();
                 let _ = stream.write_all(&answer).await;
-                // Until the prober has closed the WebSocket.
+                // Read until the prober has closed the WebSocket.
                 let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
             })
             .await,
@@ -303,7 +304,7 @@ impl Targets {
         .into()
     }
 
-    /// Those of all other probers.
+    /// The kinds of all other probers.
     fn other_kinds(&self) -> Vec<Kind> {
         let unix = self.folder.path().join("socket").display().to_string();
         let said = "query_response: [{send: \"GET / HTTP/1.0\\r\\n\\r\"}, {expect: '^HTTP'}]";
@@ -341,7 +342,7 @@ impl Targets {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_step_fails_on_our_side_no_target_is_said_to_be_down_and_nothing_leaks() {
+async fn local_failures_never_report_a_target_as_down_and_leak_nothing() {
     let targets = Targets::start().await;
     let kinds = [targets.http_kinds(), targets.other_kinds()].concat();
     let modules = kinds
@@ -359,16 +360,19 @@ async fn whatever_step_fails_on_our_side_no_target_is_said_to_be_down_and_nothin
         let count = torture(&tortured, name, &probe, &mut objections).await;
         steps.push((*name, count));
         let (_, page) = tortured.get(&probe).await.unwrap();
-        assert!(page.contains("\nprobe_success 1"), "the next {name} probe: {page}");
+        assert!(
+            page.contains("\nprobe_success 1"),
+            "the next {name} probe failed: {page}"
+        );
     }
     println!("steps that can fail: {steps:?}");
     assert!(
         steps.iter().all(|(_, count)| *count >= 10),
-        "hardly anything was made to fail: {steps:?}"
+        "too few steps failed: {steps:?}"
     );
     assert!(objections.is_empty(), "{objections:#?}\n{}", tortured.log());
-    // A connection that was kept, or one that is being closed.
-    eventually("as many files as before", async || tortured.open_files() <= before + 2).await;
+    // Tolerance for a kept connection or one that is being closed.
+    eventually("no additional open files", async || tortured.open_files() <= before + 2).await;
     let (_, own) = tortured.get("/metrics").await.unwrap();
     let own = Page::parse(&own);
     assert_eq!(own.value("glassbox_probes_in_flight"), 0.0);
@@ -376,9 +380,10 @@ async fn whatever_step_fails_on_our_side_no_target_is_said_to_be_down_and_nothin
     assert!(!tortured.log().contains("anic"), "{}", tortured.log());
 }
 
-/// What takes long is done by threads that are made when they are needed first: the steps above find them there.
+/// Threads for blocking work start on first use. The steps above do not cover their creation, because the threads
+/// already exist.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thread_that_cannot_be_had_is_no_word_on_the_target() {
+async fn a_failed_thread_start_is_a_local_fault() {
     let peer = Peer::start(ok).await;
     let config = "modules: {m: {prober: http, http: {basic_auth: {username: u, password_file: password}}}}";
     let tortured = Tortured::start(config, &[("TORTURE_ONLY", "pthread_create")]).await;

@@ -1,4 +1,4 @@
-//! A busy exporter must not make a target look slow: phases have the times of the wire, whoever got to run when.
+//! A busy exporter must not make a target look slow: phases have the times of the packets, independent of scheduling.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the exporter's only thread is kept from the answer.
+/// Time for which the exporter's only thread is blocked before it can read the response.
 const BUSY: Duration = Duration::from_millis(200);
 
 fn read_head(stream: &mut TcpStream) {
@@ -22,7 +22,8 @@ fn read_head(stream: &mut TcpStream) {
     }
 }
 
-/// In a thread of its own: reads a request, has the exporter's thread blocked, answers, and lets it go a while later.
+/// A server on a separate thread: reads a request, blocks the exporter's thread, responds, and unblocks the thread
+/// later.
 fn answers_a_blocked_exporter() -> (SocketAddr, tokio::sync::oneshot::Receiver<mpsc::Receiver<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -30,7 +31,7 @@ fn answers_a_blocked_exporter() -> (SocketAddr, tokio::sync::oneshot::Receiver<m
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         read_head(&mut stream);
-        // Without room in between, the exporter's thread is blocked once it has taken this.
+        // The channel has no buffer, so the exporter's thread is blocked as soon as it has received the message.
         let (taken, let_go) = mpsc::sync_channel(0);
         block.send(let_go).unwrap();
         taken.send(()).unwrap();
@@ -39,15 +40,16 @@ fn answers_a_blocked_exporter() -> (SocketAddr, tokio::sync::oneshot::Receiver<m
             .unwrap();
         thread::sleep(BUSY);
         taken.send(()).unwrap();
-        // Not before the exporter has read: the kernel merges the end with what came before, and takes its stamp.
+        // Wait until the exporter has read, because the kernel would merge the FIN with the earlier data and use its
+        // timestamp.
         let _ = stream.read(&mut [0]);
     });
     (address, blocked)
 }
 
-// One thread for the exporter, its server and this test: who blocks it blocks all.
+// One thread runs the exporter, its server and this test, so blocking it blocks all of them.
 #[tokio::test(flavor = "current_thread")]
-async fn what_the_exporter_comes_late_by_is_in_no_phase() {
+async fn the_scheduling_delay_is_in_no_phase() {
     let (target, blocked) = answers_a_blocked_exporter();
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     tokio::spawn(async move {
@@ -69,7 +71,7 @@ async fn what_the_exporter_comes_late_by_is_in_no_phase() {
     assert!(clocks["wakeup_delay_seconds"].as_f64().unwrap() >= BUSY.as_secs_f64());
     assert_eq!(probed.evidence["late"], true);
 
-    // The whole probe has it, the phases have it not, and the difference is in the open.
+    // The delay is in the duration of the probe, not in the phases, and is exported separately.
     let whole = page.value("probe_duration_seconds");
     let phases: f64 = page
         .starting("probe_http_duration_seconds{")
@@ -88,9 +90,9 @@ async fn what_the_exporter_comes_late_by_is_in_no_phase() {
     assert!(exporter.own("glassbox_wakeup_delay_seconds_sum").await >= BUSY.as_secs_f64());
 }
 
-/// A flight of the handshake that does not fit into one read lies unread for a while: that is counted once.
+/// A flight of the handshake that needs several reads waits in the buffer. This delay is counted once.
 #[tokio::test(flavor = "current_thread")]
-async fn a_large_certificate_that_lies_unread_leaves_the_handshake_its_time() {
+async fn an_unread_large_certificate_does_not_change_the_handshake_time() {
     let authority = Authority::new();
     let many_names = |params: &mut rcgen::CertificateParams| {
         let names = (0..250).map(|number| format!("name-{number}.of-a-large-certificate.test"));
@@ -129,8 +131,8 @@ async fn a_large_certificate_that_lies_unread_leaves_the_handshake_its_time() {
     assert!(page.value("probe_success_duration_seconds_sum") > 0.0);
 }
 
-/// In threads of their own: a TLS server, and before it one that passes everything on, and has the exporter's thread
-/// blocked from the server's first bytes on until a while later.
+/// A TLS server and a relay on separate threads. The relay blocks the exporter's thread at the first bytes of the
+/// server and unblocks it later.
 fn tls_before_a_blocked_exporter(
     server: Arc<rustls::ServerConfig>,
 ) -> (SocketAddr, tokio::sync::oneshot::Receiver<mpsc::Receiver<()>>) {
@@ -162,7 +164,7 @@ fn tls_before_a_blocked_exporter(
         block.send(let_go).unwrap();
         taken.send(()).unwrap();
         to.write_all(&piece[..count]).unwrap();
-        // What else there is of the flight comes meanwhile, too.
+        // The rest of the flight also arrives meanwhile.
         from.set_read_timeout(Some(BUSY)).unwrap();
         while let Ok(count) = from.read(&mut piece) {
             to.write_all(&piece[..count]).unwrap();
@@ -174,20 +176,21 @@ fn tls_before_a_blocked_exporter(
     (address, blocked)
 }
 
-/// Whether a connection to an address has sent its first segment and has no answer (proc(5), `SYN_SENT`).
+/// Whether a connection to an address has sent its SYN and has no response yet (proc(5), `SYN_SENT`).
 fn waits_for_an_answer(to: SocketAddr) -> bool {
     let remote = format!(":{:04X} 02 ", to.port());
     std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&remote)
 }
 
-/// The first segment is lost, and the kernel's round trip counts from the second: that is not how long it took.
+/// If the first SYN is lost, the kernel measures the round trip from the second one. The connect phase must include the
+/// first one.
 #[tokio::test]
 async fn a_lost_first_segment_is_in_the_connect_phase() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener
         .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
         .unwrap();
-    // Room for one connection that nobody takes; what comes after is dropped.
+    // The backlog has room for one connection that is never accepted. Later ones are dropped.
     listener.listen(0).unwrap();
     let listener = TcpListener::from(listener);
     let target = listener.local_addr().unwrap();
@@ -205,14 +208,14 @@ async fn a_lost_first_segment_is_in_the_connect_phase() {
     let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
     let begun = Instant::now();
     let url = format!("http://{target}/");
-    // Once the exporter's first segment is dropped, there is room for its second.
+    // After the exporter's first SYN is dropped, the test makes room for the second one.
     let (probed, ()) = tokio::join!(exporter.probe("http_2xx", &url), async {
-        eventually("a first segment without answer", async || waits_for_an_answer(target)).await;
+        eventually("a SYN without a response", async || waits_for_an_answer(target)).await;
         make_room.send(()).unwrap();
     });
     assert_eq!(probed.page.value("probe_success"), 1.0);
     let connect = probed.page.value("probe_http_duration_seconds{phase=\"connect\"}");
-    // The kernel sends again after a second.
+    // The kernel retransmits after one second.
     assert!((0.9..=begun.elapsed().as_secs_f64()).contains(&connect), "{connect}");
     let exchange = &probed.evidence["target"]["exchanges"][0];
     assert_eq!(exchange["clocks"]["connected"], "exporter", "{exchange:#}");

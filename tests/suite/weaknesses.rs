@@ -1,5 +1,5 @@
-//! Where `blackbox_exporter` 0.28 is known to be weak, and no other scenario already looks: what makes it panic, what it
-//! forgets after a redirect, what has no deadline.
+//! Known weaknesses of `blackbox_exporter` 0.28 that no other test covers: panics, lost settings after a redirect,
+//! missing deadlines. The comments describe the behavior of `blackbox_exporter`.
 
 use crate::probers::websocket::accepting;
 use crate::redirects::to;
@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
-/// It registers the family twice, and panics: the answer is empty.
+/// `blackbox_exporter` registers the family twice and panics, so the response is empty.
 #[tokio::test]
 async fn two_steps_may_have_labels() {
     let peer = Peer::start(|mut stream| async move {
@@ -37,9 +37,9 @@ async fn two_steps_may_have_labels() {
     assert_eq!(probed.page.value("probe_expect_info{second=\"2\"}"), 1.0);
 }
 
-/// It goes on without a connection, and panics.
+/// `blackbox_exporter` continues without a connection and panics.
 #[tokio::test]
-async fn an_authority_that_cannot_be_read_fails_the_probe_alone() {
+async fn an_unreadable_ca_fails_only_its_probe() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let _listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -52,9 +52,9 @@ async fn an_authority_that_cannot_be_read_fails_the_probe_alone() {
     assert_eq!(probed.evidence["verdict"]["reason"], "local.file_unreadable");
 }
 
-/// It panics.
+/// `blackbox_exporter` panics.
 #[tokio::test]
-async fn tls_within_tls_is_spoken() {
+async fn tls_within_tls_works() {
     let authority = Authority::new();
     let inner = tokio_rustls::TlsAcceptor::from(authority.leaf("127.0.0.1").server(&[]));
     let peer = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), move |mut stream| {
@@ -78,9 +78,9 @@ async fn tls_within_tls_is_spoken() {
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
 }
 
-/// It asks its library for the second name, which takes any family.
+/// `blackbox_exporter` lets its library resolve the second name, with any address family.
 #[tokio::test]
-async fn the_name_that_a_redirect_leads_to_is_resolved_as_the_first() {
+async fn the_name_in_a_redirect_is_resolved_like_the_target() {
     let second = Peer::start(ok).await;
     let port = second.address.port();
     let first = Peer::start(move |mut stream| async move {
@@ -90,7 +90,7 @@ async fn the_name_that_a_redirect_leads_to_is_resolved_as_the_first() {
         let _ = stream.shutdown().await;
     })
     .await;
-    // Nobody listens at ::1.
+    // There is no listener at ::1.
     let dns = DnsServer::start(|_, kind| {
         let (ip4, ip6): (IpAddr, IpAddr) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
         Says::Addresses(vec![if kind == RecordType::AAAA { ip6 } else { ip4 }])
@@ -111,7 +111,8 @@ async fn the_name_that_a_redirect_leads_to_is_resolved_as_the_first() {
     );
 }
 
-/// Its request URL has the address for a host: a redirect to the name is one to another host, and loses what was sent.
+/// The request URL of `blackbox_exporter` has the address as its host, so a redirect to the name counts as another host
+/// and loses the credentials.
 #[tokio::test]
 async fn a_redirect_to_the_same_name_keeps_the_credentials() {
     let site = crate::redirects::Site::start().await;
@@ -131,9 +132,9 @@ async fn a_redirect_to_the_same_name_keeps_the_credentials() {
     assert_eq!(site.requests().len(), 2);
 }
 
-/// It reads messages without a deadline.
+/// `blackbox_exporter` reads messages without a deadline.
 #[tokio::test]
-async fn a_websocket_that_stays_silent_ends_with_the_probes_time() {
+async fn a_silent_websocket_ends_with_the_probe_timeout() {
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
         let answer = accepting(&head);

@@ -1,4 +1,5 @@
-//! `--web.config.file`: TLS, client certificates, passwords, header fields, a rate; and systemd's sockets.
+//! `--web.config.file`: TLS, client certificates, passwords, header fields, rate limit. Also socket activation by
+//! systemd.
 
 use crate::serving::Running;
 use crate::support::peer::Peer;
@@ -22,7 +23,7 @@ use tokio_rustls::TlsConnector;
 
 const PLAIN: &str = "modules:\n  http_2xx: {prober: http}\n";
 
-/// The program with this file of how to serve.
+/// Starts the program with this web configuration.
 async fn serving(web: &str) -> Running {
     serving_with(PLAIN, web).await
 }
@@ -35,7 +36,7 @@ async fn serving_with(modules: &str, web: &str) -> Running {
     Running::start_in(folder, &flags).await
 }
 
-/// What curl gets over TLS: the HTTP version and the status; nothing where there was no answer.
+/// HTTP version and status that curl gets over TLS. `None` without a response.
 fn curl(running: &Running, authority: &Authority, more: &[&str]) -> Option<String> {
     let url = running.url("/-/healthy").replace("http://", "https://");
     let output = Command::new("curl")
@@ -58,7 +59,7 @@ fn curl(running: &Running, authority: &Authority, more: &[&str]) -> Option<Strin
     output.status.success().then_some(told)
 }
 
-/// What the program says that refuses a file.
+/// Error message of the program for an invalid file.
 fn refusal(web: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("glassbox.yml"), PLAIN).unwrap();
@@ -86,18 +87,18 @@ fn tls(authority: &Authority, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_with_http_2_where_the_file_has_it() {
+async fn the_web_configuration_enables_tls_and_http_2() {
     let authority = Authority::new();
     for (more, answer) in [("", "2 200"), ("http_server_config: {http2: false}\n", "1.1 200")] {
         let running = serving(&tls(&authority, more)).await;
         assert_eq!(curl(&running, &authority, &[]).as_deref(), Some(answer));
-        // Who speaks no TLS gets no answer.
+        // A client without TLS gets no response.
         assert!(Client::new().get(running.url("/-/healthy")).send().await.is_err());
     }
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_shown_without_a_restart() {
+async fn a_new_certificate_is_used_without_a_restart() {
     let (first, second) = (Authority::new(), Authority::named("Another Authority"));
     let (certificate, key) = first.files("127.0.0.1");
     let running = serving(&format!(
@@ -109,24 +110,24 @@ async fn a_new_certificate_is_shown_without_a_restart() {
     let answers = |authority: &Authority| curl(&running, authority, &[]).is_some();
     assert!(answers(&first) && !answers(&second));
     let (new_certificate, new_key) = second.files("127.0.0.1");
-    // Between the two copies, the pair does not fit: what was there still serves.
+    // Between the two copies, certificate and key do not match, so the old pair stays in use.
     std::fs::copy(new_certificate, &certificate).unwrap();
-    eventually("the half is refused", async || {
+    eventually("the mismatched pair is rejected", async || {
         running.log().contains("Error reloading web config file")
     })
     .await;
     assert!(answers(&first));
     std::fs::copy(new_key, &key).unwrap();
-    eventually("the pair is taken", async || answers(&second)).await;
+    eventually("the new pair is used", async || answers(&second)).await;
     assert!(!answers(&first));
 }
 
 #[tokio::test]
-async fn client_certificates_are_asked_for_as_the_file_says() {
+async fn client_certificates_are_requested_as_configured() {
     let (ours, theirs) = (Authority::new(), Authority::named("Another Authority"));
     let servers = Authority::named("Servers");
     let folder = tempfile::tempdir().unwrap();
-    // A certificate and its key, as curl takes them from one file.
+    // Certificate and key in one file, for curl.
     let identity = |authority: &Authority, name: &str| {
         let (certificate, key) = authority.files(name);
         let file = folder.path().join(format!(
@@ -163,7 +164,7 @@ async fn client_certificates_are_asked_for_as_the_file_says() {
     }
 }
 
-/// A hash as htpasswd makes it.
+/// A hash from htpasswd.
 fn htpasswd(password: &str) -> String {
     let output = Command::new("htpasswd").args(["-nbBC", "10", "", password]).output();
     let output = output.expect("`make deps` installs apache2-utils");
@@ -172,7 +173,7 @@ fn htpasswd(password: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_password_is_asked_for_at_every_path() {
+async fn every_path_requires_a_password() {
     let web = |user: &str, password: &str| format!("basic_auth_users:\n  {user}: {}\n", htpasswd(password));
     let running = serving(&web("alice", "right")).await;
     let client = Client::builder().no_proxy().build().unwrap();
@@ -189,35 +190,38 @@ async fn a_password_is_asked_for_at_every_path() {
         assert_eq!(asked(path, "bob", "right").await, StatusCode::UNAUTHORIZED);
         assert_ne!(asked(path, "alice", "right").await, StatusCode::UNAUTHORIZED);
     }
-    // The file is read again: who is no longer in it is no longer let in.
+    // The file is reloaded. Removed users are no longer accepted.
     running.write("web.yml", &web("bob", "new"));
     eventually("the new user", async || {
         asked("/metrics", "bob", "new").await == StatusCode::OK
     })
     .await;
     assert_eq!(asked("/metrics", "alice", "right").await, StatusCode::UNAUTHORIZED);
-    // One that cannot be read changes nothing.
+    // An invalid file changes nothing.
     running.write("web.yml", "basic_auth_users: {bob: plain}\n");
-    eventually("it is refused", async || running.log().contains("no bcrypt hash")).await;
+    eventually("the file is rejected", async || {
+        running.log().contains("no bcrypt hash")
+    })
+    .await;
     assert_eq!(asked("/metrics", "bob", "new").await, StatusCode::OK);
     assert!(!running.log().contains("plain"), "{}", running.log());
-    // Nor does one that is empty, as a file is while it is written.
+    // An empty file also changes nothing, because a file may be empty while it is being written.
     running.write("web.yml", "");
-    eventually("it is refused", async || {
+    eventually("the empty file is rejected", async || {
         running.log().contains("it has no users any more")
     })
     .await;
     assert_eq!(asked("/metrics", "alice", "right").await, StatusCode::UNAUTHORIZED);
 }
 
-/// A client that comes from this address.
+/// A client with this source address.
 fn client_from(address: [u8; 4]) -> Client {
     let from = std::net::IpAddr::from(address);
     Client::builder().no_proxy().local_address(from).build().unwrap()
 }
 
 #[tokio::test]
-async fn a_half_written_file_opens_nothing_and_is_counted() {
+async fn a_half_written_web_file_grants_no_access_and_is_counted() {
     let authority = Authority::new();
     let users = format!("basic_auth_users: {{alice: '{}'}}\n", htpasswd("right"));
     let tls = tls(&authority, "");
@@ -237,19 +241,19 @@ async fn a_half_written_file_opens_nothing_and_is_counted() {
         assert_eq!(status("wrong").as_deref(), Some("2 401"), "{words}");
         assert_eq!(status("right").as_deref(), Some("2 200"), "{words}");
     }
-    // All of it is taken, as ever.
+    // A complete new file is used.
     running.write(
         "web.yml",
         &format!("{tls}{users}http_server_config: {{http2: false}}\n"),
     );
-    eventually("the new version", async || {
+    eventually("the new version is used", async || {
         status("right").as_deref() == Some("1.1 200")
     })
     .await;
 }
 
 #[tokio::test]
-async fn client_certificates_that_are_required_stay_so_while_it_runs() {
+async fn required_client_certificates_stay_required_after_a_reload() {
     let authority = Authority::new();
     let required = format!(
         "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: {}\n",
@@ -264,7 +268,7 @@ async fn client_certificates_that_are_required_stay_so_while_it_runs() {
 }
 
 #[tokio::test]
-async fn wrong_passwords_keep_no_right_one_out_that_comes_for_the_first_time() {
+async fn wrong_passwords_do_not_block_a_first_valid_one() {
     let running = serving(&format!("basic_auth_users: {{alice: '{}'}}\n", htpasswd("right"))).await;
     let mut flood = JoinSet::new();
     for number in 0..200 {
@@ -272,24 +276,28 @@ async fn wrong_passwords_keep_no_right_one_out_that_comes_for_the_first_time() {
         let request = request.basic_auth("alice", Some(format!("wrong{number}")));
         flood.spawn(async move { request.send().await.unwrap().status() });
     }
-    // It is at work on the flood.
+    // The exporter is processing the flood.
     assert_eq!(flood.join_next().await.unwrap().unwrap(), StatusCode::UNAUTHORIZED);
     let right = client_from([127, 0, 0, 2]).get(running.url("/metrics"));
     let right = right.basic_auth("alice", Some("right")).send().await.unwrap();
     assert_eq!(right.status(), StatusCode::OK);
     assert!(
         flood.try_join_next().is_some() || flood.len() > 100,
-        "the flood was over"
+        "the flood must still be in progress"
     );
-    assert!(flood.len() > 100, "it waited for the flood: {} are left", flood.len());
-    // From the same address it waits in line, and is let in.
+    assert!(
+        flood.len() > 100,
+        "the request waited for the flood: {} requests left",
+        flood.len()
+    );
+    // A request from the same address waits in the queue and is accepted.
     let alike = client_from([127, 0, 0, 1]).get(running.url("/metrics"));
     let alike = alike.basic_auth("alice", Some("right")).send().await.unwrap();
     assert_eq!(alike.status(), StatusCode::OK);
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_takes_no_token() {
+async fn unauthenticated_requests_do_not_use_the_rate_limit() {
     let web = format!(
         "basic_auth_users: {{alice: '{}'}}\nrate_limit: {{interval: 1h, burst: 2}}\n",
         htpasswd("right")
@@ -311,7 +319,7 @@ async fn who_is_not_let_in_takes_no_token() {
 }
 
 #[tokio::test]
-async fn who_comes_by_a_name_that_a_stranger_can_own_may_not_reload() {
+async fn dns_rebinding_cannot_trigger_a_reload() {
     let flags = [
         "--web.allowed-host=probes.example.org",
         "--web.external-url=https://monitoring.example.org:8443/",
@@ -327,7 +335,7 @@ async fn who_comes_by_a_name_that_a_stranger_can_own_may_not_reload() {
         (Some("probes.example.org"), 200),
         (Some("monitoring.example.org"), 200),
     ] {
-        // As a page of a stranger does whose name leads here.
+        // DNS rebinding: a foreign page whose host name resolves to the exporter.
         for origin in [None, host.map(|host| format!("http://{host}"))] {
             let mut request = client.post(running.url("/-/reload"));
             if let Some(host) = host {
@@ -342,13 +350,13 @@ async fn who_comes_by_a_name_that_a_stranger_can_own_may_not_reload() {
             assert!(status == 200 || words.contains("--web.allowed-host"), "{words}");
         }
     }
-    // What changes nothing is read by any name.
+    // Read-only requests are accepted with any host name.
     let read = client.get(running.url("/metrics")).header("Host", "evil.example.org");
     assert_eq!(read.send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
-async fn evidence_and_configuration_are_stored_by_nobody() {
+async fn evidence_and_configuration_are_not_cached() {
     let running = Running::start(PLAIN, &["--web.route-prefix=/x"]).await;
     let probed = running.get("/x/probe?target=127.0.0.1:9").await;
     let id = probed.headers()["x-glassbox-evidence"].to_str().unwrap().to_owned();
@@ -370,7 +378,7 @@ async fn evidence_and_configuration_are_stored_by_nobody() {
 }
 
 #[tokio::test]
-async fn fields_and_a_rate_are_those_of_the_file() {
+async fn header_fields_and_rate_limit_are_configurable() {
     let running = serving(
         "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    Strict-Transport-Security: max-age=1\n\
          rate_limit: {interval: 1h, burst: 2}\n",
@@ -386,7 +394,7 @@ async fn fields_and_a_rate_are_those_of_the_file() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_served_is_refused_in_words() {
+async fn invalid_web_configurations_have_clear_errors() {
     let authority = Authority::new();
     let (certificate, key) = authority.files("127.0.0.1");
     let pair = format!("cert_file: {}, key_file: {}", certificate.display(), key.display());
@@ -449,7 +457,7 @@ async fn what_cannot_be_served_is_refused_in_words() {
     }
 }
 
-/// Runs a program with a listening socket at descriptor 3, as systemd does.
+/// Script that runs a program with a listening socket at descriptor 3, as systemd does.
 const ACTIVATE: &str = r#"
 import os, socket, sys
 listener = socket.socket()
@@ -465,7 +473,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 "#;
 
 #[tokio::test]
-async fn systemds_socket_is_taken_and_systemd_is_told() {
+async fn systemd_sockets_and_notifications_work() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("glassbox.yml"), PLAIN).unwrap();
     let notified = UnixDatagram::bind(folder.path().join("notify")).unwrap();
@@ -508,7 +516,7 @@ async fn systemds_socket_is_taken_and_systemd_is_told() {
 }
 
 #[tokio::test]
-async fn without_a_socket_from_systemd_the_flag_is_refused() {
+async fn the_systemd_flag_fails_without_a_socket() {
     let output = Command::new(env!("CARGO_BIN_EXE_glassbox_exporter"))
         .args(["--web.systemd-socket"])
         .output()
@@ -518,7 +526,7 @@ async fn without_a_socket_from_systemd_the_flag_is_refused() {
     assert!(said.contains("systemd passed no socket"), "{said}");
 }
 
-/// One connection of HTTP/2 that pings so often.
+/// An HTTP/2 connection that sends pings at an interval.
 struct Http2 {
     sender: http2::SendRequest<Empty<Bytes>>,
     connection: JoinHandle<hyper::Result<()>>,
@@ -554,7 +562,7 @@ impl Http2 {
         }
     }
 
-    /// The status of a path; none where the connection is no more.
+    /// Status of a path. `None` if the connection is closed.
     async fn get(&mut self, path: &str) -> Option<u16> {
         let request = hyper::Request::get(format!("https://{}{path}", self.host));
         let answer = self.sender.send_request(request.body(Empty::new()).unwrap()).await;
@@ -563,20 +571,20 @@ impl Http2 {
 }
 
 #[tokio::test]
-async fn a_connection_of_http_2_that_pings_between_two_requests_is_kept() {
+async fn an_http_2_connection_with_pings_is_kept() {
     let authority = Authority::new();
     let modules = format!("limits: {{request_head: 1s}}\n{PLAIN}");
     let running = serving_with(&modules, &tls(&authority, "")).await;
     let mut client = Http2::connect(&running, &authority, Duration::from_millis(100)).await;
     assert_eq!(client.get("/-/healthy").await, Some(200));
-    // More than the time that a request may take: it stays.
+    // The connection stays open for longer than the maximum time of a request.
     let ended = tokio::time::timeout(Duration::from_secs(3), &mut client.connection).await;
     assert!(ended.is_err(), "the connection ended: {ended:?}");
     assert_eq!(client.get("/-/healthy").await, Some(200));
 }
 
 #[tokio::test]
-async fn a_connection_of_http_2_that_came_in_need_is_served_once_there_is_room() {
+async fn an_http_2_connection_during_overload_is_served_later() {
     let authority = Authority::new();
     let modules = format!("limits: {{connections: 8}}\n{PLAIN}");
     let running = serving_with(&modules, &tls(&authority, "")).await;
@@ -592,11 +600,11 @@ async fn a_connection_of_http_2_that_came_in_need_is_served_once_there_is_room()
         let path = format!("{probe}{number}");
         busy.push(tokio::spawn(async move { client.get(&path).await }));
     }
-    eventually("all are busy", async || hung.connections() == 8).await;
+    eventually("all permits are in use", async || hung.connections() == 8).await;
     let mut late = Http2::connect(&running, &authority, Duration::from_mins(1)).await;
     assert_eq!(late.get("/-/healthy").await, Some(200));
     assert_eq!(late.get("/config").await, Some(503));
     busy.iter().for_each(JoinHandle::abort);
     drop(busy);
-    eventually("there is room", async || late.get("/config").await == Some(200)).await;
+    eventually("a permit is free", async || late.get("/config").await == Some(200)).await;
 }

@@ -1,4 +1,4 @@
-//! The stamps of the wire, below and above TLS.
+//! Packet timestamps, below and above TLS.
 
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
@@ -10,16 +10,16 @@ const MODULES: &str = "modules: {m: {prober: http, http: {tls_config: {insecure_
 fn time(stamps: &Value, key: &str) -> f64 {
     stamps[key]
         .as_f64()
-        .unwrap_or_else(|| panic!("{key} is not in {stamps}"))
+        .unwrap_or_else(|| panic!("{key} is missing in {stamps}"))
 }
 
 #[tokio::test]
-async fn the_stamps_above_tls_lie_within_those_below() {
+async fn the_timestamps_above_tls_are_within_those_below() {
     let peer = Peer::with_tls(self_signed("127.0.0.1").server(&[]), ok).await;
     let probed = Exporter::start(MODULES).await.probe("m", &peer.https()).await;
     let exchange = &probed.evidence["target"]["exchanges"][0];
     let (below, above) = (&exchange["below_tls"], &exchange["above_tls"]);
-    // The handshake is written and read before the request; the request's last record is the socket's last write.
+    // The handshake is complete before the request. The last record of the request is the last write to the socket.
     assert!(
         time(below, "first_write_seconds") < time(above, "first_write_seconds"),
         "{exchange:#}"
@@ -43,7 +43,7 @@ async fn the_stamps_above_tls_lie_within_those_below() {
 }
 
 #[tokio::test]
-async fn without_tls_both_are_the_same_wire() {
+async fn without_tls_both_timestamps_are_equal() {
     let peer = Peer::start(ok).await;
     let probed = Exporter::start(MODULES).await.probe("m", &peer.http()).await;
     let exchange = &probed.evidence["target"]["exchanges"][0];
@@ -64,14 +64,14 @@ async fn a_folded_header_line_is_read() {
 }
 
 #[tokio::test]
-async fn what_a_peer_writes_is_kept_short() {
+async fn text_from_servers_is_truncated() {
     let long = "a".repeat(8000);
     let answer = format!("HTTP/1.1 500 {long}\r\nServer: {long}\r\nContent-Length: 0\r\n\r\n");
     let peer = Peer::answering(answer).await;
     let exporter = Exporter::start(MODULES).await;
     let evidence = exporter.probe("m", &peer.http()).await.evidence.to_string();
     assert!(evidence.len() < 8000, "{} bytes of evidence", evidence.len());
-    // What the caller wrote is kept whole: the command that repeats it must ask for the same.
+    // The target is not truncated, because the command that repeats the probe needs it.
     let target = format!("{}{}", peer.http(), "b".repeat(1900));
     let evidence = exporter.probe("m", &target).await.evidence;
     assert!(

@@ -1,15 +1,15 @@
-//! A distinguished name as Go's `pkix.Name.String` writes it: what `blackbox_exporter` has in its labels.
+//! A distinguished name in the format of Go's `pkix.Name.String`, which `blackbox_exporter` uses in its labels.
 //!
-//! Go reads the attributes into fields and writes the fields in an order of its own, so the text does not show the order in the
-//! certificate. Several values of one known type share one part, joined by `+`; of `CN` and `SERIALNUMBER` the last one counts.
-//! All other types come at the end, each as a part of its own.
+//! Go reads the attributes into fields and writes the fields in a fixed order, so the text does not preserve the order
+//! in the certificate. Several values of one known type share one part, joined by `+`. For `CN` and `SERIALNUMBER`, the
+//! last value counts. All other types follow at the end, each as a separate part.
 
 use super::hex;
 use std::borrow::Cow;
 use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::prelude::{AttributeTypeAndValue, X509Name};
 
-/// The known types, in the order in which they are written.
+/// The known types, in output order.
 const KNOWN: [(&str, &str); 9] = [
     ("2.5.4.5", "SERIALNUMBER"),
     ("2.5.4.3", "CN"),
@@ -22,17 +22,17 @@ const KNOWN: [(&str, &str); 9] = [
     ("2.5.4.6", "C"),
 ];
 
-/// Those of which Go keeps one value.
+/// The known types for which Go keeps one value.
 const SINGLE: [&str; 2] = ["SERIALNUMBER", "CN"];
 
-/// The text of a name.
+/// Formats a name.
 pub(super) fn text(name: &X509Name<'_>) -> String {
     let mut known: [Vec<String>; KNOWN.len()] = Default::default();
     let mut others = Vec::new();
     for attribute in name.iter_attributes() {
         let oid = attribute.attr_type().to_id_string();
         match KNOWN.iter().position(|(number, _)| *number == oid) {
-            // A known type whose value is not a string is left out, as Go does.
+            // Skips a known type whose value is not a string, as Go does.
             Some(place) => known[place].extend(string(attribute.attr_value())),
             None => others.push(format!("{oid}={}", other_value(attribute))),
         }
@@ -50,14 +50,14 @@ pub(super) fn text(name: &X509Name<'_>) -> String {
     known.chain(others.into_iter().rev()).collect::<Vec<_>>().join(",")
 }
 
-/// The value of a type without a short name: a string as it is, anything else as the hex of its DER.
+/// The value of a type without a short name: a string unchanged, anything else as the hexadecimal form of its DER.
 fn other_value(attribute: &AttributeTypeAndValue<'_>) -> String {
     let value = attribute.attr_value();
     if let Some(string) = string(value) {
         return escape(&string);
     }
     if value.tag() == Tag::Null {
-        // What Go prints for no value.
+        // Go prints this for a missing value.
         return escape("<nil>");
     }
     let (tag, data) = go_encoding(value);
@@ -75,7 +75,7 @@ fn other_value(attribute: &AttributeTypeAndValue<'_>) -> String {
     format!("#{}", hex(&der))
 }
 
-/// The tag byte and contents that Go writes. A time is encoded anew: as `UTCTime` from 1950 to 2049.
+/// The tag byte and contents that Go writes. Go encodes a time again, as `UTCTime` from 1950 to 2049.
 fn go_encoding<'a>(value: &'a Any<'_>) -> (u8, Cow<'a, [u8]>) {
     const UTC_TIME: u8 = 0x17;
     let data = value.data;
@@ -91,14 +91,14 @@ fn go_encoding<'a>(value: &'a Any<'_>) -> (u8, Cow<'a, [u8]>) {
     (class | constructed | tag, Cow::Borrowed(data))
 }
 
-/// The value of one of the string types that Go reads.
+/// The value of a string type that Go supports.
 fn string(value: &Any<'_>) -> Option<String> {
     let data = value.data;
     match value.tag() {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::NumericString => {
             Some(String::from_utf8_lossy(data).into_owned())
         }
-        // Read as ISO 8859-1, as Go and most others do.
+        // Decoded as ISO 8859-1, as in Go and most other programs.
         Tag::T61String => Some(data.iter().map(|byte| char::from(*byte)).collect()),
         Tag::BmpString => {
             let units: Vec<u16> = data
@@ -111,7 +111,7 @@ fn string(value: &Any<'_>) -> Option<String> {
     }
 }
 
-/// Escapes what RFC 2253 section 2.4 names, at the byte positions at which Go looks.
+/// Escapes the characters of RFC 2253 section 2.4, at the byte positions that Go checks.
 fn escape(value: &str) -> String {
     let last = value.len().saturating_sub(1);
     value.char_indices().fold(String::new(), |mut out, (index, c)| {
@@ -139,7 +139,7 @@ mod tests {
         [&[tag, u8::try_from(contents.len()).unwrap()], contents].concat()
     }
 
-    /// `2.5.4.N` where N is the number; else an object identifier's contents.
+    /// An attribute of type `2.5.4.N` if the OID is the number N, otherwise of the OID with these contents.
     fn attribute(oid: &[u8], tag: u8, value: &[u8]) -> Vec<u8> {
         element(0x30, &[element(6, oid), element(tag, value)].concat())
     }
@@ -156,7 +156,7 @@ mod tests {
         attribute(&[0x55, 4, number], UTF8, value.as_bytes())
     }
 
-    /// Of the type 1.2.3.4, which has no short name.
+    /// An attribute of type 1.2.3.4, which has no short name.
     fn other(tag: u8, value: &[u8]) -> Vec<u8> {
         attribute(&[0x2a, 3, 4], tag, value)
     }
@@ -197,7 +197,7 @@ mod tests {
         );
         assert_eq!(written(&[known(3, ""), known(10, ""), known(10, "y")]), "O=+O=y");
         assert_eq!(written(&[]), "");
-        // Types without a short name come last, the last one first.
+        // Types without a short name come last, in reverse order.
         let others = [known(4, "s"), other(UTF8, b"x"), known(3, "c"), known(42, "g")];
         assert_eq!(written(&others), "CN=c,2.5.4.42=g,1.2.3.4=x,2.5.4.4=s");
     }

@@ -1,8 +1,9 @@
-//! Connects to Unix sockets (unix(7)) so that the file that the policy approved is the file that is connected to.
+//! Connects to Unix sockets (unix(7)) and ensures that the connection goes to the file that the policy approved.
 //!
-//! A path that is judged and then walked again may lead elsewhere the second time: somebody who may write to one of its directories
-//! puts a link there in between. So the path is walked once, to a descriptor of the socket itself (`O_PATH`, open(2)). The kernel
-//! tells the path of the descriptor, without links; that is judged. The connection goes to the descriptor, through `/proc/self/fd`.
+//! A path that is checked first and resolved again later may lead to a different file, because another process with
+//! write access to one of its directories can insert a link in between. So the path is resolved once, to a descriptor
+//! of the socket itself (`O_PATH`, open(2)). The kernel reports the path of this descriptor without links, and the
+//! policy checks that path. The connection goes to the descriptor, through `/proc/self/fd`.
 
 use super::DialError;
 use crate::check::blocking::{BlockingError, blocking};
@@ -19,28 +20,29 @@ use std::time::Instant;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
-/// Paths that may be walked at once: one on a file system that hangs cannot be stopped, and keeps its thread.
+/// Maximum number of paths that are opened concurrently. An operation on a file system that hangs cannot be cancelled
+/// and blocks its thread.
 pub(super) const PATHS_AT_ONCE: usize = 64;
 
 /// See [`PATHS_AT_ONCE`].
 pub(super) static PATHS: Semaphore = Semaphore::const_new(PATHS_AT_ONCE);
 
-/// A file that a path has led to.
+/// A file that a path was resolved to.
 pub(super) struct SocketFile {
     file: File,
-    /// Its path without links.
+    /// The path without links.
     pub path: PathBuf,
 }
 
 impl SocketFile {
-    /// Walks a path to a file of any kind, which is not opened for reading.
+    /// Resolves a path to a file of any kind, without opening it for reading.
     pub fn walk(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
         let path = std::fs::read_link(descriptor_path(&file))?;
         Ok(Self { file, path })
     }
 
-    /// Connects to it, whatever its path leads to now.
+    /// Connects to the file, even if its path now leads elsewhere.
     pub fn connect(&self) -> io::Result<Socket> {
         connect(&descriptor_path(&self.file))
     }
@@ -58,7 +60,7 @@ pub(super) fn connect(path: &Path) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The stream of a socket, and when it was connected.
+/// Connects on a blocking thread. Returns the stream and when the connection started and ended.
 pub(super) async fn connected(
     until: Instant,
     connect: impl FnOnce() -> io::Result<Socket> + Send + 'static,
@@ -71,7 +73,8 @@ pub(super) async fn connected(
     Ok((UnixStream::from_std(socket.into())?, times))
 }
 
-/// Walks a path, which anybody who may scrape chooses, off the runtime.
+/// Runs a file system operation on a blocking thread. Every client that may scrape can choose the path, and it may
+/// hang.
 pub(super) async fn in_the_file_system<T: Send + 'static>(
     until: Instant,
     walk: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -79,7 +82,7 @@ pub(super) async fn in_the_file_system<T: Send + 'static>(
     let place = tokio::time::timeout_at(until.into(), PATHS.acquire()).await;
     let place = place.map_err(|_elapsed| DialError::NoPlace)?;
     let walking = blocking(until, move || {
-        // Kept until the walk has ended, not until nobody waits for it any more.
+        // The permit is held until the operation ends, even if the caller has stopped waiting.
         let _place = place;
         walk()
     });
@@ -90,8 +93,8 @@ pub(super) async fn in_the_file_system<T: Send + 'static>(
     }
 }
 
-/// An abstract socket (unix(7)), which is in no file system, as Go and others write it: `@name`. In the kernel's form a zero byte
-/// stands for the `@`.
+/// The name of an abstract socket (unix(7)), which is not in a file system. Go and other programs write it as `@name`.
+/// The kernel's form has a zero byte instead of the `@`.
 pub(super) fn abstract_name(path: &Path) -> Option<PathBuf> {
     let name = path.as_os_str().as_bytes().strip_prefix(b"@")?;
     Some(PathBuf::from(OsString::from_vec([b"\0", name].concat())))
@@ -104,7 +107,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
-    /// Whoever may write to a directory of the path exchanges what stands there after it was judged.
+    /// A process with write access to a directory of the path replaces an entry after the check.
     #[test]
     fn the_file_that_was_judged_is_connected_to_whatever_its_path_leads_to_then() {
         let folder = tempfile::tempdir().unwrap();
@@ -126,7 +129,7 @@ mod tests {
             allowed.accept().is_ok() && secret.accept().is_err(),
             "a directory was exchanged"
         );
-        // The path now leads elsewhere, and the kernel says so.
+        // The path now leads elsewhere, and the kernel reports this.
         assert_eq!(
             SocketFile::walk(&open.join("app.sock")).unwrap().path,
             closed.join("app.sock")

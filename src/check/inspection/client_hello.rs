@@ -1,32 +1,34 @@
-//! Serialises a TLS `ClientHello` with any versions, cipher suites and groups (RFC 5246 section 7.4.1.2, RFC 8446 section 4.1.2).
+//! Serialises a TLS `ClientHello` with any versions, cipher suites and groups (RFC 5246 section 7.4.1.2, RFC 8446
+//! section 4.1.2).
 
 use super::Version;
 use std::net::IpAddr;
 
-/// A client's random values: the `random` of the hello, its session id, and a public key of X25519, which any 32 bytes are.
+/// Random values of a client: the `random` of the hello, its session ID, and an X25519 public key, for which any 32
+/// bytes are valid.
 #[derive(Clone, Copy, Debug)]
 pub struct Randomness(pub [u8; 96]);
 
-/// What a `ClientHello` offers.
+/// The offer in a `ClientHello`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HelloOffer {
-    /// The lowest version.
+    /// Minimum version.
     pub min: Version,
-    /// The highest version.
+    /// Maximum version.
     pub max: Version,
-    /// Cipher suites, the best first.
+    /// Cipher suites, in order of preference.
     pub suites: Vec<u16>,
-    /// Groups of key exchange, the best first.
+    /// Key exchange groups, in order of preference.
     pub groups: Vec<u16>,
-    /// Signatures, for TLS 1.2 and later.
+    /// Signature schemes, for TLS 1.2 and later.
     pub signatures: Vec<u16>,
-    /// Whether a hello of 256 to 511 bytes, on which some load balancers hang, is made longer (RFC 7685).
+    /// Whether to pad a hello of 256 to 511 bytes (RFC 7685). Some load balancers hang on this size.
     pub padded: bool,
 }
 
 impl HelloOffer {
-    /// The hello as one record. `name` is sent as SNI where it is a name of DNS and not an address; `alpn` where there are
-    /// protocols.
+    /// The hello as one record. `name` is sent as SNI if it is a DNS name and not an address. `alpn` is sent if it is
+    /// not empty.
     pub fn client_hello(&self, name: &str, alpn: &[&[u8]], random: &Randomness) -> Vec<u8> {
         let mut body = Vec::with_capacity(600);
         body.extend(self.max.min(Version::Tls12).wire().to_be_bytes());
@@ -37,7 +39,7 @@ impl HelloOffer {
         counted16(&mut body, |out| self.extensions(out, name, alpn, &random.0[64..]));
         let mut message = vec![1, 0];
         counted16(&mut message, |out| out.extend(&body));
-        // The version that every server accepts in a first record.
+        // Every server accepts this version in the first record.
         let mut record = vec![22, 3, 1];
         counted16(&mut record, |out| out.extend(&message));
         record
@@ -55,7 +57,7 @@ impl HelloOffer {
         }
         extension(out, 11, |out| out.extend([1, 0]));
         extension(out, 10, |out| counted16(out, |out| numbers(out, &self.groups)));
-        // An empty renegotiation_info: a first handshake (RFC 5746).
+        // An empty renegotiation_info indicates a first handshake (RFC 5746).
         extension(out, 0xFF01, |out| out.push(0));
         // extended_master_secret (RFC 7627).
         extension(out, 23, |_| ());
@@ -87,7 +89,7 @@ impl HelloOffer {
     }
 }
 
-/// Makes the hello longer than 511 bytes. What stands before the extensions is not counted: it makes it longer still.
+/// Pads the hello to more than 511 bytes. The bytes before the extensions are not counted and make it even longer.
 fn pad(out: &mut Vec<u8>) {
     const MARGIN: usize = 512;
     if (60..MARGIN).contains(&out.len()) {
@@ -105,8 +107,8 @@ fn extension(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
     counted16(out, write);
 }
 
-/// Bytes behind their number. What is written here is never longer than its number can tell: lists of this module, and a name that
-/// DNS allows; a longer one is cut.
+/// Writes bytes after their length. The length always fits: the bytes are lists of this module and a name that DNS
+/// allows. Longer data is truncated.
 fn counted8(out: &mut Vec<u8>, bytes: &[u8]) {
     let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
     out.push(length);
@@ -131,7 +133,7 @@ mod tests {
 
     type Extensions = Vec<(u16, Vec<u8>)>;
 
-    /// What stands in a hello: its version, suites, and extensions.
+    /// The parts of a hello: version, suites, and extensions.
     fn read(record: &[u8]) -> (u16, Vec<u16>, Extensions) {
         let two = |at: usize| u16::from_be_bytes([record[at], record[at + 1]]);
         assert_eq!((&record[..3], usize::from(two(3))), (&[22, 3, 1][..], record.len() - 5));
@@ -185,7 +187,7 @@ mod tests {
         }
     }
 
-    /// What `blackbox_exporter` 0.28 (Go 1.27) was seen to offer.
+    /// The observed offer of `blackbox_exporter` 0.28 (Go 1.27).
     #[test]
     fn it_offers_what_blackbox_exporter_does() {
         let of = |min, max, grpc| read(&of_blackbox_exporter(min, max, grpc).client_hello("localhost", &[], &RANDOM));
@@ -201,7 +203,7 @@ mod tests {
         let (version, suites, extensions) = of(Version::Tls10, Version::Tls11, false);
         assert_eq!((version, suites), (0x0302, cbc.to_vec()));
         assert!(extensions.iter().all(|(number, _)| *number != 13 && *number != 51));
-        // gRPC's library has no suite with CBC (RFC 9113 appendix A).
+        // gRPC's library offers no suites with CBC (RFC 9113 appendix A).
         assert_eq!(of(Version::Tls10, Version::Tls13, true).1, [&aead[..], &tls13].concat());
     }
 

@@ -1,11 +1,11 @@
-//! Parses a server's response to a `ClientHello`: which version, suite and group it chose, or which alert it sent. Accepts records in
-//! pieces, and messages that span several records.
+//! Parses a server's response to a `ClientHello`: the chosen version, suite and group, or an alert. Accepts fragmented
+//! records, and messages that span several records.
 
 use super::suites::{alert_name, group_name, suite_name};
 
-/// Certificates are the longest of what comes before the answer has told all.
+/// Maximum size in bytes of a response and of each message in it. Certificates are the largest messages.
 const LONGEST: usize = 256 * 1024;
-/// A record holds as much (RFC 5246 section 6.2.3).
+/// Maximum size of a record (RFC 5246 section 6.2.3).
 const LONGEST_RECORD: usize = 16_384 + 2048;
 /// The `random` of a `ServerHello` that is a `HelloRetryRequest` (RFC 8446 section 4.1.3).
 const RETRY: [u8; 32] = [
@@ -13,23 +13,23 @@ const RETRY: [u8; 32] = [
     0x16, 0x7A, 0xBB, 0x8C, 0x5E, 0x07, 0x9E, 0x09, 0xE2, 0xC8, 0xA8, 0x33, 0x9C,
 ];
 
-/// What a server chose.
+/// The server's choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerChoice {
-    /// The version as on the wire, such as 0x0303 for TLS 1.2.
+    /// Version number on the wire, such as 0x0303 for TLS 1.2.
     pub version: u16,
     /// The cipher suite.
     pub suite: u16,
-    /// The group of the key exchange, where one is used.
+    /// The group of the key exchange, if it uses one.
     pub group: Option<u16>,
-    /// The signature of the key exchange, in TLS 1.2.
+    /// The signature scheme of the key exchange, in TLS 1.2.
     pub signature: Option<u16>,
-    /// The server asked for a certificate, below TLS 1.3.
+    /// Whether the server requested a client certificate, below TLS 1.3.
     pub client_cert_asked: bool,
 }
 
 impl ServerChoice {
-    /// The version's name.
+    /// The name of the version.
     pub fn version_name(&self) -> &'static str {
         match self.version {
             0x0300 => "SSL 3.0",
@@ -41,7 +41,7 @@ impl ServerChoice {
         }
     }
 
-    /// For people: `TLS 1.0, TLS_RSA_WITH_AES_128_CBC_SHA`, with the group where it is not one of the usual.
+    /// The choice as text: `TLS 1.0, TLS_RSA_WITH_AES_128_CBC_SHA`, and the group unless it is a common one.
     pub fn words(&self) -> String {
         let usual = |group: &u16| [29, 23, 24].contains(group);
         let group = self.group.filter(|group| !usual(group)).map(group_name);
@@ -50,32 +50,32 @@ impl ServerChoice {
     }
 }
 
-/// How a server answered a `ClientHello`.
+/// A server's response to a `ClientHello`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HelloResponse {
-    /// With a choice.
+    /// A choice.
     Chosen(ServerChoice),
-    /// With an alert that ends the handshake.
+    /// An alert that ends the handshake.
     Alert(u8),
-    /// With the end of the connection.
+    /// The connection was closed.
     Closed,
-    /// With something that is not TLS.
+    /// Data that is not TLS.
     NotTls,
 }
 
 impl HelloResponse {
-    /// For people.
+    /// The response as text.
     pub fn words(&self) -> String {
         match self {
             Self::Chosen(chosen) => chosen.words(),
             Self::Alert(alert) => format!("the alert {}", alert_name(*alert)),
-            Self::Closed => "the end of the connection".to_owned(),
+            Self::Closed => "a closed connection".to_owned(),
             Self::NotTls => "bytes that are not TLS".to_owned(),
         }
     }
 }
 
-/// Reads the bytes as they come.
+/// Incremental parser.
 #[derive(Debug, Default)]
 pub struct Reader {
     raw: Vec<u8>,
@@ -86,7 +86,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Takes bytes; gives the answer as soon as it is complete.
+    /// Adds received bytes. Returns the response as soon as it is complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<HelloResponse> {
         self.any |= !bytes.is_empty();
         self.raw.extend(bytes);
@@ -109,13 +109,13 @@ impl Reader {
                 return Some(answer);
             }
         }
-        // Not even the first bytes can be a record's.
+        // These bytes cannot be the start of a record.
         let like =
             self.raw.first().is_none_or(|kind| (20..=23).contains(kind)) && self.raw.get(1).is_none_or(|v| *v == 3);
         if like { None } else { Some(self.end()) }
     }
 
-    /// What the answer is where no more bytes come.
+    /// The response if no more bytes arrive.
     pub fn end(&self) -> HelloResponse {
         match (self.chosen, self.any) {
             (Some(chosen), _) => HelloResponse::Chosen(chosen),
@@ -126,7 +126,7 @@ impl Reader {
 
     fn record(&mut self, kind: u8, payload: &[u8]) -> Option<HelloResponse> {
         match (kind, payload) {
-            // A warning may come before the choice, such as that the name is unknown.
+            // A warning may precede the choice, for example about an unknown name.
             (21, [1, alert, ..]) if *alert != 0 => None,
             (21, [_, alert, ..]) => Some(match self.chosen {
                 Some(chosen) => HelloResponse::Chosen(chosen),
@@ -136,7 +136,7 @@ impl Reader {
                 self.messages.extend(payload);
                 self.read_messages()
             }
-            // Nothing else comes before the choice is complete.
+            // No other record type may occur before the choice is complete.
             _ => Some(self.end()),
         }
     }
@@ -159,7 +159,7 @@ impl Reader {
         None
     }
 
-    /// Takes one message; tells whether it was the last that matters.
+    /// Processes one message. Returns whether it was the last relevant one.
     fn message(&mut self, kind: u8, body: &[u8]) -> bool {
         match (kind, &mut self.chosen) {
             (2, chosen @ None) => {
@@ -176,7 +176,7 @@ impl Reader {
                 chosen.client_cert_asked = true;
                 false
             }
-            // ServerHelloDone, or what has no place here.
+            // ServerHelloDone, or an unexpected message.
             _ => true,
         }
     }
@@ -193,7 +193,7 @@ fn server_hello(body: &[u8]) -> Option<ServerChoice> {
     let suite = two(body, at)?;
     at += 3;
     let mut group = None;
-    // Servers of TLS 1.0 may leave the whole list out.
+    // Servers with TLS 1.0 may omit the whole list.
     let mut extensions = body.get(at + 2..).unwrap_or_default();
     while let (Some(number), Some(length)) = (two(extensions, 0), two(extensions, 2)) {
         let value = extensions.get(4..4 + usize::from(length))?;
@@ -212,7 +212,7 @@ fn server_hello(body: &[u8]) -> Option<ServerChoice> {
     })
 }
 
-/// Reads the group and the signature of a key exchange over an elliptic curve (RFC 8422 section 5.4).
+/// Parses the group and the signature of an elliptic curve key exchange (RFC 8422 section 5.4).
 fn key_exchange(body: &[u8], chosen: &mut ServerChoice) {
     const NAMED_CURVE: u8 = 3;
     if !suite_name(chosen.suite).contains("_ECDHE_") || body.first() != Some(&NAMED_CURVE) {
@@ -252,7 +252,7 @@ mod tests {
         message(2, &body)
     }
 
-    /// The answer, whatever pieces the bytes come in.
+    /// The response, which must not depend on the fragmentation.
     fn read(bytes: &[u8]) -> HelloResponse {
         let whole = Reader::default().feed(bytes);
         let mut reader = Reader::default();
@@ -293,10 +293,10 @@ mod tests {
         .concat();
         assert_eq!(read(&record(22, &flight)), HelloResponse::Chosen(RSA));
         assert_eq!(RSA.words(), "TLS 1.0, TLS_RSA_WITH_AES_128_CBC_SHA");
-        // Each message may lie in many records.
+        // A message may be split into many records.
         let fragmented: Vec<u8> = flight.chunks(7).flat_map(|piece| record(22, piece)).collect();
         assert_eq!(read(&fragmented), HelloResponse::Chosen(RSA));
-        // And what breaks off after the choice has made one.
+        // A response that is cut off after the choice still contains the choice.
         assert_eq!(read(&fragmented[..200]), HelloResponse::Chosen(RSA));
     }
 
@@ -322,7 +322,7 @@ mod tests {
             chosen.words(),
             "TLS 1.2, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, key exchange in P-521"
         );
-        // TLS 1.1 has no signature algorithm there, nor has the curve a place in an exchange of another kind.
+        // TLS 1.1 has no signature algorithm in this message, and other key exchanges have no curve.
         let older = [
             hello(0x0302, [1; 32], 0xC013, &[]),
             message(12, &exchange),
@@ -362,9 +362,9 @@ mod tests {
     fn alerts_and_warnings() {
         assert_eq!(read(&record(21, &[2, 40])), HelloResponse::Alert(40));
         assert_eq!(read(&record(21, &[2, 70])), HelloResponse::Alert(70));
-        // Of SSL 3.0.
+        // SSL 3.0.
         assert_eq!(read(&[21, 3, 0, 0, 2, 2, 40]), HelloResponse::Alert(40));
-        // "The name is unknown" may be a warning, after which the handshake goes on; or an end.
+        // An alert for an unknown name may be a warning, after which the handshake continues, or fatal.
         let warned = [
             record(21, &[1, 112]),
             record(22, &hello(0x0301, [1; 32], 0x002F, &[])),
@@ -389,12 +389,12 @@ mod tests {
     fn what_is_no_answer() {
         assert_eq!(read(b""), HelloResponse::Closed);
         assert_eq!(read(b"HTTP/1.1 400 Bad Request\r\n\r\n"), HelloResponse::NotTls);
-        // An error of SSL 2.0.
+        // An SSL 2.0 error.
         assert_eq!(read(&[0x80, 3, 0, 0, 1]), HelloResponse::NotTls);
         assert_eq!(read(&record(22, &message(2, &[3, 1]))), HelloResponse::NotTls);
         assert_eq!(read(&record(23, b"data")), HelloResponse::NotTls);
         assert_eq!(read(&[22, 3, 1, 0xFF, 0xFF]), HelloResponse::NotTls);
-        // As if there were a certificate of 16 MB.
+        // Declares a certificate of 16 MB.
         let endless = [hello(0x0301, [1; 32], 0x002F, &[]), vec![11, 0xFF, 0xFF, 0xFF]].concat();
         assert_eq!(read(&record(22, &endless)), HelloResponse::Chosen(RSA));
     }

@@ -1,11 +1,11 @@
-//! The cipher suites, groups and alerts that a `ClientHello` may offer and a server may answer with, by their IANA names.
+//! The cipher suites, groups and alerts in a `ClientHello` and in a server's response, with their IANA names.
 
-/// Declares the table of cipher suites: number, name.
+/// Declares the table of cipher suites with numbers and names.
 macro_rules! suites {
     ($($number:literal $name:literal;)+) => {
-        /// Every cipher suite that servers on the public Internet are known to choose, with its IANA name. Those that
-        /// `blackbox_exporter` offers come first, in Go's order: a server that leaves the choice to its client then
-        /// takes one of them.
+        /// Every cipher suite that servers on the public Internet are known to choose, with its IANA name. The suites
+        /// that `blackbox_exporter` offers come first, in Go's order, so a server that follows the client's preference
+        /// chooses one of them.
         pub const SUITES: &[(u16, &str)] = &[$(($number, $name),)+];
     };
 }
@@ -88,12 +88,12 @@ suites! {
 
 /// The suites of TLS 1.2 with authenticated encryption that Go and rustls offer, in Go's order.
 pub const AEAD_SUITES: [u16; 6] = [0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8];
-/// The suites that Go offers for every version below TLS 1.3, too.
+/// The suites that Go also offers for versions below TLS 1.2.
 pub const CBC_SUITES: [u16; 4] = [0xC009, 0xC013, 0xC00A, 0xC014];
 /// The suites of TLS 1.3 that Go and rustls offer.
 pub const TLS13_SUITES: [u16; 3] = [0x1301, 0x1302, 0x1303];
 
-/// The groups of key exchange with names (IANA "TLS Supported Groups"). The first four are Go's.
+/// The named key exchange groups (IANA "TLS Supported Groups"). Go offers the first four.
 pub const GROUPS: &[(u16, &str)] = &[
     (29, "X25519"),
     (23, "P-256"),
@@ -122,14 +122,14 @@ pub const GROUPS: &[(u16, &str)] = &[
     (9, "sect283k1"),
     (10, "sect283r1"),
 ];
-/// How many of [`GROUPS`] `blackbox_exporter` 0.28 offers.
+/// Number of [`GROUPS`] that `blackbox_exporter` 0.28 offers.
 pub const GROUPS_OF_GO: usize = 4;
 
-/// The signatures that Go accepts for TLS 1.2, in its order (IANA "TLS `SignatureScheme`"), without those of ML-DSA.
+/// The signatures that Go accepts for TLS 1.2, in its order (IANA "TLS `SignatureScheme`"), without ML-DSA.
 pub const SIGNATURES_OF_GO: [u16; 12] = [
     0x0804, 0x0403, 0x0807, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0503, 0x0603, 0x0201, 0x0203,
 ];
-/// What else a server may sign with: SHA-224, DSA, Ed448, PSS keys.
+/// Further signatures that a server may use: SHA-224, DSA, Ed448, PSS keys.
 pub const OTHER_SIGNATURES: [u16; 10] = [
     0x0809, 0x080A, 0x080B, 0x0808, 0x0301, 0x0303, 0x0402, 0x0302, 0x0202, 0x0101,
 ];
@@ -139,7 +139,7 @@ pub fn suite_name(suite: u16) -> String {
     named(SUITES, suite, "cipher suite")
 }
 
-/// The usual name of a group, or its number.
+/// The common name of a group, or its number.
 pub fn group_name(group: u16) -> String {
     named(GROUPS, group, "group")
 }
@@ -149,7 +149,7 @@ fn named(table: &[(u16, &str)], number: u16, what: &str) -> String {
     known.map_or_else(|| format!("{what} 0x{number:04x}"), |(_, name)| (*name).to_owned())
 }
 
-/// The name of an alert (RFC 8446 section 6, and what older versions had).
+/// The name of an alert (RFC 8446 section 6, and alerts of older versions).
 pub fn alert_name(alert: u8) -> String {
     let name = match alert {
         0 => "close_notify",

@@ -1,5 +1,5 @@
-//! The datagrams of a QUIC connection: over a connected socket, so that the kernel tells when nobody listens, with its
-//! stamps on what comes.
+//! The UDP socket of a QUIC connection. The socket is connected, so that the kernel reports a port without a listener,
+//! and received datagrams have the kernel's timestamps.
 
 use crate::check::ProbeContext;
 use crate::check::datagram::LARGEST;
@@ -22,7 +22,7 @@ use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-/// Bytes of a stream that the library lets come before they are read.
+/// Maximum bytes of a stream that the library accepts before they are read.
 const WINDOW: usize = 1_250_000;
 
 type Waiting = Pin<Box<dyn Future<Output = io::Result<Ready>> + Send>>;
@@ -32,16 +32,16 @@ pub(super) struct QuicSocket {
     socket: Arc<UdpSocket>,
     peer: SocketAddr,
     opened: Instant,
-    /// Bytes that may come before the answer's head is whole: the handshake, settings, and the head itself.
+    /// Maximum bytes before the response header is complete: the handshake, settings, and the header itself.
     most_unanswered: u64,
     pub trace: Arc<Trace>,
-    /// What the library may hold of what came.
+    /// Memory that the library may use for received data.
     buffered: Mutex<Buffered>,
-    /// The next datagram, or the kernel's word that none will come.
+    /// Waits for the next datagram or a socket error.
     next: Mutex<Waiting>,
-    /// That word, or what this host is short of.
+    /// The socket error, or the resource that this host lacks.
     fault: OnceLock<io::Error>,
-    /// What is to be sent is not, for want of something on this host.
+    /// Data could not be sent because this host lacks a resource.
     pub fell_short: Notify,
     /// A datagram has been sent.
     pub sent: Notify,
@@ -65,12 +65,13 @@ impl QuicSocket {
         })
     }
 
-    /// Why no datagram comes or goes any more, with the kernel's own number: by that a shortage is told.
+    /// Why no datagram can be received or sent any more. The error keeps the kernel's number, which identifies a
+    /// shortage.
     pub fn fault(&self) -> Option<io::Error> {
         self.fault.get().map(again)
     }
 
-    /// One datagram into a buffer.
+    /// Receives one datagram into a buffer.
     fn poll_datagram(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -93,7 +94,7 @@ impl QuicSocket {
                         return Poll::Ready(Err(io::Error::new(ErrorKind::OutOfMemory, no_memory)));
                     }
                     if self.trace.unanswered() > self.most_unanswered {
-                        // The library holds what it has no whole frame of.
+                        // The library buffers data until a frame is complete.
                         return Poll::Ready(Err(ErrorKind::InvalidData.into()));
                     }
                     return Poll::Ready(Ok(received.count));
@@ -103,7 +104,7 @@ impl QuicSocket {
     }
 }
 
-/// The same error once more.
+/// A copy of the error.
 fn again(error: &io::Error) -> io::Error {
     let number = error.raw_os_error();
     number.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
@@ -120,7 +121,7 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        // Before, not after: what is written wakes its reader.
+        // Before the call, because sending wakes the reader.
         let at = Instant::now();
         match self.socket.try_send(transmit.contents) {
             Ok(_) => {
@@ -130,14 +131,15 @@ impl AsyncUdpSocket for QuicSocket {
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
-            // QUIC would take what was not sent for lost, and we the path for silent.
+            // QUIC would treat unsent data as lost packets, and the verdict would then attribute the silence to the
+            // network.
             Err(error) if shortage(&error).is_some() => {
                 self.trace.socket_failed(&error);
                 let _ = self.fault.set(error);
                 self.fell_short.notify_one();
                 Ok(())
             }
-            // It is the reader's to tell: QUIC takes what was not sent for lost.
+            // The receiving side reports this error. QUIC treats unsent data as lost packets.
             Err(_) => Ok(()),
         }
     }

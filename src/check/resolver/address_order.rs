@@ -1,13 +1,14 @@
-//! Sorts the addresses of a name (RFC 6724 section 6) as Go's resolver does: rules 1, 2, 5, 6, 8 and 9, the last for IPv6 only.
+//! Sorts the addresses of a name (RFC 6724 section 6) like Go's resolver: rules 1, 2, 5, 6, 8 and 9. Rule 9 applies to
+//! IPv6 only.
 
 use crate::check::dial::source_address;
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// So many addresses are sorted at most: each costs a socket. A name with more keeps the server's order.
+/// Maximum number of addresses to sort. Each requires a socket. A longer list keeps the server's order.
 const MOST_SORTED: usize = 64;
 
-/// Puts the addresses that are best reached from this host first. Addresses that are alike keep their order.
+/// Sorts the addresses by preference for this host. Addresses of equal preference keep their order.
 pub(super) fn sort(addresses: &mut Vec<IpAddr>) {
     if !(2..=MOST_SORTED).contains(&addresses.len()) {
         return;
@@ -44,7 +45,7 @@ fn compare((one, from_one): (IpAddr, Option<IpAddr>), (other, from_other): (IpAd
         })
 }
 
-/// The scope of an address (RFC 6724 section 3.1), by the numbers of RFC 4291 section 2.7.
+/// The scope of an address (RFC 6724 section 3.1), with the numbers of RFC 4291 section 2.7.
 fn scope(address: IpAddr) -> u8 {
     const LINK_LOCAL: u8 = 0x2;
     const SITE_LOCAL: u8 = 0x5;
@@ -90,12 +91,12 @@ fn label(address: IpAddr) -> u8 {
     policy(address).1
 }
 
-/// The leading bits that two addresses share.
+/// Number of leading bits that two addresses share.
 fn same_bits(one: Ipv6Addr, other: Ipv6Addr) -> u32 {
     (one.to_bits() ^ other.to_bits()).leading_zeros()
 }
 
-/// The bits that an address shares with its source, the interface identifier left out.
+/// Number of bits that an address shares with its source, without the interface identifier.
 fn common_prefix(address: Ipv6Addr, source: IpAddr) -> u32 {
     match source {
         IpAddr::V6(source) => same_bits(address, source).min(64),
@@ -118,7 +119,7 @@ mod tests {
         addresses.iter().map(|(address, _)| address.to_string()).collect()
     }
 
-    /// The examples of RFC 6724 section 10.2 that the implemented rules decide.
+    /// Examples of RFC 6724 section 10.2 that depend only on the implemented rules.
     #[test]
     fn examples_of_the_standard() {
         for (addresses, first) in [

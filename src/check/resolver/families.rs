@@ -1,4 +1,4 @@
-//! The two address families of one name, asked for at the same time.
+//! Queries both address families of one name in parallel.
 
 use super::LookupError;
 use crate::limits::SECOND_FAMILY_GRACE;
@@ -11,24 +11,24 @@ use std::time::{Duration, Instant};
 
 type Found = Result<Vec<IpAddr>, LookupError>;
 
-/// Which families are asked for.
+/// The families to query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::check) struct Families {
     pub preferred: RecordType,
     pub other: Option<RecordType>,
 }
 
-/// How many addresses a probe needs.
+/// Number of addresses that a probe needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::check) enum Need {
-    /// One: an address of the preferred family ends the lookup.
+    /// One address. An address of the preferred family ends the lookup.
     One,
-    /// All, of both families.
+    /// All addresses of both families.
     All,
 }
 
 impl Families {
-    /// Asks for both.
+    /// Queries both families.
     pub async fn addresses<F: Future<Output = Found>>(
         self,
         ask: impl Fn(RecordType) -> F,
@@ -71,8 +71,9 @@ fn join(preferred: Found, other: Found) -> Found {
     }
 }
 
-/// An address of the preferred family ends the waiting at once. One of the other family waits for the preferred family up to
-/// `grace`; where the first answer has no address, the second is awaited in full: it may be the only one that has.
+/// Waits for an address. An address of the preferred family ends the wait immediately. An address of the other family
+/// waits up to `grace` for the preferred one. If the first result has no address, the function waits for the second
+/// without this limit, because only the second may have one.
 async fn first(
     preferred: impl Future<Output = Found>,
     other: impl Future<Output = Found>,

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// The names of a hosts file and their addresses, in the file's order.
+/// The names of a hosts file with their addresses, in file order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hosts(HashMap<String, Vec<IpAddr>>);
 
 impl Hosts {
-    /// Reads a file's bytes. A line that cannot be read costs that line: text of any encoding may stand in comments.
+    /// Parses the content of a file. Skips a line that cannot be parsed. Comments may have any encoding.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut hosts = Self::default();
         for line in bytes.split(|byte| *byte == b'\n') {
@@ -28,14 +28,14 @@ impl Hosts {
         hosts
     }
 
-    /// The addresses of a name; empty where the file does not have it.
+    /// The addresses of a name. Empty if the file does not contain it.
     pub fn addresses(&self, name: &str) -> &[IpAddr] {
         self.0.get(&key(name)).map_or(&[], Vec::as_slice)
     }
 }
 
-/// An address may have a zone (RFC 4007), as in `fe80::1%eth0`. A link-local address cannot be reached without its zone,
-/// which an address alone does not carry: such a line is left out.
+/// Parses an address, which may have a zone (RFC 4007), as in `fe80::1%eth0`. A link-local address needs its zone,
+/// which `IpAddr` cannot store, so such a line is skipped.
 fn address(text: &str) -> Option<IpAddr> {
     let (address, zone) = text
         .split_once('%')
@@ -45,7 +45,7 @@ fn address(text: &str) -> Option<IpAddr> {
     (zone.is_empty() || !needs_zone).then_some(address)
 }
 
-/// Names differ neither by case nor by a final dot.
+/// Names are compared without case and without a final dot.
 fn key(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }

@@ -1,14 +1,16 @@
-//! One question, and the messages that come back: read record by record, so that one record that cannot be read spoils no other.
+//! Builds one DNS query and parses the responses, record by record, so that an unreadable record does not affect the
+//! others.
 
 use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder, DecodeError};
 use std::net::IpAddr;
 
-/// Bytes of a datagram that EDNS offers room for: what passes every path without fragments (as Go's resolver).
+/// Maximum size in bytes of a UDP response, sent in EDNS. Datagrams of this size pass every path without fragmentation
+/// (as in Go's resolver).
 const ROOM: u16 = 1232;
 
-/// Addresses that are kept of one response: a hostile server must not fill the memory of the evidence.
+/// Maximum number of addresses to keep from one response. This limits the memory that a hostile server can fill.
 const MOST_ADDRESSES: usize = 256;
 
 /// Response codes (RFC 6895 section 2.3).
@@ -19,18 +21,18 @@ const NOTIMP: u16 = 4;
 const REFUSED: u16 = 5;
 const BADVERS: u16 = 16;
 
-/// A question, ready to be sent.
+/// A serialized DNS query.
 #[derive(Clone, Debug)]
 pub(super) struct LookupQuestion {
     id: u16,
     query: Query,
-    /// Whether it has an OPT record (RFC 6891).
+    /// Whether the query has an OPT record (RFC 6891).
     pub edns: bool,
     pub bytes: Vec<u8>,
 }
 
 impl LookupQuestion {
-    /// A question for the addresses of one family.
+    /// Builds a query for the addresses of one family.
     pub fn new(name: &Name, kind: RecordType, edns: bool, trust_ad: bool) -> Self {
         let [high, low, ..] = getrandom::u32().unwrap_or_default().to_be_bytes();
         let id = u16::from_be_bytes([high, low]);
@@ -44,18 +46,18 @@ impl LookupQuestion {
             room.set_max_payload(ROOM);
             message.edns = Some(room);
         }
-        // A name that was read fits a message.
+        // A validated name always fits in a message.
         let bytes = message.to_vec().unwrap_or_default();
         Self { id, query, edns, bytes }
     }
 
-    /// The same with its length before it, as streams have it (RFC 1035 section 4.2.2).
+    /// The message with its length in front, as streams require (RFC 1035 section 4.2.2).
     pub fn with_length(&self) -> Vec<u8> {
         let length = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
         [&length.to_be_bytes()[..], &self.bytes].concat()
     }
 
-    /// Reads a message that may be the response to this question.
+    /// Parses a message that may be the response to this query.
     pub fn read(&self, bytes: &[u8]) -> ReceivedMessage {
         let id = bytes.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
         if id != Some(self.id) {
@@ -76,11 +78,11 @@ impl LookupQuestion {
         match header.counts.queries {
             0 => {}
             _ if Query::read(&mut decoder)? == self.query => {}
-            // The number was guessed, or belongs to another question.
+            // The ID was guessed, or belongs to another query.
             _ => return Ok(ReceivedMessage::Foreign),
         }
         let response = Response::read(&mut decoder, &header, self.query.query_type());
-        // Servers that cannot read a question do not repeat it; an answer without its question is none.
+        // Servers that cannot parse a query do not repeat it. A successful response without the question is invalid.
         if header.counts.queries == 0 && !response.is_failure() {
             return Ok(ReceivedMessage::Malformed);
         }
@@ -88,42 +90,43 @@ impl LookupQuestion {
     }
 }
 
-/// What a message is to a question.
+/// Classification of a received message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReceivedMessage {
-    /// The response to another question, or a forgery.
+    /// The response to another query, or a forgery.
     Foreign,
-    /// It has the question's number and cannot be read.
+    /// It has the query's ID and cannot be parsed.
     Malformed,
     Response(Response),
 }
 
-/// What matters of a response.
+/// The relevant parts of a response.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Response {
-    /// With the upper bits that an OPT record adds.
+    /// Response code, including the upper bits from an OPT record.
     code: u16,
     pub truncated: bool,
-    /// The addresses of the wanted family, in the answer's order.
+    /// Addresses of the requested family, in the order of the response.
     addresses: Vec<IpAddr>,
-    /// The answer section could not be read to its end.
+    /// Whether the answer section could not be parsed to its end.
     cut: bool,
-    /// The server neither resolves names for others nor knows this one, and names other servers (a referral).
+    /// Whether this is a referral: the server does not offer recursion, does not know the name, and refers to other
+    /// servers.
     refers: bool,
 }
 
-/// What a response says of a name.
+/// Result of a response for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LookupOutcome {
-    /// Never empty.
+    /// At least one address.
     Addresses(Vec<IpAddr>),
     NoSuchName,
     NoData,
-    /// Another server may know better.
+    /// Another server may return a better response.
     Failed(Failure),
 }
 
-/// How a name server fails.
+/// Kind of a name server's failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     ServFail,
@@ -142,7 +145,7 @@ impl Response {
             truncated: flags.truncation,
             ..Self::default()
         };
-        // Questions beyond the first are passed over.
+        // Skips further questions.
         let questions = (1..counts.queries).try_for_each(|_| Query::read(decoder).map(drop));
         let answers = questions.and_then(|()| response.read_answers(decoder, counts.answers, wanted));
         response.cut = answers.is_err();
@@ -172,12 +175,12 @@ impl Response {
         !matches!(self.code, 0 | NXDOMAIN)
     }
 
-    /// Whether a server refuses the OPT record of a question (RFC 6891 section 7).
+    /// Whether the server rejects the OPT record of a query (RFC 6891 section 7).
     pub const fn refuses_edns(&self) -> bool {
         matches!(self.code, FORMERR | NOTIMP | BADVERS)
     }
 
-    /// What it says of the name.
+    /// The result for the name.
     pub fn outcome(self) -> LookupOutcome {
         match self.code {
             0 if !self.addresses.is_empty() => LookupOutcome::Addresses(self.addresses),
@@ -193,7 +196,7 @@ impl Response {
     }
 }
 
-/// A record, its data not looked into.
+/// A record whose data is not parsed.
 struct Raw<'a> {
     kind: RecordType,
     ttl: u32,
@@ -215,7 +218,7 @@ impl<'a> Raw<'a> {
         })
     }
 
-    /// The address of an A or AAAA record; data of another length are none.
+    /// The address of an A or AAAA record. Returns `None` if the data has another length.
     fn address(&self) -> Option<IpAddr> {
         match self.kind {
             RecordType::A => <[u8; 4]>::try_from(self.data).ok().map(IpAddr::from),
@@ -225,7 +228,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Passes over a name, which may end with a pointer (RFC 1035 section 4.1.4): which one owns a record does not matter here.
+/// Skips a name, which may end with a pointer (RFC 1035 section 4.1.4). The owner of a record is not relevant here.
 fn skip_name(decoder: &mut BinDecoder<'_>) -> Result<(), DecodeError> {
     loop {
         match decoder.read_u8()?.unverified() {
@@ -240,7 +243,7 @@ fn skip(decoder: &mut BinDecoder<'_>, count: u16) -> Result<(), DecodeError> {
     (0..count).try_for_each(|_| Raw::read(decoder).map(drop))
 }
 
-/// The upper bits of the response code, which an OPT record carries in its TTL (RFC 6891 section 6.1.3).
+/// The upper bits of the response code, from the TTL of an OPT record (RFC 6891 section 6.1.3).
 fn extended_code(decoder: &mut BinDecoder<'_>, count: u16) -> Result<u16, DecodeError> {
     let mut extended = 0;
     for _ in 0..count {

@@ -1,14 +1,14 @@
-//! Names as they are asked: the labels as the target writes them, and the candidates that the search list adds.
+//! Names for queries: the labels of the target's name, and the candidates that the search list adds.
 
 use hickory_proto::rr::Name;
 
-/// Bytes of the longest name on the wire, the length of each label and the root's included (RFC 1035 section 2.3.4).
+/// Maximum length of a name on the wire in bytes, including length bytes and the root label (RFC 1035 section 2.3.4).
 const LONGEST_NAME: usize = 255;
 
-/// Bytes of the longest label (RFC 1035 section 2.3.4).
+/// Maximum length of a label in bytes (RFC 1035 section 2.3.4).
 const LONGEST_LABEL: usize = 63;
 
-/// Why a text cannot be asked as a name.
+/// Why a text is not a valid name for a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NameError {
     #[error("the name is empty")]
@@ -21,8 +21,9 @@ pub(super) enum NameError {
     TooLong,
 }
 
-/// Reads a name. ASCII is taken as written: underscores, leading hyphens and slashes are in use (RFC 2317, RFC 2782, RFC 6763).
-/// Other text is converted by IDNA (RFC 5891) where it can be a host name, and else asked as UTF-8 (RFC 6763 section 4.1.3).
+/// Parses a name. ASCII is accepted unchanged, because underscores, leading hyphens and slashes are in use (RFC 2317,
+/// RFC 2782, RFC 6763). Other text is converted by IDNA (RFC 5891) if it can be a host name, and otherwise sent as
+/// UTF-8 (RFC 6763 section 4.1.3).
 pub(super) fn read(text: &str) -> Result<Name, NameError> {
     let text = text.strip_suffix('.').unwrap_or(text);
     if text.is_ascii() {
@@ -52,22 +53,22 @@ fn of_labels(text: &str) -> Result<Name, NameError> {
     Name::from_labels(labels()).map_err(|_| NameError::TooLong)
 }
 
-/// Whether a text names one name only: a name with a final dot is never completed by the search list.
+/// Whether a name is absolute. The search list does not complete a name with a final dot.
 pub(super) fn is_rooted(text: &str) -> bool {
     text.ends_with('.')
 }
 
-/// The names to ask for, in order (resolv.conf(5), `search` and `ndots`). A completed name that is too long is left out.
+/// The names to query, in order (resolv.conf(5), `search` and `ndots`). A completed name that is too long is skipped.
 ///
 /// # Errors
-/// When the text itself cannot be asked as a name.
+/// Fails if the text itself is not a valid name for a query.
 pub(super) fn candidates(text: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, NameError> {
     let name = read(text)?;
     if is_rooted(text) {
         return Ok(vec![name]);
     }
     let completed = search.iter().filter_map(|suffix| append(&name, suffix));
-    // Counted in the text, not in what IDNA made of it: each label stays one label.
+    // Counts the dots of the original text, because IDNA keeps the number of labels.
     let has_enough_dots = text.matches('.').count() >= ndots;
     Ok(if has_enough_dots {
         std::iter::once(name.clone()).chain(completed).collect()

@@ -13,13 +13,13 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Bytes of a datagram that are read: more than a question offers room for.
+/// Maximum bytes to read from a datagram. This exceeds the size that a query allows.
 const DATAGRAM: usize = 4096;
 
-/// A firewall that drops datagrams with EDNS is as silent as one that drops all: after this time the question is sent without it, too.
+/// Time after which a query with EDNS is repeated without it. A firewall may drop only datagrams with EDNS.
 const EDNS_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A question for one family of a name, and how long it may take.
+/// A query for one family of a name, with its deadline.
 pub(super) struct LookupQuery<'a> {
     pub conf: &'a ResolvConf,
     pub name: &'a Name,
@@ -32,12 +32,13 @@ impl LookupQuery<'_> {
         LookupQuestion::new(self.name, self.kind, edns, self.conf.has(Switch::TrustAd))
     }
 
-    /// Each step has the whole of the configured timeout, as in Go's resolver, within the probe's deadline.
+    /// Deadline of one step. Each step has the full configured timeout, as in Go's resolver, within the probe's
+    /// deadline.
     fn until(&self) -> Instant {
         (Instant::now() + self.conf.timeout).min(self.deadline)
     }
 
-    /// Asks one server.
+    /// Queries one server.
     pub async fn ask(&self, server: &Server) -> Result<Response, LookupError> {
         let at = server.address()?;
         let edns = self.conf.has(Switch::Edns0);
@@ -50,7 +51,7 @@ impl LookupQuery<'_> {
             return Ok(response);
         }
         match self.over_tcp(at, edns).await {
-            // Where connections are blocked, a larger datagram may still pass.
+            // If TCP connections are blocked, a larger datagram may still pass.
             Err(error) if !edns => match self.over_udp(at, self.question(true), None).await {
                 Ok(response) if !response.truncated => Ok(response),
                 _ => Err(error),
@@ -59,7 +60,8 @@ impl LookupQuery<'_> {
         }
     }
 
-    /// Asks in a datagram. The question `otherwise` follows where the first has an OPT record that is refused or met with silence.
+    /// Sends a query over UDP. If the query has an OPT record that is rejected or gets no response, `otherwise` is sent
+    /// as well.
     async fn over_udp(
         &self,
         at: SocketAddr,
@@ -85,7 +87,7 @@ impl LookupQuery<'_> {
                 None if otherwise.is_none() => return Err(LookupError::silence(unreadable)),
                 None => true,
                 Some(received) => match read(&asked, &buffer[..received?.count]) {
-                    // The refusal of an OPT record answers nothing while the question without it is open, or to come.
+                    // A rejected OPT record is not a result while the query without it is pending or not yet sent.
                     (ReceivedMessage::Response(response), true) if response.refuses_edns() => {
                         if otherwise.is_none() && asked.len() == 1 {
                             return Ok(response);
@@ -94,7 +96,7 @@ impl LookupQuery<'_> {
                     }
                     (ReceivedMessage::Response(response), _) => return Ok(response),
                     (ReceivedMessage::Malformed, _) => return Err(LookupError::malformed()),
-                    // A datagram that does not belong to the question may be a forgery.
+                    // A datagram that does not match a query may be a forgery.
                     (ReceivedMessage::Foreign, _) => {
                         unreadable = true;
                         false
@@ -108,7 +110,7 @@ impl LookupQuery<'_> {
         }
     }
 
-    /// Asks over a connection of its own: one that is kept may have died in silence.
+    /// Queries over a new TCP connection. A reused connection could be broken without notice.
     async fn over_tcp(&self, at: SocketAddr, edns: bool) -> Result<Response, LookupError> {
         let until = self.until();
         let question = self.question(edns);
@@ -132,7 +134,7 @@ impl LookupQuery<'_> {
     }
 }
 
-/// Reads a datagram as the response to one of the questions, and tells whether that had an OPT record.
+/// Parses a datagram as the response to one of the queries, and returns whether that query had an OPT record.
 fn read(asked: &[LookupQuestion], bytes: &[u8]) -> (ReceivedMessage, bool) {
     let read = asked.iter().map(|question| (question.read(bytes), question.edns));
     read.into_iter()

@@ -1,4 +1,5 @@
-//! The resolver's configuration (resolv.conf(5)), read as Go's resolver reads it where the manual leaves a choice.
+//! Parses the resolver's configuration (resolv.conf(5)). Where the manual leaves a choice, the parser follows Go's
+//! resolver.
 
 use super::name;
 use hickory_proto::rr::Name;
@@ -6,27 +7,27 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// Name servers that are heeded (resolv.conf(5): `MAXNS`).
+/// Maximum number of name servers (resolv.conf(5): `MAXNS`).
 const MOST_SERVERS: usize = 3;
 
-/// Elements of the search list that are heeded: each may cost a question for each family.
+/// Maximum number of elements in the search list. Each may require a query per family.
 const MOST_SEARCHED: usize = 32;
 
-/// Bounds of the options (resolv.conf(5)).
+/// Limits of the options (resolv.conf(5)).
 const MOST_DOTS: usize = 15;
 const LONGEST_TIMEOUT: u64 = 30;
 const MOST_ATTEMPTS: u32 = 5;
 
-/// The port of name servers.
+/// Port of name servers.
 const PORT: u16 = 53;
 
-/// A name server, and how it is asked.
+/// A name server and its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
     pub at: SocketAddr,
-    /// Over TCP alone.
+    /// Whether to use TCP only.
     pub tcp: bool,
-    /// The zone of a link-local address (RFC 4007): an interface, by its name or number.
+    /// Zone of a link-local address (RFC 4007): the name or number of an interface.
     zone: Option<String>,
 }
 
@@ -35,10 +36,10 @@ impl Server {
         Self { at, tcp, zone: None }
     }
 
-    /// Where it is asked. Interfaces come and go, so a zone is looked up each time.
+    /// The address to send queries to. The zone is looked up on each call, because interfaces can change.
     ///
     /// # Errors
-    /// When this host has no such interface now.
+    /// Fails if this host currently has no such interface.
     pub fn address(&self) -> io::Result<SocketAddr> {
         match (self.at, &self.zone) {
             (SocketAddr::V6(mut at), Some(zone)) => {
@@ -51,36 +52,36 @@ impl Server {
     }
 }
 
-/// How names are resolved.
+/// Configuration of the resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ResolvConf {
-    /// In the order in which they are asked.
+    /// Name servers, in query order.
     pub servers: Vec<Server>,
-    /// What completes names.
+    /// Domains that complete a name.
     pub search: Vec<Name>,
-    /// Dots from which on a name is asked as it is before it is completed.
+    /// Minimum number of dots for a name to be tried unchanged before the search list is applied.
     pub ndots: usize,
-    /// How long one server is waited for.
+    /// Timeout for one server.
     pub timeout: Duration,
-    /// How often the list of servers is walked.
+    /// Number of rounds over the list of servers.
     pub attempts: u32,
     switches: Vec<Switch>,
-    /// Whether the file names a server itself.
+    /// Whether the file contains a name server.
     pub names_servers: bool,
 }
 
-/// An option that is on or off.
+/// A Boolean option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Switch {
-    /// Begin with another server for each lookup.
+    /// Start each lookup with a different server.
     Rotate,
-    /// Ask over TCP alone.
+    /// Use TCP only.
     UseTcp,
-    /// Offer room for larger datagrams (RFC 6891).
+    /// Allow larger datagrams (RFC 6891).
     Edns0,
-    /// Tell that the AD flag is understood (RFC 6840 section 5.7).
+    /// Set the AD flag in queries, which announces support for it (RFC 6840 section 5.7).
     TrustAd,
-    /// Ask for one family after the other.
+    /// Query one family after the other.
     SingleRequest,
 }
 
@@ -107,7 +108,8 @@ impl ResolvConf {
         }
     }
 
-    /// Reads a file's bytes; `hostname` is that of this host, whose domain is searched where the file sets no search list.
+    /// Parses the content of a file. `hostname` is the name of this host. Its domain is used as the search list if the
+    /// file sets none.
     pub fn parse(bytes: &[u8], hostname: &str) -> Self {
         let mut conf = Self::default();
         let mut search = None;
@@ -120,7 +122,7 @@ impl ResolvConf {
                 Some("nameserver") if conf.servers.len() < MOST_SERVERS => {
                     conf.servers.extend(words.next().and_then(server));
                 }
-                // The last one of the two keywords decides; without a name it is ignored.
+                // The last of the two keywords takes effect. A keyword without a name is ignored.
                 Some(keyword @ ("domain" | "search")) => {
                     let count = if keyword == "domain" { 1 } else { usize::MAX };
                     let mut words = words.take(count).peekable();
@@ -140,14 +142,14 @@ impl ResolvConf {
         conf
     }
 
-    /// The name server of this host is asked where none is named.
+    /// The name servers on this host, which are used if the file contains none.
     fn of_this_host() -> Vec<Server> {
         let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
         let at = loopback.map(|address| SocketAddr::new(address, PORT));
         at.map(|at| Server::new(at, false)).to_vec()
     }
 
-    /// Options that are unknown, or that concern other parts of a C library, change nothing.
+    /// Sets an option. Ignores options that are unknown or that concern other parts of a C library.
     fn set(&mut self, option: &str) {
         let (name, value) = option.split_once(':').unwrap_or((option, ""));
         let number = || value.parse::<u32>().ok();
@@ -167,13 +169,13 @@ impl ResolvConf {
         }
     }
 
-    /// Whether an option is on.
+    /// Whether an option is enabled.
     pub fn has(&self, switch: Switch) -> bool {
         self.switches.contains(&switch)
     }
 }
 
-/// One that cannot be a name does not drop the others.
+/// Parses the names. Skips invalid ones.
 fn names<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Name> {
     texts
         .take_while(|text| !text.starts_with(['#', ';']))

@@ -38,7 +38,7 @@ impl SecondHandshake<'_> {
         }
     }
 
-    /// Dials again and shakes hands with the second library. The exchange goes on over that connection.
+    /// Dials again and performs the handshake with the second library. The exchange continues over that connection.
     pub(super) async fn repeat(
         &self,
         wire: &mut Wire,
@@ -50,7 +50,7 @@ impl SecondHandshake<'_> {
         let again = self.dial(dialled, &trace).await;
         let (socket, local) = again.map_err(|error| {
             let detail = format!(
-                "{} The server chose {}; the connection for a second handshake failed: {error}",
+                "{} The server chose {}; opening a connection for a second handshake failed: {error}",
                 failed.detail(),
                 chosen.words()
             );

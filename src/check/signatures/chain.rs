@@ -1,4 +1,4 @@
-//! The signatures in a chain of certificates, for the search that runs where webpki has not accepted a chain.
+//! Verifies the signatures in a certificate chain for the search that runs if webpki has not accepted the chain.
 
 use super::hash::Hash;
 use super::key::{Curve, KeyType, PublicKey};
@@ -6,32 +6,32 @@ use super::{CachedVerification, MIN_RSA_BITS, VERIFIED, ecdsa, remembering, rsa}
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 use std::sync::LazyLock;
 
-/// How much a search may spend, in units of about 0.1 ms: each of its steps costs 1, and a slow signature more. Go allows 100
-/// signatures; with the usual keys, so does this. With slow ones it is fewer: a chain that was made to keep a thread busy does so
-/// for some 10 ms.
+/// Budget of a search, in units of about 0.1 ms. Each step costs 1 unit, and a slow signature costs more. Go allows 100
+/// signatures, and so does this budget with common keys. Slow keys reduce the number, so a malicious chain can keep a
+/// thread busy for only about 10 ms.
 pub(in crate::check) const BUDGET: u32 = 100;
 
 /// Why the signature of a certificate is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::check) enum SignatureFlaw {
-    /// It is not that of this key.
+    /// It was not made with this key.
     Wrong,
-    /// It is made in a way that proves nothing any more, or that is not known here. In words, such as `ecdsa-with-SHA1`.
+    /// Its algorithm is insecure or unknown. The text is a name such as `ecdsa-with-SHA1`.
     Refused(String),
-    /// Go verifies it, and this exporter does not. In words.
+    /// Go can verify it, but the exporter cannot. The text is an explanation.
     NotSupported(String),
-    /// The budget does not suffice.
+    /// The remaining budget is too small.
     TooExpensive,
 }
 
-/// Signature algorithms that are refused, by the contents of their `AlgorithmIdentifier` or what it begins with.
+/// Refused signature algorithms, by the contents of their `AlgorithmIdentifier` or a prefix of it.
 const REFUSED: [(&[u8], &str); 8] = [
     (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x02", "md2WithRSAEncryption"),
     (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x04", "md5WithRSAEncryption"),
     (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05", "sha1WithRSAEncryption"),
     (
         b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a",
-        "RSASSA-PSS with other parameters than those of TLS",
+        "RSASSA-PSS with parameters that TLS does not use",
     ),
     (b"\x06\x07\x2a\x86\x48\xce\x38\x04\x03", "dsa-with-SHA1"),
     (b"\x06\x07\x2a\x86\x48\xce\x3d\x04\x01", "ecdsa-with-SHA1"),
@@ -39,10 +39,10 @@ const REFUSED: [(&[u8], &str); 8] = [
     (b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03", "ML-DSA"),
 ];
 
-/// Verifies by a key, over a message, a signature.
+/// Verifies a signature. The arguments are key, message and signature.
 type Verify = fn(&[u8], &[u8], &[u8]) -> Result<(), InvalidSignature>;
 
-/// An algorithm that ring does not have.
+/// An algorithm that ring lacks.
 #[derive(Debug)]
 struct VerifiedSignature {
     key: AlgorithmIdentifier,
@@ -64,7 +64,7 @@ impl SignatureVerificationAlgorithm for VerifiedSignature {
     }
 }
 
-/// Without the parameters, which must be NULL, and are accepted when they are absent (RFC 4055 section 5).
+/// Without the parameters, which must be NULL, but may be absent (RFC 4055 section 5).
 const RSA_SHA256_ABSENT: AlgorithmIdentifier =
     AlgorithmIdentifier::from_slice(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b");
 const RSA_SHA384_ABSENT: AlgorithmIdentifier =
@@ -115,7 +115,7 @@ static OWN: [VerifiedSignature; 14] = [
     rsa!(alg_id::RSA_PSS_SHA512, verify_pss, Sha512),
 ];
 
-/// The same, remembering what they have verified.
+/// These algorithms with a cache of verified signatures.
 static REMEMBERING: LazyLock<Vec<CachedVerification>> = LazyLock::new(|| {
     let after = remembering().len();
     let own = OWN.iter().enumerate();
@@ -127,11 +127,11 @@ static REMEMBERING: LazyLock<Vec<CachedVerification>> = LazyLock::new(|| {
     .collect()
 });
 
-/// Verifies the signature over the signed part of a certificate. `algorithm`: the contents of its `AlgorithmIdentifier`. Takes what
-/// that costs from the budget.
+/// Verifies the signature over the signed part of a certificate and deducts the cost from the budget. `algorithm`: the
+/// contents of its `AlgorithmIdentifier`.
 ///
 /// # Errors
-/// When it is wrong, is not accepted, or costs too much.
+/// Fails if the signature is wrong, is not accepted, or costs too much.
 pub(in crate::check) fn verify_certificate(
     key: &PublicKey<'_>,
     algorithm: &[u8],
@@ -139,7 +139,7 @@ pub(in crate::check) fn verify_certificate(
     signature: &[u8],
     budget: &mut u32,
 ) -> Result<(), SignatureFlaw> {
-    // An authority with the name of the one that signed.
+    // This authority only has the same name as the signer.
     if matches!((family(key.algorithm), family(algorithm)), (Some(one), Some(other)) if one != other) {
         return Err(SignatureFlaw::Wrong);
     }
@@ -174,7 +174,8 @@ pub(in crate::check) fn verify_certificate(
         .map_err(|InvalidSignature| SignatureFlaw::Wrong)
 }
 
-/// Which keys and signatures belong together, by the contents of their `AlgorithmIdentifier`; nothing where it is not known.
+/// The family of keys and signatures that belong together, by the contents of their `AlgorithmIdentifier`. `None` if
+/// unknown.
 fn family(algorithm: &[u8]) -> Option<&'static str> {
     const STARTS: [(&[u8], &str); 6] = [
         (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01", "RSA"),
@@ -188,7 +189,7 @@ fn family(algorithm: &[u8]) -> Option<&'static str> {
     known.map(|(_, family)| *family)
 }
 
-/// What a verification costs beyond the step of the search that it belongs to, in units of about 0.1 ms.
+/// Cost of a verification in units of about 0.1 ms, in addition to the search step.
 fn cost(kind: KeyType, algorithm: &[u8]) -> u32 {
     let by_ring = *algorithm != *alg_id::ECDSA_SHA512;
     match kind {
@@ -246,7 +247,7 @@ mod tests {
             refused,
             Err(SignatureFlaw::NotSupported("key of type ECDSA P-224".to_owned()))
         );
-        // What another kind of key has signed is by a namesake, whatever this key is.
+        // A signature from another type of key is from an authority with the same name, whatever this key is.
         for key in [&key, &on_p224] {
             let refused = verify(key, &alg_id::RSA_PKCS1_SHA256, b"message", &mut budget);
             assert_eq!(refused, Err(SignatureFlaw::Wrong));

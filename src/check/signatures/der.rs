@@ -1,4 +1,4 @@
-//! The few elements of DER (X.690) that a public key takes to be found and read.
+//! A minimal DER parser (X.690) for finding and reading a public key.
 
 /// `INTEGER`.
 pub(super) const INTEGER: u8 = 0x02;
@@ -9,13 +9,13 @@ pub(super) const SEQUENCE: u8 = 0x30;
 /// `[0]`, constructed.
 pub(super) const CONTEXT_0: u8 = 0xa0;
 
-/// Takes the next element from `input`: its tag and its contents.
+/// Removes the next element from `input` and returns its tag and contents.
 pub(super) fn next<'a>(input: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (&tag, rest) = input.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
-        // No certificate in a TLS handshake is longer than 24 bits say.
+        // No certificate in a TLS handshake is longer than 24 bits can express.
         0x81..=0x83 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             (
@@ -30,7 +30,7 @@ pub(super) fn next<'a>(input: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     Some((tag, contents))
 }
 
-/// Takes the next element, which must have this tag, and gives its contents.
+/// Removes the next element, which must have this tag, and returns its contents.
 pub(super) fn expect<'a>(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     next(input)
         .filter(|(found, _)| *found == tag)

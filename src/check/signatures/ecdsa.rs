@@ -1,14 +1,14 @@
-//! ECDSA signatures of the combinations that ring does not know: P-256 and P-384 with SHA-512 or SHA-1, and all of P-521.
+//! ECDSA signatures that ring does not support: P-256 and P-384 with SHA-512 or SHA-1, and all with P-521.
 
 use super::hash::Hash;
 use super::key::Curve;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rustls::pki_types::InvalidSignature;
 
-/// Verifies a DER signature over a message by an uncompressed point (SEC 1 section 2.3.4).
+/// Verifies a DER signature over a message with an uncompressed point (SEC 1 section 2.3.4).
 ///
 /// # Errors
-/// When the signature is not that of this key over this message, or the key is not a point of the curve.
+/// Fails if the signature was not made by this key for this message, or the key is not a point of the curve.
 pub(super) fn verify(
     curve: Curve,
     key: &[u8],
@@ -21,8 +21,8 @@ pub(super) fn verify(
         return Err(InvalidSignature);
     }
     let digest = hash.digest(message);
-    // A digest that is shorter than the curve's order is the same number with zeros before it. The crate refuses one of less
-    // than half the length. Of a longer one, it takes the first bits.
+    // A digest that is shorter than the curve's order is the same number with leading zeros. The crate rejects a digest
+    // of less than half the length, and uses the first bits of a longer one.
     let padded = |length: usize| [vec![0; length.saturating_sub(digest.len())], digest.clone()].concat();
     macro_rules! verify {
         ($curve:ident, $length:literal) => {{

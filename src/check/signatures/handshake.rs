@@ -1,8 +1,8 @@
-//! The signature with which a server proves in the handshake that it has its certificate's key: `CertificateVerify` in TLS 1.3
+//! The signature that proves in the handshake that a server has its certificate's key: `CertificateVerify` in TLS 1.3
 //! (RFC 8446 section 4.4.3), `ServerKeyExchange` in TLS 1.2 (RFC 5246 section 7.4.3).
 //!
-//! It is verified with the key alone. The functions of rustls parse the whole certificate first, and refuse X.509 v1 and unknown
-//! critical extensions, which are no concern of this signature.
+//! Only the key is used. The functions of rustls parse the whole certificate first, and reject X.509 v1 and unknown
+//! critical extensions, which are not relevant for this signature.
 
 use super::hash::Hash;
 use super::key::{Curve, KeyType, PublicKey};
@@ -11,8 +11,8 @@ use rustls::SignatureScheme;
 use rustls::pki_types::{InvalidSignature, SignatureVerificationAlgorithm};
 use webpki::ring;
 
-/// All that is offered where certificates are verified, in Go's order: a server with several certificates then chooses as it does
-/// for `blackbox_exporter`.
+/// Schemes to offer if certificates are verified, in Go's order. A server with several certificates then chooses the
+/// same one as for `blackbox_exporter`.
 pub(in crate::check) const OFFERED: [SignatureScheme; 12] = [
     SignatureScheme::RSA_PSS_SHA256,
     SignatureScheme::ECDSA_NISTP256_SHA256,
@@ -28,23 +28,24 @@ pub(in crate::check) const OFFERED: [SignatureScheme; 12] = [
     SignatureScheme::ECDSA_SHA1_Legacy,
 ];
 
-/// What Go offers before these. Nothing here can verify them, so they are offered only where no certificate is verified.
+/// Schemes that Go offers before the others. The exporter cannot verify them, so it offers them only if it does not
+/// verify certificates.
 pub(in crate::check) const UNVERIFIED: [SignatureScheme; 3] = [
     SignatureScheme::ML_DSA_44,
     SignatureScheme::ML_DSA_65,
     SignatureScheme::ML_DSA_87,
 ];
 
-/// Why a signature of a handshake is not accepted.
+/// Why the signature of a handshake is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::check) enum HandshakeSignatureFlaw {
-    /// It is not that of the certificate's key.
+    /// It was not made with the certificate's key.
     Wrong,
-    /// It cannot be verified with such a key. In words, such as `RSA key of 512 bits`.
+    /// The exporter does not support such a key. The text describes it, such as `RSA key of 512 bits`.
     Unverifiable(String),
 }
 
-/// How a message is signed.
+/// Signature method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
     Pkcs1(Hash),
@@ -53,10 +54,10 @@ enum Method {
     Ed25519,
 }
 
-/// Verifies the signature over `message` by the key of the certificate `leaf`.
+/// Verifies the signature over `message` with the key of the certificate `leaf`.
 ///
 /// # Errors
-/// When it is wrong, or cannot be verified with this key.
+/// Fails if the signature is wrong, or cannot be verified with this key.
 pub(in crate::check) fn verify_handshake(
     leaf: &[u8],
     scheme: SignatureScheme,
@@ -90,7 +91,8 @@ const fn method(scheme: SignatureScheme) -> Option<Method> {
         SignatureScheme::RSA_PSS_SHA256 => Method::Pss(Hash::Sha256),
         SignatureScheme::RSA_PSS_SHA384 => Method::Pss(Hash::Sha384),
         SignatureScheme::RSA_PSS_SHA512 => Method::Pss(Hash::Sha512),
-        // Before TLS 1.3, these names say nothing of the curve (RFC 8422 section 5.1.3), and Go does not ask for it in TLS 1.3.
+        // Before TLS 1.3, these names do not specify the curve (RFC 8422 section 5.1.3), and Go does not check it in
+        // TLS 1.3.
         SignatureScheme::ECDSA_SHA1_Legacy => Method::Ecdsa(Hash::Sha1),
         SignatureScheme::ECDSA_NISTP256_SHA256 => Method::Ecdsa(Hash::Sha256),
         SignatureScheme::ECDSA_NISTP384_SHA384 => Method::Ecdsa(Hash::Sha384),
@@ -100,7 +102,7 @@ const fn method(scheme: SignatureScheme) -> Option<Method> {
     })
 }
 
-/// ring's algorithm, where it has one: it is the fastest.
+/// ring's algorithm, if it has one, because it is the fastest.
 fn of_ring(kind: KeyType, method: Method) -> Option<&'static dyn SignatureVerificationAlgorithm> {
     use Hash::{Sha256, Sha384, Sha512};
     Some(match (kind, method) {
@@ -129,7 +131,7 @@ fn verify(key: &PublicKey<'_>, method: Method, message: &[u8], signature: &[u8])
         (KeyType::Rsa(_), Method::Pkcs1(hash)) => rsa::verify_pkcs1(key.bits, hash, message, signature),
         (KeyType::Rsa(_), Method::Pss(hash)) => rsa::verify_pss(key.bits, hash, message, signature),
         (KeyType::Ecdsa(curve), Method::Ecdsa(hash)) => ecdsa::verify(curve, key.bits, hash, message, signature),
-        // A signature of another kind than the key.
+        // The signature does not match the type of the key.
         _ => Err(InvalidSignature),
     }
 }
@@ -168,7 +170,7 @@ mod tests {
         let leaf = CertificateParams::new([]).unwrap().self_signed(&ed25519).unwrap();
         let signature = ed25519.sign(b"message").unwrap();
         assert_eq!(verify_handshake(leaf.der(), S::ED25519, b"message", &signature), Ok(()));
-        // What cannot be read proves nothing, and is not wrong.
+        // An unreadable key proves nothing, but the signature is not wrong.
         let unreadable = verify_handshake(b"\x30\x03\x02\x01\x01", S::ED25519, b"message", &signature);
         assert_eq!(
             unreadable,

@@ -1,9 +1,9 @@
-//! The hashes over which signatures are made.
+//! Hash functions for signatures.
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-/// A hash. SHA-1 is accepted only where a TLS 1.2 handshake is signed, as Go does, never in certificates.
+/// A hash function. As in Go, SHA-1 is accepted only for a TLS 1.2 handshake signature, never in certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hash {
     Sha1,
@@ -23,7 +23,7 @@ impl Hash {
         }
     }
 
-    /// How many bytes its digest has.
+    /// Length of the digest in bytes.
     pub const fn length(self) -> usize {
         match self {
             Self::Sha1 => 20,
@@ -33,7 +33,7 @@ impl Hash {
         }
     }
 
-    /// What comes before the digest in a `DigestInfo` (RFC 8017 section 9.2, note 1).
+    /// The bytes before the digest in a `DigestInfo` (RFC 8017 section 9.2, note 1).
     pub const fn digest_info(self) -> &'static [u8] {
         match self {
             Self::Sha1 => b"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14",

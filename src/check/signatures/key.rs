@@ -1,21 +1,21 @@
-//! The public key of a certificate, read from its `SubjectPublicKeyInfo` alone (RFC 5280 section 4.1.2.7): whatever else the
-//! certificate holds, its key can be used.
+//! The public key of a certificate. Only its `SubjectPublicKeyInfo` is parsed (RFC 5280 section 4.1.2.7), so the key
+//! can be used whatever else the certificate contains.
 
 use super::der::{self, BIT_STRING, CONTEXT_0, SEQUENCE};
 use super::rsa;
 use rustls::pki_types::alg_id;
 use std::fmt;
 
-/// A public key as it stands in a certificate.
+/// A public key in the form that a certificate contains.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::check) struct PublicKey<'a> {
     /// The contents of its `AlgorithmIdentifier`.
     pub algorithm: &'a [u8],
-    /// What the bit string holds.
+    /// The contents of the bit string.
     pub bits: &'a [u8],
 }
 
-/// A curve on which signatures are verified.
+/// A supported elliptic curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Curve {
     P256,
@@ -23,18 +23,18 @@ pub(super) enum Curve {
     P521,
 }
 
-/// What a key is.
+/// The type of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyType {
     /// RSA, with a modulus of this many bits.
     Rsa(usize),
     Ecdsa(Curve),
     Ed25519,
-    /// One with which nothing is verified here.
+    /// An unsupported type.
     Other,
 }
 
-/// The names of kinds of keys with which nothing is verified, by the contents of their `AlgorithmIdentifier` or what it begins with.
+/// Names of unsupported key types, by the contents of their `AlgorithmIdentifier` or a prefix of it.
 const OTHERS: [(&[u8], &str); 9] = [
     // 1.2.840.113549.1.1.10
     (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a", "RSASSA-PSS"),
@@ -52,7 +52,7 @@ const OTHERS: [(&[u8], &str); 9] = [
     ),
     // 1.3.101.113
     (b"\x06\x03\x2b\x65\x71", "Ed448"),
-    // 2.16.840.1.101.3.4.3.17 and the two after it
+    // 2.16.840.1.101.3.4.3.17 and the two that follow
     (b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x11", "ML-DSA-44"),
     (b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12", "ML-DSA-65"),
     (b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x13", "ML-DSA-87"),
@@ -64,7 +64,7 @@ impl<'a> PublicKey<'a> {
     pub fn of_certificate(mut certificate: &'a [u8]) -> Option<Self> {
         let mut certificate = der::expect(&mut certificate, SEQUENCE)?;
         let mut tbs = der::expect(&mut certificate, SEQUENCE)?;
-        // The version, which X.509 v1 does not have, comes before the serial number.
+        // The version precedes the serial number, and is absent in X.509 v1.
         if der::next(&mut tbs)?.0 == CONTEXT_0 {
             der::next(&mut tbs)?;
         }
@@ -79,7 +79,7 @@ impl<'a> PublicKey<'a> {
         Some(Self { algorithm, bits })
     }
 
-    /// The signed part of a certificate as a whole, and the contents of the `AlgorithmIdentifier` after it.
+    /// The complete signed part of a certificate, and the contents of the `AlgorithmIdentifier` after it.
     pub fn signed_part(mut certificate: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let certificate = der::expect(&mut certificate, SEQUENCE)?;
         let mut rest = certificate;
@@ -88,12 +88,12 @@ impl<'a> PublicKey<'a> {
         Some((signed, der::expect(&mut rest, SEQUENCE)?))
     }
 
-    /// Whether Go verifies with such a key although nothing here does.
+    /// Whether Go supports this key type although the exporter does not.
     pub(super) fn is_known_to_go(&self) -> bool {
         KNOWN_TO_GO.iter().any(|start| self.algorithm.starts_with(start))
     }
 
-    /// What it is.
+    /// The type of the key.
     pub(super) fn kind(&self) -> KeyType {
         // 1.2.840.113549.1.1.1
         const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
@@ -107,21 +107,21 @@ impl<'a> PublicKey<'a> {
             return *kind;
         }
         match rsa::size(self.bits) {
-            // Also where the parameters, which must be NULL, are missing.
+            // Accepts a key whose parameters, which must be NULL, are missing.
             Some(bits) if self.algorithm.starts_with(RSA) => KeyType::Rsa(bits),
             _ => KeyType::Other,
         }
     }
 }
 
-/// Keys with which Go verifies and this exporter does not.
+/// Key types that Go supports and the exporter does not.
 const KNOWN_TO_GO: [&[u8]; 2] = [
     // ECDSA with P-224, and ML-DSA of every size.
     b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x21",
     b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03",
 ];
 
-/// In words, such as `RSA key of 512 bits`.
+/// Text form, such as `RSA key of 512 bits`.
 impl fmt::Display for PublicKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind() {
@@ -164,7 +164,7 @@ mod tests {
             "key of type ECDSA P-224"
         );
         assert_eq!(named(b"\x06\x03\x2a\x03\x04"), "key of type unknown");
-        // An RSA key that cannot be read.
+        // An RSA key that cannot be parsed.
         assert_eq!(
             named(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00"),
             "key of type unknown"

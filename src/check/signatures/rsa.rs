@@ -1,23 +1,24 @@
-//! RSA signatures (RFC 8017) by keys that ring does not take: below 2048 bits, or with SHA-1.
+//! RSA signatures (RFC 8017) with keys that ring rejects: below 2048 bits, or with SHA-1.
 //!
-//! A verification works on public numbers alone, so nothing here has to take constant time. The crate `rsa` is not used: it
-//! brings key generation and private keys, and with them the advisory RUSTSEC-2023-0071, for what is one exponentiation here.
+//! A verification only uses public numbers, so it does not need constant time. The crate `rsa` is not used: it includes
+//! key generation and private keys, and the advisory RUSTSEC-2023-0071 that affects them, but this module needs only
+//! one exponentiation.
 
 use super::der::{self, INTEGER, SEQUENCE};
 use super::hash::Hash;
 use num_bigint::BigUint;
 use rustls::pki_types::InvalidSignature;
 
-/// The largest public exponent that is used, as in ring: a larger one takes longer, and is not in use.
+/// Maximum public exponent, as in ring. Larger exponents take longer and are not in use.
 const MAX_EXPONENT: u64 = (1 << 33) - 1;
 
-/// The largest modulus that is used, in bits, as in ring and Go.
+/// Maximum size of the modulus in bits, as in ring and Go.
 pub(super) const MAX_BITS: usize = 8192;
 
-/// An unsigned integer without its leading zeros.
+/// An unsigned integer without leading zeros.
 fn unsigned<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     let bytes = der::expect(input, INTEGER)?;
-    // A first bit of 1 makes it negative.
+    // A first bit of 1 indicates a negative number.
     if *bytes.first()? >= 0x80 {
         return None;
     }
@@ -30,7 +31,7 @@ fn numbers(mut key: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((unsigned(&mut key)?, unsigned(&mut key)?))
 }
 
-/// How many bits the modulus has.
+/// Size of the modulus in bits.
 pub(super) fn size(key: &[u8]) -> Option<usize> {
     let (modulus, _) = numbers(key)?;
     let unused = modulus.first()?.leading_zeros();
@@ -58,14 +59,14 @@ fn encoded_message(key: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
     Some(encoded)
 }
 
-/// Verifies RSASSA-PKCS1-v1_5 (RFC 8017 section 8.2.2): the encoded message is built anew and compared as a whole.
+/// Verifies RSASSA-PKCS1-v1_5 (RFC 8017 section 8.2.2): builds the expected encoded message and compares all of it.
 ///
 /// # Errors
-/// When the signature is not that of this key over this message, or the key cannot be used.
+/// Fails if the signature was not made by this key for this message, or the key cannot be used.
 pub(super) fn verify_pkcs1(key: &[u8], hash: Hash, message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
     let encoded = encoded_message(key, signature).ok_or(InvalidSignature)?;
     let info = [hash.digest_info(), &hash.digest(message)].concat();
-    // Two bytes before the padding, which has at least eight, and one after it.
+    // Two bytes before the padding, at least eight bytes of padding, and one byte after it.
     let padding = encoded
         .len()
         .checked_sub(info.len() + 3)
@@ -79,10 +80,10 @@ pub(super) fn verify_pkcs1(key: &[u8], hash: Hash, message: &[u8], signature: &[
     }
 }
 
-/// Verifies RSASSA-PSS with MGF1 over the same hash and a salt as long as it (RFC 8017 section 8.1.2).
+/// Verifies RSASSA-PSS with MGF1 over the same hash and a salt of the same length (RFC 8017 section 8.1.2).
 ///
 /// # Errors
-/// When the signature is not that of this key over this message, or the key cannot be used.
+/// Fails if the signature was not made by this key for this message, or the key cannot be used.
 pub(super) fn verify_pss(key: &[u8], hash: Hash, message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
     let encoded = encoded_message(key, signature).ok_or(InvalidSignature)?;
     let bits = size(key).ok_or(InvalidSignature)? - 1;
@@ -93,7 +94,7 @@ pub(super) fn verify_pss(key: &[u8], hash: Hash, message: &[u8], signature: &[u8
     }
 }
 
-/// EMSA-PSS-VERIFY (RFC 8017 section 9.1.2). `bits`: how many of the encoded message are used.
+/// EMSA-PSS-VERIFY (RFC 8017 section 9.1.2). `bits`: number of bits in use in the encoded message.
 fn is_pss_encoding(encoded: &[u8], bits: usize, hash: Hash, message: &[u8]) -> bool {
     let (unused, encoded) = encoded.split_at(encoded.len() - bits.div_ceil(8));
     if unused.iter().any(|byte| *byte != 0) {

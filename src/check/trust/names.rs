@@ -1,12 +1,12 @@
-//! The names that a certificate is for: whether the target's is among them, and whether the authorities above may sign for them.
-//! Both follow Go's `crypto/x509`.
+//! Names in certificates: whether the target's name is among them, and whether the authorities above may sign for them.
+//! Both checks follow Go's `crypto/x509`.
 
 use super::parsed::ParsedCertificate;
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;
 use x509_parser::prelude::{GeneralName, NameConstraints};
 
-/// Whether a certificate is for this name (RFC 9525, as Go reads it). The common name does not count.
+/// Whether a certificate is valid for this name (RFC 9525, as Go implements it). The common name is ignored.
 pub(super) fn is_for(certificate: &ParsedCertificate<'_>, name: &ServerName<'_>) -> bool {
     match name {
         ServerName::DnsName(name) => {
@@ -35,7 +35,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// A `*` stands for the first label as a whole.
+/// Whether a name matches a pattern. A `*` matches exactly the first label.
 fn matches(pattern: &str, name: &str) -> bool {
     let wildcard = pattern.strip_prefix("*.").filter(|rest| !rest.is_empty());
     match (wildcard, name.split_once('.')) {
@@ -44,17 +44,19 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// How many comparisons of a name with a constraint one search may make, as in Go (`MaxConstraintComparisions`): some 10 ms of work.
+/// Maximum number of comparisons of names with constraints in one search, as in Go (`MaxConstraintComparisions`): about
+/// 10 ms of work.
 pub(super) const COMPARISONS: usize = 250_000;
 
-/// What the comparison with a URI costs, whose host has to be found first.
+/// Cost of a comparison with a URI, whose host must be parsed first.
 const URI_COMPARISONS: usize = 8;
 
-/// Whether each authority of a chain, the server's certificate first, may sign for the names of all certificates below it. Takes
-/// what that costs from the comparisons that are `left`.
+/// Checks whether each authority of a chain may sign for the names of all certificates below it. The chain starts with
+/// the server's certificate. Deducts the cost from `left`, the number of remaining comparisons.
 ///
 /// # Errors
-/// In words, when one may not, when it constrains names of a kind that is not compared here, or when it takes too many comparisons.
+/// Returns an explanation if an authority may not sign for a name, if it has constraints of an unsupported kind, or if
+/// the check needs too many comparisons.
 pub(super) fn check_constraints(chain: &[&ParsedCertificate<'_>], left: &mut usize) -> Result<(), String> {
     for (place, authority) in chain.iter().enumerate() {
         let Some(constraints) = authority.name_constraints() else {
@@ -70,11 +72,11 @@ pub(super) fn check_constraints(chain: &[&ParsedCertificate<'_>], left: &mut usi
             };
             *left = left.checked_sub(subtrees * each).ok_or_else(|| {
                 *left = 0;
-                format!("the name constraints of its chain take more than {COMPARISONS} comparisons")
+                format!("the name constraints of its chain need more than {COMPARISONS} comparisons")
             })?;
             if !permits(constraints, name) {
                 let authority = authority.subject_text();
-                return Err(format!("{authority} may not sign for {}", text(name)));
+                return Err(format!("{authority} is not allowed to sign for {}", text(name)));
             }
         }
     }
@@ -93,7 +95,7 @@ fn text(name: &GeneralName<'_>) -> String {
     }
 }
 
-/// Whether a name is not excluded, and is permitted where anything of its kind is (RFC 5280 section 4.2.1.10).
+/// Whether a name is not excluded, and is permitted if any name of its kind is (RFC 5280 section 4.2.1.10).
 fn permits(constraints: &NameConstraints<'_>, name: &GeneralName<'_>) -> bool {
     let within = |subtrees: &Option<Vec<_>>, if_unknown: bool| {
         let of_kind = subtrees
@@ -109,11 +111,11 @@ fn permits(constraints: &NameConstraints<'_>, name: &GeneralName<'_>) -> bool {
     !excluded.contains(&true) && (permitted.is_empty() || permitted.contains(&true))
 }
 
-/// Whether a name lies within a constraint; nothing where they are of different kinds. A mail address or a URI that cannot be
-/// compared counts as `if_unknown`, which refuses it.
+/// Whether a name is within a constraint. Returns `None` if they are of different kinds, and `if_unknown`, which leads
+/// to a refusal, for a mail address or a URI that cannot be compared.
 fn is_within(constraint: &GeneralName<'_>, name: &GeneralName<'_>, if_unknown: bool) -> Option<bool> {
     match (constraint, name) {
-        // Of an excluded name, none may be below a wildcard.
+        // A wildcard must not match any excluded name.
         (GeneralName::DNSName(constraint), GeneralName::DNSName(name)) => Some(is_below(constraint, name, if_unknown)),
         (GeneralName::IPAddress(constraint), GeneralName::IPAddress(address)) => {
             let (network, mask) = constraint.split_at(constraint.len() / 2);
@@ -135,7 +137,7 @@ fn is_within(constraint: &GeneralName<'_>, name: &GeneralName<'_>, if_unknown: b
     }
 }
 
-/// A constraint is a mailbox, or a host and all below it.
+/// Whether a mail address is within a constraint, which is a mailbox, or a host with all its subdomains.
 fn is_mail_within(constraint: &str, name: &str) -> Option<bool> {
     let (local, domain) = name.rsplit_once('@')?;
     Some(match constraint.rsplit_once('@') {
@@ -144,7 +146,8 @@ fn is_mail_within(constraint: &str, name: &str) -> Option<bool> {
     })
 }
 
-/// The host of a URI; none where it has none, or an address, which cannot be compared (RFC 5280 section 4.2.1.10).
+/// The host of a URI. Returns `None` if there is no host, or if it is an address, which cannot be compared (RFC 5280
+/// section 4.2.1.10).
 fn host_of(uri: &str) -> Option<String> {
     let uri = url::Url::parse(uri).ok()?;
     let host = uri
@@ -153,8 +156,8 @@ fn host_of(uri: &str) -> Option<String> {
     host.parse::<IpAddr>().is_err().then(|| host.to_owned())
 }
 
-/// Whether a DNS name is a constraint's, or below it; strictly below where the constraint begins with a dot. `wide`: whether a `*`
-/// in the name is any label.
+/// Whether a DNS name equals a constraint or is below it. If the constraint starts with a dot, the name must be below
+/// it. `wide`: whether a `*` in the name matches any label.
 fn is_below(constraint: &str, name: &str, wide: bool) -> bool {
     let (constraint, strictly) = match constraint.strip_prefix('.') {
         Some(rest) => (rest, true),
@@ -270,7 +273,7 @@ mod tests {
         let six = GeneralName::IPAddress(&[0; 16]);
         let permitted = constraints(Some(GeneralName::DNSName("example")), None);
         assert!(permits(&permitted, &app) && !permits(&permitted, &GeneralName::DNSName("app.test")));
-        // Nothing is said of other kinds.
+        // There are no constraints for other kinds.
         assert!(permits(&permitted, &address));
         let excluded = constraints(None, Some(GeneralName::DNSName("example")));
         assert!(!permits(&excluded, &app) && permits(&excluded, &GeneralName::DNSName("app.test")));
@@ -282,7 +285,7 @@ mod tests {
         let all = constraints(Some(GeneralName::RFC822Name("example")), None);
         let none = constraints(None, Some(GeneralName::RFC822Name("example")));
         assert!(permits(&all, &mail) && !permits(&none, &mail) && permits(&all, &app));
-        // A constraint of half a byte too many.
+        // A constraint with an invalid length.
         let odd = constraints(Some(GeneralName::IPAddress(&[10, 0, 0, 0, 255])), None);
         assert!(!permits(&odd, &address));
     }

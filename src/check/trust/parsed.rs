@@ -1,4 +1,4 @@
-//! A certificate as the search for chains looks at it. What is read and what is refused follows Go's `crypto/x509`.
+//! A parsed certificate for the chain search. It accepts and rejects the same input as Go's `crypto/x509`.
 
 use super::super::signatures::PublicKey;
 use x509_parser::prelude::{
@@ -6,7 +6,7 @@ use x509_parser::prelude::{
     X509Certificate, X509Version,
 };
 
-/// A certificate.
+/// A parsed certificate.
 #[derive(Debug)]
 pub(super) struct ParsedCertificate<'a> {
     pub der: &'a [u8],
@@ -15,7 +15,7 @@ pub(super) struct ParsedCertificate<'a> {
 }
 
 impl<'a> ParsedCertificate<'a> {
-    /// Reads one; nothing where Go cannot read it either.
+    /// Parses a certificate. Returns `None` if Go cannot parse it either.
     pub fn new(der: &'a [u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let readable = |extension: &ParsedExtension<'_>| !matches!(extension, ParsedExtension::ParseError { .. });
@@ -25,7 +25,7 @@ impl<'a> ParsedCertificate<'a> {
             .all(|one| readable(one.parsed_extension()));
         let same_algorithm = certificate.signature_algorithm == certificate.tbs_certificate.signature;
         let known_version = certificate.version().0 <= X509Version::V3.0;
-        // An extension that is there twice is an error.
+        // A duplicate extension is an error.
         if !known_version || !all_readable || !same_algorithm || certificate.tbs_certificate.extensions_map().is_err() {
             return None;
         }
@@ -41,18 +41,18 @@ impl<'a> ParsedCertificate<'a> {
         self.certificate.tbs_certificate.issuer.as_raw()
     }
 
-    /// The subject, for people.
+    /// The subject as text.
     pub fn subject_text(&self) -> String {
         super::super::certificates::subject_text(&self.certificate)
     }
 
-    /// The first and the last second of its validity.
+    /// The first and the last second of the validity period.
     pub fn dates(&self) -> (i64, i64) {
         let validity = self.certificate.validity();
         (validity.not_before.timestamp(), validity.not_after.timestamp())
     }
 
-    /// What is signed, the contents of the signature's `AlgorithmIdentifier`, and the signature.
+    /// The signed bytes, the contents of the signature's `AlgorithmIdentifier`, and the signature.
     pub fn signed(&self) -> Option<(&'a [u8], &'a [u8], &[u8])> {
         let (tbs, algorithm) = PublicKey::signed_part(self.der)?;
         Some((tbs, algorithm, &self.certificate.signature_value.data))
@@ -72,18 +72,18 @@ impl<'a> ParsedCertificate<'a> {
         })
     }
 
-    /// How many intermediates may stand between it and a server's certificate, where it says so.
+    /// Maximum number of intermediates between this certificate and a server's certificate, if set.
     pub fn path_length(&self) -> Option<usize> {
         let length = self.basic_constraints()?.path_len_constraint?;
         Some(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    /// Whether it says that it is an authority.
+    /// Whether basic constraints mark the certificate as an authority.
     pub fn is_authority(&self) -> bool {
         self.basic_constraints().is_some_and(|basic| basic.ca)
     }
 
-    /// Whether a certificate that it has signed counts. One before X.509 v3 cannot say that it is an authority.
+    /// Whether the certificate may sign others. Before X.509 v3, a certificate cannot be marked as an authority.
     pub fn may_sign(&self) -> bool {
         let authority = match self.basic_constraints() {
             Some(basic) => basic.ca,
@@ -96,7 +96,7 @@ impl<'a> ParsedCertificate<'a> {
         authority && signs.unwrap_or(true)
     }
 
-    /// Whether it may be used for servers, or for signing certificates for such.
+    /// Whether the certificate may be used for servers, or for signing servers' certificates.
     pub fn serves(&self) -> bool {
         let usage = self.extension(|one| match one {
             ParsedExtension::ExtendedKeyUsage(usage) => Some(usage.any || usage.server_auth),
@@ -105,7 +105,7 @@ impl<'a> ParsedCertificate<'a> {
         usage.unwrap_or(true)
     }
 
-    /// The first critical extension that Go does not know, as its number.
+    /// Object identifier of the first critical extension that Go does not know.
     pub fn unknown_critical(&self) -> Option<String> {
         let critical = self.certificate.extensions().iter().filter(|one| one.critical);
         let unknown = |one: &ParsedExtension<'_>| match one {
@@ -133,7 +133,7 @@ impl<'a> ParsedCertificate<'a> {
             .next()
     }
 
-    /// Its alternative names.
+    /// The alternative names.
     pub fn names(&self) -> &[GeneralName<'a>] {
         let names = self
             .certificate
@@ -146,7 +146,7 @@ impl<'a> ParsedCertificate<'a> {
         names.unwrap_or_default()
     }
 
-    /// For which names it may sign.
+    /// The name constraints of an authority.
     pub fn name_constraints(&self) -> Option<&NameConstraints<'a>> {
         self.certificate
             .extensions()
@@ -157,7 +157,7 @@ impl<'a> ParsedCertificate<'a> {
             })
     }
 
-    /// Whether it names a policy.
+    /// Whether the certificate has a policy.
     pub fn has_policy(&self) -> bool {
         let some = |policies: &CertificatePolicies<'_>| !policies.is_empty();
         self.extension(|one| match one {
@@ -167,7 +167,7 @@ impl<'a> ParsedCertificate<'a> {
         .unwrap_or(false)
     }
 
-    /// After how many more certificates each must name a policy (RFC 5280 section 4.2.1.11).
+    /// Number of further certificates after which each must have a policy (RFC 5280 section 4.2.1.11).
     pub fn explicit_policy_after(&self) -> Option<usize> {
         let after = self.extension(|one| match one {
             ParsedExtension::PolicyConstraints(constraints) => constraints.require_explicit_policy,
@@ -176,8 +176,8 @@ impl<'a> ParsedCertificate<'a> {
         usize::try_from(after).ok()
     }
 
-    /// Whether both are of one subject, with one key and the same names: a chain has such only once, or cross-signatures would
-    /// make it endless.
+    /// Whether both certificates have the same subject, key and names. A chain may contain only one of them, because
+    /// cross-signatures could otherwise make it endless.
     pub fn is_same(&self, other: &Self) -> bool {
         self.subject() == other.subject()
             && self.key.algorithm == other.key.algorithm
@@ -186,7 +186,7 @@ impl<'a> ParsedCertificate<'a> {
     }
 }
 
-/// Names of the kinds that Go reads.
+/// Whether Go parses names of this kind.
 fn is_known_name(name: &GeneralName<'_>) -> bool {
     matches!(
         name,

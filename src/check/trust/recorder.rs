@@ -1,5 +1,5 @@
-//! What verifies one handshake's certificate, lets the handshake finish, and keeps the verdict: the caller enforces it before any
-//! request byte.
+//! Verifies the certificate of one handshake, lets the handshake finish, and stores the result. The caller enforces the
+//! result before any request byte.
 
 use super::super::signatures::{HandshakeSignatureFlaw, OFFERED, UNVERIFIED, verify_handshake};
 use super::Trust;
@@ -12,8 +12,8 @@ use rustls::{CertificateError, DigitallySignedStruct, PeerMisbehaved, SignatureS
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Verifies one handshake's certificate. The exporter's own certificate is shown only to a server whose certificate was accepted,
-/// where it is verified at all.
+/// Verifies the certificate of one handshake. If verification is enabled, the exporter sends its client certificate
+/// only to a server whose certificate was accepted.
 pub(in crate::check) struct Recorder {
     trust: Arc<Trust>,
     skip_verify: bool,
@@ -21,16 +21,16 @@ pub(in crate::check) struct Recorder {
     seen: Mutex<VerifiedChain>,
 }
 
-/// What a handshake showed.
+/// Data collected in a handshake.
 #[derive(Debug, Default)]
 pub(in crate::check) struct VerifiedChain {
-    /// Leaf first.
+    /// The server's certificates, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The end of the verified chain, or why it was refused; `None` where nothing was verified.
+    /// Expiry time of the verified chain, or the reason for the refusal. `None` if verification is disabled.
     pub verdict: Option<Result<i64, Refusal>>,
-    /// The server asked for a certificate.
+    /// Whether the server requested a client certificate.
     pub client_cert_asked: bool,
-    /// What was accepted without a proof, in words.
+    /// Explanation of what was accepted without verification.
     pub note: Option<String>,
 }
 
@@ -48,8 +48,9 @@ impl Recorder {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Verifies the handshake's signature. Where it cannot be verified with such a key, that fails the handshake only if the
-    /// certificate was accepted: one that is refused fails the probe for its own reason, and one that is not verified proves nothing.
+    /// Verifies the handshake's signature. If the key type is not supported, the handshake fails only if the
+    /// certificate was accepted. A refused certificate already fails the probe with its own reason, and an unverified
+    /// one proves nothing.
     fn verify_signature(
         &self,
         message: &[u8],
@@ -66,7 +67,7 @@ impl Recorder {
             Err(HandshakeSignatureFlaw::Unverifiable(key)) => {
                 let mut seen = self.seen();
                 if matches!(seen.verdict, Some(Ok(_))) {
-                    let words = format!("its key cannot prove the handshake: {key}");
+                    let words = format!("its key cannot be used to verify the handshake: {key}");
                     seen.verdict = Some(Err(Refusal::invalid(words)));
                     return Err(CertificateError::BadSignature.into());
                 }
@@ -120,7 +121,7 @@ impl ServerCertVerifier for Recorder {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         use SignatureScheme as S;
-        // RFC 8446 section 4.4.3: these are for certificates, and for TLS 1.2.
+        // RFC 8446 section 4.4.3: these schemes are only for certificates and for TLS 1.2.
         if matches!(
             dss.scheme,
             S::RSA_PKCS1_SHA1 | S::RSA_PKCS1_SHA256 | S::RSA_PKCS1_SHA384 | S::RSA_PKCS1_SHA512 | S::ECDSA_SHA1_Legacy

@@ -1,4 +1,4 @@
-//! Why a certificate was refused, in a reason and in words.
+//! Why a certificate was refused: a reason and an explanation.
 
 use super::super::certificates::{describe, is_self_issued};
 use crate::reason::Reason;
@@ -14,7 +14,7 @@ pub(in crate::check) struct Refusal {
 }
 
 impl Refusal {
-    /// That of webpki.
+    /// The refusal for a webpki error.
     pub fn new(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Self {
         use webpki::Error as E;
         match error {
@@ -32,11 +32,11 @@ impl Refusal {
         }
     }
 
-    /// A certificate of the chain ended at this time, in seconds since 1970.
+    /// A certificate of the chain expired at this time, in seconds since 1970.
     pub fn expired(at: u64) -> Self {
         Self {
             reason: Reason::TlsCertDateInvalid,
-            words: format!("one of its chain expired at {}", moment(at)),
+            words: format!("a certificate in its chain expired at {}", moment(at)),
         }
     }
 
@@ -44,19 +44,19 @@ impl Refusal {
     pub fn not_yet_valid(at: u64) -> Self {
         Self {
             reason: Reason::TlsCertDateInvalid,
-            words: format!("one of its chain is not valid before {}", moment(at)),
+            words: format!("a certificate in its chain is not valid before {}", moment(at)),
         }
     }
 
-    /// It is for other names.
+    /// The certificate is valid for other names only.
     pub fn wrong_name(leaf: &CertificateDer<'_>) -> Self {
         let names = describe(leaf).dns_names;
         Self {
             reason: Reason::TlsCertNameInvalid,
             words: if names.is_empty() {
-                "it names no host".to_owned()
+                "it contains no host name".to_owned()
             } else {
-                format!("it is for {}", names.join(", "))
+                format!("it is only valid for {}", names.join(", "))
             },
         }
     }
@@ -68,11 +68,11 @@ impl Refusal {
         }
         Self {
             reason: Reason::TlsCertSelfSigned,
-            words: format!("{} signed it for itself", describe(leaf).subject),
+            words: format!("it is self-signed by {}", describe(leaf).subject),
         }
     }
 
-    /// A signature in its chain is that of another authority which has the name of a trusted one.
+    /// The signature is from an authority that has the name of a trusted one, but another key.
     pub fn untrusted_issuer(leaf: &CertificateDer<'_>) -> Self {
         Self {
             reason: Reason::TlsCertAuthorityInvalid,
@@ -80,15 +80,15 @@ impl Refusal {
         }
     }
 
-    /// This exporter cannot verify a signature that Go verifies.
+    /// The exporter cannot verify a signature that Go verifies.
     pub fn not_supported(how: &str) -> Self {
         Self {
             reason: Reason::LocalTlsUnsupported,
-            words: format!("this exporter cannot verify a signature in its chain: {how}"),
+            words: format!("the exporter cannot verify a signature in its chain: {how}"),
         }
     }
 
-    /// Any other reason.
+    /// Any other refusal.
     pub const fn invalid(words: String) -> Self {
         Self {
             reason: Reason::TlsCertInvalid,
@@ -101,7 +101,7 @@ fn moment(seconds: u64) -> String {
     rfc3339(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// The time as certificates have it: seconds since 1970.
+/// Seconds since 1970, the unit of certificate dates.
 pub(super) fn seconds(now: UnixTime) -> i64 {
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }

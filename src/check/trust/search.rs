@@ -1,16 +1,17 @@
-//! The search for a chain from a server's certificate to a trusted one, as Go's `Certificate.Verify` does it.
+//! Searches for a chain from a server's certificate to a trusted one, like Go's `Certificate.Verify`.
 //!
-//! webpki is asked first, and is enough for almost all servers. It refuses some of what Go accepts: more than six intermediates,
-//! certificates that say they are an authority, `anyExtendedKeyUsage`, X.509 v1 roots, keys and signatures that ring does not know.
-//! There this search goes from the server's certificate upwards, over every certificate whose subject is the issuer below it:
+//! webpki runs first and is sufficient for almost all servers. It rejects some chains that Go accepts: more than six
+//! intermediates, server certificates that are marked as an authority, `anyExtendedKeyUsage`, X.509 v1 roots, and keys
+//! and signatures that ring does not support. In these cases this search starts at the server's certificate and goes
+//! upwards through every certificate whose subject is the issuer of the certificate below it:
 //!
 //! ```text
 //! leaf ─► authority sent by the server ─► … ─► trusted certificate
 //!     └─► another of the same name ──────► …
 //! ```
 //!
-//! Every step costs: at least 1 of `BUDGET`, and more with a slow signature; every name that is compared with a constraint costs one
-//! of `COMPARISONS`. So the time of a search has a bound, whatever was sent.
+//! Each step costs at least 1 unit of `BUDGET`, and more for a slow signature. Each comparison of a name with a
+//! constraint costs 1 unit of `COMPARISONS`. These budgets limit the duration of a search for any input.
 
 use super::super::signatures::{BUDGET, SignatureFlaw, verify_certificate};
 use super::Root;
@@ -19,34 +20,34 @@ use super::parsed::ParsedCertificate;
 use super::refusal::Refusal;
 use rustls::pki_types::{CertificateDer, ServerName};
 
-/// What a chain must not have, from the least telling to the most.
+/// Flaw of a chain, from the least to the most informative.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ChainFlaw {
-    /// It leads nowhere.
+    /// The chain does not lead to a trusted authority.
     UnknownAuthority,
-    /// It leads to a namesake of the authority that signed.
+    /// The chain leads to an authority that has the signer's name but a different key.
     WrongSignature,
-    /// Anything else, in words.
+    /// Description of any other flaw.
     Invalid(String),
     NotYetValid(u64),
     Expired(u64),
-    /// A signature that this exporter cannot verify. The chain may be right.
+    /// The exporter cannot verify a signature. The chain may be valid.
     NotSupported(String),
 }
 
-/// That the budget is spent.
+/// The budget is spent.
 struct Exhausted;
 
-/// What is known of a search under way.
+/// State of a running search.
 struct Search<'s> {
     roots: &'s [Root],
-    /// The server's certificate, and what came with it.
+    /// The server's certificate, followed by the certificates sent with it.
     sent: &'s [ParsedCertificate<'s>],
     now: i64,
     budget: u32,
-    /// Comparisons of names with constraints that are left.
+    /// Remaining comparisons of names with constraints.
     comparisons: usize,
-    /// The end of the chain that ends last.
+    /// Expiry time of the chain that expires last.
     until: Option<i64>,
     flaw: ChainFlaw,
 }
@@ -54,14 +55,15 @@ struct Search<'s> {
 /// Why no chain was found.
 pub(super) struct NoChain {
     pub refusal: Refusal,
-    /// Whether the search met a bound of this exporter's own: what anybody else says of the chain does not count then.
+    /// Whether the search reached one of its limits. In this case another verifier's result says nothing about Go's.
     pub at_bound: bool,
 }
 
-/// Verifies a chain for a name. Gives the end of its shortest-lived certificate; of several chains, that which ends last.
+/// Verifies a chain for a name. Returns the earliest expiry time in the chain. If there are several chains, the one
+/// that expires last counts.
 ///
 /// # Errors
-/// When there is no such chain, or it was not found within the budget.
+/// Fails if there is no valid chain, or the budget was spent before one was found.
 pub(super) fn search(
     roots: &[Root],
     leaf: &CertificateDer<'_>,
@@ -75,7 +77,7 @@ pub(super) fn search(
     };
     let unreadable = || refused(Refusal::invalid("it cannot be read".to_owned()));
     let mut sent = vec![ParsedCertificate::new(leaf).ok_or_else(unreadable)?];
-    // Go refuses a handshake with any certificate that it cannot read; here it is left out.
+    // Go fails a handshake with any certificate that it cannot parse. This search skips the certificate.
     sent.extend(intermediates.iter().filter_map(|der| ParsedCertificate::new(der)));
     let mut search = Search {
         roots,
@@ -102,7 +104,7 @@ pub(super) fn search(
         Some(until) if is_for(&sent[0], name) => Ok(until),
         Some(_) => Err(refused(Refusal::wrong_name(leaf))),
         None if exhausted => Err(NoChain {
-            refusal: Refusal::invalid("its chain takes more signature checks than one handshake may".to_owned()),
+            refusal: Refusal::invalid("its chain exceeds the signature checks allowed for one handshake".to_owned()),
             at_bound: true,
         }),
         None => Err(match search.flaw {
@@ -119,10 +121,12 @@ pub(super) fn search(
     }
 }
 
-/// What every certificate of a chain must be.
+/// Checks that apply to every certificate of a chain.
 fn usable(certificate: &ParsedCertificate<'_>, now: i64) -> Result<(), ChainFlaw> {
     if let Some(oid) = certificate.unknown_critical() {
-        return Err(ChainFlaw::Invalid(format!("the critical extension {oid} is not known")));
+        return Err(ChainFlaw::Invalid(format!(
+            "the critical extension {oid} is not supported"
+        )));
     }
     let (from, until) = certificate.dates();
     if now < from {
@@ -135,7 +139,7 @@ fn usable(certificate: &ParsedCertificate<'_>, now: i64) -> Result<(), ChainFlaw
 }
 
 impl Search<'_> {
-    /// Goes on from the last certificate of a chain: to each trusted one, then to each that was sent.
+    /// Extends a chain from its last certificate: to each trusted certificate, then to each certificate that was sent.
     fn climb(&mut self, chain: &mut Vec<usize>) -> Result<(), Exhausted> {
         let Some(&last) = chain.last() else {
             return Ok(());
@@ -178,7 +182,7 @@ impl Search<'_> {
         }
     }
 
-    /// The same; no flaw where the budget is spent.
+    /// Whether `next` signed the last certificate. Returns no flaw if the budget is spent.
     fn signed_by(
         &mut self,
         chain: &[usize],
@@ -197,11 +201,14 @@ impl Search<'_> {
             SignatureFlaw::TooExpensive => None,
         })?;
         if !next.may_sign() || (between && !next.is_authority()) {
-            return Err(invalid(format!("{} may not sign certificates", next.subject_text())));
+            return Err(invalid(format!(
+                "{} is not allowed to sign certificates",
+                next.subject_text()
+            )));
         }
         usable(next, self.now)?;
         match next.path_length() {
-            // The first of the chain is the server's.
+            // The first certificate of the chain is the server's.
             Some(most) if chain.len() - 1 > most => {
                 let words = format!("{} allows up to {most} intermediates below it", next.subject_text());
                 Err(invalid(words))
@@ -210,15 +217,15 @@ impl Search<'_> {
         }
     }
 
-    /// Judges a chain that has reached a trusted certificate.
+    /// Checks a chain that has reached a trusted certificate.
     fn finish(&mut self, chain: &[&ParsedCertificate<'_>]) {
         let flaw = if let Some(other) = chain.iter().find(|one| !one.serves()) {
             format!(
-                "the extended key usage of {} is not that of a server",
+                "the extended key usage of {} does not allow server authentication",
                 other.subject_text()
             )
         } else if !has_policies(chain) {
-            "its chain demands a policy that not all of it have".to_owned()
+            "its chain requires a policy that some of its certificates lack".to_owned()
         } else if let Err(words) = check_constraints(chain, &mut self.comparisons) {
             words
         } else {
@@ -230,8 +237,8 @@ impl Search<'_> {
     }
 }
 
-/// Whether each certificate names a policy, where one above it demands that. Which one is not compared: this exporter asks for
-/// none, and so any is right.
+/// Whether each certificate below one that requires a policy has a policy. The policies are not compared, because the
+/// exporter accepts any policy.
 fn has_policies(chain: &[&ParsedCertificate<'_>]) -> bool {
     let Some((_root, below)) = chain.split_last() else {
         return true;
@@ -245,7 +252,7 @@ fn has_policies(chain: &[&ParsedCertificate<'_>]) -> bool {
         if place > 0 && one.subject() != one.issuer() {
             demanded_after = demanded_after.saturating_sub(1);
         }
-        // The server's own demand counts where it is 0.
+        // The server's own requirement counts only if it is 0.
         match one.explicit_policy_after() {
             Some(after) if place > 0 || after == 0 => demanded_after = demanded_after.min(after),
             _ => {}
@@ -323,7 +330,7 @@ mod tests {
         assert_eq!(missing.refusal.reason, Reason::TlsCertAuthorityInvalid);
         assert!(!missing.at_bound);
         assert!(found(&[], &leaf, &[&upper, &lower]).is_err());
-        // What is trusted need not be the end of what was sent.
+        // The trusted certificate may be in the middle of the chain that was sent.
         assert!(found(&[&upper], &leaf, &[&lower]).is_ok());
     }
 
@@ -392,7 +399,7 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let root = authority("root").self_signed(&key).unwrap();
         let by_namesake = issuer(authority("same"), &key);
-        // Each is by each of the others: as many paths as there are orders of them.
+        // Each certificate is signed by each of the others, so every permutation is a path.
         let sent: Vec<Certificate> = (0..12)
             .map(|_| {
                 authority("same")
@@ -402,7 +409,7 @@ mod tests {
             .collect();
         let mut sent: Vec<&Certificate> = sent.iter().collect();
         let leaf = server().signed_by(&key, &by_namesake).unwrap();
-        // None of the first hundred is by the key that signed the server's, the last one is.
+        // The first hundred are not signed by the key that signed the server's certificate. The last one is.
         let found_beyond = authority("same")
             .signed_by(&key, &issuer(authority("root"), &key))
             .unwrap();

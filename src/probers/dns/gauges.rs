@@ -1,4 +1,4 @@
-//! The peer's gauges for a dns probe, and the response code, which it does not export.
+//! The gauges of `blackbox_exporter` for a dns probe, and the response code, which `blackbox_exporter` does not export.
 
 use crate::chain::Stage;
 use crate::metrics::{
@@ -9,12 +9,12 @@ use crate::probers::gauges;
 use crate::report::{DnsAnswer, Exchange, ProtocolFacts, Report};
 use std::time::Duration;
 
-/// Writes all of them. Gives the time that the phases hold.
+/// Writes all gauges. Returns the total time of the exported phases.
 pub(super) fn write(report: &Report, page: &mut MetricPage) -> Duration {
     let resolved = |exchange: &Exchange| exchange.finished(Stage::Resolve);
     let total = |time: fn(&Exchange) -> Duration| report.exchanges.iter().map(time).sum::<Duration>();
     let phases = [
-        // As with the peer, the time of a name that did not resolve is in probe_dns_lookup_time_seconds alone.
+        // As in `blackbox_exporter`, a failed name resolution is timed only in probe_dns_lookup_time_seconds.
         (
             "resolve",
             if report.exchanges.iter().all(resolved) {

@@ -1,17 +1,17 @@
-//! The messages of one question: asked, framed for streams, read, and their response codes.
+//! DNS messages: queries, framing for streams, parsing, and response codes.
 
 use crate::check::{Check, ProbeFailed};
 use crate::reason::Reason;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
-/// A message to be sent.
+/// A query to send.
 pub(super) struct DnsQuestion {
     pub bytes: Vec<u8>,
 }
 
 impl DnsQuestion {
-    /// One question, with a number of its own.
+    /// Builds a query with one question and a random message ID.
     pub fn new(name: &Name, record_type: u16, class: u16, recursion_desired: bool) -> Self {
         let id = getrandom::u32().unwrap_or_default().to_be_bytes();
         let mut message = Message::new(u16::from_be_bytes([id[0], id[1]]), MessageType::Query, OpCode::Query);
@@ -19,24 +19,24 @@ impl DnsQuestion {
         let mut query = Query::query(name.clone(), RecordType::from(record_type));
         query.set_query_class(DNSClass::from(class));
         message.add_query(query);
-        // A name that was read fits a message.
+        // A name that passed `read_name` fits into a message.
         let bytes = message.to_vec().unwrap_or_default();
         Self { bytes }
     }
 
-    /// Whether a message is the answer to this one: the same number, and marked as an answer.
+    /// Whether a message is the response to this query: it has the same ID and the response flag.
     pub fn is_answered_by(&self, message: &[u8]) -> bool {
         message.get(..2) == self.bytes.get(..2) && message.get(2).is_some_and(|flags| flags & 0x80 != 0)
     }
 
     pub fn with_length(&self) -> Vec<u8> {
-        // A question is short.
+        // A query is shorter than 64 KiB.
         let length = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
         [&length.to_be_bytes()[..], &self.bytes].concat()
     }
 }
 
-/// The message behind its length, once it is whole.
+/// The message after its length field, if it is complete.
 pub(super) fn framed(bytes: &[u8]) -> Option<&[u8]> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     rest.get(..u16::from_be_bytes(*length).into())
@@ -44,12 +44,12 @@ pub(super) fn framed(bytes: &[u8]) -> Option<&[u8]> {
 
 pub(super) fn read(check: &mut Check, bytes: &[u8]) -> Result<Message, ProbeFailed> {
     Message::from_vec(bytes).map_err(|error| {
-        let words = format!("The answer is no DNS message: {error}.");
+        let words = format!("The response is not a valid DNS message: {error}.");
         check.fail(Reason::DnsMalformed, words)
     })
 }
 
-/// The response codes that the peer knows by name (RFC 6895 section 2.3).
+/// The response codes that `blackbox_exporter` accepts by name (RFC 6895 section 2.3).
 const RCODES: [(&str, u16); 20] = [
     ("NOERROR", 0),
     ("FORMERR", 1),
@@ -98,11 +98,11 @@ mod tests {
     fn a_question_knows_its_answer() {
         let question = DnsQuestion::new(&Name::from_ascii("example.test.").unwrap(), 1, 1, true);
         let mut answer = question.bytes.clone();
-        assert!(!question.is_answered_by(&answer), "a question is no answer");
+        assert!(!question.is_answered_by(&answer), "a query is not a response");
         answer[2] |= 0x80;
         assert!(question.is_answered_by(&answer));
         answer[0] ^= 1;
-        assert!(!question.is_answered_by(&answer), "another number");
+        assert!(!question.is_answered_by(&answer), "another ID");
         assert!(!question.is_answered_by(b""));
         let stream = question.with_length();
         assert_eq!(framed(&stream), Some(&question.bytes[..]));

@@ -1,17 +1,18 @@
-//! Names as zone files write them (RFC 1035 section 5.1), read and written as `blackbox_exporter`'s library does.
+//! Domain names in zone file notation (RFC 1035 section 5.1), read and written like the DNS library of
+//! `blackbox_exporter`.
 
 use hickory_proto::rr::Name;
 
-/// Bytes of a label.
+/// Maximum length of a label in bytes.
 const LONGEST_LABEL: usize = 63;
 
-/// Bytes of a name on the wire (RFC 1035 section 2.3.4).
+/// Maximum length of a name on the wire in bytes (RFC 1035 section 2.3.4).
 const LONGEST_NAME: usize = 255;
 
-/// What would end a word or a label is written with a backslash.
+/// Characters that are escaped with a backslash, since they would end a token or a label.
 const ESCAPED: &[u8] = b". '@;()\"\\";
 
-/// A name as a text that ends with a dot.
+/// A name as text, with a final dot.
 pub(super) fn text<'a>(labels: impl Iterator<Item = &'a [u8]>) -> String {
     let mut text = String::new();
     for label in labels {
@@ -28,11 +29,12 @@ pub(super) fn text<'a>(labels: impl Iterator<Item = &'a [u8]>) -> String {
     if text.is_empty() { ".".to_owned() } else { text }
 }
 
-/// Reads the name to ask for; the dot at its end may be left out. All bytes are taken: names of the DNS are not only host names
-/// (RFC 2181 section 11). `\DDD` is a byte in decimal, and a backslash before another byte is that byte.
+/// Parses the queried name. The final dot is optional. All byte values are valid, since DNS names are not limited to
+/// host names (RFC 2181 section 11). `\DDD` is a byte in decimal, and a backslash before any other byte stands for that
+/// byte.
 ///
 /// # Errors
-/// When there is no such name on the wire.
+/// Fails if the name cannot be encoded on the wire.
 pub fn read_name(written: &str) -> Result<Name, String> {
     if written == "." {
         return Ok(Name::root());
@@ -58,10 +60,10 @@ pub fn read_name(written: &str) -> Result<Name, String> {
         return Err("it has an empty label".to_owned());
     }
     if labels.iter().any(|label| label.len() > LONGEST_LABEL) {
-        return Err(format!("a label of it is over {LONGEST_LABEL} bytes"));
+        return Err(format!("it has a label of more than {LONGEST_LABEL} bytes"));
     }
     let on_the_wire = labels.iter().map(|label| label.len() + 1).sum::<usize>() + 1;
-    let too_long = || format!("it is over {LONGEST_NAME} bytes");
+    let too_long = || format!("it has more than {LONGEST_NAME} bytes");
     if on_the_wire > LONGEST_NAME {
         return Err(too_long());
     }
@@ -70,7 +72,7 @@ pub fn read_name(written: &str) -> Result<Name, String> {
     Ok(name)
 }
 
-/// What follows a backslash.
+/// The byte that an escape sequence after a backslash stands for.
 fn escape(bytes: &mut std::str::Bytes<'_>) -> Result<u8, String> {
     let digits: Option<Vec<u8>> = bytes
         .clone()
@@ -80,12 +82,12 @@ fn escape(bytes: &mut std::str::Bytes<'_>) -> Result<u8, String> {
     if let Some([hundreds, tens, ones]) = digits.as_deref() {
         bytes.nth(2);
         let number = u16::from(*hundreds) * 100 + u16::from(*tens) * 10 + u16::from(*ones);
-        // Go's library counts in one byte: `\256` is the byte 0.
+        // Go's library wraps at one byte: `\256` is the byte 0.
         return Ok(u8::try_from(number % 256).unwrap_or_default());
     }
     bytes
         .next()
-        .ok_or_else(|| "a backslash at its end escapes nothing".to_owned())
+        .ok_or_else(|| "it ends with an incomplete escape".to_owned())
 }
 
 #[cfg(test)]

@@ -1,22 +1,23 @@
-//! Assertions on the records of one section of an answer.
+//! Assertions on the records of one section of a response.
 
 use crate::regexp::Regexp;
 
-/// `validate_answer_rrs` and its like: expressions that are looked for in each record's line.
+/// `validate_answer_rrs` and similar keys: regular expressions that are matched against each record.
 #[derive(Debug, Default)]
 pub struct RecordRules {
     /// Fail if any record matches any of these.
     pub fail_if_matches: Vec<Regexp>,
-    /// Fail unless every record matches all of these: the peer's meaning of `fail_if_all_match_regexp`.
+    /// Fail unless every record matches all of these. This is what `fail_if_all_match_regexp` means in
+    /// `blackbox_exporter`.
     pub fail_if_all_match: Vec<Regexp>,
-    /// Fail unless every record matches all of these, and there is one.
+    /// Fail unless there is a record and every record matches all of these.
     pub fail_if_not_matches: Vec<Regexp>,
-    /// Fail unless some record matches one of these.
+    /// Fail unless a record matches one of these.
     pub fail_if_none_matches: Vec<Regexp>,
 }
 
 impl RecordRules {
-    /// What is wrong with the records of a section; `None` where nothing is.
+    /// Which assertion on the section failed; `None` if all hold.
     pub(super) fn objection(&self, section: &str, records: &[String]) -> Option<String> {
         let found = |pattern: &Regexp, record: &String| pattern.is_match(record.as_bytes());
         let every = |patterns: &[Regexp]| {
@@ -33,15 +34,15 @@ impl RecordRules {
         let missing =
             records.is_empty() && !(self.fail_if_not_matches.is_empty() && self.fail_if_none_matches.is_empty());
         let words = if missing {
-            "holds no record, and the module expects some"
+            "contains no records, but the module expects some"
         } else if any(&self.fail_if_matches) {
-            "holds a record that fail_if_matches_regexp forbids"
+            "contains a record that matches fail_if_matches_regexp"
         } else if !every(&self.fail_if_all_match) {
-            "holds a record that does not match fail_if_all_match_regexp"
+            "contains a record that does not match fail_if_all_match_regexp"
         } else if !every(&self.fail_if_not_matches) {
-            "holds a record that does not match fail_if_not_matches_regexp"
+            "contains a record that does not match fail_if_not_matches_regexp"
         } else if !self.fail_if_none_matches.is_empty() && !any(&self.fail_if_none_matches) {
-            "holds no record that matches fail_if_none_matches_regexp"
+            "contains no record that matches fail_if_none_matches_regexp"
         } else {
             return None;
         };
@@ -79,7 +80,7 @@ mod tests {
             assert_eq!(fails(rules(false, true, false, false), &records), all, "{texts:?}");
             assert_eq!(fails(rules(false, false, true, false), &records), not, "{texts:?}");
             assert_eq!(fails(rules(false, false, false, true), &records), none, "{texts:?}");
-            // No records at all.
+            // No records.
             assert!(!fails(rules(true, false, false, false), &[]));
             assert!(!fails(rules(false, true, false, false), &[]));
             assert!(fails(rules(false, false, true, false), &[]));

@@ -1,7 +1,8 @@
-//! Records as zone files write them, the way the peer's library does: `name.\tTTL\tCLASS\tTYPE\tdata`.
+//! Records in zone file notation, formatted like the DNS library of `blackbox_exporter`:
+//! `name.\tTTL\tCLASS\tTYPE\tdata`.
 //!
-//! A table says of which fields the data of a type consists. What is in no row, or does not fit its row, is written as
-//! RFC 3597 section 5 has it.
+//! A table lists the fields of each record type. Data of an unknown type, or data that does not fit its type, is
+//! written as in RFC 3597 section 5.
 
 use super::name;
 use super::types::Field::{
@@ -41,24 +42,24 @@ pub(super) fn line(record: &Record) -> String {
     head + &words.unwrap_or_else(|| unknown(&data))
 }
 
-/// RFC 3597 section 5.
+/// Data of an unknown type (RFC 3597 section 5).
 fn unknown(data: &[u8]) -> String {
     format!("\\# {} {}", data.len(), hex(data))
 }
 
-/// The data as on the wire, but without compressed names.
+/// The data as on the wire, but with uncompressed names.
 fn plain_bytes(record: &Record) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = BinEncoder::new(&mut bytes);
     encoder.set_name_encoding(NameEncoding::Uncompressed);
     match record.data.emit(&mut encoder) {
         Ok(()) => bytes,
-        // What was read can be written again; if not, it has no text either.
+        // A parsed record can always be encoded again. If that fails, it has no text either.
         Err(_) => Vec::new(),
     }
 }
 
-/// The fields in words; `None` where the bytes are other fields.
+/// The fields as text; `None` if the data does not consist of these fields.
 fn words(data: &[u8], fields: &[Field]) -> Option<String> {
     let mut rest = Rest(data);
     let mut words = Vec::new();
@@ -93,7 +94,7 @@ impl<'a> Rest<'a> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    /// Bytes behind their length.
+    /// Takes bytes that are preceded by their length.
     fn counted(&mut self) -> Option<&'a [u8]> {
         let length = self.u8()?;
         self.take(length.into())
@@ -170,7 +171,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// A parameter of a service as the peer's library writes it: `alpn="h2,h3"`.
+/// A service parameter as written by the DNS library of `blackbox_exporter`: `alpn="h2,h3"`.
 fn parameter(key: u16, value: &mut Rest<'_>) -> Option<String> {
     const NAMES: [&str; 9] = [
         "mandatory",
@@ -212,12 +213,13 @@ fn quoted(bytes: &[u8]) -> String {
     format!("\"{}\"", escaped(bytes))
 }
 
-/// RFC 1035 section 5.1: quotes and backslashes escaped, what cannot be printed as three digits.
+/// Text as in RFC 1035 section 5.1: quotes and backslashes are escaped, non-printable bytes become three decimal
+/// digits.
 fn escaped(bytes: &[u8]) -> String {
     with_backslashes(bytes, b"\"\\")
 }
 
-/// The same with a backslash before each of `special`.
+/// Text like `escaped`, with a backslash before each of the `special` characters.
 fn with_backslashes(bytes: &[u8], special: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
@@ -229,7 +231,7 @@ fn with_backslashes(bytes: &[u8], special: &[u8]) -> String {
     text
 }
 
-/// A byte, in decimal where it cannot be printed.
+/// Adds a byte, in decimal if it is not printable.
 pub(super) fn put_byte(text: &mut String, byte: u8) {
     match byte {
         b' '..=b'~' => text.push(char::from(byte)),
@@ -237,7 +239,7 @@ pub(super) fn put_byte(text: &mut String, byte: u8) {
     }
 }
 
-/// One of the values of `alpn`: what separates them is escaped once more (RFC 9460 appendix A.1).
+/// One value of `alpn`. Separators in it are escaped a second time (RFC 9460 appendix A.1).
 fn application_protocol(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
@@ -260,7 +262,7 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// RFC 4648 section 7, in upper case and without padding.
+/// Base32 with the extended hex alphabet (RFC 4648 section 7), in upper case and without padding.
 fn base32(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
     let mut text = String::new();
@@ -271,14 +273,14 @@ fn base32(bytes: &[u8]) -> String {
         let digits = (chunk.len() * 8).div_ceil(5);
         text.extend((0..digits).map(|digit| {
             let index = (number >> (35 - 5 * digit)) & 31;
-            // Five bits are an index of 32 digits.
+            // Five bits index one of 32 digits.
             char::from(DIGITS[usize::try_from(index).unwrap_or_default()])
         }));
     }
     text
 }
 
-/// `YYYYMMDDHHMMSS`.
+/// A time as `YYYYMMDDHHMMSS`.
 fn time(seconds: u32) -> String {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.into());
     let text = crate::utc::rfc3339(at);
@@ -290,7 +292,7 @@ mod tests {
     use super::line;
     use hickory_proto::op::Message;
 
-    /// An answer with one record of this type and data; `c00c` stands for the name.
+    /// A response with one record of this type and data. `c00c` refers to the name of the question.
     fn record(number: u16, data: &[u8]) -> String {
         let mut bytes = b"\0\x01\x81\x80\0\x01\0\x01\0\0\0\0\x07Example\x04test\0".to_vec();
         bytes.extend(number.to_be_bytes());

@@ -1,4 +1,4 @@
-//! The types of records: their numbers, names, and the fields of their data.
+//! Record types: numbers, names, and fields of their data.
 
 /// One field of a record's data.
 #[derive(Clone, Copy, Debug)]
@@ -9,31 +9,31 @@ pub(super) enum Field {
     Ip4,
     Ip6,
     Name,
-    /// A character string, in quotes.
+    /// A character string in quotes.
     Text,
-    /// The rest, character strings.
+    /// All remaining character strings.
     Texts,
     /// A character string without quotes.
     Word,
-    /// The rest, in quotes.
+    /// All remaining bytes, in quotes.
     Quoted,
-    /// The rest, in hexadecimal.
+    /// All remaining bytes, in hexadecimal.
     Hex,
-    /// The same in upper case.
+    /// All remaining bytes, in upper-case hexadecimal.
     UpperHex,
-    /// The rest, in base64.
+    /// All remaining bytes, in base64.
     Base64,
-    /// The number of a type, by its name.
+    /// The number of a record type, written by its name.
     Type,
-    /// The rest, a bitmap of types (RFC 4034 section 4.1.2).
+    /// All remaining bytes: a bitmap of types (RFC 4034 section 4.1.2).
     Types,
     /// A time (RFC 4034 section 3.2).
     Time,
-    /// A salt, with its length (RFC 5155 section 3.3).
+    /// A salt with its length (RFC 5155 section 3.3).
     Salt,
-    /// A hash, with its length, in base32 (RFC 5155 section 3.3).
+    /// A hash with its length, in base32 (RFC 5155 section 3.3).
     Hash,
-    /// The rest, parameters of a service (RFC 9460 section 2.1).
+    /// All remaining bytes: service parameters (RFC 9460 section 2.1).
     Parameters,
 }
 
@@ -41,19 +41,19 @@ use Field::{
     Base64, Hash, Hex, Ip4, Ip6, Parameters, Quoted, Salt, Text, Texts, Time, Type, Types, U8, U16, U32, UpperHex, Word,
 };
 
-/// A type: its number, its name, and the fields of its data; none where it has no data, or is written as RFC 3597 has it.
+/// A record type. The fields are empty if the type has no data or is written as in RFC 3597.
 #[derive(Debug)]
 pub struct TypeRow {
     /// The number (RFC 6895 section 3.1).
     pub number: u16,
-    /// The name that the peer takes.
+    /// The name that `blackbox_exporter` accepts.
     pub name: &'static str,
     pub(super) fields: &'static [Field],
 }
 
 macro_rules! types {
     ($($number:literal $name:literal [$($field:expr),*];)+) => {
-        /// Every type that the peer knows by name.
+        /// All types that `blackbox_exporter` accepts by name.
         pub const TYPES: &[TypeRow] = &[$(TypeRow { number: $number, name: $name, fields: &[$($field),*] }),+];
     };
 }
@@ -83,7 +83,7 @@ types! {
     32769 "DLV" [U16, U8, U8, UpperHex]; 65535 "Reserved" [];
 }
 
-/// The number of a type by the peer's name for it.
+/// The number of a type by its name in `blackbox_exporter`.
 #[must_use]
 pub fn type_number(name: &str) -> Option<u16> {
     TYPES.iter().find(|row| row.name == name).map(|row| row.number)

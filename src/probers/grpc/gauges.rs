@@ -1,4 +1,4 @@
-//! The peer's gauges for a grpc probe.
+//! The gauges of `blackbox_exporter` for a grpc probe.
 
 use super::message::STATUSES;
 use crate::chain::Stage;
@@ -7,12 +7,12 @@ use crate::probers::gauges;
 use crate::report::{Exchange, Health, ProtocolFacts, Report};
 use std::time::Duration;
 
-/// `UNAVAILABLE`: what gRPC says of a call that reached nobody.
+/// `UNAVAILABLE`: the gRPC status of a call that did not reach a server.
 const UNAVAILABLE: u32 = 14;
 /// `DEADLINE_EXCEEDED`.
 const DEADLINE_EXCEEDED: u32 = 4;
 
-/// Writes all of them. Gives the time that the phases hold.
+/// Writes all gauges. Returns the total time of the exported phases.
 pub(super) fn write(report: &Report, page: &mut MetricPage) -> Duration {
     let exchange = report.last_exchange();
     if let Some(exchange) = exchange.filter(|exchange| exchange.reached(Stage::Resolve)) {
@@ -52,7 +52,7 @@ pub(super) fn write(report: &Report, page: &mut MetricPage) -> Duration {
     resolving + checking.unwrap_or_default()
 }
 
-/// All of the call but for the name: the peer's one phase.
+/// The time of the whole call without name resolution: the only other phase in `blackbox_exporter`.
 fn checking(exchange: &Exchange) -> Duration {
     let timings = exchange.stage_log.timings().iter();
     timings

@@ -1,12 +1,13 @@
-//! The two messages of the health service (grpc.health.v1), with their frame: a flag, four bytes of length, protobuf.
+//! The two messages of the health service (grpc.health.v1), with their framing: a flag, a length of four bytes,
+//! protobuf.
 
-/// Bytes of the frame's head.
+/// Size of the message header in bytes.
 const HEAD: usize = 5;
 
-/// `ServingStatus`: the service serves.
+/// `ServingStatus` of a healthy service.
 pub(super) const SERVING: u32 = 1;
 
-/// `ServingStatus` by its name, in the peer's order of labels.
+/// `ServingStatus` values by name, in the label order of `blackbox_exporter`.
 pub(super) const STATUSES: [(&str, u32); 4] = [
     ("UNKNOWN", 0),
     ("SERVING", 1),
@@ -16,7 +17,7 @@ pub(super) const STATUSES: [(&str, u32); 4] = [
 
 pub(super) fn name(status: u32) -> &'static str {
     let known = STATUSES.iter().find(|(_, number)| *number == status);
-    known.map_or("a status that there is not", |(name, _)| name)
+    known.map_or("an unknown status", |(name, _)| name)
 }
 
 /// `HealthCheckRequest { string service = 1; }`.
@@ -27,7 +28,7 @@ pub(super) fn request(service: &str) -> Vec<u8> {
         put_varint(&mut message, service.len() as u64);
         message.extend(service.as_bytes());
     }
-    // A name in a configuration is shorter than 4 GiB.
+    // A service name in the configuration is shorter than 4 GiB.
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     let mut framed = vec![0];
     framed.extend(length.to_be_bytes());
@@ -35,21 +36,21 @@ pub(super) fn request(service: &str) -> Vec<u8> {
     framed
 }
 
-/// Bytes of the largest message that grpc-go takes.
+/// Maximum message size that grpc-go accepts, in bytes.
 const LARGEST: u32 = 4 << 20;
 
-/// Why there is no message of the health service in a body.
+/// Why a body does not contain a valid message of the health service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InvalidMessage {
-    /// It is compressed, and no compression was offered.
+    /// The message is compressed, although the request offers no compression.
     Compressed,
-    /// It says that it is longer than what is taken.
+    /// The declared length exceeds the maximum.
     TooLarge,
-    /// There is none, or it is not whole.
+    /// The message is missing or incomplete.
     Incomplete,
-    /// There is more than one: the call has one answer.
+    /// There is more than one message. The call returns exactly one.
     Several,
-    /// It is not protobuf.
+    /// The message is not valid protobuf.
     Malformed,
 }
 
@@ -65,10 +66,10 @@ impl InvalidMessage {
     }
 }
 
-/// The status of a `HealthCheckResponse { ServingStatus status = 1; }`.
+/// The status in a `HealthCheckResponse { ServingStatus status = 1; }`.
 ///
 /// # Errors
-/// When the bytes are not one such message.
+/// Fails if the body is not exactly one such message.
 pub(super) fn status(body: &[u8]) -> Result<u32, InvalidMessage> {
     let (head, rest) = body.split_first_chunk::<HEAD>().ok_or(InvalidMessage::Incomplete)?;
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);

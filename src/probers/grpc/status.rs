@@ -1,5 +1,5 @@
-//! What an answer comes to as a gRPC status, by the rules of grpc-go: a status that the server gives, or, where it gives none, the
-//! one that clients derive from HTTP (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
+//! The gRPC status of a response, by the rules of grpc-go: the status that the server sends or, without one, the status
+//! that clients derive from HTTP (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
 
 use super::message::{self, InvalidMessage};
 use crate::reason::Reason;
@@ -10,15 +10,15 @@ use http::{HeaderMap, HeaderValue};
 const UNKNOWN: u32 = 2;
 const INTERNAL: u32 = 13;
 
-/// The media type of gRPC. A subtype or parameters may follow.
+/// Media type of gRPC. A subtype or parameters may follow.
 const MEDIA_TYPE: &str = "application/grpc";
 
-/// What an answer comes to.
+/// The outcome of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GrpcOutcome {
-    /// The status, and what the health service says.
+    /// The gRPC status and the reported health.
     pub health: Health,
-    /// Why the answer is none of gRPC, where it is none: the status is then derived.
+    /// Why the response is not valid gRPC, if it is not. The status is then derived.
     pub objection: Option<(Reason, String)>,
 }
 
@@ -31,40 +31,40 @@ impl GrpcOutcome {
     }
 }
 
-/// Reads an answer whose body ended as its framing says.
+/// Evaluates a response whose body is complete according to its framing.
 pub(super) fn of(reply: &Reply, body: &[u8]) -> GrpcOutcome {
     let is_grpc = has_media_type(&reply.headers);
-    // The answer that has nothing but a head is the server's own word, whatever its HTTP status. Before a body the field counts for
-    // nothing.
+    // A response that consists of headers only carries the status of the server, whatever its HTTP status. If a body
+    // follows, the header is ignored.
     let is_all = reply.declared_length == Some(0) && reply.trailers.is_empty();
     let in_head = Some(&reply.headers).filter(|fields| is_all && is_grpc && fields.contains_key("grpc-status"));
     if reply.status != 200 && in_head.is_none() {
         let code = of_http(reply.status);
         let name = code_name(code);
         let words = format!(
-            "The answer has the status {}, which gRPC reads as {name} ({code}).",
+            "The response has the status {}, which gRPC maps to {name} ({code}).",
             reply.status
         );
         return GrpcOutcome::derived(code, Reason::HttpStatus, words);
     }
     if !is_grpc {
-        let words = "The answer is not one of a gRPC server: its content-type is not application/grpc.";
+        let words = "The response is not from a gRPC server: its content-type is not application/grpc.";
         return GrpcOutcome::derived(UNKNOWN, Reason::GrpcInvalid, words.to_owned());
     }
     let fields = in_head.unwrap_or(&reply.trailers);
     let mut statuses = fields.get_all("grpc-status").iter().peekable();
     if statuses.peek().is_none() {
-        // Nothing but a head, or trailers without the status.
+        // Headers only, or trailers without the status.
         let has_ended_with_fields = reply.declared_length == Some(0) || !reply.trailers.is_empty();
         let code = if has_ended_with_fields { UNKNOWN } else { INTERNAL };
-        let words = "The answer has no grpc-status: it is not one of a gRPC server.";
+        let words = "The response has no grpc-status: it is not from a gRPC server.";
         return GrpcOutcome::derived(code, Reason::GrpcInvalid, words.to_owned());
     }
-    // grpc-go reads numbers with a sign; of several, all must be numbers, and the last counts.
+    // grpc-go parses signed numbers. If the field is repeated, all values must be numbers, and the last one counts.
     let number = |status: &HeaderValue| status.to_str().ok()?.parse::<i32>().ok();
     let numbers: Option<Vec<i32>> = statuses.map(number).collect();
     let Some(code) = numbers.and_then(|numbers| numbers.last().copied()) else {
-        let words = "The grpc-status of the answer is not a number.";
+        let words = "The grpc-status of the response is not a number.";
         return GrpcOutcome::derived(UNKNOWN, Reason::GrpcInvalid, words.to_owned());
     };
     if code != 0 {
@@ -84,7 +84,7 @@ pub(super) fn of(reply: &Reply, body: &[u8]) -> GrpcOutcome {
         },
         Err(unusable) => {
             let words = format!(
-                "The answer holds no message of the health service: {}.",
+                "The response contains no valid message of the health service: {}.",
                 unusable.words()
             );
             GrpcOutcome::derived(code_of(unusable), Reason::GrpcInvalid, words)
@@ -99,7 +99,7 @@ fn has_media_type(fields: &HeaderMap) -> bool {
     })
 }
 
-/// The status that clients derive from that of HTTP.
+/// The gRPC status that clients derive from an HTTP status.
 const fn of_http(status: u16) -> u32 {
     match status {
         400 => INTERNAL,
@@ -113,7 +113,7 @@ const fn of_http(status: u16) -> u32 {
 
 const fn code_of(unusable: InvalidMessage) -> u32 {
     match unusable {
-        // RESOURCE_EXHAUSTED: it is over what a client takes.
+        // RESOURCE_EXHAUSTED: the message exceeds the client's limit.
         InvalidMessage::TooLarge => 8,
         InvalidMessage::Compressed
         | InvalidMessage::Incomplete
@@ -122,7 +122,7 @@ const fn code_of(unusable: InvalidMessage) -> u32 {
     }
 }
 
-/// The names of gRPC's status codes.
+/// The names of the gRPC status codes.
 pub(super) fn code_name(code: u32) -> &'static str {
     const NAMES: [&str; 17] = [
         "OK",

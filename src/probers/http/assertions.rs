@@ -1,23 +1,24 @@
-//! The assertions on an answer, in the peer's order: status, headers, body, version, TLS.
+//! The assertions on a response, in the order of `blackbox_exporter`: status, headers, body, version, TLS.
 
 use super::{HeaderAssertion, HttpProber};
 use crate::reason::Reason;
 use crate::report::Reply;
 use std::time::Duration;
 
-/// What is wrong with an answer.
+/// A failed assertion: the reason and an explanation.
 type Objection = (Reason, String);
 
 impl HttpProber {
-    /// `https`: whether the answer came over TLS; `None` where that and the version are the edge's affair.
+    /// Checks the version and TLS. `https` is whether the response came over TLS; `None` skips both checks, since they
+    /// apply to the edge only.
     pub(super) fn objection_to_protocol(&self, reply: &Reply, https: Option<bool>) -> Option<Objection> {
         let https = https?;
         self.objection_to_version(reply)
             .or_else(|| self.objection_to_tls(https))
     }
 
-    /// Status and headers: what must be right before the body is looked at. `endless`: so many redirects were followed, and it
-    /// is one more.
+    /// Checks status and headers, before the body is evaluated. `endless` is the number of followed redirects if the
+    /// limit is reached and the response is another redirect.
     pub(super) fn objection_to_head(&self, reply: &Reply, endless: Option<usize>) -> Option<Objection> {
         let status = reply.status;
         let accepted = match self.valid_status_codes.as_slice() {
@@ -26,12 +27,15 @@ impl HttpProber {
         };
         if !accepted {
             return Some(if let Some(redirects) = endless {
-                let detail = format!("After {redirects} redirects the answer is still {status}.");
+                let detail = format!("After {redirects} redirects, the status is still {status}.");
                 (Reason::HttpResponseRedirectLoop, detail)
             } else {
                 (
                     Reason::HttpStatus,
-                    format!("The status is {status}; accepted: {}.", self.accepted_codes()),
+                    format!(
+                        "The response has the status {status}; accepted: {}.",
+                        self.accepted_codes()
+                    ),
                 )
             });
         }
@@ -64,25 +68,35 @@ impl HttpProber {
         if valid.is_empty() || valid.iter().any(|version| version == reply.version) {
             return None;
         }
-        let detail = format!("The answer is {}; accepted: {}.", reply.version, valid.join(", "));
+        let detail = format!(
+            "The response has the version {}; accepted: {}.",
+            reply.version,
+            valid.join(", ")
+        );
         Some((Reason::ContentVersion, detail))
     }
 
     fn objection_to_tls(&self, https: bool) -> Option<Objection> {
         if self.fail_if_ssl && https {
-            return Some((Reason::ContentTlsForbidden, "fail_if_ssl is set.".to_owned()));
+            return Some((
+                Reason::ContentTlsForbidden,
+                "The response came over TLS (fail_if_ssl).".to_owned(),
+            ));
         }
         if self.fail_if_not_ssl && !https {
-            return Some((Reason::ContentTlsRequired, "fail_if_not_ssl is set.".to_owned()));
+            return Some((
+                Reason::ContentTlsRequired,
+                "The response came without TLS (fail_if_not_ssl).".to_owned(),
+            ));
         }
         None
     }
 
-    /// That it came, but late.
+    /// Checks the response time.
     pub(super) fn objection_to_time(&self, took: Duration) -> Option<Objection> {
         let limit = self.slower_than.filter(|limit| took > *limit)?;
         let detail = format!(
-            "The answer took {} ms; allowed: {} ms.",
+            "The response took {} ms; allowed: {} ms.",
             took.as_millis(),
             limit.as_millis()
         );
@@ -98,7 +112,7 @@ impl HttpProber {
     }
 }
 
-/// Whether any value of the rule's header matches; `None` where the header is missing.
+/// Whether any value of the header matches the rule; `None` if the header is missing.
 fn values(reply: &Reply, rule: &HeaderAssertion) -> Option<bool> {
     let mut values = reply.headers.get_all(&rule.header).iter().peekable();
     values.peek()?;

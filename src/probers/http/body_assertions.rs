@@ -1,4 +1,5 @@
-//! Assertions on a response body. Large bodies are searched outside the async runtime, so that no other probe waits.
+//! Assertions on a response body. Large bodies are searched outside the async runtime, so that other probes do not
+//! wait.
 
 use super::JsonAssertions;
 use crate::check::{BRIEF, BlockingError, KeptBody, WorkLimits, WorkStopped, compute};
@@ -7,31 +8,32 @@ use crate::regexp::Regexp;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The assertions of a module on its body.
+/// The assertions of a module on the body.
 #[derive(Clone, Debug, Default)]
 pub struct BodyAssertions {
-    /// Fail if any of these is found in it.
+    /// Fail if any of these matches.
     pub fail_if_matches: Vec<Regexp>,
-    /// Fail if any of these is not found in it.
+    /// Fail if any of these does not match.
     pub fail_if_not_matches: Vec<Regexp>,
-    /// What is asserted of its JSON.
+    /// Assertions on the JSON document.
     pub json: JsonAssertions,
 }
 
 impl BodyAssertions {
-    /// Whether nothing is asserted.
+    /// Whether there are no assertions.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         !self.matches_text() && self.json.is_empty()
     }
 
-    /// Whether regular expressions are looked for.
+    /// Whether there are regular expressions.
     #[must_use]
     pub const fn matches_text(&self) -> bool {
         !self.fail_if_matches.is_empty() || !self.fail_if_not_matches.is_empty()
     }
 
-    /// What is wrong with a body of at most so many JSON values, as far as that can be told in time.
+    /// Which assertion failed for a body of up to `most_values` JSON values. The evaluation ends at the deadline of the
+    /// probe.
     pub(super) async fn objection(
         self: &Arc<Self>,
         body: KeptBody,
@@ -67,16 +69,19 @@ impl BodyAssertions {
         };
         let (reason, words) = match judging.await {
             Ok(objection) => return objection,
-            Err(BlockingError::Slow) => (reason, "The assertion on the body took all of the probe's time."),
+            Err(BlockingError::Slow) => (
+                reason,
+                "The assertion on the body was not evaluated before the deadline.",
+            ),
             Err(BlockingError::NotBegun | BlockingError::Starved) => (
                 Reason::LocalOverloaded,
-                "Other work left no thread, or not enough of a processor, to evaluate the assertion on the body in time.",
+                "The exporter had no free thread or too little CPU time to evaluate the assertion on the body.",
             ),
         };
         Some((reason, words.to_owned()))
     }
 
-    /// What regular expressions object to.
+    /// Which regular expression failed.
     fn judge_text(
         &self,
         finds: impl Fn(&Regexp) -> Result<bool, WorkStopped>,

@@ -1,13 +1,14 @@
-//! Time and memory limits for CEL expressions: the library evaluates an expression to its end, and nested loops over a large document
-//! may never end.
+//! Time and memory limits for CEL expressions. The library always evaluates an expression to its end, and nested loops
+//! over a large document may never end.
 //!
-//! The expression is rewritten before it runs: each turn of each loop first calls [`LOOK`], which fails once the time is over or the
-//! values that the loops have made take more memory than there is. `all` and `exists` look in their condition; `map` and `filter` in the
-//! value that they append, since the library recognises them by their form and is fast only then. A loop whose look fails ends with
-//! that error; one around it may absorb the error (`error || true` is true), and ends at its own next look.
+//! The expression is therefore rewritten before it runs: each iteration of each loop first calls [`LOOK`], which fails
+//! if the deadline has passed or if the values created by the loops exceed the memory limit. `all` and `exists` call it
+//! in their condition. `map` and `filter` call it in the appended value, because the library recognises these loops by
+//! their form and optimises them. A loop ends with the error of its failed check. An enclosing loop may absorb the
+//! error (`error || true` is true), and then ends at its own next check.
 //!
-//! Values are counted by *nest*: the values that the loops within one turn of an `all`, an `exists` or a guard make are gone with that
-//! turn, so the turn's own look begins their count anew.
+//! Values are counted per *nest*. The values that inner loops create in one iteration of an `all`, an `exists` or a
+//! guard are freed at the end of that iteration, so the next check of the outer loop resets their count.
 
 use super::functions;
 use crate::check::{Charge, NoMemory, ProbeMemory, WorkClock};
@@ -16,21 +17,21 @@ use cel::common::types::CelInt;
 use cel::{Context, ExecutionError, IdedExpr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What looks at the clock and counts. No expression of a user has a name like it.
+/// Name of the function that checks the limits. A user's expression cannot contain this name.
 const LOOK: &str = "@look";
 
-/// Bytes of a value, with its place in a list.
+/// Estimated size of a value in bytes, including its slot in a list.
 const VALUE: usize = 64;
 
-/// Bytes of a value of a document: a string has two allocations of its own, an entry of an object a key too.
+/// Estimated size of a document value in bytes. A string has two allocations, and an entry of an object also has a key.
 const DOCUMENT_VALUE: usize = 160;
 
-/// Values between two looks at the clock.
+/// Number of checks between two clock reads.
 const STRIDE: u32 = 256;
 
-/// Bytes that a document of such a body takes: maximum.
+/// Maximum memory of the document for a body of this size, in bytes.
 pub(super) const fn held_by_document(body: usize, most_values: usize) -> usize {
-    // The shortest value is a digit and its comma.
+    // The shortest value is a digit followed by a comma.
     let values = body / 2 + 1;
     let values = if values < most_values { values } else { most_values };
     body + values * DOCUMENT_VALUE
@@ -39,24 +40,24 @@ pub(super) const fn held_by_document(body: usize, most_values: usize) -> usize {
 /// Why an expression was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CelLimitExceeded {
-    /// Its time was over.
+    /// The deadline has passed.
     Time,
-    /// There was no room for what it made.
+    /// The values exceed the memory limit.
     Memory(NoMemory),
 }
 
-/// An expression whose loops look.
+/// Rewrites an expression so that its loops check the limits.
 pub(super) fn loops(mut expression: IdedExpr) -> IdedExpr {
     Rewriting { nests: 1 }.rewrite(&mut expression, 0);
     expression
 }
 
-/// Gives each nest its number. The outermost is 0.
+/// The rewriting of an expression. It numbers the nests; the outermost is 0.
 struct Rewriting {
     nests: i64,
 }
 
-/// No nest.
+/// Stands for the absence of a nest.
 const NONE: i64 = -1;
 
 impl Rewriting {
@@ -122,7 +123,7 @@ impl Rewriting {
     }
 }
 
-/// Whether the library takes a loop for a `map` or a `filter`: its step is `@result + [value]`, or that where a guard holds.
+/// Whether the library treats a loop as `map` or `filter`: its step is `@result + [value]`, optionally behind a guard.
 fn appends(over: &ComprehensionExpr) -> bool {
     let is_accu = |part: &IdedExpr| matches!(&part.expr, Expr::Ident(name) if *name == over.accu_var);
     let is_append = |part: &IdedExpr| match &part.expr {
@@ -140,7 +141,7 @@ fn appends(over: &ComprehensionExpr) -> bool {
     has_form && is_accu(&over.result) && matches!(over.loop_cond.expr, Expr::Literal(_))
 }
 
-/// Makes an expression `@look(nest, inner) ? expression : null`: a look that fails is the result.
+/// Rewrites an expression to `@look(nest, inner) ? expression : null`. A failed check becomes the result.
 fn look_first(expression: &mut IdedExpr, nest: i64, inner: i64) {
     let id = expression.id;
     let literal = |value| IdedExpr {
@@ -161,7 +162,7 @@ fn look_first(expression: &mut IdedExpr, nest: i64, inner: i64) {
     *expression = call(operators::CONDITIONAL, vec![look, then, literal(LiteralValue::Null)]);
 }
 
-/// What bounds an evaluation.
+/// The limits of an evaluation.
 #[derive(Debug)]
 pub(super) struct CelLimits(Arc<Mutex<State>>);
 
@@ -171,7 +172,7 @@ struct State {
     charge: Charge,
     charged: usize,
     turns: u32,
-    /// The values of each nest, and of all.
+    /// Number of values per nest. `values` is their total.
     nests: Vec<usize>,
     values: usize,
     ended: Option<CelLimitExceeded>,
@@ -190,7 +191,7 @@ impl CelLimits {
         })))
     }
 
-    /// Has them hold for what is evaluated in a context.
+    /// Applies the limits to evaluations in a context.
     pub fn hold_in(&self, context: &mut Context<'_, '_>) {
         let state = self.0.clone();
         let look = move |nest: i64, inner: i64| {
@@ -201,11 +202,11 @@ impl CelLimits {
                 Some(_) => Err(ExecutionError::function_error(LOOK, "stopped")),
             }
         };
-        // No function of the library has a name like it.
+        // The library has no function with this name.
         let _added = context.add_function(LOOK, look);
     }
 
-    /// Whether, and why, the evaluation was stopped.
+    /// Why the evaluation was stopped, if it was.
     pub fn ended(&self) -> Option<CelLimitExceeded> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).ended
     }
@@ -243,5 +244,5 @@ impl State {
     }
 }
 
-/// Bytes by which what an evaluation holds is counted.
+/// Granularity of the memory accounting in bytes.
 const CHARGED_AT_ONCE: usize = 1 << 20;

@@ -1,5 +1,5 @@
-//! The cookies of one probe: set by its answers, sent by its later requests, gone with it. Parsed, kept and sent as Go's
-//! `net/http` and `cookiejar` do (RFC 6265).
+//! The cookies of one probe: responses set them, later requests of the same probe send them. Parsing, storage and
+//! selection follow Go's `net/http` and `cookiejar` (RFC 6265).
 
 mod date;
 mod field;
@@ -11,45 +11,45 @@ use http::{HeaderMap, HeaderValue};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-/// Fields of one answer that are read, as in Go. The size of a head bounds their bytes.
+/// Maximum number of `Set-Cookie` fields read per response, as in Go. The header size limit bounds their bytes.
 const MOST: usize = 3000;
 
-/// What answers have set so far, in the order in which it was set.
+/// The cookies set so far, in the order in which they were set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cookies {
-    /// The module's own `Cookie` field, as long as the probe stays within its origin.
+    /// The module's own `Cookie` field, while the probe stays within its origin.
     own: Option<HeaderValue>,
     kept: Vec<Cookie>,
-    /// All names that answers have set: the module's own cookies of these names are not sent any more.
+    /// All cookie names that responses have set. The module's own cookies of these names are no longer sent.
     names: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
 struct Cookie {
     name: String,
-    /// As it is sent, in quotes where it needs them.
+    /// Value as it is sent, in quotes if it requires them.
     value: String,
     domain: String,
-    /// For that host only, and not for those below it.
+    /// Whether the cookie is for that host only and not for its subdomains.
     host_only: bool,
     path: Vec<u8>,
     secure: bool,
-    /// Its end; `None` for the end of the probe.
+    /// Expiry; `None` lasts until the end of the probe.
     expires: Option<SystemTime>,
 }
 
 impl Cookies {
-    /// Whether there are cookies to send, as far as a probe knows without looking at each.
+    /// Whether there may be cookies to send. This is a cheap check that ignores domain, path and expiry.
     pub const fn may_send(&self) -> bool {
         self.own.is_some() || !self.kept.is_empty()
     }
 
-    /// No cookies but those of the module's own `Cookie` field.
+    /// A jar that contains only the module's own `Cookie` field.
     pub fn diagnostics(own: Option<HeaderValue>) -> Self {
         Self { own, ..Self::default() }
     }
 
-    /// Whether the module has a `Cookie` field of its own.
+    /// Whether the module has its own `Cookie` field.
     pub const fn has_own(&self) -> bool {
         self.own.is_some()
     }
@@ -59,7 +59,7 @@ impl Cookies {
         self.own = None;
     }
 
-    /// Takes those that the answer from a URL sets. `host` is the name that was asked for: that of `Host`.
+    /// Stores the cookies that the response from a URL sets. `host` is the host of the request's `Host` field.
     pub fn take(&mut self, url: &HttpUrl, host: &str, headers: &HeaderMap, now: SystemTime) {
         let host = canonical(host);
         for field in headers.get_all(SET_COOKIE).iter().take(MOST) {
@@ -87,7 +87,7 @@ impl Cookies {
         let expires = match set.life {
             Life::Ended => None,
             Life::Session => Some(None),
-            // Go's durations end after 292 years, and one that is longer has ended.
+            // Go's durations are limited to 292 years. A longer one counts as expired.
             Life::Seconds(seconds) => i64::try_from(seconds.as_nanos())
                 .is_ok()
                 .then(|| now.checked_add(seconds)),
@@ -109,14 +109,14 @@ impl Cookies {
             expires,
         };
         match place {
-            // Its age stays that of the first one.
+            // A replaced cookie keeps its position in the creation order.
             Some(place) => self.kept[place] = cookie,
             None => self.kept.push(cookie),
         }
     }
 
-    /// Adds the module's own field and, in the same field, those that belong to a URL: longer paths first, then those set earlier
-    /// (RFC 6265 section 5.4). Further `Cookie` fields, those of `http_headers`, follow it as they are.
+    /// Adds one field with the module's own cookies and the stored cookies for a URL: longer paths first, then older
+    /// ones first (RFC 6265 section 5.4). Additional `Cookie` fields from `http_headers` follow unchanged.
     pub fn add_to(&self, url: &HttpUrl, host: &str, headers: &mut HeaderMap, now: SystemTime) {
         let (host, path) = (canonical(host), decoded(url.path()));
         let path = if path.is_empty() { b"/".to_vec() } else { path };
@@ -135,7 +135,7 @@ impl Cookies {
         }
         let further: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
         headers.remove(COOKIE);
-        // The module's own field stays where nothing is left of it: Go sends it empty.
+        // The module's own field remains even if it is empty: Go sends it too.
         if let Ok(mut value) = HeaderValue::try_from(all.join("; ")) {
             value.set_sensitive(true);
             headers.insert(COOKIE, value);
@@ -145,8 +145,8 @@ impl Cookies {
         }
     }
 
-    /// The module's own cookies: as written, until an answer sets one of their names. The others are sorted then, without quotes,
-    /// and what cannot be read as a cookie is left out, as in Go.
+    /// The module's own cookies, unchanged until a response sets one of their names. After that, the others are sorted,
+    /// unquoted, and stripped of invalid cookies, as in Go.
     fn left_of(&self, written: &[u8]) -> String {
         let written = String::from_utf8_lossy(written);
         let read: Vec<(&str, &str)> = written.split(';').filter_map(field::pair).collect();
@@ -172,7 +172,7 @@ impl Cookie {
     }
 }
 
-/// A host as cookies know it: without port, brackets and final dot, in small letters.
+/// A host in the form used for cookies: without port, brackets and final dot, in lower case.
 fn canonical(host: &str) -> String {
     let host = crate::target::without_port(host);
     let host = host
@@ -182,7 +182,7 @@ fn canonical(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// Whether this host answers there: what is sent does not leave it, and need not be encrypted.
+/// Whether the host is this machine. Data sent to it does not leave the machine, so it does not need encryption.
 fn is_this_host(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
@@ -195,7 +195,7 @@ fn decoded(path: &str) -> Vec<u8> {
     percent_encoding::percent_decode_str(path).collect()
 }
 
-/// The path of a cookie that names none (RFC 6265 section 5.1.4).
+/// The path of a cookie without a `Path` attribute (RFC 6265 section 5.1.4).
 fn default_path(path: &[u8]) -> Vec<u8> {
     match path.iter().rposition(|byte| *byte == b'/') {
         None | Some(0) => b"/".to_vec(),
@@ -203,8 +203,8 @@ fn default_path(path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The domain of a cookie that `host` sets, and whether it is for that host only. `None` where the host may not set it: one for
-/// all of a public suffix, such as `co.uk`, is for nobody.
+/// The domain of a cookie set by `host`, and whether the cookie is for that host only. Returns `None` if the host may
+/// not set it, for example for a public suffix such as `co.uk`.
 fn domain_of(host: &str, domain: &str) -> Option<(String, bool)> {
     let own = || Some((host.to_owned(), true));
     if domain.is_empty() {

@@ -1,5 +1,5 @@
-//! Functions of CEL as cel-go has them, where the library reads otherwise or calls a name that stands for nothing only once it is
-//! evaluated.
+//! CEL functions with the behaviour of cel-go. The library parses some values differently and reports calls of
+//! undeclared functions only during the evaluation.
 
 use cel::common::ast::CallExpr;
 use cel::extractors::Arguments;
@@ -15,7 +15,7 @@ enum Form {
     Member,
 }
 
-/// The functions: name, and each form with its number of arguments.
+/// The declared functions: name, and each call form with its number of arguments.
 const FUNCTIONS: [(&str, &[(Form, usize)]); 25] = [
     ("bool", GLOBAL),
     ("bytes", GLOBAL),
@@ -46,10 +46,10 @@ const FUNCTIONS: [(&str, &[(Form, usize)]); 25] = [
 
 const GLOBAL: &[(Form, usize)] = &[(Form::Global, 1)];
 
-/// In UTC, or in the time zone of its argument.
+/// In UTC, or in the time zone of the argument.
 const GETTER: &[(Form, usize)] = &[(Form::Member, 0), (Form::Member, 1)];
 
-/// Whether a function can be called so. Operators have names that nobody can write.
+/// Whether a function is declared for this call form. Operators have names that cannot be written in an expression.
 pub(super) fn is_declared(call: &CallExpr) -> bool {
     let form = if call.target.is_some() {
         Form::Member
@@ -63,16 +63,16 @@ pub(super) fn is_declared(call: &CallExpr) -> bool {
             .any(|(name, forms)| *name == call.func_name && forms.contains(&(form, call.args.len())))
 }
 
-/// Has a call lead to the function here, where there is one.
+/// Redirects a call to the implementation in this module, if there is one.
 pub(super) fn redirect(call: &mut CallExpr) {
     if call.target.is_none() && matches!(&*call.func_name, "timestamp" | "duration") {
         call.func_name.insert(0, '@');
     }
 }
 
-/// Adds the functions that calls were redirected to.
+/// Adds the implementations that calls are redirected to.
 pub(super) fn add_to(context: &mut Context<'_, '_>) {
-    // No function of the library has a name like these.
+    // The library has no functions with these names.
     let _added = context.add_function("@timestamp", timestamp);
     let _added = context.add_function("@duration", duration);
 }
@@ -86,12 +86,12 @@ fn timestamp(Arguments(args): Arguments) -> Result<Value, ExecutionError> {
     };
     // The range of google.protobuf.Timestamp.
     let made = made.filter(|time| (-62_135_596_800..=253_402_300_799).contains(&time.timestamp()));
-    // What is asked of a time without a time zone is that of UTC.
+    // Without a time zone argument, the getters use UTC.
     let made = made.map(|time| Value::Timestamp(time.to_utc().fixed_offset()));
-    made.ok_or_else(|| ExecutionError::function_error("timestamp", "expected RFC 3339, or seconds"))
+    made.ok_or_else(|| ExecutionError::function_error("timestamp", "expected an RFC 3339 time or a number of seconds"))
 }
 
-/// RFC 3339 as Go reads it: in ASCII, in capitals, and without leap seconds.
+/// Parses RFC 3339 like Go: ASCII only, upper case, without leap seconds.
 fn read_timestamp(text: &str) -> Option<DateTime<FixedOffset>> {
     let bytes = text.as_bytes();
     let is_strict = bytes.get(10) == Some(&b'T') && bytes.get(17) != Some(&b'6') && !text.contains('z');
@@ -107,10 +107,10 @@ fn duration(Arguments(args): Arguments) -> Result<Value, ExecutionError> {
         _ => None,
     };
     let made = made.map(Value::Duration);
-    made.ok_or_else(|| ExecutionError::function_error("duration", "expected a duration of Go"))
+    made.ok_or_else(|| ExecutionError::function_error("duration", "expected a Go duration"))
 }
 
-/// The longest first: `ms` is not `m`.
+/// The units. `ms` comes before `m`, since the first match counts.
 const UNITS: [(&str, i128); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -122,7 +122,7 @@ const UNITS: [(&str, i128); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Nanoseconds, as Go's `time.ParseDuration` reads them.
+/// Parses a duration like Go's `time.ParseDuration`, in nanoseconds.
 fn read_duration(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
@@ -149,7 +149,7 @@ fn read_duration(text: &str) -> Option<i64> {
         }
         let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
         total += i128::from(whole) * unit + part(fraction, unit);
-        // Up to 2^63, which is one more than there is above zero.
+        // Values up to 2^63 are valid here, since a negative duration may have one more nanosecond.
         if total > 1 << 63 {
             return None;
         }
@@ -163,11 +163,11 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at(end.unwrap_or(text.len()))
 }
 
-/// A decimal fraction of a unit, in the floating point of Go: `leadingFraction` ignores digits that no longer fit 63 bits.
+/// A decimal fraction of a unit, in floating point like Go: `leadingFraction` ignores digits beyond 63 bits.
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "the rounding is that of Go"
+    reason = "the rounding is the same as in Go"
 )]
 fn part(fraction: &str, unit: i128) -> i128 {
     let mut scale = 1.0;

@@ -1,4 +1,4 @@
-//! The peer's gauges for an http probe, word for word and with its meaning.
+//! The gauges of `blackbox_exporter` for an http probe, with the same names and meaning.
 
 use super::{HttpProber, http_date};
 use crate::chain::Stage;
@@ -13,7 +13,7 @@ use crate::report::{Exchange, Reply, Report};
 use http::header::{LAST_MODIFIED, LOCATION};
 use std::time::Duration;
 
-/// Writes all of them. Gives the time that the phases hold.
+/// Writes all gauges. Returns the total time of the exported phases.
 pub(super) fn write(settings: &HttpProber, report: &Report, page: &mut MetricPage) -> Duration {
     let phases = phases(report);
     for (phase, time) in &phases {
@@ -43,7 +43,8 @@ pub(super) fn write(settings: &HttpProber, report: &Report, page: &mut MetricPag
     phases.iter().map(|(_, time)| *time).sum()
 }
 
-/// The peer's phases: its connect and tls are 0 unless both succeeded, its processing is our request and processing.
+/// The phases of `blackbox_exporter`: its connect and tls are 0 unless both succeeded, and its processing includes the
+/// request stage.
 fn phases(report: &Report) -> Vec<(&'static str, Duration)> {
     let total = |time: fn(&Exchange) -> Duration| report.with_target().map(time).sum::<Duration>();
     let mut phases = Vec::with_capacity(5);
@@ -90,7 +91,8 @@ fn phases(report: &Report) -> Vec<(&'static str, Duration)> {
     phases
 }
 
-/// With `skip_resolve_phase_with_proxy` nothing was resolved here, and the peer has neither phase nor address.
+/// With `skip_resolve_phase_with_proxy`, nothing was resolved, and `blackbox_exporter` exports neither the phase nor
+/// the address.
 fn resolved_by_proxy(exchange: &Exchange) -> bool {
     exchange.proxy.is_some() && exchange.chosen.is_none()
 }
@@ -138,21 +140,21 @@ fn redirects(exchange: &Exchange) -> bool {
 
 #[allow(
     clippy::cast_precision_loss,
-    reason = "the format's numbers are floats; dates of four-digit years stay below 2^53"
+    reason = "metric values are floats; dates of four-digit years stay below 2^53"
 )]
 fn last_modified(reply: &Reply) -> Option<f64> {
     let value = reply.headers.get(LAST_MODIFIED)?;
     http_date::parse(value.as_bytes()).map(|at| at as f64)
 }
 
-/// An assertion that has a gauge of its own.
+/// An assertion with its own gauge.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Assertion {
     Regexp,
     Json,
 }
 
-/// Which of them failed, as the peer counts: also where the body could not be read for it.
+/// Which assertion failed by the rules of `blackbox_exporter`, which also counts a body that could not be read.
 fn failed_assertion(settings: &HttpProber, report: &Report) -> Option<Assertion> {
     let of_body = if settings.body_assertions.matches_text() {
         Some(Assertion::Regexp)
@@ -172,7 +174,7 @@ fn failed_assertion(settings: &HttpProber, report: &Report) -> Option<Assertion>
         | Reason::HttpResponseTooLarge => match settings.objection_to_head(reply, None) {
             Some((Reason::ContentHeader, _)) => Some(Assertion::Regexp),
             Some(_) => None,
-            // What is no gzip at all is refused before anything is matched.
+            // A body that is not gzip at all is rejected before any assertion is evaluated.
             None if settings.compression == Coding::Gzip && reply.body_length == 0 => None,
             None => of_body,
         },
@@ -182,7 +184,7 @@ fn failed_assertion(settings: &HttpProber, report: &Report) -> Option<Assertion>
 
 #[allow(
     clippy::cast_precision_loss,
-    reason = "the format's numbers are floats; lengths stay below 2^53"
+    reason = "metric values are floats; lengths stay below 2^53"
 )]
 const fn bytes(count: u64) -> f64 {
     count as f64

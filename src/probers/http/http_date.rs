@@ -1,8 +1,8 @@
-//! Dates in fields (RFC 9110 section 5.6.7), with the leniency of Go's `http.ParseTime`: a weekday is a word and is not compared
-//! with the day, names are of either case, several spaces are one, an hour may have one digit, seconds may have a fraction, and
-//! the zone of the old RFC 850 format is read and counts as UTC.
+//! Dates in header fields (RFC 9110 section 5.6.7), parsed as leniently as Go's `http.ParseTime`: the weekday is not
+//! compared with the date, names are case-insensitive, several spaces count as one, an hour may have one digit, seconds
+//! may have a fraction, and the zone of the obsolete RFC 850 format is parsed but treated as UTC.
 
-/// Which parts a format has, and what stands between them.
+/// The three formats, as parts and separators.
 const FORMATS: [&[DatePart]; 3] = [
     // Sun, 06 Nov 1994 08:49:37 GMT
     &[
@@ -64,12 +64,12 @@ const MONTHS: [&str; 12] = [
 
 #[derive(Clone, Copy)]
 enum DatePart {
-    /// One of these names, cut to so many letters.
+    /// One of these names, truncated to a number of letters.
     Name(&'static [&'static str], usize),
     Text(&'static str),
-    /// One or more, or the end of the text.
+    /// One or more spaces, or the end of the text.
     Spaces,
-    /// Whether it must have two digits.
+    /// The day; true if two digits are required.
     Day(bool),
     Month,
     Year,
@@ -88,7 +88,7 @@ struct Date {
     time: i64,
 }
 
-/// Seconds since 1970, which are below 0 for what was before it; `None` where the text is in none of the three formats.
+/// Seconds since 1970, negative for earlier dates; `None` if the text is in none of the three formats.
 pub(super) fn parse(text: &[u8]) -> Option<i64> {
     let text = str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
     FORMATS.iter().find_map(|format| parse_as(text, format))
@@ -109,7 +109,7 @@ fn parse_as(mut text: &str, format: &[DatePart]) -> Option<i64> {
 }
 
 impl Date {
-    /// Takes one part from the begin of the text, and gives the rest.
+    /// Parses one part at the start of the text and returns the rest.
     fn take<'a>(&mut self, part: DatePart, text: &'a str) -> Option<&'a str> {
         let rest = match part {
             DatePart::Name(names, letters) => name(names, letters, text)?.1,
@@ -160,7 +160,7 @@ impl Date {
     }
 }
 
-/// Which of the names the text begins with, and what follows it.
+/// The index of the name at the start of the text, and the rest.
 fn name<'a>(names: &[&str], letters: usize, text: &'a str) -> Option<(usize, &'a str)> {
     names.iter().enumerate().find_map(|(number, name)| {
         let name = &name[..name.len().min(letters)];
@@ -169,14 +169,14 @@ fn name<'a>(names: &[&str], letters: usize, text: &'a str) -> Option<(usize, &'a
     })
 }
 
-/// A number of one or two digits, or of two.
+/// A number of one or two digits, or of exactly two.
 fn number(text: &str, two_digits: bool) -> Option<(i64, &str)> {
     let digits = text.bytes().take(2).take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at(digits);
     Some((number.parse().ok().filter(|_| digits == 2 || !two_digits)?, rest))
 }
 
-/// Bytes of a time zone: `UTC`, `CET`, `GMT+2`, `+03`.
+/// Length of a time zone in bytes: `UTC`, `CET`, `GMT+2`, `+03`.
 fn zone(text: &str) -> Option<usize> {
     if text.starts_with("ChST") || text.starts_with("MeST") {
         return Some(4);
@@ -202,7 +202,7 @@ fn zone(text: &str) -> Option<usize> {
     }
 }
 
-/// Bytes of an offset in hours, up to 23; 0 where there is none.
+/// Length of an offset of up to 23 hours in bytes; 0 if there is none.
 fn offset_of(text: &str) -> usize {
     let Some(digits) = text.strip_prefix(['+', '-']) else {
         return 0;
@@ -214,9 +214,9 @@ fn offset_of(text: &str) -> usize {
     }
 }
 
-/// Days from 1970-01-01, in the calendar that is used today.
+/// Days since 1970-01-01 in the Gregorian calendar.
 fn days(date: &Date) -> i64 {
-    // A year that begins in March ends with its leap day.
+    // With March as the first month, a leap day is the last day of the year.
     let year = date.year - i64::from(date.month <= 2);
     let day_of_year = (153 * ((date.month + 9) % 12) + 2) / 5 + date.day - 1;
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -228,7 +228,7 @@ fn days(date: &Date) -> i64 {
 mod tests {
     use super::parse;
 
-    /// What Go's `http.ParseTime` gives, as `blackbox_exporter` 0.28 shows it.
+    /// The results of Go's `http.ParseTime`, as seen in `blackbox_exporter` 0.28.
     #[test]
     fn dates_are_read_as_go_reads_them() {
         const AT: Option<i64> = Some(1_445_412_480);

@@ -1,4 +1,4 @@
-//! Assertions on a JSON body in CEL, the Common Expression Language (<https://cel.dev>): `body` is the document.
+//! Assertions on a JSON body in CEL, the Common Expression Language (<https://cel.dev>). `body` is the document.
 
 use super::cel_limits::{self, CelLimitExceeded, CelLimits};
 use super::functions;
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// An expression, compiled.
+/// A compiled expression.
 #[derive(Clone)]
 pub struct Expression {
     source: Arc<str>,
-    /// With a look at the clock in each turn of each loop.
+    /// The expression with a limit check in each iteration of each loop.
     program: Arc<IdedExpr>,
 }
 
@@ -24,7 +24,7 @@ impl Expression {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// When it is none, or names something else than `body`.
+    /// Fails if the expression is invalid or refers to a name other than `body`.
     pub fn new(source: &str) -> Result<Self, String> {
         let program = Program::compile(source).map_err(|errors| one_line(&errors.to_string()))?;
         if let Some(words) = undeclared(program.expression(), &mut vec!["body"]) {
@@ -36,17 +36,17 @@ impl Expression {
         })
     }
 
-    /// What it says of a document.
+    /// Evaluates the expression for a document.
     fn holds(&self, context: &Context<'_, '_>) -> Result<bool, String> {
         match Value::resolve(&self.program, context) {
             Ok(Value::Bool(holds)) => Ok(holds),
-            Ok(_) => Err("its result is neither true nor false".to_owned()),
+            Ok(_) => Err("the result is not a boolean".to_owned()),
             Err(error) => Err(words(&error)),
         }
     }
 }
 
-/// An error without the values that it is about: the document may be large, deep, or have secrets.
+/// An error without the values that it concerns. The document may be large, deeply nested, or contain secrets.
 fn words(error: &ExecutionError) -> String {
     use ExecutionError as E;
     match error {
@@ -77,7 +77,7 @@ fn words(error: &ExecutionError) -> String {
         E::IndexOutOfBounds(_) => "index out of bounds".to_owned(),
         E::DuplicateKey(_) => "repeated key".to_owned(),
         E::UnexpectedType { want, .. } => format!("unexpected type: expected {want}"),
-        // These have counts, and names and types of the expression.
+        // These contain counts, and names and types of the expression.
         E::InvalidArgumentCount { .. }
         | E::NoSuchKey(_)
         | E::NoSuchOverload(_)
@@ -93,27 +93,27 @@ impl fmt::Debug for Expression {
     }
 }
 
-/// Evaluations of one module that run together: an expression can run long, and cannot be stopped.
+/// Maximum number of concurrent evaluations per module. An expression may run for a long time.
 const AT_ONCE: usize = 4;
 
-/// Lists and objects within each other that any thread has the stack for.
+/// Nesting depth that fits into the stack of any thread.
 const SHALLOW: usize = 128;
 
-/// Bytes of stack for the deepest document: some 2 KiB for each level, of which only what is used is in memory.
+/// Stack size in bytes for the deepest document: about 2 KiB per level. Only the used part occupies memory.
 const LARGE_STACK: usize = 64 * 1024 * 1024;
 
-/// What a module asserts.
+/// The assertions of a module on the JSON document.
 #[derive(Clone, Debug)]
 pub struct JsonAssertions {
-    /// Fail if this holds.
+    /// Fail if this is true.
     pub fail_if_matches: Option<Expression>,
-    /// Fail if this does not hold.
+    /// Fail if this is false.
     pub fail_if_not_matches: Option<Expression>,
     places: Arc<Semaphore>,
 }
 
 impl JsonAssertions {
-    /// These assertions, with places of their own to be evaluated in.
+    /// The assertions with their own evaluation permits.
     #[must_use]
     pub fn new(fail_if_matches: Option<Expression>, fail_if_not_matches: Option<Expression>) -> Self {
         Self {
@@ -123,28 +123,29 @@ impl JsonAssertions {
         }
     }
 
-    /// Whether nothing is asserted.
+    /// Whether there are no assertions.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.fail_if_matches.is_none() && self.fail_if_not_matches.is_none()
     }
 
-    /// A place to be evaluated in, where one is needed: other modules do not wait for this one's expressions.
+    /// Acquires a permit for the evaluation, if there are assertions. Each module has its own permits, so that modules
+    /// do not wait for each other.
     ///
     /// # Errors
-    /// When none comes free within `time`.
+    /// Fails if no permit becomes free within `time`.
     pub(super) async fn place(&self, time: Duration) -> Result<Option<OwnedSemaphorePermit>, String> {
         if self.is_empty() {
             return Ok(None);
         }
         let place = tokio::time::timeout(time, self.places.clone().acquire_owned()).await;
-        // They are never closed.
+        // The semaphore is never closed.
         place.map(Result::ok).map_err(|_| {
-            format!("{AT_ONCE} evaluations of this module's CEL expressions took all of this probe's time")
+            format!("{AT_ONCE} other evaluations of this module's CEL expressions ran until the deadline of this probe")
         })
     }
 
-    /// What is wrong with a body of at most so many JSON values. An expression can run long: it stops by the clock.
+    /// Which assertion failed for a body of up to `most_values` JSON values. The evaluation stops at the deadline.
     pub(super) fn objection(
         &self,
         body: &[u8],
@@ -159,13 +160,14 @@ impl JsonAssertions {
         if let Err(no_memory) = charge.set(cel_limits::held_by_document(body.len(), most_values)) {
             return Ok(Some((
                 Reason::LocalOverloaded,
-                format!("The body's JSON: {no_memory}."),
+                format!("Parsing the JSON body: {no_memory}."),
             )));
         }
         if json_text::depth(body) <= SHALLOW {
             return self.objection_here(body, most_values, clock, memory);
         }
-        // To compare or to drop a value calls itself for each value within: a deep one needs more stack than a thread has.
+        // Comparing or dropping a value recurses into nested values. A deep document needs more stack than a thread has
+        // by default.
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(LARGE_STACK);
             let judging = thread.spawn_scoped(scope, || self.objection_here(body, most_values, clock, memory));
@@ -174,7 +176,7 @@ impl JsonAssertions {
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
                 Err(error) => Ok(Some((
                     Reason::LocalOverloaded,
-                    format!("Starting a thread for a deeply nested JSON document: {error}."),
+                    format!("Failed to start a thread for a deeply nested JSON document: {error}."),
                 ))),
             }
         })
@@ -190,10 +192,13 @@ impl JsonAssertions {
         let document = match json_text::read(body, most_values) {
             Ok(document) => document,
             Err(error @ JsonError::Invalid { .. }) => {
-                return Ok(Some((Reason::ContentJson, format!("The body is no JSON: {error}."))));
+                return Ok(Some((
+                    Reason::ContentJson,
+                    format!("The body is not valid JSON: {error}."),
+                )));
             }
             Err(JsonError::TooLarge) => {
-                let words = format!("The body's JSON has more than {most_values} values: limits.json_values.");
+                let words = format!("The body's JSON has more than {most_values} values (limits.json_values).");
                 return Ok(Some((Reason::ContentJsonTooLarge, words)));
             }
         };
@@ -205,19 +210,19 @@ impl JsonAssertions {
         let says = |expression: &Expression, unwanted: bool, words: &str| match expression.holds(&context) {
             Ok(holds) if holds == unwanted => Some(format!("The body {words} {:?}.", expression.source)),
             Ok(_) => None,
-            Err(error) => Some(format!("{:?} cannot be said of the body: {error}.", expression.source)),
+            Err(error) => Some(format!("CEL expression {:?} failed: {error}.", expression.source)),
         };
         let matches = self.fail_if_matches.as_ref();
-        let unwanted = matches.and_then(|expression| says(expression, true, "fits the CEL expression"));
+        let unwanted = matches.and_then(|expression| says(expression, true, "matches the CEL expression"));
         let objection = unwanted.or_else(|| {
             let not_matches = self.fail_if_not_matches.as_ref();
-            not_matches.and_then(|expression| says(expression, false, "does not fit the CEL expression"))
+            not_matches.and_then(|expression| says(expression, false, "does not match the CEL expression"))
         });
         match bounds.ended() {
-            // Whatever it came to then.
+            // The result is then meaningless.
             Some(CelLimitExceeded::Time) => Err(WorkStopped),
             Some(CelLimitExceeded::Memory(no_memory)) => {
-                let words = format!("What the CEL expressions make of the body: {no_memory}.");
+                let words = format!("Evaluating the CEL expressions: {no_memory}.");
                 Ok(Some((Reason::LocalOverloaded, words)))
             }
             None => Ok(objection.map(|words| (Reason::ContentJson, words))),
@@ -231,7 +236,7 @@ impl Default for JsonAssertions {
     }
 }
 
-/// The types that CEL knows by name.
+/// The type names of CEL.
 const TYPES: [&str; 10] = [
     "bool",
     "bytes",
@@ -245,12 +250,12 @@ const TYPES: [&str; 10] = [
     "uint",
 ];
 
-/// What is wrong with a name that stands for nothing. `known` are the names that stand for something here.
+/// The first undeclared name in an expression; `None` if all names are declared. `known` are the declared variables.
 fn undeclared<'e>(expression: &'e IdedExpr, known: &mut Vec<&'e str>) -> Option<String> {
     match &expression.expr {
         Expr::Ident(name) => {
             let declared = name.starts_with('@') || known.contains(&name.as_str()) || TYPES.contains(&name.as_str());
-            (!declared).then(|| format!("undeclared reference to '{name}'; the document is called body"))
+            (!declared).then(|| format!("undeclared reference to '{name}'; the document is named body"))
         }
         Expr::Call(call) if !functions::is_declared(call) => {
             let name = &call.func_name;
@@ -348,9 +353,9 @@ mod tests {
     #[test]
     fn what_cannot_be_said_of_a_body_is_an_objection() {
         for (expression, body, words) in [
-            ("body.a == 1", "not json", "The body is no JSON: "),
-            ("body.missing == 1", "{}", "cannot be said of the body"),
-            ("body.a", r#"{"a": 1}"#, "neither true nor false"),
+            ("body.a == 1", "not json", "The body is not valid JSON: "),
+            ("body.missing == 1", "{}", "CEL expression \"body.missing == 1\" failed"),
+            ("body.a", r#"{"a": 1}"#, "not a boolean"),
             (
                 "timestamp(body.a) > timestamp(0)",
                 r#"{"a": "today"}"#,
@@ -400,7 +405,7 @@ mod tests {
         }
     }
 
-    /// The library's own words of such an error go through all levels, and end the process.
+    /// The library's own error text would recurse through all levels and abort the process.
     #[test]
     fn an_error_about_a_deep_document_is_told_without_it() {
         let deep = format!("{{\"a\":{}1{}}}", "{\"a\":".repeat(1_999), "}".repeat(1_999));
@@ -429,7 +434,7 @@ mod tests {
             let clock = WorkClock::until(begun + Duration::from_millis(50));
             let objection = assertions.objection(&numbers(40_000), 50_000, &clock, &ProbeMemory::default());
             assert_eq!(objection, Err(WorkStopped), "{expression}");
-            // Some minutes otherwise.
+            // Without the limits, this takes minutes.
             assert!(begun.elapsed() < Duration::from_secs(20), "{expression}");
         }
     }
@@ -448,7 +453,7 @@ mod tests {
         assert_eq!(evaluated(large, usize::MAX), None);
         let (reason, words) = evaluated(large, MOST).unwrap();
         assert_eq!(reason, Reason::LocalOverloaded, "{words}");
-        // As many values, but never more than some hundreds at once.
+        // The same number of values in total, but only a few hundred at the same time.
         assert_eq!(evaluated("body.all(a, body.map(b, b).size() == 500)", MOST), None);
         assert_eq!(
             evaluated("body.filter(a, body.map(b, b).size() == 1).size() == 0", MOST),
@@ -471,7 +476,7 @@ mod tests {
             judged.unwrap().join().unwrap().unwrap().map(|(_, words)| words)
         };
         assert_eq!(deep("1"), None);
-        assert!(deep("x").is_some_and(|words| words.contains("is no JSON")));
+        assert!(deep("x").is_some_and(|words| words.contains("is not valid JSON")));
         assert!(deep("[]").is_some_and(|words| words.contains("2000")));
     }
 

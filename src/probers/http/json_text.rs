@@ -1,33 +1,34 @@
-//! JSON (RFC 8259) as Go's `encoding/json` reads it, into values of CEL. Each byte of invalid UTF-8 and each unpaired surrogate
-//! becomes U+FFFD. The last of several fields of one name counts. Every number is a double.
+//! Parses JSON (RFC 8259) like Go's `encoding/json`, into CEL values. Each byte of invalid UTF-8 and each unpaired
+//! surrogate becomes U+FFFD. If a name is repeated in an object, the last value counts. All numbers are doubles.
 //!
-//! The server chooses how deep a document is, so the reader keeps its own stack and does not recurse.
+//! The server chooses the nesting depth of a document, so the parser uses its own stack instead of recursion.
 
 use cel::Value;
 use cel::objects::{Key, Map};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Lists and objects within each other. Go reads 10,000; an error about a value of such a depth takes the library all the stack that
-/// there is.
+/// Maximum nesting depth. Go accepts 10,000, but at that depth the CEL library overflows the stack when it formats an
+/// error.
 const DEEPEST: usize = 2_000;
 
-/// Why a body cannot be read as a document.
+/// Why a body is not a valid document.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JsonError {
     /// Invalid JSON.
     #[error("at byte {at}, expected {expected}")]
     Invalid {
-        /// Counted from 0.
+        /// Byte offset, counted from 0.
         at: usize,
         expected: &'static str,
     },
-    /// It has more values than are read.
+    /// The document has more values than the limit.
     #[error("it has too many values")]
     TooLarge,
 }
 
-/// Reads a document of at most so many values, which counts those within others: one of a few bytes takes some hundreds.
+/// Parses a document of up to `most_values` values, including nested ones. A value of a few bytes takes some hundreds
+/// of bytes in memory.
 pub(super) fn read(body: &[u8], most_values: usize) -> Result<Value, JsonError> {
     let mut reader = Reader {
         body,
@@ -42,7 +43,7 @@ pub(super) fn read(body: &[u8], most_values: usize) -> Result<Value, JsonError> 
                 reader.blank();
                 return match reader.peek() {
                     None => Ok(complete),
-                    Some(_) => Err(reader.wrong("nothing more")),
+                    Some(_) => Err(reader.wrong("the end of the document")),
                 };
             }
             value = reader.end_value(complete)?;
@@ -50,7 +51,7 @@ pub(super) fn read(body: &[u8], most_values: usize) -> Result<Value, JsonError> 
     }
 }
 
-/// The depth of nested lists and objects. Cheap: nothing is built.
+/// The nesting depth of a document. This is cheap, since nothing is built.
 pub(super) fn depth(body: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut bytes = body.iter();
@@ -78,10 +79,10 @@ pub(super) fn depth(body: &[u8]) -> usize {
     deepest
 }
 
-/// A list or an object whose end has not come.
+/// An incomplete list or object.
 enum Open {
     List(Vec<Value>),
-    /// With the name whose value comes next.
+    /// The fields so far, and the name of the next value.
     Object(HashMap<Key, Value>, String),
 }
 
@@ -93,7 +94,7 @@ struct Reader<'b> {
 }
 
 impl Reader<'_> {
-    /// A value that is complete at once; `None` where it is a list or an object with something in it.
+    /// Starts a value. Returns it if it is complete, or `None` for a list or object with contents.
     fn begin_value(&mut self) -> Result<Option<Value>, JsonError> {
         self.blank();
         self.room = self.room.checked_sub(1).ok_or(JsonError::TooLarge)?;
@@ -127,7 +128,7 @@ impl Reader<'_> {
         Ok(Some(value))
     }
 
-    /// Puts a complete value where it belongs. Gives the list or object that is complete with it.
+    /// Adds a complete value to its parent. Returns the parent if it is complete too.
     fn end_value(&mut self, value: Value) -> Result<Option<Value>, JsonError> {
         self.blank();
         let next = self.peek();
@@ -172,13 +173,13 @@ impl Reader<'_> {
 
     fn enter(&mut self) -> Result<(), JsonError> {
         if self.open.len() >= DEEPEST {
-            return Err(self.wrong("at most 2000 lists and objects within each other"));
+            return Err(self.wrong("a nesting depth of up to 2000"));
         }
         self.at += 1;
         Ok(())
     }
 
-    /// Whether this byte comes next, after blanks; it is taken then.
+    /// Skips whitespace and consumes the next byte if it is this one.
     fn take(&mut self, byte: u8) -> bool {
         self.blank();
         let comes = self.peek() == Some(byte);
@@ -186,7 +187,7 @@ impl Reader<'_> {
         comes
     }
 
-    /// The name of a field, and the colon.
+    /// Parses the name of a field and the colon.
     fn name(&mut self) -> Result<String, JsonError> {
         self.blank();
         if self.peek() != Some(b'"') {
@@ -246,7 +247,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A string, from its opening quote.
+    /// Parses a string, from its opening quote.
     fn string(&mut self) -> Result<String, JsonError> {
         self.at += 1;
         let mut text = String::new();
@@ -289,13 +290,13 @@ impl Reader<'_> {
                     _ => char::from_u32(first.into()).unwrap_or(char::REPLACEMENT_CHARACTER),
                 });
             }
-            _ => return Err(self.wrong("a known escape")),
+            _ => return Err(self.wrong("a valid escape")),
         };
         self.at += 2;
         Ok(escaped)
     }
 
-    /// The number in `\u1234`, where that stands there.
+    /// The number in an escape such as `\u1234` at this position, if there is one.
     fn unit(&self, at: usize) -> Option<u16> {
         let digits = self.body.get(at..at + 6)?.strip_prefix(b"\\u")?;
         let plain = digits.iter().all(u8::is_ascii_hexdigit);
@@ -304,7 +305,7 @@ impl Reader<'_> {
     }
 }
 
-/// Adds text. Each byte of invalid UTF-8 becomes a character of its own, as in Go.
+/// Adds text. Each byte of invalid UTF-8 becomes a separate character, as in Go.
 fn push(text: &mut String, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -327,13 +328,13 @@ mod tests {
     #[test]
     fn every_value_counts() {
         let body = br#"{"a": [1, -2, 0.5, {"b": null}], "c": "d", "e": true}"#;
-        // The object, its three fields, four entries, and one field within.
+        // The object, its three fields, four list elements, and one nested field.
         assert!(matches!(read(body, 9), Ok(Value::Map(_))));
         assert_eq!(read(body, 8).unwrap_err(), JsonError::TooLarge);
         assert!(matches!(read(b"7", 1), Ok(Value::Float(7.0))));
     }
 
-    /// As `blackbox_exporter` took them.
+    /// Accepted by `blackbox_exporter`.
     #[test]
     fn what_go_accepts_is_accepted() {
         for right in [

@@ -1,4 +1,5 @@
-//! Tokens of OAuth 2.0 (RFC 6749 section 4.4, RFC 7523): fetched in a leg of their own, kept until they expire.
+//! OAuth 2.0 tokens (RFC 6749 section 4.4, RFC 7523). They are fetched in a separate exchange and kept until they
+//! expire.
 
 use super::Versions;
 use super::route::{Relay, Route};
@@ -28,71 +29,71 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use url::form_urlencoded::Serializer;
 
-/// Bytes of a token server's answer.
+/// Maximum size of a response of the token server in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// A token is not used for so long before it expires.
+/// A token is no longer used this long before it expires.
 const LEEWAY: Duration = Duration::from_secs(10);
 
-/// A token that does not say when it expires is kept so long.
+/// Lifetime of a token without `expires_in`.
 const UNTIL_TOLD: Duration = Duration::from_hours(1);
 
-/// How long an assertion is valid, as in the peer's library.
+/// Lifetime of an assertion, the same as in the library of `blackbox_exporter`.
 const ASSERTION: Duration = Duration::from_hours(1);
 
-/// Bytes of a token server's own words that are shown.
+/// Maximum length of the token server's error code that is shown, in bytes.
 const LONGEST_WORDS: usize = 128;
 
-/// How a module gets its tokens.
+/// OAuth 2.0 settings of a module.
 #[derive(Debug)]
 pub struct OAuth2 {
-    /// Where they are fetched.
+    /// URL of the token server.
     pub token_url: HttpUrl,
-    /// The same as the module writes it: for whom an assertion is.
+    /// The URL as written in the configuration: the default audience of an assertion.
     pub written_token_url: String,
-    /// Who asks.
+    /// Client id.
     pub client_id: String,
-    /// What is asked with.
+    /// Grant type and its credentials.
     pub grant: Grant,
-    /// What the token is to be good for.
+    /// Requested scopes.
     pub scopes: Vec<String>,
-    /// Further parameters. Values may be secrets.
+    /// Additional parameters. The values may be secrets.
     pub params: Vec<(String, Secret)>,
-    /// TLS with the token server, whose files are read again when they change.
+    /// TLS settings for the token server. The files are read again when they change.
     pub tls: Tls,
-    /// The proxies to it.
+    /// Proxies for the token server.
     pub proxies: Proxies,
-    /// Whom to ask for its addresses.
+    /// Resolver for the name of the token server.
     pub resolver: Arc<Resolver>,
-    /// The token that is still good. Held while it is fetched, so that nobody fetches it twice at once.
+    /// The current token. The lock is held during a fetch, so that a token is not fetched twice at the same time.
     pub kept: Mutex<Option<Token>>,
-    /// The server does not take the secret in a header.
+    /// Whether the server rejected the client secret in a header and needs it in the body.
     pub in_body: AtomicBool,
 }
 
-/// With what a token is asked for.
+/// The grant of a token request.
 #[derive(Debug)]
 pub enum Grant {
-    /// The client's secret.
+    /// The client secret.
     Secret(SecretSource),
-    /// An assertion that the client's key signs (RFC 7523).
+    /// An assertion signed with the client's key (RFC 7523).
     Assertion(Box<Signing>),
 }
 
-/// How an assertion is made.
+/// How assertions are built and signed.
 #[derive(Debug)]
 pub struct Signing {
-    /// The key, as PEM.
+    /// Private key as PEM.
     pub key: SecretSource,
-    /// The key's id; empty for none.
+    /// Key id; empty for none.
     pub key_id: String,
-    /// The algorithm: `RS256`, `RS384` or `RS512`.
+    /// Signature algorithm: `RS256`, `RS384` or `RS512`.
     pub algorithm: Algorithm,
-    /// Who asserts; the client's id where empty.
+    /// Issuer; if empty, the client id.
     pub issuer: String,
-    /// For whom; the token URL where empty.
+    /// Audience; if empty, the token URL.
     pub audience: String,
-    /// What else is asserted.
+    /// Additional claims.
     pub claims: Map<String, Value>,
 }
 
@@ -125,14 +126,14 @@ impl Algorithm {
     }
 }
 
-/// A token, and until when it is good.
+/// A token and its expiry.
 #[derive(Debug)]
 pub struct Token {
     field: HeaderValue,
     until: Instant,
 }
 
-/// What a token server answers (RFC 6749 section 5.1).
+/// The response of a token server (RFC 6749 section 5.1).
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: String,
@@ -140,7 +141,7 @@ struct TokenResponse {
     expires_in: Option<Seconds>,
 }
 
-/// Some servers write the number as a text.
+/// Some servers send the number as a string.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Seconds {
@@ -149,10 +150,10 @@ enum Seconds {
 }
 
 impl OAuth2 {
-    /// The `Authorization` field: of the token that is kept, or of a new one.
+    /// The `Authorization` header with the current token, or with a new one.
     pub(super) async fn header(&self, check: &mut Check) -> Result<HeaderValue, ProbeFailed> {
         let Ok(mut kept) = tokio::time::timeout(check.left(), self.kept.lock()).await else {
-            let words = "Another probe of this module fetches the token, and the time was over first.";
+            let words = "The deadline passed while another probe of this module was fetching the token.";
             return Err(check.fail(Reason::LocalCredentials, words));
         };
         if let Some(token) = kept.as_ref().filter(|token| Instant::now() < token.until) {
@@ -162,7 +163,7 @@ impl OAuth2 {
         Ok(kept.insert(token).field.clone())
     }
 
-    /// Drops a token that the target does not accept, so that the next probe fetches another.
+    /// Drops a token that the target rejected, so that the next probe fetches a new one.
     pub(super) fn forget(&self, refused: &HeaderValue) {
         if let Ok(mut kept) = self.kept.try_lock()
             && kept.as_ref().is_some_and(|token| token.field == *refused)
@@ -177,7 +178,7 @@ impl OAuth2 {
         let in_body = self.in_body.load(Ordering::Relaxed) || matches!(self.grant, Grant::Assertion(_));
         let (status, body) = self.ask(check, &secret, in_body).await?;
         let (status, body) = match status {
-            // RFC 6749 section 2.3.1 demands the header; servers there are that want the body.
+            // RFC 6749 section 2.3.1 requires the header, but some servers accept the secret only in the body.
             refused if !is_valid(refused) && !in_body => {
                 let second = self.ask(check, &secret, true).await?;
                 if is_valid(second.0) {
@@ -190,7 +191,7 @@ impl OAuth2 {
         read(status, &body, check.secrets()).map_err(|words| check.fail(Reason::LocalCredentials, words))
     }
 
-    /// The client's secret, or its assertion.
+    /// The client secret or the signed assertion.
     async fn secret(&self, until: Instant) -> Result<Secret, FileError> {
         match &self.grant {
             Grant::Secret(source) => source.text(until).await,
@@ -201,7 +202,7 @@ impl OAuth2 {
         }
     }
 
-    /// One exchange with the token server.
+    /// Runs one exchange with the token server.
     async fn ask(&self, check: &mut Check, secret: &Secret, in_body: bool) -> Result<(u16, KeptBody), ProbeFailed> {
         check.begin_exchange(self.token_url.shown(), self.token_url.scheme().is_secure());
         check.fetch_credentials();
@@ -239,7 +240,7 @@ impl OAuth2 {
         Ok((check.reply().map_or(0, |reply| reply.status), body))
     }
 
-    /// What the token server may repeat, and must not be shown.
+    /// Registers the secrets that the token server may repeat.
     fn hide(&self, secrets: &mut Secrets, secret: &Secret) {
         secrets.add(secret.reveal().as_bytes());
         for (_, value) in &self.params {
@@ -250,7 +251,7 @@ impl OAuth2 {
         }
     }
 
-    /// The request for a token, or as it is written to a proxy that is to pass it on.
+    /// The token request. With `relay`, it is written in the form for a proxy that forwards it.
     fn request(&self, secret: &Secret, in_body: bool, relay: Option<&Relay<'_>>) -> Result<HttpRequest, String> {
         let mut headers = HeaderMap::from_iter([
             (ACCEPT, HeaderValue::from_static("application/json")),
@@ -287,7 +288,7 @@ impl OAuth2 {
         let own_grant = self.params.iter().any(|(name, _)| name == "grant_type");
         match self.grant {
             Grant::Secret(_) => {
-                // As with the peer's library, a parameter may name another.
+                // As in the library of `blackbox_exporter`, a parameter may override the grant type.
                 if !own_grant {
                     form.append_pair("grant_type", "client_credentials");
                 }
@@ -312,9 +313,9 @@ impl OAuth2 {
 
     /// A signed assertion (RFC 7523 section 3).
     fn assertion(&self, signing: &Signing, key: &Secret) -> Result<String, String> {
-        let unusable = |_| "client_certificate_key holds no RSA key that can be used.".to_owned();
+        let unusable = |_| "client_certificate_key is not a usable RSA key.".to_owned();
         let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
-        let key = key.map_err(|_| "client_certificate_key is no PEM with a private key.".to_owned())?;
+        let key = key.map_err(|_| "client_certificate_key is not a private key in PEM format.".to_owned())?;
         let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(unusable)?;
         let mut head = json!({ "alg": signing.algorithm.name(), "typ": "JWT" });
         if !signing.key_id.is_empty() {
@@ -336,7 +337,7 @@ impl OAuth2 {
         let text = format!("{}.{}", packed(&head), packed(&Value::Object(claims)));
         let signer = key.choose_scheme(&[signing.algorithm.scheme()]);
         let signature = signer.and_then(|signer| signer.sign(text.as_bytes()).ok());
-        let signature = signature.ok_or("client_certificate_key is no RSA key.")?;
+        let signature = signature.ok_or("client_certificate_key is not an RSA key.")?;
         Ok(format!("{text}.{}", BASE64URL.encode(signature)))
     }
 }
@@ -345,7 +346,7 @@ const fn is_valid(status: u16) -> bool {
     matches!(status, 200..=299)
 }
 
-/// What a server granted, in JSON or, as some have it, as a form.
+/// The granted token, from JSON or, as some servers send it, from a form.
 fn granted(body: &[u8]) -> Option<TokenResponse> {
     let granted = serde_json::from_slice(body).ok().or_else(|| {
         let fields: HashMap<_, _> = url::form_urlencoded::parse(body).into_owned().collect();
@@ -358,7 +359,7 @@ fn granted(body: &[u8]) -> Option<TokenResponse> {
     granted.filter(|granted: &TokenResponse| !granted.access_token.is_empty())
 }
 
-/// The token that a server granted.
+/// Parses the response of the token server.
 fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
     if !is_valid(status) {
         let error = error_of(body, secrets);
@@ -371,7 +372,7 @@ fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
         Some(kind) => kind,
     };
     let field = HeaderValue::try_from(format!("{scheme} {}", granted.access_token));
-    let mut field = field.map_err(|_| "The token cannot stand in a header.".to_owned())?;
+    let mut field = field.map_err(|_| "The token is not a valid header value.".to_owned())?;
     field.set_sensitive(true);
     let seconds = match granted.expires_in {
         None => None,
@@ -385,7 +386,7 @@ fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
     })
 }
 
-/// The error code of the server (RFC 6749 section 5.2). Some servers write a sentence there, with what they were sent.
+/// The server's error code (RFC 6749 section 5.2). Some servers send a sentence that repeats parts of the request.
 fn error_of(body: &[u8], secrets: &Secrets) -> String {
     let error = serde_json::from_slice::<Value>(body).ok();
     let Some(code) = error.as_ref().and_then(|error| error["error"].as_str()) else {
@@ -421,7 +422,7 @@ mod tests {
         assert_eq!(token.field, "MAC abc");
         assert!(token.until > now + Duration::from_mins(59));
         assert!(!format!("{token:?}").contains("abc"));
-        // One that is about to expire is used once.
+        // A token that is about to expire is used once.
         assert!(read(200, br#"{"access_token": "abc", "expires_in": 5}"#).unwrap().until <= Instant::now());
     }
 

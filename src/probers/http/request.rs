@@ -1,4 +1,4 @@
-//! One visit of a probe: where to, with which request, and where an answer redirects it.
+//! One visit of a probe: the destination, the request, and the redirect of the response.
 
 use super::cookies::Cookies;
 use super::route::Relay;
@@ -18,7 +18,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::time::SystemTime;
 
-/// The fields that describe a body, and go with it (RFC 9110 section 15.4).
+/// The fields that describe a body. They are removed together with it (RFC 9110 section 15.4).
 const DESCRIBES_BODY: [HeaderName; 5] = [
     CONTENT_TYPE,
     CONTENT_ENCODING,
@@ -27,32 +27,32 @@ const DESCRIBES_BODY: [HeaderName; 5] = [
     CONTENT_LOCATION,
 ];
 
-/// One exchange to make.
+/// One exchange to run.
 #[derive(Clone, Debug)]
 pub(super) struct Visit {
     url: HttpUrl,
-    /// Where to dial instead of the URL's own host and port.
+    /// Host and port to dial instead of those of the URL.
     dial: Option<(String, u16)>,
-    /// Whether that is a machine behind the edge.
+    /// Whether the visit goes to a backend.
     to_backend: bool,
     versions: Versions,
-    /// Ask what every gateway refuses.
+    /// Whether to send a request that every gateway rejects.
     refusable: bool,
     tls_name: String,
-    /// Whether the module itself names what TLS sends and verifies.
+    /// Whether the module configures the name for SNI and certificate verification.
     server_name_is_set: bool,
-    /// `Host` is not that of the URL: the module, the caller or a backend names another.
+    /// The `Host` of the module, the caller or a backend, if it differs from the URL.
     authority: Option<HeaderValue>,
-    /// The origin of the visit that redirected here, or its URL within the same origin.
+    /// The origin of the visit that redirected here, or its full URL within the same origin.
     referer: Option<HeaderValue>,
     method: Method,
     headers: HeaderMap,
     body: Bytes,
-    /// Those that answers of this probe have set.
+    /// The cookies set by responses of this probe.
     cookies: Cookies,
 }
 
-/// What a module sends of its own that may stand in files.
+/// The credentials, header fields and body of a module, which may come from files.
 #[derive(Debug, Default)]
 pub(super) struct ModuleFields {
     pub authorization: Option<HeaderValue>,
@@ -61,7 +61,7 @@ pub(super) struct ModuleFields {
 }
 
 impl Visit {
-    /// The visit that the caller asked for.
+    /// The visit that the caller requested.
     pub fn first(settings: &HttpProber, requested: &ProbeRequest, own: ModuleFields) -> Result<Self, String> {
         let url = settings.url(&requested.target)?;
         let virtual_host = requested.hostname.clone().or_else(|| settings.host.clone());
@@ -106,12 +106,12 @@ impl Visit {
         &self.url
     }
 
-    /// The name or address to resolve and dial, without brackets.
+    /// Name or address to resolve and dial, without brackets.
     pub fn host(&self) -> &str {
         self.dial.as_ref().map_or(self.url.host(), |(host, _)| host)
     }
 
-    /// The name to send and verify in TLS.
+    /// The name for SNI and certificate verification.
     pub fn tls_name(&self) -> &str {
         &self.tls_name
     }
@@ -120,27 +120,27 @@ impl Visit {
         self.dial.as_ref().map_or_else(|| self.url.port(), |(_, port)| *port)
     }
 
-    /// Whether another visit is one to the same origin.
+    /// Whether another visit goes to the same origin.
     pub fn stays_with(&self, other: &Self) -> bool {
         self.url.same_origin(&other.url)
     }
 
-    /// Whether it dials another place than its URL names.
+    /// Whether the visit dials a host other than that of its URL.
     pub const fn dials_elsewhere(&self) -> bool {
         self.dial.is_some()
     }
 
-    /// Whether it goes to a machine behind the edge: no proxy leads there.
+    /// Whether the visit goes to a backend. Backends are not requested through a proxy.
     pub const fn goes_to_backend(&self) -> bool {
         self.to_backend
     }
 
-    /// The credentials that it sends.
+    /// The credentials that the visit sends.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.headers.get(AUTHORIZATION)
     }
 
-    /// The URL's own host, without brackets.
+    /// The host of the URL, without brackets.
     pub fn own_host(&self) -> &str {
         self.url.host()
     }
@@ -153,7 +153,7 @@ impl Visit {
         self.url.scheme().is_secure()
     }
 
-    /// Takes the cookies that an answer sets; later visits of this probe send them where they belong.
+    /// Stores the cookies of a response. Later visits of this probe send those that match.
     pub fn take_cookies(&mut self, reply: &Reply) {
         if reply.headers.contains_key(SET_COOKIE) {
             let host = self.named();
@@ -161,7 +161,7 @@ impl Visit {
         }
     }
 
-    /// The request itself, or as it is written to a proxy that is to pass it on.
+    /// The request. With `relay`, it is written in the form for a proxy that forwards it.
     pub fn ask(&self, relay: Option<&Relay<'_>>) -> Result<HttpRequest, String> {
         let mut headers = self.headers.clone();
         if self.cookies.may_send() {
@@ -198,14 +198,14 @@ impl Visit {
         })
     }
 
-    /// The host that the server is asked for: cookies belong to it.
+    /// The requested host, which cookies belong to.
     fn named(&self) -> String {
         let named = self.authority.as_ref().and_then(|value| value.to_str().ok());
         named.map_or_else(|| self.url.authority(), str::to_owned)
     }
 
-    /// Scheme, host and port for a proxy: the name as written, which its operator's rules are about, unless one of its addresses
-    /// is asked for. It is not that of `Host`: the proxy dials it.
+    /// Scheme, host and port for a proxy. The host is the name as written, since the rules of the proxy's operator
+    /// refer to names, unless a single address is requested. It differs from `Host`: the proxy dials it.
     fn relayed_origin(&self) -> Result<String, String> {
         let origin = match &self.dial {
             Some((host, port)) if host.contains(':') => format!("http://[{host}]:{port}"),
@@ -220,7 +220,7 @@ impl Visit {
         }
     }
 
-    /// Where an answer redirects to (RFC 9110 section 15.4): `None` where it does not.
+    /// The visit that a response redirects to (RFC 9110 section 15.4); `None` if it is not a redirect.
     pub fn redirected(&self, reply: &Reply) -> Option<Result<Self, String>> {
         let keeps_method = match reply.status {
             301..=303 => false,
@@ -235,12 +235,12 @@ impl Visit {
         let url = self
             .url
             .join(location.as_bytes())
-            .map_err(|error| format!("Invalid Location of the redirect: {error}."))?;
+            .map_err(|error| format!("The redirect has an invalid Location: {error}."))?;
         if !matches!(url.scheme(), Scheme::Http | Scheme::Https) {
             return Err(format!("The redirect leads to a {} URL.", url.scheme().as_str()));
         }
         if url.scheme() == Scheme::Http && self.versions == Versions::Http3 {
-            return Err("The redirect leads to an http URL, where HTTP/3 is not spoken.".to_owned());
+            return Err("The redirect leads to an http URL, which does not support HTTP/3.".to_owned());
         }
         let mut next = self.clone();
         if !keeps_method {
@@ -254,7 +254,7 @@ impl Visit {
         }
         if !self.url.same_origin(&url) {
             if !next.body.is_empty() {
-                return Err("The redirect would carry the module's body to another origin.".to_owned());
+                return Err("The redirect would send the module's body to another origin.".to_owned());
             }
             next.enter_other_origin(&url);
         }
@@ -266,8 +266,8 @@ impl Visit {
         Ok(next)
     }
 
-    /// What the next request tells of this one (RFC 9110 section 10.1.3). Go sends all of the URL to every origin; a query may
-    /// hold a secret, and does not leave its own.
+    /// The `Referer` of the next request (RFC 9110 section 10.1.3). Go sends the full URL to every origin. The exporter
+    /// sends only the origin to other origins, since a query may contain a secret.
     fn referer_for(&self, next: &HttpUrl) -> Option<HeaderValue> {
         if self.is_https() && !next.scheme().is_secure() {
             return None;
@@ -283,12 +283,12 @@ impl Visit {
         Some(value)
     }
 
-    /// Nothing of the module crosses an origin but what any client sends: no credential, no header of its own, no
-    /// virtual host. It does not come back either, should the chain return.
+    /// Removes everything that belongs to the module when a redirect enters another origin: credentials, header fields
+    /// and the virtual host. Only the fields that any client sends remain. They are not restored if the chain returns.
     fn enter_other_origin(&mut self, url: &HttpUrl) {
         self.strip();
-        // The module's server_name is no credential, and holds for every port of its host. A name that came with the
-        // virtual host goes with it.
+        // The module's server_name is not a secret and applies to every port of its host. A name that came with the
+        // virtual host is removed with it.
         if !url.host().eq_ignore_ascii_case(self.url.host()) || !self.server_name_is_set {
             without_zone(url.host()).clone_into(&mut self.tls_name);
         }
@@ -298,7 +298,7 @@ impl Visit {
     }
 }
 
-/// The same visit on another way.
+/// Variants of a visit.
 impl Visit {
     pub fn by(mut self, variant: Variant<'_>) -> Result<Self, String> {
         match variant {
@@ -312,19 +312,19 @@ impl Visit {
         Ok(self)
     }
 
-    /// The same request with the edge's name, to a machine behind it. The module's own fields go only to backends that
-    /// the module names.
+    /// Sends the same request, with the host name of the edge, to a backend. The module's own fields go only to
+    /// backends that the module names.
     fn straight_to(&mut self, backend: &Backend) -> Result<(), String> {
         let was_https = self.is_https();
         if self.authority.is_none() {
-            // The edge's name, whatever the scheme of the backend is.
+            // The host name of the edge, regardless of the scheme of the backend.
             self.authority = Some(host_field(&self.url.authority())?);
         }
         let scheme = if backend.tls { Scheme::Https } else { Scheme::Http };
         self.url = self.url.clone().with_scheme(scheme);
         self.dial = Some((backend.host.clone(), backend.port));
         self.to_backend = true;
-        // Behind an edge nobody speaks HTTP/3.
+        // HTTP/3 is not used behind an edge.
         self.versions = Versions::Agreed;
         if let Some(name) = &backend.sni {
             self.tls_name.clone_from(name);
@@ -340,13 +340,13 @@ impl Visit {
             }
         }
         if was_https && !backend.tls {
-            // As an edge says it that ends TLS; without it many applications redirect to https.
+            // A TLS-terminating edge sends this field. Without it, many applications redirect to https.
             self.headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
         }
         Ok(())
     }
 
-    /// A query that no cache has seen, and the fields that ask caches to let through (RFC 9111 section 5.2.1.4).
+    /// Adds a unique query, and the fields that ask caches to forward the request (RFC 9111 section 5.2.1.4).
     fn bypass_caches(&mut self, nonce: u64) {
         self.url.append_query(&format!("glassbox={nonce:016x}"));
         self.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -361,12 +361,12 @@ impl Visit {
         self.refusable = true;
     }
 
-    /// Whether there is more in it than what any client sends.
+    /// Whether the request contains more than the fields that any client sends.
     pub fn has_module_fields(&self) -> bool {
         self.cookies.has_own() || self.headers.keys().any(|name| !crosses_origins(name)) || !self.body.is_empty()
     }
 
-    /// Leaves what any client sends.
+    /// Removes everything except the fields that any client sends.
     fn strip(&mut self) {
         self.cookies.drop_own();
         self.headers = std::mem::take(&mut self.headers)
@@ -376,7 +376,7 @@ impl Visit {
     }
 }
 
-/// A value of `Host`.
+/// A value for the `Host` field.
 pub(super) fn host_field(host: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(host).map_err(|_| UNWRITABLE.to_owned())
 }
@@ -385,7 +385,8 @@ const UNWRITABLE: &str = "The host cannot be written in a header.";
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What any client sends, and no secret. A closed list: `Accept-Token` may be one.
+/// The fields that any client sends and that contain no secret. The list is closed, since a field such as
+/// `Accept-Token` may contain one.
 fn crosses_origins(name: &HeaderName) -> bool {
     [USER_AGENT, ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name)
 }
@@ -424,7 +425,7 @@ mod tests {
         assert_eq!(without_zone("a%b"), "a%b");
     }
 
-    /// As `blackbox_exporter` sent them.
+    /// As sent by `blackbox_exporter`.
     #[test]
     fn userinfo_is_decoded_before_it_is_encoded() {
         for (url, credentials) in [

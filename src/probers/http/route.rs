@@ -1,4 +1,4 @@
-//! The way to a server: its name, a connection to it or to the proxy before it, TLS.
+//! The route to a server: name resolution, the connection to the server or its proxy, and TLS.
 
 use super::Versions;
 use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls, in_zone, split_zone};
@@ -7,43 +7,43 @@ use crate::reason::Reason;
 use crate::target::HttpUrl;
 use std::net::{IpAddr, SocketAddr};
 
-/// A proxy that nobody chose the family of is taken as it comes.
+/// The address family for proxies, which cannot be configured: IPv4 is preferred.
 const ANY: AddressFamily = AddressFamily {
     prefers_ip4: true,
     fallback: true,
 };
 
-/// What there is to say where a name that a proxy is to dial does not resolve.
+/// Hint for a name that does not resolve although a proxy will dial it.
 const PROXY_MAY_RESOLVE: &str =
-    "The proxy may resolve it: with skip_resolve_phase_with_proxy the name is left to the proxy.";
+    "The proxy may be able to resolve it: skip_resolve_phase_with_proxy leaves name resolution to the proxy.";
 
-/// Where to, and how.
+/// A route to a server.
 pub(super) struct Route<'a> {
     pub url: &'a HttpUrl,
-    /// The name or address that is dialled.
+    /// Name or address to dial.
     pub host: &'a str,
     pub port: u16,
-    /// The URL's own host, by which the module's exceptions go.
+    /// Host of the URL, which the proxy exceptions of the module apply to.
     pub own_host: &'a str,
-    /// Whether a proxy is out of the question.
+    /// Whether proxies are ignored.
     pub direct: bool,
     pub resolver: &'a Resolver,
     pub family: AddressFamily,
     pub proxies: &'a Proxies,
-    /// TLS with the server, and with the proxy where it is one of https.
+    /// TLS settings for the server, and for an https proxy.
     pub tls: &'a Tls,
     pub tls_name: &'a str,
     pub versions: Versions,
 }
 
-/// The proxy to which the request itself is written.
+/// The proxy that forwards the request itself.
 pub(super) struct Relay<'a>(pub &'a Proxy);
 
 impl<'a> Route<'a> {
-    /// Opens the way: what is sent then reaches the server, or the proxy that is to pass it on.
+    /// Opens the route. Requests then reach the server, or the returned proxy, which forwards them.
     pub async fn open(&self, check: &mut Check) -> Result<Option<Relay<'a>>, ProbeFailed> {
         if self.versions == Versions::Http3 {
-            // No proxy leads QUIC.
+            // QUIC is not supported through a proxy.
             let to = self.resolve(check).await?;
             check.secure_quic(self.tls, self.tls_name, to).await?;
             return Ok(None);
@@ -78,7 +78,7 @@ impl<'a> Route<'a> {
         Ok(None)
     }
 
-    /// The address to dial, in its zone where the URL names one.
+    /// The address to dial, with the IPv6 zone of the URL, if any.
     async fn resolve(&self, check: &mut Check) -> Result<SocketAddr, ProbeFailed> {
         let split = split_zone(self.host);
         let (host, zone) = split.map_err(|words| check.fail(Reason::LocalTargetInvalid, format!("{words}.")))?;
@@ -86,7 +86,7 @@ impl<'a> Route<'a> {
         Ok(in_zone(address, self.port, zone.as_ref()))
     }
 
-    /// Connects by a proxy; `address` is that of the target, where it was resolved.
+    /// Connects through a proxy. `address` is the address of the target, if it was resolved.
     async fn connect_by(
         &self,
         proxy: &'a Proxy,
@@ -94,10 +94,10 @@ impl<'a> Route<'a> {
         check: &mut Check,
     ) -> Result<Option<Relay<'a>>, ProbeFailed> {
         if self.host.contains('%') {
-            let words = "An address in a zone of this host cannot be reached by a proxy.";
+            let words = "An IPv6 address with a zone is not reachable through a proxy.";
             return Err(check.fail(Reason::LocalTargetInvalid, words));
         }
-        // A place that is named by its address is judged also where names are left to the proxy.
+        // An IP address is checked against the policy even if name resolution is left to the proxy.
         match address.or_else(|| self.host.parse().ok()) {
             Some(address) => check.admit(SocketAddr::new(address, self.port))?,
             None => check.admit_name(self.host)?,

@@ -1,4 +1,4 @@
-//! The running settings of the http prober.
+//! The settings of the http prober.
 
 use super::body_assertions::BodyAssertions;
 use super::oauth::OAuth2;
@@ -13,61 +13,61 @@ use http::{HeaderName, HeaderValue, Method};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What an http module does, composed from its configuration.
+/// Settings of an http module, built from the configuration.
 #[derive(Debug)]
 pub struct HttpProber {
-    /// The method.
+    /// Request method.
     pub method: Method,
-    /// The module's header fields, without `Host`. Values may be secrets: they are marked sensitive.
+    /// Header fields of the module, without `Host`. The values may be secrets and are marked as sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// How tokens are got, where the module uses some.
+    /// OAuth 2.0 settings, if the module uses tokens.
     pub oauth2: Option<OAuth2>,
-    /// The proxies to go through.
+    /// Proxies for the requests.
     pub proxies: Proxies,
-    /// The fields that may stand in files: `http_headers`.
+    /// The fields whose values may be read from files: `http_headers`.
     pub fields: Fields,
     /// The module's `Host` field.
     pub host: Option<String>,
-    /// What `basic_auth`, `authorization` or `bearer_token` say.
+    /// Credentials from `basic_auth`, `authorization` or `bearer_token`.
     pub credentials: Option<Credentials>,
     /// The request body.
     pub body: RequestBody,
-    /// Accepted status codes; none means 200 to 299.
+    /// Accepted status codes; empty accepts 200 to 299.
     pub valid_status_codes: Vec<u16>,
-    /// Accepted versions, as `HTTP/1.1`; none means any.
+    /// Accepted versions, such as `HTTP/1.1`; empty accepts any.
     pub valid_http_versions: Vec<String>,
-    /// Follow redirects, up to `limits.redirects`.
+    /// Whether to follow redirects, up to `limits.redirects`.
     pub follow_redirects: bool,
-    /// Fail if the final answer came over TLS.
+    /// Fail if the final response came over TLS.
     pub fail_if_ssl: bool,
-    /// Fail if the final answer came without TLS.
+    /// Fail if the final response came without TLS.
     pub fail_if_not_ssl: bool,
-    /// What is asserted of the body.
+    /// Assertions on the body.
     pub body_assertions: Arc<BodyAssertions>,
-    /// Fail if any of these is found in a header.
+    /// Fail if any of these matches a header.
     pub fail_if_header_matches: Vec<HeaderAssertion>,
-    /// Fail if any of these is not found in a header.
+    /// Fail if any of these does not match its header.
     pub fail_if_header_not_matches: Vec<HeaderAssertion>,
-    /// Fail if the answer took longer, from the request to the last byte.
+    /// Fail if the response takes longer, from the request to the last byte.
     pub slower_than: Option<Duration>,
-    /// Fail if the decoded body is larger, in bytes.
+    /// Fail if the decoded body exceeds this size in bytes.
     pub body_size_limit: Option<u64>,
-    /// How the body is decoded.
+    /// Expected content coding of the body.
     pub compression: Coding,
-    /// Which addresses to take.
+    /// Address family of the target.
     pub family: AddressFamily,
-    /// Whom to ask for them.
+    /// Resolver for the name of the target.
     pub resolver: Arc<Resolver>,
-    /// What is spoken.
+    /// HTTP versions of the requests.
     pub versions: Versions,
-    /// TLS for https targets, whose files are read again when they change.
+    /// TLS settings for https targets. The files are read again when they change.
     pub tls: Tls,
 }
 
-/// Which versions of HTTP are spoken.
+/// HTTP versions of the requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Versions {
-    /// HTTP/1.1, or HTTP/2 where the module offers it and the peer takes it.
+    /// HTTP/1.1, or HTTP/2 if the module offers it and the server selects it.
     #[default]
     Agreed,
     /// HTTP/1.1 only.
@@ -79,20 +79,20 @@ pub enum Versions {
 /// The body of a request.
 #[derive(Clone, Debug)]
 pub enum RequestBody {
-    /// As it stands in the configuration.
+    /// The bytes in the configuration.
     Bytes(Bytes),
-    /// In a file.
+    /// A file.
     File(NamedFile),
 }
 
-/// Bytes that a file may have that is sent as a body.
+/// Maximum size of a file that is sent as a body, in bytes.
 const LARGEST_BODY: u64 = 64 * 1024 * 1024;
 
 impl RequestBody {
-    /// The bytes.
+    /// Returns the bytes.
     ///
     /// # Errors
-    /// When the file cannot be read until then.
+    /// Fails if the file cannot be read before `until`.
     pub(super) async fn bytes(&self, until: Instant) -> Result<Bytes, FileError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.clone()),
@@ -100,18 +100,18 @@ impl RequestBody {
         }
     }
 
-    /// Whether there is none.
+    /// Whether the request has no body.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Bytes(bytes) if bytes.is_empty())
     }
 }
 
-/// An assertion on one header field.
+/// An assertion on a header field.
 #[derive(Clone, Debug)]
 pub struct HeaderAssertion {
-    /// The field.
+    /// Name of the field.
     pub header: HeaderName,
-    /// What is looked for in its values.
+    /// Expression that is matched against the values.
     pub pattern: Regexp,
     /// Whether the field may be missing.
     pub allow_missing: bool,

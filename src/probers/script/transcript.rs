@@ -1,5 +1,5 @@
-//! What is shown of a dialogue that failed: the step, what it waited for, and the last of what was received. What the module sends
-//! may hold passwords, and a server may echo them: they are masked.
+//! The transcript of a failed dialogue: the step, what it waited for, and the last lines that were received. The data
+//! sent by the module may contain passwords, and a server may echo them, so they are masked.
 
 use crate::limits::cut;
 use crate::secret::MASK;
@@ -9,19 +9,19 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-/// Lines that are shown, the last ones.
+/// Number of lines that are shown. The last ones are kept.
 const MOST_LINES: usize = 4;
 
-/// Bytes of a line, or of an expression, that are shown.
+/// Maximum length of a shown line or expression, in bytes.
 pub(in crate::probers) const LONGEST_SHOWN: usize = 256;
 
-/// Bytes that are kept of one line, so that what is hidden is found in it.
+/// Bytes that are kept of one line, so that masked words are found in it.
 const LONGEST_KEPT: usize = 64 * 1024;
 
-/// Words shorter than this are masked only where they stand alone.
+/// Words shorter than this are masked only if they stand alone.
 const SHORT: usize = 4;
 
-/// Words of common protocols: they are not secret, and a line without them is hard to read.
+/// Words of common protocols. They are not secret, and a line is hard to read without them.
 const PROTOCOL_WORDS: [&str; 45] = [
     "APOP",
     "AUTH",
@@ -70,14 +70,14 @@ const PROTOCOL_WORDS: [&str; 45] = [
     "XOAUTH2",
 ];
 
-/// What must not be shown.
+/// The words that must not be shown.
 #[derive(Debug, Default)]
 pub(in crate::probers) struct TranscriptMasks(Vec<Vec<u8>>);
 
 impl TranscriptMasks {
-    /// Hides what a text holds: its words, their parts, and what those are the base64 of.
+    /// Masks the words of a text, their parts, and what those parts decode to from base64.
     pub fn add(&mut self, text: &[u8]) {
-        // A template's references are the server's own words.
+        // References in a template stand for text of the server and are not masked.
         let ends_word = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control() || b"$\"'".contains(byte);
         for word in text.split(ends_word).filter(|word| !word.is_empty() && !is_known(word)) {
             self.add_word(word);
@@ -88,7 +88,7 @@ impl TranscriptMasks {
                 self.add_base64(part);
             }
         }
-        // The longest first: a word may hold another.
+        // The longest word first, since a word may contain another one.
         self.0.sort_by_key(|word| Reverse(word.len()));
     }
 
@@ -109,10 +109,10 @@ impl TranscriptMasks {
         }
     }
 
-    /// A text as it may be shown: without what is hidden, in one line, and not too long.
+    /// The text for display: masked, in one line, and truncated.
     pub fn shown(&self, text: &[u8]) -> String {
         let (mut out, mut plain, mut at) = (String::new(), Vec::new(), 0);
-        // What comes after that many bytes is not shown anyway.
+        // Text after this many bytes is not shown.
         while at < text.len() && out.len() + plain.len() <= LONGEST_SHOWN {
             if let Some(length) = self.hidden_at(text, at) {
                 out += &printable(&std::mem::take(&mut plain));
@@ -132,7 +132,7 @@ impl TranscriptMasks {
         }
     }
 
-    /// The length of what is hidden and begins at a place.
+    /// The length of the masked word that starts at a position.
     fn hidden_at(&self, text: &[u8], at: usize) -> Option<usize> {
         let rest = &text[at..];
         let begins = |word: &&Vec<u8>| {
@@ -141,7 +141,7 @@ impl TranscriptMasks {
                 && (word.len() >= SHORT || stands_alone(text, at, word.len()))
         };
         let whole = self.0.iter().find(begins).map(Vec::len);
-        // The rest of a word may not have come yet.
+        // The rest of a word may not have arrived yet.
         let has_begun =
             |word: &Vec<u8>| (SHORT..word.len()).contains(&rest.len()) && word[..rest.len()].eq_ignore_ascii_case(rest);
         whole.or_else(|| self.0.iter().any(has_begun).then_some(rest.len()))
@@ -159,7 +159,7 @@ fn stands_alone(text: &[u8], at: usize, length: usize) -> bool {
     !is_word(at.checked_sub(1).and_then(|before| text.get(before))) && !is_word(text.get(at + length))
 }
 
-/// What is not UTF-8, and what does something on a terminal, is escaped.
+/// Escapes invalid UTF-8 and terminal control characters.
 fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -177,7 +177,7 @@ fn printable(bytes: &[u8]) -> String {
     out
 }
 
-/// The last of what was received while a step waits.
+/// The last lines that were received while a step waits.
 #[derive(Debug, Default)]
 pub(in crate::probers) struct ReceivedLines {
     lines: VecDeque<Vec<u8>>,
@@ -185,7 +185,7 @@ pub(in crate::probers) struct ReceivedLines {
 }
 
 impl ReceivedLines {
-    /// A whole line, or a message.
+    /// Adds a complete line or message.
     pub fn line(&mut self, line: &[u8]) {
         self.unfinished.clear();
         if self.lines.len() == MOST_LINES {
@@ -194,14 +194,14 @@ impl ReceivedLines {
         self.lines.push_back(line[..line.len().min(LONGEST_KEPT)].to_vec());
     }
 
-    /// What came after the last whole line.
+    /// Replaces the text after the last complete line.
     pub fn unfinished(&mut self, bytes: &[u8]) {
         self.unfinished.clear();
         self.unfinished
             .extend_from_slice(&bytes[..bytes.len().min(LONGEST_KEPT)]);
     }
 
-    /// As it may be shown.
+    /// The lines for display.
     pub fn shown(&self, masks: &TranscriptMasks) -> Vec<String> {
         let rest = Some(&self.unfinished).filter(|rest| !rest.is_empty());
         let lines = self.lines.iter().chain(rest);
@@ -267,7 +267,7 @@ mod tests {
             "{}",
             long.len()
         );
-        // A secret at the place of the cut is not shown in part.
+        // A secret at the cut is not shown in part.
         for before in 240..260 {
             let text = "y".repeat(before) + "s3cret";
             assert!(!masks.shown(text.as_bytes()).contains("s3"), "{before}");

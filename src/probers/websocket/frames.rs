@@ -1,4 +1,4 @@
-//! Frames of a WebSocket (RFC 6455 section 5): the library reads and writes their heads.
+//! WebSocket frames (RFC 6455 section 5). The library reads and writes the frame headers.
 
 use crate::check::DialogueRead;
 use crate::reason::Reason;
@@ -11,7 +11,7 @@ pub(super) fn masked_text(text: &[u8]) -> Vec<u8> {
     masked(Frame::message(text.to_vec(), OpCode::Data(Data::Text), true))
 }
 
-/// The word that nothing more will be said (section 7.1).
+/// A close frame: no more data will be sent (section 7.1).
 pub(super) fn masked_close() -> Vec<u8> {
     let frame = CloseFrame {
         code: CloseCode::Normal,
@@ -20,44 +20,44 @@ pub(super) fn masked_close() -> Vec<u8> {
     masked(Frame::close(Some(frame)))
 }
 
-/// Masked as a client's frames must be (section 5.3).
+/// Masks a frame, as required of clients (section 5.3).
 fn masked(mut frame: Frame) -> Vec<u8> {
     frame.header_mut().mask = Some(getrandom::u32().unwrap_or_default().to_be_bytes());
     let mut bytes = Vec::with_capacity(frame.len());
-    // A frame can always be written to memory.
+    // Writing a frame to memory cannot fail.
     frame.format(&mut bytes).expect("writing to a Vec cannot fail");
     bytes
 }
 
-/// A pong that says back what a ping holds (section 5.5.3).
+/// A pong with the payload of a ping (section 5.5.3).
 fn masked_pong(payload: &[u8]) -> Vec<u8> {
     masked(Frame::pong(payload.to_vec()))
 }
 
-/// Bytes of a control frame (section 5.5).
+/// Maximum payload of a control frame in bytes (section 5.5).
 const LARGEST_CONTROL: u64 = 125;
 
-/// The next message, put together from as many frames as the server makes of it. Pings are answered, pongs are ignored.
+/// The next message, reassembled from its frames. Pings are answered, pongs are ignored.
 #[derive(Debug)]
 pub(super) struct Message {
-    /// Bytes of it, at most.
+    /// Maximum size of the message in bytes.
     most: u64,
     text: Vec<u8>,
-    /// The kind of the message, once its first frame has come.
+    /// Type of the message, known from its first frame.
     kind: Option<Data>,
     close_code: Option<u16>,
 }
 
-/// A frame that came whole.
+/// A complete frame.
 struct Whole<'a> {
     header: FrameHeader,
     payload: &'a [u8],
-    /// Bytes of it, with its head.
+    /// Size of the frame in bytes, including its header.
     size: usize,
 }
 
 impl Message {
-    /// One of at most so many bytes.
+    /// A message of up to `most` bytes.
     pub const fn within(most: u64) -> Self {
         Self {
             most,
@@ -67,17 +67,17 @@ impl Message {
         }
     }
 
-    /// What has come of a message that has not ended.
+    /// The payload received so far of an incomplete message.
     pub fn begun(&self) -> &[u8] {
         &self.text
     }
 
-    /// The code with which the server closed the WebSocket instead.
+    /// The close code, if the server closed the WebSocket instead of sending the message.
     pub const fn close_code(&self) -> Option<u16> {
         self.close_code
     }
 
-    /// Takes the frames that are whole in what came. Each is taken once, however the server cuts the message.
+    /// Consumes the complete frames in `bytes`. Each frame is consumed once, however the message is fragmented.
     pub fn take(&mut self, bytes: &[u8]) -> DialogueRead<Vec<u8>> {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
@@ -104,33 +104,33 @@ impl Message {
         DialogueRead::More(at)
     }
 
-    /// The first frame in some bytes, if it is whole and as the protocol wants it.
+    /// The first frame in `bytes`, if it is complete and valid.
     fn frame<'a>(&self, bytes: &'a [u8]) -> Result<Option<Whole<'a>>, (Reason, String)> {
         let invalid = |words: &str| Err((Reason::WebsocketInvalid, words.to_owned()));
         let mut cursor = Cursor::new(bytes);
         let (header, length) = match FrameHeader::parse(&mut cursor) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => return Ok(None),
-            Err(error) => return invalid(&format!("A frame of the server cannot be read: {error}.")),
+            Err(error) => return invalid(&format!("The server sent an invalid frame: {error}.")),
         };
         if header.mask.is_some() {
-            return invalid("The server masks its frames.");
+            return invalid("The server sent a masked frame.");
         }
         if header.rsv1 || header.rsv2 || header.rsv3 {
-            return invalid("A frame of the server has a reserved bit set.");
+            return invalid("The server sent a frame with a reserved bit set.");
         }
         if !has_shortest_length(bytes[1] & 0x7f, length) {
-            return invalid("The length of a frame of the server is not written in the fewest bytes.");
+            return invalid("The server sent a frame whose length is not encoded in the minimum number of bytes.");
         }
         if matches!(header.opcode, OpCode::Control(_)) {
             if length > LARGEST_CONTROL {
-                return invalid("A control frame of the server is over 125 bytes.");
+                return invalid("The server sent a control frame of more than 125 bytes.");
             }
             if !header.is_final {
-                return invalid("A control frame of the server is fragmented.");
+                return invalid("The server sent a fragmented control frame.");
             }
         } else if length > self.most || self.text.len() as u64 + length > self.most {
-            let words = format!("The message is over the {} bytes that may be matched.", self.most);
+            let words = format!("The message exceeds the limit of {} bytes for matching.", self.most);
             return Err((Reason::ContentBodyTooLarge, words));
         }
         let begin = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
@@ -143,11 +143,11 @@ impl Message {
         }))
     }
 
-    /// One more part of the message (section 5.4).
+    /// Adds one fragment of the message (section 5.4).
     fn add(&mut self, data: Data, payload: &[u8]) -> Result<(), &'static str> {
         match (data, self.kind) {
-            (Data::Continue, None) => return Err("The server continues a message that it has not begun."),
-            (Data::Text | Data::Binary, Some(_)) => return Err("The server begins a message within another one."),
+            (Data::Continue, None) => return Err("The server sent a continuation frame without a first frame."),
+            (Data::Text | Data::Binary, Some(_)) => return Err("The server started a message within another one."),
             (Data::Text | Data::Binary, None) => self.kind = Some(data),
             _ => {}
         }
@@ -158,13 +158,13 @@ impl Message {
     fn whole(&mut self, at: usize) -> DialogueRead<Vec<u8>> {
         let text = std::mem::take(&mut self.text);
         if self.kind.take() == Some(Data::Text) && std::str::from_utf8(&text).is_err() {
-            let words = "A text message of the server is not UTF-8.";
+            let words = "The server sent a text message that is not valid UTF-8.";
             return DialogueRead::Never(Reason::WebsocketInvalid, words.to_owned());
         }
         DialogueRead::Whole(at, text)
     }
 
-    /// A close frame: two bytes of a code and words, or nothing (section 5.5.1).
+    /// Handles a close frame: empty, or a code of two bytes and an optional text (section 5.5.1).
     fn closed(&mut self, payload: &[u8]) -> DialogueRead<Vec<u8>> {
         let invalid = |words: String| DialogueRead::Never(Reason::WebsocketInvalid, words);
         let Some((code, words)) = payload.split_first_chunk() else {
@@ -172,19 +172,19 @@ impl Message {
                 let words = "The server closed the WebSocket without a code before the expected message.";
                 DialogueRead::Never(Reason::WebsocketClosed, words.to_owned())
             } else {
-                invalid("The server closed the WebSocket with half of a code.".to_owned())
+                invalid("The server closed the WebSocket with an incomplete code.".to_owned())
             };
         };
         let code = u16::from_be_bytes(*code);
         self.close_code = Some(code);
         let Some(meaning) = meaning_of(code) else {
             return invalid(format!(
-                "The server closed the WebSocket with the code {code}, which none may send."
+                "The server closed the WebSocket with the code {code}, which must not be sent."
             ));
         };
         if std::str::from_utf8(words).is_err() {
             return invalid(format!(
-                "The server closed the WebSocket with the code {code} and words that are not UTF-8."
+                "The server closed the WebSocket with the code {code} and a reason that is not valid UTF-8."
             ));
         }
         let words =
@@ -193,7 +193,8 @@ impl Message {
     }
 }
 
-/// Whether a length is written as RFC 6455 section 5.2 wants it: `first` is the part of it in the second byte of the frame.
+/// Whether a length has the shortest encoding (RFC 6455 section 5.2). `first` is the length field in the second byte of
+/// the frame.
 const fn has_shortest_length(first: u8, length: u64) -> bool {
     match first {
         126 => length > LARGEST_CONTROL,
@@ -202,7 +203,7 @@ const fn has_shortest_length(first: u8, length: u64) -> bool {
     }
 }
 
-/// What a code means (section 7.4, and IANA's registry); none where no frame may have it.
+/// The meaning of a code (section 7.4 and the IANA registry); `None` if it must not appear in a frame.
 const fn meaning_of(code: u16) -> Option<&'static str> {
     Some(match code {
         1000 => "normal closure",
@@ -240,7 +241,7 @@ mod tests {
         assert_eq!(heard(b"\x81\x02hi"), Some((4, b"hi".to_vec())));
         assert_eq!(heard(b"\x8a\x00\x81\x02hi"), Some((6, b"hi".to_vec())));
         assert_eq!(heard(b"\x01\x02he\x8a\x01x\x80\x03llo"), Some((12, b"hello".to_vec())));
-        // A character may be cut between two frames.
+        // A character may be split between two frames.
         assert_eq!(heard(b"\x01\x01\xc3\x80\x01\xbc"), Some((6, "ü".as_bytes().to_vec())));
         assert_eq!(heard(b"\x82\x01\xff"), Some((3, b"\xff".to_vec())));
         assert_eq!(heard(b"\x82\x01\0more"), Some((3, b"\0".to_vec())));

@@ -1,4 +1,4 @@
-//! The peer's gauges for a websocket probe.
+//! The gauges of `blackbox_exporter` for a websocket probe.
 
 use crate::chain::Stage;
 use crate::metrics::{
@@ -8,7 +8,7 @@ use crate::probers::gauges;
 use crate::report::{Exchange, ProtocolFacts, Report};
 use std::time::Duration;
 
-/// Writes all of them. Gives the time that the phases hold.
+/// Writes all gauges. Returns the total time of the exported phases.
 pub(super) fn write(report: &Report, has_script: bool, page: &mut MetricPage) -> Duration {
     let exchange = report.last_exchange();
     if let Some(exchange) = exchange.filter(|exchange| exchange.reached(Stage::Resolve)) {
@@ -38,7 +38,7 @@ pub(super) fn write(report: &Report, has_script: bool, page: &mut MetricPage) ->
     phases.iter().map(|(_, time)| *time).sum()
 }
 
-/// As they are reached. The handshake's own exchange counts into `processing`, with TLS; what is said after it into
+/// The phases that were reached. The handshake exchange counts as `processing`, including TLS; the dialogue counts as
 /// `transfer`.
 fn phases(exchange: &Exchange, has_script: bool) -> Vec<(&'static str, Duration)> {
     let timings = exchange.stage_log.timings();

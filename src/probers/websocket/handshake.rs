@@ -1,4 +1,4 @@
-//! The handshake of a WebSocket (RFC 6455 section 4.1): the host that is asked for, and what makes an answer unacceptable.
+//! The WebSocket handshake (RFC 6455 section 4.1): the requested host, and the checks of the response.
 
 use crate::target::HttpUrl;
 use http::header::{
@@ -7,11 +7,11 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 use tungstenite::handshake::derive_accept_key;
 
-/// Bytes of the particulars, which may hold what the server sent.
+/// Maximum length of the explanation in bytes. It may contain text of the server.
 const LONGEST_WORDS: usize = 200;
 
-/// The `Host` of the request, taken out of the module's header fields: the caller's `hostname`, the module's own, or the target's.
-/// None where it cannot be written.
+/// Removes the `Host` of the request from the header fields. The caller's `hostname` takes precedence, then the
+/// module's own host, then the host of the target. Returns `None` if it is not a valid header value.
 pub(super) fn host(headers: &mut HeaderMap, hostname: Option<&str>, url: &HttpUrl) -> Option<HeaderValue> {
     let own = headers.remove(HOST);
     let given = hostname.map(|name| HeaderValue::from_str(name).ok());
@@ -19,7 +19,7 @@ pub(super) fn host(headers: &mut HeaderMap, hostname: Option<&str>, url: &HttpUr
     given.or(own.map(Some)).unwrap_or_else(target)
 }
 
-/// The extensions and subprotocols that a module asks for in its header fields.
+/// The extensions and subprotocols that the module offers in its header fields.
 pub(super) struct OfferedProtocols {
     extensions: Vec<String>,
     protocols: Vec<String>,
@@ -34,22 +34,22 @@ impl OfferedProtocols {
         }
     }
 
-    /// Why an answer with the status 101 is unacceptable.
+    /// Why a response with the status 101 is invalid; `None` if it is valid.
     pub fn objection(&self, key: &str, answer: &HeaderMap) -> Option<String> {
         let has_token = |name: HeaderName, token: &str| list(answer, name).any(|item| item.eq_ignore_ascii_case(token));
         if !has_token(UPGRADE, "websocket") {
             return Some(said("its Upgrade field is not websocket"));
         }
         if !has_token(CONNECTION, "upgrade") {
-            return Some(said("its Connection field does not have the word Upgrade"));
+            return Some(said("its Connection field does not contain Upgrade"));
         }
         let accept = answer.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
         if accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-            return Some(said("Sec-WebSocket-Accept is not the answer to the key of the request"));
+            return Some(said("Sec-WebSocket-Accept does not match the key of the request"));
         }
         let extension = list(answer, SEC_WEBSOCKET_EXTENSIONS).map(extension_name);
         if let Some(unasked) = extension.into_iter().find(|name| !self.extensions.contains(name)) {
-            let words = format!("it uses the extension {unasked:?}, which was not asked for");
+            let words = format!("it uses the extension {unasked:?}, which was not offered");
             return Some(said(&words));
         }
         let protocols: Vec<_> = list(answer, SEC_WEBSOCKET_PROTOCOL).collect();
@@ -57,7 +57,7 @@ impl OfferedProtocols {
             [] => None,
             [one] if self.protocols.iter().any(|asked| asked == one) => None,
             [one] => Some(said(&format!(
-                "it chose the subprotocol {one:?}, which was not asked for"
+                "it chose the subprotocol {one:?}, which was not offered"
             ))),
             _ => Some(said("it chose more than one subprotocol")),
         }
@@ -66,17 +66,17 @@ impl OfferedProtocols {
 
 fn said(words: &str) -> String {
     let words = crate::limits::cut(words, LONGEST_WORDS);
-    format!("The server switched protocols, and {words}.")
+    format!("The server switched protocols, but the response is invalid: {words}.")
 }
 
-/// The items of a field that is a list (RFC 9110 section 5.6.1).
+/// The items of a list field (RFC 9110 section 5.6.1).
 fn list(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = fields.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let items = values.flat_map(|value| value.split(','));
     items.map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// The name of an extension, without its parameters.
+/// The name of an extension without its parameters.
 fn extension_name(item: &str) -> String {
     let name = item.split(';').next().unwrap_or_default();
     name.trim().to_ascii_lowercase()
@@ -97,7 +97,7 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
-    /// An acceptable answer (RFC 6455 section 1.3), with other values of some fields.
+    /// A valid response (RFC 6455 section 1.3) with other values of some fields.
     fn objects(asked: &[(&'static str, &'static str)], changed: &[(&'static str, &'static str)]) -> Option<String> {
         let mut answer = fields(&[
             ("upgrade", "websocket"),

@@ -1,4 +1,4 @@
-//! Certificates: kinds of keys, signatures, chains and names, with verification and without.
+//! Certificates: types of keys, signatures, chains and names, with and without verification.
 
 use super::Table;
 use crate::support::chains::Chains;

@@ -1,4 +1,4 @@
-//! dns: Unbound, and a name server that answers otherwise.
+//! dns: Unbound, and a name server with unusual responses.
 
 use super::Table;
 use crate::support::dns::{DnsServer, Says};

@@ -1,4 +1,4 @@
-//! grpc: Debian's health service, with and without TLS.
+//! grpc: a health service from a Debian package, with and without TLS.
 
 use super::Table;
 use crate::support::health::debians;

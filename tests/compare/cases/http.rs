@@ -1,4 +1,4 @@
-//! http: what servers answer, what modules ask and assert, where names, TLS and proxies stand between.
+//! http: responses of servers, requests and assertions of modules, name resolution, TLS and proxies.
 
 use super::{Case, Table};
 use crate::support::peer::{Peer, ok, read_head, reset};
@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use std::io::Write as _;
 use tokio::io::AsyncWriteExt as _;
 
-/// What servers answer at once.
+/// Responses that servers send immediately.
 async fn answers(table: &mut Table) -> Vec<(&'static str, String)> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(b"some text, and more of that text").unwrap();
@@ -57,7 +57,7 @@ async fn answers(table: &mut Table) -> Vec<(&'static str, String)> {
         targets.push((name, peer.http()));
         table.keep(peer);
     }
-    // Redirects once, then answers.
+    // Redirects the first request and responds to the second one.
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
         let answer: &[u8] = if head.windows(6).any(|part| part == b"/there") {
@@ -74,7 +74,7 @@ async fn answers(table: &mut Table) -> Vec<(&'static str, String)> {
     targets
 }
 
-/// What modules ask and assert.
+/// Requests and assertions of modules.
 const MODULES: [(&str, &str); 29] = [
     ("default", "preferred_ip_protocol: ip4"),
     ("no_keys", ""),
@@ -385,7 +385,7 @@ fn http3(table: &mut Table) {
     table.keep((good, named, own));
 }
 
-/// The parameter `hostname`.
+/// Cases for the parameter `hostname`.
 async fn hostnames(table: &mut Table) {
     let trust = format!("preferred_ip_protocol: ip4, tls_config: {{{}}}", table.trust());
     let peer = Peer::with_tls(table.authority.leaf("good.test").server(&[]), ok).await;

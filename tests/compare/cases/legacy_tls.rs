@@ -1,4 +1,4 @@
-//! TLS versions, cipher suites and groups that servers of other ages speak, against modules of all versions.
+//! Old and new servers: TLS versions, cipher suites and groups, probed by modules for all TLS versions.
 
 use super::Table;
 use crate::support::old_tls::{OldTls, SERVERS};
@@ -11,7 +11,7 @@ const VERSIONS: [(&str, &str); 9] = [
     ("only10", ", min_version: TLS10, max_version: TLS10"),
     ("to11", ", min_version: TLS10, max_version: TLS11"),
     ("to12", ", max_version: TLS12"),
-    // Without min_version there is no version left.
+    // The default min_version excludes TLS 1.0, so no version is left.
     ("no10", ", max_version: TLS10"),
     ("no11", ", max_version: TLS11"),
 ];

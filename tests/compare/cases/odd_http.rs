@@ -1,4 +1,4 @@
-//! http: what servers write that the standard does not have, and what they leave out.
+//! http: responses that deviate from the standard.
 
 use super::Table;
 use crate::support::peer::{Peer, read_head};
@@ -12,7 +12,7 @@ const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
 const HELLO: &[u8] = b"hello";
 const CHUNKS: &[u8] = b"5\r\nhello\r\n0\r\n\r\n";
 
-/// Status lines, without their end.
+/// Status lines, without the line ending.
 const STATUS_LINES: &[&[u8]] = &[
     b"HTTP/1.1  200 OK",
     b"HTTP/1.1 200",
@@ -69,7 +69,7 @@ const STATUS_LINES: &[&[u8]] = &[
     b"HTTP/1.1 \xb2\xb0\xb0 OK",
 ];
 
-/// Field lines, without their end.
+/// Header fields, without the line ending.
 const FIELDS: &[&[u8]] = &[
     b"X : y",
     b"X y: z",
@@ -177,7 +177,7 @@ const CODINGS: &[&[u8]] = &[
     b"chunked\r\nTrailer: transfer-encoding",
 ];
 
-/// Bodies that are chunked, or are said to be.
+/// Bodies of responses with `Transfer-Encoding: chunked`, valid and invalid.
 const CHUNKED_BODIES: &[(&str, &[u8])] = &[
     ("two", b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
     ("ones", b"1\r\nh\r\n1\r\ne\r\n3\r\nllo\r\n0\r\n\r\n"),
@@ -238,7 +238,7 @@ const CHUNKED_BODIES: &[(&str, &[u8])] = &[
     ("data after the last", b"5\r\nhello\r\n0\r\nmore"),
 ];
 
-/// Whole answers.
+/// Complete responses.
 const WHOLE: &[(&str, &[u8])] = &[
     (
         "empty line before",
@@ -374,7 +374,7 @@ const WHOLE: &[(&str, &[u8])] = &[
     ("HTTP/2 frames", b"\0\0\0\x04\0\0\0\0\0"),
 ];
 
-/// Those whose status, or whose method, leaves no room for a body, and their neighbours.
+/// Statuses that do not allow a body, and similar ones that do.
 const STATUSES: [&str; 6] = [
     "200 OK",
     "204 No Content",
@@ -384,7 +384,7 @@ const STATUSES: [&str; 6] = [
     "500 X",
 ];
 
-/// What may follow such a status line.
+/// Fields and bodies that follow such a status line.
 const CONTENTS: &[(&str, &[u8])] = &[
     ("nothing", b"\r\n"),
     ("a body", b"\r\nhello"),
@@ -440,7 +440,7 @@ const DATES: &[&str] = &[
     "",
 ];
 
-/// All answers, by name.
+/// All responses, by name.
 fn answers() -> Vec<(String, Vec<u8>)> {
     let mut answers: Vec<(String, Vec<u8>)> = Vec::new();
     let mut add = |group: &str, name: &[u8], parts: &[&[u8]]| {
@@ -492,7 +492,7 @@ fn answers() -> Vec<(String, Vec<u8>)> {
     answers
 }
 
-/// Answers with much of something.
+/// Very long responses.
 fn long() -> Vec<(&'static str, Vec<u8>)> {
     let ok = [OK, FIVE, b"\r\n", HELLO].concat();
     let chunked = |body: &[u8]| [OK, CHUNKED, b"\r\n", body].concat();
@@ -543,7 +543,7 @@ fn long() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// HTTP/3 with a body of another length than it is said to have.
+/// HTTP/3 responses whose body does not match the `Content-Length`.
 fn http3(table: &mut Table) {
     for (name, length) in [("as long", "9"), ("longer", "8"), ("shorter", "10"), ("no number", "x")] {
         let leaf = table.authority.leaf("127.0.0.1").server(&["h3"]);

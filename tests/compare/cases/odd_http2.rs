@@ -1,11 +1,11 @@
-//! http and grpc over HTTP/2: responses that RFC 9113 calls malformed, of which Go reads some.
+//! http and grpc over HTTP/2: responses that are malformed by RFC 9113. Go accepts some of them.
 
 use super::Table;
 use crate::support::frames::{
     OK, body, data, end, field, fields, head, indexed, padded, pieces, plain, reset, secured,
 };
 
-/// Fields of a head and of trailers: those of an HTTP/1 connection, and others that are odd.
+/// Fields for headers and trailers: connection-specific fields of HTTP/1, and other unusual fields.
 const FIELDS: &[(&str, &str)] = &[
     ("connection", "close"),
     ("connection", "keep-alive"),
@@ -66,7 +66,7 @@ const STATUSES: &[&str] = &[
     "20", "099", "0200", "+200", "2000", "2x0", "", " 200", "101", "600", "999",
 ];
 
-/// All answers, by name.
+/// All responses, by name.
 fn answers() -> Vec<(String, Vec<u8>)> {
     let kind = field("content-type", "text/plain");
     let ok = |more: &[u8]| [head(&[OK, more, &kind].concat()), body(b"hello")].concat();
@@ -110,7 +110,7 @@ fn answers() -> Vec<(String, Vec<u8>)> {
     answers
 }
 
-/// Responses that end before their body does, and those that end as they may.
+/// Responses that end before their body is complete, and valid ones for comparison.
 fn incomplete() -> Vec<(String, Vec<u8>)> {
     let length = |value| [OK, &field("content-length", value)].concat();
     let location = [field(":status", "302"), field("location", "/x")].concat();
@@ -130,7 +130,7 @@ fn incomplete() -> Vec<(String, Vec<u8>)> {
     .into()
 }
 
-/// Blocks that are written in one of the ways of HPACK and of frames.
+/// Header blocks in the different encodings of HPACK and of frames.
 fn blocks(kind: &[u8]) -> Vec<(String, Vec<u8>)> {
     let connection = field("connection", "close");
     let block = [OK, &connection, kind].concat();
@@ -185,7 +185,7 @@ fn blocks(kind: &[u8]) -> Vec<(String, Vec<u8>)> {
     .into()
 }
 
-/// A health check that serves, with an odd field in its head or in its trailers.
+/// Successful health checks with an unusual field in the headers or trailers.
 fn calls() -> Vec<(String, Vec<u8>)> {
     let kind = [OK, &field("content-type", "application/grpc")].concat();
     let serving = data(b"\0\0\0\0\x02\x08\x01");
@@ -208,7 +208,7 @@ pub async fn add(table: &mut Table) {
     let config = table.authority.leaf("127.0.0.1").server(&["h2"]);
     let keys = format!("preferred_ip_protocol: ip4, tls_config: {{{}}}", table.trust());
     table.module("http", "odd_http2", &keys);
-    // What the response is said to have is seen by assertions.
+    // Assertions show which fields the response has.
     let seen = |name: &str| {
         format!("{keys}, fail_if_header_matches: [{{header: {name}, regexp: '^[a-z0-9=]', allow_missing: true}}]")
     };

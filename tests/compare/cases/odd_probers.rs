@@ -1,5 +1,5 @@
-//! What servers of other protocols than HTTP rarely do: gRPC answers without a status, DNS names and texts of odd bytes, sockets and
-//! addresses in rare spellings.
+//! Unusual behavior of servers other than HTTP: gRPC responses without a status, DNS names and texts with unusual
+//! bytes, socket paths and addresses in rare notations.
 
 use super::Table;
 use crate::support::health::{answering, health, health_at, resetting, strange};
@@ -13,7 +13,7 @@ const HTML: (&str, &str) = ("content-type", "text/html");
 /// Header fields.
 type Fields = &'static [(&'static str, &'static str)];
 
-/// Heads that are all of an answer.
+/// Responses that consist of a header block only.
 const HEADS: [(&str, u16, Fields); 16] = [
     ("moved", 301, &[HTML]),
     ("bad", 400, &[HTML]),
@@ -33,7 +33,7 @@ const HEADS: [(&str, u16, Fields); 16] = [
     ("no_number", 200, &[GRPC, ("grpc-status", "x")]),
 ];
 
-/// Records of a name, and expressions for their lines in Go's spelling: written for `blackbox_exporter`.
+/// DNS records, and regular expressions for their text in Go's format, as written for `blackbox_exporter`.
 const RECORDS: [(&str, u16, &[u8], &str); 7] = [
     ("byte", 12, b"\x03a\xffb\x04test\0", r"PTR\ta\\255b\.test\.$"),
     ("utf8", 12, b"\x03b\xc3\xbc\x04test\0", r"PTR\tb\\195\\188\.test\.$"),
@@ -59,7 +59,7 @@ const RECORDS: [(&str, u16, &[u8], &str); 7] = [
     ),
 ];
 
-/// Names that are no host names.
+/// Names that are not valid host names.
 const NAMES: [(&str, &str); 13] = [
     ("slash", "0/25.2.0.192.in-addr.arpa"),
     ("escaped_space", r"My\ Printer._ipp._tcp.example.test"),
@@ -85,7 +85,7 @@ pub async fn add(table: &mut Table) {
     places(table).await;
 }
 
-/// A field that ends a call well, and one that does not.
+/// The field of a successful call.
 const OK: (&str, &str) = ("grpc-status", "0");
 const NOT_FOUND: (&str, &str) = ("grpc-status", "5");
 

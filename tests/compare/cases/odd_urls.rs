@@ -1,16 +1,16 @@
-//! Rare spellings of URLs, redirects, cookies and JSON. A server tells in the length of its answer what it was asked: so the
-//! request target, `Host`, `Cookie` and `Authorization` are compared byte by byte.
+//! Rare notations of URLs, redirects, cookies and JSON. The length of the server's response encodes a hash of the
+//! request, so the test compares the request target, `Host`, `Cookie` and `Authorization` byte by byte.
 
 use super::Table;
 use crate::support::peer::{Peer, read_head};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-/// Names of 127.0.0.1 that only these cases need.
+/// Names for 127.0.0.1 that only these cases use.
 pub const HOSTS: &[u8] =
     b"\n127.0.0.1 x.sub.site.test sub.site.test site.test other.test a.co.uk x+y.test a'b.test 12345 0xa9fea9ff \
                            xn--bcher-kva.test\n";
 
-/// After `http://four.test:PORT`.
+/// Paths and queries of targets, after `http://four.test:PORT`.
 const PATHS: [&str; 61] = [
     "",
     "/",
@@ -75,7 +75,7 @@ const PATHS: [&str; 61] = [
     "/a?b=http://x/../y",
 ];
 
-/// Whole targets.
+/// Complete targets.
 const TARGETS: [&str; 44] = [
     "four.test:PORT/x|y",
     "four.test:PORT",
@@ -123,7 +123,7 @@ const TARGETS: [&str; 44] = [
     "http://xn--bcher-kva.test:PORT/",
 ];
 
-/// Those that this exporter does not look up.
+/// Targets that `glassbox_exporter` rejects before name resolution.
 const NO_TARGETS: [&str; 8] = [
     "//four.test:PORT/x",
     "http:///four.test:PORT/x",
@@ -135,7 +135,7 @@ const NO_TARGETS: [&str; 8] = [
     "http://#",
 ];
 
-/// What a server at `http://four.test:PORT/start/d/e?q=1` redirects to.
+/// `Location` values of redirects from `http://four.test:PORT/start/d/e?q=1`.
 const LOCATIONS: [&[u8]; 60] = [
     b"/x",
     b"x",
@@ -199,7 +199,7 @@ const LOCATIONS: [&[u8]; 60] = [
     b"/{x}",
 ];
 
-/// Those that lead to no URL of HTTP.
+/// `Location` values that do not lead to an HTTP URL.
 const NO_LOCATIONS: [&[u8]; 19] = [
     b"/%zz",
     b"//:PORT/",
@@ -222,7 +222,7 @@ const NO_LOCATIONS: [&[u8]; 19] = [
     b"http://\xff:PORT/",
 ];
 
-/// Cookies of the redirect at `x.sub.site.test/start/d/e`, and where that leads.
+/// Cookies set by a redirect at `x.sub.site.test/start/d/e`, and its `Location`.
 const COOKIES: [(&str, &str); 68] = [
     ("a=1; Path=/\nb=2; Path=/\nc=3; Path=/", "/n/x"),
     (
@@ -297,7 +297,7 @@ const COOKIES: [(&str, &str); 68] = [
     ("m=9; Path=/q\nk=1; Path=/; Max-Age=0", "/n"),
 ];
 
-/// Bodies, and what is said of each: `body.a == 2.0`, or how many characters `body.s` has.
+/// JSON bodies. The expressions check `body.a == 2.0` or the length of `body.s`.
 const BODIES: [&[u8]; 50] = [
     b"{}",
     b"",
@@ -351,7 +351,7 @@ const BODIES: [&[u8]; 50] = [
     b"{\"a\":2,\"b\":1e}",
 ];
 
-/// After `http://four.test:PORT`: bytes that are not UTF-8.
+/// Paths with bytes that are not UTF-8, after `http://four.test:PORT`.
 const BYTES: [&[u8]; 5] = [b"/\xff", b"/\xfc\xc3\xbc", b"/?\xff", b"/%ff\xff", b"/?\xc3("];
 
 /// Values of `Host`.
@@ -372,7 +372,7 @@ const HOST_FIELDS: [&str; 14] = [
     "",
 ];
 
-/// The module's own `Cookie` fields, and what a redirect sets beside them.
+/// `Cookie` fields of the module, combined with cookies that a redirect sets.
 const OWN_COOKIES: [(&str, &str); 7] = [
     ("headers: {Cookie: ''}", "s"),
     ("headers: {Cookie: ' '}", "s=1; Path=/"),
@@ -386,7 +386,7 @@ const OWN_COOKIES: [(&str, &str); 7] = [
     ),
 ];
 
-/// Expressions on times; the body is [`TIMES_BODY`].
+/// Expressions about timestamps and durations in [`TIMES_BODY`].
 const TIMES: [&str; 26] = [
     "timestamp(body.t).getFullYear() == 2024 && timestamp(body.t).getMonth() == 1",
     "timestamp(body.t).getDate() == 29 && timestamp(body.t).getDayOfMonth() == 28",
@@ -512,7 +512,7 @@ pub async fn add(table: &mut Table) {
     fields(table).await;
 }
 
-/// A server that redirects once.
+/// Adds a server that redirects once.
 async fn redirecting(table: &mut Table, module: &str, name: &str, host: &str, head: Vec<u8>) {
     let peer = Peer::start(move |stream| tell(stream, Some(head.clone()))).await;
     let target = format!("http://{host}:{}/start/d/e?q=1", peer.address.port());
@@ -545,14 +545,15 @@ async fn json(table: &mut Table) {
     }
 }
 
-/// Answers with as many bytes as a hash of the request says. Where there are fields to redirect with, a request for `/start` is.
+/// Responds with a body whose length is a hash of the request. If `redirects` is given, a request for `/start` is
+/// redirected.
 async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, redirects: Option<Vec<u8>>) {
     let head = read_head(&mut stream).await;
     let mut lines = head.split(|byte| *byte == b'\n');
     let first = lines.next().unwrap_or_default();
     let answer = match redirects {
         Some(fields) if first.starts_with(b"GET /start/") => {
-            // Its own port is in `Host` only.
+            // Only `Host` contains the server's port.
             let host = lines
                 .clone()
                 .find(|line| line.starts_with(b"Host: "))

@@ -1,4 +1,4 @@
-//! Name resolution: two name servers, a search list and a hosts file, which all cases share. What a name means stands in the name.
+//! Name resolution: all cases share two name servers, a search list and a hosts file. Each name describes its case.
 
 use super::Table;
 use crate::support::name_server::{Asked, Reply, record};
@@ -7,16 +7,17 @@ use hickory_proto::rr::RecordType;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// The resolver's configuration of both exporters.
+/// The `resolv.conf` of both exporters.
 pub const RESOLV_CONF: &str = "# two servers\nnameserver 127.0.0.153\nnameserver 127.0.0.154\n\
                                domain other.test\nsearch bad..element corp.test\noptions timeout:1 attempts:2\n";
 
-/// Their hosts file: a comment in Latin-1, several names of an address, an address with a zone, a line that is none.
+/// The hosts file of both exporters: a comment in Latin-1, an address with several names, an address with a zone, an
+/// invalid line.
 pub const HOSTS: &[u8] =
     b"# caf\xe9\n127.0.0.1 localhost four.test good.test both.test # \xff\n::1 six.test both.test\n\
                            ::1%lo zoned.test\nnonsense bad-line.test\n127.0.0.1 Last.Test";
 
-/// What the first server says.
+/// Responses of the first name server.
 pub fn first(asked: &Asked) -> Reply {
     let name = asked.name.to_ascii_lowercase();
     match name.as_str() {
@@ -50,13 +51,13 @@ pub fn first(asked: &Asked) -> Reply {
         | "trailing.test"
         | "db.corp.test"
         | "not-here.test.corp.test" => asked.addresses(&["127.0.0.1"]),
-        // A wildcard that must not add to what the name itself has.
+        // A wildcard that must not add addresses to those of the name itself.
         name if name.starts_with("only-") && name.ends_with(".corp.test") => asked.addresses(&["127.0.0.66", "::1"]),
         _ => asked.code(ResponseCode::NXDomain),
     }
 }
 
-/// What the second says.
+/// Responses of the second name server.
 pub fn second(asked: &Asked) -> Reply {
     let name = asked.name.to_ascii_lowercase();
     match name.as_str() {
@@ -73,7 +74,7 @@ fn late(reply: Reply) -> Reply {
     }
 }
 
-/// Names, and what they mean here.
+/// Names to resolve.
 const NAMES: [&str; 33] = [
     "servfail-next.test",
     "refused-next.test",
@@ -111,7 +112,7 @@ const NAMES: [&str; 33] = [
 ];
 
 pub async fn add(table: &mut Table) {
-    // Of both families.
+    // Accepts IPv4 and IPv6.
     let listener = TcpListener::bind("[::]:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });

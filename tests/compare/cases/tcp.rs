@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-/// Says this, and then what it hears, line by line.
+/// A server that sends a banner and then echoes each line.
 async fn echo_after(banner: &'static [u8]) -> Peer {
     Peer::start(move |stream| async move {
         let mut stream = BufReader::new(stream);
@@ -21,7 +21,7 @@ async fn echo_after(banner: &'static [u8]) -> Peer {
     .await
 }
 
-/// A mail server that begins TLS when asked.
+/// A mail server with STARTTLS.
 async fn mail(table: &Table) -> Peer {
     let acceptor = TlsAcceptor::from(table.authority.leaf("127.0.0.1").server(&[]));
     Peer::start(move |stream| {
@@ -62,7 +62,7 @@ pub async fn add(table: &mut Table) {
     let closing = Peer::start(|mut stream| async move {
         let _ = stream.write_all(b"554 go away\r\n").await;
         let _ = stream.shutdown().await;
-        // What was not read would make a reset of the end.
+        // Unread data would turn the close into a reset.
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
     .await;
@@ -90,7 +90,7 @@ pub async fn add(table: &mut Table) {
     table.keep((ssh, lines, bytes, quiet, closing, mail, secured));
 }
 
-/// What is asked of them.
+/// The modules of the tcp cases.
 fn modules(trust: &str) -> Vec<(&'static str, String)> {
     let ip4 = "preferred_ip_protocol: ip4";
     let tls = format!("{ip4}, tls: true, tls_config: {{{trust}}}");

@@ -1,4 +1,4 @@
-//! unix: the same over a socket in the file system.
+//! unix: the tcp cases over a Unix domain socket.
 
 use super::Table;
 use std::os::unix::net::UnixListener;

@@ -1,4 +1,4 @@
-//! The ways in which the probers but http fail.
+//! Failures of the probers other than http.
 
 use super::{PATIENCE, Row, Scene, row};
 use crate::support::dns::{DnsServer, Says};
@@ -23,7 +23,7 @@ fn dialogues() -> Vec<Row> {
     let heard = "resolve connect processing transfer!";
     vec![
         row(
-            "a peer that says nothing",
+            "a silent server",
             ("tcp.no_response", "edge"),
             "resolve connect processing!",
             async {
@@ -34,7 +34,7 @@ fn dialogues() -> Vec<Row> {
             },
         ),
         row(
-            "a peer that hangs up without a word",
+            "a server that closes without a response",
             ("tcp.closed", "edge"),
             "resolve connect processing!",
             async {
@@ -43,7 +43,7 @@ fn dialogues() -> Vec<Row> {
             },
         ),
         row(
-            "a peer that resets instead of answering",
+            "a server that resets instead of responding",
             ("tcp.reset", "edge"),
             "resolve connect request processing!",
             async {
@@ -56,7 +56,7 @@ fn dialogues() -> Vec<Row> {
             },
         ),
         row(
-            "another banner, and the end",
+            "an unexpected banner and a close",
             ("content.expect", "content"),
             heard,
             async {
@@ -129,7 +129,7 @@ fn dialogues() -> Vec<Row> {
             async { Scene::new("127.0.0.1", ()).by("tcp", BANNER) },
         ),
         row(
-            "an address that this host does not have",
+            "a source address that the host does not have",
             ("local.source_address_unavailable", "local"),
             "resolve connect!",
             async {
@@ -138,13 +138,13 @@ fn dialogues() -> Vec<Row> {
             },
         ),
         row(
-            "an address of the family that the module does not take",
+            "an IPv6 address in a module for IPv4",
             ("local.target_invalid", "local"),
             "resolve!",
             async { Scene::new("[::1]:81", ()).by("tcp", "preferred_ip_protocol: ip4\nip_protocol_fallback: false") },
         ),
         row(
-            "the same the other way round",
+            "an IPv4 address in a module for IPv6",
             ("local.target_invalid", "local"),
             "resolve!",
             async {
@@ -164,7 +164,7 @@ fn dialogues() -> Vec<Row> {
             async { Scene::new(format!("@{}", "x".repeat(120)), ()).by("unix", "query_response: []") },
         ),
         row(
-            "a path through what is not a folder",
+            "a path through a file that is not a folder",
             ("local.target_invalid", "local"),
             "connect!",
             async { Scene::new("/dev/null/socket", ()).by("unix", "query_response: []") },
@@ -175,7 +175,7 @@ fn dialogues() -> Vec<Row> {
     ]
 }
 
-/// Takes the connection and does nothing with it.
+/// Keeps the connection open without sending anything.
 async fn hold(stream: TcpStream) {
     let _held = stream;
     pending::<()>().await;
@@ -281,7 +281,7 @@ fn sockets() -> Vec<Row> {
                 Scene::new(peer.address.to_string(), peer).by("grpc", "preferred_ip_protocol: ip4")
             },
         ),
-        row("a service that there is not", ("grpc.status", "origin"), whole, async {
+        row("an unknown service", ("grpc.status", "origin"), whole, async {
             let peer = crate::support::health::health(b"", "5").await;
             Scene::new(peer.address.to_string(), peer).by("grpc", "service: nobody")
         }),
@@ -312,7 +312,7 @@ fn proxies() -> Vec<Row> {
     };
     vec![
         row(
-            "a proxy that wants to know who asks",
+            "a proxy that requires authentication",
             ("proxy.refused", "local"),
             refused,
             async {
@@ -321,7 +321,7 @@ fn proxies() -> Vec<Row> {
             },
         ),
         row(
-            "a proxy that finds no way",
+            "a proxy that cannot reach the target",
             ("proxy.target_unreachable", "network"),
             refused,
             async {
@@ -334,7 +334,7 @@ fn proxies() -> Vec<Row> {
             behind(&peer.http(), peer)
         }),
         row(
-            "a proxy that speaks no HTTP",
+            "a proxy that does not speak HTTP",
             ("proxy.failed", "local"),
             refused,
             async {
@@ -342,36 +342,36 @@ fn proxies() -> Vec<Row> {
                 behind(&peer.http(), peer)
             },
         ),
-        row("a proxy that says nothing", ("proxy.failed", "local"), refused, async {
+        row("a silent proxy", ("proxy.failed", "local"), refused, async {
             let peer = Peer::start(hold).await;
             behind(&peer.http(), peer).module(PATIENCE)
         }),
         row(
-            "a proxy that is not there",
+            "a proxy that refuses connections",
             ("tcp.refused", "local"),
             "resolve resolve connect!",
             async { behind(&format!("http://127.0.0.1:{}", free_port()), ()) },
         ),
         row(
-            "a SOCKS proxy that may not",
+            "a SOCKS proxy that denies the connection",
             ("proxy.refused", "local"),
             refused,
             socks(b"\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00"),
         ),
         row(
-            "a SOCKS proxy that takes no stranger",
+            "a SOCKS proxy that requires authentication",
             ("proxy.failed", "local"),
             refused,
             socks(b"\x05\xff"),
         ),
         row(
-            "a SOCKS proxy that is none",
+            "a server that does not speak SOCKS",
             ("proxy.failed", "local"),
             refused,
             socks(b"HTTP/1.1 400"),
         ),
         row(
-            "a token server that refuses",
+            "a token server that rejects the request",
             ("local.credentials", "local"),
             "resolve connect request processing transfer resolve connect request processing transfer",
             async {

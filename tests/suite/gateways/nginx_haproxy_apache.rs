@@ -1,18 +1,18 @@
-//! How nginx, `HAProxy` and Apache are told to pass on: 1 s to connect, 1 s to answer.
+//! Configurations of nginx, `HAProxy` and Apache as gateways, with timeouts of 1 s to connect and 1 s for the response.
 
 use super::{Handles, Port, Product};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Debian's nginx.
+/// nginx from the Debian package.
 pub struct Nginx;
 
 impl Product for Nginx {
     const NAME: &'static str = "nginx";
 
     fn command(folder: &Path, ca_file: &Path, ports: &[Port]) -> Command {
-        // One process: a master that is killed would leave its workers behind.
+        // nginx runs as one process, because the workers of a killed master would stay alive.
         let mut config = format!(
             "daemon off; master_process off; pid nginx.pid; error_log error.log warn;\n\
              events {{ worker_connections 256; }}\n\
@@ -50,7 +50,7 @@ impl Product for Nginx {
     }
 }
 
-/// Debian's `HAProxy`.
+/// `HAProxy` from the Debian package.
 pub struct Haproxy;
 
 impl Product for Haproxy {
@@ -85,7 +85,7 @@ impl Product for Haproxy {
     }
 }
 
-/// Debian's Apache.
+/// Apache from the Debian package.
 pub struct Apache;
 
 impl Product for Apache {
@@ -137,7 +137,7 @@ impl Product for Apache {
         let file = folder.join("apache.conf");
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new("/usr/sbin/apache2");
-        // One process, too.
+        // Apache also runs as one process.
         command.arg("-X").arg("-d").arg(folder).arg("-f").arg(file);
         command
     }

@@ -1,12 +1,12 @@
-//! The captures of gateways' own pages, served to a running exporter: which link each is taken for, alone and beside a
-//! backend that is dead or healthy.
+//! Captured error pages of gateways, served to a running exporter: the link of each verdict without a backend, and with
+//! a dead or healthy one.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok};
 use crate::support::process::free_port;
 use std::path::Path;
 
-/// A capture as it goes over the wire.
+/// The bytes of a captured response.
 fn capture(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gateways");
     let text = std::fs::read_to_string(folder.join(format!("{name}.http"))).unwrap();
@@ -27,7 +27,7 @@ fn said(probed: &Probed) -> (String, String) {
     (word("link"), word("certainty"))
 }
 
-/// Name, link, and whether it is certain.
+/// Name of the capture, link, and whether the verdict is certain.
 const PAGES: &[(&str, &str, bool)] = &[
     ("nginx-400", "edge", false),
     ("nginx-401", "edge", false),
@@ -78,7 +78,7 @@ const PAGES: &[(&str, &str, bool)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateways_own_page_is_the_gateways_with_any_status() {
+async fn a_gateways_own_page_is_attributed_to_it_with_any_status() {
     let exporter = Exporter::start("modules: {m: {prober: http}}").await;
     let mut wrong = Vec::new();
     for (name, link, certain) in PAGES {
@@ -102,7 +102,7 @@ async fn a_dead_backend_is_not_overruled_by_a_page_that_may_be_about_it() {
         ("nginx-503", "upstream"),
         ("nginx-500", "upstream"),
         ("kong-peer", "upstream"),
-        // An edge that refuses by itself would do so before any backend.
+        // The edge would deny the request before it contacts any backend.
         ("nginx-403", "edge"),
         ("cloudflare-1020", "edge"),
     ] {

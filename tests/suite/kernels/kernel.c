@@ -1,6 +1,6 @@
-/* Makes the kernel look like another. TCP_INFO_SIZE: maximum bytes of its answer to TCP_INFO; negative: ENOPROTOOPT.
- * REFUSED: system calls that fail with ERRNO, as numbers; "NUMBER:SECOND:THIRD" refuses only calls with these arguments;
- * SECOND may be "-" for any. */
+/* Simulates another kernel. TCP_INFO_SIZE: maximum length of TCP_INFO in bytes; a negative value returns ENOPROTOOPT.
+ * REFUSED: numbers of the system calls that fail with ERRNO; "NUMBER:SECOND:THIRD" matches only calls with these
+ * arguments, and SECOND "-" matches any. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -24,7 +24,7 @@ static void add(unsigned short code, unsigned value, unsigned char yes, unsigned
     if (length < MOST) program[length++] = (struct sock_filter)BPF_JUMP(code, value, yes, no);
 }
 
-/* Goes past the rest of this entry, `rest` instructions long, where a field has another value. The machine has its low half first. */
+/* Skips the rest of this entry, `rest` instructions, if a field has another value. The machine is little-endian. */
 static void only(size_t field, unsigned value, unsigned char rest) {
     add(BPF_LD | BPF_W | BPF_ABS, field, 0, 0);
     add(BPF_JMP | BPF_JEQ | BPF_K, value, 0, rest);

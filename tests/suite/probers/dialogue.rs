@@ -98,7 +98,7 @@ async fn a_real_ssh_server_shows_its_banner() {
 }
 
 #[tokio::test]
-async fn a_mail_server_begins_tls_when_it_is_asked_to() {
+async fn a_mail_server_starts_tls() {
     let authority = Authority::new();
     let acceptor = TlsAcceptor::from(authority.leaf("127.0.0.1").server(&[]));
     let peer = Peer::start(move |stream| {
@@ -133,9 +133,9 @@ async fn a_mail_server_begins_tls_when_it_is_asked_to() {
     assert_eq!(page.value("probe_tls_version_info{version=\"TLS 1.3\"}"), 1.0);
     assert!(
         page.starting("probe_tls_cipher_info").next().is_none(),
-        "the peer has it for http only"
+        "blackbox_exporter has it for http only"
     );
-    // One lap for each time that TLS, a word and an answer came.
+    // One timing for each TLS handshake, sent line and response.
     let timings: Vec<_> = probed.timings().into_iter().map(|timing| timing.0).collect();
     assert_eq!(timings.iter().filter(|phase| *phase == "tls").count(), 1, "{timings:?}");
     assert_eq!(
@@ -147,7 +147,7 @@ async fn a_mail_server_begins_tls_when_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn what_is_said_is_made_of_what_was_heard() {
+async fn sent_lines_can_use_captured_text() {
     let peer = Peer::start(|stream| async move {
         let mut stream = BufReader::new(stream);
         stream.write_all(b"NOTICE hello\nPING :a b\r\n").await.unwrap();
@@ -163,7 +163,7 @@ async fn what_is_said_is_made_of_what_was_heard() {
 }
 
 #[tokio::test]
-async fn bytes_are_taken_and_what_follows_is_heard_next() {
+async fn expected_bytes_are_consumed() {
     let peer = Peer::start(|mut stream| async move {
         let mut said = [0; 3];
         stream.read_exact(&mut said).await.unwrap();
@@ -201,7 +201,7 @@ async fn tls_from_the_first_byte_and_a_plain_connection() {
 }
 
 #[tokio::test]
-async fn a_socket_in_the_file_system_is_spoken_to() {
+async fn a_unix_domain_socket_is_probed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -220,7 +220,7 @@ async fn a_socket_in_the_file_system_is_spoken_to() {
 }
 
 #[tokio::test]
-async fn lines_are_looked_through_however_long_and_many_they_are() {
+async fn any_number_of_lines_of_any_length_is_matched() {
     let long = ["x".repeat(20_000), "x".repeat(20_000)];
     let said = format!("{} nothing\n{} needle\n", long[0], long[1]);
     let slow = Peer::start(move |mut stream| {
@@ -230,7 +230,7 @@ async fn lines_are_looked_through_however_long_and_many_they_are() {
         }
     })
     .await;
-    // Lines that are none, and never end.
+    // An endless stream of empty lines.
     let chatty = Peer::start(|mut stream| async move { while stream.write_all(&[b'\n'; 4096]).await.is_ok() {} }).await;
     let config = "modules:\n  m: {prober: tcp, timeout: 2s, tcp: {query_response: [{expect: 'x needle$'}]}}\n";
     let exporter = Exporter::start(config).await;
@@ -242,7 +242,7 @@ async fn lines_are_looked_through_however_long_and_many_they_are() {
     assert_eq!(chatted.evidence["verdict"]["reason"], "content.expect");
 }
 
-/// Greets, and refuses each line with the line itself.
+/// A server that sends a greeting and rejects each line with an error that repeats it.
 async fn refusing() -> Peer {
     Peer::start(|stream| async move {
         let mut stream = BufReader::new(stream);
@@ -258,7 +258,7 @@ async fn refusing() -> Peer {
 }
 
 #[tokio::test]
-async fn a_failed_step_is_shown_with_what_came_instead_and_without_secrets() {
+async fn a_failed_step_shows_the_received_text_without_secrets() {
     let peer = refusing().await;
     let exporter = Exporter::start(
         "modules:
@@ -306,7 +306,7 @@ async fn a_failed_step_is_shown_with_what_came_instead_and_without_secrets() {
     );
 }
 
-/// Takes TLS, and closes the connection without a byte where plain text comes.
+/// A TLS server that closes the connection without a byte if the client does not use TLS.
 async fn hangs_up_on_plain_text(authority: &Authority) -> Peer {
     let acceptor = tokio_rustls::TlsAcceptor::from(authority.leaf("127.0.0.1").server(&[]));
     Peer::start(move |mut stream| {
@@ -319,7 +319,7 @@ async fn hangs_up_on_plain_text(authority: &Authority) -> Peer {
                     let _ = stream.read_u8().await;
                 }
             } else {
-                // With something left unread, the kernel would reset the connection.
+                // Read the data, because the kernel would reset a connection with unread data.
                 let _ = stream.read(&mut [0; 4096]).await;
             }
         }
@@ -327,9 +327,9 @@ async fn hangs_up_on_plain_text(authority: &Authority) -> Peer {
     .await
 }
 
-/// The verdict's sentence is what people forward: it has the step, what it waits for, and what came.
+/// The summary of a verdict is often forwarded, so it has the step, the expected text and the received text.
 #[tokio::test]
-async fn the_sentence_of_a_dialogue_has_its_step() {
+async fn the_summary_of_a_dialogue_has_its_step() {
     let slow = Peer::start(|mut stream| async move {
         let _ = stream.write_all(b"220-welcome\r\n").await;
         let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -375,13 +375,13 @@ async fn the_sentence_of_a_dialogue_has_its_step() {
 }
 
 #[tokio::test]
-async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
+async fn plain_text_to_a_tls_port_is_detected() {
     let authority = Authority::new();
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), |mut stream| async move {
         let _ = stream.read_u8().await;
     })
     .await;
-    // It answers plain text with the alert of OpenSSL, `wrong version number`.
+    // A server that responds to a client without TLS with OpenSSL's alert `wrong version number`.
     let alert = Peer::start(|mut stream| async move {
         let _ = stream.read_u8().await;
         let _ = stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46").await;
@@ -391,7 +391,7 @@ async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    // It closes the connection at plain text and sends no alert, as `openssl s_server` does.
+    // A server that closes the connection without an alert if the client does not use TLS, as `openssl s_server` does.
     let hangs_up = hangs_up_on_plain_text(&authority).await;
     let closes = Peer::start(|mut stream| async move {
         let _ = stream.read(&mut [0; 512]).await;
@@ -428,7 +428,7 @@ async fn a_port_of_tls_that_is_spoken_to_in_plain_text_is_named() {
 }
 
 #[tokio::test]
-async fn an_abstract_socket_is_reached_by_its_name() {
+async fn an_abstract_socket_is_probed_by_its_name() {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixListener};
     let name = format!("glassbox-test-{}", std::process::id());
@@ -455,7 +455,7 @@ async fn an_abstract_socket_is_reached_by_its_name() {
 }
 
 #[tokio::test]
-async fn zones_and_ipv4_in_the_form_of_ipv6_are_dialled() {
+async fn zones_and_ipv4_mapped_addresses_are_supported() {
     let peer = Peer::start(|stream| async move { drop(stream) }).await;
     let (port, six) = (peer.address.port(), std::net::TcpListener::bind("[::1]:0").unwrap());
     let six_port = six.local_addr().unwrap().port();

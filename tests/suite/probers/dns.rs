@@ -1,4 +1,4 @@
-//! The dns prober, against Debian's Unbound and a name server of our own.
+//! The dns prober with Unbound and with a test name server.
 
 use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::Exporter;
@@ -110,9 +110,9 @@ async fn a_real_name_server_answers_over_each_transport() {
     }
 }
 
-/// The peer takes the part that fits for all of it.
+/// `blackbox_exporter` treats the truncated response as complete.
 #[tokio::test]
-async fn an_answer_that_does_not_fit_a_datagram_is_asked_for_again_over_tcp() {
+async fn a_truncated_response_is_retried_over_tcp() {
     let server = Unbound::start(&Authority::new()).await;
     let exporter = Exporter::start(&config("/nonexistent")).await;
     let probed = exporter.probe("large", &format!("127.0.0.1:{}", server.plain)).await;
@@ -139,9 +139,9 @@ async fn the_name_of_the_name_server_is_resolved_too() {
     assert!(probed.page.value("probe_dns_duration_seconds{phase=\"resolve\"}") > 0.0);
 }
 
-/// As with `blackbox_exporter`, a name that no message can hold fails its own module's probes and no other's.
+/// As in `blackbox_exporter`, a name that does not fit into a DNS message affects only the probes of its module.
 #[tokio::test]
-async fn a_name_that_no_message_can_hold_fails_its_module_alone() {
+async fn a_too_long_name_fails_only_its_module() {
     let server = DnsServer::always(Says::Addresses(vec![[127, 0, 0, 1].into()])).await;
     let long = "x".repeat(64);
     for name in ["a..b.test", ".a.test", &long] {

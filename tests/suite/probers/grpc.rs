@@ -1,4 +1,4 @@
-//! The grpc prober, against Debian's gRPC and a peer of our own.
+//! The grpc prober with a health service from a Debian package and with test servers.
 
 use crate::support::exporter::Exporter;
 use crate::support::health::{answering, debians, health_at, resetting, strange};
@@ -18,7 +18,7 @@ fn config(ca_file: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_real_health_service_is_asked_for_each_service() {
+async fn a_real_health_service_reports_each_service() {
     let (_server, port) = debians(None).await;
     let exporter = Exporter::start(&config("/nonexistent")).await;
     let target = format!("127.0.0.1:{port}");
@@ -63,7 +63,7 @@ async fn the_last_status_of_the_trailers_decides() {
     }
 }
 
-/// A reset is no status: of whatever code it is, the call is unavailable.
+/// A reset has no gRPC status: with any error code, the result is UNAVAILABLE.
 #[tokio::test]
 async fn a_call_that_the_server_resets_is_unavailable() {
     let exporter = Exporter::start(&config("/nonexistent")).await;
@@ -76,7 +76,7 @@ async fn a_call_that_the_server_resets_is_unavailable() {
 }
 
 #[tokio::test]
-async fn an_address_of_ipv6_is_called_in_its_zone_too() {
+async fn an_ipv6_address_is_called_in_its_zone() {
     let at = health_at("[::1]:0").await;
     let exporter = Exporter::start("modules: {six: {prober: grpc, grpc: {tls: false}}}").await;
     for host in ["[::1]", "[::1%lo]", "[::1%1]"] {
@@ -98,9 +98,9 @@ async fn a_real_health_service_over_tls() {
     assert_eq!(page.value("probe_tls_version_info{version=\"TLS 1.3\"}"), 1.0);
 }
 
-/// The peer takes 20 s for this: its call has no deadline.
+/// `blackbox_exporter` takes 20 s for this, because its call has no deadline.
 #[tokio::test]
-async fn a_call_ends_with_the_probes_time() {
+async fn a_call_ends_with_the_probe_timeout() {
     let silent = Peer::start(|stream| async move {
         let _held = stream;
         std::future::pending::<()>().await;
@@ -114,9 +114,9 @@ async fn a_call_ends_with_the_probes_time() {
     assert_eq!(probed.evidence["verdict"]["reason"], "http.timed_out_waiting");
 }
 
-/// Clients of gRPC derive a status from HTTP where the server gives none: these are grpc-go's.
+/// gRPC clients derive a status from the HTTP status if the server sends none. The values are those of grpc-go.
 #[tokio::test]
-async fn an_answer_without_a_status_has_the_one_that_grpc_go_derives() {
+async fn a_response_without_a_status_gets_the_one_of_grpc_go() {
     const GRPC: (&str, &str) = ("content-type", "application/grpc");
     let exporter = Exporter::start(&config("/nonexistent")).await;
     for (status, fields, code) in [
@@ -145,9 +145,9 @@ async fn an_answer_without_a_status_has_the_one_that_grpc_go_derives() {
     }
 }
 
-/// Gateways route by it.
+/// Gateways route by `:authority`.
 #[tokio::test]
-async fn the_authority_is_the_name_of_tls_and_in_plain_text_the_target() {
+async fn the_authority_is_the_tls_name_or_the_target() {
     let authority = Authority::new();
     let tls = authority.leaf("edge.test").server(&["h2"]);
     let (plain, plain_seen) = strange(503, &[], None).await;
@@ -173,7 +173,7 @@ async fn the_authority_is_the_name_of_tls_and_in_plain_text_the_target() {
 }
 
 #[tokio::test]
-async fn a_port_of_tls_that_is_called_in_plain_text_is_named() {
+async fn a_plain_text_call_to_a_tls_port_is_detected() {
     let authority = Authority::new();
     let held = authority.leaf("127.0.0.1").server(&["h2"]);
     let secured = Peer::with_tls(held, |mut stream| async move {
@@ -188,7 +188,7 @@ async fn a_port_of_tls_that_is_called_in_plain_text_is_named() {
         (&"tls".into(), &"tls.required".into()),
         "{verdict:#}"
     );
-    // Its twin closes as early, and does not speak TLS.
+    // The opposite case: a server that closes as early, but does not use TLS.
     let closing = Peer::start(|stream| async move { drop(stream) }).await;
     let probed = exporter.probe("all", &closing.address.to_string()).await;
     assert_ne!(probed.evidence["verdict"]["reason"], "tls.required");

@@ -1,4 +1,4 @@
-//! The icmp prober, against the kernel's own replies.
+//! The icmp prober with replies of the local kernel.
 
 use crate::support::exporter::Exporter;
 use serde_json::Value;
@@ -11,7 +11,7 @@ const MODULES: &str = "modules:
   large: {prober: icmp, icmp: {preferred_ip_protocol: ip4, payload_size: 2000, dont_fragment: true}}
 ";
 
-/// The evidence of a probe in a network of its own, after these commands of a shell there. Needs root.
+/// The evidence of a probe in a network namespace, after these shell commands. Requires root.
 fn in_a_network_of_its_own(setup: &str, module: &str, target: &str) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("glassbox.yml");
@@ -29,12 +29,12 @@ fn in_a_network_of_its_own(setup: &str, module: &str, target: &str) -> Value {
 }
 
 #[test]
-fn each_way_in_which_an_echo_request_comes_to_nothing_has_its_reason() {
+fn each_echo_request_failure_has_its_reason() {
     let up = "ip link set lo up;";
-    // A machine that does not reply: the kernel is told not to.
+    // The kernel is configured not to reply.
     let deaf = "ip link set lo up; echo 1 > /proc/sys/net/ipv4/icmp_echo_ignore_all;";
     let narrow = "ip link set lo mtu 1000 up;";
-    // Neither a ping socket nor a raw one.
+    // Neither ping sockets nor raw sockets are permitted.
     let powerless =
         "ip link set lo up; setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all";
     for (setup, module, target, reason, link) in [
@@ -53,9 +53,9 @@ fn each_way_in_which_an_echo_request_comes_to_nothing_has_its_reason() {
     }
 }
 
-/// Who is in the range of `net.ipv4.ping_group_range` needs no capability.
+/// A group within `net.ipv4.ping_group_range` needs no capability.
 #[test]
-fn a_ping_socket_needs_no_right() {
+fn a_ping_socket_needs_no_capability() {
     let setup = "ip link set lo up; echo '65534 65534' > /proc/sys/net/ipv4/ping_group_range; \
                  setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all";
     let evidence = in_a_network_of_its_own(setup, "ping", "127.0.0.1");
@@ -91,7 +91,7 @@ async fn the_kernel_replies_over_both_families() {
 }
 
 #[tokio::test]
-async fn many_at_once_get_each_their_own_reply() {
+async fn concurrent_probes_get_their_own_replies() {
     let exporter = Exporter::start("modules: {ping: {prober: icmp, icmp: {preferred_ip_protocol: ip4}}}").await;
     let probes = (1..=50).map(|host| {
         let exporter = &exporter;

@@ -1,4 +1,4 @@
-//! The websocket prober, against Debian's python3-websockets and a peer of our own.
+//! The websocket prober with python3-websockets from the Debian package and with test servers.
 
 use crate::serving::Running;
 use crate::support::exporter::Exporter;
@@ -8,7 +8,7 @@ use std::process::Command;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tungstenite::handshake::derive_accept_key;
 
-/// The answer that accepts the handshake of this request.
+/// The response that accepts the handshake of this request.
 pub fn accepting(head: &[u8]) -> String {
     let head = String::from_utf8_lossy(head);
     let key = head.lines().find_map(|line| {
@@ -21,7 +21,7 @@ pub fn accepting(head: &[u8]) -> String {
     )
 }
 
-/// Greets, and says back what it gets.
+/// A server that sends a greeting and echoes messages.
 const ECHO: &str = r#"
 import asyncio, sys, websockets
 async def serve(socket):
@@ -35,7 +35,7 @@ asyncio.run(main())
 "#;
 
 #[tokio::test]
-async fn a_real_server_is_greeted_and_answers() {
+async fn a_real_server_responds() {
     let port = free_port();
     let mut server = Process::start(Command::new("/usr/bin/python3").args(["-c", ECHO, &port.to_string()]));
     server.listens(port).await;
@@ -72,11 +72,11 @@ async fn a_real_server_is_greeted_and_answers() {
 }
 
 #[tokio::test]
-async fn a_message_in_pieces_and_between_pings_is_one() {
+async fn a_fragmented_message_between_pings_is_one_message() {
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
         let mut words = accepting(&head).into_bytes();
-        // The first frames come with the head.
+        // The first frames arrive together with the header.
         words.extend(b"\x89\x00\x01\x02he");
         stream.write_all(&words).await.unwrap();
         stream.write_all(b"\x80\x03llo").await.unwrap();
@@ -89,10 +89,10 @@ async fn a_message_in_pieces_and_between_pings_is_one() {
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:#}", probed.evidence);
 }
 
-/// What is looked for cannot be told in time: that is said, and the probe ends with its time.
+/// A match that takes too long ends at the probe's deadline and is reported.
 #[tokio::test]
-async fn a_large_message_is_looked_through_within_the_probes_time() {
-    // No state of the expression repeats: each byte costs hundreds of steps.
+async fn matching_a_large_message_ends_with_the_probe_timeout() {
+    // The automaton's states never repeat, so each byte takes hundreds of steps.
     let mut number = 1u32;
     let text: Vec<u8> = std::iter::repeat_with(|| {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -141,7 +141,7 @@ async fn a_large_message_is_looked_through_within_the_probes_time() {
     );
 }
 
-/// A server that accepts the handshake with more fields, then writes these frames and reads to the end.
+/// A server that accepts the handshake with additional fields, sends these frames, and reads until the end.
 async fn framing(fields: &'static str, frames: &'static [u8]) -> Peer {
     Peer::start(move |mut stream| async move {
         let head = read_head(&mut stream).await;
@@ -156,8 +156,8 @@ async fn framing(fields: &'static str, frames: &'static [u8]) -> Peer {
 const HELLO: &str = "modules: {ws: {prober: websocket, timeout: 5s, websocket: {query_response: [{expect: hello}]}}}";
 
 #[tokio::test]
-async fn a_ping_is_answered_while_a_message_is_awaited() {
-    // It says nothing before it has its pong (RFC 6455 section 5.5.2).
+async fn a_ping_gets_a_pong_during_the_wait_for_a_message() {
+    // The server sends nothing until it receives a pong (RFC 6455 section 5.5.2).
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
         let ping = [accepting(&head).as_bytes(), b"\x89\x03abc\x89\x00"].concat();
@@ -221,8 +221,8 @@ async fn what_rfc_6455_forbids_fails_the_probe() {
 }
 
 #[tokio::test]
-async fn the_host_may_be_given_and_what_a_server_echoes_of_the_request_is_masked() {
-    // Says back the head of the request as a message.
+async fn the_host_is_configurable_and_echoed_secrets_are_masked() {
+    // A server that returns the header of the request as a message.
     let peer = Peer::start(|mut stream| async move {
         let head = read_head(&mut stream).await;
         let _ = stream.write_all(accepting(&head).as_bytes()).await;

@@ -1,6 +1,6 @@
-/* Makes this host short of something, for as long as the file that SHORT names says of what: a path, which then cannot be opened
- * for want of a file descriptor; "send" or "recvmsg", which then take no datagram for want of memory; or "ports", of which no
- * socket then gets one that asks for any. */
+/* Simulates a resource shortage while the file in the environment variable SHORT names it: a path, which cannot be opened for
+ * lack of a file descriptor; "send" or "recvmsg", which fail on datagrams for lack of memory; or "ports", with which no socket
+ * gets an ephemeral port. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -63,7 +63,7 @@ static int is_of_internet(const struct sockaddr *at) {
 int bind(int socket, const struct sockaddr *at, socklen_t length) {
     static int (*real)(int, const struct sockaddr *, socklen_t);
     if (!real) real = dlsym(RTLD_NEXT, "bind");
-    /* The port stands at the same place in both families. */
+    /* The port is at the same offset in both families. */
     int any = is_of_internet(at) && !((const struct sockaddr_in *)at)->sin_port;
     if (!strcmp("ports", of) && any) return errno = EADDRINUSE, -1;
     return real(socket, at, length);

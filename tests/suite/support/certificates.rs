@@ -1,7 +1,8 @@
-//! Certificates of every kind, byte by byte, and the servers that show them.
+//! Certificates of every kind, built byte by byte, and servers that present them.
 //!
-//! A certificate library refuses to make what servers in the field have: X.509 v1, keys of RSA 512, odd extensions, signatures
-//! that are wrong. So the DER is written here; openssl makes the keys and the signatures, and nginx shows the certificates.
+//! Certificate libraries do not generate everything that real servers have: X.509 v1, 512-bit RSA keys, unusual
+//! extensions, wrong signatures. Therefore this module writes the DER itself. openssl generates the keys and
+//! signatures, and nginx presents the certificates.
 
 use super::process::{Process, eventually, free_port};
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 
 const NGINX: &str = "/usr/sbin/nginx";
 
-/// One element of DER.
+/// A DER element.
 pub fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let contents = parts.concat();
     let mut out = vec![tag];
@@ -40,7 +41,7 @@ pub fn oid(dotted: &str) -> Vec<u8> {
     let arcs: Vec<u64> = dotted.split('.').map(|arc| arc.parse().unwrap()).collect();
     let mut contents = Vec::new();
     for arc in std::iter::once(arcs[0] * 40 + arcs[1]).chain(arcs[2..].iter().copied()) {
-        // Seven bits a byte; all bytes but the last one have the first bit.
+        // Seven bits per byte. All bytes except the last one have the high bit set.
         let length = (u64::BITS - arc.leading_zeros()).div_ceil(7).max(1);
         for place in (0..length).rev() {
             let bits = u8::try_from((arc >> (7 * place)) & 0x7f).unwrap();
@@ -50,10 +51,10 @@ pub fn oid(dotted: &str) -> Vec<u8> {
     element(6, &[&contents])
 }
 
-/// An attribute of a name: its type's number, the tag of the value, the value.
+/// An attribute of a name: object identifier of the type, tag of the value, value.
 pub type Attribute<'a> = (&'a str, u8, &'a [u8]);
 
-/// A distinguished name, each of its parts with one attribute or several.
+/// A distinguished name. Each part has one or more attributes.
 pub fn name(parts: &[&[Attribute<'_>]]) -> Vec<u8> {
     let part = |attributes: &&[Attribute<'_>]| {
         let attributes = attributes
@@ -64,7 +65,7 @@ pub fn name(parts: &[&[Attribute<'_>]]) -> Vec<u8> {
     sequence(&[&parts.iter().map(part).collect::<Vec<_>>().concat()])
 }
 
-/// The name that consists of a common name.
+/// A distinguished name with only a common name.
 pub fn common_name(text: &str) -> Vec<u8> {
     name(&[&[("2.5.4.3", 0x0c, text.as_bytes())]])
 }
@@ -97,7 +98,7 @@ pub fn extended_key_usage(numbers: &[&str]) -> Vec<u8> {
     extension("2.5.29.37", false, &sequence(&[&numbers]))
 }
 
-/// DNS names that are permitted, and such that are excluded.
+/// Name constraints with permitted and excluded DNS names.
 pub fn name_constraints(permitted: &[&str], excluded: &[&str]) -> Vec<u8> {
     let subtrees = |tag: u8, names: &[&str]| {
         let names: Vec<u8> = names
@@ -114,13 +115,13 @@ pub fn name_constraints(permitted: &[&str], excluded: &[&str]) -> Vec<u8> {
     extension("2.5.29.30", true, &value)
 }
 
-/// How an authority signs.
+/// Signature algorithm of a CA.
 #[derive(Clone, Copy, Debug)]
 pub enum Signature {
-    /// With a hash such as `sha256`.
+    /// ECDSA with a hash such as `sha256`.
     Ecdsa(&'static str),
     Pkcs1(&'static str),
-    /// The same, with the parameters left out.
+    /// PKCS #1 without the parameters field.
     Pkcs1WithoutParameters(&'static str),
     Pss(&'static str),
     Ed25519,
@@ -173,7 +174,7 @@ pub struct Key {
     public: Vec<u8>,
 }
 
-/// Who signs, and how.
+/// A CA with its key and signature algorithm.
 #[derive(Clone, Debug)]
 pub struct Signer {
     pub name: Vec<u8>,
@@ -190,7 +191,7 @@ impl Signer {
         }
     }
 
-    /// The same, signing otherwise.
+    /// The same CA with another signature algorithm.
     pub fn with(&self, signature: Signature) -> Self {
         Self {
             signature,
@@ -199,28 +200,28 @@ impl Signer {
     }
 }
 
-/// What is in a certificate.
+/// Contents of a certificate.
 #[derive(Clone, Debug)]
 pub struct Contents {
     pub subject: Vec<u8>,
     pub version: u8,
     pub serial: Option<Vec<u8>>,
-    /// As `UTCTime`.
+    /// Start and end of the validity, as `UTCTime`.
     pub dates: (&'static str, &'static str),
     pub extensions: Vec<Vec<u8>>,
-    /// The signature has a wrong bit.
+    /// Whether to flip a bit of the signature.
     pub forged: bool,
 }
 
-/// From the past into the future.
+/// Valid now.
 pub const VALID: (&str, &str) = ("200101000000Z", "491231235959Z");
-/// Both in the past.
+/// Expired.
 pub const EXPIRED: (&str, &str) = ("010101000000Z", "020101000000Z");
-/// Both in the future.
+/// Not yet valid.
 pub const NOT_YET: (&str, &str) = ("481231235959Z", "491231235959Z");
 
 impl Contents {
-    /// A good server's certificate, for `localhost`.
+    /// A valid server certificate for `localhost`.
     pub fn server() -> Self {
         Self::of(
             "localhost",
@@ -228,7 +229,7 @@ impl Contents {
         )
     }
 
-    /// A good authority's.
+    /// A valid CA certificate.
     pub fn authority(common: &str) -> Self {
         Self::of(common, vec![basic_constraints(true, None)])
     }
@@ -244,7 +245,7 @@ impl Contents {
         }
     }
 
-    /// With one more extension.
+    /// Adds an extension.
     pub fn and(mut self, extension: Vec<u8>) -> Self {
         self.extensions.push(extension);
         self
@@ -261,7 +262,7 @@ impl Contents {
     }
 }
 
-/// Makes keys and certificates in a folder.
+/// Generates keys and certificates in a folder.
 pub struct Maker {
     folder: TempDir,
     serial: AtomicU32,
@@ -291,7 +292,7 @@ impl Maker {
         self.folder.path()
     }
 
-    /// A key: `P-256` and its like, `RSA 2048` and its like, or another algorithm of openssl.
+    /// Generates a key: a curve such as `P-256`, a length such as `RSA 2048`, or another algorithm of openssl.
     pub fn key(&self, kind: &str) -> Key {
         let number = self.serial.fetch_add(1, Ordering::Relaxed);
         let file = self.path().join(format!("{number}.key"));
@@ -375,7 +376,7 @@ impl Maker {
     }
 }
 
-/// Certificates as a PEM text.
+/// Certificates in PEM format.
 pub fn pem(certificates: &[Vec<u8>]) -> String {
     use base64::Engine as _;
     let mut out = String::new();
@@ -390,16 +391,16 @@ pub fn pem(certificates: &[Vec<u8>]) -> String {
     out
 }
 
-/// What a server shows.
+/// A server and the certificates that it presents.
 pub struct Shown {
     pub name: String,
     pub chain: Vec<Vec<u8>>,
     pub key: Key,
-    /// Directives of nginx.
+    /// Additional directives of nginx.
     pub settings: String,
 }
 
-/// An nginx with one server for each chain. Ends with its value.
+/// An nginx with one server for each chain. It is stopped on drop.
 pub struct Nginx {
     ports: BTreeMap<String, u16>,
     process: Process,
@@ -407,7 +408,7 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it: TLS 1.2 and 1.3, with every cipher and key size that OpenSSL has.
+    /// Starts nginx with TLS 1.2 and 1.3 and every cipher and key size of OpenSSL.
     pub async fn start(shown: &[Shown]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = "daemon off; master_process off; pid nginx.pid; error_log error.log warn;\n\
@@ -427,7 +428,11 @@ impl Nginx {
                  location / {{ default_type text/plain; return 200 hello; }} }}"
             )
             .unwrap();
-            assert!(ports.insert(one.name.clone(), port).is_none(), "{} twice", one.name);
+            assert!(
+                ports.insert(one.name.clone(), port).is_none(),
+                "duplicate name {}",
+                one.name
+            );
         }
         config.push_str("}\n");
         std::fs::write(folder.path().join("nginx.conf"), config).unwrap();
@@ -444,13 +449,13 @@ impl Nginx {
     async fn listens(&mut self) -> bool {
         if let Some(status) = self.process.0.try_wait().unwrap() {
             let log = std::fs::read_to_string(self.folder.path().join("error.log"));
-            panic!("nginx ended with {status}: {log:?}; `make deps` installs what the tests need");
+            panic!("nginx ended with {status}: {log:?}; `make deps` installs the packages for the tests");
         }
         let port = self.ports.values().next().copied().unwrap_or_default();
         TcpStream::connect(("127.0.0.1", port)).await.is_ok()
     }
 
-    /// The target of one.
+    /// URL of a server.
     pub fn url(&self, name: &str) -> String {
         format!("https://localhost:{}/", self.ports[name])
     }

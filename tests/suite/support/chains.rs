@@ -1,4 +1,4 @@
-//! A matrix of keys, signatures and chains: what `blackbox_exporter` 0.28 connects to, and what it refuses.
+//! A matrix of keys, signatures and chains, with the expected results as in `blackbox_exporter` 0.28.
 
 #![allow(clippy::too_many_lines, reason = "tables")]
 
@@ -26,15 +26,15 @@ const UTF8: u8 = 0x0c;
 /// One server.
 pub struct Chain {
     pub name: String,
-    /// With verification: success, or the reason of the failure.
+    /// Result with verification: success, or the reason of the failure.
     pub verified: Result<(), &'static str>,
-    /// Without it, what is noted where the probe succeeds.
+    /// Note in the evidence of a successful probe without verification.
     pub note: Option<&'static str>,
 }
 
-/// All servers. They end with this value.
+/// All servers. They are stopped on drop.
 pub struct Chains {
-    /// The trusted certificates.
+    /// File with the trusted certificates.
     pub ca_file: PathBuf,
     pub all: Vec<Chain>,
     nginx: Nginx,
@@ -79,7 +79,7 @@ impl Chains {
     }
 }
 
-/// A server that shows a chain without reading it.
+/// A server that presents a chain without parsing it.
 fn showing(chain: Vec<Vec<u8>>, key: &PrivateKeyDer<'_>) -> Arc<ServerConfig> {
     #[derive(Debug)]
     struct Always(Arc<CertifiedKey>);
@@ -101,7 +101,7 @@ struct Table {
     maker: Maker,
     /// The key of most servers.
     p256: Key,
-    /// The usual trusted authority.
+    /// The default trusted CA.
     root: Signer,
     /// Keys of intermediates.
     between: Vec<Key>,
@@ -131,20 +131,20 @@ impl Table {
         table
     }
 
-    /// Trusts a certificate that a signer has made for itself.
+    /// Adds a self-signed certificate to the trusted ones.
     fn trust(&mut self, signer: &Signer, contents: &Contents) {
         let root = self.maker.certificate(contents, &signer.key, signer);
         self.roots.push(root);
     }
 
-    /// A trusted authority.
+    /// Creates a trusted CA.
     fn root(&mut self, common: &str, kind: &str, signature: Signature) -> Signer {
         let signer = Signer::new(common, &self.maker.key(kind), signature);
         self.trust(&signer, &Contents::authority(common));
         signer
     }
 
-    /// An intermediate, and itself as a signer.
+    /// An intermediate certificate and its CA.
     fn intermediate(&self, contents: &Contents, key: usize, by: &Signer) -> (Vec<u8>, Signer) {
         let key = &self.between[key];
         let signer = Signer {
@@ -180,12 +180,12 @@ impl Table {
         });
     }
 
-    /// A server's certificate for the usual key.
+    /// A server certificate for the default key.
     fn server(&self, contents: &Contents, by: &Signer) -> Vec<u8> {
         self.maker.certificate(contents, &self.p256, by)
     }
 
-    /// A good server's certificate below intermediates, which come with it.
+    /// Adds a server with a valid certificate below intermediates, which it presents as well.
     fn below(&mut self, name: &str, verified: Result<(), &'static str>, by: &Signer, intermediates: Vec<Vec<u8>>) {
         let leaf = self.server(&Contents::server(), by);
         self.add(name, verified, std::iter::once(leaf).chain(intermediates).collect());
@@ -232,7 +232,7 @@ fn handshakes(table: &mut Table) {
             );
         }
         for hash in ["sha256", "sha384", "sha512"] {
-            // A signature with PSS and SHA-512 is longer than a key of 1024 bits.
+            // A PSS signature with SHA-512 does not fit into a key of 1024 bits.
             if (kind, hash) == ("RSA 1024", "sha512") {
                 continue;
             }
@@ -339,7 +339,7 @@ fn signatures(table: &mut Table) {
     table.below("signed by P-224", Err("local.tls_unsupported"), &p224, vec![]);
 }
 
-/// What a trusted certificate may be.
+/// Variants of trusted certificates.
 fn roots(table: &mut Table) {
     let invalid = Err("tls.cert.invalid");
     let old = Contents {
@@ -415,7 +415,7 @@ fn roots(table: &mut Table) {
     };
     let own = Signer::new("localhost", &table.maker.key("RSA 2048"), Pkcs1("sha256"));
     let stranger = table.maker.certificate(&old, &own.key, &own);
-    // It has the name of a trusted certificate, and is not by its key.
+    // The certificate has the name of a trusted one, but not its key.
     let untrusted = Err("tls.cert.authority_invalid");
     table.add_with(
         "self-signed with a trusted name",
@@ -434,7 +434,7 @@ fn roots(table: &mut Table) {
     table.add_with("self-signed, version 1", self_signed, vec![stranger], &nameless.key, "");
 }
 
-/// What a server's certificate may be.
+/// Variants of server certificates.
 fn leaves(table: &mut Table) {
     let invalid = Err("tls.cert.invalid");
     let wrong_name = Err("tls.cert.name_invalid");
@@ -566,7 +566,7 @@ fn leaves(table: &mut Table) {
     );
 }
 
-/// What an intermediate may be.
+/// Variants of intermediates.
 fn intermediates(table: &mut Table) {
     let invalid = Err("tls.cert.invalid");
     let old = Contents {
@@ -628,7 +628,7 @@ fn intermediates(table: &mut Table) {
         let (between, signer) = table.intermediate(&contents, 0, &root);
         let common = String::from_utf8_lossy(&contents.subject[13..]).into_owned();
         table.below(&common, right, &signer, vec![between.clone()]);
-        // webpki does not take such a server's certificate, so that the search judges the same intermediate.
+        // webpki rejects such a server certificate, so the path search checks the same intermediate.
         let mut authority = Contents::server();
         authority.extensions[0] = basic_constraints(true, None);
         let leaf = table.server(&authority, &signer);
@@ -640,7 +640,7 @@ fn intermediates(table: &mut Table) {
     table.below("one more than allowed", invalid, &signer, vec![lower, upper]);
 }
 
-/// Chains that take a search.
+/// Chains that need a path search.
 fn searches(table: &mut Table) {
     let root = table.root.clone();
     let authority = Contents::authority;
@@ -704,7 +704,7 @@ fn searches(table: &mut Table) {
         chain[..2].to_vec(),
     );
 
-    // The later end of two chains counts, whichever comes first.
+    // The later expiry of two chains counts, whatever their order.
     let second = table.root("Root 2", "P-256", Ecdsa("sha256"));
     let until = |end| authority("Two ends").dated((super::certificates::VALID.0, end));
     let (early, signer) = table.intermediate(&until("400101000000Z"), 0, &root);
@@ -718,7 +718,7 @@ fn searches(table: &mut Table) {
     table.below("the late end first", Ok(()), &signer, vec![late, early]);
 }
 
-/// Names as subject and issuer have them.
+/// Variants of subject and issuer names.
 fn names(table: &mut Table) {
     const MAIL: &str = "1.2.840.113549.1.9.1";
     const DOMAIN: &str = "0.9.2342.19200300.100.1.25";
@@ -824,7 +824,7 @@ fn names(table: &mut Table) {
         let between = table.maker.certificate(&between, &table.between[0], &table.root);
         table.below(&format!("{what}, of the issuer"), Ok(()), &issuer, vec![between]);
     }
-    // OpenSSL does not read these.
+    // OpenSSL cannot parse these.
     for (what, tag, value) in [
         ("name: a number", 2, &[5][..]),
         ("name: a negative number", 2, &[0xff]),
@@ -855,7 +855,7 @@ fn names(table: &mut Table) {
     }
 }
 
-/// What came with a server's certificate and is not one.
+/// Unreadable data next to a server certificate.
 fn unreadable(table: &mut Table) {
     let leaf = table.server(&Contents::server(), &table.root);
     table.add_raw(
@@ -874,7 +874,7 @@ fn unreadable(table: &mut Table) {
 }
 
 impl Table {
-    /// Shown without OpenSSL.
+    /// Adds a server that does not use OpenSSL.
     fn add_raw(&mut self, name: &str, verified: Result<(), &'static str>, chain: Vec<Vec<u8>>) {
         self.chains.push(Chain {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! A name server on loopback whose every answer is written in the test.
+//! A name server on loopback with responses from the test.
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// What the server says to one question.
+/// Response to a query.
 #[derive(Clone, Debug)]
 pub enum Says {
     Addresses(Vec<IpAddr>),
@@ -18,19 +18,19 @@ pub enum Says {
     Nothing,
 }
 
-/// A name server. Ends with its value.
+/// A name server. It is stopped on drop.
 pub struct DnsServer {
     pub address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl DnsServer {
-    /// Answers each question by `says(name, type)`; names come without their last dot.
+    /// Starts a server that responds with `says(name, type)`. Names have no trailing dot.
     pub async fn start(says: impl Fn(&str, RecordType) -> Says + Send + Sync + 'static) -> Self {
         Self::start_at(([127, 0, 0, 1], 0).into(), says).await
     }
 
-    /// At an address of loopback; port 53 needs root.
+    /// Starts a server at an address of loopback. Port 53 requires root.
     pub async fn start_at(at: SocketAddr, says: impl Fn(&str, RecordType) -> Says + Send + Sync + 'static) -> Self {
         let socket = Arc::new(UdpSocket::bind(at).await.unwrap());
         let address = socket.local_addr().unwrap();
@@ -45,12 +45,12 @@ impl DnsServer {
         Self { address, task }
     }
 
-    /// A server that says the same to every question.
+    /// Starts a server with the same response to every query.
     pub async fn always(says: Says) -> Self {
         Self::start(move |_, _| says.clone()).await
     }
 
-    /// The key for a module: `resolver: ["…"]`.
+    /// The key of a module: `resolver: ["…"]`.
     pub fn as_key(&self) -> String {
         format!("resolver: [\"{}\"]", self.address)
     }
@@ -73,7 +73,7 @@ fn answer(question: &[u8], says: &impl Fn(&str, RecordType) -> Says) -> Option<V
     match says(name.trim_end_matches('.'), query.query_type()) {
         Says::Nothing => return None,
         Says::Garbage => {
-            // The right id, and then nothing that could be a message.
+            // The right ID, followed by bytes that are not a DNS message.
             let mut bytes = question.metadata.id.to_be_bytes().to_vec();
             bytes.extend([0x81, 0x80, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xc0]);
             return Some(bytes);

@@ -1,4 +1,4 @@
-//! An exporter in this process, on a free port of loopback.
+//! An exporter within the test process, on a free port of loopback.
 
 use super::page::Page;
 use glassbox_exporter::server::{App, ServerSettings};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// A running exporter. Ends with its value.
+/// A running exporter. It is stopped on drop.
 pub struct Exporter {
     pub address: SocketAddr,
     pub config_file: PathBuf,
@@ -23,19 +23,19 @@ pub struct Exporter {
     _folder: TempDir,
 }
 
-/// One probe's answer: its page and its evidence.
+/// Result of a probe: the page and the evidence.
 pub struct Probed {
     pub page: Page,
     pub evidence: Value,
 }
 
 impl Exporter {
-    /// Starts one with this configuration.
+    /// Starts an exporter with a configuration.
     pub async fn start(config: &str) -> Self {
         Self::start_with(config, |_| ()).await
     }
 
-    /// Starts one with this configuration and other flags.
+    /// Starts an exporter with a configuration and changed flags.
     pub async fn start_with(config: &str, flags: impl FnOnce(&mut ServerSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config_file = folder.path().join("glassbox.yml");
@@ -62,7 +62,7 @@ impl Exporter {
         }
     }
 
-    /// For requests with fields of their own.
+    /// HTTP client for requests with additional header fields.
     pub const fn client(&self) -> &reqwest::Client {
         &self.client
     }
@@ -72,27 +72,27 @@ impl Exporter {
         Page::parse(&self.get("/metrics").await.text().await.unwrap()).value(series)
     }
 
-    /// The URL of a path on it.
+    /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// A GET of a path.
+    /// Requests a path with GET.
     pub async fn get(&self, path: &str) -> reqwest::Response {
         self.client.get(self.url(path)).send().await.unwrap()
     }
 
-    /// A POST of a path.
+    /// Requests a path with POST.
     pub async fn post(&self, path: &str) -> reqwest::Response {
         self.client.post(self.url(path)).send().await.unwrap()
     }
 
-    /// Probes a target, and takes page and evidence.
+    /// Probes a target. Returns the page and the evidence.
     pub async fn probe(&self, module: &str, target: &str) -> Probed {
         self.probe_for(module, target, "").await
     }
 
-    /// Probes with more parameters, such as `&hostname=a`.
+    /// Probes a target with additional parameters, such as `&hostname=a`.
     pub async fn probe_for(&self, module: &str, target: &str, more: &str) -> Probed {
         self.probe_by(self.client.get(self.url(&probe_path(module, target, more))))
             .await
@@ -127,7 +127,7 @@ fn probe_path(module: &str, target: &str, more: &str) -> String {
     format!("/probe?module={module}&target={target}{more}")
 }
 
-/// Asks again where the exporter lost too much of the probe's time to judge its target: this host may be busy.
+/// Repeats a probe if the exporter lost too much time for a verdict, which happens on a busy host.
 async fn eventually_judged(
     mut scrape: impl AsyncFnMut() -> (StatusCode, HeaderMap, String),
 ) -> (StatusCode, HeaderMap, String) {
@@ -141,7 +141,7 @@ async fn eventually_judged(
 }
 
 impl Probed {
-    /// The laps of all legs: phase, seconds, and the reason where it failed.
+    /// The phases of all exchanges: name, seconds, and the reason of a failure.
     pub fn timings(&self) -> Vec<(String, f64, Option<String>)> {
         let exchanges = self.evidence["target"]["exchanges"].as_array().unwrap();
         exchanges

@@ -1,4 +1,4 @@
-//! A server of HTTP/2 that answers with raw frames: also those that no library writes.
+//! An HTTP/2 server that responds with raw frames, including frames that no library writes.
 
 use super::peer::Peer;
 use rustls::ServerConfig;
@@ -19,7 +19,7 @@ const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
 
-/// `:status: 200`, of HPACK's static table.
+/// `:status: 200` from the static table of HPACK.
 pub const OK: &[u8] = b"\x88";
 
 /// A frame of a stream.
@@ -32,7 +32,7 @@ fn frame(stream: u32, kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A string that is not compressed (RFC 7541 section 5.2).
+/// A string without Huffman coding (RFC 7541 section 5.2).
 fn string(text: &[u8]) -> Vec<u8> {
     let mut string = Vec::new();
     if text.len() < 127 {
@@ -50,32 +50,32 @@ fn string(text: &[u8]) -> Vec<u8> {
     string
 }
 
-/// A field that the dynamic table does not get.
+/// A literal field without indexing.
 pub fn field(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Vec<u8> {
     [&[0][..], &string(name.as_ref()), &string(value.as_ref())].concat()
 }
 
-/// A field that the dynamic table gets.
+/// A literal field that is added to the dynamic table.
 pub fn indexed(name: &str, value: &str) -> Vec<u8> {
     [&[0x40][..], &string(name.as_bytes()), &string(value.as_bytes())].concat()
 }
 
-/// Fields that follow each other.
+/// Several fields.
 pub fn fields(pairs: &[(&str, &str)]) -> Vec<u8> {
     pairs.iter().flat_map(|(name, value)| field(name, value)).collect()
 }
 
-/// A block in one frame, after which data follow.
+/// A header block in one frame, before DATA frames.
 pub fn head(block: &[u8]) -> Vec<u8> {
     frame(1, HEADERS, END_HEADERS, block)
 }
 
-/// A block in one frame, which ends the response.
+/// A header block in one frame that ends the response.
 pub fn end(block: &[u8]) -> Vec<u8> {
     frame(1, HEADERS, END_HEADERS | END_STREAM, block)
 }
 
-/// A block in frames of so many bytes.
+/// A header block split into frames of `length` bytes.
 pub fn pieces(block: &[u8], length: usize) -> Vec<u8> {
     let count = block.chunks(length).count();
     let piece = |(number, piece): (usize, &[u8])| {
@@ -86,13 +86,13 @@ pub fn pieces(block: &[u8], length: usize) -> Vec<u8> {
     block.chunks(length).enumerate().flat_map(piece).collect()
 }
 
-/// A block with a priority and so many bytes of padding.
+/// A header block with a priority and padding.
 pub fn padded(block: &[u8], padding: u8) -> Vec<u8> {
     let payload = [&[padding][..], b"\0\0\0\0\x10", block, &vec![0; padding.into()]].concat();
     frame(1, HEADERS, END_HEADERS | PADDED | PRIORITY, &payload)
 }
 
-/// All of a body, which ends the response.
+/// A complete body that ends the response.
 pub fn body(bytes: &[u8]) -> Vec<u8> {
     frame(1, DATA, END_STREAM, bytes)
 }
@@ -107,7 +107,7 @@ pub fn reset() -> Vec<u8> {
     frame(1, RST_STREAM, 0, &[0; 4])
 }
 
-/// A server that answers each request with these bytes, in one write or byte by byte.
+/// Responds to each request with `answer`, in one write or byte by byte.
 async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8], drips: bool) -> io::Result<()> {
     stream.read_exact(&mut [0; PREFACE]).await?;
     stream.write_all(&frame(0, SETTINGS, 0, &[])).await?;
@@ -136,7 +136,7 @@ async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8], d
     }
 }
 
-/// A server over TLS whose answer to every request is these frames.
+/// A server over TLS that responds to every request with these frames.
 pub async fn secured(config: Arc<ServerConfig>, answer: Vec<u8>) -> Peer {
     let answer = Arc::new(answer);
     Peer::with_tls(config, move |stream| {
@@ -146,7 +146,7 @@ pub async fn secured(config: Arc<ServerConfig>, answer: Vec<u8>) -> Peer {
     .await
 }
 
-/// The same byte by byte.
+/// The same, byte by byte.
 pub async fn dripping(config: Arc<ServerConfig>, answer: Vec<u8>) -> Peer {
     let answer = Arc::new(answer);
     Peer::with_tls(config, move |stream| {
@@ -156,7 +156,7 @@ pub async fn dripping(config: Arc<ServerConfig>, answer: Vec<u8>) -> Peer {
     .await
 }
 
-/// The same in plain text.
+/// The same without TLS.
 pub async fn plain(answer: Vec<u8>) -> Peer {
     let answer = Arc::new(answer);
     Peer::start(move |stream| {

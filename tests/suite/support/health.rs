@@ -1,4 +1,4 @@
-//! Health services of gRPC on loopback: Debian's, and one that answers as the test says.
+//! gRPC health services on loopback: one with the Debian package of gRPC, and servers with responses from the test.
 
 use super::peer::Peer;
 use super::process::{Process, free_port};
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A server that answers every call with these bytes, and with this status in its trailers, if there is one.
+/// A server that responds to every call with this body, and with this status in the trailers unless it is empty.
 pub async fn health(body: &'static [u8], status: &'static str) -> Peer {
     Peer::start(move |stream| async move {
         let Ok(mut connection) = h2::server::handshake(stream).await else {
@@ -34,10 +34,10 @@ pub async fn health(body: &'static [u8], status: &'static str) -> Peer {
     .await
 }
 
-/// What a serving health service says, in its frame.
+/// The framed message `SERVING` of a health service.
 const SERVING: &[u8] = b"\0\0\0\0\x02\x08\x01";
 
-/// Header fields, in order; a name may come twice.
+/// Header fields in order. A name may occur several times.
 type Pairs = &'static [(&'static str, &'static str)];
 
 fn fields(pairs: Pairs) -> HeaderMap {
@@ -61,12 +61,12 @@ async fn serves(stream: tokio::net::TcpStream, head: Pairs, trailers: Pairs) {
     }
 }
 
-/// A server that says it serves, with these fields before and after the message.
+/// A server that responds `SERVING`, with these header and trailer fields.
 pub async fn answering(head: Pairs, trailers: Pairs) -> Peer {
     Peer::start(move |stream| serves(stream, head, trailers)).await
 }
 
-/// A healthy server at an address of any family.
+/// A healthy server at an IPv4 or IPv6 address.
 pub async fn health_at(address: &str) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -95,7 +95,7 @@ pub async fn resetting(code: u32) -> Peer {
     .await
 }
 
-/// The health service on Debian's gRPC: `good` serves, `bad` does not, all others are not known.
+/// A health service with the Debian package of gRPC: `good` is SERVING, `bad` is NOT_SERVING, all others are unknown.
 const SERVICE: &str = r#"
 import sys, grpc
 from concurrent import futures
@@ -121,7 +121,7 @@ server.start()
 server.wait_for_termination()
 "#;
 
-/// Debian's, and its port; with a certificate and its key, over TLS.
+/// Starts that health service and returns its port. It uses TLS if a certificate and key are given.
 pub async fn debians(pair: Option<(PathBuf, PathBuf)>) -> (Process, u16) {
     let port = free_port();
     let mut command = Command::new("/usr/bin/python3");
@@ -134,10 +134,10 @@ pub async fn debians(pair: Option<(PathBuf, PathBuf)>) -> (Process, u16) {
     (server, port)
 }
 
-/// What a gRPC server was asked as (`:authority`), in order.
+/// `:authority` values of the requests, in order.
 pub type Authorities = Arc<Mutex<Vec<String>>>;
 
-/// A server that notes `:authority`, and answers every call with this status and these fields, and nothing else.
+/// A server that records `:authority` and responds to every call with only this status and these fields.
 pub async fn strange(
     status: u16,
     fields: &'static [(&'static str, &'static str)],
@@ -169,6 +169,6 @@ pub async fn strange(
     (peer, seen)
 }
 
-/// A connection, in plain text or over TLS.
+/// A connection with or without TLS.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}

@@ -1,4 +1,4 @@
-//! A target that holds whoever asks.
+//! A target that delays all responses until the test releases them.
 
 use super::peer::{Peer, read_head};
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
-/// A peer that answers only when it is let to, and how many wait for that.
+/// A target that responds only after `let_go`, and counts the waiting requests.
 pub struct Held {
     pub peer: Peer,
     waiting: watch::Receiver<usize>,
-    /// The most that ever waited at once.
+    /// Maximum number of requests that waited at the same time.
     pub most: Arc<AtomicUsize>,
-    /// Lets all of them go.
+    /// Releases all requests.
     pub let_go: watch::Sender<bool>,
 }
 
@@ -29,7 +29,7 @@ impl Held {
                 read_head(&mut stream).await;
                 count.send_modify(|count| *count += 1);
                 seen.fetch_max(*count.borrow(), Ordering::SeqCst);
-                // The sender may be gone: then nobody waits for us.
+                // If the sender is gone, the test has ended.
                 let _ = go.wait_for(|go| *go).await;
                 count.send_modify(|count| *count -= 1);
                 let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
@@ -45,7 +45,7 @@ impl Held {
         }
     }
 
-    /// Returns once so many wait.
+    /// Waits until `probes` requests are waiting.
     pub async fn holds(&self, probes: usize) {
         let mut waiting = self.waiting.clone();
         waiting.wait_for(|count| *count == probes).await.unwrap();

@@ -1,4 +1,4 @@
-//! An exporter as a process that sees a hosts file and a resolver configuration of its own: mounts that nobody else sees.
+//! An exporter process with a separate hosts file and `resolv.conf`, in a mount namespace.
 
 use super::exporter::Probed;
 use super::page::Page;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A running exporter. Ends with its value.
+/// A running exporter. It is stopped on drop.
 pub struct Host {
     port: u16,
     client: reqwest::Client,
@@ -16,7 +16,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts one with these modules; needs root, as mounts do.
+    /// Starts an exporter with these modules. The mounts require root.
     pub async fn start(modules: &str, resolv_conf: &str, hosts: &[u8]) -> Self {
         const MOUNTED: &str =
             "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf && exec \"$@\"";
@@ -45,17 +45,17 @@ impl Host {
         }
     }
 
-    /// A file that it sees: `resolv.conf` or `hosts`. What is written there changes the mounted file.
+    /// Path of the file that is mounted as `resolv.conf` or `hosts`. Writes to it are visible to the exporter.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// What it has logged.
+    /// The log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.file("log")).unwrap()
     }
 
-    /// Probes a target, and takes page and evidence.
+    /// Probes a target. Returns the page and the evidence.
     pub async fn probe(&self, module: &str, target: &str) -> Probed {
         let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
         let path = format!("/probe?module={module}&target={target}");
@@ -76,7 +76,7 @@ impl Host {
 }
 
 impl Probed {
-    /// Whether the probe succeeded, and else its link and reason.
+    /// The success of the probe, or the link and reason of the failure.
     pub fn outcome(&self) -> String {
         if self.page.value("probe_success") > 0.0 {
             return "success".to_owned();
@@ -85,7 +85,7 @@ impl Probed {
         format!("{}/{}", word("link"), word("reason"))
     }
 
-    /// The address that was connected to.
+    /// The address of the connection.
     pub fn chosen(&self) -> String {
         let exchange = &self.evidence["target"]["exchanges"][0];
         exchange["chosen"].as_str().unwrap_or("-").to_owned()

@@ -1,4 +1,4 @@
-//! What the scenarios stand on.
+//! Shared helpers of the tests.
 
 pub mod certificates;
 pub mod chains;

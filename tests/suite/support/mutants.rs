@@ -1,6 +1,6 @@
-//! Bytes that are almost right: seeds with a few faults, the same ones for the same number.
+//! Almost valid input: seeds with a few random faults, reproducible by number.
 
-/// What readers stumble over.
+/// Tokens that often break parsers.
 const TOKENS: [&[u8]; 24] = [
     b"\r\n",
     b"\r\n\r\n",
@@ -28,7 +28,7 @@ const TOKENS: [&[u8]; 24] = [
     b"99999999999999999999999999999999999999999999",
 ];
 
-/// Seeds and their faulty copies, without end: first the seeds as they are.
+/// Endless iterator over the unchanged seeds, followed by faulty copies of them.
 pub struct Mutants {
     seeds: Vec<Vec<u8>>,
     next: usize,
@@ -36,7 +36,7 @@ pub struct Mutants {
 }
 
 impl Mutants {
-    /// The same for the same seeds and number.
+    /// The mutants are the same for the same seeds and number.
     pub fn of(seeds: Vec<Vec<u8>>, number: u64) -> Self {
         assert!(!seeds.is_empty());
         Self {
@@ -46,7 +46,7 @@ impl Mutants {
         }
     }
 
-    /// A number below `end`: xorshift64*, which is good enough to choose with.
+    /// A random number below `end`, from xorshift64*.
     fn below(&mut self, end: usize) -> usize {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;

@@ -1,4 +1,4 @@
-//! A name server on loopback, over UDP and TCP, whose every response is written in the test.
+//! A name server on loopback, over UDP and TCP, with responses from the test.
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA};
@@ -11,19 +11,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
-/// A question that came.
+/// A received query.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Without its final dot.
+    /// Name without the trailing dot.
     pub name: String,
     pub kind: RecordType,
-    /// Whether it has an OPT record.
+    /// Whether the query has an OPT record.
     pub edns: bool,
     pub tcp: bool,
     message: Message,
 }
 
-/// What the server does.
+/// Reaction of the server.
 pub enum Reply {
     Bytes(Vec<u8>),
     After(Duration, Vec<u8>),
@@ -34,7 +34,7 @@ impl Asked {
     fn read(bytes: &[u8], tcp: bool) -> Self {
         let message = Message::from_vec(bytes).unwrap();
         let query = message.queries.first().unwrap();
-        // As they are on the wire: the library's text escapes some of them.
+        // The labels as on the wire, because the library escapes some characters.
         let labels: Vec<_> = query.name().iter().map(String::from_utf8_lossy).collect();
         Self {
             name: labels.join("."),
@@ -45,7 +45,7 @@ impl Asked {
         }
     }
 
-    /// An answer without records, to be changed.
+    /// A response without records, to be modified by the test.
     pub fn answer(&self) -> Message {
         let mut answer = Message::new(self.message.metadata.id, MessageType::Response, OpCode::Query);
         answer.metadata.recursion_desired = true;
@@ -54,7 +54,7 @@ impl Asked {
         answer
     }
 
-    /// Those of the addresses that are of the wanted family.
+    /// A response with the addresses of the queried family.
     pub fn addresses(&self, addresses: &[&str]) -> Reply {
         let mut answer = self.answer();
         for address in addresses {
@@ -92,14 +92,14 @@ impl Asked {
         Reply::Bytes(answer.to_vec().unwrap())
     }
 
-    /// The number of the question, then what cannot be read.
+    /// The ID of the query, followed by unreadable bytes.
     pub fn garbage(&self) -> Reply {
         let mut bytes = self.message.metadata.id.to_be_bytes().to_vec();
         bytes.extend([0x81, 0x80, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xc0]);
         Reply::Bytes(bytes)
     }
 
-    /// An answer whose records are these bytes; their names point to the question.
+    /// A response with these raw records. Their names point to the question.
     pub fn records(&self, records: &[&[u8]]) -> Reply {
         let Reply::Bytes(mut bytes) = self.no_data() else {
             unreachable!("it is bytes")
@@ -114,7 +114,7 @@ impl Asked {
     }
 }
 
-/// The type, class, lifetime, length and data of a record.
+/// The type, class, TTL, length and data of a record.
 pub fn record(kind: u16, data: &[u8]) -> Vec<u8> {
     let length = u16::try_from(data.len()).unwrap();
     [
@@ -128,7 +128,7 @@ pub fn record(kind: u16, data: &[u8]) -> Vec<u8> {
 
 type Handler = Arc<dyn Fn(&Asked) -> Reply + Send + Sync>;
 
-/// A running server. Ends with its value.
+/// A running name server. It is stopped on drop.
 pub struct NameServer {
     pub address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -136,12 +136,12 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// At a port of its own.
+    /// Starts a server at a free port.
     pub async fn start(handler: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0", handler).await
     }
 
-    /// At an address of loopback; port 53 needs root.
+    /// Starts a server at an address of loopback. Port 53 requires root.
     pub async fn start_at(at: &str, handler: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let (udp, tcp) = both_transports(at).await;
         let address = tcp.local_addr().unwrap();
@@ -154,12 +154,12 @@ impl NameServer {
         Self { address, asked, tasks }
     }
 
-    /// What was asked since this was called last.
+    /// Queries since the last call.
     pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
-    /// The names that were asked since then, each once, in order.
+    /// Queried names since the last call, without duplicates, in order.
     pub fn names_asked(&self) -> Vec<String> {
         let mut names: Vec<_> = self.asked().into_iter().map(|asked| asked.name).collect();
         names.dedup();
@@ -167,7 +167,8 @@ impl NameServer {
     }
 }
 
-/// The same port for both. Where the kernel chose it for one, a test beside this one may use it for the other: then another port is chosen.
+/// Binds the same port for UDP and TCP. If a concurrent test already uses the port for one of them, another port is
+/// tried.
 async fn both_transports(at: &str) -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
         let udp = UdpSocket::bind(at).await.unwrap();
@@ -179,7 +180,7 @@ async fn both_transports(at: &str) -> (UdpSocket, TcpListener) {
             ),
         }
     }
-    panic!("no port is free for both UDP and TCP");
+    panic!("found no port that is free for both UDP and TCP");
 }
 
 impl Drop for NameServer {

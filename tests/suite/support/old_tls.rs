@@ -1,4 +1,4 @@
-//! A real nginx that speaks TLS as older or odd servers do: one port each.
+//! A real nginx with the TLS settings of old or unusual servers, one port for each.
 
 use super::pki::Authority;
 use super::process::{Process, free_port};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const NGINX: &str = "/usr/sbin/nginx";
 
-/// Name, certificate, protocols, cipher suites, groups, and more.
+/// Name, certificate, protocols, cipher suites, groups, and further directives.
 type Row = (
     &'static str,
     &'static str,
@@ -22,7 +22,7 @@ type Row = (
 
 const USUAL: &str = "X25519:P-256:P-384";
 
-/// What the servers speak.
+/// TLS settings of the servers.
 pub const SERVERS: &[Row] = &[
     (
         "usual",
@@ -106,17 +106,17 @@ pub const SERVERS: &[Row] = &[
     ("tls13", "ec", "TLSv1.3", "ECDHE-ECDSA-AES128-GCM-SHA256", USUAL, ""),
 ];
 
-/// The running servers. End with their value.
+/// The running servers. They are stopped on drop.
 pub struct OldTls {
     ports: BTreeMap<&'static str, u16>,
-    /// A certificate for an RSA key, which signed itself, and its key.
+    /// A self-signed RSA certificate and its key.
     pub rsa: (PathBuf, PathBuf),
     _folder: TempDir,
     _process: Process,
 }
 
 impl OldTls {
-    /// Starts them all; those with a certificate for a key of an elliptic curve have it of this authority.
+    /// Starts all servers. `authority` signs their elliptic-curve certificates.
     pub async fn start(authority: &Authority) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -147,18 +147,18 @@ impl OldTls {
         }
     }
 
-    /// The port of one.
+    /// Port of a server.
     pub fn port(&self, name: &str) -> u16 {
         self.ports[name]
     }
 
-    /// The URL of one.
+    /// URL of a server.
     pub fn url(&self, name: &str) -> String {
         format!("https://127.0.0.1:{}/", self.ports[name])
     }
 }
 
-/// A certificate for an RSA key, which it signed itself, and a finite group.
+/// Creates a self-signed RSA certificate and a Diffie-Hellman group.
 fn certificate_and_group(folder: &Path, (cert, key): &(PathBuf, PathBuf)) {
     let made = Command::new("openssl")
         .args([
@@ -185,7 +185,7 @@ fn certificate_and_group(folder: &Path, (cert, key): &(PathBuf, PathBuf)) {
         .stderr(Stdio::null())
         .status();
     assert!(made.unwrap().success());
-    // One of RFC 7919: to make one takes long.
+    // A group of RFC 7919, because generating one takes long.
     let group = Command::new("openssl")
         .args([
             "genpkey",
@@ -201,7 +201,7 @@ fn certificate_and_group(folder: &Path, (cert, key): &(PathBuf, PathBuf)) {
     assert!(group.unwrap().success());
 }
 
-/// The servers of the configuration, each at a port of its own.
+/// The server blocks of the nginx configuration, each with its own port.
 fn servers(ports: &mut BTreeMap<&'static str, u16>, ec: &(PathBuf, PathBuf), rsa: &(PathBuf, PathBuf)) -> String {
     let mut servers = String::new();
     for (name, certificate, protocols, suites, groups, more) in SERVERS {

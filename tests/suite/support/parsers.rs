@@ -1,5 +1,5 @@
-//! What reads a stranger's bytes without a socket: each parser with its seeds, and what must hold whatever it is fed.
-//! The tests feed mutants, `make fuzz` feeds what libFuzzer thinks of.
+//! Parsers of untrusted input, without sockets: each parser with its seeds and the invariants for every input. The
+//! tests feed mutants, `make fuzz` feeds the input of libFuzzer.
 
 use super::page::Page;
 use glassbox_exporter::backend::Backend;
@@ -23,7 +23,7 @@ pub struct Parser {
     pub feed: fn(&[u8]),
 }
 
-/// All of them.
+/// All parsers.
 pub const PARSERS: [Parser; 8] = [
     Parser {
         name: "configuration",
@@ -67,9 +67,9 @@ pub const PARSERS: [Parser; 8] = [
     },
 ];
 
-/// Every file of a folder of the tests' fixtures.
+/// Every file of a folder in `tests/fixtures`.
 fn fixtures(folder: &str) -> Vec<Vec<u8>> {
-    // `make fuzz` has a package of its own, in a folder below.
+    // The package of `make fuzz` is in a subfolder.
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = package.ancestors().find(|root| root.join("tests/fixtures").is_dir());
     let folder = root.unwrap_or(package).join("tests/fixtures").join(folder);
@@ -89,12 +89,12 @@ fn configurations() -> Vec<Vec<u8>> {
     [fixtures("config/good"), fixtures("config/bad")].concat()
 }
 
-/// A file that is taken is shown as one that is taken, too; one that is refused is refused at a place that it has.
+/// A valid file, when printed, is still valid. The error of an invalid file has a location within the file.
 fn configuration(bytes: &[u8]) {
     let Ok(written) = std::str::from_utf8(bytes) else {
         return;
     };
-    // What a file names beside itself is not this parser's: no file of this machine is read for a mutant.
+    // Mutants must not read other files of this machine.
     if written.contains("_file") {
         return;
     }
@@ -107,7 +107,7 @@ fn configuration(bytes: &[u8]) {
             let shown = config.to_yaml();
             assert!(
                 serde_yaml::from_str::<serde_json::Value>(&shown).is_ok(),
-                "it is shown as what is no YAML:\n{shown}"
+                "the printed configuration is not valid YAML:\n{shown}"
             );
         }
         Err(problem) => {
@@ -135,7 +135,7 @@ fn targets() -> Vec<Vec<u8>> {
     ])
 }
 
-/// What is shown of a target has no secret of it, and is one line.
+/// A displayed target has no secrets and is one line.
 fn target(bytes: &[u8]) {
     let written = String::from_utf8_lossy(bytes);
     let target = Target::new(&*written);
@@ -143,7 +143,7 @@ fn target(bytes: &[u8]) {
     let _ = target.host_port(Some(443));
     if let Ok(url) = target.http_url() {
         let shown = target.to_string();
-        // One that stands elsewhere in the URL too is no secret.
+        // A word that occurs elsewhere in the URL is not a secret.
         let is_secret = |word: &&str| word.len() > 8 && written.matches(word).count() == 1;
         let password = url.user().and_then(|user| user.password.clone()).unwrap_or_default();
         let password = String::from_utf8_lossy(&password);
@@ -151,7 +151,7 @@ fn target(bytes: &[u8]) {
         for shown in [shown, url.shown(), format!("{url:?}")] {
             assert!(!word.is_some_and(|word| shown.contains(word)), "{shown}");
         }
-        // What is sent is one line, and is sent again where it is read.
+        // The request target is one line, and parsing it again does not change it.
         assert!(!url.target().iter().any(u8::is_ascii_control));
         let again = [b"http://a.example", &*url.target()].concat();
         let again = HttpUrl::parse(again).map(|again| again.target());
@@ -163,7 +163,7 @@ fn target(bytes: &[u8]) {
     }
 }
 
-/// Real answers of gateways; the first line of each file says what it shows.
+/// Real responses of gateways. The first line of each file is a description.
 pub fn answers() -> Vec<Vec<u8>> {
     let answers = fixtures("gateways").into_iter().map(|file| {
         let head = file.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -172,7 +172,7 @@ pub fn answers() -> Vec<Vec<u8>> {
     answers.collect()
 }
 
-/// The fields of a head, read kindly: what a real client refuses is fed to the catalogue all the same.
+/// Leniently parsed fields of a header. The catalogue must also handle responses that the client would reject.
 fn read(bytes: &[u8]) -> (u16, String, HeaderMap, String) {
     let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
     let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
@@ -221,21 +221,21 @@ fn responses() -> Vec<Vec<u8>> {
         "HTTP/1.0 204 No\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
         "HTTP/2.0 099 \r\nTransfer-Encoding: gzip\r\n\r\nhello",
     ]);
-    // The pages of gateways are long, and alike.
+    // Few of the gateway pages are enough: they are long and similar.
     [answers().into_iter().take(3).collect(), odd].concat()
 }
 
-/// What is read does not depend on how it came; and what is shown of it is bounded.
+/// The parsed response does not depend on the segmentation of the input, and its display is bounded.
 fn response(bytes: &[u8]) {
     for is_head in [false, true] {
         let whole = read_response([bytes], is_head);
-        // Each byte alone would take long: the reader's own tests do that.
+        // Single bytes would take too long. The unit tests of the reader cover them.
         let length = 1 + bytes.len() / 8;
         let pieces = read_response(bytes.chunks(length), is_head);
         match (&whole, &pieces) {
             (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces),
             (Err(_), Err(_)) => {}
-            _ => panic!("at once {whole:?}, in pieces of {length} bytes {pieces:?}"),
+            _ => panic!("complete input: {whole:?}, in pieces of {length} bytes: {pieces:?}"),
         }
         let Ok(whole) = whole else { continue };
         assert!(whole.body.len() + whole.excess <= bytes.len());
@@ -253,7 +253,7 @@ fn proxy_statuses() -> Vec<Vec<u8>> {
     ])
 }
 
-/// As a field, as a trailer, and twice.
+/// The value as a header, as a trailer, and twice.
 fn proxy_status(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else {
         return;
@@ -274,7 +274,7 @@ fn hostile_labels() -> Vec<Vec<u8>> {
     ])
 }
 
-/// What is read back of the text is what was written, and the other formats are written, too.
+/// Parsing the written text format returns the same values. The other formats can be written as well.
 fn labels(bytes: &[u8]) {
     let written = String::from_utf8_lossy(bytes);
     let mut page = metrics::MetricPage::new(Level::Full);

@@ -1,4 +1,4 @@
-//! A TCP peer that does to each connection what the test says.
+//! A TCP server with the behavior from the test.
 
 use glassbox_exporter::cli::Listen;
 use glassbox_exporter::listen;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A peer on a free port of loopback. Ends with its value.
+/// A TCP server on a free port of loopback. It is stopped on drop.
 pub struct Peer {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -21,12 +21,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Does `behave` to each connection.
+    /// Starts a server that runs `behave` for each connection.
     pub async fn start<F>(behave: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        // The exporter's own verb, because it has room for bursts.
+        // The exporter's own function, because it uses a large backlog.
         let listeners = listen(Listen::At(&["127.0.0.1:0".to_owned()])).await.unwrap();
         let listener = listeners.into_iter().next().unwrap();
         let address = listener.local_addr().unwrap();
@@ -45,7 +45,7 @@ impl Peer {
         }
     }
 
-    /// Reads the request head, answers with these bytes, and closes.
+    /// Starts a server that reads the request header, responds with these bytes, and closes the connection.
     pub async fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = Arc::new(answer.into());
         Self::start(move |mut stream| {
@@ -59,7 +59,7 @@ impl Peer {
         .await
     }
 
-    /// Shakes hands on each connection and does `behave` above TLS.
+    /// Starts a server that runs `behave` over TLS for each connection.
     pub async fn with_tls<F>(
         config: Arc<ServerConfig>,
         behave: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,
@@ -80,17 +80,17 @@ impl Peer {
         .await
     }
 
-    /// `http://` and its address.
+    /// The URL with `http://`.
     pub fn http(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    /// `https://` and its address.
+    /// The URL with `https://`.
     pub fn https(&self) -> String {
         format!("https://{}/", self.address)
     }
 
-    /// Connections it has accepted.
+    /// Number of accepted connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -102,7 +102,7 @@ impl Drop for Peer {
     }
 }
 
-/// Reads up to the empty line that ends a request head; gives what was read.
+/// Reads up to the empty line after a request header. Returns the bytes.
 pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -112,7 +112,7 @@ pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     head
 }
 
-/// Answers 200 with a short body, and closes.
+/// Responds with 200 and a short body, and closes the connection.
 pub async fn ok(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     read_head(&mut stream).await;
     let _ = stream
@@ -121,13 +121,13 @@ pub async fn ok(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let _ = stream.shutdown().await;
 }
 
-/// Ends a connection with RST: unsent and unread data is thrown away.
+/// Closes a connection with RST, which discards unsent and unread data.
 pub fn reset(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
     socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
 }
 
-/// The begin of `struct tcp_info`, as far as every kernel has it.
+/// The first fields of `struct tcp_info`, which every kernel has.
 #[repr(C)]
 pub struct TcpInfo {
     _before: [u32; 6],
@@ -135,7 +135,7 @@ pub struct TcpInfo {
     _after: [u32; 19],
 }
 
-/// Waits until the other side's kernel has all that was written: a reset throws away what it does not have.
+/// Waits until the remote kernel has acknowledged all written data, because a reset would discard the rest.
 pub async fn until_acknowledged(stream: &TcpStream) {
     use nix::{getsockopt_impl, libc, sockopt_impl};
     sockopt_impl!(Unacked, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, TcpInfo);

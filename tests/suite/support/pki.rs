@@ -1,4 +1,4 @@
-//! Certificates made for one test: an authority, and leaves that are right or wrong in one way.
+//! Certificates for one test: a CA, and valid or invalid leaf certificates.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// An authority, and a folder with its certificate.
+/// A CA, and a folder with its certificate.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub der: CertificateDer<'static>,
@@ -46,12 +46,12 @@ impl Authority {
         }
     }
 
-    /// A good certificate for a name or address.
+    /// A valid certificate for a name or address.
     pub fn leaf(&self, name: &str) -> Leaf {
         self.leaf_with(name, |_| ())
     }
 
-    /// One that differs from a good one.
+    /// A certificate that differs from a valid one.
     pub fn leaf_with(&self, name: &str, differ: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let mut params = for_name(name);
         differ(&mut params);
@@ -63,7 +63,7 @@ impl Authority {
         }
     }
 
-    /// One that has expired.
+    /// An expired certificate.
     pub fn expired(&self, name: &str) -> Leaf {
         self.leaf_with(name, |params| {
             params.not_before = date_time_ymd(2001, 1, 1);
@@ -82,7 +82,7 @@ impl Authority {
     }
 }
 
-/// A certificate that signed itself.
+/// A self-signed certificate.
 pub fn self_signed(name: &str) -> Leaf {
     let key = KeyPair::generate().unwrap();
     let certificate = for_name(name).self_signed(&key).unwrap();
@@ -93,7 +93,7 @@ pub fn self_signed(name: &str) -> Leaf {
 }
 
 impl Leaf {
-    /// A server that shows it.
+    /// A server that presents the certificate.
     pub fn server(self, alpn: &[&str]) -> Arc<ServerConfig> {
         let mut config = builder()
             .with_no_client_auth()
@@ -103,7 +103,7 @@ impl Leaf {
         Arc::new(config)
     }
 
-    /// Certificate and key as PEM files in a folder, by this name.
+    /// Certificate and key as PEM files in a folder, with this file name.
     pub fn files(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let write = |ending: &str, label: &str, der: &[u8]| {
             let path = folder.join(format!("{name}.{ending}"));
@@ -121,7 +121,7 @@ impl Leaf {
         )
     }
 
-    /// A server that shows it and demands a certificate of the authority.
+    /// A server that presents the certificate and requires a client certificate of the CA.
     pub fn server_for_clients_of(self, authority: &Authority) -> Arc<ServerConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(authority.der.clone()).unwrap();

@@ -1,31 +1,34 @@
-//! Real programs on loopback: found or the test fails, never skipped; ended with their value.
+//! Real programs on loopback. A missing program fails the test, it is never skipped.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// A child process that ends with its value.
+/// A child process. It is killed on drop.
 pub struct Process(pub Child);
 
 impl Process {
-    /// Starts a program. Its output goes where the command says.
+    /// Starts a program. The command decides where its output goes.
     pub fn start(command: &mut Command) -> Self {
         let program = command.get_program().to_owned();
         match command.spawn() {
             Ok(child) => Self(child),
             Err(error) => panic!(
-                "{}: {error}; `make deps` installs what the tests need",
+                "{}: {error}; `make deps` installs the packages for the tests",
                 program.display()
             ),
         }
     }
 
-    /// Waits until it takes connections at a port; fails at once where it has ended.
+    /// Waits until the program accepts connections at a port. Fails immediately if it has exited.
     pub async fn listens(&mut self, port: u16) {
         eventually("listening", async || {
             let ended = self.0.try_wait().unwrap();
-            assert!(ended.is_none(), "it ended before it listened at {port}: {ended:?}");
+            assert!(
+                ended.is_none(),
+                "the program exited before it listened at port {port}: {ended:?}"
+            );
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
         .await;
@@ -47,7 +50,7 @@ impl Drop for Process {
     }
 }
 
-/// A port that was free a moment ago, below the range that the kernel hands out by itself.
+/// A port that was free a moment ago, below the ephemeral range.
 pub fn free_port() -> u16 {
     static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
     loop {
@@ -60,16 +63,19 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Waits until `done` holds; fails the test where it does not within a time that only a broken machine needs.
+/// Waits until `done` is true. Fails the test after a time that only a broken machine needs.
 pub async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !done().await {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{what}: not within 60 s");
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "{what}: not reached within 60 s"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Waits until a port takes connections.
+/// Waits until a port accepts connections.
 pub async fn listening(port: u16) {
     eventually("listening", async || {
         tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
@@ -77,7 +83,7 @@ pub async fn listening(port: u16) {
     .await;
 }
 
-/// Builds what a program of the tests is to load before its own libraries, from a C file of the project.
+/// Builds a library for `LD_PRELOAD` from a C file of the project.
 pub fn preloaded(source: &str, folder: &Path) -> PathBuf {
     let library = folder.join("preloaded.so");
     let built = Command::new("cc")
@@ -86,7 +92,7 @@ pub fn preloaded(source: &str, folder: &Path) -> PathBuf {
         .arg(project(source))
         .arg("-ldl")
         .status()
-        .expect("a C compiler: Rust's own linker needs one, too");
+        .expect("a C compiler is required; Rust's linker needs one as well");
     assert!(built.success());
     library
 }

@@ -1,4 +1,4 @@
-//! A real Prometheus on loopback, and its queries.
+//! A real Prometheus on loopback, and queries to it.
 
 use super::process::{Process, eventually, free_port};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::fs::File;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A running Prometheus. Ends with its value.
+/// A running Prometheus. It is stopped on drop.
 pub struct Prometheus {
     pub url: String,
     client: reqwest::Client,
@@ -15,8 +15,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts Debian's, or the one that the variable `PROMETHEUS` names, with its data in a folder of its own and with
-    /// further flags.
+    /// Starts the Debian package's Prometheus, or the one in the environment variable `PROMETHEUS`, with an empty data
+    /// folder and further flags.
     pub async fn start(config: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
@@ -51,7 +51,7 @@ impl Prometheus {
         ready.is_ok_and(|answer| answer.status() == 200)
     }
 
-    /// What the API says.
+    /// Response of the API.
     pub async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(parameters)
@@ -61,7 +61,7 @@ impl Prometheus {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// The labels and values that an instant query gives.
+    /// Labels and values of an instant query.
     pub async fn series(&self, promql: &str) -> Vec<(Value, f64)> {
         let answer = self.ask("query", &[("query", promql)]).await;
         let series = answer["data"]["result"].as_array();
@@ -75,16 +75,16 @@ impl Prometheus {
             .collect()
     }
 
-    /// The values alone.
+    /// Values of an instant query.
     pub async fn values(&self, promql: &str) -> Vec<f64> {
         self.series(promql).await.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// The value of a query that must give one series.
+    /// Value of a query that must return one series.
     pub async fn one(&self, promql: &str) -> f64 {
         match self.values(promql).await[..] {
             [value] => value,
-            ref values => panic!("{promql} gives {values:?}"),
+            ref values => panic!("{promql}: expected one series, got {values:?}"),
         }
     }
 }

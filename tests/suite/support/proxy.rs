@@ -1,4 +1,4 @@
-//! A proxy on loopback, of HTTP and of SOCKS 5, that keeps what it was asked.
+//! An HTTP or SOCKS 5 proxy on loopback that records its requests.
 
 use super::peer::{Peer, read_head};
 use rustls::ServerConfig;
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
 
-/// A proxy. Ends with its value.
+/// A proxy. It is stopped on drop.
 pub struct Proxy {
     peer: Peer,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    /// One of HTTP that leads everybody to one server.
+    /// Starts an HTTP proxy that connects every client to one server.
     pub async fn http(to: SocketAddr) -> Self {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let kept = asked.clone();
@@ -22,7 +22,7 @@ impl Proxy {
         Self { peer, asked }
     }
 
-    /// The same, that is spoken to over TLS.
+    /// The same, with TLS to the proxy.
     pub async fn https(config: Arc<ServerConfig>, to: SocketAddr) -> Self {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let kept = asked.clone();
@@ -30,7 +30,7 @@ impl Proxy {
         Self { peer, asked }
     }
 
-    /// One of SOCKS 5 that wants `user` and `password`.
+    /// Starts a SOCKS 5 proxy that requires the login `user` and `password`.
     pub async fn socks5(to: SocketAddr) -> Self {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let kept = asked.clone();
@@ -42,7 +42,7 @@ impl Proxy {
         self.peer.address
     }
 
-    /// What it was asked: heads of requests, or `host:port` of SOCKS.
+    /// The requests so far: HTTP headers, or `host:port` of SOCKS.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }

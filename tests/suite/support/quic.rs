@@ -1,4 +1,4 @@
-//! A server of HTTP/3 on loopback that does to each request what the test says.
+//! An HTTP/3 server on loopback with the behavior from the test.
 
 use bytes::{Buf as _, Bytes};
 use h3::server::RequestStream;
@@ -11,10 +11,10 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-/// One request, and the way to answer it.
+/// The stream of a request and its response.
 pub type Stream = RequestStream<BidiStream<Bytes>, Bytes>;
 
-/// A server on a free UDP port of loopback. Ends with its value.
+/// A server on a free UDP port of loopback. It is stopped on drop.
 pub struct QuicServer {
     pub address: SocketAddr,
     pub requests: Arc<Mutex<Vec<Request<()>>>>,
@@ -22,7 +22,7 @@ pub struct QuicServer {
 }
 
 impl QuicServer {
-    /// Does `behave` to each request.
+    /// Starts a server that runs `behave` for each request.
     pub fn start<F>(
         tls: Arc<rustls::ServerConfig>,
         behave: impl Fn(quinn::Connection, Stream) -> F + Clone + Send + Sync + 'static,
@@ -32,7 +32,7 @@ impl QuicServer {
     {
         let crypto = QuicServerConfig::try_from(tls).unwrap();
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        // A connection ends when the other side says so, not by itself.
+        // Connections have no idle timeout. The client closes them.
         let transport = Arc::get_mut(&mut config.transport).unwrap();
         transport.max_idle_timeout(None);
         let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -71,7 +71,7 @@ impl QuicServer {
     }
 }
 
-/// Reads the body of the request, and answers 200 with it.
+/// Responds with 200 and the body of the request.
 pub async fn echo(_: quinn::Connection, mut stream: Stream) {
     let mut body = Vec::new();
     while let Some(data) = stream.recv_data().await.unwrap() {

@@ -1,4 +1,4 @@
-//! Debian's Unbound on loopback.
+//! Unbound from the Debian package on loopback.
 
 use super::pki::Authority;
 use super::process::{Process, eventually, free_port};
@@ -58,8 +58,8 @@ impl Unbound {
         );
         process.listens(plain).await;
         process.listens(https).await;
-        // Its datagrams may come later than its connections.
-        eventually("Unbound answers", async || answers(plain).await).await;
+        // Unbound may serve UDP later than TCP.
+        eventually("Unbound responds", async || answers(plain).await).await;
         Self {
             plain,
             tls,
@@ -70,7 +70,7 @@ impl Unbound {
     }
 }
 
-/// Whether a question of one datagram, for an address that its zone has, is answered.
+/// Whether a UDP query for an address of the zone gets a response.
 async fn answers(port: u16) -> bool {
     const QUESTION: &[u8] = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x04test\0\0\x01\0\x01";
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();

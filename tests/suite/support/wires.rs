@@ -1,4 +1,4 @@
-//! What reads a stranger's bytes from a socket: a real probe of a peer that says them, through the whole exporter.
+//! Protocols with untrusted input from a socket: each input is sent by a server to a real probe of a complete exporter.
 
 use super::exporter::Exporter;
 use super::page::Page;
@@ -9,35 +9,35 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tungstenite::handshake::derive_accept_key;
 
-/// A reply of `/probe` is never larger, in bytes.
+/// Maximum length of a response of `/probe`, in bytes.
 const LARGEST_PAGE: usize = 256 * 1024;
 
-/// One way to be spoken to.
+/// A protocol to fuzz.
 pub struct Wire {
     pub name: &'static str,
     pub seeds: fn() -> Vec<Vec<u8>>,
     module: fn(&Peer) -> String,
     target: fn(&Peer) -> String,
-    /// What it needs to hear before the stranger's bytes.
+    /// Steps of the server before the input.
     greets: Greeting,
 }
 
-/// What a peer does before it says the bytes.
+/// Steps of the server before it sends the input.
 #[derive(Clone, Copy)]
 enum Greeting {
     /// Nothing.
     Silent,
     /// Reads a request head.
     Head,
-    /// Reads a few bytes of whatever comes.
+    /// Reads a few bytes.
     Some,
-    /// Reads a question with its length, and begins with its id.
+    /// Reads a query with its length prefix, and starts the response with its ID.
     Question,
-    /// Shakes hands for WebSocket (RFC 6455 section 4.2.2).
+    /// Completes the WebSocket handshake (RFC 6455 section 4.2.2).
     Upgrade,
 }
 
-/// All of them.
+/// All protocols.
 pub const WIRES: [Wire; 7] = [
     Wire {
         name: "http",
@@ -98,7 +98,7 @@ pub const WIRES: [Wire; 7] = [
     },
 ];
 
-/// A stranger of one kind, and the exporter that probes it.
+/// A hostile server for one protocol, and the exporter that probes it.
 pub struct Stranger {
     exporter: Exporter,
     path: String,
@@ -129,21 +129,21 @@ impl Stranger {
         }
     }
 
-    /// Probes it while it says the bytes. The probe ends with a page that parses, and names why it failed: that reason, or
-    /// nothing where all is well.
+    /// Probes the server while it sends `bytes`. The page must be valid and have a reason if the probe failed. Returns
+    /// the reason, or an empty string for success.
     pub async fn feed(&self, bytes: &[u8]) -> String {
         *self.says.lock().unwrap() = bytes.to_vec();
         let answer = self.exporter.get(&self.path).await;
         assert_eq!(answer.status(), 200);
         let text = answer.text().await.unwrap();
-        assert!(text.len() <= LARGEST_PAGE, "a page of {} bytes", text.len());
+        assert!(text.len() <= LARGEST_PAGE, "the page has {} bytes", text.len());
         let page = Page::parse(&text);
         let failed = page.value("probe_success") == 0.0;
         let verdicts: Vec<_> = page.starting("probe_failure_info").collect();
-        // A good answer may hide a broken link.
+        // A successful response may mask a broken link.
         assert!(verdicts.len() == 1 || (verdicts.is_empty() && !failed), "{text}");
         let took = page.value("probe_duration_seconds");
-        assert!(took < page.value("probe_timeout_seconds"), "it hung:\n{text}");
+        assert!(took < page.value("probe_timeout_seconds"), "the probe hung:\n{text}");
         let reason = verdicts.first().and_then(|(verdict, _)| {
             let (_, reason) = verdict.split_once("reason=\"")?;
             reason.split('"').next()
@@ -151,7 +151,7 @@ impl Stranger {
         reason.unwrap_or_default().to_owned()
     }
 
-    /// Panics of the exporter since it started.
+    /// Number of panics of the exporter.
     pub async fn panics(&self) -> f64 {
         self.exporter.own("glassbox_panics_total").await
     }
@@ -187,7 +187,7 @@ async fn say(mut stream: TcpStream, greets: Greeting, mut words: Vec<u8>) -> std
     }
     stream.write_all(&words).await?;
     stream.shutdown().await?;
-    // What still comes is read: else the kernel resets the connection, and the words are lost.
+    // Read the remaining input. Otherwise the kernel resets the connection and the sent bytes are lost.
     while stream.read(&mut [0; 2048]).await? > 0 {}
     Ok(())
 }
@@ -196,7 +196,7 @@ fn bytes(seeds: &[&[u8]]) -> Vec<Vec<u8>> {
     seeds.iter().map(|seed| seed.to_vec()).collect()
 }
 
-/// What gateways say, with the line ends that a wire has, and the ways to frame a body (RFC 9112 section 6).
+/// Responses of gateways with CRLF line endings, and all framings of a body (RFC 9112 section 6).
 fn http() -> Vec<Vec<u8>> {
     let framings = bytes(&[
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Proxy-Status\r\n\r\n5;a=b\r\nhello\r\n0\r\nProxy-Status: a; error=dns_error\r\n\r\n",
@@ -223,7 +223,7 @@ fn connects() -> Vec<Vec<u8>> {
     ])
 }
 
-/// Answers with one record, with a record that points at its own name, and with none (RFC 1035 section 4).
+/// Responses with one record, with a record whose name points at itself, and without records (RFC 1035 section 4).
 fn dns() -> Vec<Vec<u8>> {
     const QUESTION: &[u8] = b"\x07example\x03org\0\0\x0f\0\x01";
     let answer = |counts: &[u8], records: &[u8]| [b"\0\0\x81\x80\0\x01", counts, QUESTION, records].concat();
@@ -245,7 +245,7 @@ fn dns() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Alerts, a `ServerHello` with an unknown cipher suite, and records of a wrong length (RFC 8446 section 5.1).
+/// Alerts, a `ServerHello` with an unknown cipher suite, and records with a wrong length (RFC 8446 section 5.1).
 fn flights() -> Vec<Vec<u8>> {
     let hello = [
         &b"\x16\x03\x03\0\x2a\x02\0\0\x26\x03\x03"[..],
@@ -264,7 +264,7 @@ fn flights() -> Vec<Vec<u8>> {
     flights
 }
 
-/// `SETTINGS`, then what a server may say on stream 1 (RFC 9113 section 6). `0x88` is `:status: 200` in HPACK.
+/// `SETTINGS`, then frames of a server on stream 1 (RFC 9113 section 6). `0x88` is `:status: 200` in HPACK.
 fn http2() -> Vec<Vec<u8>> {
     const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
     const HEAD: &[u8] = b"\0\0\x01\x01\x04\0\0\0\x01\x88";
@@ -280,7 +280,7 @@ fn http2() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Frames of a server, which are not masked (RFC 6455 section 5.2).
+/// Unmasked frames of a server (RFC 6455 section 5.2).
 fn frames() -> Vec<Vec<u8>> {
     bytes(&[
         b"\x81\x0bhello world",

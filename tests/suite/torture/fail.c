@@ -1,6 +1,6 @@
-/* Fails the N-th step that can fail for want of something on this host, once. N stands in the file that TORTURE names, and is
- * counted down there: the test sets it while the process runs. 0 fails nothing. Behind N stands then which call has failed.
- * TORTURE_ONLY names the one call whose steps are counted, where not all of them are. */
+/* Fails the N-th call that can fail for lack of a resource on this host, once. N is in the file that the environment variable
+ * TORTURE names. The test sets it while the process runs, and each call decrements it. 0 disables failures. The name of the
+ * failed call is stored after N. If TORTURE_ONLY is set, only calls with this name count. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -53,13 +53,13 @@ static int its_turn(const char *call) {
         return real args;                                                  \
     }
 
-/* All ports are taken. Of one that was asked for it would say that it is somebody else's. */
+/* All ports are in use. For a specific port, EADDRINUSE would mean that another process uses it, so bind fails with ENOBUFS. */
 static int no_bind(const struct sockaddr *at) {
     return ((const struct sockaddr_in *)at)->sin_port == 0 ? EADDRINUSE : ENOBUFS;
 }
 
-/* A stream gets its port now. What a datagram could want for is room for its route; that it has no address to go from would
- * tell of the path. */
+/* A stream socket gets its port here. A datagram socket can only lack memory for its route: EADDRNOTAVAIL would mean a network
+ * fault. */
 static int no_connect(int socket, const struct sockaddr *to) {
     int type = 0;
     socklen_t size = sizeof type;

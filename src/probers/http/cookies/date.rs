@@ -1,4 +1,5 @@
-//! The date of `Expires` in the two forms that Go reads: `Mon, 02 Jan 2006 15:04:05 MST` and `Mon, 02-Jan-2006 15:04:05 MST`.
+//! Parses the date of `Expires` in the two formats that Go accepts: `Mon, 02 Jan 2006 15:04:05 MST` and `Mon,
+//! 02-Jan-2006 15:04:05 MST`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,10 +8,10 @@ const MONTHS: [&str; 12] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 ];
 
-/// The zero value of Go's `time.Time`, 0001-01-01 00:00:00 UTC: an `Expires` at it counts as none.
+/// The zero value of Go's `time.Time`, 0001-01-01 00:00:00 UTC. An `Expires` with this value is ignored.
 const ZERO_TIME: i64 = -62_135_596_800;
 
-/// The instant. Years before 1970 are over, whichever they are. The day of the week is not compared with the date, as in Go.
+/// The point in time. All years before 1970 count as expired. As in Go, the weekday is not compared with the date.
 pub(super) fn read(text: &str) -> Option<SystemTime> {
     let (weekday, rest) = text.split_once(", ")?;
     DAYS.contains(&weekday.to_ascii_lowercase().as_str()).then_some(())?;
@@ -66,7 +67,7 @@ fn number(text: &str, digits: usize) -> Option<i64> {
     plain.then(|| text.parse().ok()).flatten()
 }
 
-/// Seconds east of Greenwich. An abbreviation that Go does not know counts as none, `GMT+3` and `+03` as three hours.
+/// Seconds east of Greenwich. Unknown abbreviations count as 0, as in Go. `GMT+3` and `+03` are three hours.
 fn offset(zone: &str) -> Option<i64> {
     let letters = zone.bytes().take_while(u8::is_ascii_uppercase).count();
     let (name, rest) = zone.split_at(letters);

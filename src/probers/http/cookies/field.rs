@@ -1,13 +1,13 @@
-//! `Set-Cookie` as Go's `http.ParseSetCookie` reads it.
+//! Parses `Set-Cookie` like Go's `http.ParseSetCookie`.
 
 use super::date;
 use std::time::{Duration, SystemTime};
 
-/// One field.
+/// A parsed field.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SetCookie {
     pub name: String,
-    /// As it is sent, in quotes where it came in them or needs them.
+    /// Value as it is sent: in quotes if it came in quotes or requires them.
     pub value: String,
     pub domain: String,
     pub path: String,
@@ -15,12 +15,12 @@ pub(super) struct SetCookie {
     pub life: Life,
 }
 
-/// How long a cookie is good.
+/// Lifetime of a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     /// Until the end of the probe.
     Session,
-    /// Not any more.
+    /// Already expired.
     Ended,
     /// `Max-Age`.
     Seconds(Duration),
@@ -28,9 +28,9 @@ pub(super) enum Life {
     Until(SystemTime),
 }
 
-/// Reads a field. `None` where it sets no cookie.
+/// Parses a field. Returns `None` if it does not set a cookie.
 pub(super) fn read(field: &[u8]) -> Option<SetCookie> {
-    // Bytes beyond ASCII are in no name and no value; an attribute with one is left out.
+    // Names and values must be ASCII. An attribute with other bytes is ignored.
     let text = String::from_utf8_lossy(field);
     let mut parts = text.split(';').map(|part| part.trim_matches(BLANK));
     let (name, value) = parts.next()?.split_once('=')?;
@@ -71,7 +71,7 @@ pub(super) fn read(field: &[u8]) -> Option<SetCookie> {
     Some(cookie)
 }
 
-/// A cookie of a `Cookie` field: its name, and its value without quotes. `None` where it is not a cookie.
+/// Parses a cookie of a `Cookie` field: its name, and its value without quotes. Returns `None` if it is invalid.
 pub(super) fn pair(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_matches(BLANK);
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
@@ -86,7 +86,7 @@ fn unquoted(value: &str) -> (&str, bool) {
 
 const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// A number of seconds. None of them, or less, is an end.
+/// Parses a number of seconds. Zero or less means that the cookie has expired.
 fn seconds(text: &str) -> Option<Life> {
     let number: i64 = text.parse().ok()?;
     if number != 0 && text.starts_with('0') {
@@ -98,7 +98,7 @@ fn seconds(text: &str) -> Option<Life> {
     })
 }
 
-/// RFC 9110 section 5.6.2.
+/// Whether a byte may be part of a token (RFC 9110 section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,4 +1,4 @@
-//! What `blackbox_exporter` 0.28 sent, by what was set.
+//! The cookies that `blackbox_exporter` 0.28 sent, by what servers had set.
 
 use super::Cookies;
 use crate::target::HttpUrl;
@@ -6,7 +6,8 @@ use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use std::time::SystemTime;
 
-/// The `Cookie` field of a request to `to`, after an answer from `from` has set these; `own` is the module's.
+/// The `Cookie` field of a request to `to` after a response from `from` set these cookies. `own` is the module's own
+/// field.
 fn sent_beside(own: &'static str, set: &[&str], from: &str, to: &str) -> String {
     let url = |text: &str| HttpUrl::parse(text).unwrap();
     let (from, to, now) = (url(from), url(to), SystemTime::now());
@@ -28,7 +29,7 @@ fn sent(set: &[&str], from: &str, to: &str) -> String {
 
 const HERE: &str = "http://x.sub.a.test/start/d/e";
 
-/// What `blackbox_exporter` 0.28 sent.
+/// Recorded from `blackbox_exporter` 0.28.
 #[test]
 fn cookies_go_in_gos_order() {
     let to = "http://x.sub.a.test/n/x";
@@ -176,7 +177,7 @@ fn the_modules_own_cookies_yield_to_those_of_answers() {
     }
 }
 
-/// As `blackbox_exporter` 0.28 sent them.
+/// Recorded from `blackbox_exporter` 0.28.
 #[test]
 fn an_empty_field_stays_and_further_fields_are_left_alone() {
     let (url, now) = (HttpUrl::parse(HERE).unwrap(), SystemTime::now());
