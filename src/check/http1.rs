@@ -1,19 +1,23 @@
 //! HTTP/1: writes the request and reads the response without a client library.
 //!
-//! A client library shows neither the phases nor the bytes on the wire, and it rejects or repairs malformed responses silently. Here,
-//! the request is serialised once and written as it is; the response is parsed as Go's net/http parses it (what `blackbox_exporter`
-//! would accept is accepted), and each deviation from RFC 9112 is noted in the report. Nothing runs in a task of its own: the stage
-//! that waits for the connection drives it.
+//! The exporter writes one request on a fresh connection, reads one response and closes the connection. An HTTP client
+//! library hides the two things that a diagnosis needs. It does not show when each phase starts and ends, and it rejects
+//! or repairs malformed responses without reporting them. This module therefore serialises the request once, writes
+//! exactly these bytes, and parses the response itself. Go's net/http is the reference: a response that
+//! `blackbox_exporter` accepts is accepted here too. Each deviation from RFC 9112 is recorded in the report.
 //!
-//! A probe waits for most of its time, so a connection that waits holds nothing but the rest of its request: the buffer comes with
-//! the first byte of the response. From there on the response is read line by line ([`head`]), its body as it is framed
+//! No background task is involved: the stage that waits for the connection also drives it. A probe spends most of its
+//! time waiting, so a waiting connection holds only the unwritten rest of its request.
+//! The read buffer is allocated when the first byte of the response arrives. The head is then parsed line by line
+//! ([`head`]), and the body is read according to its framing
 //! ([`framing`], [`chunks`]). Interim responses are read and dropped:
 //!
 //! ```text
-//! write request ── first byte ── head 103 ── head 100 ── head 200 ── body (length, chunks, or until the end) ── end
+//! write request ── first byte ── head 103 ── head 100 ── head 200 ── body (length, chunks, or until close) ── end
 //! ```
 //!
-//! Go's net/http is the yardstick: what `blackbox_exporter` reads is read here, and what breaks HTTP is noted as a deviation.
+//! For example, `GET /` sends `GET / HTTP/1.1`, the fields of the module, `Host`, and `Connection: close` unless the
+//! module sets another value.
 
 mod chunks;
 mod connection;
@@ -155,7 +159,7 @@ fn serialize(http_request: &HttpRequest) -> Result<Bytes, SendError> {
     Ok(written.into())
 }
 
-/// The value of `Connection` where nobody says another.
+/// A space is not allowed in a field name (RFC 9112 section 5.1).
 const CLOSE: &str = "close";
 
 /// A field's name as Go writes it: each of its words with a capital.
