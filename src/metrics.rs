@@ -163,7 +163,7 @@ metrics! {
     TLS_VERSION_INFO: Gauge Blackbox "probe_tls_version_info" ["version"] "Returns the TLS version used or NaN when unknown";
     TLS_CIPHER_INFO: Gauge Blackbox "probe_tls_cipher_info" ["cipher"] "Returns the TLS cipher negotiated during handshake";
 
-    ATTEMPTS: Counter Standard "probe_attempts_total" [] "Probes of this target that finished, well or not; a fault of the exporter's own is no attempt";
+    ATTEMPTS: Counter Standard "probe_attempts_total" [] "Completed probes of this target, successful or failed; errors of the exporter itself are not counted";
     FAILURES: Counter Standard "probe_failures_total" ["link"] "Failed probes of this target by the link of the chain that is blamed";
     PHASE_DURATION: Histogram Standard "probe_phase_duration_seconds" ["phase"] "Time of one phase of a probe of this target, summed over its redirects; only phases that finished are observed";
     PHASE_TIMEOUTS: Counter Standard "probe_phase_timeouts_total" ["phase"] "Probes of this target whose deadline fell in this phase";

@@ -37,11 +37,11 @@ impl BlockingError {
         match self {
             Self::Slow => (
                 Reason::ContentExpect,
-                "Looking through what the peer says took all of the probe's time.",
+                "The examination of the response took all of the probe's time.",
             ),
             Self::NotBegun | Self::Starved => (
                 Reason::LocalOverloaded,
-                "Other work left no thread, or not enough of a processor, to look through what the peer says in time.",
+                "The exporter had no free thread or too little processor time to examine the response in time.",
             ),
         }
     }
