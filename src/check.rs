@@ -259,7 +259,8 @@ impl Check {
         // A stage that ends with an event on the wire ends at the time of that event, not when the task runs next.
         let begun = self.wire.times.next.unwrap_or_else(Instant::now);
         self.wire.times = StageTimes::default();
-        // Data that arrived together with an earlier stage's bytes cannot end a later stage before the earlier one ends.
+        // Data that arrived together with an earlier stage's bytes cannot end a later stage before the earlier one
+        // ends.
         let floor = self
             .stage_log
             .timings()

@@ -27,16 +27,16 @@ impl MetricKind {
     }
 }
 
-/// How much a module exports. Each level has all of the levels below it.
+/// The metrics that a module exports. Each level includes the levels below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Exactly the peer's families.
+    /// Exactly the metrics of `blackbox_exporter`.
     Blackbox,
-    /// The peer's, and our histograms, counters and verdict.
+    /// The metrics of `blackbox_exporter`, and the exporter's histograms, counters and verdict.
     #[default]
     Standard,
-    /// Standard, with the phase `request` on its own and long buckets for every phase.
+    /// Standard, with a separate phase `request` and long buckets for every phase.
     Full,
 }
 
@@ -47,13 +47,13 @@ pub struct Metric {
     pub name: &'static str,
     /// The type.
     pub kind: MetricKind,
-    /// The least level that exports it.
+    /// The lowest level that exports it.
     pub level: Level,
     /// The label names.
     pub labels: &'static [&'static str],
-    /// The `# HELP` text; the peer's, word for word, for the peer's.
+    /// The `# HELP` text. Metrics of `blackbox_exporter` have its exact text.
     pub help: &'static str,
-    /// Its place among all of them, by name.
+    /// Its index among all metrics, ordered by name.
     pub rank: usize,
 }
 
@@ -69,7 +69,7 @@ impl Metric {
     }
 }
 
-/// How many names come before this one.
+/// The number of names that come before this one.
 const fn rank(name: &str) -> usize {
     let (mut rank, mut place) = (0, 0);
     while place < NAMES.len() {

@@ -1,8 +1,9 @@
-//! Runs blocking and CPU-bound work outside the async runtime, within the probe's deadline, so that no other probe waits.
+//! Runs blocking and CPU-bound work outside the async runtime, within the probe's deadline, so that no other probe
+//! waits.
 //!
-//! File system access ([`blocking`]) uses the runtime's blocking threads. It can hang, so the caller limits the number of
-//! calls. CPU-bound work ([`compute`]) uses a small pool of threads for the whole process, shared fairly among the probed
-//! hosts. It checks its [`WorkClock`] regularly and stops when the time of its probe is over.
+//! File system access ([`blocking`]) uses the runtime's blocking threads. It can hang, so the caller limits the number
+//! of calls. CPU-bound work ([`compute`]) uses a small pool of threads for the whole process, shared fairly among the
+//! probed hosts. It checks its [`WorkClock`] regularly and stops when the time of its probe is over.
 
 use super::memory_limit::ProbeMemory;
 use crate::reason::Reason;
@@ -141,7 +142,8 @@ impl WorkClock {
 }
 
 impl WorkClock {
-    /// Whether the work must stop: its time is over, or its result is no longer needed. Check at least once a millisecond.
+    /// Whether the work must stop: its time is over, or its result is no longer needed. Check at least once a
+    /// millisecond.
     pub fn is_over(&self) -> bool {
         self.spent.note();
         Instant::now() >= self.until || self.wanted.strong_count() == 0

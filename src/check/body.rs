@@ -229,8 +229,8 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Processes a received piece. Encoded data is decoded outside the runtime: a few bytes can decode to very many, and
-    /// other probes must not wait for them.
+    /// Processes a received piece. Encoded data is decoded outside the runtime: a few bytes can decode to very many,
+    /// and other probes must not wait for them.
     ///
     /// # Errors
     /// When the decoder itself fails or finds no thread. An error in the piece is returned together with the collector.

@@ -1,9 +1,9 @@
 //! HTTP/1: writes the request and reads the response without a client library.
 //!
 //! The exporter writes one request on a fresh connection, reads one response and closes the connection. An HTTP client
-//! library hides the two things that a diagnosis needs. It does not show when each phase starts and ends, and it rejects
-//! or repairs malformed responses without reporting them. This module therefore serialises the request once, writes
-//! exactly these bytes, and parses the response itself. Go's net/http is the reference: a response that
+//! library hides the two things that a diagnosis needs. It does not show when each phase starts and ends, and it
+//! rejects or repairs malformed responses without reporting them. This module therefore serialises the request once,
+//! writes exactly these bytes, and parses the response itself. Go's net/http is the reference: a response that
 //! `blackbox_exporter` accepts is accepted here too. Each deviation from RFC 9112 is recorded in the report.
 //!
 //! No background task is involved: the stage that waits for the connection also drives it. A probe spends most of its

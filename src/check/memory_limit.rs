@@ -3,8 +3,9 @@
 //! All probes share the limit, so that targets with large responses
 //! exhaust neither the host nor other probes. A probe that exceeds it ends with a local error (HTTP 503).
 //!
-//! Memory that is released before the probe ends is a [`Charge`], which returns its bytes when dropped. Memory that lasts
-//! until the probe ends, such as the heads of its responses, is added to the probe's account ([`ProbeMemory::keep`]).
+//! Memory that is released before the probe ends is a [`Charge`], which returns its bytes when dropped. Memory that
+//! lasts until the probe ends, such as the heads of its responses, is added to the probe's account
+//! ([`ProbeMemory::keep`]).
 
 use std::fmt;
 use std::sync::Arc;

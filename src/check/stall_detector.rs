@@ -4,7 +4,8 @@
 //! that another task keeps busy wakes up after the deadline and finds its timer expired. This does not indicate a fault
 //! of the target. A probe whose deadline has passed therefore does two things before it fails:
 //!
-//! 1. It reads the data that the kernel holds. The runtime polls a few more times and finds the sockets that became readable
+//! 1. It reads the data that the kernel holds. The runtime polls a few more times and finds the sockets that became
+//!    readable
 //!    during the stall.
 //!    Data that arrived before the deadline, by the kernel's timestamps, counts as if it had been read then.
 //! 2. It adds up the stalls. While it waits, a probe wakes up [`TICKS`] times until its deadline. A late wake-up is
@@ -62,7 +63,8 @@ struct Stall {
     nobody_ran: Duration,
 }
 
-/// Periods in which no probe ran on this thread although one was due. Only the latest are kept, longer than [`ON_TIME`].
+/// Periods in which no probe ran on this thread although one was due. Only the latest are kept, longer than
+/// [`ON_TIME`].
 #[derive(Debug, Default)]
 struct Silence {
     last_woken: Option<Instant>,
@@ -148,7 +150,8 @@ impl StallDetector {
         self.due = self.after(now);
     }
 
-    /// Runs `work` until it is complete. Returns None if the deadline has passed and the kernel has no more data for it.
+    /// Runs `work` until it is complete. Returns None if the deadline has passed and the kernel has no more data for
+    /// it.
     ///
     /// The caller pins `work`: an async function stores a future that it takes by value and then pins twice, in its
     /// argument and where
@@ -177,8 +180,8 @@ impl StallDetector {
         Pin::new(&mut unconstrained(alarm.as_mut())).poll(cx)
     }
 
-    /// The lost time that could have changed the result. `acted` is the time of the exporter's last action that the peer could
-    /// notice. If it is None,
+    /// The lost time that could have changed the result. `acted` is the time of the exporter's last action that the
+    /// peer could notice. If it is None,
     /// all of the lost time counts.
     pub fn lost(&self, acted: Option<Instant>) -> Duration {
         let counts = |stall: &Stall| {

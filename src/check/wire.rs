@@ -143,8 +143,8 @@ impl Layer {
         }))
     }
 
-    /// The reason why TLS ended, if it was received but not read. A server may send an alert before a write fails. All other
-    /// received data stays unread.
+    /// The reason why TLS ended, if it was received but not read. A server may send an alert before a write fails. All
+    /// other received data stays unread.
     fn unread_fault(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
         let Self::Tls(session) = self else { return None };
         let (layer, tls) = session.get_mut();

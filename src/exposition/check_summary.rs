@@ -1,4 +1,5 @@
-//! Summarises many probes of one target for a terminal: percentiles of each phase, a histogram, the share of each verdict.
+//! Summarises many probes of one target for a terminal: percentiles of each phase, a histogram, the share of each
+//! verdict.
 
 use super::durations::millis;
 use crate::probe::Finding;
@@ -119,8 +120,8 @@ impl CheckSummary {
     }
 }
 
-/// The time of each phase of one probe: over all of its legs, and only where it finished in each, as the histograms have
-/// it.
+/// The time of each phase of one probe: over all of its legs, and only where it finished in each, as the histograms
+/// have it.
 fn sums(report: &Report) -> Vec<(&'static str, Duration)> {
     let mut sums: Vec<(&'static str, Option<Duration>)> = Vec::new();
     for (stage, took) in report.known_times() {

@@ -6,8 +6,8 @@ use crate::report::{Dialogue, Exchange};
 use crate::verdict::Verdict;
 use std::fmt::Write as _;
 
-/// Renders the page. `metrics` is what was or would be returned; `module` is the module's configuration as YAML, secrets
-/// masked.
+/// Renders the page. `metrics` is what was or would be returned; `module` is the module's configuration as YAML,
+/// secrets masked.
 #[must_use]
 pub fn text(entry: &HistoryEntry, metrics: &str, module: &str) -> String {
     let page = format!(

@@ -9,8 +9,8 @@ use crate::utc::rfc3339;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The archive: one page for each that was asked, one entry for each exchange. Times are milliseconds; -1 is a phase that
-/// was not reached, as the format has it.
+/// The archive: one page for each that was asked, one entry for each exchange. Times are milliseconds; -1 is a phase
+/// that was not reached, as the format has it.
 #[must_use]
 pub fn json(entry: &HistoryEntry) -> Value {
     let finding = &entry.finding;

@@ -1,7 +1,8 @@
-//! The protobuf format: delimited `io.prometheus.client.MetricFamily`, with native histograms beside the classic buckets.
+//! The protobuf format: delimited `io.prometheus.client.MetricFamily`, with native histograms beside the classic
+//! buckets.
 //!
-//! The `prometheus` crate's messages are those of 2013. What came later rides in their unknown fields, under the numbers
-//! of `metrics.proto` in `prometheus/client_model`: the wire has no other names.
+//! The `prometheus` crate's messages are those of 2013. What came later rides in their unknown fields, under the
+//! numbers of `metrics.proto` in `prometheus/client_model`: the wire has no other names.
 
 use crate::metrics::{self, Bucket, Count, Exemplar, Family, MetricKind, NativeBuckets, Value};
 use prometheus::Encoder as _;

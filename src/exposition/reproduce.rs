@@ -5,8 +5,8 @@ use crate::secret::MASK;
 use crate::target::HttpUrl;
 use std::net::{IpAddr, SocketAddr};
 
-/// The command, with the address that was dialled; `None` where nothing was. What is secret is not in it: a hidden query
-/// shows as `?…`, and the module's own header fields and body are left out.
+/// The command, with the address that was dialled; `None` where nothing was. What is secret is not in it: a hidden
+/// query shows as `?…`, and the module's own header fields and body are left out.
 pub(super) fn command(report: &Report) -> Option<String> {
     let exchange = report.last_exchange()?;
     // What was cut off, or is a secret, cannot be asked for.

@@ -203,7 +203,8 @@ fn ago(age: Duration) -> String {
     }
 }
 
-/// One mark for each of the latest probes, the newest at the right; half as high where the answer was good all the same.
+/// One mark for each of the latest probes, the newest at the right; half as high where the answer was good all the
+/// same.
 fn strip(recent: &[PastOutcome]) -> Markup {
     let failed = recent.iter().filter(|outcome| outcome.link.is_some()).count();
     let width = recent.len() * 5;

@@ -1,5 +1,5 @@
-//! Probation entries: a few bytes for each key that was scraped once and has no place in the table yet, enough to continue its counts
-//! later.
+//! Probation entries: a few bytes for each key that was scraped once and has no place in the table yet. They are enough
+//! to continue its counts later.
 
 use super::{KeyState, Series, SeriesKey};
 use crate::target_state::TargetState;
@@ -8,14 +8,15 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What was seen of keys once. The keys themselves are left out: of twenty thousand, two have the same hash once in a hundred
-/// thousand million times.
+/// The observations of keys that were scraped once. The keys themselves are not stored: among 20,000 keys, two have the
+/// same hash once in 100 billion cases.
 #[derive(Debug, Default)]
 pub(super) struct ProbationTable {
     /// Boxed, since a map has up to twice the room that it needs.
     by_hash: HashMap<u64, Box<ProbationEntry>>,
     hasher: RandomState,
-    /// Hashes in the order in which they came, with the numbers of their glimpses; those that have gone are passed over.
+    /// Hashes in the order in which they came, with the numbers of their glimpses; those that have gone are passed
+    /// over.
     order: VecDeque<(u64, u64)>,
     number: u64,
 }

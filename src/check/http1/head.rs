@@ -1,30 +1,30 @@
-//! The head of an HTTP/1 response (RFC 9112 sections 4 and 5), read line by line as it comes.
+//! The head of an HTTP/1 response (RFC 9112 sections 4 and 5), parsed line by line as it arrives.
 //!
-//! It accepts what Go's net/http accepts (`ReadResponse` and `textproto.ReadMIMEHeader`), since `blackbox_exporter` does, and
-//! empty lines before the status line. What it accepts against the specification is noted as a deviation.
+//! It accepts what Go's net/http accepts (`ReadResponse` and `textproto.ReadMIMEHeader`), as `blackbox_exporter` does,
+//! and empty lines before the status line. Each accepted violation of the specification is recorded as a deviation.
 
 use crate::report::{Deviation, DeviationFound, Deviations};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use memchr::memchr;
 use std::str;
 
-/// How much of a head is read.
+/// The limits of a head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
-    /// Bytes of the status line and of all fields.
+    /// Maximum bytes of the status line and all fields.
     pub bytes: usize,
-    /// Fields.
+    /// Maximum number of fields.
     pub fields: usize,
 }
 
-/// Why a head cannot be read.
+/// The reason why a head cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// It breaks HTTP in a way that no client should guess about.
+    /// The head violates HTTP in a way that a client must not guess about.
     Invalid(DeviationFound),
-    /// It has more than so many bytes.
+    /// The head exceeds this number of bytes.
     TooLong(usize),
-    /// It has more than so many fields.
+    /// The head exceeds this number of fields.
     TooManyFields(usize),
 }
 
@@ -34,7 +34,7 @@ impl From<Deviation> for HeadError {
     }
 }
 
-/// A head that was read to its end.
+/// A complete head.
 #[derive(Debug)]
 pub struct Head {
     pub status_line: StatusLine,
@@ -102,8 +102,8 @@ impl HeadReader {
         }
     }
 
-    /// Takes the lines that are complete. `bytes` begins with what was not taken before. Gives how many bytes are done with, and
-    /// whether the head has ended with them.
+    /// Takes the lines that are complete. `bytes` begins with what was not taken before. Gives how many bytes are done
+    /// with, and whether the head has ended with them.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), HeadError> {
         let mut from = 0;
         loop {
@@ -237,7 +237,7 @@ impl HeadReader {
     }
 }
 
-/// What does not begin like HTTP is refused with its first bytes: a server of another protocol may wait for us.
+/// Data that does not start like HTTP is rejected immediately: a server of another protocol may wait for the client.
 fn refuse_other_protocols(begin: &[u8]) -> Result<(), HeadError> {
     const PROTOCOL: &[u8] = b"HTTP/";
     let known = begin.len().min(PROTOCOL.len());

@@ -30,8 +30,8 @@ pub struct WholeResponse {
     pub deviations: Deviations,
 }
 
-/// Reads the response to a request, which was HEAD or was not, from pieces in which it came before the connection ended. It is
-/// read by the code that reads it from a connection, with the limits of a module that sets none.
+/// Reads the response to a request, which was HEAD or was not, from pieces in which it came before the connection
+/// ended. It is read by the code that reads it from a connection, with the limits of a module that sets none.
 ///
 /// # Errors
 /// In words, when it is not HTTP, ends early, or has a head over the limits.

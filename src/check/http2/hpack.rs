@@ -45,7 +45,8 @@ pub enum Name<'a> {
 #[derive(Clone, Debug)]
 pub struct FieldLine<'a> {
     pub name: Name<'a>,
-    /// The value, where it is written out. In the static table, that of a pseudo-header field is valid, and others are empty.
+    /// The value, where it is written out. In the static table, that of a pseudo-header field is valid, and others are
+    /// empty.
     pub value: Option<Text<'a>>,
     /// The first bits of a literal with a literal name that has the same effect on the dynamic table.
     pub prefix: u8,

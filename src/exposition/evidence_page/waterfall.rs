@@ -1,4 +1,5 @@
-//! The waterfall chart of the evidence page: the stage timings of the probe and of all its diagnostics on one time axis.
+//! The waterfall chart of the evidence page: the stage timings of the probe and of all its diagnostics on one time
+//! axis.
 
 use crate::exposition::durations::words;
 use crate::investigation::Control;

@@ -5,7 +5,7 @@ use crate::metrics::NativeBuckets;
 /// The finest schema: eight buckets for each power of two, so that a bucket is 9 % wide.
 const SCHEMA: i32 = 3;
 
-/// Buckets of one histogram, at most; one more, and they are merged in pairs.
+/// Maximum number of buckets of one histogram. If it is exceeded, buckets are merged in pairs.
 const MOST_BUCKETS: usize = 160;
 
 /// Buckets that room is made for at a time: a steady target has some ten.
