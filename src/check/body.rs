@@ -126,7 +126,7 @@ impl Write for Sink {
 
 impl Sink {
     /// Reserves room for more bytes, up to the maximum to keep. The buffer grows fourfold, and in the last step to the
-    /// maximum. The old buffer stays in memory for a moment and is no larger than a third of the new one.
+    /// maximum. The old buffer stays in memory for a moment and has up to a third of the new size.
     fn make_room(&mut self, more: usize, limit: u64) -> Result<(), NoMemory> {
         let needed = self.kept.len() + more;
         if needed > self.kept.capacity() {

@@ -9,8 +9,7 @@
 //! No background task is involved: the stage that waits for the connection also drives it. A probe spends most of its
 //! time waiting, so a waiting connection holds only the unwritten rest of its request.
 //! The read buffer is allocated when the first byte of the response arrives. The head is then parsed line by line
-//! ([`head`]), and the body is read according to its framing
-//! ([`framing`], [`chunks`]). Interim responses are read and dropped:
+//! ([`head`]), and the body is read according to its framing ([`framing`], [`chunks`]). Interim responses are read and dropped:
 //!
 //! ```text
 //! write request ── first byte ── head 103 ── head 100 ── head 200 ── body (length, chunks, or until close) ── end
@@ -42,7 +41,7 @@ use head::HeadLimits;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method};
 
-/// Has a request written, and its response read.
+/// Writes a request and returns its pending response.
 pub(super) fn over_http1(
     traced: TracedStream,
     http_request: &HttpRequest,
@@ -62,14 +61,14 @@ pub(super) fn over_http1(
     Ok(PendingResponse::alone(expected.read(connection, memory.charge())))
 }
 
-/// How a response is to be read.
+/// The expected properties of a response.
 struct Expected {
     limits: HeadLimits,
-    /// Interim responses that may come before the final one.
+    /// Maximum number of interim responses before the final one.
     interims: usize,
-    /// It answers HEAD: it has no body.
+    /// The request is HEAD, so the response has no body.
     is_head: bool,
-    /// It may switch protocols.
+    /// The response may switch protocols.
     switches: bool,
 }
 
@@ -91,7 +90,7 @@ impl Expected {
         let is_upgrade = status_line.status == 101;
         let mut framing = body.framing;
         let (content, switched) = if is_upgrade {
-            // What follows is not HTTP, whether that was asked for or not.
+            // The bytes that follow are not HTTP, whether or not the request asked for it.
             if !self.switches {
                 let mut deviations = Deviations::default();
                 deviations.note(Deviation::UnaskedUpgrade);
@@ -121,14 +120,14 @@ impl Expected {
     }
 }
 
-/// A request as it is written (RFC 9112 section 3), body and all.
+/// Serialises a request, including its body (RFC 9112 section 3).
 fn serialize(http_request: &HttpRequest) -> Result<Bytes, SendError> {
-    // A control character would end the line. Any other byte is written as it is, as Go does, spaces included.
+    // A control character could end the line. All other bytes are written unchanged, including spaces, as in Go.
     if http_request.target.iter().any(u8::is_ascii_control) {
         return Err(SendError::Unwritable);
     }
     let mut fields = http_request.headers.clone();
-    // Where the body ends is not a module's to say, as with Go.
+    // A module cannot override the message framing, as in Go.
     for framing in [TRANSFER_ENCODING, TRAILER, CONTENT_LENGTH] {
         fields.remove(framing);
     }
@@ -151,7 +150,7 @@ fn serialize(http_request: &HttpRequest) -> Result<Bytes, SendError> {
         written.extend_from_slice(b"\r\n");
     }
     if http_request.mode == RequestMode::Refusable {
-        // A space, which no field's name may have (RFC 9112 section 5.1).
+        // A field name must not contain a space (RFC 9112 section 5.1).
         written.extend_from_slice(b"Bad Name: x\r\n");
     }
     written.extend_from_slice(b"\r\n");
@@ -162,7 +161,7 @@ fn serialize(http_request: &HttpRequest) -> Result<Bytes, SendError> {
 /// A space is not allowed in a field name (RFC 9112 section 5.1).
 const CLOSE: &str = "close";
 
-/// A field's name as Go writes it: each of its words with a capital.
+/// Writes a field name as Go does: each word starts with a capital letter.
 fn write_name(written: &mut Vec<u8>, name: &HeaderName) {
     let begins = written.len();
     written.extend_from_slice(name.as_str().as_bytes());
@@ -232,7 +231,7 @@ mod tests {
             "GET /a%20b?c=d HTTP/1.1\r\nX-A-B: 1\r\nX-A-B: \r\nAccept: */*\r\nHost: app.example:8080\r\n\
              Connection: close\r\n\r\n"
         );
-        // Where the body ends is told once, and by us.
+        // The message framing is declared once, by the exporter.
         let framing = [
             ("content-length", "9"),
             ("transfer-encoding", "chunked"),

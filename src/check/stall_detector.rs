@@ -5,9 +5,8 @@
 //! of the target. A probe whose deadline has passed therefore does two things before it fails:
 //!
 //! 1. It reads the data that the kernel holds. The runtime polls a few more times and finds the sockets that became
-//!    readable
-//!    during the stall.
-//!    Data that arrived before the deadline, by the kernel's timestamps, counts as if it had been read then.
+//!    readable during the stall. Data that arrived before the deadline, by the kernel's timestamps, counts as if it had
+//!    been read then.
 //! 2. It adds up the stalls. While it waits, a probe wakes up [`TICKS`] times until its deadline. A late wake-up is
 //!    a stall. A stall counts if it could have changed the result:
 //!

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! After a restart, all keys arrive at once and probation has no room for them. A key that loses its place on probation
-//! after one probe leaves a compact [`ProbationEntry`], which restores its counts at the second scrape.
+//! after one probe leaves a compact `ProbationEntry`, which restores its counts at the second scrape.
 
 use super::probation::{ProbationEntry, ProbationTable};
 use super::{Series, SeriesKey, SeriesLayout};
@@ -23,7 +23,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is kept of a key.
+/// The state of a key that is kept between probes.
 #[derive(Debug)]
 pub struct KeyState {
     series: Mutex<Series>,
@@ -38,12 +38,12 @@ impl KeyState {
         })
     }
 
-    /// Its histograms and counters. They are counted up step by step; a panic between leaves them usable.
+    /// The histograms and counters. They increase step by step, so they stay usable after a panic.
     pub fn series(&self) -> MutexGuard<'_, Series> {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it remembers between probes, which is usable after a panic too.
+    /// The state remembered between probes. It also stays usable after a panic.
     pub fn target_state(&self) -> MutexGuard<'_, TargetState> {
         self.target_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,14 +55,14 @@ pub struct SeriesTable {
     limit: usize,
     idle: Duration,
     inner: Mutex<Inner>,
-    /// The frames that keys have, each once.
+    /// The layouts in use, without duplicates.
     layouts: Mutex<Vec<Arc<SeriesLayout>>>,
 }
 
-/// How full the table is, and what it lost.
+/// Usage of the table and number of evictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
-    /// Keys in it.
+    /// Keys in the table.
     pub keys: usize,
     /// Keys evicted because the table was full.
     pub evicted_for_room: u64,
@@ -74,7 +74,7 @@ pub struct TableStats {
 struct Inner {
     entries: HashMap<Arc<SeriesKey>, TableEntry>,
     on_probation: usize,
-    /// Keys in the order in which they came on probation; those that have moved up or gone are passed over.
+    /// Keys in the order in which they entered probation. Promoted and removed keys are skipped.
     arrivals: VecDeque<Arc<SeriesKey>>,
     probation: ProbationTable,
     swept: Option<Instant>,
