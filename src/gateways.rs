@@ -40,7 +40,7 @@ pub struct Gateway {
     /// A whole body that reads so (`page_text`) is its own, where no application puts its name to it: no application says
     /// just this and nothing else.
     pub own_texts: &'static [&'static str],
-    /// Any of these shows that it stands on the way, whoever made the answer.
+    /// Any of these shows that the product is on the path, regardless of who generated the response.
     pub here: &'static [Signature],
     /// Any of these shows that it passed the answer on: somebody behind it made it.
     pub through: &'static [Signature],
@@ -163,11 +163,11 @@ impl ErrorPage {
 /// What a product's own answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// Its exchange with what stands behind it failed, in one of these ways.
+    /// The exchange with its upstream failed, in one of these ways.
     Upstream(&'static [Reason]),
     /// It refused or failed by itself.
     Itself(Reason),
-    /// It made the page, but what stands behind it made the failure and its status.
+    /// It generated the page, but its upstream caused the failure and the status.
     Origin,
 }
 

@@ -1,9 +1,9 @@
 //! Matches the whole text of a page against a template.
 
-/// Words that `...` in a pattern stands for, at most.
+/// Maximum number of words that `...` in a pattern matches.
 const A_FEW: usize = 4;
 
-/// Words that `**` in a pattern stands for, at most.
+/// Maximum number of words that `**` in a pattern matches.
 const MANY: usize = 80;
 
 /// Whether what a reader sees of a body is this and nothing else. Tags, scripts and styles are not seen, and case does not
