@@ -44,35 +44,35 @@ pub struct Head {
 /// The first line of a response.
 #[derive(Clone, Debug, Default)]
 pub struct StatusLine {
-    /// 0 to 999: what the three characters amount to, as Go reads them.
+    /// 0 to 999: the value of the three characters, as Go reads them.
     pub status: u16,
     /// `HTTP/1.1`.
     pub version: &'static str,
-    /// The reason phrase, if it is not the usual one of the status.
+    /// The reason phrase, if it is not the standard one for the status.
     pub phrase: Option<String>,
 }
 
 impl StatusLine {
-    /// Whether it is an interim response. After 101 the connection carries another protocol: it is a final one.
+    /// Whether it is an interim response. 101 is final, because the connection then carries another protocol.
     pub const fn is_interim(&self) -> bool {
         matches!(self.status, 100 | 102..=199)
     }
 
-    /// Whether the version is at least 1.1. As with Go, 0.0 is taken for 1.1.
+    /// Whether the version is at least 1.1. As in Go, 0.0 is treated as 1.1.
     pub fn is_http11(&self) -> bool {
         self.version >= "HTTP/1.1" || self.version == "HTTP/0.0"
     }
 }
 
-/// Reads one head, or a trailer section, which is a head without a status line.
+/// Parses one head, or a trailer section, which is a head without a status line.
 #[derive(Debug)]
 pub struct HeadReader {
     limits: HeadLimits,
-    /// Bytes of the lines that were taken.
+    /// Bytes of the consumed lines.
     taken: usize,
-    /// Bytes of the present line that have no end of it.
+    /// Bytes of the current line that do not contain its end.
     searched: usize,
-    /// Where the first of several physical lines of the present field ends.
+    /// End of the first of several physical lines of the current field.
     first_end: Option<usize>,
     status_line: Option<StatusLine>,
     fields: HeaderMap,
@@ -102,8 +102,8 @@ impl HeadReader {
         }
     }
 
-    /// Takes the lines that are complete. `bytes` begins with what was not taken before. Gives how many bytes are done
-    /// with, and whether the head has ended with them.
+    /// Consumes the complete lines. `bytes` starts with the bytes that were not consumed before. Returns the number of
+    /// consumed bytes and whether the head has ended.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), HeadError> {
         let mut from = 0;
         loop {
@@ -173,7 +173,7 @@ impl HeadReader {
         }
     }
 
-    /// Takes one field: a line, or several that continue the first.
+    /// Processes one field: a line, or several with continuations.
     fn field(&mut self, lines: &[u8], first_end: usize) -> Result<(), HeadError> {
         let first = without_end(&lines[..=first_end]);
         let Some(colon) = memchr(b':', first) else {
@@ -209,7 +209,7 @@ impl HeadReader {
         }
     }
 
-    /// A name with a space is read and means nothing, as with Go: `Content-Length : 5` is not a Content-Length.
+    /// A name with a space is accepted and ignored, as in Go: `Content-Length : 5` is not a Content-Length.
     fn odd_name(&mut self, name: &[u8]) -> Result<(), HeadError> {
         let word = name.trim_ascii_end();
         let is_word = |part: &[u8]| part.iter().all(|byte| is_token(*byte));
@@ -220,14 +220,14 @@ impl HeadReader {
         } else {
             Deviation::SpaceInName
         };
-        // One that is only longer than the library takes is read, too, and is nobody's.
+        // A name that is only too long for the library is also accepted and ignored.
         if word.len() < name.len() || deviation == Deviation::SpaceInName {
             self.deviations.note_field(deviation, word);
         }
         Ok(())
     }
 
-    /// The head, once it has ended, and how it deviates.
+    /// The complete head and its deviations.
     pub fn end(self) -> (Head, Deviations) {
         let head = Head {
             status_line: self.status_line.unwrap_or_default(),
@@ -294,7 +294,7 @@ fn status_line(line: &[u8], deviations: &mut Deviations) -> Result<StatusLine, D
 /// Bytes of a version: `HTTP/1.1`.
 const VERSION: usize = 8;
 
-/// All versions that can be written, one after the other.
+/// All versions as text, concatenated.
 const VERSIONS: [u8; 100 * VERSION] = {
     let mut all = [0; 100 * VERSION];
     let mut number = 0;
@@ -339,7 +339,7 @@ fn without_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Without spaces and tabs at both ends.
+/// Removes spaces and tabs at both ends.
 fn trimmed(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;
@@ -347,7 +347,7 @@ fn trimmed(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// A value that is continued on further lines, joined by spaces as Go does it.
+/// A value with continuation lines, joined by spaces as in Go.
 fn unfolded(first: &[u8], further: &[u8]) -> Vec<u8> {
     let mut value = trimmed(first).to_vec();
     for line in further.split_inclusive(|byte| *byte == b'\n') {

@@ -3,11 +3,11 @@
 use super::huffman;
 use std::ops::Range;
 
-/// The block is not valid HPACK: its reader refuses it.
+/// The block is not valid HPACK, so its reader rejects it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid;
 
-/// A string, as it is written.
+/// An encoded string.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
     is_huffman: bool,
@@ -15,7 +15,7 @@ pub struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// What it says; `room` holds it where it is compressed.
+    /// The decoded text. `room` is the buffer for a compressed string.
     pub fn read<'b>(self, room: &'b mut Vec<u8>) -> Result<&'b [u8], Invalid>
     where
         'a: 'b,
@@ -31,17 +31,17 @@ impl<'a> Text<'a> {
 /// The name of a field.
 #[derive(Clone, Copy, Debug)]
 pub enum Name<'a> {
-    /// A name of the static table that matters here.
+    /// A name of the static table that is relevant here.
     Known(&'static [u8]),
     /// Any other name of the static table.
     Static,
     /// A name of the dynamic table.
     Dynamic,
-    /// A name that is written out.
+    /// A literal name.
     Literal(Text<'a>),
 }
 
-/// One field, as it is represented.
+/// One field and its representation.
 #[derive(Clone, Debug)]
 pub struct FieldLine<'a> {
     pub name: Name<'a>,
