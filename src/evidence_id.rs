@@ -20,7 +20,7 @@ impl fmt::Display for EvidenceId {
 
 /// The text is not a valid evidence ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an evidence id is 16 hexadecimal digits")]
+#[error("invalid evidence ID: expected 16 hexadecimal digits")]
 pub struct NoEvidenceId;
 
 impl FromStr for EvidenceId {
