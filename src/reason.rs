@@ -132,7 +132,7 @@ reasons! {
     Websocket = "websocket" {
         WebsocketNotUpgraded = "websocket.not_upgraded", "the server did not switch to the WebSocket protocol";
         WebsocketClosed = "websocket.closed", "the WebSocket was closed before the expected message";
-        WebsocketInvalid = "websocket.invalid", "the peer broke the WebSocket protocol";
+        WebsocketInvalid = "websocket.invalid", "the server violated the WebSocket protocol";
     }
     Upstream = "upstream" {
         UpstreamDnsError = "upstream.dns_error", "the gateway could not resolve the name of its backend";
