@@ -158,7 +158,7 @@ fn serialize(http_request: &HttpRequest) -> Result<Bytes, SendError> {
     Ok(written.into())
 }
 
-/// A space is not allowed in a field name (RFC 9112 section 5.1).
+/// The default value of `Connection`.
 const CLOSE: &str = "close";
 
 /// Writes a field name as Go does: each word starts with a capital letter.

@@ -203,8 +203,8 @@ fn ago(age: Duration) -> String {
     }
 }
 
-/// One mark for each of the latest probes, the newest on the right. Masked failures have
-/// half the height.
+/// One mark for each of the latest probes, the newest on the right. Masked failures have half
+/// the height.
 fn strip(recent: &[PastOutcome]) -> Markup {
     let failed = recent.iter().filter(|outcome| outcome.link.is_some()).count();
     let width = recent.len() * 5;
@@ -216,7 +216,7 @@ fn strip(recent: &[PastOutcome]) -> Markup {
     });
     html! {
         svg.strip width=(width) height="16" viewBox={ "0 0 " (width) " 16" } role="img"
-            aria-label={ (failed) " of the latest " (recent.len()) " probes did not go well" } {
+            aria-label={ (failed) " of the latest " (recent.len()) " probes failed or were masked" } {
             @for (outcome, places) in runs {
                 path class={ "mark " (outcome.link.map_or("healthy", Link::as_str)) } d=(marks(places, outcome.masked)) {
                     @if let Some(link) = outcome.link { title { @if outcome.masked { "masked: " } (link.as_str()) } }

@@ -30,7 +30,7 @@ pub(super) struct ProbationEntry {
 }
 
 impl ProbationEntry {
-    /// What is kept of the key again, with what its memory had of use.
+    /// The restored state of the key, with the useful part of its target state.
     pub fn restored(self) -> Arc<KeyState> {
         let mut memory = TargetState::default();
         memory.scraped = self.scraped;
@@ -43,7 +43,7 @@ impl ProbationTable {
         self.by_hash.len()
     }
 
-    /// Keeps what was seen of a key, in place of all that was kept of it.
+    /// Stores the observation of a key in place of its full state.
     pub fn keep(&mut self, key: &SeriesKey, series: Series, scraped: Option<Instant>, last_used: Instant) {
         self.number += 1;
         let hash = self.hasher.hash_one(key);
@@ -57,7 +57,7 @@ impl ProbationTable {
         self.by_hash.insert(hash, probation_entry);
     }
 
-    /// What is kept of the key, as it would be again.
+    /// The state of the key, restored from its entry.
     pub fn peek(&self, key: &SeriesKey) -> Option<Arc<KeyState>> {
         let probation_entry = self.by_hash.get(&self.hasher.hash_one(key))?;
         Some(ProbationEntry::clone(probation_entry).restored())
@@ -69,7 +69,7 @@ impl ProbationTable {
             .map(|probation_entry| *probation_entry)
     }
 
-    /// Drops the oldest, if there is one.
+    /// Drops the oldest entry, if there is one.
     pub fn drop_oldest(&mut self) -> bool {
         while let Some((hash, number)) = self.order.pop_front() {
             if self
@@ -84,7 +84,7 @@ impl ProbationTable {
         false
     }
 
-    /// Drops those that were last used when nobody wants to know any more.
+    /// Drops the entries for which the given function of their last use returns false.
     pub fn retain(&mut self, wanted: impl Fn(Instant) -> bool) {
         self.by_hash
             .retain(|_, probation_entry| wanted(probation_entry.last_used));

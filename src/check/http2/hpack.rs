@@ -50,13 +50,13 @@ pub struct FieldLine<'a> {
     pub value: Option<Text<'a>>,
     /// The first bits of a literal with a literal name that has the same effect on the dynamic table.
     pub prefix: u8,
-    /// Where the representation stands in the block.
+    /// The position of the representation in the block.
     pub place: Range<usize>,
-    /// Where its value stands, with its length; empty for an indexed field.
+    /// The position of its value, including the length. Empty for an indexed field.
     pub value_place: Range<usize>,
 }
 
-/// The fields of a block. What follows an invalid one is not read.
+/// The fields of a block. Reading stops at the first invalid field.
 pub struct FieldLines<'a> {
     length: usize,
     rest: &'a [u8],
@@ -135,7 +135,7 @@ impl<'a> FieldLines<'a> {
         Ok(*byte)
     }
 
-    /// The next field, after the changes of the table's size that stand before the first.
+    /// The next field, after any updates of the table size at the start of the block.
     fn read(&mut self) -> Result<Option<FieldLine<'a>>, Invalid> {
         while let Some(first) = self.rest.first().copied() {
             if !(0x20..0x40).contains(&first) {
@@ -163,7 +163,7 @@ impl<'a> Iterator for FieldLines<'a> {
     }
 }
 
-/// The name at a place of the tables.
+/// The name at an index of the tables.
 fn indexed(index: usize) -> Result<Name<'static>, Invalid> {
     Ok(match index {
         0 => return Err(Invalid),
@@ -184,7 +184,7 @@ mod tests {
     use super::super::huffman::tests::encode;
     use super::{FieldLines, Invalid, Name};
 
-    /// The names and values of a block, as far as they are written out.
+    /// The literal names and values of a block.
     fn read(block: &[u8]) -> Result<Vec<String>, Invalid> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         FieldLines::of(block)
