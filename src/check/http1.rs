@@ -9,7 +9,8 @@
 //! No background task is involved: the stage that waits for the connection also drives it. A probe spends most of its
 //! time waiting, so a waiting connection holds only the unwritten rest of its request.
 //! The read buffer is allocated when the first byte of the response arrives. The head is then parsed line by line
-//! ([`head`]), and the body is read according to its framing ([`framing`], [`chunks`]). Interim responses are read and dropped:
+//! ([`head`]), and the body is read according to its framing ([`framing`], [`chunks`]). Interim responses are read and
+//! dropped:
 //!
 //! ```text
 //! write request ── first byte ── head 103 ── head 100 ── head 200 ── body (length, chunks, or until close) ── end
