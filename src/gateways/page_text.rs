@@ -39,7 +39,7 @@ fn is_word(word: &str, token: &str, status: &str) -> bool {
     }
 }
 
-/// The words of a page that a reader sees.
+/// The visible words of a page.
 fn words_of(body: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut hidden = false;
