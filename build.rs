@@ -4,7 +4,7 @@
 use std::env;
 use std::process::Command;
 
-/// glibc reads packed relocations (`DT_RELR`) from this version on.
+/// First glibc version that supports packed relocations (`DT_RELR`).
 const READS_PACKED: (u32, u32) = (2, 36);
 
 fn main() {
@@ -27,7 +27,7 @@ fn compiler() -> Option<String> {
     Some(said.split_whitespace().nth(1)?.to_owned())
 }
 
-/// The version of this system's glibc; none where it has another library.
+/// Version of the system's glibc, or `None` if the system uses another C library.
 fn glibc() -> Option<(u32, u32)> {
     let said = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
     let said = String::from_utf8(said.stdout).ok()?;

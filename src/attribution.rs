@@ -1,5 +1,5 @@
-//! From what was seen to a verdict: an ordered table of rules; the first that speaks decides. `docs/verdicts.md` is this
-//! table for people, and a test holds the two together.
+//! Derives a verdict from the facts of a probe: in an ordered table of rules, the first that matches decides.
+//! `docs/verdicts.md` is generated from this table, and a test compares the two.
 
 mod asked_backend;
 mod backend_conditions;
@@ -25,24 +25,24 @@ use crate::target::shown_host;
 use crate::verdict::{Certainty, Side, Verdict};
 use case::Case;
 
-/// Reasons that a verdict lists, at most: the likeliest. The umbrella in the label stands for the rest, too.
+/// Maximum number of reasons in a verdict, most likely first. The reason in the label also covers the omitted ones.
 const MOST_REASONS: usize = 3;
 
-/// Everything that a judgment may look at.
+/// The input of the attribution.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The probe itself.
+    /// Report of the probe itself.
     pub edge: &'a Report,
-    /// What was asked beside it.
+    /// Results of the diagnostics.
     pub diagnostics: Option<&'a Investigation>,
-    /// What is known of the key from before.
+    /// Baseline of the key from earlier probes.
     pub baseline: &'a Baseline,
-    /// What the controls say of our own side.
+    /// Results of the controls.
     pub vantage: Option<&'a Vantage>,
 }
 
 impl<'a> Facts<'a> {
-    /// The backends that were asked, inward.
+    /// The backends with a direct request, from the outside in.
     fn backends(&self) -> impl Iterator<Item = &'a DirectRequest> + use<'a> {
         self.diagnostics
             .into_iter()
@@ -57,16 +57,16 @@ impl<'a> Facts<'a> {
 /// One row of the decision table.
 #[derive(Debug)]
 pub struct AttributionRule {
-    /// Which rule it is; the evidence shows its name.
+    /// Identifier of the rule. The evidence shows its name.
     pub id: RuleId,
-    /// When the rule speaks and what it then blames, in words.
+    /// Description: when the rule matches and which link it names.
     pub when: &'static str,
-    /// Where it is blind, in words; empty where it is not.
+    /// Description of the known blind spots; empty if there are none.
     pub blind: &'static str,
     applies: fn(&Case<'_>) -> Option<Attribution>,
 }
 
-/// What a rule says.
+/// Result of a rule that matches.
 struct Attribution {
     link: Link,
     certainty: Certainty,
@@ -97,7 +97,8 @@ impl Attribution {
         }
     }
 
-    /// That the gateway refuses what a healthy machine says is proven only by a check of that machine's bytes.
+    /// Sets the side. Side `gateway` is never certain: only a check of the backend's bytes proves that the gateway rejects a
+    /// healthy response.
     fn side(self, side: Side) -> Self {
         Self {
             side: Some(side),
@@ -110,10 +111,11 @@ impl Attribution {
     }
 }
 
-/// Judges a probe: exactly one verdict for a failed one; for a good one none, unless it hides a broken link.
+/// Attributes the result of a probe. Each failed probe has one verdict; a successful one has none, unless it hides a
+/// broken link.
 #[must_use]
 pub fn attribute(facts: &Facts<'_>) -> Option<Verdict> {
-    // What stands behind the target says nothing of the other host to which a redirect led.
+    // The target's backends imply nothing about another host to which a redirect led.
     let facts = &Facts {
         diagnostics: facts.diagnostics.filter(|_| !ended_elsewhere(facts.edge)),
         ..*facts
@@ -131,7 +133,7 @@ fn first_to_speak(rules: &[AttributionRule], case: &Case<'_>) -> Option<Verdict>
     Some(verdict(case, rule.id, attribution))
 }
 
-/// Whether the last exchange was with another host than the first.
+/// Whether the last exchange went to a different host than the first.
 fn ended_elsewhere(report: &Report) -> bool {
     let host = |exchange: &Exchange| shown_host(&exchange.url).to_ascii_lowercase();
     let mut exchanges = report.with_target();
@@ -139,11 +141,11 @@ fn ended_elsewhere(report: &Report) -> bool {
     exchanges.last().is_some_and(|last| first.map(host) != Some(host(last)))
 }
 
-/// A good answer before one that is not, asked past the caches: what is true of the second is masked by the first.
+/// The verdict on a failed request that bypassed caches, masked by the successful response of the probe.
 fn behind_the_cache(facts: &Facts<'_>) -> Option<Verdict> {
     let fault = |report: &Report| report.fault.clone();
     let bypass = facts.bypass().filter(|bypass| {
-        // An application may refuse a query that it does not know.
+        // An application may reject an unknown query parameter.
         let failed = bypass.final_reply().is_none_or(|reply| reply.status >= 500);
         failed && fault(bypass).is_some_and(|fault| !fault.at_deadline)
     })?;

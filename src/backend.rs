@@ -1,63 +1,65 @@
-//! A backend: a machine behind the edge that the prober can also ask directly.
+//! A backend: a machine behind the edge to which the exporter can also send direct requests.
 
 use std::collections::HashSet;
 use std::fmt;
 
-/// Backends of one probe, at most.
+/// Maximum number of backends of one probe.
 pub const MOST_BACKENDS: usize = 4;
 
-/// Letters of a backend's name, at most.
+/// Maximum length of a backend's name.
 const LONGEST_NAME: usize = 32;
 
-/// One backend. Backends are listed inward: the first stands next behind the edge.
+/// One backend. Backends are listed from the outside in: the first one is directly behind the edge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Backend {
     /// The value of the label `backend`: `[a-z0-9_-]{1,32}`.
     pub name: String,
-    /// Where to dial: an address or a name.
+    /// Host to connect to: an address or a name.
     pub host: String,
-    /// The port to dial.
+    /// Port to connect to.
     pub port: u16,
-    /// Whether it is asked over TLS.
+    /// Whether requests use TLS.
     pub tls: bool,
-    /// The name for SNI and verification; the edge's where there is none.
+    /// Name for SNI and verification; defaults to the edge's.
     pub sni: Option<String>,
-    /// The value of `Host`; the edge's where there is none.
+    /// Value of `Host`; defaults to the edge's.
     pub authority: Option<String>,
-    /// Whether silence of it is an answer: it is known to be reachable from here.
+    /// Whether silence counts as a failure: the backend is known to be reachable from the exporter.
     pub reachable: bool,
-    /// Whether it gets the module's credentials and header fields: the module itself names it.
+    /// Whether it receives the module's credentials and header fields, because the module itself names it.
     pub trusted: bool,
 }
 
-/// Why a text names no backend.
+/// Why a text is not a valid backend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
-    /// The shape is wrong.
-    #[error("{0:?} is no backend; write NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME], for example app@10.0.0.7:8080")]
+    /// Invalid syntax.
+    #[error(
+        "{0:?} is not a valid backend: expected NAME@ADDR:PORT[;tls][;sni=NAME][;host=NAME], e.g. app@10.0.0.7:8080"
+    )]
     Shape(String),
-    /// The name has other letters, or too many.
-    #[error("{0:?} is no name for a backend; it has 1 to 32 of a-z, 0-9, _ and -")]
+    /// The name has invalid characters or is too long.
+    #[error("{0:?} is not a valid backend name: expected 1 to 32 characters of a-z, 0-9, _ and -")]
     Name(String),
-    /// The address cannot be dialled.
-    #[error("{0:?} is no address to dial; write 10.0.0.7:8080, [2001:db8::7]:8080 or app.internal:8080")]
+    /// Invalid address.
+    #[error("{0:?} is not a valid address: expected, e.g., 10.0.0.7:8080, [2001:db8::7]:8080 or app.internal:8080")]
     Address(String),
-    /// An option that there is not.
-    #[error("{0:?} is no option of a backend; there are tls, sni=NAME and host=NAME")]
+    /// Unknown option.
+    #[error("{0:?} is not a valid backend option: expected tls, sni=NAME or host=NAME")]
     Option(String),
-    /// A name that stands for two backends.
+    /// Two backends have the same name.
     #[error("two backends are named {0:?}; each needs a name of its own")]
     Twice(String),
-    /// More than may be asked.
+    /// Too many backends.
     #[error("there are {0} backends; a probe asks at most {MOST_BACKENDS}")]
     TooMany(usize),
 }
 
 impl Backend {
-    /// A backend without options.
+    /// Creates a backend without options.
     ///
     /// # Errors
-    /// When the name or the address cannot be one.
+    /// If the name or the address is invalid.
     pub fn new(name: &str, address: &str) -> Result<Self, BackendError> {
         let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
         if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(letter) {
@@ -76,7 +78,7 @@ impl Backend {
         })
     }
 
-    /// Whether another is the same machine, asked in the same way.
+    /// Whether another backend is the same machine with the same options.
     #[must_use]
     pub fn asks_as(&self, other: &Self) -> bool {
         self.host == other.host
@@ -86,7 +88,7 @@ impl Backend {
             && self.authority == other.authority
     }
 
-    /// Reads `NAME@ADDR:PORT[;tls][;sni=NAME][;host=NAME]`.
+    /// Parses `NAME@ADDR:PORT[;tls][;sni=NAME][;host=NAME]`.
     fn read(text: &str) -> Result<Self, BackendError> {
         let mut parts = text.split(';');
         let (name, address) = parts
@@ -105,10 +107,10 @@ impl Backend {
         Ok(backend)
     }
 
-    /// Reads the value of the parameter `backend`: backends with commas between them, inward.
+    /// Parses the value of the parameter `backend`: backends separated by commas, from the outside in.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first problem in the value.
     pub fn read_all(text: &str) -> Result<Vec<Self>, BackendError> {
         let backends = text
             .split(',')
@@ -118,10 +120,10 @@ impl Backend {
         Ok(backends)
     }
 
-    /// Checks what holds for all backends of a probe together.
+    /// Validates all backends of a probe together.
     ///
     /// # Errors
-    /// When there are too many, or two have the same name.
+    /// If there are too many, or two have the same name.
     pub fn check_all(backends: &[Self]) -> Result<(), BackendError> {
         if backends.len() > MOST_BACKENDS {
             return Err(BackendError::TooMany(backends.len()));
@@ -135,14 +137,14 @@ impl Backend {
 }
 
 impl Backend {
-    /// Its name and address: another address under the same name is another machine.
+    /// Its name and address. A different address with the same name is a different machine.
     #[must_use]
     pub fn place(&self) -> String {
         format!("{}@{self}", self.name)
     }
 }
 
-/// The address as it is dialled.
+/// The address in the form used to connect.
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
@@ -185,17 +187,17 @@ mod tests {
     #[test]
     fn what_is_no_backend_is_refused_with_what_would_be_right() {
         for (text, expected) in [
-            ("", "is no backend"),
-            ("app", "is no backend"),
-            ("App@a:1", "is no name for a backend"),
-            ("app@a", "is no address"),
-            ("app@a:0", "is no address"),
-            ("app@a:70000", "is no address"),
-            ("app@::1:80", "is no address"),
-            ("app@a/b:80", "is no address"),
-            ("app@u:p@a:80", "is no address"),
-            ("app@a:80;TLS", "is no option"),
-            ("app@a:80;sni=", "is no option"),
+            ("", "is not a valid backend"),
+            ("app", "is not a valid backend"),
+            ("App@a:1", "is not a valid backend name"),
+            ("app@a", "is not a valid address"),
+            ("app@a:0", "is not a valid address"),
+            ("app@a:70000", "is not a valid address"),
+            ("app@::1:80", "is not a valid address"),
+            ("app@a/b:80", "is not a valid address"),
+            ("app@u:p@a:80", "is not a valid address"),
+            ("app@a:80;TLS", "is not a valid backend option"),
+            ("app@a:80;sni=", "is not a valid backend option"),
             ("a@a:1,a@b:2", "two backends are named"),
             ("a@a:1,b@a:1,c@a:1,d@a:1,e@a:1", "at most 4"),
         ] {

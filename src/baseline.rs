@@ -1,9 +1,10 @@
-//! What a key's answers usually look like: which fields good answers have, and which the gateway writes by itself.
+//! The usual responses of a key: the fields of successful responses, and those that the gateway adds itself.
 
 use crate::report::Reply;
 use http::HeaderName;
 
-/// Fields that describe a body or a connection, or that edges add to what they pass on: whoever makes the answer.
+/// Fields that describe a body or a connection, or that edges add to forwarded responses, regardless of who generated
+/// them.
 const NO_MARKS: [&str; 23] = [
     "accept-ranges",
     "allow",
@@ -30,36 +31,36 @@ const NO_MARKS: [&str; 23] = [
     "x-frame-options",
 ];
 
-/// Field names that are remembered, at most, and bytes of each: a peer chooses them.
+/// Maximum number of remembered field names, and maximum bytes of each, because the server chooses them.
 const MOST_FIELDS: usize = 32;
 const LONGEST_FIELD: usize = 64;
 
-/// What is known of a key from its earlier probes.
+/// Facts about a key from its earlier probes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Baseline {
-    /// The fields that every good answer had.
+    /// Fields that every successful response had.
     always: Option<Fields>,
-    /// With which status the edge refused the reference request by itself, when it was asked last.
+    /// Status with which the edge itself rejected the last reference request.
     pub refused_fields: Option<u16>,
-    /// What made the last good answer one of its kind: its `X-Request-Id`.
+    /// The `X-Request-Id` of the last successful response.
     last_request_id: Option<Box<[u8]>>,
     gateway: Option<Box<Gateway>>,
 }
 
-/// What was seen of a gateway. Most keys have none that speaks for itself.
+/// Facts about a gateway. Most keys have no gateway that generates responses of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Gateway {
-    /// The fields that it wrote on answers of its own, where one was seen.
+    /// Fields of the gateway's own responses, if one was observed.
     own: Option<Fields>,
-    /// A name of the catalogue.
+    /// A name from the catalogue.
     product: Option<&'static str>,
 }
 
-/// Names of fields, few and each once. There is one list for each key: most have nothing in it.
+/// A short list of distinct field names. There is one for each key, and most are empty.
 type Fields = Box<[HeaderName]>;
 
 impl Baseline {
-    /// Takes in a good answer.
+    /// Records a successful response.
     pub fn learn_good(&mut self, reply: &Reply) {
         let fields = marks(reply);
         self.always = Some(match self.always.take() {
@@ -69,7 +70,7 @@ impl Baseline {
         self.last_request_id = request_id(reply);
     }
 
-    /// Takes in an answer that the gateway made itself.
+    /// Records a response that the gateway generated itself.
     pub fn learn_gateway_response(&mut self, reply: &Reply) {
         let gateway = self.gateway.get_or_insert_default();
         let known = gateway.own.take().unwrap_or_default();
@@ -77,25 +78,26 @@ impl Baseline {
         gateway.own = Some(known.into_iter().chain(new).take(MOST_FIELDS).collect());
     }
 
-    /// The fields that only come from behind the gateway; `None` until both kinds of answers were seen.
+    /// Fields that only come from behind the gateway; `None` until both kinds of responses were observed.
     #[must_use]
     pub fn through_marks(&self) -> Option<Vec<&HeaderName>> {
         let (always, own) = (self.always.as_ref()?, self.gateway.as_ref()?.own.as_ref()?);
         Some(always.iter().filter(|name| !own.contains(name)).collect())
     }
 
-    /// The gateway that was seen there: a name of the catalogue.
+    /// The gateway that was observed at the edge: a name from the catalogue.
     #[must_use]
     pub fn product(&self) -> Option<&'static str> {
         self.gateway.as_ref()?.product
     }
 
-    /// This gateway was seen there.
+    /// Records a gateway that was observed at the edge.
     pub fn learn_product(&mut self, name: &'static str) {
         self.gateway.get_or_insert_default().product = Some(name);
     }
 
-    /// Whether an answer carries the `X-Request-Id` of the last good one: nobody made it anew.
+    /// Whether a response carries the `X-Request-Id` of the last successful one, and was therefore not generated
+    /// anew.
     #[must_use]
     pub fn repeats(&self, reply: &Reply) -> bool {
         self.last_request_id.is_some() && self.last_request_id == request_id(reply)

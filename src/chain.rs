@@ -1,21 +1,21 @@
 //! The two axes of a probe: stages are steps in time, links are places in space.
 
-/// A step in time of one exchange, in the order in which a probe takes them.
+/// A step in time of one exchange, in the order in which a probe runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// Turn the name into addresses.
+    /// Resolve the name to addresses.
     Resolve,
     /// Open a socket to the chosen address.
     Connect,
-    /// Ask a proxy for a way through.
+    /// Open a tunnel through a proxy.
     Tunnel,
-    /// Shake hands and judge the certificate.
+    /// Complete the TLS handshake and verify the certificate.
     Secure,
-    /// Write the request, to its last byte.
+    /// Write the request, up to its last byte.
     Send,
-    /// Wait for the first byte of the answer.
+    /// Wait for the first byte of the response.
     Wait,
-    /// Read the answer, to its last byte.
+    /// Read the response, up to its last byte.
     Receive,
 }
 
@@ -31,7 +31,7 @@ impl Stage {
         Self::Receive,
     ];
 
-    /// The value of the label `phase`: the peer's words, and `proxy` and `request` where it has none.
+    /// The value of the label `phase`: blackbox_exporter's values, plus `proxy` and `request`.
     #[must_use]
     pub const fn phase(self) -> &'static str {
         match self {
@@ -47,41 +47,41 @@ impl Stage {
 }
 
 impl Stage {
-    /// What the prober does in it, as "resolving the name".
+    /// The activity of the prober in this stage, such as "resolving the name".
     #[must_use]
     pub const fn doing(self) -> &'static str {
         match self {
             Self::Resolve => "resolving the name",
             Self::Connect => "opening the connection",
-            Self::Tunnel => "asking the proxy for a way through",
-            Self::Secure => "shaking hands for TLS",
+            Self::Tunnel => "opening a tunnel through the proxy",
+            Self::Secure => "performing the TLS handshake",
             Self::Send => "sending the request",
-            Self::Wait => "waiting for the answer",
-            Self::Receive => "reading the answer",
+            Self::Wait => "waiting for the response",
+            Self::Receive => "reading the response",
         }
     }
 }
 
-/// A place in space, nearest first: what a verdict blames.
+/// A place in space, nearest first: the part of the chain to which a verdict attributes a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Link {
-    /// Our own side: resolver, uplink, configuration.
+    /// The exporter's own resolver, uplink or configuration.
     Local,
-    /// The name service of the target.
+    /// The DNS of the target.
     Dns,
-    /// The network between us and the edge.
+    /// The network between the exporter and the edge.
     Network,
-    /// The edge's TLS.
+    /// TLS of the edge.
     Tls,
-    /// The machine at the address.
+    /// The machine at the target's address.
     Edge,
-    /// Between a gateway and its backend.
+    /// The connection between a gateway and its backend.
     Upstream,
     /// The application.
     Origin,
-    /// An accepted answer whose content fails an assertion.
+    /// An accepted response whose content fails an assertion.
     Content,
-    /// The evidence does not decide.
+    /// The evidence is inconclusive.
     Unknown,
 }
 

@@ -1,7 +1,7 @@
-//! The sentence of a probe: resolve → connect → secure → send → wait → receive, each timed in one place.
+//! The stages of a probe: resolve → connect → secure → send → wait → receive, each timed in one place.
 //!
-//! Every verb is an `impl Check` block in its own file. All of them pass through `Check::stage`, which alone
-//! times a stage, bounds it by the deadline, and names it in its failure.
+//! Each stage is an `impl Check` block in its own file. All of them use `Check::stage`, the only function that
+//! times a stage, limits it by the deadline, and names it in its failure.
 
 mod arrivals;
 mod blocking;
@@ -76,23 +76,23 @@ use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 use wire::{StageTimes, Wire};
 
-/// What came before the deadline may be read, and looked through, for so long after it, where the exporter comes to it late.
+/// Maximum delay after the deadline in which data that arrived before the deadline may still be read and examined.
 const LATE_READING: Duration = Duration::from_millis(100);
 
-/// On which terms a probe runs.
+/// The conditions under which a probe runs.
 #[derive(Clone, Debug, Default)]
 pub struct ProbeContext {
-    /// What may be dialled: all sockets to peers come from it.
+    /// The destinations that may be dialled. All sockets to targets are created here.
     pub dialer: Dialer,
-    /// How much may be taken.
+    /// The limits of a response.
     pub limits: Limits,
-    /// What the probe holds in memory.
+    /// Memory held by the probe.
     pub memory: ProbeMemory,
-    /// Whom it is about, as far as fairness is concerned.
+    /// The host that the work is accounted to, for fair scheduling.
     pub host: FairnessKey,
 }
 
-/// A probe under way: its clock, its deadline, the exchanges so far, and the wire of the present one.
+/// A running probe: its clock, its deadline, the exchanges so far, and the connection of the current one.
 #[derive(Debug)]
 pub struct Check {
     begun: Instant,
@@ -107,17 +107,17 @@ pub struct Check {
     secrets: Secrets,
 }
 
-/// The probe has failed, and its report says why. Only a failed stage or a refusal can make one.
+/// The probe failed, and its report states the reason. Only a failed stage or [`Check`] itself creates this value.
 #[derive(Debug)]
 pub struct ProbeFailed(());
 
-/// What a verb's own error type says of itself.
+/// The description of a stage's own error type.
 trait StageError {
     /// The reason, from the closed list.
     fn reason(&self) -> Reason;
-    /// The particulars, for people.
+    /// The details, for people.
     fn detail(&self) -> String;
-    /// The reason when the deadline fell into the stage.
+    /// The reason when the deadline expired in this stage.
     fn timed_out(wire: &Wire) -> Reason;
 }
 
@@ -140,7 +140,7 @@ impl Check {
         }
     }
 
-    /// The bounds that hold for it.
+    /// The limits that apply to the probe.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.context.limits
@@ -152,12 +152,12 @@ impl Check {
         &self.secrets
     }
 
-    /// The same, to add what a request does not mark as secret, such as a body.
+    /// The same, mutable, to add secrets that a request does not mark, such as those in a body.
     pub const fn secrets_mut(&mut self) -> &mut Secrets {
         &mut self.secrets
     }
 
-    /// For whom, and for how long, what came may be looked through.
+    /// The host and the time limit for work that examines received data.
     pub(crate) fn work_limits(&self) -> WorkLimits {
         WorkLimits {
             until: self.deadline().max(Instant::now() + LATE_READING),
@@ -166,7 +166,7 @@ impl Check {
         }
     }
 
-    /// Opens the next exchange on a fresh wire.
+    /// Starts the next exchange with a new connection.
     pub fn begin_exchange(&mut self, url: String, wants_tls: bool) {
         let wire = Wire::new(url, wants_tls, self.context.memory.clone());
         let ended = std::mem::replace(&mut self.wire, wire);
@@ -174,33 +174,33 @@ impl Check {
         self.exchanges.extend(facts(ended, timings, self.begun));
     }
 
-    /// The answer of the present exchange, if one came.
+    /// The response of the current exchange, if one was received.
     #[must_use]
     pub const fn reply(&self) -> Option<&Reply> {
         self.wire.facts.reply.as_ref()
     }
 
-    /// From here on the present exchange is one with a proxy, which is to pass it on.
+    /// Marks the current exchange as a request to a proxy that forwards it.
     pub fn set_proxy(&mut self, proxy: String) {
         self.wire.facts.proxy = Some(proxy);
     }
 
-    /// A proxy is to dial in the present exchange.
+    /// Marks the current exchange as one in which a proxy dials the target.
     pub fn expect_proxy(&mut self) {
         self.wire.facts.has_proxy = true;
     }
 
-    /// The present exchange fetches credentials: it is none with the target.
+    /// Marks the current exchange as a request for credentials, not to the target.
     pub fn fetch_credentials(&mut self) {
         self.wire.facts.for_credentials = true;
     }
 
-    /// Notes what was said in the present exchange, above what the wire itself tells.
+    /// Records facts of the current exchange that are not visible on the wire.
     pub fn note(&mut self, spoken: ProtocolFacts) {
         self.wire.facts.spoken = Some(spoken);
     }
 
-    /// Whether the probe was stopped by one of these reasons, and not by its deadline.
+    /// Whether the probe failed for one of these reasons and not because of its deadline.
     #[must_use]
     pub fn failed_because(&self, reasons: &[Reason]) -> bool {
         self.fault
@@ -208,12 +208,12 @@ impl Check {
             .is_some_and(|fault| !fault.at_deadline && reasons.contains(&fault.reason))
     }
 
-    /// What failed was tried again and went well: the fault is none.
+    /// Removes the fault after a successful retry.
     pub fn clear_failure(&mut self) {
         self.fault = None;
     }
 
-    /// How long the present exchange took, from the request's first byte to the answer's last.
+    /// Duration of the current exchange, from the first byte of the request to the last byte of the response.
     #[must_use]
     pub fn answer_time(&self) -> Duration {
         let exchange = self
@@ -224,7 +224,7 @@ impl Check {
         exchange.map(crate::stage_log::StageTiming::took).sum()
     }
 
-    /// Stops the probe for something that no stage can see: an assertion, a redirect that leads nowhere.
+    /// Fails the probe for a reason outside the stages: a failed assertion or an invalid redirect.
     pub fn fail(&mut self, reason: Reason, detail: impl Into<String>) -> ProbeFailed {
         let stage = self
             .stage_log
@@ -240,7 +240,7 @@ impl Check {
         ProbeFailed(())
     }
 
-    /// Adds a sentence to the particulars of the failure.
+    /// Adds a sentence to the details of the failure.
     pub fn explain(&mut self, words: &str) {
         if let Some(fault) = &mut self.fault {
             fault.detail += " ";
@@ -248,7 +248,7 @@ impl Check {
         }
     }
 
-    /// Runs one stage: the only place where a stage is timed, bounded, and named in its failure.
+    /// Runs one stage: the only place where a stage is timed, limited by the deadline, and named in its failure.
     async fn stage<T, E: StageError>(
         &mut self,
         stage: Stage,
@@ -256,17 +256,18 @@ impl Check {
     ) -> Result<T, ProbeFailed> {
         let since = |at: Instant| at.saturating_duration_since(self.begun);
         let deadline = self.deadline();
-        // A stage that ended with an event on the wire hands over at that event, not at the task's next turn.
+        // A stage that ends with an event on the wire ends at the time of that event, not when the task runs next.
         let begun = self.wire.times.next.unwrap_or_else(Instant::now);
         self.wire.times = StageTimes::default();
-        // What came with an earlier stage's bytes ends no later one before that has ended.
+        // Data that arrived together with an earlier stage's bytes cannot end a later stage before the earlier one
+        // ends.
         let floor = self
             .stage_log
             .timings()
             .last()
             .map_or(Duration::ZERO, |timing| timing.begun() + timing.took());
         let mut timing = self.stage_log.begin(stage, since(begun).max(floor));
-        // Nothing new is begun after the deadline. What has come until then may be read after it.
+        // No stage starts after the deadline. Data that arrived before the deadline may be read after it.
         let outcome = if stage >= Stage::Wait || Instant::now() < deadline {
             self.stalls.watch(pin!(work(&mut self.wire))).await
         } else {
@@ -295,7 +296,7 @@ impl Check {
             let words = format!("Timed out after {} ms, {}.", self.timeout.as_millis(), stage.doing());
             (E::timed_out(&self.wire), words)
         });
-        // What this host is short of, and what TLS said, libraries do not hand on.
+        // Libraries do not pass on resource shortages of this host and TLS alerts.
         let trace = &self.wire.trace;
         let reason = trace.shortage().or_else(|| trace.tls_fault()).unwrap_or(reason);
         timing.fail(since(self.wire.times.failed.unwrap_or(ended)), reason);
@@ -312,13 +313,13 @@ impl Check {
         self.begun + self.timeout
     }
 
-    /// What is left until the deadline.
+    /// Time until the deadline.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.deadline().saturating_duration_since(Instant::now())
     }
 
-    /// Stops the clock and closes the wire.
+    /// Stops the clock and closes the connection.
     #[must_use]
     pub fn finish(mut self) -> Report {
         let took = self.begun.elapsed();
@@ -333,15 +334,15 @@ impl Check {
     }
 }
 
-/// What an exchange that has ended was; none where it was not begun.
+/// The facts of an exchange that has ended. None if it was not started.
 fn facts(wire: Wire, stage_log: StageLog, begun: Instant) -> Option<Exchange> {
     let mut facts = wire.close(begun);
     facts.stage_log = stage_log;
     (!facts.stage_log.timings().is_empty() || !facts.url.is_empty()).then_some(facts)
 }
 
-/// The time that the exporter lost where it could have mattered, unless the deadline tolerates it: by its wake-ups, or by how long
-/// what it answered had lain unread.
+/// Time that the exporter lost and that could have changed the result, unless the deadline tolerates it. The loss is
+/// measured by late wake-ups, or by how long the data it responded to had been unread.
 fn stalled(stalls: &StallDetector, wire: &Wire, exchanges: &[Exchange]) -> Option<Duration> {
     let acted = wire.trace.last_action().max(wire.times.began);
     let earlier: Duration = exchanges.iter().map(|facts| facts.wire.clocks.scheduling_delay).sum();

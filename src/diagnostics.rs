@@ -1,5 +1,5 @@
-//! Runs the diagnostics of a probe: direct requests to the backends, a request that bypasses caches, a reference request, a TLS
-//! handshake, the other addresses.
+//! Runs the diagnostics of a probe: direct requests to the backends, a request that bypasses caches, a reference request,
+//! a TLS handshake and probes of the other addresses.
 
 use crate::backend::Backend;
 use crate::chain::Stage;
@@ -14,16 +14,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Addresses of one edge that are probed, at most.
+/// Maximum number of addresses of one edge that are probed.
 const MOST_ADDRESSES: usize = 16;
 
-/// A refusal that every gateway makes by itself, or a handshake, gets so much time: both come at once or not at all.
+/// Maximum duration of a reference request or a handshake: both complete immediately or not at all.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// The least time in which asking somebody has a sense.
+/// Minimum remaining time for an additional request.
 const LEAST: Duration = Duration::from_millis(5);
 
-/// One investigation: whom it may ask, until when.
+/// One run of the diagnostics: its permitted requests and its deadline.
 #[derive(Debug)]
 pub(crate) struct DiagnosticsRun<'a> {
     module: &'a Module,
@@ -33,7 +33,7 @@ pub(crate) struct DiagnosticsRun<'a> {
     /// Timeout of the probe, which ends at `deadline`.
     timeout: Duration,
     deadline: Instant,
-    /// What all checks of it sent as secrets.
+    /// Secrets that all its checks have sent.
     secrets: Mutex<Secrets>,
 }
 
@@ -56,18 +56,18 @@ impl<'a> DiagnosticsRun<'a> {
         }
     }
 
-    /// What was sent as secrets so far.
+    /// Secrets that were sent so far.
     pub fn secrets(&self) -> MutexGuard<'_, Secrets> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is left until the deadline.
+    /// Time left until the deadline.
     pub fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// While the edge is waited for: the backends, which will tell whether it waits in vain, whether the edge lives, and whether a
-    /// port that is silent in plain text waits for TLS: nothing else would end the wait before the deadline.
+    /// Runs while the edge has not responded yet. Sends requests to the backends, a reference request, and a TLS
+    /// handshake if the port is silent in plain text. Without them, only the deadline would end the wait.
     pub async fn early(&self) -> Option<Investigation> {
         if self
             .previous
@@ -93,7 +93,7 @@ impl<'a> DiagnosticsRun<'a> {
         })
     }
 
-    /// The edge has failed: everybody who may be asked, but for those who were asked already.
+    /// Runs after the edge has failed: all permitted diagnostics, except those that already ran.
     pub async fn after_failure(&self, edge: &Report, begun: Investigation) -> Option<Arc<Investigation>> {
         let diagnostics = &self.module.diagnostics;
         let started = Instant::now();
@@ -129,7 +129,7 @@ impl<'a> DiagnosticsRun<'a> {
         }))
     }
 
-    /// The edge is well: those whose turn it is.
+    /// Runs if the edge is healthy: the diagnostics that are due.
     pub async fn after_success(&self, edge: &Report, begun: Option<Investigation>) -> Option<Arc<Investigation>> {
         let diagnostics = &self.module.diagnostics;
         let started = Instant::now();
@@ -157,9 +157,9 @@ impl<'a> DiagnosticsRun<'a> {
         }))
     }
 
-    /// All backends at once.
+    /// Sends direct requests to all backends at the same time.
     async fn backends(&self, ask: bool) -> Vec<DirectRequest> {
-        // Those of the caller come instead of the module's.
+        // The caller's backends replace the module's.
         let backends = match (ask, self.requested.backends.as_slice()) {
             (false, _) => &[],
             (true, []) => self.module.diagnostics.backends.as_slice(),
@@ -186,7 +186,7 @@ impl<'a> DiagnosticsRun<'a> {
         })
     }
 
-    /// The edge's other addresses. The one that was probed already is not probed twice.
+    /// Probes the edge's other addresses. The address that was already probed is skipped.
     async fn addresses(&self, edge: &Report) -> Vec<(IpAddr, Report)> {
         if !self.module.diagnostics.all_addresses || self.left() < LEAST {
             return Vec::new();
@@ -210,10 +210,10 @@ impl<'a> DiagnosticsRun<'a> {
         if ask { self.ask(variant).await } else { None }
     }
 
-    /// Runs the module's prober once, on one way.
+    /// Runs the module's prober once, in one variant.
     pub async fn run(&self, variant: Variant<'_>, timeout: Duration) -> Report {
         let mut check = Check::new(self.context, timeout);
-        // The outcome stands in the report: a probe that stopped has its fault there.
+        // The report contains the outcome: a probe that stopped has its fault there.
         let _stopped = self.module.prober.probe(&mut check, self.requested, variant).await;
         if !check.secrets().is_empty() {
             self.secrets().merge(check.secrets());
@@ -221,7 +221,8 @@ impl<'a> DiagnosticsRun<'a> {
         check.finish()
     }
 
-    /// Asks, if there is time left. What fails for a want of our own says nothing of who was asked.
+    /// Runs a request if there is time left. A failure due to the exporter's own resources implies nothing about the
+    /// target.
     async fn ask(&self, variant: Variant<'_>) -> Option<Report> {
         let left = match variant {
             Variant::Refusable | Variant::Handshake(_) => self.left().min(AT_ONCE),
@@ -230,19 +231,19 @@ impl<'a> DiagnosticsRun<'a> {
         if left < LEAST {
             return None;
         }
-        // Kept aside: most are asked nothing.
+        // Boxed, because most runs send no request.
         let report = Box::pin(self.run(variant, left)).await;
         (!report.failed_locally()).then_some(report)
     }
 }
 
-/// Whether plain text got no answer, or none that is HTTP: the port may be one for TLS.
+/// Whether plain text received no response, or none that is HTTP: the port may expect TLS.
 fn may_want_tls(report: &Report) -> bool {
     let plain = report.last_exchange().is_some_and(|exchange| {
         !exchange.wants_tls && exchange.reply.is_none() && exchange.proxy.is_none() && exchange.peer.is_some()
     });
     let silent = report.last_exchange().is_some_and(|exchange| exchange.wire.read == 0);
-    // What begins like HTTP came from a server of HTTP, however it went on.
+    // A response that begins like HTTP came from an HTTP server, regardless of the rest.
     let no_http = report
         .last_exchange()
         .is_some_and(|exchange| exchange.deviations.has(Deviation::NotHttp));
@@ -256,7 +257,7 @@ fn may_want_tls(report: &Report) -> bool {
 }
 
 impl Investigation {
-    /// Whether anybody was asked at all.
+    /// Whether any request was sent.
     pub(crate) const fn asked_anybody(&self) -> bool {
         !self.backends.is_empty()
             || self.bypass.is_some()
@@ -267,12 +268,12 @@ impl Investigation {
     }
 }
 
-/// Runs all at once on this task, and gives their results in order.
+/// Runs all futures concurrently on this task and returns their results in order.
 async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     futures_util::future::join_all(futures).await
 }
 
-/// A number that nobody has asked with before.
+/// A number that no earlier request contained.
 fn nonce() -> u64 {
     getrandom::u64().unwrap_or_default()
 }

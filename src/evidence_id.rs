@@ -1,14 +1,14 @@
-//! The name of the evidence of one probe.
+//! The identifier of the evidence of one probe.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The name of one piece of evidence: the process that made it and its number there.
+/// Identifier of one piece of evidence: the process that created it and a sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EvidenceId {
-    /// Tells the evidence of this process from that of another.
+    /// Identifies the process.
     pub process: u32,
-    /// Counts the probes of the process.
+    /// Sequence number of the probe within the process.
     pub number: u32,
 }
 
@@ -18,9 +18,9 @@ impl fmt::Display for EvidenceId {
     }
 }
 
-/// A text that is no evidence id.
+/// The text is not a valid evidence ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an evidence id is 16 hexadecimal digits")]
+#[error("invalid evidence ID: expected 16 hexadecimal digits")]
 pub struct NoEvidenceId;
 
 impl FromStr for EvidenceId {

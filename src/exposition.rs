@@ -1,4 +1,4 @@
-//! What a scrape and a person get to see of findings and series.
+//! The output formats for findings and series: scrapes, pages and terminal texts.
 
 pub mod chain_view;
 pub mod check_summary;
@@ -37,8 +37,8 @@ pub fn write<'a>(
     }
 }
 
-/// A character that a peer wrote, as it may stand in plain text: what steers a terminal, begins a line or turns the
-/// direction of reading is replaced.
+/// A character from a remote host, made safe for plain text: characters that control a terminal, start a line or change
+/// the text direction are replaced.
 fn plain(c: char) -> char {
     let steers =
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -52,7 +52,7 @@ mod tests {
     use crate::negotiation::Format;
     use std::io::{self, Write};
 
-    /// Counts what is written, and keeps nothing.
+    /// Counts written bytes and discards them.
     #[derive(Default)]
     struct Sink {
         bytes: usize,

@@ -1,5 +1,5 @@
-//! The catalogue of gateways: one row a product says how its own answers look, what they mean, and what marks an answer
-//! that only came through it.
+//! The catalogue of gateways. Each product has one row: its own responses, their meaning, and the marks of relayed
+//! responses.
 
 mod apis;
 mod cdns;
@@ -27,31 +27,32 @@ use std::cell::LazyCell;
 /// One product.
 #[derive(Debug)]
 pub struct Gateway {
-    /// Its name in `answered_by`.
+    /// Name in `answered_by`.
     pub name: &'static str,
-    /// Where it stands in a chain: how much its own page proves.
+    /// Position in the chain, which decides how much its own page proves.
     pub kind: GatewayKind,
-    /// How its rows are known.
+    /// Source of its rows.
     pub known: Provenance,
-    /// Whether it also serves as a proxy between clients and the world, which a module may name.
+    /// Whether it also serves as a forward proxy, which a module may name.
     pub forward: bool,
-    /// Any of these is on its own answers alone, never on what it passes on: it proves who made the answer.
+    /// Marks that appear only on its own responses, never on relayed ones. Each proves that it generated the
+    /// response.
     pub own_fields: &'static [Signature],
     /// A whole body that reads so (`page_text`) is its own, where no application puts its name to it: no application says
     /// just this and nothing else.
     pub own_texts: &'static [&'static str],
-    /// Any of these shows that it stands on the way, whoever made the answer.
+    /// Marks that show that the product is on the path, regardless of who generated the response.
     pub here: &'static [Signature],
-    /// Any of these shows that it passed the answer on: somebody behind it made it.
+    /// Marks that show that it relayed the response of a backend.
     pub through: &'static [Signature],
-    /// Its own pages by what they say; the first that fits.
+    /// Its own pages, recognised by their text. The first match decides.
     pub own: &'static [ErrorPage],
-    /// How each of its own pages looks, whatever the status: one of these lists holds as a whole. What a page then means
-    /// is told by its status alone.
+    /// Shapes of its own pages for any status. All marks of one list must match. Only the status gives such a page a
+    /// meaning.
     pub template: &'static [&'static [Signature]],
 }
 
-/// A product without marks. Each row says how it is known, and takes the rest from here.
+/// A product without marks. Each row states its source and takes the other fields from here.
 const UNMARKED: Gateway = Gateway {
     name: "",
     kind: GatewayKind::Gateway,
@@ -65,40 +66,40 @@ const UNMARKED: Gateway = Gateway {
     template: &[],
 };
 
-/// Where a product stands in a chain.
+/// Position of a product in the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayKind {
-    /// At the end that faces the world, and nowhere else: its own page is that of the edge.
+    /// Only at the edge: its own page is the edge's.
     Edge,
-    /// Anywhere, and never as the application: there may be another gateway before it that leaves no mark.
+    /// Anywhere, but never as the application. Another gateway without marks may be in front of it.
     Gateway,
-    /// Anywhere, and as the application's own web server, too.
+    /// Anywhere, and also as the application's own web server.
     Server,
-    /// Between clients and the world: a proxy that the module itself names.
+    /// Between clients and the Internet: a proxy that the module names.
     Forward,
 }
 
-/// How a row is known.
+/// Source of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provenance {
-    /// From the product itself, in a version that ran in a lab.
+    /// Measured with a version of the product in a lab.
     Measured(&'static str),
-    /// From its source or its documents.
+    /// Documented in its source or manual.
     Documented(&'static str),
 }
 
-/// One kind of answer that a product makes itself.
+/// A kind of response that a product generates itself.
 #[derive(Debug)]
 pub struct ErrorPage {
-    /// All of these hold.
+    /// All of these must match.
     pub signatures: &'static [Signature],
-    /// What it means.
+    /// Meaning of the response.
     pub meaning: Meaning,
-    /// How much it proves.
+    /// Strength of the proof.
     pub weight: SignatureWeight,
-    /// Whether it counts on an answer that was passed on, too: a second gateway of the same product made it there.
+    /// Whether the row also applies to a relayed response, which a second gateway of the same product generated.
     pub inner: bool,
-    /// How it is known, where not as the other rows of the product.
+    /// Source, if it differs from the product's other rows.
     pub known: Option<Provenance>,
 }
 
@@ -106,11 +107,11 @@ pub struct ErrorPage {
 /// print any text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureWeight {
-    /// The product makes it for what it means, and for nothing else.
+    /// The product generates it only for this meaning.
     Sure,
-    /// The product makes it for other causes as well, or an application may.
+    /// The product, or an application, may also generate it for other causes.
     Likely,
-    /// Others make the same page: it tells only where nobody else is known.
+    /// Other software generates the same page: it counts only if no other product is recognised.
     Common,
 }
 
@@ -125,7 +126,7 @@ const fn page(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage {
     }
 }
 
-/// One that may mean something else.
+/// A row that may have another meaning.
 const fn likely(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage {
     ErrorPage {
         weight: SignatureWeight::Likely,
@@ -133,7 +134,7 @@ const fn likely(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage
     }
 }
 
-/// One that others make, too.
+/// A row for a page that other software also generates.
 const fn common_page(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage {
     ErrorPage {
         weight: SignatureWeight::Common,
@@ -142,12 +143,12 @@ const fn common_page(signatures: &'static [Signature], meaning: Meaning) -> Erro
 }
 
 impl ErrorPage {
-    /// Counts also where the answer was passed on.
+    /// Applies to relayed responses as well.
     const fn or_inner(self) -> Self {
         Self { inner: true, ..self }
     }
 
-    /// Known in another way than the rows beside it.
+    /// Sets a source that differs from the product's other rows.
     const fn documented(self, source: &'static str) -> Self {
         Self {
             known: Some(Provenance::Documented(source)),
@@ -160,42 +161,42 @@ impl ErrorPage {
     }
 }
 
-/// What a product's own answer means.
+/// Meaning of a product's own response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// Its exchange with what stands behind it failed, in one of these ways.
+    /// The exchange with its upstream failed, in one of these ways.
     Upstream(&'static [Reason]),
     /// It refused or failed by itself.
     Itself(Reason),
-    /// It made the page, but what stands behind it made the failure and its status.
+    /// It generated the page, but its upstream caused the failure and the status.
     Origin,
 }
 
-/// An answer that a product made itself.
+/// A response that a product generated itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnResponse {
-    /// The name of the product.
+    /// Name of the product.
     pub by: &'static str,
-    /// Where such a product stands.
+    /// Position of the product in the chain.
     pub kind: GatewayKind,
-    /// Whether a module may name such a product as its proxy.
+    /// Whether a module may name the product as its proxy.
     pub forward: bool,
-    /// What the answer means.
+    /// Meaning of the response.
     pub meaning: Meaning,
-    /// Whether it is proven that such a product made it.
+    /// Whether it is proven that the product generated the response.
     pub proven: bool,
-    /// Whether that is proven, and it can mean nothing else.
+    /// Whether that is proven and the response has no other meaning.
     pub sure: bool,
 }
 
-/// What the catalogue says of an answer.
+/// Result of a lookup in the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recognised {
-    /// A product made it, and it means this.
+    /// A product generated the response, with this meaning.
     Own(OwnResponse),
-    /// A product makes such, and others do.
+    /// The product generates such responses, and so does other software.
     Perhaps(&'static str, Meaning),
-    /// A product passed it on.
+    /// A product relayed the response.
     Through(&'static str),
 }
 
@@ -258,7 +259,7 @@ fn by_its_looks(answer: &ObservedResponse<'_>) -> Option<Found> {
         .or_else(passed_on)
 }
 
-/// The row of a product that fits an answer.
+/// The row of a product that matches a response.
 fn row_of(gateway: &'static Gateway, answer: &ObservedResponse<'_>) -> Option<&'static ErrorPage> {
     // Most rows fit no page: what shows that an answer was passed on is looked for only where one fits.
     let passed_on = LazyCell::new(|| gateway.passed_on(answer));
@@ -269,7 +270,7 @@ fn row_of(gateway: &'static Gateway, answer: &ObservedResponse<'_>) -> Option<&'
 fn by_its_template(gateway: &'static Gateway, answer: &ObservedResponse<'_>) -> Option<Found> {
     let looks_so = |signatures: &&[Signature]| signatures.iter().all(|signature| signature.holds(answer));
     let own = answer.status >= 400 && gateway.template.iter().any(looks_so) && !gateway.passed_on(answer);
-    // A status alone is never proof of a reason.
+    // A status alone never proves a reason.
     own.then(|| (gateway, gateway.made(by_status(answer.status), false, answer)))
 }
 
@@ -342,9 +343,9 @@ fn has_an_applications_field(answer: &ObservedResponse<'_>) -> bool {
     fields.any(|name| answer.headers.contains_key(*name) && !of_gateway(name))
 }
 
-/// Marks on a good answer that a gateway put together from a broken one.
+/// Marks on a successful response that a gateway built from a broken one.
 const LAUNDERED: &[(&str, Signature, Reason)] = &[
-    // What came was no HTTP, or HTTP/0.9.
+    // The upstream response was not HTTP, or was HTTP/0.9.
     (
         "squid",
         Signature::Says("x-transformed-from", "HTTP/0.9"),
@@ -356,7 +357,7 @@ const LAUNDERED: &[(&str, Signature, Reason)] = &[
 #[must_use]
 pub fn laundered(answer: &ObservedResponse<'_>) -> Option<(&'static str, Reason)> {
     let (product, _, reason) = LAUNDERED.iter().find(|(_, signature, _)| signature.holds(answer))?;
-    // An application may write that field, too.
+    // An application may also write that field.
     let is_here = catalogue().any(|gateway| gateway.name == *product && gateway.is_here(answer));
     (is_here && !names_an_application(answer)).then_some((product, *reason))
 }
@@ -371,7 +372,7 @@ fn nearest_product(answer: &ObservedResponse<'_>) -> Option<&'static Gateway> {
     catalogue().find(|gateway| gateway.is_here(answer))
 }
 
-/// Whether another product stands on the way, too: which of them is the edge, nothing tells.
+/// Whether another product is also on the path, so that it is unknown which of them is the edge.
 fn another_is_here(gateway: &Gateway, answer: &ObservedResponse<'_>) -> bool {
     catalogue().any(|other| !std::ptr::eq(other, gateway) && other.is_here(answer))
 }

@@ -1,7 +1,8 @@
-//! The evidence ring: the latest findings, failing ones longest.
+//! The evidence ring: a buffer of the latest findings that keeps failures longest.
 //!
-//! It is bounded in number and in bytes. Each finding has a share of the bytes; of one that is larger, the least important parts are
-//! left out, so that a target that sends much pushes out no other's evidence.
+//! The ring limits both the number of findings and their total size in bytes. Each finding has a share of the bytes.
+//! The ring omits the least important parts of a larger finding, so that a target with large responses cannot evict the
+//! evidence of other targets.
 
 mod memory_size;
 mod shorten;
@@ -12,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A finding that is kept.
+/// Stored finding.
 #[derive(Clone, Debug)]
 pub struct HistoryEntry {
     /// Its name.
@@ -31,13 +32,13 @@ const LOOKED_THROUGH: usize = 64;
 #[derive(Debug)]
 pub struct History {
     limit: usize,
-    /// Bytes of all findings: maximum.
+    /// Maximum total size of all findings, in bytes.
     bytes: AtomicUsize,
     process: u32,
     kept: Mutex<StoredFindings>,
 }
 
-/// A finding, when it came, and the bytes that it takes.
+/// Finding with its arrival time and its size in bytes.
 #[derive(Debug)]
 struct StoredFinding {
     at: u64,
@@ -49,14 +50,14 @@ struct StoredFinding {
 struct StoredFindings {
     /// Probes that got a name.
     named: u64,
-    /// Bytes of all findings.
+    /// Total size of all findings, in bytes.
     bytes: usize,
     /// Findings that went because of the bytes.
     dropped: u64,
     /// Findings without a verdict, oldest first, and those with one.
     good: VecDeque<StoredFinding>,
     failing: VecDeque<StoredFinding>,
-    /// The newest failure of each target and module: alerts lead to it.
+    /// The newest failure of each target and module. Alerts link to it.
     newest: HashMap<(Arc<str>, String), u64>,
 }
 
@@ -95,7 +96,7 @@ impl History {
         (kept.bytes, kept.dropped)
     }
 
-    /// Keeps a finding under its name.
+    /// Stores a finding under its name.
     pub fn add(&self, id: EvidenceId, mut finding: Finding) -> HistoryEntry {
         let most = self.bytes.load(Ordering::Relaxed);
         let size = shorten::shorten(&mut finding, (most / self.limit).max(LEAST_SHARE));
@@ -137,7 +138,7 @@ impl History {
         all.find(|slot| slot.entry.id == id).map(|slot| slot.entry.clone())
     }
 
-    /// All of it, newest first.
+    /// Returns all evidence, newest first.
     #[must_use]
     pub fn newest_first(&self) -> Vec<HistoryEntry> {
         let mut all: Vec<_> = {

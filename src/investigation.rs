@@ -1,9 +1,10 @@
-//! The results of the diagnostics of one probe: facts only, no judgment.
+//! When a probe fails or is slow, the exporter sends additional requests. Each of them changes exactly one thing: it goes
+//! directly to a backend, bypasses the caches, uses HTTP/1.1, or goes to another address. The comparison shows what the
+//! failure depends on. Example: the edge returns 502, and a direct request to the backend succeeds. The fault is then
+//! between the two.
 //!
-//! When a probe fails or is slow, the exporter sends further requests that differ in exactly one thing: directly to a backend, past the
-//! caches, over HTTP/1.1, to another address. The comparison shows on what the failure depends. Example: the edge answers 502, and a
-//! direct request to the backend succeeds; so the fault lies between the two. The diagnostics run in `diagnostics.rs`; this file only
-//! holds what they measured, for the attribution, the evidence and the metrics.
+//! `diagnostics.rs` runs these requests. This file holds only their results, as facts without a verdict. Attribution,
+//! evidence and metrics read them.
 
 use crate::backend::Backend;
 use crate::report::Report;
@@ -11,22 +12,22 @@ use crate::stage_log::StageTiming;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-/// The answers of everybody who was asked beside the edge.
+/// Results of the diagnostics of one probe.
 #[derive(Clone, Debug, Default)]
 pub struct Investigation {
-    /// How long all of it took.
+    /// Duration of all diagnostics together.
     pub took: Duration,
-    /// The backends, inward.
+    /// Direct requests to the backends, from the outside in.
     pub backends: Vec<DirectRequest>,
-    /// The edge, asked past the caches.
+    /// The request to the edge that bypasses caches.
     pub bypass: Option<Report>,
-    /// The edge, asked over HTTP/1.1, where its failing answer came over HTTP/2: that has no reason phrase.
+    /// The retry over HTTP/1.1, sent if the failed response came over HTTP/2, which has no reason phrase.
     pub again: Option<Report>,
-    /// The edge, asked what every gateway refuses by itself.
+    /// The reference request: one that every gateway rejects by itself.
     pub reference: Option<Report>,
-    /// A TLS handshake on the port that gave no answer in plain text.
+    /// A TLS handshake on the port, if it did not respond in plain text.
     pub handshake: Option<Report>,
-    /// The edge's other addresses, where all are to be probed; the first is the edge itself.
+    /// Probes of the edge's other addresses, if all are to be probed. The first address is the edge itself.
     pub addresses: Vec<(IpAddr, Report)>,
 }
 
@@ -38,7 +39,7 @@ impl Investigation {
         self.reports().any(timed_out)
     }
 
-    /// Every report in it.
+    /// All reports of the investigation.
     fn reports(&self) -> impl Iterator<Item = &Report> {
         let backends = self.backends.iter().flat_map(|direct| {
             let handshake = direct.handshake.as_ref();
@@ -52,7 +53,7 @@ impl Investigation {
             .chain(self.addresses.iter().map(|(_, report)| report))
     }
 
-    /// Every report in it, to be changed.
+    /// All reports of the investigation, mutable.
     pub fn reports_mut(&mut self) -> impl Iterator<Item = &mut Report> {
         let backends = self.backends.iter_mut().flat_map(|direct| {
             let handshake = direct.handshake.as_mut();
@@ -67,81 +68,81 @@ impl Investigation {
     }
 }
 
-/// One backend that was asked.
+/// A direct request to a backend.
 #[derive(Clone, Debug)]
 pub struct DirectRequest {
-    /// Which.
+    /// The backend.
     pub backend: Backend,
-    /// Whether silence of it is an answer: it said something lately, or the configuration vouches for it.
+    /// Whether silence counts as a failure: the backend responded recently, or is marked reachable in the configuration.
     pub reachable: bool,
-    /// Whether fields of the module were held back from it: it did not get quite the same request.
+    /// Whether header fields of the module were withheld, so that the request differs from the probe's.
     pub held_back: bool,
-    /// What it answered.
+    /// Report of the request.
     pub report: Report,
-    /// A TLS handshake on its port, where it gave no answer in plain text.
+    /// A TLS handshake on the backend's port, if it did not respond in plain text.
     pub handshake: Option<Report>,
 }
 
-/// What the controls say of our own side.
+/// The state of the exporter's own network and resolver, as the controls show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vantage {
-    /// Each control and what became of it.
+    /// Results of the controls.
     pub controls: Vec<Control>,
-    /// A name that cannot exist resolved: somebody on our side answers for every name.
+    /// Whether a name that cannot exist resolved: a captive portal answers every DNS query.
     pub captive: bool,
-    /// Where that somebody leads.
+    /// Addresses to which that name resolved.
     pub portal: Vec<IpAddr>,
-    /// No control was asked: the other keys of this process fail alike.
+    /// Whether, without any control, the other keys of this process fail in the same way.
     pub outage: bool,
-    /// The controls ran some time before the probe, and may have recovered: they prove nothing about it.
+    /// Whether the controls ran so long before the probe that the network may have recovered since.
     pub stale: bool,
 }
 
-/// One control that was asked.
+/// Result of one control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
-    /// What was asked, for people.
+    /// Description of the control, for display.
     pub what: String,
-    /// Whether it needed the name service.
+    /// Whether the control needs DNS.
     pub needs_name: bool,
-    /// How far it came.
+    /// Outcome of the control.
     pub outcome: ControlOutcome,
-    /// The particulars of a failure.
+    /// Details of a failure.
     pub detail: String,
-    /// When it was asked. One answer serves several probes, so that may be before the probe began.
+    /// Start time. Several probes share one result, so it may precede the start of the probe.
     pub began: SystemTime,
-    /// Its stages, each from its own begin.
+    /// Timings of its stages, each relative to the start of the control.
     pub timings: Vec<StageTiming>,
 }
 
-/// How far a control came.
+/// Outcome of a control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlOutcome {
-    /// It answered, whatever it said.
+    /// It responded, with any response.
     Answered,
     /// Its name did not resolve.
     NoName,
-    /// Its address could not be connected to.
+    /// The connection to its address failed.
     NoConnection,
-    /// It was not asked: the exporter itself was short of something.
+    /// It did not run because the exporter lacked a resource.
     NotAsked,
 }
 
 impl Vantage {
-    /// Whether our own side looks well.
+    /// Whether the exporter's own network and resolver appear healthy.
     #[must_use]
     pub fn healthy(&self) -> bool {
         !self.captive && !self.outage && !self.all_failed() && !self.names_failed()
     }
 
-    /// A control answered. One that had no time to says nothing.
+    /// Whether a control responded. A control that did not run does not count.
     #[must_use]
     pub fn any_answered(&self) -> bool {
         let answered = |control: &Control| control.outcome == ControlOutcome::Answered;
         self.controls.iter().any(answered)
     }
 
-    /// Every control failed at resolve or connect.
+    /// Whether every control failed at resolve or connect.
     #[must_use]
     pub fn all_failed(&self) -> bool {
         let asked = || {
@@ -152,7 +153,7 @@ impl Vantage {
         asked().next().is_some() && asked().all(|control| control.outcome != ControlOutcome::Answered)
     }
 
-    /// Every control that has a name failed to resolve it.
+    /// Whether every control with a name failed to resolve it.
     #[must_use]
     pub fn names_failed(&self) -> bool {
         let named = || {

@@ -124,7 +124,7 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
     ended.await.unwrap_or(Ok(()))
 }
 
-/// The first line of the log: what runs here, with which configuration, and where.
+/// Writes the first log line: version, configuration and listen addresses.
 fn log_start(app: &App, listeners: &[SocketAddr]) {
     let listeners: Vec<_> = listeners.iter().map(ToString::to_string).collect();
     tracing::info!(
@@ -143,7 +143,7 @@ fn notify_systemd(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Resolves at SIGTERM or SIGINT. A second one ends the process at once.
+/// Resolves on SIGTERM or SIGINT. A second signal ends the process immediately.
 ///
 /// # Errors
 /// When signals cannot be had.
@@ -166,7 +166,7 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Loads the configuration again at each SIGHUP.
+/// Reloads the configuration on each SIGHUP.
 ///
 /// # Errors
 /// When signals cannot be had.

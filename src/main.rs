@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         ExitCode::FAILURE
     });
     cli::flush_logs();
-    // A read that hangs in a file system must not keep the process.
+    // A file system read that hangs must not delay the exit of the process.
     runtime.shutdown_background();
     code
 }

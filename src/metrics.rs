@@ -27,16 +27,16 @@ impl MetricKind {
     }
 }
 
-/// How much a module exports. Each level has all of the levels below it.
+/// The metrics that a module exports. Each level includes the levels below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Exactly the peer's families.
+    /// Exactly the metrics of `blackbox_exporter`.
     Blackbox,
-    /// The peer's, and our histograms, counters and verdict.
+    /// The metrics of `blackbox_exporter`, and the exporter's histograms, counters and verdict.
     #[default]
     Standard,
-    /// Standard, with the phase `request` on its own and long buckets for every phase.
+    /// Standard, with a separate phase `request` and long buckets for every phase.
     Full,
 }
 
@@ -47,13 +47,13 @@ pub struct Metric {
     pub name: &'static str,
     /// The type.
     pub kind: MetricKind,
-    /// The least level that exports it.
+    /// The lowest level that exports it.
     pub level: Level,
     /// The label names.
     pub labels: &'static [&'static str],
-    /// The `# HELP` text; the peer's, word for word, for the peer's.
+    /// The `# HELP` text. Metrics of `blackbox_exporter` have its exact text.
     pub help: &'static str,
-    /// Its place among all of them, by name.
+    /// Its index among all metrics, ordered by name.
     pub rank: usize,
 }
 
@@ -69,7 +69,7 @@ impl Metric {
     }
 }
 
-/// How many names come before this one.
+/// The number of names that come before this one.
 const fn rank(name: &str) -> usize {
     let (mut rank, mut place) = (0, 0);
     while place < NAMES.len() {
@@ -163,26 +163,26 @@ metrics! {
     TLS_VERSION_INFO: Gauge Blackbox "probe_tls_version_info" ["version"] "Returns the TLS version used or NaN when unknown";
     TLS_CIPHER_INFO: Gauge Blackbox "probe_tls_cipher_info" ["cipher"] "Returns the TLS cipher negotiated during handshake";
 
-    ATTEMPTS: Counter Standard "probe_attempts_total" [] "Probes of this target that finished, well or not; a fault of the exporter's own is no attempt";
-    FAILURES: Counter Standard "probe_failures_total" ["link"] "Failed probes of this target by the link of the chain that is blamed";
-    PHASE_DURATION: Histogram Standard "probe_phase_duration_seconds" ["phase"] "Time of one phase of a probe of this target, summed over its redirects; only phases that finished are observed";
+    ATTEMPTS: Counter Standard "probe_attempts_total" [] "Completed probes of this target, successful or failed; errors of the exporter itself are not counted";
+    FAILURES: Counter Standard "probe_failures_total" ["link"] "Failed probes of this target by the broken link of the chain";
+    PHASE_DURATION: Histogram Standard "probe_phase_duration_seconds" ["phase"] "Duration of one phase of a probe in seconds, summed over redirects; only finished phases are observed";
     PHASE_TIMEOUTS: Counter Standard "probe_phase_timeouts_total" ["phase"] "Probes of this target whose deadline fell in this phase";
-    SUCCESS_DURATION: Histogram Standard "probe_success_duration_seconds" [] "Time of the successful probes of this target: probe_duration_seconds, less what the exporter came late by";
+    SUCCESS_DURATION: Histogram Standard "probe_success_duration_seconds" [] "Duration of successful probes in seconds: probe_duration_seconds without the delay of the exporter";
     HTTP_RESPONSES: Counter Standard "probe_http_responses_total" ["code"] "Final responses of this target by status code";
-    FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "The verdict on the last probe, while that probe failed or its good answer hides a broken link";
-    MASKED: Gauge Standard "probe_masked" [] "1 where the last probe of this target got a good answer that hides a broken link, else 0";
+    FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "1 while the last probe failed or its successful response hides a broken link; the labels hold the verdict";
+    MASKED: Gauge Standard "probe_masked" [] "1 if the successful response of the last probe hides a broken link, else 0";
     BACKEND_SUCCESS: Gauge Standard "probe_backend_success" ["backend"] "1 if the backend responded successfully when asked directly, else 0";
     BACKEND_STATUS_CODE: Gauge Standard "probe_backend_http_status_code" ["backend"] "Status code of the backend when asked directly; 0 without a response";
     BACKEND_DURATION: Gauge Standard "probe_backend_duration_seconds" ["backend", "phase"] "Duration of a phase of the direct request to the backend, in seconds";
     INVESTIGATION: Gauge Standard "probe_diagnostics_duration_seconds" [] "Time spent on additional requests (diagnostics), in seconds";
     VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls fail: the network of the exporter is suspect";
     ADDRESSES: Gauge Standard "probe_addresses" ["state"] "Addresses of the target by how the probe of each ended, with addresses: all";
-    FROM_CACHE: Gauge Standard "probe_http_from_cache" [] "1 where the answer says that a cache gave it, 0 where it says that none did";
-    AGE: Gauge Standard "probe_http_age_seconds" [] "The Age field of the answer: how long ago it was made";
-    LAST_RUN: Gauge Standard "probe_last_run_timestamp_seconds" [] "When the last probe of this target began, in unixtime; only where it is probed between scrapes";
+    FROM_CACHE: Gauge Standard "probe_http_from_cache" [] "1 if the response indicates that it came from a cache, 0 if it indicates that it did not; else absent";
+    AGE: Gauge Standard "probe_http_age_seconds" [] "Age of the response in seconds, from its Age header; absent without one";
+    LAST_RUN: Gauge Standard "probe_last_run_timestamp_seconds" [] "Start of the last probe in unixtime; only for targets that are probed between scrapes";
     UNATTRIBUTED: Gauge Standard "probe_unattributed_seconds" [] "The part of probe_duration_seconds that is in none of the exported phases";
     TCP_RTT: Gauge Standard "probe_tcp_rtt_seconds" [] "Smoothed round-trip time of the probe's own connection, as the kernel measured it";
-    TCP_RETRANSMITS: Gauge Standard "probe_tcp_retransmits" [] "Segments that the kernel had to send again on the probe's own connection";
+    TCP_RETRANSMITS: Gauge Standard "probe_tcp_retransmits" [] "Segments that the kernel retransmitted on the probe's connection";
 }
 
 #[cfg(test)]

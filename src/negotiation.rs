@@ -1,9 +1,9 @@
-//! What a client says that it takes.
+//! Content negotiation: the formats and codings that a client accepts.
 
 /// A format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// The text format 0.0.4, for whoever says nothing.
+    /// The text format 0.0.4, the default.
     Text,
     /// `OpenMetrics` 1.0.
     OpenMetrics,
@@ -12,7 +12,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The `Content-Type` of an answer.
+    /// The `Content-Type` of a response.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -24,8 +24,8 @@ impl Format {
         }
     }
 
-    /// The format that an `Accept` field likes best (RFC 9110 section 12.5.1); of equals the first. A version that is
-    /// not served is passed over, and where nothing is left it is text.
+    /// The preferred format of an `Accept` field (RFC 9110 section 12.5.1); the first of equal ones. Unsupported
+    /// versions are ignored. The default is text.
     #[must_use]
     pub fn best(field: &str) -> Self {
         let mut best = (0.0, Self::Text);
@@ -37,7 +37,7 @@ impl Format {
         best.1
     }
 
-    /// The format that one media range asks for.
+    /// The format that a media range requests.
     fn of(range: &str) -> Option<Self> {
         let mut parts = range.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -76,7 +76,7 @@ pub fn accepts(field: &str, coding: &str) -> bool {
     any
 }
 
-/// The entries of a list with their weights; without one it is 1.
+/// The entries of a list with their weights; the default weight is 1.
 fn ranges(field: &str) -> impl Iterator<Item = (&str, f64)> {
     field.split(',').map(|part| {
         let mut parameters = part.split(';').skip(1).map(str::trim);

@@ -1,7 +1,8 @@
 //! Detects an outage of the exporter's own network or resolver: many names in several networks all fail at resolve or connect.
 //!
-//! A name that was reached speaks against that. An address in place of a name may be that of a neighbour, which an outage of the
-//! uplink or of the resolver leaves reachable: one alone does not speak against it, and of the resolver none does.
+//! A reachable name contradicts an outage. An address given instead of a name may be in a nearby network, which an
+//! outage of the uplink or of the resolver leaves reachable. A single reachable address therefore does not contradict
+//! an outage of the uplink, and no number of addresses contradicts an outage of the resolver.
 
 use crate::chain::Stage;
 use crate::reason::Reason;
@@ -11,30 +12,30 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Names that must have failed, at least.
+/// Minimum number of names that must have failed.
 const NAMES: usize = 5;
 
-/// Networks that they must be spread over, at least.
+/// Minimum number of networks that these names must be in.
 const NETWORKS: usize = 3;
 
-/// What was seen longer ago says nothing of now.
+/// Observations older than this are ignored.
 const FRESH: Duration = Duration::from_mins(2);
 
-/// Names that are remembered, at most.
+/// Maximum number of remembered names.
 const MOST_NAMES: usize = 1024;
 
-/// The latest of every name.
+/// The latest observation of every name.
 #[derive(Debug, Default)]
 pub struct OutageDetector(Mutex<HashMap<String, NameState>>);
 
 #[derive(Debug)]
 struct NameState {
     at: Instant,
-    /// The stage in which the probe stopped short of the target; none where it came past connect.
+    /// The stage at which the probe stopped before it reached the target; `None` if it got past connect.
     stopped: Option<Stage>,
-    /// It is an address, in place of a name.
+    /// Whether the target is an address instead of a name.
     is_address: bool,
-    /// Where the name led, when it last led somewhere.
+    /// Last address to which the name resolved.
     network: Option<Network>,
 }
 
@@ -42,9 +43,9 @@ struct NameState {
 type Network = [u8; 6];
 
 impl OutageDetector {
-    /// Takes in a probe of a name.
+    /// Records a probe of a name.
     pub fn observe(&self, name: &str, report: &Report, now: Instant) {
-        // Who refuses has been reached.
+        // A machine that refuses has been reached.
         let stopped = report.fault.as_ref().filter(|fault| {
             let near = matches!(fault.stage, Stage::Resolve | Stage::Connect);
             near && !matches!(fault.reason, Reason::TcpRefused | Reason::TcpReset)
@@ -75,8 +76,8 @@ impl OutageDetector {
         }
     }
 
-    /// Whether all that was probed lately failed, and that was enough to mean something for a target: a name, or an address in place
-    /// of one.
+    /// Whether all recent probes failed, and whether there are enough of them to be conclusive for this target, a
+    /// name or an address.
     #[must_use]
     pub fn failed(&self, target: &str, now: Instant) -> bool {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,11 +86,11 @@ impl OutageDetector {
             seen.filter(|seen| now.saturating_duration_since(seen.at) < FRESH)
         };
         let reached = || fresh().filter(|seen| seen.stopped.is_none());
-        // Asked first: where all is well, the first name that is looked at tells.
+        // Checked first: in the healthy case, the first name already decides.
         if reached().any(|seen| !seen.is_address) {
             return false;
         }
-        // Where an address is reached, only names tell of an outage, and only of their own.
+        // If an address is reachable, only names can indicate an outage, and only for other names.
         let only_names = reached().next().is_some();
         if only_names && is_address(target) {
             return false;
@@ -187,7 +188,7 @@ mod tests {
             let detector = OutageDetector::default();
             for name in 0..6 {
                 let host = format!("n{name}");
-                // Where the name led before.
+                // Address to which the name resolved before.
                 detector.observe(&host, &report([10, name % 3, 0, 1], None), now);
                 detector.observe(&host, &report([10, name % 3, 0, 1], Some(stage)), now);
             }
@@ -201,14 +202,14 @@ mod tests {
             detector.observe("[::1]", &report([127, 0, 0, 2], None), now);
             assert!(detector.failed("n0", now), "{stage:?}: another one in the same network");
         }
-        // Of the resolver no address says anything; of the way to others, two in different networks do.
+        // Addresses imply nothing about the resolver. Two in different networks contradict an outage of the network.
         for (stage, failed) in [(Stage::Resolve, true), (Stage::Connect, false)] {
             let detector = outage(stage);
             detector.observe("192.0.2.1", &report([192, 0, 2, 1], None), now);
             detector.observe("198.51.100.1", &report([198, 51, 100, 1], None), now);
             assert_eq!(detector.failed("n0", now), failed, "{stage:?}");
         }
-        // Addresses that fail, beside one that is reached, are no names.
+        // Failing addresses beside a reachable one do not count as names.
         let detector = OutageDetector::default();
         for last in 0..6 {
             detector.observe(
@@ -220,7 +221,7 @@ mod tests {
         assert!(detector.failed("10.0.0.1", now));
         detector.observe("10.9.0.1", &report([10, 9, 0, 1], None), now);
         assert!(!detector.failed("10.0.0.1", now) && !detector.failed("n0", now));
-        // A name that is reached is enough.
+        // One reachable name is enough.
         let detector = outage(Stage::Connect);
         detector.observe("n9", &report([10, 9, 0, 1], None), now);
         assert!(!detector.failed("n0", now));

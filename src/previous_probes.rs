@@ -1,4 +1,4 @@
-//! What one probe knows from earlier probes of the same key: baseline, recent investigation, diagnostics that are due.
+//! The state from earlier probes of the same key: baseline, recent investigation and due diagnostics.
 
 use crate::baseline::Baseline;
 use crate::investigation::Investigation;
@@ -7,33 +7,33 @@ use crate::report::Report;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What earlier probes of the same key left behind, and what this one may therefore ask.
+/// State from earlier probes of the same key, and the diagnostics that this probe may therefore run.
 #[derive(Clone, Debug, Default)]
 pub struct PreviousProbes {
-    /// What its answers usually look like.
+    /// Baseline of the responses.
     pub baseline: Baseline,
-    /// An investigation so young that it stands for a new one.
+    /// An investigation recent enough to be reused.
     pub recent: Option<RecentInvestigation>,
-    /// Whether the backends were asked within the last seconds.
+    /// Whether the backends received direct requests within the last seconds.
     pub asked_directly_lately: bool,
-    /// What may be asked although nothing new calls for it.
+    /// Diagnostics that may run without a new failure.
     pub due: DueDiagnostics,
-    /// The backends that said something within the last hour.
+    /// Names of the backends that responded within the last hour.
     pub answered: Vec<String>,
-    /// The other keys of this process all fail at resolve or connect, and no control tells otherwise.
+    /// Whether all other keys of this process fail at resolve or connect, and no control contradicts an outage.
     pub outage_detected: bool,
 }
 
 /// An investigation of the last seconds.
 #[derive(Clone, Debug)]
 pub struct RecentInvestigation {
-    /// How the edge failed then.
+    /// Signature of the edge's failure at that time.
     pub sign: Option<FailureSignature>,
-    /// Whether it also replaces the investigation of a different failure: two were made within a short time.
+    /// Whether it is reused even if the edge now fails differently, because that was also investigated recently.
     pub for_any: bool,
-    /// Timeout of the probe that made it.
+    /// Timeout of the probe that ran it.
     pub timeout: Duration,
-    /// What was found; `None` where the history has dropped it since.
+    /// Result; `None` if the history has dropped it since.
     pub found: Option<Arc<Investigation>>,
 }
 
@@ -67,19 +67,19 @@ impl RecentInvestigation {
     }
 }
 
-/// Whose turn it is.
+/// Diagnostics that are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DueDiagnostics {
-    /// The backends, although the edge is well.
+    /// Direct requests to the backends, although the edge is healthy.
     pub direct_requests: bool,
-    /// The edge past its caches, although it is well.
+    /// The request that bypasses caches, although the edge is healthy.
     pub bypass: bool,
-    /// The edge, once more, what it refuses.
+    /// The reference request.
     pub reference: bool,
 }
 
 impl PreviousProbes {
-    /// Of a key that was never probed before.
+    /// The state of a key that was never probed before.
     #[must_use]
     pub fn first_probe() -> Self {
         Self {
@@ -93,10 +93,10 @@ impl PreviousProbes {
     }
 }
 
-/// How an edge failed, to tell one failure from another: its reason, and the status if it is one.
+/// Signature that distinguishes failures of an edge: the reason, and the status code if there was a response.
 pub type FailureSignature = (Reason, Option<u16>);
 
-/// How an edge failed; `None` for one that did not.
+/// Signature of the edge's failure; `None` if the probe succeeded.
 #[must_use]
 pub fn sign(report: &Report) -> Option<FailureSignature> {
     let fault = report.fault.as_ref()?;

@@ -1,4 +1,4 @@
-//! One probe, from an aim to a finding.
+//! One probe, from the request to the finding.
 
 use crate::attribution::{Facts, attribute};
 use crate::check::{Check, ProbeContext};
@@ -18,59 +18,60 @@ use std::time::Duration;
 /// A probe to run.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// How to probe.
+    /// Module: how to probe.
     pub module: Arc<Module>,
-    /// What to probe.
+    /// Target: what to probe.
     pub requested: ProbeRequest,
-    /// The time it gets.
+    /// Maximum duration.
     pub timeout: Duration,
-    /// What tells whether our own side is well.
+    /// Controls that show whether the exporter's own network is healthy.
     pub controls: Arc<Controls>,
-    /// On which terms it runs.
+    /// Resources and policy of the probe.
     pub context: ProbeContext,
 }
 
-/// What a probe found, and the judgment on it.
+/// The result of a probe and its verdict.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The module that ran.
+    /// Module of the probe.
     pub module: Arc<Module>,
-    /// What it aimed at.
+    /// Target of the probe.
     pub requested: ProbeRequest,
-    /// The facts.
+    /// Facts of the probe.
     pub report: Report,
-    /// The answer is the last good one once more: it has the same `X-Request-Id`.
+    /// Whether the response repeats the last successful one: it has the same `X-Request-Id`.
     pub repeats: bool,
-    /// What was asked beside it.
+    /// Results of the diagnostics.
     pub investigation: Option<Arc<Investigation>>,
-    /// That was asked for an earlier probe, and stands for a new one.
+    /// Whether the investigation was reused from an earlier probe.
     pub reused: bool,
-    /// What the controls say of our own side, where there are some.
+    /// Results of the controls, if there are any.
     pub vantage: Option<Arc<Vantage>>,
-    /// From the moment a leased probe was due to the moment it began; none for what a scrape asked for.
+    /// Delay between the due time of a leased probe and its start; `None` for a probe that a scrape started.
     pub lag: Option<Duration>,
-    /// The exporter itself was late: to begin, or to an event on the wire. That is no fault of any link.
+    /// Whether the exporter itself was late to start or to handle an event on the wire. This is not a fault of any
+    /// link.
     pub late: bool,
-    /// The judgment: exactly one for a failed probe; none for a good one, unless it hides a broken link.
+    /// Verdict: always present for a failed probe; for a successful one only if it hides a broken link.
     pub verdict: Option<Verdict>,
 }
 
-/// The exporter itself failed: this was no attempt, and says nothing about the target.
+/// The exporter itself failed. The probe is not counted as an attempt and implies nothing about the target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {detail}", reason.meaning())]
 pub struct LocalError {
-    /// Which shortage.
+    /// Resource that was missing.
     pub reason: Reason,
-    /// The particulars.
+    /// Details of the failure.
     pub detail: String,
 }
 
 impl Probe {
-    /// Runs it once. What is asked beside the edge is begun when the edge has failed, or when half the time is gone,
-    /// and ends with the same deadline.
+    /// Runs the probe once. Diagnostics start when the edge has failed or half of the time has passed, and end with
+    /// the probe's deadline.
     ///
     /// # Errors
-    /// When the exporter itself had no means to probe.
+    /// If the exporter itself lacks a resource that the probe needs.
     pub async fn once(self, previous: &PreviousProbes) -> Result<Finding, LocalError> {
         let diagnostics_run = DiagnosticsRun::new(&self.module, &self.requested, &self.context, previous, self.timeout);
         let (mut report, begun) = self.edge_and_early(&diagnostics_run).await;
@@ -82,10 +83,11 @@ impl Probe {
                 detail: shown.unwrap_or_else(|| fault.detail.clone()),
             });
         }
-        // Kept aside, so that a probe that waits for its edge takes no room for what comes after.
+        // Boxed, so that a probe that waits for its edge needs no memory for the later steps.
         let (mut investigation, reused) = Box::pin(self.investigate(&diagnostics_run, previous, &report, begun)).await;
         let vantage = Box::pin(self.vantage(&report, &diagnostics_run, previous)).await;
-        // From here on nobody reads what the target repeats of the probe's secrets, but for the judgment, which reads answers as they came.
+        // From here on, the target's copies of the probe's secrets are masked. Only the attribution reads the
+        // original responses.
         let masks = diagnostics_run.secrets().masks();
         conceal(masks.as_deref(), &mut report, &mut investigation, Report::conceal_texts);
         let verdict = attribute(&Facts {
@@ -116,7 +118,7 @@ impl Probe {
         })
     }
 
-    /// It was not begun, for a reason of our own that is no fault: a finding all the same.
+    /// Returns the finding of a probe that did not start, for a reason of the exporter that is not an internal error.
     #[must_use]
     pub fn not_begun(self, previous: &PreviousProbes, reason: Reason, words: &str) -> Finding {
         let mut check = Check::new(&self.context, self.timeout);
@@ -142,8 +144,8 @@ impl Probe {
         }
     }
 
-    /// Probes the edge. Starts the controls early enough to have their result at the deadline, and the first diagnostics at half of the
-    /// timeout.
+    /// Probes the edge. Without a response, starts the controls early enough to have their result at the deadline, and the
+    /// early diagnostics after half of the time.
     async fn edge_and_early(&self, diagnostics_run: &DiagnosticsRun<'_>) -> (Report, Option<Investigation>) {
         let mut edge = pin!(diagnostics_run.run(Variant::Original, self.timeout));
         let half = self.timeout / 2;
@@ -165,7 +167,7 @@ impl Probe {
         (report, begun)
     }
 
-    /// What was asked beside the edge, and whether that was for an earlier probe.
+    /// The results of the diagnostics, and whether they are reused from an earlier probe.
     async fn investigate(
         &self,
         diagnostics_run: &DiagnosticsRun<'_>,
@@ -188,7 +190,7 @@ impl Probe {
         (found.filter(|investigation| investigation.asked_anybody()), reused)
     }
 
-    /// By which means the controls are asked.
+    /// Resources with which the controls run.
     fn asking(&self) -> ControlContext<'_> {
         ControlContext {
             resolver: self.module.prober.resolver(),
@@ -196,7 +198,7 @@ impl Probe {
         }
     }
 
-    /// The controls are asked at most once a minute while all is well, and again at once when something failed.
+    /// The controls run no more than once a minute while all is healthy, and immediately after a failure.
     async fn vantage(
         &self,
         report: &Report,
@@ -220,8 +222,8 @@ impl Probe {
     }
 }
 
-/// Masks secrets in the edge's report and in those of an investigation that is new. One that was made for an earlier probe was
-/// masked then, with the secrets of that one.
+/// Masks secrets in the edge's report and in those of a new investigation. A reused investigation is already masked
+/// with the secrets of its own probe.
 fn conceal(
     masks: Option<&SecretMasker>,
     edge: &mut Report,

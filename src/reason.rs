@@ -3,19 +3,19 @@
 /// Declares [`ReasonFamily`] and [`Reason`] from their table: families, and in each the variants with label and meaning.
 macro_rules! reasons {
     ($($family:ident = $word:literal { $($variant:ident = $label:literal, $meaning:literal;)+ })+) => {
-        /// What a reason is about: the part of its label before the first dot.
+        /// Subject of a reason: the part of its label before the first dot.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ReasonFamily { $(#[doc = concat!("`", $word, "`")] $family,)+ }
 
         impl ReasonFamily {
-            /// The word that the labels of the family begin with.
+            /// The prefix of the labels of the family.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$family => $word,)+ }
             }
         }
 
-        /// What went wrong, dotted, family first (the words of Network Error Logging between the exporter and the edge).
+        /// What went wrong. Labels are dotted, family first. Between the exporter and the edge they follow Network Error Logging.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason { $($(#[doc = $meaning] $variant,)+)+ }
 
@@ -35,7 +35,7 @@ macro_rules! reasons {
                 match self { $($(Self::$variant => $meaning,)+)+ }
             }
 
-            /// What it is about.
+            /// The family of the reason.
             #[must_use]
             pub const fn family(self) -> ReasonFamily {
                 match self { $($(Self::$variant)|+ => ReasonFamily::$family,)+ }
@@ -50,89 +50,89 @@ reasons! {
         DnsNoData = "dns.no_data", "the name exists but has no address of the wanted family";
         DnsServfail = "dns.servfail", "the name server failed (SERVFAIL)";
         DnsRefused = "dns.refused", "the name server refused the question (REFUSED)";
-        DnsTimedOut = "dns.timed_out", "no name server answered in time";
-        DnsMalformed = "dns.malformed", "the name server's answer could not be parsed";
+        DnsTimedOut = "dns.timed_out", "no name server responded in time";
+        DnsMalformed = "dns.malformed", "the response of the name server could not be parsed";
         DnsFailed = "dns.failed", "the name could not be resolved";
-        DnsServerUnreachable = "dns.server_unreachable", "nobody listens at the probed name server's port";
+        DnsServerUnreachable = "dns.server_unreachable", "nothing listens on the port of the probed name server";
     }
     Tcp = "tcp" {
         TcpRefused = "tcp.refused", "the connection was refused";
-        TcpTimedOut = "tcp.timed_out", "nobody answered the connection attempt in time";
+        TcpTimedOut = "tcp.timed_out", "the connection attempt timed out";
         TcpReset = "tcp.reset", "the connection was reset";
-        TcpClosed = "tcp.closed", "the peer closed the connection before it had said what was awaited";
-        TcpNoResponse = "tcp.no_response", "the peer took the connection and did not say what was awaited in time";
+        TcpClosed = "tcp.closed", "the server closed the connection before it sent the expected data";
+        TcpNoResponse = "tcp.no_response", "the server accepted the connection but did not send the expected data in time";
         TcpAddressUnreachable = "tcp.address_unreachable", "there is no route to the address";
         TcpFailed = "tcp.failed", "the connection failed";
     }
     Quic = "quic" {
-        QuicRefused = "quic.refused", "nobody listens at the UDP port";
-        QuicTimedOut = "quic.timed_out", "no datagram came back from the address in time";
+        QuicRefused = "quic.refused", "nothing listens on the UDP port";
+        QuicTimedOut = "quic.timed_out", "the address returned no datagram in time";
         QuicFailed = "quic.failed", "the QUIC connection failed";
     }
     Proxy = "proxy" {
-        ProxyRefused = "proxy.refused", "the proxy refused to open a way through";
-        ProxyTargetUnreachable = "proxy.target_unreachable", "the proxy does not get through to the target";
+        ProxyRefused = "proxy.refused", "the proxy refused to open a tunnel";
+        ProxyTargetUnreachable = "proxy.target_unreachable", "the proxy cannot reach the target";
         ProxyFailed = "proxy.failed", "the exchange with the proxy failed";
     }
     Tls = "tls" {
         TlsVersionOrCipherMismatch = "tls.version_or_cipher_mismatch", "the two sides share no TLS version or cipher suite";
-        TlsProtocolError = "tls.protocol_error", "the peer broke the TLS protocol";
-        TlsAlert = "tls.alert", "the peer ended TLS with an alert";
+        TlsProtocolError = "tls.protocol_error", "the server violated the TLS protocol";
+        TlsAlert = "tls.alert", "the server ended the TLS connection with an alert";
         TlsTimedOut = "tls.timed_out", "the TLS handshake did not finish in time";
-        TlsClosed = "tls.closed", "the peer closed the connection during the TLS handshake";
-        TlsNotSupported = "tls.not_supported", "the peer does not speak TLS on this port";
-        TlsCertNameInvalid = "tls.cert.name_invalid", "the certificate is for another name";
+        TlsClosed = "tls.closed", "the server closed the connection during the TLS handshake";
+        TlsNotSupported = "tls.not_supported", "the server does not use TLS on this port";
+        TlsCertNameInvalid = "tls.cert.name_invalid", "the certificate was issued for a different name";
         TlsCertDateInvalid = "tls.cert.date_invalid", "the certificate is expired or not yet valid";
-        TlsCertAuthorityInvalid = "tls.cert.authority_invalid", "the certificate was issued by an authority that is not trusted";
+        TlsCertAuthorityInvalid = "tls.cert.authority_invalid", "the certificate was issued by an untrusted authority";
         TlsCertSelfSigned = "tls.cert.self_signed", "the certificate is self-signed";
         TlsCertInvalid = "tls.cert.invalid", "the certificate is not valid";
-        TlsRequired = "tls.required", "the port speaks TLS, the request came in plain text";
-        TlsClientCert = "tls.client_cert", "the peer demands a client certificate or refused ours";
+        TlsRequired = "tls.required", "the port expects TLS, but the request was sent in plain text";
+        TlsClientCert = "tls.client_cert", "the server requires a client certificate or rejected the one it received";
     }
     Http = "http" {
         HttpStatus = "http.status", "the status code is not one the module accepts";
-        HttpClosedBeforeResponse = "http.closed_before_response", "the connection was closed before a complete response head";
-        HttpTimedOutWaiting = "http.timed_out_waiting", "no complete response head came in time";
-        HttpClosedMidBody = "http.closed_mid_body", "the connection was closed within the response body";
-        HttpTimedOutMidBody = "http.timed_out_mid_body", "the response body did not end in time";
-        HttpResponseInvalid = "http.response.invalid", "the answer is not valid HTTP";
+        HttpClosedBeforeResponse = "http.closed_before_response", "the connection was closed before the response header was complete";
+        HttpTimedOutWaiting = "http.timed_out_waiting", "the response header was not complete in time";
+        HttpClosedMidBody = "http.closed_mid_body", "the connection was closed before the response body was complete";
+        HttpTimedOutMidBody = "http.timed_out_mid_body", "the response body was not complete in time";
+        HttpResponseInvalid = "http.response.invalid", "the response is not valid HTTP";
         HttpResponseTooManyInterim = "http.response.too_many_interim", "there were too many interim responses before the final one";
-        HttpResponseHeaderTooLarge = "http.response.header_too_large", "the response head is over the limit";
+        HttpResponseHeaderTooLarge = "http.response.header_too_large", "the response header exceeds the size limit";
         HttpResponseBadCoding = "http.response.bad_coding", "the body is not in the content coding that the module expects";
         HttpResponseRedirectLoop = "http.response.redirect_loop", "there were too many redirects";
-        HttpResponseBadRedirect = "http.response.bad_redirect", "the redirect leads to no usable address";
-        HttpResponseTooLarge = "http.response.too_large", "the body is over the module's size limit";
-        HttpSlow = "http.slow", "the answer took longer than the module allows";
-        HttpExcessBody = "http.excess_body", "more bytes came than the answer's Content-Length says";
+        HttpResponseBadRedirect = "http.response.bad_redirect", "the redirect has no usable location";
+        HttpResponseTooLarge = "http.response.too_large", "the body exceeds the size limit of the module";
+        HttpSlow = "http.slow", "the response took longer than the module allows";
+        HttpExcessBody = "http.excess_body", "the server sent more bytes than the Content-Length of the response declares";
         HttpFailed = "http.failed", "the HTTP exchange failed";
     }
     Content = "content" {
         ContentBody = "content.body", "the body fails an assertion";
         ContentHeader = "content.header", "a header fails an assertion";
         ContentVersion = "content.version", "the HTTP version is not one the module accepts";
-        ContentTlsRequired = "content.tls_required", "the answer came without TLS, which the module demands";
-        ContentTlsForbidden = "content.tls_forbidden", "the answer came over TLS, which the module forbids";
-        ContentJsonTooLarge = "content.json_too_large", "the body's JSON has more values than may be matched against expressions";
-        ContentJson = "content.json", "the body fails an assertion on its JSON";
-        ContentExpect = "content.expect", "the peer did not say what the module expects";
-        ContentLineTooLong = "content.line_too_long", "the peer's line is longer than what may be matched";
-        ContentRcode = "content.rcode", "the name server answered with a code that the module does not accept";
-        ContentBodyTooLarge = "content.body_too_large", "the body is larger than what may be matched against assertions";
+        ContentTlsRequired = "content.tls_required", "the response came without TLS, which the module requires";
+        ContentTlsForbidden = "content.tls_forbidden", "the response came over TLS, which the module forbids";
+        ContentJsonTooLarge = "content.json_too_large", "the JSON body has more values than the limit for matching expressions";
+        ContentJson = "content.json", "the JSON body fails an assertion";
+        ContentExpect = "content.expect", "the server did not send what the module expects";
+        ContentLineTooLong = "content.line_too_long", "the line that the server sent exceeds the size limit for matching";
+        ContentRcode = "content.rcode", "the name server returned a response code that the module does not accept";
+        ContentBodyTooLarge = "content.body_too_large", "the body exceeds the size limit for assertions";
     }
     Icmp = "icmp" {
         IcmpTimedOut = "icmp.timed_out", "no echo reply came in time";
-        IcmpTooBig = "icmp.too_big", "the echo request is larger than the path takes, and must not be fragmented";
-        IcmpUnreachable = "icmp.unreachable", "a router or the host itself says that it cannot be reached";
+        IcmpTooBig = "icmp.too_big", "the echo request exceeds the path MTU and must not be fragmented";
+        IcmpUnreachable = "icmp.unreachable", "a router or the host itself reports that the host is unreachable";
     }
     Grpc = "grpc" {
         GrpcStatus = "grpc.status", "the health check ended with a gRPC status other than OK";
-        GrpcNotServing = "grpc.not_serving", "the health service says that the service does not serve";
-        GrpcInvalid = "grpc.invalid", "the answer is not one of a gRPC health service";
+        GrpcNotServing = "grpc.not_serving", "the health service reports that the service is not serving";
+        GrpcInvalid = "grpc.invalid", "the response is not a valid response of a gRPC health service";
     }
     Websocket = "websocket" {
         WebsocketNotUpgraded = "websocket.not_upgraded", "the server did not switch to the WebSocket protocol";
         WebsocketClosed = "websocket.closed", "the WebSocket was closed before the expected message";
-        WebsocketInvalid = "websocket.invalid", "the peer broke the WebSocket protocol";
+        WebsocketInvalid = "websocket.invalid", "the server violated the WebSocket protocol";
     }
     Upstream = "upstream" {
         UpstreamDnsError = "upstream.dns_error", "the gateway could not resolve the name of its backend";
@@ -150,14 +150,14 @@ reasons! {
         UpstreamHttpProtocolError = "upstream.http_protocol_error", "the gateway's backend does not send valid HTTP";
         UpstreamHttpResponseIncomplete = "upstream.http_response_incomplete", "the response of the gateway's backend was cut off";
         UpstreamHttpResponseTimeout = "upstream.http_response_timeout", "the gateway's backend did not respond within the gateway's timeout";
-        UpstreamHttpResponseHeaderSectionSize = "upstream.http_response_header_section_size", "the answer's head is too large for the gateway";
+        UpstreamHttpResponseHeaderSectionSize = "upstream.http_response_header_section_size", "the response header is too large for the gateway";
         UpstreamConnectionReadTimeout = "upstream.connection_read_timeout", "the gateway's backend stopped sending during its response";
         UpstreamConnectionWriteTimeout = "upstream.connection_write_timeout", "the gateway's backend stopped reading the request";
-        UpstreamHttpResponseBodySize = "upstream.http_response_body_size", "the answer's body is too large for the gateway";
-        UpstreamHttpResponseContentCoding = "upstream.http_response_content_coding", "the gateway could not decode the answer's content coding";
+        UpstreamHttpResponseBodySize = "upstream.http_response_body_size", "the response body is too large for the gateway";
+        UpstreamHttpResponseContentCoding = "upstream.http_response_content_coding", "the gateway could not decode the content coding of the response";
         UpstreamHttpUpgradeFailed = "upstream.http_upgrade_failed", "the gateway could not switch protocols with its backend";
-        UpstreamHttpResponseTransferCoding = "upstream.http_response_transfer_coding", "the gateway could not decode the answer's transfer coding";
-        UpstreamTlsRequired = "upstream.tls_required", "the gateway speaks plain text to a port that wants TLS";
+        UpstreamHttpResponseTransferCoding = "upstream.http_response_transfer_coding", "the gateway could not decode the transfer coding of the response";
+        UpstreamTlsRequired = "upstream.tls_required", "the gateway sends plain text to a port that expects TLS";
         UpstreamUnreachable = "upstream.unreachable", "the gateway cannot reach its backend";
         UpstreamInvalidResponse = "upstream.invalid_response", "the gateway got no valid response from its backend";
         UpstreamFailed = "upstream.failed", "the exchange between the gateway and its backend failed";
@@ -166,30 +166,30 @@ reasons! {
         EdgeDenied = "edge.denied", "the edge refused the request by its own policy";
         EdgeRequestRefused = "edge.request_refused", "the edge rejects the request as malformed";
         EdgeNotFound = "edge.not_found", "the edge has no route for the request";
-        EdgeOverloaded = "edge.overloaded", "the edge has reached a limit of its own";
+        EdgeOverloaded = "edge.overloaded", "the edge has reached one of its own limits";
         EdgeRateLimited = "edge.rate_limited", "the edge limits the rate of requests";
         EdgeInternalError = "edge.internal_error", "the edge failed by itself";
         EdgeLoop = "edge.loop", "the edge forwards to itself";
     }
     Origin = "origin" {
-        OriginSlow = "origin.slow", "the application's answer is right but slow";
-        OriginStatus = "origin.status", "the application itself answered with this status";
+        OriginSlow = "origin.slow", "the response of the application is correct but slow";
+        OriginStatus = "origin.status", "the application itself returned this status";
     }
     Local = "local" {
         LocalNoRoute = "local.no_route", "this host has no route to the address";
-        LocalResolverUnreachable = "local.resolver_unreachable", "our own name server cannot be reached";
-        LocalCaptivePortal = "local.captive_portal", "somebody on our side answers for every name";
-        LocalControlsFailed = "local.controls_failed", "nothing that should always answer can be reached from here";
-        LocalDenied = "local.denied", "the exporter's policy does not let it be dialled";
-        LocalTargetInvalid = "local.target_invalid", "the target is not something this prober can probe";
-        LocalTlsUnsupported = "local.tls_unsupported", "the exporter does not speak the TLS version or cipher suite that the probe needs";
+        LocalResolverUnreachable = "local.resolver_unreachable", "the exporter's name server is unreachable";
+        LocalCaptivePortal = "local.captive_portal", "a captive portal in the exporter's network answers every DNS query";
+        LocalControlsFailed = "local.controls_failed", "all controls are unreachable from the exporter";
+        LocalDenied = "local.denied", "the exporter's policy forbids connections to the address";
+        LocalTargetInvalid = "local.target_invalid", "the target is not valid for this prober";
+        LocalTlsUnsupported = "local.tls_unsupported", "the exporter does not support the TLS version or cipher suite that the probe needs";
         LocalNotPermitted = "local.not_permitted", "the exporter lacks a permission that the probe needs";
-        LocalSourceAddressUnavailable = "local.source_address_unavailable", "this host does not have the source address of the module";
-        LocalCredentials = "local.credentials", "the credentials for the target could not be had";
-        LocalFileUnreadable = "local.file_unreadable", "a file that the module names cannot be used";
-        LocalConcurrencyLimit = "local.concurrency_limit", "other probes of the same destination took half of the probe's time";
-        LocalOverloaded = "local.overloaded", "the exporter does as much at once as it may";
-        LocalStalled = "local.stalled", "the exporter did not run for a part of the probe's time that could have mattered";
+        LocalSourceAddressUnavailable = "local.source_address_unavailable", "the host does not have the source address that the module sets";
+        LocalCredentials = "local.credentials", "the credentials for the target could not be obtained";
+        LocalFileUnreadable = "local.file_unreadable", "a file that the module refers to is unusable";
+        LocalConcurrencyLimit = "local.concurrency_limit", "the probe waited half of its time for other probes of the same destination";
+        LocalOverloaded = "local.overloaded", "the exporter has reached its concurrency limit";
+        LocalStalled = "local.stalled", "the exporter stalled during the probe for long enough to affect the result";
         LocalOutOfFiles = "local.out_of_files", "the exporter has no free file descriptor";
         LocalOutOfPorts = "local.out_of_ports", "the exporter has no free local port";
         LocalOutOfMemory = "local.out_of_memory", "the exporter's kernel has no buffers left";
@@ -198,7 +198,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the exporter itself failed: such a probe is no attempt, and says nothing about the target.
+    /// Whether the exporter itself failed. Such a probe is not counted as an attempt and implies nothing about the target.
     #[must_use]
     pub const fn is_local_error(self) -> bool {
         matches!(
@@ -212,13 +212,13 @@ impl Reason {
         )
     }
 
-    /// Whether the server's certificate was refused.
+    /// Whether the exporter rejected the server's certificate.
     #[must_use]
     pub const fn is_a_refused_certificate(self) -> bool {
         self.is_about_a_certificate() && !matches!(self, Self::TlsClientCert)
     }
 
-    /// Whether a gateway failed at TLS with the machine behind it.
+    /// Whether TLS failed between a gateway and its backend.
     #[must_use]
     pub const fn is_tls_behind_a_gateway(self) -> bool {
         matches!(
@@ -230,7 +230,7 @@ impl Reason {
         )
     }
 
-    /// Whether it may be how an exchange ends in which the exporter stood still: it timed out, or the peer did not wait any longer.
+    /// Whether a stall of the exporter may cause this failure: a timeout, or a server that closed the connection meanwhile.
     #[must_use]
     pub const fn may_follow_a_stall(self) -> bool {
         matches!(
@@ -252,7 +252,7 @@ impl Reason {
         )
     }
 
-    /// Whether a certificate was refused or demanded, of the server or of the exporter.
+    /// Whether a server or client certificate was rejected or required.
     #[must_use]
     pub const fn is_about_a_certificate(self) -> bool {
         matches!(
@@ -266,7 +266,7 @@ impl Reason {
         )
     }
 
-    /// The one reason that stands for several: itself if it is alone, else an honest umbrella.
+    /// The reason that covers all given reasons: the only one, else their common umbrella.
     #[must_use]
     pub fn umbrella(reasons: &[Self]) -> Self {
         const UNREACHABLE: &[Reason] = &[

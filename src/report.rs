@@ -1,4 +1,4 @@
-//! What one probe saw: facts only, no judgment.
+//! The facts of one probe, without a verdict.
 
 mod deviation;
 mod inspection;
@@ -15,80 +15,80 @@ use crate::stage_log::{StageLog, StageTiming};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-/// Everything one probe of one target saw.
+/// Facts of one probe of one target.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The wall clock when it began, for people and for the evidence only.
+    /// Wall-clock start time, for display and evidence only.
     pub began: SystemTime,
-    /// From its begin to the end of the edge's answer.
+    /// Duration from the start to the end of the edge's response.
     pub took: Duration,
-    /// The time it was given.
+    /// Maximum duration of the probe.
     pub timeout: Duration,
-    /// One exchange each, in time order.
+    /// Exchanges in time order.
     pub exchanges: Vec<Exchange>,
-    /// What stopped it; `None` for a successful probe.
+    /// Failure that stopped the probe; `None` if it succeeded.
     pub fault: Option<Fault>,
 }
 
-/// One exchange: each redirect is one.
+/// One exchange. Each redirect is a separate exchange.
 #[derive(Clone, Debug, Default)]
 pub struct Exchange {
-    /// What was asked for, without userinfo and query.
+    /// Requested URL, without userinfo and query.
     pub url: String,
-    /// The method of the request, where it has one.
+    /// Method of the request, if it has one.
     pub method: Option<String>,
-    /// The name that was sent as `Host` or `:authority`, where there was a request.
+    /// Name sent as `Host` or `:authority`, if a request was sent.
     pub authority: Option<String>,
-    /// The name that was sent and verified in TLS.
+    /// Name sent and verified in TLS.
     pub tls_name: Option<String>,
-    /// Whether this exchange was to run over TLS.
+    /// Whether this exchange uses TLS.
     pub wants_tls: bool,
-    /// The laps of the stages that were reached.
+    /// Timings of the stages that were reached.
     pub stage_log: StageLog,
-    /// What the name resolved to.
+    /// Addresses to which the name resolved.
     pub addresses: Vec<IpAddr>,
-    /// The one of them that was chosen.
+    /// Chosen address.
     pub chosen: Option<IpAddr>,
-    /// The proxy that the exchange went through.
+    /// Proxy of the exchange.
     pub proxy: Option<String>,
-    /// Whether a proxy is to dial, also before it is asked.
+    /// Whether a proxy opens the connection to the target; set before the proxy receives a request.
     pub has_proxy: bool,
-    /// Whether it was to get credentials, from another server than the target.
+    /// Whether the exchange fetches credentials from another server than the target.
     pub for_credentials: bool,
-    /// The address that was dialled; also when the connection then failed.
+    /// Address of the connection attempt, also if it failed.
     pub peer: Option<SocketAddr>,
-    /// Our end of the connection.
+    /// Local address of the connection.
     pub local: Option<SocketAddr>,
-    /// What TLS showed, also when the certificate was refused.
+    /// Facts of the TLS handshake, also if the certificate was rejected.
     pub tls: Option<TlsFacts>,
-    /// What was found out about a server that had refused a handshake.
+    /// Results of additional connections to a server that refused a handshake.
     pub inspection: Option<Box<TlsInspection>>,
-    /// What the kernel knew of the socket at the end.
+    /// Final state of the socket, as the kernel reports it.
     pub socket: Option<SocketFacts>,
-    /// Bytes that crossed the socket.
+    /// Bytes transferred on the socket.
     pub wire: WireFacts,
-    /// The answer's head, and what is known of its body.
+    /// Response header, and facts about the body.
     pub reply: Option<Reply>,
-    /// How the answer deviates from HTTP; also one that could not be read for it.
+    /// Deviations of the response from HTTP, including one that prevented parsing.
     pub deviations: Deviations,
-    /// What was answered in another language than HTTP, or above it.
+    /// Facts of a response in another protocol than HTTP, or in one on top of it.
     pub spoken: Option<ProtocolFacts>,
 }
 
-/// Why a probe failed: where in time, what, and in which words.
+/// Why a probe failed: stage, reason and details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The stage in which it showed; assertions on an answer show in its last stage.
+    /// Stage in which the fault appeared. A failed assertion counts for the last stage of the response.
     pub stage: Stage,
-    /// What went wrong.
+    /// Reason of the failure.
     pub reason: Reason,
-    /// The particulars, for people.
+    /// Details, for display.
     pub detail: String,
-    /// Whether the probe's deadline fell into the stage: its true time is longer than what was measured.
+    /// Whether the probe's deadline fell into the stage, so that its true duration is longer than the measured one.
     pub at_deadline: bool,
 }
 
-/// What a TLS handshake showed.
+/// Facts of a TLS handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
     /// `TLS 1.0` to `TLS 1.3`.
@@ -97,28 +97,29 @@ pub struct TlsFacts {
     pub cipher: Option<String>,
     /// The protocol agreed by ALPN.
     pub alpn: Option<String>,
-    /// The peer asked for a client certificate.
+    /// Whether the server requested a client certificate.
     pub client_cert_asked: bool,
-    /// The certificates as the peer sent them, leaf first.
+    /// The certificates as the server sent them, leaf first.
     pub chain: Vec<Certificate>,
-    /// The end of the verified chain, as seconds since 1970; `None` where no chain was verified.
+    /// Expiry of the verified chain, in seconds since 1970; `None` if no chain was verified.
     pub verified_until: Option<i64>,
-    /// What was accepted without a proof, in words, such as `handshake signature not verified: RSA key of 512 bits`.
+    /// Description of what was accepted without proof, such as `handshake signature not verified: RSA key of 512
+    /// bits`.
     pub note: Option<String>,
 }
 
-/// The fields of a certificate that people look at.
+/// Displayed fields of a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
-    /// RFC 2253 order, as the peer prints it.
+    /// In RFC 2253 order, as blackbox_exporter prints it.
     pub subject: String,
-    /// RFC 2253 order, as the peer prints it.
+    /// In RFC 2253 order, as blackbox_exporter prints it.
     pub issuer: String,
     /// Lower-case hex.
     pub serial: String,
     /// Lower-case hex of the SHA-256 of the DER.
     pub fingerprint_sha256: String,
-    /// The DNS names it is for.
+    /// DNS names for which it is valid.
     pub dns_names: Vec<String>,
     /// Seconds since 1970.
     pub not_before: i64,
@@ -131,60 +132,60 @@ pub struct Certificate {
 pub struct SocketFacts {
     /// The smoothed round-trip time, if one was measured.
     pub rtt: Option<Duration>,
-    /// Segments that had to be sent again.
+    /// Number of retransmitted segments.
     pub retransmits: u32,
 }
 
-/// Bytes that crossed the socket, below TLS, and the first of those that came.
+/// Bytes transferred on the socket, below TLS, and the first bytes received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WireFacts {
     /// Bytes written to the socket.
     pub written: u64,
     /// Bytes read from the socket.
     pub read: u64,
-    /// The first bytes that came, above TLS where there was TLS.
+    /// First bytes received, above TLS if it is used.
     pub excerpt: Vec<u8>,
     /// Bytes of these up to the end of the head of the final answer, interim ones among them; HTTP/1 only.
     pub heads: Option<usize>,
-    /// When bytes crossed the socket.
+    /// Times at which bytes crossed the socket.
     pub below_tls: IoTimes,
     /// When bytes of the request and of the answer crossed, above TLS where there was TLS.
     pub above_tls: IoTimes,
-    /// Whose clock the phases were taken by, and how late we came to what it saw.
+    /// Clock of the phases, and the scheduling delay of the exporter.
     pub clocks: ClockSources,
 }
 
-/// Whose clock told when something happened.
+/// Clock that determined the time of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClockSource {
-    /// The kernel's: when it came.
+    /// The kernel's: time of arrival.
     Kernel,
-    /// Ours: when we got to it.
+    /// The exporter's: time at which it handled the event.
     #[default]
     Exporter,
 }
 
-/// The clocks of one exchange.
+/// Clocks of one exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockSources {
-    /// That the connection was open.
+    /// Completion of the connection.
     pub connected: ClockSource,
-    /// The flights of the TLS handshake.
+    /// Flights of the TLS handshake.
     pub secured: ClockSource,
-    /// The first byte of the answer.
+    /// First byte of the response.
     pub first_byte: ClockSource,
     /// How much earlier it may have come. The exporter was late, and the kernel had merged several packets: the timestamp is that of
     /// the last of them. `None` where the time is right.
     pub first_byte_doubt: Option<Duration>,
-    /// The last byte of the answer.
+    /// Last byte of the response.
     pub last_byte: ClockSource,
-    /// The longest time from an event on the wire, by the kernel's clock, to our turn.
+    /// Longest delay between an event on the wire, by the kernel's clock, and its handling.
     pub wakeup_delay: Option<Duration>,
-    /// How much longer the exchange took because we came late to such events.
+    /// Time by which such delays prolonged the exchange.
     pub scheduling_delay: Duration,
 }
 
-/// When the first and the last bytes were written and read, counted from the start of the probe.
+/// Times of the first and last bytes written and read, relative to the start of the probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IoTimes {
     /// The first write.
@@ -199,34 +200,34 @@ pub struct IoTimes {
     pub last_bytes: Option<Duration>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply {
     /// The status code.
     pub status: u16,
     /// `HTTP/1.1`, `HTTP/2.0`, …
     pub version: &'static str,
-    /// The header fields as they came.
+    /// Header fields as received.
     pub headers: http::HeaderMap,
     /// Bytes of the header fields as HTTP/1.1 writes them.
     pub head_size: usize,
-    /// The trailer fields (RFC 9110 section 6.5), for the judgment alone.
+    /// Trailer fields (RFC 9110 section 6.5), for the attribution only.
     pub trailers: http::HeaderMap,
-    /// The reason phrase, if it is not the usual one.
+    /// Reason phrase, if it is not the usual one.
     pub reason_phrase: Option<String>,
     /// The length as the head tells it: `Content-Length`, or 0 where there can be no body; `None` where only the end of the body
     /// tells.
     pub declared_length: Option<u64>,
-    /// Bytes of body that were read, decoded where the module decodes.
+    /// Bytes of the body that were read, decoded if the module decodes them.
     pub body_length: u64,
-    /// More bytes came than the answer's `Content-Length` says.
+    /// Whether more bytes arrived than the `Content-Length` declares.
     pub overrun: bool,
-    /// The begin of the body of a refused answer, for the judgment alone: it is not kept as evidence.
+    /// Start of the body of a rejected response, for the attribution only. It is not kept as evidence.
     pub body_start: Vec<u8>,
 }
 
 impl Report {
-    /// All laps of all legs, in time order.
+    /// All stage timings of all exchanges, in time order.
     pub fn timings(&self) -> impl Iterator<Item = &StageTiming> {
         self.exchanges.iter().flat_map(|exchange| exchange.stage_log.timings())
     }
@@ -241,39 +242,39 @@ impl Report {
         })
     }
 
-    /// Whether the probe did what its module demands.
+    /// Whether the probe met the requirements of its module.
     #[must_use]
     pub const fn succeeded(&self) -> bool {
         self.fault.is_none()
     }
 
-    /// The exchanges with the target: all but those for credentials.
+    /// Exchanges with the target, without those for credentials.
     pub fn with_target(&self) -> impl Iterator<Item = &Exchange> {
         self.exchanges.iter().filter(|exchange| !exchange.for_credentials)
     }
 
-    /// Whether it stopped before the target was asked, for want of credentials.
+    /// Whether the probe stopped before the target received a request, because it had no credentials.
     #[must_use]
     pub fn failed_fetching_credentials(&self) -> bool {
         self.fault.is_some() && self.last_exchange().is_some_and(|exchange| exchange.for_credentials)
     }
 
-    /// Whether it stopped at the module's own proxy, before there was a way through.
+    /// Whether the probe stopped at the module's own proxy, before a tunnel was open.
     #[must_use]
     pub fn failed_at_proxy(&self) -> bool {
         let Some(fault) = &self.fault else { return false };
-        // TLS before there is a way through is TLS with the proxy.
+        // TLS before the tunnel is open is TLS with the proxy.
         let on_the_way = |exchange: &Exchange| {
             exchange.proxy.is_some() && !exchange.finished(Stage::Tunnel) && fault.stage <= Stage::Secure
         };
-        // It was the proxy that looked for a way, and found none.
+        // The proxy attempted to reach the target and failed.
         if fault.reason == Reason::ProxyTargetUnreachable {
             return false;
         }
         fault.reason.family() == ReasonFamily::Proxy || self.last_exchange().is_some_and(on_the_way)
     }
 
-    /// Whether it stopped on our own side: it says nothing of who was to be asked.
+    /// Whether the failure is local to the exporter and implies nothing about the target.
     #[must_use]
     pub fn failed_locally(&self) -> bool {
         let local = self
@@ -283,20 +284,20 @@ impl Report {
         local || self.failed_fetching_credentials() || self.failed_at_proxy()
     }
 
-    /// The exchange that decides: the last.
+    /// The last exchange, which is decisive.
     #[must_use]
     pub fn last_exchange(&self) -> Option<&Exchange> {
         self.exchanges.last()
     }
 
-    /// The answer that decides: that of the last exchange.
+    /// The response of the last exchange, which is decisive.
     #[must_use]
     pub fn final_reply(&self) -> Option<&Reply> {
         let last = self.last_exchange().filter(|exchange| !exchange.for_credentials);
         last.and_then(|exchange| exchange.reply.as_ref())
     }
 
-    /// The longest time from an event on the wire, by the kernel's clock, to our turn.
+    /// Longest delay between an event on the wire, by the kernel's clock, and its handling.
     #[must_use]
     pub fn wakeup_delay(&self) -> Option<Duration> {
         self.exchanges
@@ -305,7 +306,7 @@ impl Report {
             .max()
     }
 
-    /// How much longer the probe took because we came late to events on the wire.
+    /// Time by which the exporter's delays prolonged the probe.
     #[must_use]
     pub fn scheduling_delay(&self) -> Duration {
         self.exchanges
@@ -314,7 +315,7 @@ impl Report {
             .sum()
     }
 
-    /// The time that no lap accounts for.
+    /// Time that belongs to no stage.
     #[must_use]
     pub fn unattributed(&self) -> Duration {
         self.took
@@ -323,7 +324,7 @@ impl Report {
 }
 
 impl Exchange {
-    /// The dialogue that was held, where there was one.
+    /// The dialogue, if there was one.
     #[must_use]
     pub const fn dialogue(&self) -> Option<&Dialogue> {
         match &self.spoken {
@@ -339,7 +340,7 @@ impl Exchange {
         version == Some("HTTP/2.0") && !self.deviations.has(Deviation::Version)
     }
 
-    /// Whether a proxy was asked to pass a request on, rather than to open a tunnel.
+    /// Whether a proxy received a request to forward, rather than to open a tunnel.
     #[must_use]
     pub fn is_relayed(&self) -> bool {
         self.proxy.is_some() && !self.wants_tls && !self.reached(Stage::Tunnel)
@@ -351,7 +352,7 @@ impl Exchange {
         self.stage_log.timings().iter().any(|timing| timing.stage() == stage)
     }
 
-    /// Whether a stage was reached and ran to its end.
+    /// Whether a stage was reached and finished.
     #[must_use]
     pub fn finished(&self, stage: Stage) -> bool {
         self.stage_log
@@ -367,14 +368,14 @@ impl Exchange {
         self.wire.clocks.first_byte_doubt.is_none() || !matches!(stage, Stage::Wait | Stage::Receive)
     }
 
-    /// How long the answer's first byte was waited for, without the network's part of it.
+    /// Time until the first byte of the response, without the network's share.
     #[must_use]
     pub fn waited(&self) -> Duration {
         let rtt = self.socket.and_then(|socket| socket.rtt).unwrap_or_default();
         self.time_in(Stage::Wait).saturating_sub(rtt)
     }
 
-    /// How long nothing had come when the leg ended.
+    /// Duration of the silence at the end of the exchange.
     #[must_use]
     pub fn silent_at_end(&self) -> Duration {
         let ended = self
@@ -386,7 +387,7 @@ impl Exchange {
         ended.saturating_sub(heard)
     }
 
-    /// The time of all laps of a stage.
+    /// Total time of a stage.
     #[must_use]
     pub fn time_in(&self, stage: Stage) -> Duration {
         self.stage_log

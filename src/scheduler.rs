@@ -1,4 +1,4 @@
-//! The scheduler: runs every probe of this process, whether a scrape asked for it or a lease is due.
+//! The scheduler: runs all probes of this process, both for scrapes and for leases.
 
 mod concurrency;
 mod debug_log;
@@ -35,7 +35,7 @@ use tokio::sync::watch;
 /// An exporter that is so late says more of itself than of the target.
 const LATE: Duration = Duration::from_millis(50);
 
-/// What probes by, what probes leave behind, and the keys that are probed between scrapes.
+/// Runs the probes and holds the state that they share: configuration, series, history, leases and limits.
 #[derive(Debug)]
 pub struct Scheduler {
     config: ArcSwap<Config>,
@@ -47,12 +47,12 @@ pub struct Scheduler {
     concurrency: ConcurrencyLimiter,
     in_flight: watch::Sender<usize>,
     draining: AtomicBool,
-    /// How many may be open.
+    /// Maximum number of open files.
     files: usize,
-    /// Where this exporter itself listens.
+    /// Addresses on which the exporter listens.
     listeners: OnceLock<Arc<[SocketAddr]>>,
     denials: Arc<Denials>,
-    /// What all probes hold.
+    /// Memory held by all probes.
     memory: Arc<MemoryPool>,
     workers: Workers,
 }
@@ -63,13 +63,13 @@ pub enum ScrapeError {
     /// The exporter itself failed.
     #[error(transparent)]
     Fault(#[from] LocalError),
-    /// The first probe has the deadline of its module, which is longer than the scrape's, and it has not ended yet.
+    /// The first probe is still running: the deadline of its module is longer than the deadline of the scrape.
     #[error("The first probe of this target has not ended yet; ask again.")]
     NotYet,
-    /// The last probe between scrapes ended too long ago to be the present.
+    /// The last probe of the lease is too old to represent the current state.
     #[error("The last probe of this target ended {:.1} s ago, which is too old to be its present state: {}.", age.as_secs_f64(), since(fault.as_ref()))]
     Stale {
-        /// How long ago it ended.
+        /// Time since the last probe ended.
         age: Duration,
         /// Why the exporter has not probed since, where a probe was begun.
         fault: Option<LocalError>,
@@ -91,7 +91,7 @@ const PRESENT: Duration = Duration::from_secs(3);
 const TO_BE_READ: Duration = Duration::from_millis(250);
 
 impl Scheduler {
-    /// A patrol that has probed nothing yet.
+    /// Creates a scheduler that has not run any probe.
     #[must_use]
     pub fn new(config: Config, series: SeriesTable, history: History, workers: Workers) -> Self {
         let files = files();
@@ -131,12 +131,12 @@ impl Scheduler {
         reading.map_err(|_| ScrapeError::NotYet)?
     }
 
-    /// The configuration in force.
+    /// Returns the active configuration.
     pub fn config(&self) -> Guard<Arc<Config>> {
         self.config.load()
     }
 
-    /// From now on this configuration is in force. Leases of modules that it has go on, with its settings.
+    /// Activates a configuration. Leases of modules that it still contains continue with the new settings.
     pub fn reconfigure(&self, config: Config) {
         self.config.store(Arc::new(config));
         let limits = self.limits();

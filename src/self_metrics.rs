@@ -56,9 +56,9 @@ pub struct SelfMetrics {
 /// What is counted elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot<'a> {
-    /// Probes that run now.
+    /// Number of running probes.
     pub in_flight: usize,
-    /// Keys that are probed between scrapes.
+    /// Number of leased keys, which are probed between scrapes.
     pub leases: usize,
     /// Modules that send a secret anywhere.
     pub without_allowlist: usize,
@@ -66,7 +66,7 @@ pub struct Snapshot<'a> {
     pub denials: &'a Denials,
     /// The bounds in force.
     pub limits: &'a Limits,
-    /// Keys with series.
+    /// Number of keys with series.
     pub table: TableStats,
     /// What evidence and probes hold.
     pub held: HeldMemory,
@@ -210,12 +210,12 @@ impl SelfMetrics {
         self.resources.set_server_counts(log_dropped, web_refused);
     }
 
-    /// A scrape named a module that is not there.
+    /// Counts a scrape that names an unknown module.
     pub fn unknown_module(&self) {
         self.unknown_modules.inc();
     }
 
-    /// A probe panicked.
+    /// Counts a probe that panicked.
     pub fn panicked(&self) {
         self.panics.inc();
     }

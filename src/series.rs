@@ -1,4 +1,4 @@
-//! What is kept of a key between probes: its histograms and counters.
+//! The state of a key that is kept between probes: its histograms and counters.
 
 mod counters;
 mod histogram;
@@ -22,10 +22,10 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
-/// The bounds of a phase, in seconds. For ever: a change would break every recording rule.
+/// The bucket bounds of a phase, in seconds. They never change: a change would break every recording rule.
 pub const PHASE_BUCKETS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// The bounds of a whole probe, and of every phase at the level `full`, in seconds.
+/// The bucket bounds of a whole probe, and of every phase at the level `full`, in seconds.
 pub const LONG_BUCKETS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
@@ -37,33 +37,33 @@ static LONG_BOUNDS: LazyLock<Arc<[f64]>> = LazyLock::new(|| Arc::new(LONG_BUCKET
 #[derive(Clone, Debug)]
 pub struct Series {
     layout: Arc<SeriesLayout>,
-    /// Since when it counts.
+    /// Time at which counting started.
     created: SystemTime,
     taken: LayoutState,
 }
 
-/// What was taken in. A key that strangers ask for once takes a fifth of the room of one that is counted.
+/// The observations of a key. A key that is requested once takes a fifth of the memory of a key with counters.
 #[derive(Clone, Debug)]
 enum LayoutState {
-    /// One probe at most, as it was seen.
+    /// No probe, or one observation.
     Seen(Option<Box<Observation>>),
     Counted(Box<KeyCounters>),
 }
 
-/// What the counts of a key are laid out for: the same for all keys of a module and a scheme.
+/// The layout of a key's counts, which is the same for all keys of a module and a scheme.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesLayout {
     level: Level,
     phase_bounds: Arc<[f64]>,
     success_bounds: Arc<[f64]>,
-    /// The stages that a good probe passes.
+    /// The stages of a successful probe.
     stages: Box<[Stage]>,
-    /// The status codes that are counted from 0, rising; none for probers without status codes.
+    /// The status codes that are counted from 0, in ascending order. None for probers without status codes.
     codes: Box<[u16]>,
 }
 
 impl Series {
-    /// The series of a new key, all at 0: Prometheus cannot see a counter's first step.
+    /// The series of a new key, all at 0, because Prometheus cannot see the first step of a counter.
     #[must_use]
     pub const fn new(layout: Arc<SeriesLayout>, created: SystemTime) -> Self {
         Self {
@@ -73,8 +73,8 @@ impl Series {
         }
     }
 
-    /// Fits the series to its module, which may have been reloaded: what it now counts exists from 0, other bounds reset
-    /// the histograms, and no counter goes back.
+    /// Adapts the series to its module after a reload: newly counted items start at 0, changed bucket bounds reset
+    /// the histograms, and counters never decrease.
     pub fn fit(&mut self, layout: Arc<SeriesLayout>, now: SystemTime) {
         if layout != self.layout {
             self.counts_to_change().fit(&layout, now);
@@ -82,12 +82,12 @@ impl Series {
         }
     }
 
-    /// The same, where it takes little room: one probe was taken in at most.
+    /// A copy of the series while it is small, that is, while it holds no more than one probe.
     fn while_small(&self) -> Option<Self> {
         matches!(self.taken, LayoutState::Seen(_)).then(|| self.clone())
     }
 
-    /// Takes a finding in, whose evidence is called so.
+    /// Adds the observations of a finding, with its evidence id.
     pub fn observe(&mut self, finding: &Finding, evidence: EvidenceId) {
         let observation = Observation::of(finding, evidence, self.layout.level);
         if let LayoutState::Seen(seen @ None) = &mut self.taken {
@@ -97,13 +97,13 @@ impl Series {
         }
     }
 
-    /// Probes, and those among them that succeeded.
+    /// The number of probes and the number of successful probes.
     #[must_use]
     pub fn attempts(&self) -> (u64, u64) {
         self.counts().attempts()
     }
 
-    /// Each phase that was observed, in the order of the way: its name, and its median and 95th percentile in seconds.
+    /// The name, median and 95th percentile (in seconds) of each observed phase, in the order of the stages.
     #[must_use]
     pub fn phases(&self) -> Vec<(&'static str, f64, f64)> {
         self.counts().phases()
@@ -134,7 +134,7 @@ impl Series {
 }
 
 impl SeriesLayout {
-    /// The frame of the keys of a module.
+    /// The layout of the keys of a module.
     #[must_use]
     pub fn of(module: &Module, target: &Target) -> Self {
         let initial_series = module.prober.initial_series(target);
@@ -149,7 +149,7 @@ impl SeriesLayout {
     }
 }
 
-/// The peer's phases; `request` stands on its own only at the level `full`, so that phases always add up.
+/// The phases of `blackbox_exporter`. `request` is separate only at the level `full`, so that the phases add up.
 const fn phase_name(stage: Stage, level: Level) -> &'static str {
     match (stage, level) {
         (Stage::Send, Level::Blackbox | Level::Standard) => Stage::Wait.phase(),

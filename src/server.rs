@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What flags set.
+/// Settings from command-line flags.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// The configuration file; `None` serves the embedded default.
@@ -53,11 +53,11 @@ pub struct ServerSettings {
     pub defaults: Defaults,
     /// Taken from the scrape's timeout, so that the answer is there in time.
     pub timeout_offset: Duration,
-    /// Findings kept as evidence.
+    /// Maximum number of findings kept as evidence.
     pub history_limit: usize,
-    /// Keys with series.
+    /// Maximum number of keys with series.
     pub series_limit: usize,
-    /// How long a key is kept that nobody asks for.
+    /// Retention time of a key that is not scraped.
     pub series_idle: Duration,
     /// The prefix of every path, without a slash at its end.
     pub route_prefix: String,
@@ -128,7 +128,7 @@ impl App {
         file.map_or_else(|| "embedded default".to_owned(), |path| path.display().to_string())
     }
 
-    /// Loads the configuration and makes the empty tables.
+    /// Loads the configuration and creates empty tables.
     ///
     /// # Errors
     /// When the configuration is not valid.

@@ -1,10 +1,10 @@
-//! The stage log of one exchange: which stages were reached, when each began, how long it took, and how it ended.
+//! The stage log of one exchange: the stages that were reached, with start, duration and outcome.
 
 use crate::chain::Stage;
 use crate::reason::Reason;
 use std::time::Duration;
 
-/// One stage's time. Only a [`StageLog`] can make one, so a lap was really run.
+/// Timing of one stage. Only a [`StageLog`] can create one, so it always describes a stage that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageTiming {
     stage: Stage,
@@ -14,45 +14,45 @@ pub struct StageTiming {
 }
 
 impl StageTiming {
-    /// The stage that was run.
+    /// The stage.
     #[must_use]
     pub const fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// When it began, counted from the start of the probe.
+    /// Start, relative to the start of the probe.
     #[must_use]
     pub const fn begun(&self) -> Duration {
         self.begun
     }
 
-    /// How long it took, to its end or to its failure.
+    /// Duration until the stage finished or failed.
     #[must_use]
     pub const fn took(&self) -> Duration {
         self.took
     }
 
-    /// Why it failed; `None` for a lap that finished.
+    /// Reason of the failure; `None` if the stage finished.
     #[must_use]
     pub const fn failed(&self) -> Option<Reason> {
         self.failed
     }
 
-    /// Whether it ran to its end.
+    /// Whether the stage finished.
     #[must_use]
     pub const fn finished(&self) -> bool {
         self.failed.is_none()
     }
 }
 
-/// The laps of one leg in time order. A stage may occur twice; one that was not reached has no lap.
+/// Timings of one exchange in time order. A stage may occur twice; a stage that was not reached has no timing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StageLog {
     timings: Vec<StageTiming>,
 }
 
 impl StageLog {
-    /// Opens a lap. All times are counted from the start of the probe.
+    /// Starts a stage. All times are relative to the start of the probe.
     pub fn begin(&mut self, stage: Stage, at: Duration) -> RunningStage<'_> {
         RunningStage {
             stage_log: self,
@@ -61,14 +61,14 @@ impl StageLog {
         }
     }
 
-    /// The laps so far.
+    /// Timings so far.
     #[must_use]
     pub fn timings(&self) -> &[StageTiming] {
         &self.timings
     }
 }
 
-/// A lap that runs. Ends as [`RunningStage::finish`] or [`RunningStage::fail`].
+/// A running stage. It ends with [`RunningStage::finish`] or [`RunningStage::fail`].
 #[must_use = "a lap must end"]
 pub struct RunningStage<'a> {
     stage_log: &'a mut StageLog,
@@ -77,17 +77,17 @@ pub struct RunningStage<'a> {
 }
 
 impl RunningStage<'_> {
-    /// The stage's own work began later than the lap was opened.
+    /// Marks that the stage's own work started later than the stage.
     pub fn begun_at(&mut self, at: Duration) {
         self.begun = self.begun.max(at);
     }
 
-    /// The stage came to its end.
+    /// Ends the stage successfully.
     pub fn finish(self, at: Duration) {
         self.close(at, None);
     }
 
-    /// The stage failed.
+    /// Ends the stage with a failure.
     pub fn fail(self, at: Duration, reason: Reason) {
         self.close(at, Some(reason));
     }

@@ -1,8 +1,8 @@
-//! Moments as people read them: UTC, RFC 3339.
+//! Human-readable timestamps in UTC (RFC 3339).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// UTC to the millisecond. A clock before 1970 shows as 1970.
+/// Formats a time in UTC with millisecond precision. A time before 1970 is shown as 1970.
 #[must_use]
 pub fn rfc3339(at: SystemTime) -> String {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -17,7 +17,7 @@ pub fn rfc3339(at: SystemTime) -> String {
     )
 }
 
-/// The same for a table that people look over: `2026-01-01 00:00:00`.
+/// Formats a time for a table: `2026-01-01 00:00:00`.
 #[must_use]
 pub fn to_the_second(at: SystemTime) -> String {
     let mut text = rfc3339(at).replace('T', " ");
@@ -25,7 +25,7 @@ pub fn to_the_second(at: SystemTime) -> String {
     text
 }
 
-/// Days since 1970-01-01 as a date of the Gregorian calendar.
+/// Converts days since 1970-01-01 to a Gregorian date.
 const fn civil(days: u64) -> (u64, u64, u64) {
     // Counted from 0000-03-01 in eras of 400 years, so that the leap day is the last of its year.
     let shifted = days + 719_468;

@@ -1,15 +1,15 @@
-//! Whom to blame, how surely, and by which rule.
+//! The verdict: the broken link, its certainty and the rule that matched.
 
 use crate::chain::{Link, Stage};
 use crate::reason::Reason;
 use crate::rule_id::RuleId;
 
-/// How sure a verdict is. What is not decided is [`Link::Unknown`], not a third degree.
+/// Certainty of a verdict. An undecided verdict has [`Link::Unknown`]; there is no third degree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certainty {
-    /// The evidence allows no other reading.
+    /// The evidence allows no other explanation.
     Certain,
-    /// The evidence fits another link too, but seldom.
+    /// The evidence also fits another link, but rarely.
     Likely,
 }
 
@@ -24,17 +24,17 @@ impl Certainty {
     }
 }
 
-/// On which side of the gateway a link behind it is broken.
+/// Side of the gateway on which the upstream link is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// What stands behind answers others: only the gateway cannot get through.
+    /// The backend responds to other clients; only the gateway cannot reach it.
     Gateway,
-    /// What stands behind fails for everybody.
+    /// The backend fails for all clients.
     Origin,
 }
 
 impl Side {
-    /// The word in the evidence.
+    /// The value in the evidence.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,27 +44,27 @@ impl Side {
     }
 }
 
-/// The judgment on a failed probe, or on a good answer that hides a broken link.
+/// The verdict on a failed probe, or on a successful response that hides a broken link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The link of the chain that broke.
     pub link: Link,
-    /// What went wrong: one of [`Verdict::reasons`], or the umbrella over them.
+    /// What went wrong: one of [`Verdict::reasons`], or the reason that covers them all.
     pub reason: Reason,
-    /// The likeliest of those that fit the evidence, the likeliest first.
+    /// The most likely reasons that fit the evidence, most likely first.
     pub reasons: Vec<Reason>,
-    /// On which side of the gateway; `None` where that is not known, or not the question.
+    /// Side of the gateway; `None` if it is unknown or does not apply.
     pub side: Option<Side>,
-    /// The answer was good and hides this: the probe succeeded.
+    /// Whether the probe succeeded and its response hides the fault.
     pub masked: bool,
-    /// Who answered: a name of the gateway catalogue, or `unknown`. Never a header.
+    /// Product that responded: a name from the gateway catalogue, or `unknown`. Never the value of a header.
     pub answered_by: &'static str,
-    /// The stage in which it showed.
+    /// Stage in which the fault appeared.
     pub stage: Stage,
-    /// How sure this is.
+    /// Certainty of the verdict.
     pub certainty: Certainty,
-    /// The rule that matched.
+    /// Rule that matched.
     pub rule: RuleId,
-    /// The verdict in words that a person can forward.
+    /// Summary in plain text, fit to be forwarded.
     pub summary: String,
 }

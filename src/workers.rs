@@ -1,6 +1,7 @@
-//! The threads that probe: one for each processor, each with a runtime of its own. A probe stays on the thread that its scrape came
-//! in on, or its lease began on, and wakes no other, which is a good part of what an idle exporter's probe costs
-//! (`docs/performance.md`).
+//! Worker threads that run probes: one per processor, each with its own runtime.
+//!
+//! A probe stays on the thread that received its scrape or started its lease. It wakes no other thread, because wake-ups
+//! are a large part of the cost of a probe in an idle exporter (`docs/performance.md`).
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -47,7 +48,7 @@ fn timed(work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output 
     })
 }
 
-/// The runtime of a worker.
+/// Builds the runtime of a worker.
 ///
 /// # Errors
 /// When what it needs cannot be had.
@@ -56,7 +57,7 @@ pub fn runtime() -> io::Result<Runtime> {
     builder.enable_all().global_queue_interval(TURNS).build()
 }
 
-/// All of them. Without any, work is done by the runtime that it comes from.
+/// All workers. Without workers, each task runs on the runtime that submits it.
 #[derive(Debug, Default)]
 pub struct Workers {
     runtimes: Vec<Handle>,

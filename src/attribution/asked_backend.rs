@@ -1,4 +1,4 @@
-//! How each machine behind the edge did when it was asked directly.
+//! Results of the direct requests to the backends.
 
 use super::heuristics;
 use crate::chain::Stage;
@@ -9,27 +9,27 @@ use crate::report::{Exchange, Reply, Report};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// One backend, and how it did.
+/// A backend and its result.
 pub(super) struct AskedBackend<'a> {
     pub direct: &'a DirectRequest,
     pub state: BackendState,
     pub recognised: Option<Recognised>,
 }
 
-/// How a machine behind the edge did when it was asked directly.
+/// Result of a direct request to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BackendState {
-    /// It did what the module demands.
+    /// It met the module's requirements.
     Healthy,
-    /// It did, but slower than the module allows.
+    /// It met the module's requirements, but slower than the module allows.
     Slow,
-    /// It answered with a status or a content that the module refuses.
+    /// It returned a status or content that the module rejects.
     Refuses,
-    /// It refused with a status that strangers get: that says nothing of what it answers its gateway.
+    /// It returned a status for unknown clients, which does not show how it responds to its gateway.
     Stranger,
-    /// It gave no answer, or a broken one: what the gateway sees of it.
+    /// It sent no response, or a broken one: the failure as the gateway sees it.
     Broken(Reason),
-    /// Nothing can be said: no route, no name, or silence where silence may be a firewall's.
+    /// Inconclusive: no route, no name, or silence that a firewall may cause.
     Unknown,
 }
 
@@ -43,7 +43,7 @@ impl<'a> AskedBackend<'a> {
         }
     }
 
-    /// Whether the machine accepts connections of the exporter: it did now or lately, or the configuration says so.
+    /// Whether the machine accepts connections of the exporter, now, recently or according to the configuration.
     pub fn lets_the_exporter_in(&self) -> bool {
         self.direct.reachable
             || self
@@ -92,7 +92,7 @@ fn state(direct: &DirectRequest, edge: &Report) -> BackendState {
     }
 }
 
-/// Silence for less time than this proves nothing.
+/// Minimum duration of a conclusive silence.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether a direct request was cut by a deadline that left it little time: that of a caller, or what a stop of the exporter left.
@@ -108,7 +108,7 @@ fn had_less_time(direct: &Report, edge: &Report) -> bool {
 }
 
 impl AskedBackend<'_> {
-    /// How long its first byte was waited for.
+    /// Time until its first byte.
     pub fn waited(&self) -> Duration {
         self.direct
             .report
@@ -116,24 +116,24 @@ impl AskedBackend<'_> {
             .map_or(Duration::ZERO, Exchange::waited)
     }
 
-    /// Bytes of its answer's head.
+    /// Size of its response header in bytes.
     pub fn head_size(&self) -> usize {
         self.direct.report.final_reply().map_or(0, |reply| reply.head_size)
     }
 
-    /// How long its whole answer took.
+    /// Duration of its whole response.
     pub fn answered_after(&self) -> Duration {
         self.direct.report.took
     }
 
-    /// Whether it gave no sign at all.
+    /// Whether it sent nothing at all.
     pub fn is_silent(&self) -> bool {
         let fault = self.direct.report.fault.as_ref();
         fault.is_some_and(|fault| fault.reason == Reason::TcpTimedOut)
     }
 }
 
-/// Whether a handshake shows that TLS is spoken, though perhaps not to our liking.
+/// Whether a handshake shows that the port uses TLS, even if the exporter rejects the result.
 pub(super) fn shook_hands(report: &Report) -> bool {
     let showed = report.last_exchange().is_some_and(|exchange| exchange.tls.is_some());
     let refused = report.fault.as_ref().is_some_and(|fault| {
@@ -145,7 +145,7 @@ pub(super) fn shook_hands(report: &Report) -> bool {
     showed || refused
 }
 
-/// RFC 9209's word for what we saw ourselves of a machine that a gateway asks too.
+/// The RFC 9209 error type for what the exporter itself observed at a backend.
 pub(super) fn as_upstream(report: &Report) -> Reason {
     let Some(fault) = &report.fault else {
         return Reason::UpstreamFailed;
@@ -161,7 +161,7 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
         Reason::TlsVersionOrCipherMismatch | Reason::TlsAlert | Reason::TlsClientCert => {
             Reason::UpstreamTlsAlertReceived
         }
-        // A machine that waits for plain text is silent, too, where TLS is spoken to it.
+        // A machine that expects plain text is also silent if it receives TLS.
         Reason::TcpNoResponse if fault.stage == Stage::Secure => Reason::UpstreamTlsProtocolError,
         Reason::TlsClosed | Reason::TcpClosed | Reason::QuicFailed => Reason::UpstreamConnectionTerminated,
         reason if reason.is_a_refused_certificate() => Reason::UpstreamTlsCertificateError,
@@ -181,7 +181,7 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
     }
 }
 
-/// The answer of a report whose status was refused.
+/// The response of a report whose status was rejected.
 pub(super) fn refused(report: &Report) -> Option<&Reply> {
     let refused = report
         .fault
@@ -190,7 +190,7 @@ pub(super) fn refused(report: &Report) -> Option<&Reply> {
     report.final_reply().filter(|_| refused)
 }
 
-/// Looks at the answer of a leg as the catalogue does.
+/// Looks up the response of an exchange in the catalogue.
 pub(super) fn with_answer<T>(exchange: &Exchange, look: impl FnOnce(&ObservedResponse<'_>) -> Option<T>) -> Option<T> {
     let reply = exchange.reply.as_ref()?;
     let body: Cow<'_, str> = String::from_utf8_lossy(&reply.body_start);

@@ -1,4 +1,5 @@
-//! Conditions of the decision tables that compare the failing response with what the backends answered to direct requests.
+//! Conditions of the decision tables that compare the failed response with the backends' responses to direct
+//! requests.
 
 use super::asked_backend::was_cut_short;
 use super::case::{AskedBackend, BackendState, Case, of_upstream, with_a_healthy_backend, with_answer};
@@ -20,7 +21,7 @@ pub(super) fn backend_broken(case: &Case<'_>) -> Option<Attribution> {
         return None;
     }
     if disagrees(case).is_some() {
-        // What the gateway met comes first: it is about the request that failed.
+        // The gateway's observation comes first: it concerns the request that failed.
         let met = case.can_mean.iter().take(MOST_REASONS - 1).copied();
         let reasons: Vec<Reason> = met.chain([reason]).collect();
         return Some(Attribution::any_of(Link::Upstream, Likely, &reasons));
@@ -33,8 +34,8 @@ pub(super) fn backend_broken(case: &Case<'_>) -> Option<Attribution> {
     Some(Attribution::on(Link::Upstream, certainty, reason).side(Side::Origin))
 }
 
-/// What we met at the machine directly behind the edge, where the gateway's answer excludes it: for that cause the gateway
-/// has another answer. The machine may have changed since, may treat us otherwise, or is not the one that the gateway asked.
+/// The failure of the first backend, if the gateway's response excludes it. The machine may have changed since, may
+/// treat the exporter differently, or may not be the one that the gateway uses.
 pub(super) fn disagrees(case: &Case<'_>) -> Option<Reason> {
     let (backend, _) = case.innermost_failing()?;
     let is_next = case.backends.first().is_some_and(|first| std::ptr::eq(first, backend));
@@ -45,8 +46,8 @@ pub(super) fn disagrees(case: &Case<'_>) -> Option<Reason> {
     (is_next && excluded).then_some(met)
 }
 
-/// Whether a gateway may have called so what we met. Of an answer that broke, and of a handshake that failed, each program has
-/// an opinion of its own; a gateway that no longer asks a machine says nothing of why.
+/// Whether a gateway may report the observed failure in this way. Programs differ in how they classify malformed
+/// responses and failed handshakes. A gateway that no longer sends requests to a machine does not report why.
 fn may_be_one(said: Reason, met: Reason) -> bool {
     use Reason::{
         UpstreamConnectionReadTimeout as ReadTimeout, UpstreamConnectionTerminated as Terminated,
@@ -109,9 +110,9 @@ const fn depends_on_who_asks(reason: Reason) -> bool {
         )
 }
 
-/// Whether a broken machine behind the edge can be why the edge answers so. An edge that refuses by itself would
-/// refuse whatever stands behind it, and an answer that came through shows that somebody there answered: a machine that
-/// is closed to us alone looks broken, too.
+/// Whether a broken backend can explain the edge's response. An edge that rejects a request by itself does so
+/// regardless of its backends. A relayed response proves that a backend responded. A machine that rejects only the
+/// exporter looks broken as well.
 fn explains(case: &Case<'_>) -> bool {
     if case.demands_client_cert() || case.came_through() {
         return false;
@@ -182,7 +183,7 @@ pub(super) fn backend_fails_alike(case: &Case<'_>) -> Option<Attribution> {
     })
 }
 
-/// Whether the edge may have passed this answer on: the same status, in the same words or in none of its own.
+/// Whether the edge may have relayed this response: the same status, with the same text or no text of its own.
 fn relays(case: &Case<'_>, reply: &Reply) -> bool {
     case.refused().is_some_and(|edge| {
         edge.status == reply.status && (heuristics::same_answer(edge, reply) || heuristics::is_bare(edge))
@@ -211,7 +212,7 @@ fn surely_its_own(case: &Case<'_>, backend: &AskedBackend<'_>, reply: &Reply) ->
     }
 }
 
-/// A refusal that strangers get says something only where the edge gives the very same.
+/// A refusal that unknown clients receive counts only if the edge returns the same status.
 fn stranger_answers_alike(case: &Case<'_>) -> Option<Attribution> {
     let backend = case
         .backends
@@ -224,7 +225,7 @@ fn stranger_answers_alike(case: &Case<'_>) -> Option<Attribution> {
     heuristics::same_answer(edge, reply).then(|| Attribution::on(Link::Origin, Likely, Reason::OriginStatus))
 }
 
-/// Bytes of a head that the gateway there takes for certain.
+/// Size of a header, in bytes, that the gateway accepts for certain.
 fn room_for_a_head(case: &Case<'_>) -> usize {
     let product = match case.recognised {
         Some(Recognised::Own(own)) => Some(own.by),
@@ -245,7 +246,7 @@ pub(super) fn backend_healthy(case: &Case<'_>) -> Option<Attribution> {
         let certainty = if sure { Certain } else { Likely };
         let patience = case.waited() >= heuristics::STALLED && said.contains(&Reason::UpstreamHttpResponseTimeout);
         if patience && backend.answered_after() > case.waited() {
-            // The gateway's patience is shorter than what stands behind it needs.
+            // The gateway's timeout is shorter than the response time of its backend.
             let late = Reason::UpstreamHttpResponseTimeout;
             return Some(Attribution::on(Link::Upstream, certainty, late).side(Side::Origin));
         }
@@ -254,7 +255,7 @@ pub(super) fn backend_healthy(case: &Case<'_>) -> Option<Attribution> {
         );
     }
     if case.gave_nothing() {
-        // For a failure behind them gateways have a page.
+        // Gateways have their own page for upstream failures.
         return Some(Attribution::on(Link::Edge, Likely, Reason::EdgeInternalError));
     }
     if case.broke() {

@@ -1,4 +1,4 @@
-//! What the rules look at: the failing exchange, what the catalogue says of its answer, and the backends behind it.
+//! The input of the rules: the failing exchange, the catalogue's match for its response, and the backends.
 
 use super::Facts;
 use super::heuristics;
@@ -12,17 +12,17 @@ use std::time::Duration;
 
 pub(super) use super::asked_backend::{AskedBackend, BackendState, as_upstream, refused, shook_hands, with_answer};
 
-/// One report to judge, beside everything else that is known.
+/// A report to attribute, together with all other known facts.
 pub(super) struct Case<'a> {
     pub facts: &'a Facts<'a>,
     pub report: &'a Report,
-    /// What the catalogue says of the answer whose status was refused.
+    /// The catalogue's match for the response whose status was rejected.
     pub recognised: Option<Recognised>,
-    /// All that this answer can mean of the machine behind the edge, however long it took.
+    /// All upstream failures that this response can mean, regardless of its duration.
     pub can_mean: Vec<Reason>,
-    /// The backends, inward.
+    /// The backends, from the outside in.
     pub backends: Vec<AskedBackend<'a>>,
-    /// The edge refused what every gateway refuses by itself: it is alive, and what failed is this request.
+    /// Whether the edge rejected the reference request: it is alive, and only this request failed.
     pub edge_lives: bool,
 }
 
@@ -33,7 +33,7 @@ impl<'a> Case<'a> {
         let refusal = refusal.or(facts.baseline.refused_fields);
         let reply = report.final_reply();
         let edge_lives = refusal.is_some_and(|refusal| reply.is_none_or(|reply| reply.status != refusal));
-        // Who says that the port wants TLS has a rule of its own.
+        // A response stating that the port expects TLS has its own rule.
         let page = || refused(report).filter(|reply| !heuristics::wants_tls(reply));
         let first = page().and_then(|_| report.last_exchange());
         let again = || over_http1(facts, page()?);
@@ -61,7 +61,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The gateway that stands there, by this answer, by its answer to the reference request, or by what was seen before.
+    /// The gateway at the edge, recognised by this response, by its response to the reference request, or earlier.
     pub fn gateway(&self) -> Option<&'static str> {
         let seen = self
             .report
@@ -85,7 +85,7 @@ impl<'a> Case<'a> {
         self.report.fault.as_ref()
     }
 
-    /// Whether the target names an address: no name service was asked for it.
+    /// Whether the target is an address, which needs no DNS.
     pub fn target_is_an_address(&self) -> bool {
         let first = self.facts.edge.with_target().next();
         first.is_some_and(|exchange| match shown_host(&exchange.url) {
@@ -99,7 +99,8 @@ impl<'a> Case<'a> {
         self.fault().is_some_and(|fault| fault.stage == stage)
     }
 
-    /// Whether additional connections have not shown why a handshake failed that may have met no common version or suite.
+    /// Whether no additional connections have shown why a handshake failed that may lack a common version or cipher
+    /// suite.
     pub fn cause_in_tls_is_inferred(&self) -> bool {
         match self
             .report
@@ -132,23 +133,24 @@ impl<'a> Case<'a> {
         self.fault().is_some_and(|fault| fault.reason.family() == family)
     }
 
-    /// The answer whose status was refused.
+    /// The response whose status was rejected.
     pub fn refused(&self) -> Option<&'a Reply> {
         refused(self.report)
     }
 
-    /// Whether the connection was closed, reset or left silent where TLS was to begin, before any of it came.
+    /// Whether the connection was closed, reset or silent at the start of TLS, before the server sent any of it.
     pub fn ended_before_tls(&self) -> bool {
         self.stage(Stage::Secure) && (self.family(ReasonFamily::Tcp) || self.family(ReasonFamily::Quic))
     }
 
-    /// Whether the answer says that a client certificate is missing or not accepted, after a handshake that asked for one.
+    /// Whether the response states that a client certificate is missing or was not accepted, after a handshake that
+    /// requested one.
     pub fn demands_client_cert(&self) -> bool {
         let tls = self.report.last_exchange().and_then(|exchange| exchange.tls.as_ref());
         tls.is_some_and(|tls| tls.client_cert_asked) && self.refused().is_some_and(heuristics::demands_client_cert)
     }
 
-    /// Whether the answer broke off, was no HTTP, or did not come.
+    /// Whether the response broke off, was not HTTP or did not arrive.
     pub fn broke(&self) -> bool {
         let exchange = self.stage(Stage::Send) || self.stage(Stage::Wait) || self.stage(Stage::Receive);
         let spoiled = [
@@ -168,15 +170,15 @@ impl<'a> Case<'a> {
         self.report.last_exchange().map_or(Duration::ZERO, Exchange::waited)
     }
 
-    /// The first backend, where it is healthy: the edge and it disagree.
+    /// The first backend, if it is healthy and therefore disagrees with the edge.
     pub fn next_is_healthy(&self) -> Option<&AskedBackend<'a>> {
         self.backends
             .first()
             .filter(|backend| backend.state == BackendState::Healthy)
     }
 
-    /// The backend that bounds the fault: the last one, going inward, that fails before one that is healthy; and whether one
-    /// behind it is.
+    /// The backend that bounds the fault: the last failing one, from the outside in, before a healthy one; and
+    /// whether a healthy one follows it.
     pub fn innermost_failing(&self) -> Option<(&AskedBackend<'a>, bool)> {
         let healthy = self
             .backends
@@ -188,33 +190,34 @@ impl<'a> Case<'a> {
         Some((outer.iter().rev().find(failing)?, healthy.is_some()))
     }
 
-    /// Whether the answer has a field that good answers of this key always have and the gateway never writes.
+    /// Whether the response has a field that successful responses of this key always have and the gateway never
+    /// writes.
     pub fn has_baseline_headers(&self) -> bool {
         let marks = self.facts.baseline.through_marks().unwrap_or_default();
         let reply = self.refused();
         reply.is_some_and(|reply| marks.iter().any(|name| reply.headers.contains_key(*name)))
     }
 
-    /// Whether the answer shows that it came from behind the edge.
+    /// Whether the response shows that it came from behind the edge.
     pub fn came_through(&self) -> bool {
         matches!(self.recognised, Some(Recognised::Through(_))) || self.has_baseline_headers()
     }
 
-    /// The answer of the module's own proxy to a request that it was to pass on, if it may be its own.
+    /// The response to a request that the module's own proxy had to forward, if the proxy may have generated it.
     pub fn of_own_proxy(&self) -> Option<&'a Reply> {
         let exchange = self.report.last_exchange()?;
         self.refused()
             .filter(|_| exchange.is_relayed() && !exchange.for_credentials)
     }
 
-    /// The name or address that the request was for.
+    /// Name or address in the request.
     pub fn host(&self) -> Option<String> {
         let host = shown_host(&self.report.last_exchange()?.url);
         (!host.is_empty()).then(|| host.to_owned())
     }
 
-    /// What the gateway saw of a broken exchange, told by what we saw. Some gateways give no answer at all where what
-    /// they got broke off.
+    /// The gateway's view of a broken exchange, derived from the exporter's. Some gateways send no response at all if
+    /// the upstream response broke off.
     pub fn as_upstream(&self) -> Vec<Reason> {
         match as_upstream(self.report) {
             Reason::UpstreamConnectionTerminated => vec![
@@ -222,7 +225,7 @@ impl<'a> Case<'a> {
                 Reason::UpstreamHttpResponseIncomplete,
                 Reason::UpstreamHttpResponseTransferCoding,
             ],
-            // Who buffers answers passes the part on when its patience is over.
+            // A gateway that buffers responses forwards the received part after its timeout.
             Reason::UpstreamHttpResponseIncomplete if self.waited() >= heuristics::STALLED => vec![
                 Reason::UpstreamConnectionReadTimeout,
                 Reason::UpstreamHttpResponseIncomplete,
@@ -234,7 +237,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether the connection was closed without a byte of an answer.
+    /// Whether the connection was closed before any byte of a response.
     pub fn gave_nothing(&self) -> bool {
         let bytes = self
             .report
@@ -249,7 +252,7 @@ impl<'a> Case<'a> {
         bytes == 0 && closed.iter().any(|reason| self.reason(*reason))
     }
 
-    /// Whether the answer looks like the page with which the edge refused the reference request.
+    /// Whether the response resembles the page with which the edge rejected the reference request.
     pub fn looks_like_the_edges_own(&self) -> bool {
         let reference = self
             .facts
@@ -260,21 +263,21 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The reason phrase says more than the looks, and only HTTP/1.1 has one.
+/// The reason phrase is more specific than the shape of the page, and only HTTP/1.1 has one.
 fn over_http1<'a>(facts: &Facts<'a>, edge: &Reply) -> Option<&'a Exchange> {
     let again = facts.diagnostics?.again.as_ref()?;
     refused(again).filter(|reply| reply.status == edge.status)?;
     again.last_exchange()
 }
 
-/// The edge's own refusal of the reference request: a client error, or "not implemented". Anything else may come from
-/// behind it.
+/// The edge's own rejection of the reference request: a client error, or 501. Any other status may come from a
+/// backend.
 fn refusal_of(reference: &Report) -> Option<&Reply> {
     let refusal = |reply: &&Reply| matches!(reply.status, 400 | 431 | 501 | 505);
     reference.final_reply().filter(refusal)
 }
 
-/// Of what a gateway says of what stands behind it, what can be while that is well: the likelier first.
+/// The gateway's possible upstream failures that are compatible with a healthy backend, most likely first.
 pub(super) fn with_a_healthy_backend(said: &[Reason], tls: bool) -> Vec<Reason> {
     let about_tls = |reason: &Reason| {
         matches!(
@@ -295,7 +298,7 @@ pub(super) fn with_a_healthy_backend(said: &[Reason], tls: bool) -> Vec<Reason> 
                 | Reason::UpstreamDestinationUnavailable
         )
     };
-    // It may have been late for the gateway and in time for us.
+    // The response may have been too late for the gateway but in time for the exporter.
     let about_time = |reason: &Reason| {
         matches!(
             reason,
@@ -311,7 +314,7 @@ pub(super) fn with_a_healthy_backend(said: &[Reason], tls: bool) -> Vec<Reason> 
     if fits.is_empty() { said.to_vec() } else { fits }
 }
 
-/// What a gateway's own page says of what stands behind it, and whether it can mean nothing else.
+/// The upstream failures that the gateway's own page can mean, and whether it has no other meaning.
 pub(super) fn of_upstream(recognised: Option<Recognised>) -> Option<(&'static [Reason], bool)> {
     match recognised? {
         Recognised::Own(OwnResponse {

@@ -27,10 +27,10 @@ pub(super) fn captive_portal(case: &Case<'_>) -> Option<Attribution> {
 
 pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage?;
-    // Who refuses has been reached.
+    // A machine that refuses has been reached.
     let reached = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
     let near = case.stage(Stage::Resolve) || (case.stage(Stage::Connect) && !reached);
-    // One control alone may itself be what is down.
+    // A single control may itself be down.
     let asked = vantage
         .controls
         .iter()
@@ -46,11 +46,11 @@ pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
 
 pub(super) fn content_assertion_failed(case: &Case<'_>) -> Option<Attribution> {
     let limits = case.reason(Reason::HttpResponseTooLarge) || case.reason(Reason::HttpResponseBadCoding);
-    // What the module expects may have been on its way.
+    // The expected data may have been on its way.
     let may_follow = case.reason(Reason::ContentExpect) && case.fault().is_some_and(|fault| fault.at_deadline);
     let certainty = if may_follow { Likely } else { Certain };
     let attribution = case.attribute_if(case.family(ReasonFamily::Content) || limits, Link::Content, certainty)?;
-    // That the innermost machine is healthy does not prove which of those before it changed the content.
+    // A healthy innermost machine does not prove which of the machines in front of it changed the content.
     Some(match case.backends.last().map(|backend| backend.state) {
         Some(BackendState::Refuses) => attribution.side(Side::Origin),
         _ => attribution,
@@ -59,12 +59,12 @@ pub(super) fn content_assertion_failed(case: &Case<'_>) -> Option<Attribution> {
 
 pub(super) fn datagram_no_response(case: &Case<'_>) -> Option<Attribution> {
     match case.fault()?.reason {
-        // A name that did not resolve has rules of its own.
+        // A name that did not resolve has its own rules.
         Reason::DnsTimedOut | Reason::IcmpTimedOut | Reason::QuicTimedOut => {
             case.attribute_if(true, Link::Network, Likely)
         }
         Reason::TcpAddressUnreachable => case.attribute_if(!case.stage(Stage::Connect), Link::Network, Likely),
-        // The router that says so may be the first, on our own side.
+        // The reporting router may be the first one, in the exporter's own network.
         Reason::IcmpUnreachable | Reason::IcmpTooBig => {
             case.attribute_if(true, Link::Network, proven_by_controls(case))
         }
@@ -72,7 +72,7 @@ pub(super) fn datagram_no_response(case: &Case<'_>) -> Option<Attribution> {
     }
 }
 
-/// Certain where a control answers from here, so that the exporter's own side is out of the question.
+/// Certain if a control responds, because that excludes the exporter's own network.
 fn proven_by_controls(case: &Case<'_>) -> Certainty {
     let answers = |vantage: &Vantage| {
         let reached = |outcome| outcome == ControlOutcome::Answered;
@@ -85,7 +85,7 @@ fn proven_by_controls(case: &Case<'_>) -> Certainty {
     }
 }
 
-/// No name of a control resolves, either. One control's own zone may be down.
+/// Whether no name of a control resolves either. The zone of a single control may be down.
 pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage.filter(|vantage| vantage.names_failed())?;
     let named = vantage
@@ -101,13 +101,14 @@ pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
     dead.then(|| Attribution::on(Link::Local, certainty, Reason::LocalResolverUnreachable))
 }
 
-/// Whether a name server was asked, in vain: a redirect may lead to an address that the module does not take.
+/// Whether a name server was queried without success. A redirect may lead to an address that the module does not
+/// allow.
 fn name_failed(case: &Case<'_>) -> bool {
     case.stage(Stage::Resolve) && !case.reason(Reason::HttpResponseBadRedirect)
 }
 
-/// What the name's own servers say is certain; a failure may be that of our own resolver, unless it resolves a control. Where a proxy
-/// is to dial, the name may be one that the proxy alone resolves.
+/// A response of the name's own servers is certain. A failure may be that of the exporter's own resolver, unless it
+/// resolves a control. If a proxy opens the connection, it may be the only one that can resolve the name.
 pub(super) fn name_not_resolved(case: &Case<'_>) -> Option<Attribution> {
     let resolves = |vantage: &Vantage| {
         let found = |outcome| matches!(outcome, ControlOutcome::Answered | ControlOutcome::NoConnection);
@@ -127,7 +128,7 @@ pub(super) fn name_not_resolved(case: &Case<'_>) -> Option<Attribution> {
 }
 
 pub(super) fn grpc_health_status(case: &Case<'_>) -> Option<Attribution> {
-    /// `DEADLINE_EXCEEDED` and `UNAVAILABLE`: what gateways say of what stands behind them.
+    /// `DEADLINE_EXCEEDED` and `UNAVAILABLE`: the statuses that gateways return for upstream failures.
     const OF_UPSTREAM: [u32; 2] = [4, 14];
     let Some(ProtocolFacts::Health(health)) = case.report.last_exchange()?.spoken else {
         return None;
@@ -147,7 +148,7 @@ pub(super) fn response_slow(case: &Case<'_>) -> Option<Attribution> {
         return None;
     }
     Some(match case.innermost_failing() {
-        // Our own way to it may be what is slow.
+        // The exporter's own route to the backend may be slow.
         Some((backend, _)) if backend.state == BackendState::Slow => {
             let certainty = if backend.waited() * 2 >= backend.answered_after() {
                 Certain

@@ -5,10 +5,10 @@ use crate::reason::Reason;
 use crate::report::{Exchange, Reply};
 use std::time::Duration;
 
-/// Silence of this length before an answer broke off: it did not break, somebody's patience did.
+/// Minimum silence before a response breaks off that indicates a timeout rather than a broken connection.
 pub(super) const STALLED: Duration = Duration::from_millis(750);
 
-/// Words that gateways use of what stands behind them, and applications seldom on their pages.
+/// Words that gateways use for upstream failures, and that applications rarely use on their pages.
 const OF_GATEWAYS: [&str; 6] = [
     "upstream",
     "backend",
@@ -18,7 +18,7 @@ const OF_GATEWAYS: [&str; 6] = [
     "unhealthy",
 ];
 
-/// What servers say to plain text on a port for TLS: nginx, Apache, Go, Tomcat.
+/// Texts that servers send in response to plain text on a TLS port: nginx, Apache, Go, Tomcat.
 const WANTS_TLS: [&str; 4] = [
     "plain http request was sent to https port",
     "speaking plain http to an ssl-enabled server port",
@@ -49,16 +49,17 @@ const DEMANDS_CLIENT_CERT: [&str; 18] = [
     "client certificate is untrusted",
 ];
 
-/// Bytes of a head that a gateway takes whose limits were not measured (`tolerance.txt`).
+/// Header size in bytes that a gateway accepts whose limits were not measured (`tolerance.txt`).
 pub(super) const LARGE_HEAD: usize = 8 * 1024;
 
-/// A head of this size is beyond nearly every gateway and many clients.
+/// A header of this size exceeds the limits of nearly all gateways and many clients.
 pub(super) const HUGE_HEAD: usize = 64 * 1024;
 
 /// What other protocols say first, and no content does: SSH, another HTTP head.
 const BANNERS: [&[u8]; 2] = [b"SSH-", b"HTTP/1."];
 
-/// Whether the body of an HTTP/1 answer begins like another protocol: a gateway wrapped what it did not understand.
+/// Whether the body of an HTTP/1 response begins like another protocol: the gateway wrapped data that it could not
+/// parse.
 pub(super) fn wraps_another_protocol(exchange: &Exchange) -> bool {
     let Some(body) = exchange.wire.heads.and_then(|heads| exchange.wire.excerpt.get(heads..)) else {
         return false;
@@ -72,7 +73,7 @@ pub(super) fn wraps_another_protocol(exchange: &Exchange) -> bool {
     BANNERS.iter().any(|banner| content.starts_with(banner))
 }
 
-/// Whether a server says that its port wants TLS.
+/// Whether a server states that its port expects TLS.
 pub(super) fn wants_tls(reply: &Reply) -> bool {
     let text = String::from_utf8_lossy(&reply.body_start).to_ascii_lowercase();
     reply.status == 400 && WANTS_TLS.iter().any(|words| text.contains(words))
@@ -92,7 +93,7 @@ pub(super) const fn is_for_strangers(reply: &Reply) -> bool {
     matches!(reply.status, 401 | 403 | 407 | 421 | 429)
 }
 
-/// Whether two answers say the same, but for what is new in each: numbers and identifiers.
+/// Whether two responses have the same text, apart from numbers and identifiers.
 pub(super) fn same_answer(one: &Reply, other: &Reply) -> bool {
     let words = |reply: &Reply| -> Vec<String> {
         let text = text_of(&String::from_utf8_lossy(&reply.body_start));
@@ -151,7 +152,7 @@ pub(super) fn is_an_applications_failure(reply: &Reply) -> bool {
     reply.status == 500 && ((is_json(reply) && !speaks_like_a_gateway(&body)) || of_framework())
 }
 
-/// Whether two pages are built alike: the same tags in the same order, the same type, the same server.
+/// Whether two pages have the same structure: the same tags in the same order, type and server.
 pub(super) fn same_skeleton(one: &Reply, other: &Reply) -> bool {
     let same = |name: &str| one.headers.get(name) == other.headers.get(name);
     let tags = tags(one);
@@ -172,7 +173,7 @@ fn tags(reply: &Reply) -> Vec<String> {
         .collect()
 }
 
-/// Whether an application wrote this: JSON, or a page that says more than its own status line.
+/// Whether an application wrote this: JSON, or a page with more text than its own status line.
 pub(super) fn is_custom(reply: &Reply) -> bool {
     let body = String::from_utf8_lossy(&reply.body_start);
     is_json(reply) || (has_own_words(reply, &body) && !speaks_like_a_gateway(&body))
@@ -186,7 +187,7 @@ fn is_json(reply: &Reply) -> bool {
     json && !reply.body_start.trim_ascii().is_empty()
 }
 
-/// Whether a page says no more than its own status line, or nothing, or what only gateways say.
+/// Whether a page contains only its status line, nothing, or phrases that only gateways use.
 pub(super) fn is_bare(reply: &Reply) -> bool {
     !is_custom(reply)
 }
@@ -196,7 +197,7 @@ fn speaks_like_a_gateway(body: &str) -> bool {
     OF_GATEWAYS.iter().any(|words| text.contains(words))
 }
 
-/// Words beyond the status code and the usual phrases of its kind.
+/// Words beyond the status code and its usual phrases.
 fn has_own_words(reply: &Reply, body: &str) -> bool {
     let phrase = http::StatusCode::from_u16(reply.status)
         .ok()
@@ -215,7 +216,7 @@ fn has_own_words(reply: &Reply, body: &str) -> bool {
     others.count() >= 3
 }
 
-/// A page without its tags, scripts and styles.
+/// The text of a page without tags, scripts and styles.
 fn text_of(body: &str) -> String {
     let mut text = String::new();
     let mut hidden = false;
@@ -240,10 +241,10 @@ fn text_of(body: &str) -> String {
     text.trim().to_owned()
 }
 
-/// What every gateway means by 504 (RFC 9110 section 15.6.5).
+/// The meaning of 504 for every gateway (RFC 9110 section 15.6.5).
 pub(super) const TIMEOUT: &[Reason] = &[Reason::UpstreamHttpResponseTimeout, Reason::UpstreamConnectionTimeout];
 
-/// What a gateway that nobody knows may mean by a status of its own, by how long it took.
+/// The possible meanings of a status that an unknown gateway generated, depending on its duration.
 pub(super) fn by_shape(status: u16, waited: Duration) -> &'static [Reason] {
     const QUICK: &[Reason] = &[
         Reason::UpstreamConnectionRefused,
@@ -266,7 +267,7 @@ pub(super) fn by_shape(status: u16, waited: Duration) -> &'static [Reason] {
     }
 }
 
-/// Whether a status speaks of what stands behind (RFC 9110 sections 15.6.3 to 15.6.5).
+/// Whether a status indicates an upstream failure (RFC 9110 sections 15.6.3 to 15.6.5).
 pub(super) const fn speaks_of_upstream(status: u16) -> bool {
     matches!(status, 502..=504)
 }

@@ -11,28 +11,29 @@ use crate::reason::Reason;
 use crate::rule_id::RuleId;
 use crate::verdict::Certainty::{Certain, Likely};
 
-/// What a good answer hides. The first rule that speaks decides.
+/// Rules for successful probes. The first rule that matches decides.
 pub const MASKS: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::SuccessFromCaptivePortal,
-        when: "The answer is good, and a name that cannot exist resolves: it may be anybody's: `local`, masked.",
+        when: "The response succeeded, but a name that cannot exist resolves, so any machine may have sent it: \
+               `local`, masked.",
         blind: "",
         applies: captive_portal,
     },
     AttributionRule {
         id: RuleId::SuccessWithBrokenBackend,
-        when: "The answer is good, and a machine behind the edge is not when asked directly: a cache answers, or the \
-               gateway made a good answer of a broken one: `upstream` or `origin`, masked.",
-        blind: "A machine that lets in only its own gateway looks dead to us. Certificates do not count here (a gateway may trust \
-                others than we do), nor what came late, nor a refusal below 500. Never more than likely: a firewall may \
-                refuse us alone.",
+        when: "The response succeeded, but a direct request to a machine behind the edge failed. A cache responded, \
+               or the gateway turned a failed response into a successful one: `upstream` or `origin`, masked.",
+        blind: "A machine that accepts only its own gateway looks dead to the exporter. Certificates (a gateway may \
+                trust other authorities than the exporter), late responses and refusals below 500 do not count. \
+                Never more than likely: a firewall may reject only the exporter.",
         applies: success_with_broken_backend,
     },
     AttributionRule {
         id: RuleId::RepairedUpstreamResponse,
-        when: "The answer is good, and the gateway says that it made it of something that was not, or the body begins like \
-               another protocol (SSH, SMTP, another HTTP head): `upstream`, masked.",
-        blind: "Of most broken answers that a gateway makes good nothing is left to see: that takes backends.",
+        when: "The response succeeded, and the gateway reports that it repaired a broken one, or the body begins \
+               like another protocol (SSH, SMTP, another HTTP header): `upstream`, masked.",
+        blind: "Most repaired responses show no trace of the fault. Backends are required to detect it.",
         applies: |case| {
             let exchange = case.report.last_exchange()?;
             let wrapped = heuristics::wraps_another_protocol(exchange)
@@ -44,9 +45,9 @@ pub const MASKS: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::SuccessWithExcessBody,
-        when: "The answer is good, and more bytes came than its length says, here or from the machine behind: `origin`, \
-               masked.",
-        blind: "What comes after the answer was read is not seen.",
+        when: "The response succeeded, but the edge or a backend sent more bytes than its length declares: \
+               `origin`, masked.",
+        blind: "Bytes that arrive after the response was read are not detected.",
         applies: |case| {
             let at_backend = case
                 .backends
@@ -58,14 +59,14 @@ pub const MASKS: &[AttributionRule] = &[
                 .into_iter()
                 .chain(at_backend)
                 .any(|reply| reply.overrun);
-            // A gateway may have written too much itself.
+            // The gateway itself may have sent the excess bytes.
             overrun.then(|| Attribution::on(Link::Origin, Likely, Reason::HttpExcessBody))
         },
     },
     AttributionRule {
         id: RuleId::SuccessWithLargeHeader,
-        when: "The answer is good, and its header fields are over 64 KiB: most gateways and many clients refuse them: \
-               `upstream` behind a known gateway, else `edge`; masked.",
+        when: "The response succeeded, but its header fields exceed 64 KiB, which most gateways and many clients \
+               reject: `upstream` behind a known gateway, else `edge`; masked.",
         blind: "",
         applies: |case| {
             case.report
@@ -79,9 +80,9 @@ pub const MASKS: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::SuccessWithEmptyBody,
-        when: "The answer is good and empty, and the machine behind the edge, asked directly, has one with a body and \
-               other fields: the edge knows no way to it: `edge`, masked.",
-        blind: "Needs backends.",
+        when: "The response succeeded and is empty, but the machine behind the edge returns a body and other fields \
+               when asked directly, so the edge has no route to it: `edge`, masked.",
+        blind: "Requires backends.",
         applies: success_with_empty_body,
     },
 ];

@@ -9,7 +9,7 @@ use crate::verdict::Certainty;
 
 use Certainty::{Certain, Likely};
 
-/// The proxy could not be reached, opened no way, or gave no byte of an answer to a request that it was to pass on.
+/// The proxy was unreachable, opened no tunnel, or sent no byte of a response to a request that it had to forward.
 pub(super) fn module_proxy_failed(case: &Case<'_>) -> Option<Attribution> {
     if gave_nothing(case) {
         return Some(Attribution::on(Link::Local, Likely, Reason::ProxyFailed));
@@ -22,8 +22,8 @@ pub(super) fn module_proxy_failed(case: &Case<'_>) -> Option<Attribution> {
     case.attribute_if(case.report.failed_at_proxy(), Link::Local, certainty)
 }
 
-/// A proxy that works answers where the target does not, but for a target that keeps it waiting: so a silent backend, or a proxy that
-/// refuses the reference request, takes the blame off it.
+/// A working proxy responds even if the target does not, unless it waits for the target. A silent backend, or a proxy
+/// that rejects the reference request, therefore exonerates the proxy.
 fn gave_nothing(case: &Case<'_>) -> bool {
     let nothing = case.report.last_exchange().is_some_and(|exchange| {
         exchange.is_relayed()
@@ -50,8 +50,8 @@ fn gave_nothing(case: &Case<'_>) -> bool {
     nothing && ended && (closed || (silent && !target_is_silent))
 }
 
-/// The module's own proxy answers a request for an http target itself where it does not pass it on: as it answers CONNECT
-/// for an https target.
+/// For an http target, the module's own proxy responds itself if it does not forward the request, as it does to
+/// CONNECT for an https target.
 pub(super) fn module_proxy_response(case: &Case<'_>) -> Option<Attribution> {
     let reply = case.of_own_proxy()?;
     let names_target = || {
@@ -59,7 +59,7 @@ pub(super) fn module_proxy_response(case: &Case<'_>) -> Option<Attribution> {
         case.host()
             .is_some_and(|host| body.contains(&host.to_ascii_lowercase()))
     };
-    // Each that passes an answer on writes itself into this field.
+    // Every proxy that forwards a response adds itself to this field.
     let passed_on = reply.headers.get_all("via").iter().count();
     let own = match case.recognised {
         Some(Recognised::Own(own)) => Some(own),

@@ -1,5 +1,5 @@
-//! The decision table for failed probes, in order of trust: our own side first, then where the exchange stopped, then what the machines
-//! behind the edge say when asked directly, then what was answered.
+//! The decision table for failed probes, in order of trust: first faults of the exporter, then the stage at which the
+//! exchange stopped, then the results of direct requests to the backends, then the response.
 
 use super::backend_conditions::{backend_broken, backend_fails_alike, backend_healthy};
 use super::conditions::{
@@ -19,17 +19,17 @@ use crate::verdict::Certainty;
 
 use Certainty::{Certain, Likely};
 
-/// What is broken when a probe fails. The first rule that speaks decides.
+/// Rules for failed probes. The first rule that matches decides.
 pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::LocalFailure,
-        when: "The reason is local (an invalid target, a file that cannot be read): `local`.",
+        when: "The reason is local, such as an invalid target or an unreadable file: `local`.",
         blind: "",
         applies: |case| case.attribute_if(case.family(ReasonFamily::Local), Link::Local, Certain),
     },
     AttributionRule {
         id: RuleId::TokenRequestFailed,
-        when: "The exchange with the token server failed: the target was not asked: `local`.",
+        when: "The exchange with the token server failed, so the target received no request: `local`.",
         blind: "",
         applies: |case| {
             let stopped = case.report.failed_fetching_credentials();
@@ -38,52 +38,53 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::ModuleProxyFailed,
-        when: "The module's proxy could not be reached (certain), opened no way through, or took a request for an http target \
-               and closed the connection or stayed silent without a byte of an answer (likely): `local`.",
-        blind: "A proxy may refuse what it cannot reach, and is silent while the target is: a backend that is asked directly, \
-                or `reference_request`, shows the difference.",
+        when: "The module's proxy was unreachable (certain), did not open a tunnel, or accepted a request for an \
+               http target and then closed the connection or stayed silent without sending a byte (likely): `local`.",
+        blind: "A proxy may refuse a target that it cannot reach, and it stays silent while the target does. A \
+                direct request to a backend, or `reference_request`, shows the difference.",
         applies: module_proxy_failed,
     },
     AttributionRule {
         id: RuleId::ProxyCannotReachTarget,
-        when: "The module's proxy says that it does not get through to the target: `network`.",
-        blind: "The proxy itself may be cut off, and a machine that is dead looks the same.",
+        when: "The module's proxy reports that it cannot reach the target: `network`.",
+        blind: "The proxy itself may be cut off, and a dead target looks the same.",
         applies: |case| case.attribute_if(case.reason(Reason::ProxyTargetUnreachable), Link::Network, Likely),
     },
     AttributionRule {
         id: RuleId::ModuleProxyResponse,
-        when: "The module's proxy answered the request for an http target itself: it requires authentication or refuses: \
-               `local`; it does not reach the target: `network`. A refusal that a known server, gateway or mesh makes counts as the \
-               proxy's where no `Via` says that a proxy passed it on.",
-        blind: "The page of a proxy that is not known is taken for the target's.",
+        when: "The module's proxy responded itself to the request for an http target. If it requires authentication \
+               or refuses: `local`; if it cannot reach the target: `network`. A refusal by a known server, gateway \
+               or mesh is attributed to the proxy if no `Via` field shows that a proxy forwarded it.",
+        blind: "The page of an unknown proxy is mistaken for the target's.",
         applies: module_proxy_response,
     },
     AttributionRule {
         id: RuleId::CaptivePortal,
-        when: "A name that cannot exist resolves: somebody on our side answers for every name: `local`.",
-        blind: "A resolver that answers every name of one suffix only is not seen.",
+        when: "A name that cannot exist resolves, so a captive portal in the exporter's network answers every DNS \
+               query: `local`.",
+        blind: "A resolver that answers every name under a single suffix is not detected.",
         applies: captive_portal,
     },
     AttributionRule {
         id: RuleId::ResolverFailed,
-        when: "The name did not resolve, and no control's name does: `local`; certain where the names of two controls \
-               fail, too.",
-        blind: "Needs `controls` with a name.",
+        when: "The name did not resolve, and neither did the name of any control: `local`; certain if the names of \
+               two controls fail as well.",
+        blind: "Requires `controls` with a name.",
         applies: resolver_failed,
     },
     AttributionRule {
         id: RuleId::ControlsFailed,
-        when: "The probe failed at resolve or connect, and so did every control (or, without controls, every other key of \
-               this process): `local`; certain where at least two controls failed.",
-        blind: "Needs `controls`, or five names in three networks; a name that is reached, or addresses in place of names in two \
-                networks, speak against it. A target beyond a cut that the controls are not \
-                beyond is not seen.",
+        when: "The probe failed at resolve or connect, and so did every control (or, without controls, every other \
+               key of this process): `local`; certain if at least two controls failed.",
+        blind: "Requires `controls`, or five names in three networks. A reachable name contradicts this rule, and \
+                so do reachable addresses given instead of names in two networks. The rule misses an outage that \
+                affects the target but not the controls.",
         applies: controls_failed,
     },
     AttributionRule {
         id: RuleId::ResolverNoResponse,
-        when: "No name server answered: `dns`.",
-        blind: "Without `controls` our own resolver's silence looks the same.",
+        when: "No name server responded: `dns`.",
+        blind: "Without `controls`, a silent resolver of the exporter looks the same.",
         applies: |case| {
             let silent = case.reason(Reason::DnsTimedOut) && case.stage(Stage::Resolve);
             case.attribute_if(silent, Link::Dns, Likely)
@@ -91,16 +92,16 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::NameNotResolved,
-        when: "The exchange stopped at resolve: `dns`; certain where the name does not exist or has no such address, or where \
-               a control's name resolves; likely where a proxy of the module is to dial.",
-        blind: "Without `controls` a failure of our own resolver looks the same. A proxy may resolve names that the exporter's \
-                name server does not have.",
+        when: "The exchange stopped at resolve: `dns`; certain if the name does not exist or has no such address, \
+               or if a control's name resolves; likely if a proxy of the module opens the connection.",
+        blind: "Without `controls`, a failure of the exporter's own resolver looks the same. A proxy may resolve \
+                names that the exporter's name server does not have.",
         applies: name_not_resolved,
     },
     AttributionRule {
         id: RuleId::ConnectionRefused,
-        when: "The connection was refused, or the machine says that nobody listens for datagrams: `edge`.",
-        blind: "A firewall that rejects looks the same.",
+        when: "The connection was refused, or the machine reports that nothing listens for datagrams: `edge`.",
+        blind: "A firewall that rejects connections looks the same.",
         applies: |case| {
             let refused = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
             let closed = case.reason(Reason::DnsServerUnreachable) || case.reason(Reason::QuicRefused);
@@ -109,29 +110,29 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::DatagramNoResponse,
-        when: "A datagram got no answer, or the word of a router or host that it was not delivered: `network`.",
-        blind: "A machine that is dead or overloaded, or a firewall that drops, looks the same as a lost datagram.",
+        when: "A datagram received no response, or a router or host reported that it was not delivered: `network`.",
+        blind: "A dead or overloaded machine, or a firewall that drops packets, looks the same as a lost datagram.",
         applies: datagram_no_response,
     },
     AttributionRule {
         id: RuleId::ConnectNoResponse,
-        when: "The connection attempt met silence or no route: `network`.",
-        blind: "A machine that is dead, or a firewall that drops, looks the same.",
+        when: "The connection attempt received no response, or there is no route: `network`.",
+        blind: "A dead machine, or a firewall that drops packets, looks the same.",
         applies: |case| case.attribute_if(case.stage(Stage::Connect), Link::Network, Likely),
     },
     AttributionRule {
         id: RuleId::TlsFailed,
-        when: "The handshake failed after the server had sent a part of it, the certificate failed, or a TLS alert came later: \
-               `tls`. That both sides share no version or cipher suite is certain where additional connections have shown it; \
-               where they show something else, or could not be opened, likely. So is a handshake that ended in silence, a \
-               close or a reset: the network may have lost it.",
-        blind: "Behind STARTTLS and proxies no additional connections are opened. A proxy that accepts CONNECT and answers \
-                with a page of its own looks like a target that does not speak TLS (likely).",
+        when: "The handshake failed after the server had sent a part of it, the certificate was rejected, or a TLS \
+               alert came later: `tls`. A missing common version or cipher suite is certain if additional \
+               connections prove it; it is likely if they show something else or could not be opened. A handshake \
+               that ended in silence, a close or a reset is likely as well, because the network may have lost it.",
+        blind: "Behind STARTTLS and proxies the exporter opens no additional connections. A proxy that accepts \
+                CONNECT and then returns a page of its own looks like a target without TLS (likely).",
         applies: |case| {
             let failed = case.stage(Stage::Secure) && !case.ended_before_tls();
             // A proxy may accept CONNECT and then send a page of its own.
             let may_be_the_proxys = case.reason(Reason::TlsNotSupported) && case.is_through_a_proxy();
-            // A path that loses large packets, or cuts the connection, looks like a server that stops in its handshake.
+            // A network that loses large packets or cuts the connection looks like a server that stops in the handshake.
             let may_be_the_networks = [Reason::TlsTimedOut, Reason::TlsClosed, Reason::TcpReset]
                 .into_iter()
                 .any(|reason| case.reason(reason));
@@ -142,24 +143,26 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::ContentAssertionFailed,
-        when: "The answer was accepted and its body, headers or version fail an assertion, its size or its coding is not \
-               what the module takes: `content`; likely where the probe's time ended while a dialogue waited for another line.",
-        blind: "A slow server that has greeted, and not yet said what the module expects, looks like one that says something \
-                else.",
+        when: "The response was accepted, but its body, headers or version fail an assertion, or the module does \
+               not accept its size or coding: `content`; likely if the deadline passed while a dialogue waited for \
+               another line.",
+        blind: "A slow server that has sent its greeting but not yet the expected line looks like one that sends \
+                something else.",
         applies: content_assertion_failed,
     },
     AttributionRule {
         id: RuleId::GrpcHealthStatus,
-        when: "The health service says that the service does not serve, or ends the call with a status: `origin`; where a \
-               gateway is known there and the status is UNAVAILABLE or DEADLINE_EXCEEDED, `upstream`.",
-        blind: "A gateway that is not known may end calls by itself.",
+        when: "The health service reports that the service is not serving, or ends the call with a status: \
+               `origin`; `upstream` if a known gateway is at the edge and the status is UNAVAILABLE or \
+               DEADLINE_EXCEEDED.",
+        blind: "An unknown gateway may end calls by itself.",
         applies: grpc_health_status,
     },
     AttributionRule {
         id: RuleId::WebsocketNotUpgraded,
-        when: "The answer is good and does not switch to the WebSocket protocol: `edge` where a gateway is known there (it \
-               may not pass the request to switch on), else `origin`.",
-        blind: "A path that is none of a WebSocket looks the same.",
+        when: "The response succeeded but does not switch to the WebSocket protocol: `edge` if a known gateway is \
+               at the edge (it may not forward the upgrade request), else `origin`.",
+        blind: "A path without a WebSocket looks the same.",
         applies: |case| {
             let link = if case.gateway().is_some() {
                 Link::Edge
@@ -172,7 +175,7 @@ pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::RedirectLoop,
         when: "The redirects do not end, or lead nowhere: `origin`.",
-        blind: "An edge that redirects by itself (to https, to a canonical name) can loop with its origin.",
+        blind: "An edge that redirects by itself (to https, to a canonical name) can form a loop with its origin.",
         applies: |case| {
             let loops = case.reason(Reason::HttpResponseRedirectLoop) || case.reason(Reason::HttpResponseBadRedirect);
             case.attribute_if(loops, Link::Origin, Likely)
@@ -180,38 +183,41 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::ResponseSlow,
-        when: "The answer is right but later than `fail_if_slower_than`: `origin`; where the machine behind the edge is \
-               fast when asked directly, `upstream`.",
-        blind: "Without backends the edge may be what is slow.",
+        when: "The response is correct but slower than `fail_if_slower_than`: `origin`; `upstream` if the machine \
+               behind the edge responds fast to a direct request.",
+        blind: "Without backends, the edge may be the slow part.",
         applies: response_slow,
     },
     AttributionRule {
         id: RuleId::BackendBroken,
-        when: "A machine behind the edge, asked directly, refused, broke off, stayed silent after the connection or \
-               showed a bad certificate, and the edge fails as it would then: `upstream`, with exactly that cause, side \
-               `origin`; certain where the edge's answer is proven to be a gateway's own and names this cause, and that machine \
-               accepted a connection of the exporter within the last hour or is marked `reachable`, or the answer means \
-               nothing else. Where the answer excludes this cause: likely, with the reasons of both and without a side.",
-        blind: "A machine that lets in only its own gateway looks dead to us: leave it out of `backends`, or let it admit \
-                the prober. Beside an answer that came through, or that the edge refused by itself, it counts for nothing. What \
-                we do not trust or cannot read, the gateway may: a handshake, a broken answer, is never certain.",
+        when: "A direct request to a machine behind the edge was refused, broke off, received no response after the \
+               connection or showed an invalid certificate, and the edge fails in the matching way: `upstream` with \
+               exactly that cause, side `origin`. Certain if the edge's response is proven to be a gateway's own \
+               and names this cause, and the machine accepted a connection of the exporter within the last hour or \
+               is marked `reachable`; or if the response has no other meaning. If the response excludes this cause: \
+               likely, with the reasons of both and without a side.",
+        blind: "A machine that accepts only its own gateway looks dead to the exporter: omit it from `backends`, or \
+                let it accept the exporter. If the edge relayed a response, or rejected the request by itself, the \
+                state of the machine is ignored. The gateway may trust or read what the exporter does not, so a \
+                handshake or a malformed response is never certain.",
         applies: backend_broken,
     },
     AttributionRule {
         id: RuleId::BackendFailsAlike,
-        when: "A machine behind the edge, asked directly, answered with a status or a content that the module refuses, \
-               too: `origin`, certain where both answer 500 in the same words of their own, and neither answer shows a gateway \
-               or is the page of a framework; where its answer is a gateway's page for a failure behind it, `upstream`, certain \
-               where the edge relays it.",
-        blind: "A machine that tells us from its gateway (by address, by a header) may answer us otherwise: 401, 403, 407, \
-                421 and 429 count only where the edge gives the very same.",
+        when: "A machine behind the edge also returned a status or content that the module rejects when asked \
+               directly: `origin`; certain if both return 500 with the same text of their own, and neither response \
+               shows a gateway or is the page of a framework. If its response is a gateway's page for an upstream \
+               failure: `upstream`, certain if the edge relays it.",
+        blind: "A machine that distinguishes the exporter from its gateway (by address or by header) may respond \
+                differently: 401, 403, 407, 421 and 429 count only if the edge returns the same status.",
         applies: backend_fails_alike,
     },
     AttributionRule {
         id: RuleId::ClientCertificateRequired,
-        when: "The handshake asked for a client certificate, and the answer is a page which says that none was sent, or that it \
-               was not accepted: `tls`.",
-        blind: "A gateway that asks for one, too, may relay what the machine behind it says of the gateway's own.",
+        when: "The handshake requested a client certificate, and the response is a page which states that none was \
+               sent or that it was not accepted: `tls`.",
+        blind: "A gateway that also requests one may relay its backend's complaint about the gateway's own \
+                certificate.",
         applies: |case| {
             let demanded = case.demands_client_cert();
             demanded.then(|| Attribution::on(Link::Tls, Likely, Reason::TlsClientCert))
@@ -219,59 +225,64 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::GatewayOwnError,
-        when: "A known gateway answered with its own page, or its own field, for a refusal or failure of its own: \
-               `edge`; certain where the answer is proven to be its own (a field that only its own answers have, or a text \
-               that nobody else writes and nothing beside it), such a product stands at the edge alone, and no machine behind \
-               the edge shows it or gives the same answer.",
-        blind: "An application behind it that runs on the same product makes the same page; a gateway before it may leave no \
-                mark.",
+        when: "A known gateway returned its own page or its own field for a refusal or failure of its own: `edge`. \
+               Certain if the response is proven to be its own (a field that only its own responses have, or a text \
+               that no other product writes and nothing else), only one such product is at the edge, and no machine \
+               behind the edge shows it or returns the same response.",
+        blind: "An application on the same product behind the gateway generates the same page. A gateway in front \
+                may leave no trace.",
         applies: gateway_own_error,
     },
     AttributionRule {
         id: RuleId::GatewayRelayedResponse,
-        when: "A known gateway marks the answer as one that came from behind it: `origin`.",
+        when: "A known gateway marks the response as relayed from its backend: `origin`.",
         blind: "",
         applies: gateway_relayed_response,
     },
     AttributionRule {
         id: RuleId::BaselineHeadersPresent,
-        when: "The answer has a field that good answers of this key always have and the gateway never writes, or one by which \
-               the machine behind the edge, healthy when asked directly, says what it is; or that machine is healthy and the \
-               answer is a 500 in JSON or on the page of a framework; and no known gateway makes such a page: `origin`.",
-        blind: "Needs a good answer and one that the gateway made itself, since the exporter started; or backends. A gateway that \
-                is built of an application's framework makes the same page of its own failure.",
+        when: "The response has a field that successful responses of this key always have and the gateway never \
+               writes, or a field by which the machine behind the edge, healthy when asked directly, identifies \
+               itself; or that machine is healthy and the response is a 500 in JSON or on the page of a framework; \
+               and no known gateway generates such a page: `origin`.",
+        blind: "Requires a successful response and one that the gateway generated itself since the start of the \
+                exporter, or backends. A gateway built on an application framework generates the same page for its \
+                own failures.",
         applies: baseline_headers_present,
     },
     AttributionRule {
         id: RuleId::BackendHealthy,
-        when: "The machine behind the edge answers when asked directly, and the edge fails: `upstream`, side \
-               `gateway`, never more than likely; a status that does not concern its backend, or no answer at all: `edge`. Where the \
-               healthy answer is what the gateway has no patience or no room for, side `origin`.",
-        blind: "A fault that comes and goes, or that only some of several machines have, may have passed by.",
+        when: "The machine behind the edge responds to a direct request, and the edge fails: `upstream`, side \
+               `gateway`, never more than likely; `edge` if the status does not concern the backend, or there is no \
+               response at all. Side `origin` if the healthy response is slower or larger than the gateway allows.",
+        blind: "An intermittent fault, or one that only some of several machines have, may not have occurred in the \
+                direct request.",
         applies: backend_healthy,
     },
     AttributionRule {
         id: RuleId::GatewayUpstreamError,
-        when: "A known gateway answered with its own page, or its own field, for a failure behind it: `upstream`; certain where \
-               the answer is proven to be its own (a field that only its own answers have, or a text that nobody else writes \
-               and nothing beside it), and means nothing else.",
-        blind: "Custom error pages hide the product. Where a product says the same of many causes, the reasons are the \
-                likeliest of them.",
+        when: "A known gateway returned its own page or its own field for an upstream failure: `upstream`. Certain \
+               if the response is proven to be its own (a field that only its own responses have, or a text that no \
+               other product writes and nothing else) and has no other meaning.",
+        blind: "Custom error pages hide the product. If a product returns the same page for many causes, the \
+                verdict lists the most likely reasons.",
         applies: gateway_upstream_error,
     },
     AttributionRule {
         id: RuleId::PlaintextToTlsPort,
-        when: "The answer says that the port wants TLS, or TLS is spoken where plain text got no answer: `tls`; behind an \
-               edge that refuses the reference request by itself, or that we reached over TLS: `upstream`.",
-        blind: "Without the reference request a gateway that relays such an answer in plain text is taken for the port.",
+        when: "The response states that the port expects TLS, or the port completes a TLS handshake but did not \
+               respond in plain text: `tls`; `upstream` behind an edge that rejects the reference request by \
+               itself, or that the exporter reached over TLS.",
+        blind: "Without the reference request, a gateway that relays such a response in plain text is mistaken for \
+                the port.",
         applies: plaintext_to_tls_port,
     },
     AttributionRule {
         id: RuleId::ExchangeBrokenBehindGateway,
-        when: "The answer broke off, was no HTTP or did not come, and a gateway stands there (it shows on the answer, or \
-               it refused the reference request by itself): `upstream`.",
-        blind: "A gateway that breaks by itself looks the same; so does a server without a gateway that refuses the reference \
-                request.",
+        when: "The response broke off, was not HTTP or did not arrive, and there is a gateway (its response shows \
+               it, or it rejected the reference request by itself): `upstream`.",
+        blind: "A gateway that fails by itself looks the same; so does a server without a gateway that rejects the \
+                reference request.",
         applies: |case| {
             let behind = case.broke() && (case.gateway().is_some() || case.edge_lives);
             behind.then(|| Attribution::any_of(Link::Upstream, Likely, &case.as_upstream()))
@@ -279,20 +290,20 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::ExchangeBrokenAtEdge,
-        when: "The answer broke off, was no HTTP or did not come, and no gateway is known there: `edge`.",
-        blind: "A gateway that cannot be seen may relay what broke behind it: `reference_request` tells.",
+        when: "The response broke off, was not HTTP or did not arrive, and no gateway is known at the edge: `edge`.",
+        blind: "An undetected gateway may relay a failure of its backend: `reference_request` shows the difference.",
         applies: |case| case.attribute_if(case.broke(), Link::Edge, Likely),
     },
     AttributionRule {
         id: RuleId::MatchesReferenceErrorPage,
-        when: "The answer is built like the page with which the edge refused the reference request: 502 to 504 mean \
-               `upstream`, the rest `edge`.",
-        blind: "Two servers of one product make the same page.",
+        when: "The response has the structure of the page with which the edge rejected the reference request: 502 \
+               to 504 mean `upstream`, other statuses `edge`.",
+        blind: "Two servers of the same product generate the same page.",
         applies: |case| by_the_edge(case, case.looks_like_the_edges_own()),
     },
     AttributionRule {
         id: RuleId::NotAGatewayPage,
-        when: "A known gateway stands there, and the answer is none of its own pages: `origin`.",
+        when: "There is a known gateway at the edge, and the response is not one of its own pages: `origin`.",
         blind: "Custom error pages of the gateway look the same.",
         applies: |case| {
             let others = case.refused().is_some() && case.gateway().is_some();
@@ -301,16 +312,18 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::GenericErrorPage,
-        when: "Nobody is known there, and the answer is a page that a known gateway makes, as others do: 502 to 504 and 500 \
-               mean `upstream`, the rest `edge`; likely.",
-        blind: "Programs in Go make the pages of a gateway in Go.",
+        when: "No gateway is known at the edge, and the response is a page that a known gateway generates, as other \
+               software does: 502 to 504 and 500 mean `upstream`, other statuses `edge`; likely.",
+        blind: "Programs in Go generate the same pages as a gateway in Go.",
         applies: generic_error_page,
     },
     AttributionRule {
         id: RuleId::BaselineHeadersMissing,
-        when: "The answer has none of at least two fields that good answers of this key always have and the gateway never \
-               writes: the gateway made it; 502 to 504 mean `upstream`, the rest `edge`.",
-        blind: "An application whose errors take another way than its good answers lacks them, too.",
+        when: "Successful responses of this key always have at least two fields that the gateway never writes, and \
+               this response has none of them, so the gateway generated it: 502 to 504 mean `upstream`, other \
+               statuses `edge`.",
+        blind: "An application whose error responses take a different path than its successful ones lacks these \
+                fields as well.",
         applies: |case| {
             let marks = case.facts.baseline.through_marks()?;
             let reply = case.refused()?;
@@ -320,7 +333,7 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::CustomErrorPage,
-        when: "Nobody is known there, and the answer is JSON or a page with words of its own: `origin`.",
+        when: "No gateway is known at the edge, and the response is JSON or a page with a text of its own: `origin`.",
         blind: "Custom error pages of a gateway look the same.",
         applies: |case| {
             let custom = case.refused().is_some_and(heuristics::is_custom);
@@ -329,8 +342,8 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::BareErrorPage,
-        when: "Nobody is known there, and a 502, 503 or 504 says no more than its own status line: `upstream`; a 401, 403, \
-               408, 413, 414, 421, 429, 431 or 494 to 497: `edge`.",
+        when: "No gateway is known at the edge, and the page of a 502, 503 or 504 contains only its status line: \
+               `upstream`; for a 401, 403, 408, 413, 414, 421, 429, 431 or 494 to 497: `edge`.",
         blind: "An application without error pages looks the same.",
         applies: |case| {
             let status = case.refused().filter(|reply| heuristics::is_bare(reply))?.status;
@@ -343,7 +356,7 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::Undecided,
-        when: "A gateway or the application may have done it, and the evidence does not tell: `unknown`.",
+        when: "Either a gateway or the application may have failed, and the evidence is inconclusive: `unknown`.",
         blind: "",
         applies: |case| case.attribute_if(case.fault().is_some(), Link::Unknown, Likely),
     },

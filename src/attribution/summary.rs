@@ -12,10 +12,10 @@ use crate::utc::rfc3339;
 use crate::verdict::{Certainty, Side, Verdict};
 use std::time::Duration;
 
-/// Bytes of a URL in a sentence.
+/// Maximum bytes of a URL in a sentence.
 const LONGEST_URL: usize = 200;
 
-/// Bytes of an expression or a line in a sentence.
+/// Maximum bytes of an expression or a line in a sentence.
 const LONGEST_LINE: usize = 120;
 
 /// "From 192.0.2.1 at 2026-01-01T00:00:00.000Z, GET <http://shop.example/>: nginx (198.51.100.7:80) answered 502 in 3 ms.
@@ -28,7 +28,7 @@ pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
     parts.extend(reference(case));
     parts.extend(vantage(case, verdict));
     if verdict.masked {
-        parts.push("Users still get a good answer, but it hides a fault.".to_owned());
+        parts.push("Users still receive a successful response, but it hides a fault.".to_owned());
     }
     parts.push(conclusion(case, verdict, &parts.join(" ")));
     parts.push(whom_to_call(verdict));
@@ -36,7 +36,7 @@ pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
     parts.join(" ")
 }
 
-/// Who asked whom for what, and what came.
+/// The request, its time and its result.
 fn opening(case: &Case<'_>) -> String {
     let report = case.facts.edge;
     let at = rfc3339(report.began);
@@ -63,7 +63,7 @@ fn opening(case: &Case<'_>) -> String {
     )
 }
 
-/// The step of a dialogue that failed: what it waited for, and the last that came instead.
+/// The failed step of a dialogue: the expected text and the last line received.
 fn step(exchange: &Exchange) -> Option<String> {
     let failed = exchange.dialogue()?.failed.as_ref()?;
     let number = failed.number;
@@ -80,7 +80,7 @@ fn step(exchange: &Exchange) -> Option<String> {
     })
 }
 
-/// A text that is one printable line already.
+/// Quotes and shortens a text that is already one printable line.
 fn quoted(text: &str) -> String {
     let shown = cut(text, LONGEST_LINE);
     let more = if shown.len() < text.len() { "…" } else { "" };
@@ -94,7 +94,7 @@ fn answer(case: &Case<'_>, report: &Report, exchange: &Exchange) -> String {
     let Some(reply) = &exchange.reply else {
         let silent = exchange.wire.read == 0 && (!exchange.wants_tls || case.ended_before_tls());
         return if exchange.finished(Stage::Connect) && silent {
-            format!("{who}{at} took the connection and gave no answer. {detail}")
+            format!("{who}{at} accepted the connection but sent no response. {detail}")
         } else {
             detail.to_owned()
         };
@@ -105,7 +105,7 @@ fn answer(case: &Case<'_>, report: &Report, exchange: &Exchange) -> String {
             meaning: Meaning::Upstream(_) | Meaning::Itself(_),
             ..
         })) => " with its own page",
-        Some(Recognised::Through(_)) => " and marked it as passed on from behind it",
+        Some(Recognised::Through(_)) => " and marked it as relayed from its backend",
         _ => "",
     };
     let answered = format!(
@@ -125,27 +125,27 @@ fn backend(backend: &AskedBackend<'_>) -> String {
     let report = &backend.direct.report;
     let what = match (&report.fault, report.final_reply()) {
         (None, Some(reply)) => format!("answered {} in {}", reply.status, millis(report.took)),
-        (None, None) => format!("was well in {}", millis(report.took)),
+        (None, None) => format!("succeeded in {}", millis(report.took)),
         (Some(fault), Some(reply)) if fault.reason == Reason::HttpStatus => {
             format!("answered {} in {}", reply.status, millis(report.took))
         }
         (Some(fault), _) => format!("failed after {}: {}", millis(report.took), fault.reason.meaning()),
     };
     let doubt = match backend.state {
-        BackendState::Unknown if backend.is_silent() => " (which may be a firewall's doing)",
-        BackendState::Unknown => " (which says nothing here)",
-        BackendState::Stranger => " (which it may answer to us alone)",
+        BackendState::Unknown if backend.is_silent() => " (a firewall may be the cause)",
+        BackendState::Unknown => " (inconclusive)",
+        BackendState::Stranger => " (it may respond this way only to the exporter)",
         _ => "",
     };
     format!("Asked directly, {name} ({address}) {what}{doubt}.")
 }
 
-/// Where the gateway's page excludes what was met at the machine behind it.
+/// The contradiction, if the gateway's page excludes the result of the direct request to the backend.
 fn disagreement(case: &Case<'_>) -> Option<String> {
     let met = disagrees(case)?;
     let said: Vec<_> = case.can_mean.iter().map(|reason| reason.as_str()).collect();
     Some(format!(
-        "These two do not match: the page means {}, and the direct request met {}.",
+        "These two do not match: the page means {}, but the direct request found {}.",
         said.join(" or "),
         met.as_str()
     ))
@@ -154,23 +154,23 @@ fn disagreement(case: &Case<'_>) -> Option<String> {
 fn bypass(case: &Case<'_>) -> Option<String> {
     let bypass = case.facts.bypass()?;
     let what = match (&bypass.fault, bypass.final_reply()) {
-        (_, Some(reply)) => format!("the answer is {}", reply.status),
+        (_, Some(reply)) => format!("the response is {}", reply.status),
         (Some(fault), None) => fault.reason.meaning().to_owned(),
         (None, None) => return None,
     };
-    Some(format!("Asked past the caches, {what}."))
+    Some(format!("With caches bypassed, {what}."))
 }
 
 fn reference(case: &Case<'_>) -> Option<String> {
     let reference = case.facts.diagnostics?.reference.as_ref().filter(|_| case.edge_lives)?;
     reference.final_reply()?;
     Some(format!(
-        "The gateway is alive: it answered a test request in {}.",
+        "The gateway is alive: it responded to a test request in {}.",
         millis(reference.took)
     ))
 }
 
-/// What should always answer from here, where it matters.
+/// The results of the controls, if they matter for the verdict.
 fn vantage(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
     let vantage = case.facts.vantage?;
     if vantage.captive {
@@ -183,7 +183,7 @@ fn vantage(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
                 .iter()
                 .filter(|control| !matches!(control.outcome, ControlOutcome::Answered | ControlOutcome::NotAsked));
             let names: Vec<_> = failed.map(|control| control.what.as_str()).collect();
-            (!names.is_empty()).then(|| format!("From the same place these failed, too: {}.", names.join(", ")))
+            (!names.is_empty()).then(|| format!("The following controls also failed: {}.", names.join(", ")))
         }
         Link::Dns | Link::Network | Link::Edge if vantage.healthy() && vantage.any_answered() => {
             Some("The exporter's own network is healthy: the controls respond.".to_owned())
@@ -192,7 +192,7 @@ fn vantage(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
     }
 }
 
-/// What is broken, in one sentence. What was said before is not said again.
+/// The broken link, in one sentence that does not repeat earlier text.
 fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
     let meaning = verdict.reason.meaning();
     let mut why = if said.contains(meaning) {
@@ -202,7 +202,7 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
     };
     if let [_, _, ..] = verdict.reasons.as_slice() {
         let likeliest: Vec<_> = verdict.reasons.iter().map(|reason| reason.as_str()).collect();
-        why = format!("{why} (likeliest: {})", likeliest.join(", "));
+        why = format!("{why} (most likely: {})", likeliest.join(", "));
     }
     let behind = innermost(case, verdict.side).unwrap_or("the machine behind it");
     match (verdict.link, verdict.side) {
@@ -227,7 +227,7 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
     }
 }
 
-/// The machine that the conclusion is about: for the side `gateway` one that is healthy, else the one that fails.
+/// The machine that the conclusion names: a healthy one for side `gateway`, else the failing one.
 fn innermost<'a>(case: &Case<'a>, side: Option<Side>) -> Option<&'a str> {
     let healthy = || {
         case.backends
@@ -242,7 +242,7 @@ fn innermost<'a>(case: &Case<'a>, side: Option<Side>) -> Option<&'a str> {
     Some(&backend.direct.backend.name)
 }
 
-/// What would make a likely verdict certain, where something would.
+/// The step that would make a likely verdict certain, if there is one.
 fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
     let controls = case.facts.vantage.is_some_and(|vantage| vantage.controls.len() >= 2);
     let asked = case
@@ -255,11 +255,11 @@ fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
         .is_some_and(|exchange| exchange.method.is_some());
     let how = match verdict.link {
         _ if verdict.certainty == Certainty::Certain => return None,
-        Link::Local | Link::Dns if !controls => "configure two `controls` that should always answer from here",
+        Link::Local | Link::Dns if !controls => "configure two `controls` that the exporter can always reach",
         Link::Network => "also probe from another network",
         Link::Content => "give the module a longer timeout",
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && !asked => {
-            "give the machine behind the edge as a backend (`backends`, or the parameter `backend`)"
+            "configure the machine behind the edge as a backend (`backends`, or the parameter `backend`)"
         }
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http => {
             "look for this request in the logs of the edge and of the machine behind it"
@@ -269,7 +269,7 @@ fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
     Some(format!("This is likely, not certain; to be certain, {how}."))
 }
 
-/// Whether somebody has written it so: no network is to blame.
+/// Whether the configuration or the host's setup causes the failure, not a network.
 const fn is_set_up_so(reason: Reason) -> bool {
     matches!(
         reason,
@@ -306,7 +306,7 @@ fn whom_to_call(verdict: &Verdict) -> String {
     format!("Call {whom}.")
 }
 
-/// With a decimal where whole milliseconds would say too little.
+/// Milliseconds, with one decimal below 10 ms.
 fn millis(duration: Duration) -> String {
     let millis = duration.as_secs_f64() * 1000.0;
     if millis < 10.0 {

@@ -533,7 +533,7 @@ fn backend_fails_alike() {
         .clone()
         .says(RuleId::BackendFailsAlike, Link::Upstream, Reason::UpstreamFailed);
     assert_eq!((verdict.side, verdict.answered_by), (Some(Side::Origin), "nginx"));
-    // And what stands behind that is well.
+    // The machine behind it is healthy.
     let verdict =
         chain
             .backend(good("", &[]))
@@ -701,7 +701,7 @@ fn exchange_broken_behind_gateway() {
 fn exchange_broken_at_edge() {
     let world = World::of(stopped(Stage::Receive, Reason::HttpResponseInvalid));
     world.says(RuleId::ExchangeBrokenAtEdge, Link::Edge, Reason::HttpResponseInvalid);
-    // What answers the reference request as it answers any other is no edge.
+    // A server that responds to the reference request as to any other is not an edge.
     let world = world.reference(stopped(Stage::Wait, Reason::HttpTimedOutWaiting));
     world.says(RuleId::ExchangeBrokenAtEdge, Link::Edge, Reason::HttpResponseInvalid);
 }
@@ -738,7 +738,7 @@ fn generic_error_page() {
     let mut known = bare(502, "Bad Gateway");
     known.baseline.learn_product("haproxy");
     known.says(RuleId::NotAGatewayPage, Link::Origin, Reason::OriginStatus);
-    // And of the machine itself it says nothing of what stands behind.
+    // The page implies nothing about the machine's own backends.
     let backend = bare(500, "Internal Server Error").backend(refused(500, "Internal Server Error", &[]));
     backend.says(RuleId::BackendFailsAlike, Link::Origin, Reason::OriginStatus);
     // Programs in Go say this of themselves.
@@ -803,7 +803,7 @@ fn repaired_upstream_response() {
     );
     world.edge.exchanges[0].wire.excerpt = b"HTTP/1.1 200 OK\r\n\r\nHTTP is a protocol".to_vec();
     assert_eq!(world.try_judge(), None);
-    // An interim answer is no content.
+    // An interim response does not count as content.
     world.edge.exchanges[0].wire.excerpt = b"HTTP/1.1 103 \r\n\r\nHTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200".to_vec();
     world.edge.exchanges[0].wire.heads = Some(36);
     world.says(
@@ -1060,7 +1060,7 @@ fn a_gateways_own_500_does_not_overrule_a_backend_that_is_broken() {
 #[test]
 fn a_backend_that_refuses_us_does_not_overrule_an_answer_of_the_application() {
     let dead = || stopped(Stage::Connect, Reason::TcpRefused);
-    // The page speaks of what stands behind.
+    // The page reports an upstream failure.
     let page = || World::of(refused(502, NGINX_502, NGINX)).backend(dead());
     for (world, certainty) in [
         (page().reachable(), Certainty::Certain),

@@ -1,8 +1,9 @@
-//! Runs blocking and CPU-heavy work outside the async runtime, within the probe's deadline, so that no other probe waits for it.
+//! Runs blocking and CPU-bound work outside the async runtime, within the probe's deadline, so that no other probe
+//! waits.
 //!
-//! What waits for a file system ([`blocking`]) has the runtime's own threads: it may hang, and whoever calls bounds how often. What keeps
-//! a processor busy ([`compute`]) has a few threads for the whole process, of which each host that is probed has a share. It looks at
-//! its [`WorkClock`] now and then, and stops when its probe has no time any more.
+//! File system access ([`blocking`]) uses the runtime's blocking threads. It can hang, so the caller limits the number
+//! of calls. CPU-bound work ([`compute`]) uses a small pool of threads for the whole process, shared fairly among the
+//! probed hosts. It checks its [`WorkClock`] regularly and stops when the time of its probe is over.
 
 use super::memory_limit::ProbeMemory;
 use crate::reason::Reason;
@@ -20,34 +21,34 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Bytes that are looked through before anybody else would have noticed.
 pub(crate) const BRIEF: usize = 16 * 1024;
 
-/// Why there is no result in time.
+/// The reason why there is no result in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BlockingError {
-    /// It was not even begun: other work had all threads. That says nothing of the target.
+    /// The work did not start because all threads were busy. This does not indicate a fault of the target.
     NotBegun,
-    /// It takes longer.
+    /// The work takes longer than the time that is left.
     Slow,
-    /// It had less than half of a processor: that says nothing of the target.
+    /// The work got less than half of a processor. This does not indicate a fault of the target.
     Starved,
 }
 
 impl BlockingError {
-    /// What it says where what the peer said was looked through.
+    /// The message for work that examined data from the target.
     pub const fn while_looking(self) -> (Reason, &'static str) {
         match self {
             Self::Slow => (
                 Reason::ContentExpect,
-                "Looking through what the peer says took all of the probe's time.",
+                "The examination of the response took all of the probe's time.",
             ),
             Self::NotBegun | Self::Starved => (
                 Reason::LocalOverloaded,
-                "Other work left no thread, or not enough of a processor, to look through what the peer says in time.",
+                "The exporter had no free thread or too little processor time to examine the response in time.",
             ),
         }
     }
 }
 
-/// Does `work` off the runtime, and waits for it until then.
+/// Runs `work` outside the runtime and waits for it until the given time.
 pub(crate) async fn blocking<T: Send + 'static>(
     until: Instant,
     work: impl FnOnce() -> T + Send + 'static,
@@ -61,13 +62,13 @@ pub(crate) async fn blocking<T: Send + 'static>(
     match tokio::time::timeout_at(until.into(), &mut working).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => match error.try_into_panic() {
-            // It is our own, and fails this probe as any other would.
+            // The panic is a defect of the exporter and fails this probe like any other panic.
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends.
+            // The runtime is shutting down.
             Err(_) => Err(BlockingError::NotBegun),
         },
         Err(_) => {
-            // Nobody wants what was not begun; what was begun goes on all the same.
+            // Work that has not started is dropped. Work that has started continues.
             working.abort();
             Err(if begun.load(Ordering::SeqCst) {
                 BlockingError::Slow
@@ -92,7 +93,7 @@ impl FairnessKey {
     }
 }
 
-/// What is looked through, for whom, and for how long.
+/// The data that is examined, the host it belongs to, and the time limit.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkLimits {
     pub until: Instant,
@@ -100,7 +101,7 @@ pub(crate) struct WorkLimits {
     pub memory: ProbeMemory,
 }
 
-/// The time of work that keeps a processor busy.
+/// The time limit of CPU-bound work.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkClock {
     until: Instant,
@@ -108,14 +109,14 @@ pub(crate) struct WorkClock {
     spent: Arc<ProcessorTime>,
 }
 
-/// Processor time, as far as the work has told.
+/// Processor time that the work has reported.
 #[derive(Debug, Default)]
 struct ProcessorTime {
     begun: Mutex<Option<(Instant, Duration)>>,
     nanos: AtomicU64,
 }
 
-/// The work has stopped before its end.
+/// The work stopped before it was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorkStopped;
 
@@ -141,7 +142,8 @@ impl WorkClock {
 }
 
 impl WorkClock {
-    /// Whether the work is to stop: its time is over, or nobody waits for it any more. To be asked at least each millisecond.
+    /// Whether the work must stop: its time is over, or its result is no longer needed. Check at least once a
+    /// millisecond.
     pub fn is_over(&self) -> bool {
         self.spent.note();
         Instant::now() >= self.until || self.wanted.strong_count() == 0
@@ -149,7 +151,7 @@ impl WorkClock {
 }
 
 impl ProcessorTime {
-    /// Begins to count, on the thread of the work.
+    /// Starts to measure, on the thread that runs the work.
     fn begin(&self) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         *begun = Some((Instant::now(), thread_time()));
@@ -184,17 +186,17 @@ fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Threads that compute, in all: maximum. The kernel shares the processors among them.
+/// Maximum number of compute threads. The kernel shares the processors among them.
 static THREADS: LazyLock<usize> = LazyLock::new(|| (2 * processors()).max(16));
 
-/// Those of one host: maximum. Its other work waits.
+/// Maximum number of compute threads for one host. Further work of the host waits.
 static OF_A_HOST: LazyLock<usize> = LazyLock::new(|| (processors() / 4).max(2));
 
 fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// The threads that compute. A runtime that runs nothing else; they come and go as they are needed.
+/// The compute threads: a separate runtime whose threads start and stop on demand.
 static POOL: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     let mut builder = Builder::new_current_thread();
     builder
@@ -221,17 +223,17 @@ async fn place(host: FairnessKey) -> Option<OwnedSemaphorePermit> {
             places
         })
     };
-    // They are never closed.
+    // The semaphores are never closed.
     places.acquire_owned().await.ok()
 }
 
-/// Computes off the runtime, and waits for it until then. The work stops by its clock.
+/// Runs CPU-bound work outside the runtime and waits for it until its time is over. The clock stops the work.
 pub(crate) async fn compute<T: Send + 'static>(
     host: FairnessKey,
     until: Instant,
     work: impl FnOnce(&WorkClock) -> Result<T, WorkStopped> + Send + 'static,
 ) -> Result<T, BlockingError> {
-    // What has no time left does not begin: it would be blamed for that.
+    // Work without any time left does not start: it would be reported as too slow.
     if Instant::now() >= until {
         return Err(BlockingError::NotBegun);
     }
@@ -244,7 +246,7 @@ pub(crate) async fn compute<T: Send + 'static>(
         spent: spent.clone(),
     };
     let works = move || {
-        // Kept until the work has ended, not until nobody waits for it any more.
+        // The permit is kept until the work ends, even if the caller no longer waits.
         let _place = place;
         clock.spent.begin();
         let done = work(&clock);
@@ -259,13 +261,13 @@ pub(crate) async fn compute<T: Send + 'static>(
         Ok(Ok(Ok(done))) => Ok(done),
         Ok(Ok(Err(WorkStopped))) => Err(spent.late()),
         Ok(Err(error)) => match error.try_into_panic() {
-            // It is our own, and fails this probe as any other would.
+            // The panic is a defect of the exporter and fails this probe like any other panic.
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends.
+            // The runtime is shutting down.
             Err(_) => Err(BlockingError::NotBegun),
         },
         Err(_) => {
-            // Nobody wants what was not begun; what was begun stops by its clock.
+            // Work that has not started is dropped. Work that has started is stopped by its clock.
             working.abort();
             Err(spent.late())
         }
@@ -287,7 +289,7 @@ mod tests {
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).max_blocking_threads(1).build();
         runtime.unwrap().block_on(async {
-            // The clock stands, but for where it is set on.
+            // The clock is paused and moves only when the test advances it.
             let now = tokio::time::Instant::now().into_std();
             let hour = Duration::from_hours(1);
             let (let_go, held) = mpsc::channel::<()>();

@@ -1,4 +1,4 @@
-//! Takes a body piece by piece: decodes it, counts it, keeps what is to be matched, holds the limits.
+//! Processes a body piece by piece: decodes it, counts it, keeps what assertions need, and enforces the limits.
 
 mod decoders;
 
@@ -14,30 +14,30 @@ use std::ops::Deref;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// What a prober wants of a body.
+/// The parts of a body that a prober needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BodyPlan {
-    /// Read it at all.
+    /// Read the body.
     pub read: bool,
-    /// Decode it so, whatever its `Content-Encoding` says (as the peer does).
+    /// Decode with this coding, regardless of `Content-Encoding` (as `blackbox_exporter` does).
     pub coding: Coding,
-    /// Keep up to so many decoded bytes; more is [`Reason::ContentBodyTooLarge`].
+    /// Maximum number of decoded bytes to keep; more is [`Reason::ContentBodyTooLarge`].
     pub keep: Option<u64>,
-    /// Allow so many decoded bytes; more is [`Reason::HttpResponseTooLarge`].
+    /// Maximum number of decoded bytes; more is [`Reason::HttpResponseTooLarge`].
     pub limit: Option<u64>,
-    /// Keep the first [`crate::limits::JUDGED_BODY`] bytes for the judgment.
+    /// Keep the first [`crate::limits::JUDGED_BODY`] bytes for the attribution.
     pub judge: bool,
 }
 
 /// A content coding (RFC 9110 section 8.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Coding {
-    /// As it came.
+    /// Unchanged.
     #[default]
     Identity,
     /// `gzip`.
     Gzip,
-    /// `deflate`, without the zlib wrapper, as the peer reads it.
+    /// `deflate` without the zlib wrapper, as `blackbox_exporter` reads it.
     Deflate,
     /// `br` (RFC 7932).
     Brotli,
@@ -45,7 +45,7 @@ pub enum Coding {
     Zstd,
 }
 
-/// Why a body was not taken.
+/// The reason why a body was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("The body does not decode: {0}.")]
@@ -74,15 +74,15 @@ impl BodyError {
     }
 }
 
-/// The end of the decoding chain: counts, keeps, refuses.
+/// The end of the decoding chain: counts and keeps bytes and enforces the limits.
 struct Sink {
     plan: BodyPlan,
     length: u64,
     kept: Vec<u8>,
-    /// What `kept` takes.
+    /// Memory used by `kept`.
     charge: Charge,
     start: Vec<u8>,
-    /// A few bytes can decode to very many: the sink looks at the clock, and whether anybody still waits for it.
+    /// A few bytes can decode to very many, so the sink checks its clock and whether its result is still needed.
     deadline: Instant,
     wanted: Weak<()>,
     over: Option<BodyError>,
@@ -125,8 +125,8 @@ impl Write for Sink {
 }
 
 impl Sink {
-    /// Room for so many bytes more, of those that may be kept. It grows fourfold, and at its end to all of them: what was
-    /// outgrown stays in memory for a moment, and is a third of the room at most.
+    /// Reserves room for more bytes, up to the maximum to keep. The buffer grows fourfold, and in the last step to the
+    /// maximum. The old buffer stays in memory for a moment and has up to a third of the new size.
     fn make_room(&mut self, more: usize, limit: u64) -> Result<(), NoMemory> {
         let needed = self.kept.len() + more;
         if needed > self.kept.capacity() {
@@ -142,7 +142,7 @@ impl Sink {
     }
 }
 
-/// A body that was kept, with the room that it takes.
+/// A body that was kept, and the memory it uses.
 #[derive(Debug)]
 pub struct KeptBody {
     bytes: Vec<u8>,
@@ -163,18 +163,18 @@ impl From<Vec<u8>> for KeptBody {
     }
 }
 
-/// Takes the pieces of one body.
+/// Collects the pieces of one body.
 pub(super) struct Collector {
     decoder: Decoder,
-    /// What the decoder takes.
+    /// Memory used by the decoder.
     charge: Charge,
     untouched: bool,
 }
 
-/// So long before the probe's time is over, a body that could not be decoded yet is given up.
+/// Time before the end of the probe at which a body that is not decoded yet is abandoned.
 const BEFORE_THE_END: Duration = Duration::from_millis(5);
 
-/// Whoever wants the body has this: without it, decoding ends.
+/// A token held by the reader of the body. Decoding ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct CancelGuard(Arc<()>);
 
@@ -193,10 +193,10 @@ enum Decoder {
 }
 
 impl Collector {
-    /// The decoder of a plan.
+    /// Creates the decoder of a plan.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When the memory limit is reached.
     pub fn new(
         plan: BodyPlan,
         deadline: Instant,
@@ -229,11 +229,11 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Takes a piece as it came from the wire. What is coded is decoded off the runtime: a few bytes can be very many, and
-    /// others must not wait for them.
+    /// Processes a received piece. Encoded data is decoded outside the runtime: a few bytes can decode to very many,
+    /// and other probes must not wait for them.
     ///
     /// # Errors
-    /// When the decoder fails by itself, or found no thread. What is wrong with the piece stands beside the collector.
+    /// When the decoder itself fails or finds no thread. An error in the piece is returned together with the collector.
     pub async fn decode_blocking(
         mut self,
         bytes: Bytes,
@@ -243,7 +243,7 @@ impl Collector {
             let taken = self.take(&bytes);
             return Ok((self, taken));
         }
-        // Before the stage's own end, which would blame who is decoded for who is busy.
+        // Decoding ends before its stage does. Otherwise, a slow body would be reported as an overloaded exporter.
         let until = self.sink().deadline;
         let until = until.checked_sub(BEFORE_THE_END).unwrap_or(until);
         let decoding = compute(host, until, move |_| {
@@ -256,7 +256,7 @@ impl Collector {
         })
     }
 
-    /// Takes a piece as it came from the wire.
+    /// Processes a received piece.
     fn take(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         self.untouched = false;
         let taken = match &mut self.decoder {
@@ -267,14 +267,14 @@ impl Collector {
             Decoder::Zstd(decoder) => decoder.write_all(bytes),
         };
         if taken.is_err() && matches!(self.decoder, Decoder::Gzip(_) | Decoder::Deflate(_)) {
-            // What came out before the error counts, as in Go: these two still hold some of it. They fail again.
+            // Output before the error counts, as in Go. These two decoders still hold some of it. They fail again.
             let _again = self.finish_decoder();
         }
         self.judge(taken)?;
         self.account()
     }
 
-    /// Counts what the decoder has come to hold.
+    /// Accounts for the memory that the decoder uses now.
     fn account(&mut self) -> Result<(), BodyError> {
         let holds = match &self.decoder {
             Decoder::Identity(_) => 0,
@@ -290,12 +290,12 @@ impl Collector {
         self.sink().length
     }
 
-    /// The begin of the decoded body, where the plan wants it judged.
+    /// The start of the decoded body, if the plan needs it for the attribution.
     pub fn start(&self) -> &[u8] {
         &self.sink().start
     }
 
-    /// The wire has no more: decodes what is left.
+    /// Ends the input and decodes the rest.
     pub fn finish(&mut self) -> Result<(), BodyError> {
         let finished = self.finish_decoder();
         self.judge(finished)
@@ -303,7 +303,7 @@ impl Collector {
 
     fn finish_decoder(&mut self) -> io::Result<()> {
         match &mut self.decoder {
-            // An answer without a body (to HEAD, or 204) has no coding either.
+            // A response without a body (to HEAD, or 204) has no coding either.
             _ if self.untouched => Ok(()),
             Decoder::Identity(_) => Ok(()),
             Decoder::Gzip(decoder) => decoder.try_finish(),
@@ -313,7 +313,7 @@ impl Collector {
         }
     }
 
-    /// What was kept.
+    /// The kept bytes.
     pub fn into_kept(mut self) -> KeptBody {
         let sink = self.sink_mut();
         let nothing = sink.charge.memory().charge();
@@ -495,7 +495,7 @@ mod tests {
             assert_eq!(&*kept, text, "{coding:?}");
             drop(kept);
             assert_eq!(pool.held(), 0, "{coding:?}");
-            // With less, it is nobody's fault but the exporter's.
+            // With less memory, the fault is the exporter's.
             let little = ProbeMemory::new(pool.clone(), LENGTH);
             let refused = take_within(whole, &bytes, &little).unwrap_err();
             assert!(matches!(refused, BodyError::NoMemory(_)), "{coding:?} {refused}");

@@ -1,19 +1,23 @@
 //! HTTP/1: writes the request and reads the response without a client library.
 //!
-//! A client library shows neither the phases nor the bytes on the wire, and it rejects or repairs malformed responses silently. Here,
-//! the request is serialised once and written as it is; the response is parsed as Go's net/http parses it (what `blackbox_exporter`
-//! would accept is accepted), and each deviation from RFC 9112 is noted in the report. Nothing runs in a task of its own: the stage
-//! that waits for the connection drives it.
+//! The exporter writes one request on a fresh connection, reads one response and closes the connection. An HTTP client
+//! library hides the two things that a diagnosis needs. It does not show when each phase starts and ends, and it
+//! rejects or repairs malformed responses without reporting them. This module therefore serialises the request once,
+//! writes exactly these bytes, and parses the response itself. Go's net/http is the reference: a response that
+//! `blackbox_exporter` accepts is accepted here too. Each deviation from RFC 9112 is recorded in the report.
 //!
-//! A probe waits for most of its time, so a connection that waits holds nothing but the rest of its request: the buffer comes with
-//! the first byte of the response. From there on the response is read line by line ([`head`]), its body as it is framed
-//! ([`framing`], [`chunks`]). Interim responses are read and dropped:
+//! No background task is involved: the stage that waits for the connection also drives it. A probe spends most of its
+//! time waiting, so a waiting connection holds only the unwritten rest of its request.
+//! The read buffer is allocated when the first byte of the response arrives. The head is then parsed line by line
+//! ([`head`]), and the body is read according to its framing ([`framing`], [`chunks`]). Interim responses are read and
+//! dropped:
 //!
 //! ```text
-//! write request ── first byte ── head 103 ── head 100 ── head 200 ── body (length, chunks, or until the end) ── end
+//! write request ── first byte ── head 103 ── head 100 ── head 200 ── body (length, chunks, or until close) ── end
 //! ```
 //!
-//! Go's net/http is the yardstick: what `blackbox_exporter` reads is read here, and what breaks HTTP is noted as a deviation.
+//! For example, `GET /` sends `GET / HTTP/1.1`, the fields of the module, `Host`, and `Connection: close` unless the
+//! module sets another value.
 
 mod chunks;
 mod connection;
@@ -38,7 +42,7 @@ use head::HeadLimits;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method};
 
-/// Has a request written, and its response read.
+/// Writes a request and returns its pending response.
 pub(super) fn over_http1(
     traced: TracedStream,
     http_request: &HttpRequest,
@@ -58,14 +62,14 @@ pub(super) fn over_http1(
     Ok(PendingResponse::alone(expected.read(connection, memory.charge())))
 }
 
-/// How a response is to be read.
+/// The expected properties of a response.
 struct Expected {
     limits: HeadLimits,
-    /// Interim responses that may come before the final one.
+    /// Maximum number of interim responses before the final one.
     interims: usize,
-    /// It answers HEAD: it has no body.
+    /// The request is HEAD, so the response has no body.
     is_head: bool,
-    /// It may switch protocols.
+    /// The response may switch protocols.
     switches: bool,
 }
 
@@ -87,7 +91,7 @@ impl Expected {
         let is_upgrade = status_line.status == 101;
         let mut framing = body.framing;
         let (content, switched) = if is_upgrade {
-            // What follows is not HTTP, whether that was asked for or not.
+            // The bytes that follow are not HTTP, whether or not the request asked for it.
             if !self.switches {
                 let mut deviations = Deviations::default();
                 deviations.note(Deviation::UnaskedUpgrade);
@@ -117,14 +121,14 @@ impl Expected {
     }
 }
 
-/// A request as it is written (RFC 9112 section 3), body and all.
+/// Serialises a request, including its body (RFC 9112 section 3).
 fn serialize(http_request: &HttpRequest) -> Result<Bytes, SendError> {
-    // A control character would end the line. Any other byte is written as it is, as Go does, spaces included.
+    // A control character could end the line. All other bytes are written unchanged, including spaces, as in Go.
     if http_request.target.iter().any(u8::is_ascii_control) {
         return Err(SendError::Unwritable);
     }
     let mut fields = http_request.headers.clone();
-    // Where the body ends is not a module's to say, as with Go.
+    // A module cannot override the message framing, as in Go.
     for framing in [TRANSFER_ENCODING, TRAILER, CONTENT_LENGTH] {
         fields.remove(framing);
     }
@@ -147,7 +151,7 @@ fn serialize(http_request: &HttpRequest) -> Result<Bytes, SendError> {
         written.extend_from_slice(b"\r\n");
     }
     if http_request.mode == RequestMode::Refusable {
-        // A space, which no field's name may have (RFC 9112 section 5.1).
+        // A field name must not contain a space (RFC 9112 section 5.1).
         written.extend_from_slice(b"Bad Name: x\r\n");
     }
     written.extend_from_slice(b"\r\n");
@@ -155,10 +159,10 @@ fn serialize(http_request: &HttpRequest) -> Result<Bytes, SendError> {
     Ok(written.into())
 }
 
-/// The value of `Connection` where nobody says another.
+/// The default value of `Connection`.
 const CLOSE: &str = "close";
 
-/// A field's name as Go writes it: each of its words with a capital.
+/// Writes a field name as Go does: each word starts with a capital letter.
 fn write_name(written: &mut Vec<u8>, name: &HeaderName) {
     let begins = written.len();
     written.extend_from_slice(name.as_str().as_bytes());
@@ -228,7 +232,7 @@ mod tests {
             "GET /a%20b?c=d HTTP/1.1\r\nX-A-B: 1\r\nX-A-B: \r\nAccept: */*\r\nHost: app.example:8080\r\n\
              Connection: close\r\n\r\n"
         );
-        // Where the body ends is told once, and by us.
+        // The message framing is declared once, by the exporter.
         let framing = [
             ("content-length", "9"),
             ("transfer-encoding", "chunked"),

@@ -1,18 +1,20 @@
-//! HTTP/2: what a response has that the library refuses and `blackbox_exporter` reads.
+//! HTTP/2: preserves response fields that the library rejects and `blackbox_exporter` accepts.
 //!
-//! The library, h2, treats a response as malformed when it has a field of an HTTP/1 connection, such as `connection: close`
-//! (RFC 9113 section 8.2.2), or a `content-length` that is not a number, or is above 0 where the response ends with its head. Go's net/http reads such a response, so the probe has to
-//! succeed. The frames are therefore read before the library reads them, and such a field gets another name: its own, backwards. The
-//! response gets the names back once the library has read it, and a [`Deviation`](crate::report::Deviation) names each.
+//! The h2 library treats a response as malformed if it has an HTTP/1 connection field, such as `connection: close`
+//! (RFC 9113 section 8.2.2), a `content-length` that is not a number, or one above 0 in a response that ends with its
+//! head. Go's net/http accepts such a response, so the probe must
+//! succeed. This module therefore reads the frames before the library does, and reverses the name of such a field. The
+//! original names are restored after the library has parsed the response. A [`Deviation`](crate::report::Deviation)
+//! records each field.
 //!
 //! ```text
-//! socket ── TLS ── HEADERS connection: close ── HeaderBlocks ── HEADERS noitcennoc: close ── h2 ── restore ── connection: close
+//! socket ─ TLS ─ HEADERS connection: close ─ HeaderBlocks ─ HEADERS noitcennoc: close ─ h2 ─ restore ─ connection: close
 //! ```
 //!
-//! The other name is as long as the field's own, so that the entry which it may have in the dynamic table of HPACK (RFC 7541 section
-//! 2.3.2) takes as much room: the library's table stays in step with the server's, and nothing here needs a table. A field that
-//! refers to such an entry has the other name by itself. Blocks without such fields, and blocks that are not valid, go on as they
-//! came.
+//! The new name has the same length, so a field uses the same space in the dynamic table of HPACK (RFC 7541 section
+//! 2.3.2). The library's table stays synchronised with the server's, and this module needs no table. A field that
+//! refers to a renamed table entry has the new name automatically. Blocks without such fields and invalid blocks are
+//! passed on unchanged.
 
 mod hpack;
 mod huffman;
@@ -32,34 +34,34 @@ const END_HEADERS: u8 = 0x04;
 const PADDED: u8 = 0x08;
 const PRIORITY: u8 = 0x20;
 
-/// The longest payload of a frame that is written (RFC 9113 section 4.2).
+/// Maximum payload length of a written frame (RFC 9113 section 4.2).
 const LONGEST: usize = 16384;
 
-/// Bytes of frames that a block may have beside its fields: heads and padding.
+/// Bytes that the frames of a block may use in addition to its fields: frame headers and padding.
 const OVERHEAD: usize = 16 * 1024;
 
-/// The direction of the server, of a connection with one request: holds each header block until it is whole.
+/// The server's direction of a connection with one request. It holds each header block until the block is complete.
 #[derive(Debug)]
 pub(super) struct HeaderBlocks {
-    /// Bytes that may be held of one block.
+    /// Maximum bytes held of one block.
     most: usize,
     /// The request is HEAD: its response declares a length and has no body.
     is_head: bool,
-    /// What came and is not handed on: the head of a frame, or the frames of a block.
+    /// Received bytes that are not passed on yet: a frame header, or the frames of a block.
     held: Vec<u8>,
-    /// Where the last frame begins in what is held.
+    /// Start of the last frame in the held bytes.
     frame: usize,
-    /// What the frames that are held have of a block.
+    /// The block fragments of the held frames.
     block: Vec<u8>,
-    /// Bytes of a payload that go on as they come.
+    /// Payload bytes that are passed on unchanged.
     skip: usize,
-    /// What goes on next, and how much of it is gone.
+    /// The output that is ready, and the number of bytes already taken.
     ready: Vec<u8>,
     gone: usize,
     before: Before,
     found: Deviations,
     refused: Option<DeviationFound>,
-    /// A block was not valid or too long: all goes on as it comes, and the library refuses it.
+    /// A block was invalid or too long. Everything is passed on unchanged, and the library rejects it.
     gave_up: bool,
 }
 
@@ -87,7 +89,7 @@ impl HeaderBlocks {
         }
     }
 
-    /// Takes the next bytes that came; so many of them go on as they are, before what is ready.
+    /// Processes received bytes. Returns how many of them pass unchanged, before the output that is ready.
     pub fn take(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         let mut straight = 0;
@@ -134,35 +136,35 @@ impl HeaderBlocks {
         }
     }
 
-    /// No more bytes come: what is held goes on.
+    /// Ends the input. The held bytes are passed on.
     pub fn end(&mut self) {
         self.let_go();
     }
 
-    /// Fills a buffer with what is ready. False where nothing is.
+    /// Fills a buffer with the output that is ready. Returns false if there is none.
     pub fn give(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let rest = &self.ready[self.gone..];
         let step = rest.len().min(buffer.remaining());
         buffer.put_slice(&rest[..step]);
         self.gone += step;
         if self.gone == self.ready.len() {
-            // A response that is waited for has no buffer.
+            // A pending response has no buffer.
             (self.ready, self.gone) = (Vec::new(), 0);
         }
         step > 0
     }
 
-    /// What was found since this was last asked.
+    /// The deviations found since the last call.
     pub fn found(&mut self) -> Deviations {
         std::mem::take(&mut self.found)
     }
 
-    /// Why no more goes on.
+    /// The reason why no more output follows.
     pub const fn refused(&self) -> Option<&DeviationFound> {
         self.refused.as_ref()
     }
 
-    /// Bytes that the present frame lacks, as far as its head is known.
+    /// Bytes missing from the current frame, as far as its header is known.
     fn missing(&self) -> usize {
         let frame = &self.held[self.frame..];
         match head(frame) {
@@ -223,7 +225,7 @@ impl HeaderBlocks {
         }
     }
 
-    /// What was held, and what comes, goes on as it came: the library refuses it.
+    /// Passes on the held bytes and all further input unchanged. The library rejects it.
     fn give_up(&mut self) {
         self.gave_up = true;
         self.let_go();

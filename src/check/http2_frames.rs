@@ -1,5 +1,7 @@
-//! Finds the boundaries of HTTP/2 frames (RFC 9113 section 4.1), to timestamp the end of the request and the start of the response, and
-//! of TLS records (RFC 8446 section 5.1), to tell an orderly end from a truncated connection.
+//! Finds the boundaries of HTTP/2 frames and of TLS records.
+//!
+//! Frame boundaries (RFC 9113 section 4.1) give the timestamps of the end of the request and the start of the response.
+//! Record boundaries (RFC 8446 section 5.1) distinguish an orderly close from a truncated connection.
 
 const HEAD: usize = 9;
 const PREFACE: usize = 24;
@@ -13,7 +15,7 @@ const END_STREAM: u8 = 1;
 pub(super) struct Http2Frames {
     head: [u8; HEAD],
     have: usize,
-    /// Bytes to pass over: the preface, then each payload.
+    /// Bytes to skip: the preface, then each payload.
     skip: usize,
     ends_stream: bool,
     stream: StreamState,
@@ -24,23 +26,23 @@ pub(super) struct Http2Frames {
 enum StreamState {
     #[default]
     Open,
-    /// A frame with `END_STREAM` came.
+    /// A frame with `END_STREAM` was received.
     Complete,
-    /// `RST_STREAM` came before it.
+    /// `RST_STREAM` was received before `END_STREAM`.
     Cut,
 }
 
-/// What a piece of the byte stream brought.
+/// The frames found in a piece of the byte stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FrameEvents {
-    /// Heads of HEADERS frames, but for those of trailers.
+    /// Headers of HEADERS frames, without those of trailers.
     pub headers: usize,
     /// The last byte of a frame with `END_STREAM`.
     pub stream_ended: bool,
 }
 
 impl Http2Frames {
-    /// The client's direction, which begins with the connection preface.
+    /// The client's direction, which starts with the connection preface.
     pub fn after_preface() -> Self {
         Self {
             skip: PREFACE,
@@ -48,7 +50,7 @@ impl Http2Frames {
         }
     }
 
-    /// Takes the next bytes.
+    /// Processes the next bytes.
     pub fn feed(&mut self, mut bytes: &[u8]) -> FrameEvents {
         let mut seen = FrameEvents::default();
         while !bytes.is_empty() {
@@ -96,10 +98,10 @@ impl Http2Frames {
     }
 }
 
-/// The peer's direction of a TLS connection.
+/// The receiving direction of a TLS connection.
 #[derive(Debug, Default)]
 pub(super) struct TlsRecords {
-    /// They ended without `close_notify` (RFC 8446 section 6.1).
+    /// The connection ended without `close_notify` (RFC 8446 section 6.1).
     pub lacks_close_notify: bool,
     head: [u8; RECORD_HEAD],
     have: usize,
@@ -109,7 +111,7 @@ pub(super) struct TlsRecords {
 const RECORD_HEAD: usize = 5;
 
 impl TlsRecords {
-    /// Takes the next bytes.
+    /// Processes the next bytes.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.skip > 0 {
@@ -130,7 +132,7 @@ impl TlsRecords {
         }
     }
 
-    /// Bytes up to the end of the present record, or of its head.
+    /// Bytes up to the end of the current record, or of its header.
     pub const fn rest(&self) -> usize {
         if self.skip > 0 {
             self.skip
@@ -139,7 +141,7 @@ impl TlsRecords {
         }
     }
 
-    /// Whether the last record is whole.
+    /// Whether the last record is complete.
     pub const fn at_boundary(&self) -> bool {
         self.have == 0 && self.skip == 0
     }

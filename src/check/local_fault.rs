@@ -1,4 +1,5 @@
-//! Tells resource shortages of the exporter (file descriptors, ports, memory, routes) from faults of the target.
+//! Distinguishes resource shortages of the exporter (file descriptors, ports, memory, routes) from faults of the
+//! target.
 
 use crate::reason::Reason;
 use futures_util::FutureExt as _;
@@ -10,7 +11,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The reason, if an I/O error is a shortage on this host.
+/// The reason, if an I/O error is a resource shortage of this host.
 #[must_use]
 pub fn shortage(error: &io::Error) -> Option<Reason> {
     match Errno::from_raw(error.raw_os_error()?) {
@@ -20,11 +21,11 @@ pub fn shortage(error: &io::Error) -> Option<Reason> {
     }
 }
 
-/// Whether this host knows a way to an address, from one of its own where that is given.
+/// Whether this host has a route to an address, from the given source address if there is one.
 ///
-/// The kernel has one number for a route that is missing here and for a router that answers "unreachable" (`ENETUNREACH`), and one
-/// for a lack of local ports and a lack of an address of that family (`EADDRNOTAVAIL`). A datagram socket that is connected
-/// sends nothing: what it meets is of this host.
+/// The kernel uses `ENETUNREACH` both for a missing local route and for a router that returns "unreachable". It uses
+/// `EADDRNOTAVAIL` both for a lack of local ports and for a missing address of that family. Connecting a datagram
+/// socket sends no packet, so its errors come from this host.
 pub(super) fn has_route(from: Option<IpAddr>, to: SocketAddr) -> bool {
     let any = if to.is_ipv4() {
         IpAddr::from([0, 0, 0, 0])
@@ -48,13 +49,13 @@ pub(super) fn has_route(from: Option<IpAddr>, to: SocketAddr) -> bool {
 /// Panics in what libraries do beside probes. Such work belongs to no probe, as often as not.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// How many there were in this process.
+/// Number of panics in this process.
 pub fn panics_outside_probes() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// What a library does on its own beside a probe, with word of its panic: nobody else would hear of it, and the probe would see
-/// a peer that falls silent.
+/// What a library does on its own beside a probe, with word of its panic: nobody else would hear of it, and the probe
+/// would see a peer that falls silent.
 pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnce()) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         PANICS.fetch_add(1, Ordering::Relaxed);

@@ -1,14 +1,17 @@
-//! The memory limit of running probes, shared by all of them (`limits.probe_memory`), so that targets that send much at once exhaust
-//! neither the host nor each other. A probe that finds no memory left ends with a local error, and its scrape is answered with 503.
+//! The memory limit of running probes (`limits.probe_memory`).
 //!
-//! What ends before its probe is a [`Charge`], which gives its bytes back when it is dropped. What lasts as long as the probe, such as
-//! the heads of its responses, is kept on the probe's own account ([`ProbeMemory::keep`]).
+//! All probes share the limit, so that targets with large responses
+//! exhaust neither the host nor other probes. A probe that exceeds it ends with a local error (HTTP 503).
+//!
+//! Memory that is released before the probe ends is a [`Charge`], which returns its bytes when dropped. Memory that
+//! lasts until the probe ends, such as the heads of its responses, is added to the probe's account
+//! ([`ProbeMemory::keep`]).
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// What all probes of a process hold.
+/// Memory held by all probes of a process.
 #[derive(Debug, Default)]
 pub struct MemoryPool {
     held: AtomicUsize,
@@ -16,13 +19,13 @@ pub struct MemoryPool {
 }
 
 impl MemoryPool {
-    /// Bytes that are held now.
+    /// Bytes held now.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// How often there was no room.
+    /// Number of refused requests for memory.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
@@ -43,7 +46,7 @@ impl MemoryPool {
     }
 }
 
-/// All probes together hold as much as they may.
+/// All probes together have reached the memory limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory;
 
@@ -62,14 +65,14 @@ pub struct ProbeMemory(Arc<Account>);
 #[derive(Debug)]
 struct Account {
     pool: Arc<MemoryPool>,
-    /// Bytes that all probes may hold: maximum.
+    /// Maximum bytes that all probes may hold.
     most: usize,
-    /// Bytes that last as long as the probe.
+    /// Bytes held until the probe ends.
     kept: AtomicUsize,
 }
 
 impl ProbeMemory {
-    /// An account of a probe where all may hold so many bytes.
+    /// The account of a probe where all probes share this maximum, in bytes.
     #[must_use]
     pub fn new(pool: Arc<MemoryPool>, most: usize) -> Self {
         Self(Arc::new(Account {
@@ -79,17 +82,17 @@ impl ProbeMemory {
         }))
     }
 
-    /// Bytes that the probe holds until it ends.
+    /// Adds bytes that the probe holds until it ends.
     ///
     /// # Errors
-    /// When there is no room for them.
+    /// When the memory limit is reached.
     pub(super) fn keep(&self, bytes: usize) -> Result<(), NoMemory> {
         self.0.pool.take(bytes, self.0.most)?;
         self.0.kept.fetch_add(bytes, Ordering::SeqCst);
         Ok(())
     }
 
-    /// Something that holds nothing yet.
+    /// A charge of 0 bytes.
     pub(crate) fn charge(&self) -> Charge {
         Charge {
             memory: self.clone(),
@@ -99,7 +102,7 @@ impl ProbeMemory {
 }
 
 impl Default for ProbeMemory {
-    /// An account without a bound.
+    /// An account without a limit.
     fn default() -> Self {
         Self::new(Arc::default(), usize::MAX)
     }
@@ -111,7 +114,7 @@ impl Drop for Account {
     }
 }
 
-/// What something holds. Ends with its value.
+/// Bytes held by one value. They are returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     memory: ProbeMemory,
@@ -124,10 +127,10 @@ impl Charge {
         &self.memory
     }
 
-    /// It holds so many bytes now.
+    /// Sets the number of bytes held now.
     ///
     /// # Errors
-    /// When it holds more than before, and there is no room for that.
+    /// When the number grows and the memory limit is reached.
     pub fn set(&mut self, bytes: usize) -> Result<(), NoMemory> {
         let account = &self.memory.0;
         match bytes.checked_sub(self.bytes) {
@@ -145,7 +148,7 @@ impl Drop for Charge {
     }
 }
 
-/// What a library may hold of a stream that it reads: as much as has come, up to its largest buffer.
+/// Estimated memory of a library that reads a stream: the bytes received so far, up to the size of its largest buffer.
 #[derive(Debug)]
 pub(super) struct Buffered {
     charge: Charge,
@@ -154,10 +157,10 @@ pub(super) struct Buffered {
 }
 
 impl Buffered {
-    /// How a buffer grows, about.
+    /// Approximate growth of a buffer.
     const STEP: usize = 16 * 1024;
 
-    /// Of a library whose buffer has `most` bytes: maximum.
+    /// For a library whose buffer has a maximum of `most` bytes.
     pub fn new(memory: &ProbeMemory, most: usize) -> Self {
         Self {
             charge: memory.charge(),
@@ -166,10 +169,10 @@ impl Buffered {
         }
     }
 
-    /// So many more bytes have come.
+    /// Adds received bytes.
     ///
     /// # Errors
-    /// When there is no room for them.
+    /// When the memory limit is reached.
     pub fn more(&mut self, bytes: usize) -> Result<(), NoMemory> {
         if self.came >= self.most {
             return Ok(());
@@ -200,7 +203,7 @@ mod tests {
         assert_eq!(pool.held(), 100);
         drop(other);
         assert_eq!(pool.held(), 10);
-        // A charge outlives whoever made it.
+        // A charge outlives the account handle that created it.
         drop(one);
         assert_eq!(pool.held(), 10);
         drop(body);

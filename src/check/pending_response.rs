@@ -24,29 +24,29 @@ use std::task::{Context, Poll};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The body of an answer, of whichever HTTP version.
+/// The body of a response, for any HTTP version.
 pub(super) type ResponseBody = UnsyncBoxBody<Bytes, WireError>;
 
-/// The head of an answer, of whichever HTTP version, and what gives its body.
+/// The head of a response, for any HTTP version, and its body.
 pub(super) struct ResponseHead {
     pub status: u16,
     /// `HTTP/1.1`.
     pub version: &'static str,
     pub headers: HeaderMap,
-    /// The reason phrase, if it is not the usual one.
+    /// The reason phrase, if it is not the standard one.
     pub reason_phrase: Option<String>,
-    /// The length of the body as the head tells it; that of the answer to HEAD is the one that GET would have.
-    /// Where the head does not tell, the body itself may.
+    /// The length of the body according to the head. For HEAD, it is the length that GET would return.
+    /// If the head does not declare a length, the body itself may.
     pub length: Option<u64>,
-    /// Whether the answer itself says where it ends, not the end of the connection.
+    /// Whether the response itself defines its end, instead of the end of the connection.
     pub is_framed: bool,
     pub body: ResponseBody,
-    /// The connection, where it was asked to carry another protocol and does, and what came of that.
+    /// The connection and the bytes received on it, after a successful switch to another protocol.
     pub switched: Option<(TracedStream, Vec<u8>)>,
 }
 
 impl From<Response<ResponseBody>> for ResponseHead {
-    /// That of HTTP/2 and HTTP/3.
+    /// The body for HTTP/2 and HTTP/3.
     fn from(answer: Response<ResponseBody>) -> Self {
         let (parts, body) = answer.into_parts();
         let declared = parts.headers.get(CONTENT_LENGTH);
@@ -68,7 +68,7 @@ impl From<Response<ResponseBody>> for ResponseHead {
     }
 }
 
-/// hyper's answer, which is of HTTP/2, as those of all versions are.
+/// Converts hyper's HTTP/2 response to the common form.
 pub(super) async fn hypers_answer(
     pending: impl Future<Output = hyper::Result<Response<Incoming>>>,
     trace: Arc<Trace>,
@@ -81,13 +81,13 @@ pub(super) async fn hypers_answer(
     let mut head = ResponseHead::from(answer);
     head.length = length;
     if is_unknown {
-        // Go takes the length as unknown, also where no body follows: a body that is mapped does not tell its length.
+        // Go treats the length as unknown, even without a body. A mapped body does not report its length.
         head.body = ResponseBody::new(head.body.map_frame(|frame| frame));
     }
     Ok(head)
 }
 
-/// How a library says that an exchange failed.
+/// The error of a library for a failed exchange.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     /// HTTP/1.
@@ -102,7 +102,7 @@ pub(super) enum WireError {
 }
 
 impl WireError {
-    /// Whether it only says that the connection's own error says more.
+    /// Whether the error only refers to the connection's own error.
     fn is_canceled(&self) -> bool {
         match self {
             Self::Hyper(error) => error.is_canceled(),
@@ -111,12 +111,12 @@ impl WireError {
     }
 }
 
-/// The connection and the pending answer. Nothing of it runs unless a stage drives it.
+/// The connection and the pending response. Both make progress only while a stage drives them.
 pub(super) struct PendingResponse {
     connection: Option<Boxed<Result<(), WireError>>>,
     connection_error: Option<WireError>,
     answer: ResponseState,
-    /// The library's handles: a connection ends when they are dropped, even within an answer.
+    /// The library's handles. Dropping them closes the connection, even within a response.
     _handles: Box<dyn Any + Send>,
 }
 
@@ -140,7 +140,7 @@ impl PendingResponse {
         }
     }
 
-    /// An answer that drives its connection by itself, and so does its body.
+    /// A response that drives its own connection, as does its body.
     pub fn alone(answer: impl Future<Output = Result<ResponseHead, WireError>> + Send + 'static) -> Self {
         Self {
             connection: None,
@@ -150,7 +150,7 @@ impl PendingResponse {
         }
     }
 
-    /// Drives both until `enough` says so; it is told whether an answer or a failure is there.
+    /// Drives both until `enough` returns true. Its argument states whether a response or a failure is available.
     pub async fn advance_until(&mut self, enough: impl Fn(bool) -> bool) {
         poll_fn(|cx| {
             self.advance(cx);
@@ -163,7 +163,7 @@ impl PendingResponse {
         .await;
     }
 
-    /// Drives the connection beside `work`, which needs it to make progress (a body that is read).
+    /// Drives the connection together with `work`, which depends on it (such as reading a body).
     pub async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         poll_fn(|cx| {
@@ -190,7 +190,7 @@ impl PendingResponse {
         }
     }
 
-    /// Takes the head, once it is there.
+    /// Takes the head, if it has arrived.
     pub fn take_head(&mut self) -> Option<ResponseHead> {
         match std::mem::replace(&mut self.answer, ResponseState::Taken) {
             ResponseState::Head(head) => Some(*head),
@@ -201,7 +201,7 @@ impl PendingResponse {
         }
     }
 
-    /// Takes the failure, if the exchange failed. The connection's own error says more than "canceled".
+    /// Takes the failure, if the exchange failed. The connection's own error is more precise than "canceled".
     pub fn failure(&mut self, trace: &Trace) -> Option<ResponseError> {
         match std::mem::replace(&mut self.answer, ResponseState::Taken) {
             ResponseState::Failed(error) => Some(ResponseError {
@@ -233,18 +233,18 @@ impl fmt::Debug for PendingResponse {
     }
 }
 
-/// Which part of the answer was awaited when the exchange failed.
+/// The part of the response that was awaited when the exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponsePart {
     Head,
     Body,
 }
 
-/// A library's error, read for its reason.
+/// Reads the reason from a library's error.
 #[derive(Debug)]
 pub(super) struct ResponseError {
     error: WireError,
-    /// The QUIC handshake asked for a certificate of ours, as far as that matters: before the answer.
+    /// The QUIC handshake requested a client certificate. Relevant only before the response.
     client_cert_asked: bool,
 }
 
@@ -273,7 +273,7 @@ impl ResponseError {
             WireError::Http1(error) => return error.to_string(),
         };
         if let Some(h2) = cause_of::<h2::Error>(error).filter(|error| !error.is_io()) {
-            // Only the code: the library's text may hold what the peer wrote.
+            // Only the code: the library's text may contain data from the peer.
             return match h2.reason() {
                 Some(code) => format!("HTTP/2 ended: {}.", code.description()),
                 None => "HTTP/2 ended.".to_owned(),
@@ -297,7 +297,7 @@ fn hypers_reason(error: &hyper::Error, part: ResponsePart) -> Reason {
         return reason;
     }
     if let Some(h2) = cause_of::<h2::Error>(error) {
-        // The peer gave the stream or the connection up, or it broke the protocol and we did.
+        // The peer ended the stream or the connection, or the exporter ended it after a protocol error.
         return if h2.is_remote() {
             closed(part)
         } else {
@@ -315,7 +315,7 @@ fn hypers_reason(error: &hyper::Error, part: ResponsePart) -> Reason {
     }
 }
 
-/// Why the connection below failed, where its error says it.
+/// The reason why the underlying connection failed, if its error contains it.
 pub(super) fn reason_of_io(error: &io::Error, part: ResponsePart) -> Option<Reason> {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(Reason::TcpReset),
@@ -325,7 +325,7 @@ pub(super) fn reason_of_io(error: &io::Error, part: ResponsePart) -> Option<Reas
     }
 }
 
-/// The peer ended it.
+/// The peer ended the stream or connection.
 pub(super) const fn closed(part: ResponsePart) -> Reason {
     match part {
         ResponsePart::Head => Reason::HttpClosedBeforeResponse,
@@ -337,7 +337,7 @@ fn io_cause(error: &hyper::Error) -> Option<&io::Error> {
     cause_of::<io::Error>(error).or_else(|| cause_of::<h2::Error>(error)?.get_io())
 }
 
-/// The first cause of a type.
+/// The first cause of the given type.
 fn cause_of<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
     let mut cause = error.source();
     while let Some(inner) = cause {

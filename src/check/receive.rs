@@ -1,4 +1,4 @@
-//! Receive: the head of the answer, then its body as far as the prober wants it.
+//! Receive: reads the head of the response, then its body as far as the prober needs it.
 
 use super::blocking::FairnessKey;
 use super::body::{BodyError, BodyPlan, CancelGuard, Collector, KeptBody};
@@ -19,11 +19,11 @@ use std::time::Instant;
 use tokio::task::coop::consume_budget;
 
 impl Check {
-    /// Reads the answer. Once its head is there, `plan` says what the body is for.
-    /// Gives the bytes that the plan wanted to keep, decoded.
+    /// Reads the response. After the head arrives, `plan` decides how to use the body.
+    /// Returns the decoded bytes that the plan keeps.
     ///
     /// # Errors
-    /// When the answer is not HTTP, ends early, or breaks a limit.
+    /// When the response is not HTTP, ends early, or exceeds a limit.
     pub async fn receive(&mut self, plan: impl FnOnce(&Reply) -> BodyPlan) -> Result<KeptBody, ProbeFailed> {
         let deadline = self.deadline().max(Instant::now() + LATE_READING);
         let limits = *self.limits();
@@ -61,7 +61,7 @@ impl Check {
             } else {
                 Vec::new().into()
             };
-            // What is spoken from here on is no HTTP: the connection is a line again.
+            // The bytes that follow belong to another protocol, so the connection becomes a plain stream again.
             *line = switched.map(|switched| DialogueConnection::switched(switched, memory));
             if let Some(reply) = &mut facts.reply {
                 restore(&mut reply.trailers, &trace.deviations());
@@ -92,7 +92,7 @@ async fn read_body(
                 collector = with_it;
                 reply.body_length = collector.length();
                 taken.map_err(ReceiveError::Content)?;
-                // A body of many small pieces keeps no other probe waiting.
+                // A body with many small pieces must not delay other probes.
                 consume_budget().await;
             }
             Err(frame) => {
@@ -112,7 +112,7 @@ async fn read_body(
     Ok(collector.into_kept())
 }
 
-/// Holds a head to its limits, and counts what it takes. Gives its size.
+/// Checks a head against its limits, accounts for its memory, and returns its size.
 fn take_in_head(headers: &HeaderMap, limits: &Limits, memory: &ProbeMemory) -> Result<usize, ReceiveError> {
     let size = head_size(headers);
     if size > limits.response_head {
@@ -128,12 +128,12 @@ fn take_in_head(headers: &HeaderMap, limits: &Limits, memory: &ProbeMemory) -> R
     Ok(size)
 }
 
-/// Bytes that a head takes as long as its exchange is looked at: its values, or what they are parts of, and a place for each field.
+/// Memory that a head uses while its exchange is examined: its values, or their shared buffer, and one slot per field.
 const fn held_by_head(size: usize, fields: usize) -> usize {
     size.next_multiple_of(8192) + fields * 120
 }
 
-/// The fields of a head as HTTP/1.1 writes them.
+/// The fields of a head in HTTP/1.1 format.
 fn head_size(headers: &HeaderMap) -> usize {
     let fields = headers.iter();
     fields
@@ -146,7 +146,7 @@ fn reply_of(
     head_size: usize,
     is_head: bool,
 ) -> (Reply, ResponseBody, Option<(TracedStream, Vec<u8>)>) {
-    // The answer to HEAD is as long as it says, and has no body that would say more.
+    // The response to HEAD has the declared length and no body that could differ from it.
     let framed = head.body.size_hint().exact().filter(|_| !is_head);
     let reply = Reply {
         status: head.status,
@@ -157,7 +157,7 @@ fn reply_of(
         head_size,
         ..Reply::default()
     };
-    // HTTP/2 may have data after the head of an answer to HEAD: Go reads none of it.
+    // HTTP/2 may send data after the head of a response to HEAD. Go does not read it.
     let body = if is_head && reply.version == "HTTP/2.0" {
         ResponseBody::new(Empty::new().map_err(|never| match never {}))
     } else {

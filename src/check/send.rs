@@ -1,4 +1,4 @@
-//! Send: write the request to its last byte.
+//! Send: writes the request up to its last byte.
 
 use super::http1::over_http1;
 use super::http3::over_http3;
@@ -25,45 +25,46 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 
-/// A request in words that fit every HTTP version.
+/// A request, independent of the HTTP version.
 #[derive(Clone, Debug)]
 pub struct HttpRequest {
     /// The method.
     pub method: Method,
     /// The scheme of the URL: `:scheme`.
     pub scheme: Scheme,
-    /// The request target (RFC 9112 section 3.2), in the bytes that are written; for a proxy that is to pass the request on, the
-    /// whole URL.
+    /// The request target (RFC 9112 section 3.2), as written. For a forwarding proxy, this is the
+    /// complete URL.
     pub target: Bytes,
     /// The value of `Host` or `:authority`.
     pub authority: HeaderValue,
     /// All other fields.
     pub headers: HeaderMap,
-    /// The body; empty for none.
+    /// The body. Empty if there is none.
     pub body: Bytes,
-    /// In which way it differs from most requests.
+    /// The variant of the request.
     pub mode: RequestMode,
 }
 
-/// In which way a request differs from most.
+/// The variant of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RequestMode {
-    /// In none.
+    /// An ordinary request.
     #[default]
     Normal,
-    /// Written so that every gateway refuses it: with a space in a field's name. HTTP/1.1 only.
+    /// Every gateway rejects this request because a field name contains a space. HTTP/1.1 only.
     Refusable,
-    /// Over HTTP/2 without having agreed on it (RFC 9113 section 3.3).
+    /// HTTP/2 without negotiation (RFC 9113 section 3.3).
     Http2,
-    /// To a proxy, which is to pass it on: the request line has all of the URL (RFC 9112 section 3.2.2). HTTP/1.1 only.
+    /// Sent to a forwarding proxy: the request line has the complete URL (RFC 9112 section 3.2.2). HTTP/1.1 only.
     Relayed,
-    /// It asks to switch protocols (RFC 9110 section 7.8). HTTP/1.1 only.
+    /// Asks to switch protocols (RFC 9110 section 7.8). HTTP/1.1 only.
     Upgrade,
 }
 
 impl Check {
-    /// Hands the request to HTTP/3 on a QUIC connection, else to HTTP/2 where ALPN agreed on it, else to HTTP/1.1, and drives it until its last byte is
-    /// written. An answer that comes first ends the stage too.
+    /// Sends the request by HTTP/3 on a QUIC connection, by HTTP/2 if ALPN selected it, and by HTTP/1.1 otherwise.
+    /// Drives the exchange until the last byte is
+    /// written. An early response also ends the stage.
     ///
     /// # Errors
     /// When the connection ends before the request is written.
@@ -87,10 +88,10 @@ impl Check {
             pending
                 .advance_until(|answered| answered || trace.request_done().is_some())
                 .await;
-            // What comes before the first byte is our own preparation.
+            // The time before the first byte is the exporter's preparation.
             wire.times.began = trace.request_began();
             match trace.request_done() {
-                // The answer came before the request was written: it ends Send, and Wait ends at the same byte.
+                // The response came before the request was written. It ends Send, and Wait ends at the same byte.
                 None if trace.answer_began().is_some() => wire.times.hand_over(trace.answer_began()),
                 None => {
                     if let Some(error) = pending.failure(&trace) {
@@ -105,7 +106,7 @@ impl Check {
     }
 }
 
-/// Bytes of an HTTP/2 stream that hyper lets come before they are read.
+/// Maximum bytes of an HTTP/2 stream that hyper receives before they are read.
 const HTTP2_WINDOW: usize = 2 << 20;
 
 async fn over_stream(
@@ -166,8 +167,8 @@ async fn over_http2(
     ))
 }
 
-/// What HTTP/2 and HTTP/3 have in place of a request line (RFC 9113 section 8.3.1). A byte of the query that their libraries do
-/// not take is percent-encoded; HTTP/1.1 has it as it is.
+/// The HTTP/2 and HTTP/3 equivalent of a request line (RFC 9113 section 8.3.1). Query bytes that the libraries
+/// reject are percent-encoded. HTTP/1.1 sends them unchanged.
 pub(super) fn pseudo_fields(http_request: &HttpRequest) -> Result<Uri, SendError> {
     let refused = |byte: u8| matches!(byte, b' ' | b'"' | b'<' | b'>');
     let is_text = std::str::from_utf8(&http_request.target).is_ok();
@@ -185,7 +186,7 @@ pub(super) fn pseudo_fields(http_request: &HttpRequest) -> Result<Uri, SendError
     parts.path_and_query(target).build().map_err(|_| SendError::Unwritable)
 }
 
-/// Runs the helper tasks that hyper needs for HTTP/2 streams, and ends them with the connection.
+/// Runs the helper tasks that hyper needs for HTTP/2 streams, and stops them with the connection.
 #[derive(Clone)]
 struct BackgroundTasks {
     tasks: Arc<Mutex<JoinSet<()>>>,
@@ -271,7 +272,7 @@ mod tests {
             assert_eq!(uri.path_and_query().unwrap().as_str(), sent);
             assert_eq!(uri.authority().unwrap().as_str(), "a.test:81");
         }
-        // Go has no such request either.
+        // Go cannot send such a request either.
         assert!(uri(b"/", "").is_none());
         assert!(uri(&[b"/", &b"a".repeat(70_000)[..]].concat(), "a").is_none());
     }

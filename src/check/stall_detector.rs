@@ -1,22 +1,23 @@
-//! Detects stalls of the exporter: how much of a probe's deadline passed while the exporter itself did not run.
+//! Detects stalls of the exporter: the part of a probe's deadline in which the exporter itself did not run.
 //!
-//! A process that is stopped (`SIGSTOP`, a cgroup freezer, a paused virtual machine), a thread without a processor, or a worker that
-//! another task keeps busy, wakes up after the deadline and finds its timer expired. That says nothing about the target. So a probe
-//! whose deadline has passed does two things before it fails:
+//! A stopped process (`SIGSTOP`, a cgroup freezer, a paused virtual machine), a thread without a processor, or a worker
+//! that another task keeps busy wakes up after the deadline and finds its timer expired. This does not indicate a fault
+//! of the target. A probe whose deadline has passed therefore does two things before it fails:
 //!
-//! 1. It reads what the kernel has: the runtime gets a few more turns, in which it sees the sockets that became readable while
-//!    nobody looked. What came before the deadline, by the kernel's timestamps, counts as if it had been read then.
-//! 2. It adds up the stalls. While it waits, a probe wakes up [`TICKS`] times until its deadline, and a wake-up that comes late is a
-//!    stall. A stall counts where it could have mattered:
+//! 1. It reads the data that the kernel holds. The runtime polls a few more times and finds the sockets that became
+//!    readable during the stall. Data that arrived before the deadline, by the kernel's timestamps, counts as if it had
+//!    been read then.
+//! 2. It adds up the stalls. While it waits, a probe wakes up [`TICKS`] times until its deadline. A late wake-up is
+//!    a stall. A stall counts if it could have changed the result:
 //!
 //! ```text
-//! begin          last read or write              deadline
+//! start          last read or write              deadline
 //!   ├────────stall────────┼───────────────────────────┤   counts: the target got the request, or its window, late
-//!   ├─────────┼──stall────────────────────────────────┤   does not count: the target had its time, and the kernel has nothing
-//!   ├─────────┼───────────────────────stall───────────────┤   counts: a whole host may have stood still, its network with it
+//!   ├─────────┼──stall────────────────────────────────┤   does not count: the target had its time and sent nothing
+//!   ├─────────┼───────────────────────stall───────────────┤   counts: the whole host and its network may have stopped
 //! ```
 //!
-//! Where the stalls that count are more than the deadline tolerates, the outcome is a local error, and nothing is said of the target.
+//! If the stalls that count exceed the tolerance of the deadline, the result is a local error, without a verdict.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -27,48 +28,49 @@ use std::time::{Duration, Instant};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Sleep, sleep_until};
 
-/// A probe that waits wakes up so often until its deadline. One that ends before a tick has none.
+/// Number of wake-ups of a waiting probe until its deadline. A probe that ends before the first tick has none.
 const TICKS: u32 = 16;
 
 /// The shortest time between two ticks.
 const LEAST_TICK: Duration = Duration::from_millis(5);
 
-/// A wake-up that is late by less is normal: the scheduler of a busy host is no more precise.
+/// Tolerance for late wake-ups: the scheduler of a busy host is not more precise.
 const ON_TIME: Duration = Duration::from_millis(10);
 
-/// The part of a deadline that may be lost, one over this number: a target that did not answer in the other three quarters is down
+/// The divisor for the tolerated part of a deadline. A target that did not respond in the other three quarters is down
 /// or slow, unless it usually takes about as long as its deadline.
 const TOLERATED_PART: u32 = 4;
 
-/// May always be lost.
+/// Loss that is always tolerated.
 const TOLERATED: Duration = Duration::from_millis(50);
 
-/// Turns of the runtime after a deadline. One lets it see the sockets; what libraries do in tasks of their own takes one more for
-/// each task that an answer goes through. What nothing comes for costs a few microseconds in each.
+/// Polls of the runtime after a deadline. The first one sees the sockets. Each library task that a response passes
+/// through needs one more. Without new data, each poll costs a few microseconds.
 const LAST_TURNS: u32 = 24;
 
-/// The same for what is waited for within a stage, which must end before the stage's own last turns do.
+/// The same for a wait within a stage, which must end before the final polls of the stage.
 const LAST_TURNS_WITHIN: u32 = 3;
 
 /// A wake-up that came late.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
-    /// When it was due.
+    /// Time at which the wake-up was due.
     from: Instant,
     until: Instant,
-    /// The longest part of it in which no probe ran on this thread. Where others ran, this one waited for its turn: the process
-    /// and its host were alive, and so was the network.
+    /// The longest part of the stall in which no probe ran on this thread. If other probes ran, this one waited for its
+    /// turn: the process, its host and the network were working.
     nobody_ran: Duration,
 }
 
-/// Times in which no probe of this thread ran, though one was to. The latest are enough: they are longer than [`ON_TIME`].
+/// Periods in which no probe ran on this thread although one was due. Only the latest are kept, longer than
+/// [`ON_TIME`].
 #[derive(Debug, Default)]
 struct Silence {
     last_woken: Option<Instant>,
     latest: VecDeque<(Instant, Instant)>,
 }
 
-/// Times that are remembered.
+/// Number of remembered periods.
 const SILENCES: usize = 16;
 
 thread_local! {
@@ -76,7 +78,7 @@ thread_local! {
 }
 
 impl Silence {
-    /// A probe runs that was to run at `due`. Gives the longest time since then in which none ran.
+    /// Records that a probe that was due at `due` runs now. Returns the longest period since then in which none ran.
     fn end(&mut self, due: Instant, now: Instant) -> Duration {
         let since = self.last_woken.replace(now).map_or(due, |woken| woken.max(due));
         if now.saturating_duration_since(since) >= ON_TIME {
@@ -94,16 +96,16 @@ impl Stall {
     }
 }
 
-/// Drives the stages of one probe until its deadline, and notes when it was woken late.
+/// Drives the stages of one probe until its deadline and records late wake-ups.
 #[derive(Debug)]
 pub(super) struct StallDetector {
     begun: Instant,
     deadline: Instant,
-    /// When the next wake-up is due.
+    /// Time of the next wake-up.
     due: Instant,
-    /// At most one for each tick.
+    /// Recorded stalls, with a maximum of one per tick.
     stalls: Vec<Stall>,
-    /// Wakes the probe up when that is due. All stages share it, and what never waits has none.
+    /// The timer for the next wake-up. All stages share it. A probe that never waits has none.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -130,7 +132,7 @@ impl StallDetector {
         }
     }
 
-    /// This task runs now: notes a stall where it should have run before.
+    /// Records a stall if this task runs later than it was due.
     pub fn wake(&mut self, now: Instant) {
         let nobody_ran = SILENCE.with_borrow_mut(|silence| silence.end(self.due, now));
         if now < self.due {
@@ -147,10 +149,12 @@ impl StallDetector {
         self.due = self.after(now);
     }
 
-    /// Runs `work` until it is done or the deadline has passed and the kernel has nothing more for it. None then.
+    /// Runs `work` until it is complete. Returns None if the deadline has passed and the kernel has no more data for
+    /// it.
     ///
-    /// The caller pins `work`: an async function keeps a future that it takes by value and then pins twice, in its argument and where
-    /// it pins it, and each function around it would keep and move both.
+    /// The caller pins `work`: an async function stores a future that it takes by value and then pins twice, in its
+    /// argument and where
+    /// it is pinned, and each outer function would store and move both.
     pub async fn watch<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         while now() < self.deadline {
             let done = poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -171,18 +175,19 @@ impl StallDetector {
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let due = self.due.into();
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        // Work that is always ready spends the budget of its task, and its deadline comes all the same.
+        // Work that is always ready uses up the budget of its task, and its deadline still applies.
         Pin::new(&mut unconstrained(alarm.as_mut())).poll(cx)
     }
 
-    /// The time that was lost where it could have mattered. `acted`: when the exporter last did what the peer could notice; none
-    /// where that is not known, and all of it could.
+    /// The lost time that could have changed the result. `acted` is the time of the exporter's last action that the
+    /// peer could notice. If it is None,
+    /// all of the lost time counts.
     pub fn lost(&self, acted: Option<Instant>) -> Duration {
         let counts = |stall: &Stall| {
             if acted.is_none_or(|acted| acted >= stall.from) {
                 return stall.length();
             }
-            // A packet that was dropped meanwhile is sent again after no more than as long a time.
+            // The retransmission of a packet dropped in this period takes no longer than the period itself.
             let left = self.deadline.saturating_duration_since(stall.until);
             if left < stall.nobody_ran {
                 stall.nobody_ran
@@ -193,18 +198,18 @@ impl StallDetector {
         self.stalls.iter().map(counts).sum()
     }
 
-    /// Whether so much may be lost without a failure being for that.
+    /// Whether the deadline tolerates this loss.
     pub fn tolerates(&self, lost: Duration) -> bool {
         lost <= ((self.deadline - self.begun) / TOLERATED_PART).max(TOLERATED)
     }
 }
 
-/// The clock of the runtime's timers: the monotonic one, unless a test has stopped it.
+/// The clock of the runtime's timers: the monotonic clock, unless a test has paused it.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Runs `work` until then. What the kernel has at that time is read: see [`StallDetector::watch`].
+/// Runs `work` until the given time. Data that the kernel has by then is read: see [`StallDetector::watch`].
 pub(super) async fn in_time<T>(until: Instant, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     match tokio::time::timeout_at(until.into(), work.as_mut()).await {
         Ok(done) => Some(done),
@@ -212,7 +217,7 @@ pub(super) async fn in_time<T>(until: Instant, mut work: Pin<&mut impl Future<Ou
     }
 }
 
-/// Lets the runtime look at its sockets, and then `work` at what came.
+/// Polls the sockets of the runtime, and then `work`.
 async fn last_turns<T>(mut work: Pin<&mut impl Future<Output = T>>, turns: u32) -> Option<T> {
     for _ in 0..turns {
         yield_now().await;

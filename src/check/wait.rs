@@ -1,4 +1,4 @@
-//! Wait: for the first byte of the answer.
+//! Wait: waits for the first byte of the response.
 
 use super::pending_response::{ResponseError, ResponsePart};
 use super::wire::Wire;
@@ -7,10 +7,10 @@ use crate::chain::Stage;
 use crate::reason::Reason;
 
 impl Check {
-    /// Drives the exchange until the first byte of the answer is there.
+    /// Drives the exchange until the first byte of the response arrives.
     ///
     /// # Errors
-    /// When the connection ends first.
+    /// When the connection ends before that.
     pub async fn wait(&mut self) -> Result<(), ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let trace = wire.trace.clone();
@@ -19,7 +19,7 @@ impl Check {
                 .advance_until(|answered| answered || trace.answer_began().is_some())
                 .await;
             match trace.answer_began() {
-                // An answer may begin before the request has ended: then nothing was waited for.
+                // A response may start before the request ends. The waiting time is then zero.
                 Some(at) => wire
                     .times
                     .hand_over(Some(trace.request_done().map_or(at, |sent| at.max(sent)))),

@@ -1,8 +1,9 @@
 //! Values read from files of this host (`resolv.conf`, hosts, certificates), reloaded when the files change.
 //!
-//! One thread of the process looks at all of them every five seconds, so no probe waits for a disk. A file is taken as changed when
-//! its identity, size or modification time is another one (Kubernetes replaces mounted files by switching a symbolic link, which
-//! gives another file). A new version that cannot be used changes nothing: the old one stays, and the log tells so once.
+//! One thread checks all files every five seconds, so that no probe waits for a disk. A file has changed if
+//! its identity, size or modification time differs. (Kubernetes replaces mounted files by switching a symbolic link,
+//! which results in a different file.) If a new version is invalid, the old value stays in use, and the error is logged
+//! once.
 
 use arc_swap::ArcSwap;
 use std::fmt;
@@ -14,15 +15,15 @@ use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// How often the files are looked at.
+/// Interval between two checks.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// All values of the process that are read from files. A value that is dropped leaves the list with the next look.
+/// All values read from files. A value that is dropped is removed from the list at the next check.
 static ALL: Mutex<Vec<Weak<dyn Refresh>>> = Mutex::new(Vec::new());
 
-/// A value that is read from files.
+/// A value read from files.
 pub struct Watched<T> {
-    /// What the files hold, for the log.
+    /// The content of the files, for the log.
     what: String,
     files: Vec<PathBuf>,
     read: Box<dyn Fn() -> Result<T, String> + Send + Sync>,
@@ -30,15 +31,15 @@ pub struct Watched<T> {
     seen: Mutex<ReadVersion>,
 }
 
-/// What the last look has found.
+/// The result of the last check.
 struct ReadVersion {
     versions: Vec<Option<Version>>,
-    /// Why that could not be used. It is tried again with each look: what the host was short of says nothing about the files, and
-    /// a certificate is often replaced before its key is.
+    /// The error of the last read. Each check retries it: a resource shortage does not indicate invalid files, and
+    /// a certificate is often replaced before its key.
     error: Option<String>,
 }
 
-/// What tells one version of a file from another.
+/// The identity of one version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Version {
     device: u64,
@@ -74,17 +75,18 @@ impl<T: fmt::Debug> fmt::Debug for Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Reads the value by `first` now, and by `again` whenever one of the files has changed. A value of no files never changes.
+    /// Reads the value with `first` now, and with `again` after each change of a file. A value without files never
+    /// changes.
     ///
     /// # Errors
-    /// That of `first` where the value must not be used even later; why it cannot be had yet is kept inside.
+    /// The error of `first`, if the value can never become valid. A temporary error is stored.
     pub fn new<E>(
         what: impl Into<String>,
         files: Vec<PathBuf>,
         first: impl FnOnce() -> Result<Result<T, String>, E>,
         again: impl Fn() -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Arc<Self>, E> {
-        // Before the files are read: a change between the two is then seen with the next look.
+        // The versions are read before the files, so that a change in between is found at the next check.
         let versions = files.iter().map(Version::of).collect();
         let first = first()?;
         let error = first.as_ref().err().cloned();
@@ -104,7 +106,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Ok(watched)
     }
 
-    /// Reads the files unless one of them is a pipe or a device, whose reading could last for ever.
+    /// Reads the files unless one of them is a pipe or a device, which could block forever.
     fn read_regular(&self) -> Result<T, String> {
         let irregular = |file: &&PathBuf| fs::metadata(file).is_ok_and(|metadata| !metadata.is_file());
         match self.files.iter().find(irregular) {
@@ -120,7 +122,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     /// The value.
     ///
     /// # Errors
-    /// Why no version of the files could be used yet.
+    /// When no version of the files was valid yet.
     pub fn current(&self) -> Result<Arc<T>, String> {
         self.current.load().as_ref().clone()
     }
@@ -156,7 +158,7 @@ impl<T: Send + Sync + 'static> Refresh for Watched<T> {
     }
 }
 
-/// Starts the thread that looks at all files, once per process.
+/// Starts the thread that checks all files, once per process.
 pub fn watch_files() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -179,7 +181,7 @@ fn refresh_all() {
         all.iter().filter_map(Weak::upgrade).collect()
     };
     for watched in alive {
-        // A panic, which the hook has logged, ends one look at one value, not the thread.
+        // A panic, which the hook logs, ends one check of one value, not the thread.
         let _ = panic::catch_unwind(AssertUnwindSafe(|| watched.refresh()));
     }
 }

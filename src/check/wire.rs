@@ -1,4 +1,4 @@
-//! What one exchange runs over: the facts so far, the connection, the pending answer.
+//! The state of one exchange: the facts so far, the connection, and the pending response.
 
 use super::datagram::Datagrams;
 use super::dial::Dialled;
@@ -20,52 +20,52 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-/// Times of stages that are those of events on the wire, not those at which we got to run.
+/// Stage times given by events on the wire, instead of the times at which the task ran.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StageTimes {
-    /// What the present stage really began with.
+    /// The actual start of the current stage.
     pub began: Option<Instant>,
-    /// The event that ended it.
+    /// The event that ended the stage.
     pub ended: Option<Instant>,
-    /// Where the stage failed before the check got to know why.
+    /// Time of the failure, if it is earlier than the time at which the check noticed it.
     pub failed: Option<Instant>,
-    /// The next stage begins then.
+    /// Start of the next stage.
     pub next: Option<Instant>,
 }
 
 impl StageTimes {
-    /// The event that ends this stage begins the next.
+    /// Uses the event that ends this stage as the start of the next one.
     pub const fn hand_over(&mut self, at: Option<Instant>) {
         (self.ended, self.next) = (at, at);
     }
 }
 
-/// The wire of one exchange.
+/// The connection state of one exchange.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
-    /// The facts of the leg, without its laps.
+    /// The facts of the exchange, without its stage timings.
     pub facts: Exchange,
-    /// What the wire knows better of the stages' times than we.
+    /// Stage times that are known more exactly from the wire.
     pub times: StageTimes,
-    /// Where the connection was dialled: it can be dialled again.
+    /// The address that was dialled, so that it can be dialled again.
     pub dialled: Option<Dialled>,
     /// The connection, until the exchange takes it.
     pub layer: Option<Layer>,
-    /// The connection as a line to speak on, once something was said or heard there.
+    /// The connection as a line-based stream, after something was sent or received on it.
     pub line: Option<DialogueConnection>,
-    /// Where datagrams are exchanged instead.
+    /// The socket for datagrams, if they are used instead.
     pub datagrams: Option<Datagrams>,
     /// The QUIC connection, until the exchange takes it.
     pub quic: Option<Quic>,
-    /// Where an echo request was sent.
+    /// The socket that an echo request was sent on.
     pub echo: Option<EchoSocket>,
-    /// The request and its pending answer.
+    /// The request and its pending response.
     pub pending: Option<PendingResponse>,
-    /// Nothing is sent once the connection is open.
+    /// Nothing is sent after the connection is open.
     pub is_silent: bool,
-    /// What the connection saw.
+    /// Events of the connection.
     pub trace: Arc<Trace>,
-    /// What the probe holds.
+    /// Memory held by the probe.
     pub memory: ProbeMemory,
 }
 
@@ -82,14 +82,14 @@ impl Wire {
         }
     }
 
-    /// Takes the connection. What was read and not heard before is not for who comes now: TLS after STARTTLS begins anew.
+    /// Takes the connection. Bytes that were read but not consumed are dropped: TLS after STARTTLS starts from scratch.
     pub fn take_layer(&mut self) -> Option<Layer> {
         self.layer
             .take()
             .or_else(|| self.line.take().map(DialogueConnection::into_layer))
     }
 
-    /// Closes the connection and gives the facts; `begun` is when the probe began.
+    /// Closes the connection and returns the facts. `begun` is the start of the probe.
     pub fn close(self, begun: Instant) -> Exchange {
         let Self {
             mut facts,
@@ -118,19 +118,19 @@ impl Wire {
     }
 }
 
-/// The connection as the exchange sees it: the socket, or TLS over another layer.
+/// The connection of the exchange: the socket, or TLS over another layer.
 #[derive(Debug)]
 pub(super) enum Layer {
     Plain(Socket),
     Tls(Box<TlsStream<Layer>>),
-    /// The TLS of a proxy, before TLS begins within it.
+    /// TLS to a proxy, before the inner TLS handshake starts.
     Within(Box<TlsWithinTls>),
     #[cfg(feature = "legacy-tls")]
     Legacy(super::legacy::LegacyStream),
 }
 
 impl Layer {
-    /// The same layer, ready to carry TLS: the tape then tells how what comes begins.
+    /// The same layer, prepared to carry TLS: the trace then records how the received data starts.
     pub fn for_tls(self, trace: &Arc<Trace>) -> Self {
         let plain = matches!(self, Self::Plain(_));
         trace.speak_tls(!plain);
@@ -143,8 +143,8 @@ impl Layer {
         }))
     }
 
-    /// Why TLS ended, if that has come and was not read: of what can no longer be written, a server may have told the reason
-    /// before, by an alert. What else came stays unread.
+    /// The reason why TLS ended, if it was received but not read. A server may send an alert before a write fails. All
+    /// other received data stays unread.
     fn unread_fault(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
         let Self::Tls(session) = self else { return None };
         let (layer, tls) = session.get_mut();
@@ -188,7 +188,7 @@ impl AsyncWrite for Layer {
     }
 }
 
-/// The TLS of a proxy, which carries the TLS of the target: notes what is read from it, as the socket does for plain TCP.
+/// TLS to a proxy that carries TLS to the target. Records what is read from it, as the socket does for plain TCP.
 #[derive(Debug)]
 pub(super) struct TlsWithinTls {
     layer: Layer,
@@ -218,7 +218,7 @@ impl AsyncWrite for TlsWithinTls {
     }
 }
 
-/// Reads what a layer has now.
+/// Reads the data that a layer has available.
 struct Now<'a, 'b> {
     layer: &'a mut Layer,
     cx: &'a mut Context<'b>,
@@ -238,16 +238,16 @@ impl io::Read for Now<'_, '_> {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// The connection above TLS: notes the last byte of the request and the first of the answer.
+/// The connection above TLS. Records the last byte of the request and the first byte of the response.
 #[derive(Debug)]
 pub(super) struct TracedStream {
     layer: Layer,
     trace: Arc<Trace>,
-    /// Interim answers that may come before the final one of HTTP/2.
+    /// Maximum number of interim responses before the final HTTP/2 response.
     most_interims: usize,
-    /// What who reads it may hold of what came.
+    /// Memory that the reader may hold for received data.
     buffered: Option<Buffered>,
-    /// The header blocks of HTTP/2 on their way to the library.
+    /// HTTP/2 header blocks on their way to the library.
     blocks: Option<Box<HeaderBlocks>>,
 }
 
@@ -262,7 +262,7 @@ impl TracedStream {
         }
     }
 
-    /// The same where what a library holds of what it reads is counted.
+    /// The same, with accounting for the data that a library holds.
     pub fn read_by(self, buffered: Buffered) -> Self {
         Self {
             buffered: Some(buffered),
@@ -270,7 +270,7 @@ impl TracedStream {
         }
     }
 
-    /// The same where HTTP/2 is spoken. One interim answer more is let through, since trailers look like one.
+    /// The same for HTTP/2. It allows one additional interim response, because trailers look like one.
     pub fn of_http2(self, limits: &Limits, is_head: bool) -> Self {
         let blocks = HeaderBlocks::up_to(limits.response_head);
         Self {
@@ -316,8 +316,8 @@ impl TracedStream {
     fn poll_below(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match ready!(Pin::new(&mut self.layer).poll_read(cx, buf)) {
-            // A TCP close without close_notify is an end like any other, if the last record is whole: popular sites do
-            // it, and Go takes it so. A cut within a record is a cut, also where nothing else frames the body.
+            // A TCP close without close_notify is a normal end if the last record is complete. Popular sites do
+            // this, and Go accepts it. A cut within a record is a truncation, even if nothing else frames the body.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.trace.at_record_boundary() => {
                 self.trace.lacks_close_notify();
                 Poll::Ready(Ok(()))
@@ -334,7 +334,7 @@ impl TracedStream {
                     return Poll::Ready(Err(io::Error::new(ErrorKind::OutOfMemory, no_memory)));
                 }
                 if self.trace.interims() > self.most_interims {
-                    // Who parses them would read on for as long as more of them come.
+                    // The parser would otherwise read on as long as more interim responses arrive.
                     return Poll::Ready(Err(ErrorKind::InvalidData.into()));
                 }
                 Poll::Ready(Ok(()))
@@ -352,12 +352,12 @@ impl TracedStream {
         &self.trace
     }
 
-    /// The exporter may hold no more of what comes.
+    /// The exporter may not hold more of the received data.
     pub fn out_of_memory(&self) {
         self.trace.out_of_memory();
     }
 
-    /// The connection below.
+    /// The underlying connection.
     pub fn into_layer(self) -> Layer {
         self.layer
     }

@@ -6,7 +6,7 @@ use crate::probe::Finding;
 use crate::report::Exchange;
 use crate::verdict::{Side, Verdict};
 
-/// The links in the order of the way there.
+/// The links, nearest first.
 const ON_THE_WAY: [Link; 8] = [
     Link::Local,
     Link::Dns,
@@ -18,21 +18,21 @@ const ON_THE_WAY: [Link; 8] = [
     Link::Content,
 ];
 
-/// How a link is.
+/// The state of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkState {
-    /// The probe came through.
+    /// The probe passed it.
     Healthy,
-    /// It is blamed.
+    /// The verdict attributes the failure to it.
     Broken,
-    /// It may be this one: the evidence does not decide.
+    /// A suspect: the evidence is inconclusive.
     Suspect,
-    /// The probe says nothing of it.
+    /// The probe has no information about it.
     Unseen,
 }
 
 impl LinkState {
-    /// The word in style sheets.
+    /// The CSS class.
     #[must_use]
     pub const fn class(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl LinkState {
         }
     }
 
-    /// For those who do not see colours.
+    /// The symbol for readers who do not see colours.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl LinkState {
     }
 }
 
-/// A link in words for people.
+/// The description of a link, for people.
 #[must_use]
 pub const fn name(link: Link) -> &'static str {
     match link {
@@ -71,7 +71,7 @@ pub const fn name(link: Link) -> &'static str {
     }
 }
 
-/// A link in a word or two.
+/// The short name of a link.
 #[must_use]
 pub const fn short_name(link: Link) -> &'static str {
     match link {
@@ -90,15 +90,15 @@ pub const fn short_name(link: Link) -> &'static str {
 /// One link of a finding's chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkStatus {
-    /// Which link.
+    /// The link.
     pub link: Link,
-    /// How it is.
+    /// Its state.
     pub state: LinkState,
-    /// The fact that says most of it.
+    /// Its most relevant fact.
     pub note: Option<String>,
 }
 
-/// The chain of a finding, from us to the content.
+/// The chain of a finding, from the exporter to the content.
 #[must_use]
 pub fn marks(finding: &Finding) -> Vec<LinkStatus> {
     let secured = finding
@@ -128,7 +128,7 @@ fn state(finding: &Finding, link: Link) -> LinkState {
     let exchange = finding.report.last_exchange();
     match verdict.link {
         Link::Unknown => undecided(finding, link),
-        // The connection ended before there was TLS.
+        // The connection ended before TLS started.
         blamed
             if link == Link::Tls
                 && link < blamed
@@ -146,7 +146,7 @@ fn answers_directly(finding: &Finding, verdict: &Verdict) -> bool {
     verdict.side == Some(Side::Gateway) && innermost.is_some_and(|backend| backend.report.succeeded())
 }
 
-/// The probe came through what its stages finished; of what is left, it may be any.
+/// The probe passed the links of its finished stages. Any of the others may be the broken one.
 fn undecided(finding: &Finding, link: Link) -> LinkState {
     let Some(exchange) = finding.report.last_exchange() else {
         return LinkState::Unseen;
@@ -161,7 +161,7 @@ fn undecided(finding: &Finding, link: Link) -> LinkState {
     if passed { LinkState::Healthy } else { LinkState::Suspect }
 }
 
-/// The fact that says most of a link.
+/// The most relevant fact of a link.
 fn note(finding: &Finding, link: Link) -> Option<String> {
     let exchange = finding.report.last_exchange()?;
     match link {

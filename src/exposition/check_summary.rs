@@ -1,4 +1,5 @@
-//! Summarises many probes of one target for a terminal: percentiles of each phase, a histogram, the share of each verdict.
+//! Summarises many probes of one target for a terminal: percentiles of each phase, a histogram, the share of each
+//! verdict.
 
 use super::durations::millis;
 use crate::probe::Finding;
@@ -12,19 +13,19 @@ const BOUNDS: [u32; 13] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000,
 
 const WIDTH: usize = 40;
 
-/// What came of the probes so far.
+/// The results of the probes so far.
 #[derive(Debug, Default)]
 pub struct CheckSummary {
     probes: usize,
     good: usize,
-    /// In the order in which they were first seen.
+    /// In the order of their first occurrence.
     phases: Vec<(&'static str, Vec<Duration>)>,
     wholes: Vec<Duration>,
     verdicts: BTreeMap<String, usize>,
 }
 
 impl CheckSummary {
-    /// Takes a probe in.
+    /// Adds a probe.
     pub fn add(&mut self, finding: &Finding) {
         self.probes += 1;
         self.good += usize::from(finding.report.succeeded());
@@ -42,19 +43,19 @@ impl CheckSummary {
         *self.verdicts.entry(verdict).or_default() += 1;
     }
 
-    /// Probes so far.
+    /// Number of probes so far.
     #[must_use]
     pub const fn probes(&self) -> usize {
         self.probes
     }
 
-    /// Whether every probe was good.
+    /// Whether all probes succeeded.
     #[must_use]
     pub const fn is_good(&self) -> bool {
         self.good == self.probes
     }
 
-    /// One line while it runs: how far it is, and the median of each phase.
+    /// One progress line: the number of probes and the median of each phase.
     #[must_use]
     pub fn progress(&self, of: usize) -> String {
         const BAR: usize = 20;
@@ -69,7 +70,7 @@ impl CheckSummary {
         out
     }
 
-    /// All of it, at the end.
+    /// The complete summary.
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = format!(
@@ -113,14 +114,14 @@ impl CheckSummary {
     }
 
     fn share(&self, count: usize) -> String {
-        // Never all where one is missing.
+        // Never 100 % if a probe is missing.
         let permille = count * 1000 / self.probes.max(1);
         format!("{}.{} %", permille / 10, permille % 10)
     }
 }
 
-/// The time of each phase of one probe: over all of its legs, and only where it finished in each, as the histograms have
-/// it.
+/// Duration of each phase of one probe, summed over its exchanges. Only phases that finished in each exchange count, as
+/// in the histograms.
 fn sums(report: &Report) -> Vec<(&'static str, Duration)> {
     let mut sums: Vec<(&'static str, Option<Duration>)> = Vec::new();
     for (stage, took) in report.known_times() {
@@ -137,7 +138,7 @@ fn add(out: &mut String, text: &str) {
     out.write_str(text).expect("writing to a String cannot fail");
 }
 
-/// The time that so many percent of all do not exceed.
+/// The given percentile.
 fn quantile(times: &[Duration], percent: usize) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();

@@ -6,22 +6,22 @@ use crate::report::{Dialogue, Exchange};
 use crate::verdict::Verdict;
 use std::fmt::Write as _;
 
-/// Renders the page. `metrics` is what was or would be returned; `module` is the module's configuration as YAML, secrets
-/// masked.
+/// Renders the page. `metrics` is the metrics response; `module` is the module's configuration as YAML,
+/// with secrets masked.
 #[must_use]
 pub fn text(entry: &HistoryEntry, metrics: &str, module: &str) -> String {
     let page = format!(
         "Logs for the probe:\n{}\n\n\nMetrics that would have been returned:\n{metrics}\n\n\nModule configuration:\n{module}\n",
         log(&entry.finding),
     );
-    // People read it in terminals; a label may hold what does something there.
+    // People read it in terminals, and a label may contain control characters.
     page.replace(
         |letter: char| letter.is_control() && letter != '\n' && letter != '\t',
         "\u{fffd}",
     )
 }
 
-/// One logfmt line for each lap, and one for the end.
+/// One logfmt line per stage, and one for the end.
 fn log(finding: &Finding) -> String {
     let report = &finding.report;
     let mut lines = Lines {
@@ -49,9 +49,9 @@ fn log(finding: &Finding) -> String {
     lines.text
 }
 
-/// The lines of one probe, with the same keys as those of the exporter's own log.
+/// The log lines of one probe, with the same keys as the exporter's own log.
 struct Lines {
-    /// What every line has.
+    /// The common fields of all lines.
     head: String,
     text: String,
 }

@@ -1,4 +1,4 @@
-//! One finding as JSON: what a person needs to believe the verdict. Values of headers are shown by an allow-list.
+//! One finding as JSON: the facts that support the verdict. An allowlist selects the header values that are shown.
 
 use super::durations::words;
 use super::reproduce;
@@ -18,7 +18,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The response fields whose values are shown: they tell who answered and what was decided, and hold no secrets.
+/// The response fields whose values are shown: they identify the sender and its decision and contain no secrets.
 const SHOWN_HEADERS: [&str; 32] = [
     "accept-ranges",
     "age",
@@ -54,10 +54,10 @@ const SHOWN_HEADERS: [&str; 32] = [
     "x-vercel-error",
 ];
 
-/// Bytes of an answer's first word that are shown.
+/// Number of bytes shown from the start of an invalid response.
 const FIRST_WORD: usize = 32;
 
-/// The evidence of a finding. Times are seconds; a lap's `begun` counts from the start of the probe.
+/// The evidence of a finding. Times are seconds, relative to the start of the probe.
 #[must_use]
 pub fn json(entry: &HistoryEntry) -> Value {
     let finding = &entry.finding;
@@ -76,7 +76,7 @@ pub fn json(entry: &HistoryEntry) -> Value {
     })
 }
 
-/// What was probed, and the report of its probe.
+/// The target and the report of its probe.
 fn target(finding: &Finding) -> Value {
     let mut report = report(&finding.report);
     report["name"] = finding.requested.target.to_string().into();
@@ -212,7 +212,7 @@ fn io_times(io_times: IoTimes) -> Value {
     })
 }
 
-/// Whose clock told when something happened, and how late we came to it.
+/// The source of the timestamps, and the delay of the exporter.
 fn clocks(clocks: ClockSources) -> Value {
     let name = |clock| match clock {
         ClockSource::Kernel => "kernel",
@@ -229,7 +229,7 @@ fn clocks(clocks: ClockSources) -> Value {
     })
 }
 
-/// What has to be known of the figures of an exchange, in sentences.
+/// Notes on the figures of an exchange.
 pub(super) fn notes(exchange: &Exchange) -> impl Iterator<Item = String> + use<> {
     let doubt = exchange.wire.clocks.first_byte_doubt;
     doubt.into_iter().map(|doubt| {
@@ -302,7 +302,7 @@ fn reply(reply: &Reply, deviations: &Deviations) -> Value {
     })
 }
 
-/// The value of a response field as it may be shown.
+/// The displayable value of a response field.
 pub(super) fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
     if SHOWN_HEADERS.contains(&name.as_str()) {
         String::from_utf8_lossy(value.as_bytes()).into_owned()
@@ -311,8 +311,8 @@ pub(super) fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
     }
 }
 
-/// The first word that came, where it is the evidence: an answer that was no HTTP, or no TLS. What follows it may be an
-/// echo of our request or fields with secrets; an answer that could be read is shown by its fields instead.
+/// The first bytes of an invalid HTTP or TLS response, where they are the evidence. The bytes after them may echo
+/// the request or contain secrets. A valid response is shown by its fields instead.
 pub(super) fn first_bytes(exchange: &Exchange) -> Option<String> {
     let came = &exchange.wire.excerpt;
     let word = came.split(u8::is_ascii_whitespace).next().unwrap_or_default();

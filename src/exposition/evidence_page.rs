@@ -1,4 +1,4 @@
-//! The evidence of one probe as an HTML page: which link broke, and why that is to be believed.
+//! The evidence of one probe as an HTML page: which link broke, and the facts that support the verdict.
 
 mod facts;
 mod waterfall;
@@ -12,7 +12,7 @@ use crate::utc::rfc3339;
 use crate::verdict::{Certainty, Side, Verdict};
 use maud::{DOCTYPE, Markup, html};
 
-/// The whole page. `prefix` stands before every path.
+/// The complete page. `prefix` is added to every path.
 #[must_use]
 pub fn page(entry: &HistoryEntry, prefix: &str) -> String {
     let finding = &entry.finding;
@@ -51,7 +51,7 @@ pub fn page(entry: &HistoryEntry, prefix: &str) -> String {
     page.into_string()
 }
 
-/// What is to be said first: the broken link, and all of it in a few sentences.
+/// The summary: the broken link and a few sentences.
 fn summary(finding: &Finding) -> Markup {
     let report = &finding.report;
     let (class, colour) = match &finding.verdict {
@@ -76,7 +76,10 @@ fn headline(verdict: Option<&Verdict>) -> String {
     match verdict {
         None => "All links are healthy".to_owned(),
         Some(verdict) if verdict.masked => {
-            format!("A good answer hides what is broken: {}", chain_view::name(verdict.link))
+            format!(
+                "A successful response hides a broken link: {}",
+                chain_view::name(verdict.link)
+            )
         }
         Some(verdict) if verdict.link == Link::Unknown => format!("Failed: {}", chain_view::name(verdict.link)),
         Some(verdict) if verdict.certainty == Certainty::Certain => {
@@ -89,7 +92,7 @@ fn headline(verdict: Option<&Verdict>) -> String {
 /// The chain, drawn.
 fn chain(finding: &Finding) -> Markup {
     html! {
-        ol.chain aria-label="The chain, from us to the application" {
+        ol.chain aria-label="The chain, from the exporter to the application" {
             @for mark in chain_view::marks(finding) {
                 li class=(mark.state.class()) {
                     span.name { (chain_view::short_name(mark.link)) }
@@ -101,7 +104,7 @@ fn chain(finding: &Finding) -> Markup {
     }
 }
 
-/// Why that link: what a person can check.
+/// The reasons for the verdict, as facts that a person can verify.
 fn reasons(verdict: &Verdict) -> Markup {
     html! {
         dl.why {
@@ -133,7 +136,7 @@ fn reasons(verdict: &Verdict) -> Markup {
     }
 }
 
-/// What is to be handed on: the incident report, and the command that repeats the request.
+/// The texts to hand over: the incident report, and the command that repeats the request.
 fn copies(entry: &HistoryEntry) -> Markup {
     let finding = &entry.finding;
     let command = reproduce::command(&finding.report).map(|command| {

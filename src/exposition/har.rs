@@ -9,8 +9,8 @@ use crate::utc::rfc3339;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The archive: one page for each that was asked, one entry for each exchange. Times are milliseconds; -1 is a phase that
-/// was not reached, as the format has it.
+/// The archive: one page for each requested machine, one entry for each exchange. Times are milliseconds; -1 is a phase
+/// that was not reached, as the format requires.
 #[must_use]
 pub fn json(entry: &HistoryEntry) -> Value {
     let finding = &entry.finding;
@@ -71,7 +71,7 @@ fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
         "time": total(&timings),
         "request": {
             "method": exchange.method.as_deref().unwrap_or("GET"),
-            // The archive wants a URI (RFC 3986): what hides a query is none.
+            // The archive requires a URI (RFC 3986), and a hidden query does not form a valid one.
             "url": exchange.url.replace('…', "%E2%80%A6"),
             "httpVersion": exchange.reply.as_ref().map_or("HTTP/1.1", |reply| reply.version),
             "cookies": [],
@@ -92,7 +92,7 @@ fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
     har_entry
 }
 
-/// An exchange without an answer has the status 0, as browsers write it.
+/// An exchange without a response has the status 0, as in browsers.
 fn response(exchange: &Exchange) -> Value {
     let none = Reply::default();
     let reply = exchange.reply.as_ref().unwrap_or(&none);
@@ -116,7 +116,7 @@ fn response(exchange: &Exchange) -> Value {
             "value": shown_value(name, value),
         })).collect::<Vec<_>>(),
         "content": { "size": reply.body_length, "mimeType": header("content-type") },
-        // Where it leads is the next entry; the field itself may hold secrets.
+        // The next entry shows the destination. The field itself may contain secrets.
         "redirectURL": "",
         "headersSize": -1,
         "bodySize": -1,
@@ -124,7 +124,7 @@ fn response(exchange: &Exchange) -> Value {
     })
 }
 
-/// Why it failed, and what has to be known of its figures.
+/// The failure, and notes on the precision of the figures.
 fn comment(exchange: &Exchange) -> String {
     let failed = exchange
         .stage_log

@@ -7,14 +7,14 @@ use crate::report::Exchange;
 use crate::utc::rfc3339;
 use std::fmt::Write as _;
 
-/// The letter.
+/// The incident report.
 #[must_use]
 pub fn text(entry: &HistoryEntry) -> String {
     let finding = &entry.finding;
     let report = &finding.report;
     let mut out = String::new();
     let mut put = |words: &str| {
-        // What a peer wrote must not begin a line of its own.
+        // Text from a remote host must not start a line.
         out.extend(words.chars().map(plain));
         out.push('\n');
     };

@@ -9,10 +9,10 @@ use std::time::UNIX_EPOCH;
 /// The suffix of a counter's series, which the name of its family does not have.
 const TOTAL: &str = "_total";
 
-/// Writes families as `OpenMetrics`. Created timestamps are left out: each would be a series of its own.
+/// Writes families as `OpenMetrics`. Created timestamps are omitted, because each would be an additional series.
 ///
 /// # Errors
-/// Those of `out`.
+/// When writing to `out` fails.
 pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl Write) -> io::Result<()> {
     for family in families {
         let (name, kind) = match (family.kind, family.name.strip_suffix(TOTAL)) {

@@ -12,7 +12,7 @@ use crate::report::{Reply, Report};
 use crate::verdict::Verdict;
 use http::{HeaderName, HeaderValue};
 
-/// The gauges of a finding: what there is but for the series of its key.
+/// The gauges of a finding, without the series of its key.
 #[must_use]
 pub fn gauges(finding: &Finding) -> MetricPage {
     let report = &finding.report;
@@ -38,7 +38,7 @@ pub fn gauges(finding: &Finding) -> MetricPage {
     if let Some(reply) = report.final_reply() {
         cache(reply, finding.repeats, &mut page);
     }
-    // The quorum of other keys is no control.
+    // The failure share of other keys does not count as a control.
     if let Some(vantage) = finding.vantage.as_ref().filter(|vantage| !vantage.outage) {
         page.set(&VANTAGE_HEALTHY, flag(vantage.healthy()));
     }
@@ -67,7 +67,7 @@ fn failure(verdict: &Verdict, page: &mut MetricPage) {
     );
 }
 
-/// What was asked beside the edge.
+/// The results of the diagnostics.
 fn diagnostics(investigation: &Investigation, all_addresses: bool, edge: &Report, page: &mut MetricPage) {
     page.set(&INVESTIGATION, investigation.took.as_secs_f64());
     for direct in &investigation.backends {
@@ -107,7 +107,7 @@ fn backend(direct: &DirectRequest, page: &mut MetricPage) {
     }
 }
 
-/// The fields by which caches tell a hit from a miss.
+/// The fields that indicate a cache hit or miss.
 const CACHES: [&str; 5] = [
     "cache-status",
     "cf-cache-status",
@@ -116,7 +116,7 @@ const CACHES: [&str; 5] = [
     "x-vercel-cache",
 ];
 
-/// What the answer says of caches: `Age` (RFC 9111 section 5.1), and the fields by which caches tell a hit from a miss.
+/// The cache information of the response: `Age` (RFC 9111 section 5.1) and the fields that indicate a hit or miss.
 fn cache(reply: &Reply, repeats: bool, page: &mut MetricPage) {
     let is_of_cache = |name: &HeaderName| CACHES.contains(&name.as_str());
     let says: Vec<_> = reply.headers.iter().filter(|(name, _)| is_of_cache(name)).collect();

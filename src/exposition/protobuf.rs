@@ -1,7 +1,8 @@
-//! The protobuf format: delimited `io.prometheus.client.MetricFamily`, with native histograms beside the classic buckets.
+//! The protobuf format: delimited `io.prometheus.client.MetricFamily`, with native histograms beside the classic
+//! buckets.
 //!
-//! The `prometheus` crate's messages are those of 2013. What came later rides in their unknown fields, under the numbers
-//! of `metrics.proto` in `prometheus/client_model`: the wire has no other names.
+//! The messages of the `prometheus` crate date from 2013. Newer fields are written as unknown fields, with the
+//! numbers of `metrics.proto` in `prometheus/client_model`. The wire format contains only these numbers.
 
 use crate::metrics::{self, Bucket, Count, Exemplar, Family, MetricKind, NativeBuckets, Value};
 use prometheus::Encoder as _;
@@ -11,7 +12,7 @@ use protobuf::{CodedOutputStream, Message, MessageField};
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Numbers of the fields that the old messages do not know.
+/// Numbers of the fields that the old messages do not have.
 mod field {
     pub const COUNTER_EXEMPLAR: u32 = 2;
     pub const COUNTER_CREATED: u32 = 3;
@@ -27,7 +28,7 @@ mod field {
 /// Writes families as delimited messages.
 ///
 /// # Errors
-/// Those of `out`.
+/// When writing to `out` fails.
 pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl Write) -> io::Result<()> {
     let encoder = prometheus::ProtobufEncoder::new();
     let with_samples = families.into_iter().filter(|family| !family.samples.is_empty());
@@ -103,7 +104,7 @@ fn histogram(value: &metrics::Histogram) -> proto::Histogram {
     if let Some((native, created)) = &value.native {
         let later = histogram.special_fields.mut_unknown_fields();
         later.add_varint(field::SCHEMA, zigzag(i64::from(native.schema)));
-        // Never 0: by this, a histogram without observations is known as a native one.
+        // Never 0: this marks a histogram without observations as a native one.
         later.add_fixed64(field::ZERO_THRESHOLD, NativeBuckets::ZERO_THRESHOLD.to_bits());
         later.add_varint(field::ZERO_COUNT, native.zeros);
         later.add_length_delimited(field::HISTOGRAM_CREATED, timestamp(*created));
@@ -129,8 +130,8 @@ fn bucket(bucket: &Bucket) -> proto::Bucket {
     message
 }
 
-/// Runs of neighbouring buckets as distance to the run before and length, and each count as the difference to the one
-/// before it. The first distance is from 0.
+/// Spans of adjacent buckets, as gap to the previous span and length. Each count is the difference to the previous
+/// one. The first gap starts at 0.
 fn spans_of(native: &NativeBuckets) -> (Vec<(i32, u32)>, Vec<i64>) {
     let mut spans: Vec<(i32, u32)> = Vec::new();
     let mut deltas = Vec::with_capacity(native.buckets.len());
@@ -176,7 +177,7 @@ fn timestamp(at: SystemTime) -> Vec<u8> {
     })
 }
 
-/// Encodes into memory, where nothing can fail.
+/// Encodes into memory, which cannot fail.
 fn encoded(write: impl FnOnce(&mut CodedOutputStream) -> protobuf::Result<()>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut out = CodedOutputStream::vec(&mut bytes);
@@ -186,7 +187,7 @@ fn encoded(write: impl FnOnce(&mut CodedOutputStream) -> protobuf::Result<()>) -
     bytes
 }
 
-/// Small numbers of either sign as small numbers without one.
+/// ZigZag encoding: small signed numbers become small unsigned numbers.
 const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }

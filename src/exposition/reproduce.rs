@@ -5,11 +5,11 @@ use crate::secret::MASK;
 use crate::target::HttpUrl;
 use std::net::{IpAddr, SocketAddr};
 
-/// The command, with the address that was dialled; `None` where nothing was. What is secret is not in it: a hidden query
-/// shows as `?…`, and the module's own header fields and body are left out.
+/// The command with the dialled address. `None` if no address was dialled. Secrets are omitted: a hidden
+/// query shows as `?…`, and the module's own header fields and body are left out.
 pub(super) fn command(report: &Report) -> Option<String> {
     let exchange = report.last_exchange()?;
-    // What was cut off, or is a secret, cannot be asked for.
+    // A truncated or secret URL cannot be requested.
     if (exchange.url.ends_with('…') && !exchange.url.ends_with("?…")) || exchange.url.contains(MASK) {
         return None;
     }
@@ -78,7 +78,7 @@ fn curl(exchange: &Exchange, peer: SocketAddr, seconds: u64) -> Option<String> {
     } else {
         format!(" --header {}", quoted(&format!("Host: {authority}")))
     };
-    // curl changes what looks like a relative path, or like a pattern.
+    // curl changes text that looks like a relative path or a pattern.
     let path = if url.path().is_empty() { "/" } else { url.path() };
     let as_written = [
         (path.contains("/."), " --path-as-is"),
@@ -122,7 +122,7 @@ fn dig(over: &str, peer: SocketAddr, seconds: u64) -> String {
     )
 }
 
-/// As one word of a shell.
+/// Quotes the text as one shell word.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || ":/.-_[]@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! The table of all targets, one row each: latest probes, success ratio, where the time goes, what is wrong now.
+//! The table of all targets, one row each: latest probes, success ratio, phase durations and current fault.
 
 use super::durations::words;
 use crate::chain::{Link, Stage};
@@ -10,29 +10,29 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Rows on one page.
+/// Rows per page.
 const SHOWN: usize = 1000;
 
-/// A probe this long ago no longer says how its target is now.
+/// Age after which a probe no longer indicates the current state of its target.
 const OLD: Duration = Duration::from_mins(5);
 
-/// What is asked of the table.
+/// The query for the table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableQuery<'a> {
-    /// Part of a module or target, in any case.
+    /// Part of a module or target name, case-insensitive.
     pub search: &'a str,
     /// The first row to show, from 0.
     pub from: usize,
     /// The prefix of links.
     pub prefix: &'a str,
-    /// The present.
+    /// The current time.
     pub now: Instant,
 }
 
-/// The width of a stack of phases, in pixels.
+/// Width of a stack of phases, in pixels.
 const STACK: f64 = 130.0;
 
-/// One key, as the page shows it.
+/// One key, as shown on the page.
 struct Row {
     key: Arc<SeriesKey>,
     recent: Vec<PastOutcome>,
@@ -61,7 +61,7 @@ impl Row {
         self.recent.last()
     }
 
-    /// Failing ones first, then those that hide something, then those that failed lately.
+    /// Order: failing keys, then masked failures, then recent failures.
     fn urgency(&self) -> u8 {
         match self.now() {
             Some(PastOutcome {
@@ -75,7 +75,7 @@ impl Row {
     }
 }
 
-/// The table of the keys that are searched for. `kept` tells whether the evidence of a probe is still there.
+/// The table of the matching keys. `kept` returns whether the evidence of a probe is still available.
 pub fn table(
     keys: Vec<(Arc<SeriesKey>, Arc<KeyState>)>,
     view: &TableQuery<'_>,
@@ -128,14 +128,14 @@ pub fn table(
     }
 }
 
-/// What a colour stands for.
+/// The legend of one colour.
 fn swatch(kind: &str, name: &str) -> Markup {
     html! {
         span { svg width="12" height="12" aria-hidden="true" { rect class={ (kind) " " (name) } width="12" height="12" {} } " " (name) }
     }
 }
 
-/// The way to the other rows.
+/// The links to the other rows.
 fn pages(found: usize, end: usize, view: &TableQuery<'_>) -> Markup {
     let search: String = url::form_urlencoded::byte_serialize(view.search.as_bytes()).collect();
     let at = |from: usize| format!("{}/?search={search}&from={from}", view.prefix);
@@ -158,7 +158,7 @@ fn shown(row: &Row, alike: bool, view: &TableQuery<'_>, kept: &impl Fn(EvidenceI
                 small {
                     " " (row.key.module())
                     @if !distinction.is_empty() { ", " bdi { (distinction) } }
-                    // What differs is hidden: a query.
+                    // The differing part is hidden: a query.
                     @if alike { ", " code title="Tells targets apart that are shown alike" { "#" (format!("{:04x}", row.key.mark())) } }
                 }
             }
@@ -194,7 +194,7 @@ fn now(row: &Row, view: &TableQuery<'_>, kept: &impl Fn(EvidenceId) -> bool) -> 
     }
 }
 
-/// How long ago, to the unit that matters.
+/// Age in the most significant unit.
 fn ago(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..60 => format!("{seconds} s ago"),
@@ -203,19 +203,20 @@ fn ago(age: Duration) -> String {
     }
 }
 
-/// One mark for each of the latest probes, the newest at the right; half as high where the answer was good all the same.
+/// One mark for each of the latest probes, the newest on the right. Masked failures have half
+/// the height.
 fn strip(recent: &[PastOutcome]) -> Markup {
     let failed = recent.iter().filter(|outcome| outcome.link.is_some()).count();
     let width = recent.len() * 5;
     let mut place = 0;
-    // Equal neighbours are one element: pages of a thousand keys stay light.
+    // Equal neighbours share one element, which keeps pages of a thousand keys small.
     let runs = recent.chunk_by(|one, next| one == next).map(|run| {
         place += run.len();
         (run[0], place - run.len()..place)
     });
     html! {
         svg.strip width=(width) height="16" viewBox={ "0 0 " (width) " 16" } role="img"
-            aria-label={ (failed) " of the latest " (recent.len()) " probes did not go well" } {
+            aria-label={ (failed) " of the latest " (recent.len()) " probes failed or were masked" } {
             @for (outcome, places) in runs {
                 path class={ "mark " (outcome.link.map_or("healthy", Link::as_str)) } d=(marks(places, outcome.masked)) {
                     @if let Some(link) = outcome.link { title { @if outcome.masked { "masked: " } (link.as_str()) } }
@@ -237,7 +238,7 @@ fn share((all, good): (u64, u64)) -> String {
     if all == 0 {
         return "–".to_owned();
     }
-    // Never 100 where one failed.
+    // Never 100 if a probe failed.
     if good < all && percent > 99.99 {
         "99.99 %".to_owned()
     } else if good == all {
@@ -247,7 +248,7 @@ fn share((all, good): (u64, u64)) -> String {
     }
 }
 
-/// Where the time goes: the medians of the phases side by side, below them the 95th percentiles on the same scale.
+/// Phase durations: the medians side by side, and the 95th percentiles below them on the same scale.
 fn phases(phases: &[(&'static str, f64, f64)]) -> Markup {
     let row = |of: fn(&(&'static str, f64, f64)) -> f64| phases.iter().map(|phase| (phase.0, of(phase))).collect();
     let rows: [Vec<_>; 2] = [row(|phase| phase.1), row(|phase| phase.2)];
@@ -269,7 +270,7 @@ fn phases(phases: &[(&'static str, f64, f64)]) -> Markup {
     }
 }
 
-/// The phases of one row, one after the other.
+/// The phases of one row, in order.
 fn stacked(row: &[(&'static str, f64)], y: u32, scale: f64) -> Markup {
     let mut at = 0.0;
     let bars = row.iter().map(|(phase, seconds)| {

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 /// Writes families as text. Any label value gives a valid exposition.
 ///
 /// # Errors
-/// Those of `out`.
+/// When writing to `out` fails.
 pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl Write) -> io::Result<()> {
     for family in families {
         let name = &family.name;
@@ -33,7 +33,7 @@ fn write_heading(name: &str, help: &str, kind: MetricKind, out: &mut impl Write)
 static HEADINGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let heading = |metric: &Metric| {
         let mut text = Vec::new();
-        // A vector takes everything, and what is written is UTF-8.
+        // Writing to a vector cannot fail, and the output is UTF-8.
         let _ = write_heading(metric.name, metric.help, metric.kind, &mut text);
         String::from_utf8(text).unwrap_or_default()
     };
@@ -46,7 +46,7 @@ static HEADINGS: LazyLock<Vec<String>> = LazyLock::new(|| {
 #[must_use]
 pub fn to_string<'a>(families: impl IntoIterator<Item = &'a Family>) -> String {
     let mut out = Vec::new();
-    // A vector takes everything, and what is written is UTF-8.
+    // Writing to a vector cannot fail, and the output is UTF-8.
     let _ = write(families, &mut out);
     String::from_utf8(out).unwrap_or_default()
 }

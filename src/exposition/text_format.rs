@@ -1,4 +1,4 @@
-//! What the two text formats (Prometheus and `OpenMetrics`) share: escaping, numbers, labels.
+//! Functions shared by the two text formats (Prometheus and `OpenMetrics`): escaping, numbers, labels.
 
 use crate::metrics::Label;
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ pub(super) fn series(out: &mut impl Write, name: &str, suffix: &str, labels: &[L
     out.write_all(if open == b"," { b"} " } else { b" " })
 }
 
-/// What the lines of all buckets of a series begin with, up to the bound.
+/// The prefix of all bucket lines of a series, up to the bound.
 pub(super) fn bucket(name: &str, labels: &[Label]) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(name.len() + 64);
     start.write_all(name.as_bytes())?;
@@ -37,7 +37,7 @@ fn write_label(out: &mut impl Write, (name, value): &Label) -> io::Result<()> {
     out.write_all(b"\"")
 }
 
-/// Writes a line of what is known of a family: `# HELP name words`.
+/// Writes a metadata line of a family: `# HELP name words`.
 pub(super) fn about(out: &mut impl Write, what: &str, name: &str, words: &str) -> io::Result<()> {
     for part in ["# ", what, " ", name, " ", words, "\n"] {
         out.write_all(part.as_bytes())?;
@@ -64,7 +64,7 @@ pub(super) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
     out.into()
 }
 
-/// The usual bounds as they are written, which is dear, and done some fifty times for each page.
+/// The formatted standard bounds. Formatting is expensive, and a page needs about fifty of them.
 const USUAL: [(f64, &str); 14] = [
     (0.001, "0.001"),
     (0.0025, "0.0025"),

@@ -1,4 +1,4 @@
-//! A finding as text for a terminal: the laps on one time axis, and the verdict in a sentence.
+//! A finding as text for a terminal: the stage timings on one time axis, and a summary of the verdict.
 
 use super::chain_view::{self, LinkState};
 use super::durations::millis;
@@ -12,17 +12,17 @@ use std::time::Duration;
 
 const WIDTH: u32 = 40;
 
-/// How a text may be drawn.
+/// The output style.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colouring {
-    /// As plain text.
+    /// Plain text.
     #[default]
     Plain,
-    /// With the terminal's own colours (ECMA-48 SGR).
+    /// Terminal colours (ECMA-48 SGR).
     Colours,
 }
 
-/// The colours that mean something.
+/// The colours with a meaning.
 #[derive(Clone, Copy)]
 enum Colour {
     Good,
@@ -44,7 +44,7 @@ impl Colouring {
     }
 }
 
-/// Draws the finding: its laps on one time axis, its chain, and the verdict in a sentence.
+/// Draws the finding: its stage timings on one time axis, its chain, and a summary of the verdict.
 #[must_use]
 pub fn text(finding: &Finding, paint: Colouring) -> String {
     let report = &finding.report;
@@ -76,7 +76,7 @@ pub fn text(finding: &Finding, paint: Colouring) -> String {
     out
 }
 
-/// The exchanges of one report, which began so long after the edge's, on one axis.
+/// The exchanges of one report on the time axis. The offset is relative to the request to the edge.
 fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration, paint: Colouring) {
     for exchange in &report.exchanges {
         line(out, &exchange.url);
@@ -100,7 +100,7 @@ fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration,
     }
 }
 
-/// What should always answer from here, where the module's configuration names it.
+/// The controls, if the module configures any.
 fn controls(out: &mut String, finding: &Finding, paint: Colouring) {
     for control in finding.vantage.iter().flat_map(|vantage| &vantage.controls) {
         let (colour, word) = match control.outcome {
@@ -114,7 +114,7 @@ fn controls(out: &mut String, finding: &Finding, paint: Colouring) {
     }
 }
 
-/// The links from us to the content, the broken one marked.
+/// The links from the exporter to the content, with the broken one marked.
 fn chain(finding: &Finding, paint: Colouring) -> String {
     let links: Vec<_> = chain_view::marks(finding)
         .iter()
@@ -158,7 +158,7 @@ fn about(out: &mut String, exchange: &Exchange) {
     }
 }
 
-/// What a peer wrote must not steer the terminal.
+/// Text from a remote host must not control the terminal.
 fn line(out: &mut String, text: &str) {
     out.extend(text.chars().map(plain));
     out.push('\n');

@@ -77,7 +77,7 @@ impl Draft {
         }
     }
 
-    /// Has the application's answer look so, too, but for what only the product's own answers have.
+    /// Makes the application's response look the same, except for what only the product's own responses have.
     fn take(&mut self, signature: &Signature, gateway: &Gateway) {
         let status = self.status;
         match signature {

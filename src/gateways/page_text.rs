@@ -1,9 +1,9 @@
 //! Matches the whole text of a page against a template.
 
-/// Words that `...` in a pattern stands for, at most.
+/// Maximum number of words that `...` in a pattern matches.
 const A_FEW: usize = 4;
 
-/// Words that `**` in a pattern stands for, at most.
+/// Maximum number of words that `**` in a pattern matches.
 const MANY: usize = 80;
 
 /// Whether what a reader sees of a body is this and nothing else. Tags, scripts and styles are not seen, and case does not
@@ -39,7 +39,7 @@ fn is_word(word: &str, token: &str, status: &str) -> bool {
     }
 }
 
-/// The words of a page that a reader sees.
+/// The visible words of a page.
 fn words_of(body: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut hidden = false;

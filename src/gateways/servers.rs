@@ -107,7 +107,7 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(&[Body("DNS lookup failure for:"), Quick], Upstream(&[Dns])),
             page(&[Body("DNS lookup failure for:")], Upstream(&[DnsTimeout, Dns])),
-            // What is no HTTP it cannot read, either.
+            // It cannot read a response that is not HTTP either.
             page(
                 &[Body("Error reading from remote server"), Quick],
                 Upstream(&[Terminated, Protocol]),

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// defaults.
 const AT_ONCE: Duration = Duration::from_millis(750);
 
-/// The parts of an answer that tell who made it.
+/// Properties of a response that identify its author.
 #[derive(Clone, Copy, Debug)]
 pub struct ObservedResponse<'a> {
     /// The status code.
@@ -19,78 +19,78 @@ pub struct ObservedResponse<'a> {
     pub headers: &'a HeaderMap,
     /// The trailer fields.
     pub trailers: &'a HeaderMap,
-    /// The begin of the body.
+    /// Start of the body.
     pub body: &'a str,
-    /// How long its first byte was waited for, without the network's part of it.
+    /// Time until the first byte, without the network's share.
     pub waited: Duration,
 }
 
-/// One thing that is seen on an answer, or not. Texts are compared without regard to case.
+/// A property of a response. Texts are compared case-insensitively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signature {
     /// The status is one of these.
     Status(&'static [u16]),
-    /// A field is there.
+    /// The field is present.
     Has(&'static str),
-    /// A field is not there.
+    /// The field is absent.
     Lacks(&'static str),
-    /// A field is there more than once, and one of its values begins with this text.
+    /// The field is present more than once, and one of its values begins with this text.
     AmongMany(&'static str, &'static str),
-    /// `Server` begins with this text, and a field is there.
+    /// `Server` begins with this text, and the field is present.
     ServerWith(&'static str, &'static str),
-    /// A value of a field holds this text.
+    /// A value of the field contains this text.
     Says(&'static str, &'static str),
-    /// A value of a field begins with this text.
+    /// A value of the field begins with this text.
     Begins(&'static str, &'static str),
-    /// The reason phrase is this.
+    /// The reason phrase equals this text.
     Phrase(&'static str),
-    /// The body holds this text.
+    /// The body contains this text.
     Body(&'static str),
-    /// The body, without space at its ends, is this text.
+    /// The body, trimmed, equals this text.
     BodyIs(&'static str),
-    /// The body, without space at its ends, begins with this text.
+    /// The body, trimmed, begins with this text.
     Starts(&'static str),
     /// The body is this text, or a JSON document that has it as a value.
     Text(&'static str),
     /// The body is a JSON object that has this text as `message`, and nothing else.
     Message(&'static str),
-    /// The body holds this text with one of these numbers behind it, and no further digit.
+    /// The body contains this text followed by one of these numbers and no further digit.
     Numbered(&'static str, &'static [u16]),
-    /// At least one of these holds.
+    /// At least one of these matches.
     AnyOf(&'static [Self]),
-    /// The body holds this text with the answer's own status code behind it, as the titles of error pages do.
+    /// The body contains this text followed by the response's own status code, as in titles of error pages.
     Titled(&'static str),
-    /// The body begins with this text and the answer's own status code.
+    /// The body begins with this text and the response's own status code.
     StartsTitled(&'static str),
     /// The foot behind this text does not have a version that `Server` lacks: else the page came from behind, where a
     /// second server of the same product made it.
     FootOfServer(&'static str),
     /// The status is at least 400.
     Failure,
-    /// The body is shorter than so many bytes.
+    /// The body is shorter than this number of bytes.
     Shorter(usize),
-    /// The answer came at once: no timeout ran out.
+    /// The response was immediate: no timeout expired.
     Quick,
-    /// The answer came late: something was waited for.
+    /// The response was delayed by a wait.
     Slow,
-    /// The answer came after so many milliseconds, from and below.
+    /// The response took at least the first and less than the second number of milliseconds.
     Waited(u64, u64),
 }
 
 impl Signature {
-    /// Whether the mark is about the time that the answer took, and not about what it says.
+    /// Whether the mark concerns the duration of the response rather than its content.
     #[must_use]
     pub const fn is_of_time(&self) -> bool {
         matches!(self, Self::Quick | Self::Slow | Self::Waited(..))
     }
 
-    /// Whether the mark is about what a field says.
+    /// Whether the mark concerns the value of a field.
     #[must_use]
     pub fn is_of(&self, field: &str) -> bool {
         matches!(self, Self::Says(name, _) | Self::Begins(name, _) if *name == field)
     }
 
-    /// Whether the mark is on the answer.
+    /// Whether the response has the mark.
     #[must_use]
     pub fn holds(&self, answer: &ObservedResponse<'_>) -> bool {
         match self {

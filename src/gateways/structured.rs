@@ -1,4 +1,4 @@
-//! Fields made to say who failed and how: `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211).
+//! Fields that describe failures in a structured form: `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211).
 
 use super::{
     GatewayKind, Meaning, ObservedResponse, OwnResponse, Recognised, names_an_application, nearest, own_reason,
@@ -14,7 +14,7 @@ const ERRORS: &[(&str, Meaning)] = &[
     ("destination_not_found", Meaning::Itself(Reason::EdgeNotFound)),
     (
         "destination_unavailable",
-        // Envoy says this for names that do not resolve, too.
+        // Envoy also uses this type for names that do not resolve.
         Meaning::Upstream(&[Reason::UpstreamDestinationUnavailable, Reason::UpstreamDnsError]),
     ),
     (
@@ -128,7 +128,7 @@ const DETAILS: &[(&str, Reason)] = &[
     ("dns resolution failure", Reason::UpstreamDnsError),
 ];
 
-/// Reads both fields, in the head and in the trailers.
+/// Parses both fields, in the header and in the trailers.
 pub(super) fn read(answer: &ObservedResponse<'_>) -> Option<Recognised> {
     let who = nearest(answer).unwrap_or("unknown");
     let members = members(answer, "proxy-status");
@@ -143,7 +143,7 @@ pub(super) fn read(answer: &ObservedResponse<'_>) -> Option<Recognised> {
             .any(|member| member.params.get("received-status").is_some());
         received || passed_by_a_cache(answer)
     };
-    // An application may pass on what a proxy said to it.
+    // An application may relay the response that a proxy sent to it.
     let may_be_passed_on = names_an_application(answer) || is_json(answer);
     match error {
         Some((last, meaning)) => Some(Recognised::Own(OwnResponse {

@@ -1,4 +1,4 @@
-//! What was measured of the gateways' limits: `tolerance.txt`, which `make tolerance` writes.
+//! Measured limits of the gateways: `tolerance.txt`, which `make tolerance` writes.
 
 const MEASURED: &str = include_str!("tolerance.txt");
 

@@ -14,7 +14,7 @@ pub type Named = (&'static str, Cow<'static, str>);
 /// What one series holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Of a gauge, or of a counter of which no more is known.
+    /// The value of a gauge, or of a counter without further data.
     Number(f64),
     /// Of a counter.
     Count(Count),
@@ -22,12 +22,12 @@ pub enum Value {
     Histogram(Histogram),
 }
 
-/// A probe that stands for others in a bucket or a count.
+/// The probe that serves as the exemplar of a bucket or a count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exemplar {
     /// Its evidence: the label `evidence_id`.
     pub evidence: EvidenceId,
-    /// What was observed; 1 where it was counted.
+    /// The observed value, or 1 for a count.
     pub value: f64,
     /// When.
     pub at: SystemTime,
@@ -38,9 +38,9 @@ pub struct Exemplar {
 pub struct Count {
     /// How many.
     pub total: f64,
-    /// Since when it counts.
+    /// Time at which counting started.
     pub created: SystemTime,
-    /// The last that was counted.
+    /// The last counted probe.
     pub exemplar: Option<Exemplar>,
 }
 
@@ -51,36 +51,37 @@ pub struct Histogram {
     pub buckets: Vec<Bucket>,
     /// All observations.
     pub count: u64,
-    /// Their sum.
+    /// Sum of all observations.
     pub sum: f64,
-    /// The native buckets, and since when both count; none where it has classic buckets only.
+    /// The native buckets and the start of counting. None if there are only classic buckets.
     pub native: Option<(NativeBuckets, SystemTime)>,
 }
 
 /// One classic bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bucket {
-    /// The highest value that it holds.
+    /// The upper bound.
     pub bound: f64,
     /// Observations in it and in those below it.
     pub cumulative: u64,
-    /// The last in it, and in none below it.
+    /// The last observation in this bucket that is not in a lower one.
     pub exemplar: Option<Exemplar>,
 }
 
 /// Native buckets, each bound being the one below times 2^(2^-schema). Observations are never negative.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeBuckets {
-    /// How fine they are, from -4 to 8.
+    /// The schema, from -4 to 8.
     pub schema: i32,
     /// Observations up to [`NativeBuckets::ZERO_THRESHOLD`].
     pub zeros: u64,
-    /// Index and count, rising, none of them 0. Bucket i holds what is above 2^((i-1)·2^-schema), up to 2^(i·2^-schema).
+    /// Index and count, rising, none of them 0. Bucket i holds what is above 2^((i-1)·2^-schema), up to
+    /// 2^(i·2^-schema).
     pub buckets: Vec<(i32, u64)>,
 }
 
 impl NativeBuckets {
-    /// The width of the zero bucket: 2^-128, as Prometheus' own libraries have it.
+    /// The width of the zero bucket: 2^-128, as in the Prometheus libraries.
     pub const ZERO_THRESHOLD: f64 = f64::from_bits((1023 - 128) << 52);
 }
 
@@ -102,13 +103,13 @@ pub struct Family {
     pub help: Cow<'static, str>,
     /// The type.
     pub kind: MetricKind,
-    /// Its place in the table of metrics by name, where it stands there.
+    /// Its index in the table of metrics by name, if it is in the table.
     pub rank: Option<usize>,
     /// The series.
     pub samples: Vec<Sample>,
 }
 
-/// The families of one answer, up to a level.
+/// The families of one response, up to a level.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricPage {
     level: Level,
@@ -179,7 +180,7 @@ impl MetricPage {
         }
     }
 
-    /// Its families and those of another page, by name, as the peer orders them. No family is on both.
+    /// The families of this page and another, ordered by name as in `blackbox_exporter`. No family is on both pages.
     #[must_use]
     pub fn merged_with<'a>(&'a self, other: &'a Self) -> Vec<&'a Family> {
         let mut all: Vec<_> = self.families.iter().chain(&other.families).collect();
@@ -187,7 +188,7 @@ impl MetricPage {
         all
     }
 
-    /// The families by name, as the peer orders them.
+    /// The families, ordered by name as in `blackbox_exporter`.
     #[must_use]
     pub fn sorted(mut self) -> Vec<Family> {
         self.families.sort_by_key(|family| family.rank);

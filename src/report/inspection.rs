@@ -1,14 +1,15 @@
-//! What additional connections found out about a server that had refused a TLS handshake.
+//! Results of additional connections to a server that refused a TLS handshake.
 
-/// How a server answered a `ClientHello` that offered every usual version and cipher suite, after it had refused a handshake.
+/// Response of a server to a `ClientHello` that offers all common versions and cipher suites, after a refused
+/// handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsInspection {
-    /// What it chose (`TLS 1.0, TLS_RSA_WITH_AES_128_CBC_SHA`), or how it refused; `None` where it could not be asked.
+    /// Its choice (`TLS 1.0, TLS_RSA_WITH_AES_128_CBC_SHA`) or its refusal; `None` if there was no connection.
     pub answer: Option<String>,
-    /// Whether `blackbox_exporter` 0.28 would connect with this module; `None` where that is not known.
+    /// Whether `blackbox_exporter` 0.28 would connect with this module; `None` if unknown.
     pub blackbox_connects: Option<bool>,
     /// Whether the handshake was repeated with the second TLS library.
     pub repeated: bool,
-    /// Why the handshake was inspected: how it ended before.
+    /// Outcome of the refused handshake, which caused the inspection.
     pub because: String,
 }

@@ -1,54 +1,54 @@
 //! Facts of protocols other than HTTP: TCP dialogue, DNS, ICMP echo, gRPC health.
 
-/// One language each.
+/// Facts of one protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProtocolFacts {
-    /// Lines, bytes or messages, as the module's `query_response` wants them.
+    /// Lines, bytes or messages, as the module's `query_response` expects them.
     Dialogue(Dialogue),
     /// A DNS message (RFC 1035).
     Dns(DnsAnswer),
     /// An ICMP echo reply (RFC 792, RFC 4443).
     Echo(Echo),
-    /// An answer of the gRPC health service.
+    /// A response of the gRPC health service.
     Health(Health),
 }
 
-/// How a dialogue went.
+/// Result of a dialogue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dialogue {
-    /// Steps that were done.
+    /// Number of completed steps.
     pub steps: usize,
-    /// What the peer said is not what the module expects.
+    /// Mismatch between the received data and what the module expects.
     pub mismatch: Option<Mismatch>,
-    /// The labels that steps made of what was said, each step's on their own.
+    /// Labels that the steps extracted from the received data, separately for each step.
     pub labels: Vec<Vec<(String, String)>>,
     /// The step that failed.
     pub failed: Option<FailedStep>,
-    /// The code with which the server closed a WebSocket (RFC 6455 section 7.4), where it gave one.
+    /// Code with which the server closed a WebSocket (RFC 6455 section 7.4), if it sent one.
     pub close_code: Option<u16>,
 }
 
-/// A step that failed, as it may be shown: bounded, printable, without what the module sends.
+/// A failed step in a form that may be displayed: bounded, printable, without the data that the module sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailedStep {
-    /// Its place in `query_response`, from 1.
+    /// Its position in `query_response`, starting at 1.
     pub number: usize,
-    /// The expression, or the bytes, that it waited for; none where it had received them.
+    /// Expected expression or bytes; `None` if they were received.
     pub expected: Option<String>,
-    /// The last lines or messages that it received instead.
+    /// Last lines or messages received instead.
     pub received: Vec<String>,
 }
 
-/// In which way what was said is not what was expected.
+/// Kind of mismatch between received and expected data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
     /// No line matches the expression.
     Regexp,
-    /// The bytes are others.
+    /// The bytes differ.
     Bytes,
 }
 
-/// What a name server answered.
+/// Response of a name server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DnsAnswer {
     /// The response code (RFC 6895 section 2.3).
@@ -59,26 +59,26 @@ pub struct DnsAnswer {
     pub authorities: usize,
     /// Records in the additional section.
     pub additionals: usize,
-    /// The serial number of the zone, where it was asked for.
+    /// Serial number of the zone, if it was requested.
     pub serial: Option<u32>,
-    /// The answer says that not all of it is there (TC).
+    /// Whether the response is truncated (TC).
     pub truncated: bool,
 }
 
 /// An echo reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo {
-    /// The hop limit (TTL for IPv4) with which it arrived, where the kernel said.
+    /// Hop limit (TTL for IPv4) of the received packet, if the kernel reported it.
     pub hop_limit: Option<u8>,
     /// Bytes of the payload.
     pub payload: usize,
 }
 
-/// What a health service said.
+/// Response of a health service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
     /// The gRPC status code; 0 is OK.
     pub code: u32,
-    /// The serving status, where the call succeeded: 0 `UNKNOWN`, 1 `SERVING`, 2 `NOT_SERVING`, 3 `SERVICE_UNKNOWN`.
+    /// Serving status, if the call succeeded: 0 `UNKNOWN`, 1 `SERVING`, 2 `NOT_SERVING`, 3 `SERVICE_UNKNOWN`.
     pub serving: Option<u32>,
 }

@@ -1,8 +1,10 @@
-//! Leases: a key that is scraped again and again is probed between scrapes, at its module's `interval`, until the scrapes stop.
+//! Leases: periodic probes of a key between scrapes.
 //!
-//! The first scrape of a key whose module has an interval takes a lease. A task then probes the key every interval, and each further
-//! scrape is answered with the latest reading instead of a probe of its own. Prometheus thus keeps the list of targets: a lease ends by
-//! itself a few scrape intervals after the last scrape.
+//! A module can set an `interval` to probe its targets between scrapes. Prometheus keeps the list of targets, so scrapes
+//! determine which keys to probe. The first scrape of a key (a module and a target) creates a lease. A task then probes
+//! the key once per interval, and each later scrape returns the latest reading instead of running a probe. Each scrape
+//! renews the lease. When Prometheus stops scraping the key, the lease expires a few scrape intervals after the last
+//! scrape.
 
 mod scrapes;
 
@@ -27,9 +29,9 @@ const OVERDUE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Leases {
     held: Mutex<LeaseTable>,
-    /// Every schedule counts from here.
+    /// Start time of all schedules.
     epoch: Instant,
-    /// Tells all leases to look up from their sleep.
+    /// Wakes all lease tasks.
     news: watch::Sender<()>,
 }
 
@@ -37,7 +39,7 @@ pub(super) struct Leases {
 #[derive(Debug, Default)]
 struct LeaseTable {
     by_key: HashMap<SeriesKey, Arc<Lease>>,
-    /// How many of them outlive their first round.
+    /// Number of keys that stay leased after their first round.
     leases: usize,
 }
 
@@ -56,7 +58,7 @@ impl Leases {
         self.held().leases
     }
 
-    /// The configuration has changed, or the process is about to end.
+    /// Wakes all lease tasks after a configuration change or before shutdown.
     pub fn reconsider(&self) {
         self.news.send_replace(());
     }

@@ -11,20 +11,20 @@ use crate::metrics::{
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// What many probes of a key added up to.
+/// The totals of the probes of a key.
 #[derive(Clone, Debug)]
 pub(super) struct KeyCounters {
     level: Level,
     created: SystemTime,
     attempts: u64,
     failures: [u64; Link::ALL.len()],
-    /// The last failure of each link that has one.
+    /// The last failure of each link that has failed.
     last_failures: Vec<(Link, Exemplar)>,
     phases: Vec<Phase>,
     phase_bounds: Arc<[f64]>,
     success: DurationHistogram,
-    /// Sorted by code; [`OTHER`] stands for codes that nobody registered.
-    /// Empty where the prober knows no status codes.
+    /// Sorted by code. [`OTHER`] stands for unregistered codes.
+    /// Empty for probers without status codes.
     responses: Vec<(u16, u64)>,
 }
 
@@ -36,11 +36,11 @@ struct Phase {
     timeouts: u64,
 }
 
-/// The place of unregistered status codes, which print as `other`.
+/// The code for unregistered status codes, which are exported as `other`.
 const OTHER: u16 = 0;
 
 impl KeyCounters {
-    /// The counts after one probe, or after none.
+    /// The counts after one probe or none.
     pub fn of(layout: &SeriesLayout, created: SystemTime, seen: Option<&Observation>) -> Self {
         let mut counts = Self {
             level: layout.level,
@@ -199,7 +199,8 @@ impl KeyCounters {
     }
 }
 
-/// Codes of the IANA registry, and Cloudflare's 520 to 530: a stranger cannot make series without end.
+/// The codes of the IANA registry, and 520 to 530 of Cloudflare. This limits the series that a remote server can
+/// create.
 fn is_registered(status: u16) -> bool {
     (520..=530).contains(&status)
         || http::StatusCode::from_u16(status).is_ok_and(|code| code.canonical_reason().is_some())

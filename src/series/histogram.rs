@@ -1,4 +1,4 @@
-//! A histogram of durations: classic buckets, and the same observations in native ones.
+//! A histogram of durations, with classic and native buckets for the same observations.
 
 mod native;
 
@@ -8,21 +8,21 @@ use native::NativeHistogram;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Counts durations, in seconds, between shared bounds.
+/// Counts durations in seconds, with shared bucket bounds.
 #[derive(Clone, Debug)]
 pub(super) struct DurationHistogram {
     bounds: Arc<[f64]>,
-    /// One for each bound, and one beyond the last.
+    /// One count per bound, and one for values above the last bound.
     counts: Box<[u64]>,
     sum: f64,
     native: NativeHistogram,
-    /// The last observation of each bucket that has one, and the process that made their evidence.
+    /// The last observation of each bucket, and the process that recorded its evidence.
     lasts: Vec<Last>,
     process: u32,
     created: SystemTime,
 }
 
-/// The last observation of a bucket. There are many: the time is in milliseconds since 1970.
+/// The last observation of a bucket. Its time is in milliseconds since 1970 to save memory.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     value: f64,
@@ -54,7 +54,7 @@ impl DurationHistogram {
         &self.bounds
     }
 
-    /// Takes in what `probe` measured: an exemplar whose value is filled in here.
+    /// Adds the measurement of `probe`, an exemplar whose value is set here.
     pub fn observe(&mut self, seconds: f64, probe: Exemplar) {
         let place = self.bounds.partition_point(|bound| *bound < seconds);
         self.counts[place] += 1;
@@ -91,7 +91,7 @@ impl DurationHistogram {
         })
     }
 
-    /// The histogram as the exposition has it: classic buckets are cumulative.
+    /// The histogram in exposition form: classic buckets are cumulative.
     pub fn value(&self) -> metrics::Value {
         let mut cumulative = 0;
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);

@@ -1,7 +1,7 @@
-//! What a set of series belongs to.
+//! The identity of a set of series.
 //!
-//! A caller may write kilobytes into each parameter, and thousands of keys are kept: of long ones, a digest stands for the texts, and
-//! only what pages show of them is kept.
+//! A caller can send kilobytes in each parameter, and thousands of keys are kept. For long keys, a digest replaces the
+//! texts, and only the parts shown on pages are kept.
 
 use crate::backend::Backend;
 use crate::limits::cut;
@@ -10,13 +10,13 @@ use crate::target::Target;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
-/// Bytes of a key's texts up to which they are kept as they are.
+/// Maximum length of a key's texts that are kept unchanged, in bytes.
 const SHORT: usize = 256;
 
 /// Bytes of the target that are kept of a longer key, and of what tells it from others of the same target.
 const SHOWN: usize = 128;
 
-/// What one set of series belongs to.
+/// The identity of one set of series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SeriesKey {
     module: Arc<str>,
@@ -55,8 +55,8 @@ impl SeriesKey {
         if texts <= SHORT { key } else { key.in_short(requested) }
     }
 
-    /// The same with a digest in place of the texts. What is shown of a text is made before it is cut: a part of a secret may not look
-    /// like one.
+    /// The same with a digest in place of the texts. What is shown of a text is made before it is cut: a part of a
+    /// secret may not look like one.
     fn in_short(self, requested: &ProbeRequest) -> Self {
         let shown = |text: String| {
             let start = cut(&text, SHOWN);
@@ -84,13 +84,13 @@ impl SeriesKey {
         &self.module
     }
 
-    /// What is probed.
+    /// The target.
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
     }
 
-    /// A few digits that tell targets apart which are shown alike.
+    /// A few digits that distinguish targets with the same displayed text.
     #[must_use]
     pub fn mark(&self) -> u16 {
         if let Some([a, b, ..]) = self.parameters.as_ref().and_then(|parameters| parameters.digest) {
@@ -104,7 +104,7 @@ impl SeriesKey {
         u16::from_be_bytes([a ^ c, b ^ d])
     }
 
-    /// What tells it from other keys of the same target: the virtual host, and the backends.
+    /// The attributes that distinguish it from other keys of the same target: the virtual host and the backends.
     #[must_use]
     pub fn distinction(&self) -> String {
         let Some(parameters) = &self.parameters else {

@@ -8,27 +8,28 @@ use crate::probe::Finding;
 use crate::report::Report;
 use std::time::Duration;
 
-/// One probe, as the series see it.
+/// One probe, as recorded in the series.
 #[derive(Clone, Debug)]
 pub(super) struct Observation {
-    /// Its evidence and its end. The value is 1.
+    /// Its evidence id and end time. The value is 1.
     pub probe: Exemplar,
     pub outcome: ObservedOutcome,
-    /// The phases that finished, by their first stage, in seconds. A phase that was cut off in one leg is none of them: it would lie.
-    /// Neither is one whose time is not known on its own ([`Exchange::is_time_known`](crate::report::Leg::is_time_known)).
+    /// Duration of each complete phase, by its first stage, in seconds. A phase that was interrupted in one exchange is
+    /// excluded. So is a phase whose own duration is unknown
+    /// ([`Exchange::is_time_known`](crate::report::Leg::is_time_known)).
     pub phases: Box<[(Stage, f64)]>,
-    /// The status of its last answer.
+    /// The status code of its last response.
     pub status: Option<u16>,
 }
 
-/// What came of it.
+/// The result of the probe.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ObservedOutcome {
-    /// It was well, and took so many seconds.
+    /// The probe succeeded and took this many seconds.
     Succeeded(f64),
-    /// The verdict blames the link; the deadline cut off the stage.
+    /// The probe failed: the link of the verdict, and the stage that the deadline interrupted.
     Failed { link: Link, timed_out: Option<Stage> },
-    /// It failed without a verdict.
+    /// The probe failed without a verdict.
     Unattributed,
 }
 

@@ -1,5 +1,5 @@
-//! Probation entries: a few bytes for each key that was scraped once and has no place in the table yet, enough to continue its counts
-//! later.
+//! Probation entries: a few bytes for each key that was scraped once and has no place in the table yet. They are enough
+//! to continue its counts later.
 
 use super::{KeyState, Series, SeriesKey};
 use crate::target_state::TargetState;
@@ -8,14 +8,15 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What was seen of keys once. The keys themselves are left out: of twenty thousand, two have the same hash once in a hundred
-/// thousand million times.
+/// The observations of keys that were scraped once. The keys themselves are not stored: among 20,000 keys, two have the
+/// same hash once in 100 billion cases.
 #[derive(Debug, Default)]
 pub(super) struct ProbationTable {
     /// Boxed, since a map has up to twice the room that it needs.
     by_hash: HashMap<u64, Box<ProbationEntry>>,
     hasher: RandomState,
-    /// Hashes in the order in which they came, with the numbers of their glimpses; those that have gone are passed over.
+    /// Hashes in the order in which they came, with the numbers of their glimpses; those that have gone are passed
+    /// over.
     order: VecDeque<(u64, u64)>,
     number: u64,
 }
@@ -29,7 +30,7 @@ pub(super) struct ProbationEntry {
 }
 
 impl ProbationEntry {
-    /// What is kept of the key again, with what its memory had of use.
+    /// The restored state of the key, with the useful part of its target state.
     pub fn restored(self) -> Arc<KeyState> {
         let mut memory = TargetState::default();
         memory.scraped = self.scraped;
@@ -42,7 +43,7 @@ impl ProbationTable {
         self.by_hash.len()
     }
 
-    /// Keeps what was seen of a key, in place of all that was kept of it.
+    /// Stores the observation of a key in place of its full state.
     pub fn keep(&mut self, key: &SeriesKey, series: Series, scraped: Option<Instant>, last_used: Instant) {
         self.number += 1;
         let hash = self.hasher.hash_one(key);
@@ -56,7 +57,7 @@ impl ProbationTable {
         self.by_hash.insert(hash, probation_entry);
     }
 
-    /// What is kept of the key, as it would be again.
+    /// The state of the key, restored from its entry.
     pub fn peek(&self, key: &SeriesKey) -> Option<Arc<KeyState>> {
         let probation_entry = self.by_hash.get(&self.hasher.hash_one(key))?;
         Some(ProbationEntry::clone(probation_entry).restored())
@@ -68,7 +69,7 @@ impl ProbationTable {
             .map(|probation_entry| *probation_entry)
     }
 
-    /// Drops the oldest, if there is one.
+    /// Drops the oldest entry, if there is one.
     pub fn drop_oldest(&mut self) -> bool {
         while let Some((hash, number)) = self.order.pop_front() {
             if self
@@ -83,7 +84,7 @@ impl ProbationTable {
         false
     }
 
-    /// Drops those that were last used when nobody wants to know any more.
+    /// Drops the entries for which the given function of their last use returns false.
     pub fn retain(&mut self, wanted: impl Fn(Instant) -> bool) {
         self.by_hash
             .retain(|_, probation_entry| wanted(probation_entry.last_used));

@@ -1,6 +1,18 @@
-//! The bounded table of series. New keys live in a probation tenth and move up at their second scrape, so that junk
-//! targets cannot push out real ones. Of those that the tenth has no room for, what one probe saw is kept: a restart brings every
-//! key at once, and each must live to its second scrape.
+//! The bounded table that keeps the histograms and counters between probes.
+//!
+//! Each combination of module, target, hostname and backends is one key, and each key has its own series. Anybody who
+//! can reach `/probe` can invent targets, so the number of keys is limited (`--series.limit`). A plain
+//! least-recently-used cache would let a caller who requests thousands of invented targets evict the real ones. The
+//! table therefore puts every new key on probation. Probation has room for a tenth of the limit. A second scrape moves
+//! the key to the other nine tenths, where new keys cannot evict it. Only idle time ends it there.
+//!
+//! ```text
+//! first scrape ──► probation (1/10 of the limit) ── second scrape ──► tenured (9/10 of the limit) ── idle ──► removed
+//!                      └─ no room left ──► probation entry (a few bytes) ── second scrape ──┘
+//! ```
+//!
+//! After a restart, all keys arrive at once and probation has no room for them. A key that loses its place on probation
+//! after one probe leaves a compact `ProbationEntry`, which restores its counts at the second scrape.
 
 use super::probation::{ProbationEntry, ProbationTable};
 use super::{Series, SeriesKey, SeriesLayout};
@@ -11,7 +23,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is kept of a key.
+/// The state of a key that is kept between probes.
 #[derive(Debug)]
 pub struct KeyState {
     series: Mutex<Series>,
@@ -26,12 +38,12 @@ impl KeyState {
         })
     }
 
-    /// Its histograms and counters. They are counted up step by step; a panic between leaves them usable.
+    /// The histograms and counters. They increase step by step, so they stay usable after a panic.
     pub fn series(&self) -> MutexGuard<'_, Series> {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it remembers between probes, which is usable after a panic too.
+    /// The state remembered between probes. It also stays usable after a panic.
     pub fn target_state(&self) -> MutexGuard<'_, TargetState> {
         self.target_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,18 +55,18 @@ pub struct SeriesTable {
     limit: usize,
     idle: Duration,
     inner: Mutex<Inner>,
-    /// The frames that keys have, each once.
+    /// The layouts in use, without duplicates.
     layouts: Mutex<Vec<Arc<SeriesLayout>>>,
 }
 
-/// How full the table is, and what it lost.
+/// Usage of the table and number of evictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
-    /// Keys in it.
+    /// Keys in the table.
     pub keys: usize,
-    /// Keys that were pushed out for want of room.
+    /// Keys evicted because the table was full.
     pub evicted_for_room: u64,
-    /// Keys that nobody asked for any more.
+    /// Keys removed because they were idle for too long.
     pub evicted_idle: u64,
 }
 
@@ -62,7 +74,7 @@ pub struct TableStats {
 struct Inner {
     entries: HashMap<Arc<SeriesKey>, TableEntry>,
     on_probation: usize,
-    /// Keys in the order in which they came on probation; those that have moved up or gone are passed over.
+    /// Keys in the order in which they entered probation. Promoted and removed keys are skipped.
     arrivals: VecDeque<Arc<SeriesKey>>,
     probation: ProbationTable,
     swept: Option<Instant>,
@@ -78,7 +90,7 @@ struct TableEntry {
 }
 
 impl SeriesTable {
-    /// A table of at most `limit` keys, each kept while it is asked for within `idle`.
+    /// A table for up to `limit` keys. A key is removed when it is not used for `idle`.
     #[must_use]
     pub fn new(limit: usize, idle: Duration) -> Self {
         Self {
@@ -89,7 +101,7 @@ impl SeriesTable {
         }
     }
 
-    /// What is kept of a key, if it was seen before. This is no sight of it: it does not move up.
+    /// The state of a known key. This lookup does not count as a scrape, so it does not promote the key.
     pub fn peek(&self, key: &SeriesKey) -> Option<Arc<KeyState>> {
         let inner = self.inner();
         if let Some(entry) = inner.entries.get(key) {
@@ -98,7 +110,7 @@ impl SeriesTable {
         inner.probation.peek(key)
     }
 
-    /// Every key, in no order, but for those of which no more is kept than what one probe saw. This is no sight of them.
+    /// All keys in any order, except those with only a probation entry. This does not count as a scrape.
     #[must_use]
     pub fn all(&self) -> Vec<(Arc<SeriesKey>, Arc<KeyState>)> {
         let inner = self.inner();
@@ -106,7 +118,7 @@ impl SeriesTable {
         all.map(|(key, entry)| (key.clone(), entry.kept.clone())).collect()
     }
 
-    /// What is kept of a key, made at first sight.
+    /// The state of a key, created at its first scrape.
     pub fn series(&self, key: &SeriesKey, now: Instant, make: impl FnOnce() -> Series) -> Arc<KeyState> {
         self.see(key, now, |probation_entry| match probation_entry {
             Some(probation_entry) => probation_entry.restored(),
@@ -114,12 +126,12 @@ impl SeriesTable {
         })
     }
 
-    /// The key is in use, and `kept` is what is kept of it, also where it was pushed out meanwhile.
+    /// Marks the key as used and stores `kept` as its state, even if the key was evicted in the meantime.
     pub fn hold(&self, key: &SeriesKey, kept: &Arc<KeyState>, now: Instant) {
         self.see(key, now, |_| kept.clone());
     }
 
-    /// The frame of a module's keys for such a target, shared with those that have it already.
+    /// The layout of a module's keys for this kind of target, shared among the keys with the same layout.
     pub fn layout(&self, module: &Module, target: &Target) -> Arc<SeriesLayout> {
         let layout = SeriesLayout::of(module, target);
         let mut layouts = self.layouts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +170,7 @@ impl SeriesTable {
         kept
     }
 
-    /// How full it is.
+    /// Usage of the table.
     #[must_use]
     pub fn stats(&self) -> TableStats {
         let inner = self.inner();
@@ -169,7 +181,7 @@ impl SeriesTable {
         }
     }
 
-    /// Keys that junk cannot push out, at most.
+    /// Maximum number of keys that new keys cannot evict.
     #[must_use]
     pub fn tenured_room(&self) -> usize {
         self.limit - self.probation_room()
@@ -180,7 +192,7 @@ impl SeriesTable {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Every change below keeps the table whole at each step.
+        // The table is consistent after each step below, so a poisoned lock is usable.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -203,13 +215,13 @@ impl Inner {
         self.entries.insert(key, entry);
     }
 
-    /// Makes room for one more on probation, and in all.
+    /// Makes room for one more key on probation and in the whole table.
     fn make_room(&mut self, limit: usize, probation_room: usize) {
         while self.on_probation >= probation_room {
             let Some((key, entry)) = self.leave_probation() else {
                 break;
             };
-            // What was counted would need as much room there as here.
+            // A key with counters would need as much memory as a probation entry as it does here.
             let small = entry.kept.series().while_small();
             let scraped = entry.kept.target_state().scraped;
             match small {
@@ -222,7 +234,7 @@ impl Inner {
         }
     }
 
-    /// Takes out the oldest on probation.
+    /// Removes the oldest key on probation.
     fn leave_probation(&mut self) -> Option<(Arc<SeriesKey>, TableEntry)> {
         while let Some(key) = self.arrivals.pop_front() {
             if is_on_probation(&self.entries, &key) {
@@ -233,7 +245,7 @@ impl Inner {
         None
     }
 
-    /// Drops what was idle too long, now and then.
+    /// Removes keys that were idle for too long, once per sixtieth of the idle time.
     fn sweep(&mut self, now: Instant, idle: Duration) {
         let due = self
             .swept
@@ -252,7 +264,7 @@ impl Inner {
     }
 }
 
-/// Whether this arrival of a key still waits for its second scrape: the key may have gone since, and come again.
+/// Whether this arrival of a key still waits for its second scrape. The key may have been removed and added again.
 fn is_on_probation(entries: &HashMap<Arc<SeriesKey>, TableEntry>, arrived: &Arc<SeriesKey>) -> bool {
     entries
         .get_key_value(arrived)
@@ -411,7 +423,7 @@ mod tests {
             scrape(&table, &target.to_string(), now);
         }
         assert_eq!((table.all().len(), table.stats().keys), (10, 80));
-        // Whoever asks whether it was seen, and when, is told.
+        // A lookup reports whether and when the key was seen.
         table.peek(&key("70")).unwrap().target_state().scraped = Some(now);
         for target in 80..90 {
             scrape(&table, &target.to_string(), now);

@@ -157,7 +157,10 @@ async fn a_backend_gets_the_edges_host_and_the_modules_fields_only_if_the_module
 async fn invalid_backends_in_the_url_are_rejected() {
     let exporter = Exporter::start(&module("")).await;
     let said = text(&exporter, "/probe?module=m&target=127.0.0.1:1&backend=app").await;
-    assert!(said.contains("Parameter backend: \"app\" is no backend"), "{said}");
+    assert!(
+        said.contains("Parameter backend: \"app\" is not a valid backend"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -189,7 +189,7 @@ const VERDICTS: &str = "
     origin   | api    | http://api.example:SICK/orders        | Broken: the application                               | Origin           | origin.status
     content  | docs   | http://docs.example:APP/              | Broken: the content of the response                     | Content          | content.body
     unknown  | web    | http://legacy.example:SICK/report     | Failed: the evidence does not tell which link         |                  | not decided
-    masked   | cached | http://static.example:APP/logo        | A good answer hides what is broken: between the gateway and its backend | Upstream | app asked directly
+    masked   | cached | http://static.example:APP/logo        | A successful response hides a broken link: between the gateway and its backend | Upstream | app asked directly
 ";
 
 fn verdicts(ports: &[(&str, u16)]) -> Vec<Verdict> {

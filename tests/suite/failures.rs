@@ -1242,7 +1242,7 @@ async fn a_hanging_file_leaves_threads_for_other_modules() {
                     refused += 1;
                     let words = answer.text().await.unwrap();
                     assert!(
-                        words.starts_with("the exporter does as much at once as it may"),
+                        words.starts_with("the exporter has reached its concurrency limit"),
                         "{words}"
                     );
                 }

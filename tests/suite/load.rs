@@ -124,7 +124,7 @@ async fn without_file_descriptors_there_is_no_verdict() {
     for (_, words) in short {
         let own = [
             "no free file descriptor",
-            "does as much at once as it may",
+            "has reached its concurrency limit",
             "limits.connections",
         ];
         assert!(own.iter().any(|reason| words.contains(reason)), "{words}");

@@ -1019,7 +1019,7 @@ async fn check_rejects_invalid_targets_with_a_message() {
     let invalid = check(&["http://[::1"]).await;
     assert_eq!(invalid.status.code(), Some(1));
     assert!(
-        said(&invalid).contains("the target is not something this prober can probe"),
+        said(&invalid).contains("the target is not valid for this prober"),
         "{}",
         said(&invalid)
     );

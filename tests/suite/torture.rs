@@ -37,7 +37,7 @@ const SHORTAGES: [&str; 4] = [
     "the exporter has no free file descriptor: ",
     "the exporter has no free local port: ",
     "the exporter's kernel has no buffers left: ",
-    "the exporter does as much at once as it may: ",
+    "the exporter has reached its concurrency limit: ",
 ];
 
 struct Tortured {

@@ -1,4 +1,4 @@
-//! The decoders of bodies. Each tells the bytes that it holds: a target chooses how far its decoder has to look back.
+//! The decoders of bodies. Each reports the memory it uses, because a target selects the window size of its decoder.
 
 use super::Sink;
 use brotli_decompressor::writer::DecompressorWriterCustomAlloc;
@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
-/// Bytes that a gzip or deflate decoder holds: its window of 32 KiB (RFC 1951 section 2), and its tables.
+/// Memory used by a gzip or deflate decoder: its window of 32 KiB (RFC 1951 section 2) and its tables.
 pub(super) const DEFLATE: usize = 48 * 1024;
 
-/// Bytes that are decoded at once.
+/// Size of the output buffer, in bytes.
 const PIECE: usize = 16 * 1024;
 
-/// What a Zstandard decoder may look back, as a power of two: 8 MiB, which RFC 8878 section 3.1.1.1.2 recommends to support.
+/// Window size of a Zstandard decoder, as a power of two: 8 MiB, as recommended by RFC 8878 section 3.1.1.1.2.
 const ZSTD_WINDOW: u32 = 23;
 
-/// A decoder of Zstandard, frame after frame.
+/// A Zstandard decoder for consecutive frames.
 pub(super) struct ZstdDecoder {
     context: DCtx<'static>,
     pub sink: Sink,
@@ -28,7 +28,7 @@ pub(super) struct ZstdDecoder {
 
 impl ZstdDecoder {
     /// # Errors
-    /// When there is no memory for it.
+    /// When the memory limit is reached.
     pub fn new(sink: Sink) -> io::Result<Self> {
         let mut context = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
         context
@@ -50,7 +50,7 @@ impl ZstdDecoder {
             self.is_whole = hint == 0;
             let decoded = output.pos();
             self.sink.write_all(&self.piece[..decoded])?;
-            // A full piece may not be all that it has.
+            // A full output buffer may not be all that is available.
             if input.pos() == bytes.len() && decoded < PIECE {
                 return Ok(());
             }
@@ -65,7 +65,7 @@ impl ZstdDecoder {
         }
     }
 
-    /// Bytes that it holds.
+    /// Memory that the decoder uses, in bytes.
     pub fn holds(&self) -> usize {
         self.context.sizeof() + PIECE
     }
@@ -77,7 +77,7 @@ fn error(code: usize) -> io::Error {
 
 type Buffer = <StandardAlloc as Allocator<u8>>::AllocatedMemory;
 
-/// A decoder of Brotli. Its window is 16 MiB at most, as RFC 7932 has it.
+/// A Brotli decoder. Its window is limited to 16 MiB (RFC 7932).
 pub(super) struct BrotliDecoder {
     decoder: DecompressorWriterCustomAlloc<Sink, Buffer, Counting, Counting, Counting>,
     held: Arc<AtomicUsize>,
@@ -90,7 +90,8 @@ impl BrotliDecoder {
         let buffer = Allocator::<u8>::alloc_cell(&mut counting, PIECE);
         let (bytes, words) = (Counting(held.clone()), Counting(held.clone()));
         let mut decoder = DecompressorWriterCustomAlloc::new(sink, buffer, bytes, words, counting);
-        // The library's own format of larger windows, up to 1 GiB, is no `br`. It is refused only once something was decoded.
+        // The library also supports windows up to 1 GiB, which `br` does not allow. They are rejected after the first
+        // output.
         let _set = decoder.set_parameter(BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WINDOW, 0);
         Self { decoder, held }
     }
@@ -111,13 +112,13 @@ impl BrotliDecoder {
         self.decoder.get_mut()
     }
 
-    /// Bytes that it holds.
+    /// Memory that the decoder uses, in bytes.
     pub fn holds(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 }
 
-/// Counts what a decoder allocates and frees.
+/// Counts the memory that a decoder allocates and frees.
 struct Counting(Arc<AtomicUsize>);
 
 impl<T: Clone + Default> Allocator<T> for Counting {

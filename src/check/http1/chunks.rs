@@ -1,10 +1,10 @@
-//! The chunked coding (RFC 9112 section 7.1), decoded within the buffer that the bytes were read into.
+//! The chunked coding (RFC 9112 section 7.1), decoded in place.
 //!
-//! A buffer may hold many small chunks. Their data are moved together, over the lines between them, so that one read gives one
-//! piece of the body:
+//! A buffer may hold many small chunks. Their data is moved together, over the size lines in between, so that one read
+//! returns one piece of the body:
 //!
 //! ```text
-//! 5␍␊hello␍␊6␍␊ world␍␊0␍␊␍␊   is then   5␍␊hello world…
+//! 5␍␊hello␍␊6␍␊ world␍␊0␍␊␍␊   becomes   5␍␊hello world…
 //!                                          start┘         └end
 //! ```
 
@@ -14,11 +14,11 @@ use crate::report::{Deviation, Deviations};
 use http::HeaderMap;
 use memchr::{memchr, memmem};
 
-/// Bytes of a line with a chunk size, and of a trailer section: those of Go.
+/// Maximum bytes of a chunk size line, and of a trailer section, as in Go.
 const LONGEST: usize = 4096;
 
-/// Bytes around the data of one chunk that are always allowed, and those in all that may be more than the data allow, as Go has
-/// them: a server may send single bytes, and may not send extensions without end.
+/// Overhead per chunk that is always allowed, and the maximum excess overhead in total, as in
+/// Go: a server may send single bytes, but not unlimited extensions.
 const ALLOWED: u64 = 16;
 /// See [`ALLOWED`].
 const MOST_OVERHEAD: u64 = 16 * 1024;
@@ -30,7 +30,7 @@ pub struct Chunks {
     overhead: u64,
     trailers: HeaderMap,
     deviations: Deviations,
-    /// What came after data that are to be delivered first.
+    /// The result that follows data which is delivered first.
     failed: Option<HeadError>,
 }
 
@@ -39,7 +39,7 @@ enum State {
     /// Before the line with a size.
     #[default]
     Size,
-    /// Within data, of which so many bytes are left.
+    /// Within the data, with this many bytes left.
     Data(u64),
     /// Before the CRLF that ends data.
     DataEnd,
@@ -47,31 +47,31 @@ enum State {
     Ended,
 }
 
-/// What a buffer held.
+/// The content of a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
-    /// Where the data begin.
+    /// Start of the data.
     pub start: usize,
-    /// Where they end.
+    /// End of the data.
     pub end: usize,
-    /// Bytes that are done with, those of the data among them.
+    /// Bytes that are consumed, including the data.
     pub taken: usize,
-    /// Chunks that begin among them.
+    /// Chunks that start in these bytes.
     pub chunks: usize,
 }
 
 impl Chunks {
-    /// Whether the body has ended, its trailers among it.
+    /// Whether the body has ended, including its trailers.
     pub fn has_ended(&self) -> bool {
         self.state == State::Ended
     }
 
-    /// What is to be noted, once the body has ended.
+    /// Deviations, available after the end of the body.
     pub fn end(&mut self) -> (HeaderMap, Deviations) {
         (std::mem::take(&mut self.trailers), std::mem::take(&mut self.deviations))
     }
 
-    /// Decodes all that is complete. `bytes` begins with what was not taken before.
+    /// Decodes everything that is complete. `bytes` starts with the bytes that were not consumed before.
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, HeadError> {
         if let Some(failed) = self.failed.take() {
             return Err(failed);
@@ -90,7 +90,7 @@ impl Chunks {
         }
     }
 
-    /// One line, or the data of one chunk. Gives whether there may be more.
+    /// Decodes one line or the data of one chunk. Returns whether there may be more.
     fn step(&mut self, bytes: &mut [u8], decoded: &mut Decoded) -> Result<bool, HeadError> {
         let rest = &bytes[decoded.taken..];
         match self.state {
@@ -171,7 +171,7 @@ impl Chunks {
         Ok(size)
     }
 
-    /// Reads the trailer section, once all of it is there. Gives its length.
+    /// Reads the trailer section when it is complete. Returns its length.
     fn read_trailers(&mut self, rest: &[u8]) -> Result<Option<usize>, HeadError> {
         const END: &[u8] = b"\r\n\r\n";
         match rest {
@@ -203,7 +203,7 @@ impl Chunks {
     }
 }
 
-/// A line without its CRLF, once its end is there.
+/// A complete line without its CRLF.
 fn line(rest: &[u8]) -> Result<Option<&[u8]>, HeadError> {
     let known = &rest[..rest.len().min(LONGEST)];
     let Some(end) = memchr(b'\n', known) else {

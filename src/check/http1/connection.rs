@@ -1,4 +1,4 @@
-//! The connection of one HTTP/1 request: it writes the request while it listens, and holds what was read and not yet taken.
+//! The connection of one HTTP/1 request: writes the request while it reads, and holds unconsumed received bytes.
 
 use super::chunks::Chunks;
 use super::error::Http1Error;
@@ -18,27 +18,27 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
-/// Bytes that are read before there is a buffer.
+/// Bytes that are read before a buffer is allocated.
 const FIRST: usize = 256;
 
-/// Bytes that a buffer has room for at first: most responses are shorter.
+/// Initial buffer size. Most responses are shorter.
 const LEAST_ROOM: usize = 4096;
 
-/// Bytes that one read takes up to: it doubles while reads are full.
+/// Maximum bytes of one read. It doubles while reads are full.
 const MOST_ROOM: usize = 64 * 1024;
 
-/// Chunks of one read after which other probes have their turn: a server may send single bytes.
+/// Chunks of one read after which the task yields to other probes: a server may send single bytes.
 const MANY_CHUNKS: usize = 64;
 
-/// A connection on which a request is written.
+/// A connection that a request is being written to.
 #[derive(Debug)]
 pub struct Http1Connection {
     traced: TracedStream,
-    /// What is left of the request.
+    /// The unwritten rest of the request.
     unsent: Bytes,
-    /// All of it was written, as far as it could be.
+    /// The request was written, as far as possible.
     is_sent: bool,
-    /// Why it could not. What the server sent before counts for more.
+    /// The error of a failed write. A response that the server sent before has priority.
     failed: Option<io::Error>,
 }
 
@@ -57,8 +57,8 @@ impl Http1Connection {
         self.traced
     }
 
-    /// Waits until the response begins, which may be before the request has ended. A connection that waits has no buffer.
-    /// The buffer's bytes are on the account of `charge`.
+    /// Waits until the response starts, possibly before the end of the request. A waiting connection has no buffer.
+    /// The buffer's memory is accounted to `charge`.
     pub async fn first_bytes(mut self, mut charge: Charge) -> Result<Incoming, Http1Error> {
         let first = poll_fn(|cx| {
             let mut first = [0; FIRST];
@@ -99,14 +99,14 @@ impl Http1Connection {
         Pin::new(&mut self.traced).poll_flush(cx)
     }
 
-    /// Ends TLS as it should be ended, if that can be done at once.
+    /// Closes TLS properly if that is possible without waiting.
     fn close(&mut self, cx: &mut Context<'_>) {
         let _ = Pin::new(&mut self.traced).poll_shutdown(cx);
     }
 }
 
 impl AsyncRead for Http1Connection {
-    /// Reads, and writes more of the request while there is nothing to read.
+    /// Reads, and continues to write the request while there is nothing to read.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let came = Pin::new(&mut self.traced).poll_read(cx, buf);
@@ -119,9 +119,9 @@ impl AsyncRead for Http1Connection {
             Poll::Ready(Err(error)) => error.kind() == ErrorKind::UnexpectedEof,
         };
         let says_more = |error: &mut io::Error| match error.kind() {
-            // The kernel reports it once: a read after that finds an end like any other.
+            // The kernel reports the error once. A later read returns a normal end.
             ErrorKind::ConnectionReset => is_over,
-            // The server takes no more, and may have answered.
+            // The server accepts no more data and may have responded.
             ErrorKind::BrokenPipe => false,
             _ => is_over || came.is_pending(),
         };
@@ -132,15 +132,15 @@ impl AsyncRead for Http1Connection {
     }
 }
 
-/// What a connection brings, from the first byte of the response on.
+/// The received data, from the first byte of the response on.
 #[derive(Debug)]
 pub struct Incoming {
     connection: Http1Connection,
-    /// What was read and not yet taken.
+    /// Received bytes that are not consumed yet.
     buffer: BytesMut,
-    /// What the buffer takes.
+    /// Memory used by the buffer.
     charge: Charge,
-    /// Bytes that the next read is to take up to.
+    /// Maximum bytes of the next read.
     room: usize,
     /// Bytes of the heads that were read.
     heads: usize,
@@ -151,9 +151,9 @@ impl Incoming {
         self.connection.traced.trace()
     }
 
-    /// Reads more. Gives how many bytes came; 0 is the end of the stream.
+    /// Reads more data. Returns the number of bytes; 0 is the end of the stream.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Http1Error>> {
-        // A server that sends much keeps no other probe waiting.
+        // A server that sends much data must not delay other probes.
         let budget = ready!(poll_proceed(cx));
         let Self {
             connection,
@@ -177,7 +177,7 @@ impl Incoming {
         Poll::Ready(Ok(count))
     }
 
-    /// Reads one head, and what it says of the body.
+    /// Reads one head and determines the framing of its body.
     pub async fn head(&mut self, limits: HeadLimits, is_head: bool) -> Result<(Head, BodyFacts), Http1Error> {
         let mut reader = HeadReader::new(limits);
         loop {
@@ -214,7 +214,7 @@ impl Incoming {
         error.into()
     }
 
-    /// The body that follows. Content of a response that resets (205) is a deviation.
+    /// The body that follows. Content in a 205 response is a deviation.
     pub(super) fn body(self, framing: Framing, is_reset: bool) -> IncomingBody {
         let left = match framing {
             Framing::None => BodyRemaining::Nothing(Deviation::UnexpectedBody),
@@ -237,18 +237,18 @@ impl Incoming {
         self.trace().deviates(deviations);
     }
 
-    /// What carries another protocol from here on, and what came of that with the head.
+    /// The connection for another protocol, and the bytes that arrived together with the head.
     pub fn switched(self) -> (TracedStream, Vec<u8>) {
         (self.connection.into_traced(), self.buffer.to_vec())
     }
 
-    /// The response has ended: notes what came behind it.
+    /// Records the bytes that follow the response after its end.
     fn end(&mut self, cx: &mut Context<'_>, excess: Deviation) {
         let trace = self.trace();
         let mut deviations = Deviations::default();
         match self.buffer[..] {
             [] => {}
-            // Old servers write it, and clients ignore it.
+            // Old servers send it, and clients ignore it.
             [b'\r', b'\n'] | [b'\n'] => deviations.note(Deviation::CrlfAfterBody),
             _ => deviations.note(excess),
         }
@@ -257,7 +257,7 @@ impl Incoming {
     }
 }
 
-/// A body as it comes.
+/// A body while it is received.
 #[derive(Debug)]
 pub(super) struct IncomingBody {
     incoming: Incoming,

@@ -1,4 +1,4 @@
-//! How a response over HTTP/1 failed, and what that is called.
+//! Errors of an HTTP/1 response and their reasons.
 
 use super::head::HeadError;
 use crate::check::memory_limit::NoMemory;
@@ -7,28 +7,28 @@ use crate::reason::Reason;
 use crate::report::DeviationFound;
 use std::io;
 
-/// How a response over HTTP/1 failed.
+/// The error of an HTTP/1 response.
 #[derive(Debug, thiserror::Error)]
 pub enum Http1Error {
     /// The connection failed.
     #[error("The connection failed: {0}.")]
     Io(#[from] io::Error),
-    /// The connection ended within the response, or before it.
+    /// The connection ended before or within the response.
     #[error("The connection ended before the response did.")]
     Closed,
     /// The response is not valid HTTP.
     #[error("{}", .0.words())]
     Invalid(DeviationFound),
-    /// More bytes of a head than there may be.
+    /// The head exceeds the maximum size.
     #[error("The response head has more than {0} bytes.")]
     HeadTooLong(usize),
-    /// More fields than there may be.
+    /// The head exceeds the maximum number of fields.
     #[error("The response head has more than {0} fields.")]
     TooManyFields(usize),
-    /// More interim responses than there may be.
+    /// The response exceeds the maximum number of interim responses.
     #[error("More than {0} interim responses came before the final one.")]
     TooManyInterim(usize),
-    /// There is no room for what comes.
+    /// The memory limit is reached.
     #[error("The response: {0}.")]
     NoMemory(#[from] NoMemory),
 }

@@ -1,4 +1,4 @@
-//! Where the body of an HTTP/1 response ends (RFC 9112 section 6.3), as Go decides it (`transfer.go`).
+//! The end of the body of an HTTP/1 response (RFC 9112 section 6.3), determined as in Go (`transfer.go`).
 
 use super::head::{Head, HeadError, StatusLine};
 use crate::report::{Deviation, Deviations};
@@ -6,29 +6,29 @@ use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 use std::str;
 
-/// What ends a body.
+/// The end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// No body.
     None,
-    /// It has so many bytes.
+    /// A body of this many bytes.
     Length(u64),
-    /// Its last chunk.
+    /// The body ends with its last chunk.
     Chunked,
-    /// The end of the connection.
+    /// The body ends with the connection.
     Close,
 }
 
-/// What a head says of the body.
+/// The body according to the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyFraming {
     pub framing: Framing,
-    /// Its length as it is reported: that of the answer to HEAD is the one that GET would have. `None` where the head does not
-    /// tell.
+    /// The reported length. For HEAD, it is the length that GET would return. `None` if the head does not declare
+    /// one.
     pub declared: Option<u64>,
 }
 
-/// Reads what frames the body of a response to a request, which was HEAD or was not.
+/// Determines the framing of a response body. A response to HEAD has no body.
 pub fn body_of(head: &Head, is_head: bool, deviations: &mut Deviations) -> Result<BodyFraming, HeadError> {
     let Head { status_line, fields } = head;
     let is_chunked = is_chunked(status_line, fields, deviations)?;
@@ -60,7 +60,7 @@ pub fn body_of(head: &Head, is_head: bool, deviations: &mut Deviations) -> Resul
     Ok(BodyFraming { framing, declared })
 }
 
-/// Only one coding is known, and only since HTTP/1.1: before, the field means nothing.
+/// Only the chunked coding is supported, and only since HTTP/1.1. The field is ignored in earlier versions.
 fn is_chunked(status_line: &StatusLine, fields: &HeaderMap, deviations: &mut Deviations) -> Result<bool, HeadError> {
     let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
@@ -79,7 +79,7 @@ fn is_chunked(status_line: &StatusLine, fields: &HeaderMap, deviations: &mut Dev
     Ok(true)
 }
 
-/// The value of `Content-Length`, which may be repeated if it is the same.
+/// The value of `Content-Length`, which may be repeated with the same value.
 fn length(fields: &HeaderMap, deviations: &mut Deviations) -> Result<Option<u64>, HeadError> {
     // An empty continuation line leaves a space at the end of the value.
     let lengths = fields.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
@@ -97,7 +97,7 @@ fn length(fields: &HeaderMap, deviations: &mut Deviations) -> Result<Option<u64>
         deviations.note(Deviation::EmptyLength);
         return Ok(None);
     }
-    // Up to 63 bits, and nothing but digits.
+    // Digits only, with a maximum of 63 bits.
     let is_number = length.iter().all(u8::is_ascii_digit);
     let number = str::from_utf8(length).ok().filter(|_| is_number);
     let number = number.and_then(|number| number.parse::<i64>().ok());
@@ -107,7 +107,7 @@ fn length(fields: &HeaderMap, deviations: &mut Deviations) -> Result<Option<u64>
     }
 }
 
-/// What frames a message must not come after it.
+/// Framing fields are not allowed in a trailer section.
 fn refuse_framing_trailers(fields: &HeaderMap) -> Result<(), HeadError> {
     let announced = fields.get_all(TRAILER).iter().map(HeaderValue::as_bytes);
     let mut names = announced.flat_map(|names| names.split(|byte| *byte == b','));

@@ -1,30 +1,30 @@
-//! The head of an HTTP/1 response (RFC 9112 sections 4 and 5), read line by line as it comes.
+//! The head of an HTTP/1 response (RFC 9112 sections 4 and 5), parsed line by line as it arrives.
 //!
-//! It accepts what Go's net/http accepts (`ReadResponse` and `textproto.ReadMIMEHeader`), since `blackbox_exporter` does, and
-//! empty lines before the status line. What it accepts against the specification is noted as a deviation.
+//! It accepts what Go's net/http accepts (`ReadResponse` and `textproto.ReadMIMEHeader`), as `blackbox_exporter` does,
+//! and empty lines before the status line. Each accepted violation of the specification is recorded as a deviation.
 
 use crate::report::{Deviation, DeviationFound, Deviations};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use memchr::memchr;
 use std::str;
 
-/// How much of a head is read.
+/// The limits of a head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
-    /// Bytes of the status line and of all fields.
+    /// Maximum bytes of the status line and all fields.
     pub bytes: usize,
-    /// Fields.
+    /// Maximum number of fields.
     pub fields: usize,
 }
 
-/// Why a head cannot be read.
+/// The reason why a head cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// It breaks HTTP in a way that no client should guess about.
+    /// The head violates HTTP in a way that a client must not guess about.
     Invalid(DeviationFound),
-    /// It has more than so many bytes.
+    /// The head exceeds this number of bytes.
     TooLong(usize),
-    /// It has more than so many fields.
+    /// The head exceeds this number of fields.
     TooManyFields(usize),
 }
 
@@ -34,7 +34,7 @@ impl From<Deviation> for HeadError {
     }
 }
 
-/// A head that was read to its end.
+/// A complete head.
 #[derive(Debug)]
 pub struct Head {
     pub status_line: StatusLine,
@@ -44,35 +44,35 @@ pub struct Head {
 /// The first line of a response.
 #[derive(Clone, Debug, Default)]
 pub struct StatusLine {
-    /// 0 to 999: what the three characters amount to, as Go reads them.
+    /// 0 to 999: the value of the three characters, as Go reads them.
     pub status: u16,
     /// `HTTP/1.1`.
     pub version: &'static str,
-    /// The reason phrase, if it is not the usual one of the status.
+    /// The reason phrase, if it is not the standard one for the status.
     pub phrase: Option<String>,
 }
 
 impl StatusLine {
-    /// Whether it is an interim response. After 101 the connection carries another protocol: it is a final one.
+    /// Whether it is an interim response. 101 is final, because the connection then carries another protocol.
     pub const fn is_interim(&self) -> bool {
         matches!(self.status, 100 | 102..=199)
     }
 
-    /// Whether the version is at least 1.1. As with Go, 0.0 is taken for 1.1.
+    /// Whether the version is at least 1.1. As in Go, 0.0 is treated as 1.1.
     pub fn is_http11(&self) -> bool {
         self.version >= "HTTP/1.1" || self.version == "HTTP/0.0"
     }
 }
 
-/// Reads one head, or a trailer section, which is a head without a status line.
+/// Parses one head, or a trailer section, which is a head without a status line.
 #[derive(Debug)]
 pub struct HeadReader {
     limits: HeadLimits,
-    /// Bytes of the lines that were taken.
+    /// Bytes of the consumed lines.
     taken: usize,
-    /// Bytes of the present line that have no end of it.
+    /// Bytes of the current line that do not contain its end.
     searched: usize,
-    /// Where the first of several physical lines of the present field ends.
+    /// End of the first of several physical lines of the current field.
     first_end: Option<usize>,
     status_line: Option<StatusLine>,
     fields: HeaderMap,
@@ -102,8 +102,8 @@ impl HeadReader {
         }
     }
 
-    /// Takes the lines that are complete. `bytes` begins with what was not taken before. Gives how many bytes are done with, and
-    /// whether the head has ended with them.
+    /// Consumes the complete lines. `bytes` starts with the bytes that were not consumed before. Returns the number of
+    /// consumed bytes and whether the head has ended.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), HeadError> {
         let mut from = 0;
         loop {
@@ -173,7 +173,7 @@ impl HeadReader {
         }
     }
 
-    /// Takes one field: a line, or several that continue the first.
+    /// Processes one field: a line, or several with continuations.
     fn field(&mut self, lines: &[u8], first_end: usize) -> Result<(), HeadError> {
         let first = without_end(&lines[..=first_end]);
         let Some(colon) = memchr(b':', first) else {
@@ -209,7 +209,7 @@ impl HeadReader {
         }
     }
 
-    /// A name with a space is read and means nothing, as with Go: `Content-Length : 5` is not a Content-Length.
+    /// A name with a space is accepted and ignored, as in Go: `Content-Length : 5` is not a Content-Length.
     fn odd_name(&mut self, name: &[u8]) -> Result<(), HeadError> {
         let word = name.trim_ascii_end();
         let is_word = |part: &[u8]| part.iter().all(|byte| is_token(*byte));
@@ -220,14 +220,14 @@ impl HeadReader {
         } else {
             Deviation::SpaceInName
         };
-        // One that is only longer than the library takes is read, too, and is nobody's.
+        // A name that is only too long for the library is also accepted and ignored.
         if word.len() < name.len() || deviation == Deviation::SpaceInName {
             self.deviations.note_field(deviation, word);
         }
         Ok(())
     }
 
-    /// The head, once it has ended, and how it deviates.
+    /// The complete head and its deviations.
     pub fn end(self) -> (Head, Deviations) {
         let head = Head {
             status_line: self.status_line.unwrap_or_default(),
@@ -237,7 +237,7 @@ impl HeadReader {
     }
 }
 
-/// What does not begin like HTTP is refused with its first bytes: a server of another protocol may wait for us.
+/// Data that does not start like HTTP is rejected immediately: a server of another protocol may wait for the client.
 fn refuse_other_protocols(begin: &[u8]) -> Result<(), HeadError> {
     const PROTOCOL: &[u8] = b"HTTP/";
     let known = begin.len().min(PROTOCOL.len());
@@ -294,7 +294,7 @@ fn status_line(line: &[u8], deviations: &mut Deviations) -> Result<StatusLine, D
 /// Bytes of a version: `HTTP/1.1`.
 const VERSION: usize = 8;
 
-/// All versions that can be written, one after the other.
+/// All versions as text, concatenated.
 const VERSIONS: [u8; 100 * VERSION] = {
     let mut all = [0; 100 * VERSION];
     let mut number = 0;
@@ -339,7 +339,7 @@ fn without_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Without spaces and tabs at both ends.
+/// Removes spaces and tabs at both ends.
 fn trimmed(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;
@@ -347,7 +347,7 @@ fn trimmed(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// A value that is continued on further lines, joined by spaces as Go does it.
+/// A value with continuation lines, joined by spaces as in Go.
 fn unfolded(first: &[u8], further: &[u8]) -> Vec<u8> {
     let mut value = trimmed(first).to_vec();
     for line in further.split_inclusive(|byte| *byte == b'\n') {

@@ -7,7 +7,7 @@ use crate::limits::Limits;
 use crate::report::{Deviation, Deviations};
 use http::HeaderMap;
 
-/// A response that was read to its end.
+/// A complete response.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct WholeResponse {
     /// The status code of the final response.
@@ -24,17 +24,17 @@ pub struct WholeResponse {
     pub body: Vec<u8>,
     /// The trailer fields.
     pub trailers: HeaderMap,
-    /// Bytes behind its end.
+    /// Number of bytes after its end.
     pub excess: usize,
-    /// How it deviates from HTTP.
+    /// The deviations from HTTP.
     pub deviations: Deviations,
 }
 
-/// Reads the response to a request, which was HEAD or was not, from pieces in which it came before the connection ended. It is
-/// read by the code that reads it from a connection, with the limits of a module that sets none.
+/// Reads a response from pieces that arrived before the connection ended. It uses
+/// the same code as a connection, with the default limits of a module.
 ///
 /// # Errors
-/// In words, when it is not HTTP, ends early, or has a head over the limits.
+/// A message, if the response is not HTTP, ends early, or has a head that exceeds the limits.
 pub fn read_response<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, is_head: bool) -> Result<WholeResponse, String> {
     let mut reading = Reading {
         pieces: pieces.into_iter(),
@@ -63,7 +63,7 @@ pub fn read_response<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, is_head: bo
             ..WholeResponse::default()
         };
         if response.status == 101 {
-            // What follows is another protocol's.
+            // The bytes that follow belong to another protocol.
             while reading.more() {}
         } else {
             reading.body(body.framing, &mut response)?;

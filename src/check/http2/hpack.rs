@@ -3,11 +3,11 @@
 use super::huffman;
 use std::ops::Range;
 
-/// The block is not valid HPACK: its reader refuses it.
+/// The block is not valid HPACK, so its reader rejects it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid;
 
-/// A string, as it is written.
+/// An encoded string.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
     is_huffman: bool,
@@ -15,7 +15,7 @@ pub struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// What it says; `room` holds it where it is compressed.
+    /// The decoded text. `room` is the buffer for a compressed string.
     pub fn read<'b>(self, room: &'b mut Vec<u8>) -> Result<&'b [u8], Invalid>
     where
         'a: 'b,
@@ -31,31 +31,32 @@ impl<'a> Text<'a> {
 /// The name of a field.
 #[derive(Clone, Copy, Debug)]
 pub enum Name<'a> {
-    /// A name of the static table that matters here.
+    /// A name of the static table that is relevant here.
     Known(&'static [u8]),
     /// Any other name of the static table.
     Static,
     /// A name of the dynamic table.
     Dynamic,
-    /// A name that is written out.
+    /// A literal name.
     Literal(Text<'a>),
 }
 
-/// One field, as it is represented.
+/// One field and its representation.
 #[derive(Clone, Debug)]
 pub struct FieldLine<'a> {
     pub name: Name<'a>,
-    /// The value, where it is written out. In the static table, that of a pseudo-header field is valid, and others are empty.
+    /// The value, where it is written out. In the static table, that of a pseudo-header field is valid, and others are
+    /// empty.
     pub value: Option<Text<'a>>,
     /// The first bits of a literal with a literal name that has the same effect on the dynamic table.
     pub prefix: u8,
-    /// Where the representation stands in the block.
+    /// The position of the representation in the block.
     pub place: Range<usize>,
-    /// Where its value stands, with its length; empty for an indexed field.
+    /// The position of its value, including the length. Empty for an indexed field.
     pub value_place: Range<usize>,
 }
 
-/// The fields of a block. What follows an invalid one is not read.
+/// The fields of a block. Reading stops at the first invalid field.
 pub struct FieldLines<'a> {
     length: usize,
     rest: &'a [u8],
@@ -134,7 +135,7 @@ impl<'a> FieldLines<'a> {
         Ok(*byte)
     }
 
-    /// The next field, after the changes of the table's size that stand before the first.
+    /// The next field, after any updates of the table size at the start of the block.
     fn read(&mut self) -> Result<Option<FieldLine<'a>>, Invalid> {
         while let Some(first) = self.rest.first().copied() {
             if !(0x20..0x40).contains(&first) {
@@ -162,7 +163,7 @@ impl<'a> Iterator for FieldLines<'a> {
     }
 }
 
-/// The name at a place of the tables.
+/// The name at an index of the tables.
 fn indexed(index: usize) -> Result<Name<'static>, Invalid> {
     Ok(match index {
         0 => return Err(Invalid),
@@ -183,7 +184,7 @@ mod tests {
     use super::super::huffman::tests::encode;
     use super::{FieldLines, Invalid, Name};
 
-    /// The names and values of a block, as far as they are written out.
+    /// The literal names and values of a block.
     fn read(block: &[u8]) -> Result<Vec<String>, Invalid> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         FieldLines::of(block)

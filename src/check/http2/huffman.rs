@@ -6,8 +6,8 @@ const END: usize = 256;
 /// The longest code, in bits.
 const LONGEST: usize = 30;
 
-/// The length of each symbol's code, in bits. The code is canonical: shorter codes come first, codes of one length in the order of
-/// their symbols, so that the lengths are the whole code.
+/// The length of each symbol's code, in bits. The code is canonical: shorter codes come first, codes of one length in
+/// the order of their symbols, so that the lengths are the whole code.
 #[rustfmt::skip]
 const LENGTHS: [u8; END + 1] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
@@ -67,8 +67,8 @@ const fn table() -> Table {
     table
 }
 
-/// Appends what a string decodes to: up to 8 bytes for 5. False where the string is not valid: it contains the end of a string, or
-/// its padding is longer than 7 bits or not the begin of that end.
+/// Appends the decoded string: up to 8 bytes for 5. Returns false for an invalid string: it contains the end-of-string
+/// code, or its padding is longer than 7 bits or not a prefix of that code.
 pub fn decode(string: &[u8], into: &mut Vec<u8>) -> bool {
     let (mut bits, mut have) = (0_u64, 0);
     for byte in string {

@@ -1,11 +1,11 @@
-//! Judges the fields of a header section, and renames those that the library would refuse.
+//! Checks the fields of a header section and renames those that the library would reject.
 
 use super::hpack::{FieldLine, FieldLines, Invalid, Name};
 use crate::report::{Deviation, DeviationFound, Deviations};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 
-/// Fields that belong to a connection of HTTP/1 (RFC 9113 section 8.2.2).
+/// Fields of an HTTP/1 connection (RFC 9113 section 8.2.2).
 const OF_CONNECTION: [&str; 6] = [
     "connection",
     "keep-alive",
@@ -19,29 +19,29 @@ const OF_CONNECTION: [&str; 6] = [
 const STATIC_204: u8 = 0x89;
 const STATIC_304: u8 = 0x8b;
 
-/// What is known of the sections that came before.
+/// The state after the previous sections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Before {
-    /// Only interim responses: a head must come.
+    /// Only interim responses so far: a head must follow.
     #[default]
     Head,
-    /// The final head: what comes are trailers.
+    /// The final head was received: trailers follow.
     Trailers,
-    /// A head whose status is in the dynamic table: interim or final.
+    /// A head whose status is in the dynamic table: it may be interim or final.
     Unknown,
 }
 
-/// What is to be done with a section.
+/// The required handling of a section.
 #[derive(Debug, Default)]
 pub struct Section {
     pub deviations: Deviations,
-    /// Why the response is malformed, where `blackbox_exporter` refuses it, too.
+    /// The reason why the response is malformed, if `blackbox_exporter` rejects it too.
     pub refused: Option<DeviationFound>,
-    /// Fields of the connection are to be renamed.
+    /// Connection fields must be renamed.
     connection: bool,
     status: Option<Status>,
     found: Lengths,
-    /// A field that is not a pseudo-header field has come.
+    /// A field that is not a pseudo-header field was found.
     regular: bool,
     /// Some fields are in the dynamic table.
     dynamic: bool,
@@ -51,7 +51,7 @@ pub struct Section {
 enum Status {
     Interim,
     Final,
-    /// 204 or 304: final, and without a body, whatever the length (RFC 9110 section 6.4.1).
+    /// 204 or 304: final and without a body, regardless of the length (RFC 9110 section 6.4.1).
     Bodiless,
 }
 
@@ -59,10 +59,10 @@ enum Status {
 #[derive(Debug, Default)]
 struct Lengths {
     count: usize,
-    /// The number that the first has.
+    /// The number in the first field.
     first: Option<u64>,
     differ: bool,
-    /// The library would refuse them, or hold the body to them: they are to be renamed.
+    /// The library would reject the fields or enforce the length on the body, so they must be renamed.
     renamed: bool,
 }
 
@@ -107,7 +107,7 @@ impl Section {
         Ok(section)
     }
 
-    /// Go reads the head of a response that declares a body and has none, and fails only where it reads the body.
+    /// Go reads the head of a response that declares a body and has none. It fails only when it reads the body.
     fn without_body(&mut self, before: Before) {
         let may_have_body = before != Before::Trailers && self.status == Some(Status::Final);
         let declares_body = self.found.count == 1 && self.found.first.is_some_and(|length| length > 0);
@@ -117,7 +117,7 @@ impl Section {
         }
     }
 
-    /// What is known once this section has come.
+    /// The state after this section.
     pub const fn next(&self, before: Before) -> Before {
         match (before, self.status) {
             (Before::Head, Some(Status::Interim)) => Before::Head,
@@ -160,7 +160,7 @@ impl Section {
         }
     }
 
-    /// A length that Go does not take is as none, and the library refuses it: it is renamed. So are several.
+    /// Go ignores an invalid length, but the library rejects it, so it is renamed. Multiple lengths are renamed too.
     fn length(&mut self, value: &[u8]) {
         let number = length(value);
         self.found.renamed |= number.is_none() || self.found.count > 0;
@@ -188,7 +188,7 @@ impl Section {
         self.refused.get_or_insert(found);
     }
 
-    /// The block with other names for what the library would refuse; `None` where there is nothing of that.
+    /// The block with new names for the fields that the library would reject. `None` if there are none.
     pub fn rewrite(&self, block: &[u8]) -> Option<Vec<u8>> {
         if !self.connection && !self.found.renamed {
             return None;
@@ -206,7 +206,7 @@ impl Section {
         Some(written)
     }
 
-    /// The name of a field that is to have another.
+    /// The name of a field that must be renamed.
     fn renamed(&self, field: &FieldLine<'_>) -> Option<&'static str> {
         let mut room = Vec::new();
         let name = match field.name {
@@ -222,7 +222,7 @@ impl Section {
     }
 }
 
-/// Writes a field by its other name, as a literal that changes the dynamic table by as much.
+/// Writes a field with its new name, as a literal with the same effect on the size of the dynamic table.
 fn write(field: &FieldLine<'_>, name: &str, block: &[u8], into: &mut Vec<u8>) {
     into.push(field.prefix);
     into.push(u8::try_from(name.len()).unwrap_or_default());
@@ -233,7 +233,7 @@ fn write(field: &FieldLine<'_>, name: &str, block: &[u8], into: &mut Vec<u8>) {
     }
 }
 
-/// Gives the fields of a section their names again: those that were found to deviate.
+/// Restores the names of the renamed fields of a section.
 pub fn restore(fields: &mut HeaderMap, deviations: &Deviations) {
     for found in deviations.iter() {
         let name = match (found.deviation, &found.field) {
@@ -264,14 +264,14 @@ pub fn restore(fields: &mut HeaderMap, deviations: &Deviations) {
     }
 }
 
-/// The length that a section declares, as Go takes it: that of the only `content-length` field, if it is a number.
+/// The declared length, as Go reads it: the number in the only `content-length` field.
 pub fn declared_length(fields: &HeaderMap) -> Option<u64> {
     let mut values = fields.get_all(CONTENT_LENGTH).iter();
     let only = values.next().filter(|_| values.next().is_none())?;
     length(only.as_bytes())
 }
 
-/// A number that fits 63 bits, as Go takes it.
+/// A number of up to 63 bits, as Go accepts it.
 fn length(value: &[u8]) -> Option<u64> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(value).ok().filter(|_| is_number)?;

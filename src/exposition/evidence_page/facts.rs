@@ -8,7 +8,7 @@ use crate::report::{Certificate, ClockSource, Deviations, Dialogue, Exchange, Re
 use maud::{Markup, html};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Everything below the waterfall.
+/// The part of the page below the waterfall.
 pub(super) fn all(finding: &Finding) -> Markup {
     let began = finding.report.began;
     let exchanges = &finding.report.exchanges;
@@ -101,7 +101,7 @@ fn answer(reply: &Reply, deviations: &Deviations) -> Markup {
     }
 }
 
-/// Where a dialogue failed, and what came instead of what was expected.
+/// The failed step of a dialogue, and the received data.
 fn dialogue(dialogue: &Dialogue) -> Markup {
     html! {
         @if let Some(failed) = &dialogue.failed {

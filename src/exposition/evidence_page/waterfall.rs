@@ -1,4 +1,5 @@
-//! The waterfall chart of the evidence page: the stage timings of the probe and of all its diagnostics on one time axis.
+//! The waterfall chart of the evidence page: the stage timings of the probe and of all its diagnostics on one time
+//! axis.
 
 use crate::exposition::durations::words;
 use crate::investigation::Control;
@@ -8,15 +9,15 @@ use crate::stage_log::StageTiming;
 use maud::{Markup, html};
 use std::time::{Duration, SystemTime};
 
-/// Units of a bar's drawing.
+/// Width of the drawing, in units.
 const WIDTH: f64 = 1000.0;
 
-/// Somebody who was asked, and when.
+/// A requested machine and the time of the request.
 struct WaterfallGroup<'a> {
     who: String,
     timings: Vec<&'a StageTiming>,
     took: Duration,
-    /// Since the edge was. What was asked for an earlier probe still stands, and has no place on this one's axis.
+    /// Time since the request to the edge. An earlier result that is still valid has no place on this time axis.
     after: Result<Duration, Duration>,
 }
 
@@ -41,12 +42,12 @@ impl<'a> WaterfallGroup<'a> {
     }
 }
 
-/// How long after the edge, or how long before.
+/// Time after or before the request to the edge.
 fn since(edge: &Report, began: SystemTime) -> Result<Duration, Duration> {
     began.duration_since(edge.began).map_err(|before| before.duration())
 }
 
-/// All laps, one row each.
+/// All stage timings, one row each.
 pub(super) fn table(finding: &Finding) -> Markup {
     let asked = all(finding);
     let ends = asked.iter().filter_map(|asked| Some(asked.after.ok()? + asked.took));
@@ -101,7 +102,7 @@ fn earlier(asked: &WaterfallGroup) -> Markup {
     html! { @if let Err(before) = asked.after { small { " " (words(before)) " before this probe" } } }
 }
 
-/// One lap; its bar where it has a place on the axis.
+/// One stage timing, with a bar if it has a place on the axis.
 fn row(timing: &StageTiming, after: Option<Duration>, whole: Duration) -> Markup {
     html! {
         tr {
@@ -117,7 +118,7 @@ fn row(timing: &StageTiming, after: Option<Duration>, whole: Duration) -> Markup
 
 fn bar(timing: &StageTiming, after: Duration, whole: Duration) -> Markup {
     let place = |at: Duration| at.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE) * WIDTH;
-    // What took next to nothing is still to be seen.
+    // Very short stages must stay visible.
     let width = place(timing.took()).clamp(2.0, WIDTH);
     let x = place(after + timing.begun()).min(WIDTH - width);
     let failed = if timing.finished() { "" } else { " failed" };

@@ -1,17 +1,17 @@
-//! Native buckets: as many as there are different values, each a fixed ratio wide.
+//! Native buckets: one per distinct value range, each with a fixed width ratio.
 
 use crate::metrics::NativeBuckets;
 
 /// The finest schema: eight buckets for each power of two, so that a bucket is 9 % wide.
 const SCHEMA: i32 = 3;
 
-/// Buckets of one histogram, at most; one more, and they are merged in pairs.
+/// Maximum number of buckets of one histogram. If it is exceeded, buckets are merged in pairs.
 const MOST_BUCKETS: usize = 160;
 
 /// Buckets that room is made for at a time: a steady target has some ten.
 const STEP: usize = 6;
 
-/// The counts of the buckets that have some.
+/// The counts of the non-empty buckets.
 #[derive(Clone, Debug)]
 pub(super) struct NativeHistogram {
     schema: i32,
@@ -31,7 +31,7 @@ impl Default for NativeHistogram {
 }
 
 impl NativeHistogram {
-    /// Counts a value that is not negative.
+    /// Counts a non-negative value.
     pub fn observe(&mut self, value: f64) {
         if value <= NativeBuckets::ZERO_THRESHOLD {
             self.zeros += 1;
@@ -53,7 +53,7 @@ impl NativeHistogram {
         }
     }
 
-    /// Makes each bucket twice as wide. What was counted stays counted.
+    /// Doubles the width of each bucket. The counts are preserved.
     fn merge_pairs(&mut self) {
         self.schema -= 1;
         let mut merged: Vec<(i16, u32)> = Vec::with_capacity(MOST_BUCKETS);
@@ -68,7 +68,7 @@ impl NativeHistogram {
         self.buckets = merged;
     }
 
-    /// The value that a share of all observations does not exceed, to the width of a bucket; none without observations.
+    /// The given quantile of all observations, with the precision of a bucket. None without observations.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let all = self.zeros + self.buckets.iter().map(|bucket| u64::from(bucket.1)).sum::<u64>();
         #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
@@ -100,7 +100,7 @@ impl NativeHistogram {
     }
 }
 
-/// The bucket that holds a value: its upper bound, 2^(index·2^-schema), is included.
+/// The bucket of a value. Its upper bound, 2^(index·2^-schema), is inclusive.
 fn index(value: f64, schema: i32) -> i16 {
     let width = f64::from(-schema).exp2();
     #[allow(
