@@ -31,7 +31,7 @@ impl Stage {
         Self::Receive,
     ];
 
-    /// The value of the label `phase`: blackbox_exporter's values, plus `proxy` and `request`.
+    /// The value of the label `phase`: `blackbox_exporter`'s values, plus `proxy` and `request`.
     #[must_use]
     pub const fn phase(self) -> &'static str {
         match self {

@@ -111,9 +111,9 @@ pub struct TlsFacts {
 /// Displayed fields of a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
-    /// In RFC 2253 order, as blackbox_exporter prints it.
+    /// In RFC 2253 order, as `blackbox_exporter` prints it.
     pub subject: String,
-    /// In RFC 2253 order, as blackbox_exporter prints it.
+    /// In RFC 2253 order, as `blackbox_exporter` prints it.
     pub issuer: String,
     /// Lower-case hex.
     pub serial: String,

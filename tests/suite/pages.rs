@@ -62,6 +62,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
             .await;
     let config = modules(&authority, &good, &app);
     let exporter = Exporter::start(&config).await;
+    let upstream = "Most likely broken: between the gateway and its backend";
     for (module, target, headline, class) in [
         ("m", good.http(), "All links are healthy", "healthy"),
         (
@@ -71,18 +72,8 @@ async fn the_page_of_each_verdict_names_its_link_first() {
             "broken",
         ),
         ("m", stranger.https(), "Broken: TLS", "broken"),
-        (
-            "m",
-            gateway.http(),
-            "Most likely broken: between the gateway and its backend",
-            "broken",
-        ),
-        (
-            "backends",
-            gateway.http(),
-            "Most likely broken: between the gateway and its backend",
-            "broken",
-        ),
+        ("m", gateway.http(), upstream, "broken"),
+        ("backends", gateway.http(), upstream, "broken"),
         (
             "m",
             app.http(),
