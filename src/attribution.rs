@@ -44,13 +44,11 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// The backends with a direct request, from the outside in.
     fn backends(&self) -> impl Iterator<Item = &'a DirectRequest> + use<'a> {
-        self.diagnostics
-            .into_iter()
-            .flat_map(|diagnostics| &diagnostics.backends)
+        self.diagnostics.into_iter().flat_map(Investigation::backends)
     }
 
     fn bypass(&self) -> Option<&'a Report> {
-        self.diagnostics?.bypass.as_ref()
+        self.diagnostics?.bypass()
     }
 }
 

@@ -1,27 +1,106 @@
-//! Runs the diagnostics of a probe: direct requests to the backends, a request that bypasses caches, a reference request,
-//! a TLS handshake and probes of the other addresses.
+//! Runs the diagnostics of a probe. Each diagnostic repeats the request with exactly one thing changed. `DIAGNOSTICS` lists
+//! them; each has its own file: what it changes, when it is worth it, what it costs, how it runs, and what follows from
+//! its results.
+//!
+//! There are three moments. While the edge is silent and half of the deadline has passed, some diagnostics start early,
+//! since without them only the deadline would end the wait. After a failure, all that are worth it run. After a
+//! success, only those run that are due. All of them share the deadline of the probe.
 
-use crate::backend::Backend;
-use crate::chain::Stage;
+mod addresses;
+mod backends;
+mod cache_bypass;
+mod handshake;
+mod http1_retry;
+mod reference_request;
+
 use crate::check::{Check, ProbeContext};
-use crate::investigation::{DirectRequest, Investigation};
+use crate::investigation::{DiagnosticKind, DiagnosticOutcome, DiagnosticResult, Investigation};
 use crate::previous_probes::PreviousProbes;
-use crate::probers::{Module, ProbeRequest, Variant, When};
+use crate::probers::{Module, ProbeRequest, Variant};
 use crate::reason::Reason;
-use crate::report::{Deviation, Exchange, Report};
+use crate::report::Report;
 use crate::secrets::Secrets;
-use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Maximum number of addresses of one edge that are probed.
-const MOST_ADDRESSES: usize = 16;
+/// All diagnostics, in the order in which pages show their results.
+pub static DIAGNOSTICS: [Diagnostic; 6] = [
+    backends::DIAGNOSTIC,
+    cache_bypass::DIAGNOSTIC,
+    http1_retry::DIAGNOSTIC,
+    reference_request::DIAGNOSTIC,
+    handshake::DIAGNOSTIC,
+    addresses::DIAGNOSTIC,
+];
 
 /// Maximum duration of a reference request or a handshake: both complete immediately or not at all.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Minimum remaining time for an additional request.
 const LEAST: Duration = Duration::from_millis(5);
+
+/// A row of the table of diagnostics.
+#[derive(Debug)]
+pub struct Diagnostic {
+    /// Kind of its result.
+    pub kind: DiagnosticKind,
+    /// Name in the evidence and in the documentation. The key of the same name configures it, if it has one.
+    pub name: &'static str,
+    /// Title of its request to the edge, for people.
+    pub title: &'static str,
+    /// The one thing that it changes.
+    pub changes: &'static str,
+    /// When it is worth it, for the documentation.
+    pub when: &'static str,
+    /// Additional requests to the application, for the documentation.
+    pub cost: &'static str,
+    due: fn(&DiagnosticsRun<'_>, Occasion<'_>) -> bool,
+    run: for<'a> fn(&'a DiagnosticsRun<'a>, Occasion<'a>) -> DiagnosticFuture<'a>,
+}
+
+/// The future of a diagnostic: its outcome, or `None` if it had no time left or the exporter lacked a resource.
+type DiagnosticFuture<'a> = Pin<Box<dyn Future<Output = Option<DiagnosticOutcome>> + Send + 'a>>;
+
+/// The moment at which a diagnostic may run.
+#[derive(Clone, Copy, Debug)]
+enum Moment<'a> {
+    /// Half of the deadline has passed, and the edge has not responded yet.
+    Early,
+    /// The edge failed.
+    Failed(&'a Report),
+    /// The edge is healthy.
+    Succeeded(&'a Report),
+}
+
+/// The moment, and what has run before it in this probe.
+#[derive(Clone, Copy, Debug)]
+struct Occasion<'a> {
+    moment: Moment<'a>,
+    begun: &'a Investigation,
+}
+
+impl<'a> Occasion<'a> {
+    /// The edge's report, if the edge failed because of its status code.
+    fn rejected_status(self) -> Option<&'a Report> {
+        match self.moment {
+            Moment::Failed(edge) => {
+                let fault = edge.fault.as_ref()?;
+                (fault.reason == Reason::HttpStatus).then_some(edge)
+            }
+            Moment::Early | Moment::Succeeded(_) => None,
+        }
+    }
+}
+
+impl Diagnostic {
+    /// The row of a result.
+    #[must_use]
+    pub fn of(kind: DiagnosticKind) -> &'static Self {
+        // A test checks that the table is in the order of the kinds.
+        &DIAGNOSTICS[kind as usize]
+    }
+}
 
 /// One run of the diagnostics: its permitted requests and its deadline.
 #[derive(Debug)]
@@ -66,148 +145,46 @@ impl<'a> DiagnosticsRun<'a> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Runs while the edge has not responded yet. Sends requests to the backends, a reference request, and a TLS
-    /// handshake if the port is silent in plain text. Without them, only the deadline would end the wait.
-    pub async fn early(&self) -> Option<Investigation> {
-        if self
-            .previous
-            .recent
-            .as_ref()
-            .is_some_and(|recent| recent.serves_silence(self.timeout))
-        {
-            return None;
+    /// Runs while the edge has not responded yet.
+    pub async fn early(&self) -> Investigation {
+        let recent = self.previous.recent.as_ref();
+        if recent.is_some_and(|recent| recent.serves_silence(self.timeout)) {
+            return Investigation::default();
         }
-        let begun = Instant::now();
-        let diagnostics = &self.module.diagnostics;
-        let (backends, reference, handshake) = tokio::join!(
-            self.backends(diagnostics.direct_requests != When::Never && !self.previous.asked_directly_lately),
-            self.maybe(diagnostics.reference && self.previous.due.reference, Variant::Refusable),
-            self.maybe(self.module.prober.reads_plaintext_first(), Variant::Handshake(None)),
-        );
-        Some(Investigation {
-            took: begun.elapsed(),
-            backends,
-            reference,
-            handshake,
-            ..Investigation::default()
-        })
+        self.run_due(Moment::Early, Investigation::default()).await
     }
 
-    /// Runs after the edge has failed: all permitted diagnostics, except those that already ran.
+    /// Runs after the edge has failed: all diagnostics that are worth it, except those that already ran.
     pub async fn after_failure(&self, edge: &Report, begun: Investigation) -> Option<Arc<Investigation>> {
-        let diagnostics = &self.module.diagnostics;
-        let started = Instant::now();
-        let asks_directly = diagnostics.direct_requests != When::Never && begun.backends.is_empty();
-        let reached = edge
-            .last_exchange()
-            .is_some_and(|exchange| exchange.peer.is_some() && exchange.local.is_some());
-        let reason = edge.fault.as_ref().map(|fault| fault.reason);
-        let refused = reason == Some(Reason::HttpStatus);
-        let method = edge.last_exchange().and_then(|exchange| exchange.method.as_deref());
-        let safe = matches!(method, Some("GET" | "HEAD"));
-        let to_refer = reached && diagnostics.reference && self.previous.due.reference && begun.reference.is_none();
-        let over_http2 = edge.last_exchange().is_some_and(Exchange::speaks_http2);
-        let (backends, bypass, again, reference, handshake, addresses) = tokio::join!(
-            self.backends(asks_directly),
-            self.maybe(
-                refused && diagnostics.bypass != When::Never,
-                Variant::CacheBypass(nonce())
-            ),
-            self.maybe(refused && over_http2 && safe, Variant::Http1),
-            self.maybe(to_refer, Variant::Refusable),
-            self.maybe(may_want_tls(edge), Variant::Handshake(None)),
-            self.addresses(edge),
-        );
-        Some(Arc::new(Investigation {
-            took: begun.took + started.elapsed(),
-            backends: if backends.is_empty() { begun.backends } else { backends },
-            bypass,
-            again,
-            reference: reference.or(begun.reference),
-            handshake: handshake.or(begun.handshake),
-            addresses,
-        }))
+        found(self.run_due(Moment::Failed(edge), begun).await)
     }
 
     /// Runs if the edge is healthy: the diagnostics that are due.
-    pub async fn after_success(&self, edge: &Report, begun: Option<Investigation>) -> Option<Arc<Investigation>> {
-        let diagnostics = &self.module.diagnostics;
-        let started = Instant::now();
-        let begun = begun.unwrap_or_default();
-        let asks_directly = begun.backends.is_empty()
-            && match diagnostics.direct_requests {
-                When::Never => false,
-                When::Always => true,
-                When::OnFailure | When::Every(_) => self.previous.due.direct_requests,
-            };
-        let (backends, bypass, addresses) = tokio::join!(
-            self.backends(asks_directly),
-            self.maybe(
-                self.previous.due.bypass,
-                Variant::CacheBypass(if self.previous.due.bypass { nonce() } else { 0 })
-            ),
-            self.addresses(edge),
-        );
-        Some(Arc::new(Investigation {
-            took: begun.took + started.elapsed(),
-            backends: if backends.is_empty() { begun.backends } else { backends },
-            bypass,
-            addresses,
-            ..begun
-        }))
+    pub async fn after_success(&self, edge: &Report, begun: Investigation) -> Option<Arc<Investigation>> {
+        found(self.run_due(Moment::Succeeded(edge), begun).await)
     }
 
-    /// Sends direct requests to all backends at the same time.
-    async fn backends(&self, ask: bool) -> Vec<DirectRequest> {
-        // The caller's backends replace the module's.
-        let backends = match (ask, self.requested.backends.as_slice()) {
-            (false, _) => &[],
-            (true, []) => self.module.diagnostics.backends.as_slice(),
-            (true, backends) => backends,
-        };
-        all(backends.iter().map(|backend| self.backend(backend)))
-            .await
-            .into_iter()
-            .flatten()
-            .collect()
-    }
-
-    async fn backend(&self, backend: &Backend) -> Option<DirectRequest> {
-        let report = self.ask(Variant::Backend(backend)).await?;
-        let handshake = self
-            .maybe(!backend.tls && may_want_tls(&report), Variant::Handshake(Some(backend)))
-            .await;
-        Some(DirectRequest {
-            backend: backend.clone(),
-            reachable: backend.reachable || self.previous.answered.contains(&backend.place()),
-            held_back: !backend.trusted && self.module.prober.has_module_fields(self.requested),
-            report,
-            handshake,
-        })
-    }
-
-    /// Probes the edge's other addresses. The address that was already probed is skipped.
-    async fn addresses(&self, edge: &Report) -> Vec<(IpAddr, Report)> {
-        if !self.module.diagnostics.all_addresses || self.left() < LEAST {
-            return Vec::new();
+    /// Runs all diagnostics of this moment at the same time, and adds their results.
+    async fn run_due(&self, moment: Moment<'_>, mut begun: Investigation) -> Investigation {
+        let occasion = Occasion { moment, begun: &begun };
+        // A healthy probe has none: this allocates nothing then.
+        let due: Vec<_> = DIAGNOSTICS
+            .iter()
+            .filter(|diagnostic| (diagnostic.due)(self, occasion))
+            .collect();
+        if due.is_empty() || self.left() < LEAST {
+            return begun;
         }
-        let mut check = Box::new(Check::new(self.context, self.left()));
-        let found = self.module.prober.addresses(&mut check, self.requested).await;
-        let probed = edge.with_target().next().and_then(|exchange| exchange.chosen);
-        let mut others = found.unwrap_or_default();
-        others.sort_unstable();
-        others.dedup();
-        others.retain(|address| Some(*address) != probed);
-        others.truncate(MOST_ADDRESSES);
-        let asked = others.into_iter().map(|address| async move {
-            let report = self.ask(Variant::Address(address)).await?;
-            Some((address, report))
+        let started = Instant::now();
+        let outcomes = all(due.iter().map(|diagnostic| (diagnostic.run)(self, occasion))).await;
+        let kinds = due.iter().map(|diagnostic| diagnostic.kind);
+        let results = kinds.zip(outcomes).filter_map(|(kind, outcome)| {
+            let outcome = outcome?;
+            Some(DiagnosticResult { kind, outcome })
         });
-        all(asked).await.into_iter().flatten().collect()
-    }
-
-    async fn maybe(&self, ask: bool, variant: Variant<'_>) -> Option<Report> {
-        if ask { self.ask(variant).await } else { None }
+        results.for_each(|result| begun.put(result));
+        begun.took += started.elapsed();
+        begun
     }
 
     /// Runs the module's prober once, in one variant.
@@ -219,6 +196,12 @@ impl<'a> DiagnosticsRun<'a> {
             self.secrets().merge(check.secrets());
         }
         check.finish()
+    }
+
+    /// Sends one request to the edge.
+    async fn ask_edge(&self, variant: Variant<'_>) -> Option<DiagnosticOutcome> {
+        let report = self.ask(variant).await?;
+        Some(DiagnosticOutcome::Edge(Box::new(report)))
     }
 
     /// Runs a request if there is time left. A failure due to the exporter's own resources implies nothing about the
@@ -237,35 +220,9 @@ impl<'a> DiagnosticsRun<'a> {
     }
 }
 
-/// Whether plain text received no response, or none that is HTTP: the port may expect TLS.
-fn may_want_tls(report: &Report) -> bool {
-    let plain = report.last_exchange().is_some_and(|exchange| {
-        !exchange.wants_tls && exchange.reply.is_none() && exchange.proxy.is_none() && exchange.peer.is_some()
-    });
-    let silent = report.last_exchange().is_some_and(|exchange| exchange.wire.read == 0);
-    // A response that begins like HTTP came from an HTTP server, regardless of the rest.
-    let no_http = report
-        .last_exchange()
-        .is_some_and(|exchange| exchange.deviations.has(Deviation::NotHttp));
-    plain
-        && report.fault.as_ref().is_some_and(|fault| {
-            matches!(fault.reason, Reason::HttpClosedBeforeResponse | Reason::HttpFailed)
-                || (fault.reason == Reason::HttpResponseInvalid && no_http)
-                || (fault.reason == Reason::TcpReset && fault.stage > Stage::Connect)
-                || (fault.reason == Reason::TcpClosed && fault.stage > Stage::Connect && silent)
-        })
-}
-
-impl Investigation {
-    /// Whether any request was sent.
-    pub(crate) const fn asked_anybody(&self) -> bool {
-        !self.backends.is_empty()
-            || self.bypass.is_some()
-            || self.again.is_some()
-            || self.reference.is_some()
-            || self.handshake.is_some()
-            || !self.addresses.is_empty()
-    }
+/// An investigation that has results.
+fn found(investigation: Investigation) -> Option<Arc<Investigation>> {
+    (!investigation.results().is_empty()).then(|| Arc::new(investigation))
 }
 
 /// Runs all futures concurrently on this task and returns their results in order.
@@ -273,7 +230,18 @@ async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     futures_util::future::join_all(futures).await
 }
 
-/// A number that no earlier request contained.
-fn nonce() -> u64 {
-    getrandom::u64().unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::{DIAGNOSTICS, Diagnostic};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_kinds_and_each_kind_has_a_row() {
+        assert!(DIAGNOSTICS.is_sorted_by_key(|row| row.kind));
+        for row in &DIAGNOSTICS {
+            assert_eq!(Diagnostic::of(row.kind).name, row.name);
+        }
+        let names: BTreeSet<_> = DIAGNOSTICS.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), DIAGNOSTICS.len());
+    }
 }

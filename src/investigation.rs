@@ -3,8 +3,8 @@
 //! failure depends on. Example: the edge returns 502, and a direct request to the backend succeeds. The fault is then
 //! between the two.
 //!
-//! `diagnostics.rs` runs these requests. This file holds only their results, as facts without a verdict. Attribution,
-//! evidence and metrics read them.
+//! `diagnostics.rs` runs these requests. This file holds only their results, one for each diagnostic, as facts without a
+//! verdict. Attribution, evidence and metrics read them.
 
 use crate::backend::Backend;
 use crate::report::Report;
@@ -17,54 +17,177 @@ use std::time::{Duration, SystemTime};
 pub struct Investigation {
     /// Duration of all diagnostics together.
     pub took: Duration,
-    /// Direct requests to the backends, from the outside in.
-    pub backends: Vec<DirectRequest>,
-    /// The request to the edge that bypasses caches.
-    pub bypass: Option<Report>,
-    /// The retry over HTTP/1.1, sent if the failed response came over HTTP/2, which has no reason phrase.
-    pub again: Option<Report>,
-    /// The reference request: one that every gateway rejects by itself.
-    pub reference: Option<Report>,
-    /// A TLS handshake on the port, if it did not respond in plain text.
-    pub handshake: Option<Report>,
-    /// Probes of the edge's other addresses, if all are to be probed. The first address is the edge itself.
-    pub addresses: Vec<(IpAddr, Report)>,
+    results: Vec<DiagnosticResult>,
+}
+
+/// The result of one diagnostic.
+#[derive(Clone, Debug)]
+pub struct DiagnosticResult {
+    /// The diagnostic.
+    pub kind: DiagnosticKind,
+    /// Its outcome.
+    pub outcome: DiagnosticOutcome,
+}
+
+/// The diagnostics. `diagnostics.rs` has a table with a row for each, in the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DiagnosticKind {
+    /// Direct requests to the backends.
+    Backends,
+    /// A request to the edge that bypasses caches.
+    CacheBypass,
+    /// A retry over HTTP/1.1.
+    Http1Retry,
+    /// A request that every gateway rejects by itself.
+    ReferenceRequest,
+    /// A TLS handshake with the edge.
+    Handshake,
+    /// Probes of the other addresses of the edge.
+    Addresses,
+}
+
+/// The outcome of one diagnostic, by where its requests went.
+#[derive(Clone, Debug)]
+pub enum DiagnosticOutcome {
+    /// To the backends, from the outside in.
+    Direct(Vec<DirectRequest>),
+    /// To the edge.
+    Edge(Box<Report>),
+    /// To the other addresses of the edge.
+    Addresses(Vec<(IpAddr, Report)>),
+}
+
+/// One request of a diagnostic: where it went, and its report.
+#[derive(Clone, Copy, Debug)]
+pub enum DiagnosticRequest<'a> {
+    /// To a backend.
+    Direct(&'a DirectRequest),
+    /// To the edge.
+    Edge(&'a Report),
+    /// To another address of the edge.
+    Address(IpAddr, &'a Report),
 }
 
 impl Investigation {
+    /// All results, in the order of the table of diagnostics.
+    #[must_use]
+    pub fn results(&self) -> &[DiagnosticResult] {
+        &self.results
+    }
+
+    /// Adds a result, which replaces an earlier result of the same diagnostic.
+    pub fn put(&mut self, result: DiagnosticResult) {
+        match self.results.binary_search_by_key(&result.kind, |known| known.kind) {
+            Ok(place) => self.results[place] = result,
+            Err(place) => self.results.insert(place, result),
+        }
+    }
+
+    /// The direct requests to the backends, from the outside in.
+    #[must_use]
+    pub fn backends(&self) -> &[DirectRequest] {
+        match self.outcome(DiagnosticKind::Backends) {
+            Some(DiagnosticOutcome::Direct(direct)) => direct,
+            _ => &[],
+        }
+    }
+
+    /// The request to the edge that bypasses caches.
+    #[must_use]
+    pub fn bypass(&self) -> Option<&Report> {
+        self.edge(DiagnosticKind::CacheBypass)
+    }
+
+    /// The retry over HTTP/1.1, sent if the failed response came over HTTP/2, which has no reason phrase.
+    #[must_use]
+    pub fn http1_retry(&self) -> Option<&Report> {
+        self.edge(DiagnosticKind::Http1Retry)
+    }
+
+    /// The reference request: one that every gateway rejects by itself.
+    #[must_use]
+    pub fn reference(&self) -> Option<&Report> {
+        self.edge(DiagnosticKind::ReferenceRequest)
+    }
+
+    /// A TLS handshake on the port, if it did not respond in plain text.
+    #[must_use]
+    pub fn handshake(&self) -> Option<&Report> {
+        self.edge(DiagnosticKind::Handshake)
+    }
+
+    /// Probes of the edge's other addresses, if all are to be probed. The first address is the edge itself.
+    #[must_use]
+    pub fn addresses(&self) -> &[(IpAddr, Report)] {
+        match self.outcome(DiagnosticKind::Addresses) {
+            Some(DiagnosticOutcome::Addresses(addresses)) => addresses,
+            _ => &[],
+        }
+    }
+
     /// Whether a request had no result when the deadline passed.
     #[must_use]
     pub fn has_timeouts(&self) -> bool {
         let timed_out = |report: &Report| report.fault.as_ref().is_some_and(|fault| fault.at_deadline);
-        self.reports().any(timed_out)
-    }
-
-    /// All reports of the investigation.
-    fn reports(&self) -> impl Iterator<Item = &Report> {
-        let backends = self.backends.iter().flat_map(|direct| {
-            let handshake = direct.handshake.as_ref();
-            std::iter::once(&direct.report).chain(handshake)
-        });
-        backends
-            .chain(&self.bypass)
-            .chain(&self.again)
-            .chain(&self.reference)
-            .chain(&self.handshake)
-            .chain(self.addresses.iter().map(|(_, report)| report))
+        let requests = || self.results.iter().flat_map(|result| result.outcome.requests());
+        let handshakes = self.backends().iter().filter_map(|direct| direct.handshake.as_ref());
+        requests().any(|request| timed_out(request.report())) || handshakes.into_iter().any(timed_out)
     }
 
     /// All reports of the investigation, mutable.
-    pub fn reports_mut(&mut self) -> impl Iterator<Item = &mut Report> {
-        let backends = self.backends.iter_mut().flat_map(|direct| {
-            let handshake = direct.handshake.as_mut();
-            std::iter::once(&mut direct.report).chain(handshake)
-        });
-        backends
-            .chain(&mut self.bypass)
-            .chain(&mut self.again)
-            .chain(&mut self.reference)
-            .chain(&mut self.handshake)
-            .chain(self.addresses.iter_mut().map(|(_, report)| report))
+    pub fn reports_mut(&mut self) -> Vec<&mut Report> {
+        let outcomes = self.results.iter_mut().map(|result| &mut result.outcome);
+        outcomes.flat_map(DiagnosticOutcome::reports_mut).collect()
+    }
+
+    fn outcome(&self, kind: DiagnosticKind) -> Option<&DiagnosticOutcome> {
+        let result = self.results.iter().find(|result| result.kind == kind)?;
+        Some(&result.outcome)
+    }
+
+    fn edge(&self, kind: DiagnosticKind) -> Option<&Report> {
+        match self.outcome(kind)? {
+            DiagnosticOutcome::Edge(report) => Some(report),
+            _ => None,
+        }
+    }
+}
+
+impl DiagnosticOutcome {
+    /// The requests of the diagnostic.
+    #[must_use]
+    pub fn requests(&self) -> Vec<DiagnosticRequest<'_>> {
+        match self {
+            Self::Direct(direct) => direct.iter().map(DiagnosticRequest::Direct).collect(),
+            Self::Edge(report) => vec![DiagnosticRequest::Edge(report)],
+            Self::Addresses(addresses) => {
+                let requests = addresses.iter();
+                let requests = requests.map(|(address, report)| DiagnosticRequest::Address(*address, report));
+                requests.collect()
+            }
+        }
+    }
+
+    fn reports_mut(&mut self) -> Vec<&mut Report> {
+        match self {
+            Self::Direct(direct) => direct
+                .iter_mut()
+                .flat_map(|direct| std::iter::once(&mut direct.report).chain(&mut direct.handshake))
+                .collect(),
+            Self::Edge(report) => vec![report],
+            Self::Addresses(addresses) => addresses.iter_mut().map(|(_, report)| report).collect(),
+        }
+    }
+}
+
+impl<'a> DiagnosticRequest<'a> {
+    /// Report of the request.
+    #[must_use]
+    pub const fn report(self) -> &'a Report {
+        match self {
+            Self::Direct(direct) => &direct.report,
+            Self::Edge(report) | Self::Address(_, report) => report,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod controls;
-mod diagnostics;
+pub mod diagnostics;
 pub mod evidence_id;
 pub mod exposition;
 pub mod gateways;

@@ -146,20 +146,20 @@ impl Probe {
 
     /// Probes the edge. Without a response, starts the controls early enough to have their result at the deadline, and the
     /// early diagnostics after half of the time.
-    async fn edge_and_early(&self, diagnostics_run: &DiagnosticsRun<'_>) -> (Report, Option<Investigation>) {
+    async fn edge_and_early(&self, diagnostics_run: &DiagnosticsRun<'_>) -> (Report, Investigation) {
         let mut edge = pin!(diagnostics_run.run(Variant::Original, self.timeout));
         let half = self.timeout / 2;
         let controls_start = Controls::latest_start(self.timeout).min(half);
         tokio::select! {
             biased;
-            report = &mut edge => return (report, None),
+            report = &mut edge => return (report, Investigation::default()),
             () = tokio::time::sleep(controls_start) => {}
         }
         self.controls.start(self.asking(), Controls::AFTER_FAILURE);
         if half > controls_start {
             tokio::select! {
                 biased;
-                report = &mut edge => return (report, None),
+                report = &mut edge => return (report, Investigation::default()),
                 () = tokio::time::sleep(half.saturating_sub(controls_start)) => {}
             }
         }
@@ -173,21 +173,17 @@ impl Probe {
         diagnostics_run: &DiagnosticsRun<'_>,
         previous: &PreviousProbes,
         report: &Report,
-        begun: Option<Investigation>,
+        begun: Investigation,
     ) -> (Option<Arc<Investigation>>, bool) {
         let sign = sign(report);
         if sign.is_some_and(|(reason, _)| reason.family() == ReasonFamily::Local) {
             return (None, false);
         }
-        let (found, reused) = match (&previous.recent, sign) {
+        match (&previous.recent, sign) {
             (Some(recent), _) if recent.serves(sign, self.timeout) => (recent.found.clone(), true),
-            (_, Some(_)) => (
-                diagnostics_run.after_failure(report, begun.unwrap_or_default()).await,
-                false,
-            ),
+            (_, Some(_)) => (diagnostics_run.after_failure(report, begun).await, false),
             (_, None) => (diagnostics_run.after_success(report, begun).await, false),
-        };
-        (found.filter(|investigation| investigation.asked_anybody()), reused)
+        }
     }
 
     /// Resources with which the controls run.
@@ -233,6 +229,8 @@ fn conceal(
     let Some(masks) = masks else { return };
     step(edge, masks);
     if let Some(investigation) = investigation.as_mut().and_then(Arc::get_mut) {
-        investigation.reports_mut().for_each(|report| step(report, masks));
+        for report in investigation.reports_mut() {
+            step(report, masks);
+        }
     }
 }

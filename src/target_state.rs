@@ -155,7 +155,7 @@ impl TargetState {
     }
 
     fn learn_of_inquiry(&mut self, investigation: &Investigation, verdict: Option<&Verdict>) {
-        if let Some(refusal) = investigation.reference.as_ref().and_then(Report::final_reply) {
+        if let Some(refusal) = investigation.reference().and_then(Report::final_reply) {
             let refuses = matches!(refusal.status, 400 | 431 | 501 | 505);
             self.baseline.refused_fields = refuses.then_some(refusal.status);
             if refuses {
@@ -194,13 +194,13 @@ impl TargetState {
 impl DiagnosticsHistory {
     /// Takes note of what was asked now, and who answered.
     fn note(&mut self, investigation: &Investigation, now: Instant) {
-        if investigation.reference.is_some() {
+        if investigation.reference().is_some() {
             self.referenced = Some(now);
         }
-        if !investigation.backends.is_empty() {
+        if !investigation.backends().is_empty() {
             self.direct = Some(now);
         }
-        for direct in &investigation.backends {
+        for direct in investigation.backends() {
             if direct.report.exchanges.iter().any(|exchange| exchange.local.is_some()) {
                 self.answered.insert(direct.backend.place(), now);
             }

@@ -4,6 +4,7 @@ use super::Facts;
 use super::heuristics;
 use crate::chain::Stage;
 use crate::gateways::{Meaning, OwnResponse, Recognised, can_mean, nearest, recognise};
+use crate::investigation::Investigation;
 use crate::reason::{Reason, ReasonFamily};
 use crate::report::{Exchange, Fault, Reply, Report};
 use crate::target::{shown_host, without_zone};
@@ -28,7 +29,7 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub fn new(facts: &'a Facts<'a>, report: &'a Report) -> Self {
-        let reference = facts.diagnostics.and_then(|diagnostics| diagnostics.reference.as_ref());
+        let reference = facts.diagnostics.and_then(Investigation::reference);
         let refusal = reference.and_then(refusal_of).map(|refusal| refusal.status);
         let refusal = refusal.or(facts.baseline.refused_fields);
         let reply = report.final_reply();
@@ -67,10 +68,7 @@ impl<'a> Case<'a> {
             .report
             .last_exchange()
             .and_then(|exchange| with_answer(exchange, nearest));
-        let reference = self
-            .facts
-            .diagnostics
-            .and_then(|diagnostics| diagnostics.reference.as_ref());
+        let reference = self.facts.diagnostics.and_then(Investigation::reference);
         let by_reference = || {
             let exchange = reference.filter(|_| self.edge_lives)?.last_exchange()?;
             with_answer(exchange, |answer| match recognise(answer) {
@@ -254,10 +252,7 @@ impl<'a> Case<'a> {
 
     /// Whether the response resembles the page with which the edge rejected the reference request.
     pub fn looks_like_the_edges_own(&self) -> bool {
-        let reference = self
-            .facts
-            .diagnostics
-            .and_then(|diagnostics| diagnostics.reference.as_ref());
+        let reference = self.facts.diagnostics.and_then(Investigation::reference);
         let pages = self.refused().zip(reference.and_then(Report::final_reply));
         self.edge_lives && pages.is_some_and(|(reply, refusal)| heuristics::same_skeleton(reply, refusal))
     }
@@ -265,7 +260,7 @@ impl<'a> Case<'a> {
 
 /// The reason phrase is more specific than the shape of the page, and only HTTP/1.1 has one.
 fn over_http1<'a>(facts: &Facts<'a>, edge: &Reply) -> Option<&'a Exchange> {
-    let again = facts.diagnostics?.again.as_ref()?;
+    let again = facts.diagnostics?.http1_retry()?;
     refused(again).filter(|reply| reply.status == edge.status)?;
     again.last_exchange()
 }

@@ -4,6 +4,7 @@ use super::case::{AskedBackend, Case, of_upstream, shook_hands, with_answer};
 use super::{Attribution, heuristics};
 use crate::chain::Link;
 use crate::gateways::{GatewayKind, Meaning, OwnResponse, Recognised, nearest, own_reason};
+use crate::investigation::Investigation;
 use crate::reason::Reason;
 use crate::verdict::{Certainty, Side};
 
@@ -69,11 +70,8 @@ pub(super) fn generic_error_page(case: &Case<'_>) -> Option<Attribution> {
 pub(super) fn plaintext_to_tls_port(case: &Case<'_>) -> Option<Attribution> {
     let says = case.refused().is_some_and(heuristics::wants_tls);
     let diagnostics = case.facts.diagnostics;
-    let applies = case.broke()
-        && diagnostics
-            .and_then(|diagnostics| diagnostics.handshake.as_ref())
-            .is_some_and(shook_hands);
-    let refusal = || diagnostics?.reference.as_ref()?.final_reply();
+    let applies = case.broke() && diagnostics.and_then(Investigation::handshake).is_some_and(shook_hands);
+    let refusal = || diagnostics?.reference()?.final_reply();
     let behind = case.report.last_exchange().is_some_and(|exchange| exchange.wants_tls)
         || refusal().is_some_and(|refusal| !heuristics::wants_tls(refusal) && refusal.status == 400);
     match (says || applies, behind) {

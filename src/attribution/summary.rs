@@ -162,7 +162,7 @@ fn bypass(case: &Case<'_>) -> Option<String> {
 }
 
 fn reference(case: &Case<'_>) -> Option<String> {
-    let reference = case.facts.diagnostics?.reference.as_ref().filter(|_| case.edge_lives)?;
+    let reference = case.facts.diagnostics?.reference().filter(|_| case.edge_lives)?;
     reference.final_reply()?;
     Some(format!(
         "The gateway is alive: it responded to a test request in {}.",

@@ -5,7 +5,9 @@ use crate::backend::Backend;
 use crate::baseline::Baseline;
 use crate::chain::{Link, Stage};
 use crate::gateways;
-use crate::investigation::{Control, ControlOutcome, DirectRequest, Investigation, Vantage};
+use crate::investigation::{
+    Control, ControlOutcome, DiagnosticKind, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation, Vantage,
+};
 use crate::reason::Reason;
 use crate::report::{Exchange, Fault, Health, ProtocolFacts, Reply, Report, TlsFacts};
 use crate::rule_id::RuleId;
@@ -18,16 +20,50 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Debug)]
 struct World {
     edge: Report,
-    diagnostics: Investigation,
+    diagnostics: WorldDiagnostics,
     baseline: Baseline,
     vantage: Option<Vantage>,
+}
+
+/// The results of the diagnostics, to be filled.
+#[derive(Clone, Debug, Default)]
+struct WorldDiagnostics {
+    backends: Vec<DirectRequest>,
+    bypass: Option<Report>,
+    again: Option<Report>,
+    reference: Option<Report>,
+    handshake: Option<Report>,
+}
+
+impl WorldDiagnostics {
+    fn investigation(&self) -> Investigation {
+        let mut investigation = Investigation::default();
+        let mut put = |kind, outcome| investigation.put(DiagnosticResult { kind, outcome });
+        if !self.backends.is_empty() {
+            put(
+                DiagnosticKind::Backends,
+                DiagnosticOutcome::Direct(self.backends.clone()),
+            );
+        }
+        for (kind, report) in [
+            (DiagnosticKind::CacheBypass, &self.bypass),
+            (DiagnosticKind::Http1Retry, &self.again),
+            (DiagnosticKind::ReferenceRequest, &self.reference),
+            (DiagnosticKind::Handshake, &self.handshake),
+        ] {
+            if let Some(report) = report {
+                put(kind, DiagnosticOutcome::Edge(Box::new(report.clone())));
+            }
+        }
+        investigation
+    }
 }
 
 impl World {
     fn of(edge: Report) -> Self {
         Self {
             edge,
-            diagnostics: Investigation::default(),
+            diagnostics: WorldDiagnostics::default(),
             baseline: Baseline::default(),
             vantage: None,
         }
@@ -62,7 +98,7 @@ impl World {
     fn try_judge(&self) -> Option<Verdict> {
         attribute(&Facts {
             edge: &self.edge,
-            diagnostics: Some(&self.diagnostics),
+            diagnostics: Some(&self.diagnostics.investigation()),
             baseline: &self.baseline,
             vantage: self.vantage.as_ref(),
         })
@@ -1667,7 +1703,7 @@ prop_compose! {
             let last = world.diagnostics.backends.last_mut().unwrap();
             (last.reachable, last.handshake) = (reachable, handshake);
         }
-        world.diagnostics = Investigation { bypass, again, reference, handshake, ..world.diagnostics };
+        world.diagnostics = WorldDiagnostics { bypass, again, reference, handshake, ..world.diagnostics };
         let reached = [ControlOutcome::Answered, ControlOutcome::NoName, ControlOutcome::NoConnection, ControlOutcome::NotAsked];
         let outcomes: Vec<_> = outcomes.into_iter().map(|(named, place)| (named, reached[place])).collect();
         world.vantage = Some(Vantage { captive, outage, ..vantage(&outcomes) });

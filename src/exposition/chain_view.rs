@@ -142,7 +142,7 @@ fn state(finding: &Finding, link: Link) -> LinkState {
 }
 
 fn answers_directly(finding: &Finding, verdict: &Verdict) -> bool {
-    let innermost = finding.investigation.as_ref().and_then(|asked| asked.backends.last());
+    let innermost = finding.investigation.as_ref().and_then(|asked| asked.backends().last());
     verdict.side == Some(Side::Gateway) && innermost.is_some_and(|backend| backend.report.succeeded())
 }
 
@@ -172,7 +172,7 @@ fn note(finding: &Finding, link: Link) -> Option<String> {
             .map(|rtt| format!("{} µs round trip", rtt.as_micros())),
         Link::Tls => exchange.tls.as_ref()?.version.map(str::to_owned),
         Link::Edge => exchange.peer.map(|_| edge(finding, exchange)),
-        Link::Origin => finding.investigation.as_ref()?.backends.last().map(backend),
+        Link::Origin => finding.investigation.as_ref()?.backends().last().map(backend),
         _ => None,
     }
 }

@@ -84,15 +84,14 @@ fn target(finding: &Finding) -> Value {
 }
 
 fn investigation(investigation: &Investigation) -> Value {
-    let optional = |asked: &Option<Report>| asked.as_ref().map(report);
     json!({
         "duration_seconds": seconds(investigation.took),
-        "backends": investigation.backends.iter().map(backend).collect::<Vec<_>>(),
-        "bypass": optional(&investigation.bypass),
-        "http1_retry": optional(&investigation.again),
-        "reference": optional(&investigation.reference),
-        "handshake": optional(&investigation.handshake),
-        "addresses": investigation.addresses.iter().map(|(address, asked)| json!({
+        "backends": investigation.backends().iter().map(backend).collect::<Vec<_>>(),
+        "bypass": investigation.bypass().map(report),
+        "http1_retry": investigation.http1_retry().map(report),
+        "reference": investigation.reference().map(report),
+        "handshake": investigation.handshake().map(report),
+        "addresses": investigation.addresses().iter().map(|(address, asked)| json!({
             "address": address,
             "report": report(asked),
         })).collect::<Vec<_>>(),

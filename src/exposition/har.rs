@@ -3,7 +3,9 @@
 
 use super::evidence::{notes, shown_value};
 use crate::chain::Stage;
+use crate::diagnostics::Diagnostic;
 use crate::history::HistoryEntry;
+use crate::investigation::DiagnosticRequest;
 use crate::report::{Exchange, Reply, Report};
 use crate::utc::rfc3339;
 use serde_json::{Value, json};
@@ -16,22 +18,21 @@ pub fn json(entry: &HistoryEntry) -> Value {
     let finding = &entry.finding;
     let mut asked: Vec<(String, String, &Report)> = Vec::new();
     asked.push(("edge".to_owned(), finding.requested.target.to_string(), &finding.report));
-    if let Some(investigation) = &finding.investigation {
-        for direct in &investigation.backends {
-            let title = format!("{} ({}), asked directly", direct.backend.name, direct.backend);
-            asked.push((format!("backend_{}", direct.backend.name), title, &direct.report));
-        }
-        let others = [
-            ("bypass", "past the caches", &investigation.bypass),
-            ("http1_retry", "over HTTP/1.1", &investigation.again),
-            ("reference", "what every gateway refuses", &investigation.reference),
-            ("handshake", "a TLS handshake", &investigation.handshake),
-        ];
-        for (id, title, report) in others {
-            asked.extend(report.as_ref().map(|report| (id.to_owned(), title.to_owned(), report)));
-        }
-        for (address, report) in &investigation.addresses {
-            asked.push((format!("address_{address}"), format!("the address {address}"), report));
+    for result in finding.investigation.iter().flat_map(|found| found.results()) {
+        let diagnostic = Diagnostic::of(result.kind);
+        for request in result.outcome.requests() {
+            let (id, title) = match request {
+                DiagnosticRequest::Direct(direct) => {
+                    let backend = &direct.backend;
+                    let title = format!("{} ({backend}), asked directly", backend.name);
+                    (format!("backend_{}", backend.name), title)
+                }
+                DiagnosticRequest::Edge(_) => (diagnostic.name.to_owned(), diagnostic.title.to_owned()),
+                DiagnosticRequest::Address(address, _) => {
+                    (format!("address_{address}"), format!("the address {address}"))
+                }
+            };
+            asked.push((id, title, request.report()));
         }
     }
     let comment = finding.verdict.as_ref().map_or("", |verdict| verdict.summary.as_str());

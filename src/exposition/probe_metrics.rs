@@ -70,11 +70,11 @@ fn failure(verdict: &Verdict, page: &mut MetricPage) {
 /// The results of the diagnostics.
 fn diagnostics(investigation: &Investigation, all_addresses: bool, edge: &Report, page: &mut MetricPage) {
     page.set(&INVESTIGATION, investigation.took.as_secs_f64());
-    for direct in &investigation.backends {
+    for direct in investigation.backends() {
         backend(direct, page);
     }
     if all_addresses {
-        let others = investigation.addresses.iter().map(|(_, report)| report);
+        let others = investigation.addresses().iter().map(|(_, report)| report);
         let (ok, failed): (Vec<_>, Vec<_>) = others.chain([edge]).partition(|report| report.succeeded());
         for (state, reports) in [("ok", ok), ("failed", failed)] {
             page.push(

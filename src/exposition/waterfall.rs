@@ -49,7 +49,7 @@ impl Colouring {
 pub fn text(finding: &Finding, paint: Colouring) -> String {
     let report = &finding.report;
     let mut out = String::new();
-    let backends = finding.investigation.iter().flat_map(|asked| &asked.backends);
+    let backends = finding.investigation.iter().flat_map(|asked| asked.backends());
     let after = |asked: &Report| asked.began.duration_since(report.began).unwrap_or_default();
     let ends = backends
         .clone()

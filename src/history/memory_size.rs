@@ -1,7 +1,7 @@
 //! Estimates how many bytes a finding holds in memory. Every field is listed: a new field does not compile until it is counted.
 
 use crate::backend::Backend;
-use crate::investigation::{Control, DirectRequest, Investigation, Vantage};
+use crate::investigation::{Control, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation, Vantage};
 use crate::probe::Finding;
 use crate::probers::ProbeRequest;
 use crate::report::{
@@ -10,7 +10,7 @@ use crate::report::{
 };
 use crate::verdict::Verdict;
 use http::HeaderMap;
-use std::mem::size_of;
+use std::mem::{size_of, size_of_val};
 
 /// What an allocation takes besides what was asked for.
 const EACH: usize = 16;
@@ -233,15 +233,6 @@ fn spoken(spoken: &ProtocolFacts) -> usize {
 }
 
 fn investigated(investigation: &Investigation) -> usize {
-    let Investigation {
-        took: _,
-        backends,
-        bypass,
-        again,
-        reference,
-        handshake,
-        addresses,
-    } = investigation;
     let direct = |direct: &DirectRequest| {
         let DirectRequest {
             backend,
@@ -252,12 +243,14 @@ fn investigated(investigation: &Investigation) -> usize {
         } = direct;
         self::backend(backend) + self::report(report) + handshake.as_ref().map_or(0, self::report)
     };
-    let reports = [bypass, again, reference, handshake];
-    size_of::<Investigation>()
-        + EACH
-        + list(backends, direct)
-        + reports.into_iter().flatten().map(report).sum::<usize>()
-        + list(addresses, |(_, report)| self::report(report))
+    let result = |result: &DiagnosticResult| match &result.outcome {
+        DiagnosticOutcome::Direct(requests) => list(requests, direct),
+        DiagnosticOutcome::Edge(report) => size_of::<Report>() + EACH + self::report(report),
+        DiagnosticOutcome::Addresses(addresses) => list(addresses, |(_, report)| self::report(report)),
+    };
+    let results = investigation.results();
+    let room = EACH + size_of_val(results);
+    size_of::<Investigation>() + EACH + room + results.iter().map(result).sum::<usize>()
 }
 
 fn seen(vantage: &Vantage) -> usize {

@@ -5,6 +5,7 @@ use crate::support::exporter::Exporter;
 use crate::support::process::project;
 use glassbox_exporter::attribution::{AttributionRule, MASKS, RULES};
 use glassbox_exporter::chain::Link;
+use glassbox_exporter::diagnostics::DIAGNOSTICS;
 use glassbox_exporter::gateways::{Gateway, Meaning, Provenance, catalogue};
 use glassbox_exporter::metrics::{Level, METRICS, Metric};
 use glassbox_exporter::policy::metadata_services;
@@ -37,7 +38,7 @@ fn hold(document: &str, right: &str) {
 fn the_documented_verdicts_match_the_code() {
     hold(
         "docs/verdicts.md",
-        &format!("\n{}\n{}\n{}", rules(), reasons(), gateways()),
+        &format!("\n{}\n{}\n{}\n{}", diagnostics(), rules(), reasons(), gateways()),
     );
 }
 
@@ -154,6 +155,17 @@ fn every_link_has_a_colour() {
         let rule = format!(".mark.{} {{ fill: ", link.as_str());
         assert!(text.contains(&rule), "{rule}");
     }
+}
+
+fn diagnostics() -> String {
+    let mut text = "## Diagnostics\n\n| diagnostic | what it changes | when it is worth it | application requests |\n\
+                    |---|---|---|---|\n"
+        .to_owned();
+    for row in &DIAGNOSTICS {
+        let (name, changes, when, cost) = (row.name, row.changes, row.when, row.cost);
+        writeln!(text, "| `{name}` | {changes} | {when} | {cost} |").unwrap();
+    }
+    text
 }
 
 fn rules() -> String {

@@ -1,8 +1,9 @@
 //! The waterfall chart of the evidence page: the stage timings of the probe and of all its diagnostics on one time
 //! axis.
 
+use crate::diagnostics::Diagnostic;
 use crate::exposition::durations::words;
-use crate::investigation::Control;
+use crate::investigation::{Control, DiagnosticRequest};
 use crate::probe::Finding;
 use crate::report::Report;
 use crate::stage_log::StageTiming;
@@ -71,27 +72,21 @@ pub(super) fn table(finding: &Finding) -> Markup {
 fn all(finding: &Finding) -> Vec<WaterfallGroup<'_>> {
     let edge = &finding.report;
     let mut asked = vec![WaterfallGroup::of("The edge".to_owned(), edge, edge)];
-    if let Some(investigation) = &finding.investigation {
-        let mut put = |who: String, report| asked.push(WaterfallGroup::of(who, report, edge));
-        for direct in &investigation.backends {
-            put(
-                format!("{} at {}, directly", direct.backend.name, direct.backend),
-                &direct.report,
-            );
-        }
-        for (who, report) in [
-            ("The edge, past its caches", &investigation.bypass),
-            ("The edge, over HTTP/1.1", &investigation.again),
-            ("The edge, with what every gateway refuses", &investigation.reference),
-            ("A handshake with the edge", &investigation.handshake),
-        ] {
-            if let Some(report) = report {
-                put(who.to_owned(), report);
-            }
-        }
-        for (address, report) in &investigation.addresses {
-            put(format!("The edge at {address}"), report);
-        }
+    let results = finding.investigation.iter().flat_map(|found| found.results());
+    for (title, request) in results.flat_map(|result| {
+        let title = Diagnostic::of(result.kind).title;
+        result
+            .outcome
+            .requests()
+            .into_iter()
+            .map(move |request| (title, request))
+    }) {
+        let who = match request {
+            DiagnosticRequest::Direct(direct) => format!("{} at {}, {title}", direct.backend.name, direct.backend),
+            DiagnosticRequest::Edge(_) => title.to_owned(),
+            DiagnosticRequest::Address(address, _) => format!("{title} at {address}"),
+        };
+        asked.push(WaterfallGroup::of(who, request.report(), edge));
     }
     let controls = finding.vantage.iter().flat_map(|vantage| &vantage.controls);
     asked.extend(controls.map(|control| WaterfallGroup::control(control, edge)));

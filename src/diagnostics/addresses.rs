@@ -1,0 +1,55 @@
+//! Probes the other addresses of the edge. One of several machines with the same name may be broken.
+
+use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, all};
+use crate::check::Check;
+use crate::investigation::{DiagnosticKind, DiagnosticOutcome};
+use crate::probers::Variant;
+use crate::report::Report;
+use std::net::IpAddr;
+
+/// Maximum number of addresses of one edge that are probed.
+const MOST_ADDRESSES: usize = 16;
+
+pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
+    kind: DiagnosticKind::Addresses,
+    name: "addresses",
+    title: "The edge",
+    changes: "the address: each other address of the name",
+    when: "each probe, with `addresses: all`",
+    cost: "one for each other address, maximum 16",
+    due,
+    run: |run, occasion| Box::pin(probe_others(run, occasion)),
+};
+
+fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
+    run.module.diagnostics.all_addresses && probed(occasion).is_some()
+}
+
+/// The probe of the edge, once it has ended.
+const fn probed(occasion: Occasion<'_>) -> Option<&Report> {
+    match occasion.moment {
+        Moment::Early => None,
+        Moment::Failed(edge) | Moment::Succeeded(edge) => Some(edge),
+    }
+}
+
+/// Resolves the name, and probes all of its addresses except the one that was already probed.
+async fn probe_others(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> Option<DiagnosticOutcome> {
+    let others = others(run, probed(occasion)?).await;
+    let reports = all(others.iter().map(|address| run.ask(Variant::Address(*address)))).await;
+    let asked = others.into_iter().zip(reports);
+    let asked: Vec<_> = asked.filter_map(|(address, report)| Some((address, report?))).collect();
+    (!asked.is_empty()).then_some(DiagnosticOutcome::Addresses(asked))
+}
+
+async fn others(run: &DiagnosticsRun<'_>, edge: &Report) -> Vec<IpAddr> {
+    let mut check = Box::new(Check::new(run.context, run.left()));
+    let found = run.module.prober.addresses(&mut check, run.requested).await;
+    let probed = edge.with_target().next().and_then(|exchange| exchange.chosen);
+    let mut others = found.unwrap_or_default();
+    others.sort_unstable();
+    others.dedup();
+    others.retain(|address| Some(*address) != probed);
+    others.truncate(MOST_ADDRESSES);
+    others
+}
