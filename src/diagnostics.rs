@@ -9,12 +9,17 @@
 mod addresses;
 mod backends;
 mod cache_bypass;
+mod experiment;
 mod handshake;
 mod http1_retry;
 mod reference_request;
 
+pub use experiment::{Experiment, experiments};
+
+use crate::backend::Backend;
+use crate::budget::BudgetRefusal;
 use crate::check::{Check, ProbeContext};
-use crate::investigation::{DiagnosticKind, DiagnosticOutcome, DiagnosticResult, Investigation};
+use crate::investigation::{DiagnosticKind, DiagnosticOutcome, DiagnosticRequest, DiagnosticResult, Investigation};
 use crate::previous_probes::PreviousProbes;
 use crate::probers::{Module, ProbeRequest, Variant};
 use crate::reason::Reason;
@@ -56,11 +61,22 @@ pub struct Diagnostic {
     /// Additional requests to the application, for the documentation.
     pub cost: &'static str,
     due: fn(&DiagnosticsRun<'_>, Occasion<'_>) -> bool,
+    /// Whether one of its requests failed.
+    failed: fn(&Report) -> bool,
+    /// What follows from its requests, next to the probe of the edge.
+    concludes: fn(&Report, &[DiagnosticRequest<'_>]) -> &'static str,
     run: for<'a> fn(&'a DiagnosticsRun<'a>, Occasion<'a>) -> DiagnosticFuture<'a>,
 }
 
-/// The future of a diagnostic: its outcome, or `None` if it had no time left or the exporter lacked a resource.
-type DiagnosticFuture<'a> = Pin<Box<dyn Future<Output = Option<DiagnosticOutcome>> + Send + 'a>>;
+/// The future of a diagnostic.
+type DiagnosticFuture<'a> = Pin<Box<dyn Future<Output = Ran> + Send + 'a>>;
+
+/// The outcome of a diagnostic. It is `None` if no time was left or the exporter lacked a resource.
+type Ran = Result<Option<DiagnosticOutcome>, BudgetRefusal>;
+
+/// The permission of the budgets to send requests.
+#[derive(Clone, Copy, Debug)]
+struct Permitted(());
 
 /// The moment at which a diagnostic may run.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +195,7 @@ impl<'a> DiagnosticsRun<'a> {
         let outcomes = all(due.iter().map(|diagnostic| (diagnostic.run)(self, occasion))).await;
         let kinds = due.iter().map(|diagnostic| diagnostic.kind);
         let results = kinds.zip(outcomes).filter_map(|(kind, outcome)| {
-            let outcome = outcome?;
+            let outcome = outcome.unwrap_or_else(|refusal| Some(DiagnosticOutcome::NotRun(refusal)))?;
             Some(DiagnosticResult { kind, outcome })
         });
         results.for_each(|result| begun.put(result));
@@ -198,15 +214,30 @@ impl<'a> DiagnosticsRun<'a> {
         check.finish()
     }
 
+    /// Takes the requests of a diagnostic from the budgets: all of them, or none.
+    fn permit(&self, requests: usize) -> Result<Permitted, BudgetRefusal> {
+        if let Some(budget) = &self.previous.budget {
+            let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+            let (target, process) = (self.module.diagnostics.budget, self.context.limits.diagnostics);
+            budget.take(requests, target, process, Instant::now())?;
+        }
+        Ok(Permitted(()))
+    }
+
     /// Sends one request to the edge.
-    async fn ask_edge(&self, variant: Variant<'_>) -> Option<DiagnosticOutcome> {
-        let report = self.ask(variant).await?;
-        Some(DiagnosticOutcome::Edge(Box::new(report)))
+    async fn ask_edge(&self, variant: Variant<'_>) -> Ran {
+        let permitted = self.permit(1)?;
+        Ok(self.ask(permitted, variant).await.map(of_edge))
+    }
+
+    /// Tries a TLS handshake with the edge or with a backend. It is not a request to the application.
+    async fn shake_hands(&self, with: Option<&Backend>) -> Option<Report> {
+        self.ask(Permitted(()), Variant::Handshake(with)).await
     }
 
     /// Runs a request if there is time left. A failure due to the exporter's own resources implies nothing about the
     /// target.
-    async fn ask(&self, variant: Variant<'_>) -> Option<Report> {
+    async fn ask(&self, _: Permitted, variant: Variant<'_>) -> Option<Report> {
         let left = match variant {
             Variant::Refusable | Variant::Handshake(_) => self.left().min(AT_ONCE),
             _ => self.left(),
@@ -218,6 +249,11 @@ impl<'a> DiagnosticsRun<'a> {
         let report = Box::pin(self.run(variant, left)).await;
         (!report.failed_locally()).then_some(report)
     }
+}
+
+/// The outcome of one request to the edge.
+fn of_edge(report: Report) -> DiagnosticOutcome {
+    DiagnosticOutcome::Edge(Box::new(report))
 }
 
 /// An investigation that has results.

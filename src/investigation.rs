@@ -7,6 +7,7 @@
 //! verdict. Attribution, evidence and metrics read them.
 
 use crate::backend::Backend;
+use crate::budget::BudgetRefusal;
 use crate::report::Report;
 use crate::stage_log::StageTiming;
 use std::net::IpAddr;
@@ -55,6 +56,8 @@ pub enum DiagnosticOutcome {
     Edge(Box<Report>),
     /// To the other addresses of the edge.
     Addresses(Vec<(IpAddr, Report)>),
+    /// No request was sent: a budget refused them. This implies nothing about the target.
+    NotRun(BudgetRefusal),
 }
 
 /// One request of a diagnostic: where it went, and its report.
@@ -75,12 +78,40 @@ impl Investigation {
         &self.results
     }
 
-    /// Adds a result, which replaces an earlier result of the same diagnostic.
+    /// Adds a result, which replaces an earlier result of the same diagnostic, unless it did not run.
     pub fn put(&mut self, result: DiagnosticResult) {
         match self.results.binary_search_by_key(&result.kind, |known| known.kind) {
+            Ok(_) if result.outcome.refusal().is_some() => {}
             Ok(place) => self.results[place] = result,
             Err(place) => self.results.insert(place, result),
         }
+    }
+
+    /// Whether a diagnostic sent requests.
+    #[must_use]
+    pub fn any_ran(&self) -> bool {
+        let mut results = self.results.iter();
+        results.any(|result| result.outcome.refusal().is_none())
+    }
+
+    /// Whether a budget refused a diagnostic.
+    #[must_use]
+    pub fn any_refused(&self) -> bool {
+        let mut results = self.results.iter();
+        results.any(|result| result.outcome.refusal().is_some())
+    }
+
+    /// Whether this budget refused a diagnostic.
+    #[must_use]
+    pub fn refused(&self, by: BudgetRefusal) -> bool {
+        let mut results = self.results.iter();
+        results.any(|result| result.outcome.refusal() == Some(by))
+    }
+
+    /// The budget that refused this diagnostic, if one did.
+    #[must_use]
+    pub fn refusal(&self, kind: DiagnosticKind) -> Option<BudgetRefusal> {
+        self.outcome(kind)?.refusal()
     }
 
     /// The direct requests to the backends, from the outside in.
@@ -154,6 +185,15 @@ impl Investigation {
 }
 
 impl DiagnosticOutcome {
+    /// The budget that refused the requests of the diagnostic, if one did.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<BudgetRefusal> {
+        match self {
+            Self::NotRun(refusal) => Some(*refusal),
+            Self::Direct(_) | Self::Edge(_) | Self::Addresses(_) => None,
+        }
+    }
+
     /// The requests of the diagnostic.
     #[must_use]
     pub fn requests(&self) -> Vec<DiagnosticRequest<'_>> {
@@ -165,6 +205,7 @@ impl DiagnosticOutcome {
                 let requests = requests.map(|(address, report)| DiagnosticRequest::Address(*address, report));
                 requests.collect()
             }
+            Self::NotRun(_) => Vec::new(),
         }
     }
 
@@ -176,6 +217,7 @@ impl DiagnosticOutcome {
                 .collect(),
             Self::Edge(report) => vec![report],
             Self::Addresses(addresses) => addresses.iter_mut().map(|(_, report)| report).collect(),
+            Self::NotRun(_) => Vec::new(),
         }
     }
 }

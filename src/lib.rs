@@ -4,6 +4,7 @@
 pub mod attribution;
 pub mod backend;
 pub mod baseline;
+pub mod budget;
 pub mod chain;
 pub mod check;
 pub mod cli;

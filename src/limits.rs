@@ -1,5 +1,6 @@
 //! The bounds that hold for every probe, and for all of them together, in one place.
 
+use crate::budget::RequestRate;
 use std::time::Duration;
 
 /// What a configuration may set: its block `limits`.
@@ -36,6 +37,8 @@ pub struct Limits {
     pub connections: usize,
     /// How long a client may take for its handshake, and for the head of a request.
     pub request_head: Duration,
+    /// Additional requests that the diagnostics of all probes may send together.
+    pub diagnostics: RequestRate,
 }
 
 impl Default for Limits {
@@ -56,6 +59,7 @@ impl Default for Limits {
             probe_memory: 256 * 1024 * 1024,
             connections: 4096,
             request_head: Duration::from_secs(10),
+            diagnostics: RequestRate::per_minute(6000),
         }
     }
 }
@@ -99,13 +103,13 @@ impl Limits {
         HEAD_WITHOUT_PARAMETERS + 4 * self.parameter
     }
 
-    /// All of them by the names of their keys: numbers, bytes and seconds.
+    /// All of them by the names of their keys: numbers, bytes, seconds and requests per second.
     #[must_use]
     #[allow(
         clippy::cast_precision_loss,
         reason = "the format's numbers are floats; bounds stay below 2^53"
     )]
-    pub fn rows(&self) -> [(&'static str, f64); 15] {
+    pub fn rows(&self) -> [(&'static str, f64); 16] {
         let count = |number: usize| number as f64;
         [
             ("leases", count(self.leases)),
@@ -123,6 +127,7 @@ impl Limits {
             ("probe_memory", count(self.probe_memory)),
             ("connections", count(self.connections)),
             ("request_head", self.request_head.as_secs_f64()),
+            ("diagnostics", self.diagnostics.per_second()),
         ]
     }
 }

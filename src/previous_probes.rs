@@ -1,6 +1,7 @@
 //! The state from earlier probes of the same key: baseline, recent investigation and due diagnostics.
 
 use crate::baseline::Baseline;
+use crate::budget::TargetBudget;
 use crate::investigation::Investigation;
 use crate::reason::Reason;
 use crate::report::Report;
@@ -22,6 +23,8 @@ pub struct PreviousProbes {
     pub answered: Vec<String>,
     /// Whether all other keys of this process fail at resolve or connect, and no control contradicts an outage.
     pub outage_detected: bool,
+    /// Account of the requests of the diagnostics; `None` does not limit them.
+    pub budget: Option<TargetBudget>,
 }
 
 /// An investigation of the last seconds.

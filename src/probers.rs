@@ -16,6 +16,7 @@ pub mod unix;
 pub mod websocket;
 
 use crate::backend::Backend;
+use crate::budget::RequestRate;
 use crate::chain::Stage;
 use crate::check::{Check, ProbeFailed, Resolver};
 use crate::metrics::{Level, MetricPage};
@@ -200,6 +201,8 @@ pub struct DiagnosticsSettings {
     pub reference: bool,
     /// Whether every address of the edge is probed.
     pub all_addresses: bool,
+    /// Maximum number of additional requests for one target.
+    pub budget: RequestRate,
 }
 
 impl Default for DiagnosticsSettings {
@@ -210,6 +213,7 @@ impl Default for DiagnosticsSettings {
             bypass: When::Never,
             reference: false,
             all_addresses: false,
+            budget: RequestRate::per_minute(30),
         }
     }
 }

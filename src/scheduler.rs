@@ -10,6 +10,7 @@ mod schedule;
 pub use fair_share::{Caller, ClientAddress};
 pub use run::Reading;
 
+use crate::budget::DiagnosticsBudgets;
 use crate::check::{Denials, Dialer, FairnessKey, MemoryPool, ProbeContext, ProbeMemory};
 use crate::config::Config;
 use crate::history::History;
@@ -54,6 +55,8 @@ pub struct Scheduler {
     denials: Arc<Denials>,
     /// Memory held by all probes.
     memory: Arc<MemoryPool>,
+    /// Additional requests of the diagnostics.
+    budgets: Arc<DiagnosticsBudgets>,
     workers: Workers,
 }
 
@@ -110,6 +113,7 @@ impl Scheduler {
             listeners: OnceLock::new(),
             denials: Arc::default(),
             memory: Arc::default(),
+            budgets: Arc::default(),
             workers,
         }
     }

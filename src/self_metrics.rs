@@ -8,6 +8,7 @@ mod process;
 mod resource_metrics;
 mod stalls;
 
+use crate::budget::BudgetRefusal;
 use crate::check::{Denials, panics_outside_probes};
 use crate::limits::Limits;
 use crate::metrics::Family;
@@ -286,6 +287,10 @@ impl SelfMetrics {
         }
         if let Some(fault) = &finding.report.fault {
             self.bounds.ended_with(fault.reason);
+        }
+        let investigation = finding.investigation.as_ref().filter(|_| !finding.reused);
+        if investigation.is_some_and(|found| found.refused(BudgetRefusal::Process)) {
+            self.bounds.met("diagnostics");
         }
         if let Some(delay) = finding.report.wakeup_delay() {
             self.time.wakeup_delay.observe(delay.as_secs_f64());

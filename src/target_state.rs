@@ -124,19 +124,23 @@ impl TargetState {
                 .map(|(place, _)| place.clone())
                 .collect(),
             outage_detected: false,
+            budget: None,
         }
     }
 
     /// Takes in what a finding shows of the usual; before the history cuts it.
     pub fn learn(&mut self, finding: &Finding, now: Instant) {
         self.probes = self.probes.wrapping_add(1);
-        self.masked = finding.verdict.as_ref().is_some_and(|verdict| verdict.masked);
+        let masked = finding.verdict.as_ref().is_some_and(|verdict| verdict.masked);
+        // A diagnostic that the budget refused does not show that the broken link is healthy again.
+        let refused = finding.investigation.as_ref().is_some_and(|found| found.any_refused());
+        self.masked = masked || (self.masked && refused && finding.report.succeeded());
         if self.recent.len() >= RECENT {
             self.recent.remove(0);
         }
         self.recent.push(PastOutcome {
             link: finding.verdict.as_ref().map(|verdict| verdict.link),
-            masked: self.masked,
+            masked,
         });
         if let Some(reply) = finding.report.final_reply() {
             match &finding.verdict {
@@ -173,7 +177,8 @@ impl TargetState {
 
     /// Takes note of an investigation that the history keeps, so that it need not be made again at once.
     pub fn remember(&mut self, finding: &Finding, now: Instant) {
-        let Some(investigation) = &finding.investigation else {
+        // Where the budget refused all diagnostics, the next probe tries again.
+        let Some(investigation) = finding.investigation.as_ref().filter(|found| found.any_ran()) else {
             return;
         };
         if !finding.reused && finding.verdict.is_some() {

@@ -23,6 +23,7 @@ const ROWS: &[Row] = &[
             "secret",
             "secrets",
             "regexp",
+            "budget",
             "limits",
             "negotiation",
             "stage_log",
@@ -273,6 +274,44 @@ fn each_file_starts_with_its_purpose_and_is_short() {
             "{path} has {lines} lines without its tests, maximum {LONGEST_FILE}"
         );
     }
+}
+
+/// Files of `src/diagnostics` that are not a diagnostic.
+const NOT_DIAGNOSTICS: [&str; 1] = ["experiment"];
+
+#[test]
+fn each_diagnostic_is_one_file_with_its_name_and_one_row() {
+    let sources = sources();
+    let is_table = |source: &&Source| source.path.ends_with("src/diagnostics.rs");
+    let table = &sources.iter().find(is_table).unwrap().text;
+    let folder = |source: &&Source| source.room == "diagnostics" && !is_table(source);
+    let mut rows = table.matches("::DIAGNOSTIC,").count();
+    for source in sources.iter().filter(folder) {
+        let name = source.path.file_stem().unwrap().to_str().unwrap();
+        if NOT_DIAGNOSTICS.contains(&name) {
+            continue;
+        }
+        let place = source.path.display();
+        assert_eq!(
+            table.matches(&format!("    {name}::DIAGNOSTIC,")).count(),
+            1,
+            "{place}: one row"
+        );
+        rows -= 1;
+        let named = format!("    name: \"{name}\",");
+        let owners = sources.iter().filter(|source| source.text.contains(&named));
+        let owners: Vec<_> = owners.map(|source| &source.path).collect();
+        assert_eq!(
+            owners,
+            [&source.path],
+            "{place}: the name of the file is the name of the diagnostic"
+        );
+        let kind = source.text.split("    kind: DiagnosticKind::").nth(1).unwrap();
+        let kind = format!("kind: DiagnosticKind::{}", kind.split_once('\n').unwrap().0);
+        let owners = sources.iter().filter(|source| source.text.contains(&kind)).count();
+        assert_eq!(owners, 1, "{place}: a kind of its own");
+    }
+    assert_eq!(rows, 0, "a row of the table has no file");
 }
 
 #[test]

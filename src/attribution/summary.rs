@@ -4,7 +4,7 @@ use super::backend_conditions::disagrees;
 use super::case::{AskedBackend, BackendState, Case};
 use crate::chain::{Link, Stage};
 use crate::gateways::{Meaning, OwnResponse, Recognised};
-use crate::investigation::ControlOutcome;
+use crate::investigation::{ControlOutcome, DiagnosticKind};
 use crate::limits::cut;
 use crate::reason::Reason;
 use crate::report::{Exchange, Report};
@@ -253,11 +253,18 @@ fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
         .report
         .last_exchange()
         .is_some_and(|exchange| exchange.method.is_some());
+    let refused = case
+        .facts
+        .diagnostics
+        .and_then(|found| found.refusal(DiagnosticKind::Backends));
     let how = match verdict.link {
         _ if verdict.certainty == Certainty::Certain => return None,
         Link::Local | Link::Dns if !controls => "configure two `controls` that the exporter can always reach",
         Link::Network => "also probe from another network",
         Link::Content => "give the module a longer timeout",
+        Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && refused.is_some() => {
+            "raise the budget that refused the direct requests to the backends (`diagnostics.budget` or `limits.diagnostics`)"
+        }
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && !asked => {
             "configure the machine behind the edge as a backend (`backends`, or the parameter `backend`)"
         }

@@ -2,6 +2,7 @@
 
 use super::{Cli, CliError, seconds};
 use crate::backend::Backend;
+use crate::budget::DiagnosticsBudgets;
 use crate::check::{Dialer, ProbeContext};
 use crate::exposition::check_summary::CheckSummary;
 use crate::exposition::waterfall::{self, Colouring};
@@ -82,10 +83,14 @@ impl Cli {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut interrupted = pin!(tokio::signal::ctrl_c());
         let mut summary = CheckSummary::default();
+        let previous = PreviousProbes {
+            budget: Some(Arc::new(DiagnosticsBudgets::default()).account(&command.target)),
+            ..PreviousProbes::first_probe()
+        };
         for _ in 0..command.count {
             let next = async {
                 turns.tick().await;
-                probe.clone().once(&PreviousProbes::first_probe()).await
+                probe.clone().once(&previous).await
             };
             let finding = tokio::select! {
                 biased;

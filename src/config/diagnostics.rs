@@ -3,6 +3,7 @@
 use super::file::{BackendFile, ConfigFile, ControlFile, DiagnosticsFile, ModuleFile, Spanned};
 use super::issue::{ConfigIssue, at};
 use super::tree::below;
+use super::units;
 use crate::backend::Backend;
 use crate::controls::{ControlSpec, Controls};
 use crate::probers::{DiagnosticsSettings, When};
@@ -90,6 +91,12 @@ pub(super) fn build(file: &ModuleFile, path: &str) -> Result<DiagnosticsSettings
         bypass: bypass(&diagnostics, &below_diagnostics)?,
         reference: diagnostics.reference_request.unwrap_or(false),
         all_addresses: all_addresses(file, path)?,
+        budget: units::rate(
+            diagnostics.budget.as_ref(),
+            &below_diagnostics,
+            "budget",
+            DiagnosticsSettings::default().budget,
+        )?,
     })
 }
 
@@ -198,5 +205,21 @@ fn all_addresses(file: &ModuleFile, path: &str) -> Result<bool, ConfigIssue> {
                 Err(at(written, path, "addresses", words))
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DiagnosticsFile;
+    use crate::diagnostics::DIAGNOSTICS;
+
+    /// Keys of the block that belong to all diagnostics.
+    const OF_ALL: [&str; 1] = ["budget"];
+
+    #[test]
+    fn each_key_of_the_block_is_the_name_of_a_diagnostic() {
+        for key in DiagnosticsFile::KEYS.iter().filter(|key| !OF_ALL.contains(key)) {
+            assert!(DIAGNOSTICS.iter().any(|row| row.name == *key), "{key}");
+        }
     }
 }

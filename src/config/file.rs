@@ -28,7 +28,7 @@ macro_rules! block {
 
         impl $name {
             /// The keys that this version serves.
-            pub(super) const KEYS: &[&str] = &[$(stringify!($key)),*];
+            pub(in crate::config) const KEYS: &[&str] = &[$(stringify!($key)),*];
             /// Those that it knows but does not serve.
             const UNSERVED: &[&str] = &[$(stringify!($unserved)),*];
         }

@@ -31,6 +31,7 @@ pub(super) fn build(file: &ConfigFile) -> Result<Limits, ConfigIssue> {
         probe_memory,
         connections,
         request_head,
+        diagnostics,
     } = file.limits.clone().unwrap_or_default();
     let usual = Limits::default();
     let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
@@ -72,6 +73,7 @@ pub(super) fn build(file: &ConfigFile) -> Result<Limits, ConfigIssue> {
             seconds(1, 300),
             usual.request_head,
         )?,
+        diagnostics: units::rate(diagnostics.as_ref(), "limits", "diagnostics", usual.diagnostics)?,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};
+use crate::budget::RequestRate;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -49,6 +50,39 @@ pub(super) fn threshold(
             ),
         )),
     }
+}
+
+/// A number of requests in a period, such as `30/m`; absent means the default.
+pub(super) fn rate(
+    written: Option<&Spanned<String>>,
+    path: &str,
+    key: &str,
+    usual: RequestRate,
+) -> Result<RequestRate, ConfigIssue> {
+    let Some(written) = written else {
+        return Ok(usual);
+    };
+    requests_per(&written.value).ok_or_else(|| {
+        let words = format!(
+            "invalid rate {:?}: expected a number of requests up to {MOST_REQUESTS} per s, m or h, such as {usual}",
+            written.value
+        );
+        at(written, path, key, words)
+    })
+}
+
+/// Maximum number of requests in a period.
+const MOST_REQUESTS: u32 = 1_000_000;
+
+fn requests_per(text: &str) -> Option<RequestRate> {
+    let (number, unit) = text.split_once('/')?;
+    let (_, per) = RequestRate::UNITS.iter().find(|(name, _)| *name == unit)?;
+    let is_plain = number.bytes().all(|digit| digit.is_ascii_digit());
+    let requests = number
+        .parse()
+        .ok()
+        .filter(|requests| is_plain && *requests <= MOST_REQUESTS)?;
+    Some(RequestRate { requests, per: *per })
 }
 
 /// Go's `time.ParseDuration`: `1h30m`, `1.5s`, `300ms`, `0`. What is negative is none, as with the peer.
@@ -121,7 +155,7 @@ fn sum(text: &str, units: &[(&str, f64)]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, size};
+    use super::{duration, requests_per, size};
     use std::time::Duration;
 
     #[test]
@@ -140,6 +174,28 @@ mod tests {
         }
         for wrong in ["", "5", "1d", "s", "5 s", "-", "1.2.3s", "5S"] {
             assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_number_and_a_unit() {
+        for text in ["30/m", "0/s", "1000000/h"] {
+            assert_eq!(requests_per(text).unwrap().to_string(), text);
+        }
+        for wrong in [
+            "",
+            "30",
+            "30/",
+            "/m",
+            "30/d",
+            "-1/m",
+            "+1/m",
+            "1.5/m",
+            "30 / m",
+            "1000001/s",
+            "99999999999/s",
+        ] {
+            assert_eq!(requests_per(wrong), None, "{wrong}");
         }
     }
 

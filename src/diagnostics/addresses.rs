@@ -1,6 +1,6 @@
 //! Probes the other addresses of the edge. One of several machines with the same name may be broken.
 
-use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, all};
+use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, Ran, all, experiment};
 use crate::check::Check;
 use crate::investigation::{DiagnosticKind, DiagnosticOutcome};
 use crate::probers::Variant;
@@ -18,6 +18,8 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     when: "each probe, with `addresses: all`",
     cost: "one for each other address, maximum 16",
     due,
+    failed: experiment::failed,
+    concludes: experiment::follows_the_change,
     run: |run, occasion| Box::pin(probe_others(run, occasion)),
 };
 
@@ -34,12 +36,19 @@ const fn probed(occasion: Occasion<'_>) -> Option<&Report> {
 }
 
 /// Resolves the name, and probes all of its addresses except the one that was already probed.
-async fn probe_others(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> Option<DiagnosticOutcome> {
-    let others = others(run, probed(occasion)?).await;
-    let reports = all(others.iter().map(|address| run.ask(Variant::Address(*address)))).await;
+async fn probe_others(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> Ran {
+    let Some(edge) = probed(occasion) else {
+        return Ok(None);
+    };
+    let others = others(run, edge).await;
+    let permitted = run.permit(others.len())?;
+    let asked = others
+        .iter()
+        .map(|address| run.ask(permitted, Variant::Address(*address)));
+    let reports = all(asked).await;
     let asked = others.into_iter().zip(reports);
     let asked: Vec<_> = asked.filter_map(|(address, report)| Some((address, report?))).collect();
-    (!asked.is_empty()).then_some(DiagnosticOutcome::Addresses(asked))
+    Ok((!asked.is_empty()).then_some(DiagnosticOutcome::Addresses(asked)))
 }
 
 async fn others(run: &DiagnosticsRun<'_>, edge: &Report) -> Vec<IpAddr> {

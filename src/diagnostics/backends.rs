@@ -1,7 +1,7 @@
 //! Asks the machines behind the edge directly. Only this shows on which side of a gateway the chain is broken.
 
 use super::handshake::may_want_tls;
-use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, all};
+use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, Permitted, Ran, all, experiment};
 use crate::backend::Backend;
 use crate::investigation::{DiagnosticKind, DiagnosticOutcome, DirectRequest};
 use crate::probers::{Variant, When};
@@ -15,6 +15,8 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
            (`always`), or if the last response hid a broken link",
     cost: "one for each backend",
     due,
+    failed: experiment::failed,
+    concludes: experiment::follows_the_change,
     run: |run, _| Box::pin(ask_directly(run)),
 };
 
@@ -39,17 +41,19 @@ fn chosen<'a>(run: &'a DiagnosticsRun<'_>) -> &'a [Backend] {
 }
 
 /// Sends direct requests to all backends at the same time.
-async fn ask_directly(run: &DiagnosticsRun<'_>) -> Option<DiagnosticOutcome> {
-    let asked = all(chosen(run).iter().map(|backend| ask_backend(run, backend))).await;
+async fn ask_directly(run: &DiagnosticsRun<'_>) -> Ran {
+    let backends = chosen(run);
+    let permitted = run.permit(backends.len())?;
+    let asked = all(backends.iter().map(|backend| ask_backend(run, permitted, backend))).await;
     let direct: Vec<_> = asked.into_iter().flatten().collect();
-    (!direct.is_empty()).then_some(DiagnosticOutcome::Direct(direct))
+    Ok((!direct.is_empty()).then_some(DiagnosticOutcome::Direct(direct)))
 }
 
 /// Sends one direct request. If the backend does not respond in plain text, a handshake shows whether it expects TLS.
-async fn ask_backend(run: &DiagnosticsRun<'_>, backend: &Backend) -> Option<DirectRequest> {
-    let report = run.ask(Variant::Backend(backend)).await?;
+async fn ask_backend(run: &DiagnosticsRun<'_>, permitted: Permitted, backend: &Backend) -> Option<DirectRequest> {
+    let report = run.ask(permitted, Variant::Backend(backend)).await?;
     let handshake = if !backend.tls && may_want_tls(&report) {
-        run.ask(Variant::Handshake(Some(backend))).await
+        run.shake_hands(Some(backend)).await
     } else {
         None
     };

@@ -1,6 +1,6 @@
 //! Repeats the request with a unique query string, so that no cache can have stored the response.
 
-use super::{Diagnostic, DiagnosticsRun, Moment, Occasion};
+use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, experiment};
 use crate::investigation::DiagnosticKind;
 use crate::probers::{Variant, When};
 
@@ -13,6 +13,8 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
            broken link",
     cost: "1",
     due,
+    failed: experiment::failed,
+    concludes: experiment::follows_the_change,
     run: |run, _| Box::pin(run.ask_edge(Variant::CacheBypass(nonce()))),
 };
 

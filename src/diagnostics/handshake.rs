@@ -1,9 +1,8 @@
 //! Tries a TLS handshake on a port that did not respond in plain text: it may expect TLS.
 
-use super::{Diagnostic, DiagnosticsRun, Moment, Occasion};
+use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, of_edge};
 use crate::chain::Stage;
-use crate::investigation::DiagnosticKind;
-use crate::probers::Variant;
+use crate::investigation::{DiagnosticKind, DiagnosticRequest};
 use crate::reason::Reason;
 use crate::report::{Deviation, Report};
 
@@ -15,8 +14,23 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     when: "plain text received no response, or one that is not HTTP",
     cost: "0",
     due,
-    run: |run, _| Box::pin(run.ask_edge(Variant::Handshake(None))),
+    failed: |report| !speaks_tls(report),
+    concludes,
+    run: |run, _| Box::pin(async { Ok(run.shake_hands(None).await.map(of_edge)) }),
 };
+
+/// Whether the server took part in the handshake.
+fn speaks_tls(report: &Report) -> bool {
+    report.last_exchange().is_some_and(|exchange| exchange.tls.is_some())
+}
+
+fn concludes(_: &Report, requests: &[DiagnosticRequest<'_>]) -> &'static str {
+    if requests.iter().any(|request| speaks_tls(request.report())) {
+        "the port expects TLS"
+    } else {
+        "inconclusive: no TLS handshake"
+    }
+}
 
 fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
     match occasion.moment {

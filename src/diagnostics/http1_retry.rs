@@ -1,7 +1,7 @@
 //! Repeats a request over HTTP/1.1 if its response came over HTTP/2. Only HTTP/1.1 has a reason phrase, which may name the
 //! cause.
 
-use super::{Diagnostic, DiagnosticsRun, Occasion};
+use super::{Diagnostic, DiagnosticsRun, Occasion, experiment};
 use crate::investigation::DiagnosticKind;
 use crate::probers::Variant;
 use crate::report::Exchange;
@@ -14,6 +14,8 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     when: "a rejected status code over HTTP/2, if the method is GET or HEAD",
     cost: "1",
     due,
+    failed: experiment::failed,
+    concludes: experiment::follows_the_change,
     run: |run, _| Box::pin(run.ask_edge(Variant::Http1)),
 };
 

@@ -2,8 +2,9 @@
 //! error page looks like.
 
 use super::{Diagnostic, DiagnosticsRun, Moment, Occasion};
-use crate::investigation::DiagnosticKind;
+use crate::investigation::{DiagnosticKind, DiagnosticRequest};
 use crate::probers::Variant;
+use crate::report::Report;
 
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::ReferenceRequest,
@@ -13,8 +14,20 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     when: "a failure after the connection was established, or no response after half of the time; up to once an hour",
     cost: "1",
     due,
+    failed: |report| report.final_reply().is_none(),
+    concludes,
     run: |run, _| Box::pin(run.ask_edge(Variant::Refusable)),
 };
+
+/// A client error, or 501, is the edge's own rejection. Any other response may come from a backend.
+fn concludes(_: &Report, requests: &[DiagnosticRequest<'_>]) -> &'static str {
+    let mut replies = requests.iter().map(|request| request.report().final_reply());
+    match replies.next().flatten().map(|reply| reply.status) {
+        Some(400 | 431 | 501 | 505) => "the edge works: it rejects this request by itself",
+        Some(_) => "inconclusive: the response may come from a backend",
+        None => "inconclusive: no response",
+    }
+}
 
 fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
     let permitted = run.module.diagnostics.reference && run.previous.due.reference;

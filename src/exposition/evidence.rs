@@ -2,6 +2,7 @@
 
 use super::durations::words;
 use super::reproduce;
+use crate::diagnostics::experiments;
 use crate::history::HistoryEntry;
 use crate::investigation::{ControlOutcome, DirectRequest, Investigation, Vantage};
 use crate::probe::Finding;
@@ -72,6 +73,7 @@ pub fn json(entry: &HistoryEntry) -> Value {
         "verdict": finding.verdict.as_ref().map(verdict),
         "reproduce": reproduce::command(&finding.report),
         "investigation": finding.investigation.as_deref().map(investigation),
+        "diagnostics": diagnostics(finding),
         "controls": finding.vantage.as_deref().map(vantage),
     })
 }
@@ -96,6 +98,26 @@ fn investigation(investigation: &Investigation) -> Value {
             "report": report(asked),
         })).collect::<Vec<_>>(),
     })
+}
+
+/// Each diagnostic as an experiment. One that did not run has no conclusion, but the budget that refused it.
+fn diagnostics(finding: &Finding) -> Vec<Value> {
+    let found = finding.investigation.as_deref();
+    let experiments = found.map(|found| experiments(&finding.report, found));
+    let shown = experiments.into_iter().flatten().map(|experiment| {
+        let mut shown = json!({
+            "name": experiment.name,
+            "changed": experiment.changed,
+            "repeated": experiment.repeated,
+            "failed": experiment.failed,
+        });
+        match experiment.conclusion {
+            Ok(conclusion) => shown["conclusion"] = conclusion.into(),
+            Err(refusal) => shown["skipped"] = format!("not run: budget ({})", refusal.key()).into(),
+        }
+        shown
+    });
+    shown.collect()
 }
 
 fn backend(direct: &DirectRequest) -> Value {

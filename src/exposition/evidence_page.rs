@@ -6,6 +6,7 @@ mod waterfall;
 use super::durations::words;
 use super::{chain_view, incident_report, reproduce};
 use crate::chain::Link;
+use crate::diagnostics::experiments;
 use crate::history::HistoryEntry;
 use crate::probe::Finding;
 use crate::utc::rfc3339;
@@ -41,6 +42,7 @@ pub fn page(entry: &HistoryEntry, prefix: &str) -> String {
                     (summary(finding))
                     (chain(finding))
                     @if let Some(verdict) = &finding.verdict { (reasons(verdict)) }
+                    (diagnostics(finding))
                     (waterfall::table(finding))
                     (copies(entry))
                     (facts::all(finding))
@@ -129,6 +131,40 @@ fn reasons(verdict: &Verdict) -> Markup {
                     @match side {
                         Side::Gateway => "the gateway's: its backend responds when asked directly",
                         Side::Origin => "the origin's: it also fails when asked directly",
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The diagnostics, one row each.
+fn diagnostics(finding: &Finding) -> Markup {
+    let found = finding.investigation.as_deref();
+    let experiments = found.map_or_else(Vec::new, |found| experiments(&finding.report, found));
+    html! {
+        @if !experiments.is_empty() {
+            section aria-labelledby="diagnostics" {
+                h2 #diagnostics { "Diagnostics" }
+                table.fields {
+                    thead {
+                        tr {
+                            @for title in ["Changed", "Failed", "Conclusion"] { th scope="col" { (title) } }
+                        }
+                    }
+                    tbody {
+                        @for experiment in &experiments {
+                            tr {
+                                th scope="row" title=(experiment.changed) { (experiment.name) }
+                                td { @if experiment.repeated > 0 { (experiment.failed) " of " (experiment.repeated) } }
+                                td {
+                                    @match experiment.conclusion {
+                                        Ok(conclusion) => (conclusion),
+                                        Err(refusal) => { "not run: budget (" code { (refusal.key()) } ")" }
+                                    }
+                                }
+                            }
+                        }
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! The gauges of one probe: those of `blackbox_exporter`, the verdict, and the results of the diagnostics.
 
 use crate::chain::Stage;
-use crate::investigation::{DirectRequest, Investigation};
+use crate::investigation::{DiagnosticKind, DirectRequest, Investigation};
 use crate::metrics::{
     ADDRESSES, AGE, BACKEND_DURATION, BACKEND_STATUS_CODE, BACKEND_SUCCESS, DURATION, FAILURE_INFO, FROM_CACHE, Family,
     INVESTIGATION, MASKED, MetricPage, SUCCESS, TCP_RETRANSMITS, TCP_RTT, TIMEOUT, UNATTRIBUTED, VANTAGE_HEALTHY,
@@ -69,11 +69,14 @@ fn failure(verdict: &Verdict, page: &mut MetricPage) {
 
 /// The results of the diagnostics.
 fn diagnostics(investigation: &Investigation, all_addresses: bool, edge: &Report, page: &mut MetricPage) {
-    page.set(&INVESTIGATION, investigation.took.as_secs_f64());
+    if investigation.any_ran() {
+        page.set(&INVESTIGATION, investigation.took.as_secs_f64());
+    }
     for direct in investigation.backends() {
         backend(direct, page);
     }
-    if all_addresses {
+    // If the budget refused to probe the others, it is not known how many of them are healthy.
+    if all_addresses && investigation.refusal(DiagnosticKind::Addresses).is_none() {
         let others = investigation.addresses().iter().map(|(_, report)| report);
         let (ok, failed): (Vec<_>, Vec<_>) = others.chain([edge]).partition(|report| report.succeeded());
         for (state, reports) in [("ok", ok), ("failed", failed)] {

@@ -247,6 +247,7 @@ fn investigated(investigation: &Investigation) -> usize {
         DiagnosticOutcome::Direct(requests) => list(requests, direct),
         DiagnosticOutcome::Edge(report) => size_of::<Report>() + EACH + self::report(report),
         DiagnosticOutcome::Addresses(addresses) => list(addresses, |(_, report)| self::report(report)),
+        DiagnosticOutcome::NotRun(_) => 0,
     };
     let results = investigation.results();
     let room = EACH + size_of_val(results);

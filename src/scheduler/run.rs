@@ -103,7 +103,7 @@ impl Scheduler {
         let begun = Instant::now();
         let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
         let kept = kept.or_else(|| self.series.peek(&key));
-        let previous = self.previous(kept.as_deref(), &probe);
+        let previous = self.previous(&key, kept.as_deref(), &probe);
         let mut finding = match &turn {
             Admission::TimedOut(_, words) => probe.not_begun(&previous, Reason::LocalConcurrencyLimit, words),
             Admission::Admitted { .. } => probe.once(&previous).await?,
@@ -146,13 +146,14 @@ impl Scheduler {
     }
 
     /// What is known of the key from before.
-    fn previous(&self, kept: Option<&KeyState>, probe: &Probe) -> PreviousProbes {
+    fn previous(&self, key: &SeriesKey, kept: Option<&KeyState>, probe: &Probe) -> PreviousProbes {
         let now = Instant::now();
         let bypass = probe.module.diagnostics.bypass;
         let mut previous = match kept {
             Some(kept) => kept.target_state().previous(bypass, now),
             None => TargetState::default().previous(bypass, now),
         };
+        previous.budget = Some(self.budgets.account(key));
         previous.outage_detected = self.outage_detector.failed(probe.requested.target.host(), now);
         previous
     }

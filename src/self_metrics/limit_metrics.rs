@@ -35,13 +35,14 @@ const MET: [(Reason, &str); 7] = [
 ];
 
 /// Bounds that are met elsewhere.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     "leases",
     "probes",
     "probe_memory",
     "parameter",
     "connections",
     "request_head",
+    "diagnostics",
 ];
 
 impl LimitMetrics {
@@ -74,7 +75,7 @@ impl LimitMetrics {
             ),
             limits: make.gauges(
                 "glassbox_limit",
-                "Bounds in force: counts, bytes and seconds, by the keys under limits",
+                "Bounds in force: counts, bytes, seconds and requests per second, by the keys under limits",
                 &["limit"],
             ),
             hits: make.counters("glassbox_limit_hits_total", "How often a bound was met", &["limit"]),

@@ -267,6 +267,109 @@ async fn a_different_failure_gets_new_diagnostics_at_once() {
     assert_eq!(app.connections(), 2);
 }
 
+/// The second failure differs from the first, so its diagnostics would not be reused.
+#[tokio::test]
+async fn diagnostics_beyond_the_budget_do_not_run_and_imply_nothing() {
+    let answers = ["502 Bad Gateway", "503 Service Unavailable"];
+    for (keys, limits, key) in [
+        ("{budget: 1/h}", "", "diagnostics.budget"),
+        ("{}", "limits: {diagnostics: 1/h}\n", "limits.diagnostics"),
+    ] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let edge = Peer::start(move |mut stream: TcpStream| {
+            let status = answers[count.fetch_add(1, Ordering::SeqCst).min(1)];
+            async move {
+                read_head(&mut stream).await;
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.ok();
+            }
+        })
+        .await;
+        let app = Peer::start(ok).await;
+        let config = format!("{limits}{}    diagnostics: {keys}\n", backend(&app.address.to_string()));
+        let exporter = Exporter::start(&config).await;
+        let first = exporter.probe("m", &edge.http()).await;
+        is(&first, "upstream", "upstream.unreachable", "gateway");
+        let experiment = &first.evidence["diagnostics"][0];
+        assert_eq!(
+            (&experiment["name"], &experiment["repeated"]),
+            (&"backends".into(), &1.into())
+        );
+        assert_eq!(experiment["conclusion"], "the failure disappears with this change");
+        for _ in 0..2 {
+            let probed = exporter.probe("m", &edge.http()).await;
+            assert_eq!(verdict(&probed).2, "none", "no side is known: {:#}", probed.evidence);
+            assert_eq!(probed.page.find("probe_backend_success"), None);
+            let experiment = &probed.evidence["diagnostics"][0];
+            assert_eq!(
+                experiment["skipped"],
+                format!("not run: budget ({key})"),
+                "{experiment:#}"
+            );
+            assert_eq!((&experiment["repeated"], &experiment["failed"]), (&0.into(), &0.into()));
+            assert_eq!(experiment["conclusion"], Value::Null);
+            let id = probed.evidence["id"].as_str().unwrap();
+            let page = text(&exporter, &format!("/evidence/{id}")).await;
+            assert!(
+                page.contains(&format!("not run: budget (<code>{key}</code>)")),
+                "{page}"
+            );
+        }
+        assert_eq!(app.connections(), 1);
+        let hits = exporter.own("glassbox_limit_hits_total{limit=\"diagnostics\"}").await;
+        assert_eq!(hits, if limits.is_empty() { 0.0 } else { 2.0 });
+    }
+}
+
+/// The direct request shows that the success hides a broken link. Once the budget refuses to repeat it, nothing shows that the
+/// link is healthy again, so it remains due.
+#[tokio::test]
+async fn a_masked_failure_stays_due_while_the_budget_refuses_to_look() {
+    let silent = |mut stream: TcpStream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    };
+    let (edge, lb) = (Peer::start(ok).await, Peer::start(silent).await);
+    let app = Peer::answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await;
+    let config = module(&format!(
+        "    backends:\n      - {{name: lb, address: \"{}\"}}\n      - {{name: app, address: \"{}\"}}\n    diagnostics: {{budget: 2/h}}\n",
+        lb.address, app.address
+    ));
+    let config = config.replace("timeout: 5s", "timeout: 10s");
+    let exporter = Exporter::start(&config).await;
+    let first = exporter.probe_within("m", &edge.http(), "1.5").await;
+    assert_eq!(first.page.value("probe_masked"), 1.0, "{:#}", first.evidence);
+    // A result under a short timeout is not reused under a longer one.
+    for _ in 0..2 {
+        let probed = exporter.probe_within("m", &edge.http(), "10").await;
+        assert_eq!(probed.page.value("probe_masked"), 0.0);
+        let skipped = &probed.evidence["diagnostics"][0]["skipped"];
+        assert_eq!(skipped, "not run: budget (diagnostics.budget)", "{:#}", probed.evidence);
+    }
+    assert_eq!(app.connections(), 1);
+}
+
+/// If the other addresses are not probed, the number of healthy ones is not known.
+#[tokio::test]
+async fn addresses_beyond_the_budget_are_not_counted() {
+    let app = Peer::start(ok).await;
+    let others = (1..=3).map(|last| std::net::IpAddr::from([127, 0, 0, last]));
+    let resolver = DnsServer::always(Says::Addresses(others.collect())).await;
+    let keys = format!(
+        "    resolver: [\"{}\"]\n    addresses: all\n    diagnostics: {{budget: 1/m}}\n    http: {{preferred_ip_protocol: ip4}}\n",
+        resolver.address
+    );
+    let exporter = Exporter::start(&module(&keys)).await;
+    let probed = exporter
+        .probe("m", &format!("http://shop.test:{}/", app.address.port()))
+        .await;
+    assert_eq!(probed.page.value("probe_success"), 1.0);
+    assert_eq!(probed.page.find("probe_addresses"), None, "{:#}", probed.evidence);
+    assert_eq!(probed.page.find("probe_diagnostics_duration_seconds"), None);
+    assert_eq!(probed.evidence["diagnostics"][0]["name"], "addresses");
+    assert_eq!(probed.evidence["verdict"], Value::Null);
+}
+
 #[tokio::test]
 async fn backends_are_probed_before_the_deadline_of_a_waiting_edge() {
     let silent = Peer::start(|mut stream: TcpStream| async move {

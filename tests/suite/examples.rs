@@ -123,7 +123,7 @@ fn the_other_probers_of_the_example_have_their_defaults() {
 }
 
 /// A non-default value for each key of the example. It proves that the comparison above detects a wrong default.
-const OTHER_VALUES: [(&str, &str); 48] = [
+const OTHER_VALUES: [(&str, &str); 50] = [
     ("leases", "5"),
     ("probes", "5"),
     ("queue", "1s"),
@@ -139,12 +139,14 @@ const OTHER_VALUES: [(&str, &str); 48] = [
     ("probe_memory", "16MB"),
     ("connections", "50"),
     ("request_head", "1s"),
+    ("diagnostics", "5/m"),
     ("interval", "1s"),
     ("timeout", "3s"),
     ("metrics", "full"),
     ("backends", "always"),
     ("cache_bypass", "10"),
     ("reference_request", "true"),
+    ("budget", "5/m"),
     ("addresses", "all"),
     ("fail_if_slower_than", "2s"),
     ("method", "HEAD"),

@@ -177,8 +177,9 @@ block! {
         backends: Spanned<String>,
         cache_bypass: Spanned<String>,
         reference_request: bool,
+        budget: Spanned<String>,
     } unserved {
         members, conformance, idle_timeout, idle_timeout_max, idle_timeout_edge, changes, http1_retry, handshake, network_path,
-        path_mtu, dns, budget,
+        path_mtu, dns,
     }
 }

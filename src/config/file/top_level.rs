@@ -25,6 +25,7 @@ block! {
         probe_memory: Spanned<String>,
         connections: Spanned<i64>,
         request_head: Spanned<String>,
+        diagnostics: Spanned<String>,
     } unserved {}
 }
 
