@@ -299,7 +299,9 @@ async fn diagnostics_beyond_the_budget_do_not_run_and_imply_nothing() {
         for _ in 0..2 {
             let probed = exporter.probe("m", &edge.http()).await;
             assert_eq!(verdict(&probed).2, "none", "no side is known: {:#}", probed.evidence);
-            assert_eq!(probed.page.find("probe_backend_success"), None);
+            let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
+            assert!(sentence.contains("raise the budget that refused"), "{sentence}");
+            assert_eq!(probed.page.find("probe_backend_success{backend=\"app\"}"), None);
             let experiment = &probed.evidence["diagnostics"][0];
             assert_eq!(
                 experiment["skipped"],
@@ -364,7 +366,12 @@ async fn addresses_beyond_the_budget_are_not_counted() {
         .probe("m", &format!("http://shop.test:{}/", app.address.port()))
         .await;
     assert_eq!(probed.page.value("probe_success"), 1.0);
-    assert_eq!(probed.page.find("probe_addresses"), None, "{:#}", probed.evidence);
+    assert_eq!(
+        probed.page.find("probe_addresses{state=\"ok\"}"),
+        None,
+        "{:#}",
+        probed.evidence
+    );
     assert_eq!(probed.page.find("probe_diagnostics_duration_seconds"), None);
     assert_eq!(probed.evidence["diagnostics"][0]["name"], "addresses");
     assert_eq!(probed.evidence["verdict"], Value::Null);
