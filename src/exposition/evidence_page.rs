@@ -157,7 +157,7 @@ fn diagnostics(finding: &Finding) -> Markup {
                             tr {
                                 th scope="row" title=(experiment.changed) { (experiment.name) }
                                 td { @if experiment.repeated > 0 { (experiment.failed) " of " (experiment.repeated) } }
-                                td {
+                                td.target {
                                     @match experiment.conclusion {
                                         Ok(conclusion) => (conclusion),
                                         Err(refusal) => { "not run: budget (" code { (refusal.key()) } ")" }
