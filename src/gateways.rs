@@ -38,8 +38,8 @@ pub struct Gateway {
     /// Marks that appear only on its own responses, never on relayed ones. Each proves that it generated the
     /// response.
     pub own_fields: &'static [Signature],
-    /// A whole body that reads so (`page_text`) is its own, where no application puts its name to it: no application says
-    /// just this and nothing else.
+    /// A whole body that reads so (`page_text`) is its own, where no application puts its name to it: no application
+    /// says just this and nothing else.
     pub own_texts: &'static [&'static str],
     /// Marks that show that the product is on the path, regardless of who generated the response.
     pub here: &'static [Signature],
@@ -103,8 +103,8 @@ pub struct ErrorPage {
     pub known: Option<Provenance>,
 }
 
-/// How much a page proves, where it is proven that the product made it. Else no page proves anything: an application may
-/// print any text.
+/// How much a page proves, where it is proven that the product made it. Else no page proves anything: an application
+/// may print any text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureWeight {
     /// The product generates it only for this meaning.
@@ -285,8 +285,8 @@ impl Gateway {
 
     /// Whether this product made the answer, and nobody behind it can have.
     fn is_proven(&self, answer: &ObservedResponse<'_>) -> bool {
-        // An application that asks others through such a product may pass on what that says, with all its fields: it does not
-        // pass on what the product writes on every answer.
+        // An application that asks others through such a product may pass on what that says, with all its fields: it
+        // does not pass on what the product writes on every answer.
         let is_here = || self.here.is_empty() || self.is_here(answer);
         let by_field = || self.own_fields.iter().any(|signature| signature.holds(answer)) && is_here();
         let by_text = || {

@@ -26,7 +26,8 @@ pub(super) const ROWS: &[Gateway] = &[
         own_fields: &[Has("x-kong-response-latency")],
         through: &[Has("x-kong-upstream-latency")],
         own: &[
-            // A plugin that ends requests with 502, 503 or 504 and no words of its own has the same (kong/pdk/response.lua).
+            // A plugin that ends requests with 502, 503 or 504 and no words of its own has the same
+            // (kong/pdk/response.lua).
             likely(
                 &[Body("An invalid response was received from the upstream server")],
                 Upstream(&[Refused, Terminated, Protocol, Dns]),

@@ -1,5 +1,5 @@
-//! Lookalikes for tests: for each product of the catalogue, an application behind it whose own error page repeats the product's words.
-//! None of them may be attributed to the gateway as `certain`.
+//! Lookalikes for tests: for each product of the catalogue, an application behind it whose own error page repeats the
+//! product's words. None of them may be attributed to the gateway as `certain`.
 
 use super::{Gateway, Meaning, ObservedResponse, Signature, catalogue};
 use crate::report::Reply;

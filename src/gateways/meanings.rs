@@ -34,8 +34,8 @@ pub const fn own_reason(status: u16) -> Reason {
     }
 }
 
-/// All that an answer can mean of the machine behind the product that made it, however long it took. The time tells only what
-/// is likely; the status and the words exclude the rest. Empty where that product says nothing of it.
+/// All that an answer can mean of the machine behind the product that made it, however long it took. The time tells
+/// only what is likely; the status and the words exclude the rest. Empty where that product says nothing of it.
 #[must_use]
 pub fn can_mean(recognised: Recognised, answer: &ObservedResponse<'_>) -> Vec<Reason> {
     let of_upstream = |meaning: Meaning| match meaning {

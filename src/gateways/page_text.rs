@@ -6,9 +6,9 @@ const A_FEW: usize = 4;
 /// Maximum number of words that `**` in a pattern matches.
 const MANY: usize = 80;
 
-/// Whether what a reader sees of a body is this and nothing else. Tags, scripts and styles are not seen, and case does not
-/// count. In the pattern `#` is the status code, `*` one word, `nginx*` a word that begins so, `...` at most four words,
-/// and `**` at most 80.
+/// Whether what a reader sees of a body is this and nothing else. Tags, scripts and styles are not seen, and case
+/// does not count. In the pattern `#` is the status code, `*` one word, `nginx*` a word that begins so, `...` at most
+/// four words, and `**` at most 80.
 pub(super) fn reads(body: &str, pattern: &str, status: u16) -> bool {
     let words = words_of(body);
     let tokens: Vec<&str> = pattern.split_whitespace().collect();

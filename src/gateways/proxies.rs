@@ -84,7 +84,8 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Guru Meditation"), Body("VCL failed")],
                 Itself(EdgeInternalError),
             ),
-            // `return (error)` in vcl_backend_response or vcl_backend_fetch has this page, with Age, for whatever cause.
+            // `return (error)` in vcl_backend_response or vcl_backend_fetch has this page, with Age, for whatever
+            // cause.
             likely(
                 &[Body("Guru Meditation"), Body("Backend fetch failed"), Has("age"), Quick],
                 Upstream(&[Refused, Terminated, Protocol, Unavailable, Unroutable, HeaderSize]),

@@ -116,8 +116,8 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Error reading from remote server")],
                 Upstream(&[ResponseTimeout, Terminated]),
             ),
-            // `Redirect 502 /` and `Redirect 504 /` have these two pages, and `ProxyErrorOverride` puts them in place of what the
-            // application said. What names a reason comes from the proxy alone.
+            // `Redirect 502 /` and `Redirect 504 /` have these two pages, and `ProxyErrorOverride` puts them in place
+            // of what the application said. What names a reason comes from the proxy alone.
             likely(
                 &[
                     Body("//EN\""),

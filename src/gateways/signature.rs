@@ -1,4 +1,5 @@
-//! Signatures of gateways: the properties of a response that rows of the catalogue test, and the response as they see it.
+//! Signatures of gateways: the properties of a response that rows of the catalogue test, and the response as they see
+//! it.
 
 use http::HeaderMap;
 use memchr::memchr2_iter;

@@ -2,9 +2,9 @@
 
 const MEASURED: &str = include_str!("tolerance.txt");
 
-/// Bytes of a response's head that every measured version of a product accepts, in whatever lines they come. A larger head
-/// may be refused; how its bytes are spread over lines and which version it is decide. Nothing where the product was not
-/// measured.
+/// Bytes of a response's head that every measured version of a product accepts, in whatever lines they come. A larger
+/// head may be refused; how its bytes are spread over lines and which version it is decide. Nothing where the product
+/// was not measured.
 #[must_use]
 pub fn head_limit(product: &str) -> Option<usize> {
     let limits = ["line", "head"].map(|row| smallest(product, row));
