@@ -1,4 +1,4 @@
-//! The edge: what is served over HTTP, and the state that all requests share.
+//! The HTTP server and the state that all requests share.
 
 mod admin;
 mod allowed_hosts;
@@ -173,7 +173,7 @@ impl App {
 
 fn load(settings: &ServerSettings) -> Result<Config, ConfigError> {
     let config = read(settings)?;
-    // Those of the embedded default are the peer's.
+    // The modules of the embedded default are those of blackbox_exporter.
     for warning in config.warnings().iter().filter(|_| settings.config_file.is_some()) {
         tracing::warn!(%warning, "Config file");
     }
@@ -199,7 +199,7 @@ fn process_number() -> u32 {
     }
 }
 
-/// Every path that is served.
+/// All served paths.
 pub fn router(app: Arc<App>) -> Router {
     let auth = app.auth.clone();
     paths(app).layer(axum::middleware::from_fn_with_state(auth, auth::pass))
@@ -279,12 +279,12 @@ fn not_stored(mut response: Response) -> Response {
     response
 }
 
-/// A refusal in plain text, as the peer writes it.
+/// Plain-text error response in the format of blackbox_exporter.
 fn error(status: StatusCode, words: &str) -> Response {
     (status, plain(), format!("{words}\n")).into_response()
 }
 
-/// Nothing can be said now: whoever asks comes again.
+/// Temporary failure: the client should retry.
 fn unavailable(words: &str) -> Response {
     let mut response = error(StatusCode::SERVICE_UNAVAILABLE, words);
     response

@@ -152,7 +152,7 @@ pub(super) async fn pass(State(auth): State<Arc<Auth>>, request: Request, next: 
             super::error(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests")
         }
         AuthResult::Right => next.run(request).await,
-        AuthResult::Busy => super::unavailable("Too many passwords wait to be looked at."),
+        AuthResult::Busy => super::unavailable("Too many password checks are pending."),
         AuthResult::Wrong => {
             let mut refusal = super::error(StatusCode::UNAUTHORIZED, "Unauthorized");
             let fields = refusal.headers_mut();

@@ -349,7 +349,7 @@ mod tests {
             .collect();
         assert!(extra.iter().all(|connection| connection.is_extra(3)));
         assert!(connections.try_admit(3).is_none());
-        // Whoever comes then waits until one has been quiet for long enough.
+        // A new client then waits until a connection has been idle for long enough.
         let newcomer = Arc::new(connections.admit(3).await);
         assert!(!newcomer.is_extra(3));
         assert_eq!(second.overstays(Duration::from_mins(1)).await, CloseReason::Room);

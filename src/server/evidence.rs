@@ -33,7 +33,7 @@ pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
             .into_response(),
         None => error(
             StatusCode::NOT_FOUND,
-            "There is no such evidence: it is /evidence/{id}, or with .json or .har, with the id of a probe that is still kept.",
+            "Evidence not found: expected /evidence/{id}, optionally with .json or .har, and the id of a stored probe.",
         ),
     }
 }
@@ -59,6 +59,6 @@ pub(super) async fn of_target(app: Shared, RawQuery(query): RawQuery) -> Respons
             let place = format!("{}/evidence/{}", app.settings.link_prefix, entry.id);
             Redirect::temporary(&place).into_response()
         }
-        None => error(StatusCode::NOT_FOUND, "No probe of this target is kept."),
+        None => error(StatusCode::NOT_FOUND, "No stored probe for this target."),
     }
 }

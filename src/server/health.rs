@@ -5,17 +5,17 @@ use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-/// 200 while the process lives.
+/// Returns 200 while the process runs.
 pub(super) async fn healthy() -> Response {
     (plain(), "Healthy\n").into_response()
 }
 
-/// There are more connections than are served: whoever asks for more than our health comes again.
+/// Response beyond the connection limit: only health checks are served, and other clients must retry.
 pub(super) async fn too_many() -> Response {
-    unavailable("There are too many connections: limits.connections.")
+    unavailable("Too many connections (limits.connections).")
 }
 
-/// The same of a probe, which is counted.
+/// Same response for a probe request, which is also counted.
 pub(super) async fn too_many_to_probe(app: Shared) -> Response {
     app.scheduler.self_metrics().shed("connections");
     too_many().await
@@ -29,10 +29,10 @@ pub(super) async fn and_close(mut answer: Response) -> Response {
     answer
 }
 
-/// 200 while a configuration is loaded and the process is not going down.
+/// Returns 200 while a configuration is loaded and the process is not shutting down.
 pub(super) async fn ready(app: Shared) -> Response {
     if app.scheduler.is_draining() {
-        error(StatusCode::SERVICE_UNAVAILABLE, "Draining: the exporter is going down.")
+        error(StatusCode::SERVICE_UNAVAILABLE, "Draining: the exporter is shutting down.")
     } else {
         (plain(), "Ready\n").into_response()
     }

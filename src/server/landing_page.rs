@@ -64,7 +64,7 @@ pub(super) async fn page(State(app): Shared, RawQuery(query): RawQuery) -> Respo
         return super::page(html.to_string());
     }
     let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, pages.turn.clone().acquire_owned()).await else {
-        return super::unavailable("Other pages are being made; ask again.");
+        return super::unavailable("Other pages are being rendered; retry.");
     };
     // Who had the turn before may have made the same.
     if let Some(html) = pages.shown(query.as_deref()) {
@@ -93,7 +93,7 @@ pub(super) async fn page(State(app): Shared, RawQuery(query): RawQuery) -> Respo
         }
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_ended) => super::unavailable("The exporter is going down."),
+            Err(_ended) => super::unavailable("The exporter is shutting down."),
         },
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn answer(families: &[&Family], headers: &HeaderMap) -> Response {
         exposition::write(families.iter().copied(), format, &mut plain).map(|()| plain)
     };
     let Ok(body) = written else {
-        return super::error(StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.");
+        return super::error(StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be encoded.");
     };
     let mut response = ([(CONTENT_TYPE, format.content_type())], body).into_response();
     let fields = response.headers_mut();

@@ -35,12 +35,12 @@ pub(super) async fn run(
         Err((status, words)) => return error(status, &words),
     };
     if app.scheduler.is_draining() {
-        return unavailable("Draining: the exporter is going down.");
+        return unavailable("Draining: the exporter is shutting down.");
     }
     let source = source.map(|Extension(source)| source).unwrap_or_default();
     let scraped = tokio::select! {
         scraped = app.scheduler.scrape(probe, Caller::Scrape(source)) => scraped,
-        () = app.ended() => return unavailable("The exporter ends: this probe was cut off and says nothing of the target."),
+        () = app.ended() => return unavailable("The exporter is shutting down: this probe was aborted and has no result."),
     };
     match scraped {
         Ok(reading) => page(&app, &reading, &query, &headers),
@@ -67,7 +67,7 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
     response
 }
 
-/// Reads the request, with the peer's order of checks and its words.
+/// Parses the request with the order of checks and the error texts of blackbox_exporter.
 fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusCode, String)> {
     let probe = read_probe(app, query, headers).map_err(|words| (StatusCode::BAD_REQUEST, words))?;
     if probe.module.admits(&probe.requested) {
