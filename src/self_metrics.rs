@@ -144,7 +144,7 @@ impl SelfMetrics {
             ),
             series_evictions: make.counters(
                 "glassbox_series_evictions_total",
-                "Keys whose series were dropped, for want of room or because nobody asked for them",
+                "Keys whose series were dropped because the limit was reached or the key was not scraped",
                 &["reason"],
             ),
             bounds: LimitMetrics::new(&make),

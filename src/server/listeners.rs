@@ -9,10 +9,10 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 /// default. A burst that finds no room is tried again after a second by its client: that scrape would be late.
 const BACKLOG: u32 = 4096;
 
-/// Opens the addresses, or takes the sockets that systemd has opened.
+/// Binds the addresses, or uses the sockets that systemd passes.
 ///
 /// # Errors
-/// When an address is no address or cannot be had, or systemd passed no socket.
+/// When an address is invalid or cannot be bound, or systemd passed no socket.
 pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
     let Listen::At(addresses) = at else {
         return inherited();

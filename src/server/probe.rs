@@ -138,16 +138,18 @@ fn backends(query: &Query, module: &Module) -> Result<Vec<Backend>, String> {
     Ok(backends)
 }
 
-/// The peer's rule (the scrape's timeout less the offset, bounded by the module's), with its holes closed: the answer
-/// never comes after the scrape's timeout, and a probe always gets some time. A timeout that no probe can meet is refused: its
-/// failures would be counted as the target's.
+/// Computes the deadline of a probe: the scrape timeout minus the offset, limited by the timeout of the module.
+///
+/// This is the rule of blackbox_exporter with two corrections: the response never exceeds the scrape timeout, and a probe
+/// always gets some time. A timeout that no probe can meet is rejected, because its failures would count as failures of
+/// the target.
 fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Duration>) -> Result<Duration, String> {
     let scrape = match scrape {
         None => LONGEST_DEADLINE,
         Some(value) => {
             let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
             let wrong = |why: &str| format!("Failed to parse timeout from Prometheus header: {text:?} {why}");
-            let seconds: f64 = text.trim().parse().map_err(|_| wrong("is no number of seconds"))?;
+            let seconds: f64 = text.trim().parse().map_err(|_| wrong("is not a number of seconds"))?;
             match Duration::try_from_secs_f64(seconds) {
                 Ok(Duration::ZERO) => LONGEST_DEADLINE,
                 Ok(given) if given < SHORTEST_SCRAPE => {
@@ -157,7 +159,7 @@ fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Durat
                     ));
                 }
                 Ok(given) => given.min(LONGEST_SCRAPE),
-                Err(_) => return Err(wrong("is no possible time; it must be above 0 and finite")),
+                Err(_) => return Err(wrong("is not a valid duration: expected a finite, non-negative number")),
             }
         }
     };
