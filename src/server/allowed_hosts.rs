@@ -37,8 +37,8 @@ impl AllowedHosts {
         )
     }
 
-    /// Whether a request that changes state may come by this name. An address is no name that leads elsewhere tomorrow, and a
-    /// name without a dot belongs to nobody outside.
+    /// Returns whether a request that changes state may use this host name. IP addresses are allowed, because DNS cannot
+    /// redirect them. Names without a dot are allowed, because no outsider can own one.
     pub(super) fn allow(&self, authority: &str) -> bool {
         let host = without_port(authority);
         let host = host.trim_matches(['[', ']']);

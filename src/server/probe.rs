@@ -140,7 +140,7 @@ fn backends(query: &Query, module: &Module) -> Result<Vec<Backend>, String> {
 
 /// Computes the deadline of a probe: the scrape timeout minus the offset, limited by the timeout of the module.
 ///
-/// This is the rule of blackbox_exporter with two corrections: the response never exceeds the scrape timeout, and a probe
+/// This is the rule of blackbox_exporter with two fixes: the response never exceeds the scrape timeout, and a probe
 /// always gets some time. A timeout that no probe can meet is rejected, because its failures would count as failures of
 /// the target.
 fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Duration>) -> Result<Duration, String> {
