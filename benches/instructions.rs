@@ -56,9 +56,7 @@ fn main() -> ExitCode {
     if slower == 0 {
         return ExitCode::SUCCESS;
     }
-    println!(
-        "{slower} paths exceed the recorded counts; if this is intended, update them: RECORD=1 make instructions"
-    );
+    println!("{slower} paths exceed the recorded counts; if this is intended, update them: RECORD=1 make instructions");
     ExitCode::FAILURE
 }
 

@@ -34,7 +34,9 @@ pub struct Backend {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
     /// Invalid syntax.
-    #[error("{0:?} is not a valid backend: expected NAME@ADDR:PORT[;tls][;sni=NAME][;host=NAME], e.g. app@10.0.0.7:8080")]
+    #[error(
+        "{0:?} is not a valid backend: expected NAME@ADDR:PORT[;tls][;sni=NAME][;host=NAME], e.g. app@10.0.0.7:8080"
+    )]
     Shape(String),
     /// The name has invalid characters or is too long.
     #[error("{0:?} is not a valid backend name: expected 1 to 32 characters of a-z, 0-9, _ and -")]

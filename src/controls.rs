@@ -1,4 +1,5 @@
-//! Controls: what should always answer from here. When all of it fails, the fault is on our own side.
+//! Controls: names and addresses that are always reachable from a healthy network. When all of them fail, the fault is in the
+//! network of the exporter.
 
 use crate::check::{AddressFamily, Check, ProbeContext, ProbeFailed, Resolver};
 use crate::investigation::{Control, ControlOutcome, Vantage};
@@ -10,19 +11,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One thing that should always answer.
+/// A name or an address that is always reachable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlSpec {
-    /// A name that resolves; to one of these addresses, where some are given.
+    /// A name that resolves, to one of the expected addresses where some are given.
     Name {
         /// The name.
         name: String,
-        /// Where it leads; none means anywhere.
+        /// The expected addresses. Empty accepts any address.
         expect: Vec<IpAddr>,
     },
-    /// An address that takes connections.
+    /// An address that accepts connections.
     Address(SocketAddr),
-    /// The host of a URL: it resolves and takes connections.
+    /// The host of a URL. It resolves and accepts connections.
     Host {
         /// The host.
         host: String,
@@ -31,46 +32,56 @@ pub enum ControlSpec {
     },
 }
 
-/// The controls, and what they said last, for each name service.
+/// The controls and their latest result for each resolver.
 #[derive(Debug, Default)]
 pub struct Controls {
-    specs: Vec<ControlSpec>,
-    seen: Mutex<HashMap<usize, Arc<LatestControls>>>,
+    specs: Arc<[ControlSpec]>,
+    latest: Mutex<HashMap<usize, Arc<LatestControls>>>,
 }
 
-/// By which means they are asked.
+/// How the controls are probed.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlContext<'a> {
-    /// The name service. What it says is kept for itself.
+    /// The resolver of the module. Each resolver has results of its own.
     pub resolver: &'a Arc<Resolver>,
-    /// On which terms they are asked.
+    /// Limits and policy of the probe that asks for a result.
     pub context: &'a ProbeContext,
 }
 
-/// What the controls said last over one name service.
+/// The latest result for one resolver.
 #[derive(Debug, Default)]
 struct LatestControls {
-    /// Held while they are asked, so that nobody asks twice at once.
-    asking: tokio::sync::Mutex<()>,
-    said: Mutex<Option<(Instant, Arc<Vantage>)>>,
+    /// Held while a round of controls runs, so that no two rounds run at once.
+    running: Arc<tokio::sync::Mutex<()>>,
+    result: Mutex<Option<(Instant, Arc<Vantage>)>>,
 }
 
 impl LatestControls {
-    fn said(&self) -> MutexGuard<'_, Option<(Instant, Arc<Vantage>)>> {
+    fn result(&self) -> MutexGuard<'_, Option<(Instant, Arc<Vantage>)>> {
         // It is replaced as a whole.
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+        self.result.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was said last, unless that is too long ago to be true.
-    fn vantage(&self) -> Option<Arc<Vantage>> {
-        let said = self.said();
-        let (at, vantage) = said.as_ref()?;
-        (at.elapsed() < TRUE_FOR).then(|| vantage.clone())
+    /// The latest result. One that reports a healthy network is valid for `age` only: the network may have failed since. One that
+    /// reports a fault is valid until the next round has finished, for a maximum of [`VALID_FOR`].
+    fn vantage(&self, age: Duration) -> Option<Arc<Vantage>> {
+        let result = self.result();
+        let (at, vantage) = result.as_ref()?;
+        let valid_for = if vantage.healthy() { age } else { VALID_FOR };
+        let is_stale = !vantage.healthy() && at.elapsed() >= Controls::AFTER_FAILURE;
+        (at.elapsed() < valid_for).then(|| {
+            if is_stale {
+                let vantage = Vantage::clone(vantage);
+                Arc::new(Vantage { stale: true, ..vantage })
+            } else {
+                vantage.clone()
+            }
+        })
     }
 
-    /// Whether what was said is old; while our own side was suspect, that is sooner.
+    /// Whether another round is due. After a round that reported a fault, the next one is due sooner.
     fn is_older_than(&self, age: Duration) -> bool {
-        self.said().as_ref().is_none_or(|(at, vantage)| {
+        self.result().as_ref().is_none_or(|(at, vantage)| {
             let age = if vantage.healthy() {
                 age
             } else {
@@ -81,115 +92,147 @@ impl LatestControls {
     }
 }
 
-/// What controls said is no longer held for true after this.
-const TRUE_FOR: Duration = Duration::from_mins(2);
+/// Maximum age of a result that is used.
+const VALID_FOR: Duration = Duration::from_mins(2);
 
-/// A control gets so much time, or what is left of the probe's.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of each control. It does not depend on the deadline of the probe that needs the result.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// As many name services have a memory of their own; a configuration has a handful.
-const MOST_RESOLVERS: usize = 256;
+/// The controls of a probe start earlier than their timeout requires by this.
+const MARGIN: Duration = Duration::from_millis(250);
 
-/// Both families, as it comes.
+/// Maximum number of resolvers with results of their own. A configuration has a handful.
+const MAX_RESOLVERS: usize = 256;
+
+/// Either address family.
 const ANY: AddressFamily = AddressFamily {
     prefers_ip4: true,
     fallback: true,
 };
 
 impl Controls {
-    /// While all is well the controls are asked so often, at most.
+    /// Maximum age of a result after a successful probe.
     pub const WHILE_WELL: Duration = Duration::from_mins(1);
-    /// When something failed, what they said is taken for true so long.
+    /// Maximum age of a result after a failed probe.
     pub const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-    /// Controls that were not asked yet.
+    /// Controls without results.
     #[must_use]
     pub fn new(specs: Vec<ControlSpec>) -> Self {
         Self {
-            specs,
-            seen: Mutex::default(),
+            specs: specs.into(),
+            latest: Mutex::default(),
         }
     }
 
-    /// What they say, or said within `age`; `None` where there are no controls, or where there was no time to ask. Takes
-    /// no more than what is `left`.
+    /// When a probe with this timeout, still without a response, should start the controls: their result is then there at its
+    /// deadline. Not before a quarter of the timeout: most probes have finished by then.
+    #[must_use]
+    pub fn latest_start(timeout: Duration) -> Duration {
+        timeout.saturating_sub(TIMEOUT + MARGIN).max(timeout / 4)
+    }
+
+    /// Starts a round of controls where the latest result is older than `age` and no round runs. Does not wait for it.
+    pub fn start(&self, means: ControlContext<'_>, age: Duration) {
+        if let Some(latest) = self.latest_for(means.resolver) {
+            self.start_round(&latest, means, age);
+        }
+    }
+
+    /// The result of the controls, maximum `age` old where it reports a healthy network. Waits for a round that is due or runs, but
+    /// no longer than `left`; such a round finishes in any case, and the next probe finds its result. `None` where there are no
+    /// controls, or no result yet.
     pub async fn look(&self, means: ControlContext<'_>, age: Duration, left: Duration) -> Option<Arc<Vantage>> {
-        if self.specs.is_empty() {
-            return None;
+        let latest = self.latest_for(means.resolver)?;
+        self.start_round(&latest, means, age);
+        if latest.is_older_than(age) {
+            let _in_time = tokio::time::timeout(left, latest.running.lock()).await;
         }
-        let latest = self.latest(means.resolver)?;
-        let until = Instant::now() + left;
-        if latest.is_older_than(age)
-            && let Ok(_asking) = tokio::time::timeout(left, latest.asking.lock()).await
-            && latest.is_older_than(age)
-        {
-            let left = until.saturating_duration_since(Instant::now());
-            if !left.is_zero() {
-                let vantage = Box::pin(self.ask(means, left.min(PATIENCE))).await;
-                *latest.said() = Some((Instant::now(), Arc::new(vantage)));
-            }
-        }
-        latest.vantage()
+        latest.vantage(age)
     }
 
-    /// Whether our own side looked well when it was looked at last; `None` where there are no controls.
+    /// Whether no result reports a fault; `None` where there are no controls.
     #[must_use]
     pub fn healthy(&self) -> Option<bool> {
         if self.specs.is_empty() {
             return None;
         }
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let suspect = |latest: &Arc<LatestControls>| latest.vantage().is_some_and(|vantage| !vantage.healthy());
-        Some(!seen.values().any(suspect))
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_faulty =
+            |latest: &Arc<LatestControls>| latest.vantage(VALID_FOR).is_some_and(|result| !result.healthy());
+        Some(!latest.values().any(is_faulty))
     }
 
-    fn latest(&self, resolver: &Arc<Resolver>) -> Option<Arc<LatestControls>> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = Arc::as_ptr(resolver).addr();
-        if !seen.contains_key(&id) && seen.len() >= MOST_RESOLVERS {
+    /// `None` where there are no controls, or too many resolvers.
+    fn latest_for(&self, resolver: &Arc<Resolver>) -> Option<Arc<LatestControls>> {
+        if self.specs.is_empty() {
             return None;
         }
-        Some(seen.entry(id).or_default().clone())
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = Arc::as_ptr(resolver).addr();
+        if !latest.contains_key(&id) && latest.len() >= MAX_RESOLVERS {
+            return None;
+        }
+        Some(latest.entry(id).or_default().clone())
     }
 
-    async fn ask(&self, means: ControlContext<'_>, patience: Duration) -> Vantage {
-        let asked = self.specs.iter().map(|spec| spec.ask(means, patience));
-        let names = self
-            .specs
-            .iter()
-            .any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host { .. }));
-        let (asked, invented) = tokio::join!(
-            futures_util::future::join_all(asked),
-            invented_name_leads_to(means, patience, names),
-        );
-        let (controls, misled): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let portal: Vec<IpAddr> = misled.into_iter().flatten().chain(invented).collect();
-        Vantage {
-            controls,
-            captive: !portal.is_empty(),
-            portal,
-            outage: false,
+    /// A round runs on a task of its own: a probe with a short timeout, or a scraper that hangs up, must not cut it short. A network
+    /// that drops packets would otherwise never be noticed.
+    fn start_round(&self, latest: &Arc<LatestControls>, means: ControlContext<'_>, age: Duration) {
+        if !latest.is_older_than(age) {
+            return;
         }
+        let Ok(running) = latest.running.clone().try_lock_owned() else {
+            return;
+        };
+        let (specs, latest) = (self.specs.clone(), latest.clone());
+        let (resolver, context) = (means.resolver.clone(), means.context.clone());
+        tokio::spawn(async move {
+            let vantage = run_all(&specs, &resolver, &context).await;
+            *latest.result() = Some((Instant::now(), Arc::new(vantage)));
+            drop(running);
+        });
     }
 }
 
-/// A name that nobody can have registered (RFC 2606 section 2): who answers for it answers for everything.
-async fn invented_name_leads_to(means: ControlContext<'_>, patience: Duration, ask: bool) -> Vec<IpAddr> {
+/// Probes every control at once, and a name that must not exist.
+async fn run_all(specs: &[ControlSpec], resolver: &Resolver, context: &ProbeContext) -> Vantage {
+    let probed = specs.iter().map(|spec| spec.probe(resolver, context));
+    let needs_names = specs
+        .iter()
+        .any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host { .. }));
+    let (probed, invented) = tokio::join!(
+        futures_util::future::join_all(probed),
+        addresses_of_invented_name(resolver, context, needs_names),
+    );
+    let (controls, unexpected): (Vec<_>, Vec<_>) = probed.into_iter().unzip();
+    let portal: Vec<IpAddr> = unexpected.into_iter().flatten().chain(invented).collect();
+    Vantage {
+        controls,
+        captive: !portal.is_empty(),
+        portal,
+        outage: false,
+        stale: false,
+    }
+}
+
+/// Resolves a name that nobody can have registered (RFC 2606 section 2). A resolver that finds an address for it does so for every name.
+async fn addresses_of_invented_name(resolver: &Resolver, context: &ProbeContext, ask: bool) -> Vec<IpAddr> {
     if !ask {
         return Vec::new();
     }
     let name = format!("glassbox-{:016x}.example.", getrandom::u64().unwrap_or_default());
-    let mut check = Check::new(means.context, patience);
-    check.resolve_all(means.resolver, &name, ANY).await.unwrap_or_default()
+    let mut check = Check::new(context, TIMEOUT);
+    check.resolve_all(resolver, &name, ANY).await.unwrap_or_default()
 }
 
 impl ControlSpec {
-    /// What became of it, and where it led if it must not.
-    async fn ask(&self, means: ControlContext<'_>, patience: Duration) -> (Control, Vec<IpAddr>) {
-        let mut check = Check::new(means.context, patience);
-        let led = self.run(&mut check, means.resolver).await;
+    /// The outcome, and the addresses that the name resolved to where these are not the expected ones.
+    async fn probe(&self, resolver: &Resolver, context: &ProbeContext) -> (Control, Vec<IpAddr>) {
+        let mut check = Check::new(context, TIMEOUT);
+        let found = self.run(&mut check, resolver).await;
         let report = check.finish();
-        let misled = match (self, &led) {
+        let unexpected = match (self, &found) {
             (Self::Name { expect, .. }, Ok(found))
                 if !expect.is_empty() && !found.iter().any(|address| expect.contains(address)) =>
             {
@@ -204,12 +247,12 @@ impl ControlSpec {
                 Self::Address(_) => false,
                 Self::Host { host, .. } => host.parse::<IpAddr>().is_err(),
             },
-            outcome: reached(&report, patience),
+            outcome: outcome(&report),
             began: report.began,
             timings: report.timings().cloned().collect(),
             detail: report.fault.map(|fault| fault.detail).unwrap_or_default(),
         };
-        (control, misled)
+        (control, unexpected)
     }
 
     async fn run(&self, check: &mut Check, resolver: &Resolver) -> Result<Vec<IpAddr>, ProbeFailed> {
@@ -218,7 +261,7 @@ impl ControlSpec {
             Self::Address(address) => check.connect(*address).await.map(|()| Vec::new()),
             Self::Host { host, port } => {
                 let found = check.resolve_all(resolver, host, ANY).await?;
-                // This host may lack a family.
+                // The host of the exporter may lack an address family.
                 let one_of_each = [IpAddr::is_ipv4, IpAddr::is_ipv6]
                     .into_iter()
                     .filter_map(|of_family: fn(&IpAddr) -> bool| found.iter().copied().find(of_family));
@@ -236,11 +279,9 @@ impl ControlSpec {
     }
 }
 
-/// Silence is an answer only after the full patience: a probe with little time must not speak for all others.
-fn reached(report: &Report, patience: Duration) -> ControlOutcome {
+fn outcome(report: &Report) -> ControlOutcome {
     match &report.fault {
         None => ControlOutcome::Answered,
-        Some(fault) if fault.at_deadline && patience < PATIENCE => ControlOutcome::NotAsked,
         Some(fault) if fault.reason.is_local_error() || fault.reason == Reason::LocalDenied => ControlOutcome::NotAsked,
         Some(fault) if fault.stage == crate::chain::Stage::Resolve => ControlOutcome::NoName,
         Some(_) => ControlOutcome::NoConnection,

@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::chain::Stage;
 use crate::check::{Check, ProbeContext};
 use crate::investigation::{DirectRequest, Investigation};
-use crate::previous_probes::{PreviousProbes, RecentInvestigation};
+use crate::previous_probes::PreviousProbes;
 use crate::probers::{Module, ProbeRequest, Variant, When};
 use crate::reason::Reason;
 use crate::report::{Deviation, Exchange, Report};
@@ -30,6 +30,8 @@ pub(crate) struct DiagnosticsRun<'a> {
     requested: &'a ProbeRequest,
     context: &'a ProbeContext,
     previous: &'a PreviousProbes,
+    /// Timeout of the probe, which ends at `deadline`.
+    timeout: Duration,
     deadline: Instant,
     /// Secrets that all its checks have sent.
     secrets: Mutex<Secrets>,
@@ -41,14 +43,15 @@ impl<'a> DiagnosticsRun<'a> {
         requested: &'a ProbeRequest,
         context: &'a ProbeContext,
         previous: &'a PreviousProbes,
-        deadline: Instant,
+        timeout: Duration,
     ) -> Self {
         Self {
             module,
             requested,
             context,
             previous,
-            deadline,
+            timeout,
+            deadline: Instant::now() + timeout,
             secrets: Mutex::new(Secrets::default()),
         }
     }
@@ -70,7 +73,7 @@ impl<'a> DiagnosticsRun<'a> {
             .previous
             .recent
             .as_ref()
-            .is_some_and(RecentInvestigation::serves_silence)
+            .is_some_and(|recent| recent.serves_silence(self.timeout))
         {
             return None;
         }

@@ -32,7 +32,28 @@ pub struct Investigation {
 }
 
 impl Investigation {
+    /// Whether a request had no result when the deadline passed.
+    #[must_use]
+    pub fn has_timeouts(&self) -> bool {
+        let timed_out = |report: &Report| report.fault.as_ref().is_some_and(|fault| fault.at_deadline);
+        self.reports().any(timed_out)
+    }
+
     /// All reports of the investigation.
+    fn reports(&self) -> impl Iterator<Item = &Report> {
+        let backends = self.backends.iter().flat_map(|direct| {
+            let handshake = direct.handshake.as_ref();
+            std::iter::once(&direct.report).chain(handshake)
+        });
+        backends
+            .chain(&self.bypass)
+            .chain(&self.again)
+            .chain(&self.reference)
+            .chain(&self.handshake)
+            .chain(self.addresses.iter().map(|(_, report)| report))
+    }
+
+    /// All reports of the investigation, mutable.
     pub fn reports_mut(&mut self) -> impl Iterator<Item = &mut Report> {
         let backends = self.backends.iter_mut().flat_map(|direct| {
             let handshake = direct.handshake.as_mut();
@@ -74,6 +95,8 @@ pub struct Vantage {
     pub portal: Vec<IpAddr>,
     /// Whether, without any control, the other keys of this process fail in the same way.
     pub outage: bool,
+    /// Whether the controls ran so long before the probe that the network may have recovered since.
+    pub stale: bool,
 }
 
 /// Result of one control.

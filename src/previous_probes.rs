@@ -5,6 +5,7 @@ use crate::investigation::Investigation;
 use crate::reason::Reason;
 use crate::report::Report;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// State from earlier probes of the same key, and the diagnostics that this probe may therefore run.
 #[derive(Clone, Debug, Default)]
@@ -30,20 +31,28 @@ pub struct RecentInvestigation {
     pub sign: Option<FailureSignature>,
     /// Whether it is reused even if the edge now fails differently, because that was also investigated recently.
     pub for_any: bool,
+    /// Timeout of the probe that ran it.
+    pub timeout: Duration,
     /// Result; `None` if the history has dropped it since.
     pub found: Option<Arc<Investigation>>,
 }
 
 impl RecentInvestigation {
-    /// Whether this investigation can be reused for an edge with the given failure.
+    /// Whether a probe with this `timeout` reuses it after a failure with this signature.
     #[must_use]
-    pub fn serves(&self, sign: Option<FailureSignature>) -> bool {
-        self.sign == sign || (self.for_any && sign.is_some())
+    pub fn serves(&self, sign: Option<FailureSignature>, timeout: Duration) -> bool {
+        self.had_time_enough_for(timeout) && (self.sign == sign || (self.for_any && sign.is_some()))
     }
 
-    /// Whether this investigation can be reused if the edge never responds.
+    /// A request that timed out under a short deadline proves nothing for a probe that would have waited longer.
+    fn had_time_enough_for(&self, timeout: Duration) -> bool {
+        let timed_out = |investigation: &Arc<Investigation>| investigation.has_timeouts();
+        timeout <= self.timeout || !self.found.as_ref().is_some_and(timed_out)
+    }
+
+    /// Whether a probe with this `timeout` reuses it if the edge never responds.
     #[must_use]
-    pub fn serves_silence(&self) -> bool {
+    pub fn serves_silence(&self, timeout: Duration) -> bool {
         let waited = |(reason, _): FailureSignature| {
             matches!(
                 reason,
@@ -54,7 +63,7 @@ impl RecentInvestigation {
                     | Reason::TlsTimedOut
             )
         };
-        self.for_any || self.sign.is_some_and(waited)
+        self.had_time_enough_for(timeout) && (self.for_any || self.sign.is_some_and(waited))
     }
 }
 

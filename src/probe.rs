@@ -13,7 +13,7 @@ use crate::secrets::{BodyPart, SecretMasker};
 use crate::verdict::Verdict;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A probe to run.
 #[derive(Clone, Debug)]
@@ -73,13 +73,7 @@ impl Probe {
     /// # Errors
     /// If the exporter itself lacks a resource that the probe needs.
     pub async fn once(self, previous: &PreviousProbes) -> Result<Finding, LocalError> {
-        let diagnostics_run = DiagnosticsRun::new(
-            &self.module,
-            &self.requested,
-            &self.context,
-            previous,
-            Instant::now() + self.timeout,
-        );
+        let diagnostics_run = DiagnosticsRun::new(&self.module, &self.requested, &self.context, previous, self.timeout);
         let (mut report, begun) = self.edge_and_early(&diagnostics_run).await;
         if let Some(fault) = report.fault.as_ref().filter(|fault| fault.reason.is_local_error()) {
             let masks = diagnostics_run.secrets().masks();
@@ -150,21 +144,27 @@ impl Probe {
         }
     }
 
-    /// Probes the edge and, after half of the time, sends the early diagnostics at the same time.
+    /// Probes the edge. Without a response, starts the controls early enough to have their result at the deadline, and the
+    /// early diagnostics after half of the time.
     async fn edge_and_early(&self, diagnostics_run: &DiagnosticsRun<'_>) -> (Report, Option<Investigation>) {
         let mut edge = pin!(diagnostics_run.run(Variant::Original, self.timeout));
-        let half = tokio::time::sleep(self.timeout / 2);
+        let half = self.timeout / 2;
+        let controls_start = Controls::latest_start(self.timeout).min(half);
         tokio::select! {
             biased;
-            report = &mut edge => (report, None),
-            () = half => {
-                // The result of the controls is cached and read when the verdict is determined.
-                let controls = self.controls.look(self.asking(), Controls::AFTER_FAILURE, diagnostics_run.left());
-                let diagnostics = Box::pin(async { tokio::join!(diagnostics_run.early(), controls) });
-                let (report, (begun, _)) = tokio::join!(edge, diagnostics);
-                (report, begun)
+            report = &mut edge => return (report, None),
+            () = tokio::time::sleep(controls_start) => {}
+        }
+        self.controls.start(self.asking(), Controls::AFTER_FAILURE);
+        if half > controls_start {
+            tokio::select! {
+                biased;
+                report = &mut edge => return (report, None),
+                () = tokio::time::sleep(half - controls_start) => {}
             }
         }
+        let (report, begun) = tokio::join!(edge, Box::pin(diagnostics_run.early()));
+        (report, begun)
     }
 
     /// The results of the diagnostics, and whether they are reused from an earlier probe.
@@ -180,7 +180,7 @@ impl Probe {
             return (None, false);
         }
         let (found, reused) = match (&previous.recent, sign) {
-            (Some(recent), _) if recent.serves(sign) => (recent.found.clone(), true),
+            (Some(recent), _) if recent.serves(sign, self.timeout) => (recent.found.clone(), true),
             (_, Some(_)) => (
                 diagnostics_run.after_failure(report, begun.unwrap_or_default()).await,
                 false,

@@ -83,6 +83,8 @@ struct LastInvestigation {
     sign: Option<FailureSignature>,
     /// It came soon after another, because the edge failed in another way.
     out_of_turn: bool,
+    /// Timeout of the probe that made it.
+    timeout: Duration,
     found: Weak<Investigation>,
 }
 
@@ -103,6 +105,7 @@ impl TargetState {
             recent: recent.map(|last| RecentInvestigation {
                 sign: last.sign,
                 for_any: last.out_of_turn,
+                timeout: last.timeout,
                 found: last.found.upgrade(),
             }),
             asked_directly_lately: asked_directly_within(INVESTIGATE),
@@ -181,6 +184,7 @@ impl TargetState {
                 at: now,
                 sign: sign(&finding.report),
                 out_of_turn,
+                timeout: finding.report.timeout,
                 found: Arc::downgrade(investigation),
             });
         }

@@ -268,7 +268,10 @@ fn each_file_starts_with_its_purpose_and_is_short() {
             "{path} does not start with a //! line"
         );
         let lines = source.text.lines().count();
-        assert!(lines <= LONGEST_FILE, "{path} has {lines} lines without its tests, maximum {LONGEST_FILE}");
+        assert!(
+            lines <= LONGEST_FILE,
+            "{path} has {lines} lines without its tests, maximum {LONGEST_FILE}"
+        );
     }
 }
 

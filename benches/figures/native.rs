@@ -55,7 +55,13 @@ pub async fn run(book: &mut Book) {
     println!("  {count} observations of {} responses", exact.len());
     for (what, native, suffix, most) in [("count", count, "count", 0.0), ("sum", sum, "sum", 1e-9)] {
         let difference = (native - classic_of(suffix).await).abs();
-        book.check("native", &format!("native {what} minus classic {what}"), "", difference, most);
+        book.check(
+            "native",
+            &format!("native {what} minus classic {what}"),
+            "",
+            difference,
+            most,
+        );
     }
     let exemplars = native
         .ask(

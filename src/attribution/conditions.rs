@@ -22,7 +22,8 @@ pub(super) fn captive_portal(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage?;
     let peer = case.facts.edge.with_target().next()?.peer?.ip();
     let captive = vantage.captive && vantage.portal.contains(&peer) && !case.target_is_an_address();
-    captive.then(|| Attribution::on(Link::Local, Certain, Reason::LocalCaptivePortal))
+    let certainty = if vantage.stale { Likely } else { Certain };
+    captive.then(|| Attribution::on(Link::Local, certainty, Reason::LocalCaptivePortal))
 }
 
 pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
@@ -35,7 +36,7 @@ pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
         .controls
         .iter()
         .filter(|control| control.outcome != ControlOutcome::NotAsked);
-    let certainty = if vantage.all_failed() && asked.count() >= 2 {
+    let certainty = if vantage.all_failed() && asked.count() >= 2 && !vantage.stale {
         Certain
     } else {
         Likely
@@ -76,7 +77,7 @@ pub(super) fn datagram_no_response(case: &Case<'_>) -> Option<Attribution> {
 fn proven_by_controls(case: &Case<'_>) -> Certainty {
     let answers = |vantage: &Vantage| {
         let reached = |outcome| outcome == ControlOutcome::Answered;
-        vantage.healthy() && vantage.controls.iter().any(|control| reached(control.outcome))
+        vantage.healthy() && !vantage.stale && vantage.controls.iter().any(|control| reached(control.outcome))
     };
     if case.facts.vantage.is_some_and(answers) {
         Certain
@@ -92,7 +93,11 @@ pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
         .controls
         .iter()
         .filter(|control| control.outcome == ControlOutcome::NoName);
-    let certainty = if named.count() >= 2 { Certain } else { Likely };
+    let certainty = if named.count() >= 2 && !vantage.stale {
+        Certain
+    } else {
+        Likely
+    };
     let dead = name_failed(case);
     dead.then(|| Attribution::on(Link::Local, certainty, Reason::LocalResolverUnreachable))
 }

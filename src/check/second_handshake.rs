@@ -34,7 +34,10 @@ pub(super) struct SecondHandshake<'a> {
     tls: &'a Tls,
     name: &'a str,
     alpn: Vec<Vec<u8>>,
-    #[cfg_attr(not(feature = "legacy-tls"), allow(dead_code, reason = "used only by the second TLS library"))]
+    #[cfg_attr(
+        not(feature = "legacy-tls"),
+        allow(dead_code, reason = "used only by the second TLS library")
+    )]
     recorder: Arc<Recorder>,
     dialer: Dialer,
     until: Instant,

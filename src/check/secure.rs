@@ -86,7 +86,10 @@ impl Check {
             Ok(Err(TlsNotReady::File(words))) => Err(self.fail(Reason::LocalFileUnreadable, words)),
             Ok(Err(TlsNotReady::System(error))) => {
                 let reason = shortage(&error).unwrap_or(Reason::LocalFileUnreadable);
-                Err(self.fail(reason, format!("The system's trusted certificates cannot be read: {error}.")))
+                Err(self.fail(
+                    reason,
+                    format!("The system's trusted certificates cannot be read: {error}."),
+                ))
             }
             Err(_elapsed) => {
                 let words = "The system's trusted certificates were not read before the deadline.";
@@ -158,7 +161,10 @@ pub(super) enum SecureError {
         reason: Reason,
         detail: String,
         /// The server's response that ended the second library's handshake.
-        #[cfg_attr(not(feature = "legacy-tls"), allow(dead_code, reason = "used only by the second TLS library"))]
+        #[cfg_attr(
+            not(feature = "legacy-tls"),
+            allow(dead_code, reason = "used only by the second TLS library")
+        )]
         refused_with: Option<HelloResponse>,
     },
 }

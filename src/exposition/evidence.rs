@@ -117,6 +117,7 @@ fn vantage(vantage: &Vantage) -> Value {
         "healthy": vantage.healthy(),
         "captive": vantage.captive,
         "quorum_failed": vantage.outage,
+        "stale": vantage.stale,
         "asked": vantage.controls.iter().map(|control| json!({
             "what": control.what,
             "outcome": match control.outcome {

@@ -76,7 +76,10 @@ fn headline(verdict: Option<&Verdict>) -> String {
     match verdict {
         None => "All links are healthy".to_owned(),
         Some(verdict) if verdict.masked => {
-            format!("A successful response hides a broken link: {}", chain_view::name(verdict.link))
+            format!(
+                "A successful response hides a broken link: {}",
+                chain_view::name(verdict.link)
+            )
         }
         Some(verdict) if verdict.link == Link::Unknown => format!("Failed: {}", chain_view::name(verdict.link)),
         Some(verdict) if verdict.certainty == Certainty::Certain => {

@@ -266,6 +266,7 @@ fn seen(vantage: &Vantage) -> usize {
         captive: _,
         portal,
         outage: _,
+        stale: _,
     } = vantage;
     let control = |control: &Control| {
         let Control {

@@ -184,8 +184,26 @@ fn excerpt(headers: &HeaderMap, fields: usize, length: usize) -> HeaderMap {
     let mut excerpt = HeaderMap::with_capacity(shown.len());
     for (name, value) in shown {
         let text = String::from_utf8_lossy(value.as_bytes());
-        let value = HeaderValue::from_str(cut(&text, length));
+        // Bytes above 0x7f may be part of a value: servers write names and titles in UTF-8.
+        let value = HeaderValue::from_bytes(cut(&text, length).as_bytes());
         excerpt.append(name, value.unwrap_or(HeaderValue::from_static("")));
     }
     excerpt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::excerpt;
+    use http::HeaderValue;
+    use http::header::{HeaderMap, SERVER};
+
+    #[test]
+    fn a_value_beyond_ascii_is_cut_at_a_character() {
+        for (value, shown) in [("café", "café"), ("cafés à la carte", "cafés à "), ("plain", "plain")] {
+            let headers = HeaderMap::from_iter([(SERVER, HeaderValue::from_bytes(value.as_bytes()).unwrap())]);
+            assert_eq!(excerpt(&headers, 1, 10)[SERVER].as_bytes(), shown.as_bytes());
+        }
+        let latin1 = HeaderMap::from_iter([(SERVER, HeaderValue::from_bytes(b"caf\xe9").unwrap())]);
+        assert_eq!(excerpt(&latin1, 1, 10)[SERVER].as_bytes(), "caf\u{fffd}".as_bytes());
+    }
 }

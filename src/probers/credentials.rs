@@ -74,7 +74,8 @@ pub(super) fn basic(pair: &[u8]) -> Result<HeaderValue, String> {
 }
 
 fn sensitive(text: String) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::try_from(text).map_err(|_| "The credentials contain a control character.".to_owned())?;
+    let mut value =
+        HeaderValue::try_from(text).map_err(|_| "The credentials contain a control character.".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -63,7 +63,9 @@ impl NamedFile {
         let own_and_common = async { (self.places.clone().acquire_owned().await, ALL.acquire().await) };
         let Ok(places) = tokio::time::timeout_at(until.into(), own_and_common).await else {
             let reads = format!("{AT_ONCE} other reads of this file, or {AT_ONCE_IN_ALL} reads of all files");
-            return Err(self.overloaded(&format!("{reads} occupied all read slots until the deadline of this probe")));
+            return Err(self.overloaded(&format!(
+                "{reads} occupied all read slots until the deadline of this probe"
+            )));
         };
         let path = self.path.clone();
         let read = blocking(until, move || {

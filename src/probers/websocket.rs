@@ -92,8 +92,12 @@ impl WebsocketProber {
         mut headers: HeaderMap,
     ) -> Result<(), ProbeFailed> {
         let key = generate_key();
-        let field = HeaderValue::from_str(&key)
-            .map_err(|_| check.fail(Reason::LocalTargetInvalid, "The Sec-WebSocket-Key header could not be built."))?;
+        let field = HeaderValue::from_str(&key).map_err(|_| {
+            check.fail(
+                Reason::LocalTargetInvalid,
+                "The Sec-WebSocket-Key header could not be built.",
+            )
+        })?;
         let asked = handshake::OfferedProtocols::of(&headers);
         headers.insert(SEC_WEBSOCKET_KEY, field);
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -187,7 +191,10 @@ impl WebsocketProber {
         };
         let (reason, words) = match matched {
             Ok(Some(matched)) => return Ok(Some(matched)),
-            Ok(None) => (Reason::ContentExpect, "The message does not match what the module expects."),
+            Ok(None) => (
+                Reason::ContentExpect,
+                "The message does not match what the module expects.",
+            ),
             Err(late) => late.while_looking(),
         };
         Err(check.fail(reason, words))

@@ -9,6 +9,7 @@ use crate::secret::MASK;
 use crate::secrets::{BodyPart, SecretMasker};
 use http::header;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::ops::Range;
 
 /// Bytes of a header value that are kept where secrets are searched: the evidence keeps far fewer.
 const LONGEST_VALUE: usize = 4096;
@@ -52,7 +53,7 @@ impl Report {
     /// Masks texts for people and for labels: details, redirects, dialogues, certificates. Before the judgment.
     pub fn conceal_texts(&mut self, masks: &SecretMasker) {
         if let Some(fault) = &mut self.fault {
-            conceal(&mut fault.detail, masks, BodyPart::Mixed);
+            conceal_mixed(&mut fault.detail, masks);
         }
         let first = self
             .with_target()
@@ -134,6 +135,36 @@ fn conceal(text: &mut String, masks: &SecretMasker, part: BodyPart) {
     }
 }
 
+/// A text of the exporter that quotes the target. Short secrets are masked in the quotations only: the exporter's own words may contain
+/// them by chance.
+fn conceal_mixed(text: &mut String, masks: &SecretMasker) {
+    let quotations: Vec<_> = quotations(text).collect();
+    for quotation in quotations.into_iter().rev() {
+        if let Some(masked) = masks.text(&text[quotation.clone()], BodyPart::Foreign) {
+            text.replace_range(quotation, &masked);
+        }
+    }
+    conceal(text, masks, BodyPart::Mixed);
+}
+
+/// What stands between double quotes, as `{:?}` writes it. The last quotation of a text that was cut has no end.
+fn quotations(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut quotes = Vec::new();
+    let mut is_escaped = false;
+    for (at, character) in text.char_indices() {
+        if character == '"' && !is_escaped {
+            quotes.push(at);
+        }
+        is_escaped = character == '\\' && !is_escaped;
+    }
+    let end = text.len();
+    let pairs: Vec<_> = quotes
+        .chunks(2)
+        .map(|pair| pair[0] + 1..pair.get(1).copied().unwrap_or(end))
+        .collect();
+    pairs.into_iter()
+}
+
 fn conceal_optional(text: &mut Option<String>, masks: &SecretMasker) {
     if let Some(text) = text {
         conceal(text, masks, BodyPart::Foreign);
@@ -180,9 +211,9 @@ fn conceal_texts_of(exchange: &mut Exchange, masks: &SecretMasker) {
         }
     }
     if let Some(inspection) = &mut exchange.inspection {
-        conceal(&mut inspection.because, masks, BodyPart::Mixed);
+        conceal_mixed(&mut inspection.because, masks);
         if let Some(answer) = &mut inspection.answer {
-            conceal(answer, masks, BodyPart::Mixed);
+            conceal_mixed(answer, masks);
         }
     }
     if let Some(ProtocolFacts::Dialogue(dialogue)) = &mut exchange.spoken {
@@ -212,7 +243,7 @@ fn conceal_dialogue(dialogue: &mut Dialogue, masks: &SecretMasker) {
 
 #[cfg(test)]
 mod tests {
-    use super::conceal_redirect;
+    use super::{conceal_mixed, conceal_redirect};
     use crate::report::{
         Deviation, Deviations, Dialogue, Exchange, FailedStep, Fault, ProtocolFacts, Reply, Report, TlsFacts,
     };
@@ -240,6 +271,24 @@ mod tests {
             let mut url = url.to_owned();
             conceal_redirect(&mut url, "http://shop.test/first", &masks());
             assert_eq!(url, shown);
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_masked_where_the_target_is_quoted() {
+        for (text, shown) in [
+            ("The shop sent \"shop\".", "The shop sent \"<secret>\"."),
+            (
+                r#"sent "a \"shop\" b" of "SHOP" in shop"#,
+                r#"sent "a \"<secret>\" b" of "<secret>" in shop"#,
+            ),
+            (r#"sent "a\\" in shop"#, r#"sent "a\\" in shop"#),
+            ("sent \"more of a shop", "sent \"more of a <secret>"),
+            ("sent Canary4242 in shop", "sent <secret> in shop"),
+        ] {
+            let mut text = text.to_owned();
+            conceal_mixed(&mut text, &masks());
+            assert_eq!(text, shown);
         }
     }
 

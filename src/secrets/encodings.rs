@@ -114,8 +114,48 @@ fn escape_at(units: &[Unit]) -> Option<(Vec<u8>, usize)> {
     escape(&text)
 }
 
-/// Bytes of the longest escape: `&#x0010ffff;`.
-const LONGEST_ESCAPE: usize = 12;
+/// Bytes of the longest escape that is read, such as `&#x0000000010ffff;`.
+const LONGEST_ESCAPE: usize = 20;
+
+/// Named references of HTML to ASCII characters.
+const ENTITIES: [(&[u8], u8); 33] = [
+    (b"amp", b'&'),
+    (b"apos", b'\''),
+    (b"ast", b'*'),
+    (b"bsol", b'\\'),
+    (b"colon", b':'),
+    (b"comma", b','),
+    (b"commat", b'@'),
+    (b"dollar", b'$'),
+    (b"equals", b'='),
+    (b"excl", b'!'),
+    (b"grave", b'`'),
+    (b"gt", b'>'),
+    (b"Hat", b'^'),
+    (b"lbrace", b'{'),
+    (b"lbrack", b'['),
+    (b"lcub", b'{'),
+    (b"lowbar", b'_'),
+    (b"lpar", b'('),
+    (b"lsqb", b'['),
+    (b"lt", b'<'),
+    (b"num", b'#'),
+    (b"percnt", b'%'),
+    (b"period", b'.'),
+    (b"plus", b'+'),
+    (b"quest", b'?'),
+    (b"quot", b'"'),
+    (b"rcub", b'}'),
+    (b"rpar", b')'),
+    (b"rsqb", b']'),
+    (b"semi", b';'),
+    (b"sol", b'/'),
+    (b"vert", b'|'),
+    (b"verbar", b'|'),
+];
+
+/// Those that browsers also read without a semicolon.
+const WITHOUT_SEMICOLON: [&[u8]; 4] = [b"amp", b"gt", b"lt", b"quot"];
 
 /// The escape at the begin of a text: what it stands for, and how many bytes it has.
 fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
@@ -132,26 +172,36 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
         [b'\\', b'u', rest @ ..] => Some((character(number(rest.get(..4)?, 16)?)?, 6)),
         [b'\\', b'n' | b'r' | b't', ..] => Some((vec![b' '], 2)),
         [b'\\', escaped @ (b'"' | b'\'' | b'\\' | b'/'), ..] => Some((vec![*escaped], 2)),
-        [b'&', rest @ ..] => {
-            let end = rest.iter().position(|byte| *byte == b';')?;
-            Some((entity(&rest[..end])?, end + 2))
+        [b'&', reference @ ..] => {
+            let (character, length) = html_reference(reference)?;
+            Some((character, 1 + length))
         }
         _ => None,
     }
 }
 
-/// What stands between `&` and `;` in HTML.
-fn entity(name: &[u8]) -> Option<Vec<u8>> {
-    match name {
-        [b'#', b'x' | b'X', digits @ ..] => character(number(digits, 16)?),
-        [b'#', digits @ ..] => character(number(digits, 10)?),
-        b"amp" => Some(vec![b'&']),
-        b"lt" => Some(vec![b'<']),
-        b"gt" => Some(vec![b'>']),
-        b"quot" => Some(vec![b'"']),
-        b"apos" => Some(vec![b'\'']),
-        _ => None,
-    }
+/// What follows `&` in HTML: the character, and the bytes of its reference. As in browsers, the semicolon of a numeric reference
+/// may be missing.
+fn html_reference(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (prefix, radix) = match text {
+        [b'#', b'x' | b'X', ..] => (2, 16),
+        [b'#', ..] => (1, 10),
+        _ => return named_reference(text),
+    };
+    let is_digit = |byte: &u8| char::from(*byte).is_digit(radix);
+    let digits = text[prefix..].iter().take_while(|byte| is_digit(byte)).count();
+    let end = prefix + digits;
+    let semicolon = usize::from(text.get(end) == Some(&b';'));
+    Some((character(number(&text[prefix..end], radix)?)?, end + semicolon))
+}
+
+fn named_reference(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (name, byte) = ENTITIES.iter().find(|(name, _)| {
+        text.strip_prefix(*name)
+            .is_some_and(|rest| rest.starts_with(b";") || WITHOUT_SEMICOLON.contains(name))
+    })?;
+    let semicolon = usize::from(text.get(name.len()) == Some(&b';'));
+    Some((vec![*byte], name.len() + semicolon))
 }
 
 fn number(digits: &[u8], radix: u32) -> Option<u32> {
@@ -215,6 +265,9 @@ mod tests {
             (r"a\x62c", "abc"),
             (r#"a\"c"#, "a\"c"),
             ("a&#98;c&#x64;&amp;", "abcd&"),
+            ("a&#98c&#x000064 &amp", "abcd&"),
+            ("a&sol;b&equals;&Hat;&lowbar;", "a/b=^/"),
+            ("a&sol b&#;&#x;", "a&solb&#;&#x;"),
             ("a%zzb&nope;\\", "a%zzb&nope;\\"),
             ("%", "%"),
             (r"\u00", r"\u00"),

@@ -5,7 +5,7 @@ use super::{Shared, allowed_hosts, error, plain};
 use crate::exposition::{debug_page, probe_metrics, text};
 use axum::extract::RawQuery;
 use axum::http::header::ORIGIN;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 /// The configuration as YAML, secrets masked.
@@ -18,7 +18,10 @@ pub(super) async fn reload(app: Shared, method: Method, uri: Uri, headers: Heade
     if !matches!(method, Method::POST | Method::PUT) {
         return error(StatusCode::METHOD_NOT_ALLOWED, "This endpoint requires a POST request.");
     }
-    let host = allowed_hosts::named(&headers, &uri);
+    let host = match allowed_hosts::named(&headers, &uri) {
+        Ok(host) => host,
+        Err(words) => return error(StatusCode::BAD_REQUEST, words),
+    };
     if let Some(host) = host.filter(|host| !app.settings.allowed_hosts.allow(host)) {
         let words =
             format!("invalid Host {host:?}: expected an address or a name of this host; --web.allowed-host adds one");
@@ -45,8 +48,12 @@ pub(super) async fn reload(app: Shared, method: Method, uri: Uri, headers: Heade
     }
 }
 
-/// A browser says where a request comes from; other clients say nothing.
+/// Whether a page of another origin makes a browser send the request. Clients that are not browsers send neither of the two fields.
 fn is_foreign(headers: &HeaderMap, host: Option<&str>) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
+        return true;
+    }
     let Some(origin) = headers.get(ORIGIN) else {
         return false;
     };

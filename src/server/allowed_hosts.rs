@@ -5,7 +5,8 @@
 
 use crate::target::without_port;
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, Uri};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use std::net::IpAddr;
 
 /// Top-level names that nobody can register: RFC 2606, 6761, 6762, 7686, 8375, ICANN's `internal`, and Kubernetes' `svc`.
@@ -54,10 +55,20 @@ impl AllowedHosts {
     }
 }
 
-/// The host that a request names: by its field, or, over HTTP/2, by its URL.
-pub(super) fn named<'a>(fields: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
-    let authority = uri.authority().map(axum::http::uri::Authority::as_str);
-    authority.or_else(|| fields.get(HOST)?.to_str().ok())
+/// The host that a request names: by its URL, which comes first (RFC 9112 section 3.2.2), or by its `Host` field. `Ok(None)` where it
+/// names none, as over HTTP/1.0.
+///
+/// # Errors
+/// What is wrong with its `Host` fields: two of them, or one that is not ASCII.
+pub(super) fn named<'a>(fields: &'a HeaderMap, uri: &'a Uri) -> Result<Option<&'a str>, &'static str> {
+    let mut hosts = fields.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("invalid Host: expected one field, found more");
+    }
+    let host = host.map(HeaderValue::to_str).transpose();
+    let host = host.map_err(|_| "invalid Host: expected ASCII characters")?;
+    Ok(uri.authority().map(Authority::as_str).or(host))
 }
 
 #[cfg(test)]

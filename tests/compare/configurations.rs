@@ -17,7 +17,10 @@ fn both_exporters_accept_and_reject_the_same_files() {
     let mut different: BTreeMap<_, _> = DIFFERENT
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| line.split_once(" | ").unwrap_or_else(|| panic!("line without a reason: {line}")))
+        .map(|line| {
+            line.split_once(" | ")
+                .unwrap_or_else(|| panic!("line without a reason: {line}"))
+        })
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
@@ -33,13 +36,13 @@ fn both_exporters_accept_and_reject_the_same_files() {
             }
         }
     }
-    println!(
-        "{asked} files: {} listed differences",
-        DIFFERENT.matches(" | ").count()
-    );
+    println!("{asked} files: {} listed differences", DIFFERENT.matches(" | ").count());
     assert!(
         unexplained.is_empty(),
         "blackbox_exporter disagrees, and the file is not listed: {unexplained:#?}"
     );
-    assert!(different.is_empty(), "listed as different, but both exporters agree: {different:#?}");
+    assert!(
+        different.is_empty(),
+        "listed as different, but both exporters agree: {different:#?}"
+    );
 }

@@ -59,10 +59,7 @@ async fn every_family_label_set_and_value_matches_blackbox_exporter() {
     for prober in ["http", "tcp", "dns", "icmp", "grpc", "unix"] {
         write!(told, " {prober} {}", count(&format!("{prober}/"))).unwrap();
     }
-    println!(
-        "{told}; {} with a listed difference",
-        differences.explained_cases()
-    );
+    println!("{told}; {} with a listed difference", differences.explained_cases());
     let lines = unexplained.lines().count();
     assert!(
         unexplained.is_empty(),
@@ -91,7 +88,10 @@ fn compare(peers: &Page, ours: &Page) -> Vec<(String, String)> {
         match ours.get(name) {
             None => found.push((name.clone(), format!("only in blackbox_exporter ({theirs})"))),
             Some(value) if !is_time(name) && value.to_bits() != theirs.to_bits() => {
-                found.push((name.clone(), format!("blackbox_exporter: {theirs}, glassbox_exporter: {value}")));
+                found.push((
+                    name.clone(),
+                    format!("blackbox_exporter: {theirs}, glassbox_exporter: {value}"),
+                ));
             }
             Some(_) => {}
         }

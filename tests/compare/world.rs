@@ -158,7 +158,8 @@ pub fn accepts(program: &Path, folder: &Path, config: &[u8]) -> bool {
 
 pub fn version_of(program: &Path) -> String {
     let told = Command::new(program).arg("--version").output();
-    let told = told.unwrap_or_else(|error| panic!("cannot run {}: {error}; `make compare` fetches it", program.display()));
+    let told =
+        told.unwrap_or_else(|error| panic!("cannot run {}: {error}; `make compare` fetches it", program.display()));
     // Old versions print it to stderr.
     let text = [told.stdout, told.stderr].concat();
     let text = String::from_utf8_lossy(&text);

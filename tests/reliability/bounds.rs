@@ -209,14 +209,7 @@ pub async fn availability(table: &mut Table) {
         "",
     );
     let lost = beside_a_reload_that_hangs().await;
-    row(
-        table,
-        "R11",
-        "hanging reload: failed reloads after it",
-        lost,
-        0.0,
-        "",
-    );
+    row(table, "R11", "hanging reload: failed reloads after it", lost, 0.0, "");
     let took = end_beside_a_scrape().await;
     row(
         table,

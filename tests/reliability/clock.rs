@@ -29,8 +29,9 @@ pub async fn run(table: &mut Table) {
         .status();
     table.figure(Figure {
         id: "R13",
-        what: "1000 keys after a start, a reload and a SIGSTOP of 10 s: bounds exceeded (3 % in 100 ms, no skipped probe)"
-            .to_owned(),
+        what:
+            "1000 keys after a start, a reload and a SIGSTOP of 10 s: bounds exceeded (3 % in 100 ms, no skipped probe)"
+                .to_owned(),
         ours: f64::from(u8::from(!herd.unwrap().success())),
         peer: None,
         most: 0.0,

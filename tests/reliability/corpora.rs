@@ -29,7 +29,10 @@ const SAID: [(&str, &str); 3] = [
 
 pub async fn run(table: &mut Table) {
     let Some(folder) = std::env::var_os("CORPORA").map(PathBuf::from) else {
-        table.not_run("R10", "corpora of malformed input: the environment variable CORPORA is not set to a folder");
+        table.not_run(
+            "R10",
+            "corpora of malformed input: the environment variable CORPORA is not set to a folder",
+        );
         return;
     };
     let mut verdicts = String::new();
@@ -49,16 +52,15 @@ pub async fn run(table: &mut Table) {
     if std::env::var_os("UPDATE_VERDICTS").is_some() {
         std::fs::write(&known, &verdicts).unwrap();
     }
-    let before = std::fs::read_to_string(known).expect("cannot read the recorded verdicts; UPDATE_VERDICTS=1 creates them");
+    let before =
+        std::fs::read_to_string(known).expect("cannot read the recorded verdicts; UPDATE_VERDICTS=1 creates them");
     let drifted = verdicts
         .lines()
         .filter(|line| !before.lines().any(|known| known == *line));
     let drifted: Vec<_> = drifted.inspect(|line| println!("  new: {line}")).collect();
     table.figure(Figure {
         id: "R10",
-        what: format!(
-            "{inputs} inputs of corpora, without a panic or a hang: changed counts of verdicts"
-        ),
+        what: format!("{inputs} inputs of corpora, without a panic or a hang: changed counts of verdicts"),
         ours: drifted.len() as f64,
         peer: None,
         most: 0.0,

@@ -79,15 +79,15 @@ async fn few(table: &mut Table) {
         if program == OURS {
             let Outcomes { down, refused, .. } = outcomes;
             println!("  {down} of {PROBES} timed out as expected, {refused} got 503");
-            assert!(down > 0 && refused > 0, "expected both timeouts and 503: {down} timed out, {refused} got 503");
+            assert!(
+                down > 0 && refused > 0,
+                "expected both timeouts and 503: {down} timed out, {refused} got 503"
+            );
             let after = scrape(exporter.address, "/-/healthy", 10.0).await;
             assert_eq!(after.status, Some(200));
         }
     }
-    for (what, figures) in [
-        ("false downs", false_downs),
-        ("neither timed out nor got 503", lost),
-    ] {
+    for (what, figures) in [("false downs", false_downs), ("neither timed out nor got 503", lost)] {
         table.figure(Figure {
             id: "R12",
             what: format!("{PROBES} hanging probes with {FILES} files: {what}"),
@@ -135,7 +135,11 @@ fn told(table: &mut Table, what: &str, ours: &Outcomes, peers: Option<&Outcomes>
     assert!(ours.refused > 0, "no probe got 503: the lack of files was not tested");
     for (end, ours, peers) in [
         ("false downs", ours.down, peers.map(|peers| peers.down)),
-        ("connections closed without a response", ours.other, peers.map(|peers| peers.other)),
+        (
+            "connections closed without a response",
+            ours.other,
+            peers.map(|peers| peers.other),
+        ),
     ] {
         table.figure(Figure {
             id: "R12",

@@ -59,7 +59,10 @@ async fn killed(table: &mut Table) {
     eventually("load", async || good.connections() >= KEYS * SCRAPES / 2).await;
     victim.process.signal("KILL");
     let of_victim = of_victim.join_all().await;
-    assert!(of_victim.iter().any(|odd| odd.bad > 0), "the exporter was killed only after the load");
+    assert!(
+        of_victim.iter().any(|odd| odd.bad > 0),
+        "the exporter was killed only after the load"
+    );
     let of_survivor = of_survivor.join_all().await;
     for (what, ours) in [
         (

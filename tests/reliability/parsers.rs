@@ -51,9 +51,7 @@ pub async fn run(table: &mut Table) {
             " ms",
         ),
         (
-            format!(
-                "{SAID} mutants from each of {wires} kinds of remote ends: panics, invalid pages, hanging probes"
-            ),
+            format!("{SAID} mutants from each of {wires} kinds of remote ends: panics, invalid pages, hanging probes"),
             odd,
             0.0,
             "",

@@ -240,7 +240,10 @@ async fn dripping_bodies(table: &mut Table) {
         slowest.push(health_beside(address, tokio::time::sleep(FLOOD)).await.0);
         let dripped = dripped.load(Ordering::SeqCst);
         println!("  {program}: {dripped} bytes of bodies were read");
-        assert!(dripped > DRIPPING, "the exporter read only {dripped} bytes: slow bodies were not tested");
+        assert!(
+            dripped > DRIPPING,
+            "the exporter read only {dripped} bytes: slow bodies were not tested"
+        );
         dripping.abort_all();
     }
     table.figure(Figure {

@@ -32,7 +32,10 @@ pub async fn run(table: &mut Table) {
         line.trim().parse().unwrap()
     };
     println!("  without a local port: {} got 503", told("refused"));
-    assert!(told("refused") > 0.0, "no probe got 503: the lack of ports was not tested: {text}");
+    assert!(
+        told("refused") > 0.0,
+        "no probe got 503: the lack of ports was not tested: {text}"
+    );
     table.figure(Figure {
         id: "R12",
         what: format!("{PROBES} probes of one target with 50 local ports: false downs"),

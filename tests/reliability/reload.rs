@@ -46,10 +46,7 @@ pub async fn run(table: &mut Table) {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let more_files = open_files(&exporter).saturating_sub(files);
             println!("  {probes} probes during {RELOADS} reloads");
-            for (what, ours) in [
-                ("decreased counters", went_back),
-                ("additional open files", more_files),
-            ] {
+            for (what, ours) in [("decreased counters", went_back), ("additional open files", more_files)] {
                 table.figure(Figure {
                     id: "R2",
                     what: format!("{RELOADS} reloads under load: {what}"),

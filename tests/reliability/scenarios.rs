@@ -10,11 +10,7 @@ const PARTS: [(&str, &str, &[&str]); 9] = [
         "the fault table over HTTP, TLS, TCP, DNS, ICMP, gRPC and WebSocket",
         &["failures::", "probers::", "weaknesses::", "torture::"],
     ),
-    (
-        "R6",
-        "packets to denied addresses, ports and paths",
-        &["policy::"],
-    ),
+    ("R6", "packets to denied addresses, ports and paths", &["policy::"]),
     (
         "R7",
         "secrets and header fields of a module sent to another origin",

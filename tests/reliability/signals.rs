@@ -238,7 +238,11 @@ async fn twice(table: &mut Table) {
     let answers = scrapes.await.unwrap();
     let answered = answers.iter().filter(|answer| answer.success().is_some()).count();
     assert_eq!(answered, 0, "no target has responded, so no probe can be answered");
-    assert_ne!(status.code(), Some(0), "aborted probes need a non-zero exit code: {status:?}");
+    assert_ne!(
+        status.code(),
+        Some(0),
+        "aborted probes need a non-zero exit code: {status:?}"
+    );
     table.figure(Figure {
         id: "R14",
         what: format!("a second SIGTERM with {IN_FLIGHT} probes in flight: time to exit"),

@@ -4,11 +4,12 @@ use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::pki::Authority;
-use crate::support::process::free_port;
+use crate::support::process::{eventually, free_port};
 use hickory_proto::op::ResponseCode;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -156,7 +157,10 @@ async fn a_backend_gets_the_edges_host_and_the_modules_fields_only_if_the_module
 async fn invalid_backends_in_the_url_are_rejected() {
     let exporter = Exporter::start(&module("")).await;
     let said = text(&exporter, "/probe?module=m&target=127.0.0.1:1&backend=app").await;
-    assert!(said.contains("Parameter backend: \"app\" is not a valid backend"), "{said}");
+    assert!(
+        said.contains("Parameter backend: \"app\" is not a valid backend"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -295,7 +299,11 @@ async fn a_request_past_the_caches_may_reveal_a_failure() {
     assert_eq!(masked(&first), 1.0);
     assert_eq!(first.page.value("probe_http_from_cache"), 1.0);
     assert_eq!(first.page.value("probe_http_age_seconds"), 30.0);
-    assert_eq!(masked(&exporter.probe("m", &edge.http()).await), 1.0, "the failure must stay masked");
+    assert_eq!(
+        masked(&exporter.probe("m", &edge.http()).await),
+        1.0,
+        "the failure must stay masked"
+    );
     // Without failures, every second probe bypasses the caches.
     let well = Peer::start(ok).await;
     for _ in 0..3 {
@@ -424,6 +432,75 @@ async fn a_resolver_that_fails_for_controls_also_failed_for_the_target() {
     let probed = Exporter::start(&config).await.probe("m", "http://target.test/").await;
     is(&probed, "local", "local.resolver_unreachable", "none");
     assert_eq!(verdict(&probed).3, "resolver-failed");
+}
+
+/// A control may need longer than a probe with a short timeout has left. It goes on without the probe, and a later one reads its result.
+#[tokio::test]
+async fn a_silent_resolver_is_noticed_by_probes_with_a_short_timeout() {
+    let silent = DnsServer::start(|name, _| match name {
+        "reached.test" => Says::Addresses(vec!["127.0.0.1".parse().unwrap()]),
+        _ => Says::Nothing,
+    })
+    .await;
+    for (names, link, reason) in [
+        (["one.test", "two.test"], "local", "local.resolver_unreachable"),
+        // The twin: a control resolves, so the fault is in the zone of the target.
+        (["one.test", "reached.test"], "dns", "dns.timed_out"),
+    ] {
+        let names = names.map(|name| format!("  - name: {name}\n")).concat();
+        let config = controls(&silent.address.to_string(), &names).replace("timeout: 5s", "timeout: 1s");
+        let exporter = Exporter::start(&config).await;
+        eventually(reason, async || {
+            let probed = exporter.probe("m", "http://target.test/").await;
+            let (found, why, ..) = verdict(&probed);
+            // Not yet known is no certain verdict against the target.
+            assert!(
+                found == link || probed.evidence["verdict"]["certainty"] != "certain",
+                "{:#}",
+                probed.evidence
+            );
+            (found.as_str(), why.as_str()) == (link, reason) && probed.page.find("probe_vantage_healthy").is_some()
+        })
+        .await;
+    }
+}
+
+/// A backend that needs longer than the short timeout of one caller is healthy for another caller with a longer one.
+#[tokio::test]
+async fn an_investigation_under_a_short_timeout_is_not_reused_under_a_longer_one() {
+    let edge = Peer::answering(BARE_502).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let app = Peer::start({
+        let asked = asked.clone();
+        move |stream| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                ok(stream).await;
+            }
+        }
+    })
+    .await;
+    let exporter = Exporter::start(&backend(&app.address.to_string()).replace("timeout: 5s", "timeout: 10s")).await;
+    let target = edge.http();
+    let probe = async |timeout: &'static str| exporter.probe_within("m", &target, timeout).await;
+    let short = probe("1.5").await;
+    assert_eq!(short.page.value("probe_backend_success{backend=\"app\"}"), 0.0);
+    let long = probe("10").await;
+    is(&long, "upstream", "upstream.unreachable", "gateway");
+    assert_eq!(long.page.value("probe_backend_success{backend=\"app\"}"), 1.0);
+    // What had enough time serves both.
+    let asked_until_now = asked.load(Ordering::SeqCst);
+    for timeout in ["1.5", "10"] {
+        assert_eq!(
+            probe(timeout)
+                .await
+                .page
+                .value("probe_backend_success{backend=\"app\"}"),
+            1.0
+        );
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), asked_until_now);
 }
 
 #[tokio::test]

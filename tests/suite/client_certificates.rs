@@ -174,7 +174,10 @@ async fn an_alert_after_a_handshake_that_asked_for_a_certificate_is_about_that()
         ("stranger", format!("{trust}, {stranger}")),
         ("expired", format!("{trust}, {expired}")),
         ("none, TLS 1.2", format!("{trust}, max_version: TLS12")),
-        ("unknown CA, TLS 1.2", format!("{trust}, {stranger}, max_version: TLS12")),
+        (
+            "unknown CA, TLS 1.2",
+            format!("{trust}, {stranger}, max_version: TLS12"),
+        ),
     ] {
         let tls = format!("tls_config: {{{tls}}}");
         let exporter = Exporter::start(&format!(

@@ -33,7 +33,10 @@ fn mounts_exist_and_ports_are_published_on_loopback_only() {
         }
         if let Some(image) = service["image"].as_str() {
             let tag = image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has no tag")).1;
-            assert!(tag.contains(|c: char| c.is_ascii_digit()), "{image} is not pinned to a version");
+            assert!(
+                tag.contains(|c: char| c.is_ascii_digit()),
+                "{image} is not pinned to a version"
+            );
         }
     }
     assert_eq!(services["glassbox"]["build"]["context"], "..");

@@ -70,7 +70,10 @@ fn the_example_documents_exactly_the_supported_keys() {
     let word = Regex::new(r"\w+").unwrap();
     let words: BTreeSet<_> = word.find_iter(&text).map(|found| found.as_str().to_owned()).collect();
     let missing: Vec<_> = served.difference(&words).collect();
-    assert!(missing.is_empty(), "examples/glassbox.yml does not document {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "examples/glassbox.yml does not document {missing:?}"
+    );
     // Words of prose may equal such a key. Keys of the file may not.
     let keys = Regex::new(r"(?m)^\s*#?(\w+):").unwrap();
     let early: Vec<_> = keys
@@ -183,7 +186,9 @@ fn other_values_differ_from_the_defaults() {
         if ["prober", "resolver", "enable_http3"].contains(&key) {
             continue;
         }
-        let other = others.remove(key).unwrap_or_else(|| panic!("OTHER_VALUES has no value for {key}"));
+        let other = others
+            .remove(key)
+            .unwrap_or_else(|| panic!("OTHER_VALUES has no value for {key}"));
         let changed = text.replacen(line, &format!("{}{key}: {other}", &found[1]), 1);
         assert!(running(&changed).unwrap() != defaults(), "{key}: {other}");
     }
@@ -400,7 +405,11 @@ fn no_alert_has_the_link_among_its_labels() {
             let severity = rule["labels"]["severity"].as_str().unwrap();
             let expression = rule["expr"].as_str().unwrap();
             let of_links = expression.contains("probe_failure_info") || expression.contains("probe_failures_total");
-            assert!(severity != "critical" || !of_links, "{} is a page, and its expression depends on the link", rule["alert"]);
+            assert!(
+                severity != "critical" || !of_links,
+                "{} is a page, and its expression depends on the link",
+                rule["alert"]
+            );
         }
     }
 }

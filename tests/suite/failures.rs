@@ -125,7 +125,10 @@ async fn each_failure_has_its_exact_reason_and_phases() {
         .map(|reason| reason.as_str())
         .filter(|reason| !seen.contains(reason))
         .collect();
-    assert_eq!(unseen, NOT_IN_THE_TABLE, "reasons without a row differ from NOT_IN_THE_TABLE");
+    assert_eq!(
+        unseen, NOT_IN_THE_TABLE,
+        "reasons without a row differ from NOT_IN_THE_TABLE"
+    );
 }
 
 /// During a long wait, the exporter releases its read buffers.
@@ -268,12 +271,7 @@ fn judge(probed: &Probed, reason: &str, link: &str, timings: &str) -> Result<(),
 /// 0.
 fn observed(probed: &Probed, timings: &str) -> Result<(), String> {
     let page = &probed.page;
-    let notes = |exchange: &serde_json::Value| exchange["notes"].as_array().is_some_and(|notes| !notes.is_empty());
-    let is_unknown = probed.evidence["target"]["exchanges"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .any(notes);
+    let is_unknown = probed.is_split_unknown();
     for phase in ["resolve", "connect", "tls", "processing", "transfer"] {
         let any = |wanted: &str| timings.split(' ').any(|timing| timing == wanted);
         let finished = any(phase) && !any(&format!("{phase}!"));

@@ -139,7 +139,10 @@ async fn redirects_stay_within_http3() {
     );
     let probed = exporter.probe("m", &server.url()).await;
     let detail = &probed.evidence["target"]["fault"]["detail"];
-    assert_eq!(detail, "The redirect leads to an http URL, which does not support HTTP/3.");
+    assert_eq!(
+        detail,
+        "The redirect leads to an http URL, which does not support HTTP/3."
+    );
 }
 
 async fn failed(exporter: &Exporter, target: &str) -> Probed {
@@ -295,7 +298,10 @@ async fn the_exporter_closes_the_connection() {
     );
     let exporter = Exporter::start(&module(&authority, "")).await;
     exporter.probe("m", &server.url()).await;
-    eventually("the server sees the end of the connection", async || ended.load(Ordering::SeqCst)).await;
+    eventually("the server sees the end of the connection", async || {
+        ended.load(Ordering::SeqCst)
+    })
+    .await;
 }
 
 #[tokio::test]

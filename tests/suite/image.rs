@@ -185,7 +185,11 @@ async fn the_image_runs_as_nobody_with_only_its_libraries_and_configuration() {
     let mut healthcheck = image.healthcheck.clone();
     healthcheck.extend(["--url".to_owned(), format!("http://127.0.0.1:{port}/-/healthy")]);
     let unhealthy = image.inside(&healthcheck).output().unwrap();
-    assert_eq!(unhealthy.status.code(), Some(1), "the health check must fail before the exporter runs: {unhealthy:?}");
+    assert_eq!(
+        unhealthy.status.code(),
+        Some(1),
+        "the health check must fail before the exporter runs: {unhealthy:?}"
+    );
 
     let mut command = image.command.clone();
     command.push(format!("--web.listen-address=127.0.0.1:{port}"));

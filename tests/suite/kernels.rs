@@ -236,7 +236,11 @@ async fn a_missing_required_option_is_a_local_fault() {
         );
     }
     let (page, _) = exporter.probe("icmp", "127.0.0.1").await;
-    assert_eq!(page.find("probe_icmp_reply_hop_limit"), None, "an unknown hop limit must be absent, not 0");
+    assert_eq!(
+        page.find("probe_icmp_reply_hop_limit"),
+        None,
+        "an unknown hop limit must be absent, not 0"
+    );
     let exporter = Elsewhere::start(&[], &world.modules(), &[]).await;
     for module in ["ttl", "whole"] {
         let (page, evidence) = exporter.probe(module, "127.0.0.1").await;

@@ -268,7 +268,10 @@ async fn a_hanging_target_counts_in_every_interval() {
     // Each probe ends when the next one is due. If that delayed the next one, every second probe would be skipped. A
     // busy machine skips fewer.
     let skips = exporter.own("glassbox_lease_skips_total").await;
-    assert!(skips <= page.value("probe_attempts_total") / 2.0, "{skips} skipped probes");
+    assert!(
+        skips <= page.value("probe_attempts_total") / 2.0,
+        "{skips} skipped probes"
+    );
 }
 
 #[tokio::test]

@@ -48,7 +48,10 @@ async fn a_probe_over_the_limit_gets_503_and_does_not_affect_others() {
     for key in ["c", "d", "e"] {
         let (status, words) = scrape(&exporter, &format!("{}{key}", held.peer.http())).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(words.contains("the exporter has reached its concurrency limit"), "{words}");
+        assert!(
+            words.contains("the exporter has reached its concurrency limit"),
+            "{words}"
+        );
     }
     assert_eq!(exporter.own("glassbox_probes_in_flight").await, 2.0);
     assert_eq!(exporter.own("glassbox_probes_shed_total{reason=\"probes\"}").await, 3.0);

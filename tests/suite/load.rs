@@ -117,7 +117,10 @@ async fn without_file_descriptors_there_is_no_verdict() {
     }
     let answers: Vec<_> = scrapes.join_all().await.into_iter().flatten().collect();
     let short: Vec<_> = answers.iter().filter(|(status, _)| *status == 503).collect();
-    assert!(!short.is_empty(), "no probe lacked a file descriptor: 60 probes with 40 file descriptors");
+    assert!(
+        !short.is_empty(),
+        "no probe lacked a file descriptor: 60 probes with 40 file descriptors"
+    );
     for (_, words) in short {
         let own = [
             "no free file descriptor",

@@ -108,7 +108,10 @@ async fn the_page_of_each_verdict_names_its_link_first() {
         chain.contains("app asked directly: 200") && chain.contains("Origin"),
         "{application}"
     );
-    assert!(html.contains("app at"), "the phases of the backend must be on the same axis: {html}");
+    assert!(
+        html.contains("app at"),
+        "the phases of the backend must be on the same axis: {html}"
+    );
 }
 
 #[tokio::test]

@@ -145,7 +145,11 @@ async fn assert_the_buckets_are_kept_as_written(prometheus: &Prometheus, instanc
         of("probe_phase_duration_seconds_bucket", &instances.healthy, &le)
     };
     let phases = prometheus.values(&bucket("1.0")).await;
-    assert_eq!(phases.len(), 4, "expected one series for each phase of http without TLS");
+    assert_eq!(
+        phases.len(),
+        4,
+        "expected one series for each phase of http without TLS"
+    );
     assert!(prometheus.values(&bucket("1")).await.is_empty());
 }
 

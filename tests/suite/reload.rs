@@ -98,7 +98,10 @@ async fn a_reload_that_hangs_fails_and_the_next_one_works() {
     let pipe = exporter.config_file.with_extension("pipe");
     std::fs::rename(&exporter.config_file, &pipe).unwrap();
     reload(&exporter, "timeout: 6s").await;
-    assert!(!hangs.is_finished(), "the second reload must not wait for the first one");
+    assert!(
+        !hangs.is_finished(),
+        "the second reload must not wait for the first one"
+    );
     let successful = async || exporter.own("blackbox_exporter_config_last_reload_successful").await;
     assert_eq!(successful().await, 1.0);
     let config = exporter.get("/config").await.text().await.unwrap();
@@ -129,7 +132,10 @@ async fn hanging_reloads_are_limited_and_end_with_their_file() {
         if let Ok(Some(words)) = beside.await {
             refused = words.unwrap();
         }
-        assert!(hanging.len() < 8, "the number of hanging reloads is not limited: {refused}");
+        assert!(
+            hanging.len() < 8,
+            "the number of hanging reloads is not limited: {refused}"
+        );
     }
     // A write to the pipe unblocks all readers.
     let pipe = exporter.config_file.clone();

@@ -246,7 +246,10 @@ async fn changed_host_files_are_reloaded() {
     let chosen = async |name: &str| host.probe("m", &format!("http://{name}:1/")).await.chosen();
     for (server, address) in [("127.0.53.7", "127.0.0.7"), ("127.0.53.8", "127.0.0.8")] {
         std::fs::write(host.file("resolv.conf"), format!("nameserver {server}\n")).unwrap();
-        eventually("the new name server is used", async || chosen("name.test").await == address).await;
+        eventually("the new name server is used", async || {
+            chosen("name.test").await == address
+        })
+        .await;
     }
     // An empty file means that it is being rewritten.
     std::fs::write(host.file("resolv.conf"), "# nothing yet\n").unwrap();

@@ -6,6 +6,7 @@ use crate::support::page::Page;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::process::{Process, eventually, free_port};
 use reqwest::StatusCode;
+use reqwest::header::{HOST, HeaderMap, HeaderValue};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -533,11 +534,31 @@ async fn a_page_of_another_origin_may_not_reload() {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{foreign}");
     }
+    for site in ["cross-site", "same-site"] {
+        let request = client.post(exporter.url("/-/reload")).header("Sec-Fetch-Site", site);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{site}");
+    }
+    // Which of two hosts is meant, or what one beyond ASCII means, nobody knows.
+    let two = HeaderMap::from_iter([
+        (HOST, HeaderValue::from_static("localhost")),
+        (HOST, HeaderValue::from_static("evil.example")),
+    ]);
+    let odd = HeaderMap::from_iter([(HOST, HeaderValue::from_bytes(b"ev\xefl.example").unwrap())]);
+    for hosts in [two, odd] {
+        let request = client.post(exporter.url("/-/reload")).headers(hosts.clone());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{hosts:?}");
+    }
     let config = exporter.get("/config").await.text().await.unwrap();
-    assert!(config.contains("http_2xx"), "the configuration was not reloaded: {config}");
+    assert!(
+        config.contains("http_2xx"),
+        "the configuration was not reloaded: {config}"
+    );
     let answer = client
         .post(exporter.url("/-/reload"))
         .header("Origin", own)
+        .header("Sec-Fetch-Site", "same-origin")
         .send()
         .await
         .unwrap();
@@ -648,7 +669,10 @@ async fn the_landing_page_lists_failures_first() {
     assert!(policy.contains("default-src 'none'"), "{policy}");
     let home = answer.text().await.unwrap();
     let (failed, succeeded) = (home.find("/gone").unwrap(), home.find("/good").unwrap());
-    assert!(failed < succeeded, "failed targets must come first, even if older: {home}");
+    assert!(
+        failed < succeeded,
+        "failed targets must come first, even if older: {home}"
+    );
     assert!(home.contains("tcp.refused") && home.contains("edge"), "{home}");
     assert!(
         home.contains("<form action=\"/probe\">") && home.contains("<option>http_2xx</option>"),
@@ -709,7 +733,11 @@ async fn a_closed_scrape_connection_ends_its_probe() {
     assert_eq!(tell.recv().await, Some("asked"));
     drop(scraper);
     let closed = tokio::time::timeout(std::time::Duration::from_mins(1), tell.recv()).await;
-    assert_eq!(closed, Ok(Some("closed")), "the connection must close long before the probe's deadline of 119.5 s");
+    assert_eq!(
+        closed,
+        Ok(Some("closed")),
+        "the connection must close long before the probe's deadline of 119.5 s"
+    );
     eventually("no probe is in flight", async || {
         let metrics = exporter.get("/metrics").await.text().await.unwrap();
         Page::parse(&metrics).value("glassbox_probes_in_flight") == 0.0
@@ -774,7 +802,11 @@ async fn sigterm_rejects_new_probes_and_completes_twenty_in_flight() {
         assert_eq!(Page::parse(&text).value("probe_success"), 1.0);
     }
     assert_eq!(running.ended().await.code(), Some(0), "{}", running.log());
-    assert_eq!(*asked.borrow(), 20, "a probe that arrives during the shutdown must not connect");
+    assert_eq!(
+        *asked.borrow(),
+        20,
+        "a probe that arrives during the shutdown must not connect"
+    );
 }
 
 #[tokio::test]
@@ -808,7 +840,10 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
     running.process.signal("HUP");
     eventually("refused", async || running.gauge(RELOADED).await == 0.0).await;
     assert!(running.text("/config").await.contains("new:"));
-    eventually("the error is logged", async || running.log().contains("Error reloading config")).await;
+    eventually("the error is logged", async || {
+        running.log().contains("Error reloading config")
+    })
+    .await;
 }
 
 #[tokio::test]

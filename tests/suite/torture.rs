@@ -360,7 +360,10 @@ async fn local_failures_never_report_a_target_as_down_and_leak_nothing() {
         let count = torture(&tortured, name, &probe, &mut objections).await;
         steps.push((*name, count));
         let (_, page) = tortured.get(&probe).await.unwrap();
-        assert!(page.contains("\nprobe_success 1"), "the next {name} probe failed: {page}");
+        assert!(
+            page.contains("\nprobe_success 1"),
+            "the next {name} probe failed: {page}"
+        );
     }
     println!("steps that can fail: {steps:?}");
     assert!(

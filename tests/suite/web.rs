@@ -199,7 +199,10 @@ async fn every_path_requires_a_password() {
     assert_eq!(asked("/metrics", "alice", "right").await, StatusCode::UNAUTHORIZED);
     // An invalid file changes nothing.
     running.write("web.yml", "basic_auth_users: {bob: plain}\n");
-    eventually("the file is rejected", async || running.log().contains("no bcrypt hash")).await;
+    eventually("the file is rejected", async || {
+        running.log().contains("no bcrypt hash")
+    })
+    .await;
     assert_eq!(asked("/metrics", "bob", "new").await, StatusCode::OK);
     assert!(!running.log().contains("plain"), "{}", running.log());
     // An empty file also changes nothing, because a file may be empty while it is being written.
@@ -282,7 +285,11 @@ async fn wrong_passwords_do_not_block_a_first_valid_one() {
         flood.try_join_next().is_some() || flood.len() > 100,
         "the flood must still be in progress"
     );
-    assert!(flood.len() > 100, "the request waited for the flood: {} requests left", flood.len());
+    assert!(
+        flood.len() > 100,
+        "the request waited for the flood: {} requests left",
+        flood.len()
+    );
     // A request from the same address waits in the queue and is accepted.
     let alike = client_from([127, 0, 0, 1]).get(running.url("/metrics"));
     let alike = alike.basic_auth("alice", Some("right")).send().await.unwrap();

@@ -124,7 +124,9 @@ pub(super) fn search(
 /// Checks that apply to every certificate of a chain.
 fn usable(certificate: &ParsedCertificate<'_>, now: i64) -> Result<(), ChainFlaw> {
     if let Some(oid) = certificate.unknown_critical() {
-        return Err(ChainFlaw::Invalid(format!("the critical extension {oid} is not supported")));
+        return Err(ChainFlaw::Invalid(format!(
+            "the critical extension {oid} is not supported"
+        )));
     }
     let (from, until) = certificate.dates();
     if now < from {
@@ -199,7 +201,10 @@ impl Search<'_> {
             SignatureFlaw::TooExpensive => None,
         })?;
         if !next.may_sign() || (between && !next.is_authority()) {
-            return Err(invalid(format!("{} is not allowed to sign certificates", next.subject_text())));
+            return Err(invalid(format!(
+                "{} is not allowed to sign certificates",
+                next.subject_text()
+            )));
         }
         usable(next, self.now)?;
         match next.path_length() {

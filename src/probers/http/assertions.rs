@@ -32,7 +32,10 @@ impl HttpProber {
             } else {
                 (
                     Reason::HttpStatus,
-                    format!("The response has the status {status}; accepted: {}.", self.accepted_codes()),
+                    format!(
+                        "The response has the status {status}; accepted: {}.",
+                        self.accepted_codes()
+                    ),
                 )
             });
         }
@@ -65,16 +68,26 @@ impl HttpProber {
         if valid.is_empty() || valid.iter().any(|version| version == reply.version) {
             return None;
         }
-        let detail = format!("The response has the version {}; accepted: {}.", reply.version, valid.join(", "));
+        let detail = format!(
+            "The response has the version {}; accepted: {}.",
+            reply.version,
+            valid.join(", ")
+        );
         Some((Reason::ContentVersion, detail))
     }
 
     fn objection_to_tls(&self, https: bool) -> Option<Objection> {
         if self.fail_if_ssl && https {
-            return Some((Reason::ContentTlsForbidden, "The response came over TLS (fail_if_ssl).".to_owned()));
+            return Some((
+                Reason::ContentTlsForbidden,
+                "The response came over TLS (fail_if_ssl).".to_owned(),
+            ));
         }
         if self.fail_if_not_ssl && !https {
-            return Some((Reason::ContentTlsRequired, "The response came without TLS (fail_if_not_ssl).".to_owned()));
+            return Some((
+                Reason::ContentTlsRequired,
+                "The response came without TLS (fail_if_not_ssl).".to_owned(),
+            ));
         }
         None
     }

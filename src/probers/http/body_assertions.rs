@@ -69,7 +69,10 @@ impl BodyAssertions {
         };
         let (reason, words) = match judging.await {
             Ok(objection) => return objection,
-            Err(BlockingError::Slow) => (reason, "The assertion on the body was not evaluated before the deadline."),
+            Err(BlockingError::Slow) => (
+                reason,
+                "The assertion on the body was not evaluated before the deadline.",
+            ),
             Err(BlockingError::NotBegun | BlockingError::Starved) => (
                 Reason::LocalOverloaded,
                 "The exporter had no free thread or too little CPU time to evaluate the assertion on the body.",

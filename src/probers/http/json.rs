@@ -192,7 +192,10 @@ impl JsonAssertions {
         let document = match json_text::read(body, most_values) {
             Ok(document) => document,
             Err(error @ JsonError::Invalid { .. }) => {
-                return Ok(Some((Reason::ContentJson, format!("The body is not valid JSON: {error}."))));
+                return Ok(Some((
+                    Reason::ContentJson,
+                    format!("The body is not valid JSON: {error}."),
+                )));
             }
             Err(JsonError::TooLarge) => {
                 let words = format!("The body's JSON has more than {most_values} values (limits.json_values).");

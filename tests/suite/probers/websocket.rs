@@ -1,9 +1,9 @@
 //! The websocket prober with python3-websockets from the Debian package and with test servers.
 
 use crate::serving::Running;
-use crate::support::exporter::{Exporter, eventually_judged};
+use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, read_head};
-use crate::support::process::{Process, free_port};
+use crate::support::process::{Process, eventually, free_port};
 use std::process::Command;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tungstenite::handshake::derive_accept_key;
@@ -64,10 +64,7 @@ async fn a_real_server_responds() {
         let series = format!("probe_websocket_duration_seconds{{phase=\"{phase}\"}}");
         assert!(page.value(&series) >= 0.0);
     }
-    assert_eq!(
-        page.value("probe_phase_duration_seconds_count{phase=\"transfer\"}"),
-        1.0
-    );
+    assert!(probed.has_observed("transfer"));
 
     let probed = exporter.probe("deaf", &format!("ws://127.0.0.1:{port}/")).await;
     assert_eq!(probed.page.value("probe_websocket_failed_due_to_regex"), 1.0);
@@ -115,21 +112,27 @@ async fn matching_a_large_message_ends_with_the_probe_timeout() {
         }
     })
     .await;
-    // A separate process, because the search cannot be stopped and takes minutes.
-    let running = Running::start(
-        "modules: {ws: {prober: websocket, timeout: 5s, websocket: {query_response: [{expect: 'a[ab]{900}[^ab]'}]}}}",
-        &[],
-    )
-    .await;
     let path = format!("/probe?module=ws&target=ws://{}/", peer.address);
-    let (_, headers, text) = eventually_judged(async || {
+    let mut evidence = serde_json::Value::Null;
+    // On a busy machine the search gets too little of the processor, and the exporter rightly says that it cannot judge.
+    eventually("the exporter has time to search the message", async || {
+        // A new process each time: a search that has started cannot be stopped, and takes minutes.
+        let running = Running::start(
+            "modules: {ws: {prober: websocket, timeout: 5s, websocket: {query_response: [{expect: 'a[ab]{900}[^ab]'}]}}}",
+            &[],
+        )
+        .await;
         let answer = running.get(&path).await;
-        (answer.status(), answer.headers().clone(), answer.text().await.unwrap())
+        let Some(id) = answer.headers().get("x-glassbox-evidence") else {
+            assert_eq!(answer.status(), 503, "{}", answer.text().await.unwrap());
+            return false;
+        };
+        let path = format!("/evidence/{}.json", id.to_str().unwrap());
+        let text = running.get(&path).await.text().await.unwrap();
+        evidence = serde_json::from_str(&text).unwrap();
+        true
     })
     .await;
-    let id = headers.get("x-glassbox-evidence").expect(&text).to_str().unwrap();
-    let evidence = running.get(&format!("/evidence/{id}.json")).await.text().await.unwrap();
-    let evidence: serde_json::Value = serde_json::from_str(&evidence).unwrap();
     let fault = &evidence["target"]["fault"];
     assert_eq!(fault["reason"], "content.expect", "{evidence:#}");
     assert_eq!(

@@ -428,7 +428,11 @@ impl Nginx {
                  location / {{ default_type text/plain; return 200 hello; }} }}"
             )
             .unwrap();
-            assert!(ports.insert(one.name.clone(), port).is_none(), "duplicate name {}", one.name);
+            assert!(
+                ports.insert(one.name.clone(), port).is_none(),
+                "duplicate name {}",
+                one.name
+            );
         }
         config.push_str("}\n");
         std::fs::write(folder.path().join("nginx.conf"), config).unwrap();

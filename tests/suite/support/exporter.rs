@@ -94,10 +94,20 @@ impl Exporter {
 
     /// Probes a target with additional parameters, such as `&hostname=a`.
     pub async fn probe_for(&self, module: &str, target: &str, more: &str) -> Probed {
-        let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
-        let path = format!("/probe?module={module}&target={target}{more}");
+        self.probe_by(self.client.get(self.url(&probe_path(module, target, more))))
+            .await
+    }
+
+    /// Probes as a scraper with this timeout does, of which the exporter takes half a second for itself.
+    pub async fn probe_within(&self, module: &str, target: &str, scrape_timeout: &str) -> Probed {
+        let request = self.client.get(self.url(&probe_path(module, target, "")));
+        self.probe_by(request.header("X-Prometheus-Scrape-Timeout-Seconds", scrape_timeout))
+            .await
+    }
+
+    async fn probe_by(&self, request: reqwest::RequestBuilder) -> Probed {
         let (status, headers, text) = eventually_judged(async || {
-            let answer = self.get(&path).await;
+            let answer = request.try_clone().unwrap().send().await.unwrap();
             (answer.status(), answer.headers().clone(), answer.text().await.unwrap())
         })
         .await;
@@ -112,8 +122,13 @@ impl Exporter {
     }
 }
 
+fn probe_path(module: &str, target: &str, more: &str) -> String {
+    let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
+    format!("/probe?module={module}&target={target}{more}")
+}
+
 /// Repeats a probe if the exporter lost too much time for a verdict, which happens on a busy host.
-pub async fn eventually_judged(
+async fn eventually_judged(
     mut scrape: impl AsyncFnMut() -> (StatusCode, HeaderMap, String),
 ) -> (StatusCode, HeaderMap, String) {
     for _ in 0..3 {
@@ -140,5 +155,21 @@ impl Probed {
                 )
             })
             .collect()
+    }
+
+    /// Whether the first probe of a target observed this phase once. A busy machine may observe neither `processing` nor `transfer`.
+    pub fn has_observed(&self, phase: &str) -> bool {
+        let count = format!("probe_phase_duration_seconds_count{{phase=\"{phase}\"}}");
+        let observed = self.page.value(&count);
+        let may_be_unknown = self.is_split_unknown() && matches!(phase, "processing" | "transfer");
+        observed == 1.0 || (observed == 0.0 && may_be_unknown)
+    }
+
+    /// Whether the exporter read the response late and could not tell `processing` from `transfer`, as on a busy machine. It then
+    /// observes neither of them.
+    pub fn is_split_unknown(&self) -> bool {
+        let exchanges = self.evidence["target"]["exchanges"].as_array().unwrap();
+        let has_notes = |exchange: &Value| exchange["notes"].as_array().is_some_and(|notes| !notes.is_empty());
+        exchanges.iter().any(has_notes)
     }
 }

@@ -30,7 +30,10 @@ impl Page {
                 .unwrap_or(family);
             assert!(families.contains(base), "{line:?} belongs to no declared family");
             let value = value.replace("+Inf", "inf").parse().unwrap();
-            assert!(series.insert(name.to_owned(), value).is_none(), "duplicate series {name}");
+            assert!(
+                series.insert(name.to_owned(), value).is_none(),
+                "duplicate series {name}"
+            );
         }
         Self { series }
     }

@@ -25,7 +25,10 @@ impl Process {
     pub async fn listens(&mut self, port: u16) {
         eventually("listening", async || {
             let ended = self.0.try_wait().unwrap();
-            assert!(ended.is_none(), "the program exited before it listened at port {port}: {ended:?}");
+            assert!(
+                ended.is_none(),
+                "the program exited before it listened at port {port}: {ended:?}"
+            );
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
         .await;
@@ -64,7 +67,10 @@ pub fn free_port() -> u16 {
 pub async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !done().await {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{what}: not reached within 60 s");
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "{what}: not reached within 60 s"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
