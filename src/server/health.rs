@@ -1,4 +1,4 @@
-//! Whether the exporter lives, and whether it takes probes.
+//! Health endpoints (`/-/healthy`, `/-/ready`) and the responses beyond the connection limit.
 
 use super::{Shared, error, plain, unavailable};
 use axum::http::header::CONNECTION;
@@ -10,18 +10,19 @@ pub(super) async fn healthy() -> Response {
     (plain(), "Healthy\n").into_response()
 }
 
-/// Response beyond the connection limit: only health checks are served, and other clients must retry.
+/// Response on an extra connection beyond `limits.connections`, where only `/metrics`, `/-/healthy` and `/-/ready`
+/// are served. The client should retry.
 pub(super) async fn too_many() -> Response {
     unavailable("Too many connections (limits.connections).")
 }
 
-/// Same response for a probe request, which is also counted.
+/// Same response for a probe request, which is counted in `glassbox_probes_shed_total`.
 pub(super) async fn too_many_to_probe(app: Shared) -> Response {
     app.scheduler.self_metrics().shed("connections");
     too_many().await
 }
 
-/// A connection beyond the bound is for one request: another waits for its place.
+/// Closes an extra connection after one request, because another client may wait for its place.
 pub(super) async fn and_close(mut answer: Response) -> Response {
     answer
         .headers_mut()

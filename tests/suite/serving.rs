@@ -405,9 +405,9 @@ async fn health_pages_respond_and_unknown_paths_are_not_found() {
     for (path, status, words) in [
         ("/-/healthy", 200, "Healthy\n"),
         ("/-/ready", 200, "Ready\n"),
-        ("/nothing", 404, "There is nothing at this path.\n"),
-        ("/probe/", 404, "There is nothing at this path.\n"),
-        ("/debug/pprof/", 404, "There is nothing at this path.\n"),
+        ("/nothing", 404, "Page not found.\n"),
+        ("/probe/", 404, "Page not found.\n"),
+        ("/debug/pprof/", 404, "Page not found.\n"),
     ] {
         let answer = exporter.get(path).await;
         assert_eq!(answer.status(), status, "{path}");
