@@ -217,27 +217,27 @@ async fn invalid_parameters_are_rejected_without_a_connection() {
     for (query, words) in [
         (
             format!("target={}%0d%0aX-A:%20b", peer.address),
-            "Parameter target holds a control character\n",
+            "Parameter target contains a control character\n",
         ),
         (
             format!("target={}%00", peer.address),
-            "Parameter target holds a control character\n",
+            "Parameter target contains a control character\n",
         ),
         (
             format!("target={}&hostname=a%0ab", peer.address),
-            "Parameter hostname holds a control character\n",
+            "Parameter hostname contains a control character\n",
         ),
         (
             "target=a&module=%1b".to_owned(),
-            "Parameter module holds a control character\n",
+            "Parameter module contains a control character\n",
         ),
         (
             format!("target={}/{long}", peer.address),
-            "Parameter target is over 2048 bytes\n",
+            "Parameter target is too long: expected up to 2048 bytes\n",
         ),
         (
             format!("target={}&hostname={long}", peer.address),
-            "Parameter hostname is over 2048 bytes\n",
+            "Parameter hostname is too long: expected up to 2048 bytes\n",
         ),
     ] {
         assert_eq!(refused(&exporter, &query).await, words, "{query}");
