@@ -97,8 +97,8 @@ impl Attribution {
         }
     }
 
-    /// Sets the side. Side `gateway` is never certain: only a check of the backend's bytes proves that the gateway rejects a
-    /// healthy response.
+    /// Sets the side. Side `gateway` is never certain: only a check of the backend's bytes proves that the gateway
+    /// rejects a healthy response.
     fn side(self, side: Side) -> Self {
         Self {
             side: Some(side),

@@ -1,5 +1,5 @@
-//! Runs the diagnostics of a probe: direct requests to the backends, a request that bypasses caches, a reference request,
-//! a TLS handshake and probes of the other addresses.
+//! Runs the diagnostics of a probe: direct requests to the backends, a request that bypasses caches, a reference
+//! request, a TLS handshake and probes of the other addresses.
 
 use crate::backend::Backend;
 use crate::chain::Stage;

@@ -1,7 +1,7 @@
-//! When a probe fails or is slow, the exporter sends additional requests. Each of them changes exactly one thing: it goes
-//! directly to a backend, bypasses the caches, uses HTTP/1.1, or goes to another address. The comparison shows what the
-//! failure depends on. Example: the edge returns 502, and a direct request to the backend succeeds. The fault is then
-//! between the two.
+//! When a probe fails or is slow, the exporter sends additional requests. Each of them changes exactly one thing: it
+//! goes directly to a backend, bypasses the caches, uses HTTP/1.1, or goes to another address. The comparison shows
+//! what the failure depends on. Example: the edge returns 502, and a direct request to the backend succeeds. The
+//! fault is then between the two.
 //!
 //! `diagnostics.rs` runs these requests. This file holds only their results, as facts without a verdict. Attribution,
 //! evidence and metrics read them.
@@ -73,7 +73,8 @@ impl Investigation {
 pub struct DirectRequest {
     /// The backend.
     pub backend: Backend,
-    /// Whether silence counts as a failure: the backend responded recently, or is marked reachable in the configuration.
+    /// Whether silence counts as a failure: the backend responded recently, or is marked reachable in the
+    /// configuration.
     pub reachable: bool,
     /// Whether header fields of the module were withheld, so that the request differs from the probe's.
     pub held_back: bool,

@@ -114,7 +114,7 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
     }
     app.end();
     stop.send_replace(true);
-    // A client that never finishes its request must not keep the process.
+    // A client that never finishes its request must not delay the exit of the process.
     let ended = tokio::time::timeout(LAST_ANSWERS.min(most), async {
         while let Some(ended) = servers.join_next().await {
             ended.map_err(io::Error::other)?;

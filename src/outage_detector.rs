@@ -1,4 +1,5 @@
-//! Detects an outage of the exporter's own network or resolver: many names in several networks all fail at resolve or connect.
+//! Detects an outage of the exporter's own network or resolver: many names in several networks all fail at resolve or
+//! connect.
 //!
 //! A reachable name contradicts an outage. An address given instead of a name may be in a nearby network, which an
 //! outage of the uplink or of the resolver leaves reachable. A single reachable address therefore does not contradict

@@ -1,6 +1,7 @@
 //! The closed list of reasons: one table, from which the labels, the documents and the tests derive.
 
-/// Declares [`ReasonFamily`] and [`Reason`] from their table: families, and in each the variants with label and meaning.
+/// Declares [`ReasonFamily`] and [`Reason`] from their table: families, and in each the variants with label and
+/// meaning.
 macro_rules! reasons {
     ($($family:ident = $word:literal { $($variant:ident = $label:literal, $meaning:literal;)+ })+) => {
         /// Subject of a reason: the part of its label before the first dot.
@@ -15,7 +16,8 @@ macro_rules! reasons {
             }
         }
 
-        /// What went wrong. Labels are dotted, family first. Between the exporter and the edge they follow Network Error Logging.
+        /// What went wrong. Labels are dotted, family first. Between the exporter and the edge they follow Network
+        /// Error Logging.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason { $($(#[doc = $meaning] $variant,)+)+ }
 
@@ -198,7 +200,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the exporter itself failed. Such a probe is not counted as an attempt and implies nothing about the target.
+    /// Whether the exporter itself failed. Such a probe is not counted as an attempt and implies nothing about the
+    /// target.
     #[must_use]
     pub const fn is_local_error(self) -> bool {
         matches!(
@@ -230,7 +233,8 @@ impl Reason {
         )
     }
 
-    /// Whether a stall of the exporter may cause this failure: a timeout, or a server that closed the connection meanwhile.
+    /// Whether a stall of the exporter may cause this failure: a timeout, or a server that closed the connection
+    /// meanwhile.
     #[must_use]
     pub const fn may_follow_a_stall(self) -> bool {
         matches!(

@@ -174,8 +174,8 @@ pub struct ClockSources {
     pub secured: ClockSource,
     /// First byte of the response.
     pub first_byte: ClockSource,
-    /// How much earlier it may have come. The exporter was late, and the kernel had merged several packets: the timestamp is that of
-    /// the last of them. `None` where the time is right.
+    /// How much earlier it may have come. The exporter was late, and the kernel had merged several packets: the
+    /// timestamp is that of the last of them. `None` where the time is right.
     pub first_byte_doubt: Option<Duration>,
     /// Last byte of the response.
     pub last_byte: ClockSource,
@@ -215,8 +215,8 @@ pub struct Reply {
     pub trailers: http::HeaderMap,
     /// Reason phrase, if it is not the usual one.
     pub reason_phrase: Option<String>,
-    /// The length as the head tells it: `Content-Length`, or 0 where there can be no body; `None` where only the end of the body
-    /// tells.
+    /// The length as the head tells it: `Content-Length`, or 0 where there can be no body; `None` where only the end
+    /// of the body tells.
     pub declared_length: Option<u64>,
     /// Bytes of the body that were read, decoded if the module decodes them.
     pub body_length: u64,
@@ -232,7 +232,8 @@ impl Report {
         self.exchanges.iter().flat_map(|exchange| exchange.stage_log.timings())
     }
 
-    /// The stages of all legs, in time order, with the time of each: none where the stage failed, or its time is not known on its own.
+    /// The stages of all legs, in time order, with the time of each: none where the stage failed, or its time is not
+    /// known on its own.
     pub fn known_times(&self) -> impl Iterator<Item = (Stage, Option<Duration>)> {
         self.exchanges.iter().flat_map(|exchange| {
             exchange.stage_log.timings().iter().map(|timing| {
@@ -361,8 +362,8 @@ impl Exchange {
             .any(|timing| timing.stage() == stage && timing.finished())
     }
 
-    /// Whether a stage's time is known on its own: not that of the wait and of the transfer where it is unknown when the first byte
-    /// came. Their sum is known all the same.
+    /// Whether a stage's time is known on its own: not that of the wait and of the transfer where it is unknown when
+    /// the first byte came. Their sum is known all the same.
     #[must_use]
     pub fn is_time_known(&self, stage: Stage) -> bool {
         self.wire.clocks.first_byte_doubt.is_none() || !matches!(stage, Stage::Wait | Stage::Receive)

@@ -144,7 +144,7 @@ impl SelfMetrics {
             ),
             series_evictions: make.counters(
                 "glassbox_series_evictions_total",
-                "Keys whose series were dropped, for want of room or because nobody asked for them",
+                "Keys whose series were dropped because the limit was reached or the key was not scraped",
                 &["reason"],
             ),
             bounds: LimitMetrics::new(&make),
@@ -156,7 +156,7 @@ impl SelfMetrics {
             sync: Mutex::default(),
             told: Mutex::default(),
         };
-        // This answer is the scrape in flight; the peer counts it so.
+        // This response is the scrape in flight; blackbox_exporter counts it the same way.
         make.gauge(
             "promhttp_metric_handler_requests_in_flight",
             "Current number of scrapes being served.",
@@ -279,7 +279,7 @@ impl SelfMetrics {
         self.time.lease_skips.inc_by(probes);
     }
 
-    /// Counts a probe, and its connections as the peer counts them.
+    /// Counts a probe, and its connections in the same way as blackbox_exporter.
     pub fn probed(&self, finding: &Finding) {
         if finding.late {
             self.time.late.inc();

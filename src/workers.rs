@@ -77,8 +77,8 @@ impl Workers {
             runtimes.push(runtime.handle().clone());
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(pending::<()>())));
-                // Its probes and connections have ended with it, and what is given to it would wait for ever. Whoever starts
-                // the process anew does it better than a part of it could.
+                // The probes and connections of this worker have ended, and new work for it would wait forever. A restart
+                // of the process by its supervisor is more reliable than a restart of one worker.
                 tracing::error!(
                     worker = number,
                     panicked = ended.is_err(),

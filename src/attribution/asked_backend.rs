@@ -95,13 +95,14 @@ fn state(direct: &DirectRequest, edge: &Report) -> BackendState {
 /// Minimum duration of a conclusive silence.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether a direct request was cut by a deadline that left it little time: that of a caller, or what a stop of the exporter left.
+/// Whether a direct request was cut by a deadline that left it little time: that of a caller, or what a stop of the
+/// exporter left.
 pub(super) fn was_cut_short(direct: &Report) -> bool {
     direct.fault.as_ref().is_some_and(|fault| fault.at_deadline) && direct.took < PATIENCE
 }
 
-/// Whether a direct request had less time than the gateway waited before it answered: the machine may have answered in the time that
-/// the gateway gave it.
+/// Whether a direct request had less time than the gateway waited before it answered: the machine may have answered
+/// in the time that the gateway gave it.
 fn had_less_time(direct: &Report, edge: &Report) -> bool {
     let answered = edge.last_exchange().filter(|exchange| exchange.reply.is_some());
     answered.is_some_and(|exchange| direct.took < exchange.waited())

@@ -79,9 +79,9 @@ fn may_be_one(said: Reason, met: Reason) -> bool {
         || (OF_TIME.contains(&said) && MAYBE_SILENT.contains(&met))
 }
 
-/// Whether a gateway's answer, proven to be its own, names what we met behind it, and can mean no limit of the gateway. A page that
-/// means several causes, or that a line of the configuration orders, counts only beside a machine that lets the exporter in: a
-/// firewall that closes it to the exporter alone makes it look dead as well.
+/// Whether a gateway's answer, proven to be its own, names what we met behind it, and can mean no limit of the
+/// gateway. A page that means several causes, or that a line of the configuration orders, counts only beside a
+/// machine that lets the exporter in: a firewall that closes it to the exporter alone makes it look dead as well.
 fn says_the_same(case: &Case<'_>, backend: &AskedBackend<'_>, reason: Reason) -> bool {
     let Some(Recognised::Own(own)) = case.recognised else {
         return false;
@@ -96,8 +96,8 @@ fn says_the_same(case: &Case<'_>, backend: &AskedBackend<'_>, reason: Reason) ->
         && said.iter().all(|reason| reason.family() == ReasonFamily::Upstream)
 }
 
-/// What a gateway may take that we refuse: it may trust other authorities, shake hands in another way or with a certificate of
-/// its own, and read an answer that we do not.
+/// What a gateway may take that we refuse: it may trust other authorities, shake hands in another way or with a
+/// certificate of its own, and read an answer that we do not.
 const fn depends_on_who_asks(reason: Reason) -> bool {
     reason.is_tls_behind_a_gateway()
         || matches!(
@@ -190,9 +190,9 @@ fn relays(case: &Case<'_>, reply: &Reply) -> bool {
     })
 }
 
-/// That the machine made the answer which the edge gave is sure where both answer 500 in the same words of their own. Gateways use
-/// every other status of theirs for a failed backend or for a refusal, and some use 500 (`error_page 502 =500`, frameworks that
-/// gateways are built of): so neither answer may show a gateway or the page of a framework.
+/// That the machine made the answer which the edge gave is sure where both answer 500 in the same words of their own.
+/// Gateways use every other status of theirs for a failed backend or for a refusal, and some use 500 (`error_page 502
+/// =500`, frameworks that gateways are built of): so neither answer may show a gateway or the page of a framework.
 fn surely_its_own(case: &Case<'_>, backend: &AskedBackend<'_>, reply: &Reply) -> Certainty {
     let same = case.refused().is_some_and(|edge| heuristics::same_answer(edge, reply));
     let known =

@@ -109,8 +109,8 @@ impl<'a> Case<'a> {
         {
             Some(inspection) => match inspection.blackbox_connects {
                 Some(false) => false,
-                // The server was shown to take what the second library offers: what ended that handshake is proven only where
-                // a certificate did.
+                // The server was shown to take what the second library offers: what ended that handshake is proven
+                // only where a certificate did.
                 Some(true) => !self.fault().is_some_and(|fault| fault.reason.is_about_a_certificate()),
                 None => true,
             },

@@ -1,4 +1,5 @@
-//! Conditions of the decision tables that need neither the gateway catalogue nor direct requests, and what each attributes.
+//! Conditions of the decision tables that need neither the gateway catalogue nor direct requests, and what each
+//! attributes.
 
 use super::Attribution;
 use super::case::{BackendState, Case};

@@ -1,4 +1,5 @@
-//! Heuristics for responses of unknown products: what the shape of a response suggests about who sent it. They are never `certain`.
+//! Heuristics for responses of unknown products: what the shape of a response suggests about who sent it. They are
+//! never `certain`.
 
 use crate::gateways::OF_APPLICATIONS;
 use crate::reason::Reason;
@@ -26,8 +27,8 @@ const WANTS_TLS: [&str; 4] = [
     "combination of host and port requires tls",
 ];
 
-/// What servers say where a client certificate is missing or not accepted: nginx and its kin, and Azure's gateway, which is made of
-/// it; Kong; IIS; Tyk; Tomcat and others.
+/// What servers say where a client certificate is missing or not accepted: nginx and its kin, and Azure's gateway,
+/// which is made of it; Kong; IIS; Tyk; Tomcat and others.
 const DEMANDS_CLIENT_CERT: [&str; 18] = [
     "no required ssl certificate was sent",
     "the ssl certificate error",
@@ -79,7 +80,8 @@ pub(super) fn wants_tls(reply: &Reply) -> bool {
     reply.status == 400 && WANTS_TLS.iter().any(|words| text.contains(words))
 }
 
-/// Whether a server says that a client certificate is missing or not accepted. 495 and 496 are nginx's own numbers for it.
+/// Whether a server says that a client certificate is missing or not accepted. 495 and 496 are nginx's own numbers
+/// for it.
 pub(super) fn demands_client_cert(reply: &Reply) -> bool {
     let says = || {
         let text = text_of(&String::from_utf8_lossy(&reply.body_start)).to_ascii_lowercase();
@@ -129,8 +131,8 @@ pub(super) fn has_marks_of(reply: &Reply, application: &Reply) -> bool {
     named || (server.is_some() && reply.headers.get("server") == server && !is_gateway())
 }
 
-/// What frameworks say on their own page for an exception in the application: Spring, Django, Rails, Werkzeug, Tomcat, Laravel
-/// and Symfony, ASP.NET, Express, PHP.
+/// What frameworks say on their own page for an exception in the application: Spring, Django, Rails, Werkzeug,
+/// Tomcat, Laravel and Symfony, ASP.NET, Express, PHP.
 const OF_FRAMEWORKS: [&str; 9] = [
     "whitelabel error page",
     "<h1>server error (500)</h1>",
@@ -143,8 +145,8 @@ const OF_FRAMEWORKS: [&str; 9] = [
     "<b>fatal error</b>:",
 ];
 
-/// Whether an application made this answer of its own failure: a 500 in JSON, or on the page of its framework. Gateways that
-/// are built of such frameworks make the same.
+/// Whether an application made this answer of its own failure: a 500 in JSON, or on the page of its framework.
+/// Gateways that are built of such frameworks make the same.
 pub(super) fn is_an_applications_failure(reply: &Reply) -> bool {
     let body = String::from_utf8_lossy(&reply.body_start);
     let text = || body.to_lowercase();

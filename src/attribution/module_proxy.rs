@@ -79,8 +79,8 @@ pub(super) fn module_proxy_response(case: &Case<'_>) -> Option<Attribution> {
     }
 }
 
-/// Whether a product that may serve as a proxy refuses by its policy: a mesh at the way out, Apache, nginx. A CDN is none, and what has
-/// the marks of the target's answers came from there.
+/// Whether a product that may serve as a proxy refuses by its policy: a mesh at the way out, Apache, nginx. A CDN is
+/// none, and what has the marks of the target's answers came from there.
 fn is_a_refusal(case: &Case<'_>) -> bool {
     let refuses = match case.recognised {
         Some(Recognised::Own(OwnResponse { kind, meaning, .. })) => {

@@ -9,8 +9,9 @@ use crate::verdict::{Certainty, Side};
 
 use Certainty::{Certain, Likely};
 
-/// The edge made the page for certain where such a product stands nowhere else. Of any other, a gateway that leaves no mark may
-/// stand before it, or a proxy of the same product beside the application, which is not asked where the application is.
+/// The edge made the page for certain where such a product stands nowhere else. Of any other, a gateway that leaves
+/// no mark may stand before it, or a proxy of the same product beside the application, which is not asked where the
+/// application is.
 pub(super) fn gateway_own_error(case: &Case<'_>) -> Option<Attribution> {
     let Recognised::Own(own) = case.recognised? else {
         return None;
@@ -24,8 +25,8 @@ pub(super) fn gateway_own_error(case: &Case<'_>) -> Option<Attribution> {
     Some(Attribution::on(Link::Edge, certainty, reason).answered_by(own.by))
 }
 
-/// Whether a product that answered for the edge may stand behind the edge: a machine there, asked directly, shows the same product or
-/// gives the same answer.
+/// Whether a product that answered for the edge may stand behind the edge: a machine there, asked directly, shows the
+/// same product or gives the same answer.
 fn stands_behind(case: &Case<'_>, product: &str) -> bool {
     case.backends.iter().any(|backend| {
         let exchange = backend.direct.report.last_exchange();
@@ -96,8 +97,8 @@ pub(super) fn gateway_relayed_response(case: &Case<'_>) -> Option<Attribution> {
     Some(Attribution::on(Link::Origin, Likely, Reason::OriginStatus).answered_by(name))
 }
 
-/// The error page has marks of the application, or is one that applications make of an exception, and no known gateway makes
-/// such a page. The application may answer now: it failed when the edge asked it.
+/// The error page has marks of the application, or is one that applications make of an exception, and no known
+/// gateway makes such a page. The application may answer now: it failed when the edge asked it.
 pub(super) fn baseline_headers_present(case: &Case<'_>) -> Option<Attribution> {
     let reply = case.refused()?;
     let good = case

@@ -132,7 +132,8 @@ pub const RULES: &[AttributionRule] = &[
             let failed = case.stage(Stage::Secure) && !case.ended_before_tls();
             // A proxy may accept CONNECT and then send a page of its own.
             let may_be_the_proxys = case.reason(Reason::TlsNotSupported) && case.is_through_a_proxy();
-            // A network that loses large packets or cuts the connection looks like a server that stops in the handshake.
+            // A network that loses large packets or cuts the connection looks like a server that stops in the
+            // handshake.
             let may_be_the_networks = [Reason::TlsTimedOut, Reason::TlsClosed, Reason::TcpReset]
                 .into_iter()
                 .any(|reason| case.reason(reason));

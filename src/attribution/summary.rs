@@ -18,8 +18,8 @@ const LONGEST_URL: usize = 200;
 /// Maximum bytes of an expression or a line in a sentence.
 const LONGEST_LINE: usize = 120;
 
-/// "From 192.0.2.1 at 2026-01-01T00:00:00.000Z, GET <http://shop.example/>: nginx (198.51.100.7:80) answered 502 in 3 ms.
-/// Asked directly, app (10.0.0.7:8080) answered 200 in 41 ms. The gateway cannot reach its backend. Call …"
+/// "From 192.0.2.1 at 2026-01-01T00:00:00.000Z, GET <http://shop.example/>: nginx (198.51.100.7:80) answered 502 in 3
+/// ms. Asked directly, app (10.0.0.7:8080) answered 200 in 41 ms. The gateway cannot reach its backend. Call …"
 pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
     let mut parts = vec![opening(case)];
     parts.extend(case.backends.iter().map(backend));

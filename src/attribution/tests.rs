@@ -1171,7 +1171,8 @@ fn a_page_that_a_configuration_can_order_proves_nothing_of_the_backend() {
     }
 }
 
-/// Each is certain as it comes of the gateway, and is not where an application got it of its own dependency and passed it on.
+/// Each is certain as it comes of the gateway, and is not where an application got it of its own dependency and
+/// passed it on.
 #[test]
 fn what_an_application_passes_on_of_its_dependency_is_not_proven_to_be_the_gateways() {
     const EXPRESS: (&str, &str) = ("x-powered-by", "Express");
@@ -1746,7 +1747,8 @@ fn a_handshake_that_ends_in_silence_or_in_a_close_is_likely_tls() {
     }
 }
 
-/// Gateways answer so, too: on the page of a framework that they are built of, with a status for a failed backend, or as configured.
+/// Gateways answer so, too: on the page of a framework that they are built of, with a status for a failed backend, or
+/// as configured.
 #[test]
 fn two_alike_answers_are_certainly_the_applications_only_where_no_gateway_gives_them() {
     let alike = |status, body: &str, fields: &[(&'static str, &'static str)]| {

@@ -8,7 +8,7 @@
 //! records each field.
 //!
 //! ```text
-//! socket ─ TLS ─ HEADERS connection: close ─ HeaderBlocks ─ HEADERS noitcennoc: close ─ h2 ─ restore ─ connection: close
+//! socket ─ TLS ─ HEADERS connection: close ─ HeaderBlocks ─ HEADERS noitcennoc: close ─ h2 ─ restore ─ connection:close
 //! ```
 //!
 //! The new name has the same length, so a field uses the same space in the dynamic table of HPACK (RFC 7541 section

@@ -46,7 +46,7 @@ pub(super) fn has_route(from: Option<IpAddr>, to: SocketAddr) -> bool {
     }
 }
 
-/// Panics in what libraries do beside probes. Such work belongs to no probe, as often as not.
+/// Panics in background work of libraries. Such work often cannot be assigned to a probe.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// Number of panics in this process.
@@ -64,17 +64,17 @@ pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnc
 }
 
 thread_local! {
-    /// This thread runs a call whose panic is an answer.
+    /// This thread runs a call in which a panic is an expected result.
     static PANIC_IS_ANSWER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread is a library's answer to what the kernel says, and no defect.
+/// Whether a panic of this thread is a library's reaction to an unexpected kernel response, not a defect.
 #[must_use]
 pub fn panic_is_answer() -> bool {
     PANIC_IS_ANSWER.get()
 }
 
-/// Calls a library that panics where the kernel says what the library does not expect. That gives nothing then.
+/// Calls a library that panics on an unexpected kernel response. Returns None after a panic.
 pub(super) fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Option<T> {
     PANIC_IS_ANSWER.set(true);
     let outcome = catch_unwind(AssertUnwindSafe(call));

@@ -1,7 +1,8 @@
 //! Masks in a report the secrets that a target repeats in its response.
 //!
-//! In two steps, since the judgment reads the answers as they came: a secret that is the name of a product must not hide who
-//! answered. What the judgment puts into sentences is masked before it, the answers after it. Nobody else reads a report before both.
+//! In two steps, since the judgment reads the answers as they came: a secret that is the name of a product must not
+//! hide who answered. What the judgment puts into sentences is masked before it, the answers after it. Nobody else
+//! reads a report before both.
 
 use super::{Dialogue, Exchange, ProtocolFacts, Reply, Report};
 use crate::secret::MASK;
@@ -71,8 +72,8 @@ impl Report {
         }
     }
 
-    /// Masks the fields, the reason phrases and the first bytes of answers. After the judgment. The begins of bodies are for the
-    /// judgment alone and stay: nobody shows them.
+    /// Masks the fields, the reason phrases and the first bytes of answers. After the judgment. The begins of bodies
+    /// are for the judgment alone and stay: nobody shows them.
     pub fn conceal_answers(&mut self, masks: &SecretMasker) {
         for exchange in &mut self.exchanges {
             if let Some(masked) = masks.bytes(&exchange.wire.excerpt, BodyPart::Foreign) {

@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(flood.len(), 72);
         let second = all(&shares, scraper(2)).await;
         assert_eq!(second.len(), 8);
-        // All scrapes together have what they may, whoever comes.
+        // All scrapes together use their full share, regardless of the client.
         assert_eq!(all(&shares, scraper(3)).await.len(), 0);
         let leases = all(&shares, Caller::Lease).await;
         assert_eq!(leases.len(), 9);

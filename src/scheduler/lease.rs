@@ -165,7 +165,7 @@ impl Lease {
         Err(self.latest.borrow().unread())
     }
 
-    /// Keeps what a round read. A fault of our own is no reading: the last one stays, until it is old.
+    /// Stores the reading of a round. A fault of the exporter does not replace the last reading.
     pub fn take(&self, outcome: Result<Reading, LocalError>) {
         self.latest.send_modify(|latest| match outcome {
             Ok(read) => {
@@ -239,7 +239,7 @@ impl Scheduler {
         let mut news = self.leases.news.subscribe();
         let (name, requested) = (first.module.name.clone(), first.requested.clone());
         self.first_run(key, lease, interval, (first, caller)).await;
-        // What could not be begun for want of means is begun anew by the next scrape.
+        // The next scrape restarts a probe that could not start for lack of resources.
         if !lease.lasts || lease.kept().is_none() {
             return;
         }

@@ -133,7 +133,7 @@ mod tests {
             let slot = (first - epoch).as_millis() % 10_000 / 100;
             slots[usize::try_from(slot).unwrap()] += 1;
         }
-        // A tenth of a second has 10 of 1,000 keys, 30 at most.
+        // Each tenth of a second has 10 of 1,000 keys on average and a maximum of 30.
         assert!(slots.iter().all(|keys| *keys <= 30), "{slots:?}");
     }
 

@@ -6,7 +6,7 @@ use crate::probe::Finding;
 use crate::reason::Reason;
 use prometheus::{IntCounter, IntCounterVec};
 
-/// The peer's counters of its dialer.
+/// Dialer counters of blackbox_exporter.
 #[derive(Debug)]
 pub(super) struct ConnectionMetrics {
     attempted: IntCounter,
@@ -15,7 +15,7 @@ pub(super) struct ConnectionMetrics {
     failed: IntCounterVec,
 }
 
-/// The peer's one name for its dialer.
+/// The only dialer name that blackbox_exporter uses.
 const DIALER: &str = "http_probe";
 
 impl ConnectionMetrics {

@@ -79,7 +79,7 @@ fn ip_ext(netstat: &str, key: &str) -> Option<u64> {
 
 #[allow(
     clippy::cast_precision_loss,
-    reason = "the format's numbers are floats; the peer's are, too"
+    reason = "the numbers of the format are floats, as in blackbox_exporter"
 )]
 fn family(name: &'static str, help: &'static str, kind: MetricKind, value: u64) -> Family {
     Family {

@@ -4,7 +4,7 @@
 //! can reach `/probe` can invent targets, so the number of keys is limited (`--series.limit`). A plain
 //! least-recently-used cache would let a caller who requests thousands of invented targets evict the real ones. The
 //! table therefore puts every new key on probation. Probation has room for a tenth of the limit. A second scrape moves
-//! the key to the other nine tenths, where new keys cannot evict it. Only idle time ends it there.
+//! the key to the other nine tenths, where new keys cannot evict it. There, only idleness removes it.
 //!
 //! ```text
 //! first scrape ──► probation (1/10 of the limit) ── second scrape ──► tenured (9/10 of the limit) ── idle ──► removed

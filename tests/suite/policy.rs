@@ -541,7 +541,7 @@ async fn a_module_sends_its_secrets_to_its_allowed_targets_only() {
         let said = answer.text().await.unwrap();
         assert_eq!(
             said,
-            "Module \"m\" is not for this target: its allowed_targets do not name it\n"
+            "Module \"m\" does not allow this target (allowed_targets)\n"
         );
     }
     // A different name at an allowed target is rejected as well, because the secrets would be sent to that name.

@@ -217,27 +217,27 @@ async fn invalid_parameters_are_rejected_without_a_connection() {
     for (query, words) in [
         (
             format!("target={}%0d%0aX-A:%20b", peer.address),
-            "Parameter target holds a control character\n",
+            "Parameter target contains a control character\n",
         ),
         (
             format!("target={}%00", peer.address),
-            "Parameter target holds a control character\n",
+            "Parameter target contains a control character\n",
         ),
         (
             format!("target={}&hostname=a%0ab", peer.address),
-            "Parameter hostname holds a control character\n",
+            "Parameter hostname contains a control character\n",
         ),
         (
             "target=a&module=%1b".to_owned(),
-            "Parameter module holds a control character\n",
+            "Parameter module contains a control character\n",
         ),
         (
             format!("target={}/{long}", peer.address),
-            "Parameter target is over 2048 bytes\n",
+            "Parameter target is too long: expected up to 2048 bytes\n",
         ),
         (
             format!("target={}&hostname={long}", peer.address),
-            "Parameter hostname is over 2048 bytes\n",
+            "Parameter hostname is too long: expected up to 2048 bytes\n",
         ),
     ] {
         assert_eq!(refused(&exporter, &query).await, words, "{query}");
@@ -405,9 +405,9 @@ async fn health_pages_respond_and_unknown_paths_are_not_found() {
     for (path, status, words) in [
         ("/-/healthy", 200, "Healthy\n"),
         ("/-/ready", 200, "Ready\n"),
-        ("/nothing", 404, "There is nothing at this path.\n"),
-        ("/probe/", 404, "There is nothing at this path.\n"),
-        ("/debug/pprof/", 404, "There is nothing at this path.\n"),
+        ("/nothing", 404, "Page not found.\n"),
+        ("/probe/", 404, "Page not found.\n"),
+        ("/debug/pprof/", 404, "Page not found.\n"),
     ] {
         let answer = exporter.get(path).await;
         assert_eq!(answer.status(), status, "{path}");

@@ -13,7 +13,7 @@ const SHORTEST_GAP: Duration = Duration::from_secs(1);
 pub(super) struct Scrapes {
     last: Instant,
     /// The longest gap between two scrapes, lately and in the time before that: two servers that scrape one key come at
-    /// uneven times, and a person who looks in between is no measure.
+    /// uneven times, and a manual request in between does not indicate the scrape interval.
     longest: [Duration; 2],
     /// When lately began.
     since: Instant,
