@@ -33,7 +33,10 @@ pub(super) async fn and_close(mut answer: Response) -> Response {
 /// Returns 200 while a configuration is loaded and the process is not shutting down.
 pub(super) async fn ready(app: Shared) -> Response {
     if app.scheduler.is_draining() {
-        error(StatusCode::SERVICE_UNAVAILABLE, "Draining: the exporter is shutting down.")
+        error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Draining: the exporter is shutting down.",
+        )
     } else {
         (plain(), "Ready\n").into_response()
     }

@@ -188,7 +188,10 @@ mod tests {
         }
         drop(held);
         assert_eq!(right.await.unwrap(), AuthResult::Right);
-        assert!(passwords.queue.waiting() > 100, "the request waited for the whole flood");
+        assert!(
+            passwords.queue.waiting() > 100,
+            "the request waited for the whole flood"
+        );
         for judged in flood {
             assert_eq!(judged.await.unwrap(), AuthResult::Wrong);
         }

@@ -539,10 +539,7 @@ async fn a_module_sends_its_secrets_to_its_allowed_targets_only() {
         let answer = exporter.get(&format!("/probe?module=m&target={target}")).await;
         assert_eq!(answer.status(), 403, "{other}");
         let said = answer.text().await.unwrap();
-        assert_eq!(
-            said,
-            "Module \"m\" does not allow this target (allowed_targets)\n"
-        );
+        assert_eq!(said, "Module \"m\" does not allow this target (allowed_targets)\n");
     }
     // A different name at an allowed target is rejected as well, because the secrets would be sent to that name.
     let path = format!("/probe?module=m&target={}&hostname=foreign.test", own.http());
