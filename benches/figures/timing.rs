@@ -1,7 +1,6 @@
 //! Truth under load: what 256 probes at once report, against what was on the wire, and against a server that knows when it sent what.
 
 use crate::book::{Book, Bound, Row, quantile};
-use crate::gaps;
 use crate::program::{OURS, Program, get, peer};
 use crate::support::peer::{Peer, read_head};
 use crate::wire::{Capture, Exchange};
@@ -63,7 +62,6 @@ pub async fn run(book: &mut Book) {
             }
         }
     }
-    gaps::run(book).await;
 }
 
 async fn measure(program: &str, at_once: usize, delay: Duration) -> (Reported, HashMap<String, Vec<Exchange>>) {
