@@ -54,7 +54,7 @@ lint: deps
 licences: target/tools/cargo-deny-$(CARGO_DENY)
 	target/tools/bin/cargo-deny check bans licenses sources
 
-# BENCH="cost answers memory schedule begin timing leases native" chooses, "cost dns" one of cost's; without it, all of them run. Tables and samples lie
+# BENCH="cost answers memory schedule begin timing gaps leases native" chooses, "cost dns" one of cost's; without it, all of them run. Tables and samples lie
 # in target/bench. Beside the peer, as `make compare`.
 bench bench-check: PACKAGES += prometheus-blackbox-exporter tcpdump
 bench: deps

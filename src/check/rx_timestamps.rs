@@ -1,13 +1,14 @@
 //! Kernel receive timestamps (`SO_TIMESTAMPNS`, socket(7)): when a packet arrived at this host, rather than when the exporter read it.
 //!
 //! A busy exporter reads late. With its own clock, that delay would appear in the target's phases. The kernel stamps each packet when
-//! it arrives, and `recvmsg` returns the stamp with the data. A read returns the stamp of the *last* packet whose bytes it took; so
-//! until the response has started, the exporter reads only one byte (or one TLS record) at a time, and the first byte gets its own
-//! stamp.
+//! it arrives, and `recvmsg` returns the timestamp with the data. A read returns the timestamp of the *last* packet whose bytes it
+//! took; so until the response has started, the exporter reads only one byte (or one TLS record) at a time, and the first byte has its
+//! own timestamp.
 //!
-//! Packets that wait to be read may be merged, and then have the timestamp of the last of them (the end of the stream is one, too).
-//! Such a timestamp is too late, but never later than our own turn. `check/arrivals.rs` takes that of the first byte of a response
-//! before more comes, and knows where it was late itself.
+//! The kernel may merge packets that wait to be read, and the result has the timestamp of the last of them. A packet that has only the
+//! end of the stream (FIN) is merged as well, and replaces the timestamp of the data before it; measured on Linux 6.18, however much
+//! later it arrives. An end that arrives in the last packet with data changes nothing. A replaced timestamp is too late, but never
+//! later than the read. `check/arrivals.rs` takes the timestamps before more arrives, and knows if it was late itself.
 
 use super::local_fault::unless_it_panics;
 use crate::report::ClockSource;
@@ -22,20 +23,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 
-/// The kernel stamps packets while any socket asks for it, and switching that on and off is dear: this one always asks.
+/// The kernel stamps packets while any socket requests it, and switching that on and off is expensive: this socket always requests it.
 static ALWAYS_ON: LazyLock<Option<UdpSocket>> = LazyLock::new(|| {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true).ok()?;
     Some(socket)
 });
 
-/// Asks for stamps on what a socket receives. Where there are none, our own clock must do.
+/// Requests timestamps for what a socket receives. Without them, the exporter's own clock is used.
 pub(super) fn turn_on(socket: &impl AsFd) {
     let _ = LazyLock::force(&ALWAYS_ON);
     let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
 }
 
-/// Room for one stamp, and for a hop limit.
+/// A buffer for one timestamp and a hop limit.
 pub(super) fn room() -> Vec<u8> {
     nix::cmsg_space!(nix::sys::time::TimeSpec, libc::c_int)
 }
@@ -47,16 +48,16 @@ pub(super) struct ReceivedPacket {
     pub count: usize,
     /// When the read returned.
     pub now: Instant,
-    /// How long before that the last of the bytes came, if the kernel said.
+    /// How long before that the last of the bytes arrived, if the kernel reported it.
     pub delay: Option<Duration>,
     /// The kernel's timestamp itself, since 1970. Bytes of one buffer have the same.
     pub stamp: Option<Duration>,
-    /// With which hop limit (TTL for IPv4) a packet came, where that was asked for.
+    /// The hop limit (IPv4: TTL) of a packet, if it was requested.
     pub hop_limit: Option<u8>,
 }
 
 impl ReceivedPacket {
-    /// The same where the bytes are known to have come at `at`, if that is earlier.
+    /// The same for bytes that are known to have arrived no later than `at`.
     pub fn not_after(self, at: Instant) -> Self {
         let delay = self.now.saturating_duration_since(self.at().min(at));
         Self {
@@ -65,14 +66,14 @@ impl ReceivedPacket {
         }
     }
 
-    /// When the last of the bytes came.
+    /// When the last of the bytes arrived.
     pub fn at(&self) -> Instant {
         self.delay
             .and_then(|delay| self.now.checked_sub(delay))
             .unwrap_or(self.now)
     }
 
-    /// Whose word that is.
+    /// Which clock measured that.
     pub const fn clock(&self) -> ClockSource {
         match self.delay {
             Some(_) => ClockSource::Kernel,
@@ -81,10 +82,10 @@ impl ReceivedPacket {
     }
 }
 
-/// Reads what is there. `since` is when the connection was begun: a stamp from before it is none.
+/// Reads what has arrived. `since`: when the connection was dialled; an earlier timestamp is ignored.
 ///
 /// # Errors
-/// Those of the socket; `WouldBlock` where nothing is there.
+/// Those of the socket; `WouldBlock` if nothing has arrived.
 pub(super) fn receive(
     socket: &impl AsRawFd,
     into: &mut [u8],
@@ -94,18 +95,18 @@ pub(super) fn receive(
     receive_by(socket.as_raw_fd(), into, room, since, MsgFlags::empty())
 }
 
-/// Looks at the next byte without taking it.
+/// Reads what has arrived, and leaves it in the socket's queue.
 ///
 /// # Errors
-/// Those of the socket; `WouldBlock` where nothing is there.
-pub(super) fn peek(socket: RawFd, room: &mut [u8], since: Instant) -> io::Result<ReceivedPacket> {
-    receive_by(
-        socket,
-        &mut [0],
-        room,
-        since,
-        MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
-    )
+/// Those of the socket; `WouldBlock` if nothing has arrived.
+pub(super) fn peek(
+    socket: &impl AsRawFd,
+    into: &mut [u8],
+    room: &mut [u8],
+    since: Instant,
+) -> io::Result<ReceivedPacket> {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    receive_by(socket.as_raw_fd(), into, room, since, flags)
 }
 
 fn receive_by(
@@ -117,7 +118,7 @@ fn receive_by(
 ) -> io::Result<ReceivedPacket> {
     let mut slices = [IoSliceMut::new(into)];
     let message = recvmsg::<()>(socket, &mut slices, Some(room), flags)?;
-    // The stamp is of the wall clock: its distance to now is taken at once, before that clock can be set.
+    // The timestamp is of the wall clock: its distance to now is taken at once, before that clock can be set.
     let (now, wall) = (Instant::now(), SystemTime::now());
     let (mut stamp, mut hop_limit) = (None, None);
     for message in message.cmsgs().into_iter().flatten() {
@@ -140,14 +141,14 @@ fn receive_by(
     })
 }
 
-/// The begin of the kernel's `struct tcp_info` (`linux/tcp.h`), as far as every Linux has it. The struct grows at its end with new
-/// kernels, and the kernel copies as much of it as it is asked for: less only where it has less.
+/// The start of the kernel's `struct tcp_info` (`linux/tcp.h`), as far as every Linux has it. New kernels add fields at its end. The
+/// kernel copies as many bytes as are requested, or fewer if it has fewer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct TcpInfo {
     /// `tcpi_state` to `tcpi_rcv_ssthresh`.
     _before_rtt: [u32; 17],
-    /// `tcpi_rtt`: the smoothed round-trip time, in microseconds. 0 where none was measured.
+    /// `tcpi_rtt`: the smoothed round-trip time in microseconds. 0 if it was not measured.
     rtt: u32,
     /// `tcpi_rttvar` to `tcpi_rcv_space`.
     _before_total_retrans: [u32; 7],
@@ -168,7 +169,7 @@ impl TcpInfo {
     }
 }
 
-/// More of the same struct: what Linux has had since 4.6.
+/// More of the same struct: Linux has it since 4.6.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct LongTcpInfo {
@@ -176,8 +177,12 @@ pub struct LongTcpInfo {
     state: u8,
     /// `tcpi_ca_state` to `tcpi_fastopen_client_fail`.
     _before_rto: [u8; 7],
-    /// `tcpi_rto` to `tcpi_min_rtt`.
-    _before_data_segs_in: [u32; 36],
+    /// `tcpi_rto` to `tcpi_bytes_acked`, the last three of 64 bits.
+    _before_bytes_received: [u32; 30],
+    /// `tcpi_bytes_received`. The end of the stream counts as one.
+    bytes: u64,
+    /// `tcpi_segs_out` to `tcpi_min_rtt`.
+    _before_data_segs_in: [u32; 4],
     /// `tcpi_data_segs_in`: segments with data that were received.
     data_segments: u32,
     /// `tcpi_data_segs_out`.
@@ -187,11 +192,12 @@ pub struct LongTcpInfo {
 const _: () = assert!(
     size_of::<LongTcpInfo>() == 160
         // `linux/tcp.h`: four numbers of 64 bits and four of 32 follow `tcpi_total_retrans`, which is at 100.
+        && offset_of!(LongTcpInfo, bytes) == 128
         && offset_of!(LongTcpInfo, data_segments) == 152
 );
 
 mod kernel {
-    //! `TCP_INFO` through nix: its macros make the option, no unsafe code of ours.
+    //! `TCP_INFO` by the macros of nix: this project has no unsafe code.
     use nix::{getsockopt_impl, libc, sockopt_impl};
     sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, super::TcpInfo);
     sockopt_impl!(
@@ -206,9 +212,42 @@ mod kernel {
 /// The kernel's answer to `TCP_INFO` is shorter than [`LongTcpInfo`].
 static TCP_INFO_LACKS_SEGMENTS: AtomicBool = AtomicBool::new(false);
 
-/// Segments with data that a connection has received so far, and whether its end has come as well. Unknown where the kernel does
-/// not say.
-pub(super) fn segments(stream: &TcpStream) -> Option<(u32, bool)> {
+/// What a connection has received so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceivedSegments {
+    bytes: u64,
+    /// Segments with data.
+    count: u32,
+    /// The end of the stream was received as well.
+    ended: bool,
+}
+
+impl ReceivedSegments {
+    /// Whether the timestamp of what came after the first `before` segments is that of a single packet. The end of the stream is
+    /// merged with the data before it: a packet that has only the end replaces their timestamp, and is not counted here.
+    pub fn is_single_since(&self, before: Option<u32>) -> bool {
+        !self.ended && self.is_one_segment_since(before)
+    }
+
+    /// Whether all data that came after the first `before` segments is one segment, whatever its timestamp is.
+    pub fn is_one_segment_since(&self, before: Option<u32>) -> bool {
+        before.is_some_and(|before| self.count.wrapping_sub(before) <= 1)
+    }
+
+    /// Whether the end of the stream was received.
+    #[cfg(test)]
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Segments with data that brought the first `bytes` bytes, if these are all.
+    pub fn segments_of(&self, bytes: u64) -> Option<u32> {
+        (!self.ended && self.bytes == bytes).then_some(self.count)
+    }
+}
+
+/// What a connection has received so far (`TCP_INFO`, tcp(7)), if the kernel reports it.
+pub(super) fn received(stream: &TcpStream) -> Option<ReceivedSegments> {
     if TCP_INFO_LACKS_SEGMENTS.load(Ordering::Relaxed) {
         return None;
     }
@@ -217,18 +256,22 @@ pub(super) fn segments(stream: &TcpStream) -> Option<(u32, bool)> {
         return None;
     };
     let info = answer.ok()?;
-    Some((info.data_segments, info.state != 1))
+    Some(ReceivedSegments {
+        bytes: info.bytes,
+        count: info.data_segments,
+        ended: info.state != 1,
+    })
 }
 
 /// The kernel's answer to `TCP_INFO` was shorter than [`TcpInfo`]: a sandbox's is.
 static TCP_INFO_IS_SHORT: AtomicBool = AtomicBool::new(false);
 
-/// What the kernel knows of a connection (`TCP_INFO`, tcp(7)). Unknown where it does not say, or not all of it.
+/// What the kernel knows about a connection (`TCP_INFO`, tcp(7)). `None` if it does not report it, or only a part.
 pub(super) fn tcp_info(stream: &TcpStream) -> Option<TcpInfo> {
     if TCP_INFO_IS_SHORT.load(Ordering::Relaxed) {
         return None;
     }
-    // nix takes an answer of another length for a defect, and panics.
+    // nix panics if the answer has another length.
     let Some(answer) = unless_it_panics(|| getsockopt(stream, kernel::TcpInfo)) else {
         if !TCP_INFO_IS_SHORT.swap(true, Ordering::Relaxed) {
             tracing::warn!("The kernel's TCP_INFO is short: round-trip times and retransmits of probes are unknown");
@@ -238,8 +281,8 @@ pub(super) fn tcp_info(stream: &TcpStream) -> Option<TcpInfo> {
     answer.ok()
 }
 
-/// How long the handshake of a connection took that is just open: the first round trip that the kernel measured. Unknown
-/// where a segment was lost: it then counts from the one that was sent again.
+/// How long the handshake of a new connection took: the first round trip that the kernel measured. `None` if a segment was lost: the
+/// kernel then counts from the segment that was sent again.
 pub(super) fn handshake_time(stream: &TcpStream) -> Option<Duration> {
     let info = tcp_info(stream)?;
     info.rtt().filter(|_| info.retransmits == 0)

@@ -249,7 +249,7 @@ impl<'a> SecondHandshake<'a> {
             Dialled::Tcp(from, to) => {
                 let stream = self.dialer.tcp(*from, *to)?.connect().await?;
                 let local = stream.local_addr().ok();
-                (SocketStream::Tcp(stream), local)
+                (SocketStream::Tcp(Arc::new(stream)), local)
             }
             Dialled::Unix(path) => {
                 let (stream, _) = self.dialer.unix(path, self.until).await?;

@@ -26,59 +26,59 @@ use std::time::{Duration, Instant};
 /// The type of a TLS record that TLS 1.3 sends within a flight, for the sake of old middleboxes (RFC 8446 appendix D.4).
 const CHANGE_CIPHER_SPEC: u8 = 20;
 
-/// As much may always be read at once where the answer has begun: most answers are shorter.
+/// Minimum size of a read once the response has started: most responses are shorter.
 const LEAST_READ: usize = 4096;
 
-/// Shared by the layers of one connection and the check that watches it.
+/// Shared by the layers of one connection and by the check that uses it.
 #[derive(Debug, Default)]
 pub(super) struct Trace(Mutex<TraceState>);
 
-/// What the tape holds.
+/// The contents of a trace.
 #[derive(Debug, Default)]
 pub(super) struct TraceState {
     /// Bytes written to the socket.
     pub written: u64,
     /// Bytes read from the socket.
     pub read: u64,
-    /// The first bytes of the answer above TLS; of the socket where nothing came above it.
+    /// The first bytes of the response above TLS; those of the socket if nothing arrived above TLS.
     pub excerpt: Vec<u8>,
-    /// Bytes of the answer above TLS up to the end of its final head; of HTTP/1 only.
+    /// Bytes of the response above TLS up to the end of its final header; HTTP/1 only.
     pub heads: Option<usize>,
-    /// The kernel's view when the socket closed.
+    /// What the kernel reported when the socket closed.
     pub socket: Option<SocketFacts>,
-    /// When bytes crossed the socket.
+    /// When bytes were written to and read from the socket.
     pub below: IoTimestamps,
-    /// When they crossed above TLS.
+    /// The same above TLS.
     pub above: IoTimestamps,
     first_raw: Vec<u8>,
     first_answer: Vec<u8>,
-    /// How the answer deviates from HTTP.
+    /// How the response deviates from HTTP.
     pub deviations: Deviations,
-    /// Heads of the answer in frames of HTTP/2.
+    /// HEADERS frames of the response; HTTP/2 only.
     headers: usize,
-    /// The records of TLS, where the socket carries TLS.
+    /// The boundaries of TLS records, if the socket carries TLS.
     records: TlsRecords,
-    /// Whether those records are TLS at all.
+    /// The socket carries TLS.
     tls: bool,
     handshake: HandshakeTrace,
     delays: ReadDelays,
-    /// The request is being written, or is.
+    /// The request is being written, or was written.
     sending: bool,
     request_began: Option<Instant>,
     request_pending: bool,
     request_done: Option<Instant>,
     answer_began: Option<Instant>,
     answer_clock: ClockSource,
-    /// How much earlier the first byte of the answer may have come.
+    /// How much earlier than its timestamp the first byte of the response may have arrived.
     answer_doubt: Option<Duration>,
-    /// What this host was short of when the socket was to read or to write.
+    /// The resource of this host that was missing when the socket was read or written.
     shortage: Option<Reason>,
-    /// Above TLS when HTTP/2 is spoken: the frames we wrote and those that came.
+    /// HTTP/2 only: the frames that were written and those that were read.
     frames: Option<(Http2Frames, Http2Frames)>,
 }
 
 impl TraceState {
-    /// Whose clock told what.
+    /// Which clock measured each event.
     pub fn clocks(&self) -> ClockSources {
         ClockSources {
             connected: self.delays.connected,
@@ -94,16 +94,16 @@ impl TraceState {
 
 impl Trace {
     fn state(&self) -> MutexGuard<'_, TraceState> {
-        // A poisoned tape still holds true marks: a panic elsewhere does not falsify them.
+        // The values of a poisoned trace are still true: a panic elsewhere does not change them.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on the bytes above TLS are HTTP/2 frames: a flush or a read alone says nothing.
+    /// From now on the bytes above TLS are HTTP/2 frames: a flush or a read alone does not end the request or start the response.
     pub fn speak_http2(&self) {
         self.state().frames = Some((Http2Frames::after_preface(), Http2Frames::default()));
     }
 
-    /// The connection was open at `at`, by the kernel's word; we got to it `delay` later.
+    /// The connection is open. The exporter noticed it `delay` after the kernel did, if the kernel reported when.
     pub fn connected(&self, delay: Option<Duration>) {
         let delays = &mut self.state().delays;
         if let Some(delay) = delay {
@@ -113,7 +113,7 @@ impl Trace {
         }
     }
 
-    /// From now on the socket carries TLS, whatever it carried before; `within` the TLS of a proxy, where that is so.
+    /// From now on the socket carries TLS, whatever it carried before. `within`: inside the TLS connection to a proxy.
     pub fn speak_tls(&self, within: bool) {
         let mut state = self.state();
         state.tls = true;
@@ -122,12 +122,12 @@ impl Trace {
         state.first_raw.clear();
     }
 
-    /// How late we came to the flights of the handshake, in all.
+    /// The sum of the exporter's delays in reading the flights of the handshake.
     pub fn handshake_delay(&self, connect: Duration) -> Duration {
         self.state().delays.in_all().saturating_sub(connect)
     }
 
-    /// How late we came to what we then answered: the peer waited for us so long.
+    /// The sum of the exporter's delays in reading what it then replied to: the remote end waited for so long.
     pub fn answered_late(&self) -> Duration {
         self.state().delays.answered
     }
@@ -139,25 +139,25 @@ impl Trace {
         state.delays.answer();
     }
 
-    /// How much may be read at once. A read has the stamp of the last packet it takes from: until the answer has begun,
-    /// none may take more than what its first byte can come with, a byte, or a TLS record.
+    /// Maximum size of the next read. A read has the timestamp of the last packet that it takes bytes from: until the response has
+    /// started, a read takes no more than the unit that can contain its first byte, which is one byte, or one TLS record.
     pub fn next_read(&self) -> usize {
         let state = self.state();
         match (state.sending && state.answer_began.is_none(), state.tls) {
-            // Room is cleared before it is read into: as much as has come already is little for a long answer, too.
+            // A buffer is cleared before it is read into: for a long response, the size of what was read so far costs little.
             (false, _) => usize::try_from(state.read).unwrap_or(usize::MAX).max(LEAST_READ),
             (true, true) => state.records.rest(),
             (true, false) => 1,
         }
     }
 
-    /// Bytes that came before the response, while that is waited for: while the request is written, and until the first byte is there.
+    /// Bytes that came before the response, while the exporter writes the request or waits for the first byte of the response.
     pub fn read_before_response(&self) -> Option<u64> {
         let state = self.state();
         (state.sending && state.answer_began.is_none()).then_some(state.read)
     }
 
-    /// What may be the first byte of the answer may have come so much earlier than its timestamp says.
+    /// The read that may have brought the first byte of the response may have arrived so much earlier than its timestamp.
     pub fn doubt_first_byte(&self, doubt: Option<Duration>) {
         self.state().answer_doubt = doubt;
     }
@@ -198,7 +198,7 @@ impl Trace {
         state.written += bytes as u64;
     }
 
-    /// A datagram that is none of plain text was read as a whole.
+    /// An encrypted datagram was read as a whole.
     pub fn datagram_read(&self, received: ReceivedPacket) {
         let mut state = self.state();
         state.delays.read(received);
@@ -209,18 +209,18 @@ impl Trace {
         state.read += received.count as u64;
     }
 
-    /// The request has ended: the next datagram has its end.
+    /// The request has ended: the next datagram contains its end.
     pub fn request_ended(&self) {
         self.state().request_pending = true;
     }
 
-    /// Bytes that came while there is no answer.
+    /// Bytes that arrived, if no response has started.
     pub fn unanswered(&self) -> u64 {
         let state = self.state();
         state.answer_began.map_or(state.read, |_| 0)
     }
 
-    /// The head of the answer came with the datagram that was read last.
+    /// The header of the response arrived with the datagram that was read last.
     pub fn answer_came(&self) {
         let mut state = self.state();
         let stamped = state.below.last_read.filter(|at| Some(*at) >= state.request_began);
@@ -256,8 +256,8 @@ impl Trace {
             }
         };
         if began && state.answer_began.is_none() {
-            // No answer comes before the request: such a stamp is that of a clock that was set meanwhile. TLS may have read the end
-            // of the stream already, which came later.
+            // No response arrives before its request: such a timestamp means that the clock was set meanwhile. TLS may already have
+            // read the end of the stream, which arrived later.
             let stamped = state.below.last_bytes.filter(|at| Some(*at) >= state.request_began);
             state.answer_began = stamped.or(state.delays.read);
             state.answer_clock = stamped.map_or(ClockSource::Exporter, |_| state.delays.last_byte);
@@ -272,25 +272,24 @@ impl Trace {
         keep_first(&mut state.first_answer, bytes);
     }
 
-    /// The kernel would not read or write. Where that is for want of something on this host, it is so for whoever reads or
-    /// writes through us: libraries drop the kernel's number.
+    /// A system call failed. If this host lacks a resource, that is kept here: libraries discard the error number.
     pub fn socket_failed(&self, error: &io::Error) {
         if let Some(short) = shortage(error) {
             self.state().shortage = Some(short);
         }
     }
 
-    /// What a library does beside the probe panicked: that is ours, whatever the probe then sees of it.
+    /// A library's background task panicked. This is a local error, whatever the probe then sees.
     pub fn library_panicked(&self) {
         self.state().shortage = Some(Reason::LocalPanic);
     }
 
-    /// The exporter may hold no more of what comes.
+    /// The exporter has reached its memory limit for what it reads.
     pub fn out_of_memory(&self) {
         self.state().shortage = Some(Reason::LocalOverloaded);
     }
 
-    /// What this host was short of, if the socket ever was, or that a library failed on it.
+    /// The local error of the socket: a missing resource, or a failed library.
     pub fn shortage(&self) -> Option<Reason> {
         self.state().shortage
     }
@@ -325,16 +324,16 @@ impl Trace {
         self.state().request_done
     }
 
-    /// When the first byte of the answer came.
+    /// When the first byte of the response arrived.
     pub fn answer_began(&self) -> Option<Instant> {
         self.state().answer_began
     }
 
-    /// When the answer ended: with its last bytes, or, where only that frames it, with the end of the stream.
+    /// When the response ended: with its last bytes (`framed`), or with the end of the stream if only that delimits it.
     pub fn answer_ended(&self, framed: bool) -> Option<Instant> {
         let mut state = self.state();
         if !framed && state.below.last_read != state.below.last_bytes {
-            // The end of the stream has no stamp. The last bytes' delay was in what the peer took to end it.
+            // The end of the stream has no timestamp. The delay of the last bytes is part of the time that the remote end took.
             state.delays.last = Duration::ZERO;
             state.delays.last_byte = ClockSource::Exporter;
         }
@@ -342,24 +341,24 @@ impl Trace {
         if framed { below.last_bytes } else { below.last_read }
     }
 
-    /// The final head of the answer ended with so many of its bytes.
+    /// The final header of the response ended after so many bytes.
     pub fn heads_ended(&self, bytes: usize) {
         self.state().heads = Some(bytes);
     }
 
-    /// The answer deviates from HTTP in these ways.
+    /// The response deviates from HTTP in these ways.
     pub fn deviates(&self, found: Deviations) {
         if !found.is_empty() {
             self.state().deviations.append(found);
         }
     }
 
-    /// How the answer deviates, as far as it has come.
+    /// How the response deviates from HTTP, as far as it has been read.
     pub fn deviations(&self) -> Deviations {
         self.state().deviations.clone()
     }
 
-    /// Whether the answer deviates in a way.
+    /// Whether the response has a deviation.
     pub fn has_deviation(&self, deviation: Deviation) -> bool {
         self.state().deviations.has(deviation)
     }
@@ -372,7 +371,7 @@ impl Trace {
         was_cut || state.deviations.has(Deviation::MissingBody)
     }
 
-    /// Interim answers that came before the final one of HTTP/2.
+    /// Interim responses (1xx) before the final response of HTTP/2.
     pub fn interims(&self) -> usize {
         let state = self.state();
         state.frames.as_ref().map_or(0, |_| state.headers.saturating_sub(1))

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 /// Stage times given by events on the wire, instead of the times at which the task ran.
@@ -91,17 +91,9 @@ impl Wire {
 
     /// Closes the connection and returns the facts. `begun` is the start of the probe.
     pub fn close(self, begun: Instant) -> Exchange {
-        let Self {
-            mut facts,
-            layer,
-            line,
-            quic,
-            pending,
-            trace,
-            ..
-        } = self;
-        drop((layer, line, quic, pending));
-        let seen = trace.read_out();
+        let mut facts = self.facts;
+        drop((self.layer, self.line, self.quic, self.pending));
+        let seen = self.trace.read_out();
         facts.socket = seen.socket;
         facts.deviations = seen.deviations.clone();
         let clocks = seen.clocks();
@@ -169,8 +161,17 @@ impl Layer {
 }
 
 impl AsyncRead for Layer {
+    /// Reads up to one TLS record. `TlsStream::poll_read` reads more, and the first would then have the arrival time of the last.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read(cx, buf)
+        let Self::Tls(session) = &mut *self else {
+            return self.stream().poll_read(cx, buf);
+        };
+        let mut session = Pin::new(session.as_mut());
+        let chunk = ready!(session.as_mut().poll_fill_buf(cx))?;
+        let count = chunk.len().min(buf.remaining());
+        buf.put_slice(&chunk[..count]);
+        session.consume(count);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -391,5 +392,70 @@ impl AsyncWrite for TracedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.layer).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Layer, Trace};
+    use crate::check::socket::{Socket, SocketStream};
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use std::sync::Arc;
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    /// A server for `localhost`, and a client that trusts it.
+    fn both_ends() -> (TlsAcceptor, TlsConnector) {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = CertificateDer::from(issued.cert.der().to_vec());
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (
+            TlsAcceptor::from(Arc::new(server)),
+            TlsConnector::from(Arc::new(client)),
+        )
+    }
+
+    /// Head and body have arrived. If one read took both, the head would have the arrival time of the body.
+    #[tokio::test]
+    async fn a_read_takes_one_tls_record() {
+        let (acceptor, connector) = both_ends();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            for record in [b"head", b"body"] {
+                stream.write_all(record).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            stream
+        });
+        let stream = Arc::new(TcpStream::connect(address).await.unwrap());
+        let socket = Socket::new(SocketStream::Tcp(stream), Arc::new(Trace::default()), Instant::now());
+        let name = "localhost".try_into().unwrap();
+        let session = connector.connect(name, Layer::Plain(socket)).await.unwrap();
+        let _server = server.await.unwrap();
+        let mut layer = Layer::Tls(Box::new(session));
+        let mut read = [0; 64];
+        for record in [b"head", b"body"] {
+            let count = layer.read(&mut read).await.unwrap();
+            assert_eq!(&read[..count], record);
+        }
     }
 }

@@ -320,7 +320,7 @@ async fn an_exporter_that_stood_still_through_the_deadline_blames_nobody() {
         exporter.probe("resolve", &by_name),
     ];
     gate.holds(answered.len() + unfinished.len()).await;
-    exporter.process.signal("STOP");
+    exporter.stop().await;
     gate.open();
     // The deadline of all has then passed.
     tokio::time::sleep(Duration::from_millis(4200)).await;

@@ -8,43 +8,43 @@ use std::io;
 /// The present handshake.
 #[derive(Debug, Default)]
 pub(super) struct HandshakeTrace {
-    /// It runs within the TLS of a proxy: what the socket reads first is not its own.
+    /// It runs inside the TLS connection to a proxy: the first bytes of the socket are not its own.
     pub within: bool,
-    /// A message of the QUIC handshake came.
+    /// A message of the QUIC handshake arrived.
     quic: bool,
-    /// It asked for a certificate of ours.
+    /// The server requested a client certificate.
     client_cert_asked: bool,
-    /// Why TLS ended after that, if it said so.
+    /// Why TLS ended after the handshake, if it reported a reason.
     fault: Option<Reason>,
 }
 
 impl Trace {
-    /// These bytes came within the TLS of a proxy.
+    /// These bytes arrived inside the TLS connection to a proxy.
     pub fn read_within(&self, bytes: &[u8]) {
         keep_first(&mut self.state().first_raw, bytes);
     }
 
-    /// A message of the QUIC handshake came.
+    /// A message of the QUIC handshake arrived.
     pub fn quic_handshake_came(&self) {
         self.state().handshake.quic = true;
     }
 
-    /// Whether a message of the QUIC handshake came.
+    /// Whether a message of the QUIC handshake arrived.
     pub fn heard_quic_handshake(&self) -> bool {
         self.state().handshake.quic
     }
 
-    /// The handshake has ended; it asked for a certificate of ours, or did not.
+    /// The handshake has ended. `client_cert_asked`: the server requested a client certificate.
     pub fn secured(&self, client_cert_asked: bool) {
         self.state().handshake.client_cert_asked = client_cert_asked;
     }
 
-    /// Whether the handshake asked for a certificate of ours.
+    /// Whether the server requested a client certificate.
     pub fn client_cert_asked(&self) -> bool {
         self.state().handshake.client_cert_asked
     }
 
-    /// A read above TLS failed. Where TLS says why, as by an alert, that is kept: libraries drop it.
+    /// A read above TLS failed. If TLS reports a reason, such as an alert, it is kept here: libraries discard it.
     pub fn tls_failed(&self, error: &io::Error) {
         let handshake = &mut self.state().handshake;
         handshake.fault = handshake
@@ -52,7 +52,7 @@ impl Trace {
             .or_else(|| reason_of_late_tls(error, handshake.client_cert_asked));
     }
 
-    /// Why TLS ended after its handshake, if it said so.
+    /// Why TLS ended after its handshake, if it reported a reason.
     pub fn tls_fault(&self) -> Option<Reason> {
         self.state().handshake.fault
     }
