@@ -39,7 +39,7 @@ fn log(finding: &Finding) -> String {
     }
     let (level, words, mut fields) = match &finding.verdict {
         None => ("INFO", "Probe succeeded", Vec::new()),
-        Some(verdict) if verdict.masked => ("WARN", "Probe succeeded, and hides a fault", blame(verdict)),
+        Some(verdict) if verdict.masked => ("WARN", "Probe succeeded but masks a fault", blame(verdict)),
         Some(verdict) => ("ERROR", "Probe failed", blame(verdict)),
     };
     let detail = report.fault.as_ref().map(|fault| ("err", fault.detail.clone()));
