@@ -192,8 +192,8 @@ fn relays(case: &Case<'_>, reply: &Reply) -> bool {
 }
 
 /// `Certain` if the edge and the backend both return 500 with the same specific text. Gateways generate all other error
-/// statuses themselves, for failed backends or refusals, and some generate 500 (`error_page 502 =500`, or a gateway built with
-/// a web framework). Therefore neither response may show a gateway or the error page of a framework.
+/// statuses themselves, for failed backends or refusals. Some also generate 500 (`error_page 502 =500`, or a gateway
+/// that is built with a web framework). Therefore neither response may show a gateway or a framework's error page.
 fn surely_its_own(case: &Case<'_>, backend: &AskedBackend<'_>, reply: &Reply) -> Certainty {
     let same = case.refused().is_some_and(|edge| heuristics::same_answer(edge, reply));
     let known =

@@ -107,7 +107,7 @@ pub(super) fn same_answer(one: &Reply, other: &Reply) -> bool {
 }
 
 /// Whether a response shares an identifying header field with the application's successful response to a direct
-/// request: a field that identifies applications, a custom field (`X-App-…`), or a `Server` that is not a known gateway.
+/// request: a field that identifies applications, a custom field (`X-App-…`), or a `Server` of no known gateway.
 pub(super) fn has_marks_of(reply: &Reply, application: &Reply) -> bool {
     let own = |name: &str| OF_APPLICATIONS.contains(&name) || name.starts_with("x-app-");
     let named = application

@@ -1,7 +1,7 @@
 //! The memory limit of running probes (`limits.probe_memory`).
 //!
-//! All probes share the limit, so that targets with large responses
-//! exhaust neither the host nor other probes. A probe that exceeds it ends with a local error (HTTP 503).
+//! All probes share the limit, so that targets with large responses do not exhaust the memory of the host. A probe that
+//! exceeds the limit ends with a local error (HTTP 503).
 //!
 //! Memory that is released before the probe ends is a [`Charge`], which returns its bytes when dropped. Memory that
 //! lasts until the probe ends, such as the heads of its responses, is added to the probe's account
@@ -122,7 +122,7 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// The account that it is on.
+    /// The account that is charged.
     pub const fn memory(&self) -> &ProbeMemory {
         &self.memory
     }

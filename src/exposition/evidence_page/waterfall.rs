@@ -54,9 +54,9 @@ pub(super) fn table(finding: &Finding) -> Markup {
     let whole = ends.max().unwrap_or_default();
     html! {
         section aria-labelledby="times" {
-            h2 #times { "Where the time went" }
+            h2 #times { "Timing" }
             table.waterfall {
-                thead { tr { th scope="col" { "Phase" } th.number scope="col" { "Took" } th scope="col" { "From 0 to " (words(whole)) } } }
+                thead { tr { th scope="col" { "Phase" } th.number scope="col" { "Duration" } th scope="col" { "From 0 to " (words(whole)) } } }
                 @for asked in &asked {
                     tbody {
                         tr { th.who colspan="3" scope="rowgroup" { bdi { (asked.who) } (earlier(asked)) } }
@@ -80,9 +80,9 @@ fn all(finding: &Finding) -> Vec<WaterfallGroup<'_>> {
             );
         }
         for (who, report) in [
-            ("The edge, past its caches", &investigation.bypass),
+            ("The edge, bypassing its caches", &investigation.bypass),
             ("The edge, over HTTP/1.1", &investigation.again),
-            ("The edge, with what every gateway refuses", &investigation.reference),
+            ("The edge, with a request that every gateway rejects", &investigation.reference),
             ("A handshake with the edge", &investigation.handshake),
         ] {
             if let Some(report) = report {
