@@ -159,7 +159,7 @@ fn bypass(case: &Case<'_>) -> Option<String> {
         (Some(fault), None) => format!("failed: {}", fault.reason.meaning()),
         (None, None) => return None,
     };
-    Some(format!("A request that bypasses caches {what}."))
+    Some(format!("A cache-bypassing request {what}."))
 }
 
 fn reference(case: &Case<'_>) -> Option<String> {
