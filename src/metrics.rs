@@ -95,7 +95,7 @@ macro_rules! metrics {
     ($($constant:ident: $kind:ident $level:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
         $(
             #[doc = concat!("`", $name, "`: ", $help)]
-            #[allow(clippy::doc_markdown, reason = "the help texts are the exposition's")]
+            #[allow(clippy::doc_markdown, reason = "the help texts are written for the exposition")]
             pub static $constant: Metric = Metric {
                 name: $name,
                 kind: MetricKind::$kind,
@@ -175,7 +175,7 @@ metrics! {
     BACKEND_STATUS_CODE: Gauge Standard "probe_backend_http_status_code" ["backend"] "Status code of the backend when asked directly; 0 without a response";
     BACKEND_DURATION: Gauge Standard "probe_backend_duration_seconds" ["backend", "phase"] "Duration of a phase of the direct request to the backend, in seconds";
     INVESTIGATION: Gauge Standard "probe_diagnostics_duration_seconds" [] "Time spent on additional requests (diagnostics), in seconds";
-    VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls fail: the network of the exporter is suspect";
+    VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls fail, which indicates a problem in the exporter's own network";
     ADDRESSES: Gauge Standard "probe_addresses" ["state"] "Number of addresses of the target by probe result (ok, failed); only with addresses: all";
     FROM_CACHE: Gauge Standard "probe_http_from_cache" [] "1 if the response indicates that it came from a cache, 0 if it indicates that it did not; else absent";
     AGE: Gauge Standard "probe_http_age_seconds" [] "Age of the response in seconds, from its Age header; absent without one";

@@ -56,7 +56,7 @@ pub(super) enum BodyError {
     TooLargeToMatch(u64),
     #[error("The probe's deadline expired while the body was being decoded.")]
     OutOfTime,
-    #[error("The body: {0}.")]
+    #[error("Cannot store the body: {0}.")]
     NoMemory(NoMemory),
     #[error("The exporter had no free thread or too little processor time to decode the body in time.")]
     NotDecoded,

@@ -35,7 +35,7 @@ enum StreamState {
 /// The frames found in a piece of the byte stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FrameEvents {
-    /// Number of HEADERS frames that started before the first DATA frame, so that trailers after a body do not count.
+    /// Number of HEADERS frames that started before the first DATA frame. Trailers after data are not counted.
     pub headers: usize,
     /// Whether the last byte of a frame with `END_STREAM` was found.
     pub stream_ended: bool,

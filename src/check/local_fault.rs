@@ -64,7 +64,7 @@ pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnc
 }
 
 thread_local! {
-    /// This thread runs a call in which a panic is an expected result.
+    /// Whether this thread runs a call in which a panic is an expected result.
     static PANIC_IS_ANSWER: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Memory held by all probes of a process.
+/// The memory that all probes of a process hold.
 #[derive(Debug, Default)]
 pub struct MemoryPool {
     held: AtomicUsize,
@@ -52,7 +52,7 @@ pub struct NoMemory;
 
 impl fmt::Display for NoMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("all probes together hold as much memory as limits.probe_memory allows")
+        f.write_str("the memory limit of all probes (limits.probe_memory) is reached")
     }
 }
 
@@ -72,7 +72,7 @@ struct Account {
 }
 
 impl ProbeMemory {
-    /// The account of a probe where all probes share this maximum, in bytes.
+    /// The account of a probe. `most` is the maximum that all probes share, in bytes.
     #[must_use]
     pub fn new(pool: Arc<MemoryPool>, most: usize) -> Self {
         Self(Arc::new(Account {

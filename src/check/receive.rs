@@ -200,7 +200,7 @@ impl StageError for ReceiveError {
                 format!("The response head has {fields} fields; the limit is {limit}.")
             }
             Self::Interims(limit) => format!("More than {limit} interim responses came before the final one."),
-            Self::NoMemory(no_memory) => format!("The response head: {no_memory}."),
+            Self::NoMemory(no_memory) => format!("Cannot store the response head: {no_memory}."),
             Self::Head(error) | Self::Body(error) => error.detail(),
             Self::Incomplete => "The HTTP/2 stream ended before the response body was complete.".to_owned(),
             Self::Content(error) => error.to_string(),

@@ -18,7 +18,7 @@ const WIDTH: usize = 40;
 pub struct CheckSummary {
     probes: usize,
     good: usize,
-    /// In the order of their first occurrence.
+    /// The phases in the order of their first occurrence, with the durations of all probes.
     phases: Vec<(&'static str, Vec<Duration>)>,
     wholes: Vec<Duration>,
     verdicts: BTreeMap<String, usize>,

@@ -29,7 +29,7 @@ pub struct TableQuery<'a> {
     pub now: Instant,
 }
 
-/// Width of a stack of phases, in pixels.
+/// Width of the stacked bars of the phases, in pixels.
 const STACK: f64 = 130.0;
 
 /// One key, as shown on the page.
@@ -233,7 +233,7 @@ fn marks(places: Range<usize>, half: bool) -> String {
 }
 
 fn share((all, good): (u64, u64)) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "a share for people")]
+    #[allow(clippy::cast_precision_loss, reason = "the share is only displayed")]
     let percent = good as f64 * 100.0 / all as f64;
     if all == 0 {
         return "–".to_owned();

@@ -98,7 +98,7 @@ pub(super) fn number(out: &mut impl Write, value: f64) -> io::Result<()> {
     } else if value.is_infinite() {
         out.write_all(if value > 0.0 { b"+Inf" } else { b"-Inf" })
     } else if value.fract() == 0.0 && value.abs() < EXACT {
-        #[allow(clippy::cast_possible_truncation, reason = "whole, and small enough")]
+        #[allow(clippy::cast_possible_truncation, reason = "the value is whole and below 2^53")]
         let whole = value as i64;
         out.write_all(itoa::Buffer::new().format(whole).as_bytes())
     } else {

@@ -45,7 +45,8 @@ pub enum Name<'a> {
 #[derive(Clone, Debug)]
 pub struct FieldLine<'a> {
     pub name: Name<'a>,
-    /// The literal value. `None` for an indexed field: the values of the static table are valid.
+    /// The literal value. `None` for an indexed field: values of the static table are valid, and values of the dynamic
+    /// table were checked when they were added.
     pub value: Option<Text<'a>>,
     /// The first bits of a literal with a literal name that has the same effect on the dynamic table.
     pub prefix: u8,

@@ -12,12 +12,13 @@ use std::time::{Duration, SystemTime};
 /// Width of the drawing, in units.
 const WIDTH: f64 = 1000.0;
 
-/// A requested machine and the time of the request.
+/// The stage timings of one request or control, under one heading.
 struct WaterfallGroup<'a> {
     who: String,
     timings: Vec<&'a StageTiming>,
     took: Duration,
-    /// Time since the request to the edge. An earlier result that is still valid has no place on this time axis.
+    /// Time after the start of the request to the edge, or before it as an error. An earlier result that is still valid
+    /// has no place on the time axis.
     after: Result<Duration, Duration>,
 }
 
@@ -42,7 +43,7 @@ impl<'a> WaterfallGroup<'a> {
     }
 }
 
-/// Time after or before the request to the edge.
+/// Time after the start of the request to the edge, or before it as an error.
 fn since(edge: &Report, began: SystemTime) -> Result<Duration, Duration> {
     began.duration_since(edge.began).map_err(|before| before.duration())
 }

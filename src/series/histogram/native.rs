@@ -106,7 +106,7 @@ fn index(value: f64, schema: i32) -> i16 {
     let width = f64::from(-schema).exp2();
     #[allow(
         clippy::cast_possible_truncation,
-        reason = "a logarithm of a finite number is within ±1100, times at most 8"
+        reason = "the logarithm of a finite number is within ±1100, multiplied by up to 8"
     )]
     let guess = (value.log2() / width).ceil() as i16;
     let upper = |index: i16| (f64::from(index) * width).exp2();
