@@ -76,7 +76,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 use wire::{StageTimes, Wire};
 
-/// Maximum delay after the deadline in which data that arrived before the deadline may still be read and examined.
+/// Minimum time to read and examine data that arrived before the deadline, even if it extends past the deadline.
 const LATE_READING: Duration = Duration::from_millis(100);
 
 /// The conditions under which a probe runs.
@@ -86,7 +86,7 @@ pub struct ProbeContext {
     pub dialer: Dialer,
     /// The limits of a response.
     pub limits: Limits,
-    /// Memory held by the probe.
+    /// The account for the memory that the probe holds.
     pub memory: ProbeMemory,
     /// The host that the work is accounted to, for fair scheduling.
     pub host: FairnessKey,
@@ -111,7 +111,7 @@ pub struct Check {
 #[derive(Debug)]
 pub struct ProbeFailed(());
 
-/// The description of a stage's own error type.
+/// A stage's own error type.
 trait StageError {
     /// The reason, from the closed list.
     fn reason(&self) -> Reason;
@@ -152,7 +152,7 @@ impl Check {
         &self.secrets
     }
 
-    /// The same, mutable, to add secrets that a request does not mark, such as those in a body.
+    /// The same, mutable, to add secrets that are not in a header field or the request target, such as those in a body.
     pub const fn secrets_mut(&mut self) -> &mut Secrets {
         &mut self.secrets
     }
@@ -195,7 +195,7 @@ impl Check {
         self.wire.facts.for_credentials = true;
     }
 
-    /// Records facts of the current exchange that are not visible on the wire.
+    /// Records the protocol-specific facts of the current exchange.
     pub fn note(&mut self, spoken: ProtocolFacts) {
         self.wire.facts.spoken = Some(spoken);
     }
@@ -256,7 +256,7 @@ impl Check {
     ) -> Result<T, ProbeFailed> {
         let since = |at: Instant| at.saturating_duration_since(self.begun);
         let deadline = self.deadline();
-        // A stage that ends with an event on the wire ends at the time of that event, not when the task runs next.
+        // If the previous stage ended with an event on the wire, this stage starts at the time of that event.
         let begun = self.wire.times.next.unwrap_or_else(Instant::now);
         self.wire.times = StageTimes::default();
         // Data that arrived together with an earlier stage's bytes cannot end a later stage before the earlier one
@@ -296,7 +296,7 @@ impl Check {
             let words = format!("Timed out after {} ms, {}.", self.timeout.as_millis(), stage.doing());
             (E::timed_out(&self.wire), words)
         });
-        // Libraries do not pass on resource shortages of this host and TLS alerts.
+        // The libraries do not report resource shortages of this host and TLS alerts, so they are taken from the trace.
         let trace = &self.wire.trace;
         let reason = trace.shortage().or_else(|| trace.tls_fault()).unwrap_or(reason);
         timing.fail(since(self.wire.times.failed.unwrap_or(ended)), reason);
@@ -352,7 +352,7 @@ fn stalled(stalls: &StallDetector, wire: &Wire, exchanges: &[Exchange]) -> Optio
 
 fn stalled_words(lost: Duration, timeout: Duration, stage: Stage) -> String {
     format!(
-        "The exporter did not run for {} ms of a deadline of {} ms, {}. Its process or its host stood still or had no processor.",
+        "The exporter did not run for {} ms of a deadline of {} ms, {}. Its process or host was stopped or got no processor time.",
         lost.as_millis(),
         timeout.as_millis(),
         stage.doing()

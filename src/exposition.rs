@@ -24,7 +24,7 @@ use std::io::{self, Write};
 /// Writes families in a format.
 ///
 /// # Errors
-/// Those of `out`.
+/// When writing to `out` fails.
 pub fn write<'a>(
     families: impl IntoIterator<Item = &'a Family>,
     format: Format,

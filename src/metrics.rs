@@ -40,7 +40,7 @@ pub enum Level {
     Full,
 }
 
-/// One metric: its name, its labels, and what it means.
+/// One metric: its name, labels and meaning.
 #[derive(Debug)]
 pub struct Metric {
     /// The name, unit included.
@@ -69,7 +69,7 @@ impl Metric {
     }
 }
 
-/// The number of names that come before this one.
+/// The number of metric names that sort before this one.
 const fn rank(name: &str) -> usize {
     let (mut rank, mut place) = (0, 0);
     while place < NAMES.len() {
@@ -95,7 +95,7 @@ macro_rules! metrics {
     ($($constant:ident: $kind:ident $level:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
         $(
             #[doc = concat!("`", $name, "`: ", $help)]
-            #[allow(clippy::doc_markdown, reason = "the help texts are the exposition's")]
+            #[allow(clippy::doc_markdown, reason = "the help texts are written for the exposition")]
             pub static $constant: Metric = Metric {
                 name: $name,
                 kind: MetricKind::$kind,
@@ -175,13 +175,13 @@ metrics! {
     BACKEND_STATUS_CODE: Gauge Standard "probe_backend_http_status_code" ["backend"] "Status code of the backend when asked directly; 0 without a response";
     BACKEND_DURATION: Gauge Standard "probe_backend_duration_seconds" ["backend", "phase"] "Duration of a phase of the direct request to the backend, in seconds";
     INVESTIGATION: Gauge Standard "probe_diagnostics_duration_seconds" [] "Time spent on additional requests (diagnostics), in seconds";
-    VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls fail: the network of the exporter is suspect";
-    ADDRESSES: Gauge Standard "probe_addresses" ["state"] "Addresses of the target by how the probe of each ended, with addresses: all";
+    VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls fail, which indicates a problem in the exporter's own network";
+    ADDRESSES: Gauge Standard "probe_addresses" ["state"] "Number of addresses of the target by probe result (ok, failed); only with addresses: all";
     FROM_CACHE: Gauge Standard "probe_http_from_cache" [] "1 if the response indicates that it came from a cache, 0 if it indicates that it did not; else absent";
     AGE: Gauge Standard "probe_http_age_seconds" [] "Age of the response in seconds, from its Age header; absent without one";
     LAST_RUN: Gauge Standard "probe_last_run_timestamp_seconds" [] "Start of the last probe in unixtime; only for targets that are probed between scrapes";
-    UNATTRIBUTED: Gauge Standard "probe_unattributed_seconds" [] "The part of probe_duration_seconds that is in none of the exported phases";
-    TCP_RTT: Gauge Standard "probe_tcp_rtt_seconds" [] "Smoothed round-trip time of the probe's own connection, as the kernel measured it";
+    UNATTRIBUTED: Gauge Standard "probe_unattributed_seconds" [] "Part of probe_duration_seconds that is in none of the exported phases, in seconds";
+    TCP_RTT: Gauge Standard "probe_tcp_rtt_seconds" [] "Smoothed round-trip time of the probe's connection in seconds, from the kernel; absent if unknown";
     TCP_RETRANSMITS: Gauge Standard "probe_tcp_retransmits" [] "Segments that the kernel retransmitted on the probe's connection";
 }
 

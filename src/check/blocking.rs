@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes that are looked through before anybody else would have noticed.
+/// Number of bytes that can be examined within the runtime without a noticeable delay for other probes.
 pub(crate) const BRIEF: usize = 16 * 1024;
 
 /// The reason why there is no result in time.
@@ -79,7 +79,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Whom work is for, as far as fairness is concerned.
+/// The host that CPU-bound work is accounted to, as a hash of its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FairnessKey(u64);
 
@@ -93,7 +93,8 @@ impl FairnessKey {
     }
 }
 
-/// The data that is examined, the host it belongs to, and the time limit.
+/// The limits of work that examines received data: its time limit, the host that it is accounted to, and the account
+/// for its memory.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkLimits {
     pub until: Instant,
@@ -122,7 +123,7 @@ pub(crate) struct WorkStopped;
 
 #[cfg(test)]
 impl WorkClock {
-    /// One that is over then.
+    /// A clock that is over at the given time.
     pub fn until(until: Instant) -> Self {
         let wanted = Arc::new(());
         let clock = Self {
@@ -130,12 +131,12 @@ impl WorkClock {
             wanted: Arc::downgrade(&wanted),
             spent: Arc::default(),
         };
-        // It is wanted for as long as the test runs.
+        // The result is wanted for as long as the test runs.
         std::mem::forget(wanted);
         clock
     }
 
-    /// One that is not over while a test runs.
+    /// A clock that is not over while a test runs.
     pub fn never() -> Self {
         Self::until(Instant::now() + Duration::from_hours(1))
     }
@@ -166,7 +167,7 @@ impl ProcessorTime {
         }
     }
 
-    /// Why work that was asked for did not end.
+    /// The reason why the work did not end in time.
     fn late(&self) -> BlockingError {
         let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((at, _)) = begun else {
@@ -206,10 +207,10 @@ static POOL: LazyLock<Option<Runtime>> = LazyLock::new(|| {
         .ok()
 });
 
-/// The places of each host for which work is under way.
+/// The permits of each host that has work in progress.
 static PLACES: LazyLock<Mutex<HashMap<FairnessKey, Weak<Semaphore>>>> = LazyLock::new(Mutex::default);
 
-/// A place of a host's.
+/// Waits for a permit of the host.
 async fn place(host: FairnessKey) -> Option<OwnedSemaphorePermit> {
     let places = {
         let mut all = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -299,7 +300,7 @@ mod tests {
                 held.recv().is_ok()
             }));
             begun.await.unwrap();
-            // The one thread is taken.
+            // The only thread is busy.
             assert_eq!(blocking(now, || ()).await, Err(BlockingError::NotBegun));
             tokio::time::advance(2 * hour).await;
             assert_eq!(slow.await.unwrap(), Err(BlockingError::Slow));

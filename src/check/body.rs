@@ -17,15 +17,15 @@ use std::time::{Duration, Instant};
 /// The parts of a body that a prober needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BodyPlan {
-    /// Read the body.
+    /// Whether to read the body.
     pub read: bool,
-    /// Decode with this coding, regardless of `Content-Encoding` (as `blackbox_exporter` does).
+    /// The coding to decode with, regardless of `Content-Encoding` (as `blackbox_exporter` does).
     pub coding: Coding,
     /// Maximum number of decoded bytes to keep; more is [`Reason::ContentBodyTooLarge`].
     pub keep: Option<u64>,
     /// Maximum number of decoded bytes; more is [`Reason::HttpResponseTooLarge`].
     pub limit: Option<u64>,
-    /// Keep the first [`crate::limits::JUDGED_BODY`] bytes for the attribution.
+    /// Whether to keep the first [`crate::limits::JUDGED_BODY`] bytes for the attribution.
     pub judge: bool,
 }
 
@@ -48,17 +48,17 @@ pub enum Coding {
 /// The reason why a body was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("The body does not decode: {0}.")]
+    #[error("The body cannot be decoded: {0}.")]
     BadCoding(io::Error),
-    #[error("The body is over body_size_limit, {0} bytes.")]
+    #[error("The body exceeds the body_size_limit of {0} bytes.")]
     TooLarge(u64),
-    #[error("The body is over the {0} bytes that may be matched.")]
+    #[error("The body exceeds the {0} bytes that may be matched.")]
     TooLargeToMatch(u64),
-    #[error("The probe's time was over while the body was decoded.")]
+    #[error("The probe's deadline expired while the body was being decoded.")]
     OutOfTime,
-    #[error("The body: {0}.")]
+    #[error("Cannot store the body: {0}.")]
     NoMemory(NoMemory),
-    #[error("Other work left no thread to decode the body with in time.")]
+    #[error("The exporter had no free thread or too little processor time to decode the body in time.")]
     NotDecoded,
 }
 
@@ -126,7 +126,7 @@ impl Write for Sink {
 
 impl Sink {
     /// Reserves room for more bytes, up to the maximum to keep. The buffer grows fourfold, and in the last step to the
-    /// maximum. The old buffer stays in memory for a moment and has up to a third of the new size.
+    /// maximum. During the copy, the old buffer stays in memory. Its size is up to a third of the new one.
     fn make_room(&mut self, more: usize, limit: u64) -> Result<(), NoMemory> {
         let needed = self.kept.len() + more;
         if needed > self.kept.capacity() {
@@ -196,7 +196,7 @@ impl Collector {
     /// Creates the decoder of a plan.
     ///
     /// # Errors
-    /// When the memory limit is reached.
+    /// When the memory limit is reached or the decoder cannot be created.
     pub fn new(
         plan: BodyPlan,
         deadline: Instant,
@@ -233,7 +233,7 @@ impl Collector {
     /// and other probes must not wait for them.
     ///
     /// # Errors
-    /// When the decoder itself fails or finds no thread. An error in the piece is returned together with the collector.
+    /// When decoding finds no thread or does not end in time. An error in the piece is returned with the collector.
     pub async fn decode_blocking(
         mut self,
         bytes: Bytes,
@@ -267,7 +267,7 @@ impl Collector {
             Decoder::Zstd(decoder) => decoder.write_all(bytes),
         };
         if taken.is_err() && matches!(self.decoder, Decoder::Gzip(_) | Decoder::Deflate(_)) {
-            // Output before the error counts, as in Go. These two decoders still hold some of it. They fail again.
+            // As in Go, output before the error counts. These two decoders still hold some of it, and then fail again.
             let _again = self.finish_decoder();
         }
         self.judge(taken)?;
@@ -296,6 +296,9 @@ impl Collector {
     }
 
     /// Ends the input and decodes the rest.
+    ///
+    /// # Errors
+    /// When the body is incomplete or exceeds a limit.
     pub fn finish(&mut self) -> Result<(), BodyError> {
         let finished = self.finish_decoder();
         self.judge(finished)
@@ -495,7 +498,7 @@ mod tests {
             assert_eq!(&*kept, text, "{coding:?}");
             drop(kept);
             assert_eq!(pool.held(), 0, "{coding:?}");
-            // With less memory, the fault is the exporter's.
+            // With less memory, the error is local to the exporter.
             let little = ProbeMemory::new(pool.clone(), LENGTH);
             let refused = take_within(whole, &bytes, &little).unwrap_err();
             assert!(matches!(refused, BodyError::NoMemory(_)), "{coding:?} {refused}");

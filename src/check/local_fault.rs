@@ -35,7 +35,7 @@ pub(super) fn has_route(from: Option<IpAddr>, to: SocketAddr) -> bool {
     let bound = UdpSocket::bind((from.unwrap_or(any), 0));
     match bound.and_then(|socket| socket.connect(to)) {
         Ok(()) => true,
-        // Else it is something other that is lacking, or not permitted: datagrams to a broadcast address are not.
+        // Other errors do not indicate a missing route: datagrams to a broadcast address, for example, are forbidden.
         Err(error) => !matches!(
             error.kind(),
             io::ErrorKind::AddrNotAvailable
@@ -49,13 +49,13 @@ pub(super) fn has_route(from: Option<IpAddr>, to: SocketAddr) -> bool {
 /// Panics in background work of libraries. Such work often cannot be assigned to a probe.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Number of panics in this process.
+/// Number of panics in background work of libraries since the start of the process.
 pub fn panics_outside_probes() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// What a library does on its own beside a probe, with word of its panic: nobody else would hear of it, and the probe
-/// would see a peer that falls silent.
+/// Runs background work of a library and calls `panicked` if it panics. Otherwise the panic would go unnoticed, and the
+/// probe would see a peer that stops responding.
 pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnce()) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         PANICS.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +64,7 @@ pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnc
 }
 
 thread_local! {
-    /// This thread runs a call in which a panic is an expected result.
+    /// Whether this thread runs a call in which a panic is an expected result.
     static PANIC_IS_ANSWER: Cell<bool> = const { Cell::new(false) };
 }
 

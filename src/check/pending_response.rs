@@ -30,7 +30,7 @@ pub(super) type ResponseBody = UnsyncBoxBody<Bytes, WireError>;
 /// The head of a response, for any HTTP version, and its body.
 pub(super) struct ResponseHead {
     pub status: u16,
-    /// `HTTP/1.1`.
+    /// The version, such as `HTTP/1.1`.
     pub version: &'static str,
     pub headers: HeaderMap,
     /// The reason phrase, if it is not the standard one.
@@ -46,7 +46,7 @@ pub(super) struct ResponseHead {
 }
 
 impl From<Response<ResponseBody>> for ResponseHead {
-    /// The body for HTTP/2 and HTTP/3.
+    /// Converts a response over HTTP/2 or HTTP/3.
     fn from(answer: Response<ResponseBody>) -> Self {
         let (parts, body) = answer.into_parts();
         let declared = parts.headers.get(CONTENT_LENGTH);
@@ -240,7 +240,7 @@ pub(super) enum ResponsePart {
     Body,
 }
 
-/// Reads the reason from a library's error.
+/// The error of a failed exchange.
 #[derive(Debug)]
 pub(super) struct ResponseError {
     error: WireError,
@@ -325,7 +325,7 @@ pub(super) fn reason_of_io(error: &io::Error, part: ResponsePart) -> Option<Reas
     }
 }
 
-/// The peer ended the stream or connection.
+/// The reason when the peer ended the stream or connection.
 pub(super) const fn closed(part: ResponsePart) -> Reason {
     match part {
         ResponsePart::Head => Reason::HttpClosedBeforeResponse,

@@ -44,8 +44,8 @@ const TOLERATED_PART: u32 = 4;
 /// Loss that is always tolerated.
 const TOLERATED: Duration = Duration::from_millis(50);
 
-/// Polls of the runtime after a deadline. The first one sees the sockets. Each library task that a response passes
-/// through needs one more. Without new data, each poll costs a few microseconds.
+/// Number of polls of the runtime after a deadline. The first one sees the sockets. Each library task that a response
+/// passes through needs one more. Without new data, each poll costs a few microseconds.
 const LAST_TURNS: u32 = 24;
 
 /// The same for a wait within a stage, which must end before the final polls of the stage.
@@ -62,8 +62,8 @@ struct Stall {
     nobody_ran: Duration,
 }
 
-/// Periods in which no probe ran on this thread although one was due. Only the latest are kept, longer than
-/// [`ON_TIME`].
+/// Periods in which no probe ran on this thread although one was due. Only the latest periods of at least [`ON_TIME`]
+/// are kept.
 #[derive(Debug, Default)]
 struct Silence {
     last_woken: Option<Instant>,
@@ -152,9 +152,8 @@ impl StallDetector {
     /// Runs `work` until it is complete. Returns None if the deadline has passed and the kernel has no more data for
     /// it.
     ///
-    /// The caller pins `work`: an async function stores a future that it takes by value and then pins twice, in its
-    /// argument and where
-    /// it is pinned, and each outer function would store and move both.
+    /// The caller pins `work`. An async function that takes a future by value and pins it stores it twice: as its
+    /// argument and where it is pinned. Each outer function would store and move both.
     pub async fn watch<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         while now() < self.deadline {
             let done = poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -180,8 +179,7 @@ impl StallDetector {
     }
 
     /// The lost time that could have changed the result. `acted` is the time of the exporter's last action that the
-    /// peer could notice. If it is None,
-    /// all of the lost time counts.
+    /// peer could notice. If it is None, all of the lost time counts.
     pub fn lost(&self, acted: Option<Instant>) -> Duration {
         let counts = |stall: &Stall| {
             if acted.is_none_or(|acted| acted >= stall.from) {
@@ -249,7 +247,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// What a probe of one second lost that was last woken late at `until`, where it was due at `due`.
+    /// The lost time of a one-second probe that was due at `due` and woken at `until`.
     fn lost(due: u64, until: u64, acted: Option<u64>) -> Duration {
         let begun = Instant::now();
         SILENCE.take();
@@ -263,7 +261,7 @@ mod tests {
     fn a_stall_before_the_last_action_counts() {
         assert_eq!(lost(60, 360, Some(360)), ms(300));
         assert_eq!(lost(60, 360, Some(60)), ms(300));
-        // It is not known what was done.
+        // The time of the last action is unknown.
         assert_eq!(lost(60, 360, None), ms(300));
     }
 
@@ -275,7 +273,7 @@ mod tests {
         assert_eq!(lost(60, 1200, Some(5)), ms(1140));
     }
 
-    /// Wakes one probe after the other, as (due, woken) in milliseconds, and gives what the last one lost.
+    /// Wakes one probe after the other, as (due, woken) in milliseconds, and returns the lost time of the last one.
     fn lost_by_the_last(wakes: &[(u64, u64)], acted: u64) -> Duration {
         let begun = Instant::now();
         SILENCE.take();
@@ -289,14 +287,14 @@ mod tests {
         lost
     }
 
-    /// Many targets fall silent at once, and their probes end one after the other.
+    /// Many targets stop responding at once, and their probes end one after the other.
     #[test]
     fn a_probe_that_waits_for_others_of_its_thread_has_lost_nothing_while_the_target_was_silent() {
         let busy: Vec<_> = (0..100).map(|number| (1000, 1000 + 5 * number)).collect();
         assert_eq!(lost_by_the_last(&busy, 5), ms(0));
-        // It was to act in that time.
+        // The probe had to act in that time.
         assert_eq!(lost_by_the_last(&busy, 1400), ms(495));
-        // A whole host stood still, and this probe was not the first to be woken.
+        // The whole host was stopped, and this probe was not the first to be woken.
         assert_eq!(lost_by_the_last(&[(900, 900), (1000, 2200), (1010, 2201)], 5), ms(1190));
     }
 
@@ -337,7 +335,7 @@ mod tests {
         assert!(stalls.lost(None) >= ms(150), "{stalls:?}");
     }
 
-    /// The answer and the deadline come while the thread is kept busy: it is the answer that counts.
+    /// The response and the deadline come while the thread is busy: the response counts.
     #[tokio::test]
     async fn what_the_kernel_has_at_the_deadline_is_read() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

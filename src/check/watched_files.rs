@@ -142,14 +142,14 @@ impl<T: Send + Sync + 'static> Refresh for Watched<T> {
             Ok(_) if !whole => Some("they changed while they were read".to_owned()),
             Ok(value) => {
                 self.current.store(Arc::new(Ok(Arc::new(value))));
-                tracing::info!(what = self.what, "Files changed and were read again");
+                tracing::info!(what = self.what, "Read changed files");
                 None
             }
             Err(error) => Some(error),
         };
         if error.is_some() && error != seen.error {
             let kept = self.current.load().is_ok();
-            tracing::warn!(what = self.what, error, kept, "Files changed and cannot be used");
+            tracing::warn!(what = self.what, error, kept, "Cannot use changed files");
         }
         if let (Some(error), true) = (&error, self.current.load().is_err()) {
             self.current.store(Arc::new(Err(error.clone())));
@@ -169,7 +169,7 @@ pub fn watch_files() {
             }
         });
         if let Err(error) = started {
-            tracing::error!(%error, "Files that change are not read again before a reload");
+            tracing::error!(%error, "Cannot start the thread that reads changed files; they are read only at a reload");
         }
     });
 }

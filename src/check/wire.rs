@@ -65,7 +65,7 @@ pub(super) struct Wire {
     pub is_silent: bool,
     /// Events of the connection.
     pub trace: Arc<Trace>,
-    /// Memory held by the probe.
+    /// The account for the memory that the probe holds.
     pub memory: ProbeMemory,
 }
 
@@ -115,7 +115,7 @@ impl Wire {
 pub(super) enum Layer {
     Plain(Socket),
     Tls(Box<TlsStream<Layer>>),
-    /// TLS to a proxy, before the inner TLS handshake starts.
+    /// TLS to a proxy, which carries the TLS connection to the target.
     Within(Box<TlsWithinTls>),
     #[cfg(feature = "legacy-tls")]
     Legacy(super::legacy::LegacyStream),
@@ -135,8 +135,8 @@ impl Layer {
         }))
     }
 
-    /// The reason why TLS ended, if it was received but not read. A server may send an alert before a write fails. All
-    /// other received data stays unread.
+    /// The reason why TLS ended, if it was received but not read: a server may send an alert before a write fails. The
+    /// decrypted data stays unread.
     fn unread_fault(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
         let Self::Tls(session) = self else { return None };
         let (layer, tls) = session.get_mut();
@@ -281,7 +281,7 @@ impl TracedStream {
         }
     }
 
-    /// Reads as the library reads: what its header blocks are to be.
+    /// Reads for the HTTP/2 library. `blocks` renames the fields that the library would reject.
     fn poll_blocks(
         &mut self,
         blocks: &mut HeaderBlocks,
@@ -353,7 +353,7 @@ impl TracedStream {
         &self.trace
     }
 
-    /// The exporter may not hold more of the received data.
+    /// Records that the memory limit does not allow more received data.
     pub fn out_of_memory(&self) {
         self.trace.out_of_memory();
     }

@@ -43,14 +43,14 @@ impl LinkState {
         }
     }
 
-    /// The symbol for readers who do not see colours.
+    /// The displayed word, for readers who do not see colours.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
             Self::Broken => "broken",
-            Self::Suspect => "perhaps",
-            Self::Unseen => "not seen",
+            Self::Suspect => "suspect",
+            Self::Unseen => "not reached",
         }
     }
 }
@@ -67,7 +67,7 @@ pub const fn name(link: Link) -> &'static str {
         Link::Upstream => "between the gateway and its backend",
         Link::Origin => "the application",
         Link::Content => "the content of the response",
-        Link::Unknown => "the evidence does not tell which link",
+        Link::Unknown => "the broken link is unknown",
     }
 }
 
@@ -188,7 +188,7 @@ fn edge(finding: &Finding, exchange: &Exchange) -> String {
         .map(|reply| format!("answered {}", reply.status));
     let words: Vec<_> = who.map(str::to_owned).into_iter().chain(status).collect();
     if words.is_empty() {
-        "no answer".to_owned()
+        "no response".to_owned()
     } else {
         words.join(" ")
     }
@@ -198,6 +198,6 @@ fn backend(direct: &DirectRequest) -> String {
     let name = &direct.backend.name;
     match direct.report.final_reply() {
         Some(reply) => format!("{name} asked directly: {}", reply.status),
-        None => format!("{name} asked directly: no answer"),
+        None => format!("{name} asked directly: no response"),
     }
 }

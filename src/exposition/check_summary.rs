@@ -18,7 +18,7 @@ const WIDTH: usize = 40;
 pub struct CheckSummary {
     probes: usize,
     good: usize,
-    /// In the order of their first occurrence.
+    /// The phases in the order of their first occurrence, with the durations of all probes.
     phases: Vec<(&'static str, Vec<Duration>)>,
     wholes: Vec<Duration>,
     verdicts: BTreeMap<String, usize>,
@@ -74,7 +74,7 @@ impl CheckSummary {
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = format!(
-            "{} probes, {} good ({})\n\n",
+            "{} probes, {} succeeded ({})\n\n",
             self.probes,
             self.good,
             self.share(self.good)
@@ -83,7 +83,7 @@ impl CheckSummary {
             &mut out,
             &format!("{:<12}{:>12}{:>12}{:>12}\n", "ms", "p50", "p95", "p99"),
         );
-        let whole = [("whole", self.wholes.clone())];
+        let whole = [("total", self.wholes.clone())];
         for (name, times) in self.phases.iter().chain(&whole) {
             let [median, high, highest] = [50, 95, 99].map(|percent| millis(quantile(times, percent)));
             add(&mut out, &format!("{name:<12}{median:>12}{high:>12}{highest:>12}\n"));

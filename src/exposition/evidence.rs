@@ -234,9 +234,9 @@ pub(super) fn notes(exchange: &Exchange) -> impl Iterator<Item = String> + use<>
     let doubt = exchange.wire.clocks.first_byte_doubt;
     doubt.into_iter().map(|doubt| {
         format!(
-            "The exporter read the response late, and the kernel had merged its packets: the first byte may have come up to {} earlier \
-             than its timestamp. The times of the phases processing and transfer are not known on their own, only their sum is. The \
-             histograms observe neither.",
+            "The exporter read the response late, and the kernel had merged its packets: the first byte may have arrived up to {} \
+             before its timestamp. Only the sum of the phases processing and transfer is known, so the histograms do not \
+             observe these phases.",
             words(doubt)
         )
     })

@@ -1,5 +1,5 @@
-//! One finding as an HTTP Archive 1.2, which browsers, vendors and providers can open. Secrets are left out by the same
-//! allow-list as in the evidence.
+//! One finding as an HTTP Archive 1.2, which browsers, vendors and providers can open. The allowlist of the evidence
+//! also selects the header values that are shown here.
 
 use super::evidence::{notes, shown_value};
 use crate::chain::Stage;
@@ -22,9 +22,9 @@ pub fn json(entry: &HistoryEntry) -> Value {
             asked.push((format!("backend_{}", direct.backend.name), title, &direct.report));
         }
         let others = [
-            ("bypass", "past the caches", &investigation.bypass),
+            ("bypass", "bypassing the caches", &investigation.bypass),
             ("http1_retry", "over HTTP/1.1", &investigation.again),
-            ("reference", "what every gateway refuses", &investigation.reference),
+            ("reference", "a request that every gateway rejects", &investigation.reference),
             ("handshake", "a TLS handshake", &investigation.handshake),
         ];
         for (id, title, report) in others {
@@ -79,7 +79,7 @@ fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
             "queryString": [],
             "headersSize": -1,
             "bodySize": -1,
-            "comment": "Header fields of the request may be secrets and are left out.",
+            "comment": "Request headers are omitted because they may contain secrets.",
         },
         "response": response(exchange),
         "cache": {},
@@ -135,7 +135,7 @@ fn comment(exchange: &Exchange) -> String {
     failed.into_iter().chain(notes(exchange)).collect::<Vec<_>>().join(" ")
 }
 
-/// The format counts TLS into `connect` and repeats it in `ssl`.
+/// The phases of an exchange. In this format, `connect` includes the TLS handshake, and `ssl` is its part of that time.
 fn timings(exchange: &Exchange) -> Value {
     let reached = |stage: Stage| {
         exchange
@@ -156,7 +156,7 @@ fn timings(exchange: &Exchange) -> Value {
     } else {
         -1.0
     };
-    // These three must be numbers from 0 in the format.
+    // The format requires non-negative numbers for these three.
     let at_least = |stage: Stage| millis(exchange.time_in(stage));
     json!({
         "blocked": -1,

@@ -17,7 +17,7 @@ pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl 
     for family in families {
         let (name, kind) = match (family.kind, family.name.strip_suffix(TOTAL)) {
             (MetricKind::Counter, Some(name)) => (name, MetricKind::Counter.as_str()),
-            // A counter needs the suffix there.
+            // `OpenMetrics` requires the suffix for counters.
             (MetricKind::Counter, None) => (family.name.as_ref(), "unknown"),
             (kind, _) => (family.name.as_ref(), kind.as_str()),
         };

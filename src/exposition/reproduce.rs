@@ -5,8 +5,8 @@ use crate::secret::MASK;
 use crate::target::HttpUrl;
 use std::net::{IpAddr, SocketAddr};
 
-/// The command with the dialled address. `None` if no address was dialled. Secrets are omitted: a hidden
-/// query shows as `?…`, and the module's own header fields and body are left out.
+/// The command with the dialled address. `None` if no address was dialled. Secrets are omitted: a hidden query is shown
+/// as `?…`, and the header fields and the body of the module are missing.
 pub(super) fn command(report: &Report) -> Option<String> {
     let exchange = report.last_exchange()?;
     // A truncated or secret URL cannot be requested.
@@ -45,7 +45,7 @@ pub(super) fn command(report: &Report) -> Option<String> {
 fn curl(exchange: &Exchange, peer: SocketAddr, seconds: u64) -> Option<String> {
     let url = HttpUrl::parse(&exchange.url).ok()?;
     let authority = exchange.authority.clone().unwrap_or_default();
-    // curl sends in TLS, and verifies, the name in the URL.
+    // curl uses the host name in the URL for SNI and for the verification of the certificate.
     let is_secure = url.scheme().is_secure();
     let tls_name = exchange.tls_name.as_deref().filter(|_| is_secure);
     let tls_name = tls_name.filter(|name| name.parse::<IpAddr>().is_err());

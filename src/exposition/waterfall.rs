@@ -76,7 +76,7 @@ pub fn text(finding: &Finding, paint: Colouring) -> String {
     out
 }
 
-/// The exchanges of one report on the time axis. The offset is relative to the request to the edge.
+/// The exchanges of one report on the time axis. `after` is the offset from the request to the edge.
 fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration, paint: Colouring) {
     for exchange in &report.exchanges {
         line(out, &exchange.url);

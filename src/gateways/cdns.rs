@@ -65,7 +65,7 @@ pub(super) const ROWS: &[Gateway] = &[
         own: &[
             page(
                 &[Begins("server", "cloudflare"), Status(&[520])],
-                // Other causes: the origin's response header exceeds 128 KiB, or the origin requires a client certificate.
+                // The response header may exceed 128 KiB, or the origin may require a client certificate.
                 Upstream(&[Protocol, Terminated, HeaderSize, Alert]),
             ),
             page(&[Begins("server", "cloudflare"), Status(&[521])], Upstream(&[Refused])),

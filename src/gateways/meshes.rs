@@ -127,7 +127,7 @@ pub(super) const ROWS: &[Gateway] = &[
             page(&[Text("stream timeout")], Upstream(&[ResponseTimeout]))
                 .or_inner()
                 .documented(MANAGER),
-            // The limit applies to the whole exchange. The exporter sends its request immediately, so the upstream is slow.
+            // The limit applies to the whole exchange. The exporter sends its request at once, so the upstream is slow.
             likely(
                 &[Text("downstream duration timeout")],
                 Upstream(&[ResponseTimeout, EdgeRequestRefused]),

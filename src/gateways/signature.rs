@@ -151,7 +151,8 @@ fn is_numbered(body: &str, text: &str, number: u16) -> bool {
     places(body, &wanted).any(ends)
 }
 
-/// Compares the footer with `Server`: nginx and its derivatives write the same text into both, with or without a version.
+/// Compares the footer with `Server`. nginx and its derivatives write the same text into both, with or without a
+/// version.
 fn is_foot_of_server(answer: &ObservedResponse<'_>, before: &str) -> bool {
     let lower = answer.body.to_ascii_lowercase();
     let foot = lower

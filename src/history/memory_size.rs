@@ -1,4 +1,7 @@
-//! Estimates how many bytes a finding holds in memory. Every field is listed: a new field does not compile until it is counted.
+//! Estimates the memory of a finding, in bytes.
+//!
+//! The functions destructure every struct with all its fields, so that a new field does not compile until it is
+//! counted.
 
 use crate::backend::Backend;
 use crate::investigation::{Control, DirectRequest, Investigation, Vantage};
@@ -12,13 +15,13 @@ use crate::verdict::Verdict;
 use http::HeaderMap;
 use std::mem::size_of;
 
-/// What an allocation takes besides what was asked for.
+/// Overhead of an allocation, in bytes.
 const EACH: usize = 16;
 
-/// What a field of a map takes besides its text: its bucket, its place in the index, and two allocations.
+/// Size of a header map entry without its texts, in bytes: the bucket and the slot in the index.
 const EACH_FIELD: usize = 112 + 8;
 
-/// The bytes of a finding.
+/// Returns the estimated size of a finding in bytes.
 pub(super) fn of(finding: &Finding) -> usize {
     let Finding {
         // Shared with the configuration.
@@ -41,7 +44,7 @@ pub(super) fn of(finding: &Finding) -> usize {
         let Verdict { reasons, summary, .. } = verdict;
         list(reasons, |_| 0) + text(summary)
     });
-    // The owner of a failure's newest is written out once more.
+    // The target occurs twice: in the finding, and in the key of the newest failure.
     size_of::<Finding>()
         + 2 * (target.written().len() + EACH)
         + optional(hostname.as_ref())
@@ -152,7 +155,7 @@ fn exchange(exchange: &Exchange) -> usize {
 
 fn deviation(found: &DeviationFound) -> usize {
     let DeviationFound { deviation: _, field } = found;
-    // The list has up to twice the room that it needs.
+    // The capacity of the list may be twice its length.
     2 * size_of::<DeviationFound>() + optional(field.as_ref())
 }
 

@@ -13,24 +13,25 @@ use std::sync::Arc;
 /// Maximum length of a key's texts that are kept unchanged, in bytes.
 const SHORT: usize = 256;
 
-/// Bytes of the target that are kept of a longer key, and of what tells it from others of the same target.
+/// Maximum bytes that a longer key keeps of its target, and of the text that distinguishes it from other keys of the
+/// same target.
 const SHOWN: usize = 128;
 
 /// The identity of one set of series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SeriesKey {
     module: Arc<str>,
-    /// As written; of a long key, as it is shown, and cut.
+    /// The target as written. For a long key, the displayed text, truncated.
     target: Target,
     parameters: Option<Box<KeyParameters>>,
 }
 
-/// What most keys have none of.
+/// The parameters that most keys do not have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct KeyParameters {
     hostname: Option<String>,
     backends: Vec<Backend>,
-    /// Of all texts of a long key.
+    /// Digest of all texts of a long key.
     digest: Option<[u8; 32]>,
 }
 
@@ -55,8 +56,8 @@ impl SeriesKey {
         if texts <= SHORT { key } else { key.in_short(requested) }
     }
 
-    /// The same with a digest in place of the texts. What is shown of a text is made before it is cut: a part of a
-    /// secret may not look like one.
+    /// The same key with a digest in place of the texts. Secrets are masked before a text is truncated, because the
+    /// first part of a secret may not be recognisable as one.
     fn in_short(self, requested: &ProbeRequest) -> Self {
         let shown = |text: String| {
             let start = cut(&text, SHOWN);
@@ -96,7 +97,7 @@ impl SeriesKey {
         if let Some([a, b, ..]) = self.parameters.as_ref().and_then(|parameters| parameters.digest) {
             return u16::from_be_bytes([a, b]);
         }
-        // FNV-1a, folded: too little to learn from what is hidden.
+        // FNV-1a, folded to 16 bits, which is too short to reveal the hidden text.
         let hash = self.target.written().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
@@ -116,13 +117,13 @@ impl SeriesKey {
     }
 }
 
-/// Bytes of a backend's texts.
+/// Total length of a backend's texts, in bytes.
 fn length(backend: &Backend) -> usize {
     let optional = [&backend.sni, &backend.authority].map(|text| text.as_ref().map_or(0, String::len));
     backend.name.len() + backend.host.len() + optional.iter().sum::<usize>()
 }
 
-/// Tells all that a caller can write from each other.
+/// A digest of all parameters that a caller can set.
 fn digest(requested: &ProbeRequest) -> [u8; 32] {
     let ProbeRequest {
         target,
@@ -130,7 +131,7 @@ fn digest(requested: &ProbeRequest) -> [u8; 32] {
         backends,
     } = requested;
     let mut digest = Sha256::new();
-    // Each text with its length, so that no two aims have the same bytes.
+    // Each text follows its length, so that no two requests have the same bytes.
     for text in [target.written(), &format!("{hostname:?}"), &format!("{backends:?}")] {
         digest.update(text.len().to_be_bytes());
         digest.update(text);

@@ -16,7 +16,7 @@ pub(super) struct Observation {
     pub outcome: ObservedOutcome,
     /// Duration of each complete phase, by its first stage, in seconds. A phase that was interrupted in one exchange is
     /// excluded. So is a phase whose own duration is unknown
-    /// ([`Exchange::is_time_known`](crate::report::Leg::is_time_known)).
+    /// ([`Exchange::is_time_known`](crate::report::Exchange::is_time_known)).
     pub phases: Box<[(Stage, f64)]>,
     /// The status code of its last response.
     pub status: Option<u16>,

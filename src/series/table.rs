@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(at(&names[0], None), keys[0]);
         assert_ne!(keys[0].mark(), keys[1].mark());
         assert!(keys[2].distinction() == "a" && keys[3].target().to_string() == "http://host/");
-        // What hides a secret is not cut off before it has.
+        // Secrets are masked before the text is truncated.
         let secret = format!("http://user:{}@host/", "secret".repeat(100));
         assert!(!format!("{:?}", at(&secret, None)).contains("secret"));
         assert!(
@@ -430,7 +430,7 @@ mod tests {
         }
         assert_eq!(table.peek(&key("70")).unwrap().target_state().scraped, Some(now));
         assert!(table.peek(&key("junk")).is_none());
-        // All are forgotten when nobody asks for them.
+        // Keys that are no longer used are removed.
         scrape(&table, "new", now + Duration::from_secs(3601));
         assert_eq!((table.stats().keys, table.stats().evicted_idle), (1, 90));
     }

@@ -71,7 +71,7 @@ async fn a_healthy_backend_behind_a_failing_edge_means_an_upstream_fault() {
     );
     assert!(probed.page.find("probe_diagnostics_duration_seconds").is_some());
     let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
-    let asked = format!("Asked directly, app ({}) answered 200", app.address);
+    let asked = format!("A direct request to app ({}) returned 200", app.address);
     assert!(sentence.contains(&asked), "{sentence}");
 }
 

@@ -188,7 +188,7 @@ const VERDICTS: &str = "
     upstream | shop   | http://shop.example:GATEWAY/cart      | Most likely broken: between the gateway and its backend | Upstream | app asked directly: 200
     origin   | api    | http://api.example:SICK/orders        | Broken: the application                               | Origin           | origin.status
     content  | docs   | http://docs.example:APP/              | Broken: the content of the response                     | Content          | content.body
-    unknown  | web    | http://legacy.example:SICK/report     | Failed: the evidence does not tell which link         |                  | not decided
+    unknown  | web    | http://legacy.example:SICK/report     | Failed: the broken link is unknown                    |                  | not decided
     masked   | cached | http://static.example:APP/logo        | A successful response hides a broken link: between the gateway and its backend | Upstream | app asked directly
 ";
 

@@ -193,7 +193,7 @@ async fn an_old_result_is_not_returned_as_current() {
         status == 503
     })
     .await;
-    assert!(said.contains("too old to be its present state"), "{said}");
+    assert!(said.contains("so its result is too old"), "{said}");
     assert!(said.contains("limits.probes"), "{said}");
     held.let_go.send_replace(true);
     for holder in holding {

@@ -86,7 +86,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
         (
             "m",
             app.http(),
-            "Failed: the evidence does not tell which link",
+            "Failed: the broken link is unknown",
             "suspect",
         ),
         ("same", app.http(), "Broken: the application", "broken"),

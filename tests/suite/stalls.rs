@@ -446,7 +446,7 @@ async fn observed(exporter: &Stoppable, page: &str, id: &str) -> ([f64; 2], Stri
 /// From the head to the body, or how long the exporter stands still.
 const BETWEEN: Duration = Duration::from_millis(50);
 
-const NOT_KNOWN: &str = "The times of the phases processing and transfer are not known on their own";
+const NOT_KNOWN: &str = "Only the sum of the phases processing and transfer is known";
 
 /// When the head came, nobody knows: its timestamp is that of the body, which was merged with it.
 #[tokio::test]

@@ -63,13 +63,13 @@ async fn many_probes_have_a_summary() {
         .map(|line| line.split('\n').next().unwrap_or_default().chars().count());
     assert!(widest.max().unwrap() <= 80 + "\x1b[K".len(), "{screen:?}");
     assert!(screen.contains("[####################] 5/5  resolve "), "{screen:?}");
-    assert!(screen.contains("5 probes, 5 good (100.0 %)"), "{screen}");
+    assert!(screen.contains("5 probes, 5 succeeded (100.0 %)"), "{screen}");
     assert_eq!(good.connections(), 5);
 
     let bad = piped(&["http://127.0.0.1:1/", "--count=4", "--interval=0"]).await;
     assert_eq!(bad.status.code(), Some(1));
     let text = String::from_utf8(bad.stdout).unwrap();
-    assert!(text.starts_with("4 probes, 0 good (0.0 %)"), "{text}");
+    assert!(text.starts_with("4 probes, 0 succeeded (0.0 %)"), "{text}");
     let words = |start: &str| {
         let line = text.lines().find(|line| line.starts_with(start));
         line.unwrap_or_else(|| panic!("no {start} in {text}"))
@@ -77,7 +77,7 @@ async fn many_probes_have_a_summary() {
             .count()
     };
     // Name and three percentiles. A phase that never finished has no percentiles.
-    assert_eq!((words("resolve"), words("whole")), (4, 4), "{text}");
+    assert_eq!((words("resolve"), words("total")), (4, 4), "{text}");
     assert!(!text.contains("connect"), "{text}");
     assert!(text.contains(" ms |"), "a histogram: {text}");
     let verdict = text
@@ -170,7 +170,7 @@ async fn an_interrupt_ends_with_the_summary() {
     assert!(killed.success());
     let output = child.wait_with_output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains(" good (100.0 %)") && text.contains("resolve "), "{text}");
+    assert!(text.contains(" succeeded (100.0 %)") && text.contains("resolve "), "{text}");
     assert_eq!(output.status.code(), Some(0));
 }
 

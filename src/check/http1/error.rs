@@ -29,7 +29,7 @@ pub enum Http1Error {
     #[error("More than {0} interim responses came before the final one.")]
     TooManyInterim(usize),
     /// The memory limit is reached.
-    #[error("The response: {0}.")]
+    #[error("Cannot store the response: {0}.")]
     NoMemory(#[from] NoMemory),
 }
 

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 use std::str;
 
-/// The end of a body.
+/// How the end of a body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// No body.
@@ -23,8 +23,7 @@ pub enum Framing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyFraming {
     pub framing: Framing,
-    /// The reported length. For HEAD, it is the length that GET would return. `None` if the head does not declare
-    /// one.
+    /// The length to report. For HEAD, it is the length that GET would return. `None` if the head does not declare one.
     pub declared: Option<u64>,
 }
 

@@ -14,7 +14,7 @@ pub struct WholeResponse {
     pub status: u16,
     /// Its version, such as `HTTP/1.1`.
     pub version: &'static str,
-    /// Interim responses before it.
+    /// Number of interim responses before it.
     pub interims: usize,
     /// Its fields.
     pub headers: HeaderMap,
@@ -30,8 +30,8 @@ pub struct WholeResponse {
     pub deviations: Deviations,
 }
 
-/// Reads a response from pieces that arrived before the connection ended. It uses
-/// the same code as a connection, with the default limits of a module.
+/// Reads a response from pieces that arrived before the connection ended. It uses the same parsers as a connection,
+/// with the default limits of a module.
 ///
 /// # Errors
 /// A message, if the response is not HTTP, ends early, or has a head that exceeds the limits.
@@ -173,7 +173,7 @@ mod tests {
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     }
 
-    /// However a response is cut into pieces, it is the same.
+    /// The result does not depend on how the response is cut into pieces.
     #[test]
     fn a_response_does_not_depend_on_how_it_comes() {
         for text in [
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// Where Go takes no field for what it is not, neither is it taken here.
+    /// A field whose name contains a space is ignored, as in Go.
     #[test]
     fn a_name_with_a_space_is_no_name() {
         let response =

@@ -12,12 +12,13 @@ use std::time::{Duration, SystemTime};
 /// Width of the drawing, in units.
 const WIDTH: f64 = 1000.0;
 
-/// A requested machine and the time of the request.
+/// The stage timings of one request or control, under one heading.
 struct WaterfallGroup<'a> {
     who: String,
     timings: Vec<&'a StageTiming>,
     took: Duration,
-    /// Time since the request to the edge. An earlier result that is still valid has no place on this time axis.
+    /// Time after the start of the request to the edge, or before it as an error. An earlier result that is still valid
+    /// has no place on the time axis.
     after: Result<Duration, Duration>,
 }
 
@@ -42,7 +43,7 @@ impl<'a> WaterfallGroup<'a> {
     }
 }
 
-/// Time after or before the request to the edge.
+/// Time after the start of the request to the edge, or before it as an error.
 fn since(edge: &Report, began: SystemTime) -> Result<Duration, Duration> {
     began.duration_since(edge.began).map_err(|before| before.duration())
 }
@@ -54,9 +55,9 @@ pub(super) fn table(finding: &Finding) -> Markup {
     let whole = ends.max().unwrap_or_default();
     html! {
         section aria-labelledby="times" {
-            h2 #times { "Where the time went" }
+            h2 #times { "Timing" }
             table.waterfall {
-                thead { tr { th scope="col" { "Phase" } th.number scope="col" { "Took" } th scope="col" { "From 0 to " (words(whole)) } } }
+                thead { tr { th scope="col" { "Phase" } th.number scope="col" { "Duration" } th scope="col" { "From 0 to " (words(whole)) } } }
                 @for asked in &asked {
                     tbody {
                         tr { th.who colspan="3" scope="rowgroup" { bdi { (asked.who) } (earlier(asked)) } }
@@ -80,9 +81,9 @@ fn all(finding: &Finding) -> Vec<WaterfallGroup<'_>> {
             );
         }
         for (who, report) in [
-            ("The edge, past its caches", &investigation.bypass),
+            ("The edge, bypassing its caches", &investigation.bypass),
             ("The edge, over HTTP/1.1", &investigation.again),
-            ("The edge, with what every gateway refuses", &investigation.reference),
+            ("The edge, with a request that every gateway rejects", &investigation.reference),
             ("A handshake with the edge", &investigation.handshake),
         ] {
             if let Some(report) = report {
