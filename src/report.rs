@@ -103,8 +103,7 @@ pub struct TlsFacts {
     pub chain: Vec<Certificate>,
     /// Expiry of the verified chain, in seconds since 1970; `None` if no chain was verified.
     pub verified_until: Option<i64>,
-    /// Description of what was accepted without proof, such as `handshake signature not verified: RSA key of 512
-    /// bits`.
+    /// What was accepted without proof, such as `handshake signature not verified: RSA key of 512 bits`.
     pub note: Option<String>,
 }
 
@@ -215,8 +214,7 @@ pub struct Reply {
     pub trailers: http::HeaderMap,
     /// Reason phrase, if it is not the usual one.
     pub reason_phrase: Option<String>,
-    /// The length as the head tells it: `Content-Length`, or 0 where there can be no body; `None` where only the end
-    /// of the body tells.
+    /// Length of the body by the head: `Content-Length`, or 0 without a body; `None` if only its end shows it.
     pub declared_length: Option<u64>,
     /// Bytes of the body that were read, decoded if the module decodes them.
     pub body_length: u64,

@@ -1291,7 +1291,11 @@ fn a_backend_that_fails_otherwise_than_the_gateway_says_decides_nothing() {
             (verdict.certainty, verdict.side),
             (Certainty::Certain, Some(Side::Origin))
         );
-        assert!(!verdict.summary.contains("contradict each other"), "{}", verdict.summary);
+        assert!(
+            !verdict.summary.contains("contradict each other"),
+            "{}",
+            verdict.summary
+        );
     }
     // That a page came late excludes nothing: the gateway may have tried again.
     let varnish = refused(

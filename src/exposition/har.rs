@@ -24,7 +24,11 @@ pub fn json(entry: &HistoryEntry) -> Value {
         let others = [
             ("bypass", "bypassing the caches", &investigation.bypass),
             ("http1_retry", "over HTTP/1.1", &investigation.again),
-            ("reference", "a request that every gateway rejects", &investigation.reference),
+            (
+                "reference",
+                "a request that every gateway rejects",
+                &investigation.reference,
+            ),
             ("handshake", "a TLS handshake", &investigation.handshake),
         ];
         for (id, title, report) in others {

@@ -83,7 +83,12 @@ impl Scheduler {
             self.self_metrics.local_error(fault.reason);
             if let Some(untold) = self.self_metrics.may_log_local_error() {
                 let reason = fault.reason.as_str();
-                tracing::warn!(reason, error = fault.detail, untold, "No probe result because of a local error");
+                tracing::warn!(
+                    reason,
+                    error = fault.detail,
+                    untold,
+                    "No probe result because of a local error"
+                );
             }
         }
         outcome

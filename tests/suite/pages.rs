@@ -83,12 +83,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
             "Most likely broken: between the gateway and its backend",
             "broken",
         ),
-        (
-            "m",
-            app.http(),
-            "Failed: the broken link is unknown",
-            "suspect",
-        ),
+        ("m", app.http(), "Failed: the broken link is unknown", "suspect"),
         ("same", app.http(), "Broken: the application", "broken"),
         ("words", good.http(), "Broken: the content of the response", "broken"),
     ] {

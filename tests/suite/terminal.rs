@@ -170,7 +170,10 @@ async fn an_interrupt_ends_with_the_summary() {
     assert!(killed.success());
     let output = child.wait_with_output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains(" succeeded (100.0 %)") && text.contains("resolve "), "{text}");
+    assert!(
+        text.contains(" succeeded (100.0 %)") && text.contains("resolve "),
+        "{text}"
+    );
     assert_eq!(output.status.code(), Some(0));
 }
 

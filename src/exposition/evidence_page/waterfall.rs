@@ -83,7 +83,10 @@ fn all(finding: &Finding) -> Vec<WaterfallGroup<'_>> {
         for (who, report) in [
             ("The edge, bypassing its caches", &investigation.bypass),
             ("The edge, over HTTP/1.1", &investigation.again),
-            ("The edge, with a request that every gateway rejects", &investigation.reference),
+            (
+                "The edge, with a request that every gateway rejects",
+                &investigation.reference,
+            ),
             ("A handshake with the edge", &investigation.handshake),
         ] {
             if let Some(report) = report {
