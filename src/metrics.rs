@@ -16,7 +16,7 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
-    /// The word of the `# TYPE` line.
+    /// The type in the `# TYPE` line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

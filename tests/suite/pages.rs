@@ -171,7 +171,7 @@ async fn the_landing_page_lists_each_target_with_its_evidence() {
     assert!(found.contains("/fine") && !found.contains("/gone"), "{found}");
     let none = exporter.get("/?search=%3Cb%3E").await.text().await.unwrap();
     assert!(
-        none.contains("No target or module has <q>&lt;b&gt;</q> in it."),
+        none.contains("No target or module name contains <q>&lt;b&gt;</q>."),
         "{none}"
     );
 }
