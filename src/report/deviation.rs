@@ -67,7 +67,7 @@ deviations! {
     FieldName = "invalid_field_name", "RFC 9110 section 5.1", "A field name is empty or contains an invalid character";
     FieldValue = "control_character_in_field_value", "RFC 9110 section 5.5", "A field value contains a control character";
     FoldedFirst = "space_before_first_field", "RFC 9112 section 2.2", "White space precedes the first field";
-    UpperCase = "uppercase_field_name", "RFC 9113 section 8.2.1", "A field name of HTTP/2 has an upper-case letter";
+    UpperCase = "uppercase_field_name", "RFC 9113 section 8.2.1", "An HTTP/2 field name contains an upper-case letter";
     PseudoField = "invalid_pseudo_header_field", "RFC 9113 section 8.3", "A pseudo-header field is missing, repeated, misplaced or invalid";
     LengthInvalid = "invalid_content_length", "RFC 9110 section 8.6", "Content-Length is not a number of bytes";
     LengthsDiffer = "conflicting_content_length", "RFC 9112 section 6.3", "Several Content-Length fields have different values";
@@ -106,7 +106,7 @@ impl DeviationFound {
             b' '..=b'~' => char::from(*byte),
             _ => char::REPLACEMENT_CHARACTER,
         });
-        // `…` tells the secret masker that the rest of a secret may be missing.
+        // The secret masker treats `…` as a sign that the rest of a secret may be missing.
         let printable = printable.chain((kept.len() < name.len()).then_some('…'));
         Self {
             deviation,

@@ -206,7 +206,7 @@ fn conceal_texts_of(exchange: &mut Exchange, masks: &SecretMasker) {
     for certificate in exchange.tls.iter_mut().flat_map(|tls| &mut tls.chain) {
         conceal(&mut certificate.subject, masks, BodyPart::Public);
         conceal(&mut certificate.issuer, masks, BodyPart::Public);
-        // A serial number, unlike a name, cannot contain a secret legitimately.
+        // A certificate may legitimately contain a host name that was sent as a secret, but not in its serial number.
         conceal(&mut certificate.serial, masks, BodyPart::Mixed);
         for name in &mut certificate.dns_names {
             conceal(name, masks, BodyPart::Public);
