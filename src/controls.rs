@@ -1,5 +1,5 @@
-//! Controls: names and addresses that are always reachable from a healthy network. When all of them fail, the fault is in the
-//! network of the exporter.
+//! Controls: names and addresses that are always reachable from a healthy network. If all of them fail, the exporter's
+//! own network is at fault.
 
 use crate::check::{AddressFamily, Check, ProbeContext, ProbeFailed, Resolver};
 use crate::investigation::{Control, ControlOutcome, Vantage};
@@ -11,59 +11,59 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A name or an address that is always reachable.
+/// A control as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlSpec {
-    /// A name that resolves, to one of the expected addresses where some are given.
+    /// A name that resolves, to one of the expected addresses if the list is not empty.
     Name {
-        /// The name.
+        /// Name to resolve.
         name: String,
-        /// The expected addresses. Empty accepts any address.
+        /// Expected addresses. An empty list accepts any address.
         expect: Vec<IpAddr>,
     },
     /// An address that accepts connections.
     Address(SocketAddr),
-    /// The host of a URL. It resolves and accepts connections.
+    /// The host of a URL, which resolves and accepts connections.
     Host {
-        /// The host.
+        /// Name or address.
         host: String,
-        /// Its port.
+        /// TCP port.
         port: u16,
     },
 }
 
-/// The controls and their latest result for each resolver.
+/// The configured controls, and the latest result for each resolver.
 #[derive(Debug, Default)]
 pub struct Controls {
     specs: Arc<[ControlSpec]>,
     latest: Mutex<HashMap<usize, Arc<LatestControls>>>,
 }
 
-/// How the controls are probed.
+/// Resources for probing the controls.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlContext<'a> {
-    /// The resolver of the module. Each resolver has results of its own.
+    /// Resolver of the module. Each resolver has separate results.
     pub resolver: &'a Arc<Resolver>,
-    /// Limits and policy of the probe that asks for a result.
+    /// Limits and policy of the probe that needs the result.
     pub context: &'a ProbeContext,
 }
 
 /// The latest result for one resolver.
 #[derive(Debug, Default)]
 struct LatestControls {
-    /// Held while a round of controls runs, so that no two rounds run at once.
+    /// Held while a round of controls runs, so that only one round runs at a time.
     running: Arc<tokio::sync::Mutex<()>>,
     result: Mutex<Option<(Instant, Arc<Vantage>)>>,
 }
 
 impl LatestControls {
     fn result(&self) -> MutexGuard<'_, Option<(Instant, Arc<Vantage>)>> {
-        // It is replaced as a whole.
+        // The result is only replaced as a whole, so a poisoned lock is harmless.
         self.result.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latest result. One that reports a healthy network is valid for `age` only: the network may have failed since. One that
-    /// reports a fault is valid until the next round has finished, for a maximum of [`VALID_FOR`].
+    /// The latest valid result. A healthy result is valid for `age`, because the network may have failed since. A
+    /// faulty result is valid until the next round finishes, up to [`VALID_FOR`].
     fn vantage(&self, age: Duration) -> Option<Arc<Vantage>> {
         let result = self.result();
         let (at, vantage) = result.as_ref()?;
@@ -79,7 +79,7 @@ impl LatestControls {
         })
     }
 
-    /// Whether another round is due. After a round that reported a fault, the next one is due sooner.
+    /// Whether another round is due. After a faulty result, the next round is due sooner.
     fn is_older_than(&self, age: Duration) -> bool {
         self.result().as_ref().is_none_or(|(at, vantage)| {
             let age = if vantage.healthy() {
@@ -92,19 +92,19 @@ impl LatestControls {
     }
 }
 
-/// Maximum age of a result that is used.
+/// Maximum age of a valid result.
 const VALID_FOR: Duration = Duration::from_mins(2);
 
 /// Timeout of each control. It does not depend on the deadline of the probe that needs the result.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The controls of a probe start earlier than their timeout requires by this.
+/// Additional time by which the controls start before the deadline of a probe.
 const MARGIN: Duration = Duration::from_millis(250);
 
-/// Maximum number of resolvers with results of their own. A configuration has a handful.
+/// Maximum number of resolvers with separate results. A typical configuration has only a few resolvers.
 const MAX_RESOLVERS: usize = 256;
 
-/// Either address family.
+/// Accepts both address families.
 const ANY: AddressFamily = AddressFamily {
     prefers_ip4: true,
     fallback: true,
@@ -125,23 +125,24 @@ impl Controls {
         }
     }
 
-    /// When a probe with this timeout, still without a response, should start the controls: their result is then there at its
-    /// deadline. Not before a quarter of the timeout: most probes have finished by then.
+    /// Time after which a probe without a response starts the controls, so that their result is available at its
+    /// deadline. At least a quarter of the timeout, because most probes finish earlier.
     #[must_use]
     pub fn latest_start(timeout: Duration) -> Duration {
         timeout.saturating_sub(TIMEOUT + MARGIN).max(timeout / 4)
     }
 
-    /// Starts a round of controls where the latest result is older than `age` and no round runs. Does not wait for it.
+    /// Starts a round of controls if the latest result is older than `age` and no round is running. Does not wait for
+    /// the round.
     pub fn start(&self, means: ControlContext<'_>, age: Duration) {
         if let Some(latest) = self.latest_for(means.resolver) {
             self.start_round(&latest, means, age);
         }
     }
 
-    /// The result of the controls, maximum `age` old where it reports a healthy network. Waits for a round that is due or runs, but
-    /// no longer than `left`; such a round finishes in any case, and the next probe finds its result. `None` where there are no
-    /// controls, or no result yet.
+    /// The latest result of the controls. The maximum age of a healthy result is `age`. Waits up to `left` for a round
+    /// that is due or running. The round finishes even after this timeout, and its result serves the next probe.
+    /// `None` if there are no controls or no valid result.
     pub async fn look(&self, means: ControlContext<'_>, age: Duration, left: Duration) -> Option<Arc<Vantage>> {
         let latest = self.latest_for(means.resolver)?;
         self.start_round(&latest, means, age);
@@ -151,7 +152,7 @@ impl Controls {
         latest.vantage(age)
     }
 
-    /// Whether no result reports a fault; `None` where there are no controls.
+    /// Whether the latest results of all resolvers are healthy; `None` without controls.
     #[must_use]
     pub fn healthy(&self) -> Option<bool> {
         if self.specs.is_empty() {
@@ -163,7 +164,7 @@ impl Controls {
         Some(!latest.values().any(is_faulty))
     }
 
-    /// `None` where there are no controls, or too many resolvers.
+    /// The latest result for a resolver; `None` without controls or with too many resolvers.
     fn latest_for(&self, resolver: &Arc<Resolver>) -> Option<Arc<LatestControls>> {
         if self.specs.is_empty() {
             return None;
@@ -176,8 +177,8 @@ impl Controls {
         Some(latest.entry(id).or_default().clone())
     }
 
-    /// A round runs on a task of its own: a probe with a short timeout, or a scraper that hangs up, must not cut it short. A network
-    /// that drops packets would otherwise never be noticed.
+    /// Starts a round in a separate task, because a probe with a short timeout or a disconnected scraper must not
+    /// cancel it. Otherwise, the exporter would never detect a network that drops packets.
     fn start_round(&self, latest: &Arc<LatestControls>, means: ControlContext<'_>, age: Duration) {
         if !latest.is_older_than(age) {
             return;
@@ -195,7 +196,7 @@ impl Controls {
     }
 }
 
-/// Probes every control at once, and a name that must not exist.
+/// Probes all controls concurrently, and resolves a nonexistent name.
 async fn run_all(specs: &[ControlSpec], resolver: &Resolver, context: &ProbeContext) -> Vantage {
     let probed = specs.iter().map(|spec| spec.probe(resolver, context));
     let needs_names = specs
@@ -216,7 +217,8 @@ async fn run_all(specs: &[ControlSpec], resolver: &Resolver, context: &ProbeCont
     }
 }
 
-/// Resolves a name that nobody can have registered (RFC 2606 section 2). A resolver that finds an address for it does so for every name.
+/// Resolves a name that cannot exist (RFC 2606 section 2). A resolver that returns an address for it does so for every
+/// name.
 async fn addresses_of_invented_name(resolver: &Resolver, context: &ProbeContext, ask: bool) -> Vec<IpAddr> {
     if !ask {
         return Vec::new();
@@ -227,7 +229,7 @@ async fn addresses_of_invented_name(resolver: &Resolver, context: &ProbeContext,
 }
 
 impl ControlSpec {
-    /// The outcome, and the addresses that the name resolved to where these are not the expected ones.
+    /// The outcome of the control, and the addresses of its name if none of them is expected.
     async fn probe(&self, resolver: &Resolver, context: &ProbeContext) -> (Control, Vec<IpAddr>) {
         let mut check = Check::new(context, TIMEOUT);
         let found = self.run(&mut check, resolver).await;
@@ -261,7 +263,7 @@ impl ControlSpec {
             Self::Address(address) => check.connect(*address).await.map(|()| Vec::new()),
             Self::Host { host, port } => {
                 let found = check.resolve_all(resolver, host, ANY).await?;
-                // The host of the exporter may lack an address family.
+                // The exporter's host may support only one address family.
                 let one_of_each = [IpAddr::is_ipv4, IpAddr::is_ipv6]
                     .into_iter()
                     .filter_map(|of_family: fn(&IpAddr) -> bool| found.iter().copied().find(of_family));

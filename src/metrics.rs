@@ -16,7 +16,7 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
-    /// The word of the `# TYPE` line.
+    /// The type in the `# TYPE` line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -171,8 +171,8 @@ metrics! {
     HTTP_RESPONSES: Counter Standard "probe_http_responses_total" ["code"] "Final responses of this target by status code";
     FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "1 while the last probe failed or its successful response hides a broken link; the labels hold the verdict";
     MASKED: Gauge Standard "probe_masked" [] "1 if the successful response of the last probe hides a broken link, else 0";
-    BACKEND_SUCCESS: Gauge Standard "probe_backend_success" ["backend"] "1 if the backend responded successfully when asked directly, else 0";
-    BACKEND_STATUS_CODE: Gauge Standard "probe_backend_http_status_code" ["backend"] "Status code of the backend when asked directly; 0 without a response";
+    BACKEND_SUCCESS: Gauge Standard "probe_backend_success" ["backend"] "1 if a direct request to the backend succeeded, else 0";
+    BACKEND_STATUS_CODE: Gauge Standard "probe_backend_http_status_code" ["backend"] "Status code of the direct request to the backend; 0 without a response";
     BACKEND_DURATION: Gauge Standard "probe_backend_duration_seconds" ["backend", "phase"] "Duration of a phase of the direct request to the backend, in seconds";
     INVESTIGATION: Gauge Standard "probe_diagnostics_duration_seconds" [] "Time spent on additional requests (diagnostics), in seconds";
     VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls fail, which indicates a problem in the exporter's own network";

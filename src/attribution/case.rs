@@ -203,7 +203,7 @@ impl<'a> Case<'a> {
         matches!(self.recognised, Some(Recognised::Through(_))) || self.has_baseline_headers()
     }
 
-    /// The response to a request that the module's own proxy had to forward, if the proxy may have generated it.
+    /// The rejected response to a request that the module's own proxy forwards. The proxy may have generated it.
     pub fn of_own_proxy(&self) -> Option<&'a Reply> {
         let exchange = self.report.last_exchange()?;
         self.refused()
@@ -270,7 +270,7 @@ fn over_http1<'a>(facts: &Facts<'a>, edge: &Reply) -> Option<&'a Exchange> {
     again.last_exchange()
 }
 
-/// The edge's own rejection of the reference request: a client error, or 501. Any other status may come from a
+/// The edge's own rejection of the reference request: status 400, 431, 501 or 505. Any other status may come from a
 /// backend.
 fn refusal_of(reference: &Report) -> Option<&Reply> {
     let refusal = |reply: &&Reply| matches!(reply.status, 400 | 431 | 501 | 505);

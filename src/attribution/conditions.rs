@@ -1,5 +1,5 @@
-//! Conditions of the decision tables that need neither the gateway catalogue nor direct requests, and what each
-//! attributes.
+//! Conditions of the decision tables that need neither the gateway catalogue nor direct requests, and their
+//! attributions.
 
 use super::Attribution;
 use super::case::{BackendState, Case};
@@ -28,7 +28,7 @@ pub(super) fn captive_portal(case: &Case<'_>) -> Option<Attribution> {
 
 pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage?;
-    // A machine that refuses has been reached.
+    // A refused or reset connection proves that the machine is reachable.
     let reached = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
     let near = case.stage(Stage::Resolve) || (case.stage(Stage::Connect) && !reached);
     // A single control may itself be down.
@@ -47,7 +47,7 @@ pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
 
 pub(super) fn content_assertion_failed(case: &Case<'_>) -> Option<Attribution> {
     let limits = case.reason(Reason::HttpResponseTooLarge) || case.reason(Reason::HttpResponseBadCoding);
-    // The expected data may have been on its way.
+    // The expected data may have arrived after the deadline.
     let may_follow = case.reason(Reason::ContentExpect) && case.fault().is_some_and(|fault| fault.at_deadline);
     let certainty = if may_follow { Likely } else { Certain };
     let attribution = case.attribute_if(case.family(ReasonFamily::Content) || limits, Link::Content, certainty)?;
@@ -86,7 +86,7 @@ fn proven_by_controls(case: &Case<'_>) -> Certainty {
     }
 }
 
-/// Whether no name of a control resolves either. The zone of a single control may be down.
+/// The names of the controls do not resolve either. With a single control, its zone may be down.
 pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage.filter(|vantage| vantage.names_failed())?;
     let named = vantage
@@ -102,14 +102,13 @@ pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
     dead.then(|| Attribution::on(Link::Local, certainty, Reason::LocalResolverUnreachable))
 }
 
-/// Whether a name server was queried without success. A redirect may lead to an address that the module does not
-/// allow.
+/// Whether name resolution failed. Excludes a redirect to an address that the module does not allow.
 fn name_failed(case: &Case<'_>) -> bool {
     case.stage(Stage::Resolve) && !case.reason(Reason::HttpResponseBadRedirect)
 }
 
-/// A response of the name's own servers is certain. A failure may be that of the exporter's own resolver, unless it
-/// resolves a control. If a proxy opens the connection, it may be the only one that can resolve the name.
+/// A DNS response without an address for the name is certain. The exporter's own resolver may cause other failures,
+/// unless it resolves a control. If a proxy opens the connection, possibly only the proxy can resolve the name.
 pub(super) fn name_not_resolved(case: &Case<'_>) -> Option<Attribution> {
     let resolves = |vantage: &Vantage| {
         let found = |outcome| matches!(outcome, ControlOutcome::Answered | ControlOutcome::NoConnection);

@@ -228,7 +228,7 @@ impl StageError for TunnelError {
         ];
         match self {
             Self::NotConnected => "There was no connection to the proxy.".to_owned(),
-            Self::Status(status) => format!("The proxy answered CONNECT with {status}."),
+            Self::Status(status) => format!("The proxy returned {status} to CONNECT."),
             Self::Socks(code) => {
                 let word = SOCKS
                     .get(usize::from(*code).wrapping_sub(1))

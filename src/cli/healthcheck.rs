@@ -27,7 +27,7 @@ pub async fn healthcheck(command: &HealthcheckCommand) -> Result<(), CliError> {
         Ok(())
     } else {
         Err(CliError::Unhealthy(format!(
-            "{} answered {}",
+            "{} returned {}",
             command.url,
             answer.status()
         )))

@@ -185,7 +185,7 @@ fn edge(finding: &Finding, exchange: &Exchange) -> String {
     let status = exchange
         .reply
         .as_ref()
-        .map(|reply| format!("answered {}", reply.status));
+        .map(|reply| format!("returned {}", reply.status));
     let words: Vec<_> = who.map(str::to_owned).into_iter().chain(status).collect();
     if words.is_empty() {
         "no response".to_owned()
@@ -197,7 +197,7 @@ fn edge(finding: &Finding, exchange: &Exchange) -> String {
 fn backend(direct: &DirectRequest) -> String {
     let name = &direct.backend.name;
     match direct.report.final_reply() {
-        Some(reply) => format!("{name} asked directly: {}", reply.status),
-        None => format!("{name} asked directly: no response"),
+        Some(reply) => format!("direct request to {name}: {}", reply.status),
+        None => format!("direct request to {name}: no response"),
     }
 }

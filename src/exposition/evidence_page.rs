@@ -127,8 +127,8 @@ fn reasons(verdict: &Verdict) -> Markup {
                 dt { "Side" }
                 dd {
                     @match side {
-                        Side::Gateway => "gateway: its backend responds when asked directly",
-                        Side::Origin => "origin: it also fails when asked directly",
+                        Side::Gateway => "gateway: its backend responds to a direct request",
+                        Side::Origin => "origin: it also fails on a direct request",
                     }
                 }
             }

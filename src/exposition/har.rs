@@ -18,7 +18,7 @@ pub fn json(entry: &HistoryEntry) -> Value {
     asked.push(("edge".to_owned(), finding.requested.target.to_string(), &finding.report));
     if let Some(investigation) = &finding.investigation {
         for direct in &investigation.backends {
-            let title = format!("{} ({}), asked directly", direct.backend.name, direct.backend);
+            let title = format!("Direct request to {} ({})", direct.backend.name, direct.backend);
             asked.push((format!("backend_{}", direct.backend.name), title, &direct.report));
         }
         let others = [

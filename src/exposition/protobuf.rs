@@ -1,5 +1,5 @@
-//! The protobuf format: delimited `io.prometheus.client.MetricFamily`, with native histograms beside the classic
-//! buckets.
+//! The protobuf format: delimited `io.prometheus.client.MetricFamily`, with native histograms in addition to
+//! the classic buckets.
 //!
 //! The messages of the `prometheus` crate date from 2013. Newer fields are written as unknown fields, with the
 //! numbers of `metrics.proto` in `prometheus/client_model`. The wire format contains only these numbers.

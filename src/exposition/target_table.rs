@@ -107,14 +107,14 @@ pub fn table(
             p {
                 @if view.search.is_empty() {
                     "Nothing has been probed yet. Use the form, or let Prometheus scrape " code { "/probe?target=…&module=…" } "."
-                } @else { "No target or module has " q { (view.search) } " in it." }
+                } @else { "No target or module name contains " q { (view.search) } "." }
             }
         } @else {
             table.keys {
                 caption { (found) " targets, " @if failing == 0 { "none failing" } @else { strong.failed { (failing) " failing" } } }
                 thead { tr {
                     th scope="col" { "Target" }
-                    th scope="col" { "Now" }
+                    th scope="col" { "Status" }
                     th scope="col" { "Latest probes" }
                     th scope="col" { "Success" }
                     th scope="col" { "p50 / p95 by phase" }

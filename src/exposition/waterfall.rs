@@ -59,7 +59,7 @@ pub fn text(finding: &Finding, paint: Colouring) -> String {
     for backend in backends {
         line(
             &mut out,
-            &format!("{} ({}), asked directly:", backend.backend.name, backend.backend),
+            &format!("Direct request to {} ({}):", backend.backend.name, backend.backend),
         );
         exchanges(&mut out, &backend.report, after(&backend.report), axis, paint);
     }

@@ -15,7 +15,7 @@ pub(super) struct ConnectionMetrics {
     failed: IntCounterVec,
 }
 
-/// The only dialer name that blackbox_exporter uses.
+/// Dialer name that blackbox_exporter gives its HTTP probes.
 const DIALER: &str = "http_probe";
 
 impl ConnectionMetrics {

@@ -40,8 +40,8 @@ impl AllowedHosts {
         )
     }
 
-    /// Returns whether a request that changes state may use this host name. IP addresses are allowed, because DNS cannot
-    /// redirect them. Names without a dot are allowed, because no outsider can own one.
+    /// Returns whether a request that changes state may use this host name. IP addresses are allowed, because DNS
+    /// cannot redirect them. Names without a dot are allowed, because no outsider can own one.
     pub(super) fn allow(&self, authority: &str) -> bool {
         let host = without_port(authority);
         let host = host.trim_matches(['[', ']']);

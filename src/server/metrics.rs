@@ -25,7 +25,7 @@ pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
 fn vantage(healthy: bool) -> Family {
     Family {
         name: "glassbox_vantage_healthy".into(),
-        help: "0 while the controls fail: the network of the exporter is suspect".into(),
+        help: "0 while the controls fail, which indicates a problem in the exporter's own network".into(),
         kind: MetricKind::Gauge,
         rank: None,
         samples: vec![Sample {

@@ -100,7 +100,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
         .unwrap();
     let application = chain.split("<li").last().unwrap();
     assert!(
-        chain.contains("app asked directly: 200") && chain.contains("Origin"),
+        chain.contains("direct request to app: 200") && chain.contains("Origin"),
         "{application}"
     );
     assert!(
@@ -166,7 +166,7 @@ async fn the_landing_page_lists_each_target_with_its_evidence() {
     assert!(found.contains("/fine") && !found.contains("/gone"), "{found}");
     let none = exporter.get("/?search=%3Cb%3E").await.text().await.unwrap();
     assert!(
-        none.contains("No target or module has <q>&lt;b&gt;</q> in it."),
+        none.contains("No target or module name contains <q>&lt;b&gt;</q>."),
         "{none}"
     );
 }

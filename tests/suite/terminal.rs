@@ -184,7 +184,7 @@ async fn the_backends_share_the_axis_of_the_edge() {
     let backend = format!("--backend=app@{}", app.address);
     let text = String::from_utf8(piped(&[&edge.http(), &backend]).await.stdout).unwrap();
     assert!(
-        text.contains(&format!("app ({}), asked directly:", app.address)),
+        text.contains(&format!("Direct request to app ({}):", app.address)),
         "{text}"
     );
     assert_eq!(text.matches("  transfer ").count(), 2, "{text}");

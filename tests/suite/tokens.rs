@@ -222,7 +222,7 @@ async fn a_failed_token_request_is_a_local_fault() {
     for (issuer, detail) in [
         (
             refusing.peer.address,
-            "The token server answered 400: \"invalid_scope\".",
+            "The token server returned 400: \"invalid_scope\".",
         ),
         (
             babbling.peer.address,

@@ -76,7 +76,7 @@ fn all(finding: &Finding) -> Vec<WaterfallGroup<'_>> {
         let mut put = |who: String, report| asked.push(WaterfallGroup::of(who, report, edge));
         for direct in &investigation.backends {
             put(
-                format!("{} at {}, directly", direct.backend.name, direct.backend),
+                format!("Direct request to {} at {}", direct.backend.name, direct.backend),
                 &direct.report,
             );
         }

@@ -363,7 +363,7 @@ fn granted(body: &[u8]) -> Option<TokenResponse> {
 fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
     if !is_valid(status) {
         let error = error_of(body, secrets);
-        return Err(format!("The token server answered {status}{error}."));
+        return Err(format!("The token server returned {status}{error}."));
     }
     let granted = granted(body).ok_or("The token server's answer holds no access_token.")?;
     let scheme = match granted.token_type.as_deref() {
@@ -431,9 +431,9 @@ mod tests {
         let said = |status, body: &str| read(status, body.as_bytes()).unwrap_err();
         assert_eq!(
             said(400, r#"{"error": "invalid_scope", "error_description": "secret"}"#),
-            "The token server answered 400: \"invalid_scope\"."
+            "The token server returned 400: \"invalid_scope\"."
         );
-        assert_eq!(said(502, "<html>"), "The token server answered 502.");
+        assert_eq!(said(502, "<html>"), "The token server returned 502.");
         assert_eq!(said(200, "{}"), "The token server's answer holds no access_token.");
     }
 }
