@@ -132,11 +132,11 @@ impl Controls {
         timeout.saturating_sub(TIMEOUT + MARGIN).max(timeout / 4)
     }
 
-    /// Starts a round of controls if the latest result is older than `age` and no round is running. Does not wait for
-    /// the round.
-    pub fn start(&self, means: ControlContext<'_>, age: Duration) {
+    /// Starts a round of controls for a probe that may fail, if no round is running. Does not wait for the round. A result
+    /// of half the permitted age is repeated, because it would be too old at the deadline of the probe.
+    pub fn start(&self, means: ControlContext<'_>) {
         if let Some(latest) = self.latest_for(means.resolver) {
-            self.start_round(&latest, means, age);
+            self.start_round(&latest, means, Self::AFTER_FAILURE / 2);
         }
     }
 
@@ -250,11 +250,29 @@ impl ControlSpec {
                 Self::Host { host, .. } => host.parse::<IpAddr>().is_err(),
             },
             outcome: outcome(&report),
+            got_response: got_response(&report),
+            place: self.place(),
             began: report.began,
             timings: report.timings().cloned().collect(),
             detail: report.fault.map(|fault| fault.detail).unwrap_or_default(),
         };
         (control, unexpected)
+    }
+
+    /// The IP address, or the domain that fails as a whole: the registrable domain or, for a private name, its last
+    /// label.
+    fn place(&self) -> String {
+        let name = match self {
+            Self::Address(address) => return address.ip().to_string(),
+            Self::Name { name, .. } => name,
+            Self::Host { host, .. } if host.parse::<IpAddr>().is_ok() => return host.clone(),
+            Self::Host { host, .. } => host,
+        };
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let is_public = psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known());
+        let domain = psl::domain_str(&name).filter(|_| is_public);
+        let last_label = || name.rsplit('.').next().unwrap_or(&name);
+        domain.unwrap_or_else(last_label).to_owned()
     }
 
     async fn run(&self, check: &mut Check, resolver: &Resolver) -> Result<Vec<IpAddr>, ProbeFailed> {
@@ -281,6 +299,23 @@ impl ControlSpec {
     }
 }
 
+/// Whether the failure was itself a response: a refused connection, or an error from a name server.
+fn got_response(report: &Report) -> bool {
+    let responses = [
+        Reason::TcpRefused,
+        Reason::TcpReset,
+        Reason::DnsNameNotResolved,
+        Reason::DnsNoData,
+        Reason::DnsServfail,
+        Reason::DnsRefused,
+        Reason::DnsMalformed,
+    ];
+    report
+        .fault
+        .as_ref()
+        .is_some_and(|fault| responses.contains(&fault.reason))
+}
+
 fn outcome(report: &Report) -> ControlOutcome {
     match &report.fault {
         None => ControlOutcome::Answered,
@@ -296,6 +331,34 @@ impl fmt::Display for ControlSpec {
             Self::Name { name, .. } => write!(f, "the name {name}"),
             Self::Address(address) => write!(f, "the address {address}"),
             Self::Host { host, port } => write!(f, "the host {host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ControlSpec;
+
+    #[test]
+    fn controls_at_one_place_may_fail_together() {
+        let name = |name: &str| ControlSpec::Name {
+            name: name.to_owned(),
+            expect: Vec::new(),
+        };
+        let host = |host: &str| ControlSpec::Host {
+            host: host.to_owned(),
+            port: 443,
+        };
+        for (spec, place) in [
+            (name("www.example.co.uk."), "example.co.uk"),
+            (name("WWW.Example.com"), "example.com"),
+            (name("a.corp"), "corp"),
+            (name("router"), "router"),
+            (host("api.example.org"), "example.org"),
+            (host("2001:db8::1"), "2001:db8::1"),
+            (ControlSpec::Address("192.0.2.1:53".parse().unwrap()), "192.0.2.1"),
+        ] {
+            assert_eq!(spec.place(), place);
         }
     }
 }

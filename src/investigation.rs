@@ -9,6 +9,7 @@
 use crate::backend::Backend;
 use crate::report::Report;
 use crate::stage_log::StageTiming;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -108,6 +109,10 @@ pub struct Control {
     pub needs_name: bool,
     /// Outcome of the control.
     pub outcome: ControlOutcome,
+    /// Whether the failure was itself a response, such as a refused connection or a DNS error: packets get through.
+    pub got_response: bool,
+    /// IP address or registrable domain. Controls at one place may fail together for a reason of their own.
+    pub place: String,
     /// Details of a failure.
     pub detail: String,
     /// Start time. Several probes share one result, so it may precede the start of the probe.
@@ -141,6 +146,22 @@ impl Vantage {
     pub fn any_answered(&self) -> bool {
         let answered = |control: &Control| control.outcome == ControlOutcome::Answered;
         self.controls.iter().any(answered)
+    }
+
+    /// Whether several controls at different places failed, all without any response. Only a fault of the exporter's own
+    /// network or resolver explains that. With `names`, only the controls that need DNS count.
+    #[must_use]
+    pub fn proves_silence(&self, names: bool) -> bool {
+        let mut places = HashSet::new();
+        let mut asked = self
+            .controls
+            .iter()
+            .filter(|control| control.outcome != ControlOutcome::NotAsked && (control.needs_name || !names));
+        let all_silent = asked.all(|control| {
+            places.insert(&control.place);
+            control.outcome != ControlOutcome::Answered && !control.got_response
+        });
+        all_silent && places.len() >= 2 && !self.stale
     }
 
     /// Whether every control failed at resolve or connect.
@@ -178,6 +199,8 @@ mod tests {
             what: "control".to_owned(),
             needs_name: *needs_name,
             outcome: *outcome,
+            got_response: false,
+            place: String::new(),
             detail: String::new(),
             began: SystemTime::UNIX_EPOCH,
             timings: Vec::new(),
@@ -186,6 +209,26 @@ mod tests {
             controls: controls.collect(),
             ..Vantage::default()
         }
+    }
+
+    #[test]
+    fn silence_is_proven_at_two_places_without_any_response() {
+        use ControlOutcome::{Answered, NoConnection, NoName, NotAsked};
+        let at = |places: &[&str], outcomes: &[(bool, ControlOutcome)]| {
+            let mut vantage = vantage(outcomes);
+            for (control, place) in vantage.controls.iter_mut().zip(places) {
+                control.place = (*place).to_owned();
+            }
+            vantage
+        };
+        assert!(at(&["a", "b"], &[(false, NoConnection), (true, NoName)]).proves_silence(false));
+        assert!(!at(&["a", "a"], &[(false, NoConnection), (true, NoName)]).proves_silence(false));
+        assert!(!at(&["a", "b"], &[(false, NoConnection), (true, NotAsked)]).proves_silence(false));
+        assert!(!at(&["a", "b", "c"], &[(true, NoName), (true, NoName), (false, Answered)]).proves_silence(false));
+        assert!(at(&["a", "b", "c"], &[(true, NoName), (true, NoName), (false, Answered)]).proves_silence(true));
+        let mut refused = at(&["a", "b"], &[(false, NoConnection), (false, NoConnection)]);
+        refused.controls[1].got_response = true;
+        assert!(!refused.proves_silence(false));
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Probe {
             report = &mut edge => return (report, None),
             () = tokio::time::sleep(controls_start) => {}
         }
-        self.controls.start(self.asking(), Controls::AFTER_FAILURE);
+        self.controls.start(self.asking());
         if half > controls_start {
             tokio::select! {
                 biased;
@@ -198,7 +198,7 @@ impl Probe {
         }
     }
 
-    /// The controls run no more than once a minute while all is healthy, and immediately after a failure.
+    /// The controls run up to once a minute while all is healthy, and immediately after a failure.
     async fn vantage(
         &self,
         report: &Report,
@@ -208,7 +208,8 @@ impl Probe {
         let age = if report.succeeded() {
             Controls::WHILE_WELL
         } else {
-            Controls::AFTER_FAILURE
+            // A result from the time of the probe itself is valid however long the probe took.
+            Controls::AFTER_FAILURE.max(report.took)
         };
         let vantage = self.controls.look(self.asking(), age, diagnostics_run.left()).await;
         vantage.or_else(|| {

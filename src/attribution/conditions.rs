@@ -31,16 +31,9 @@ pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
     // A refused or reset connection proves that the machine is reachable.
     let reached = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
     let near = case.stage(Stage::Resolve) || (case.stage(Stage::Connect) && !reached);
-    // A single control may itself be down.
-    let asked = vantage
-        .controls
-        .iter()
-        .filter(|control| control.outcome != ControlOutcome::NotAsked);
-    let certainty = if vantage.all_failed() && asked.count() >= 2 && !vantage.stale {
-        Certain
-    } else {
-        Likely
-    };
+    // A single control may itself be down, and a response of any kind proves that packets get through.
+    let proven = vantage.proves_silence(false) && !resolver_responded(case);
+    let certainty = if proven { Certain } else { Likely };
     let failed = near && (vantage.all_failed() || vantage.outage);
     failed.then(|| Attribution::on(Link::Local, certainty, Reason::LocalControlsFailed))
 }
@@ -89,17 +82,23 @@ fn proven_by_controls(case: &Case<'_>) -> Certainty {
 /// The names of the controls do not resolve either. With a single control, its zone may be down.
 pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage.filter(|vantage| vantage.names_failed())?;
-    let named = vantage
-        .controls
-        .iter()
-        .filter(|control| control.outcome == ControlOutcome::NoName);
-    let certainty = if named.count() >= 2 && !vantage.stale {
-        Certain
-    } else {
-        Likely
-    };
+    // A resolver that responds is reachable: the common zone of the names may be broken.
+    let proven = vantage.proves_silence(true) && !resolver_responded(case);
+    let certainty = if proven { Certain } else { Likely };
     let dead = name_failed(case);
     dead.then(|| Attribution::on(Link::Local, certainty, Reason::LocalResolverUnreachable))
+}
+
+/// Whether a name server responded to the query for the target, if only with an error.
+fn resolver_responded(case: &Case<'_>) -> bool {
+    let responses = [
+        Reason::DnsNameNotResolved,
+        Reason::DnsNoData,
+        Reason::DnsServfail,
+        Reason::DnsRefused,
+        Reason::DnsMalformed,
+    ];
+    responses.into_iter().any(|reason| case.reason(reason))
 }
 
 /// Whether name resolution failed. Excludes a redirect to an address that the module does not allow.

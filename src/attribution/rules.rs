@@ -68,14 +68,15 @@ pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::ResolverFailed,
         when: "The name did not resolve, and neither did the name of any control: `local`; certain if the names of \
-               two controls fail as well.",
+               controls in two domains fail as well, all without any DNS response.",
         blind: "Requires `controls` with a name.",
         applies: resolver_failed,
     },
     AttributionRule {
         id: RuleId::ControlsFailed,
         when: "The probe failed at resolve or connect, and so did every control (or, without controls, every other \
-               key of this process): `local`; certain if at least two controls failed.",
+               key of this process): `local`; certain if controls at two \
+               places failed, all without any response.",
         blind: "Requires `controls`, or five names in three networks. A reachable name contradicts this rule, and \
                 so do reachable addresses given instead of names in two networks. The rule misses an outage that \
                 affects the target but not the controls.",

@@ -256,7 +256,7 @@ fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
         .is_some_and(|exchange| exchange.method.is_some());
     let how = match verdict.link {
         _ if verdict.certainty == Certainty::Certain => return None,
-        Link::Local | Link::Dns if !controls => "configure two `controls` that the exporter can always reach",
+        Link::Local | Link::Dns if !controls => "configure `controls` at two places that the exporter can always reach",
         Link::Network => "also probe from another network",
         Link::Content => "probe with a longer timeout",
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && !asked => {

@@ -276,11 +276,13 @@ fn seen(vantage: &Vantage) -> usize {
             what,
             needs_name: _,
             outcome: _,
+            got_response: _,
+            place,
             detail,
             began: _,
             timings,
         } = control;
-        text(what) + text(detail) + list(timings, |_| 0)
+        text(what) + text(place) + text(detail) + list(timings, |_| 0)
     };
     size_of::<Vantage>() + EACH + list(controls, control) + list(portal, |_| 0)
 }

@@ -162,6 +162,7 @@ const WITHOUT_SEMICOLON: [&[u8]; 4] = [b"amp", b"gt", b"lt", b"quot"];
 fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let byte = |digits: &[u8]| u8::try_from(number(digits, 16)?).ok();
     match text {
+        [b'%', b'u', ..] => utf16(text, b"%u"),
         [b'%', a, b, ..] | [b'\\', b'x', a, b, ..] => {
             let length = if text[0] == b'%' { 3 } else { 4 };
             Some((vec![byte(&[*a, *b])?], length))
@@ -170,7 +171,12 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
             let end = rest.iter().position(|byte| *byte == b'}')?;
             Some((character(number(&rest[..end], 16)?)?, end + 4))
         }
-        [b'\\', b'u', rest @ ..] => Some((character(number(rest.get(..4)?, 16)?)?, 6)),
+        [b'\\', b'u', ..] => utf16(text, b"\\u"),
+        [b'\\', b'U', rest @ ..] => Some((character(number(rest.get(..8)?, 16)?)?, 10)),
+        [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
+            let digits = [*a, *b, *c];
+            Some((vec![u8::try_from(number(&digits, 8)?).ok()?], 4))
+        }
         [b'\\', b'n' | b'r' | b't', ..] => Some((vec![b' '], 2)),
         [b'\\', escaped @ (b'"' | b'\'' | b'\\' | b'/'), ..] => Some((vec![*escaped], 2)),
         [b'&', reference @ ..] => {
@@ -179,6 +185,16 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
         }
         _ => None,
     }
+}
+
+/// A character in one or two code units of UTF-16, each with this prefix and four hexadecimal digits: its decoded bytes, and its
+/// length in bytes. JSON writes characters above U+FFFF as two units (RFC 8259 section 7).
+fn utf16(text: &[u8], prefix: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let length = prefix.len() + 4;
+    let unit = |text: &[u8]| u16::try_from(number(text.strip_prefix(prefix)?.get(..4)?, 16)?).ok();
+    let decoded = |units: &[u16]| Some((String::from_utf16(units).ok()?.into_bytes(), units.len() * length));
+    let first = unit(text)?;
+    decoded(&[first]).or_else(|| decoded(&[first, unit(text.get(length..)?)?]))
 }
 
 /// The HTML character reference after `&`: its decoded bytes, and its length in bytes. As in browsers, the semicolon of
@@ -264,6 +280,11 @@ mod tests {
             ("a%2562c", "abc"),
             (r"a\u0062c", "abc"),
             (r"a\u{62}c", "abc"),
+            (r"a\ud83d\ude00c", "a😀c"),
+            (r"a\U0001f600c", "a😀c"),
+            (r"a\ud83dc", r"a\ud83dc"),
+            (r"a%u0062c", "abc"),
+            (r"a\142c", "abc"),
             (r"a\x62c", "abc"),
             (r#"a\"c"#, "a\"c"),
             ("a&#98;c&#x64;&amp;", "abcd&"),

@@ -55,11 +55,11 @@ fn is_foreign(headers: &HeaderMap, host: Option<&str>) -> bool {
     if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
         return true;
     }
-    let Some(origin) = headers.get(ORIGIN) else {
-        return false;
-    };
-    let from = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    from.zip(host).is_none_or(|((_, from), host)| from != host)
+    headers.get_all(ORIGIN).iter().any(|origin| {
+        let from = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        from.zip(host)
+            .is_none_or(|((_, from), host)| !from.eq_ignore_ascii_case(host))
+    })
 }
 
 /// Serves `/logs` like blackbox_exporter: the stored probe with this `id`, or the latest one of a `target` (and

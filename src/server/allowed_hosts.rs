@@ -61,15 +61,18 @@ impl AllowedHosts {
 /// header. `Ok(None)` if the request has neither, as HTTP/1.0 allows.
 ///
 /// # Errors
-/// When the request has more than one `Host` header, or its value is not ASCII.
+/// When the request has more than one `Host` header, or its value is neither a name nor an address.
 pub(super) fn named<'a>(fields: &'a HeaderMap, uri: &'a Uri) -> Result<Option<&'a str>, &'static str> {
     let mut hosts = fields.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err("invalid Host: expected one header field, found more");
     }
-    let host = host.map(HeaderValue::to_str).transpose();
-    let host = host.map_err(|_| "invalid Host: expected ASCII characters")?;
+    let host = match host.map(HeaderValue::to_str) {
+        None | Some(Ok("")) => None,
+        Some(Ok(host)) if Authority::try_from(host).is_ok() => Some(host),
+        Some(_) => return Err("invalid Host: expected a name or an address"),
+    };
     Ok(uri.authority().map(Authority::as_str).or(host))
 }
 

@@ -465,6 +465,43 @@ async fn a_silent_resolver_is_noticed_by_probes_with_a_short_timeout() {
     }
 }
 
+/// Nothing but a fault of the exporter's own network explains that controls at two places are silent. A response from any of them, if only
+/// a refusal or a DNS error, proves that packets get through.
+#[tokio::test]
+async fn failed_controls_are_certain_only_at_two_places_and_without_any_response() {
+    let resolver = DnsServer::start(|name, _| match name {
+        "refused.test" => Says::Code(ResponseCode::Refused),
+        "absent.test" | "absent.example" => Says::Code(ResponseCode::NXDomain),
+        _ => Says::Nothing,
+    })
+    .await;
+    let [first, second] = [free_port(), free_port()].map(|port| format!("  - address: 127.0.0.1:{port}\n"));
+    let name = |name: &str| format!("  - name: {name}\n");
+    let (silent, no_route) = ("http://target.test/", "http://127.255.255.255:8/");
+    for (specs, target, certainty) in [
+        ([name("one.test"), name("two.example")], silent, "certain"),
+        ([name("one.test"), name("two.test")], silent, "likely"),
+        ([name("one.test"), name("one.test")], silent, "likely"),
+        ([name("one.test"), name("refused.test")], silent, "likely"),
+        ([name("absent.test"), name("absent.example")], silent, "likely"),
+        ([name("one.test"), name("two.example")], "http://absent.test/", "likely"),
+        ([first, second], no_route, "likely"),
+    ] {
+        let config = controls(&resolver.address.to_string(), &specs.concat());
+        let probed = Exporter::start(&config).await.probe("m", target).await;
+        let found = (
+            &probed.evidence["verdict"]["link"],
+            &probed.evidence["verdict"]["certainty"],
+        );
+        assert_eq!(
+            found,
+            (&"local".into(), &certainty.into()),
+            "{specs:?}: {:#}",
+            probed.evidence
+        );
+    }
+}
+
 /// A backend that needs longer than the short timeout of one caller is healthy for another caller with a longer one.
 #[tokio::test]
 async fn an_investigation_under_a_short_timeout_is_not_reused_under_a_longer_one() {

@@ -6,7 +6,7 @@ use crate::support::page::Page;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::process::{Process, eventually, free_port};
 use reqwest::StatusCode;
-use reqwest::header::{HOST, HeaderMap, HeaderValue};
+use reqwest::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -534,6 +534,12 @@ async fn a_page_of_another_origin_may_not_reload() {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{foreign}");
     }
+    let own_and_foreign = HeaderMap::from_iter([
+        (ORIGIN, HeaderValue::from_str(&own).unwrap()),
+        (ORIGIN, HeaderValue::from_static("http://evil.example")),
+    ]);
+    let request = client.post(exporter.url("/-/reload")).headers(own_and_foreign);
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN);
     for site in ["cross-site", "same-site"] {
         let request = client.post(exporter.url("/-/reload")).header("Sec-Fetch-Site", site);
         let answer = request.send().await.unwrap();
@@ -544,8 +550,8 @@ async fn a_page_of_another_origin_may_not_reload() {
         (HOST, HeaderValue::from_static("localhost")),
         (HOST, HeaderValue::from_static("evil.example")),
     ]);
-    let odd = HeaderMap::from_iter([(HOST, HeaderValue::from_bytes(b"ev\xefl.example").unwrap())]);
-    for hosts in [two, odd] {
+    let odd = |host: &[u8]| HeaderMap::from_iter([(HOST, HeaderValue::from_bytes(host).unwrap())]);
+    for hosts in [two, odd(b"ev\xefl.example"), odd(b"evil.example .localhost")] {
         let request = client.post(exporter.url("/-/reload")).headers(hosts.clone());
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{hosts:?}");
