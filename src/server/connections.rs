@@ -97,7 +97,7 @@ pub(super) enum CloseReason {
 }
 
 impl CloseReason {
-    /// Counts the closed connection, and the limit that caused it.
+    /// Counts the closed connection and, if a limit caused it, that limit.
     pub fn count(self, self_metrics: &SelfMetrics) {
         let (reason, limit) = match self {
             Self::Head => ("head_timeout", Some("request_head")),
