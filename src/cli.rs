@@ -135,7 +135,7 @@ pub struct Cli {
     )]
     pub log_level: LogLevel,
 
-    /// The severity from which the probes themselves are logged: debug, info, warn or error.
+    /// Minimum severity of the log messages of probes: debug, info, warn or error.
     #[arg(long = "log.prober", value_name = "LEVEL", default_value = "info")]
     log_prober: String,
 
