@@ -135,7 +135,7 @@ async fn a_scrape_waits_for_the_first_probe_until_its_own_timeout() {
         .header("X-Prometheus-Scrape-Timeout-Seconds", "0.4");
     let second = second.send().await.unwrap();
     assert_eq!(second.status(), 503);
-    assert!(second.text().await.unwrap().contains("has not ended yet"));
+    assert!(second.text().await.unwrap().contains("is still running"));
     assert!(!first.is_finished());
     assert_eq!(peer.connections(), 1);
 }
@@ -163,7 +163,7 @@ async fn the_first_probe_of_a_lease_has_the_module_timeout() {
         .header("X-Prometheus-Scrape-Timeout-Seconds", "0.2");
     let hasty = hasty.send().await.unwrap();
     assert_eq!(hasty.status(), 503);
-    assert!(hasty.text().await.unwrap().contains("has not ended yet"));
+    assert!(hasty.text().await.unwrap().contains("is still running"));
     let probed = exporter.probe("m", &peer.http()).await;
     assert_eq!(probed.page.value("probe_success"), 1.0, "{:?}", probed.page);
     assert_eq!(attempts(&probed), 2.0);
