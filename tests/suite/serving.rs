@@ -1092,7 +1092,7 @@ async fn waiting_scrapes_do_not_block_the_shutdown() {
     assert!(words.contains("says nothing of the target"), "{words}");
     assert_eq!(running.ended().await.code(), Some(0), "{}", running.log());
     assert!(
-        running.log().contains("--web.shutdown-timeout is over"),
+        running.log().contains("--web.shutdown-timeout has expired"),
         "{}",
         running.log()
     );
