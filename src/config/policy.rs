@@ -134,7 +134,8 @@ fn has_secrets(fields: Option<&BTreeMap<String, Spanned<FieldFile>>>) -> bool {
     fields.any(|field| field.value.secrets.is_some() || field.value.files.is_some())
 }
 
-/// Refuses what a strict policy does not take: modules that bring secrets anywhere, and names that only a proxy resolves.
+/// Refuses what a strict policy does not take: modules that bring secrets anywhere, and names that only a proxy
+/// resolves.
 pub(super) fn check_strictness(file: &ConfigFile, policy: &Policy) -> Result<(), ConfigIssue> {
     if policy.mode != Mode::Strict {
         return Ok(());

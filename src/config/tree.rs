@@ -319,7 +319,9 @@ fn issue_of(error: &serde_yaml::Error, source: &str) -> ConfigIssue {
             let words = format!("too many aliases: they expand to more than {ALIASED} values");
             return location_of(*location).issue("", words);
         }
-        E::MergeValueNotMapOrSeqOfMaps { .. } => "invalid merge key <<: expected a mapping or a list of mappings".to_owned(),
+        E::MergeValueNotMapOrSeqOfMaps { .. } => {
+            "invalid merge key <<: expected a mapping or a list of mappings".to_owned()
+        }
         E::Budget { breach, .. } => match breach {
             BudgetBreach::Depth { .. } => TOO_DEEP.to_owned(),
             _ => "the file is too large".to_owned(),

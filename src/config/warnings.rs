@@ -1,4 +1,5 @@
-//! What a configuration says that does not do what it seems to: taken all the same, as the peer takes it, and told once.
+//! What a configuration says that does not do what it seems to: taken all the same, as the peer takes it, and told
+//! once.
 
 use super::credentials::filled;
 use super::file::{ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, Spanned, StepFile, TlsFile};

@@ -1,5 +1,5 @@
-//! Composes what `--web.config.file` says: TLS, who may ask, header fields, a rate. The keys are the exporter-toolkit's, as
-//! is their meaning.
+//! Composes what `--web.config.file` says: TLS, who may ask, header fields, a rate. The keys are the
+//! exporter-toolkit's, as is their meaning.
 
 mod clients;
 mod tls;
