@@ -214,7 +214,9 @@ async fn a_hanging_target_has_a_result_in_every_scrape() {
         let answer = exporter.get(&path).await;
         let (status, words) = (answer.status(), answer.text().await.unwrap());
         // On a busy machine the exporter may report a lack of processor time, or that its result is too old.
-        let lacks_time = ["did not run for", "ended ", "still running"].iter().any(|part| words.contains(part));
+        let lacks_time = ["did not run for", "ended ", "still running"]
+            .iter()
+            .any(|part| words.contains(part));
         assert!(status == 200 || lacks_time, "{words}");
         read += usize::from(status == 200);
         assert!(!words.contains("probe_success 1"), "{words}");
