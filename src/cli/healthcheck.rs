@@ -3,7 +3,7 @@
 use super::CliError;
 use std::time::Duration;
 
-/// `healthcheck`.
+/// Arguments of `healthcheck`.
 #[derive(Debug, clap::Args)]
 pub struct HealthcheckCommand {
     /// URL of the health endpoint.
