@@ -96,7 +96,7 @@ fn labels(written: Option<&[Spanned<LabelFile>]>, path: &str) -> Result<Vec<(Str
         };
         if !is_label(&name.value) {
             let words = format!(
-                "invalid label name {:?}: expected letters, digits and underscores, with no digit and no __ at the start",
+                "invalid label name {:?}: expected letters, digits and underscores, not starting with a digit or __",
                 name.value
             );
             return Err(at(name, &path, "name", words));

@@ -352,7 +352,7 @@ pub(super) fn masked_url<S: Serializer>(url: &Option<Spanned<Secret>>, serialize
     shown.serialize(serializer)
 }
 
-/// A URL with what may hold a key masked.
+/// A URL with the query masked, because it may contain a key.
 #[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
 pub(super) fn masked_query<S: Serializer>(url: &Option<Spanned<String>>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = url.as_ref().map(|written| match written.value.split_once('?') {
