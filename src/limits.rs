@@ -130,7 +130,8 @@ impl Limits {
     }
 }
 
-/// Maximum size of the raw bytes that are kept as evidence, in bytes for each direction and each side of TLS.
+/// Maximum size of the first received bytes that are kept as evidence, in bytes, separately for the encrypted and the
+/// decrypted side of TLS.
 pub const WIRE_EXCERPT: usize = 1024;
 
 /// Size of the part of an error response's body that the attribution reads, in bytes. Error pages identify their author

@@ -23,8 +23,9 @@ pub fn in_one_spelling(network: IpNet) -> Result<IpNet, String> {
     };
     let length = mapped.prefix_len().checked_sub(96);
     let ipv4 = length.and_then(|length| Ipv4Net::new(address, length).ok());
-    ipv4.map(IpNet::V4)
-        .ok_or_else(|| format!("invalid network {network}: expected a part of ::ffff:0:0/96, or 0.0.0.0/0 for all IPv4 addresses"))
+    ipv4.map(IpNet::V4).ok_or_else(|| {
+        format!("invalid network {network}: expected a part of ::ffff:0:0/96, or 0.0.0.0/0 for all IPv4 addresses")
+    })
 }
 
 /// Returns the cloud metadata services that are denied by default: product, addresses, and publisher of the addresses.
