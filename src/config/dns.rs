@@ -37,7 +37,7 @@ pub(super) fn build(
         record_type: match &file.query_type {
             Some(written) if !written.value.is_empty() => type_number(&written.value).ok_or_else(|| {
                 let words = format!(
-                    "query type {:?} is not valid; write one in capitals, such as A or SOA",
+                    "query type {:?} is not valid: expected a type in capitals, such as A or SOA",
                     written.value
                 );
                 at(written, path, "query_type", words)
@@ -92,7 +92,7 @@ fn class(file: &DnsFile, path: &str) -> Result<u16, ConfigIssue> {
     let known = CLASSES.iter().find(|(name, _)| *name == written.value);
     known.map(|(_, number)| *number).ok_or_else(|| {
         let words = format!(
-            "query class {:?} is not valid; write IN, CS, CH, HS, NONE or ANY",
+            "query class {:?} is not valid: expected IN, CS, CH, HS, NONE or ANY",
             written.value
         );
         at(written, path, "query_class", words)

@@ -120,7 +120,7 @@ pub(super) fn version(
         "TLS12" => Ok(Some(TlsVersion::Tls12)),
         "TLS13" => Ok(Some(TlsVersion::Tls13)),
         other => {
-            let words = format!("unknown TLS version: {other}; write TLS10, TLS11, TLS12 or TLS13");
+            let words = format!("unknown TLS version: {other}; expected TLS10, TLS11, TLS12 or TLS13");
             Err(at(written, path, key, words))
         }
     }

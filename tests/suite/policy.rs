@@ -600,7 +600,7 @@ async fn a_module_without_allowed_targets_is_counted_and_rejected_by_a_strict_po
     let answer = exporter.post("/-/reload").await;
     let said = answer.text().await.unwrap();
     assert!(
-        said.contains("modules.m.http.basic_auth: a strict policy needs allowed_targets beside it"),
+        said.contains("modules.m.http.basic_auth: the strict policy requires allowed_targets"),
         "{said}"
     );
     let fenced = module.replace(

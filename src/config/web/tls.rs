@@ -166,7 +166,7 @@ fn clients(
         Some("RequireAndVerifyClientCert") => Some(ClientCertificatePolicy::Verified),
         Some(other) => {
             let words = format!(
-                "invalid client_auth_type {other:?}; write NoClientCert, RequestClientCert, RequireAnyClientCert, \
+                "invalid client_auth_type {other:?}: expected NoClientCert, RequestClientCert, RequireAnyClientCert, \
                  VerifyClientCertIfGiven or RequireAndVerifyClientCert"
             );
             let location = file
