@@ -107,7 +107,7 @@ pub(super) const BLOCKS: [(&str, &[&str]); 24] = [
     ("websocket", WebsocketFile::KEYS),
     ("http_config", ClientFile::KEYS),
     ("oauth2", OAuth2File::KEYS),
-    ("validate_answer_rrs and its like", RecordRulesFile::KEYS),
+    ("validate_answer_rrs, validate_authority_rrs or validate_additional_rrs", RecordRulesFile::KEYS),
     ("an entry of http_headers", FieldFile::KEYS),
     ("an entry of query_response", StepFile::KEYS),
     ("an entry of labels", LabelFile::KEYS),
@@ -240,7 +240,7 @@ block! {
 }
 
 block! {
-    /// Basic credentials.
+    /// The credentials of basic authentication.
     BasicAuthFile {
         username: String,
         username_file: Spanned<String>,
@@ -250,7 +250,7 @@ block! {
 }
 
 block! {
-    /// An `Authorization` header.
+    /// The contents of an `Authorization` header.
     AuthorizationFile {
         r#type: Spanned<String>,
         credentials: Spanned<Secret>,
@@ -325,7 +325,7 @@ impl ConfigFile {
 }
 
 fn yaml(value: &impl Serialize) -> String {
-    serde_yaml::to_string(value).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    serde_yaml::to_string(value).unwrap_or_else(|error| format!("# serialization failed: {error}\n"))
 }
 
 /// Whether the file contains only comments. `blackbox_exporter` treats such a file as empty.

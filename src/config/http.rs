@@ -213,7 +213,8 @@ fn spoken(file: &HttpFile, path: &str) -> Result<Versions, ConfigIssue> {
     Ok(Versions::Http3)
 }
 
-/// The accepted status codes. As in `blackbox_exporter`, a code out of range never matches a response. It becomes 0.
+/// The accepted status codes. As in `blackbox_exporter`, a code that no response can have is accepted and never
+/// matches. If it does not fit into 16 bits, it becomes 0.
 fn status_codes(file: &HttpFile) -> Vec<u16> {
     let codes = file.valid_status_codes.iter().flatten();
     codes.map(|written| u16::try_from(written.value).unwrap_or(0)).collect()

@@ -22,7 +22,7 @@ pub(super) fn unknown(key: &KeyNode, path: &str, known: &[&str]) -> ConfigIssue 
         _ if key.name.contains(':') => "unknown key; write a space after the colon".to_owned(),
         (Some((_, new)), ..) => format!("unknown key; use {new} instead"),
         (None, Some(meant), _) => format!("unknown key; did you mean {meant}?"),
-        (None, None, Some((block, _))) => format!("unknown key here; it belongs under {block}"),
+        (None, None, Some((block, _))) => format!("unknown key; it belongs under {block}"),
         (None, None, None) => format!("unknown key: expected one of {}", listed(known)),
     };
     key.location.issue(path, words)

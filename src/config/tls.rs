@@ -43,8 +43,8 @@ pub(super) enum AlpnOffer {
     OnlyHttp2,
 }
 
-/// Checks the block and builds what its probes share. As with `blackbox_exporter`, a file that is missing fails the
-/// probes that need it, and no other module.
+/// Validates the block and builds the settings that all probes of the module share. As in `blackbox_exporter`, a
+/// missing file is not an error of the configuration: only the probes that need it fail.
 pub(super) fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: &str) -> Result<Tls, ConfigIssue> {
     let path = below(path, "tls_config");
     let defaults = TlsFile::default();
