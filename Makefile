@@ -1,16 +1,16 @@
-# make run    builds the exporter and serves on port 9115; ARGS="--config.file=…" passes flags to it make test
-# installs the dependencies of the tests and runs all tests (as root: one test runs the image in a chroot) make lint
-# checks formatting, clippy, documentation, licences and versions, Prometheus rules make bench  compares with
-# blackbox_exporter: cost, memory, schedule, accuracy under load, leases (as root, 30 minutes,
+# make run    builds the exporter and serves on port 9115; ARGS="--config.file=…" passes flags to it
+# make test   installs the dependencies of the tests and runs all tests (as root: one test runs the image in a chroot)
+# make lint   checks formatting, clippy, documentation, licences and versions, Prometheus rules
+# make bench  compares with blackbox_exporter: cost, memory, schedule, accuracy under load, leases (as root, 30 minutes,
 #             on a quiet machine)
-# make bench-check  compares the cost of a probe with the recorded values; RECORD=1 records new ones make instructions
-# compares the instruction counts of the hot paths with the recorded values make reliability  hostile targets and
-# clients, signals, floods and a soak test, compared with blackbox_exporter (as
-#             root, takes minutes)
-# make fuzz   fuzzes every parser and prober with libFuzzer; requires a nightly toolchain make deps   installs the
-# missing dependencies of the tests make tolerance  measures which malformed responses real gateways forward (as root,
-# takes minutes); CHECK=1 compares with
-#             the recorded results
+# make bench-check   compares the cost of a probe with the recorded values; RECORD=1 records new ones
+# make instructions  compares the instruction counts of the hot paths with the recorded values
+# make reliability   runs hostile targets and clients, signals, floods and a soak test, compared with blackbox_exporter
+#                    (as root, takes minutes)
+# make fuzz   fuzzes every parser and prober with libFuzzer; requires a nightly toolchain
+# make deps   installs the missing dependencies of the tests
+# make tolerance  measures which malformed responses real gateways forward (as root, takes minutes); CHECK=1 compares
+#                 with the recorded results
 # make pictures   renders the pictures of the README from the running exporter
 
 CARGO_DENY := 0.20.2

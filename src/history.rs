@@ -38,7 +38,7 @@ pub struct History {
     kept: Mutex<StoredFindings>,
 }
 
-/// Finding with its arrival time and its size in bytes.
+/// Finding with its arrival number and its size in bytes.
 #[derive(Debug)]
 struct StoredFinding {
     at: u64,
@@ -57,7 +57,7 @@ struct StoredFindings {
     /// Findings without a verdict (`good`) and with one (`failing`), oldest first.
     good: VecDeque<StoredFinding>,
     failing: VecDeque<StoredFinding>,
-    /// Position of the newest failure of each target and module. Alerts link to it.
+    /// Arrival number of the newest failure of each module and target. Alerts link to that failure.
     newest: HashMap<(Arc<str>, String), u64>,
 }
 

@@ -81,8 +81,8 @@ pub fn log_panics_by_location() {
     }));
 }
 
-/// Serves until `shutdown` resolves. Then it accepts no new probes, waits up to `--web.shutdown-timeout` for the probes
-/// in flight, and returns.
+/// Serves until `shutdown` resolves. Then it accepts no new probes, lets those in flight end within
+/// `--web.shutdown-timeout`, and returns.
 ///
 /// # Errors
 /// When a listener fails.

@@ -273,7 +273,7 @@ fn page(html: String) -> Response {
     (fields, html).into_response()
 }
 
-/// Forbids proxies and browsers to store the response: it contains data of targets, evidence or configuration.
+/// Prevents proxies and browsers from storing the response, which contains data of targets, evidence or configuration.
 fn not_stored(mut response: Response) -> Response {
     let fields = response.headers_mut();
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_keeps_its_worker_is_counted() {
+    async fn a_task_that_blocks_its_worker_is_counted() {
         let (before, time) = stalls();
         let (done, ended) = tokio::sync::oneshot::channel();
         Workers::default().spawn(async move {

@@ -1,4 +1,4 @@
-//! Composes a websocket module from its keys.
+//! Builds the settings of a websocket module.
 
 use super::file::WebsocketFile;
 use super::issue::ConfigIssue;
@@ -8,7 +8,7 @@ use crate::check::Resolver;
 use crate::probers::websocket::WebsocketProber;
 use std::sync::Arc;
 
-/// Checks every key and gives what runs.
+/// Validates the keys and builds the prober.
 pub(super) fn build(file: &WebsocketFile, resolver: Arc<Resolver>, path: &str) -> Result<WebsocketProber, ConfigIssue> {
     let client = file.http_config.clone().unwrap_or_default();
     let client_path = below(path, "http_config");

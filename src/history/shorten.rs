@@ -200,7 +200,7 @@ mod tests {
     use http::header::{HeaderMap, SERVER};
 
     #[test]
-    fn a_value_beyond_ascii_is_cut_at_a_character() {
+    fn a_non_ascii_value_is_cut_at_a_character_boundary() {
         for (value, shown) in [("café", "café"), ("cafés à la carte", "cafés à "), ("plain", "plain")] {
             let headers = HeaderMap::from_iter([(SERVER, HeaderValue::from_bytes(value.as_bytes()).unwrap())]);
             assert_eq!(excerpt(&headers, 1, 10)[SERVER].as_bytes(), shown.as_bytes());

@@ -122,7 +122,7 @@ mod tests {
     const AT_ONCE: Duration = Duration::ZERO;
 
     #[tokio::test]
-    async fn each_destination_has_places_of_its_own() {
+    async fn each_destination_has_its_own_permits() {
         let concurrency = ConcurrencyLimiter::new(10);
         let to = |name: &str| concurrency.acquire_for_destination(name.to_owned(), 1, AT_ONCE);
         let held = to("a").await;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_busy_destination_has_as_many_places_as_were_asked_for_last() {
+    async fn the_latest_limit_applies_to_a_busy_destination() {
         let concurrency = ConcurrencyLimiter::new(10);
         let to = |most| concurrency.acquire_for_destination("a".to_owned(), most, AT_ONCE);
         let one = to(1).await;

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_takes_all_places_and_there_is_one_for_the_next() {
+    async fn no_caller_takes_all_permits_and_the_next_one_finds_a_free_one() {
         let shares = FairShares::new(90);
         let flood = all(&shares, scraper(1)).await;
         assert_eq!(flood.len(), 72);
@@ -222,14 +222,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_places_are_for_any_caller() {
+    async fn any_caller_may_take_all_of_a_few_permits() {
         let shares = FairShares::new(2);
         assert_eq!(all(&shares, Caller::Lease).await.len(), 2);
         assert_eq!(all(&shares, scraper(1)).await.len(), 2);
     }
 
     #[tokio::test]
-    async fn a_place_that_is_given_back_goes_to_the_first_who_may_have_it() {
+    async fn a_returned_permit_goes_to_the_first_waiting_caller_that_may_have_it() {
         let shares = FairShares::new(1);
         let held = shares.take(scraper(1), AT_ONCE).await.unwrap().0;
         let waiting = tokio::spawn({

@@ -402,26 +402,26 @@ mod tests {
     }
 
     #[test]
-    fn two_servers_that_come_at_uneven_times_count_by_the_longer_gap() {
+    fn with_two_servers_at_uneven_times_the_longer_gap_counts() {
         let (lease, last) = lease_after(&[13, 2, 13, 2]);
         assert!(lease.scrapes().expire() > last + 39 * SECOND);
     }
 
     #[test]
-    fn scrapes_in_quick_succession_are_no_measure() {
+    fn scrapes_in_quick_succession_do_not_count_as_the_interval() {
         let (lease, last) = lease_after(&[15, 15, 0, 0, 0, 0, 0, 0, 0]);
         assert!(lease.scrapes().expire() > last + 45 * SECOND);
     }
 
     #[test]
-    fn scrapes_that_come_more_often_for_good_are_the_measure_in_the_end() {
+    fn a_permanently_shorter_scrape_interval_counts_eventually() {
         let gaps: Vec<_> = std::iter::once(60).chain(std::iter::repeat_n(5, 200)).collect();
         let (lease, last) = lease_after(&gaps);
         assert!(lease.scrapes().expire() < last + 20 * SECOND);
     }
 
     #[test]
-    fn rare_scrapes_keep_a_lease_for_five_minutes_at_most() {
+    fn rare_scrapes_keep_a_lease_for_up_to_five_minutes() {
         let (lease, last) = lease_after(&[120, 120]);
         assert_eq!(lease.scrapes().expire(), last + LONGEST_SILENCE);
     }

@@ -126,7 +126,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_key_keeps_its_place_and_the_places_are_spread() {
+    fn a_key_keeps_its_offset_and_the_offsets_are_spread() {
         let epoch = Instant::now();
         let mut slots = [0; 100];
         for key in 0..1000 {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_little_late_runs_and_what_is_very_late_is_left_out() {
+    fn a_slightly_late_run_is_run_and_a_very_late_one_is_skipped() {
         let at = Instant::now();
         let due = Schedule::new(&"key", SECOND, at).after(at);
         let at = due.at;
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_has_the_interval_and_ends_before_the_next_where_both_can_be() {
+    fn a_probe_may_take_the_interval_and_ends_before_the_next_one_if_possible() {
         let schedule = Schedule::new(&"key", SECOND, Instant::now());
         let ms = Duration::from_millis;
         assert_eq!(schedule.time(ms(0)), SECOND);
@@ -178,7 +178,7 @@ mod tests {
 
     /// After a stall of the whole process, all keys with an interval of 10 s are late by different times.
     #[test]
-    fn after_a_stall_no_tenth_of_a_second_starts_more_than_its_share() {
+    fn after_a_stall_the_probes_are_spread_evenly() {
         let epoch = Instant::now();
         let awake = epoch + 20 * SECOND;
         let mut slots = [0; 100];

@@ -102,7 +102,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn a_target_that_fails_without_end_is_told_of_now_and_then_and_others_at_once() {
+    fn a_permanently_failing_target_is_logged_now_and_then_and_others_immediately() {
         let (log, now) = (FailureLogLimiter::default(), Instant::now());
         let at_once = (0..100).filter(|_| log.may_log(1, now).is_some()).count();
         assert_eq!(at_once, 5);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn ever_new_targets_share_one_pace_and_a_bounded_room() {
+    fn new_targets_share_one_rate_limit_and_bounded_memory() {
         let (log, now) = (FailureLogLimiter::default(), Instant::now());
         let logged = (0..30_000).filter(|target| log.may_log(*target, now).is_some()).count();
         assert_eq!(logged, 1000);

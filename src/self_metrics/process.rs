@@ -102,7 +102,7 @@ mod tests {
     use crate::metrics::MetricKind;
 
     #[test]
-    fn what_could_not_be_read_is_left_out() {
+    fn unreadable_values_are_omitted() {
         let is_there = |name, value| known(family(name, "A value.", MetricKind::Gauge, value)).is_some();
         assert!(is_there("process_threads", 3));
         assert!(!is_there("process_threads", 0));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_stands_below_its_name() {
+    fn a_counter_is_below_its_name() {
         let netstat =
             "TcpExt: SyncookiesSent InOctets\nTcpExt: 1 2\nIpExt: InNoRoutes InOctets OutOctets\nIpExt: 0 512 1024\n";
         assert_eq!(ip_ext(netstat, "InOctets"), Some(512));

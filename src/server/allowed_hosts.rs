@@ -81,7 +81,7 @@ mod tests {
     use super::AllowedHosts;
 
     #[test]
-    fn a_name_that_a_stranger_can_own_is_refused() {
+    fn a_name_that_an_outsider_can_own_is_refused() {
         let hosts = AllowedHosts::new(["Probes.Example.com".to_owned()]);
         for allowed in [
             "127.0.0.1:9115",

@@ -97,7 +97,7 @@ pub(super) enum CloseReason {
 }
 
 impl CloseReason {
-    /// Counts the closed connection, and the limit that caused it.
+    /// Counts the closed connection and, if a limit caused it, that limit.
     pub fn count(self, self_metrics: &SelfMetrics) {
         let (reason, limit) = match self {
             Self::Head => ("head_timeout", Some("request_head")),
@@ -345,7 +345,7 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test]
-    async fn a_full_house_sends_away_who_has_been_quiet_longest_and_nobody_who_is_served() {
+    async fn at_the_limit_the_longest_idle_connection_is_closed_and_no_busy_one() {
         let connections = Arc::new(ConnectionLimiter::default());
         let [first, second, third] = [(); 3].map(|()| Arc::new(connections.try_admit(3).unwrap()));
         let _served = first.serve();
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_beyond_the_bound_moves_up_once_there_is_room() {
+    async fn an_extra_connection_becomes_a_usual_one_once_there_is_room() {
         let connections = Arc::new(ConnectionLimiter::default());
         let busy = Arc::new(connections.admit(1).await);
         let served = busy.serve();
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_does_not_come_ends_the_connection_and_a_request_in_time_does_not() {
+    async fn a_missing_request_head_closes_the_connection_and_a_request_in_time_does_not() {
         let connections = Arc::new(ConnectionLimiter::default());
         let slow = Arc::new(connections.admit(9).await);
         assert_eq!(slow.overstays(Duration::from_millis(1)).await, CloseReason::Head);

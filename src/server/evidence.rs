@@ -38,8 +38,8 @@ pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
     }
 }
 
-/// Serves `/evidence?target=&module=`, to which alerts link: redirects to the latest failed probe of a target, or to
-/// its latest probe if none failed.
+/// Serves `/evidence?target=&module=`, to which alerts link: redirects to the latest probe of a target with a verdict,
+/// or to its latest probe if none has one.
 pub(super) async fn of_target(app: Shared, RawQuery(query): RawQuery) -> Response {
     let query = Query::new(query.as_deref());
     let Some(target) = query.get("target").filter(|target| !target.is_empty()) else {

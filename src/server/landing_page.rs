@@ -138,7 +138,7 @@ fn made(app: &App, query: Option<&str>) -> String {
                     (search_form(prefix, search))
                     div #keys data-read=(read) {
                         (table)
-                        p #read.legend { "Read at " time { (read) } "." }
+                        p #read.legend { "Updated at " time { (read) } "." }
                     }
                 }
             }
@@ -182,7 +182,7 @@ fn form(prefix: &str, modules: &[&str]) -> Markup {
 fn search_form(prefix: &str, search: &str) -> Markup {
     html! {
         form action={ (prefix) "/" } role="search" {
-            label for="search" { "Show" }
+            label for="search" { "Search" }
             input #search type="search" name="search" value=(search) placeholder="part of a target or module";
             button { "Search" }
         }

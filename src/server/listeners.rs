@@ -81,7 +81,7 @@ mod tests {
     use tokio::time::timeout;
 
     #[tokio::test]
-    async fn a_burst_waits_to_be_taken_and_need_not_come_again() {
+    async fn a_burst_of_connections_waits_in_the_accept_queue() {
         let addresses = ["127.0.0.1:0".to_owned()];
         let listeners = listen(Listen::At(&addresses)).await.unwrap();
         let address = listeners[0].local_addr().unwrap();

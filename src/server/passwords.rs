@@ -143,13 +143,13 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn asking_for_nobody_takes_a_whole_hash() {
+    fn an_unknown_user_costs_a_whole_hash() {
         // bcrypt rejects an invalid hash immediately, which would reveal that the user does not exist.
         assert!(matches!(bcrypt::verify("any", &nobodys(4)), Ok(false)));
     }
 
     #[test]
-    fn a_wrong_password_takes_the_work_of_the_highest_cost_whoever_is_asked_for() {
+    fn a_wrong_password_takes_the_work_of_the_highest_cost_for_every_user() {
         let hashes = ["$2y$10$abc", "$2y$12$abc", "$2b$04$abc"];
         let highest = highest_cost(hashes.map(Secret::new).iter());
         assert_eq!(highest, 12);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_of_wrong_passwords_keeps_no_right_one_out() {
+    async fn a_flood_of_wrong_passwords_does_not_block_the_right_one() {
         let hash = Secret::new(bcrypt::hash("right", 4).unwrap());
         let users = Arc::new(BTreeMap::from([("user".to_owned(), hash)]));
         let passwords = Arc::new(Passwords::default());

@@ -179,7 +179,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_deadline_follows_the_peers_table_and_closes_its_holes() {
+    fn the_deadline_matches_blackbox_exporter_except_for_its_defects() {
         let half = Duration::from_millis(500);
         for (module, scrape, millis) in [
             (None, Some("15"), 14_500),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scrape_timeout_that_is_no_time_is_refused() {
+    fn an_invalid_scrape_timeout_is_refused() {
         for wrong in ["abc", "NaN", "-1", "inf", "-inf", ""] {
             let header = HeaderValue::from_str(wrong).unwrap();
             let refused = deadline(Some(&header), Duration::ZERO, None).unwrap_err();

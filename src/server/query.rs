@@ -75,7 +75,7 @@ mod tests {
 
     /// The expected values are those of `blackbox_exporter` 0.28.
     #[test]
-    fn what_go_leaves_out_is_left_out() {
+    fn pairs_that_go_ignores_are_ignored() {
         for (raw, target) in [
             ("target=a+b%2bc", Some(&b"a b+c"[..])),
             ("&&t%61rget=a&", Some(b"a")),

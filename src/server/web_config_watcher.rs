@@ -123,7 +123,7 @@ mod tests {
     const USERS: &str = "basic_auth_users: {u: '$2b$04$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO'}\n";
 
     #[test]
-    fn a_version_is_taken_when_it_has_settled_and_opens_nothing() {
+    fn a_version_is_applied_when_it_is_stable_and_removes_no_protection() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("web.yml");
         let write = |text: &str| std::fs::write(&path, text).unwrap();

@@ -585,7 +585,7 @@ async fn a_network_of_mapped_addresses_matches_ipv4() {
     let wider = rules.replace("/104", "/90");
     std::fs::write(&exporter.config_file, wider).unwrap();
     let said = exporter.post("/-/reload").await.text().await.unwrap();
-    assert!(said.contains("wider than what stands for IPv4"), "{said}");
+    assert!(said.contains("expected a part of ::ffff:0:0/96"), "{said}");
 }
 
 #[tokio::test]
@@ -597,7 +597,7 @@ async fn a_module_without_allowed_targets_is_counted_and_rejected_by_a_strict_po
     let answer = exporter.post("/-/reload").await;
     let said = answer.text().await.unwrap();
     assert!(
-        said.contains("modules.m.http.basic_auth: a strict policy needs allowed_targets beside it"),
+        said.contains("modules.m.http.basic_auth: the strict policy requires allowed_targets"),
         "{said}"
     );
     let fenced = module.replace(

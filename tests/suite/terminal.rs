@@ -119,7 +119,7 @@ async fn check_can_write_json_and_an_archive() {
     let nowhere = piped(&[&good.http(), "--har=/nowhere/probe.har"]).await;
     assert_eq!(nowhere.status.code(), Some(1));
     let said = String::from_utf8(nowhere.stderr).unwrap();
-    assert!(said.contains("writing what was found"), "{said}");
+    assert!(said.contains("failed to write the results"), "{said}");
 }
 
 #[tokio::test]

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sources_take_turns_and_who_has_gone_is_passed_over() {
+    async fn addresses_take_turns_and_disconnected_clients_are_skipped() {
         let (queue, turns) = (Queue::default(), Arc::default());
         let first = queue.turn(source(1)).await.unwrap();
         let mut flood: Vec<_> = (0..50).map(|_| waits(&queue, 1, &turns)).collect();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_line_takes_a_newcomer_of_another_source_in_place_of_the_newest_of_the_longest() {
+    async fn a_full_queue_accepts_another_address_in_place_of_the_newest_request_of_the_busiest_one() {
         let (queue, turns) = (Queue::default(), Arc::default());
         let held = queue.turn(source(1)).await.unwrap();
         let mut flood: Vec<_> = (0..WAITING).map(|_| waits(&queue, 1, &turns)).collect();
