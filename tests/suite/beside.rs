@@ -453,7 +453,7 @@ async fn a_silent_resolver_is_noticed_by_probes_with_a_short_timeout() {
         eventually(reason, async || {
             let probed = exporter.probe("m", "http://target.test/").await;
             let (found, why, ..) = verdict(&probed);
-            // Not yet known is no certain verdict against the target.
+            // Without a result of the controls, no verdict against the target is certain.
             assert!(
                 found == link || probed.evidence["verdict"]["certainty"] != "certain",
                 "{:#}",

@@ -357,7 +357,7 @@ async fn an_exporter_that_stood_still_through_the_deadline_blames_nobody() {
     assert!(log.contains("local.stalled"), "{log}");
 }
 
-/// They have had their time: a stall that is over takes nothing from whoever was asked before it.
+/// Probes that have had their time: a stall that has ended takes nothing from targets that were probed before it.
 #[tokio::test]
 async fn a_target_that_never_answers_is_blamed_all_the_same_beside_a_short_stall() {
     let authority = Authority::new();
