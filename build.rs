@@ -13,7 +13,7 @@ fn main() {
         "cargo::rustc-env=GLASSBOX_RUST_VERSION={}",
         compiler().expect("rustc reports its version")
     );
-    // In a cross build, the C library of the build system says nothing about that of the target system.
+    // In a cross build, the version of the build system's C library is not that of the target system's.
     let here = env::var_os("HOST") == env::var_os("TARGET");
     if here && glibc().is_some_and(|version| version >= READS_PACKED) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");

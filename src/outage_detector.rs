@@ -163,7 +163,7 @@ mod tests {
         assert!(!detector.failed("n0", now), "four names are too few");
         fail(4);
         assert!(detector.failed("n0", now));
-        assert!(!detector.failed("n0", now + FRESH), "what is old says nothing");
+        assert!(!detector.failed("n0", now + FRESH), "old results prove nothing");
         detector.observe("n0", &report([10, 0, 0, 1], Some(Stage::Secure)), now);
         assert!(!detector.failed("n0", now), "one that was reached is enough");
     }

@@ -69,7 +69,7 @@ impl StageLog {
 }
 
 /// A running stage. It ends with [`RunningStage::finish`] or [`RunningStage::fail`].
-#[must_use = "a lap must end"]
+#[must_use = "a stage must end"]
 pub struct RunningStage<'a> {
     stage_log: &'a mut StageLog,
     stage: Stage,

@@ -1460,12 +1460,12 @@ fn twins_by_the_backend() -> Twins {
                 .reachable(),
         ),
         (
-            "a gateway may read what we do not",
+            "a gateway may accept what the exporter rejects",
             certain(),
             nginx().backend(stopped(Stage::Wait, Reason::HttpResponseInvalid)),
         ),
         (
-            "a gateway may trust what we do not",
+            "a gateway may trust what the exporter does not",
             certain(),
             nginx().backend(stopped(Stage::Secure, Reason::TlsCertAuthorityInvalid)),
         ),
@@ -1512,7 +1512,11 @@ fn twins_by_the_way() -> Twins {
             seen_from(unreachable(), &controls),
             unreachable(),
         ),
-        ("our resolver may fail", seen_from(servfail(), &controls), servfail()),
+        (
+            "the exporter's resolver may fail",
+            seen_from(servfail(), &controls),
+            servfail(),
+        ),
         (
             "a name that does not exist was answered",
             no_name(Reason::DnsNameNotResolved),

@@ -17,7 +17,7 @@
 //!
 //! A note also has a lower bound: the last moment at which the thread knows that the bytes were not there. If timestamp and lower
 //! bound are far apart, the thread was late (the process was stopped, or had no processor), and packets may have been merged before
-//! the thread looked. The number of received segments then tells whether there was more than one. Without epoll, or if too many
+//! the thread looked. The number of received segments then shows whether there was more than one. Without epoll, or if too many
 //! sockets wait, the workers use only the timestamps of their own reads.
 
 use super::rx_timestamps;

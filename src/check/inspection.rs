@@ -236,7 +236,7 @@ mod tests {
         for other in [40, 80, 112, 50] {
             assert_eq!(twice(other), Decision::RefusesAll(other));
         }
-        // A hello that is too long for the server says nothing about Go's hello.
+        // A hello that is too long for the server proves nothing about Go's hello.
         let cbc = chosen(0x0303, 0xC013, Some(23), Some(0x0804));
         let taken = decide(&offer, &HelloResponse::Alert(50), Some(&HelloResponse::Chosen(cbc)));
         assert_eq!(taken, Decision::Connects(cbc));

@@ -213,7 +213,7 @@ impl Scheduler {
 
     /// Passes the result to the outage detector, which compares the results of different hosts.
     fn observe_outages(&self, finding: &Finding, now: Instant) {
-        // A probe that did not start says nothing about the network.
+        // A probe that did not start proves nothing about the network.
         let fault = finding.report.fault.as_ref();
         if fault.is_some_and(|fault| matches!(fault.reason, Reason::LocalConcurrencyLimit | Reason::LocalDenied)) {
             return;

@@ -55,7 +55,7 @@ struct Search<'s> {
 /// Why no chain was found.
 pub(super) struct NoChain {
     pub refusal: Refusal,
-    /// Whether the search reached one of its limits. In this case another verifier's result says nothing about Go's.
+    /// Whether the search reached one of its limits. In this case another verifier's result proves nothing about Go's.
     pub at_bound: bool,
 }
 
