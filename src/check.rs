@@ -16,9 +16,8 @@ mod http2;
 mod http2_frames;
 mod http3;
 mod icmp_echo;
-mod inspection;
 #[cfg(feature = "legacy-tls")]
-mod legacy;
+mod legacy_tls;
 mod local_fault;
 mod memory_limit;
 mod p521;
@@ -35,6 +34,7 @@ mod signatures;
 mod socket;
 mod stall_detector;
 mod tls;
+mod tls_inspection;
 mod trace;
 mod trust;
 mod tunnel;

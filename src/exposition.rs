@@ -10,11 +10,11 @@ pub mod har;
 pub mod incident_report;
 pub mod openmetrics;
 pub mod probe_metrics;
+pub mod prometheus_text;
 pub mod protobuf;
 mod reproduce;
 pub mod target_table;
-pub mod text;
-mod text_format;
+mod text_escaping;
 pub mod waterfall;
 
 use crate::metrics::Family;
@@ -31,7 +31,7 @@ pub fn write<'a>(
     out: &mut impl Write,
 ) -> io::Result<()> {
     match format {
-        Format::Text => text::write(families, out),
+        Format::Text => prometheus_text::write(families, out),
         Format::OpenMetrics => openmetrics::write(families, out),
         Format::Protobuf => protobuf::write(families, out),
     }

@@ -3,9 +3,9 @@
 pub mod credentials;
 pub mod dns;
 mod endpoint;
-pub mod fields;
 pub mod gauges;
 pub mod grpc;
+pub mod header_fields;
 pub mod http;
 pub mod icmp;
 pub mod named_files;

@@ -1,13 +1,13 @@
 //! The facts of one probe, without a verdict.
 
-mod deviation;
-mod inspection;
+mod http_deviation;
 mod masking;
 mod protocols;
+mod tls_inspection;
 
-pub use deviation::{Deviation, DeviationFound, Deviations};
-pub use inspection::TlsInspection;
+pub use http_deviation::{Deviation, DeviationFound, Deviations};
 pub use protocols::{Dialogue, DnsAnswer, Echo, FailedStep, Health, Mismatch, ProtocolFacts};
+pub use tls_inspection::TlsInspection;
 
 use crate::chain::Stage;
 use crate::reason::{Reason, ReasonFamily};

@@ -1,6 +1,6 @@
 //! Metrics of the exporter itself (`/metrics`), including those of `blackbox_exporter` under their names.
 
-mod connection_metrics;
+mod dialer_metrics;
 mod failure_log;
 mod limit_metrics;
 mod metric_factory;
@@ -14,7 +14,7 @@ use crate::metrics::Family;
 use crate::probe::Finding;
 use crate::reason::Reason;
 use crate::series::TableStats;
-use connection_metrics::ConnectionMetrics;
+use dialer_metrics::ConnectionMetrics;
 use failure_log::FailureLogLimiter;
 use limit_metrics::LimitMetrics;
 use metric_factory::MetricFactory;

@@ -1,4 +1,4 @@
-//! After a refused handshake, finds out what the server would choose ([`super::inspection`]), and repeats the handshake
+//! After a refused handshake, finds out what the server would choose ([`super::tls_inspection`]), and repeats the handshake
 //! with the second TLS library if `blackbox_exporter` would connect.
 
 #[cfg(feature = "legacy-tls")]
@@ -7,13 +7,13 @@ mod with_openssl;
 mod without_openssl;
 
 use super::dial::{DialError, Dialer, Dialled};
-use super::inspection::{
-    Decision, HelloOffer, HelloResponse, Randomness, Reader, alert_name, decide, everything, of_blackbox_exporter,
-};
 use super::secure::SecureError;
 use super::socket::{Socket, SocketStream};
 use super::stall_detector::in_time;
 use super::tls::{Tls, TlsVersion};
+use super::tls_inspection::{
+    Decision, HelloOffer, HelloResponse, Randomness, Reader, alert_name, decide, everything, of_blackbox_exporter,
+};
 use super::trace::Trace;
 use super::trust::Recorder;
 use super::wire::Wire;

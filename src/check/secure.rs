@@ -1,10 +1,10 @@
 //! Secure: the TLS handshake and the certificate verification, before any request byte.
 
 use super::certificates::describe;
-use super::inspection::HelloResponse;
 use super::local_fault::shortage;
 use super::second_handshake::SecondHandshake;
 use super::tls::{Tls, TlsNotReady, may_be_about_versions, reason_of_tls, server_name};
+use super::tls_inspection::HelloResponse;
 use super::trace::Trace;
 use super::trust::{Recorder, Refusal};
 use super::wire::{Layer, Wire};

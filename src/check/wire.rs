@@ -118,7 +118,7 @@ pub(super) enum Layer {
     /// TLS to a proxy, which carries the TLS connection to the target.
     Within(Box<TlsWithinTls>),
     #[cfg(feature = "legacy-tls")]
-    Legacy(super::legacy::LegacyStream),
+    Legacy(super::legacy_tls::LegacyStream),
 }
 
 impl Layer {

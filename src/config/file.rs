@@ -65,7 +65,7 @@ macro_rules! block {
 }
 
 mod blocks;
-mod merge;
+mod defaults;
 mod top_level;
 mod web;
 
@@ -74,7 +74,7 @@ pub(in crate::config) use blocks::{
     StepFile, TcpFile, UnixFile, WebsocketFile,
 };
 
-pub(in crate::config) use merge::Fill;
+pub(in crate::config) use defaults::Fill;
 pub(in crate::config) use top_level::{ControlFile, LimitsFile, ListsFile, PolicyFile, Shorthand};
 pub(in crate::config) use web::{RateFile, WebFile, WebTlsFile};
 

@@ -7,7 +7,7 @@ use super::regexps::{regexp, regexps};
 use super::tls;
 use super::tree::{below, shown};
 use super::units;
-use super::{address, fields, oauth, proxies};
+use super::{address, header_fields, oauth, proxies};
 use crate::check::{Coding, Resolver};
 use crate::negotiation::accepts;
 use crate::probers::http::{
@@ -29,7 +29,12 @@ pub(super) fn build(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Res
         host,
         headers,
         credentials: credentials::build(&credentials::CredentialKeys::of_http(file), path)?,
-        fields: fields::build(file.http_headers.as_ref(), fields::Names::Free, path, "http_headers")?,
+        fields: header_fields::build(
+            file.http_headers.as_ref(),
+            header_fields::Names::Free,
+            path,
+            "http_headers",
+        )?,
         oauth2: oauth::build_optional(file.oauth2.as_ref(), &resolver, path)?,
         proxies: proxies(file, path)?,
         body: body(file, path)?,

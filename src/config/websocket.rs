@@ -3,7 +3,7 @@
 use super::file::WebsocketFile;
 use super::issue::ConfigIssue;
 use super::tree::below;
-use super::{address, credentials, dialogue, fields, tls};
+use super::{address, credentials, dialogue, header_fields, tls};
 use crate::check::Resolver;
 use crate::probers::websocket::WebsocketProber;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(super) fn build(file: &WebsocketFile, resolver: Arc<Resolver>, path: &str) -
         resolver,
         tls: tls::build(client.tls_config.as_ref(), tls::AlpnOffer::Nothing, &client_path)?,
         credentials: credentials::build(&credentials::CredentialKeys::of_client(&client), &client_path)?,
-        fields: fields::build(file.headers.as_ref(), fields::Names::All, path, "headers")?,
+        fields: header_fields::build(file.headers.as_ref(), header_fields::Names::All, path, "headers")?,
         script: dialogue::script(file.query_response.as_deref(), path)?,
     })
 }

@@ -1,7 +1,7 @@
 //! The `OpenMetrics` text format 1.0, with exemplars that name the evidence.
 
-use super::text::whole;
-use super::text_format::{about, bound, bucket, escaped, number, series};
+use super::prometheus_text::whole;
+use super::text_escaping::{about, bound, bucket, escaped, number, series};
 use crate::metrics::{Exemplar, Family, MetricKind, Sample, Value};
 use std::io::{self, Write};
 use std::time::UNIX_EPOCH;

@@ -2,12 +2,12 @@
 
 mod assertions;
 mod body_assertions;
+mod cel_assertions;
 mod cel_limits;
 mod cookies;
 mod functions;
 mod gauges;
 mod http_date;
-mod json;
 mod json_text;
 mod oauth;
 mod request;
@@ -15,7 +15,7 @@ mod route;
 mod settings;
 
 pub use body_assertions::BodyAssertions;
-pub use json::{Expression, JsonAssertions};
+pub use cel_assertions::{Expression, JsonAssertions};
 pub use oauth::{Algorithm, Grant, OAuth2, Signing};
 pub use settings::{HeaderAssertion, HttpProber, RequestBody, Versions};
 

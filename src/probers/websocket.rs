@@ -6,7 +6,7 @@ mod handshake;
 
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
-use super::fields::Fields;
+use super::header_fields::Fields;
 use super::named_files::FileError;
 use super::script::{Expect, Match, Script, TranscriptMasks, Waiting, look};
 use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};

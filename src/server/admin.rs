@@ -2,7 +2,7 @@
 
 use super::query::Query;
 use super::{Shared, allowed_hosts, error, plain};
-use crate::exposition::{debug_page, probe_metrics, text};
+use crate::exposition::{debug_page, probe_metrics, prometheus_text};
 use axum::extract::RawQuery;
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -98,6 +98,6 @@ pub(super) async fn logs(app: Shared, RawQuery(query): RawQuery) -> Response {
     };
     let yaml = app.scheduler.config().module_yaml(&entry.finding.module.name);
     // The counters have changed since that probe, so only its gauges are shown.
-    let metrics = text::to_string(&probe_metrics::gauges(&entry.finding).sorted());
+    let metrics = prometheus_text::to_string(&probe_metrics::gauges(&entry.finding).sorted());
     (plain(), debug_page::text(&entry, &metrics, &yaml)).into_response()
 }

@@ -4,7 +4,7 @@ use super::metrics_response::answer;
 use super::query::Query;
 use super::{App, Shared, error, not_stored, plain, unavailable};
 use crate::backend::Backend;
-use crate::exposition::{debug_page, text};
+use crate::exposition::{debug_page, prometheus_text};
 use crate::limits::{LONGEST_DEADLINE, LONGEST_SCRAPE, SHORTEST_DEADLINE, SHORTEST_SCRAPE};
 use crate::probe::Probe;
 use crate::probers::{Module, ProbeRequest};
@@ -56,7 +56,7 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
     let mut response = if query.get("debug") == Some("true") {
         let name = &reading.entry.finding.module.name;
         let yaml = app.scheduler.config().module_yaml(name);
-        let metrics = reading.read(|families| text::to_string(families.iter().copied()));
+        let metrics = reading.read(|families| prometheus_text::to_string(families.iter().copied()));
         not_stored((plain(), debug_page::text(&reading.entry, &metrics, &yaml)).into_response())
     } else {
         reading.read(|families| answer(families, headers))

@@ -4,7 +4,7 @@ use super::body_assertions::BodyAssertions;
 use super::oauth::OAuth2;
 use crate::check::{AddressFamily, Coding, Resolver, Tls};
 use crate::probers::credentials::Credentials;
-use crate::probers::fields::Fields;
+use crate::probers::header_fields::Fields;
 use crate::probers::named_files::{FileError, NamedFile};
 use crate::probers::proxies::Proxies;
 use crate::regexp::Regexp;

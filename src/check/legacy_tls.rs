@@ -4,9 +4,9 @@
 //! verifies the chain during the handshake. A refused chain ends the handshake before the exporter sends a client
 //! certificate or any byte of the request. Sessions are never resumed.
 
-use super::inspection::{HelloOffer, HelloResponse, Version, group_name};
 use super::secure::certificates_of;
 use super::tls::{reason_of_alert, server_name};
+use super::tls_inspection::{HelloOffer, HelloResponse, Version, group_name};
 use super::trust::Recorder;
 use super::wire::Layer;
 use crate::reason::Reason;

@@ -1,6 +1,6 @@
 //! The Prometheus text format 0.0.4.
 
-use super::text_format::{about, bound, bucket, escaped, integer, number, series};
+use super::text_escaping::{about, bound, bucket, escaped, integer, number, series};
 use crate::metrics::{Family, METRICS, Metric, MetricKind, Sample, Value};
 use std::io::{self, Write};
 use std::sync::LazyLock;

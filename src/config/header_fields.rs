@@ -5,7 +5,7 @@ use super::http::{header_name, header_value};
 use super::issue::{ConfigIssue, at};
 use super::tree::below;
 use crate::probers::credentials::SecretSource;
-use crate::probers::fields::Fields;
+use crate::probers::header_fields::Fields;
 use std::collections::BTreeMap;
 
 /// Names that `http_headers` must not set, as in `blackbox_exporter`. See also [`RESERVED_PREFIXES`].
