@@ -125,7 +125,7 @@ impl PolicyRule {
         }
     }
 
-    /// Returns the reason and a possible fix, as a clause that follows "is denied: ".
+    /// Returns the reason and a possible fix, as a clause that follows "is not allowed: ".
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -134,9 +134,7 @@ impl PolicyRule {
             Self::Unix => "policy.unix does not allow this path",
             Self::Metadata => "this address is a cloud metadata service (policy.networks.allow can allow it)",
             Self::Itself => "the exporter may probe only /-/healthy, /-/ready and /metrics of itself",
-            Self::NotPublic => {
-                "a strict policy allows only public addresses (policy.networks.allow can allow others)"
-            }
+            Self::NotPublic => "a strict policy allows only public addresses (policy.networks.allow can allow others)",
             Self::AllowedTargets => "allowed_targets of the module does not contain it",
         }
     }
@@ -277,7 +275,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// A denied destination and the rule that denies it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("connection to {what} is denied: {}", .rule.words())]
+#[error("{what} is not allowed: {}", .rule.words())]
 pub struct Denied {
     /// The destination.
     pub what: String,

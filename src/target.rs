@@ -278,10 +278,7 @@ mod tests {
             assert_eq!(place(wrong, None), None, "{wrong}");
         }
         let error = Target::new("mail.example").host_port(None).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "missing port (examples: example.org:443 or [2001:db8::1]:443)"
-        );
+        assert_eq!(error, "missing port (examples: example.org:443 or [2001:db8::1]:443)");
     }
 
     #[test]
