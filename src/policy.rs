@@ -125,7 +125,7 @@ impl PolicyRule {
         }
     }
 
-    /// Returns the reason and a possible fix, as a clause that follows "is denied: ".
+    /// Returns the reason and a possible fix, as a clause that follows "is not allowed: ".
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -275,7 +275,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// A denied destination and the rule that denies it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("connection to {what} is denied: {}", .rule.words())]
+#[error("{what} is not allowed: {}", .rule.words())]
 pub struct Denied {
     /// The destination.
     pub what: String,

@@ -28,10 +28,10 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Not an HTTP URL.
-    #[error("{0}; valid http targets are for example example.org, example.org:8080/path or https://example.org/path")]
+    #[error("{0} (examples: example.org, example.org:8080/path or https://example.org/path)")]
     NotAUrl(#[from] UrlError),
     /// Not `host:port`, and not `host` if the prober has a default port.
-    #[error("{0}; valid targets of this prober are for example {1}")]
+    #[error("{0} (examples: {1})")]
     NoPlace(&'static str, &'static str),
 }
 
@@ -278,10 +278,7 @@ mod tests {
             assert_eq!(place(wrong, None), None, "{wrong}");
         }
         let error = Target::new("mail.example").host_port(None).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "missing port; valid targets of this prober are for example example.org:443 or [2001:db8::1]:443"
-        );
+        assert_eq!(error, "missing port (examples: example.org:443 or [2001:db8::1]:443)");
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn dropped(why: usize) {
 /// The log writer of this process.
 static STDERR: OnceLock<LogWriter> = OnceLock::new();
 
-/// Waits until the queued lines are written, maximum [`LAST_LINES`].
+/// Waits until the queued lines are written, for a maximum of 500 ms.
 pub fn flush_logs() {
     if let Some(writer) = STDERR.get() {
         writer.flush(LAST_LINES);

@@ -43,9 +43,7 @@ const NOT_PUBLIC: [&str; 20] = [
 static TABLES: LazyLock<[Vec<IpNet>; 2]> = LazyLock::new(|| {
     let read = |table: &[&str]| {
         let networks = table.iter().map(|text| text.parse());
-        networks
-            .collect::<Result<_, _>>()
-            .expect("the tables contain valid networks")
+        networks.collect::<Result<_, _>>().expect("the tables are valid")
     };
     [read(&PUBLIC), read(&NOT_PUBLIC)]
 });

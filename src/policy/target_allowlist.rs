@@ -124,8 +124,9 @@ fn canonical(host: &str) -> Host {
 }
 
 /// Description of valid entries for error messages.
-const SHAPES: &str = "expected a name such as api.example, *.example for all names below it, a network such as 10.0.0.0/8, \
-                      or the path of a Unix socket; a name or address can have a scheme (https://) and a port (:443)";
+const SHAPES: &str = "expected a name such as api.example, *.example for all names below it, a network such as \
+                      10.0.0.0/8, or the path of a Unix socket; a name or address can have a scheme (https://) and a \
+                      port (:443)";
 
 impl FromStr for AllowedTarget {
     type Err = String;
