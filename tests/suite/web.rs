@@ -200,7 +200,7 @@ async fn every_path_requires_a_password() {
     // An invalid file changes nothing.
     running.write("web.yml", "basic_auth_users: {bob: plain}\n");
     eventually("the file is rejected", async || {
-        running.log().contains("no bcrypt hash")
+        running.log().contains("invalid bcrypt hash")
     })
     .await;
     assert_eq!(asked("/metrics", "bob", "new").await, StatusCode::OK);
