@@ -53,24 +53,36 @@ pub struct ControlContext<'a> {
 struct LatestControls {
     /// Held while a round of controls runs, so that only one round runs at a time.
     running: Arc<tokio::sync::Mutex<()>>,
-    result: Mutex<Option<(Instant, Arc<Vantage>)>>,
+    result: Mutex<Option<ControlResult>>,
+}
+
+/// The result of one round.
+#[derive(Debug)]
+struct ControlResult {
+    started: Instant,
+    finished: Instant,
+    vantage: Arc<Vantage>,
 }
 
 impl LatestControls {
-    fn result(&self) -> MutexGuard<'_, Option<(Instant, Arc<Vantage>)>> {
+    fn result(&self) -> MutexGuard<'_, Option<ControlResult>> {
         // The result is only replaced as a whole, so a poisoned lock is harmless.
         self.result.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The latest valid result. A healthy result is valid for `age`, because the network may have failed since. A
-    /// faulty result is valid until the next round finishes, up to [`VALID_FOR`].
-    fn vantage(&self, age: Duration) -> Option<Arc<Vantage>> {
+    /// faulty result is valid until the next round finishes, up to [`VALID_FOR`]. A round that started before `since`
+    /// proves nothing about what happened after it.
+    fn vantage(&self, age: Duration, since: Instant) -> Option<Arc<Vantage>> {
         let result = self.result();
-        let (at, vantage) = result.as_ref()?;
+        let ControlResult {
+            started,
+            finished,
+            vantage,
+        } = result.as_ref()?;
         let valid_for = if vantage.healthy() { age } else { VALID_FOR };
-        let is_stale = !vantage.healthy() && at.elapsed() >= Controls::AFTER_FAILURE;
-        (at.elapsed() < valid_for).then(|| {
-            if is_stale {
+        (finished.elapsed() < valid_for).then(|| {
+            if *started < since {
                 let vantage = Vantage::clone(vantage);
                 Arc::new(Vantage { stale: true, ..vantage })
             } else {
@@ -81,14 +93,30 @@ impl LatestControls {
 
     /// Whether another round is due. After a faulty result, the next round is due sooner.
     fn is_older_than(&self, age: Duration) -> bool {
-        self.result().as_ref().is_none_or(|(at, vantage)| {
-            let age = if vantage.healthy() {
+        self.result().as_ref().is_none_or(|result| {
+            let age = if result.vantage.healthy() {
                 age
             } else {
                 age.min(Controls::AFTER_FAILURE)
             };
-            at.elapsed() >= age
+            result.finished.elapsed() >= age
         })
+    }
+
+    /// Stores the result of a round that started at `started`.
+    fn store(&self, started: Instant, mut vantage: Vantage) {
+        let mut result = self.result();
+        let earlier = result.as_ref().map(|result| result.vantage.clone());
+        for (number, control) in vantage.controls.iter_mut().enumerate() {
+            let answered_before = earlier.as_ref().and_then(|earlier| earlier.controls.get(number));
+            control.has_answered = control.outcome == ControlOutcome::Answered
+                || answered_before.is_some_and(|control| control.has_answered);
+        }
+        *result = Some(ControlResult {
+            started,
+            finished: Instant::now(),
+            vantage: Arc::new(vantage),
+        });
     }
 }
 
@@ -142,14 +170,19 @@ impl Controls {
 
     /// The latest result of the controls. The maximum age of a healthy result is `age`. Waits up to `left` for a round
     /// that is due or running. The round finishes even after this timeout, and its result serves the next probe.
-    /// `None` if there are no controls or no valid result.
-    pub async fn look(&self, means: ControlContext<'_>, age: Duration, left: Duration) -> Option<Arc<Vantage>> {
+    /// `None` if there are no controls or no valid result. A result is `stale` if its round started before `since`.
+    pub async fn look(
+        &self,
+        means: ControlContext<'_>,
+        age: Duration,
+        since: Instant,
+        left: Duration,
+    ) -> Option<Arc<Vantage>> {
         let latest = self.latest_for(means.resolver)?;
         self.start_round(&latest, means, age);
-        if latest.is_older_than(age) {
-            let _in_time = tokio::time::timeout(left, latest.running.lock()).await;
-        }
-        latest.vantage(age)
+        // A round that is running is more recent than any result.
+        let _in_time = tokio::time::timeout(left, latest.running.lock()).await;
+        latest.vantage(age, since)
     }
 
     /// Whether the latest results of all resolvers are healthy; `None` without controls.
@@ -159,8 +192,10 @@ impl Controls {
             return None;
         }
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_faulty =
-            |latest: &Arc<LatestControls>| latest.vantage(VALID_FOR).is_some_and(|result| !result.healthy());
+        let is_faulty = |latest: &Arc<LatestControls>| {
+            let result = latest.vantage(VALID_FOR, Instant::now());
+            result.is_some_and(|result| !result.healthy())
+        };
         Some(!latest.values().any(is_faulty))
     }
 
@@ -189,8 +224,8 @@ impl Controls {
         let (specs, latest) = (self.specs.clone(), latest.clone());
         let (resolver, context) = (means.resolver.clone(), means.context.clone());
         tokio::spawn(async move {
-            let vantage = run_all(&specs, &resolver, &context).await;
-            *latest.result() = Some((Instant::now(), Arc::new(vantage)));
+            let started = Instant::now();
+            latest.store(started, run_all(&specs, &resolver, &context).await);
             drop(running);
         });
     }
@@ -204,83 +239,106 @@ async fn run_all(specs: &[ControlSpec], resolver: &Resolver, context: &ProbeCont
         .any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host { .. }));
     let (probed, invented) = tokio::join!(
         futures_util::future::join_all(probed),
-        addresses_of_invented_name(resolver, context, needs_names),
+        resolve_invented_name(resolver, context, needs_names),
     );
-    let (controls, unexpected): (Vec<_>, Vec<_>) = probed.into_iter().unzip();
-    let portal: Vec<IpAddr> = unexpected.into_iter().flatten().chain(invented).collect();
+    let (controls, found): (Vec<_>, Vec<_>) = probed.into_iter().unzip();
+    let all_lead_there = found
+        .iter()
+        .flatten()
+        .all(|address| invented.addresses.contains(address));
+    let unexpected = specs
+        .iter()
+        .zip(found)
+        .filter(|(spec, found)| spec.expects_none_of(found));
+    let mut portal = invented.addresses;
+    let captive_for_all = !portal.is_empty() && all_lead_there;
+    portal.extend(unexpected.flat_map(|(_, found)| found));
     Vantage {
         controls,
         captive: !portal.is_empty(),
         portal,
-        outage: false,
-        stale: false,
+        captive_for_all,
+        resolver_responded: invented.got_response,
+        ..Vantage::default()
     }
 }
 
-/// Resolves a name that cannot exist (RFC 2606 section 2). A resolver that returns an address for it does so for every
+/// The DNS response to a query for a nonexistent name.
+#[derive(Default)]
+struct InventedName {
+    addresses: Vec<IpAddr>,
+    got_response: bool,
+}
+
+/// Resolves a name that cannot exist (RFC 2606 section 2). A resolver that returns an address for it may do so for every
 /// name.
-async fn addresses_of_invented_name(resolver: &Resolver, context: &ProbeContext, ask: bool) -> Vec<IpAddr> {
+async fn resolve_invented_name(resolver: &Resolver, context: &ProbeContext, ask: bool) -> InventedName {
     if !ask {
-        return Vec::new();
+        return InventedName::default();
     }
     let name = format!("glassbox-{:016x}.example.", getrandom::u64().unwrap_or_default());
     let mut check = Check::new(context, TIMEOUT);
-    check.resolve_all(resolver, &name, ANY).await.unwrap_or_default()
+    let addresses = check.resolve_all(resolver, &name, ANY).await.unwrap_or_default();
+    InventedName {
+        got_response: !addresses.is_empty() || got_response(&check.finish()),
+        addresses,
+    }
 }
 
 impl ControlSpec {
-    /// The outcome of the control, and the addresses of its name if none of them is expected.
+    /// The outcome of the control, and the addresses to which its name resolved.
     async fn probe(&self, resolver: &Resolver, context: &ProbeContext) -> (Control, Vec<IpAddr>) {
         let mut check = Check::new(context, TIMEOUT);
-        let found = self.run(&mut check, resolver).await;
+        let mut found = Vec::new();
+        // The report contains the failure.
+        let _failed = self.run(&mut check, resolver, &mut found).await;
         let report = check.finish();
-        let unexpected = match (self, &found) {
-            (Self::Name { expect, .. }, Ok(found))
-                if !expect.is_empty() && !found.iter().any(|address| expect.contains(address)) =>
-            {
-                found.clone()
-            }
-            _ => Vec::new(),
-        };
+        let dialled = report.last_exchange().and_then(|exchange| exchange.peer);
         let control = Control {
             what: self.to_string(),
-            needs_name: match self {
-                Self::Name { .. } => true,
-                Self::Address(_) => false,
-                Self::Host { host, .. } => host.parse::<IpAddr>().is_err(),
-            },
+            needs_name: self.name().is_some(),
             outcome: outcome(&report),
             got_response: got_response(&report),
-            place: self.place(),
+            place: match (dialled, self.name()) {
+                (None, Some(name)) => domain(name),
+                (Some(peer), _) => network(peer.ip()),
+                (None, None) => self.to_string(),
+            },
+            connects: !matches!(self, Self::Name { .. }),
+            has_answered: false,
             began: report.began,
             timings: report.timings().cloned().collect(),
             detail: report.fault.map(|fault| fault.detail).unwrap_or_default(),
         };
-        (control, unexpected)
+        (control, found)
     }
 
-    /// The IP address, or the domain that fails as a whole: the registrable domain or, for a private name, its last
-    /// label.
-    fn place(&self) -> String {
-        let name = match self {
-            Self::Address(address) => return address.ip().to_string(),
-            Self::Name { name, .. } => name,
-            Self::Host { host, .. } if host.parse::<IpAddr>().is_ok() => return host.clone(),
-            Self::Host { host, .. } => host,
-        };
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let is_public = psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known());
-        let domain = psl::domain_str(&name).filter(|_| is_public);
-        let last_label = || name.rsplit('.').next().unwrap_or(&name);
-        domain.unwrap_or_else(last_label).to_owned()
-    }
-
-    async fn run(&self, check: &mut Check, resolver: &Resolver) -> Result<Vec<IpAddr>, ProbeFailed> {
+    /// The name that the control resolves.
+    fn name(&self) -> Option<&str> {
         match self {
-            Self::Name { name, .. } => check.resolve_all(resolver, name, ANY).await,
-            Self::Address(address) => check.connect(*address).await.map(|()| Vec::new()),
+            Self::Address(_) => None,
+            Self::Name { name, .. } => Some(name),
+            Self::Host { host, .. } => host.parse::<IpAddr>().is_err().then_some(host),
+        }
+    }
+
+    /// Whether the name resolved, but to none of the expected addresses.
+    fn expects_none_of(&self, found: &[IpAddr]) -> bool {
+        let Self::Name { expect, .. } = self else {
+            return false;
+        };
+        !expect.is_empty() && !found.is_empty() && !found.iter().any(|address| expect.contains(address))
+    }
+
+    async fn run(&self, check: &mut Check, resolver: &Resolver, found: &mut Vec<IpAddr>) -> Result<(), ProbeFailed> {
+        match self {
+            Self::Name { name, .. } => {
+                *found = check.resolve_all(resolver, name, ANY).await?;
+                Ok(())
+            }
+            Self::Address(address) => check.connect(*address).await,
             Self::Host { host, port } => {
-                let found = check.resolve_all(resolver, host, ANY).await?;
+                *found = check.resolve_all(resolver, host, ANY).await?;
                 // The exporter's host may support only one address family.
                 let one_of_each = [IpAddr::is_ipv4, IpAddr::is_ipv6]
                     .into_iter()
@@ -293,8 +351,32 @@ impl ControlSpec {
                         break;
                     }
                 }
-                connected.map(|()| found)
+                connected
             }
+        }
+    }
+}
+
+/// The domain that fails as a whole: the registrable domain or, for a private name, its last label.
+fn domain(name: &str) -> String {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_public = psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known());
+    let domain = psl::domain_str(&name).filter(|_| is_public);
+    let last_label = || name.rsplit('.').next().unwrap_or(&name);
+    domain.unwrap_or_else(last_label).to_owned()
+}
+
+/// The network that may fail as a whole. It is large, because one operator often has several nearby networks.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) if address.is_private() || address.is_loopback() || address.is_link_local() => {
+            let [a, b, ..] = address.octets();
+            format!("{a}.{b}.0.0/16")
+        }
+        IpAddr::V4(address) => format!("{}.0.0.0/8", address.octets()[0]),
+        IpAddr::V6(address) => {
+            let [a, b, ..] = address.segments();
+            format!("{a:x}:{b:x}::/32")
         }
     }
 }
@@ -337,28 +419,26 @@ impl fmt::Display for ControlSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::ControlSpec;
+    use super::{domain, network};
 
     #[test]
     fn controls_at_one_place_may_fail_together() {
-        let name = |name: &str| ControlSpec::Name {
-            name: name.to_owned(),
-            expect: Vec::new(),
-        };
-        let host = |host: &str| ControlSpec::Host {
-            host: host.to_owned(),
-            port: 443,
-        };
-        for (spec, place) in [
-            (name("www.example.co.uk."), "example.co.uk"),
-            (name("WWW.Example.com"), "example.com"),
-            (name("a.corp"), "corp"),
-            (name("router"), "router"),
-            (host("api.example.org"), "example.org"),
-            (host("2001:db8::1"), "2001:db8::1"),
-            (ControlSpec::Address("192.0.2.1:53".parse().unwrap()), "192.0.2.1"),
+        for (name, place) in [
+            ("www.example.co.uk.", "example.co.uk"),
+            ("WWW.Example.com", "example.com"),
+            ("a.corp", "corp"),
+            ("router", "router"),
         ] {
-            assert_eq!(spec.place(), place);
+            assert_eq!(domain(name), place);
+        }
+        for (address, place) in [
+            ("1.1.1.1", "1.0.0.0/8"),
+            ("1.0.0.1", "1.0.0.0/8"),
+            ("10.1.2.3", "10.1.0.0/16"),
+            ("::ffff:10.1.9.9", "10.1.0.0/16"),
+            ("2001:DB8:1::1", "2001:db8::/32"),
+        ] {
+            assert_eq!(network(address.parse().unwrap()), place);
         }
     }
 }

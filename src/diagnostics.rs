@@ -61,6 +61,11 @@ impl<'a> DiagnosticsRun<'a> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Start of the probe.
+    pub fn started(&self) -> Instant {
+        self.deadline - self.timeout
+    }
+
     /// Time left until the deadline.
     pub fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())

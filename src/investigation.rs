@@ -92,8 +92,12 @@ pub struct Vantage {
     pub controls: Vec<Control>,
     /// Whether a name that cannot exist resolved: a captive portal answers every DNS query.
     pub captive: bool,
-    /// Addresses to which that name resolved.
+    /// Addresses to which that name resolved, and those of a control that are not the expected ones.
     pub portal: Vec<IpAddr>,
+    /// Whether every name resolves to these addresses, as far as the controls show.
+    pub captive_for_all: bool,
+    /// Whether the resolver sent a response to the query for that name, such as NXDOMAIN.
+    pub resolver_responded: bool,
     /// Whether, without any control, the other keys of this process fail in the same way.
     pub outage: bool,
     /// Whether the controls ran so long before the probe that the network may have recovered since.
@@ -111,8 +115,13 @@ pub struct Control {
     pub outcome: ControlOutcome,
     /// Whether the failure was itself a response, such as a refused connection or a DNS error: packets get through.
     pub got_response: bool,
-    /// IP address or registrable domain. Controls at one place may fail together for a reason of their own.
+    /// Network of the address, or registrable domain of the name. Controls at one place may fail together for a reason of
+    /// their own.
     pub place: String,
+    /// Whether the control opens a connection. A name may be resolved from the cache of the resolver.
+    pub connects: bool,
+    /// Whether the control has succeeded since the configuration was loaded. Else it may never have been reachable.
+    pub has_answered: bool,
     /// Details of a failure.
     pub detail: String,
     /// Start time. Several probes share one result, so it may precede the start of the probe.
@@ -134,6 +143,20 @@ pub enum ControlOutcome {
     NotAsked,
 }
 
+impl Control {
+    fn failed_in_silence(&self) -> bool {
+        self.outcome != ControlOutcome::Answered && !self.got_response && self.has_answered
+    }
+}
+
+/// Number of distinct places.
+fn places<'a>(controls: impl Iterator<Item = &'a Control>) -> usize {
+    controls
+        .map(|control| control.place.as_str())
+        .collect::<HashSet<_>>()
+        .len()
+}
+
 impl Vantage {
     /// Whether the exporter's own network and resolver appear healthy.
     #[must_use]
@@ -148,20 +171,41 @@ impl Vantage {
         self.controls.iter().any(answered)
     }
 
-    /// Whether several controls at different places failed, all without any response. Only a fault of the exporter's own
-    /// network or resolver explains that. With `names`, only the controls that need DNS count.
+    /// Whether only a fault of the exporter's own network explains the controls: all failed without any response, and the
+    /// connections to several places did, too, although each of them succeeded earlier.
     #[must_use]
-    pub fn proves_silence(&self, names: bool) -> bool {
-        let mut places = HashSet::new();
-        let mut asked = self
-            .controls
+    pub fn proves_no_network(&self) -> bool {
+        let failed = |control: &Control| control.outcome == ControlOutcome::NoConnection;
+        let ran = || self.ran();
+        !self.has_old_or_any_response()
+            && ran().all(Control::failed_in_silence)
+            && places(ran().filter(|control| failed(control))) >= 2
+    }
+
+    /// Whether only a fault of the exporter's own resolver explains the controls: no name in several domains resolved,
+    /// although each of them did earlier, and the resolver sent no response at all.
+    #[must_use]
+    pub fn proves_no_resolver(&self) -> bool {
+        let named = || self.ran().filter(|control| control.needs_name);
+        let unresolved = |control: &Control| control.outcome == ControlOutcome::NoName && control.failed_in_silence();
+        !self.has_old_or_any_response() && named().all(unresolved) && places(named()) >= 2
+    }
+
+    /// Whether a control connected during the probe. The exporter's network was healthy then.
+    #[must_use]
+    pub fn proves_network(&self) -> bool {
+        let connected = |control: &Control| control.connects && control.outcome == ControlOutcome::Answered;
+        self.healthy() && !self.stale && self.ran().any(connected)
+    }
+
+    fn has_old_or_any_response(&self) -> bool {
+        self.stale || self.captive || self.resolver_responded
+    }
+
+    fn ran(&self) -> impl Iterator<Item = &Control> {
+        self.controls
             .iter()
-            .filter(|control| control.outcome != ControlOutcome::NotAsked && (control.needs_name || !names));
-        let all_silent = asked.all(|control| {
-            places.insert(&control.place);
-            control.outcome != ControlOutcome::Answered && !control.got_response
-        });
-        all_silent && places.len() >= 2 && !self.stale
+            .filter(|control| control.outcome != ControlOutcome::NotAsked)
     }
 
     /// Whether every control failed at resolve or connect.
@@ -201,6 +245,8 @@ mod tests {
             outcome: *outcome,
             got_response: false,
             place: String::new(),
+            connects: !needs_name,
+            has_answered: true,
             detail: String::new(),
             began: SystemTime::UNIX_EPOCH,
             timings: Vec::new(),
@@ -221,14 +267,28 @@ mod tests {
             }
             vantage
         };
-        assert!(at(&["a", "b"], &[(false, NoConnection), (true, NoName)]).proves_silence(false));
-        assert!(!at(&["a", "a"], &[(false, NoConnection), (true, NoName)]).proves_silence(false));
-        assert!(!at(&["a", "b"], &[(false, NoConnection), (true, NotAsked)]).proves_silence(false));
-        assert!(!at(&["a", "b", "c"], &[(true, NoName), (true, NoName), (false, Answered)]).proves_silence(false));
-        assert!(at(&["a", "b", "c"], &[(true, NoName), (true, NoName), (false, Answered)]).proves_silence(true));
-        let mut refused = at(&["a", "b"], &[(false, NoConnection), (false, NoConnection)]);
-        refused.controls[1].got_response = true;
-        assert!(!refused.proves_silence(false));
+        let unconnected = || at(&["a", "b"], &[(false, NoConnection), (false, NoConnection)]);
+        let unresolved = || at(&["a", "b", "c"], &[(true, NoName), (true, NoName), (false, Answered)]);
+        assert!(unconnected().proves_no_network() && unresolved().proves_no_resolver());
+        assert!(!unconnected().proves_no_resolver() && !unresolved().proves_no_network());
+        let also_unresolved = [(false, NoConnection), (false, NoConnection), (true, NoName)];
+        assert!(at(&["a", "b", "c"], &also_unresolved).proves_no_network());
+        // A resolver that fails does not explain a connection that does.
+        assert!(!at(&["a", "b"], &[(true, NoName), (true, NoName)]).proves_no_network());
+        assert!(!at(&["a", "b"], &[(false, NoConnection), (true, NoName)]).proves_no_network());
+        assert!(!at(&["a", "b"], &[(false, NoConnection), (false, NotAsked)]).proves_no_network());
+        assert!(!at(&["a", "a"], &[(false, NoConnection), (false, NoConnection)]).proves_no_network());
+        for change in [
+            (|vantage: &mut Vantage| vantage.controls[1].got_response = true) as fn(&mut Vantage),
+            |vantage| vantage.controls[1].has_answered = false,
+            |vantage| vantage.stale = true,
+            |vantage| vantage.resolver_responded = true,
+        ] {
+            let (mut unconnected, mut unresolved) = (unconnected(), unresolved());
+            change(&mut unconnected);
+            change(&mut unresolved);
+            assert!(!unconnected.proves_no_network() && !unresolved.proves_no_resolver());
+        }
     }
 
     #[test]

@@ -211,7 +211,10 @@ impl Probe {
             // A result from the time of the probe itself is valid however long the probe took.
             Controls::AFTER_FAILURE.max(report.took)
         };
-        let vantage = self.controls.look(self.asking(), age, diagnostics_run.left()).await;
+        let vantage = self
+            .controls
+            .look(self.asking(), age, diagnostics_run.started(), diagnostics_run.left())
+            .await;
         vantage.or_else(|| {
             previous.outage_detected.then(|| {
                 Arc::new(Vantage {

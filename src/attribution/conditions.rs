@@ -22,8 +22,14 @@ pub(super) fn captive_portal(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage?;
     let peer = case.facts.edge.with_target().next()?.peer?.ip();
     let captive = vantage.captive && vantage.portal.contains(&peer) && !case.target_is_an_address();
-    let certainty = if vantage.stale { Likely } else { Certain };
-    captive.then(|| Attribution::on(Link::Local, certainty, Reason::LocalCaptivePortal))
+    let certainty = if vantage.captive_for_all && !vantage.stale {
+        Certain
+    } else {
+        Likely
+    };
+    // A control whose site has moved, or a resolver that answers for missing names, hides nothing in a success.
+    let proven = vantage.captive_for_all || case.fault().is_some();
+    (captive && proven).then(|| Attribution::on(Link::Local, certainty, Reason::LocalCaptivePortal))
 }
 
 pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
@@ -32,7 +38,7 @@ pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
     let reached = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
     let near = case.stage(Stage::Resolve) || (case.stage(Stage::Connect) && !reached);
     // A single control may itself be down, and a response of any kind proves that packets get through.
-    let proven = vantage.proves_silence(false) && !resolver_responded(case);
+    let proven = vantage.proves_no_network() && !resolver_responded(case);
     let certainty = if proven { Certain } else { Likely };
     let failed = near && (vantage.all_failed() || vantage.outage);
     failed.then(|| Attribution::on(Link::Local, certainty, Reason::LocalControlsFailed))
@@ -66,13 +72,9 @@ pub(super) fn datagram_no_response(case: &Case<'_>) -> Option<Attribution> {
     }
 }
 
-/// Certain if a control responds, because that excludes the exporter's own network.
+/// Certain if a control connects during the probe, because that excludes the exporter's own network.
 fn proven_by_controls(case: &Case<'_>) -> Certainty {
-    let answers = |vantage: &Vantage| {
-        let reached = |outcome| outcome == ControlOutcome::Answered;
-        vantage.healthy() && !vantage.stale && vantage.controls.iter().any(|control| reached(control.outcome))
-    };
-    if case.facts.vantage.is_some_and(answers) {
+    if case.facts.vantage.is_some_and(Vantage::proves_network) {
         Certain
     } else {
         Likely
@@ -83,7 +85,7 @@ fn proven_by_controls(case: &Case<'_>) -> Certainty {
 pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage.filter(|vantage| vantage.names_failed())?;
     // A resolver that responds is reachable: the common zone of the names may be broken.
-    let proven = vantage.proves_silence(true) && !resolver_responded(case);
+    let proven = vantage.proves_no_resolver() && !resolver_responded(case);
     let certainty = if proven { Certain } else { Likely };
     let dead = name_failed(case);
     dead.then(|| Attribution::on(Link::Local, certainty, Reason::LocalResolverUnreachable))
@@ -107,7 +109,8 @@ fn name_failed(case: &Case<'_>) -> bool {
 }
 
 /// A DNS response without an address for the name is certain. The exporter's own resolver may cause other failures,
-/// unless it resolves a control. If a proxy opens the connection, possibly only the proxy can resolve the name.
+/// unless it resolves a control and another control connects: a resolver without a network answers from its cache. If a
+/// proxy opens the connection, possibly only the proxy can resolve the name.
 pub(super) fn name_not_resolved(case: &Case<'_>) -> Option<Attribution> {
     let resolves = |vantage: &Vantage| {
         let found = |outcome| matches!(outcome, ControlOutcome::Answered | ControlOutcome::NoConnection);
@@ -115,6 +118,7 @@ pub(super) fn name_not_resolved(case: &Case<'_>) -> Option<Attribution> {
             .controls
             .iter()
             .any(|control| control.needs_name && found(control.outcome))
+            && vantage.proves_network()
     };
     let said = case.reason(Reason::DnsNameNotResolved) || case.reason(Reason::DnsNoData);
     let proven = said || case.facts.vantage.is_some_and(resolves);

@@ -158,6 +158,8 @@ fn vantage(outcomes: &[(bool, ControlOutcome)]) -> Vantage {
             outcome: *outcome,
             got_response: false,
             place: number.to_string(),
+            connects: !needs_name,
+            has_answered: true,
             detail: String::new(),
             began: SystemTime::UNIX_EPOCH,
             timings: Vec::new(),
@@ -221,6 +223,7 @@ fn captive_portal() {
     let mut world = World::of(at_portal(refused(302, "", &[])));
     world.vantage = Some(Vantage {
         captive: true,
+        captive_for_all: true,
         portal: vec![PORTAL.into()],
         ..vantage(&[(true, ControlOutcome::Answered)])
     });
@@ -232,6 +235,7 @@ fn success_from_captive_portal() {
     let mut world = World::of(at_portal(good("Welcome to the hotel", &[])));
     world.vantage = Some(Vantage {
         captive: true,
+        captive_for_all: true,
         portal: vec![PORTAL.into()],
         ..Vantage::default()
     });
@@ -257,10 +261,17 @@ fn controls_failed() {
     let mut world = World::of(stopped(Stage::Connect, Reason::TcpTimedOut));
     world.vantage = Some(vantage(&[
         (false, ControlOutcome::NoConnection),
-        (true, ControlOutcome::NoName),
+        (false, ControlOutcome::NoConnection),
     ]));
     let verdict = world.says(RuleId::ControlsFailed, Link::Local, Reason::LocalControlsFailed);
     assert_eq!(verdict.certainty.as_str(), "certain");
+    // A resolver that fails does not explain a connection that does.
+    world.vantage = Some(vantage(&[
+        (true, ControlOutcome::NoName),
+        (true, ControlOutcome::NoName),
+    ]));
+    let verdict = world.says(RuleId::ControlsFailed, Link::Local, Reason::LocalControlsFailed);
+    assert_eq!(verdict.certainty.as_str(), "likely");
     // A single control may itself be down.
     world.vantage = Some(vantage(&[(false, ControlOutcome::NoConnection)]));
     let verdict = world.says(RuleId::ControlsFailed, Link::Local, Reason::LocalControlsFailed);

@@ -267,6 +267,8 @@ fn seen(vantage: &Vantage) -> usize {
     let Vantage {
         controls,
         captive: _,
+        captive_for_all: _,
+        resolver_responded: _,
         portal,
         outage: _,
         stale: _,
@@ -278,6 +280,8 @@ fn seen(vantage: &Vantage) -> usize {
             outcome: _,
             got_response: _,
             place,
+            connects: _,
+            has_answered: _,
             detail,
             began: _,
             timings,
