@@ -32,6 +32,7 @@ pub(crate) struct DiagnosticsRun<'a> {
     previous: &'a PreviousProbes,
     /// Timeout of the probe, which ends at `deadline`.
     timeout: Duration,
+    started: Instant,
     deadline: Instant,
     /// Secrets that all its checks have sent.
     secrets: Mutex<Secrets>,
@@ -45,13 +46,15 @@ impl<'a> DiagnosticsRun<'a> {
         previous: &'a PreviousProbes,
         timeout: Duration,
     ) -> Self {
+        let started = Instant::now();
         Self {
             module,
             requested,
             context,
             previous,
             timeout,
-            deadline: Instant::now() + timeout,
+            started,
+            deadline: started + timeout,
             secrets: Mutex::new(Secrets::default()),
         }
     }
@@ -63,7 +66,7 @@ impl<'a> DiagnosticsRun<'a> {
 
     /// Start of the probe.
     pub fn started(&self) -> Instant {
-        self.deadline - self.timeout
+        self.started
     }
 
     /// Time left until the deadline.

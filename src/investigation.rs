@@ -87,6 +87,7 @@ pub struct DirectRequest {
 
 /// The state of the exporter's own network and resolver, as the controls show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Vantage {
     /// Results of the controls.
     pub controls: Vec<Control>,
@@ -106,6 +107,7 @@ pub struct Vantage {
 
 /// Result of one control.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Control {
     /// Description of the control, for display.
     pub what: String,

@@ -160,7 +160,7 @@ impl Probe {
             tokio::select! {
                 biased;
                 report = &mut edge => return (report, None),
-                () = tokio::time::sleep(half - controls_start) => {}
+                () = tokio::time::sleep(half.saturating_sub(controls_start)) => {}
             }
         }
         let (report, begun) = tokio::join!(edge, Box::pin(diagnostics_run.early()));

@@ -1313,7 +1313,12 @@ fn a_backend_that_fails_otherwise_than_the_gateway_says_decides_nothing() {
             verdict.summary
         );
     }
-    // A late page excludes no failure, because the gateway may have retried.
+}
+
+#[test]
+fn a_late_or_general_page_excludes_no_failure_of_the_backend() {
+    let refuses = || stopped(Stage::Connect, Reason::TcpRefused);
+    // The gateway may have retried.
     let varnish = refused(
         503,
         "<title>503 Backend fetch failed</title><h3>Guru Meditation:</h3>",

@@ -278,7 +278,7 @@ fn alert_of(error: &openssl::ssl::Error) -> Option<u8> {
     codes.find_map(|code| u8::try_from(code - ALERT_OFFSET).ok())
 }
 
-/// Whether the connection ended without a TLS close_notify.
+/// Whether the connection ended without a TLS `close_notify`.
 fn is_cut(error: &openssl::ssl::Error) -> bool {
     let by_library = error.ssl_error().is_some_and(|stack| {
         let mut codes = stack.errors().iter().map(openssl::error::Error::reason_code);

@@ -187,7 +187,7 @@ fn encoded(write: impl FnOnce(&mut CodedOutputStream) -> protobuf::Result<()>) -
     bytes
 }
 
-/// ZigZag encoding: small signed numbers become small unsigned numbers.
+/// Zigzag encoding: small signed numbers become small unsigned numbers.
 const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
