@@ -84,7 +84,7 @@ const LATE_READING: Duration = Duration::from_millis(100);
 pub struct ProbeContext {
     /// The destinations that may be dialled. All sockets to targets are created here.
     pub dialer: Dialer,
-    /// The limits of a response.
+    /// Response limits.
     pub limits: Limits,
     /// The account for the memory that the probe holds.
     pub memory: ProbeMemory,
@@ -341,8 +341,8 @@ fn facts(wire: Wire, stage_log: StageLog, begun: Instant) -> Option<Exchange> {
     (!facts.stage_log.timings().is_empty() || !facts.url.is_empty()).then_some(facts)
 }
 
-/// Time that the exporter lost and that could have changed the result, unless the deadline tolerates it. The loss is
-/// measured by late wake-ups, or by how long the data it responded to had been unread.
+/// Time that the exporter lost, if the loss could have changed the result and exceeds the deadline's tolerance. The
+/// loss is measured by late wake-ups, or by how long received data remained unread before the exporter responded to it.
 fn stalled(stalls: &StallDetector, wire: &Wire, exchanges: &[Exchange]) -> Option<Duration> {
     let acted = wire.trace.last_action().max(wire.times.began);
     let earlier: Duration = exchanges.iter().map(|facts| facts.wire.clocks.scheduling_delay).sum();
@@ -352,7 +352,7 @@ fn stalled(stalls: &StallDetector, wire: &Wire, exchanges: &[Exchange]) -> Optio
 
 fn stalled_words(lost: Duration, timeout: Duration, stage: Stage) -> String {
     format!(
-        "The exporter did not run for {} ms of a deadline of {} ms, {}. Its process or host was stopped or got no processor time.",
+        "The exporter did not run for {} ms of a deadline of {} ms, {}. Its process or host was stopped or was not scheduled.",
         lost.as_millis(),
         timeout.as_millis(),
         stage.doing()

@@ -29,7 +29,7 @@ use std::cell::LazyCell;
 pub struct Gateway {
     /// Name of the product, as in `answered_by`.
     pub name: &'static str,
-    /// Possible positions in the chain. They decide how much a page of the product proves.
+    /// Possible positions in the chain. They determine how much one of the product's pages proves.
     pub kind: GatewayKind,
     /// Source of the product's rows.
     pub known: Provenance,
@@ -41,9 +41,9 @@ pub struct Gateway {
     /// Templates (`page_text`) of complete bodies that only the product generates. A matching body proves that the
     /// product generated the response, unless a header field names an application.
     pub own_texts: &'static [&'static str],
-    /// Signatures that show that the product is on the path, regardless of the author of the response.
+    /// Signatures that show that the product is on the path, regardless of which machine generated the response.
     pub here: &'static [Signature],
-    /// Signatures that show that the product relayed the response of a backend.
+    /// Signatures that show that the product relayed a backend's response.
     pub through: &'static [Signature],
     /// The product's own pages. The first matching row applies.
     pub own: &'static [ErrorPage],
@@ -69,7 +69,7 @@ const UNMARKED: Gateway = Gateway {
 /// Position of a product in the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayKind {
-    /// Only at the edge. A page of such a product comes from the edge.
+    /// Only at the edge. A page of this product comes from the edge.
     Edge,
     /// Anywhere, except as the application. An unrecognisable gateway may be in front of it.
     Gateway,

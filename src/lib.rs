@@ -70,7 +70,8 @@ pub fn raise_file_limit() {
     }
 }
 
-/// Makes panics log only their source location, because their message may contain text of a configuration or a target.
+/// Makes panics log only their source location, because their message may contain parts of a configuration or a
+/// response.
 pub fn log_panics_by_location() {
     std::panic::set_hook(Box::new(|panic| {
         if check::panic_is_answer() {

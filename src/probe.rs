@@ -30,7 +30,7 @@ pub struct Probe {
     pub context: ProbeContext,
 }
 
-/// The result of a probe and its verdict.
+/// A probe's result and its verdict.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// Module of the probe.
@@ -118,7 +118,7 @@ impl Probe {
         })
     }
 
-    /// Returns the finding of a probe that did not start, for a reason of the exporter that is not an internal error.
+    /// Returns the finding of a probe that the exporter did not start, for a reason other than an internal error.
     #[must_use]
     pub fn not_begun(self, previous: &PreviousProbes, reason: Reason, words: &str) -> Finding {
         let mut check = Check::new(&self.context, self.timeout);

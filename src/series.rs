@@ -1,4 +1,4 @@
-//! The state of a key that is kept between probes: its histograms and counters.
+//! A key's state that is kept between probes: its histograms and counters.
 
 mod counters;
 mod histogram;
@@ -134,7 +134,7 @@ impl Series {
 }
 
 impl SeriesLayout {
-    /// The layout of the keys of a module.
+    /// The layout of a module's keys.
     #[must_use]
     pub fn of(module: &Module, target: &Target) -> Self {
         let initial_series = module.prober.initial_series(target);

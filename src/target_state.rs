@@ -172,7 +172,7 @@ impl TargetState {
         }
     }
 
-    /// Stores an investigation that the history keeps, so that the next probes can reuse it.
+    /// Remembers an investigation for reuse by later probes. Only a weak reference is kept; the history owns it.
     pub fn remember(&mut self, finding: &Finding, now: Instant) {
         let Some(investigation) = &finding.investigation else {
             return;

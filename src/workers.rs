@@ -19,7 +19,7 @@ const TURNS: u32 = 3;
 /// Duration of a poll from which on it counts as a stall. All other probes and scrapes of that worker wait meanwhile.
 const STALL: Duration = Duration::from_millis(100);
 
-/// Number of stalls since the start of the process.
+/// Number of stalls since the process started.
 static STALLS: AtomicU64 = AtomicU64::new(0);
 
 /// Total duration of the stalls in nanoseconds.

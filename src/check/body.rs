@@ -58,7 +58,7 @@ pub(super) enum BodyError {
     OutOfTime,
     #[error("Cannot store the body: {0}.")]
     NoMemory(NoMemory),
-    #[error("The exporter had no free thread or too little processor time to decode the body in time.")]
+    #[error("The exporter had no free thread or too little CPU time to decode the body in time.")]
     NotDecoded,
 }
 
@@ -82,7 +82,8 @@ struct Sink {
     /// Memory used by `kept`.
     charge: Charge,
     start: Vec<u8>,
-    /// A few bytes can decode to very many, so the sink checks its clock and whether its result is still needed.
+    /// A few bytes can decode to a large amount of data, so the sink checks its clock and whether its result is still
+    /// needed.
     deadline: Instant,
     wanted: Weak<()>,
     over: Option<BodyError>,
@@ -171,7 +172,7 @@ pub(super) struct Collector {
     untouched: bool,
 }
 
-/// Time before the end of the probe at which a body that is not decoded yet is abandoned.
+/// Time before the probe's deadline at which a body that is not decoded yet is abandoned.
 const BEFORE_THE_END: Duration = Duration::from_millis(5);
 
 /// A token held by the reader of the body. Decoding ends when it is dropped.
@@ -229,11 +230,12 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Processes a received piece. Encoded data is decoded outside the runtime: a few bytes can decode to very many,
-    /// and other probes must not wait for them.
+    /// Processes a received piece. Encoded data is decoded outside the runtime, because a few bytes can decode to a
+    /// large amount of data, and other probes must not wait for it.
     ///
     /// # Errors
-    /// When decoding finds no thread or does not end in time. An error in the piece is returned with the collector.
+    /// When no decoding thread is free or decoding takes too long. An error in the piece is returned with the
+    /// collector.
     pub async fn decode_blocking(
         mut self,
         bytes: Bytes,
@@ -267,7 +269,8 @@ impl Collector {
             Decoder::Zstd(decoder) => decoder.write_all(bytes),
         };
         if taken.is_err() && matches!(self.decoder, Decoder::Gzip(_) | Decoder::Deflate(_)) {
-            // As in Go, output before the error counts. These two decoders still hold some of it, and then fail again.
+            // As in Go, the output before an error counts. These two decoders still hold some output; afterwards they
+            // fail again.
             let _again = self.finish_decoder();
         }
         self.judge(taken)?;

@@ -168,9 +168,9 @@ impl Dialer {
         Ok(socket)
     }
 
-    /// Connects to a socket in the file system (unix(7)). The policy checks the path with all links resolved. Returns
-    /// when the connection started and ended as well: the work runs on a blocking thread, and the switch to it is the
-    /// exporter's time.
+    /// Connects to a socket in the file system (unix(7)). The policy checks the path with all links resolved. Also
+    /// returns when the connection attempt started and ended: the work runs on a blocking thread, and the time to
+    /// switch to that thread is the exporter's.
     pub(super) async fn unix(&self, path: &Path, until: Instant) -> Result<(UnixStream, [Instant; 2]), DialError> {
         let to = path.to_owned();
         let name = unix_path::abstract_name(path);

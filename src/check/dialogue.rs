@@ -108,13 +108,13 @@ impl Check {
         .await
     }
 
-    /// Changes the failure of a plain-text exchange if the server answered with a TLS alert, because the port then
+    /// Changes the failure of a plain-text exchange if the server responded with a TLS alert, because the port then
     /// expects TLS.
     pub fn failed_by_tls(&mut self, stopped: ProbeFailed) -> ProbeFailed {
         if self.wire.facts.tls.is_some() || !self.wire.trace.answer_is_tls_alert() {
             return stopped;
         }
-        let words = "The server answered plain text with a TLS alert: the port speaks TLS.";
+        let words = "The server responded to plain text with a TLS alert: the port expects TLS.";
         self.fail(Reason::TlsRequired, words)
     }
 

@@ -39,7 +39,8 @@ const LONGEST: usize = 16384;
 /// Bytes that the frames of a block may use in addition to its fields: frame headers and padding.
 const OVERHEAD: usize = 16 * 1024;
 
-/// The server's direction of a connection with one request. It holds each header block until the block is complete.
+/// The server-to-client direction of a connection with one request. It holds each header block until the block is
+/// complete.
 #[derive(Debug)]
 pub(super) struct HeaderBlocks {
     /// Maximum bytes held of one block.

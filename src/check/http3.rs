@@ -42,7 +42,7 @@ pub(super) async fn over_http3(
             if !body.is_empty() {
                 stream.send_data(body).await?;
             }
-            // Before the call, because the next datagram contains the end of the request.
+            // The time is taken before the call, because the next datagram contains the end of the request.
             trace.request_ended();
             stream.finish().await
         };

@@ -69,7 +69,7 @@ impl Check {
             // For the runtime, a packet socket is a datagram socket.
             let socket = UdpSocket::from_std(socket.into())?;
             let request = request(to.ip(), id, ping);
-            // Before the call, because on loopback the reply is already there when it returns.
+            // The time is taken before the call, because on loopback the reply may arrive before the call returns.
             let at = Instant::now();
             socket.send(&request).await?;
             wire.trace.datagram_sent(at, request.len());

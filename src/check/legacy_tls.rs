@@ -59,7 +59,7 @@ pub(super) enum LegacyError {
     BadName,
     /// The library cannot use the client certificate or its key.
     Certificate(ErrorStack),
-    /// The library did not request a verification of the chain.
+    /// The library did not request chain verification.
     NotJudged,
     /// The handshake itself failed.
     Handshake(openssl::ssl::Error),
@@ -87,7 +87,7 @@ impl LegacyHandshake<'_> {
     fn prepared(&self) -> Result<Ssl, LegacyError> {
         let name = server_name(self.name).ok_or(LegacyError::BadName)?;
         let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
-        // Go's rules apply, not the security level of the library, which excludes TLS 1.0.
+        // Go's rules apply, not the library's security level, which excludes TLS 1.0.
         context.set_security_level(0);
         context.set_options(
             LEGACY_SERVER_CONNECT
@@ -125,7 +125,7 @@ impl LegacyHandshake<'_> {
             ssl.set_alpn_protos(&wire)?;
         }
         self.show_certificate(&mut ssl).map_err(LegacyError::Certificate)?;
-        // The library calls this for each certificate of the chain.
+        // The library calls this function for each certificate in the chain.
         let (recorder, judged) = (self.recorder.clone(), AtomicBool::new(false));
         ssl.set_verify_callback(SslVerifyMode::PEER, move |_, context| {
             if !judged.swap(true, Ordering::Relaxed) && !judge(&recorder, &name, context) {
@@ -262,7 +262,7 @@ impl LegacyError {
             Self::Certificate(error) => format!("the client certificate or key of tls_config cannot be used: {error}"),
             Self::NotJudged => "the second TLS library did not report the server's certificate".to_owned(),
             Self::Handshake(error) => match self.refusal() {
-                Some(answer) => format!("the server answered with {}", answer.words()),
+                Some(answer) => format!("the server responded with {}", answer.words()),
                 None => error.to_string(),
             },
         }

@@ -38,7 +38,7 @@ pub(super) struct ResponseHead {
     /// The length of the body according to the head. For HEAD, it is the length that GET would return.
     /// If the head does not declare a length, the body itself may.
     pub length: Option<u64>,
-    /// Whether the response itself defines its end, instead of the end of the connection.
+    /// Whether the response itself defines its end, rather than the end of the connection.
     pub is_framed: bool,
     pub body: ResponseBody,
     /// The connection and the bytes received on it, after a successful switch to another protocol.
@@ -87,7 +87,7 @@ pub(super) async fn hypers_answer(
     Ok(head)
 }
 
-/// The error of a library for a failed exchange.
+/// A library's error for a failed exchange.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     /// HTTP/1.

@@ -314,7 +314,7 @@ impl LookupError {
         Self::because(Reason::DnsMalformed)
     }
 
-    /// The server sent no response in time, or only responses that could not be parsed.
+    /// The server sent no response before the timeout, or only responses that could not be parsed.
     fn silence(unreadable: bool) -> Self {
         Self::because(if unreadable {
             Reason::DnsMalformed

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Maximum duration of an inspection. It also never exceeds half of the probe's remaining time.
+/// Maximum duration of an inspection. An inspection also takes at most half of the probe's remaining time.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// Inputs of a second handshake.
@@ -238,7 +238,7 @@ impl<'a> SecondHandshake<'a> {
         asked.unwrap_or_else(|| Err(silent()))
     }
 
-    /// Dials again. Keeps a resource shortage of this host separate from a failure of the target.
+    /// Dials again. Distinguishes a resource shortage of this host from a target failure.
     async fn dial(
         &self,
         dialled: &Dialled,

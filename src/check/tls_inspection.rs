@@ -1,4 +1,4 @@
-//! Inspection: finds out what a server would choose after it refused a handshake of the exporter's TLS library.
+//! Inspection: finds out what a server would choose after it has refused a handshake with the exporter's TLS library.
 //!
 //! That library has no cipher suites with CBC, no RSA key exchange and no TLS below 1.2. `blackbox_exporter` supports
 //! some of them. So a refused handshake alone shows neither what the server supports nor what result

@@ -124,7 +124,7 @@ async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, 
     match (chosen, user) {
         ([VERSION, 0], _) => {}
         ([VERSION, 2], Some((name, password))) => log_in(layer, name, password.reveal()).await?,
-        ([VERSION, _], _) => return Err(TunnelError::Invalid("it requires another authentication method")),
+        ([VERSION, _], _) => return Err(TunnelError::Invalid("it requires an unsupported authentication method")),
         _ => return Err(TunnelError::Invalid("it does not speak SOCKS 5")),
     }
     let mut request = vec![VERSION, 1, 0];

@@ -61,7 +61,7 @@ impl Version {
 }
 
 trait Refresh: Send + Sync {
-    /// Reads the files again if they have changed.
+    /// Re-reads the files if they have changed.
     fn refresh(&self);
 }
 

@@ -432,7 +432,7 @@ mod tests {
         )
     }
 
-    /// Head and body have arrived. If one read took both, the head would have the arrival time of the body.
+    /// The head and the body have both arrived. A read of both would give the head the body's arrival time.
     #[tokio::test]
     async fn a_read_takes_one_tls_record() {
         let (acceptor, connector) = both_ends();

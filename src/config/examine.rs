@@ -33,7 +33,7 @@ impl Config {
             match ConfigFile::of(&root) {
                 Ok(file) => break file,
                 Err(issue) => {
-                    // Remove the invalid part and read the rest again.
+                    // Remove the invalid part and re-read the rest.
                     let taken = tree::take_out(&mut root, &issue);
                     findings.issues.push(issue);
                     if !taken || findings.issues.len() >= MOST {

@@ -1,4 +1,4 @@
-//! Builds the settings of an http module.
+//! Builds an http module's settings.
 
 use super::credentials::{self, filled};
 use super::file::{HeaderMatchFile, HttpFile, Spanned, is_plain_header};

@@ -1,5 +1,5 @@
-//! Builds the connection policy of the process and the target allowlists of the modules, and finds modules that require
-//! an allowlist.
+//! Builds the process's connection policy and the modules' target allowlists, and finds modules that require an
+//! allowlist.
 
 use super::file::{ClientFile, ConfigFile, FieldFile, ListsFile, ModuleFile, Spanned, is_plain_header};
 use super::issue::{ConfigIssue, at};

@@ -8,7 +8,7 @@ use crate::report::{Exchange, Report, TlsFacts};
 use http::header::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 
-/// Shortens the texts of a finding, because the target determines their length. If the finding is still larger than its
+/// Shortens a finding's strings, because the target determines their length. If the finding is still larger than its
 /// share, also removes the least important parts. Returns the remaining size in bytes, which exceeds the share only if
 /// nothing more can be removed.
 pub(super) fn shorten(finding: &mut Finding, share: usize) -> usize {

@@ -22,7 +22,7 @@ pub(super) struct Observation {
     pub status: Option<u16>,
 }
 
-/// The result of the probe.
+/// The probe's result.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ObservedOutcome {
     /// The probe succeeded and took this many seconds.

@@ -132,7 +132,7 @@ impl AsyncRead for Http1Connection {
     }
 }
 
-/// The received data, from the first byte of the response on.
+/// The received data, starting with the first byte of the response.
 #[derive(Debug)]
 pub struct Incoming {
     connection: Http1Connection,

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 /// thread busy for only about 10 ms.
 pub(in crate::check) const BUDGET: u32 = 100;
 
-/// Why the signature of a certificate is not accepted.
+/// Why a certificate's signature is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::check) enum SignatureFlaw {
     /// It was not made with this key.

@@ -137,7 +137,7 @@ async fn matching_a_large_message_ends_with_the_probe_timeout() {
     assert_eq!(fault["reason"], "content.expect", "{evidence:#}");
     assert_eq!(
         fault["detail"],
-        "The examination of the response took all of the probe's time."
+        "Examining the response took all of the probe's time."
     );
 }
 
