@@ -259,7 +259,7 @@ impl ControlSpec {
         (control, unexpected)
     }
 
-    /// The IP address, or the domain that fails as a whole: the registrable domain or, for a private name, its last
+    /// The IP address, or the domain that fails as a whole: the registrable domain or, for a private name, the last
     /// label.
     fn place(&self) -> String {
         let name = match self {

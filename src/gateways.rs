@@ -47,8 +47,8 @@ pub struct Gateway {
     pub through: &'static [Signature],
     /// The product's own pages. The first matching row applies.
     pub own: &'static [ErrorPage],
-    /// Layouts of the product's own pages, independent of the status. All signatures of one list must match. The
-    /// status alone determines the meaning of such a page.
+    /// Layouts of the product's own pages, independent of the status. All signatures of one list must match. The status
+    /// alone determines the meaning of a page that matches only a layout.
     pub template: &'static [&'static [Signature]],
 }
 
@@ -97,14 +97,15 @@ pub struct ErrorPage {
     pub meaning: Meaning,
     /// Strength of the evidence.
     pub weight: SignatureWeight,
-    /// Whether the row also applies to a relayed response: a second gateway of the same product may have generated it.
+    /// Whether the row also applies to a relayed response, because a second gateway of the same product may have
+    /// generated it.
     pub inner: bool,
     /// Source, if it differs from the product's other rows.
     pub known: Option<Provenance>,
 }
 
-/// How much a page proves if it is proven that the product generated it. Otherwise, a page proves nothing, because an
-/// application may return any text.
+/// How much a page proves once it is proven that the product generated it. Without this proof, a page proves nothing,
+/// because an application may return any text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureWeight {
     /// The product generates the page only for this meaning.
@@ -355,11 +356,11 @@ const LAUNDERED: &[(&str, Signature, Reason)] = &[
     ),
 ];
 
-/// The product that built a successful response from a malformed one, and the defect of the malformed response.
+/// The product that built a successful response from a malformed one, and the defect of the malformed one.
 #[must_use]
 pub fn laundered(answer: &ObservedResponse<'_>) -> Option<(&'static str, Reason)> {
     let (product, _, reason) = LAUNDERED.iter().find(|(_, signature, _)| signature.holds(answer))?;
-    // An application may also send that field.
+    // An application may also send this field.
     let is_here = catalogue().any(|gateway| gateway.name == *product && gateway.is_here(answer));
     (is_here && !names_an_application(answer)).then_some((product, *reason))
 }

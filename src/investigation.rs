@@ -22,9 +22,9 @@ pub struct Investigation {
     pub backends: Vec<DirectRequest>,
     /// The request to the edge that bypasses caches.
     pub bypass: Option<Report>,
-    /// The retry over HTTP/1.1, sent if the failed response came over HTTP/2, which has no reason phrase.
+    /// The retry over HTTP/1.1, sent if the failed response arrived over HTTP/2, which has no reason phrase.
     pub again: Option<Report>,
-    /// The reference request: one that every gateway rejects by itself.
+    /// The reference request, which every gateway itself rejects.
     pub reference: Option<Report>,
     /// A TLS handshake on the port, if it did not respond in plain text.
     pub handshake: Option<Report>,
@@ -77,7 +77,7 @@ pub struct DirectRequest {
     /// Whether silence counts as a failure: the backend responded recently, or is marked reachable in the
     /// configuration.
     pub reachable: bool,
-    /// Whether header fields of the module were withheld, so that the request differs from the probe's.
+    /// Whether the module's header fields were withheld, so that the request differs from the probe's.
     pub held_back: bool,
     /// Report of the request.
     pub report: Report,
@@ -85,7 +85,7 @@ pub struct DirectRequest {
     pub handshake: Option<Report>,
 }
 
-/// The state of the exporter's own network and resolver, as the controls show it.
+/// The state of the exporter's own network and resolver, according to the controls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vantage {
     /// Results of the controls.
@@ -94,7 +94,7 @@ pub struct Vantage {
     pub captive: bool,
     /// Addresses to which that name resolved.
     pub portal: Vec<IpAddr>,
-    /// Whether, without any control, the other keys of this process fail in the same way.
+    /// Whether there is no control result, but the process's other keys fail in the same way.
     pub outage: bool,
     /// Whether the controls ran so long before the probe that the network may have recovered since.
     pub stale: bool,
@@ -111,7 +111,7 @@ pub struct Control {
     pub outcome: ControlOutcome,
     /// Whether the failure was itself a response, such as a refused connection or a DNS error: packets get through.
     pub got_response: bool,
-    /// IP address or registrable domain. Controls at one place may fail together for a reason of their own.
+    /// IP address or registrable domain. Controls at one place may fail together because of that place alone.
     pub place: String,
     /// Details of a failure.
     pub detail: String,

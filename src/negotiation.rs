@@ -132,7 +132,7 @@ mod tests {
                 &format!("{PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5"),
                 Format::Protobuf,
             ),
-            // Others.
+            // Other formats.
             ("", Format::Text),
             ("*/*", Format::Text),
             (

@@ -34,7 +34,7 @@ struct NameState {
     at: Instant,
     /// The stage at which the probe stopped before it reached the target; `None` if it got past connect.
     stopped: Option<Stage>,
-    /// Whether the target is an address instead of a name.
+    /// Whether the target is an address rather than a name.
     is_address: bool,
     /// Last address to which the name resolved.
     network: Option<Network>,
@@ -91,7 +91,7 @@ impl OutageDetector {
         if reached().any(|seen| !seen.is_address) {
             return false;
         }
-        // If an address is reachable, only names can indicate an outage, and only for other names.
+        // If an address is reachable, only names can indicate an outage, and the outage does not affect addresses.
         let only_names = reached().next().is_some();
         if only_names && is_address(target) {
             return false;

@@ -49,8 +49,8 @@ pub struct Finding {
     pub vantage: Option<Arc<Vantage>>,
     /// Delay between the due time of a leased probe and its start; `None` for a probe that a scrape started.
     pub lag: Option<Duration>,
-    /// Whether the exporter itself was late to start or to handle an event on the wire. This is not a fault of any
-    /// link.
+    /// Whether the exporter itself was late to start the probe or to handle an event on the wire. This is not a fault
+    /// of any link.
     pub late: bool,
     /// Verdict: always present for a failed probe; for a successful one only if it hides a broken link.
     pub verdict: Option<Verdict>,
@@ -208,7 +208,7 @@ impl Probe {
         let age = if report.succeeded() {
             Controls::WHILE_WELL
         } else {
-            // A result from the time of the probe itself is valid however long the probe took.
+            // A result obtained during the probe itself is valid regardless of how long the probe took.
             Controls::AFTER_FAILURE.max(report.took)
         };
         let vantage = self.controls.look(self.asking(), age, diagnostics_run.left()).await;

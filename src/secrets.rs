@@ -92,7 +92,7 @@ impl Secrets {
             return;
         }
         self.add(text);
-        // The target may repeat only one part of a field.
+        // The target may repeat only a part of a field.
         let separates = |byte: &u8| byte.is_ascii_whitespace() || b";,=\"'&:".contains(byte);
         for part in text.split(separates) {
             self.insert(part, SHORTEST_PART, true);

@@ -63,7 +63,8 @@ pub struct SeriesLayout {
 }
 
 impl Series {
-    /// The series of a new key, all at 0: Prometheus would not count the first increase of a counter that was absent.
+    /// The series of a new key, all at 0, because Prometheus would not count the first increase of a counter that was
+    /// absent.
     #[must_use]
     pub const fn new(layout: Arc<SeriesLayout>, created: SystemTime) -> Self {
         Self {

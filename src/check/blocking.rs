@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Number of bytes that can be examined within the runtime without a noticeable delay for other probes.
+/// Maximum number of bytes that can be examined within the runtime without a noticeable delay for other probes.
 pub(crate) const BRIEF: usize = 16 * 1024;
 
 /// Why no result was available before the deadline.
@@ -33,7 +33,7 @@ pub(crate) enum BlockingError {
 }
 
 impl BlockingError {
-    /// The message for work that examined data from the target.
+    /// Failure message for work that examined data from the target.
     pub const fn while_looking(self) -> (Reason, &'static str) {
         match self {
             Self::Slow => (
@@ -84,7 +84,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 pub struct FairnessKey(u64);
 
 impl FairnessKey {
-    /// The host of a target.
+    /// A target's host.
     #[must_use]
     pub fn of(name: &str) -> Self {
         let mut hash = DefaultHasher::new();
@@ -131,7 +131,7 @@ impl WorkClock {
             wanted: Arc::downgrade(&wanted),
             spent: Arc::default(),
         };
-        // The result is wanted for as long as the test runs.
+        // The result is needed for as long as the test runs.
         std::mem::forget(wanted);
         clock
     }
@@ -234,7 +234,7 @@ pub(crate) async fn compute<T: Send + 'static>(
     until: Instant,
     work: impl FnOnce(&WorkClock) -> Result<T, WorkStopped> + Send + 'static,
 ) -> Result<T, BlockingError> {
-    // Work without any time left does not start: it would be reported as too slow.
+    // Work without any remaining time does not start, because it would be reported as too slow.
     if Instant::now() >= until {
         return Err(BlockingError::NotBegun);
     }

@@ -27,9 +27,9 @@ pub struct Dialer {
     denials: Arc<Denials>,
     /// The targets that the module allows.
     allowlist: Option<Arc<TargetAllowlist>>,
-    /// The request cannot start a probe, so the exporter itself may answer it.
+    /// Whether the exporter itself may respond to the request, because the request cannot start a probe.
     asks_nothing_of_itself: bool,
-    /// The request is a DNS message in plain text.
+    /// Whether the request is a DNS message in plain text.
     asks_for_names: bool,
 }
 
@@ -45,7 +45,7 @@ const QUESTIONS: [&str; 2] = ["dns://", "dns+tcp://"];
 pub struct Denials([AtomicU64; PolicyRule::ALL.len()]);
 
 impl Denials {
-    /// Counts one denial.
+    /// Counts a denial.
     pub fn count(&self, rule: PolicyRule) {
         if let Some(at) = PolicyRule::ALL.iter().position(|known| *known == rule) {
             self.0[at].fetch_add(1, Ordering::Relaxed);
@@ -155,7 +155,7 @@ impl Dialer {
     }
 
     /// Connects a packet socket, created by `open`, to an address. The socket then receives only packets from this
-    /// address, and the kernel's error if a router reports the address as unreachable.
+    /// address. If a router reports the address as unreachable, the kernel returns an error on the socket.
     pub(super) fn packets<E: From<DialError>>(
         &self,
         to: SocketAddr,
@@ -255,7 +255,7 @@ impl TcpDial {
     }
 }
 
-/// Whether an address leads to a listener of this host.
+/// Whether an address leads to one of this host's listeners.
 fn leads_to(to: SocketAddr, own: SocketAddr) -> bool {
     if to.port() != own.port() {
         return false;
@@ -349,7 +349,7 @@ impl DialError {
             Self::OutOfPorts(_) => Some(Reason::LocalOutOfPorts),
             Self::NoRoute(_) => Some(Reason::LocalNoRoute),
             Self::NoPlace => Some(Reason::LocalOverloaded),
-            // A firewall of this host, or a restriction of its container.
+            // One of this host's firewalls, or a restriction of its container.
             Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(Reason::LocalNotPermitted),
             Self::Io(error) => shortage(error),
         }

@@ -57,7 +57,7 @@ impl Check {
     /// Sends an echo request.
     ///
     /// # Errors
-    /// Fails if this host is not permitted or not able to send it.
+    /// Fails if this host does not permit the exporter to send the request, or cannot send it.
     pub async fn send_echo(&mut self, to: SocketAddr, ping: &Ping) -> Result<(), ProbeFailed> {
         let dialer = self.context.dialer.clone();
         self.stage(Stage::Send, async |wire| {
@@ -143,7 +143,7 @@ fn open(dialer: &Dialer, to: SocketAddr, ping: &Ping) -> Result<(Socket, EchoSoc
     };
     let mut kind = EchoSocketKind::Ping;
     let socket = dialer.packets(to, || {
-        // Not permitted for this group, or not supported by this kernel.
+        // This group lacks the permission, or this kernel lacks the support.
         let socket = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
             Err(error) if shortage(&error).is_none() => {
                 kind = EchoSocketKind::Raw;

@@ -228,8 +228,8 @@ impl LegacyError {
         closed.then_some(HelloResponse::Closed)
     }
 
-    /// The reason. `client_cert_asked`: whether the server requested a certificate. `began`: whether any byte of its
-    /// handshake was received.
+    /// The reason. `client_cert_asked`: whether the server requested a certificate. `began`: whether any byte of the
+    /// server's handshake was received.
     pub fn reason(&self, client_cert_asked: bool, began: bool) -> Reason {
         let Self::Handshake(error) = self else {
             return match self {

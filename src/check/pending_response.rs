@@ -102,7 +102,7 @@ pub(super) enum WireError {
 }
 
 impl WireError {
-    /// Whether the error only refers to the connection's own error.
+    /// Whether the error is only a reference to the connection's own error.
     fn is_canceled(&self) -> bool {
         match self {
             Self::Hyper(error) => error.is_canceled(),
@@ -201,7 +201,8 @@ impl PendingResponse {
         }
     }
 
-    /// Takes the failure, if the exchange failed. The connection's own error is more precise than "canceled".
+    /// Takes the failure, if the exchange failed. The connection's own error is more precise than the stream's
+    /// "canceled".
     pub fn failure(&mut self, trace: &Trace) -> Option<ResponseError> {
         match std::mem::replace(&mut self.answer, ResponseState::Taken) {
             ResponseState::Failed(error) => Some(ResponseError {

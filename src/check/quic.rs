@@ -66,7 +66,7 @@ impl Drop for Quic {
 }
 
 impl Check {
-    /// Opens a QUIC connection to an address, for `name`. Records what the peer sent, even if it is refused.
+    /// Opens a QUIC connection to an address, for `name`. Records the data that the peer sent, even if it is refused.
     ///
     /// # Errors
     /// Fails if no response arrives, the handshake fails or the certificate is not accepted.
@@ -132,7 +132,7 @@ impl Check {
     }
 }
 
-/// Detects the arrival of a handshake message: the library then calls `will_log`. No key is logged.
+/// Detects the arrival of a handshake message, because the library then calls `will_log`. No key is logged.
 #[derive(Debug)]
 struct HandshakeWatch(Arc<Trace>);
 
@@ -209,7 +209,7 @@ impl Runtime for BackgroundTasks {
 
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
-    // The probe's deadline applies instead.
+    // The probe's deadline applies instead of this timeout.
     transport.max_idle_timeout(None);
     transport.send_window(UNSENT);
     // The server may only open the streams that HTTP/3 requires.

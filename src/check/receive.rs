@@ -1,4 +1,4 @@
-//! Receive: reads the head of the response, then its body as far as the prober needs it.
+//! Receive: reads the response header, then as much of the body as the prober needs.
 
 use super::blocking::FairnessKey;
 use super::body::{BodyError, BodyPlan, CancelGuard, Collector, KeptBody};

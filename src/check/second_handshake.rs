@@ -84,7 +84,7 @@ impl<'a> SecondHandshake<'a> {
         self.with_second_library(wire, dialled).await
     }
 
-    /// Runs after a failed handshake of the first library: finds the cause, and repeats the handshake if that helps.
+    /// Runs after the first library's handshake has failed: finds the cause, and repeats the handshake if that helps.
     pub async fn after(
         &self,
         wire: &mut Wire,

@@ -100,13 +100,13 @@ pub fn is_of_rustls(chosen: &ServerChoice) -> bool {
 /// Conclusion from the server's responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// `blackbox_exporter` would connect with this choice, which the exporter's own TLS library does not support.
+    /// `blackbox_exporter` would connect with this choice, but the exporter's own TLS library does not support it.
     Connects(ServerChoice),
     /// The exporter's own TLS library supports the server's choice, so the refusal had another cause.
     OtherCause(ServerChoice),
     /// The hello of `blackbox_exporter` must be sent.
     AskAgain,
-    /// The server supports TLS, and also refuses the offer of `blackbox_exporter`.
+    /// The server supports TLS, but also refuses the offer of `blackbox_exporter`.
     Mismatch(HelloResponse),
     /// The server refuses every version and suite, with an alert that does not indicate them as the cause.
     RefusesAll(u8),

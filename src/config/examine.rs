@@ -42,7 +42,7 @@ impl Config {
                 }
             }
         };
-        // Skip modules from which a part was removed. Their other keys may depend on that part, and the resulting error
+        // Skip modules from which a part was removed. Their other keys may depend on that part, so the resulting error
         // would be misleading.
         let unread = |name: &str| {
             let path = format!("modules.{name}");

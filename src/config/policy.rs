@@ -74,7 +74,7 @@ pub(super) fn allowlist(file: &ModuleFile, path: &str) -> Result<Option<Arc<Targ
     Ok(Some(Arc::new(allowlist)))
 }
 
-/// The key of a secret that the module sends to any target, because it has no allowlist.
+/// The key of a secret that the module sends to any target because the module has no allowlist.
 pub(super) fn secret_without_allowlist(file: &ModuleFile) -> Option<&'static str> {
     if file.allowed_targets.is_some() {
         return None;

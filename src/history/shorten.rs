@@ -67,7 +67,8 @@ fn earlier(report: &mut Report) -> impl Iterator<Item = &mut Exchange> {
     report.exchanges.iter_mut().take(last)
 }
 
-/// Reports of the investigation. A shared investigation is skipped, because it was shortened when it was first stored.
+/// Reports of the investigation. A shared investigation is skipped, because it was already shortened when it was
+/// stored.
 fn investigated(finding: &mut Finding) -> impl Iterator<Item = &mut Report> {
     let investigation = finding.investigation.as_mut().and_then(Arc::get_mut);
     investigation.into_iter().flat_map(Investigation::reports_mut)

@@ -350,7 +350,7 @@ impl Parser<'_> {
             return Err(RegexpError::new(MISSING_ARGUMENT, self.since(from)));
         };
         let product = match (counted, max) {
-            // As in Go, a part with a maximum count of 0 may contain any counts.
+            // As in Go, a part whose maximum count is 0 may contain any counts.
             (true, Some(0)) => 1,
             (true, most) => last.product * most.unwrap_or(min).max(1),
             (false, _) => last.product,

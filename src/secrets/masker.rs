@@ -92,7 +92,7 @@ impl SecretMasker {
                 value: value.bytes.len(),
             }));
         }
-        // Certain secrets come first, for the case that two forms share a window.
+        // Values that were certainly secrets come first, because two forms may share a window.
         forms.sort_by_key(|form| !form.is_certain);
         let (mut texts, mut patterns, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         for (number, form) in forms.iter().enumerate() {
@@ -118,7 +118,7 @@ impl SecretMasker {
 
     fn size(&self) -> usize {
         let forms: usize = self.forms.iter().map(|form| form.bytes.len()).sum();
-        // The cache key also contains the values.
+        // The cache key contains the values as well.
         self.searcher.memory_usage() + 3 * forms
     }
 

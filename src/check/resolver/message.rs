@@ -93,9 +93,9 @@ impl LookupQuestion {
 /// Classification of a received message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReceivedMessage {
-    /// The response to another query, or a forgery.
+    /// The response to another query, or a forged one.
     Foreign,
-    /// It has the query's ID and cannot be parsed.
+    /// It has the query's ID but cannot be parsed.
     Malformed,
     Response(Response),
 }
@@ -122,7 +122,7 @@ pub(super) enum LookupOutcome {
     Addresses(Vec<IpAddr>),
     NoSuchName,
     NoData,
-    /// Another server may return a better response.
+    /// Another server may return a more useful response.
     Failed(Failure),
 }
 

@@ -51,7 +51,7 @@ pub(super) const COMPARISONS: usize = 250_000;
 /// Cost of a comparison with a URI, whose host must be parsed first.
 const URI_COMPARISONS: usize = 8;
 
-/// Checks whether each authority of a chain may sign for the names of all certificates below it. The chain starts with
+/// Checks whether each authority in a chain may sign for the names of all certificates below it. The chain starts with
 /// the server's certificate. Deducts the cost from `left`, the number of remaining comparisons.
 ///
 /// # Errors
