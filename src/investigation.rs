@@ -22,9 +22,9 @@ pub struct Investigation {
     pub backends: Vec<DirectRequest>,
     /// The request to the edge that bypasses caches.
     pub bypass: Option<Report>,
-    /// The retry over HTTP/1.1, sent if the failed response arrived over HTTP/2, which has no reason phrase.
+    /// The retry over HTTP/1.1, sent if the failed response came over HTTP/2, which has no reason phrase.
     pub again: Option<Report>,
-    /// The reference request, which every gateway itself rejects.
+    /// The reference request: one that every gateway rejects by itself.
     pub reference: Option<Report>,
     /// A TLS handshake on the port, if it did not respond in plain text.
     pub handshake: Option<Report>,
