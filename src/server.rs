@@ -45,7 +45,7 @@ use tokio::sync::watch;
 /// Settings from command-line flags.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// The configuration file; `None` serves the embedded default.
+    /// The configuration file; `None` loads the embedded default.
     pub config_file: Option<PathBuf>,
     /// The web configuration file (`--web.config.file`): TLS, passwords, rate limit and response headers.
     pub web_config_file: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub struct ServerSettings {
     pub history_limit: usize,
     /// Maximum number of keys with series.
     pub series_limit: usize,
-    /// Retention time of a key that is not scraped.
+    /// Retention time of a key that is no longer scraped.
     pub series_idle: Duration,
     /// Prefix of every served path, without a trailing slash.
     pub route_prefix: String,
@@ -273,7 +273,7 @@ fn page(html: String) -> Response {
     (fields, html).into_response()
 }
 
-/// Prevents proxies and browsers from storing the response, which contains data of targets, evidence or configuration.
+/// Prevents proxies and browsers from storing the response, which contains target data, evidence or configuration.
 fn not_stored(mut response: Response) -> Response {
     let fields = response.headers_mut();
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,5 +1,5 @@
-//! The decision table for failed probes, in order of trust: first faults of the exporter, then the stage at which the
-//! exchange stopped, then the results of direct requests to the backends, then the response.
+//! The decision table for failed probes, in order of trust: first the exporter's own faults, then the stage at which
+//! the exchange stopped, then the results of direct requests to the backends, then the response.
 
 use super::backend_conditions::{backend_broken, backend_fails_alike, backend_healthy};
 use super::conditions::{
@@ -75,7 +75,7 @@ pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::ControlsFailed,
         when: "The probe failed at resolve or connect, and every control failed too: `local`. Without controls, every \
-               other key of this process must have failed. Certain if controls at two places failed, all without any \
+               other key of this process must have failed. Certain if controls in two places failed, all without any \
                response.",
         blind: "Requires `controls`, or five names in three networks. A reachable name contradicts this rule. \
                 Reachable IP addresses, used as targets in two networks, contradict it as well. The rule misses an \
@@ -132,7 +132,7 @@ pub const RULES: &[AttributionRule] = &[
                 CONNECT and then returns its own page looks like a target without TLS, so this verdict is only likely.",
         applies: |case| {
             let failed = case.stage(Stage::Secure) && !case.ended_before_tls();
-            // A proxy may accept CONNECT and then send a page of its own.
+            // A proxy may accept CONNECT and then send its own page.
             let may_be_the_proxys = case.reason(Reason::TlsNotSupported) && case.is_through_a_proxy();
             // A network that loses large packets or cuts the connection looks like a server that stops in the
             // handshake.
@@ -306,7 +306,7 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::NotAGatewayPage,
-        when: "There is a known gateway at the edge, and the response is not one of its own pages: `origin`.",
+        when: "A known gateway is at the edge, and the response is not one of its own pages: `origin`.",
         blind: "The gateway's custom error pages look the same.",
         applies: |case| {
             let others = case.refused().is_some() && case.gateway().is_some();

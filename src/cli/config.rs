@@ -22,7 +22,7 @@ pub enum ConfigCommand {
 /// Argument of `config check` and `config explain`.
 #[derive(Debug, clap::Args)]
 pub struct ConfigFileArgument {
-    /// Configuration file [default: the file of --config.file].
+    /// Configuration file [default: the value of --config.file].
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }

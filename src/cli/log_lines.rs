@@ -105,7 +105,7 @@ fn is_printable(c: char) -> bool {
     matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1
 }
 
-/// Quotes a text with the escapes of Go.
+/// Quotes a string with Go's escapes.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for c in text.chars() {

@@ -3,7 +3,7 @@
 /// Parses a non-negative integer: `10`, `0x10`, `0o17`, `017`, `0b11`, `1_000`.
 ///
 /// # Errors
-/// When the text is not such a number, or the number exceeds 64 bits.
+/// When the text is not a valid integer, or the number exceeds 64 bits.
 pub(super) fn whole(written: &str) -> Result<u64, String> {
     let wrong = || format!("invalid number {written:?}: expected a non-negative integer, such as 100");
     let lower = written.to_ascii_lowercase();
