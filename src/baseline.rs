@@ -97,8 +97,7 @@ impl Baseline {
         self.gateway.get_or_insert_default().product = Some(name);
     }
 
-    /// Whether a response carries the `X-Request-Id` of the last successful one, and was therefore not generated
-    /// anew.
+    /// Whether a response carries the `X-Request-Id` of the last successful one, which means that it is a copy.
     #[must_use]
     pub fn repeats(&self, reply: &Reply) -> bool {
         self.last_request_id.is_some() && self.last_request_id == request_id(reply)

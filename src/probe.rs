@@ -144,8 +144,8 @@ impl Probe {
         }
     }
 
-    /// Probes the edge. Without a response, starts the controls early enough to have their result at the deadline, and the
-    /// early diagnostics after half of the time.
+    /// Probes the edge. If there is no response, starts the controls early enough to have their result at the deadline,
+    /// and the early diagnostics after half of the time.
     async fn edge_and_early(&self, diagnostics_run: &DiagnosticsRun<'_>) -> (Report, Option<Investigation>) {
         let mut edge = pin!(diagnostics_run.run(Variant::Original, self.timeout));
         let half = self.timeout / 2;

@@ -126,8 +126,8 @@ impl Write for Sink {
 }
 
 impl Sink {
-    /// Reserves room for more bytes, up to the maximum to keep. The buffer grows fourfold, and its last growth extends it
-    /// to the maximum. During the copy, the old buffer stays in memory. Its size is up to a third of the new one.
+    /// Reserves room for more bytes, up to the maximum to keep. The buffer grows fourfold, and its last growth extends
+    /// it to the maximum. During the copy, the old buffer stays in memory. Its size is up to a third of the new one.
     fn make_room(&mut self, more: usize, limit: u64) -> Result<(), NoMemory> {
         let needed = self.kept.len() + more;
         if needed > self.kept.capacity() {

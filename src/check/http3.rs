@@ -155,7 +155,7 @@ pub(super) enum Http3Error {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    #[error("more than {0} interim responses came before the final one")]
+    #[error("more than {0} interim responses preceded the final one")]
     Interims(usize),
     /// The body is longer than announced, or the announced length is invalid.
     #[error("{0}")]

@@ -94,7 +94,7 @@ impl LegacyHandshake<'_> {
                 | SslOptions::NO_TICKET
                 | SslOptions::NO_COMPRESSION
                 | SslOptions::NO_RENEGOTIATION
-                // Servers of that age fail on empty records.
+                // Servers this old fail on empty records.
                 | SslOptions::DONT_INSERT_EMPTY_FRAGMENTS,
         );
         context.set_min_proto_version(Some(version(self.offer.min)))?;

@@ -199,7 +199,7 @@ impl StageError for ReceiveError {
             Self::TooManyFields(fields, limit) => {
                 format!("The response head has {fields} fields; the limit is {limit}.")
             }
-            Self::Interims(limit) => format!("More than {limit} interim responses came before the final one."),
+            Self::Interims(limit) => format!("More than {limit} interim responses preceded the final one."),
             Self::NoMemory(no_memory) => format!("Cannot store the response head: {no_memory}."),
             Self::Head(error) | Self::Body(error) => error.detail(),
             Self::Incomplete => "The HTTP/2 stream ended before the response body was complete.".to_owned(),

@@ -1,5 +1,5 @@
-//! After a refused handshake, finds out what the server would choose ([`super::tls_inspection`]), and repeats the handshake
-//! with the second TLS library if `blackbox_exporter` would connect.
+//! After a refused handshake, finds out what the server would choose ([`super::tls_inspection`]), and repeats the
+//! handshake with the second TLS library if `blackbox_exporter` would connect.
 
 #[cfg(feature = "legacy-tls")]
 mod with_openssl;

@@ -48,7 +48,7 @@ const TOLERATED: Duration = Duration::from_millis(50);
 /// passes through needs one more. Without new data, each poll costs a few microseconds.
 const LAST_TURNS: u32 = 24;
 
-/// The same for a wait within a stage, which must end before the final polls of the stage.
+/// Number of polls after the end of a wait within a stage, which must end before the stage's own final polls.
 const LAST_TURNS_WITHIN: u32 = 3;
 
 /// A late wake-up.

@@ -233,7 +233,7 @@ pub(super) fn reason_of_tls(error: &io::Error, client_cert_asked: bool) -> Optio
 }
 
 /// The reason for an error after the client's handshake was complete. In TLS 1.3, an alert about the client certificate
-/// arrives this late.
+/// arrives only then.
 pub(super) fn reason_of_late_tls(error: &io::Error, client_cert_asked: bool) -> Option<Reason> {
     let reason = reason_of_tls(error, client_cert_asked)?;
     // The two sides had already agreed on a version and a cipher suite.

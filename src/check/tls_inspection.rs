@@ -129,7 +129,7 @@ pub fn decide(offer: &HelloOffer, all: &HelloResponse, second: Option<&HelloResp
             connects(chosen)
         }
         (HelloResponse::Chosen(_) | HelloResponse::Alert(_), None) => Decision::AskAgain,
-        // The server ignores the offer and chooses what was not offered. A client would abort the handshake.
+        // The server ignores the offer and chooses something that was not offered. A client would abort the handshake.
         (HelloResponse::Chosen(_), Some(HelloResponse::Alert(40 | 70 | 71) | HelloResponse::Chosen(_))) => {
             Decision::Mismatch(all.clone())
         }

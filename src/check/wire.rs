@@ -161,7 +161,8 @@ impl Layer {
 }
 
 impl AsyncRead for Layer {
-    /// Reads up to one TLS record. `TlsStream::poll_read` reads more, and the first would then have the arrival time of the last.
+    /// Reads up to one TLS record. `TlsStream::poll_read` reads more, and the first record would then have the arrival
+    /// time of the last.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self::Tls(session) = &mut *self else {
             return self.stream().poll_read(cx, buf);

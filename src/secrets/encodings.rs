@@ -187,8 +187,8 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// A character in one or two code units of UTF-16, each with this prefix and four hexadecimal digits: its decoded bytes, and its
-/// length in bytes. JSON writes characters above U+FFFF as two units (RFC 8259 section 7).
+/// A character in one or two UTF-16 code units, each with this prefix and four hexadecimal digits: its decoded bytes,
+/// and its length in bytes. JSON writes characters above U+FFFF as two units (RFC 8259 section 7).
 fn utf16(text: &[u8], prefix: &[u8]) -> Option<(Vec<u8>, usize)> {
     let length = prefix.len() + 4;
     let unit = |text: &[u8]| u16::try_from(number(text.strip_prefix(prefix)?.get(..4)?, 16)?).ok();

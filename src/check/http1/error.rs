@@ -26,7 +26,7 @@ pub enum Http1Error {
     #[error("The response head has more than {0} fields.")]
     TooManyFields(usize),
     /// The response exceeds the maximum number of interim responses.
-    #[error("More than {0} interim responses came before the final one.")]
+    #[error("More than {0} interim responses preceded the final one.")]
     TooManyInterim(usize),
     /// The memory limit is reached.
     #[error("Cannot store the response: {0}.")]

@@ -82,7 +82,8 @@ impl LookupQuestion {
             _ => return Ok(ReceivedMessage::Foreign),
         }
         let response = Response::read(&mut decoder, &header, self.query.query_type());
-        // Servers that cannot parse a query do not repeat it. A successful response without the question is invalid.
+        // Servers that cannot parse a query do not repeat its question. A successful response without the question is
+        // invalid.
         if header.counts.queries == 0 && !response.is_failure() {
             return Ok(ReceivedMessage::Malformed);
         }

@@ -95,7 +95,8 @@ fn text(name: &GeneralName<'_>) -> String {
     }
 }
 
-/// Whether a name is not excluded, and is permitted if any name of its kind is (RFC 5280 section 4.2.1.10).
+/// Whether a name is not excluded and, if the constraints permit any names of its kind, is one of them (RFC 5280
+/// section 4.2.1.10).
 fn permits(constraints: &NameConstraints<'_>, name: &GeneralName<'_>) -> bool {
     let within = |subtrees: &Option<Vec<_>>, if_unknown: bool| {
         let of_kind = subtrees
