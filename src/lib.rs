@@ -57,10 +57,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Time that open connections have to receive their last responses after all probes have ended or were aborted.
+/// Time for open connections to receive their last responses after all probes have ended or were aborted.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// Raises the limit of open files to its hard limit, because each probe and each connection needs file descriptors.
+/// Raises the open file limit to its hard limit, because each probe and each connection needs file descriptors.
 pub fn raise_file_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard

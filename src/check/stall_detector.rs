@@ -5,8 +5,8 @@
 //! This does not indicate a target fault. A probe whose deadline has passed therefore does two things before it fails:
 //!
 //! 1. It reads the data that the kernel holds. The runtime polls a few more times and finds the sockets that became
-//!    readable during the stall. Data that arrived before the deadline, by the kernel's timestamps, counts as if it had
-//!    been read then.
+//!    readable during the stall. Data that arrived before the deadline, according to the kernel's timestamps, counts as
+//!    if it had been read in time.
 //! 2. It adds up the stalls. While it waits, a probe wakes up [`TICKS`] times until its deadline. A late wake-up is
 //!    a stall. A stall counts if it could have changed the result:
 //!
@@ -34,7 +34,7 @@ const TICKS: u32 = 16;
 /// The shortest time between two ticks.
 const LEAST_TICK: Duration = Duration::from_millis(5);
 
-/// Tolerance for late wake-ups: the scheduler of a busy host is not more precise.
+/// Tolerance for late wake-ups: a busy host's scheduler is not more precise.
 const ON_TIME: Duration = Duration::from_millis(10);
 
 /// The divisor for the tolerated part of a deadline. A target that did not respond in the other three quarters is down
@@ -48,7 +48,7 @@ const TOLERATED: Duration = Duration::from_millis(50);
 /// passes through needs one more. Without new data, each poll costs a few microseconds.
 const LAST_TURNS: u32 = 24;
 
-/// Number of polls after the end of a wait within a stage, which must end before the stage's own final polls.
+/// Number of polls after the timeout of a wait within a stage. They must end before the stage's own final polls.
 const LAST_TURNS_WITHIN: u32 = 3;
 
 /// A late wake-up.

@@ -59,7 +59,7 @@ pub struct SeriesTable {
     layouts: Mutex<Vec<Arc<SeriesLayout>>>,
 }
 
-/// Usage of the table and number of evictions.
+/// Table usage and number of evictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
     /// Keys in the table.

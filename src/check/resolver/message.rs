@@ -6,11 +6,11 @@ use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder, DecodeError};
 use std::net::IpAddr;
 
-/// Maximum size in bytes of a UDP response, sent in EDNS. Datagrams of this size pass every path without fragmentation
-/// (as in Go's resolver).
+/// Maximum size in bytes of a UDP response, sent in EDNS. Datagrams of this size pass every network path without
+/// fragmentation (as in Go's resolver).
 const ROOM: u16 = 1232;
 
-/// Maximum number of addresses to keep from one response. This limits the memory that a hostile server can fill.
+/// Maximum number of addresses to keep from one response. This limits the memory that a hostile server can occupy.
 const MOST_ADDRESSES: usize = 256;
 
 /// Response codes (RFC 6895 section 2.3).
@@ -219,7 +219,7 @@ impl<'a> Raw<'a> {
         })
     }
 
-    /// The address of an A or AAAA record. Returns `None` if the data has another length.
+    /// The address of an A or AAAA record. Returns `None` if the data has a different length.
     fn address(&self) -> Option<IpAddr> {
         match self.kind {
             RecordType::A => <[u8; 4]>::try_from(self.data).ok().map(IpAddr::from),

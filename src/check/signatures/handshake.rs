@@ -39,9 +39,9 @@ pub(in crate::check) const UNVERIFIED: [SignatureScheme; 3] = [
 /// Why a handshake signature is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::check) enum HandshakeSignatureFlaw {
-    /// It was not made with the certificate's key.
+    /// The signature was not made with the certificate's key.
     Wrong,
-    /// The exporter does not support such a key. The text describes it, such as `RSA key of 512 bits`.
+    /// The exporter does not support this key. The value describes the key, such as `RSA key of 512 bits`.
     Unverifiable(String),
 }
 
