@@ -10,10 +10,10 @@ pub struct Limits {
     /// Maximum number of concurrent probes, for scrapes and leases together. A single client address can use up to 4/5
     /// of them; all scrapes together, or all leases together, up to 8/9.
     pub probes: usize,
-    /// Maximum time that a scrape waits for a permit, up to a tenth of the time of its probe.
+    /// Maximum time that a scrape waits for a permit. Also limited to a tenth of its probe's time.
     pub queue: Duration,
     /// Maximum number of concurrent probes of one destination; `None` means no limit. Additional probes wait until
-    /// their own timeout.
+    /// they time out.
     pub per_destination: Option<usize>,
     /// Maximum size of a decoded body or message that is matched against assertions, in bytes. A larger one fails the
     /// probe.
@@ -175,11 +175,11 @@ pub const SHORTEST_SCRAPE: Duration = Duration::from_millis(100);
 /// Minimum time of a probe, regardless of the scrape timeout.
 pub const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
 
-/// Time of a probe if neither the scrape nor the module sets a timeout.
+/// Timeout of a probe if neither the scrape nor the module sets one.
 pub const LONGEST_DEADLINE: Duration = Duration::from_mins(2);
 
-/// Maximum scrape timeout; a longer one is reduced to this value. A client with a longer timeout would occupy a permit
-/// for longer than any client waits for a response, and would delay the shutdown. Prometheus marks a series as stale
+/// Maximum scrape timeout; a longer one is reduced to this value. A longer probe would hold a permit for longer
+/// than any client waits for a response, and would delay the shutdown. Prometheus marks a series as stale
 /// after half of this time.
 pub const LONGEST_SCRAPE: Duration = Duration::from_mins(10);
 

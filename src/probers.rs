@@ -73,7 +73,7 @@ pub const PROBERS: &[ProberRow] = &[
     },
 ];
 
-/// What the caller asks a prober to probe.
+/// The caller's request for a probe.
 #[derive(Clone, Debug)]
 pub struct ProbeRequest {
     /// The target as given by the caller.
@@ -104,7 +104,7 @@ pub enum Variant<'a> {
     Handshake(Option<&'a Backend>),
 }
 
-/// The series of a key that exist from its first scrape.
+/// A key's series that exist from its first scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitialSeries {
     /// Stages of a successful probe.
@@ -148,7 +148,7 @@ pub trait Prober: Send + Sync + fmt::Debug {
     /// Writes the gauges of `blackbox_exporter` for a report. Returns the total time of the exported phases.
     fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration;
 
-    /// The series that a key of this module has from its first scrape.
+    /// The series that exist from the first scrape of one of this module's keys.
     fn initial_series(&self, target: &Target) -> InitialSeries;
 
     /// The target's origin, which decides who receives credentials; `None` if this prober cannot probe the target.

@@ -130,7 +130,7 @@ impl SelfMetrics {
             in_flight: make.gauge("glassbox_probes_in_flight", "Probes that are running or waiting for a permit"),
             local_errors: make.counters(
                 "glassbox_local_errors_total",
-                "Probes without a result because of an error in the exporter itself; their scrapes receive a 503, by reason",
+                "Probes without a result because of an error in the exporter itself, by reason; their scrapes get a 503",
                 &["reason"],
             ),
             panics_outside_probes: AtomicU64::default(),
@@ -144,7 +144,7 @@ impl SelfMetrics {
             ),
             series_evictions: make.counters(
                 "glassbox_series_evictions_total",
-                "Keys whose series were dropped because the limit was reached or the key was no longer scraped, by reason",
+                "Keys whose series were dropped, by reason: the limit was reached, or the key was no longer scraped",
                 &["reason"],
             ),
             bounds: LimitMetrics::new(&make),

@@ -64,7 +64,7 @@ pub struct ServerSettings {
     /// Prefix of every link on a page, as browsers see it. It differs from `route_prefix` if a reverse proxy rewrites
     /// the path.
     pub link_prefix: String,
-    /// `Host` values that may reload the configuration.
+    /// `Host` values that requests may use to reload the configuration.
     pub allowed_hosts: AllowedHosts,
     /// Maximum time from the shutdown signal to the exit of the process.
     pub shutdown_timeout: Duration,

@@ -85,7 +85,7 @@ pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::ResolverNoResponse,
         when: "No name server responded: `dns`.",
-        blind: "Without `controls`, an unresponsive resolver on the exporter's side looks the same.",
+        blind: "Without `controls`, a failure of the exporter's own resolver looks the same.",
         applies: |case| {
             let silent = case.reason(Reason::DnsTimedOut) && case.stage(Stage::Resolve);
             case.attribute_if(silent, Link::Dns, Likely)
@@ -199,10 +199,10 @@ pub const RULES: &[AttributionRule] = &[
                If the response indicates this cause among others, the verdict is certain only if the backend accepted \
                a connection from the exporter within the last hour or is marked `reachable`. If the response excludes \
                this cause, the verdict is likely, lists the reasons of both and has no side.",
-        blind: "A backend that accepts only its own gateway looks dead to the exporter: omit it from `backends`, or \
-                let it accept the exporter. The state of the backend is ignored if the edge relayed a response or \
-                rejected the request itself. The gateway may trust certificates or parse responses that the exporter \
-                rejects, so a failed handshake or a malformed response is never certain.",
+        blind: "A backend that accepts only its own gateway looks dead to the exporter. Omit it from `backends`, or \
+                let it accept the exporter. The backend's state is ignored if the edge relayed a response or rejected \
+                the request itself. The gateway may trust certificates or parse responses that the exporter rejects, \
+                so a failed handshake or a malformed response is never certain.",
         applies: backend_broken,
     },
     AttributionRule {
@@ -228,10 +228,10 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::GatewayOwnError,
-        when: "A known gateway returned its own page or field for its own refusal or failure: `edge`. Certain if three \
-               conditions hold. First, the response is proven to be the gateway's: it contains a field that only its \
-               own responses contain, or nothing but a text that no other product writes. Second, the product runs \
-               only at the edge. Third, no backend shows the product or returns the same response.",
+        when: "A known gateway returned its own page or field for its own refusal or failure: `edge`. Certain if the \
+               response is proven to be the gateway's, the product runs only at the edge (such as a CDN), and no \
+               backend shows the product or returns the same response. Proof is a field that only the gateway's own \
+               responses contain, or a page with only wording that no other product uses.",
         blind: "An application behind the gateway that runs on the same product generates the same page. A gateway in \
                 front may leave no trace.",
         applies: gateway_own_error,
@@ -248,9 +248,9 @@ pub const RULES: &[AttributionRule] = &[
                this key always contain and the gateway never writes. Or a backend is healthy when asked directly, and \
                the response contains a field that identifies this backend, or is a 500 in JSON or on a framework's \
                error page. The rule does not apply if a known gateway generates such a page.",
-        blind: "Requires a backend, or, since the exporter started, a successful response and one that the gateway \
-                generated itself. A gateway built on an application framework generates the same page for its own \
-                failures.",
+        blind: "Requires backends. Without them, it requires a successful response and a response that the gateway \
+                generated itself, both since the exporter started. A gateway built on an application framework \
+                generates the same page for its own failures.",
         applies: baseline_headers_present,
     },
     AttributionRule {
@@ -265,8 +265,8 @@ pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::GatewayUpstreamError,
         when: "A known gateway returned its own page or field for an upstream failure: `upstream`. Certain if the \
-               response has no other meaning and is proven to be the gateway's: it contains a field that only its own \
-               responses contain, or nothing but a text that no other product writes.",
+               response has no other meaning and is proven to be the gateway's. Proof is a field that only the \
+               gateway's own responses contain, or a page with only wording that no other product uses.",
         blind: "Custom error pages hide the product. If a product returns the same page for many causes, the \
                 verdict lists the most likely reasons.",
         applies: gateway_upstream_error,

@@ -73,7 +73,7 @@ impl Cli {
         let Some(interval) = seconds(command.interval) else {
             return Err(CliError::Flag {
                 flag: "interval",
-                words: format!("invalid number \"{}\": expected seconds, 0 or more", command.interval),
+                words: format!("invalid number \"{}\": expected a number of seconds, 0 or more", command.interval),
             });
         };
         let mut out = Output::new(command);
@@ -113,7 +113,7 @@ impl Cli {
             .filter(|timeout| !timeout.is_zero())
             .ok_or(CliError::Flag {
                 flag: "timeout",
-                words: format!("invalid number \"{}\": expected seconds, more than 0", command.timeout),
+                words: format!("invalid number \"{}\": expected a number of seconds above 0", command.timeout),
             })?;
         Ok(Probe {
             timeout: module.timeout.map_or(timeout, |own| own.min(timeout)),

@@ -1,5 +1,5 @@
 //! Log lines with the keys of `blackbox_exporter` (Go's `log/slog`): `time`, `level`, `source`, `msg`, then the fields,
-//! without duplicate keys. Programs that parse the logs of `blackbox_exporter` can parse these.
+//! without duplicate keys. Programs that parse `blackbox_exporter`'s logs can also parse these lines.
 
 use super::LogFormat;
 use super::log_writer::LogWriter;

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 const AT_ONCE: usize = 8;
 
 /// Maximum number of concurrent reads of all files, including those of modules that a reload has replaced. This is a
-/// quarter of the blocking threads of a worker, so that bodies can still be decoded and matched.
+/// quarter of a worker's blocking threads, so that bodies can still be decoded and matched.
 const AT_ONCE_IN_ALL: usize = 128;
 
 /// Permits for [`AT_ONCE_IN_ALL`].

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::sync::watch;
 
-/// Time by which the created timestamp of a series precedes its first probe. Prometheus stamps a scrape with its start
-/// time on its own clock, and the created timestamp must not be later than that.
+/// Time by which the created timestamp of a series precedes its first probe. Prometheus timestamps a scrape with its
+/// start time on its own clock, and the created timestamp must not be later.
 const CREATED_BEFORE: Duration = Duration::from_secs(1);
 
 /// Timing and state of a leased run.

@@ -33,7 +33,7 @@ impl ResourceMetrics {
         let resources = Self {
             log_dropped: make.counters(
                 "glassbox_log_lines_dropped_total",
-                "Log lines dropped because the queue was full or a write to stderr failed, by reason",
+                "Log lines dropped, by reason: the queue was full, or a write to stderr failed",
                 &["reason"],
             ),
             log_suppressed: make.counter(

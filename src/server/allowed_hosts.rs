@@ -1,4 +1,4 @@
-//! Which `Host` values may change the exporter's state: protection against DNS rebinding.
+//! Checks the `Host` values of requests that change the exporter's state, to protect against DNS rebinding.
 //!
 //! An attacker can point the DNS record of their own web page at the exporter's address. A browser then treats the
 //! exporter as the origin of that page, and lets the page send requests to it. Requests that change state are therefore

@@ -750,7 +750,7 @@ fn explicit_defaults_equal_missing_keys() {
     );
     assert_eq!(code, Some(0));
     assert!(
-        said.starts_with("# m: 82 series of histograms and counters for each target, 94 over TLS"),
+        said.starts_with("# m: 82 histogram and counter series per target, 94 over TLS"),
         "{said}"
     );
     for line in [
