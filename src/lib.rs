@@ -66,7 +66,7 @@ pub fn raise_file_limit() {
         && soft < hard
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
-        tracing::warn!(%error, soft, hard, "Error raising the limit of open files");
+        tracing::warn!(%error, soft, hard, "Error raising the open file limit");
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) enum BodyError {
     BadCoding(io::Error),
     #[error("The body exceeds the body_size_limit of {0} bytes.")]
     TooLarge(u64),
-    #[error("The body exceeds the {0} bytes that may be matched.")]
+    #[error("The body exceeds the matching limit of {0} bytes.")]
     TooLargeToMatch(u64),
     #[error("The probe's deadline expired while the body was being decoded.")]
     OutOfTime,

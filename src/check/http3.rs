@@ -225,12 +225,12 @@ impl Http3Error {
                     ..
                 }),
                 _,
-            ) => format!("the peer violated the protocol of the connection: {code}"),
+            ) => format!("the peer violated the connection protocol: {code}"),
             (_, Self::Stream(StreamError::RemoteTerminate { code, .. })) => {
                 format!("the peer reset the stream with {code}")
             }
             (_, Self::Stream(StreamError::StreamError { code, .. })) => {
-                format!("the peer violated the protocol of the stream: {code}")
+                format!("the peer violated the stream protocol: {code}")
             }
             (_, Self::Stream(StreamError::HeaderTooBig { actual_size, .. })) => {
                 format!("the header fields have {actual_size} bytes")

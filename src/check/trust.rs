@@ -175,7 +175,7 @@ impl Trust {
             });
         }
         for error in &read.errors {
-            tracing::warn!(%error, "Skipping a certificate of the system's trust store");
+            tracing::warn!(%error, "Skipping a certificate in the system's trust store");
         }
         Ok(Self::new(read.certs))
     }

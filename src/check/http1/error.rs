@@ -20,10 +20,10 @@ pub enum Http1Error {
     #[error("{}", .0.words())]
     Invalid(DeviationFound),
     /// The head exceeds the maximum size.
-    #[error("The response head has more than {0} bytes.")]
+    #[error("The response header has more than {0} bytes.")]
     HeadTooLong(usize),
     /// The head exceeds the maximum number of fields.
-    #[error("The response head has more than {0} fields.")]
+    #[error("The response header has more than {0} fields.")]
     TooManyFields(usize),
     /// The response exceeds the maximum number of interim responses.
     #[error("More than {0} interim responses preceded the final one.")]
