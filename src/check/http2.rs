@@ -45,7 +45,7 @@ const OVERHEAD: usize = 16 * 1024;
 pub(super) struct HeaderBlocks {
     /// Maximum bytes held of one block.
     most: usize,
-    /// The request is HEAD: its response declares a length and has no body.
+    /// Whether the request is HEAD. Its response then declares a length but has no body.
     is_head: bool,
     /// Received bytes that are not passed on yet: a frame header, or the frames of a block.
     held: Vec<u8>,

@@ -66,7 +66,7 @@ impl Check {
             wire.times.began = Some(opened);
             let (socket, kind) = open(&dialer, to, ping)?;
             let id = id_of(&socket, kind)?;
-            // For the runtime, a packet socket is a datagram socket.
+            // The runtime treats a packet socket as a datagram socket.
             let socket = UdpSocket::from_std(socket.into())?;
             let request = request(to.ip(), id, ping);
             // The time is taken before the call, because on loopback the reply may arrive before the call returns.

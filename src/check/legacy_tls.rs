@@ -246,7 +246,7 @@ impl LegacyError {
             Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
         );
         match (began, reset, is_cut(error)) {
-            // Not a TLS failure: the server sent no TLS.
+            // This is not a TLS failure, because the server sent no TLS data.
             (false, true, _) => Reason::TcpReset,
             (false, _, true) => Reason::TcpClosed,
             (true, true, _) | (true, _, true) => Reason::TlsClosed,

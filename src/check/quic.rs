@@ -303,7 +303,7 @@ impl StageError for QuicError {
                 heard,
                 error,
             } => reason_of_quic(error, *client_cert_asked).unwrap_or(match (heard, error) {
-                // Not a TLS failure: the server sent no TLS.
+                // This is not a TLS failure, because the server sent no TLS data.
                 (false, _) => Reason::QuicFailed,
                 (true, ConnectionError::TransportError(_)) => Reason::TlsProtocolError,
                 (true, _) => Reason::TlsClosed,

@@ -278,7 +278,7 @@ pub(super) fn tcp_info(stream: &TcpStream) -> Option<TcpInfo> {
     // nix panics if the struct has a different length.
     let Some(answer) = unless_it_panics(|| getsockopt(stream, kernel::TcpInfo)) else {
         if !TCP_INFO_IS_SHORT.swap(true, Ordering::Relaxed) {
-            tracing::warn!("The kernel's TCP_INFO is incomplete: the probes' round-trip times and retransmits are unknown");
+            tracing::warn!("The kernel's TCP_INFO is incomplete: probes have no round-trip times and retransmits");
         }
         return None;
     };

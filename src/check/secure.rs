@@ -216,7 +216,7 @@ impl StageError for SecureError {
                 error,
                 began_like_tls,
             } => reason_of_tls(error, *client_cert_asked).unwrap_or(match (began_like_tls, error.kind()) {
-                // Not a TLS failure: the server sent no TLS.
+                // This is not a TLS failure, because the server sent no TLS data.
                 (None, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Reason::TcpReset,
                 (None, ErrorKind::UnexpectedEof) => Reason::TcpClosed,
                 (None, _) => Reason::TcpFailed,

@@ -169,7 +169,7 @@ mod tests {
         assert!(of(0).verify_signature(b"key", b"message", b"good").is_ok());
         assert!(of(0).verify_signature(b"key", b"message", b"good").is_ok());
         assert_eq!(asked(), 1);
-        // Each differs in one input, the last one in the boundaries of its parts.
+        // Each differs in one input. The last one differs only in the boundaries between its parts.
         assert!(of(1).verify_signature(b"key", b"message", b"good").is_ok());
         assert!(of(0).verify_signature(b"kex", b"message", b"good").is_ok());
         assert!(of(0).verify_signature(b"key", b"massage", b"good").is_ok());

@@ -174,7 +174,7 @@ impl StallDetector {
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let due = self.due.into();
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        // Work that is always ready uses up the budget of its task, and its deadline still applies.
+        // Work that is always ready exhausts its task's budget, but its deadline still applies.
         Pin::new(&mut unconstrained(alarm.as_mut())).poll(cx)
     }
 

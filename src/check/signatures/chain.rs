@@ -6,9 +6,9 @@ use super::{CachedVerification, MIN_RSA_BITS, VERIFIED, ecdsa, remembering, rsa}
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 use std::sync::LazyLock;
 
-/// Budget of a search, in units of about 0.1 ms. Each step costs 1 unit, and a slow signature costs more. Go allows 100
-/// signatures. With common keys, this budget does the same. It allows fewer signatures with slow keys, so a malicious
-/// chain can keep a thread busy for only about 10 ms.
+/// Budget of a search, in units of about 0.1 ms. Each step costs 1 unit, and a slow signature costs more. With common
+/// keys, the budget allows 100 signatures, as Go does. It allows fewer signatures with slow keys, so a malicious chain
+/// can keep a thread busy for only about 10 ms.
 pub(in crate::check) const BUDGET: u32 = 100;
 
 /// Why a certificate's signature is not accepted.
