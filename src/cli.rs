@@ -84,7 +84,7 @@ pub struct Cli {
     #[arg(long = "series.idle", value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(60..))]
     series_idle: u32,
 
-    /// Metrics to export from modules without the key "metrics".
+    /// Metrics level for modules that do not set "metrics".
     #[arg(
         long = "metrics.level",
         value_name = "LEVEL",
@@ -110,12 +110,12 @@ pub struct Cli {
     #[arg(long = "web.config.file", value_name = "PATH")]
     web_config_file: Option<String>,
 
-    /// Additional host name that the Host header of a reload request may have. IP addresses and local names are always
+    /// Additional host name to allow in the Host header of a reload request. IP addresses and local names are always
     /// allowed. Repeatable.
     #[arg(long = "web.allowed-host", value_name = "NAME", action = ArgAction::Append)]
     allowed_hosts: Vec<String>,
 
-    /// Maximum time from SIGTERM to exit, in seconds. Probes that are still running then are answered with 503.
+    /// Maximum time from SIGTERM to exit, in seconds. Probes still running at that point get a 503.
     #[arg(long = "web.shutdown-timeout", value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..))]
     shutdown_timeout: u32,
 
@@ -135,7 +135,7 @@ pub struct Cli {
     )]
     pub log_level: LogLevel,
 
-    /// Minimum severity of the log messages of probes: debug, info, warn or error.
+    /// Minimum severity of probe log messages: debug, info, warn or error.
     #[arg(long = "log.prober", value_name = "LEVEL", default_value = "info")]
     log_prober: String,
 
@@ -165,11 +165,11 @@ pub enum Command {
 /// Severity of a log message.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogLevel {
-    /// Everything at info, and errors of client connections.
+    /// Info, plus client connection errors.
     Debug,
-    /// Everything at warn, and start, reload and shutdown.
+    /// Warnings, plus startup, reload and shutdown.
     Info,
-    /// Everything at error, and local errors, masked failures and configuration warnings.
+    /// Errors, plus local errors, masked failures and configuration warnings.
     Warn,
     /// Failed probes, failed reloads and internal errors.
     Error,
@@ -217,10 +217,10 @@ pub enum CliError {
     /// Error in the configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Module that the configuration does not contain, and the names of those that it contains.
+    /// Module that is not in the configuration, and the names of the modules that are.
     #[error("unknown module {0:?}: expected one of {1}")]
     UnknownModule(String, String),
-    /// Lack of local resources for a probe.
+    /// Probe that could not run for lack of local resources.
     #[error(transparent)]
     Own(#[from] crate::probe::LocalError),
     /// Failed health check.
@@ -264,7 +264,7 @@ impl Cli {
         }
     }
 
-    /// Returns the settings of the server.
+    /// Returns the server settings.
     ///
     /// # Errors
     /// When the value of a flag is invalid.
@@ -304,7 +304,7 @@ impl Cli {
         })
     }
 
-    /// Returns the minimum severity of the log messages of probes. The caller ignores an unknown severity, as
+    /// Returns the minimum severity of probe log messages. The caller ignores an unknown severity, as
     /// `blackbox_exporter` does.
     ///
     /// # Errors

@@ -59,7 +59,7 @@ pub struct Config {
     written: ConfigFile,
 }
 
-/// The text of a file in UTF-8, or in UTF-16 after a byte order mark (YAML 1.1 section 5.2).
+/// A file's text in UTF-8, or in UTF-16 after a byte order mark (YAML 1.1 section 5.2).
 fn in_utf8(bytes: Vec<u8>) -> io::Result<String> {
     let unit: fn([u8; 2]) -> u16 = match bytes[..] {
         [0xff, 0xfe, ..] => u16::from_le_bytes,
@@ -90,7 +90,7 @@ impl Config {
         Self::parse(&Self::text(path)?, defaults).map_err(|issue| ConfigError::invalid(path, issue))
     }
 
-    /// The text of a file.
+    /// A file's text.
     ///
     /// # Errors
     /// If the file cannot be read or is neither UTF-8 nor UTF-16.
@@ -99,7 +99,7 @@ impl Config {
         read.map_err(|error| ConfigError::unreadable(path, &error))
     }
 
-    /// Validates a text and builds the configuration.
+    /// Validates a configuration and builds it.
     ///
     /// # Errors
     /// The first issue, with its location.
@@ -177,7 +177,7 @@ impl Config {
         self.written.with_defaults(self.defaults.metrics).to_yaml()
     }
 
-    /// Warnings about keys that have no effect or an unexpected effect.
+    /// Warnings about keys that have no effect or do not do what they appear to.
     #[must_use]
     pub fn warnings(&self) -> &[ConfigIssue] {
         &self.warnings
@@ -228,7 +228,7 @@ fn without_allowlist(file: &ConfigFile) -> usize {
         .count()
 }
 
-/// Builds the prober of a module. Blocks of other probers in the module have no effect.
+/// Builds a module's prober. Blocks of other probers in the module have no effect.
 fn prober(module: &Spanned<ModuleFile>, resolver: Arc<Resolver>, path: &str) -> Result<Arc<dyn Prober>, ConfigIssue> {
     let file = &module.value;
     let Some(name) = &file.prober else {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// A control as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlSpec {
-    /// A name that resolves, to one of the expected addresses if the list is not empty.
+    /// A name that must resolve: to one of `expect`, or to any address if `expect` is empty.
     Name {
         /// Name to resolve.
         name: String,
@@ -42,7 +42,7 @@ pub struct Controls {
 /// Resources for probing the controls.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlContext<'a> {
-    /// Resolver of the module. Each resolver has separate results.
+    /// The module's resolver. Each resolver has separate results.
     pub resolver: &'a Arc<Resolver>,
     /// Limits and policy of the probe that needs the result.
     pub context: &'a ProbeContext,
@@ -126,7 +126,7 @@ const VALID_FOR: Duration = Duration::from_mins(2);
 /// Timeout of each control. It does not depend on the deadline of the probe that needs the result.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Additional time by which the controls start before the deadline of a probe.
+/// Additional time by which the controls start before a probe's deadline.
 const MARGIN: Duration = Duration::from_millis(250);
 
 /// Maximum number of resolvers with separate results. A typical configuration has only a few resolvers.
@@ -153,15 +153,15 @@ impl Controls {
         }
     }
 
-    /// Time after which a probe without a response starts the controls, so that their result is available at its
-    /// deadline. At least a quarter of the timeout, because most probes finish earlier.
+    /// Time after which a probe without a response starts the controls, so that their result is available at the
+    /// probe's deadline. At least a quarter of the timeout, because most probes finish earlier.
     #[must_use]
     pub fn latest_start(timeout: Duration) -> Duration {
         timeout.saturating_sub(TIMEOUT + MARGIN).max(timeout / 4)
     }
 
-    /// Starts a round of controls for a probe that may fail, if no round is running. Does not wait for the round. A result
-    /// of half the permitted age is repeated, because it would be too old at the deadline of the probe.
+    /// Starts a round of controls for a probe that may fail, unless a round is running. Does not wait for the round. A
+    /// result older than half the permitted age is refreshed, because it would be too old at the probe's deadline.
     pub fn start(&self, means: ControlContext<'_>) {
         if let Some(latest) = self.latest_for(means.resolver) {
             self.start_round(&latest, means, Self::AFTER_FAILURE / 2);

@@ -1,4 +1,4 @@
-//! The output formats for findings and series: scrapes, pages and terminal texts.
+//! The output formats for findings and series: scrapes, pages and terminal output.
 
 pub mod chain_view;
 pub mod check_summary;

@@ -29,7 +29,7 @@ use std::cell::LazyCell;
 pub struct Gateway {
     /// Name of the product, as in `answered_by`.
     pub name: &'static str,
-    /// Possible positions in the chain. They decide how much a page of the product proves.
+    /// Possible positions in the chain. They determine how much one of the product's pages proves.
     pub kind: GatewayKind,
     /// Source of the product's rows.
     pub known: Provenance,
@@ -41,14 +41,14 @@ pub struct Gateway {
     /// Templates (`page_text`) of complete bodies that only the product generates. A matching body proves that the
     /// product generated the response, unless a header field names an application.
     pub own_texts: &'static [&'static str],
-    /// Signatures that show that the product is on the path, regardless of the author of the response.
+    /// Signatures that show that the product is on the path, regardless of which machine generated the response.
     pub here: &'static [Signature],
-    /// Signatures that show that the product relayed the response of a backend.
+    /// Signatures that show that the product relayed a backend's response.
     pub through: &'static [Signature],
     /// The product's own pages. The first matching row applies.
     pub own: &'static [ErrorPage],
-    /// Layouts of the product's own pages, independent of the status. All signatures of one list must match. The
-    /// status alone determines the meaning of such a page.
+    /// Layouts of the product's own pages, independent of the status. All signatures of one list must match. The status
+    /// alone determines the meaning of a page that matches only a layout.
     pub template: &'static [&'static [Signature]],
 }
 
@@ -69,7 +69,7 @@ const UNMARKED: Gateway = Gateway {
 /// Position of a product in the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayKind {
-    /// Only at the edge. A page of such a product comes from the edge.
+    /// Only at the edge. A page of this product comes from the edge.
     Edge,
     /// Anywhere, except as the application. An unrecognisable gateway may be in front of it.
     Gateway,
@@ -97,14 +97,15 @@ pub struct ErrorPage {
     pub meaning: Meaning,
     /// Strength of the evidence.
     pub weight: SignatureWeight,
-    /// Whether the row also applies to a relayed response: a second gateway of the same product may have generated it.
+    /// Whether the row also applies to a relayed response, because a second gateway of the same product may have
+    /// generated it.
     pub inner: bool,
     /// Source, if it differs from the product's other rows.
     pub known: Option<Provenance>,
 }
 
-/// How much a page proves if it is proven that the product generated it. Otherwise, a page proves nothing, because an
-/// application may return any text.
+/// How much a page proves once it is proven that the product generated it. Without this proof, a page proves nothing,
+/// because an application may return any text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureWeight {
     /// The product generates the page only for this meaning.
@@ -355,11 +356,11 @@ const LAUNDERED: &[(&str, Signature, Reason)] = &[
     ),
 ];
 
-/// The product that built a successful response from a malformed one, and the defect of the malformed response.
+/// The product that built a successful response from a malformed one, and the defect of the malformed one.
 #[must_use]
 pub fn laundered(answer: &ObservedResponse<'_>) -> Option<(&'static str, Reason)> {
     let (product, _, reason) = LAUNDERED.iter().find(|(_, signature, _)| signature.holds(answer))?;
-    // An application may also send that field.
+    // An application may also send this field.
     let is_here = catalogue().any(|gateway| gateway.name == *product && gateway.is_here(answer));
     (is_here && !names_an_application(answer)).then_some((product, *reason))
 }

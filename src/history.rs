@@ -25,7 +25,7 @@ pub struct HistoryEntry {
 /// Minimum share of one finding, in bytes.
 const LEAST_SHARE: usize = 16 * 1024;
 
-/// Number of oldest failures among which `drop_one` searches for one that is not the newest of its target.
+/// Number of oldest failures among which `drop_one` searches for one that is not its target's newest.
 const LOOKED_THROUGH: usize = 64;
 
 /// The evidence ring.
@@ -163,7 +163,7 @@ impl StoredFindings {
     }
 
     /// Drops one finding. If more than a tenth of the findings are good, this is the oldest good one; otherwise it is
-    /// the oldest of all. Among the oldest failures, one that is not the newest of its target is dropped first.
+    /// the oldest of all. Among the oldest failures, a failure that is not its target's newest is dropped first.
     fn drop_one(&mut self) {
         let oldest = |side: &VecDeque<StoredFinding>| side.front().map_or(u64::MAX, |slot| slot.at);
         let many_good = self.good.len() * 10 > self.count();

@@ -77,7 +77,7 @@ pub struct DirectRequest {
     /// Whether silence counts as a failure: the backend responded recently, or is marked reachable in the
     /// configuration.
     pub reachable: bool,
-    /// Whether header fields of the module were withheld, so that the request differs from the probe's.
+    /// Whether the module's header fields were withheld, so that the request differs from the probe's.
     pub held_back: bool,
     /// Report of the request.
     pub report: Report,
@@ -85,7 +85,7 @@ pub struct DirectRequest {
     pub handshake: Option<Report>,
 }
 
-/// The state of the exporter's own network and resolver, as the controls show it.
+/// The state of the exporter's own network and resolver, according to the controls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Vantage {
@@ -99,7 +99,7 @@ pub struct Vantage {
     pub captive_for_all: bool,
     /// Whether the resolver sent a response to the query for that name, such as NXDOMAIN.
     pub resolver_responded: bool,
-    /// Whether, without any control, the other keys of this process fail in the same way.
+    /// Whether there is no control result, but the process's other keys fail in the same way.
     pub outage: bool,
     /// Whether the controls ran so long before the probe that the network may have recovered since.
     pub stale: bool,
@@ -117,12 +117,12 @@ pub struct Control {
     pub outcome: ControlOutcome,
     /// Whether the failure was itself a response, such as a refused connection or a DNS error: packets get through.
     pub got_response: bool,
-    /// Network of the address, or registrable domain of the name. Controls at one place may fail together for a reason of
-    /// their own.
+    /// Network of the address, or registrable domain of the name. Controls at one place may fail together because of that
+    /// place alone.
     pub place: String,
     /// Whether the control opens a connection. A name may be resolved from the cache of the resolver.
     pub connects: bool,
-    /// Whether the control has succeeded since the configuration was loaded. Else it may never have been reachable.
+    /// Whether the control has succeeded since the configuration was loaded. If not, it may never have been reachable.
     pub has_answered: bool,
     /// Details of a failure.
     pub detail: String,

@@ -57,20 +57,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Time that open connections have to receive their last responses after all probes have ended or were aborted.
+/// Time for open connections to receive their last responses after all probes have ended or were aborted.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// Raises the limit of open files to its hard limit, because each probe and each connection needs file descriptors.
+/// Raises the open file limit to its hard limit, because each probe and each connection needs file descriptors.
 pub fn raise_file_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
-        tracing::warn!(%error, soft, hard, "Error raising the limit of open files");
+        tracing::warn!(%error, soft, hard, "Error raising the open file limit");
     }
 }
 
-/// Makes panics log only their source location, because their message may contain text of a configuration or a target.
+/// Makes panics log only their source location, because their message may contain parts of a configuration or a
+/// response.
 pub fn log_panics_by_location() {
     std::panic::set_hook(Box::new(|panic| {
         if check::panic_is_answer() {

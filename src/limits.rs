@@ -1,4 +1,4 @@
-//! All limits of the exporter: those of a single probe and those of all probes together.
+//! All of the exporter's limits: per probe, and for all probes together.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ pub struct Limits {
     /// Maximum number of concurrent probes, for scrapes and leases together. A single client address can use up to 4/5
     /// of them; all scrapes together, or all leases together, up to 8/9.
     pub probes: usize,
-    /// Maximum time that a scrape waits for a permit, up to a tenth of the time of its probe.
+    /// Maximum time that a scrape waits for a permit. Also limited to a tenth of its probe's time.
     pub queue: Duration,
     /// Maximum number of concurrent probes of one destination; `None` means no limit. Additional probes wait until
-    /// their own timeout.
+    /// they time out.
     pub per_destination: Option<usize>,
     /// Maximum size of a decoded body or message that is matched against assertions, in bytes. A larger one fails the
     /// probe.
@@ -21,7 +21,7 @@ pub struct Limits {
     /// Maximum number of values, including nested ones, of a JSON body that CEL expressions read. A larger body fails
     /// the probe.
     pub json_values: usize,
-    /// Maximum size of a response head in bytes.
+    /// Maximum size of a response header in bytes.
     pub response_head: usize,
     /// Maximum number of header fields of a response.
     pub response_fields: usize,
@@ -33,11 +33,11 @@ pub struct Limits {
     pub parameter: usize,
     /// Maximum size of the stored evidence in bytes.
     pub history_bytes: usize,
-    /// Maximum memory of all running probes together in bytes: response heads, bodies and decoders.
+    /// Maximum memory of all running probes together in bytes: response headers, bodies and decoders.
     pub probe_memory: usize,
     /// Maximum number of client connections to the exporter.
     pub connections: usize,
-    /// Maximum time for a client to complete the TLS handshake, and to send the head of a request.
+    /// Maximum time for a client to complete the TLS handshake, and to send a request header.
     pub request_head: Duration,
 }
 
@@ -72,7 +72,7 @@ const FILES_AT_REST: usize = 32;
 /// File descriptors of a probe: its connection, and one more to a name server or a backend.
 const FILES_PER_PROBE: usize = 2;
 
-/// Maximum size of a request head without the scrape parameters, in bytes.
+/// Maximum size of a request header without the scrape parameters, in bytes.
 const HEAD_WITHOUT_PARAMETERS: usize = 8 * 1024;
 
 impl Limits {
@@ -95,8 +95,8 @@ impl Limits {
         }
     }
 
-    /// Returns the maximum size of a request head in bytes; it applies before authentication. The default is 16 KiB. It
-    /// has room for the four scrape parameters at their maximum size.
+    /// Returns the maximum size of a request header in bytes; it applies before authentication. The default, 16 KiB,
+    /// is large enough for the four scrape parameters at their maximum size.
     #[must_use]
     pub const fn request_head_size(&self) -> usize {
         HEAD_WITHOUT_PARAMETERS + 4 * self.parameter
@@ -134,7 +134,7 @@ impl Limits {
 /// decrypted side of TLS.
 pub const WIRE_EXCERPT: usize = 1024;
 
-/// Size of the part of an error response's body that the attribution reads, in bytes. Error pages identify their author
+/// Number of bytes of an error response's body that the attribution reads. Error pages identify their author
 /// near the start.
 pub const JUDGED_BODY: usize = 6 * 1024;
 
@@ -144,9 +144,9 @@ pub const HEADER_EXCERPT: usize = 256;
 /// Maximum size of a URL in the evidence, in bytes.
 pub const URL_EXCERPT: usize = 2048;
 
-/// Maximum size of any other text from a remote host in the evidence, in bytes.
+/// Maximum size of any other string from a remote host in the evidence, in bytes.
 pub const TEXT_EXCERPT: usize = 1024;
-/// Maximum number of entries of a list from a remote host in the evidence.
+/// Maximum number of entries in the evidence of a list from a remote host.
 pub const LIST_EXCERPT: usize = 64;
 
 /// Maximum size of the summary of a verdict in bytes. The summary covers the edge and all backends.
@@ -156,10 +156,10 @@ pub const SENTENCE: usize = 4096;
 /// longer than others.
 const LABEL: usize = 4096;
 
-/// Suffix of a truncated text.
+/// Suffix of a truncated string.
 const CUT: &str = "…";
 
-/// Truncates a text from a remote host to the maximum size of a label value. A truncated value ends with `…`.
+/// Truncates a string from a remote host to the maximum size of a label value. A truncated value ends with `…`.
 #[must_use]
 pub fn label(text: &str) -> String {
     if text.len() <= LABEL {
@@ -168,18 +168,18 @@ pub fn label(text: &str) -> String {
     cut(text, LABEL - CUT.len()).to_owned() + CUT
 }
 
-/// Minimum scrape timeout that is accepted. A shorter timeout would fail probes of healthy targets because of the
-/// client's setting.
+/// Minimum scrape timeout that is accepted. With a shorter timeout, probes of healthy targets would fail because of
+/// the client's setting.
 pub const SHORTEST_SCRAPE: Duration = Duration::from_millis(100);
 
 /// Minimum time of a probe, regardless of the scrape timeout.
 pub const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
 
-/// Time of a probe if neither the scrape nor the module sets a timeout.
+/// Timeout of a probe if neither the scrape nor the module sets one.
 pub const LONGEST_DEADLINE: Duration = Duration::from_mins(2);
 
-/// Maximum scrape timeout; a longer one is reduced to this value. A client with a longer timeout would occupy a permit
-/// for longer than any client waits for a response, and would delay the shutdown. Prometheus marks a series as stale
+/// Maximum scrape timeout; a longer one is reduced to this value. A longer probe would hold a permit for longer
+/// than any client waits for a response, and would delay the shutdown. Prometheus marks a series as stale
 /// after half of this time.
 pub const LONGEST_SCRAPE: Duration = Duration::from_mins(10);
 
@@ -187,7 +187,7 @@ pub const LONGEST_SCRAPE: Duration = Duration::from_mins(10);
 /// twice this time remains, the maximum is half of the remaining time.
 pub const SECOND_FAMILY_GRACE: Duration = Duration::from_secs(1);
 
-/// Truncates `text` to a maximum of `limit` bytes, at a character boundary.
+/// Truncates `text` to at most `limit` bytes, at a character boundary.
 #[must_use]
 pub fn cut(text: &str, limit: usize) -> &str {
     let mut end = text.len().min(limit);

@@ -1,4 +1,4 @@
-//! Policy: the destinations that the exporter may connect to. It checks the address of a connection, not its spelling.
+//! Policy: the destinations that the exporter may connect to. It checks a connection's address, not its spelling.
 
 mod metadata;
 mod special;
@@ -111,7 +111,7 @@ impl PolicyRule {
         Self::AllowedTargets,
     ];
 
-    /// Returns the value of the label `rule`.
+    /// Returns the value of the `rule` label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -133,17 +133,17 @@ impl PolicyRule {
             Self::Ports => "policy.ports denies this port",
             Self::Unix => "policy.unix does not allow this path",
             Self::Metadata => "this address is a cloud metadata service (policy.networks.allow can allow it)",
-            Self::Itself => "the exporter may probe only /-/healthy, /-/ready and /metrics of itself",
+            Self::Itself => "the exporter may probe only its own /-/healthy, /-/ready and /metrics",
             Self::NotPublic => "a strict policy allows only public addresses (policy.networks.allow can allow others)",
-            Self::AllowedTargets => "allowed_targets of the module does not contain it",
+            Self::AllowedTargets => "the module's allowed_targets does not contain it",
         }
     }
 }
 
 impl Policy {
-    /// Returns the rule that denies an address and port, if any. The caller checks whether the address is one of the
-    /// exporter's own. Some clouds run name servers at the addresses of their metadata services, so DNS queries to port
-    /// 53 of these addresses are allowed.
+    /// Returns the rule that denies an address and port, if any. The caller checks whether the address belongs to
+    /// the exporter itself. Some clouds run name servers at the addresses of their metadata services, so DNS queries to
+    /// port 53 of these addresses are allowed.
     #[must_use]
     pub fn objection(&self, to: SocketAddr, asks_for_names: bool) -> Option<PolicyRule> {
         let port = to.port();
@@ -310,7 +310,7 @@ mod tests {
         policy.objection_to_address(address.parse().unwrap())
     }
 
-    /// The metadata services, and IPv6 addresses that embed the address of one.
+    /// The metadata services, and IPv6 addresses that embed a metadata service's address.
     fn metadata() -> Vec<String> {
         let embedding = [
             "::ffff:169.254.169.254",

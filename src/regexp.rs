@@ -66,13 +66,13 @@ impl Regexp {
         &self.pattern
     }
 
-    /// Whether the expression matches anywhere in a text.
+    /// Whether the expression matches anywhere in a string.
     #[must_use]
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.engine.get().is_match(Utf8::of(text).text.as_ref())
     }
 
-    /// Like [`Self::is_match`], for a large text. Calls `is_over` periodically, and returns `None` once it returns
+    /// Like [`Self::is_match`], for a large string. Calls `is_over` periodically, and returns `None` once it returns
     /// true.
     #[must_use]
     pub fn is_match_until(&self, text: &[u8], is_over: impl Fn() -> bool) -> Option<bool> {
@@ -122,10 +122,10 @@ impl Captures {
     }
 }
 
-/// A text as Go reads it: U+FFFD replaces each byte that is not valid UTF-8.
+/// A string as Go reads it: U+FFFD replaces each byte that is not valid UTF-8.
 struct Utf8<'a> {
     text: Cow<'a, str>,
-    /// For each replaced byte, the position after it in this text and in the original.
+    /// For each replaced byte, the position after it in this string and in the original.
     replaced: Vec<(usize, usize)>,
 }
 
@@ -153,7 +153,7 @@ impl<'a> Utf8<'a> {
         }
     }
 
-    /// Converts a position in this text to the position in the original.
+    /// Converts a position in this string to the position in the original.
     fn place(&self, at: usize) -> usize {
         let before = self.replaced.partition_point(|(place, _)| *place <= at);
         match before.checked_sub(1).map(|last| self.replaced[last]) {

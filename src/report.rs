@@ -35,7 +35,7 @@ pub struct Report {
 pub struct Exchange {
     /// Requested URL, without userinfo and query.
     pub url: String,
-    /// Method of the request, if it has one.
+    /// Request method, if there is one.
     pub method: Option<String>,
     /// Name sent as `Host` or `:authority`, if a request was sent.
     pub authority: Option<String>,
@@ -78,7 +78,7 @@ pub struct Exchange {
 /// Why a probe failed: stage, reason and details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Stage in which the fault appeared. A failed assertion counts for the last stage of the response.
+    /// Stage in which the fault appeared. A failed assertion is attributed to the response's last stage.
     pub stage: Stage,
     /// Reason of the failure.
     pub reason: Reason,
@@ -103,7 +103,7 @@ pub struct TlsFacts {
     pub chain: Vec<Certificate>,
     /// Expiry of the verified chain, in seconds since 1970; `None` if no chain was verified.
     pub verified_until: Option<i64>,
-    /// What was accepted without proof, such as `handshake signature not verified: RSA key of 512 bits`.
+    /// Facts that were accepted without proof, such as `handshake signature not verified: RSA key of 512 bits`.
     pub note: Option<String>,
 }
 
@@ -151,7 +151,7 @@ pub struct WireFacts {
     pub below_tls: IoTimes,
     /// Times at which bytes of the request and the response crossed, above TLS if it is used.
     pub above_tls: IoTimes,
-    /// Clock of the phases, and the scheduling delay of the exporter.
+    /// Clock of the phases, and the exporter's scheduling delay.
     pub clocks: ClockSources,
 }
 
@@ -179,7 +179,7 @@ pub struct ClockSources {
     pub first_byte_doubt: Option<Duration>,
     /// Last byte of the response.
     pub last_byte: ClockSource,
-    /// Longest delay between an event on the wire, by the kernel's clock, and its handling.
+    /// Longest delay between an event on the wire, according to the kernel's clock, and its handling.
     pub wakeup_delay: Option<Duration>,
     /// Time by which such delays prolonged the exchange.
     pub scheduling_delay: Duration,
@@ -213,13 +213,14 @@ pub struct Reply {
     pub head_size: usize,
     /// Trailer fields (RFC 9110 section 6.5), for the attribution only.
     pub trailers: http::HeaderMap,
-    /// Reason phrase, if it is not the usual one.
+    /// Reason phrase, if it differs from the standard one.
     pub reason_phrase: Option<String>,
-    /// Length of the body by the head: `Content-Length`, or 0 without a body; `None` if only its end shows it.
+    /// Body length according to the header: `Content-Length`, or 0 without a body. `None` if only the end of the body
+    /// determines it.
     pub declared_length: Option<u64>,
     /// Bytes of the body that were read, decoded if the module decodes them.
     pub body_length: u64,
-    /// Whether more bytes arrived than the `Content-Length` declares.
+    /// Whether more bytes arrived than `Content-Length` declares.
     pub overrun: bool,
     /// Start of the body of a rejected response, for the attribution only. The evidence does not contain it.
     pub body_start: Vec<u8>,
@@ -231,8 +232,8 @@ impl Report {
         self.exchanges.iter().flat_map(|exchange| exchange.stage_log.timings())
     }
 
-    /// The stages of all exchanges, in time order, with their durations. `None` for a stage that failed or whose
-    /// duration is unknown.
+    /// The stages of all exchanges, in time order, with their durations. The duration is `None` if the stage failed or
+    /// if the duration is unknown.
     pub fn known_times(&self) -> impl Iterator<Item = (Stage, Option<Duration>)> {
         self.exchanges.iter().flat_map(|exchange| {
             exchange.stage_log.timings().iter().map(|timing| {
@@ -242,7 +243,7 @@ impl Report {
         })
     }
 
-    /// Whether the probe met the requirements of its module.
+    /// Whether the probe met its module's requirements.
     #[must_use]
     pub const fn succeeded(&self) -> bool {
         self.fault.is_none()
@@ -284,20 +285,20 @@ impl Report {
         local || self.failed_fetching_credentials() || self.failed_at_proxy()
     }
 
-    /// The last exchange, which is decisive.
+    /// The last exchange, which determines the result.
     #[must_use]
     pub fn last_exchange(&self) -> Option<&Exchange> {
         self.exchanges.last()
     }
 
-    /// The response of the last exchange, which is decisive.
+    /// The response of the last exchange, which determines the result.
     #[must_use]
     pub fn final_reply(&self) -> Option<&Reply> {
         let last = self.last_exchange().filter(|exchange| !exchange.for_credentials);
         last.and_then(|exchange| exchange.reply.as_ref())
     }
 
-    /// Longest delay between an event on the wire, by the kernel's clock, and its handling.
+    /// Longest delay between an event on the wire, according to the kernel's clock, and its handling.
     #[must_use]
     pub fn wakeup_delay(&self) -> Option<Duration> {
         self.exchanges
@@ -368,7 +369,7 @@ impl Exchange {
         self.wire.clocks.first_byte_doubt.is_none() || !matches!(stage, Stage::Wait | Stage::Receive)
     }
 
-    /// Time to the first byte of the response, without the network round trip.
+    /// Time to the first response byte, without the network round trip.
     #[must_use]
     pub fn waited(&self) -> Duration {
         let rtt = self.socket.and_then(|socket| socket.rtt).unwrap_or_default();

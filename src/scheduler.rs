@@ -63,7 +63,7 @@ pub enum ScrapeError {
     /// The exporter itself failed.
     #[error(transparent)]
     Fault(#[from] LocalError),
-    /// The first probe is still running: the deadline of its module is longer than the deadline of the scrape.
+    /// The first probe is still running: its module's deadline is later than the scrape's deadline.
     #[error("The first probe of this target is still running; retry.")]
     NotYet,
     /// The last probe of the lease is too old to represent the current state.
@@ -83,12 +83,12 @@ fn since(fault: Option<&LocalError>) -> String {
     )
 }
 
-/// Minimum time for which a reading of a lease is current. It is current for two intervals of its module if that is
-/// longer.
+/// Minimum time for which a lease's reading is current. If two intervals of its module are longer, the reading is
+/// current for that time.
 const PRESENT: Duration = Duration::from_secs(3);
 
-/// Additional time that a scrape waits for the first probe, so that it can return a probe that ends at its deadline.
-/// Limited to a tenth of the probe's timeout.
+/// Additional time that a scrape waits for the first probe, so that it can return the result of a probe that ends at
+/// its deadline. Limited to a tenth of the probe's timeout.
 const TO_BE_READ: Duration = Duration::from_millis(250);
 
 impl Scheduler {
@@ -192,12 +192,12 @@ impl Scheduler {
         &self.workers
     }
 
-    /// Returns the counters of the exporter itself.
+    /// Returns the exporter's own counters.
     pub const fn self_metrics(&self) -> &SelfMetrics {
         &self.self_metrics
     }
 
-    /// Returns all metrics of the exporter itself.
+    /// Returns all of the exporter's own metrics.
     #[must_use]
     pub fn self_metric_families(&self) -> Vec<Family> {
         let (evidence, evidence_dropped) = self.history.held();

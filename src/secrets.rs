@@ -1,9 +1,9 @@
 //! The secrets that a probe sends, and their masking in the data that the target returns.
 //!
-//! A target may repeat the data that it received: in a `grpc-message`, a reason phrase, the path of a redirect or a
-//! banner. Each request, tunnel and dialogue adds its secrets to the [`Secrets`] of its check. After the checks of a
-//! probe have finished, and before any other code reads their texts, the [`SecretMasker`] for all these secrets masks
-//! the reports (`report/masking.rs`). The code that displays reports masks nothing.
+//! A target may repeat the data that it received: in a `grpc-message`, a reason phrase, a redirect path or a banner.
+//! Each request, tunnel and dialogue adds its secrets to the [`Secrets`] of its check. After a probe's checks have
+//! finished, and before any other code reads the reports, the [`SecretMasker`] for all these secrets masks them
+//! (`report/masking.rs`). The code that displays reports masks nothing.
 //!
 //! The masker finds a value regardless of case, in base64 (both alphabets, all three offsets), in hexadecimal,
 //! percent-encoded, escaped as in JSON or HTML, and with white space or line breaks inside. It also finds parts of a
@@ -92,7 +92,7 @@ impl Secrets {
             return;
         }
         self.add(text);
-        // The target may repeat only one part of a field.
+        // The target may repeat only a part of a field.
         let separates = |byte: &u8| byte.is_ascii_whitespace() || b";,=\"'&:".contains(byte);
         for part in text.split(separates) {
             self.insert(part, SHORTEST_PART, true);
@@ -115,7 +115,7 @@ impl Secrets {
         }
     }
 
-    /// Adds the possible secrets in the query of a request target. The user and password of a URL are in the field
+    /// Adds the possible secrets in the query of a request target. A URL's user and password are in the field
     /// `Authorization`.
     pub fn add_target(&mut self, target: &[u8]) {
         if let Some(at) = memchr(b'?', target) {
@@ -148,7 +148,7 @@ impl Secrets {
         }
     }
 
-    /// Masks a text of the target for use in a text of the exporter.
+    /// Masks a string from the target for use in one of the exporter's messages.
     #[must_use]
     pub fn shown<'a>(&self, words: &'a str) -> Cow<'a, str> {
         let masked = self.masks().and_then(|masks| masks.text(words, BodyPart::Foreign));

@@ -130,13 +130,13 @@ impl SelfMetrics {
             in_flight: make.gauge("glassbox_probes_in_flight", "Probes that are running or waiting for a permit"),
             local_errors: make.counters(
                 "glassbox_local_errors_total",
-                "Probes without a result because of an error of the exporter itself; their scrapes receive a 503 response",
+                "Probes without a result because of an error in the exporter itself, by reason; their scrapes get a 503",
                 &["reason"],
             ),
             panics_outside_probes: AtomicU64::default(),
             panics: make.counter(
                 "glassbox_panics_total",
-                "Panics caught by the exporter; each one is a defect that should be reported",
+                "Panics that the exporter caught; each one is a defect to report",
             ),
             series_keys: make.gauge(
                 "glassbox_series_keys",
@@ -144,7 +144,7 @@ impl SelfMetrics {
             ),
             series_evictions: make.counters(
                 "glassbox_series_evictions_total",
-                "Keys whose series were dropped because the limit was reached or the key was not scraped",
+                "Keys whose series were dropped, by reason: the limit was reached, or the key was no longer scraped",
                 &["reason"],
             ),
             bounds: LimitMetrics::new(&make),
@@ -195,7 +195,7 @@ impl SelfMetrics {
         self.resources.reload_failures.inc();
     }
 
-    /// Returns the number of suppressed log lines of a key since its last line, or `None` if its failed probe must not
+    /// Returns the number of log lines suppressed for a key since its last line, or `None` if its failed probe must not
     /// be logged. `key` is the hash of the key.
     pub fn may_log(&self, key: u64) -> Option<u64> {
         let may = self.probe_log.may_log(key, Instant::now());
@@ -205,7 +205,7 @@ impl SelfMetrics {
         may
     }
 
-    /// Updates the counters of the log writer and of the server.
+    /// Updates the log writer and server counters.
     pub fn set_server_counts(&self, log_dropped: impl Iterator<Item = (&'static str, u64)>, web_refused: u64) {
         let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         self.resources.set_server_counts(log_dropped, web_refused);
@@ -295,12 +295,12 @@ impl SelfMetrics {
         self.dials.probed(finding);
     }
 
-    /// Counts a scrape of the exporter's own metrics, by the status code of its response.
+    /// Counts a scrape of the exporter's own metrics, by response status code.
     pub fn scraped(&self, code: &str) {
         self.scrapes.with_label_values(&[code]).inc();
     }
 
-    /// Returns all metrics of the exporter, in its metric model.
+    /// Returns all of the exporter's own metrics, in its metric model.
     pub fn families(&self, snapshot: &Snapshot<'_>) -> Vec<Family> {
         let table = snapshot.table;
         // Two concurrent scrapes must not count the same increase twice.
@@ -345,11 +345,11 @@ impl LatenessMetrics {
         Self {
             late: make.counter(
                 "glassbox_late_probes_total",
-                "Probes that started late or handled a network event late; phase durations use the time of the event itself",
+                "Probes that started late or handled a network event late; phase durations use the time of the event",
             ),
             wakeup_delay: make.histogram(
                 "glassbox_wakeup_delay_seconds",
-                "Longest delay in a probe from a network event, as timestamped by the kernel, to its handling, in seconds",
+                "Longest delay per probe from the kernel timestamp of a network event to its handling, in seconds",
                 &WAKEUP_BOUNDS,
             ),
             leases: make.gauge("glassbox_leases", "Keys that are probed between scrapes"),
@@ -360,7 +360,7 @@ impl LatenessMetrics {
             ),
             lease_skips: make.counter(
                 "glassbox_lease_skips_total",
-                "Due probes of leases that were skipped because the exporter was too late",
+                "Due probes of leased keys that were skipped because the exporter was too late",
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! The state of a key that is kept between probes: its histograms and counters.
+//! A key's state that is kept between probes: its histograms and counters.
 
 mod counters;
 mod histogram;
@@ -63,7 +63,8 @@ pub struct SeriesLayout {
 }
 
 impl Series {
-    /// The series of a new key, all at 0: Prometheus would not count the first increase of a counter that was absent.
+    /// The series of a new key, all at 0, because Prometheus would not count the first increase of a counter that was
+    /// absent.
     #[must_use]
     pub const fn new(layout: Arc<SeriesLayout>, created: SystemTime) -> Self {
         Self {
@@ -134,7 +135,7 @@ impl Series {
 }
 
 impl SeriesLayout {
-    /// The layout of the keys of a module.
+    /// The layout of a module's keys.
     #[must_use]
     pub fn of(module: &Module, target: &Target) -> Self {
         let initial_series = module.prober.initial_series(target);

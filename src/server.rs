@@ -45,7 +45,7 @@ use tokio::sync::watch;
 /// Settings from command-line flags.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// The configuration file; `None` serves the embedded default.
+    /// The configuration file; `None` loads the embedded default.
     pub config_file: Option<PathBuf>,
     /// The web configuration file (`--web.config.file`): TLS, passwords, rate limit and response headers.
     pub web_config_file: Option<PathBuf>,
@@ -57,14 +57,14 @@ pub struct ServerSettings {
     pub history_limit: usize,
     /// Maximum number of keys with series.
     pub series_limit: usize,
-    /// Retention time of a key that is not scraped.
+    /// Retention time of a key that is no longer scraped.
     pub series_idle: Duration,
     /// Prefix of every served path, without a trailing slash.
     pub route_prefix: String,
     /// Prefix of every link on a page, as browsers see it. It differs from `route_prefix` if a reverse proxy rewrites
     /// the path.
     pub link_prefix: String,
-    /// `Host` values that may reload the configuration.
+    /// `Host` values that requests may use to reload the configuration.
     pub allowed_hosts: AllowedHosts,
     /// Maximum time from the shutdown signal to the exit of the process.
     pub shutdown_timeout: Duration,
@@ -273,7 +273,7 @@ fn page(html: String) -> Response {
     (fields, html).into_response()
 }
 
-/// Prevents proxies and browsers from storing the response, which contains data of targets, evidence or configuration.
+/// Prevents proxies and browsers from storing the response, which contains target data, evidence or configuration.
 fn not_stored(mut response: Response) -> Response {
     let fields = response.headers_mut();
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

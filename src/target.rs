@@ -1,4 +1,4 @@
-//! The target of a probe: stored unmodified, displayed without secrets.
+//! A probe's target: stored unmodified, displayed without secrets.
 
 mod escape;
 mod host_header;
@@ -36,7 +36,7 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// Creates a target from a text, without validation.
+    /// Creates a target from a string, without validation.
     #[must_use]
     pub fn new(written: impl Into<String>) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Target {
         }
     }
 
-    /// Returns the unmodified text, for requests and keys; it must not be displayed. U+FFFD replaces invalid UTF-8.
+    /// Returns the unmodified string, for requests and keys; it must not be displayed. U+FFFD replaces invalid UTF-8.
     #[must_use]
     pub fn written(&self) -> &str {
         &self.text
@@ -117,7 +117,7 @@ impl Target {
     /// with `http://`. Spaces are not trimmed. Other schemes are rejected.
     ///
     /// # Errors
-    /// When the text is not an HTTP URL or has no host.
+    /// When the target is not an HTTP URL or has no host.
     pub fn http_url(&self) -> Result<HttpUrl, TargetError> {
         if has_scheme(&self.text, "http://") || has_scheme(&self.text, "https://") {
             return Ok(HttpUrl::parse(self.bytes())?);

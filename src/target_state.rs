@@ -46,7 +46,7 @@ pub struct TargetState {
 /// Times and results of the latest diagnostics. Most keys have none.
 #[derive(Debug, Default)]
 struct DiagnosticsHistory {
-    /// The latest investigation of a failure, with its result as long as the history keeps it.
+    /// The latest investigation of a failure, with its result for as long as the history keeps it.
     investigated: Option<LastInvestigation>,
     direct: Option<Instant>,
     referenced: Option<Instant>,
@@ -82,7 +82,7 @@ struct LastInvestigation {
     at: Instant,
     /// Signature of the edge's failure.
     sign: Option<FailureSignature>,
-    /// Whether it followed another investigation early, because the edge failed in a different way.
+    /// Whether it followed another investigation early because the edge failed in a different way.
     out_of_turn: bool,
     /// Timeout of the investigating probe.
     timeout: Duration,
@@ -172,7 +172,7 @@ impl TargetState {
         }
     }
 
-    /// Stores an investigation that the history keeps, so that the next probes can reuse it.
+    /// Remembers an investigation for reuse by later probes. Only a weak reference is kept; the history owns it.
     pub fn remember(&mut self, finding: &Finding, now: Instant) {
         let Some(investigation) = &finding.investigation else {
             return;

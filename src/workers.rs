@@ -16,17 +16,17 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// default is 31, so new connections would wait long while the workers are busy.
 const TURNS: u32 = 3;
 
-/// Duration of a poll from which on it counts as a stall. All other probes and scrapes of that worker wait meanwhile.
+/// Minimum duration of a poll that counts as a stall. All other probes and scrapes of that worker wait during a stall.
 const STALL: Duration = Duration::from_millis(100);
 
-/// Number of stalls since the start of the process.
+/// Number of stalls since the process started.
 static STALLS: AtomicU64 = AtomicU64::new(0);
 
 /// Total duration of the stalls in nanoseconds.
 static STALLED_NANOS: AtomicU64 = AtomicU64::new(0);
 
-/// Returns how often a poll of a task took longer than 100 ms, and the total duration of these polls. Durations are
-/// wall-clock time, so they include time in which the worker had no CPU.
+/// Returns how many polls of a task took longer than 100 ms, and the total duration of these polls. Durations are
+/// wall-clock time, so they include time in which the worker was not scheduled.
 #[must_use]
 pub fn stalls() -> (u64, Duration) {
     let nanos = STALLED_NANOS.load(Ordering::Relaxed);

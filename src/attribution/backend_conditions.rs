@@ -80,8 +80,8 @@ fn may_be_one(said: Reason, met: Reason) -> bool {
 }
 
 /// Whether the gateway's own response is proven, matches the result of the direct request, and cannot be caused by a
-/// limit of the gateway. A page with several meanings, or one that the configuration can also generate, counts only if
-/// the backend is reachable from the exporter: a firewall that blocks only the exporter also makes it look down.
+/// limit of the gateway. A page that has several meanings, or that the configuration can also generate, counts only
+/// if the exporter can reach the backend: a firewall that blocks only the exporter also makes the backend look down.
 fn says_the_same(case: &Case<'_>, backend: &AskedBackend<'_>, reason: Reason) -> bool {
     let Some(Recognised::Own(own)) = case.recognised else {
         return false;
@@ -110,7 +110,7 @@ const fn depends_on_who_asks(reason: Reason) -> bool {
         )
 }
 
-/// Whether a broken backend can explain the edge's response. An edge that rejects a request by itself does so
+/// Whether a broken backend can explain the edge's response. An edge that itself rejects a request does so
 /// regardless of its backends. A relayed response proves that a backend responded. A machine that rejects only the
 /// exporter looks broken as well.
 fn explains(case: &Case<'_>) -> bool {
@@ -184,7 +184,7 @@ pub(super) fn backend_fails_alike(case: &Case<'_>) -> Option<Attribution> {
     })
 }
 
-/// Whether the edge may have relayed this response: the same status, with the same text or no text of its own.
+/// Whether the edge may have relayed this response: the status is the same, and the text is the same or generic.
 fn relays(case: &Case<'_>, reply: &Reply) -> bool {
     case.refused().is_some_and(|edge| {
         edge.status == reply.status && (heuristics::same_answer(edge, reply) || heuristics::is_bare(edge))
@@ -256,7 +256,7 @@ pub(super) fn backend_healthy(case: &Case<'_>) -> Option<Attribution> {
         );
     }
     if case.gave_nothing() {
-        // Gateways have their own page for upstream failures.
+        // Gateways return their own page for upstream failures.
         return Some(Attribution::on(Link::Edge, Likely, Reason::EdgeInternalError));
     }
     if case.broke() {

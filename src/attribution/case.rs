@@ -118,7 +118,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether the last exchange went through a proxy of the module.
+    /// Whether the last exchange went through one of the module's proxies.
     pub fn is_through_a_proxy(&self) -> bool {
         self.report
             .last_exchange()
@@ -133,7 +133,7 @@ impl<'a> Case<'a> {
         self.fault().is_some_and(|fault| fault.reason.family() == family)
     }
 
-    /// The response whose status was rejected.
+    /// The response, if its status was rejected.
     pub fn refused(&self) -> Option<&'a Reply> {
         refused(self.report)
     }
@@ -190,8 +190,8 @@ impl<'a> Case<'a> {
         Some((outer.iter().rev().find(failing)?, healthy.is_some()))
     }
 
-    /// Whether the response has a field that successful responses of this key always have and the gateway never
-    /// writes.
+    /// Whether the response contains a field that successful responses of this key always contain and the gateway
+    /// never writes.
     pub fn has_baseline_headers(&self) -> bool {
         let marks = self.facts.baseline.through_marks().unwrap_or_default();
         let reply = self.refused();
@@ -237,7 +237,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether the connection was closed before any byte of a response.
+    /// Whether the connection was closed before any response byte arrived.
     pub fn gave_nothing(&self) -> bool {
         let bytes = self
             .report

@@ -59,7 +59,7 @@ pub(super) fn content_assertion_failed(case: &Case<'_>) -> Option<Attribution> {
 
 pub(super) fn datagram_no_response(case: &Case<'_>) -> Option<Attribution> {
     match case.fault()?.reason {
-        // A name that did not resolve has its own rules.
+        // Other rules handle a name that did not resolve.
         Reason::DnsTimedOut | Reason::IcmpTimedOut | Reason::QuicTimedOut => {
             case.attribute_if(true, Link::Network, Likely)
         }
@@ -81,17 +81,17 @@ fn proven_by_controls(case: &Case<'_>) -> Certainty {
     }
 }
 
-/// The names of the controls do not resolve either. With a single control, its zone may be down.
+/// The controls' names do not resolve either. If there is only one control, its zone may be down.
 pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage.filter(|vantage| vantage.names_failed())?;
-    // A resolver that responds is reachable: the common zone of the names may be broken.
+    // A resolver that responds is reachable: the zone that the names share may be broken.
     let proven = vantage.proves_no_resolver() && !resolver_responded(case);
     let certainty = if proven { Certain } else { Likely };
     let dead = name_failed(case);
     dead.then(|| Attribution::on(Link::Local, certainty, Reason::LocalResolverUnreachable))
 }
 
-/// Whether a name server responded to the query for the target, if only with an error.
+/// Whether a name server responded to the query for the target's name, even if only with an error.
 fn resolver_responded(case: &Case<'_>) -> bool {
     let responses = [
         Reason::DnsNameNotResolved,

@@ -1,5 +1,5 @@
-//! Heuristics for responses of unknown products: the shape of a response suggests its author. The resulting verdict is
-//! never `certain`.
+//! Heuristics for responses from unknown products: the shape of a response suggests its author. The resulting verdict
+//! is never `certain`.
 
 use crate::gateways::OF_APPLICATIONS;
 use crate::reason::Reason;
@@ -19,7 +19,7 @@ const OF_GATEWAYS: [&str; 6] = [
     "unhealthy",
 ];
 
-/// Texts that servers send in response to plain text on a TLS port: nginx, Apache, Go, Tomcat.
+/// Phrases that servers send in response to plain text on a TLS port: nginx, Apache, Go, Tomcat.
 const WANTS_TLS: [&str; 4] = [
     "plain http request was sent to https port",
     "speaking plain http to an ssl-enabled server port",
@@ -27,8 +27,8 @@ const WANTS_TLS: [&str; 4] = [
     "combination of host and port requires tls",
 ];
 
-/// Texts that servers return if a client certificate is missing or rejected: nginx and its derivatives, including Azure
-/// Application Gateway; Kong; IIS; Tyk; Tomcat and others.
+/// Phrases that servers return if a client certificate is missing or rejected: nginx and its derivatives, including
+/// Azure Application Gateway; Kong; IIS; Tyk; Tomcat and others.
 const DEMANDS_CLIENT_CERT: [&str; 18] = [
     "no required ssl certificate was sent",
     "the ssl certificate error",
@@ -95,7 +95,7 @@ pub(super) const fn is_for_strangers(reply: &Reply) -> bool {
     matches!(reply.status, 401 | 403 | 407 | 421 | 429)
 }
 
-/// Whether two responses have the same text, apart from numbers and identifiers.
+/// Whether two responses contain the same text, apart from numbers and identifiers.
 pub(super) fn same_answer(one: &Reply, other: &Reply) -> bool {
     let words = |reply: &Reply| -> Vec<String> {
         let text = text_of(&String::from_utf8_lossy(&reply.body_start));
@@ -131,7 +131,7 @@ pub(super) fn has_marks_of(reply: &Reply, application: &Reply) -> bool {
     named || (server.is_some() && reply.headers.get("server") == server && !is_gateway())
 }
 
-/// Texts on the default pages of frameworks for an unhandled exception: Spring, Django, Rails, Werkzeug, Tomcat,
+/// Phrases on the default pages of frameworks for an unhandled exception: Spring, Django, Rails, Werkzeug, Tomcat,
 /// Laravel and Symfony, ASP.NET, Express, PHP.
 const OF_FRAMEWORKS: [&str; 9] = [
     "whitelabel error page",

@@ -97,7 +97,7 @@ pub(super) fn gateway_relayed_response(case: &Case<'_>) -> Option<Attribution> {
     Some(Attribution::on(Link::Origin, Likely, Reason::OriginStatus).answered_by(name))
 }
 
-/// The error page has the header fields of the application, or is a typical page for an exception, and no known gateway
+/// The error page contains the application's header fields, or is a typical exception page, and no known gateway
 /// generates it. The application may have recovered since the edge forwarded the request.
 pub(super) fn baseline_headers_present(case: &Case<'_>) -> Option<Attribution> {
     let reply = case.refused()?;

@@ -81,7 +81,7 @@ fn step(exchange: &Exchange) -> Option<String> {
     })
 }
 
-/// Quotes and shortens a text that is already one printable line.
+/// Quotes and shortens text that is already one printable line.
 fn quoted(text: &str) -> String {
     let shown = cut(text, LONGEST_LINE);
     let more = if shown.len() < text.len() { "…" } else { "" };
@@ -215,15 +215,15 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
         (Link::Tls, _) => format!("TLS at the edge is at fault{why}."),
         (Link::Edge, _) => format!("The edge itself is at fault{why}."),
         (Link::Upstream, Some(Side::Gateway)) => {
-            format!("{behind} is healthy on a direct request; the fault is between the gateway and {behind}{why}.")
+            format!("{behind} is healthy when asked directly. The fault is between the gateway and {behind}{why}.")
         }
         (Link::Upstream, Some(Side::Origin)) if case.next_is_healthy().is_some() => {
             format!("{behind} responds, but not as the gateway requires{why}.")
         }
         (Link::Upstream, Some(Side::Origin)) => format!("A direct request to {behind} also fails{why}."),
         (Link::Upstream, None) => format!("The edge is up, but its exchange with {behind} failed{why}."),
-        (Link::Origin, _) => format!("All links up to the application work; the application itself is at fault{why}."),
-        (Link::Content, _) => format!("All links work, but the content of the response is wrong{why}."),
+        (Link::Origin, _) => format!("All links up to the application work. The application itself is at fault{why}."),
+        (Link::Content, _) => format!("All links work, but the response content is wrong{why}."),
         (Link::Unknown, _) => format!("The evidence does not show which link failed{why}."),
     }
 }
@@ -256,7 +256,7 @@ fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
         .is_some_and(|exchange| exchange.method.is_some());
     let how = match verdict.link {
         _ if verdict.certainty == Certainty::Certain => return None,
-        Link::Local | Link::Dns if !controls => "configure `controls` at two places that the exporter can always reach",
+        Link::Local | Link::Dns if !controls => "configure `controls` in two places that the exporter can always reach",
         Link::Network => "also probe from another network",
         Link::Content => "probe with a longer timeout",
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && !asked => {
@@ -270,7 +270,7 @@ fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
     Some(format!("This verdict is likely, not certain. To confirm it, {how}."))
 }
 
-/// Whether the configuration or the host causes the failure, not the network.
+/// Whether the configuration or the host, not the network, causes the failure.
 const fn is_set_up_so(reason: Reason) -> bool {
     matches!(
         reason,
@@ -293,10 +293,10 @@ fn whom_to_call(verdict: &Verdict) -> String {
         (Link::Local, _) => "the exporter's network team",
         (Link::Network, _) => "the exporter's network team first, then the operator of the edge",
         (Link::Dns, _) => "the operator of the target's DNS",
-        (Link::Tls, _) if certificate => "the owner of the certificate",
+        (Link::Tls, _) if certificate => "the certificate's owner",
         (Link::Tls, _) => "the operator of TLS at the edge (CDN or load balancer team)",
         (Link::Edge, _) => "the operator of the edge (CDN or load balancer team)",
-        (Link::Upstream, Some(Side::Origin)) if certificate => "the owner of the certificate of the gateway's backend",
+        (Link::Upstream, Some(Side::Origin)) if certificate => "the owner of the backend's certificate",
         (Link::Upstream, Some(Side::Origin)) => "the application team, which runs the gateway's backend",
         (Link::Upstream, _) => "the operator of the gateway (CDN or load balancer team): its log should show the cause",
         (Link::Origin | Link::Content, _) => "the application team",

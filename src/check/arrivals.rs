@@ -1,8 +1,9 @@
 //! One thread that notes when the bytes of a response arrive, while the worker that will read them is busy.
 //!
-//! The kernel merges packets that wait unread in a socket's queue, and the merged buffer has the timestamp of its last packet. A
-//! worker that is busy with other probes reads late, and would report the arrival of the body as that of the head. So a socket
-//! that waits for a response is also registered with the epoll instance of this thread:
+//! If packets wait unread in a socket's queue, the kernel merges them into one buffer with the timestamp of the last
+//! packet. A worker that is busy with other probes reads late, and would mistake the arrival of the body for the
+//! arrival of the head. A socket that waits for a response is therefore also registered with the epoll instance of this
+//! thread:
 //!
 //! ```text
 //! worker   nothing to read: arm ──────────── busy with other probes ────────────── disarm, read, look up each read's arrival
@@ -10,15 +11,17 @@
 //!                     up to byte 510, 10:00:00.001    up to byte 634, …011          up to byte 661, …021
 //! ```
 //!
-//! The thread wakes no worker. Each note has the number of bytes that the stream had brought, and the timestamp of the newest of
-//! them. The worker takes the first note that covers the last byte of its read. In plain HTTP/1 the next byte starts the response:
-//! one note is sufficient. Over TLS and HTTP/2 the start of the response is unknown until the worker has read it, because session
-//! tickets or settings come first: the thread notes up to [`MAX_NOTES`] arrivals.
+//! The thread wakes no worker. Each note contains the number of stream bytes that had arrived, and the timestamp of the
+//! newest of them. For each read, the worker takes the first note that covers the last byte of the read. In plain
+//! HTTP/1, the next byte starts the response, so one note is sufficient. Over TLS and HTTP/2, session tickets or
+//! settings come first, so the worker does not know where the response starts until it has read it. In this case, the
+//! thread notes up to [`MAX_NOTES`] arrivals.
 //!
-//! A note also has a lower bound: the last moment at which the thread knows that the bytes were not there. If timestamp and lower
-//! bound are far apart, the thread was late (the process was stopped, or had no processor), and packets may have been merged before
-//! the thread looked. The number of received segments then shows whether there was more than one. Without epoll, or if too many
-//! sockets wait, the workers use only the timestamps of their own reads.
+//! A note also contains a lower bound: the latest time at which the bytes are known not to have arrived yet. If the
+//! timestamp is much later than the lower bound, the thread was late (the process was stopped, or the thread was not
+//! scheduled), and packets may have been merged before the thread peeked. The number of received segments then shows
+//! whether there was more than one. Without epoll, or if too many sockets are watched, the workers only use the
+//! timestamps of their own reads.
 
 use super::rx_timestamps;
 use nix::errno::Errno;
@@ -41,17 +44,18 @@ const EVENTS: usize = 256;
 /// Maximum number of notes between two reads of the worker: session tickets, the head, the body, and a few more.
 const MAX_NOTES: usize = 8;
 
-/// Maximum number of unread bytes that are counted: one TLS record of maximum length, and what came before it.
+/// Maximum number of unread bytes that are counted: one TLS record of maximum length, and the data before it.
 const MAX_COUNTED: usize = 20 << 10;
 
-/// If a call of `epoll_wait` returns sooner, events may have been ready when it was called: the thread did not sleep. In so short a
-/// time it cannot have waited long for a processor.
+/// If `epoll_wait` returns within this time, events may already have been ready when it was called, and the thread did
+/// not sleep. In so short a time, the thread cannot have waited long for a CPU.
 const BRIEF: Duration = Duration::from_micros(100);
 
-/// Maximum difference between the reported and the true arrival of the first byte. Beyond it, the arrival is unknown.
+/// Maximum tolerated error of the reported arrival time of the first byte. If the error may be larger, the arrival time
+/// is unknown.
 pub(super) const TOLERATED: Duration = Duration::from_micros(500);
 
-/// The thread, unless this host does not support it.
+/// The thread; `None` if this host does not support it.
 static WATCHER: LazyLock<Option<Watcher>> = LazyLock::new(|| {
     let watcher = Watcher::new().ok()?;
     let watch = || WATCHER.iter().for_each(Watcher::run);
@@ -59,89 +63,91 @@ static WATCHER: LazyLock<Option<Watcher>> = LazyLock::new(|| {
     Some(watcher)
 });
 
-/// Starts the thread now. Otherwise the first probe starts it, when the process may have no file descriptors left.
+/// Starts the thread immediately. Otherwise the first probe would start it, when the process may have no file
+/// descriptors left.
 pub fn watch_arrivals() {
     LazyLock::force(&WATCHER);
 }
 
-/// What the thread noted of one arrival.
+/// One arrival, as noted by the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
-    /// Bytes of the whole stream that had arrived.
+    /// Number of bytes of the whole stream that had arrived.
     pub upto: u64,
-    /// When the last of them arrived, by the kernel's timestamp. May be that of a later packet that was merged with it.
+    /// Arrival time of the last of these bytes, according to the kernel's timestamp. It may be the timestamp of a later
+    /// packet that was merged with it.
     pub at: Instant,
-    /// The bytes that the previous note does not cover were not there before. Correct to about 0.1 ms: the time that an idle
-    /// processor takes to wake up is unknown.
+    /// Time at which the bytes that the previous note does not cover had not arrived yet. Accurate to about 0.1 ms,
+    /// because the time that an idle CPU takes to wake up is unknown.
     pub not_before: Instant,
-    /// They are one segment: `at` is exact.
+    /// Whether these bytes are a single segment, so that `at` is exact.
     pub single: bool,
-    /// Later bytes were not there before.
+    /// Time at which later bytes had not arrived yet.
     pub looked: Instant,
-    /// Segments with data up to `upto`, if known.
+    /// Number of data segments up to `upto`, if known.
     pub segments: Option<u32>,
 }
 
-/// All that the thread noted since the socket was armed.
+/// All notes since the socket was armed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Arrivals {
-    /// In the order of the stream.
+    /// The notes, in stream order.
     pub notes: Vec<Arrival>,
-    /// Bytes that no note covers were not there before, if the thread knows.
+    /// Time at which the bytes that no note covers had not arrived yet, if the thread knows it.
     pub rest_not_before: Option<Instant>,
 }
 
-/// A socket in which nothing is left to read.
+/// A socket without unread data.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EmptySocket {
-    /// When it was found empty.
+    /// Time at which it was found empty.
     pub since: Instant,
-    /// Bytes that were read before.
+    /// Number of bytes that were read before.
     pub read: u64,
-    /// Segments with data that brought them, if known.
+    /// Number of data segments that contained these bytes, if known.
     pub segments: Option<u32>,
 }
 
 /// How the thread watches a socket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WatchMode {
-    /// When the connection was dialled: no byte arrived before.
+    /// Time at which the connection was dialled. No byte arrived before it.
     pub dialled: Instant,
-    /// The response may start behind other bytes: in a later TLS record or HTTP/2 frame.
+    /// Whether the response may start behind other bytes: in a later TLS record or HTTP/2 frame.
     pub framed: bool,
 }
 
-/// What a worker and the thread share of one socket.
+/// The state of one socket that a worker and the thread share.
 #[derive(Debug, Default)]
 struct Slot {
     stream: Option<Arc<TcpStream>>,
-    /// The number that it was registered with last.
+    /// The number of its latest registration.
     number: u64,
-    /// The epoll instance has it.
+    /// Whether the epoll instance contains the socket.
     registered: bool,
-    /// It reports each arrival, not only the first.
+    /// Whether the epoll instance reports each arrival, not only the first.
     reports_all: bool,
     /// Set until the worker starts to read.
     armed: Option<(EmptySocket, WatchMode)>,
     arrivals: Arrivals,
 }
 
-/// When something happened that `epoll_wait` returned.
+/// The time of an event that `epoll_wait` returned.
 #[derive(Clone, Copy, Debug)]
 struct EventTime {
     not_before: Instant,
-    /// When the call returned.
+    /// Time at which the call returned.
     awake: Instant,
 }
 
-/// Buffers of the thread.
+/// The thread's buffers.
 struct Scratch {
     bytes: Vec<u8>,
     control: Vec<u8>,
 }
 
 impl Slot {
-    /// Notes an arrival, if one can be noted.
+    /// Notes an arrival. Returns `None` if it cannot be noted.
     fn note(&mut self, event: EventTime, scratch: &mut Scratch) -> Option<()> {
         let (Some((empty, mode)), Some(stream)) = (self.armed, &self.stream) else {
             return None;
@@ -151,7 +157,7 @@ impl Slot {
             return None;
         }
         let last = notes.last().copied();
-        // The next byte has the timestamp of its own packet for longer than the last one.
+        // The first unread byte keeps the timestamp of its own packet for longer than the last one does.
         let most = if mode.framed { MAX_COUNTED } else { 1 };
         let peeked = rx_timestamps::peek(
             &**stream,
@@ -171,11 +177,11 @@ impl Slot {
         let looked = last.map(|last| last.looked);
         let mut not_before = event.not_before.max(looked.unwrap_or(event.not_before));
         if at + TOLERATED < not_before {
-            // The process was stopped between the event and this thread, or the segments arrived out of order.
+            // The process was stopped between the event and its handling here, or the segments arrived out of order.
             not_before = looked.unwrap_or(mode.dialled);
         }
-        // After the peek: segments that arrived in between are counted as if they had been merged. The end of the stream is merged
-        // as well, with its own timestamp, and is not counted.
+        // The segments are counted after the peek, so segments that arrived in between count as merged. The end of the
+        // stream is merged as well. It has its own timestamp and is not counted.
         let received = rx_timestamps::received(stream);
         let before = last.map_or(empty.segments, |last| last.segments);
         notes.push(Arrival {
@@ -192,9 +198,9 @@ impl Slot {
 
 struct Watcher {
     epoll: Epoll,
-    /// Before any socket was registered; the thread may run much later.
+    /// Time before any socket was registered. The thread may start to run much later.
     begun: Instant,
-    /// By the number that the socket was registered with last. A number is never used again.
+    /// The watched sockets by the number of their latest registration. A number is never reused.
     watched: Mutex<HashMap<u64, Arc<Mutex<Slot>>>>,
     next: AtomicU64,
 }
@@ -216,20 +222,20 @@ impl Watcher {
             bytes: vec![0; MAX_COUNTED],
             control: rx_timestamps::room(),
         };
-        // Everything that had arrived until then was reported.
+        // All arrivals up to this time were reported.
         let mut seen = self.begun;
         loop {
             run_delay.is_about_to_sleep();
             let asleep = Instant::now();
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
-                // The process was stopped and continued (signal(7)). This call has reported nothing.
+                // The process was stopped and continued (signal(7)). This call reported nothing.
                 Err(Errno::EINTR) => continue,
                 Err(_) => return,
             };
             let awake = Instant::now();
             let (not_before, looked) = if awake - asleep > BRIEF {
-                // The first of the events has woken the thread, which then waited for a processor.
+                // The first event woke the thread, which then waited for a CPU.
                 let woken = awake.checked_sub(run_delay.since_last_asked()).unwrap_or(asleep);
                 (seen.max(woken), asleep.max(woken))
             } else {
@@ -248,12 +254,12 @@ impl Watcher {
         let slot = lock(&self.watched).get(&event.data()).cloned();
         let Some(slot) = slot else { return };
         let mut slot = lock(&slot);
-        // Meanwhile the worker may have read everything, and armed the socket again.
+        // In the meantime, the worker may have read everything and armed the socket again.
         if slot.number != event.data() {
             return;
         }
-        // If nothing is unread, a peek would consume an error (such as a reset) that the worker has to see. An armed socket that is
-        // readable, and has no error, has something unread.
+        // Without unread data, a peek would consume an error (such as a reset) that the worker must see. An armed
+        // socket that is readable and has no error has unread data.
         let faulty = EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP;
         let readable = !event.events().intersects(faulty);
         if readable && slot.note(time, scratch).is_some() {
@@ -262,14 +268,14 @@ impl Watcher {
         let looked = slot.arrivals.notes.last().map_or(time.not_before, |last| last.looked);
         let not_before = time.not_before.max(looked);
         slot.arrivals.rest_not_before.get_or_insert(not_before);
-        // What comes next needs no note: a long body must not wake this thread with each segment.
+        // Later arrivals need no note, and a long body must not wake this thread with each segment.
         if let Some(stream) = slot.stream.clone().filter(|_| slot.registered && slot.reports_all) {
             slot.registered = self.epoll.delete(&*stream).is_err();
         }
     }
 }
 
-/// How long the calling thread waited for a processor: its run delay, by proc(5), `schedstat`.
+/// Measures how long the calling thread waited for a CPU: its run delay, according to `schedstat` (proc(5)).
 struct RunDelay {
     file: Option<File>,
     last: Duration,
@@ -287,14 +293,15 @@ impl RunDelay {
         delays
     }
 
-    /// What it waits for from now on counts. A question takes one or two microseconds, and is omitted if little can have been added.
+    /// Starts a new measurement, because only delays after this call count. Reading the file takes one or two
+    /// microseconds and is skipped if the delay can hardly have changed.
     fn is_about_to_sleep(&mut self) {
         if self.asked.elapsed() > BRIEF {
             self.since_last_asked();
         }
     }
 
-    /// Zero if the kernel does not report it.
+    /// The run delay since the last measurement; zero if the kernel does not report it.
     fn since_last_asked(&mut self) -> Duration {
         let nanoseconds = || {
             let mut text = [0; 64];
@@ -313,16 +320,16 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A socket that may be watched. Must be dropped before its socket is closed.
+/// The watch of one socket. It must be dropped before the socket is closed.
 #[derive(Debug, Default)]
 pub(super) struct ArrivalWatch {
-    /// The number that it was registered with last.
+    /// The number of the latest registration.
     number: Option<u64>,
     slot: Arc<Mutex<Slot>>,
 }
 
 impl ArrivalWatch {
-    /// Watches for the next bytes: to be called when nothing is left to read. Does nothing if the host does not support it.
+    /// Watches for the next bytes. Call it when no data is left to read. Does nothing if the host does not support it.
     pub fn arm(&mut self, stream: &Arc<TcpStream>, empty: EmptySocket, mode: WatchMode) {
         if let Some(watcher) = WATCHER.as_ref() {
             self.arm_with(watcher, stream, empty, mode);
@@ -367,14 +374,14 @@ impl ArrivalWatch {
         }
     }
 
-    /// The worker reads now: what was noted since the socket was armed.
+    /// Stops noting, because the worker starts to read. Returns the notes since the socket was armed.
     pub fn disarm(&self) -> Arrivals {
         let mut slot = lock(&self.slot);
         slot.armed = None;
         std::mem::take(&mut slot.arrivals)
     }
 
-    /// Closing the socket removes it from the epoll instance.
+    /// Ends the watch. Closing the socket removes it from the epoll instance.
     fn forget(&mut self, watcher: &Watcher) {
         if let Some(number) = self.number.take() {
             lock(&watcher.watched).remove(&number);
@@ -405,7 +412,7 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    /// A connection as the worker reads it, the same as the thread has it, and its other end.
+    /// A connection: the end that the worker reads, the same end as the thread shares it, and the remote end.
     struct Connection {
         stream: TcpStream,
         shared: Arc<tokio::net::TcpStream>,
@@ -431,7 +438,8 @@ mod tests {
             }
         }
 
-        /// One whose packets have timestamps: the kernel begins a moment after the first socket asked for them.
+        /// A connection whose packets have timestamps. The kernel starts to timestamp packets shortly after the first
+        /// socket requests it.
         fn with_timestamps() -> Self {
             loop {
                 let mut connection = Self::new();
@@ -449,13 +457,13 @@ mod tests {
             }
         }
 
-        /// Writes a segment, and returns when `unread` bytes can be read.
+        /// Writes a segment and returns when `unread` bytes can be read.
         fn write(&mut self, bytes: &[u8], unread: usize) {
             self.peer.write_all(bytes).unwrap();
             while self.stream.peek(&mut [0; 64]).unwrap_or_default() < unread {}
         }
 
-        /// Armed, but not known to the thread.
+        /// An armed slot that the thread does not know.
         fn slot(&self, read: u64, framed: bool) -> Slot {
             Slot {
                 stream: Some(self.shared.clone()),
@@ -466,7 +474,7 @@ mod tests {
     }
 
     impl Slot {
-        /// Notes an event of which nothing is known but that it is over.
+        /// Notes an event that occurred at an unknown time since the dial.
         fn note_now(&mut self) -> Option<Arrival> {
             let (_, mode) = self.armed.unwrap();
             let event = EventTime {
@@ -490,7 +498,7 @@ mod tests {
         }
     }
 
-    /// What is noted once so many notes were made.
+    /// Waits until `count` arrivals are noted, and returns the last of them.
     fn noted(watch: &ArrivalWatch, count: usize) -> Arrival {
         let begun = Instant::now();
         loop {
@@ -502,7 +510,7 @@ mod tests {
         }
     }
 
-    /// Long enough for segments to differ in their times by more than is tolerated.
+    /// Longer than the tolerated error, so that the times of segments can be distinguished.
     const GAP: Duration = Duration::from_millis(5);
 
     #[tokio::test]
@@ -523,7 +531,7 @@ mod tests {
         assert_eq!(watch.disarm().notes, []);
     }
 
-    /// Session tickets come before the response: the response is not the first to arrive.
+    /// Session tickets arrive before the response, so the response is not the first arrival.
     #[tokio::test]
     async fn each_arrival_has_its_own_time_when_the_response_may_start_later() {
         let mut connection = Connection::with_timestamps();
@@ -557,7 +565,7 @@ mod tests {
         thread::sleep(GAP);
         let head = slot.note_now().unwrap();
         assert!(head.single && sent <= head.at && head.at <= arrived, "{head:?}");
-        // Two at once: only the time of the last is known, and that neither was there before.
+        // Two segments at once: only the time of the last one is known, and that neither had arrived before.
         let sent = Instant::now();
         connection.write(b"bo", 13);
         thread::sleep(GAP);
@@ -569,7 +577,7 @@ mod tests {
         );
     }
 
-    /// A segment that has only the end of the stream replaces the timestamp of the data before it.
+    /// A segment that contains only the end of the stream replaces the timestamp of the data before it.
     #[tokio::test]
     async fn the_end_of_the_stream_makes_an_earlier_time_possible_only_before_the_note() {
         let mut connection = Connection::with_timestamps();
@@ -584,7 +592,7 @@ mod tests {
         assert!(!late.single && late.at >= early.at + GAP, "{late:?}");
     }
 
-    /// Such an event is older than its notice: the process was stopped in between.
+    /// The event is older than its report: the process was stopped in between.
     #[tokio::test]
     async fn a_timestamp_before_the_lower_bound_proves_the_bound_wrong() {
         let mut connection = Connection::with_timestamps();
@@ -604,7 +612,7 @@ mod tests {
         assert_eq!(slot.arrivals.notes[0].not_before, connection.dialled);
     }
 
-    /// An error of the socket is for the worker alone: a reset must not look like an orderly end.
+    /// Only the worker may consume a socket error. Otherwise a reset would look like an orderly end.
     #[tokio::test]
     async fn a_reset_is_left_to_the_worker() {
         let Connection {
@@ -616,7 +624,7 @@ mod tests {
         let mut watch = ArrivalWatch::default();
         let mode = WatchMode { dialled, framed: true };
         watch.arm(&shared, empty(0), mode);
-        // What is unread when a socket is closed makes the kernel send a reset.
+        // Closing a socket with unread data makes the kernel send a reset.
         stream.write_all(b"unread").unwrap();
         peer.peek(&mut [0]).unwrap();
         drop(peer);
@@ -628,7 +636,7 @@ mod tests {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
 
-    /// A long body must not wake the thread with each of its segments.
+    /// A long body must not wake the thread with each segment.
     #[tokio::test]
     async fn a_socket_that_the_worker_reads_is_watched_no_longer() {
         let mut connection = Connection::with_timestamps();
@@ -639,7 +647,7 @@ mod tests {
         while lock(&watch.slot).registered {
             thread::yield_now();
         }
-        // Until it waits again.
+        // The socket is watched again when it waits again.
         connection.stream.read_exact(&mut [0; 4]).unwrap();
         watch.arm(&connection.shared, empty(4), connection.mode(true));
         connection.write(b"more", 4);
@@ -654,7 +662,7 @@ mod tests {
         watch.arm(&connection.shared, empty(0), connection.mode(false));
         let number = watch.number.unwrap();
         assert!(lock(&watcher.watched).contains_key(&number));
-        // Of each socket, only what it waits for now is watched.
+        // Only the latest wait of each socket is watched.
         watch.arm(&connection.shared, empty(0), connection.mode(false));
         assert!(!lock(&watcher.watched).contains_key(&number));
         let number = watch.number.unwrap();

@@ -52,13 +52,13 @@ pub(super) enum BodyError {
     BadCoding(io::Error),
     #[error("The body exceeds the body_size_limit of {0} bytes.")]
     TooLarge(u64),
-    #[error("The body exceeds the {0} bytes that may be matched.")]
+    #[error("The body exceeds the matching limit of {0} bytes.")]
     TooLargeToMatch(u64),
     #[error("The probe's deadline expired while the body was being decoded.")]
     OutOfTime,
     #[error("Cannot store the body: {0}.")]
     NoMemory(NoMemory),
-    #[error("The exporter had no free thread or too little processor time to decode the body in time.")]
+    #[error("The exporter had no free thread or too little CPU time to decode the body in time.")]
     NotDecoded,
 }
 
@@ -74,7 +74,7 @@ impl BodyError {
     }
 }
 
-/// The end of the decoding chain: counts and keeps bytes and enforces the limits.
+/// The last step of the decoding chain: counts and keeps bytes and enforces the limits.
 struct Sink {
     plan: BodyPlan,
     length: u64,
@@ -82,7 +82,8 @@ struct Sink {
     /// Memory used by `kept`.
     charge: Charge,
     start: Vec<u8>,
-    /// A few bytes can decode to very many, so the sink checks its clock and whether its result is still needed.
+    /// A few bytes can decode to a large amount of data, so the sink checks its clock and whether its result is still
+    /// needed.
     deadline: Instant,
     wanted: Weak<()>,
     over: Option<BodyError>,
@@ -125,8 +126,8 @@ impl Write for Sink {
 }
 
 impl Sink {
-    /// Reserves room for more bytes, up to the maximum to keep. The buffer grows fourfold, and in the last step to the
-    /// maximum. During the copy, the old buffer stays in memory. Its size is up to a third of the new one.
+    /// Reserves room for more bytes, up to the maximum to keep. The buffer grows fourfold, and its last growth extends
+    /// it to the maximum. During the copy, the old buffer stays in memory. Its size is up to a third of the new one.
     fn make_room(&mut self, more: usize, limit: u64) -> Result<(), NoMemory> {
         let needed = self.kept.len() + more;
         if needed > self.kept.capacity() {
@@ -171,7 +172,7 @@ pub(super) struct Collector {
     untouched: bool,
 }
 
-/// Time before the end of the probe at which a body that is not decoded yet is abandoned.
+/// Time before the probe's deadline at which a body that is not decoded yet is abandoned.
 const BEFORE_THE_END: Duration = Duration::from_millis(5);
 
 /// A token held by the reader of the body. Decoding ends when it is dropped.
@@ -229,11 +230,12 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Processes a received piece. Encoded data is decoded outside the runtime: a few bytes can decode to very many,
-    /// and other probes must not wait for them.
+    /// Processes a received piece. Encoded data is decoded outside the runtime, because a few bytes can decode to a
+    /// large amount of data, and other probes must not wait for it.
     ///
     /// # Errors
-    /// When decoding finds no thread or does not end in time. An error in the piece is returned with the collector.
+    /// When no decoding thread is free or decoding takes too long. An error in the piece is returned with the
+    /// collector.
     pub async fn decode_blocking(
         mut self,
         bytes: Bytes,
@@ -267,7 +269,8 @@ impl Collector {
             Decoder::Zstd(decoder) => decoder.write_all(bytes),
         };
         if taken.is_err() && matches!(self.decoder, Decoder::Gzip(_) | Decoder::Deflate(_)) {
-            // As in Go, output before the error counts. These two decoders still hold some of it, and then fail again.
+            // As in Go, the output before an error counts. These two decoders still hold some output; afterwards they
+            // fail again.
             let _again = self.finish_decoder();
         }
         self.judge(taken)?;

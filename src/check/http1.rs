@@ -66,9 +66,9 @@ struct Expected {
     limits: HeadLimits,
     /// Maximum number of interim responses before the final one.
     interims: usize,
-    /// The request is HEAD, so the response has no body.
+    /// Whether the request is HEAD. Its response then has no body.
     is_head: bool,
-    /// The response may switch protocols.
+    /// Whether the response may switch protocols.
     switches: bool,
 }
 

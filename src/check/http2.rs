@@ -39,12 +39,13 @@ const LONGEST: usize = 16384;
 /// Bytes that the frames of a block may use in addition to its fields: frame headers and padding.
 const OVERHEAD: usize = 16 * 1024;
 
-/// The server's direction of a connection with one request. It holds each header block until the block is complete.
+/// The server-to-client direction of a connection with one request. It holds each header block until the block is
+/// complete.
 #[derive(Debug)]
 pub(super) struct HeaderBlocks {
     /// Maximum bytes held of one block.
     most: usize,
-    /// The request is HEAD: its response declares a length and has no body.
+    /// Whether the request is HEAD. Its response then declares a length but has no body.
     is_head: bool,
     /// Received bytes that are not passed on yet: a frame header, or the frames of a block.
     held: Vec<u8>,

@@ -1,5 +1,4 @@
-//! Distinguishes resource shortages of the exporter (file descriptors, ports, memory, routes) from faults of the
-//! target.
+//! Distinguishes resource shortages of the exporter (file descriptors, ports, memory, routes) from target faults.
 
 use crate::reason::Reason;
 use futures_util::FutureExt as _;
@@ -49,7 +48,7 @@ pub(super) fn has_route(from: Option<IpAddr>, to: SocketAddr) -> bool {
 /// Panics in background work of libraries. Such work often cannot be assigned to a probe.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Number of panics in background work of libraries since the start of the process.
+/// Number of panics in background work of libraries since the process started.
 pub fn panics_outside_probes() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }

@@ -1,6 +1,6 @@
 //! The memory limit of running probes (`limits.probe_memory`).
 //!
-//! All probes share the limit, so that targets with large responses do not exhaust the memory of the host. A probe that
+//! All probes share the limit, so that targets with large responses do not exhaust the host's memory. A probe that
 //! exceeds the limit ends with a local error (HTTP 503).
 //!
 //! Memory that is released before the probe ends is a [`Charge`], which returns its bytes when dropped. Memory that
@@ -160,7 +160,7 @@ impl Buffered {
     /// Approximate growth of a buffer.
     const STEP: usize = 16 * 1024;
 
-    /// For a library whose buffer has a maximum of `most` bytes.
+    /// For a library whose buffer holds at most `most` bytes.
     pub fn new(memory: &ProbeMemory, most: usize) -> Self {
         Self {
             charge: memory.charge(),

@@ -38,7 +38,7 @@ pub(super) struct ResponseHead {
     /// The length of the body according to the head. For HEAD, it is the length that GET would return.
     /// If the head does not declare a length, the body itself may.
     pub length: Option<u64>,
-    /// Whether the response itself defines its end, instead of the end of the connection.
+    /// Whether the response itself defines its end, rather than the end of the connection.
     pub is_framed: bool,
     pub body: ResponseBody,
     /// The connection and the bytes received on it, after a successful switch to another protocol.
@@ -87,7 +87,7 @@ pub(super) async fn hypers_answer(
     Ok(head)
 }
 
-/// The error of a library for a failed exchange.
+/// A library's error for a failed exchange.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     /// HTTP/1.
@@ -102,7 +102,7 @@ pub(super) enum WireError {
 }
 
 impl WireError {
-    /// Whether the error only refers to the connection's own error.
+    /// Whether the error is only a reference to the connection's own error.
     fn is_canceled(&self) -> bool {
         match self {
             Self::Hyper(error) => error.is_canceled(),
@@ -201,7 +201,8 @@ impl PendingResponse {
         }
     }
 
-    /// Takes the failure, if the exchange failed. The connection's own error is more precise than "canceled".
+    /// Takes the failure, if the exchange failed. The connection's own error is more precise than the stream's
+    /// "canceled".
     pub fn failure(&mut self, trace: &Trace) -> Option<ResponseError> {
         match std::mem::replace(&mut self.answer, ResponseState::Taken) {
             ResponseState::Failed(error) => Some(ResponseError {

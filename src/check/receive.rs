@@ -1,4 +1,4 @@
-//! Receive: reads the head of the response, then its body as far as the prober needs it.
+//! Receive: reads the response header, then as much of the body as the prober needs.
 
 use super::blocking::FairnessKey;
 use super::body::{BodyError, BodyPlan, CancelGuard, Collector, KeptBody};
@@ -195,12 +195,12 @@ impl StageError for ReceiveError {
     fn detail(&self) -> String {
         match self {
             Self::NotSent => "There was no response to read.".to_owned(),
-            Self::HeadTooLarge(size, limit) => format!("The response head has {size} bytes; the limit is {limit}."),
+            Self::HeadTooLarge(size, limit) => format!("The response header has {size} bytes; the limit is {limit}."),
             Self::TooManyFields(fields, limit) => {
-                format!("The response head has {fields} fields; the limit is {limit}.")
+                format!("The response header has {fields} fields; the limit is {limit}.")
             }
-            Self::Interims(limit) => format!("More than {limit} interim responses came before the final one."),
-            Self::NoMemory(no_memory) => format!("Cannot store the response head: {no_memory}."),
+            Self::Interims(limit) => format!("More than {limit} interim responses preceded the final one."),
+            Self::NoMemory(no_memory) => format!("Cannot store the response header: {no_memory}."),
             Self::Head(error) | Self::Body(error) => error.detail(),
             Self::Incomplete => "The HTTP/2 stream ended before the response body was complete.".to_owned(),
             Self::Content(error) => error.to_string(),

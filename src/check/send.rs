@@ -86,10 +86,11 @@ impl Check {
             pending
                 .advance_until(|answered| answered || trace.request_done().is_some())
                 .await;
-            // The time before the first byte is the exporter's preparation.
+            // The time before the first byte was written is the exporter's preparation.
             wire.times.began = trace.request_began();
             match trace.request_done() {
-                // The response came before the request was written. It ends Send, and Wait ends at the same byte.
+                // The response started before the request was written completely. It ends Send, and Wait ends at the
+                // same byte.
                 None if trace.answer_began().is_some() => wire.times.hand_over(trace.answer_began()),
                 None => {
                     if let Some(error) = pending.failure(&trace) {

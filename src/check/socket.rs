@@ -1,4 +1,4 @@
-//! The socket of an exchange: the only type that reads and writes it, and timestamps what it reads and writes.
+//! The socket of an exchange. All reads and writes go through this type, which timestamps them.
 
 use super::arrivals::{ArrivalWatch, Arrivals, EmptySocket, TOLERATED, WatchMode};
 use super::rx_timestamps::{self, ReceivedPacket};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A stream of bytes to the remote end.
+/// A byte stream to the remote end.
 #[derive(Debug)]
 pub(super) enum SocketStream {
     /// Shared with the thread that notes arrivals.
@@ -50,7 +50,7 @@ impl SocketStream {
         }
     }
 
-    /// What the kernel knows about it; TCP only.
+    /// The kernel's information on the connection; TCP only.
     fn facts(&self) -> Option<SocketFacts> {
         let Self::Tcp(stream) = self else { return None };
         let info = rx_timestamps::tcp_info(stream)?;
@@ -70,43 +70,43 @@ impl AsRawFd for SocketStream {
     }
 }
 
-/// The socket. Below it there is only the kernel.
+/// The socket: the lowest layer, directly above the kernel.
 #[derive(Debug)]
 pub(super) struct Socket {
-    // Before the pipe: a socket must not be closed while it is watched.
+    // Declared before the pipe and therefore dropped first: a socket must not be closed while it is watched.
     response: Box<ResponseWatch>,
     pipe: SocketStream,
     trace: Arc<Trace>,
-    /// When it was dialled.
+    /// Time of the dial.
     begun: Instant,
     stamp: Vec<u8>,
-    /// A write failed. The kernel may have what the peer sent before, while the runtime does not know it yet.
+    /// Whether a write failed. The kernel may hold data that the peer sent before, without the runtime knowing it yet.
     write_failed: bool,
 }
 
-/// The wait for the response, from the moment when nothing was left to read.
+/// The wait for the response, from the moment when no data was left to read.
 #[derive(Debug, Default)]
 struct ResponseWatch {
     watch: ArrivalWatch,
-    /// Nothing was left to read.
+    /// The socket when no data was left to read.
     empty: Option<EmptySocket>,
-    /// What arrived then, once the worker reads it.
+    /// The arrivals since then; set when the worker reads.
     arrivals: Option<Arrivals>,
     /// The last read, which may have brought the first byte of the response.
     last: Option<ResponseRead>,
-    /// The response is more than one segment.
+    /// Whether the response has more than one segment.
     has_more_segments: bool,
 }
 
-/// Bytes that may have been merged from several segments.
+/// The bytes of a read, which may have been merged from several segments.
 #[derive(Clone, Copy, Debug)]
 struct ResponseRead {
     received: ReceivedPacket,
-    /// They are known to be one segment.
+    /// Whether they are known to be one segment.
     single: bool,
-    /// They had not arrived before, if known: the thread that notes arrivals may be later than the worker.
+    /// Time at which they had not arrived yet, if known. The thread that notes arrivals may be later than the worker.
     not_before: Option<Instant>,
-    /// They had not arrived when the socket was in this state.
+    /// A state of the socket in which they had not arrived yet.
     before: EmptySocket,
 }
 
@@ -117,7 +117,8 @@ impl ResponseWatch {
         }
     }
 
-    /// A read after which the stream has `upto` bytes, with its time as far as it is known better.
+    /// Returns a read after which `upto` bytes of the stream were read, with a more precise arrival time if one is
+    /// known.
     fn find(&self, received: ReceivedPacket, upto: u64) -> Option<ResponseRead> {
         let (mut before, arrivals) = (self.empty?, self.arrivals.as_ref()?);
         for arrival in &arrivals.notes {
@@ -156,7 +157,7 @@ impl Socket {
         }
     }
 
-    /// What the peer sent before a write failed.
+    /// Receives the data that the peer sent before a write failed.
     fn receive_after_failed_write(&mut self, into: &mut [u8]) -> Option<ReceivedPacket> {
         if !self.write_failed {
             return None;
@@ -165,7 +166,7 @@ impl Socket {
         rx_timestamps::receive(&self.pipe, into, &mut self.stamp, self.begun).ok()
     }
 
-    /// Nothing is left to read. If the response is next, its arrival is watched for.
+    /// Called when no data is left to read. If the response is next, watches for its arrival.
     fn found_empty(&mut self) {
         let SocketStream::Tcp(stream) = &self.pipe else { return };
         let Some(read) = self.trace.read_before_response() else {
@@ -189,7 +190,7 @@ impl Socket {
         response.watch.arm(stream, empty, mode);
     }
 
-    /// The same bytes with the time at which they arrived, as far as that is known better.
+    /// Returns a read with a more precise arrival time if one is known.
     fn corrected(&mut self, received: ReceivedPacket) -> ReceivedPacket {
         if received.count == 0 {
             return received;
@@ -198,7 +199,7 @@ impl Socket {
             return self.corrected_rest(received);
         };
         let found = self.response.find(received, read + received.count as u64);
-        // It was never found empty: all that is known is that a response does not come before its request.
+        // The socket was never found empty, so the only lower bound is that a response does not precede its request.
         let never_empty = || {
             let sent = self.trace.last_write()?;
             Some(ResponseRead {
@@ -221,8 +222,9 @@ impl Socket {
         found.received
     }
 
-    /// The same for bytes after the first of the response. If only one segment with data has arrived, they arrived with the first
-    /// byte: a later timestamp is that of the end of the stream, which was merged with them.
+    /// The same for bytes after the first byte of the response. If only one data segment has arrived, these bytes
+    /// arrived together with the first one. A later timestamp is then that of the end of the stream, which was merged
+    /// with them.
     fn corrected_rest(&mut self, received: ReceivedPacket) -> ReceivedPacket {
         let (SocketStream::Tcp(stream), Some(first)) = (&self.pipe, self.response.last) else {
             return received;
@@ -239,14 +241,14 @@ impl Socket {
         }
     }
 
-    /// How much earlier than their timestamp the bytes may have arrived, if more than is tolerated. They did not arrive before
-    /// `not_before`.
+    /// Returns how much earlier than their timestamp the bytes may have arrived, if this exceeds the tolerance.
+    /// `not_before` is a time at which they had not arrived yet.
     fn doubt(&self, read: ResponseRead, not_before: Instant) -> Option<Duration> {
         let doubt = read.received.at().saturating_duration_since(not_before);
         if read.single || read.received.stamp.is_none() || doubt <= TOLERATED {
             return None;
         }
-        // The timestamp of a single segment is right.
+        // The timestamp of a single segment is correct.
         let single = match &self.pipe {
             SocketStream::Tcp(stream) => {
                 rx_timestamps::received(stream).is_some_and(|received| received.is_single_since(read.before.segments))
@@ -256,14 +258,15 @@ impl Socket {
         (!single).then_some(doubt)
     }
 
-    /// Uses what was unknown at the last read, because the worker was earlier than the thread that notes arrivals.
+    /// Resolves a doubt that the last read left open because the worker was earlier than the thread that notes
+    /// arrivals.
     fn settle(&self) {
         let Some(read) = self.response.last.filter(|read| read.not_before.is_none()) else {
             return;
         };
         let doubt = match self.response.watch.disarm().rest_not_before {
             Some(not_before) => self.doubt(read, not_before),
-            // The thread does not run, or is late itself: then it matters how late the worker was.
+            // The thread does not run or is itself late, so the worker's own delay decides.
             None if read.received.delay > Some(TOLERATED) => self.doubt(read, read.before.since),
             None => None,
         };
@@ -313,7 +316,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // Before the write, not after: it wakes its reader, which may get this processor first.
+        // The time is taken before the write, because the write wakes its reader, which may get this CPU first.
         let now = Instant::now();
         let written = ready!(self.pipe.poll_write(cx, buf));
         let written = written.inspect_err(|error| {
@@ -324,12 +327,12 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(written))
     }
 
-    /// A socket has no buffer of its own.
+    /// A socket has no write buffer.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// The caller closes the socket next: for the peer this is the same, and it is one system call.
+    /// Does nothing, which saves a system call: the caller closes the socket next, with the same effect for the peer.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -361,7 +364,7 @@ mod tests {
         rx_timestamps::turn_on(&stream);
         let peer = listener.accept().await.unwrap().0.into_std().unwrap();
         peer.set_nodelay(true).unwrap();
-        // The kernel begins to stamp packets a moment after the first socket asked for it.
+        // The kernel starts to timestamp packets shortly after the first socket requests it.
         tokio::time::sleep(GAP).await;
         let mut socket = Socket::new(SocketStream::Tcp(Arc::new(stream)), trace.clone(), begun);
         trace.speak_tls(false);
@@ -375,7 +378,7 @@ mod tests {
         (socket, peer)
     }
 
-    /// Reads one record: its head, and its rest.
+    /// Reads one record: first its header, then the rest.
     async fn read_record(socket: &mut Socket) {
         let mut record = [0; 64];
         assert_eq!(socket.read(&mut record).await.unwrap(), 5);
@@ -383,7 +386,8 @@ mod tests {
         assert_eq!(socket.read(&mut record).await.unwrap(), rest);
     }
 
-    /// The worker comes after the session tickets, the head and the body have arrived, each in a record and a segment of its own.
+    /// The worker reads after the session tickets, the head and the body have arrived, each in its own record and
+    /// segment.
     #[tokio::test]
     async fn a_late_worker_finds_the_time_of_the_record_that_starts_the_response() {
         let trace = Arc::new(Trace::default());
@@ -402,7 +406,7 @@ mod tests {
         read_record(&mut socket).await;
         read_record(&mut socket).await;
         trace.answer_read(b"head");
-        // From then on, a read takes what has arrived.
+        // From here on, a read takes all data that has arrived.
         assert_eq!(socket.read(&mut [0; 64]).await.unwrap(), 9);
         drop(socket);
         let began = trace.answer_began().unwrap();
@@ -429,12 +433,12 @@ mod tests {
         assert_eq!(trace.read_out().clocks().first_byte_doubt, None);
     }
 
-    /// The twin of the first: nobody noted the arrivals, and the times that the kernel kept are those of the body.
+    /// The counterpart of the first test: no arrivals were noted, and the kernel only kept the timestamps of the body.
     #[tokio::test]
     async fn a_late_worker_alone_does_not_know_the_time_of_the_response() {
         let trace = Arc::new(Trace::default());
         let (mut socket, mut peer) = waiting(&trace).await;
-        // As if the thread had been stopped until the worker had read.
+        // As if the thread had been stopped until the worker had finished reading.
         let arrivals = socket.response.watch.disarm();
         assert_eq!(arrivals.notes, []);
         let sent = Instant::now();

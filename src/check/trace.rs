@@ -1,9 +1,10 @@
-//! The trace of one connection: timestamps and byte counts below TLS, and the end of the request and the start of the response above
-//! it.
+//! The trace of one connection: timestamps and byte counts below TLS, and the end of the request and the start of the
+//! response above TLS.
 //!
-//! Two layers write to it. The socket, below TLS, records each read and write with the kernel's timestamp. A `TracedStream`, above TLS,
-//! records when the last byte of the request was flushed and which read brought the first byte of the response. The stages read their
-//! start and end times from it, so that a phase ends when the event happened on the wire, not when a task noticed it.
+//! Two layers write to the trace. The socket, below TLS, records each read and write with the kernel's timestamp. A
+//! `TracedStream`, above TLS, records when the last byte of the request was flushed and which read contained the first
+//! byte of the response. The stages take their start and end times from the trace, so that a phase ends when the event
+//! happened on the wire, not when a task noticed it.
 
 mod handshake;
 mod io_timestamps;
@@ -23,10 +24,11 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The type of a TLS record that TLS 1.3 sends within a flight, for the sake of old middleboxes (RFC 8446 appendix D.4).
+/// The type of a TLS record that TLS 1.3 sends within a flight for compatibility with old middleboxes (RFC 8446
+/// appendix D.4).
 const CHANGE_CIPHER_SPEC: u8 = 20;
 
-/// Minimum size of a read once the response has started: most responses are shorter.
+/// Minimum size of a read after the response has started. Most responses are shorter.
 const LEAST_READ: usize = 4096;
 
 /// Shared by the layers of one connection and by the check that uses it.
@@ -40,29 +42,29 @@ pub(super) struct TraceState {
     pub written: u64,
     /// Bytes read from the socket.
     pub read: u64,
-    /// The first bytes of the response above TLS; those of the socket if nothing arrived above TLS.
+    /// The first bytes of the response above TLS, or those of the socket if no data arrived above TLS.
     pub excerpt: Vec<u8>,
-    /// Bytes of the response above TLS up to the end of its final header; HTTP/1 only.
+    /// Number of response bytes above TLS up to the end of the final header; HTTP/1 only.
     pub heads: Option<usize>,
     /// What the kernel reported when the socket closed.
     pub socket: Option<SocketFacts>,
-    /// When bytes were written to and read from the socket.
+    /// Times of the reads and writes on the socket.
     pub below: IoTimestamps,
-    /// The same above TLS.
+    /// Times of the reads and writes above TLS.
     pub above: IoTimestamps,
     first_raw: Vec<u8>,
     first_answer: Vec<u8>,
-    /// How the response deviates from HTTP.
+    /// The deviations of the response from HTTP.
     pub deviations: Deviations,
-    /// HEADERS frames of the response; HTTP/2 only.
+    /// Number of HEADERS frames of the response; HTTP/2 only.
     headers: usize,
     /// The boundaries of TLS records, if the socket carries TLS.
     records: TlsRecords,
-    /// The socket carries TLS.
+    /// Whether the socket carries TLS.
     tls: bool,
     handshake: HandshakeTrace,
     delays: ReadDelays,
-    /// The request is being written, or was written.
+    /// Whether the request is being written or was written.
     sending: bool,
     request_began: Option<Instant>,
     request_pending: bool,
@@ -71,14 +73,14 @@ pub(super) struct TraceState {
     answer_clock: ClockSource,
     /// How much earlier than its timestamp the first byte of the response may have arrived.
     answer_doubt: Option<Duration>,
-    /// The resource of this host that was missing when the socket was read or written.
+    /// The resource that this host lacked when the socket was read or written.
     shortage: Option<Reason>,
-    /// HTTP/2 only: the frames that were written and those that were read.
+    /// The written frames and the read frames; HTTP/2 only.
     frames: Option<(Http2Frames, Http2Frames)>,
 }
 
 impl TraceState {
-    /// Which clock measured each event.
+    /// The clock that measured each event.
     pub fn clocks(&self) -> ClockSources {
         ClockSources {
             connected: self.delays.connected,
@@ -94,16 +96,18 @@ impl TraceState {
 
 impl Trace {
     fn state(&self) -> MutexGuard<'_, TraceState> {
-        // The values of a poisoned trace are still true: a panic elsewhere does not change them.
+        // The values of a poisoned trace are still valid: a panic elsewhere does not change them.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on the bytes above TLS are HTTP/2 frames: a flush or a read alone does not end the request or start the response.
+    /// Treats the bytes above TLS as HTTP/2 frames from now on. A flush or a read alone then does not end the request
+    /// or start the response.
     pub fn speak_http2(&self) {
         self.state().frames = Some((Http2Frames::after_preface(), Http2Frames::default()));
     }
 
-    /// The connection is open. The exporter noticed it `delay` after the kernel did, if the kernel reported when.
+    /// Records that the connection is open. The exporter noticed it `delay` after the kernel did, if the kernel
+    /// reported the time.
     pub fn connected(&self, delay: Option<Duration>) {
         let delays = &mut self.state().delays;
         if let Some(delay) = delay {
@@ -113,7 +117,8 @@ impl Trace {
         }
     }
 
-    /// From now on the socket carries TLS, whatever it carried before. `within`: inside the TLS connection to a proxy.
+    /// Treats the bytes on the socket as TLS from now on, whatever came before. `within`: whether this TLS runs inside
+    /// the TLS connection to a proxy.
     pub fn speak_tls(&self, within: bool) {
         let mut state = self.state();
         state.tls = true;
@@ -122,42 +127,46 @@ impl Trace {
         state.first_raw.clear();
     }
 
-    /// The sum of the exporter's delays in reading the flights of the handshake.
+    /// Total of the exporter's delays in reading the flights of the handshake.
     pub fn handshake_delay(&self, connect: Duration) -> Duration {
         self.state().delays.in_all().saturating_sub(connect)
     }
 
-    /// The sum of the exporter's delays in reading what it then replied to: the remote end waited for so long.
+    /// Total of the exporter's delays in reading data that it then replied to. The remote end waited during these
+    /// delays.
     pub fn answered_late(&self) -> Duration {
         self.state().delays.answered
     }
 
-    /// From now on what is written is the request.
+    /// Treats everything that is written from now on as the request.
     pub fn send(&self) {
         let mut state = self.state();
         state.sending = true;
         state.delays.answer();
     }
 
-    /// Maximum size of the next read. A read has the timestamp of the last packet that it takes bytes from: until the response has
-    /// started, a read takes no more than the unit that can contain its first byte, which is one byte, or one TLS record.
+    /// Maximum size of the next read. A read has the timestamp of the last packet from which it takes bytes. Until the
+    /// response has started, a read therefore takes only the unit that can contain its first byte: one byte, or one TLS
+    /// record.
     pub fn next_read(&self) -> usize {
         let state = self.state();
         match (state.sending && state.answer_began.is_none(), state.tls) {
-            // A buffer is cleared before it is read into: for a long response, the size of what was read so far costs little.
+            // The buffer is zeroed before each read. It grows with the number of bytes read so far, so that this costs
+            // little.
             (false, _) => usize::try_from(state.read).unwrap_or(usize::MAX).max(LEAST_READ),
             (true, true) => state.records.rest(),
             (true, false) => 1,
         }
     }
 
-    /// Bytes that came before the response, while the exporter writes the request or waits for the first byte of the response.
+    /// Number of bytes read before the response. `None` unless the exporter is writing the request or waiting for the
+    /// first byte of the response.
     pub fn read_before_response(&self) -> Option<u64> {
         let state = self.state();
         (state.sending && state.answer_began.is_none()).then_some(state.read)
     }
 
-    /// The read that may have brought the first byte of the response may have arrived so much earlier than its timestamp.
+    /// Records how much earlier than its timestamp the possible first byte of the response may have arrived.
     pub fn doubt_first_byte(&self, doubt: Option<Duration>) {
         self.state().answer_doubt = doubt;
     }
@@ -190,7 +199,7 @@ impl Trace {
         state.written += bytes.len() as u64;
     }
 
-    /// A datagram is written as a whole.
+    /// Records a sent datagram, which is written as a whole.
     pub fn datagram_sent(&self, at: Instant, bytes: usize) {
         let mut state = self.state();
         state.below.wrote(Some(at));
@@ -198,7 +207,7 @@ impl Trace {
         state.written += bytes as u64;
     }
 
-    /// An encrypted datagram was read as a whole.
+    /// Records an encrypted datagram, which is read as a whole.
     pub fn datagram_read(&self, received: ReceivedPacket) {
         let mut state = self.state();
         state.delays.read(received);
@@ -209,18 +218,18 @@ impl Trace {
         state.read += received.count as u64;
     }
 
-    /// The request has ended: the next datagram contains its end.
+    /// Records that the request has ended: the next datagram contains its end.
     pub fn request_ended(&self) {
         self.state().request_pending = true;
     }
 
-    /// Bytes that arrived, if no response has started.
+    /// Number of received bytes if no response has started, otherwise 0.
     pub fn unanswered(&self) -> u64 {
         let state = self.state();
         state.answer_began.map_or(state.read, |_| 0)
     }
 
-    /// The header of the response arrived with the datagram that was read last.
+    /// Records that the datagram that was read last contained the response header.
     pub fn answer_came(&self) {
         let mut state = self.state();
         let stamped = state.below.last_read.filter(|at| Some(*at) >= state.request_began);
@@ -256,8 +265,8 @@ impl Trace {
             }
         };
         if began && state.answer_began.is_none() {
-            // No response arrives before its request: such a timestamp means that the clock was set meanwhile. TLS may already have
-            // read the end of the stream, which arrived later.
+            // No response arrives before its request, so an earlier timestamp means that the clock was adjusted in
+            // between. TLS may already have read the end of the stream, which arrived later.
             let stamped = state.below.last_bytes.filter(|at| Some(*at) >= state.request_began);
             state.answer_began = stamped.or(state.delays.read);
             state.answer_clock = stamped.map_or(ClockSource::Exporter, |_| state.delays.last_byte);
@@ -272,24 +281,26 @@ impl Trace {
         keep_first(&mut state.first_answer, bytes);
     }
 
-    /// A system call failed. If this host lacks a resource, that is kept here: libraries discard the error number.
+    /// Records a failed system call. A resource shortage of this host is kept here, because libraries discard the error
+    /// number.
     pub fn socket_failed(&self, error: &io::Error) {
         if let Some(short) = shortage(error) {
             self.state().shortage = Some(short);
         }
     }
 
-    /// A library's background task panicked. This is a local error, whatever the probe then sees.
+    /// Records a panic of a library's background task. It is a local error, regardless of what the probe observes
+    /// afterwards.
     pub fn library_panicked(&self) {
         self.state().shortage = Some(Reason::LocalPanic);
     }
 
-    /// The exporter has reached its memory limit for what it reads.
+    /// Records that received data has reached the exporter's memory limit.
     pub fn out_of_memory(&self) {
         self.state().shortage = Some(Reason::LocalOverloaded);
     }
 
-    /// The local error of the socket: a missing resource, or a failed library.
+    /// The socket's local error: a missing resource, or a failed library.
     pub fn shortage(&self) -> Option<Reason> {
         self.state().shortage
     }
@@ -298,42 +309,42 @@ impl Trace {
         self.state().socket = facts;
     }
 
-    /// When bytes were last read from the socket.
+    /// Time of the last read from the socket.
     pub fn last_read(&self) -> Option<Instant> {
         self.state().below.last_read
     }
 
-    /// When bytes were last written to the socket.
+    /// Time of the last write to the socket.
     pub fn last_write(&self) -> Option<Instant> {
         self.state().below.last_write
     }
 
-    /// When the exporter last read or wrote, by its own clock.
+    /// Time of the exporter's last read or write, according to its own clock.
     pub fn last_action(&self) -> Option<Instant> {
         let state = self.state();
         state.delays.read.max(state.below.last_write)
     }
 
-    /// When the first byte of the request was written.
+    /// Time at which the first byte of the request was written.
     pub fn request_began(&self) -> Option<Instant> {
         self.state().request_began
     }
 
-    /// When the last byte of the request was written.
+    /// Time at which the last byte of the request was written.
     pub fn request_done(&self) -> Option<Instant> {
         self.state().request_done
     }
 
-    /// When the first byte of the response arrived.
+    /// Arrival time of the first byte of the response.
     pub fn answer_began(&self) -> Option<Instant> {
         self.state().answer_began
     }
 
-    /// When the response ended: with its last bytes (`framed`), or with the end of the stream if only that delimits it.
+    /// Time at which the response ended: with its last bytes if it is `framed`, otherwise with the end of the stream.
     pub fn answer_ended(&self, framed: bool) -> Option<Instant> {
         let mut state = self.state();
         if !framed && state.below.last_read != state.below.last_bytes {
-            // The end of the stream has no timestamp. The delay of the last bytes is part of the time that the remote end took.
+            // The end of the stream has no timestamp. The delay of the last bytes is part of the remote end's time.
             state.delays.last = Duration::ZERO;
             state.delays.last_byte = ClockSource::Exporter;
         }
@@ -341,19 +352,19 @@ impl Trace {
         if framed { below.last_bytes } else { below.last_read }
     }
 
-    /// The final header of the response ended after so many bytes.
+    /// Records the number of bytes up to the end of the final response header.
     pub fn heads_ended(&self, bytes: usize) {
         self.state().heads = Some(bytes);
     }
 
-    /// The response deviates from HTTP in these ways.
+    /// Records deviations of the response from HTTP.
     pub fn deviates(&self, found: Deviations) {
         if !found.is_empty() {
             self.state().deviations.append(found);
         }
     }
 
-    /// How the response deviates from HTTP, as far as it has been read.
+    /// The deviations of the response from HTTP that were found so far.
     pub fn deviations(&self) -> Deviations {
         self.state().deviations.clone()
     }
@@ -363,21 +374,21 @@ impl Trace {
         self.state().deviations.has(deviation)
     }
 
-    /// Whether the response is incomplete although the library reports no error: its stream of HTTP/2 was reset before its end, with
-    /// `NO_ERROR`, or it ends with a head that declares a body.
+    /// Whether the response is incomplete although the library reports no error: its HTTP/2 stream was reset with
+    /// `NO_ERROR` before its end, or it ends with a head that declares a body.
     pub fn lacks_body(&self) -> bool {
         let state = self.state();
         let was_cut = state.frames.as_ref().is_some_and(|(_, theirs)| theirs.was_cut());
         was_cut || state.deviations.has(Deviation::MissingBody)
     }
 
-    /// Interim responses (1xx) before the final response of HTTP/2.
+    /// Number of interim responses (1xx) before the final HTTP/2 response.
     pub fn interims(&self) -> usize {
         let state = self.state();
         state.frames.as_ref().map_or(0, |_| state.headers.saturating_sub(1))
     }
 
-    /// Everything, once the connection is closed.
+    /// Takes the whole trace after the connection was closed.
     pub fn read_out(&self) -> TraceState {
         let mut state = std::mem::take(&mut *self.state());
         state.excerpt = if state.first_answer.is_empty() {

@@ -61,7 +61,7 @@ impl Version {
 }
 
 trait Refresh: Send + Sync {
-    /// Reads the files again if they have changed.
+    /// Re-reads the files if they have changed.
     fn refresh(&self);
 }
 
@@ -75,8 +75,8 @@ impl<T: fmt::Debug> fmt::Debug for Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Reads the value with `first` now, and with `again` after each change of a file. A value without files never
-    /// changes.
+    /// Reads the value with `first` now, and with `again` after each change to one of its files. A value without files
+    /// never changes.
     ///
     /// # Errors
     /// The error of `first`, if the value can never become valid. A temporary error is stored.

@@ -161,7 +161,8 @@ impl Layer {
 }
 
 impl AsyncRead for Layer {
-    /// Reads up to one TLS record. `TlsStream::poll_read` reads more, and the first would then have the arrival time of the last.
+    /// Reads up to one TLS record. `TlsStream::poll_read` reads more, and the first record would then have the arrival
+    /// time of the last.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self::Tls(session) = &mut *self else {
             return self.stream().poll_read(cx, buf);
@@ -432,7 +433,7 @@ mod tests {
         )
     }
 
-    /// Head and body have arrived. If one read took both, the head would have the arrival time of the body.
+    /// The head and the body have both arrived. A read of both would give the head the body's arrival time.
     #[tokio::test]
     async fn a_read_takes_one_tls_record() {
         let (acceptor, connector) = both_ends();

@@ -21,20 +21,20 @@ use tokio::time::MissedTickBehavior;
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckCommand {
-    /// Target, as in the scrape parameter "target".
+    /// Target, as in the "target" scrape parameter.
     #[arg(value_name = "URL")]
     target: String,
-    /// Name of the module.
+    /// Module name.
     #[arg(long, default_value = "http_2xx")]
     module: String,
-    /// Virtual host, as in the scrape parameter "hostname".
+    /// Virtual host, as in the "hostname" scrape parameter.
     #[arg(long)]
     hostname: Option<String>,
-    /// Backends behind the edge, ordered from the edge to the origin, as in the scrape parameter "backend":
+    /// Backends behind the edge, ordered from the edge to the origin, as in the "backend" scrape parameter:
     /// NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME],…
     #[arg(long, value_name = "BACKENDS")]
     backend: Option<String>,
-    /// Maximum duration of a probe in seconds. A shorter timeout of the module takes precedence.
+    /// Maximum duration of a probe in seconds. The module's timeout takes precedence if it is shorter.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     timeout: f64,
     /// Print only the evidence, as JSON. With several probes, print one line per probe.
@@ -73,11 +73,14 @@ impl Cli {
         let Some(interval) = seconds(command.interval) else {
             return Err(CliError::Flag {
                 flag: "interval",
-                words: format!("invalid number \"{}\": expected seconds, 0 or more", command.interval),
+                words: format!(
+                    "invalid number \"{}\": expected a number of seconds, 0 or more",
+                    command.interval
+                ),
             });
         };
         let mut out = Output::new(command);
-        // A history of one entry. The output then has the same format as the evidence of a server.
+        // A history of one entry. The output then has the same format as a server's evidence.
         let history = History::new(1, std::process::id());
         let mut turns = tokio::time::interval(interval.max(Duration::from_millis(1)));
         // Skip the probes that were missed while a target did not respond.
@@ -113,7 +116,10 @@ impl Cli {
             .filter(|timeout| !timeout.is_zero())
             .ok_or(CliError::Flag {
                 flag: "timeout",
-                words: format!("invalid number \"{}\": expected seconds, more than 0", command.timeout),
+                words: format!(
+                    "invalid number \"{}\": expected a number of seconds above 0",
+                    command.timeout
+                ),
             })?;
         Ok(Probe {
             timeout: module.timeout.map_or(timeout, |own| own.min(timeout)),

@@ -22,7 +22,7 @@ pub enum ConfigCommand {
 /// Argument of `config check` and `config explain`.
 #[derive(Debug, clap::Args)]
 pub struct ConfigFileArgument {
-    /// Configuration file [default: the file of --config.file].
+    /// Configuration file [default: the value of --config.file].
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -114,9 +114,9 @@ fn budget(module: &Module) -> String {
     };
     let (plain, secured) = (kept(PLAIN), kept(SECURED));
     let of_kind = if plain == secured {
-        format!("{plain} series of histograms and counters for each target")
+        format!("{plain} histogram and counter series per target")
     } else {
-        format!("{plain} series of histograms and counters for each target, {secured} over TLS")
+        format!("{plain} histogram and counter series per target, {secured} over TLS")
     };
     format!("{of_kind}; docs/metrics.md lists the additional gauges")
 }

@@ -25,7 +25,7 @@ const NOT_IN_PATH: &AsciiSet = &CONTROLS
 /// Returns the percent-encoded path, with or without a leading slash.
 ///
 /// # Errors
-/// When Go rejects the URL. The error has the wording of Go.
+/// When Go rejects the URL. The error uses Go's wording.
 pub(super) fn path_of(url: &str) -> Result<String, String> {
     if url.starts_with(['"', '\'']) || url.ends_with(['"', '\'']) {
         return Err("URL must not begin or end with quotes".to_owned());

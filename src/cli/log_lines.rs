@@ -1,5 +1,5 @@
 //! Log lines with the keys of `blackbox_exporter` (Go's `log/slog`): `time`, `level`, `source`, `msg`, then the fields,
-//! without duplicate keys. Programs that parse the logs of `blackbox_exporter` can parse these.
+//! without duplicate keys. Programs that parse `blackbox_exporter`'s logs can also parse these lines.
 
 use super::LogFormat;
 use super::log_writer::LogWriter;
@@ -105,7 +105,7 @@ fn is_printable(c: char) -> bool {
     matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1
 }
 
-/// Quotes a text with the escapes of Go.
+/// Quotes a string with Go's escapes.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for c in text.chars() {

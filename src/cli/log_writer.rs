@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Maximum number of lines in the queue.
 const LINES: usize = 4096;
 
-/// Maximum size of the lines in the queue, in bytes.
+/// Maximum total size of the lines in the queue, in bytes.
 const BYTES: usize = 4 << 20;
 
 /// Maximum time that the exporter waits at exit for the last lines to be written. Lines that remain are lost.
@@ -33,7 +33,7 @@ fn dropped(why: usize) {
 /// The log writer of this process.
 static STDERR: OnceLock<LogWriter> = OnceLock::new();
 
-/// Waits until the queued lines are written, for a maximum of 500 ms.
+/// Waits up to 500 ms until the queued lines are written.
 pub fn flush_logs() {
     if let Some(writer) = STDERR.get() {
         writer.flush(LAST_LINES);

@@ -44,7 +44,7 @@ fn title(flag: &Arg) -> String {
     format!("{short}--{long}{value}")
 }
 
-/// Escapes a text. A line that starts with a period or an apostrophe would be a roff request.
+/// Escapes text. A line that starts with a period or an apostrophe would be a roff request.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('-', "\\-");
     let lines = text.lines().map(|line| {

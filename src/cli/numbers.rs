@@ -3,7 +3,7 @@
 /// Parses a non-negative integer: `10`, `0x10`, `0o17`, `017`, `0b11`, `1_000`.
 ///
 /// # Errors
-/// When the text is not such a number, or the number exceeds 64 bits.
+/// When the text is not a valid integer, or the number exceeds 64 bits.
 pub(super) fn whole(written: &str) -> Result<u64, String> {
     let wrong = || format!("invalid number {written:?}: expected a non-negative integer, such as 100");
     let lower = written.to_ascii_lowercase();
@@ -35,7 +35,7 @@ pub(super) fn count(written: &str) -> Result<usize, String> {
 /// # Errors
 /// When the text is not a number, or the number exceeds the range of a float.
 pub(super) fn seconds(written: &str) -> Result<f64, String> {
-    let wrong = || format!("invalid number {written:?}: expected seconds, such as 0.5");
+    let wrong = || format!("invalid number {written:?}: expected a number of seconds, such as 0.5");
     let lower = written.to_ascii_lowercase();
     let (sign, unsigned) = match lower.split_at_checked(1) {
         Some(("-", rest)) => (-1.0, rest),

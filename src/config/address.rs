@@ -1,4 +1,4 @@
-//! Builds the address family and the source address of a module.
+//! Builds a module's address family and source address.
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};

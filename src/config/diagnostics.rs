@@ -1,5 +1,5 @@
-//! Builds the diagnostics settings of a module (backends, cache bypass, reference request, addresses) and the controls
-//! of the process.
+//! Builds a module's diagnostics settings (backends, cache bypass, reference request, addresses) and the controls of
+//! the process.
 
 use super::file::{BackendFile, ConfigFile, ControlFile, DiagnosticsFile, ModuleFile, Spanned};
 use super::issue::{ConfigIssue, at};

@@ -115,7 +115,7 @@ fn labels(written: Option<&[Spanned<LabelFile>]>, path: &str) -> Result<Vec<(Str
     Ok(labels)
 }
 
-/// Whether a name is a valid label name in the data model of Prometheus.
+/// Whether a name is a valid label name in the Prometheus data model.
 fn is_label(name: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     name.starts_with(letter) && !name.starts_with("__") && name.chars().all(|c| letter(c) || c.is_ascii_digit())

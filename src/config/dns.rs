@@ -1,4 +1,4 @@
-//! Builds the settings of a dns module.
+//! Builds a dns module's settings.
 
 use super::address;
 use super::file::{DnsFile, RecordRulesFile, Spanned};

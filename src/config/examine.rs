@@ -33,7 +33,7 @@ impl Config {
             match ConfigFile::of(&root) {
                 Ok(file) => break file,
                 Err(issue) => {
-                    // Remove the invalid part and read the rest again.
+                    // Remove the invalid part and re-read the rest.
                     let taken = tree::take_out(&mut root, &issue);
                     findings.issues.push(issue);
                     if !taken || findings.issues.len() >= MOST {
@@ -42,7 +42,7 @@ impl Config {
                 }
             }
         };
-        // Skip modules from which a part was removed. Their other keys may depend on that part, and the resulting error
+        // Skip modules from which a part was removed. Their other keys may depend on that part, so the resulting error
         // would be misleading.
         let unread = |name: &str| {
             let path = format!("modules.{name}");

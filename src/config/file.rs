@@ -92,7 +92,7 @@ fn refuse_unserved(location: Location, value: &Node, path: &str) -> Result<(), C
     Err(location.issue(path, words))
 }
 
-/// The defaults of the module keys, by prober.
+/// The default module keys, by prober.
 const DEFAULTS: &str = include_str!("defaults.yml");
 
 /// The blocks and their keys, for a hint where a misplaced key belongs.
@@ -114,7 +114,7 @@ pub(super) const BLOCKS: [(&str, &[&str]); 24] = [
     ("an entry of http_headers", FieldFile::KEYS),
     ("an entry of query_response", StepFile::KEYS),
     ("an entry of labels", LabelFile::KEYS),
-    ("diagnostics of a module", DiagnosticsFile::KEYS),
+    ("a module's diagnostics", DiagnosticsFile::KEYS),
     ("an entry of backends", BackendFile::KEYS),
     ("an entry of controls", ControlFile::KEYS),
     ("limits", LimitsFile::KEYS),
@@ -175,7 +175,7 @@ block! {
 }
 
 block! {
-    /// The keys of the http prober.
+    /// The http prober's keys.
     HttpFile {
         valid_status_codes: Vec<Spanned<i64>>,
         valid_http_versions: Vec<Spanned<String>>,
@@ -227,7 +227,7 @@ block! {
 }
 
 block! {
-    /// The TLS settings of a client.
+    /// A client's TLS settings.
     TlsFile {
         ca: Spanned<String>,
         ca_file: Spanned<String>,
@@ -243,7 +243,7 @@ block! {
 }
 
 block! {
-    /// The credentials of basic authentication.
+    /// Basic authentication credentials.
     BasicAuthFile {
         username: String,
         username_file: Spanned<String>,

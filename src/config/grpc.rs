@@ -1,4 +1,4 @@
-//! Builds the settings of a grpc module.
+//! Builds a grpc module's settings.
 
 use super::address;
 use super::file::{GrpcFile, Spanned};

@@ -1,4 +1,4 @@
-//! Builds the settings of an http module.
+//! Builds an http module's settings.
 
 use super::credentials::{self, filled};
 use super::file::{HeaderMatchFile, HttpFile, Spanned, is_plain_header};
@@ -218,7 +218,7 @@ fn spoken(file: &HttpFile, path: &str) -> Result<Versions, ConfigIssue> {
     Ok(Versions::Http3)
 }
 
-/// The accepted status codes. As in `blackbox_exporter`, a code that no response can have is accepted and never
+/// The accepted status codes. As in `blackbox_exporter`, a code that no response can contain is accepted and never
 /// matches. If it does not fit into 16 bits, it becomes 0.
 fn status_codes(file: &HttpFile) -> Vec<u16> {
     let codes = file.valid_status_codes.iter().flatten();

@@ -1,4 +1,4 @@
-//! Builds the settings of an icmp module.
+//! Builds an icmp module's settings.
 
 use super::address;
 use super::file::IcmpFile;
@@ -48,7 +48,7 @@ fn payload(file: &IcmpFile, path: &str) -> Result<Vec<u8>, ConfigIssue> {
     }
 }
 
-/// The hop limit. 0 means the default of the operating system.
+/// The hop limit. 0 means the operating system's default.
 fn hop_limit(file: &IcmpFile, path: &str) -> Result<Option<u8>, ConfigIssue> {
     let Some(written) = &file.ttl else {
         return Ok(Some(HOP_LIMIT));

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A location in the text. Lines and columns start at 1.
+/// A location in the file. Lines and columns start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     pub line: u64,
@@ -14,7 +14,7 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// The start of a text.
+    /// The start of the file.
     pub const START: Self = Self { line: 1, column: 1 };
 
     /// Creates an issue at this location.
@@ -47,7 +47,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// An error or a warning and its location in the text.
+/// An error or a warning and its location in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigIssue {
     /// Line, from 1.

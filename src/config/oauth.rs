@@ -1,4 +1,4 @@
-//! Builds the OAuth 2.0 settings of a module from the block `oauth2`.
+//! Builds a module's OAuth 2.0 settings from the block `oauth2`.
 
 use super::credentials::{filled, source};
 use super::file::{OAuth2File, Spanned};

@@ -1,5 +1,5 @@
-//! Builds the connection policy of the process and the target allowlists of the modules, and finds modules that require
-//! an allowlist.
+//! Builds the process's connection policy and the modules' target allowlists, and finds modules that require an
+//! allowlist.
 
 use super::file::{ClientFile, ConfigFile, FieldFile, ListsFile, ModuleFile, Spanned, is_plain_header};
 use super::issue::{ConfigIssue, at};
@@ -74,7 +74,7 @@ pub(super) fn allowlist(file: &ModuleFile, path: &str) -> Result<Option<Arc<Targ
     Ok(Some(Arc::new(allowlist)))
 }
 
-/// The key of a secret that the module sends to any target, because it has no allowlist.
+/// The key of a secret that the module sends to any target because the module has no allowlist.
 pub(super) fn secret_without_allowlist(file: &ModuleFile) -> Option<&'static str> {
     if file.allowed_targets.is_some() {
         return None;

@@ -1,4 +1,4 @@
-//! Builds the proxy settings of a module.
+//! Builds a module's proxy settings.
 
 use super::credentials::filled;
 use super::file::Spanned;

@@ -80,8 +80,8 @@ impl Read for Claims {
     }
 }
 
-/// Converts a node to JSON. Text that looks like a number or a boolean becomes one, because the tree does not record
-/// which texts had quotes.
+/// Converts a node to JSON. A value that looks like a number or a boolean becomes one, because the tree does not record
+/// which values were quoted.
 fn json(node: &Node, path: &str) -> Result<Value, ConfigIssue> {
     Ok(match &node.kind {
         NodeKind::Nothing => Value::Null,
@@ -125,7 +125,7 @@ impl Node {
         }
     }
 
-    /// The entries of a list. An empty entry is an error.
+    /// The list entries. An empty entry is an error.
     fn list(&self, path: &str) -> Result<&[Self], ConfigIssue> {
         let NodeKind::List(entries) = &self.kind else {
             let words = format!(

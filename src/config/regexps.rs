@@ -1,4 +1,4 @@
-//! Compiles regular expressions in the syntax of Go.
+//! Compiles regular expressions in Go's syntax.
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};

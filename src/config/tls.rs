@@ -1,4 +1,4 @@
-//! Builds the TLS settings of a client. Certificates and keys are read and parsed once per load.
+//! Builds a client's TLS settings. Certificates and keys are read and parsed once per load.
 
 use super::credentials::filled;
 use super::file::{Spanned, TlsFile};
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The reason why TLS settings cannot be built.
+/// Why TLS settings cannot be built.
 pub(super) enum TlsIssue {
     /// The block is invalid, which makes the whole configuration invalid.
     Wrong(ConfigIssue),
@@ -81,7 +81,7 @@ pub(super) fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: 
     Tls::new(settings).map_err(|error| location.issue(path, error))
 }
 
-/// Reads a value from the files in some keys of the block. It is read again when a file changes.
+/// Reads a value from the files in some of the block's keys. The value is re-read when a file changes.
 fn watched<T: Send + Sync + 'static>(
     file: &TlsFile,
     keys: &[Option<&Spanned<String>>],
@@ -126,7 +126,7 @@ pub(super) fn version(
     }
 }
 
-/// The base directory of the files of a module: the working directory, as in `blackbox_exporter`.
+/// The base directory of a module's files: the working directory, as in `blackbox_exporter`.
 fn here() -> &'static Path {
     Path::new("")
 }
@@ -156,7 +156,7 @@ fn identity(file: &TlsFile, location: Location, path: &str) -> Result<Identity, 
         (Some(cert), Some(key)) => {
             let identity = Identity::new(cert.certificates()?, key.private_key()?);
             identity.map_err(|error| match error {
-                // The library does not support this kind of key. Only the probes of this module fail.
+                // The library does not support this key type. Only the probes of this module fail.
                 TlsError::Identity(rustls::Error::General(_)) => TlsIssue::Absent(location.issue(path, error)),
                 error => location.issue(path, error).into(),
             })

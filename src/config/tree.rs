@@ -39,7 +39,7 @@ pub(super) enum NodeKind {
     Bytes(Vec<u8>),
     /// A list.
     List(Vec<Node>),
-    /// A mapping in the order of the file. Keys that `<<` merges in come last.
+    /// A mapping in file order. Keys that `<<` merges in are last.
     Block(Vec<(KeyNode, Node)>),
 }
 
@@ -62,7 +62,7 @@ impl NodeKind {
     }
 }
 
-/// Parses the first document of a text. Merges and aliases are resolved. A duplicate key is an error.
+/// Parses the first YAML document. Merges and aliases are resolved. A duplicate key is an error.
 pub(super) fn parse(text: &str) -> Result<Node, ConfigIssue> {
     let mut raw = None;
     let read = serde_yaml::with_deserializer_from_str_with_options(text, options(), |deserializer| {
@@ -128,7 +128,7 @@ type Raw = Spanned<Tagged<RawKind>>;
 
 enum RawKind {
     Nothing,
-    /// A value that the library parsed as a number or a boolean, in the notation of the library.
+    /// A value that the library parsed as a number or a boolean, in the library's notation.
     Resolved(String),
     Text(String),
     List(Vec<Raw>),
@@ -203,7 +203,7 @@ impl<'de> Deserialize<'de> for RawKind {
     }
 }
 
-/// Converts a value of the library. `path` is the dotted key of the value.
+/// Converts one of the library's values. `path` is the dotted key of the value.
 fn node(raw: Raw, source: &str, path: &str) -> Result<Node, ConfigIssue> {
     let location = location_of(raw.defined);
     let written = written(&raw, source).map(str::to_owned);
@@ -271,8 +271,8 @@ pub(super) fn below(path: &str, key: &str) -> String {
     }
 }
 
-/// A key as error messages show it. The text after a colon is hidden: `{password:word}` is a single key that contains a
-/// secret.
+/// A key as shown in error messages. The part after a colon is hidden: `{password:word}` is a single key that contains
+/// a secret.
 pub(super) fn shown(key: &str) -> Cow<'_, str> {
     match key.split_once(':') {
         Some((name, _)) => format!("{name}:…").into(),

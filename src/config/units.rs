@@ -1,11 +1,11 @@
-//! Durations and sizes in the notation of Go.
+//! Durations and sizes in Go's notation.
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The timeout of a module. As in `blackbox_exporter`, an absent, zero or negative value means no timeout.
+/// A module's timeout. As in `blackbox_exporter`, an absent, zero or negative value means no timeout.
 pub(super) fn timeout(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
     threshold(written, path, "timeout")
 }

@@ -1,5 +1,5 @@
-//! Warnings about keys that have no effect or an unexpected effect. As in `blackbox_exporter`, the configuration is
-//! accepted. Each warning is logged once.
+//! Warnings about keys that have no effect or do not do what they appear to. As in `blackbox_exporter`, the
+//! configuration is accepted. Each warning is logged once.
 
 use super::credentials::filled;
 use super::file::{ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, Spanned, StepFile, TlsFile};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// The versions that a response can have.
 const VERSIONS: [&str; 4] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0"];
 
-/// All warnings, in the order of the file.
+/// All warnings, in file order.
 pub(super) fn of(file: &ConfigFile) -> Vec<ConfigIssue> {
     let mut found = Vec::new();
     for (name, module) in file.modules() {
@@ -27,9 +27,9 @@ pub(super) fn of(file: &ConfigFile) -> Vec<ConfigIssue> {
     found
 }
 
-/// The warnings of one module.
+/// A module's warnings.
 struct Warnings<'a> {
-    /// Location of the module.
+    /// The module's location.
     location: Location,
     path: String,
     found: &'a mut Vec<ConfigIssue>,
@@ -105,7 +105,7 @@ impl Warnings<'_> {
             if is_there && block != prober {
                 self.key(
                     block,
-                    &format!("this block has no effect: the prober of the module is {prober}"),
+                    &format!("this block has no effect: the module's prober is {prober}"),
                 );
             }
         }

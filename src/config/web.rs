@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The settings of the HTTP server.
+/// The HTTP server's settings.
 #[derive(Debug, Default)]
 pub struct WebConfig {
     /// TLS settings. `None` for plain HTTP.
@@ -29,16 +29,16 @@ pub struct WebConfig {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// User names and the bcrypt hashes of their passwords. If empty, authentication is disabled.
     pub users: BTreeMap<String, Secret>,
-    /// Rate limit of the requests.
+    /// Request rate limit.
     pub rate: Option<Rate>,
-    /// The files that were read. When one changes, all of them are read again.
+    /// The files that were read. When one changes, all of them are re-read.
     pub files: Vec<PathBuf>,
 }
 
 /// A token bucket for requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Time in which one token is added.
+    /// Interval at which a token is added.
     pub interval: Duration,
     /// Maximum number of tokens.
     pub burst: u32,

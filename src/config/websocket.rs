@@ -1,4 +1,4 @@
-//! Builds the settings of a websocket module.
+//! Builds a websocket module's settings.
 
 use super::file::WebsocketFile;
 use super::issue::ConfigIssue;

@@ -66,7 +66,7 @@ pub const fn name(link: Link) -> &'static str {
         Link::Edge => "the edge",
         Link::Upstream => "between the gateway and its backend",
         Link::Origin => "the application",
-        Link::Content => "the content of the response",
+        Link::Content => "the response content",
         Link::Unknown => "the broken link is unknown",
     }
 }
@@ -146,7 +146,7 @@ fn answers_directly(finding: &Finding, verdict: &Verdict) -> bool {
     verdict.side == Some(Side::Gateway) && innermost.is_some_and(|backend| backend.report.succeeded())
 }
 
-/// The probe passed the links of its finished stages. Any of the others may be the broken one.
+/// The probe passed the links of its finished stages. Any other link may be broken.
 fn undecided(finding: &Finding, link: Link) -> LinkState {
     let Some(exchange) = finding.report.last_exchange() else {
         return LinkState::Unseen;

@@ -114,7 +114,7 @@ impl CheckSummary {
     }
 
     fn share(&self, count: usize) -> String {
-        // Never 100 % if a probe is missing.
+        // Never 100% if a probe failed.
         let permille = count * 1000 / self.probes.max(1);
         format!("{}.{} %", permille / 10, permille % 10)
     }

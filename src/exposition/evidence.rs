@@ -18,7 +18,8 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The response fields whose values are shown: they identify the sender and its decision and contain no secrets.
+/// Response fields that are shown with their values. They identify the sender and its decision, and contain no
+/// secrets.
 const SHOWN_HEADERS: [&str; 32] = [
     "accept-ranges",
     "age",
@@ -212,7 +213,7 @@ fn io_times(io_times: IoTimes) -> Value {
     })
 }
 
-/// The source of the timestamps, and the delay of the exporter.
+/// The source of the timestamps, and the exporter's delay.
 fn clocks(clocks: ClockSources) -> Value {
     let name = |clock| match clock {
         ClockSource::Kernel => "kernel",
@@ -302,7 +303,7 @@ fn reply(reply: &Reply, deviations: &Deviations) -> Value {
     })
 }
 
-/// The displayable value of a response field.
+/// The value of a response field for display.
 pub(super) fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
     if SHOWN_HEADERS.contains(&name.as_str()) {
         String::from_utf8_lossy(value.as_bytes()).into_owned()

@@ -128,7 +128,7 @@ fn reasons(verdict: &Verdict) -> Markup {
                 dd {
                     @match side {
                         Side::Gateway => "gateway: its backend responds to a direct request",
-                        Side::Origin => "origin: it also fails on a direct request",
+                        Side::Origin => "origin: the backend also fails on a direct request",
                     }
                 }
             }
@@ -136,12 +136,12 @@ fn reasons(verdict: &Verdict) -> Markup {
     }
 }
 
-/// The texts to copy: the incident report, and the command that repeats the request.
+/// Text to copy: the incident report, and the command that repeats the request.
 fn copies(entry: &HistoryEntry) -> Markup {
     let finding = &entry.finding;
     let command = reproduce::command(&finding.report).map(|command| {
         if finding.module.prober.has_module_fields(&finding.requested) {
-            command + "\n# This command omits the header fields, credentials and body of the module."
+            command + "\n# This command omits the module's header fields, credentials and body."
         } else {
             command
         }

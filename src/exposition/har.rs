@@ -9,8 +9,8 @@ use crate::utc::rfc3339;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The archive: one page for each requested machine, one entry for each exchange. Times are milliseconds; -1 is a phase
-/// that was not reached, as the format requires.
+/// The archive: one page for each requested machine, one entry for each exchange. Times are in milliseconds. As the
+/// format requires, -1 means that a phase was not reached.
 #[must_use]
 pub fn json(entry: &HistoryEntry) -> Value {
     let finding = &entry.finding;
@@ -75,7 +75,7 @@ fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
         "time": total(&timings),
         "request": {
             "method": exchange.method.as_deref().unwrap_or("GET"),
-            // The archive requires a URI (RFC 3986), and a hidden query does not form a valid one.
+            // The archive requires a valid URI (RFC 3986). A URL with a hidden query is not one.
             "url": exchange.url.replace('…', "%E2%80%A6"),
             "httpVersion": exchange.reply.as_ref().map_or("HTTP/1.1", |reply| reply.version),
             "cookies": [],
@@ -96,7 +96,7 @@ fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
     har_entry
 }
 
-/// An exchange without a response has the status 0, as in browsers.
+/// The status of an exchange without a response is 0, as in browsers.
 fn response(exchange: &Exchange) -> Value {
     let none = Reply::default();
     let reply = exchange.reply.as_ref().unwrap_or(&none);
@@ -139,7 +139,7 @@ fn comment(exchange: &Exchange) -> String {
     failed.into_iter().chain(notes(exchange)).collect::<Vec<_>>().join(" ")
 }
 
-/// The phases of an exchange. In this format, `connect` includes the TLS handshake, and `ssl` is its part of that time.
+/// The phases of an exchange. In this format, `connect` includes the TLS handshake; `ssl` is the handshake alone.
 fn timings(exchange: &Exchange) -> Value {
     let reached = |stage: Stage| {
         exchange

@@ -34,7 +34,7 @@ pub fn text(entry: &HistoryEntry) -> String {
     if let Some(command) = reproduce::command(report) {
         put(&format!("To reproduce: {command}"));
         if finding.module.prober.has_module_fields(&finding.requested) {
-            put("This command omits the header fields, credentials and body of the module.");
+            put("This command omits the module's header fields, credentials and body.");
         }
     }
     put(&format!("Evidence: {}", entry.id));

@@ -6,7 +6,7 @@ use crate::metrics::{Exemplar, Family, MetricKind, Sample, Value};
 use std::io::{self, Write};
 use std::time::UNIX_EPOCH;
 
-/// The suffix of a counter's series, which the name of its family does not have.
+/// The suffix of a counter's series. The family name omits it.
 const TOTAL: &str = "_total";
 
 /// Writes families as `OpenMetrics`. Created timestamps are omitted, because each would be an additional series.

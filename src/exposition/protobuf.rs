@@ -12,7 +12,7 @@ use protobuf::{CodedOutputStream, Message, MessageField};
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Numbers of the fields that the old messages do not have.
+/// Numbers of the fields that the old messages lack.
 mod field {
     pub const COUNTER_EXEMPLAR: u32 = 2;
     pub const COUNTER_CREATED: u32 = 3;
@@ -130,7 +130,7 @@ fn bucket(bucket: &Bucket) -> proto::Bucket {
     message
 }
 
-/// Spans of adjacent buckets, as gap to the previous span and length. Each count is the difference to the previous
+/// Spans of adjacent buckets, as gap to the previous span and length. Each count is the difference from the previous
 /// one. The first gap starts at 0.
 fn spans_of(native: &NativeBuckets) -> (Vec<(i32, u32)>, Vec<i64>) {
     let mut spans: Vec<(i32, u32)> = Vec::new();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Rows per page.
 const SHOWN: usize = 1000;
 
-/// Age after which a probe no longer indicates the current state of its target.
+/// Age after which a probe no longer indicates its target's current state.
 const OLD: Duration = Duration::from_mins(5);
 
 /// The query for the table.
@@ -75,7 +75,7 @@ impl Row {
     }
 }
 
-/// The table of the matching keys. `kept` returns whether the evidence of a probe is still available.
+/// The table of the matching keys. `kept` returns whether a probe's evidence is still available.
 pub fn table(
     keys: Vec<(Arc<SeriesKey>, Arc<KeyState>)>,
     view: &TableQuery<'_>,

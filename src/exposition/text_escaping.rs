@@ -47,7 +47,7 @@ pub(super) fn about(out: &mut impl Write, what: &str, name: &str, words: &str) -
 
 /// Escapes backslashes and newlines, and quotes if `quotes` is true.
 pub(super) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
-    // Most texts are one word, and a search that is optimised for long texts would take longer to set up than to run.
+    // Most strings are one word. A search that is optimised for long strings would take longer to set up than to run.
     let is_special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
     if !text.as_bytes().iter().any(is_special) {
         return text.into();

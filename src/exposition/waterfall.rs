@@ -158,7 +158,7 @@ fn about(out: &mut String, exchange: &Exchange) {
     }
 }
 
-/// Text from a remote host must not control the terminal.
+/// Text from a remote host must not be able to control the terminal.
 fn line(out: &mut String, text: &str) {
     out.extend(text.chars().map(plain));
     out.push('\n');

@@ -27,7 +27,7 @@ macro_rules! coded {
     };
 }
 
-/// Cloudflare's error texts in plain text: the status of the response, or one of the error codes below.
+/// Cloudflare's plain-text error messages: the response's own status, or one of the error codes below.
 const CODES: &[&str] = &[
     "error code: #",
     "error code: 1000",
@@ -253,7 +253,7 @@ pub(super) const ROWS: &[Gateway] = &[
         own_texts: &["503 ** Error 503 ** Guru Mediation: Details: cache-* * ... Varnish cache server"],
         here: &[Says("x-served-by", "cache-")],
         own: &[
-            // The reason phrase names the cause. HTTP/2 has no reason phrase, but the page title repeats the text.
+            // The reason phrase names the cause. HTTP/2 has no reason phrase, but the page title repeats it.
             page(&[Body("<title>503 first byte timeout")], Upstream(&[ResponseTimeout])),
             page(&[Body("<title>503 connection refused")], Upstream(&[Refused])),
             page(&[Body("<title>503 connection timed out")], Upstream(&[ConnectTimeout])),

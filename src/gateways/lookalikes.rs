@@ -35,7 +35,7 @@ fn of_row(gateway: &Gateway, signatures: &[Signature], meaning: Option<Meaning>)
         reply: Reply::default(),
         words: Vec::new(),
     };
-    // The status comes first because some texts contain it.
+    // The status comes first because some strings contain it.
     for signature in signatures {
         twin.take_status(signature);
     }

@@ -17,14 +17,14 @@ use crate::reason::Reason::{
 /// Envoy's text for a connection or stream that failed before the response began.
 const RESET: super::Signature = Body("reset before headers");
 
-/// Envoy's source files that define the texts below.
+/// Envoy's source files that define the messages below.
 const ROUTER: &str = "envoyproxy/envoy:source/common/router/router.cc and source/common/http/utility.cc";
 const FILTERS: &str = "envoyproxy/envoy:source/extensions/filters/http";
 const JWT: &str = "google/jwt_verify_lib:src/status.cc";
 const MANAGER: &str = "envoyproxy/envoy:source/common/http/conn_manager_impl.cc";
 
-/// Complete bodies that only Envoy generates. Shorter texts of its filters are not in the list because applications may
-/// use them as well.
+/// Complete bodies that only Envoy generates. Shorter messages from its filters are not in the list, because
+/// applications may use them as well.
 const OF_ENVOY: &[&str] = &[
     "upstream connect error or disconnect/reset before headers",
     "upstream connect error or disconnect/reset before headers. ... reset reason: ...",
@@ -72,7 +72,7 @@ pub(super) const ROWS: &[Gateway] = &[
         own_texts: OF_ENVOY,
         here: &[Begins("server", "envoy"), Begins("server", "istio-envoy")],
         through: &[Has("x-envoy-upstream-service-time")],
-        // A sidecar returns the same texts, and the gateway in front of it relays them; hence `or_inner` below.
+        // A sidecar returns the same messages, and the gateway in front of it relays them; hence `or_inner` below.
         own: &[
             page(
                 &[Body("delayed connect error: Connection refused")],

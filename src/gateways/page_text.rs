@@ -1,4 +1,4 @@
-//! Matches the whole text of a page against a template.
+//! Matches a page's whole text against a template.
 
 /// Maximum number of words that `...` in a pattern matches.
 const A_FEW: usize = 4;

@@ -202,7 +202,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Says("x-cf-routererror", "unknown_route")],
                 Upstream(&[Unavailable, EdgeNotFound]),
             ),
-            // The certificate of the backend is for another name.
+            // The backend's certificate is for another name.
             page(
                 &[Says("x-cf-routererror", "endpoint_failure"), Status(&[503])],
                 Upstream(&[Certificate]),

@@ -27,8 +27,8 @@ macro_rules! nginx_kin {
             own_texts: $own_texts,
             here: &[Begins("server", $name)],
             own: &[
-                // `return 502` in the configuration returns the same page. So does `error_page 500 =502 @name` with
-                // such a `return`, as late as the application's own error.
+                // `return 502` in the configuration returns the same page. So does `error_page 500 =502 @name` with a
+                // `return` in `@name`; this page arrives as late as the application's own error.
                 likely(
                     &[Body($foot), Status(&[502]), Quick],
                     Upstream(&[

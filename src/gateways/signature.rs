@@ -1,4 +1,4 @@
-//! Signatures of gateways: the properties of a response that the rows of the catalogue test.
+//! Gateway signatures: the response properties that the catalogue rows test.
 
 use http::HeaderMap;
 use memchr::memchr2_iter;
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// seconds.
 const AT_ONCE: Duration = Duration::from_millis(750);
 
-/// Properties of a response that identify its author.
+/// Response properties that identify which machine generated the response.
 #[derive(Clone, Copy, Debug)]
 pub struct ObservedResponse<'a> {
     /// The status code.
@@ -25,7 +25,7 @@ pub struct ObservedResponse<'a> {
     pub waited: Duration,
 }
 
-/// A property of a response. Texts are compared case-insensitively.
+/// A response property. Strings are compared case-insensitively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signature {
     /// The status is one of these.
@@ -78,7 +78,7 @@ pub enum Signature {
 }
 
 impl Signature {
-    /// Whether the signature concerns the duration of the response, not its content.
+    /// Whether the signature concerns the response duration, not the content.
     #[must_use]
     pub const fn is_of_time(&self) -> bool {
         matches!(self, Self::Quick | Self::Slow | Self::Waited(..))
@@ -132,7 +132,7 @@ fn values<'a>(answer: &'a ObservedResponse<'_>, name: &str) -> impl Iterator<Ite
     values.map(|value| String::from_utf8_lossy(value.as_bytes()))
 }
 
-/// Whether a body equals a text or is a JSON document with that text as a value.
+/// Whether a body equals a string or is a JSON document with that string as a value.
 fn is_text(body: &str, text: &str) -> bool {
     body.eq_ignore_ascii_case(text) || (body.starts_with(['{', '[']) && contains(body, &format!("\"{text}\"")))
 }
@@ -173,7 +173,7 @@ fn contains(text: &str, part: &str) -> bool {
     part.is_empty() || places(text, part).next().is_some()
 }
 
-/// Positions of a non-empty part in a text.
+/// Positions of a non-empty substring.
 fn places<'a>(text: &'a str, part: &'a str) -> impl Iterator<Item = usize> + 'a {
     let (text, part) = (text.as_bytes(), part.as_bytes());
     let first = part.first().copied().unwrap_or_default();

@@ -226,7 +226,7 @@ fn of_error(name: &str, status: u16) -> Option<Meaning> {
     Some(row.1)
 }
 
-/// The text of a token or a string: `error` is a token, but some gateways send a string.
+/// The value of a token or a string: `error` is a token, but some gateways send a string.
 fn text(item: &BareItem) -> Option<String> {
     let token = item.as_token().map(|token| token.as_str().to_owned());
     token.or_else(|| item.as_string().map(|string| string.as_str().to_owned()))

@@ -212,7 +212,7 @@ fn only_networks_that_face_the_world_stand_at_the_edge_alone() {
     assert_eq!(edges, known);
 }
 
-/// A field that products also add to relayed responses proves nothing, nor does a text with a variable start or end.
+/// A field that products also add to relayed responses proves nothing, nor does a string with a variable start or end.
 #[test]
 fn what_proves_who_made_an_answer_is_on_no_other() {
     for gateway in catalogue() {

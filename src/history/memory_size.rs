@@ -18,7 +18,7 @@ use std::mem::size_of;
 /// Overhead of an allocation, in bytes.
 const EACH: usize = 16;
 
-/// Size of a header map entry without its texts, in bytes: the bucket and the slot in the index.
+/// Size of a header map entry without its strings, in bytes: the bucket and the slot in the index.
 const EACH_FIELD: usize = 112 + 8;
 
 /// Returns the estimated size of a finding in bytes.
@@ -155,7 +155,7 @@ fn exchange(exchange: &Exchange) -> usize {
 
 fn deviation(found: &DeviationFound) -> usize {
     let DeviationFound { deviation: _, field } = found;
-    // The capacity of the list may be twice its length.
+    // The list's capacity may be twice its length.
     2 * size_of::<DeviationFound>() + optional(field.as_ref())
 }
 

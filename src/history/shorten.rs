@@ -8,7 +8,7 @@ use crate::report::{Exchange, Report, TlsFacts};
 use http::header::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 
-/// Shortens the texts of a finding, because the target determines their length. If the finding is still larger than its
+/// Shortens a finding's strings, because the target determines their length. If the finding is still larger than its
 /// share, also removes the least important parts. Returns the remaining size in bytes, which exceeds the share only if
 /// nothing more can be removed.
 pub(super) fn shorten(finding: &mut Finding, share: usize) -> usize {
@@ -67,7 +67,8 @@ fn earlier(report: &mut Report) -> impl Iterator<Item = &mut Exchange> {
     report.exchanges.iter_mut().take(last)
 }
 
-/// Reports of the investigation. A shared investigation is skipped, because it was shortened when it was first stored.
+/// Reports of the investigation. A shared investigation is skipped, because it was already shortened when it was
+/// stored.
 fn investigated(finding: &mut Finding) -> impl Iterator<Item = &mut Report> {
     let investigation = finding.investigation.as_mut().and_then(Arc::get_mut);
     investigation.into_iter().flat_map(Investigation::reports_mut)

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 /// One label of a sample.
 pub type Label = (Cow<'static, str>, Cow<'static, str>);
 
-/// One label of a metric in the table of metrics.
+/// One label of a metric in the metric table.
 pub type Named = (&'static str, Cow<'static, str>);
 
 /// The value of one series.
@@ -103,7 +103,7 @@ pub struct Family {
     pub help: Cow<'static, str>,
     /// The type.
     pub kind: MetricKind,
-    /// Its index in the table of metrics by name, if it is in the table.
+    /// Its index in the metric table, ordered by name, if the table contains it.
     pub rank: Option<usize>,
     /// The series.
     pub samples: Vec<Sample>,

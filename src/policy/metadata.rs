@@ -1,4 +1,4 @@
-//! Addresses at which clouds serve metadata to their machines, often with credentials, as published by the providers.
+//! Addresses of cloud metadata services, which often serve credentials, as published by the providers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -64,8 +64,8 @@ impl TargetAllowlist {
         self.0.iter().any(|entry| entry.names(origin))
     }
 
-    /// Whether the list contains the target and also the target with each of `names` as its host. A server that is
-    /// addressed by a name receives the secrets that are meant for the owner of that name.
+    /// Whether the list contains the target itself and the target with each of `names` as its host. A server that is
+    /// addressed by a name receives the secrets that are meant for the name's owner.
     #[must_use]
     pub fn holds_by_names<'a>(&self, origin: &Origin, names: impl IntoIterator<Item = &'a str>) -> bool {
         let by = |name: &str| {
@@ -98,7 +98,7 @@ impl Hosts {
     }
 }
 
-/// A normalized host. Only the standard notation of an IP address is an address; `0xa000001` is a name.
+/// A normalized host. Only the standard notation of an IP address counts as an address; `0xa000001` is a name.
 #[derive(Debug, PartialEq, Eq)]
 enum Host {
     /// In lower case, in ASCII form (RFC 5891), without a trailing dot.

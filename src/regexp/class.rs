@@ -38,7 +38,7 @@ pub(super) struct Bracket {
     pub length: usize,
 }
 
-/// Parses `[…]` at the start of a text.
+/// Parses `[…]` at the start of a string.
 pub(super) fn bracket(text: &str, fold: bool) -> Result<Bracket, RegexpError> {
     let negated = text[1..].starts_with('^');
     let mut at = 1 + usize::from(negated);
@@ -80,7 +80,7 @@ pub(super) fn bracket(text: &str, fold: bool) -> Result<Bracket, RegexpError> {
     Ok(Bracket { class, length: at + 1 })
 }
 
-/// Returns a range of code points. Go accepts surrogates as characters, but no text contains them.
+/// Returns a range of code points. Go accepts surrogates as characters, but no string contains them.
 fn span(low: u32, high: u32) -> ClassUnicode {
     let low = char::from_u32(low).unwrap_or('\u{e000}');
     let high = char::from_u32(high).unwrap_or('\u{d7ff}');
@@ -103,7 +103,7 @@ fn character(class: &str, at: &mut usize) -> Result<u32, RegexpError> {
     Ok(character)
 }
 
-/// Parses `[:name:]` or `[:^name:]`. Returns `None` if the text does not start with a POSIX class.
+/// Parses `[:name:]` or `[:^name:]`. Returns `None` if the string does not start with a POSIX class.
 fn posix(text: &str, fold: bool) -> Result<Option<(ClassUnicode, usize)>, RegexpError> {
     let Some((inner, _)) = text.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) else {
         return Ok(None);

@@ -27,7 +27,7 @@ const UNCERTAIN: usize = 8 << 20;
 /// Maximum total size of the large expressions in bytes.
 const BUDGET: usize = 32 << 20;
 
-/// Maximum total size of the automata for large texts in bytes.
+/// Maximum total size of the automata for large strings in bytes.
 const STEPPERS_BUDGET: usize = 16 << 20;
 
 /// Maximum number of ranges of a class whose states are counted without compiling it.
@@ -78,7 +78,7 @@ impl Engine {
     }
 }
 
-/// Returns the automaton that searches large texts step by step, or `None` if the expression does not support it.
+/// Returns the automaton that searches large strings step by step, or `None` if the expression does not support it.
 pub(super) fn stepper(pattern: &Arc<str>) -> Option<Arc<DFA>> {
     if let Some(known) = locked(&STEPPERS).get(pattern) {
         return Some(known);
@@ -96,7 +96,7 @@ static KNOWN: LazyLock<Mutex<HashMap<Arc<str>, Weak<Engine>>>> = LazyLock::new(M
 /// Compiled large expressions.
 static LARGE: LazyLock<Mutex<Large<Regex>>> = LazyLock::new(Mutex::default);
 
-/// Automata for large texts.
+/// Automata for large strings.
 static STEPPERS: LazyLock<Mutex<Large<DFA>>> = LazyLock::new(Mutex::default);
 
 struct Large<T> {

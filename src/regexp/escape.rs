@@ -13,7 +13,7 @@ pub(super) enum Escape {
     Class(ClassUnicode),
 }
 
-/// Parses an escape sequence at the start of a text. Also returns its length in bytes.
+/// Parses an escape sequence at the start of a string. Also returns its length in bytes.
 pub(super) fn read(text: &str, fold: bool) -> Result<(Escape, usize), RegexpError> {
     if let Some(found) = class(text, fold)? {
         return Ok(found);

@@ -94,7 +94,7 @@ impl Parser<'_> {
         is_next
     }
 
-    /// Returns the text that was consumed since `from`.
+    /// Returns the part of the pattern that was consumed since `from`.
     fn since(&self, from: usize) -> &str {
         &self.pattern[from..self.at]
     }
@@ -197,7 +197,7 @@ impl Parser<'_> {
         let (escaped, length) = escape::read(self.rest(), self.flags.fold)?;
         self.at += length;
         pieces.push(match escaped {
-            // Go accepts a surrogate as a character, but no text contains one.
+            // Go accepts a surrogate as a character, but no string contains one.
             Escape::Character(code) => {
                 char::from_u32(code).map_or_else(|| plain(Hir::fail()), |known| self.literal(known))
             }
@@ -274,8 +274,7 @@ impl Parser<'_> {
         Ok(self.names.len() - 1)
     }
 
-    /// Parses flags such as `i` or `-s` up to `:` or `)`. Returns whether a group follows, that is, whether they end
-    /// with `:`.
+    /// Parses flags such as `i` or `-s` up to `:` or `)`. Returns whether a group follows, which `:` indicates.
     fn switches(&mut self) -> Result<bool, RegexpError> {
         let from = self.at - "(?".len();
         let mut flags = self.flags;
@@ -330,7 +329,8 @@ impl Parser<'_> {
         Ok(Some((min, max)))
     }
 
-    /// Repeats the last part. `from` is the start of the operator, `before` that of a directly preceding operator.
+    /// Repeats the last part. `from` is the start of the operator, and `before` is the start of a directly preceding
+    /// operator.
     fn repeat(
         &mut self,
         pieces: &mut Vec<Piece>,
@@ -350,7 +350,7 @@ impl Parser<'_> {
             return Err(RegexpError::new(MISSING_ARGUMENT, self.since(from)));
         };
         let product = match (counted, max) {
-            // As in Go, a part with a maximum count of 0 may contain any counts.
+            // As in Go, a part whose maximum count is 0 may contain any counts.
             (true, Some(0)) => 1,
             (true, most) => last.product * most.unwrap_or(min).max(1),
             (false, _) => last.product,

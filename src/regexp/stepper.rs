@@ -1,5 +1,5 @@
-//! Searches large texts step by step with a lazy DFA, so that a search can be stopped at any time. The regular engine
-//! cannot be stopped, and a counted repetition can take minutes on a text of several megabytes.
+//! Searches large strings step by step with a lazy DFA, so that a search can be stopped at any time. The regular engine
+//! cannot be stopped, and a counted repetition can take minutes on a string of several megabytes.
 
 use regex_automata::Input;
 use regex_automata::hybrid::dfa::{Cache, Config, DFA};
@@ -18,7 +18,7 @@ const STRIDE: usize = 64;
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
 /// Builds the automaton of an expression. Returns `None` if this is not possible, or if the expression can match an
-/// empty text: only the regular engine rejects empty matches within a character.
+/// empty string: only the regular engine rejects empty matches within a character.
 pub(super) fn build(hir: &Hir, limit: usize) -> Option<DFA> {
     if hir.properties().minimum_len() == Some(0) {
         return None;
@@ -31,7 +31,7 @@ pub(super) fn build(hir: &Hir, limit: usize) -> Option<DFA> {
     DFA::builder().configure(config).build_from_nfa(nfa).ok()
 }
 
-/// Whether the expression matches anywhere in a text. Returns `None` if `is_over` stops the search.
+/// Whether the expression matches anywhere in a string. Returns `None` if `is_over` stops the search.
 pub(super) fn is_match(dfa: &DFA, text: &[u8], is_over: impl Fn() -> bool) -> Option<bool> {
     let mut cache = dfa.create_cache();
     let Ok(start) = dfa.start_state_forward(&mut cache, &Input::new("")) else {

@@ -61,8 +61,8 @@ fn is_of_names(character: char) -> bool {
     ranges.any(|range| (range.start()..=range.end()).contains(&character))
 }
 
-/// Finds a group. Digits are an index, unless they have a leading zero or are too large. As in Go, they are then a
-/// name.
+/// Finds a group. All digits is an index, unless there is a leading zero or the number is too large; it is then a name,
+/// as in Go.
 fn find(name: &str, captures: &Captures) -> Option<Range<usize>> {
     let has_zero = name.len() > 1 && name.starts_with('0');
     if name.bytes().all(|byte| byte.is_ascii_digit()) && name.len() < 10 && !has_zero {

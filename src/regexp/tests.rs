@@ -1,4 +1,4 @@
-//! Examples of Go's dialect: patterns with matching and non-matching texts, and invalid patterns with their error
+//! Examples of Go's dialect: patterns with matching and non-matching strings, and invalid patterns with their error
 //! messages.
 
 use super::{Regexp, expand};
@@ -536,7 +536,7 @@ fn a_large_text_is_searched_alike_and_can_be_given_up() {
         assert_ne!(regexp.is_match(&texts[0]), regexp.is_match(&texts[1]), "{pattern}");
         assert_eq!(regexp.is_match_until(&texts[1], || true), None, "{pattern}");
     }
-    // The regular engine handles a pattern that can match an empty text.
+    // The regular engine handles a pattern that can match an empty string.
     assert_eq!(
         Regexp::new("x*").unwrap().is_match_until(&long(""), || true),
         Some(true)

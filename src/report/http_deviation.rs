@@ -37,7 +37,7 @@ deviations! {
     StatusLineSpace = "space_before_status_code", "RFC 9112 section 4", "More than one space precedes the status code";
     ReasonSpace = "no_space_after_status_code", "RFC 9112 section 4", "No space follows the status code";
     ReasonBytes = "control_character_in_reason_phrase", "RFC 9112 section 4", "The reason phrase contains a control character";
-    Version = "http_version", "RFC 9112 section 2.3", "The status line has an HTTP version other than 1.0 and 1.1";
+    Version = "http_version", "RFC 9112 section 2.3", "The HTTP version in the status line is neither 1.0 nor 1.1";
     StatusCode = "status_code_out_of_range", "RFC 9110 section 15", "The status code is outside 100 to 599";
     BareLf = "bare_lf", "RFC 9112 section 2.2", "A header line ends with LF without CR";
     ObsFold = "obs_fold", "RFC 9112 section 5.2", "A field value is folded over several lines";
@@ -45,10 +45,10 @@ deviations! {
     SpaceInName = "space_in_field_name", "RFC 9110 section 5.1", "A field name contains a space";
     RepeatedLength = "repeated_content_length", "RFC 9110 section 8.6", "Content-Length is repeated with the same value";
     EmptyLength = "empty_content_length", "RFC 9110 section 8.6", "Content-Length has no value";
-    LengthBesideCoding = "content_length_with_transfer_encoding", "RFC 9112 section 6.2", "The response has both Content-Length and Transfer-Encoding";
-    CodingInHttp10 = "transfer_encoding_in_http_1_0", "RFC 9112 section 6.1", "An HTTP/1.0 response has Transfer-Encoding";
-    FramingWithoutBody = "framing_without_body", "RFC 9110 section 8.6", "A response with status 1xx or 204 has Content-Length or Transfer-Encoding";
-    ResetContent = "content_in_reset_content", "RFC 9110 section 15.3.6", "A response with status 205 has content";
+    LengthBesideCoding = "content_length_with_transfer_encoding", "RFC 9112 section 6.2", "The response contains both Content-Length and Transfer-Encoding";
+    CodingInHttp10 = "transfer_encoding_in_http_1_0", "RFC 9112 section 6.1", "An HTTP/1.0 response contains Transfer-Encoding";
+    FramingWithoutBody = "framing_without_body", "RFC 9110 section 8.6", "A response with status 1xx or 204 contains Content-Length or Transfer-Encoding";
+    ResetContent = "content_in_reset_content", "RFC 9110 section 15.3.6", "A response with status 205 contains content";
     UnexpectedBody = "unexpected_body", "RFC 9112 section 6.3", "Bytes follow the header of a response without a body";
     MissingBody = "missing_body", "RFC 9113 section 8.1.1", "An HTTP/2 response ends after its header but declares a Content-Length above 0";
     UnaskedUpgrade = "unrequested_upgrade", "RFC 9110 section 15.2.2", "The server switched protocols without a request to do so";
@@ -56,17 +56,17 @@ deviations! {
     SpaceAfterExtension = "space_after_chunk_extension", "RFC 9112 section 7.1.1", "A space follows a chunk extension";
     ExcessBytes = "excess_bytes", "RFC 9112 section 6.3", "Additional bytes follow the end of the response";
     CrlfAfterBody = "crlf_after_body", "RFC 9112 section 6.3", "An empty line follows the end of the response";
-    ConnectionField = "connection_specific_field", "RFC 9113 section 8.2.2", "An HTTP/2 response has a field that is specific to HTTP/1 connections";
-    NoCloseNotify = "no_close_notify", "RFC 9112 section 9.8", "The end of the connection ends the body, and TLS was not closed with `close_notify`";
+    ConnectionField = "connection_specific_field", "RFC 9113 section 8.2.2", "An HTTP/2 response contains a field that is specific to HTTP/1 connections";
+    NoCloseNotify = "no_close_notify", "RFC 9112 section 9.8", "Only the end of the connection marks the end of the body, but TLS was closed without `close_notify`";
     FramingInTrailers = "framing_field_in_trailers", "RFC 9110 section 6.5.1", "A trailer field frames the message";
 
     NotHttp = "not_http", "RFC 9112 section 4", "The response does not begin with HTTP/";
-    StatusLine = "invalid_status_line", "RFC 9112 section 4", "The status line has no three-digit status code";
+    StatusLine = "invalid_status_line", "RFC 9112 section 4", "The status line does not contain a three-digit status code";
     VersionFormat = "invalid_http_version", "RFC 9112 section 2.3", "The HTTP version does not have the form HTTP/1.1";
     NoColon = "field_line_without_colon", "RFC 9112 section 5", "A field line has no colon";
     FieldName = "invalid_field_name", "RFC 9110 section 5.1", "A field name is empty or contains an invalid character";
     FieldValue = "control_character_in_field_value", "RFC 9110 section 5.5", "A field value contains a control character";
-    FoldedFirst = "space_before_first_field", "RFC 9112 section 2.2", "White space precedes the first field";
+    FoldedFirst = "space_before_first_field", "RFC 9112 section 2.2", "Whitespace precedes the first field";
     UpperCase = "uppercase_field_name", "RFC 9113 section 8.2.1", "An HTTP/2 field name contains an upper-case letter";
     PseudoField = "invalid_pseudo_header_field", "RFC 9113 section 8.3", "A pseudo-header field is missing, repeated, misplaced or invalid";
     LengthInvalid = "invalid_content_length", "RFC 9110 section 8.6", "Content-Length is not a number of bytes";
@@ -76,7 +76,7 @@ deviations! {
     TrailerName = "framing_field_announced_as_trailer", "RFC 9110 section 6.5.1", "The Trailer field announces a field that frames the message";
     ChunkSize = "invalid_chunk_size", "RFC 9112 section 7.1", "A chunk size is not a hexadecimal number of up to 16 digits";
     ChunkLineEnd = "invalid_chunk_line_end", "RFC 9112 section 7.1", "A chunk size line does not end with CRLF";
-    ChunkDataEnd = "invalid_chunk_data_end", "RFC 9112 section 7.1", "The data of a chunk is not followed by CRLF";
+    ChunkDataEnd = "invalid_chunk_data_end", "RFC 9112 section 7.1", "Chunk data is not followed by CRLF";
     ChunkLineLong = "chunk_line_too_long", "RFC 9112 section 7.1.1", "A chunk size line is longer than 4096 bytes";
     ChunkOverhead = "chunk_extensions_too_long", "RFC 9112 section 7.1.1", "The chunk extensions are much longer than the data";
     TrailersLong = "trailers_too_long", "RFC 9112 section 7.1.2", "The trailer section is longer than 4096 bytes";
@@ -131,7 +131,7 @@ impl From<Deviation> for DeviationFound {
     }
 }
 
-/// The distinct deviations of one exchange, in order of appearance; maximum 16.
+/// Up to 16 distinct deviations of one exchange, in order of appearance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deviations(Vec<DeviationFound>);
 

@@ -1,8 +1,8 @@
 //! Masks the secrets that a target repeats in its response.
 //!
-//! The masking has two steps, because the attribution needs the original responses: a secret that equals the name of a
-//! product must not prevent the recognition of that product. The first step runs before the attribution and masks the
-//! texts that the attribution copies into sentences. The second step runs after it and masks the responses. No other
+//! The masking has two steps, because the attribution needs the original responses: a secret that equals a product
+//! name must not prevent the recognition of that product. The first step runs before the attribution and masks the
+//! strings that the attribution copies into sentences. The second step runs after it and masks the responses. No other
 //! code reads a report before both steps have finished.
 
 use super::{Dialogue, Exchange, ProtocolFacts, Reply, Report};
@@ -12,13 +12,13 @@ use http::header;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::Range;
 
-/// Maximum number of bytes of a header value that is searched for secrets. The evidence keeps far fewer.
+/// Maximum number of bytes of a header value that are searched for secrets. The evidence keeps far fewer.
 const LONGEST_VALUE: usize = 4096;
 
 /// The mask in a field name, which cannot contain `<` and `>`.
 const NAME_MASK: &str = "*secret*";
 
-/// Field names that are never masked: servers send them independent of any secret, and they are useful evidence.
+/// Field names that are never masked: servers send them regardless of any secret, and they are useful evidence.
 const USUAL_NAMES: [HeaderName; 28] = [
     header::AGE,
     header::ALLOW,
@@ -136,8 +136,8 @@ fn conceal(text: &mut String, masks: &SecretMasker, part: BodyPart) {
     }
 }
 
-/// Masks a text of the exporter that quotes the target. Short secrets are masked only in the quotations, because the
-/// exporter's own words may contain them by chance.
+/// Masks an exporter message that quotes the target. Short secrets are masked only in the quotations, because the
+/// rest of the message may contain them by chance.
 fn conceal_mixed(text: &mut String, masks: &SecretMasker) {
     let quotations: Vec<_> = quotations(text).collect();
     for quotation in quotations.into_iter().rev() {
@@ -172,8 +172,8 @@ fn conceal_optional(text: &mut Option<String>, masks: &SecretMasker) {
     }
 }
 
-/// Masks a URL that the target sent. The scheme stays unmasked, and so does the origin if it equals that of the probed
-/// URL.
+/// Masks a URL that the target sent. The scheme stays unmasked. The origin also stays unmasked if it
+/// equals the probed URL's origin.
 fn conceal_redirect(url: &mut String, first: &str, masks: &SecretMasker) {
     let own = origin(first);
     let kept = if url.starts_with(own) && url[own.len()..].starts_with(['/', '?']) {
@@ -303,7 +303,7 @@ mod tests {
         deviations
     }
 
-    /// A report that has a secret in each of its texts.
+    /// A report that contains a secret in each of its strings.
     fn with_a_secret_everywhere() -> Report {
         let text = |place: &str| format!("{place} Canary4242");
         let value = || HeaderValue::from_static("say Canary4242");

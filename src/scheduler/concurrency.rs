@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Number of destinations from which on unused ones are removed from the map.
+/// Number of destinations above which unused ones are removed from the map.
 const REMEMBERED: usize = 1024;
 
 /// Permit to run a probe of one destination. Dropping it returns the permit.

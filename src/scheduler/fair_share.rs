@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(flood.len(), 72);
         let second = all(&shares, scraper(2)).await;
         assert_eq!(second.len(), 8);
-        // All scrapes together have reached their limit, so a third client gets no permit either.
+        // All scrapes together have reached their limit, so even a third client gets no permit.
         assert_eq!(all(&shares, scraper(3)).await.len(), 0);
         let leases = all(&shares, Caller::Lease).await;
         assert_eq!(leases.len(), 9);

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-/// Time that a scrape waits for a new reading if the last one is too old, because the next run may be about to end.
+/// Time that a scrape waits for a new reading if the last one is too old. The next run may be about to end.
 const OVERDUE: Duration = Duration::from_millis(500);
 
 /// All leases of the process.
@@ -93,7 +93,7 @@ impl LeaseTable {
     }
 }
 
-/// A key that is probed every interval or once, for all scrapes that arrive meanwhile.
+/// A key that is probed every interval or once, for all scrapes that arrive in that time.
 #[derive(Debug)]
 pub(super) struct Lease {
     /// Whether the key is probed every interval. False for a single probe.
@@ -102,7 +102,7 @@ pub(super) struct Lease {
     latest: watch::Sender<LatestReading>,
 }
 
-/// Latest outcome of a key.
+/// A key's latest outcome.
 #[derive(Debug, Default)]
 struct LatestReading {
     /// Last reading and its time.
@@ -181,7 +181,7 @@ impl Lease {
         });
     }
 
-    /// Returns the state of the key, if it has a reading.
+    /// Returns the key's state, if there is a reading.
     fn kept(&self) -> Option<Arc<crate::series::KeyState>> {
         let latest = self.latest.borrow();
         latest.read.as_ref().map(|(_, reading)| reading.kept().clone())
@@ -273,8 +273,8 @@ impl Scheduler {
         }
     }
 
-    /// Runs the first probe with the timeout of its module, not that of the scrape, because other scrapes may wait for
-    /// the same reading. The timeout of a lease is limited to its interval.
+    /// Runs the first probe with its module's timeout, not the scrape's, because other scrapes may wait for the same
+    /// reading. A lease's timeout is limited to its interval.
     async fn first_run(
         self: &Arc<Self>,
         key: &SeriesKey,

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::sync::watch;
 
-/// Time by which the created timestamp of a series precedes its first probe. Prometheus stamps a scrape with its start
-/// time on its own clock, and the created timestamp must not be later than that.
+/// Time by which the created timestamp of a series precedes its first probe. Prometheus timestamps a scrape with its
+/// start time on its own clock, and the created timestamp must not be later.
 const CREATED_BEFORE: Duration = Duration::from_secs(1);
 
 /// Timing and state of a leased run.
@@ -39,14 +39,14 @@ pub(super) struct LeasedRun {
 /// Result of a run: the gauges of its probe and the current series of its key.
 #[derive(Debug)]
 pub struct Reading {
-    /// Evidence of the probe.
+    /// The probe's evidence.
     pub entry: HistoryEntry,
     gauges: MetricPage,
     kept: Arc<KeyState>,
 }
 
 impl Reading {
-    /// Returns the state of the key.
+    /// Returns the key's state.
     pub(super) const fn kept(&self) -> &Arc<KeyState> {
         &self.kept
     }
@@ -94,7 +94,7 @@ impl Scheduler {
         outcome
     }
 
-    /// Runs an admitted probe in the rest of its timeout.
+    /// Runs an admitted probe in the remaining time of its timeout.
     async fn run_admitted(
         &self,
         turn: Admission,
@@ -150,7 +150,7 @@ impl Scheduler {
         })
     }
 
-    /// Returns the results of earlier probes of the key.
+    /// Returns the results of the key's earlier probes.
     fn previous(&self, kept: Option<&KeyState>, probe: &Probe) -> PreviousProbes {
         let now = Instant::now();
         let bypass = probe.module.diagnostics.bypass;
@@ -162,7 +162,7 @@ impl Scheduler {
         previous
     }
 
-    /// Counts and logs the finding, updates the state of the key, and stores the finding as evidence.
+    /// Counts and logs the finding, updates the key's state, and stores the finding as evidence.
     fn record(&self, key: &SeriesKey, finding: Finding, held: Option<Arc<KeyState>>, scraped: Instant) -> Reading {
         self.self_metrics.probed(&finding);
         debug_log::log(&finding);
@@ -170,7 +170,7 @@ impl Scheduler {
         let now = Instant::now();
         let began = finding.report.began;
         let created = began.checked_sub(CREATED_BEFORE).unwrap_or(UNIX_EPOCH);
-        // Use the current module: a probe that started before a reload must not restore its old histogram buckets.
+        // Use the current module: a probe that started before a reload must not restore the old histogram buckets.
         let config = self.config.load();
         let module = config.module(&finding.module.name).unwrap_or(&finding.module);
         let target = &finding.requested.target;

@@ -102,8 +102,9 @@ impl Schedule {
         }
     }
 
-    /// Returns the timeout of a run with this lag. It is the interval, so that a target that hangs has a failed probe
-    /// in each interval. For a run that is on time, the lag is subtracted, so that the next run is not delayed further.
+    /// Returns the timeout of a run with this lag. The timeout equals the interval, so that a target that hangs fails
+    /// one probe per interval. For a run that is on time, the lag is subtracted, so that the next run is not delayed
+    /// further.
     pub fn time(&self, lag: Duration) -> Duration {
         if lag <= self.on_time() {
             self.interval.saturating_sub(lag)
@@ -137,7 +138,7 @@ mod tests {
             let slot = (first - epoch).as_millis() % 10_000 / 100;
             slots[usize::try_from(slot).unwrap()] += 1;
         }
-        // Each tenth of a second has 10 of 1,000 keys on average and a maximum of 30.
+        // On average, 10 of 1,000 keys are due in each tenth of a second; at most 30 are.
         assert!(slots.iter().all(|keys| *keys <= 30), "{slots:?}");
     }
 

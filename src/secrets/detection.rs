@@ -113,7 +113,8 @@ pub(super) fn of_dialogue(sent: &[u8], add: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// The word up to a template reference. The reference inserts data of the server, which is not a secret of the module.
+/// The word up to a template reference. The reference inserts data from the server, which is not one of the module's
+/// secrets.
 fn without_template(word: &[u8]) -> &[u8] {
     word.split(|byte| *byte == b'$').next().unwrap_or_default()
 }

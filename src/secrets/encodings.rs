@@ -1,4 +1,4 @@
-//! The encodings in which a target may repeat a secret, and the decoding of a text before the search.
+//! The encodings in which a target may repeat a secret, and the decoding of a string before the search.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -10,7 +10,7 @@ const DEEPEST: usize = 3;
 /// Minimum length of a base64 form, in bytes. A shorter form may match an ordinary word.
 const SHORTEST_BASE64: usize = 5;
 
-/// One byte of a searched text, and its range in the original text.
+/// One byte of a searched string, and its range in the original string.
 #[derive(Clone, Copy)]
 struct Unit {
     byte: u8,
@@ -18,26 +18,26 @@ struct Unit {
     end: usize,
 }
 
-/// A text in the form that is searched: without white space, in lower case, with one base64 alphabet, and optionally
+/// A string in the form that is searched: without white space, in lower case, with one base64 alphabet, and optionally
 /// decoded.
 #[derive(Default)]
 pub(super) struct DecodedText {
     pub bytes: Vec<u8>,
-    /// Start and end of each byte in the original text.
+    /// Start and end of each byte in the original string.
     pub spans: Vec<(usize, usize)>,
-    /// Positions in `bytes` of the line ends, including the end of the text.
+    /// Positions in `bytes` of the line ends, including the end of the string.
     pub line_ends: Vec<usize>,
-    /// Positions in `bytes` of `…`, which marks a truncated text.
+    /// Positions in `bytes` of `…`, which marks a truncated string.
     pub cuts: Vec<usize>,
 }
 
 impl DecodedText {
-    /// A text without decoding.
+    /// A string without decoding.
     pub fn plain(text: &[u8]) -> Self {
         Self::of(units(text))
     }
 
-    /// A text with percent-encoding and escapes decoded; `None` if it has neither.
+    /// A string with percent-encoding and escapes decoded; `None` if it has neither.
     pub fn decoded(text: &[u8]) -> Option<Self> {
         if !text.iter().any(|byte| b"%\\&".contains(byte)) {
             return None;
@@ -158,7 +158,7 @@ const ENTITIES: [(&[u8], u8); 33] = [
 /// Names that browsers also accept without a semicolon.
 const WITHOUT_SEMICOLON: [&[u8]; 4] = [b"amp", b"gt", b"lt", b"quot"];
 
-/// The escape at the start of a text: its decoded bytes, and its length in bytes.
+/// The escape at the start of a string: its decoded bytes, and its length in bytes.
 fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let byte = |digits: &[u8]| u8::try_from(number(digits, 16)?).ok();
     match text {
@@ -187,8 +187,8 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// A character in one or two code units of UTF-16, each with this prefix and four hexadecimal digits: its decoded bytes, and its
-/// length in bytes. JSON writes characters above U+FFFF as two units (RFC 8259 section 7).
+/// A character in one or two UTF-16 code units, each with this prefix and four hexadecimal digits: its decoded bytes,
+/// and its length in bytes. JSON writes characters above U+FFFF as two units (RFC 8259 section 7).
 fn utf16(text: &[u8], prefix: &[u8]) -> Option<(Vec<u8>, usize)> {
     let length = prefix.len() + 4;
     let unit = |text: &[u8]| u16::try_from(number(text.strip_prefix(prefix)?.get(..4)?, 16)?).ok();

@@ -1,4 +1,4 @@
-//! Finds the secrets of a probe in a text and masks them.
+//! Finds a probe's secrets in a string and masks them.
 
 use super::encodings::{self, DecodedText};
 use super::{SHORTEST_PART, Secrets};
@@ -9,7 +9,7 @@ use std::iter;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Minimum length, in bytes, of a value that is masked in texts with words of the exporter.
+/// Minimum length, in bytes, of a value that is masked in strings that also contain the exporter's own words.
 const LONG: usize = 8;
 
 /// Maximum length, in bytes, of a form that is searched as a whole. Longer forms are searched in windows, which also
@@ -23,19 +23,19 @@ const STRIDE: usize = 8;
 /// Maximum total size, in bytes, of the cached maskers.
 const MOST_KEPT: usize = 4 * 1024 * 1024;
 
-/// Kind of a text, which decides which secrets are masked in it.
+/// Origin of a string, which determines which secrets are masked in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyPart {
-    /// Only text of the target. Every value is masked.
+    /// A string from the target only. Every value is masked.
     Foreign,
-    /// Text of the exporter that contains text of the target. Values of at least 8 bytes are masked.
+    /// A string of the exporter that contains data from the target. Values of at least 8 bytes are masked.
     Mixed,
-    /// Public text of the target that is also a label value, such as the names in a certificate. Values that were sent
-    /// as secrets are masked if they have at least 8 bytes, letters and digits, and do not look like a host name.
+    /// A public string from the target that is also a label value, such as the names in a certificate. Values that were
+    /// sent as secrets are masked if they have at least 8 bytes, letters and digits, and do not look like a host name.
     Public,
 }
 
-/// Finds and masks secrets in texts. `Debug` shows none of them.
+/// Finds and masks secrets in strings. `Debug` shows none of them.
 pub struct SecretMasker {
     searcher: AhoCorasick,
     /// For each pattern of the searcher, the index of its form and the pattern's offset in it.
@@ -92,7 +92,7 @@ impl SecretMasker {
                 value: value.bytes.len(),
             }));
         }
-        // Certain secrets come first, for the case that two forms share a window.
+        // Values that were certainly secrets come first, because two forms may share a window.
         forms.sort_by_key(|form| !form.is_certain);
         let (mut texts, mut patterns, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         for (number, form) in forms.iter().enumerate() {
@@ -118,11 +118,11 @@ impl SecretMasker {
 
     fn size(&self) -> usize {
         let forms: usize = self.forms.iter().map(|form| form.bytes.len()).sum();
-        // The cache key also contains the values.
+        // The cache key contains the values as well.
         self.searcher.memory_usage() + 3 * forms
     }
 
-    /// The text with its secrets masked; `None` if it contains none.
+    /// The string with its secrets masked; `None` if it contains none.
     #[must_use]
     pub fn text(&self, text: &str, part: BodyPart) -> Option<String> {
         let masked = self.bytes(text.as_bytes(), part)?;
@@ -136,7 +136,7 @@ impl SecretMasker {
         (!found.is_empty()).then(|| masked(text, 0, &found))
     }
 
-    /// Masks consecutive texts, such as lines, together, because a secret may be split across them.
+    /// Masks consecutive strings, such as lines, together, because a secret may be split across them.
     pub fn lines(&self, lines: &mut [Vec<u8>], part: BodyPart) {
         let text = lines.join(&b'\n');
         let found = self.found(&text, part);
@@ -155,7 +155,7 @@ impl SecretMasker {
         }
     }
 
-    /// The ranges of secrets in a text, sorted and without overlap.
+    /// The ranges of secrets in a string, sorted and without overlap.
     fn found(&self, text: &[u8], part: BodyPart) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for (view, is_plain) in [
@@ -187,7 +187,7 @@ impl SecretMasker {
             }
             let whole = extended(&view.bytes, hit.range(), &form.bytes, offset);
             let span = view.spans[whole.start].0..view.spans[whole.end - 1].1;
-            // Many texts contain the letters of a short value by chance, separated by spaces.
+            // Many strings contain the letters of a short value by chance, separated by spaces.
             if is_plain && form.value < LONG && span.len() > whole.len().max(form.value) {
                 continue;
             }
@@ -196,7 +196,7 @@ impl SecretMasker {
         }
     }
 
-    /// Finds the start of a secret at the end of a line or of a truncated text, because the rest may be missing. At a
+    /// Finds the start of a secret at the end of a line or of a truncated string, because the rest may be missing. At a
     /// line end without `…`, only values that were sent as secrets count.
     fn search_begun(&self, view: &DecodedText, part: BodyPart, found: &mut Vec<Range<usize>>) {
         let is_long = |form: &&SecretForm| form.value >= LONG && form.counts_in(part);
@@ -237,7 +237,7 @@ fn windows(length: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Extends a hit as far as the text and the form are equal before and after it.
+/// Extends a hit as far as the string and the form are equal before and after it.
 fn extended(text: &[u8], hit: Range<usize>, form: &[u8], offset: usize) -> Range<usize> {
     let before = text[..hit.start].iter().rev().zip(form[..offset].iter().rev());
     let after = text[hit.end..].iter().zip(&form[offset + hit.len()..]);
@@ -245,7 +245,7 @@ fn extended(text: &[u8], hit: Range<usize>, form: &[u8], offset: usize) -> Range
     start..hit.end + after.take_while(|(one, other)| one == other).count()
 }
 
-/// A text that begins at the offset `begins`, with the mask in place of the found ranges.
+/// A string that begins at the offset `begins`, with the mask in place of the found ranges.
 fn masked(text: &[u8], begins: usize, found: &[Range<usize>]) -> Vec<u8> {
     let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
     for found in found {
@@ -323,7 +323,7 @@ mod tests {
         for text in ["nginx/1.25", "canar", "Canary birds", "4242", "error 42/42", ""] {
             assert_eq!(shown("Canary4242", text), text);
         }
-        // Words in a text of the exporter stay, even if they equal a short secret.
+        // The exporter's own words stay, even if they equal a short secret.
         let masks = masks(&["ends", "certificate"]);
         assert_eq!(masks.text("It ends.", BodyPart::Mixed), None);
         assert_eq!(masks.text("It ends.", BodyPart::Foreign).unwrap(), "It <secret>.");

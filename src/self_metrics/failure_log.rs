@@ -65,7 +65,7 @@ struct State {
 }
 
 impl FailureLogLimiter {
-    /// Returns the number of suppressed lines of this key since its last line, or `None` if the new line must be
+    /// Returns the number of lines suppressed for this key since its last line, or `None` if the new line must be
     /// suppressed as well.
     pub fn may_log(&self, target: u64, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -54,7 +54,7 @@ impl LimitMetrics {
             ),
             without_allowlist: make.gauge(
                 "glassbox_modules_without_allowed_targets",
-                "Modules without allowed_targets that send a secret, to any target they are asked to probe",
+                "Modules that send a secret but do not set allowed_targets, so any target receives the secret",
             ),
             shed: make.counters(
                 "glassbox_probes_shed_total",
@@ -63,21 +63,25 @@ impl LimitMetrics {
             ),
             queue: make.histogram(
                 "glassbox_probe_queue_seconds",
-                "Time that a probe waits for its permits before it starts, in seconds",
+                "Time that a probe waited for its permits before it started, in seconds",
                 &QUEUE_BOUNDS,
             ),
-            connections: make.gauge("glassbox_connections", "Open connections to the exporter"),
+            connections: make.gauge("glassbox_connections", "Open client connections to the exporter"),
             connections_ended: make.counters(
                 "glassbox_connections_ended_total",
-                "Connections to the exporter that it closed, by reason",
+                "Client connections that the exporter closed, by reason",
                 &["reason"],
             ),
             limits: make.gauges(
                 "glassbox_limit",
-                "Active limits, by key of the limits section, as a count or in bytes or seconds",
+                "Active limits, by key of the limits section: a count, bytes or seconds",
                 &["limit"],
             ),
-            hits: make.counters("glassbox_limit_hits_total", "How often a limit was reached", &["limit"]),
+            hits: make.counters(
+                "glassbox_limit_hits_total",
+                "Number of times a limit was reached, by limit",
+                &["limit"],
+            ),
         };
         for limit in MET.iter().map(|(_, limit)| limit).chain(&OTHERS) {
             bounds.hits.with_label_values(&[limit]);

@@ -5,9 +5,9 @@ use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeValLike as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Returns a family of the collector, or `None` if its value is not known. The collector reports values that it cannot
-/// read from `/proc` as 0, which none of them can be. A start time in the future is also omitted: some containers
-/// produce it with their own `/proc/stat`.
+/// Returns a family of the collector, or `None` if its value is unknown. The collector reports 0 for values that it
+/// cannot read from `/proc`; 0 is never a valid value. A start time in the future is also omitted: it occurs in some
+/// containers with their own `/proc/stat`.
 pub(super) fn known(mut family: Family) -> Option<Family> {
     const READ: [&str; 6] = [
         "process_open_fds",

@@ -33,20 +33,20 @@ impl ResourceMetrics {
         let resources = Self {
             log_dropped: make.counters(
                 "glassbox_log_lines_dropped_total",
-                "Log lines dropped because the queue was full or writing to stderr failed",
+                "Log lines dropped, by reason: the queue was full, or a write to stderr failed",
                 &["reason"],
             ),
             log_suppressed: make.counter(
                 "glassbox_probe_log_lines_suppressed_total",
-                "Log lines of failed probes suppressed by the rate limits per key and in total",
+                "Log lines about failed probes that the per-key and total rate limits suppressed",
             ),
             reload_failures: make.counter(
                 "glassbox_config_reload_failures_total",
-                "Reloads of the configuration that failed or took longer than 10 s",
+                "Configuration reloads that failed or took longer than 10 s",
             ),
             web_refused: make.counter(
                 "glassbox_web_config_reload_failures_total",
-                "New versions of the web configuration that were refused; the previous version stays active",
+                "New web configuration versions that were refused; the previous version stays active",
             ),
             evidence_bytes: make.gauge("glassbox_evidence_bytes", "Size of the stored evidence in bytes"),
             evidence_dropped: make.counter(
@@ -55,7 +55,7 @@ impl ResourceMetrics {
             ),
             memory: make.gauge(
                 "glassbox_probe_memory_bytes",
-                "Memory of response heads, bodies and decoders held by running probes, in bytes",
+                "Memory that running probes hold for response headers, bodies and decoders, in bytes",
             ),
         };
         for reason in ["queue_full", "write_failed"] {
@@ -64,7 +64,7 @@ impl ResourceMetrics {
         resources
     }
 
-    /// Updates the counters of the log writer and of the server.
+    /// Updates the log writer and server counters.
     pub fn set_server_counts(&self, log_dropped: impl Iterator<Item = (&'static str, u64)>, web_refused: u64) {
         for (reason, lines) in log_dropped {
             raise(&self.log_dropped.with_label_values(&[reason]), lines);

@@ -11,7 +11,7 @@ use crate::metrics::{
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The totals of the probes of a key.
+/// The totals of a key's probes.
 #[derive(Clone, Debug)]
 pub(super) struct KeyCounters {
     level: Level,

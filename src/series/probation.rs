@@ -42,7 +42,7 @@ impl ProbationTable {
         self.by_hash.len()
     }
 
-    /// Stores the observation of a key in place of its full state.
+    /// Stores the key's observation in place of its full state.
     pub fn keep(&mut self, key: &SeriesKey, series: Series, scraped: Option<Instant>, last_used: Instant) {
         self.number += 1;
         let hash = self.hasher.hash_one(key);
@@ -56,7 +56,7 @@ impl ProbationTable {
         self.by_hash.insert(hash, probation_entry);
     }
 
-    /// The state of the key, restored from its entry.
+    /// The key's state, restored from its entry.
     pub fn peek(&self, key: &SeriesKey) -> Option<Arc<KeyState>> {
         let probation_entry = self.by_hash.get(&self.hasher.hash_one(key))?;
         Some(ProbationEntry::clone(probation_entry).restored())

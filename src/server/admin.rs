@@ -48,8 +48,8 @@ pub(super) async fn reload(app: Shared, method: Method, uri: Uri, headers: Heade
     }
 }
 
-/// Returns whether a browser sends the request for a page of another origin. Other clients send neither of the two
-/// headers.
+/// Returns whether a browser sends the request on behalf of a page from another origin. Clients other than browsers
+/// send neither of the two headers.
 fn is_foreign(headers: &HeaderMap, host: Option<&str>) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {

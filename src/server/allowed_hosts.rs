@@ -1,6 +1,6 @@
-//! Which `Host` values may change the exporter's state: protection against DNS rebinding.
+//! Checks the `Host` values of requests that change the exporter's state, to protect against DNS rebinding.
 //!
-//! An attacker can change the DNS record of a web page's name to the address of the exporter. A browser then treats the
+//! An attacker can point the DNS record of their own web page at the exporter's address. A browser then treats the
 //! exporter as the origin of that page, and lets the page send requests to it. Requests that change state are therefore
 //! refused if their `Host` is a name that an outsider can register.
 
@@ -23,12 +23,12 @@ const PRIVATE: [&str; 8] = [
     "svc",
 ];
 
-/// Host name of this machine and the names from `--web.allowed-host`, in lower case.
+/// This machine's host name and the names from `--web.allowed-host`, in lower case.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedHosts(Vec<String>);
 
 impl AllowedHosts {
-    /// Allows these names and the host name of this machine.
+    /// Allows these names and this machine's host name.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let own = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());

@@ -1,4 +1,4 @@
-//! Limits the connections of the server.
+//! Limits the server's connections.
 //!
 //! If `limits.connections` are open, a new connection replaces the one that has been idle longest. If none is idle, the
 //! new connection is one of a few extra ones, on which only metrics and health checks are served. A client that sends
@@ -77,7 +77,7 @@ impl HeldConnection {
 enum Phase {
     /// Idle since this time.
     Quiet(Instant),
-    /// Waiting for the rest of a request head since this time: the connection is new, or the head has begun.
+    /// Waiting for the rest of a request header since this time: the connection is new, or part of the header arrived.
     Head(Instant),
     /// Number of requests in progress.
     Serving(usize),
@@ -88,7 +88,7 @@ enum Phase {
 /// Why the exporter closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseReason {
-    /// The request head was not complete in time.
+    /// The request header was not complete in time.
     Head,
     /// No request for [`BETWEEN_REQUESTS`].
     Idle,
@@ -124,7 +124,7 @@ impl ConnectionLimiter {
     }
 
     /// Admits a connection under the limit `most`. If the limit is reached, the connection replaces the one that has
-    /// been idle longest, or becomes an extra connection, or waits until a place is free.
+    /// been idle longest, becomes an extra connection, or waits until a place is free.
     pub async fn admit(self: &Arc<Self>, most: usize) -> Connection {
         loop {
             let left = self.left.notified();
@@ -169,8 +169,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Returns whether this is an extra connection beyond the limit `most`. An extra connection becomes a usual one as
-    /// soon as there is room.
+    /// Returns whether this is an extra connection beyond the limit `most`. An extra connection becomes a regular one
+    /// as soon as there is room.
     pub fn is_extra(&self, most: usize) -> bool {
         if !self.is_extra.load(Ordering::Relaxed) {
             return false;
@@ -210,7 +210,7 @@ impl Connection {
         self.phase.send_replace(after);
     }
 
-    /// Records received bytes. On an idle connection they start the head of a request.
+    /// Records received bytes. On an idle connection, they start a request header.
     fn bytes_received(&self) {
         if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
             self.go_on(|_| Phase::Head(Instant::now()));
@@ -234,7 +234,7 @@ impl Connection {
     }
 
     /// Waits until the connection must be closed, and returns the reason. `head` is the maximum time for a request
-    /// head.
+    /// header.
     pub async fn overstays(&self, head: Duration) -> CloseReason {
         let mut phase = self.phase.subscribe();
         loop {
@@ -313,8 +313,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
         Poll::Ready(Ok(written))
     }
 
-    /// Writes head and body of a response without copying them into one buffer. Without vectored writes, hyper would
-    /// keep such a buffer for each connection.
+    /// Writes the header and body of a response without copying them into one buffer. Without vectored writes, hyper
+    /// would keep such a buffer for each connection.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -378,7 +378,7 @@ mod tests {
         drop((served, busy));
         assert!(!beyond.is_extra(1));
         assert_eq!(connections.count(), 1);
-        // It now has a usual place, and frees that place when it is dropped.
+        // It now holds a regular place, and frees that place when it is dropped.
         let served = beyond.serve();
         assert!(connections.try_admit(1).unwrap().is_extra(1));
         drop((served, beyond));

@@ -39,7 +39,7 @@ struct RenderedPage {
 }
 
 /// Cache time of a page, as a multiple of its rendering time. All requests for one page thus use up to one twentieth of
-/// a CPU, and a cheap page is never old.
+/// a CPU, and a page that is cheap to render is never old.
 const SHOWN_FOR: u32 = 20;
 
 /// Maximum time that a request waits until it may render its page.

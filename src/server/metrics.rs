@@ -1,4 +1,4 @@
-//! `/metrics`: the metrics of the exporter itself.
+//! `/metrics`: the exporter's own metrics.
 
 use super::Shared;
 use super::metrics_response::answer;
@@ -7,7 +7,7 @@ use crate::metrics::{Family, MetricKind, Sample, Value};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-/// Responds to a scrape of the exporter itself.
+/// Responds to a scrape of the exporter's own metrics.
 pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
     app.scheduler.self_metrics().connections(app.connections.count());
     app.scheduler
@@ -25,7 +25,7 @@ pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
 fn vantage(healthy: bool) -> Family {
     Family {
         name: "glassbox_vantage_healthy".into(),
-        help: "0 while the controls fail, which indicates a problem in the exporter's own network".into(),
+        help: "0 if the controls fail, which indicates a problem in the exporter's own network".into(),
         kind: MetricKind::Gauge,
         rank: None,
         samples: vec![Sample {

@@ -19,12 +19,12 @@ const KEPT: usize = 100;
 /// Cost if no hash contains one. It equals that of `htpasswd -B -C 10`.
 const USUAL_COST: u32 = 10;
 
-/// Valid bcrypt hash with the given cost that matches no password.
+/// Valid bcrypt hash that has the given cost and matches no password.
 fn nobodys(cost: u32) -> String {
     format!("$2b${cost:02}$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO")
 }
 
-/// Cost of a hash (12 in `$2y$12$…`). The work is 2^cost.
+/// Cost of a hash (12 in `$2y$12$…`). The amount of work is 2^cost.
 fn cost(hash: &str) -> u32 {
     let cost = hash.split('$').nth(2);
     cost.and_then(|cost| cost.parse().ok()).unwrap_or(USUAL_COST)

@@ -67,7 +67,7 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
     response
 }
 
-/// Parses the request with the order of checks and the error texts of blackbox_exporter.
+/// Parses the request with blackbox_exporter's order of checks and error messages.
 fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusCode, String)> {
     let probe = read_probe(app, query, headers).map_err(|words| (StatusCode::BAD_REQUEST, words))?;
     if probe.module.admits(&probe.requested) {
@@ -139,11 +139,11 @@ fn backends(query: &Query, module: &Module) -> Result<Vec<Backend>, String> {
     Ok(backends)
 }
 
-/// Computes the deadline of a probe: the scrape timeout minus the offset, limited by the timeout of the module.
+/// Computes the deadline of a probe: the scrape timeout minus the offset, limited by the module's timeout.
 ///
 /// This is the rule of blackbox_exporter with two fixes: the response never exceeds the scrape timeout, and a probe
-/// always gets some time. A timeout that no probe can meet is rejected, because its failures would count as failures of
-/// the target.
+/// always gets some time. A timeout that no probe can meet is rejected, because its failures would count as the
+/// target's.
 fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Duration>) -> Result<Duration, String> {
     let scrape = match scrape {
         None => LONGEST_DEADLINE,

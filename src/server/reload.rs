@@ -47,8 +47,8 @@ impl App {
     /// Reloads the configuration. An invalid file leaves the active configuration unchanged and sets only the metrics
     /// of the reload.
     ///
-    /// Concurrent requests share one load: a load that starts after a request has seen all that was written before the
-    /// request. A load that hangs delays the next one by `PATIENCE` and fails after `LONGEST_RELOAD`. Its result is
+    /// Concurrent requests share one load: a load that starts after a request sees everything that was written before
+    /// the request. A load that hangs delays the next one by `PATIENCE` and fails after `LONGEST_RELOAD`. Its result is
     /// ignored if a later load has finished first.
     ///
     /// # Errors

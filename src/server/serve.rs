@@ -43,8 +43,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
         match taken {
             Ok((stream, _)) => {
                 let connection = app.connections.admit(app.scheduler.limits().connections).await;
-                // A tokio socket belongs to one runtime. Only a standard socket can move to the runtime of another
-                // worker.
+                // A tokio socket belongs to one runtime. Only a standard socket can move to another worker's
+                // runtime.
                 let Ok(stream) = stream.into_std() else { continue };
                 let serve_connection = serve_connection(
                     stream,
@@ -66,7 +66,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
     ending.shutdown().await;
 }
 
-/// Routes of usual connections (`all`) and of the extra ones beyond `limits.connections` (`few`).
+/// Routes for regular connections (`all`) and for the extra ones beyond `limits.connections` (`few`).
 #[derive(Clone)]
 struct Routes {
     all: Router,

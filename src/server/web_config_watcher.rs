@@ -24,12 +24,12 @@ pub(super) struct WebConfigWatcher {
     path: PathBuf,
     /// All files from which the configuration was read.
     files: Vec<PathBuf>,
-    /// Versions that were last read, valid or not.
+    /// Versions that were read last, valid or not.
     read: Vec<Version>,
     /// Versions found by the last check.
     last: Vec<Version>,
-    /// Why the versions in `read` cannot be used. Each check reads them again, because the error may concern a file
-    /// that is not in `files`, such as one that does not exist yet.
+    /// Why the versions in `read` cannot be used. Each check re-reads them, because the error may concern a file that
+    /// is not in `files`, such as one that does not exist yet.
     failed: Option<String>,
 }
 

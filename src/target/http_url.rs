@@ -347,7 +347,7 @@ impl fmt::Debug for HttpUrl {
     }
 }
 
-/// Splits the host, without brackets, and the text after the colon.
+/// Splits the host, without brackets, and the part after the colon.
 fn split(written: &str) -> (&str, Option<&str>) {
     if let Some((address, rest)) = written.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
         return (address, rest.strip_prefix(':'));

@@ -4,8 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Parses a host like `inet_aton(3)`, browsers and many proxies, optionally with a trailing dot and full-width digits.
-/// Returns `None` if none of them parses it as an address. Like Go, the exporter itself treats such a host as a name.
-/// The policy needs the address because a proxy or a name server may parse it differently.
+/// Returns `None` if none of these would parse it as an address. Like Go, the exporter itself treats a numeric host as
+/// a name. The policy needs the address because a proxy or a name server may parse the host differently.
 #[must_use]
 pub fn numeric_address(host: &str) -> Option<IpAddr> {
     let mapped;

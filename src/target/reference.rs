@@ -13,7 +13,7 @@ pub(super) struct Reference {
     pub authority: Option<Authority>,
     /// As encoded in the request.
     pub path: String,
-    /// Unmodified text after the `?`; `None` without a `?`.
+    /// Unmodified part after the `?`; `None` without a `?`.
     pub query: Option<Vec<u8>>,
     /// Whether the scheme is not followed by a slash, as in `mailto:a`.
     pub is_opaque: bool,
@@ -82,7 +82,7 @@ impl Reference {
     }
 }
 
-/// Splits a text at the first occurrence of a byte.
+/// Splits a string at the first occurrence of a byte.
 fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|byte| *byte == at) {
         Some(place) => (&text[..place], Some(&text[place + 1..])),

@@ -187,7 +187,7 @@ const VERDICTS: &str = "
     edge    | web    | http://www.example:NOBODY/            | Most likely broken: the edge                          | Edge            | tcp.refused
     upstream | shop   | http://shop.example:GATEWAY/cart      | Most likely broken: between the gateway and its backend | Upstream | direct request to app: 200
     origin   | api    | http://api.example:SICK/orders        | Broken: the application                               | Origin           | origin.status
-    content  | docs   | http://docs.example:APP/              | Broken: the content of the response                     | Content          | content.body
+    content  | docs   | http://docs.example:APP/              | Broken: the response content                            | Content          | content.body
     unknown  | web    | http://legacy.example:SICK/report     | Failed: the broken link is unknown                    |                  | not decided
     masked   | cached | http://static.example:APP/logo        | A successful response hides a broken link: between the gateway and its backend | Upstream | direct request to app
 ";

@@ -640,7 +640,7 @@ const SURPRISES: [(&str, &str); 23] = [
     ),
     (
         "{prober: http, tcp: {}}",
-        "tcp: this block has no effect: the prober of the module is http",
+        "tcp: this block has no effect: the module's prober is http",
     ),
     (
         "{prober: http, http: {preferred_ip_protocol: ipv6}}",
@@ -688,7 +688,7 @@ const SURPRISES: [(&str, &str); 23] = [
     ("{prober: dns}", "the query is for all records of the root"),
     (
         "{prober: dns, dns: {query_name: a..b.test}}",
-        "dns.query_name: every probe fails: \"a..b.test\" is not a valid name: it has an empty label",
+        "dns.query_name: every probe fails: \"a..b.test\" is not a valid name: it contains an empty label",
     ),
     (
         "{prober: dns, dns: {query_name: .a.test}}",
@@ -750,7 +750,7 @@ fn explicit_defaults_equal_missing_keys() {
     );
     assert_eq!(code, Some(0));
     assert!(
-        said.starts_with("# m: 82 series of histograms and counters for each target, 94 over TLS"),
+        said.starts_with("# m: 82 histogram and counter series per target, 94 over TLS"),
         "{said}"
     );
     for line in [

@@ -85,7 +85,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
         ),
         ("m", app.http(), "Failed: the broken link is unknown", "suspect"),
         ("same", app.http(), "Broken: the application", "broken"),
-        ("words", good.http(), "Broken: the content of the response", "broken"),
+        ("words", good.http(), "Broken: the response content", "broken"),
     ] {
         assert_shows(&page(&exporter, module, &target).await, &target, headline, class);
     }

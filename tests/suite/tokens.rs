@@ -226,7 +226,7 @@ async fn a_failed_token_request_is_a_local_fault() {
         ),
         (
             babbling.peer.address,
-            "The token server's answer holds no access_token.",
+            "The token server's response contains no access_token.",
         ),
         (
             ([127, 0, 0, 1], 9).into(),

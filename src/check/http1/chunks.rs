@@ -29,7 +29,7 @@ pub struct Chunks {
     overhead: u64,
     trailers: HeaderMap,
     deviations: Deviations,
-    /// The error to return after the data that was decoded before it.
+    /// The error to return after the data that was decoded before the error.
     failed: Option<HeadError>,
 }
 

@@ -27,16 +27,16 @@ const LEAST_ROOM: usize = 4096;
 /// Maximum bytes of one read. It doubles while reads are full.
 const MOST_ROOM: usize = 64 * 1024;
 
-/// Chunks of one read after which the task yields to other probes: a server may send single bytes.
+/// Number of chunks per read after which the task yields to other probes, because a server may send single bytes.
 const MANY_CHUNKS: usize = 64;
 
 /// A connection that a request is being written to.
 #[derive(Debug)]
 pub struct Http1Connection {
     traced: TracedStream,
-    /// The unwritten rest of the request.
+    /// The part of the request that was not written yet.
     unsent: Bytes,
-    /// The request was written, or writing failed.
+    /// Whether the request was written, or writing failed.
     is_sent: bool,
     /// The error of a failed write. A response that the server sent before has priority.
     failed: Option<io::Error>,
@@ -119,7 +119,7 @@ impl AsyncRead for Http1Connection {
             Poll::Ready(Err(error)) => error.kind() == ErrorKind::UnexpectedEof,
         };
         let says_more = |error: &mut io::Error| match error.kind() {
-            // The kernel reports the error once. A later read returns a normal end.
+            // The kernel reports the error once. A later read would return a normal end of stream.
             ErrorKind::ConnectionReset => is_over,
             // The server accepts no more data and may have responded.
             ErrorKind::BrokenPipe => false,
@@ -132,7 +132,7 @@ impl AsyncRead for Http1Connection {
     }
 }
 
-/// The received data, from the first byte of the response on.
+/// The received data, starting with the first byte of the response.
 #[derive(Debug)]
 pub struct Incoming {
     connection: Http1Connection,
@@ -164,7 +164,7 @@ impl Incoming {
         } = self;
         if buffer.capacity() - buffer.len() < *room / 2 {
             buffer.reserve(*room);
-            // The pieces taken from the buffer earlier are already processed, so its capacity is all that is in use.
+            // The pieces that were taken from the buffer are already processed, so its capacity is all that is in use.
             charge.set(buffer.capacity())?;
         }
         let free = (*room).min(buffer.capacity() - buffer.len());
@@ -262,9 +262,9 @@ impl Incoming {
 pub(super) struct IncomingBody {
     incoming: Incoming,
     left: BodyRemaining,
-    /// The response is 205, which must not have content, and none was received so far.
+    /// Whether the response is a 205, which must not have content, and no content was received so far.
     is_reset: bool,
-    /// Decoding took long, so the task yields before the next part.
+    /// Whether decoding took so long that the task must yield before the next part.
     is_pausing: bool,
 }
 

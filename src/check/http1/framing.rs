@@ -96,7 +96,7 @@ fn length(fields: &HeaderMap, deviations: &mut Deviations) -> Result<Option<u64>
         deviations.note(Deviation::EmptyLength);
         return Ok(None);
     }
-    // Digits only, with a maximum of 63 bits.
+    // Digits only, and at most 63 bits.
     let is_number = length.iter().all(u8::is_ascii_digit);
     let number = str::from_utf8(length).ok().filter(|_| is_number);
     let number = number.and_then(|number| number.parse::<i64>().ok());

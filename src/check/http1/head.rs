@@ -20,7 +20,7 @@ pub struct HeadLimits {
 /// The reason why a head cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// The head violates HTTP in a way that a client must not guess about.
+    /// The head violates HTTP so severely that a client must not guess its meaning.
     Invalid(DeviationFound),
     /// The head exceeds this number of bytes.
     TooLong(usize),

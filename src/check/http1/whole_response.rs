@@ -45,7 +45,7 @@ pub fn read_response<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, is_head: bo
     let limits = Limits::default();
     loop {
         let head = reading.head(&limits).map_err(words)?;
-        let head = head.ok_or("The connection ended before the head of a response did.")?;
+        let head = head.ok_or("The connection ended before the response header did.")?;
         let body = body_of(&head, is_head, &mut reading.deviations).map_err(words)?;
         if head.status_line.is_interim() {
             interims += 1;
@@ -154,8 +154,8 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Reading<I> {
 fn words(error: HeadError) -> String {
     match error {
         HeadError::Invalid(found) => found.words(),
-        HeadError::TooLong(limit) => format!("The head has more than {limit} bytes."),
-        HeadError::TooManyFields(limit) => format!("The head has more than {limit} fields."),
+        HeadError::TooLong(limit) => format!("The response header has more than {limit} bytes."),
+        HeadError::TooManyFields(limit) => format!("The response header has more than {limit} fields."),
     }
 }
 

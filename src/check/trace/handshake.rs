@@ -5,36 +5,36 @@ use crate::check::tls::reason_of_late_tls;
 use crate::reason::Reason;
 use std::io;
 
-/// The present handshake.
+/// The current handshake.
 #[derive(Debug, Default)]
 pub(super) struct HandshakeTrace {
-    /// It runs inside the TLS connection to a proxy: the first bytes of the socket are not its own.
+    /// Whether it runs inside the TLS connection to a proxy. The first bytes of the socket are then not its own.
     pub within: bool,
-    /// A message of the QUIC handshake arrived.
+    /// Whether a QUIC handshake message arrived.
     quic: bool,
-    /// The server requested a client certificate.
+    /// Whether the server requested a client certificate.
     client_cert_asked: bool,
     /// Why TLS ended after the handshake, if it reported a reason.
     fault: Option<Reason>,
 }
 
 impl Trace {
-    /// These bytes arrived inside the TLS connection to a proxy.
+    /// Records bytes that arrived inside the TLS connection to a proxy.
     pub fn read_within(&self, bytes: &[u8]) {
         keep_first(&mut self.state().first_raw, bytes);
     }
 
-    /// A message of the QUIC handshake arrived.
+    /// Records the arrival of a QUIC handshake message.
     pub fn quic_handshake_came(&self) {
         self.state().handshake.quic = true;
     }
 
-    /// Whether a message of the QUIC handshake arrived.
+    /// Whether a QUIC handshake message arrived.
     pub fn heard_quic_handshake(&self) -> bool {
         self.state().handshake.quic
     }
 
-    /// The handshake has ended. `client_cert_asked`: the server requested a client certificate.
+    /// Records the end of the handshake. `client_cert_asked`: whether the server requested a client certificate.
     pub fn secured(&self, client_cert_asked: bool) {
         self.state().handshake.client_cert_asked = client_cert_asked;
     }
@@ -44,7 +44,7 @@ impl Trace {
         self.state().handshake.client_cert_asked
     }
 
-    /// A read above TLS failed. If TLS reports a reason, such as an alert, it is kept here: libraries discard it.
+    /// Records a failed read above TLS. TLS's own reason, such as an alert, is kept here, because libraries discard it.
     pub fn tls_failed(&self, error: &io::Error) {
         let handshake = &mut self.state().handshake;
         handshake.fault = handshake

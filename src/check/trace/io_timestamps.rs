@@ -19,7 +19,7 @@ impl IoTimestamps {
         self.last_write = at;
     }
 
-    /// The end of the stream can be the last read, but not the first.
+    /// Records a read. The end of the stream can be the last read, but not the first.
     pub fn read(&mut self, at: Option<Instant>, bytes: usize) {
         self.first_read = self.first_read.or(at.filter(|_| bytes > 0));
         self.last_read = at;
@@ -28,7 +28,7 @@ impl IoTimestamps {
         }
     }
 
-    /// Counted from the start of the probe.
+    /// The times relative to the start of the probe.
     pub fn since(&self, begun: Instant) -> IoTimes {
         let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(begun));
         IoTimes {

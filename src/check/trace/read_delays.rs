@@ -11,13 +11,14 @@ pub(super) struct ReadDelays {
     pub last_byte: ClockSource,
     /// The longest delay.
     pub longest: Option<Duration>,
-    /// The sum of the delays before a reply, for which the remote end waited: of the connection, and of the flights of the handshake.
+    /// Total of the delays before a reply, during which the remote end waited: those of the connection and of the
+    /// handshake's flights.
     pub answered: Duration,
     /// The delay of the last bytes.
     pub last: Duration,
-    /// When bytes were last read: an earlier delay is already counted.
+    /// Time of the last read. Delays before it are already counted.
     pub read: Option<Instant>,
-    /// Which clock measured the last flight of the handshake.
+    /// The clock that measured the last flight of the handshake.
     pub secured: ClockSource,
 }
 
@@ -26,8 +27,8 @@ impl ReadDelays {
         self.longest = self.longest.max(Some(delay));
     }
 
-    /// Bytes were read. If they had already arrived at the previous read, both reads are one delay. If they arrived after it, the
-    /// remote end was not waiting before.
+    /// Records a read. If its bytes had already arrived at the time of the previous read, both reads are one delay. If
+    /// they arrived later, the remote end was not waiting before.
     pub fn read(&mut self, received: ReceivedPacket) {
         if let Some(delay) = received.delay {
             self.saw(delay);
@@ -42,12 +43,12 @@ impl ReadDelays {
         self.last_byte = received.clock();
     }
 
-    /// The exporter replies now to what it read: the remote end has waited for so long.
+    /// Records that the exporter now replies to the data that it read. The remote end waited during the delay.
     pub fn answer(&mut self) {
         self.answered += std::mem::take(&mut self.last);
     }
 
-    /// How much longer the exchange took because of all delays.
+    /// The time by which all delays together prolonged the exchange.
     pub fn in_all(&self) -> Duration {
         self.answered + self.last
     }

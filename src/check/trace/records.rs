@@ -1,15 +1,15 @@
-//! What the trace knows of TLS records: whether they are complete, and how they started and ended.
+//! The TLS records of a trace: whether they are complete, and how TLS started and ended.
 
 use super::Trace;
 
 impl Trace {
-    /// Whether a TLS alert arrived first (RFC 8446 section 6), in reply to something other than a handshake.
+    /// Whether the response starts with a TLS alert (RFC 8446 section 6), although the request was not a handshake.
     pub fn answer_is_tls_alert(&self) -> bool {
         let state = self.state();
         matches!(state.first_answer[..], [21, 3, 0..=4, 0, 2, 1 | 2, _, ..])
     }
 
-    /// TLS ended without `close_notify`.
+    /// Records that TLS ended without `close_notify`.
     pub fn lacks_close_notify(&self) {
         self.state().records.lacks_close_notify = true;
     }

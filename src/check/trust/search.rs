@@ -121,7 +121,7 @@ pub(super) fn search(
     }
 }
 
-/// Checks that apply to every certificate of a chain.
+/// Checks that apply to every certificate in a chain.
 fn usable(certificate: &ParsedCertificate<'_>, now: i64) -> Result<(), ChainFlaw> {
     if let Some(oid) = certificate.unknown_critical() {
         return Err(ChainFlaw::Invalid(format!(

@@ -172,7 +172,7 @@ block! {
 }
 
 block! {
-    /// The diagnostics of a module. The unserved keys are not implemented yet.
+    /// A module's diagnostics. The unserved keys are not implemented yet.
     DiagnosticsFile {
         backends: Spanned<String>,
         cache_bypass: Spanned<String>,

@@ -8,7 +8,7 @@ use crate::config::tree::{Node, NodeKind, below};
 use serde::Serialize;
 
 block! {
-    /// The limits of the exporter.
+    /// The exporter's limits.
     LimitsFile {
         leases: Spanned<i64>,
         probes: Spanned<i64>,

@@ -20,7 +20,7 @@ block! {
 }
 
 block! {
-    /// The TLS settings of the HTTP server.
+    /// The HTTP server's TLS settings.
     WebTlsFile {
         cert: Spanned<String>,
         cert_file: Spanned<String>,
@@ -39,7 +39,7 @@ block! {
 }
 
 block! {
-    /// The HTTP settings of the server.
+    /// The server's HTTP settings.
     WebHttpFile {
         http2: bool,
         headers: BTreeMap<String, Spanned<String>>,
@@ -47,7 +47,7 @@ block! {
 }
 
 block! {
-    /// The rate limit of the requests.
+    /// The request rate limit.
     RateFile {
         interval: Spanned<String>,
         burst: Spanned<i64>,

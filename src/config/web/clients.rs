@@ -38,7 +38,7 @@ const ALWAYS_FEW_PATHS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Clients {
     demand: ClientCertificatePolicy,
-    /// The verifier of the chain. `None` if `demand` does not require verification.
+    /// The chain verifier. `None` if `demand` does not require verification.
     authorities: Option<Arc<dyn ClientCertVerifier>>,
     /// Allowed names. A certificate must have one of them. If empty, every name is allowed.
     sans: Vec<String>,
@@ -78,7 +78,7 @@ impl Clients {
     }
 }
 
-/// The subject alternative names of a certificate, in the notation of the exporter-toolkit.
+/// A certificate's subject alternative names, in the exporter-toolkit's notation.
 fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();
@@ -122,7 +122,7 @@ impl ClientCertVerifier for Clients {
             // The client is not authenticated yet, and webpki could try a very large number of paths.
             if intermediates.len() > ALWAYS_FEW_PATHS && may_have_many_paths(intermediates) {
                 return Err(Error::General(
-                    "the intermediate certificates of the client can be chained in too many orders".to_owned(),
+                    "the client's intermediate certificates can be chained in too many orders".to_owned(),
                 ));
             }
             authorities.verify_client_cert(end_entity, intermediates, now)?;

@@ -1,4 +1,4 @@
-//! Builds the TLS settings of the HTTP server.
+//! Builds the HTTP server's TLS settings.
 
 use super::clients::{ClientCertificatePolicy, Clients};
 use crate::config::credentials::filled;
@@ -69,7 +69,7 @@ pub(super) fn requires_client_certificates(file: &WebTlsFile) -> bool {
 
 fn versions(file: &WebTlsFile) -> Result<Vec<&'static SupportedProtocolVersion>, ConfigIssue> {
     use crate::check::TlsVersion::{Tls12, Tls13};
-    // The HTTP server of the exporter does not support versions older than TLS 1.2.
+    // The exporter's HTTP server does not support versions older than TLS 1.2.
     let lowest = version(file.min_version.as_ref(), PATH, "min_version")?.unwrap_or(Tls12);
     let highest = version(file.max_version.as_ref(), PATH, "max_version")?.unwrap_or(Tls13);
     let all = [(Tls12, &rustls::version::TLS12), (Tls13, &rustls::version::TLS13)];

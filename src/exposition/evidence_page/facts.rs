@@ -66,7 +66,7 @@ fn inspected(inspection: &TlsInspection) -> Markup {
     html! {
         p { "First handshake: " bdi { (inspection.because) } }
         @if let Some(answer) = &inspection.answer {
-            p { "When offered every common version and cipher suite, the server answered with " bdi { (answer) } "." }
+            p { "When offered every common TLS version and cipher suite, the server answered with " bdi { (answer) } "." }
         }
         @if inspection.repeated { p { "The handshake was repeated with the second TLS library, on a separate connection." } }
     }
@@ -115,7 +115,7 @@ fn dialogue(dialogue: &Dialogue) -> Markup {
                 }
             }
         }
-        @if let Some(code) = dialogue.close_code { p { "The server closed the WebSocket with the code " (code) "." } }
+        @if let Some(code) = dialogue.close_code { p { "The server closed the WebSocket with code " (code) "." } }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The waterfall chart of the evidence page: the stage timings of the probe and of all its diagnostics on one time
+//! The waterfall chart of the evidence page: the stage timings of the probe and all of its diagnostics on one time
 //! axis.
 
 use crate::exposition::durations::words;
@@ -18,7 +18,7 @@ struct WaterfallGroup<'a> {
     timings: Vec<&'a StageTiming>,
     took: Duration,
     /// Time after the start of the request to the edge, or before it as an error. An earlier result that is still valid
-    /// has no place on the time axis.
+    /// is not on the time axis.
     after: Result<Duration, Duration>,
 }
 
@@ -106,7 +106,7 @@ fn earlier(asked: &WaterfallGroup) -> Markup {
     html! { @if let Err(before) = asked.after { small { " " (words(before)) " before this probe" } } }
 }
 
-/// One stage timing, with a bar if it has a place on the axis.
+/// One stage timing, with a bar if it is on the axis.
 fn row(timing: &StageTiming, after: Option<Duration>, whole: Duration) -> Markup {
     html! {
         tr {

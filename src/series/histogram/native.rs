@@ -2,7 +2,7 @@
 
 use crate::metrics::NativeBuckets;
 
-/// The finest schema: eight buckets for each power of two, so that a bucket is 9 % wide.
+/// The finest schema: eight buckets for each power of two, so that a bucket is 9% wide.
 const SCHEMA: i32 = 3;
 
 /// Maximum number of buckets of one histogram. If it is exceeded, buckets are merged in pairs.

@@ -33,7 +33,8 @@ impl Queue {
     /// Waits for a turn. Dropping the future removes the request from the queue.
     ///
     /// # Errors
-    /// When the queue is full and this address has the most requests in it, or when another address takes this place.
+    /// When the queue is full and this address has the most requests in it, or when a request from another address
+    /// replaces this one.
     pub async fn turn(&self, source: ClientAddress) -> Result<QueueTurn, QueueFull> {
         let coming = {
             let mut state = self.state();
@@ -65,7 +66,7 @@ impl Queue {
     }
 }
 
-/// Error: the queue is full.
+/// The queue is full.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct QueueFull;
 
