@@ -111,7 +111,7 @@ impl SeriesKey {
         let Some(parameters) = &self.parameters else {
             return String::new();
         };
-        let backends = parameters.backends.iter().map(|backend| format!("via {backend}"));
+        let backends = parameters.backends.iter().map(|backend| format!("backend {backend}"));
         let hostname = parameters.hostname.iter().cloned();
         hostname.chain(backends).collect::<Vec<_>>().join(", ")
     }

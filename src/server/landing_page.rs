@@ -1,5 +1,6 @@
 //! The landing page: all targets with their latest probes, failing ones first, and a form to run a probe.
 
+use super::probe::DEFAULT_MODULE;
 use super::query::Query;
 use super::{App, Shared};
 use crate::exposition::target_table::{self, TableQuery};
@@ -138,7 +139,7 @@ fn made(app: &App, query: Option<&str>) -> String {
                     (search_form(prefix, search))
                     div #keys data-read=(read) {
                         (table)
-                        p #read.legend { "Updated at " time { (read) } "." }
+                        p #read { "Updated at " time { (read) } }
                     }
                 }
             }
@@ -171,7 +172,7 @@ fn form(prefix: &str, modules: &[&str]) -> Markup {
             input #target name="target" required placeholder="https://example.org/";
             label for="module" { "Module" }
             select #module name="module" {
-                @for module in modules { option { (module) } }
+                @for module in modules { option selected[*module == DEFAULT_MODULE] { (module) } }
             }
             input type="hidden" name="show" value="evidence";
             button { "Probe" }

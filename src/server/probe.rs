@@ -16,6 +16,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use std::time::Duration;
 
+/// Module of a probe without the parameter `module`.
+pub(super) const DEFAULT_MODULE: &str = "http_2xx";
+
 /// Response header with the evidence id of the probe.
 const EVIDENCE: &str = "x-glassbox-evidence";
 
@@ -102,7 +105,7 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
     let name = query
         .get("module")
         .filter(|name| !name.is_empty())
-        .unwrap_or("http_2xx");
+        .unwrap_or(DEFAULT_MODULE);
     let Some(module) = config.module(name).cloned() else {
         app.scheduler.self_metrics().unknown_module();
         return Err(format!("Unknown module {name:?}"));
