@@ -63,9 +63,10 @@ async fn rates(table: &mut Table) {
 fn config_for_hung(program: &str) -> String {
     let modules = "modules: {m: {prober: http, timeout: 6s}}";
     // One caller gets 80 % of the permits, so that it cannot keep out all others.
-    match program == OURS {
-        true => format!("limits: {{probes: {}}}\n{modules}", HUNG * 5 / 4),
-        false => modules.to_owned(),
+    if program == OURS {
+        format!("limits: {{probes: {}}}\n{modules}", HUNG * 5 / 4)
+    } else {
+        modules.to_owned()
     }
 }
 
