@@ -39,7 +39,7 @@ pub struct SelfMetrics {
     in_flight: IntGauge,
     local_errors: IntCounterVec,
     panics: IntCounter,
-    /// Panics outside of probes that are already included in `panics`.
+    /// Number of panics outside of probes that `panics` already includes.
     panics_outside_probes: AtomicU64,
     series_keys: IntGauge,
     series_evictions: IntCounterVec,
@@ -49,7 +49,7 @@ pub struct SelfMetrics {
     time: LatenessMetrics,
     stalls: WorkerStalls,
     sync: Mutex<()>,
-    /// Time of the last logged local error, and the number of suppressed ones since then.
+    /// Time of the last logged local error, and the number of local errors suppressed since then.
     told: Mutex<(Option<Instant>, u64)>,
 }
 
@@ -60,7 +60,7 @@ pub struct Snapshot<'a> {
     pub in_flight: usize,
     /// Number of leased keys, which are probed between scrapes.
     pub leases: usize,
-    /// Number of modules that send a secret but have no `allowed_targets`.
+    /// Number of modules that send a secret but do not set `allowed_targets`.
     pub without_allowlist: usize,
     /// Counters of denied targets and addresses.
     pub denials: &'a Denials,
@@ -179,7 +179,7 @@ impl SelfMetrics {
         }
     }
 
-    /// Records the result of a load of the configuration.
+    /// Records the result of a configuration load.
     pub fn reloaded(&self, well: bool) {
         self.reload_successful.set(well.into());
         if well {
@@ -248,7 +248,7 @@ impl SelfMetrics {
         self.bounds.connections.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
-    /// Counts a reached limit, by its configuration key.
+    /// Counts that a limit was reached. The limit is identified by its configuration key.
     pub fn met(&self, limit: &str) {
         self.bounds.met(limit);
     }
@@ -281,7 +281,7 @@ impl SelfMetrics {
         self.time.lease_skips.inc_by(probes);
     }
 
-    /// Counts a probe and its connections. Connections are counted in the same way as in blackbox_exporter.
+    /// Counts a probe and its connections. Connections are counted as in blackbox_exporter.
     pub fn probed(&self, finding: &Finding) {
         if finding.late {
             self.time.late.inc();

@@ -50,7 +50,7 @@ pub(super) fn content_assertion_failed(case: &Case<'_>) -> Option<Attribution> {
     let may_follow = case.reason(Reason::ContentExpect) && case.fault().is_some_and(|fault| fault.at_deadline);
     let certainty = if may_follow { Likely } else { Certain };
     let attribution = case.attribute_if(case.family(ReasonFamily::Content) || limits, Link::Content, certainty)?;
-    // A healthy innermost machine does not prove which of the machines in front of it changed the content.
+    // A healthy innermost backend does not show which machine in front of it changed the content.
     Some(match case.backends.last().map(|backend| backend.state) {
         Some(BackendState::Refuses) => attribution.side(Side::Origin),
         _ => attribution,
@@ -64,7 +64,7 @@ pub(super) fn datagram_no_response(case: &Case<'_>) -> Option<Attribution> {
             case.attribute_if(true, Link::Network, Likely)
         }
         Reason::TcpAddressUnreachable => case.attribute_if(!case.stage(Stage::Connect), Link::Network, Likely),
-        // The reporting router may be the first one, in the exporter's own network.
+        // The reporting router may be the first hop, in the exporter's own network.
         Reason::IcmpUnreachable | Reason::IcmpTooBig => {
             case.attribute_if(true, Link::Network, proven_by_controls(case))
         }

@@ -86,7 +86,7 @@ mod tests {
         let at = |name: &str| format!("@{}", path(name));
         assert_eq!(of(&["-x", &at("a"), "y"]).unwrap(), ["-x", "--one=1", "--two", "y"]);
         assert_eq!(of(&[&at("nested")]).unwrap(), ["--one=1", "--two", "--three"]);
-        // The value of a flag may come from a file. A value after `=` is taken literally.
+        // A flag's value may be read from a file. A value after `=` is taken literally.
         assert_eq!(of(&["--flag", &at("a")]).unwrap(), ["--flag", "--one=1", "--two"]);
         assert_eq!(of(&["--flag=@a"]).unwrap(), ["--flag=@a"]);
         for wrong in [at("endless"), at("none"), "@".to_owned()] {

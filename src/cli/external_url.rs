@@ -4,7 +4,7 @@
 use crate::target::without_port;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 
-/// Bytes that are percent-encoded in the path of a route, as they are in requests.
+/// Bytes that are percent-encoded in a route path, as they are in requests.
 const NOT_IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -78,7 +78,7 @@ fn parse(url: &str) -> Result<&str, String> {
     Ok(path)
 }
 
-/// Splits the scheme off (RFC 3986 section 3.1). Text that cannot start with a scheme is a path.
+/// Splits off the scheme (RFC 3986 section 3.1). Text that cannot start with a scheme is a path.
 fn scheme(url: &str) -> Result<(&str, &str), String> {
     for (at, byte) in url.bytes().enumerate() {
         match byte {

@@ -1,4 +1,4 @@
-//! Log lines with the keys of `blackbox_exporter` (Go's `log/slog`): `time`, `level`, `source`, `msg`, then the fields,
+//! Log lines with `blackbox_exporter`'s keys (Go's `log/slog`): `time`, `level`, `source`, `msg`, then the fields,
 //! without duplicate keys. Programs that parse `blackbox_exporter`'s logs can also parse these lines.
 
 use super::LogFormat;

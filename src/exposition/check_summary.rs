@@ -55,7 +55,7 @@ impl CheckSummary {
         self.good == self.probes
     }
 
-    /// One progress line: the number of probes and the median of each phase.
+    /// One progress line: the number of probes and the median duration of each phase.
     #[must_use]
     pub fn progress(&self, of: usize) -> String {
         const BAR: usize = 20;

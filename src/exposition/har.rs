@@ -1,5 +1,5 @@
-//! One finding as an HTTP Archive 1.2, which browsers, vendors and providers can open. The allowlist of the evidence
-//! also selects the header values that are shown here.
+//! One finding as an HTTP Archive 1.2, which browsers, vendors and providers can open. The evidence's allowlist also
+//! selects the header values that are shown here.
 
 use super::evidence::{notes, shown_value};
 use crate::chain::Stage;

@@ -68,7 +68,7 @@ pub struct Bucket {
     pub exemplar: Option<Exemplar>,
 }
 
-/// Native buckets. Each bound is the next lower one times 2^(2^-schema). Observations are never negative.
+/// Native buckets. Each bound is 2^(2^-schema) times the next lower bound. Observations are never negative.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeBuckets {
     /// The schema, from -4 to 8.
@@ -208,7 +208,7 @@ fn sample(metric: &'static Metric, labels: impl IntoIterator<Item = Named>, valu
 }
 
 impl Value {
-    /// Number of series in Prometheus after a scrape in the text format.
+    /// Number of series that Prometheus stores after a scrape in the text format.
     #[must_use]
     pub const fn series(&self) -> usize {
         match self {

@@ -32,7 +32,7 @@ pub(super) struct LeasedRun {
     pub lag: Duration,
     /// Whether this lag is too long for the interval.
     pub late: bool,
-    /// State of the key. `None` in the first run of a lease.
+    /// The key's state. `None` in a lease's first run.
     pub kept: Option<Arc<KeyState>>,
 }
 
@@ -94,7 +94,7 @@ impl Scheduler {
         outcome
     }
 
-    /// Runs an admitted probe in the remaining time of its timeout.
+    /// Runs an admitted probe in the time that remains of its timeout.
     async fn run_admitted(
         &self,
         turn: Admission,

@@ -1,4 +1,4 @@
-//! Connection counters of the dialer, with the names of `blackbox_exporter`.
+//! The dialer's connection counters, under `blackbox_exporter`'s names.
 
 use super::metric_factory::MetricFactory;
 use crate::chain::Stage;

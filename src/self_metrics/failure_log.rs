@@ -30,7 +30,7 @@ struct Pace {
     each: Duration,
 }
 
-/// Token bucket with the number of lines suppressed since the last allowed one.
+/// Token bucket, with the number of lines suppressed since the last allowed line.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     tokens: f64,
@@ -54,7 +54,7 @@ impl Bucket {
     }
 }
 
-/// Rate limiter for the log lines of failed probes.
+/// Rate limiter for log lines about failed probes.
 #[derive(Debug, Default)]
 pub(super) struct FailureLogLimiter(Mutex<State>);
 

@@ -23,7 +23,7 @@ pub(super) struct LimitMetrics {
 /// Histogram buckets, in seconds.
 const QUEUE_BOUNDS: [f64; 8] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 1.0];
 
-/// Limits that end a probe, by the reason of its failure.
+/// Limits that end a probe, by failure reason.
 const MET: [(Reason, &str); 7] = [
     (Reason::ContentBodyTooLarge, "matched_body"),
     (Reason::ContentJsonTooLarge, "json_values"),
@@ -103,7 +103,7 @@ impl LimitMetrics {
         self.hits.with_label_values(&[limit]).inc();
     }
 
-    /// Counts the limit that ended a probe, if the reason of its failure is one.
+    /// Counts the limit that ended a probe, if the failure reason is a limit.
     pub fn ended_with(&self, reason: Reason) {
         if let Some((_, limit)) = MET.iter().find(|(met, _)| *met == reason) {
             self.met(limit);

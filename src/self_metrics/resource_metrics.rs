@@ -20,7 +20,7 @@ pub(super) struct ResourceMetrics {
 pub struct HeldMemory {
     /// Size of the stored evidence in bytes.
     pub evidence: usize,
-    /// Number of findings that were dropped because of the size limit of the evidence.
+    /// Number of findings that were dropped because of the evidence's size limit.
     pub evidence_dropped: u64,
     /// Memory held by running probes in bytes.
     pub probes: usize,

@@ -22,7 +22,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Auth {
     now: ArcSwap<WebConfig>,
-    /// Number of new versions of the files that could not be used.
+    /// Number of new file versions that could not be used.
     refused: AtomicU64,
     bucket: Mutex<Bucket>,
     passwords: Passwords,
@@ -66,7 +66,7 @@ impl Auth {
         self.now.load_full()
     }
 
-    /// Returns how many new versions of the files could not be used.
+    /// Returns how many new file versions could not be used.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }

@@ -31,7 +31,7 @@ impl Default for PageCache {
     }
 }
 
-/// A rendered page with its query and the end of its cache time.
+/// A rendered page, its query, and the time until which it is cached.
 #[derive(Debug)]
 struct RenderedPage {
     query: Option<String>,
@@ -68,7 +68,7 @@ pub(super) async fn page(State(app): Shared, RawQuery(query): RawQuery) -> Respo
     let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, pages.turn.clone().acquire_owned()).await else {
         return super::unavailable("Other pages are being rendered; retry.");
     };
-    // Another request may have rendered the same page meanwhile.
+    // Another request may have rendered the same page in the meantime.
     if let Some(html) = pages.shown(query.as_deref()) {
         return super::page(html.to_string());
     }

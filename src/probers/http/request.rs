@@ -153,7 +153,7 @@ impl Visit {
         self.url.scheme().is_secure()
     }
 
-    /// Stores the cookies of a response. Later visits of this probe send those that match.
+    /// Stores a response's cookies. Later visits of this probe send those that match.
     pub fn take_cookies(&mut self, reply: &Reply) {
         if reply.headers.contains_key(SET_COOKIE) {
             let host = self.named();

@@ -29,7 +29,7 @@ fn masked(mut frame: Frame) -> Vec<u8> {
     bytes
 }
 
-/// A pong with the payload of a ping (section 5.5.3).
+/// A pong with a ping's payload (section 5.5.3).
 fn masked_pong(payload: &[u8]) -> Vec<u8> {
     masked(Frame::pong(payload.to_vec()))
 }

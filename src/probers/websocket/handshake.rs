@@ -10,7 +10,7 @@ use tungstenite::handshake::derive_accept_key;
 /// Maximum length of the explanation in bytes. The explanation may quote the server.
 const LONGEST_WORDS: usize = 200;
 
-/// Removes the `Host` of the request from the header fields. The caller's `hostname` takes precedence, then the
+/// Removes the request's `Host` from the header fields. The caller's `hostname` takes precedence, then the
 /// module's own host, then the target's host. Returns `None` if it is not a valid header value.
 pub(super) fn host(headers: &mut HeaderMap, hostname: Option<&str>, url: &HttpUrl) -> Option<HeaderValue> {
     let own = headers.remove(HOST);

@@ -90,7 +90,8 @@ impl State {
         self.waiting = self.sources.iter().map(|(_, line)| line.len()).sum();
     }
 
-    /// Rejects the newest request of the address with the most requests. Returns false if that address is the newcomer.
+    /// Rejects the newest request of the address with the most requests. Returns false if that address sent the new
+    /// request.
     fn make_room(&mut self, newcomer: ClientAddress) -> bool {
         let length = |source: &(ClientAddress, VecDeque<_>)| source.1.len() + usize::from(source.0 == newcomer);
         let Some(longest) = self.sources.iter_mut().max_by_key(|source| length(source)) else {
