@@ -215,8 +215,7 @@ pub struct Reply {
     pub trailers: http::HeaderMap,
     /// Reason phrase, if it differs from the standard one.
     pub reason_phrase: Option<String>,
-    /// Body length according to the header: `Content-Length`, or 0 without a body. `None` if only the end of the body
-    /// determines it.
+    /// Body length stated in the header, or 0 without a body; `None` if the end of the body determines it.
     pub declared_length: Option<u64>,
     /// Bytes of the body that were read, decoded if the module decodes them.
     pub body_length: u64,
