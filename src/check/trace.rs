@@ -24,8 +24,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The type of a TLS record that TLS 1.3 sends within a flight for compatibility with old middleboxes (RFC 8446
-/// appendix D.4).
+/// The type of a TLS record that TLS 1.3 sends within a flight for old middleboxes (RFC 8446 appendix D.4).
 const CHANGE_CIPHER_SPEC: u8 = 20;
 
 /// Minimum size of a read after the response has started. Most responses are shorter.
@@ -117,8 +116,7 @@ impl Trace {
         }
     }
 
-    /// Treats the bytes on the socket as TLS from now on, whatever came before. `within`: whether this TLS runs inside
-    /// the TLS connection to a proxy.
+    /// Treats the bytes on the socket as TLS from now on. `within`: whether it runs inside the TLS connection to a proxy.
     pub fn speak_tls(&self, within: bool) {
         let mut state = self.state();
         state.tls = true;
@@ -132,8 +130,7 @@ impl Trace {
         self.state().delays.in_all().saturating_sub(connect)
     }
 
-    /// Total of the exporter's delays in reading data that it then replied to. The remote end waited during these
-    /// delays.
+    /// Total of the exporter's delays in reading data that it then replied to, while the remote end waited.
     pub fn answered_late(&self) -> Duration {
         self.state().delays.answered
     }
@@ -151,16 +148,14 @@ impl Trace {
     pub fn next_read(&self) -> usize {
         let state = self.state();
         match (state.sending && state.answer_began.is_none(), state.tls) {
-            // The buffer is zeroed before each read. It grows with the number of bytes read so far, so that this costs
-            // little.
+            // The buffer is zeroed before each read. To limit that cost, it grows with the bytes read so far.
             (false, _) => usize::try_from(state.read).unwrap_or(usize::MAX).max(LEAST_READ),
             (true, true) => state.records.rest(),
             (true, false) => 1,
         }
     }
 
-    /// Number of bytes read before the response. `None` unless the exporter is writing the request or waiting for the
-    /// first byte of the response.
+    /// Number of bytes read before the response, while the exporter writes the request or waits for the first byte.
     pub fn read_before_response(&self) -> Option<u64> {
         let state = self.state();
         (state.sending && state.answer_began.is_none()).then_some(state.read)
@@ -281,16 +276,14 @@ impl Trace {
         keep_first(&mut state.first_answer, bytes);
     }
 
-    /// Records a failed system call. A resource shortage of this host is kept here, because libraries discard the error
-    /// number.
+    /// Records a failed system call. Libraries discard the error number, which may show a shortage of this host.
     pub fn socket_failed(&self, error: &io::Error) {
         if let Some(short) = shortage(error) {
             self.state().shortage = Some(short);
         }
     }
 
-    /// Records a panic of a library's background task. It is a local error, regardless of what the probe observes
-    /// afterwards.
+    /// Records a panic of a library's background task: a local error, whatever the probe observes afterwards.
     pub fn library_panicked(&self) {
         self.state().shortage = Some(Reason::LocalPanic);
     }
