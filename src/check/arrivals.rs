@@ -51,8 +51,7 @@ const MAX_COUNTED: usize = 20 << 10;
 /// not sleep. In so short a time, the thread cannot have waited long for a CPU.
 const BRIEF: Duration = Duration::from_micros(100);
 
-/// Maximum tolerated error of the reported arrival time of the first byte. If the error may be larger, the arrival time
-/// is unknown.
+/// Maximum error of an arrival time that is reported. If the error may be larger, the arrival time is unknown.
 pub(super) const TOLERATED: Duration = Duration::from_micros(500);
 
 /// The thread; `None` if this host does not support it.
@@ -63,8 +62,7 @@ static WATCHER: LazyLock<Option<Watcher>> = LazyLock::new(|| {
     Some(watcher)
 });
 
-/// Starts the thread immediately. Otherwise the first probe would start it, when the process may have no file
-/// descriptors left.
+/// Starts the thread immediately: the first probe may find no file descriptors left.
 pub fn watch_arrivals() {
     LazyLock::force(&WATCHER);
 }
