@@ -2,7 +2,7 @@
 
 mod decoders;
 
-use super::blocking::{BlockingError, FairnessKey, compute};
+use super::blocking::{BlockingError, FairnessKey, WorkClock, compute};
 use super::memory_limit::{Charge, NoMemory, ProbeMemory};
 use crate::limits::JUDGED_BODY;
 use crate::reason::Reason;
@@ -86,12 +86,16 @@ struct Sink {
     /// needed.
     deadline: Instant,
     wanted: Weak<()>,
+    /// While a separate thread decodes: the clock that measures its CPU time, to tell a slow body from an overloaded
+    /// exporter.
+    clock: Option<WorkClock>,
     over: Option<BodyError>,
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if Instant::now() >= self.deadline || self.wanted.strong_count() == 0 {
+        let is_stopped = self.clock.as_ref().is_some_and(WorkClock::is_over);
+        if is_stopped || Instant::now() >= self.deadline || self.wanted.strong_count() == 0 {
             self.over = Some(BodyError::OutOfTime);
             return Err(io::Error::other("out of time"));
         }
@@ -212,6 +216,7 @@ impl Collector {
             start: Vec::new(),
             deadline,
             wanted: Arc::downgrade(&wanted.0),
+            clock: None,
             over: None,
         };
         let decoder = match plan.coding {
@@ -248,8 +253,10 @@ impl Collector {
         // Decoding ends before its stage does. Otherwise, a slow body would be reported as an overloaded exporter.
         let until = self.sink().deadline;
         let until = until.checked_sub(BEFORE_THE_END).unwrap_or(until);
-        let decoding = compute(host, until, move |_| {
+        let decoding = compute(host, until, move |clock| {
+            self.sink_mut().clock = Some(clock.clone());
             let taken = self.take(&bytes);
+            self.sink_mut().clock = None;
             Ok((self, taken))
         });
         decoding.await.map_err(|late| match late {
@@ -362,6 +369,8 @@ impl Collector {
 mod tests {
     use super::super::memory_limit::{MemoryPool, ProbeMemory};
     use super::{BodyError, BodyPlan, CancelGuard, Coding, Collector};
+    use crate::check::blocking::FairnessKey;
+    use bytes::Bytes;
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder};
     use std::io::Write;
@@ -465,6 +474,33 @@ mod tests {
             assert!(matches!(error, BodyError::OutOfTime));
             assert_eq!(collector.length(), 0);
         }
+    }
+
+    /// The exporter is not at fault, although another thread decodes.
+    #[tokio::test]
+    async fn a_body_that_takes_all_of_the_time_is_the_fault_of_its_sender() {
+        let bomb = Bytes::from(gzip(&vec![0; 5_000_000]).repeat(2000));
+        for _attempt in 0..20 {
+            let wanted = CancelGuard::new();
+            let deadline = Instant::now() + Duration::from_millis(200);
+            let collector = Collector::new(
+                plan(Coding::Gzip, None, None),
+                deadline,
+                &wanted,
+                &ProbeMemory::default(),
+            );
+            let decoded = collector
+                .unwrap()
+                .decode_blocking(bomb.clone(), FairnessKey::default())
+                .await;
+            match decoded.and_then(|(_, taken)| taken) {
+                Err(BodyError::OutOfTime) => return,
+                // This host was too busy to tell.
+                Err(BodyError::NotDecoded) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("the thread had too little CPU time in every attempt");
     }
 
     #[test]
