@@ -1,28 +1,29 @@
 # Build: docker build --tag glassbox_exporter .
-# Every RUN line is a command that works by hand in a copy of the project; tests/suite/image.rs runs the last of them, and
-# starts what the final stage has, in a folder by chroot.
+# Every RUN command also works outside Docker in a copy of the project. tests/suite/image.rs runs the last one and
+# starts the content of the final stage in a chroot.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
-# The dependencies are a layer of their own: it is built again only when they change.
+# The dependencies have a separate layer, which is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src benches/figures && touch src/lib.rs && echo 'fn main() {}' | tee src/main.rs > benches/figures/main.rs
 RUN cargo build --release --locked --features legacy-tls
 
-# Our own sources may be older than the stubs, and cargo goes by the time.
+# The sources may be older than the stubs, and cargo compares modification times.
 COPY src src
 RUN touch src/lib.rs src/main.rs
 RUN cargo build --release --locked --features legacy-tls
 
-# The second name is for those who come from blackbox_exporter: their commands and charts then work as they are.
+# The second name is for users of blackbox_exporter: their commands and charts work unchanged.
 COPY LICENSE ./
 RUN install -D -m 0755 target/release/glassbox_exporter image/bin/glassbox_exporter \
     && ln -s glassbox_exporter image/bin/blackbox_exporter \
     && install -D -m 0644 src/config/default.yml image/etc/blackbox_exporter/config.yml \
     && install -D -m 0644 LICENSE image/usr/share/doc/glassbox_exporter/LICENSE
 
-# glibc and libgcc, authorities and a user; no shell. The exporter writes no file: the root can be read-only.
+# The base contains glibc, libgcc, CA certificates and an unprivileged user, but no shell. The exporter writes no files,
+# so the root file system can be read-only.
 FROM gcr.io/distroless/cc-debian12:nonroot
 ARG REVISION=""
 LABEL org.opencontainers.image.title="glassbox_exporter" \
@@ -31,12 +32,12 @@ LABEL org.opencontainers.image.title="glassbox_exporter" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
-# Folder by folder: where /bin is a link in the base, it stays one.
+# One COPY per directory, so that /bin remains a link if it is one in the base.
 COPY --from=build /build/image/bin/ /bin/
 COPY --from=build /build/image/etc/ /etc/
 COPY --from=build /build/image/usr/ /usr/
 
-# The base's nonroot, as numbers: Kubernetes' runAsNonRoot can only judge those.
+# The user nonroot of the base. Kubernetes' runAsNonRoot requires a numeric ID.
 USER 65532:65532
 EXPOSE 9115
 HEALTHCHECK --interval=30s --timeout=6s --start-period=5s CMD ["/bin/glassbox_exporter", "healthcheck"]

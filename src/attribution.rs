@@ -25,7 +25,7 @@ use crate::target::shown_host;
 use crate::verdict::{Certainty, Side, Verdict};
 use case::Case;
 
-/// Maximum number of reasons in a verdict, most likely first. The reason in the label also covers the omitted ones.
+/// Maximum number of reasons in a verdict, most likely first. The reason in the label also covers the omitted reasons.
 const MOST_REASONS: usize = 3;
 
 /// The input of the attribution.
@@ -37,7 +37,7 @@ pub struct Facts<'a> {
     pub diagnostics: Option<&'a Investigation>,
     /// Baseline of the key from earlier probes.
     pub baseline: &'a Baseline,
-    /// Results of the controls.
+    /// Control results.
     pub vantage: Option<&'a Vantage>,
 }
 
@@ -59,7 +59,7 @@ pub struct AttributionRule {
     pub id: RuleId,
     /// Description: when the rule matches and which link it names.
     pub when: &'static str,
-    /// Description of the known blind spots; empty if there are none.
+    /// Known blind spots; empty if there are none.
     pub blind: &'static str,
     applies: fn(&Case<'_>) -> Option<Attribution>,
 }
@@ -95,8 +95,8 @@ impl Attribution {
         }
     }
 
-    /// Sets the side. Side `gateway` is never certain: only a check of the backend's bytes proves that the gateway rejects a
-    /// healthy response.
+    /// Sets the side. Side `gateway` is never certain: only a check of the backend's bytes proves that the gateway
+    /// rejects a healthy response.
     fn side(self, side: Side) -> Self {
         Self {
             side: Some(side),
@@ -109,11 +109,11 @@ impl Attribution {
     }
 }
 
-/// Attributes the result of a probe. Each failed probe has one verdict; a successful one has none, unless it hides a
+/// Attributes the result of a probe. Each failed probe gets one verdict. A successful probe gets one only if it hides a
 /// broken link.
 #[must_use]
 pub fn attribute(facts: &Facts<'_>) -> Option<Verdict> {
-    // The target's backends imply nothing about another host to which a redirect led.
+    // The target's backends imply nothing about a different host to which a redirect led.
     let facts = &Facts {
         diagnostics: facts.diagnostics.filter(|_| !ended_elsewhere(facts.edge)),
         ..*facts
@@ -139,7 +139,7 @@ fn ended_elsewhere(report: &Report) -> bool {
     exchanges.last().is_some_and(|last| first.map(host) != Some(host(last)))
 }
 
-/// The verdict on a failed request that bypassed caches, masked by the successful response of the probe.
+/// The verdict on a failed request that bypassed caches, masked by the probe's successful response.
 fn behind_the_cache(facts: &Facts<'_>) -> Option<Verdict> {
     let fault = |report: &Report| report.fault.clone();
     let bypass = facts.bypass().filter(|bypass| {

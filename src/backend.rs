@@ -6,7 +6,7 @@ use std::fmt;
 /// Maximum number of backends of one probe.
 pub const MOST_BACKENDS: usize = 4;
 
-/// Maximum length of a backend's name.
+/// Maximum length of a backend name.
 const LONGEST_NAME: usize = 32;
 
 /// One backend. Backends are listed from the outside in: the first one is directly behind the edge.
@@ -30,7 +30,7 @@ pub struct Backend {
     pub trusted: bool,
 }
 
-/// Why a text is not a valid backend.
+/// Why a backend is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
     /// Invalid syntax.
@@ -48,10 +48,10 @@ pub enum BackendError {
     #[error("{0:?} is not a valid backend option: expected tls, sni=NAME or host=NAME")]
     Option(String),
     /// Two backends have the same name.
-    #[error("two backends are named {0:?}; each needs a name of its own")]
+    #[error("two backends are named {0:?}; each needs a unique name")]
     Twice(String),
     /// Too many backends.
-    #[error("there are {0} backends; a probe asks at most {MOST_BACKENDS}")]
+    #[error("there are {0} backends; a probe supports at most {MOST_BACKENDS}")]
     TooMany(usize),
 }
 
@@ -120,7 +120,7 @@ impl Backend {
         Ok(backends)
     }
 
-    /// Validates all backends of a probe together.
+    /// Validates all of a probe's backends together.
     ///
     /// # Errors
     /// If there are too many, or two have the same name.
@@ -137,7 +137,7 @@ impl Backend {
 }
 
 impl Backend {
-    /// Its name and address. A different address with the same name is a different machine.
+    /// The backend's name and address. A different address with the same name is a different machine.
     #[must_use]
     pub fn place(&self) -> String {
         format!("{}@{self}", self.name)

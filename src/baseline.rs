@@ -1,4 +1,4 @@
-//! The usual responses of a key: the fields of successful responses, and those that the gateway adds itself.
+//! The usual responses of a key: the header fields of successful responses, and those that the gateway itself adds.
 
 use crate::report::Reply;
 use http::HeaderName;
@@ -31,14 +31,15 @@ const NO_MARKS: [&str; 23] = [
     "x-frame-options",
 ];
 
-/// Maximum number of remembered field names, and maximum bytes of each, because the server chooses them.
+/// Maximum number of remembered field names, and their maximum length in bytes. The server chooses the names, so both
+/// are limited.
 const MOST_FIELDS: usize = 32;
 const LONGEST_FIELD: usize = 64;
 
 /// Facts about a key from its earlier probes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Baseline {
-    /// Fields that every successful response had.
+    /// Fields that every successful response contained.
     always: Option<Fields>,
     /// Status with which the edge itself rejected the last reference request.
     pub refused_fields: Option<u16>,
@@ -47,7 +48,7 @@ pub struct Baseline {
     gateway: Option<Box<Gateway>>,
 }
 
-/// Facts about a gateway. Most keys have no gateway that generates responses of its own.
+/// Facts about a gateway. Most keys have no gateway that generates its own responses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Gateway {
     /// Fields of the gateway's own responses, if one was observed.
@@ -70,7 +71,7 @@ impl Baseline {
         self.last_request_id = request_id(reply);
     }
 
-    /// Records a response that the gateway generated itself.
+    /// Records a response that the gateway itself generated.
     pub fn learn_gateway_response(&mut self, reply: &Reply) {
         let gateway = self.gateway.get_or_insert_default();
         let known = gateway.own.take().unwrap_or_default();
@@ -96,8 +97,7 @@ impl Baseline {
         self.gateway.get_or_insert_default().product = Some(name);
     }
 
-    /// Whether a response carries the `X-Request-Id` of the last successful one, and was therefore not generated
-    /// anew.
+    /// Whether a response carries the `X-Request-Id` of the last successful one, which means that it is a copy.
     #[must_use]
     pub fn repeats(&self, reply: &Reply) -> bool {
         self.last_request_id.is_some() && self.last_request_id == request_id(reply)

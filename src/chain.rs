@@ -31,7 +31,7 @@ impl Stage {
         Self::Receive,
     ];
 
-    /// The value of the label `phase`: `blackbox_exporter`'s values, plus `proxy` and `request`.
+    /// The value of the `phase` label: blackbox_exporter's values, plus `proxy` and `request`.
     #[must_use]
     pub const fn phase(self) -> &'static str {
         match self {
@@ -67,11 +67,11 @@ impl Stage {
 pub enum Link {
     /// The exporter's own resolver, uplink or configuration.
     Local,
-    /// The DNS of the target.
+    /// The target's DNS.
     Dns,
     /// The network between the exporter and the edge.
     Network,
-    /// TLS of the edge.
+    /// TLS at the edge.
     Tls,
     /// The machine at the target's address.
     Edge,
@@ -99,7 +99,7 @@ impl Link {
         Self::Unknown,
     ];
 
-    /// The value of the label `link`.
+    /// The value of the `link` label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -16,9 +16,8 @@ mod http2;
 mod http2_frames;
 mod http3;
 mod icmp_echo;
-mod inspection;
 #[cfg(feature = "legacy-tls")]
-mod legacy;
+mod legacy_tls;
 mod local_fault;
 mod memory_limit;
 mod p521;
@@ -35,6 +34,7 @@ mod signatures;
 mod socket;
 mod stall_detector;
 mod tls;
+mod tls_inspection;
 mod trace;
 mod trust;
 mod tunnel;
@@ -76,7 +76,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 use wire::{StageTimes, Wire};
 
-/// Maximum delay after the deadline in which data that arrived before the deadline may still be read and examined.
+/// Minimum time to read and examine data that arrived before the deadline, even if it extends past the deadline.
 const LATE_READING: Duration = Duration::from_millis(100);
 
 /// The conditions under which a probe runs.
@@ -84,9 +84,9 @@ const LATE_READING: Duration = Duration::from_millis(100);
 pub struct ProbeContext {
     /// The destinations that may be dialled. All sockets to targets are created here.
     pub dialer: Dialer,
-    /// The limits of a response.
+    /// Response limits.
     pub limits: Limits,
-    /// Memory held by the probe.
+    /// The account for the memory that the probe holds.
     pub memory: ProbeMemory,
     /// The host that the work is accounted to, for fair scheduling.
     pub host: FairnessKey,
@@ -111,7 +111,7 @@ pub struct Check {
 #[derive(Debug)]
 pub struct ProbeFailed(());
 
-/// The description of a stage's own error type.
+/// A stage's own error type.
 trait StageError {
     /// The reason, from the closed list.
     fn reason(&self) -> Reason;
@@ -146,13 +146,14 @@ impl Check {
         &self.context.limits
     }
 
-    /// The secrets that were sent so far.
+    /// The secrets that the probe has sent so far.
     #[must_use]
     pub const fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// The same, mutable, to add secrets that a request does not mark, such as those in a body.
+    /// The same secrets, mutable, to add those that are not in a header field or the request target, such as secrets in
+    /// a body.
     pub const fn secrets_mut(&mut self) -> &mut Secrets {
         &mut self.secrets
     }
@@ -166,7 +167,7 @@ impl Check {
         }
     }
 
-    /// Starts the next exchange with a new connection.
+    /// Starts the next exchange on a new connection.
     pub fn begin_exchange(&mut self, url: String, wants_tls: bool) {
         let wire = Wire::new(url, wants_tls, self.context.memory.clone());
         let ended = std::mem::replace(&mut self.wire, wire);
@@ -195,7 +196,7 @@ impl Check {
         self.wire.facts.for_credentials = true;
     }
 
-    /// Records facts of the current exchange that are not visible on the wire.
+    /// Records protocol-specific facts of the current exchange.
     pub fn note(&mut self, spoken: ProtocolFacts) {
         self.wire.facts.spoken = Some(spoken);
     }
@@ -240,7 +241,7 @@ impl Check {
         ProbeFailed(())
     }
 
-    /// Adds a sentence to the details of the failure.
+    /// Adds a sentence to the failure details.
     pub fn explain(&mut self, words: &str) {
         if let Some(fault) = &mut self.fault {
             fault.detail += " ";
@@ -256,11 +257,11 @@ impl Check {
     ) -> Result<T, ProbeFailed> {
         let since = |at: Instant| at.saturating_duration_since(self.begun);
         let deadline = self.deadline();
-        // A stage that ends with an event on the wire ends at the time of that event, not when the task runs next.
+        // If the previous stage ended with an event on the wire, this stage starts at the time of that event.
         let begun = self.wire.times.next.unwrap_or_else(Instant::now);
         self.wire.times = StageTimes::default();
-        // Data that arrived together with an earlier stage's bytes cannot end a later stage before the earlier one
-        // ends.
+        // Data may arrive together with an earlier stage's bytes. It must not end a later stage before the earlier
+        // stage ends.
         let floor = self
             .stage_log
             .timings()
@@ -296,7 +297,7 @@ impl Check {
             let words = format!("Timed out after {} ms, {}.", self.timeout.as_millis(), stage.doing());
             (E::timed_out(&self.wire), words)
         });
-        // Libraries do not pass on resource shortages of this host and TLS alerts.
+        // The libraries do not report TLS alerts and this host's resource shortages, so both are taken from the trace.
         let trace = &self.wire.trace;
         let reason = trace.shortage().or_else(|| trace.tls_fault()).unwrap_or(reason);
         timing.fail(since(self.wire.times.failed.unwrap_or(ended)), reason);
@@ -334,15 +335,15 @@ impl Check {
     }
 }
 
-/// The facts of an exchange that has ended. None if it was not started.
+/// The facts of an exchange that has ended; `None` if it was not started.
 fn facts(wire: Wire, stage_log: StageLog, begun: Instant) -> Option<Exchange> {
     let mut facts = wire.close(begun);
     facts.stage_log = stage_log;
     (!facts.stage_log.timings().is_empty() || !facts.url.is_empty()).then_some(facts)
 }
 
-/// Time that the exporter lost and that could have changed the result, unless the deadline tolerates it. The loss is
-/// measured by late wake-ups, or by how long the data it responded to had been unread.
+/// Time that the exporter lost, if the loss could have changed the result and exceeds the deadline's tolerance. The
+/// loss is measured by late wake-ups, or by how long received data remained unread before the exporter responded to it.
 fn stalled(stalls: &StallDetector, wire: &Wire, exchanges: &[Exchange]) -> Option<Duration> {
     let acted = wire.trace.last_action().max(wire.times.began);
     let earlier: Duration = exchanges.iter().map(|facts| facts.wire.clocks.scheduling_delay).sum();
@@ -352,7 +353,7 @@ fn stalled(stalls: &StallDetector, wire: &Wire, exchanges: &[Exchange]) -> Optio
 
 fn stalled_words(lost: Duration, timeout: Duration, stage: Stage) -> String {
     format!(
-        "The exporter did not run for {} ms of a deadline of {} ms, {}. Its process or its host stood still or had no processor.",
+        "The exporter did not run for {} ms of a deadline of {} ms, {}. Its process or host was stopped or was not scheduled.",
         lost.as_millis(),
         timeout.as_millis(),
         stage.doing()

@@ -1,4 +1,4 @@
-//! The command line: the peer's flags, ours, and the subcommands.
+//! The command line: the flags of `blackbox_exporter`, additional flags, and the subcommands.
 
 mod arguments;
 mod check;
@@ -26,17 +26,17 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What the peer loads when no file is named.
+/// Configuration file that `blackbox_exporter` loads by default.
 const DEFAULT_FILE: &str = "blackbox.yml";
 
 /// A Prometheus exporter that probes a target stage by stage and names the link of the chain that broke.
 ///
-/// Flags, port and configuration are those of `blackbox_exporter`.
+/// Flags, port and configuration are compatible with `blackbox_exporter`.
 #[derive(Debug, Parser)]
 #[command(name = "glassbox_exporter", disable_help_subcommand = true)]
-#[allow(clippy::struct_excessive_bools, reason = "flags are what they are")]
+#[allow(clippy::struct_excessive_bools, reason = "each flag is a bool for clap")]
 pub struct Cli {
-    /// What to do instead of serving.
+    /// Subcommand. Without one, the exporter serves HTTP.
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -48,43 +48,43 @@ pub struct Cli {
     #[arg(long = "help-man")]
     pub help_man: bool,
 
-    /// Configuration file [default: blackbox.yml if it is there, else an embedded default].
+    /// Configuration file [default: blackbox.yml if it exists, otherwise an embedded configuration].
     #[arg(long = "config.file", value_name = "PATH", global = true)]
     config_file: Option<PathBuf>,
 
-    /// Check the configuration file and exit.
+    /// Validate the configuration file and exit.
     #[arg(long = "config.check", overrides_with = "_no_config_check")]
     config_check: bool,
     #[arg(long = "no-config.check", hide = true)]
     _no_config_check: bool,
 
-    /// Reload the configuration file when it has changed.
+    /// Reload the configuration file when it changes.
     #[arg(long = "config.enable-auto-reload", overrides_with = "_no_auto_reload")]
     auto_reload: bool,
     #[arg(long = "no-config.enable-auto-reload", hide = true)]
     _no_auto_reload: bool,
 
-    /// Seconds between two looks at the configuration file.
+    /// Interval between checks of the configuration file for changes, in seconds.
     #[arg(long = "config.auto-reload-interval", value_name = "SECONDS", default_value = "30", value_parser = numbers::whole)]
     auto_reload_interval: u64,
 
-    /// Seconds to take off the scrape's timeout.
+    /// Offset to subtract from the scrape timeout, in seconds.
     #[arg(long = "timeout-offset", value_name = "SECONDS", default_value = "0.5", value_parser = numbers::seconds)]
     timeout_offset: f64,
 
-    /// Findings to keep as evidence, failing ones longest.
+    /// Maximum number of findings to keep as evidence. Failed probes are kept longest.
     #[arg(long = "history.limit", value_name = "COUNT", default_value = "1000", value_parser = numbers::count)]
     history_limit: usize,
 
-    /// Keys (module, target, hostname) whose histograms and counters are kept.
+    /// Maximum number of keys (module, target, hostname) with histograms and counters.
     #[arg(long = "series.limit", value_name = "COUNT", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(10..))]
     series_limit: u32,
 
-    /// Seconds after which a key that nobody scrapes is dropped.
+    /// Time after which a key that is not scraped is dropped, in seconds.
     #[arg(long = "series.idle", value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(60..))]
     series_idle: u32,
 
-    /// What modules export that do not say it themselves.
+    /// Metrics level for modules that do not set "metrics".
     #[arg(
         long = "metrics.level",
         value_name = "LEVEL",
@@ -93,38 +93,39 @@ pub struct Cli {
     )]
     metrics_level: LevelFlag,
 
-    /// Address to listen on; may be given several times.
+    /// Address to listen on. Repeatable.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9115", action = ArgAction::Append)]
     listen_addresses: Vec<String>,
 
-    /// Prefix of every path.
+    /// Prefix of all HTTP paths [default: the path of --web.external-url].
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<String>,
 
-    /// URL, or its path, under which the exporter is reached from outside; the path is the default of the route prefix.
+    /// URL under which the exporter is externally reachable, or only the path of this URL.
     #[arg(long = "web.external-url", value_name = "URL")]
     external_url: Option<String>,
 
-    /// File with TLS, passwords, header fields and a rate, as the exporter-toolkit has it.
+    /// Configuration file for TLS, authentication, response headers and the rate limit, in the format of
+    /// exporter-toolkit.
     #[arg(long = "web.config.file", value_name = "PATH")]
     web_config_file: Option<String>,
 
-    /// Host name by which the exporter may be told to reload, besides addresses and names of this host; may be given several
-    /// times.
+    /// Additional host name to allow in the Host header of a reload request. IP addresses and local names are always
+    /// allowed. Repeatable.
     #[arg(long = "web.allowed-host", value_name = "NAME", action = ArgAction::Append)]
     allowed_hosts: Vec<String>,
 
-    /// Seconds after SIGTERM within which the process ends; probes that still run then are answered with 503.
+    /// Maximum time from SIGTERM to exit, in seconds. Probes still running at that point get a 503.
     #[arg(long = "web.shutdown-timeout", value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..))]
     shutdown_timeout: u32,
 
-    /// Take the sockets that systemd has opened instead of opening any.
+    /// Use the sockets that systemd passes (socket activation) instead of opening listening sockets.
     #[arg(long = "web.systemd-socket", overrides_with = "_no_systemd_socket")]
     systemd_socket: bool,
     #[arg(long = "no-web.systemd-socket", hide = true)]
     _no_systemd_socket: bool,
 
-    /// Only log messages with this severity or above.
+    /// Minimum severity of log messages.
     #[arg(
         long = "log.level",
         value_name = "LEVEL",
@@ -134,11 +135,11 @@ pub struct Cli {
     )]
     pub log_level: LogLevel,
 
-    /// The severity from which the probes themselves are logged: debug, info, warn or error.
+    /// Minimum severity of probe log messages: debug, info, warn or error.
     #[arg(long = "log.prober", value_name = "LEVEL", default_value = "info")]
     log_prober: String,
 
-    /// The format of log messages.
+    /// Format of log messages.
     #[arg(
         long = "log.format",
         value_name = "FORMAT",
@@ -149,37 +150,37 @@ pub struct Cli {
     pub log_format: LogFormat,
 }
 
-/// What to do instead of serving.
+/// A subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Probe once, draw the waterfall, and exit with 0 if the probe succeeded and 1 if not.
+    /// Probe a target and print the waterfall. Exits with 0 if the probe succeeds, otherwise with 1.
     Check(CheckCommand),
-    /// Look at a configuration file.
+    /// Check or explain a configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Ask a running exporter whether it is healthy: exit with 0 if so.
+    /// Check the health of a running exporter. Exits with 0 if it is healthy.
     Healthcheck(HealthcheckCommand),
 }
 
-/// A severity.
+/// Severity of a log message.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogLevel {
-    /// Everything.
+    /// Info, plus client connection errors.
     Debug,
-    /// What one wants to know.
+    /// Warnings, plus startup, reload and shutdown.
     Info,
-    /// What may go wrong.
+    /// Errors, plus local errors, masked failures and configuration warnings.
     Warn,
-    /// What went wrong.
+    /// Failed probes, failed reloads and internal errors.
     Error,
 }
 
-/// Where requests come in.
+/// Where the server accepts connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listen<'a> {
-    /// At addresses, as the peer spells them: `:9115` is every address of this host.
+    /// Listen addresses in the syntax of `blackbox_exporter`: `:9115` means all addresses of the host.
     At(&'a [String]),
-    /// At the sockets that systemd has opened (`sd_listen_fds(3)`).
+    /// The sockets that systemd passes (`sd_listen_fds(3)`).
     Inherited,
 }
 
@@ -188,7 +189,7 @@ pub enum Listen<'a> {
 pub enum LogFormat {
     /// `key=value` pairs.
     Logfmt,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -199,39 +200,39 @@ enum LevelFlag {
     Full,
 }
 
-/// Flags that cannot be served.
+/// Error of the command line or of a subcommand.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// What was found cannot be written.
-    #[error("writing what was found: {0}")]
+    /// Failure to write the results.
+    #[error("failed to write the results: {0}")]
     Output(std::io::Error),
-    /// A value out of its range.
+    /// Invalid value of a flag.
     #[error("--{flag}: {words}")]
     Flag {
-        /// Which flag.
+        /// Name of the flag without the leading dashes.
         flag: &'static str,
-        /// What is wrong and what would be right.
+        /// What is wrong, and what is expected.
         words: String,
     },
-    /// The configuration.
+    /// Error in the configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A module that is not there.
-    #[error("unknown module {0:?}; the configuration has: {1}")]
+    /// Module that is not in the configuration, and the names of the modules that are.
+    #[error("unknown module {0:?}: expected one of {1}")]
     UnknownModule(String, String),
-    /// The exporter has no means to probe.
+    /// Probe that could not run for lack of local resources.
     #[error(transparent)]
     Own(#[from] crate::probe::LocalError),
-    /// The health endpoint.
+    /// Failed health check.
     #[error("not healthy: {0}")]
     Unhealthy(String),
 }
 
 impl Cli {
-    /// The command line, which may name files of arguments (`@file`).
+    /// Parses the command line. Expands arguments that refer to argument files (`@file`).
     ///
     /// # Errors
-    /// With what there is to say of it, where it cannot be read.
+    /// When an argument is invalid, or an argument file cannot be read.
     pub fn read(mut written: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
         let program = written.next().unwrap_or_default();
         let given = arguments::expanded(written);
@@ -239,7 +240,7 @@ impl Cli {
         Self::try_parse_from(std::iter::once(program).chain(given))
     }
 
-    /// What `--help-man` prints.
+    /// Returns the output of `--help-man`.
     #[must_use]
     pub fn manual() -> String {
         let mut command = Self::command();
@@ -247,7 +248,7 @@ impl Cli {
         man_page::page(&command)
     }
 
-    /// The file to load: the one named, or the peer's default if it is there.
+    /// Returns the file to load: the value of the flag, or `blackbox.yml` if it exists.
     fn config_file(&self) -> Option<PathBuf> {
         let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
         self.config_file.clone().or_else(default)
@@ -263,10 +264,10 @@ impl Cli {
         }
     }
 
-    /// What the server needs.
+    /// Returns the server settings.
     ///
     /// # Errors
-    /// When a flag is out of range or not served.
+    /// When the value of a flag is invalid.
     pub fn server_settings(&self) -> Result<ServerSettings, CliError> {
         let external = self.external_path()?;
         let route = given(self.route_prefix.as_deref()).map(external_url::encoded);
@@ -285,7 +286,8 @@ impl Cli {
         })
     }
 
-    /// The names of the flags: those that are allowed, that of the external URL, and those that are listened at.
+    /// Collects the host names that reload requests may use: those of `--web.allowed-host`, the external URL and the
+    /// listen addresses.
     fn allowed_hosts(&self) -> AllowedHosts {
         let external = given(self.external_url.as_deref()).and_then(external_url::host_of);
         let listened = self.listen_addresses.iter();
@@ -293,7 +295,7 @@ impl Cli {
         AllowedHosts::new(self.allowed_hosts.iter().cloned().chain(external).chain(listened))
     }
 
-    /// The path of the external URL.
+    /// Returns the path of the external URL.
     fn external_path(&self) -> Result<Option<String>, CliError> {
         let path = given(self.external_url.as_deref()).map(external_url::path_of);
         path.transpose().map_err(|words| CliError::Flag {
@@ -302,15 +304,16 @@ impl Cli {
         })
     }
 
-    /// The severity from which probes are logged. One that is unknown changes nothing, as with `blackbox_exporter`.
+    /// Returns the minimum severity of probe log messages. The caller ignores an unknown severity, as
+    /// `blackbox_exporter` does.
     ///
     /// # Errors
-    /// With what there is to say of an unknown one.
+    /// When the severity is unknown.
     pub fn prober_level(&self) -> Result<LogLevel, String> {
         LogLevel::from_str(&self.log_prober, true).map_err(|_| format!("unrecognized log level {}", self.log_prober))
     }
 
-    /// Where to listen.
+    /// Returns where the server accepts connections.
     #[must_use]
     pub fn listen_addresses(&self) -> Listen<'_> {
         if self.systemd_socket {
@@ -320,23 +323,23 @@ impl Cli {
         }
     }
 
-    /// Whether only the configuration is to be checked.
+    /// Returns whether to validate the configuration and exit.
     #[must_use]
     pub const fn only_checks_config(&self) -> bool {
         self.config_check
     }
 
-    /// How often to look whether the configuration file has changed.
+    /// Returns the configuration file to watch and the interval, or `None` if automatic reload is disabled.
     #[must_use]
     pub fn auto_reload(&self) -> Option<(PathBuf, Duration)> {
         let interval = Duration::from_secs(self.auto_reload_interval.clamp(1, u32::MAX.into()));
         self.auto_reload.then(|| Some((self.config_file()?, interval)))?
     }
 
-    /// Loads the configuration and says whether it is valid.
+    /// Loads and validates the configuration.
     ///
     /// # Errors
-    /// When it is not.
+    /// When the configuration cannot be read or is invalid.
     pub fn check_config(&self) -> Result<(), CliError> {
         self.load().map(|_| ())
     }
@@ -353,7 +356,7 @@ impl Cli {
     }
 }
 
-/// A path as a prefix: without a slash at its end.
+/// Converts a path to a prefix without a trailing slash.
 fn prefix(path: Option<&str>) -> String {
     match path.unwrap_or_default().trim_matches('/') {
         "" => String::new(),
@@ -361,7 +364,7 @@ fn prefix(path: Option<&str>) -> String {
     }
 }
 
-/// A flag with an empty value is as one that is not given.
+/// Treats an empty value of a flag like an absent flag.
 fn given(value: Option<&str>) -> Option<&str> {
     value.filter(|value| !value.is_empty())
 }
@@ -370,7 +373,7 @@ fn seconds(number: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(number).ok()
 }
 
-/// A scrape never outlives Prometheus' timeout: an offset below 0, which would lengthen it, is as 0.
+/// Ignores a negative offset, which would extend a probe beyond the timeout of Prometheus.
 fn offset(offset: f64) -> Duration {
     seconds(offset.max(0.0)).unwrap_or(Duration::MAX)
 }

@@ -1,4 +1,4 @@
-//! The configuration: reads what was written, checks all of it, and composes what runs.
+//! Reads and validates the configuration file and builds the modules, controls, policy and limits.
 
 mod address;
 mod credentials;
@@ -6,9 +6,9 @@ mod diagnostics;
 mod dialogue;
 mod dns;
 mod examine;
-mod fields;
 mod file;
 mod grpc;
+mod header_fields;
 mod http;
 mod icmp;
 mod issue;
@@ -43,7 +43,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What serves when there is no configuration file.
+/// The configuration that applies without a configuration file.
 pub const DEFAULT: &str = include_str!("config/default.yml");
 
 /// The running configuration.
@@ -59,7 +59,7 @@ pub struct Config {
     written: ConfigFile,
 }
 
-/// The text of a file in UTF-8, or in UTF-16 after a byte order mark (YAML 1.1 section 5.2).
+/// A file's text in UTF-8, or in UTF-16 after a byte order mark (YAML 1.1 section 5.2).
 fn in_utf8(bytes: Vec<u8>) -> io::Result<String> {
     let unit: fn([u8; 2]) -> u16 = match bytes[..] {
         [0xff, 0xfe, ..] => u16::from_le_bytes,
@@ -74,7 +74,7 @@ fn in_utf8(bytes: Vec<u8>) -> io::Result<String> {
     }
 }
 
-/// What flags say where a module does not.
+/// Defaults from the command line, for modules that do not set the key.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Defaults {
     /// The flag `--metrics.level`.
@@ -82,27 +82,27 @@ pub struct Defaults {
 }
 
 impl Config {
-    /// Reads and checks a file. Files that it names are found as the peer finds them: from the working directory.
+    /// Reads and validates a file. As in `blackbox_exporter`, relative file names in it refer to the working directory.
     ///
     /// # Errors
-    /// When the file cannot be read or is not a valid configuration; nothing of it is used then.
+    /// If the file cannot be read or is not a valid configuration.
     pub fn load(path: &Path, defaults: Defaults) -> Result<Self, ConfigError> {
         Self::parse(&Self::text(path)?, defaults).map_err(|issue| ConfigError::invalid(path, issue))
     }
 
-    /// The text of a file.
+    /// A file's text.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If the file cannot be read or is neither UTF-8 nor UTF-16.
     pub fn text(path: &Path) -> Result<String, ConfigError> {
         let read = std::fs::read(path).and_then(in_utf8);
         read.map_err(|error| ConfigError::unreadable(path, &error))
     }
 
-    /// Checks a text and composes what runs.
+    /// Validates a configuration and builds it.
     ///
     /// # Errors
-    /// The first problem, with its place.
+    /// The first issue, with its location.
     pub fn parse(text: &str, defaults: Defaults) -> Result<Self, ConfigIssue> {
         let written = ConfigFile::parse(text)?;
         let system = system_resolver()?;
@@ -133,25 +133,25 @@ impl Config {
         self.modules.get(name)
     }
 
-    /// What tells whether our own side is well.
+    /// The controls, which detect failures of the exporter's own network.
     #[must_use]
     pub const fn controls(&self) -> &Arc<Controls> {
         &self.controls
     }
 
-    /// What may be dialled.
+    /// The addresses and ports that probes may connect to.
     #[must_use]
     pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
-    /// Modules that bring a secret to whatever target they are given.
+    /// Number of modules that send a secret and have no `allowed_targets`.
     #[must_use]
     pub const fn without_allowlist(&self) -> usize {
         self.without_allowlist
     }
 
-    /// How much may be done and taken.
+    /// Limits on probes, connections and memory.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
@@ -171,13 +171,13 @@ impl Config {
         self.written.to_yaml()
     }
 
-    /// The same with what holds where a module does not say it.
+    /// The configuration as YAML with the defaults filled in, secrets masked.
     #[must_use]
     pub fn explain(&self) -> String {
         self.written.with_defaults(self.defaults.metrics).to_yaml()
     }
 
-    /// What does not do what it seems to.
+    /// Warnings about keys that have no effect or do not do what they appear to.
     #[must_use]
     pub fn warnings(&self) -> &[ConfigIssue] {
         &self.warnings
@@ -212,10 +212,10 @@ fn build(
     })
 }
 
-/// The resolver of all modules that name no name servers of their own.
+/// The resolver of the modules without the key `resolver`.
 fn system_resolver() -> Result<Arc<Resolver>, ConfigIssue> {
     let unread = |error| {
-        let words = format!("the hosts file and resolv.conf of this host cannot be read: {error}");
+        let words = format!("cannot read the hosts file or resolv.conf: {error}");
         Location::START.issue("", words)
     };
     Resolver::system().map(Arc::new).map_err(unread)
@@ -228,7 +228,7 @@ fn without_allowlist(file: &ConfigFile) -> usize {
         .count()
 }
 
-/// The module's prober with its running settings. A module may have blocks of other probers, which nothing uses.
+/// Builds a module's prober. Blocks of other probers in the module have no effect.
 fn prober(module: &Spanned<ModuleFile>, resolver: Arc<Resolver>, path: &str) -> Result<Arc<dyn Prober>, ConfigIssue> {
     let file = &module.value;
     let Some(name) = &file.prober else {
@@ -274,8 +274,8 @@ fn or_default<T: Clone + Default>(block: Option<&T>) -> T {
 fn unknown_prober(name: &str) -> String {
     let known: Vec<_> = PROBERS.iter().map(|row| row.name).collect();
     match name {
-        "" => format!("a module needs a prober; this version has: {}", known.join(", ")),
-        _ => format!("prober {name:?} is not valid; this version has: {}", known.join(", ")),
+        "" => format!("missing prober: expected one of {}", known.join(", ")),
+        _ => format!("prober {name:?} is not valid: expected one of {}", known.join(", ")),
     }
 }
 
@@ -298,10 +298,10 @@ fn resolver(file: &ModuleFile, path: &str) -> Result<Option<Arc<Resolver>>, Conf
     Ok(Some(Arc::new(Resolver::with_servers(&servers))))
 }
 
-/// The most bounds a module may have: each costs a series per phase.
+/// Maximum number of bucket bounds per module. Each bound adds one series per phase.
 const MOST_BUCKETS: usize = 32;
 
-/// Bounds must rise, be finite and above 0; an empty list leaves only the count and the sum.
+/// The bucket bounds in seconds: finite, above 0 and ascending. An empty list leaves only the count and the sum.
 fn buckets(file: &ModuleFile, path: &str) -> Result<Option<Arc<[f64]>>, ConfigIssue> {
     let Some(written) = &file.buckets else {
         return Ok(None);
@@ -310,7 +310,7 @@ fn buckets(file: &ModuleFile, path: &str) -> Result<Option<Arc<[f64]>>, ConfigIs
     for bound in written {
         if !bound.value.is_finite() || bound.value <= last {
             let issue = format!(
-                "{} does not fit: bounds are seconds above 0, each above the one before",
+                "invalid bucket bound {}: expected seconds above 0 in ascending order",
                 bound.value
             );
             return Err(at(bound, path, "buckets", issue));
@@ -318,7 +318,7 @@ fn buckets(file: &ModuleFile, path: &str) -> Result<Option<Arc<[f64]>>, ConfigIs
         last = bound.value;
     }
     if let Some(first_too_many) = written.get(MOST_BUCKETS) {
-        let issue = format!("a histogram may have at most {MOST_BUCKETS} bounds; leave out from here on");
+        let issue = format!("too many bucket bounds: maximum {MOST_BUCKETS}");
         return Err(at(first_too_many, path, "buckets", issue));
     }
     Ok(Some(written.iter().map(|bound| bound.value).collect()))

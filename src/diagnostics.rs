@@ -127,6 +127,7 @@ pub(crate) struct DiagnosticsRun<'a> {
     previous: &'a PreviousProbes,
     /// Timeout of the probe, which ends at `deadline`.
     timeout: Duration,
+    started: Instant,
     deadline: Instant,
     /// Secrets that all its checks have sent.
     secrets: Mutex<Secrets>,
@@ -140,13 +141,15 @@ impl<'a> DiagnosticsRun<'a> {
         previous: &'a PreviousProbes,
         timeout: Duration,
     ) -> Self {
+        let started = Instant::now();
         Self {
             module,
             requested,
             context,
             previous,
             timeout,
-            deadline: Instant::now() + timeout,
+            started,
+            deadline: started + timeout,
             secrets: Mutex::new(Secrets::default()),
         }
     }
@@ -154,6 +157,11 @@ impl<'a> DiagnosticsRun<'a> {
     /// Secrets that were sent so far.
     pub fn secrets(&self) -> MutexGuard<'_, Secrets> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Start of the probe.
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// Time left until the deadline.

@@ -18,7 +18,7 @@ impl fmt::Display for EvidenceId {
     }
 }
 
-/// The text is not a valid evidence ID.
+/// The string is not a valid evidence ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid evidence ID: expected 16 hexadecimal digits")]
 pub struct NoEvidenceId;

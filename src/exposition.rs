@@ -1,4 +1,4 @@
-//! The output formats for findings and series: scrapes, pages and terminal texts.
+//! The output formats for findings and series: scrapes, pages and terminal output.
 
 pub mod chain_view;
 pub mod check_summary;
@@ -10,11 +10,11 @@ pub mod har;
 pub mod incident_report;
 pub mod openmetrics;
 pub mod probe_metrics;
+pub mod prometheus_text;
 pub mod protobuf;
 mod reproduce;
 pub mod target_table;
-pub mod text;
-mod text_format;
+mod text_escaping;
 pub mod waterfall;
 
 use crate::metrics::Family;
@@ -24,14 +24,14 @@ use std::io::{self, Write};
 /// Writes families in a format.
 ///
 /// # Errors
-/// Those of `out`.
+/// When writing to `out` fails.
 pub fn write<'a>(
     families: impl IntoIterator<Item = &'a Family>,
     format: Format,
     out: &mut impl Write,
 ) -> io::Result<()> {
     match format {
-        Format::Text => text::write(families, out),
+        Format::Text => prometheus_text::write(families, out),
         Format::OpenMetrics => openmetrics::write(families, out),
         Format::Protobuf => protobuf::write(families, out),
     }

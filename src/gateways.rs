@@ -1,5 +1,5 @@
-//! The catalogue of gateways. Each product has one row: its own responses, their meaning, and the marks of relayed
-//! responses.
+//! The catalogue of gateways. Each product has one row: the responses that it generates, their meaning, and the
+//! signatures of the responses that it relays.
 
 mod apis;
 mod cdns;
@@ -7,6 +7,7 @@ mod clouds;
 mod firewalls;
 mod forward;
 mod meanings;
+mod measured_limits;
 mod meshes;
 mod microsoft;
 mod page_text;
@@ -15,11 +16,10 @@ mod proxies;
 mod servers;
 mod signature;
 mod structured;
-mod tolerance;
 
 pub use meanings::{by_status, can_mean, own_reason};
+pub use measured_limits::head_limit;
 pub use signature::{ObservedResponse, Signature};
-pub use tolerance::head_limit;
 
 use crate::reason::Reason;
 use std::cell::LazyCell;
@@ -27,32 +27,32 @@ use std::cell::LazyCell;
 /// One product.
 #[derive(Debug)]
 pub struct Gateway {
-    /// Name in `answered_by`.
+    /// Name of the product, as in `answered_by`.
     pub name: &'static str,
-    /// Position in the chain, which decides how much its own page proves.
+    /// Possible positions in the chain. They determine how much one of the product's pages proves.
     pub kind: GatewayKind,
-    /// Source of its rows.
+    /// Source of the product's rows.
     pub known: Provenance,
-    /// Whether it also serves as a forward proxy, which a module may name.
+    /// Whether the product can also be a forward proxy, which a module may configure.
     pub forward: bool,
-    /// Marks that appear only on its own responses, never on relayed ones. Each proves that it generated the
-    /// response.
+    /// Signatures that appear only on the product's own responses, never on relayed ones. Each of them proves that the
+    /// product generated the response.
     pub own_fields: &'static [Signature],
-    /// A whole body that reads so (`page_text`) is its own, where no application puts its name to it: no application says
-    /// just this and nothing else.
+    /// Templates (`page_text`) of complete bodies that only the product generates. A matching body proves that the
+    /// product generated the response, unless a header field names an application.
     pub own_texts: &'static [&'static str],
-    /// Marks that show that the product is on the path, regardless of who generated the response.
+    /// Signatures that show that the product is on the path, regardless of which machine generated the response.
     pub here: &'static [Signature],
-    /// Marks that show that it relayed the response of a backend.
+    /// Signatures that show that the product relayed a backend's response.
     pub through: &'static [Signature],
-    /// Its own pages, recognised by their text. The first match decides.
+    /// The product's own pages. The first matching row applies.
     pub own: &'static [ErrorPage],
-    /// Shapes of its own pages for any status. All marks of one list must match. Only the status gives such a page a
-    /// meaning.
+    /// Layouts of the product's own pages, independent of the status. All signatures of one list must match. The status
+    /// alone determines the meaning of a page that matches only a layout.
     pub template: &'static [&'static [Signature]],
 }
 
-/// A product without marks. Each row states its source and takes the other fields from here.
+/// A product without signatures: the defaults of the rows.
 const UNMARKED: Gateway = Gateway {
     name: "",
     kind: GatewayKind::Gateway,
@@ -69,20 +69,20 @@ const UNMARKED: Gateway = Gateway {
 /// Position of a product in the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayKind {
-    /// Only at the edge: its own page is the edge's.
+    /// Only at the edge. A page of this product comes from the edge.
     Edge,
-    /// Anywhere, but never as the application. Another gateway without marks may be in front of it.
+    /// Anywhere, except as the application. An unrecognisable gateway may be in front of it.
     Gateway,
-    /// Anywhere, and also as the application's own web server.
+    /// Anywhere, including as the application's own web server.
     Server,
-    /// Between clients and the Internet: a proxy that the module names.
+    /// Between clients and the Internet: a proxy that the module configures.
     Forward,
 }
 
 /// Source of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provenance {
-    /// Measured with a version of the product in a lab.
+    /// Observed in a lab, with a version of the product.
     Measured(&'static str),
     /// Documented in its source or manual.
     Documented(&'static str),
@@ -91,31 +91,32 @@ pub enum Provenance {
 /// A kind of response that a product generates itself.
 #[derive(Debug)]
 pub struct ErrorPage {
-    /// All of these must match.
+    /// Signatures of the page. All of them must match.
     pub signatures: &'static [Signature],
     /// Meaning of the response.
     pub meaning: Meaning,
-    /// Strength of the proof.
+    /// Strength of the evidence.
     pub weight: SignatureWeight,
-    /// Whether the row also applies to a relayed response, which a second gateway of the same product generated.
+    /// Whether the row also applies to a relayed response, because a second gateway of the same product may have
+    /// generated it.
     pub inner: bool,
     /// Source, if it differs from the product's other rows.
     pub known: Option<Provenance>,
 }
 
-/// How much a page proves, where it is proven that the product made it. Else no page proves anything: an application may
-/// print any text.
+/// How much a page proves once it is proven that the product generated it. Without this proof, a page proves nothing,
+/// because an application may return any text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureWeight {
-    /// The product generates it only for this meaning.
+    /// The product generates the page only for this meaning.
     Sure,
-    /// The product, or an application, may also generate it for other causes.
+    /// The product or an application may also generate the page for other causes.
     Likely,
-    /// Other software generates the same page: it counts only if no other product is recognised.
+    /// Other software generates the same page. The row counts only if no more specific row matches.
     Common,
 }
 
-/// A row of a product's own pages.
+/// A row for a page with exactly one meaning.
 const fn page(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage {
     ErrorPage {
         signatures,
@@ -126,7 +127,7 @@ const fn page(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage {
     }
 }
 
-/// A row that may have another meaning.
+/// A row for a page that may have another meaning.
 const fn likely(signatures: &'static [Signature], meaning: Meaning) -> ErrorPage {
     ErrorPage {
         weight: SignatureWeight::Likely,
@@ -143,7 +144,7 @@ const fn common_page(signatures: &'static [Signature], meaning: Meaning) -> Erro
 }
 
 impl ErrorPage {
-    /// Applies to relayed responses as well.
+    /// Applies the row to relayed responses as well.
     const fn or_inner(self) -> Self {
         Self { inner: true, ..self }
     }
@@ -164,11 +165,11 @@ impl ErrorPage {
 /// Meaning of a product's own response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// The exchange with its upstream failed, in one of these ways.
+    /// The exchange with the upstream failed for one of these reasons.
     Upstream(&'static [Reason]),
-    /// It refused or failed by itself.
+    /// The product itself refused the request or failed.
     Itself(Reason),
-    /// It generated the page, but its upstream caused the failure and the status.
+    /// The product generated the page, but the upstream failed and determined the status.
     Origin,
 }
 
@@ -179,13 +180,13 @@ pub struct OwnResponse {
     pub by: &'static str,
     /// Position of the product in the chain.
     pub kind: GatewayKind,
-    /// Whether a module may name the product as its proxy.
+    /// Whether the product can be the proxy that a module configures.
     pub forward: bool,
     /// Meaning of the response.
     pub meaning: Meaning,
     /// Whether it is proven that the product generated the response.
     pub proven: bool,
-    /// Whether that is proven and the response has no other meaning.
+    /// Whether that is proven and the response has exactly one meaning.
     pub sure: bool,
 }
 
@@ -194,13 +195,14 @@ pub struct OwnResponse {
 pub enum Recognised {
     /// A product generated the response, with this meaning.
     Own(OwnResponse),
-    /// The product generates such responses, and so does other software.
+    /// The product generates such responses, but other software does as well.
     Perhaps(&'static str, Meaning),
     /// A product relayed the response.
     Through(&'static str),
 }
 
-/// Every product, those with the most telling marks first: a page inside a page is the outer one's.
+/// All products. Products with specific signatures come first, because their pages may contain a generic page of
+/// another product.
 pub fn catalogue() -> impl Iterator<Item = &'static Gateway> {
     [
         platforms::ROWS,
@@ -218,13 +220,13 @@ pub fn catalogue() -> impl Iterator<Item = &'static Gateway> {
     .flatten()
 }
 
-/// Looks an answer up: what it says in fields made for it comes before what it looks like.
+/// Looks up a response. Standard fields, such as `Proxy-Status`, take precedence over the rows of the catalogue.
 #[must_use]
 pub fn recognise(answer: &ObservedResponse<'_>) -> Option<Recognised> {
     structured::read(answer).or_else(|| {
         let (gateway, recognised) = by_its_looks(answer)?;
         Some(match recognised {
-            // What another product says of itself came from behind the one that stands nearest to us.
+            // If another product is closer to the exporter, it relayed this product's error.
             Recognised::Own(own) if matches!(own.meaning, Meaning::Itself(_)) => {
                 let nearer = nearest_product(answer).filter(|nearer| !std::ptr::eq(*nearer, gateway));
                 match nearer {
@@ -238,10 +240,11 @@ pub fn recognise(answer: &ObservedResponse<'_>) -> Option<Recognised> {
     })
 }
 
-/// A product and what it says.
+/// A product and the meaning of its response.
 type Found = (&'static Gateway, Recognised);
 
-/// What a product says comes before how its pages look, and both before what others make, too.
+/// Looks up the rows of the catalogue: first the specific pages, then the layouts, then the pages that several products
+/// share, and last the signatures of relayed responses.
 fn by_its_looks(answer: &ObservedResponse<'_>) -> Option<Found> {
     let said = |common: bool| {
         let fits = move |(_, page): &(_, &'static ErrorPage)| (page.weight == SignatureWeight::Common) == common;
@@ -261,7 +264,7 @@ fn by_its_looks(answer: &ObservedResponse<'_>) -> Option<Found> {
 
 /// The row of a product that matches a response.
 fn row_of(gateway: &'static Gateway, answer: &ObservedResponse<'_>) -> Option<&'static ErrorPage> {
-    // Most rows fit no page: what shows that an answer was passed on is looked for only where one fits.
+    // Most rows do not match. The check for a relayed response therefore runs only after a match.
     let passed_on = LazyCell::new(|| gateway.passed_on(answer));
     let fits = |page: &&ErrorPage| page.fits(answer) && (page.inner || !*passed_on);
     gateway.own.iter().find(fits)
@@ -283,10 +286,10 @@ impl Gateway {
         self.here.iter().any(|signature| signature.holds(answer))
     }
 
-    /// Whether this product made the answer, and nobody behind it can have.
+    /// Whether only this product can have generated the response, not a machine behind it.
     fn is_proven(&self, answer: &ObservedResponse<'_>) -> bool {
-        // An application that asks others through such a product may pass on what that says, with all its fields: it does not
-        // pass on what the product writes on every answer.
+        // An application may call a service through such a product and forward the product's error with its fields.
+        // The fields that the product adds to every response are missing from the forwarded error.
         let is_here = || self.here.is_empty() || self.is_here(answer);
         let by_field = || self.own_fields.iter().any(|signature| signature.holds(answer)) && is_here();
         let by_text = || {
@@ -316,8 +319,8 @@ impl Gateway {
     }
 }
 
-/// Fields by which applications and their servers say what they are, and gateways do not. Identifiers of requests
-/// (`x-request-id`, `x-correlation-id`) gateways write, too.
+/// Header fields that identify applications and their servers. Request identifiers (`x-request-id`,
+/// `x-correlation-id`) are not in the list because gateways add them as well.
 pub const OF_APPLICATIONS: [&str; 6] = [
     "x-powered-by",
     "x-runtime",
@@ -327,13 +330,13 @@ pub const OF_APPLICATIONS: [&str; 6] = [
     "x-drupal-cache",
 ];
 
-/// Whether `Server` names a program that is not in the catalogue, or another field an application.
+/// Whether `Server` names a program that is not in the catalogue, or another field identifies an application.
 fn names_an_application(answer: &ObservedResponse<'_>) -> bool {
     let unknown = answer.headers.contains_key("server") && nearest(answer).is_none();
     unknown || has_an_applications_field(answer)
 }
 
-/// Whether a field says which application answered. Some gateways write such a field, too: their rows say what.
+/// Whether a header field identifies an application. A field that matches a gateway's row does not count.
 fn has_an_applications_field(answer: &ObservedResponse<'_>) -> bool {
     let of_gateway = |name: &str| {
         let mut signatures = catalogue().flat_map(|gateway| gateway.here);
@@ -343,7 +346,7 @@ fn has_an_applications_field(answer: &ObservedResponse<'_>) -> bool {
     fields.any(|name| answer.headers.contains_key(*name) && !of_gateway(name))
 }
 
-/// Marks on a successful response that a gateway built from a broken one.
+/// Signatures of successful responses that a gateway built from a malformed one.
 const LAUNDERED: &[(&str, Signature, Reason)] = &[
     // The upstream response was not HTTP, or was HTTP/0.9.
     (
@@ -353,16 +356,17 @@ const LAUNDERED: &[(&str, Signature, Reason)] = &[
     ),
 ];
 
-/// Which product made a good answer out of a broken one, and how that was broken.
+/// The product that built a successful response from a malformed one, and the defect of the malformed one.
 #[must_use]
 pub fn laundered(answer: &ObservedResponse<'_>) -> Option<(&'static str, Reason)> {
     let (product, _, reason) = LAUNDERED.iter().find(|(_, signature, _)| signature.holds(answer))?;
-    // An application may also write that field.
+    // An application may also send this field.
     let is_here = catalogue().any(|gateway| gateway.name == *product && gateway.is_here(answer));
     (is_here && !names_an_application(answer)).then_some((product, *reason))
 }
 
-/// The product that stands nearest to us, by what it writes on every answer.
+/// The product closest to the exporter, recognised by the signatures of all its responses. The order of the catalogue
+/// decides between several products.
 #[must_use]
 pub fn nearest(answer: &ObservedResponse<'_>) -> Option<&'static str> {
     nearest_product(answer).map(|gateway| gateway.name)

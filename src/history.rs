@@ -1,4 +1,4 @@
-//! The evidence ring: a buffer of the latest findings that keeps failures longest.
+//! The evidence ring: a buffer of the latest findings, in which failures are kept longest.
 //!
 //! The ring limits both the number of findings and their total size in bytes. Each finding has a share of the bytes.
 //! The ring omits the least important parts of a larger finding, so that a target with large responses cannot evict the
@@ -16,19 +16,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Stored finding.
 #[derive(Clone, Debug)]
 pub struct HistoryEntry {
-    /// Its name.
+    /// Evidence id.
     pub id: EvidenceId,
-    /// The finding, with header values cut to what evidence shows.
+    /// The finding, shortened to what the evidence shows.
     pub finding: Arc<Finding>,
 }
 
-/// Bytes of one finding that are kept whatever the share of each is.
+/// Minimum share of one finding, in bytes.
 const LEAST_SHARE: usize = 16 * 1024;
 
-/// Failures that are looked through for one that may go.
+/// Number of oldest failures among which `drop_one` searches for one that is not its target's newest.
 const LOOKED_THROUGH: usize = 64;
 
-/// The ring.
+/// The evidence ring.
 #[derive(Debug)]
 pub struct History {
     limit: usize,
@@ -38,7 +38,7 @@ pub struct History {
     kept: Mutex<StoredFindings>,
 }
 
-/// Finding with its arrival time and its size in bytes.
+/// Finding with its arrival number and its size in bytes.
 #[derive(Debug)]
 struct StoredFinding {
     at: u64,
@@ -48,21 +48,22 @@ struct StoredFinding {
 
 #[derive(Debug, Default)]
 struct StoredFindings {
-    /// Probes that got a name.
+    /// Number of evidence ids assigned so far.
     named: u64,
     /// Total size of all findings, in bytes.
     bytes: usize,
-    /// Findings that went because of the bytes.
+    /// Number of findings that were dropped because of the size limit.
     dropped: u64,
-    /// Findings without a verdict, oldest first, and those with one.
+    /// Findings without a verdict (`good`) and with one (`failing`), oldest first.
     good: VecDeque<StoredFinding>,
     failing: VecDeque<StoredFinding>,
-    /// The newest failure of each target and module. Alerts link to it.
+    /// Arrival number of the newest failure of each module and target. Alerts link to that failure.
     newest: HashMap<(Arc<str>, String), u64>,
 }
 
 impl History {
-    /// A ring of at most `limit` findings. `process` tells the evidence of this process from that of another.
+    /// Creates a ring with up to `limit` findings. `process` distinguishes the evidence ids of this process from those
+    /// of other processes.
     #[must_use]
     pub fn new(limit: usize, process: u32) -> Self {
         Self {
@@ -73,30 +74,30 @@ impl History {
         }
     }
 
-    /// The name for the evidence of the next finding.
+    /// Assigns the evidence id of the next finding.
     pub fn name(&self) -> EvidenceId {
         let mut kept = self.kept();
         kept.named += 1;
         EvidenceId {
             process: self.process,
-            // Names may come again after 4 billion probes: nothing is kept that long.
+            // Numbers repeat after 4 billion probes, and no finding is kept that long.
             number: u32::try_from(kept.named & u64::from(u32::MAX)).unwrap_or_default(),
         }
     }
 
-    /// From now on the findings take no more bytes than these. Those that are there go with the next ones.
+    /// Sets the maximum total size. Surplus findings are dropped when the next finding is added.
     pub fn bound(&self, bytes: usize) {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// The bytes that all findings take, and how many findings went because of them.
+    /// Returns the total size of all findings in bytes, and the number of findings dropped because of the size limit.
     #[must_use]
     pub fn held(&self) -> (usize, u64) {
         let kept = self.kept();
         (kept.bytes, kept.dropped)
     }
 
-    /// Stores a finding under its name.
+    /// Stores a finding under its evidence id.
     pub fn add(&self, id: EvidenceId, mut finding: Finding) -> HistoryEntry {
         let most = self.bytes.load(Ordering::Relaxed);
         let size = shorten::shorten(&mut finding, (most / self.limit).max(LEAST_SHARE));
@@ -130,7 +131,7 @@ impl History {
         entry
     }
 
-    /// One piece of evidence.
+    /// Returns the finding with this evidence id, if it is still stored.
     #[must_use]
     pub fn get(&self, id: EvidenceId) -> Option<HistoryEntry> {
         let kept = self.kept();
@@ -151,7 +152,7 @@ impl History {
     }
 
     fn kept(&self) -> MutexGuard<'_, StoredFindings> {
-        // Every change leaves the ring whole.
+        // A panic cannot leave the ring inconsistent, so a poisoned lock is safe to use.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -161,8 +162,8 @@ impl StoredFindings {
         self.good.len() + self.failing.len()
     }
 
-    /// Drops the oldest good finding while good ones are more than a tenth; else the oldest of all. Of failures, one that
-    /// is not its target's newest goes first, if there is one among the oldest.
+    /// Drops one finding. If more than a tenth of the findings are good, this is the oldest good one; otherwise it is
+    /// the oldest of all. Among the oldest failures, a failure that is not its target's newest is dropped first.
     fn drop_one(&mut self) {
         let oldest = |side: &VecDeque<StoredFinding>| side.front().map_or(u64::MAX, |slot| slot.at);
         let many_good = self.good.len() * 10 > self.count();
@@ -181,7 +182,7 @@ impl StoredFindings {
     }
 }
 
-/// Whose newest failure is kept: module and target.
+/// Key of [`StoredFindings::newest`]: module and target.
 fn owner(entry: &HistoryEntry) -> (Arc<str>, String) {
     let Finding { module, requested, .. } = &*entry.finding;
     (module.name.clone(), requested.target.written().to_owned())

@@ -1,7 +1,7 @@
-//! When a probe fails or is slow, the exporter sends additional requests. Each of them changes exactly one thing: it goes
-//! directly to a backend, bypasses the caches, uses HTTP/1.1, or goes to another address. The comparison shows what the
-//! failure depends on. Example: the edge returns 502, and a direct request to the backend succeeds. The fault is then
-//! between the two.
+//! When a probe fails or is slow, the exporter sends additional requests. Each of them changes exactly one thing: it
+//! goes directly to a backend, bypasses the caches, uses HTTP/1.1, or goes to another address. The comparison shows
+//! what the failure depends on. Example: the edge returns 502, and a direct request to the backend succeeds. The
+//! fault is then between the two.
 //!
 //! `diagnostics.rs` runs these requests. This file holds only their results, one for each diagnostic, as facts without a
 //! verdict. Attribution, evidence and metrics read them.
@@ -10,6 +10,7 @@ use crate::backend::Backend;
 use crate::budget::BudgetRefusal;
 use crate::report::Report;
 use crate::stage_log::StageTiming;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -238,9 +239,10 @@ impl<'a> DiagnosticRequest<'a> {
 pub struct DirectRequest {
     /// The backend.
     pub backend: Backend,
-    /// Whether silence counts as a failure: the backend responded recently, or is marked reachable in the configuration.
+    /// Whether silence counts as a failure: the backend responded recently, or is marked reachable in the
+    /// configuration.
     pub reachable: bool,
-    /// Whether header fields of the module were withheld, so that the request differs from the probe's.
+    /// Whether the module's header fields were withheld, so that the request differs from the probe's.
     pub held_back: bool,
     /// Report of the request.
     pub report: Report,
@@ -248,16 +250,21 @@ pub struct DirectRequest {
     pub handshake: Option<Report>,
 }
 
-/// The state of the exporter's own network and resolver, as the controls show it.
+/// The state of the exporter's own network and resolver, according to the controls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Vantage {
     /// Results of the controls.
     pub controls: Vec<Control>,
     /// Whether a name that cannot exist resolved: a captive portal answers every DNS query.
     pub captive: bool,
-    /// Addresses to which that name resolved.
+    /// Addresses to which that name resolved, and those of a control that are not the expected ones.
     pub portal: Vec<IpAddr>,
-    /// Whether, without any control, the other keys of this process fail in the same way.
+    /// Whether every name resolves to these addresses, as far as the controls show.
+    pub captive_for_all: bool,
+    /// Whether the resolver sent a response to the query for that name, such as NXDOMAIN.
+    pub resolver_responded: bool,
+    /// Whether there is no control result, but the process's other keys fail in the same way.
     pub outage: bool,
     /// Whether the controls ran so long before the probe that the network may have recovered since.
     pub stale: bool,
@@ -265,6 +272,7 @@ pub struct Vantage {
 
 /// Result of one control.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Control {
     /// Description of the control, for display.
     pub what: String,
@@ -272,6 +280,15 @@ pub struct Control {
     pub needs_name: bool,
     /// Outcome of the control.
     pub outcome: ControlOutcome,
+    /// Whether the failure was itself a response, such as a refused connection or a DNS error: packets get through.
+    pub got_response: bool,
+    /// Network of the address, or registrable domain of the name. Controls at one place may fail together because of that
+    /// place alone.
+    pub place: String,
+    /// Whether the control opens a connection. A name may be resolved from the cache of the resolver.
+    pub connects: bool,
+    /// Whether the control has succeeded since the configuration was loaded. If not, it may never have been reachable.
+    pub has_answered: bool,
     /// Details of a failure.
     pub detail: String,
     /// Start time. Several probes share one result, so it may precede the start of the probe.
@@ -293,6 +310,20 @@ pub enum ControlOutcome {
     NotAsked,
 }
 
+impl Control {
+    fn failed_in_silence(&self) -> bool {
+        self.outcome != ControlOutcome::Answered && !self.got_response && self.has_answered
+    }
+}
+
+/// Number of distinct places.
+fn places<'a>(controls: impl Iterator<Item = &'a Control>) -> usize {
+    controls
+        .map(|control| control.place.as_str())
+        .collect::<HashSet<_>>()
+        .len()
+}
+
 impl Vantage {
     /// Whether the exporter's own network and resolver appear healthy.
     #[must_use]
@@ -305,6 +336,43 @@ impl Vantage {
     pub fn any_answered(&self) -> bool {
         let answered = |control: &Control| control.outcome == ControlOutcome::Answered;
         self.controls.iter().any(answered)
+    }
+
+    /// Whether only a fault of the exporter's own network explains the controls: all failed without any response, and the
+    /// connections to several places did, too, although each of them succeeded earlier.
+    #[must_use]
+    pub fn proves_no_network(&self) -> bool {
+        let failed = |control: &Control| control.outcome == ControlOutcome::NoConnection;
+        let ran = || self.ran();
+        !self.has_old_or_any_response()
+            && ran().all(Control::failed_in_silence)
+            && places(ran().filter(|control| failed(control))) >= 2
+    }
+
+    /// Whether only a fault of the exporter's own resolver explains the controls: no name in several domains resolved,
+    /// although each of them did earlier, and the resolver sent no response at all.
+    #[must_use]
+    pub fn proves_no_resolver(&self) -> bool {
+        let named = || self.ran().filter(|control| control.needs_name);
+        let unresolved = |control: &Control| control.outcome == ControlOutcome::NoName && control.failed_in_silence();
+        !self.has_old_or_any_response() && named().all(unresolved) && places(named()) >= 2
+    }
+
+    /// Whether a control connected during the probe. The exporter's network was healthy then.
+    #[must_use]
+    pub fn proves_network(&self) -> bool {
+        let connected = |control: &Control| control.connects && control.outcome == ControlOutcome::Answered;
+        self.healthy() && !self.stale && self.ran().any(connected)
+    }
+
+    fn has_old_or_any_response(&self) -> bool {
+        self.stale || self.captive || self.resolver_responded
+    }
+
+    fn ran(&self) -> impl Iterator<Item = &Control> {
+        self.controls
+            .iter()
+            .filter(|control| control.outcome != ControlOutcome::NotAsked)
     }
 
     /// Whether every control failed at resolve or connect.
@@ -342,6 +410,10 @@ mod tests {
             what: "control".to_owned(),
             needs_name: *needs_name,
             outcome: *outcome,
+            got_response: false,
+            place: String::new(),
+            connects: !needs_name,
+            has_answered: true,
             detail: String::new(),
             began: SystemTime::UNIX_EPOCH,
             timings: Vec::new(),
@@ -349,6 +421,40 @@ mod tests {
         Vantage {
             controls: controls.collect(),
             ..Vantage::default()
+        }
+    }
+
+    #[test]
+    fn silence_is_proven_at_two_places_without_any_response() {
+        use ControlOutcome::{Answered, NoConnection, NoName, NotAsked};
+        let at = |places: &[&str], outcomes: &[(bool, ControlOutcome)]| {
+            let mut vantage = vantage(outcomes);
+            for (control, place) in vantage.controls.iter_mut().zip(places) {
+                control.place = (*place).to_owned();
+            }
+            vantage
+        };
+        let unconnected = || at(&["a", "b"], &[(false, NoConnection), (false, NoConnection)]);
+        let unresolved = || at(&["a", "b", "c"], &[(true, NoName), (true, NoName), (false, Answered)]);
+        assert!(unconnected().proves_no_network() && unresolved().proves_no_resolver());
+        assert!(!unconnected().proves_no_resolver() && !unresolved().proves_no_network());
+        let also_unresolved = [(false, NoConnection), (false, NoConnection), (true, NoName)];
+        assert!(at(&["a", "b", "c"], &also_unresolved).proves_no_network());
+        // A resolver that fails does not explain a connection that does.
+        assert!(!at(&["a", "b"], &[(true, NoName), (true, NoName)]).proves_no_network());
+        assert!(!at(&["a", "b"], &[(false, NoConnection), (true, NoName)]).proves_no_network());
+        assert!(!at(&["a", "b"], &[(false, NoConnection), (false, NotAsked)]).proves_no_network());
+        assert!(!at(&["a", "a"], &[(false, NoConnection), (false, NoConnection)]).proves_no_network());
+        for change in [
+            (|vantage: &mut Vantage| vantage.controls[1].got_response = true) as fn(&mut Vantage),
+            |vantage| vantage.controls[1].has_answered = false,
+            |vantage| vantage.stale = true,
+            |vantage| vantage.resolver_responded = true,
+        ] {
+            let (mut unconnected, mut unresolved) = (unconnected(), unresolved());
+            change(&mut unconnected);
+            change(&mut unresolved);
+            assert!(!unconnected.proves_no_network() && !unresolved.proves_no_resolver());
         }
     }
 

@@ -58,20 +58,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What open connections get to take their last answers once all probes have ended, or were cut off.
+/// Time for open connections to receive their last responses after all probes have ended or were aborted.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// Lets this process open as many files as it may: each probe needs some, and so does each connection.
+/// Raises the open file limit to its hard limit, because each probe and each connection needs file descriptors.
 pub fn raise_file_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
-        tracing::warn!(%error, soft, hard, "The limit of open files stays as it is");
+        tracing::warn!(%error, soft, hard, "Error raising the open file limit");
     }
 }
 
-/// Has panics told by their place alone: their words may hold what a configuration or a peer says.
+/// Makes panics log only their source location, because their message may contain parts of a configuration or a
+/// response.
 pub fn log_panics_by_location() {
     std::panic::set_hook(Box::new(|panic| {
         if check::panic_is_answer() {
@@ -82,7 +83,8 @@ pub fn log_panics_by_location() {
     }));
 }
 
-/// Serves until `shutdown`, then takes no new probe, lets those in flight end within the flag's time, and returns.
+/// Serves until `shutdown` resolves. Then it accepts no new probes, lets those in flight end within
+/// `--web.shutdown-timeout`, and returns.
 ///
 /// # Errors
 /// When a listener fails.
@@ -97,7 +99,7 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
         .collect::<io::Result<Arc<[_]>>>()?;
     log_start(&app, &own);
     app.scheduler.listens_at(own);
-    tracing::info!(limits = app.bounds().join(" "), "Bounds");
+    tracing::info!(limits = app.bounds().join(" "), "Active limits");
     for listener in listeners {
         let secured = app.auth.config().tls.is_some();
         tracing::info!(tls = secured, address = %listener.local_addr()?, "Listening on");
@@ -106,16 +108,16 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
     notify_systemd(&[NotifyState::Ready]);
     shutdown.await;
     notify_systemd(&[NotifyState::Stopping]);
-    tracing::info!("Draining: no new probes, those in flight end");
+    tracing::info!("Draining: waiting for probes in flight, accepting no new ones");
     app.scheduler.drain();
     let most = app.shutdown_timeout();
     let idle = tokio::time::timeout(most.saturating_sub(LAST_ANSWERS), app.scheduler.idle());
     if idle.await.is_err() {
-        tracing::warn!("Probes in flight are cut off and answered with 503: --web.shutdown-timeout is over");
+        tracing::warn!("Aborting the probes in flight with 503 responses: --web.shutdown-timeout has expired");
     }
     app.end();
     stop.send_replace(true);
-    // A client that never finishes its request must not keep the process.
+    // A client that never finishes its request must not delay the exit of the process.
     let ended = tokio::time::timeout(LAST_ANSWERS.min(most), async {
         while let Some(ended) = servers.join_next().await {
             ended.map_err(io::Error::other)?;
@@ -125,7 +127,7 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
     ended.await.unwrap_or(Ok(()))
 }
 
-/// Writes the first log line: version, configuration and listen addresses.
+/// Writes the first log line: version, configuration file, number of modules, and listen addresses.
 fn log_start(app: &App, listeners: &[SocketAddr]) {
     let listeners: Vec<_> = listeners.iter().map(ToString::to_string).collect();
     tracing::info!(
@@ -137,17 +139,17 @@ fn log_start(app: &App, listeners: &[SocketAddr]) {
     );
 }
 
-/// Where systemd started us and waits for word (`sd_notify(3)`); anywhere else this does nothing.
+/// Notifies systemd of a state change (`sd_notify(3)`). Does nothing if systemd did not start the process.
 fn notify_systemd(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd cannot be told");
+        tracing::debug!(%error, "Error notifying systemd");
     }
 }
 
 /// Resolves on SIGTERM or SIGINT. A second signal ends the process immediately.
 ///
 /// # Errors
-/// When signals cannot be had.
+/// When the signal handlers cannot be installed.
 pub fn termination() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -170,7 +172,7 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
 /// Reloads the configuration on each SIGHUP.
 ///
 /// # Errors
-/// When signals cannot be had.
+/// When the signal handler cannot be installed.
 pub fn reload_on_hangup(app: Arc<App>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
@@ -181,8 +183,8 @@ pub fn reload_on_hangup(app: Arc<App>) -> io::Result<()> {
     Ok(())
 }
 
-/// Loads the configuration again when the file's content is no longer what was `seen`. That is read before the
-/// configuration is loaded first, so that no change falls between.
+/// Reloads the configuration when the content of the file differs from `seen`. The caller reads `seen` before it loads
+/// the configuration for the first time, so that no change is missed in between.
 pub async fn reload_on_change(app: Arc<App>, file: PathBuf, mut seen: Option<Vec<u8>>, interval: Duration) {
     let mut hanging: Option<JoinHandle<Option<Vec<u8>>>> = None;
     loop {
@@ -193,7 +195,7 @@ pub async fn reload_on_change(app: Arc<App>, file: PathBuf, mut seen: Option<Vec
             .take()
             .unwrap_or_else(|| tokio::task::spawn_blocking(move || std::fs::read(read).ok()));
         let Ok(now) = tokio::time::timeout(server::LONGEST_RELOAD, &mut reading).await else {
-            // It cannot be stopped; another read would hang as well.
+            // The read cannot be stopped, and another one would hang as well.
             hanging = Some(reading);
             if !was_hanging {
                 app.scheduler.self_metrics().reloaded(false);
@@ -213,7 +215,7 @@ async fn reload(app: &App) {
     let began = NotifyState::monotonic_usec_now().ok();
     let states: Vec<_> = [NotifyState::Reloading].into_iter().chain(began).collect();
     notify_systemd(&states);
-    // What goes wrong in one reload must not end all later ones. The hook has told of it.
+    // A panic in one reload must not prevent later ones. The panic hook has logged it.
     match AssertUnwindSafe(app.reload()).catch_unwind().await {
         Ok(Ok(())) => tracing::info!("Reloaded config file"),
         Ok(Err(error)) => tracing::error!(%error, "Error reloading config"),

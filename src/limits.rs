@@ -1,41 +1,44 @@
-//! The bounds that hold for every probe, and for all of them together, in one place.
+//! All of the exporter's limits: per probe, and for all probes together.
 
 use crate::budget::RequestRate;
 use std::time::Duration;
 
-/// What a configuration may set: its block `limits`.
+/// Configurable limits: the block `limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Keys that are probed between scrapes.
+    /// Maximum number of keys that are probed between scrapes.
     pub leases: usize,
-    /// Probes that run at once, for scrapes and leases. One address that scrapes gets up to four fifths of them, all scrapes or all
-    /// leases up to eight ninths.
+    /// Maximum number of concurrent probes, for scrapes and leases together. A single client address can use up to 4/5
+    /// of them; all scrapes together, or all leases together, up to 8/9.
     pub probes: usize,
-    /// How long a scrape waits for its turn, and never more than a tenth of its probe's time.
+    /// Maximum time that a scrape waits for a permit. Also limited to a tenth of its probe's time.
     pub queue: Duration,
-    /// Probes of one destination that run at once; more of them wait within their own time. None is no bound.
+    /// Maximum number of concurrent probes of one destination; `None` means no limit. Additional probes wait until
+    /// they time out.
     pub per_destination: Option<usize>,
-    /// Bytes of a decoded body or message that may be matched against assertions; a larger one fails the probe.
+    /// Maximum size of a decoded body or message that is matched against assertions, in bytes. A larger one fails the
+    /// probe.
     pub matched_body: u64,
-    /// Values of a JSON body that is matched against expressions, those within others counted; a larger one fails the probe.
+    /// Maximum number of values, including nested ones, of a JSON body that CEL expressions read. A larger body fails
+    /// the probe.
     pub json_values: usize,
-    /// Bytes of a response's head.
+    /// Maximum size of a response header in bytes.
     pub response_head: usize,
-    /// Fields of a response's head.
+    /// Maximum number of header fields of a response.
     pub response_fields: usize,
-    /// Interim responses (1xx) before the final one.
+    /// Maximum number of interim (1xx) responses before the final response.
     pub interim_responses: usize,
-    /// Redirects that are followed; the next one is not, as with the peer.
+    /// Maximum number of redirects that are followed. As in `blackbox_exporter`, the next one is not followed.
     pub redirects: usize,
-    /// Bytes of a scrape's `target`, `module`, `hostname` or `backend`.
+    /// Maximum size of each scrape parameter (`target`, `module`, `hostname`, `backend`) in bytes.
     pub parameter: usize,
-    /// Bytes of the evidence that is kept.
+    /// Maximum size of the stored evidence in bytes.
     pub history_bytes: usize,
-    /// Bytes that all running probes may hold together: response heads, bodies and decoders.
+    /// Maximum memory of all running probes together in bytes: response headers, bodies and decoders.
     pub probe_memory: usize,
-    /// Connections to the exporter itself.
+    /// Maximum number of client connections to the exporter.
     pub connections: usize,
-    /// How long a client may take for its handshake, and for the head of a request.
+    /// Maximum time for a client to complete the TLS handshake, and to send a request header.
     pub request_head: Duration,
     /// Additional requests that the diagnostics of all probes may send together.
     pub diagnostics: RequestRate,
@@ -64,20 +67,20 @@ impl Default for Limits {
     }
 }
 
-/// File descriptors that stay free for what must always go: health, the configuration, the log, a name to be resolved.
+/// File descriptors reserved for essential operations: health checks, configuration, log, name resolution.
 const FILES_IN_RESERVE: usize = 64;
 
-/// File descriptors that a process has before it does anything.
+/// File descriptors of an idle process.
 const FILES_AT_REST: usize = 32;
 
-/// File descriptors of a probe: its connection, and a name server's or a backend's beside it.
+/// File descriptors of a probe: its connection, and one more to a name server or a backend.
 const FILES_PER_PROBE: usize = 2;
 
-/// Bytes of a request's head without the parameters of a scrape.
+/// Maximum size of a request header without the scrape parameters, in bytes.
 const HEAD_WITHOUT_PARAMETERS: usize = 8 * 1024;
 
 impl Limits {
-    /// The same, with no more probes and connections than what as many open files allow.
+    /// Reduces the number of probes and connections so that they fit into `files` file descriptors.
     #[must_use]
     pub fn within_files(self, files: usize) -> Self {
         let free = files.saturating_sub(FILES_IN_RESERVE + FILES_AT_REST);
@@ -96,18 +99,18 @@ impl Limits {
         }
     }
 
-    /// Bytes of a request's head to the exporter itself, before anybody is asked for a password: 16 KiB by default. Each of the
-    /// four parameters of a scrape has room for what it may be.
+    /// Returns the maximum size of a request header in bytes; it applies before authentication. The default, 16 KiB,
+    /// is large enough for the four scrape parameters at their maximum size.
     #[must_use]
     pub const fn request_head_size(&self) -> usize {
         HEAD_WITHOUT_PARAMETERS + 4 * self.parameter
     }
 
-    /// All of them by the names of their keys: numbers, bytes, seconds and requests per second.
+    /// Returns all limits by key, as numbers, bytes, seconds and requests per second.
     #[must_use]
     #[allow(
         clippy::cast_precision_loss,
-        reason = "the format's numbers are floats; bounds stay below 2^53"
+        reason = "metric values are floats; limits are below 2^53"
     )]
     pub fn rows(&self) -> [(&'static str, f64); 16] {
         let count = |number: usize| number as f64;
@@ -132,33 +135,36 @@ impl Limits {
     }
 }
 
-/// Bytes of the wire that are kept for the evidence, on each side of TLS.
+/// Maximum size of the first received bytes that are kept as evidence, in bytes, separately for the encrypted and the
+/// decrypted side of TLS.
 pub const WIRE_EXCERPT: usize = 1024;
 
-/// Bytes of a refused answer's body that the judgment looks at: error pages say who made them early.
+/// Number of bytes of an error response's body that the attribution reads. Error pages identify their author
+/// near the start.
 pub const JUDGED_BODY: usize = 6 * 1024;
 
-/// Bytes of a header value that are kept for the evidence.
+/// Maximum size of a header value in the evidence, in bytes.
 pub const HEADER_EXCERPT: usize = 256;
 
-/// Bytes of a URL that are kept for the evidence.
+/// Maximum size of a URL in the evidence, in bytes.
 pub const URL_EXCERPT: usize = 2048;
 
-/// Bytes of any other text of a peer, and entries of any list of it, that are kept for the evidence.
+/// Maximum size of any other string from a remote host in the evidence, in bytes.
 pub const TEXT_EXCERPT: usize = 1024;
-/// See [`TEXT_EXCERPT`].
+/// Maximum number of entries in the evidence of a list from a remote host.
 pub const LIST_EXCERPT: usize = 64;
 
-/// Bytes of a verdict's sentence, which speaks of the edge and of all backends.
+/// Maximum size of the summary of a verdict in bytes. The summary covers the edge and all backends.
 pub const SENTENCE: usize = 4096;
 
-/// Bytes of a label value that came from a peer (the drop-in labels may be longer than ours).
+/// Maximum size of a label value from a remote host, in bytes. Labels for compatibility with `blackbox_exporter` can be
+/// longer than others.
 const LABEL: usize = 4096;
 
-/// What stands at the end of a text that was cut.
+/// Suffix of a truncated string.
 const CUT: &str = "…";
 
-/// A peer's text as a label value: a longer one is cut, and ends with a mark that says so.
+/// Truncates a string from a remote host to the maximum size of a label value. A truncated value ends with `…`.
 #[must_use]
 pub fn label(text: &str) -> String {
     if text.len() <= LABEL {
@@ -167,24 +173,26 @@ pub fn label(text: &str) -> String {
     cut(text, LABEL - CUT.len()).to_owned() + CUT
 }
 
-/// The shortest scrape timeout that is taken. A probe of a healthy target may well take longer: what such scrapes count would be
-/// the caller's doing.
+/// Minimum scrape timeout that is accepted. With a shorter timeout, probes of healthy targets would fail because of
+/// the client's setting.
 pub const SHORTEST_SCRAPE: Duration = Duration::from_millis(100);
 
-/// The least time a probe gets, however small the scrape timeout is.
+/// Minimum time of a probe, regardless of the scrape timeout.
 pub const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
 
-/// The time a probe gets when neither the scrape nor the module bounds it.
+/// Timeout of a probe if neither the scrape nor the module sets one.
 pub const LONGEST_DEADLINE: Duration = Duration::from_mins(2);
 
-/// What is heeded at most of the time that a scrape says it may take: who asks for more holds a place for longer than anybody
-/// waits for an answer, and keeps the process from ending. Prometheus drops a series that was not scraped for half as long.
+/// Maximum scrape timeout; a longer one is reduced to this value. A longer probe would hold a permit for longer
+/// than any client waits for a response, and would delay the shutdown. Prometheus marks a series as stale
+/// after half of this time.
 pub const LONGEST_SCRAPE: Duration = Duration::from_mins(10);
 
-/// What a slower address family may still take once the other has answered (or half of what is left, if less).
+/// Maximum additional time for a DNS lookup of the second address family after the first one has answered. If less than
+/// twice this time remains, the maximum is half of the remaining time.
 pub const SECOND_FAMILY_GRACE: Duration = Duration::from_secs(1);
 
-/// Cuts `text` to at most `limit` bytes at a character boundary.
+/// Truncates `text` to at most `limit` bytes, at a character boundary.
 #[must_use]
 pub fn cut(text: &str, limit: usize) -> &str {
     let mut end = text.len().min(limit);

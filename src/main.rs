@@ -1,4 +1,4 @@
-//! The binary: reads the command line, sets up logs and signals, and runs.
+//! The binary: parses the command line, sets up logs and signals, and runs the command.
 #![forbid(unsafe_code)]
 
 use glassbox_exporter::cli::{self, Cli, CliError, Command, LogLevel, LogLines};
@@ -12,7 +12,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// A probe makes some three hundred small allocations: the system's allocator takes more of the processor for them
+/// A probe makes about 300 small allocations, which take more CPU time with the system allocator
 /// (`docs/performance.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

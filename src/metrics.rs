@@ -1,4 +1,4 @@
-//! The table of every metric that a probe can export, and the model that the writers read.
+//! The table of all metrics that a probe can export, and the data model for the writers.
 
 mod model;
 
@@ -16,7 +16,7 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
-    /// The word of the `# TYPE` line.
+    /// The type in the `# TYPE` line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ pub enum Level {
     Full,
 }
 
-/// One metric: its name, its labels, and what it means.
+/// One metric: its name, labels and meaning.
 #[derive(Debug)]
 pub struct Metric {
     /// The name, unit included.
@@ -51,7 +51,7 @@ pub struct Metric {
     pub level: Level,
     /// The label names.
     pub labels: &'static [&'static str],
-    /// The `# HELP` text. Metrics of `blackbox_exporter` have its exact text.
+    /// The `# HELP` text. Metrics that `blackbox_exporter` also exports use its exact text.
     pub help: &'static str,
     /// Its index among all metrics, ordered by name.
     pub rank: usize,
@@ -69,7 +69,7 @@ impl Metric {
     }
 }
 
-/// The number of names that come before this one.
+/// The number of metric names that sort before this one.
 const fn rank(name: &str) -> usize {
     let (mut rank, mut place) = (0, 0);
     while place < NAMES.len() {
@@ -95,7 +95,7 @@ macro_rules! metrics {
     ($($constant:ident: $kind:ident $level:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
         $(
             #[doc = concat!("`", $name, "`: ", $help)]
-            #[allow(clippy::doc_markdown, reason = "the help texts are the exposition's")]
+            #[allow(clippy::doc_markdown, reason = "the help texts are written for the exposition")]
             pub static $constant: Metric = Metric {
                 name: $name,
                 kind: MetricKind::$kind,
@@ -140,7 +140,7 @@ metrics! {
     DNS_ADDITIONAL_RRS: Gauge Blackbox "probe_dns_additional_rrs" [] "Returns number of entries in the additional resource record list";
     DNS_QUERY_SUCCEEDED: Gauge Blackbox "probe_dns_query_succeeded" [] "Displays whether or not the query was executed successfully";
     DNS_SERIAL: Gauge Blackbox "probe_dns_serial" [] "Returns the serial number of the zone";
-    DNS_RCODE: Gauge Standard "probe_dns_rcode" [] "The response code of the name server's answer (RFC 6895): 0 is NOERROR, 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED";
+    DNS_RCODE: Gauge Standard "probe_dns_rcode" [] "Response code from the name server (RFC 6895): 0 is NOERROR, 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED";
 
     ICMP_DURATION: Gauge Blackbox "probe_icmp_duration_seconds" ["phase"] "Duration of icmp request by phase";
     ICMP_REPLY_HOP_LIMIT: Gauge Blackbox "probe_icmp_reply_hop_limit" [] "Replied packet hop limit (TTL for ipv4)";
@@ -163,25 +163,25 @@ metrics! {
     TLS_VERSION_INFO: Gauge Blackbox "probe_tls_version_info" ["version"] "Returns the TLS version used or NaN when unknown";
     TLS_CIPHER_INFO: Gauge Blackbox "probe_tls_cipher_info" ["cipher"] "Returns the TLS cipher negotiated during handshake";
 
-    ATTEMPTS: Counter Standard "probe_attempts_total" [] "Completed probes of this target, successful or failed; errors of the exporter itself are not counted";
-    FAILURES: Counter Standard "probe_failures_total" ["link"] "Failed probes of this target by the broken link of the chain";
+    ATTEMPTS: Counter Standard "probe_attempts_total" [] "Completed probes of this target, successful or failed; errors in the exporter itself are not counted";
+    FAILURES: Counter Standard "probe_failures_total" ["link"] "Failed probes of this target, by broken link of the chain";
     PHASE_DURATION: Histogram Standard "probe_phase_duration_seconds" ["phase"] "Duration of one phase of a probe in seconds, summed over redirects; only finished phases are observed";
-    PHASE_TIMEOUTS: Counter Standard "probe_phase_timeouts_total" ["phase"] "Probes of this target whose deadline fell in this phase";
-    SUCCESS_DURATION: Histogram Standard "probe_success_duration_seconds" [] "Duration of successful probes in seconds: probe_duration_seconds without the delay of the exporter";
-    HTTP_RESPONSES: Counter Standard "probe_http_responses_total" ["code"] "Final responses of this target by status code";
-    FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "1 while the last probe failed or its successful response hides a broken link; the labels hold the verdict";
+    PHASE_TIMEOUTS: Counter Standard "probe_phase_timeouts_total" ["phase"] "Probes of this target that ran out of time in this phase";
+    SUCCESS_DURATION: Histogram Standard "probe_success_duration_seconds" [] "Duration of successful probes in seconds: probe_duration_seconds without the exporter's own delay";
+    HTTP_RESPONSES: Counter Standard "probe_http_responses_total" ["code"] "Final responses from this target, by status code";
+    FAILURE_INFO: Gauge Standard "probe_failure_info" ["answered_by", "certainty", "link", "phase", "reason"] "1 if the last probe failed or its successful response hides a broken link; the labels contain the verdict";
     MASKED: Gauge Standard "probe_masked" [] "1 if the successful response of the last probe hides a broken link, else 0";
-    BACKEND_SUCCESS: Gauge Standard "probe_backend_success" ["backend"] "1 if the backend responded successfully when asked directly, else 0";
-    BACKEND_STATUS_CODE: Gauge Standard "probe_backend_http_status_code" ["backend"] "Status code of the backend when asked directly; 0 without a response";
+    BACKEND_SUCCESS: Gauge Standard "probe_backend_success" ["backend"] "1 if a direct request to the backend succeeded, else 0";
+    BACKEND_STATUS_CODE: Gauge Standard "probe_backend_http_status_code" ["backend"] "Status code of the direct request to the backend; 0 if there was no response";
     BACKEND_DURATION: Gauge Standard "probe_backend_duration_seconds" ["backend", "phase"] "Duration of a phase of the direct request to the backend, in seconds";
     INVESTIGATION: Gauge Standard "probe_diagnostics_duration_seconds" [] "Time spent on additional requests (diagnostics), in seconds";
-    VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 while the controls fail: the network of the exporter is suspect";
-    ADDRESSES: Gauge Standard "probe_addresses" ["state"] "Addresses of the target by how the probe of each ended, with addresses: all";
-    FROM_CACHE: Gauge Standard "probe_http_from_cache" [] "1 if the response indicates that it came from a cache, 0 if it indicates that it did not; else absent";
+    VANTAGE_HEALTHY: Gauge Standard "probe_vantage_healthy" [] "0 if the controls fail, which indicates a problem in the exporter's own network";
+    ADDRESSES: Gauge Standard "probe_addresses" ["state"] "Number of target addresses, by probe result (ok, failed); only with addresses: all";
+    FROM_CACHE: Gauge Standard "probe_http_from_cache" [] "1 if the response indicates a cache hit, 0 if it indicates a cache miss; otherwise absent";
     AGE: Gauge Standard "probe_http_age_seconds" [] "Age of the response in seconds, from its Age header; absent without one";
-    LAST_RUN: Gauge Standard "probe_last_run_timestamp_seconds" [] "Start of the last probe in unixtime; only for targets that are probed between scrapes";
-    UNATTRIBUTED: Gauge Standard "probe_unattributed_seconds" [] "The part of probe_duration_seconds that is in none of the exported phases";
-    TCP_RTT: Gauge Standard "probe_tcp_rtt_seconds" [] "Smoothed round-trip time of the probe's own connection, as the kernel measured it";
+    LAST_RUN: Gauge Standard "probe_last_run_timestamp_seconds" [] "Start time of the last probe in unixtime; only for targets that are probed between scrapes";
+    UNATTRIBUTED: Gauge Standard "probe_unattributed_seconds" [] "Portion of probe_duration_seconds not covered by any exported phase, in seconds";
+    TCP_RTT: Gauge Standard "probe_tcp_rtt_seconds" [] "Smoothed round-trip time of the probe's connection in seconds, from the kernel; absent if unknown";
     TCP_RETRANSMITS: Gauge Standard "probe_tcp_retransmits" [] "Segments that the kernel retransmitted on the probe's connection";
 }
 

@@ -1,6 +1,6 @@
 //! Content negotiation: the formats and codings that a client accepts.
 
-/// A format of metrics.
+/// A metrics format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The text format 0.0.4, the default.
@@ -24,8 +24,8 @@ impl Format {
         }
     }
 
-    /// The preferred format of an `Accept` field (RFC 9110 section 12.5.1); the first of equal ones. Unsupported
-    /// versions are ignored. The default is text.
+    /// The preferred format of an `Accept` field (RFC 9110 section 12.5.1); if several have equal weight, the first
+    /// one. Unsupported versions are ignored. The default is text.
     #[must_use]
     pub fn best(field: &str) -> Self {
         let mut best = (0.0, Self::Text);
@@ -76,7 +76,7 @@ pub fn accepts(field: &str, coding: &str) -> bool {
     any
 }
 
-/// The entries of a list with their weights; the default weight is 1.
+/// The list entries with their weights; the default weight is 1.
 fn ranges(field: &str) -> impl Iterator<Item = (&str, f64)> {
     field.split(',').map(|part| {
         let mut parameters = part.split(';').skip(1).map(str::trim);
@@ -108,7 +108,7 @@ mod tests {
         const PROTOBUF: &str =
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
         let rows = [
-            // Prometheus 2.42, and with native histograms.
+            // Prometheus 2.42, without and with native histograms.
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
@@ -121,7 +121,7 @@ mod tests {
                 ),
                 Format::Protobuf,
             ),
-            // Prometheus 3.5, and with native histograms.
+            // Prometheus 3.5, without and with native histograms.
             (
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                  application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
@@ -132,7 +132,7 @@ mod tests {
                 &format!("{PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5"),
                 Format::Protobuf,
             ),
-            // Others.
+            // Other formats.
             ("", Format::Text),
             ("*/*", Format::Text),
             (

@@ -1,4 +1,5 @@
-//! Detects an outage of the exporter's own network or resolver: many names in several networks all fail at resolve or connect.
+//! Detects an outage of the exporter's own network or resolver. In an outage, many names in several networks all fail
+//! at resolve or connect.
 //!
 //! A reachable name contradicts an outage. An address given instead of a name may be in a nearby network, which an
 //! outage of the uplink or of the resolver leaves reachable. A single reachable address therefore does not contradict
@@ -33,7 +34,7 @@ struct NameState {
     at: Instant,
     /// The stage at which the probe stopped before it reached the target; `None` if it got past connect.
     stopped: Option<Stage>,
-    /// Whether the target is an address instead of a name.
+    /// Whether the target is an address rather than a name.
     is_address: bool,
     /// Last address to which the name resolved.
     network: Option<Network>,
@@ -45,7 +46,7 @@ type Network = [u8; 6];
 impl OutageDetector {
     /// Records a probe of a name.
     pub fn observe(&self, name: &str, report: &Report, now: Instant) {
-        // A machine that refuses has been reached.
+        // A machine that refuses a connection was reached.
         let stopped = report.fault.as_ref().filter(|fault| {
             let near = matches!(fault.stage, Stage::Resolve | Stage::Connect);
             near && !matches!(fault.reason, Reason::TcpRefused | Reason::TcpReset)
@@ -90,7 +91,7 @@ impl OutageDetector {
         if reached().any(|seen| !seen.is_address) {
             return false;
         }
-        // If an address is reachable, only names can indicate an outage, and only for other names.
+        // If an address is reachable, only names can indicate an outage, and the outage does not affect addresses.
         let only_names = reached().next().is_some();
         if only_names && is_address(target) {
             return false;
@@ -162,7 +163,7 @@ mod tests {
         assert!(!detector.failed("n0", now), "four names are too few");
         fail(4);
         assert!(detector.failed("n0", now));
-        assert!(!detector.failed("n0", now + FRESH), "what is old says nothing");
+        assert!(!detector.failed("n0", now + FRESH), "old results prove nothing");
         detector.observe("n0", &report([10, 0, 0, 1], Some(Stage::Secure)), now);
         assert!(!detector.failed("n0", now), "one that was reached is enough");
     }
@@ -209,7 +210,7 @@ mod tests {
             detector.observe("198.51.100.1", &report([198, 51, 100, 1], None), now);
             assert_eq!(detector.failed("n0", now), failed, "{stage:?}");
         }
-        // Failing addresses beside a reachable one do not count as names.
+        // Addresses that fail do not count as names if another address is reachable.
         let detector = OutageDetector::default();
         for last in 0..6 {
             detector.observe(

@@ -1,4 +1,4 @@
-//! The policy: which places this process may dial. The judgment is on the address that is connected to, never on its spelling.
+//! Policy: the destinations that the exporter may connect to. It checks a connection's address, not its spelling.
 
 mod metadata;
 mod special;
@@ -13,21 +13,22 @@ use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-/// A network as addresses are judged: of mapped addresses (RFC 4291 section 2.5.5.2) it is that of IPv4.
+/// Normalizes a network: a network of IPv4-mapped addresses (RFC 4291 section 2.5.5.2) becomes an IPv4 network.
 ///
 /// # Errors
-/// When it is wider than these.
+/// When the network starts with an IPv4-mapped address and is larger than `::ffff:0:0/96`.
 pub fn in_one_spelling(network: IpNet) -> Result<IpNet, String> {
     let (IpNet::V6(mapped), IpAddr::V4(address)) = (network, network.addr().to_canonical()) else {
         return Ok(network);
     };
     let length = mapped.prefix_len().checked_sub(96);
     let ipv4 = length.and_then(|length| Ipv4Net::new(address, length).ok());
-    ipv4.map(IpNet::V4)
-        .ok_or_else(|| format!("{network} is wider than what stands for IPv4, ::ffff:0:0/96; write 0.0.0.0/0"))
+    ipv4.map(IpNet::V4).ok_or_else(|| {
+        format!("invalid network {network}: expected a part of ::ffff:0:0/96, or 0.0.0.0/0 for all IPv4 addresses")
+    })
 }
 
-/// The metadata services of clouds that are denied by default: product, addresses, and who publishes them.
+/// Returns the cloud metadata services that are denied by default: product, addresses, and publisher of the addresses.
 pub fn metadata_services() -> impl Iterator<Item = (&'static str, String, &'static str)> {
     metadata::rows()
 }
@@ -35,24 +36,24 @@ pub fn metadata_services() -> impl Iterator<Item = (&'static str, String, &'stat
 /// The port of name servers (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 
-/// What holds where no list says anything of a place.
+/// Decision about destinations that no list contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Everything but the metadata services of clouds and this exporter itself.
+    /// Allows everything except cloud metadata services and the exporter itself.
     #[default]
     Default,
-    /// Public addresses only, and no sockets in the file system.
+    /// Allows only public addresses, and no Unix sockets.
     Strict,
-    /// Everything, as with the peer.
+    /// Allows everything, like `blackbox_exporter`.
     Open,
 }
 
-/// Entries that allow, and entries that deny.
+/// Lists of allowed and denied entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lists<T> {
-    /// What is allowed.
+    /// Allowed entries.
     pub allow: Vec<T>,
-    /// What is denied.
+    /// Denied entries.
     pub deny: Vec<T>,
 }
 
@@ -68,37 +69,38 @@ impl<T> Default for Lists<T> {
 /// The policy of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// What holds where the lists say nothing.
+    /// Decision about destinations that the lists do not contain.
     pub mode: Mode,
-    /// Of the networks that hold an address the smallest decides; of two equal ones, that which denies.
+    /// Networks. The most specific network that contains an address decides; `deny` wins over an equal network in
+    /// `allow`.
     pub networks: Lists<IpNet>,
-    /// Where some are allowed, all others are denied.
+    /// Ports. If `allow` is not empty, all other ports are denied.
     pub ports: Lists<Ports>,
-    /// Where some are allowed, all others are denied.
+    /// Paths of Unix sockets. If `allow` is not empty, all other paths are denied.
     pub unix: Lists<PathPattern>,
 }
 
-/// Why a place is not dialled.
+/// Rule that denies a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PolicyRule {
-    /// A list of networks.
+    /// The lists of networks.
     Networks,
-    /// A list of ports.
+    /// The lists of ports.
     Ports,
-    /// A list of paths, or the mode `strict`.
+    /// The lists of paths, or the mode `strict`.
     Unix,
-    /// It is a metadata service.
+    /// The destination is a cloud metadata service.
     Metadata,
-    /// It is this exporter.
+    /// The destination is the exporter itself.
     Itself,
-    /// It is not public, and the mode is `strict`.
+    /// The address is not public, and the mode is `strict`.
     NotPublic,
-    /// The module is not for this target.
+    /// The module does not allow this target.
     AllowedTargets,
 }
 
 impl PolicyRule {
-    /// All of them.
+    /// All rules.
     pub const ALL: [Self; 7] = [
         Self::Networks,
         Self::Ports,
@@ -109,7 +111,7 @@ impl PolicyRule {
         Self::AllowedTargets,
     ];
 
-    /// The value of the label `rule`.
+    /// Returns the value of the `rule` label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -123,26 +125,25 @@ impl PolicyRule {
         }
     }
 
-    /// Why, and what would change it: a clause that can follow "is not dialled: ".
+    /// Returns the reason and a possible fix, as a clause that follows "is not allowed: ".
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Networks => "policy.networks denies it",
-            Self::Ports => "policy.ports denies it",
-            Self::Unix => "policy.unix does not allow it",
-            Self::Metadata => "it is a cloud's metadata service; policy.networks.allow may name it",
-            Self::Itself => "it is this exporter itself, of which only /-/healthy, /-/ready and /metrics are probed",
-            Self::NotPublic => {
-                "it is not a public address, and the policy is strict; policy.networks.allow may name it"
-            }
-            Self::AllowedTargets => "the module's allowed_targets do not name it",
+            Self::Networks => "policy.networks denies this address",
+            Self::Ports => "policy.ports denies this port",
+            Self::Unix => "policy.unix does not allow this path",
+            Self::Metadata => "this address is a cloud metadata service (policy.networks.allow can allow it)",
+            Self::Itself => "the exporter may probe only its own /-/healthy, /-/ready and /metrics",
+            Self::NotPublic => "a strict policy allows only public addresses (policy.networks.allow can allow others)",
+            Self::AllowedTargets => "the module's allowed_targets does not contain it",
         }
     }
 }
 
 impl Policy {
-    /// Why an address and port may not be dialled. Whether it is one of this exporter's own is known elsewhere. Clouds have name
-    /// servers at the addresses of their metadata services: port 53 there is open to a question for a name.
+    /// Returns the rule that denies an address and port, if any. The caller checks whether the address belongs to
+    /// the exporter itself. Some clouds run name servers at the addresses of their metadata services, so DNS queries to
+    /// port 53 of these addresses are allowed.
     #[must_use]
     pub fn objection(&self, to: SocketAddr, asks_for_names: bool) -> Option<PolicyRule> {
         let port = to.port();
@@ -154,14 +155,14 @@ impl Policy {
         self.objection_to_reading(to.ip(), asks_for_names && port == DNS_PORT)
     }
 
-    /// Why an address may not be dialled, whatever the port.
+    /// Returns the rule that denies an address on any port, if any.
     #[must_use]
     pub fn objection_to_address(&self, address: IpAddr) -> Option<PolicyRule> {
         self.objection_to_reading(address, false)
     }
 
     fn objection_to_reading(&self, address: IpAddr, asks_name_server: bool) -> Option<PolicyRule> {
-        // What leads to an IPv4 address by another name is judged as both.
+        // An IPv6 address that embeds an IPv4 address is checked as both.
         let seen = special::readings(address);
         seen.iter().find_map(|address| match self.listed(*address) {
             Some(true) => None,
@@ -170,13 +171,14 @@ impl Policy {
         })
     }
 
-    /// Whether this exporter may not be dialled by itself.
+    /// Whether the exporter must not connect to itself.
     #[must_use]
     pub const fn denies_itself(&self) -> bool {
         !matches!(self.mode, Mode::Open)
     }
 
-    /// What the lists say of an address: the smallest network that holds it.
+    /// Returns the decision of the lists: that of the most specific network, or `None` if no network contains the
+    /// address.
     fn listed(&self, address: IpAddr) -> Option<bool> {
         let smallest = |networks: &[IpNet]| special::smallest(networks, address);
         match (smallest(&self.networks.allow), smallest(&self.networks.deny)) {
@@ -194,13 +196,13 @@ impl Policy {
         }
     }
 
-    /// Whether every path may be dialled.
+    /// Whether all Unix sockets are allowed.
     #[must_use]
     pub fn takes_any_path(&self) -> bool {
         self.mode != Mode::Strict && self.unix == Lists::default()
     }
 
-    /// Why a socket in the file system may not be dialled, by its path without links.
+    /// Returns the rule that denies a Unix socket, if any. `path` contains no symbolic links.
     #[must_use]
     pub fn objection_to_path(&self, path: &Path) -> Option<PolicyRule> {
         let fits = |patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.fits(path));
@@ -210,7 +212,7 @@ impl Policy {
     }
 }
 
-/// A port, or a range of them, as `8000-8999`.
+/// A port, or a range of ports such as `8000-8999`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports(RangeInclusive<u16>);
 
@@ -222,13 +224,14 @@ impl FromStr for Ports {
         match (first.trim().parse(), last.trim().parse()) {
             (Ok(first), Ok(last)) if first <= last => Ok(Self(first..=last)),
             _ => Err(format!(
-                "{text:?} is no port; write one such as 443, or a range such as 8000-8999"
+                "invalid port {text:?}: expected a number such as 443, or a range such as 8000-8999"
             )),
         }
     }
 }
 
-/// A path of sockets, absolute, or the name of an abstract socket, such as `@app`; a `*` stands for any part of one name.
+/// An absolute path of a Unix socket, or the name of an abstract socket, such as `@app`. A `*` matches any part of one
+/// path component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern(PathBuf);
 
@@ -242,7 +245,7 @@ impl FromStr for PathPattern {
             Ok(Self(path))
         } else {
             Err(format!(
-                "{text:?} is no path of sockets; write one such as /run/app.sock or /run/app/*.sock"
+                "invalid path {text:?}: expected the path of a Unix socket, such as /run/app.sock or /run/app/*.sock"
             ))
         }
     }
@@ -259,7 +262,7 @@ impl PathPattern {
     }
 }
 
-/// Whether a name is what a pattern with stars stands for.
+/// Whether a name matches a pattern with stars.
 fn fits(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == name;
@@ -270,13 +273,13 @@ fn fits(pattern: &str, name: &str) -> bool {
     (0..=name.len()).any(|at| name.get(at..).is_some_and(|name| fits(rest, name)))
 }
 
-/// A place that was not dialled, and why.
+/// A denied destination and the rule that denies it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is not dialled: {}", .rule.words())]
+#[error("{what} is not allowed: {}", .rule.words())]
 pub struct Denied {
-    /// The place.
+    /// The destination.
     pub what: String,
-    /// Why.
+    /// The rule.
     pub rule: PolicyRule,
 }
 
@@ -307,7 +310,7 @@ mod tests {
         policy.objection_to_address(address.parse().unwrap())
     }
 
-    /// The metadata services, and IPv6 addresses that lead to one.
+    /// The metadata services, and IPv6 addresses that embed a metadata service's address.
     fn metadata() -> Vec<String> {
         let embedding = [
             "::ffff:169.254.169.254",
@@ -324,7 +327,7 @@ mod tests {
         addresses.chain(embedding.map(str::to_owned)).collect()
     }
 
-    /// Nobody on the internet has these.
+    /// Addresses that are not routed on the internet.
     const NOT_PUBLIC: [&str; 32] = [
         "0.0.0.0",
         "0.1.2.3",
@@ -432,7 +435,7 @@ mod tests {
         assert_eq!(judge(&lists, "1.1.1.1"), None);
         let equal = networks(&["10.0.0.0/8"], &["10.0.0.0/8"]);
         assert_eq!(judge(&equal, "10.0.0.1"), Some(PolicyRule::Networks));
-        // Linux connects to loopback.
+        // Linux connects to loopback for these addresses.
         let no_loopback = Policy {
             mode: Mode::Default,
             ..networks(&[], &["127.0.0.0/8", "::1/128"])
@@ -461,7 +464,7 @@ mod tests {
                 );
             }
         }
-        // A strict policy and the lists hold for name servers, too.
+        // A strict policy and the lists apply to name servers as well.
         assert_eq!(
             judge(Mode::Strict, "169.254.169.254", 53, true),
             Some(PolicyRule::NotPublic)

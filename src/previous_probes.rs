@@ -27,12 +27,13 @@ pub struct PreviousProbes {
     pub budget: Option<TargetBudget>,
 }
 
-/// An investigation of the last seconds.
+/// An investigation that ran within the last seconds.
 #[derive(Clone, Debug)]
 pub struct RecentInvestigation {
     /// Signature of the edge's failure at that time.
     pub sign: Option<FailureSignature>,
-    /// Whether it is reused even if the edge now fails differently, because that was also investigated recently.
+    /// Whether it is reused even if the edge now fails differently, because it already followed another investigation
+    /// early.
     pub for_any: bool,
     /// Timeout of the probe that ran it.
     pub timeout: Duration,
@@ -47,7 +48,7 @@ impl RecentInvestigation {
         self.had_time_enough_for(timeout) && (self.sign == sign || (self.for_any && sign.is_some()))
     }
 
-    /// A request that timed out under a short deadline proves nothing for a probe that would have waited longer.
+    /// A request that timed out before a short deadline proves nothing for a probe that would have waited longer.
     fn had_time_enough_for(&self, timeout: Duration) -> bool {
         let timed_out = |investigation: &Arc<Investigation>| investigation.has_timeouts();
         timeout <= self.timeout || !self.found.as_ref().is_some_and(timed_out)

@@ -30,7 +30,7 @@ pub struct Probe {
     pub context: ProbeContext,
 }
 
-/// The result of a probe and its verdict.
+/// A probe's result and its verdict.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// Module of the probe.
@@ -49,8 +49,8 @@ pub struct Finding {
     pub vantage: Option<Arc<Vantage>>,
     /// Delay between the due time of a leased probe and its start; `None` for a probe that a scrape started.
     pub lag: Option<Duration>,
-    /// Whether the exporter itself was late to start or to handle an event on the wire. This is not a fault of any
-    /// link.
+    /// Whether the exporter itself was late to start the probe or to handle an event on the wire. This is not a fault
+    /// of any link.
     pub late: bool,
     /// Verdict: always present for a failed probe; for a successful one only if it hides a broken link.
     pub verdict: Option<Verdict>,
@@ -118,7 +118,7 @@ impl Probe {
         })
     }
 
-    /// Returns the finding of a probe that did not start, for a reason of the exporter that is not an internal error.
+    /// Returns the finding of a probe that the exporter did not start, for a reason other than an internal error.
     #[must_use]
     pub fn not_begun(self, previous: &PreviousProbes, reason: Reason, words: &str) -> Finding {
         let mut check = Check::new(&self.context, self.timeout);
@@ -144,8 +144,8 @@ impl Probe {
         }
     }
 
-    /// Probes the edge. Without a response, starts the controls early enough to have their result at the deadline, and the
-    /// early diagnostics after half of the time.
+    /// Probes the edge. If there is no response, starts the controls early enough to have their result at the deadline,
+    /// and the early diagnostics after half of the time.
     async fn edge_and_early(&self, diagnostics_run: &DiagnosticsRun<'_>) -> (Report, Investigation) {
         let mut edge = pin!(diagnostics_run.run(Variant::Original, self.timeout));
         let half = self.timeout / 2;
@@ -155,7 +155,7 @@ impl Probe {
             report = &mut edge => return (report, Investigation::default()),
             () = tokio::time::sleep(controls_start) => {}
         }
-        self.controls.start(self.asking(), Controls::AFTER_FAILURE);
+        self.controls.start(self.asking());
         if half > controls_start {
             tokio::select! {
                 biased;
@@ -194,7 +194,7 @@ impl Probe {
         }
     }
 
-    /// The controls run no more than once a minute while all is healthy, and immediately after a failure.
+    /// The controls run up to once a minute while all is healthy, and immediately after a failure.
     async fn vantage(
         &self,
         report: &Report,
@@ -204,9 +204,13 @@ impl Probe {
         let age = if report.succeeded() {
             Controls::WHILE_WELL
         } else {
-            Controls::AFTER_FAILURE
+            // A result obtained during the probe itself is valid regardless of how long the probe took.
+            Controls::AFTER_FAILURE.max(report.took)
         };
-        let vantage = self.controls.look(self.asking(), age, diagnostics_run.left()).await;
+        let vantage = self
+            .controls
+            .look(self.asking(), age, diagnostics_run.started(), diagnostics_run.left())
+            .await;
         vantage.or_else(|| {
             previous.outage_detected.then(|| {
                 Arc::new(Vantage {

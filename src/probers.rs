@@ -3,9 +3,9 @@
 pub mod credentials;
 pub mod dns;
 mod endpoint;
-pub mod fields;
 pub mod gauges;
 pub mod grpc;
+pub mod header_fields;
 pub mod http;
 pub mod icmp;
 pub mod named_files;
@@ -74,23 +74,23 @@ pub const PROBERS: &[ProberRow] = &[
     },
 ];
 
-/// What the caller asks a prober to probe.
+/// The caller's request for a probe.
 #[derive(Clone, Debug)]
 pub struct ProbeRequest {
     /// The target as given by the caller.
     pub target: Target,
-    /// The caller's `hostname`: a virtual host that replaces the host name of the target.
+    /// The caller's `hostname`: a virtual host that replaces the target's host name.
     pub hostname: Option<String>,
-    /// The caller's backends, from the outside in. They replace the backends of the module.
+    /// The caller's backends, from the outside in. They replace the module's backends.
     pub backends: Vec<Backend>,
 }
 
 /// A variant of a request: the original, or one that changes where it goes or what it contains.
 #[derive(Clone, Copy, Debug)]
 pub enum Variant<'a> {
-    /// The request of the caller.
+    /// The caller's request.
     Original,
-    /// Directly to a backend, with the host name of the edge.
+    /// Directly to a backend, with the edge's host name.
     Backend(&'a Backend),
     /// To one address of the edge.
     Address(IpAddr),
@@ -98,14 +98,14 @@ pub enum Variant<'a> {
     CacheBypass(u64),
     /// Over HTTP/1.1, regardless of the negotiated version.
     Http1,
-    /// A request that every gateway rejects by itself (RFC 9112 section 5.1: no whitespace in a field name). It
-    /// contains nothing that belongs to the module.
+    /// A request that every gateway itself rejects (RFC 9112 section 5.1: no whitespace in a field name). It contains
+    /// nothing that belongs to the module.
     Refusable,
     /// A TLS handshake without a request, with the edge or with a backend.
     Handshake(Option<&'a Backend>),
 }
 
-/// The series of a key that exist from its first scrape.
+/// A key's series that exist from its first scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitialSeries {
     /// Stages of a successful probe.
@@ -136,23 +136,23 @@ pub trait Prober: Send + Sync + fmt::Debug {
     /// Runs all stages of the probe.
     fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a>;
 
-    /// Resolves the name of the target to all of its addresses, for `addresses: all`.
+    /// Resolves the target's name to all of its addresses, for `addresses: all`.
     fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a>;
 
     /// Whether a request of this module carries header fields or credentials that only machines named by the module may
     /// receive.
     fn has_module_fields(&self, requested: &ProbeRequest) -> bool;
 
-    /// The resolver of the module. The controls use it too.
+    /// The module's resolver. The controls use it too.
     fn resolver(&self) -> &Arc<Resolver>;
 
     /// Writes the gauges of `blackbox_exporter` for a report. Returns the total time of the exported phases.
     fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration;
 
-    /// The series that a key of this module has from its first scrape.
+    /// The series that exist from the first scrape of one of this module's keys.
     fn initial_series(&self, target: &Target) -> InitialSeries;
 
-    /// The origin of the target, which decides who receives credentials; `None` if this prober cannot probe the target.
+    /// The target's origin, which decides who receives credentials; `None` if this prober cannot probe the target.
     fn origin(&self, requested: &ProbeRequest) -> Option<Origin>;
 
     /// Whether the prober uses the caller's `hostname`.
@@ -160,12 +160,12 @@ pub trait Prober: Send + Sync + fmt::Debug {
         true
     }
 
-    /// Whether the prober first waits for plaintext from the server. A TLS port sends nothing before the client does.
+    /// Whether the prober first waits for plain text from the server. A TLS port sends nothing before the client does.
     fn reads_plaintext_first(&self) -> bool {
         false
     }
 
-    /// Checks the caller's parameters before anything is dialled. The error texts are those of `blackbox_exporter`.
+    /// Checks the caller's parameters before anything is dialled. The error messages match `blackbox_exporter`'s.
     ///
     /// # Errors
     /// Fails if the caller's parameters contradict the module.
@@ -197,7 +197,7 @@ pub struct DiagnosticsSettings {
     pub direct_requests: When,
     /// When the edge is requested with a cache bypass.
     pub bypass: When,
-    /// Whether the edge may receive a request that every gateway rejects.
+    /// Whether the exporter may send the edge a request that every gateway rejects.
     pub reference: bool,
     /// Whether every address of the edge is probed.
     pub all_addresses: bool,
@@ -240,8 +240,8 @@ pub struct Module {
 }
 
 impl Module {
-    /// Whether the module may probe the target with the caller's `hostname`. One address may serve the sites of several
-    /// owners.
+    /// Whether the module may probe the target with the caller's `hostname`. One address may serve several owners'
+    /// sites.
     #[must_use]
     pub fn admits(&self, requested: &ProbeRequest) -> bool {
         let held = |allowlist: &Arc<TargetAllowlist>| {
@@ -253,7 +253,7 @@ impl Module {
     }
 
     /// Whether the module itself names the backend and every host name that is sent to it. Only such a backend receives
-    /// the credentials and header fields of the module.
+    /// the module's credentials and header fields.
     #[must_use]
     pub fn names(&self, backend: &Backend) -> bool {
         let origin = || Origin {

@@ -1,6 +1,7 @@
 //! The closed list of reasons: one table, from which the labels, the documents and the tests derive.
 
-/// Declares [`ReasonFamily`] and [`Reason`] from their table: families, and in each the variants with label and meaning.
+/// Declares [`ReasonFamily`] and [`Reason`] from their table: families, and in each the variants with label and
+/// meaning.
 macro_rules! reasons {
     ($($family:ident = $word:literal { $($variant:ident = $label:literal, $meaning:literal;)+ })+) => {
         /// Subject of a reason: the part of its label before the first dot.
@@ -8,14 +9,15 @@ macro_rules! reasons {
         pub enum ReasonFamily { $(#[doc = concat!("`", $word, "`")] $family,)+ }
 
         impl ReasonFamily {
-            /// The prefix of the labels of the family.
+            /// The prefix of the family's labels.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$family => $word,)+ }
             }
         }
 
-        /// What went wrong. Labels are dotted, family first. Between the exporter and the edge they follow Network Error Logging.
+        /// What went wrong. Labels are dotted, family first. Between the exporter and the edge they follow Network
+        /// Error Logging.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason { $($(#[doc = $meaning] $variant,)+)+ }
 
@@ -23,7 +25,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the table.
             pub const ALL: &'static [Self] = &[$($(Self::$variant,)+)+];
 
-            /// The value of the label `reason`.
+            /// The value of the `reason` label.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $($(Self::$variant => $label,)+)+ }
@@ -47,13 +49,13 @@ macro_rules! reasons {
 reasons! {
     Dns = "dns" {
         DnsNameNotResolved = "dns.name_not_resolved", "the name does not exist (NXDOMAIN)";
-        DnsNoData = "dns.no_data", "the name exists but has no address of the wanted family";
+        DnsNoData = "dns.no_data", "the name exists but has no address of the requested family";
         DnsServfail = "dns.servfail", "the name server failed (SERVFAIL)";
         DnsRefused = "dns.refused", "the name server refused the question (REFUSED)";
         DnsTimedOut = "dns.timed_out", "no name server responded in time";
-        DnsMalformed = "dns.malformed", "the response of the name server could not be parsed";
+        DnsMalformed = "dns.malformed", "the name server's response could not be parsed";
         DnsFailed = "dns.failed", "the name could not be resolved";
-        DnsServerUnreachable = "dns.server_unreachable", "nothing listens on the port of the probed name server";
+        DnsServerUnreachable = "dns.server_unreachable", "nothing is listening on the probed name server's port";
     }
     Tcp = "tcp" {
         TcpRefused = "tcp.refused", "the connection was refused";
@@ -65,8 +67,8 @@ reasons! {
         TcpFailed = "tcp.failed", "the connection failed";
     }
     Quic = "quic" {
-        QuicRefused = "quic.refused", "nothing listens on the UDP port";
-        QuicTimedOut = "quic.timed_out", "the address returned no datagram in time";
+        QuicRefused = "quic.refused", "nothing is listening on the UDP port";
+        QuicTimedOut = "quic.timed_out", "no datagram arrived from the address in time";
         QuicFailed = "quic.failed", "the QUIC connection failed";
     }
     Proxy = "proxy" {
@@ -90,7 +92,7 @@ reasons! {
         TlsClientCert = "tls.client_cert", "the server requires a client certificate or rejected the one it received";
     }
     Http = "http" {
-        HttpStatus = "http.status", "the status code is not one the module accepts";
+        HttpStatus = "http.status", "the module does not accept the status code";
         HttpClosedBeforeResponse = "http.closed_before_response", "the connection was closed before the response header was complete";
         HttpTimedOutWaiting = "http.timed_out_waiting", "the response header was not complete in time";
         HttpClosedMidBody = "http.closed_mid_body", "the connection was closed before the response body was complete";
@@ -100,34 +102,34 @@ reasons! {
         HttpResponseHeaderTooLarge = "http.response.header_too_large", "the response header exceeds the size limit";
         HttpResponseBadCoding = "http.response.bad_coding", "the body is not in the content coding that the module expects";
         HttpResponseRedirectLoop = "http.response.redirect_loop", "there were too many redirects";
-        HttpResponseBadRedirect = "http.response.bad_redirect", "the redirect has no usable location";
-        HttpResponseTooLarge = "http.response.too_large", "the body exceeds the size limit of the module";
+        HttpResponseBadRedirect = "http.response.bad_redirect", "the redirect does not contain a usable location";
+        HttpResponseTooLarge = "http.response.too_large", "the body exceeds the module's size limit";
         HttpSlow = "http.slow", "the response took longer than the module allows";
-        HttpExcessBody = "http.excess_body", "the server sent more bytes than the Content-Length of the response declares";
+        HttpExcessBody = "http.excess_body", "the server sent more bytes than the response's Content-Length declares";
         HttpFailed = "http.failed", "the HTTP exchange failed";
     }
     Content = "content" {
         ContentBody = "content.body", "the body fails an assertion";
         ContentHeader = "content.header", "a header fails an assertion";
-        ContentVersion = "content.version", "the HTTP version is not one the module accepts";
-        ContentTlsRequired = "content.tls_required", "the response came without TLS, which the module requires";
-        ContentTlsForbidden = "content.tls_forbidden", "the response came over TLS, which the module forbids";
-        ContentJsonTooLarge = "content.json_too_large", "the JSON body has more values than the limit for matching expressions";
+        ContentVersion = "content.version", "the module does not accept the HTTP version";
+        ContentTlsRequired = "content.tls_required", "the response arrived without TLS, which the module requires";
+        ContentTlsForbidden = "content.tls_forbidden", "the response arrived over TLS, which the module forbids";
+        ContentJsonTooLarge = "content.json_too_large", "the JSON body contains more values than the limit for CEL expressions";
         ContentJson = "content.json", "the JSON body fails an assertion";
         ContentExpect = "content.expect", "the server did not send what the module expects";
-        ContentLineTooLong = "content.line_too_long", "the line that the server sent exceeds the size limit for matching";
+        ContentLineTooLong = "content.line_too_long", "the server sent a line that exceeds the size limit for matching";
         ContentRcode = "content.rcode", "the name server returned a response code that the module does not accept";
         ContentBodyTooLarge = "content.body_too_large", "the body exceeds the size limit for assertions";
     }
     Icmp = "icmp" {
-        IcmpTimedOut = "icmp.timed_out", "no echo reply came in time";
+        IcmpTimedOut = "icmp.timed_out", "no echo reply arrived in time";
         IcmpTooBig = "icmp.too_big", "the echo request exceeds the path MTU and must not be fragmented";
         IcmpUnreachable = "icmp.unreachable", "a router or the host itself reports that the host is unreachable";
     }
     Grpc = "grpc" {
         GrpcStatus = "grpc.status", "the health check ended with a gRPC status other than OK";
         GrpcNotServing = "grpc.not_serving", "the health service reports that the service is not serving";
-        GrpcInvalid = "grpc.invalid", "the response is not a valid response of a gRPC health service";
+        GrpcInvalid = "grpc.invalid", "the response is not a valid gRPC health check response";
     }
     Websocket = "websocket" {
         WebsocketNotUpgraded = "websocket.not_upgraded", "the server did not switch to the WebSocket protocol";
@@ -135,44 +137,44 @@ reasons! {
         WebsocketInvalid = "websocket.invalid", "the server violated the WebSocket protocol";
     }
     Upstream = "upstream" {
-        UpstreamDnsError = "upstream.dns_error", "the gateway could not resolve the name of its backend";
-        UpstreamDnsTimeout = "upstream.dns_timeout", "the gateway's name server did not answer";
+        UpstreamDnsError = "upstream.dns_error", "the gateway could not resolve its backend's name";
+        UpstreamDnsTimeout = "upstream.dns_timeout", "the gateway's name server did not respond";
         UpstreamConnectionRefused = "upstream.connection_refused", "the gateway's backend refused the connection";
         UpstreamConnectionTimeout = "upstream.connection_timeout", "the gateway's backend did not accept the connection in time";
         UpstreamConnectionTerminated = "upstream.connection_terminated", "the gateway's backend closed the connection before a complete response";
         UpstreamConnectionLimitReached = "upstream.connection_limit_reached", "the gateway has too many connections to its backend";
-        UpstreamTlsCertificateError = "upstream.tls_certificate_error", "the gateway does not accept the certificate of its backend";
+        UpstreamTlsCertificateError = "upstream.tls_certificate_error", "the gateway does not accept its backend's certificate";
         UpstreamTlsProtocolError = "upstream.tls_protocol_error", "TLS between the gateway and its backend failed";
         UpstreamTlsAlertReceived = "upstream.tls_alert_received", "the gateway's backend ended TLS with an alert";
         UpstreamDestinationIpUnroutable = "upstream.destination_ip_unroutable", "the gateway has no route to its backend";
-        UpstreamDestinationIpProhibited = "upstream.destination_ip_prohibited", "the gateway may not connect to its backend";
+        UpstreamDestinationIpProhibited = "upstream.destination_ip_prohibited", "the gateway is not allowed to connect to its backend";
         UpstreamDestinationUnavailable = "upstream.destination_unavailable", "the gateway considers all its backends down";
         UpstreamHttpProtocolError = "upstream.http_protocol_error", "the gateway's backend does not send valid HTTP";
-        UpstreamHttpResponseIncomplete = "upstream.http_response_incomplete", "the response of the gateway's backend was cut off";
+        UpstreamHttpResponseIncomplete = "upstream.http_response_incomplete", "the response from the gateway's backend was cut off";
         UpstreamHttpResponseTimeout = "upstream.http_response_timeout", "the gateway's backend did not respond within the gateway's timeout";
         UpstreamHttpResponseHeaderSectionSize = "upstream.http_response_header_section_size", "the response header is too large for the gateway";
         UpstreamConnectionReadTimeout = "upstream.connection_read_timeout", "the gateway's backend stopped sending during its response";
         UpstreamConnectionWriteTimeout = "upstream.connection_write_timeout", "the gateway's backend stopped reading the request";
         UpstreamHttpResponseBodySize = "upstream.http_response_body_size", "the response body is too large for the gateway";
-        UpstreamHttpResponseContentCoding = "upstream.http_response_content_coding", "the gateway could not decode the content coding of the response";
+        UpstreamHttpResponseContentCoding = "upstream.http_response_content_coding", "the gateway could not decode the response's content coding";
         UpstreamHttpUpgradeFailed = "upstream.http_upgrade_failed", "the gateway could not switch protocols with its backend";
-        UpstreamHttpResponseTransferCoding = "upstream.http_response_transfer_coding", "the gateway could not decode the transfer coding of the response";
+        UpstreamHttpResponseTransferCoding = "upstream.http_response_transfer_coding", "the gateway could not decode the response's transfer coding";
         UpstreamTlsRequired = "upstream.tls_required", "the gateway sends plain text to a port that expects TLS";
         UpstreamUnreachable = "upstream.unreachable", "the gateway cannot reach its backend";
-        UpstreamInvalidResponse = "upstream.invalid_response", "the gateway got no valid response from its backend";
+        UpstreamInvalidResponse = "upstream.invalid_response", "the gateway received no valid response from its backend";
         UpstreamFailed = "upstream.failed", "the exchange between the gateway and its backend failed";
     }
     Edge = "edge" {
-        EdgeDenied = "edge.denied", "the edge refused the request by its own policy";
+        EdgeDenied = "edge.denied", "the edge's own policy refused the request";
         EdgeRequestRefused = "edge.request_refused", "the edge rejects the request as malformed";
         EdgeNotFound = "edge.not_found", "the edge has no route for the request";
         EdgeOverloaded = "edge.overloaded", "the edge has reached one of its own limits";
-        EdgeRateLimited = "edge.rate_limited", "the edge limits the rate of requests";
-        EdgeInternalError = "edge.internal_error", "the edge failed by itself";
-        EdgeLoop = "edge.loop", "the edge forwards to itself";
+        EdgeRateLimited = "edge.rate_limited", "the edge rate-limits requests";
+        EdgeInternalError = "edge.internal_error", "the edge itself failed";
+        EdgeLoop = "edge.loop", "the edge forwards requests to itself";
     }
     Origin = "origin" {
-        OriginSlow = "origin.slow", "the response of the application is correct but slow";
+        OriginSlow = "origin.slow", "the application's response is correct but slow";
         OriginStatus = "origin.status", "the application itself returned this status";
     }
     Local = "local" {
@@ -184,10 +186,10 @@ reasons! {
         LocalTargetInvalid = "local.target_invalid", "the target is not valid for this prober";
         LocalTlsUnsupported = "local.tls_unsupported", "the exporter does not support the TLS version or cipher suite that the probe needs";
         LocalNotPermitted = "local.not_permitted", "the exporter lacks a permission that the probe needs";
-        LocalSourceAddressUnavailable = "local.source_address_unavailable", "the host does not have the source address that the module sets";
+        LocalSourceAddressUnavailable = "local.source_address_unavailable", "the module's source address is not available on the exporter's host";
         LocalCredentials = "local.credentials", "the credentials for the target could not be obtained";
         LocalFileUnreadable = "local.file_unreadable", "a file that the module refers to is unusable";
-        LocalConcurrencyLimit = "local.concurrency_limit", "the probe waited half of its time for other probes of the same destination";
+        LocalConcurrencyLimit = "local.concurrency_limit", "the probe spent half of its time waiting for other probes of the same destination";
         LocalOverloaded = "local.overloaded", "the exporter has reached its concurrency limit";
         LocalStalled = "local.stalled", "the exporter stalled during the probe for long enough to affect the result";
         LocalOutOfFiles = "local.out_of_files", "the exporter has no free file descriptor";
@@ -198,7 +200,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the exporter itself failed. Such a probe is not counted as an attempt and implies nothing about the target.
+    /// Whether the exporter itself failed. Such a probe is not counted as an attempt and implies nothing about the
+    /// target.
     #[must_use]
     pub const fn is_local_error(self) -> bool {
         matches!(
@@ -230,7 +233,8 @@ impl Reason {
         )
     }
 
-    /// Whether a stall of the exporter may cause this failure: a timeout, or a server that closed the connection meanwhile.
+    /// Whether a stall of the exporter may cause this failure: a timeout, or a server that closed the connection
+    /// meanwhile.
     #[must_use]
     pub const fn may_follow_a_stall(self) -> bool {
         matches!(

@@ -1,7 +1,8 @@
-//! Regular expressions in Go's dialect (RE2 with Perl's classes and flags), as the peer's configurations are written in.
+//! Regular expressions in Go's dialect (RE2 with Perl classes and flags), as in the configurations of
+//! `blackbox_exporter`.
 //!
-//! Our own parser reads Go's syntax; what it means is run by the engine of the `regex` crate, which has the same rules of
-//! matching: leftmost, the first alternative wins.
+//! A custom parser reads Go's syntax. The engine of the `regex` crate executes the result. It has the same matching
+//! rules: leftmost match, first alternative wins.
 
 mod class;
 mod engine;
@@ -18,16 +19,16 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// An expression, ready to search with.
+/// A compiled expression.
 #[derive(Clone)]
 pub struct Regexp {
     pattern: Arc<str>,
-    /// Shared: what it remembers of texts for speed is, too.
+    /// Shared by clones, including its caches.
     engine: Arc<Engine>,
     names: Arc<[Option<String>]>,
 }
 
-/// Why a text is no expression, in the words of Go's own library.
+/// Error of an invalid expression, with the wording of Go's library.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RegexpError(String);
@@ -38,7 +39,7 @@ impl RegexpError {
     }
 }
 
-/// Where an expression and its groups were found, in bytes of the text.
+/// Byte ranges of a match and its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captures {
     spans: Vec<Option<Range<usize>>>,
@@ -46,10 +47,10 @@ pub struct Captures {
 }
 
 impl Regexp {
-    /// Reads an expression.
+    /// Compiles an expression.
     ///
     /// # Errors
-    /// When it is none in Go's dialect, or too large.
+    /// When the expression is invalid in Go's dialect, or too large.
     pub fn new(pattern: &str) -> Result<Self, RegexpError> {
         let parsed = parse::parse(pattern)?;
         Ok(Self {
@@ -59,19 +60,20 @@ impl Regexp {
         })
     }
 
-    /// The expression as it was written.
+    /// Returns the unmodified expression.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.pattern
     }
 
-    /// Whether it is found anywhere in a text.
+    /// Whether the expression matches anywhere in a string.
     #[must_use]
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.engine.get().is_match(Utf8::of(text).text.as_ref())
     }
 
-    /// The same for a large text: the search asks now and then whether it is over, and ends without a result then.
+    /// Like [`Self::is_match`], for a large string. Calls `is_over` periodically, and returns `None` once it returns
+    /// true.
     #[must_use]
     pub fn is_match_until(&self, text: &[u8], is_over: impl Fn() -> bool) -> Option<bool> {
         match engine::stepper(&self.pattern) {
@@ -80,7 +82,7 @@ impl Regexp {
         }
     }
 
-    /// Where it is found first, with its groups.
+    /// Returns the first match with its groups.
     #[must_use]
     pub fn captures(&self, text: &[u8]) -> Option<Captures> {
         let utf8 = Utf8::of(text);
@@ -104,13 +106,13 @@ impl fmt::Debug for Regexp {
 }
 
 impl Captures {
-    /// Where a group was found; 0 is the whole.
+    /// Returns the range of a group. Group 0 is the whole match.
     #[must_use]
     pub fn group(&self, index: usize) -> Option<Range<usize>> {
         self.spans.get(index)?.clone()
     }
 
-    /// Where the first group of this name was found that was found at all.
+    /// Returns the range of the first matched group with this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<Range<usize>> {
         let mut of_name = (0..)
@@ -120,10 +122,10 @@ impl Captures {
     }
 }
 
-/// A text as Go reads it: each byte that is no UTF-8 is a U+FFFD.
+/// A string as Go reads it: U+FFFD replaces each byte that is not valid UTF-8.
 struct Utf8<'a> {
     text: Cow<'a, str>,
-    /// After each replaced byte: the place in this text, and in the original.
+    /// For each replaced byte, the position after it in this string and in the original.
     replaced: Vec<(usize, usize)>,
 }
 
@@ -151,7 +153,7 @@ impl<'a> Utf8<'a> {
         }
     }
 
-    /// The place in the original.
+    /// Converts a position in this string to the position in the original.
     fn place(&self, at: usize) -> usize {
         let before = self.replaced.partition_point(|(place, _)| *place <= at);
         match before.checked_sub(1).map(|last| self.replaced[last]) {

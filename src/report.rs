@@ -1,13 +1,13 @@
 //! The facts of one probe, without a verdict.
 
-mod deviation;
-mod inspection;
+mod http_deviation;
 mod masking;
 mod protocols;
+mod tls_inspection;
 
-pub use deviation::{Deviation, DeviationFound, Deviations};
-pub use inspection::TlsInspection;
+pub use http_deviation::{Deviation, DeviationFound, Deviations};
 pub use protocols::{Dialogue, DnsAnswer, Echo, FailedStep, Health, Mismatch, ProtocolFacts};
+pub use tls_inspection::TlsInspection;
 
 use crate::chain::Stage;
 use crate::reason::{Reason, ReasonFamily};
@@ -35,7 +35,7 @@ pub struct Report {
 pub struct Exchange {
     /// Requested URL, without userinfo and query.
     pub url: String,
-    /// Method of the request, if it has one.
+    /// Request method, if there is one.
     pub method: Option<String>,
     /// Name sent as `Host` or `:authority`, if a request was sent.
     pub authority: Option<String>,
@@ -53,13 +53,13 @@ pub struct Exchange {
     pub proxy: Option<String>,
     /// Whether a proxy opens the connection to the target; set before the proxy receives a request.
     pub has_proxy: bool,
-    /// Whether the exchange fetches credentials from another server than the target.
+    /// Whether the exchange fetches credentials from a server other than the target.
     pub for_credentials: bool,
-    /// Address of the connection attempt, also if it failed.
+    /// Remote address of the connection attempt, even if the attempt failed.
     pub peer: Option<SocketAddr>,
     /// Local address of the connection.
     pub local: Option<SocketAddr>,
-    /// Facts of the TLS handshake, also if the certificate was rejected.
+    /// Facts of the TLS handshake, even if the certificate was rejected.
     pub tls: Option<TlsFacts>,
     /// Results of additional connections to a server that refused a handshake.
     pub inspection: Option<Box<TlsInspection>>,
@@ -67,31 +67,31 @@ pub struct Exchange {
     pub socket: Option<SocketFacts>,
     /// Bytes transferred on the socket.
     pub wire: WireFacts,
-    /// Response header, and facts about the body.
+    /// The response: its header, and facts about the body.
     pub reply: Option<Reply>,
     /// Deviations of the response from HTTP, including one that prevented parsing.
     pub deviations: Deviations,
-    /// Facts of a response in another protocol than HTTP, or in one on top of it.
+    /// Facts of a protocol other than HTTP, or of one on top of HTTP.
     pub spoken: Option<ProtocolFacts>,
 }
 
 /// Why a probe failed: stage, reason and details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Stage in which the fault appeared. A failed assertion counts for the last stage of the response.
+    /// Stage in which the fault appeared. A failed assertion is attributed to the response's last stage.
     pub stage: Stage,
     /// Reason of the failure.
     pub reason: Reason,
     /// Details, for display.
     pub detail: String,
-    /// Whether the probe's deadline fell into the stage, so that its true duration is longer than the measured one.
+    /// Whether the probe's deadline ended the stage, so that its measured duration is only a lower bound.
     pub at_deadline: bool,
 }
 
 /// Facts of a TLS handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// `TLS 1.0` to `TLS 1.3`.
+    /// TLS version: `TLS 1.0` to `TLS 1.3`.
     pub version: Option<&'static str>,
     /// The IANA name of the cipher suite.
     pub cipher: Option<String>,
@@ -103,27 +103,26 @@ pub struct TlsFacts {
     pub chain: Vec<Certificate>,
     /// Expiry of the verified chain, in seconds since 1970; `None` if no chain was verified.
     pub verified_until: Option<i64>,
-    /// Description of what was accepted without proof, such as `handshake signature not verified: RSA key of 512
-    /// bits`.
+    /// Facts that were accepted without proof, such as `handshake signature not verified: RSA key of 512 bits`.
     pub note: Option<String>,
 }
 
 /// Displayed fields of a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
-    /// In RFC 2253 order, as `blackbox_exporter` prints it.
+    /// Subject in RFC 2253 order, as blackbox_exporter prints it.
     pub subject: String,
-    /// In RFC 2253 order, as `blackbox_exporter` prints it.
+    /// Issuer in RFC 2253 order, as blackbox_exporter prints it.
     pub issuer: String,
-    /// Lower-case hex.
+    /// Serial number in lower-case hex.
     pub serial: String,
-    /// Lower-case hex of the SHA-256 of the DER.
+    /// SHA-256 of the DER encoding, in lower-case hex.
     pub fingerprint_sha256: String,
-    /// DNS names for which it is valid.
+    /// DNS names of the certificate.
     pub dns_names: Vec<String>,
-    /// Seconds since 1970.
+    /// Start of the validity period, in seconds since 1970.
     pub not_before: i64,
-    /// Seconds since 1970.
+    /// End of the validity period, in seconds since 1970.
     pub not_after: i64,
 }
 
@@ -145,22 +144,23 @@ pub struct WireFacts {
     pub read: u64,
     /// First bytes received, above TLS if it is used.
     pub excerpt: Vec<u8>,
-    /// Bytes of these up to the end of the head of the final answer, interim ones among them; HTTP/1 only.
+    /// Length of the headers in `excerpt`, up to the end of the final response's header and including interim
+    /// responses; HTTP/1 only.
     pub heads: Option<usize>,
     /// Times at which bytes crossed the socket.
     pub below_tls: IoTimes,
-    /// When bytes of the request and of the answer crossed, above TLS where there was TLS.
+    /// Times at which bytes of the request and the response crossed, above TLS if it is used.
     pub above_tls: IoTimes,
-    /// Clock of the phases, and the scheduling delay of the exporter.
+    /// Clock of the phases, and the exporter's scheduling delay.
     pub clocks: ClockSources,
 }
 
 /// Clock that determined the time of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClockSource {
-    /// The kernel's: time of arrival.
+    /// The kernel's clock: time of arrival.
     Kernel,
-    /// The exporter's: time at which it handled the event.
+    /// The exporter's clock: time at which it handled the event.
     #[default]
     Exporter,
 }
@@ -174,12 +174,12 @@ pub struct ClockSources {
     pub secured: ClockSource,
     /// First byte of the response.
     pub first_byte: ClockSource,
-    /// How much earlier it may have come. The exporter was late, and the kernel had merged several packets: the timestamp is that of
-    /// the last of them. `None` where the time is right.
+    /// Maximum error of the first byte's time, which may be too late. The exporter read late, and the kernel had
+    /// merged several packets, so the timestamp is that of the last packet. `None` if the time is exact.
     pub first_byte_doubt: Option<Duration>,
     /// Last byte of the response.
     pub last_byte: ClockSource,
-    /// Longest delay between an event on the wire, by the kernel's clock, and its handling.
+    /// Longest delay between an event on the wire, according to the kernel's clock, and its handling.
     pub wakeup_delay: Option<Duration>,
     /// Time by which such delays prolonged the exchange.
     pub scheduling_delay: Duration,
@@ -192,11 +192,11 @@ pub struct IoTimes {
     pub first_write: Option<Duration>,
     /// The last write.
     pub last_write: Option<Duration>,
-    /// The first read that brought bytes.
+    /// The first read that returned bytes.
     pub first_read: Option<Duration>,
-    /// The last read; the end of the stream counts.
+    /// The last read, including the end of the stream.
     pub last_read: Option<Duration>,
-    /// The last read that brought bytes.
+    /// The last read that returned bytes.
     pub last_bytes: Option<Duration>,
 }
 
@@ -205,24 +205,23 @@ pub struct IoTimes {
 pub struct Reply {
     /// The status code.
     pub status: u16,
-    /// `HTTP/1.1`, `HTTP/2.0`, …
+    /// HTTP version: `HTTP/1.1`, `HTTP/2.0`, …
     pub version: &'static str,
     /// Header fields as received.
     pub headers: http::HeaderMap,
-    /// Bytes of the header fields as HTTP/1.1 writes them.
+    /// Size of the header fields in HTTP/1.1 format, in bytes.
     pub head_size: usize,
     /// Trailer fields (RFC 9110 section 6.5), for the attribution only.
     pub trailers: http::HeaderMap,
-    /// Reason phrase, if it is not the usual one.
+    /// Reason phrase, if it differs from the standard one.
     pub reason_phrase: Option<String>,
-    /// The length as the head tells it: `Content-Length`, or 0 where there can be no body; `None` where only the end of the body
-    /// tells.
+    /// Body length stated in the header, or 0 without a body; `None` if the end of the body determines it.
     pub declared_length: Option<u64>,
     /// Bytes of the body that were read, decoded if the module decodes them.
     pub body_length: u64,
-    /// Whether more bytes arrived than the `Content-Length` declares.
+    /// Whether more bytes arrived than `Content-Length` declares.
     pub overrun: bool,
-    /// Start of the body of a rejected response, for the attribution only. It is not kept as evidence.
+    /// Start of the body of a rejected response, for the attribution only. The evidence does not contain it.
     pub body_start: Vec<u8>,
 }
 
@@ -232,7 +231,8 @@ impl Report {
         self.exchanges.iter().flat_map(|exchange| exchange.stage_log.timings())
     }
 
-    /// The stages of all legs, in time order, with the time of each: none where the stage failed, or its time is not known on its own.
+    /// The stages of all exchanges, in time order, with their durations. The duration is `None` if the stage failed or
+    /// if the duration is unknown.
     pub fn known_times(&self) -> impl Iterator<Item = (Stage, Option<Duration>)> {
         self.exchanges.iter().flat_map(|exchange| {
             exchange.stage_log.timings().iter().map(|timing| {
@@ -242,7 +242,7 @@ impl Report {
         })
     }
 
-    /// Whether the probe met the requirements of its module.
+    /// Whether the probe met its module's requirements.
     #[must_use]
     pub const fn succeeded(&self) -> bool {
         self.fault.is_none()
@@ -284,20 +284,20 @@ impl Report {
         local || self.failed_fetching_credentials() || self.failed_at_proxy()
     }
 
-    /// The last exchange, which is decisive.
+    /// The last exchange, which determines the result.
     #[must_use]
     pub fn last_exchange(&self) -> Option<&Exchange> {
         self.exchanges.last()
     }
 
-    /// The response of the last exchange, which is decisive.
+    /// The response of the last exchange, which determines the result.
     #[must_use]
     pub fn final_reply(&self) -> Option<&Reply> {
         let last = self.last_exchange().filter(|exchange| !exchange.for_credentials);
         last.and_then(|exchange| exchange.reply.as_ref())
     }
 
-    /// Longest delay between an event on the wire, by the kernel's clock, and its handling.
+    /// Longest delay between an event on the wire, according to the kernel's clock, and its handling.
     #[must_use]
     pub fn wakeup_delay(&self) -> Option<Duration> {
         self.exchanges
@@ -333,7 +333,7 @@ impl Exchange {
         }
     }
 
-    /// Whether the answer came over HTTP/2; a status line of HTTP/1 may have that number, too.
+    /// Whether the response used HTTP/2. A malformed HTTP/1 status line may also claim this version.
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
         let version = self.reply.as_ref().map(|reply| reply.version);
@@ -361,14 +361,14 @@ impl Exchange {
             .any(|timing| timing.stage() == stage && timing.finished())
     }
 
-    /// Whether a stage's time is known on its own: not that of the wait and of the transfer where it is unknown when the first byte
-    /// came. Their sum is known all the same.
+    /// Whether the duration of a stage is known. If the time of the first byte is inexact, only the sum of the wait and
+    /// the transfer is known.
     #[must_use]
     pub fn is_time_known(&self, stage: Stage) -> bool {
         self.wire.clocks.first_byte_doubt.is_none() || !matches!(stage, Stage::Wait | Stage::Receive)
     }
 
-    /// Time until the first byte of the response, without the network's share.
+    /// Time to the first response byte, without the network round trip.
     #[must_use]
     pub fn waited(&self) -> Duration {
         let rtt = self.socket.and_then(|socket| socket.rtt).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! The identifiers of the rules of the attribution, as evidence shows them.
+//! The identifiers of the attribution rules, as shown in the evidence.
 
 /// Declares [`RuleId`] from its table: variant, name.
 macro_rules! rule_ids {
     ($($variant:ident = $name:literal,)+) => {
-        /// A rule of the decision table (`docs/verdicts.md`). What a rule does is its row in the table; this names it.
+        /// A rule of the decision table (`docs/verdicts.md`). Its row in the table describes it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum RuleId { $(#[doc = concat!("`", $name, "`")] $variant,)+ }
 

@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// An exporter that is so late says more of itself than of the target.
+/// Delay beyond which a measurement reflects the exporter more than the target.
 const LATE: Duration = Duration::from_millis(50);
 
 /// Runs the probes and holds the state that they share: configuration, series, history, leases and limits.
@@ -60,37 +60,38 @@ pub struct Scheduler {
     workers: Workers,
 }
 
-/// Why a scrape cannot be answered.
+/// Why a scrape has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScrapeError {
     /// The exporter itself failed.
     #[error(transparent)]
     Fault(#[from] LocalError),
-    /// The first probe is still running: the deadline of its module is longer than the deadline of the scrape.
-    #[error("The first probe of this target has not ended yet; ask again.")]
+    /// The first probe is still running: its module's deadline is later than the scrape's deadline.
+    #[error("The first probe of this target is still running; retry.")]
     NotYet,
     /// The last probe of the lease is too old to represent the current state.
-    #[error("The last probe of this target ended {:.1} s ago, which is too old to be its present state: {}.", age.as_secs_f64(), since(fault.as_ref()))]
+    #[error("The last probe of this target ended {:.1} s ago, so its result is too old: {}.", age.as_secs_f64(), since(fault.as_ref()))]
     Stale {
         /// Time since the last probe ended.
         age: Duration,
-        /// Why the exporter has not probed since, where a probe was begun.
+        /// Error of the last attempt to probe since then, if there was one.
         fault: Option<LocalError>,
     },
 }
 
 fn since(fault: Option<&LocalError>) -> String {
     fault.map_or_else(
-        || "the exporter has not ended another one since".to_owned(),
+        || "the exporter has not completed another probe since".to_owned(),
         ToString::to_string,
     )
 }
 
-/// A reading of a lease is shown as the present for no longer than two intervals of its module, and never for less than this.
+/// Minimum time for which a lease's reading is current. If two intervals of its module are longer, the reading is
+/// current for that time.
 const PRESENT: Duration = Duration::from_secs(3);
 
-/// What a scrape waits longer for a first probe than that may take, so that one that ends at its deadline is read; in no case more
-/// than a tenth of its time.
+/// Additional time that a scrape waits for the first probe, so that it can return the result of a probe that ends at
+/// its deadline. Limited to a tenth of the probe's timeout.
 const TO_BE_READ: Duration = Duration::from_millis(250);
 
 impl Scheduler {
@@ -118,11 +119,12 @@ impl Scheduler {
         }
     }
 
-    /// Answers a scrape: with what its lease last read, else with a probe of its own. Only the first reading of a lease is
-    /// waited for, and no longer than the scrape may take.
+    /// Responds to a scrape with the latest reading of its lease. Without a lease it runs a probe. A scrape waits only
+    /// for the first reading of a lease, or briefly for one that is overdue, and stops at its own deadline.
     ///
     /// # Errors
-    /// When the exporter itself had no means to probe, the first reading is not there yet, or the last one is old.
+    /// When the exporter cannot run the probe for a local reason, when the first reading is not available in time, or
+    /// when the last reading is too old.
     pub async fn scrape(self: &Arc<Self>, probe: Probe, caller: Caller) -> Result<Arc<Reading>, ScrapeError> {
         let key = SeriesKey::new(&probe.module, &probe.requested);
         let timeout = probe.timeout;
@@ -149,18 +151,18 @@ impl Scheduler {
         self.leases.reconsider();
     }
 
-    /// The bounds in force.
+    /// Returns the active limits.
     pub fn limits(&self) -> Limits {
         self.config.load().limits().within_files(self.files)
     }
 
-    /// From now on these addresses are this exporter's own.
+    /// Records the addresses on which the exporter listens.
     pub fn listens_at(&self, listeners: Arc<[SocketAddr]>) {
-        // They do not change while it runs.
+        // Called once at the start. The addresses do not change while the process runs.
         let _first = self.listeners.set(listeners);
     }
 
-    /// On which terms a module's probe runs.
+    /// Returns the policy and the limits that apply to a probe.
     pub fn context(&self, module: &Module, requested: &ProbeRequest) -> ProbeContext {
         let config = self.config.load();
         let listeners = self.listeners.get().cloned().unwrap_or_default();
@@ -173,33 +175,33 @@ impl Scheduler {
         }
     }
 
-    /// A target was asked for that the module is not for.
+    /// Counts a request for a target that the module does not allow.
     pub fn denied(&self) {
         self.denials.count(PolicyRule::AllowedTargets);
     }
 
-    /// Every key, and what is kept of it.
+    /// Returns all keys with their stored state.
     #[must_use]
     pub fn keys(&self) -> Vec<(Arc<SeriesKey>, Arc<KeyState>)> {
         self.series.all()
     }
 
-    /// The evidence.
+    /// Returns the stored evidence.
     pub const fn history(&self) -> &History {
         &self.history
     }
 
-    /// Who does what must go on by itself.
+    /// Returns the worker threads, on which connections and leases run.
     pub const fn workers(&self) -> &Workers {
         &self.workers
     }
 
-    /// What the exporter counts about itself.
+    /// Returns the exporter's own counters.
     pub const fn self_metrics(&self) -> &SelfMetrics {
         &self.self_metrics
     }
 
-    /// The exporter's own metrics.
+    /// Returns all of the exporter's own metrics.
     #[must_use]
     pub fn self_metric_families(&self) -> Vec<Family> {
         let (evidence, evidence_dropped) = self.history.held();
@@ -219,13 +221,13 @@ impl Scheduler {
         })
     }
 
-    /// From now on nothing new is begun, and leases end; [`Scheduler::idle`] tells when the last probe has ended.
+    /// Starts the shutdown: leases end, and no new scrape is accepted. [`Scheduler::idle`] waits for the last probe.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         self.leases.reconsider();
     }
 
-    /// Whether nothing new is begun.
+    /// Returns whether the exporter is shutting down.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
@@ -233,12 +235,12 @@ impl Scheduler {
 
     /// Waits until no probe is in flight.
     pub async fn idle(&self) {
-        // The sender lives as long as we do: waiting cannot fail.
+        // `self` owns the sender, so waiting cannot fail.
         let _ = self.in_flight.subscribe().wait_for(|probes| *probes == 0).await;
     }
 }
 
-/// How many files this process may have open.
+/// Maximum number of open files of this process.
 fn files() -> usize {
     let limit = getrlimit(Resource::RLIMIT_NOFILE);
     limit.map_or(usize::MAX, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))

@@ -1,22 +1,22 @@
-//! A text that can be used but not printed.
+//! A string that can be used but not printed.
 
 use std::fmt;
 
-/// What stands in place of a secret, as the peer writes it.
+/// Placeholder for a secret, as in `blackbox_exporter`.
 pub const MASK: &str = "<secret>";
 
-/// A secret: `Debug`, `Display` and `Serialize` show [`MASK`]; only [`Secret::reveal`] gives the text.
+/// A secret. `Debug`, `Display` and `Serialize` write [`MASK`]; only [`Secret::reveal`] returns the value.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a text.
+    /// Wraps a string.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that sends it.
+    /// Returns the secret. Only the code that sends the secret calls this function.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

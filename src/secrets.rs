@@ -1,12 +1,13 @@
-//! What one probe sent as a secret, and the masking of it in whatever a target sends back.
+//! The secrets that a probe sends, and their masking in the data that the target returns.
 //!
-//! A target may repeat what it was sent: in a `grpc-message`, a reason phrase, the path of a redirect, a banner. Each request, tunnel
-//! and dialogue adds its secrets to the [`Secrets`] of its check. When the checks of a probe have ended, and before anybody reads
-//! their texts, the reports pass through the [`SecretMasker`] of all of them (`report/masking.rs`). No printer masks anything by itself.
+//! A target may repeat the data that it received: in a `grpc-message`, a reason phrase, a redirect path or a banner.
+//! Each request, tunnel and dialogue adds its secrets to the [`Secrets`] of its check. After a probe's checks have
+//! finished, and before any other code reads the reports, the [`SecretMasker`] for all these secrets masks them
+//! (`report/masking.rs`). The code that displays reports masks nothing.
 //!
-//! Masked are the values in any case of letters, in base64 (both alphabets, at all three offsets), in hexadecimal, percent-encoded,
-//! escaped as in JSON or HTML, and with white space or line breaks in between; of long ones also parts. What a target does to a
-//! secret beyond that, such as reversing it, cannot be recognised.
+//! The masker finds a value regardless of case, in base64 (both alphabets, all three offsets), in hexadecimal,
+//! percent-encoded, escaped as in JSON or HTML, and with white space or line breaks inside. It also finds parts of a
+//! long value. It does not find other transformations, such as a reversed value.
 
 mod detection;
 mod encodings;
@@ -23,37 +24,37 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes of the shortest value that is masked: shorter ones stand in any text by chance.
+/// Minimum length of a masked value, in bytes. Any text may contain shorter values by chance.
 const SHORTEST: usize = 4;
 
-/// Bytes of the shortest part of a query, a body or a header field that is masked.
+/// Minimum length of a masked part of a body or a header field, in bytes.
 const SHORTEST_PART: usize = 6;
 
-/// Bytes of the longest value that is taken whole. Of a longer one the first as many are taken.
+/// Maximum length of a value, in bytes. A longer value is truncated.
 const LONGEST: usize = 16 * 1024;
 
-/// Values of one probe, at most: a body may have any number of parts.
+/// Maximum number of values of one probe. A body may have any number of parts.
 const MOST: usize = 512;
 
 /// A value that was sent.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Value {
     bytes: Box<[u8]>,
-    /// It was sent as a secret. Else it is what may be one: a part of a query, of a body, of a dialogue.
+    /// Whether the value was sent as a secret. Otherwise, it is a possible secret, such as a part of a query or body.
     is_certain: bool,
 }
 
-/// The secrets that one probe sent. `Debug` shows their number only.
+/// The secrets that one probe sent. `Debug` shows only their number.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Secrets(Vec<Value>);
 
 impl Secrets {
-    /// A secret, such as a password or a token.
+    /// Adds a secret, such as a password or a token.
     pub fn add(&mut self, secret: &[u8]) {
         self.insert(secret, SHORTEST, true);
     }
 
-    /// What may be a secret.
+    /// Adds a possible secret.
     fn add_possible(&mut self, text: &[u8]) {
         self.insert(text, SHORTEST_PART, false);
     }
@@ -73,14 +74,14 @@ impl Secrets {
         }
     }
 
-    /// A header field of a request, where its value is marked sensitive.
+    /// Adds the value of a request header field if it is marked as sensitive.
     pub fn add_field(&mut self, name: &HeaderName, value: &HeaderValue) {
         if !value.is_sensitive() {
             return;
         }
         let text = value.as_bytes();
         if *name == REFERER {
-            // The URL of the request before.
+            // The URL of the previous request.
             self.add_target(text);
             return;
         }
@@ -91,7 +92,7 @@ impl Secrets {
             return;
         }
         self.add(text);
-        // Of a field with several parts each may be repeated alone.
+        // The target may repeat only a part of a field.
         let separates = |byte: &u8| byte.is_ascii_whitespace() || b";,=\"'&:".contains(byte);
         for part in text.split(separates) {
             self.insert(part, SHORTEST_PART, true);
@@ -101,7 +102,8 @@ impl Secrets {
         }
     }
 
-    /// What follows the scheme of an `Authorization` field; of `user:password` in base64 also that and the password.
+    /// Adds the credentials after the scheme of an `Authorization` field. For `user:password` in base64, also adds the
+    /// decoded pair and the password.
     fn add_credentials(&mut self, credentials: &[u8]) {
         self.add(credentials);
         let Ok(pair) = STANDARD.decode(credentials) else {
@@ -113,7 +115,7 @@ impl Secrets {
         }
     }
 
-    /// Of the query of a request's target, what looks like a secret. A user and a password of its URL are in the field
+    /// Adds the possible secrets in the query of a request target. A URL's user and password are in the field
     /// `Authorization`.
     pub fn add_target(&mut self, target: &[u8]) {
         if let Some(at) = memchr(b'?', target) {
@@ -121,44 +123,45 @@ impl Secrets {
         }
     }
 
-    /// The body of a request: the values of a JSON document or of a form, else its words.
+    /// Adds the values of a request body: those of a JSON document or a form, otherwise all words.
     pub fn add_body(&mut self, body: &[u8]) {
         detection::of_body(body, &mut |text| self.add_possible(text));
     }
 
-    /// All texts of a JSON document.
+    /// Adds all strings of a JSON document.
     pub fn add_json(&mut self, fields: &serde_json::Map<String, serde_json::Value>) {
         for value in fields.values() {
             detection::of_json(value, &mut |text| self.add(text));
         }
     }
 
-    /// What a step of a dialogue sends: words that follow a command for authentication, and those that look like no word.
+    /// Adds the secrets in a step of a dialogue: words after an authentication command, and words with letters and
+    /// digits.
     pub fn add_dialogue(&mut self, sent: &[u8]) {
         detection::of_dialogue(sent, &mut |word| self.insert(word, SHORTEST, true));
     }
 
-    /// Those of another check of the same probe.
+    /// Adds the secrets of another check of the same probe.
     pub fn merge(&mut self, other: &Self) {
         for value in &other.0 {
             self.insert(&value.bytes, SHORTEST, value.is_certain);
         }
     }
 
-    /// Words of the target as they may be shown, where they are put into a text of the exporter.
+    /// Masks a string from the target for use in one of the exporter's messages.
     #[must_use]
     pub fn shown<'a>(&self, words: &'a str) -> Cow<'a, str> {
         let masked = self.masks().and_then(|masks| masks.text(words, BodyPart::Foreign));
         masked.map_or(Cow::Borrowed(words), Cow::Owned)
     }
 
-    /// Whether there are none.
+    /// Whether there are no secrets.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What finds them in a text; `None` where there are none.
+    /// The masker for these secrets; `None` if there are none.
     #[must_use]
     pub fn masks(&self) -> Option<Arc<SecretMasker>> {
         (!self.is_empty()).then(|| masker::of(self))

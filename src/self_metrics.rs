@@ -1,6 +1,6 @@
 //! Metrics of the exporter itself (`/metrics`), including those of `blackbox_exporter` under their names.
 
-mod connection_metrics;
+mod dialer_metrics;
 mod failure_log;
 mod limit_metrics;
 mod metric_factory;
@@ -15,7 +15,7 @@ use crate::metrics::Family;
 use crate::probe::Finding;
 use crate::reason::Reason;
 use crate::series::TableStats;
-use connection_metrics::ConnectionMetrics;
+use dialer_metrics::ConnectionMetrics;
 use failure_log::FailureLogLimiter;
 use limit_metrics::LimitMetrics;
 use metric_factory::MetricFactory;
@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What the exporter counts about itself.
+/// Counters and gauges of the exporter itself.
 #[derive(Debug)]
 pub struct SelfMetrics {
     registry: Registry,
@@ -40,7 +40,7 @@ pub struct SelfMetrics {
     in_flight: IntGauge,
     local_errors: IntCounterVec,
     panics: IntCounter,
-    /// Those that libraries had beside probes, as far as they are counted already.
+    /// Number of panics outside of probes that `panics` already includes.
     panics_outside_probes: AtomicU64,
     series_keys: IntGauge,
     series_evictions: IntCounterVec,
@@ -50,30 +50,30 @@ pub struct SelfMetrics {
     time: LatenessMetrics,
     stalls: WorkerStalls,
     sync: Mutex<()>,
-    /// When a fault was last logged, and how many were not since.
+    /// Time of the last logged local error, and the number of local errors suppressed since then.
     told: Mutex<(Option<Instant>, u64)>,
 }
 
-/// What is counted elsewhere.
+/// Values that are counted elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot<'a> {
     /// Number of running probes.
     pub in_flight: usize,
     /// Number of leased keys, which are probed between scrapes.
     pub leases: usize,
-    /// Modules that send a secret anywhere.
+    /// Number of modules that send a secret but do not set `allowed_targets`.
     pub without_allowlist: usize,
-    /// Places that were not dialled.
+    /// Counters of denied targets and addresses.
     pub denials: &'a Denials,
-    /// The bounds in force.
+    /// Active limits.
     pub limits: &'a Limits,
-    /// Number of keys with series.
+    /// Statistics of the series table.
     pub table: TableStats,
-    /// What evidence and probes hold.
+    /// Memory of evidence and probes.
     pub held: HeldMemory,
 }
 
-/// How well the exporter keeps time.
+/// Metrics of delays within the exporter.
 #[derive(Debug)]
 struct LatenessMetrics {
     late: IntCounter,
@@ -83,12 +83,12 @@ struct LatenessMetrics {
     lease_skips: IntCounter,
 }
 
-/// Seconds: from the kernel's own precision to what a stalled process shows.
+/// Histogram buckets, in seconds: from the precision of kernel timestamps to the delay of a stalled process.
 const WAKEUP_BOUNDS: [f64; 12] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
 ];
 
-/// Seconds.
+/// Histogram buckets, in seconds.
 const LAG_BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
 const OWN_FAULTS: [Reason; 6] = [
@@ -101,7 +101,7 @@ const OWN_FAULTS: [Reason; 6] = [
 ];
 
 impl SelfMetrics {
-    /// Registers everything; what is known in advance starts at 0.
+    /// Registers all metrics. Series with known labels start at 0.
     #[must_use]
     pub fn new() -> Self {
         let registry = Registry::new();
@@ -128,24 +128,24 @@ impl SelfMetrics {
                 &["code"],
             ),
             dials: ConnectionMetrics::new(&make),
-            in_flight: make.gauge("glassbox_probes_in_flight", "Probes that run or wait for their turn"),
+            in_flight: make.gauge("glassbox_probes_in_flight", "Probes that are running or waiting for a permit"),
             local_errors: make.counters(
                 "glassbox_local_errors_total",
-                "Probes that could not be made for a fault of the exporter's own side, answered with 503",
+                "Probes without a result because of an error in the exporter itself, by reason; their scrapes get a 503",
                 &["reason"],
             ),
             panics_outside_probes: AtomicU64::default(),
             panics: make.counter(
                 "glassbox_panics_total",
-                "Panics caught in probes; each is a defect worth a report",
+                "Panics that the exporter caught; each one is a defect to report",
             ),
             series_keys: make.gauge(
                 "glassbox_series_keys",
-                "Keys (module, target, hostname, backends) whose series are kept",
+                "Keys (module, target, hostname, backends) with stored series",
             ),
             series_evictions: make.counters(
                 "glassbox_series_evictions_total",
-                "Keys whose series were dropped, for want of room or because nobody asked for them",
+                "Keys whose series were dropped, by reason: the limit was reached, or the key was no longer scraped",
                 &["reason"],
             ),
             bounds: LimitMetrics::new(&make),
@@ -157,7 +157,7 @@ impl SelfMetrics {
             sync: Mutex::default(),
             told: Mutex::default(),
         };
-        // This answer is the scrape in flight; the peer counts it so.
+        // This response is the scrape in flight; blackbox_exporter counts it the same way.
         make.gauge(
             "promhttp_metric_handler_requests_in_flight",
             "Current number of scrapes being served.",
@@ -167,7 +167,7 @@ impl SelfMetrics {
         own
     }
 
-    /// What is known in advance is there from the first scrape.
+    /// Creates the series with known labels, so that they exist from the first scrape.
     fn begin_at_zero(&self) {
         for code in ["200", "500", "503"] {
             self.scrapes.with_label_values(&[code]);
@@ -180,7 +180,7 @@ impl SelfMetrics {
         }
     }
 
-    /// A configuration was loaded, or not.
+    /// Records the result of a configuration load.
     pub fn reloaded(&self, well: bool) {
         self.reload_successful.set(well.into());
         if well {
@@ -191,12 +191,13 @@ impl SelfMetrics {
         }
     }
 
-    /// A reload failed that a later one has overtaken.
+    /// Counts a failed reload. Does not change the result of the last reload.
     pub fn reload_failed(&self) {
         self.resources.reload_failures.inc();
     }
 
-    /// Whether a failed probe of a key, by its hash, may be logged now. Gives how many were not, since the last of this key.
+    /// Returns the number of log lines suppressed for a key since its last line, or `None` if its failed probe must not
+    /// be logged. `key` is the hash of the key.
     pub fn may_log(&self, key: u64) -> Option<u64> {
         let may = self.probe_log.may_log(key, Instant::now());
         if may.is_none() {
@@ -205,7 +206,7 @@ impl SelfMetrics {
         may
     }
 
-    /// Brings up to date what is counted by the log and by the server.
+    /// Updates the log writer and server counters.
     pub fn set_server_counts(&self, log_dropped: impl Iterator<Item = (&'static str, u64)>, web_refused: u64) {
         let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         self.resources.set_server_counts(log_dropped, web_refused);
@@ -216,44 +217,45 @@ impl SelfMetrics {
         self.unknown_modules.inc();
     }
 
-    /// Counts a probe that panicked.
+    /// Counts a caught panic.
     pub fn panicked(&self) {
         self.panics.inc();
     }
 
-    /// Panics so far.
+    /// Returns the number of caught panics.
     #[must_use]
     pub fn panics(&self) -> u64 {
         self.panics.get()
     }
 
-    /// A probe was not begun, because too many `probes` or `connections` are there.
+    /// Counts a probe that did not start because of a limit (`probes` or `connections`).
     pub fn shed(&self, reason: &str) {
         self.bounds.shed.with_label_values(&[reason]).inc();
         self.bounds.met(reason);
     }
 
-    /// A probe has waited so long for its turn.
+    /// Records the time that a probe waited for its permits.
     pub fn queued(&self, waited: Duration) {
         self.bounds.queue.observe(waited.as_secs_f64());
     }
 
-    /// A connection was ended, or not taken.
+    /// Counts a connection that the exporter closed.
     pub fn connection_ended(&self, reason: &str) {
         self.bounds.connections_ended.with_label_values(&[reason]).inc();
     }
 
-    /// So many connections are held.
+    /// Sets the number of open connections.
     pub fn connections(&self, held: usize) {
         self.bounds.connections.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
-    /// A bound was met, by its key.
+    /// Counts that a limit was reached. The limit is identified by its configuration key.
     pub fn met(&self, limit: &str) {
         self.bounds.met(limit);
     }
 
-    /// Whether a fault of our own may be logged now: one a second is enough. Gives how many were not, since the last.
+    /// Returns the number of suppressed local errors since the last logged one, or `None` if the new one must not be
+    /// logged. One line per second is allowed.
     pub fn may_log_local_error(&self) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, untold) = &mut *told;
@@ -265,22 +267,22 @@ impl SelfMetrics {
         Some(std::mem::take(untold))
     }
 
-    /// A probe could not be made.
+    /// Counts a probe that failed for a local reason.
     pub fn local_error(&self, reason: Reason) {
         self.local_errors.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// A leased probe began so long after it was due.
+    /// Records the delay of a leased probe after its due time.
     pub fn leased_probe(&self, lag: Duration) {
         self.time.lease_lag.observe(lag.as_secs_f64());
     }
 
-    /// Leased probes were left out.
+    /// Counts skipped leased probes.
     pub fn skipped(&self, probes: u64) {
         self.time.lease_skips.inc_by(probes);
     }
 
-    /// Counts a probe, and its connections as the peer counts them.
+    /// Counts a probe and its connections. Connections are counted as in blackbox_exporter.
     pub fn probed(&self, finding: &Finding) {
         if finding.late {
             self.time.late.inc();
@@ -298,15 +300,15 @@ impl SelfMetrics {
         self.dials.probed(finding);
     }
 
-    /// A scrape of these was answered so.
+    /// Counts a scrape of the exporter's own metrics, by response status code.
     pub fn scraped(&self, code: &str) {
         self.scrapes.with_label_values(&[code]).inc();
     }
 
-    /// All of it, in our model.
+    /// Returns all of the exporter's own metrics, in its metric model.
     pub fn families(&self, snapshot: &Snapshot<'_>) -> Vec<Family> {
         let table = snapshot.table;
-        // Two scrapes at once must not both count what was evicted since the last.
+        // Two concurrent scrapes must not count the same increase twice.
         let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         for (gauge, value) in [
             (&self.in_flight, snapshot.in_flight),
@@ -348,22 +350,22 @@ impl LatenessMetrics {
         Self {
             late: make.counter(
                 "glassbox_late_probes_total",
-                "Probes that were begun late, or in which the exporter came late to an event on the wire; their phases hold the event's own time",
+                "Probes that started late or handled a network event late; phase durations use the time of the event",
             ),
             wakeup_delay: make.histogram(
                 "glassbox_wakeup_delay_seconds",
-                "Longest time in a probe from an event on the wire, by the kernel's clock, to the exporter's turn",
+                "Longest delay per probe from the kernel timestamp of a network event to its handling, in seconds",
                 &WAKEUP_BOUNDS,
             ),
             leases: make.gauge("glassbox_leases", "Keys that are probed between scrapes"),
             lease_lag: make.histogram(
                 "glassbox_lease_lag_seconds",
-                "Time from the moment a leased probe was due to the moment it began",
+                "Time from the due time of a leased probe to its start, in seconds",
                 &LAG_BOUNDS,
             ),
             lease_skips: make.counter(
                 "glassbox_lease_skips_total",
-                "Leased probes that were due and left out, because the exporter came too late to them",
+                "Due probes of leased keys that were skipped because the exporter was too late",
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! The state of a key that is kept between probes: its histograms and counters.
+//! A key's state that is kept between probes: its histograms and counters.
 
 mod counters;
 mod histogram;
@@ -63,7 +63,8 @@ pub struct SeriesLayout {
 }
 
 impl Series {
-    /// The series of a new key, all at 0, because Prometheus cannot see the first step of a counter.
+    /// The series of a new key, all at 0, because Prometheus would not count the first increase of a counter that was
+    /// absent.
     #[must_use]
     pub const fn new(layout: Arc<SeriesLayout>, created: SystemTime) -> Self {
         Self {
@@ -134,7 +135,7 @@ impl Series {
 }
 
 impl SeriesLayout {
-    /// The layout of the keys of a module.
+    /// The layout of a module's keys.
     #[must_use]
     pub fn of(module: &Module, target: &Target) -> Self {
         let initial_series = module.prober.initial_series(target);
@@ -149,7 +150,8 @@ impl SeriesLayout {
     }
 }
 
-/// The phases of `blackbox_exporter`. `request` is separate only at the level `full`, so that the phases add up.
+/// The phase of a stage. Below the level `full`, sending the request belongs to `processing`, as in
+/// `blackbox_exporter`, so that the phases add up.
 const fn phase_name(stage: Stage, level: Level) -> &'static str {
     match (stage, level) {
         (Stage::Send, Level::Blackbox | Level::Standard) => Stage::Wait.phase(),

@@ -1,4 +1,4 @@
-//! The edge: what is served over HTTP, and the state that all requests share.
+//! The HTTP server and the state that all requests share.
 
 mod admin;
 mod allowed_hosts;
@@ -45,27 +45,28 @@ use tokio::sync::watch;
 /// Settings from command-line flags.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// The configuration file; `None` serves the embedded default.
+    /// The configuration file; `None` loads the embedded default.
     pub config_file: Option<PathBuf>,
-    /// The file that says how we serve.
+    /// The web configuration file (`--web.config.file`): TLS, passwords, rate limit and response headers.
     pub web_config_file: Option<PathBuf>,
-    /// What a module has where it says nothing.
+    /// Defaults of the modules, from command-line flags.
     pub defaults: Defaults,
-    /// Taken from the scrape's timeout, so that the answer is there in time.
+    /// Subtracted from the scrape timeout, so that the response arrives in time.
     pub timeout_offset: Duration,
     /// Maximum number of findings kept as evidence.
     pub history_limit: usize,
     /// Maximum number of keys with series.
     pub series_limit: usize,
-    /// Retention time of a key that is not scraped.
+    /// Retention time of a key that is no longer scraped.
     pub series_idle: Duration,
-    /// The prefix of every path, without a slash at its end.
+    /// Prefix of every served path, without a trailing slash.
     pub route_prefix: String,
-    /// The prefix of every link on a page, as browsers see it: a proxy in front may take another one off.
+    /// Prefix of every link on a page, as browsers see it. It differs from `route_prefix` if a reverse proxy rewrites
+    /// the path.
     pub link_prefix: String,
-    /// By which names the exporter may be told to reload.
+    /// `Host` values that requests may use to reload the configuration.
     pub allowed_hosts: AllowedHosts,
-    /// How long the process may take to end once it was told to.
+    /// Maximum time from the shutdown signal to the exit of the process.
     pub shutdown_timeout: Duration,
 }
 
@@ -91,9 +92,9 @@ impl Default for ServerSettings {
 #[derive(Debug)]
 pub struct App {
     settings: ServerSettings,
-    /// What probes.
+    /// Runs the probes.
     pub scheduler: Arc<Scheduler>,
-    /// Who is let in.
+    /// Authentication and rate limit of all paths.
     pub auth: Arc<Auth>,
     connections: Arc<ConnectionLimiter>,
     pages: landing_page::PageCache,
@@ -104,7 +105,7 @@ pub struct App {
 type Shared = axum::extract::State<Arc<App>>;
 
 impl App {
-    /// Every bound in force, by its key or flag.
+    /// Returns all active limits as `key=value` or `flag=value`.
     #[must_use]
     pub fn bounds(&self) -> Vec<String> {
         let keys = self
@@ -121,7 +122,7 @@ impl App {
         keys.into_iter().chain(flags).collect()
     }
 
-    /// The configuration file as the flag names it, or that there is none.
+    /// Returns the path of the configuration file as given on the command line, or `embedded default`.
     #[must_use]
     pub fn config_file(&self) -> String {
         let file = self.settings.config_file.as_ref();
@@ -153,27 +154,27 @@ impl App {
         })
     }
 
-    /// How long the process may take to end once it was told to.
+    /// Returns the maximum time from the shutdown signal to the exit of the process.
     #[must_use]
     pub const fn shutdown_timeout(&self) -> Duration {
         self.settings.shutdown_timeout
     }
 
-    /// From now on nobody waits for a probe any more.
+    /// Aborts all requests that wait for a probe.
     pub fn end(&self) {
         self.ending.send_replace(true);
     }
 
-    /// Resolves once nobody is to wait for a probe any more.
+    /// Resolves after [`App::end`] was called.
     async fn ended(&self) {
-        // The sender is ours.
+        // `self` owns the sender, so waiting cannot fail.
         let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
     }
 }
 
 fn load(settings: &ServerSettings) -> Result<Config, ConfigError> {
     let config = read(settings)?;
-    // Those of the embedded default are the peer's.
+    // No warnings for the embedded default: its modules are those of blackbox_exporter.
     for warning in config.warnings().iter().filter(|_| settings.config_file.is_some()) {
         tracing::warn!(%warning, "Config file");
     }
@@ -190,7 +191,7 @@ fn read(settings: &ServerSettings) -> Result<Config, ConfigError> {
     }
 }
 
-/// Tells this process's evidence from that of the one before.
+/// Random number that distinguishes the evidence ids of this process from those of earlier processes.
 fn process_number() -> u32 {
     let mut bytes = [0; 4];
     match getrandom::fill(&mut bytes) {
@@ -199,13 +200,13 @@ fn process_number() -> u32 {
     }
 }
 
-/// Every path that is served.
+/// Returns the routes of all paths, behind authentication.
 pub fn router(app: Arc<App>) -> Router {
     let auth = app.auth.clone();
     paths(app).layer(axum::middleware::from_fn_with_state(auth, auth::pass))
 }
 
-/// What is still served on the few connections beyond the bound.
+/// Routes for the extra connections beyond `limits.connections`: metrics and health checks only.
 fn routes_in_need(app: Arc<App>) -> Router {
     let auth = app.auth.clone();
     let routes = Router::new()
@@ -236,7 +237,7 @@ fn paths(app: Arc<App>) -> Router {
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
         .route("/-/reload", any(admin::reload))
-        .fallback(async || error(StatusCode::NOT_FOUND, "There is nothing at this path."));
+        .fallback(async || error(StatusCode::NOT_FOUND, "Page not found."));
     let prefix = app.settings.route_prefix.clone();
     let home = get(async |app: Shared, query: RawQuery| not_stored(landing_page::page(app, query).await))
         .with_state(app.clone());
@@ -244,8 +245,8 @@ fn paths(app: Arc<App>) -> Router {
     if prefix.is_empty() {
         return routes;
     }
-    // A nested root answers without its slash only.
-    let nothing = async || error(StatusCode::NOT_FOUND, "There is nothing at this path.");
+    // axum serves the root of a nested router only without the trailing slash.
+    let nothing = async || error(StatusCode::NOT_FOUND, "Page not found.");
     routes.route(&(prefix + "/"), home).fallback(nothing)
 }
 
@@ -259,10 +260,10 @@ fn below_prefix(app: Arc<App>, routes: Router<Arc<App>>) -> Router {
     }
 }
 
-/// What a page may load and do: its own style and script, and nothing else.
+/// Content security policy: a page loads styles and scripts from the exporter only.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// A page for people.
+/// HTML response.
 fn page(html: String) -> Response {
     let fields = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -272,19 +273,19 @@ fn page(html: String) -> Response {
     (fields, html).into_response()
 }
 
-/// What targets, evidence and configuration say is kept by nobody on the way, nor by a browser.
+/// Prevents proxies and browsers from storing the response, which contains target data, evidence or configuration.
 fn not_stored(mut response: Response) -> Response {
     let fields = response.headers_mut();
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// A refusal in plain text, as the peer writes it.
+/// Plain-text error response in the format of blackbox_exporter.
 fn error(status: StatusCode, words: &str) -> Response {
     (status, plain(), format!("{words}\n")).into_response()
 }
 
-/// Nothing can be said now: whoever asks comes again.
+/// Temporary failure: the client should retry.
 fn unavailable(words: &str) -> Response {
     let mut response = error(StatusCode::SERVICE_UNAVAILABLE, words);
     response

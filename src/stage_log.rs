@@ -20,7 +20,7 @@ impl StageTiming {
         self.stage
     }
 
-    /// Start, relative to the start of the probe.
+    /// Start, relative to the probe's start.
     #[must_use]
     pub const fn begun(&self) -> Duration {
         self.begun
@@ -52,7 +52,7 @@ pub struct StageLog {
 }
 
 impl StageLog {
-    /// Starts a stage. All times are relative to the start of the probe.
+    /// Starts a stage. All times are relative to the probe's start.
     pub fn begin(&mut self, stage: Stage, at: Duration) -> RunningStage<'_> {
         RunningStage {
             stage_log: self,
@@ -69,7 +69,7 @@ impl StageLog {
 }
 
 /// A running stage. It ends with [`RunningStage::finish`] or [`RunningStage::fail`].
-#[must_use = "a lap must end"]
+#[must_use = "a stage must end"]
 pub struct RunningStage<'a> {
     stage_log: &'a mut StageLog,
     stage: Stage,

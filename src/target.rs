@@ -1,4 +1,4 @@
-//! What a caller asks to be probed: kept as written, shown without its secrets.
+//! A probe's target: stored unmodified, displayed without secrets.
 
 mod escape;
 mod host_header;
@@ -14,29 +14,29 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-/// A target as the caller wrote it.
+/// A target as received from the client.
 ///
-/// `Display` and `Debug` leave out userinfo, query and fragment, because they may hold secrets.
+/// `Display` and `Debug` omit userinfo, query and fragment, because these can contain secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     text: String,
-    /// The bytes, where they are not UTF-8.
+    /// The original bytes if they are not valid UTF-8.
     bytes: Option<Box<[u8]>>,
 }
 
-/// Why a target cannot be probed.
+/// Error of an invalid target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// The text is not a URL of HTTP.
-    #[error("{0}; an http target looks like example.org, example.org:8080/path or https://example.org/path")]
+    /// Not an HTTP URL.
+    #[error("{0} (examples: example.org, example.org:8080/path or https://example.org/path)")]
     NotAUrl(#[from] UrlError),
-    /// Neither `host:port` nor, where a port is known without, `host`.
-    #[error("{0}; a target here looks like {1}")]
+    /// Not `host:port`, and not `host` if the prober has a default port.
+    #[error("{0} (examples: {1})")]
     NoPlace(&'static str, &'static str),
 }
 
 impl Target {
-    /// Takes the text as it is.
+    /// Creates a target from a string, without validation.
     #[must_use]
     pub fn new(written: impl Into<String>) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Target {
         }
     }
 
-    /// Takes the bytes as they are. Of what they hold, only a URL may be something else than UTF-8.
+    /// Creates a target from bytes, without validation. Only URLs may contain bytes that are not valid UTF-8.
     #[must_use]
     pub fn from_bytes(written: &[u8]) -> Self {
         let text = String::from_utf8_lossy(written);
@@ -55,16 +55,16 @@ impl Target {
         }
     }
 
-    /// The text as written, for the wire and for keys; never for display. Bytes that are not UTF-8 are U+FFFD.
+    /// Returns the unmodified string, for requests and keys; it must not be displayed. U+FFFD replaces invalid UTF-8.
     #[must_use]
     pub fn written(&self) -> &str {
         &self.text
     }
 
-    /// Reads the target as `host:port`, an IPv6 address in brackets. Where there is a `default` port, it may be left out.
+    /// Parses the target as `host:port`, with an IPv6 address in brackets. With a `default` port, the port is optional.
     ///
     /// # Errors
-    /// When there is no host, no port, or what cannot be one.
+    /// When the host or the port is missing or invalid.
     pub fn host_port(&self, default: Option<u16>) -> Result<(String, u16), TargetError> {
         let example = if default.is_some() {
             "192.0.2.1, ns.example or ns.example:5353"
@@ -81,43 +81,43 @@ impl Target {
         let port = match (port, default) {
             (Some(port), _) => port
                 .parse()
-                .map_err(|_| wrong("the port must be a number up to 65535"))?,
+                .map_err(|_| wrong("invalid port: expected a number from 0 to 65535"))?,
             (None, Some(default)) => default,
-            (None, None) => return Err(wrong("the target has no port")),
+            (None, None) => return Err(wrong("missing port")),
         };
         if host.is_empty() || host.contains(['/', '@', '[', ']', '?', '#']) || host.contains(char::is_whitespace) {
-            return Err(wrong("the target has no host that could be one"));
+            return Err(wrong("missing or invalid host"));
         }
         Ok((host.to_owned(), port))
     }
 
-    /// The host of a URL or of a place, as it is written: enough to tell hosts from each other.
+    /// Returns the unmodified host of a URL or of `host:port`. The result distinguishes hosts but is not validated.
     #[must_use]
     pub fn host(&self) -> &str {
         let text = self.text.trim();
         let text = text.split_once("://").map_or(text, |(_, rest)| rest);
-        // As bytes: every probe asks, and what it looks for is ASCII.
+        // A search for ASCII bytes is faster than one for chars, and this runs for every probe.
         let end = text.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
         let text = &text[..end.unwrap_or(text.len())];
         let text = text.rsplit_once('@').map_or(text, |(_, place)| place);
         match split(text) {
-            // An address of IPv6 without brackets, or what is no place at all.
+            // An IPv6 address without brackets, or an invalid target.
             ("", _) => text,
             (host, _) => host,
         }
     }
 
-    /// Whether [`Target::http_url`], where it is one, has the scheme `https`.
+    /// Whether the target starts with `https://`.
     #[must_use]
     pub fn is_https(&self) -> bool {
         has_scheme(&self.text, "https://")
     }
 
-    /// Reads the target as `blackbox_exporter`'s http prober does: without `http://` or `https://` it gets `http://`. It is
-    /// taken as written, spaces included. Only what names another scheme is refused.
+    /// Parses the target like the http prober of `blackbox_exporter`: without `http://` or `https://`, it is prefixed
+    /// with `http://`. Spaces are not trimmed. Other schemes are rejected.
     ///
     /// # Errors
-    /// When the text is not a URL of HTTP or has no host.
+    /// When the target is not an HTTP URL or has no host.
     pub fn http_url(&self) -> Result<HttpUrl, TargetError> {
         if has_scheme(&self.text, "http://") || has_scheme(&self.text, "https://") {
             return Ok(HttpUrl::parse(self.bytes())?);
@@ -139,7 +139,7 @@ impl Target {
     }
 }
 
-/// Host and port; brackets around an IPv6 address are left out.
+/// Splits host and port. Removes the brackets of an IPv6 address.
 fn split(text: &str) -> (&str, Option<&str>) {
     if let Some((host, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
         return match rest.strip_prefix(':') {
@@ -160,8 +160,9 @@ fn has_scheme(text: &str, scheme: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
 
-/// The target without userinfo, query and fragment. Where an `@` could end a userinfo in any reading, everything before
-/// it is hidden: parsers differ on what `http:///user:secret@host/` means, and a secret must not be shown by any of them.
+/// Removes userinfo, query and fragment. If an `@` could end a userinfo for any parser, everything before it is hidden:
+/// parsers interpret `http:///user:secret@host/` differently, and the output must not reveal the secret in any
+/// interpretation.
 fn shown(text: &str) -> String {
     let end = text.find(['?', '#']).unwrap_or(text.len());
     let (open, rest) = text.split_at(end);
@@ -189,7 +190,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// The host in a URL that is shown, of any scheme: an address without brackets; empty for a path.
+/// Returns the host of a displayed URL of any scheme, without brackets; empty for a path.
 #[must_use]
 pub fn shown_host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -197,7 +198,7 @@ pub fn shown_host(url: &str) -> &str {
     split(place.rsplit_once('@').map_or(place, |(_, place)| place)).0
 }
 
-/// A host without the zone that an IPv6 address may have (RFC 4007 section 11). The policy knows no zones.
+/// Removes the zone of an IPv6 address (RFC 4007 section 11). The policy ignores zones.
 #[must_use]
 pub fn without_zone(host: &str) -> &str {
     match host.split_once('%') {
@@ -206,7 +207,7 @@ pub fn without_zone(host: &str) -> &str {
     }
 }
 
-/// A host without the port that may follow it, as in `Host` (RFC 9110 section 7.2).
+/// Removes an optional port from a host, as in `Host` (RFC 9110 section 7.2).
 #[must_use]
 pub fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
@@ -277,10 +278,7 @@ mod tests {
             assert_eq!(place(wrong, None), None, "{wrong}");
         }
         let error = Target::new("mail.example").host_port(None).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "the target has no port; a target here looks like example.org:443 or [2001:db8::1]:443"
-        );
+        assert_eq!(error, "missing port (examples: example.org:443 or [2001:db8::1]:443)");
     }
 
     #[test]

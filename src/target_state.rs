@@ -1,4 +1,4 @@
-//! What the exporter remembers of one target between probes: baseline, latest outcomes, and when diagnostics last ran.
+//! State of one target between probes: baseline, latest outcomes, and the times of the latest diagnostics.
 
 use crate::baseline::Baseline;
 use crate::chain::Link;
@@ -14,82 +14,83 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// An edge that fails in one way is investigated so often, at most.
+/// Minimum time between two investigations of the same failure of an edge.
 const INVESTIGATE: Duration = Duration::from_secs(10);
 
-/// Backends of a healthy edge are asked so often.
+/// Interval of direct requests to the backends while the edge is healthy.
 const DIRECT_REQUESTS: Duration = Duration::from_mins(10);
 
-/// The edge is asked what it refuses so often, at most.
+/// Minimum time between two reference requests.
 const REFERENCE: Duration = Duration::from_hours(1);
 
-/// A backend that answered within this time is reachable from here: its silence is an answer.
+/// Time after a connection to a backend during which the backend counts as reachable from the exporter, so that its
+/// silence is evidence.
 const ANSWERED: Duration = Duration::from_hours(1);
 
-/// The memory of one key.
+/// State of one key.
 #[derive(Debug, Default)]
 pub struct TargetState {
-    /// When a scrape without a lease last asked for the key.
+    /// Time of the latest scrape of the key without a lease.
     pub scraped: Option<Instant>,
-    /// What came of the latest probes, the oldest first.
+    /// Outcomes of the latest probes, oldest first.
     pub recent: Vec<PastOutcome>,
-    /// The latest of them.
+    /// The latest probe.
     pub latest: Option<LatestProbe>,
     baseline: Baseline,
     probes: u32,
     inquiries: Option<Box<DiagnosticsHistory>>,
-    /// The last good answer hid a broken link: that is looked at until it no longer does.
+    /// Whether the latest successful response hid a broken link. Diagnostics are then due with every probe.
     masked: bool,
 }
 
-/// What was asked beside the probes, and when. Most keys have none.
+/// Times and results of the latest diagnostics. Most keys have none.
 #[derive(Debug, Default)]
 struct DiagnosticsHistory {
-    /// When the edge's failure was investigated last, and what came of it, as long as the history keeps it.
+    /// The latest investigation of a failure, with its result for as long as the history keeps it.
     investigated: Option<LastInvestigation>,
     direct: Option<Instant>,
     referenced: Option<Instant>,
-    /// The backends that said something, by their places.
+    /// Time of the latest connection to each backend, by the backend's name and address.
     answered: HashMap<String, Instant>,
 }
 
-/// What came of a probe.
+/// Outcome of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PastOutcome {
-    /// The link that is blamed; none where all is well.
+    /// The broken link; `None` if there is none.
     pub link: Option<Link>,
-    /// The answer was good and hides that.
+    /// Whether a successful response hid the broken link.
     pub masked: bool,
 }
 
 /// The latest probe of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct LatestProbe {
-    /// Its evidence, which may be kept no longer.
+    /// Identifier of the evidence, which the history may have discarded.
     pub evidence: EvidenceId,
-    /// When it ended.
+    /// Time of the end of the probe.
     pub at: Instant,
-    /// What it blames its link for.
+    /// Reason of the verdict.
     pub reason: Option<Reason>,
 }
 
-/// Outcomes of a key that are remembered.
+/// Maximum number of stored outcomes of a key.
 pub const RECENT: usize = 40;
 
 #[derive(Debug)]
 struct LastInvestigation {
     at: Instant,
-    /// How the edge failed.
+    /// Signature of the edge's failure.
     sign: Option<FailureSignature>,
-    /// It came soon after another, because the edge failed in another way.
+    /// Whether it followed another investigation early because the edge failed in a different way.
     out_of_turn: bool,
-    /// Timeout of the probe that made it.
+    /// Timeout of the investigating probe.
     timeout: Duration,
     found: Weak<Investigation>,
 }
 
 impl TargetState {
-    /// What the next probe may know and ask.
+    /// Facts of the previous probes for the next one, and the diagnostics that are due.
     #[must_use]
     pub fn previous(&self, bypass: When, now: Instant) -> PreviousProbes {
         let within = |at: Instant, time: Duration| now.saturating_duration_since(at) < time;
@@ -128,7 +129,7 @@ impl TargetState {
         }
     }
 
-    /// Takes in what a finding shows of the usual; before the history cuts it.
+    /// Updates the baseline and the outcomes with a finding. Runs before the history shortens the finding.
     pub fn learn(&mut self, finding: &Finding, now: Instant) {
         self.probes = self.probes.wrapping_add(1);
         let masked = finding.verdict.as_ref().is_some_and(|verdict| verdict.masked);
@@ -151,7 +152,7 @@ impl TargetState {
                 Some(_) => {}
             }
         }
-        // What stood for a new one was learned of when it was made: else nothing would ever be due again.
+        // A reused investigation does not count again. Otherwise, no diagnostics would ever become due.
         if let Some(investigation) = finding.investigation.as_ref().filter(|_| !finding.reused) {
             self.learn_of_inquiry(investigation, finding.verdict.as_ref());
             self.inquiries.get_or_insert_default().note(investigation, now);
@@ -166,7 +167,7 @@ impl TargetState {
                 self.baseline.learn_gateway_response(refusal);
             }
         }
-        // What a backend is, is not what the edge is.
+        // Only a rule that identifies the edge reveals its product. Other rules may identify the product of a backend.
         let of_edge = |verdict: &&Verdict| {
             verdict.answered_by != "unknown" && !verdict.masked && verdict.rule.identifies_the_edge()
         };
@@ -175,7 +176,7 @@ impl TargetState {
         }
     }
 
-    /// Takes note of an investigation that the history keeps, so that it need not be made again at once.
+    /// Remembers an investigation for reuse by later probes. Only a weak reference is kept; the history owns it.
     pub fn remember(&mut self, finding: &Finding, now: Instant) {
         // Where the budget refused all diagnostics, the next probe tries again.
         let Some(investigation) = finding.investigation.as_ref().filter(|found| found.any_ran()) else {
@@ -197,7 +198,7 @@ impl TargetState {
 }
 
 impl DiagnosticsHistory {
-    /// Takes note of what was asked now, and who answered.
+    /// Stores the times of diagnostics, and which backends accepted a connection.
     fn note(&mut self, investigation: &Investigation, now: Instant) {
         if investigation.reference().is_some() {
             self.referenced = Some(now);

@@ -27,7 +27,7 @@ pub fn to_the_second(at: SystemTime) -> String {
 
 /// Converts days since 1970-01-01 to a Gregorian date.
 const fn civil(days: u64) -> (u64, u64, u64) {
-    // Counted from 0000-03-01 in eras of 400 years, so that the leap day is the last of its year.
+    // Days are counted from 0000-03-01 in eras of 400 years, so that the leap day is the last day of its year.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -14,7 +14,7 @@ pub enum Certainty {
 }
 
 impl Certainty {
-    /// The value of the label `certainty`.
+    /// The value of the `certainty` label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ pub struct Verdict {
     pub side: Option<Side>,
     /// Whether the probe succeeded and its response hides the fault.
     pub masked: bool,
-    /// Product that responded: a name from the gateway catalogue, or `unknown`. Never the value of a header.
+    /// Product that responded: a name from the gateway catalogue, or `unknown`. Never a header value.
     pub answered_by: &'static str,
     /// Stage in which the fault appeared.
     pub stage: Stage,
@@ -65,6 +65,6 @@ pub struct Verdict {
     pub certainty: Certainty,
     /// Rule that matched.
     pub rule: RuleId,
-    /// Summary in plain text, fit to be forwarded.
+    /// Summary in plain text that can be forwarded.
     pub summary: String,
 }

@@ -12,28 +12,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A worker looks for what others have given it, such as a new connection, after so many turns of its own tasks. By default it
-/// would be 31: while all is busy, who connects would wait for that.
+/// Number of task polls after which a worker checks the queue of tasks from other threads, such as new connections. The
+/// default is 31, so new connections would wait long while the workers are busy.
 const TURNS: u32 = 3;
 
-/// A task that keeps its worker for so long stalls it: all other probes and scrapes of that worker wait meanwhile.
+/// Minimum duration of a poll that counts as a stall. All other probes and scrapes of that worker wait during a stall.
 const STALL: Duration = Duration::from_millis(100);
 
-/// How often that was since the process started.
+/// Number of stalls since the process started.
 static STALLS: AtomicU64 = AtomicU64::new(0);
 
-/// For how many nanoseconds in all.
+/// Total duration of the stalls in nanoseconds.
 static STALLED_NANOS: AtomicU64 = AtomicU64::new(0);
 
-/// How often a task has kept a worker of this process for over 100 ms, and for how long in all. By the clock of the wall: a worker
-/// that had no processor within a turn counts, too.
+/// Returns how many polls of a task took longer than 100 ms, and the total duration of these polls. Durations are
+/// wall-clock time, so they include time in which the worker was not scheduled.
 #[must_use]
 pub fn stalls() -> (u64, Duration) {
     let nanos = STALLED_NANOS.load(Ordering::Relaxed);
     (STALLS.load(Ordering::Relaxed), Duration::from_nanos(nanos))
 }
 
-/// The same work, each turn of which is timed.
+/// Wraps a future and measures the duration of each poll.
 fn timed(work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
     let mut work = Box::pin(work);
     poll_fn(move |cx| {
@@ -51,7 +51,7 @@ fn timed(work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output 
 /// Builds the runtime of a worker.
 ///
 /// # Errors
-/// When what it needs cannot be had.
+/// When the runtime cannot be created.
 pub fn runtime() -> io::Result<Runtime> {
     let mut builder = Builder::new_current_thread();
     builder.enable_all().global_queue_interval(TURNS).build()
@@ -65,10 +65,10 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// One for each processor that this process may use. The runtime that asks is the first of them.
+    /// Starts one worker per available CPU. The current runtime is the first of them.
     ///
     /// # Errors
-    /// When a thread, or what its runtime needs, cannot be had.
+    /// When a thread or a runtime cannot be created.
     pub fn one_for_each_processor() -> io::Result<Self> {
         let count = thread::available_parallelism().map_or(1, NonZero::get);
         let mut runtimes = vec![Handle::current()];
@@ -77,12 +77,12 @@ impl Workers {
             runtimes.push(runtime.handle().clone());
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(pending::<()>())));
-                // Its probes and connections have ended with it, and what is given to it would wait for ever. Whoever starts
-                // the process anew does it better than a part of it could.
+                // The probes and connections of this worker have ended, and new work for it would wait forever. A
+                // restart of the whole process is more reliable than a restart of one worker.
                 tracing::error!(
                     worker = number,
                     panicked = ended.is_err(),
-                    "A worker has ended: the exporter ends"
+                    "Worker thread ended unexpectedly: exiting"
                 );
                 std::process::exit(1);
             })?;
@@ -93,7 +93,7 @@ impl Workers {
         })
     }
 
-    /// Has the work done, and what it spawns itself, by the worker whose turn it is. It ends with the process.
+    /// Runs a task, and all tasks that it spawns, on the next worker in turn. The task is detached.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let work = timed(work);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_keeps_its_worker_is_counted() {
+    async fn a_task_that_blocks_its_worker_is_counted() {
         let (before, time) = stalls();
         let (done, ended) = tokio::sync::oneshot::channel();
         Workers::default().spawn(async move {
@@ -138,7 +138,7 @@ mod tests {
             let _ = done.send(());
         });
         ended.await.unwrap();
-        // It is counted once its turn has ended.
+        // A poll is counted when it has ended.
         tokio::task::yield_now().await;
         let (after, time_after) = stalls();
         assert!(after > before);

@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
             })+
         };
     }
-    parts! { cost answers memory schedule begin timing leases native }
+    parts! { cost answers memory schedule begin timing gaps leases native }
     keep(&book);
     if std::env::var_os("RECORD").is_some() {
         ratios::record(&book);

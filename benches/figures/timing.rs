@@ -2,7 +2,6 @@
 //! server that records its send times.
 
 use crate::book::{Book, Bound, Row, quantile};
-use crate::gaps;
 use crate::program::{OURS, Program, get, peer};
 use crate::support::peer::{Peer, read_head};
 use crate::wire::{Capture, Exchange};
@@ -64,7 +63,6 @@ pub async fn run(book: &mut Book) {
             }
         }
     }
-    gaps::run(book).await;
 }
 
 async fn measure(program: &str, at_once: usize, delay: Duration) -> (Reported, HashMap<String, Vec<Exchange>>) {

@@ -3,7 +3,7 @@
 use glassbox_exporter::attribution::{Facts, attribute};
 use glassbox_exporter::baseline::Baseline;
 use glassbox_exporter::config::{Config, Defaults};
-use glassbox_exporter::exposition::{openmetrics, protobuf, text};
+use glassbox_exporter::exposition::{openmetrics, prometheus_text, protobuf};
 use glassbox_exporter::gateways::{ObservedResponse, recognise};
 use glassbox_exporter::history::History;
 use glassbox_exporter::metrics::Family;
@@ -32,7 +32,7 @@ pub const PATHS: [Path; 8] = [
         scene.read("http", |families| assert!(black_box(families.len()) > 0));
     }),
     ("a key as text", |scene| {
-        scene.write(|families, out| text::write(families, out));
+        scene.write(|families, out| prometheus_text::write(families, out));
     }),
     ("a key as OpenMetrics", |scene| {
         scene.write(|families, out| openmetrics::write(families, out));
@@ -135,7 +135,7 @@ impl Scene {
     fn scrape(&self, module: &str) -> Vec<u8> {
         self.read(module, |families| {
             let mut out = Vec::new();
-            text::write(families.iter().copied(), &mut out).unwrap();
+            prometheus_text::write(families.iter().copied(), &mut out).unwrap();
             out
         })
     }

@@ -25,7 +25,7 @@ pub(super) enum BackendState {
     Slow,
     /// It returned a status or content that the module rejects.
     Refuses,
-    /// It returned a status for unknown clients, which does not show how it responds to its gateway.
+    /// It returned a status that may apply only to unknown clients. Its response to its gateway may differ.
     Stranger,
     /// It sent no response, or a broken one: the failure as the gateway sees it.
     Broken(Reason),
@@ -43,7 +43,7 @@ impl<'a> AskedBackend<'a> {
         }
     }
 
-    /// Whether the machine accepts connections of the exporter, now, recently or according to the configuration.
+    /// Whether the backend accepts connections from the exporter, now, recently or according to the configuration.
     pub fn lets_the_exporter_in(&self) -> bool {
         self.direct.reachable
             || self
@@ -58,7 +58,7 @@ impl<'a> AskedBackend<'a> {
 fn state(direct: &DirectRequest, edge: &Report) -> BackendState {
     let report = &direct.report;
     let Some(fault) = &report.fault else {
-        // A backend that redirects elsewhere did its part; what the edge met after its redirects is another part.
+        // A backend that redirects elsewhere has done its part. A failure after the redirects concerns another host.
         let redirects = report
             .final_reply()
             .is_some_and(|reply| (300..400).contains(&reply.status));
@@ -78,7 +78,7 @@ fn state(direct: &DirectRequest, edge: &Report) -> BackendState {
         Reason::TcpTimedOut | Reason::TcpAddressUnreachable if !direct.reachable => BackendState::Unknown,
         _ if speaks_tls || says_tls => BackendState::Broken(Reason::UpstreamTlsRequired),
         Reason::HttpSlow => BackendState::Slow,
-        // Fields of the module were held back: the machine may be right to refuse, or to answer something else.
+        // The module's header fields were omitted, so the backend may be right to refuse or to respond differently.
         Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect if direct.held_back => {
             BackendState::Unknown
         }
@@ -95,13 +95,14 @@ fn state(direct: &DirectRequest, edge: &Report) -> BackendState {
 /// Minimum duration of a conclusive silence.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether a direct request was cut by a deadline that left it little time: that of a caller, or what a stop of the exporter left.
+/// Whether a deadline cut a direct request short after little time: the caller's deadline, or the time left during a
+/// shutdown of the exporter.
 pub(super) fn was_cut_short(direct: &Report) -> bool {
     direct.fault.as_ref().is_some_and(|fault| fault.at_deadline) && direct.took < PATIENCE
 }
 
-/// Whether a direct request had less time than the gateway waited before it answered: the machine may have answered in the time that
-/// the gateway gave it.
+/// Whether a direct request had less time than the gateway waited before it responded. The backend may have responded
+/// within the time that the gateway allowed.
 fn had_less_time(direct: &Report, edge: &Report) -> bool {
     let answered = edge.last_exchange().filter(|exchange| exchange.reply.is_some());
     answered.is_some_and(|exchange| direct.took < exchange.waited())
@@ -145,7 +146,7 @@ pub(super) fn shook_hands(report: &Report) -> bool {
     showed || refused
 }
 
-/// The RFC 9209 error type for what the exporter itself observed at a backend.
+/// The RFC 9209 error type for the failure that the exporter itself observed at a backend.
 pub(super) fn as_upstream(report: &Report) -> Reason {
     let Some(fault) = &report.fault else {
         return Reason::UpstreamFailed;
@@ -181,7 +182,7 @@ pub(super) fn as_upstream(report: &Report) -> Reason {
     }
 }
 
-/// The response of a report whose status was rejected.
+/// A report's response, if its status was rejected.
 pub(super) fn refused(report: &Report) -> Option<&Reply> {
     let refused = report
         .fault

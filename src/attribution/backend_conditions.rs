@@ -70,7 +70,7 @@ fn may_be_one(said: Reason, met: Reason) -> bool {
     ];
     const OF_TLS: &[Reason] = &[Alert, Certificate, Tls, TlsRequired, Terminated];
     const OF_TIME: &[Reason] = &[ResponseTimeout, ReadTimeout];
-    // A machine that waits for TLS, or for plain text, may stay silent.
+    // A backend that expects TLS but receives plain text, or the other way round, may stay silent.
     const MAYBE_SILENT: &[Reason] = &[Tls, TlsRequired, Incomplete];
     let both = |group: &[Reason]| group.contains(&said) && group.contains(&met);
     said == met
@@ -79,9 +79,9 @@ fn may_be_one(said: Reason, met: Reason) -> bool {
         || (OF_TIME.contains(&said) && MAYBE_SILENT.contains(&met))
 }
 
-/// Whether a gateway's answer, proven to be its own, names what we met behind it, and can mean no limit of the gateway. A page that
-/// means several causes, or that a line of the configuration orders, counts only beside a machine that lets the exporter in: a
-/// firewall that closes it to the exporter alone makes it look dead as well.
+/// Whether the gateway's own response is proven, matches the result of the direct request, and cannot be caused by a
+/// limit of the gateway. A page that has several meanings, or that the configuration can also generate, counts only
+/// if the exporter can reach the backend: a firewall that blocks only the exporter also makes the backend look down.
 fn says_the_same(case: &Case<'_>, backend: &AskedBackend<'_>, reason: Reason) -> bool {
     let Some(Recognised::Own(own)) = case.recognised else {
         return false;
@@ -96,8 +96,8 @@ fn says_the_same(case: &Case<'_>, backend: &AskedBackend<'_>, reason: Reason) ->
         && said.iter().all(|reason| reason.family() == ReasonFamily::Upstream)
 }
 
-/// What a gateway may take that we refuse: it may trust other authorities, shake hands in another way or with a certificate of
-/// its own, and read an answer that we do not.
+/// Whether a gateway may succeed where the exporter fails. A gateway may trust other CAs, use other TLS versions or a
+/// client certificate, and parse responses that the exporter rejects.
 const fn depends_on_who_asks(reason: Reason) -> bool {
     reason.is_tls_behind_a_gateway()
         || matches!(
@@ -110,7 +110,7 @@ const fn depends_on_who_asks(reason: Reason) -> bool {
         )
 }
 
-/// Whether a broken backend can explain the edge's response. An edge that rejects a request by itself does so
+/// Whether a broken backend can explain the edge's response. An edge that itself rejects a request does so
 /// regardless of its backends. A relayed response proves that a backend responded. A machine that rejects only the
 /// exporter looks broken as well.
 fn explains(case: &Case<'_>) -> bool {
@@ -125,8 +125,9 @@ fn explains(case: &Case<'_>) -> bool {
     })
 }
 
-/// Only what no gateway would take: an answer that came late, a certificate of another authority, or a refusal that may
-/// be meant for us alone, says nothing beside a good answer. Even so a firewall may refuse us alone.
+/// Counts only failures that affect every gateway. A late response, a rejected certificate, or a refusal of an unknown
+/// client does not contradict the edge's successful response. The verdict is only likely, because a firewall may block
+/// only the exporter.
 pub(super) fn success_with_broken_backend(case: &Case<'_>) -> Option<Attribution> {
     let (backend, _) = case.innermost_failing()?;
     let report = &backend.direct.report;
@@ -183,16 +184,16 @@ pub(super) fn backend_fails_alike(case: &Case<'_>) -> Option<Attribution> {
     })
 }
 
-/// Whether the edge may have relayed this response: the same status, with the same text or no text of its own.
+/// Whether the edge may have relayed this response: the status is the same, and the text is the same or generic.
 fn relays(case: &Case<'_>, reply: &Reply) -> bool {
     case.refused().is_some_and(|edge| {
         edge.status == reply.status && (heuristics::same_answer(edge, reply) || heuristics::is_bare(edge))
     })
 }
 
-/// That the machine made the answer which the edge gave is sure where both answer 500 in the same words of their own. Gateways use
-/// every other status of theirs for a failed backend or for a refusal, and some use 500 (`error_page 502 =500`, frameworks that
-/// gateways are built of): so neither answer may show a gateway or the page of a framework.
+/// `Certain` if the edge and the backend both return 500 with the same specific text. Gateways generate all other error
+/// statuses themselves, for failed backends or refusals. Some also generate 500 (`error_page 502 =500`, or a gateway
+/// that is built with a web framework). Therefore neither response may show a gateway or a framework's error page.
 fn surely_its_own(case: &Case<'_>, backend: &AskedBackend<'_>, reply: &Reply) -> Certainty {
     let same = case.refused().is_some_and(|edge| heuristics::same_answer(edge, reply));
     let known =
@@ -225,7 +226,7 @@ fn stranger_answers_alike(case: &Case<'_>) -> Option<Attribution> {
     heuristics::same_answer(edge, reply).then(|| Attribution::on(Link::Origin, Likely, Reason::OriginStatus))
 }
 
-/// Size of a header, in bytes, that the gateway accepts for certain.
+/// Header size, in bytes, that the gateway certainly accepts.
 fn room_for_a_head(case: &Case<'_>) -> usize {
     let product = match case.recognised {
         Some(Recognised::Own(own)) => Some(own.by),
@@ -255,7 +256,7 @@ pub(super) fn backend_healthy(case: &Case<'_>) -> Option<Attribution> {
         );
     }
     if case.gave_nothing() {
-        // Gateways have their own page for upstream failures.
+        // Gateways return their own page for upstream failures.
         return Some(Attribution::on(Link::Edge, Likely, Reason::EdgeInternalError));
     }
     if case.broke() {

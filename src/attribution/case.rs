@@ -23,7 +23,7 @@ pub(super) struct Case<'a> {
     pub can_mean: Vec<Reason>,
     /// The backends, from the outside in.
     pub backends: Vec<AskedBackend<'a>>,
-    /// Whether the edge rejected the reference request: it is alive, and only this request failed.
+    /// Whether the edge rejected the reference request. The edge is then alive, and only the probe's request failed.
     pub edge_lives: bool,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Case<'a> {
     pub fn target_is_an_address(&self) -> bool {
         let first = self.facts.edge.with_target().next();
         first.is_some_and(|exchange| match shown_host(&exchange.url) {
-            // A path, or nothing.
+            // A path, or no host.
             "" => true,
             host => without_zone(host).parse::<IpAddr>().is_ok(),
         })
@@ -97,8 +97,8 @@ impl<'a> Case<'a> {
         self.fault().is_some_and(|fault| fault.stage == stage)
     }
 
-    /// Whether no additional connections have shown why a handshake failed that may lack a common version or cipher
-    /// suite.
+    /// Whether the cause of a failed TLS handshake is inferred: no additional connection confirmed a missing common
+    /// version or cipher suite.
     pub fn cause_in_tls_is_inferred(&self) -> bool {
         match self
             .report
@@ -107,8 +107,8 @@ impl<'a> Case<'a> {
         {
             Some(inspection) => match inspection.blackbox_connects {
                 Some(false) => false,
-                // The server was shown to take what the second library offers: what ended that handshake is proven only where
-                // a certificate did.
+                // The server accepts the offer of the second library. Only a rejected certificate proves the cause of
+                // that failure.
                 Some(true) => !self.fault().is_some_and(|fault| fault.reason.is_about_a_certificate()),
                 None => true,
             },
@@ -116,7 +116,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether the last exchange went through a proxy of the module.
+    /// Whether the last exchange went through one of the module's proxies.
     pub fn is_through_a_proxy(&self) -> bool {
         self.report
             .last_exchange()
@@ -131,24 +131,24 @@ impl<'a> Case<'a> {
         self.fault().is_some_and(|fault| fault.reason.family() == family)
     }
 
-    /// The response whose status was rejected.
+    /// The response, if its status was rejected.
     pub fn refused(&self) -> Option<&'a Reply> {
         refused(self.report)
     }
 
-    /// Whether the connection was closed, reset or silent at the start of TLS, before the server sent any of it.
+    /// Whether the connection was closed, reset or silent in the TLS handshake, before the server sent any data.
     pub fn ended_before_tls(&self) -> bool {
         self.stage(Stage::Secure) && (self.family(ReasonFamily::Tcp) || self.family(ReasonFamily::Quic))
     }
 
-    /// Whether the response states that a client certificate is missing or was not accepted, after a handshake that
-    /// requested one.
+    /// Whether the response means that a client certificate is missing or rejected, after a handshake that requested
+    /// one.
     pub fn demands_client_cert(&self) -> bool {
         let tls = self.report.last_exchange().and_then(|exchange| exchange.tls.as_ref());
         tls.is_some_and(|tls| tls.client_cert_asked) && self.refused().is_some_and(heuristics::demands_client_cert)
     }
 
-    /// Whether the response broke off, was not HTTP or did not arrive.
+    /// Whether the response was incomplete, malformed or missing.
     pub fn broke(&self) -> bool {
         let exchange = self.stage(Stage::Send) || self.stage(Stage::Wait) || self.stage(Stage::Receive);
         let spoiled = [
@@ -175,8 +175,8 @@ impl<'a> Case<'a> {
             .filter(|backend| backend.state == BackendState::Healthy)
     }
 
-    /// The backend that bounds the fault: the last failing one, from the outside in, before a healthy one; and
-    /// whether a healthy one follows it.
+    /// The innermost failing backend before the first healthy one, from the outside in, and whether a healthy one
+    /// follows.
     pub fn innermost_failing(&self) -> Option<(&AskedBackend<'a>, bool)> {
         let healthy = self
             .backends
@@ -188,8 +188,8 @@ impl<'a> Case<'a> {
         Some((outer.iter().rev().find(failing)?, healthy.is_some()))
     }
 
-    /// Whether the response has a field that successful responses of this key always have and the gateway never
-    /// writes.
+    /// Whether the response contains a field that successful responses of this key always contain and the gateway
+    /// never writes.
     pub fn has_baseline_headers(&self) -> bool {
         let marks = self.facts.baseline.through_marks().unwrap_or_default();
         let reply = self.refused();
@@ -201,7 +201,7 @@ impl<'a> Case<'a> {
         matches!(self.recognised, Some(Recognised::Through(_))) || self.has_baseline_headers()
     }
 
-    /// The response to a request that the module's own proxy had to forward, if the proxy may have generated it.
+    /// The rejected response to a request that the module's own proxy forwards. The proxy may have generated it.
     pub fn of_own_proxy(&self) -> Option<&'a Reply> {
         let exchange = self.report.last_exchange()?;
         self.refused()
@@ -214,8 +214,8 @@ impl<'a> Case<'a> {
         (!host.is_empty()).then(|| host.to_owned())
     }
 
-    /// The gateway's view of a broken exchange, derived from the exporter's. Some gateways send no response at all if
-    /// the upstream response broke off.
+    /// The gateway's view of a failed exchange, derived from the exporter's. Some gateways send no response at all if
+    /// the upstream response is incomplete.
     pub fn as_upstream(&self) -> Vec<Reason> {
         match as_upstream(self.report) {
             Reason::UpstreamConnectionTerminated => vec![
@@ -235,7 +235,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether the connection was closed before any byte of a response.
+    /// Whether the connection was closed before any response byte arrived.
     pub fn gave_nothing(&self) -> bool {
         let bytes = self
             .report
@@ -265,7 +265,7 @@ fn over_http1<'a>(facts: &Facts<'a>, edge: &Reply) -> Option<&'a Exchange> {
     again.last_exchange()
 }
 
-/// The edge's own rejection of the reference request: a client error, or 501. Any other status may come from a
+/// The edge's own rejection of the reference request: status 400, 431, 501 or 505. Any other status may come from a
 /// backend.
 fn refusal_of(reference: &Report) -> Option<&Reply> {
     let refusal = |reply: &&Reply| matches!(reply.status, 400 | 431 | 501 | 505);

@@ -1,4 +1,5 @@
-//! Conditions of the decision tables that need neither the gateway catalogue nor direct requests, and what each attributes.
+//! Conditions of the decision tables that need neither the gateway catalogue nor direct requests, and their
+//! attributions.
 
 use super::Attribution;
 use super::case::{BackendState, Case};
@@ -21,36 +22,35 @@ pub(super) fn captive_portal(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage?;
     let peer = case.facts.edge.with_target().next()?.peer?.ip();
     let captive = vantage.captive && vantage.portal.contains(&peer) && !case.target_is_an_address();
-    let certainty = if vantage.stale { Likely } else { Certain };
-    captive.then(|| Attribution::on(Link::Local, certainty, Reason::LocalCaptivePortal))
-}
-
-pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
-    let vantage = case.facts.vantage?;
-    // A machine that refuses has been reached.
-    let reached = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
-    let near = case.stage(Stage::Resolve) || (case.stage(Stage::Connect) && !reached);
-    // A single control may itself be down.
-    let asked = vantage
-        .controls
-        .iter()
-        .filter(|control| control.outcome != ControlOutcome::NotAsked);
-    let certainty = if vantage.all_failed() && asked.count() >= 2 && !vantage.stale {
+    let certainty = if vantage.captive_for_all && !vantage.stale {
         Certain
     } else {
         Likely
     };
+    // A control whose site has moved, or a resolver that answers for missing names, hides nothing in a success.
+    let proven = vantage.captive_for_all || case.fault().is_some();
+    (captive && proven).then(|| Attribution::on(Link::Local, certainty, Reason::LocalCaptivePortal))
+}
+
+pub(super) fn controls_failed(case: &Case<'_>) -> Option<Attribution> {
+    let vantage = case.facts.vantage?;
+    // A refused or reset connection proves that the machine is reachable.
+    let reached = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
+    let near = case.stage(Stage::Resolve) || (case.stage(Stage::Connect) && !reached);
+    // A single control may itself be down, and a response of any kind proves that packets get through.
+    let proven = vantage.proves_no_network() && !resolver_responded(case);
+    let certainty = if proven { Certain } else { Likely };
     let failed = near && (vantage.all_failed() || vantage.outage);
     failed.then(|| Attribution::on(Link::Local, certainty, Reason::LocalControlsFailed))
 }
 
 pub(super) fn content_assertion_failed(case: &Case<'_>) -> Option<Attribution> {
     let limits = case.reason(Reason::HttpResponseTooLarge) || case.reason(Reason::HttpResponseBadCoding);
-    // The expected data may have been on its way.
+    // The expected data may have arrived after the deadline.
     let may_follow = case.reason(Reason::ContentExpect) && case.fault().is_some_and(|fault| fault.at_deadline);
     let certainty = if may_follow { Likely } else { Certain };
     let attribution = case.attribute_if(case.family(ReasonFamily::Content) || limits, Link::Content, certainty)?;
-    // A healthy innermost machine does not prove which of the machines in front of it changed the content.
+    // A healthy innermost backend does not show which machine in front of it changed the content.
     Some(match case.backends.last().map(|backend| backend.state) {
         Some(BackendState::Refuses) => attribution.side(Side::Origin),
         _ => attribution,
@@ -59,12 +59,12 @@ pub(super) fn content_assertion_failed(case: &Case<'_>) -> Option<Attribution> {
 
 pub(super) fn datagram_no_response(case: &Case<'_>) -> Option<Attribution> {
     match case.fault()?.reason {
-        // A name that did not resolve has its own rules.
+        // Other rules handle a name that did not resolve.
         Reason::DnsTimedOut | Reason::IcmpTimedOut | Reason::QuicTimedOut => {
             case.attribute_if(true, Link::Network, Likely)
         }
         Reason::TcpAddressUnreachable => case.attribute_if(!case.stage(Stage::Connect), Link::Network, Likely),
-        // The reporting router may be the first one, in the exporter's own network.
+        // The reporting router may be the first hop, in the exporter's own network.
         Reason::IcmpUnreachable | Reason::IcmpTooBig => {
             case.attribute_if(true, Link::Network, proven_by_controls(case))
         }
@@ -72,43 +72,45 @@ pub(super) fn datagram_no_response(case: &Case<'_>) -> Option<Attribution> {
     }
 }
 
-/// Certain if a control responds, because that excludes the exporter's own network.
+/// Certain if a control connects during the probe, because that excludes the exporter's own network.
 fn proven_by_controls(case: &Case<'_>) -> Certainty {
-    let answers = |vantage: &Vantage| {
-        let reached = |outcome| outcome == ControlOutcome::Answered;
-        vantage.healthy() && !vantage.stale && vantage.controls.iter().any(|control| reached(control.outcome))
-    };
-    if case.facts.vantage.is_some_and(answers) {
+    if case.facts.vantage.is_some_and(Vantage::proves_network) {
         Certain
     } else {
         Likely
     }
 }
 
-/// Whether no name of a control resolves either. The zone of a single control may be down.
+/// The controls' names do not resolve either. If there is only one control, its zone may be down.
 pub(super) fn resolver_failed(case: &Case<'_>) -> Option<Attribution> {
     let vantage = case.facts.vantage.filter(|vantage| vantage.names_failed())?;
-    let named = vantage
-        .controls
-        .iter()
-        .filter(|control| control.outcome == ControlOutcome::NoName);
-    let certainty = if named.count() >= 2 && !vantage.stale {
-        Certain
-    } else {
-        Likely
-    };
+    // A resolver that responds is reachable: the zone that the names share may be broken.
+    let proven = vantage.proves_no_resolver() && !resolver_responded(case);
+    let certainty = if proven { Certain } else { Likely };
     let dead = name_failed(case);
     dead.then(|| Attribution::on(Link::Local, certainty, Reason::LocalResolverUnreachable))
 }
 
-/// Whether a name server was queried without success. A redirect may lead to an address that the module does not
-/// allow.
+/// Whether a name server responded to the query for the target's name, even if only with an error.
+fn resolver_responded(case: &Case<'_>) -> bool {
+    let responses = [
+        Reason::DnsNameNotResolved,
+        Reason::DnsNoData,
+        Reason::DnsServfail,
+        Reason::DnsRefused,
+        Reason::DnsMalformed,
+    ];
+    responses.into_iter().any(|reason| case.reason(reason))
+}
+
+/// Whether name resolution failed. Excludes a redirect to an address that the module does not allow.
 fn name_failed(case: &Case<'_>) -> bool {
     case.stage(Stage::Resolve) && !case.reason(Reason::HttpResponseBadRedirect)
 }
 
-/// A response of the name's own servers is certain. A failure may be that of the exporter's own resolver, unless it
-/// resolves a control. If a proxy opens the connection, it may be the only one that can resolve the name.
+/// A DNS response without an address for the name is certain. The exporter's own resolver may cause other failures,
+/// unless it resolves a control and another control connects: a resolver without a network answers from its cache. If a
+/// proxy opens the connection, possibly only the proxy can resolve the name.
 pub(super) fn name_not_resolved(case: &Case<'_>) -> Option<Attribution> {
     let resolves = |vantage: &Vantage| {
         let found = |outcome| matches!(outcome, ControlOutcome::Answered | ControlOutcome::NoConnection);
@@ -116,6 +118,7 @@ pub(super) fn name_not_resolved(case: &Case<'_>) -> Option<Attribution> {
             .controls
             .iter()
             .any(|control| control.needs_name && found(control.outcome))
+            && vantage.proves_network()
     };
     let said = case.reason(Reason::DnsNameNotResolved) || case.reason(Reason::DnsNoData);
     let proven = said || case.facts.vantage.is_some_and(resolves);

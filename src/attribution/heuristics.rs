@@ -1,4 +1,5 @@
-//! Heuristics for responses of unknown products: what the shape of a response suggests about who sent it. They are never `certain`.
+//! Heuristics for responses from unknown products: the shape of a response suggests its author. The resulting verdict
+//! is never `certain`.
 
 use crate::gateways::OF_APPLICATIONS;
 use crate::reason::Reason;
@@ -8,7 +9,7 @@ use std::time::Duration;
 /// Minimum silence before a response breaks off that indicates a timeout rather than a broken connection.
 pub(super) const STALLED: Duration = Duration::from_millis(750);
 
-/// Words that gateways use for upstream failures, and that applications rarely use on their pages.
+/// Words that gateways use for upstream failures. Applications rarely use them on their pages.
 const OF_GATEWAYS: [&str; 6] = [
     "upstream",
     "backend",
@@ -18,7 +19,7 @@ const OF_GATEWAYS: [&str; 6] = [
     "unhealthy",
 ];
 
-/// Texts that servers send in response to plain text on a TLS port: nginx, Apache, Go, Tomcat.
+/// Phrases that servers send in response to plain text on a TLS port: nginx, Apache, Go, Tomcat.
 const WANTS_TLS: [&str; 4] = [
     "plain http request was sent to https port",
     "speaking plain http to an ssl-enabled server port",
@@ -26,8 +27,8 @@ const WANTS_TLS: [&str; 4] = [
     "combination of host and port requires tls",
 ];
 
-/// What servers say where a client certificate is missing or not accepted: nginx and its kin, and Azure's gateway, which is made of
-/// it; Kong; IIS; Tyk; Tomcat and others.
+/// Phrases that servers return if a client certificate is missing or rejected: nginx and its derivatives, including
+/// Azure Application Gateway; Kong; IIS; Tyk; Tomcat and others.
 const DEMANDS_CLIENT_CERT: [&str; 18] = [
     "no required ssl certificate was sent",
     "the ssl certificate error",
@@ -49,13 +50,13 @@ const DEMANDS_CLIENT_CERT: [&str; 18] = [
     "client certificate is untrusted",
 ];
 
-/// Header size in bytes that a gateway accepts whose limits were not measured (`tolerance.txt`).
+/// Assumed header limit, in bytes, of gateways without a measurement in `tolerance.txt`.
 pub(super) const LARGE_HEAD: usize = 8 * 1024;
 
 /// A header of this size exceeds the limits of nearly all gateways and many clients.
 pub(super) const HUGE_HEAD: usize = 64 * 1024;
 
-/// What other protocols say first, and no content does: SSH, another HTTP head.
+/// First bytes of other protocols that never begin a normal body: SSH, or another HTTP response.
 const BANNERS: [&[u8]; 2] = [b"SSH-", b"HTTP/1."];
 
 /// Whether the body of an HTTP/1 response begins like another protocol: the gateway wrapped data that it could not
@@ -79,7 +80,8 @@ pub(super) fn wants_tls(reply: &Reply) -> bool {
     reply.status == 400 && WANTS_TLS.iter().any(|words| text.contains(words))
 }
 
-/// Whether a server says that a client certificate is missing or not accepted. 495 and 496 are nginx's own numbers for it.
+/// Whether the response means that a client certificate is missing or rejected. 495 and 496 are nginx's status codes
+/// for these errors.
 pub(super) fn demands_client_cert(reply: &Reply) -> bool {
     let says = || {
         let text = text_of(&String::from_utf8_lossy(&reply.body_start)).to_ascii_lowercase();
@@ -88,12 +90,12 @@ pub(super) fn demands_client_cert(reply: &Reply) -> bool {
     matches!(reply.status, 495 | 496) || (matches!(reply.status, 400 | 401 | 403) && says())
 }
 
-/// Whether a status is one that a machine gives to who may not ask it, or asks too often: its gateway may get another.
+/// Whether the status may apply only to unknown or too frequent clients. The gateway may receive a different one.
 pub(super) const fn is_for_strangers(reply: &Reply) -> bool {
     matches!(reply.status, 401 | 403 | 407 | 421 | 429)
 }
 
-/// Whether two responses have the same text, apart from numbers and identifiers.
+/// Whether two responses contain the same text, apart from numbers and identifiers.
 pub(super) fn same_answer(one: &Reply, other: &Reply) -> bool {
     let words = |reply: &Reply| -> Vec<String> {
         let text = text_of(&String::from_utf8_lossy(&reply.body_start));
@@ -104,8 +106,8 @@ pub(super) fn same_answer(one: &Reply, other: &Reply) -> bool {
     one.status == other.status && !words(one).is_empty() && words(one) == words(other)
 }
 
-/// Whether an answer has a mark of the application that its good answer, given directly, has too: a field by which
-/// applications say what they are, one of its own (`X-App-…`), or a `Server` that names no gateway.
+/// Whether a response shares an identifying header field with the application's successful response to a direct
+/// request: a field that identifies applications, a custom field (`X-App-…`), or a `Server` of no known gateway.
 pub(super) fn has_marks_of(reply: &Reply, application: &Reply) -> bool {
     let own = |name: &str| OF_APPLICATIONS.contains(&name) || name.starts_with("x-app-");
     let named = application
@@ -129,8 +131,8 @@ pub(super) fn has_marks_of(reply: &Reply, application: &Reply) -> bool {
     named || (server.is_some() && reply.headers.get("server") == server && !is_gateway())
 }
 
-/// What frameworks say on their own page for an exception in the application: Spring, Django, Rails, Werkzeug, Tomcat, Laravel
-/// and Symfony, ASP.NET, Express, PHP.
+/// Phrases on the default pages of frameworks for an unhandled exception: Spring, Django, Rails, Werkzeug, Tomcat,
+/// Laravel and Symfony, ASP.NET, Express, PHP.
 const OF_FRAMEWORKS: [&str; 9] = [
     "whitelabel error page",
     "<h1>server error (500)</h1>",
@@ -143,8 +145,8 @@ const OF_FRAMEWORKS: [&str; 9] = [
     "<b>fatal error</b>:",
 ];
 
-/// Whether an application made this answer of its own failure: a 500 in JSON, or on the page of its framework. Gateways that
-/// are built of such frameworks make the same.
+/// Whether the response looks like an application failure: a 500 with JSON or with the default page of a framework.
+/// Gateways that are built with such frameworks generate the same pages.
 pub(super) fn is_an_applications_failure(reply: &Reply) -> bool {
     let body = String::from_utf8_lossy(&reply.body_start);
     let text = || body.to_lowercase();
@@ -173,7 +175,7 @@ fn tags(reply: &Reply) -> Vec<String> {
         .collect()
 }
 
-/// Whether an application wrote this: JSON, or a page with more text than its own status line.
+/// Whether the response looks application-specific: JSON, or a page with more text than the status line.
 pub(super) fn is_custom(reply: &Reply) -> bool {
     let body = String::from_utf8_lossy(&reply.body_start);
     is_json(reply) || (has_own_words(reply, &body) && !speaks_like_a_gateway(&body))
@@ -197,7 +199,7 @@ fn speaks_like_a_gateway(body: &str) -> bool {
     OF_GATEWAYS.iter().any(|words| text.contains(words))
 }
 
-/// Words beyond the status code and its usual phrases.
+/// Whether the page has at least three words besides the status code and its usual phrases.
 fn has_own_words(reply: &Reply, body: &str) -> bool {
     let phrase = http::StatusCode::from_u16(reply.status)
         .ok()
@@ -244,7 +246,7 @@ fn text_of(body: &str) -> String {
 /// The meaning of 504 for every gateway (RFC 9110 section 15.6.5).
 pub(super) const TIMEOUT: &[Reason] = &[Reason::UpstreamHttpResponseTimeout, Reason::UpstreamConnectionTimeout];
 
-/// The possible meanings of a status that an unknown gateway generated, depending on its duration.
+/// The possible meanings of a status that an unknown gateway generated, depending on the duration of the response.
 pub(super) fn by_shape(status: u16, waited: Duration) -> &'static [Reason] {
     const QUICK: &[Reason] = &[
         Reason::UpstreamConnectionRefused,

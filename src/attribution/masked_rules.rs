@@ -15,24 +15,24 @@ use crate::verdict::Certainty::{Certain, Likely};
 pub const MASKS: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::SuccessFromCaptivePortal,
-        when: "The response succeeded, but a name that cannot exist resolves, so any machine may have sent it: \
+        when: "The response succeeded, but a name that cannot exist resolves, so any host may have sent the response: \
                `local`, masked.",
         blind: "",
         applies: captive_portal,
     },
     AttributionRule {
         id: RuleId::SuccessWithBrokenBackend,
-        when: "The response succeeded, but a direct request to a machine behind the edge failed. A cache responded, \
-               or the gateway turned a failed response into a successful one: `upstream` or `origin`, masked.",
-        blind: "A machine that accepts only its own gateway looks dead to the exporter. Certificates (a gateway may \
-                trust other authorities than the exporter), late responses and refusals below 500 do not count. \
-                Never more than likely: a firewall may reject only the exporter.",
+        when: "The response succeeded, but a direct request to a backend failed. A cache responded, or the gateway \
+               turned a failed response into a successful one: `upstream` or `origin`, masked. Never more than likely, \
+               because a firewall may reject only the exporter.",
+        blind: "A backend that accepts only its own gateway looks dead to the exporter. Late responses, \
+                refusals below 500 and rejected certificates do not count, because a gateway may accept them.",
         applies: success_with_broken_backend,
     },
     AttributionRule {
         id: RuleId::RepairedUpstreamResponse,
-        when: "The response succeeded, and the gateway reports that it repaired a broken one, or the body begins \
-               like another protocol (SSH, SMTP, another HTTP header): `upstream`, masked.",
+        when: "The response succeeded, but the gateway reports that it repaired a broken one, or the body begins like \
+               another protocol (SSH, SMTP, another HTTP header): `upstream`, masked.",
         blind: "Most repaired responses show no trace of the fault. Backends are required to detect it.",
         applies: |case| {
             let exchange = case.report.last_exchange()?;
@@ -45,9 +45,9 @@ pub const MASKS: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::SuccessWithExcessBody,
-        when: "The response succeeded, but the edge or a backend sent more bytes than its length declares: \
+        when: "The response succeeded, but the edge or a backend sent more bytes than the Content-Length declares: \
                `origin`, masked.",
-        blind: "Bytes that arrive after the response was read are not detected.",
+        blind: "Bytes that arrive after the exporter has read the response are not detected.",
         applies: |case| {
             let at_backend = case
                 .backends
@@ -65,8 +65,8 @@ pub const MASKS: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::SuccessWithLargeHeader,
-        when: "The response succeeded, but its header fields exceed 64 KiB, which most gateways and many clients \
-               reject: `upstream` behind a known gateway, else `edge`; masked.",
+        when: "The response succeeded, but its header exceeds 64 KiB, which most gateways and many clients reject. \
+               Behind a known gateway: `upstream`, masked. Otherwise: `edge`, masked.",
         blind: "",
         applies: |case| {
             case.report
@@ -80,8 +80,8 @@ pub const MASKS: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::SuccessWithEmptyBody,
-        when: "The response succeeded and is empty, but the machine behind the edge returns a body and other fields \
-               when asked directly, so the edge has no route to it: `edge`, masked.",
+        when: "The response succeeded but is empty, while the backend, asked directly, returns a body and different \
+               fields. The edge has no route to the backend: `edge`, masked.",
         blind: "Requires backends.",
         applies: success_with_empty_body,
     },

@@ -9,7 +9,7 @@ use crate::verdict::Certainty;
 
 use Certainty::{Certain, Likely};
 
-/// The proxy was unreachable, opened no tunnel, or sent no byte of a response to a request that it had to forward.
+/// The proxy was unreachable, opened no tunnel, or sent nothing in response to a request that it had to forward.
 pub(super) fn module_proxy_failed(case: &Case<'_>) -> Option<Attribution> {
     if gave_nothing(case) {
         return Some(Attribution::on(Link::Local, Likely, Reason::ProxyFailed));
@@ -50,8 +50,8 @@ fn gave_nothing(case: &Case<'_>) -> bool {
     nothing && ended && (closed || (silent && !target_is_silent))
 }
 
-/// For an http target, the module's own proxy responds itself if it does not forward the request, as it does to
-/// CONNECT for an https target.
+/// For an http target, the module's proxy sends its own response if it does not forward the request. For an https
+/// target, it does the same in response to CONNECT.
 pub(super) fn module_proxy_response(case: &Case<'_>) -> Option<Attribution> {
     let reply = case.of_own_proxy()?;
     let names_target = || {
@@ -59,7 +59,7 @@ pub(super) fn module_proxy_response(case: &Case<'_>) -> Option<Attribution> {
         case.host()
             .is_some_and(|host| body.contains(&host.to_ascii_lowercase()))
     };
-    // Every proxy that forwards a response adds itself to this field.
+    // Every proxy that forwards a response adds its own entry to this field.
     let passed_on = reply.headers.get_all("via").iter().count();
     let own = match case.recognised {
         Some(Recognised::Own(own)) => Some(own),
@@ -79,8 +79,9 @@ pub(super) fn module_proxy_response(case: &Case<'_>) -> Option<Attribution> {
     }
 }
 
-/// Whether a product that may serve as a proxy refuses by its policy: a mesh at the way out, Apache, nginx. A CDN is none, and what has
-/// the marks of the target's answers came from there.
+/// Whether a product that may serve as a forward proxy (an egress mesh, Apache, nginx) refuses the request by policy.
+/// Excludes CDNs, which are not forward proxies, and responses with the target's baseline headers, which come from the
+/// target.
 fn is_a_refusal(case: &Case<'_>) -> bool {
     let refuses = match case.recognised {
         Some(Recognised::Own(OwnResponse { kind, meaning, .. })) => {

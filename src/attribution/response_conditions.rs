@@ -1,4 +1,4 @@
-//! Conditions that read the failing response itself: what its page and header fields say about who sent it.
+//! Conditions that examine the failed response itself: its page and header fields may identify the author.
 
 use super::case::{AskedBackend, Case, of_upstream, shook_hands, with_answer};
 use super::{Attribution, heuristics};
@@ -10,8 +10,9 @@ use crate::verdict::{Certainty, Side};
 
 use Certainty::{Certain, Likely};
 
-/// The edge made the page for certain where such a product stands nowhere else. Of any other, a gateway that leaves no mark may
-/// stand before it, or a proxy of the same product beside the application, which is not asked where the application is.
+/// `Certain` only if the product runs at the edge exclusively. For other products, an unrecognisable gateway may be in
+/// front, or the page may come from a proxy of the same product next to the application, which a direct request to the
+/// application bypasses.
 pub(super) fn gateway_own_error(case: &Case<'_>) -> Option<Attribution> {
     let Recognised::Own(own) = case.recognised? else {
         return None;
@@ -25,8 +26,8 @@ pub(super) fn gateway_own_error(case: &Case<'_>) -> Option<Attribution> {
     Some(Attribution::on(Link::Edge, certainty, reason).answered_by(own.by))
 }
 
-/// Whether a product that answered for the edge may stand behind the edge: a machine there, asked directly, shows the same product or
-/// gives the same answer.
+/// Whether the product may be behind the edge: a backend shows the same product or returns the same response to a
+/// direct request.
 fn stands_behind(case: &Case<'_>, product: &str) -> bool {
     case.backends.iter().any(|backend| {
         let exchange = backend.direct.report.last_exchange();
@@ -41,11 +42,11 @@ pub(super) fn gateway_upstream_error(case: &Case<'_>) -> Option<Attribution> {
         return None;
     };
     let (reasons, sure) = of_upstream(case.recognised)?;
-    // The module's own proxy may be of that product, and be what does not get through.
+    // The module's own proxy may be the same product and may be unable to reach the target.
     let may_be_of_own_proxy = case.of_own_proxy().is_some();
     let certainty = if sure && !may_be_of_own_proxy { Certain } else { Likely };
     let attribution = Attribution::any_of(Link::Upstream, certainty, reasons).answered_by(own.by);
-    // What is silent to the gateway and to us alike is silent to everybody.
+    // A backend that is silent for both the gateway and the exporter is silent for all clients.
     let silent_to_us = case.backends.first().is_some_and(AskedBackend::is_silent);
     let silent_alike = silent_to_us && reasons.contains(&Reason::UpstreamConnectionTimeout);
     Some(if silent_alike {
@@ -94,8 +95,8 @@ pub(super) fn gateway_relayed_response(case: &Case<'_>) -> Option<Attribution> {
     Some(Attribution::on(Link::Origin, Likely, Reason::OriginStatus).answered_by(name))
 }
 
-/// The error page has marks of the application, or is one that applications make of an exception, and no known gateway makes
-/// such a page. The application may answer now: it failed when the edge asked it.
+/// The error page contains the application's header fields, or is a typical exception page, and no known gateway
+/// generates it. The application may have recovered since the edge forwarded the request.
 pub(super) fn baseline_headers_present(case: &Case<'_>) -> Option<Attribution> {
     let reply = case.refused()?;
     let good = case
@@ -109,7 +110,7 @@ pub(super) fn baseline_headers_present(case: &Case<'_>) -> Option<Attribution> {
     applies.then(|| Attribution::on(Link::Origin, Likely, Reason::OriginStatus))
 }
 
-/// The edge made the answer; which product it is does not matter.
+/// Attributes a response that the edge generated, independent of its product.
 pub(super) fn by_the_edge(case: &Case<'_>, it_did: bool) -> Option<Attribution> {
     let reply = case.refused().filter(|_| it_did)?;
     Some(if heuristics::speaks_of_upstream(reply.status) {

@@ -1,5 +1,5 @@
-//! The decision table for failed probes, in order of trust: first faults of the exporter, then the stage at which the
-//! exchange stopped, then the results of direct requests to the backends, then the response.
+//! The decision table for failed probes, in order of trust: first the exporter's own faults, then the stage at which
+//! the exchange stopped, then the results of direct requests to the backends, then the response.
 
 use super::backend_conditions::{backend_broken, backend_fails_alike, backend_healthy};
 use super::conditions::{
@@ -38,24 +38,24 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::ModuleProxyFailed,
-        when: "The module's proxy was unreachable (certain), did not open a tunnel, or accepted a request for an \
-               http target and then closed the connection or stayed silent without sending a byte (likely): `local`.",
-        blind: "A proxy may refuse a target that it cannot reach, and it stays silent while the target does. A \
-                direct request to a backend, or `reference_request`, shows the difference.",
+        when: "The module's proxy failed: `local`. Certain if it was unreachable. Likely if it did not open a tunnel, \
+               or if it accepted a request for an http target and then closed the connection or sent nothing.",
+        blind: "A proxy may refuse a target that it cannot reach, and it sends nothing while it waits for a silent \
+                target. A direct request to a backend, or `reference_request`, shows the difference.",
         applies: module_proxy_failed,
     },
     AttributionRule {
         id: RuleId::ProxyCannotReachTarget,
         when: "The module's proxy reports that it cannot reach the target: `network`.",
-        blind: "The proxy itself may be cut off, and a dead target looks the same.",
+        blind: "The proxy itself may be cut off. A dead target looks the same.",
         applies: |case| case.attribute_if(case.reason(Reason::ProxyTargetUnreachable), Link::Network, Likely),
     },
     AttributionRule {
         id: RuleId::ModuleProxyResponse,
-        when: "The module's proxy responded itself to the request for an http target. If it requires authentication \
-               or refuses: `local`; if it cannot reach the target: `network`. A refusal by a known server, gateway \
-               or mesh is attributed to the proxy if no `Via` field shows that a proxy forwarded it.",
-        blind: "The page of an unknown proxy is mistaken for the target's.",
+        when: "The module's proxy itself answered the request for an http target. If it requires authentication or \
+               refuses the request: `local`. If it cannot reach the target: `network`. A refusal by a known server, \
+               gateway or mesh is attributed to the proxy unless a `Via` field shows that a proxy forwarded it.",
+        blind: "The error page of an unknown proxy is mistaken for the target's.",
         applies: module_proxy_response,
     },
     AttributionRule {
@@ -67,24 +67,25 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::ResolverFailed,
-        when: "The name did not resolve, and neither did the name of any control: `local`; certain if the names of \
-               two controls fail as well.",
+        when: "The name did not resolve, and no control's name resolved either: `local`. Certain if the names of \
+               controls in two domains failed, all without any DNS response.",
         blind: "Requires `controls` with a name.",
         applies: resolver_failed,
     },
     AttributionRule {
         id: RuleId::ControlsFailed,
-        when: "The probe failed at resolve or connect, and so did every control (or, without controls, every other \
-               key of this process): `local`; certain if at least two controls failed.",
-        blind: "Requires `controls`, or five names in three networks. A reachable name contradicts this rule, and \
-                so do reachable addresses given instead of names in two networks. The rule misses an outage that \
-                affects the target but not the controls.",
+        when: "The probe failed at resolve or connect, and every control failed too: `local`. Without controls, every \
+               other key of this process must have failed. Certain if controls in two places failed, all without any \
+               response.",
+        blind: "Requires `controls`, or five names in three networks. A reachable name contradicts this rule. \
+                Reachable IP addresses, used as targets in two networks, contradict it as well. The rule misses an \
+                outage that affects the target but not the controls.",
         applies: controls_failed,
     },
     AttributionRule {
         id: RuleId::ResolverNoResponse,
         when: "No name server responded: `dns`.",
-        blind: "Without `controls`, a silent resolver of the exporter looks the same.",
+        blind: "Without `controls`, a failure of the exporter's own resolver looks the same.",
         applies: |case| {
             let silent = case.reason(Reason::DnsTimedOut) && case.stage(Stage::Resolve);
             case.attribute_if(silent, Link::Dns, Likely)
@@ -92,15 +93,16 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::NameNotResolved,
-        when: "The exchange stopped at resolve: `dns`; certain if the name does not exist or has no such address, \
-               or if a control's name resolves; likely if a proxy of the module opens the connection.",
-        blind: "Without `controls`, a failure of the exporter's own resolver looks the same. A proxy may resolve \
-                names that the exporter's name server does not have.",
+        when: "The exchange stopped at resolve: `dns`. Certain if the name does not exist or has no address of the \
+               requested family, or if a control's name resolves. Only likely if the module's proxy opens the \
+               connection.",
+        blind: "Without `controls`, a failure of the exporter's own resolver looks the same. A proxy may resolve names \
+                that the exporter's name server does not know.",
         applies: name_not_resolved,
     },
     AttributionRule {
         id: RuleId::ConnectionRefused,
-        when: "The connection was refused, or the machine reports that nothing listens for datagrams: `edge`.",
+        when: "The connection was refused, or the host reports that nothing is listening on the UDP port: `edge`.",
         blind: "A firewall that rejects connections looks the same.",
         applies: |case| {
             let refused = case.reason(Reason::TcpRefused) || case.reason(Reason::TcpReset);
@@ -122,17 +124,18 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::TlsFailed,
-        when: "The handshake failed after the server had sent a part of it, the certificate was rejected, or a TLS \
-               alert came later: `tls`. A missing common version or cipher suite is certain if additional \
-               connections prove it; it is likely if they show something else or could not be opened. A handshake \
-               that ended in silence, a close or a reset is likely as well, because the network may have lost it.",
-        blind: "Behind STARTTLS and proxies the exporter opens no additional connections. A proxy that accepts \
-                CONNECT and then returns a page of its own looks like a target without TLS (likely).",
+        when: "The handshake failed after the server had sent part of it, the certificate was rejected, or a TLS alert \
+               arrived later: `tls`. A missing common version or cipher suite is certain if additional connections \
+               prove it. It is likely if they show something else or could not be opened. A handshake that ended in \
+               silence, a close or a reset is also likely, because the network may be the cause.",
+        blind: "Behind STARTTLS and proxies, the exporter opens no additional connections. A proxy that accepts \
+                CONNECT and then returns its own page looks like a target without TLS, so this verdict is only likely.",
         applies: |case| {
             let failed = case.stage(Stage::Secure) && !case.ended_before_tls();
-            // A proxy may accept CONNECT and then send a page of its own.
+            // A proxy may accept CONNECT and then send its own page.
             let may_be_the_proxys = case.reason(Reason::TlsNotSupported) && case.is_through_a_proxy();
-            // A network that loses large packets or cuts the connection looks like a server that stops in the handshake.
+            // A network that loses large packets or cuts the connection looks like a server that stops in the
+            // handshake.
             let may_be_the_networks = [Reason::TlsTimedOut, Reason::TlsClosed, Reason::TcpReset]
                 .into_iter()
                 .any(|reason| case.reason(reason));
@@ -143,26 +146,26 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::ContentAssertionFailed,
-        when: "The response was accepted, but its body, headers or version fail an assertion, or the module does \
-               not accept its size or coding: `content`; likely if the deadline passed while a dialogue waited for \
-               another line.",
-        blind: "A slow server that has sent its greeting but not yet the expected line looks like one that sends \
+        when: "The response was accepted, but its body, headers or version fail an assertion, or the module does not \
+               accept its size or coding: `content`. Only likely if the deadline passed while a dialogue was waiting \
+               for another line.",
+        blind: "A slow server that has sent its greeting but not yet the expected line looks like a server that sends \
                 something else.",
         applies: content_assertion_failed,
     },
     AttributionRule {
         id: RuleId::GrpcHealthStatus,
-        when: "The health service reports that the service is not serving, or ends the call with a status: \
-               `origin`; `upstream` if a known gateway is at the edge and the status is UNAVAILABLE or \
-               DEADLINE_EXCEEDED.",
-        blind: "An unknown gateway may end calls by itself.",
+        when: "The health service reports that the service is not serving, or ends the call with a status other than \
+               OK: `origin`. If a known gateway is at the edge and the status is UNAVAILABLE or DEADLINE_EXCEEDED: \
+               `upstream`.",
+        blind: "An unknown gateway may end calls without asking its backend.",
         applies: grpc_health_status,
     },
     AttributionRule {
         id: RuleId::WebsocketNotUpgraded,
-        when: "The response succeeded but does not switch to the WebSocket protocol: `edge` if a known gateway is \
-               at the edge (it may not forward the upgrade request), else `origin`.",
-        blind: "A path without a WebSocket looks the same.",
+        when: "The response succeeded but does not switch to the WebSocket protocol. If a known gateway is at the \
+               edge: `edge`, because the gateway may not forward the upgrade request. Otherwise: `origin`.",
+        blind: "A path that does not serve a WebSocket looks the same.",
         applies: |case| {
             let link = if case.gateway().is_some() {
                 Link::Edge
@@ -174,8 +177,8 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::RedirectLoop,
-        when: "The redirects do not end, or lead nowhere: `origin`.",
-        blind: "An edge that redirects by itself (to https, to a canonical name) can form a loop with its origin.",
+        when: "The redirects do not end, or have no usable location: `origin`.",
+        blind: "An edge that issues its own redirects (to https, to a canonical name) can form a loop with its origin.",
         applies: |case| {
             let loops = case.reason(Reason::HttpResponseRedirectLoop) || case.reason(Reason::HttpResponseBadRedirect);
             case.attribute_if(loops, Link::Origin, Likely)
@@ -183,39 +186,39 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::ResponseSlow,
-        when: "The response is correct but slower than `fail_if_slower_than`: `origin`; `upstream` if the machine \
-               behind the edge responds fast to a direct request.",
+        when: "The response is correct but slower than `fail_if_slower_than`: `origin`. If the backend responds fast \
+               to a direct request: `upstream`.",
         blind: "Without backends, the edge may be the slow part.",
         applies: response_slow,
     },
     AttributionRule {
         id: RuleId::BackendBroken,
-        when: "A direct request to a machine behind the edge was refused, broke off, received no response after the \
-               connection or showed an invalid certificate, and the edge fails in the matching way: `upstream` with \
-               exactly that cause, side `origin`. Certain if the edge's response is proven to be a gateway's own \
-               and names this cause, and the machine accepted a connection of the exporter within the last hour or \
-               is marked `reachable`; or if the response has no other meaning. If the response excludes this cause: \
-               likely, with the reasons of both and without a side.",
-        blind: "A machine that accepts only its own gateway looks dead to the exporter: omit it from `backends`, or \
-                let it accept the exporter. If the edge relayed a response, or rejected the request by itself, the \
-                state of the machine is ignored. The gateway may trust or read what the exporter does not, so a \
-                handshake or a malformed response is never certain.",
+        when: "A direct request to a backend was refused, broke off, received no response after connecting, or met an \
+               invalid certificate, and the edge fails in the matching way: `upstream` with exactly that cause, side \
+               `origin`. Certain if the edge's response is proven to be a gateway's own and indicates only this cause. \
+               If the response indicates this cause among others, the verdict is certain only if the backend accepted \
+               a connection from the exporter within the last hour or is marked `reachable`. If the response excludes \
+               this cause, the verdict is likely, lists the reasons of both and has no side.",
+        blind: "A backend that accepts only its own gateway looks dead to the exporter. Omit it from `backends`, or \
+                let it accept the exporter. The backend's state is ignored if the edge relayed a response or rejected \
+                the request itself. The gateway may trust certificates or parse responses that the exporter rejects, \
+                so a failed handshake or a malformed response is never certain.",
         applies: backend_broken,
     },
     AttributionRule {
         id: RuleId::BackendFailsAlike,
-        when: "A machine behind the edge also returned a status or content that the module rejects when asked \
-               directly: `origin`; certain if both return 500 with the same text of their own, and neither response \
-               shows a gateway or is the page of a framework. If its response is a gateway's page for an upstream \
-               failure: `upstream`, certain if the edge relays it.",
-        blind: "A machine that distinguishes the exporter from its gateway (by address or by header) may respond \
+        when: "A backend, asked directly, also returned a status or content that the module rejects: `origin`. Certain \
+               if edge and backend both return 500 with the same specific text, and neither response shows a gateway \
+               or a framework's error page. If the backend's response is a gateway's page for an upstream failure: \
+               `upstream`, certain if the edge relays it.",
+        blind: "A backend that distinguishes the exporter from its gateway (by address or by header) may respond \
                 differently: 401, 403, 407, 421 and 429 count only if the edge returns the same status.",
         applies: backend_fails_alike,
     },
     AttributionRule {
         id: RuleId::ClientCertificateRequired,
-        when: "The handshake requested a client certificate, and the response is a page which states that none was \
-               sent or that it was not accepted: `tls`.",
+        when: "The handshake requested a client certificate, and the response states that none was sent or that it was \
+               not accepted: `tls`.",
         blind: "A gateway that also requests one may relay its backend's complaint about the gateway's own \
                 certificate.",
         applies: |case| {
@@ -225,12 +228,12 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::GatewayOwnError,
-        when: "A known gateway returned its own page or its own field for a refusal or failure of its own: `edge`. \
-               Certain if the response is proven to be its own (a field that only its own responses have, or a text \
-               that no other product writes and nothing else), only one such product is at the edge, and no machine \
-               behind the edge shows it or returns the same response.",
-        blind: "An application on the same product behind the gateway generates the same page. A gateway in front \
-                may leave no trace.",
+        when: "A known gateway returned its own page or field for its own refusal or failure: `edge`. Certain if the \
+               response is proven to be the gateway's, the product runs only at the edge (such as a CDN), and no \
+               backend shows the product or returns the same response. Proof is a field that only the gateway's own \
+               responses contain, or a page with only wording that no other product uses.",
+        blind: "An application behind the gateway that runs on the same product generates the same page. A gateway in \
+                front may leave no trace.",
         applies: gateway_own_error,
     },
     AttributionRule {
@@ -241,29 +244,29 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::BaselineHeadersPresent,
-        when: "The response has a field that successful responses of this key always have and the gateway never \
-               writes, or a field by which the machine behind the edge, healthy when asked directly, identifies \
-               itself; or that machine is healthy and the response is a 500 in JSON or on the page of a framework; \
-               and no known gateway generates such a page: `origin`.",
-        blind: "Requires a successful response and one that the gateway generated itself since the start of the \
-                exporter, or backends. A gateway built on an application framework generates the same page for its \
-                own failures.",
+        when: "The response comes from the application: `origin`. It contains a field that successful responses of \
+               this key always contain and the gateway never writes. Or a backend is healthy when asked directly, and \
+               the response contains a field that identifies this backend, or is a 500 in JSON or on a framework's \
+               error page. The rule does not apply if a known gateway generates such a page.",
+        blind: "Requires backends. Without them, it requires a successful response and a response that the gateway \
+                generated itself, both since the exporter started. A gateway built on an application framework \
+                generates the same page for its own failures.",
         applies: baseline_headers_present,
     },
     AttributionRule {
         id: RuleId::BackendHealthy,
-        when: "The machine behind the edge responds to a direct request, and the edge fails: `upstream`, side \
-               `gateway`, never more than likely; `edge` if the status does not concern the backend, or there is no \
-               response at all. Side `origin` if the healthy response is slower or larger than the gateway allows.",
-        blind: "An intermittent fault, or one that only some of several machines have, may not have occurred in the \
+        when: "A backend responds to a direct request, but the edge fails: `upstream`, side `gateway`, never more than \
+               likely. If the status does not concern the backend, or there is no response at all: `edge`. If the \
+               healthy response is slower or larger than the gateway allows: `upstream`, side `origin`.",
+        blind: "An intermittent fault, or a fault in only some of several backends, may not have occurred in the \
                 direct request.",
         applies: backend_healthy,
     },
     AttributionRule {
         id: RuleId::GatewayUpstreamError,
-        when: "A known gateway returned its own page or its own field for an upstream failure: `upstream`. Certain \
-               if the response is proven to be its own (a field that only its own responses have, or a text that no \
-               other product writes and nothing else) and has no other meaning.",
+        when: "A known gateway returned its own page or field for an upstream failure: `upstream`. Certain if the \
+               response has no other meaning and is proven to be the gateway's. Proof is a field that only the \
+               gateway's own responses contain, or a page with only wording that no other product uses.",
         blind: "Custom error pages hide the product. If a product returns the same page for many causes, the \
                 verdict lists the most likely reasons.",
         applies: gateway_upstream_error,
@@ -271,17 +274,17 @@ pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::PlaintextToTlsPort,
         when: "The response states that the port expects TLS, or the port completes a TLS handshake but did not \
-               respond in plain text: `tls`; `upstream` behind an edge that rejects the reference request by \
-               itself, or that the exporter reached over TLS.",
-        blind: "Without the reference request, a gateway that relays such a response in plain text is mistaken for \
-                the port.",
+               respond to plain text: `tls`. If the exporter reached the edge over TLS, or the edge itself rejects the \
+               reference request: `upstream`.",
+        blind: "Without the reference request, a gateway that speaks plain text and relays its backend's complaint \
+                looks like a port that expects TLS.",
         applies: plaintext_to_tls_port,
     },
     AttributionRule {
         id: RuleId::ExchangeBrokenBehindGateway,
-        when: "The response broke off, was not HTTP or did not arrive, and there is a gateway (its response shows \
-               it, or it rejected the reference request by itself): `upstream`.",
-        blind: "A gateway that fails by itself looks the same; so does a server without a gateway that rejects the \
+        when: "The response broke off, was not HTTP or did not arrive, and there is a gateway: `upstream`. A gateway \
+               is known from its response, or because it rejected the reference request itself.",
+        blind: "A gateway that fails internally looks the same. So does a server without a gateway that rejects the \
                 reference request.",
         applies: |case| {
             let behind = case.broke() && (case.gateway().is_some() || case.edge_lives);
@@ -291,20 +294,20 @@ pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::ExchangeBrokenAtEdge,
         when: "The response broke off, was not HTTP or did not arrive, and no gateway is known at the edge: `edge`.",
-        blind: "An undetected gateway may relay a failure of its backend: `reference_request` shows the difference.",
+        blind: "An undetected gateway may relay its backend's failure: `reference_request` shows the difference.",
         applies: |case| case.attribute_if(case.broke(), Link::Edge, Likely),
     },
     AttributionRule {
         id: RuleId::MatchesReferenceErrorPage,
-        when: "The response has the structure of the page with which the edge rejected the reference request: 502 \
-               to 504 mean `upstream`, other statuses `edge`.",
+        when: "The response has the same structure as the page with which the edge rejected the reference request. For \
+               502 to 504: `upstream`. For other statuses: `edge`.",
         blind: "Two servers of the same product generate the same page.",
         applies: |case| by_the_edge(case, case.looks_like_the_edges_own()),
     },
     AttributionRule {
         id: RuleId::NotAGatewayPage,
-        when: "There is a known gateway at the edge, and the response is not one of its own pages: `origin`.",
-        blind: "Custom error pages of the gateway look the same.",
+        when: "A known gateway is at the edge, and the response is not one of its own pages: `origin`.",
+        blind: "The gateway's custom error pages look the same.",
         applies: |case| {
             let others = case.refused().is_some() && case.gateway().is_some();
             others.then(|| Attribution::on(Link::Origin, Likely, Reason::OriginStatus))
@@ -312,18 +315,19 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::GenericErrorPage,
-        when: "No gateway is known at the edge, and the response is a page that a known gateway generates, as other \
-               software does: 502 to 504 and 500 mean `upstream`, other statuses `edge`; likely.",
-        blind: "Programs in Go generate the same pages as a gateway in Go.",
+        when: "No gateway is known at the edge, and the response is a page that a known gateway generates, but other \
+               software does too. For 500 and 502 to 504: `upstream`. For other statuses: `edge`. Never more than \
+               likely.",
+        blind: "Go programs generate the same pages as gateways written in Go.",
         applies: generic_error_page,
     },
     AttributionRule {
         id: RuleId::BaselineHeadersMissing,
-        when: "Successful responses of this key always have at least two fields that the gateway never writes, and \
-               this response has none of them, so the gateway generated it: 502 to 504 mean `upstream`, other \
-               statuses `edge`.",
-        blind: "An application whose error responses take a different path than its successful ones lacks these \
-                fields as well.",
+        when: "Successful responses of this key always contain at least two fields that the gateway never writes. This \
+               response contains none of them, so the gateway generated it. For 502 to 504: `upstream`. For other \
+               statuses: `edge`.",
+        blind: "An application whose error responses take a different path from its successful ones lacks these fields \
+                as well.",
         applies: |case| {
             let marks = case.facts.baseline.through_marks()?;
             let reply = case.refused()?;
@@ -333,8 +337,8 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::CustomErrorPage,
-        when: "No gateway is known at the edge, and the response is JSON or a page with a text of its own: `origin`.",
-        blind: "Custom error pages of a gateway look the same.",
+        when: "No gateway is known at the edge, and the response is JSON or a page with custom text: `origin`.",
+        blind: "A gateway's custom error pages look the same.",
         applies: |case| {
             let custom = case.refused().is_some_and(heuristics::is_custom);
             custom.then(|| Attribution::on(Link::Origin, Likely, Reason::OriginStatus))
@@ -342,8 +346,8 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::BareErrorPage,
-        when: "No gateway is known at the edge, and the page of a 502, 503 or 504 contains only its status line: \
-               `upstream`; for a 401, 403, 408, 413, 414, 421, 429, 431 or 494 to 497: `edge`.",
+        when: "No gateway is known at the edge, and the error page contains only its status line. For 502, 503 and \
+               504: `upstream`. For 401, 403, 408, 413, 414, 421, 429, 431 and 494 to 497: `edge`.",
         blind: "An application without error pages looks the same.",
         applies: |case| {
             let status = case.refused().filter(|reply| heuristics::is_bare(reply))?.status;

@@ -18,8 +18,9 @@ const LONGEST_URL: usize = 200;
 /// Maximum bytes of an expression or a line in a sentence.
 const LONGEST_LINE: usize = 120;
 
-/// "From 192.0.2.1 at 2026-01-01T00:00:00.000Z, GET <http://shop.example/>: nginx (198.51.100.7:80) answered 502 in 3 ms.
-/// Asked directly, app (10.0.0.7:8080) answered 200 in 41 ms. The gateway cannot reach its backend. Call …"
+/// The sentences, in this order: the failed request, the additional requests, the conclusion, whom to call, and how to
+/// confirm the verdict. For example: "From 192.0.2.1 at 2026-01-01T00:00:00.000Z, GET <http://shop.example/>: nginx
+/// (198.51.100.7:80) returned 502 in 3.0 ms. A direct request to app (10.0.0.7:8080) returned 200 in 41 ms. …"
 pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
     let mut parts = vec![opening(case)];
     parts.extend(case.backends.iter().map(backend));
@@ -51,7 +52,7 @@ fn opening(case: &Case<'_>) -> String {
     let scheme = exchange.url.split(':').next().unwrap_or_default();
     let method = exchange.method.as_deref().unwrap_or(match scheme {
         "tcp" | "unix" => "a connection to",
-        "dns" | "dns+tcp" | "dns+tls" => "a question to",
+        "dns" | "dns+tcp" | "dns+tls" => "a DNS query to",
         "icmp" => "an echo request to",
         _ => "a request to",
     });
@@ -80,7 +81,7 @@ fn step(exchange: &Exchange) -> Option<String> {
     })
 }
 
-/// Quotes and shortens a text that is already one printable line.
+/// Quotes and shortens text that is already one printable line.
 fn quoted(text: &str) -> String {
     let shown = cut(text, LONGEST_LINE);
     let more = if shown.len() < text.len() { "…" } else { "" };
@@ -104,12 +105,12 @@ fn answer(case: &Case<'_>, report: &Report, exchange: &Exchange) -> String {
         Some(Recognised::Own(OwnResponse {
             meaning: Meaning::Upstream(_) | Meaning::Itself(_),
             ..
-        })) => " with its own page",
-        Some(Recognised::Through(_)) => " and marked it as relayed from its backend",
+        })) => " with its own error page",
+        Some(Recognised::Through(_)) => " and marked the response as relayed from its backend",
         _ => "",
     };
     let answered = format!(
-        "{who}{at} answered {} in {}{whose}.",
+        "{who}{at} returned {} in {}{whose}.",
         reply.status,
         millis(exchange.time_in(Stage::Wait))
     );
@@ -124,20 +125,20 @@ fn backend(backend: &AskedBackend<'_>) -> String {
     let address = &backend.direct.backend;
     let report = &backend.direct.report;
     let what = match (&report.fault, report.final_reply()) {
-        (None, Some(reply)) => format!("answered {} in {}", reply.status, millis(report.took)),
+        (None, Some(reply)) => format!("returned {} in {}", reply.status, millis(report.took)),
         (None, None) => format!("succeeded in {}", millis(report.took)),
         (Some(fault), Some(reply)) if fault.reason == Reason::HttpStatus => {
-            format!("answered {} in {}", reply.status, millis(report.took))
+            format!("returned {} in {}", reply.status, millis(report.took))
         }
         (Some(fault), _) => format!("failed after {}: {}", millis(report.took), fault.reason.meaning()),
     };
     let doubt = match backend.state {
         BackendState::Unknown if backend.is_silent() => " (a firewall may be the cause)",
         BackendState::Unknown => " (inconclusive)",
-        BackendState::Stranger => " (it may respond this way only to the exporter)",
+        BackendState::Stranger => " (the backend may respond this way only to the exporter)",
         _ => "",
     };
-    format!("Asked directly, {name} ({address}) {what}{doubt}.")
+    format!("A direct request to {name} ({address}) {what}{doubt}.")
 }
 
 /// The contradiction, if the gateway's page excludes the result of the direct request to the backend.
@@ -145,7 +146,7 @@ fn disagreement(case: &Case<'_>) -> Option<String> {
     let met = disagrees(case)?;
     let said: Vec<_> = case.can_mean.iter().map(|reason| reason.as_str()).collect();
     Some(format!(
-        "These two do not match: the page means {}, but the direct request found {}.",
+        "These results contradict each other: the page indicates {}, but the direct request failed with {}.",
         said.join(" or "),
         met.as_str()
     ))
@@ -154,11 +155,11 @@ fn disagreement(case: &Case<'_>) -> Option<String> {
 fn bypass(case: &Case<'_>) -> Option<String> {
     let bypass = case.facts.bypass()?;
     let what = match (&bypass.fault, bypass.final_reply()) {
-        (_, Some(reply)) => format!("the response is {}", reply.status),
-        (Some(fault), None) => fault.reason.meaning().to_owned(),
+        (_, Some(reply)) => format!("returned {}", reply.status),
+        (Some(fault), None) => format!("failed: {}", fault.reason.meaning()),
         (None, None) => return None,
     };
-    Some(format!("With caches bypassed, {what}."))
+    Some(format!("A cache-bypassing request {what}."))
 }
 
 fn reference(case: &Case<'_>) -> Option<String> {
@@ -174,7 +175,7 @@ fn reference(case: &Case<'_>) -> Option<String> {
 fn vantage(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
     let vantage = case.facts.vantage?;
     if vantage.captive {
-        return Some("A name that cannot exist resolved from here.".to_owned());
+        return Some("The exporter's resolver returned an address for a name that cannot exist.".to_owned());
     }
     match verdict.link {
         Link::Local => {
@@ -204,30 +205,30 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
         let likeliest: Vec<_> = verdict.reasons.iter().map(|reason| reason.as_str()).collect();
         why = format!("{why} (most likely: {})", likeliest.join(", "));
     }
-    let behind = innermost(case, verdict.side).unwrap_or("the machine behind it");
+    let behind = innermost(case, verdict.side).unwrap_or("the backend");
     match (verdict.link, verdict.side) {
         (Link::Local, _) => format!("The exporter or its own network is at fault, not the target{why}."),
         (Link::Dns, _) => format!("The target's DNS is at fault{why}."),
         (Link::Network, _) => {
-            format!("The exporter cannot reach the edge{why}. Either the network or the machine is down.")
+            format!("The exporter cannot reach the edge{why}. Either the network or the edge is down.")
         }
         (Link::Tls, _) => format!("TLS at the edge is at fault{why}."),
         (Link::Edge, _) => format!("The edge itself is at fault{why}."),
         (Link::Upstream, Some(Side::Gateway)) => {
-            format!("{behind} is healthy when asked directly; the fault is between the gateway and {behind}{why}.")
+            format!("{behind} is healthy when asked directly. The fault is between the gateway and {behind}{why}.")
         }
         (Link::Upstream, Some(Side::Origin)) if case.next_is_healthy().is_some() => {
             format!("{behind} responds, but not as the gateway requires{why}.")
         }
-        (Link::Upstream, Some(Side::Origin)) => format!("{behind} also fails when asked directly{why}."),
-        (Link::Upstream, None) => format!("The edge is up; the exchange between it and {behind} failed{why}."),
-        (Link::Origin, _) => format!("The chain works; the application itself is at fault{why}."),
-        (Link::Content, _) => format!("The chain works; the content of the response is wrong{why}."),
+        (Link::Upstream, Some(Side::Origin)) => format!("A direct request to {behind} also fails{why}."),
+        (Link::Upstream, None) => format!("The edge is up, but its exchange with {behind} failed{why}."),
+        (Link::Origin, _) => format!("All links up to the application work. The application itself is at fault{why}."),
+        (Link::Content, _) => format!("All links work, but the response content is wrong{why}."),
         (Link::Unknown, _) => format!("The evidence does not show which link failed{why}."),
     }
 }
 
-/// The machine that the conclusion names: a healthy one for side `gateway`, else the failing one.
+/// The backend that the conclusion names: a healthy one for side `gateway`, otherwise the failing one.
 fn innermost<'a>(case: &Case<'a>, side: Option<Side>) -> Option<&'a str> {
     let healthy = || {
         case.backends
@@ -242,7 +243,7 @@ fn innermost<'a>(case: &Case<'a>, side: Option<Side>) -> Option<&'a str> {
     Some(&backend.direct.backend.name)
 }
 
-/// The step that would make a likely verdict certain, if there is one.
+/// How the operator can confirm a likely verdict, if there is a way.
 fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
     let controls = case.facts.vantage.is_some_and(|vantage| vantage.controls.len() >= 2);
     let asked = case
@@ -259,24 +260,24 @@ fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
         .and_then(|found| found.refusal(DiagnosticKind::Backends));
     let how = match verdict.link {
         _ if verdict.certainty == Certainty::Certain => return None,
-        Link::Local | Link::Dns if !controls => "configure two `controls` that the exporter can always reach",
+        Link::Local | Link::Dns if !controls => "configure `controls` in two places that the exporter can always reach",
         Link::Network => "also probe from another network",
-        Link::Content => "give the module a longer timeout",
+        Link::Content => "probe with a longer timeout",
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && refused.is_some() => {
             "raise the budget that refused the direct requests to the backends (`diagnostics.budget` or `limits.diagnostics`)"
         }
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && !asked => {
-            "configure the machine behind the edge as a backend (`backends`, or the parameter `backend`)"
+            "configure the machine behind the edge as a backend (module key `backends` or probe parameter `backend`)"
         }
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http => {
-            "look for this request in the logs of the edge and of the machine behind it"
+            "look for this request in the logs of the edge and its backend"
         }
         _ => return None,
     };
-    Some(format!("This is likely, not certain; to be certain, {how}."))
+    Some(format!("This verdict is likely, not certain. To confirm it, {how}."))
 }
 
-/// Whether the configuration or the host's setup causes the failure, not a network.
+/// Whether the configuration or the host, not the network, causes the failure.
 const fn is_set_up_so(reason: Reason) -> bool {
     matches!(
         reason,
@@ -298,13 +299,13 @@ fn whom_to_call(verdict: &Verdict) -> String {
         (Link::Local, _) if is_set_up_so(verdict.reason) => "the operator of this exporter",
         (Link::Local, _) => "the exporter's network team",
         (Link::Network, _) => "the exporter's network team first, then the operator of the edge",
-        (Link::Dns, _) => "the operator of this name's DNS",
-        (Link::Tls, _) if certificate => "the owner of the certificate",
+        (Link::Dns, _) => "the operator of the target's DNS",
+        (Link::Tls, _) if certificate => "the certificate's owner",
         (Link::Tls, _) => "the operator of TLS at the edge (CDN or load balancer team)",
         (Link::Edge, _) => "the operator of the edge (CDN or load balancer team)",
-        (Link::Upstream, Some(Side::Origin)) if certificate => "the owner of the certificate of the gateway's backend",
+        (Link::Upstream, Some(Side::Origin)) if certificate => "the owner of the backend's certificate",
         (Link::Upstream, Some(Side::Origin)) => "the application team, which runs the gateway's backend",
-        (Link::Upstream, _) => "the operator of the gateway (CDN or load balancer team): its log should say more",
+        (Link::Upstream, _) => "the operator of the gateway (CDN or load balancer team): its log should show the cause",
         (Link::Origin | Link::Content, _) => "the application team",
         (Link::Unknown, _) => {
             "the operator of the edge (CDN or load balancer team) first: its log should show whether the application responded"

@@ -18,31 +18,31 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes that are looked through before anybody else would have noticed.
+/// Maximum number of bytes that can be examined within the runtime without a noticeable delay for other probes.
 pub(crate) const BRIEF: usize = 16 * 1024;
 
-/// The reason why there is no result in time.
+/// Why no result was available before the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BlockingError {
-    /// The work did not start because all threads were busy. This does not indicate a fault of the target.
+    /// The work did not start because all threads were busy. This does not indicate a target fault.
     NotBegun,
     /// The work takes longer than the time that is left.
     Slow,
-    /// The work got less than half of a processor. This does not indicate a fault of the target.
+    /// The work got less than half of a CPU. This does not indicate a target fault.
     Starved,
 }
 
 impl BlockingError {
-    /// The message for work that examined data from the target.
+    /// Failure message for work that examined data from the target.
     pub const fn while_looking(self) -> (Reason, &'static str) {
         match self {
             Self::Slow => (
                 Reason::ContentExpect,
-                "The examination of the response took all of the probe's time.",
+                "Examining the response took all of the probe's time.",
             ),
             Self::NotBegun | Self::Starved => (
                 Reason::LocalOverloaded,
-                "The exporter had no free thread or too little processor time to examine the response in time.",
+                "The exporter had no free thread or too little CPU time to examine the response in time.",
             ),
         }
     }
@@ -62,7 +62,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     match tokio::time::timeout_at(until.into(), &mut working).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => match error.try_into_panic() {
-            // The panic is a defect of the exporter and fails this probe like any other panic.
+            // The panic is an exporter defect and fails this probe like any other panic.
             Ok(panic) => std::panic::resume_unwind(panic),
             // The runtime is shutting down.
             Err(_) => Err(BlockingError::NotBegun),
@@ -79,12 +79,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Whom work is for, as far as fairness is concerned.
+/// The host that CPU-bound work is accounted to, as a hash of its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FairnessKey(u64);
 
 impl FairnessKey {
-    /// The host of a target.
+    /// A target's host.
     #[must_use]
     pub fn of(name: &str) -> Self {
         let mut hash = DefaultHasher::new();
@@ -93,7 +93,8 @@ impl FairnessKey {
     }
 }
 
-/// The data that is examined, the host it belongs to, and the time limit.
+/// The limits of work that examines received data: its time limit, the host that it is accounted to, and the account
+/// for its memory.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkLimits {
     pub until: Instant,
@@ -109,7 +110,7 @@ pub(crate) struct WorkClock {
     spent: Arc<ProcessorTime>,
 }
 
-/// Processor time that the work has reported.
+/// CPU time that the work has reported.
 #[derive(Debug, Default)]
 struct ProcessorTime {
     begun: Mutex<Option<(Instant, Duration)>>,
@@ -122,7 +123,7 @@ pub(crate) struct WorkStopped;
 
 #[cfg(test)]
 impl WorkClock {
-    /// One that is over then.
+    /// A clock that expires at the given time.
     pub fn until(until: Instant) -> Self {
         let wanted = Arc::new(());
         let clock = Self {
@@ -130,12 +131,12 @@ impl WorkClock {
             wanted: Arc::downgrade(&wanted),
             spent: Arc::default(),
         };
-        // It is wanted for as long as the test runs.
+        // The result is needed for as long as the test runs.
         std::mem::forget(wanted);
         clock
     }
 
-    /// One that is not over while a test runs.
+    /// A clock that does not expire while a test runs.
     pub fn never() -> Self {
         Self::until(Instant::now() + Duration::from_hours(1))
     }
@@ -166,7 +167,7 @@ impl ProcessorTime {
         }
     }
 
-    /// Why work that was asked for did not end.
+    /// Why the work did not end before its deadline.
     fn late(&self) -> BlockingError {
         let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((at, _)) = begun else {
@@ -181,15 +182,15 @@ impl ProcessorTime {
     }
 }
 
-/// The processor time of this thread.
+/// This thread's CPU time.
 fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Maximum number of compute threads. The kernel shares the processors among them.
+/// Maximum number of compute threads. The kernel shares the CPUs among them.
 static THREADS: LazyLock<usize> = LazyLock::new(|| (2 * processors()).max(16));
 
-/// Maximum number of compute threads for one host. Further work of the host waits.
+/// Maximum number of compute threads for one host. The host's further work waits.
 static OF_A_HOST: LazyLock<usize> = LazyLock::new(|| (processors() / 4).max(2));
 
 fn processors() -> usize {
@@ -206,10 +207,10 @@ static POOL: LazyLock<Option<Runtime>> = LazyLock::new(|| {
         .ok()
 });
 
-/// The places of each host for which work is under way.
+/// The permits of each host that has work in progress.
 static PLACES: LazyLock<Mutex<HashMap<FairnessKey, Weak<Semaphore>>>> = LazyLock::new(Mutex::default);
 
-/// A place of a host's.
+/// Waits for one of the host's permits.
 async fn place(host: FairnessKey) -> Option<OwnedSemaphorePermit> {
     let places = {
         let mut all = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,7 +234,7 @@ pub(crate) async fn compute<T: Send + 'static>(
     until: Instant,
     work: impl FnOnce(&WorkClock) -> Result<T, WorkStopped> + Send + 'static,
 ) -> Result<T, BlockingError> {
-    // Work without any time left does not start: it would be reported as too slow.
+    // Work without any remaining time does not start, because it would be reported as too slow.
     if Instant::now() >= until {
         return Err(BlockingError::NotBegun);
     }
@@ -261,7 +262,7 @@ pub(crate) async fn compute<T: Send + 'static>(
         Ok(Ok(Ok(done))) => Ok(done),
         Ok(Ok(Err(WorkStopped))) => Err(spent.late()),
         Ok(Err(error)) => match error.try_into_panic() {
-            // The panic is a defect of the exporter and fails this probe like any other panic.
+            // The panic is an exporter defect and fails this probe like any other panic.
             Ok(panic) => std::panic::resume_unwind(panic),
             // The runtime is shutting down.
             Err(_) => Err(BlockingError::NotBegun),
@@ -299,7 +300,7 @@ mod tests {
                 held.recv().is_ok()
             }));
             begun.await.unwrap();
-            // The one thread is taken.
+            // The only thread is busy.
             assert_eq!(blocking(now, || ()).await, Err(BlockingError::NotBegun));
             tokio::time::advance(2 * hour).await;
             assert_eq!(slow.await.unwrap(), Err(BlockingError::Slow));

@@ -2,7 +2,7 @@
 
 mod decoders;
 
-use super::blocking::{BlockingError, FairnessKey, compute};
+use super::blocking::{BlockingError, FairnessKey, WorkClock, compute};
 use super::memory_limit::{Charge, NoMemory, ProbeMemory};
 use crate::limits::JUDGED_BODY;
 use crate::reason::Reason;
@@ -17,15 +17,15 @@ use std::time::{Duration, Instant};
 /// The parts of a body that a prober needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BodyPlan {
-    /// Read the body.
+    /// Whether to read the body.
     pub read: bool,
-    /// Decode with this coding, regardless of `Content-Encoding` (as `blackbox_exporter` does).
+    /// The coding to decode with, regardless of `Content-Encoding` (as `blackbox_exporter` does).
     pub coding: Coding,
     /// Maximum number of decoded bytes to keep; more is [`Reason::ContentBodyTooLarge`].
     pub keep: Option<u64>,
     /// Maximum number of decoded bytes; more is [`Reason::HttpResponseTooLarge`].
     pub limit: Option<u64>,
-    /// Keep the first [`crate::limits::JUDGED_BODY`] bytes for the attribution.
+    /// Whether to keep the first [`crate::limits::JUDGED_BODY`] bytes for the attribution.
     pub judge: bool,
 }
 
@@ -48,17 +48,17 @@ pub enum Coding {
 /// The reason why a body was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("The body does not decode: {0}.")]
+    #[error("The body cannot be decoded: {0}.")]
     BadCoding(io::Error),
-    #[error("The body is over body_size_limit, {0} bytes.")]
+    #[error("The body exceeds the body_size_limit of {0} bytes.")]
     TooLarge(u64),
-    #[error("The body is over the {0} bytes that may be matched.")]
+    #[error("The body exceeds the matching limit of {0} bytes.")]
     TooLargeToMatch(u64),
-    #[error("The probe's time was over while the body was decoded.")]
+    #[error("The probe's deadline expired while the body was being decoded.")]
     OutOfTime,
-    #[error("The body: {0}.")]
+    #[error("Cannot store the body: {0}.")]
     NoMemory(NoMemory),
-    #[error("Other work left no thread to decode the body with in time.")]
+    #[error("The exporter had no free thread or too little CPU time to decode the body in time.")]
     NotDecoded,
 }
 
@@ -74,7 +74,7 @@ impl BodyError {
     }
 }
 
-/// The end of the decoding chain: counts and keeps bytes and enforces the limits.
+/// The last step of the decoding chain: counts and keeps bytes and enforces the limits.
 struct Sink {
     plan: BodyPlan,
     length: u64,
@@ -82,15 +82,20 @@ struct Sink {
     /// Memory used by `kept`.
     charge: Charge,
     start: Vec<u8>,
-    /// A few bytes can decode to very many, so the sink checks its clock and whether its result is still needed.
+    /// A few bytes can decode to a large amount of data, so the sink checks its clock and whether its result is still
+    /// needed.
     deadline: Instant,
     wanted: Weak<()>,
+    /// While a separate thread decodes: the clock that measures its CPU time, to tell a slow body from an overloaded
+    /// exporter.
+    clock: Option<WorkClock>,
     over: Option<BodyError>,
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if Instant::now() >= self.deadline || self.wanted.strong_count() == 0 {
+        let is_stopped = self.clock.as_ref().is_some_and(WorkClock::is_over);
+        if is_stopped || Instant::now() >= self.deadline || self.wanted.strong_count() == 0 {
             self.over = Some(BodyError::OutOfTime);
             return Err(io::Error::other("out of time"));
         }
@@ -125,8 +130,8 @@ impl Write for Sink {
 }
 
 impl Sink {
-    /// Reserves room for more bytes, up to the maximum to keep. The buffer grows fourfold, and in the last step to the
-    /// maximum. The old buffer stays in memory for a moment and has up to a third of the new size.
+    /// Reserves room for more bytes, up to the maximum to keep. The buffer grows fourfold, and its last growth extends
+    /// it to the maximum. During the copy, the old buffer stays in memory. Its size is up to a third of the new one.
     fn make_room(&mut self, more: usize, limit: u64) -> Result<(), NoMemory> {
         let needed = self.kept.len() + more;
         if needed > self.kept.capacity() {
@@ -171,7 +176,7 @@ pub(super) struct Collector {
     untouched: bool,
 }
 
-/// Time before the end of the probe at which a body that is not decoded yet is abandoned.
+/// Time before the probe's deadline at which a body that is not decoded yet is abandoned.
 const BEFORE_THE_END: Duration = Duration::from_millis(5);
 
 /// A token held by the reader of the body. Decoding ends when it is dropped.
@@ -196,7 +201,7 @@ impl Collector {
     /// Creates the decoder of a plan.
     ///
     /// # Errors
-    /// When the memory limit is reached.
+    /// When the memory limit is reached or the decoder cannot be created.
     pub fn new(
         plan: BodyPlan,
         deadline: Instant,
@@ -211,6 +216,7 @@ impl Collector {
             start: Vec::new(),
             deadline,
             wanted: Arc::downgrade(&wanted.0),
+            clock: None,
             over: None,
         };
         let decoder = match plan.coding {
@@ -229,11 +235,12 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Processes a received piece. Encoded data is decoded outside the runtime: a few bytes can decode to very many,
-    /// and other probes must not wait for them.
+    /// Processes a received piece. Encoded data is decoded outside the runtime, because a few bytes can decode to a
+    /// large amount of data, and other probes must not wait for it.
     ///
     /// # Errors
-    /// When the decoder itself fails or finds no thread. An error in the piece is returned together with the collector.
+    /// When no decoding thread is free or decoding takes too long. An error in the piece is returned with the
+    /// collector.
     pub async fn decode_blocking(
         mut self,
         bytes: Bytes,
@@ -246,8 +253,10 @@ impl Collector {
         // Decoding ends before its stage does. Otherwise, a slow body would be reported as an overloaded exporter.
         let until = self.sink().deadline;
         let until = until.checked_sub(BEFORE_THE_END).unwrap_or(until);
-        let decoding = compute(host, until, move |_| {
+        let decoding = compute(host, until, move |clock| {
+            self.sink_mut().clock = Some(clock.clone());
             let taken = self.take(&bytes);
+            self.sink_mut().clock = None;
             Ok((self, taken))
         });
         decoding.await.map_err(|late| match late {
@@ -267,7 +276,8 @@ impl Collector {
             Decoder::Zstd(decoder) => decoder.write_all(bytes),
         };
         if taken.is_err() && matches!(self.decoder, Decoder::Gzip(_) | Decoder::Deflate(_)) {
-            // Output before the error counts, as in Go. These two decoders still hold some of it. They fail again.
+            // As in Go, the output before an error counts. These two decoders still hold some output; afterwards they
+            // fail again.
             let _again = self.finish_decoder();
         }
         self.judge(taken)?;
@@ -296,6 +306,9 @@ impl Collector {
     }
 
     /// Ends the input and decodes the rest.
+    ///
+    /// # Errors
+    /// When the body is incomplete or exceeds a limit.
     pub fn finish(&mut self) -> Result<(), BodyError> {
         let finished = self.finish_decoder();
         self.judge(finished)
@@ -356,6 +369,8 @@ impl Collector {
 mod tests {
     use super::super::memory_limit::{MemoryPool, ProbeMemory};
     use super::{BodyError, BodyPlan, CancelGuard, Coding, Collector};
+    use crate::check::blocking::FairnessKey;
+    use bytes::Bytes;
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder};
     use std::io::Write;
@@ -461,6 +476,33 @@ mod tests {
         }
     }
 
+    /// The exporter is not at fault, although another thread decodes.
+    #[tokio::test]
+    async fn a_body_that_takes_all_of_the_time_is_the_fault_of_its_sender() {
+        let bomb = Bytes::from(gzip(&vec![0; 5_000_000]).repeat(2000));
+        for _attempt in 0..20 {
+            let wanted = CancelGuard::new();
+            let deadline = Instant::now() + Duration::from_millis(200);
+            let collector = Collector::new(
+                plan(Coding::Gzip, None, None),
+                deadline,
+                &wanted,
+                &ProbeMemory::default(),
+            );
+            let decoded = collector
+                .unwrap()
+                .decode_blocking(bomb.clone(), FairnessKey::default())
+                .await;
+            match decoded.and_then(|(_, taken)| taken) {
+                Err(BodyError::OutOfTime) => return,
+                // This host was too busy to tell.
+                Err(BodyError::NotDecoded) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("the thread had too little CPU time in every attempt");
+    }
+
     #[test]
     fn what_a_decoder_and_its_result_hold_is_counted_and_bounded() {
         const LENGTH: usize = 3_000_000;
@@ -495,7 +537,7 @@ mod tests {
             assert_eq!(&*kept, text, "{coding:?}");
             drop(kept);
             assert_eq!(pool.held(), 0, "{coding:?}");
-            // With less memory, the fault is the exporter's.
+            // With less memory, the error is local to the exporter.
             let little = ProbeMemory::new(pool.clone(), LENGTH);
             let refused = take_within(whole, &bytes, &little).unwrap_err();
             assert!(matches!(refused, BodyError::NoMemory(_)), "{coding:?} {refused}");

@@ -1,4 +1,4 @@
-//! The fields of a certificate, in the form that `blackbox_exporter` and the evidence show.
+//! Certificate fields, in the form that `blackbox_exporter` and the evidence show.
 
 mod name;
 

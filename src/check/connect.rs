@@ -11,6 +11,7 @@ use crate::reason::Reason;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Check {
@@ -88,7 +89,7 @@ impl Check {
             wire.facts.local = stream.local_addr().ok();
             wire.dialled = Some(Dialled::Tcp(from, to));
             wire.layer = Some(Layer::Plain(Socket::new(
-                SocketStream::Tcp(stream),
+                SocketStream::Tcp(Arc::new(stream)),
                 wire.trace.clone(),
                 begun,
             )));

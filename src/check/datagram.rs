@@ -63,7 +63,7 @@ impl Check {
             let opened = Instant::now();
             let socket = dialer.udp(from, to).await?;
             wire.facts.local = socket.local_addr().ok();
-            // Before the call, because on loopback the response may arrive before it returns.
+            // The time is taken before the call, because on loopback the response may arrive before the call returns.
             let at = Instant::now();
             wire.times.began = Some(at);
             socket.send(bytes).await?;
@@ -78,7 +78,7 @@ impl Check {
     /// Waits for a datagram that `take` accepts. Other datagrams are late or from another exchange, and are dropped.
     ///
     /// # Errors
-    /// Fails if the peer's host reports that nothing listens on the port.
+    /// Fails if the peer's host reports that nothing is listening on the port.
     pub async fn await_datagram<T>(&mut self, mut take: impl FnMut(&[u8]) -> Option<T>) -> Result<T, ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let Wire {
@@ -138,9 +138,9 @@ impl StageError for DatagramError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotSent => "No datagram was sent to wait for a response to.".to_owned(),
+            Self::NotSent => "No datagram was sent, so there is no response to wait for.".to_owned(),
             Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                "The server's host reports that nothing listens on this port.".to_owned()
+                "The server's host reports that nothing is listening on this port.".to_owned()
             }
             Self::Dial(error) => format!("The datagram exchange failed: {error}."),
         }

@@ -27,9 +27,9 @@ pub struct Dialer {
     denials: Arc<Denials>,
     /// The targets that the module allows.
     allowlist: Option<Arc<TargetAllowlist>>,
-    /// The request cannot start a probe, so the exporter itself may answer it.
+    /// Whether the exporter itself may respond to the request, because the request cannot start a probe.
     asks_nothing_of_itself: bool,
-    /// The request is a DNS message in plain text.
+    /// Whether the request is a DNS message in plain text.
     asks_for_names: bool,
 }
 
@@ -45,7 +45,7 @@ const QUESTIONS: [&str; 2] = ["dns://", "dns+tcp://"];
 pub struct Denials([AtomicU64; PolicyRule::ALL.len()]);
 
 impl Denials {
-    /// Counts one denial.
+    /// Counts a denial.
     pub fn count(&self, rule: PolicyRule) {
         if let Some(at) = PolicyRule::ALL.iter().position(|known| *known == rule) {
             self.0[at].fetch_add(1, Ordering::Relaxed);
@@ -155,7 +155,7 @@ impl Dialer {
     }
 
     /// Connects a packet socket, created by `open`, to an address. The socket then receives only packets from this
-    /// address, and the kernel's error if a router reports the address as unreachable.
+    /// address. If a router reports the address as unreachable, the kernel returns an error on the socket.
     pub(super) fn packets<E: From<DialError>>(
         &self,
         to: SocketAddr,
@@ -168,9 +168,9 @@ impl Dialer {
         Ok(socket)
     }
 
-    /// Connects to a socket in the file system (unix(7)). The policy checks the path with all links resolved. Returns
-    /// when the connection started and ended as well: the work runs on a blocking thread, and the switch to it is the
-    /// exporter's time.
+    /// Connects to a socket in the file system (unix(7)). The policy checks the path with all links resolved. Also
+    /// returns when the connection attempt started and ended: the work runs on a blocking thread, and the time to
+    /// switch to that thread is the exporter's.
     pub(super) async fn unix(&self, path: &Path, until: Instant) -> Result<(UnixStream, [Instant; 2]), DialError> {
         let to = path.to_owned();
         let name = unix_path::abstract_name(path);
@@ -255,7 +255,7 @@ impl TcpDial {
     }
 }
 
-/// Whether an address leads to a listener of this host.
+/// Whether an address leads to one of this host's listeners.
 fn leads_to(to: SocketAddr, own: SocketAddr) -> bool {
     if to.port() != own.port() {
         return false;
@@ -349,7 +349,7 @@ impl DialError {
             Self::OutOfPorts(_) => Some(Reason::LocalOutOfPorts),
             Self::NoRoute(_) => Some(Reason::LocalNoRoute),
             Self::NoPlace => Some(Reason::LocalOverloaded),
-            // A firewall of this host, or a restriction of its container.
+            // One of this host's firewalls, or a restriction of its container.
             Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(Reason::LocalNotPermitted),
             Self::Io(error) => shortage(error),
         }

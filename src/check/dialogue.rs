@@ -21,13 +21,13 @@ pub enum DialogueRead<T> {
     Whole(usize, T),
     /// These bytes are processed, and the rest does not yet contain the expected response.
     More(usize),
-    /// These bytes are not the expected response, which may still follow.
+    /// These bytes are not the expected response, but it may still follow.
     Other(usize),
     /// These bytes are processed, and this response must be sent before reading on.
     Answer(usize, Vec<u8>),
     /// The expected response can no longer arrive.
     Never(Reason, String),
-    /// The matching takes long and continues in a future.
+    /// Matching takes long and continues in a future.
     Later(Pin<Box<dyn Future<Output = DialogueRead<T>> + Send>>),
 }
 
@@ -38,7 +38,7 @@ pub(super) struct DialogueConnection {
     heard: Vec<u8>,
     /// Memory that `heard` uses.
     charge: Charge,
-    /// Whether an unexpected response was received since the last wait.
+    /// Whether an unexpected response has been received since the last wait.
     heard_other: bool,
     ended: bool,
 }
@@ -108,13 +108,13 @@ impl Check {
         .await
     }
 
-    /// Changes the failure of a plain-text exchange if the server answered with a TLS alert, because the port then
+    /// Changes the failure of a plain-text exchange if the server responded with a TLS alert, because the port then
     /// expects TLS.
     pub fn failed_by_tls(&mut self, stopped: ProbeFailed) -> ProbeFailed {
         if self.wire.facts.tls.is_some() || !self.wire.trace.answer_is_tls_alert() {
             return stopped;
         }
-        let words = "The server answered plain text with a TLS alert: the port speaks TLS.";
+        let words = "The server responded to plain text with a TLS alert: the port expects TLS.";
         self.fail(Reason::TlsRequired, words)
     }
 
@@ -142,7 +142,7 @@ impl Check {
     /// ended.
     ///
     /// # Errors
-    /// Fails if the peer closes the connection first, or sends data that rules out the expected response.
+    /// Fails if the peer closes the connection first, or sends data that excludes the expected response.
     pub async fn hear<T>(&mut self, mut take: impl FnMut(&[u8], bool) -> DialogueRead<T>) -> Result<T, ProbeFailed> {
         self.stage(Stage::Receive, async |wire| {
             let line = wire.line()?;

@@ -7,10 +7,9 @@
 //! `blackbox_exporter` accepts is accepted here too. Each deviation from RFC 9112 is recorded in the report.
 //!
 //! No background task is involved: the stage that waits for the connection also drives it. A probe spends most of its
-//! time waiting, so a waiting connection holds only the unwritten rest of its request.
-//! The read buffer is allocated when the first byte of the response arrives. The head is then parsed line by line
-//! ([`head`]), and the body is read according to its framing ([`framing`], [`chunks`]). Interim responses are read and
-//! dropped:
+//! time waiting, so a waiting connection holds only the unwritten rest of its request. The read buffer is allocated
+//! when the first byte of the response arrives. The head is then parsed line by line ([`head`]), and the body is read
+//! according to its framing ([`framing`], [`chunks`]). Interim responses are read and dropped:
 //!
 //! ```text
 //! write request ── first byte ── head 103 ── head 100 ── head 200 ── body (length, chunks, or until close) ── end
@@ -42,7 +41,7 @@ use head::HeadLimits;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method};
 
-/// Writes a request and returns its pending response.
+/// Serialises a request and returns its pending response, which also writes the request.
 pub(super) fn over_http1(
     traced: TracedStream,
     http_request: &HttpRequest,
@@ -67,9 +66,9 @@ struct Expected {
     limits: HeadLimits,
     /// Maximum number of interim responses before the final one.
     interims: usize,
-    /// The request is HEAD, so the response has no body.
+    /// Whether the request is HEAD. Its response then has no body.
     is_head: bool,
-    /// The response may switch protocols.
+    /// Whether the response may switch protocols.
     switches: bool,
 }
 

@@ -2,13 +2,12 @@
 //!
 //! The h2 library treats a response as malformed if it has an HTTP/1 connection field, such as `connection: close`
 //! (RFC 9113 section 8.2.2), a `content-length` that is not a number, or one above 0 in a response that ends with its
-//! head. Go's net/http accepts such a response, so the probe must
-//! succeed. This module therefore reads the frames before the library does, and reverses the name of such a field. The
-//! original names are restored after the library has parsed the response. A [`Deviation`](crate::report::Deviation)
-//! records each field.
+//! head. Go's net/http accepts such a response, so the probe must succeed. This module therefore reads the frames
+//! before the library does, and writes the name of such a field backwards. The original names are restored after the
+//! library has parsed the response. A [`Deviation`](crate::report::Deviation) records each field.
 //!
 //! ```text
-//! socket ─ TLS ─ HEADERS connection: close ─ HeaderBlocks ─ HEADERS noitcennoc: close ─ h2 ─ restore ─ connection: close
+//! socket ─ TLS ─ HEADERS connection: close ─ HeaderBlocks ─ HEADERS noitcennoc: close ─ h2 ─ restore ─ connection:close
 //! ```
 //!
 //! The new name has the same length, so a field uses the same space in the dynamic table of HPACK (RFC 7541 section
@@ -40,12 +39,13 @@ const LONGEST: usize = 16384;
 /// Bytes that the frames of a block may use in addition to its fields: frame headers and padding.
 const OVERHEAD: usize = 16 * 1024;
 
-/// The server's direction of a connection with one request. It holds each header block until the block is complete.
+/// The server-to-client direction of a connection with one request. It holds each header block until the block is
+/// complete.
 #[derive(Debug)]
 pub(super) struct HeaderBlocks {
     /// Maximum bytes held of one block.
     most: usize,
-    /// The request is HEAD: its response declares a length and has no body.
+    /// Whether the request is HEAD. Its response then declares a length but has no body.
     is_head: bool,
     /// Received bytes that are not passed on yet: a frame header, or the frames of a block.
     held: Vec<u8>,
@@ -61,7 +61,7 @@ pub(super) struct HeaderBlocks {
     before: Before,
     found: Deviations,
     refused: Option<DeviationFound>,
-    /// A block was invalid or too long. Everything is passed on unchanged, and the library rejects it.
+    /// A block was invalid or too long. All further input is passed on unchanged, and the library rejects it.
     gave_up: bool,
 }
 
@@ -71,7 +71,7 @@ impl HeaderBlocks {
         Self { is_head: true, ..self }
     }
 
-    /// For heads that are up to so many bytes long.
+    /// For heads of up to this number of bytes.
     pub fn up_to(bytes: usize) -> Self {
         Self {
             most: bytes.saturating_add(OVERHEAD),
@@ -112,7 +112,8 @@ impl HeaderBlocks {
         straight
     }
 
-    /// How many of the next bytes go on as they came. The head of a frame that is not of a block does, if it is whole.
+    /// Returns how many of the next bytes are passed on unchanged. These are payload bytes to skip, or the complete
+    /// header of a frame that does not start a block.
     fn step(&mut self, rest: &[u8]) -> usize {
         if self.gave_up {
             return rest.len();
@@ -148,7 +149,7 @@ impl HeaderBlocks {
         buffer.put_slice(&rest[..step]);
         self.gone += step;
         if self.gone == self.ready.len() {
-            // A pending response has no buffer.
+            // Frees the buffer: a waiting connection must not hold memory.
             (self.ready, self.gone) = (Vec::new(), 0);
         }
         step > 0
@@ -173,7 +174,7 @@ impl HeaderBlocks {
         }
     }
 
-    /// Looks at the frame that is held, once its head is whole, and once it is.
+    /// Processes the held frame when its header is complete, and again when its payload is complete.
     fn advance(&mut self) {
         let Some(head) = head(&self.held[self.frame..]) else {
             return;
@@ -260,7 +261,7 @@ fn head(frame: &[u8]) -> Option<Head> {
 }
 
 impl Head {
-    /// What a payload has of a block, without padding and priority (RFC 9113 section 6.2).
+    /// The block fragment of a payload, without padding and priority (RFC 9113 section 6.2). `None` if it is invalid.
     fn fragment(self, payload: &[u8]) -> Option<&[u8]> {
         if self.kind == CONTINUATION {
             return Some(payload);
@@ -277,7 +278,7 @@ impl Head {
     }
 }
 
-/// Writes the frames of a block, of which the first had this head.
+/// Writes a block as frames. `first` is the original header of its first frame.
 fn write_frames(first: &[u8], block: &[u8], into: &mut Vec<u8>) {
     let end_stream = first[4] & END_STREAM;
     let mut pieces = block.chunks(LONGEST).peekable();
@@ -307,7 +308,7 @@ mod tests {
         [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
     }
 
-    /// What goes on of bytes that come in these pieces.
+    /// The bytes that are passed on when the input arrives in these pieces.
     fn passed<'a>(blocks: &mut HeaderBlocks, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
         let mut passed = Vec::new();
         let drain = |blocks: &mut HeaderBlocks, passed: &mut Vec<u8>| {

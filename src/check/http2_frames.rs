@@ -35,9 +35,9 @@ enum StreamState {
 /// The frames found in a piece of the byte stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FrameEvents {
-    /// Headers of HEADERS frames, without those of trailers.
+    /// Number of HEADERS frames that started before the first DATA frame. Trailers after data are not counted.
     pub headers: usize,
-    /// The last byte of a frame with `END_STREAM`.
+    /// Whether the last byte of a frame with `END_STREAM` was found.
     pub stream_ended: bool,
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn over_http3(
             if !body.is_empty() {
                 stream.send_data(body).await?;
             }
-            // Before the call, because the next datagram contains the end of the request.
+            // The time is taken before the call, because the next datagram contains the end of the request.
             trace.request_ended();
             stream.finish().await
         };
@@ -155,7 +155,7 @@ pub(super) enum Http3Error {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    #[error("more than {0} interim responses came before the final one")]
+    #[error("more than {0} interim responses preceded the final one")]
     Interims(usize),
     /// The body is longer than announced, or the announced length is invalid.
     #[error("{0}")]
@@ -225,12 +225,12 @@ impl Http3Error {
                     ..
                 }),
                 _,
-            ) => format!("the peer violated the protocol of the connection: {code}"),
+            ) => format!("the peer violated the connection protocol: {code}"),
             (_, Self::Stream(StreamError::RemoteTerminate { code, .. })) => {
                 format!("the peer reset the stream with {code}")
             }
             (_, Self::Stream(StreamError::StreamError { code, .. })) => {
-                format!("the peer violated the protocol of the stream: {code}")
+                format!("the peer violated the stream protocol: {code}")
             }
             (_, Self::Stream(StreamError::HeaderTooBig { actual_size, .. })) => {
                 format!("the header fields have {actual_size} bytes")

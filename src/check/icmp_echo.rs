@@ -57,7 +57,7 @@ impl Check {
     /// Sends an echo request.
     ///
     /// # Errors
-    /// Fails if this host is not permitted or not able to send it.
+    /// Fails if this host does not permit the exporter to send the request, or cannot send it.
     pub async fn send_echo(&mut self, to: SocketAddr, ping: &Ping) -> Result<(), ProbeFailed> {
         let dialer = self.context.dialer.clone();
         self.stage(Stage::Send, async |wire| {
@@ -66,10 +66,10 @@ impl Check {
             wire.times.began = Some(opened);
             let (socket, kind) = open(&dialer, to, ping)?;
             let id = id_of(&socket, kind)?;
-            // For the runtime, a packet socket is a datagram socket.
+            // The runtime treats a packet socket as a datagram socket.
             let socket = UdpSocket::from_std(socket.into())?;
             let request = request(to.ip(), id, ping);
-            // Before the call, because on loopback the reply is already there when it returns.
+            // The time is taken before the call, because on loopback the reply may arrive before the call returns.
             let at = Instant::now();
             socket.send(&request).await?;
             wire.trace.datagram_sent(at, request.len());
@@ -143,7 +143,7 @@ fn open(dialer: &Dialer, to: SocketAddr, ping: &Ping) -> Result<(Socket, EchoSoc
     };
     let mut kind = EchoSocketKind::Ping;
     let socket = dialer.packets(to, || {
-        // Not permitted for this group, or not supported by this kernel.
+        // This group lacks the permission, or this kernel lacks the support.
         let socket = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
             Err(error) if shortage(&error).is_none() => {
                 kind = EchoSocketKind::Raw;

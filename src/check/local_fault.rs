@@ -1,5 +1,4 @@
-//! Distinguishes resource shortages of the exporter (file descriptors, ports, memory, routes) from faults of the
-//! target.
+//! Distinguishes resource shortages of the exporter (file descriptors, ports, memory, routes) from target faults.
 
 use crate::reason::Reason;
 use futures_util::FutureExt as _;
@@ -35,7 +34,7 @@ pub(super) fn has_route(from: Option<IpAddr>, to: SocketAddr) -> bool {
     let bound = UdpSocket::bind((from.unwrap_or(any), 0));
     match bound.and_then(|socket| socket.connect(to)) {
         Ok(()) => true,
-        // Else it is something other that is lacking, or not permitted: datagrams to a broadcast address are not.
+        // Other errors do not indicate a missing route: datagrams to a broadcast address, for example, are forbidden.
         Err(error) => !matches!(
             error.kind(),
             io::ErrorKind::AddrNotAvailable
@@ -46,16 +45,16 @@ pub(super) fn has_route(from: Option<IpAddr>, to: SocketAddr) -> bool {
     }
 }
 
-/// Panics in what libraries do beside probes. Such work belongs to no probe, as often as not.
+/// Panics in background work of libraries. Such work often cannot be assigned to a probe.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Number of panics in this process.
+/// Number of panics in background work of libraries since the process started.
 pub fn panics_outside_probes() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// What a library does on its own beside a probe, with word of its panic: nobody else would hear of it, and the probe
-/// would see a peer that falls silent.
+/// Runs background work of a library and calls `panicked` if it panics. Otherwise the panic would go unnoticed, and the
+/// probe would see a peer that stops responding.
 pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnce()) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         PANICS.fetch_add(1, Ordering::Relaxed);
@@ -64,17 +63,17 @@ pub(super) async fn watched(work: impl Future<Output = ()>, panicked: impl FnOnc
 }
 
 thread_local! {
-    /// This thread runs a call whose panic is an answer.
+    /// Whether this thread runs a call in which a panic is an expected result.
     static PANIC_IS_ANSWER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread is a library's answer to what the kernel says, and no defect.
+/// Whether a panic of this thread is a library's reaction to an unexpected kernel response, not a defect.
 #[must_use]
 pub fn panic_is_answer() -> bool {
     PANIC_IS_ANSWER.get()
 }
 
-/// Calls a library that panics where the kernel says what the library does not expect. That gives nothing then.
+/// Calls a library that panics on an unexpected kernel response. Returns None after a panic.
 pub(super) fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Option<T> {
     PANIC_IS_ANSWER.set(true);
     let outcome = catch_unwind(AssertUnwindSafe(call));

@@ -1,7 +1,7 @@
 //! The memory limit of running probes (`limits.probe_memory`).
 //!
-//! All probes share the limit, so that targets with large responses
-//! exhaust neither the host nor other probes. A probe that exceeds it ends with a local error (HTTP 503).
+//! All probes share the limit, so that targets with large responses do not exhaust the host's memory. A probe that
+//! exceeds the limit ends with a local error (HTTP 503).
 //!
 //! Memory that is released before the probe ends is a [`Charge`], which returns its bytes when dropped. Memory that
 //! lasts until the probe ends, such as the heads of its responses, is added to the probe's account
@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Memory held by all probes of a process.
+/// The memory that all probes of a process hold.
 #[derive(Debug, Default)]
 pub struct MemoryPool {
     held: AtomicUsize,
@@ -52,7 +52,7 @@ pub struct NoMemory;
 
 impl fmt::Display for NoMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("all probes together hold as much memory as limits.probe_memory allows")
+        f.write_str("the memory limit of all probes (limits.probe_memory) is reached")
     }
 }
 
@@ -72,7 +72,7 @@ struct Account {
 }
 
 impl ProbeMemory {
-    /// The account of a probe where all probes share this maximum, in bytes.
+    /// The account of a probe. `most` is the maximum that all probes share, in bytes.
     #[must_use]
     pub fn new(pool: Arc<MemoryPool>, most: usize) -> Self {
         Self(Arc::new(Account {
@@ -122,7 +122,7 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// The account that it is on.
+    /// The account that is charged.
     pub const fn memory(&self) -> &ProbeMemory {
         &self.memory
     }
@@ -160,7 +160,7 @@ impl Buffered {
     /// Approximate growth of a buffer.
     const STEP: usize = 16 * 1024;
 
-    /// For a library whose buffer has a maximum of `most` bytes.
+    /// For a library whose buffer holds at most `most` bytes.
     pub fn new(memory: &ProbeMemory, most: usize) -> Self {
         Self {
             charge: memory.charge(),

@@ -30,7 +30,7 @@ pub(super) type ResponseBody = UnsyncBoxBody<Bytes, WireError>;
 /// The head of a response, for any HTTP version, and its body.
 pub(super) struct ResponseHead {
     pub status: u16,
-    /// `HTTP/1.1`.
+    /// The version, such as `HTTP/1.1`.
     pub version: &'static str,
     pub headers: HeaderMap,
     /// The reason phrase, if it is not the standard one.
@@ -38,7 +38,7 @@ pub(super) struct ResponseHead {
     /// The length of the body according to the head. For HEAD, it is the length that GET would return.
     /// If the head does not declare a length, the body itself may.
     pub length: Option<u64>,
-    /// Whether the response itself defines its end, instead of the end of the connection.
+    /// Whether the response itself defines its end, rather than the end of the connection.
     pub is_framed: bool,
     pub body: ResponseBody,
     /// The connection and the bytes received on it, after a successful switch to another protocol.
@@ -46,7 +46,7 @@ pub(super) struct ResponseHead {
 }
 
 impl From<Response<ResponseBody>> for ResponseHead {
-    /// The body for HTTP/2 and HTTP/3.
+    /// Converts a response over HTTP/2 or HTTP/3.
     fn from(answer: Response<ResponseBody>) -> Self {
         let (parts, body) = answer.into_parts();
         let declared = parts.headers.get(CONTENT_LENGTH);
@@ -87,7 +87,7 @@ pub(super) async fn hypers_answer(
     Ok(head)
 }
 
-/// The error of a library for a failed exchange.
+/// A library's error for a failed exchange.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     /// HTTP/1.
@@ -102,7 +102,7 @@ pub(super) enum WireError {
 }
 
 impl WireError {
-    /// Whether the error only refers to the connection's own error.
+    /// Whether the error is only a reference to the connection's own error.
     fn is_canceled(&self) -> bool {
         match self {
             Self::Hyper(error) => error.is_canceled(),
@@ -201,7 +201,8 @@ impl PendingResponse {
         }
     }
 
-    /// Takes the failure, if the exchange failed. The connection's own error is more precise than "canceled".
+    /// Takes the failure, if the exchange failed. The connection's own error is more precise than the stream's
+    /// "canceled".
     pub fn failure(&mut self, trace: &Trace) -> Option<ResponseError> {
         match std::mem::replace(&mut self.answer, ResponseState::Taken) {
             ResponseState::Failed(error) => Some(ResponseError {
@@ -240,7 +241,7 @@ pub(super) enum ResponsePart {
     Body,
 }
 
-/// Reads the reason from a library's error.
+/// The error of a failed exchange.
 #[derive(Debug)]
 pub(super) struct ResponseError {
     error: WireError,
@@ -325,7 +326,7 @@ pub(super) fn reason_of_io(error: &io::Error, part: ResponsePart) -> Option<Reas
     }
 }
 
-/// The peer ended the stream or connection.
+/// The reason when the peer ended the stream or connection.
 pub(super) const fn closed(part: ResponsePart) -> Reason {
     match part {
         ResponsePart::Head => Reason::HttpClosedBeforeResponse,

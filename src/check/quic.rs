@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
-/// Maximum bytes of a request that may be unsent. Data that the library holds back cannot be observed.
+/// Maximum number of unsent request bytes. Data that the library holds back cannot be observed.
 const UNSENT: u64 = 64 * 1024;
 
 /// Error code of HTTP/3 for a close without an error (RFC 9114 section 8.1).
@@ -45,7 +45,7 @@ pub(super) struct Quic {
 }
 
 impl Quic {
-    /// Waits until the end of the request is in a datagram.
+    /// Waits until a datagram contains the end of the request.
     pub async fn sent(&self, trace: &Trace) {
         while trace.request_done().is_none() {
             self.socket.sent.notified().await;
@@ -66,7 +66,7 @@ impl Drop for Quic {
 }
 
 impl Check {
-    /// Opens a QUIC connection to an address, for `name`. Records what the peer sent, even if it is refused.
+    /// Opens a QUIC connection to an address, for `name`. Records the data that the peer sent, even if it is refused.
     ///
     /// # Errors
     /// Fails if no response arrives, the handshake fails or the certificate is not accepted.
@@ -132,7 +132,7 @@ impl Check {
     }
 }
 
-/// Detects the arrival of a handshake message: the library then calls `will_log`. No key is logged.
+/// Detects the arrival of a handshake message, because the library then calls `will_log`. No key is logged.
 #[derive(Debug)]
 struct HandshakeWatch(Arc<Trace>);
 
@@ -152,9 +152,9 @@ struct BackgroundTasks {
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
-/// Stops what the library leaves running. A closed connection and its socket remain for three times the probe timeout,
-/// and the server influences this time. RFC 9000 section 10.2 allows an earlier end if the socket closes. The exporter
-/// therefore ends them once it has notified the server.
+/// Stops the tasks that the library leaves running. It keeps a closed connection and its socket for three times QUIC's
+/// probe timeout, and the server influences this time. RFC 9000 section 10.2 allows an earlier end if the socket is
+/// closed. The exporter therefore ends both after it has notified the server.
 #[derive(Debug)]
 struct Leftovers(Arc<BackgroundTasks>);
 
@@ -209,7 +209,7 @@ impl Runtime for BackgroundTasks {
 
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
-    // The probe's deadline applies instead.
+    // The probe's deadline applies instead of this timeout.
     transport.max_idle_timeout(None);
     transport.send_window(UNSENT);
     // The server may only open the streams that HTTP/3 requires.
@@ -303,7 +303,7 @@ impl StageError for QuicError {
                 heard,
                 error,
             } => reason_of_quic(error, *client_cert_asked).unwrap_or(match (heard, error) {
-                // Not a TLS failure: the server sent no TLS.
+                // This is not a TLS failure, because the server sent no TLS data.
                 (false, _) => Reason::QuicFailed,
                 (true, ConnectionError::TransportError(_)) => Reason::TlsProtocolError,
                 (true, _) => Reason::TlsClosed,
@@ -318,7 +318,7 @@ impl StageError for QuicError {
             Self::Unusable(words) => format!("QUIC: {words}."),
             Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
             Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                "The host reports that nothing listens on this UDP port.".to_owned()
+                "The host reports that nothing is listening on this UDP port.".to_owned()
             }
             Self::Dial(error) => format!("The datagram exchange failed: {error}."),
             Self::Handshake {
@@ -343,7 +343,7 @@ impl StageError for QuicError {
     }
 }
 
-/// How a connection ended, without the text that the peer sent about it.
+/// How a connection ended, without the peer's text about it.
 pub(super) fn words(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ConnectionClosed(close) => format!("closed by the peer with {}", close.error_code),

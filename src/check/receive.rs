@@ -1,4 +1,4 @@
-//! Receive: reads the head of the response, then its body as far as the prober needs it.
+//! Receive: reads the response header, then as much of the body as the prober needs.
 
 use super::blocking::FairnessKey;
 use super::body::{BodyError, BodyPlan, CancelGuard, Collector, KeptBody};
@@ -133,7 +133,7 @@ const fn held_by_head(size: usize, fields: usize) -> usize {
     size.next_multiple_of(8192) + fields * 120
 }
 
-/// The fields of a head in HTTP/1.1 format.
+/// Size of the fields of a head in HTTP/1.1 format, in bytes.
 fn head_size(headers: &HeaderMap) -> usize {
     let fields = headers.iter();
     fields
@@ -146,7 +146,7 @@ fn reply_of(
     head_size: usize,
     is_head: bool,
 ) -> (Reply, ResponseBody, Option<(TracedStream, Vec<u8>)>) {
-    // The response to HEAD has the declared length and no body that could differ from it.
+    // The response to HEAD declares the length of a body that it does not have.
     let framed = head.body.size_hint().exact().filter(|_| !is_head);
     let reply = Reply {
         status: head.status,
@@ -194,13 +194,13 @@ impl StageError for ReceiveError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotSent => "There was no answer to read.".to_owned(),
-            Self::HeadTooLarge(size, limit) => format!("The response head has {size} bytes; the limit is {limit}."),
+            Self::NotSent => "There was no response to read.".to_owned(),
+            Self::HeadTooLarge(size, limit) => format!("The response header has {size} bytes; the limit is {limit}."),
             Self::TooManyFields(fields, limit) => {
-                format!("The response head has {fields} fields; the limit is {limit}.")
+                format!("The response header has {fields} fields; the limit is {limit}.")
             }
-            Self::Interims(limit) => format!("More than {limit} interim responses came before the final one."),
-            Self::NoMemory(no_memory) => format!("The response head: {no_memory}."),
+            Self::Interims(limit) => format!("More than {limit} interim responses preceded the final one."),
+            Self::NoMemory(no_memory) => format!("Cannot store the response header: {no_memory}."),
             Self::Head(error) | Self::Body(error) => error.detail(),
             Self::Incomplete => "The HTTP/2 stream ended before the response body was complete.".to_owned(),
             Self::Content(error) => error.to_string(),

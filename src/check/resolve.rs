@@ -133,7 +133,7 @@ enum ResolveError {
     NoneOfFamily(String, &'static str),
     /// The target is an address of a family that the module does not accept. No name server was queried.
     AddressOfOtherFamily(String, &'static str),
-    /// The same for the target of a redirect.
+    /// The target of a redirect is an address of a family that the module does not accept.
     RedirectToOtherFamily(String, &'static str),
 }
 

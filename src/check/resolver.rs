@@ -192,7 +192,7 @@ fn parse_conf(bytes: &[u8]) -> ResolvConf {
     ResolvConf::parse(bytes, &hostname.to_string_lossy())
 }
 
-/// Reloads the hosts file. An empty file is assumed to be incomplete, because another program may be writing it.
+/// Reloads the hosts file. An empty file counts as incomplete, because another program may be writing it.
 fn read_hosts() -> Result<Hosts, String> {
     match read(HOSTS) {
         Ok(bytes) if bytes.is_empty() => Err("it is empty".to_owned()),
@@ -201,8 +201,8 @@ fn read_hosts() -> Result<Hosts, String> {
     }
 }
 
-/// Reloads the configuration. A file without a name server is assumed to be incomplete, because another program may be
-/// writing it.
+/// Reloads the configuration. A file without a name server counts as incomplete, because another program may be writing
+/// it.
 fn read_conf() -> Result<ResolvConf, String> {
     let bytes = read(RESOLV_CONF).map_err(|error| error.to_string())?;
     let conf = parse_conf(&bytes);
@@ -314,7 +314,7 @@ impl LookupError {
         Self::because(Reason::DnsMalformed)
     }
 
-    /// The server sent no response in time, or only responses that could not be parsed.
+    /// The server sent no response before the timeout, or only responses that could not be parsed.
     fn silence(unreadable: bool) -> Self {
         Self::because(if unreadable {
             Reason::DnsMalformed

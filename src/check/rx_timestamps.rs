@@ -1,13 +1,16 @@
-//! Kernel receive timestamps (`SO_TIMESTAMPNS`, socket(7)): when a packet arrived at this host, rather than when the exporter read it.
+//! Kernel receive timestamps (`SO_TIMESTAMPNS`, socket(7)): the time at which a packet arrived at this host, not the
+//! time at which the exporter read it.
 //!
-//! A busy exporter reads late. With its own clock, that delay would appear in the target's phases. The kernel stamps each packet when
-//! it arrives, and `recvmsg` returns the stamp with the data. A read returns the stamp of the *last* packet whose bytes it took; so
-//! until the response has started, the exporter reads only one byte (or one TLS record) at a time, and the first byte gets its own
-//! stamp.
+//! A busy exporter reads late. If it used its own clock, that delay would appear in the target's phases. The kernel
+//! timestamps each packet on arrival, and `recvmsg` returns the timestamp with the data. A read returns the timestamp
+//! of the *last* packet from which it took bytes. Until the response has started, the exporter therefore reads only one
+//! byte (or one TLS record) at a time, so that the first byte has its own timestamp.
 //!
-//! Packets that wait to be read may be merged, and then have the timestamp of the last of them (the end of the stream is one, too).
-//! Such a timestamp is too late, but never later than our own turn. `check/arrivals.rs` takes that of the first byte of a response
-//! before more comes, and knows where it was late itself.
+//! The kernel may merge packets that wait to be read. The merged data has the timestamp of the last packet. A packet
+//! that contains only the end of the stream (FIN) is merged as well and replaces the timestamp of the data before it,
+//! however much later it arrives (measured on Linux 6.18). An end of stream in the last data packet changes nothing. A
+//! replaced timestamp is too late, but never later than the read. `check/arrivals.rs` takes the timestamps before more
+//! data arrives, and detects whether it was late itself.
 
 use super::local_fault::unless_it_panics;
 use crate::report::ClockSource;
@@ -22,41 +25,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 
-/// The kernel stamps packets while any socket asks for it, and switching that on and off is dear: this one always asks.
+/// The kernel timestamps packets as long as any socket requests it. Switching this on and off is expensive, so this
+/// socket requests it permanently.
 static ALWAYS_ON: LazyLock<Option<UdpSocket>> = LazyLock::new(|| {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true).ok()?;
     Some(socket)
 });
 
-/// Asks for stamps on what a socket receives. Where there are none, our own clock must do.
+/// Requests timestamps for the data that a socket receives. Without them, the exporter's own clock is used.
 pub(super) fn turn_on(socket: &impl AsFd) {
     let _ = LazyLock::force(&ALWAYS_ON);
     let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
 }
 
-/// Room for one stamp, and for a hop limit.
+/// A buffer for a timestamp and a hop limit.
 pub(super) fn room() -> Vec<u8> {
     nix::cmsg_space!(nix::sys::time::TimeSpec, libc::c_int)
 }
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReceivedPacket {
-    /// Bytes; 0 at the end of the stream.
+    /// Number of bytes; 0 at the end of the stream.
     pub count: usize,
-    /// When the read returned.
+    /// Time at which the read returned.
     pub now: Instant,
-    /// How long before that the last of the bytes came, if the kernel said.
+    /// Time from the arrival of the last byte to the return of the read, if the kernel reported the arrival.
     pub delay: Option<Duration>,
-    /// The kernel's timestamp itself, since 1970. Bytes of one buffer have the same.
+    /// The kernel's timestamp itself, since 1970. All bytes of one buffer share it.
     pub stamp: Option<Duration>,
-    /// With which hop limit (TTL for IPv4) a packet came, where that was asked for.
+    /// The hop limit (IPv4: TTL) of a packet, if it was requested.
     pub hop_limit: Option<u8>,
 }
 
 impl ReceivedPacket {
-    /// The same where the bytes are known to have come at `at`, if that is earlier.
+    /// The same packet, for bytes that are known to have arrived no later than `at`.
     pub fn not_after(self, at: Instant) -> Self {
         let delay = self.now.saturating_duration_since(self.at().min(at));
         Self {
@@ -65,14 +69,14 @@ impl ReceivedPacket {
         }
     }
 
-    /// When the last of the bytes came.
+    /// Arrival time of the last byte.
     pub fn at(&self) -> Instant {
         self.delay
             .and_then(|delay| self.now.checked_sub(delay))
             .unwrap_or(self.now)
     }
 
-    /// Whose word that is.
+    /// The clock that measured the arrival time.
     pub const fn clock(&self) -> ClockSource {
         match self.delay {
             Some(_) => ClockSource::Kernel,
@@ -81,10 +85,10 @@ impl ReceivedPacket {
     }
 }
 
-/// Reads what is there. `since` is when the connection was begun: a stamp from before it is none.
+/// Reads the data that has arrived. `since` is the time of the dial; an earlier timestamp is ignored.
 ///
 /// # Errors
-/// Those of the socket; `WouldBlock` where nothing is there.
+/// Those of the socket; `WouldBlock` if no data has arrived.
 pub(super) fn receive(
     socket: &impl AsRawFd,
     into: &mut [u8],
@@ -94,18 +98,18 @@ pub(super) fn receive(
     receive_by(socket.as_raw_fd(), into, room, since, MsgFlags::empty())
 }
 
-/// Looks at the next byte without taking it.
+/// Reads the data that has arrived and leaves it in the socket's queue.
 ///
 /// # Errors
-/// Those of the socket; `WouldBlock` where nothing is there.
-pub(super) fn peek(socket: RawFd, room: &mut [u8], since: Instant) -> io::Result<ReceivedPacket> {
-    receive_by(
-        socket,
-        &mut [0],
-        room,
-        since,
-        MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
-    )
+/// Those of the socket; `WouldBlock` if no data has arrived.
+pub(super) fn peek(
+    socket: &impl AsRawFd,
+    into: &mut [u8],
+    room: &mut [u8],
+    since: Instant,
+) -> io::Result<ReceivedPacket> {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    receive_by(socket.as_raw_fd(), into, room, since, flags)
 }
 
 fn receive_by(
@@ -117,7 +121,7 @@ fn receive_by(
 ) -> io::Result<ReceivedPacket> {
     let mut slices = [IoSliceMut::new(into)];
     let message = recvmsg::<()>(socket, &mut slices, Some(room), flags)?;
-    // The stamp is of the wall clock: its distance to now is taken at once, before that clock can be set.
+    // The timestamp is from the wall clock. Its age is computed immediately, before that clock can be adjusted.
     let (now, wall) = (Instant::now(), SystemTime::now());
     let (mut stamp, mut hop_limit) = (None, None);
     for message in message.cmsgs().into_iter().flatten() {
@@ -140,18 +144,18 @@ fn receive_by(
     })
 }
 
-/// The begin of the kernel's `struct tcp_info` (`linux/tcp.h`), as far as every Linux has it. The struct grows at its end with new
-/// kernels, and the kernel copies as much of it as it is asked for: less only where it has less.
+/// The start of the kernel's `struct tcp_info` (`linux/tcp.h`), up to the last field that every Linux version has. New
+/// kernels add fields at its end. The kernel copies as many bytes as are requested, or fewer if its struct is shorter.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct TcpInfo {
     /// `tcpi_state` to `tcpi_rcv_ssthresh`.
     _before_rtt: [u32; 17],
-    /// `tcpi_rtt`: the smoothed round-trip time, in microseconds. 0 where none was measured.
+    /// `tcpi_rtt`: the smoothed round-trip time in microseconds. 0 if it was not measured.
     rtt: u32,
     /// `tcpi_rttvar` to `tcpi_rcv_space`.
     _before_total_retrans: [u32; 7],
-    /// `tcpi_total_retrans`: segments that were sent again.
+    /// `tcpi_total_retrans`: number of retransmitted segments.
     pub retransmits: u32,
 }
 
@@ -168,7 +172,7 @@ impl TcpInfo {
     }
 }
 
-/// More of the same struct: what Linux has had since 4.6.
+/// A longer part of the same struct, available since Linux 4.6.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct LongTcpInfo {
@@ -176,9 +180,13 @@ pub struct LongTcpInfo {
     state: u8,
     /// `tcpi_ca_state` to `tcpi_fastopen_client_fail`.
     _before_rto: [u8; 7],
-    /// `tcpi_rto` to `tcpi_min_rtt`.
-    _before_data_segs_in: [u32; 36],
-    /// `tcpi_data_segs_in`: segments with data that were received.
+    /// `tcpi_rto` to `tcpi_bytes_acked`. The last three have 64 bits.
+    _before_bytes_received: [u32; 30],
+    /// `tcpi_bytes_received`. The end of the stream counts as one byte.
+    bytes: u64,
+    /// `tcpi_segs_out` to `tcpi_min_rtt`.
+    _before_data_segs_in: [u32; 4],
+    /// `tcpi_data_segs_in`: number of received segments with data.
     data_segments: u32,
     /// `tcpi_data_segs_out`.
     _data_segs_out: u32,
@@ -186,12 +194,13 @@ pub struct LongTcpInfo {
 
 const _: () = assert!(
     size_of::<LongTcpInfo>() == 160
-        // `linux/tcp.h`: four numbers of 64 bits and four of 32 follow `tcpi_total_retrans`, which is at 100.
+        // `linux/tcp.h`: four 64-bit and four 32-bit numbers follow `tcpi_total_retrans`, which is at offset 100.
+        && offset_of!(LongTcpInfo, bytes) == 128
         && offset_of!(LongTcpInfo, data_segments) == 152
 );
 
 mod kernel {
-    //! `TCP_INFO` through nix: its macros make the option, no unsafe code of ours.
+    //! `TCP_INFO`, defined with nix's macros, because this project contains no unsafe code.
     use nix::{getsockopt_impl, libc, sockopt_impl};
     sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, super::TcpInfo);
     sockopt_impl!(
@@ -203,12 +212,46 @@ mod kernel {
     );
 }
 
-/// The kernel's answer to `TCP_INFO` is shorter than [`LongTcpInfo`].
+/// Whether the kernel's `TCP_INFO` is shorter than [`LongTcpInfo`].
 static TCP_INFO_LACKS_SEGMENTS: AtomicBool = AtomicBool::new(false);
 
-/// Segments with data that a connection has received so far, and whether its end has come as well. Unknown where the kernel does
-/// not say.
-pub(super) fn segments(stream: &TcpStream) -> Option<(u32, bool)> {
+/// The data that a connection has received so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceivedSegments {
+    bytes: u64,
+    /// Number of segments with data.
+    count: u32,
+    /// Whether the end of the stream was received as well.
+    ended: bool,
+}
+
+impl ReceivedSegments {
+    /// Whether the timestamp of all data after the first `before` segments is that of a single packet. It is not if the
+    /// stream has ended: a packet that contains only the end is merged with the data before it, replaces its timestamp,
+    /// and is not counted here.
+    pub fn is_single_since(&self, before: Option<u32>) -> bool {
+        !self.ended && self.is_one_segment_since(before)
+    }
+
+    /// Whether all data after the first `before` segments is one segment, regardless of its timestamp.
+    pub fn is_one_segment_since(&self, before: Option<u32>) -> bool {
+        before.is_some_and(|before| self.count.wrapping_sub(before) <= 1)
+    }
+
+    /// Whether the end of the stream was received.
+    #[cfg(test)]
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Number of data segments that contained the first `bytes` bytes, if nothing more was received.
+    pub fn segments_of(&self, bytes: u64) -> Option<u32> {
+        (!self.ended && self.bytes == bytes).then_some(self.count)
+    }
+}
+
+/// The data that a connection has received so far (`TCP_INFO`, tcp(7)), if the kernel reports it.
+pub(super) fn received(stream: &TcpStream) -> Option<ReceivedSegments> {
     if TCP_INFO_LACKS_SEGMENTS.load(Ordering::Relaxed) {
         return None;
     }
@@ -217,29 +260,33 @@ pub(super) fn segments(stream: &TcpStream) -> Option<(u32, bool)> {
         return None;
     };
     let info = answer.ok()?;
-    Some((info.data_segments, info.state != 1))
+    Some(ReceivedSegments {
+        bytes: info.bytes,
+        count: info.data_segments,
+        ended: info.state != 1,
+    })
 }
 
-/// The kernel's answer to `TCP_INFO` was shorter than [`TcpInfo`]: a sandbox's is.
+/// Whether the kernel's `TCP_INFO` is shorter than [`TcpInfo`], as in some sandboxes.
 static TCP_INFO_IS_SHORT: AtomicBool = AtomicBool::new(false);
 
-/// What the kernel knows of a connection (`TCP_INFO`, tcp(7)). Unknown where it does not say, or not all of it.
+/// The kernel's information on a connection (`TCP_INFO`, tcp(7)). `None` if the kernel does not report it completely.
 pub(super) fn tcp_info(stream: &TcpStream) -> Option<TcpInfo> {
     if TCP_INFO_IS_SHORT.load(Ordering::Relaxed) {
         return None;
     }
-    // nix takes an answer of another length for a defect, and panics.
+    // nix panics if the struct has a different length.
     let Some(answer) = unless_it_panics(|| getsockopt(stream, kernel::TcpInfo)) else {
         if !TCP_INFO_IS_SHORT.swap(true, Ordering::Relaxed) {
-            tracing::warn!("The kernel's TCP_INFO is short: round-trip times and retransmits of probes are unknown");
+            tracing::warn!("The kernel's TCP_INFO is incomplete: probes have no round-trip times and retransmits");
         }
         return None;
     };
     answer.ok()
 }
 
-/// How long the handshake of a connection took that is just open: the first round trip that the kernel measured. Unknown
-/// where a segment was lost: it then counts from the one that was sent again.
+/// Duration of the handshake of a new connection: the first round trip that the kernel measured. `None` if a segment
+/// was lost, because the kernel then measures from the retransmission.
 pub(super) fn handshake_time(stream: &TcpStream) -> Option<Duration> {
     let info = tcp_info(stream)?;
     info.rtt().filter(|_| info.retransmits == 0)

@@ -1,5 +1,5 @@
-//! After a refused handshake, finds out what the server would choose ([`super::inspection`]), and repeats the handshake
-//! with the second TLS library if `blackbox_exporter` would connect.
+//! After a refused handshake, finds out what the server would choose ([`super::tls_inspection`]), and repeats the
+//! handshake with the second TLS library if `blackbox_exporter` would connect.
 
 #[cfg(feature = "legacy-tls")]
 mod with_openssl;
@@ -7,13 +7,13 @@ mod with_openssl;
 mod without_openssl;
 
 use super::dial::{DialError, Dialer, Dialled};
-use super::inspection::{
-    Decision, HelloOffer, HelloResponse, Randomness, Reader, alert_name, decide, everything, of_blackbox_exporter,
-};
 use super::secure::SecureError;
 use super::socket::{Socket, SocketStream};
 use super::stall_detector::in_time;
 use super::tls::{Tls, TlsVersion};
+use super::tls_inspection::{
+    Decision, HelloOffer, HelloResponse, Randomness, Reader, alert_name, decide, everything, of_blackbox_exporter,
+};
 use super::trace::Trace;
 use super::trust::Recorder;
 use super::wire::Wire;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Maximum duration of an inspection. It also never exceeds half of the probe's remaining time.
+/// Maximum duration of an inspection. An inspection also takes at most half of the probe's remaining time.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// Inputs of a second handshake.
@@ -84,7 +84,7 @@ impl<'a> SecondHandshake<'a> {
         self.with_second_library(wire, dialled).await
     }
 
-    /// Runs after a failed handshake of the first library: finds the cause, and repeats the handshake if that helps.
+    /// Runs after the first library's handshake has failed: finds the cause, and repeats the handshake if that helps.
     pub async fn after(
         &self,
         wire: &mut Wire,
@@ -238,7 +238,7 @@ impl<'a> SecondHandshake<'a> {
         asked.unwrap_or_else(|| Err(silent()))
     }
 
-    /// Dials again. Keeps a resource shortage of this host separate from a failure of the target.
+    /// Dials again. Distinguishes a resource shortage of this host from a target failure.
     async fn dial(
         &self,
         dialled: &Dialled,
@@ -249,7 +249,7 @@ impl<'a> SecondHandshake<'a> {
             Dialled::Tcp(from, to) => {
                 let stream = self.dialer.tcp(*from, *to)?.connect().await?;
                 let local = stream.local_addr().ok();
-                (SocketStream::Tcp(stream), local)
+                (SocketStream::Tcp(Arc::new(stream)), local)
             }
             Dialled::Unix(path) => {
                 let (stream, _) = self.dialer.unix(path, self.until).await?;

@@ -1,10 +1,10 @@
 //! Secure: the TLS handshake and the certificate verification, before any request byte.
 
 use super::certificates::describe;
-use super::inspection::HelloResponse;
 use super::local_fault::shortage;
 use super::second_handshake::SecondHandshake;
 use super::tls::{Tls, TlsNotReady, may_be_about_versions, reason_of_tls, server_name};
+use super::tls_inspection::HelloResponse;
 use super::trace::Trace;
 use super::trust::{Recorder, Refusal};
 use super::wire::{Layer, Wire};
@@ -22,8 +22,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio_rustls::TlsConnector;
 
 impl Check {
-    /// Performs the TLS handshake for `name` on the open connection. Records what the peer sent, even if it is refused.
-    /// If `http1` is set, HTTP/2 is not offered.
+    /// Performs the TLS handshake for `name` on the open connection. Records the data that the peer sent, even if it is
+    /// refused. If `http1` is set, HTTP/2 is not offered.
     ///
     /// # Errors
     /// Fails if the handshake fails or the certificate is not accepted.
@@ -63,7 +63,7 @@ impl Check {
                     return Box::pin(second.after(wire, dialled, failed)).await;
                 }
             };
-            // The time that received data waited to be read is attributed to the exporter, not to the peer.
+            // The time that received data spent waiting to be read is attributed to the exporter, not to the peer.
             wire.times.ended = Instant::now().checked_sub(trace.handshake_delay(connect_delay));
             wire.facts.tls = Some(facts(session.get_ref().1, &recorder));
             trace.secured(recorder.seen().client_cert_asked);
@@ -117,7 +117,7 @@ fn facts(session: &ClientConnection, recorder: &Recorder) -> TlsFacts {
     }
 }
 
-/// If a write fails, the peer may have sent an alert before, which the library then does not read.
+/// If a write fails, the peer may have sent an alert before, but the library then does not read it.
 fn with_unread_alert(error: Error, mut layer: Layer) -> Error {
     const ALERT: u8 = 21;
     let mut record = [0; 7];
@@ -216,7 +216,7 @@ impl StageError for SecureError {
                 error,
                 began_like_tls,
             } => reason_of_tls(error, *client_cert_asked).unwrap_or(match (began_like_tls, error.kind()) {
-                // Not a TLS failure: the server sent no TLS.
+                // This is not a TLS failure, because the server sent no TLS data.
                 (None, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Reason::TcpReset,
                 (None, ErrorKind::UnexpectedEof) => Reason::TcpClosed,
                 (None, _) => Reason::TcpFailed,

@@ -32,8 +32,7 @@ pub struct HttpRequest {
     pub method: Method,
     /// The scheme of the URL: `:scheme`.
     pub scheme: Scheme,
-    /// The request target (RFC 9112 section 3.2), as written. For a forwarding proxy, this is the
-    /// complete URL.
+    /// The request target (RFC 9112 section 3.2), as written. For a forwarding proxy, this is the complete URL.
     pub target: Bytes,
     /// The value of `Host` or `:authority`.
     pub authority: HeaderValue,
@@ -62,9 +61,8 @@ pub enum RequestMode {
 }
 
 impl Check {
-    /// Sends the request by HTTP/3 on a QUIC connection, by HTTP/2 if ALPN selected it, and by HTTP/1.1 otherwise.
-    /// Drives the exchange until the last byte is
-    /// written. An early response also ends the stage.
+    /// Sends the request with HTTP/3 on a QUIC connection, with HTTP/2 if ALPN or the request selected it, and with
+    /// HTTP/1.1 otherwise. Drives the exchange until the last byte is written. An early response also ends the stage.
     ///
     /// # Errors
     /// When the connection ends before the request is written.
@@ -88,10 +86,11 @@ impl Check {
             pending
                 .advance_until(|answered| answered || trace.request_done().is_some())
                 .await;
-            // The time before the first byte is the exporter's preparation.
+            // The time before the first byte was written is the exporter's preparation.
             wire.times.began = trace.request_began();
             match trace.request_done() {
-                // The response came before the request was written. It ends Send, and Wait ends at the same byte.
+                // The response started before the request was written completely. It ends Send, and Wait ends at the
+                // same byte.
                 None if trace.answer_began().is_some() => wire.times.hand_over(trace.answer_began()),
                 None => {
                     if let Some(error) = pending.failure(&trace) {
@@ -167,8 +166,8 @@ async fn over_http2(
     ))
 }
 
-/// The HTTP/2 and HTTP/3 equivalent of a request line (RFC 9113 section 8.3.1). Query bytes that the libraries
-/// reject are percent-encoded. HTTP/1.1 sends them unchanged.
+/// The HTTP/2 and HTTP/3 equivalent of a request line (RFC 9113 section 8.3.1). Bytes of the target that the
+/// libraries reject are percent-encoded. HTTP/1.1 sends them unchanged.
 pub(super) fn pseudo_fields(http_request: &HttpRequest) -> Result<Uri, SendError> {
     let refused = |byte: u8| matches!(byte, b' ' | b'"' | b'<' | b'>');
     let is_text = std::str::from_utf8(&http_request.target).is_ok();

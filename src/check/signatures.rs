@@ -27,7 +27,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 /// Maximum number of cached signatures, about 1 MB.
 const MOST: usize = 16_384;
 
-/// Minimum size of an RSA key in bits. Smaller keys are broken. Go has had the same limit since 1.24.
+/// Minimum size of an RSA key in bits. Smaller keys are insecure. Go has had the same limit since 1.24.
 const MIN_RSA_BITS: usize = 1024;
 
 /// Whether an RSA key of this size is too small for ring, which counts whole bytes.
@@ -35,15 +35,15 @@ const fn is_small(bits: usize) -> bool {
     bits.div_ceil(8) < 2048 / 8
 }
 
-/// The algorithms of ring. The provider is built once.
+/// ring's algorithms. The provider is built once.
 fn algorithms() -> &'static WebPkiSupportedAlgorithms {
     static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> =
         LazyLock::new(|| ring::default_provider().signature_verification_algorithms);
     &ALGORITHMS
 }
 
-/// The algorithms with a cache of verified signatures. They are for chains only, because each handshake signature is
-/// unique.
+/// The algorithms with a cache of verified signatures. The cache is only for chains, because each handshake signature
+/// is unique.
 pub(super) fn remembering() -> &'static [&'static dyn SignatureVerificationAlgorithm] {
     static EACH: LazyLock<Vec<CachedVerification>> = LazyLock::new(|| {
         let all = algorithms().all.iter().enumerate();
@@ -169,7 +169,7 @@ mod tests {
         assert!(of(0).verify_signature(b"key", b"message", b"good").is_ok());
         assert!(of(0).verify_signature(b"key", b"message", b"good").is_ok());
         assert_eq!(asked(), 1);
-        // Each differs in one input, the last one in the boundaries of its parts.
+        // Each differs in one input. The last one differs only in the boundaries between its parts.
         assert!(of(1).verify_signature(b"key", b"message", b"good").is_ok());
         assert!(of(0).verify_signature(b"kex", b"message", b"good").is_ok());
         assert!(of(0).verify_signature(b"key", b"massage", b"good").is_ok());

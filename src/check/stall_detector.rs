@@ -1,12 +1,12 @@
-//! Detects stalls of the exporter: the part of a probe's deadline in which the exporter itself did not run.
+//! Detects exporter stalls: the part of a probe's deadline in which the exporter itself did not run.
 //!
-//! A stopped process (`SIGSTOP`, a cgroup freezer, a paused virtual machine), a thread without a processor, or a worker
-//! that another task keeps busy wakes up after the deadline and finds its timer expired. This does not indicate a fault
-//! of the target. A probe whose deadline has passed therefore does two things before it fails:
+//! The process may be stopped (`SIGSTOP`, a cgroup freezer, a paused virtual machine), its thread may not be scheduled,
+//! or another task may keep the worker busy. The probe then wakes up after the deadline and finds its timer expired.
+//! This does not indicate a target fault. A probe whose deadline has passed therefore does two things before it fails:
 //!
 //! 1. It reads the data that the kernel holds. The runtime polls a few more times and finds the sockets that became
-//!    readable during the stall. Data that arrived before the deadline, by the kernel's timestamps, counts as if it had
-//!    been read then.
+//!    readable during the stall. Data that arrived before the deadline, according to the kernel's timestamps, counts as
+//!    if it had been read in time.
 //! 2. It adds up the stalls. While it waits, a probe wakes up [`TICKS`] times until its deadline. A late wake-up is
 //!    a stall. A stall counts if it could have changed the result:
 //!
@@ -34,7 +34,7 @@ const TICKS: u32 = 16;
 /// The shortest time between two ticks.
 const LEAST_TICK: Duration = Duration::from_millis(5);
 
-/// Tolerance for late wake-ups: the scheduler of a busy host is not more precise.
+/// Tolerance for late wake-ups: a busy host's scheduler is not more precise.
 const ON_TIME: Duration = Duration::from_millis(10);
 
 /// The divisor for the tolerated part of a deadline. A target that did not respond in the other three quarters is down
@@ -44,26 +44,26 @@ const TOLERATED_PART: u32 = 4;
 /// Loss that is always tolerated.
 const TOLERATED: Duration = Duration::from_millis(50);
 
-/// Polls of the runtime after a deadline. The first one sees the sockets. Each library task that a response passes
-/// through needs one more. Without new data, each poll costs a few microseconds.
+/// Number of polls of the runtime after a deadline. The first one sees the sockets. Each library task that a response
+/// passes through needs one more. Without new data, each poll costs a few microseconds.
 const LAST_TURNS: u32 = 24;
 
-/// The same for a wait within a stage, which must end before the final polls of the stage.
+/// Number of polls after the timeout of a wait within a stage. They must end before the stage's own final polls.
 const LAST_TURNS_WITHIN: u32 = 3;
 
-/// A wake-up that came late.
+/// A late wake-up.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
     /// Time at which the wake-up was due.
     from: Instant,
     until: Instant,
-    /// The longest part of the stall in which no probe ran on this thread. If other probes ran, this one waited for its
-    /// turn: the process, its host and the network were working.
+    /// The longest part of the stall in which no probe ran on this thread. If other probes ran, this probe only waited
+    /// for its turn: the process, its host and the network were working.
     nobody_ran: Duration,
 }
 
-/// Periods in which no probe ran on this thread although one was due. Only the latest are kept, longer than
-/// [`ON_TIME`].
+/// Periods in which no probe ran on this thread although one was due. Only the latest periods of at least [`ON_TIME`]
+/// are kept.
 #[derive(Debug, Default)]
 struct Silence {
     last_woken: Option<Instant>,
@@ -103,7 +103,7 @@ pub(super) struct StallDetector {
     deadline: Instant,
     /// Time of the next wake-up.
     due: Instant,
-    /// Recorded stalls, with a maximum of one per tick.
+    /// Recorded stalls, at most one per tick.
     stalls: Vec<Stall>,
     /// The timer for the next wake-up. All stages share it. A probe that never waits has none.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -152,9 +152,8 @@ impl StallDetector {
     /// Runs `work` until it is complete. Returns None if the deadline has passed and the kernel has no more data for
     /// it.
     ///
-    /// The caller pins `work`: an async function stores a future that it takes by value and then pins twice, in its
-    /// argument and where
-    /// it is pinned, and each outer function would store and move both.
+    /// The caller pins `work`. An async function that takes a future by value and pins it stores it twice: as its
+    /// argument and where it is pinned. Each outer function would store and move both.
     pub async fn watch<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         while now() < self.deadline {
             let done = poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -175,13 +174,12 @@ impl StallDetector {
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let due = self.due.into();
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        // Work that is always ready uses up the budget of its task, and its deadline still applies.
+        // Work that is always ready exhausts its task's budget, but its deadline still applies.
         Pin::new(&mut unconstrained(alarm.as_mut())).poll(cx)
     }
 
     /// The lost time that could have changed the result. `acted` is the time of the exporter's last action that the
-    /// peer could notice. If it is None,
-    /// all of the lost time counts.
+    /// peer could notice. If it is None, all of the lost time counts.
     pub fn lost(&self, acted: Option<Instant>) -> Duration {
         let counts = |stall: &Stall| {
             if acted.is_none_or(|acted| acted >= stall.from) {
@@ -217,7 +215,7 @@ pub(super) async fn in_time<T>(until: Instant, mut work: Pin<&mut impl Future<Ou
     }
 }
 
-/// Polls the sockets of the runtime, and then `work`.
+/// Polls the runtime's sockets, and then `work`.
 async fn last_turns<T>(mut work: Pin<&mut impl Future<Output = T>>, turns: u32) -> Option<T> {
     for _ in 0..turns {
         yield_now().await;
@@ -249,7 +247,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// What a probe of one second lost that was last woken late at `until`, where it was due at `due`.
+    /// The lost time of a one-second probe that was due at `due` and woken at `until`.
     fn lost(due: u64, until: u64, acted: Option<u64>) -> Duration {
         let begun = Instant::now();
         SILENCE.take();
@@ -263,7 +261,7 @@ mod tests {
     fn a_stall_before_the_last_action_counts() {
         assert_eq!(lost(60, 360, Some(360)), ms(300));
         assert_eq!(lost(60, 360, Some(60)), ms(300));
-        // It is not known what was done.
+        // The time of the last action is unknown.
         assert_eq!(lost(60, 360, None), ms(300));
     }
 
@@ -275,7 +273,7 @@ mod tests {
         assert_eq!(lost(60, 1200, Some(5)), ms(1140));
     }
 
-    /// Wakes one probe after the other, as (due, woken) in milliseconds, and gives what the last one lost.
+    /// Wakes one probe after the other, as (due, woken) in milliseconds, and returns the lost time of the last one.
     fn lost_by_the_last(wakes: &[(u64, u64)], acted: u64) -> Duration {
         let begun = Instant::now();
         SILENCE.take();
@@ -289,14 +287,14 @@ mod tests {
         lost
     }
 
-    /// Many targets fall silent at once, and their probes end one after the other.
+    /// Many targets stop responding at once, and their probes end one after the other.
     #[test]
     fn a_probe_that_waits_for_others_of_its_thread_has_lost_nothing_while_the_target_was_silent() {
         let busy: Vec<_> = (0..100).map(|number| (1000, 1000 + 5 * number)).collect();
         assert_eq!(lost_by_the_last(&busy, 5), ms(0));
-        // It was to act in that time.
+        // The probe had to act in that time.
         assert_eq!(lost_by_the_last(&busy, 1400), ms(495));
-        // A whole host stood still, and this probe was not the first to be woken.
+        // The whole host was stopped, and this probe was not the first to be woken.
         assert_eq!(lost_by_the_last(&[(900, 900), (1000, 2200), (1010, 2201)], 5), ms(1190));
     }
 
@@ -323,7 +321,7 @@ mod tests {
         assert!(!stalls.tolerates(stalls.lost(Some(begun))));
     }
 
-    /// The stages share one alarm.
+    /// The stages share one timer.
     #[tokio::test]
     async fn a_later_stage_has_lost_the_time_in_which_the_thread_was_kept_from_it() {
         let mut stalls = StallDetector::new(Instant::now(), ms(1000));
@@ -337,7 +335,7 @@ mod tests {
         assert!(stalls.lost(None) >= ms(150), "{stalls:?}");
     }
 
-    /// The answer and the deadline come while the thread is kept busy: it is the answer that counts.
+    /// The response arrives and the deadline passes while the thread is busy: the response counts.
     #[tokio::test]
     async fn what_the_kernel_has_at_the_deadline_is_read() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! TLS settings of a module: built once when the configuration is loaded, shared by the module's probes.
+//! A module's TLS settings, built once when the configuration is loaded and shared by the module's probes.
 
 use super::trust::{Recorder, Trusted};
 use super::watched_files::Watched;
@@ -83,14 +83,14 @@ pub struct Tls {
     identity: Arc<Watched<Identity>>,
     server_name: Option<String>,
     skip_verify: bool,
-    /// The minimum and maximum version of the module.
+    /// The module's minimum and maximum TLS version.
     versions: (TlsVersion, TlsVersion),
 }
 
 /// Why a probe cannot use TLS. This gives no information about the target.
 #[derive(Debug)]
 pub(super) enum TlsNotReady {
-    /// A file of the module cannot be used.
+    /// One of the module's files cannot be used.
     File(String),
     /// The system's authorities cannot be read.
     System(io::Error),
@@ -174,7 +174,8 @@ impl Tls {
     /// A configuration for one handshake, and the recorder of its data.
     ///
     /// # Errors
-    /// Fails if a file of the module cannot be used, or this host lacks the resources to read the system's authorities.
+    /// Fails if one of the module's files cannot be used, or this host lacks the resources to read the system's
+    /// authorities.
     pub(super) async fn for_one_probe(&self, http1: bool) -> Result<(ClientConfig, Arc<Recorder>), TlsNotReady> {
         let trusted = self.trust.current().map_err(TlsNotReady::File)?;
         let identity = self.identity.current().map_err(TlsNotReady::File)?;
@@ -194,8 +195,8 @@ impl Tls {
     }
 }
 
-/// The library's provider, with the cipher suites in Go's order for processors with AES support. A server that follows
-/// the client's preference then chooses the same suite as for `blackbox_exporter`.
+/// The library's provider, with the cipher suites in Go's order for CPUs with AES support. A server that follows the
+/// client's preference then chooses the same suite as for `blackbox_exporter`.
 fn provider() -> CryptoProvider {
     const FIRST: [CipherSuite; 4] = [
         CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -232,7 +233,7 @@ pub(super) fn reason_of_tls(error: &io::Error, client_cert_asked: bool) -> Optio
 }
 
 /// The reason for an error after the client's handshake was complete. In TLS 1.3, an alert about the client certificate
-/// arrives this late.
+/// arrives only then.
 pub(super) fn reason_of_late_tls(error: &io::Error, client_cert_asked: bool) -> Option<Reason> {
     let reason = reason_of_tls(error, client_cert_asked)?;
     // The two sides had already agreed on a version and a cipher suite.
@@ -243,7 +244,7 @@ pub(super) fn reason_of_late_tls(error: &io::Error, client_cert_asked: bool) -> 
 }
 
 /// Whether a handshake may have failed because the two sides share no version, suite or group. `alert_came_first`:
-/// whether the alert came before the server's choice.
+/// whether the alert arrived before the server's choice.
 pub(super) fn may_be_about_versions(error: &io::Error, alert_came_first: bool) -> bool {
     use rustls::{Error, PeerMisbehaved as P};
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {

@@ -1,9 +1,10 @@
-//! The trace of one connection: timestamps and byte counts below TLS, and the end of the request and the start of the response above
-//! it.
+//! The trace of one connection: timestamps and byte counts below TLS, and the end of the request and the start of the
+//! response above TLS.
 //!
-//! Two layers write to it. The socket, below TLS, records each read and write with the kernel's timestamp. A `TracedStream`, above TLS,
-//! records when the last byte of the request was flushed and which read brought the first byte of the response. The stages read their
-//! start and end times from it, so that a phase ends when the event happened on the wire, not when a task noticed it.
+//! Two layers write to the trace. The socket, below TLS, records each read and write with the kernel's timestamp. A
+//! `TracedStream`, above TLS, records when the last byte of the request was flushed and which read contained the first
+//! byte of the response. The stages take their start and end times from the trace, so that a phase ends when the event
+//! happened on the wire, not when a task noticed it.
 
 mod handshake;
 mod io_timestamps;
@@ -23,62 +24,62 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The type of a TLS record that TLS 1.3 sends within a flight, for the sake of old middleboxes (RFC 8446 appendix D.4).
+/// The type of a TLS record that TLS 1.3 sends within a flight for old middleboxes (RFC 8446 appendix D.4).
 const CHANGE_CIPHER_SPEC: u8 = 20;
 
-/// As much may always be read at once where the answer has begun: most answers are shorter.
+/// Minimum size of a read after the response has started. Most responses are shorter.
 const LEAST_READ: usize = 4096;
 
-/// Shared by the layers of one connection and the check that watches it.
+/// Shared by the layers of one connection and by the check that uses it.
 #[derive(Debug, Default)]
 pub(super) struct Trace(Mutex<TraceState>);
 
-/// What the tape holds.
+/// The contents of a trace.
 #[derive(Debug, Default)]
 pub(super) struct TraceState {
     /// Bytes written to the socket.
     pub written: u64,
     /// Bytes read from the socket.
     pub read: u64,
-    /// The first bytes of the answer above TLS; of the socket where nothing came above it.
+    /// The first bytes of the response above TLS, or those of the socket if no data arrived above TLS.
     pub excerpt: Vec<u8>,
-    /// Bytes of the answer above TLS up to the end of its final head; of HTTP/1 only.
+    /// Number of response bytes above TLS up to the end of the final header; HTTP/1 only.
     pub heads: Option<usize>,
-    /// The kernel's view when the socket closed.
+    /// What the kernel reported when the socket closed.
     pub socket: Option<SocketFacts>,
-    /// When bytes crossed the socket.
+    /// Times of the reads and writes on the socket.
     pub below: IoTimestamps,
-    /// When they crossed above TLS.
+    /// Times of the reads and writes above TLS.
     pub above: IoTimestamps,
     first_raw: Vec<u8>,
     first_answer: Vec<u8>,
-    /// How the answer deviates from HTTP.
+    /// The deviations of the response from HTTP.
     pub deviations: Deviations,
-    /// Heads of the answer in frames of HTTP/2.
+    /// Number of HEADERS frames of the response; HTTP/2 only.
     headers: usize,
-    /// The records of TLS, where the socket carries TLS.
+    /// The boundaries of TLS records, if the socket carries TLS.
     records: TlsRecords,
-    /// Whether those records are TLS at all.
+    /// Whether the socket carries TLS.
     tls: bool,
     handshake: HandshakeTrace,
     delays: ReadDelays,
-    /// The request is being written, or is.
+    /// Whether the request is being written or was written.
     sending: bool,
     request_began: Option<Instant>,
     request_pending: bool,
     request_done: Option<Instant>,
     answer_began: Option<Instant>,
     answer_clock: ClockSource,
-    /// How much earlier the first byte of the answer may have come.
+    /// How much earlier than its timestamp the first byte of the response may have arrived.
     answer_doubt: Option<Duration>,
-    /// What this host was short of when the socket was to read or to write.
+    /// The resource that this host lacked when the socket was read or written.
     shortage: Option<Reason>,
-    /// Above TLS when HTTP/2 is spoken: the frames we wrote and those that came.
+    /// The written frames and the read frames; HTTP/2 only.
     frames: Option<(Http2Frames, Http2Frames)>,
 }
 
 impl TraceState {
-    /// Whose clock told what.
+    /// The clock that measured each event.
     pub fn clocks(&self) -> ClockSources {
         ClockSources {
             connected: self.delays.connected,
@@ -94,16 +95,18 @@ impl TraceState {
 
 impl Trace {
     fn state(&self) -> MutexGuard<'_, TraceState> {
-        // A poisoned tape still holds true marks: a panic elsewhere does not falsify them.
+        // The values of a poisoned trace are still valid: a panic elsewhere does not change them.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on the bytes above TLS are HTTP/2 frames: a flush or a read alone says nothing.
+    /// Treats the bytes above TLS as HTTP/2 frames from now on. A flush or a read alone then does not end the request
+    /// or start the response.
     pub fn speak_http2(&self) {
         self.state().frames = Some((Http2Frames::after_preface(), Http2Frames::default()));
     }
 
-    /// The connection was open at `at`, by the kernel's word; we got to it `delay` later.
+    /// Records that the connection is open. The exporter noticed it `delay` after the kernel did, if the kernel
+    /// reported the time.
     pub fn connected(&self, delay: Option<Duration>) {
         let delays = &mut self.state().delays;
         if let Some(delay) = delay {
@@ -113,7 +116,7 @@ impl Trace {
         }
     }
 
-    /// From now on the socket carries TLS, whatever it carried before; `within` the TLS of a proxy, where that is so.
+    /// Treats the bytes on the socket as TLS from now on. `within`: whether it runs inside the TLS connection to a proxy.
     pub fn speak_tls(&self, within: bool) {
         let mut state = self.state();
         state.tls = true;
@@ -122,42 +125,43 @@ impl Trace {
         state.first_raw.clear();
     }
 
-    /// How late we came to the flights of the handshake, in all.
+    /// Total of the exporter's delays in reading the flights of the handshake.
     pub fn handshake_delay(&self, connect: Duration) -> Duration {
         self.state().delays.in_all().saturating_sub(connect)
     }
 
-    /// How late we came to what we then answered: the peer waited for us so long.
+    /// Total of the exporter's delays in reading data that it then replied to, while the remote end waited.
     pub fn answered_late(&self) -> Duration {
         self.state().delays.answered
     }
 
-    /// From now on what is written is the request.
+    /// Treats everything that is written from now on as the request.
     pub fn send(&self) {
         let mut state = self.state();
         state.sending = true;
         state.delays.answer();
     }
 
-    /// How much may be read at once. A read has the stamp of the last packet it takes from: until the answer has begun,
-    /// none may take more than what its first byte can come with, a byte, or a TLS record.
+    /// Maximum size of the next read. A read has the timestamp of the last packet from which it takes bytes. Until the
+    /// response has started, a read therefore takes only the unit that can contain its first byte: one byte, or one TLS
+    /// record.
     pub fn next_read(&self) -> usize {
         let state = self.state();
         match (state.sending && state.answer_began.is_none(), state.tls) {
-            // Room is cleared before it is read into: as much as has come already is little for a long answer, too.
+            // The buffer is zeroed before each read. To limit that cost, it grows with the bytes read so far.
             (false, _) => usize::try_from(state.read).unwrap_or(usize::MAX).max(LEAST_READ),
             (true, true) => state.records.rest(),
             (true, false) => 1,
         }
     }
 
-    /// Bytes that came before the response, while that is waited for: while the request is written, and until the first byte is there.
+    /// Number of bytes read before the response, while the exporter writes the request or waits for the first byte.
     pub fn read_before_response(&self) -> Option<u64> {
         let state = self.state();
         (state.sending && state.answer_began.is_none()).then_some(state.read)
     }
 
-    /// What may be the first byte of the answer may have come so much earlier than its timestamp says.
+    /// Records how much earlier than its timestamp the possible first byte of the response may have arrived.
     pub fn doubt_first_byte(&self, doubt: Option<Duration>) {
         self.state().answer_doubt = doubt;
     }
@@ -190,7 +194,7 @@ impl Trace {
         state.written += bytes.len() as u64;
     }
 
-    /// A datagram is written as a whole.
+    /// Records a sent datagram, which is written as a whole.
     pub fn datagram_sent(&self, at: Instant, bytes: usize) {
         let mut state = self.state();
         state.below.wrote(Some(at));
@@ -198,7 +202,7 @@ impl Trace {
         state.written += bytes as u64;
     }
 
-    /// A datagram that is none of plain text was read as a whole.
+    /// Records an encrypted datagram, which is read as a whole.
     pub fn datagram_read(&self, received: ReceivedPacket) {
         let mut state = self.state();
         state.delays.read(received);
@@ -209,18 +213,18 @@ impl Trace {
         state.read += received.count as u64;
     }
 
-    /// The request has ended: the next datagram has its end.
+    /// Records that the request has ended: the next datagram contains its end.
     pub fn request_ended(&self) {
         self.state().request_pending = true;
     }
 
-    /// Bytes that came while there is no answer.
+    /// Number of received bytes if no response has started, otherwise 0.
     pub fn unanswered(&self) -> u64 {
         let state = self.state();
         state.answer_began.map_or(state.read, |_| 0)
     }
 
-    /// The head of the answer came with the datagram that was read last.
+    /// Records that the datagram that was read last contained the response header.
     pub fn answer_came(&self) {
         let mut state = self.state();
         let stamped = state.below.last_read.filter(|at| Some(*at) >= state.request_began);
@@ -256,8 +260,8 @@ impl Trace {
             }
         };
         if began && state.answer_began.is_none() {
-            // No answer comes before the request: such a stamp is that of a clock that was set meanwhile. TLS may have read the end
-            // of the stream already, which came later.
+            // No response arrives before its request, so an earlier timestamp means that the clock was adjusted in
+            // between. TLS may already have read the end of the stream, which arrived later.
             let stamped = state.below.last_bytes.filter(|at| Some(*at) >= state.request_began);
             state.answer_began = stamped.or(state.delays.read);
             state.answer_clock = stamped.map_or(ClockSource::Exporter, |_| state.delays.last_byte);
@@ -272,25 +276,24 @@ impl Trace {
         keep_first(&mut state.first_answer, bytes);
     }
 
-    /// The kernel would not read or write. Where that is for want of something on this host, it is so for whoever reads or
-    /// writes through us: libraries drop the kernel's number.
+    /// Records a failed system call. Libraries discard the error number, which may show a shortage of this host.
     pub fn socket_failed(&self, error: &io::Error) {
         if let Some(short) = shortage(error) {
             self.state().shortage = Some(short);
         }
     }
 
-    /// What a library does beside the probe panicked: that is ours, whatever the probe then sees of it.
+    /// Records a panic of a library's background task: a local error, whatever the probe observes afterwards.
     pub fn library_panicked(&self) {
         self.state().shortage = Some(Reason::LocalPanic);
     }
 
-    /// The exporter may hold no more of what comes.
+    /// Records that received data has reached the exporter's memory limit.
     pub fn out_of_memory(&self) {
         self.state().shortage = Some(Reason::LocalOverloaded);
     }
 
-    /// What this host was short of, if the socket ever was, or that a library failed on it.
+    /// The socket's local error: a missing resource, or a failed library.
     pub fn shortage(&self) -> Option<Reason> {
         self.state().shortage
     }
@@ -299,42 +302,42 @@ impl Trace {
         self.state().socket = facts;
     }
 
-    /// When bytes were last read from the socket.
+    /// Time of the last read from the socket.
     pub fn last_read(&self) -> Option<Instant> {
         self.state().below.last_read
     }
 
-    /// When bytes were last written to the socket.
+    /// Time of the last write to the socket.
     pub fn last_write(&self) -> Option<Instant> {
         self.state().below.last_write
     }
 
-    /// When the exporter last read or wrote, by its own clock.
+    /// Time of the exporter's last read or write, according to its own clock.
     pub fn last_action(&self) -> Option<Instant> {
         let state = self.state();
         state.delays.read.max(state.below.last_write)
     }
 
-    /// When the first byte of the request was written.
+    /// Time at which the first byte of the request was written.
     pub fn request_began(&self) -> Option<Instant> {
         self.state().request_began
     }
 
-    /// When the last byte of the request was written.
+    /// Time at which the last byte of the request was written.
     pub fn request_done(&self) -> Option<Instant> {
         self.state().request_done
     }
 
-    /// When the first byte of the answer came.
+    /// Arrival time of the first byte of the response.
     pub fn answer_began(&self) -> Option<Instant> {
         self.state().answer_began
     }
 
-    /// When the answer ended: with its last bytes, or, where only that frames it, with the end of the stream.
+    /// Time at which the response ended: with its last bytes if it is `framed`, otherwise with the end of the stream.
     pub fn answer_ended(&self, framed: bool) -> Option<Instant> {
         let mut state = self.state();
         if !framed && state.below.last_read != state.below.last_bytes {
-            // The end of the stream has no stamp. The last bytes' delay was in what the peer took to end it.
+            // The end of the stream has no timestamp. The delay of the last bytes is part of the remote end's time.
             state.delays.last = Duration::ZERO;
             state.delays.last_byte = ClockSource::Exporter;
         }
@@ -342,43 +345,43 @@ impl Trace {
         if framed { below.last_bytes } else { below.last_read }
     }
 
-    /// The final head of the answer ended with so many of its bytes.
+    /// Records the number of bytes up to the end of the final response header.
     pub fn heads_ended(&self, bytes: usize) {
         self.state().heads = Some(bytes);
     }
 
-    /// The answer deviates from HTTP in these ways.
+    /// Records deviations of the response from HTTP.
     pub fn deviates(&self, found: Deviations) {
         if !found.is_empty() {
             self.state().deviations.append(found);
         }
     }
 
-    /// How the answer deviates, as far as it has come.
+    /// The deviations of the response from HTTP that were found so far.
     pub fn deviations(&self) -> Deviations {
         self.state().deviations.clone()
     }
 
-    /// Whether the answer deviates in a way.
+    /// Whether the response has a deviation.
     pub fn has_deviation(&self, deviation: Deviation) -> bool {
         self.state().deviations.has(deviation)
     }
 
-    /// Whether the response is incomplete although the library reports no error: its stream of HTTP/2 was reset before its end, with
-    /// `NO_ERROR`, or it ends with a head that declares a body.
+    /// Whether the response is incomplete although the library reports no error: its HTTP/2 stream was reset with
+    /// `NO_ERROR` before its end, or it ends with a head that declares a body.
     pub fn lacks_body(&self) -> bool {
         let state = self.state();
         let was_cut = state.frames.as_ref().is_some_and(|(_, theirs)| theirs.was_cut());
         was_cut || state.deviations.has(Deviation::MissingBody)
     }
 
-    /// Interim answers that came before the final one of HTTP/2.
+    /// Number of interim responses (1xx) before the final HTTP/2 response.
     pub fn interims(&self) -> usize {
         let state = self.state();
         state.frames.as_ref().map_or(0, |_| state.headers.saturating_sub(1))
     }
 
-    /// Everything, once the connection is closed.
+    /// Takes the whole trace after the connection was closed.
     pub fn read_out(&self) -> TraceState {
         let mut state = std::mem::take(&mut *self.state());
         state.excerpt = if state.first_answer.is_empty() {

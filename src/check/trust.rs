@@ -116,7 +116,8 @@ impl Root {
     }
 }
 
-/// Maximum number of intermediates in a typical chain. So few intermediates with different names form few paths.
+/// Maximum number of intermediates in a typical chain. This number of intermediates with different names forms few
+/// paths.
 const USUAL_INTERMEDIATES: usize = 8;
 
 /// Whether the intermediates could form many paths: there are many of them, or two have the same name.
@@ -174,7 +175,7 @@ impl Trust {
             });
         }
         for error in &read.errors {
-            tracing::warn!(%error, "Skipping a certificate of the system's trust store");
+            tracing::warn!(%error, "Skipping a certificate in the system's trust store");
         }
         Ok(Self::new(read.certs))
     }

@@ -124,8 +124,8 @@ async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, 
     match (chosen, user) {
         ([VERSION, 0], _) => {}
         ([VERSION, 2], Some((name, password))) => log_in(layer, name, password.reveal()).await?,
-        ([VERSION, _], _) => return Err(TunnelError::Invalid("it requires another authentication method")),
-        _ => return Err(TunnelError::Invalid("it does not speak SOCKS 5")),
+        ([VERSION, _], _) => return Err(TunnelError::Invalid("it requires an unsupported authentication method")),
+        _ => return Err(TunnelError::Invalid("it does not support SOCKS 5")),
     }
     let mut request = vec![VERSION, 1, 0];
     match host.parse() {
@@ -147,7 +147,7 @@ async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, 
     let mut answer = [0; 4];
     layer.read_exact(&mut answer).await?;
     if answer[0] != VERSION {
-        return Err(TunnelError::Invalid("it does not speak SOCKS 5"));
+        return Err(TunnelError::Invalid("it does not support SOCKS 5"));
     }
     if answer[1] != 0 {
         return Err(TunnelError::Socks(answer[1]));
@@ -228,7 +228,7 @@ impl StageError for TunnelError {
         ];
         match self {
             Self::NotConnected => "There was no connection to the proxy.".to_owned(),
-            Self::Status(status) => format!("The proxy answered CONNECT with {status}."),
+            Self::Status(status) => format!("The proxy returned {status} to CONNECT."),
             Self::Socks(code) => {
                 let word = SOCKS
                     .get(usize::from(*code).wrapping_sub(1))

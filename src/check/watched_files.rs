@@ -61,7 +61,7 @@ impl Version {
 }
 
 trait Refresh: Send + Sync {
-    /// Reads the files again if they have changed.
+    /// Re-reads the files if they have changed.
     fn refresh(&self);
 }
 
@@ -75,8 +75,8 @@ impl<T: fmt::Debug> fmt::Debug for Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Reads the value with `first` now, and with `again` after each change of a file. A value without files never
-    /// changes.
+    /// Reads the value with `first` now, and with `again` after each change to one of its files. A value without files
+    /// never changes.
     ///
     /// # Errors
     /// The error of `first`, if the value can never become valid. A temporary error is stored.
@@ -142,14 +142,14 @@ impl<T: Send + Sync + 'static> Refresh for Watched<T> {
             Ok(_) if !whole => Some("they changed while they were read".to_owned()),
             Ok(value) => {
                 self.current.store(Arc::new(Ok(Arc::new(value))));
-                tracing::info!(what = self.what, "Files changed and were read again");
+                tracing::info!(what = self.what, "Read changed files");
                 None
             }
             Err(error) => Some(error),
         };
         if error.is_some() && error != seen.error {
             let kept = self.current.load().is_ok();
-            tracing::warn!(what = self.what, error, kept, "Files changed and cannot be used");
+            tracing::warn!(what = self.what, error, kept, "Cannot use changed files");
         }
         if let (Some(error), true) = (&error, self.current.load().is_err()) {
             self.current.store(Arc::new(Err(error.clone())));
@@ -169,7 +169,7 @@ pub fn watch_files() {
             }
         });
         if let Err(error) = started {
-            tracing::error!(%error, "Files that change are not read again before a reload");
+            tracing::error!(%error, "Cannot start the thread that reads changed files; they are read only at a reload");
         }
     });
 }

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 /// Stage times given by events on the wire, instead of the times at which the task ran.
@@ -65,7 +65,7 @@ pub(super) struct Wire {
     pub is_silent: bool,
     /// Events of the connection.
     pub trace: Arc<Trace>,
-    /// Memory held by the probe.
+    /// The account for the memory that the probe holds.
     pub memory: ProbeMemory,
 }
 
@@ -91,17 +91,9 @@ impl Wire {
 
     /// Closes the connection and returns the facts. `begun` is the start of the probe.
     pub fn close(self, begun: Instant) -> Exchange {
-        let Self {
-            mut facts,
-            layer,
-            line,
-            quic,
-            pending,
-            trace,
-            ..
-        } = self;
-        drop((layer, line, quic, pending));
-        let seen = trace.read_out();
+        let mut facts = self.facts;
+        drop((self.layer, self.line, self.quic, self.pending));
+        let seen = self.trace.read_out();
         facts.socket = seen.socket;
         facts.deviations = seen.deviations.clone();
         let clocks = seen.clocks();
@@ -123,10 +115,10 @@ impl Wire {
 pub(super) enum Layer {
     Plain(Socket),
     Tls(Box<TlsStream<Layer>>),
-    /// TLS to a proxy, before the inner TLS handshake starts.
+    /// TLS to a proxy, which carries the TLS connection to the target.
     Within(Box<TlsWithinTls>),
     #[cfg(feature = "legacy-tls")]
-    Legacy(super::legacy::LegacyStream),
+    Legacy(super::legacy_tls::LegacyStream),
 }
 
 impl Layer {
@@ -143,8 +135,8 @@ impl Layer {
         }))
     }
 
-    /// The reason why TLS ended, if it was received but not read. A server may send an alert before a write fails. All
-    /// other received data stays unread.
+    /// The reason why TLS ended, if it was received but not read: a server may send an alert before a write fails. The
+    /// decrypted data stays unread.
     fn unread_fault(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
         let Self::Tls(session) = self else { return None };
         let (layer, tls) = session.get_mut();
@@ -169,8 +161,18 @@ impl Layer {
 }
 
 impl AsyncRead for Layer {
+    /// Reads up to one TLS record. `TlsStream::poll_read` reads more, and the first record would then have the arrival
+    /// time of the last.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read(cx, buf)
+        let Self::Tls(session) = &mut *self else {
+            return self.stream().poll_read(cx, buf);
+        };
+        let mut session = Pin::new(session.as_mut());
+        let chunk = ready!(session.as_mut().poll_fill_buf(cx))?;
+        let count = chunk.len().min(buf.remaining());
+        buf.put_slice(&chunk[..count]);
+        session.consume(count);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -280,7 +282,7 @@ impl TracedStream {
         }
     }
 
-    /// Reads as the library reads: what its header blocks are to be.
+    /// Reads for the HTTP/2 library. `blocks` renames the fields that the library would reject.
     fn poll_blocks(
         &mut self,
         blocks: &mut HeaderBlocks,
@@ -352,7 +354,7 @@ impl TracedStream {
         &self.trace
     }
 
-    /// The exporter may not hold more of the received data.
+    /// Records that the memory limit does not allow more received data.
     pub fn out_of_memory(&self) {
         self.trace.out_of_memory();
     }
@@ -391,5 +393,70 @@ impl AsyncWrite for TracedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.layer).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Layer, Trace};
+    use crate::check::socket::{Socket, SocketStream};
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use std::sync::Arc;
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    /// A server for `localhost`, and a client that trusts it.
+    fn both_ends() -> (TlsAcceptor, TlsConnector) {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = CertificateDer::from(issued.cert.der().to_vec());
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (
+            TlsAcceptor::from(Arc::new(server)),
+            TlsConnector::from(Arc::new(client)),
+        )
+    }
+
+    /// The head and the body have both arrived. A read of both would give the head the body's arrival time.
+    #[tokio::test]
+    async fn a_read_takes_one_tls_record() {
+        let (acceptor, connector) = both_ends();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            for record in [b"head", b"body"] {
+                stream.write_all(record).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            stream
+        });
+        let stream = Arc::new(TcpStream::connect(address).await.unwrap());
+        let socket = Socket::new(SocketStream::Tcp(stream), Arc::new(Trace::default()), Instant::now());
+        let name = "localhost".try_into().unwrap();
+        let session = connector.connect(name, Layer::Plain(socket)).await.unwrap();
+        let _server = server.await.unwrap();
+        let mut layer = Layer::Tls(Box::new(session));
+        let mut read = [0; 64];
+        for record in [b"head", b"body"] {
+            let count = layer.read(&mut read).await.unwrap();
+            assert_eq!(&read[..count], record);
+        }
     }
 }

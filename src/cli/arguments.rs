@@ -1,29 +1,31 @@
-//! The command line as `blackbox_exporter`'s library (kingpin) reads it, brought into the form that ours reads.
+//! Preprocesses the command line. It converts the syntax of `blackbox_exporter`'s flag library (kingpin) to that of
+//! clap.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::Read as _;
 
-/// Files that name each other would never end.
+/// Maximum number of argument files. The limit stops files that refer to each other.
 const MOST_FILES: usize = 16;
 
-/// Bytes of a file of arguments.
+/// Maximum size of an argument file in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// From here on, arguments are those of a subcommand, where `@name` is an abstract socket.
+/// Subcommands. `@file` is not expanded after them, because `@name` is an abstract socket there.
 const SUBCOMMANDS: [&str; 3] = ["check", "config", "healthcheck"];
 
-/// Flags that the library takes in other forms as well.
+/// Alternative spellings that kingpin accepts, and the flags they stand for.
 const SPELLINGS: [(&str, &str); 3] = [
     ("--help-long", "--help"),
     ("--no-help", "--help"),
     ("--no-version", "--version"),
 ];
 
-/// The arguments, without the program's name: `@file` stands for the lines of a file, but for those that begin with `#`.
+/// Returns the arguments with each `@file` replaced by the lines of the file. Skips empty lines and lines that start
+/// with `#`. `written` does not include the program name.
 ///
 /// # Errors
-/// With what there is to say of a file that cannot be read, or that there are too many.
+/// When a file cannot be read, or there are too many files.
 pub(super) fn expanded(written: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, String> {
     let (mut waiting, mut done, mut files) = (written.collect::<VecDeque<_>>(), Vec::new(), 0);
     while let Some(argument) = waiting.pop_front() {
@@ -36,7 +38,7 @@ pub(super) fn expanded(written: impl Iterator<Item = OsString>) -> Result<Vec<Os
         if let Some(path) = text.strip_prefix('@') {
             files += 1;
             if files > MOST_FILES {
-                return Err(format!("too many files of arguments: expected up to {MOST_FILES}"));
+                return Err(format!("too many argument files: expected up to {MOST_FILES}"));
             }
             for line in lines(path)?.into_iter().rev() {
                 waiting.push_front(line);
@@ -51,7 +53,7 @@ pub(super) fn expanded(written: impl Iterator<Item = OsString>) -> Result<Vec<Os
 
 fn lines(path: &str) -> Result<Vec<OsString>, String> {
     if path.is_empty() {
-        return Err("invalid argument \"@\": expected the name of a file after it".to_owned());
+        return Err("invalid argument \"@\": expected a file name after it".to_owned());
     }
     let unusable = |error: std::io::Error| format!("failed to open arguments file {path:?}: {error}");
     let mut text = String::new();
@@ -84,7 +86,7 @@ mod tests {
         let at = |name: &str| format!("@{}", path(name));
         assert_eq!(of(&["-x", &at("a"), "y"]).unwrap(), ["-x", "--one=1", "--two", "y"]);
         assert_eq!(of(&[&at("nested")]).unwrap(), ["--one=1", "--two", "--three"]);
-        // The value of a flag may come from a file; what is written after `=` is a value as it stands.
+        // A flag's value may be read from a file. A value after `=` is taken literally.
         assert_eq!(of(&["--flag", &at("a")]).unwrap(), ["--flag", "--one=1", "--two"]);
         assert_eq!(of(&["--flag=@a"]).unwrap(), ["--flag=@a"]);
         for wrong in [at("endless"), at("none"), "@".to_owned()] {

@@ -1,4 +1,4 @@
-//! `check`: the same probe from a terminal, once or many times.
+//! `check`: runs the same probe as the server from a terminal, once or several times.
 
 use super::{Cli, CliError, seconds};
 use crate::backend::Backend;
@@ -19,34 +19,36 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
-/// `check`.
+/// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckCommand {
-    /// The target, as in the parameter `target`.
+    /// Target, as in the "target" scrape parameter.
     #[arg(value_name = "URL")]
     target: String,
-    /// The module.
+    /// Module name.
     #[arg(long, default_value = "http_2xx")]
     module: String,
-    /// A virtual host, as in the parameter `hostname`.
+    /// Virtual host, as in the "hostname" scrape parameter.
     #[arg(long)]
     hostname: Option<String>,
-    /// Machines behind the edge, inward, as in the parameter `backend`: NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME],…
+    /// Backends behind the edge, ordered from the edge to the origin, as in the "backend" scrape parameter:
+    /// NAME@ADDRESS:PORT[;tls][;sni=NAME][;host=NAME],…
     #[arg(long, value_name = "BACKENDS")]
     backend: Option<String>,
-    /// Seconds the probe gets; the module may bound it further.
+    /// Maximum duration of a probe in seconds. The module's timeout takes precedence if it is shorter.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     timeout: f64,
-    /// Print the evidence as JSON, one line for each probe, and nothing else.
+    /// Print only the evidence, as JSON. With several probes, print one line per probe.
     #[arg(long)]
     json: bool,
-    /// Write the last probe as an HTTP Archive (HAR 1.2).
+    /// Write the last probe to a file as an HTTP Archive (HAR 1.2).
     #[arg(long, value_name = "FILE")]
     har: Option<PathBuf>,
-    /// Probes to make. With more than one, the end is a summary: percentiles by phase, a histogram, the share of each verdict.
+    /// Number of probes. With more than one, print a summary: percentiles by phase, a histogram, and the share of each
+    /// verdict.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
-    /// Seconds from the begin of a probe to the begin of the next.
+    /// Interval between the starts of two probes, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     interval: f64,
 }
@@ -63,23 +65,26 @@ impl CheckCommand {
 }
 
 impl Cli {
-    /// Runs `check`: prints what it found, and tells whether every probe succeeded.
+    /// Runs `check`: prints the results, and returns whether all probes succeeded.
     ///
     /// # Errors
-    /// When a probe cannot be made at all, or nothing can be written.
+    /// When a probe cannot run, or the output cannot be written.
     pub async fn check(&self, command: &CheckCommand) -> Result<bool, CliError> {
         let probe = self.probe_of(command)?;
         let Some(interval) = seconds(command.interval) else {
             return Err(CliError::Flag {
                 flag: "interval",
-                words: "must be a number of seconds, 0 or above".to_owned(),
+                words: format!(
+                    "invalid number \"{}\": expected a number of seconds, 0 or more",
+                    command.interval
+                ),
             });
         };
         let mut out = Output::new(command);
-        // One at a time is kept: what is printed is as the evidence of a server would have it.
+        // A history of one entry. The output then has the same format as a server's evidence.
         let history = History::new(1, std::process::id());
         let mut turns = tokio::time::interval(interval.max(Duration::from_millis(1)));
-        // A peer that hung is not asked for what was missed meanwhile.
+        // Skip the probes that were missed while a target did not respond.
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut interrupted = pin!(tokio::signal::ctrl_c());
         let mut summary = CheckSummary::default();
@@ -95,7 +100,7 @@ impl Cli {
             let finding = tokio::select! {
                 biased;
                 finding = next => finding?,
-                // What was found so far is summed up.
+                // The summary covers the probes so far.
                 _ = &mut interrupted => break,
             };
             summary.add(&finding);
@@ -116,7 +121,10 @@ impl Cli {
             .filter(|timeout| !timeout.is_zero())
             .ok_or(CliError::Flag {
                 flag: "timeout",
-                words: "must be a number of seconds above 0".to_owned(),
+                words: format!(
+                    "invalid number \"{}\": expected a number of seconds above 0",
+                    command.timeout
+                ),
             })?;
         Ok(Probe {
             timeout: module.timeout.map_or(timeout, |own| own.min(timeout)),
@@ -137,21 +145,21 @@ impl Cli {
     }
 }
 
-/// Where the findings go.
+/// Writer of the results.
 struct Output<'a> {
     command: &'a CheckCommand,
     out: std::io::Stdout,
-    /// Whether lines can be written over.
+    /// Whether the output is a terminal that can overwrite a line.
     is_terminal: bool,
     paint: Colouring,
-    /// When the progress was drawn last.
+    /// Time of the last progress update.
     drawn: Option<Instant>,
 }
 
-/// The progress is drawn so often, at most.
+/// Minimum time between two progress updates.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// Columns of a terminal that does not say how many it has.
+/// Number of columns if the terminal size is unknown.
 const COLUMNS: usize = 80;
 
 impl<'a> Output<'a> {
@@ -193,7 +201,7 @@ impl<'a> Output<'a> {
             let is_last = summary.probes() == count;
             if is_last || self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
                 self.drawn = Some(Instant::now());
-                // Over the line before, which must not have wrapped.
+                // Overwrite the previous line, which must not have wrapped.
                 let columns = terminal_size::terminal_size().map_or(COLUMNS, |(width, _)| width.0.into());
                 let line: String = summary.progress(count).chars().take(columns.max(2) - 1).collect();
                 write!(self.out, "\r\x1b[K{line}")?;

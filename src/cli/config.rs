@@ -1,4 +1,4 @@
-//! `config check` and `config explain`: what is wrong with a configuration, and what it comes to.
+//! `config check` and `config explain`: report the problems of a configuration, and print its effective values.
 
 use super::{Cli, CliError};
 use crate::config::{Config, ConfigError};
@@ -10,28 +10,28 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// `config`.
+/// Subcommands of `config`.
 #[derive(Debug, clap::Subcommand)]
 pub enum ConfigCommand {
-    /// Print everything that is wrong with a file, and every key that does not do what it seems to. Exits with 1 when the file would be refused.
+    /// Print all errors and warnings of a configuration file. Exits with 1 if the file has errors.
     Check(ConfigFileArgument),
-    /// Print what a file comes to: with all defaults, secrets masked, and the series that each target has.
+    /// Print the effective configuration: all defaults, masked secrets, and the number of series per target.
     Explain(ConfigFileArgument),
 }
 
-/// Which file.
+/// Argument of `config check` and `config explain`.
 #[derive(Debug, clap::Args)]
 pub struct ConfigFileArgument {
-    /// The file [default: that of --config.file].
+    /// Configuration file [default: the value of --config.file].
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 impl Cli {
-    /// Runs `config check` or `config explain`: what it prints, and whether all is well.
+    /// Runs `config check` or `config explain`. Returns the output, and whether the configuration is valid.
     ///
     /// # Errors
-    /// When the file cannot be read, or, to explain it, is not valid.
+    /// When the file cannot be read. `config explain` also fails if the file is invalid.
     pub fn config(&self, command: &ConfigCommand) -> Result<(String, bool), CliError> {
         match command {
             ConfigCommand::Check(argument) => {
@@ -86,7 +86,7 @@ impl Cli {
     }
 }
 
-/// The configuration with all defaults, each module behind the series that one target of it keeps.
+/// Returns the configuration with all defaults, preceded by the number of series per target of each module.
 fn explained(config: &Config) -> String {
     let mut out = String::new();
     for name in config.module_names() {
@@ -98,11 +98,11 @@ fn explained(config: &Config) -> String {
     out
 }
 
-/// Targets that stand for all of their kind.
+/// Sample targets: the number of series depends only on whether the target uses TLS.
 const PLAIN: &str = "http://target.example/";
 const SECURED: &str = "https://target.example/";
 
-/// How many series a target keeps between probes.
+/// Describes how many series a target keeps between probes.
 fn budget(module: &Module) -> String {
     let kept = |target: &str| {
         let mut page = MetricPage::new(module.metrics);
@@ -114,9 +114,9 @@ fn budget(module: &Module) -> String {
     };
     let (plain, secured) = (kept(PLAIN), kept(SECURED));
     let of_kind = if plain == secured {
-        format!("{plain} series of histograms and counters for each target")
+        format!("{plain} histogram and counter series per target")
     } else {
-        format!("{plain} series of histograms and counters for each target, {secured} over TLS")
+        format!("{plain} histogram and counter series per target, {secured} over TLS")
     };
-    format!("{of_kind}; the gauges of docs/metrics.md come on top")
+    format!("{of_kind}; docs/metrics.md lists the additional gauges")
 }

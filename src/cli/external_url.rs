@@ -1,10 +1,10 @@
-//! `--web.external-url`: the path of a URL as `blackbox_exporter` computes it, with Go's `net/url`. A text without a scheme is a
-//! path, and a text such as `host:9115/path` is a URL of the scheme `host`, which has no path.
+//! `--web.external-url`: extracts the path of a URL as `blackbox_exporter` does with Go's `net/url`. Text without a
+//! scheme is a path. Text such as `host:9115/path` is a URL with the scheme `host` and without a path.
 
 use crate::target::without_port;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 
-/// What a path of a route cannot have as it is. Requests have it encoded.
+/// Bytes that are percent-encoded in a route path, as they are in requests.
 const NOT_IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -22,10 +22,10 @@ const NOT_IN_PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// The path, percent-encoded, with or without a slash at its start.
+/// Returns the percent-encoded path, with or without a leading slash.
 ///
 /// # Errors
-/// Where Go refuses the URL, in its words.
+/// When Go rejects the URL. The error uses Go's wording.
 pub(super) fn path_of(url: &str) -> Result<String, String> {
     if url.starts_with(['"', '\'']) || url.ends_with(['"', '\'']) {
         return Err("URL must not begin or end with quotes".to_owned());
@@ -34,7 +34,7 @@ pub(super) fn path_of(url: &str) -> Result<String, String> {
     Ok(encoded(path))
 }
 
-/// The host, without its port, where the URL has one. `host:9115/path` is meant as one, though Go reads a scheme.
+/// Returns the host of the URL without its port. Go reads a scheme in `host:9115/path`, but the user means a host.
 pub(super) fn host_of(url: &str) -> Option<String> {
     let rest = url.split_once("//").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -42,13 +42,13 @@ pub(super) fn host_of(url: &str) -> Option<String> {
     Some(without_port(place).to_owned()).filter(|host| !host.is_empty())
 }
 
-/// A path that may have encoded bytes, as requests have it.
+/// Encodes a path, which may contain percent-encoded bytes, as in a request.
 pub(super) fn encoded(path: &str) -> String {
     let bytes: Vec<u8> = percent_decode_str(path).collect();
     percent_encode(&bytes, NOT_IN_PATH).to_string()
 }
 
-/// The path as written.
+/// Returns the unmodified path.
 fn parse(url: &str) -> Result<&str, String> {
     if url.bytes().any(|byte| byte.is_ascii_control()) {
         return Err("net/url: invalid control character in URL".to_owned());
@@ -78,7 +78,7 @@ fn parse(url: &str) -> Result<&str, String> {
     Ok(path)
 }
 
-/// RFC 3986 section 3.1. What cannot be a scheme is a path.
+/// Splits off the scheme (RFC 3986 section 3.1). Text that cannot start with a scheme is a path.
 fn scheme(url: &str) -> Result<(&str, &str), String> {
     for (at, byte) in url.bytes().enumerate() {
         match byte {
@@ -125,7 +125,8 @@ fn check_escapes(text: &str) -> Result<(), String> {
 mod tests {
     use super::path_of;
 
-    /// What `blackbox_exporter` 0.28 logs for each (`--log.level=debug`), before it trims the slashes.
+    /// The expected values are the paths that `blackbox_exporter` 0.28 logs (`--log.level=debug`) before it trims the
+    /// slashes.
     #[test]
     fn the_path_is_the_one_that_go_computes() {
         for (url, path) in [

@@ -1,12 +1,12 @@
-//! `healthcheck`: whether a running exporter answers, for containers.
+//! `healthcheck`: checks the health of a running exporter, for containers.
 
 use super::CliError;
 use std::time::Duration;
 
-/// `healthcheck`.
+/// Arguments of `healthcheck`.
 #[derive(Debug, clap::Args)]
 pub struct HealthcheckCommand {
-    /// The health endpoint.
+    /// URL of the health endpoint.
     #[arg(long, default_value = "http://127.0.0.1:9115/-/healthy")]
     url: String,
 }
@@ -14,7 +14,7 @@ pub struct HealthcheckCommand {
 /// Runs `healthcheck`.
 ///
 /// # Errors
-/// When the endpoint does not answer 200 within 5 s.
+/// When the endpoint does not return 200 within 5 s.
 pub async fn healthcheck(command: &HealthcheckCommand) -> Result<(), CliError> {
     let unhealthy = |error: reqwest::Error| CliError::Unhealthy(error.to_string());
     let client = reqwest::Client::builder()
@@ -27,7 +27,7 @@ pub async fn healthcheck(command: &HealthcheckCommand) -> Result<(), CliError> {
         Ok(())
     } else {
         Err(CliError::Unhealthy(format!(
-            "{} answered {}",
+            "{} returned {}",
             command.url,
             answer.status()
         )))

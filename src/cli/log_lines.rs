@@ -1,5 +1,5 @@
-//! Log lines with the keys of `blackbox_exporter` (Go's `log/slog`): `time`, `level`, `source`, `msg`, then the fields, each key
-//! once. What reads the logs of that reads these.
+//! Log lines with `blackbox_exporter`'s keys (Go's `log/slog`): `time`, `level`, `source`, `msg`, then the fields,
+//! without duplicate keys. Programs that parse `blackbox_exporter`'s logs can also parse these lines.
 
 use super::LogFormat;
 use super::log_writer::LogWriter;
@@ -13,10 +13,10 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// The keys that every line has, in their order.
+/// Keys of every line, in this order.
 const FIRST_KEYS: [&str; 4] = ["time", "level", "source", "msg"];
 
-/// Has each event written to stderr as one line.
+/// Tracing layer that writes each event to stderr as one line.
 #[derive(Debug)]
 pub struct LogLines {
     format: LogFormat,
@@ -30,7 +30,7 @@ impl<S: Subscriber> Layer<S> for LogLines {
 }
 
 impl LogLines {
-    /// Lines in this format, written by a thread of their own.
+    /// Creates the layer. A separate thread writes the lines.
     #[must_use]
     pub fn new(format: LogFormat) -> Self {
         Self {
@@ -61,7 +61,7 @@ fn level(event: &Metadata<'_>) -> String {
     event.level().as_str().to_owned()
 }
 
-/// The file, without its folders, and the line that wrote the event.
+/// Source file without its directories, and the line of the log statement.
 fn source(event: &Metadata<'_>) -> String {
     let file = event.file().map(Path::new).and_then(Path::file_name);
     let file = file.map_or_else(|| event.target().into(), |name| name.to_string_lossy());
@@ -82,7 +82,8 @@ fn logfmt(fields: impl Iterator<Item = (String, Value)>) -> String {
     line + "\n"
 }
 
-/// One flat object. `serde_json` may sort the keys of a map, so each pair is written on its own, in the order of the fields.
+/// Formats a line as one flat object. `serde_json` may sort the keys of a map, so each pair is written separately in
+/// the order of the fields.
 fn json(fields: impl Iterator<Item = (String, Value)>) -> String {
     let pairs: Vec<_> = fields
         .map(|(key, value)| format!("{}:{value}", Value::String(key)))
@@ -90,7 +91,7 @@ fn json(fields: impl Iterator<Item = (String, Value)>) -> String {
     format!("{{{}}}\n", pairs.join(","))
 }
 
-/// Whether a value cannot stand in a logfmt line as it is, as slog judges: a backslash and DEL can, U+FFFD cannot.
+/// Whether a value needs quotes in a logfmt line. As in slog, a backslash and DEL do not need quotes, and U+FFFD does.
 fn needs_quotes(text: &str) -> bool {
     text.is_empty()
         || text.chars().any(|c| match c {
@@ -104,7 +105,7 @@ fn is_printable(c: char) -> bool {
     matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1
 }
 
-/// A text in quotes, with Go's escapes.
+/// Quotes a string with Go's escapes.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for c in text.chars() {
@@ -148,7 +149,7 @@ impl Fields {
                 return;
             }
             "error" => "err".to_owned(),
-            // A library may have a field of that name.
+            // A library may use one of these names for a field.
             name if FIRST_KEYS.contains(&name) => format!("{name}_"),
             name => name.to_owned(),
         };
@@ -194,7 +195,7 @@ mod tests {
     use tracing_subscriber::Layer;
     use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
-    /// Keeps the lines instead of writing them.
+    /// Layer that stores the lines instead of writing them.
     struct Kept(LogFormat, Arc<Mutex<Vec<String>>>);
 
     impl<S: Subscriber> Layer<S> for Kept {

@@ -1,6 +1,6 @@
-//! Log lines are written by a thread of their own: whoever logs never waits for the reader of stderr, nor for a disk.
+//! Writes log lines in a separate thread, so that logging never blocks on a slow reader of stderr or a slow disk.
 //!
-//! Lines wait in a bounded queue. What finds no room there, or cannot be written, is dropped and counted.
+//! A bounded queue holds the lines. If the queue is full or a write fails, the line is dropped and counted.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,19 +9,19 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-/// Lines that may wait: maximum.
+/// Maximum number of lines in the queue.
 const LINES: usize = 4096;
 
-/// Bytes of them: maximum.
+/// Maximum total size of the lines in the queue, in bytes.
 const BYTES: usize = 4 << 20;
 
-/// How long the end of the process waits for the last lines. Where nobody reads stderr, they are lost.
+/// Maximum time that the exporter waits at exit for the last lines to be written. Lines that remain are lost.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// Lines that were dropped, by why.
+/// Number of dropped lines by reason.
 static DROPPED: [(&str, AtomicU64); 2] = [("queue_full", AtomicU64::new(0)), ("write_failed", AtomicU64::new(0))];
 
-/// Log lines that were dropped, by why.
+/// Returns the number of dropped log lines by reason.
 pub fn dropped_log_lines() -> impl Iterator<Item = (&'static str, u64)> {
     DROPPED.iter().map(|(why, count)| (*why, count.load(Ordering::Relaxed)))
 }
@@ -30,21 +30,21 @@ fn dropped(why: usize) {
     DROPPED[why].1.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The writer of this process.
+/// The log writer of this process.
 static STDERR: OnceLock<LogWriter> = OnceLock::new();
 
-/// Waits until the lines so far are written, for as long as that is worth it.
+/// Waits up to 500 ms until the queued lines are written.
 pub fn flush_logs() {
     if let Some(writer) = STDERR.get() {
         writer.flush(LAST_LINES);
     }
 }
 
-/// Takes lines.
+/// Sender side of the queue.
 #[derive(Clone, Debug)]
 pub(super) struct LogWriter {
     queue: SyncSender<Message>,
-    /// Bytes of the lines that wait.
+    /// Total size of the queued lines in bytes.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -55,23 +55,23 @@ enum Message {
 }
 
 impl LogWriter {
-    /// The writer to stderr, with its thread.
+    /// Returns the writer to stderr. The first call starts its thread.
     pub fn to_stderr() -> Self {
         STDERR.get_or_init(|| Self::to(std::io::stderr())).clone()
     }
 
-    /// A writer to something else. Without a thread, every line is dropped.
+    /// Creates a writer to `out`. If the thread cannot be started, every line is dropped.
     fn to(out: impl Write + Send + 'static) -> Self {
         let (queue, lines) = sync_channel(LINES);
         let waiting = Arc::new(AtomicUsize::new(0));
         let rest = waiting.clone();
         let write = move || write_all(out, &lines, &rest);
-        // There is nowhere to report that the log cannot be written.
+        // A failure to start the log thread cannot be logged.
         let _ended_with_the_process = thread::Builder::new().name("log".to_owned()).spawn(write);
         Self { queue, waiting }
     }
 
-    /// Has a line written, if there is room.
+    /// Queues a line, or drops it if the queue is full.
     pub fn write(&self, line: String) {
         let length = line.len();
         let before = self.waiting.fetch_add(length, Ordering::SeqCst);
@@ -111,7 +111,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    /// Takes a line each time it is told to; fails where it is told that.
+    /// Writer that handles one line per message: `true` accepts it, `false` fails the write.
     struct Slow {
         turns: Receiver<bool>,
         taken: Arc<Mutex<Vec<u8>>>,
@@ -146,7 +146,7 @@ mod tests {
         let dropped = || dropped_log_lines().map(|(_, count)| count).collect::<Vec<_>>();
         let before = dropped();
         let (writer, go, taken) = slow();
-        // Nobody reads: the queue takes as much as it may.
+        // The thread is blocked in its first write, so the queue fills up.
         let line = "x".repeat(BYTES / 8 - 1) + "\n";
         for _ in 0..20 {
             writer.write(line.clone());
@@ -159,7 +159,7 @@ mod tests {
         writer.flush(Duration::from_mins(1));
         assert_eq!(taken.lock().unwrap().len(), 7 * line.len());
         assert_eq!(dropped()[1], before[1] + 1);
-        // A disk that was full takes the next line again.
+        // After the failed write, the next line is written again.
         go.send(true).unwrap();
         writer.write("last\n".to_owned());
         writer.flush(Duration::from_mins(1));

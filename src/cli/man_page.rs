@@ -3,7 +3,7 @@
 use clap::{Arg, Command};
 use std::fmt::Write as _;
 
-/// The page of a command.
+/// Returns the manual page of a command.
 pub(super) fn page(command: &Command) -> String {
     let name = command.get_name();
     let mut page = format!(
@@ -27,7 +27,7 @@ fn put(page: &mut String, title: &str, words: Option<String>) {
     writeln!(page, ".TP\n\\fB{}\\fR\n{words}", escaped(title)).expect("writing to a String cannot fail");
 }
 
-/// The flag as it is written, with its default.
+/// Formats the flag with its default value.
 fn title(flag: &Arg) -> String {
     let short = flag.get_short().map_or_else(String::new, |short| format!("-{short}, "));
     let long = flag.get_long().unwrap_or_else(|| flag.get_id().as_str());
@@ -44,7 +44,7 @@ fn title(flag: &Arg) -> String {
     format!("{short}--{long}{value}")
 }
 
-/// A line that begins with a point or an apostrophe would be a request of the formatter.
+/// Escapes text. A line that starts with a period or an apostrophe would be a roff request.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('-', "\\-");
     let lines = text.lines().map(|line| {

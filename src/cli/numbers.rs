@@ -1,11 +1,11 @@
-//! Numbers of flags as Go reads them: a base by its prefix, and underscores between digits.
+//! Parses numeric flags as Go does: a prefix selects the base, and underscores may separate digits.
 
-/// A whole number of 0 or above: `10`, `0x10`, `0o17`, `017`, `0b11`, `1_000`.
+/// Parses a non-negative integer: `10`, `0x10`, `0o17`, `017`, `0b11`, `1_000`.
 ///
 /// # Errors
-/// When it is none, or too large.
+/// When the text is not a valid integer, or the number exceeds 64 bits.
 pub(super) fn whole(written: &str) -> Result<u64, String> {
-    let wrong = || format!("invalid number {written:?}: expected a whole number of 0 or above, such as 100");
+    let wrong = || format!("invalid number {written:?}: expected a non-negative integer, such as 100");
     let lower = written.to_ascii_lowercase();
     let bases = [("0x", 16), ("0b", 2), ("0o", 8), ("0", 8)];
     let prefixed = bases
@@ -13,7 +13,7 @@ pub(super) fn whole(written: &str) -> Result<u64, String> {
         .find_map(|(prefix, base)| Some((lower.strip_prefix(prefix).filter(|rest| !rest.is_empty())?, *base)));
     let (digits, base) = prefixed.unwrap_or((&lower, 10));
     let digits = if prefixed.is_some() {
-        // One may follow the prefix.
+        // An underscore may follow the prefix.
         digits.strip_prefix('_').unwrap_or(digits)
     } else {
         digits
@@ -22,20 +22,20 @@ pub(super) fn whole(written: &str) -> Result<u64, String> {
     u64::from_str_radix(&digits.ok_or_else(wrong)?, base).map_err(|_| wrong())
 }
 
-/// The same, for what is counted in memory.
+/// Parses a count like [`whole`]. A number that exceeds `usize` becomes the maximum.
 ///
 /// # Errors
-/// As with [`whole`].
+/// See [`whole`].
 pub(super) fn count(written: &str) -> Result<usize, String> {
     whole(written).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
-/// Seconds, as a decimal or hexadecimal number, or `inf`.
+/// Parses seconds: a decimal or hexadecimal number, or `inf`.
 ///
 /// # Errors
-/// When it is no number, or beyond what a float holds.
+/// When the text is not a number, or the number exceeds the range of a float.
 pub(super) fn seconds(written: &str) -> Result<f64, String> {
-    let wrong = || format!("invalid number {written:?}: expected seconds, such as 0.5");
+    let wrong = || format!("invalid number {written:?}: expected a number of seconds, such as 0.5");
     let lower = written.to_ascii_lowercase();
     let (sign, unsigned) = match lower.split_at_checked(1) {
         Some(("-", rest)) => (-1.0, rest),
@@ -67,7 +67,7 @@ pub(super) fn seconds(written: &str) -> Result<f64, String> {
     }
 }
 
-/// `1.8p3` is 12: digits, perhaps with a point, and the power of two, which must be there.
+/// Parses a hexadecimal float without its `0x`: `1.8p3` is 12. The exponent is required.
 fn hexadecimal(written: &str) -> Option<f64> {
     let (mantissa, power) = written.split_once('p')?;
     let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -82,7 +82,7 @@ fn hexadecimal(written: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// Underscores may stand between digits alone.
+/// Removes underscores. Returns `None` if one is not between two digits.
 fn without_underscores(digits: &str) -> Option<String> {
     let is_between = |place: usize| {
         let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);

@@ -1,8 +1,8 @@
-//! `--version`, in the form of the programs of Prometheus: scripts read the version as the third word of the first line.
+//! `--version` in the format of Prometheus programs. Scripts read the version as the third word of the first line.
 
 use crate::self_metrics::platform;
 
-/// The name and the version, and how it was built.
+/// Returns the output of `--version`: the name, the version and the build information.
 #[must_use]
 pub fn version_text() -> String {
     let version = env!("CARGO_PKG_VERSION");
@@ -19,7 +19,7 @@ pub fn version_text() -> String {
     )
 }
 
-/// The version as the first line of the log has it.
+/// Returns the version in the format of the first log line.
 #[must_use]
 pub fn version_in_log() -> String {
     let version = env!("CARGO_PKG_VERSION");

@@ -1,11 +1,11 @@
-//! Composes which addresses a module takes, and from which it connects.
+//! Builds a module's address family and source address.
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};
 use crate::check::AddressFamily;
 use std::net::IpAddr;
 
-/// Any word but ip6 means ip4: so does the peer take it.
+/// The preferred address family. As in `blackbox_exporter`, every value except `ip6` and the empty string means `ip4`.
 pub(super) fn family(preferred: Option<&Spanned<String>>, fallback: Option<bool>) -> AddressFamily {
     let prefers_ip4 = preferred.is_some_and(|family| !matches!(family.value.as_str(), "ip6" | ""));
     AddressFamily {
@@ -14,13 +14,16 @@ pub(super) fn family(preferred: Option<&Spanned<String>>, fallback: Option<bool>
     }
 }
 
-/// The address of this host to send from.
+/// The local address of the connections.
 pub(super) fn source(written: Option<&Spanned<String>>, path: &str) -> Result<Option<IpAddr>, ConfigIssue> {
     let Some(written) = written.filter(|written| !written.value.is_empty()) else {
         return Ok(None);
     };
     let address = written.value.parse().map_err(|_| {
-        let words = format!("{:?} is no address; write one such as 192.0.2.7", written.value);
+        let words = format!(
+            "invalid IP address {:?}: expected an address such as 192.0.2.7",
+            written.value
+        );
         at(written, path, "source_ip_address", words)
     })?;
     Ok(Some(address))

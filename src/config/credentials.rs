@@ -1,4 +1,4 @@
-//! Composes the credentials of an http module.
+//! Builds the credentials of http and websocket modules.
 
 use super::file::{AuthorizationFile, BasicAuthFile, ClientFile, HttpFile, OAuth2File, Spanned};
 use super::http::header_value;
@@ -6,7 +6,7 @@ use super::issue::{ConfigIssue, at};
 use crate::probers::credentials::{Credentials, SecretSource};
 use crate::secret::Secret;
 
-/// The keys by which a client authenticates.
+/// The authentication keys of a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CredentialKeys<'a> {
     basic_auth: Option<&'a Spanned<BasicAuthFile>>,
@@ -38,7 +38,7 @@ impl<'a> CredentialKeys<'a> {
     }
 }
 
-/// At most one way to authenticate may be configured. What is written empty is as good as left out.
+/// Builds the credentials. More than one authentication method is an error. An empty token counts as absent.
 pub(super) fn build(file: &CredentialKeys<'_>, path: &str) -> Result<Option<Credentials>, ConfigIssue> {
     let token = file.bearer_token.filter(|token| !token.value.reveal().is_empty());
     let token_file = filled(file.bearer_token_file);
@@ -70,7 +70,7 @@ pub(super) fn build(file: &CredentialKeys<'_>, path: &str) -> Result<Option<Cred
             Err(at(second, path, "basic_auth", words))
         }
         (None, Some(second), Some(_)) => {
-            let words = "authorization is not compatible with bearer_token & bearer_token_file; leave one of them out";
+            let words = "authorization is not compatible with bearer_token & bearer_token_file; remove one of them";
             Err(at(second, path, "authorization", words))
         }
         (Some(written), None, None) => basic(&written.value, &format!("{path}.basic_auth")).map(Some),
@@ -83,7 +83,7 @@ pub(super) fn build(file: &CredentialKeys<'_>, path: &str) -> Result<Option<Cred
     }
 }
 
-/// A text that is written and not empty.
+/// The value of a key, unless it is absent or empty.
 pub(super) fn filled(written: Option<&Spanned<String>>) -> Option<&Spanned<String>> {
     written.filter(|written| !written.value.is_empty())
 }
@@ -122,7 +122,7 @@ fn authorization(file: &AuthorizationFile, path: &str) -> Result<Credentials, Co
     })
 }
 
-/// What stands in the key itself or in the file that `KEY_file` names, not both.
+/// A secret from `KEY` or from the file in `KEY_file`. Setting both is an error.
 pub(super) fn source(
     text: Option<Secret>,
     file: Option<&Spanned<String>>,

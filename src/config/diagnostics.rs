@@ -1,4 +1,5 @@
-//! Builds the diagnostics settings of a module (backends, cache bypass, reference request, addresses) and the controls of the process.
+//! Builds a module's diagnostics settings (backends, cache bypass, reference request, addresses) and the controls of
+//! the process.
 
 use super::file::{BackendFile, ConfigFile, ControlFile, DiagnosticsFile, ModuleFile, Spanned};
 use super::issue::{ConfigIssue, at};
@@ -10,13 +11,13 @@ use crate::probers::{DiagnosticsSettings, When};
 use std::net::{IpAddr, SocketAddr};
 use url::{Host, Url};
 
-/// Controls, at most: each is asked with every look at our own side.
+/// Maximum number of controls. Every check of the exporter's own network probes all of them.
 const MOST_CONTROLS: usize = 16;
 
 pub(super) fn controls(file: &ConfigFile) -> Result<Controls, ConfigIssue> {
     let written = file.controls.as_deref().unwrap_or_default();
     if let Some(first_too_many) = written.get(MOST_CONTROLS) {
-        let words = format!("there may be at most {MOST_CONTROLS} controls; leave out from here on");
+        let words = format!("too many controls: maximum {MOST_CONTROLS}");
         return Err(at(first_too_many, "", "controls", words));
     }
     let specs: Result<_, _> = written.iter().map(control).collect();
@@ -35,7 +36,10 @@ fn control(file: &Spanned<ControlFile>) -> Result<ControlSpec, ConfigIssue> {
         (Some(name), None, None) => {
             let addresses = expect.iter().flatten().map(|text| {
                 text.value.parse().map_err(|_| {
-                    let words = format!("{:?} is no address; write one such as 192.0.2.1", text.value);
+                    let words = format!(
+                        "invalid IP address {:?}: expected an address such as 192.0.2.1",
+                        text.value
+                    );
                     at(text, "controls", "expect", words)
                 })
             });
@@ -50,7 +54,7 @@ fn control(file: &Spanned<ControlFile>) -> Result<ControlSpec, ConfigIssue> {
                 "address",
                 address,
                 format!(
-                    "{:?} is no address with a port; write one such as 192.0.2.1:443",
+                    "invalid address {:?}: expected an IP address and a port, such as 192.0.2.1:443",
                     address.value
                 ),
             ),
@@ -60,11 +64,11 @@ fn control(file: &Spanned<ControlFile>) -> Result<ControlSpec, ConfigIssue> {
             None => wrong(
                 "url",
                 url,
-                "this is no URL; write one such as https://control.example/".to_owned(),
+                "invalid URL: expected an http or https URL such as https://control.example/".to_owned(),
             ),
         },
         _ => {
-            let words = "a control has one of name, address and url; expect goes with name only";
+            let words = "a control requires exactly one of name, address and url; expect is allowed only with name";
             Err(at(file, "", "controls", words.to_owned()))
         }
     }
@@ -125,7 +129,7 @@ fn backend(file: &Spanned<BackendFile>, path: &str) -> Result<Backend, ConfigIss
         reachable,
     } = &file.value;
     let (Some(name), Some(address)) = (name, address) else {
-        let words = "a backend needs a name and an address, for example {name: app, address: 10.0.0.7:8080}";
+        let words = "a backend requires name and address, for example {name: app, address: 10.0.0.7:8080}";
         return Err(file.location.issue(path, words));
     };
     let backend =
@@ -138,7 +142,7 @@ fn backend(file: &Spanned<BackendFile>, path: &str) -> Result<Backend, ConfigIss
             host,
             path,
             "host",
-            "the host cannot be written in a header".to_owned(),
+            "invalid host: expected a valid header value".to_owned(),
         ));
     }
     Ok(Backend {
@@ -201,7 +205,7 @@ fn all_addresses(file: &ModuleFile, path: &str) -> Result<bool, ConfigIssue> {
             "first" => Ok(false),
             "all" => Ok(true),
             other => {
-                let words = format!("{other:?} does not say which addresses to probe; write first or all");
+                let words = format!("invalid value {other:?}: expected first or all");
                 Err(at(written, path, "addresses", words))
             }
         },

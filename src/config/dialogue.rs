@@ -1,4 +1,4 @@
-//! Composes the modules that hold a dialogue: tcp and unix.
+//! Builds the settings of tcp and unix modules and the steps of `query_response`.
 
 use super::address;
 use super::file::{LabelFile, Spanned, StepFile, TcpFile, TlsFile, UnixFile};
@@ -12,7 +12,7 @@ use crate::probers::tcp::TcpProber;
 use crate::probers::unix::UnixProber;
 use std::sync::Arc;
 
-/// Checks every key of tcp and gives what runs.
+/// Validates the keys and builds the tcp prober.
 pub(super) fn tcp(file: &TcpFile, resolver: Arc<Resolver>, path: &str) -> Result<TcpProber, ConfigIssue> {
     Ok(TcpProber {
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
@@ -24,7 +24,7 @@ pub(super) fn tcp(file: &TcpFile, resolver: Arc<Resolver>, path: &str) -> Result
     })
 }
 
-/// Checks every key of unix and gives what runs.
+/// Validates the keys and builds the unix prober.
 pub(super) fn unix(file: &UnixFile, resolver: Arc<Resolver>, path: &str) -> Result<UnixProber, ConfigIssue> {
     let steps = file.query_response.iter().flatten();
     let begins_tls = steps.filter_map(|step| step.value.starttls.as_ref()).chain(&file.tls);
@@ -35,7 +35,7 @@ pub(super) fn unix(file: &UnixFile, resolver: Arc<Resolver>, path: &str) -> Resu
     if let Some(written) = begins_tls.into_iter().find(|begins| begins.value)
         && !file.tls_config.as_ref().is_some_and(names)
     {
-        let words = "a path has no name that a certificate could be for; set tls_config.server_name";
+        let words = "TLS over a Unix socket requires the name in the certificate; set tls_config.server_name";
         return Err(at(written, path, "tls", words));
     }
     Ok(UnixProber {
@@ -72,7 +72,7 @@ fn step(file: &Spanned<StepFile>, path: &str) -> Result<Step, ConfigIssue> {
     let bytes = expect_bytes.as_ref().filter(|bytes| !bytes.value.0.is_empty());
     let expect = match (pattern, bytes) {
         (Some(_), Some(second)) => {
-            let words = "a step has one of expect and expect_bytes; write two steps";
+            let words = "expect and expect_bytes cannot be used in the same step; write two steps";
             return Err(at(second, path, "expect_bytes", words));
         }
         (Some(pattern), None) => Some(Expect::Regexp(regexp(pattern, path, "expect")?)),
@@ -92,17 +92,22 @@ fn labels(written: Option<&[Spanned<LabelFile>]>, path: &str) -> Result<Vec<(Str
     let mut labels: Vec<(String, String)> = Vec::new();
     for file in written.unwrap_or_default() {
         let Some(name) = &file.value.name else {
-            return Err(at(file, &path, "name", "a label needs a name, such as version"));
+            return Err(at(
+                file,
+                &path,
+                "name",
+                "missing label name: expected a name such as version",
+            ));
         };
         if !is_label(&name.value) {
             let words = format!(
-                "{:?} is no label name; it has letters, digits and underscores, and does not begin with a digit or with __",
+                "invalid label name {:?}: expected letters, digits and underscores, not starting with a digit or __",
                 name.value
             );
             return Err(at(name, &path, "name", words));
         }
         if labels.iter().any(|(known, _)| *known == name.value) {
-            let words = format!("the label {} stands twice in this step; write it once", name.value);
+            let words = format!("duplicate label {:?} in this step", name.value);
             return Err(at(name, &path, "name", words));
         }
         labels.push((name.value.clone(), file.value.value.clone().unwrap_or_default()));
@@ -110,7 +115,7 @@ fn labels(written: Option<&[Spanned<LabelFile>]>, path: &str) -> Result<Vec<(Str
     Ok(labels)
 }
 
-/// The label names of Prometheus' data model.
+/// Whether a name is a valid label name in the Prometheus data model.
 fn is_label(name: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     name.starts_with(letter) && !name.starts_with("__") && name.chars().all(|c| letter(c) || c.is_ascii_digit())

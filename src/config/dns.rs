@@ -1,4 +1,4 @@
-//! Composes a dns module from its keys.
+//! Builds a dns module's settings.
 
 use super::address;
 use super::file::{DnsFile, RecordRulesFile, Spanned};
@@ -11,10 +11,11 @@ use crate::probers::dns::{DnsProber, RecordRules, Transport, rcode_number, read_
 use hickory_proto::rr::Name;
 use std::sync::Arc;
 
-/// The classes that the peer knows by name (RFC 1035 section 3.2.4, RFC 2136 section 2.4).
+/// The classes that `blackbox_exporter` accepts by name (RFC 1035 section 3.2.4, RFC 2136 section 2.4).
 const CLASSES: [(&str, u16); 6] = [("IN", 1), ("CS", 2), ("CH", 3), ("HS", 4), ("NONE", 254), ("ANY", 255)];
 
-/// Checks every key and gives what runs. A module without the block asks for everything at the root, as with the peer.
+/// Validates the keys and builds the prober. As in `blackbox_exporter`, a module without the block queries all records
+/// of the root.
 pub(super) fn build(
     file: Option<&Spanned<DnsFile>>,
     resolver: Arc<Resolver>,
@@ -36,7 +37,7 @@ pub(super) fn build(
         record_type: match &file.query_type {
             Some(written) if !written.value.is_empty() => type_number(&written.value).ok_or_else(|| {
                 let words = format!(
-                    "query type {:?} is not valid; write one in capitals, such as A or SOA",
+                    "query type {:?} is not valid: expected a type in capitals, such as A or SOA",
                     written.value
                 );
                 at(written, path, "query_type", words)
@@ -52,8 +53,8 @@ pub(super) fn build(
     })
 }
 
-/// A name that ends with its dot, written or not; or why it cannot be asked for. As `blackbox_exporter` does, a file with such a name is
-/// taken: each probe of the module fails, and no other module.
+/// The absolute query name, with or without a final dot in the file, or the reason why it is invalid. As in
+/// `blackbox_exporter`, an invalid name does not make the file invalid: only the probes of this module fail.
 fn query_name(file: &Spanned<DnsFile>, path: &str) -> Result<Result<Name, String>, ConfigIssue> {
     let Some(written) = file.value.query_name.as_ref().filter(|name| !name.value.is_empty()) else {
         return Err(at(file, path, "query_name", "query name must be set for DNS module"));
@@ -73,11 +74,11 @@ fn transport(file: &DnsFile, path: &str) -> Result<Transport, ConfigIssue> {
         (Some("https"), None) => Ok(Transport::Https),
         (None | Some("udp"), None) => Ok(Transport::Udp),
         (None | Some("udp" | "https"), Some(over)) => {
-            let words = "DNS over TLS goes over TCP; add transport_protocol: tcp";
+            let words = "dns_over_tls requires TCP; set transport_protocol: tcp";
             Err(at(over, path, "dns_over_tls", words))
         }
         (Some(other), _) => {
-            let words = format!("{other:?} is no transport of DNS; write udp, tcp or https");
+            let words = format!("invalid transport protocol {other:?}: expected udp, tcp or https");
             let location = written.map_or(Location::START, |written| written.location);
             Err(location.issue(below(path, "transport_protocol"), words))
         }
@@ -91,7 +92,7 @@ fn class(file: &DnsFile, path: &str) -> Result<u16, ConfigIssue> {
     let known = CLASSES.iter().find(|(name, _)| *name == written.value);
     known.map(|(_, number)| *number).ok_or_else(|| {
         let words = format!(
-            "query class {:?} is not valid; write IN, CS, CH, HS, NONE or ANY",
+            "query class {:?} is not valid: expected IN, CS, CH, HS, NONE or ANY",
             written.value
         );
         at(written, path, "query_class", words)
@@ -102,7 +103,7 @@ fn rcodes(file: &DnsFile, path: &str) -> Result<Vec<u16>, ConfigIssue> {
     let codes = file.valid_rcodes.iter().flatten().map(|written| {
         rcode_number(&written.value).ok_or_else(|| {
             let words = format!(
-                "{:?} is no response code; write one such as NOERROR or NXDOMAIN",
+                "invalid response code {:?}: expected a name such as NOERROR or NXDOMAIN",
                 written.value
             );
             at(written, path, "valid_rcodes", words)

@@ -5,20 +5,20 @@ use super::issue::ConfigIssue;
 use super::policy;
 use super::{Config, Defaults, build, diagnostics, limits, system_resolver, tree, warnings};
 
-/// The problems that are told at most: a file that is something else entirely has no end of them.
+/// Maximum number of reported issues. A file of a different kind would have an unlimited number.
 const MOST: usize = 100;
 
-/// What is wrong, and what does not do what it seems to.
+/// The errors and the warnings of a configuration.
 #[derive(Debug, Default)]
 pub struct Examination {
-    /// With these the configuration is refused.
+    /// Errors. A configuration with an error is rejected.
     pub issues: Vec<ConfigIssue>,
-    /// With these it is taken.
+    /// Warnings. A configuration with warnings is accepted.
     pub warnings: Vec<ConfigIssue>,
 }
 
 impl Config {
-    /// Looks at all of a text: every key that cannot be read, and of each module that can the first thing that is wrong.
+    /// Checks a whole text. Reports every key that cannot be read and the first error of each module that can be read.
     #[must_use]
     pub fn examine(text: &str, defaults: Defaults) -> Examination {
         let mut findings = Examination::default();
@@ -33,7 +33,7 @@ impl Config {
             match ConfigFile::of(&root) {
                 Ok(file) => break file,
                 Err(issue) => {
-                    // What cannot be read is taken out, and the rest is read again.
+                    // Remove the invalid part and re-read the rest.
                     let taken = tree::take_out(&mut root, &issue);
                     findings.issues.push(issue);
                     if !taken || findings.issues.len() >= MOST {
@@ -42,7 +42,8 @@ impl Config {
                 }
             }
         };
-        // A module without what was taken out may lack what its other keys need: that would be no finding of its own.
+        // Skip modules from which a part was removed. Their other keys may depend on that part, so the resulting error
+        // would be misleading.
         let unread = |name: &str| {
             let path = format!("modules.{name}");
             let mut keys = findings.issues.iter().map(|issue| issue.key.as_str());

@@ -1,4 +1,5 @@
-//! The configuration as it is written: the peer's keys and ours, strict about every one of them.
+//! The data types of the configuration file, with the keys of `blackbox_exporter` and additional keys. Unknown keys are
+//! rejected.
 
 use super::issue::{ConfigIssue, Location};
 use super::keys::{plain, unknown};
@@ -12,12 +13,13 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// Declares a block of keys, all optional, and those that are known but not served: written, these are refused, never ignored.
+/// Declares a block of optional keys. The keys after `unserved` are known but not supported. They are rejected, not
+/// ignored.
 macro_rules! block {
     ($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $key:ident: $type:ty,)* } unserved { $($unserved:ident,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, Serialize)]
-        #[allow(clippy::struct_field_names, reason = "keys are the peer's")]
+        #[allow(clippy::struct_field_names, reason = "the keys are those of blackbox_exporter")]
         pub(in crate::config) struct $name {
             $(
                 #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,9 +29,9 @@ macro_rules! block {
         }
 
         impl $name {
-            /// The keys that this version serves.
+            /// The supported keys.
             pub(in crate::config) const KEYS: &[&str] = &[$(stringify!($key)),*];
-            /// Those that it knows but does not serve.
+            /// The keys that are known but not supported.
             const UNSERVED: &[&str] = &[$(stringify!($unserved)),*];
         }
 
@@ -63,7 +65,7 @@ macro_rules! block {
 }
 
 mod blocks;
-mod merge;
+mod defaults;
 mod top_level;
 mod web;
 
@@ -72,28 +74,28 @@ pub(in crate::config) use blocks::{
     StepFile, TcpFile, UnixFile, WebsocketFile,
 };
 
-pub(in crate::config) use merge::Fill;
+pub(in crate::config) use defaults::Fill;
 pub(in crate::config) use top_level::{ControlFile, LimitsFile, ListsFile, PolicyFile, Shorthand};
 pub(in crate::config) use web::{RateFile, WebFile, WebTlsFile};
 
-/// Refuses a key that is known but not served, but where it asks for nothing.
+/// Rejects a key that is known but not supported, unless its value is null.
 fn refuse_unserved(location: Location, value: &Node, path: &str) -> Result<(), ConfigIssue> {
     if matches!(value.kind, NodeKind::Nothing) {
         return Ok(());
     }
     let key = path.rsplit('.').next().unwrap_or(path);
     let words = match key.strip_suffix("_ref") {
-        // blackbox_exporter accepts them when it loads the file, and fails every probe.
-        Some(key) => format!("no secret manager can be asked here; write {key}_file, or the value itself as {key}"),
+        // blackbox_exporter accepts these keys, and then every probe of the module fails.
+        Some(key) => format!("secret managers are not supported; use {key}_file or {key}"),
         None => format!("this version cannot configure the diagnostic {key}; remove the key"),
     };
     Err(location.issue(path, words))
 }
 
-/// What holds where a module does not say it, by prober.
+/// The default module keys, by prober.
 const DEFAULTS: &str = include_str!("defaults.yml");
 
-/// Where keys belong that somebody writes elsewhere.
+/// The blocks and their keys, for a hint where a misplaced key belongs.
 pub(super) const BLOCKS: [(&str, &[&str]); 24] = [
     ("a module", ModuleFile::KEYS),
     ("http", HttpFile::KEYS),
@@ -105,11 +107,14 @@ pub(super) const BLOCKS: [(&str, &[&str]); 24] = [
     ("websocket", WebsocketFile::KEYS),
     ("http_config", ClientFile::KEYS),
     ("oauth2", OAuth2File::KEYS),
-    ("validate_answer_rrs and its like", RecordRulesFile::KEYS),
+    (
+        "validate_answer_rrs, validate_authority_rrs or validate_additional_rrs",
+        RecordRulesFile::KEYS,
+    ),
     ("an entry of http_headers", FieldFile::KEYS),
     ("an entry of query_response", StepFile::KEYS),
     ("an entry of labels", LabelFile::KEYS),
-    ("diagnostics of a module", DiagnosticsFile::KEYS),
+    ("a module's diagnostics", DiagnosticsFile::KEYS),
     ("an entry of backends", BackendFile::KEYS),
     ("an entry of controls", ControlFile::KEYS),
     ("limits", LimitsFile::KEYS),
@@ -158,7 +163,7 @@ block! {
 }
 
 block! {
-    /// A machine behind the edge.
+    /// A backend behind the edge.
     BackendFile {
         name: Spanned<String>,
         address: Spanned<String>,
@@ -170,7 +175,7 @@ block! {
 }
 
 block! {
-    /// The keys of the http prober.
+    /// The http prober's keys.
     HttpFile {
         valid_status_codes: Vec<Spanned<i64>>,
         valid_http_versions: Vec<Spanned<String>>,
@@ -222,7 +227,7 @@ block! {
 }
 
 block! {
-    /// A client's TLS.
+    /// A client's TLS settings.
     TlsFile {
         ca: Spanned<String>,
         ca_file: Spanned<String>,
@@ -238,7 +243,7 @@ block! {
 }
 
 block! {
-    /// Basic credentials.
+    /// Basic authentication credentials.
     BasicAuthFile {
         username: String,
         username_file: Spanned<String>,
@@ -248,7 +253,7 @@ block! {
 }
 
 block! {
-    /// An `Authorization` header.
+    /// The contents of an `Authorization` header.
     AuthorizationFile {
         r#type: Spanned<String>,
         credentials: Spanned<Secret>,
@@ -257,15 +262,15 @@ block! {
 }
 
 impl ConfigFile {
-    /// Reads the YAML: unknown keys, duplicate keys and wrong types are refused.
+    /// Parses the YAML. Unknown keys, duplicate keys and wrong types are errors.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigIssue> {
         Self::of(&Self::tree(text)?)
     }
 
-    /// What the text says, whatever that is.
+    /// Parses the YAML without a check of the keys.
     pub(super) fn tree(text: &str) -> Result<Node, ConfigIssue> {
         if is_empty(text) {
-            return Err(Location::START.issue("", "the file is empty; write at least \"modules: {}\""));
+            return Err(Location::START.issue("", "the file is empty: expected at least \"modules: {}\""));
         }
         tree::parse(text)
     }
@@ -275,7 +280,7 @@ impl ConfigFile {
         match &file.kind {
             NodeKind::Block(_) | NodeKind::Nothing => Self::read(file, ""),
             other => {
-                let words = format!("the file must begin with \"modules:\"; it is {}", other.name());
+                let words = format!("expected a mapping that begins with \"modules:\", got {}", other.name());
                 Err(file.location.issue("", words))
             }
         }
@@ -286,7 +291,7 @@ impl ConfigFile {
         self.modules.iter().flatten()
     }
 
-    /// The same with what holds where a module does not say it; `metrics` is what the flag says.
+    /// A copy with the defaults filled in. `metrics` is the value of the flag `--metrics.level`.
     pub(super) fn with_defaults(&self, metrics: Level) -> Self {
         let known = Self::parse(DEFAULTS).unwrap_or_default();
         let mut filled = self.clone();
@@ -309,7 +314,7 @@ impl ConfigFile {
         filled
     }
 
-    /// All of it as YAML, secrets masked.
+    /// The whole file as YAML, secrets masked.
     pub(super) fn to_yaml(&self) -> String {
         yaml(self)
     }
@@ -323,18 +328,18 @@ impl ConfigFile {
 }
 
 fn yaml(value: &impl Serialize) -> String {
-    serde_yaml::to_string(value).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    serde_yaml::to_string(value).unwrap_or_else(|error| format!("# serialization failed: {error}\n"))
 }
 
-/// Whether there are but comments, which the peer takes for the end of the file.
+/// Whether the file contains only comments. `blackbox_exporter` treats such a file as empty.
 fn is_empty(text: &str) -> bool {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = text.lines().map(str::trim_start);
     lines.all(|line| line.is_empty() || line.starts_with('#'))
 }
 
-/// A URL with what may be a password masked, as the peer shows it.
-#[allow(clippy::ref_option, reason = "serde hands in the field as it is")]
+/// A URL with the password masked, in the notation of `blackbox_exporter`.
+#[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
 pub(super) fn masked_url<S: Serializer>(url: &Option<Spanned<Secret>>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = url
         .as_ref()
@@ -344,14 +349,14 @@ pub(super) fn masked_url<S: Serializer>(url: &Option<Spanned<Secret>>, serialize
             Ok(mut url) => url
                 .set_password(Some("xxxxx"))
                 .map_or(MASK.to_owned(), |()| url.to_string()),
-            // Whatever it is, it may hold one.
+            // An invalid URL may contain a password, too.
             Err(_) => MASK.to_owned(),
         });
     shown.serialize(serializer)
 }
 
-/// A URL with what may hold a key masked.
-#[allow(clippy::ref_option, reason = "serde hands in the field as it is")]
+/// A URL with the query masked, because it may contain a key.
+#[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
 pub(super) fn masked_query<S: Serializer>(url: &Option<Spanned<String>>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = url.as_ref().map(|written| match written.value.split_once('?') {
         _ if written.value.contains('@') => MASK.to_owned(),
@@ -361,7 +366,7 @@ pub(super) fn masked_query<S: Serializer>(url: &Option<Spanned<String>>, seriali
     shown.serialize(serializer)
 }
 
-/// Header fields whose values are no secret.
+/// Header fields whose values are not secret.
 const PLAIN_HEADERS: [&str; 7] = [
     "accept",
     "accept-encoding",
@@ -372,12 +377,12 @@ const PLAIN_HEADERS: [&str; 7] = [
     "user-agent",
 ];
 
-/// Whether what the field says is no secret.
+/// Whether the value of a header field is not secret.
 pub(in crate::config) fn is_plain_header(name: &str) -> bool {
     PLAIN_HEADERS.contains(&name.to_ascii_lowercase().as_str())
 }
 
-#[allow(clippy::ref_option, reason = "serde hands in the field as it is")]
+#[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
 fn masked_headers<S: Serializer>(
     headers: &Option<BTreeMap<String, Spanned<String>>>,
     serializer: S,

@@ -1,4 +1,4 @@
-//! Composes a grpc module from its keys.
+//! Builds a grpc module's settings.
 
 use super::address;
 use super::file::{GrpcFile, Spanned};
@@ -13,7 +13,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Checks every key and gives what runs. Without the block the other family is not taken: a quirk of the peer.
+/// Validates the keys and builds the prober. As in `blackbox_exporter`, a module without the block does not fall back
+/// to the other address family.
 pub(super) fn build(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &str) -> Result<GrpcProber, ConfigIssue> {
     let fallback = file.map_or(Some(false), |file| file.ip_protocol_fallback);
     let defaults = GrpcFile::default();
@@ -28,7 +29,7 @@ pub(super) fn build(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &str
     })
 }
 
-/// Names that gRPC keeps for itself.
+/// Prefix of the metadata names that are reserved for gRPC.
 const RESERVED_PREFIX: &str = "grpc-";
 
 fn metadata(
@@ -43,20 +44,20 @@ fn metadata(
             let lower = name.to_ascii_lowercase();
             if lower.starts_with(RESERVED_PREFIX) {
                 return Err(refuse(
-                    "names that begin with grpc- are the protocol's own; choose another",
+                    "invalid metadata name: the prefix grpc- is reserved for the protocol",
                 ));
             }
             let field = HeaderName::from_bytes(lower.as_bytes())
-                .map_err(|_| refuse("this is no name of metadata; it has letters, digits and -, _ or ."))?;
+                .map_err(|_| refuse("invalid metadata name: expected letters, digits, -, _ and ."))?;
             let text = value.value.reveal();
-            // Values of names that end so are bytes (gRPC over HTTP/2, "Custom-Metadata").
+            // Names with the suffix -bin have binary values (gRPC over HTTP/2, "Custom-Metadata").
             let encoded = if lower.ends_with("-bin") {
                 HeaderValue::try_from(BASE64.encode(text))
             } else {
                 HeaderValue::from_str(text)
             };
             let mut encoded = encoded
-                .map_err(|_| refuse("the value holds a control character; a name that ends with -bin may have one"))?;
+                .map_err(|_| refuse("invalid metadata value: control characters require a name that ends with -bin"))?;
             encoded.set_sensitive(true);
             metadata.push((field, encoded));
         }

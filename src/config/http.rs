@@ -1,4 +1,4 @@
-//! Composes an http module from its keys.
+//! Builds an http module's settings.
 
 use super::credentials::{self, filled};
 use super::file::{HeaderMatchFile, HttpFile, Spanned, is_plain_header};
@@ -7,7 +7,7 @@ use super::regexps::{regexp, regexps};
 use super::tls;
 use super::tree::{below, shown};
 use super::units;
-use super::{address, fields, oauth, proxies};
+use super::{address, header_fields, oauth, proxies};
 use crate::check::{Coding, Resolver};
 use crate::negotiation::accepts;
 use crate::probers::http::{
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Checks every key and gives what runs.
+/// Validates the keys and builds the prober.
 pub(super) fn build(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Result<HttpProber, ConfigIssue> {
     let (host, headers) = headers(file, path)?;
     let compression = compression(file, path)?;
@@ -29,7 +29,12 @@ pub(super) fn build(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Res
         host,
         headers,
         credentials: credentials::build(&credentials::CredentialKeys::of_http(file), path)?,
-        fields: fields::build(file.http_headers.as_ref(), fields::Names::Free, path, "http_headers")?,
+        fields: header_fields::build(
+            file.http_headers.as_ref(),
+            header_fields::Names::Free,
+            path,
+            "http_headers",
+        )?,
         oauth2: oauth::build_optional(file.oauth2.as_ref(), &resolver, path)?,
         proxies: proxies(file, path)?,
         body: body(file, path)?,
@@ -81,7 +86,7 @@ fn body(file: &HttpFile, path: &str) -> Result<RequestBody, ConfigIssue> {
     let inline = file.body.as_ref().filter(|body| !body.0.is_empty());
     match (inline, filled(file.body_file.as_ref())) {
         (Some(_), Some(second)) => {
-            let words = "setting body and body_file both are not allowed; leave one of them out";
+            let words = "setting body and body_file both are not allowed; remove one of them";
             Err(at(second, path, "body_file", words))
         }
         (_, Some(named)) => Ok(RequestBody::File(named.value.clone().into())),
@@ -112,7 +117,7 @@ fn json(file: &HttpFile, path: &str) -> Result<JsonAssertions, ConfigIssue> {
     ))
 }
 
-/// An expression in CEL; none where it is written empty.
+/// A compiled CEL expression, or `None` if the key is absent or empty.
 fn expression(written: Option<&Spanned<String>>, path: &str, key: &str) -> Result<Option<Expression>, ConfigIssue> {
     let compile = |written: &Spanned<String>| {
         Expression::new(&written.value).map_err(|error| {
@@ -129,7 +134,7 @@ fn method(file: &HttpFile, path: &str) -> Result<Method, ConfigIssue> {
         Some(written) if written.value.is_empty() => Ok(Method::GET),
         Some(written) => Method::from_bytes(written.value.as_bytes()).map_err(|_| {
             let issue = format!(
-                "{:?} is no HTTP method; write a token such as GET, HEAD or POST",
+                "invalid HTTP method {:?}: expected a token such as GET, HEAD or POST",
                 written.value
             );
             at(written, path, "method", issue)
@@ -139,7 +144,7 @@ fn method(file: &HttpFile, path: &str) -> Result<Method, ConfigIssue> {
 
 type Headers = (Option<String>, Vec<(HeaderName, HeaderValue)>);
 
-/// The header fields, `Host` apart. Values that may be secrets are marked sensitive.
+/// The value of `Host` and the other header fields. Values that may be secrets are marked as sensitive.
 fn headers(file: &HttpFile, path: &str) -> Result<Headers, ConfigIssue> {
     let path = below(path, "headers");
     let mut host = None;
@@ -148,7 +153,7 @@ fn headers(file: &HttpFile, path: &str) -> Result<Headers, ConfigIssue> {
     for (name, value) in file.headers.iter().flatten() {
         let field = header_name(name).map_err(|words| at(value, &path, name, words))?;
         if let Some(other) = seen.insert(field.clone(), name) {
-            let words = format!("this header is also written as {other}; write it once");
+            let words = format!("duplicate header: already set as {other}");
             return Err(at(value, &path, name, words));
         }
         let mut content = header_value(&value.value).map_err(|words| at(value, &path, name, words))?;
@@ -162,26 +167,26 @@ fn headers(file: &HttpFile, path: &str) -> Result<Headers, ConfigIssue> {
     Ok((host, fields))
 }
 
-/// Fields that say where a request's body ends. The exchange writes them itself: as with the peer, a module's own
-/// are not sent.
+/// Fields that frame the request body. The exporter sets them itself. As in `blackbox_exporter`, the values from the
+/// module are not sent.
 const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
 
 pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         format!(
-            "{:?} is no header name; it has letters, digits and hyphens only",
+            "invalid header name {:?}: expected letters, digits and hyphens only",
             shown(name)
         )
     })
 }
 
-/// A field's value, which is not repeated in words: it may be a secret.
+/// Parses a header value. The error does not quote the value because it may be a secret.
 pub(super) fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
     HeaderValue::from_bytes(text.as_bytes())
-        .map_err(|_| "the value holds a line break or another control character; leave it out")
+        .map_err(|_| "invalid header value: contains a line break or another control character")
 }
 
-/// What is spoken, with the peer's rules for HTTP/3.
+/// The HTTP versions of the requests. The rules for HTTP/3 are those of `blackbox_exporter`.
 fn spoken(file: &HttpFile, path: &str) -> Result<Versions, ConfigIssue> {
     let mut accepted = file.valid_http_versions.iter().flatten();
     let Some(enabled) = file.enable_http3.as_ref().filter(|enabled| enabled.value) else {
@@ -207,13 +212,14 @@ fn spoken(file: &HttpFile, path: &str) -> Result<Versions, ConfigIssue> {
         .as_ref()
         .and_then(|tls| filled(tls.value.max_version.as_ref()));
     if let Some(highest) = highest.filter(|version| version.value != "TLS13") {
-        let words = "HTTP/3 needs TLS 1.3 (RFC 9001 section 4.2); write TLS13, or leave it out";
+        let words = "HTTP/3 requires TLS 1.3 (RFC 9001 section 4.2); set TLS13 or remove the key";
         return Err(at(highest, &below(path, "tls_config"), "max_version", words));
     }
     Ok(Versions::Http3)
 }
 
-/// The accepted codes. One that no answer has is never met, as with the peer: it stands as 0.
+/// The accepted status codes. As in `blackbox_exporter`, a code that no response can contain is accepted and never
+/// matches. If it does not fit into 16 bits, it becomes 0.
 fn status_codes(file: &HttpFile) -> Vec<u16> {
     let codes = file.valid_status_codes.iter().flatten();
     codes.map(|written| u16::try_from(written.value).unwrap_or(0)).collect()
@@ -258,7 +264,7 @@ fn body_size_limit(file: &HttpFile, path: &str) -> Result<Option<u64>, ConfigIss
         Some(limit) => Ok(Some(limit)),
         None => {
             let issue = format!(
-                "{:?} is no size; write a number with a unit, such as 10MB or 512KB",
+                "invalid size {:?}: expected a number with a unit, such as 10MB or 512KB",
                 written.value
             );
             Err(at(written, path, "body_size_limit", issue))
@@ -266,7 +272,7 @@ fn body_size_limit(file: &HttpFile, path: &str) -> Result<Option<u64>, ConfigIss
     }
 }
 
-/// The coding to decode, which an `Accept-Encoding` of the module must accept.
+/// The content coding to decode. If the module sets `Accept-Encoding`, the header must accept this coding.
 fn compression(file: &HttpFile, path: &str) -> Result<Coding, ConfigIssue> {
     let Some(written) = &file.compression else {
         return Ok(Coding::Identity);
@@ -279,7 +285,7 @@ fn compression(file: &HttpFile, path: &str) -> Result<Coding, ConfigIssue> {
         "zstd" => Coding::Zstd,
         _ => {
             let issue = format!(
-                "{:?} is no coding; write gzip, deflate, br, zstd or identity",
+                "invalid compression {:?}: expected gzip, deflate, br, zstd or identity",
                 written.value
             );
             return Err(at(written, path, "compression", issue));

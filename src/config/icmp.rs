@@ -1,4 +1,4 @@
-//! Composes an icmp module from its keys.
+//! Builds an icmp module's settings.
 
 use super::address;
 use super::file::IcmpFile;
@@ -7,13 +7,13 @@ use crate::check::Resolver;
 use crate::probers::icmp::{DEFAULT_PAYLOAD, IcmpProber};
 use std::sync::Arc;
 
-/// The hop limit where the module does not say: the peer's.
+/// Default hop limit, the same as in `blackbox_exporter`.
 const HOP_LIMIT: u8 = 64;
 
-/// Bytes of the largest payload: a packet's length has two bytes, and 28 are headers.
+/// Maximum payload in bytes. The length field of an IPv4 packet has 16 bits, and the headers have 28 bytes.
 const LARGEST_PAYLOAD: usize = 65_507;
 
-/// Checks every key and gives what runs.
+/// Validates the keys and builds the prober.
 pub(super) fn build(file: &IcmpFile, resolver: Arc<Resolver>, path: &str) -> Result<IcmpProber, ConfigIssue> {
     Ok(IcmpProber {
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
@@ -25,7 +25,8 @@ pub(super) fn build(file: &IcmpFile, resolver: Arc<Resolver>, path: &str) -> Res
     })
 }
 
-/// So many bytes, beginning with the peer's words; the words alone where it is 0 or not written.
+/// The payload: the text that `blackbox_exporter` sends, cut or padded with zeros to the configured size. If the size
+/// is absent or 0, the payload is this text.
 fn payload(file: &IcmpFile, path: &str) -> Result<Vec<u8>, ConfigIssue> {
     let Some(written) = &file.payload_size else {
         return Ok(DEFAULT_PAYLOAD.to_vec());
@@ -39,7 +40,7 @@ fn payload(file: &IcmpFile, path: &str) -> Result<Vec<u8>, ConfigIssue> {
         }
         _ => {
             let words = format!(
-                "{} is no size of a payload; write a number up to {LARGEST_PAYLOAD}",
+                "invalid payload size {}: expected a number from 0 to {LARGEST_PAYLOAD}",
                 written.value
             );
             Err(at(written, path, "payload_size", words))
@@ -47,7 +48,7 @@ fn payload(file: &IcmpFile, path: &str) -> Result<Vec<u8>, ConfigIssue> {
     }
 }
 
-/// 0 leaves it to the system.
+/// The hop limit. 0 means the operating system's default.
 fn hop_limit(file: &IcmpFile, path: &str) -> Result<Option<u8>, ConfigIssue> {
     let Some(written) = &file.ttl else {
         return Ok(Some(HOP_LIMIT));
@@ -56,7 +57,7 @@ fn hop_limit(file: &IcmpFile, path: &str) -> Result<Option<u8>, ConfigIssue> {
         Ok(0) => Ok(None),
         Ok(limit) => Ok(Some(limit)),
         Err(_) => {
-            let words = format!("\"ttl\" cannot be {}; write a number from 0 to 255", written.value);
+            let words = format!("\"ttl\" cannot be {}: expected a number from 0 to 255", written.value);
             Err(at(written, path, "ttl", words))
         }
     }

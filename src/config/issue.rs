@@ -1,4 +1,4 @@
-//! Errors of a configuration file: file, line, column, key, what is wrong, and what was expected.
+//! Errors in a configuration file. An error has the file, line, column, key, the invalid value and what was expected.
 
 use super::file::Spanned;
 use crate::limits::cut;
@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A place in the text, counted from 1.
+/// A location in the file. Lines and columns start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     pub line: u64,
@@ -14,10 +14,10 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// Where every text begins.
+    /// The start of the file.
     pub const START: Self = Self { line: 1, column: 1 };
 
-    /// The problem that is here, with a key.
+    /// Creates an issue at this location.
     pub fn issue(self, key: impl Into<String>, words: impl fmt::Display) -> ConfigIssue {
         ConfigIssue {
             line: self.line,
@@ -28,8 +28,8 @@ impl Location {
     }
 }
 
-/// Bytes of a text that is shown whole. A longer one quotes a long value: its start and its end say what is wrong and what was
-/// expected.
+/// Maximum bytes of a message. A longer message quotes a long value. Its middle is cut, because the start names the
+/// problem and the end names what was expected.
 const LONGEST: usize = 1500;
 
 fn shortened(text: String) -> String {
@@ -47,16 +47,16 @@ impl fmt::Display for Location {
     }
 }
 
-/// One problem and its place in the text.
+/// An error or a warning and its location in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigIssue {
     /// Line, from 1.
     pub line: u64,
     /// Column, from 1.
     pub column: u64,
-    /// The dotted key; empty where it is not known.
+    /// The dotted key. Empty if the key is unknown.
     pub key: String,
-    /// What is wrong and what would be right.
+    /// The problem and what was expected.
     pub words: String,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for ConfigIssue {
     }
 }
 
-/// The problem of a value that stands at `key` below `path`.
+/// Creates an issue for the value of `key` below `path`.
 pub(super) fn at<T>(value: &Spanned<T>, path: &str, key: &str, words: impl fmt::Display) -> ConfigIssue {
     value.location.issue(super::tree::below(path, key), words)
 }
@@ -78,28 +78,28 @@ pub(super) fn at<T>(value: &Spanned<T>, path: &str, key: &str, words: impl fmt::
 /// A configuration file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file itself.
+    /// The file cannot be read.
     #[error("error reading config file {}: {words}", path.display())]
     Unreadable {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         words: String,
     },
-    /// It, or a file that it names, did not come in time.
+    /// Reading the file, or a file named in it, takes too long.
     #[error("error reading config file {}: {words}", path.display())]
     Hanging {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What took too long.
+        /// The operation that takes too long.
         words: &'static str,
     },
-    /// Its content.
+    /// The content of the file is invalid.
     #[error("error parsing config file: {}:{issue}", path.display())]
     Invalid {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What and where.
+        /// The error and its location.
         issue: ConfigIssue,
     },
 }
@@ -107,7 +107,7 @@ pub enum ConfigError {
 impl ConfigError {
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
         let words = match error.kind() {
-            io::ErrorKind::InvalidData => "it holds bytes that are no UTF-8; save it as UTF-8".to_owned(),
+            io::ErrorKind::InvalidData => "the file is not valid UTF-8; save it as UTF-8".to_owned(),
             _ => error.to_string(),
         };
         Self::Unreadable {

@@ -1,10 +1,10 @@
-//! What is said of a key that is not known: which one was meant, or where it belongs.
+//! Error messages for unknown keys, with a hint on the intended key or on the block where the key belongs.
 
 use super::file::BLOCKS;
 use super::issue::ConfigIssue;
 use super::tree::KeyNode;
 
-/// Keys of a module in development versions, and those that replaced them.
+/// Module keys of development versions and their replacements.
 const MOVED: [(&str, &str); 4] = [
     ("hops", "backends"),
     ("drill", "diagnostics.backends"),
@@ -12,23 +12,23 @@ const MOVED: [(&str, &str); 4] = [
     ("reference_request", "diagnostics.reference_request"),
 ];
 
-/// Refuses a key that a block does not have. `path` is the key itself, with those above it.
+/// Creates the issue for an unknown key. `path` is the dotted path of the key.
 pub(super) fn unknown(key: &KeyNode, path: &str, known: &[&str]) -> ConfigIssue {
     let elsewhere = BLOCKS
         .iter()
         .find(|(_, keys)| keys.iter().any(|other| plain(other) == key.name));
     let moved = MOVED.iter().find(|(old, _)| *old == key.name);
     let words = match (moved, nearest(&key.name, known), elsewhere) {
-        _ if key.name.contains(':') => "there is no such key; write a space after the colon".to_owned(),
-        (Some((_, new)), ..) => format!("there is no such key; a module has {new} instead"),
-        (None, Some(meant), _) => format!("there is no such key; did you mean {meant}?"),
-        (None, None, Some((block, _))) => format!("there is no such key here; it belongs under {block}"),
-        (None, None, None) => format!("there is no such key; the keys here are: {}", listed(known)),
+        _ if key.name.contains(':') => "unknown key; write a space after the colon".to_owned(),
+        (Some((_, new)), ..) => format!("unknown key; use {new} instead"),
+        (None, Some(meant), _) => format!("unknown key; did you mean {meant}?"),
+        (None, None, Some((block, _))) => format!("unknown key; it belongs under {block}"),
+        (None, None, None) => format!("unknown key: expected one of {}", listed(known)),
     };
     key.location.issue(path, words)
 }
 
-/// The key's name in the file: `r#type` is Rust's spelling.
+/// The name of the key in the file. Rust requires the prefix in `r#type`.
 pub(super) fn plain(field: &str) -> &str {
     field.trim_start_matches("r#")
 }
@@ -39,7 +39,7 @@ fn listed(known: &[&str]) -> String {
     names.join(", ")
 }
 
-/// The known key that differs by a slip of the hand, if there is one.
+/// The known key that differs from `name` only by a typo, if there is one.
 fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let folded = fold(name);
     let most = (folded.len() / 4).clamp(1, 3);
@@ -53,11 +53,11 @@ fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
 
 fn fold(name: &str) -> Vec<char> {
     let letters = name.chars().filter(|c| !matches!(c, '_' | '-'));
-    // No key is longer; what is need not be compared to its end.
+    // No known key is longer.
     letters.flat_map(char::to_lowercase).take(64).collect()
 }
 
-/// How many letters must be put in, taken out or replaced.
+/// The Levenshtein distance.
 fn distance(one: &[char], other: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (above, letter) in one.iter().enumerate() {

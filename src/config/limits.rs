@@ -1,4 +1,4 @@
-//! Composes the bounds that hold for all probes: the block `limits`.
+//! Builds the limits for all probes from the block `limits`.
 
 use super::file::{ConfigFile, LimitsFile, Spanned};
 use super::issue::{ConfigIssue, at};
@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A bound that is written, or else what holds.
+/// A key of `limits` and its value in the file.
 struct Bound<'a, T> {
     key: &'static str,
     written: Option<&'a Spanned<T>>,
@@ -77,7 +77,7 @@ pub(super) fn build(file: &ConfigFile) -> Result<Limits, ConfigIssue> {
     })
 }
 
-/// What evidence, and all probes, may take.
+/// The memory limits of the evidence history and of all probes.
 fn memory(
     history: Option<&Spanned<String>>,
     probes: Option<&Spanned<String>>,
@@ -107,7 +107,12 @@ fn size(
     usual: u64,
 ) -> Result<u64, ConfigIssue> {
     let bound = Bound { key, written };
-    bound.read(|text| units::size(text), &range, "bytes, such as 512KB,", usual)
+    bound.read(
+        |text| units::size(text),
+        &range,
+        "a size in bytes (such as 512KB)",
+        usual,
+    )
 }
 
 fn bytes(
@@ -118,7 +123,7 @@ fn bytes(
 ) -> Result<usize, ConfigIssue> {
     let bound = Bound { key, written };
     let read = |text: &String| usize::try_from(units::size(text)?).ok();
-    bound.read(read, &range, "bytes, such as 512KB,", usual)
+    bound.read(read, &range, "a size in bytes (such as 512KB)", usual)
 }
 
 fn duration(
@@ -131,11 +136,11 @@ fn duration(
     let range = Seconds(*range.start())..=Seconds(*range.end());
     let read = |text: &String| units::duration(text).map(Seconds);
     Ok(bound
-        .read(read, &range, "a duration, such as 200ms,", Seconds(usual))?
+        .read(read, &range, "a duration (such as 200ms)", Seconds(usual))?
         .0)
 }
 
-/// A duration as it is written.
+/// A duration that is displayed in seconds.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 struct Seconds(Duration);
 
@@ -160,7 +165,7 @@ impl<T: Display> Bound<'_, T> {
             .filter(|bound| range.contains(bound))
             .ok_or_else(|| {
                 let (value, least, most) = (&written.value, range.start(), range.end());
-                let words = format!("{value} does not fit; write {what} from {least} to {most}");
+                let words = format!("invalid value \"{value}\": expected {what} from {least} to {most}");
                 at(written, "limits", self.key, words)
             })
     }

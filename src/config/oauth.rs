@@ -1,4 +1,4 @@
-//! Composes how a module gets its tokens: `oauth2`.
+//! Builds a module's OAuth 2.0 settings from the block `oauth2`.
 
 use super::credentials::{filled, source};
 use super::file::{OAuth2File, Spanned};
@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 const SECRET_GRANT: &str = "client_credentials";
 const ASSERTION_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-/// What runs, where the module has such a block.
+/// Builds the settings if the module has the block.
 pub(super) fn build_optional(
     written: Option<&Spanned<OAuth2File>>,
     resolver: &Arc<Resolver>,
@@ -26,7 +26,7 @@ pub(super) fn build_optional(
     written.map(build).transpose()
 }
 
-/// Checks every key.
+/// Validates the keys and builds the settings.
 fn build(written: &Spanned<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> Result<OAuth2, ConfigIssue> {
     let path = &below(path, "oauth2");
     let file = &written.value;
@@ -39,7 +39,7 @@ fn build(written: &Spanned<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> 
         .ok()
         .filter(|url| matches!(url.scheme(), Scheme::Http | Scheme::Https));
     let url = url.ok_or_else(|| {
-        let words = "this is no URL of a token server; write one such as https://id.example/token";
+        let words = "invalid token URL: expected an http or https URL such as https://id.example/token";
         at(token_url, path, "token_url", words)
     })?;
     let proxies = proxies::ProxyKeys {
@@ -47,7 +47,7 @@ fn build(written: &Spanned<OAuth2File>, resolver: Arc<Resolver>, path: &str) -> 
         no_proxy: file.no_proxy.as_ref(),
         proxy_from_environment: file.proxy_from_environment.as_ref(),
         proxy_connect_header: file.proxy_connect_header.as_ref(),
-        // As with the peer, the proxy gets the name.
+        // As in blackbox_exporter, the proxy resolves the host name.
         skip_resolve: Some(true),
     };
     Ok(OAuth2 {
@@ -81,7 +81,7 @@ fn grant(written: &Spanned<OAuth2File>, path: &str) -> Result<Grant, ConfigIssue
             let key = &file.client_certificate_key;
             let named = file.client_certificate_key_file.as_ref();
             if key.is_none() && filled(named).is_none() {
-                let words = "this grant_type needs client_certificate_key or client_certificate_key_file";
+                let words = "this grant_type requires client_certificate_key or client_certificate_key_file";
                 return Err(at(written, path, "client_certificate_key", words));
             }
             Ok(Grant::Assertion(Box::new(Signing {
@@ -94,7 +94,7 @@ fn grant(written: &Spanned<OAuth2File>, path: &str) -> Result<Grant, ConfigIssue
             })))
         }
         Some(other) => {
-            let words = format!("{other:?} is no grant_type; write {SECRET_GRANT} or {ASSERTION_GRANT}");
+            let words = format!("invalid grant_type {other:?}: expected {SECRET_GRANT} or {ASSERTION_GRANT}");
             let location = file
                 .grant_type
                 .as_ref()
@@ -110,7 +110,7 @@ fn algorithm(written: Option<&Spanned<String>>, path: &str) -> Result<Algorithm,
         Some((_, "RS384")) => Ok(Algorithm::Rs384),
         Some((_, "RS512")) => Ok(Algorithm::Rs512),
         Some((written, other)) => {
-            let words = format!("{other:?} is no signature algorithm; write RS256, RS384 or RS512");
+            let words = format!("invalid signature algorithm {other:?}: expected RS256, RS384 or RS512");
             Err(at(written, path, "signature_algorithm", words))
         }
     }

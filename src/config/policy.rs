@@ -1,4 +1,5 @@
-//! Composes what may be dialled: the policy of the process, the fence of a module, and which modules need one.
+//! Builds the process's connection policy and the modules' target allowlists, and finds modules that require an
+//! allowlist.
 
 use super::file::{ClientFile, ConfigFile, FieldFile, ListsFile, ModuleFile, Spanned, is_plain_header};
 use super::issue::{ConfigIssue, at};
@@ -21,7 +22,7 @@ pub(super) fn policy(file: &ConfigFile) -> Result<Policy, ConfigIssue> {
             "strict" => Mode::Strict,
             "open" => Mode::Open,
             other => {
-                let words = format!("{other:?} is no policy; write default, strict or open");
+                let words = format!("invalid policy {other:?}: expected default, strict or open");
                 return Err(at(word, "policy", "mode", words));
             }
         },
@@ -51,16 +52,16 @@ fn lists<T>(
     })
 }
 
-/// A network, or one address.
+/// A network or a single address.
 fn network(text: &str) -> Result<IpNet, String> {
     let one = text.parse::<IpAddr>().map(IpNet::from);
     let network = one
         .or_else(|_| text.parse())
-        .map_err(|_| format!("{text:?} is no network; write one such as 10.0.0.0/8 or 192.0.2.7"))?;
+        .map_err(|_| format!("invalid network {text:?}: expected one such as 10.0.0.0/8 or 192.0.2.7"))?;
     in_one_spelling(network)
 }
 
-/// `allowed_targets`. An empty list is for nobody.
+/// The allowlist from `allowed_targets`. An empty list allows no target.
 pub(super) fn allowlist(file: &ModuleFile, path: &str) -> Result<Option<Arc<TargetAllowlist>>, ConfigIssue> {
     let Some(written) = &file.allowed_targets else {
         return Ok(None);
@@ -73,7 +74,7 @@ pub(super) fn allowlist(file: &ModuleFile, path: &str) -> Result<Option<Arc<Targ
     Ok(Some(Arc::new(allowlist)))
 }
 
-/// The key of a secret that the module would bring to any target.
+/// The key of a secret that the module sends to any target because the module has no allowlist.
 pub(super) fn secret_without_allowlist(file: &ModuleFile) -> Option<&'static str> {
     if file.allowed_targets.is_some() {
         return None;
@@ -134,7 +135,8 @@ fn has_secrets(fields: Option<&BTreeMap<String, Spanned<FieldFile>>>) -> bool {
     fields.any(|field| field.value.secrets.is_some() || field.value.files.is_some())
 }
 
-/// Refuses what a strict policy does not take: modules that bring secrets anywhere, and names that only a proxy resolves.
+/// Checks the rules of the strict policy. Without an allowlist, a module must not send secrets and must not let a proxy
+/// resolve the target name.
 pub(super) fn check_strictness(file: &ConfigFile, policy: &Policy) -> Result<(), ConfigIssue> {
     if policy.mode != Mode::Strict {
         return Ok(());
@@ -143,13 +145,14 @@ pub(super) fn check_strictness(file: &ConfigFile, policy: &Policy) -> Result<(),
         let path = format!("modules.{name}");
         if let Some(key) = secret_without_allowlist(&module.value) {
             let words =
-                "a strict policy needs allowed_targets beside it: any client that may scrape chooses where it is sent";
+                "the strict policy requires allowed_targets: any client can choose the target that gets the secret";
             return Err(module.location.issue(below(&path, key), words));
         }
         let http = module.value.http.as_ref();
         let blind = http.is_some_and(|http| http.skip_resolve_phase_with_proxy == Some(true));
         if blind && module.value.allowed_targets.is_none() {
-            let words = "a strict policy needs allowed_targets beside it: only the proxy knows which address it dials";
+            let words =
+                "the strict policy requires allowed_targets: only the proxy knows the address that it connects to";
             let key = below(&path, "http.skip_resolve_phase_with_proxy");
             return Err(module.location.issue(key, words));
         }

@@ -1,4 +1,4 @@
-//! Composes the proxies of a module.
+//! Builds a module's proxy settings.
 
 use super::credentials::filled;
 use super::file::Spanned;
@@ -9,7 +9,7 @@ use crate::probers::proxies::{Exceptions, Proxies, Proxy};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 
-/// The keys of proxies, wherever they stand.
+/// The proxy keys, which appear in several blocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProxyKeys<'a> {
     pub proxy_url: Option<&'a Spanned<Secret>>,
@@ -19,10 +19,10 @@ pub(super) struct ProxyKeys<'a> {
     pub skip_resolve: Option<bool>,
 }
 
-/// The fields of CONNECT, as they are written.
+/// The header fields of CONNECT requests in the file.
 pub(super) type ConnectFields = BTreeMap<String, Vec<Spanned<Secret>>>;
 
-/// Checks them with the peer's rules.
+/// Validates the keys by the rules of `blackbox_exporter` and builds the settings.
 pub(super) fn build(file: &ProxyKeys<'_>, path: &str) -> Result<Proxies, ConfigIssue> {
     let url = file.proxy_url.filter(|url| !url.value.reveal().is_empty());
     let from_environment = file.proxy_from_environment.filter(|from| from.value);
@@ -49,7 +49,7 @@ pub(super) fn build(file: &ProxyKeys<'_>, path: &str) -> Result<Proxies, ConfigI
             Proxies {
                 for_http: Some(proxy.clone()),
                 for_https: Some(proxy),
-                // Without no_proxy all goes through it, as with the peer.
+                // As in blackbox_exporter, all requests use the proxy if no_proxy is absent.
                 exceptions: no_proxy.map(|list| Exceptions::new(&list.value)),
                 ..Proxies::default()
             }

@@ -1,4 +1,4 @@
-//! Reads values of the types that keys have from the tree. What does not fit is refused in words for who wrote it.
+//! Reads typed values from the YAML tree. An error describes what was expected.
 
 use super::issue::{ConfigIssue, Location};
 use super::tree::{Node, NodeKind, below};
@@ -9,13 +9,16 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What can be read from the tree. `path` is the dotted key under which the value stands.
+/// A type that can be read from the tree. `path` is the dotted key of the value.
 pub(super) trait Read: Sized {
-    /// Reads it, or says what is wrong.
+    /// Reads the value of a node.
+    ///
+    /// # Errors
+    /// If the node is not a valid value of this type.
     fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue>;
 }
 
-/// A value that knows its place in the text.
+/// A value with its location in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Spanned<T> {
     pub value: T,
@@ -37,7 +40,7 @@ impl<T: Serialize> Serialize for Spanned<T> {
     }
 }
 
-/// The bytes of a request's body, which may hold secrets.
+/// The bytes of a request body. They are masked because they may contain secrets.
 #[derive(Clone, Default)]
 pub(super) struct ConfiguredBody(pub Vec<u8>);
 
@@ -53,7 +56,7 @@ impl Serialize for ConfiguredBody {
     }
 }
 
-/// What a token's assertion says beside the usual. It may be anybody's business: it is masked.
+/// Additional claims of the JWT assertion. They are masked because they may contain secrets.
 #[derive(Clone, Default)]
 pub(super) struct Claims(pub serde_json::Map<String, Value>);
 
@@ -77,7 +80,8 @@ impl Read for Claims {
     }
 }
 
-/// A value as JSON has it. What reads like a number or a boolean is one: the tree no longer knows which texts had quotes.
+/// Converts a node to JSON. A value that looks like a number or a boolean becomes one, because the tree does not record
+/// which values were quoted.
 fn json(node: &Node, path: &str) -> Result<Value, ConfigIssue> {
     Ok(match &node.kind {
         NodeKind::Nothing => Value::Null,
@@ -105,48 +109,48 @@ fn json(node: &Node, path: &str) -> Result<Value, ConfigIssue> {
 }
 
 impl Node {
-    /// The one value as text. A value may be a secret: no message repeats it, but those that know better.
+    /// The text of a single value. The errors do not quote the value because it may be a secret.
     fn text(&self, path: &str) -> Result<&str, ConfigIssue> {
         match &self.kind {
             NodeKind::Text(text) => Ok(text),
             NodeKind::Nothing => Ok(""),
             NodeKind::Bytes(_) => {
-                let words = "these bytes are no text; only a body may hold what is none";
+                let words = "expected UTF-8 text: only body, send and expect_bytes accept binary data";
                 Err(self.location.issue(path, words))
             }
             other => {
-                let words = format!("must be one value, not {}", other.name());
+                let words = format!("expected a single value, got {}", other.name());
                 Err(self.location.issue(path, words))
             }
         }
     }
 
-    /// The entries of a list, none of them empty.
+    /// The list entries. An empty entry is an error.
     fn list(&self, path: &str) -> Result<&[Self], ConfigIssue> {
         let NodeKind::List(entries) = &self.kind else {
             let words = format!(
-                "must be a list, not {}; write \"- \" before each entry",
+                "expected a list, got {}; write \"- \" before each entry",
                 self.kind.name()
             );
             return Err(self.location.issue(path, words));
         };
         match entries.iter().find(|entry| matches!(entry.kind, NodeKind::Nothing)) {
             Some(empty) => {
-                let words = "this entry of the list is empty; give it a value or leave it out";
+                let words = "empty list entry: set a value or remove the entry";
                 Err(empty.location.issue(path, words))
             }
             None => Ok(entries),
         }
     }
 
-    /// The keys of a block and their values; none where nothing is written.
+    /// The keys and values of a mapping. A null node has none.
     pub fn block(&self, path: &str) -> Result<&[(super::tree::KeyNode, Self)], ConfigIssue> {
         match &self.kind {
             NodeKind::Block(entries) => Ok(entries),
             NodeKind::Nothing => Ok(&[]),
             other => {
                 let words = format!(
-                    "must be a block of keys, not {}; write them below, further in",
+                    "expected a mapping, got {}; write the keys below, with deeper indentation",
                     other.name()
                 );
                 Err(self.location.issue(path, words))
@@ -182,10 +186,9 @@ impl Read for bool {
         match text {
             "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Ok(true),
             "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => Ok(false),
-            _ => Err(node.location.issue(
-                path,
-                format!("{text:?} is neither true nor false; write one of the two"),
-            )),
+            _ => Err(node
+                .location
+                .issue(path, format!("invalid boolean {text:?}: expected true or false"))),
         }
     }
 }
@@ -194,7 +197,7 @@ impl Read for i64 {
     fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         let text = node.text(path)?;
         whole_number(text).ok_or_else(|| {
-            let words = format!("{text:?} is no whole number; write one such as 200");
+            let words = format!("invalid integer {text:?}: expected a whole number such as 200");
             node.location.issue(path, words)
         })
     }
@@ -204,7 +207,7 @@ impl Read for f64 {
     fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         let text = node.text(path)?;
         text.replace('_', "").parse().map_err(|_| {
-            let words = format!("{text:?} is no number; write one such as 0.25");
+            let words = format!("invalid number {text:?}: expected a value such as 0.25");
             node.location.issue(path, words)
         })
     }
@@ -218,7 +221,7 @@ impl Read for Level {
             "full" => Ok(Self::Full),
             other => Err(node.location.issue(
                 path,
-                format!("{other:?} is no level of metrics; write blackbox, standard or full"),
+                format!("invalid metrics level {other:?}: expected blackbox, standard or full"),
             )),
         }
     }
@@ -240,7 +243,8 @@ impl<T: Read> Read for BTreeMap<String, T> {
     }
 }
 
-/// A whole number as Go's YAML takes it: `200`, `0xc8`, `0o310`, `0310`, `0b11`, `1_000`, and `200.0` too.
+/// Parses an integer in the notations that Go's YAML library accepts: `200`, `0xc8`, `0o310`, `0310`, `0b11`, `1_000`
+/// and `200.0`.
 fn whole_number(text: &str) -> Option<i64> {
     const BASES: [(&str, u32); 7] = [
         ("0x", 16),
@@ -256,7 +260,7 @@ fn whole_number(text: &str) -> Option<i64> {
         Some(rest) => (true, rest),
         None => (false, digits.strip_prefix('+').unwrap_or(&digits)),
     };
-    // The standard library would take a second sign.
+    // The standard library would accept a second sign.
     let unsigned = |digits: &str| !digits.starts_with(['+', '-']);
     let magnitude = BASES
         .iter()
@@ -271,10 +275,13 @@ fn whole_number(text: &str) -> Option<i64> {
 }
 
 fn whole_float(digits: &str) -> Option<i64> {
-    /// Beyond this, not every whole number is a float.
+    /// 2^53. Above this value, a float cannot represent every integer.
     const LARGEST: f64 = 9_007_199_254_740_992.0;
     let number: f64 = digits.parse().ok()?;
-    #[allow(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the number is an integer of at most 2^53"
+    )]
     (number.fract() == 0.0 && number.abs() <= LARGEST).then_some(number as i64)
 }
 

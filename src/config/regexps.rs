@@ -1,4 +1,4 @@
-//! Composes regular expressions, in Go's dialect.
+//! Compiles regular expressions in Go's syntax.
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};
@@ -15,7 +15,7 @@ pub(super) fn regexp(written: &Spanned<String>, path: &str, key: &str) -> Result
             written,
             path,
             key,
-            format!("{:?} is no regular expression: {error}", written.value),
+            format!("invalid regular expression {:?}: {error}", written.value),
         )
     })
 }

@@ -1,4 +1,4 @@
-//! Composes a client's TLS. Certificates and keys are read and parsed here, once per load.
+//! Builds a client's TLS settings. Certificates and keys are read and parsed once per load.
 
 use super::credentials::filled;
 use super::file::{Spanned, TlsFile};
@@ -10,11 +10,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Why a block gives no TLS.
+/// Why TLS settings cannot be built.
 pub(super) enum TlsIssue {
-    /// It is wrong, and so is the configuration.
+    /// The block is invalid, which makes the whole configuration invalid.
     Wrong(ConfigIssue),
-    /// A file that it names cannot be read now. It may come later, as mounted secrets do: that is the module's affair.
+    /// A file cannot be used at present. Mounted secrets may appear later, so only the probes of this module fail.
     Absent(ConfigIssue),
 }
 
@@ -32,19 +32,19 @@ impl From<ConfigIssue> for TlsIssue {
     }
 }
 
-/// What ALPN offers.
+/// The protocols that ALPN offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AlpnOffer {
-    /// Nothing: what is spoken is agreed on without it.
+    /// None. The protocol is not negotiated with ALPN.
     Nothing,
-    /// HTTP/2, and HTTP/1.1.
+    /// HTTP/2 and HTTP/1.1.
     Http2,
-    /// HTTP/2 and nothing else.
+    /// HTTP/2 only.
     OnlyHttp2,
 }
 
-/// Checks the block and builds what its probes share. As with `blackbox_exporter`, a file that is missing fails the probes that need
-/// it, and no other module.
+/// Validates the block and builds the settings that all probes of the module share. As in `blackbox_exporter`, a
+/// missing file is not an error of the configuration: only the probes that need it fail.
 pub(super) fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: &str) -> Result<Tls, ConfigIssue> {
     let path = below(path, "tls_config");
     let defaults = TlsFile::default();
@@ -57,7 +57,7 @@ pub(super) fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: 
             .max_version
             .as_ref()
             .map_or(Location::START, |written| written.location);
-        let words = "max_version is below min_version; raise the one or lower the other";
+        let words = "max_version is below min_version";
         return Err(upper.issue(below(&path, "max_version"), words));
     }
     let settings = TlsSettings {
@@ -81,7 +81,7 @@ pub(super) fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: 
     Tls::new(settings).map_err(|error| location.issue(path, error))
 }
 
-/// Reads something from the files that some keys of the block name, and reads it again when they change.
+/// Reads a value from the files in some of the block's keys. The value is re-read when a file changes.
 fn watched<T: Send + Sync + 'static>(
     file: &TlsFile,
     keys: &[Option<&Spanned<String>>],
@@ -94,7 +94,7 @@ fn watched<T: Send + Sync + 'static>(
         Ok(read) => Ok(Ok(read)),
         Err(TlsIssue::Wrong(issue)) => Err(issue),
         Err(TlsIssue::Absent(issue)) => {
-            tracing::warn!(error = %issue, "Until this file can be used, probes of its module that need TLS fail");
+            tracing::warn!(error = %issue, "TLS file is not usable; TLS probes of the module fail until it is");
             Ok(Err(format!("{issue}.")))
         }
     };
@@ -105,7 +105,7 @@ fn watched<T: Send + Sync + 'static>(
     Watched::new(path, files, first, again)
 }
 
-/// The version that a file names.
+/// Parses a TLS version.
 pub(super) fn version(
     written: Option<&Spanned<String>>,
     path: &str,
@@ -120,13 +120,13 @@ pub(super) fn version(
         "TLS12" => Ok(Some(TlsVersion::Tls12)),
         "TLS13" => Ok(Some(TlsVersion::Tls13)),
         other => {
-            let words = format!("unknown TLS version: {other}; write TLS10, TLS11, TLS12 or TLS13");
+            let words = format!("unknown TLS version: {other}; expected TLS10, TLS11, TLS12 or TLS13");
             Err(at(written, path, key, words))
         }
     }
 }
 
-/// A module's files are found as the peer finds them: from the working directory.
+/// The base directory of a module's files: the working directory, as in `blackbox_exporter`.
 fn here() -> &'static Path {
     Path::new("")
 }
@@ -137,7 +137,9 @@ fn trust(file: &TlsFile, path: &str) -> Result<Trusted, TlsIssue> {
     };
     let trust = Trust::new(pem.certificates()?);
     if trust.is_empty() {
-        return Err(pem.issue("no certificate in it can be used as an authority").into());
+        return Err(pem
+            .issue("no certificate can be used as a certificate authority")
+            .into());
     }
     Ok(Trusted::These(Arc::new(trust)))
 }
@@ -154,7 +156,7 @@ fn identity(file: &TlsFile, location: Location, path: &str) -> Result<Identity, 
         (Some(cert), Some(key)) => {
             let identity = Identity::new(cert.certificates()?, key.private_key()?);
             identity.map_err(|error| match error {
-                // The library does not know this kind of key: that fails the module, and no other.
+                // The library does not support this key type. Only the probes of this module fail.
                 TlsError::Identity(rustls::Error::General(_)) => TlsIssue::Absent(location.issue(path, error)),
                 error => location.issue(path, error).into(),
             })
@@ -168,7 +170,7 @@ fn identity(file: &TlsFile, location: Location, path: &str) -> Result<Identity, 
     }
 }
 
-/// A PEM text and the key that gave it.
+/// A PEM text and the configuration key from which it was read.
 pub(super) struct Pem {
     text: Vec<u8>,
     location: Location,
@@ -176,7 +178,8 @@ pub(super) struct Pem {
 }
 
 impl Pem {
-    /// What stands in `name` or in the file that `name_file` names, from a folder; not both.
+    /// Reads the PEM text from the key `name` or from the file in `name_file`, relative to `folder`. Setting both is an
+    /// error.
     pub fn of(
         inline: Option<&Spanned<String>>,
         file: Option<&Spanned<String>>,
@@ -203,9 +206,10 @@ impl Pem {
                     key: below(path, &file_key),
                 })),
                 Err(error) => {
-                    let words = format!("the file {:?} cannot be read: {error}", file.value);
+                    let words = format!("cannot read file {:?}: {error}", file.value);
                     let issue = at(file, path, &file_key, words);
-                    // What this host is short of now says nothing of the file, and would be gone long before a reload.
+                    // A lack of local resources is temporary and not a property of the file. The load fails, because
+                    // otherwise the module would fail until the next reload.
                     Err(match shortage(&error) {
                         Some(_) => TlsIssue::Wrong(issue),
                         None => TlsIssue::Absent(issue),
@@ -224,14 +228,14 @@ impl Pem {
             .filter_map(Result::ok)
             .collect();
         if certificates.is_empty() {
-            let words = "there is no certificate in it; it must be PEM with -----BEGIN CERTIFICATE-----";
+            let words = "no certificate found: expected PEM with -----BEGIN CERTIFICATE-----";
             return Err(self.issue(words));
         }
         Ok(certificates)
     }
 
     pub fn private_key(&self) -> Result<PrivateKeyDer<'static>, ConfigIssue> {
-        let words = "there is no private key in it; it must be PEM with -----BEGIN PRIVATE KEY-----";
+        let words = "no private key found: expected PEM with -----BEGIN PRIVATE KEY-----";
         PrivateKeyDer::from_pem_slice(&self.text).map_err(|_| self.issue(words))
     }
 }

@@ -1,4 +1,4 @@
-//! What the YAML says, as a tree whose every value knows its place. Which type a value has is for the key to decide.
+//! Parses YAML into a tree of values with locations. The type of a value depends on its key and is decided later.
 
 use super::issue::{ConfigIssue, Location};
 use base64::Engine as _;
@@ -11,16 +11,18 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 
-/// How deep a value may stand: reading goes one call deeper for each level. No key stands deeper than 7.
+/// Maximum nesting depth. It bounds the recursion, which needs one call per level. No key is nested deeper than 7
+/// levels.
 const DEPTH: usize = 16;
 
-const TOO_DEEP: &str = "this stands too many levels deep; no key is as deep as that";
+const TOO_DEEP: &str = "nested too deeply: no key needs this many levels";
 
-/// How many values aliases may stand for, all together: a thousand modules that share a block of fifty stay below, and a bomb is
-/// refused within a tenth of a second.
+/// Maximum total number of values that aliases expand to. 1,000 modules that share a mapping of 50 values stay within
+/// the limit. An alias bomb is rejected within 100 ms.
 const ALIASED: usize = 50_000;
 
-/// A value and its place: that of its key where it is a block, a list or nothing, so that a problem shows the key.
+/// A value and its location. A mapping, a list or a null has the location of its key, so that an error points at the
+/// key.
 #[derive(Debug)]
 pub(super) struct Node {
     pub location: Location,
@@ -29,19 +31,19 @@ pub(super) struct Node {
 
 #[derive(Debug)]
 pub(super) enum NodeKind {
-    /// Nothing, `null` or `~`: leaves a default in place.
+    /// An absent value, `null` or `~`. The default applies.
     Nothing,
-    /// One value, as written.
+    /// A single value, as written in the file.
     Text(String),
-    /// One value that `!!binary` gave and that is no text.
+    /// A `!!binary` value that is not valid UTF-8.
     Bytes(Vec<u8>),
     /// A list.
     List(Vec<Node>),
-    /// Keys and their values, in the order written; what `<<` merges in comes last.
+    /// A mapping in file order. Keys that `<<` merges in are last.
     Block(Vec<(KeyNode, Node)>),
 }
 
-/// A key and its place.
+/// A key and its location.
 #[derive(Debug)]
 pub(super) struct KeyNode {
     pub name: String,
@@ -49,18 +51,18 @@ pub(super) struct KeyNode {
 }
 
 impl NodeKind {
-    /// What it is, after "not".
+    /// Description for error messages, after "got".
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Nothing => "nothing",
-            Self::Text(_) | Self::Bytes(_) => "one value",
+            Self::Nothing => "null",
+            Self::Text(_) | Self::Bytes(_) => "a single value",
             Self::List(_) => "a list",
-            Self::Block(_) => "a block of keys",
+            Self::Block(_) => "a mapping",
         }
     }
 }
 
-/// Reads the first document of a text, as the peer does. Merges and aliases are resolved; no key stands twice.
+/// Parses the first YAML document. Merges and aliases are resolved. A duplicate key is an error.
 pub(super) fn parse(text: &str) -> Result<Node, ConfigIssue> {
     let mut raw = None;
     let read = serde_yaml::with_deserializer_from_str_with_options(text, options(), |deserializer| {
@@ -68,14 +70,14 @@ pub(super) fn parse(text: &str) -> Result<Node, ConfigIssue> {
         Ok(())
     });
     match (read, raw) {
-        // The peer does not look at later documents either.
+        // blackbox_exporter ignores later documents, too.
         (Ok(()) | Err(serde_yaml::Error::MultipleDocuments { .. }), Some(raw)) => node(raw, text, ""),
         (Err(error), _) => Err(issue_of(&error, text)),
         (Ok(()), None) => Err(Location::START.issue("", "the file is empty")),
     }
 }
 
-/// Takes out the value or the key at which a problem stands; gives whether there was one.
+/// Removes the key or the value at the location of an issue. Returns whether anything was removed.
 pub(super) fn take_out(root: &mut Node, issue: &ConfigIssue) -> bool {
     let location = Location {
         line: issue.line,
@@ -84,7 +86,7 @@ pub(super) fn take_out(root: &mut Node, issue: &ConfigIssue) -> bool {
     match &mut root.kind {
         NodeKind::Block(entries) => {
             let before = entries.len();
-            // The innermost first: what stands in a block may share its place.
+            // Innermost first: a value may have the same location as the mapping that contains it.
             if entries.iter_mut().any(|(_, value)| take_out(value, issue)) {
                 return true;
             }
@@ -106,7 +108,7 @@ pub(super) fn take_out(root: &mut Node, issue: &ConfigIssue) -> bool {
 fn options() -> Options {
     let mut options = Options::default();
     options.with_snippet = false;
-    // Duplicates are refused below, where the first one's place is known.
+    // `block` rejects duplicates, because it knows the location of the first key.
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
     options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
     options.ignore_binary_tag_for_string = true;
@@ -114,19 +116,19 @@ fn options() -> Options {
     if let Some(budget) = &mut options.budget {
         budget.max_depth = DEPTH;
         budget.flow_nesting_limit = DEPTH;
-        // One anchor that thousands of modules use is how large files are written.
+        // In large files, thousands of modules may use the same anchor.
         budget.enforce_alias_anchor_ratio = false;
         budget.max_merge_keys = ALIASED;
     }
     options
 }
 
-/// A value as the library gives it.
+/// A value as the YAML library returns it.
 type Raw = Spanned<Tagged<RawKind>>;
 
 enum RawKind {
     Nothing,
-    /// The library took it for a number or a boolean, and would write it so.
+    /// A value that the library parsed as a number or a boolean, in the library's notation.
     Resolved(String),
     Text(String),
     List(Vec<Raw>),
@@ -184,7 +186,7 @@ impl<'de> Visitor<'de> for RawVisitor {
 }
 
 thread_local! {
-    /// How deep the reading is. The library counts what is written only: aliases of aliases go deeper.
+    /// Current depth. The library counts only the depth in the file, and aliases of aliases can be nested more deeply.
     static LEVEL: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -201,7 +203,7 @@ impl<'de> Deserialize<'de> for RawKind {
     }
 }
 
-/// `path` is the key under which the value stands.
+/// Converts one of the library's values. `path` is the dotted key of the value.
 fn node(raw: Raw, source: &str, path: &str) -> Result<Node, ConfigIssue> {
     let location = location_of(raw.defined);
     let written = written(&raw, source).map(str::to_owned);
@@ -210,7 +212,7 @@ fn node(raw: Raw, source: &str, path: &str) -> Result<Node, ConfigIssue> {
         RawKind::Nothing => NodeKind::Nothing,
         RawKind::Resolved(resolved) => NodeKind::Text(written.unwrap_or(resolved)),
         RawKind::Text(text) if tag.as_deref() == Some("tag:yaml.org,2002:binary") => {
-            binary(&text).ok_or_else(|| location.issue(path, "what follows !!binary must be base64"))?
+            binary(&text).ok_or_else(|| location.issue(path, "invalid !!binary value: expected base64"))?
         }
         RawKind::Text(text) => NodeKind::Text(text),
         RawKind::List(entries) => NodeKind::List(
@@ -231,7 +233,7 @@ fn block(entries: Vec<(Raw, Raw)>, source: &str, path: &str) -> Result<Vec<(KeyN
         let key = key_of(key, source, path)?;
         let path = below(path, &key.name);
         if let Some(first) = places.insert(key.name.clone(), key.location) {
-            let words = format!("this key stands already at {first}; write it once");
+            let words = format!("duplicate key: already set at {first}");
             return Err(key.location.issue(path, words));
         }
         let mut value = node(value, source, &path)?;
@@ -247,19 +249,19 @@ fn key_of(raw: Raw, source: &str, path: &str) -> Result<KeyNode, ConfigIssue> {
     let Node { location, kind } = node(raw, source, path)?;
     match kind {
         NodeKind::Text(name) => Ok(KeyNode { name, location }),
-        // As Go reads it into a map of texts.
+        // Go reads a null key into a map of strings as an empty string.
         NodeKind::Nothing => Ok(KeyNode {
             name: String::new(),
             location,
         }),
         other => {
-            let words = format!("a key must be a name, not {}", other.name());
+            let words = format!("invalid key: expected a name, got {}", other.name());
             Err(location.issue(path, words))
         }
     }
 }
 
-/// The dotted key of something below a key.
+/// Appends a key to a dotted path.
 pub(super) fn below(path: &str, key: &str) -> String {
     let key = shown(key);
     if path.is_empty() {
@@ -269,7 +271,8 @@ pub(super) fn below(path: &str, key: &str) -> String {
     }
 }
 
-/// A key as messages show it. In `{password:word}` all of it is the key: what follows the colon may be a secret.
+/// A key as shown in error messages. The part after a colon is hidden: `{password:word}` is a single key that contains
+/// a secret.
 pub(super) fn shown(key: &str) -> Cow<'_, str> {
     match key.split_once(':') {
         Some((name, _)) => format!("{name}:…").into(),
@@ -277,7 +280,7 @@ pub(super) fn shown(key: &str) -> Cow<'_, str> {
     }
 }
 
-/// A plain value's own characters: `1.10` is not the number 1.1 where a text is wanted.
+/// The characters of a plain value in the file. Where a key expects text, `1.10` must not become 1.1.
 fn written<'t>(raw: &Raw, source: &'t str) -> Option<&'t str> {
     let span = raw.defined.span();
     let start = usize::try_from(span.byte_offset()?).ok()?;
@@ -303,26 +306,28 @@ fn location_of(location: serde_yaml::Location) -> Location {
     }
 }
 
-/// The library's error in words for whoever wrote the file.
+/// Converts an error of the YAML library to a readable issue.
 fn issue_of(error: &serde_yaml::Error, source: &str) -> ConfigIssue {
     use serde_yaml::Error as E;
     let words = match error.without_snippet() {
         E::AliasError { error, .. } => return issue_of(error, source),
         E::UnknownAnchor { .. } => {
-            "no value above has the anchor that this alias names; write &name before the value".to_owned()
+            "undefined alias: no earlier value has this anchor; write &name before the value".to_owned()
         }
-        E::RecursiveReferencesRequireWeakTypes { .. } => "an anchor cannot hold itself".to_owned(),
+        E::RecursiveReferencesRequireWeakTypes { .. } => "recursive alias: an anchor cannot contain itself".to_owned(),
         E::AliasReplayLimitExceeded { location, .. } => {
-            let words = format!("the aliases stand for more than {ALIASED} values; write fewer of them");
+            let words = format!("too many aliases: they expand to more than {ALIASED} values");
             return location_of(*location).issue("", words);
         }
-        E::MergeValueNotMapOrSeqOfMaps { .. } => "<< takes a block of keys, or a list of such blocks".to_owned(),
+        E::MergeValueNotMapOrSeqOfMaps { .. } => {
+            "invalid merge key <<: expected a mapping or a list of mappings".to_owned()
+        }
         E::Budget { breach, .. } => match breach {
             BudgetBreach::Depth { .. } => TOO_DEEP.to_owned(),
             _ => "the file is too large".to_owned(),
         },
         E::InvalidScalar { .. } | E::TaggedScalarCannotDeserializeIntoString { .. } | E::UnsupportedTag { .. } => {
-            "the value is not what its tag says; leave the tag out".to_owned()
+            "the value does not match its YAML tag; remove the tag".to_owned()
         }
         E::ExternalMessage { msg, .. } if msg.contains("recursion limit") => TOO_DEEP.to_owned(),
         E::Message { msg, .. } => msg.clone(),
@@ -332,32 +337,29 @@ fn issue_of(error: &serde_yaml::Error, source: &str) -> ConfigIssue {
     location.issue(key_on(source, location), words)
 }
 
-/// What mostly stands behind the parser's words.
+/// Hints on the usual causes of parser errors: a part of the message and the hint.
 const HINTS: [(&str, &str); 5] = [
-    (
-        "mapping values are not allowed",
-        "put a text that holds a colon in quotes",
-    ),
+    ("mapping values are not allowed", "quote text that contains a colon"),
     (
         "did not find expected key",
-        "see that the lines of a block begin in the same column",
+        "check that all keys of a mapping have the same indentation",
     ),
     ("tabs disallowed", "indent with spaces"),
-    ("unclosed quote", "end the text with the quote that began it"),
-    ("mismatched bracket", "close what was opened last"),
+    ("unclosed quote", "close the text with the same kind of quote"),
+    ("mismatched bracket", "close the most recent bracket first"),
 ];
 
 fn not_yaml(error: &serde_yaml::Error) -> String {
     let words = error.to_string();
-    // The library ends its message with the place, which stands in front of ours.
+    // The library appends the location. The issue already begins with it.
     let words = words.split(" at line ").next().unwrap_or_default();
     match HINTS.iter().find(|(said, _)| words.contains(said)) {
-        Some((_, hint)) => format!("this is not YAML: {words}; {hint}"),
-        None => format!("this is not YAML: {words}"),
+        Some((_, hint)) => format!("invalid YAML: {words}; {hint}"),
+        None => format!("invalid YAML: {words}"),
     }
 }
 
-/// The key on a line, where there is one: what is no YAML has no path.
+/// The key on a line, or an empty string. Invalid YAML has no dotted path.
 fn key_on(source: &str, location: Location) -> &str {
     let line = usize::try_from(location.line).ok().and_then(|line| line.checked_sub(1));
     let key = line

@@ -1,4 +1,4 @@
-//! Durations and sizes as Go writes them.
+//! Durations and sizes in Go's notation.
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};
@@ -6,15 +6,16 @@ use crate::budget::RequestRate;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A module's timeout: absent, zero or negative means none, as with the peer.
+/// A module's timeout. As in `blackbox_exporter`, an absent, zero or negative value means no timeout.
 pub(super) fn timeout(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
     threshold(written, path, "timeout")
 }
 
-/// Shorter, a probe could hardly end before the next; longer, a lease would end before its next probe.
+/// Allowed probe intervals. With a shorter interval, probes would overlap. With a longer interval, a lease would expire
+/// before the next probe.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
 
-/// How often keys are probed between scrapes: absent or zero means not at all.
+/// The interval of the probes between scrapes. An absent or zero value disables these probes.
 pub(super) fn interval(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
     let interval = threshold(written, path, "interval")?;
     match (written, interval) {
@@ -22,13 +23,16 @@ pub(super) fn interval(written: Option<&Spanned<String>>, path: &str) -> Result<
             written,
             path,
             "interval",
-            format!("{:?} is not between 100ms and 5m", written.value),
+            format!(
+                "invalid interval {:?}: expected a duration from 100ms to 5m",
+                written.value
+            ),
         )),
         _ => Ok(interval),
     }
 }
 
-/// A duration that is not exceeded: absent, zero or negative means none.
+/// A maximum duration. An absent, zero or negative value means no maximum.
 pub(super) fn threshold(
     written: Option<&Spanned<String>>,
     path: &str,
@@ -45,7 +49,7 @@ pub(super) fn threshold(
             path,
             key,
             format!(
-                "{:?} is no duration; write a number with a unit, such as 5s, 500ms or 1m30s",
+                "invalid duration {:?}: expected a number with a unit, such as 5s, 500ms or 1m30s",
                 written.value
             ),
         )),
@@ -85,7 +89,8 @@ fn requests_per(text: &str) -> Option<RequestRate> {
     Some(RequestRate { requests, per: *per })
 }
 
-/// Go's `time.ParseDuration`: `1h30m`, `1.5s`, `300ms`, `0`. What is negative is none, as with the peer.
+/// Parses the notation of Go's `time.ParseDuration`: `1h30m`, `1.5s`, `300ms`, `0`. As in `blackbox_exporter`, a
+/// negative duration is zero.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 8] = [
         ("ns", 1e-9),
@@ -100,8 +105,8 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(sum(text, &UNITS)?.max(0.0)).ok()
 }
 
-/// The peer's sizes: bytes in powers of 1024, with a unit (`10B`, `1KB`, `1.5MB`). `0` is no limit, nor is what is
-/// negative.
+/// Parses a size in the notation of `blackbox_exporter`: a number with a unit in powers of 1024 (`10B`, `1KB`,
+/// `1.5MB`). A zero or negative size means no limit.
 pub(super) fn size(text: &str) -> Option<u64> {
     const UNITS: [(&str, f64); 13] = [
         ("B", 1.0),
@@ -122,12 +127,12 @@ pub(super) fn size(text: &str) -> Option<u64> {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a float to integer cast saturates: below 0 is 0, no limit"
+        reason = "the cast saturates: a negative size becomes 0, which means no limit"
     )]
     bytes.is_finite().then_some(bytes as u64)
 }
 
-/// Adds up numbers with their units, such as `1h30m`; only 0 needs no unit.
+/// Adds up numbers with units, such as `1h30m`. Only `0` may have no unit.
 fn sum(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),

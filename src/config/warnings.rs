@@ -1,4 +1,5 @@
-//! What a configuration says that does not do what it seems to: taken all the same, as the peer takes it, and told once.
+//! Warnings about keys that have no effect or do not do what they appear to. As in `blackbox_exporter`, the
+//! configuration is accepted. Each warning is logged once.
 
 use super::credentials::filled;
 use super::file::{ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, Spanned, StepFile, TlsFile};
@@ -8,10 +9,10 @@ use super::tree::below;
 use crate::probers::dns::read_name;
 use std::collections::BTreeMap;
 
-/// The versions that an answer can have.
+/// The versions that a response can have.
 const VERSIONS: [&str; 4] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0"];
 
-/// All of them, in the order of the text.
+/// All warnings, in file order.
 pub(super) fn of(file: &ConfigFile) -> Vec<ConfigIssue> {
     let mut found = Vec::new();
     for (name, module) in file.modules() {
@@ -26,16 +27,16 @@ pub(super) fn of(file: &ConfigFile) -> Vec<ConfigIssue> {
     found
 }
 
-/// The warnings of one module.
+/// A module's warnings.
 struct Warnings<'a> {
-    /// Where it stands.
+    /// The module's location.
     location: Location,
     path: String,
     found: &'a mut Vec<ConfigIssue>,
 }
 
 impl Warnings<'_> {
-    /// Of a key that knows no place of its own.
+    /// Adds a warning about a key without a location. It points at the module.
     fn key(&mut self, key: &str, words: &str) {
         self.found.push(self.location.issue(below(&self.path, key), words));
     }
@@ -53,8 +54,7 @@ impl Warnings<'_> {
         let prober = module.prober.as_ref().map_or("", |prober| prober.value.as_str());
         self.unused_blocks(module, prober);
         if let Some(key) = secret_without_allowlist(module) {
-            let words =
-                "any client that may scrape can have this sent to any target; write allowed_targets into the module";
+            let words = "any client can have this secret sent to any target; set allowed_targets in the module";
             self.key(key, words);
         }
         match prober {
@@ -72,7 +72,7 @@ impl Warnings<'_> {
             }
             "grpc" => {
                 let Some(grpc) = &module.grpc else {
-                    let words = "without this block ip_protocol_fallback is false, and only IPv6 is asked for: so it is with \
+                    let words = "without this block ip_protocol_fallback is false, and only IPv6 is used, as in \
                                  blackbox_exporter; write grpc: {} for the usual defaults";
                     return self.key("grpc", words);
                 };
@@ -105,17 +105,17 @@ impl Warnings<'_> {
             if is_there && block != prober {
                 self.key(
                     block,
-                    &format!("this block does nothing: the module's prober is {prober}"),
+                    &format!("this block has no effect: the module's prober is {prober}"),
                 );
             }
         }
     }
 
-    /// Every word but ip6 means ip4.
+    /// Warns about a value that is neither ip4 nor ip6. It means ip4.
     fn family(&mut self, block: &str, preferred: Option<&Spanned<String>>) {
         if let Some(written) = preferred.filter(|word| !matches!(word.value.as_str(), "" | "ip4" | "ip6")) {
             let words = format!(
-                "{:?} means ip4, as with blackbox_exporter; write ip4 or ip6",
+                "{:?} means ip4, as in blackbox_exporter; write ip4 or ip6",
                 written.value
             );
             self.value(written, block, "preferred_ip_protocol", &words);
@@ -130,21 +130,20 @@ impl Warnings<'_> {
         let highest = filled(tls.value.max_version.as_ref()).filter(is_old);
         if let (None, Some(highest)) = (lowest, highest) {
             let words =
-                "no TLS version is left, as with blackbox_exporter: min_version is TLS12 by default; write it, too";
+                "no TLS version is enabled, as in blackbox_exporter: min_version defaults to TLS12; set it, too";
             self.value(highest, &block, "max_version", words);
         }
         if let Some(lowest) = lowest.filter(is_old).filter(|_| cfg!(not(feature = "legacy-tls"))) {
-            let words = "this build of the exporter does not speak TLS below 1.2; build it with --features legacy-tls, or use \
-                         the image";
+            let words = "this build does not support TLS below 1.2; build with --features legacy-tls, or use the image";
             self.value(lowest, &block, "min_version", words);
         }
     }
 
-    /// Fields that would say where a body ends.
+    /// Warns about header fields that frame the request body.
     fn framing<T>(&mut self, block: &str, fields: Option<&BTreeMap<String, Spanned<T>>>) {
         for (name, value) in fields.into_iter().flatten() {
             if ["content-length", "transfer-encoding", "trailer"].contains(&name.to_lowercase().as_str()) {
-                let words = "this field is not sent: the exchange writes its own";
+                let words = "this field is not sent: the exporter sets its own value";
                 self.value(value, block, name, words);
             }
         }
@@ -155,13 +154,13 @@ impl Warnings<'_> {
         self.family("http", http.preferred_ip_protocol.as_ref());
         self.tls("http", http.tls_config.as_ref());
         if let Some(old) = &http.no_follow_redirects {
-            let words = "this is the old name of follow_redirects, with the opposite meaning, and wins over it";
+            let words = "deprecated: the inverse of follow_redirects, which it overrides";
             self.value(old, "http", "no_follow_redirects", words);
         }
         for version in http.valid_http_versions.iter().flatten() {
             if !VERSIONS.contains(&version.value.as_str()) {
                 let words = format!(
-                    "no answer has the version {:?}; write one of {}",
+                    "no response has the version {:?}; expected one of {}",
                     version.value,
                     VERSIONS.join(", ")
                 );
@@ -171,7 +170,7 @@ impl Warnings<'_> {
         for code in http.valid_status_codes.iter().flatten() {
             if !(100..=999).contains(&code.value) {
                 let words = format!(
-                    "no answer has the status {}; write a number from 100 to 999",
+                    "no response has the status {}; expected a number from 100 to 999",
                     code.value
                 );
                 self.value(code, "http", "valid_status_codes", &words);
@@ -182,22 +181,22 @@ impl Warnings<'_> {
         let Some(http3) = http.enable_http3.as_ref().filter(|enabled| enabled.value) else {
             return;
         };
-        let words = "http targets become https targets of this module; write https targets";
+        let words = "this module changes http targets to https; use https targets";
         self.value(http3, "http", "enable_http3", words);
         if let Some(proxy) = http.proxy_url.as_ref().filter(|url| !url.value.reveal().is_empty()) {
-            self.value(proxy, "http", "proxy_url", "no proxy is asked over HTTP/3");
+            self.value(proxy, "http", "proxy_url", "HTTP/3 requests do not use a proxy");
         }
     }
 
     fn dns(&mut self, written: Option<&DnsFile>) {
         let Some(dns) = written else {
-            let words = "without this block the question is for all records of the root; write dns with a query_name";
+            let words = "without this block the query is for all records of the root; set dns.query_name";
             return self.key("dns", words);
         };
         if let Some(name) = dns.query_name.as_ref().filter(|name| !name.value.is_empty())
             && let Err(why) = read_name(&name.value)
         {
-            let words = format!("each probe fails: {:?} is not a valid name: {why}", name.value);
+            let words = format!("every probe fails: {:?} is not a valid name: {why}", name.value);
             self.value(name, "dns", "query_name", &words);
         }
         self.family("dns", dns.preferred_ip_protocol.as_ref());
@@ -211,17 +210,17 @@ impl Warnings<'_> {
                 .iter()
                 .flat_map(|rules| rules.fail_if_all_match_regexp.iter().flatten());
             if let Some(first) = patterns.into_iter().next() {
-                let words = "this fails unless all records match, as with blackbox_exporter, whatever its name says";
+                let words = "despite its name, this assertion fails unless all records match, as in blackbox_exporter";
                 self.value(first, &format!("dns.{key}"), "fail_if_all_match_regexp", words);
             }
         }
     }
 
-    /// The keys of a websocket's client that the peer takes and does not use.
+    /// Warns about the keys of `http_config` that have no effect in a websocket module, as in `blackbox_exporter`.
     fn client(&mut self, client: &ClientFile) {
         let block = "websocket.http_config";
         self.tls(block, client.tls_config.as_ref());
-        let words = "this key does nothing for a websocket, as with blackbox_exporter";
+        let words = "this key has no effect in a websocket module, as in blackbox_exporter";
         let places = [
             (
                 "follow_redirects",
@@ -261,7 +260,7 @@ impl Warnings<'_> {
             ];
             for (key, is_there) in does_nothing {
                 if is_there {
-                    let words = "this key does nothing in a step of a websocket, as with blackbox_exporter";
+                    let words = "this key has no effect in a websocket step, as in blackbox_exporter";
                     self.value(step, "websocket.query_response", key, words);
                 }
             }

@@ -1,5 +1,5 @@
-//! Composes what `--web.config.file` says: TLS, who may ask, header fields, a rate. The keys are the exporter-toolkit's, as
-//! is their meaning.
+//! Builds the web settings from `--web.config.file`: TLS, authentication, header fields and the rate limit. The keys and
+//! their meaning are those of the exporter-toolkit.
 
 mod clients;
 mod tls;
@@ -16,39 +16,39 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How we serve.
+/// The HTTP server's settings.
 #[derive(Debug, Default)]
 pub struct WebConfig {
-    /// TLS, where it is spoken.
+    /// TLS settings. `None` for plain HTTP.
     pub tls: Option<Arc<ServerConfig>>,
-    /// A client without a certificate is not served.
+    /// Whether clients must present a certificate.
     pub requires_client_certificates: bool,
-    /// Speak HTTP/2, too, where TLS agrees on it.
+    /// Whether TLS connections may negotiate HTTP/2.
     pub http2: bool,
-    /// Fields of every answer.
+    /// Header fields of every response.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Who may ask, each with the bcrypt hash of a password; nobody stands for everybody.
+    /// User names and the bcrypt hashes of their passwords. If empty, authentication is disabled.
     pub users: BTreeMap<String, Secret>,
-    /// How many requests are answered.
+    /// Request rate limit.
     pub rate: Option<Rate>,
-    /// The files that were read: when one changes, all of it is read again.
+    /// The files that were read. When one changes, all of them are re-read.
     pub files: Vec<PathBuf>,
 }
 
-/// A token bucket.
+/// A token bucket for requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// One more request in this time.
+    /// Interval at which a token is added.
     pub interval: Duration,
-    /// So many at once, at most.
+    /// Maximum number of tokens.
     pub burst: u32,
 }
 
 impl WebConfig {
-    /// Reads and checks a file. Files that it names are found from its own folder.
+    /// Reads and validates a file. Relative file names in it refer to its directory.
     ///
     /// # Errors
-    /// When a file cannot be read, or says what cannot be served.
+    /// If a file cannot be read or has an invalid setting.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -77,7 +77,7 @@ impl WebConfig {
     }
 }
 
-/// The fields that may be set, and the values that they may have; none stands for any.
+/// The header fields that may be set and their allowed values. An empty list allows every value.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("Strict-Transport-Security", &[]),
@@ -95,7 +95,7 @@ fn headers(written: &BTreeMap<String, Spanned<String>>) -> Result<Vec<(HeaderNam
             let Some((_, values)) = HEADERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
                 let known: Vec<_> = HEADERS.iter().map(|(name, _)| *name).collect();
                 let words = format!(
-                    "HTTP header {name:?} can not be configured; these can: {}",
+                    "HTTP header {name:?} can not be configured; allowed are: {}",
                     known.join(", ")
                 );
                 return Err(at(value, path, name, words));
@@ -103,7 +103,7 @@ fn headers(written: &BTreeMap<String, Spanned<String>>) -> Result<Vec<(HeaderNam
             let may = values.is_empty() || values.iter().any(|known| known.eq_ignore_ascii_case(&value.value));
             if !may {
                 let words = format!(
-                    "invalid value for {name}: {:?}; write one of {}",
+                    "invalid value for {name}: {:?}; expected one of {}",
                     value.value,
                     values.join(", ")
                 );
@@ -121,7 +121,7 @@ fn headers(written: &BTreeMap<String, Spanned<String>>) -> Result<Vec<(HeaderNam
 fn users(written: BTreeMap<String, Spanned<Secret>>) -> Result<BTreeMap<String, Secret>, ConfigIssue> {
     let users = written.into_iter().map(|(name, hash)| {
         if hash.value.reveal().parse::<bcrypt::HashParts>().is_err() {
-            let words = "this is no bcrypt hash; `htpasswd -nBC 10 \"\"` makes one, such as $2y$10$…";
+            let words = "invalid bcrypt hash: create one with `htpasswd -nBC 10 \"\"`, such as $2y$10$…";
             return Err(at(&hash, "basic_auth_users", &name, words));
         }
         Ok((name, hash.value))
@@ -137,7 +137,7 @@ fn rate(written: &Spanned<RateFile>) -> Result<Option<Rate>, ConfigIssue> {
     let burst = match &file.burst {
         None => 1,
         Some(burst) => u32::try_from(burst.value).map_err(|_| {
-            let words = format!("{} is no number of requests; write 1 or more", burst.value);
+            let words = format!("invalid burst {}: expected 1 or more requests", burst.value);
             at(burst, "rate_limit", "burst", words)
         })?,
     };

@@ -1,14 +1,14 @@
-//! Composes a websocket module from its keys.
+//! Builds a websocket module's settings.
 
 use super::file::WebsocketFile;
 use super::issue::ConfigIssue;
 use super::tree::below;
-use super::{address, credentials, dialogue, fields, tls};
+use super::{address, credentials, dialogue, header_fields, tls};
 use crate::check::Resolver;
 use crate::probers::websocket::WebsocketProber;
 use std::sync::Arc;
 
-/// Checks every key and gives what runs.
+/// Validates the keys and builds the prober.
 pub(super) fn build(file: &WebsocketFile, resolver: Arc<Resolver>, path: &str) -> Result<WebsocketProber, ConfigIssue> {
     let client = file.http_config.clone().unwrap_or_default();
     let client_path = below(path, "http_config");
@@ -17,7 +17,7 @@ pub(super) fn build(file: &WebsocketFile, resolver: Arc<Resolver>, path: &str) -
         resolver,
         tls: tls::build(client.tls_config.as_ref(), tls::AlpnOffer::Nothing, &client_path)?,
         credentials: credentials::build(&credentials::CredentialKeys::of_client(&client), &client_path)?,
-        fields: fields::build(file.headers.as_ref(), fields::Names::All, path, "headers")?,
+        fields: header_fields::build(file.headers.as_ref(), header_fields::Names::All, path, "headers")?,
         script: dialogue::script(file.query_response.as_deref(), path)?,
     })
 }

@@ -9,7 +9,7 @@ use crate::probers::{Variant, When};
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::Backends,
     name: "backends",
-    title: "directly",
+    title: "Direct request",
     changes: "the machine: the request goes directly to each backend, with the Host and SNI of the edge",
     when: "a failure, or no response after half of the time; with a healthy edge once in 10 min, or with each probe \
            (`always`), or if the last response hid a broken link",

@@ -7,7 +7,7 @@ use crate::probers::{Variant, When};
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::CacheBypass,
     name: "cache_bypass",
-    title: "The edge, past its caches",
+    title: "The edge, bypassing its caches",
     changes: "the query: a unique one, which no cache can have stored",
     when: "a rejected status code; with a healthy edge with each or every Nth probe, or if the last response hid a \
            broken link",

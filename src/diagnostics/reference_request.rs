@@ -9,7 +9,7 @@ use crate::report::Report;
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::ReferenceRequest,
     name: "reference_request",
-    title: "The edge, with what every gateway refuses",
+    title: "The edge, with a request that every gateway rejects",
     changes: "the header: a space in the name of a field, which every gateway rejects by itself",
     when: "a failure after the connection was established, or no response after half of the time; up to once an hour",
     cost: "1",

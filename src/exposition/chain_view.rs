@@ -43,14 +43,14 @@ impl LinkState {
         }
     }
 
-    /// The symbol for readers who do not see colours.
+    /// The displayed word, for readers who do not see colours.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
             Self::Broken => "broken",
-            Self::Suspect => "perhaps",
-            Self::Unseen => "not seen",
+            Self::Suspect => "suspect",
+            Self::Unseen => "not reached",
         }
     }
 }
@@ -66,8 +66,8 @@ pub const fn name(link: Link) -> &'static str {
         Link::Edge => "the edge",
         Link::Upstream => "between the gateway and its backend",
         Link::Origin => "the application",
-        Link::Content => "the content of the response",
-        Link::Unknown => "the evidence does not tell which link",
+        Link::Content => "the response content",
+        Link::Unknown => "the broken link is unknown",
     }
 }
 
@@ -146,7 +146,7 @@ fn answers_directly(finding: &Finding, verdict: &Verdict) -> bool {
     verdict.side == Some(Side::Gateway) && innermost.is_some_and(|backend| backend.report.succeeded())
 }
 
-/// The probe passed the links of its finished stages. Any of the others may be the broken one.
+/// The probe passed the links of its finished stages. Any other link may be broken.
 fn undecided(finding: &Finding, link: Link) -> LinkState {
     let Some(exchange) = finding.report.last_exchange() else {
         return LinkState::Unseen;
@@ -185,10 +185,10 @@ fn edge(finding: &Finding, exchange: &Exchange) -> String {
     let status = exchange
         .reply
         .as_ref()
-        .map(|reply| format!("answered {}", reply.status));
+        .map(|reply| format!("returned {}", reply.status));
     let words: Vec<_> = who.map(str::to_owned).into_iter().chain(status).collect();
     if words.is_empty() {
-        "no answer".to_owned()
+        "no response".to_owned()
     } else {
         words.join(" ")
     }
@@ -197,7 +197,7 @@ fn edge(finding: &Finding, exchange: &Exchange) -> String {
 fn backend(direct: &DirectRequest) -> String {
     let name = &direct.backend.name;
     match direct.report.final_reply() {
-        Some(reply) => format!("{name} asked directly: {}", reply.status),
-        None => format!("{name} asked directly: no answer"),
+        Some(reply) => format!("direct request to {name}: {}", reply.status),
+        None => format!("direct request to {name}: no response"),
     }
 }

@@ -18,7 +18,7 @@ const WIDTH: usize = 40;
 pub struct CheckSummary {
     probes: usize,
     good: usize,
-    /// In the order of their first occurrence.
+    /// The phases in the order of their first occurrence, with the durations of all probes.
     phases: Vec<(&'static str, Vec<Duration>)>,
     wholes: Vec<Duration>,
     verdicts: BTreeMap<String, usize>,
@@ -55,7 +55,7 @@ impl CheckSummary {
         self.good == self.probes
     }
 
-    /// One progress line: the number of probes and the median of each phase.
+    /// One progress line: the number of probes and the median duration of each phase.
     #[must_use]
     pub fn progress(&self, of: usize) -> String {
         const BAR: usize = 20;
@@ -74,7 +74,7 @@ impl CheckSummary {
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = format!(
-            "{} probes, {} good ({})\n\n",
+            "{} probes, {} succeeded ({})\n\n",
             self.probes,
             self.good,
             self.share(self.good)
@@ -83,7 +83,7 @@ impl CheckSummary {
             &mut out,
             &format!("{:<12}{:>12}{:>12}{:>12}\n", "ms", "p50", "p95", "p99"),
         );
-        let whole = [("whole", self.wholes.clone())];
+        let whole = [("total", self.wholes.clone())];
         for (name, times) in self.phases.iter().chain(&whole) {
             let [median, high, highest] = [50, 95, 99].map(|percent| millis(quantile(times, percent)));
             add(&mut out, &format!("{name:<12}{median:>12}{high:>12}{highest:>12}\n"));
@@ -114,7 +114,7 @@ impl CheckSummary {
     }
 
     fn share(&self, count: usize) -> String {
-        // Never 100 % if a probe is missing.
+        // Never 100% if a probe failed.
         let permille = count * 1000 / self.probes.max(1);
         format!("{}.{} %", permille / 10, permille % 10)
     }

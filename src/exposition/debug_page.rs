@@ -14,7 +14,7 @@ pub fn text(entry: &HistoryEntry, metrics: &str, module: &str) -> String {
         "Logs for the probe:\n{}\n\n\nMetrics that would have been returned:\n{metrics}\n\n\nModule configuration:\n{module}\n",
         log(&entry.finding),
     );
-    // People read it in terminals, and a label may contain control characters.
+    // The page may be read in a terminal, and a label may contain control characters.
     page.replace(
         |letter: char| letter.is_control() && letter != '\n' && letter != '\t',
         "\u{fffd}",
@@ -39,7 +39,7 @@ fn log(finding: &Finding) -> String {
     }
     let (level, words, mut fields) = match &finding.verdict {
         None => ("INFO", "Probe succeeded", Vec::new()),
-        Some(verdict) if verdict.masked => ("WARN", "Probe succeeded, and hides a fault", blame(verdict)),
+        Some(verdict) if verdict.masked => ("WARN", "Probe succeeded but masks a fault", blame(verdict)),
         Some(verdict) => ("ERROR", "Probe failed", blame(verdict)),
     };
     let detail = report.fault.as_ref().map(|fault| ("err", fault.detail.clone()));

@@ -1,12 +1,12 @@
-//! Durations for people.
+//! Formats durations for people.
 
 use std::time::Duration;
 
-/// With the unit that fits and three digits or less that count: `670 µs`, `1.28 ms`, `15 ms`, `2.1 s`.
+/// A duration in a suitable unit: `670 µs`, `1.28 ms`, `15 ms`, `2.10 s`.
 #[must_use]
 pub fn words(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;
-    // The borders lie where rounding would give the next unit.
+    // The bounds account for rounding: 999.5 µs and more would become 1000 µs.
     if micros < 999.5 {
         format!("{micros:.0} µs")
     } else if micros < 9_995.0 {
@@ -18,7 +18,7 @@ pub fn words(duration: Duration) -> String {
     }
 }
 
-/// Milliseconds to the microsecond, for columns.
+/// Milliseconds with three decimals, for columns.
 #[must_use]
 pub fn millis(duration: Duration) -> String {
     format!("{:.3}", duration.as_secs_f64() * 1000.0)

@@ -19,7 +19,8 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The response fields whose values are shown: they identify the sender and its decision and contain no secrets.
+/// Response fields that are shown with their values. They identify the sender and its decision, and contain no
+/// secrets.
 const SHOWN_HEADERS: [&str; 32] = [
     "accept-ranges",
     "age",
@@ -233,7 +234,7 @@ fn io_times(io_times: IoTimes) -> Value {
     })
 }
 
-/// The source of the timestamps, and the delay of the exporter.
+/// The source of the timestamps, and the exporter's delay.
 fn clocks(clocks: ClockSources) -> Value {
     let name = |clock| match clock {
         ClockSource::Kernel => "kernel",
@@ -255,9 +256,9 @@ pub(super) fn notes(exchange: &Exchange) -> impl Iterator<Item = String> + use<>
     let doubt = exchange.wire.clocks.first_byte_doubt;
     doubt.into_iter().map(|doubt| {
         format!(
-            "The exporter read the response late, and the kernel had merged its packets: the first byte may have come up to {} earlier \
-             than its timestamp. The times of the phases processing and transfer are not known on their own, only their sum is. The \
-             histograms observe neither.",
+            "The exporter read the response late, and the kernel had merged its packets: the first byte may have arrived up to {} \
+             before its timestamp. Only the sum of the phases processing and transfer is known, so the histograms do not \
+             observe these phases.",
             words(doubt)
         )
     })
@@ -323,7 +324,7 @@ fn reply(reply: &Reply, deviations: &Deviations) -> Value {
     })
 }
 
-/// The displayable value of a response field.
+/// The value of a response field for display.
 pub(super) fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
     if SHOWN_HEADERS.contains(&name.as_str()) {
         String::from_utf8_lossy(value.as_bytes()).into_owned()

@@ -65,9 +65,9 @@ fn summary(finding: &Finding) -> Markup {
         section class=(class) aria-label="The verdict" {
             h1 class=(colour) { (headline(finding.verdict.as_ref())) }
             p {
-                bdi { (finding.requested.target) } " by the module " b { (finding.module.name) } " at " time { (rfc3339(report.began)) }
+                bdi { (finding.requested.target) } " with the module " b { (finding.module.name) } " at " time { (rfc3339(report.began)) }
                 ", " (words(report.took))
-                @if finding.late { ". " b { "The exporter itself was late: part of that time is its own." } }
+                @if finding.late { ". " b { "The exporter itself was delayed. This time may include its delay." } }
             }
             @if let Some(verdict) = &finding.verdict { p.summary { (verdict.summary) } }
         }
@@ -91,7 +91,7 @@ fn headline(verdict: Option<&Verdict>) -> String {
     }
 }
 
-/// The chain, drawn.
+/// The diagram of the chain.
 fn chain(finding: &Finding) -> Markup {
     html! {
         ol.chain aria-label="The chain, from the exporter to the application" {
@@ -113,24 +113,24 @@ fn reasons(verdict: &Verdict) -> Markup {
             dt { "Reason" }
             dd { code { (verdict.reason.as_str()) } ": " (verdict.reason.meaning()) }
             @if verdict.reasons.len() > 1 {
-                dt { "Likeliest" }
+                dt { "Most likely reasons" }
                 dd { @for reason in &verdict.reasons { code { (reason.as_str()) } " " } }
             }
-            dt { "How sure" }
+            dt { "Certainty" }
             dd {
                 @if verdict.link == Link::Unknown { "not decided" } @else { (verdict.certainty.as_str()) }
                 ", by the rule " code { (verdict.rule.as_str()) }
             }
             @if verdict.answered_by != "unknown" {
-                dt { "Who answered" }
+                dt { "Answered by" }
                 dd { (verdict.answered_by) }
             }
             @if let Some(side) = verdict.side {
                 dt { "Side" }
                 dd {
                     @match side {
-                        Side::Gateway => "the gateway's: its backend responds when asked directly",
-                        Side::Origin => "the origin's: it also fails when asked directly",
+                        Side::Gateway => "gateway: its backend responds to a direct request",
+                        Side::Origin => "origin: the backend also fails on a direct request",
                     }
                 }
             }
@@ -172,20 +172,20 @@ fn diagnostics(finding: &Finding) -> Markup {
     }
 }
 
-/// The texts to hand over: the incident report, and the command that repeats the request.
+/// Text to copy: the incident report, and the command that repeats the request.
 fn copies(entry: &HistoryEntry) -> Markup {
     let finding = &entry.finding;
     let command = reproduce::command(&finding.report).map(|command| {
         if finding.module.prober.has_module_fields(&finding.requested) {
-            command + "\n# The module's own header fields, credentials and body are not in it."
+            command + "\n# This command omits the module's header fields, credentials and body."
         } else {
             command
         }
     });
     html! {
-        section.copies aria-label="To hand on" {
-            @if entry.finding.verdict.is_some() { (copy("incident_report", "The incident report", &incident_report::text(entry))) }
-            @if let Some(command) = command { (copy("curl", "The request by hand", &command)) }
+        section.copies aria-label="Texts to copy" {
+            @if entry.finding.verdict.is_some() { (copy("incident_report", "Incident report", &incident_report::text(entry))) }
+            @if let Some(command) = command { (copy("curl", "Command to repeat the request", &command)) }
         }
     }
 }

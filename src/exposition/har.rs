@@ -1,5 +1,5 @@
-//! One finding as an HTTP Archive 1.2, which browsers, vendors and providers can open. Secrets are left out by the same
-//! allow-list as in the evidence.
+//! One finding as an HTTP Archive 1.2, which browsers, vendors and providers can open. The evidence's allowlist also
+//! selects the header values that are shown here.
 
 use super::evidence::{notes, shown_value};
 use crate::chain::Stage;
@@ -11,8 +11,8 @@ use crate::utc::rfc3339;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The archive: one page for each requested machine, one entry for each exchange. Times are milliseconds; -1 is a phase
-/// that was not reached, as the format requires.
+/// The archive: one page for each requested machine, one entry for each exchange. Times are in milliseconds. As the
+/// format requires, -1 means that a phase was not reached.
 #[must_use]
 pub fn json(entry: &HistoryEntry) -> Value {
     let finding = &entry.finding;
@@ -24,7 +24,7 @@ pub fn json(entry: &HistoryEntry) -> Value {
             let (id, title) = match request {
                 DiagnosticRequest::Direct(direct) => {
                     let backend = &direct.backend;
-                    let title = format!("{} ({backend}), asked directly", backend.name);
+                    let title = format!("{} to {} ({backend})", diagnostic.title, backend.name);
                     (format!("backend_{}", backend.name), title)
                 }
                 DiagnosticRequest::Edge(_) => (diagnostic.name.to_owned(), diagnostic.title.to_owned()),
@@ -72,7 +72,7 @@ fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
         "time": total(&timings),
         "request": {
             "method": exchange.method.as_deref().unwrap_or("GET"),
-            // The archive requires a URI (RFC 3986), and a hidden query does not form a valid one.
+            // The archive requires a valid URI (RFC 3986). A URL with a hidden query is not one.
             "url": exchange.url.replace('…', "%E2%80%A6"),
             "httpVersion": exchange.reply.as_ref().map_or("HTTP/1.1", |reply| reply.version),
             "cookies": [],
@@ -80,7 +80,7 @@ fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
             "queryString": [],
             "headersSize": -1,
             "bodySize": -1,
-            "comment": "Header fields of the request may be secrets and are left out.",
+            "comment": "Request headers are omitted because they may contain secrets.",
         },
         "response": response(exchange),
         "cache": {},
@@ -93,7 +93,7 @@ fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
     har_entry
 }
 
-/// An exchange without a response has the status 0, as in browsers.
+/// The status of an exchange without a response is 0, as in browsers.
 fn response(exchange: &Exchange) -> Value {
     let none = Reply::default();
     let reply = exchange.reply.as_ref().unwrap_or(&none);
@@ -136,7 +136,7 @@ fn comment(exchange: &Exchange) -> String {
     failed.into_iter().chain(notes(exchange)).collect::<Vec<_>>().join(" ")
 }
 
-/// The format counts TLS into `connect` and repeats it in `ssl`.
+/// The phases of an exchange. In this format, `connect` includes the TLS handshake; `ssl` is the handshake alone.
 fn timings(exchange: &Exchange) -> Value {
     let reached = |stage: Stage| {
         exchange
@@ -157,7 +157,7 @@ fn timings(exchange: &Exchange) -> Value {
     } else {
         -1.0
     };
-    // These three must be numbers from 0 in the format.
+    // The format requires non-negative numbers for these three.
     let at_least = |stage: Stage| millis(exchange.time_in(stage));
     json!({
         "blocked": -1,

@@ -32,9 +32,9 @@ pub fn text(entry: &HistoryEntry) -> String {
         put(&exchange_lines(exchange));
     }
     if let Some(command) = reproduce::command(report) {
-        put(&format!("To repeat: {command}"));
+        put(&format!("To reproduce: {command}"));
         if finding.module.prober.has_module_fields(&finding.requested) {
-            put("The module's own header fields, credentials and body are not in it.");
+            put("This command omits the module's header fields, credentials and body.");
         }
     }
     put(&format!("Evidence: {}", entry.id));

@@ -1,12 +1,12 @@
 //! The `OpenMetrics` text format 1.0, with exemplars that name the evidence.
 
-use super::text::whole;
-use super::text_format::{about, bound, bucket, escaped, number, series};
+use super::prometheus_text::whole;
+use super::text_escaping::{about, bound, bucket, escaped, number, series};
 use crate::metrics::{Exemplar, Family, MetricKind, Sample, Value};
 use std::io::{self, Write};
 use std::time::UNIX_EPOCH;
 
-/// The suffix of a counter's series, which the name of its family does not have.
+/// The suffix of a counter's series. The family name omits it.
 const TOTAL: &str = "_total";
 
 /// Writes families as `OpenMetrics`. Created timestamps are omitted, because each would be an additional series.
@@ -17,7 +17,7 @@ pub fn write<'a>(families: impl IntoIterator<Item = &'a Family>, out: &mut impl 
     for family in families {
         let (name, kind) = match (family.kind, family.name.strip_suffix(TOTAL)) {
             (MetricKind::Counter, Some(name)) => (name, MetricKind::Counter.as_str()),
-            // A counter needs the suffix there.
+            // `OpenMetrics` requires the suffix for counters.
             (MetricKind::Counter, None) => (family.name.as_ref(), "unknown"),
             (kind, _) => (family.name.as_ref(), kind.as_str()),
         };

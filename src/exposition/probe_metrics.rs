@@ -38,7 +38,7 @@ pub fn gauges(finding: &Finding) -> MetricPage {
     if let Some(reply) = report.final_reply() {
         cache(reply, finding.repeats, &mut page);
     }
-    // The failure share of other keys does not count as a control.
+    // An outage that was detected by the failures of other keys is not a result of the controls.
     if let Some(vantage) = finding.vantage.as_ref().filter(|vantage| !vantage.outage) {
         page.set(&VANTAGE_HEALTHY, flag(vantage.healthy()));
     }
@@ -149,7 +149,7 @@ fn small(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// How many series these families are in Prometheus.
+/// Number of series of these families in Prometheus.
 #[must_use]
 pub fn series_count(families: &[Family]) -> usize {
     families

@@ -1,5 +1,5 @@
-//! The protobuf format: delimited `io.prometheus.client.MetricFamily`, with native histograms beside the classic
-//! buckets.
+//! The protobuf format: delimited `io.prometheus.client.MetricFamily`, with native histograms in addition to
+//! the classic buckets.
 //!
 //! The messages of the `prometheus` crate date from 2013. Newer fields are written as unknown fields, with the
 //! numbers of `metrics.proto` in `prometheus/client_model`. The wire format contains only these numbers.
@@ -12,7 +12,7 @@ use protobuf::{CodedOutputStream, Message, MessageField};
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Numbers of the fields that the old messages do not have.
+/// Numbers of the fields that the old messages lack.
 mod field {
     pub const COUNTER_EXEMPLAR: u32 = 2;
     pub const COUNTER_CREATED: u32 = 3;
@@ -130,7 +130,7 @@ fn bucket(bucket: &Bucket) -> proto::Bucket {
     message
 }
 
-/// Spans of adjacent buckets, as gap to the previous span and length. Each count is the difference to the previous
+/// Spans of adjacent buckets, as gap to the previous span and length. Each count is the difference from the previous
 /// one. The first gap starts at 0.
 fn spans_of(native: &NativeBuckets) -> (Vec<(i32, u32)>, Vec<i64>) {
     let mut spans: Vec<(i32, u32)> = Vec::new();
@@ -187,7 +187,7 @@ fn encoded(write: impl FnOnce(&mut CodedOutputStream) -> protobuf::Result<()>) -
     bytes
 }
 
-/// `ZigZag` encoding: small signed numbers become small unsigned numbers.
+/// Zigzag encoding: small signed numbers become small unsigned numbers.
 const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }

@@ -5,8 +5,8 @@ use crate::secret::MASK;
 use crate::target::HttpUrl;
 use std::net::{IpAddr, SocketAddr};
 
-/// The command with the dialled address. `None` if no address was dialled. Secrets are omitted: a hidden
-/// query shows as `?…`, and the module's own header fields and body are left out.
+/// The command with the dialled address. `None` if no address was dialled. Secrets are omitted: a hidden query is shown
+/// as `?…`, and the module's header fields and body are left out.
 pub(super) fn command(report: &Report) -> Option<String> {
     let exchange = report.last_exchange()?;
     // A truncated or secret URL cannot be requested.
@@ -45,7 +45,7 @@ pub(super) fn command(report: &Report) -> Option<String> {
 fn curl(exchange: &Exchange, peer: SocketAddr, seconds: u64) -> Option<String> {
     let url = HttpUrl::parse(&exchange.url).ok()?;
     let authority = exchange.authority.clone().unwrap_or_default();
-    // curl sends in TLS, and verifies, the name in the URL.
+    // curl uses the host name in the URL for SNI and certificate verification.
     let is_secure = url.scheme().is_secure();
     let tls_name = exchange.tls_name.as_deref().filter(|_| is_secure);
     let tls_name = tls_name.filter(|name| name.parse::<IpAddr>().is_err());
@@ -122,7 +122,7 @@ fn dig(over: &str, peer: SocketAddr, seconds: u64) -> String {
     )
 }
 
-/// Quotes the text as one shell word.
+/// Quotes text as one shell word.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || ":/.-_[]@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Rows per page.
 const SHOWN: usize = 1000;
 
-/// Age after which a probe no longer indicates the current state of its target.
+/// Age after which a probe no longer indicates its target's current state.
 const OLD: Duration = Duration::from_mins(5);
 
 /// The query for the table.
@@ -29,7 +29,7 @@ pub struct TableQuery<'a> {
     pub now: Instant,
 }
 
-/// Width of a stack of phases, in pixels.
+/// Width of the stacked bars of the phases, in pixels.
 const STACK: f64 = 130.0;
 
 /// One key, as shown on the page.
@@ -75,7 +75,7 @@ impl Row {
     }
 }
 
-/// The table of the matching keys. `kept` returns whether the evidence of a probe is still available.
+/// The table of the matching keys. `kept` returns whether a probe's evidence is still available.
 pub fn table(
     keys: Vec<(Arc<SeriesKey>, Arc<KeyState>)>,
     view: &TableQuery<'_>,
@@ -107,16 +107,16 @@ pub fn table(
             p {
                 @if view.search.is_empty() {
                     "Nothing has been probed yet. Use the form, or let Prometheus scrape " code { "/probe?target=…&module=…" } "."
-                } @else { "No target or module has " q { (view.search) } " in it." }
+                } @else { "No target or module name contains " q { (view.search) } "." }
             }
         } @else {
             table.keys {
-                caption { (found) " targets, " @if failing == 0 { "none of them failing" } @else { strong.failed { (failing) " failing" } } }
+                caption { (found) " targets, " @if failing == 0 { "none failing" } @else { strong.failed { (failing) " failing" } } }
                 thead { tr {
                     th scope="col" { "Target" }
-                    th scope="col" { "Now" }
+                    th scope="col" { "Status" }
                     th scope="col" { "Latest probes" }
-                    th scope="col" { "Good" }
+                    th scope="col" { "Success" }
                     th scope="col" { "p50 / p95 by phase" }
                 } }
                 tbody { @for place in view.from.min(end)..end { (shown(&rows[place], alike[place], view, &kept)) } }
@@ -142,8 +142,8 @@ fn pages(found: usize, end: usize, view: &TableQuery<'_>) -> Markup {
     html! {
         nav aria-label="Rows" {
             "Rows " (view.from.min(end) + 1) " to " (end) " of " (found) ". "
-            @if view.from > 0 { a href=(at(view.from.saturating_sub(SHOWN))) rel="prev" { "Those before" } " " }
-            @if end < found { a href=(at(end)) rel="next" { "Those after" } }
+            @if view.from > 0 { a href=(at(view.from.saturating_sub(SHOWN))) rel="prev" { "Previous" } " " }
+            @if end < found { a href=(at(end)) rel="next" { "Next" } }
         }
     }
 }
@@ -158,8 +158,8 @@ fn shown(row: &Row, alike: bool, view: &TableQuery<'_>, kept: &impl Fn(EvidenceI
                 small {
                     " " (row.key.module())
                     @if !distinction.is_empty() { ", " bdi { (distinction) } }
-                    // The differing part is hidden: a query.
-                    @if alike { ", " code title="Tells targets apart that are shown alike" { "#" (format!("{:04x}", row.key.mark())) } }
+                    // The targets differ in a part that is hidden, such as the query.
+                    @if alike { ", " code title="Distinguishes targets that look the same" { "#" (format!("{:04x}", row.key.mark())) } }
                 }
             }
             (now(row, view, kept))
@@ -233,7 +233,7 @@ fn marks(places: Range<usize>, half: bool) -> String {
 }
 
 fn share((all, good): (u64, u64)) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "a share for people")]
+    #[allow(clippy::cast_precision_loss, reason = "the share is only displayed")]
     let percent = good as f64 * 100.0 / all as f64;
     if all == 0 {
         return "–".to_owned();

@@ -59,7 +59,7 @@ pub fn text(finding: &Finding, paint: Colouring) -> String {
     for backend in backends {
         line(
             &mut out,
-            &format!("{} ({}), asked directly:", backend.backend.name, backend.backend),
+            &format!("Direct request to {} ({}):", backend.backend.name, backend.backend),
         );
         exchanges(&mut out, &backend.report, after(&backend.report), axis, paint);
     }
@@ -76,7 +76,7 @@ pub fn text(finding: &Finding, paint: Colouring) -> String {
     out
 }
 
-/// The exchanges of one report on the time axis. The offset is relative to the request to the edge.
+/// The exchanges of one report on the time axis. `after` is the offset from the request to the edge.
 fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration, paint: Colouring) {
     for exchange in &report.exchanges {
         line(out, &exchange.url);
@@ -158,7 +158,7 @@ fn about(out: &mut String, exchange: &Exchange) {
     }
 }
 
-/// Text from a remote host must not control the terminal.
+/// Text from a remote host must not be able to control the terminal.
 fn line(out: &mut String, text: &str) {
     out.extend(text.chars().map(plain));
     out.push('\n');

@@ -12,7 +12,7 @@ use crate::reason::Reason::{
     UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "kong",
@@ -26,7 +26,8 @@ pub(super) const ROWS: &[Gateway] = &[
         own_fields: &[Has("x-kong-response-latency")],
         through: &[Has("x-kong-upstream-latency")],
         own: &[
-            // A plugin that ends requests with 502, 503 or 504 and no words of its own has the same (kong/pdk/response.lua).
+            // A plugin that ends a request with 502, 503 or 504 and without a message returns the same text
+            // (kong/pdk/response.lua).
             likely(
                 &[Body("An invalid response was received from the upstream server")],
                 Upstream(&[Refused, Terminated, Protocol, Dns]),
@@ -52,7 +53,7 @@ pub(super) const ROWS: &[Gateway] = &[
             page(&[Text("Request size limit exceeded")], Itself(EdgeRequestRefused)),
             page(&[Text("API rate limit exceeded")], Itself(EdgeRateLimited)),
             page(&[Text("No API key found in request")], Itself(EdgeDenied)),
-            // A plugin that ends requests has this status.
+            // A plugin that ends a request may return this status.
             likely(&[Has("x-kong-response-latency"), Status(&[503])], Itself(EdgeDenied)),
             likely(
                 &[Has("x-kong-response-latency"), Status(&[502])],
@@ -82,7 +83,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Refused, Terminated, Protocol]),
             ),
-            // A plugin may end a request with any status.
+            // A plugin may end a request with any status, including 504.
             likely(
                 &[Says("x-generator", "tyk.io"), Status(&[504])],
                 Upstream(&[ResponseTimeout]),
@@ -157,7 +158,7 @@ pub(super) const ROWS: &[Gateway] = &[
         name: "apisix",
         known: Documented("apache/apisix:apisix/init.lua and apisix/core/response.lua"),
         here: &[Begins("server", "APISIX")],
-        // On its own 502 and 504, too.
+        // APISIX also adds this field to its own 502 and 504 pages; hence `or_inner` below.
         through: &[Has("x-apisix-upstream-status")],
         own: &[
             page(&[Text("404 Route Not Found")], Itself(EdgeNotFound)),
@@ -190,7 +191,7 @@ pub(super) const ROWS: &[Gateway] = &[
             )
             .or_inner(),
         ],
-        // Plugins refuse in JSON, and so do applications; `Server` is on both.
+        // Plugins and applications return errors as JSON, and both kinds of responses have this `Server`.
         template: &[
             &[Body("Powered by <a href=\"https://apisix.apache.org/\"")],
             &[Begins("server", "APISIX"), Body("\"error_msg\":")],

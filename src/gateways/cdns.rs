@@ -17,7 +17,7 @@ use crate::reason::Reason::{
     UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
-/// One of these codes, as Cloudflare writes it in plain text and on its pages.
+/// Matches one of these Cloudflare error codes, in plain text or on a page.
 macro_rules! coded {
     ($($code:literal),+) => {
         AnyOf(&[
@@ -27,7 +27,7 @@ macro_rules! coded {
     };
 }
 
-/// All that Cloudflare says in plain text: a status of its own, or one of the codes below.
+/// Cloudflare's plain-text error messages: the response's own status, or one of the error codes below.
 const CODES: &[&str] = &[
     "error code: #",
     "error code: 1000",
@@ -47,13 +47,13 @@ const CODES: &[&str] = &[
     "error code: 1106",
 ];
 
-/// An answer that a function at the edge made up.
+/// A response that an edge function generated.
 const GENERATED: super::Signature = AnyOf(&[
     Begins("x-cache", "FunctionGeneratedResponse"),
     Begins("x-cache", "LambdaGeneratedResponse"),
 ]);
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "cloudflare",
@@ -65,13 +65,13 @@ pub(super) const ROWS: &[Gateway] = &[
         own: &[
             page(
                 &[Begins("server", "cloudflare"), Status(&[520])],
-                // Its head may be over 128 KiB, or it demands a client certificate.
+                // The response header may exceed 128 KiB, or the origin may require a client certificate.
                 Upstream(&[Protocol, Terminated, HeaderSize, Alert]),
             ),
             page(&[Begins("server", "cloudflare"), Status(&[521])], Upstream(&[Refused])),
             page(
                 &[Begins("server", "cloudflare"), Status(&[522])],
-                // No connection in 19 s, or no acknowledgement of the request in 90 s.
+                // No connection within 19 s, or no acknowledgement of the request within 90 s.
                 Upstream(&[ConnectTimeout, WriteTimeout]),
             ),
             page(
@@ -110,7 +110,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Begins("server", "cloudflare"), coded!(1101, 1102)],
                 Itself(EdgeInternalError),
             ),
-            // Too many requests wait for the origin.
+            // Too many requests are queued for the origin.
             likely(
                 &[Begins("server", "cloudflare"), coded!(1200)],
                 Upstream(&[LimitReached, EdgeOverloaded]),
@@ -122,7 +122,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Itself(EdgeDenied),
             ),
-            // Its other refusals, by whatever code.
+            // Other refusals, with any error code.
             likely(
                 &[
                     Begins("server", "cloudflare"),
@@ -143,7 +143,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Begins("server", "cloudflare"), Body("<title>Just a moment...</title>")],
                 Itself(EdgeDenied),
             ),
-            // Its branded page for 502 and 504 stands in place of the origin's own answer with that status.
+            // Cloudflare replaces an origin's 502 or 504 response with its branded page.
             page(
                 &[
                     Begins("server", "cloudflare"),
@@ -152,7 +152,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Origin,
             ),
-            // The page without its brand: the edge failed, or could not read what the origin sent (a coding, a length).
+            // The page without the brand: the edge failed, or could not decode the origin's response (coding, length).
             likely(
                 &[
                     Begins("server", "cloudflare"),
@@ -161,7 +161,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Protocol, Incomplete, EdgeInternalError]),
             ),
-            // A fault of the data centre.
+            // A failure in Cloudflare's data centre.
             likely(
                 &[
                     Begins("server", "cloudflare"),
@@ -187,7 +187,7 @@ pub(super) const ROWS: &[Gateway] = &[
         ],
         here: &[Has("x-amz-cf-id"), Says("via", "(CloudFront)")],
         own: &[
-            // A function at the edge gave the answer, or failed to.
+            // An edge function returned the response or failed.
             page(&[GENERATED, Status(&[401, 403])], Itself(EdgeDenied)),
             likely(&[GENERATED], Itself(EdgeDenied)),
             page(&[Begins("x-cache", "Function")], Itself(EdgeInternalError)),
@@ -253,7 +253,7 @@ pub(super) const ROWS: &[Gateway] = &[
         own_texts: &["503 ** Error 503 ** Guru Mediation: Details: cache-* * ... Varnish cache server"],
         here: &[Says("x-served-by", "cache-")],
         own: &[
-            // The reason phrase names the cause; HTTP/2 has none, but the title of the page repeats it.
+            // The reason phrase names the cause. HTTP/2 has no reason phrase, but the page title repeats it.
             page(&[Body("<title>503 first byte timeout")], Upstream(&[ResponseTimeout])),
             page(&[Body("<title>503 connection refused")], Upstream(&[Refused])),
             page(&[Body("<title>503 connection timed out")], Upstream(&[ConnectTimeout])),
@@ -333,7 +333,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Requested host does not match any Subject Alternative Names")],
                 Itself(EdgeNotFound),
             ),
-            // Of the other phrases some are its own limits, and VCL may make up any.
+            // Some of the other phrases report Fastly's own limits, and VCL may set any phrase.
             likely(
                 &[Body("Guru Mediation:"), Body("Details: cache-"), Status(&[503])],
                 Upstream(&[Refused, ConnectTimeout, Terminated, EdgeOverloaded, EdgeInternalError]),

@@ -1,4 +1,4 @@
-//! Load balancers and API gateways that a cloud runs.
+//! Load balancers and API gateways of cloud providers.
 
 use super::Meaning::{Itself, Origin, Upstream};
 use super::Provenance::Documented;
@@ -11,15 +11,15 @@ use crate::reason::Reason::{
     UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsProtocolError as Tls,
 };
 
-/// What API Gateway writes on every answer, of its own or not: one of its identifiers, or the type of an error.
+/// Fields that API Gateway adds to its own and to relayed responses: a request identifier or an error type.
 const API_GATEWAY: super::Signature = AnyOf(&[Has("apigw-requestid"), Has("x-amz-apigw-id"), Has("x-amzn-errortype")]);
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "aws_alb",
         known: Documented("docs.aws.amazon.com: Application Load Balancers, troubleshooting"),
-        // Where a function stands behind it, what that says has the same `Server`.
+        // The response of a Lambda function behind the load balancer has the same `Server`.
         own_texts: &[
             "502 Bad Gateway 502 Bad Gateway",
             "503 Service Temporarily Unavailable 503 Service Temporarily Unavailable",
@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Begins("server", "awselb"), Status(&[504]), Titled("<title>")],
                 Upstream(&[ResponseTimeout, ConnectTimeout]),
             ),
-            // The controller that writes the rules of a cluster has words of its own where a service is missing.
+            // The ingress controller configures this text for a missing service.
             likely(
                 &[Begins("server", "awselb"), Text("Backend service does not exist")],
                 Upstream(&[Unavailable, EdgeNotFound]),
@@ -60,7 +60,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Begins("server", "awselb"), Status(&[504]), BodyIs("")],
                 Upstream(&[ResponseTimeout, ConnectTimeout]),
             ),
-            // A rule gives an answer of its own in the words of its author.
+            // A fixed-response rule returns the text that its author configured.
             page(
                 &[Begins("server", "awselb"), Status(&[502, 503, 504])],
                 Itself(EdgeDenied),
@@ -76,7 +76,7 @@ pub(super) const ROWS: &[Gateway] = &[
         here: &[Has("x-amz-apigw-id"), Has("apigw-requestid")],
         through: &[Has("x-amzn-remapped-content-length"), Has("x-amzn-remapped-date")],
         own: &[
-            // An integration may answer so, too; only the field of the error type is never on what it says.
+            // An integration may return the same message, but never with the field of the error type.
             page(
                 &[API_GATEWAY, Message("Not Found"), Status(&[404])],
                 Itself(EdgeNotFound),
@@ -114,7 +114,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Itself(EdgeRateLimited),
             ),
-            // Its own configuration, an authorizer, or what it calls.
+            // A failure of the configuration, of an authorizer or of the integration.
             likely(&[Has("x-amzn-errortype"), Status(&[500])], Itself(EdgeInternalError)),
             likely(
                 &[Message("Missing Authentication Token"), Status(&[403])],
@@ -137,7 +137,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 Itself(EdgeNotFound),
             ),
             page(&[Text("Method does not exist."), Status(&[404])], Itself(EdgeNotFound)),
-            // Libraries of gRPC begin their messages so, too: only this form is the gateway's.
+            // Messages of gRPC libraries begin with the same words. Only this JSON layout is specific to the gateway.
             likely(
                 &[StartsTitled("{\"code\":"), Body("\"message\":\"PERMISSION_DENIED:")],
                 Itself(EdgeDenied),
@@ -193,7 +193,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Unavailable, Terminated]),
             ),
-            // A rule of Cloud Armor with `deny(502)` has this page, too.
+            // A Cloud Armor rule with `deny(502)` returns the same page.
             likely(
                 &[
                     Body("<title>502 Server Error</title>"),
@@ -206,7 +206,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[Unavailable, EdgeOverloaded]),
             ),
             page(&[Body("<title>504 Server Error</title>")], Upstream(&[ResponseTimeout])),
-            // Of a program that crashed it says this, too.
+            // The load balancer also returns this page for a crashed application.
             likely(
                 &[
                     Body("<title>500 Server Error</title>"),

@@ -1,4 +1,4 @@
-//! Firewalls for web applications.
+//! Web application firewalls.
 
 use super::GatewayKind::Edge;
 use super::Meaning::{Itself, Upstream};
@@ -11,7 +11,7 @@ use crate::reason::Reason::{
     UpstreamHttpResponseTimeout as ResponseTimeout, UpstreamTlsProtocolError as Tls,
 };
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "imperva",

@@ -1,4 +1,4 @@
-//! Proxies between clients and the world, and the filters of companies: what a module's own proxy may be.
+//! Forward proxies and web filters, which a module may configure as its proxy.
 
 use super::GatewayKind::Forward;
 use super::Meaning::{Itself, Upstream};
@@ -13,7 +13,7 @@ use crate::reason::Reason::{
     UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "squid",
@@ -22,7 +22,7 @@ pub(super) const ROWS: &[Gateway] = &[
         own_fields: &[Has("x-squid-error")],
         here: &[Begins("server", "squid"), Says("via", "(squid")],
         own: &[
-            // A rule that denies may name any page (`deny_info`): the status is its own.
+            // A deny rule may return any page (`deny_info`), but always with this status.
             page(&[Begins("x-squid-error", "ERR_"), Status(&[403])], Itself(EdgeDenied)),
             page(&[Begins("x-squid-error", "ERR_CONNECT_FAIL 111")], Upstream(&[Refused])),
             page(
@@ -152,7 +152,7 @@ pub(super) const ROWS: &[Gateway] = &[
         ..UNMARKED
     },
     Gateway {
-        // Filters that companies put between their networks and the world: they refuse with a page that names them.
+        // Web filters of corporate networks. Their block pages name the product.
         name: "web_filter",
         kind: Forward,
         known: Documented(

@@ -1,20 +1,20 @@
-//! Lookalikes for tests: for each product of the catalogue, an application behind it whose own error page repeats the product's words.
-//! None of them may be attributed to the gateway as `certain`.
+//! Lookalikes for tests: for each product of the catalogue, an application behind it whose own error page repeats the
+//! product's words. None of them may be attributed to the gateway as `certain`.
 
 use super::{Gateway, Meaning, ObservedResponse, Signature, catalogue};
 use crate::report::Reply;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
 
-/// An answer of an application, and of which row it is the twin.
+/// A response of an application that imitates a row of the catalogue.
 pub struct Lookalike {
     pub of: String,
     pub reply: Reply,
-    /// Milliseconds until its first byte.
+    /// Time to the first byte, in milliseconds.
     pub waited: u64,
 }
 
-/// All of them: for each row and each template one page and two documents in JSON.
+/// All lookalikes: one page and two JSON documents for each row and each layout.
 pub fn all() -> impl Iterator<Item = Lookalike> {
     catalogue().flat_map(|gateway| {
         let rows = gateway.own.iter().map(|page| (page.signatures, Some(page.meaning)));
@@ -35,7 +35,7 @@ fn of_row(gateway: &Gateway, signatures: &[Signature], meaning: Option<Meaning>)
         reply: Reply::default(),
         words: Vec::new(),
     };
-    // The status first: some texts hold it.
+    // The status comes first because some strings contain it.
     for signature in signatures {
         twin.take_status(signature);
     }
@@ -60,7 +60,7 @@ fn of_row(gateway: &Gateway, signatures: &[Signature], meaning: Option<Meaning>)
     .collect()
 }
 
-/// A twin that is being made.
+/// A lookalike under construction.
 struct Draft {
     status: u16,
     waited: u64,
@@ -77,7 +77,7 @@ impl Draft {
         }
     }
 
-    /// Makes the application's response look the same, except for what only the product's own responses have.
+    /// Adds the signature to the lookalike, except for fields that only the product's own responses have.
     fn take(&mut self, signature: &Signature, gateway: &Gateway) {
         let status = self.status;
         match signature {
@@ -145,7 +145,7 @@ fn each_row_has_its_twins_and_each_twin_has_its_rows_words() {
         .map(|gateway| gateway.own.len() + gateway.template.len())
         .sum();
     assert_eq!(twins.len(), rows * 3);
-    // Most of them are taken for the product's own page: they are twins.
+    // The catalogue attributes most of them to the product, so they are realistic.
     let recognised = twins.iter().filter(|twin| {
         super::recognise(&ObservedResponse {
             status: twin.reply.status,

@@ -1,10 +1,10 @@
-//! What an answer means where its words leave it open: by its status alone, or by all rows that it fits.
+//! Meanings of responses with ambiguous text: by the status alone, or by all matching rows.
 
 use super::{ErrorPage, Meaning, ObservedResponse, Recognised, Signature, catalogue, row_of};
 use crate::reason::Reason;
 
-/// What a status means on a page of a gateway's own that says nothing more (RFC 9110 section 15, and the numbers that
-/// products made up).
+/// Meaning of a gateway's own page that only has a status (RFC 9110 section 15, and the non-standard codes of some
+/// products).
 #[must_use]
 pub const fn by_status(status: u16) -> Meaning {
     use Reason::{
@@ -14,14 +14,14 @@ pub const fn by_status(status: u16) -> Meaning {
     };
     match status {
         502 => Meaning::Upstream(&[Refused, Terminated, Protocol, Unavailable]),
-        // A limit of its own, or a switch that somebody turned, has the same status.
+        // The gateway's own limits and maintenance modes have the same status.
         503 => Meaning::Upstream(&[Unavailable, Reason::EdgeOverloaded]),
         504 => Meaning::Upstream(&[ResponseTimeout, ConnectTimeout]),
         _ => Meaning::Itself(own_reason(status)),
     }
 }
 
-/// What a gateway means that answers by itself with a status that is not about its upstream.
+/// Reason for a gateway's own response whose status does not concern its upstream.
 #[must_use]
 pub const fn own_reason(status: u16) -> Reason {
     match status {
@@ -34,8 +34,8 @@ pub const fn own_reason(status: u16) -> Reason {
     }
 }
 
-/// All that an answer can mean of the machine behind the product that made it, however long it took. The time tells only what
-/// is likely; the status and the words exclude the rest. Empty where that product says nothing of it.
+/// All upstream failures that a gateway's own response can mean, independent of its duration. The status and the text
+/// exclude a failure; the duration only affects its probability. Empty if the response does not concern the upstream.
 #[must_use]
 pub fn can_mean(recognised: Recognised, answer: &ObservedResponse<'_>) -> Vec<Reason> {
     let of_upstream = |meaning: Meaning| match meaning {
@@ -55,7 +55,7 @@ pub fn can_mean(recognised: Recognised, answer: &ObservedResponse<'_>) -> Vec<Re
 }
 
 impl ErrorPage {
-    /// Whether both are the same page, told apart by nothing but the time it took.
+    /// Whether both rows describe the same page and differ only in its duration.
     fn says_the_same_as(&self, other: &Self) -> bool {
         let lasting = |page: &Self| -> Vec<&Signature> {
             page.signatures

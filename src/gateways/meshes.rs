@@ -14,16 +14,17 @@ use crate::reason::Reason::{
     UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
-/// What Envoy says of a connection or stream that failed before the answer began.
+/// Envoy's text for a connection or stream that failed before the response began.
 const RESET: super::Signature = Body("reset before headers");
 
-/// Where the texts below stand in Envoy's source.
+/// Envoy's source files that define the messages below.
 const ROUTER: &str = "envoyproxy/envoy:source/common/router/router.cc and source/common/http/utility.cc";
 const FILTERS: &str = "envoyproxy/envoy:source/extensions/filters/http";
 const JWT: &str = "google/jwt_verify_lib:src/status.cc";
 const MANAGER: &str = "envoyproxy/envoy:source/common/http/conn_manager_impl.cc";
 
-/// What Envoy says where it says nothing else. Shorter texts of its filters applications may use, too.
+/// Complete bodies that only Envoy generates. Shorter messages from its filters are not in the list, because
+/// applications may use them as well.
 const OF_ENVOY: &[&str] = &[
     "upstream connect error or disconnect/reset before headers",
     "upstream connect error or disconnect/reset before headers. ... reset reason: ...",
@@ -39,7 +40,7 @@ const OF_ENVOY: &[&str] = &[
     "envoy overloaded",
 ];
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "linkerd",
@@ -71,7 +72,7 @@ pub(super) const ROWS: &[Gateway] = &[
         own_texts: OF_ENVOY,
         here: &[Begins("server", "envoy"), Begins("server", "istio-envoy")],
         through: &[Has("x-envoy-upstream-service-time")],
-        // A sidecar says the same, and the gateway before it passes that on.
+        // A sidecar returns the same messages, and the gateway in front of it relays them; hence `or_inner` below.
         own: &[
             page(
                 &[Body("delayed connect error: Connection refused")],
@@ -109,7 +110,7 @@ pub(super) const ROWS: &[Gateway] = &[
             page(&[RESET], Upstream(&[Terminated, ResponseTimeout, Refused]))
                 .or_inner()
                 .documented(ROUTER),
-            // Its own load, a switch, or a limit toward one cluster.
+            // The cause is Envoy's own load, a runtime setting, or a limit for one cluster.
             likely(&[Has("x-envoy-overloaded")], Itself(EdgeOverloaded)),
             page(&[Has("x-envoy-ratelimited")], Itself(EdgeRateLimited)),
             page(&[Text("no healthy upstream")], Upstream(&[Unavailable, Dns])).or_inner(),
@@ -126,7 +127,7 @@ pub(super) const ROWS: &[Gateway] = &[
             page(&[Text("stream timeout")], Upstream(&[ResponseTimeout]))
                 .or_inner()
                 .documented(MANAGER),
-            // How long the whole exchange may take: of a request that is sent at once, the answer takes the time.
+            // The limit applies to the whole exchange. The exporter sends its request at once, so the upstream is slow.
             likely(
                 &[Text("downstream duration timeout")],
                 Upstream(&[ResponseTimeout, EdgeRequestRefused]),
@@ -181,7 +182,7 @@ pub(super) const ROWS: &[Gateway] = &[
             )
             .documented(MANAGER),
         ],
-        // What comes from behind has the time that it took, or a body of its own.
+        // A relayed response has a body or the field with the upstream's response time.
         template: &[
             &[Begins("server", "envoy"), BodyIs("")],
             &[Begins("server", "istio-envoy"), BodyIs("")],

@@ -1,4 +1,4 @@
-//! The products of Microsoft, hosted and not.
+//! Microsoft's hosted and self-hosted products.
 
 use super::GatewayKind::{Edge, Server};
 use super::Meaning::{Itself, Origin, Upstream};
@@ -14,7 +14,7 @@ use crate::reason::Reason::{
     UpstreamTlsProtocolError as Tls,
 };
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "azure_front_door",
@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Gateway] = &[
         own_fields: &[Has("x-azure-externalerror")],
         here: &[Has("x-azure-ref")],
         own: &[
-            // Only where the module sends `X-Azure-DebugInfo`.
+            // The field is present only if the module sends `X-Azure-DebugInfo`.
             page(
                 &[Begins("x-azure-externalerror", "0x830c1011")],
                 Upstream(&[Certificate]),
@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Our services aren't available right now"), Status(&[404])],
                 Itself(EdgeNotFound),
             ),
-            // The name in TLS and the one in the request are of different sites.
+            // The names in the TLS handshake and in the request belong to different sites.
             page(
                 &[Body("Our services aren't available right now"), Status(&[421])],
                 Itself(EdgeNotFound),
@@ -125,7 +125,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 Itself(EdgeNotFound),
             ),
             page(&[Text("JWT not present."), Status(&[401])], Itself(EdgeDenied)),
-            // A backend that cannot be reached, or a policy that failed.
+            // The backend is unreachable, or a policy failed.
             likely(
                 &[Text("Internal server error"), Body("\"activityId\"")],
                 Upstream(&[Refused, ConnectTimeout, Dns, EdgeInternalError]),
@@ -173,20 +173,20 @@ pub(super) const ROWS: &[Gateway] = &[
                 )],
                 Upstream(&[Refused, Protocol, ResponseTimeout]),
             ),
-            // The program that the server starts did not start.
+            // The application process failed to start.
             likely(&[Body("HTTP Error 502.5")], Origin),
             page(
                 &[Body("HTTP Error 502.")],
                 Upstream(&[Refused, Protocol, ResponseTimeout, Unavailable]),
             ),
             page(&[Body("HTTP Error 504.")], Upstream(&[ResponseTimeout])),
-            // What starts an application of ASP.NET Core says this where the application ends: 500.30 to 500.38.
+            // The ASP.NET Core module returns 500.30 to 500.38 if the application exits.
             likely(&[Body("HTTP Error 500.3")], Origin),
             likely(&[Body("HTTP Error 500.19")], Itself(EdgeInternalError)),
-            // This page stands in place of what the application says of its failure.
+            // IIS replaces the application's own error page with this one.
             likely(&[Body("500 - Internal server error."), Titled("<title>")], Origin),
             likely(&[Body("HTTP Error 500.0")], Origin),
-            // The worker behind the listener is stopped, or its queue is full.
+            // The worker process behind the listener is stopped, or its queue is full.
             likely(
                 &[Body("HTTP Error 503. The service is unavailable")],
                 Upstream(&[Unavailable, EdgeOverloaded]),

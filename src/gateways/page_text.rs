@@ -1,4 +1,4 @@
-//! Matches the whole text of a page against a template.
+//! Matches a page's whole text against a template.
 
 /// Maximum number of words that `...` in a pattern matches.
 const A_FEW: usize = 4;
@@ -6,9 +6,9 @@ const A_FEW: usize = 4;
 /// Maximum number of words that `**` in a pattern matches.
 const MANY: usize = 80;
 
-/// Whether what a reader sees of a body is this and nothing else. Tags, scripts and styles are not seen, and case does not
-/// count. In the pattern `#` is the status code, `*` one word, `nginx*` a word that begins so, `...` at most four words,
-/// and `**` at most 80.
+/// Whether the visible text of a body matches the whole pattern, case-insensitively. Tags, scripts and styles are not
+/// visible. In the pattern, `#` matches the status code, `*` one word, `nginx*` a word with this prefix, `...` up to
+/// four words, and `**` up to 80 words.
 pub(super) fn reads(body: &str, pattern: &str, status: u16) -> bool {
     let words = words_of(body);
     let tokens: Vec<&str> = pattern.split_whitespace().collect();
@@ -58,7 +58,7 @@ fn words_of(body: &str) -> Vec<&str> {
     words
 }
 
-/// Whether what follows a tag is hidden.
+/// Whether the text after a tag is hidden.
 fn hides(tag: &str, hidden: bool) -> bool {
     let name = tag.split(|c: char| !c.is_ascii_alphanumeric() && c != '/').next();
     match name.unwrap_or_default().to_ascii_lowercase().as_str() {

@@ -1,4 +1,4 @@
-//! Platforms that run applications, each with routers of its own.
+//! Application platforms with their own routers.
 
 use super::GatewayKind::Edge;
 use super::Meaning::{Itself, Origin, Upstream};
@@ -14,7 +14,7 @@ use crate::reason::Reason::{
     UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "render",
@@ -36,7 +36,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 Upstream(&[Refused, Unavailable, Terminated]),
             ),
         ],
-        // On what it passes on, too, the field says how.
+        // Relayed responses also have this field, with other values.
         template: &[&[Says("x-render-routing", "hibernate")]],
         ..UNMARKED
     },
@@ -197,12 +197,12 @@ pub(super) const ROWS: &[Gateway] = &[
             ),
             page(&[Says("x-cf-routererror", "x509")], Upstream(&[Certificate])),
             page(&[Says("x-cf-routererror", "no_endpoints")], Upstream(&[Unavailable])),
-            // A route goes with the last instance of its application.
+            // The router removes a route when the last instance of its application disappears.
             likely(
                 &[Says("x-cf-routererror", "unknown_route")],
                 Upstream(&[Unavailable, EdgeNotFound]),
             ),
-            // The name in its certificate is another's.
+            // The backend's certificate is for another name.
             page(
                 &[Says("x-cf-routererror", "endpoint_failure"), Status(&[503])],
                 Upstream(&[Certificate]),

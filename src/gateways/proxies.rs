@@ -1,4 +1,4 @@
-//! Proxies and load balancers that one runs oneself.
+//! Self-hosted proxies and load balancers.
 
 use super::Meaning::{Itself, Upstream};
 use super::Provenance::Measured;
@@ -16,7 +16,7 @@ use crate::reason::Reason::{
     UpstreamTlsAlertReceived as Alert, UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "haproxy",
@@ -28,12 +28,12 @@ pub(super) const ROWS: &[Gateway] = &[
             "403 Forbidden Request forbidden by administrative rules.",
         ],
         own: &[
-            // A rule with `deny_status 503`, a full queue and maintenance have the same page.
+            // A rule with `deny_status 503`, a full queue and maintenance mode return the same page.
             likely(
                 &[Body("No server is available to handle this request."), Quick],
                 Upstream(&[Unavailable, Dns, Unroutable, EdgeNotFound]),
             ),
-            // Three retries, a second apart.
+            // Three retries, one second apart.
             likely(
                 &[
                     Body("No server is available to handle this request."),
@@ -45,7 +45,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("No server is available to handle this request.")],
                 Upstream(&[ConnectTimeout, Refused, Certificate, Unavailable]),
             ),
-            // So have rules with `deny_status 502` and `504`, on requests and on responses.
+            // Rules with `deny_status 502` or `504`, on requests or on responses, return the next two pages as well.
             likely(
                 &[Body("The server returned an invalid or incomplete response.")],
                 Upstream(&[Terminated, Protocol, HeaderSize]),
@@ -84,7 +84,8 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Guru Meditation"), Body("VCL failed")],
                 Itself(EdgeInternalError),
             ),
-            // `return (error)` in vcl_backend_response or vcl_backend_fetch has this page, with Age, for whatever cause.
+            // `return (error)` in vcl_backend_response or vcl_backend_fetch returns this page, with Age, for any
+            // cause.
             likely(
                 &[Body("Guru Meditation"), Body("Backend fetch failed"), Has("age"), Quick],
                 Upstream(&[Refused, Terminated, Protocol, Unavailable, Unroutable, HeaderSize]),
@@ -93,17 +94,17 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Guru Meditation"), Body("Backend fetch failed"), Has("age")],
                 Upstream(&[ResponseTimeout, ConnectTimeout]),
             ),
-            // `synth(503, "Backend fetch failed")` has this page without Age; or somebody removed the field.
+            // `synth(503, "Backend fetch failed")` returns this page without Age. VCL may also remove the field.
             likely(
                 &[Body("Guru Meditation"), Body("Backend fetch failed")],
                 Upstream(&[Refused, Terminated, ResponseTimeout, ConnectTimeout, Unavailable]),
             ),
-            // What VCL makes up has no Age, except behind a second Varnish; what came of a backend has.
+            // Pages for backend failures have Age. Pages that VCL generates have Age only behind a second Varnish.
             likely(
                 &[Body("Guru Meditation"), Status(&[503]), Has("age")],
                 Upstream(&[Incomplete, Terminated]),
             ),
-            // What VCL makes up, under whatever name.
+            // Pages that VCL generates, with any title.
             likely(
                 &[Body("Guru Meditation"), Status(&[500, 503])],
                 Itself(EdgeInternalError),
@@ -216,12 +217,12 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Protocol, Certificate, Tls]),
             ),
-            // An application that assigns servers to its users may use these words, too.
+            // An application that assigns servers to its users may use the same words.
             likely(
                 &[Lacks("server"), Status(&[503]), BodyIs("no available server")],
                 Upstream(&[Unavailable]),
             ),
-            // So does every Go program.
+            // Every Go program returns the same text.
             common_page(
                 &[Lacks("server"), Status(&[404]), BodyIs("404 page not found")],
                 Itself(EdgeNotFound),

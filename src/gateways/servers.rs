@@ -1,4 +1,4 @@
-//! Web servers that also pass requests on.
+//! Web servers that can also be reverse proxies.
 
 use super::GatewayKind::Server;
 use super::Meaning::{Itself, Upstream};
@@ -17,7 +17,7 @@ use crate::reason::Reason::{
     UpstreamTlsCertificateError as Certificate, UpstreamTlsProtocolError as Tls,
 };
 
-/// nginx and its kin write the same pages; the foot names the product, and so does `Server`.
+/// The pages of nginx and its derivatives. The footer and `Server` name the product.
 macro_rules! nginx_kin {
     ($name:literal, $foot:literal, $known:expr, $own_texts:expr) => {
         Gateway {
@@ -27,8 +27,8 @@ macro_rules! nginx_kin {
             own_texts: $own_texts,
             here: &[Begins("server", $name)],
             own: &[
-                // `return 502` of a configuration has this page, too; so has `error_page 500 =502 @name` with such a
-                // `return` behind it, as late as the application's own error.
+                // `return 502` in the configuration returns the same page. So does `error_page 500 =502 @name` with a
+                // `return` in `@name`; this page arrives as late as the application's own error.
                 likely(
                     &[Body($foot), Status(&[502]), Quick],
                     Upstream(&[
@@ -44,7 +44,7 @@ macro_rules! nginx_kin {
                         Tls,
                     ]),
                 ),
-                // Only a resolver is waited for without a 504; or what stood behind broke off late.
+                // A late 502: nginx waited for a resolver, which does not cause a 504, or the upstream disconnected.
                 likely(
                     &[Body($foot), Status(&[502])],
                     Upstream(&[DnsTimeout, Terminated, Refused]),
@@ -53,7 +53,7 @@ macro_rules! nginx_kin {
                     &[Body($foot), Status(&[504])],
                     Upstream(&[ResponseTimeout, ConnectTimeout, Tls]),
                 ),
-                // An ingress without endpoints says so; so does a limit of requests or connections.
+                // The cause is an ingress without endpoints, or a limit of requests or connections.
                 likely(
                     &[Body($foot), Status(&[503]), FootOfServer("<hr><center>")],
                     Upstream(&[Unavailable, EdgeOverloaded]),
@@ -68,7 +68,7 @@ macro_rules! nginx_kin {
     };
 }
 
-/// Each product with its own pages, the most telling first.
+/// The products of this group. Within a product, the most specific page comes first.
 pub(super) const ROWS: &[Gateway] = &[
     Gateway {
         name: "apache",
@@ -100,14 +100,14 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Error during SSL Handshake with remote server"), Quick],
                 Upstream(&[Certificate, Tls, Alert]),
             ),
-            // The handshake may have met silence.
+            // The upstream may have been silent during the handshake.
             page(
                 &[Body("Error during SSL Handshake with remote server")],
                 Upstream(&[ConnectTimeout, Tls, Certificate, Alert]),
             ),
             page(&[Body("DNS lookup failure for:"), Quick], Upstream(&[Dns])),
             page(&[Body("DNS lookup failure for:")], Upstream(&[DnsTimeout, Dns])),
-            // It cannot read a response that is not HTTP either.
+            // Apache also returns this text for a response that is not HTTP.
             page(
                 &[Body("Error reading from remote server"), Quick],
                 Upstream(&[Terminated, Protocol]),
@@ -116,8 +116,8 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("Error reading from remote server")],
                 Upstream(&[ResponseTimeout, Terminated]),
             ),
-            // `Redirect 502 /` and `Redirect 504 /` have these two pages, and `ProxyErrorOverride` puts them in place of what the
-            // application said. What names a reason comes from the proxy alone.
+            // `Redirect 502 /` and `Redirect 504 /` return these two pages, and `ProxyErrorOverride` replaces the
+            // application's page with them. Only the proxy returns the pages that name a reason.
             likely(
                 &[
                     Body("//EN\""),
@@ -134,7 +134,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[ResponseTimeout]),
             ),
-            // Maintenance that somebody switched on (`R=503`) has the same page.
+            // A maintenance rule (`R=503`) returns the same page.
             likely(
                 &[
                     Begins("server", "Apache"),
@@ -152,7 +152,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[ConnectTimeout, Refused, EdgeOverloaded]),
             ),
-            // A program that died (CGI, WSGI) has this page, too.
+            // Apache also returns this page for a crashed program (CGI, WSGI).
             likely(
                 &[
                     Begins("server", "Apache"),
@@ -162,7 +162,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 Itself(EdgeInternalError),
             ),
         ],
-        // Other programs write a document type, too, but no head of this form.
+        // Other programs also begin with a document type, but their `<head>` differs.
         template: &[
             &[
                 Begins("server", "Apache"),
@@ -266,7 +266,7 @@ pub(super) const ROWS: &[Gateway] = &[
         ],
         here: &[Begins("server", "lighttpd")],
         own: &[
-            // `url.redirect-code = 502` has this page, too, and so has 504.
+            // `url.redirect-code` with 502 or 504 returns the same pages.
             likely(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>502 Bad Gateway</h1>")],
                 Upstream(&[Protocol, HeaderSize]),
@@ -283,7 +283,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>504 Gateway Timeout</h1>")],
                 Upstream(&[ResponseTimeout]),
             ),
-            // A program of its own that died has this page, too.
+            // lighttpd also returns this page for a crashed program.
             likely(
                 &[
                     Body("XHTML 1.0 Transitional"),
@@ -291,7 +291,7 @@ pub(super) const ROWS: &[Gateway] = &[
                 ],
                 Upstream(&[Terminated, Protocol]),
             ),
-            // A body that stalled becomes this page, once the gateway's patience is over.
+            // lighttpd returns this page when a stalled response body reaches its timeout.
             likely(
                 &[Body("XHTML 1.0 Transitional"), Body("<h1>403 Forbidden</h1>"), Slow],
                 Upstream(&[ReadTimeout]),
@@ -305,9 +305,9 @@ pub(super) const ROWS: &[Gateway] = &[
         kind: Server,
         known: Measured("Caddy 2.6 and 2.11"),
         here: &[Begins("server", "Caddy"), Says("via", "1.1 Caddy")],
-        // Up to 2.6 it adds its own Server to the origin's.
+        // Up to version 2.6, Caddy adds its own Server field to the origin's.
         through: &[Says("via", "Caddy"), AmongMany("server", "Caddy")],
-        // An empty answer of an application that sends no Server looks the same behind 2.6.
+        // Behind version 2.6, an empty response of an application without a Server field looks the same.
         own: &[
             likely(
                 &[Begins("server", "Caddy"), Status(&[502]), BodyIs(""), Quick],

@@ -1,14 +1,14 @@
-//! Signatures of gateways: the properties of a response that rows of the catalogue test, and the response as they see it.
+//! Gateway signatures: the response properties that the catalogue rows test.
 
 use http::HeaderMap;
 use memchr::memchr2_iter;
 use std::time::Duration;
 
-/// Below this an answer came at once: no timeout of a gateway is as short. They are whole seconds in every product's
-/// defaults.
+/// Maximum duration of an immediate response. Every gateway timeout is longer: the defaults of all products are whole
+/// seconds.
 const AT_ONCE: Duration = Duration::from_millis(750);
 
-/// Properties of a response that identify its author.
+/// Response properties that identify which machine generated the response.
 #[derive(Clone, Copy, Debug)]
 pub struct ObservedResponse<'a> {
     /// The status code.
@@ -21,11 +21,11 @@ pub struct ObservedResponse<'a> {
     pub trailers: &'a HeaderMap,
     /// Start of the body.
     pub body: &'a str,
-    /// Time until the first byte, without the network's share.
+    /// Time to the first byte, without the network round trip.
     pub waited: Duration,
 }
 
-/// A property of a response. Texts are compared case-insensitively.
+/// A response property. Strings are compared case-insensitively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signature {
     /// The status is one of these.
@@ -62,35 +62,35 @@ pub enum Signature {
     Titled(&'static str),
     /// The body begins with this text and the response's own status code.
     StartsTitled(&'static str),
-    /// The foot behind this text does not have a version that `Server` lacks: else the page came from behind, where a
-    /// second server of the same product made it.
+    /// The footer after this text has no version, or equals `Server`. Otherwise, a second server of the same product
+    /// behind the first one generated the page.
     FootOfServer(&'static str),
     /// The status is at least 400.
     Failure,
     /// The body is shorter than this number of bytes.
     Shorter(usize),
-    /// The response was immediate: no timeout expired.
+    /// The response took less than 750 ms, so no timeout expired.
     Quick,
-    /// The response was delayed by a wait.
+    /// The response took 750 ms or longer.
     Slow,
-    /// The response took at least the first and less than the second number of milliseconds.
+    /// The response took at least the first number of milliseconds and less than the second.
     Waited(u64, u64),
 }
 
 impl Signature {
-    /// Whether the mark concerns the duration of the response rather than its content.
+    /// Whether the signature concerns the response duration, not the content.
     #[must_use]
     pub const fn is_of_time(&self) -> bool {
         matches!(self, Self::Quick | Self::Slow | Self::Waited(..))
     }
 
-    /// Whether the mark concerns the value of a field.
+    /// Whether the signature concerns the value of this field.
     #[must_use]
     pub fn is_of(&self, field: &str) -> bool {
         matches!(self, Self::Says(name, _) | Self::Begins(name, _) if *name == field)
     }
 
-    /// Whether the response has the mark.
+    /// Whether the response has the signature.
     #[must_use]
     pub fn holds(&self, answer: &ObservedResponse<'_>) -> bool {
         match self {
@@ -132,12 +132,12 @@ fn values<'a>(answer: &'a ObservedResponse<'_>, name: &str) -> impl Iterator<Ite
     values.map(|value| String::from_utf8_lossy(value.as_bytes()))
 }
 
-/// Whether a body is a text, or a JSON document with that text as a value.
+/// Whether a body equals a string or is a JSON document with that string as a value.
 fn is_text(body: &str, text: &str) -> bool {
     body.eq_ignore_ascii_case(text) || (body.starts_with(['{', '[']) && contains(body, &format!("\"{text}\"")))
 }
 
-/// Whether a body is a JSON object with this one member.
+/// Whether a body is a JSON object with only the member `message`, and with this value.
 fn is_message(body: &str, text: &str) -> bool {
     let inner = body.trim().strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
     let value = inner.and_then(|inner| inner.trim().strip_prefix("\"message\"")?.trim_start().strip_prefix(':'));
@@ -151,7 +151,8 @@ fn is_numbered(body: &str, text: &str, number: u16) -> bool {
     places(body, &wanted).any(ends)
 }
 
-/// nginx and its kin write into the foot of a page what they write into `Server`, with the version or without.
+/// Compares the footer with `Server`. nginx and its derivatives write the same text into both, with or without a
+/// version.
 fn is_foot_of_server(answer: &ObservedResponse<'_>, before: &str) -> bool {
     let lower = answer.body.to_ascii_lowercase();
     let foot = lower
@@ -172,7 +173,7 @@ fn contains(text: &str, part: &str) -> bool {
     part.is_empty() || places(text, part).next().is_some()
 }
 
-/// Where a part that is not empty begins in a text.
+/// Positions of a non-empty substring.
 fn places<'a>(text: &'a str, part: &'a str) -> impl Iterator<Item = usize> + 'a {
     let (text, part) = (text.as_bytes(), part.as_bytes());
     let first = part.first().copied().unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::reason::Reason;
 use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, Item, List, ListEntry, Parameters, Parser};
 
-/// The error types of RFC 9209 section 2.3, and what each means.
+/// The error types of RFC 9209 section 2.3 and their meanings.
 const ERRORS: &[(&str, Meaning)] = &[
     ("dns_timeout", Meaning::Upstream(&[Reason::UpstreamDnsTimeout])),
     ("dns_error", Meaning::Upstream(&[Reason::UpstreamDnsError])),
@@ -111,11 +111,13 @@ const ERRORS: &[(&str, Meaning)] = &[
     ("proxy_loop_detected", Meaning::Itself(Reason::EdgeLoop)),
 ];
 
-/// Answers that a gateway makes up without asking anybody: what they mean, the status says.
+/// Error types of responses that a gateway generates without contacting its upstream. The status determines the
+/// meaning.
 const BY_STATUS: [&str; 2] = ["http_request_error", "proxy_internal_response"];
 
-/// What stands in `details`, where it says more than the error type: Envoy gives `connection_refused` for whatever
-/// failed before the connection was up. Underscores are spaces there.
+/// Texts in `details` that are more specific than the error type: Envoy returns `connection_refused` for any failure
+/// before the connection is established. Underscores in `details` count as spaces, and all parts separated by `|` must
+/// match.
 const DETAILS: &[(&str, Reason)] = &[
     ("certificate verify failed", Reason::UpstreamTlsCertificateError),
     ("tls error:|alert", Reason::UpstreamTlsAlertReceived),
@@ -132,7 +134,7 @@ const DETAILS: &[(&str, Reason)] = &[
 pub(super) fn read(answer: &ObservedResponse<'_>) -> Option<Recognised> {
     let who = nearest(answer).unwrap_or("unknown");
     let members = members(answer, "proxy-status");
-    // The first member stands nearest to the origin: its error is the root of those that follow.
+    // The first member is closest to the origin. Its error causes the errors of the members that follow.
     let error = members
         .iter()
         .enumerate()
@@ -151,7 +153,7 @@ pub(super) fn read(answer: &ObservedResponse<'_>) -> Option<Recognised> {
             kind: GatewayKind::Gateway,
             forward: false,
             proven: !may_be_passed_on,
-            // What an inner one refuses, the outer one has from behind it.
+            // For the outermost gateway, a refusal by an inner gateway is an upstream failure.
             meaning: match meaning {
                 Meaning::Itself(_) if !last => Meaning::Upstream(&[Reason::UpstreamFailed]),
                 meaning => meaning,
@@ -162,7 +164,7 @@ pub(super) fn read(answer: &ObservedResponse<'_>) -> Option<Recognised> {
     }
 }
 
-/// The body of an application's own error.
+/// Whether the body is JSON, like the error of an application.
 fn is_json(answer: &ObservedResponse<'_>) -> bool {
     let kind = answer
         .headers
@@ -172,7 +174,7 @@ fn is_json(answer: &ObservedResponse<'_>) -> bool {
     String::from_utf8_lossy(kind).to_ascii_lowercase().contains("json") && !answer.body.trim().is_empty()
 }
 
-/// A cache says which status it got from behind (RFC 9211 section 2.3), and it is this one.
+/// Whether a cache received this status from its upstream (RFC 9211 section 2.3).
 fn passed_by_a_cache(answer: &ObservedResponse<'_>) -> bool {
     members(answer, "cache-status").iter().any(|member| {
         let status = member.params.get("fwd-status").and_then(BareItem::as_integer);
@@ -224,7 +226,7 @@ fn of_error(name: &str, status: u16) -> Option<Meaning> {
     Some(row.1)
 }
 
-/// A token or a string: `error` is a token, and some write it as a string.
+/// The value of a token or a string: `error` is a token, but some gateways send a string.
 fn text(item: &BareItem) -> Option<String> {
     let token = item.as_token().map(|token| token.as_str().to_owned());
     token.or_else(|| item.as_string().map(|string| string.as_str().to_owned()))

@@ -1,4 +1,4 @@
-//! The catalogue beside answers as they were captured.
+//! Tests of the catalogue against captured responses.
 
 use super::{
     GatewayKind, Meaning, ObservedResponse, OwnResponse, Provenance, Recognised, Signature, catalogue, recognise,
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// An answer as it was captured (or written from the product's description), and what it should be taken for.
+/// A captured response, or one written from the product's documentation, and the expected result of the lookup.
 struct Capture {
     file: String,
     expected: String,
@@ -70,7 +70,7 @@ fn captures() -> Vec<Capture> {
     files.map(|file| Capture::read(&file.unwrap().path())).collect()
 }
 
-/// `own nginx upstream.connection_refused`, `through envoy`, `none`; `upstream` alone stands for several reasons.
+/// `own nginx upstream.connection_refused`, `through envoy` or `none`. `upstream` alone means several reasons.
 fn words(recognised: Option<Recognised>) -> String {
     match recognised {
         None => "none".to_owned(),
@@ -92,7 +92,7 @@ fn meaning_shown(meaning: Meaning) -> String {
     }
 }
 
-/// How much is proven: nothing, that the product made the answer, or also what it means.
+/// Strength of the evidence: `inferred`, `proven` (the product generated the response) or `sure` (also its meaning).
 const fn proof(recognised: Option<Recognised>) -> &'static str {
     match recognised {
         Some(Recognised::Own(OwnResponse { sure: true, .. })) => "sure",
@@ -132,7 +132,7 @@ fn each_product_has_a_capture() {
     assert!(without.is_empty(), "{without:?}");
 }
 
-/// Rows that no capture shows. This number may only fall.
+/// Maximum number of rows without a capture. Only lower this number.
 const MOST_WITHOUT_CAPTURE: usize = 216;
 
 #[test]
@@ -158,7 +158,7 @@ fn each_row_has_a_capture_or_is_listed_as_one_without() {
         .collect();
     assert!(
         stale.is_empty(),
-        "these have one, or are not in the catalogue: {stale:#?}"
+        "these have a capture, or are not in the catalogue: {stale:#?}"
     );
     assert!(without.len() <= MOST_WITHOUT_CAPTURE, "{}", without.len());
 }
@@ -173,10 +173,10 @@ fn no_row_claims_the_page_of_another() {
             .filter(|gateway| gateway.own.iter().any(|page| page.fits(&capture.answer())))
             .map(|gateway| gateway.name)
             .collect();
-        // Fastly is built on Varnish and keeps its page.
+        // Fastly is based on Varnish and returns the same page.
         let others = claims.iter().filter(|name| **name != "varnish");
         assert!(others.count() <= 1, "{}: {claims:?}", capture.file);
-        // What is proven to be one product's is not proven to be another's.
+        // A response is proven to come from one product only.
         let proven = catalogue().filter(|gateway| {
             gateway.is_proven(&capture.answer())
                 && (claims.contains(&gateway.name)
@@ -190,7 +190,8 @@ fn no_row_claims_the_page_of_another() {
     }
 }
 
-/// Whose own page is the edge's without further evidence. Each more is a claim: nobody runs it behind another gateway.
+/// Products whose own page comes from the edge without further evidence. Each entry claims that the product never runs
+/// behind another gateway.
 #[test]
 fn only_networks_that_face_the_world_stand_at_the_edge_alone() {
     let edges: Vec<_> = catalogue()
@@ -211,7 +212,7 @@ fn only_networks_that_face_the_world_stand_at_the_edge_alone() {
     assert_eq!(edges, known);
 }
 
-/// A field that products also write on what they pass on proves nothing, nor does a text that may begin or end anyhow.
+/// A field that products also add to relayed responses proves nothing, nor does a string with a variable start or end.
 #[test]
 fn what_proves_who_made_an_answer_is_on_no_other() {
     for gateway in catalogue() {

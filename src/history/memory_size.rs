@@ -1,4 +1,7 @@
-//! Estimates how many bytes a finding holds in memory. Every field is listed: a new field does not compile until it is counted.
+//! Estimates the memory of a finding, in bytes.
+//!
+//! The functions destructure every struct with all its fields, so that a new field does not compile until it is
+//! counted.
 
 use crate::backend::Backend;
 use crate::investigation::{Control, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation, Vantage};
@@ -12,13 +15,13 @@ use crate::verdict::Verdict;
 use http::HeaderMap;
 use std::mem::{size_of, size_of_val};
 
-/// What an allocation takes besides what was asked for.
+/// Overhead of an allocation, in bytes.
 const EACH: usize = 16;
 
-/// What a field of a map takes besides its text: its bucket, its place in the index, and two allocations.
+/// Size of a header map entry without its strings, in bytes: the bucket and the slot in the index.
 const EACH_FIELD: usize = 112 + 8;
 
-/// The bytes of a finding.
+/// Returns the estimated size of a finding in bytes.
 pub(super) fn of(finding: &Finding) -> usize {
     let Finding {
         // Shared with the configuration.
@@ -41,7 +44,7 @@ pub(super) fn of(finding: &Finding) -> usize {
         let Verdict { reasons, summary, .. } = verdict;
         list(reasons, |_| 0) + text(summary)
     });
-    // The owner of a failure's newest is written out once more.
+    // The target occurs twice: in the finding, and in the key of the newest failure.
     size_of::<Finding>()
         + 2 * (target.written().len() + EACH)
         + optional(hostname.as_ref())
@@ -152,7 +155,7 @@ fn exchange(exchange: &Exchange) -> usize {
 
 fn deviation(found: &DeviationFound) -> usize {
     let DeviationFound { deviation: _, field } = found;
-    // The list has up to twice the room that it needs.
+    // The list's capacity may be twice its length.
     2 * size_of::<DeviationFound>() + optional(field.as_ref())
 }
 
@@ -258,6 +261,8 @@ fn seen(vantage: &Vantage) -> usize {
     let Vantage {
         controls,
         captive: _,
+        captive_for_all: _,
+        resolver_responded: _,
         portal,
         outage: _,
         stale: _,
@@ -267,11 +272,15 @@ fn seen(vantage: &Vantage) -> usize {
             what,
             needs_name: _,
             outcome: _,
+            got_response: _,
+            place,
+            connects: _,
+            has_answered: _,
             detail,
             began: _,
             timings,
         } = control;
-        text(what) + text(detail) + list(timings, |_| 0)
+        text(what) + text(place) + text(detail) + list(timings, |_| 0)
     };
     size_of::<Vantage>() + EACH + list(controls, control) + list(portal, |_| 0)
 }

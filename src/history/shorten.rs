@@ -1,4 +1,4 @@
-//! Shortens a finding to what evidence shows, and to its share of the memory.
+//! Shortens a finding to what the evidence shows, and to its share of the memory.
 
 use super::memory_size;
 use crate::investigation::Investigation;
@@ -8,8 +8,9 @@ use crate::report::{Exchange, Report, TlsFacts};
 use http::header::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 
-/// Cuts what a target wrote: it decides the size of its texts, not of the exporter's memory. Gives the bytes that the finding then
-/// takes: no more than its share, unless even its least is more.
+/// Shortens a finding's strings, because the target determines their length. If the finding is still larger than its
+/// share, also removes the least important parts. Returns the remaining size in bytes, which exceeds the share only if
+/// nothing more can be removed.
 pub(super) fn shorten(finding: &mut Finding, share: usize) -> usize {
     cut_texts(finding);
     let mut size = memory_size::of(finding);
@@ -23,7 +24,7 @@ pub(super) fn shorten(finding: &mut Finding, share: usize) -> usize {
     size
 }
 
-/// What is left out of a finding that is larger than its share, in this order, until it fits.
+/// Steps that shorten a finding, applied in this order until it fits its share.
 const LEAST_IMPORTANT_FIRST: [fn(&mut Finding); 6] = [
     |finding| {
         for exchange in earlier(&mut finding.report) {
@@ -57,16 +58,17 @@ const LEAST_IMPORTANT_FIRST: [fn(&mut Finding); 6] = [
     |finding| cut_heads(finding, FEW, HEADER_EXCERPT / 4),
 ];
 
-/// What is left of a list where there is no room for more.
+/// Number of elements that remain of a shortened list.
 const FEW: usize = 8;
 
-/// The legs before the one that decides.
+/// All exchanges except the last one, which decides the result.
 fn earlier(report: &mut Report) -> impl Iterator<Item = &mut Exchange> {
     let last = report.exchanges.len().saturating_sub(1);
     report.exchanges.iter_mut().take(last)
 }
 
-/// The reports of an investigation. One that others hold, too, came from here and is short.
+/// Reports of the investigation. A shared investigation is skipped, because it was already shortened when it was
+/// stored.
 fn investigated(finding: &mut Finding) -> impl Iterator<Item = &mut Report> {
     let investigation = finding.investigation.as_mut().and_then(Arc::get_mut);
     investigation.into_iter().flat_map(Investigation::reports_mut)
@@ -90,7 +92,7 @@ fn first_certificates(tls: &mut TlsFacts) {
     }
 }
 
-/// The first of a list, without room for more.
+/// Keeps the first `most` elements and releases the unused capacity.
 fn keep<T>(list: &mut Vec<T>, most: usize) {
     list.truncate(most);
     list.shrink_to_fit();
@@ -99,7 +101,8 @@ fn keep<T>(list: &mut Vec<T>, most: usize) {
 fn cut_texts(finding: &mut Finding) {
     shorten_report(&mut finding.report);
     for report in investigated(finding) {
-        // It may stand for a new one within seconds: what its last answer says of itself is still judged then.
+        // The investigation may be reused by another probe within seconds. The attribution then still needs the body
+        // and the trailers of the last response.
         let judged = report.exchanges.last_mut().and_then(|exchange| exchange.reply.as_mut());
         let judged = judged.map(|reply| {
             (
@@ -177,14 +180,14 @@ fn usual_excerpt(headers: &HeaderMap) -> HeaderMap {
     excerpt(headers, LIST_EXCERPT, HEADER_EXCERPT)
 }
 
-/// The first fields, with each value cut, in a map without room for more.
+/// Returns the first `fields` header fields with values of up to `length` bytes. Skips names longer than `length`.
 fn excerpt(headers: &HeaderMap, fields: usize, length: usize) -> HeaderMap {
     let shown = headers.iter().filter(|(name, _)| name.as_str().len() <= length);
     let shown: Vec<_> = shown.take(fields).collect();
     let mut excerpt = HeaderMap::with_capacity(shown.len());
     for (name, value) in shown {
         let text = String::from_utf8_lossy(value.as_bytes());
-        // Bytes above 0x7f may be part of a value: servers write names and titles in UTF-8.
+        // A value may contain bytes above 0x7f, because some servers send UTF-8.
         let value = HeaderValue::from_bytes(cut(&text, length).as_bytes());
         excerpt.append(name, value.unwrap_or(HeaderValue::from_static("")));
     }
@@ -198,7 +201,7 @@ mod tests {
     use http::header::{HeaderMap, SERVER};
 
     #[test]
-    fn a_value_beyond_ascii_is_cut_at_a_character() {
+    fn a_non_ascii_value_is_cut_at_a_character_boundary() {
         for (value, shown) in [("café", "café"), ("cafés à la carte", "cafés à "), ("plain", "plain")] {
             let headers = HeaderMap::from_iter([(SERVER, HeaderValue::from_bytes(value.as_bytes()).unwrap())]);
             assert_eq!(excerpt(&headers, 1, 10)[SERVER].as_bytes(), shown.as_bytes());

@@ -1,4 +1,4 @@
-//! What the writers read: families with their samples, whatever the format they are written in.
+//! The data model of an exposition: metric families with their samples, independent of the output format.
 
 use super::{Level, Metric, MetricKind};
 use crate::evidence_id::EvidenceId;
@@ -8,17 +8,17 @@ use std::time::SystemTime;
 /// One label of a sample.
 pub type Label = (Cow<'static, str>, Cow<'static, str>);
 
-/// One label of a metric of the table.
+/// One label of a metric in the metric table.
 pub type Named = (&'static str, Cow<'static, str>);
 
-/// What one series holds.
+/// The value of one series.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// The value of a gauge, or of a counter without further data.
     Number(f64),
-    /// Of a counter.
+    /// The value of a counter, with its start time and exemplar.
     Count(Count),
-    /// Of a histogram.
+    /// The value of a histogram.
     Histogram(Histogram),
 }
 
@@ -29,14 +29,14 @@ pub struct Exemplar {
     pub evidence: EvidenceId,
     /// The observed value, or 1 for a count.
     pub value: f64,
-    /// When.
+    /// Time of the observation.
     pub at: SystemTime,
 }
 
 /// A counter at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Count {
-    /// How many.
+    /// The counted number.
     pub total: f64,
     /// Time at which counting started.
     pub created: SystemTime,
@@ -47,9 +47,9 @@ pub struct Count {
 /// A histogram at one moment: classic buckets, and the same observations in native ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
-    /// The classic buckets; the last is `+Inf`.
+    /// The classic buckets. The bound of the last one is `+Inf`.
     pub buckets: Vec<Bucket>,
-    /// All observations.
+    /// Number of observations.
     pub count: u64,
     /// Sum of all observations.
     pub sum: f64,
@@ -62,21 +62,21 @@ pub struct Histogram {
 pub struct Bucket {
     /// The upper bound.
     pub bound: f64,
-    /// Observations in it and in those below it.
+    /// Number of observations in this bucket and all lower ones.
     pub cumulative: u64,
     /// The last observation in this bucket that is not in a lower one.
     pub exemplar: Option<Exemplar>,
 }
 
-/// Native buckets, each bound being the one below times 2^(2^-schema). Observations are never negative.
+/// Native buckets. Each bound is 2^(2^-schema) times the next lower bound. Observations are never negative.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeBuckets {
     /// The schema, from -4 to 8.
     pub schema: i32,
-    /// Observations up to [`NativeBuckets::ZERO_THRESHOLD`].
+    /// Number of observations up to [`NativeBuckets::ZERO_THRESHOLD`].
     pub zeros: u64,
-    /// Index and count, rising, none of them 0. Bucket i holds what is above 2^((i-1)·2^-schema), up to
-    /// 2^(i·2^-schema).
+    /// Index and count of the non-empty buckets, by ascending index. Bucket i holds values above 2^((i-1)·2^-schema),
+    /// up to and including 2^(i·2^-schema).
     pub buckets: Vec<(i32, u64)>,
 }
 
@@ -103,7 +103,7 @@ pub struct Family {
     pub help: Cow<'static, str>,
     /// The type.
     pub kind: MetricKind,
-    /// Its index in the table of metrics by name, if it is in the table.
+    /// Its index in the metric table, ordered by name, if the table contains it.
     pub rank: Option<usize>,
     /// The series.
     pub samples: Vec<Sample>,
@@ -117,17 +117,17 @@ pub struct MetricPage {
 }
 
 impl MetricPage {
-    /// An empty page that takes metrics up to `level`.
+    /// An empty page for metrics up to `level`.
     #[must_use]
     pub fn new(level: Level) -> Self {
         Self {
             level,
-            // As many as most pages have.
+            // Enough for most pages.
             families: Vec::with_capacity(24),
         }
     }
 
-    /// The highest level it takes.
+    /// The highest level of its metrics.
     #[must_use]
     pub const fn level(&self) -> Level {
         self.level
@@ -145,7 +145,7 @@ impl MetricPage {
         }
     }
 
-    /// Adds all samples of a metric at once, if there are any: it has no others.
+    /// Adds all samples of a metric at once. The metric must not have other samples on this page.
     pub fn push_all<L: IntoIterator<Item = Named>>(
         &mut self,
         metric: &'static Metric,
@@ -160,7 +160,7 @@ impl MetricPage {
         }
     }
 
-    /// Adds a sample whose label names come from the configuration, sorted.
+    /// Adds a sample with label names from the configuration. `labels` is sorted by name.
     pub fn push_with(&mut self, metric: &'static Metric, labels: Vec<Label>, value: Value) {
         if metric.level <= self.level {
             self.take(metric, Sample { labels, value });
@@ -168,7 +168,7 @@ impl MetricPage {
     }
 
     fn take(&mut self, metric: &'static Metric, sample: Sample) {
-        // Samples of a family mostly come one after the other.
+        // Samples of one family are usually added one after the other.
         match self
             .families
             .iter_mut()
@@ -208,7 +208,7 @@ fn sample(metric: &'static Metric, labels: impl IntoIterator<Item = Named>, valu
 }
 
 impl Value {
-    /// How many series this is in Prometheus, as text.
+    /// Number of series that Prometheus stores after a scrape in the text format.
     #[must_use]
     pub const fn series(&self) -> usize {
         match self {

@@ -1,18 +1,18 @@
-//! Where clouds serve their machines metadata, often with credentials: the addresses that the providers publish.
+//! Addresses of cloud metadata services, which often serve credentials, as published by the providers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The metadata services of one provider or product.
+/// The metadata service of one provider or product.
 #[derive(Debug)]
 struct Service {
-    /// The provider, or the product.
+    /// Provider or product.
     product: &'static str,
     addresses: &'static [IpAddr],
-    /// Who publishes the addresses.
+    /// Publisher of the addresses.
     source: &'static str,
 }
 
-/// The address that most providers use, after Amazon EC2.
+/// The address that most providers have adopted from Amazon EC2.
 const COMMON: IpAddr = v4(169, 254, 169, 254);
 
 const SERVICES: [Service; 19] = [
@@ -113,7 +113,7 @@ const SERVICES: [Service; 19] = [
     },
 ];
 
-/// The counterpart of [`COMMON`] on a link.
+/// The IPv6 link-local counterpart of [`COMMON`].
 const LINK_LOCAL: IpAddr = v6([0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe]);
 
 const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
@@ -128,7 +128,7 @@ pub(super) fn is_service(address: IpAddr) -> bool {
     SERVICES.iter().any(|service| service.addresses.contains(&address))
 }
 
-/// The services, each with its addresses and who publishes them: for the documents.
+/// Returns the product, the addresses and the source of each service, for the documentation.
 pub(super) fn rows() -> impl Iterator<Item = (&'static str, String, &'static str)> {
     SERVICES.iter().map(|service| {
         let addresses: Vec<_> = service.addresses.iter().map(IpAddr::to_string).collect();

@@ -1,21 +1,21 @@
-//! Addresses that are not like others: what nobody on the internet has, and IPv4 within IPv6.
+//! Special-purpose addresses: those that are not routed on the internet, and IPv6 addresses that embed an IPv4 address.
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
-/// What the internet routes, but for the next table.
+/// Networks that are routed on the internet, except the parts in [`NOT_PUBLIC`].
 const PUBLIC: [&str; 5] = [
     "0.0.0.0/0",
     "2000::/3",
     // Anycast for PCP (RFC 7723) and TURN (RFC 8155).
     "192.0.0.9/32",
     "192.0.0.10/32",
-    // What leads to an IPv4 address (RFC 6052 section 2.1) is judged as that, too.
+    // An address that embeds an IPv4 address (RFC 6052 section 2.1) is also checked as the IPv4 address.
     "64:ff9b::/96",
 ];
 
-/// What it does not: IANA's registries of special-purpose addresses (RFC 6890).
+/// Networks that are not routed on the internet: IANA's registries of special-purpose addresses (RFC 6890).
 const NOT_PUBLIC: [&str; 20] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -32,7 +32,7 @@ const NOT_PUBLIC: [&str; 20] = [
     "203.0.113.0/24",
     "224.0.0.0/4",
     "240.0.0.0/4",
-    // Protocol assignments with Teredo (RFC 2928), documentation, 6to4, documentation (RFC 9637).
+    // Protocol assignments including Teredo (RFC 2928), documentation, 6to4, documentation (RFC 9637).
     "2001::/23",
     "2001:db8::/32",
     "2002::/16",
@@ -43,28 +43,29 @@ const NOT_PUBLIC: [&str; 20] = [
 static TABLES: LazyLock<[Vec<IpNet>; 2]> = LazyLock::new(|| {
     let read = |table: &[&str]| {
         let networks = table.iter().map(|text| text.parse());
-        networks.collect::<Result<_, _>>().expect("the tables hold networks")
+        networks.collect::<Result<_, _>>().expect("the tables are valid")
     };
     [read(&PUBLIC), read(&NOT_PUBLIC)]
 });
 
-/// Whether the address is one that the internet routes.
+/// Whether the address is routed on the internet.
 pub(super) fn is_public(address: IpAddr) -> bool {
     let [public, not_public] = &*TABLES;
     smallest(public, address) > smallest(not_public, address)
 }
 
-/// The length of the prefix of the smallest network that holds an address.
+/// Returns the prefix length of the most specific network that contains an address.
 pub(super) fn smallest(networks: &[IpNet], address: IpAddr) -> Option<u8> {
     let held = networks.iter().filter(|network| network.contains(&address));
     held.map(IpNet::prefix_len).max()
 }
 
-/// An address as itself, and as the IPv4 address that it leads to: mapped, compatible (RFC 4291 section 2.5.5), translated
-/// (RFC 7915), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380, whose client stands there inverted).
+/// Returns an address and the IPv4 addresses that it embeds: mapped, compatible (RFC 4291 section 2.5.5), translated
+/// (RFC 7915), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380, which inverts the bits of the client's
+/// address).
 pub(super) fn readings(address: IpAddr) -> Vec<IpAddr> {
     let v6 = match address {
-        // Linux connects to the loopback address in place of the unspecified one.
+        // Linux connects to the loopback address instead of the unspecified address.
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => return vec![address, Ipv4Addr::LOCALHOST.into()],
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => return vec![address, Ipv6Addr::LOCALHOST.into()],
         IpAddr::V4(_) => return vec![address],
@@ -75,13 +76,14 @@ pub(super) fn readings(address: IpAddr) -> Vec<IpAddr> {
         IpAddr::from([a, b, c, d])
     };
     match v6.segments() {
-        // The kernel itself takes it for that address.
+        // The kernel connects to the mapped IPv4 address.
         [0, 0, 0, 0, 0, 0xffff, high, low] => readings(v4(high, low)),
         [0, 0, 0, 0, 0, 0, 0, _] => vec![address],
         [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             vec![address, v4(high, low)]
         }
-        // In the networks of local use the address may stand at two places, by the length of the prefix.
+        // In local-use NAT64 networks, the position of the IPv4 address depends on the prefix length. Two positions are
+        // possible here.
         [0x64, 0xff9b, 1, high, middle, low, last, end] => {
             let split = (middle & 0xff) << 8 | low >> 8;
             vec![address, v4(last, end), v4(high, split)]

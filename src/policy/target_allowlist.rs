@@ -1,5 +1,5 @@
-//! The targets that a module may probe (`allowed_targets`). A caller chooses the target, so a module with secrets must not send them
-//! elsewhere.
+//! The targets that a module may probe (`allowed_targets`). The client chooses the target, so a module with secrets
+//! must not send them to other targets.
 
 use super::in_one_spelling;
 use crate::target::{HttpUrl, without_port, without_zone};
@@ -7,19 +7,19 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A target as credentials see it (RFC 6454 section 4): scheme, host, port.
+/// The scope of credentials (RFC 6454 section 4): scheme, host and port of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// `http`, `https`, or the name of another prober.
+    /// `http`, `https`, or the name of the prober.
     pub scheme: String,
-    /// The host, an address without brackets; the path of a socket in the file system.
+    /// Host; an IPv6 address has no brackets. For a Unix socket, its path.
     pub host: String,
-    /// The port, where there are ports.
+    /// Port, or `None` if the prober has no ports.
     pub port: Option<u16>,
 }
 
 impl Origin {
-    /// That of a URL.
+    /// Returns the origin of a URL.
     #[must_use]
     pub fn of(url: &HttpUrl) -> Self {
         Self {
@@ -30,11 +30,11 @@ impl Origin {
     }
 }
 
-/// `allowed_targets`.
+/// The list `allowed_targets` of a module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetAllowlist(Vec<AllowedTarget>);
 
-/// One entry: a target's host, with its scheme and port where they matter.
+/// One entry: a host, optionally restricted to a scheme or a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedTarget {
     scheme: Option<String>,
@@ -45,7 +45,7 @@ pub struct AllowedTarget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
     Name(String),
-    /// All names that end so, beginning with its dot.
+    /// Suffix of the allowed names, starting with a dot.
     Below(String),
     Network(IpNet),
     Path(String),
@@ -58,14 +58,14 @@ impl FromIterator<AllowedTarget> for TargetAllowlist {
 }
 
 impl TargetAllowlist {
-    /// Whether it holds a target.
+    /// Whether the list contains the target.
     #[must_use]
     pub fn holds(&self, origin: &Origin) -> bool {
         self.0.iter().any(|entry| entry.names(origin))
     }
 
-    /// Whether it holds a target also by other names that it is asked by: whoever is asked by a name is given what that
-    /// name's owner is.
+    /// Whether the list contains the target itself and the target with each of `names` as its host. A server that is
+    /// addressed by a name receives the secrets that are meant for the name's owner.
     #[must_use]
     pub fn holds_by_names<'a>(&self, origin: &Origin, names: impl IntoIterator<Item = &'a str>) -> bool {
         let by = |name: &str| {
@@ -98,10 +98,10 @@ impl Hosts {
     }
 }
 
-/// A host as it is dialled. Only the usual form of an address is an address; `0xa000001` is a name.
+/// A normalized host. Only the standard notation of an IP address counts as an address; `0xa000001` is a name.
 #[derive(Debug, PartialEq, Eq)]
 enum Host {
-    /// In small letters, in the form of DNS (RFC 5891), without a final dot.
+    /// In lower case, in ASCII form (RFC 5891), without a trailing dot.
     Name(String),
     Address(IpAddr),
 }
@@ -116,22 +116,23 @@ fn canonical(host: &str) -> Host {
         return Host::Name(host.trim_end_matches('.').to_ascii_lowercase());
     }
     let mapped = idna::domain_to_ascii(host).unwrap_or_else(|_| host.to_lowercase());
-    // Digits of another width are dialled as an address.
+    // Full-width digits map to an address.
     match mapped.parse::<IpAddr>() {
         Ok(address) => Host::Address(address),
         Err(_) => Host::Name(mapped.trim_end_matches('.').to_owned()),
     }
 }
 
-/// What an entry looks like.
-const SHAPES: &str = "write a name such as api.example, *.example for all below it, a network such as 10.0.0.0/8, each with \
-                      :PORT or before it https:// where that matters, or the path of a socket";
+/// Description of valid entries for error messages.
+const SHAPES: &str = "expected a name such as api.example, *.example for all names below it, a network such as \
+                      10.0.0.0/8, or the path of a Unix socket; a name or address can have a scheme (https://) and a \
+                      port (:443)";
 
 impl FromStr for AllowedTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("{text:?} names no targets; {SHAPES}");
+        let wrong = || format!("invalid entry {text:?}: {SHAPES}");
         if text.starts_with('/') {
             let hosts = Hosts::Path(text.to_owned());
             return Ok(Self {
@@ -221,7 +222,7 @@ mod tests {
             "http://pay.example:8443/",
             "https://pay.example/",
             "http://11.0.0.1/",
-            // Names: who answers for them is not known.
+            // These hosts are names, so the address that they resolve to is unknown.
             "http://0xa000001/",
             "http://10.1/",
             "http://10.0.0.1./",

@@ -1,4 +1,4 @@
-//! Credentials of a module, as an `Authorization` header.
+//! A module's credentials, as an `Authorization` header.
 
 use super::named_files::{FileError, NamedFile};
 use crate::secret::Secret;
@@ -19,7 +19,7 @@ pub enum SecretSource {
     File(NamedFile),
 }
 
-/// The authentication of a module.
+/// A module's authentication.
 #[derive(Clone, Debug)]
 pub enum Credentials {
     /// Basic authentication (RFC 7617).

@@ -35,13 +35,13 @@ use std::time::Duration;
 /// Media type of a DNS message over HTTPS (RFC 8484 section 6).
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/dns-message");
 
-/// Maximum size of a message in bytes: its length field has two bytes (RFC 1035 section 4.2.2).
+/// Maximum size of a message in bytes: its length field is two bytes long (RFC 1035 section 4.2.2).
 const LARGEST: u64 = 65_535;
 
 /// Transport of a query and its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// One datagram each way. A truncated response is requested again over TCP (RFC 7766 section 5).
+    /// One datagram each way. A query with a truncated response is retried over TCP (RFC 7766 section 5).
     Udp,
     /// TCP (RFC 7766).
     Tcp,
@@ -75,13 +75,13 @@ impl Transport {
 pub struct DnsProber {
     /// Address family of the name server.
     pub family: AddressFamily,
-    /// Resolver for the name of the name server.
+    /// Resolver for the name server's name.
     pub resolver: Arc<Resolver>,
     /// Source address of the query.
     pub source: Option<IpAddr>,
     /// Transport of the query.
     pub transport: Transport,
-    /// TLS settings. The files are read again when they change.
+    /// TLS settings. The files are re-read when they change.
     pub tls: Tls,
     /// The queried name, or why it cannot be encoded. In that case every probe fails.
     pub name: Result<Name, String>,
@@ -130,7 +130,7 @@ impl DnsProber {
         check.begin_exchange(shown(transport, requested, place), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         let name = self.name.as_ref().map_err(|why| {
-            let words = format!("The query_name of the module is not a valid DNS name: {why}.");
+            let words = format!("The module's query_name is not a valid DNS name: {why}.");
             check.fail(Reason::LocalTargetInvalid, words)
         })?;
         let question = &DnsQuestion::new(name, self.record_type, self.class, self.recursion_desired);
@@ -224,7 +224,7 @@ impl DnsProber {
         match check.reply().map(|reply| reply.status) {
             Some(200) => read(check, &body),
             status => {
-                let words = format!("The response has the status {}.", status.unwrap_or_default());
+                let words = format!("The response status is {}.", status.unwrap_or_default());
                 Err(check.fail(Reason::HttpStatus, words))
             }
         }
@@ -257,7 +257,7 @@ impl DnsProber {
             codes => codes.contains(&rcode),
         };
         if !accepted {
-            let words = format!("The server returned the response code {}.", rcode_name(rcode));
+            let words = format!("The server returned response code {}.", rcode_name(rcode));
             return Some((Reason::ContentRcode, words));
         }
         [

@@ -1,4 +1,4 @@
-//! The endpoint of a probe whose target is not a URL: a host and a port of the target or of a backend.
+//! The endpoint of a probe whose target is not a URL: the host and port of the target or of a backend.
 
 use super::{ProbeRequest, Variant};
 use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Zone, in_zone, split_zone};
@@ -8,11 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 /// An endpoint to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// Name or address of the target itself.
+    /// The target's own name or address.
     pub host: String,
     /// IPv6 zone of that address, if any.
     zone: Option<Zone>,
-    /// `:authority` as grpc-go sends it: the verified name with TLS, the target's name and port in plaintext.
+    /// `:authority` as grpc-go sends it: the verified name with TLS, the target's name and port in plain text.
     pub authority: String,
     /// Host and port to dial: of the target, of a backend, or one address of the edge.
     dial: (String, u16),
@@ -22,12 +22,12 @@ pub(super) struct Endpoint {
     pub tls: bool,
     /// The name for SNI and certificate verification.
     pub tls_name: String,
-    /// Whether the endpoint may receive the credentials and data that the module has for its target.
+    /// Whether the endpoint may receive the module's credentials and data, which are meant for its target.
     pub trusted: bool,
 }
 
 impl Endpoint {
-    /// The endpoint of a request. `tls` and `server_name` are the settings of the module.
+    /// The endpoint of a request. `tls` and `server_name` are the module's settings.
     pub fn new(
         requested: &ProbeRequest,
         port: Option<u16>,

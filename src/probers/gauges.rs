@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The zero value of Go's `time.Time`, in seconds. `blackbox_exporter` exports it if no chain was verified.
 const NEVER: f64 = -62_135_596_800.0;
 
-/// The name resolution of the target itself. As in `blackbox_exporter`, only the first exchange counts.
+/// The resolution of the target's own name. As in `blackbox_exporter`, only the first exchange counts.
 pub fn address(first: &Exchange, page: &mut MetricPage) {
     page.set(&DNS_LOOKUP_TIME, first.time_in(Stage::Resolve).as_secs_f64());
     let (protocol, hash) = match first.chosen {

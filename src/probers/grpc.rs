@@ -35,13 +35,13 @@ const LONGEST_WORDS: usize = 256;
 pub struct GrpcProber {
     /// Address family of the target.
     pub family: AddressFamily,
-    /// Resolver for the name of the target.
+    /// Resolver for the target's name.
     pub resolver: Arc<Resolver>,
     /// Name of the service to check; empty for the server as a whole.
     pub service: String,
     /// Whether the call goes over TLS.
     pub secured: bool,
-    /// TLS settings. The files are read again when they change.
+    /// TLS settings. The files are re-read when they change.
     pub tls: Tls,
     /// Metadata of the call. The values may be secrets and are marked as sensitive.
     pub metadata: Vec<(HeaderName, HeaderValue)>,
@@ -83,7 +83,7 @@ impl GrpcProber {
         let bare = if lower.starts_with("http://") || lower.starts_with("https://") {
             let url = HttpUrl::parse(written)
                 .map_err(|error| format!("{error}; expected a target such as example.org:50051."))?;
-            // Without a port in the URL, the port of the module applies, regardless of the scheme.
+            // Without a port in the URL, the module's port applies, regardless of the scheme.
             Target::new(url.written_place())
         } else {
             requested.target.clone()

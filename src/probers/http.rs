@@ -2,12 +2,12 @@
 
 mod assertions;
 mod body_assertions;
+mod cel_assertions;
 mod cel_limits;
 mod cookies;
 mod functions;
 mod gauges;
 mod http_date;
-mod json;
 mod json_text;
 mod oauth;
 mod request;
@@ -15,7 +15,7 @@ mod route;
 mod settings;
 
 pub use body_assertions::BodyAssertions;
-pub use json::{Expression, JsonAssertions};
+pub use cel_assertions::{Expression, JsonAssertions};
 pub use oauth::{Algorithm, Grant, OAuth2, Signing};
 pub use settings::{HeaderAssertion, HttpProber, RequestBody, Versions};
 
@@ -35,7 +35,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The status codes that are counted from 0 for every key, in addition to the valid codes of the module.
+/// The status codes that are counted from 0 for every key, in addition to the module's valid codes.
 const KNOWN_CODES: [u16; 8] = [200, 301, 302, 404, 500, 502, 503, 504];
 
 impl HttpProber {
@@ -104,7 +104,7 @@ impl HttpProber {
     ) -> Result<Visit, ProbeFailed> {
         let own = self.own(Instant::now() + check.left()).await;
         let mut own = own.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
-        // A request without the header fields of the module needs no token either.
+        // A request without the module's header fields does not need a token.
         let trusted = !matches!(variant, Variant::Refusable | Variant::Handshake(_))
             && !matches!(variant, Variant::Backend(backend) if !backend.trusted);
         if let Some(tokens) = self.oauth2.as_ref().filter(|_| trusted) {
@@ -187,8 +187,8 @@ impl HttpProber {
         })
     }
 
-    /// The body of a redirect is read only if it is matched. The body of a response that already failed is read, but
-    /// not kept.
+    /// The body of a redirect is read only if it is matched. The body of a response that has already failed is read
+    /// but not kept.
     fn body_plan(&self, visit: &Visit, reply: &Reply, follow: bool, limits: &Limits) -> BodyPlan {
         let redirects = visit.redirected(reply).is_some();
         let moves_on = redirects && follow;

@@ -24,7 +24,7 @@ static SEQUENCE: AtomicU16 = AtomicU16::new(0);
 pub struct IcmpProber {
     /// Address family of the target.
     pub family: AddressFamily,
-    /// Resolver for the name of the target.
+    /// Resolver for the target's name.
     pub resolver: Arc<Resolver>,
     /// Source address of the request.
     pub source: Option<IpAddr>,
@@ -65,13 +65,13 @@ impl IcmpProber {
     }
 }
 
-/// The host of the target, which must be a name or an address without a port.
+/// The target's host, which must be a name or an address without a port.
 fn host_of(target: &Target) -> Result<String, String> {
     let (host, _) = target.host_port(Some(0)).map_err(|error| format!("{error}."))?;
     if target.written().trim().trim_matches(['[', ']']) == host {
         Ok(host)
     } else {
-        Err("An ICMP target has no port: expected a target such as example.org or 192.0.2.1.".to_owned())
+        Err("An ICMP target must not contain a port: expected a target such as example.org or 192.0.2.1.".to_owned())
     }
 }
 

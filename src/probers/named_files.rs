@@ -1,5 +1,5 @@
-//! Files that a module names (tokens, passwords, bodies). Every probe reads them again, outside the async runtime and
-//! within its deadline, so that a hanging file system affects only that probe.
+//! Files that a module names (tokens, passwords, bodies). They are re-read on every probe, outside the async runtime
+//! and within the probe's deadline, so that a hanging file system affects only that probe.
 
 use crate::check::{BlockingError, blocking, shortage};
 use crate::reason::Reason;
@@ -10,29 +10,30 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
-/// Maximum number of concurrent reads of one file of a module. A hanging read cannot be cancelled and keeps its thread.
+/// Maximum number of concurrent reads of one of a module's files. A hanging read cannot be cancelled and keeps its
+/// thread.
 const AT_ONCE: usize = 8;
 
 /// Maximum number of concurrent reads of all files, including those of modules that a reload has replaced. This is a
-/// quarter of the blocking threads of a worker, so that bodies can still be decoded and matched.
+/// quarter of a worker's blocking threads, so that bodies can still be decoded and matched.
 const AT_ONCE_IN_ALL: usize = 128;
 
 /// Permits for [`AT_ONCE_IN_ALL`].
 static ALL: Semaphore = Semaphore::const_new(AT_ONCE_IN_ALL);
 
-/// A file of a module. As in `blackbox_exporter`, every probe reads it, so that rotated contents take effect.
+/// A module's file. As in `blackbox_exporter`, it is read on every probe, so that rotated contents take effect.
 #[derive(Clone, Debug)]
 pub struct NamedFile {
     path: PathBuf,
     places: Arc<Semaphore>,
 }
 
-/// Why the contents of a file cannot be used.
+/// Why a file's contents cannot be used.
 #[derive(Debug)]
 pub(super) struct FileError {
     /// Reason of the failure; a local one if the file itself is not at fault.
     pub reason: Reason,
-    /// Explanation for people.
+    /// Human-readable explanation.
     pub words: String,
 }
 
@@ -83,14 +84,14 @@ impl NamedFile {
                     ..unusable
                 })
             }
-            Err(BlockingError::Slow) => Err(self.unusable("the file was not read before the deadline of the probe")),
+            Err(BlockingError::Slow) => Err(self.unusable("the file was not read before the probe's deadline")),
             Err(BlockingError::NotBegun | BlockingError::Starved) => {
-                Err(self.overloaded("no thread was free to read the file before the deadline of the probe"))
+                Err(self.overloaded("no thread was free to read the file before the probe's deadline"))
             }
         }
     }
 
-    /// Reads the whole file as text.
+    /// Reads the whole file as UTF-8.
     ///
     /// # Errors
     /// Fails like [`Self::bytes`], and if the contents are not UTF-8.

@@ -106,7 +106,7 @@ impl Proxy {
         super::credentials::basic(format!("{name}:{}", password.reveal()).as_bytes()).ok()
     }
 
-    /// The tunnel through the proxy, with the header fields of the module for CONNECT.
+    /// The tunnel through the proxy, with the module's header fields for CONNECT.
     #[must_use]
     pub fn tunnel(&self, fields: &[(HeaderName, HeaderValue)]) -> Tunnel {
         if self.kind == ProxyKind::Socks5 {
@@ -120,7 +120,7 @@ impl Proxy {
     }
 }
 
-/// The proxies of a module.
+/// A module's proxies.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     /// Proxy for http targets.
@@ -129,9 +129,9 @@ pub struct Proxies {
     pub for_https: Option<Proxy>,
     /// Targets that are requested without a proxy; `None` if every target uses one.
     pub exceptions: Option<Exceptions>,
-    /// Header fields of the module for CONNECT.
+    /// The module's header fields for CONNECT.
     pub connect_fields: Vec<(HeaderName, HeaderValue)>,
-    /// Leave the name resolution of the target to the proxy.
+    /// Whether the proxy resolves the target's name.
     pub skip_resolve: bool,
 }
 
@@ -154,7 +154,7 @@ impl Proxies {
         self.for_http.is_none() && self.for_https.is_none()
     }
 
-    /// The proxies of the environment: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, or the same names in lower case.
+    /// The proxies from the environment: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, or the same names in lower case.
     ///
     /// # Errors
     /// Fails if a variable is not a valid proxy URL.

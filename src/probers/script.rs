@@ -141,11 +141,11 @@ impl Script {
         }
     }
 
-    /// The failed step after `done` completed steps. What any step sends and what `masks` hides is masked.
+    /// The failed step after `done` completed steps. Data that any step sends and secrets in `masks` are masked.
     pub(super) fn failed_step(&self, done: usize, waiting: &Waiting, mut masks: TranscriptMasks) -> FailedStep {
         for step in &self.0 {
             masks.add(&step.send);
-            // The form of the text in a regular expression.
+            // Mask the regex-escaped form too, as it appears in an `expect` pattern.
             masks.add(regex_syntax::escape(&String::from_utf8_lossy(&step.send)).as_bytes());
         }
         let step = self.0.get(done).filter(|_| waiting.expects);
@@ -215,7 +215,7 @@ impl Step {
     }
 }
 
-/// TLS settings of a module, and the name for SNI and certificate verification.
+/// A module's TLS settings, and the name for SNI and certificate verification.
 pub(super) struct Secured<'a> {
     pub tls: &'a Tls,
     pub name: &'a str,
@@ -261,7 +261,7 @@ fn next_line(
     let (line, taken) = match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..end], end + 1),
         None if bytes.len() >= LONGEST_LINE => {
-            let words = format!("The server sent a line of more than {LONGEST_LINE} bytes.");
+            let words = format!("The server sent a line longer than {LONGEST_LINE} bytes.");
             return DialogueRead::Never(Reason::ContentLineTooLong, words);
         }
         None if ended && !bytes.is_empty() => (bytes, bytes.len()),

@@ -19,13 +19,13 @@ use std::time::Duration;
 pub struct TcpProber {
     /// Address family of the target.
     pub family: AddressFamily,
-    /// Resolver for the name of the target.
+    /// Resolver for the target's name.
     pub resolver: Arc<Resolver>,
     /// Source address of the connection.
     pub source: Option<IpAddr>,
     /// Whether TLS starts with the connection.
     pub begins_with_tls: bool,
-    /// TLS settings. The files are read again when they change.
+    /// TLS settings. The files are re-read when they change.
     pub tls: Tls,
     /// The steps of the dialogue.
     pub script: Script,
@@ -51,7 +51,7 @@ impl TcpProber {
         if secures {
             tls.begin(check).await?;
         }
-        // The data that the module sends is meant for its target only.
+        // The data that the module sends is meant only for its target.
         if only_handshake || !place.trusted {
             return Ok(());
         }

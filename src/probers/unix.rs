@@ -24,7 +24,7 @@ pub struct UnixProber {
     pub resolver: Arc<Resolver>,
     /// Whether TLS starts with the connection.
     pub begins_with_tls: bool,
-    /// TLS settings. The files are read again when they change.
+    /// TLS settings. The files are re-read when they change.
     pub tls: Tls,
     /// The steps of the dialogue.
     pub script: Script,

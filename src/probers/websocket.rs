@@ -6,7 +6,7 @@ mod handshake;
 
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
-use super::fields::Fields;
+use super::header_fields::Fields;
 use super::named_files::FileError;
 use super::script::{Expect, Match, Script, TranscriptMasks, Waiting, look};
 use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
@@ -30,13 +30,13 @@ use tungstenite::handshake::client::generate_key;
 pub struct WebsocketProber {
     /// Address family of the target.
     pub family: AddressFamily,
-    /// Resolver for the name of the target.
+    /// Resolver for the target's name.
     pub resolver: Arc<Resolver>,
-    /// TLS settings for wss targets. The files are read again when they change.
+    /// TLS settings for wss targets. The files are re-read when they change.
     pub tls: Tls,
     /// Credentials from `basic_auth` or `authorization`.
     pub credentials: Option<Credentials>,
-    /// Header fields of the module.
+    /// The module's header fields.
     pub fields: Fields,
     /// The steps of the dialogue, one message each.
     pub script: Script,
@@ -132,10 +132,10 @@ impl WebsocketProber {
                 Some(words) => Err(check.fail(Reason::WebsocketInvalid, words)),
             },
             _ if (200..400).contains(&status) => {
-                let words = format!("The server returned the status {status} and did not switch protocols.");
+                let words = format!("The server returned status {status} and did not switch protocols.");
                 Err(check.fail(Reason::WebsocketNotUpgraded, words))
             }
-            _ => Err(check.fail(Reason::HttpStatus, format!("The response has the status {status}."))),
+            _ => Err(check.fail(Reason::HttpStatus, format!("The response status is {status}."))),
         }
     }
 
@@ -213,7 +213,7 @@ impl WebsocketProber {
         Ok(headers)
     }
 
-    /// The header fields of the module, with the contents of its files at the time of this probe.
+    /// The module's header fields, with the contents of its files at the time of this probe.
     async fn own(&self, until: Instant) -> Result<HeaderMap, FileError> {
         let mut headers = HeaderMap::new();
         if let Some(credentials) = &self.credentials {
@@ -236,7 +236,7 @@ impl WebsocketProber {
     }
 }
 
-/// The masks for what the server sends: the header fields of the module and the secret parts of the URL.
+/// The masks for data from the server: the module's header fields and the secret parts of the URL.
 fn masks(headers: &HeaderMap, url: &HttpUrl) -> TranscriptMasks {
     let mut masks = TranscriptMasks::default();
     let own = headers.iter().filter(|(name, _)| *name != USER_AGENT);

@@ -1,4 +1,4 @@
-//! Character classes: in brackets, by POSIX' names, by Perl's letters, by Unicode's names.
+//! Character classes: bracket expressions, POSIX classes, Perl classes and Unicode classes.
 
 use super::RegexpError;
 use super::escape::{self, Escape};
@@ -8,7 +8,7 @@ use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
 pub(super) const BAD_RANGE: &str = "invalid character class range";
 const MISSING_BRACKET: &str = "missing closing ]";
 
-/// POSIX' classes, of ASCII only.
+/// POSIX classes; they contain only ASCII characters.
 const POSIX: [(&str, &[(char, char)]); 14] = [
     ("alnum", &[('0', '9'), ('A', 'Z'), ('a', 'z')]),
     ("alpha", &[('A', 'Z'), ('a', 'z')]),
@@ -26,19 +26,19 @@ const POSIX: [(&str, &[(char, char)]); 14] = [
     ("xdigit", &[('0', '9'), ('A', 'F'), ('a', 'f')]),
 ];
 
-/// What `\s` is: unlike POSIX' space without the vertical tab.
+/// The class `\s`. Unlike POSIX `space`, it does not contain the vertical tab.
 const PERL_SPACE: &[(char, char)] = &[('\t', '\n'), ('\x0c', '\r'), (' ', ' ')];
 
-/// The scripts whose full names have four letters. Other names of four letters are codes, which Go does not know.
+/// Scripts with a full name of four letters. Other names of four letters are script codes, which Go does not support.
 const SHORT_SCRIPTS: [&str; 9] = ["ahom", "cham", "kawi", "lisu", "miao", "modi", "newa", "thai", "toto"];
 
-/// A class that was read, and how many bytes it was written in.
+/// A parsed class and the length of its source text in bytes.
 pub(super) struct Bracket {
     pub class: ClassUnicode,
     pub length: usize,
 }
 
-/// Reads `[…]` at the begin of a text.
+/// Parses `[…]` at the start of a string.
 pub(super) fn bracket(text: &str, fold: bool) -> Result<Bracket, RegexpError> {
     let negated = text[1..].starts_with('^');
     let mut at = 1 + usize::from(negated);
@@ -63,7 +63,7 @@ pub(super) fn bracket(text: &str, fold: bool) -> Result<Bracket, RegexpError> {
         let from = at;
         let low = character(text, &mut at)?;
         let mut high = low;
-        // A hyphen before the end is one.
+        // A hyphen before the closing bracket is a literal.
         if text[at..].starts_with('-') && text[at + 1..].chars().next().is_some_and(|next| next != ']') {
             at += 1;
             high = character(text, &mut at)?;
@@ -80,7 +80,7 @@ pub(super) fn bracket(text: &str, fold: bool) -> Result<Bracket, RegexpError> {
     Ok(Bracket { class, length: at + 1 })
 }
 
-/// From one code to another. Halves of UTF-16 pairs are characters to Go, but are in no text.
+/// Returns a range of code points. Go accepts surrogates as characters, but no string contains them.
 fn span(low: u32, high: u32) -> ClassUnicode {
     let low = char::from_u32(low).unwrap_or('\u{e000}');
     let high = char::from_u32(high).unwrap_or('\u{d7ff}');
@@ -88,7 +88,7 @@ fn span(low: u32, high: u32) -> ClassUnicode {
     ClassUnicode::new(range)
 }
 
-/// The code of one character within brackets.
+/// Parses one character within brackets and returns its code point.
 fn character(class: &str, at: &mut usize) -> Result<u32, RegexpError> {
     let rest = &class[*at..];
     let Some(next) = rest.chars().next() else {
@@ -103,7 +103,7 @@ fn character(class: &str, at: &mut usize) -> Result<u32, RegexpError> {
     Ok(character)
 }
 
-/// `[:name:]` or `[:^name:]`; `None` where there is none.
+/// Parses `[:name:]` or `[:^name:]`. Returns `None` if the string does not start with a POSIX class.
 fn posix(text: &str, fold: bool) -> Result<Option<(ClassUnicode, usize)>, RegexpError> {
     let Some((inner, _)) = text.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) else {
         return Ok(None);
@@ -119,7 +119,7 @@ fn posix(text: &str, fold: bool) -> Result<Option<(ClassUnicode, usize)>, Regexp
     }
 }
 
-/// `\d`, `\s`, `\w` and their opposites.
+/// Returns the class `\d`, `\s`, `\w` or its negation.
 pub(super) fn perl(letter: char, fold: bool) -> Option<ClassUnicode> {
     let posix = |name| {
         POSIX
@@ -145,17 +145,17 @@ fn of(ranges: &[(char, char)], negated: bool, fold: bool) -> ClassUnicode {
     class
 }
 
-/// A general category or a script of Unicode, by its name. As in Go since 1.25, case and what joins words are ignored.
+/// Returns a Unicode general category or script by name. As in Go since 1.25, case and separators are ignored.
 pub(super) fn unicode(name: &str, negated: bool, fold: bool) -> Option<ClassUnicode> {
     let name = name.replace(['_', '-', ' '], "").to_ascii_lowercase();
-    // The library skips an `is` that Go does not.
+    // `regex_syntax` ignores a prefix `is`; Go does not.
     if name.is_empty() || name.starts_with("is") || !name.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return None;
     }
     let by = |property| table(&format!("\\p{{{property}={name}}}"));
     let is_code = name.len() == 4 && !SHORT_SCRIPTS.contains(&name.as_str());
     let mut class = match name.as_str() {
-        // Halves of UTF-16 pairs, which the library has no table of.
+        // Surrogates, for which `regex_syntax` has no table.
         "cs" | "surrogate" => ClassUnicode::empty(),
         _ => by("gc").or_else(|| by("sc").filter(|_| !is_code))?,
     };
@@ -168,12 +168,12 @@ pub(super) fn unicode(name: &str, negated: bool, fold: bool) -> Option<ClassUnic
     Some(class)
 }
 
-/// The tables are those of the library.
+/// Returns the class of a Unicode property from the tables of `regex_syntax`.
 pub(super) fn table(property: &str) -> Option<ClassUnicode> {
     let hir = ParserBuilder::new().build().parse(property).ok()?;
     match hir.into_kind() {
         HirKind::Class(Class::Unicode(class)) => Some(class),
-        // A table of one character, such as that of `Zl`.
+        // `regex_syntax` returns a literal for a table with one character, such as `Zl`.
         HirKind::Literal(only) => {
             let only = std::str::from_utf8(&only.0).ok()?.chars();
             Some(ClassUnicode::new(only.map(|one| ClassUnicodeRange::new(one, one))))
@@ -182,11 +182,11 @@ pub(super) fn table(property: &str) -> Option<ClassUnicode> {
     }
 }
 
-/// With the other cases of its letters.
+/// Adds the other cases of each letter.
 pub(super) fn folded(mut class: ClassUnicode) -> ClassUnicode {
-    // Fails only where the library was built without its tables; then the case of ASCII is folded by nobody either.
+    // This fails only if `regex_syntax` was built without case tables. Nothing is folded in that case, not even ASCII.
     if class.try_case_fold_simple().is_err() {
-        debug_assert!(false, "the tables of cases are built in");
+        debug_assert!(false, "the case tables are built in");
     }
     class
 }

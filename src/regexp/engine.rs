@@ -1,8 +1,8 @@
-//! What searches: compiled expressions, shared by all that are written alike, and bounded in what they take together.
+//! Cache of compiled expressions. Equal patterns share an engine, and the total memory is limited.
 //!
-//! A counted repetition of a large class, such as `\p{L}{1,100}`, is a megabyte when compiled, since each of its copies is.
-//! Small ones are compiled at once and kept. Large ones are compiled when they are first searched for, and those that were used
-//! least recently are dropped where all large ones together are over [`BUDGET`].
+//! A counted repetition of a large class, such as `\p{L}{1,100}`, compiles to a megabyte, because the class is copied
+//! for each count. Small expressions are compiled immediately and kept. Large expressions are compiled at the first
+//! search. If all large expressions together exceed [`BUDGET`], the least recently used ones are dropped.
 
 use super::RegexpError;
 use super::parse;
@@ -14,37 +14,38 @@ use regex_syntax::utf8::Utf8Sequences;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Bytes that a compiled expression may have.
+/// Maximum size of a compiled expression in bytes.
 const LARGEST: usize = 32 << 20;
 
-/// Bytes up to which an expression is small.
+/// Maximum size of a small expression in bytes.
 const SMALL: usize = 64 << 10;
 
-/// An expression that is estimated at more is compiled when it is read: only that tells for certain whether it is too large.
+/// Estimated size in bytes above which an expression is compiled when it is parsed. Only compilation shows whether it
+/// exceeds [`LARGEST`].
 const UNCERTAIN: usize = 8 << 20;
 
-/// Bytes that large expressions may take together.
+/// Maximum total size of the large expressions in bytes.
 const BUDGET: usize = 32 << 20;
 
-/// Bytes that expressions for large texts may take together.
+/// Maximum total size of the automata for large strings in bytes.
 const STEPPERS_BUDGET: usize = 16 << 20;
 
-/// Ranges of a class whose states are counted without compiling it.
+/// Maximum number of ranges of a class whose states are counted without compiling it.
 const FEW_RANGES: usize = 16;
 
-/// Bytes of one state of the automaton. Measured: see `the_estimate_is_near`.
+/// Size of one state of the automaton in bytes, as measured by the test `the_estimate_is_near`.
 const STATE: usize = 40;
 
-/// An expression that can be searched for.
+/// The engine of an expression.
 pub(super) enum Engine {
     Kept(Arc<Regex>),
     OnDemand(Arc<str>),
 }
 
-/// The engine of an expression: that of one which is written alike, if there is one.
+/// Returns the engine of an expression. Equal patterns share one engine.
 ///
 /// # Errors
-/// When it is too large.
+/// When the expression is too large.
 pub(super) fn engine(pattern: &str, hir: &Hir) -> Result<Arc<Engine>, RegexpError> {
     if let Some(known) = locked(&KNOWN).get(pattern).and_then(Weak::upgrade) {
         return Ok(known);
@@ -68,7 +69,7 @@ pub(super) fn engine(pattern: &str, hir: &Hir) -> Result<Arc<Engine>, RegexpErro
 }
 
 impl Engine {
-    /// What searches.
+    /// Returns the compiled expression. Compiles it if necessary.
     pub fn get(&self) -> Arc<Regex> {
         match self {
             Self::Kept(regex) => regex.clone(),
@@ -77,25 +78,25 @@ impl Engine {
     }
 }
 
-/// What searches large texts for an expression step by step; none where that cannot be.
+/// Returns the automaton that searches large strings step by step, or `None` if the expression does not support it.
 pub(super) fn stepper(pattern: &Arc<str>) -> Option<Arc<DFA>> {
     if let Some(known) = locked(&STEPPERS).get(pattern) {
         return Some(known);
     }
-    let parsed = parse::parse(pattern).expect("it was read before");
+    let parsed = parse::parse(pattern).expect("the pattern has been parsed before");
     let dfa = Arc::new(stepper::build(&parsed.hir, 8 * LARGEST)?);
     let size = dfa.memory_usage();
     locked(&STEPPERS).put(pattern, dfa.clone(), size, STEPPERS_BUDGET);
     Some(dfa)
 }
 
-/// Those that are in use, by their pattern.
+/// Engines in use, by pattern.
 static KNOWN: LazyLock<Mutex<HashMap<Arc<str>, Weak<Engine>>>> = LazyLock::new(Mutex::default);
 
-/// The large ones that are compiled.
+/// Compiled large expressions.
 static LARGE: LazyLock<Mutex<Large<Regex>>> = LazyLock::new(Mutex::default);
 
-/// Those that search large texts.
+/// Automata for large strings.
 static STEPPERS: LazyLock<Mutex<Large<DFA>>> = LazyLock::new(Mutex::default);
 
 struct Large<T> {
@@ -128,7 +129,7 @@ impl<T> Large<T> {
         Some(compiled.regex.clone())
     }
 
-    /// Keeps one, and drops those that were used least recently.
+    /// Inserts an entry, and evicts the least recently used entries if the total exceeds `budget`.
     fn put(&mut self, pattern: &Arc<str>, regex: Arc<T>, size: usize, budget: usize) {
         let used = self.uses;
         let compiled = Compiled { regex, size, used };
@@ -146,14 +147,14 @@ impl<T> Large<T> {
     }
 }
 
-/// No lock is held while it is compiled: that takes milliseconds.
+/// Returns a compiled large expression. Compiles it without holding a lock, because compilation takes milliseconds.
 fn on_demand(pattern: &Arc<str>) -> Arc<Regex> {
     if let Some(compiled) = locked(&LARGE).get(pattern) {
         return compiled;
     }
-    let parsed = parse::parse(pattern).expect("it was read before");
-    // Its size was judged when it was read: the limit is far from it.
-    let regex = compile(pattern, &parsed.hir, 8 * LARGEST).expect("it was judged to be small enough");
+    let parsed = parse::parse(pattern).expect("the pattern has been parsed before");
+    // The size was checked when the expression was parsed and is far below this limit.
+    let regex = compile(pattern, &parsed.hir, 8 * LARGEST).expect("the size has been checked");
     let regex = Arc::new(regex);
     let size = regex.memory_usage();
     locked(&LARGE).put(pattern, regex.clone(), size, BUDGET);
@@ -171,7 +172,7 @@ fn compile(pattern: &str, hir: &Hir, limit: usize) -> Result<Regex, RegexpError>
         .map_err(|_| RegexpError::new("expression too large", pattern))
 }
 
-/// Bytes of the compiled expression, about: what holds states forward and backward.
+/// Estimates the size of the compiled expression in bytes, with states for the forward and the backward search.
 fn estimate(hir: &Hir) -> usize {
     states(hir).saturating_mul(2 * STATE)
 }
@@ -180,7 +181,7 @@ fn states(hir: &Hir) -> usize {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) | HirKind::Class(Class::Bytes(_)) => 1,
         HirKind::Literal(literal) => literal.0.len(),
-        // The states of many ranges are shared among them: how many there are, only the compiler knows.
+        // Many ranges share states, so only compilation shows the number of states.
         HirKind::Class(Class::Unicode(class)) if class.ranges().len() > FEW_RANGES => {
             let alone = compile("", &Hir::class(Class::Unicode(class.clone())), LARGEST);
             alone.map_or(LARGEST, |regex| regex.memory_usage()) / (2 * STATE)
@@ -188,7 +189,7 @@ fn states(hir: &Hir) -> usize {
         HirKind::Class(Class::Unicode(class)) => {
             let ranges = class.ranges().iter();
             let sequences = ranges.flat_map(|range| Utf8Sequences::new(range.start(), range.end()));
-            // All of one byte are one state.
+            // All single-byte sequences share one state.
             1 + sequences.map(|sequence| sequence.len() - 1).sum::<usize>()
         }
         HirKind::Repetition(repetition) => {
@@ -201,7 +202,7 @@ fn states(hir: &Hir) -> usize {
     }
 }
 
-/// What is behind these locks is whole whenever one is let go.
+/// Locks a mutex and ignores poisoning: the data is consistent whenever a lock is released.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -256,7 +257,7 @@ mod tests {
         }
         let kept = locked(&LARGE).compiled.len();
         assert!(kept > 1 && kept < patterns.len(), "{kept}");
-        // The first one was dropped, and is there again.
+        // The first expression was evicted and is compiled again.
         assert!(engines[0].get().is_match("größe 0") && !engines[0].get().is_match("größe 1"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a backslash means.
+//! Escape sequences.
 
 use super::RegexpError;
 use super::class::{self, BAD_RANGE};
@@ -6,14 +6,14 @@ use regex_syntax::hir::ClassUnicode;
 
 const BAD_ESCAPE: &str = "invalid escape sequence";
 
-/// What stands behind a backslash.
+/// A parsed escape sequence.
 pub(super) enum Escape {
-    /// Its code: Go takes also those of UTF-16's halves.
+    /// A code point. Go also accepts surrogates.
     Character(u32),
     Class(ClassUnicode),
 }
 
-/// Reads an escape at the begin of a text. Gives how many bytes it was written in.
+/// Parses an escape sequence at the start of a string. Also returns its length in bytes.
 pub(super) fn read(text: &str, fold: bool) -> Result<(Escape, usize), RegexpError> {
     if let Some(found) = class(text, fold)? {
         return Ok(found);
@@ -22,7 +22,7 @@ pub(super) fn read(text: &str, fold: bool) -> Result<(Escape, usize), RegexpErro
     Ok((Escape::Character(character), length))
 }
 
-/// A class, if that is what is escaped: `\d`, `\pL`, `\p{Greek}`.
+/// Parses an escaped class: `\d`, `\pL`, `\p{Greek}`.
 pub(super) fn class(text: &str, fold: bool) -> Result<Option<(Escape, usize)>, RegexpError> {
     let mut characters = text.chars();
     let (Some('\\'), Some(letter)) = (characters.next(), characters.next()) else {
@@ -52,7 +52,7 @@ pub(super) fn class(text: &str, fold: bool) -> Result<Option<(Escape, usize)>, R
     }
 }
 
-/// The code of a character that is escaped.
+/// Parses an escaped character and returns its code point.
 pub(super) fn character(text: &str) -> Result<(u32, usize), RegexpError> {
     let Some(letter) = text[1..].chars().next() else {
         return Err(RegexpError::new("trailing backslash at end of expression", ""));
@@ -73,7 +73,7 @@ pub(super) fn character(text: &str) -> Result<(u32, usize), RegexpError> {
     read.map_err(|length| RegexpError::new(BAD_ESCAPE, &text[..length]))
 }
 
-/// Up to three digits. One digit alone, but for 0, would be a group that was found before: there is no such thing.
+/// Parses up to three octal digits. A single digit other than 0 would be a backreference, which Go does not support.
 fn octal(text: &str, first: char) -> Result<(u32, usize), usize> {
     let digits = text[1..].chars().map_while(|digit| digit.to_digit(8)).take(3);
     let (code, count) = digits.fold((0, 0), |(code, count), digit| (code * 8 + digit, count + 1));
@@ -83,7 +83,7 @@ fn octal(text: &str, first: char) -> Result<(u32, usize), usize> {
     Ok((code, 1 + count))
 }
 
-/// `\x7F` or `\x{10FFFF}`. An error is how far one has to read to see it.
+/// Parses `\x7F` or `\x{10FFFF}`. The error is the length of the invalid sequence.
 fn hexadecimal(text: &str) -> Result<(u32, usize), usize> {
     let inner = &text[2..];
     if inner.starts_with('{') {
@@ -99,7 +99,7 @@ fn hexadecimal(text: &str) -> Result<(u32, usize), usize> {
     }
 }
 
-/// `\x{10FFFF}`.
+/// Parses `\x{10FFFF}`.
 fn braced(text: &str) -> Result<(u32, usize), usize> {
     let begin = "\\x{".len();
     let mut code = 0;

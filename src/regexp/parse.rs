@@ -1,17 +1,19 @@
-//! Reads Go's syntax.
+//! Parser for Go's syntax.
 
 use super::RegexpError;
 use super::class;
 use super::escape::{self, Escape};
 use regex_syntax::hir::{Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, Look, Repetition};
 
-/// Groups within groups. Go allows 1000; what is built from them is walked by recursion, on any thread's stack.
+/// Maximum nesting depth of groups. Go allows 1000, but here the parsed expression is traversed recursively on the
+/// stack of any thread.
 const DEEPEST: usize = 100;
 
-/// Operations within operations. Not only groups nest: in `a*(?i)*(?i)*` each star holds the one before.
+/// Maximum nesting depth of operations. Operations nest without groups as well: in `a*(?i)*(?i)*`, each star contains
+/// the previous one.
 const TALLEST: usize = 200;
 
-/// The largest count of a repetition, and the largest product of those within each other.
+/// Maximum count of a repetition, and maximum product of the counts of nested repetitions.
 const MOST_REPEATS: u32 = 1000;
 
 const MISSING_PAREN: &str = "missing closing )";
@@ -21,33 +23,33 @@ const BAD_PERL: &str = "invalid or unsupported Perl syntax";
 const BAD_NAME: &str = "invalid named capture";
 const TOO_DEEP: &str = "expression nests too deeply";
 
-/// What an expression means, and the names of its groups.
+/// A parsed expression and the names of its groups.
 pub(super) struct ParsedPattern {
     pub hir: Hir,
-    /// The first is the whole, which has none.
+    /// Names by group index. Group 0 is the whole match and has no name.
     pub names: Vec<Option<String>>,
 }
 
-/// What `(?ims U)` switches.
+/// The flags that `(?imsU)` sets.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "flags are what they are")]
+#[allow(clippy::struct_excessive_bools, reason = "each flag of the syntax is a bool")]
 pub(super) struct Flags {
-    /// `i`: the case of letters does not matter.
+    /// `i`: ignore case.
     pub fold: bool,
-    /// `m`: `^` and `$` are those of lines.
+    /// `m`: `^` and `$` match at the start and end of each line.
     lines: bool,
-    /// `s`: `.` is also the end of a line.
+    /// `s`: `.` also matches a line feed.
     dot_all: bool,
-    /// `U`: what is greedy is not, and the other way round.
+    /// `U`: swap greedy and non-greedy.
     swap_greed: bool,
 }
 
-/// One part.
+/// A part of an expression.
 struct Piece {
     hir: Hir,
-    /// The largest product of counts within it.
+    /// Maximum product of nested repetition counts in this part.
     product: u32,
-    /// How many operations hold each other in it.
+    /// Nesting depth of operations in this part.
     height: usize,
 }
 
@@ -59,7 +61,7 @@ struct Parser<'p> {
     names: Vec<Option<String>>,
 }
 
-/// Reads a whole expression.
+/// Parses an expression.
 pub(super) fn parse(pattern: &str) -> Result<ParsedPattern, RegexpError> {
     let mut parser = Parser {
         pattern,
@@ -72,7 +74,7 @@ pub(super) fn parse(pattern: &str) -> Result<ParsedPattern, RegexpError> {
     if parser.at < pattern.len() {
         return Err(RegexpError::new("unexpected )", pattern));
     }
-    // The engine itself makes a group of the whole. One of ours would keep it from searching for plain text.
+    // The engine adds a group for the whole match. An additional one would prevent its optimization for literals.
     Ok(ParsedPattern {
         hir: whole.hir,
         names: parser.names,
@@ -92,12 +94,12 @@ impl Parser<'_> {
         is_next
     }
 
-    /// What was read since `from`.
+    /// Returns the part of the pattern that was consumed since `from`.
     fn since(&self, from: usize) -> &str {
         &self.pattern[from..self.at]
     }
 
-    /// Up to a closing parenthesis that is not ours, or the end.
+    /// Parses alternatives up to an unmatched closing parenthesis or the end.
     fn alternatives(&mut self) -> Result<Piece, RegexpError> {
         let mut branches = vec![self.sequence()?];
         while self.eat("|") {
@@ -108,7 +110,7 @@ impl Parser<'_> {
 
     fn sequence(&mut self) -> Result<Piece, RegexpError> {
         let mut pieces: Vec<Piece> = Vec::new();
-        // Where the repetition before began, if what came last is one.
+        // Start of the preceding repetition operator, if it directly precedes this position.
         let mut repeated = None;
         while let Some(next) = self.rest().chars().next() {
             let from = self.at;
@@ -151,7 +153,7 @@ impl Parser<'_> {
         Ok(joined(pieces, Hir::concat))
     }
 
-    /// A character that stands for itself, for any, or for a place.
+    /// Parses a literal character, `.`, `^` or `$`.
     fn simple(&self, character: char) -> Piece {
         let lines = self.flags.lines;
         match character {
@@ -195,7 +197,7 @@ impl Parser<'_> {
         let (escaped, length) = escape::read(self.rest(), self.flags.fold)?;
         self.at += length;
         pieces.push(match escaped {
-            // Half a UTF-16 pair is a character to Go, but is in no text.
+            // Go accepts a surrogate as a character, but no string contains one.
             Escape::Character(code) => {
                 char::from_u32(code).map_or_else(|| plain(Hir::fail()), |known| self.literal(known))
             }
@@ -204,7 +206,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `(…)`, `(?:…)`, `(?P<name>…)`, or flags for what follows, which are no part.
+    /// Parses `(…)`, `(?:…)`, `(?P<name>…)`, or flags, for which it returns `None`.
     fn group(&mut self) -> Result<Option<Piece>, RegexpError> {
         let outer = self.flags;
         let index = if self.eat("(?") {
@@ -235,9 +237,9 @@ impl Parser<'_> {
             None => inner,
             Some(index) => Piece {
                 hir: Hir::capture(Capture {
-                    // Groups are counted in a pattern, which is shorter than that.
+                    // The number of groups is limited by the length of the pattern.
                     index: u32::try_from(index).unwrap_or(u32::MAX),
-                    // Unlike in Go, the engine's names are unique: ours are kept beside it.
+                    // The engine requires unique names, but Go does not. Therefore the names are stored separately.
                     name: None,
                     sub: Box::new(inner.hir),
                 }),
@@ -247,7 +249,7 @@ impl Parser<'_> {
         }))
     }
 
-    /// The height of what holds a part of this height.
+    /// Returns the nesting depth of an operation that contains a part of depth `height`.
     fn above(&self, height: usize) -> Result<usize, RegexpError> {
         match height + 1 {
             tall if tall > TALLEST => Err(RegexpError::new(TOO_DEEP, self.pattern)),
@@ -255,7 +257,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `P<name>` or `<name>`. Gives the group's index.
+    /// Parses `P<name>` or `<name>`. Returns the index of the group.
     fn name(&mut self) -> Result<usize, RegexpError> {
         let from = self.at - "(?".len();
         let begin = self.rest().find('<').unwrap_or_default() + 1;
@@ -272,7 +274,7 @@ impl Parser<'_> {
         Ok(self.names.len() - 1)
     }
 
-    /// `i`, `-s` and the like, up to `:`, after which a group follows, or `)`, after which none does.
+    /// Parses flags such as `i` or `-s` up to `:` or `)`. Returns whether a group follows, which `:` indicates.
     fn switches(&mut self) -> Result<bool, RegexpError> {
         let from = self.at - "(?".len();
         let mut flags = self.flags;
@@ -299,7 +301,7 @@ impl Parser<'_> {
         Err(RegexpError::new(BAD_PERL, self.since(from)))
     }
 
-    /// `{2}`, `{2,}` or `{2,5}`; `None` where the brace is one.
+    /// Parses `{2}`, `{2,}` or `{2,5}`. Returns `None` if the brace is a literal.
     fn count(&mut self) -> Result<Option<(u32, Option<u32>)>, RegexpError> {
         let from = self.at;
         let Some((inner, _)) = self.rest()[1..].split_once('}') else {
@@ -317,7 +319,7 @@ impl Parser<'_> {
         if !is_number(min) || !max.is_none_or(is_number) {
             return Ok(None);
         }
-        // What is no u32 is too large anyhow.
+        // A number that does not fit into u32 exceeds the maximum in any case.
         let number = |text: &str| text.parse().unwrap_or(u32::MAX);
         let (min, max) = (number(min), max.map(number));
         self.at += inner.len() + 2;
@@ -327,7 +329,8 @@ impl Parser<'_> {
         Ok(Some((min, max)))
     }
 
-    /// Repeats the last part. `from` is where the operator began, `before` where one right before it did.
+    /// Repeats the last part. `from` is the start of the operator, and `before` is the start of a directly preceding
+    /// operator.
     fn repeat(
         &mut self,
         pieces: &mut Vec<Piece>,
@@ -347,7 +350,7 @@ impl Parser<'_> {
             return Err(RegexpError::new(MISSING_ARGUMENT, self.since(from)));
         };
         let product = match (counted, max) {
-            // As in Go, what is never repeated may hold any counts.
+            // As in Go, a part whose maximum count is 0 may contain any counts.
             (true, Some(0)) => 1,
             (true, most) => last.product * most.unwrap_or(min).max(1),
             (false, _) => last.product,
@@ -375,7 +378,7 @@ const fn plain(hir: Hir) -> Piece {
     }
 }
 
-/// Several parts as one.
+/// Joins several parts.
 fn joined(pieces: Vec<Piece>, join: fn(Vec<Hir>) -> Hir) -> Piece {
     let tallest = pieces.iter().map(|piece| piece.height).max().unwrap_or(0);
     Piece {
@@ -385,7 +388,7 @@ fn joined(pieces: Vec<Piece>, join: fn(Vec<Hir>) -> Hir) -> Piece {
     }
 }
 
-/// Any character; without the end of a line, unless that counts too.
+/// Returns the class of all characters, optionally without the line feed.
 fn any(and_newline: bool) -> ClassUnicode {
     let mut newline = if and_newline {
         ClassUnicode::empty()

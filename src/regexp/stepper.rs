@@ -1,5 +1,5 @@
-//! Searches large texts step by step, with a lazy DFA: it can be stopped at each byte. The usual engine cannot, and a counted repetition
-//! over a text of megabytes takes it minutes.
+//! Searches large strings step by step with a lazy DFA, so that a search can be stopped at any time. The regular engine
+//! cannot be stopped, and a counted repetition can take minutes on a string of several megabytes.
 
 use regex_automata::Input;
 use regex_automata::hybrid::dfa::{Cache, Config, DFA};
@@ -7,17 +7,18 @@ use regex_automata::hybrid::{CacheError, LazyStateID};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_syntax::hir::Hir;
 
-/// Bytes of states that are kept while one text is searched; fewer than some expressions need at once, which then have what they need.
+/// Size of the state cache of a search, in bytes. Some expressions need a larger cache, and then get it.
 const CACHE: usize = 2 << 20;
 
-/// Bytes between two looks at the clock. A byte takes as long as the expression has states, where it leads to a new one.
+/// Number of bytes between two calls of `is_over`. In the worst case, a byte that leads to a new state costs time
+/// proportional to the number of states of the expression.
 const STRIDE: usize = 64;
 
-/// What Go reads in place of a byte that is no UTF-8: U+FFFD.
+/// U+FFFD, which Go reads instead of a byte that is not valid UTF-8.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
-/// The automaton of an expression. None where it cannot be one, or might match nothing within a character, which only the usual engine
-/// tells from a match.
+/// Builds the automaton of an expression. Returns `None` if this is not possible, or if the expression can match an
+/// empty string: only the regular engine rejects empty matches within a character.
 pub(super) fn build(hir: &Hir, limit: usize) -> Option<DFA> {
     if hir.properties().minimum_len() == Some(0) {
         return None;
@@ -30,7 +31,7 @@ pub(super) fn build(hir: &Hir, limit: usize) -> Option<DFA> {
     DFA::builder().configure(config).build_from_nfa(nfa).ok()
 }
 
-/// Whether the expression is found anywhere in a text; none where the search was over first.
+/// Whether the expression matches anywhere in a string. Returns `None` if `is_over` stops the search.
 pub(super) fn is_match(dfa: &DFA, text: &[u8], is_over: impl Fn() -> bool) -> Option<bool> {
     let mut cache = dfa.create_cache();
     let Ok(start) = dfa.start_state_forward(&mut cache, &Input::new("")) else {
@@ -62,7 +63,7 @@ pub(super) fn is_match(dfa: &DFA, text: &[u8], is_over: impl Fn() -> bool) -> Op
     walk.end().ok()
 }
 
-/// A search under way.
+/// A running search.
 struct Walk<'d> {
     dfa: &'d DFA,
     cache: Cache,
@@ -70,10 +71,10 @@ struct Walk<'d> {
 }
 
 impl Walk<'_> {
-    /// Goes over some bytes. Tells the result where it is known. A state matches one byte late.
+    /// Advances over some bytes, and returns the result as soon as it is known. A match is reported one byte late.
     fn over(&mut self, bytes: &[u8]) -> Option<bool> {
         for byte in bytes {
-            // The cache may be cleared as often as is needed: that is no error.
+            // The cache can be cleared any number of times, so this does not fail.
             self.state = self.dfa.next_state(&mut self.cache, self.state, *byte).ok()?;
             if self.state.is_tagged() {
                 if self.state.is_match() {

@@ -1,4 +1,4 @@
-//! Templates that are filled with what was found: Go's `Regexp.Expand`.
+//! Templates with references to groups, as in Go's `Regexp.Expand`.
 
 use super::Captures;
 use super::class;
@@ -6,11 +6,11 @@ use regex_syntax::hir::ClassUnicode;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// What a name is made of in Go: letters, decimal digits and `_`. Rust's `is_alphanumeric` takes more than that.
+/// Characters of a name in Go: letters, decimal digits and `_`. Rust's `is_alphanumeric` accepts more characters.
 static OF_NAMES: LazyLock<Option<ClassUnicode>> = LazyLock::new(|| class::table(r"[\pL\p{Nd}_]"));
 
-/// Fills `$1`, `${1}`, `$name` and `${name}`; `$$` is a dollar. `$1x` is the group named `1x`. A group that was not found,
-/// or that there is not, gives nothing; a dollar that begins none of these stays.
+/// Expands `$1`, `${1}`, `$name` and `${name}`; `$$` is a dollar sign. `$1x` refers to the group named `1x`. A group
+/// that is unmatched or unknown expands to nothing. A dollar sign that does not start a reference is kept.
 #[must_use]
 pub fn expand(template: &[u8], text: &[u8], captures: &Captures) -> Vec<u8> {
     let mut filled = Vec::with_capacity(template.len());
@@ -37,7 +37,7 @@ pub fn expand(template: &[u8], text: &[u8], captures: &Captures) -> Vec<u8> {
     filled
 }
 
-/// The name behind a dollar, and how many bytes it was written in.
+/// Parses the name after a dollar sign. Returns the name and the length of its source text in bytes.
 fn name(text: &[u8]) -> Option<(&str, usize)> {
     let (inner, braces) = match text.strip_prefix(b"{") {
         Some(inner) => (inner, true),
@@ -61,7 +61,8 @@ fn is_of_names(character: char) -> bool {
     ranges.any(|range| (range.start()..=range.end()).contains(&character))
 }
 
-/// Digits are an index, but for those with a needless zero and those that are too many: to Go, they are a name.
+/// Finds a group. All digits is an index, unless there is a leading zero or the number is too large; it is then a name,
+/// as in Go.
 fn find(name: &str, captures: &Captures) -> Option<Range<usize>> {
     let has_zero = name.len() > 1 && name.starts_with('0');
     if name.bytes().all(|byte| byte.is_ascii_digit()) && name.len() < 10 && !has_zero {

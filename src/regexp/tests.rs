@@ -1,8 +1,9 @@
-//! Go's dialect by examples: what matches, what does not, what is refused and in which words.
+//! Examples of Go's dialect: patterns with matching and non-matching strings, and invalid patterns with their error
+//! messages.
 
 use super::{Regexp, expand};
 
-/// What an expression does with a text.
+/// Expected result of a pattern.
 enum Does {
     Match,
     Miss,
@@ -21,7 +22,7 @@ const RANGE: &str = "invalid character class range";
 const NAME: &str = "invalid named capture";
 
 const ROWS: &[(&str, &[u8], Does)] = &[
-    // Literals and places.
+    // Literals and anchors.
     ("", b"", Match),
     ("", b"x", Match),
     ("abc", b"xabcx", Match),
@@ -42,7 +43,7 @@ const ROWS: &[(&str, &[u8], Does)] = &[
     ("é", "café".as_bytes(), Match),
     ("^.$", "é".as_bytes(), Match),
     ("^..$", "é".as_bytes(), Miss),
-    // Braces that are no counts are braces.
+    // Braces that are not counts are literals.
     (r#"{"a":1}"#, br#"{"a":1}"#, Match),
     (r#"{"status": ?"ok"}"#, br#"{"status":"ok"}"#, Match),
     ("a{,5}", b"a{,5}", Match),
@@ -75,7 +76,7 @@ const ROWS: &[(&str, &[u8], Does)] = &[
     ("((a{10}){10}){11}", b"", Refuse(COUNT)),
     ("((a{1000}){0}){1000}", b"", Match),
     ("(a{1000})*", b"", Match),
-    // Repetitions of repetitions.
+    // Nested repetitions.
     ("a*?", b"", Match),
     ("(a*)*", b"aa", Match),
     ("(?:a*)*", b"aa", Match),
@@ -181,7 +182,7 @@ const ROWS: &[(&str, &[u8], Does)] = &[
     (r"\Q\E*", b"", Refuse(ARGUMENT)),
     (r"\Q\\E", br"\", Match),
     (r"(?i)\Qa.B\E", b"A.b", Match),
-    // Perl's classes are of ASCII.
+    // Perl classes contain only ASCII characters.
     (r"^\d+$", b"0123456789", Match),
     (r"\d", "٣".as_bytes(), Miss),
     (r"\w", "é".as_bytes(), Miss),
@@ -196,7 +197,7 @@ const ROWS: &[(&str, &[u8], Does)] = &[
     (r"\bfoo\b", b"afoo", Miss),
     (r"\bfoo\b", "éfoo".as_bytes(), Match),
     (r"\Boo", b"foo", Match),
-    // Brackets.
+    // Bracket expressions.
     ("[abc]", b"b", Match),
     ("[^abc]", b"b", Miss),
     ("[^a]", b"\n", Match),
@@ -258,7 +259,7 @@ const ROWS: &[(&str, &[u8], Does)] = &[
     ("(?i)[[:upper:]]", b"a", Match),
     ("(?i)straße", "STRASSE".as_bytes(), Miss),
     ("(?i)ſ", b"S", Match),
-    // Bytes that are no UTF-8 are U+FFFD, each its own.
+    // Each byte that is not valid UTF-8 is read as one U+FFFD.
     ("a.c", b"a\xffc", Match),
     ("^a..c$", b"a\xff\xfec", Match),
     ("^.$", b"\xe2\x82", Miss),
@@ -267,7 +268,7 @@ const ROWS: &[(&str, &[u8], Does)] = &[
     ("[^a]", b"\xff", Match),
     (r"\xff", b"\xff", Miss),
     (r"\xff", "ÿ".as_bytes(), Match),
-    // What only Go's own parser tells.
+    // Patterns that require Go's parser.
     ("(?)a", b"a", Match),
     ("(?:)*", b"", Match),
     ("()*", b"", Match),
@@ -360,7 +361,7 @@ const ROWS: &[(&str, &[u8], Does)] = &[
     (r"\bfoo\b", b"\xfffoo\xff", Match),
     (r"^\PL$", b"\xff", Match),
     ("[\u{fffd}]", b"\x80", Match),
-    // The peer's own examples.
+    // Examples from `blackbox_exporter`.
     ("^SSH-2.0-", b"SSH-2.0-OpenSSH_9.2", Match),
     ("^+OK", b"OK", Match),
     (r"^:[^ ]+ 001", b":irc.example 001 x", Match),
@@ -380,7 +381,7 @@ fn expressions_mean_what_they_mean_in_go() {
             (Ok(regexp), Match) if regexp.is_match(text) => {}
             (Ok(regexp), Miss) if !regexp.is_match(text) => {}
             (Err(error), Refuse(words)) if error.to_string().starts_with(words) => {}
-            (Ok(regexp), _) => wrong.push(format!("{pattern:?} is read, and matches: {}", regexp.is_match(text))),
+            (Ok(regexp), _) => wrong.push(format!("{pattern:?} is accepted; is_match: {}", regexp.is_match(text))),
             (Err(error), _) => wrong.push(format!("{pattern:?}: {error}")),
         }
     }
@@ -433,10 +434,10 @@ fn what_nests_without_end_is_refused() {
     }
     let deep = format!("{}a{}", "(".repeat(90), ")".repeat(90));
     assert!(Regexp::new(&deep).is_ok_and(|regexp| regexp.is_match(b"a")));
-    // Four operations in each group: it repeats, captures, chooses and joins.
+    // Each group has four operations: repetition, capture, alternation and concatenation.
     let mixed = |levels: usize| format!("{}a{}", "(b|".repeat(levels), "c)+".repeat(levels));
     assert!(Regexp::new(&mixed(45)).is_ok_and(|regexp| regexp.is_match(b"b")));
-    // Stars hold each other here without a group.
+    // Stars that are nested without a group.
     for flat in [
         mixed(60),
         format!("a{}", "*(?i)".repeat(100_000)),
@@ -522,7 +523,7 @@ fn a_large_text_is_searched_alike_and_can_be_given_up() {
         (r"[^a]{60000}", [b"b".repeat(60_000), b"b".repeat(59_999)]),
     ] {
         let Ok(regexp) = Regexp::new(pattern) else {
-            // Go has no such repetition either.
+            // Go does not support this repetition either.
             continue;
         };
         for text in &texts {
@@ -535,7 +536,7 @@ fn a_large_text_is_searched_alike_and_can_be_given_up() {
         assert_ne!(regexp.is_match(&texts[0]), regexp.is_match(&texts[1]), "{pattern}");
         assert_eq!(regexp.is_match_until(&texts[1], || true), None, "{pattern}");
     }
-    // What may match nothing is asked of the usual engine.
+    // The regular engine handles a pattern that can match an empty string.
     assert_eq!(
         Regexp::new("x*").unwrap().is_match_until(&long(""), || true),
         Some(true)

@@ -1,7 +1,9 @@
-//! Masks in a report the secrets that a target repeats in its response.
+//! Masks the secrets that a target repeats in its response.
 //!
-//! In two steps, since the judgment reads the answers as they came: a secret that is the name of a product must not hide who
-//! answered. What the judgment puts into sentences is masked before it, the answers after it. Nobody else reads a report before both.
+//! The masking has two steps, because the attribution needs the original responses: a secret that equals a product
+//! name must not prevent the recognition of that product. The first step runs before the attribution and masks the
+//! strings that the attribution copies into sentences. The second step runs after it and masks the responses. No other
+//! code reads a report before both steps have finished.
 
 use super::{Dialogue, Exchange, ProtocolFacts, Reply, Report};
 use crate::secret::MASK;
@@ -10,13 +12,13 @@ use http::header;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::Range;
 
-/// Bytes of a header value that are kept where secrets are searched: the evidence keeps far fewer.
+/// Maximum number of bytes of a header value that are searched for secrets. The evidence keeps far fewer.
 const LONGEST_VALUE: usize = 4096;
 
 /// The mask in a field name, which cannot contain `<` and `>`.
 const NAME_MASK: &str = "*secret*";
 
-/// Field names that are never masked: they are evidence, and servers use them whatever the secret is.
+/// Field names that are never masked: servers send them regardless of any secret, and they are useful evidence.
 const USUAL_NAMES: [HeaderName; 28] = [
     header::AGE,
     header::ALLOW,
@@ -49,7 +51,7 @@ const USUAL_NAMES: [HeaderName; 28] = [
 ];
 
 impl Report {
-    /// Masks texts for people and for labels: details, redirects, dialogues, certificates. Before the judgment.
+    /// Masks display texts and labels: details, redirects, dialogues, certificates. Runs before the attribution.
     pub fn conceal_texts(&mut self, masks: &SecretMasker) {
         if let Some(fault) = &mut self.fault {
             conceal_mixed(&mut fault.detail, masks);
@@ -71,8 +73,8 @@ impl Report {
         }
     }
 
-    /// Masks the fields, the reason phrases and the first bytes of answers. After the judgment. The begins of bodies are for the
-    /// judgment alone and stay: nobody shows them.
+    /// Masks the header fields, the reason phrases and the first bytes of responses. Runs after the attribution.
+    /// `body_start` stays unmasked, because only the attribution uses it and nothing displays it.
     pub fn conceal_answers(&mut self, masks: &SecretMasker) {
         for exchange in &mut self.exchanges {
             if let Some(masked) = masks.bytes(&exchange.wire.excerpt, BodyPart::Foreign) {
@@ -85,7 +87,7 @@ impl Report {
     }
 }
 
-/// Masks the reason phrase, the names and the values together, since a secret may be split over them.
+/// Masks the reason phrase, the names and the values together, because a secret may be split across them.
 fn conceal_reply(reply: &mut Reply, masks: &SecretMasker) {
     let phrase = reply.reason_phrase.as_ref().map(|phrase| phrase.clone().into_bytes());
     let values = reply.headers.values().map(|value| excerpt(value.as_bytes()).to_vec());
@@ -97,7 +99,7 @@ fn conceal_reply(reply: &mut Reply, masks: &SecretMasker) {
     if let Some(phrase) = &mut reply.reason_phrase {
         *phrase = String::from_utf8_lossy(&values.next().unwrap_or_default()).into_owned();
     }
-    // A name and its value follow each other, too.
+    // A secret may also be split across a name and its value.
     let mut fields: Vec<Vec<u8>> = names.into_iter().zip(values).flat_map(<[_; 2]>::from).collect();
     masks.lines(&mut fields, BodyPart::Foreign);
     let mut concealed = HeaderMap::new();
@@ -107,7 +109,7 @@ fn conceal_reply(reply: &mut Reply, masks: &SecretMasker) {
     reply.headers = concealed;
 }
 
-/// A field name as it is after the masking.
+/// The masked field name; usual names stay unmasked.
 fn shown_name(name: &HeaderName, after: &[u8]) -> HeaderName {
     if name.as_str().as_bytes() == after || USUAL_NAMES.contains(name) {
         return name.clone();
@@ -116,7 +118,7 @@ fn shown_name(name: &HeaderName, after: &[u8]) -> HeaderName {
     HeaderName::try_from(text).unwrap_or(HeaderName::from_static(NAME_MASK))
 }
 
-/// A field value as it is after the masking.
+/// The masked field value.
 fn shown_value(value: &HeaderValue, after: &[u8]) -> HeaderValue {
     if excerpt(value.as_bytes()) == after {
         return value.clone();
@@ -134,8 +136,8 @@ fn conceal(text: &mut String, masks: &SecretMasker, part: BodyPart) {
     }
 }
 
-/// A text of the exporter that quotes the target. Short secrets are masked in the quotations only: the exporter's own words may contain
-/// them by chance.
+/// Masks an exporter message that quotes the target. Short secrets are masked only in the quotations, because the
+/// rest of the message may contain them by chance.
 fn conceal_mixed(text: &mut String, masks: &SecretMasker) {
     let quotations: Vec<_> = quotations(text).collect();
     for quotation in quotations.into_iter().rev() {
@@ -146,7 +148,7 @@ fn conceal_mixed(text: &mut String, masks: &SecretMasker) {
     conceal(text, masks, BodyPart::Mixed);
 }
 
-/// What stands between double quotes, as `{:?}` writes it. The last quotation of a text that was cut has no end.
+/// The ranges between double quotes, as `{:?}` writes them. The last quotation of a truncated text has no end.
 fn quotations(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut quotes = Vec::new();
     let mut is_escaped = false;
@@ -170,7 +172,8 @@ fn conceal_optional(text: &mut Option<String>, masks: &SecretMasker) {
     }
 }
 
-/// A URL that the target gave. Its scheme stays, and its origin where that is the one that the caller named.
+/// Masks a URL that the target sent. The scheme stays unmasked. The origin also stays unmasked if it
+/// equals the probed URL's origin.
 fn conceal_redirect(url: &mut String, first: &str, masks: &SecretMasker) {
     let own = origin(first);
     let kept = if url.starts_with(own) && url[own.len()..].starts_with(['/', '?']) {
@@ -184,7 +187,7 @@ fn conceal_redirect(url: &mut String, first: &str, masks: &SecretMasker) {
     }
 }
 
-/// Scheme, host and port of a URL, as they are written.
+/// Scheme, host and port of a URL, without normalisation.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |scheme| scheme + "://".len());
     let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |end| host + end);
@@ -203,7 +206,7 @@ fn conceal_texts_of(exchange: &mut Exchange, masks: &SecretMasker) {
     for certificate in exchange.tls.iter_mut().flat_map(|tls| &mut tls.chain) {
         conceal(&mut certificate.subject, masks, BodyPart::Public);
         conceal(&mut certificate.issuer, masks, BodyPart::Public);
-        // A number is not a name that a certificate may have by right.
+        // A certificate may legitimately contain a host name that was sent as a secret, but not in its serial number.
         conceal(&mut certificate.serial, masks, BodyPart::Mixed);
         for name in &mut certificate.dns_names {
             conceal(name, masks, BodyPart::Public);
@@ -224,7 +227,7 @@ fn conceal_dialogue(dialogue: &mut Dialogue, masks: &SecretMasker) {
     for (_, value) in dialogue.labels.iter_mut().flatten() {
         conceal(value, masks, BodyPart::Foreign);
     }
-    // Two steps whose labels are alike now are one series.
+    // Steps whose labels are equal after masking become one series.
     let mut unlike = Vec::with_capacity(dialogue.labels.len());
     for labels in dialogue.labels.drain(..) {
         if !unlike.contains(&labels) {
@@ -300,7 +303,7 @@ mod tests {
         deviations
     }
 
-    /// A report that has a secret in each of its texts.
+    /// A report that contains a secret in each of its strings.
     fn with_a_secret_everywhere() -> Report {
         let text = |place: &str| format!("{place} Canary4242");
         let value = || HeaderValue::from_static("say Canary4242");
@@ -369,7 +372,10 @@ mod tests {
         let mut report = with_a_secret_everywhere();
         report.conceal_texts(&masks());
         let before = format!("{:?}", report.exchanges[1].reply);
-        assert!(before.contains("Canary4242"), "the judgment reads what came: {before}");
+        assert!(
+            before.contains("Canary4242"),
+            "the attribution needs the original: {before}"
+        );
         report.conceal_answers(&masks());
         let shown = format!("{report:?}").to_lowercase();
         for part in ["canary4242", "cana\"", "ry4242", "canary4", "43616e"] {

@@ -31,7 +31,7 @@ pub struct Dialogue {
 /// A failed step in a form that may be displayed: bounded, printable, without the data that the module sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailedStep {
-    /// Its position in `query_response`, starting at 1.
+    /// Position of the step in `query_response`, starting at 1.
     pub number: usize,
     /// Expected expression or bytes; `None` if they were received.
     pub expected: Option<String>,

@@ -6,24 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Destinations that are remembered before those are forgotten that nobody probes.
+/// Number of destinations above which unused ones are removed from the map.
 const REMEMBERED: usize = 1024;
 
-/// A place among the probes that run: given back with its value.
+/// Permit to run a probe of one destination. Dropping it returns the permit.
 #[derive(Debug)]
 pub(super) struct Permit {
-    /// How long it was waited for; nothing where it was free.
+    /// Time that the probe waited for the permit; zero if one was free.
     pub waited: Duration,
     _held: OwnedSemaphorePermit,
-    /// What gives the places lives as long as one of them is taken.
+    /// Keeps the permits of the destination in the map while one of them is taken.
     _of: Arc<Permits>,
 }
 
-/// So many places, which may become more or fewer.
+/// Permits of one destination. Their number can change.
 #[derive(Debug)]
 struct Permits {
     free: Arc<Semaphore>,
-    /// How many there are.
+    /// Total number of permits.
     granted: Mutex<usize>,
 }
 
@@ -35,7 +35,7 @@ impl Permits {
         })
     }
 
-    /// From now on there are so many places. Those that are taken and too many go when they are given back.
+    /// Changes the number of permits. Surplus permits that are taken disappear when they are returned.
     fn set(&self, places: usize) {
         let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
         if places > *granted {
@@ -69,7 +69,7 @@ impl Permits {
     }
 }
 
-/// The turnstile.
+/// Limits concurrent probes in total and per destination.
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimiter {
     all: Arc<FairShares>,
@@ -84,17 +84,17 @@ impl ConcurrencyLimiter {
         }
     }
 
-    /// From now on there are so many places.
+    /// Changes the total number of permits.
     pub fn set(&self, places: usize) {
         self.all.set(places);
     }
 
-    /// A place among all, within `wait`, and how long it was waited for.
+    /// Takes a permit from the total, waiting up to `wait`. Also returns the time that it waited.
     pub async fn acquire(&self, caller: Caller, wait: Duration) -> Option<(FairPermit, Duration)> {
         self.all.take(caller, wait).await
     }
 
-    /// A place among `most` probes of one destination, within `wait`.
+    /// Takes one of `most` permits of a destination, waiting up to `wait`.
     pub async fn acquire_for_destination(&self, destination: String, most: usize, wait: Duration) -> Option<Permit> {
         self.places_to(destination, most).take(wait).await
     }
@@ -122,7 +122,7 @@ mod tests {
     const AT_ONCE: Duration = Duration::ZERO;
 
     #[tokio::test]
-    async fn each_destination_has_places_of_its_own() {
+    async fn each_destination_has_its_own_permits() {
         let concurrency = ConcurrencyLimiter::new(10);
         let to = |name: &str| concurrency.acquire_for_destination(name.to_owned(), 1, AT_ONCE);
         let held = to("a").await;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_busy_destination_has_as_many_places_as_were_asked_for_last() {
+    async fn the_latest_limit_applies_to_a_busy_destination() {
         let concurrency = ConcurrencyLimiter::new(10);
         let to = |most| concurrency.acquire_for_destination("a".to_owned(), most, AT_ONCE);
         let one = to(1).await;
@@ -140,7 +140,7 @@ mod tests {
         let two = to(2).await;
         assert!(two.is_some() && to(2).await.is_none());
         drop(one);
-        assert!(to(1).await.is_none(), "the second is there still");
+        assert!(to(1).await.is_none(), "the second permit is still taken");
         drop(two);
         tokio::task::yield_now().await;
         assert!(to(1).await.is_some());

@@ -4,7 +4,7 @@ use crate::probe::Finding;
 use crate::report::Exchange;
 use tracing::Level;
 
-/// Logs what the probe did, a line for each phase, answer and failed step of a dialogue: the lines that `debug=true` shows.
+/// Logs one line for each phase, response and failed dialogue step of a probe: the lines that `debug=true` shows.
 pub(super) fn log(finding: &Finding) {
     if !tracing::enabled!(target: "prober", Level::DEBUG) {
         return;

@@ -1,8 +1,9 @@
-//! Shares the permits of concurrent probes fairly: neither leases nor scrapes, nor one client among the scrapes, can take all of them.
+//! Shares the permits of concurrent probes fairly. Neither leases nor scrapes nor a single client can take all of them.
 //!
-//! A caller that scrapes may take another place while it holds fewer than [`CALLER_PER_FREE`] for each place that is still free, and
-//! all scrapes together, or all leases together, while they hold fewer than [`KIND_PER_FREE`]. So one caller alone gets 4 of 5 places,
-//! others find free ones, and where scrapes have all that they may, there are still places for leases.
+//! The number of permits that a caller may hold depends on the number of free permits. A client may take another permit
+//! while it holds fewer than [`CALLER_PER_FREE`] per free permit. All scrapes together, and all leases together, may
+//! take another one while they hold fewer than [`KIND_PER_FREE`] per free permit. A single client thus gets up to 4 of
+//! 5 permits, other clients still find free ones, and leases find free permits when scrapes have reached their limit.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
@@ -11,19 +12,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Places that a caller may hold for each one that is free.
+/// Maximum number of permits that one client holds per free permit.
 const CALLER_PER_FREE: usize = 4;
 
-/// Places that all scrapes, or all leases, may hold for each one that is free.
+/// Maximum number of permits that all scrapes, or all leases, hold per free permit.
 const KIND_PER_FREE: usize = 8;
 
-/// Where a request comes from, as far as fairness is concerned: an IPv4 address, or the /64 network that one customer has of IPv6, whose
-/// hosts choose the other bits as they like (RFC 4291 section 2.5.1).
+/// Client address for fair sharing: an IPv4 address, or the /64 prefix of an IPv6 address. A host can choose the lower
+/// 64 bits freely (RFC 4291 section 2.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// The source of a connection from this address.
+    /// Returns the client address of a connection from this IP address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
@@ -34,32 +35,32 @@ impl ClientAddress {
 }
 
 impl Default for ClientAddress {
-    /// It is not known.
+    /// The address is not known.
     fn default() -> Self {
         Self(Ipv4Addr::UNSPECIFIED.into())
     }
 }
 
-/// On whose behalf a probe is made.
+/// What started a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// A lease: the exporter probes between scrapes.
+    /// A lease, between scrapes.
     Lease,
-    /// A scrape.
+    /// A scrape from this address.
     Scrape(ClientAddress),
 }
 
-/// The places.
+/// Permits that are shared fairly among callers.
 #[derive(Debug)]
 pub(super) struct FairShares(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// How many there are.
+    /// Total number of permits.
     places: usize,
     taken: usize,
     by_caller: HashMap<Caller, usize>,
-    /// Those who may not take one now, in the order in which they came.
+    /// Waiting callers, in order of arrival.
     waiting: VecDeque<(Caller, oneshot::Sender<FairPermit>)>,
 }
 
@@ -95,12 +96,12 @@ impl State {
         }
     }
 
-    /// The first who waits and may take a place now.
+    /// Takes a permit for the first waiting caller that may have one.
     fn next(&mut self) -> Option<(Caller, oneshot::Sender<FairPermit>)> {
         self.waiting.retain(|(_, turn)| !turn.is_closed());
         let mut refused = None;
         let first = self.waiting.iter().position(|(caller, _)| {
-            // A flood waits with one name: it is refused once.
+            // Consecutive entries of one caller need one check only, so a flood from one client stays cheap.
             let may = refused != Some(*caller) && self.may_take(*caller);
             refused = Some(*caller).filter(|_| !may);
             may
@@ -111,7 +112,7 @@ impl State {
     }
 }
 
-/// A place that is taken: given back with its value.
+/// A taken permit. Dropping it returns the permit.
 #[derive(Debug)]
 pub(super) struct FairPermit {
     caller: Caller,
@@ -136,17 +137,17 @@ impl FairShares {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is made as a whole.
+        // A panic cannot leave the state inconsistent, so a poisoned lock is safe to use.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on there are so many places. Those that are taken and too many go when they are given back.
+    /// Changes the number of permits. Surplus permits that are taken disappear when they are returned.
     pub fn set(self: &Arc<Self>, places: usize) {
         self.state().places = places;
         self.pass_on();
     }
 
-    /// A place, within `wait`, and how long it was waited for.
+    /// Takes a permit, waiting up to `wait`. Also returns the time that it waited.
     pub async fn take(self: &Arc<Self>, caller: Caller, wait: Duration) -> Option<(FairPermit, Duration)> {
         let turn = {
             let mut state = self.state();
@@ -171,10 +172,11 @@ impl FairShares {
         FairPermit { caller, of: self }
     }
 
-    /// Gives what is free to those who wait.
+    /// Gives free permits to waiting callers.
     fn pass_on(self: &Arc<Self>) {
         loop {
-            // Nobody is told while the lock is held: a place that is not taken any more is given back at once.
+            // Send without holding the lock: if the receiver is gone, the permit is dropped here, which locks the
+            // state.
             let next = self.state().next();
             let Some((caller, turn)) = next else { return };
             let _gone = turn.send(self.clone().share(caller));
@@ -203,13 +205,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_takes_all_places_and_there_is_one_for_the_next() {
+    async fn no_caller_takes_all_permits_and_the_next_one_finds_a_free_one() {
         let shares = FairShares::new(90);
         let flood = all(&shares, scraper(1)).await;
         assert_eq!(flood.len(), 72);
         let second = all(&shares, scraper(2)).await;
         assert_eq!(second.len(), 8);
-        // All scrapes together have what they may, whoever comes.
+        // All scrapes together have reached their limit, so even a third client gets no permit.
         assert_eq!(all(&shares, scraper(3)).await.len(), 0);
         let leases = all(&shares, Caller::Lease).await;
         assert_eq!(leases.len(), 9);
@@ -220,14 +222,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_places_are_for_whoever_comes() {
+    async fn any_caller_may_take_all_of_a_few_permits() {
         let shares = FairShares::new(2);
         assert_eq!(all(&shares, Caller::Lease).await.len(), 2);
         assert_eq!(all(&shares, scraper(1)).await.len(), 2);
     }
 
     #[tokio::test]
-    async fn a_place_that_is_given_back_goes_to_the_first_who_may_have_it() {
+    async fn a_returned_permit_goes_to_the_first_waiting_caller_that_may_have_it() {
         let shares = FairShares::new(1);
         let held = shares.take(scraper(1), AT_ONCE).await.unwrap().0;
         let waiting = tokio::spawn({

@@ -1,10 +1,10 @@
 //! Leases: periodic probes of a key between scrapes.
 //!
-//! A module can set an `interval` to probe its targets between scrapes. Prometheus keeps the list of targets, so scrapes
-//! determine which keys to probe. The first scrape of a key (a module and a target) creates a lease. A task then probes
-//! the key once per interval, and each later scrape returns the latest reading instead of running a probe. Each scrape
-//! renews the lease. When Prometheus stops scraping the key, the lease expires a few scrape intervals after the last
-//! scrape.
+//! A module can set an `interval` to probe its targets between scrapes. Prometheus keeps the list of targets, so
+//! scrapes determine which keys to probe. The first scrape of a key (a module and a target) runs a single probe. The
+//! second scrape creates a lease: a task then probes the key once per interval, and each later scrape returns the
+//! latest reading instead of running a probe. Each scrape renews the lease. When Prometheus stops scraping the key, the
+//! lease expires a few scrape intervals after the last scrape.
 
 mod scrapes;
 
@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-/// A reading that has just become old is waited for so long: the round that replaces it may end in this moment.
+/// Time that a scrape waits for a new reading if the last one is too old. The next run may be about to end.
 const OVERDUE: Duration = Duration::from_millis(500);
 
-/// All leases.
+/// All leases of the process.
 #[derive(Debug)]
 pub(super) struct Leases {
     held: Mutex<LeaseTable>,
@@ -35,11 +35,11 @@ pub(super) struct Leases {
     news: watch::Sender<()>,
 }
 
-/// The keys that are probed now, or between scrapes.
+/// Leased keys and keys with a single probe in progress.
 #[derive(Debug, Default)]
 struct LeaseTable {
     by_key: HashMap<SeriesKey, Arc<Lease>>,
-    /// Number of keys that stay leased after their first round.
+    /// Number of entries that are probed every interval. The other entries run a single probe.
     leases: usize,
 }
 
@@ -64,11 +64,11 @@ impl Leases {
     }
 
     fn held(&self) -> MutexGuard<'_, LeaseTable> {
-        // Every change is one insertion or removal, with its count.
+        // `insert` and `remove` keep the map and the count consistent, so a poisoned lock is safe to use.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the lease up, unless a scrape has come in the last moment. Scrapes renew while they hold the same lock.
+    /// Ends the lease if it has expired. Scrapes renew leases under the same lock, so none is lost.
     fn end_if_unwanted(&self, key: &SeriesKey, lease: &Arc<Lease>, now: Instant) -> bool {
         let mut held = self.held();
         let unwanted = lease.scrapes().expire() <= now;
@@ -93,32 +93,32 @@ impl LeaseTable {
     }
 }
 
-/// A key that is probed between scrapes, or once: for all scrapes that ask for it meanwhile.
+/// A key that is probed every interval or once, for all scrapes that arrive in that time.
 #[derive(Debug)]
 pub(super) struct Lease {
-    /// It outlives its first round.
+    /// Whether the key is probed every interval. False for a single probe.
     lasts: bool,
     scrapes: Mutex<Scrapes>,
     latest: watch::Sender<LatestReading>,
 }
 
-/// What came of the rounds of a key.
+/// A key's latest outcome.
 #[derive(Debug, Default)]
 struct LatestReading {
-    /// What was read last, and when.
+    /// Last reading and its time.
     read: Option<(Instant, Arc<Reading>)>,
-    /// Why nothing was read since.
+    /// Local error of the last run, if it failed after that reading.
     fault: Option<LocalError>,
 }
 
 impl LatestReading {
-    /// What a scrape gets, unless it is older.
+    /// Returns the last reading, unless it is older than `oldest`.
     fn no_older_than(&self, oldest: Duration) -> Option<Arc<Reading>> {
         let (at, reading) = self.read.as_ref()?;
         (at.elapsed() <= oldest).then(|| reading.clone())
     }
 
-    /// Why a scrape gets nothing.
+    /// Returns why a scrape gets no reading.
     fn unread(&self) -> ScrapeError {
         match (&self.read, &self.fault) {
             (Some((at, _)), fault) => ScrapeError::Stale {
@@ -132,7 +132,8 @@ impl LatestReading {
 }
 
 impl Lease {
-    /// Begun by a scrape that came so long after the one before; without one before, it is for once.
+    /// Creates a lease for a scrape that arrived `gap` after the previous one. Without a previous scrape, it is a
+    /// single probe.
     pub fn new(now: Instant, gap: Option<Duration>) -> Self {
         Self {
             lasts: gap.is_some(),
@@ -142,11 +143,12 @@ impl Lease {
     }
 
     fn scrapes(&self) -> MutexGuard<'_, Scrapes> {
-        // Whatever of it has changed, it is a time that was.
+        // Every intermediate state is valid, so a poisoned lock is safe to use.
         self.scrapes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was read last. Waits for the first. A reading that is older than `oldest` is not the present.
+    /// Returns the last reading. Waits for the first one, and up to [`OVERDUE`] for a new one if the last one is older
+    /// than `oldest`.
     pub async fn reading(&self, oldest: Duration) -> Result<Arc<Reading>, ScrapeError> {
         let mut latest = self.latest.subscribe();
         let there = latest.wait_for(|latest| latest.read.is_some() || latest.fault.is_some());
@@ -155,7 +157,7 @@ impl Lease {
                 Some(reading) => return Ok(reading),
                 None => latest.read.is_some(),
             },
-            // The sender is ours and lives.
+            // Unreachable: `self` owns the sender.
             Err(_) => false,
         };
         let fresh = latest.wait_for(|latest| latest.no_older_than(oldest).is_some());
@@ -165,7 +167,8 @@ impl Lease {
         Err(self.latest.borrow().unread())
     }
 
-    /// Keeps what a round read. A fault of our own is no reading: the last one stays, until it is old.
+    /// Stores the outcome of a run. A local error does not replace the last reading, which remains available until it
+    /// is too old.
     pub fn take(&self, outcome: Result<Reading, LocalError>) {
         self.latest.send_modify(|latest| match outcome {
             Ok(read) => {
@@ -178,7 +181,7 @@ impl Lease {
         });
     }
 
-    /// What is kept of the key, once it was read.
+    /// Returns the key's state, if there is a reading.
     fn kept(&self) -> Option<Arc<crate::series::KeyState>> {
         let latest = self.latest.borrow();
         latest.read.as_ref().map(|(_, reading)| reading.kept().clone())
@@ -188,14 +191,14 @@ impl Lease {
 fn broken() -> LocalError {
     LocalError {
         reason: Reason::LocalPanic,
-        detail: "A lease ended without a reading. This is a defect of the exporter; please report it.".to_owned(),
+        detail: "the lease ended without a reading; this is a defect of the exporter, please report it".to_owned(),
     }
 }
 
 impl Scheduler {
-    /// The lease of a key that is scraped now: renewed, or begun where this is the second scrape. The first scrape, and
-    /// those beyond the limit, have one for once: so no key is ever probed twice at the same time. None where the module
-    /// has no interval. Gives that, too.
+    /// Returns the lease of a scraped key and the interval of its module, or `None` if the module has no interval.
+    /// Renews an existing lease. The second scrape of a key creates a lease. The first scrape, and all scrapes beyond
+    /// the limit of leases, create a single probe, so that a key is never probed twice at the same time.
     pub(super) fn lease_of(
         self: &Arc<Self>,
         key: &SeriesKey,
@@ -218,7 +221,8 @@ impl Scheduler {
         let lease = Arc::new(Lease::new(now, gap.filter(|_| held.leases < most)));
         held.insert(key.clone(), lease.clone());
         drop(held);
-        // Made here: a worker that drops the task before its first turn ends the lease, too.
+        // Created here and not in the task, so that the lease also ends if a worker drops the task before its first
+        // poll.
         let ends = LeaseGuard {
             scheduler: self.clone(),
             key: key.clone(),
@@ -228,7 +232,7 @@ impl Scheduler {
         Some((lease, interval))
     }
 
-    /// Probes a key until nobody wants it any more.
+    /// Probes a key until its lease expires or its module no longer allows it.
     async fn lease_out(
         self: &Arc<Self>,
         key: &SeriesKey,
@@ -239,18 +243,18 @@ impl Scheduler {
         let mut news = self.leases.news.subscribe();
         let (name, requested) = (first.module.name.clone(), first.requested.clone());
         self.first_run(key, lease, interval, (first, caller)).await;
-        // What could not be begun for want of means is begun anew by the next scrape.
+        // The next scrape restarts a probe that could not start for lack of resources.
         if !lease.lasts || lease.kept().is_none() {
             return;
         }
         let mut schedule = Schedule::new(key, interval, self.leases.epoch);
-        // A full place after the first round, or a little more or less: never two rounds at once.
+        // At least half an interval after the end of the first run, so that two runs do not follow each other closely.
         let mut due = schedule.after(Instant::now() + interval / 2);
         loop {
             let wake = due.begin.min(lease.scrapes().expire());
             tokio::select! {
                 () = sleep_until(wake.into()) => lease.scrapes().excuse(wake.elapsed()),
-                // The sender lives in the patrol, which we hold.
+                // The scheduler owns the sender, so waiting cannot fail.
                 _ = news.changed() => {}
             }
             let Some((module, interval)) = self.wanted(&name, &requested) else {
@@ -269,7 +273,8 @@ impl Scheduler {
         }
     }
 
-    /// The first round has the deadline of its module: others read it, whatever the scrape that asked for it may take.
+    /// Runs the first probe with its module's timeout, not the scrape's, because other scrapes may wait for the same
+    /// reading. A lease's timeout is limited to its interval.
     async fn first_run(
         self: &Arc<Self>,
         key: &SeriesKey,
@@ -289,7 +294,7 @@ impl Scheduler {
         lease.take(self.run(key.clone(), Probe { timeout, ..probe }, leased, caller).await);
     }
 
-    /// The module as it now is, and its interval, unless it no longer takes such a key.
+    /// Returns the current module and its interval, or `None` if the module no longer allows this key.
     fn wanted(&self, name: &str, requested: &ProbeRequest) -> Option<(Arc<Module>, Duration)> {
         let config = self.config.load();
         let module = config.module(name).filter(|_| !self.is_draining())?.clone();
@@ -300,7 +305,7 @@ impl Scheduler {
         taken.then_some((module, interval))
     }
 
-    /// Runs what is due, puts it off, or leaves it out. Gives what is due next.
+    /// Runs, postpones or skips the run that is due. Returns the next one.
     async fn turn(
         self: &Arc<Self>,
         key: &SeriesKey,
@@ -344,7 +349,7 @@ async fn keep(ends: LeaseGuard, interval: Duration, first: Probe, caller: Caller
     scheduler.lease_out(key, lease, interval, (first, caller)).await;
 }
 
-/// Whatever ends the task ends the lease: a scrape must not read old numbers for ever.
+/// Ends the lease when its task ends for any reason, so that scrapes do not read an old result forever.
 struct LeaseGuard {
     scheduler: Arc<Scheduler>,
     key: SeriesKey,
@@ -354,9 +359,9 @@ struct LeaseGuard {
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
         self.scheduler.leases.held().remove(&self.key, &self.lease);
-        // One for once was a single scrape: to hold its key would be a second sight of it.
+        // Not for a single probe: `hold` would count as a second observation of its key.
         if let Some(kept) = self.lease.kept().filter(|_| self.lease.lasts) {
-            // Where it was pushed out, it comes back: no counter goes back because nobody probes between scrapes any more.
+            // Restores the series if they were evicted, so that no counter is reset by the end of the lease.
             self.scheduler.series.hold(&self.key, &kept, Instant::now());
             kept.target_state().scraped = Some(self.lease.scrapes().last());
         }
@@ -392,31 +397,31 @@ mod tests {
     fn a_lease_outlives_two_missed_scrapes_and_not_three() {
         let (lease, last) = lease_after(&[15, 15, 15]);
         let end = lease.scrapes().expire();
-        // The third after the last one may be late by half an interval.
+        // The third missed scrape may be late by half an interval.
         assert!(end > last + 45 * SECOND && end < last + 60 * SECOND);
     }
 
     #[test]
-    fn two_servers_that_come_at_uneven_times_count_by_the_longer_gap() {
+    fn with_two_servers_at_uneven_times_the_longer_gap_counts() {
         let (lease, last) = lease_after(&[13, 2, 13, 2]);
         assert!(lease.scrapes().expire() > last + 39 * SECOND);
     }
 
     #[test]
-    fn scrapes_in_quick_succession_are_no_measure() {
+    fn scrapes_in_quick_succession_do_not_count_as_the_interval() {
         let (lease, last) = lease_after(&[15, 15, 0, 0, 0, 0, 0, 0, 0]);
         assert!(lease.scrapes().expire() > last + 45 * SECOND);
     }
 
     #[test]
-    fn scrapes_that_come_more_often_for_good_are_the_measure_in_the_end() {
+    fn a_permanently_shorter_scrape_interval_counts_eventually() {
         let gaps: Vec<_> = std::iter::once(60).chain(std::iter::repeat_n(5, 200)).collect();
         let (lease, last) = lease_after(&gaps);
         assert!(lease.scrapes().expire() < last + 20 * SECOND);
     }
 
     #[test]
-    fn rare_scrapes_keep_a_lease_for_five_minutes_at_most() {
+    fn rare_scrapes_keep_a_lease_for_up_to_five_minutes() {
         let (lease, last) = lease_after(&[120, 120]);
         assert_eq!(lease.scrapes().expire(), last + LONGEST_SILENCE);
     }

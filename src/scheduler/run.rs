@@ -1,4 +1,4 @@
-//! Runs one probe from admission to its record: takes permits, probes, updates series, history and target state.
+//! Runs one probe: takes permits, probes the target, and updates series, history and target state.
 
 use super::concurrency::Permit;
 use super::fair_share::{Caller, FairPermit};
@@ -21,36 +21,37 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::sync::watch;
 
-/// Series begin to count before the scrape that makes them: Prometheus stamps a scrape when it asks, by its own clock.
+/// Time by which the created timestamp of a series precedes its first probe. Prometheus timestamps a scrape with its
+/// start time on its own clock, and the created timestamp must not be later.
 const CREATED_BEFORE: Duration = Duration::from_secs(1);
 
-/// How a leased probe came to its turn.
+/// Timing and state of a leased run.
 #[derive(Clone, Debug)]
 pub(super) struct LeasedRun {
-    /// From the moment it was due to the moment it began.
+    /// Time from the due time to the start of the probe.
     pub lag: Duration,
-    /// That is late for its interval.
+    /// Whether this lag is too long for the interval.
     pub late: bool,
-    /// What is kept of the key; none in the first round of a lease.
+    /// The key's state. `None` in a lease's first run.
     pub kept: Option<Arc<KeyState>>,
 }
 
-/// What a round read: the gauges of its probe, and the series of its key as they now are.
+/// Result of a run: the gauges of its probe and the current series of its key.
 #[derive(Debug)]
 pub struct Reading {
-    /// The evidence.
+    /// The probe's evidence.
     pub entry: HistoryEntry,
     gauges: MetricPage,
     kept: Arc<KeyState>,
 }
 
 impl Reading {
-    /// What is kept of the key.
+    /// Returns the key's state.
     pub(super) const fn kept(&self) -> &Arc<KeyState> {
         &self.kept
     }
 
-    /// Lets everything that a scrape of the key gets be read.
+    /// Calls `read` with all metric families that a scrape of the key returns.
     pub fn read<T>(&self, read: impl FnOnce(&[&Family]) -> T) -> T {
         let mut series = MetricPage::new(self.gauges.level());
         self.kept.series().write(&mut series);
@@ -59,10 +60,10 @@ impl Reading {
 }
 
 impl Scheduler {
-    /// Runs a probe, and takes in what it found.
+    /// Runs a probe and records its finding.
     ///
     /// # Errors
-    /// When the exporter itself had no means to probe. That is counted and logged here.
+    /// When the exporter cannot run the probe for a local reason. This function counts and logs that error.
     pub(super) async fn run(
         &self,
         key: SeriesKey,
@@ -82,13 +83,18 @@ impl Scheduler {
             self.self_metrics.local_error(fault.reason);
             if let Some(untold) = self.self_metrics.may_log_local_error() {
                 let reason = fault.reason.as_str();
-                tracing::warn!(reason, error = fault.detail, untold, "Local fault");
+                tracing::warn!(
+                    reason,
+                    error = fault.detail,
+                    untold,
+                    "No probe result because of a local error"
+                );
             }
         }
         outcome
     }
 
-    /// Runs a probe whose turn it is, in what is left of its time.
+    /// Runs an admitted probe in the time that remains of its timeout.
     async fn run_admitted(
         &self,
         turn: Admission,
@@ -113,16 +119,16 @@ impl Scheduler {
         Ok(self.record(&key, finding, kept, begun))
     }
 
-    /// Its turn: a place among the probes of its destination, where they are counted, and one among all.
+    /// Takes the permits of a probe: one of its destination, if `per_destination` is set, and one of the total.
     async fn admit(&self, probe: &Probe, caller: Caller) -> Result<Admission, LocalError> {
         let (mut among, mut waited) = (None, Duration::ZERO);
         if let Some((destination, most)) = destination(probe) {
-            // A probe that began with less than half of its time would blame its target for our queue.
+            // A probe with less than half of its time left could fail because of the queue, not because of its target.
             let wait = probe.timeout / 2;
             let Some(place) = self.concurrency.acquire_for_destination(destination, most, wait).await else {
                 let words = format!(
-                    "In half of its time no place came free: {most} probes of this host and port were under way \
-                     already (limits.per_destination)."
+                    "no permit was free within half of the timeout: {most} probes of this host and port were already \
+                     running (limits.per_destination)"
                 );
                 return Ok(Admission::TimedOut(wait, words));
             };
@@ -134,8 +140,7 @@ impl Scheduler {
             self.self_metrics.shed("probes");
             return Err(LocalError {
                 reason: Reason::LocalOverloaded,
-                detail: "limits.probes, or the limit of open files, leaves no place for another of this caller"
-                    .to_owned(),
+                detail: "no permit was free for this caller (limits.probes, or the limit of open files)".to_owned(),
             });
         };
         Ok(Admission::Admitted {
@@ -145,7 +150,7 @@ impl Scheduler {
         })
     }
 
-    /// What is known of the key from before.
+    /// Returns the results of the key's earlier probes.
     fn previous(&self, key: &SeriesKey, kept: Option<&KeyState>, probe: &Probe) -> PreviousProbes {
         let now = Instant::now();
         let bypass = probe.module.diagnostics.bypass;
@@ -158,7 +163,7 @@ impl Scheduler {
         previous
     }
 
-    /// Counts the finding, learns from it, and keeps it as evidence.
+    /// Counts and logs the finding, updates the key's state, and stores the finding as evidence.
     fn record(&self, key: &SeriesKey, finding: Finding, held: Option<Arc<KeyState>>, scraped: Instant) -> Reading {
         self.self_metrics.probed(&finding);
         debug_log::log(&finding);
@@ -166,7 +171,7 @@ impl Scheduler {
         let now = Instant::now();
         let began = finding.report.began;
         let created = began.checked_sub(CREATED_BEFORE).unwrap_or(UNIX_EPOCH);
-        // The module as it now is: a probe that was begun before a reload must not bring its old bounds back.
+        // Use the current module: a probe that started before a reload must not restore the old histogram buckets.
         let config = self.config.load();
         let module = config.module(&finding.module.name).unwrap_or(&finding.module);
         let target = &finding.requested.target;
@@ -207,48 +212,49 @@ impl Scheduler {
         Reading { entry, gauges, kept }
     }
 
-    /// A name that was probed tells of the others. An address in place of a name counts as one.
+    /// Passes the result to the outage detector, which compares the results of different hosts.
     fn observe_outages(&self, finding: &Finding, now: Instant) {
-        // What was not begun tells nothing of the way.
+        // A probe that did not start proves nothing about the network.
         let fault = finding.report.fault.as_ref();
         if fault.is_some_and(|fault| matches!(fault.reason, Reason::LocalConcurrencyLimit | Reason::LocalDenied)) {
             return;
         }
         let host = finding.requested.target.host();
-        // The path of a unix socket has none.
+        // A unix socket has no host.
         if !host.is_empty() {
             self.outage_detector.observe(host, &finding.report, now);
         }
     }
 
-    /// A panic in one probe, or in what is made of its finding, fails that probe only. What many probes share is whole at each
-    /// step. A task of its own would do it, too, and wake another thread for each probe.
+    /// Limits a panic to the probe in which it occurs, including the recording of its finding. Unwind safety: shared
+    /// state is consistent after each step. A separate task would also contain the panic, but would wake another thread
+    /// for each probe.
     async fn guarded<T>(&self, work: impl Future<Output = Result<T, LocalError>>) -> Result<T, LocalError> {
         let outcome = AssertUnwindSafe(work).catch_unwind().await;
         outcome.unwrap_or_else(|_panic| {
             self.self_metrics.panicked();
             Err(LocalError {
                 reason: Reason::LocalPanic,
-                detail: "This is a defect of the exporter; please report it.".to_owned(),
+                detail: "this is a defect of the exporter; please report it".to_owned(),
             })
         })
     }
 }
 
-/// What came of waiting for a turn.
+/// Result of the admission of a probe.
 enum Admission {
-    /// The probe has its places, among those of its destination and among all, until it has been taken in.
+    /// The probe holds its permits until its finding is recorded.
     Admitted {
         waited: Duration,
         _among: Option<Permit>,
         _share: FairPermit,
     },
-    /// Others were at its destination for so long.
+    /// No permit of the destination was free: time that the probe waited, and the error message.
     TimedOut(Duration, String),
 }
 
 impl Admission {
-    /// How long it was waited for.
+    /// Time that the probe waited for its permits.
     const fn waited(&self) -> Duration {
         match self {
             Self::Admitted { waited, .. } | Self::TimedOut(waited, _) => *waited,
@@ -256,7 +262,7 @@ impl Admission {
     }
 }
 
-/// The host and port that take turns, and how many probes of them may run at once.
+/// Returns the destination (host and port) of a probe and its limit of concurrent probes.
 fn destination(probe: &Probe) -> Option<(String, usize)> {
     let most = probe.context.limits.per_destination?;
     let origin = probe.module.prober.origin(&probe.requested)?;
@@ -264,7 +270,8 @@ fn destination(probe: &Probe) -> Option<(String, usize)> {
     Some((format!("{}{port}", origin.host), most))
 }
 
-/// Logs a probe. Of a key that fails again and again, some are left out: their number stands in the next line.
+/// Logs a probe. Repeated failures of a key are rate limited, and the next line contains the number of suppressed
+/// lines.
 fn log(self_metrics: &SelfMetrics, key: &SeriesKey, finding: &Finding) {
     let (module, target) = (&*finding.module.name, &finding.requested.target);
     let took = finding.report.took.as_secs_f64();
@@ -289,7 +296,7 @@ fn log(self_metrics: &SelfMetrics, key: &SeriesKey, finding: &Finding) {
             reason = verdict.reason.as_str(),
             masked = true,
             suppressed,
-            "Probe succeeded, and hides a fault"
+            "Probe succeeded but masks a fault"
         ),
         Some(verdict) => tracing::error!(
             target: "prober",
@@ -306,7 +313,7 @@ fn log(self_metrics: &SelfMetrics, key: &SeriesKey, finding: &Finding) {
     }
 }
 
-/// Counts one probe in flight for as long as it lives.
+/// Counts one probe in flight until it is dropped.
 struct InFlight<'a>(&'a watch::Sender<usize>);
 
 impl<'a> InFlight<'a> {
@@ -344,14 +351,14 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    /// Panics where its target says so.
+    /// Prober that panics for the target `panic`.
     #[derive(Debug)]
     struct Defective(Arc<Resolver>);
 
     impl Prober for Defective {
         fn probe<'a>(&'a self, _: &'a mut Check, requested: &'a ProbeRequest, _: Variant<'a>) -> ProbeFuture<'a> {
             Box::pin(async move {
-                assert_ne!(requested.target.written(), "panic", "on purpose");
+                assert_ne!(requested.target.written(), "panic", "intentional panic of the test");
                 Ok(())
             })
         }
@@ -421,13 +428,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lease_keeps_its_last_reading_through_a_fault_of_our_own_until_that_is_old() {
+    async fn a_lease_keeps_its_last_reading_after_a_local_error_until_it_is_too_old() {
         let scheduler = scheduler();
         let lease = Lease::new(Instant::now(), None);
         let (forever, at_once) = (Duration::from_hours(1), Duration::ZERO);
         lease.take(once(&scheduler, "panic").await);
         let ScrapeError::Fault(fault) = lease.reading(forever).await.unwrap_err() else {
-            panic!("nothing was read yet");
+            panic!("there is no reading yet");
         };
         assert_eq!(fault.reason, Reason::LocalPanic);
         lease.take(once(&scheduler, "fine").await);
@@ -435,7 +442,7 @@ mod tests {
         lease.take(once(&scheduler, "panic").await);
         assert_eq!(lease.reading(forever).await.unwrap().entry.id, read);
         let ScrapeError::Stale { fault, .. } = lease.reading(at_once).await.unwrap_err() else {
-            panic!("it is older than nothing");
+            panic!("every reading is older than zero");
         };
         assert_eq!(fault.unwrap().reason, Reason::LocalPanic);
     }

@@ -1,44 +1,47 @@
-//! When a leased key is due: at a fixed offset in every interval, so that a thousand keys do not start at the same time. No I/O and no
-//! clock.
+//! Computes when a leased key is due.
+//!
+//! Each key has a fixed offset in the interval, so that a thousand keys do not start at the same time. This module does
+//! no I/O and reads no clock.
 
 use super::LATE;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// The places of one key on the clock.
+/// Schedule of one key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     epoch: Instant,
     interval: Duration,
-    /// The key's place in the interval, and how far it steps back when many keys are late: both from 0 to 1.
+    /// Offset of the key in the interval (`place`) and share of the delay when many keys are late (`step`): both from 0
+    /// up to 1.
     place: f64,
     step: f64,
 }
 
-/// A probe that is due.
+/// A scheduled run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ScheduledRun {
-    /// Its place on the clock.
+    /// Due time.
     pub at: Instant,
-    /// When it is to begin: then, unless it was put off.
+    /// Start time: the due time, or later if the run was postponed.
     pub begin: Instant,
-    /// The part of the time in between that was chosen.
+    /// Intentional part of the delay.
     pub put_off: Duration,
 }
 
-/// What to do with a probe that is due.
+/// What to do with a run that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScheduleDecision {
-    /// Run it.
+    /// Run now.
     Run,
-    /// Run it a little later: whatever made this key late made others late, too.
+    /// Run a little later, because other keys are probably late as well.
     PutOff(ScheduledRun),
-    /// Leave so many out, and wait for the next place.
+    /// Skip this number of runs and wait for the next due time.
     Skip(u64),
 }
 
 impl Schedule {
-    /// The places of a key, counted from `epoch`. Two keys lie as far apart after a restart as before.
+    /// Creates the schedule of a key, relative to `epoch`. The offset between two keys is the same after a restart.
     pub fn new(key: &impl Hash, interval: Duration, epoch: Instant) -> Self {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
@@ -57,7 +60,7 @@ impl Schedule {
         self.interval
     }
 
-    /// The first place after a moment.
+    /// Returns the first run that is due after this time.
     pub fn after(&self, moment: Instant) -> ScheduledRun {
         let first = self.epoch + self.interval.mul_f64(self.place);
         let since = moment.saturating_duration_since(first);
@@ -74,13 +77,14 @@ impl Schedule {
         }
     }
 
-    /// A probe that begins so soon after it was due is on time.
+    /// Maximum delay of a run that counts as on time.
     pub fn on_time(&self) -> Duration {
         (self.interval / 20).min(Duration::from_millis(10))
     }
 
-    /// What to do at `now` with what is due. A stall of the process makes all keys late at once: a burst would only
-    /// measure itself. So the later a key is, the more time it is spread over.
+    /// Decides what to do at `now` with a run that is due. After a stall of the process, all keys are late at the same
+    /// time, and a burst of probes would distort its own measurements. Late runs are therefore spread, over a time that
+    /// grows with their delay.
     pub fn turn(&self, due: ScheduledRun, now: Instant) -> ScheduleDecision {
         let late = now.saturating_duration_since(due.begin);
         if late > self.interval / 16 {
@@ -98,8 +102,9 @@ impl Schedule {
         }
     }
 
-    /// How long a probe may take that begins so late: the interval, so that what hangs is counted in every one; a little
-    /// less where it is a little late, so that the next one is not later still.
+    /// Returns the timeout of a run with this lag. The timeout equals the interval, so that a target that hangs fails
+    /// one probe per interval. For a run that is on time, the lag is subtracted, so that the next run is not delayed
+    /// further.
     pub fn time(&self, lag: Duration) -> Duration {
         if lag <= self.on_time() {
             self.interval.saturating_sub(lag)
@@ -108,7 +113,7 @@ impl Schedule {
         }
     }
 
-    /// Whether a key that we came to so late says more of us than of its target.
+    /// Returns whether a run with this delay reflects the exporter more than its target.
     pub fn is_late(&self, late: Duration) -> bool {
         late > LATE.min(self.interval / 10)
     }
@@ -122,7 +127,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_key_keeps_its_place_and_the_places_are_spread() {
+    fn a_key_keeps_its_offset_and_the_offsets_are_spread() {
         let epoch = Instant::now();
         let mut slots = [0; 100];
         for key in 0..1000 {
@@ -133,12 +138,12 @@ mod tests {
             let slot = (first - epoch).as_millis() % 10_000 / 100;
             slots[usize::try_from(slot).unwrap()] += 1;
         }
-        // A tenth of a second has 10 of 1,000 keys, 30 at most.
+        // On average, 10 of 1,000 keys are due in each tenth of a second; at most 30 are.
         assert!(slots.iter().all(|keys| *keys <= 30), "{slots:?}");
     }
 
     #[test]
-    fn what_is_a_little_late_runs_and_what_is_very_late_is_left_out() {
+    fn a_slightly_late_run_is_run_and_a_very_late_one_is_skipped() {
         let at = Instant::now();
         let due = Schedule::new(&"key", SECOND, at).after(at);
         let at = due.at;
@@ -148,9 +153,9 @@ mod tests {
         assert_eq!(turn(10), ScheduleDecision::Run);
         assert_eq!(turn(500), ScheduleDecision::Skip(1));
         assert_eq!(turn(9_500), ScheduleDecision::Skip(10));
-        // It is put off once, and by no more than it was late several times over.
+        // A run is postponed once, by up to eight times its delay.
         let ScheduleDecision::PutOff(later) = turn(20) else {
-            panic!("20 ms are late for a second");
+            panic!("20 ms is late for an interval of 1 s");
         };
         assert!(later.begin <= at + Duration::from_millis(180) && later.at == at);
         assert_eq!(
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_has_the_interval_and_ends_before_the_next_where_both_can_be() {
+    fn a_probe_may_take_the_interval_and_ends_before_the_next_one_if_possible() {
         let schedule = Schedule::new(&"key", SECOND, Instant::now());
         let ms = Duration::from_millis;
         assert_eq!(schedule.time(ms(0)), SECOND);
@@ -172,15 +177,15 @@ mod tests {
         assert_eq!(schedule.time(ms(60)), SECOND);
     }
 
-    /// All keys of a 10 s round wake up late by a different time, as after a stall of the whole process.
+    /// After a stall of the whole process, all keys with an interval of 10 s are late by different times.
     #[test]
-    fn after_a_stall_no_tenth_of_a_second_starts_more_than_its_share() {
+    fn after_a_stall_the_probes_are_spread_evenly() {
         let epoch = Instant::now();
         let awake = epoch + 20 * SECOND;
         let mut slots = [0; 100];
         for key in 0..1000 {
             let schedule = Schedule::new(&format!("http://target/{key}"), 10 * SECOND, epoch);
-            // Asleep since 10 s: each key was due at its place in that time.
+            // The process was stalled for 10 s, and each key was due once in that time.
             let due = schedule.after(epoch + 10 * SECOND);
             let starts = match schedule.turn(due, awake) {
                 ScheduleDecision::Run => awake,

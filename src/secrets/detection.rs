@@ -3,10 +3,10 @@
 use serde_json::Value;
 use url::form_urlencoded;
 
-/// Bytes of a body that are looked at.
+/// Maximum number of bytes of a body that is searched.
 const LONGEST_BODY: usize = 64 * 1024;
 
-/// Commands and keys that a secret follows, in lower-case letters.
+/// Commands and keys that precede a secret, in lower case.
 const BEFORE_SECRETS: [&str; 28] = [
     "apikey",
     "apop",
@@ -38,10 +38,10 @@ const BEFORE_SECRETS: [&str; 28] = [
     "xoauth2",
 ];
 
-/// Bytes of the shortest word that looks like a secret, by having letters and digits.
+/// Minimum length, in bytes, of a word that looks like a secret because it has letters and digits.
 const SHORTEST_MIXED: usize = 8;
 
-/// The parts of a body.
+/// Adds the values of a JSON document or a form, otherwise the words of a body.
 pub(super) fn of_body(body: &[u8], add: &mut impl FnMut(&[u8])) {
     let body = &body[..body.len().min(LONGEST_BODY)];
     if let Ok(document @ (Value::Object(_) | Value::Array(_) | Value::String(_))) = serde_json::from_slice(body) {
@@ -58,7 +58,8 @@ pub(super) fn of_body(body: &[u8], add: &mut impl FnMut(&[u8])) {
     body.split(separates).for_each(add);
 }
 
-/// The values of a query whose names announce a secret, and those that look like one. What has no name may be a key.
+/// Adds the values of a query whose name indicates a secret, and values that look like one. A parameter without a value
+/// may itself be a key.
 pub(super) fn of_query(query: &[u8], add: &mut impl FnMut(&[u8])) {
     let mut add_pair = |name: &str, value: &str| {
         if value.is_empty() {
@@ -69,7 +70,7 @@ pub(super) fn of_query(query: &[u8], add: &mut impl FnMut(&[u8])) {
     };
     for (name, value) in form_urlencoded::parse(query) {
         add_pair(&name, &value);
-        // A value may be a URL of its own: where to go on to.
+        // A value may be a URL, such as the destination after a login.
         let inner = Some(&*value).filter(|value| value.contains("://"));
         if let Some((_, inner)) = inner.and_then(|inner| inner.split_once('?')) {
             for (name, value) in form_urlencoded::parse(inner.as_bytes()) {
@@ -79,7 +80,7 @@ pub(super) fn of_query(query: &[u8], add: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// All texts of a document. Their nesting is bounded by its reader.
+/// Adds all strings of a document. The JSON parser limits its nesting.
 pub(super) fn of_json(value: &Value, add: &mut impl FnMut(&[u8])) {
     let mut left = vec![value];
     while let Some(value) = left.pop() {
@@ -92,8 +93,8 @@ pub(super) fn of_json(value: &Value, add: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// The words of a dialogue that are secrets. In a line, all words after a command for authentication are; else those with letters
-/// and digits, since names and commands rarely have both.
+/// Adds the secrets of a dialogue. In each line, these are all words after an authentication command, and all words
+/// with letters and digits, because names and commands rarely have both.
 pub(super) fn of_dialogue(sent: &[u8], add: &mut impl FnMut(&[u8])) {
     for line in sent.split(|byte| matches!(byte, b'\r' | b'\n')) {
         let mut follows = false;
@@ -112,7 +113,8 @@ pub(super) fn of_dialogue(sent: &[u8], add: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// A reference to what the server itself said is no secret of the module.
+/// The word up to a template reference. The reference inserts data from the server, which is not one of the module's
+/// secrets.
 fn without_template(word: &[u8]) -> &[u8] {
     word.split(|byte| *byte == b'$').next().unwrap_or_default()
 }
@@ -131,7 +133,7 @@ fn looks_like_a_secret(word: &[u8]) -> bool {
         && word.iter().any(u8::is_ascii_alphabetic)
 }
 
-/// What a word is the base64 of: with `AUTH PLAIN`, a user and a password behind zero bytes.
+/// Adds the decoded parts of a base64 word. With `AUTH PLAIN`, these are a user and a password after zero bytes.
 fn of_base64(word: &[u8], add: &mut impl FnMut(&[u8])) {
     use base64::Engine as _;
     let decoded = base64::engine::general_purpose::STANDARD_NO_PAD

@@ -1,16 +1,16 @@
-//! The encodings in which a target may repeat a secret, and a text decoded so that they can be found in it.
+//! The encodings in which a target may repeat a secret, and the decoding of a string before the search.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::fmt::Write as _;
 
-/// How often what is encoded may be encoded again.
+/// Maximum depth of nested encodings.
 const DEEPEST: usize = 3;
 
-/// Bytes of the shortest base64 that is searched: what is shorter are words.
+/// Minimum length of a base64 form, in bytes. A shorter form may match an ordinary word.
 const SHORTEST_BASE64: usize = 5;
 
-/// One byte of a text as it is searched, and the bytes of the text that it stands for.
+/// One byte of a searched string, and its range in the original string.
 #[derive(Clone, Copy)]
 struct Unit {
     byte: u8,
@@ -18,25 +18,26 @@ struct Unit {
     end: usize,
 }
 
-/// A text as it is searched: without white space, in small letters, with one alphabet of base64, and decoded where that is asked.
+/// A string in the form that is searched: without white space, in lower case, with one base64 alphabet, and optionally
+/// decoded.
 #[derive(Default)]
 pub(super) struct DecodedText {
     pub bytes: Vec<u8>,
-    /// Of each byte, where it begins and ends in the text.
+    /// Start and end of each byte in the original string.
     pub spans: Vec<(usize, usize)>,
-    /// Where lines end, as places in `bytes`. The end of the text is one.
+    /// Positions in `bytes` of the line ends, including the end of the string.
     pub line_ends: Vec<usize>,
-    /// Where `…` shows that a text was cut, as places in `bytes`.
+    /// Positions in `bytes` of `…`, which marks a truncated string.
     pub cuts: Vec<usize>,
 }
 
 impl DecodedText {
-    /// A text as it stands.
+    /// A string without decoding.
     pub fn plain(text: &[u8]) -> Self {
         Self::of(units(text))
     }
 
-    /// A text without percent-encoding and escapes; `None` where it has neither.
+    /// A string with percent-encoding and escapes decoded; `None` if it has neither.
     pub fn decoded(text: &[u8]) -> Option<Self> {
         if !text.iter().any(|byte| b"%\\&".contains(byte)) {
             return None;
@@ -79,7 +80,7 @@ fn units(text: &[u8]) -> impl Iterator<Item = Unit> {
     text.iter().enumerate().map(unit)
 }
 
-/// A byte as it is searched; `None` for white space and control characters, by which a text may be split.
+/// A byte in the searched form; `None` for white space and control characters, which may split a secret.
 fn folded(byte: u8) -> Option<u8> {
     match byte {
         0..=b' ' | 0x7f => None,
@@ -89,7 +90,7 @@ fn folded(byte: u8) -> Option<u8> {
     }
 }
 
-/// Decodes each escape once; `None` where there is none.
+/// Decodes each escape once; `None` if there is none.
 fn decode(units: &[Unit]) -> Option<Vec<Unit>> {
     let (mut decoded, mut at, mut has_changed) = (Vec::with_capacity(units.len()), 0, false);
     while let Some(first) = units.get(at) {
@@ -114,10 +115,10 @@ fn escape_at(units: &[Unit]) -> Option<(Vec<u8>, usize)> {
     escape(&text)
 }
 
-/// Bytes of the longest escape that is read, such as `&#x0000000010ffff;`.
+/// Maximum length of an escape, such as `&#x0000000010ffff;`, in bytes.
 const LONGEST_ESCAPE: usize = 20;
 
-/// Named references of HTML to ASCII characters.
+/// HTML named character references of ASCII characters.
 const ENTITIES: [(&[u8], u8); 33] = [
     (b"amp", b'&'),
     (b"apos", b'\''),
@@ -154,13 +155,14 @@ const ENTITIES: [(&[u8], u8); 33] = [
     (b"verbar", b'|'),
 ];
 
-/// Those that browsers also read without a semicolon.
+/// Names that browsers also accept without a semicolon.
 const WITHOUT_SEMICOLON: [&[u8]; 4] = [b"amp", b"gt", b"lt", b"quot"];
 
-/// The escape at the begin of a text: what it stands for, and how many bytes it has.
+/// The escape at the start of a string: its decoded bytes, and its length in bytes.
 fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let byte = |digits: &[u8]| u8::try_from(number(digits, 16)?).ok();
     match text {
+        [b'%', b'u', ..] => utf16(text, b"%u"),
         [b'%', a, b, ..] | [b'\\', b'x', a, b, ..] => {
             let length = if text[0] == b'%' { 3 } else { 4 };
             Some((vec![byte(&[*a, *b])?], length))
@@ -169,7 +171,12 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
             let end = rest.iter().position(|byte| *byte == b'}')?;
             Some((character(number(&rest[..end], 16)?)?, end + 4))
         }
-        [b'\\', b'u', rest @ ..] => Some((character(number(rest.get(..4)?, 16)?)?, 6)),
+        [b'\\', b'u', ..] => utf16(text, b"\\u"),
+        [b'\\', b'U', rest @ ..] => Some((character(number(rest.get(..8)?, 16)?)?, 10)),
+        [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
+            let digits = [*a, *b, *c];
+            Some((vec![u8::try_from(number(&digits, 8)?).ok()?], 4))
+        }
         [b'\\', b'n' | b'r' | b't', ..] => Some((vec![b' '], 2)),
         [b'\\', escaped @ (b'"' | b'\'' | b'\\' | b'/'), ..] => Some((vec![*escaped], 2)),
         [b'&', reference @ ..] => {
@@ -180,8 +187,18 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// What follows `&` in HTML: the character, and the bytes of its reference. As in browsers, the semicolon of a numeric reference
-/// may be missing.
+/// A character in one or two UTF-16 code units, each with this prefix and four hexadecimal digits: its decoded bytes,
+/// and its length in bytes. JSON writes characters above U+FFFF as two units (RFC 8259 section 7).
+fn utf16(text: &[u8], prefix: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let length = prefix.len() + 4;
+    let unit = |text: &[u8]| u16::try_from(number(text.strip_prefix(prefix)?.get(..4)?, 16)?).ok();
+    let decoded = |units: &[u16]| Some((String::from_utf16(units).ok()?.into_bytes(), units.len() * length));
+    let first = unit(text)?;
+    decoded(&[first]).or_else(|| decoded(&[first, unit(text.get(length..)?)?]))
+}
+
+/// The HTML character reference after `&`: its decoded bytes, and its length in bytes. As in browsers, the semicolon of
+/// a numeric reference is optional.
 fn html_reference(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (prefix, radix) = match text {
         [b'#', b'x' | b'X', ..] => (2, 16),
@@ -214,11 +231,11 @@ fn character(code: u32) -> Option<Vec<u8>> {
     Some(char::from_u32(code)?.to_string().into_bytes())
 }
 
-/// The texts in which a value may come back, as they are searched.
+/// The encoded forms of a value, in the form that is searched.
 pub(super) fn of(value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = vec![DecodedText::plain(value).bytes];
     forms.extend(DecodedText::decoded(value).map(|view| view.bytes));
-    // As a form has it.
+    // The encoding of HTML forms.
     if value.contains(&b' ') {
         let with_plus: Vec<u8> = value
             .iter()
@@ -238,7 +255,8 @@ pub(super) fn of(value: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// The letters of base64 that depend on a value alone where `before` bytes precede it: three bytes become four letters.
+/// The base64 characters that depend only on the value if `before` bytes precede it. Base64 encodes three bytes as four
+/// characters.
 fn base64(value: &[u8], before: usize) -> Option<Vec<u8>> {
     let encoded = STANDARD_NO_PAD.encode([&[0; 2][..before], value].concat());
     let own = (before * 8).div_ceil(6)..(before + value.len()) * 8 / 6;
@@ -262,6 +280,11 @@ mod tests {
             ("a%2562c", "abc"),
             (r"a\u0062c", "abc"),
             (r"a\u{62}c", "abc"),
+            (r"a\ud83d\ude00c", "a😀c"),
+            (r"a\U0001f600c", "a😀c"),
+            (r"a\ud83dc", r"a\ud83dc"),
+            (r"a%u0062c", "abc"),
+            (r"a\142c", "abc"),
             (r"a\x62c", "abc"),
             (r#"a\"c"#, "a\"c"),
             ("a&#98;c&#x64;&amp;", "abcd&"),

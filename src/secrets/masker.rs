@@ -1,4 +1,4 @@
-//! Finds the secrets of a probe in a text and masks them.
+//! Finds a probe's secrets in a string and masks them.
 
 use super::encodings::{self, DecodedText};
 use super::{SHORTEST_PART, Secrets};
@@ -9,35 +9,36 @@ use std::iter;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes of a value from which on it is masked in texts that are partly the exporter's own words.
+/// Minimum length, in bytes, of a value that is masked in strings that also contain the exporter's own words.
 const LONG: usize = 8;
 
-/// A form of more bytes is searched by windows, so that parts of it are found, too.
+/// Maximum length, in bytes, of a form that is searched as a whole. Longer forms are searched in windows, which also
+/// finds parts of them.
 const LONGEST_WHOLE: usize = 48;
 
-/// Bytes of a window, and from one to the next: a part of 23 bytes has a whole window in it.
+/// Length of a window and distance between windows, in bytes. Every part of at least 23 bytes contains a whole window.
 const WINDOW: usize = 16;
 const STRIDE: usize = 8;
 
-/// Bytes of all searchers that are kept for the next probes with the same secrets.
+/// Maximum total size, in bytes, of the cached maskers.
 const MOST_KEPT: usize = 4 * 1024 * 1024;
 
-/// What a text is, which decides what is masked in it.
+/// Origin of a string, which determines which secrets are masked in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyPart {
-    /// Words of the target alone: every value is masked.
+    /// A string from the target only. Every value is masked.
     Foreign,
-    /// Words of the exporter with some of the target in them: values of 8 bytes or more are masked.
+    /// A string of the exporter that contains data from the target. Values of at least 8 bytes are masked.
     Mixed,
-    /// What the target shows to everybody, and metrics have as labels, such as the names in a certificate: what was sent as a
-    /// secret is masked, if it has 8 bytes or more with letters and digits and is not the name of a host.
+    /// A public string from the target that is also a label value, such as the names in a certificate. Values that were
+    /// sent as secrets are masked if they have at least 8 bytes, letters and digits, and do not look like a host name.
     Public,
 }
 
-/// Finds secrets in texts. `Debug` shows none of them.
+/// Finds and masks secrets in strings. `Debug` shows none of them.
 pub struct SecretMasker {
     searcher: AhoCorasick,
-    /// Of each pattern of the searcher, whose part it is, and where it begins there.
+    /// For each pattern of the searcher, the index of its form and the pattern's offset in it.
     patterns: Vec<(usize, usize)>,
     forms: Vec<SecretForm>,
 }
@@ -45,9 +46,9 @@ pub struct SecretMasker {
 struct SecretForm {
     bytes: Vec<u8>,
     is_certain: bool,
-    /// No name that a certificate may have by right.
+    /// Whether a certificate cannot contain the value legitimately, for example as a host name.
     is_rare: bool,
-    /// Bytes of the value.
+    /// Length of the original value, in bytes.
     value: usize,
 }
 
@@ -61,7 +62,7 @@ impl SecretForm {
     }
 }
 
-/// The searchers of late: most probes of a module send the same secrets.
+/// Cache of maskers. Most probes of a module send the same secrets.
 static KEPT: Mutex<Option<HashMap<Secrets, Arc<SecretMasker>>>> = Mutex::new(None);
 
 pub(super) fn of(secrets: &Secrets) -> Arc<SecretMasker> {
@@ -91,13 +92,13 @@ impl SecretMasker {
                 value: value.bytes.len(),
             }));
         }
-        // What is certain comes first, where two have a window in common.
+        // Values that were certainly secrets come first, because two forms may share a window.
         forms.sort_by_key(|form| !form.is_certain);
         let (mut texts, mut patterns, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         for (number, form) in forms.iter().enumerate() {
             for window in windows(form.bytes.len()) {
                 let at = window.start;
-                // What a long form repeats is found once.
+                // A window that occurs in several long forms, or several times in one, becomes one pattern.
                 if form.bytes.len() <= LONGEST_WHOLE || known.insert(&form.bytes[window.clone()]) {
                     texts.push(&form.bytes[window]);
                     patterns.push((number, at));
@@ -109,7 +110,7 @@ impl SecretMasker {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&texts);
         Self {
-            searcher: built.expect("the patterns of a probe are far fewer than the searcher takes"),
+            searcher: built.expect("the number of patterns is far below the limit of the searcher"),
             patterns,
             forms,
         }
@@ -117,25 +118,25 @@ impl SecretMasker {
 
     fn size(&self) -> usize {
         let forms: usize = self.forms.iter().map(|form| form.bytes.len()).sum();
-        // The values are kept beside, as the key.
+        // The cache key contains the values as well.
         self.searcher.memory_usage() + 3 * forms
     }
 
-    /// A text with its secrets masked; `None` where it has none.
+    /// The string with its secrets masked; `None` if it contains none.
     #[must_use]
     pub fn text(&self, text: &str, part: BodyPart) -> Option<String> {
         let masked = self.bytes(text.as_bytes(), part)?;
         Some(String::from_utf8_lossy(&masked).into_owned())
     }
 
-    /// The same of bytes.
+    /// The bytes with their secrets masked; `None` if they contain none.
     #[must_use]
     pub fn bytes(&self, text: &[u8], part: BodyPart) -> Option<Vec<u8>> {
         let found = self.found(text, part);
         (!found.is_empty()).then(|| masked(text, 0, &found))
     }
 
-    /// Masks texts that follow each other, such as lines: a secret may be split over them.
+    /// Masks consecutive strings, such as lines, together, because a secret may be split across them.
     pub fn lines(&self, lines: &mut [Vec<u8>], part: BodyPart) {
         let text = lines.join(&b'\n');
         let found = self.found(&text, part);
@@ -154,7 +155,7 @@ impl SecretMasker {
         }
     }
 
-    /// Where secrets stand in a text, in order and apart.
+    /// The ranges of secrets in a string, sorted and without overlap.
     fn found(&self, text: &[u8], part: BodyPart) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for (view, is_plain) in [
@@ -186,7 +187,7 @@ impl SecretMasker {
             }
             let whole = extended(&view.bytes, hit.range(), &form.bytes, offset);
             let span = view.spans[whole.start].0..view.spans[whole.end - 1].1;
-            // Of a short value the letters may stand in many a text, with spaces in between.
+            // Many strings contain the letters of a short value by chance, separated by spaces.
             if is_plain && form.value < LONG && span.len() > whole.len().max(form.value) {
                 continue;
             }
@@ -195,8 +196,8 @@ impl SecretMasker {
         }
     }
 
-    /// The begin of a secret at the end of a line, or where a text was cut: the rest may have been cut off. Without `…`, only what
-    /// was certainly sent as a secret is searched.
+    /// Finds the start of a secret at the end of a line or of a truncated string, because the rest may be missing. At a
+    /// line end without `…`, only values that were sent as secrets count.
     fn search_begun(&self, view: &DecodedText, part: BodyPart, found: &mut Vec<Range<usize>>) {
         let is_long = |form: &&SecretForm| form.value >= LONG && form.counts_in(part);
         for form in self.forms.iter().filter(is_long) {
@@ -215,14 +216,15 @@ impl SecretMasker {
     }
 }
 
-/// Whether a value has letters and digits, and does not look like the name of a host: `X-Forwarded-Host` is sent as a secret, too.
+/// Whether a value has letters and digits and does not look like a host name. A module may send a host name as a
+/// secret, for example in `X-Forwarded-Host`.
 fn is_rare(value: &[u8]) -> bool {
     let of_name = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:".contains(byte);
     let is_name = value.contains(&b'.') && value.iter().all(of_name);
     value.iter().any(u8::is_ascii_digit) && value.iter().any(u8::is_ascii_alphabetic) && !is_name
 }
 
-/// The parts of a form that are searched.
+/// The ranges of a form that become patterns.
 fn windows(length: usize) -> Vec<Range<usize>> {
     if length <= LONGEST_WHOLE {
         return iter::once(0..length).collect();
@@ -235,7 +237,7 @@ fn windows(length: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// A hit with what stands before and after it in the text as in the form.
+/// Extends a hit as far as the string and the form are equal before and after it.
 fn extended(text: &[u8], hit: Range<usize>, form: &[u8], offset: usize) -> Range<usize> {
     let before = text[..hit.start].iter().rev().zip(form[..offset].iter().rev());
     let after = text[hit.end..].iter().zip(&form[offset + hit.len()..]);
@@ -243,7 +245,7 @@ fn extended(text: &[u8], hit: Range<usize>, form: &[u8], offset: usize) -> Range
     start..hit.end + after.take_while(|(one, other)| one == other).count()
 }
 
-/// A text that begins at a place, with the mask instead of what was found.
+/// A string that begins at the offset `begins`, with the mask in place of the found ranges.
 fn masked(text: &[u8], begins: usize, found: &[Range<usize>]) -> Vec<u8> {
     let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
     for found in found {
@@ -321,11 +323,11 @@ mod tests {
         for text in ["nginx/1.25", "canar", "Canary birds", "4242", "error 42/42", ""] {
             assert_eq!(shown("Canary4242", text), text);
         }
-        // Words of the exporter keep words that are short secrets, too.
+        // The exporter's own words stay, even if they equal a short secret.
         let masks = masks(&["ends", "certificate"]);
         assert_eq!(masks.text("It ends.", BodyPart::Mixed), None);
         assert_eq!(masks.text("It ends.", BodyPart::Foreign).unwrap(), "It <secret>.");
-        // A short one is no secret where something stands in between.
+        // The letters of a short secret do not match across spaces.
         assert_eq!(masks.text("men, dsl and e n d s", BodyPart::Foreign), None);
     }
 
@@ -384,7 +386,7 @@ mod tests {
         for part in [BodyPart::Foreign, BodyPart::Mixed] {
             assert_eq!(long.text(&text, part).unwrap(), "<secret>");
         }
-        // A quadratic search would take minutes, on any machine.
+        // A quadratic search would take minutes on any machine.
         assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     }
 

@@ -1,34 +1,36 @@
-//! Rate limits for log lines about failed probes: a burst per target, then one line in ten seconds, and one limit for all targets
-//! together, which new target names cannot exceed. Suppressed lines are counted.
+//! Rate limits for log lines about failed probes.
+//!
+//! Each key may log a burst of lines, then one line every ten seconds. A second limit applies to all keys together, so
+//! that a stream of new targets cannot flood the log. Suppressed lines are counted.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines of one target: at once, and the time in which it gets another.
+/// Rate limit of one key.
 const OF_TARGET: Pace = Pace {
     burst: 5.0,
     each: Duration::from_secs(10),
 };
 
-/// Lines of all targets.
+/// Rate limit of all keys together.
 const OF_ALL: Pace = Pace {
     burst: 1000.0,
     each: Duration::from_millis(5),
 };
 
-/// Targets whose lines are counted one by one. Of more, only the lines of all are.
+/// Maximum number of keys with their own bucket. Further keys are subject to the total limit only.
 const TARGETS: usize = 10_000;
 
-/// How often lines may come.
+/// Rate limit.
 #[derive(Debug)]
 struct Pace {
     burst: f64,
-    /// One more line in this time.
+    /// Time after which another line is allowed.
     each: Duration,
 }
 
-/// A token bucket, and the lines that it has left out since it last gave one.
+/// Token bucket, with the number of lines suppressed since the last allowed line.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     tokens: f64,
@@ -52,7 +54,7 @@ impl Bucket {
     }
 }
 
-/// Who has been logged, and how often.
+/// Rate limiter for log lines about failed probes.
 #[derive(Debug, Default)]
 pub(super) struct FailureLogLimiter(Mutex<State>);
 
@@ -63,14 +65,15 @@ struct State {
 }
 
 impl FailureLogLimiter {
-    /// Whether a line of a target may be written now. Gives how many lines of it were left out before.
+    /// Returns the number of lines suppressed for this key since its last line, or `None` if the new line must be
+    /// suppressed as well.
     pub fn may_log(&self, target: u64, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { targets, all } = &mut *state;
         let all = all.get_or_insert_with(|| Bucket::full(&OF_ALL, now));
         all.fill(&OF_ALL, now);
         if targets.len() >= TARGETS && !targets.contains_key(&target) {
-            // A full bucket says no more than none.
+            // A full bucket without suppressed lines is equivalent to no bucket.
             targets.retain(|_, bucket| {
                 bucket.fill(&OF_TARGET, now);
                 bucket.tokens < OF_TARGET.burst || bucket.suppressed > 0
@@ -99,7 +102,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn a_target_that_fails_without_end_is_told_of_now_and_then_and_others_at_once() {
+    fn a_permanently_failing_target_is_logged_now_and_then_and_others_immediately() {
         let (log, now) = (FailureLogLimiter::default(), Instant::now());
         let at_once = (0..100).filter(|_| log.may_log(1, now).is_some()).count();
         assert_eq!(at_once, 5);
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn ever_new_targets_share_one_pace_and_a_bounded_room() {
+    fn new_targets_share_one_rate_limit_and_bounded_memory() {
         let (log, now) = (FailureLogLimiter::default(), Instant::now());
         let logged = (0..30_000).filter(|target| log.may_log(*target, now).is_some()).count();
         assert_eq!(logged, 1000);

@@ -1,4 +1,4 @@
-//! Metrics of the exporter's limits: what it refused to dial, to begin or to hold.
+//! Metrics of the exporter's limits: denied targets, probes that were not started, and closed connections.
 
 use super::metric_factory::MetricFactory;
 use crate::check::Denials;
@@ -7,7 +7,7 @@ use crate::policy::PolicyRule;
 use crate::reason::Reason;
 use prometheus::{GaugeVec, Histogram, IntCounterVec, IntGauge};
 
-/// Bounds that were met.
+/// Metrics of limits and policies.
 #[derive(Debug)]
 pub(super) struct LimitMetrics {
     denied: IntCounterVec,
@@ -20,10 +20,10 @@ pub(super) struct LimitMetrics {
     hits: IntCounterVec,
 }
 
-/// Seconds.
+/// Histogram buckets, in seconds.
 const QUEUE_BOUNDS: [f64; 8] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 1.0];
 
-/// Bounds that a probe meets, by the reason with which it then ends.
+/// Limits that end a probe, by failure reason.
 const MET: [(Reason, &str); 7] = [
     (Reason::ContentBodyTooLarge, "matched_body"),
     (Reason::ContentJsonTooLarge, "json_values"),
@@ -34,7 +34,7 @@ const MET: [(Reason, &str); 7] = [
     (Reason::LocalConcurrencyLimit, "per_destination"),
 ];
 
-/// Bounds that are met elsewhere.
+/// Limits that are counted elsewhere.
 const OTHERS: [&str; 7] = [
     "leases",
     "probes",
@@ -50,35 +50,39 @@ impl LimitMetrics {
         let bounds = Self {
             denied: make.counters(
                 "glassbox_denied_targets_total",
-                "Places that were not dialled, by the rule of the policy that denies them",
+                "Targets and addresses denied by a policy, by rule",
                 &["rule"],
             ),
             without_allowlist: make.gauge(
                 "glassbox_modules_without_allowed_targets",
-                "Modules that send a secret to whatever target they are given: they have no allowed_targets",
+                "Modules that send a secret but do not set allowed_targets, so any target receives the secret",
             ),
             shed: make.counters(
                 "glassbox_probes_shed_total",
-                "Probes that were not begun because too many probes or connections were there, answered with 503 or left out of a lease",
+                "Probes not started because a limit was reached (503 in a scrape, skipped in a lease), by limit",
                 &["reason"],
             ),
             queue: make.histogram(
                 "glassbox_probe_queue_seconds",
-                "Time from a scrape, or the turn of a lease, to the begin of its probe",
+                "Time that a probe waited for its permits before it started, in seconds",
                 &QUEUE_BOUNDS,
             ),
-            connections: make.gauge("glassbox_connections", "Connections to the exporter that are held"),
+            connections: make.gauge("glassbox_connections", "Open client connections to the exporter"),
             connections_ended: make.counters(
                 "glassbox_connections_ended_total",
-                "Connections to the exporter that it ended",
+                "Client connections that the exporter closed, by reason",
                 &["reason"],
             ),
             limits: make.gauges(
                 "glassbox_limit",
-                "Bounds in force: counts, bytes, seconds and requests per second, by the keys under limits",
+                "Active limits, by key of the limits section: a count, bytes, seconds or requests per second",
                 &["limit"],
             ),
-            hits: make.counters("glassbox_limit_hits_total", "How often a bound was met", &["limit"]),
+            hits: make.counters(
+                "glassbox_limit_hits_total",
+                "Number of times a limit was reached, by limit",
+                &["limit"],
+            ),
         };
         for limit in MET.iter().map(|(_, limit)| limit).chain(&OTHERS) {
             bounds.hits.with_label_values(&[limit]);
@@ -95,19 +99,19 @@ impl LimitMetrics {
         bounds
     }
 
-    /// A bound was met.
+    /// Counts a reached limit.
     pub fn met(&self, limit: &str) {
         self.hits.with_label_values(&[limit]).inc();
     }
 
-    /// A probe ended with a reason.
+    /// Counts the limit that ended a probe, if the failure reason is a limit.
     pub fn ended_with(&self, reason: Reason) {
         if let Some((_, limit)) = MET.iter().find(|(met, _)| *met == reason) {
             self.met(limit);
         }
     }
 
-    /// Brings up to date what is counted elsewhere.
+    /// Updates the metrics from counters that are kept elsewhere.
     pub fn take_over(&self, denials: &Denials, limits: &Limits, without_memory: u64) {
         let counter = self.hits.with_label_values(&["probe_memory"]);
         counter.inc_by(without_memory.saturating_sub(counter.get()));

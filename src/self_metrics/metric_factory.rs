@@ -7,7 +7,7 @@ use prometheus::{
     Registry,
 };
 
-/// Makes metrics in a registry. Names are ours and constant, so making them cannot fail.
+/// Creates metrics in a registry. All names are constants, so this cannot fail.
 pub(super) struct MetricFactory<'a>(pub &'a Registry);
 
 impl MetricFactory<'_> {
@@ -93,7 +93,7 @@ impl MetricFactory<'_> {
     }
 }
 
-/// The system and the processor, by Go's names for them: dashboards and scripts show these.
+/// Returns operating system and architecture with Go's names, which existing dashboards and scripts expect.
 #[must_use]
 pub fn platform() -> (&'static str, &'static str) {
     let arch = match std::env::consts::ARCH {
@@ -104,7 +104,7 @@ pub fn platform() -> (&'static str, &'static str) {
     (std::env::consts::OS, arch)
 }
 
-/// The registry's family in our model.
+/// Converts a metric family of the registry to the exporter's metric model.
 pub(super) fn family(family: &MetricFamily) -> Family {
     let kind = match family.type_() {
         MetricType::COUNTER => MetricKind::Counter,

@@ -1,12 +1,13 @@
-//! Process metrics that the collector of the `prometheus` crate lacks or gets wrong, and `blackbox_exporter` has.
+//! Process metrics of `blackbox_exporter` that the collector of the `prometheus` crate lacks or gets wrong.
 
 use crate::metrics::{Family, MetricKind, Sample, Value};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeValLike as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What the collector read in `/proc`. What it could not read there it gives as 0, which none of it is: that is left out. So
-/// is a start in the future, which some containers make of their own `/proc/stat`.
+/// Returns a family of the collector, or `None` if its value is unknown. The collector reports 0 for values that it
+/// cannot read from `/proc`; 0 is never a valid value. A start time in the future is also omitted: it occurs in some
+/// containers with their own `/proc/stat`.
 pub(super) fn known(mut family: Family) -> Option<Family> {
     const READ: [&str; 6] = [
         "process_open_fds",
@@ -24,12 +25,13 @@ pub(super) fn known(mut family: Family) -> Option<Family> {
         _ => return Some(family),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // The kernel's clock of whole seconds may be one ahead.
+    // The kernel computes the start time in whole seconds, which may be one second ahead.
     let ahead = family.name == "process_start_time_seconds" && value > now.as_secs_f64() + 1.0;
     (value > 0.0 && !ahead).then_some(family)
 }
 
-/// The collector cuts it to whole seconds, which shows an idle process as one that works in bursts.
+/// Sets the CPU time with full precision. The collector truncates it to whole seconds, so that an idle process appears
+/// to work in bursts.
 fn set_processor_time(family: &mut Family) {
     if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF)
         && let [sample] = family.samples.as_mut_slice()
@@ -40,7 +42,7 @@ fn set_processor_time(family: &mut Family) {
     }
 }
 
-/// What the collector leaves out.
+/// Returns the families that the collector lacks.
 pub(super) fn left_out() -> Vec<Family> {
     let mut families = Vec::new();
     if let Ok((memory, _)) = getrlimit(Resource::RLIMIT_AS) {
@@ -69,7 +71,7 @@ pub(super) fn left_out() -> Vec<Family> {
     families
 }
 
-/// A counter of the network namespace: the names stand in one line, and the values in the next (proc(5)).
+/// Returns a counter of the network namespace. One line contains the names and the next line the values (proc(5)).
 fn ip_ext(netstat: &str, key: &str) -> Option<u64> {
     let mut lines = netstat.lines().filter_map(|line| line.strip_prefix("IpExt: "));
     let (names, values) = (lines.next()?, lines.next()?);
@@ -79,7 +81,7 @@ fn ip_ext(netstat: &str, key: &str) -> Option<u64> {
 
 #[allow(
     clippy::cast_precision_loss,
-    reason = "the format's numbers are floats; the peer's are, too"
+    reason = "the numbers of the format are floats, as in blackbox_exporter"
 )]
 fn family(name: &'static str, help: &'static str, kind: MetricKind, value: u64) -> Family {
     Family {
@@ -100,7 +102,7 @@ mod tests {
     use crate::metrics::MetricKind;
 
     #[test]
-    fn what_could_not_be_read_is_left_out() {
+    fn unreadable_values_are_omitted() {
         let is_there = |name, value| known(family(name, "A value.", MetricKind::Gauge, value)).is_some();
         assert!(is_there("process_threads", 3));
         assert!(!is_there("process_threads", 0));
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_stands_below_its_name() {
+    fn a_counter_is_below_its_name() {
         let netstat =
             "TcpExt: SyncookiesSent InOctets\nTcpExt: 1 2\nIpExt: InNoRoutes InOctets OutOctets\nIpExt: 0 512 1024\n";
         assert_eq!(ip_ext(netstat, "InOctets"), Some(512));

@@ -1,9 +1,9 @@
-//! Metrics of the process's resources: dropped log lines, failed reloads, and the memory of evidence and probes.
+//! Metrics of dropped log lines, failed reloads, and the memory of evidence and probes.
 
 use super::metric_factory::MetricFactory;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
-/// The counts.
+/// Resource metrics of the process.
 #[derive(Debug)]
 pub(super) struct ResourceMetrics {
     log_dropped: IntCounterVec,
@@ -15,16 +15,16 @@ pub(super) struct ResourceMetrics {
     memory: IntGauge,
 }
 
-/// What the process holds now, and what it has dropped so far.
+/// Memory of evidence and probes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeldMemory {
-    /// Bytes of the evidence.
+    /// Size of the stored evidence in bytes.
     pub evidence: usize,
-    /// Findings that were dropped because evidence may have no more bytes.
+    /// Number of findings that were dropped because of the evidence's size limit.
     pub evidence_dropped: u64,
-    /// Bytes that probes hold.
+    /// Memory held by running probes in bytes.
     pub probes: usize,
-    /// How often there was no room for a probe.
+    /// Number of times that a probe was refused memory.
     pub probes_refused: u64,
 }
 
@@ -33,29 +33,29 @@ impl ResourceMetrics {
         let resources = Self {
             log_dropped: make.counters(
                 "glassbox_log_lines_dropped_total",
-                "Log lines that were dropped: the queue was full, or stderr could not be written",
+                "Log lines dropped, by reason: the queue was full, or a write to stderr failed",
                 &["reason"],
             ),
             log_suppressed: make.counter(
                 "glassbox_probe_log_lines_suppressed_total",
-                "Log lines of failed probes that the rate limit for each target and for all of them left out",
+                "Log lines about failed probes that the per-key and total rate limits suppressed",
             ),
             reload_failures: make.counter(
                 "glassbox_config_reload_failures_total",
-                "Reloads of the configuration that failed or took longer than 10 s",
+                "Configuration reloads that failed or took longer than 10 s",
             ),
             web_refused: make.counter(
                 "glassbox_web_config_reload_failures_total",
-                "New versions of the web configuration that were refused; what was served before stays",
+                "New web configuration versions that were refused; the previous version stays active",
             ),
-            evidence_bytes: make.gauge("glassbox_evidence_bytes", "Bytes that the kept evidence takes"),
+            evidence_bytes: make.gauge("glassbox_evidence_bytes", "Size of the stored evidence in bytes"),
             evidence_dropped: make.counter(
                 "glassbox_evidence_dropped_total",
                 "Findings dropped early because the evidence reached limits.history_bytes",
             ),
             memory: make.gauge(
                 "glassbox_probe_memory_bytes",
-                "Bytes that running probes hold: response heads, bodies and decoders",
+                "Memory that running probes hold for response headers, bodies and decoders, in bytes",
             ),
         };
         for reason in ["queue_full", "write_failed"] {
@@ -64,7 +64,7 @@ impl ResourceMetrics {
         resources
     }
 
-    /// Brings up to date what is counted by the log and by the server.
+    /// Updates the log writer and server counters.
     pub fn set_server_counts(&self, log_dropped: impl Iterator<Item = (&'static str, u64)>, web_refused: u64) {
         for (reason, lines) in log_dropped {
             raise(&self.log_dropped.with_label_values(&[reason]), lines);
@@ -72,7 +72,7 @@ impl ResourceMetrics {
         raise(&self.web_refused, web_refused);
     }
 
-    /// Brings up to date what is held.
+    /// Updates the memory metrics.
     pub fn of_held(&self, held: HeldMemory) {
         for (gauge, bytes) in [(&self.evidence_bytes, held.evidence), (&self.memory, held.probes)] {
             gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -81,7 +81,7 @@ impl ResourceMetrics {
     }
 }
 
-/// Brings a counter to what was counted elsewhere.
+/// Raises a counter to a value that is counted elsewhere.
 fn raise(counter: &IntCounter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
 }

@@ -4,7 +4,7 @@ use super::metric_factory::MetricFactory;
 use crate::workers;
 use prometheus::{Counter, IntCounter};
 
-/// What is counted of them.
+/// Number and total duration of the stalls.
 #[derive(Debug)]
 pub(super) struct WorkerStalls {
     count: IntCounter,
@@ -16,13 +16,16 @@ impl WorkerStalls {
         Self {
             count: make.counter(
                 "glassbox_worker_stalls_total",
-                "Turns of a task that kept a worker for over 100 ms; other probes and scrapes of that worker waited meanwhile",
+                "Task polls that blocked a worker thread for over 100 ms and delayed its other probes and scrapes",
             ),
-            seconds: make.float_counter("glassbox_worker_stall_seconds_total", "Time that these turns took in all"),
+            seconds: make.float_counter(
+                "glassbox_worker_stall_seconds_total",
+                "Total duration of task polls that blocked a worker thread for over 100 ms, in seconds",
+            ),
         }
     }
 
-    /// Brings up to date what is counted elsewhere. One caller at a time.
+    /// Updates the metrics from the counters of the workers. Must not be called concurrently.
     pub fn take_over(&self) {
         let (count, time) = workers::stalls();
         self.count.inc_by(count.saturating_sub(self.count.get()));

@@ -11,7 +11,7 @@ use crate::metrics::{
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The totals of the probes of a key.
+/// The totals of a key's probes.
 #[derive(Clone, Debug)]
 pub(super) struct KeyCounters {
     level: Level,
@@ -23,8 +23,7 @@ pub(super) struct KeyCounters {
     phases: Vec<Phase>,
     phase_bounds: Arc<[f64]>,
     success: DurationHistogram,
-    /// Sorted by code. [`OTHER`] stands for unregistered codes.
-    /// Empty for probers without status codes.
+    /// Sorted by code. [`OTHER`] stands for unregistered codes. Empty for probers without status codes.
     responses: Vec<(u16, u64)>,
 }
 
@@ -133,7 +132,7 @@ impl KeyCounters {
         &mut self.phases[place]
     }
 
-    /// The count of a code, from 0.
+    /// The counter of a code, added at 0 if it is new.
     fn responses_with(&mut self, code: u16) -> &mut u64 {
         let place = match self.responses.binary_search_by_key(&code, |(known, _)| *known) {
             Ok(place) => place,

@@ -16,8 +16,9 @@ pub(super) struct DurationHistogram {
     counts: Box<[u64]>,
     sum: f64,
     native: NativeHistogram,
-    /// The last observation of each bucket, and the process that recorded its evidence.
+    /// The last observation of each bucket.
     lasts: Vec<Last>,
+    /// The process that recorded their evidence.
     process: u32,
     created: SystemTime,
 }
@@ -54,7 +55,7 @@ impl DurationHistogram {
         &self.bounds
     }
 
-    /// Adds the measurement of `probe`, an exemplar whose value is set here.
+    /// Adds a duration. `probe` becomes the exemplar of the bucket, with the duration as its value.
     pub fn observe(&mut self, seconds: f64, probe: Exemplar) {
         let place = self.bounds.partition_point(|bound| *bound < seconds);
         self.counts[place] += 1;
@@ -71,7 +72,7 @@ impl DurationHistogram {
         if let Some(known) = self.lasts.iter_mut().find(|known| known.place == last.place) {
             *known = last;
         } else {
-            // There are many histograms, and few have many.
+            // There are many histograms, and most of them use few buckets.
             if self.lasts.len() == self.lasts.capacity() {
                 self.lasts.reserve_exact(2);
             }

@@ -1,7 +1,7 @@
 //! The identity of a set of series.
 //!
 //! A caller can send kilobytes in each parameter, and thousands of keys are kept. For long keys, a digest replaces the
-//! texts, and only the parts shown on pages are kept.
+//! strings, and only the parts shown on pages are kept.
 
 use crate::backend::Backend;
 use crate::limits::cut;
@@ -10,27 +10,28 @@ use crate::target::Target;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
-/// Maximum length of a key's texts that are kept unchanged, in bytes.
+/// Maximum length of a key's strings that are kept unchanged, in bytes.
 const SHORT: usize = 256;
 
-/// Bytes of the target that are kept of a longer key, and of what tells it from others of the same target.
+/// Maximum bytes that a longer key keeps of its target, and of the string that distinguishes it from other keys of the
+/// same target.
 const SHOWN: usize = 128;
 
 /// The identity of one set of series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SeriesKey {
     module: Arc<str>,
-    /// As written; of a long key, as it is shown, and cut.
+    /// The target as written. For a long key, the displayed text, truncated.
     target: Target,
     parameters: Option<Box<KeyParameters>>,
 }
 
-/// What most keys have none of.
+/// The parameters that most keys do not have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct KeyParameters {
     hostname: Option<String>,
     backends: Vec<Backend>,
-    /// Of all texts of a long key.
+    /// Digest of all strings of a long key.
     digest: Option<[u8; 32]>,
 }
 
@@ -55,8 +56,8 @@ impl SeriesKey {
         if texts <= SHORT { key } else { key.in_short(requested) }
     }
 
-    /// The same with a digest in place of the texts. What is shown of a text is made before it is cut: a part of a
-    /// secret may not look like one.
+    /// The same key with a digest in place of the strings. Secrets are masked before a string is truncated, because the
+    /// first part of a secret may not be recognisable as one.
     fn in_short(self, requested: &ProbeRequest) -> Self {
         let shown = |text: String| {
             let start = cut(&text, SHOWN);
@@ -78,7 +79,7 @@ impl SeriesKey {
         }
     }
 
-    /// The name of the module.
+    /// The module's name.
     #[must_use]
     pub fn module(&self) -> &str {
         &self.module
@@ -96,7 +97,7 @@ impl SeriesKey {
         if let Some([a, b, ..]) = self.parameters.as_ref().and_then(|parameters| parameters.digest) {
             return u16::from_be_bytes([a, b]);
         }
-        // FNV-1a, folded: too little to learn from what is hidden.
+        // FNV-1a, folded to 16 bits, which is too short to reveal the hidden data.
         let hash = self.target.written().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
@@ -110,19 +111,19 @@ impl SeriesKey {
         let Some(parameters) = &self.parameters else {
             return String::new();
         };
-        let backends = parameters.backends.iter().map(|backend| format!("via {backend}"));
+        let backends = parameters.backends.iter().map(|backend| format!("backend {backend}"));
         let hostname = parameters.hostname.iter().cloned();
         hostname.chain(backends).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Bytes of a backend's texts.
+/// Total length of a backend's strings, in bytes.
 fn length(backend: &Backend) -> usize {
     let optional = [&backend.sni, &backend.authority].map(|text| text.as_ref().map_or(0, String::len));
     backend.name.len() + backend.host.len() + optional.iter().sum::<usize>()
 }
 
-/// Tells all that a caller can write from each other.
+/// A digest of all parameters that a caller can set.
 fn digest(requested: &ProbeRequest) -> [u8; 32] {
     let ProbeRequest {
         target,
@@ -130,7 +131,7 @@ fn digest(requested: &ProbeRequest) -> [u8; 32] {
         backends,
     } = requested;
     let mut digest = Sha256::new();
-    // Each text with its length, so that no two aims have the same bytes.
+    // Each string follows its length, so that no two requests have the same bytes.
     for text in [target.written(), &format!("{hostname:?}"), &format!("{backends:?}")] {
         digest.update(text.len().to_be_bytes());
         digest.update(text);

@@ -14,20 +14,20 @@ pub(super) struct Observation {
     /// Its evidence id and end time. The value is 1.
     pub probe: Exemplar,
     pub outcome: ObservedOutcome,
-    /// Duration of each complete phase, by its first stage, in seconds. A phase that was interrupted in one exchange is
-    /// excluded. So is a phase whose own duration is unknown
-    /// ([`Exchange::is_time_known`](crate::report::Leg::is_time_known)).
+    /// Duration of each complete phase in seconds, by its first stage. Two kinds of phases are excluded: those
+    /// interrupted in one exchange, and those whose own duration is unknown
+    /// ([`Exchange::is_time_known`](crate::report::Exchange::is_time_known)).
     pub phases: Box<[(Stage, f64)]>,
     /// The status code of its last response.
     pub status: Option<u16>,
 }
 
-/// The result of the probe.
+/// The probe's result.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ObservedOutcome {
     /// The probe succeeded and took this many seconds.
     Succeeded(f64),
-    /// The probe failed: the link of the verdict, and the stage that the deadline interrupted.
+    /// The probe failed. Contains the verdict's link, and the stage that the deadline interrupted.
     Failed { link: Link, timed_out: Option<Stage> },
     /// The probe failed without a verdict.
     Unattributed,

@@ -1,5 +1,5 @@
-//! Probation entries: a few bytes for each key that was scraped once and has no place in the table yet. They are enough
-//! to continue its counts later.
+//! Probation entries: a few bytes for each key that was scraped once and has no place in the table yet. They suffice to
+//! restore its counts at the second scrape.
 
 use super::{KeyState, Series, SeriesKey};
 use crate::target_state::TargetState;
@@ -12,11 +12,10 @@ use std::time::Instant;
 /// same hash once in 100 billion cases.
 #[derive(Debug, Default)]
 pub(super) struct ProbationTable {
-    /// Boxed, since a map has up to twice the room that it needs.
+    /// Boxed, because a map allocates up to twice the number of slots that it needs.
     by_hash: HashMap<u64, Box<ProbationEntry>>,
     hasher: RandomState,
-    /// Hashes in the order in which they came, with the numbers of their glimpses; those that have gone are passed
-    /// over.
+    /// Hashes in the order of arrival, with the numbers of their entries. Removed entries are skipped.
     order: VecDeque<(u64, u64)>,
     number: u64,
 }
@@ -30,7 +29,7 @@ pub(super) struct ProbationEntry {
 }
 
 impl ProbationEntry {
-    /// The restored state of the key, with the useful part of its target state.
+    /// The restored state of the key. Its target state contains only the time of the last scrape.
     pub fn restored(self) -> Arc<KeyState> {
         let mut memory = TargetState::default();
         memory.scraped = self.scraped;
@@ -43,7 +42,7 @@ impl ProbationTable {
         self.by_hash.len()
     }
 
-    /// Stores the observation of a key in place of its full state.
+    /// Stores the key's observation in place of its full state.
     pub fn keep(&mut self, key: &SeriesKey, series: Series, scraped: Option<Instant>, last_used: Instant) {
         self.number += 1;
         let hash = self.hasher.hash_one(key);
@@ -57,7 +56,7 @@ impl ProbationTable {
         self.by_hash.insert(hash, probation_entry);
     }
 
-    /// The state of the key, restored from its entry.
+    /// The key's state, restored from its entry.
     pub fn peek(&self, key: &SeriesKey) -> Option<Arc<KeyState>> {
         let probation_entry = self.by_hash.get(&self.hasher.hash_one(key))?;
         Some(ProbationEntry::clone(probation_entry).restored())

@@ -4,7 +4,7 @@
 //! can reach `/probe` can invent targets, so the number of keys is limited (`--series.limit`). A plain
 //! least-recently-used cache would let a caller who requests thousands of invented targets evict the real ones. The
 //! table therefore puts every new key on probation. Probation has room for a tenth of the limit. A second scrape moves
-//! the key to the other nine tenths, where new keys cannot evict it. Only idle time ends it there.
+//! the key to the other nine tenths, where new keys cannot evict it. There, only idleness removes it.
 //!
 //! ```text
 //! first scrape ──► probation (1/10 of the limit) ── second scrape ──► tenured (9/10 of the limit) ── idle ──► removed
@@ -23,7 +23,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The state of a key that is kept between probes.
+/// A key's state that is kept between probes.
 #[derive(Debug)]
 pub struct KeyState {
     series: Mutex<Series>,
@@ -49,7 +49,7 @@ impl KeyState {
     }
 }
 
-/// All series of this process.
+/// All of this process's series.
 #[derive(Debug)]
 pub struct SeriesTable {
     limit: usize,
@@ -59,7 +59,7 @@ pub struct SeriesTable {
     layouts: Mutex<Vec<Arc<SeriesLayout>>>,
 }
 
-/// Usage of the table and number of evictions.
+/// Table usage and number of evictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
     /// Keys in the table.
@@ -118,7 +118,7 @@ impl SeriesTable {
         all.map(|(key, entry)| (key.clone(), entry.kept.clone())).collect()
     }
 
-    /// The state of a key, created at its first scrape.
+    /// A key's state, created at its first scrape.
     pub fn series(&self, key: &SeriesKey, now: Instant, make: impl FnOnce() -> Series) -> Arc<KeyState> {
         self.see(key, now, |probation_entry| match probation_entry {
             Some(probation_entry) => probation_entry.restored(),
@@ -264,7 +264,7 @@ impl Inner {
     }
 }
 
-/// Whether this arrival of a key still waits for its second scrape. The key may have been removed and added again.
+/// Whether the key still waits for its second scrape since this arrival. It may have been removed and added again.
 fn is_on_probation(entries: &HashMap<Arc<SeriesKey>, TableEntry>, arrived: &Arc<SeriesKey>) -> bool {
     entries
         .get_key_value(arrived)
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(at(&names[0], None), keys[0]);
         assert_ne!(keys[0].mark(), keys[1].mark());
         assert!(keys[2].distinction() == "a" && keys[3].target().to_string() == "http://host/");
-        // What hides a secret is not cut off before it has.
+        // Secrets are masked before the string is truncated.
         let secret = format!("http://user:{}@host/", "secret".repeat(100));
         assert!(!format!("{:?}", at(&secret, None)).contains("secret"));
         assert!(
@@ -430,7 +430,7 @@ mod tests {
         }
         assert_eq!(table.peek(&key("70")).unwrap().target_state().scraped, Some(now));
         assert!(table.peek(&key("junk")).is_none());
-        // All are forgotten when nobody asks for them.
+        // Keys that are no longer used are removed.
         scrape(&table, "new", now + Duration::from_secs(3601));
         assert_eq!((table.stats().keys, table.stats().evicted_idle), (1, 90));
     }

@@ -1,19 +1,19 @@
-//! The configuration in force, its reload, and the peer's page of logs.
+//! Endpoints for the active configuration, its reload, and the probe logs of blackbox_exporter (`/logs`).
 
 use super::query::Query;
 use super::{Shared, allowed_hosts, error, plain};
-use crate::exposition::{debug_page, probe_metrics, text};
+use crate::exposition::{debug_page, probe_metrics, prometheus_text};
 use axum::extract::RawQuery;
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
-/// The configuration as YAML, secrets masked.
+/// Returns the active configuration as YAML with masked secrets.
 pub(super) async fn config(app: Shared) -> Response {
     (plain(), app.scheduler.config().to_yaml()).into_response()
 }
 
-/// Loads the configuration again.
+/// Reloads the configuration.
 pub(super) async fn reload(app: Shared, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if !matches!(method, Method::POST | Method::PUT) {
         return error(StatusCode::METHOD_NOT_ALLOWED, "This endpoint requires a POST request.");
@@ -30,7 +30,7 @@ pub(super) async fn reload(app: Shared, method: Method, uri: Uri, headers: Heade
     if is_foreign(&headers, host) {
         return error(
             StatusCode::FORBIDDEN,
-            "A page of another origin may not reload the configuration.",
+            "Cross-origin requests may not reload the configuration.",
         );
     }
     match app.reload().await {
@@ -48,20 +48,22 @@ pub(super) async fn reload(app: Shared, method: Method, uri: Uri, headers: Heade
     }
 }
 
-/// Whether a page of another origin makes a browser send the request. Clients that are not browsers send neither of the two fields.
+/// Returns whether a browser sends the request on behalf of a page from another origin. Clients other than browsers
+/// send neither of the two headers.
 fn is_foreign(headers: &HeaderMap, host: Option<&str>) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
         return true;
     }
-    let Some(origin) = headers.get(ORIGIN) else {
-        return false;
-    };
-    let from = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    from.zip(host).is_none_or(|((_, from), host)| from != host)
+    headers.get_all(ORIGIN).iter().any(|origin| {
+        let from = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        from.zip(host)
+            .is_none_or(|((_, from), host)| !from.eq_ignore_ascii_case(host))
+    })
 }
 
-/// The peer's `/logs`: one kept probe, by `id`, or the newest of a `target` (and `module`).
+/// Serves `/logs` like blackbox_exporter: the stored probe with this `id`, or the latest one of a `target` (and
+/// `module`).
 pub(super) async fn logs(app: Shared, RawQuery(query): RawQuery) -> Response {
     let query = Query::new(query.as_deref());
     let (id, target) = (query.get("id"), query.get("target"));
@@ -95,7 +97,7 @@ pub(super) async fn logs(app: Shared, RawQuery(query): RawQuery) -> Response {
         }
     };
     let yaml = app.scheduler.config().module_yaml(&entry.finding.module.name);
-    // The counters have moved on since; what is left of that probe are its gauges.
-    let metrics = text::to_string(&probe_metrics::gauges(&entry.finding).sorted());
+    // The counters have changed since that probe, so only its gauges are shown.
+    let metrics = prometheus_text::to_string(&probe_metrics::gauges(&entry.finding).sorted());
     (plain(), debug_page::text(&entry, &metrics, &yaml)).into_response()
 }

@@ -1,7 +1,8 @@
-//! Which `Host` values may change the exporter's state: protection against DNS rebinding.
+//! Checks the `Host` values of requests that change the exporter's state, to protect against DNS rebinding.
 //!
-//! A page of a stranger can have its own name lead to this host (DNS rebinding): a browser then takes the exporter for that page's
-//! origin. So what changes the exporter's state is refused where `Host` is a name that a stranger can own.
+//! An attacker can point the DNS record of their own web page at the exporter's address. A browser then treats the
+//! exporter as the origin of that page, and lets the page send requests to it. Requests that change state are therefore
+//! refused if their `Host` is a name that an outsider can register.
 
 use crate::target::without_port;
 use axum::http::header::HOST;
@@ -9,7 +10,8 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use std::net::IpAddr;
 
-/// Top-level names that nobody can register: RFC 2606, 6761, 6762, 7686, 8375, ICANN's `internal`, and Kubernetes' `svc`.
+/// Suffixes that nobody can register in the public DNS: RFC 2606, 6761, 6762, 7686 and 8375, ICANN's `internal`, and
+/// Kubernetes' `svc`.
 const PRIVATE: [&str; 8] = [
     "localhost",
     "local",
@@ -21,12 +23,12 @@ const PRIVATE: [&str; 8] = [
     "svc",
 ];
 
-/// The names of this host and those that flags allow, in lower case.
+/// This machine's host name and the names from `--web.allowed-host`, in lower case.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedHosts(Vec<String>);
 
 impl AllowedHosts {
-    /// These names, and that of this host.
+    /// Allows these names and this machine's host name.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let own = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
@@ -38,8 +40,8 @@ impl AllowedHosts {
         )
     }
 
-    /// Whether a request that changes state may come by this name. An address is no name that leads elsewhere tomorrow, and a
-    /// name without a dot belongs to nobody outside.
+    /// Returns whether a request that changes state may use this host name. IP addresses are allowed, because DNS
+    /// cannot redirect them. Names without a dot are allowed, because no outsider can own one.
     pub(super) fn allow(&self, authority: &str) -> bool {
         let host = without_port(authority);
         let host = host.trim_matches(['[', ']']);
@@ -55,19 +57,22 @@ impl AllowedHosts {
     }
 }
 
-/// The host that a request names: by its URL, which comes first (RFC 9112 section 3.2.2), or by its `Host` field. `Ok(None)` where it
-/// names none, as over HTTP/1.0.
+/// Returns the host of a request: that of its URL, which takes precedence (RFC 9112 section 3.2.2), or its `Host`
+/// header. `Ok(None)` if the request has neither, as HTTP/1.0 allows.
 ///
 /// # Errors
-/// What is wrong with its `Host` fields: two of them, or one that is not ASCII.
+/// When the request has more than one `Host` header, or its value is neither a name nor an address.
 pub(super) fn named<'a>(fields: &'a HeaderMap, uri: &'a Uri) -> Result<Option<&'a str>, &'static str> {
     let mut hosts = fields.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err("invalid Host: expected one field, found more");
+        return Err("invalid Host: expected one header field, found more");
     }
-    let host = host.map(HeaderValue::to_str).transpose();
-    let host = host.map_err(|_| "invalid Host: expected ASCII characters")?;
+    let host = match host.map(HeaderValue::to_str) {
+        None | Some(Ok("")) => None,
+        Some(Ok(host)) if Authority::try_from(host).is_ok() => Some(host),
+        Some(_) => return Err("invalid Host: expected a name or an address"),
+    };
     Ok(uri.authority().map(Authority::as_str).or(host))
 }
 
@@ -76,7 +81,7 @@ mod tests {
     use super::AllowedHosts;
 
     #[test]
-    fn a_name_that_a_stranger_can_own_is_refused() {
+    fn a_name_that_an_outsider_can_own_is_refused() {
         let hosts = AllowedHosts::new(["Probes.Example.com".to_owned()]);
         for allowed in [
             "127.0.0.1:9115",

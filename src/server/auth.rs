@@ -1,4 +1,4 @@
-//! Authentication, rate limit and response header fields of the web server, as `--web.config.file` demands.
+//! Authentication, rate limit and response headers of the web server, from `--web.config.file`.
 
 use super::passwords::{AuthResult, Passwords};
 use super::web_config_watcher::{self, WebConfigChange, WebConfigWatcher};
@@ -18,11 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
-/// The gate. What it demands follows its files.
+/// Authenticates requests. Follows changes of the web configuration files.
 #[derive(Debug)]
 pub struct Auth {
     now: ArcSwap<WebConfig>,
-    /// New versions of the files that were not taken.
+    /// Number of new file versions that could not be used.
     refused: AtomicU64,
     bucket: Mutex<Bucket>,
     passwords: Passwords,
@@ -35,10 +35,10 @@ struct Bucket {
 }
 
 impl Auth {
-    /// Reads the file, and follows it from then on; without one, everybody is let in.
+    /// Reads the file and follows its changes. Without a file, all requests are allowed.
     ///
     /// # Errors
-    /// When the file says what cannot be served.
+    /// When the file is not valid.
     pub fn new(file: Option<PathBuf>) -> Result<Arc<Self>, ConfigError> {
         let config = match &file {
             Some(path) => WebConfig::load(path)?,
@@ -61,12 +61,12 @@ impl Auth {
         Ok(auth)
     }
 
-    /// What holds now.
+    /// Returns the active web configuration.
     pub fn config(&self) -> Arc<WebConfig> {
         self.now.load_full()
     }
 
-    /// How many new versions of the files were not taken.
+    /// Returns how many new file versions could not be used.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -98,7 +98,7 @@ impl Auth {
         has
     }
 
-    /// Whether the fields name somebody who may ask, with the right password.
+    /// Checks the user name and password in the `Authorization` header.
     async fn knows(&self, config: &WebConfig, source: ClientAddress, fields: &HeaderMap) -> AuthResult {
         match fields.get(AUTHORIZATION).and_then(credentials) {
             Some((user, password)) => self.passwords.judge(source, &user, password, &config.users).await,
@@ -107,7 +107,7 @@ impl Auth {
     }
 }
 
-/// A thread looks at the file for as long as the gate is there. A file system that hangs keeps this thread and nobody else.
+/// Starts a thread that checks the files until `auth` is dropped. A file system that hangs blocks only this thread.
 fn follow_file(auth: Weak<Auth>, mut file: WebConfigWatcher) {
     let look = move || {
         while let Some(auth) = auth.upgrade() {
@@ -118,7 +118,7 @@ fn follow_file(auth: Weak<Auth>, mut file: WebConfigWatcher) {
     };
     let thread = thread::Builder::new().name("web-config".to_owned()).spawn(look);
     if let Err(error) = thread {
-        tracing::error!(%error, "The web config file will not be read again");
+        tracing::error!(%error, "Error starting the thread that watches the web config file: changes need a restart");
     }
 }
 
@@ -126,7 +126,7 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// RFC 7617.
+/// Decodes user name and password of HTTP basic authentication (RFC 7617).
 fn credentials(field: &HeaderValue) -> Option<(String, String)> {
     let (scheme, encoded) = field.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -137,7 +137,7 @@ fn credentials(field: &HeaderValue) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// The gate before every path.
+/// Middleware of every path: checks the password, then the rate limit, and adds the configured response headers.
 pub(super) async fn pass(State(auth): State<Arc<Auth>>, request: Request, next: Next) -> Response {
     let config = auth.config();
     let verdict = if config.users.is_empty() {
@@ -147,12 +147,12 @@ pub(super) async fn pass(State(auth): State<Arc<Auth>>, request: Request, next: 
         auth.knows(&config, source, request.headers()).await
     };
     let mut answer = match verdict {
-        // Only now: who is not let in takes no token from who is.
+        // After authentication: unauthenticated clients must not use up tokens.
         AuthResult::Right if config.rate.is_some_and(|rate| !auth.has_token(rate)) => {
             super::error(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests")
         }
         AuthResult::Right => next.run(request).await,
-        AuthResult::Busy => super::unavailable("Too many passwords wait to be looked at."),
+        AuthResult::Busy => super::unavailable("Too many password checks are pending; retry."),
         AuthResult::Wrong => {
             let mut refusal = super::error(StatusCode::UNAUTHORIZED, "Unauthorized");
             let fields = refusal.headers_mut();

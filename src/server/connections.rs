@@ -1,4 +1,8 @@
-//! Limits the connections of the server: how many are open, which idle one is closed for a new one, and how long a client may take.
+//! Limits the server's connections.
+//!
+//! If `limits.connections` are open, a new connection replaces the one that has been idle longest. If none is idle, the
+//! new connection is one of a few extra ones, on which only metrics and health checks are served. A client that sends
+//! no request for too long is disconnected.
 
 use crate::self_metrics::SelfMetrics;
 use std::collections::BTreeMap;
@@ -11,16 +15,16 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
 
-/// Connections beyond the bound, for those who ask whether we live.
+/// Number of extra connections beyond `limits.connections`, for health checks and `/metrics`.
 const EXTRA: usize = 16;
 
-/// How long a connection may be kept between two requests, as Prometheus has it.
+/// Maximum idle time between two requests, as in the web server of Prometheus.
 const BETWEEN_REQUESTS: Duration = Duration::from_mins(5);
 
-/// A connection that is younger, or was served this recently, is not sent away: its request may be there, unread.
+/// A connection is idle only after this time without activity. Before, an unread request may already have arrived.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// All connections.
+/// All open connections and their limit.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionLimiter {
     held: Mutex<HeldConnection>,
@@ -31,20 +35,21 @@ pub(super) struct ConnectionLimiter {
 struct HeldConnection {
     next: u64,
     usual: ConnectionCounts,
-    /// The few beyond the bound.
+    /// Extra connections beyond the limit.
     extra: ConnectionCounts,
 }
 
-/// Connections of which there may be so many.
+/// Connections that share one limit.
 #[derive(Debug, Default)]
 struct ConnectionCounts {
     all: usize,
-    /// Those that nothing is served on, by when that began.
+    /// Connections without a request in progress, ordered by the start of that state.
     quiet: BTreeMap<(Instant, u64), watch::Sender<Phase>>,
 }
 
 impl ConnectionCounts {
-    /// Makes room for one where `most` may be: those that have been quiet longest go. Tells whether there is room.
+    /// Makes room for one connection under the limit `most` by closing those that have been idle longest. Returns
+    /// whether there is room.
     fn make_room(&mut self, most: usize) -> bool {
         while self.all >= most {
             let Some(longest) = self
@@ -67,32 +72,32 @@ impl HeldConnection {
     }
 }
 
-/// What goes on on a connection.
+/// State of a connection.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Nothing since.
+    /// Idle since this time.
     Quiet(Instant),
-    /// The head of a request is awaited since: it has begun, or the connection is new.
+    /// Waiting for the rest of a request header since this time: the connection is new, or part of the header arrived.
     Head(Instant),
-    /// So many requests are served.
+    /// Number of requests in progress.
     Serving(usize),
-    /// It must go: another needs its place.
+    /// Being closed to make room for another connection.
     Leave,
 }
 
-/// Why a connection was ended, or not taken.
+/// Why the exporter closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseReason {
-    /// The head of a request did not come in time.
+    /// The request header was not complete in time.
     Head,
-    /// There was no request for long.
+    /// No request for [`BETWEEN_REQUESTS`].
     Idle,
-    /// Another one took its place.
+    /// Replaced by another connection.
     Room,
 }
 
 impl CloseReason {
-    /// Counts it.
+    /// Counts the closed connection and, if a limit caused it, that limit.
     pub fn count(self, self_metrics: &SelfMetrics) {
         let (reason, limit) = match self {
             Self::Head => ("head_timeout", Some("request_head")),
@@ -108,25 +113,25 @@ impl CloseReason {
 
 impl ConnectionLimiter {
     fn held(&self) -> MutexGuard<'_, HeldConnection> {
-        // Each change is made as a whole.
+        // A panic cannot leave the state inconsistent, so a poisoned lock is safe to use.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many there are.
+    /// Number of open connections.
     pub fn count(&self) -> usize {
         let held = self.held();
         held.usual.all + held.extra.all
     }
 
-    /// Takes a connection where `most` are held: in place of the one that has been quiet longest, or as one of the few
-    /// beyond, or once one of these has left.
+    /// Admits a connection under the limit `most`. If the limit is reached, the connection replaces the one that has
+    /// been idle longest, becomes an extra connection, or waits until a place is free.
     pub async fn admit(self: &Arc<Self>, most: usize) -> Connection {
         loop {
             let left = self.left.notified();
             if let Some(connection) = self.try_admit(most) {
                 return connection;
             }
-            // Those that are quiet grow old meanwhile.
+            // Meanwhile an idle connection may pass the grace period.
             let _ = tokio::time::timeout(GRACE / 4, left).await;
         }
     }
@@ -153,18 +158,19 @@ impl ConnectionLimiter {
     }
 }
 
-/// One connection. Ends with its value.
+/// One open connection. Dropping it frees its place.
 #[derive(Debug)]
 pub(super) struct Connection {
     connections: Arc<ConnectionLimiter>,
     id: u64,
     phase: watch::Sender<Phase>,
-    /// It is one of the few beyond the bound. Changes while the doors are held.
+    /// Whether this is an extra connection beyond the limit. Changes only under the lock of the limiter.
     is_extra: AtomicBool,
 }
 
 impl Connection {
-    /// Whether it is one of the few beyond the bound, where `most` are held: one of them moves up once there is room.
+    /// Returns whether this is an extra connection beyond the limit `most`. An extra connection becomes a regular one
+    /// as soon as there is room.
     pub fn is_extra(&self, most: usize) -> bool {
         if !self.is_extra.load(Ordering::Relaxed) {
             return false;
@@ -186,7 +192,7 @@ impl Connection {
         false
     }
 
-    /// Goes on to another phase, unless it must go.
+    /// Changes the phase, unless the connection is being closed.
     fn go_on(&self, next: impl FnOnce(Phase) -> Phase) {
         let mut held = self.connections.held();
         let crowd = held.crowd(self.is_extra.load(Ordering::Relaxed));
@@ -204,21 +210,21 @@ impl Connection {
         self.phase.send_replace(after);
     }
 
-    /// Bytes came, which begin the head of a request.
+    /// Records received bytes. On an idle connection, they start a request header.
     fn bytes_received(&self) {
         if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
             self.go_on(|_| Phase::Head(Instant::now()));
         }
     }
 
-    /// Bytes went: an answer is being read.
+    /// Records sent bytes. They show that the client is still reading the response, and restart the idle time.
     fn bytes_sent(&self) {
         if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
             self.go_on(|_| Phase::Quiet(Instant::now()));
         }
     }
 
-    /// A request is served as long as the value lives.
+    /// Marks a request as in progress until the returned value is dropped.
     pub fn serve(self: &Arc<Self>) -> RequestInProgress {
         self.go_on(|phase| match phase {
             Phase::Serving(others) => Phase::Serving(others + 1),
@@ -227,7 +233,8 @@ impl Connection {
         RequestInProgress(self.clone())
     }
 
-    /// Waits until it must end, and says why.
+    /// Waits until the connection must be closed, and returns the reason. `head` is the maximum time for a request
+    /// header.
     pub async fn overstays(&self, head: Duration) -> CloseReason {
         let mut phase = self.phase.subscribe();
         loop {
@@ -235,7 +242,7 @@ impl Connection {
             let (until, ended) = match now {
                 Phase::Leave => return CloseReason::Room,
                 Phase::Serving(_) => {
-                    // The sender is ours.
+                    // `self` owns a sender, so waiting cannot fail.
                     let _ = phase.changed().await;
                     continue;
                 }
@@ -254,7 +261,7 @@ impl Drop for Connection {
         let mut held = self.connections.held();
         let crowd = held.crowd(self.is_extra.load(Ordering::Relaxed));
         match *self.phase.borrow() {
-            // Another has its place already.
+            // Its place was freed when it was selected for closing.
             Phase::Leave => return,
             Phase::Quiet(since) | Phase::Head(since) => {
                 crowd.quiet.remove(&(since, self.id));
@@ -266,7 +273,7 @@ impl Drop for Connection {
     }
 }
 
-/// A request that is served.
+/// A request in progress.
 pub(super) struct RequestInProgress(Arc<Connection>);
 
 impl Drop for RequestInProgress {
@@ -278,13 +285,13 @@ impl Drop for RequestInProgress {
     }
 }
 
-/// A stream of bytes that tells its guest what goes on.
+/// Byte stream that records its activity in a [`Connection`].
 #[derive(Debug)]
 pub(super) struct TrackedStream<S> {
     pub stream: S,
     pub connection: Arc<Connection>,
-    /// Every byte that comes between two requests begins the next. Over HTTP/2 it may be anything: there, only the first
-    /// request is timed.
+    /// Whether bytes received between two requests always start the next request. This is false for HTTP/2, where they
+    /// may be any frame, so only the first request has a time limit.
     pub begins_requests: bool,
 }
 
@@ -306,8 +313,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
         Poll::Ready(Ok(written))
     }
 
-    /// Head and page are written at once from where they are. A library that had to lay them side by side would keep the room for
-    /// that with each connection.
+    /// Writes the header and body of a response without copying them into one buffer. Without vectored writes, hyper
+    /// would keep such a buffer for each connection.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -338,18 +345,18 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test]
-    async fn a_full_house_sends_away_who_has_been_quiet_longest_and_nobody_who_is_served() {
+    async fn at_the_limit_the_longest_idle_connection_is_closed_and_no_busy_one() {
         let connections = Arc::new(ConnectionLimiter::default());
         let [first, second, third] = [(); 3].map(|()| Arc::new(connections.try_admit(3).unwrap()));
         let _served = first.serve();
         drop(third.serve());
-        // All are new: the next is one beyond, and so are as many as there are places for.
+        // All connections are new, so none can be replaced: the next ones are extra, up to `EXTRA`.
         let extra: Vec<_> = (0..EXTRA)
             .map(|_| Arc::new(connections.try_admit(3).unwrap()))
             .collect();
         assert!(extra.iter().all(|connection| connection.is_extra(3)));
         assert!(connections.try_admit(3).is_none());
-        // Whoever comes then waits until one has been quiet for long enough.
+        // A new client then waits until a connection has been idle for long enough.
         let newcomer = Arc::new(connections.admit(3).await);
         assert!(!newcomer.is_extra(3));
         assert_eq!(second.overstays(Duration::from_mins(1)).await, CloseReason::Room);
@@ -362,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_beyond_the_bound_moves_up_once_there_is_room() {
+    async fn an_extra_connection_becomes_a_usual_one_once_there_is_room() {
         let connections = Arc::new(ConnectionLimiter::default());
         let busy = Arc::new(connections.admit(1).await);
         let served = busy.serve();
@@ -371,7 +378,7 @@ mod tests {
         drop((served, busy));
         assert!(!beyond.is_extra(1));
         assert_eq!(connections.count(), 1);
-        // It holds the place of a usual one now, and gives that back.
+        // It now holds a regular place, and frees that place when it is dropped.
         let served = beyond.serve();
         assert!(connections.try_admit(1).unwrap().is_extra(1));
         drop((served, beyond));
@@ -380,12 +387,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_does_not_come_ends_the_connection_and_a_request_in_time_does_not() {
+    async fn a_missing_request_head_closes_the_connection_and_a_request_in_time_does_not() {
         let connections = Arc::new(ConnectionLimiter::default());
         let slow = Arc::new(connections.admit(9).await);
         assert_eq!(slow.overstays(Duration::from_millis(1)).await, CloseReason::Head);
         drop(slow.serve());
-        // Between requests there is more time.
+        // The idle limit between requests is longer.
         let quiet = slow.overstays(Duration::from_millis(1));
         assert!(tokio::time::timeout(Duration::from_millis(20), quiet).await.is_err());
         slow.bytes_received();

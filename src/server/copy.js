@@ -1,4 +1,4 @@
-// Shows the buttons that copy a text, and copies it.
+// Shows the copy buttons and copies their text on a click.
 for (const button of document.querySelectorAll("button[data-copies]")) {
   const text = document.getElementById(button.dataset.copies);
   button.hidden = false;
@@ -7,7 +7,7 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
       await navigator.clipboard.writeText(text.textContent);
       button.textContent = "Copied";
     } catch {
-      // Without leave to copy, the text is at least selected.
+      // Without clipboard permission, select the text instead.
       getSelection().selectAllChildren(text);
       button.textContent = "Selected: copy it now";
     }

@@ -1,4 +1,4 @@
-//! The evidence of one probe.
+//! `/evidence`: the evidence of one probe.
 
 use super::query::Query;
 use super::{Shared, error};
@@ -10,13 +10,13 @@ use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 
-/// Writes one piece of evidence.
+/// Renders the evidence of one probe.
 type Form = fn(&HistoryEntry) -> Value;
 
-/// The forms in which evidence is given, by the end of the path.
+/// Machine-readable formats, by path suffix.
 const FORMS: [(&str, Form); 2] = [(".json", evidence::json), (".har", har::json)];
 
-/// `/evidence/{id}`, a page for people, and `/evidence/{id}.json` and `.har`.
+/// Serves `/evidence/{id}` (HTML), `/evidence/{id}.json` and `/evidence/{id}.har`.
 pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
     let kept = |id: &str| app.scheduler.history().get(id.parse().ok()?);
     if let Some(entry) = kept(&file) {
@@ -33,18 +33,19 @@ pub(super) async fn file(app: Shared, Path(file): Path<String>) -> Response {
             .into_response(),
         None => error(
             StatusCode::NOT_FOUND,
-            "There is no such evidence: it is /evidence/{id}, or with .json or .har, with the id of a probe that is still kept.",
+            "Evidence not found: expected /evidence/{id}, optionally with .json or .har, and the id of a stored probe.",
         ),
     }
 }
 
-/// `/evidence?target=&module=`: leads to what failed last of a target, else to its latest. Alerts link here.
+/// Serves `/evidence?target=&module=`, to which alerts link: redirects to the latest probe of a target with a verdict,
+/// or to its latest probe if none has one.
 pub(super) async fn of_target(app: Shared, RawQuery(query): RawQuery) -> Response {
     let query = Query::new(query.as_deref());
     let Some(target) = query.get("target").filter(|target| !target.is_empty()) else {
         return error(
             StatusCode::BAD_REQUEST,
-            "Target parameter is missing: /evidence?target=URL, and &module=NAME for one module's probes alone.",
+            "Target parameter is missing: expected /evidence?target=URL, optionally with &module=NAME.",
         );
     };
     let module = query.get("module").filter(|module| !module.is_empty());
@@ -59,6 +60,6 @@ pub(super) async fn of_target(app: Shared, RawQuery(query): RawQuery) -> Respons
             let place = format!("{}/evidence/{}", app.settings.link_prefix, entry.id);
             Redirect::temporary(&place).into_response()
         }
-        None => error(StatusCode::NOT_FOUND, "No probe of this target is kept."),
+        None => error(StatusCode::NOT_FOUND, "No stored probe for this target."),
     }
 }

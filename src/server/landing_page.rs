@@ -1,5 +1,6 @@
-//! The landing page: every target with its latest probes, failing ones first, and a form to probe now.
+//! The landing page: all targets with their latest probes, failing ones first, and a form to run a probe.
 
+use super::probe::DEFAULT_MODULE;
 use super::query::Query;
 use super::{App, Shared};
 use crate::exposition::target_table::{self, TableQuery};
@@ -13,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
-/// The page that was made last, and the turn to make one. A page of 20,000 keys costs a processor some 100 ms.
+/// Cache of the last rendered page. Only one page is rendered at a time, because a page with 20,000 keys takes about
+/// 100 ms of CPU time.
 #[derive(Debug)]
 pub(super) struct PageCache {
     turn: Arc<Semaphore>,
@@ -29,7 +31,7 @@ impl Default for PageCache {
     }
 }
 
-/// A page, and until when it is shown to all who ask for the same.
+/// A rendered page, its query, and the time until which it is cached.
 #[derive(Debug)]
 struct RenderedPage {
     query: Option<String>,
@@ -37,16 +39,16 @@ struct RenderedPage {
     until: Instant,
 }
 
-/// A page is shown for so many times as long as it took to make it. So all who ask for one page together take a twentieth of one
-/// processor, and a page that costs little is never old.
+/// Cache time of a page, as a multiple of its rendering time. All requests for one page thus use up to one twentieth of
+/// a CPU, and a page that is cheap to render is never old.
 const SHOWN_FOR: u32 = 20;
 
-/// Who asks for a page waits so long for the turn to make it.
+/// Maximum time that a request waits until it may render its page.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl PageCache {
     fn last(&self) -> MutexGuard<'_, Option<RenderedPage>> {
-        // It is replaced as a whole.
+        // The value is only ever replaced as a whole, so a poisoned lock is safe to use.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -57,16 +59,16 @@ impl PageCache {
     }
 }
 
-/// The page. It is made off the workers, one at a time, so that no probe waits for it.
+/// Returns the landing page. Pages are rendered outside the workers, one at a time, so that no probe waits for them.
 pub(super) async fn page(State(app): Shared, RawQuery(query): RawQuery) -> Response {
     let pages = &app.pages;
     if let Some(html) = pages.shown(query.as_deref()) {
         return super::page(html.to_string());
     }
     let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, pages.turn.clone().acquire_owned()).await else {
-        return super::unavailable("Other pages are being made; ask again.");
+        return super::unavailable("Other pages are being rendered; retry.");
     };
-    // Who had the turn before may have made the same.
+    // Another request may have rendered the same page in the meantime.
     if let Some(html) = pages.shown(query.as_deref()) {
         return super::page(html.to_string());
     }
@@ -84,7 +86,7 @@ pub(super) async fn page(State(app): Shared, RawQuery(query): RawQuery) -> Respo
     });
     match making.await {
         Ok((html, took)) => {
-            // Pages that differ are made no more than half of the time.
+            // Pause as long as the rendering took, so that different pages use up to half of a CPU.
             let _resting = tokio::spawn(async move {
                 tokio::time::sleep(took).await;
                 drop(turn);
@@ -93,7 +95,7 @@ pub(super) async fn page(State(app): Shared, RawQuery(query): RawQuery) -> Respo
         }
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_ended) => super::unavailable("The exporter is going down."),
+            Err(_ended) => super::unavailable("The exporter is shutting down."),
         },
     }
 }
@@ -137,7 +139,7 @@ fn made(app: &App, query: Option<&str>) -> String {
                     (search_form(prefix, search))
                     div #keys data-read=(read) {
                         (table)
-                        p #read.legend { "Read at " time { (read) } "." }
+                        p #read { "Updated at " time { (read) } }
                     }
                 }
             }
@@ -153,12 +155,12 @@ pub(super) async fn style() -> Response {
 
 const SCRIPT: [(axum::http::HeaderName, &str); 1] = [(CONTENT_TYPE, "text/javascript; charset=utf-8")];
 
-/// What copies texts on the pages. They can be read without it.
+/// Script of the copy buttons. The pages work without it.
 pub(super) async fn copy_script() -> Response {
     (SCRIPT, include_str!("copy.js")).into_response()
 }
 
-/// What reads the table anew now and then. Without it, the page stands still.
+/// Script that refreshes the table every ten seconds. Without it, the page does not update.
 pub(super) async fn refresh_script() -> Response {
     (SCRIPT, include_str!("refresh.js")).into_response()
 }
@@ -170,7 +172,7 @@ fn form(prefix: &str, modules: &[&str]) -> Markup {
             input #target name="target" required placeholder="https://example.org/";
             label for="module" { "Module" }
             select #module name="module" {
-                @for module in modules { option { (module) } }
+                @for module in modules { option selected[*module == DEFAULT_MODULE] { (module) } }
             }
             input type="hidden" name="show" value="evidence";
             button { "Probe" }
@@ -181,7 +183,7 @@ fn form(prefix: &str, modules: &[&str]) -> Markup {
 fn search_form(prefix: &str, search: &str) -> Markup {
     html! {
         form action={ (prefix) "/" } role="search" {
-            label for="search" { "Show" }
+            label for="search" { "Search" }
             input #search type="search" name="search" value=(search) placeholder="part of a target or module";
             button { "Search" }
         }

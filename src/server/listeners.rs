@@ -1,18 +1,18 @@
-//! Where we listen: addresses that are opened here, or sockets that systemd has opened.
+//! Listening sockets: bound here, or passed by systemd.
 
 use crate::cli::Listen;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
-/// Connections that the kernel keeps for us until they are taken; no more than `net.core.somaxconn`, which is 4096 by
-/// default. A burst that finds no room is tried again after a second by its client: that scrape would be late.
+/// Length of the kernel's accept queue, limited by `net.core.somaxconn` (default 4096). If the queue is full, a client
+/// retries after one second, so its scrape would be late.
 const BACKLOG: u32 = 4096;
 
-/// Opens the addresses, or takes the sockets that systemd has opened.
+/// Binds the addresses, or uses the sockets that systemd passes.
 ///
 /// # Errors
-/// When an address is no address or cannot be had, or systemd passed no socket.
+/// When an address is invalid or cannot be bound, or systemd passed no socket.
 pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
     let Listen::At(addresses) = at else {
         return inherited();
@@ -21,7 +21,7 @@ pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
     for address in addresses {
         let listener = match address.strip_prefix(':') {
             Some(port) => match open(&format!("[::]:{port}")).await {
-                // A host without IPv6 has only the other family.
+                // The host may have no IPv6.
                 Err(_) => open(&format!("0.0.0.0:{port}")).await,
                 opened => opened,
             },
@@ -32,7 +32,7 @@ pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-/// Listens at the first address of a name that can be had.
+/// Listens at the first address of the name that can be bound.
 async fn open(address: &str) -> io::Result<TcpListener> {
     let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
     for at in lookup_host(address).await? {
@@ -49,7 +49,8 @@ fn open_at(at: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // A restart need not wait for the connections of the process before. A kernel that refuses the option makes it wait.
+    // Allows a restart while connections of the previous process are still in TIME_WAIT. Without the option, binding
+    // may fail until they are gone.
     let _ = socket.set_reuseaddr(true);
     socket.bind(at)?;
     socket.listen(BACKLOG)
@@ -65,7 +66,7 @@ fn inherited() -> io::Result<Vec<TcpListener>> {
         }
     }
     if listeners.is_empty() {
-        let words = "systemd passed no socket: --web.systemd-socket needs a .socket unit with ListenStream=";
+        let words = "systemd passed no socket: --web.systemd-socket requires a .socket unit with ListenStream=";
         return Err(io::Error::new(io::ErrorKind::NotFound, words));
     }
     Ok(listeners)
@@ -80,14 +81,14 @@ mod tests {
     use tokio::time::timeout;
 
     #[tokio::test]
-    async fn a_burst_waits_to_be_taken_and_need_not_come_again() {
+    async fn a_burst_of_connections_waits_in_the_accept_queue() {
         let addresses = ["127.0.0.1:0".to_owned()];
         let listeners = listen(Listen::At(&addresses)).await.unwrap();
         let address = listeners[0].local_addr().unwrap();
         let mut waiting = Vec::new();
         for _ in 0..1000 {
             let connection = timeout(Duration::from_secs(10), TcpStream::connect(address)).await;
-            waiting.push(connection.expect("the kernel has room for it").unwrap());
+            waiting.push(connection.expect("the accept queue has room").unwrap());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: the exporter itself.
+//! `/metrics`: the exporter's own metrics.
 
 use super::Shared;
 use super::metrics_response::answer;
@@ -7,7 +7,7 @@ use crate::metrics::{Family, MetricKind, Sample, Value};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-/// Answers a scrape of the exporter itself.
+/// Responds to a scrape of the exporter's own metrics.
 pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
     app.scheduler.self_metrics().connections(app.connections.count());
     app.scheduler
@@ -21,11 +21,11 @@ pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
     response
 }
 
-/// Only where there are controls, so not in the registry.
+/// The metric exists only if controls are configured, so it is not in the registry.
 fn vantage(healthy: bool) -> Family {
     Family {
         name: "glassbox_vantage_healthy".into(),
-        help: "0 while the controls fail: the network of the exporter is suspect".into(),
+        help: "0 if the controls fail, which indicates a problem in the exporter's own network".into(),
         kind: MetricKind::Gauge,
         rank: None,
         samples: vec![Sample {

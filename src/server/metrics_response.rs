@@ -10,7 +10,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{self, BufWriter, Write as _};
 
-/// Writes the families once, through the compression where there is one.
+/// Encodes the families in the preferred format. If the client accepts gzip, the encoder writes directly into the
+/// compressor.
 pub(super) fn answer(families: &[&Family], headers: &HeaderMap) -> Response {
     let format = Format::best(&field(headers, &ACCEPT));
     let zip = accepts(&field(headers, &ACCEPT_ENCODING).to_ascii_lowercase(), "gzip");
@@ -21,7 +22,7 @@ pub(super) fn answer(families: &[&Family], headers: &HeaderMap) -> Response {
         exposition::write(families.iter().copied(), format, &mut plain).map(|()| plain)
     };
     let Ok(body) = written else {
-        return super::error(StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.");
+        return super::error(StatusCode::INTERNAL_SERVER_ERROR, "Failed to encode the metrics.");
     };
     let mut response = ([(CONTENT_TYPE, format.content_type())], body).into_response();
     let fields = response.headers_mut();
@@ -40,7 +41,7 @@ fn zipped(families: &[&Family], format: Format) -> io::Result<Vec<u8>> {
     out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
 }
 
-/// All lines of a field as one.
+/// All values of a header, joined with commas.
 fn field(headers: &HeaderMap, name: &HeaderName) -> String {
     let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     lines.collect::<Vec<_>>().join(",")

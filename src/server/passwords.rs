@@ -1,5 +1,8 @@
-//! Who has the right password. bcrypt is slow on purpose: verdicts are kept, one hash is computed at a time, and addresses take
-//! turns (`queue`). A wrong password takes the same time for every user and for none: that of the most expensive hash.
+//! Checks passwords against bcrypt hashes.
+//!
+//! bcrypt is slow on purpose. Results are therefore cached, only one hash is computed at a time, and client addresses
+//! take turns (`queue`). Checking a wrong password takes as long as the most expensive hash, whether or not the user
+//! exists, so the response time does not reveal user names.
 
 mod queue;
 
@@ -10,18 +13,18 @@ use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Verdicts of each kind that are kept.
+/// Maximum number of cached results of each kind (right and wrong).
 const KEPT: usize = 100;
 
-/// The cost where no hash says one: that of `htpasswd -B` with `-C 10`.
+/// Cost if no hash contains one. It equals that of `htpasswd -B -C 10`.
 const USUAL_COST: u32 = 10;
 
-/// A hash that no password has, of such a cost.
+/// Valid bcrypt hash that has the given cost and matches no password.
 fn nobodys(cost: u32) -> String {
     format!("$2b${cost:02}$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO")
 }
 
-/// The cost of a hash (`$2y$12$…`): the work is 2 to the power of it.
+/// Cost of a hash (12 in `$2y$12$…`). The amount of work is 2^cost.
 fn cost(hash: &str) -> u32 {
     let cost = hash.split('$').nth(2);
     cost.and_then(|cost| cost.parse().ok()).unwrap_or(USUAL_COST)
@@ -31,32 +34,33 @@ fn highest_cost<'a>(hashes: impl Iterator<Item = &'a Secret>) -> u32 {
     hashes.map(|hash| cost(hash.reveal())).max().unwrap_or(USUAL_COST)
 }
 
-/// The costs of hashes whose work adds what is missing from `own` to `highest`: 2^own + 2^own + 2^(own+1) + … = 2^highest.
+/// Costs of the additional hashes that raise the work from `own` to `highest`:
+/// 2^own + 2^own + 2^(own+1) + … = 2^highest.
 fn missing_work(own: u32, highest: u32) -> impl Iterator<Item = u32> {
     own..highest
 }
 
-/// What is known of passwords.
+/// Password checker with its result cache.
 #[derive(Debug, Default)]
 pub(super) struct Passwords {
-    /// The digests of who asked with what, and the hash: those that fit, and those that do not. However many wrong ones come,
-    /// the right ones stay.
+    /// Digests of user, password and hash. Right and wrong results are cached separately, so that a flood of wrong
+    /// passwords cannot evict right ones.
     right: Mutex<HashSet<[u8; 32]>>,
     wrong: Mutex<HashSet<[u8; 32]>>,
     queue: Queue,
 }
 
-/// What is said of a password.
+/// Result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AuthResult {
     Right,
     Wrong,
-    /// Too many wait to be told.
+    /// Not checked: the queue is full.
     Busy,
 }
 
 impl Passwords {
-    /// Whether a user has this password, by the hashes of all users.
+    /// Checks the password of a user. `users` maps each user name to its hash.
     pub async fn judge(
         &self,
         source: ClientAddress,
@@ -78,7 +82,8 @@ impl Passwords {
             return verdict;
         }
         let asked = tokio::task::spawn_blocking(move || {
-            // Kept until the hash is computed, not until nobody waits for it any more: who hangs up buys no second thread.
+            // The thread holds the turn until the hash is computed. A client that disconnects early cannot start a
+            // second computation.
             let _turn = turn;
             fits(&password, &hash_text, highest)
         });
@@ -104,7 +109,8 @@ impl Passwords {
     }
 }
 
-/// Whether a password has this hash. If not, that takes the work of the highest cost, whatever the hash's own is.
+/// Returns whether the password matches the hash. A mismatch always takes the work of the highest cost, regardless of
+/// the cost of this hash.
 fn fits(password: &str, hash: &str, highest: u32) -> bool {
     if matches!(bcrypt::verify(password, hash), Ok(true)) {
         return true;
@@ -137,13 +143,13 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn asking_for_nobody_takes_a_whole_hash() {
-        // What cannot be read as a hash is refused at once, and tells that there is no such user.
+    fn an_unknown_user_costs_a_whole_hash() {
+        // bcrypt rejects an invalid hash immediately, which would reveal that the user does not exist.
         assert!(matches!(bcrypt::verify("any", &nobodys(4)), Ok(false)));
     }
 
     #[test]
-    fn a_wrong_password_takes_the_work_of_the_highest_cost_whoever_is_asked_for() {
+    fn a_wrong_password_takes_the_work_of_the_highest_cost_for_every_user() {
         let hashes = ["$2y$10$abc", "$2y$12$abc", "$2b$04$abc"];
         let highest = highest_cost(hashes.map(Secret::new).iter());
         assert_eq!(highest, 12);
@@ -157,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_of_wrong_passwords_keeps_no_right_one_out() {
+    async fn a_flood_of_wrong_passwords_does_not_block_the_right_one() {
         let hash = Secret::new(bcrypt::hash("right", 4).unwrap());
         let users = Arc::new(BTreeMap::from([("user".to_owned(), hash)]));
         let passwords = Arc::new(Passwords::default());
@@ -182,11 +188,14 @@ mod tests {
         }
         drop(held);
         assert_eq!(right.await.unwrap(), AuthResult::Right);
-        assert!(passwords.queue.waiting() > 100, "it waited for the flood");
+        assert!(
+            passwords.queue.waiting() > 100,
+            "the request waited for the whole flood"
+        );
         for judged in flood {
             assert_eq!(judged.await.unwrap(), AuthResult::Wrong);
         }
-        // It is known now, and waits for nobody.
+        // The cached result needs no turn.
         let _held = passwords.queue.turn(ClientAddress::default()).await.unwrap();
         assert_eq!(judge(1, "right").await, AuthResult::Right);
     }

@@ -1,10 +1,10 @@
-//! `/probe`: reads the request, has it probed, and answers with its page.
+//! `/probe`: parses the request, runs the probe, and responds with its metrics.
 
 use super::metrics_response::answer;
 use super::query::Query;
 use super::{App, Shared, error, not_stored, plain, unavailable};
 use crate::backend::Backend;
-use crate::exposition::{debug_page, text};
+use crate::exposition::{debug_page, prometheus_text};
 use crate::limits::{LONGEST_DEADLINE, LONGEST_SCRAPE, SHORTEST_DEADLINE, SHORTEST_SCRAPE};
 use crate::probe::Probe;
 use crate::probers::{Module, ProbeRequest};
@@ -16,13 +16,16 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use std::time::Duration;
 
-/// The header that tells which evidence an answer came with.
+/// Module of a probe without the parameter `module`.
+pub(super) const DEFAULT_MODULE: &str = "http_2xx";
+
+/// Response header with the evidence id of the probe.
 const EVIDENCE: &str = "x-glassbox-evidence";
 
-/// The header in which Prometheus says how long it will wait.
+/// Request header with the scrape timeout of Prometheus.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// Answers a scrape of one target.
+/// Responds to a scrape of one target.
 pub(super) async fn run(
     app: Shared,
     source: Option<Extension<ClientAddress>>,
@@ -35,12 +38,12 @@ pub(super) async fn run(
         Err((status, words)) => return error(status, &words),
     };
     if app.scheduler.is_draining() {
-        return unavailable("Draining: the exporter is going down.");
+        return unavailable("Draining: the exporter is shutting down.");
     }
     let source = source.map(|Extension(source)| source).unwrap_or_default();
     let scraped = tokio::select! {
         scraped = app.scheduler.scrape(probe, Caller::Scrape(source)) => scraped,
-        () = app.ended() => return unavailable("The exporter ends: this probe was cut off and says nothing of the target."),
+        () = app.ended() => return unavailable("The exporter is shutting down: the probe was aborted."),
     };
     match scraped {
         Ok(reading) => page(&app, &reading, &query, &headers),
@@ -56,7 +59,7 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
     let mut response = if query.get("debug") == Some("true") {
         let name = &reading.entry.finding.module.name;
         let yaml = app.scheduler.config().module_yaml(name);
-        let metrics = reading.read(|families| text::to_string(families.iter().copied()));
+        let metrics = reading.read(|families| prometheus_text::to_string(families.iter().copied()));
         not_stored((plain(), debug_page::text(&reading.entry, &metrics, &yaml)).into_response())
     } else {
         reading.read(|families| answer(families, headers))
@@ -67,7 +70,7 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
     response
 }
 
-/// Reads the request, with the peer's order of checks and its words.
+/// Parses the request with blackbox_exporter's order of checks and error messages.
 fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusCode, String)> {
     let probe = read_probe(app, query, headers).map_err(|words| (StatusCode::BAD_REQUEST, words))?;
     if probe.module.admits(&probe.requested) {
@@ -75,9 +78,9 @@ fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusC
     }
     app.scheduler.denied();
     let by = probe.requested.hostname.as_ref();
-    let by = by.map_or_else(String::new, |name| format!(", or not as {name:?}"));
+    let by = by.map_or_else(String::new, |name| format!(" with hostname {name:?}"));
     let words = format!(
-        "Module {:?} is not for this target: its allowed_targets do not name it{by}",
+        "Module {:?} does not allow this target{by} (allowed_targets)",
         probe.module.name
     );
     Err((StatusCode::FORBIDDEN, words))
@@ -89,12 +92,12 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
     for name in ["module", "target", "hostname", "backend"] {
         if query.bytes(name).is_some_and(|value| value.len() > most) {
             app.scheduler.self_metrics().met("parameter");
-            return Err(format!("Parameter {name} is over {most} bytes"));
+            return Err(format!("Parameter {name} is too long: expected up to {most} bytes"));
         }
         if query.get(name).is_some_and(|value| value.contains(char::is_control)) {
-            return Err(format!("Parameter {name} holds a control character"));
+            return Err(format!("Parameter {name} contains a control character"));
         }
-        // A target of HTTP may have any byte. Nothing else that is named can.
+        // The target of an HTTP probe may contain any byte. The other parameters must be UTF-8.
         if name != "target" && query.bytes(name).is_some_and(|value| str::from_utf8(value).is_err()) {
             return Err(format!("invalid parameter {name}: expected UTF-8"));
         }
@@ -102,7 +105,7 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
     let name = query
         .get("module")
         .filter(|name| !name.is_empty())
-        .unwrap_or("http_2xx");
+        .unwrap_or(DEFAULT_MODULE);
     let Some(module) = config.module(name).cloned() else {
         app.scheduler.self_metrics().unknown_module();
         return Err(format!("Unknown module {name:?}"));
@@ -126,7 +129,8 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
     })
 }
 
-/// The backends of the URL. They fall under the same policy as the target.
+/// Parses the backends, which are subject to the same policy as the target. Only backends that the module lists are
+/// trusted with its secrets.
 fn backends(query: &Query, module: &Module) -> Result<Vec<Backend>, String> {
     let Some(text) = query.get("backend").filter(|text| !text.is_empty()) else {
         return Ok(Vec::new());
@@ -138,16 +142,18 @@ fn backends(query: &Query, module: &Module) -> Result<Vec<Backend>, String> {
     Ok(backends)
 }
 
-/// The peer's rule (the scrape's timeout less the offset, bounded by the module's), with its holes closed: the answer
-/// never comes after the scrape's timeout, and a probe always gets some time. A timeout that no probe can meet is refused: its
-/// failures would be counted as the target's.
+/// Computes the deadline of a probe: the scrape timeout minus the offset, limited by the module's timeout.
+///
+/// This is the rule of blackbox_exporter with two fixes: the response never exceeds the scrape timeout, and a probe
+/// always gets some time. A timeout that no probe can meet is rejected, because its failures would count as the
+/// target's.
 fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Duration>) -> Result<Duration, String> {
     let scrape = match scrape {
         None => LONGEST_DEADLINE,
         Some(value) => {
             let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
             let wrong = |why: &str| format!("Failed to parse timeout from Prometheus header: {text:?} {why}");
-            let seconds: f64 = text.trim().parse().map_err(|_| wrong("is no number of seconds"))?;
+            let seconds: f64 = text.trim().parse().map_err(|_| wrong("is not a number of seconds"))?;
             match Duration::try_from_secs_f64(seconds) {
                 Ok(Duration::ZERO) => LONGEST_DEADLINE,
                 Ok(given) if given < SHORTEST_SCRAPE => {
@@ -157,7 +163,7 @@ fn deadline(scrape: Option<&HeaderValue>, offset: Duration, module: Option<Durat
                     ));
                 }
                 Ok(given) => given.min(LONGEST_SCRAPE),
-                Err(_) => return Err(wrong("is no possible time; it must be above 0 and finite")),
+                Err(_) => return Err(wrong("is not a valid duration: expected a finite, non-negative number")),
             }
         }
     };
@@ -176,7 +182,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_deadline_follows_the_peers_table_and_closes_its_holes() {
+    fn the_deadline_matches_blackbox_exporter_except_for_its_defects() {
         let half = Duration::from_millis(500);
         for (module, scrape, millis) in [
             (None, Some("15"), 14_500),
@@ -197,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scrape_timeout_that_is_no_time_is_refused() {
+    fn an_invalid_scrape_timeout_is_refused() {
         for wrong in ["abc", "NaN", "-1", "inf", "-inf", ""] {
             let header = HeaderValue::from_str(wrong).unwrap();
             let refused = deadline(Some(&header), Duration::ZERO, None).unwrap_err();

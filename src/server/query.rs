@@ -1,6 +1,7 @@
-//! The query of a URL as Go's `url.ParseQuery` reads it.
+//! Parses the query of a URL like Go's `url.ParseQuery`.
 
-/// A URL's query: the first value of a name counts. A pair with a semicolon or with a `%` that begins no encoded byte is left out.
+/// Query of a URL. The first value of a name wins. As in Go, a pair with a semicolon or an invalid percent-encoding is
+/// ignored.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(Vec<u8>, Value)>);
 
@@ -23,12 +24,12 @@ impl Query {
         Self(pairs.filter_map(read).collect())
     }
 
-    /// A value as text; bytes that are not UTF-8 are U+FFFD.
+    /// Returns a value as text. Invalid UTF-8 is replaced by U+FFFD.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.value(name).map(|value| value.text.as_str())
     }
 
-    /// A value as it was sent.
+    /// Returns the decoded bytes of a value.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
         self.value(name).map(|value| value.bytes.as_slice())
     }
@@ -72,9 +73,9 @@ mod tests {
         assert_eq!(Query::new(None).get("target"), None);
     }
 
-    /// As `blackbox_exporter` 0.28 read them.
+    /// The expected values are those of `blackbox_exporter` 0.28.
     #[test]
-    fn what_go_leaves_out_is_left_out() {
+    fn pairs_that_go_ignores_are_ignored() {
         for (raw, target) in [
             ("target=a+b%2bc", Some(&b"a b+c"[..])),
             ("&&t%61rget=a&", Some(b"a")),

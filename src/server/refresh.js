@@ -1,4 +1,4 @@
-// Reads the table of targets anew every ten seconds, while somebody looks at it, and says so where it cannot be read.
+// Refreshes the table of targets every ten seconds while the page is visible. If that fails, the page says so.
 setInterval(async () => {
   if (document.hidden) return;
   const old = document.getElementById("keys");
@@ -12,6 +12,6 @@ setInterval(async () => {
     const read = document.getElementById("read");
     read.className = "failed";
     read.setAttribute("role", "status");
-    read.textContent = `The exporter does not answer: this was read at ${old.dataset.read}.`;
+    read.textContent = `The exporter does not respond. This page shows the state at ${old.dataset.read}.`;
   }
 }, 10000);

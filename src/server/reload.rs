@@ -1,4 +1,4 @@
-//! Loading the configuration again, at a signal, a request, or a change of the file.
+//! Reloads the configuration on a signal, a request, or a change of the file.
 
 use super::{App, load};
 use crate::config::{Config, ConfigError};
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::{JoinError, JoinHandle};
 
-/// The reloads of a process.
+/// State of all reloads of the process.
 #[derive(Debug)]
 pub(super) struct Reloads {
     last: Mutex<Option<Reloaded>>,
-    /// For loads that are under way.
+    /// Permits for loads in progress.
     places: Arc<Semaphore>,
 }
 
@@ -24,29 +24,32 @@ impl Default for Reloads {
     }
 }
 
-/// The last reload.
+/// Result of the last reload.
 #[derive(Debug)]
 struct Reloaded {
     began: Instant,
     outcome: Result<(), Arc<ConfigError>>,
 }
 
-/// After this time a reload fails.
+/// Time after which a reload fails.
 pub(crate) const LONGEST_RELOAD: Duration = Duration::from_secs(10);
 
-/// After this time another reload may begin beside it.
+/// Time after which another reload may start in parallel.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Loads that may hang at once: maximum. One that hangs cannot be stopped, and keeps its thread.
+/// Maximum number of loads that may hang at the same time. A load that hangs cannot be stopped and keeps its thread.
 const HANGING_LOADS: usize = 4;
 
-/// From one reload to the next, at least.
+/// Minimum time between the starts of two reloads.
 const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 
 impl App {
-    /// Loads the configuration again. A bad file changes nothing but the gauge that says so. Who asks while others wait gets
-    /// their answer: what is loaded after one has asked has what was written before. A load that hangs delays the next one by
-    /// `PATIENCE`, fails after `LONGEST_RELOAD`, and changes nothing where a later one was faster.
+    /// Reloads the configuration. An invalid file leaves the active configuration unchanged and sets only the metrics
+    /// of the reload.
+    ///
+    /// Concurrent requests share one load: a load that starts after a request sees everything that was written before
+    /// the request. A load that hangs delays the next one by `PATIENCE` and fails after `LONGEST_RELOAD`. Its result is
+    /// ignored if a later load has finished first.
     ///
     /// # Errors
     /// When the new configuration is not valid, or cannot be read in time.
@@ -72,15 +75,16 @@ impl App {
         let loaded = tokio::time::timeout_at((began + LONGEST_RELOAD).into(), loading).await;
         let loaded = match loaded {
             Ok(loaded) => self.unless_it_panicked(loaded),
-            Err(_elapsed) => Err(self.hanging("it, or a file that it names, did not come within 10 s")),
+            Err(_elapsed) => Err(self.hanging("reading it, or a file that it references, took longer than 10 s")),
         };
         self.conclude(&mut *self.reloads.last.lock().await, began, loaded)
     }
 
-    /// Files may hang, and large expressions take their time: probes go on meanwhile.
+    /// Starts a load on a separate thread, because files may hang and large regular expressions take long to compile.
+    /// Probes continue meanwhile.
     fn begin_load(&self) -> Result<JoinHandle<Result<Config, ConfigError>>, ConfigError> {
         let place = self.reloads.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| self.hanging("earlier reloads still wait for a file that hangs"))?;
+        let place = place.map_err(|_| self.hanging("earlier reloads are still blocked by a file that hangs"))?;
         let settings = self.settings.clone();
         Ok(tokio::task::spawn_blocking(move || {
             let _place = place;
@@ -88,7 +92,7 @@ impl App {
         }))
     }
 
-    /// A panic there is one here.
+    /// Resumes a panic of the loading thread on this thread.
     fn unless_it_panicked<T>(&self, loaded: Result<T, JoinError>) -> T {
         loaded.unwrap_or_else(|error| {
             self.scheduler.self_metrics().reloaded(false);
@@ -110,7 +114,7 @@ impl App {
         let own = self.scheduler.self_metrics();
         let outcome = match loaded {
             Err(error) => Err(Arc::new(error)),
-            // What was begun later has what was written later.
+            // A load that started later has read a newer version.
             Ok(_) if last.as_ref().is_some_and(|last| last.began > began) => return Ok(()),
             Ok(config) => {
                 self.scheduler.reconfigure(config);

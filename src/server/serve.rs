@@ -1,4 +1,4 @@
-//! Connections: taken, secured where that is asked for, served, and ended in peace.
+//! Accepts connections, performs TLS handshakes, serves HTTP/1 and HTTP/2, and shuts down gracefully.
 
 use super::App;
 use super::connections::{Connection, TrackedStream};
@@ -21,13 +21,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-/// What waits while there is no file descriptor for another connection.
+/// Pause after a failed `accept`, for example while no file descriptor is free.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Bytes of bodies that an HTTP/2 connection may hold unread: the window that it has at its start (RFC 9113 section 6.9.2).
+/// Flow-control window of an HTTP/2 connection for unread request bodies, in bytes: the initial value of
+/// RFC 9113 section 6.9.2.
 const UNREAD: u32 = 65_535;
 
-/// Serves a listener until `stop` says so; then takes no new connection, and lets those that are there end.
+/// Serves a listener until `stop` becomes true. Then it accepts no new connections and waits for the open ones to end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let routes = Routes {
         all: super::router(app.clone()),
@@ -42,7 +43,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
         match taken {
             Ok((stream, _)) => {
                 let connection = app.connections.admit(app.scheduler.limits().connections).await;
-                // From one runtime to another a socket goes by the kernel's number alone.
+                // A tokio socket belongs to one runtime. Only a standard socket can move to another worker's
+                // runtime.
                 let Ok(stream) = stream.into_std() else { continue };
                 let serve_connection = serve_connection(
                     stream,
@@ -55,7 +57,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
             }
             Err(error) if is_the_connections(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "Error taking a connection");
+                tracing::error!(%error, "Error accepting a connection");
                 tokio::time::sleep(BREATH).await;
             }
         }
@@ -64,14 +66,14 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiv
     ending.shutdown().await;
 }
 
-/// What is served: to all, and to the few beyond the bound of connections.
+/// Routes for regular connections (`all`) and for the extra ones beyond `limits.connections` (`few`).
 #[derive(Clone)]
 struct Routes {
     all: Router,
     few: Router,
 }
 
-/// Whether it was the client that ended a connection that was not yet taken.
+/// Returns whether `accept` failed because the client closed the connection first.
 fn is_the_connections(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -86,7 +88,7 @@ async fn serve_connection(
 ) {
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
-        Err(error) => return tracing::error!(%error, "Error taking a connection"),
+        Err(error) => return tracing::error!(%error, "Error accepting a connection"),
     };
     let _ = stream.set_nodelay(true);
     let source = stream
@@ -98,14 +100,14 @@ async fn serve_connection(
         let Some(tls) = tls else {
             return requests((stream, false), source, &connection, &app, routes, watcher).await;
         };
-        // Kept aside, so that a plain connection takes no room for it.
+        // Boxed below, so that a connection without TLS does not reserve memory for the handshake.
         let secured = async {
             let secured = TlsAcceptor::from(tls).accept(stream).await?;
             let over_http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
             requests((secured, over_http2), source, &connection, &app, routes, watcher).await;
             Ok::<_, io::Error>(())
         };
-        // Who hangs up in the handshake, or never begins it, asks for nothing.
+        // Debug only: a client that fails the handshake has sent no request.
         if let Err(error) = Box::pin(secured).await {
             tracing::debug!(%error, "TLS handshake error");
         }
@@ -116,8 +118,9 @@ async fn serve_connection(
     }
 }
 
-/// The request without its hold on the connection's buffer, which is 8 KiB and is read into again meanwhile, so that a client's
-/// end is seen: a scrape lasts as long as its probe.
+/// Copies the URI and the header values, so that the request no longer refers to the read buffer of the connection
+/// (8 KiB). The server keeps reading during a probe to detect a client that disconnects, and would otherwise allocate
+/// a second buffer.
 fn let_go<B>(request: Request<B>) -> Request<B> {
     let (mut head, body) = request.into_parts();
     if let Ok(own) = head.uri.to_string().parse() {
@@ -151,12 +154,12 @@ async fn requests(
         let answer = if is_extra { few.call(request) } else { all.call(request) };
         let app = app.clone();
         async move {
-            // What a handler left half done is its own: all that requests share is whole after a panic.
+            // Unwind safety: a panic in a handler cannot leave shared state inconsistent.
             let answer = AssertUnwindSafe(answer).catch_unwind().await;
             drop(serving);
             answer.unwrap_or_else(|_panic| {
                 app.scheduler.self_metrics().panicked();
-                let words = "This is a defect of the exporter; please report it.";
+                let words = "Internal error: this is a defect of the exporter; please report it.";
                 Ok(super::error(StatusCode::INTERNAL_SERVER_ERROR, words))
             })
         }
@@ -168,7 +171,7 @@ async fn requests(
     });
     let ended = if over_http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        // No handler reads a body: more than the protocol's own least would only be held.
+        // No handler reads a request body, so a larger window would only buffer unread data.
         builder
             .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
             .initial_connection_window_size(UNREAD)
@@ -181,6 +184,6 @@ async fn requests(
         watcher.watch(builder.serve_connection(stream, service)).await
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "A connection ended early");
+        tracing::debug!(%error, "Connection ended early");
     }
 }

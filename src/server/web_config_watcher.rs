@@ -1,7 +1,9 @@
-//! Reloads the web configuration when its files change. A thread of its own reads them, so that no request waits for a disk.
+//! Reloads the web configuration when its files change. A separate thread reads the files, so that no request waits for
+//! a disk.
 //!
-//! A new version is taken when it has been the same for two looks, can be served, and opens nothing: a file that is being written
-//! may be valid and have no passwords yet. TLS, passwords and required client certificates end with a restart only.
+//! The watcher applies a new version if it is unchanged for two checks, is valid, and removes no protection: a partly
+//! written file may be valid but lack the passwords. Only a restart can remove TLS, passwords or required client
+//! certificates.
 
 use crate::config::WebConfig;
 use std::fs::Metadata;
@@ -9,40 +11,41 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often the files are looked at. Two looks are the moment for which a new version must stay the same.
+/// Time between two checks of the files. A new version must stay unchanged for this time.
 pub(super) const EVERY: Duration = Duration::from_millis(250);
 
-/// By which a file that has changed is known: device, inode, size, and time of change in nanoseconds.
+/// Identifies the version of a file: device, inode, size, and modification time in seconds and nanoseconds. `None` if
+/// the file is missing.
 type Version = Option<(u64, u64, u64, i64, i64)>;
 
-/// The files of the web configuration, and what the last looks have found.
+/// Watches the files of the web configuration.
 #[derive(Debug)]
 pub(super) struct WebConfigWatcher {
     path: PathBuf,
-    /// All files that the configuration was read from.
+    /// All files from which the configuration was read.
     files: Vec<PathBuf>,
-    /// The versions that were last read, whether or not they could be served.
+    /// Versions that were read last, valid or not.
     read: Vec<Version>,
-    /// The versions of the last look.
+    /// Versions found by the last check.
     last: Vec<Version>,
-    /// Why the versions that were read cannot be served. They are read again with each look: a file that is missing yet may not be
-    /// among those that are looked at.
+    /// Why the versions in `read` cannot be used. Each check re-reads them, because the error may concern a file that
+    /// is not in `files`, such as one that does not exist yet.
     failed: Option<String>,
 }
 
-/// What a look has found.
+/// Result of a check.
 #[derive(Debug)]
 pub(super) enum WebConfigChange {
-    /// Nothing new.
+    /// No change.
     Same,
-    /// A new version, which may be served.
+    /// New version that can be used.
     New(Box<WebConfig>),
-    /// A new version that must not be served, and why. Told once for each reason.
+    /// Reason why a new version cannot be used. Repeated failures with the same reason are reported once.
     Refused(String),
 }
 
 impl WebConfigWatcher {
-    /// The file that `config` was read from, as it now is.
+    /// Watches the file from which `config` was read, starting with its current version.
     pub fn new(path: PathBuf, config: &WebConfig) -> Self {
         let versions = versions(&config.files);
         Self {
@@ -54,7 +57,7 @@ impl WebConfigWatcher {
         }
     }
 
-    /// Looks at the files, and reads a version that has settled. `now` is what is served.
+    /// Checks the files and reads a version that is no longer changing. `now` is the active configuration.
     pub fn look(&mut self, now: &WebConfig) -> WebConfigChange {
         let versions = versions(&self.files);
         let is_settled = versions == self.last;
@@ -82,7 +85,7 @@ impl WebConfigWatcher {
     }
 }
 
-/// Reads the files, unless one of them is a pipe or a device, whose reading could last for ever.
+/// Reads the configuration. Refuses pipes and devices, because reading them could block forever.
 fn load(path: &Path, files: &[PathBuf]) -> Result<WebConfig, String> {
     let irregular = |file: &&PathBuf| std::fs::metadata(file).is_ok_and(|metadata| !metadata.is_file());
     if let Some(file) = files.iter().find(irregular) {
@@ -91,16 +94,16 @@ fn load(path: &Path, files: &[PathBuf]) -> Result<WebConfig, String> {
     WebConfig::load(path).map_err(|error| error.to_string())
 }
 
-/// What a new version would open, in words.
+/// Describes the protection that the new version would remove.
 fn loss(now: &WebConfig, new: &WebConfig) -> Option<&'static str> {
     if now.tls.is_some() && new.tls.is_none() {
-        return Some("it has no TLS any more: restart the exporter to serve without");
+        return Some("the new version removes TLS: restart the exporter to serve without TLS");
     }
     if !now.users.is_empty() && new.users.is_empty() {
-        return Some("it has no users any more: restart the exporter to serve without passwords");
+        return Some("the new version removes all users: restart the exporter to serve without passwords");
     }
     (now.requires_client_certificates && !new.requires_client_certificates)
-        .then_some("it requires no client certificates any more: restart the exporter to serve without")
+        .then_some("the new version no longer requires client certificates: restart the exporter to serve without them")
 }
 
 fn versions(files: &[PathBuf]) -> Vec<Version> {
@@ -120,7 +123,7 @@ mod tests {
     const USERS: &str = "basic_auth_users: {u: '$2b$04$abcdefghijklmnopqrstuuAFBFBFBFBFBFBFBFBFBFBFBFBFBFBFO'}\n";
 
     #[test]
-    fn a_version_is_taken_when_it_has_settled_and_opens_nothing() {
+    fn a_version_is_applied_when_it_is_stable_and_removes_no_protection() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("web.yml");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
@@ -128,22 +131,22 @@ mod tests {
         let now = WebConfig::load(&path).unwrap();
         let mut file = WebConfigWatcher::new(path.clone(), &now);
         assert!(matches!(file.look(&now), WebConfigChange::Same));
-        // Half of it, for longer than a moment.
+        // A partly written file stays unchanged for two checks.
         write("http_server_config: {http2: false}\n");
         assert!(
             matches!(file.look(&now), WebConfigChange::Same),
-            "it is still being written"
+            "it may still be incomplete"
         );
-        assert!(matches!(file.look(&now), WebConfigChange::Refused(words) if words.contains("no users")));
-        assert!(matches!(file.look(&now), WebConfigChange::Same), "it is told once");
-        // All of it.
+        assert!(matches!(file.look(&now), WebConfigChange::Refused(words) if words.contains("removes all users")));
+        assert!(matches!(file.look(&now), WebConfigChange::Same), "it is reported once");
+        // The complete file.
         write(&format!("http_server_config: {{http2: false}}\n{USERS}"));
         assert!(
             matches!(file.look(&now), WebConfigChange::Same),
-            "it is still being written"
+            "it may still be incomplete"
         );
         let WebConfigChange::New(new) = file.look(&now) else {
-            panic!("it has settled");
+            panic!("it is unchanged for two checks");
         };
         assert!(!new.http2 && new.users.len() == 1);
         assert!(matches!(file.look(&now), WebConfigChange::Same));

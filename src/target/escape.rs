@@ -1,4 +1,4 @@
-//! Percent-encoding (RFC 3986 section 2.1) as Go's `net/url` has it: which bytes of which part of a URL are encoded.
+//! Percent-encoding (RFC 3986 section 2.1) as in Go's `net/url`: the bytes that are encoded in each part of a URL.
 
 use super::http_url::UrlError;
 
@@ -6,7 +6,7 @@ use super::http_url::UrlError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UrlPart {
     Path,
-    /// A host may contain percent-encoded bytes beyond ASCII and `%25`, no others.
+    /// In a host, only `%25` and bytes beyond ASCII may be percent-encoded.
     Host,
     /// The zone of an IPv6 address (RFC 6874).
     Zone,
@@ -15,7 +15,7 @@ pub(super) enum UrlPart {
     Fragment,
 }
 
-/// Whether Go encodes a byte of this part. Some of those bytes are accepted unencoded too, see [`encoded_path`].
+/// Whether Go encodes a byte in this part. Some of these bytes are also accepted unencoded, see [`encoded_path`].
 const fn is_escaped(byte: u8, part: UrlPart) -> bool {
     if byte.is_ascii_alphanumeric() {
         return false;
@@ -53,7 +53,7 @@ const fn is_escaped(byte: u8, part: UrlPart) -> bool {
 /// Decodes a part.
 ///
 /// # Errors
-/// When a `%` does not begin an encoded byte, or the part may not contain a byte.
+/// When a `%` is not followed by two hexadecimal digits, or the part contains a byte that is not allowed.
 pub(super) fn decode(text: &[u8], part: UrlPart) -> Result<Vec<u8>, UrlError> {
     let is_host = matches!(part, UrlPart::Host | UrlPart::Zone);
     let mut decoded = Vec::with_capacity(text.len());
@@ -89,14 +89,15 @@ fn hex_pair(text: &[u8]) -> Option<(u8, &[u8])> {
     Some((u8::try_from(value).ok()?, after))
 }
 
-/// A path as it is sent: as written where each of its bytes may stand in a path, else all of it encoded anew.
+/// Returns the path for the request: unmodified if all of its bytes are allowed in a path, otherwise completely
+/// re-encoded.
 ///
 /// # Errors
-/// When a `%` does not begin an encoded byte.
+/// When a `%` is not followed by two hexadecimal digits.
 pub(super) fn encoded_path(written: &[u8]) -> Result<String, UrlError> {
     let decoded = decode(written, UrlPart::Path)?;
     let may_stand = |byte: &u8| {
-        // RFC 3986 section 3.3, and brackets, which browsers leave alone.
+        // RFC 3986 section 3.3, and brackets, which browsers do not encode.
         matches!(byte, b'!' | b'\'' | b'(' | b')' | b'*' | b'[' | b']' | b'%') || !is_escaped(*byte, UrlPart::Path)
     };
     Ok(match std::str::from_utf8(written) {
@@ -124,7 +125,7 @@ fn encode_path(decoded: &[u8]) -> String {
 mod tests {
     use super::{UrlPart, decode, encoded_path};
 
-    /// As `blackbox_exporter` sent them.
+    /// The expected values are the paths that `blackbox_exporter` sends.
     #[test]
     fn a_path_is_sent_as_written_or_encoded_as_a_whole() {
         for (written, sent) in [

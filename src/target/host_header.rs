@@ -1,7 +1,7 @@
-//! The field `Host` as Go writes it.
+//! The header field `Host` as Go writes it.
 
-/// The value of `Host` for a host and port as somebody wrote them, in the bytes that Go sends: other scripts in Punycode, no zone,
-/// empty where there is a byte that the field may not contain.
+/// Returns the value of `Host` for a host and port, byte for byte as Go sends it: non-ASCII labels in Punycode, and no
+/// zone. Returns an empty string if the host contains a byte that is not allowed in the field.
 #[must_use]
 pub fn host_header(written: &str) -> String {
     let mut host = if written.is_ascii() {
@@ -24,7 +24,7 @@ pub fn host_header(written: &str) -> String {
     if !host.bytes().all(may_stand) {
         return String::new();
     }
-    // A zone is a matter of this machine (RFC 6874 section 1).
+    // A zone is only meaningful on the local machine (RFC 6874 section 1).
     if host.starts_with('[')
         && let Some(end) = host.rfind(']')
         && let Some(zone) = host[..end].rfind('%')
@@ -34,7 +34,7 @@ pub fn host_header(written: &str) -> String {
     host
 }
 
-/// A label without any mapping, as Go writes it in `Host`.
+/// Encodes a label without Unicode mapping, as Go does for `Host`.
 fn punycode(label: &str) -> String {
     let encoded = || idna::punycode::encode_str(label).map(|encoded| format!("xn--{encoded}"));
     if label.is_ascii() {
@@ -48,7 +48,7 @@ fn punycode(label: &str) -> String {
 mod tests {
     use super::host_header;
 
-    /// Each line is what `blackbox_exporter` 0.28 sent for a `Host` header.
+    /// The expected values are those that `blackbox_exporter` 0.28 sends as `Host`.
     #[test]
     fn a_host_header_is_gos() {
         for (written, sent) in [

@@ -1,14 +1,14 @@
-//! A URL of HTTP or WebSocket as Go's `net/url` reads it: what is sent of it is what was written, encoded only where it must be.
+//! An HTTP or WebSocket URL, parsed like Go's `net/url`: it is sent unmodified, and encoded only where necessary.
 //!
-//! The URL standard of browsers changes a URL when it reads it (`..`, `\`, `0x7f.1`). A probe must ask for exactly what its
-//! operator wrote, and `blackbox_exporter` does.
+//! The URL standard of browsers normalizes URLs (`..`, `\`, `0x7f.1`). A probe must request exactly the configured URL,
+//! as `blackbox_exporter` does.
 
 use super::host_header::host_header;
 use super::reference::Reference;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Why a text is not such a URL. The text itself may hold secrets and is not repeated.
+/// Error of an invalid URL. It does not contain the URL, which may contain secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// A byte below 0x20, or 0x7f.
@@ -17,27 +17,27 @@ pub enum UrlError {
     /// `%` without two hexadecimal digits.
     #[error("invalid URL: expected two hexadecimal digits after each %")]
     Escape,
-    /// The scheme is missing, or a path begins like one.
+    /// Missing scheme, or a path that starts like a scheme.
     #[error("invalid URL: expected a scheme before the first colon")]
     Scheme,
-    /// A scheme that is not one of HTTP or WebSocket.
+    /// A scheme other than those of [`Scheme`].
     #[error("invalid scheme {0:?}: expected http or https")]
     OtherScheme(String),
-    /// A byte that user names and passwords have only when it is encoded.
+    /// An unencoded byte that is not allowed in user names and passwords.
     #[error("invalid URL: expected user name and password to be percent-encoded")]
     User,
-    /// A byte that no host has, or an address that is none.
+    /// A byte that is not allowed in a host, or an invalid address.
     #[error("invalid URL: expected a host name, an IPv4 address, or an IPv6 address in brackets")]
     Host,
-    /// Something else than a number from 0 to 65535.
+    /// A port that is not a number from 0 to 65535.
     #[error("invalid URL: expected a port from 0 to 65535")]
     Port,
-    /// No host at all.
+    /// Missing host.
     #[error("invalid URL: expected a host")]
     NoHost,
 }
 
-/// The schemes.
+/// The supported schemes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// `http`.
@@ -51,7 +51,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// In lower case.
+    /// Returns the scheme in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Scheme {
         }
     }
 
-    /// Whether TLS comes first.
+    /// Whether the scheme uses TLS.
     #[must_use]
     pub const fn is_secure(self) -> bool {
         matches!(self, Self::Https | Self::Wss)
@@ -76,17 +76,17 @@ impl Scheme {
 /// User name and password, decoded.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
-    /// The name; may be empty.
+    /// User name; may be empty.
     pub name: Vec<u8>,
-    /// The password, where there is a colon.
+    /// Password; `None` without a colon.
     pub password: Option<Vec<u8>>,
 }
 
-/// What stands between `//` and the path.
+/// The part of a URL between `//` and the path.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Authority {
     pub user: Option<User>,
-    /// Decoded, with the port; an IPv6 address in brackets.
+    /// Host and port, decoded, with an IPv6 address in brackets.
     pub host: String,
 }
 
@@ -102,14 +102,14 @@ impl fmt::Debug for Authority {
     }
 }
 
-/// A URL with a host. `Display` and `Debug` leave out user name, password, query and fragment.
+/// A URL with a host. `Display` and `Debug` omit user name, password, query and fragment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl {
     scheme: Scheme,
     user: Option<User>,
-    /// Host and port as written.
+    /// Unmodified host and port.
     written: String,
-    /// What is resolved or dialled.
+    /// Host to resolve or to connect to.
     host: String,
     port: Option<u16>,
     path: String,
@@ -117,10 +117,10 @@ pub struct HttpUrl {
 }
 
 impl HttpUrl {
-    /// Reads an absolute URL.
+    /// Parses an absolute URL.
     ///
     /// # Errors
-    /// When Go's `url.Parse` refuses it, it has no host, or it is none of [`Scheme`].
+    /// When Go's `url.Parse` rejects the URL, the host is missing, or the scheme is not one of [`Scheme`].
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, UrlError> {
         let reference = Reference::parse(text.as_ref())?;
         let scheme = reference.scheme.ok_or(UrlError::Scheme)?;
@@ -143,7 +143,8 @@ impl HttpUrl {
         }
         let port = port.filter(|digits| !digits.is_empty()).map(str::parse);
         let host = dialled(name);
-        // Only a zone stands behind a percent sign. A name with one would be judged as what stands before it, or resolved as a whole.
+        // A percent sign may only precede a zone. In a name with a percent sign, the policy would check the part before
+        // it, but the whole name would be resolved.
         let zone = host
             .split_once('%')
             .map(|(address, zone)| (address.parse::<Ipv6Addr>(), zone));
@@ -162,10 +163,10 @@ impl HttpUrl {
         })
     }
 
-    /// The URL that a reference leads to from this one (RFC 3986 section 5).
+    /// Resolves a reference against this URL (RFC 3986 section 5).
     ///
     /// # Errors
-    /// When it leads to no URL of HTTP.
+    /// When the result is not an HTTP URL.
     pub fn join(&self, reference: &[u8]) -> Result<Self, UrlError> {
         Reference::parse(reference)?.resolve(self)
     }
@@ -178,13 +179,13 @@ impl HttpUrl {
         }
     }
 
-    /// The scheme.
+    /// Returns the scheme.
     #[must_use]
     pub const fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The same with another scheme, on the same port.
+    /// Replaces the scheme and keeps the port.
     #[must_use]
     pub fn with_scheme(mut self, scheme: Scheme) -> Self {
         let port = self.port();
@@ -196,45 +197,46 @@ impl HttpUrl {
         self
     }
 
-    /// The same with another scheme, on that scheme's own port where none is written.
+    /// Replaces the scheme. Without an explicit port, the port becomes the default of the new scheme.
     #[must_use]
     pub const fn on_port_of(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
     }
 
-    /// The name to resolve, in the form of DNS (RFC 5891), or the address to dial, without brackets, with its zone.
+    /// Returns the name to resolve in ASCII form (RFC 5891), or the address to connect to with its zone and without
+    /// brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, written or the scheme's own.
+    /// Returns the explicit port, or the default port of the scheme.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port.unwrap_or_else(|| self.scheme.port())
     }
 
-    /// The value of `Host` (RFC 9110 section 7.2): host and port as written, other scripts in Punycode, without a zone. Empty
-    /// where the host has a byte that the field may not contain, as Go has it.
+    /// Returns the value of `Host` (RFC 9110 section 7.2): the unmodified host and port, with non-ASCII labels in
+    /// Punycode and without a zone. As in Go, it is empty if the host contains a byte that is not allowed in the field.
     #[must_use]
     pub fn authority(&self) -> String {
         host_header(&self.written)
     }
 
-    /// The port that is written.
+    /// Returns the explicit port.
     #[must_use]
     pub const fn written_port(&self) -> Option<u16> {
         self.port
     }
 
-    /// Host and port to dial, an IPv6 address in brackets.
+    /// Returns the host and port to connect to, with an IPv6 address in brackets.
     #[must_use]
     pub fn place(&self) -> String {
         format!("{}:{}", self.bracketed(), self.port())
     }
 
-    /// The same without a port where none is written.
+    /// Like [`Self::place`], but without a port if the URL has none.
     #[must_use]
     pub fn written_place(&self) -> String {
         match self.port {
@@ -243,7 +245,7 @@ impl HttpUrl {
         }
     }
 
-    /// The host to dial, an IPv6 address in brackets.
+    /// Returns the host to connect to, with an IPv6 address in brackets.
     #[must_use]
     pub fn bracketed(&self) -> String {
         if self.host.contains(':') {
@@ -253,19 +255,19 @@ impl HttpUrl {
         }
     }
 
-    /// The path, encoded as it is sent; empty where nothing was written.
+    /// Returns the path as encoded in the request; empty if the URL has none.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What follows the `?`, as written.
+    /// Returns the unmodified query.
     #[must_use]
     pub fn query(&self) -> Option<&[u8]> {
         self.query.as_deref()
     }
 
-    /// Adds to the query.
+    /// Appends a pair to the query.
     pub fn append_query(&mut self, pair: &str) {
         let query = self.query.get_or_insert_default();
         if !query.is_empty() {
@@ -274,7 +276,7 @@ impl HttpUrl {
         query.extend_from_slice(pair.as_bytes());
     }
 
-    /// What a request asks for: path and query (RFC 9112 section 3.2.1), in the bytes that Go writes.
+    /// Returns the request target: path and query (RFC 9112 section 3.2.1), byte for byte as Go writes it.
     #[must_use]
     pub fn target(&self) -> Vec<u8> {
         let mut target = if self.path.is_empty() { "/" } else { &self.path }.as_bytes().to_vec();
@@ -285,16 +287,17 @@ impl HttpUrl {
         target
     }
 
-    /// User name and password.
+    /// Returns the user name and password.
     #[must_use]
     pub const fn user(&self) -> Option<&User> {
         self.user.as_ref()
     }
 
-    /// Scheme, host and port, as the field `Origin` has them (RFC 6454 section 6.1).
+    /// Returns scheme, host and port in the format of the field `Origin` (RFC 6454 section 6.1).
     #[must_use]
     pub fn origin(&self) -> String {
-        // A name in another script is judged, resolved and passed on in the form of DNS: a proxy may map letters otherwise.
+        // A non-ASCII name is checked, resolved and forwarded in ASCII form, because a proxy may map its characters
+        // differently.
         let place = if self.written.is_ascii() {
             self.authority()
         } else {
@@ -303,7 +306,7 @@ impl HttpUrl {
         format!("{}://{place}", self.scheme.as_str())
     }
 
-    /// Whether another URL has the same scheme, host and port: credentials stay within these.
+    /// Whether another URL has the same scheme, host and port. Credentials are sent only to the same origin.
     #[must_use]
     pub fn same_origin(&self, other: &Self) -> bool {
         let same_host = match (self.host.parse::<IpAddr>(), other.host.parse::<IpAddr>()) {
@@ -313,8 +316,8 @@ impl HttpUrl {
         same_host && self.scheme == other.scheme && self.port() == other.port()
     }
 
-    /// As it may be shown: without user name, password, query and fragment, a name in the form of DNS, in which no letter looks
-    /// like another.
+    /// Returns the URL for display, without user name, password, query and fragment. The name is in ASCII form, which
+    /// prevents homograph confusion.
     #[must_use]
     pub fn shown(&self) -> String {
         let place = if self.written.is_ascii() {
@@ -344,7 +347,7 @@ impl fmt::Debug for HttpUrl {
     }
 }
 
-/// The host without brackets, and what follows the colon after it.
+/// Splits the host, without brackets, and the part after the colon.
 fn split(written: &str) -> (&str, Option<&str>) {
     if let Some((address, rest)) = written.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
         return (address, rest.strip_prefix(':'));
@@ -355,7 +358,8 @@ fn split(written: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// ASCII is resolved as written. Other scripts are mapped first (UTS 46): digits of another width are digits then.
+/// Returns the host to resolve: an ASCII name unmodified, other names after UTS 46 mapping, which also converts
+/// full-width digits.
 fn dialled(name: &str) -> String {
     if name.is_ascii() {
         return name.to_owned();
@@ -371,7 +375,7 @@ mod tests {
         HttpUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    /// What stands before the sign would be judged, and the whole be resolved.
+    /// The policy would check the part before the percent sign, but the whole name would be resolved.
     #[test]
     fn a_percent_sign_begins_a_zone_and_nothing_else() {
         for text in [
@@ -387,7 +391,7 @@ mod tests {
         assert_eq!(url("http://[fe80::1%25eth0]/").host(), "fe80::1%eth0");
     }
 
-    /// A proxy may read a name in another script otherwise than it was judged here.
+    /// A proxy may map a non-ASCII name differently than the exporter does for its policy check.
     #[test]
     fn a_proxy_is_asked_for_the_name_that_was_judged() {
         assert_eq!(url("http://\u{ff47}ood.example/").origin(), "http://good.example");
@@ -395,7 +399,7 @@ mod tests {
         assert_eq!(url("http://Good.example/").origin(), "http://Good.example");
     }
 
-    /// Each line is what `blackbox_exporter` 0.28 sent.
+    /// The expected values are those that `blackbox_exporter` 0.28 sends.
     #[test]
     fn request_target_and_host_are_gos() {
         for (text, target, authority) in [

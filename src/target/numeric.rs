@@ -1,10 +1,11 @@
-//! Numbers that some programs take for an IPv4 address: `0xA9FEA9FE`, `0251.0376.0251.0376`, `169.254.43518` (`inet_aton(3)`).
+//! Numeric hosts that some programs parse as an IPv4 address: `0xA9FEA9FE`, `0251.0376.0251.0376`, `169.254.43518`
+//! (`inet_aton(3)`).
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The address that `inet_aton(3)`, browsers and many proxies read in a host, also with a final dot and in digits of other
-/// widths. `None` where none of them does. The exporter itself takes such a host for a name, as Go does: this is for the policy,
-/// since a proxy or a name server may read it otherwise.
+/// Parses a host like `inet_aton(3)`, browsers and many proxies, optionally with a trailing dot and full-width digits.
+/// Returns `None` if none of these would parse it as an address. Like Go, the exporter itself treats a numeric host as
+/// a name. The policy needs the address because a proxy or a name server may parse the host differently.
 #[must_use]
 pub fn numeric_address(host: &str) -> Option<IpAddr> {
     let mapped;
@@ -20,7 +21,7 @@ pub fn numeric_address(host: &str) -> Option<IpAddr> {
     }
     let parts = host.split('.').map(number).collect::<Option<Vec<u32>>>()?;
     let (last, high) = parts.split_last()?;
-    // The last part fills what the others leave of four bytes.
+    // The last part covers the remaining bytes of the address.
     let bits = 32 - 8 * u32::try_from(high.len()).ok().filter(|count| *count < 4)?;
     if u64::from(*last) >= 1 << bits || high.iter().any(|part| *part > 0xff) {
         return None;
@@ -29,7 +30,7 @@ pub fn numeric_address(host: &str) -> Option<IpAddr> {
     Some(Ipv4Addr::from(high.fold(*last, |address, part| address | part)).into())
 }
 
-/// Decimal, octal after `0`, hexadecimal after `0x`.
+/// Parses a number: hexadecimal after `0x`, octal after `0`, otherwise decimal.
 fn number(part: &str) -> Option<u32> {
     let lower = part.to_ascii_lowercase();
     let (digits, radix) = match (lower.strip_prefix("0x"), lower.strip_prefix('0')) {
@@ -38,7 +39,7 @@ fn number(part: &str) -> Option<u32> {
         (None, Some(digits)) => (digits, 8),
         (None, None) => (&*lower, 10),
     };
-    // No sign.
+    // `from_str_radix` would accept a sign.
     let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     u32::from_str_radix(digits, radix).ok().filter(|_| plain)
 }

@@ -1,28 +1,29 @@
-//! URI references (RFC 3986 section 4) as Go's `net/url` reads and resolves them: what a `Location` contains.
+//! URI references (RFC 3986 section 4), parsed and resolved like in Go's `net/url`. A `Location` contains such a
+//! reference.
 
 use super::escape::{UrlPart, decode, encoded_path};
 use super::http_url::{Authority, HttpUrl, UrlError, User};
 use std::net::Ipv6Addr;
 
-/// A reference, taken apart. A fragment is checked and dropped: it is never sent.
+/// A parsed reference. The fragment is validated and dropped, because it is never sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reference {
     /// In lower case.
     pub scheme: Option<String>,
     pub authority: Option<Authority>,
-    /// Encoded as it is sent.
+    /// As encoded in the request.
     pub path: String,
-    /// After the `?`, as written; `None` without a `?`.
+    /// Unmodified part after the `?`; `None` without a `?`.
     pub query: Option<Vec<u8>>,
-    /// A scheme is followed by something other than a slash, as in `mailto:a`.
+    /// Whether the scheme is not followed by a slash, as in `mailto:a`.
     pub is_opaque: bool,
 }
 
 impl Reference {
-    /// Takes a reference apart.
+    /// Parses a reference.
     ///
     /// # Errors
-    /// When Go's `url.Parse` refuses it.
+    /// When Go's `url.Parse` rejects it.
     pub fn parse(text: &[u8]) -> Result<Self, UrlError> {
         let (text, fragment) = cut(text, b'#');
         if text.iter().any(u8::is_ascii_control) {
@@ -43,7 +44,7 @@ impl Reference {
                 reference.is_opaque = true;
                 return Ok(reference);
             }
-            // RFC 3986 section 4.2: it would be a scheme.
+            // RFC 3986 section 4.2: the first segment would be parsed as a scheme.
             if cut(rest, b'/').0.contains(&b':') && text != b"*" {
                 return Err(UrlError::Scheme);
             }
@@ -60,10 +61,10 @@ impl Reference {
         Ok(reference)
     }
 
-    /// The URL that it leads to from another (RFC 3986 section 5.2, Go's `URL.ResolveReference`).
+    /// Resolves the reference against a base URL (RFC 3986 section 5.2, Go's `URL.ResolveReference`).
     ///
     /// # Errors
-    /// When it leads to no URL of HTTP.
+    /// When the result is not an HTTP URL.
     pub fn resolve(self, base: &HttpUrl) -> Result<HttpUrl, UrlError> {
         if self.scheme.is_some() || self.authority.is_some() {
             let scheme = self.scheme.unwrap_or_else(|| base.scheme().as_str().to_owned());
@@ -81,7 +82,7 @@ impl Reference {
     }
 }
 
-/// What stands before a byte, and what after it.
+/// Splits a string at the first occurrence of a byte.
 fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|byte| *byte == at) {
         Some(place) => (&text[..place], Some(&text[place + 1..])),
@@ -105,7 +106,7 @@ fn scheme(text: &[u8]) -> Result<(Option<String>, &[u8]), UrlError> {
     }
 }
 
-/// User, host and port; `None` where it is empty.
+/// Parses user, host and port. Returns `None` if all of them are empty.
 fn authority(text: &[u8]) -> Result<Option<Authority>, UrlError> {
     let (user, host) = match text.iter().rposition(|byte| *byte == b'@') {
         Some(at) => (Some(&text[..at]), &text[at + 1..]),
@@ -129,7 +130,7 @@ fn userinfo(text: &[u8]) -> Result<User, UrlError> {
     })
 }
 
-/// The host and the port, decoded, an IPv6 address in its brackets.
+/// Returns the decoded host and port, with an IPv6 address in brackets.
 fn host_and_port(text: &[u8]) -> Result<String, UrlError> {
     let host = if let Some(open) = text.iter().rposition(|byte| *byte == b'[') {
         let close = text.iter().rposition(|byte| *byte == b']').ok_or(UrlError::Host)?;
@@ -148,7 +149,7 @@ fn host_and_port(text: &[u8]) -> Result<String, UrlError> {
     String::from_utf8(host).map_err(|_| UrlError::Host)
 }
 
-/// Nothing, or a colon and digits, of which there may be none.
+/// Validates a port: empty, or a colon and zero or more digits.
 fn check_port(text: &[u8]) -> Result<(), UrlError> {
     match text.split_first() {
         None => Ok(()),
@@ -157,21 +158,21 @@ fn check_port(text: &[u8]) -> Result<(), UrlError> {
     }
 }
 
-/// An IPv6 address, whose zone follows `%25` (RFC 6874).
+/// Decodes an IPv6 address. Its optional zone follows `%25` (RFC 6874).
 fn address(inner: &[u8]) -> Result<Vec<u8>, UrlError> {
     let zone = inner.windows(3).position(|part| part == b"%25");
     let (address, zone) = inner.split_at(zone.unwrap_or(inner.len()));
     let text = std::str::from_utf8(address).map_err(|_| UrlError::Host)?;
     text.parse::<Ipv6Addr>().map_err(|_| UrlError::Host)?;
     let zone = decode(zone, UrlPart::Zone)?;
-    // A `%` without a zone.
+    // A `%25` without a zone.
     if zone.len() == 1 {
         return Err(UrlError::Host);
     }
     Ok([address, &zone[..]].concat())
 }
 
-/// The path of a reference from that of its base, without `.` and `..` (RFC 3986 section 5.2.4, Go's `resolvePath`).
+/// Resolves a path against the path of its base and removes `.` and `..` (RFC 3986 section 5.2.4, Go's `resolvePath`).
 fn without_dots(base: &str, reference: &str) -> String {
     let full = if reference.is_empty() {
         base.to_owned()
@@ -206,7 +207,7 @@ fn without_dots(base: &str, reference: &str) -> String {
     if matches!(full.rsplit('/').next(), Some("." | "..")) {
         path.push('/');
     }
-    // The empty segment before the first slash has left one of its own.
+    // The empty segment before the first slash has added a slash.
     if path[1..].starts_with('/') {
         path.remove(0);
     }

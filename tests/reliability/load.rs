@@ -60,6 +60,16 @@ async fn rates(table: &mut Table) {
     });
 }
 
+fn config_for_hung(program: &str) -> String {
+    let modules = "modules: {m: {prober: http, timeout: 6s}}";
+    // One caller gets 80 % of the permits, so that it cannot keep out all others.
+    if program == OURS {
+        format!("limits: {{probes: {}}}\n{modules}", HUNG * 5 / 4)
+    } else {
+        modules.to_owned()
+    }
+}
+
 async fn hung(table: &mut Table) {
     let hung = Peer::start(|stream| async move {
         let _held = stream;
@@ -68,14 +78,7 @@ async fn hung(table: &mut Table) {
     .await;
     let mut memory = Vec::new();
     for program in [OURS.to_owned(), peer()] {
-        let modules = "modules: {m: {prober: http, timeout: 6s}}";
-        // One caller gets 80 % of the permits, so that it cannot keep out all others.
-        let config = if program == OURS {
-            format!("limits: {{probes: {}}}\n{modules}", HUNG * 5 / 4)
-        } else {
-            modules.to_owned()
-        };
-        let exporter = Program::start(&program, &config).await;
+        let exporter = Program::start(&program, &config_for_hung(&program)).await;
         let before = resident(&exporter);
         forget_peak(&exporter);
         let paths = (0..HUNG)

@@ -8,7 +8,7 @@ use crate::support::process::{eventually, free_port};
 use hickory_proto::op::ResponseCode;
 use serde_json::Value;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -71,7 +71,7 @@ async fn a_healthy_backend_behind_a_failing_edge_means_an_upstream_fault() {
     );
     assert!(probed.page.find("probe_diagnostics_duration_seconds").is_some());
     let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
-    let asked = format!("Asked directly, app ({}) answered 200", app.address);
+    let asked = format!("A direct request to app ({}) returned 200", app.address);
     assert!(sentence.contains(&asked), "{sentence}");
 }
 
@@ -563,7 +563,7 @@ async fn a_silent_resolver_is_noticed_by_probes_with_a_short_timeout() {
         eventually(reason, async || {
             let probed = exporter.probe("m", "http://target.test/").await;
             let (found, why, ..) = verdict(&probed);
-            // Not yet known is no certain verdict against the target.
+            // Without a result of the controls, no verdict against the target is certain.
             assert!(
                 found == link || probed.evidence["verdict"]["certainty"] != "certain",
                 "{:#}",
@@ -573,6 +573,61 @@ async fn a_silent_resolver_is_noticed_by_probes_with_a_short_timeout() {
         })
         .await;
     }
+}
+
+/// Nothing but a fault of the exporter's own network explains that controls at two places are silent. A response from any of them, if only
+/// a refusal or a DNS error, proves that packets get through.
+#[tokio::test]
+async fn failed_controls_are_certain_only_at_two_places_and_without_any_response() {
+    let is_down = Arc::new(AtomicBool::new(false));
+    let resolver = DnsServer::start({
+        let is_down = is_down.clone();
+        move |name, _| match name {
+            _ if is_down.load(Ordering::SeqCst) => Says::Nothing,
+            "refused.test" => Says::Code(ResponseCode::Refused),
+            "absent.test" | "absent.example" => Says::Code(ResponseCode::NXDomain),
+            "up.test" | "up.example" => Says::Addresses(vec!["127.0.0.1".parse().unwrap()]),
+            _ => Says::Nothing,
+        }
+    })
+    .await;
+    let [first, second] = [free_port(), free_port()].map(|port| format!("  - address: 127.0.0.1:{port}\n"));
+    let name = |name: &str| format!("  - name: {name}\n");
+    let (silent, no_route) = ("http://target.test/", "http://127.255.255.255:8/");
+    for (specs, target) in [
+        // These two never responded, so perhaps the exporter could never reach them.
+        ([name("one.test"), name("two.example")], silent),
+        ([name("one.test"), name("one.test")], silent),
+        ([name("one.test"), name("refused.test")], silent),
+        ([name("absent.test"), name("absent.example")], silent),
+        ([first, second], no_route),
+    ] {
+        let config = controls(&resolver.address.to_string(), &specs.concat());
+        let probed = Exporter::start(&config).await.probe("m", target).await;
+        let verdict = &probed.evidence["verdict"];
+        let found = (&verdict["link"], &verdict["certainty"]);
+        assert_eq!(
+            found,
+            (&"local".into(), &"likely".into()),
+            "{specs:?}: {:#}",
+            probed.evidence
+        );
+    }
+    // Both responded before the resolver stopped.
+    let config = controls(
+        &resolver.address.to_string(),
+        &[name("up.test"), name("up.example")].concat(),
+    );
+    let exporter = Exporter::start(&config).await;
+    exporter.probe("m", no_route).await;
+    is_down.store(true, Ordering::SeqCst);
+    let probed = exporter.probe("m", silent).await;
+    is(&probed, "local", "local.resolver_unreachable", "none");
+    assert_eq!(
+        probed.evidence["verdict"]["certainty"], "certain",
+        "{:#}",
+        probed.evidence
+    );
 }
 
 /// A backend that needs longer than the short timeout of one caller is healthy for another caller with a longer one.
@@ -638,12 +693,11 @@ async fn a_control_with_an_unexpected_address_means_a_captive_portal() {
     let control = "  - {name: control.test, expect: [127.0.0.8]}\n";
     let exporter = Exporter::start(&controls(&resolver.address.to_string(), control)).await;
     let target = format!("http://shop.test:{}", portal.address.port());
-    is(
-        &exporter.probe("m", &target).await,
-        "local",
-        "local.captive_portal",
-        "none",
-    );
+    // The site of the control may have moved, so a success stays a success, and a failure is likely, not certain.
+    assert_eq!(exporter.probe("m", &target).await.evidence["verdict"], Value::Null);
+    let refused = exporter.probe("m", &format!("http://shop.test:{}", free_port())).await;
+    is(&refused, "local", "local.captive_portal", "none");
+    assert_eq!(refused.evidence["verdict"]["certainty"], "likely");
     // A target given by address is not affected by DNS.
     assert_eq!(
         exporter.probe("m", &portal.http()).await.evidence["verdict"],

@@ -82,7 +82,7 @@ fn a_file_that_cannot_be_read_is_refused_with_its_name() {
     assert_eq!(
         said(),
         format!(
-            "error reading config file {}: it holds bytes that are no UTF-8; save it as UTF-8",
+            "error reading config file {}: the file is not valid UTF-8; save it as UTF-8",
             file.display()
         )
     );
@@ -90,7 +90,7 @@ fn a_file_that_cannot_be_read_is_refused_with_its_name() {
     assert_eq!(
         said(),
         format!(
-            "error parsing config file: {}:1:1: the file is empty; write at least \"modules: {{}}\"",
+            "error parsing config file: {}:1:1: the file is empty: expected at least \"modules: {{}}\"",
             file.display()
         )
     );
@@ -131,8 +131,7 @@ fn every_unsupported_key_is_rejected() {
                     above.lines().last().map_or(1, |last| last.len() + 1),
                 );
                 let plain = key.strip_suffix("_ref").unwrap();
-                let words =
-                    format!("no secret manager can be asked here; write {plain}_file, or the value itself as {plain}");
+                let words = format!("secret managers are not supported; use {plain}_file or {plain}");
                 assert_eq!(said, format!("{line}:{column}: {path}{key}: {words}"), "{value:?}");
             }
         }
@@ -613,14 +612,14 @@ limits: {leases: -1}
     );
     assert_eq!(
         said,
-        "glassbox.yml:4:5: modules.a.tmeout: there is no such key; did you mean timeout? [error]
-glassbox.yml:7:7: modules.a.http.methd: there is no such key; did you mean method? [error]
-glassbox.yml:8:28: modules.a.http.valid_status_codes: \"2xx\" is no whole number; write one such as 200 [error]
-glassbox.yml:8:38: modules.a.http.valid_status_codes: \"abc\" is no whole number; write one such as 200 [error]
-glassbox.yml:9:15: modules.g.prober: prober \"grcp\" is not valid; this version has: http, tcp, unix, dns, icmp, grpc, websocket [error]
-glassbox.yml:12:25: modules.h.http.compression: \"zip\" is no coding; write gzip, deflate, br, zstd or identity [error]
-glassbox.yml:13:18: limits.leases: -1 does not fit; write a number from 0 to 10000000 [error]
-glassbox.yml:6:30: modules.a.http.preferred_ip_protocol: \"ipv4\" means ip4, as with blackbox_exporter; write ip4 or ip6 [warning]
+        "glassbox.yml:4:5: modules.a.tmeout: unknown key; did you mean timeout? [error]
+glassbox.yml:7:7: modules.a.http.methd: unknown key; did you mean method? [error]
+glassbox.yml:8:28: modules.a.http.valid_status_codes: invalid integer \"2xx\": expected a whole number such as 200 [error]
+glassbox.yml:8:38: modules.a.http.valid_status_codes: invalid integer \"abc\": expected a whole number such as 200 [error]
+glassbox.yml:9:15: modules.g.prober: prober \"grcp\" is not valid: expected one of http, tcp, unix, dns, icmp, grpc, websocket [error]
+glassbox.yml:12:25: modules.h.http.compression: invalid compression \"zip\": expected gzip, deflate, br, zstd or identity [error]
+glassbox.yml:13:18: limits.leases: invalid value \"-1\": expected a number from 0 to 10000000 [error]
+glassbox.yml:6:30: modules.a.http.preferred_ip_protocol: \"ipv4\" means ip4, as in blackbox_exporter; write ip4 or ip6 [warning]
 glassbox.yml: 7 errors, 1 warning
 "
     );
@@ -633,15 +632,15 @@ glassbox.yml: 7 errors, 1 warning
 const SURPRISES: [(&str, &str); 23] = [
     (
         "{prober: http, http: {valid_status_codes: [200, 1000]}}",
-        "no answer has the status 1000",
+        "no response has the status 1000",
     ),
     (
         "{prober: http, http: {valid_status_codes: [-1]}}",
-        "no answer has the status -1",
+        "no response has the status -1",
     ),
     (
         "{prober: http, tcp: {}}",
-        "tcp: this block does nothing: the module's prober is http",
+        "tcp: this block has no effect: the module's prober is http",
     ),
     (
         "{prober: http, http: {preferred_ip_protocol: ipv6}}",
@@ -656,11 +655,11 @@ const SURPRISES: [(&str, &str); 23] = [
     ),
     (
         "{prober: http, http: {no_follow_redirects: true}}",
-        "the old name of follow_redirects",
+        "the inverse of follow_redirects",
     ),
     (
         "{prober: http, http: {valid_http_versions: [HTTP/2]}}",
-        "no answer has the version \"HTTP/2\"",
+        "no response has the version \"HTTP/2\"",
     ),
     (
         "{prober: http, http: {headers: {Content-Length: 5}}}",
@@ -676,37 +675,37 @@ const SURPRISES: [(&str, &str); 23] = [
     ),
     (
         "{prober: http, http: {tls_config: {max_version: TLS11}}}",
-        "no TLS version is left",
+        "no TLS version is enabled",
     ),
     (
         "{prober: http, http: {enable_http2: false, enable_http3: true}}",
-        "http targets become https targets",
+        "this module changes http targets to https",
     ),
     (
         "{prober: http, http: {enable_http2: false, enable_http3: true, proxy_url: 'http://a'}}",
-        "no proxy is asked over HTTP/3",
+        "HTTP/3 requests do not use a proxy",
     ),
-    ("{prober: dns}", "the question is for all records of the root"),
+    ("{prober: dns}", "the query is for all records of the root"),
     (
         "{prober: dns, dns: {query_name: a..b.test}}",
-        "dns.query_name: each probe fails: \"a..b.test\" is not a valid name: it has an empty label",
+        "dns.query_name: every probe fails: \"a..b.test\" is not a valid name: it contains an empty label",
     ),
     (
         "{prober: dns, dns: {query_name: .a.test}}",
-        "dns.query_name: each probe fails",
+        "dns.query_name: every probe fails",
     ),
     (
         "{prober: dns, dns: {query_name: a, validate_authority_rrs: {fail_if_all_match_regexp: [a]}}}",
-        "dns.validate_authority_rrs.fail_if_all_match_regexp: this fails unless all records match",
+        "dns.validate_authority_rrs.fail_if_all_match_regexp: despite its name, this assertion fails unless all",
     ),
     ("{prober: grpc}", "without this block ip_protocol_fallback is false"),
     (
         "{prober: websocket, websocket: {http_config: {proxy_url: 'http://a'}}}",
-        "http_config.proxy_url: this key does nothing for a websocket",
+        "http_config.proxy_url: this key has no effect in a websocket module",
     ),
     (
         "{prober: websocket, websocket: {query_response: [{send: a, starttls: true}]}}",
-        "starttls: this key does nothing in a step of a websocket",
+        "starttls: this key has no effect in a websocket step",
     ),
 ];
 
@@ -751,7 +750,7 @@ fn explicit_defaults_equal_missing_keys() {
     );
     assert_eq!(code, Some(0));
     assert!(
-        said.starts_with("# m: 82 series of histograms and counters for each target, 94 over TLS"),
+        said.starts_with("# m: 82 histogram and counter series per target, 94 over TLS"),
         "{said}"
     );
     for line in [

@@ -141,7 +141,7 @@ async fn redirects_stay_within_http3() {
     let detail = &probed.evidence["target"]["fault"]["detail"];
     assert_eq!(
         detail,
-        "The redirect leads to an http URL, which does not support HTTP/3."
+        "The redirect points to an http URL, which does not support HTTP/3."
     );
 }
 

@@ -240,7 +240,7 @@ fn the_name_blackbox_exporter_is_a_link() {
 }
 
 #[test]
-#[should_panic(expected = "run it as root")]
+#[should_panic(expected = "requires root")]
 fn without_root_the_test_fails_and_says_why() {
     demand_root(1000);
 }

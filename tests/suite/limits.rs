@@ -282,7 +282,7 @@ async fn a_too_long_parameter_is_rejected_without_a_connection() {
     let (status, words) = scrape(&exporter, &target).await;
     assert_eq!(
         (status.as_u16(), words.as_str()),
-        (400, "Parameter target is over 1024 bytes\n")
+        (400, "Parameter target is too long: expected up to 1024 bytes\n")
     );
     assert_eq!(peer.connections(), 0);
     assert_eq!(

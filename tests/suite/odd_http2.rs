@@ -219,43 +219,43 @@ async fn responses_that_go_rejects_fail_with_the_cause() {
     for (frames, cause) in [
         (
             with(&field("Server", "x")),
-            "A field name of HTTP/2 has an upper-case letter: \"Server\".",
+            "An HTTP/2 field name contains an upper-case letter: \"Server\".",
         ),
         (
             with(&field("a b", "x")),
-            "A field name is empty or has a character that is not allowed: \"a b\".",
+            "A field name is empty or contains an invalid character: \"a b\".",
         ),
         (
             with(&field("\"x\"", "x")),
-            "A field name is empty or has a character that is not allowed: \"\\\"x\\\"\".",
+            "A field name is empty or contains an invalid character: \"\\\"x\\\"\".",
         ),
         (
             with(&field("x", "a\x01b")),
-            "A field value has a control character: \"x\".",
+            "A field value contains a control character: \"x\".",
         ),
         (
             with(&field(":path", "/")),
-            "A pseudo-header field is missing, repeated, misplaced or not valid: \":path\".",
+            "A pseudo-header field is missing, repeated, misplaced or invalid: \":path\".",
         ),
         (
             with(OK),
-            "A pseudo-header field is missing, repeated, misplaced or not valid: \":status\".",
+            "A pseudo-header field is missing, repeated, misplaced or invalid: \":status\".",
         ),
         (
             [head(&[&connection, OK].concat()), body(b"hello")].concat(),
-            "A pseudo-header field is missing, repeated, misplaced or not valid: \":status\".",
+            "A pseudo-header field is missing, repeated, misplaced or invalid: \":status\".",
         ),
         (
             [head(&connection), body(b"hello")].concat(),
-            "A pseudo-header field is missing, repeated, misplaced or not valid: \":status\".",
+            "A pseudo-header field is missing, repeated, misplaced or invalid: \":status\".",
         ),
         (
             ending(OK),
-            "A pseudo-header field is missing, repeated, misplaced or not valid: \":status\".",
+            "A pseudo-header field is missing, repeated, misplaced or invalid: \":status\".",
         ),
         (
             ending(&field("X", "y")),
-            "A field name of HTTP/2 has an upper-case letter: \"X\".",
+            "An HTTP/2 field name contains an upper-case letter: \"X\".",
         ),
     ] {
         let probed = world.probe(frames).await;

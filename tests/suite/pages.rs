@@ -62,7 +62,6 @@ async fn the_page_of_each_verdict_names_its_link_first() {
             .await;
     let config = modules(&authority, &good, &app);
     let exporter = Exporter::start(&config).await;
-    let upstream = "Most likely broken: between the gateway and its backend";
     for (module, target, headline, class) in [
         ("m", good.http(), "All links are healthy", "healthy"),
         (
@@ -72,16 +71,21 @@ async fn the_page_of_each_verdict_names_its_link_first() {
             "broken",
         ),
         ("m", stranger.https(), "Broken: TLS", "broken"),
-        ("m", gateway.http(), upstream, "broken"),
-        ("backends", gateway.http(), upstream, "broken"),
         (
             "m",
-            app.http(),
-            "Failed: the evidence does not tell which link",
-            "suspect",
+            gateway.http(),
+            "Most likely broken: between the gateway and its backend",
+            "broken",
         ),
+        (
+            "backends",
+            gateway.http(),
+            "Most likely broken: between the gateway and its backend",
+            "broken",
+        ),
+        ("m", app.http(), "Failed: the broken link is unknown", "suspect"),
         ("same", app.http(), "Broken: the application", "broken"),
-        ("words", good.http(), "Broken: the content of the response", "broken"),
+        ("words", good.http(), "Broken: the response content", "broken"),
     ] {
         assert_shows(&page(&exporter, module, &target).await, &target, headline, class);
     }
@@ -96,7 +100,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
         .unwrap();
     let application = chain.split("<li").last().unwrap();
     assert!(
-        chain.contains("app asked directly: 200") && chain.contains("Origin"),
+        chain.contains("direct request to app: 200") && chain.contains("Origin"),
         "{application}"
     );
     assert!(
@@ -162,7 +166,7 @@ async fn the_landing_page_lists_each_target_with_its_evidence() {
     assert!(found.contains("/fine") && !found.contains("/gone"), "{found}");
     let none = exporter.get("/?search=%3Cb%3E").await.text().await.unwrap();
     assert!(
-        none.contains("No target or module has <q>&lt;b&gt;</q> in it."),
+        none.contains("No target or module name contains <q>&lt;b&gt;</q>."),
         "{none}"
     );
 }

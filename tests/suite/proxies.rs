@@ -307,7 +307,7 @@ async fn squid_forwards_and_denies() {
     );
     assert_eq!(probed.evidence["verdict"]["link"], "local");
     let detail = probed.evidence["target"]["fault"]["detail"].as_str().unwrap();
-    assert_eq!(detail, "The proxy answered CONNECT with 403.");
+    assert_eq!(detail, "The proxy returned 403 to CONNECT.");
     // After SIGTERM, Squid removes its shared memory.
     squid.signal("TERM");
     eventually("squid ends", async || squid.0.try_wait().unwrap().is_some()).await;

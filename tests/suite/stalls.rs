@@ -320,7 +320,7 @@ async fn an_exporter_that_stood_still_through_the_deadline_blames_nobody() {
         exporter.probe("resolve", &by_name),
     ];
     gate.holds(answered.len() + unfinished.len()).await;
-    exporter.process.signal("STOP");
+    exporter.stop().await;
     gate.open();
     // The deadline of all has then passed.
     tokio::time::sleep(Duration::from_millis(4200)).await;
@@ -357,7 +357,7 @@ async fn an_exporter_that_stood_still_through_the_deadline_blames_nobody() {
     assert!(log.contains("local.stalled"), "{log}");
 }
 
-/// They have had their time: a stall that is over takes nothing from whoever was asked before it.
+/// Probes that have had their time: a stall that has ended takes nothing from targets that were probed before it.
 #[tokio::test]
 async fn a_target_that_never_answers_is_blamed_all_the_same_beside_a_short_stall() {
     let authority = Authority::new();
@@ -446,7 +446,7 @@ async fn observed(exporter: &Stoppable, page: &str, id: &str) -> ([f64; 2], Stri
 /// From the head to the body, or how long the exporter stands still.
 const BETWEEN: Duration = Duration::from_millis(50);
 
-const NOT_KNOWN: &str = "The times of the phases processing and transfer are not known on their own";
+const NOT_KNOWN: &str = "Only the sum of the phases processing and transfer is known";
 
 /// When the head came, nobody knows: its timestamp is that of the body, which was merged with it.
 #[tokio::test]

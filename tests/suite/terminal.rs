@@ -63,13 +63,13 @@ async fn many_probes_have_a_summary() {
         .map(|line| line.split('\n').next().unwrap_or_default().chars().count());
     assert!(widest.max().unwrap() <= 80 + "\x1b[K".len(), "{screen:?}");
     assert!(screen.contains("[####################] 5/5  resolve "), "{screen:?}");
-    assert!(screen.contains("5 probes, 5 good (100.0 %)"), "{screen}");
+    assert!(screen.contains("5 probes, 5 succeeded (100.0 %)"), "{screen}");
     assert_eq!(good.connections(), 5);
 
     let bad = piped(&["http://127.0.0.1:1/", "--count=4", "--interval=0"]).await;
     assert_eq!(bad.status.code(), Some(1));
     let text = String::from_utf8(bad.stdout).unwrap();
-    assert!(text.starts_with("4 probes, 0 good (0.0 %)"), "{text}");
+    assert!(text.starts_with("4 probes, 0 succeeded (0.0 %)"), "{text}");
     let words = |start: &str| {
         let line = text.lines().find(|line| line.starts_with(start));
         line.unwrap_or_else(|| panic!("no {start} in {text}"))
@@ -77,7 +77,7 @@ async fn many_probes_have_a_summary() {
             .count()
     };
     // Name and three percentiles. A phase that never finished has no percentiles.
-    assert_eq!((words("resolve"), words("whole")), (4, 4), "{text}");
+    assert_eq!((words("resolve"), words("total")), (4, 4), "{text}");
     assert!(!text.contains("connect"), "{text}");
     assert!(text.contains(" ms |"), "a histogram: {text}");
     let verdict = text
@@ -119,7 +119,7 @@ async fn check_can_write_json_and_an_archive() {
     let nowhere = piped(&[&good.http(), "--har=/nowhere/probe.har"]).await;
     assert_eq!(nowhere.status.code(), Some(1));
     let said = String::from_utf8(nowhere.stderr).unwrap();
-    assert!(said.contains("writing what was found"), "{said}");
+    assert!(said.contains("failed to write the results"), "{said}");
 }
 
 #[tokio::test]
@@ -170,7 +170,10 @@ async fn an_interrupt_ends_with_the_summary() {
     assert!(killed.success());
     let output = child.wait_with_output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains(" good (100.0 %)") && text.contains("resolve "), "{text}");
+    assert!(
+        text.contains(" succeeded (100.0 %)") && text.contains("resolve "),
+        "{text}"
+    );
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -181,7 +184,7 @@ async fn the_backends_share_the_axis_of_the_edge() {
     let backend = format!("--backend=app@{}", app.address);
     let text = String::from_utf8(piped(&[&edge.http(), &backend]).await.stdout).unwrap();
     assert!(
-        text.contains(&format!("app ({}), asked directly:", app.address)),
+        text.contains(&format!("Direct request to app ({}):", app.address)),
         "{text}"
     );
     assert_eq!(text.matches("  transfer ").count(), 2, "{text}");

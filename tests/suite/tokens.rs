@@ -222,11 +222,11 @@ async fn a_failed_token_request_is_a_local_fault() {
     for (issuer, detail) in [
         (
             refusing.peer.address,
-            "The token server answered 400: \"invalid_scope\".",
+            "The token server returned 400: \"invalid_scope\".",
         ),
         (
             babbling.peer.address,
-            "The token server's answer holds no access_token.",
+            "The token server's response contains no access_token.",
         ),
         (
             ([127, 0, 0, 1], 9).into(),

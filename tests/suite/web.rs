@@ -200,7 +200,7 @@ async fn every_path_requires_a_password() {
     // An invalid file changes nothing.
     running.write("web.yml", "basic_auth_users: {bob: plain}\n");
     eventually("the file is rejected", async || {
-        running.log().contains("no bcrypt hash")
+        running.log().contains("invalid bcrypt hash")
     })
     .await;
     assert_eq!(asked("/metrics", "bob", "new").await, StatusCode::OK);
@@ -208,7 +208,7 @@ async fn every_path_requires_a_password() {
     // An empty file also changes nothing, because a file may be empty while it is being written.
     running.write("web.yml", "");
     eventually("the empty file is rejected", async || {
-        running.log().contains("it has no users any more")
+        running.log().contains("the new version removes all users")
     })
     .await;
     assert_eq!(asked("/metrics", "alice", "right").await, StatusCode::UNAUTHORIZED);
@@ -232,8 +232,8 @@ async fn a_half_written_web_file_grants_no_access_and_is_counted() {
     };
     assert_eq!(status("wrong").as_deref(), Some("2 401"));
     for (half, words) in [
-        (tls.as_str(), "it has no users any more"),
-        (users.as_str(), "it has no TLS any more"),
+        (tls.as_str(), "the new version removes all users"),
+        (users.as_str(), "the new version removes TLS"),
         ("tls_server_config:\n  cert_file: ", "Error reloading web config file"),
     ] {
         running.write("web.yml", half);
@@ -262,7 +262,7 @@ async fn required_client_certificates_stay_required_after_a_reload() {
     let running = serving(&tls(&authority, &required)).await;
     assert_eq!(curl(&running, &authority, &[]), None);
     running.write("web.yml", &tls(&authority, ""));
-    let words = "it requires no client certificates any more";
+    let words = "the new version no longer requires client certificates";
     eventually(words, async || running.log().contains(words)).await;
     assert_eq!(curl(&running, &authority, &[]), None);
 }
@@ -406,7 +406,7 @@ async fn invalid_web_configurations_have_clear_errors() {
         ("tls_server_confg: {}", "did you mean tls_server_config?"),
         (
             "tls_server_config: {cert_file: nowhere.pem, key_file: nowhere.pem}",
-            "cannot be read",
+            "cannot read file",
         ),
         (
             &format!("tls_server_config: {{{pair}, client_auth_type: Maybe}}"),
@@ -414,7 +414,7 @@ async fn invalid_web_configurations_have_clear_errors() {
         ),
         (
             &format!("tls_server_config: {{{pair}, client_auth_type: RequireAndVerifyClientCert}}"),
-            "write client_ca",
+            "requires client_ca",
         ),
         (
             &format!(
@@ -433,11 +433,11 @@ async fn invalid_web_configurations_have_clear_errors() {
         ),
         (
             &format!("tls_server_config: {{{pair}, client_allowed_sans: [a]}}"),
-            "no client certificate is asked for",
+            "client certificates are not requested",
         ),
         (
             &format!("tls_server_config: {{{pair}, max_version: TLS11}}"),
-            "no TLS version is left",
+            "no TLS version is enabled",
         ),
         (
             "http_server_config: {headers: {X-Powered-By: us}}",
@@ -445,12 +445,12 @@ async fn invalid_web_configurations_have_clear_errors() {
         ),
         (
             "http_server_config: {headers: {X-Frame-Options: maybe}}",
-            "write one of deny, sameorigin",
+            "expected one of deny, sameorigin",
         ),
-        ("basic_auth_users: {alice: open}", "this is no bcrypt hash"),
-        ("rate_limit: {interval: 5}", "is no duration"),
-        ("rate_limit: {interval: 5s, burst: -1}", "is no number of requests"),
-        ("- a", "the file must be a block of keys"),
+        ("basic_auth_users: {alice: open}", "invalid bcrypt hash"),
+        ("rate_limit: {interval: 5}", "invalid duration"),
+        ("rate_limit: {interval: 5s, burst: -1}", "invalid burst"),
+        ("- a", "expected a mapping"),
     ] {
         let said = refusal(web);
         assert!(said.contains(words), "{web}: {said}");

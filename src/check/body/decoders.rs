@@ -14,7 +14,7 @@ pub(super) const DEFLATE: usize = 48 * 1024;
 /// Size of the output buffer, in bytes.
 const PIECE: usize = 16 * 1024;
 
-/// Window size of a Zstandard decoder, as a power of two: 8 MiB, as recommended by RFC 8878 section 3.1.1.1.2.
+/// Maximum window size of a Zstandard decoder, as a power of two: 8 MiB, as recommended by RFC 8878 section 3.1.1.1.2.
 const ZSTD_WINDOW: u32 = 23;
 
 /// A Zstandard decoder for consecutive frames.
@@ -27,8 +27,10 @@ pub(super) struct ZstdDecoder {
 }
 
 impl ZstdDecoder {
+    /// Creates a decoder.
+    ///
     /// # Errors
-    /// When the memory limit is reached.
+    /// When the library cannot allocate or configure its context.
     pub fn new(sink: Sink) -> io::Result<Self> {
         let mut context = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
         context
@@ -90,8 +92,8 @@ impl BrotliDecoder {
         let buffer = Allocator::<u8>::alloc_cell(&mut counting, PIECE);
         let (bytes, words) = (Counting(held.clone()), Counting(held.clone()));
         let mut decoder = DecompressorWriterCustomAlloc::new(sink, buffer, bytes, words, counting);
-        // The library also supports windows up to 1 GiB, which `br` does not allow. They are rejected after the first
-        // output.
+        // The library also supports its own format with windows of up to 1 GiB, which `br` does not allow. The library
+        // rejects such a window only after it has decoded some data.
         let _set = decoder.set_parameter(BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WINDOW, 0);
         Self { decoder, held }
     }

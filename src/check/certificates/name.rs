@@ -75,7 +75,7 @@ fn other_value(attribute: &AttributeTypeAndValue<'_>) -> String {
     format!("#{}", hex(&der))
 }
 
-/// The tag byte and contents that Go writes. Go encodes a time again, as `UTCTime` from 1950 to 2049.
+/// The tag byte and contents that Go writes. Go re-encodes times, and uses `UTCTime` for the years 1950 to 2049.
 fn go_encoding<'a>(value: &'a Any<'_>) -> (u8, Cow<'a, [u8]>) {
     const UTC_TIME: u8 = 0x17;
     let data = value.data;

@@ -17,10 +17,9 @@ use memchr::{memchr, memmem};
 /// Maximum bytes of a chunk size line, and of a trailer section, as in Go.
 const LONGEST: usize = 4096;
 
-/// Overhead per chunk that is always allowed, and the maximum excess overhead in total, as in
-/// Go: a server may send single bytes, but not unlimited extensions.
+/// Overhead that is always allowed for a chunk, in addition to twice the size of its data. In bytes, as in Go.
 const ALLOWED: u64 = 16;
-/// See [`ALLOWED`].
+/// Maximum excess overhead of a body, in bytes, as in Go: a server may send single bytes, but not unlimited extensions.
 const MOST_OVERHEAD: u64 = 16 * 1024;
 
 /// Decodes the chunks of one body.
@@ -30,7 +29,7 @@ pub struct Chunks {
     overhead: u64,
     trailers: HeaderMap,
     deviations: Deviations,
-    /// The result that follows data which is delivered first.
+    /// The error to return after the data that was decoded before the error.
     failed: Option<HeadError>,
 }
 
@@ -47,7 +46,7 @@ enum State {
     Ended,
 }
 
-/// The content of a buffer.
+/// The positions of decoded data in a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// Start of the data.
@@ -66,7 +65,7 @@ impl Chunks {
         self.state == State::Ended
     }
 
-    /// Deviations, available after the end of the body.
+    /// Takes the trailer fields and the deviations found so far.
     pub fn end(&mut self) -> (HeaderMap, Deviations) {
         (std::mem::take(&mut self.trailers), std::mem::take(&mut self.deviations))
     }
@@ -203,7 +202,7 @@ impl Chunks {
     }
 }
 
-/// A complete line without its CRLF.
+/// The next line without its CRLF, or `None` if it is incomplete.
 fn line(rest: &[u8]) -> Result<Option<&[u8]>, HeadError> {
     let known = &rest[..rest.len().min(LONGEST)];
     let Some(end) = memchr(b'\n', known) else {

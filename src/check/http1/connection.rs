@@ -27,16 +27,16 @@ const LEAST_ROOM: usize = 4096;
 /// Maximum bytes of one read. It doubles while reads are full.
 const MOST_ROOM: usize = 64 * 1024;
 
-/// Chunks of one read after which the task yields to other probes: a server may send single bytes.
+/// Number of chunks per read after which the task yields to other probes, because a server may send single bytes.
 const MANY_CHUNKS: usize = 64;
 
 /// A connection that a request is being written to.
 #[derive(Debug)]
 pub struct Http1Connection {
     traced: TracedStream,
-    /// The unwritten rest of the request.
+    /// The part of the request that was not written yet.
     unsent: Bytes,
-    /// The request was written, as far as possible.
+    /// Whether the request was written, or writing failed.
     is_sent: bool,
     /// The error of a failed write. A response that the server sent before has priority.
     failed: Option<io::Error>,
@@ -52,7 +52,7 @@ impl Http1Connection {
         }
     }
 
-    /// The connection below.
+    /// The underlying connection.
     pub fn into_traced(self) -> TracedStream {
         self.traced
     }
@@ -119,7 +119,7 @@ impl AsyncRead for Http1Connection {
             Poll::Ready(Err(error)) => error.kind() == ErrorKind::UnexpectedEof,
         };
         let says_more = |error: &mut io::Error| match error.kind() {
-            // The kernel reports the error once. A later read returns a normal end.
+            // The kernel reports the error once. A later read would return a normal end of stream.
             ErrorKind::ConnectionReset => is_over,
             // The server accepts no more data and may have responded.
             ErrorKind::BrokenPipe => false,
@@ -132,7 +132,7 @@ impl AsyncRead for Http1Connection {
     }
 }
 
-/// The received data, from the first byte of the response on.
+/// The received data, starting with the first byte of the response.
 #[derive(Debug)]
 pub struct Incoming {
     connection: Http1Connection,
@@ -164,7 +164,7 @@ impl Incoming {
         } = self;
         if buffer.capacity() - buffer.len() < *room / 2 {
             buffer.reserve(*room);
-            // What was taken of it before has been looked at: this is all that there is of it.
+            // The pieces that were taken from the buffer are already processed, so its capacity is all that is in use.
             charge.set(buffer.capacity())?;
         }
         let free = (*room).min(buffer.capacity() - buffer.len());
@@ -242,13 +242,13 @@ impl Incoming {
         (self.connection.into_traced(), self.buffer.to_vec())
     }
 
-    /// Records the bytes that follow the response after its end.
+    /// Records bytes that follow the end of the response, and closes the connection.
     fn end(&mut self, cx: &mut Context<'_>, excess: Deviation) {
         let trace = self.trace();
         let mut deviations = Deviations::default();
         match self.buffer[..] {
             [] => {}
-            // Old servers send it, and clients ignore it.
+            // Old servers send an additional line end, and clients ignore it.
             [b'\r', b'\n'] | [b'\n'] => deviations.note(Deviation::CrlfAfterBody),
             _ => deviations.note(excess),
         }
@@ -262,37 +262,37 @@ impl Incoming {
 pub(super) struct IncomingBody {
     incoming: Incoming,
     left: BodyRemaining,
-    /// It should have no content, and had none so far.
+    /// Whether the response is a 205, which must not have content, and no content was received so far.
     is_reset: bool,
-    /// Decoding took long: the next turn is others'.
+    /// Whether decoding took so long that the task must yield before the next part.
     is_pausing: bool,
 }
 
 /// What is left of a body.
 #[derive(Debug)]
 enum BodyRemaining {
-    /// So many bytes.
+    /// This number of bytes.
     Bytes(u64),
-    /// Up to the end of the connection.
+    /// All bytes up to the end of the connection.
     All,
     Chunks(Chunks),
-    /// Nothing; what more came deviates in this way.
+    /// Nothing. Further bytes are recorded as this deviation.
     Nothing(Deviation),
     Ended,
 }
 
-/// What the buffer holds of a body.
+/// The part of a body that is in the buffer.
 enum Buffered {
-    /// Its next part.
+    /// The next part.
     Frame(Frame<Bytes>),
     /// The body has ended.
     End,
-    /// Nothing yet: more must be read.
+    /// No part yet: more data must be read.
     Nothing,
 }
 
 impl IncomingBody {
-    /// The next part of the body, or its end, as far as the buffer holds it.
+    /// Takes the next part of the body, or its end, from the buffer.
     fn buffered(&mut self, cx: &mut Context<'_>) -> Result<Buffered, Http1Error> {
         let Self {
             incoming,

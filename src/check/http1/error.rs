@@ -20,16 +20,16 @@ pub enum Http1Error {
     #[error("{}", .0.words())]
     Invalid(DeviationFound),
     /// The head exceeds the maximum size.
-    #[error("The response head has more than {0} bytes.")]
+    #[error("The response header has more than {0} bytes.")]
     HeadTooLong(usize),
     /// The head exceeds the maximum number of fields.
-    #[error("The response head has more than {0} fields.")]
+    #[error("The response header has more than {0} fields.")]
     TooManyFields(usize),
     /// The response exceeds the maximum number of interim responses.
-    #[error("More than {0} interim responses came before the final one.")]
+    #[error("More than {0} interim responses preceded the final one.")]
     TooManyInterim(usize),
     /// The memory limit is reached.
-    #[error("The response: {0}.")]
+    #[error("Cannot store the response: {0}.")]
     NoMemory(#[from] NoMemory),
 }
 

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 use std::str;
 
-/// The end of a body.
+/// How the end of a body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// No body.
@@ -23,8 +23,7 @@ pub enum Framing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyFraming {
     pub framing: Framing,
-    /// The reported length. For HEAD, it is the length that GET would return. `None` if the head does not declare
-    /// one.
+    /// The length to report. For HEAD, it is the length that GET would return. `None` if the head does not declare one.
     pub declared: Option<u64>,
 }
 
@@ -97,7 +96,7 @@ fn length(fields: &HeaderMap, deviations: &mut Deviations) -> Result<Option<u64>
         deviations.note(Deviation::EmptyLength);
         return Ok(None);
     }
-    // Digits only, with a maximum of 63 bits.
+    // Digits only, and at most 63 bits.
     let is_number = length.iter().all(u8::is_ascii_digit);
     let number = str::from_utf8(length).ok().filter(|_| is_number);
     let number = number.and_then(|number| number.parse::<i64>().ok());

@@ -20,7 +20,7 @@ pub struct HeadLimits {
 /// The reason why a head cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// The head violates HTTP in a way that a client must not guess about.
+    /// The head violates HTTP so severely that a client must not guess its meaning.
     Invalid(DeviationFound),
     /// The head exceeds this number of bytes.
     TooLong(usize),
@@ -46,7 +46,7 @@ pub struct Head {
 pub struct StatusLine {
     /// 0 to 999: the value of the three characters, as Go reads them.
     pub status: u16,
-    /// `HTTP/1.1`.
+    /// The version, such as `HTTP/1.1`.
     pub version: &'static str,
     /// The reason phrase, if it is not the standard one for the status.
     pub phrase: Option<String>,
@@ -70,9 +70,9 @@ pub struct HeadReader {
     limits: HeadLimits,
     /// Bytes of the consumed lines.
     taken: usize,
-    /// Bytes of the current line that do not contain its end.
+    /// Bytes of the current line or field that were already searched for its end.
     searched: usize,
-    /// End of the first of several physical lines of the current field.
+    /// Position of the line feed that ends the first line of the current field, which may have continuation lines.
     first_end: Option<usize>,
     status_line: Option<StatusLine>,
     fields: HeaderMap,
@@ -149,7 +149,7 @@ impl HeadReader {
                     self.searched = 0;
                     self.first_end = None;
                 }
-                // The next line may continue this one, but none of it gives it a name.
+                // The next line may be a continuation, but the name must be on the first line.
                 None if memchr(b':', &rest[..first_end]).is_none() => return Err(Deviation::NoColon.into()),
                 None => {
                     self.searched = end;
@@ -247,7 +247,7 @@ fn refuse_other_protocols(begin: &[u8]) -> Result<(), HeadError> {
     Err(Deviation::NotHttp.into())
 }
 
-/// As Go: the version, a space, any more of them, three characters that are a number, and the rest.
+/// Parses a status line as Go does: version, one or more spaces, a number of three characters, reason phrase.
 fn status_line(line: &[u8], deviations: &mut Deviations) -> Result<StatusLine, Deviation> {
     let space = memchr(b' ', line).ok_or(Deviation::StatusLine)?;
     let version = version(&line[..space]).ok_or(Deviation::VersionFormat)?;

@@ -14,7 +14,7 @@ pub struct WholeResponse {
     pub status: u16,
     /// Its version, such as `HTTP/1.1`.
     pub version: &'static str,
-    /// Interim responses before it.
+    /// Number of interim responses before it.
     pub interims: usize,
     /// Its fields.
     pub headers: HeaderMap,
@@ -30,8 +30,8 @@ pub struct WholeResponse {
     pub deviations: Deviations,
 }
 
-/// Reads a response from pieces that arrived before the connection ended. It uses
-/// the same code as a connection, with the default limits of a module.
+/// Reads a response from pieces that arrived before the connection ended. It uses the same parsers as a connection,
+/// with the default limits of a module.
 ///
 /// # Errors
 /// A message, if the response is not HTTP, ends early, or has a head that exceeds the limits.
@@ -45,7 +45,7 @@ pub fn read_response<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, is_head: bo
     let limits = Limits::default();
     loop {
         let head = reading.head(&limits).map_err(words)?;
-        let head = head.ok_or("The connection ended before the head of a response did.")?;
+        let head = head.ok_or("The connection ended before the response header did.")?;
         let body = body_of(&head, is_head, &mut reading.deviations).map_err(words)?;
         if head.status_line.is_interim() {
             interims += 1;
@@ -154,8 +154,8 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Reading<I> {
 fn words(error: HeadError) -> String {
     match error {
         HeadError::Invalid(found) => found.words(),
-        HeadError::TooLong(limit) => format!("The head has more than {limit} bytes."),
-        HeadError::TooManyFields(limit) => format!("The head has more than {limit} fields."),
+        HeadError::TooLong(limit) => format!("The response header has more than {limit} bytes."),
+        HeadError::TooManyFields(limit) => format!("The response header has more than {limit} fields."),
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     }
 
-    /// However a response is cut into pieces, it is the same.
+    /// The result does not depend on how the response is cut into pieces.
     #[test]
     fn a_response_does_not_depend_on_how_it_comes() {
         for text in [
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// Where Go takes no field for what it is not, neither is it taken here.
+    /// A field whose name contains a space is ignored, as in Go.
     #[test]
     fn a_name_with_a_space_is_no_name() {
         let response =

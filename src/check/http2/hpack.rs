@@ -45,8 +45,8 @@ pub enum Name<'a> {
 #[derive(Clone, Debug)]
 pub struct FieldLine<'a> {
     pub name: Name<'a>,
-    /// The value, where it is written out. In the static table, that of a pseudo-header field is valid, and others are
-    /// empty.
+    /// The literal value. `None` for an indexed field: values of the static table are valid, and values of the dynamic
+    /// table were checked when they were added.
     pub value: Option<Text<'a>>,
     /// The first bits of a literal with a literal name that has the same effect on the dynamic table.
     pub prefix: u8,
@@ -60,7 +60,7 @@ pub struct FieldLine<'a> {
 pub struct FieldLines<'a> {
     length: usize,
     rest: &'a [u8],
-    /// No field has come: the size of the dynamic table may change (RFC 7541 section 4.2).
+    /// No field was read yet, so the size of the dynamic table may change (RFC 7541 section 4.2).
     may_resize: bool,
 }
 
@@ -104,7 +104,7 @@ impl<'a> FieldLines<'a> {
         Ok(field)
     }
 
-    /// An integer whose first byte has so many bits of it (RFC 7541 section 5.1): up to five bytes long.
+    /// Reads an integer with a prefix of this number of bits (RFC 7541 section 5.1), up to five bytes long.
     fn integer(&mut self, bits: u32) -> Result<usize, Invalid> {
         let mask = (1_usize << bits) - 1;
         let mut integer = usize::from(self.byte()?) & mask;

@@ -1,13 +1,13 @@
 //! The Huffman code of HPACK (RFC 7541 section 5.2 and appendix B).
 
-/// The end of a string, which no string contains.
+/// The end-of-string symbol, which no string may contain.
 const END: usize = 256;
 
 /// The longest code, in bits.
 const LONGEST: usize = 30;
 
-/// The length of each symbol's code, in bits. The code is canonical: shorter codes come first, codes of one length in
-/// the order of their symbols, so that the lengths are the whole code.
+/// The length of each symbol's code, in bits. The code is canonical: shorter codes come first, and codes of one length
+/// are in the order of their symbols. The lengths therefore define the whole code.
 #[rustfmt::skip]
 const LENGTHS: [u8; END + 1] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
@@ -21,7 +21,7 @@ const LENGTHS: [u8; END + 1] = [
     30,
 ];
 
-/// The codes of one length: the first of them, how many there are, and where their symbols stand.
+/// The codes of one length: the first code, their number, and the position of their symbols in the table.
 #[derive(Clone, Copy)]
 struct Codes {
     first: u32,
@@ -67,8 +67,8 @@ const fn table() -> Table {
     table
 }
 
-/// Appends the decoded string: up to 8 bytes for 5. Returns false for an invalid string: it contains the end-of-string
-/// code, or its padding is longer than 7 bits or not a prefix of that code.
+/// Appends the decoded string: up to 8 bytes for 5 encoded bytes. Returns false for an invalid string: it contains the
+/// end-of-string code, or its padding is longer than 7 bits or not a prefix of that code.
 pub fn decode(string: &[u8], into: &mut Vec<u8>) -> bool {
     let (mut bits, mut have) = (0_u64, 0);
     for byte in string {
@@ -84,7 +84,7 @@ pub fn decode(string: &[u8], into: &mut Vec<u8>) -> bool {
     have < 8 && bits == (1 << have) - 1
 }
 
-/// The symbol that so many bits begin with, and the length of its code.
+/// The first symbol in the lowest `have` bits, and the length of its code. `None` if the code is incomplete.
 fn first_symbol(bits: u64, have: usize) -> Option<(u16, usize)> {
     let longest = have.min(LONGEST);
     (5..=longest).find_map(|length| {

@@ -31,7 +31,7 @@ pub enum Before {
     Unknown,
 }
 
-/// The required handling of a section.
+/// The result of checking a section.
 #[derive(Debug, Default)]
 pub struct Section {
     pub deviations: Deviations,
@@ -67,7 +67,7 @@ struct Lengths {
 }
 
 impl Section {
-    /// Judges the fields of a block; `ends` where no body may follow although its length may be declared.
+    /// Checks the fields of a block. `ends` states that the stream ends with it, although its head may declare a body.
     ///
     /// # Errors
     /// When the block is not valid HPACK.
@@ -282,7 +282,7 @@ const fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
 }
 
-/// RFC 9110 section 5.6.2.
+/// A character of a token (RFC 9110 section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -121,7 +121,7 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        // Before the call, because sending wakes the reader.
+        // The time is taken before the call, because sending wakes the reader.
         let at = Instant::now();
         match self.socket.try_send(transmit.contents) {
             Ok(_) => {

@@ -6,11 +6,11 @@ use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder, DecodeError};
 use std::net::IpAddr;
 
-/// Maximum size in bytes of a UDP response, sent in EDNS. Datagrams of this size pass every path without fragmentation
-/// (as in Go's resolver).
+/// Maximum size in bytes of a UDP response, sent in EDNS. Datagrams of this size pass every network path without
+/// fragmentation (as in Go's resolver).
 const ROOM: u16 = 1232;
 
-/// Maximum number of addresses to keep from one response. This limits the memory that a hostile server can fill.
+/// Maximum number of addresses to keep from one response. This limits the memory that a hostile server can occupy.
 const MOST_ADDRESSES: usize = 256;
 
 /// Response codes (RFC 6895 section 2.3).
@@ -82,7 +82,8 @@ impl LookupQuestion {
             _ => return Ok(ReceivedMessage::Foreign),
         }
         let response = Response::read(&mut decoder, &header, self.query.query_type());
-        // Servers that cannot parse a query do not repeat it. A successful response without the question is invalid.
+        // Servers that cannot parse a query do not repeat its question. A successful response without the question is
+        // invalid.
         if header.counts.queries == 0 && !response.is_failure() {
             return Ok(ReceivedMessage::Malformed);
         }
@@ -93,9 +94,9 @@ impl LookupQuestion {
 /// Classification of a received message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReceivedMessage {
-    /// The response to another query, or a forgery.
+    /// The response to another query, or a forged one.
     Foreign,
-    /// It has the query's ID and cannot be parsed.
+    /// It has the query's ID but cannot be parsed.
     Malformed,
     Response(Response),
 }
@@ -122,7 +123,7 @@ pub(super) enum LookupOutcome {
     Addresses(Vec<IpAddr>),
     NoSuchName,
     NoData,
-    /// Another server may return a better response.
+    /// Another server may return a more useful response.
     Failed(Failure),
 }
 
@@ -218,7 +219,7 @@ impl<'a> Raw<'a> {
         })
     }
 
-    /// The address of an A or AAAA record. Returns `None` if the data has another length.
+    /// The address of an A or AAAA record. Returns `None` if the data has a different length.
     fn address(&self) -> Option<IpAddr> {
         match self.kind {
             RecordType::A => <[u8; 4]>::try_from(self.data).ok().map(IpAddr::from),

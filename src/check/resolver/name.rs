@@ -8,7 +8,7 @@ const LONGEST_NAME: usize = 255;
 /// Maximum length of a label in bytes (RFC 1035 section 2.3.4).
 const LONGEST_LABEL: usize = 63;
 
-/// Why a text is not a valid name for a query.
+/// Why a name is not valid for a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NameError {
     #[error("the name is empty")]
@@ -61,7 +61,7 @@ pub(super) fn is_rooted(text: &str) -> bool {
 /// The names to query, in order (resolv.conf(5), `search` and `ndots`). A completed name that is too long is skipped.
 ///
 /// # Errors
-/// Fails if the text itself is not a valid name for a query.
+/// Fails if the name itself is not valid for a query.
 pub(super) fn candidates(text: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, NameError> {
     let name = read(text)?;
     if is_rooted(text) {

@@ -66,7 +66,7 @@ pub(super) struct ResolvConf {
     /// Number of rounds over the list of servers.
     pub attempts: u32,
     switches: Vec<Switch>,
-    /// Whether the file contains a name server.
+    /// Whether the file lists a name server.
     pub names_servers: bool,
 }
 
@@ -142,7 +142,7 @@ impl ResolvConf {
         conf
     }
 
-    /// The name servers on this host, which are used if the file contains none.
+    /// The name servers on this host, which are used if the file lists none.
     fn of_this_host() -> Vec<Server> {
         let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
         let at = loopback.map(|address| SocketAddr::new(address, PORT));

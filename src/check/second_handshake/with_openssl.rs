@@ -3,9 +3,9 @@
 use super::{SecondHandshake, told};
 use crate::check::StageError as _;
 use crate::check::dial::Dialled;
-use crate::check::inspection::{HelloResponse, ServerChoice};
-use crate::check::legacy::LegacyHandshake;
+use crate::check::legacy_tls::LegacyHandshake;
 use crate::check::secure::{SecureError, certificates_of};
+use crate::check::tls_inspection::{HelloResponse, ServerChoice};
 use crate::check::trace::Trace;
 use crate::check::wire::{Layer, Wire};
 use crate::report::TlsFacts;

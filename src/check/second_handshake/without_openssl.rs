@@ -3,8 +3,8 @@
 use super::{SecondHandshake, key_word, told};
 use crate::check::StageError as _;
 use crate::check::dial::Dialled;
-use crate::check::inspection::ServerChoice;
 use crate::check::secure::SecureError;
+use crate::check::tls_inspection::ServerChoice;
 use crate::check::wire::Wire;
 use crate::reason::Reason;
 

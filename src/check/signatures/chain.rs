@@ -6,19 +6,19 @@ use super::{CachedVerification, MIN_RSA_BITS, VERIFIED, ecdsa, remembering, rsa}
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 use std::sync::LazyLock;
 
-/// Budget of a search, in units of about 0.1 ms. Each step costs 1 unit, and a slow signature costs more. Go allows 100
-/// signatures, and so does this budget with common keys. Slow keys reduce the number, so a malicious chain can keep a
-/// thread busy for only about 10 ms.
+/// Budget of a search, in units of about 0.1 ms. Each step costs 1 unit, and a slow signature costs more. With common
+/// keys, the budget allows 100 signatures, as Go does. It allows fewer signatures with slow keys, so a malicious chain
+/// can keep a thread busy for only about 10 ms.
 pub(in crate::check) const BUDGET: u32 = 100;
 
-/// Why the signature of a certificate is not accepted.
+/// Why a certificate's signature is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::check) enum SignatureFlaw {
-    /// It was not made with this key.
+    /// The signature was not made with this key.
     Wrong,
-    /// Its algorithm is insecure or unknown. The text is a name such as `ecdsa-with-SHA1`.
+    /// The algorithm is insecure or unknown. The value is its name, such as `ecdsa-with-SHA1`.
     Refused(String),
-    /// Go can verify it, but the exporter cannot. The text is an explanation.
+    /// Go can verify the signature, but the exporter cannot. The value is an explanation.
     NotSupported(String),
     /// The remaining budget is too small.
     TooExpensive,
@@ -64,7 +64,7 @@ impl SignatureVerificationAlgorithm for VerifiedSignature {
     }
 }
 
-/// Without the parameters, which must be NULL, but may be absent (RFC 4055 section 5).
+/// Without the parameters. They must be NULL, but may be absent (RFC 4055 section 5).
 const RSA_SHA256_ABSENT: AlgorithmIdentifier =
     AlgorithmIdentifier::from_slice(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b");
 const RSA_SHA384_ABSENT: AlgorithmIdentifier =
@@ -139,7 +139,7 @@ pub(in crate::check) fn verify_certificate(
     signature: &[u8],
     budget: &mut u32,
 ) -> Result<(), SignatureFlaw> {
-    // This authority only has the same name as the signer.
+    // This authority is not the signer, but has the same name.
     if matches!((family(key.algorithm), family(algorithm)), (Some(one), Some(other)) if one != other) {
         return Err(SignatureFlaw::Wrong);
     }
@@ -174,8 +174,7 @@ pub(in crate::check) fn verify_certificate(
         .map_err(|InvalidSignature| SignatureFlaw::Wrong)
 }
 
-/// The family of keys and signatures that belong together, by the contents of their `AlgorithmIdentifier`. `None` if
-/// unknown.
+/// The family to which a key or signature belongs, by the contents of its `AlgorithmIdentifier`. `None` if unknown.
 fn family(algorithm: &[u8]) -> Option<&'static str> {
     const STARTS: [(&[u8], &str); 6] = [
         (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01", "RSA"),
@@ -247,7 +246,7 @@ mod tests {
             refused,
             Err(SignatureFlaw::NotSupported("key of type ECDSA P-224".to_owned()))
         );
-        // A signature from another type of key is from an authority with the same name, whatever this key is.
+        // A signature of a different key type is from another authority with the same name, regardless of this key.
         for key in [&key, &on_p224] {
             let refused = verify(key, &alg_id::RSA_PKCS1_SHA256, b"message", &mut budget);
             assert_eq!(refused, Err(SignatureFlaw::Wrong));

@@ -36,12 +36,12 @@ pub(in crate::check) const UNVERIFIED: [SignatureScheme; 3] = [
     SignatureScheme::ML_DSA_87,
 ];
 
-/// Why the signature of a handshake is not accepted.
+/// Why a handshake signature is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::check) enum HandshakeSignatureFlaw {
-    /// It was not made with the certificate's key.
+    /// The signature was not made with the certificate's key.
     Wrong,
-    /// The exporter does not support such a key. The text describes it, such as `RSA key of 512 bits`.
+    /// The exporter does not support this key. The value describes the key, such as `RSA key of 512 bits`.
     Unverifiable(String),
 }
 
@@ -131,7 +131,7 @@ fn verify(key: &PublicKey<'_>, method: Method, message: &[u8], signature: &[u8])
         (KeyType::Rsa(_), Method::Pkcs1(hash)) => rsa::verify_pkcs1(key.bits, hash, message, signature),
         (KeyType::Rsa(_), Method::Pss(hash)) => rsa::verify_pss(key.bits, hash, message, signature),
         (KeyType::Ecdsa(curve), Method::Ecdsa(hash)) => ecdsa::verify(curve, key.bits, hash, message, signature),
-        // The signature does not match the type of the key.
+        // The signature does not match the key type.
         _ => Err(InvalidSignature),
     }
 }

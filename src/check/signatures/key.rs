@@ -1,5 +1,5 @@
-//! The public key of a certificate. Only its `SubjectPublicKeyInfo` is parsed (RFC 5280 section 4.1.2.7), so the key
-//! can be used whatever else the certificate contains.
+//! A certificate's public key. Only its `SubjectPublicKeyInfo` is parsed (RFC 5280 section 4.1.2.7), so the key can be
+//! used regardless of the rest of the certificate.
 
 use super::der::{self, BIT_STRING, CONTEXT_0, SEQUENCE};
 use super::rsa;
@@ -23,7 +23,7 @@ pub(super) enum Curve {
     P521,
 }
 
-/// The type of a key.
+/// The key type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyType {
     /// RSA, with a modulus of this many bits.
@@ -48,7 +48,7 @@ const OTHERS: [(&[u8], &str); 9] = [
     // 1.2.840.10045.2.1 with any other curve
     (
         b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01",
-        "ECDSA of another curve than P-256, P-384 and P-521",
+        "ECDSA with a curve other than P-256, P-384 and P-521",
     ),
     // 1.3.101.113
     (b"\x06\x03\x2b\x65\x71", "Ed448"),
@@ -93,7 +93,7 @@ impl<'a> PublicKey<'a> {
         KNOWN_TO_GO.iter().any(|start| self.algorithm.starts_with(start))
     }
 
-    /// The type of the key.
+    /// The key type.
     pub(super) fn kind(&self) -> KeyType {
         // 1.2.840.113549.1.1.1
         const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";

@@ -1,8 +1,8 @@
 //! RSA signatures (RFC 8017) with keys that ring rejects: below 2048 bits, or with SHA-1.
 //!
-//! A verification only uses public numbers, so it does not need constant time. The crate `rsa` is not used: it includes
-//! key generation and private keys, and the advisory RUSTSEC-2023-0071 that affects them, but this module needs only
-//! one exponentiation.
+//! A verification only uses public numbers, so it does not need constant time. This module needs only one
+//! exponentiation. It therefore does not use the crate `rsa`, which also contains key generation and private keys, and
+//! the advisory RUSTSEC-2023-0071 for them.
 
 use super::der::{self, INTEGER, SEQUENCE};
 use super::hash::Hash;

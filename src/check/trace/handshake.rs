@@ -5,46 +5,46 @@ use crate::check::tls::reason_of_late_tls;
 use crate::reason::Reason;
 use std::io;
 
-/// The present handshake.
+/// The current handshake.
 #[derive(Debug, Default)]
 pub(super) struct HandshakeTrace {
-    /// It runs within the TLS of a proxy: what the socket reads first is not its own.
+    /// Whether it runs inside the TLS connection to a proxy. The first bytes of the socket are then not its own.
     pub within: bool,
-    /// A message of the QUIC handshake came.
+    /// Whether a QUIC handshake message arrived.
     quic: bool,
-    /// It asked for a certificate of ours.
+    /// Whether the server requested a client certificate.
     client_cert_asked: bool,
-    /// Why TLS ended after that, if it said so.
+    /// Why TLS ended after the handshake, if it reported a reason.
     fault: Option<Reason>,
 }
 
 impl Trace {
-    /// These bytes came within the TLS of a proxy.
+    /// Records bytes that arrived inside the TLS connection to a proxy.
     pub fn read_within(&self, bytes: &[u8]) {
         keep_first(&mut self.state().first_raw, bytes);
     }
 
-    /// A message of the QUIC handshake came.
+    /// Records the arrival of a QUIC handshake message.
     pub fn quic_handshake_came(&self) {
         self.state().handshake.quic = true;
     }
 
-    /// Whether a message of the QUIC handshake came.
+    /// Whether a QUIC handshake message arrived.
     pub fn heard_quic_handshake(&self) -> bool {
         self.state().handshake.quic
     }
 
-    /// The handshake has ended; it asked for a certificate of ours, or did not.
+    /// Records the end of the handshake. `client_cert_asked`: whether the server requested a client certificate.
     pub fn secured(&self, client_cert_asked: bool) {
         self.state().handshake.client_cert_asked = client_cert_asked;
     }
 
-    /// Whether the handshake asked for a certificate of ours.
+    /// Whether the server requested a client certificate.
     pub fn client_cert_asked(&self) -> bool {
         self.state().handshake.client_cert_asked
     }
 
-    /// A read above TLS failed. Where TLS says why, as by an alert, that is kept: libraries drop it.
+    /// Records a failed read above TLS. TLS's own reason, such as an alert, is kept here, because libraries discard it.
     pub fn tls_failed(&self, error: &io::Error) {
         let handshake = &mut self.state().handshake;
         handshake.fault = handshake
@@ -52,7 +52,7 @@ impl Trace {
             .or_else(|| reason_of_late_tls(error, handshake.client_cert_asked));
     }
 
-    /// Why TLS ended after its handshake, if it said so.
+    /// Why TLS ended after its handshake, if it reported a reason.
     pub fn tls_fault(&self) -> Option<Reason> {
         self.state().handshake.fault
     }

@@ -3,7 +3,7 @@
 use crate::report::IoTimes;
 use std::time::Instant;
 
-/// The first and the last crossing of each direction.
+/// The first and the last read and write.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::check) struct IoTimestamps {
     first_write: Option<Instant>,
@@ -19,7 +19,7 @@ impl IoTimestamps {
         self.last_write = at;
     }
 
-    /// The end of the stream is a last read, but no first.
+    /// Records a read. The end of the stream can be the last read, but not the first.
     pub fn read(&mut self, at: Option<Instant>, bytes: usize) {
         self.first_read = self.first_read.or(at.filter(|_| bytes > 0));
         self.last_read = at;
@@ -28,7 +28,7 @@ impl IoTimestamps {
         }
     }
 
-    /// Counted from the start of the probe.
+    /// The times relative to the start of the probe.
     pub fn since(&self, begun: Instant) -> IoTimes {
         let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(begun));
         IoTimes {

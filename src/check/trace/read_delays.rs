@@ -4,20 +4,21 @@ use crate::check::rx_timestamps::ReceivedPacket;
 use crate::report::ClockSource;
 use std::time::{Duration, Instant};
 
-/// How late we came to what the kernel saw.
+/// How much later than the kernel the exporter noticed events.
 #[derive(Debug, Default)]
 pub(super) struct ReadDelays {
     pub connected: ClockSource,
     pub last_byte: ClockSource,
-    /// The longest.
+    /// The longest delay.
     pub longest: Option<Duration>,
-    /// To what we then answered, so that the peer waited for us: to the connection, and to the flights of the handshake.
+    /// Total of the delays before a reply, during which the remote end waited: those of the connection and of the
+    /// handshake's flights.
     pub answered: Duration,
-    /// To the last bytes that came.
+    /// The delay of the last bytes.
     pub last: Duration,
-    /// When bytes were last read: a delay before that was counted then.
+    /// Time of the last read. Delays before it are already counted.
     pub read: Option<Instant>,
-    /// Whether a flight of the handshake was read by the kernel's clock.
+    /// The clock that measured the last flight of the handshake.
     pub secured: ClockSource,
 }
 
@@ -26,8 +27,8 @@ impl ReadDelays {
         self.longest = self.longest.max(Some(delay));
     }
 
-    /// Bytes were read. Where they were there at the read before, all of it is one wait; where they came after it, the
-    /// peer was not kept waiting before.
+    /// Records a read. If its bytes had already arrived at the time of the previous read, both reads are one delay. If
+    /// they arrived later, the remote end was not waiting before.
     pub fn read(&mut self, received: ReceivedPacket) {
         if let Some(delay) = received.delay {
             self.saw(delay);
@@ -42,12 +43,12 @@ impl ReadDelays {
         self.last_byte = received.clock();
     }
 
-    /// What was read is answered now: the peer has waited for us so long.
+    /// Records that the exporter now replies to the data that it read. The remote end waited during the delay.
     pub fn answer(&mut self) {
         self.answered += std::mem::take(&mut self.last);
     }
 
-    /// How much longer the exchange took for them.
+    /// The time by which all delays together prolonged the exchange.
     pub fn in_all(&self) -> Duration {
         self.answered + self.last
     }

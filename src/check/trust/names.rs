@@ -51,7 +51,7 @@ pub(super) const COMPARISONS: usize = 250_000;
 /// Cost of a comparison with a URI, whose host must be parsed first.
 const URI_COMPARISONS: usize = 8;
 
-/// Checks whether each authority of a chain may sign for the names of all certificates below it. The chain starts with
+/// Checks whether each authority in a chain may sign for the names of all certificates below it. The chain starts with
 /// the server's certificate. Deducts the cost from `left`, the number of remaining comparisons.
 ///
 /// # Errors
@@ -95,7 +95,8 @@ fn text(name: &GeneralName<'_>) -> String {
     }
 }
 
-/// Whether a name is not excluded, and is permitted if any name of its kind is (RFC 5280 section 4.2.1.10).
+/// Whether a name is not excluded and, if the constraints permit any names of its kind, is one of them (RFC 5280
+/// section 4.2.1.10).
 fn permits(constraints: &NameConstraints<'_>, name: &GeneralName<'_>) -> bool {
     let within = |subtrees: &Option<Vec<_>>, if_unknown: bool| {
         let of_kind = subtrees

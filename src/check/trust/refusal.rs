@@ -32,7 +32,7 @@ impl Refusal {
         }
     }
 
-    /// A certificate of the chain expired at this time, in seconds since 1970.
+    /// A certificate in the chain expired at this time, in seconds since 1970.
     pub fn expired(at: u64) -> Self {
         Self {
             reason: Reason::TlsCertDateInvalid,
@@ -40,7 +40,7 @@ impl Refusal {
         }
     }
 
-    /// A certificate of the chain is not valid before this time, in seconds since 1970.
+    /// A certificate in the chain is not valid before this time, in seconds since 1970.
     pub fn not_yet_valid(at: u64) -> Self {
         Self {
             reason: Reason::TlsCertDateInvalid,
@@ -72,7 +72,7 @@ impl Refusal {
         }
     }
 
-    /// The signature is from an authority that has the name of a trusted one, but another key.
+    /// The signature is from an authority that has the same name as a trusted one, but a different key.
     pub fn untrusted_issuer(leaf: &CertificateDer<'_>) -> Self {
         Self {
             reason: Reason::TlsCertAuthorityInvalid,

@@ -55,7 +55,7 @@ struct Search<'s> {
 /// Why no chain was found.
 pub(super) struct NoChain {
     pub refusal: Refusal,
-    /// Whether the search reached one of its limits. In this case another verifier's result says nothing about Go's.
+    /// Whether the search reached one of its limits. In this case another verifier's result proves nothing about Go's.
     pub at_bound: bool,
 }
 
@@ -121,7 +121,7 @@ pub(super) fn search(
     }
 }
 
-/// Checks that apply to every certificate of a chain.
+/// Checks that apply to every certificate in a chain.
 fn usable(certificate: &ParsedCertificate<'_>, now: i64) -> Result<(), ChainFlaw> {
     if let Some(oid) = certificate.unknown_critical() {
         return Err(ChainFlaw::Invalid(format!(

@@ -1,4 +1,4 @@
-//! The blocks of the probers except http, and the diagnostics, as they are written.
+//! The keys of the probers except http, and of the diagnostics.
 
 use super::{AuthorizationFile, BasicAuthFile, ConfiguredBody, Fill, Spanned, TlsFile, refuse_unserved};
 use crate::config::issue::ConfigIssue;
@@ -97,7 +97,7 @@ block! {
 }
 
 block! {
-    /// A client's keys, as prometheus' own library has them. Of a websocket some do nothing.
+    /// The client keys of the Prometheus common library. Some have no effect in a websocket module.
     ClientFile {
         basic_auth: Spanned<BasicAuthFile>,
         authorization: Spanned<AuthorizationFile>,
@@ -117,7 +117,7 @@ block! {
 }
 
 block! {
-    /// How tokens are got.
+    /// The keys of OAuth 2.0.
     OAuth2File {
         client_id: Spanned<String>,
         client_secret: Secret,
@@ -153,7 +153,7 @@ block! {
 }
 
 block! {
-    /// One step of a dialogue.
+    /// A step of `query_response`.
     StepFile {
         expect: Spanned<String>,
         expect_bytes: Spanned<ConfiguredBody>,
@@ -164,7 +164,7 @@ block! {
 }
 
 block! {
-    /// A label made of what matched.
+    /// A label whose value contains groups of the match.
     LabelFile {
         name: Spanned<String>,
         value: String,
@@ -172,7 +172,7 @@ block! {
 }
 
 block! {
-    /// The additional measurements of a module. What is known but not served is not built yet.
+    /// A module's diagnostics. The unserved keys are not implemented yet.
     DiagnosticsFile {
         backends: Spanned<String>,
         cache_bypass: Spanned<String>,

@@ -1,4 +1,4 @@
-//! The top-level blocks of the configuration file as they are written: controls, policy, limits.
+//! The top-level blocks of the configuration file: controls, policy and limits.
 
 use super::{Fill, Spanned, refuse_unserved};
 use crate::config::issue::ConfigIssue;
@@ -8,7 +8,7 @@ use crate::config::tree::{Node, NodeKind, below};
 use serde::Serialize;
 
 block! {
-    /// Bounds on what the exporter does at once.
+    /// The exporter's limits.
     LimitsFile {
         leases: Spanned<i64>,
         probes: Spanned<i64>,
@@ -30,7 +30,7 @@ block! {
 }
 
 block! {
-    /// Something that should always answer.
+    /// A control: a name or a server that is expected to be always available.
     ControlFile {
         name: Spanned<String>,
         expect: Vec<Spanned<String>>,
@@ -40,7 +40,7 @@ block! {
 }
 
 block! {
-    /// What may be dialled.
+    /// The connection policy.
     PolicyFile {
         mode: Spanned<String>,
         networks: ListsFile,
@@ -50,14 +50,14 @@ block! {
 }
 
 block! {
-    /// What is allowed, and what is denied.
+    /// Allowed and denied entries.
     ListsFile {
         allow: Vec<Spanned<String>>,
         deny: Vec<Spanned<String>>,
     } unserved {}
 }
 
-/// A policy: one word is its mode.
+/// A policy. A single value is the mode.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub(in crate::config) struct Shorthand(pub PolicyFile);

@@ -1,4 +1,4 @@
-//! The file of `--web.config.file` as it is written: the exporter-toolkit's keys.
+//! The keys of `--web.config.file`, which are those of the exporter-toolkit.
 
 use super::{Fill, Spanned, refuse_unserved};
 use crate::config::issue::{ConfigIssue, Location};
@@ -20,7 +20,7 @@ block! {
 }
 
 block! {
-    /// TLS of our own side.
+    /// The HTTP server's TLS settings.
     WebTlsFile {
         cert: Spanned<String>,
         cert_file: Spanned<String>,
@@ -39,7 +39,7 @@ block! {
 }
 
 block! {
-    /// What is said over HTTP.
+    /// The server's HTTP settings.
     WebHttpFile {
         http2: bool,
         headers: BTreeMap<String, Spanned<String>>,
@@ -47,7 +47,7 @@ block! {
 }
 
 block! {
-    /// How often requests are answered.
+    /// The request rate limit.
     RateFile {
         interval: Spanned<String>,
         burst: Spanned<i64>,
@@ -55,7 +55,7 @@ block! {
 }
 
 impl WebFile {
-    /// Reads the YAML; nothing in it asks for nothing.
+    /// Parses the YAML. An empty file has no settings.
     pub(in crate::config) fn parse(text: &str) -> Result<Self, ConfigIssue> {
         if super::is_empty(text) {
             return Ok(Self::default());
@@ -63,9 +63,7 @@ impl WebFile {
         let file = tree::parse(text)?;
         match &file.kind {
             NodeKind::Block(_) | NodeKind::Nothing => Self::read(&file, ""),
-            other => {
-                Err(Location::START.issue("", format!("the file must be a block of keys; it is {}", other.name())))
-            }
+            other => Err(Location::START.issue("", format!("expected a mapping, got {}", other.name()))),
         }
     }
 }

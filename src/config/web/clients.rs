@@ -1,4 +1,4 @@
-//! Which client certificates are let in.
+//! Verifies client certificates.
 
 use crate::check::may_have_many_paths;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -12,16 +12,16 @@ use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// What is asked of clients: the toolkit's `client_auth_type`.
+/// Requirements for client certificates, from the key `client_auth_type` of the exporter-toolkit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientCertificatePolicy {
     /// `RequestClientCert`: any certificate, or none.
     Ask,
     /// `RequireAnyClientCert`: any certificate.
     Any,
-    /// `VerifyClientCertIfGiven`: one that an authority vouches for, or none.
+    /// `VerifyClientCertIfGiven`: a certificate of a configured authority, or none.
     VerifiedIfAny,
-    /// `RequireAndVerifyClientCert`: one that an authority vouches for.
+    /// `RequireAndVerifyClientCert`: a certificate of a configured authority.
     Verified,
 }
 
@@ -31,16 +31,16 @@ impl ClientCertificatePolicy {
     }
 }
 
-/// So few intermediates make few paths, whatever their names are.
+/// Maximum number of intermediates for which the number of paths is small, regardless of their names.
 const ALWAYS_FEW_PATHS: usize = 4;
 
-/// Looks at client certificates.
+/// A verifier of client certificates.
 #[derive(Debug)]
 pub(super) struct Clients {
     demand: ClientCertificatePolicy,
-    /// Who verifies them, where they are verified.
+    /// The chain verifier. `None` if `demand` does not require verification.
     authorities: Option<Arc<dyn ClientCertVerifier>>,
-    /// The names of which a certificate must have one; none where any will do.
+    /// Allowed names. A certificate must have one of them. If empty, every name is allowed.
     sans: Vec<String>,
     provider: Arc<CryptoProvider>,
 }
@@ -57,7 +57,7 @@ impl Clients {
             for root in roots {
                 store
                     .add(root)
-                    .map_err(|error| format!("an authority of client_ca cannot be used: {error}"))?;
+                    .map_err(|error| format!("invalid certificate in client_ca: {error}"))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider.clone()).build();
             Some(verifier.map_err(|error| error.to_string())?)
@@ -72,13 +72,13 @@ impl Clients {
         })
     }
 
-    /// Whether a certificate has one of the names that are let in.
+    /// Whether a certificate has an allowed name.
     fn is_let_in(&self, certificate: &CertificateDer<'_>) -> bool {
         self.sans.is_empty() || names(certificate).iter().any(|name| self.sans.contains(name))
     }
 }
 
-/// The alternative names of a certificate, as the toolkit compares them.
+/// A certificate's subject alternative names, in the exporter-toolkit's notation.
 fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();
@@ -99,7 +99,7 @@ fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
 
 impl ClientCertVerifier for Clients {
     fn client_auth_mandatory(&self) -> bool {
-        // Who shows none has none of the names.
+        // A client without a certificate has none of the allowed names.
         matches!(
             self.demand,
             ClientCertificatePolicy::Any | ClientCertificatePolicy::Verified
@@ -119,11 +119,10 @@ impl ClientCertVerifier for Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if let Some(authorities) = &self.authorities {
-            // Nobody has shown yet who they are: the paths that webpki would try may be very many.
+            // The client is not authenticated yet, and webpki could try a very large number of paths.
             if intermediates.len() > ALWAYS_FEW_PATHS && may_have_many_paths(intermediates) {
                 return Err(Error::General(
-                    "the intermediates of the client's certificate may follow one another in too many orders"
-                        .to_owned(),
+                    "the client's intermediate certificates can be chained in too many orders".to_owned(),
                 ));
             }
             authorities.verify_client_cert(end_entity, intermediates, now)?;
@@ -179,7 +178,7 @@ mod tests {
         params
     }
 
-    /// Each is by each of the others.
+    /// Certificates with the same subject and issuer names. Each one can be the issuer of every other.
     fn namesakes(count: usize) -> Vec<CertificateDer<'static>> {
         let key = KeyPair::generate().unwrap();
         let by = Issuer::new(authority("same"), &key);
@@ -213,7 +212,7 @@ mod tests {
             shown.unwrap_err()
         };
         assert!(matches!(shown(5), Error::General(words) if words.contains("too many orders")));
-        // Of few, webpki says itself that none leads to an authority.
+        // With few intermediates, webpki itself reports that none leads to an authority.
         assert!(matches!(shown(4), Error::InvalidCertificate(_)));
     }
 }

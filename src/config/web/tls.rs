@@ -1,4 +1,4 @@
-//! TLS of our own side.
+//! Builds the HTTP server's TLS settings.
 
 use super::clients::{ClientCertificatePolicy, Clients};
 use crate::config::credentials::filled;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 const PATH: &str = "tls_server_config";
 
-/// Checks the block and builds what connections share.
+/// Validates the block and builds the settings that all connections share.
 pub(super) fn build(
     written: &Spanned<WebTlsFile>,
     http2: bool,
@@ -60,7 +60,7 @@ pub(super) fn build(
     Ok(config)
 }
 
-/// Whether a client without a certificate is not served: its type says so, or there are names of which it must have one.
+/// Whether clients must present a certificate, because of `client_auth_type` or `client_allowed_sans`.
 pub(super) fn requires_client_certificates(file: &WebTlsFile) -> bool {
     let kind = filled(file.client_auth_type.as_ref()).map(|kind| kind.value.as_str());
     let has_names = file.client_allowed_sans.iter().flatten().next().is_some();
@@ -69,7 +69,7 @@ pub(super) fn requires_client_certificates(file: &WebTlsFile) -> bool {
 
 fn versions(file: &WebTlsFile) -> Result<Vec<&'static SupportedProtocolVersion>, ConfigIssue> {
     use crate::check::TlsVersion::{Tls12, Tls13};
-    // What is older than TLS 1.2 is not spoken by the exporter's own server.
+    // The exporter's HTTP server does not support versions older than TLS 1.2.
     let lowest = version(file.min_version.as_ref(), PATH, "min_version")?.unwrap_or(Tls12);
     let highest = version(file.max_version.as_ref(), PATH, "max_version")?.unwrap_or(Tls13);
     let all = [(Tls12, &rustls::version::TLS12), (Tls13, &rustls::version::TLS13)];
@@ -83,13 +83,14 @@ fn versions(file: &WebTlsFile) -> Result<Vec<&'static SupportedProtocolVersion>,
             .max_version
             .as_ref()
             .map_or(Location::START, |written| written.location);
-        let words = "no TLS version is left; TLS12 and TLS13 are spoken, and max_version must not be below min_version";
+        let words =
+            "no TLS version is enabled: supported are TLS12 and TLS13, and max_version must not be below min_version";
         return Err(location.issue(format!("{PATH}.max_version"), words));
     }
     Ok(spoken)
 }
 
-/// The cipher suites and groups that the file names, of those that we have.
+/// A crypto provider with the cipher suites and groups in the file.
 fn provider(file: &WebTlsFile) -> Result<CryptoProvider, ConfigIssue> {
     let mut provider = ring::default_provider();
     if let Some(wanted) = file.cipher_suites.as_ref().filter(|wanted| !wanted.is_empty()) {
@@ -100,16 +101,12 @@ fn provider(file: &WebTlsFile) -> Result<CryptoProvider, ConfigIssue> {
                 .find(|suite| name(**suite) == written.value);
             suite.copied().ok_or_else(|| {
                 let known: Vec<_> = provider.cipher_suites.iter().map(|suite| name(*suite)).collect();
-                let words = format!(
-                    "unknown cipher: {}; these are spoken: {}",
-                    written.value,
-                    known.join(", ")
-                );
+                let words = format!("unknown cipher: {}; supported: {}", written.value, known.join(", "));
                 at(written, PATH, "cipher_suites", words)
             })
         });
         let mut suites: Vec<SupportedCipherSuite> = suites.collect::<Result<_, _>>()?;
-        // As with Go, those of TLS 1.3 are not to choose.
+        // As in Go, the cipher suites of TLS 1.3 are not configurable.
         suites.extend(
             ring::default_provider()
                 .cipher_suites
@@ -124,11 +121,7 @@ fn provider(file: &WebTlsFile) -> Result<CryptoProvider, ConfigIssue> {
             let group = group.and_then(|(_, group)| provider.kx_groups.iter().find(|known| known.name() == *group));
             group.copied().ok_or_else(|| {
                 let known: Vec<_> = GROUPS.iter().map(|(name, _)| *name).collect();
-                let words = format!(
-                    "unknown curve: {}; these are spoken: {}",
-                    written.value,
-                    known.join(", ")
-                );
+                let words = format!("unknown curve: {}; supported: {}", written.value, known.join(", "));
                 at(written, PATH, "curve_preferences", words)
             })
         });
@@ -138,19 +131,19 @@ fn provider(file: &WebTlsFile) -> Result<CryptoProvider, ConfigIssue> {
     Ok(provider)
 }
 
-/// The toolkit's names of the groups that we have.
+/// The supported groups and their names in the exporter-toolkit.
 const GROUPS: [(&str, NamedGroup); 3] = [
     ("X25519", NamedGroup::X25519),
     ("CurveP256", NamedGroup::secp256r1),
     ("CurveP384", NamedGroup::secp384r1),
 ];
 
-/// As IANA and Go name it.
+/// The name of a cipher suite, as in IANA and Go.
 fn name(suite: SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1)
 }
 
-/// Who must show a certificate.
+/// Builds the verifier of client certificates, unless `client_auth_type` disables it.
 fn clients(
     written: &Spanned<WebTlsFile>,
     authorities: Option<&Pem>,
@@ -165,7 +158,7 @@ fn clients(
         Some("RequireAndVerifyClientCert") => Some(ClientCertificatePolicy::Verified),
         Some(other) => {
             let words = format!(
-                "invalid client_auth_type {other:?}; write NoClientCert, RequestClientCert, RequireAnyClientCert, \
+                "invalid client_auth_type {other:?}: expected NoClientCert, RequestClientCert, RequireAnyClientCert, \
                  VerifyClientCertIfGiven or RequireAndVerifyClientCert"
             );
             let location = file
@@ -177,7 +170,7 @@ fn clients(
     };
     let Some(demand) = demand else {
         if let Some(first) = file.client_allowed_sans.iter().flatten().next() {
-            let words = "no client certificate is asked for; write client_auth_type: RequireAndVerifyClientCert";
+            let words = "client certificates are not requested; set client_auth_type: RequireAndVerifyClientCert";
             return Err(at(first, PATH, "client_allowed_sans", words));
         }
         return match authorities {
@@ -189,7 +182,7 @@ fn clients(
         (Some(pem), _) => Some(pem.certificates()?),
         (None, false) => None,
         (None, true) => {
-            let words = "client certificates are to be verified: write client_ca or client_ca_file";
+            let words = "verification of client certificates requires client_ca or client_ca_file";
             return Err(written.location.issue(PATH, words));
         }
     };

@@ -40,12 +40,12 @@ fn connection(exchange: &Exchange) -> Markup {
         @if let Some(peer) = exchange.peer { dt { "Connected to" } dd { (peer) @if let Some(local) = exchange.local { " from " (local) } } }
         @if let Some(socket) = exchange.socket {
             dt { "Socket" }
-            dd { @if let Some(rtt) = socket.rtt { "round trip " (words(rtt)) ", " } "sent again " (socket.retransmits) " times" }
+            dd { @if let Some(rtt) = socket.rtt { "round trip " (words(rtt)) ", " } (socket.retransmits) " retransmissions" }
         }
         dt { "Bytes" }
         dd { (exchange.wire.written) " written, " (exchange.wire.read) " read" }
-        dt { "Clock" }
-        dd { @if by_kernel { "the kernel's: when it came" } @else { "the exporter's: when it got to it" } }
+        dt { "Timestamps" }
+        dd { @if by_kernel { "from the kernel (time of arrival)" } @else { "from the exporter (time of reading)" } }
     }
 }
 
@@ -66,9 +66,9 @@ fn inspected(inspection: &TlsInspection) -> Markup {
     html! {
         p { "First handshake: " bdi { (inspection.because) } }
         @if let Some(answer) = &inspection.answer {
-            p { "Offered every usual version and cipher suite, the server answered with " bdi { (answer) } "." }
+            p { "When offered every common TLS version and cipher suite, the server answered with " bdi { (answer) } "." }
         }
-        @if inspection.repeated { p { "The handshake was repeated with the second TLS library, on a connection of its own." } }
+        @if inspection.repeated { p { "The handshake was repeated with the second TLS library, on a separate connection." } }
     }
 }
 
@@ -115,7 +115,7 @@ fn dialogue(dialogue: &Dialogue) -> Markup {
                 }
             }
         }
-        @if let Some(code) = dialogue.close_code { p { "The server closed the WebSocket with the code " (code) "." } }
+        @if let Some(code) = dialogue.close_code { p { "The server closed the WebSocket with code " (code) "." } }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The waterfall chart of the evidence page: the stage timings of the probe and of all its diagnostics on one time
+//! The waterfall chart of the evidence page: the stage timings of the probe and all of its diagnostics on one time
 //! axis.
 
 use crate::diagnostics::Diagnostic;
@@ -13,12 +13,13 @@ use std::time::{Duration, SystemTime};
 /// Width of the drawing, in units.
 const WIDTH: f64 = 1000.0;
 
-/// A requested machine and the time of the request.
+/// The stage timings of one request or control, under one heading.
 struct WaterfallGroup<'a> {
     who: String,
     timings: Vec<&'a StageTiming>,
     took: Duration,
-    /// Time since the request to the edge. An earlier result that is still valid has no place on this time axis.
+    /// Time after the start of the request to the edge, or before it as an error. An earlier result that is still valid
+    /// is not on the time axis.
     after: Result<Duration, Duration>,
 }
 
@@ -43,7 +44,7 @@ impl<'a> WaterfallGroup<'a> {
     }
 }
 
-/// Time after or before the request to the edge.
+/// Time after the start of the request to the edge, or before it as an error.
 fn since(edge: &Report, began: SystemTime) -> Result<Duration, Duration> {
     began.duration_since(edge.began).map_err(|before| before.duration())
 }
@@ -55,9 +56,9 @@ pub(super) fn table(finding: &Finding) -> Markup {
     let whole = ends.max().unwrap_or_default();
     html! {
         section aria-labelledby="times" {
-            h2 #times { "Where the time went" }
+            h2 #times { "Timing" }
             table.waterfall {
-                thead { tr { th scope="col" { "Phase" } th.number scope="col" { "Took" } th scope="col" { "From 0 to " (words(whole)) } } }
+                thead { tr { th scope="col" { "Phase" } th.number scope="col" { "Duration" } th scope="col" { "From 0 to " (words(whole)) } } }
                 @for asked in &asked {
                     tbody {
                         tr { th.who colspan="3" scope="rowgroup" { bdi { (asked.who) } (earlier(asked)) } }
@@ -82,7 +83,7 @@ fn all(finding: &Finding) -> Vec<WaterfallGroup<'_>> {
             .map(move |request| (title, request))
     }) {
         let who = match request {
-            DiagnosticRequest::Direct(direct) => format!("{} at {}, {title}", direct.backend.name, direct.backend),
+            DiagnosticRequest::Direct(direct) => format!("{title} to {} at {}", direct.backend.name, direct.backend),
             DiagnosticRequest::Edge(_) => title.to_owned(),
             DiagnosticRequest::Address(address, _) => format!("{title} at {address}"),
         };
@@ -97,7 +98,7 @@ fn earlier(asked: &WaterfallGroup) -> Markup {
     html! { @if let Err(before) = asked.after { small { " " (words(before)) " before this probe" } } }
 }
 
-/// One stage timing, with a bar if it has a place on the axis.
+/// One stage timing, with a bar if it is on the axis.
 fn row(timing: &StageTiming, after: Option<Duration>, whole: Duration) -> Markup {
     html! {
         tr {

@@ -57,13 +57,13 @@ pub fn read_name(written: &str) -> Result<Name, String> {
         labels.push(label);
     }
     if labels.iter().any(Vec::is_empty) {
-        return Err("it has an empty label".to_owned());
+        return Err("it contains an empty label".to_owned());
     }
     if labels.iter().any(|label| label.len() > LONGEST_LABEL) {
-        return Err(format!("it has a label of more than {LONGEST_LABEL} bytes"));
+        return Err(format!("it contains a label longer than {LONGEST_LABEL} bytes"));
     }
     let on_the_wire = labels.iter().map(|label| label.len() + 1).sum::<usize>() + 1;
-    let too_long = || format!("it has more than {LONGEST_NAME} bytes");
+    let too_long = || format!("it is longer than {LONGEST_NAME} bytes");
     if on_the_wire > LONGEST_NAME {
         return Err(too_long());
     }

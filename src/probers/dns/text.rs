@@ -54,7 +54,7 @@ fn plain_bytes(record: &Record) -> Vec<u8> {
     encoder.set_name_encoding(NameEncoding::Uncompressed);
     match record.data.emit(&mut encoder) {
         Ok(()) => bytes,
-        // A parsed record can always be encoded again. If that fails, it has no text either.
+        // A parsed record can always be encoded again. If that fails, its text form does not exist either.
         Err(_) => Vec::new(),
     }
 }

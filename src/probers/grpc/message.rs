@@ -39,7 +39,7 @@ pub(super) fn request(service: &str) -> Vec<u8> {
 /// Maximum message size that grpc-go accepts, in bytes.
 const LARGEST: u32 = 4 << 20;
 
-/// Why a body does not contain a valid message of the health service.
+/// Why a body does not contain a valid health service message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InvalidMessage {
     /// The message is compressed, although the request offers no compression.

@@ -1,5 +1,5 @@
-//! The gRPC status of a response, by the rules of grpc-go: the status that the server sends or, without one, the status
-//! that clients derive from HTTP (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
+//! The gRPC status of a response, according to grpc-go's rules: the status that the server sends or, without one, the
+//! status that clients derive from HTTP (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
 
 use super::message::{self, InvalidMessage};
 use crate::reason::Reason;
@@ -34,15 +34,15 @@ impl GrpcOutcome {
 /// Evaluates a response whose body is complete according to its framing.
 pub(super) fn of(reply: &Reply, body: &[u8]) -> GrpcOutcome {
     let is_grpc = has_media_type(&reply.headers);
-    // A response that consists of headers only carries the status of the server, whatever its HTTP status. If a body
-    // follows, the header is ignored.
+    // A headers-only response carries the server's status, regardless of its HTTP status. If a body follows, the
+    // header is ignored.
     let is_all = reply.declared_length == Some(0) && reply.trailers.is_empty();
     let in_head = Some(&reply.headers).filter(|fields| is_all && is_grpc && fields.contains_key("grpc-status"));
     if reply.status != 200 && in_head.is_none() {
         let code = of_http(reply.status);
         let name = code_name(code);
         let words = format!(
-            "The response has the status {}, which gRPC maps to {name} ({code}).",
+            "The response status is {}, which gRPC maps to {name} ({code}).",
             reply.status
         );
         return GrpcOutcome::derived(code, Reason::HttpStatus, words);
@@ -57,14 +57,14 @@ pub(super) fn of(reply: &Reply, body: &[u8]) -> GrpcOutcome {
         // Headers only, or trailers without the status.
         let has_ended_with_fields = reply.declared_length == Some(0) || !reply.trailers.is_empty();
         let code = if has_ended_with_fields { UNKNOWN } else { INTERNAL };
-        let words = "The response has no grpc-status: it is not from a gRPC server.";
+        let words = "The response does not contain a grpc-status: it is not from a gRPC server.";
         return GrpcOutcome::derived(code, Reason::GrpcInvalid, words.to_owned());
     }
     // grpc-go parses signed numbers. If the field is repeated, all values must be numbers, and the last one counts.
     let number = |status: &HeaderValue| status.to_str().ok()?.parse::<i32>().ok();
     let numbers: Option<Vec<i32>> = statuses.map(number).collect();
     let Some(code) = numbers.and_then(|numbers| numbers.last().copied()) else {
-        let words = "The grpc-status of the response is not a number.";
+        let words = "The response's grpc-status is not a number.";
         return GrpcOutcome::derived(UNKNOWN, Reason::GrpcInvalid, words.to_owned());
     };
     if code != 0 {
@@ -84,7 +84,7 @@ pub(super) fn of(reply: &Reply, body: &[u8]) -> GrpcOutcome {
         },
         Err(unusable) => {
             let words = format!(
-                "The response contains no valid message of the health service: {}.",
+                "The response does not contain a valid health service message: {}.",
                 unusable.words()
             );
             GrpcOutcome::derived(code_of(unusable), Reason::GrpcInvalid, words)

@@ -9,8 +9,8 @@ use std::time::Duration;
 type Objection = (Reason, String);
 
 impl HttpProber {
-    /// Checks the version and TLS. `https` is whether the response came over TLS; `None` skips both checks, since they
-    /// apply to the edge only.
+    /// Checks the version and TLS. `https` is whether the response arrived over TLS; `None` skips both checks, since
+    /// they apply only to the edge.
     pub(super) fn objection_to_protocol(&self, reply: &Reply, https: Option<bool>) -> Option<Objection> {
         let https = https?;
         self.objection_to_version(reply)
@@ -33,7 +33,7 @@ impl HttpProber {
                 (
                     Reason::HttpStatus,
                     format!(
-                        "The response has the status {status}; accepted: {}.",
+                        "The response status is {status}; accepted statuses: {}.",
                         self.accepted_codes()
                     ),
                 )
@@ -69,7 +69,7 @@ impl HttpProber {
             return None;
         }
         let detail = format!(
-            "The response has the version {}; accepted: {}.",
+            "The response uses {}; accepted versions: {}.",
             reply.version,
             valid.join(", ")
         );
@@ -80,13 +80,13 @@ impl HttpProber {
         if self.fail_if_ssl && https {
             return Some((
                 Reason::ContentTlsForbidden,
-                "The response came over TLS (fail_if_ssl).".to_owned(),
+                "The response arrived over TLS (fail_if_ssl).".to_owned(),
             ));
         }
         if self.fail_if_not_ssl && !https {
             return Some((
                 Reason::ContentTlsRequired,
-                "The response came without TLS (fail_if_not_ssl).".to_owned(),
+                "The response arrived without TLS (fail_if_not_ssl).".to_owned(),
             ));
         }
         None

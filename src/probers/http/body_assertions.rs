@@ -8,7 +8,7 @@ use crate::regexp::Regexp;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The assertions of a module on the body.
+/// A module's assertions on the body.
 #[derive(Clone, Debug, Default)]
 pub struct BodyAssertions {
     /// Fail if any of these matches.

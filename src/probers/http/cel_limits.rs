@@ -202,7 +202,7 @@ impl CelLimits {
                 Some(_) => Err(ExecutionError::function_error(LOOK, "stopped")),
             }
         };
-        // The library has no function with this name.
+        // The library does not define a function with this name.
         let _added = context.add_function(LOOK, look);
     }
 

@@ -59,7 +59,7 @@ impl Cookies {
         self.own = None;
     }
 
-    /// Stores the cookies that the response from a URL sets. `host` is the host of the request's `Host` field.
+    /// Stores the cookies that the response from a URL sets. `host` is the host in the request's `Host` field.
     pub fn take(&mut self, url: &HttpUrl, host: &str, headers: &HeaderMap, now: SystemTime) {
         let host = canonical(host);
         for field in headers.get_all(SET_COOKIE).iter().take(MOST) {

@@ -72,7 +72,7 @@ pub(super) fn redirect(call: &mut CallExpr) {
 
 /// Adds the implementations that calls are redirected to.
 pub(super) fn add_to(context: &mut Context<'_, '_>) {
-    // The library has no functions with these names.
+    // The library does not define functions with these names.
     let _added = context.add_function("@timestamp", timestamp);
     let _added = context.add_function("@duration", duration);
 }

@@ -147,7 +147,7 @@ fn last_modified(reply: &Reply) -> Option<f64> {
     http_date::parse(value.as_bytes()).map(|at| at as f64)
 }
 
-/// An assertion with its own gauge.
+/// An assertion that has its own gauge.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Assertion {
     Regexp,

@@ -29,10 +29,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use url::form_urlencoded::Serializer;
 
-/// Maximum size of a response of the token server in bytes.
+/// Maximum size of the token server's response in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// A token is no longer used this long before it expires.
+/// Time before its expiry from which a token is no longer used.
 const LEEWAY: Duration = Duration::from_secs(10);
 
 /// Lifetime of a token without `expires_in`.
@@ -44,7 +44,7 @@ const ASSERTION: Duration = Duration::from_hours(1);
 /// Maximum length of the token server's error code that is shown, in bytes.
 const LONGEST_WORDS: usize = 128;
 
-/// OAuth 2.0 settings of a module.
+/// A module's OAuth 2.0 settings.
 #[derive(Debug)]
 pub struct OAuth2 {
     /// URL of the token server.
@@ -59,11 +59,11 @@ pub struct OAuth2 {
     pub scopes: Vec<String>,
     /// Additional parameters. The values may be secrets.
     pub params: Vec<(String, Secret)>,
-    /// TLS settings for the token server. The files are read again when they change.
+    /// TLS settings for the token server. The files are re-read when they change.
     pub tls: Tls,
     /// Proxies for the token server.
     pub proxies: Proxies,
-    /// Resolver for the name of the token server.
+    /// Resolver for the token server's name.
     pub resolver: Arc<Resolver>,
     /// The current token. The lock is held during a fetch, so that a token is not fetched twice at the same time.
     pub kept: Mutex<Option<Token>>,
@@ -363,9 +363,9 @@ fn granted(body: &[u8]) -> Option<TokenResponse> {
 fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
     if !is_valid(status) {
         let error = error_of(body, secrets);
-        return Err(format!("The token server answered {status}{error}."));
+        return Err(format!("The token server returned {status}{error}."));
     }
-    let granted = granted(body).ok_or("The token server's answer holds no access_token.")?;
+    let granted = granted(body).ok_or("The token server's response contains no access_token.")?;
     let scheme = match granted.token_type.as_deref() {
         None => "Bearer",
         Some(kind) if kind.is_empty() || kind.eq_ignore_ascii_case("bearer") => "Bearer",
@@ -386,7 +386,7 @@ fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
     })
 }
 
-/// The server's error code (RFC 6749 section 5.2). Some servers send a sentence that repeats parts of the request.
+/// The server's error code (RFC 6749 section 5.2). Some servers send a sentence that repeats part of the request.
 fn error_of(body: &[u8], secrets: &Secrets) -> String {
     let error = serde_json::from_slice::<Value>(body).ok();
     let Some(code) = error.as_ref().and_then(|error| error["error"].as_str()) else {
@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(token.field, "MAC abc");
         assert!(token.until > now + Duration::from_mins(59));
         assert!(!format!("{token:?}").contains("abc"));
-        // A token that is about to expire is used once.
+        // A token that is about to expire is used only once.
         assert!(read(200, br#"{"access_token": "abc", "expires_in": 5}"#).unwrap().until <= Instant::now());
     }
 
@@ -431,9 +431,9 @@ mod tests {
         let said = |status, body: &str| read(status, body.as_bytes()).unwrap_err();
         assert_eq!(
             said(400, r#"{"error": "invalid_scope", "error_description": "secret"}"#),
-            "The token server answered 400: \"invalid_scope\"."
+            "The token server returned 400: \"invalid_scope\"."
         );
-        assert_eq!(said(502, "<html>"), "The token server answered 502.");
-        assert_eq!(said(200, "{}"), "The token server's answer holds no access_token.");
+        assert_eq!(said(502, "<html>"), "The token server returned 502.");
+        assert_eq!(said(200, "{}"), "The token server's response contains no access_token.");
     }
 }

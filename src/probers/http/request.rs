@@ -41,7 +41,7 @@ pub(super) struct Visit {
     tls_name: String,
     /// Whether the module configures the name for SNI and certificate verification.
     server_name_is_set: bool,
-    /// The `Host` of the module, the caller or a backend, if it differs from the URL.
+    /// The `Host` from the module, the caller or a backend, if it differs from the URL.
     authority: Option<HeaderValue>,
     /// The origin of the visit that redirected here, or its full URL within the same origin.
     referer: Option<HeaderValue>,
@@ -52,7 +52,7 @@ pub(super) struct Visit {
     cookies: Cookies,
 }
 
-/// The credentials, header fields and body of a module, which may come from files.
+/// A module's credentials, header fields and body, which may be read from files.
 #[derive(Debug, Default)]
 pub(super) struct ModuleFields {
     pub authorization: Option<HeaderValue>,
@@ -153,7 +153,7 @@ impl Visit {
         self.url.scheme().is_secure()
     }
 
-    /// Stores the cookies of a response. Later visits of this probe send those that match.
+    /// Stores a response's cookies. Later visits of this probe send those that match.
     pub fn take_cookies(&mut self, reply: &Reply) {
         if reply.headers.contains_key(SET_COOKIE) {
             let host = self.named();
@@ -161,7 +161,7 @@ impl Visit {
         }
     }
 
-    /// The request. With `relay`, it is written in the form for a proxy that forwards it.
+    /// The request. With `relay`, it is in the form for a proxy that forwards it.
     pub fn ask(&self, relay: Option<&Relay<'_>>) -> Result<HttpRequest, String> {
         let mut headers = self.headers.clone();
         if self.cookies.may_send() {
@@ -204,8 +204,8 @@ impl Visit {
         named.map_or_else(|| self.url.authority(), str::to_owned)
     }
 
-    /// Scheme, host and port for a proxy. The host is the name as written, since the rules of the proxy's operator
-    /// refer to names, unless a single address is requested. It differs from `Host`: the proxy dials it.
+    /// Scheme, host and port for a proxy. The host is the name as written, since the proxy operator's rules refer to
+    /// names. The exception is a request to a single address. The host differs from `Host`: the proxy dials it.
     fn relayed_origin(&self) -> Result<String, String> {
         let origin = match &self.dial {
             Some((host, port)) if host.contains(':') => format!("http://[{host}]:{port}"),
@@ -235,12 +235,12 @@ impl Visit {
         let url = self
             .url
             .join(location.as_bytes())
-            .map_err(|error| format!("The redirect has an invalid Location: {error}."))?;
+            .map_err(|error| format!("The redirect contains an invalid Location: {error}."))?;
         if !matches!(url.scheme(), Scheme::Http | Scheme::Https) {
-            return Err(format!("The redirect leads to a {} URL.", url.scheme().as_str()));
+            return Err(format!("The redirect points to a {} URL.", url.scheme().as_str()));
         }
         if url.scheme() == Scheme::Http && self.versions == Versions::Http3 {
-            return Err("The redirect leads to an http URL, which does not support HTTP/3.".to_owned());
+            return Err("The redirect points to an http URL, which does not support HTTP/3.".to_owned());
         }
         let mut next = self.clone();
         if !keeps_method {
@@ -312,12 +312,12 @@ impl Visit {
         Ok(self)
     }
 
-    /// Sends the same request, with the host name of the edge, to a backend. The module's own fields go only to
+    /// Sends the same request, with the edge's host name, to a backend. The module's own fields go only to
     /// backends that the module names.
     fn straight_to(&mut self, backend: &Backend) -> Result<(), String> {
         let was_https = self.is_https();
         if self.authority.is_none() {
-            // The host name of the edge, regardless of the scheme of the backend.
+            // The edge's host name, regardless of the backend's scheme.
             self.authority = Some(host_field(&self.url.authority())?);
         }
         let scheme = if backend.tls { Scheme::Https } else { Scheme::Http };

@@ -23,7 +23,7 @@ pub(super) struct Route<'a> {
     /// Name or address to dial.
     pub host: &'a str,
     pub port: u16,
-    /// Host of the URL, which the proxy exceptions of the module apply to.
+    /// Host of the URL. The module's proxy exceptions apply to it.
     pub own_host: &'a str,
     /// Whether proxies are ignored.
     pub direct: bool,
@@ -86,7 +86,7 @@ impl<'a> Route<'a> {
         Ok(in_zone(address, self.port, zone.as_ref()))
     }
 
-    /// Connects through a proxy. `address` is the address of the target, if it was resolved.
+    /// Connects through a proxy. `address` is the target's address, if it was resolved.
     async fn connect_by(
         &self,
         proxy: &'a Proxy,

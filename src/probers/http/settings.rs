@@ -4,7 +4,7 @@ use super::body_assertions::BodyAssertions;
 use super::oauth::OAuth2;
 use crate::check::{AddressFamily, Coding, Resolver, Tls};
 use crate::probers::credentials::Credentials;
-use crate::probers::fields::Fields;
+use crate::probers::header_fields::Fields;
 use crate::probers::named_files::{FileError, NamedFile};
 use crate::probers::proxies::Proxies;
 use crate::regexp::Regexp;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub struct HttpProber {
     /// Request method.
     pub method: Method,
-    /// Header fields of the module, without `Host`. The values may be secrets and are marked as sensitive.
+    /// The module's header fields, without `Host`. The values may be secrets and are marked as sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// OAuth 2.0 settings, if the module uses tokens.
     pub oauth2: Option<OAuth2>,
@@ -38,9 +38,9 @@ pub struct HttpProber {
     pub valid_http_versions: Vec<String>,
     /// Whether to follow redirects, up to `limits.redirects`.
     pub follow_redirects: bool,
-    /// Fail if the final response came over TLS.
+    /// Fail if the final response arrived over TLS.
     pub fail_if_ssl: bool,
-    /// Fail if the final response came without TLS.
+    /// Fail if the final response arrived without TLS.
     pub fail_if_not_ssl: bool,
     /// Assertions on the body.
     pub body_assertions: Arc<BodyAssertions>,
@@ -56,11 +56,11 @@ pub struct HttpProber {
     pub compression: Coding,
     /// Address family of the target.
     pub family: AddressFamily,
-    /// Resolver for the name of the target.
+    /// Resolver for the target's name.
     pub resolver: Arc<Resolver>,
     /// HTTP versions of the requests.
     pub versions: Versions,
-    /// TLS settings for https targets. The files are read again when they change.
+    /// TLS settings for https targets. The files are re-read when they change.
     pub tls: Tls,
 }
 

@@ -15,7 +15,7 @@ const MOST_LINES: usize = 4;
 /// Maximum length of a shown line or expression, in bytes.
 pub(in crate::probers) const LONGEST_SHOWN: usize = 256;
 
-/// Bytes that are kept of one line, so that masked words are found in it.
+/// Number of bytes of a line that are kept, so that masked words are found in it.
 const LONGEST_KEPT: usize = 64 * 1024;
 
 /// Words shorter than this are masked only if they stand alone.
@@ -77,7 +77,7 @@ pub(in crate::probers) struct TranscriptMasks(Vec<Vec<u8>>);
 impl TranscriptMasks {
     /// Masks the words of a text, their parts, and what those parts decode to from base64.
     pub fn add(&mut self, text: &[u8]) {
-        // References in a template stand for text of the server and are not masked.
+        // References in a template stand for text from the server and are not masked.
         let ends_word = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control() || b"$\"'".contains(byte);
         for word in text.split(ends_word).filter(|word| !word.is_empty() && !is_known(word)) {
             self.add_word(word);

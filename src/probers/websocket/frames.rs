@@ -29,7 +29,7 @@ fn masked(mut frame: Frame) -> Vec<u8> {
     bytes
 }
 
-/// A pong with the payload of a ping (section 5.5.3).
+/// A pong with a ping's payload (section 5.5.3).
 fn masked_pong(payload: &[u8]) -> Vec<u8> {
     masked(Frame::pong(payload.to_vec()))
 }
@@ -120,11 +120,11 @@ impl Message {
             return invalid("The server sent a frame with a reserved bit set.");
         }
         if !has_shortest_length(bytes[1] & 0x7f, length) {
-            return invalid("The server sent a frame whose length is not encoded in the minimum number of bytes.");
+            return invalid("The server sent a frame whose length field is not as short as possible.");
         }
         if matches!(header.opcode, OpCode::Control(_)) {
             if length > LARGEST_CONTROL {
-                return invalid("The server sent a control frame of more than 125 bytes.");
+                return invalid("The server sent a control frame longer than 125 bytes.");
             }
             if !header.is_final {
                 return invalid("The server sent a fragmented control frame.");
@@ -147,7 +147,7 @@ impl Message {
     fn add(&mut self, data: Data, payload: &[u8]) -> Result<(), &'static str> {
         match (data, self.kind) {
             (Data::Continue, None) => return Err("The server sent a continuation frame without a first frame."),
-            (Data::Text | Data::Binary, Some(_)) => return Err("The server started a message within another one."),
+            (Data::Text | Data::Binary, Some(_)) => return Err("The server started a new message within another one."),
             (Data::Text | Data::Binary, None) => self.kind = Some(data),
             _ => {}
         }
@@ -179,16 +179,16 @@ impl Message {
         self.close_code = Some(code);
         let Some(meaning) = meaning_of(code) else {
             return invalid(format!(
-                "The server closed the WebSocket with the code {code}, which must not be sent."
+                "The server closed the WebSocket with code {code}, which must not be sent."
             ));
         };
         if std::str::from_utf8(words).is_err() {
             return invalid(format!(
-                "The server closed the WebSocket with the code {code} and a reason that is not valid UTF-8."
+                "The server closed the WebSocket with code {code} and a reason that is not valid UTF-8."
             ));
         }
         let words =
-            format!("The server closed the WebSocket with the code {code} ({meaning}) before the expected message.");
+            format!("The server closed the WebSocket with code {code} ({meaning}) before the expected message.");
         DialogueRead::Never(Reason::WebsocketClosed, words)
     }
 }

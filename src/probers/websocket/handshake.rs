@@ -7,11 +7,11 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 use tungstenite::handshake::derive_accept_key;
 
-/// Maximum length of the explanation in bytes. It may contain text of the server.
+/// Maximum length of the explanation in bytes. The explanation may quote the server.
 const LONGEST_WORDS: usize = 200;
 
-/// Removes the `Host` of the request from the header fields. The caller's `hostname` takes precedence, then the
-/// module's own host, then the host of the target. Returns `None` if it is not a valid header value.
+/// Removes the request's `Host` from the header fields. The caller's `hostname` takes precedence, then the
+/// module's own host, then the target's host. Returns `None` if it is not a valid header value.
 pub(super) fn host(headers: &mut HeaderMap, hostname: Option<&str>, url: &HttpUrl) -> Option<HeaderValue> {
     let own = headers.remove(HOST);
     let given = hostname.map(|name| HeaderValue::from_str(name).ok());
@@ -34,7 +34,7 @@ impl OfferedProtocols {
         }
     }
 
-    /// Why a response with the status 101 is invalid; `None` if it is valid.
+    /// Why a response with status 101 is invalid; `None` if it is valid.
     pub fn objection(&self, key: &str, answer: &HeaderMap) -> Option<String> {
         let has_token = |name: HeaderName, token: &str| list(answer, name).any(|item| item.eq_ignore_ascii_case(token));
         if !has_token(UPGRADE, "websocket") {
@@ -45,7 +45,7 @@ impl OfferedProtocols {
         }
         let accept = answer.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
         if accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-            return Some(said("Sec-WebSocket-Accept does not match the key of the request"));
+            return Some(said("Sec-WebSocket-Accept does not match the request's key"));
         }
         let extension = list(answer, SEC_WEBSOCKET_EXTENSIONS).map(extension_name);
         if let Some(unasked) = extension.into_iter().find(|name| !self.extensions.contains(name)) {

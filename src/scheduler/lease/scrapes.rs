@@ -1,26 +1,27 @@
-//! When a leased key was scraped, and how long the lease outlives the last scrape.
+//! Records the scrapes of a leased key and computes when its lease expires.
 
 use std::time::{Duration, Instant};
 
-/// A lease ends so long after the last scrape, whatever the scrapes' own interval was.
+/// Maximum time from the last scrape to the end of the lease, regardless of the scrape interval.
 pub(super) const LONGEST_SILENCE: Duration = Duration::from_mins(5);
 
-/// Scrapes that follow each other faster say nothing of how often they come.
+/// Lower bound of the assumed scrape interval.
 const SHORTEST_GAP: Duration = Duration::from_secs(1);
 
-/// When the key was scraped.
+/// Scrape times of a key.
 #[derive(Debug)]
 pub(super) struct Scrapes {
     last: Instant,
-    /// The longest gap between two scrapes, lately and in the time before that: two servers that scrape one key come at
-    /// uneven times, and a person who looks in between is no measure.
+    /// Longest gap between two scrapes in the current and in the previous period. The longest gap counts because two
+    /// Prometheus servers may scrape one key at uneven times, and a manual request does not indicate the scrape
+    /// interval.
     longest: [Duration; 2],
-    /// When lately began.
+    /// Start of the current period.
     since: Instant,
 }
 
 impl Scrapes {
-    /// The scrape that began the lease, so long after the one before it.
+    /// Records the scrape that started the lease, `gap` after the previous one.
     pub const fn new(now: Instant, gap: Duration) -> Self {
         Self {
             last: now,
@@ -29,12 +30,12 @@ impl Scrapes {
         }
     }
 
-    /// When the last one came.
+    /// Time of the last scrape.
     pub const fn last(&self) -> Instant {
         self.last
     }
 
-    /// One came.
+    /// Records a scrape.
     pub fn came(&mut self, now: Instant) {
         if now.saturating_duration_since(self.since) >= LONGEST_SILENCE {
             self.longest = [Duration::ZERO, self.longest[0]];
@@ -45,12 +46,14 @@ impl Scrapes {
         self.last = now;
     }
 
-    /// The process stood still so long: scrapes that came meanwhile are still to be read.
+    /// Extends the lease by the time for which the process was stalled, because scrapes from that time may still be
+    /// unread.
     pub fn excuse(&mut self, stall: Duration) {
         self.last += stall;
     }
 
-    /// When three scrapes in a row have stayed away. A scrape that is late by half its interval is not missed yet.
+    /// Returns when three consecutive scrapes are missing. A scrape counts as missing when it is late by half an
+    /// interval.
     pub fn expire(&self) -> Instant {
         let gap = self.longest[0].max(self.longest[1]).max(SHORTEST_GAP);
         self.last + (gap * 7 / 2).min(LONGEST_SILENCE)

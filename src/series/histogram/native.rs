@@ -1,14 +1,14 @@
-//! Native buckets: one per distinct value range, each with a fixed width ratio.
+//! Native histogram buckets: the ratio of two consecutive bounds is fixed, and only non-empty buckets are stored.
 
 use crate::metrics::NativeBuckets;
 
-/// The finest schema: eight buckets for each power of two, so that a bucket is 9 % wide.
+/// The finest schema: eight buckets for each power of two, so that a bucket is 9% wide.
 const SCHEMA: i32 = 3;
 
 /// Maximum number of buckets of one histogram. If it is exceeded, buckets are merged in pairs.
 const MOST_BUCKETS: usize = 160;
 
-/// Buckets that room is made for at a time: a steady target has some ten.
+/// Number of buckets that are allocated at a time. A steady target has about ten.
 const STEP: usize = 6;
 
 /// The counts of the non-empty buckets.
@@ -16,7 +16,8 @@ const STEP: usize = 6;
 pub(super) struct NativeHistogram {
     schema: i32,
     zeros: u64,
-    /// Index and count, rising. An index is within ±1100 times 8; a probe each second fills a count in 136 years.
+    /// Index and count, by ascending index. An index is within ±1100 × 8. One probe per second fills a count in 136
+    /// years.
     buckets: Vec<(i16, u32)>,
 }
 
@@ -41,7 +42,7 @@ impl NativeHistogram {
         match self.buckets.binary_search_by_key(&index, |(known, _)| *known) {
             Ok(place) => self.buckets[place].1 = self.buckets[place].1.saturating_add(1),
             Err(place) => {
-                // There are many histograms, and few have many.
+                // There are many histograms, and most of them use few buckets.
                 if self.buckets.len() == self.buckets.capacity() {
                     self.buckets.reserve_exact(STEP);
                 }
@@ -82,7 +83,7 @@ impl NativeHistogram {
         for (index, count) in &self.buckets {
             below += u64::from(*count);
             if reaches(below) {
-                // The middle of the bucket, as its bounds are a ratio apart.
+                // The geometric mean of the bucket's bounds.
                 return Some(((f64::from(*index) - 0.5) * f64::from(-self.schema).exp2()).exp2());
             }
         }
@@ -105,11 +106,11 @@ fn index(value: f64, schema: i32) -> i16 {
     let width = f64::from(-schema).exp2();
     #[allow(
         clippy::cast_possible_truncation,
-        reason = "a logarithm of a finite number is within ±1100, times at most 8"
+        reason = "the logarithm of a finite number is within ±1100, multiplied by up to 8"
     )]
     let guess = (value.log2() / width).ceil() as i16;
     let upper = |index: i16| (f64::from(index) * width).exp2();
-    // The logarithm is rounded: a value on a bound may come out on either side.
+    // The logarithm is rounded, so the result for a value on a bound may be one bucket off.
     if value > upper(guess) {
         guess + 1
     } else if value <= upper(guess - 1) {
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn bounds_belong_to_the_bucket_below_them() {
-        // Indices as Prometheus' Go library has them for schema 3.
+        // The indices of the Prometheus Go library for schema 3.
         for (value, expected) in [
             (1.0, 0),
             (1.000_001, 1),

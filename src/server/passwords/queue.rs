@@ -1,5 +1,8 @@
-//! Who waits for a password to be hashed. One hash is computed at a time, and sources take turns: a flood from one address delays
-//! that address. The line is bounded; where it is full, the source with the most in it loses its newest.
+//! Queue of password checks.
+//!
+//! One hash is computed at a time, and client addresses take turns, so a flood from one address delays only that
+//! address. The queue is bounded. When it is full, the newest request of the address with the most requests is
+//! rejected.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,10 +10,10 @@ use tokio::sync::oneshot;
 
 use crate::scheduler::ClientAddress;
 
-/// Requests that wait, from all sources together: maximum. Each is a connection that is open anyway.
+/// Maximum number of waiting requests from all addresses. Each one belongs to a connection that is open anyway.
 pub(super) const WAITING: usize = 1024;
 
-/// The line.
+/// Handle to the shared queue.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue(Arc<Mutex<State>>);
 
@@ -18,19 +21,20 @@ pub(super) struct Queue(Arc<Mutex<State>>);
 struct State {
     is_busy: bool,
     waiting: usize,
-    /// The sources in the order of their next turns, each with its requests, oldest first. None is empty.
+    /// Client addresses in the order of their next turns, each with its requests, oldest first. No list is empty.
     sources: VecDeque<(ClientAddress, VecDeque<oneshot::Sender<QueueTurn>>)>,
 }
 
-/// The right to compute one hash. The next in line gets it when this value is dropped.
+/// Permission to compute one hash. Dropping it passes the permission to the next request.
 #[derive(Debug)]
 pub(super) struct QueueTurn(Option<Queue>);
 
 impl Queue {
-    /// Waits for a turn. A request that is dropped meanwhile leaves the line.
+    /// Waits for a turn. Dropping the future removes the request from the queue.
     ///
     /// # Errors
-    /// When the line is full, and this source has the most in it.
+    /// When the queue is full and this address has the most requests in it, or when a request from another address
+    /// replaces this one.
     pub async fn turn(&self, source: ClientAddress) -> Result<QueueTurn, QueueFull> {
         let coming = {
             let mut state = self.state();
@@ -50,19 +54,19 @@ impl Queue {
         coming.await.map_err(|_| QueueFull)
     }
 
-    /// How many wait.
+    /// Number of waiting requests.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.state().waiting
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is made as a whole.
+        // A panic cannot leave the state inconsistent, so a poisoned lock is safe to use.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The line is full.
+/// The queue is full.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct QueueFull;
 
@@ -77,7 +81,7 @@ impl State {
         receiver
     }
 
-    /// Drops those whose client has gone.
+    /// Removes the requests of clients that have disconnected.
     fn forget_gone(&mut self) {
         for (_, line) in &mut self.sources {
             line.retain(|waiting| !waiting.is_closed());
@@ -86,7 +90,8 @@ impl State {
         self.waiting = self.sources.iter().map(|(_, line)| line.len()).sum();
     }
 
-    /// Sends the newest request of the longest line away, unless that is the newcomer.
+    /// Rejects the newest request of the address with the most requests. Returns false if that address sent the new
+    /// request.
     fn make_room(&mut self, newcomer: ClientAddress) -> bool {
         let length = |source: &(ClientAddress, VecDeque<_>)| source.1.len() + usize::from(source.0 == newcomer);
         let Some(longest) = self.sources.iter_mut().max_by_key(|source| length(source)) else {
@@ -100,7 +105,7 @@ impl State {
         true
     }
 
-    /// The oldest request of the source whose turn it is.
+    /// Takes the oldest request of the address whose turn it is.
     fn next(&mut self) -> Option<oneshot::Sender<QueueTurn>> {
         let (source, mut line) = self.sources.pop_front()?;
         let next = line.pop_front();
@@ -124,7 +129,8 @@ impl Drop for QueueTurn {
             drop(state);
             match next.send(Self(Some(queue.clone()))) {
                 Ok(()) => return,
-                // That client has gone: the turn is the next one's, and this value must not hand it on as well.
+                // The client has disconnected. This loop passes the turn on, so dropping the value must not do it
+                // again.
                 Err(mut unused) => unused.0 = None,
             }
         }
@@ -142,7 +148,7 @@ mod tests {
         ClientAddress::of(IpAddr::from([192, 0, 2, last]))
     }
 
-    /// Waits for a turn, notes its name, and ends.
+    /// Waits for a turn, records its address, and ends.
     fn waits(queue: &Queue, from: u8, turns: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<Result<(), QueueFull>> {
         let (queue, turns) = (queue.clone(), turns.clone());
         tokio::spawn(async move {
@@ -159,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sources_take_turns_and_who_has_gone_is_passed_over() {
+    async fn addresses_take_turns_and_disconnected_clients_are_skipped() {
         let (queue, turns) = (Queue::default(), Arc::default());
         let first = queue.turn(source(1)).await.unwrap();
         let mut flood: Vec<_> = (0..50).map(|_| waits(&queue, 1, &turns)).collect();
@@ -183,12 +189,12 @@ mod tests {
             "the other source did not wait for all of the flood"
         );
         assert_eq!(turns.len(), 51);
-        // The turn is free again.
+        // The queue is idle again.
         assert!(queue.turn(source(9)).await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_full_line_takes_a_newcomer_of_another_source_in_place_of_the_newest_of_the_longest() {
+    async fn a_full_queue_accepts_another_address_in_place_of_the_newest_request_of_the_busiest_one() {
         let (queue, turns) = (Queue::default(), Arc::default());
         let held = queue.turn(source(1)).await.unwrap();
         let mut flood: Vec<_> = (0..WAITING).map(|_| waits(&queue, 1, &turns)).collect();

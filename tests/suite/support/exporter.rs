@@ -160,9 +160,12 @@ impl Probed {
     /// Whether the first probe of a target observed this phase once. A busy machine may observe neither `processing` nor `transfer`.
     pub fn has_observed(&self, phase: &str) -> bool {
         let count = format!("probe_phase_duration_seconds_count{{phase=\"{phase}\"}}");
-        let observed = self.page.value(&count);
         let may_be_unknown = self.is_split_unknown() && matches!(phase, "processing" | "transfer");
-        observed == 1.0 || (observed == 0.0 && may_be_unknown)
+        match self.page.value(&count) {
+            1.0 => true,
+            0.0 => may_be_unknown,
+            _ => false,
+        }
     }
 
     /// Whether the exporter read the response late and could not tell `processing` from `transfer`, as on a busy machine. It then

@@ -95,7 +95,7 @@ pub async fn resetting(code: u32) -> Peer {
     .await
 }
 
-/// A health service with the Debian package of gRPC: `good` is SERVING, `bad` is `NOT_SERVING`, all others are unknown.
+/// A health service with the Debian package of gRPC: `good` is `SERVING`, `bad` is `NOT_SERVING`, all others are unknown.
 const SERVICE: &str = r#"
 import sys, grpc
 from concurrent import futures

@@ -6,7 +6,7 @@ use glassbox_exporter::backend::Backend;
 use glassbox_exporter::check::read_response;
 use glassbox_exporter::config::{Config, Defaults};
 use glassbox_exporter::evidence_id::EvidenceId;
-use glassbox_exporter::exposition::{openmetrics, protobuf, text};
+use glassbox_exporter::exposition::{openmetrics, prometheus_text, protobuf};
 use glassbox_exporter::gateways::{self, ObservedResponse};
 use glassbox_exporter::metrics::{self, Level, SSL_LAST_CHAIN_INFO, Value};
 use glassbox_exporter::negotiation::{self, Format};
@@ -283,7 +283,7 @@ fn labels(bytes: &[u8]) {
     let shown = labels.iter().map(|(name, value)| (*name, value.clone().into()));
     page.push(&SSL_LAST_CHAIN_INFO, shown, Value::Number(1.0));
     let families = page.sorted();
-    let exposition = text::to_string(&families);
+    let exposition = prometheus_text::to_string(&families);
     let read = Page::parse(&exposition);
     let series: Vec<_> = read.starting(SSL_LAST_CHAIN_INFO.name).collect();
     let expected: Vec<_> = labels

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SetCookie {
     pub name: String,
-    /// Value as it is sent: in quotes if it came in quotes or requires them.
+    /// Value as it is sent: in quotes if it arrived in quotes or requires them.
     pub value: String,
     pub domain: String,
     pub path: String,

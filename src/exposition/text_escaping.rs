@@ -45,9 +45,9 @@ pub(super) fn about(out: &mut impl Write, what: &str, name: &str, words: &str) -
     Ok(())
 }
 
-/// Backslash and newline are escaped everywhere, the quote where it would end the text.
+/// Escapes backslashes and newlines, and quotes if `quotes` is true.
 pub(super) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
-    // Most are a word: a search for long texts would take longer to begin than to end.
+    // Most strings are one word. A search that is optimised for long strings would take longer to set up than to run.
     let is_special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
     if !text.as_bytes().iter().any(is_special) {
         return text.into();
@@ -88,17 +88,17 @@ pub(super) fn bound(bound: f64) -> Cow<'static, str> {
     usual.map_or_else(|| format!("{bound:?}").into(), |(_, text)| (*text).into())
 }
 
-/// Every whole number below this is one of `f64`, and none is shortened by its shortest form.
+/// 2^53: `f64` represents all whole numbers below it exactly, and their shortest form has all digits.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A number as Go's `%g` would be read back: integers without a point, no lower-case `inf`.
+/// Writes a number that Go parses to the same value: integers without a decimal point, and `+Inf` instead of `inf`.
 pub(super) fn number(out: &mut impl Write, value: f64) -> io::Result<()> {
     if value.is_nan() {
         out.write_all(b"NaN")
     } else if value.is_infinite() {
         out.write_all(if value > 0.0 { b"+Inf" } else { b"-Inf" })
     } else if value.fract() == 0.0 && value.abs() < EXACT {
-        #[allow(clippy::cast_possible_truncation, reason = "whole, and small enough")]
+        #[allow(clippy::cast_possible_truncation, reason = "the value is whole and below 2^53")]
         let whole = value as i64;
         out.write_all(itoa::Buffer::new().format(whole).as_bytes())
     } else {
@@ -106,7 +106,7 @@ pub(super) fn number(out: &mut impl Write, value: f64) -> io::Result<()> {
     }
 }
 
-/// A whole number.
+/// Writes a whole number.
 pub(super) fn integer(out: &mut impl Write, value: u64) -> io::Result<()> {
     out.write_all(itoa::Buffer::new().format(value).as_bytes())
 }

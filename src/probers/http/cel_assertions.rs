@@ -52,23 +52,23 @@ fn words(error: &ExecutionError) -> String {
     match error {
         E::UnsupportedTargetType { target } => format!("unsupported type {}", target.type_of()),
         E::NotSupportedAsMethod { method, target } => {
-            format!("method {method:?} is not supported on the type {}", target.type_of())
+            format!("method {method:?} is not supported on type {}", target.type_of())
         }
-        E::UnsupportedKeyType(value) => format!("a value of the type {} cannot be a key", value.type_of()),
+        E::UnsupportedKeyType(value) => format!("a value of type {} cannot be a key", value.type_of()),
         E::ValuesNotComparable(one, other) => {
             format!(
-                "values of the types {} and {} cannot be compared",
+                "values of types {} and {} cannot be compared",
                 one.type_of(),
                 other.type_of()
             )
         }
         E::UnsupportedBinaryOperator(operator, one, other) => {
             let (one, other) = (one.type_of(), other.type_of());
-            format!("operator {operator:?} is not supported on the types {one} and {other}")
+            format!("operator {operator:?} is not supported on types {one} and {other}")
         }
         E::UnsupportedIndex(index, value) => {
             let (index, value) = (index.type_of(), value.type_of());
-            format!("a value of the type {index} is not a valid index of the type {value}")
+            format!("a value of type {index} is not a valid index for type {value}")
         }
         E::FunctionError { function, .. } => format!("function {function:?} failed"),
         E::DivisionByZero(_) => "division by zero".to_owned(),
@@ -102,7 +102,7 @@ const SHALLOW: usize = 128;
 /// Stack size in bytes for the deepest document: about 2 KiB per level. Only the used part occupies memory.
 const LARGE_STACK: usize = 64 * 1024 * 1024;
 
-/// The assertions of a module on the JSON document.
+/// A module's assertions on the JSON document.
 #[derive(Clone, Debug)]
 pub struct JsonAssertions {
     /// Fail if this is true.
@@ -405,7 +405,7 @@ mod tests {
         }
     }
 
-    /// The library's own error text would recurse through all levels and abort the process.
+    /// The library's own error formatting would recurse through all levels and abort the process.
     #[test]
     fn an_error_about_a_deep_document_is_told_without_it() {
         let deep = format!("{{\"a\":{}1{}}}", "{\"a\":".repeat(1_999), "}".repeat(1_999));

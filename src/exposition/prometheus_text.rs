@@ -1,6 +1,6 @@
 //! The Prometheus text format 0.0.4.
 
-use super::text_format::{about, bound, bucket, escaped, integer, number, series};
+use super::text_escaping::{about, bound, bucket, escaped, integer, number, series};
 use crate::metrics::{Family, METRICS, Metric, MetricKind, Sample, Value};
 use std::io::{self, Write};
 use std::sync::LazyLock;
@@ -29,7 +29,7 @@ fn write_heading(name: &str, help: &str, kind: MetricKind, out: &mut impl Write)
     about(out, "TYPE", name, kind.as_str())
 }
 
-/// The headings of the metrics that a probe can export, by name: a page has some forty of them, which never change.
+/// The headings of the metrics that a probe can export, by name. A page has about forty of them, and they never change.
 static HEADINGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let heading = |metric: &Metric| {
         let mut text = Vec::new();
@@ -42,7 +42,7 @@ static HEADINGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     metrics.into_iter().map(heading).collect()
 });
 
-/// The families as a text in memory, for people.
+/// Renders the families as text.
 #[must_use]
 pub fn to_string<'a>(families: impl IntoIterator<Item = &'a Family>) -> String {
     let mut out = Vec::new();

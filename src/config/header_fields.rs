@@ -1,14 +1,14 @@
-//! Composes header fields that have several values, each plain, secret, or in a file.
+//! Builds header fields with several values. Each value is plain, a secret or in a file.
 
 use super::file::{FieldFile, Spanned};
 use super::http::{header_name, header_value};
 use super::issue::{ConfigIssue, at};
 use super::tree::below;
 use crate::probers::credentials::SecretSource;
-use crate::probers::fields::Fields;
+use crate::probers::header_fields::Fields;
 use std::collections::BTreeMap;
 
-/// Names that `http_headers` must not set, as with the peer; so must none that begin with one of the prefixes.
+/// Names that `http_headers` must not set, as in `blackbox_exporter`. See also [`RESERVED_PREFIXES`].
 const RESERVED: [&str; 12] = [
     "authorization",
     "host",
@@ -23,19 +23,19 @@ const RESERVED: [&str; 12] = [
     "www-authenticate",
     "accept-encoding",
 ];
-/// See [`RESERVED`].
+/// Prefixes of names that `http_headers` must not set.
 const RESERVED_PREFIXES: [&str; 2] = ["x-prometheus-", "x-amz-"];
 
-/// Which names may be set.
+/// The names that a block may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
-    /// Those that no other key sets.
+    /// All names that are not reserved.
     Free,
-    /// All.
+    /// All names.
     All,
 }
 
-/// The fields of the block `key`.
+/// Builds the fields of the block `key`.
 pub(super) fn build(
     written: Option<&BTreeMap<String, Spanned<FieldFile>>>,
     names: Names,

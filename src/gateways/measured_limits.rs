@@ -1,17 +1,16 @@
-//! Measured limits of the gateways: `tolerance.txt`, which `make tolerance` writes.
+//! Measured limits of gateways, from `tolerance.txt`, which `make tolerance` generates.
 
 const MEASURED: &str = include_str!("tolerance.txt");
 
-/// Bytes of a response's head that every measured version of a product accepts, in whatever lines they come. A larger head
-/// may be refused; how its bytes are spread over lines and which version it is decide. Nothing where the product was not
-/// measured.
+/// Size of a response header, in bytes, that every measured version of a product accepts. A larger header may fail,
+/// depending on the version and on the length of its lines. `None` for products without a measurement.
 #[must_use]
 pub fn head_limit(product: &str) -> Option<usize> {
     let limits = ["line", "head"].map(|row| smallest(product, row));
     limits.into_iter().flatten().min()
 }
 
-/// The smallest threshold of a row among the versions of a product. `>=N` is a search that ended at N.
+/// The smallest threshold in a row among the versions of a product. `>=N` means that the search ended at N.
 fn smallest(product: &str, row: &str) -> Option<usize> {
     let (_, thresholds) = MEASURED.split_once("\n[thresholds]\n")?;
     let mut lines = thresholds.lines().map(str::split_whitespace);

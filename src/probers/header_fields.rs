@@ -1,4 +1,4 @@
-//! Header fields of a module whose values may be read from files: `http_headers`, and the headers of the websocket
+//! A module's header fields whose values may be read from files: `http_headers`, and the headers of the websocket
 //! prober.
 
 use super::credentials::SecretSource;

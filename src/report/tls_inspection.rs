@@ -4,7 +4,7 @@
 /// handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsInspection {
-    /// Its choice (`TLS 1.0, TLS_RSA_WITH_AES_128_CBC_SHA`) or its refusal; `None` if there was no connection.
+    /// The server's choice (`TLS 1.0, TLS_RSA_WITH_AES_128_CBC_SHA`) or refusal; `None` without a connection.
     pub answer: Option<String>,
     /// Whether `blackbox_exporter` 0.28 would connect with this module; `None` if unknown.
     pub blackbox_connects: Option<bool>,

@@ -4,9 +4,9 @@
 //! verifies the chain during the handshake. A refused chain ends the handshake before the exporter sends a client
 //! certificate or any byte of the request. Sessions are never resumed.
 
-use super::inspection::{HelloOffer, HelloResponse, Version, group_name};
 use super::secure::certificates_of;
 use super::tls::{reason_of_alert, server_name};
+use super::tls_inspection::{HelloOffer, HelloResponse, Version, group_name};
 use super::trust::Recorder;
 use super::wire::Layer;
 use crate::reason::Reason;
@@ -59,7 +59,7 @@ pub(super) enum LegacyError {
     BadName,
     /// The library cannot use the client certificate or its key.
     Certificate(ErrorStack),
-    /// The library did not request a verification of the chain.
+    /// The library did not request chain verification.
     NotJudged,
     /// The handshake itself failed.
     Handshake(openssl::ssl::Error),
@@ -87,14 +87,14 @@ impl LegacyHandshake<'_> {
     fn prepared(&self) -> Result<Ssl, LegacyError> {
         let name = server_name(self.name).ok_or(LegacyError::BadName)?;
         let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
-        // Go's rules apply, not the security level of the library, which excludes TLS 1.0.
+        // Go's rules apply, not the library's security level, which excludes TLS 1.0.
         context.set_security_level(0);
         context.set_options(
             LEGACY_SERVER_CONNECT
                 | SslOptions::NO_TICKET
                 | SslOptions::NO_COMPRESSION
                 | SslOptions::NO_RENEGOTIATION
-                // Servers of that age fail on empty records.
+                // Servers this old fail on empty records.
                 | SslOptions::DONT_INSERT_EMPTY_FRAGMENTS,
         );
         context.set_min_proto_version(Some(version(self.offer.min)))?;
@@ -125,7 +125,7 @@ impl LegacyHandshake<'_> {
             ssl.set_alpn_protos(&wire)?;
         }
         self.show_certificate(&mut ssl).map_err(LegacyError::Certificate)?;
-        // The library calls this for each certificate of the chain.
+        // The library calls this function for each certificate in the chain.
         let (recorder, judged) = (self.recorder.clone(), AtomicBool::new(false));
         ssl.set_verify_callback(SslVerifyMode::PEER, move |_, context| {
             if !judged.swap(true, Ordering::Relaxed) && !judge(&recorder, &name, context) {
@@ -228,8 +228,8 @@ impl LegacyError {
         closed.then_some(HelloResponse::Closed)
     }
 
-    /// The reason. `client_cert_asked`: whether the server requested a certificate. `began`: whether any byte of its
-    /// handshake was received.
+    /// The reason. `client_cert_asked`: whether the server requested a certificate. `began`: whether any byte of the
+    /// server's handshake was received.
     pub fn reason(&self, client_cert_asked: bool, began: bool) -> Reason {
         let Self::Handshake(error) = self else {
             return match self {
@@ -246,7 +246,7 @@ impl LegacyError {
             Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
         );
         match (began, reset, is_cut(error)) {
-            // Not a TLS failure: the server sent no TLS.
+            // This is not a TLS failure, because the server sent no TLS data.
             (false, true, _) => Reason::TcpReset,
             (false, _, true) => Reason::TcpClosed,
             (true, true, _) | (true, _, true) => Reason::TlsClosed,
@@ -262,7 +262,7 @@ impl LegacyError {
             Self::Certificate(error) => format!("the client certificate or key of tls_config cannot be used: {error}"),
             Self::NotJudged => "the second TLS library did not report the server's certificate".to_owned(),
             Self::Handshake(error) => match self.refusal() {
-                Some(answer) => format!("the server answered with {}", answer.words()),
+                Some(answer) => format!("the server responded with {}", answer.words()),
                 None => error.to_string(),
             },
         }

@@ -1,4 +1,4 @@
-//! Connection counters of the dialer, with the names of `blackbox_exporter`.
+//! The dialer's connection counters, under `blackbox_exporter`'s names.
 
 use super::metric_factory::MetricFactory;
 use crate::chain::Stage;
@@ -6,7 +6,7 @@ use crate::probe::Finding;
 use crate::reason::Reason;
 use prometheus::{IntCounter, IntCounterVec};
 
-/// The peer's counters of its dialer.
+/// Dialer counters of blackbox_exporter.
 #[derive(Debug)]
 pub(super) struct ConnectionMetrics {
     attempted: IntCounter,
@@ -15,7 +15,7 @@ pub(super) struct ConnectionMetrics {
     failed: IntCounterVec,
 }
 
-/// The peer's one name for its dialer.
+/// Dialer name that blackbox_exporter gives its HTTP probes.
 const DIALER: &str = "http_probe";
 
 impl ConnectionMetrics {

@@ -127,7 +127,7 @@ fn counted16(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 #[cfg(test)]
 mod tests {
     use super::{HelloOffer, Randomness};
-    use crate::check::inspection::{Version, everything, of_blackbox_exporter};
+    use crate::check::tls_inspection::{Version, everything, of_blackbox_exporter};
 
     const RANDOM: Randomness = Randomness([7; 96]);
 

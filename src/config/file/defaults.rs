@@ -5,9 +5,9 @@ use crate::metrics::Level;
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 
-/// What can be filled.
+/// A type whose missing keys can be filled from defaults.
 pub(in crate::config) trait Fill: Sized {
-    /// The same, with what is missing taken from the other.
+    /// Returns the value with missing keys taken from `from`.
     fn fill(self, from: &Self) -> Self;
 }
 
@@ -30,7 +30,7 @@ impl<T: Fill> Fill for Spanned<T> {
     }
 }
 
-/// What is written stands as a whole.
+/// Implements [`Fill`] for types without keys. The value stays unchanged.
 macro_rules! whole {
     ($($type:ty),*) => { $(impl Fill for $type {
         fn fill(self, _: &Self) -> Self {

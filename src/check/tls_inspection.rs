@@ -1,4 +1,4 @@
-//! Inspection: finds out what a server would choose after it refused a handshake of the exporter's TLS library.
+//! Inspection: finds out what a server would choose after it has refused a handshake with the exporter's TLS library.
 //!
 //! That library has no cipher suites with CBC, no RSA key exchange and no TLS below 1.2. `blackbox_exporter` supports
 //! some of them. So a refused handshake alone shows neither what the server supports nor what result
@@ -100,13 +100,13 @@ pub fn is_of_rustls(chosen: &ServerChoice) -> bool {
 /// Conclusion from the server's responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// `blackbox_exporter` would connect with this choice, which the exporter's own TLS library does not support.
+    /// `blackbox_exporter` would connect with this choice, but the exporter's own TLS library does not support it.
     Connects(ServerChoice),
     /// The exporter's own TLS library supports the server's choice, so the refusal had another cause.
     OtherCause(ServerChoice),
     /// The hello of `blackbox_exporter` must be sent.
     AskAgain,
-    /// The server supports TLS, and also refuses the offer of `blackbox_exporter`.
+    /// The server supports TLS, but also refuses the offer of `blackbox_exporter`.
     Mismatch(HelloResponse),
     /// The server refuses every version and suite, with an alert that does not indicate them as the cause.
     RefusesAll(u8),
@@ -129,7 +129,7 @@ pub fn decide(offer: &HelloOffer, all: &HelloResponse, second: Option<&HelloResp
             connects(chosen)
         }
         (HelloResponse::Chosen(_) | HelloResponse::Alert(_), None) => Decision::AskAgain,
-        // The server ignores the offer and chooses what was not offered. A client would abort the handshake.
+        // The server ignores the offer and chooses something that was not offered. A client would abort the handshake.
         (HelloResponse::Chosen(_), Some(HelloResponse::Alert(40 | 70 | 71) | HelloResponse::Chosen(_))) => {
             Decision::Mismatch(all.clone())
         }
@@ -236,7 +236,7 @@ mod tests {
         for other in [40, 80, 112, 50] {
             assert_eq!(twice(other), Decision::RefusesAll(other));
         }
-        // A hello that is too long for the server says nothing about Go's hello.
+        // A hello that is too long for the server proves nothing about Go's hello.
         let cbc = chosen(0x0303, 0xC013, Some(23), Some(0x0804));
         let taken = decide(&offer, &HelloResponse::Alert(50), Some(&HelloResponse::Chosen(cbc)));
         assert_eq!(taken, Decision::Connects(cbc));
