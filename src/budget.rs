@@ -153,7 +153,7 @@ impl TargetBudget {
 }
 
 impl SpentRequests {
-    /// Forgets targets without recent requests from time to time, and whether there is room for this one.
+    /// Whether there is room for this target. From time to time, forgets targets without recent requests.
     fn has_room_for(&mut self, key: u64, now: Instant) -> bool {
         if self.targets.len() >= self.forget_from.clamp(FORGET_FROM, MOST_TARGETS) {
             self.targets.retain(|_, recent| recent.is_recent(now));

@@ -1,10 +1,9 @@
-//! Runs the diagnostics of a probe. Each diagnostic repeats the request with exactly one thing changed. `DIAGNOSTICS` lists
-//! them; each has its own file: what it changes, when it is worth it, what it costs, how it runs, and what follows from
-//! its results.
+//! Runs the diagnostics of a probe. Each diagnostic repeats the request with exactly one thing changed. `DIAGNOSTICS`
+//! lists them. Each has its own file, which defines what it changes, when it runs, its cost and its conclusion.
 //!
-//! There are three moments. While the edge is silent and half of the deadline has passed, some diagnostics start early,
-//! since without them only the deadline would end the wait. After a failure, all that are worth it run. After a
-//! success, only those run that are due. All of them share the deadline of the probe.
+//! Diagnostics run at three moments. If the edge has not responded after half of the timeout, some start early, so that
+//! their results are available at the deadline. After a failure, all that apply to it run. After a success, only those
+//! that are due run. All of them share the probe's deadline.
 
 mod addresses;
 mod backends;
@@ -52,18 +51,18 @@ pub struct Diagnostic {
     pub kind: DiagnosticKind,
     /// Name in the evidence and in the documentation. The key of the same name configures it, if it has one.
     pub name: &'static str,
-    /// Title of its request to the edge, for people.
+    /// Displayed title of its requests.
     pub title: &'static str,
     /// The one thing that it changes.
     pub changes: &'static str,
-    /// When it is worth it, for the documentation.
+    /// When it runs, for the documentation.
     pub when: &'static str,
     /// Additional requests to the application, for the documentation.
     pub cost: &'static str,
     due: fn(&DiagnosticsRun<'_>, Occasion<'_>) -> bool,
     /// Whether one of its requests failed.
     failed: fn(&Report) -> bool,
-    /// What follows from its requests, next to the probe of the edge.
+    /// Conclusion from its requests, compared with the probe of the edge.
     concludes: fn(&Report, &[DiagnosticRequest<'_>]) -> &'static str,
     run: for<'a> fn(&'a DiagnosticsRun<'a>, Occasion<'a>) -> DiagnosticFuture<'a>,
 }
@@ -89,7 +88,7 @@ enum Moment<'a> {
     Succeeded(&'a Report),
 }
 
-/// The moment, and what has run before it in this probe.
+/// The moment, and the diagnostics that ran earlier in this probe.
 #[derive(Clone, Copy, Debug)]
 struct Occasion<'a> {
     moment: Moment<'a>,
@@ -178,7 +177,7 @@ impl<'a> DiagnosticsRun<'a> {
         self.run_due(Moment::Early, Investigation::default()).await
     }
 
-    /// Runs after the edge has failed: all diagnostics that are worth it, except those that already ran.
+    /// Runs after the edge has failed: all diagnostics that apply to the failure, except those that already ran.
     pub async fn after_failure(&self, edge: &Report, begun: Investigation) -> Option<Arc<Investigation>> {
         found(self.run_due(Moment::Failed(edge), begun).await)
     }
@@ -191,7 +190,7 @@ impl<'a> DiagnosticsRun<'a> {
     /// Runs all diagnostics of this moment at the same time, and adds their results.
     async fn run_due(&self, moment: Moment<'_>, mut begun: Investigation) -> Investigation {
         let occasion = Occasion { moment, begun: &begun };
-        // A healthy probe has none: this allocates nothing then.
+        // Empty for a healthy probe, so that it allocates nothing.
         let due: Vec<_> = DIAGNOSTICS
             .iter()
             .filter(|diagnostic| (diagnostic.due)(self, occasion))

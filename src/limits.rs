@@ -40,7 +40,7 @@ pub struct Limits {
     pub connections: usize,
     /// Maximum time for a client to complete the TLS handshake, and to send a request header.
     pub request_head: Duration,
-    /// Additional requests that the diagnostics of all probes may send together.
+    /// Maximum rate of the additional requests that the diagnostics of all probes send together.
     pub diagnostics: RequestRate,
 }
 

@@ -178,7 +178,7 @@ impl TargetState {
 
     /// Remembers an investigation for reuse by later probes. Only a weak reference is kept; the history owns it.
     pub fn remember(&mut self, finding: &Finding, now: Instant) {
-        // Where the budget refused all diagnostics, the next probe tries again.
+        // If the budget refused all diagnostics, the next probe tries again.
         let Some(investigation) = finding.investigation.as_ref().filter(|found| found.any_ran()) else {
             return;
         };

@@ -56,7 +56,7 @@ pub(super) fn threshold(
     }
 }
 
-/// A number of requests in a period, such as `30/m`; absent means the default.
+/// Parses a rate, such as `30/m`. Returns `usual` if the key is absent.
 pub(super) fn rate(
     written: Option<&Spanned<String>>,
     path: &str,

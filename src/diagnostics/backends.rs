@@ -1,4 +1,4 @@
-//! Asks the machines behind the edge directly. Only this shows on which side of a gateway the chain is broken.
+//! Sends direct requests to the backends. Only their responses show on which side of a gateway the chain is broken.
 
 use super::handshake::may_want_tls;
 use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, Permitted, Ran, all, experiment};
@@ -11,7 +11,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     name: "backends",
     title: "Direct request",
     changes: "the machine: the request goes directly to each backend, with the Host and SNI of the edge",
-    when: "a failure, or no response after half of the time; with a healthy edge once in 10 min, or with each probe \
+    when: "a failure, or no response after half of the time; with a healthy edge, once in 10 min, or each probe \
            (`always`), or if the last response hid a broken link",
     cost: "one for each backend",
     due,

@@ -9,8 +9,8 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     name: "cache_bypass",
     title: "The edge, bypassing its caches",
     changes: "the query: a unique one, which no cache can have stored",
-    when: "a rejected status code; with a healthy edge with each or every Nth probe, or if the last response hid a \
-           broken link",
+    when: "a rejected status code; with a healthy edge, each probe or every Nth probe, or if the last response hid \
+           a broken link",
     cost: "1",
     due,
     failed: experiment::failed,

@@ -1,5 +1,5 @@
 //! A diagnostic as an experiment, for the evidence: what it changed, how often it repeated the request, how often that
-//! failed, and what follows.
+//! failed, and the conclusion.
 
 use super::Diagnostic;
 use crate::budget::BudgetRefusal;
@@ -17,11 +17,11 @@ pub struct Experiment {
     pub repeated: usize,
     /// How many of them failed.
     pub failed: usize,
-    /// What follows from them, or the budget that refused them.
+    /// Conclusion from them, or the budget that refused them.
     pub conclusion: Result<&'static str, BudgetRefusal>,
 }
 
-/// All diagnostics of a probe, next to the probe of the edge.
+/// All diagnostics of a probe, compared with the probe of the edge.
 #[must_use]
 pub fn experiments(edge: &Report, investigation: &Investigation) -> Vec<Experiment> {
     let results = investigation.results().iter().map(|result| {
@@ -66,9 +66,10 @@ pub(super) fn follows_the_change(edge: &Report, requests: &[DiagnosticRequest<'_
 #[cfg(test)]
 mod tests {
     use super::{Experiment, experiments};
+    use crate::backend::Backend;
     use crate::budget::BudgetRefusal;
     use crate::check::{Check, ProbeContext};
-    use crate::investigation::{DiagnosticKind, DiagnosticOutcome, DiagnosticResult, Investigation};
+    use crate::investigation::{DiagnosticKind, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation};
     use crate::reason::Reason;
     use crate::report::Report;
     use std::time::Duration;
@@ -115,7 +116,7 @@ mod tests {
         assert_eq!(found.conclusion, Ok("some of the requests fail, others succeed"));
     }
 
-    /// A rejection of the reference request is what it is for, and a handshake without TLS is a result.
+    /// The edge is expected to reject the reference request. A handshake has no response at all.
     #[test]
     fn a_request_that_must_be_rejected_fails_only_without_a_response() {
         let silent = report(Some(Reason::HttpClosedBeforeResponse));
@@ -132,6 +133,45 @@ mod tests {
         let found = one(&report(None), DiagnosticKind::Backends, refused);
         assert_eq!((found.repeated, found.failed), (0, 0));
         assert_eq!(found.conclusion, Err(BudgetRefusal::Target));
+    }
+
+    #[test]
+    fn each_report_can_have_timed_out() {
+        let mut late = report(Some(Reason::HttpTimedOutWaiting));
+        late.fault.as_mut().unwrap().at_deadline = true;
+        let direct = |report: &Report, handshake: Option<&Report>| {
+            DiagnosticOutcome::Direct(vec![DirectRequest {
+                backend: Backend::new("app", "192.0.2.1:80").unwrap(),
+                reachable: false,
+                held_back: false,
+                report: report.clone(),
+                handshake: handshake.cloned(),
+            }])
+        };
+        let good = report(None);
+        let edge_of = |report: &Report| DiagnosticOutcome::Edge(Box::new(report.clone()));
+        let address =
+            |report: &Report| DiagnosticOutcome::Addresses(vec![("192.0.2.2".parse().unwrap(), report.clone())]);
+        for (kind, outcome, has_timeouts) in [
+            (DiagnosticKind::Backends, direct(&good, Some(&good)), false),
+            (DiagnosticKind::Backends, direct(&late, None), true),
+            (DiagnosticKind::Backends, direct(&good, Some(&late)), true),
+            (DiagnosticKind::CacheBypass, edge_of(&late), true),
+            (DiagnosticKind::Http1Retry, edge_of(&late), true),
+            (DiagnosticKind::ReferenceRequest, edge_of(&late), true),
+            (DiagnosticKind::Handshake, edge_of(&late), true),
+            (DiagnosticKind::Addresses, address(&good), false),
+            (DiagnosticKind::Addresses, address(&late), true),
+            (
+                DiagnosticKind::Addresses,
+                DiagnosticOutcome::NotRun(BudgetRefusal::Target),
+                false,
+            ),
+        ] {
+            let mut investigation = Investigation::default();
+            investigation.put(DiagnosticResult { kind, outcome });
+            assert_eq!(investigation.has_timeouts(), has_timeouts, "{kind:?}");
+        }
     }
 
     #[test]

@@ -158,7 +158,7 @@ fn every_link_has_a_colour() {
 }
 
 fn diagnostics() -> String {
-    let mut text = "## Diagnostics\n\n| diagnostic | what it changes | when it is worth it | application requests |\n\
+    let mut text = "## Diagnostics\n\n| diagnostic | what it changes | when it runs | application requests |\n\
                     |---|---|---|---|\n"
         .to_owned();
     for row in &DIAGNOSTICS {
