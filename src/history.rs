@@ -163,7 +163,7 @@ impl StoredFindings {
     }
 
     /// Drops one finding. If more than a tenth of the findings are good, this is the oldest good one; otherwise it is
-    /// the oldest of all. Among the oldest failures, a failure that is not its target's newest is dropped first.
+    /// the oldest of all. Of the oldest failures, it first drops those whose target has a newer failure.
     fn drop_one(&mut self) {
         let oldest = |side: &VecDeque<StoredFinding>| side.front().map_or(u64::MAX, |slot| slot.at);
         let many_good = self.good.len() * 10 > self.count();

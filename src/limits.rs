@@ -3,7 +3,7 @@
 use crate::budget::RequestRate;
 use std::time::Duration;
 
-/// Configurable limits: the block `limits`.
+/// Configurable limits: the `limits` block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum number of keys that are probed between scrapes.

@@ -62,7 +62,7 @@ pub const RULES: &[AttributionRule] = &[
         id: RuleId::CaptivePortal,
         when: "A name that cannot exist resolves, so a captive portal in the exporter's network answers every DNS \
                query: `local`.",
-        blind: "A resolver that answers every name under a single suffix is not detected.",
+        blind: "A resolver that resolves every name, but only under one suffix, is not detected.",
         applies: captive_portal,
     },
     AttributionRule {
@@ -232,8 +232,8 @@ pub const RULES: &[AttributionRule] = &[
                response is proven to be the gateway's, the product runs only at the edge (such as a CDN), and no \
                backend shows the product or returns the same response. Proof is a field that only the gateway's own \
                responses contain, or a page with only wording that no other product uses.",
-        blind: "An application behind the gateway that runs on the same product generates the same page. A gateway in \
-                front may leave no trace.",
+        blind: "If the application behind the gateway uses the same product, it returns the same page. Another gateway \
+                in front of this one may leave no trace.",
         applies: gateway_own_error,
     },
     AttributionRule {

@@ -174,8 +174,9 @@ impl Slot {
         let at = peeked.at();
         let looked = last.map(|last| last.looked);
         let mut not_before = event.not_before.max(looked.unwrap_or(event.not_before));
-        if at + TOLERATED < not_before {
-            // The process was stopped between the event and its handling here, or the segments arrived out of order.
+        if at + 2 * BRIEF < not_before {
+            // The data was there before the socket was armed, the process was stopped before this line, or the segments
+            // arrived out of order.
             not_before = looked.unwrap_or(mode.dialled);
         }
         // The segments are counted after the peek, so segments that arrived in between count as merged. The end of the
@@ -234,7 +235,8 @@ impl Watcher {
             let awake = Instant::now();
             let (not_before, looked) = if awake - asleep > BRIEF {
                 // The first event woke the thread, which then waited for a CPU.
-                let woken = awake.checked_sub(run_delay.since_last_asked()).unwrap_or(asleep);
+                let delay = run_delay.since_last_asked();
+                let woken = delay.and_then(|delay| awake.checked_sub(delay)).unwrap_or(asleep);
                 (seen.max(woken), asleep.max(woken))
             } else {
                 (seen, asleep)
@@ -299,18 +301,16 @@ impl RunDelay {
         }
     }
 
-    /// The run delay since the last measurement; zero if the kernel does not report it.
-    fn since_last_asked(&mut self) -> Duration {
-        let nanoseconds = || {
-            let mut text = [0; 64];
-            let count = self.file.as_ref()?.read_at(&mut text, 0).ok()?;
-            let text = std::str::from_utf8(&text[..count]).ok()?;
-            text.split(' ').nth(1)?.parse().ok()
-        };
-        let now = Duration::from_nanos(nanoseconds().unwrap_or_default());
-        let before = std::mem::replace(&mut self.last, now);
+    /// The run delay since the last measurement; `None` if the kernel does not report it, as with three zeros.
+    fn since_last_asked(&mut self) -> Option<Duration> {
         self.asked = Instant::now();
-        now.saturating_sub(before)
+        let mut text = [0; 64];
+        let count = self.file.as_ref()?.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(&text[..count]).ok()?;
+        let mut numbers = text.split(' ').map_while(|number| number.parse().ok());
+        let (on_cpu, waited) = (numbers.next()?, Duration::from_nanos(numbers.next()?));
+        let before = std::mem::replace(&mut self.last, waited);
+        (on_cpu > 0).then(|| waited.saturating_sub(before))
     }
 }
 

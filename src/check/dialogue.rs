@@ -95,7 +95,7 @@ impl Check {
     /// Sends bytes completely.
     ///
     /// # Errors
-    /// Fails if the connection ends before that.
+    /// Fails if the connection closes first.
     pub async fn write(&mut self, words: &[u8]) -> Result<(), ProbeFailed> {
         self.stage(Stage::Send, async |wire| {
             wire.times.began = Some(Instant::now());
@@ -221,7 +221,7 @@ impl StageError for DialogueError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotConnected => "There was no connection for the dialogue.".to_owned(),
+            Self::NotConnected => "The dialogue could not run: no connection was open.".to_owned(),
             Self::Silent => "The peer closed the connection without sending any data.".to_owned(),
             Self::EndedFirst => "The peer closed the connection before it sent the expected response.".to_owned(),
             Self::Unwanted(_, words) => words.clone(),

@@ -10,7 +10,7 @@ impl Check {
     /// Drives the exchange until the first byte of the response arrives.
     ///
     /// # Errors
-    /// When the connection ends before that.
+    /// When the connection closes first.
     pub async fn wait(&mut self) -> Result<(), ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let trace = wire.trace.clone();

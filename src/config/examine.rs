@@ -18,7 +18,7 @@ pub struct Examination {
 }
 
 impl Config {
-    /// Checks a whole text. Reports every key that cannot be read and the first error of each module that can be read.
+    /// Checks an entire configuration file. Reports every key that cannot be read and the first error of each module that can be read.
     #[must_use]
     pub fn examine(text: &str, defaults: Defaults) -> Examination {
         let mut findings = Examination::default();

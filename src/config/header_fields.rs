@@ -35,7 +35,7 @@ pub(super) enum Names {
     All,
 }
 
-/// Builds the fields of the block `key`.
+/// Builds the fields of the `key` block.
 pub(super) fn build(
     written: Option<&BTreeMap<String, Spanned<FieldFile>>>,
     names: Names,

@@ -1,4 +1,4 @@
-//! Builds the limits for all probes from the block `limits`.
+//! Builds the limits for all probes from the `limits` block.
 
 use super::file::{ConfigFile, LimitsFile, Spanned};
 use super::issue::{ConfigIssue, at};

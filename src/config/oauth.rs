@@ -1,4 +1,4 @@
-//! Builds a module's OAuth 2.0 settings from the block `oauth2`.
+//! Builds a module's OAuth 2.0 settings from the `oauth2` block.
 
 use super::credentials::{filled, source};
 use super::file::{OAuth2File, Spanned};

@@ -96,7 +96,7 @@ impl Lines {
             let mut fields = vec![("step", failed.number.to_string())];
             fields.extend(failed.expected.clone().map(|expected| ("expected", expected)));
             fields.push(("received", failed.received.join("\n")));
-            self.put("ERROR", "Step of the dialogue failed", &fields);
+            self.put("ERROR", "Dialogue step failed", &fields);
         }
         if let Some(code) = dialogue.close_code {
             let code = code.to_string();

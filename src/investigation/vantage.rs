@@ -19,7 +19,7 @@ pub struct Vantage {
     pub captive_for_all: bool,
     /// Whether the resolver sent a response to the query for that name, such as NXDOMAIN.
     pub resolver_responded: bool,
-    /// Whether there is no control result, but the process's other keys fail in the same way.
+    /// Set if no control has a result, but the other keys of this exporter fail in the same way.
     pub outage: bool,
     /// Whether the controls ran so long before the probe that the network may have recovered since.
     pub stale: bool,

@@ -123,7 +123,7 @@ impl GrpcProber {
             method: Method::POST,
             scheme: if place.tls { Scheme::Https } else { Scheme::Http },
             target: PATH.into(),
-            authority: authority.map_err(|_| "The host cannot be written in a header.".to_owned())?,
+            authority: authority.map_err(|_| "The host is not a valid header value.".to_owned())?,
             headers,
             body: message::request(&self.service).into(),
             mode: RequestMode::Http2,

@@ -57,7 +57,7 @@ impl WebsocketProber {
         let mut headers = self.headers(check, place.trusted).await?;
         let host = handshake::host(&mut headers, requested.hostname.as_deref(), &url);
         let host =
-            host.ok_or_else(|| check.fail(Reason::LocalTargetInvalid, "The host cannot be written in a header."))?;
+            host.ok_or_else(|| check.fail(Reason::LocalTargetInvalid, "The host is not a valid header value."))?;
         check.begin_exchange(url.shown(), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;

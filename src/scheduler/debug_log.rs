@@ -21,7 +21,7 @@ pub(super) fn log(finding: &Finding) {
         let failed = exchange.dialogue().and_then(|dialogue| dialogue.failed.as_ref());
         if let Some(failed) = failed {
             let (step, expected, received) = (failed.number, failed.expected.as_deref(), failed.received.join("\n"));
-            tracing::debug!(target: "prober", module, %target, step, expected, received, "Step of the dialogue failed");
+            tracing::debug!(target: "prober", module, %target, step, expected, received, "Dialogue step failed");
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::target::Target;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
-/// Maximum length of a key's strings that are kept unchanged, in bytes.
+/// Maximum size, in bytes, of a key's strings that are stored unchanged. Longer keys are shortened and hashed.
 const SHORT: usize = 256;
 
 /// Maximum bytes that a longer key keeps of its target, and of the string that distinguishes it from other keys of the

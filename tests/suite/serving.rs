@@ -681,7 +681,7 @@ async fn the_landing_page_lists_failures_first() {
     );
     assert!(home.contains("tcp.refused") && home.contains("edge"), "{home}");
     assert!(
-        home.contains("<form action=\"/probe\">") && home.contains("<option>http_2xx</option>"),
+        home.contains("<form action=\"/probe\">") && home.contains(">http_2xx</option>"),
         "{home}"
     );
 }

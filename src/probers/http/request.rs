@@ -381,7 +381,7 @@ pub(super) fn host_field(host: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(host).map_err(|_| UNWRITABLE.to_owned())
 }
 
-const UNWRITABLE: &str = "The host cannot be written in a header.";
+const UNWRITABLE: &str = "The host is not a valid header value.";
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
