@@ -365,7 +365,7 @@ impl LatenessMetrics {
             ),
             lease_skips: make.counter(
                 "glassbox_lease_skips_total",
-                "Due probes of leased keys that were skipped because the exporter was too late",
+                "Scheduled probes of leased keys that were skipped because the exporter was running late",
             ),
         }
     }

@@ -230,8 +230,9 @@ pub const RULES: &[AttributionRule] = &[
         id: RuleId::GatewayOwnError,
         when: "A known gateway returned its own page or field for its own refusal or failure: `edge`. Certain if the \
                response is proven to be the gateway's, the product runs only at the edge (such as a CDN), and no \
-               backend shows the product or returns the same response. Proof is a field that only the gateway's own \
-               responses contain, or a page with only wording that no other product uses.",
+               backend shows the product or returns the same response. A field that only the \
+               gateway's own responses contain counts as proof, and so does a page whose whole text is unique to the \
+               product.",
         blind: "If the application behind the gateway uses the same product, it returns the same page. Another gateway \
                 in front of this one may leave no trace.",
         applies: gateway_own_error,
@@ -265,8 +266,9 @@ pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::GatewayUpstreamError,
         when: "A known gateway returned its own page or field for an upstream failure: `upstream`. Certain if the \
-               response has no other meaning and is proven to be the gateway's. Proof is a field that only the \
-               gateway's own responses contain, or a page with only wording that no other product uses.",
+               response has no other meaning and is proven to be the gateway's. A field that only \
+               the gateway's own responses contain counts as proof, and so does a page whose whole text is unique to \
+               the product.",
         blind: "Custom error pages hide the product. If a product returns the same page for many causes, the \
                 verdict lists the most likely reasons.",
         applies: gateway_upstream_error,

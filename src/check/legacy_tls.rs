@@ -297,7 +297,7 @@ pub(super) struct LegacyStream(Box<SslStream<Layer>>);
 impl AsyncRead for LegacyStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0).poll_read(cx, buf).map_err(|error| {
-            // Like the first library: the connection ended without a close_notify.
+            // The connection ended without a `close_notify`. This is `UnexpectedEof`, as in rustls.
             let cut = error
                 .get_ref()
                 .and_then(|inner| inner.downcast_ref())

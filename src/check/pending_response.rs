@@ -116,7 +116,7 @@ pub(super) struct PendingResponse {
     connection: Option<Boxed<Result<(), WireError>>>,
     connection_error: Option<WireError>,
     answer: ResponseState,
-    /// The library's handles. Dropping them closes the connection, even within a response.
+    /// The library's handles. Dropping them closes the connection, even in the middle of a response.
     _handles: Box<dyn Any + Send>,
 }
 

@@ -13,7 +13,7 @@ const LONGEST_LABEL: usize = 63;
 pub(super) enum NameError {
     #[error("the name is empty")]
     Empty,
-    #[error("the name has an empty label; two dots follow one another, or it starts with a dot")]
+    #[error("the name has an empty label: it contains two consecutive dots or starts with a dot")]
     EmptyLabel,
     #[error("a label of the name has more than 63 bytes")]
     LabelTooLong,

@@ -130,7 +130,7 @@ impl Visit {
         self.dial.is_some()
     }
 
-    /// Whether the visit goes to a backend. Backends are not requested through a proxy.
+    /// Whether the visit goes to a backend. Requests to backends do not go through a proxy.
     pub const fn goes_to_backend(&self) -> bool {
         self.to_backend
     }
