@@ -15,8 +15,8 @@ use crate::verdict::Certainty::{Certain, Likely};
 pub const MASKS: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::SuccessFromCaptivePortal,
-        when: "The response succeeded, but a name that cannot exist resolves, so any host may have sent the response: \
-               `local`, masked.",
+        when: "The response succeeded, but a name that cannot exist resolves to the same address, and no control shows \
+               otherwise, so any host may have sent the response: `local`, masked.",
         blind: "",
         applies: captive_portal,
     },

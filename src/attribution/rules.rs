@@ -60,23 +60,24 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::CaptivePortal,
-        when: "A name that cannot exist resolves, so a captive portal in the exporter's network answers every DNS \
-               query: `local`.",
+        when: "A name that cannot exist resolves to the target's address, so a captive portal in the exporter's \
+               network answers every DNS query: `local`. Certain if no control shows otherwise, and the controls ran \
+               during the probe. Likely if only a control resolved to an unexpected address.",
         blind: "A resolver that resolves every name, but only under one suffix, is not detected.",
         applies: captive_portal,
     },
     AttributionRule {
         id: RuleId::ResolverFailed,
         when: "The name did not resolve, and no control's name resolved either: `local`. Certain if the names of \
-               controls in two domains failed, all without any DNS response.",
+               controls in two domains resolved before and failed during the probe, all without any DNS response.",
         blind: "Requires `controls` with a name.",
         applies: resolver_failed,
     },
     AttributionRule {
         id: RuleId::ControlsFailed,
         when: "The probe failed at resolve or connect, and every control failed too: `local`. Without controls, every \
-               other key of this process must have failed. Certain if controls in two places failed, all without any \
-               response.",
+               other key of this process must have failed. Certain if controls in two places succeeded before, and \
+               their connections failed during the probe, all without any response.",
         blind: "Requires `controls`, or five names in three networks. A reachable name contradicts this rule. \
                 Reachable IP addresses, used as targets in two networks, contradict it as well. The rule misses an \
                 outage that affects the target but not the controls.",
@@ -94,8 +95,8 @@ pub const RULES: &[AttributionRule] = &[
     AttributionRule {
         id: RuleId::NameNotResolved,
         when: "The exchange stopped at resolve: `dns`. Certain if the name does not exist or has no address of the \
-               requested family, or if a control's name resolves. Only likely if the module's proxy opens the \
-               connection.",
+               requested family, or if during the probe a control's name resolves and a control connects. Only \
+               likely if the module's proxy opens the connection.",
         blind: "Without `controls`, a failure of the exporter's own resolver looks the same. A proxy may resolve names \
                 that the exporter's name server does not know.",
         applies: name_not_resolved,

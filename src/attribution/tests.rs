@@ -1570,6 +1570,11 @@ fn twins_by_the_way() -> Twins {
             servfail(),
         ),
         (
+            "a resolver without a network answers from its cache",
+            seen_from(servfail(), &controls),
+            seen_from(servfail(), &controls[..1]),
+        ),
+        (
             "a name that does not exist was answered",
             no_name(Reason::DnsNameNotResolved),
             servfail(),

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_stops_with_its_time_and_with_whoever_wanted_it() {
+    async fn work_stops_at_its_deadline_or_if_its_result_is_no_longer_needed() {
         for is_wanted in [true, false] {
             let stopped = Arc::new(AtomicBool::new(false));
             let told = stopped.clone();

@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn decoding_ends_with_the_probes_time_and_with_whoever_wanted_it() {
+    fn decoding_ends_at_the_deadline_or_if_its_result_is_no_longer_needed() {
         let mut bomb = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
         bomb.write_all(&vec![0; 5_000_000]).unwrap();
         let bomb = bomb.into_inner();

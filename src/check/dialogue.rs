@@ -222,8 +222,8 @@ impl StageError for DialogueError {
     fn detail(&self) -> String {
         match self {
             Self::NotConnected => "The dialogue could not run: no connection was open.".to_owned(),
-            Self::Silent => "The peer closed the connection without sending any data.".to_owned(),
-            Self::EndedFirst => "The peer closed the connection before it sent the expected response.".to_owned(),
+            Self::Silent => "The server closed the connection without sending any data.".to_owned(),
+            Self::EndedFirst => "The server closed the connection before it sent the expected response.".to_owned(),
             Self::Unwanted(_, words) => words.clone(),
             Self::Io(error) => format!("The dialogue failed: {error}."),
         }

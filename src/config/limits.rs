@@ -35,13 +35,12 @@ pub(super) fn build(file: &ConfigFile) -> Result<Limits, ConfigIssue> {
     } = file.limits.clone().unwrap_or_default();
     let usual = Limits::default();
     let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
-    let per_destination = count("per_destination", per_destination.as_ref(), 0..=100_000, 0)?;
     let (history_bytes, probe_memory) = memory(history_bytes.as_ref(), probe_memory.as_ref(), &usual)?;
     Ok(Limits {
         leases: count("leases", leases.as_ref(), 0..=10_000_000, usual.leases)?,
         probes: count("probes", probes.as_ref(), 1..=100_000, usual.probes)?,
         queue: duration("queue", queue.as_ref(), seconds(0, 10), usual.queue)?,
-        per_destination: Some(per_destination).filter(|probes| *probes > 0),
+        per_destination: Some(count("per_destination", per_destination.as_ref(), 0..=100_000, 0)?).filter(|n| *n > 0),
         json_values: count("json_values", json_values.as_ref(), 100..=10_000_000, usual.json_values)?,
         matched_body: size("matched_body", matched_body.as_ref(), 1..=1 << 30, usual.matched_body)?,
         response_head: bytes(
