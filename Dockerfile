@@ -7,12 +7,18 @@ WORKDIR /build
 
 # The dependencies have a separate layer, which is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock build.rs ./
-RUN mkdir -p src benches/figures && touch src/lib.rs && echo 'fn main() {}' | tee src/main.rs > benches/figures/main.rs
+COPY crates/go-regexp/Cargo.toml crates/go-regexp/
+COPY crates/glassbox-verdict/Cargo.toml crates/glassbox-verdict/
+COPY crates/glassbox-probe/Cargo.toml crates/glassbox-probe/
+RUN mkdir -p src benches/figures crates/go-regexp/src crates/glassbox-verdict/src crates/glassbox-probe/src \
+    && touch src/lib.rs crates/go-regexp/src/lib.rs crates/glassbox-verdict/src/lib.rs crates/glassbox-probe/src/lib.rs \
+    && echo 'fn main() {}' | tee src/main.rs > benches/figures/main.rs
 RUN cargo build --release --locked --features legacy-tls
 
 # The sources may be older than the stubs, and cargo compares modification times.
+COPY crates crates
 COPY src src
-RUN touch src/lib.rs src/main.rs
+RUN touch src/lib.rs src/main.rs crates/*/src/lib.rs
 RUN cargo build --release --locked --features legacy-tls
 
 # The second name is for users of blackbox_exporter: their commands and charts work unchanged.

@@ -19,9 +19,9 @@ pub use log_writer::{dropped_log_lines, flush_logs};
 pub use version::{version_in_log, version_text};
 
 use crate::config::{Config, ConfigError, Defaults};
-use crate::metrics::Level;
 use crate::server::{AllowedHosts, ServerSettings};
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use glassbox_probe::metrics::Level;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -222,7 +222,7 @@ pub enum CliError {
     UnknownModule(String, String),
     /// Probe that could not run for lack of local resources.
     #[error(transparent)]
-    Own(#[from] crate::probe::LocalError),
+    Own(#[from] glassbox_probe::probe::LocalError),
     /// Failed health check.
     #[error("not healthy: {0}")]
     Unhealthy(String),

@@ -17,8 +17,8 @@ pub mod target_table;
 mod text_escaping;
 pub mod waterfall;
 
-use crate::metrics::Family;
 use crate::negotiation::Format;
+use glassbox_probe::metrics::Family;
 use std::io::{self, Write};
 
 /// Writes families in a format.
@@ -48,8 +48,8 @@ fn plain(c: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::write;
-    use crate::metrics::{FAILURES, Level, MetricPage, Value};
     use crate::negotiation::Format;
+    use glassbox_probe::metrics::{FAILURES, Level, MetricPage, Value};
     use std::io::{self, Write};
 
     /// Counts written bytes and discards them.

@@ -7,8 +7,8 @@
 mod memory_size;
 mod shorten;
 
-use crate::evidence_id::EvidenceId;
-use crate::probe::Finding;
+use glassbox_probe::evidence_id::EvidenceId;
+use glassbox_probe::probe::Finding;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

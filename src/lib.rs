@@ -1,44 +1,17 @@
 //! `glassbox_exporter` probes a target stage by stage, keeps histograms, and names the link of the chain that broke.
 #![forbid(unsafe_code)]
 
-pub mod attribution;
-pub mod backend;
-pub mod baseline;
-pub mod budget;
-pub mod chain;
-pub mod check;
 pub mod cli;
 pub mod config;
-pub mod controls;
-pub mod diagnostics;
-pub mod evidence_id;
 pub mod exposition;
-pub mod gateways;
 pub mod history;
-pub mod investigation;
-pub mod limits;
-pub mod metrics;
 pub mod negotiation;
 pub mod outage_detector;
-pub mod policy;
-pub mod previous_probes;
-pub mod probe;
-pub mod probers;
-pub mod reason;
-pub mod regexp;
-pub mod report;
-pub mod rule_id;
 pub mod scheduler;
-pub mod secret;
-pub mod secrets;
 pub mod self_metrics;
 pub mod series;
 pub mod server;
-pub mod stage_log;
-pub mod target;
 pub mod target_state;
-pub mod utc;
-pub mod verdict;
 pub mod workers;
 
 use futures_util::FutureExt as _;
@@ -75,7 +48,7 @@ pub fn raise_file_limit() {
 /// response.
 pub fn log_panics_by_location() {
     std::panic::set_hook(Box::new(|panic| {
-        if check::panic_is_answer() {
+        if glassbox_probe::check::panic_is_answer() {
             return;
         }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -89,8 +62,8 @@ pub fn log_panics_by_location() {
 /// # Errors
 /// When a listener fails.
 pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    check::watch_files();
-    check::watch_arrivals();
+    glassbox_probe::check::watch_files();
+    glassbox_probe::check::watch_arrivals();
     let stop = watch::Sender::new(false);
     let mut servers = JoinSet::new();
     let own = listeners

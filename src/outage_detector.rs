@@ -5,9 +5,9 @@
 //! outage of the uplink or of the resolver leaves reachable. A single reachable address therefore does not contradict
 //! an outage of the uplink, and no number of addresses contradicts an outage of the resolver.
 
-use crate::chain::Stage;
-use crate::reason::Reason;
-use crate::report::Report;
+use glassbox_verdict::chain::Stage;
+use glassbox_verdict::reason::Reason;
+use glassbox_verdict::report::Report;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -125,9 +125,9 @@ fn network(address: IpAddr) -> Network {
 #[cfg(test)]
 mod tests {
     use super::{FRESH, OutageDetector};
-    use crate::chain::Stage;
-    use crate::reason::Reason;
-    use crate::report::{Exchange, Fault, Report};
+    use glassbox_verdict::chain::Stage;
+    use glassbox_verdict::reason::Reason;
+    use glassbox_verdict::report::{Exchange, Fault, Report};
     use std::time::{Duration, Instant, SystemTime};
 
     fn report(peer: [u8; 4], stage: Option<Stage>) -> Report {

@@ -1,15 +1,15 @@
 //! State of one target between probes: baseline, latest outcomes, and the times of the latest diagnostics.
 
-use crate::baseline::Baseline;
-use crate::chain::Link;
-use crate::evidence_id::EvidenceId;
-use crate::investigation::Investigation;
-use crate::previous_probes::{DueDiagnostics, FailureSignature, PreviousProbes, RecentInvestigation, sign};
-use crate::probe::Finding;
-use crate::probers::When;
-use crate::reason::Reason;
-use crate::report::Report;
-use crate::verdict::Verdict;
+use glassbox_probe::evidence_id::EvidenceId;
+use glassbox_probe::previous_probes::{DueDiagnostics, FailureSignature, PreviousProbes, RecentInvestigation, sign};
+use glassbox_probe::probe::Finding;
+use glassbox_probe::probers::When;
+use glassbox_verdict::baseline::Baseline;
+use glassbox_verdict::chain::Link;
+use glassbox_verdict::investigation::Investigation;
+use glassbox_verdict::reason::Reason;
+use glassbox_verdict::report::Report;
+use glassbox_verdict::verdict::Verdict;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};

@@ -1,85 +1,127 @@
-//! Checks the dependencies between the modules of the crate against a table.
+//! Checks the dependencies between the modules of each package against a table.
 
 #![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A layer of top-level modules ("rooms"). A module imports only from itself, from the layers above, and from earlier
-/// modules of its own layer.
-struct Row {
-    name: &'static str,
-    rooms: &'static [&'static str],
+/// A package of the workspace, with its layers.
+struct Package {
+    /// Its folder.
+    folder: &'static str,
+    /// All layers, from the one without dependencies to the one that may import everything.
+    layers: &'static [Layer],
 }
 
-/// All layers, from the one without dependencies to the one that may import everything.
-const ROWS: &[Row] = &[
-    Row {
-        name: "model",
-        rooms: &[
-            "chain",
-            "reason",
-            "rule_id",
-            "secret",
-            "secrets",
-            "regexp",
-            "budget",
-            "limits",
-            "negotiation",
-            "stage_log",
-            "target",
-            "utc",
-            "evidence_id",
-            "backend",
-            "policy",
-            "report",
-            "investigation",
-            "baseline",
-            "previous_probes",
-            "verdict",
-            "metrics",
+/// A layer of top-level modules. A module imports only from itself, from the layers above, and from earlier modules of
+/// its own layer.
+struct Layer {
+    name: &'static str,
+    modules: &'static [&'static str],
+}
+
+/// The packages. The compiler checks the directions between them: each depends only on packages above it.
+const PACKAGES: &[Package] = &[
+    Package {
+        folder: "crates/go-regexp",
+        layers: &[Layer {
+            name: "regular expressions",
+            modules: &["class", "escape", "template", "parse", "stepper", "engine", "lib", "tests"],
+        }],
+    },
+    Package {
+        folder: "crates/glassbox-verdict",
+        layers: &[
+            Layer {
+                name: "facts",
+                modules: &[
+                    "host_port",
+                    "utc",
+                    "chain",
+                    "reason",
+                    "rule_id",
+                    "stage_log",
+                    "report",
+                    "backend",
+                    "investigation",
+                    "baseline",
+                    "verdict",
+                ],
+            },
+            Layer {
+                name: "attribution",
+                modules: &["gateways", "attribution", "lib"],
+            },
         ],
     },
-    Row {
-        name: "stages",
-        rooms: &["workers", "check"],
+    Package {
+        folder: "crates/glassbox-probe",
+        layers: &[
+            Layer {
+                name: "model",
+                modules: &[
+                    "secret",
+                    "secrets",
+                    "evidence_id",
+                    "budget",
+                    "limits",
+                    "metrics",
+                    "target",
+                    "policy",
+                    "previous_probes",
+                ],
+            },
+            Layer {
+                name: "stages",
+                modules: &["check"],
+            },
+            Layer {
+                name: "probers",
+                modules: &["probers"],
+            },
+            Layer {
+                name: "engine",
+                modules: &["controls", "diagnostics", "probe", "lib"],
+            },
+        ],
     },
-    Row {
-        name: "probers",
-        rooms: &["probers"],
-    },
-    Row {
-        name: "attribution",
-        rooms: &["gateways", "attribution"],
-    },
-    Row {
-        name: "engine",
-        rooms: &["controls", "diagnostics", "probe"],
-    },
-    Row {
-        name: "state",
-        rooms: &["outage_detector", "target_state", "series", "history", "self_metrics"],
-    },
-    Row {
-        name: "exposition",
-        rooms: &["exposition"],
-    },
-    Row {
-        name: "configuration",
-        rooms: &["config"],
-    },
-    Row {
-        name: "scheduler",
-        rooms: &["scheduler"],
-    },
-    Row {
-        name: "interfaces",
-        rooms: &["server", "cli", "lib", "main"],
+    Package {
+        folder: ".",
+        layers: &[
+            Layer {
+                name: "state",
+                modules: &[
+                    "workers",
+                    "negotiation",
+                    "outage_detector",
+                    "target_state",
+                    "series",
+                    "history",
+                    "self_metrics",
+                ],
+            },
+            Layer {
+                name: "exposition",
+                modules: &["exposition"],
+            },
+            Layer {
+                name: "configuration",
+                modules: &["config"],
+            },
+            Layer {
+                name: "scheduler",
+                modules: &["scheduler"],
+            },
+            Layer {
+                name: "interfaces",
+                modules: &["server", "cli", "lib", "main"],
+            },
+        ],
     },
 ];
 
-/// Layers without clock, runtime and I/O.
-const PURE: [&str; 2] = ["model", "attribution"];
+/// Layers and packages without clock, runtime and I/O.
+const PURE: [&str; 4] = ["regular expressions", "facts", "attribution", "model"];
 
 /// Texts that the source of a pure layer must not contain.
 const IMPURE: [&str; 6] = [
@@ -91,18 +133,55 @@ const IMPURE: [&str; 6] = [
     "std::net::Tcp",
 ];
 
+/// The packages that `glassbox-verdict` depends on. None of them has a clock, a runtime or I/O.
+const VERDICT_DEPENDENCIES: [&str; 4] = ["http", "memchr", "sfv", "thiserror"];
+
 const LONGEST_FILE: usize = 400;
 
 struct Source {
     path: PathBuf,
-    room: String,
+    package: &'static Package,
+    /// The top-level module.
+    module: String,
     /// Source text without the tests.
     text: String,
     first_line: String,
 }
 
+impl Source {
+    fn is_in(&self, folder: &str) -> bool {
+        self.package.folder.ends_with(folder)
+    }
+
+    fn layer(&self) -> &'static str {
+        self.package.layers[self.package.place(&self.module).0].name
+    }
+}
+
+impl Package {
+    /// Index of the layer of a module, and its index in the layer.
+    fn place(&self, module: &str) -> (usize, usize) {
+        let index = |layer: &Layer| layer.modules.iter().position(|known| *known == module);
+        self.layers
+            .iter()
+            .enumerate()
+            .find_map(|(layer, modules)| Some((layer, index(modules)?)))
+            .unwrap_or_else(|| panic!("{}: module {module} is missing in this table: add it to a layer", self.folder))
+    }
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn sources() -> Vec<Source> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let found: Vec<_> = PACKAGES.iter().flat_map(sources_of).collect();
+    assert!(found.len() > 100, "too few source files found");
+    found
+}
+
+fn sources_of(package: &'static Package) -> Vec<Source> {
+    let top = project().join(package.folder).join("src");
     let mut found = Vec::new();
     let mut folders = vec![top.clone()];
     while let Some(folder) = folders.pop() {
@@ -111,77 +190,73 @@ fn sources() -> Vec<Source> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let whole = fs::read_to_string(&path).unwrap();
-                let inner = path.strip_prefix(&top).unwrap();
-                let room = inner
-                    .iter()
-                    .next()
-                    .unwrap()
-                    .to_str()
-                    .unwrap()
-                    .trim_end_matches(".rs")
-                    .to_owned();
-                found.push(Source {
-                    room,
-                    first_line: whole.lines().next().unwrap_or_default().to_owned(),
-                    text: if path.ends_with("tests.rs") {
-                        String::new()
-                    } else {
-                        let before = whole.split("#[cfg(test)]\nmod tests").next();
-                        before.unwrap_or_default().to_owned()
-                    },
-                    path,
-                });
+                found.push(source(package, &top, path));
             }
         }
     }
-    assert!(found.len() > 30, "too few source files found");
     found
 }
 
-fn place(room: &str) -> (usize, usize) {
-    ROWS.iter()
-        .enumerate()
-        .find_map(|(row, rooms)| Some((row, rooms.rooms.iter().position(|known| *known == room)?)))
-        .unwrap_or_else(|| panic!("module {room} is missing in this table: add it to a layer"))
+fn source(package: &'static Package, top: &Path, path: PathBuf) -> Source {
+    let whole = fs::read_to_string(&path).unwrap();
+    let inner = path.strip_prefix(top).unwrap().iter().next().unwrap();
+    let text = if is_tests(&path) {
+        String::new()
+    } else {
+        let before = whole.split("#[cfg(test)]\nmod tests").next();
+        before.unwrap_or_default().to_owned()
+    };
+    Source {
+        module: inner.to_str().unwrap().trim_end_matches(".rs").to_owned(),
+        first_line: whole.lines().next().unwrap_or_default().to_owned(),
+        text,
+        package,
+        path,
+    }
 }
 
-/// The modules that a text imports as `crate::room` or, in the binary, as `glassbox_exporter::room`.
+/// Whether the file is `tests.rs`, or is in a folder `tests`.
+fn is_tests(path: &Path) -> bool {
+    path.ends_with("tests.rs") || path.parent().is_some_and(|folder| folder.ends_with("tests"))
+}
+
+/// The modules that a text imports as `crate::module` or, in the binary, as `glassbox_exporter::module`.
 fn imports(text: &str) -> Vec<String> {
-    let mut rooms = Vec::new();
+    let mut modules = Vec::new();
     for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
         for start in ["crate::", "glassbox_exporter::"] {
             for rest in line.split(start).skip(1) {
-                let room: String = rest
+                let module: String = rest
                     .chars()
                     .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
                     .collect();
-                rooms.push(room);
+                modules.push(module);
             }
         }
     }
-    rooms.retain(|room| !room.is_empty());
-    rooms
+    modules.retain(|module| !module.is_empty());
+    modules
 }
 
 #[test]
-fn a_module_imports_only_from_rows_above_its_own() {
+fn a_module_imports_only_from_layers_above_its_own() {
     let mut wrong = Vec::new();
     for source in sources() {
-        let own = place(&source.room);
+        let layers = source.package.layers;
+        let own = source.package.place(&source.module);
         for import in imports(&source.text) {
-            // Only the binary imports items of lib.rs itself.
-            let is_room = ROWS.iter().any(|row| row.rooms.contains(&import.as_str()));
-            if import == source.room || (!is_room && source.room == "main") {
+            // An item of lib.rs, for example `crate::Regexp`.
+            let is_module = layers.iter().any(|layer| layer.modules.contains(&import.as_str()));
+            if import == source.module || !is_module {
                 continue;
             }
-            let other = place(&import);
-            let may = other.0 < own.0 || (own.0 == other.0 && (own.1 > other.1 || ROWS[own.0].name == "interfaces"));
+            let other = source.package.place(&import);
+            let may = other.0 < own.0 || (own.0 == other.0 && (own.1 > other.1 || source.layer() == "interfaces"));
             if !may {
                 wrong.push(format!(
                     "{} ({}) imports {import}",
                     source.path.display(),
-                    ROWS[own.0].name
+                    source.layer()
                 ));
             }
         }
@@ -190,28 +265,17 @@ fn a_module_imports_only_from_rows_above_its_own() {
 }
 
 #[test]
-fn judgment_imports_only_words() {
-    for source in sources()
-        .iter()
-        .filter(|source| ROWS[place(&source.room).0].name == "attribution")
-    {
-        for import in imports(&source.text) {
-            let row = ROWS[place(&import).0].name;
-            assert!(PURE.contains(&row), "{} imports {import}", source.path.display());
-        }
-    }
-}
-
-#[test]
-fn words_and_judgment_are_pure() {
-    for source in sources()
-        .iter()
-        .filter(|source| PURE.contains(&ROWS[place(&source.room).0].name))
-    {
+fn the_verdict_is_pure() {
+    for source in sources().iter().filter(|source| PURE.contains(&source.layer())) {
         for name in IMPURE {
             assert!(!source.text.contains(name), "{} names {name}", source.path.display());
         }
     }
+    let manifest = fs::read_to_string(project().join("crates/glassbox-verdict/Cargo.toml")).unwrap();
+    let dependencies = manifest.split("\n[dependencies]\n").nth(1).unwrap();
+    let dependencies = dependencies.split("\n[").next().unwrap();
+    let names: Vec<_> = dependencies.lines().filter_map(|line| Some(line.split_once('.')?.0)).collect();
+    assert_eq!(names, VERDICT_DEPENDENCIES);
 }
 
 /// Calls that open sockets.
@@ -276,15 +340,15 @@ fn each_file_starts_with_its_purpose_and_is_short() {
     }
 }
 
-/// Files of `src/diagnostics` that are not a diagnostic.
+/// Files of the folder `diagnostics` that are not a diagnostic.
 const NOT_DIAGNOSTICS: [&str; 1] = ["experiment"];
 
 #[test]
 fn each_diagnostic_is_one_file_with_its_name_and_one_row() {
     let sources = sources();
-    let is_table = |source: &&Source| source.path.ends_with("src/diagnostics.rs");
+    let is_table = |source: &&Source| source.path.ends_with("src/diagnostics.rs") && source.is_in("glassbox-probe");
     let table = &sources.iter().find(is_table).unwrap().text;
-    let folder = |source: &&Source| source.room == "diagnostics" && !is_table(source);
+    let folder = |source: &&Source| source.module == "diagnostics" && !is_table(source);
     let mut rows = table.matches("::DIAGNOSTIC,").count();
     for source in sources.iter().filter(folder) {
         let name = source.path.file_stem().unwrap().to_str().unwrap();
@@ -316,9 +380,15 @@ fn each_diagnostic_is_one_file_with_its_name_and_one_row() {
 
 #[test]
 fn every_listed_module_exists() {
-    let rooms: Vec<_> = sources().into_iter().map(|source| source.room).collect();
-    for room in ROWS.iter().flat_map(|row| row.rooms) {
-        assert!(rooms.iter().any(|known| known == room), "module {room} does not exist");
+    for package in PACKAGES {
+        let modules: Vec<_> = sources_of(package).into_iter().map(|source| source.module).collect();
+        for module in package.layers.iter().flat_map(|layer| layer.modules) {
+            assert!(
+                modules.iter().any(|known| known == module),
+                "{}: module {module} does not exist",
+                package.folder
+            );
+        }
     }
 }
 

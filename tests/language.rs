@@ -1,4 +1,4 @@
-//! Checks documents, help texts, messages, comments and examples for phrases that are hard to read, and the crate for
+//! Checks documents, help texts, messages, comments and examples for phrases that are hard to read, and the packages for
 //! types with the same name.
 
 #![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
@@ -31,7 +31,12 @@ const PHRASES: &[Phrase] = &[
     phrase("whoever", r"\bwhoever\b"),
     Phrase {
         // In socket code, a peer is the remote end of a socket.
-        allowed_in: &["src/check", "src/probers", "src/server", "src/target"],
+        allowed_in: &[
+            "crates/glassbox-probe/src/check",
+            "crates/glassbox-probe/src/probers",
+            "crates/glassbox-probe/src/target",
+            "src/server",
+        ],
         ..phrase("the peer", r"\bthe peer('s)?\b")
     },
     phrase("our side", r"\b(our|own) side\b"),
@@ -64,7 +69,7 @@ const LONGEST_LINE: usize = 120;
 /// Files that are not checked. This file quotes the phrases.
 const NOT_READ: [&str; 1] = ["tests/language.rs"];
 
-const FOLDERS: [&str; 6] = ["src", "tests", "benches", "docs", "examples", "dashboards"];
+const FOLDERS: [&str; 7] = ["crates", "src", "tests", "benches", "docs", "examples", "dashboards"];
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -206,7 +211,7 @@ fn faults() -> BTreeMap<(String, String), usize> {
         if is_of(&name, "md") {
             faults.insert((name.clone(), "long lines".to_owned()), long_lines(&text));
         }
-        if name.starts_with("src/") {
+        if name.starts_with("src/") || name.starts_with("crates/") {
             for declared in types(&text) {
                 places.entry(declared).or_default().insert(name.clone());
             }
@@ -232,7 +237,7 @@ fn no_forbidden_phrase_appears() {
 fn each_phrase_is_found_without_false_positives() {
     let finders = Finder::all();
     let found = |text: &str| -> Vec<&str> {
-        let joined = sentences("src/policy.rs", text);
+        let joined = sentences("crates/x/src/policy.rs", text);
         let is_there = |finder: &&Finder| finder.count("docs/x.md", &joined) > 0;
         finders
             .iter()

@@ -1,19 +1,19 @@
 //! The hot paths: the steps of every scrape. `micro` measures their times, `instructions` counts their instructions.
 
-use glassbox_exporter::attribution::{Facts, attribute};
-use glassbox_exporter::baseline::Baseline;
 use glassbox_exporter::config::{Config, Defaults};
 use glassbox_exporter::exposition::{openmetrics, prometheus_text, protobuf};
-use glassbox_exporter::gateways::{ObservedResponse, recognise};
 use glassbox_exporter::history::History;
-use glassbox_exporter::metrics::Family;
-use glassbox_exporter::previous_probes::PreviousProbes;
-use glassbox_exporter::probe::{Finding, Probe};
-use glassbox_exporter::probers::ProbeRequest;
 use glassbox_exporter::scheduler::{Caller, ClientAddress, Scheduler};
 use glassbox_exporter::series::SeriesTable;
-use glassbox_exporter::target::Target;
 use glassbox_exporter::workers::Workers;
+use glassbox_probe::metrics::Family;
+use glassbox_probe::previous_probes::PreviousProbes;
+use glassbox_probe::probe::{Finding, Probe};
+use glassbox_probe::probers::ProbeRequest;
+use glassbox_probe::target::Target;
+use glassbox_verdict::attribution::{Facts, attribute};
+use glassbox_verdict::baseline::Baseline;
+use glassbox_verdict::gateways::{ObservedResponse, recognise};
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,17 +1,17 @@
 //! `check`: runs the same probe as the server from a terminal, once or several times.
 
 use super::{Cli, CliError, seconds};
-use crate::backend::Backend;
-use crate::budget::DiagnosticsBudgets;
-use crate::check::{Dialer, ProbeContext};
 use crate::exposition::check_summary::CheckSummary;
 use crate::exposition::waterfall::{self, Colouring};
 use crate::exposition::{evidence, har};
 use crate::history::{History, HistoryEntry};
-use crate::previous_probes::PreviousProbes;
-use crate::probe::Probe;
-use crate::probers::ProbeRequest;
-use crate::target::Target;
+use glassbox_probe::budget::DiagnosticsBudgets;
+use glassbox_probe::check::{Dialer, ProbeContext};
+use glassbox_probe::previous_probes::PreviousProbes;
+use glassbox_probe::probe::Probe;
+use glassbox_probe::probers::ProbeRequest;
+use glassbox_probe::target::Target;
+use glassbox_verdict::backend::Backend;
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::pin::pin;

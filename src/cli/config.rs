@@ -2,10 +2,10 @@
 
 use super::{Cli, CliError};
 use crate::config::{Config, ConfigError};
-use crate::metrics::MetricPage;
-use crate::probers::Module;
 use crate::series::{Series, SeriesLayout};
-use crate::target::Target;
+use glassbox_probe::metrics::MetricPage;
+use glassbox_probe::probers::Module;
+use glassbox_probe::target::Target;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

@@ -1,7 +1,7 @@
 //! `--web.external-url`: extracts the path of a URL as `blackbox_exporter` does with Go's `net/url`. Text without a
 //! scheme is a path. Text such as `host:9115/path` is a URL with the scheme `host` and without a path.
 
-use crate::target::without_port;
+use glassbox_verdict::host_port::without_port;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 
 /// Bytes that are percent-encoded in a route path, as they are in requests.

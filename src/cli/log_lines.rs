@@ -3,7 +3,7 @@
 
 use super::LogFormat;
 use super::log_writer::LogWriter;
-use crate::utc::rfc3339;
+use glassbox_verdict::utc::rfc3339;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
 use std::path::Path;

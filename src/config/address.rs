@@ -2,7 +2,7 @@
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};
-use crate::check::AddressFamily;
+use glassbox_probe::check::AddressFamily;
 use std::net::IpAddr;
 
 /// The preferred address family. As in `blackbox_exporter`, every value except `ip6` and the empty string means `ip4`.

@@ -3,8 +3,8 @@
 use super::file::{AuthorizationFile, BasicAuthFile, ClientFile, HttpFile, OAuth2File, Spanned};
 use super::http::header_value;
 use super::issue::{ConfigIssue, at};
-use crate::probers::credentials::{Credentials, SecretSource};
-use crate::secret::Secret;
+use glassbox_probe::probers::credentials::{Credentials, SecretSource};
+use glassbox_probe::secret::Secret;
 
 /// The authentication keys of a client.
 #[derive(Clone, Copy, Debug)]

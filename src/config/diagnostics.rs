@@ -5,9 +5,9 @@ use super::file::{BackendFile, ConfigFile, ControlFile, DiagnosticsFile, ModuleF
 use super::issue::{ConfigIssue, at};
 use super::tree::below;
 use super::units;
-use crate::backend::Backend;
-use crate::controls::{ControlSpec, Controls};
-use crate::probers::{DiagnosticsSettings, When};
+use glassbox_probe::controls::{ControlSpec, Controls};
+use glassbox_probe::probers::{DiagnosticsSettings, When};
+use glassbox_verdict::backend::Backend;
 use std::net::{IpAddr, SocketAddr};
 use url::{Host, Url};
 
@@ -215,7 +215,7 @@ fn all_addresses(file: &ModuleFile, path: &str) -> Result<bool, ConfigIssue> {
 #[cfg(test)]
 mod tests {
     use super::DiagnosticsFile;
-    use crate::diagnostics::DIAGNOSTICS;
+    use glassbox_probe::diagnostics::DIAGNOSTICS;
 
     /// Keys of the block that belong to all diagnostics.
     const OF_ALL: [&str; 1] = ["budget"];

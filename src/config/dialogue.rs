@@ -6,10 +6,10 @@ use super::issue::{ConfigIssue, at};
 use super::regexps::regexp;
 use super::tls;
 use super::tree::below;
-use crate::check::Resolver;
-use crate::probers::script::{Expect, Script, Step};
-use crate::probers::tcp::TcpProber;
-use crate::probers::unix::UnixProber;
+use glassbox_probe::check::Resolver;
+use glassbox_probe::probers::script::{Expect, Script, Step};
+use glassbox_probe::probers::tcp::TcpProber;
+use glassbox_probe::probers::unix::UnixProber;
 use std::sync::Arc;
 
 /// Validates the keys and builds the tcp prober.

@@ -6,8 +6,8 @@ use super::issue::{ConfigIssue, Location, at};
 use super::regexps::regexps;
 use super::tls;
 use super::tree::below;
-use crate::check::Resolver;
-use crate::probers::dns::{DnsProber, RecordRules, Transport, rcode_number, read_name, type_number};
+use glassbox_probe::check::Resolver;
+use glassbox_probe::probers::dns::{DnsProber, RecordRules, Transport, rcode_number, read_name, type_number};
 use hickory_proto::rr::Name;
 use std::sync::Arc;
 

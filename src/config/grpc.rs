@@ -5,11 +5,11 @@ use super::file::{GrpcFile, Spanned};
 use super::issue::{ConfigIssue, at};
 use super::tls;
 use super::tree::below;
-use crate::check::Resolver;
-use crate::probers::grpc::GrpcProber;
 use ::http::{HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use glassbox_probe::check::Resolver;
+use glassbox_probe::probers::grpc::GrpcProber;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(super) fn build(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &str
 const RESERVED_PREFIX: &str = "grpc-";
 
 fn metadata(
-    written: Option<&BTreeMap<String, Vec<Spanned<crate::secret::Secret>>>>,
+    written: Option<&BTreeMap<String, Vec<Spanned<glassbox_probe::secret::Secret>>>>,
     path: &str,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, ConfigIssue> {
     let path = below(path, "metadata");

@@ -4,8 +4,8 @@ use super::file::{FieldFile, Spanned};
 use super::http::{header_name, header_value};
 use super::issue::{ConfigIssue, at};
 use super::tree::below;
-use crate::probers::credentials::SecretSource;
-use crate::probers::header_fields::Fields;
+use glassbox_probe::probers::credentials::SecretSource;
+use glassbox_probe::probers::header_fields::Fields;
 use std::collections::BTreeMap;
 
 /// Names that `http_headers` must not set, as in `blackbox_exporter`. See also [`RESERVED_PREFIXES`].

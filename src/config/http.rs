@@ -8,15 +8,15 @@ use super::tls;
 use super::tree::{below, shown};
 use super::units;
 use super::{address, header_fields, oauth, proxies};
-use crate::check::{Coding, Resolver};
 use crate::negotiation::accepts;
-use crate::probers::http::{
-    BodyAssertions, Expression, HeaderAssertion, HttpProber, JsonAssertions, RequestBody, Versions,
-};
-use crate::probers::proxies::Proxies;
 use ::http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 use ::http::{HeaderName, HeaderValue, Method};
 use bytes::Bytes;
+use glassbox_probe::check::{Coding, Resolver};
+use glassbox_probe::probers::http::{
+    BodyAssertions, Expression, HeaderAssertion, HttpProber, JsonAssertions, RequestBody, Versions,
+};
+use glassbox_probe::probers::proxies::Proxies;
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 use super::address;
 use super::file::IcmpFile;
 use super::issue::{ConfigIssue, at};
-use crate::check::Resolver;
-use crate::probers::icmp::{DEFAULT_PAYLOAD, IcmpProber};
+use glassbox_probe::check::Resolver;
+use glassbox_probe::probers::icmp::{DEFAULT_PAYLOAD, IcmpProber};
 use std::sync::Arc;
 
 /// Default hop limit, the same as in `blackbox_exporter`.

@@ -1,7 +1,6 @@
 //! Errors in a configuration file. An error has the file, line, column, key, the invalid value and what was expected.
 
 use super::file::Spanned;
-use crate::limits::cut;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,7 +35,7 @@ fn shortened(text: String) -> String {
     if text.len() <= LONGEST {
         return text;
     }
-    let start = cut(&text, LONGEST * 2 / 3);
+    let start = &text[..text.floor_char_boundary(LONGEST * 2 / 3)];
     let end = text.ceil_char_boundary(text.len() - LONGEST / 3);
     format!("{start} … {}", &text[end..])
 }

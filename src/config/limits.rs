@@ -3,7 +3,7 @@
 use super::file::{ConfigFile, LimitsFile, Spanned};
 use super::issue::{ConfigIssue, at};
 use super::units;
-use crate::limits::Limits;
+use glassbox_probe::limits::Limits;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;

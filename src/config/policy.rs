@@ -4,7 +4,7 @@
 use super::file::{ClientFile, ConfigFile, FieldFile, ListsFile, ModuleFile, Spanned, is_plain_header};
 use super::issue::{ConfigIssue, at};
 use super::tree::below;
-use crate::policy::{AllowedTarget, Lists, Mode, Policy, TargetAllowlist, in_one_spelling};
+use glassbox_probe::policy::{AllowedTarget, Lists, Mode, Policy, TargetAllowlist, in_one_spelling};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -5,8 +5,8 @@ use super::file::Spanned;
 use super::http::{header_name, header_value};
 use super::issue::{ConfigIssue, at};
 use super::tree::below;
-use crate::probers::proxies::{Exceptions, Proxies, Proxy};
-use crate::secret::Secret;
+use glassbox_probe::probers::proxies::{Exceptions, Proxies, Proxy};
+use glassbox_probe::secret::Secret;
 use std::collections::BTreeMap;
 
 /// The proxy keys, which appear in several blocks.

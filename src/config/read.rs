@@ -2,8 +2,8 @@
 
 use super::issue::{ConfigIssue, Location};
 use super::tree::{Node, NodeKind, below};
-use crate::metrics::Level;
-use crate::secret::{MASK, Secret};
+use glassbox_probe::metrics::Level;
+use glassbox_probe::secret::{MASK, Secret};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};
-use crate::regexp::Regexp;
+use go_regexp::Regexp;
 
 pub(super) fn regexps(written: Option<&[Spanned<String>]>, path: &str, key: &str) -> Result<Vec<Regexp>, ConfigIssue> {
     let patterns = written.unwrap_or_default().iter();

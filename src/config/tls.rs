@@ -4,7 +4,7 @@ use super::credentials::filled;
 use super::file::{Spanned, TlsFile};
 use super::issue::{ConfigIssue, Location, at};
 use super::tree::below;
-use crate::check::{Identity, Tls, TlsError, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
+use glassbox_probe::check::{Identity, Tls, TlsError, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;

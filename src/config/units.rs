@@ -2,7 +2,7 @@
 
 use super::file::Spanned;
 use super::issue::{ConfigIssue, at};
-use crate::budget::RequestRate;
+use glassbox_probe::budget::RequestRate;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use super::file::{ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, Spanned
 use super::issue::{ConfigIssue, Location, at};
 use super::policy::secret_without_allowlist;
 use super::tree::below;
-use crate::probers::dns::read_name;
+use glassbox_probe::probers::dns::read_name;
 use std::collections::BTreeMap;
 
 /// The versions that a response can have.

@@ -4,8 +4,8 @@ use super::file::WebsocketFile;
 use super::issue::ConfigIssue;
 use super::tree::below;
 use super::{address, credentials, dialogue, header_fields, tls};
-use crate::check::Resolver;
-use crate::probers::websocket::WebsocketProber;
+use glassbox_probe::check::Resolver;
+use glassbox_probe::probers::websocket::WebsocketProber;
 use std::sync::Arc;
 
 /// Validates the keys and builds the prober.

@@ -1,10 +1,10 @@
 //! The state of each link of the chain, for pages and terminals: passed, broken, suspect or not reached.
 
-use crate::chain::{Link, Stage};
-use crate::investigation::DirectRequest;
-use crate::probe::Finding;
-use crate::report::Exchange;
-use crate::verdict::{Side, Verdict};
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::chain::{Link, Stage};
+use glassbox_verdict::investigation::DirectRequest;
+use glassbox_verdict::report::Exchange;
+use glassbox_verdict::verdict::{Side, Verdict};
 
 /// The links, nearest first.
 const ON_THE_WAY: [Link; 8] = [

@@ -2,8 +2,8 @@
 //! verdict.
 
 use super::durations::millis;
-use crate::probe::Finding;
-use crate::report::Report;
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::report::Report;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! The plain-text debug page of one probe (`debug=true`, as in `blackbox_exporter`): its log, its metrics, its module.
 
 use crate::history::HistoryEntry;
-use crate::probe::Finding;
-use crate::report::{Dialogue, Exchange};
-use crate::verdict::Verdict;
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::report::{Dialogue, Exchange};
+use glassbox_verdict::verdict::Verdict;
 use std::fmt::Write as _;
 
 /// Renders the page. `metrics` is the metrics response; `module` is the module's configuration as YAML,

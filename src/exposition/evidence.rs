@@ -2,19 +2,19 @@
 
 use super::durations::words;
 use super::reproduce;
-use crate::diagnostics::experiments;
 use crate::history::HistoryEntry;
-use crate::investigation::{ControlOutcome, DirectRequest, Investigation, Vantage};
-use crate::probe::Finding;
-use crate::reason::Reason;
-use crate::report::{
+use glassbox_probe::diagnostics::experiments;
+use glassbox_probe::probe::Finding;
+use glassbox_probe::secret::MASK;
+use glassbox_verdict::investigation::{ControlOutcome, DirectRequest, Investigation, Vantage};
+use glassbox_verdict::reason::Reason;
+use glassbox_verdict::report::{
     Certificate, ClockSource, ClockSources, Deviations, Dialogue, Exchange, IoTimes, Reply, Report, TlsFacts,
     TlsInspection,
 };
-use crate::secret::MASK;
-use crate::stage_log::StageTiming;
-use crate::utc::rfc3339;
-use crate::verdict::{Side, Verdict};
+use glassbox_verdict::stage_log::StageTiming;
+use glassbox_verdict::utc::rfc3339;
+use glassbox_verdict::verdict::{Side, Verdict};
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use std::time::Duration;

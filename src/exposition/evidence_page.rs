@@ -5,12 +5,12 @@ mod waterfall;
 
 use super::durations::words;
 use super::{chain_view, incident_report, reproduce};
-use crate::chain::Link;
-use crate::diagnostics::experiments;
 use crate::history::HistoryEntry;
-use crate::probe::Finding;
-use crate::utc::rfc3339;
-use crate::verdict::{Certainty, Side, Verdict};
+use glassbox_probe::diagnostics::experiments;
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::chain::Link;
+use glassbox_verdict::utc::rfc3339;
+use glassbox_verdict::verdict::{Certainty, Side, Verdict};
 use maud::{DOCTYPE, Markup, html};
 
 /// The complete page. `prefix` is added to every path.

@@ -2,12 +2,12 @@
 //! selects the header values that are shown here.
 
 use super::evidence::{notes, shown_value};
-use crate::chain::Stage;
-use crate::diagnostics::Diagnostic;
 use crate::history::HistoryEntry;
-use crate::investigation::DiagnosticRequest;
-use crate::report::{Exchange, Reply, Report};
-use crate::utc::rfc3339;
+use glassbox_probe::diagnostics::Diagnostic;
+use glassbox_verdict::chain::Stage;
+use glassbox_verdict::investigation::DiagnosticRequest;
+use glassbox_verdict::report::{Exchange, Reply, Report};
+use glassbox_verdict::utc::rfc3339;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn har_entry(page: &str, report: &Report, exchange: &Exchange) -> Value {
         .stage_log
         .timings()
         .first()
-        .map_or(Duration::ZERO, crate::stage_log::StageTiming::begun);
+        .map_or(Duration::ZERO, glassbox_verdict::stage_log::StageTiming::begun);
     let timings = timings(exchange);
     let mut har_entry = json!({
         "pageref": page,
@@ -131,7 +131,7 @@ fn comment(exchange: &Exchange) -> String {
         .stage_log
         .timings()
         .last()
-        .and_then(crate::stage_log::StageTiming::failed);
+        .and_then(glassbox_verdict::stage_log::StageTiming::failed);
     let failed = failed.map(|reason| reason.meaning().to_owned());
     failed.into_iter().chain(notes(exchange)).collect::<Vec<_>>().join(" ")
 }

@@ -3,8 +3,8 @@
 use super::plain;
 use super::reproduce;
 use crate::history::HistoryEntry;
-use crate::report::Exchange;
-use crate::utc::rfc3339;
+use glassbox_verdict::report::Exchange;
+use glassbox_verdict::utc::rfc3339;
 use std::fmt::Write as _;
 
 /// The incident report.

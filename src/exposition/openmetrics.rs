@@ -2,7 +2,7 @@
 
 use super::prometheus_text::whole;
 use super::text_escaping::{about, bound, bucket, escaped, number, series};
-use crate::metrics::{Exemplar, Family, MetricKind, Sample, Value};
+use glassbox_probe::metrics::{Exemplar, Family, MetricKind, Sample, Value};
 use std::io::{self, Write};
 use std::time::UNIX_EPOCH;
 
@@ -69,8 +69,8 @@ fn write_exemplar(exemplar: &Exemplar, out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::write;
-    use crate::evidence_id::EvidenceId;
-    use crate::metrics::{Bucket, Count, Exemplar, Family, Histogram, MetricKind, Sample, Value};
+    use glassbox_probe::evidence_id::EvidenceId;
+    use glassbox_probe::metrics::{Bucket, Count, Exemplar, Family, Histogram, MetricKind, Sample, Value};
     use std::time::{Duration, SystemTime};
 
     fn exemplar(value: f64) -> Exemplar {

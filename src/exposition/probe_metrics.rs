@@ -1,15 +1,15 @@
 //! The gauges of one probe: those of `blackbox_exporter`, the verdict, and the results of the diagnostics.
 
-use crate::chain::Stage;
-use crate::investigation::{DiagnosticKind, DirectRequest, Investigation};
-use crate::metrics::{
+use glassbox_probe::metrics::{
     ADDRESSES, AGE, BACKEND_DURATION, BACKEND_STATUS_CODE, BACKEND_SUCCESS, DURATION, FAILURE_INFO, FROM_CACHE, Family,
     INVESTIGATION, MASKED, MetricPage, SUCCESS, TCP_RETRANSMITS, TCP_RTT, TIMEOUT, UNATTRIBUTED, VANTAGE_HEALTHY,
     Value,
 };
-use crate::probe::Finding;
-use crate::report::{Reply, Report};
-use crate::verdict::Verdict;
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::chain::Stage;
+use glassbox_verdict::investigation::{DiagnosticKind, DirectRequest, Investigation};
+use glassbox_verdict::report::{Reply, Report};
+use glassbox_verdict::verdict::Verdict;
 use http::{HeaderName, HeaderValue};
 
 /// The gauges of a finding, without the series of its key.
@@ -99,7 +99,7 @@ fn backend(direct: &DirectRequest, page: &mut MetricPage) {
         let timings = || report.timings().filter(|timing| timing.stage() == stage);
         if timings().next().is_some() {
             let took = timings()
-                .map(crate::stage_log::StageTiming::took)
+                .map(glassbox_verdict::stage_log::StageTiming::took)
                 .sum::<std::time::Duration>();
             page.push(
                 &BACKEND_DURATION,

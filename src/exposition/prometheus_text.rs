@@ -1,7 +1,7 @@
 //! The Prometheus text format 0.0.4.
 
 use super::text_escaping::{about, bound, bucket, escaped, integer, number, series};
-use crate::metrics::{Family, METRICS, Metric, MetricKind, Sample, Value};
+use glassbox_probe::metrics::{Family, METRICS, Metric, MetricKind, Sample, Value};
 use std::io::{self, Write};
 use std::sync::LazyLock;
 
@@ -88,7 +88,9 @@ pub(super) const fn whole(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::to_string;
-    use crate::metrics::{Bucket, Family, Histogram, Level, MetricKind, MetricPage, Sample, TLS_CIPHER_INFO, Value};
+    use glassbox_probe::metrics::{
+        Bucket, Family, Histogram, Level, MetricKind, MetricPage, Sample, TLS_CIPHER_INFO, Value,
+    };
     use proptest::prelude::*;
 
     fn family(samples: Vec<Sample>, kind: MetricKind) -> Family {

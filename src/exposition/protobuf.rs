@@ -4,7 +4,7 @@
 //! The messages of the `prometheus` crate date from 2013. Newer fields are written as unknown fields, with the
 //! numbers of `metrics.proto` in `prometheus/client_model`. The wire format contains only these numbers.
 
-use crate::metrics::{self, Bucket, Count, Exemplar, Family, MetricKind, NativeBuckets, Value};
+use glassbox_probe::metrics::{self, Bucket, Count, Exemplar, Family, MetricKind, NativeBuckets, Value};
 use prometheus::Encoder as _;
 use prometheus::proto;
 use protobuf::well_known_types::timestamp::Timestamp;
@@ -195,7 +195,7 @@ const fn zigzag(value: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{spans_of, zigzag};
-    use crate::metrics::NativeBuckets;
+    use glassbox_probe::metrics::NativeBuckets;
 
     #[test]
     fn neighbours_share_a_span_and_counts_are_differences() {

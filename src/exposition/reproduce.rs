@@ -1,8 +1,8 @@
 //! Writes the shell command (`curl`, `grpcurl`, `dig`) that reproduces an exchange.
 
-use crate::report::{Exchange, Report};
-use crate::secret::MASK;
-use crate::target::HttpUrl;
+use glassbox_probe::secret::MASK;
+use glassbox_probe::target::HttpUrl;
+use glassbox_verdict::report::{Exchange, Report};
 use std::net::{IpAddr, SocketAddr};
 
 /// The command with the dialled address. `None` if no address was dialled. Secrets are omitted: a hidden query is shown
@@ -135,7 +135,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{command, quoted};
-    use crate::report::{Exchange, Report};
+    use glassbox_verdict::report::{Exchange, Report};
     use std::time::{Duration, SystemTime};
 
     fn report(url: &str, peer: &str, more: Exchange) -> Report {

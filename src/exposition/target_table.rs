@@ -1,10 +1,10 @@
 //! The table of all targets, one row each: latest probes, success ratio, phase durations and current fault.
 
 use super::durations::words;
-use crate::chain::{Link, Stage};
-use crate::evidence_id::EvidenceId;
 use crate::series::{KeyState, SeriesKey};
 use crate::target_state::{LatestProbe, PastOutcome};
+use glassbox_probe::evidence_id::EvidenceId;
+use glassbox_verdict::chain::{Link, Stage};
 use maud::{Markup, html};
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Functions shared by the two text formats (Prometheus and `OpenMetrics`): escaping, numbers, labels.
 
-use crate::metrics::Label;
+use glassbox_probe::metrics::Label;
 use std::borrow::Cow;
 use std::io::{self, Write};
 

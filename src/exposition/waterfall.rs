@@ -4,9 +4,9 @@ use super::chain_view::{self, LinkState};
 use super::durations::millis;
 use super::evidence::notes;
 use super::plain;
-use crate::investigation::ControlOutcome;
-use crate::probe::Finding;
-use crate::report::{Exchange, Report};
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::investigation::ControlOutcome;
+use glassbox_verdict::report::{Exchange, Report};
 use std::fmt::Write as _;
 use std::time::Duration;
 

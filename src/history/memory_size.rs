@@ -3,15 +3,17 @@
 //! The functions destructure every struct with all its fields, so that a new field does not compile until it is
 //! counted.
 
-use crate::backend::Backend;
-use crate::investigation::{Control, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation, Vantage};
-use crate::probe::Finding;
-use crate::probers::ProbeRequest;
-use crate::report::{
+use glassbox_probe::probe::Finding;
+use glassbox_probe::probers::ProbeRequest;
+use glassbox_verdict::backend::Backend;
+use glassbox_verdict::investigation::{
+    Control, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation, Vantage,
+};
+use glassbox_verdict::report::{
     Certificate, DeviationFound, Dialogue, Exchange, FailedStep, Fault, ProtocolFacts, Reply, Report, TlsFacts,
     TlsInspection, WireFacts,
 };
-use crate::verdict::Verdict;
+use glassbox_verdict::verdict::Verdict;
 use http::HeaderMap;
 use std::mem::{size_of, size_of_val};
 

@@ -1,10 +1,10 @@
 //! Shortens a finding to what the evidence shows, and to its share of the memory.
 
 use super::memory_size;
-use crate::investigation::Investigation;
-use crate::limits::{HEADER_EXCERPT, LIST_EXCERPT, SENTENCE, TEXT_EXCERPT, URL_EXCERPT, cut};
-use crate::probe::Finding;
-use crate::report::{Exchange, Report, TlsFacts};
+use glassbox_probe::limits::{HEADER_EXCERPT, LIST_EXCERPT, SENTENCE, TEXT_EXCERPT, URL_EXCERPT};
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::investigation::Investigation;
+use glassbox_verdict::report::{Exchange, Report, TlsFacts};
 use http::header::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 
@@ -169,7 +169,7 @@ fn shorten_report(report: &mut Report) {
 }
 
 fn cut_to(text: &mut String, limit: usize) {
-    let end = cut(text, limit).len();
+    let end = text.floor_char_boundary(limit);
     if end < text.len() {
         text.truncate(end);
         text.shrink_to_fit();
@@ -188,7 +188,7 @@ fn excerpt(headers: &HeaderMap, fields: usize, length: usize) -> HeaderMap {
     for (name, value) in shown {
         let text = String::from_utf8_lossy(value.as_bytes());
         // A value may contain bytes above 0x7f, because some servers send UTF-8.
-        let value = HeaderValue::from_bytes(cut(&text, length).as_bytes());
+        let value = HeaderValue::from_bytes(text[..text.floor_char_boundary(length)].as_bytes());
         excerpt.append(name, value.unwrap_or(HeaderValue::from_static("")));
     }
     excerpt

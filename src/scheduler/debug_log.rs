@@ -1,7 +1,7 @@
 //! Logs the stages of a probe in the exporter's own log (`--log.prober=debug`).
 
-use crate::probe::Finding;
-use crate::report::Exchange;
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::report::Exchange;
 use tracing::Level;
 
 /// Logs one line for each phase, response and failed dialogue step of a probe: the lines that `debug=true` shows.
@@ -32,7 +32,7 @@ fn phases(finding: &Finding, exchange: &Exchange) {
     let peer = exchange.peer.map(|peer| peer.to_string());
     for timing in exchange.stage_log.timings() {
         let (phase, duration_seconds) = (timing.stage().phase(), timing.took().as_secs_f64());
-        match timing.failed().map(crate::reason::Reason::as_str) {
+        match timing.failed().map(glassbox_verdict::reason::Reason::as_str) {
             None => tracing::debug!(
                 target: "prober", module, %target, url, proxy, peer, phase, duration_seconds, "Phase finished"
             ),

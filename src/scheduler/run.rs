@@ -5,15 +5,15 @@ use super::fair_share::{Caller, FairPermit};
 use super::{LATE, Scheduler, debug_log};
 use crate::exposition::probe_metrics;
 use crate::history::HistoryEntry;
-use crate::limits::SHORTEST_DEADLINE;
-use crate::metrics::{Family, LAST_RUN, MetricPage};
-use crate::previous_probes::PreviousProbes;
-use crate::probe::{Finding, LocalError, Probe};
-use crate::reason::Reason;
 use crate::self_metrics::SelfMetrics;
 use crate::series::{KeyState, Series, SeriesKey};
 use crate::target_state::{LatestProbe, TargetState};
 use futures_util::FutureExt as _;
+use glassbox_probe::limits::SHORTEST_DEADLINE;
+use glassbox_probe::metrics::{Family, LAST_RUN, MetricPage};
+use glassbox_probe::previous_probes::PreviousProbes;
+use glassbox_probe::probe::{Finding, LocalError, Probe};
+use glassbox_verdict::reason::Reason;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::AssertUnwindSafe;
@@ -331,23 +331,23 @@ impl Drop for InFlight<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::{Check, ProbeContext, Resolver};
     use crate::config::{self, Config, Defaults};
-    use crate::controls::Controls;
     use crate::history::History;
-    use crate::metrics::{Level, MetricPage};
-    use crate::policy::Origin;
-    use crate::probe::{LocalError, Probe};
-    use crate::probers::{
-        AddressesFuture, DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant,
-    };
-    use crate::reason::Reason;
-    use crate::report::Report;
     use crate::scheduler::lease::Lease;
     use crate::scheduler::{Caller, ClientAddress, Reading, Scheduler, ScrapeError};
     use crate::series::{SeriesKey, SeriesTable};
-    use crate::target::Target;
     use crate::workers::Workers;
+    use glassbox_probe::check::{Check, ProbeContext, Resolver};
+    use glassbox_probe::controls::Controls;
+    use glassbox_probe::metrics::{Level, MetricPage};
+    use glassbox_probe::policy::Origin;
+    use glassbox_probe::probe::{LocalError, Probe};
+    use glassbox_probe::probers::{
+        AddressesFuture, DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant,
+    };
+    use glassbox_probe::target::Target;
+    use glassbox_verdict::reason::Reason;
+    use glassbox_verdict::report::Report;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 //! The dialer's connection counters, under `blackbox_exporter`'s names.
 
 use super::metric_factory::MetricFactory;
-use crate::chain::Stage;
-use crate::probe::Finding;
-use crate::reason::Reason;
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::chain::Stage;
+use glassbox_verdict::reason::Reason;
 use prometheus::{IntCounter, IntCounterVec};
 
 /// Dialer counters of blackbox_exporter.

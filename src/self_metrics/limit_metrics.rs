@@ -1,10 +1,10 @@
 //! Metrics of the exporter's limits: denied targets, probes that were not started, and closed connections.
 
 use super::metric_factory::MetricFactory;
-use crate::check::Denials;
-use crate::limits::Limits;
-use crate::policy::PolicyRule;
-use crate::reason::Reason;
+use glassbox_probe::check::Denials;
+use glassbox_probe::limits::Limits;
+use glassbox_probe::policy::PolicyRule;
+use glassbox_verdict::reason::Reason;
 use prometheus::{GaugeVec, Histogram, IntCounterVec, IntGauge};
 
 /// Metrics of limits and policies.

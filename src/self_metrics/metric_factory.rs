@@ -1,6 +1,6 @@
 //! Registers metrics in the registry of the `prometheus` crate, and converts them to the exporter's own metric model.
 
-use crate::metrics::{self, Bucket, Family, MetricKind, Sample, Value};
+use glassbox_probe::metrics::{self, Bucket, Family, MetricKind, Sample, Value};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use prometheus::{
     Counter, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,

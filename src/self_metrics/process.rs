@@ -1,6 +1,6 @@
 //! Process metrics of `blackbox_exporter` that the collector of the `prometheus` crate lacks or gets wrong.
 
-use crate::metrics::{Family, MetricKind, Sample, Value};
+use glassbox_probe::metrics::{Family, MetricKind, Sample, Value};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeValLike as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -99,7 +99,7 @@ fn family(name: &'static str, help: &'static str, kind: MetricKind, value: u64) 
 #[cfg(test)]
 mod tests {
     use super::{family, ip_ext, known};
-    use crate::metrics::MetricKind;
+    use glassbox_probe::metrics::MetricKind;
 
     #[test]
     fn unreadable_values_are_omitted() {

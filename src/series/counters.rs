@@ -3,11 +3,11 @@
 use super::histogram::DurationHistogram;
 use super::observation::{Observation, ObservedOutcome};
 use super::{SeriesLayout, phase_name};
-use crate::chain::{Link, Stage};
-use crate::metrics::{
+use glassbox_probe::metrics::{
     ATTEMPTS, Count, Exemplar, FAILURES, HTTP_RESPONSES, Level, MetricPage, PHASE_DURATION, PHASE_TIMEOUTS,
     SUCCESS_DURATION, Value,
 };
+use glassbox_verdict::chain::{Link, Stage};
 use std::sync::Arc;
 use std::time::SystemTime;
 

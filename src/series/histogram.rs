@@ -2,8 +2,8 @@
 
 mod native;
 
-use crate::evidence_id::EvidenceId;
-use crate::metrics::{self, Bucket, Exemplar};
+use glassbox_probe::evidence_id::EvidenceId;
+use glassbox_probe::metrics::{self, Bucket, Exemplar};
 use native::NativeHistogram;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -117,8 +117,8 @@ impl DurationHistogram {
 #[cfg(test)]
 mod tests {
     use super::DurationHistogram;
-    use crate::evidence_id::EvidenceId;
-    use crate::metrics::{Exemplar, Value};
+    use glassbox_probe::evidence_id::EvidenceId;
+    use glassbox_probe::metrics::{Exemplar, Value};
     use std::time::SystemTime;
 
     fn probe(number: u32) -> Exemplar {

@@ -3,10 +3,9 @@
 //! A caller can send kilobytes in each parameter, and thousands of keys are kept. For long keys, a digest replaces the
 //! strings, and only the parts shown on pages are kept.
 
-use crate::backend::Backend;
-use crate::limits::cut;
-use crate::probers::{Module, ProbeRequest};
-use crate::target::Target;
+use glassbox_probe::probers::{Module, ProbeRequest};
+use glassbox_probe::target::Target;
+use glassbox_verdict::backend::Backend;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
@@ -60,7 +59,7 @@ impl SeriesKey {
     /// first part of a secret may not be recognisable as one.
     fn in_short(self, requested: &ProbeRequest) -> Self {
         let shown = |text: String| {
-            let start = cut(&text, SHOWN);
+            let start = &text[..text.floor_char_boundary(SHOWN)];
             if start.len() < text.len() {
                 format!("{start}…")
             } else {

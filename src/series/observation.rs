@@ -1,11 +1,11 @@
 //! One observation: what a single probe adds to the series of its key.
 
 use super::phase_name;
-use crate::chain::{Link, Stage};
-use crate::evidence_id::EvidenceId;
-use crate::metrics::{Exemplar, Level};
-use crate::probe::Finding;
-use crate::report::Report;
+use glassbox_probe::evidence_id::EvidenceId;
+use glassbox_probe::metrics::{Exemplar, Level};
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::chain::{Link, Stage};
+use glassbox_verdict::report::Report;
 use std::time::Duration;
 
 /// One probe, as recorded in the series.
@@ -16,7 +16,7 @@ pub(super) struct Observation {
     pub outcome: ObservedOutcome,
     /// Duration of each complete phase in seconds, by its first stage. Two kinds of phases are excluded: those
     /// interrupted in one exchange, and those whose own duration is unknown
-    /// ([`Exchange::is_time_known`](crate::report::Exchange::is_time_known)).
+    /// ([`Exchange::is_time_known`](glassbox_verdict::report::Exchange::is_time_known)).
     pub phases: Box<[(Stage, f64)]>,
     /// The status code of its last response.
     pub status: Option<u16>,

@@ -16,9 +16,9 @@
 
 use super::probation::{ProbationEntry, ProbationTable};
 use super::{Series, SeriesKey, SeriesLayout};
-use crate::probers::Module;
-use crate::target::Target;
 use crate::target_state::TargetState;
+use glassbox_probe::probers::Module;
+use glassbox_probe::target::Target;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -274,15 +274,15 @@ fn is_on_probation(entries: &HashMap<Arc<SeriesKey>, TableEntry>, arrived: &Arc<
 #[cfg(test)]
 mod tests {
     use super::SeriesTable;
-    use crate::check::{Check, Resolver};
-    use crate::metrics::{Level, MetricPage};
-    use crate::policy::Origin;
-    use crate::probers::{
+    use crate::series::{Series, SeriesKey, SeriesLayout};
+    use glassbox_probe::check::{Check, Resolver};
+    use glassbox_probe::metrics::{Level, MetricPage};
+    use glassbox_probe::policy::Origin;
+    use glassbox_probe::probers::{
         AddressesFuture, DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant,
     };
-    use crate::report::Report;
-    use crate::series::{Series, SeriesKey, SeriesLayout};
-    use crate::target::Target;
+    use glassbox_probe::target::Target;
+    use glassbox_verdict::report::Report;
     use std::sync::Arc;
     use std::time::{Duration, Instant, SystemTime};
 

@@ -4,10 +4,10 @@
 //! exporter as the origin of that page, and lets the page send requests to it. Requests that change state are therefore
 //! refused if their `Host` is a name that an outsider can register.
 
-use crate::target::without_port;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Uri};
+use glassbox_verdict::host_port::without_port;
 use std::net::IpAddr;
 
 /// Suffixes that nobody can register in the public DNS: RFC 2606, 6761, 6762, 7686 and 8375, ICANN's `internal`, and

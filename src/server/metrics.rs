@@ -3,9 +3,9 @@
 use super::Shared;
 use super::metrics_response::answer;
 use crate::cli;
-use crate::metrics::{Family, MetricKind, Sample, Value};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use glassbox_probe::metrics::{Family, MetricKind, Sample, Value};
 
 /// Responds to a scrape of the exporter's own metrics.
 pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {

@@ -7,7 +7,7 @@
 mod queue;
 
 use crate::scheduler::ClientAddress;
-use crate::secret::Secret;
+use glassbox_probe::secret::Secret;
 use queue::Queue;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashSet};
@@ -138,7 +138,7 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::{AuthResult, KEPT, Passwords, cost, highest_cost, missing_work, nobodys};
     use crate::scheduler::ClientAddress;
-    use crate::secret::Secret;
+    use glassbox_probe::secret::Secret;
     use std::collections::BTreeMap;
     use std::sync::Arc;
 

@@ -3,17 +3,17 @@
 use super::metrics_response::answer;
 use super::query::Query;
 use super::{App, Shared, error, not_stored, plain, unavailable};
-use crate::backend::Backend;
 use crate::exposition::{debug_page, prometheus_text};
-use crate::limits::{LONGEST_DEADLINE, LONGEST_SCRAPE, SHORTEST_DEADLINE, SHORTEST_SCRAPE};
-use crate::probe::Probe;
-use crate::probers::{Module, ProbeRequest};
 use crate::scheduler::{Caller, ClientAddress, Reading};
-use crate::target::Target;
 use axum::extract::{Extension, RawQuery};
 use axum::http::header::HeaderValue;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use glassbox_probe::limits::{LONGEST_DEADLINE, LONGEST_SCRAPE, SHORTEST_DEADLINE, SHORTEST_SCRAPE};
+use glassbox_probe::probe::Probe;
+use glassbox_probe::probers::{Module, ProbeRequest};
+use glassbox_probe::target::Target;
+use glassbox_verdict::backend::Backend;
 use std::time::Duration;
 
 /// Module of a probe without the parameter `module`.

@@ -283,7 +283,7 @@ NONE = r"(?!)"
 
 @dataclasses.dataclass(frozen=True)
 class Gateway:
-    """One gateway. `product` is its name in the exporter's catalogue (src/gateways)."""
+    """One gateway. `product` is its name in the exporter's catalogue (crates/glassbox-verdict/src/gateways)."""
 
     product: str
     # A Debian suite, "installed" or "pypi:REQUIREMENT".

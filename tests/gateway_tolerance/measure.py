@@ -3,7 +3,7 @@
 
     measure.py [--check] [--only PRODUCT,…] [--rows ID,…]
 
-Writes src/gateways/tolerance.txt, and reasons.txt in its own folder. With --check it writes nothing: it measures again,
+Writes crates/glassbox-verdict/src/gateways/tolerance.txt, and reasons.txt in its own folder. With --check it writes nothing: it measures again,
 prints the differences from the file, and fails if less than 99 % of the outcomes are as predicted. With --only or --rows
 it prints the results and writes nothing. Requires root and Python's standard library. README.md explains the words.
 """
@@ -27,7 +27,7 @@ from origin import Origin
 
 HERE = pathlib.Path(__file__).resolve().parent
 # The table is in src, because the build of the exporter includes it.
-TABLE = HERE.parents[1] / "src" / "gateways" / "tolerance.txt"
+TABLE = HERE.parents[1] / "crates" / "glassbox-verdict" / "src" / "gateways" / "tolerance.txt"
 # In one write, in two writes split within the header, and in two writes split between header and body.
 ATTEMPTS = (None, "head", "body")
 # HAProxy 2.2 and 2.6 accept a space before the colon of a trailer in one process and reject it in the next.

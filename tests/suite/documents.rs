@@ -3,13 +3,13 @@
 
 use crate::support::exporter::Exporter;
 use crate::support::process::project;
-use glassbox_exporter::attribution::{AttributionRule, MASKS, RULES};
-use glassbox_exporter::chain::Link;
-use glassbox_exporter::diagnostics::DIAGNOSTICS;
-use glassbox_exporter::gateways::{Gateway, Meaning, Provenance, catalogue};
-use glassbox_exporter::metrics::{Level, METRICS, Metric};
-use glassbox_exporter::policy::metadata_services;
-use glassbox_exporter::reason::Reason;
+use glassbox_probe::diagnostics::DIAGNOSTICS;
+use glassbox_probe::metrics::{Level, METRICS, Metric};
+use glassbox_probe::policy::metadata_services;
+use glassbox_verdict::attribution::{AttributionRule, MASKS, RULES};
+use glassbox_verdict::chain::Link;
+use glassbox_verdict::gateways::{Gateway, Meaning, Provenance, catalogue};
+use glassbox_verdict::reason::Reason;
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

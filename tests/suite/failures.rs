@@ -10,7 +10,7 @@ use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head, reset, until_acknowledged};
 use crate::support::pki::{Authority, self_signed};
 use crate::support::process::free_port;
-use glassbox_exporter::reason::{Reason, ReasonFamily};
+use glassbox_verdict::reason::{Reason, ReasonFamily};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use rcgen::date_time_ymd;

@@ -4,7 +4,7 @@ use crate::support::dns::{DnsServer, Says};
 use crate::support::exporter::Exporter;
 use crate::support::page::Page;
 use crate::support::peer::{Peer, ok, read_head};
-use glassbox_exporter::policy::metadata_services;
+use glassbox_probe::policy::metadata_services;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::Command;

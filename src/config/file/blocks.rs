@@ -6,7 +6,7 @@ use crate::config::keys::{plain, unknown};
 use crate::config::read::Claims;
 use crate::config::read::Read;
 use crate::config::tree::{Node, NodeKind, below};
-use crate::secret::Secret;
+use glassbox_probe::secret::Secret;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

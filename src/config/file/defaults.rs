@@ -1,8 +1,8 @@
 //! Fills keys that a module does not set with the defaults.
 
 use crate::config::read::{Claims, ConfiguredBody, Spanned};
-use crate::metrics::Level;
-use crate::secret::Secret;
+use glassbox_probe::metrics::Level;
+use glassbox_probe::secret::Secret;
 use std::collections::BTreeMap;
 
 /// A type whose missing keys can be filled from defaults.

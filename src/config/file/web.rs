@@ -5,7 +5,7 @@ use crate::config::issue::{ConfigIssue, Location};
 use crate::config::keys::{plain, unknown};
 use crate::config::read::Read;
 use crate::config::tree::{self, Node, NodeKind, below};
-use crate::secret::Secret;
+use glassbox_probe::secret::Secret;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Verifies client certificates.
 
-use crate::check::may_have_many_paths;
+use glassbox_probe::check::may_have_many_paths;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};

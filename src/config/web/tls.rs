@@ -68,7 +68,7 @@ pub(super) fn requires_client_certificates(file: &WebTlsFile) -> bool {
 }
 
 fn versions(file: &WebTlsFile) -> Result<Vec<&'static SupportedProtocolVersion>, ConfigIssue> {
-    use crate::check::TlsVersion::{Tls12, Tls13};
+    use glassbox_probe::check::TlsVersion::{Tls12, Tls13};
     // The exporter's HTTP server does not support versions older than TLS 1.2.
     let lowest = version(file.min_version.as_ref(), PATH, "min_version")?.unwrap_or(Tls12);
     let highest = version(file.max_version.as_ref(), PATH, "max_version")?.unwrap_or(Tls13);

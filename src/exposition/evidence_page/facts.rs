@@ -2,9 +2,11 @@
 
 use crate::exposition::durations::words;
 use crate::exposition::evidence::{first_bytes, notes, shown_value};
-use crate::investigation::{ControlOutcome, Vantage};
-use crate::probe::Finding;
-use crate::report::{Certificate, ClockSource, Deviations, Dialogue, Exchange, Reply, TlsFacts, TlsInspection};
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::investigation::{ControlOutcome, Vantage};
+use glassbox_verdict::report::{
+    Certificate, ClockSource, Deviations, Dialogue, Exchange, Reply, TlsFacts, TlsInspection,
+};
 use maud::{Markup, html};
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,12 +1,12 @@
 //! The waterfall chart of the evidence page: the stage timings of the probe and all of its diagnostics on one time
 //! axis.
 
-use crate::diagnostics::Diagnostic;
 use crate::exposition::durations::words;
-use crate::investigation::{Control, DiagnosticRequest};
-use crate::probe::Finding;
-use crate::report::Report;
-use crate::stage_log::StageTiming;
+use glassbox_probe::diagnostics::Diagnostic;
+use glassbox_probe::probe::Finding;
+use glassbox_verdict::investigation::{Control, DiagnosticRequest};
+use glassbox_verdict::report::Report;
+use glassbox_verdict::stage_log::StageTiming;
 use maud::{Markup, html};
 use std::time::{Duration, SystemTime};
 

@@ -1,6 +1,6 @@
 //! Native histogram buckets: the ratio of two consecutive bounds is fixed, and only non-empty buckets are stored.
 
-use crate::metrics::NativeBuckets;
+use glassbox_probe::metrics::NativeBuckets;
 
 /// The finest schema: eight buckets for each power of two, so that a bucket is 9% wide.
 const SCHEMA: i32 = 3;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// The bytes of a captured response.
 fn capture(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gateways");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/glassbox-verdict/fixtures/gateways");
     let text = std::fs::read_to_string(folder.join(format!("{name}.http"))).unwrap();
     let (_, rest) = text.split_once("\r\n").unwrap();
     let (head, body) = rest.split_once("\r\n\r\n").unwrap();

@@ -2,16 +2,16 @@
 //! tests feed mutants, `make fuzz` feeds the input of libFuzzer.
 
 use super::page::Page;
-use glassbox_exporter::backend::Backend;
-use glassbox_exporter::check::read_response;
 use glassbox_exporter::config::{Config, Defaults};
-use glassbox_exporter::evidence_id::EvidenceId;
 use glassbox_exporter::exposition::{openmetrics, prometheus_text, protobuf};
-use glassbox_exporter::gateways::{self, ObservedResponse};
-use glassbox_exporter::metrics::{self, Level, SSL_LAST_CHAIN_INFO, Value};
 use glassbox_exporter::negotiation::{self, Format};
-use glassbox_exporter::regexp::Regexp;
-use glassbox_exporter::target::{HttpUrl, Target};
+use glassbox_probe::check::read_response;
+use glassbox_probe::evidence_id::EvidenceId;
+use glassbox_probe::metrics::{self, Level, SSL_LAST_CHAIN_INFO, Value};
+use glassbox_probe::target::{HttpUrl, Target};
+use glassbox_verdict::backend::Backend;
+use glassbox_verdict::gateways::{self, ObservedResponse};
+use go_regexp::Regexp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::path::Path;
 use std::time::Duration;

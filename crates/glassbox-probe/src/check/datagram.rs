@@ -1,0 +1,152 @@
+//! A request and its response in one datagram each.
+
+use super::dial::DialError;
+use super::rx_timestamps::{self, ReceivedPacket};
+use super::wire::Wire;
+use super::{Check, ProbeFailed, StageError};
+use glassbox_verdict::chain::Stage;
+use glassbox_verdict::reason::Reason;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Maximum size of a datagram in bytes.
+pub(super) const LARGEST: usize = 64 * 1024;
+
+/// Maximum bytes to read from a response. This exceeds the 512 bytes that the exporter's queries allow (RFC 1035
+/// section 4.2.1), and the size that servers send if the query does not ask for more.
+const ANSWER: usize = 4096;
+
+/// A socket that only accepts datagrams from one peer, and the time when it was opened.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    pub socket: UdpSocket,
+    pub opened: Instant,
+}
+
+impl Datagrams {
+    /// Waits for the next datagram or for a socket error. The kernel does not report such an error as readable data, so
+    /// both events are awaited.
+    pub async fn receive(&self, buffer: &mut [u8], stamp: &mut [u8]) -> io::Result<ReceivedPacket> {
+        loop {
+            let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            if ready.is_error()
+                && let Some(error) = self.socket.take_error()?
+            {
+                return Err(error);
+            }
+            let read = || rx_timestamps::receive(&self.socket, buffer, stamp, self.opened);
+            match self.socket.try_io(Interest::READABLE, read) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                received => return received,
+            }
+        }
+    }
+}
+
+impl Check {
+    /// Sends one datagram, optionally from a given address of this host.
+    ///
+    /// # Errors
+    /// Fails if this host cannot send it.
+    pub async fn send_datagram(
+        &mut self,
+        from: Option<IpAddr>,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<(), ProbeFailed> {
+        let dialer = self.dialer();
+        self.stage(Stage::Send, async |wire| {
+            wire.facts.peer = Some(to);
+            let opened = Instant::now();
+            let socket = dialer.udp(from, to).await?;
+            wire.facts.local = socket.local_addr().ok();
+            // The time is taken before the call, because on loopback the response may arrive before the call returns.
+            let at = Instant::now();
+            wire.times.began = Some(at);
+            socket.send(bytes).await?;
+            wire.trace.datagram_sent(at, bytes.len());
+            wire.times.hand_over(Some(at));
+            wire.datagrams = Some(Datagrams { socket, opened });
+            Ok::<_, DatagramError>(())
+        })
+        .await
+    }
+
+    /// Waits for a datagram that `take` accepts. Other datagrams are late or from another exchange, and are dropped.
+    ///
+    /// # Errors
+    /// Fails if the peer's host reports that nothing is listening on the port.
+    pub async fn await_datagram<T>(&mut self, mut take: impl FnMut(&[u8]) -> Option<T>) -> Result<T, ProbeFailed> {
+        self.stage(Stage::Wait, async |wire| {
+            let Wire {
+                datagrams,
+                trace,
+                times,
+                ..
+            } = wire;
+            let datagrams = datagrams.as_ref().ok_or(DatagramError::NotSent)?;
+            let (mut buffer, mut stamp) = (vec![0; ANSWER], rx_timestamps::room());
+            loop {
+                let received = datagrams.receive(&mut buffer, &mut stamp).await?;
+                let bytes = &buffer[..received.count];
+                trace.socket_read(received, bytes);
+                if let Some(taken) = take(bytes) {
+                    trace.answer_read(bytes);
+                    times.hand_over(Some(received.at()));
+                    return Ok::<_, DatagramError>(taken);
+                }
+            }
+        })
+        .await
+    }
+}
+
+enum DatagramError {
+    NotSent,
+    Dial(DialError),
+}
+
+impl From<io::Error> for DatagramError {
+    fn from(error: io::Error) -> Self {
+        Self::Dial(error.into())
+    }
+}
+
+impl From<DialError> for DatagramError {
+    fn from(error: DialError) -> Self {
+        Self::Dial(error)
+    }
+}
+
+impl StageError for DatagramError {
+    fn reason(&self) -> Reason {
+        let Self::Dial(error) = self else {
+            return Reason::DnsFailed;
+        };
+        error.own_reason().unwrap_or(match error.kind() {
+            ErrorKind::ConnectionRefused => Reason::DnsServerUnreachable,
+            ErrorKind::NetworkUnreachable
+            | ErrorKind::HostUnreachable
+            | ErrorKind::AddrNotAvailable
+            | ErrorKind::InvalidInput => Reason::TcpAddressUnreachable,
+            _ => Reason::DnsFailed,
+        })
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NotSent => "No datagram was sent, so there is no response to wait for.".to_owned(),
+            Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                "The server's host reports that nothing is listening on this port.".to_owned()
+            }
+            Self::Dial(error) => format!("The datagram exchange failed: {error}."),
+        }
+    }
+
+    fn timed_out(_: &Wire) -> Reason {
+        Reason::DnsTimedOut
+    }
+}

@@ -1,0 +1,239 @@
+//! A dialogue over a byte stream: sends data, and reads until an expected response arrives.
+
+use super::memory_limit::{Charge, ProbeMemory};
+use super::wire::{Layer, TracedStream, Wire};
+use super::{Check, ProbeFailed, StageError};
+use glassbox_verdict::chain::Stage;
+use glassbox_verdict::reason::Reason;
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::time::Instant;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::coop::consume_budget;
+
+/// Maximum bytes per read.
+const PIECE: usize = 4096;
+
+/// Result of matching the received bytes. Each count is a number of bytes to remove from the buffer.
+pub enum DialogueRead<T> {
+    /// The expected response ends after this many bytes. The rest stays for the next call.
+    Whole(usize, T),
+    /// These bytes are processed, and the rest does not yet contain the expected response.
+    More(usize),
+    /// These bytes are not the expected response, but it may still follow.
+    Other(usize),
+    /// These bytes are processed, and this response must be sent before reading on.
+    Answer(usize, Vec<u8>),
+    /// The expected response can no longer arrive.
+    Never(Reason, String),
+    /// Matching takes long and continues in a future.
+    Later(Pin<Box<dyn Future<Output = DialogueRead<T>> + Send>>),
+}
+
+/// The connection of a dialogue, with the bytes that were received and not yet consumed.
+#[derive(Debug)]
+pub(super) struct DialogueConnection {
+    traced: TracedStream,
+    heard: Vec<u8>,
+    /// Memory that `heard` uses.
+    charge: Charge,
+    /// Whether an unexpected response has been received since the last wait.
+    heard_other: bool,
+    ended: bool,
+}
+
+impl DialogueConnection {
+    fn new(traced: TracedStream, memory: &ProbeMemory) -> Self {
+        Self {
+            traced,
+            charge: memory.charge(),
+            heard: Vec::new(),
+            heard_other: false,
+            ended: false,
+        }
+    }
+
+    pub fn into_layer(self) -> Layer {
+        self.traced.into_layer()
+    }
+
+    /// Takes over a connection after HTTP switched protocols, with the bytes that followed the response header.
+    pub fn switched((traced, heard): (TracedStream, Vec<u8>), memory: &ProbeMemory) -> Self {
+        Self {
+            heard,
+            ..Self::new(traced, memory)
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<()> {
+        let mut piece = [0; PIECE];
+        let count = self.traced.read(&mut piece).await?;
+        self.ended = count == 0;
+        self.heard.extend_from_slice(&piece[..count]);
+        if let Err(no_memory) = self.charge.set(self.heard.capacity()) {
+            self.traced.out_of_memory();
+            return Err(io::Error::new(ErrorKind::OutOfMemory, no_memory));
+        }
+        Ok(())
+    }
+}
+
+impl Wire {
+    fn line(&mut self) -> Result<&mut DialogueConnection, DialogueError> {
+        if let Some(layer) = self.layer.take() {
+            self.line = Some(DialogueConnection::new(
+                TracedStream::new(layer, self.trace.clone()),
+                &self.memory,
+            ));
+        }
+        self.line.as_mut().ok_or(DialogueError::NotConnected)
+    }
+}
+
+impl Check {
+    /// Sends bytes completely.
+    ///
+    /// # Errors
+    /// Fails if the connection closes first.
+    pub async fn write(&mut self, words: &[u8]) -> Result<(), ProbeFailed> {
+        self.stage(Stage::Send, async |wire| {
+            wire.times.began = Some(Instant::now());
+            let line = wire.line()?;
+            line.traced.write_all(words).await?;
+            line.traced.flush().await?;
+            wire.times.hand_over(wire.trace.last_write());
+            Ok::<_, DialogueError>(())
+        })
+        .await
+    }
+
+    /// Changes the failure of a plain-text exchange if the server responded with a TLS alert, because the port then
+    /// expects TLS.
+    pub fn failed_by_tls(&mut self, stopped: ProbeFailed) -> ProbeFailed {
+        if self.wire.facts.tls.is_some() || !self.wire.trace.answer_is_tls_alert() {
+            return stopped;
+        }
+        let words = "The server responded to plain text with a TLS alert: the port expects TLS.";
+        self.fail(Reason::TlsRequired, words)
+    }
+
+    /// Waits until data is available. Returns immediately if received bytes are left.
+    ///
+    /// # Errors
+    /// Fails if the connection ends without a byte.
+    pub async fn await_data(&mut self) -> Result<(), ProbeFailed> {
+        self.stage(Stage::Wait, async |wire| {
+            let line = wire.line()?;
+            line.heard_other = false;
+            if line.heard.is_empty() {
+                line.read().await?;
+                if line.ended {
+                    return Err(DialogueError::Silent);
+                }
+                wire.times.hand_over(wire.trace.last_read());
+            }
+            Ok::<_, DialogueError>(())
+        })
+        .await
+    }
+
+    /// Reads until `take` finds the expected response. `take` gets the unconsumed bytes, and whether the stream has
+    /// ended.
+    ///
+    /// # Errors
+    /// Fails if the peer closes the connection first, or sends data that excludes the expected response.
+    pub async fn hear<T>(&mut self, mut take: impl FnMut(&[u8], bool) -> DialogueRead<T>) -> Result<T, ProbeFailed> {
+        self.stage(Stage::Receive, async |wire| {
+            let line = wire.line()?;
+            let taken = loop {
+                let mut heard = take(&line.heard, line.ended);
+                while let DialogueRead::Later(found) = heard {
+                    heard = found.await;
+                }
+                match heard {
+                    DialogueRead::Whole(count, taken) => {
+                        line.heard.drain(..count);
+                        break taken;
+                    }
+                    DialogueRead::Other(count) => {
+                        line.heard.drain(..count);
+                        line.heard_other = true;
+                        consume_budget().await;
+                        continue;
+                    }
+                    DialogueRead::More(count) if count > 0 => {
+                        line.heard.drain(..count);
+                        // A peer that sends much data must not block other tasks or the deadline.
+                        consume_budget().await;
+                        continue;
+                    }
+                    DialogueRead::Answer(count, words) => {
+                        line.heard.drain(..count);
+                        line.traced.write_all(&words).await?;
+                        line.traced.flush().await?;
+                        consume_budget().await;
+                        continue;
+                    }
+                    DialogueRead::More(_) | DialogueRead::Later(_) => {}
+                    DialogueRead::Never(reason, words) => return Err(DialogueError::Unwanted(reason, words)),
+                }
+                if line.ended {
+                    return Err(DialogueError::EndedFirst);
+                }
+                line.read().await?;
+            };
+            wire.times.hand_over(wire.trace.last_read());
+            Ok::<_, DialogueError>(taken)
+        })
+        .await
+    }
+}
+
+#[derive(Debug)]
+enum DialogueError {
+    NotConnected,
+    Silent,
+    EndedFirst,
+    Unwanted(Reason, String),
+    Io(io::Error),
+}
+
+impl From<io::Error> for DialogueError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl StageError for DialogueError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotConnected => Reason::TcpFailed,
+            Self::Silent | Self::EndedFirst => Reason::TcpClosed,
+            Self::Unwanted(reason, _) => *reason,
+            Self::Io(error) => match error.kind() {
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::TcpReset,
+                ErrorKind::UnexpectedEof => Reason::TcpClosed,
+                _ => Reason::TcpFailed,
+            },
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NotConnected => "The dialogue could not run: no connection was open.".to_owned(),
+            Self::Silent => "The server closed the connection without sending any data.".to_owned(),
+            Self::EndedFirst => "The server closed the connection before it sent the expected response.".to_owned(),
+            Self::Unwanted(_, words) => words.clone(),
+            Self::Io(error) => format!("The dialogue failed: {error}."),
+        }
+    }
+
+    fn timed_out(wire: &Wire) -> Reason {
+        match &wire.line {
+            // The received data is a valid but incomplete response, or there is none, so the content is not at fault.
+            Some(line) if line.heard_other => Reason::ContentExpect,
+            _ => Reason::TcpNoResponse,
+        }
+    }
+}

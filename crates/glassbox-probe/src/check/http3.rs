@@ -1,0 +1,242 @@
+//! HTTP/3 (RFC 9114) over a QUIC connection.
+
+use super::pending_response::{PendingResponse, ResponseBody, ResponseHead, ResponsePart, WireError, closed};
+use super::quic::{self, Quic, reason_of_quic};
+use super::send::{HttpRequest, SendError, pseudo_fields};
+use super::trace::Trace;
+use crate::limits::Limits;
+use bytes::{Buf, Bytes};
+use glassbox_verdict::reason::Reason;
+use h3::client::RequestStream;
+use h3::error::{Code, ConnectionError, LocalError, StreamError};
+use h3::quic::{ConnectionErrorIncoming, RecvStream};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{Method, Request, Response};
+use hyper::body::{Body, Frame};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Prepares the request. Except for QUIC's background tasks, nothing runs until a stage polls it.
+pub(super) async fn over_http3(
+    quic: Quic,
+    http_request: HttpRequest,
+    trace: Arc<Trace>,
+    limits: &Limits,
+) -> Result<PendingResponse, SendError> {
+    let most_interims = limits.interim_responses;
+    let connection = h3_quinn::Connection::new(quic.connection.clone());
+    let (mut driver, mut sender) = h3::client::builder()
+        .max_field_section_size(limits.response_head as u64)
+        .send_grease(false)
+        .build::<_, _, Bytes>(connection)
+        .await
+        .map_err(|error| SendError::wire(Http3Error::from(error)))?;
+    let is_head = http_request.method == Method::HEAD;
+    let (request, body) = request(http_request)?;
+    let quic = Arc::new(quic);
+    let sent = quic.clone();
+    let answer = async move {
+        let mut stream = sender.send_request(request).await.map_err(Http3Error::from)?;
+        let written = async {
+            if !body.is_empty() {
+                stream.send_data(body).await?;
+            }
+            // The time is taken before the call, because the next datagram contains the end of the request.
+            trace.request_ended();
+            stream.finish().await
+        };
+        match written.await {
+            Ok(()) => sent.sent(&trace).await,
+            // A server may respond before it has read the whole request (RFC 9114 section 4.1).
+            Err(StreamError::RemoteTerminate { .. }) => {}
+            Err(error) => return Err(Http3Error::from(error).into()),
+        }
+        let mut head = stream.recv_response().await.map_err(Http3Error::from)?;
+        trace.answer_came();
+        let mut interims = 0;
+        while head.status().is_informational() {
+            interims += 1;
+            if interims > most_interims {
+                return Err(Http3Error::Interims(most_interims).into());
+            }
+            head = stream.recv_response().await.map_err(Http3Error::from)?;
+        }
+        let left = content_length(&head)?.filter(|_| !is_head && !matches!(head.status().as_u16(), 204 | 304));
+        // Dropping the sender ends the connection, so the body keeps it.
+        let (_, stream) = stream.split();
+        let body = ResponseBody::new(Content {
+            stream,
+            left,
+            exceeds: false,
+            ended: false,
+            _sender: Box::new(sender),
+        });
+        Ok::<ResponseHead, WireError>(head.map(|()| body).into())
+    };
+    // The result of the connection is ignored, because the stream reports it as well.
+    let connection = async move {
+        driver.wait_idle().await;
+        Ok(())
+    };
+    Ok(PendingResponse::new(connection, answer, quic))
+}
+
+fn request(http_request: HttpRequest) -> Result<(Request<()>, Bytes), SendError> {
+    let uri = pseudo_fields(&http_request)?;
+    let mut request = Request::new(());
+    *request.method_mut() = http_request.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = http_request.headers;
+    request.headers_mut().remove(CONNECTION);
+    Ok((request, http_request.body))
+}
+
+/// The value of `Content-Length`, if present.
+fn content_length(head: &Response<()>) -> Result<Option<u64>, Http3Error> {
+    let Some(length) = head.headers().get(CONTENT_LENGTH) else {
+        return Ok(None);
+    };
+    let length = length.to_str().ok().filter(|length| !length.starts_with('+'));
+    let length = length.and_then(|length| length.parse().ok());
+    length
+        .map(Some)
+        .ok_or(Http3Error::Length("Content-Length is not a number of bytes"))
+}
+
+/// The body of a response, as a stream.
+struct Content<S> {
+    stream: RequestStream<S, Bytes>,
+    /// Remaining bytes according to the header (RFC 9114 section 4.1.2), if known.
+    left: Option<u64>,
+    /// Whether the body is longer than this.
+    exceeds: bool,
+    /// Whether all data was received. Only trailers follow.
+    ended: bool,
+    _sender: Box<dyn Send>,
+}
+
+impl<S: RecvStream + Send + Unpin> Body for Content<S> {
+    type Data = Bytes;
+    type Error = WireError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
+        if self.exceeds {
+            let error = Http3Error::Length("the body is longer than Content-Length");
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        if !self.ended {
+            if let Some(mut data) = ready!(self.stream.poll_recv_data(cx)).map_err(Http3Error::from)? {
+                let length = data.remaining();
+                let known = self
+                    .left
+                    .and_then(|left| usize::try_from(left).ok())
+                    .unwrap_or(usize::MAX);
+                // Returns the announced part of the body before the error.
+                let bytes = data.copy_to_bytes(length.min(known));
+                self.left = self.left.map(|left| left - bytes.len() as u64);
+                self.exceeds = length > known;
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            self.ended = true;
+            if self.left.is_some_and(|left| left > 0) {
+                return Poll::Ready(Some(Err(Http3Error::Short.into())));
+            }
+        }
+        let trailers = ready!(self.stream.poll_recv_trailers(cx)).map_err(Http3Error::from)?;
+        Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))
+    }
+}
+
+/// Why HTTP/3 failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Http3Error {
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error("more than {0} interim responses preceded the final one")]
+    Interims(usize),
+    /// The body is longer than announced, or the announced length is invalid.
+    #[error("{0}")]
+    Length(&'static str),
+    #[error("the body is shorter than Content-Length")]
+    Short,
+}
+
+impl Http3Error {
+    /// The connection's error, if the connection failed.
+    fn connection(&self) -> Option<&ConnectionError> {
+        match self {
+            Self::Connection(error) | Self::Stream(StreamError::ConnectionError { 0: error, .. }) => Some(error),
+            Self::Stream(_) | Self::Interims(_) | Self::Length(_) | Self::Short => None,
+        }
+    }
+
+    /// QUIC's own error, if the connection ended with one.
+    fn quic(&self) -> Option<&quinn::ConnectionError> {
+        match self.connection()? {
+            ConnectionError::Remote {
+                0: ConnectionErrorIncoming::Undefined(error),
+                ..
+            } => error.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// `client_cert_asked`: whether the server requested a client certificate. It may reject the certificate after the
+    /// client's handshake is complete.
+    pub fn reason(&self, part: ResponsePart, client_cert_asked: bool) -> Reason {
+        if let Some(error) = self.quic() {
+            return reason_of_quic(error, client_cert_asked).unwrap_or(Reason::QuicFailed);
+        }
+        match (self.connection(), self) {
+            (Some(ConnectionError::Remote { .. } | ConnectionError::Timeout { .. }), _)
+            | (_, Self::Stream(StreamError::RemoteTerminate { .. } | StreamError::RemoteClosing { .. })) => {
+                closed(part)
+            }
+            (_, Self::Short) => closed(part),
+            (_, Self::Interims(_)) => Reason::HttpResponseTooManyInterim,
+            (_, Self::Length(_)) => Reason::HttpResponseInvalid,
+            (_, Self::Stream(StreamError::HeaderTooBig { .. })) => Reason::HttpResponseHeaderTooLarge,
+            (Some(ConnectionError::Local { .. }), _) | (_, Self::Stream(StreamError::StreamError { .. })) => {
+                Reason::HttpResponseInvalid
+            }
+            _ => Reason::HttpFailed,
+        }
+    }
+
+    /// Contains only codes, because the library's text may include data from the peer.
+    pub fn words(&self) -> String {
+        if let Some(error) = self.quic() {
+            return quic::words(error);
+        }
+        match (self.connection(), self) {
+            (
+                Some(ConnectionError::Remote {
+                    0: ConnectionErrorIncoming::ApplicationClose { error_code },
+                    ..
+                }),
+                _,
+            ) => format!("the peer closed the connection with {}", Code::from(*error_code)),
+            (
+                Some(ConnectionError::Local {
+                    error: LocalError::Application { code, .. },
+                    ..
+                }),
+                _,
+            ) => format!("the peer violated the connection protocol: {code}"),
+            (_, Self::Stream(StreamError::RemoteTerminate { code, .. })) => {
+                format!("the peer reset the stream with {code}")
+            }
+            (_, Self::Stream(StreamError::StreamError { code, .. })) => {
+                format!("the peer violated the stream protocol: {code}")
+            }
+            (_, Self::Stream(StreamError::HeaderTooBig { actual_size, .. })) => {
+                format!("the header fields have {actual_size} bytes")
+            }
+            (_, Self::Interims(_) | Self::Length(_) | Self::Short) => self.to_string(),
+            _ => "the connection ended".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Sends direct requests to the backends. Only their responses show on which side of a gateway the chain is broken.
+
+use super::handshake::may_want_tls;
+use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, Permitted, Ran, all, experiment};
+use crate::probers::{Variant, When};
+use glassbox_verdict::backend::Backend;
+use glassbox_verdict::investigation::{DiagnosticKind, DiagnosticOutcome, DirectRequest};
+
+pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
+    kind: DiagnosticKind::Backends,
+    name: "backends",
+    title: "Direct request",
+    changes: "the machine: the request goes directly to each backend, with the Host and SNI of the edge",
+    when: "a failure, or no response after half of the time; with a healthy edge, once in 10 min, or each probe \
+           (`always`), or if the last response hid a broken link",
+    cost: "one for each backend",
+    due,
+    failed: experiment::failed,
+    concludes: experiment::follows_the_change,
+    run: |run, _| Box::pin(ask_directly(run)),
+};
+
+fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
+    let setting = run.module.diagnostics.direct_requests;
+    if setting == When::Never || !occasion.begun.backends().is_empty() || chosen(run).is_empty() {
+        return false;
+    }
+    match occasion.moment {
+        Moment::Early => !run.previous.asked_directly_lately,
+        Moment::Failed(_) => true,
+        Moment::Succeeded(_) => setting == When::Always || run.previous.due.direct_requests,
+    }
+}
+
+/// The caller's backends replace the module's.
+fn chosen<'a>(run: &'a DiagnosticsRun<'_>) -> &'a [Backend] {
+    match run.requested.backends.as_slice() {
+        [] => &run.module.diagnostics.backends,
+        backends => backends,
+    }
+}
+
+/// Sends direct requests to all backends at the same time.
+async fn ask_directly(run: &DiagnosticsRun<'_>) -> Ran {
+    let backends = chosen(run);
+    let permitted = run.permit(backends.len())?;
+    let asked = all(backends.iter().map(|backend| ask_backend(run, permitted, backend))).await;
+    let direct: Vec<_> = asked.into_iter().flatten().collect();
+    Ok((!direct.is_empty()).then_some(DiagnosticOutcome::Direct(direct)))
+}
+
+/// Sends one direct request. If the backend does not respond in plain text, a handshake shows whether it expects TLS.
+async fn ask_backend(run: &DiagnosticsRun<'_>, permitted: Permitted, backend: &Backend) -> Option<DirectRequest> {
+    let report = run.ask(permitted, Variant::Backend(backend)).await?;
+    let handshake = if !backend.tls && may_want_tls(&report) {
+        run.shake_hands(Some(backend)).await
+    } else {
+        None
+    };
+    Some(DirectRequest {
+        backend: backend.clone(),
+        reachable: backend.reachable || run.previous.answered.contains(&backend.place()),
+        held_back: !backend.trusted && run.module.prober.has_module_fields(run.requested),
+        report,
+        handshake,
+    })
+}

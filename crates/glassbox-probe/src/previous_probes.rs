@@ -1,0 +1,108 @@
+//! The state from earlier probes of the same key: baseline, recent investigation and due diagnostics.
+
+use crate::budget::TargetBudget;
+use glassbox_verdict::baseline::Baseline;
+use glassbox_verdict::investigation::Investigation;
+use glassbox_verdict::reason::Reason;
+use glassbox_verdict::report::Report;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// State from earlier probes of the same key, and the diagnostics that this probe may therefore run.
+#[derive(Clone, Debug, Default)]
+pub struct PreviousProbes {
+    /// Baseline of the responses.
+    pub baseline: Baseline,
+    /// An investigation recent enough to be reused.
+    pub recent: Option<RecentInvestigation>,
+    /// Whether the backends received direct requests within the last seconds.
+    pub asked_directly_lately: bool,
+    /// Diagnostics that may run without a new failure.
+    pub due: DueDiagnostics,
+    /// Names of the backends that responded within the last hour.
+    pub answered: Vec<String>,
+    /// Whether all other keys of this process fail at resolve or connect, and no control contradicts an outage.
+    pub outage_detected: bool,
+    /// Account of the requests of the diagnostics; `None` does not limit them.
+    pub budget: Option<TargetBudget>,
+}
+
+/// An investigation that ran within the last seconds.
+#[derive(Clone, Debug)]
+pub struct RecentInvestigation {
+    /// Signature of the edge's failure at that time.
+    pub sign: Option<FailureSignature>,
+    /// Whether it is reused even if the edge now fails differently, because it already followed another investigation
+    /// early.
+    pub for_any: bool,
+    /// Timeout of the probe that ran it.
+    pub timeout: Duration,
+    /// Result; `None` if the history has dropped it since.
+    pub found: Option<Arc<Investigation>>,
+}
+
+impl RecentInvestigation {
+    /// Whether a probe with this `timeout` reuses it after a failure with this signature.
+    #[must_use]
+    pub fn serves(&self, sign: Option<FailureSignature>, timeout: Duration) -> bool {
+        self.had_time_enough_for(timeout) && (self.sign == sign || (self.for_any && sign.is_some()))
+    }
+
+    /// A request that timed out before a short deadline proves nothing for a probe that would have waited longer.
+    fn had_time_enough_for(&self, timeout: Duration) -> bool {
+        let timed_out = |investigation: &Arc<Investigation>| investigation.has_timeouts();
+        timeout <= self.timeout || !self.found.as_ref().is_some_and(timed_out)
+    }
+
+    /// Whether a probe with this `timeout` reuses it if the edge never responds.
+    #[must_use]
+    pub fn serves_silence(&self, timeout: Duration) -> bool {
+        let waited = |(reason, _): FailureSignature| {
+            matches!(
+                reason,
+                Reason::HttpTimedOutWaiting
+                    | Reason::HttpTimedOutMidBody
+                    | Reason::TcpTimedOut
+                    | Reason::TcpNoResponse
+                    | Reason::TlsTimedOut
+            )
+        };
+        self.had_time_enough_for(timeout) && (self.for_any || self.sign.is_some_and(waited))
+    }
+}
+
+/// Diagnostics that are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DueDiagnostics {
+    /// Direct requests to the backends, although the edge is healthy.
+    pub direct_requests: bool,
+    /// The request that bypasses caches, although the edge is healthy.
+    pub bypass: bool,
+    /// The reference request.
+    pub reference: bool,
+}
+
+impl PreviousProbes {
+    /// The state of a key that was never probed before.
+    #[must_use]
+    pub fn first_probe() -> Self {
+        Self {
+            due: DueDiagnostics {
+                direct_requests: true,
+                bypass: false,
+                reference: true,
+            },
+            ..Self::default()
+        }
+    }
+}
+
+/// Signature that distinguishes failures of an edge: the reason, and the status code if there was a response.
+pub type FailureSignature = (Reason, Option<u16>);
+
+/// Signature of the edge's failure; `None` if the probe succeeded.
+#[must_use]
+pub fn sign(report: &Report) -> Option<FailureSignature> {
+    let fault = report.fault.as_ref()?;
+    Some((fault.reason, report.final_reply().map(|reply| reply.status)))
+}

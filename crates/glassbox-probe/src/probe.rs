@@ -1,0 +1,235 @@
+//! One probe, from the request to the finding.
+
+use crate::check::{Check, ProbeContext};
+use crate::controls::{ControlContext, Controls};
+use crate::diagnostics::DiagnosticsRun;
+use crate::previous_probes::{PreviousProbes, sign};
+use crate::probers::{Module, ProbeRequest, Variant};
+use crate::secrets::{BodyPart, SecretMasker, mask_responses, mask_texts};
+use glassbox_verdict::attribution::{Facts, attribute};
+use glassbox_verdict::investigation::{Investigation, Vantage};
+use glassbox_verdict::reason::{Reason, ReasonFamily};
+use glassbox_verdict::report::Report;
+use glassbox_verdict::verdict::Verdict;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A probe to run.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Module: how to probe.
+    pub module: Arc<Module>,
+    /// Target: what to probe.
+    pub requested: ProbeRequest,
+    /// Maximum duration.
+    pub timeout: Duration,
+    /// Controls that show whether the exporter's own network is healthy.
+    pub controls: Arc<Controls>,
+    /// Resources and policy of the probe.
+    pub context: ProbeContext,
+}
+
+/// A probe's result and its verdict.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Module of the probe.
+    pub module: Arc<Module>,
+    /// Target of the probe.
+    pub requested: ProbeRequest,
+    /// Facts of the probe.
+    pub report: Report,
+    /// Whether the response repeats the last successful one: it has the same `X-Request-Id`.
+    pub repeats: bool,
+    /// Results of the diagnostics.
+    pub investigation: Option<Arc<Investigation>>,
+    /// Whether the investigation was reused from an earlier probe.
+    pub reused: bool,
+    /// Results of the controls, if there are any.
+    pub vantage: Option<Arc<Vantage>>,
+    /// Delay between the due time of a leased probe and its start; `None` for a probe that a scrape started.
+    pub lag: Option<Duration>,
+    /// Whether the exporter itself was late to start the probe or to handle an event on the wire. This is not a fault
+    /// of any link.
+    pub late: bool,
+    /// Verdict: always present for a failed probe; for a successful one only if it hides a broken link.
+    pub verdict: Option<Verdict>,
+}
+
+/// The exporter itself failed. The probe is not counted as an attempt and implies nothing about the target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", reason.meaning())]
+pub struct LocalError {
+    /// Resource that was missing.
+    pub reason: Reason,
+    /// Details of the failure.
+    pub detail: String,
+}
+
+impl Probe {
+    /// Runs the probe once. Diagnostics start when the edge has failed or half of the time has passed, and end with
+    /// the probe's deadline.
+    ///
+    /// # Errors
+    /// If the exporter itself lacks a resource that the probe needs.
+    pub async fn once(self, previous: &PreviousProbes) -> Result<Finding, LocalError> {
+        let diagnostics_run = DiagnosticsRun::new(&self.module, &self.requested, &self.context, previous, self.timeout);
+        let (mut report, begun) = self.edge_and_early(&diagnostics_run).await;
+        if let Some(fault) = report.fault.as_ref().filter(|fault| fault.reason.is_local_error()) {
+            let masks = diagnostics_run.secrets().masks();
+            let shown = masks.and_then(|masks| masks.text(&fault.detail, BodyPart::Mixed));
+            return Err(LocalError {
+                reason: fault.reason,
+                detail: shown.unwrap_or_else(|| fault.detail.clone()),
+            });
+        }
+        // Boxed, so that a probe that waits for its edge needs no memory for the later steps.
+        let (mut investigation, reused) = Box::pin(self.investigate(&diagnostics_run, previous, &report, begun)).await;
+        let vantage = Box::pin(self.vantage(&report, &diagnostics_run, previous)).await;
+        // From here on, the target's copies of the probe's secrets are masked. Only the attribution reads the
+        // original responses.
+        let masks = diagnostics_run.secrets().masks();
+        conceal(masks.as_deref(), &mut report, &mut investigation, mask_texts);
+        let verdict = attribute(&Facts {
+            edge: &report,
+            diagnostics: investigation.as_deref(),
+            baseline: &previous.baseline,
+            vantage: vantage.as_deref(),
+        });
+        conceal(masks.as_deref(), &mut report, &mut investigation, mask_responses);
+        Ok(Finding {
+            module: self.module,
+            requested: self.requested,
+            repeats: report
+                .final_reply()
+                .is_some_and(|reply| previous.baseline.repeats(reply)),
+            report,
+            investigation,
+            reused,
+            vantage,
+            lag: None,
+            late: false,
+            verdict,
+        })
+    }
+
+    /// Returns the finding of a probe that the exporter did not start, for a reason other than an internal error.
+    #[must_use]
+    pub fn not_begun(self, previous: &PreviousProbes, reason: Reason, words: &str) -> Finding {
+        let mut check = Check::new(&self.context, self.timeout);
+        let _stopped = check.fail(reason, words);
+        let report = check.finish();
+        let verdict = attribute(&Facts {
+            edge: &report,
+            diagnostics: None,
+            baseline: &previous.baseline,
+            vantage: None,
+        });
+        Finding {
+            module: self.module,
+            requested: self.requested,
+            report,
+            repeats: false,
+            investigation: None,
+            reused: false,
+            vantage: None,
+            lag: None,
+            late: false,
+            verdict,
+        }
+    }
+
+    /// Probes the edge. If there is no response, starts the controls early enough to have their result at the deadline,
+    /// and the early diagnostics after half of the time.
+    async fn edge_and_early(&self, diagnostics_run: &DiagnosticsRun<'_>) -> (Report, Investigation) {
+        let mut edge = pin!(diagnostics_run.run(Variant::Original, self.timeout));
+        let half = self.timeout / 2;
+        let controls_start = Controls::latest_start(self.timeout).min(half);
+        tokio::select! {
+            biased;
+            report = &mut edge => return (report, Investigation::default()),
+            () = tokio::time::sleep(controls_start) => {}
+        }
+        self.controls.start(self.asking());
+        if half > controls_start {
+            tokio::select! {
+                biased;
+                report = &mut edge => return (report, Investigation::default()),
+                () = tokio::time::sleep(half.saturating_sub(controls_start)) => {}
+            }
+        }
+        let (report, begun) = tokio::join!(edge, Box::pin(diagnostics_run.early()));
+        (report, begun)
+    }
+
+    /// The results of the diagnostics, and whether they are reused from an earlier probe.
+    async fn investigate(
+        &self,
+        diagnostics_run: &DiagnosticsRun<'_>,
+        previous: &PreviousProbes,
+        report: &Report,
+        begun: Investigation,
+    ) -> (Option<Arc<Investigation>>, bool) {
+        let sign = sign(report);
+        if sign.is_some_and(|(reason, _)| reason.family() == ReasonFamily::Local) {
+            return (None, false);
+        }
+        match (&previous.recent, sign) {
+            (Some(recent), _) if recent.serves(sign, self.timeout) => (recent.found.clone(), true),
+            (_, Some(_)) => (diagnostics_run.after_failure(report, begun).await, false),
+            (_, None) => (diagnostics_run.after_success(report, begun).await, false),
+        }
+    }
+
+    /// Resources with which the controls run.
+    fn asking(&self) -> ControlContext<'_> {
+        ControlContext {
+            resolver: self.module.prober.resolver(),
+            context: &self.context,
+        }
+    }
+
+    /// The controls run up to once a minute while all is healthy, and immediately after a failure.
+    async fn vantage(
+        &self,
+        report: &Report,
+        diagnostics_run: &DiagnosticsRun<'_>,
+        previous: &PreviousProbes,
+    ) -> Option<Arc<Vantage>> {
+        let age = if report.succeeded() {
+            Controls::WHILE_WELL
+        } else {
+            // A result obtained during the probe itself is valid regardless of how long the probe took.
+            Controls::AFTER_FAILURE.max(report.took)
+        };
+        let vantage = self
+            .controls
+            .look(self.asking(), age, diagnostics_run.started(), diagnostics_run.left())
+            .await;
+        vantage.or_else(|| {
+            previous.outage_detected.then(|| {
+                Arc::new(Vantage {
+                    outage: true,
+                    ..Vantage::default()
+                })
+            })
+        })
+    }
+}
+
+/// Masks secrets in the edge's report and in those of a new investigation. A reused investigation is already masked
+/// with the secrets of its own probe.
+fn conceal(
+    masks: Option<&SecretMasker>,
+    edge: &mut Report,
+    investigation: &mut Option<Arc<Investigation>>,
+    step: fn(&mut Report, &SecretMasker),
+) {
+    let Some(masks) = masks else { return };
+    step(edge, masks);
+    if let Some(investigation) = investigation.as_mut().and_then(Arc::get_mut) {
+        for report in investigation.reports_mut() {
+            step(report, masks);
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! OAuth 2.0 tokens (RFC 6749 section 4.4, RFC 7523). They are fetched in a separate exchange and kept until they
+//! expire.
+
+use super::Versions;
+use super::route::{Relay, Route};
+use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, RequestMode, Resolver, Tls};
+use crate::probers::credentials::{SecretSource, basic};
+use crate::probers::named_files::FileError;
+use crate::probers::proxies::Proxies;
+use crate::secret::Secret;
+use crate::secrets::Secrets;
+use crate::target::HttpUrl;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use bytes::Bytes;
+use glassbox_verdict::reason::Reason;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Method};
+use rustls::SignatureScheme;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Mutex;
+use url::form_urlencoded::Serializer;
+
+/// Maximum size of the token server's response in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Time before its expiry from which a token is no longer used.
+const LEEWAY: Duration = Duration::from_secs(10);
+
+/// Lifetime of a token without `expires_in`.
+const UNTIL_TOLD: Duration = Duration::from_hours(1);
+
+/// Lifetime of an assertion, the same as in the library of `blackbox_exporter`.
+const ASSERTION: Duration = Duration::from_hours(1);
+
+/// Maximum length of the token server's error code that is shown, in bytes.
+const LONGEST_WORDS: usize = 128;
+
+/// A module's OAuth 2.0 settings.
+#[derive(Debug)]
+pub struct OAuth2 {
+    /// URL of the token server.
+    pub token_url: HttpUrl,
+    /// The URL as written in the configuration: the default audience of an assertion.
+    pub written_token_url: String,
+    /// Client id.
+    pub client_id: String,
+    /// Grant type and its credentials.
+    pub grant: Grant,
+    /// Requested scopes.
+    pub scopes: Vec<String>,
+    /// Additional parameters. The values may be secrets.
+    pub params: Vec<(String, Secret)>,
+    /// TLS settings for the token server. The files are re-read when they change.
+    pub tls: Tls,
+    /// Proxies for the token server.
+    pub proxies: Proxies,
+    /// Resolver for the token server's name.
+    pub resolver: Arc<Resolver>,
+    /// The current token. The lock is held during a fetch, so that a token is not fetched twice at the same time.
+    pub kept: Mutex<Option<Token>>,
+    /// Whether the server rejected the client secret in a header and needs it in the body.
+    pub in_body: AtomicBool,
+}
+
+/// The grant of a token request.
+#[derive(Debug)]
+pub enum Grant {
+    /// The client secret.
+    Secret(SecretSource),
+    /// An assertion signed with the client's key (RFC 7523).
+    Assertion(Box<Signing>),
+}
+
+/// How assertions are built and signed.
+#[derive(Debug)]
+pub struct Signing {
+    /// Private key as PEM.
+    pub key: SecretSource,
+    /// Key id; empty for none.
+    pub key_id: String,
+    /// Signature algorithm: `RS256`, `RS384` or `RS512`.
+    pub algorithm: Algorithm,
+    /// Issuer; if empty, the client id.
+    pub issuer: String,
+    /// Audience; if empty, the token URL.
+    pub audience: String,
+    /// Additional claims.
+    pub claims: Map<String, Value>,
+}
+
+/// A signature algorithm (RFC 7518 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RSA with SHA-256.
+    Rs256,
+    /// RSA with SHA-384.
+    Rs384,
+    /// RSA with SHA-512.
+    Rs512,
+}
+
+impl Algorithm {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+        }
+    }
+
+    const fn scheme(self) -> SignatureScheme {
+        match self {
+            Self::Rs256 => SignatureScheme::RSA_PKCS1_SHA256,
+            Self::Rs384 => SignatureScheme::RSA_PKCS1_SHA384,
+            Self::Rs512 => SignatureScheme::RSA_PKCS1_SHA512,
+        }
+    }
+}
+
+/// A token and its expiry.
+#[derive(Debug)]
+pub struct Token {
+    field: HeaderValue,
+    until: Instant,
+}
+
+/// The response of a token server (RFC 6749 section 5.1).
+#[derive(Deserialize)]
+struct TokenResponse {
+    access_token: String,
+    token_type: Option<String>,
+    expires_in: Option<Seconds>,
+}
+
+/// Some servers send the number as a string.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Number(f64),
+    Text(String),
+}
+
+impl OAuth2 {
+    /// The `Authorization` header with the current token, or with a new one.
+    pub(super) async fn header(&self, check: &mut Check) -> Result<HeaderValue, ProbeFailed> {
+        let Ok(mut kept) = tokio::time::timeout(check.left(), self.kept.lock()).await else {
+            let words = "The deadline passed while another probe of this module was fetching the token.";
+            return Err(check.fail(Reason::LocalCredentials, words));
+        };
+        if let Some(token) = kept.as_ref().filter(|token| Instant::now() < token.until) {
+            return Ok(token.field.clone());
+        }
+        let token = self.fetch(check).await?;
+        Ok(kept.insert(token).field.clone())
+    }
+
+    /// Drops a token that the target rejected, so that the next probe fetches a new one.
+    pub(super) fn forget(&self, refused: &HeaderValue) {
+        if let Ok(mut kept) = self.kept.try_lock()
+            && kept.as_ref().is_some_and(|token| token.field == *refused)
+        {
+            *kept = None;
+        }
+    }
+
+    async fn fetch(&self, check: &mut Check) -> Result<Token, ProbeFailed> {
+        let secret = self.secret(Instant::now() + check.left()).await;
+        let secret = secret.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
+        let in_body = self.in_body.load(Ordering::Relaxed) || matches!(self.grant, Grant::Assertion(_));
+        let (status, body) = self.ask(check, &secret, in_body).await?;
+        let (status, body) = match status {
+            // RFC 6749 section 2.3.1 requires the header, but some servers accept the secret only in the body.
+            refused if !is_valid(refused) && !in_body => {
+                let second = self.ask(check, &secret, true).await?;
+                if is_valid(second.0) {
+                    self.in_body.store(true, Ordering::Relaxed);
+                }
+                second
+            }
+            _ => (status, body),
+        };
+        read(status, &body, check.secrets()).map_err(|words| check.fail(Reason::LocalCredentials, words))
+    }
+
+    /// The client secret or the signed assertion.
+    async fn secret(&self, until: Instant) -> Result<Secret, FileError> {
+        match &self.grant {
+            Grant::Secret(source) => source.text(until).await,
+            Grant::Assertion(signing) => {
+                let key = signing.key.text(until).await?;
+                Ok(Secret::new(self.assertion(signing, &key)?))
+            }
+        }
+    }
+
+    /// Runs one exchange with the token server.
+    async fn ask(&self, check: &mut Check, secret: &Secret, in_body: bool) -> Result<(u16, KeptBody), ProbeFailed> {
+        check.begin_exchange(self.token_url.shown(), self.token_url.scheme().is_secure());
+        check.fetch_credentials();
+        let host = self.token_url.host();
+        let server_name = self.tls.server_name();
+        let route = Route {
+            url: &self.token_url,
+            host,
+            port: self.token_url.port(),
+            own_host: host,
+            direct: false,
+            resolver: &self.resolver,
+            family: AddressFamily {
+                prefers_ip4: true,
+                fallback: true,
+            },
+            proxies: &self.proxies,
+            tls: &self.tls,
+            tls_name: server_name.unwrap_or(host),
+            versions: Versions::Agreed,
+        };
+        let relay = route.open(check).await?;
+        self.hide(check.secrets_mut(), secret);
+        let ask = self.request(secret, in_body, relay.as_ref());
+        let ask = ask.map_err(|words| check.fail(Reason::LocalCredentials, words))?;
+        check.send(ask).await?;
+        check.wait().await?;
+        let body = check
+            .receive(|_| BodyPlan {
+                read: true,
+                keep: Some(LARGEST),
+                ..BodyPlan::default()
+            })
+            .await?;
+        Ok((check.reply().map_or(0, |reply| reply.status), body))
+    }
+
+    /// Registers the secrets that the token server may repeat.
+    fn hide(&self, secrets: &mut Secrets, secret: &Secret) {
+        secrets.add(secret.reveal().as_bytes());
+        for (_, value) in &self.params {
+            secrets.add(value.reveal().as_bytes());
+        }
+        if let Grant::Assertion(signing) = &self.grant {
+            secrets.add_json(&signing.claims);
+        }
+    }
+
+    /// The token request. With `relay`, it is written in the form for a proxy that forwards it.
+    fn request(&self, secret: &Secret, in_body: bool, relay: Option<&Relay<'_>>) -> Result<HttpRequest, String> {
+        let mut headers = HeaderMap::from_iter([
+            (ACCEPT, HeaderValue::from_static("application/json")),
+            (
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            ),
+        ]);
+        if !in_body {
+            let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let pair = format!("{}:{}", encoded(&self.client_id), encoded(secret.reveal()));
+            headers.insert(AUTHORIZATION, basic(pair.as_bytes())?);
+        }
+        let mut target = self.token_url.target();
+        if let Some(Relay(proxy)) = relay {
+            target = [self.token_url.origin().as_bytes(), &target].concat();
+            if let Some(value) = proxy.authorization() {
+                headers.insert(PROXY_AUTHORIZATION, value);
+            }
+        }
+        Ok(HttpRequest {
+            method: Method::POST,
+            scheme: self.token_url.scheme(),
+            target: target.into(),
+            authority: super::request::host_field(&self.token_url.authority())?,
+            headers,
+            body: Bytes::from(self.form(secret, in_body)),
+            mode: relay.map_or(RequestMode::Normal, |_| RequestMode::Relayed),
+        })
+    }
+
+    fn form(&self, secret: &Secret, in_body: bool) -> String {
+        let mut form = Serializer::new(String::new());
+        let own_grant = self.params.iter().any(|(name, _)| name == "grant_type");
+        match self.grant {
+            Grant::Secret(_) => {
+                // As in the library of `blackbox_exporter`, a parameter may override the grant type.
+                if !own_grant {
+                    form.append_pair("grant_type", "client_credentials");
+                }
+                if in_body {
+                    form.append_pair("client_id", &self.client_id);
+                    form.append_pair("client_secret", secret.reveal());
+                }
+            }
+            Grant::Assertion(_) => {
+                form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+                form.append_pair("assertion", secret.reveal());
+            }
+        }
+        if !self.scopes.is_empty() {
+            form.append_pair("scope", &self.scopes.join(" "));
+        }
+        for (name, value) in &self.params {
+            form.append_pair(name, value.reveal());
+        }
+        form.finish()
+    }
+
+    /// A signed assertion (RFC 7523 section 3).
+    fn assertion(&self, signing: &Signing, key: &Secret) -> Result<String, String> {
+        let unusable = |_| "client_certificate_key is not a usable RSA key.".to_owned();
+        let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
+        let key = key.map_err(|_| "client_certificate_key is not a private key in PEM format.".to_owned())?;
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(unusable)?;
+        let mut head = json!({ "alg": signing.algorithm.name(), "typ": "JWT" });
+        if !signing.key_id.is_empty() {
+            head["kid"] = json!(signing.key_id);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let or = |text: &str, other: &str| Some(text).filter(|text| !text.is_empty()).unwrap_or(other).to_owned();
+        let mut claims = signing.claims.clone();
+        claims.insert("iss".to_owned(), json!(or(&signing.issuer, &self.client_id)));
+        claims.insert("sub".to_owned(), json!(self.client_id));
+        claims.insert("aud".to_owned(), json!(or(&signing.audience, &self.written_token_url)));
+        claims.insert("iat".to_owned(), json!(now.as_secs()));
+        claims.insert("exp".to_owned(), json!((now + ASSERTION).as_secs()));
+        claims.insert(
+            "jti".to_owned(),
+            json!(format!("{:016x}", getrandom::u64().unwrap_or_default())),
+        );
+        let packed = |value: &Value| BASE64URL.encode(value.to_string());
+        let text = format!("{}.{}", packed(&head), packed(&Value::Object(claims)));
+        let signer = key.choose_scheme(&[signing.algorithm.scheme()]);
+        let signature = signer.and_then(|signer| signer.sign(text.as_bytes()).ok());
+        let signature = signature.ok_or("client_certificate_key is not an RSA key.")?;
+        Ok(format!("{text}.{}", BASE64URL.encode(signature)))
+    }
+}
+
+const fn is_valid(status: u16) -> bool {
+    matches!(status, 200..=299)
+}
+
+/// The granted token, from JSON or, as some servers send it, from a form.
+fn granted(body: &[u8]) -> Option<TokenResponse> {
+    let granted = serde_json::from_slice(body).ok().or_else(|| {
+        let fields: HashMap<_, _> = url::form_urlencoded::parse(body).into_owned().collect();
+        Some(TokenResponse {
+            access_token: fields.get("access_token")?.clone(),
+            token_type: fields.get("token_type").cloned(),
+            expires_in: fields.get("expires_in").cloned().map(Seconds::Text),
+        })
+    });
+    granted.filter(|granted: &TokenResponse| !granted.access_token.is_empty())
+}
+
+/// Parses the response of the token server.
+fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
+    if !is_valid(status) {
+        let error = error_of(body, secrets);
+        return Err(format!("The token server returned {status}{error}."));
+    }
+    let granted = granted(body).ok_or("The token server's response contains no access_token.")?;
+    let scheme = match granted.token_type.as_deref() {
+        None => "Bearer",
+        Some(kind) if kind.is_empty() || kind.eq_ignore_ascii_case("bearer") => "Bearer",
+        Some(kind) => kind,
+    };
+    let field = HeaderValue::try_from(format!("{scheme} {}", granted.access_token));
+    let mut field = field.map_err(|_| "The token is not a valid header value.".to_owned())?;
+    field.set_sensitive(true);
+    let seconds = match granted.expires_in {
+        None => None,
+        Some(Seconds::Number(seconds)) => Some(seconds),
+        Some(Seconds::Text(text)) => text.parse().ok(),
+    };
+    let good_for = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Ok(Token {
+        field,
+        until: Instant::now() + good_for.map_or(UNTIL_TOLD, |time| time.min(UNTIL_TOLD * 24).saturating_sub(LEEWAY)),
+    })
+}
+
+/// The server's error code (RFC 6749 section 5.2). Some servers send a sentence that repeats part of the request.
+fn error_of(body: &[u8], secrets: &Secrets) -> String {
+    let error = serde_json::from_slice::<Value>(body).ok();
+    let Some(code) = error.as_ref().and_then(|error| error["error"].as_str()) else {
+        return String::new();
+    };
+    let shown = secrets.shown(code);
+    format!(": {:?}", &shown[..shown.floor_char_boundary(LONGEST_WORDS)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Secrets, Token};
+    use std::time::{Duration, Instant};
+
+    fn read(status: u16, body: &[u8]) -> Result<Token, String> {
+        super::read(status, body, &Secrets::default())
+    }
+
+    #[test]
+    fn a_token_is_good_until_shortly_before_it_expires() {
+        let now = Instant::now();
+        let token = read(
+            200,
+            br#"{"access_token": "abc", "token_type": "bearer", "expires_in": 60}"#,
+        )
+        .unwrap();
+        assert_eq!(token.field, "Bearer abc");
+        assert!(token.until > now + Duration::from_secs(40) && token.until < now + Duration::from_secs(55));
+        let token = read(
+            200,
+            br#"{"access_token": "abc", "token_type": "MAC", "expires_in": "3600"}"#,
+        )
+        .unwrap();
+        assert_eq!(token.field, "MAC abc");
+        assert!(token.until > now + Duration::from_mins(59));
+        assert!(!format!("{token:?}").contains("abc"));
+        // A token that is about to expire is used only once.
+        assert!(read(200, br#"{"access_token": "abc", "expires_in": 5}"#).unwrap().until <= Instant::now());
+    }
+
+    #[test]
+    fn what_is_no_grant_is_told_in_the_servers_words() {
+        let said = |status, body: &str| read(status, body.as_bytes()).unwrap_err();
+        assert_eq!(
+            said(400, r#"{"error": "invalid_scope", "error_description": "secret"}"#),
+            "The token server returned 400: \"invalid_scope\"."
+        );
+        assert_eq!(said(502, "<html>"), "The token server returned 502.");
+        assert_eq!(said(200, "{}"), "The token server's response contains no access_token.");
+    }
+}

@@ -1,0 +1,150 @@
+//! The icmp prober: one echo request and its reply.
+
+use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
+use crate::check::{AddressFamily, Check, Ping, ProbeFailed, Resolver, in_zone, split_zone};
+use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, MetricPage, Value};
+use crate::policy::Origin;
+use crate::target::Target;
+use glassbox_verdict::chain::Stage;
+use glassbox_verdict::reason::Reason;
+use glassbox_verdict::report::{Exchange, ProtocolFacts, Report};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+/// Default payload, the same as in `blackbox_exporter`.
+pub const DEFAULT_PAYLOAD: &[u8] = b"Prometheus Blackbox Exporter";
+
+/// Sequence number, which distinguishes the requests of this process.
+static SEQUENCE: AtomicU16 = AtomicU16::new(0);
+
+/// Settings of an icmp module, built from the configuration.
+#[derive(Debug)]
+pub struct IcmpProber {
+    /// Address family of the target.
+    pub family: AddressFamily,
+    /// Resolver for the target's name.
+    pub resolver: Arc<Resolver>,
+    /// Source address of the request.
+    pub source: Option<IpAddr>,
+    /// Payload of the request. The reply must repeat it.
+    pub payload: Vec<u8>,
+    /// Whether to set the don't-fragment flag.
+    pub dont_fragment: bool,
+    /// Hop limit (TTL); `None` uses the system's default.
+    pub hop_limit: Option<u8>,
+}
+
+impl IcmpProber {
+    async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
+        let invalid = |check: &mut Check, words| check.fail(Reason::LocalTargetInvalid, words);
+        let host = host_of(&requested.target).map_err(|words| invalid(check, words))?;
+        let (own, zone) = split_zone(&host).map_err(|words| invalid(check, format!("{words}.")))?;
+        let dialled = match variant {
+            Variant::Backend(backend) | Variant::Handshake(Some(backend)) => backend.host.clone(),
+            Variant::Address(address) => address.to_string(),
+            _ => own.to_owned(),
+        };
+        let family = AddressFamily {
+            fallback: self.family.fallback || dialled != own,
+            ..self.family
+        };
+        check.begin_exchange(format!("icmp://{host}"), false);
+        let to = check.resolve(&self.resolver, &dialled, family).await?;
+        let to = in_zone(to, 0, zone.as_ref().filter(|_| dialled == own));
+        let ping = Ping {
+            from: self.source,
+            payload: self.payload.clone(),
+            dont_fragment: self.dont_fragment,
+            hop_limit: self.hop_limit,
+            sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
+        };
+        check.send_echo(to, &ping).await?;
+        check.await_echo(&ping).await
+    }
+}
+
+/// The target's host, which must be a name or an address without a port.
+fn host_of(target: &Target) -> Result<String, String> {
+    let (host, _) = target.host_port(Some(0)).map_err(|error| format!("{error}."))?;
+    if target.written().trim().trim_matches(['[', ']']) == host {
+        Ok(host)
+    } else {
+        Err("An ICMP target must not contain a port: expected a target such as example.org or 192.0.2.1.".to_owned())
+    }
+}
+
+impl Prober for IcmpProber {
+    fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a> {
+        Box::pin(self.run(check, requested, variant))
+    }
+
+    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
+        Box::pin(async move {
+            let host = host_of(&requested.target).map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+            let (host, _) = split_zone(&host).unwrap_or((&host, None));
+            check.resolve_all(&self.resolver, host, self.family).await
+        })
+    }
+
+    fn has_module_fields(&self, _: &ProbeRequest) -> bool {
+        false
+    }
+
+    fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
+        Some(Origin {
+            scheme: "icmp".to_owned(),
+            host: split_zone(&host_of(&requested.target).ok()?).ok()?.0.to_owned(),
+            port: None,
+        })
+    }
+
+    fn asks_by_hostname(&self) -> bool {
+        false
+    }
+
+    fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
+    }
+
+    fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration {
+        let exchange = report.last_exchange();
+        let time = |stage| {
+            exchange
+                .filter(|exchange| exchange.finished(stage))
+                .map_or(Duration::ZERO, |exchange| exchange.time_in(stage))
+        };
+        // As in `blackbox_exporter`, a missing reply counts as 0 seconds.
+        let phases = [
+            ("resolve", time(Stage::Resolve)),
+            ("setup", time(Stage::Send)),
+            ("rtt", time(Stage::Wait)),
+        ];
+        for (phase, time) in phases {
+            page.push(
+                &ICMP_DURATION,
+                [("phase", phase.into())],
+                Value::Number(time.as_secs_f64()),
+            );
+        }
+        if let Some(first) = exchange.filter(|exchange| exchange.reached(Stage::Resolve)) {
+            gauges::address(first, page);
+        }
+        if let Some(backends) = exchange.and_then(hop_limit) {
+            page.set(&ICMP_REPLY_HOP_LIMIT, f64::from(backends));
+        }
+        phases.iter().map(|(_, time)| *time).sum()
+    }
+
+    fn initial_series(&self, _: &Target) -> InitialSeries {
+        InitialSeries::of(&[(Stage::Resolve, true), (Stage::Send, true), (Stage::Wait, true)])
+    }
+}
+
+fn hop_limit(exchange: &Exchange) -> Option<u8> {
+    match exchange.spoken {
+        Some(ProtocolFacts::Echo(echo)) => echo.hop_limit,
+        _ => None,
+    }
+}

@@ -1,0 +1,122 @@
+//! The tcp prober: a connection, TLS if the module configures it, and a dialogue.
+
+use super::endpoint::Endpoint;
+use super::script::{Script, Secured};
+use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
+use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls};
+use crate::metrics::MetricPage;
+use crate::policy::Origin;
+use crate::target::Target;
+use glassbox_verdict::chain::Stage;
+use glassbox_verdict::reason::Reason;
+use glassbox_verdict::report::Report;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of a tcp module, built from the configuration.
+#[derive(Debug)]
+pub struct TcpProber {
+    /// Address family of the target.
+    pub family: AddressFamily,
+    /// Resolver for the target's name.
+    pub resolver: Arc<Resolver>,
+    /// Source address of the connection.
+    pub source: Option<IpAddr>,
+    /// Whether TLS starts with the connection.
+    pub begins_with_tls: bool,
+    /// TLS settings. The files are re-read when they change.
+    pub tls: Tls,
+    /// The steps of the dialogue.
+    pub script: Script,
+}
+
+impl TcpProber {
+    async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
+        let only_handshake = matches!(variant, Variant::Handshake(_));
+        let place = self
+            .place(requested, variant)
+            .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+        let tls = Secured {
+            tls: &self.tls,
+            name: &place.tls_name,
+        };
+        let secures = place.tls || only_handshake;
+        check.begin_exchange(place.url("tcp"), secures || self.script.begins_tls());
+        if self.script.is_empty() {
+            check.send_nothing();
+        }
+        let to = place.resolve(check, &self.resolver, self.family).await?;
+        check.connect_from(self.source, to).await?;
+        if secures {
+            tls.begin(check).await?;
+        }
+        // The data that the module sends is meant only for its target.
+        if only_handshake || !place.trusted {
+            return Ok(());
+        }
+        self.script.play(check, &tls).await
+    }
+
+    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
+        let server_name = self.tls.server_name();
+        Endpoint::new(requested, None, self.begins_with_tls, server_name, variant)
+    }
+}
+
+impl Prober for TcpProber {
+    fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a> {
+        Box::pin(self.run(check, requested, variant))
+    }
+
+    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
+        Box::pin(async move {
+            let place = self.place(requested, Variant::Original);
+            let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+            check.resolve_all(&self.resolver, &place.host, self.family).await
+        })
+    }
+
+    fn has_module_fields(&self, _: &ProbeRequest) -> bool {
+        !self.script.is_empty()
+    }
+
+    fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
+        Some(self.place(requested, Variant::Original).ok()?.origin("tcp"))
+    }
+
+    fn reads_plaintext_first(&self) -> bool {
+        !self.begins_with_tls && !self.script.begins_tls() && self.script.hears()
+    }
+
+    fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
+    }
+
+    fn gauges(&self, report: &Report, page: &mut MetricPage) -> Duration {
+        if let Some(first) = report
+            .exchanges
+            .first()
+            .filter(|exchange| exchange.reached(Stage::Resolve))
+        {
+            gauges::address(first, page);
+        }
+        gauges::dialogue(report, page);
+        if let Some(last) = report.last_exchange() {
+            gauges::certificates(last, page);
+        }
+        gauges::attributed(report)
+    }
+
+    fn initial_series(&self, _: &Target) -> InitialSeries {
+        let secures = self.begins_with_tls || self.script.begins_tls();
+        InitialSeries::of(&[
+            (Stage::Resolve, true),
+            (Stage::Connect, true),
+            (Stage::Secure, secures),
+            (Stage::Send, self.script.says()),
+            (Stage::Wait, self.script.hears()),
+            (Stage::Receive, self.script.hears()),
+        ])
+    }
+}

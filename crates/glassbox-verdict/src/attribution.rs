@@ -1,0 +1,186 @@
+//! Derives a verdict from the facts of a probe: in an ordered table of rules, the first that matches decides.
+//! `docs/verdicts.md` is generated from this table, and a test compares the two.
+
+mod asked_backend;
+mod backend_conditions;
+mod case;
+mod conditions;
+mod heuristics;
+mod masked_rules;
+mod module_proxy;
+mod response_conditions;
+mod rules;
+mod summary;
+
+pub use masked_rules::MASKS;
+pub use rules::RULES;
+
+use crate::baseline::Baseline;
+use crate::chain::{Link, Stage};
+use crate::host_port::shown_host;
+use crate::investigation::{DirectRequest, Investigation, Vantage};
+use crate::reason::{Reason, ReasonFamily};
+use crate::report::{Exchange, Report};
+use crate::rule_id::RuleId;
+use crate::verdict::{Certainty, Side, Verdict};
+use case::Case;
+
+/// Maximum number of reasons in a verdict, most likely first. The reason in the label also covers the omitted reasons.
+const MOST_REASONS: usize = 3;
+
+/// The input of the attribution.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Report of the probe itself.
+    pub edge: &'a Report,
+    /// Results of the diagnostics.
+    pub diagnostics: Option<&'a Investigation>,
+    /// Baseline of the key from earlier probes.
+    pub baseline: &'a Baseline,
+    /// Control results.
+    pub vantage: Option<&'a Vantage>,
+}
+
+impl<'a> Facts<'a> {
+    /// The backends with a direct request, from the outside in.
+    fn backends(&self) -> impl Iterator<Item = &'a DirectRequest> + use<'a> {
+        self.diagnostics.into_iter().flat_map(Investigation::backends)
+    }
+
+    fn bypass(&self) -> Option<&'a Report> {
+        self.diagnostics?.bypass()
+    }
+}
+
+/// One row of the decision table.
+#[derive(Debug)]
+pub struct AttributionRule {
+    /// Identifier of the rule. The evidence shows its name.
+    pub id: RuleId,
+    /// Description: when the rule matches and which link it names.
+    pub when: &'static str,
+    /// Known blind spots; empty if there are none.
+    pub blind: &'static str,
+    applies: fn(&Case<'_>) -> Option<Attribution>,
+}
+
+/// Result of a rule that matches.
+struct Attribution {
+    link: Link,
+    certainty: Certainty,
+    reasons: Vec<Reason>,
+    side: Option<Side>,
+    answered_by: Option<&'static str>,
+}
+
+impl Attribution {
+    fn on(link: Link, certainty: Certainty, reason: Reason) -> Self {
+        Self::any_of(link, certainty, &[reason])
+    }
+
+    fn any_of(link: Link, certainty: Certainty, reasons: &[Reason]) -> Self {
+        Self {
+            link,
+            certainty,
+            reasons: reasons.to_vec(),
+            side: None,
+            answered_by: None,
+        }
+    }
+
+    fn answered_by(self, name: &'static str) -> Self {
+        Self {
+            answered_by: Some(name),
+            ..self
+        }
+    }
+
+    /// Sets the side. Side `gateway` is never certain: only a check of the backend's bytes proves that the gateway
+    /// rejects a healthy response.
+    fn side(self, side: Side) -> Self {
+        Self {
+            side: Some(side),
+            certainty: match side {
+                Side::Gateway => Certainty::Likely,
+                Side::Origin => self.certainty,
+            },
+            ..self
+        }
+    }
+}
+
+/// Attributes the result of a probe. Each failed probe gets one verdict. A successful probe gets one only if it hides a
+/// broken link.
+#[must_use]
+pub fn attribute(facts: &Facts<'_>) -> Option<Verdict> {
+    // The target's backends imply nothing about a different host to which a redirect led.
+    let facts = &Facts {
+        diagnostics: facts.diagnostics.filter(|_| !ended_elsewhere(facts.edge)),
+        ..*facts
+    };
+    let case = Case::new(facts, facts.edge);
+    if facts.edge.succeeded() {
+        first_to_speak(MASKS, &case).or_else(|| behind_the_cache(facts))
+    } else {
+        first_to_speak(RULES, &case)
+    }
+}
+
+fn first_to_speak(rules: &[AttributionRule], case: &Case<'_>) -> Option<Verdict> {
+    let (rule, attribution) = rules.iter().find_map(|rule| Some((rule, (rule.applies)(case)?)))?;
+    Some(verdict(case, rule.id, attribution))
+}
+
+/// Whether the last exchange went to a different host than the first.
+fn ended_elsewhere(report: &Report) -> bool {
+    let host = |exchange: &Exchange| shown_host(&exchange.url).to_ascii_lowercase();
+    let mut exchanges = report.with_target();
+    let first = exchanges.next();
+    exchanges.last().is_some_and(|last| first.map(host) != Some(host(last)))
+}
+
+/// The verdict on a failed request that bypassed caches, masked by the probe's successful response.
+fn behind_the_cache(facts: &Facts<'_>) -> Option<Verdict> {
+    let fault = |report: &Report| report.fault.clone();
+    let bypass = facts.bypass().filter(|bypass| {
+        // An application may reject an unknown query parameter.
+        let failed = bypass.final_reply().is_none_or(|reply| reply.status >= 500);
+        failed && fault(bypass).is_some_and(|fault| !fault.at_deadline)
+    })?;
+    first_to_speak(RULES, &Case::new(facts, bypass))
+}
+
+fn verdict(case: &Case<'_>, rule: RuleId, mut attribution: Attribution) -> Verdict {
+    if attribution.link == Link::Upstream && attribution.reasons.len() > 1 {
+        attribution
+            .reasons
+            .retain(|reason| reason.family() == ReasonFamily::Upstream);
+    }
+    let reason = Reason::umbrella(&attribution.reasons);
+    attribution.reasons.truncate(MOST_REASONS);
+    let reached = case
+        .report
+        .last_exchange()
+        .is_some_and(|exchange| exchange.reply.is_some() || exchange.finished(Stage::Connect));
+    let answered_by = attribution.answered_by.or(case.gateway().filter(|_| reached));
+    let timings = || case.report.timings().last().map(crate::stage_log::StageTiming::stage);
+    let mut verdict = Verdict {
+        link: attribution.link,
+        reason,
+        reasons: attribution.reasons,
+        side: attribution.side,
+        masked: case.facts.edge.succeeded(),
+        answered_by: answered_by.unwrap_or("unknown"),
+        stage: case
+            .fault()
+            .map_or_else(|| timings().unwrap_or(Stage::Resolve), |fault| fault.stage),
+        certainty: attribution.certainty,
+        rule,
+        summary: String::new(),
+    };
+    verdict.summary = summary::of(case, &verdict);
+    verdict
+}
+
+#[cfg(test)]
+mod tests;
