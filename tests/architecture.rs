@@ -26,7 +26,9 @@ const PACKAGES: &[Package] = &[
         folder: "crates/go-regexp",
         layers: &[Layer {
             name: "regular expressions",
-            modules: &["class", "escape", "template", "parse", "stepper", "engine", "lib", "tests"],
+            modules: &[
+                "class", "escape", "template", "parse", "stepper", "engine", "lib", "tests",
+            ],
         }],
     },
     Package {
@@ -166,7 +168,12 @@ impl Package {
             .iter()
             .enumerate()
             .find_map(|(layer, modules)| Some((layer, index(modules)?)))
-            .unwrap_or_else(|| panic!("{}: module {module} is missing in this table: add it to a layer", self.folder))
+            .unwrap_or_else(|| {
+                panic!(
+                    "{}: module {module} is missing in this table: add it to a layer",
+                    self.folder
+                )
+            })
     }
 }
 
@@ -274,7 +281,10 @@ fn the_verdict_is_pure() {
     let manifest = fs::read_to_string(project().join("crates/glassbox-verdict/Cargo.toml")).unwrap();
     let dependencies = manifest.split("\n[dependencies]\n").nth(1).unwrap();
     let dependencies = dependencies.split("\n[").next().unwrap();
-    let names: Vec<_> = dependencies.lines().filter_map(|line| Some(line.split_once('.')?.0)).collect();
+    let names: Vec<_> = dependencies
+        .lines()
+        .filter_map(|line| Some(line.split_once('.')?.0))
+        .collect();
     assert_eq!(names, VERDICT_DEPENDENCIES);
 }
 

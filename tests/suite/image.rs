@@ -259,10 +259,13 @@ fn all_shared_libraries_are_in_the_base_image() {
 #[test]
 fn the_dependency_layer_needs_only_what_is_copied_before_it() {
     let dockerfile = Dockerfile::read();
-    assert_eq!(dockerfile.build("COPY")[0], "Cargo.toml Cargo.lock build.rs ./");
     let folder = tempfile::tempdir().unwrap();
-    for file in ["Cargo.toml", "Cargo.lock", "build.rs"] {
-        copy(&project(file), &folder.path().join(file));
+    let until_first_run = dockerfile.stages[0].iter().take_while(|row| row.0 != "RUN");
+    for (_, arguments) in until_first_run.filter(|row| row.0 == "COPY") {
+        let (files, to) = arguments.rsplit_once(' ').unwrap();
+        for file in files.split(' ').map(project) {
+            copy(&file, &folder.path().join(to).join(file.file_name().unwrap()));
+        }
     }
     let stubs = dockerfile.build("RUN")[0];
     run(Command::new("sh").args(["-euc", stubs]).current_dir(folder.path()));
@@ -296,8 +299,10 @@ fn the_sources_of_the_image_are_not_ignored() {
         .build("COPY")
         .iter()
         .flat_map(|arguments| arguments.split_whitespace().rev().skip(1))
+        .map(|path| path.split('/').next().unwrap())
         .collect();
     sent.sort_unstable();
     copied.sort_unstable();
+    copied.dedup();
     assert_eq!(sent, copied);
 }

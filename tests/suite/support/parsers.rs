@@ -67,12 +67,12 @@ pub const PARSERS: [Parser; 8] = [
     },
 ];
 
-/// Every file of a folder in `tests/fixtures`.
+/// Every file of a folder of the project.
 fn fixtures(folder: &str) -> Vec<Vec<u8>> {
     // The package of `make fuzz` is in a subfolder.
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = package.ancestors().find(|root| root.join("tests/fixtures").is_dir());
-    let folder = root.unwrap_or(package).join("tests/fixtures").join(folder);
+    let root = package.ancestors().find(|root| root.join(folder).is_dir());
+    let folder = root.unwrap_or(package).join(folder);
     let mut files: Vec<_> = (std::fs::read_dir(folder).unwrap())
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.is_file())
@@ -86,7 +86,11 @@ fn written(seeds: &[&str]) -> Vec<Vec<u8>> {
 }
 
 fn configurations() -> Vec<Vec<u8>> {
-    [fixtures("config/good"), fixtures("config/bad")].concat()
+    [
+        fixtures("tests/fixtures/config/good"),
+        fixtures("tests/fixtures/config/bad"),
+    ]
+    .concat()
 }
 
 /// A valid file, when printed, is still valid. The error of an invalid file has a location within the file.
@@ -165,10 +169,12 @@ fn target(bytes: &[u8]) {
 
 /// Real responses of gateways. The first line of each file is a description.
 pub fn answers() -> Vec<Vec<u8>> {
-    let answers = fixtures("gateways").into_iter().map(|file| {
-        let head = file.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        file[head..].to_vec()
-    });
+    let answers = fixtures("crates/glassbox-verdict/fixtures/gateways")
+        .into_iter()
+        .map(|file| {
+            let head = file.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            file[head..].to_vec()
+        });
     answers.collect()
 }
 

@@ -121,6 +121,7 @@ impl Root {
 const USUAL_INTERMEDIATES: usize = 8;
 
 /// Whether the intermediates could form many paths: there are many of them, or two have the same name.
+#[must_use]
 pub fn may_have_many_paths(intermediates: &[CertificateDer<'_>]) -> bool {
     if intermediates.len() < 2 {
         return false;
