@@ -7,7 +7,7 @@ use super::regexps::regexps;
 use super::tls;
 use super::tree::below;
 use glassbox_probe::check::Resolver;
-use glassbox_probe::probers::dns::{DnsProber, RecordRules, Transport, rcode_number, read_name, type_number};
+use glassbox_probe::probers::dns::{DnsProber, DnsTransport, RecordRules, rcode_number, read_name, type_number};
 use hickory_proto::rr::Name;
 use std::sync::Arc;
 
@@ -62,17 +62,17 @@ fn query_name(file: &Spanned<DnsFile>, path: &str) -> Result<Result<Name, String
     Ok(read_name(&written.value).map_err(|why| format!("{:?} is not a valid name: {why}", written.value)))
 }
 
-fn transport(file: &DnsFile, path: &str) -> Result<Transport, ConfigIssue> {
+fn transport(file: &DnsFile, path: &str) -> Result<DnsTransport, ConfigIssue> {
     let written = file
         .transport_protocol
         .as_ref()
         .filter(|written| !written.value.is_empty());
     let over_tls = file.dns_over_tls.as_ref().filter(|over| over.value);
     match (written.map(|written| written.value.as_str()), over_tls) {
-        (Some("tcp"), Some(_)) => Ok(Transport::Tls),
-        (Some("tcp"), None) => Ok(Transport::Tcp),
-        (Some("https"), None) => Ok(Transport::Https),
-        (None | Some("udp"), None) => Ok(Transport::Udp),
+        (Some("tcp"), Some(_)) => Ok(DnsTransport::Tls),
+        (Some("tcp"), None) => Ok(DnsTransport::Tcp),
+        (Some("https"), None) => Ok(DnsTransport::Https),
+        (None | Some("udp"), None) => Ok(DnsTransport::Udp),
         (None | Some("udp" | "https"), Some(over)) => {
             let words = "dns_over_tls requires TCP; set transport_protocol: tcp";
             Err(at(over, path, "dns_over_tls", words))

@@ -40,7 +40,7 @@ const LARGEST: u64 = 65_535;
 
 /// Transport of a query and its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum DnsTransport {
     /// One datagram each way. A query with a truncated response is retried over TCP (RFC 7766 section 5).
     Udp,
     /// TCP (RFC 7766).
@@ -51,7 +51,7 @@ pub enum Transport {
     Https,
 }
 
-impl Transport {
+impl DnsTransport {
     const fn port(self) -> u16 {
         match self {
             Self::Udp | Self::Tcp => 53,
@@ -80,7 +80,7 @@ pub struct DnsProber {
     /// Source address of the query.
     pub source: Option<IpAddr>,
     /// Transport of the query.
-    pub transport: Transport,
+    pub transport: DnsTransport,
     /// TLS settings. The files are re-read when they change.
     pub tls: Tls,
     /// The queried name, or why it cannot be encoded. In that case every probe fails.
@@ -106,13 +106,13 @@ impl DnsProber {
         let mut place = self
             .place(requested, variant)
             .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
-        place.tls = matches!(self.transport, Transport::Tls | Transport::Https);
+        place.tls = matches!(self.transport, DnsTransport::Tls | DnsTransport::Https);
         if matches!(variant, Variant::Handshake(_)) {
             return self.shake_hands(check, &place).await;
         }
         let mut answer = self.ask(check, self.transport, requested, &place).await?;
-        if answer.metadata.truncation && self.transport == Transport::Udp {
-            answer = self.ask(check, Transport::Tcp, requested, &place).await?;
+        if answer.metadata.truncation && self.transport == DnsTransport::Udp {
+            answer = self.ask(check, DnsTransport::Tcp, requested, &place).await?;
         }
         match self.objection(&answer) {
             None => Ok(()),
@@ -123,7 +123,7 @@ impl DnsProber {
     async fn ask(
         &self,
         check: &mut Check,
-        transport: Transport,
+        transport: DnsTransport,
         requested: &ProbeRequest,
         place: &Endpoint,
     ) -> Result<Message, ProbeFailed> {
@@ -135,9 +135,9 @@ impl DnsProber {
         })?;
         let question = &DnsQuestion::new(name, self.record_type, self.class, self.recursion_desired);
         let answer = match transport {
-            Transport::Udp => self.over_udp(check, to, question).await?,
-            Transport::Tcp | Transport::Tls => self.over_stream(check, place, to, question).await?,
-            Transport::Https => self.over_https(check, requested, place, to, question).await?,
+            DnsTransport::Udp => self.over_udp(check, to, question).await?,
+            DnsTransport::Tcp | DnsTransport::Tls => self.over_stream(check, place, to, question).await?,
+            DnsTransport::Https => self.over_https(check, requested, place, to, question).await?,
         };
         check.note(ProtocolFacts::Dns(self.facts(&answer)));
         Ok(answer)
@@ -145,7 +145,7 @@ impl DnsProber {
 
     /// Performs a TLS handshake without a query.
     async fn shake_hands(&self, check: &mut Check, place: &Endpoint) -> Result<(), ProbeFailed> {
-        check.begin_exchange(place.url(Transport::Tls.scheme()), true);
+        check.begin_exchange(place.url(DnsTransport::Tls.scheme()), true);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect_from(self.source, to).await?;
         check.secure(&self.tls, &place.tls_name, true).await
@@ -233,7 +233,7 @@ impl DnsProber {
     fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
         let server_name = self.tls.server_name();
         let port = Some(self.transport.port());
-        if self.transport != Transport::Https {
+        if self.transport != DnsTransport::Https {
             return Endpoint::new(requested, port, false, server_name, variant);
         }
         let url = doh_url(&requested.target)?;
@@ -292,8 +292,8 @@ impl DnsProber {
 }
 
 /// The URL of the query for display.
-fn shown(transport: Transport, requested: &ProbeRequest, place: &Endpoint) -> String {
-    if transport == Transport::Https
+fn shown(transport: DnsTransport, requested: &ProbeRequest, place: &Endpoint) -> String {
+    if transport == DnsTransport::Https
         && let Ok(url) = doh_url(&requested.target)
     {
         return url.shown();
@@ -350,13 +350,13 @@ impl Prober for DnsProber {
     }
 
     fn initial_series(&self, _: &Target) -> InitialSeries {
-        let stream = self.transport != Transport::Udp;
+        let stream = self.transport != DnsTransport::Udp;
         InitialSeries::of(&[
             (Stage::Resolve, true),
             (Stage::Connect, stream),
             (
                 Stage::Secure,
-                matches!(self.transport, Transport::Tls | Transport::Https),
+                matches!(self.transport, DnsTransport::Tls | DnsTransport::Https),
             ),
             (Stage::Send, true),
             (Stage::Wait, true),
