@@ -91,15 +91,6 @@ const WAKEUP_BOUNDS: [f64; 12] = [
 /// Histogram buckets, in seconds.
 const LAG_BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
-const OWN_FAULTS: [Reason; 6] = [
-    Reason::LocalOverloaded,
-    Reason::LocalStalled,
-    Reason::LocalOutOfFiles,
-    Reason::LocalOutOfPorts,
-    Reason::LocalOutOfMemory,
-    Reason::LocalPanic,
-];
-
 impl SelfMetrics {
     /// Registers all metrics. Series with known labels start at 0.
     #[must_use]
@@ -172,7 +163,7 @@ impl SelfMetrics {
         for code in ["200", "500", "503"] {
             self.scrapes.with_label_values(&[code]);
         }
-        for reason in OWN_FAULTS {
+        for reason in Reason::ALL.iter().filter(|reason| reason.is_local_error()) {
             self.local_errors.with_label_values(&[reason.as_str()]);
         }
         for reason in ["idle", "room"] {

@@ -299,13 +299,9 @@ const DIALS: [&str; 6] = [
 ];
 
 /// Files that may open sockets, and why.
-const DIALLERS: [(&str, &str); 7] = [
+const DIALLERS: [(&str, &str); 6] = [
     ("check/dial.rs", "the dial gate, which checks every address"),
     ("check/icmp_echo.rs", "creates the socket that the dial gate connects"),
-    (
-        "check/transport.rs",
-        "connects to name servers from the system or the module",
-    ),
     (
         "check/local_fault.rs",
         "checks with the kernel which resource the host lacks; sends nothing",

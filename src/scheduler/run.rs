@@ -351,15 +351,18 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    /// Prober that panics for the target `panic`.
+    /// Prober that panics for the target `panic`, and has an invalid order of stages for the target `order`.
     #[derive(Debug)]
     struct Defective(Arc<Resolver>);
 
     impl Prober for Defective {
-        fn probe<'a>(&'a self, _: &'a mut Check, requested: &'a ProbeRequest, _: Variant<'a>) -> ProbeFuture<'a> {
+        fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, _: Variant<'a>) -> ProbeFuture<'a> {
             Box::pin(async move {
-                assert_ne!(requested.target.written(), "panic", "intentional panic of the test");
-                Ok(())
+                match requested.target.written() {
+                    "panic" => panic!("intentional panic of the test"),
+                    "order" => check.wait().await,
+                    _ => Ok(()),
+                }
             })
         }
         fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a ProbeRequest) -> AddressesFuture<'a> {
@@ -425,6 +428,14 @@ mod tests {
         assert_eq!(scheduler.self_metrics.panics(), 1);
         assert!(once(&scheduler, "fine").await.is_ok());
         assert_eq!(*scheduler.in_flight.borrow(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_probe_with_an_invalid_order_of_stages_is_a_local_error() {
+        let scheduler = scheduler();
+        let failed = once(&scheduler, "order").await.unwrap_err();
+        assert_eq!(failed.reason, Reason::LocalInternalError);
+        assert!(failed.detail.contains("defect of the exporter"), "{}", failed.detail);
     }
 
     #[tokio::test]

@@ -214,7 +214,7 @@ async fn probe_each(rows: impl Iterator<Item = Row>, stage: impl AsyncFn(Scene) 
 /// Reasons that need more than one server on loopback (tested in `beside`), a policy (in `policy`), a QUIC server (in
 /// `http3`) or a network namespace (in `probers` and `routes`), that never appear in a verdict because another one
 /// replaces them, or that are fallbacks for unknown failures.
-const NOT_IN_THE_TABLE: [&str; 24] = [
+const NOT_IN_THE_TABLE: [&str; 25] = [
     "dns.failed",
     "tcp.failed",
     "quic.refused",
@@ -239,6 +239,7 @@ const NOT_IN_THE_TABLE: [&str; 24] = [
     "local.out_of_ports",
     "local.out_of_memory",
     "local.panic",
+    "local.internal_error",
 ];
 
 fn judge(probed: &Probed, reason: &str, link: &str, timings: &str) -> Result<(), String> {

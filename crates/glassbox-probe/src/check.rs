@@ -36,6 +36,7 @@ mod stall_detector;
 mod tls;
 mod tls_inspection;
 mod trace;
+mod transport;
 mod trust;
 mod tunnel;
 mod wait;

@@ -196,6 +196,7 @@ reasons! {
         LocalOutOfPorts = "local.out_of_ports", "the exporter has no free local port";
         LocalOutOfMemory = "local.out_of_memory", "the exporter's kernel has no buffers left";
         LocalPanic = "local.panic", "the exporter's own code panicked";
+        LocalInternalError = "local.internal_error", "a defect in the exporter's own code stopped the probe";
     }
 }
 
@@ -212,6 +213,7 @@ impl Reason {
                 | Self::LocalOutOfPorts
                 | Self::LocalOutOfMemory
                 | Self::LocalPanic
+                | Self::LocalInternalError
         )
     }
 

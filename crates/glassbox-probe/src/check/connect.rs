@@ -3,6 +3,7 @@
 use super::dial::{DialError, Dialer, Dialled};
 use super::rx_timestamps;
 use super::socket::{Socket, SocketStream};
+use super::transport::Transport;
 use super::wire::{Layer, Wire};
 use super::{Check, ProbeFailed, StageError};
 use crate::policy::Origin;
@@ -88,7 +89,7 @@ impl Check {
             wire.trace.connected(opened.map(|at| woken - at));
             wire.facts.local = stream.local_addr().ok();
             wire.dialled = Some(Dialled::Tcp(from, to));
-            wire.layer = Some(Layer::Plain(Socket::new(
+            wire.transport = Transport::Stream(Layer::Plain(Socket::new(
                 SocketStream::Tcp(Arc::new(stream)),
                 wire.trace.clone(),
                 begun,
@@ -114,7 +115,7 @@ impl Check {
             wire.times.ended = Some(ended);
             wire.trace.connected(None);
             wire.dialled = Some(Dialled::Unix(path.to_owned()));
-            wire.layer = Some(Layer::Plain(Socket::new(
+            wire.transport = Transport::Stream(Layer::Plain(Socket::new(
                 SocketStream::Unix(stream),
                 wire.trace.clone(),
                 begun,

@@ -2,6 +2,7 @@
 
 use super::dial::DialError;
 use super::rx_timestamps::{self, ReceivedPacket};
+use super::transport::{OutOfOrder, Transport};
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
@@ -69,7 +70,7 @@ impl Check {
             socket.send(bytes).await?;
             wire.trace.datagram_sent(at, bytes.len());
             wire.times.hand_over(Some(at));
-            wire.datagrams = Some(Datagrams { socket, opened });
+            wire.transport = Transport::Datagrams(Datagrams { socket, opened });
             Ok::<_, DatagramError>(())
         })
         .await
@@ -82,12 +83,12 @@ impl Check {
     pub async fn await_datagram<T>(&mut self, mut take: impl FnMut(&[u8]) -> Option<T>) -> Result<T, ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let Wire {
-                datagrams,
+                transport,
                 trace,
                 times,
                 ..
             } = wire;
-            let datagrams = datagrams.as_ref().ok_or(DatagramError::NotSent)?;
+            let datagrams = transport.datagrams()?;
             let (mut buffer, mut stamp) = (vec![0; ANSWER], rx_timestamps::room());
             loop {
                 let received = datagrams.receive(&mut buffer, &mut stamp).await?;
@@ -105,8 +106,14 @@ impl Check {
 }
 
 enum DatagramError {
-    NotSent,
+    OutOfOrder(OutOfOrder),
     Dial(DialError),
+}
+
+impl From<OutOfOrder> for DatagramError {
+    fn from(error: OutOfOrder) -> Self {
+        Self::OutOfOrder(error)
+    }
 }
 
 impl From<io::Error> for DatagramError {
@@ -123,8 +130,9 @@ impl From<DialError> for DatagramError {
 
 impl StageError for DatagramError {
     fn reason(&self) -> Reason {
-        let Self::Dial(error) = self else {
-            return Reason::DnsFailed;
+        let error = match self {
+            Self::OutOfOrder(_) => return OutOfOrder::REASON,
+            Self::Dial(error) => error,
         };
         error.own_reason().unwrap_or(match error.kind() {
             ErrorKind::ConnectionRefused => Reason::DnsServerUnreachable,
@@ -138,7 +146,7 @@ impl StageError for DatagramError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotSent => "No datagram was sent, so there is no response to wait for.".to_owned(),
+            Self::OutOfOrder(error) => error.to_string(),
             Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 "The server's host reports that nothing is listening on this port.".to_owned()
             }

@@ -1,6 +1,7 @@
 //! A dialogue over a byte stream: sends data, and reads until an expected response arrives.
 
 use super::memory_limit::{Charge, ProbeMemory};
+use super::transport::{OutOfOrder, Transport};
 use super::wire::{Layer, TracedStream, Wire};
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
@@ -80,14 +81,9 @@ impl DialogueConnection {
 }
 
 impl Wire {
-    fn line(&mut self) -> Result<&mut DialogueConnection, DialogueError> {
-        if let Some(layer) = self.layer.take() {
-            self.line = Some(DialogueConnection::new(
-                TracedStream::new(layer, self.trace.clone()),
-                &self.memory,
-            ));
-        }
-        self.line.as_mut().ok_or(DialogueError::NotConnected)
+    fn dialogue(&mut self) -> Result<&mut DialogueConnection, OutOfOrder> {
+        let begin = |layer| DialogueConnection::new(TracedStream::new(layer, self.trace.clone()), &self.memory);
+        self.transport.dialogue(begin)
     }
 }
 
@@ -99,9 +95,9 @@ impl Check {
     pub async fn write(&mut self, words: &[u8]) -> Result<(), ProbeFailed> {
         self.stage(Stage::Send, async |wire| {
             wire.times.began = Some(Instant::now());
-            let line = wire.line()?;
-            line.traced.write_all(words).await?;
-            line.traced.flush().await?;
+            let dialogue = wire.dialogue()?;
+            dialogue.traced.write_all(words).await?;
+            dialogue.traced.flush().await?;
             wire.times.hand_over(wire.trace.last_write());
             Ok::<_, DialogueError>(())
         })
@@ -124,11 +120,11 @@ impl Check {
     /// Fails if the connection ends without a byte.
     pub async fn await_data(&mut self) -> Result<(), ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
-            let line = wire.line()?;
-            line.heard_other = false;
-            if line.heard.is_empty() {
-                line.read().await?;
-                if line.ended {
+            let dialogue = wire.dialogue()?;
+            dialogue.heard_other = false;
+            if dialogue.heard.is_empty() {
+                dialogue.read().await?;
+                if dialogue.ended {
                     return Err(DialogueError::Silent);
                 }
                 wire.times.hand_over(wire.trace.last_read());
@@ -145,43 +141,43 @@ impl Check {
     /// Fails if the peer closes the connection first, or sends data that excludes the expected response.
     pub async fn hear<T>(&mut self, mut take: impl FnMut(&[u8], bool) -> DialogueRead<T>) -> Result<T, ProbeFailed> {
         self.stage(Stage::Receive, async |wire| {
-            let line = wire.line()?;
+            let dialogue = wire.dialogue()?;
             let taken = loop {
-                let mut heard = take(&line.heard, line.ended);
+                let mut heard = take(&dialogue.heard, dialogue.ended);
                 while let DialogueRead::Later(found) = heard {
                     heard = found.await;
                 }
                 match heard {
                     DialogueRead::Whole(count, taken) => {
-                        line.heard.drain(..count);
+                        dialogue.heard.drain(..count);
                         break taken;
                     }
                     DialogueRead::Other(count) => {
-                        line.heard.drain(..count);
-                        line.heard_other = true;
+                        dialogue.heard.drain(..count);
+                        dialogue.heard_other = true;
                         consume_budget().await;
                         continue;
                     }
                     DialogueRead::More(count) if count > 0 => {
-                        line.heard.drain(..count);
+                        dialogue.heard.drain(..count);
                         // A peer that sends much data must not block other tasks or the deadline.
                         consume_budget().await;
                         continue;
                     }
                     DialogueRead::Answer(count, words) => {
-                        line.heard.drain(..count);
-                        line.traced.write_all(&words).await?;
-                        line.traced.flush().await?;
+                        dialogue.heard.drain(..count);
+                        dialogue.traced.write_all(&words).await?;
+                        dialogue.traced.flush().await?;
                         consume_budget().await;
                         continue;
                     }
                     DialogueRead::More(_) | DialogueRead::Later(_) => {}
                     DialogueRead::Never(reason, words) => return Err(DialogueError::Unwanted(reason, words)),
                 }
-                if line.ended {
+                if dialogue.ended {
                     return Err(DialogueError::EndedFirst);
                 }
-                line.read().await?;
+                dialogue.read().await?;
             };
             wire.times.hand_over(wire.trace.last_read());
             Ok::<_, DialogueError>(taken)
@@ -192,11 +188,17 @@ impl Check {
 
 #[derive(Debug)]
 enum DialogueError {
-    NotConnected,
+    OutOfOrder(OutOfOrder),
     Silent,
     EndedFirst,
     Unwanted(Reason, String),
     Io(io::Error),
+}
+
+impl From<OutOfOrder> for DialogueError {
+    fn from(error: OutOfOrder) -> Self {
+        Self::OutOfOrder(error)
+    }
 }
 
 impl From<io::Error> for DialogueError {
@@ -208,7 +210,7 @@ impl From<io::Error> for DialogueError {
 impl StageError for DialogueError {
     fn reason(&self) -> Reason {
         match self {
-            Self::NotConnected => Reason::TcpFailed,
+            Self::OutOfOrder(_) => OutOfOrder::REASON,
             Self::Silent | Self::EndedFirst => Reason::TcpClosed,
             Self::Unwanted(reason, _) => *reason,
             Self::Io(error) => match error.kind() {
@@ -221,7 +223,7 @@ impl StageError for DialogueError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotConnected => "The dialogue could not run: no connection was open.".to_owned(),
+            Self::OutOfOrder(error) => error.to_string(),
             Self::Silent => "The server closed the connection without sending any data.".to_owned(),
             Self::EndedFirst => "The server closed the connection before it sent the expected response.".to_owned(),
             Self::Unwanted(_, words) => words.clone(),
@@ -230,9 +232,9 @@ impl StageError for DialogueError {
     }
 
     fn timed_out(wire: &Wire) -> Reason {
-        match &wire.line {
+        match &wire.transport {
             // The received data is a valid but incomplete response, or there is none, so the content is not at fault.
-            Some(line) if line.heard_other => Reason::ContentExpect,
+            Transport::Dialogue(dialogue) if dialogue.heard_other => Reason::ContentExpect,
             _ => Reason::TcpNoResponse,
         }
     }

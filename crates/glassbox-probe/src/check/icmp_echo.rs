@@ -4,6 +4,7 @@ use super::datagram::{Datagrams, LARGEST};
 use super::dial::{DialError, Dialer};
 use super::local_fault::shortage;
 use super::rx_timestamps;
+use super::transport::{OutOfOrder, Transport};
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
@@ -74,7 +75,7 @@ impl Check {
             socket.send(&request).await?;
             wire.trace.datagram_sent(at, request.len());
             wire.times.hand_over(Some(at));
-            wire.echo = Some(EchoSocket {
+            wire.transport = Transport::Echo(EchoSocket {
                 packets: Datagrams { socket, opened },
                 kind,
                 id,
@@ -91,13 +92,13 @@ impl Check {
     pub async fn await_echo(&mut self, ping: &Ping) -> Result<(), ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let Wire {
-                echo,
+                transport,
                 trace,
                 times,
                 facts,
                 ..
             } = wire;
-            let sent = echo.as_ref().ok_or_else(|| io::Error::other("no request was sent"))?;
+            let sent = transport.echo()?;
             let is_ip4 = facts.peer.is_none_or(|peer| peer.is_ipv4());
             let (mut buffer, mut stamp) = (vec![0; LARGEST], rx_timestamps::room());
             loop {
@@ -246,6 +247,7 @@ fn checksum(bytes: &[u8]) -> u16 {
 }
 
 enum EchoError {
+    OutOfOrder(OutOfOrder),
     NotPermitted,
     /// The kernel rejects an option that the module requires.
     Option(&'static str, Errno),
@@ -263,6 +265,12 @@ impl EchoError {
     }
 }
 
+impl From<OutOfOrder> for EchoError {
+    fn from(error: OutOfOrder) -> Self {
+        Self::OutOfOrder(error)
+    }
+}
+
 impl From<DialError> for EchoError {
     fn from(error: DialError) -> Self {
         Self::Dial(error)
@@ -277,8 +285,10 @@ impl From<io::Error> for EchoError {
 
 impl StageError for EchoError {
     fn reason(&self) -> Reason {
-        let Self::Dial(error) = self else {
-            return Reason::LocalNotPermitted;
+        let error = match self {
+            Self::OutOfOrder(_) => return OutOfOrder::REASON,
+            Self::NotPermitted | Self::Option(..) => return Reason::LocalNotPermitted,
+            Self::Dial(error) => error,
         };
         let code = match error {
             DialError::Io(error) => error.raw_os_error(),
@@ -293,6 +303,7 @@ impl StageError for EchoError {
 
     fn detail(&self) -> String {
         match self {
+            Self::OutOfOrder(error) => error.to_string(),
             Self::NotPermitted => "The exporter may open neither a ping socket nor a raw socket: add \
                 its group to net.ipv4.ping_group_range, or grant it CAP_NET_RAW."
                 .to_owned(),

@@ -7,6 +7,7 @@ use super::local_fault::watched;
 use super::secure::certificates_of;
 use super::tls::{Tls, reason_of_alert, server_name};
 use super::trace::Trace;
+use super::transport::Transport;
 use super::trust::Refusal;
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
@@ -117,7 +118,7 @@ impl Check {
             wire.facts.tls = Some(facts(&connection, certificates_of(&recorder)));
             wire.trace.secured(recorder.seen().client_cert_asked);
             let verdict = recorder.seen().verdict.take();
-            wire.quic = Some(Quic {
+            wire.transport = Transport::Quic(Quic {
                 connection,
                 socket,
                 _endpoint: endpoint,

@@ -6,6 +6,7 @@ use super::dialogue::DialogueConnection;
 use super::http2::restore;
 use super::memory_limit::{NoMemory, ProbeMemory};
 use super::pending_response::{PendingResponse, ResponseBody, ResponseError, ResponseHead, ResponsePart, closed};
+use super::transport::{OutOfOrder, Transport};
 use super::wire::{TracedStream, Wire};
 use super::{Check, LATE_READING, ProbeFailed, StageError};
 use crate::limits::Limits;
@@ -31,21 +32,21 @@ impl Check {
         self.stage(Stage::Receive, async |wire| {
             let Wire {
                 facts,
-                line,
-                pending,
+                transport,
                 trace,
                 times,
                 memory,
                 ..
             } = wire;
-            let pending = pending.as_mut().ok_or(ReceiveError::NotSent)?;
+            let pending = transport.pending()?;
             let flooded = || trace.interims() > limits.interim_responses;
             pending.advance_until(|answered| answered || flooded()).await;
             if flooded() {
                 return Err(ReceiveError::Interims(limits.interim_responses));
             }
             let Some(head) = pending.take_head() else {
-                return Err(pending.failure(trace).map_or(ReceiveError::NotSent, ReceiveError::Head));
+                let failure = pending.failure(trace);
+                return Err(failure.map_or(OutOfOrder::RESPONSE_TAKEN.into(), ReceiveError::Head));
             };
             let size = take_in_head(&head.headers, &limits, memory)?;
             let is_framed = head.is_framed;
@@ -62,7 +63,9 @@ impl Check {
                 Vec::new().into()
             };
             // The bytes that follow belong to another protocol, so the connection becomes a plain stream again.
-            *line = switched.map(|switched| DialogueConnection::switched(switched, memory));
+            if let Some(switched) = switched {
+                *transport = Transport::Dialogue(DialogueConnection::switched(switched, memory));
+            }
             if let Some(reply) = &mut facts.reply {
                 restore(&mut reply.trailers, &trace.deviations());
                 times.ended = trace.answer_ended(is_framed);
@@ -71,6 +74,12 @@ impl Check {
             Ok::<_, ReceiveError>(kept)
         })
         .await
+    }
+
+    /// Fails the probe because [`Check::reply`] is `None` after [`Check::receive`] has succeeded: a defect of the
+    /// exporter.
+    pub fn fail_without_reply(&mut self) -> ProbeFailed {
+        self.fail(OutOfOrder::REASON, OutOfOrder::NO_RESPONSE.to_string())
     }
 }
 
@@ -167,7 +176,7 @@ fn reply_of(
 }
 
 enum ReceiveError {
-    NotSent,
+    OutOfOrder(OutOfOrder),
     HeadTooLarge(usize, usize),
     TooManyFields(usize, usize),
     Interims(usize),
@@ -178,10 +187,16 @@ enum ReceiveError {
     Content(BodyError),
 }
 
+impl From<OutOfOrder> for ReceiveError {
+    fn from(error: OutOfOrder) -> Self {
+        Self::OutOfOrder(error)
+    }
+}
+
 impl StageError for ReceiveError {
     fn reason(&self) -> Reason {
         match self {
-            Self::NotSent => Reason::HttpFailed,
+            Self::OutOfOrder(_) => OutOfOrder::REASON,
             Self::HeadTooLarge(..) | Self::TooManyFields(..) => Reason::HttpResponseHeaderTooLarge,
             Self::Interims(_) => Reason::HttpResponseTooManyInterim,
             Self::NoMemory(_) => Reason::LocalOverloaded,
@@ -194,7 +209,7 @@ impl StageError for ReceiveError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotSent => "There was no response to read.".to_owned(),
+            Self::OutOfOrder(error) => error.to_string(),
             Self::HeadTooLarge(size, limit) => format!("The response header has {size} bytes; the limit is {limit}."),
             Self::TooManyFields(fields, limit) => {
                 format!("The response header has {fields} fields; the limit is {limit}.")

@@ -6,6 +6,7 @@ use super::second_handshake::SecondHandshake;
 use super::tls::{Tls, TlsNotReady, may_be_about_versions, reason_of_tls, server_name};
 use super::tls_inspection::HelloResponse;
 use super::trace::Trace;
+use super::transport::{OutOfOrder, Transport};
 use super::trust::{Recorder, Refusal};
 use super::wire::{Layer, Wire};
 use super::{Check, ProbeFailed, StageError};
@@ -41,7 +42,7 @@ impl Check {
             if !second.is_for_the_first_library(dialled.as_ref()) {
                 return Box::pin(second.instead(wire, dialled.as_ref())).await;
             }
-            let layer = wire.take_layer().ok_or(SecureError::NotConnected)?;
+            let layer = wire.transport.take().into_stream()?;
             let trace = wire.trace.clone();
             let connect_delay = trace.answered_late();
             let layer = layer.for_tls(&trace);
@@ -70,7 +71,7 @@ impl Check {
             if let Some(Err(refusal)) = recorder.seen().verdict.take() {
                 return Err(SecureError::Refused(refusal));
             }
-            wire.layer = Some(Layer::Tls(Box::new(session)));
+            wire.transport = Transport::Stream(Layer::Tls(Box::new(session)));
             Ok::<_, SecureError>(())
         })
         .await
@@ -147,7 +148,7 @@ pub(super) fn certificates_of(recorder: &Recorder) -> Option<TlsFacts> {
 }
 
 pub(super) enum SecureError {
-    NotConnected,
+    OutOfOrder(OutOfOrder),
     BadName(String),
     Handshake {
         /// Whether the first bytes look like TLS. `None` if no byte was received.
@@ -167,6 +168,12 @@ pub(super) enum SecureError {
         )]
         refused_with: Option<HelloResponse>,
     },
+}
+
+impl From<OutOfOrder> for SecureError {
+    fn from(error: OutOfOrder) -> Self {
+        Self::OutOfOrder(error)
+    }
 }
 
 impl SecureError {
@@ -203,7 +210,7 @@ impl SecureError {
 impl StageError for SecureError {
     fn reason(&self) -> Reason {
         match self {
-            Self::NotConnected => Reason::TcpFailed,
+            Self::OutOfOrder(_) => OutOfOrder::REASON,
             Self::BadName(_) => Reason::LocalTargetInvalid,
             Self::Refused(refusal) => refusal.reason,
             Self::Told { reason, .. } => *reason,
@@ -228,7 +235,7 @@ impl StageError for SecureError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotConnected => "There was no connection to secure.".to_owned(),
+            Self::OutOfOrder(error) => error.to_string(),
             Self::BadName(name) => format!("{name:?} is not a valid TLS server name; set tls_config.server_name."),
             Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
             Self::Handshake {

@@ -6,7 +6,8 @@ use super::local_fault::watched;
 use super::memory_limit::Buffered;
 use super::pending_response::{PendingResponse, ResponseError, ResponsePart, WireError, hypers_answer};
 use super::trace::Trace;
-use super::wire::{TracedStream, Wire};
+use super::transport::{OutOfOrder, Transport};
+use super::wire::{Layer, TracedStream, Wire};
 use super::{Check, ProbeFailed, StageError};
 use crate::limits::Limits;
 use crate::target::Scheme;
@@ -76,13 +77,15 @@ impl Check {
             wire.facts.method = Some(http_request.method.to_string());
             wire.facts.authority = http_request.authority.to_str().ok().map(str::to_owned);
             let trace = wire.trace.clone();
-            let pending = if let Some(quic) = wire.quic.take() {
-                trace.send();
-                Box::pin(over_http3(quic, http_request, trace.clone(), &limits)).await?
-            } else {
-                over_stream(wire, http_request, &limits).await?
+            let pending = match wire.transport.take() {
+                Transport::Quic(quic) => {
+                    trace.send();
+                    Box::pin(over_http3(quic, http_request, trace.clone(), &limits)).await?
+                }
+                other => over_stream(other.into_stream()?, wire, http_request, &limits).await?,
             };
-            let pending = wire.pending.insert(pending);
+            wire.transport = Transport::Pending(pending);
+            let pending = wire.transport.pending()?;
             pending
                 .advance_until(|answered| answered || trace.request_done().is_some())
                 .await;
@@ -109,11 +112,11 @@ impl Check {
 const HTTP2_WINDOW: usize = 2 << 20;
 
 async fn over_stream(
+    layer: Layer,
     wire: &mut Wire,
     http_request: HttpRequest,
     limits: &Limits,
 ) -> Result<PendingResponse, SendError> {
-    let layer = wire.take_layer().ok_or(SendError::NotConnected)?;
     let tls = wire.facts.tls.as_ref();
     let agreed = tls.is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
     let is_http2 = agreed || http_request.mode == RequestMode::Http2;
@@ -201,7 +204,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for BackgroundTasks {
 }
 
 pub(super) enum SendError {
-    NotConnected,
+    OutOfOrder(OutOfOrder),
     Unwritable,
     Exchange(ResponseError),
 }
@@ -212,10 +215,16 @@ impl SendError {
     }
 }
 
+impl From<OutOfOrder> for SendError {
+    fn from(error: OutOfOrder) -> Self {
+        Self::OutOfOrder(error)
+    }
+}
+
 impl StageError for SendError {
     fn reason(&self) -> Reason {
         match self {
-            Self::NotConnected => Reason::HttpFailed,
+            Self::OutOfOrder(_) => OutOfOrder::REASON,
             Self::Unwritable => Reason::LocalTargetInvalid,
             Self::Exchange(error) => error.reason(ResponsePart::Head),
         }
@@ -223,7 +232,7 @@ impl StageError for SendError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NotConnected => "There was no connection to send on.".to_owned(),
+            Self::OutOfOrder(error) => error.to_string(),
             Self::Unwritable => "The path, query or host cannot be written in an HTTP request.".to_owned(),
             Self::Exchange(error) => error.detail(),
         }

@@ -1,6 +1,7 @@
 //! Tunnel: connects through a proxy with CONNECT (RFC 9110 section 9.3.6) or SOCKS 5 (RFC 1928, RFC 1929).
 
 use super::http1::head::{HeadError, HeadLimits, HeadReader};
+use super::transport::OutOfOrder;
 use super::wire::{Layer, Wire};
 use super::{Check, ProbeFailed, StageError};
 use crate::secret::Secret;
@@ -43,7 +44,7 @@ impl Check {
             Tunnel::Socks5(None) => {}
         }
         self.stage(Stage::Tunnel, async |wire| {
-            let layer = wire.layer.as_mut().ok_or(TunnelError::NotConnected)?;
+            let layer = wire.transport.stream()?;
             match how {
                 Tunnel::Connect(fields) => connect(layer, fields, host, port).await?,
                 Tunnel::Socks5(user) => socks5(layer, user.as_ref(), host, port).await?,
@@ -190,12 +191,18 @@ async fn say(layer: &mut Layer, bytes: &[u8]) -> io::Result<()> {
 }
 
 enum TunnelError {
-    NotConnected,
+    OutOfOrder(OutOfOrder),
     Status(u16),
     Socks(u8),
     LogIn,
     Invalid(&'static str),
     Io(io::Error),
+}
+
+impl From<OutOfOrder> for TunnelError {
+    fn from(error: OutOfOrder) -> Self {
+        Self::OutOfOrder(error)
+    }
 }
 
 impl From<io::Error> for TunnelError {
@@ -207,10 +214,11 @@ impl From<io::Error> for TunnelError {
 impl StageError for TunnelError {
     fn reason(&self) -> Reason {
         match self {
+            Self::OutOfOrder(_) => OutOfOrder::REASON,
             // Failures behind the proxy: network, host, refusal, TTL (RFC 1928 section 6).
             Self::Status(502..=504) | Self::Socks(3..=6) => Reason::ProxyTargetUnreachable,
             Self::Status(_) | Self::Socks(_) | Self::LogIn => Reason::ProxyRefused,
-            Self::NotConnected | Self::Invalid(_) | Self::Io(_) => Reason::ProxyFailed,
+            Self::Invalid(_) | Self::Io(_) => Reason::ProxyFailed,
         }
     }
 
@@ -227,7 +235,7 @@ impl StageError for TunnelError {
             "address type not supported",
         ];
         match self {
-            Self::NotConnected => "There was no connection to the proxy.".to_owned(),
+            Self::OutOfOrder(error) => error.to_string(),
             Self::Status(status) => format!("The proxy returned {status} to CONNECT."),
             Self::Socks(code) => {
                 let word = SOCKS

@@ -1,6 +1,7 @@
 //! Wait: waits for the first byte of the response.
 
 use super::pending_response::{ResponseError, ResponsePart};
+use super::transport::OutOfOrder;
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
@@ -14,7 +15,7 @@ impl Check {
     pub async fn wait(&mut self) -> Result<(), ProbeFailed> {
         self.stage(Stage::Wait, async |wire| {
             let trace = wire.trace.clone();
-            let pending = wire.pending.as_mut().ok_or(WaitError::NotSent)?;
+            let pending = wire.transport.pending()?;
             pending
                 .advance_until(|answered| answered || trace.answer_began().is_some())
                 .await;
@@ -36,21 +37,27 @@ impl Check {
 }
 
 enum WaitError {
-    NotSent,
+    OutOfOrder(OutOfOrder),
     Exchange(ResponseError),
+}
+
+impl From<OutOfOrder> for WaitError {
+    fn from(error: OutOfOrder) -> Self {
+        Self::OutOfOrder(error)
+    }
 }
 
 impl StageError for WaitError {
     fn reason(&self) -> Reason {
         match self {
-            Self::NotSent => Reason::HttpFailed,
+            Self::OutOfOrder(_) => OutOfOrder::REASON,
             Self::Exchange(error) => error.reason(ResponsePart::Head),
         }
     }
 
     fn detail(&self) -> String {
         match self {
-            Self::NotSent => "There was no request to wait for.".to_owned(),
+            Self::OutOfOrder(error) => error.to_string(),
             Self::Exchange(error) => error.detail(),
         }
     }

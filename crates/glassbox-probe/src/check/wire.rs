@@ -1,15 +1,11 @@
-//! The state of one exchange: the facts so far, the connection, and the pending response.
+//! The state of one exchange: the facts so far, the transport, and the layers of its connection.
 
-use super::datagram::Datagrams;
 use super::dial::Dialled;
-use super::dialogue::DialogueConnection;
 use super::http2::HeaderBlocks;
-use super::icmp_echo::EchoSocket;
 use super::memory_limit::{Buffered, ProbeMemory};
-use super::pending_response::PendingResponse;
-use super::quic::Quic;
 use super::socket::Socket;
 use super::trace::Trace;
+use super::transport::Transport;
 use crate::limits::Limits;
 use glassbox_verdict::report::{Exchange, WireFacts};
 use std::io::{self, ErrorKind};
@@ -40,7 +36,7 @@ impl StageTimes {
     }
 }
 
-/// The connection state of one exchange.
+/// The state of one exchange.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     /// The facts of the exchange, without its stage timings.
@@ -49,18 +45,8 @@ pub(super) struct Wire {
     pub times: StageTimes,
     /// The address that was dialled, so that it can be dialled again.
     pub dialled: Option<Dialled>,
-    /// The connection, until the exchange takes it.
-    pub layer: Option<Layer>,
-    /// The connection as a line-based stream, after something was sent or received on it.
-    pub line: Option<DialogueConnection>,
-    /// The socket for datagrams, if they are used instead.
-    pub datagrams: Option<Datagrams>,
-    /// The QUIC connection, until the exchange takes it.
-    pub quic: Option<Quic>,
-    /// The socket that an echo request was sent on.
-    pub echo: Option<EchoSocket>,
-    /// The request and its pending response.
-    pub pending: Option<PendingResponse>,
+    /// What the last stage left to the next one.
+    pub transport: Transport,
     /// Nothing is sent after the connection is open.
     pub is_silent: bool,
     /// Events of the connection.
@@ -82,17 +68,10 @@ impl Wire {
         }
     }
 
-    /// Takes the connection. Bytes that were read but not consumed are dropped: TLS after STARTTLS starts from scratch.
-    pub fn take_layer(&mut self) -> Option<Layer> {
-        self.layer
-            .take()
-            .or_else(|| self.line.take().map(DialogueConnection::into_layer))
-    }
-
     /// Closes the connection and returns the facts. `begun` is the start of the probe.
     pub fn close(self, begun: Instant) -> Exchange {
         let mut facts = self.facts;
-        drop((self.layer, self.line, self.quic, self.pending));
+        drop(self.transport);
         let seen = self.trace.read_out();
         facts.socket = seen.socket;
         facts.deviations = seen.deviations.clone();

@@ -7,6 +7,7 @@ use crate::check::legacy_tls::LegacyHandshake;
 use crate::check::secure::{SecureError, certificates_of};
 use crate::check::tls_inspection::{HelloResponse, ServerChoice};
 use crate::check::trace::Trace;
+use crate::check::transport::Transport;
 use crate::check::wire::{Layer, Wire};
 use glassbox_verdict::report::TlsFacts;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ impl SecondHandshake<'_> {
         wire: &mut Wire,
         dialled: Option<&Dialled>,
     ) -> Result<(), SecureError> {
-        let layer = wire.take_layer().ok_or(SecureError::NotConnected)?;
+        let layer = wire.transport.take().into_stream()?;
         let failed = match self.shake_hands(wire, layer, false).await {
             Ok(()) => return Ok(()),
             Err(failed) => failed,
@@ -101,7 +102,7 @@ impl SecondHandshake<'_> {
             client_cert_asked,
             ..facts
         });
-        wire.layer = Some(Layer::Legacy(stream));
+        wire.transport = Transport::Stream(Layer::Legacy(stream));
         Ok(())
     }
 
