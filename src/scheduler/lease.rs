@@ -190,7 +190,7 @@ impl Lease {
 
 fn broken() -> LocalError {
     LocalError {
-        reason: Reason::LocalPanic,
+        reason: Reason::LocalInternalError,
         detail: "the lease ended without a reading; this is a defect of the exporter, please report it".to_owned(),
     }
 }

@@ -223,10 +223,8 @@ impl DnsProber {
             .await?;
         match check.reply().map(|reply| reply.status) {
             Some(200) => read(check, &body),
-            status => {
-                let words = format!("The response status is {}.", status.unwrap_or_default());
-                Err(check.fail(Reason::HttpStatus, words))
-            }
+            Some(status) => Err(check.fail(Reason::HttpStatus, format!("The response status is {status}."))),
+            None => Err(check.fail_without_reply()),
         }
     }
 

@@ -68,7 +68,7 @@ impl GrpcProber {
         let called = call(check, ask).await;
         let body = called.map_err(|stopped| check.failed_by_tls(stopped))?;
         let Some(reply) = check.reply() else {
-            return Err(check.fail(Reason::GrpcInvalid, "There is no response to evaluate."));
+            return Err(check.fail_without_reply());
         };
         let GrpcOutcome { health, objection } = status::of(reply, &body);
         let objection = objection.or_else(|| objection_to(health, reply, check.secrets()));

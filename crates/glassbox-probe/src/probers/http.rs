@@ -64,7 +64,7 @@ impl HttpProber {
                 tokens.forget(sent);
             }
             let Some(reply) = check.reply() else {
-                return Err(check.fail(Reason::HttpFailed, "There is no response to evaluate."));
+                return Err(check.fail_without_reply());
             };
             visit.take_cookies(reply);
             match visit.redirected(reply) {

@@ -123,7 +123,7 @@ impl WebsocketProber {
             })
             .await?;
         let Some(reply) = check.reply() else {
-            return Err(check.fail(Reason::WebsocketNotUpgraded, "There is no response to evaluate."));
+            return Err(check.fail_without_reply());
         };
         let status = reply.status;
         match status {

@@ -236,7 +236,10 @@ impl OAuth2 {
                 ..BodyPlan::default()
             })
             .await?;
-        Ok((check.reply().map_or(0, |reply| reply.status), body))
+        match check.reply().map(|reply| reply.status) {
+            Some(status) => Ok((status, body)),
+            None => Err(check.fail_without_reply()),
+        }
     }
 
     /// Registers the secrets that the token server may repeat.
