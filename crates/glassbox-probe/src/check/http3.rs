@@ -184,11 +184,30 @@ impl Http3Error {
         }
     }
 
+    /// Whether the library failed by itself: the peer causes other codes.
+    fn is_internal(&self) -> bool {
+        let code = match (self.connection(), self) {
+            (
+                Some(ConnectionError::Local {
+                    error: LocalError::Application { code, .. },
+                    ..
+                }),
+                _,
+            )
+            | (_, Self::Stream(StreamError::StreamError { code, .. })) => code,
+            _ => return false,
+        };
+        *code == Code::H3_INTERNAL_ERROR
+    }
+
     /// `client_cert_asked`: whether the server requested a client certificate. It may reject the certificate after the
     /// client's handshake is complete.
     pub fn reason(&self, part: ResponsePart, client_cert_asked: bool) -> Reason {
         if let Some(error) = self.quic() {
             return reason_of_quic(error, client_cert_asked).unwrap_or(Reason::QuicFailed);
+        }
+        if self.is_internal() {
+            return Reason::LocalInternalError;
         }
         match (self.connection(), self) {
             (Some(ConnectionError::Remote { .. } | ConnectionError::Timeout { .. }), _)
@@ -210,6 +229,9 @@ impl Http3Error {
     pub fn words(&self) -> String {
         if let Some(error) = self.quic() {
             return quic::words(error);
+        }
+        if self.is_internal() {
+            return "the exporter's HTTP/3 library failed".to_owned();
         }
         match (self.connection(), self) {
             (
@@ -238,5 +260,66 @@ impl Http3Error {
             (_, Self::Interims(_) | Self::Length(_) | Self::Short) => self.to_string(),
             _ => "the connection ended".to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::{Check, HttpRequest, ProbeContext, RequestMode, Tls};
+    use crate::target::Scheme;
+    use bytes::Bytes;
+    use glassbox_verdict::reason::Reason;
+    use http::header::HOST;
+    use http::{HeaderMap, HeaderValue, Method};
+    use quinn::crypto::rustls::QuicServerConfig;
+    use quinn::{Endpoint, ServerConfig};
+    use rustls::pki_types::PrivateKeyDer;
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// A server that accepts connections and does not respond.
+    fn silent_server() -> Endpoint {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key)
+            .unwrap();
+        tls.alpn_protocols = vec![b"h3".to_vec()];
+        let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = endpoint.clone();
+        tokio::spawn(async move {
+            let connection = listener.accept().await.unwrap().await.unwrap();
+            connection.closed().await
+        });
+        endpoint
+    }
+
+    #[tokio::test]
+    async fn a_request_that_the_library_rejects_is_a_local_error() {
+        let server = silent_server();
+        let mut check = Check::new(&ProbeContext::default(), Duration::from_mins(1));
+        check.begin_exchange("https://localhost/".to_owned(), true);
+        let to = server.local_addr().unwrap();
+        let tls = Tls::without_verification();
+        check.secure_quic(&tls, "localhost", to).await.unwrap();
+        let contradictory = HttpRequest {
+            method: Method::GET,
+            scheme: Scheme::Https,
+            target: Bytes::from_static(b"/"),
+            authority: HeaderValue::from_static("localhost"),
+            headers: HeaderMap::from_iter([(HOST, HeaderValue::from_static("other.example"))]),
+            body: Bytes::new(),
+            mode: RequestMode::Normal,
+        };
+        check.send(contradictory).await.unwrap_err();
+        let fault = check.finish().fault.unwrap();
+        assert_eq!(fault.reason, Reason::LocalInternalError, "{fault:?}");
+        assert_eq!(fault.detail, "HTTP/3 ended: the exporter's HTTP/3 library failed.");
     }
 }

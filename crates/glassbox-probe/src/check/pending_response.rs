@@ -277,7 +277,9 @@ impl ResponseError {
             // Only the code: the library's text may contain data from the peer.
             return match h2.reason() {
                 Some(code) => format!("HTTP/2 ended: {}.", code.description()),
-                None => "HTTP/2 ended.".to_owned(),
+                None => "The exporter used the HTTP/2 library in an invalid way. This is a defect of the exporter; \
+                         please report it."
+                    .to_owned(),
             };
         }
         let mut text = error.to_string();
@@ -298,11 +300,15 @@ fn hypers_reason(error: &hyper::Error, part: ResponsePart) -> Reason {
         return reason;
     }
     if let Some(h2) = cause_of::<h2::Error>(error) {
-        // The peer ended the stream or the connection, or the exporter ended it after a protocol error.
         return if h2.is_remote() {
+            // The peer ended the stream or the connection.
             closed(part)
-        } else {
+        } else if h2.is_io() || h2.reason().is_some() {
+            // The exporter ended it after a protocol error.
             Reason::HttpResponseInvalid
+        } else {
+            // The library rejected its use. Its other errors have a code or an I/O error.
+            Reason::LocalInternalError
         };
     }
     if error.is_parse_too_large() {
@@ -348,4 +354,27 @@ fn cause_of<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> 
         cause = inner.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reason, ResponseError, ResponsePart};
+    use bytes::Bytes;
+    use http::{Request, Version};
+    use http_body_util::Full;
+    use hyper::client::conn::http2;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    #[tokio::test]
+    async fn a_request_that_the_library_rejects_is_a_local_error() {
+        let (client, _server) = tokio::io::duplex(1024);
+        let handshake = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(client));
+        let (mut sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        let mut without_authority = Request::new(Full::<Bytes>::default());
+        *without_authority.version_mut() = Version::HTTP_2;
+        let error = ResponseError::from(sender.send_request(without_authority).await.unwrap_err());
+        assert_eq!(error.reason(ResponsePart::Head), Reason::LocalInternalError);
+        assert!(error.detail().contains("defect of the exporter"), "{}", error.detail());
+    }
 }

@@ -16,8 +16,8 @@ use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{SocketFacts, TlsFacts};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 use quinn::{
-    AsyncTimer, AsyncUdpSocket, ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, Runtime,
-    TokioRuntime, TransportConfig, VarInt,
+    AsyncTimer, AsyncUdpSocket, ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, EndpointConfig,
+    Runtime, TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::{AlertDescription, KeyLog};
 use socket::QuicSocket;
@@ -96,7 +96,7 @@ impl Check {
             wire.times.began = Some(Instant::now());
             let connecting = endpoint
                 .connect_with(config, to, name.trim_matches(['[', ']']))
-                .map_err(|error| QuicError::Unusable(error.to_string()))?;
+                .map_err(QuicError::Unusable)?;
             let connected = tokio::select! {
                 connected = connecting => connected,
                 () = socket.fell_short.notified() => Err(ConnectionError::LocallyClosed),
@@ -262,7 +262,8 @@ fn alert(code: u64) -> Option<AlertDescription> {
 enum QuicError {
     BadName(String),
     NoCipher,
-    Unusable(String),
+    /// The library refuses to dial.
+    Unusable(ConnectError),
     Dial(DialError),
     Handshake {
         client_cert_asked: bool,
@@ -289,7 +290,9 @@ impl StageError for QuicError {
     fn reason(&self) -> Reason {
         match self {
             Self::BadName(_) => Reason::LocalTargetInvalid,
-            Self::NoCipher | Self::Unusable(_) => Reason::TlsProtocolError,
+            // Nothing was sent: these are errors in the use of the library, except for an address that it never dials.
+            Self::Unusable(ConnectError::InvalidRemoteAddress(_)) => Reason::LocalTargetInvalid,
+            Self::NoCipher | Self::Unusable(_) => Reason::LocalInternalError,
             Self::Refused(refusal) => refusal.reason,
             Self::Dial(error) => error.own_reason().unwrap_or(match error.kind() {
                 ErrorKind::ConnectionRefused => Reason::QuicRefused,
@@ -316,7 +319,7 @@ impl StageError for QuicError {
         match self {
             Self::BadName(name) => format!("{name:?} is not a valid TLS server name; set tls_config.server_name."),
             Self::NoCipher => "QUIC needs TLS_AES_128_GCM_SHA256.".to_owned(),
-            Self::Unusable(words) => format!("QUIC: {words}."),
+            Self::Unusable(error) => format!("QUIC: {error}."),
             Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
             Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 "The host reports that nothing is listening on this UDP port.".to_owned()
@@ -351,5 +354,26 @@ pub(super) fn words(error: &ConnectionError) -> String {
         ConnectionError::ApplicationClosed(close) => format!("closed by the peer with {}", close.error_code),
         ConnectionError::TransportError(error) => format!("{}", error.code),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::QuicError;
+    use crate::check::StageError as _;
+    use glassbox_verdict::reason::Reason;
+    use quinn::ConnectError;
+
+    #[test]
+    fn a_library_that_refuses_to_dial_is_a_local_error() {
+        let unusable = |error| QuicError::Unusable(error).reason();
+        assert_eq!(QuicError::NoCipher.reason(), Reason::LocalInternalError);
+        assert_eq!(unusable(ConnectError::EndpointStopping), Reason::LocalInternalError);
+        // Port 0, or the address 0.0.0.0.
+        let address = ([127, 0, 0, 1], 0).into();
+        assert_eq!(
+            unusable(ConnectError::InvalidRemoteAddress(address)),
+            Reason::LocalTargetInvalid
+        );
     }
 }

@@ -228,8 +228,25 @@ pub(super) fn reason_of_tls(error: &io::Error, client_cert_asked: bool) -> Optio
         Error::AlertReceived(alert) => reason_of_alert(*alert, client_cert_asked),
         Error::PeerIncompatible(_) => Reason::TlsVersionOrCipherMismatch,
         Error::InvalidCertificate(_) => Reason::TlsCertInvalid,
+        error if is_misuse(error) => Reason::LocalInternalError,
         _ => Reason::TlsProtocolError,
     })
+}
+
+/// Whether the library failed regardless of the received data: it has no random numbers, cannot sign with the client's
+/// key, or was used in an invalid way.
+const fn is_misuse(error: &rustls::Error) -> bool {
+    use rustls::Error;
+    matches!(
+        error,
+        Error::General(_)
+            | Error::FailedToGetRandomBytes
+            | Error::FailedToGetCurrentTime
+            | Error::EncryptError
+            | Error::HandshakeNotComplete
+            | Error::BadMaxFragmentSize
+            | Error::InconsistentKeys(_)
+    )
 }
 
 /// The reason for an error after the client's handshake was complete. In TLS 1.3, an alert about the client certificate
@@ -306,5 +323,54 @@ pub(super) const fn reason_of_alert(alert: AlertDescription, client_cert_asked: 
             Reason::TlsVersionOrCipherMismatch
         }
         _ => Reason::TlsAlert,
+    }
+}
+
+#[cfg(test)]
+impl Tls {
+    /// Settings that accept any certificate.
+    pub(super) fn without_verification() -> Self {
+        use std::convert::Infallible;
+        let trust = || Ok(Trusted::These(Arc::default()));
+        let identity = || Ok(Identity::default());
+        Self::new(TlsSettings {
+            trust: Watched::new::<Infallible>("trust", Vec::new(), || Ok(trust()), trust).unwrap(),
+            identity: Watched::new::<Infallible>("identity", Vec::new(), || Ok(identity()), identity).unwrap(),
+            server_name: None,
+            skip_verify: true,
+            min_version: TlsVersion::Tls12,
+            max_version: TlsVersion::Tls13,
+            alpn: &[],
+        })
+        .unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason_of_tls;
+    use glassbox_verdict::reason::Reason;
+    use rustls::{Error, InvalidMessage, PeerMisbehaved};
+    use std::io;
+
+    #[test]
+    fn an_error_regardless_of_the_received_data_is_a_local_error() {
+        let reason = |error| reason_of_tls(&io::Error::new(io::ErrorKind::InvalidData, error), false);
+        for own in [
+            Error::General("signing failed".to_owned()),
+            Error::FailedToGetRandomBytes,
+            Error::EncryptError,
+            Error::HandshakeNotComplete,
+        ] {
+            assert_eq!(reason(own.clone()), Some(Reason::LocalInternalError), "{own}");
+        }
+        for servers in [
+            Error::DecryptError,
+            Error::PeerSentOversizedRecord,
+            Error::InvalidMessage(InvalidMessage::InvalidContentType),
+            Error::PeerMisbehaved(PeerMisbehaved::InvalidKeyShare),
+        ] {
+            assert_eq!(reason(servers.clone()), Some(Reason::TlsProtocolError), "{servers}");
+        }
     }
 }

@@ -156,19 +156,15 @@ mod tests {
     use super::{OutOfOrder, Transport};
     use crate::check::http1::Http1Error;
     use crate::check::pending_response::{PendingResponse, WireError};
-    use crate::check::trust::{Trust, Trusted};
     use crate::check::{
-        BodyPlan, Check, DialogueRead, HttpRequest, Identity, Ping, ProbeContext, ProbeFailed, RequestMode, Tls,
-        TlsSettings, TlsVersion, Tunnel, Watched,
+        BodyPlan, Check, DialogueRead, HttpRequest, Ping, ProbeContext, ProbeFailed, RequestMode, Tls, Tunnel,
     };
-    use glassbox_verdict::reason::Reason;
-    use glassbox_verdict::report::Fault;
     use crate::target::Scheme;
     use bytes::Bytes;
+    use glassbox_verdict::reason::Reason;
+    use glassbox_verdict::report::Fault;
     use http::{HeaderMap, HeaderValue, Method};
-    use std::convert::Infallible;
     use std::net::Ipv4Addr;
-    use std::sync::Arc;
     use std::time::Duration;
 
     /// The failure of the last of these stages, which are all of one exchange.
@@ -177,21 +173,6 @@ mod tests {
         check.begin_exchange("test://target".to_owned(), false);
         stages(&mut check).await.unwrap_err();
         check.finish().fault.unwrap()
-    }
-
-    fn tls() -> Tls {
-        let trusted = || Ok(Trusted::These(Arc::new(Trust::default())));
-        let identity = || Ok(Identity::default());
-        Tls::new(TlsSettings {
-            trust: Watched::new::<Infallible>("trust", Vec::new(), || Ok(trusted()), trusted).unwrap(),
-            identity: Watched::new::<Infallible>("identity", Vec::new(), || Ok(identity()), identity).unwrap(),
-            server_name: None,
-            skip_verify: true,
-            min_version: TlsVersion::Tls12,
-            max_version: TlsVersion::Tls13,
-            alpn: &[],
-        })
-        .unwrap()
     }
 
     fn request() -> HttpRequest {
@@ -220,7 +201,7 @@ mod tests {
     async fn a_stage_without_its_transport_is_a_local_error() {
         let faults = [
             fault(async |check| check.tunnel(&Tunnel::Socks5(None), "app.example", 80).await).await,
-            fault(async |check| check.secure(&tls(), "app.example", false).await).await,
+            fault(async |check| check.secure(&Tls::without_verification(), "app.example", false).await).await,
             fault(async |check| check.send(request()).await).await,
             fault(async |check| check.wait().await).await,
             fault(async |check| check.receive(|_| BodyPlan::default()).await.map(drop)).await,
