@@ -5,8 +5,6 @@ mod check;
 mod config;
 mod external_url;
 mod healthcheck;
-mod log_lines;
-mod log_writer;
 mod man_page;
 mod numbers;
 mod version;
@@ -14,11 +12,11 @@ mod version;
 pub use check::CheckCommand;
 pub use config::ConfigCommand;
 pub use healthcheck::{HealthcheckCommand, healthcheck};
-pub use log_lines::LogLines;
-pub use log_writer::{dropped_log_lines, flush_logs};
 pub use version::{version_in_log, version_text};
 
 use crate::config::{Config, ConfigError, Defaults};
+use crate::logs::LogFormat;
+use crate::server::listeners::Listen;
 use crate::server::{AllowedHosts, ServerSettings};
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use glassbox_probe::metrics::Level;
@@ -173,24 +171,6 @@ pub enum LogLevel {
     Warn,
     /// Failed probes, failed reloads and internal errors.
     Error,
-}
-
-/// Where the server accepts connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen<'a> {
-    /// Listen addresses in the syntax of `blackbox_exporter`: `:9115` means all addresses of the host.
-    At(&'a [String]),
-    /// The sockets that systemd passes (`sd_listen_fds(3)`).
-    Inherited,
-}
-
-/// A log format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// `key=value` pairs.
-    Logfmt,
-    /// One JSON object per line.
-    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -1,9 +1,12 @@
 //! The binary: parses the command line, sets up logs and signals, and runs the command.
 #![forbid(unsafe_code)]
 
-use glassbox_exporter::cli::{self, Cli, CliError, Command, LogLevel, LogLines};
+use glassbox_exporter::cli::{self, Cli, CliError, Command, LogLevel};
+use glassbox_exporter::logs::{LogLines, flush_logs};
 use glassbox_exporter::server::App;
+use glassbox_exporter::server::listeners::listen;
 use glassbox_exporter::workers::{self, Workers};
+use glassbox_exporter::{process, run_loop};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
@@ -28,12 +31,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     start_logs(&cli);
-    glassbox_exporter::log_panics_by_location();
+    process::log_panics_by_location();
     let runtime = match workers::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "Error starting the runtime");
-            cli::flush_logs();
+            flush_logs();
             return ExitCode::FAILURE;
         }
     };
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
         tracing::error!(%error, "Error");
         ExitCode::FAILURE
     });
-    cli::flush_logs();
+    flush_logs();
     // A file system read that hangs must not delay the exit of the process.
     runtime.shutdown_background();
     code
@@ -73,18 +76,18 @@ async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
 }
 
 async fn serve(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    glassbox_exporter::raise_file_limit();
+    process::raise_file_limit();
     let watched = cli
         .auto_reload()
         .map(|(file, interval)| (std::fs::read(&file).ok(), file, interval));
     let workers = Workers::one_for_each_processor()?;
     let app = Arc::new(App::new(cli.server_settings()?, workers).map_err(CliError::Config)?);
-    let listeners = glassbox_exporter::listen(cli.listen_addresses()).await?;
-    glassbox_exporter::reload_on_hangup(app.clone())?;
+    let listeners = listen(cli.listen_addresses()).await?;
+    run_loop::reload_on_hangup(app.clone())?;
     if let Some((seen, file, interval)) = watched {
-        tokio::spawn(glassbox_exporter::reload_on_change(app.clone(), file, seen, interval));
+        tokio::spawn(run_loop::reload_on_change(app.clone(), file, seen, interval));
     }
-    glassbox_exporter::run(app, listeners, glassbox_exporter::termination()?).await?;
+    run_loop::run(app, listeners, process::termination()?).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,5 @@
 //! Listening sockets: bound here, or passed by systemd.
 
-use crate::cli::Listen;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
@@ -8,6 +7,15 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 /// Length of the kernel's accept queue, limited by `net.core.somaxconn` (default 4096). If the queue is full, a client
 /// retries after one second, so its scrape would be late.
 const BACKLOG: u32 = 4096;
+
+/// Where the server accepts connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen<'a> {
+    /// Listen addresses in the syntax of `blackbox_exporter`: `:9115` means all addresses of the host.
+    At(&'a [String]),
+    /// The sockets that systemd passes (`sd_listen_fds(3)`).
+    Inherited,
+}
 
 /// Binds the addresses, or uses the sockets that systemd passes.
 ///
@@ -74,8 +82,7 @@ fn inherited() -> io::Result<Vec<TcpListener>> {
 
 #[cfg(test)]
 mod tests {
-    use super::listen;
-    use crate::cli::Listen;
+    use super::{Listen, listen};
     use std::time::Duration;
     use tokio::net::TcpStream;
     use tokio::time::timeout;

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::metrics_response::answer;
-use crate::cli;
+use crate::logs::dropped_log_lines;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use glassbox_probe::metrics::{Family, MetricKind, Sample, Value};
@@ -12,7 +12,7 @@ pub(super) async fn page(app: Shared, headers: HeaderMap) -> Response {
     app.scheduler.self_metrics().connections(app.connections.count());
     app.scheduler
         .self_metrics()
-        .set_server_counts(cli::dropped_log_lines(), app.auth.refused());
+        .set_server_counts(dropped_log_lines(), app.auth.refused());
     let mut families = app.scheduler.self_metric_families();
     families.extend(app.scheduler.config().controls().healthy().map(vantage));
     families.sort_by(|one, other| one.name.cmp(&other.name));

@@ -52,7 +52,7 @@ impl Exporter {
         let shutdown = async {
             let _ = stopped.await;
         };
-        tokio::spawn(glassbox_exporter::run(app, vec![listener], shutdown));
+        tokio::spawn(glassbox_exporter::run_loop::run(app, vec![listener], shutdown));
         Self {
             address,
             config_file,

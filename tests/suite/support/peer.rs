@@ -1,7 +1,6 @@
 //! A TCP server with the behavior from the test.
 
-use glassbox_exporter::cli::Listen;
-use glassbox_exporter::listen;
+use glassbox_exporter::server::listeners::{Listen, listen};
 use rustls::ServerConfig;
 use std::future::Future;
 use std::net::SocketAddr;

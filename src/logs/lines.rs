@@ -2,7 +2,7 @@
 //! without duplicate keys. Programs that parse `blackbox_exporter`'s logs can also parse these lines.
 
 use super::LogFormat;
-use super::log_writer::LogWriter;
+use super::writer::LogWriter;
 use glassbox_verdict::utc::rfc3339;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
