@@ -21,7 +21,7 @@ use crate::server::{AllowedHosts, ServerSettings};
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use glassbox_probe::metrics::Level;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Configuration file that `blackbox_exporter` loads by default.
@@ -325,14 +325,7 @@ impl Cli {
     }
 
     fn load(&self) -> Result<Config, CliError> {
-        let config = match self.config_file() {
-            Some(path) => Config::load(&path, self.defaults()),
-            None => Config::parse(crate::config::DEFAULT, self.defaults()).map_err(|issue| ConfigError::Invalid {
-                path: Path::new("the embedded default").to_owned(),
-                issue,
-            }),
-        };
-        Ok(config?)
+        Ok(Config::load_or_default(self.config_file().as_deref(), self.defaults())?)
     }
 }
 

@@ -12,7 +12,6 @@ mod header_fields;
 mod http;
 mod icmp;
 mod issue;
-mod keys;
 mod limits;
 mod oauth;
 mod policy;
@@ -37,14 +36,15 @@ use glassbox_probe::limits::Limits;
 use glassbox_probe::metrics::Level;
 use glassbox_probe::policy::Policy;
 use glassbox_probe::probers::{Module, PROBERS, Prober};
-use issue::{Location, at};
+use issue::Location;
+use read::at;
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The configuration that applies without a configuration file.
-pub const DEFAULT: &str = include_str!("config/default.yml");
+const DEFAULT: &str = include_str!("config/default.yml");
 
 /// The running configuration.
 #[derive(Debug)]
@@ -87,16 +87,29 @@ impl Config {
     /// # Errors
     /// If the file cannot be read or is not a valid configuration.
     pub fn load(path: &Path, defaults: Defaults) -> Result<Self, ConfigError> {
-        Self::parse(&Self::text(path)?, defaults).map_err(|issue| ConfigError::invalid(path, issue))
+        Self::load_or_default(Some(path), defaults)
     }
 
-    /// A file's text.
+    /// Loads the file, or the embedded default if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a valid configuration.
+    pub fn load_or_default(file: Option<&Path>, defaults: Defaults) -> Result<Self, ConfigError> {
+        let (name, text) = Self::text(file)?;
+        Self::parse(&text, defaults).map_err(|issue| ConfigError::invalid(&name, issue))
+    }
+
+    /// The text of the file, or of the embedded default if there is none, and its name for messages.
     ///
     /// # Errors
     /// If the file cannot be read or is neither UTF-8 nor UTF-16.
-    pub fn text(path: &Path) -> Result<String, ConfigError> {
+    pub fn text(file: Option<&Path>) -> Result<(PathBuf, String), ConfigError> {
+        let Some(path) = file else {
+            return Ok((PathBuf::from("the embedded default"), DEFAULT.to_owned()));
+        };
         let read = std::fs::read(path).and_then(in_utf8);
-        read.map_err(|error| ConfigError::unreadable(path, &error))
+        let text = read.map_err(|error| ConfigError::unreadable(path, &error))?;
+        Ok((path.to_owned(), text))
     }
 
     /// Validates a configuration and builds it.
@@ -272,10 +285,10 @@ fn or_default<T: Clone + Default>(block: Option<&T>) -> T {
 }
 
 fn unknown_prober(name: &str) -> String {
-    let known: Vec<_> = PROBERS.iter().map(|row| row.name).collect();
+    let known = PROBERS.join(", ");
     match name {
-        "" => format!("missing prober: expected one of {}", known.join(", ")),
-        _ => format!("prober {name:?} is not valid: expected one of {}", known.join(", ")),
+        "" => format!("missing prober: expected one of {known}"),
+        _ => format!("prober {name:?} is not valid: expected one of {known}"),
     }
 }
 

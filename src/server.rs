@@ -173,22 +173,12 @@ impl App {
 }
 
 fn load(settings: &ServerSettings) -> Result<Config, ConfigError> {
-    let config = read(settings)?;
+    let config = Config::load_or_default(settings.config_file.as_deref(), settings.defaults)?;
     // No warnings for the embedded default: its modules are those of blackbox_exporter.
     for warning in config.warnings().iter().filter(|_| settings.config_file.is_some()) {
         tracing::warn!(%warning, "Config file");
     }
     Ok(config)
-}
-
-fn read(settings: &ServerSettings) -> Result<Config, ConfigError> {
-    match &settings.config_file {
-        Some(path) => Config::load(path, settings.defaults),
-        None => Config::parse(crate::config::DEFAULT, settings.defaults).map_err(|issue| ConfigError::Invalid {
-            path: PathBuf::from("the embedded default"),
-            issue,
-        }),
-    }
 }
 
 /// Random number that distinguishes the evidence ids of this process from those of earlier processes.

@@ -48,13 +48,8 @@ impl Cli {
     }
 
     fn text_of(&self, argument: &ConfigFileArgument) -> Result<(PathBuf, String), CliError> {
-        match argument.file.clone().or_else(|| self.config_file()) {
-            Some(path) => {
-                let text = Config::text(&path)?;
-                Ok((path, text))
-            }
-            None => Ok((PathBuf::from("the embedded default"), crate::config::DEFAULT.to_owned())),
-        }
+        let file = argument.file.clone().or_else(|| self.config_file());
+        Ok(Config::text(file.as_deref())?)
     }
 
     fn findings(&self, path: &Path, text: &str) -> (String, bool) {

@@ -1,7 +1,8 @@
 //! Builds a module's address family and source address.
 
 use super::file::Spanned;
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
+use super::read::at;
 use glassbox_probe::check::AddressFamily;
 use std::net::IpAddr;
 

@@ -1,8 +1,9 @@
 //! Builds the credentials of http and websocket modules.
 
 use super::file::{AuthorizationFile, BasicAuthFile, ClientFile, HttpFile, OAuth2File, Spanned};
-use super::http::header_value;
-use super::issue::{ConfigIssue, at};
+use super::header_fields::header_value;
+use super::issue::ConfigIssue;
+use super::read::at;
 use glassbox_probe::probers::credentials::{Credentials, SecretSource};
 use glassbox_probe::secret::Secret;
 

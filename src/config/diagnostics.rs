@@ -2,7 +2,8 @@
 //! the process.
 
 use super::file::{BackendFile, ConfigFile, ControlFile, DiagnosticsFile, ModuleFile, Spanned};
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
+use super::read::at;
 use super::tree::below;
 use super::units;
 use glassbox_probe::controls::{ControlSpec, Controls};

@@ -2,7 +2,8 @@
 
 use super::address;
 use super::file::{LabelFile, Spanned, StepFile, TcpFile, TlsFile, UnixFile};
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
+use super::read::at;
 use super::regexps::regexp;
 use super::tls;
 use super::tree::below;

@@ -2,7 +2,8 @@
 
 use super::address;
 use super::file::{DnsFile, RecordRulesFile, Spanned};
-use super::issue::{ConfigIssue, Location, at};
+use super::issue::{ConfigIssue, Location};
+use super::read::at;
 use super::regexps::regexps;
 use super::tls;
 use super::tree::below;

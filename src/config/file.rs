@@ -2,13 +2,13 @@
 //! rejected.
 
 use super::issue::{ConfigIssue, Location};
-use super::keys::{plain, unknown};
 pub(super) use super::read::Spanned;
 use super::read::{ConfiguredBody, Read};
 use super::tree::{self, Node, NodeKind, below};
 use glassbox_probe::metrics::Level;
 use glassbox_probe::probers::proxies::with_scheme;
 use glassbox_probe::secret::{MASK, Secret};
+use keys::{plain, unknown};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -66,6 +66,7 @@ macro_rules! block {
 
 mod blocks;
 mod defaults;
+mod keys;
 mod top_level;
 mod web;
 
@@ -96,7 +97,7 @@ fn refuse_unserved(location: Location, value: &Node, path: &str) -> Result<(), C
 const DEFAULTS: &str = include_str!("defaults.yml");
 
 /// The blocks and their keys, for a hint where a misplaced key belongs.
-pub(super) const BLOCKS: [(&str, &[&str]); 24] = [
+const BLOCKS: [(&str, &[&str]); 24] = [
     ("a module", ModuleFile::KEYS),
     ("http", HttpFile::KEYS),
     ("tcp", TcpFile::KEYS),

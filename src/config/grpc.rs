@@ -2,7 +2,8 @@
 
 use super::address;
 use super::file::{GrpcFile, Spanned};
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
+use super::read::at;
 use super::tls;
 use super::tree::below;
 use ::http::{HeaderName, HeaderValue};

@@ -1,11 +1,12 @@
-//! Builds header fields with several values. Each value is plain, a secret or in a file.
+//! Parses header fields, and builds those with several values. Each value is plain, a secret or in a file.
 
 use super::file::{FieldFile, Spanned};
-use super::http::{header_name, header_value};
-use super::issue::{ConfigIssue, at};
-use super::tree::below;
+use super::issue::ConfigIssue;
+use super::read::at;
+use super::tree::{below, shown};
 use glassbox_probe::probers::credentials::SecretSource;
 use glassbox_probe::probers::header_fields::Fields;
+use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 
 /// Names that `http_headers` must not set, as in `blackbox_exporter`. See also [`RESERVED_PREFIXES`].
@@ -33,6 +34,22 @@ pub(super) enum Names {
     Free,
     /// All names.
     All,
+}
+
+/// Parses the name of a header field.
+pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        format!(
+            "invalid header name {:?}: expected letters, digits and hyphens only",
+            shown(name)
+        )
+    })
+}
+
+/// Parses a header value. The error does not quote the value because it may be a secret.
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| "invalid header value: contains a line break or another control character")
 }
 
 /// Builds the fields of the `key` block.

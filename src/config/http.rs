@@ -2,12 +2,14 @@
 
 use super::credentials::{self, filled};
 use super::file::{HeaderMatchFile, HttpFile, Spanned, is_plain_header};
-use super::issue::{ConfigIssue, at};
+use super::header_fields::{self, header_name, header_value};
+use super::issue::ConfigIssue;
+use super::read::at;
 use super::regexps::{regexp, regexps};
 use super::tls;
-use super::tree::{below, shown};
+use super::tree::below;
 use super::units;
-use super::{address, header_fields, oauth, proxies};
+use super::{address, oauth, proxies};
 use crate::negotiation::accepts;
 use ::http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 use ::http::{HeaderName, HeaderValue, Method};
@@ -170,21 +172,6 @@ fn headers(file: &HttpFile, path: &str) -> Result<Headers, ConfigIssue> {
 /// Fields that frame the request body. The exporter sets them itself. As in `blackbox_exporter`, the values from the
 /// module are not sent.
 const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
-
-pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-        format!(
-            "invalid header name {:?}: expected letters, digits and hyphens only",
-            shown(name)
-        )
-    })
-}
-
-/// Parses a header value. The error does not quote the value because it may be a secret.
-pub(super) fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
-    HeaderValue::from_bytes(text.as_bytes())
-        .map_err(|_| "invalid header value: contains a line break or another control character")
-}
 
 /// The HTTP versions of the requests. The rules for HTTP/3 are those of `blackbox_exporter`.
 fn spoken(file: &HttpFile, path: &str) -> Result<Versions, ConfigIssue> {

@@ -2,7 +2,8 @@
 
 use super::address;
 use super::file::IcmpFile;
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
+use super::read::at;
 use glassbox_probe::check::Resolver;
 use glassbox_probe::probers::icmp::{DEFAULT_PAYLOAD, IcmpProber};
 use std::sync::Arc;

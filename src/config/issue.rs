@@ -1,6 +1,5 @@
 //! Errors in a configuration file. An error has the file, line, column, key, the invalid value and what was expected.
 
-use super::file::Spanned;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,11 +66,6 @@ impl fmt::Display for ConfigIssue {
         }
         f.write_str(&self.words)
     }
-}
-
-/// Creates an issue for the value of `key` below `path`.
-pub(super) fn at<T>(value: &Spanned<T>, path: &str, key: &str, words: impl fmt::Display) -> ConfigIssue {
-    value.location.issue(super::tree::below(path, key), words)
 }
 
 /// A configuration file that cannot be used.

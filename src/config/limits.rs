@@ -1,7 +1,8 @@
 //! Builds the limits for all probes from the `limits` block.
 
 use super::file::{ConfigFile, LimitsFile, Spanned};
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
+use super::read::at;
 use super::units;
 use glassbox_probe::limits::Limits;
 use std::fmt::Display;

@@ -2,8 +2,9 @@
 
 use super::credentials::{filled, source};
 use super::file::{OAuth2File, Spanned};
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
 use super::proxies;
+use super::read::at;
 use super::tls;
 use super::tree::below;
 use glassbox_probe::check::Resolver;

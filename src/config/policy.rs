@@ -2,7 +2,8 @@
 //! allowlist.
 
 use super::file::{ClientFile, ConfigFile, FieldFile, ListsFile, ModuleFile, Spanned, is_plain_header};
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
+use super::read::at;
 use super::tree::below;
 use glassbox_probe::policy::{AllowedTarget, Lists, Mode, Policy, TargetAllowlist, in_one_spelling};
 use ipnet::IpNet;

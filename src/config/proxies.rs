@@ -2,8 +2,9 @@
 
 use super::credentials::filled;
 use super::file::Spanned;
-use super::http::{header_name, header_value};
-use super::issue::{ConfigIssue, at};
+use super::header_fields::{header_name, header_value};
+use super::issue::ConfigIssue;
+use super::read::at;
 use super::tree::below;
 use glassbox_probe::probers::proxies::{Exceptions, Proxies, Proxy};
 use glassbox_probe::secret::Secret;

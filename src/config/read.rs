@@ -25,6 +25,11 @@ pub(super) struct Spanned<T> {
     pub location: Location,
 }
 
+/// Creates an issue for the value of `key` below `path`.
+pub(super) fn at<T>(value: &Spanned<T>, path: &str, key: &str, words: impl fmt::Display) -> ConfigIssue {
+    value.location.issue(below(path, key), words)
+}
+
 impl<T: Read> Read for Spanned<T> {
     fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
         Ok(Self {

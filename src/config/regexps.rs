@@ -1,7 +1,8 @@
 //! Compiles regular expressions in Go's syntax.
 
 use super::file::Spanned;
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
+use super::read::at;
 use go_regexp::Regexp;
 
 pub(super) fn regexps(written: Option<&[Spanned<String>]>, path: &str, key: &str) -> Result<Vec<Regexp>, ConfigIssue> {

@@ -2,7 +2,8 @@
 
 use super::credentials::filled;
 use super::file::{Spanned, TlsFile};
-use super::issue::{ConfigIssue, Location, at};
+use super::issue::{ConfigIssue, Location};
+use super::read::at;
 use super::tree::below;
 use glassbox_probe::check::{Identity, Tls, TlsError, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
 use rustls::pki_types::pem::PemObject;

@@ -1,7 +1,8 @@
 //! Durations and sizes in Go's notation.
 
 use super::file::Spanned;
-use super::issue::{ConfigIssue, at};
+use super::issue::ConfigIssue;
+use super::read::at;
 use glassbox_probe::budget::RequestRate;
 use std::ops::RangeInclusive;
 use std::time::Duration;

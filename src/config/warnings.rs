@@ -3,8 +3,9 @@
 
 use super::credentials::filled;
 use super::file::{ClientFile, ConfigFile, DnsFile, HttpFile, ModuleFile, Spanned, StepFile, TlsFile};
-use super::issue::{ConfigIssue, Location, at};
+use super::issue::{ConfigIssue, Location};
 use super::policy::secret_without_allowlist;
+use super::read::at;
 use super::tree::below;
 use glassbox_probe::probers::dns::read_name;
 use std::collections::BTreeMap;

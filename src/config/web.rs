@@ -5,8 +5,9 @@ mod clients;
 mod tls;
 
 use super::file::{RateFile, Spanned, WebFile};
-use super::http::{header_name, header_value};
-use super::issue::{ConfigError, ConfigIssue, at};
+use super::header_fields::{header_name, header_value};
+use super::issue::{ConfigError, ConfigIssue};
+use super::read::at;
 use super::units;
 use ::http::{HeaderName, HeaderValue};
 use glassbox_probe::secret::Secret;

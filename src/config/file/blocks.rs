@@ -1,8 +1,8 @@
 //! The keys of the probers except http, and of the diagnostics.
 
+use super::keys::{plain, unknown};
 use super::{AuthorizationFile, BasicAuthFile, ConfiguredBody, Fill, Spanned, TlsFile, refuse_unserved};
 use crate::config::issue::ConfigIssue;
-use crate::config::keys::{plain, unknown};
 use crate::config::read::Claims;
 use crate::config::read::Read;
 use crate::config::tree::{Node, NodeKind, below};

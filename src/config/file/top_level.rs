@@ -1,8 +1,8 @@
 //! The top-level blocks of the configuration file: controls, policy and limits.
 
+use super::keys::{plain, unknown};
 use super::{Fill, Spanned, refuse_unserved};
 use crate::config::issue::ConfigIssue;
-use crate::config::keys::{plain, unknown};
 use crate::config::read::Read;
 use crate::config::tree::{Node, NodeKind, below};
 use serde::Serialize;

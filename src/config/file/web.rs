@@ -1,8 +1,8 @@
 //! The keys of `--web.config.file`, which are those of the exporter-toolkit.
 
+use super::keys::{plain, unknown};
 use super::{Fill, Spanned, refuse_unserved};
 use crate::config::issue::{ConfigIssue, Location};
-use crate::config::keys::{plain, unknown};
 use crate::config::read::Read;
 use crate::config::tree::{self, Node, NodeKind, below};
 use glassbox_probe::secret::Secret;

@@ -3,7 +3,8 @@
 use super::clients::{ClientCertificatePolicy, Clients};
 use crate::config::credentials::filled;
 use crate::config::file::{Spanned, WebTlsFile};
-use crate::config::issue::{ConfigIssue, Location, at};
+use crate::config::issue::{ConfigIssue, Location};
+use crate::config::read::at;
 use crate::config::tls::{Pem, version};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{NamedGroup, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};

@@ -1,8 +1,8 @@
 //! Error messages for unknown keys, with a hint on the intended key or on the block where the key belongs.
 
-use super::file::BLOCKS;
-use super::issue::ConfigIssue;
-use super::tree::KeyNode;
+use super::BLOCKS;
+use crate::config::issue::ConfigIssue;
+use crate::config::tree::KeyNode;
 
 /// Module keys of development versions and their replacements.
 const MOVED: [(&str, &str); 4] = [
