@@ -3,12 +3,14 @@
 mod counters;
 mod histogram;
 mod key;
+mod key_state;
 mod observation;
 mod probation;
 mod table;
 
 pub use key::SeriesKey;
-pub use table::{KeyState, SeriesTable, TableStats};
+pub use key_state::KeyState;
+pub use table::{SeriesTable, TableStats};
 
 use counters::KeyCounters;
 use glassbox_probe::evidence_id::EvidenceId;

@@ -331,19 +331,19 @@ impl Drop for InFlight<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{self, Config, Defaults};
+    use crate::config::{Config, Defaults};
     use crate::history::History;
     use crate::scheduler::lease::Lease;
     use crate::scheduler::{Caller, ClientAddress, Reading, Scheduler, ScrapeError};
     use crate::series::{SeriesKey, SeriesTable};
     use crate::workers::Workers;
-    use glassbox_probe::check::{Check, ProbeContext, Resolver};
+    use glassbox_probe::check::{AddressFamily, Check, ProbeContext, Resolver};
     use glassbox_probe::controls::Controls;
     use glassbox_probe::metrics::{Level, MetricPage};
     use glassbox_probe::policy::Origin;
     use glassbox_probe::probe::{LocalError, Probe};
     use glassbox_probe::probers::{
-        AddressesFuture, DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant,
+        DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant,
     };
     use glassbox_probe::target::Target;
     use glassbox_verdict::reason::Reason;
@@ -365,8 +365,8 @@ mod tests {
                 }
             })
         }
-        fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a ProbeRequest) -> AddressesFuture<'a> {
-            Box::pin(async { Ok(Vec::new()) })
+        fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+            Err("no addresses".to_owned())
         }
         fn has_module_fields(&self, _: &ProbeRequest) -> bool {
             false
@@ -389,7 +389,7 @@ mod tests {
     }
 
     fn scheduler() -> Arc<Scheduler> {
-        let config = Config::parse(config::DEFAULT, Defaults::default()).unwrap();
+        let config = Config::load_or_default(None, Defaults::default()).unwrap();
         let table = SeriesTable::new(10, Duration::from_hours(1));
         Arc::new(Scheduler::new(config, table, History::new(10, 1), Workers::default()))
     }

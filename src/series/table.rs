@@ -15,39 +15,13 @@
 //! after one probe leaves a compact `ProbationEntry`, which restores its counts at the second scrape.
 
 use super::probation::{ProbationEntry, ProbationTable};
-use super::{Series, SeriesKey, SeriesLayout};
+use super::{KeyState, Series, SeriesKey, SeriesLayout};
 use crate::target_state::TargetState;
 use glassbox_probe::probers::Module;
 use glassbox_probe::target::Target;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// A key's state that is kept between probes.
-#[derive(Debug)]
-pub struct KeyState {
-    series: Mutex<Series>,
-    target_state: Mutex<TargetState>,
-}
-
-impl KeyState {
-    pub(super) fn new(series: Series, target_state: TargetState) -> Arc<Self> {
-        Arc::new(Self {
-            series: Mutex::new(series),
-            target_state: Mutex::new(target_state),
-        })
-    }
-
-    /// The histograms and counters. They increase step by step, so they stay usable after a panic.
-    pub fn series(&self) -> MutexGuard<'_, Series> {
-        self.series.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The state remembered between probes. It also stays usable after a panic.
-    pub fn target_state(&self) -> MutexGuard<'_, TargetState> {
-        self.target_state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// All of this process's series.
 #[derive(Debug)]
@@ -275,11 +249,11 @@ fn is_on_probation(entries: &HashMap<Arc<SeriesKey>, TableEntry>, arrived: &Arc<
 mod tests {
     use super::SeriesTable;
     use crate::series::{Series, SeriesKey, SeriesLayout};
-    use glassbox_probe::check::{Check, Resolver};
+    use glassbox_probe::check::{AddressFamily, Check, Resolver};
     use glassbox_probe::metrics::{Level, MetricPage};
     use glassbox_probe::policy::Origin;
     use glassbox_probe::probers::{
-        AddressesFuture, DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant,
+        DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant,
     };
     use glassbox_probe::target::Target;
     use glassbox_verdict::report::Report;
@@ -293,8 +267,8 @@ mod tests {
         fn probe<'a>(&'a self, _: &'a mut Check, _: &'a ProbeRequest, _: Variant<'a>) -> ProbeFuture<'a> {
             Box::pin(async { Ok(()) })
         }
-        fn addresses<'a>(&'a self, _: &'a mut Check, _: &'a ProbeRequest) -> AddressesFuture<'a> {
-            Box::pin(async { Ok(Vec::new()) })
+        fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+            Err("no addresses".to_owned())
         }
         fn has_module_fields(&self, _: &ProbeRequest) -> bool {
             false

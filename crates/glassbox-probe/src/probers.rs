@@ -16,12 +16,13 @@ pub mod unix;
 pub mod websocket;
 
 use crate::budget::RequestRate;
-use crate::check::{Check, ProbeFailed, Resolver};
+use crate::check::{AddressFamily, Check, ProbeFailed, Resolver};
 use crate::metrics::{Level, MetricPage};
 use crate::policy::{Origin, TargetAllowlist};
 use crate::target::Target;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::chain::Stage;
+use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use std::fmt;
 use std::future::Future;
@@ -30,49 +31,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A row of the table of probers.
-#[derive(Debug)]
-pub struct ProberRow {
-    /// Value of the key `prober`.
-    pub name: &'static str,
-    /// Short description, for messages.
-    pub about: &'static str,
-}
-
 /// `User-Agent` of the requests. It starts with the one of `blackbox_exporter`, which firewall rules already allow.
 const USER_AGENT_WORDS: &str = concat!("Blackbox-Exporter/0.28.0 glassbox_exporter/", env!("CARGO_PKG_VERSION"));
 
-/// All probers of this build.
-pub const PROBERS: &[ProberRow] = &[
-    ProberRow {
-        name: "http",
-        about: "an HTTP or HTTPS request",
-    },
-    ProberRow {
-        name: "tcp",
-        about: "a TCP connection, with optional TLS and a line-based dialogue",
-    },
-    ProberRow {
-        name: "unix",
-        about: "a Unix domain socket, with optional TLS and a line-based dialogue",
-    },
-    ProberRow {
-        name: "dns",
-        about: "a DNS query to a name server",
-    },
-    ProberRow {
-        name: "icmp",
-        about: "an ICMP echo request",
-    },
-    ProberRow {
-        name: "grpc",
-        about: "a call to the gRPC health service",
-    },
-    ProberRow {
-        name: "websocket",
-        about: "a WebSocket connection, with a dialogue in messages",
-    },
-];
+/// The names of all probers: the values of the key `prober`.
+pub const PROBERS: &[&str] = &["http", "tcp", "unix", "dns", "icmp", "grpc", "websocket"];
 
 /// The caller's request for a probe.
 #[derive(Clone, Debug)]
@@ -136,8 +99,20 @@ pub trait Prober: Send + Sync + fmt::Debug {
     /// Runs all stages of the probe.
     fn probe<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a>;
 
+    /// The target's host, and the address families that the module accepts for it.
+    ///
+    /// # Errors
+    /// Fails if this prober cannot probe the target, or if the target has no addresses.
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String>;
+
     /// Resolves the target's name to all of its addresses, for `addresses: all`.
-    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a>;
+    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
+        Box::pin(async move {
+            let host = self.host(requested);
+            let (host, family) = host.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+            check.resolve_all(self.resolver(), &host, family).await
+        })
+    }
 
     /// Whether a request of this module carries header fields or credentials that only machines named by the module may
     /// receive.

@@ -14,7 +14,7 @@ pub use types::type_number;
 
 use self::message::{DnsQuestion, framed, rcode_name, read};
 use super::endpoint::Endpoint;
-use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
+use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
 use crate::check::{
     AddressFamily, BodyPlan, Check, DialogueRead, HttpRequest, ProbeFailed, RequestMode, Resolver, Tls,
 };
@@ -323,12 +323,8 @@ impl Prober for DnsProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
-        Box::pin(async move {
-            let place = self.place(requested, Variant::Original);
-            let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
-            check.resolve_all(&self.resolver, &place.host, self.family).await
-        })
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+        Ok((self.place(requested, Variant::Original)?.host, self.family))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

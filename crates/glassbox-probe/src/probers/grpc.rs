@@ -5,7 +5,8 @@ mod message;
 mod status;
 
 use super::endpoint::Endpoint;
-use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
+use super::header_fields::host_field;
+use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
 use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, RequestMode, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
@@ -105,7 +106,6 @@ impl GrpcProber {
     }
 
     fn ask(&self, place: &Endpoint) -> Result<HttpRequest, String> {
-        let authority = HeaderValue::from_str(&place.authority);
         let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/grpc")),
             (TE, HeaderValue::from_static("trailers")),
@@ -123,7 +123,7 @@ impl GrpcProber {
             method: Method::POST,
             scheme: if place.tls { Scheme::Https } else { Scheme::Http },
             target: PATH.into(),
-            authority: authority.map_err(|_| "The host is not a valid header value.".to_owned())?,
+            authority: host_field(&place.authority)?,
             headers,
             body: message::request(&self.service).into(),
             mode: RequestMode::Http2,
@@ -178,12 +178,8 @@ impl Prober for GrpcProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
-        Box::pin(async move {
-            let place = self.place(requested, Variant::Original);
-            let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
-            check.resolve_all(&self.resolver, &place.host, self.family).await
-        })
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+        Ok((self.place(requested, Variant::Original)?.host, self.family))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

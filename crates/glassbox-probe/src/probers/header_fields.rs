@@ -1,10 +1,21 @@
-//! A module's header fields whose values may be read from files: `http_headers`, and the headers of the websocket
-//! prober.
+//! Header fields of requests: `Host`, and a module's fields whose values may be read from files (`http_headers`, and
+//! the headers of the websocket prober).
 
 use super::credentials::SecretSource;
 use super::named_files::FileError;
 use http::{HeaderName, HeaderValue};
 use std::time::Instant;
+
+/// The message for a host that is not a valid `Host` field.
+pub(super) const INVALID_HOST: &str = "The host is not a valid header value.";
+
+/// Parses a value for the `Host` field.
+///
+/// # Errors
+/// Fails if a header field cannot contain the host.
+pub(super) fn host_field(host: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(host).map_err(|_| INVALID_HOST.to_owned())
+}
 
 /// The fields in their order. A field may have several values.
 #[derive(Clone, Debug, Default)]

@@ -13,14 +13,16 @@ mod oauth;
 mod request;
 mod route;
 mod settings;
+mod versions;
 
 pub use body_assertions::BodyAssertions;
 pub use cel_assertions::{Expression, JsonAssertions};
 pub use oauth::{Algorithm, Grant, OAuth2, Signing};
-pub use settings::{HeaderAssertion, HttpProber, RequestBody, Versions};
+pub use settings::{HeaderAssertion, HttpProber, RequestBody};
+pub use versions::Versions;
 
 use super::named_files::FileError;
-use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
+use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
 use crate::check::{AddressFamily, BodyPlan, Check, KeptBody, ProbeFailed, Resolver};
 use crate::limits::Limits;
 use crate::metrics::MetricPage;
@@ -209,12 +211,9 @@ impl Prober for HttpProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
-        Box::pin(async move {
-            let visit = Visit::first(self, requested, ModuleFields::default());
-            let visit = visit.map_err(|error| check.fail(Reason::LocalTargetInvalid, error))?;
-            check.resolve_all(&self.resolver, visit.host(), self.family).await
-        })
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+        let visit = Visit::first(self, requested, ModuleFields::default())?;
+        Ok((visit.host().to_owned(), self.family))
     }
 
     fn has_module_fields(&self, requested: &ProbeRequest) -> bool {

@@ -1,6 +1,6 @@
 //! The icmp prober: one echo request and its reply.
 
-use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
+use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
 use crate::check::{AddressFamily, Check, Ping, ProbeFailed, Resolver, in_zone, split_zone};
 use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, MetricPage, Value};
 use crate::policy::Origin;
@@ -80,12 +80,10 @@ impl Prober for IcmpProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
-        Box::pin(async move {
-            let host = host_of(&requested.target).map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
-            let (host, _) = split_zone(&host).unwrap_or((&host, None));
-            check.resolve_all(&self.resolver, host, self.family).await
-        })
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+        let host = host_of(&requested.target)?;
+        let (host, _) = split_zone(&host).unwrap_or((&host, None));
+        Ok((host.to_owned(), self.family))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

@@ -2,7 +2,7 @@
 
 use super::endpoint::Endpoint;
 use super::script::{Script, Secured};
-use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
+use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
 use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
@@ -69,12 +69,8 @@ impl Prober for TcpProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
-        Box::pin(async move {
-            let place = self.place(requested, Variant::Original);
-            let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
-            check.resolve_all(&self.resolver, &place.host, self.family).await
-        })
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+        Ok((self.place(requested, Variant::Original)?.host, self.family))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

@@ -1,13 +1,12 @@
 //! The unix prober: a Unix domain socket, TLS if the module configures it, and a dialogue.
 
 use super::script::{Script, Secured};
-use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
-use crate::check::{Check, ProbeFailed, Resolver, Tls};
+use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
+use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::target::Target;
 use glassbox_verdict::chain::Stage;
-use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,8 +54,8 @@ impl Prober for UnixProber {
         Box::pin(self.run(check, requested))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, _: &'a ProbeRequest) -> AddressesFuture<'a> {
-        Box::pin(async { Err(check.fail(Reason::LocalTargetInvalid, "A socket path has no addresses.")) })
+    fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+        Err("A socket path has no addresses.".to_owned())
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

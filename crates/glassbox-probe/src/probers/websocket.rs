@@ -6,10 +6,10 @@ mod handshake;
 
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
-use super::header_fields::Fields;
+use super::header_fields::{Fields, INVALID_HOST};
 use super::named_files::FileError;
 use super::script::{Expect, Match, Script, TranscriptMasks, Waiting, look};
-use super::{AddressesFuture, InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
+use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
 use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, ProbeFailed, RequestMode, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
@@ -56,8 +56,7 @@ impl WebsocketProber {
         };
         let mut headers = self.headers(check, place.trusted).await?;
         let host = handshake::host(&mut headers, requested.hostname.as_deref(), &url);
-        let host =
-            host.ok_or_else(|| check.fail(Reason::LocalTargetInvalid, "The host is not a valid header value."))?;
+        let host = host.ok_or_else(|| check.fail(Reason::LocalTargetInvalid, INVALID_HOST))?;
         check.begin_exchange(url.shown(), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
@@ -268,12 +267,9 @@ impl Prober for WebsocketProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
-        Box::pin(async move {
-            let place = ws_url(&requested.target).and_then(|url| self.place(requested, &url, Variant::Original));
-            let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
-            check.resolve_all(&self.resolver, &place.host, self.family).await
-        })
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+        let url = ws_url(&requested.target)?;
+        Ok((self.place(requested, &url, Variant::Original)?.host, self.family))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

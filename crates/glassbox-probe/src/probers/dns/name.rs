@@ -2,6 +2,7 @@
 //! `blackbox_exporter`.
 
 use hickory_proto::rr::Name;
+use std::fmt::Write as _;
 
 /// Maximum length of a label in bytes.
 const LONGEST_LABEL: usize = 63;
@@ -21,12 +22,20 @@ pub(super) fn text<'a>(labels: impl Iterator<Item = &'a [u8]>) -> String {
                 text.push('\\');
                 text.push(char::from(*byte));
             } else {
-                super::text::put_byte(&mut text, *byte);
+                put_byte(&mut text, *byte);
             }
         }
         text.push('.');
     }
     if text.is_empty() { ".".to_owned() } else { text }
+}
+
+/// Adds a byte, in decimal if it is not printable.
+pub(super) fn put_byte(text: &mut String, byte: u8) {
+    match byte {
+        b' '..=b'~' => text.push(char::from(byte)),
+        _ => write!(text, "\\{byte:03}").expect("writing to a String cannot fail"),
+    }
 }
 
 /// Parses the queried name. The final dot is optional. All byte values are valid, since DNS names are not limited to

@@ -4,7 +4,7 @@
 //! A table lists the fields of each record type. Data of an unknown type, or data that does not fit its type, is
 //! written as in RFC 3597 section 5.
 
-use super::name;
+use super::name::{self, put_byte};
 use super::types::Field::{
     Base64, Hash, Hex, Ip4, Ip6, Parameters, Quoted, Salt, Text, Texts, Time, Type, Types, U8, U16, U32, UpperHex, Word,
 };
@@ -229,14 +229,6 @@ fn with_backslashes(bytes: &[u8], special: &[u8]) -> String {
         put_byte(&mut text, *byte);
     }
     text
-}
-
-/// Adds a byte, in decimal if it is not printable.
-pub(super) fn put_byte(text: &mut String, byte: u8) {
-    match byte {
-        b' '..=b'~' => text.push(char::from(byte)),
-        _ => write!(text, "\\{byte:03}").expect("writing to a String cannot fail"),
-    }
 }
 
 /// One value of `alpn`. Separators in it are escaped a second time (RFC 9460 appendix A.1).

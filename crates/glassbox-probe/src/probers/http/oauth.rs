@@ -5,6 +5,7 @@ use super::Versions;
 use super::route::{Relay, Route};
 use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, RequestMode, Resolver, Tls};
 use crate::probers::credentials::{SecretSource, basic};
+use crate::probers::header_fields::host_field;
 use crate::probers::named_files::FileError;
 use crate::probers::proxies::Proxies;
 use crate::secret::Secret;
@@ -278,7 +279,7 @@ impl OAuth2 {
             method: Method::POST,
             scheme: self.token_url.scheme(),
             target: target.into(),
-            authority: super::request::host_field(&self.token_url.authority())?,
+            authority: host_field(&self.token_url.authority())?,
             headers,
             body: Bytes::from(self.form(secret, in_body)),
             mode: relay.map_or(RequestMode::Normal, |_| RequestMode::Relayed),

@@ -5,6 +5,7 @@ use super::route::Relay;
 use super::{HttpProber, Versions};
 use crate::check::{HttpRequest, RequestMode};
 use crate::probers::credentials::basic;
+use crate::probers::header_fields::{INVALID_HOST, host_field};
 use crate::probers::{ProbeRequest, USER_AGENT_WORDS, Variant};
 use crate::target::{HttpUrl, Scheme, User, host_header};
 use bytes::Bytes;
@@ -215,7 +216,7 @@ impl Visit {
             None => self.url.origin(),
         };
         if origin.ends_with("://") {
-            Err(UNWRITABLE.to_owned())
+            Err(INVALID_HOST.to_owned())
         } else {
             Ok(origin)
         }
@@ -376,13 +377,6 @@ impl Visit {
             .collect();
     }
 }
-
-/// A value for the `Host` field.
-pub(super) fn host_field(host: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(host).map_err(|_| UNWRITABLE.to_owned())
-}
-
-const UNWRITABLE: &str = "The host is not a valid header value.";
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 

@@ -2,6 +2,7 @@
 
 use super::body_assertions::BodyAssertions;
 use super::oauth::OAuth2;
+use super::versions::Versions;
 use crate::check::{AddressFamily, Coding, Resolver, Tls};
 use crate::probers::credentials::Credentials;
 use crate::probers::header_fields::Fields;
@@ -62,18 +63,6 @@ pub struct HttpProber {
     pub versions: Versions,
     /// TLS settings for https targets. The files are re-read when they change.
     pub tls: Tls,
-}
-
-/// HTTP versions of the requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Versions {
-    /// HTTP/1.1, or HTTP/2 if the module offers it and the server selects it.
-    #[default]
-    Agreed,
-    /// HTTP/1.1 only.
-    Http1,
-    /// HTTP/3 only.
-    Http3,
 }
 
 /// The body of a request.
