@@ -5,10 +5,12 @@ mod host_header;
 mod http_url;
 mod numeric;
 mod reference;
+mod url_parts;
 
 pub use host_header::host_header;
-pub use http_url::{HttpUrl, Scheme, UrlError, User};
+pub use http_url::{HttpUrl, Scheme};
 pub use numeric::numeric_address;
+pub use url_parts::{UrlError, User};
 
 use glassbox_verdict::host_port::split;
 use std::borrow::Cow;

@@ -1,12 +1,9 @@
-//! Character classes: bracket expressions, POSIX classes, Perl classes and Unicode classes.
+//! Named character classes: POSIX classes, Perl classes and Unicode classes.
 
-use super::RegexpError;
-use super::escape::{self, Escape};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
 
 pub(super) const BAD_RANGE: &str = "invalid character class range";
-const MISSING_BRACKET: &str = "missing closing ]";
 
 /// POSIX classes; they contain only ASCII characters.
 const POSIX: [(&str, &[(char, char)]); 14] = [
@@ -32,91 +29,10 @@ const PERL_SPACE: &[(char, char)] = &[('\t', '\n'), ('\x0c', '\r'), (' ', ' ')];
 /// Scripts with a full name of four letters. Other names of four letters are script codes, which Go does not support.
 const SHORT_SCRIPTS: [&str; 9] = ["ahom", "cham", "kawi", "lisu", "miao", "modi", "newa", "thai", "toto"];
 
-/// A parsed class and the length of its source text in bytes.
-pub(super) struct Bracket {
-    pub class: ClassUnicode,
-    pub length: usize,
-}
-
-/// Parses `[…]` at the start of a string.
-pub(super) fn bracket(text: &str, fold: bool) -> Result<Bracket, RegexpError> {
-    let negated = text[1..].starts_with('^');
-    let mut at = 1 + usize::from(negated);
-    let mut class = ClassUnicode::empty();
-    let mut first = true;
-    loop {
-        let rest = &text[at..];
-        if rest.starts_with(']') && !first {
-            break;
-        }
-        first = false;
-        if let Some((named, length)) = posix(rest, fold)? {
-            class.union(&named);
-            at += length;
-            continue;
-        }
-        if let Some((Escape::Class(escaped), length)) = escape::class(rest, fold)? {
-            class.union(&escaped);
-            at += length;
-            continue;
-        }
-        let from = at;
-        let low = character(text, &mut at)?;
-        let mut high = low;
-        // A hyphen before the closing bracket is a literal.
-        if text[at..].starts_with('-') && text[at + 1..].chars().next().is_some_and(|next| next != ']') {
-            at += 1;
-            high = character(text, &mut at)?;
-            if high < low {
-                return Err(RegexpError::new(BAD_RANGE, &text[from..at]));
-            }
-        }
-        let range = span(low, high);
-        class.union(&if fold { folded(range) } else { range });
-    }
-    if negated {
-        class.negate();
-    }
-    Ok(Bracket { class, length: at + 1 })
-}
-
-/// Returns a range of code points. Go accepts surrogates as characters, but no string contains them.
-fn span(low: u32, high: u32) -> ClassUnicode {
-    let low = char::from_u32(low).unwrap_or('\u{e000}');
-    let high = char::from_u32(high).unwrap_or('\u{d7ff}');
-    let range = (low <= high).then(|| ClassUnicodeRange::new(low, high));
-    ClassUnicode::new(range)
-}
-
-/// Parses one character within brackets and returns its code point.
-fn character(class: &str, at: &mut usize) -> Result<u32, RegexpError> {
-    let rest = &class[*at..];
-    let Some(next) = rest.chars().next() else {
-        return Err(RegexpError::new(MISSING_BRACKET, class));
-    };
-    if next != '\\' {
-        *at += next.len_utf8();
-        return Ok(next.into());
-    }
-    let (character, length) = escape::character(rest)?;
-    *at += length;
-    Ok(character)
-}
-
-/// Parses `[:name:]` or `[:^name:]`. Returns `None` if the string does not start with a POSIX class.
-fn posix(text: &str, fold: bool) -> Result<Option<(ClassUnicode, usize)>, RegexpError> {
-    let Some((inner, _)) = text.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) else {
-        return Ok(None);
-    };
-    let length = inner.len() + "[::]".len();
-    let (negated, name) = match inner.strip_prefix('^') {
-        Some(name) => (true, name),
-        None => (false, inner),
-    };
-    match POSIX.iter().find(|(known, _)| *known == name) {
-        Some((_, ranges)) => Ok(Some((of(ranges, negated, fold), length))),
-        None => Err(RegexpError::new(BAD_RANGE, &text[..length])),
-    }
+/// Returns a POSIX class by name.
+pub(super) fn posix(name: &str, negated: bool, fold: bool) -> Option<ClassUnicode> {
+    let (_, ranges) = POSIX.iter().find(|(known, _)| *known == name)?;
+    Some(of(ranges, negated, fold))
 }
 
 /// Returns the class `\d`, `\s`, `\w` or its negation.

@@ -5,6 +5,7 @@
 //! rules: leftmost match, first alternative wins.
 #![forbid(unsafe_code)]
 
+mod bracket;
 mod class;
 mod engine;
 mod escape;

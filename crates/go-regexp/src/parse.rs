@@ -1,8 +1,7 @@
 //! Parser for Go's syntax.
 
-use super::RegexpError;
-use super::class;
 use super::escape::{self, Escape};
+use super::{RegexpError, bracket, class};
 use regex_syntax::hir::{Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, Look, Repetition};
 
 /// Maximum nesting depth of groups. Go allows 1000, but here the parsed expression is traversed recursively on the
@@ -138,7 +137,7 @@ impl Parser<'_> {
                 }
                 '(' => pieces.extend(self.group()?),
                 '[' => {
-                    let set = class::bracket(self.rest(), self.flags.fold)?;
+                    let set = bracket::parse(self.rest(), self.flags.fold)?;
                     self.at += set.length;
                     pieces.push(plain(Hir::class(Class::Unicode(set.class))));
                 }

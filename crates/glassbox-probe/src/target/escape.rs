@@ -1,6 +1,6 @@
 //! Percent-encoding (RFC 3986 section 2.1) as in Go's `net/url`: the bytes that are encoded in each part of a URL.
 
-use super::http_url::UrlError;
+use super::url_parts::UrlError;
 
 /// A part of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

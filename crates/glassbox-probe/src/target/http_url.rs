@@ -4,38 +4,10 @@
 //! as `blackbox_exporter` does.
 
 use super::host_header::host_header;
-use super::reference::Reference;
+use super::reference::{Reference, without_dots};
+use super::url_parts::{Authority, UrlError, User};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-
-/// Error of an invalid URL. It does not contain the URL, which may contain secrets.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// A byte below 0x20, or 0x7f.
-    #[error("invalid URL: expected no control characters")]
-    Control,
-    /// `%` without two hexadecimal digits.
-    #[error("invalid URL: expected two hexadecimal digits after each %")]
-    Escape,
-    /// Missing scheme, or a path that starts like a scheme.
-    #[error("invalid URL: expected a scheme before the first colon")]
-    Scheme,
-    /// A scheme other than those of [`Scheme`].
-    #[error("invalid scheme {0:?}: expected http or https")]
-    OtherScheme(String),
-    /// An unencoded byte that is not allowed in user names and passwords.
-    #[error("invalid URL: expected user name and password to be percent-encoded")]
-    User,
-    /// A byte that is not allowed in a host, or an invalid address.
-    #[error("invalid URL: expected a host name, an IPv4 address, or an IPv6 address in brackets")]
-    Host,
-    /// A port that is not a number from 0 to 65535.
-    #[error("invalid URL: expected a port from 0 to 65535")]
-    Port,
-    /// Missing host.
-    #[error("invalid URL: expected a host")]
-    NoHost,
-}
 
 /// The supported schemes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,35 +45,6 @@ impl Scheme {
     }
 }
 
-/// User name and password, decoded.
-#[derive(Clone, PartialEq, Eq)]
-pub struct User {
-    /// User name; may be empty.
-    pub name: Vec<u8>,
-    /// Password; `None` without a colon.
-    pub password: Option<Vec<u8>>,
-}
-
-/// The part of a URL between `//` and the path.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Authority {
-    pub user: Option<User>,
-    /// Host and port, decoded, with an IPv6 address in brackets.
-    pub host: String,
-}
-
-impl fmt::Debug for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("User(…)")
-    }
-}
-
-impl fmt::Debug for Authority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Authority({:?})", self.host)
-    }
-}
-
 /// A URL with a host. `Display` and `Debug` omit user name, password, query and fragment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl {
@@ -127,12 +70,7 @@ impl HttpUrl {
         Self::of(&scheme, reference.authority, reference.path, reference.query)
     }
 
-    pub(super) fn of(
-        scheme: &str,
-        authority: Option<Authority>,
-        path: String,
-        query: Option<Vec<u8>>,
-    ) -> Result<Self, UrlError> {
+    fn of(scheme: &str, authority: Option<Authority>, path: String, query: Option<Vec<u8>>) -> Result<Self, UrlError> {
         let all = [Scheme::Http, Scheme::Https, Scheme::Ws, Scheme::Wss];
         let known = all.into_iter().find(|known| known.as_str() == scheme);
         let scheme = known.ok_or_else(|| UrlError::OtherScheme(scheme.to_owned()))?;
@@ -163,20 +101,29 @@ impl HttpUrl {
         })
     }
 
-    /// Resolves a reference against this URL (RFC 3986 section 5).
+    /// Resolves a reference against this URL (RFC 3986 section 5.2, Go's `URL.ResolveReference`).
     ///
     /// # Errors
     /// When the result is not an HTTP URL.
     pub fn join(&self, reference: &[u8]) -> Result<Self, UrlError> {
-        Reference::parse(reference)?.resolve(self)
-    }
-
-    pub(super) fn with_path(&self, path: String, query: Option<Vec<u8>>) -> Self {
-        Self {
+        let reference = Reference::parse(reference)?;
+        if reference.scheme.is_some() || reference.authority.is_some() {
+            let scheme = reference.scheme.unwrap_or_else(|| self.scheme.as_str().to_owned());
+            let path = without_dots("", &reference.path);
+            return Self::of(&scheme, reference.authority, path, reference.query);
+        }
+        let keeps_query = reference.path.is_empty() && reference.query.is_none();
+        let path = without_dots(&self.path, &reference.path);
+        let query = if keeps_query {
+            self.query.clone()
+        } else {
+            reference.query
+        };
+        Ok(Self {
             path,
             query,
             ..self.clone()
-        }
+        })
     }
 
     /// Returns the scheme.

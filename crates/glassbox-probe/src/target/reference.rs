@@ -1,8 +1,8 @@
-//! URI references (RFC 3986 section 4), parsed and resolved like in Go's `net/url`. A `Location` contains such a
+//! URI references (RFC 3986 section 4), parsed like in Go's `net/url`. A `Location` contains such a
 //! reference.
 
 use super::escape::{UrlPart, decode, encoded_path};
-use super::http_url::{Authority, HttpUrl, UrlError, User};
+use super::url_parts::{Authority, UrlError, User};
 use std::net::Ipv6Addr;
 
 /// A parsed reference. The fragment is validated and dropped, because it is never sent.
@@ -59,26 +59,6 @@ impl Reference {
         };
         reference.path = encoded_path(path)?;
         Ok(reference)
-    }
-
-    /// Resolves the reference against a base URL (RFC 3986 section 5.2, Go's `URL.ResolveReference`).
-    ///
-    /// # Errors
-    /// When the result is not an HTTP URL.
-    pub fn resolve(self, base: &HttpUrl) -> Result<HttpUrl, UrlError> {
-        if self.scheme.is_some() || self.authority.is_some() {
-            let scheme = self.scheme.unwrap_or_else(|| base.scheme().as_str().to_owned());
-            let path = without_dots("", &self.path);
-            return HttpUrl::of(&scheme, self.authority, path, self.query);
-        }
-        let keeps_query = self.path.is_empty() && self.query.is_none();
-        let path = without_dots(base.path(), &self.path);
-        let query = if keeps_query {
-            base.query().map(<[u8]>::to_vec)
-        } else {
-            self.query
-        };
-        Ok(base.with_path(path, query))
     }
 }
 
@@ -173,7 +153,7 @@ fn address(inner: &[u8]) -> Result<Vec<u8>, UrlError> {
 }
 
 /// Resolves a path against the path of its base and removes `.` and `..` (RFC 3986 section 5.2.4, Go's `resolvePath`).
-fn without_dots(base: &str, reference: &str) -> String {
+pub(super) fn without_dots(base: &str, reference: &str) -> String {
     let full = if reference.is_empty() {
         base.to_owned()
     } else if reference.starts_with('/') {
