@@ -156,34 +156,40 @@ impl Vantage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Control, ControlOutcome, Vantage};
-    use std::time::SystemTime;
-
-    fn vantage(outcomes: &[(bool, ControlOutcome)]) -> Vantage {
-        let controls = outcomes.iter().map(|(needs_name, outcome)| Control {
-            what: "control".to_owned(),
-            needs_name: *needs_name,
-            outcome: *outcome,
-            got_response: false,
-            place: String::new(),
-            connects: !needs_name,
-            has_answered: true,
-            detail: String::new(),
-            began: SystemTime::UNIX_EPOCH,
-            timings: Vec::new(),
-        });
-        Vantage {
+impl Vantage {
+    /// Controls with these outcomes, each at a place of its own. The flag states whether the control needs DNS.
+    pub(crate) fn of_outcomes(outcomes: &[(bool, ControlOutcome)]) -> Self {
+        let controls = outcomes
+            .iter()
+            .enumerate()
+            .map(|(number, (needs_name, outcome))| Control {
+                what: "a control".to_owned(),
+                needs_name: *needs_name,
+                outcome: *outcome,
+                got_response: false,
+                place: number.to_string(),
+                connects: !needs_name,
+                has_answered: true,
+                detail: String::new(),
+                began: SystemTime::UNIX_EPOCH,
+                timings: Vec::new(),
+            });
+        Self {
             controls: controls.collect(),
-            ..Vantage::default()
+            ..Self::default()
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ControlOutcome, Vantage};
 
     #[test]
     fn silence_is_proven_at_two_places_without_any_response() {
         use ControlOutcome::{Answered, NoConnection, NoName, NotAsked};
         let at = |places: &[&str], outcomes: &[(bool, ControlOutcome)]| {
-            let mut vantage = vantage(outcomes);
+            let mut vantage = Vantage::of_outcomes(outcomes);
             for (control, place) in vantage.controls.iter_mut().zip(places) {
                 control.place = (*place).to_owned();
             }
@@ -216,15 +222,15 @@ mod tests {
     #[test]
     fn our_side_is_suspect_when_every_control_fails_or_every_name_does() {
         use ControlOutcome::{Answered, NoConnection, NoName, NotAsked};
-        assert!(vantage(&[]).healthy());
-        assert!(vantage(&[(true, Answered), (false, NoConnection)]).healthy());
-        assert!(vantage(&[(true, NotAsked)]).healthy());
-        assert!(!vantage(&[(true, NoName), (false, NoConnection)]).healthy());
-        assert!(!vantage(&[(true, NoName), (false, Answered)]).healthy());
-        assert!(!vantage(&[(false, NoConnection), (true, NotAsked)]).healthy());
+        assert!(Vantage::of_outcomes(&[]).healthy());
+        assert!(Vantage::of_outcomes(&[(true, Answered), (false, NoConnection)]).healthy());
+        assert!(Vantage::of_outcomes(&[(true, NotAsked)]).healthy());
+        assert!(!Vantage::of_outcomes(&[(true, NoName), (false, NoConnection)]).healthy());
+        assert!(!Vantage::of_outcomes(&[(true, NoName), (false, Answered)]).healthy());
+        assert!(!Vantage::of_outcomes(&[(false, NoConnection), (true, NotAsked)]).healthy());
         let captive = Vantage {
             captive: true,
-            ..vantage(&[(true, Answered)])
+            ..Vantage::of_outcomes(&[(true, Answered)])
         };
         assert!(!captive.healthy());
     }
