@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
+#[path = "architecture/cycles.rs"]
+mod cycles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +30,7 @@ const PACKAGES: &[Package] = &[
         layers: &[Layer {
             name: "regular expressions",
             modules: &[
-                "class", "escape", "template", "parse", "stepper", "engine", "lib", "tests",
+                "class", "escape", "bracket", "template", "parse", "stepper", "engine", "lib", "tests",
             ],
         }],
     },
@@ -93,6 +96,7 @@ const PACKAGES: &[Package] = &[
             Layer {
                 name: "state",
                 modules: &[
+                    "logs",
                     "workers",
                     "negotiation",
                     "outage_detector",
@@ -116,7 +120,7 @@ const PACKAGES: &[Package] = &[
             },
             Layer {
                 name: "interfaces",
-                modules: &["server", "cli", "lib", "main"],
+                modules: &["server", "cli", "process", "run_loop", "lib", "main"],
             },
         ],
     },
@@ -258,7 +262,7 @@ fn a_module_imports_only_from_layers_above_its_own() {
                 continue;
             }
             let other = source.package.place(&import);
-            let may = other.0 < own.0 || (own.0 == other.0 && (own.1 > other.1 || source.layer() == "interfaces"));
+            let may = other.0 < own.0 || (own.0 == other.0 && own.1 > other.1);
             if !may {
                 wrong.push(format!(
                     "{} ({}) imports {import}",
