@@ -31,7 +31,6 @@ use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{Reply, Report};
 use request::{ModuleFields, Visit};
 use route::Route;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -134,8 +133,9 @@ impl HttpProber {
 
     async fn shake_hands(&self, check: &mut Check, visit: &Visit) -> Result<(), ProbeFailed> {
         check.begin_exchange(visit.url().shown(), true);
-        let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
-        let to = SocketAddr::new(address, visit.port());
+        let to = check
+            .resolve_host_port(&self.resolver, visit.place(), self.family)
+            .await?;
         if visit.versions() == Versions::Http3 {
             return check.secure_quic(&self.tls, visit.tls_name(), to).await;
         }
@@ -160,8 +160,7 @@ impl HttpProber {
     fn route<'a>(&'a self, visit: &'a Visit) -> Route<'a> {
         Route {
             url: visit.url(),
-            host: visit.host(),
-            port: visit.port(),
+            place: visit.place(),
             own_host: visit.own_host(),
             direct: visit.goes_to_backend(),
             resolver: &self.resolver,
@@ -213,7 +212,8 @@ impl Prober for HttpProber {
         Box::pin(async move {
             let visit = Visit::first(self, requested, ModuleFields::default());
             let visit = visit.map_err(|error| check.fail(Reason::LocalTargetInvalid, error))?;
-            check.resolve_all(&self.resolver, visit.host(), self.family).await
+            let host = visit.place().host().without_zone();
+            check.resolve_all(&self.resolver, host, self.family).await
         })
     }
 

@@ -59,8 +59,9 @@ impl TcpProber {
     }
 
     fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
-        let server_name = self.tls.server_name();
-        Endpoint::new(requested, None, self.begins_with_tls, server_name, variant)
+        let target = requested.target.host_port(None).map_err(|error| format!("{error}."))?;
+        let own_name = self.tls.server_name().or(requested.hostname.as_deref());
+        Ok(Endpoint::new(target, self.begins_with_tls, own_name, variant))
     }
 }
 
@@ -73,7 +74,7 @@ impl Prober for TcpProber {
         Box::pin(async move {
             let place = self.place(requested, Variant::Original);
             let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
-            check.resolve_all(&self.resolver, &place.host, self.family).await
+            check.resolve_all(&self.resolver, place.host(), self.family).await
         })
     }
 

@@ -44,16 +44,8 @@ pub struct WebsocketProber {
 
 impl WebsocketProber {
     async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
-        let invalid = |words| (Reason::LocalTargetInvalid, words);
-        let url = ws_url(&requested.target).map_err(invalid);
-        let place = url
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|url| self.place(requested, url, variant).map_err(invalid));
-        let (url, place) = match (url, place) {
-            (Ok(url), Ok(place)) => (url, place),
-            (Err((reason, words)), _) | (_, Err((reason, words))) => return Err(check.fail(reason, words)),
-        };
+        let url = ws_url(&requested.target).map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+        let place = self.place(requested, &url, variant);
         let mut headers = self.headers(check, place.trusted).await?;
         let host = handshake::host(&mut headers, requested.hostname.as_deref(), &url);
         let host =
@@ -225,14 +217,9 @@ impl WebsocketProber {
         Ok(headers)
     }
 
-    fn place(&self, requested: &ProbeRequest, url: &HttpUrl, variant: Variant<'_>) -> Result<Endpoint, String> {
-        let target = Target::new(url.place());
-        let server_name = self.tls.server_name();
-        let requested = ProbeRequest {
-            target,
-            ..requested.clone()
-        };
-        Endpoint::new(&requested, None, url.scheme().is_secure(), server_name, variant)
+    fn place(&self, requested: &ProbeRequest, url: &HttpUrl, variant: Variant<'_>) -> Endpoint {
+        let own_name = self.tls.server_name().or(requested.hostname.as_deref());
+        Endpoint::new(url.host_port().clone(), url.scheme().is_secure(), own_name, variant)
     }
 }
 
@@ -270,9 +257,9 @@ impl Prober for WebsocketProber {
 
     fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
         Box::pin(async move {
-            let place = ws_url(&requested.target).and_then(|url| self.place(requested, &url, Variant::Original));
+            let place = ws_url(&requested.target).map(|url| self.place(requested, &url, Variant::Original));
             let place = place.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
-            check.resolve_all(&self.resolver, &place.host, self.family).await
+            check.resolve_all(&self.resolver, place.host(), self.family).await
         })
     }
 
