@@ -20,6 +20,7 @@ use crate::server::listeners::Listen;
 use crate::server::{AllowedHosts, ServerSettings};
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use glassbox_probe::metrics::Level;
+use glassbox_verdict::host_port::HostPort;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -271,7 +272,7 @@ impl Cli {
     fn allowed_hosts(&self) -> AllowedHosts {
         let external = given(self.external_url.as_deref()).and_then(external_url::host_of);
         let listened = self.listen_addresses.iter();
-        let listened = listened.filter_map(|address| Some(address.rsplit_once(':')?.0.to_owned()));
+        let listened = listened.filter_map(|address| Some(HostPort::split(address)?.0.as_str().to_owned()));
         AllowedHosts::new(self.allowed_hosts.iter().cloned().chain(external).chain(listened))
     }
 

@@ -6,6 +6,7 @@
 //! an outage of the uplink, and no number of addresses contradicts an outage of the resolver.
 
 use glassbox_verdict::chain::Stage;
+use glassbox_verdict::host_port::Host;
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use std::collections::{HashMap, HashSet};
@@ -110,7 +111,7 @@ impl OutageDetector {
 }
 
 fn is_address(target: &str) -> bool {
-    target.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+    Host::new(target).address().is_some()
 }
 
 fn network(address: IpAddr) -> Network {

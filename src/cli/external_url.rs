@@ -1,7 +1,7 @@
 //! `--web.external-url`: extracts the path of a URL as `blackbox_exporter` does with Go's `net/url`. Text without a
 //! scheme is a path. Text such as `host:9115/path` is a URL with the scheme `host` and without a path.
 
-use glassbox_verdict::host_port::without_port;
+use glassbox_verdict::host_port::Host;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 
 /// Bytes that are percent-encoded in a route path, as they are in requests.
@@ -36,10 +36,8 @@ pub(super) fn path_of(url: &str) -> Result<String, String> {
 
 /// Returns the host of the URL without its port. Go reads a scheme in `host:9115/path`, but the user means a host.
 pub(super) fn host_of(url: &str) -> Option<String> {
-    let rest = url.split_once("//").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
-    Some(without_port(place).to_owned()).filter(|host| !host.is_empty())
+    let host = Host::of_url(url.strip_prefix("//").unwrap_or(url)).as_str();
+    (!host.is_empty()).then(|| host.to_owned())
 }
 
 /// Encodes a path, which may contain percent-encoded bytes, as in a request.
@@ -123,7 +121,7 @@ fn check_escapes(text: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::path_of;
+    use super::{host_of, path_of};
 
     /// The expected values are the paths that `blackbox_exporter` 0.28 logs (`--log.level=debug`) before it trims the
     /// slashes.
@@ -149,6 +147,20 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(path_of(url).as_deref(), Ok(path), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_the_one_that_the_user_means() {
+        for (url, host) in [
+            ("https://user@probes.example.com:8443/x", Some("probes.example.com")),
+            ("//probes.example.com/x//y", Some("probes.example.com")),
+            ("probes.example.com:9115/x//y", Some("probes.example.com")),
+            ("http://[::1]:9115/b", Some("::1")),
+            ("/blackbox", None),
+            ("", None),
+        ] {
+            assert_eq!(host_of(url).as_deref(), host, "{url}");
         }
     }
 

@@ -9,8 +9,9 @@ use super::units;
 use glassbox_probe::controls::{ControlSpec, Controls};
 use glassbox_probe::probers::{DiagnosticsSettings, When};
 use glassbox_verdict::backend::Backend;
+use glassbox_verdict::host_port::HostPort;
 use std::net::{IpAddr, SocketAddr};
-use url::{Host, Url};
+use url::Url;
 
 /// Maximum number of controls. Every check of the exporter's own network probes all of them.
 const MOST_CONTROLS: usize = 16;
@@ -61,7 +62,7 @@ fn control(file: &Spanned<ControlFile>) -> Result<ControlSpec, ConfigIssue> {
             ),
         },
         (None, None, Some(url)) if expect.is_none() => match host_of(&url.value) {
-            Some((host, port)) => Ok(ControlSpec::Host { host, port }),
+            Some(control) => Ok(ControlSpec::Host(control)),
             None => wrong(
                 "url",
                 url,
@@ -75,16 +76,12 @@ fn control(file: &Spanned<ControlFile>) -> Result<ControlSpec, ConfigIssue> {
     }
 }
 
-fn host_of(url: &str) -> Option<(String, u16)> {
+fn host_of(url: &str) -> Option<HostPort> {
     let url = Url::parse(url)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))
         .filter(|url| url.username().is_empty() && url.password().is_none())?;
-    let host = match url.host()? {
-        Host::Ipv6(address) => address.to_string(),
-        host => host.to_string(),
-    };
-    Some((host, url.port_or_known_default()?))
+    Some(HostPort::new(url.host_str()?, url.port_or_known_default()?))
 }
 
 pub(super) fn build(file: &ModuleFile, path: &str) -> Result<DiagnosticsSettings, ConfigIssue> {

@@ -2,8 +2,9 @@
 
 use glassbox_probe::secret::MASK;
 use glassbox_probe::target::HttpUrl;
+use glassbox_verdict::host_port::{Host, HostPort};
 use glassbox_verdict::report::{Exchange, Report};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// The command with the dialled address. `None` if no address was dialled. Secrets are omitted: a hidden query is shown
 /// as `?…`, and the module's header fields and body are left out.
@@ -48,14 +49,9 @@ fn curl(exchange: &Exchange, peer: SocketAddr, seconds: u64) -> Option<String> {
     // curl uses the host name in the URL for SNI and certificate verification.
     let is_secure = url.scheme().is_secure();
     let tls_name = exchange.tls_name.as_deref().filter(|_| is_secure);
-    let tls_name = tls_name.filter(|name| name.parse::<IpAddr>().is_err());
-    let host = tls_name.map_or_else(|| url.bracketed(), str::to_owned);
-    let port = url.port();
-    let address = match peer.ip() {
-        IpAddr::V6(address) => format!("[{address}]"),
-        IpAddr::V4(address) => address.to_string(),
-    };
-    let to = quoted(&format!("{host}:{port}:{address}:{}", peer.port()));
+    let tls_name = tls_name.filter(|name| Host::new(name).address().is_none());
+    let asked = HostPort::new(tls_name.unwrap_or_else(|| url.host().as_str()), url.port());
+    let dialled = HostPort::new(&peer.ip().to_string(), peer.port());
     let method = match exchange.method.as_deref() {
         None | Some("GET") => String::new(),
         Some("HEAD") => " --head".to_owned(),
@@ -64,14 +60,14 @@ fn curl(exchange: &Exchange, peer: SocketAddr, seconds: u64) -> Option<String> {
     // --resolve keeps the port of the URL; a backend may listen on another.
     let place = if let Some(proxy) = &exchange.proxy {
         format!("--proxy {}", quoted(proxy))
-    } else if peer.port() == port {
-        format!("--resolve {}", quoted(&format!("{host}:{port}:{address}")))
+    } else if dialled.port() == asked.port() {
+        format!("--resolve {}", quoted(&format!("{asked}:{}", dialled.host())))
     } else {
-        format!("--connect-to {to}")
+        format!("--connect-to {}", quoted(&format!("{asked}:{dialled}")))
     };
     let place_in_url = match url.written_port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.clone(),
+        Some(_) => asked.to_string(),
+        None => asked.host().to_string(),
     };
     let named = if authority.is_empty() || authority.eq_ignore_ascii_case(&place_in_url) {
         String::new()
@@ -171,6 +167,12 @@ mod tests {
                 "192.0.2.7:80",
                 named("xn--bcher-kva.example"),
                 "curl --verbose --max-time 5 --resolve xn--bcher-kva.example:80:192.0.2.7 http://xn--bcher-kva.example/",
+            ),
+            (
+                "http://[2001:db8::7]:8080/",
+                "[2001:db8::8]:8080",
+                named("[2001:db8::7]:8080"),
+                "curl --verbose --max-time 5 --resolve [2001:db8::7]:8080:[2001:db8::8] http://[2001:db8::7]:8080/",
             ),
         ] {
             assert_eq!(command(&report(url, peer, exchange)).as_deref(), Some(line));

@@ -86,15 +86,14 @@ fn fields(fields: &HeaderMap) -> usize {
 fn backend(backend: &Backend) -> usize {
     let Backend {
         name,
-        host,
-        port: _,
+        address,
         tls: _,
         sni,
         authority,
         reachable: _,
         trusted: _,
     } = backend;
-    text(name) + text(host) + optional(sni.as_ref()) + optional(authority.as_ref())
+    text(name) + address.host().as_str().len() + EACH + optional(sni.as_ref()) + optional(authority.as_ref())
 }
 
 fn report(report: &Report) -> usize {

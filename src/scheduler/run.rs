@@ -13,6 +13,7 @@ use glassbox_probe::limits::SHORTEST_DEADLINE;
 use glassbox_probe::metrics::{Family, LAST_RUN, MetricPage};
 use glassbox_probe::previous_probes::PreviousProbes;
 use glassbox_probe::probe::{Finding, LocalError, Probe};
+use glassbox_verdict::host_port::Host;
 use glassbox_verdict::reason::Reason;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -267,7 +268,7 @@ fn destination(probe: &Probe) -> Option<(String, usize)> {
     let most = probe.context.limits.per_destination?;
     let origin = probe.module.prober.origin(&probe.requested)?;
     let port = origin.port.map_or_else(String::new, |port| format!(":{port}"));
-    Some((format!("{}{port}", origin.host), most))
+    Some((format!("{}{port}", Host::new(&origin.host)), most))
 }
 
 /// Logs a probe. Repeated failures of a key are rate limited, and the next line contains the number of suppressed

@@ -119,7 +119,7 @@ impl SeriesKey {
 /// Total length of a backend's strings, in bytes.
 fn length(backend: &Backend) -> usize {
     let optional = [&backend.sni, &backend.authority].map(|text| text.as_ref().map_or(0, String::len));
-    backend.name.len() + backend.host.len() + optional.iter().sum::<usize>()
+    backend.name.len() + backend.address.host().as_str().len() + optional.iter().sum::<usize>()
 }
 
 /// A digest of all parameters that a caller can set.

@@ -7,8 +7,7 @@
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Uri};
-use glassbox_verdict::host_port::without_port;
-use std::net::IpAddr;
+use glassbox_verdict::host_port::Host;
 
 /// Suffixes that nobody can register in the public DNS: RFC 2606, 6761, 6762, 7686 and 8375, ICANN's `internal`, and
 /// Kubernetes' `svc`.
@@ -43,12 +42,11 @@ impl AllowedHosts {
     /// Returns whether a request that changes state may use this host name. IP addresses are allowed, because DNS
     /// cannot redirect them. Names without a dot are allowed, because no outsider can own one.
     pub(super) fn allow(&self, authority: &str) -> bool {
-        let host = without_port(authority);
-        let host = host.trim_matches(['[', ']']);
-        if host.parse::<IpAddr>().is_ok() {
+        let host = Host::of_authority(authority);
+        if host.address().is_some() {
             return true;
         }
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let host = host.as_str().trim_end_matches('.').to_ascii_lowercase();
         let is_private = |top: &&str| {
             host.strip_suffix(*top)
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -87,6 +85,7 @@ mod tests {
             "127.0.0.1:9115",
             "[::1]:9115",
             "::1",
+            "[fe80::1%eth0]:9115",
             "192.0.2.1",
             "localhost:9115",
             "a.localhost",

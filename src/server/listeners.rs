@@ -1,5 +1,6 @@
 //! Listening sockets: bound here, or passed by systemd.
 
+use glassbox_verdict::host_port::HostPort;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
@@ -27,13 +28,13 @@ pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
     };
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = match address.strip_prefix(':') {
-            Some(port) => match open(&format!("[::]:{port}")).await {
+        let listener = match HostPort::split(address) {
+            Some((host, Some(port))) if host.as_str().is_empty() => match open(&format!("[::]:{port}")).await {
                 // The host may have no IPv6.
                 Err(_) => open(&format!("0.0.0.0:{port}")).await,
                 opened => opened,
             },
-            None => open(address).await,
+            _ => open(address).await,
         };
         listeners.push(listener.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?);
     }
@@ -42,8 +43,10 @@ pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
 
 /// Listens at the first address of the name that can be bound.
 async fn open(address: &str) -> io::Result<TcpListener> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+    let address = HostPort::parse(address).map_err(invalid)?;
     let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-    for at in lookup_host(address).await? {
+    for at in lookup_host((address.host().as_str(), address.port())).await? {
         match open_at(at) {
             Ok(listener) => return Ok(listener),
             Err(error) => refused = error,
@@ -86,6 +89,25 @@ mod tests {
     use std::time::Duration;
     use tokio::net::TcpStream;
     use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn a_listen_address_has_a_host_and_a_port() {
+        for (address, shown) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::1%1]:0", "::1")] {
+            let listeners = listen(Listen::At(&[address.to_owned()])).await.unwrap();
+            assert_eq!(listeners[0].local_addr().unwrap().ip().to_string(), shown);
+        }
+        for (address, words) in [
+            ("127.0.0.1", "127.0.0.1: missing port"),
+            ("::1", "::1: missing port"),
+            (
+                "127.0.0.1:x",
+                "127.0.0.1:x: invalid port: expected a number from 0 to 65535",
+            ),
+        ] {
+            let error = listen(Listen::At(&[address.to_owned()])).await.unwrap_err();
+            assert_eq!(error.to_string(), words);
+        }
+    }
 
     #[tokio::test]
     async fn a_burst_of_connections_waits_in_the_accept_queue() {

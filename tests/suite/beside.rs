@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 const BARE_502: &str = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
 
@@ -73,6 +73,29 @@ async fn a_healthy_backend_behind_a_failing_edge_means_an_upstream_fault() {
     let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
     let asked = format!("A direct request to app ({}) returned 200", app.address);
     assert!(sentence.contains(&asked), "{sentence}");
+}
+
+/// Several networks may have the same link-local address. The zone selects one of them.
+#[tokio::test]
+async fn a_backend_is_reached_in_its_zone() {
+    let edge = Peer::answering(BARE_502).await;
+    let listener = TcpListener::bind("[::1]:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(ok(stream));
+        }
+    });
+    let exporter = Exporter::start(&backend(&format!("[::1%lo]:{port}"))).await;
+    let probed = exporter.probe("m", &edge.http()).await;
+    is(&probed, "upstream", "upstream.unreachable", "gateway");
+    let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
+    let asked = format!("A direct request to app ([::1%lo]:{port}) returned 200");
+    assert!(sentence.contains(&asked), "{sentence}");
+    let exporter = Exporter::start(&backend(&format!("[::1%nosuch0]:{port}"))).await;
+    let probed = exporter.probe("m", &edge.http()).await;
+    assert_eq!(probed.page.value("probe_backend_success{backend=\"app\"}"), 0.0);
+    assert_ne!(verdict(&probed).2, "gateway", "{:#}", probed.evidence);
 }
 
 #[tokio::test]

@@ -63,6 +63,22 @@ async fn name_servers_are_queried_in_order() {
     assert_eq!(second.names_asked(), [""; 0]);
 }
 
+#[tokio::test]
+async fn a_name_server_of_a_module_is_asked_in_its_zone() {
+    let peer = Peer::start(ok).await;
+    let server = knows("[::1]:0", "127.0.0.1").await;
+    let target = format!("http://zoned.test:{}/", peer.address.port());
+    for (zone, outcome) in [
+        ("lo", "success"),
+        ("1", "success"),
+        ("nosuch0", "local.resolver_unreachable"),
+    ] {
+        let config = module(&[&server]).replace("[::1]", &format!("[::1%{zone}]"));
+        let exporter = Exporter::start(&config).await;
+        assert_eq!(exporter.probe("m", &target).await.outcome(), outcome, "{zone}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rotate_starts_with_another_server_for_each_lookup() {
     let _first = knows("127.0.53.3:53", "127.0.0.1").await;

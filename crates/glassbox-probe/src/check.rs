@@ -64,7 +64,6 @@ pub use trust::{Trust, Trusted};
 pub use tunnel::Tunnel;
 pub use watched_files::Watched;
 pub use watched_files::watch_files;
-pub use zone::{Zone, in_zone, split_zone};
 
 use crate::limits::Limits;
 use crate::secrets::Secrets;

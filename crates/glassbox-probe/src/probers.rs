@@ -233,8 +233,8 @@ impl Module {
     pub fn names(&self, backend: &Backend) -> bool {
         let origin = || Origin {
             scheme: if backend.tls { "https" } else { "http" }.to_owned(),
-            host: backend.host.clone(),
-            port: Some(backend.port),
+            host: backend.address.host().without_zone().to_owned(),
+            port: Some(backend.address.port()),
         };
         let names = [&backend.sni, &backend.authority]
             .into_iter()

@@ -12,10 +12,9 @@ pub use http_url::{HttpUrl, Scheme};
 pub use numeric::numeric_address;
 pub use url_parts::{UrlError, User};
 
-use glassbox_verdict::host_port::split;
+use glassbox_verdict::host_port::{Host, HostPort, HostPortError};
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 
 /// A target as received from the client.
 ///
@@ -35,7 +34,7 @@ pub enum TargetError {
     NotAUrl(#[from] UrlError),
     /// Not `host:port`, and not `host` if the prober has a default port.
     #[error("{0} (examples: {1})")]
-    NoPlace(&'static str, &'static str),
+    NoPlace(HostPortError, &'static str),
 }
 
 impl Target {
@@ -64,50 +63,28 @@ impl Target {
         &self.text
     }
 
-    /// Parses the target as `host:port`, with an IPv6 address in brackets. With a `default` port, the port is optional.
+    /// Parses the target as `host:port`. With a `default` port, the port is optional.
     ///
     /// # Errors
     /// When the host or the port is missing or invalid.
-    pub fn host_port(&self, default: Option<u16>) -> Result<(String, u16), TargetError> {
+    pub fn host_port(&self, default: Option<u16>) -> Result<HostPort, TargetError> {
         let example = if default.is_some() {
             "192.0.2.1, ns.example or ns.example:5353"
         } else {
             "example.org:443 or [2001:db8::1]:443"
         };
-        let wrong = |words| TargetError::NoPlace(words, example);
         let text = self.text.trim();
-        let address = text.split_once('%').map_or(text, |(address, _zone)| address);
-        let (host, port) = match (default, address.parse::<IpAddr>()) {
-            (Some(port), Ok(_)) => return Ok((text.to_owned(), port)),
-            _ => split(text),
+        let parsed = match default {
+            Some(port) => HostPort::parse_or(text, port),
+            None => HostPort::parse(text),
         };
-        let port = match (port, default) {
-            (Some(port), _) => port
-                .parse()
-                .map_err(|_| wrong("invalid port: expected a number from 0 to 65535"))?,
-            (None, Some(default)) => default,
-            (None, None) => return Err(wrong("missing port")),
-        };
-        if host.is_empty() || host.contains(['/', '@', '[', ']', '?', '#']) || host.contains(char::is_whitespace) {
-            return Err(wrong("missing or invalid host"));
-        }
-        Ok((host.to_owned(), port))
+        parsed.map_err(|error| TargetError::NoPlace(error, example))
     }
 
     /// Returns the unmodified host of a URL or of `host:port`. The result distinguishes hosts but is not validated.
     #[must_use]
     pub fn host(&self) -> &str {
-        let text = self.text.trim();
-        let text = text.split_once("://").map_or(text, |(_, rest)| rest);
-        // A search for ASCII bytes is faster than one for chars, and this runs for every probe.
-        let end = text.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-        let text = &text[..end.unwrap_or(text.len())];
-        let text = text.rsplit_once('@').map_or(text, |(_, place)| place);
-        match split(text) {
-            // An IPv6 address without brackets, or an invalid target.
-            ("", _) => text,
-            (host, _) => host,
-        }
+        Host::of_url(self.text.trim()).as_str()
     }
 
     /// Whether the target starts with `https://`.
@@ -209,31 +186,24 @@ mod tests {
     }
 
     #[test]
-    fn a_place_has_a_host_and_a_port() {
-        let place = |text: &str, default| Target::new(text).host_port(default).ok();
-        let at = |host: &str, port| Some((host.to_owned(), port));
-        assert_eq!(place("mail.example:25", None), at("mail.example", 25));
-        assert_eq!(place("[::1]:25", None), at("::1", 25));
-        assert_eq!(place("ns.example", Some(53)), at("ns.example", 53));
-        assert_eq!(place("ns.example:5353", Some(53)), at("ns.example", 5353));
-        assert_eq!(place("::1", Some(53)), at("::1", 53));
-        assert_eq!(place("[::1]", Some(53)), at("::1", 53));
-        for wrong in [
-            "mail.example",
-            "",
-            ":25",
-            "[::1]25",
-            "::1:25:x",
-            "a:70000",
-            "a:http",
-            "http://a:80",
-            "u@a:25",
-            "a b:1",
-        ] {
-            assert_eq!(place(wrong, None), None, "{wrong}");
-        }
-        let error = Target::new("mail.example").host_port(None).unwrap_err().to_string();
-        assert_eq!(error, "missing port (examples: example.org:443 or [2001:db8::1]:443)");
+    fn a_target_without_a_port_takes_the_default_or_is_refused_with_examples() {
+        let shown = |text: &str, default| match Target::new(text).host_port(default) {
+            Ok(parsed) => parsed.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(shown(" mail.example:25 ", None), "mail.example:25");
+        assert_eq!(shown("::1", Some(53)), "[::1]:53");
+        let examples = "(examples: example.org:443 or [2001:db8::1]:443)";
+        assert_eq!(shown("mail.example", None), format!("missing port {examples}"));
+        let examples = "(examples: 192.0.2.1, ns.example or ns.example:5353)";
+        assert_eq!(
+            shown("a:x", Some(53)),
+            format!("invalid port: expected a number from 0 to 65535 {examples}")
+        );
+        assert_eq!(
+            shown("http://a:80", Some(53)),
+            format!("missing or invalid host {examples}")
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use rules::RULES;
 
 use crate::baseline::Baseline;
 use crate::chain::{Link, Stage};
-use crate::host_port::shown_host;
+use crate::host_port::Host;
 use crate::investigation::{DirectRequest, Investigation, Vantage};
 use crate::reason::{Reason, ReasonFamily};
 use crate::report::{Exchange, Report};
@@ -133,7 +133,7 @@ fn first_to_speak(rules: &[AttributionRule], case: &Case<'_>) -> Option<Verdict>
 
 /// Whether the last exchange went to a different host than the first.
 fn ended_elsewhere(report: &Report) -> bool {
-    let host = |exchange: &Exchange| shown_host(&exchange.url).to_ascii_lowercase();
+    let host = |exchange: &Exchange| Host::of_displayed_url(&exchange.url).as_str().to_ascii_lowercase();
     let mut exchanges = report.with_target();
     let first = exchanges.next();
     exchanges.last().is_some_and(|last| first.map(host) != Some(host(last)))

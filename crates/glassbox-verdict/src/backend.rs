@@ -1,5 +1,6 @@
 //! A backend: a machine behind the edge to which the exporter can also send direct requests.
 
+use crate::host_port::HostPort;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -14,10 +15,8 @@ const LONGEST_NAME: usize = 32;
 pub struct Backend {
     /// The value of the label `backend`: `[a-z0-9_-]{1,32}`.
     pub name: String,
-    /// Host to connect to: an address or a name.
-    pub host: String,
-    /// Port to connect to.
-    pub port: u16,
+    /// Host and port to connect to. The host is an address or a name.
+    pub address: HostPort,
     /// Whether requests use TLS.
     pub tls: bool,
     /// Name for SNI and verification; defaults to the edge's.
@@ -65,11 +64,10 @@ impl Backend {
         if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(letter) {
             return Err(BackendError::Name(name.to_owned()));
         }
-        let (host, port) = split(address).ok_or_else(|| BackendError::Address(address.to_owned()))?;
+        let parsed = HostPort::parse(address).ok().filter(is_dialable);
         Ok(Self {
             name: name.to_owned(),
-            host: host.to_owned(),
-            port,
+            address: parsed.ok_or_else(|| BackendError::Address(address.to_owned()))?,
             tls: false,
             sni: None,
             authority: None,
@@ -81,8 +79,7 @@ impl Backend {
     /// Whether another backend is the same machine with the same options.
     #[must_use]
     pub fn asks_as(&self, other: &Self) -> bool {
-        self.host == other.host
-            && self.port == other.port
+        self.address == other.address
             && self.tls == other.tls
             && self.sni == other.sni
             && self.authority == other.authority
@@ -147,24 +144,19 @@ impl Backend {
 /// The address in the form used to connect.
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        self.address.fmt(f)
     }
 }
 
-/// Host without brackets, and port.
-fn split(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    let port = port.parse().ok().filter(|port| *port != 0)?;
-    let host = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').filter(|host| host.contains(':'))?,
-        None => Some(host).filter(|host| !host.contains(':'))?,
+/// Whether the port is not 0, and host and zone have only characters that need no quoting in labels and documents.
+fn is_dialable(address: &HostPort) -> bool {
+    let plain = |text: &str| {
+        let mut bytes = text.bytes();
+        bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'))
     };
-    let dialable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    (!host.is_empty() && host.chars().all(dialable)).then_some((host, port))
+    let host = address.host();
+    let has_plain_zone = host.zone().is_none_or(|zone| !zone.is_empty() && plain(zone));
+    address.port() != 0 && plain(host.without_zone()) && has_plain_zone
 }
 
 #[cfg(test)]
@@ -182,6 +174,8 @@ mod tests {
         assert!(backends[1].tls);
         assert_eq!(backends[1].sni.as_deref(), Some("a.example"));
         assert_eq!(backends[1].authority.as_deref(), Some("b.example:8443"));
+        let zoned = &Backend::read_all("app@[fe80::7%eth0]:8080").unwrap()[0];
+        assert_eq!(zoned.place(), "app@[fe80::7%eth0]:8080");
     }
 
     #[test]
@@ -195,6 +189,9 @@ mod tests {
             ("app@a:70000", "is not a valid address"),
             ("app@::1:80", "is not a valid address"),
             ("app@a/b:80", "is not a valid address"),
+            ("app@a%b:80", "is not a valid address"),
+            ("app@[fe80::1%]:80", "is not a valid address"),
+            ("app@[fe80::1%a b]:80", "is not a valid address"),
             ("app@u:p@a:80", "is not a valid address"),
             ("app@a:80;TLS", "is not a valid backend option"),
             ("app@a:80;sni=", "is not a valid backend option"),

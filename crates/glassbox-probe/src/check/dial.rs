@@ -6,6 +6,7 @@ use super::local_fault::{has_route, shortage};
 use super::rx_timestamps;
 use crate::policy::{Denied, Origin, Policy, PolicyRule, TargetAllowlist};
 use crate::target::{HttpUrl, numeric_address};
+use glassbox_verdict::host_port::Host;
 use glassbox_verdict::reason::Reason;
 use socket2::Socket;
 use std::fmt::{self, Display};
@@ -97,7 +98,7 @@ impl Dialer {
     /// Checks whether the module allows the target of a redirect.
     pub(super) fn admit_target(&self, origin: &Origin) -> Result<(), DialError> {
         let holds = self.allowlist.as_ref().is_none_or(|allowlist| allowlist.holds(origin));
-        let what = format_args!("{}://{}", origin.scheme, origin.host);
+        let what = format_args!("{}://{}", origin.scheme, Host::new(&origin.host));
         self.judge((!holds).then_some(PolicyRule::AllowedTargets), what)
     }
 

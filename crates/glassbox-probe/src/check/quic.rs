@@ -12,6 +12,7 @@ use super::trust::Refusal;
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
+use glassbox_verdict::host_port::Host;
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{SocketFacts, TlsFacts};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
@@ -95,7 +96,7 @@ impl Check {
             wire.facts.local = endpoint.local_addr().ok();
             wire.times.began = Some(Instant::now());
             let connecting = endpoint
-                .connect_with(config, to, name.trim_matches(['[', ']']))
+                .connect_with(config, to, Host::new(name).as_str())
                 .map_err(QuicError::Unusable)?;
             let connected = tokio::select! {
                 connected = connecting => connected,

@@ -24,6 +24,7 @@ use super::dial::DialError;
 use super::local_fault::shortage;
 use super::watched_files::Watched;
 pub(super) use families::{Families, Need};
+use glassbox_verdict::host_port::HostPort;
 use glassbox_verdict::reason::Reason;
 use hickory_proto::rr::{Name, RecordType};
 use hosts::Hosts;
@@ -32,7 +33,7 @@ use query::LookupQuery;
 use resolv_conf::{ResolvConf, Server, Switch};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -81,16 +82,15 @@ impl FromStr for NameServer {
             Some(rest) => (rest, true),
             None => (text.strip_prefix("udp://").unwrap_or(text), false),
         };
-        match at.parse::<SocketAddr>() {
-            Ok(at) => Ok(Self(Server::new(at, tcp))),
-            Err(_) => Err(NameServerError(text.to_owned())),
-        }
+        let parsed = HostPort::parse(at).ok();
+        let server = parsed.and_then(|parsed| Server::of(parsed.host(), parsed.port(), tcp));
+        server.map(Self).ok_or_else(|| NameServerError(text.to_owned()))
     }
 }
 
 impl fmt::Display for NameServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", if self.0.tcp { "tcp://" } else { "" }, self.0.at)
+        write!(f, "{}{}", if self.0.tcp { "tcp://" } else { "" }, self.0)
     }
 }
 

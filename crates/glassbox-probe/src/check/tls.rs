@@ -2,6 +2,7 @@
 
 use super::trust::{Recorder, Trusted};
 use super::watched_files::Watched;
+use glassbox_verdict::host_port::Host;
 use glassbox_verdict::reason::Reason;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -215,8 +216,7 @@ fn provider() -> CryptoProvider {
 
 /// Parses a name for SNI and verification: a DNS name or an address.
 pub(super) fn server_name(name: &str) -> Option<ServerName<'static>> {
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    ServerName::try_from(bare.to_owned()).ok()
+    ServerName::try_from(Host::new(name).as_str().to_owned()).ok()
 }
 
 /// The reason for a TLS error inside an I/O error. `client_cert_asked`: whether the peer requested a client

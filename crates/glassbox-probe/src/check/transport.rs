@@ -161,6 +161,7 @@ mod tests {
     };
     use crate::target::Scheme;
     use bytes::Bytes;
+    use glassbox_verdict::host_port::HostPort;
     use glassbox_verdict::reason::Reason;
     use glassbox_verdict::report::Fault;
     use http::{HeaderMap, HeaderValue, Method};
@@ -200,7 +201,12 @@ mod tests {
     #[tokio::test]
     async fn a_stage_without_its_transport_is_a_local_error() {
         let faults = [
-            fault(async |check| check.tunnel(&Tunnel::Socks5(None), "app.example", 80).await).await,
+            fault(async |check| {
+                check
+                    .tunnel(&Tunnel::Socks5(None), &HostPort::new("app.example", 80))
+                    .await
+            })
+            .await,
             fault(async |check| check.secure(&Tls::without_verification(), "app.example", false).await).await,
             fault(async |check| check.send(request()).await).await,
             fault(async |check| check.wait().await).await,

@@ -6,6 +6,7 @@ use super::wire::{Layer, Wire};
 use super::{Check, ProbeFailed, StageError};
 use crate::secret::Secret;
 use glassbox_verdict::chain::Stage;
+use glassbox_verdict::host_port::HostPort;
 use glassbox_verdict::reason::Reason;
 use http::HeaderMap;
 use std::io;
@@ -35,7 +36,7 @@ impl Check {
     ///
     /// # Errors
     /// Fails if the proxy refuses, or violates its protocol.
-    pub async fn tunnel(&mut self, how: &Tunnel, host: &str, port: u16) -> Result<(), ProbeFailed> {
+    pub async fn tunnel(&mut self, how: &Tunnel, to: &HostPort) -> Result<(), ProbeFailed> {
         match how {
             Tunnel::Connect(fields) => fields
                 .iter()
@@ -46,8 +47,8 @@ impl Check {
         self.stage(Stage::Tunnel, async |wire| {
             let layer = wire.transport.stream()?;
             match how {
-                Tunnel::Connect(fields) => connect(layer, fields, host, port).await?,
-                Tunnel::Socks5(user) => socks5(layer, user.as_ref(), host, port).await?,
+                Tunnel::Connect(fields) => connect(layer, fields, to).await?,
+                Tunnel::Socks5(user) => socks5(layer, user.as_ref(), to).await?,
             }
             // The TLS data so far was the proxy's.
             wire.facts.tls = None;
@@ -59,13 +60,8 @@ impl Check {
     }
 }
 
-async fn connect(layer: &mut Layer, fields: &HeaderMap, host: &str, port: u16) -> Result<(), TunnelError> {
-    let place = if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    };
-    let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes();
+async fn connect(layer: &mut Layer, fields: &HeaderMap, to: &HostPort) -> Result<(), TunnelError> {
+    let mut request = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n").into_bytes();
     for (name, value) in fields {
         request.extend_from_slice(name.as_str().as_bytes());
         request.extend_from_slice(b": ");
@@ -112,7 +108,7 @@ async fn read_status(layer: &mut Layer) -> Result<u16, TunnelError> {
     Err(TunnelError::Invalid("it sent too many interim responses"))
 }
 
-async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, port: u16) -> Result<(), TunnelError> {
+async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, to: &HostPort) -> Result<(), TunnelError> {
     const VERSION: u8 = 5;
     let methods: &[u8] = if user.is_some() {
         &[VERSION, 2, 0, 2]
@@ -129,6 +125,7 @@ async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, 
         _ => return Err(TunnelError::Invalid("it does not support SOCKS 5")),
     }
     let mut request = vec![VERSION, 1, 0];
+    let host = to.host().as_str();
     match host.parse() {
         Ok(IpAddr::V4(address)) => {
             request.push(1);
@@ -143,7 +140,7 @@ async fn socks5(layer: &mut Layer, user: Option<&(String, Secret)>, host: &str, 
             request.extend(counted(host)?);
         }
     }
-    request.extend(port.to_be_bytes());
+    request.extend(to.port().to_be_bytes());
     say(layer, &request).await?;
     let mut answer = [0; 4];
     layer.read_exact(&mut answer).await?;

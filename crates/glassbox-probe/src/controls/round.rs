@@ -2,6 +2,7 @@
 
 use crate::check::{AddressFamily, Check, ProbeContext, ProbeFailed, Resolver};
 use glassbox_verdict::chain::Stage;
+use glassbox_verdict::host_port::HostPort;
 use glassbox_verdict::investigation::{Control, ControlOutcome, Vantage};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
@@ -30,13 +31,8 @@ pub enum ControlSpec {
     },
     /// An address that accepts connections.
     Address(SocketAddr),
-    /// The host of a URL, which resolves and accepts connections.
-    Host {
-        /// Name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
+    /// The host and port of a URL. The host resolves, and the port accepts connections.
+    Host(HostPort),
 }
 
 /// Probes all controls concurrently, and resolves a nonexistent name.
@@ -44,7 +40,7 @@ pub(super) async fn run_all(specs: &[ControlSpec], resolver: &Resolver, context:
     let probed = specs.iter().map(|spec| spec.probe(resolver, context));
     let needs_names = specs
         .iter()
-        .any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host { .. }));
+        .any(|spec| matches!(spec, ControlSpec::Name { .. } | ControlSpec::Host(_)));
     let (probed, invented) = tokio::join!(
         futures_util::future::join_all(probed),
         resolve_invented_name(resolver, context, needs_names),
@@ -126,7 +122,10 @@ impl ControlSpec {
         match self {
             Self::Address(_) => None,
             Self::Name { name, .. } => Some(name),
-            Self::Host { host, .. } => host.parse::<IpAddr>().is_err().then_some(host),
+            Self::Host(control) => {
+                let host = control.host();
+                host.address().is_none().then_some(host.as_str())
+            }
         }
     }
 
@@ -145,15 +144,15 @@ impl ControlSpec {
                 Ok(())
             }
             Self::Address(address) => check.connect(*address).await,
-            Self::Host { host, port } => {
-                *found = check.resolve_all(resolver, host, ANY).await?;
+            Self::Host(control) => {
+                *found = check.resolve_all(resolver, control.host().as_str(), ANY).await?;
                 // The exporter's host may support only one address family.
                 let one_of_each = [IpAddr::is_ipv4, IpAddr::is_ipv6]
                     .into_iter()
                     .filter_map(|of_family: fn(&IpAddr) -> bool| found.iter().copied().find(of_family));
                 let mut connected = Ok(());
                 for address in one_of_each {
-                    connected = check.connect(SocketAddr::new(address, *port)).await;
+                    connected = check.connect(SocketAddr::new(address, control.port())).await;
                     if connected.is_ok() {
                         check.clear_failure();
                         break;
@@ -220,14 +219,22 @@ impl fmt::Display for ControlSpec {
         match self {
             Self::Name { name, .. } => write!(f, "the name {name}"),
             Self::Address(address) => write!(f, "the address {address}"),
-            Self::Host { host, port } => write!(f, "the host {host}:{port}"),
+            Self::Host(control) => write!(f, "the host {control}"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{domain, network};
+    use super::{ControlSpec, HostPort, domain, network};
+
+    #[test]
+    fn a_control_is_displayed_as_it_is_configured() {
+        let control = |host| ControlSpec::Host(HostPort::new(host, 443));
+        assert_eq!(control("2001:db8::1").to_string(), "the host [2001:db8::1]:443");
+        assert_eq!(control("2001:db8::1").name(), None);
+        assert_eq!(control("a.test").name(), Some("a.test"));
+    }
 
     #[test]
     fn controls_at_one_place_may_fail_together() {

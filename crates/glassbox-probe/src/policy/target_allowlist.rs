@@ -3,7 +3,7 @@
 
 use super::in_one_spelling;
 use crate::target::HttpUrl;
-use glassbox_verdict::host_port::{without_port, without_zone};
+use glassbox_verdict::host_port::{Host, HostPort};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ impl Origin {
     pub fn of(url: &HttpUrl) -> Self {
         Self {
             scheme: url.scheme().as_str().to_owned(),
-            host: without_zone(url.host()).to_owned(),
+            host: url.host().without_zone().to_owned(),
             port: Some(url.port()),
         }
     }
@@ -71,7 +71,7 @@ impl TargetAllowlist {
     pub fn holds_by_names<'a>(&self, origin: &Origin, names: impl IntoIterator<Item = &'a str>) -> bool {
         let by = |name: &str| {
             self.holds(&Origin {
-                host: without_port(name).trim_matches(['[', ']']).to_owned(),
+                host: Host::of_authority(name).as_str().to_owned(),
                 ..origin.clone()
             })
         };
@@ -91,9 +91,9 @@ impl Hosts {
     fn name(&self, host: &str) -> bool {
         match (self, canonical(host)) {
             (Self::Path(path), _) => path == host,
-            (Self::Name(name), Host::Name(host)) => *name == host,
-            (Self::Below(end), Host::Name(host)) => host.ends_with(end),
-            (Self::Network(network), Host::Address(address)) => network.contains(&address),
+            (Self::Name(name), CanonicalHost::Name(host)) => *name == host,
+            (Self::Below(end), CanonicalHost::Name(host)) => host.ends_with(end),
+            (Self::Network(network), CanonicalHost::Address(address)) => network.contains(&address),
             _ => false,
         }
     }
@@ -101,26 +101,24 @@ impl Hosts {
 
 /// A normalized host. Only the standard notation of an IP address counts as an address; `0xa000001` is a name.
 #[derive(Debug, PartialEq, Eq)]
-enum Host {
+enum CanonicalHost {
     /// In lower case, in ASCII form (RFC 5891), without a trailing dot.
     Name(String),
     Address(IpAddr),
 }
 
-fn canonical(host: &str) -> Host {
-    let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
-    let host = bare.unwrap_or(host);
+fn canonical(host: &str) -> CanonicalHost {
     if let Ok(address) = host.parse::<IpAddr>() {
-        return Host::Address(address.to_canonical());
+        return CanonicalHost::Address(address.to_canonical());
     }
     if host.is_ascii() {
-        return Host::Name(host.trim_end_matches('.').to_ascii_lowercase());
+        return CanonicalHost::Name(host.trim_end_matches('.').to_ascii_lowercase());
     }
     let mapped = idna::domain_to_ascii(host).unwrap_or_else(|_| host.to_lowercase());
     // Full-width digits map to an address.
     match mapped.parse::<IpAddr>() {
-        Ok(address) => Host::Address(address),
-        Err(_) => Host::Name(mapped.trim_end_matches('.').to_owned()),
+        Ok(address) => CanonicalHost::Address(address),
+        Err(_) => CanonicalHost::Name(mapped.trim_end_matches('.').to_owned()),
     }
 }
 
@@ -156,19 +154,16 @@ impl FromStr for AllowedTarget {
                 port: None,
             });
         }
-        let (host, port) = match place.rsplit_once(':') {
-            Some((host, port)) if !place.ends_with(']') && place.parse::<IpAddr>().is_err() => {
-                (host, Some(port.parse().map_err(|_| wrong())?))
-            }
-            _ => (place, None),
-        };
+        let (host, port) = HostPort::split(place).ok_or_else(wrong)?;
+        let host = host.as_str();
+        let port = port.map(str::parse).transpose().map_err(|_| wrong())?;
         let below = host.strip_prefix("*.");
         let is_name =
             |name: &str| !name.is_empty() && !name.contains(|c: char| "*/[]@:".contains(c) || c.is_whitespace());
         let hosts = match (below, canonical(below.unwrap_or(host))) {
-            (None, Host::Address(address)) => Hosts::Network(address.into()),
-            (None, Host::Name(name)) if is_name(&name) => Hosts::Name(name),
-            (Some(_), Host::Name(name)) if is_name(&name) => Hosts::Below(format!(".{name}")),
+            (None, CanonicalHost::Address(address)) => Hosts::Network(address.into()),
+            (None, CanonicalHost::Name(name)) if is_name(&name) => Hosts::Name(name),
+            (Some(_), CanonicalHost::Name(name)) if is_name(&name) => Hosts::Below(format!(".{name}")),
             _ => return Err(wrong()),
         };
         Ok(Self { scheme, hosts, port })
@@ -245,6 +240,8 @@ mod tests {
             "https://",
             "a b",
             "[::1",
+            "::1:80:x",
+            "[fe80::1%eth0]:443",
         ] {
             let said = wrong.parse::<AllowedTarget>().unwrap_err();
             assert!(said.contains("api.example"), "{said}");

@@ -229,23 +229,15 @@ impl DnsProber {
     }
 
     fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
-        let server_name = self.tls.server_name();
-        let port = Some(self.transport.port());
-        if self.transport != DnsTransport::Https {
-            return Endpoint::new(requested, port, false, server_name, variant);
-        }
-        let url = doh_url(&requested.target)?;
-        let target = Target::new(url.place());
-        Endpoint::new(
-            &ProbeRequest {
-                target,
-                ..requested.clone()
-            },
-            port,
-            true,
-            server_name,
-            variant,
-        )
+        let is_https = self.transport == DnsTransport::Https;
+        let target = if is_https {
+            doh_url(&requested.target)?.host_port().clone()
+        } else {
+            let parsed = requested.target.host_port(Some(self.transport.port()));
+            parsed.map_err(|error| format!("{error}."))?
+        };
+        let own_name = self.tls.server_name().or(requested.hostname.as_deref());
+        Ok(Endpoint::new(target, is_https, own_name, variant))
     }
 
     fn objection(&self, answer: &Message) -> Option<(Reason, String)> {
@@ -324,7 +316,7 @@ impl Prober for DnsProber {
     }
 
     fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
-        Ok((self.place(requested, Variant::Original)?.host, self.family))
+        Ok((self.place(requested, Variant::Original)?.host().to_owned(), self.family))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

@@ -1,21 +1,20 @@
 //! The endpoint of a probe whose target is not a URL: the host and port of the target or of a backend.
 
-use super::{ProbeRequest, Variant};
-use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Zone, in_zone, split_zone};
+use super::Variant;
+use crate::check::{AddressFamily, Check, ProbeFailed, Resolver};
 use crate::policy::Origin;
-use std::net::{IpAddr, SocketAddr};
+use glassbox_verdict::host_port::{Host, HostPort};
+use std::net::SocketAddr;
 
 /// An endpoint to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// The target's own name or address.
-    pub host: String,
-    /// IPv6 zone of that address, if any.
-    zone: Option<Zone>,
+    /// The target's own host and port.
+    target: HostPort,
     /// `:authority` as grpc-go sends it: the verified name with TLS, the target's name and port in plain text.
     pub authority: String,
     /// Host and port to dial: of the target, of a backend, or one address of the edge.
-    dial: (String, u16),
+    dial: HostPort,
     /// Whether the dialled host differs from the target's own name.
     elsewhere: bool,
     /// Whether TLS starts with the connection.
@@ -27,39 +26,27 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint of a request. `tls` and `server_name` are the module's settings.
-    pub fn new(
-        requested: &ProbeRequest,
-        port: Option<u16>,
-        tls: bool,
-        server_name: Option<&str>,
-        variant: Variant<'_>,
-    ) -> Result<Self, String> {
-        let (host, port) = requested.target.host_port(port).map_err(|error| format!("{error}."))?;
-        let (host, zone) = split_zone(&host).map_err(|error| format!("{error}."))?;
-        let host = host.to_owned();
-        let own_name = server_name
-            .or(requested.hostname.as_deref())
-            .unwrap_or(&host)
-            .to_owned();
+    /// The endpoint of a request. `tls` is the module's setting. `own_name` is the name for SNI and certificate
+    /// verification, if it is not the target's host.
+    pub fn new(target: HostPort, tls: bool, own_name: Option<&str>, variant: Variant<'_>) -> Self {
+        let tls_name = own_name.unwrap_or_else(|| target.host().without_zone()).to_owned();
         let authority = if tls {
-            in_brackets(&own_name)
+            Host::new(&tls_name).to_string()
         } else {
-            format!("{}:{port}", in_brackets(&host))
+            HostPort::new(target.host().without_zone(), target.port()).to_string()
         };
         let place = Self {
-            dial: (host.clone(), port),
-            host,
-            zone,
+            dial: target.clone(),
+            target,
             authority,
             elsewhere: false,
             tls,
-            tls_name: own_name,
+            tls_name,
             trusted: true,
         };
-        Ok(match variant {
+        match variant {
             Variant::Backend(backend) | Variant::Handshake(Some(backend)) => Self {
-                dial: (backend.host.clone(), backend.port),
+                dial: backend.address.clone(),
                 elsewhere: true,
                 tls: backend.tls,
                 tls_name: backend.sni.clone().unwrap_or(place.tls_name),
@@ -68,30 +55,31 @@ impl Endpoint {
                 ..place
             },
             Variant::Address(address) => Self {
-                dial: (address.to_string(), port),
+                dial: HostPort::new(&address.to_string(), place.target.port()),
                 elsewhere: true,
                 ..place
             },
             _ => place,
-        })
+        }
+    }
+
+    /// The target's own name or address, without a zone.
+    pub fn host(&self) -> &str {
+        self.target.host().without_zone()
     }
 
     /// The target's origin, which decides who receives credentials.
-    pub fn origin(self, scheme: &str) -> Origin {
+    pub fn origin(&self, scheme: &str) -> Origin {
         Origin {
             scheme: scheme.to_owned(),
-            host: self.host,
-            port: Some(self.dial.1),
+            host: self.host().to_owned(),
+            port: Some(self.dial.port()),
         }
     }
 
     /// The URL for display: the target's own name and the dialled port.
     pub fn url(&self, scheme: &str) -> String {
-        let host = match &self.zone {
-            Some(zone) => format!("{}%{}", self.host, zone.name),
-            None => self.host.clone(),
-        };
-        format!("{scheme}://{}:{}", in_brackets(&host), self.dial.1)
+        format!("{scheme}://{}", self.target.clone().with_port(self.dial.port()))
     }
 
     /// Resolves the host to dial. An IP address is accepted regardless of the configured address family.
@@ -105,17 +93,6 @@ impl Endpoint {
             fallback: family.fallback || self.elsewhere,
             ..family
         };
-        let address: IpAddr = check.resolve(resolver, &self.dial.0, family).await?;
-        let zone = self.zone.as_ref().filter(|_| !self.elsewhere);
-        Ok(in_zone(address, self.dial.1, zone))
-    }
-}
-
-/// A host in the form used in URLs: IPv6 addresses are in brackets (RFC 3986 section 3.2.2).
-fn in_brackets(host: &str) -> String {
-    if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
+        check.resolve_host_port(resolver, &self.dial, family).await
     }
 }

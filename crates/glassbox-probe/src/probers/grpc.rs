@@ -81,28 +81,19 @@ impl GrpcProber {
     fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
         let written = requested.target.written().trim();
         let lower = written.to_ascii_lowercase();
-        let bare = if lower.starts_with("http://") || lower.starts_with("https://") {
+        let port = if self.secured { 443 } else { 80 };
+        let target = if lower.starts_with("http://") || lower.starts_with("https://") {
             let url = HttpUrl::parse(written)
                 .map_err(|error| format!("{error}; expected a target such as example.org:50051."))?;
             // Without a port in the URL, the module's port applies, regardless of the scheme.
-            Target::new(url.written_place())
+            let port = url.written_port().unwrap_or(port);
+            url.host_port().clone().with_port(port)
         } else {
-            requested.target.clone()
+            let parsed = requested.target.host_port(Some(port));
+            parsed.map_err(|error| format!("{error}."))?
         };
-        let server_name = self.tls.server_name();
-        let port = if self.secured { 443 } else { 80 };
-        Endpoint::new(
-            &ProbeRequest {
-                target: bare,
-                // As in `blackbox_exporter`, this prober ignores the parameter.
-                hostname: None,
-                ..requested.clone()
-            },
-            Some(port),
-            self.secured,
-            server_name,
-            variant,
-        )
+        // As in `blackbox_exporter`, this prober ignores the parameter `hostname`.
+        Ok(Endpoint::new(target, self.secured, self.tls.server_name(), variant))
     }
 
     fn ask(&self, place: &Endpoint) -> Result<HttpRequest, String> {
@@ -179,7 +170,7 @@ impl Prober for GrpcProber {
     }
 
     fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
-        Ok((self.place(requested, Variant::Original)?.host, self.family))
+        Ok((self.place(requested, Variant::Original)?.host().to_owned(), self.family))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

@@ -33,7 +33,6 @@ use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{Reply, Report};
 use request::{ModuleFields, Visit};
 use route::Route;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -136,8 +135,9 @@ impl HttpProber {
 
     async fn shake_hands(&self, check: &mut Check, visit: &Visit) -> Result<(), ProbeFailed> {
         check.begin_exchange(visit.url().shown(), true);
-        let address = check.resolve(&self.resolver, visit.host(), self.family).await?;
-        let to = SocketAddr::new(address, visit.port());
+        let to = check
+            .resolve_host_port(&self.resolver, visit.place(), self.family)
+            .await?;
         if visit.versions() == Versions::Http3 {
             return check.secure_quic(&self.tls, visit.tls_name(), to).await;
         }
@@ -162,8 +162,7 @@ impl HttpProber {
     fn route<'a>(&'a self, visit: &'a Visit) -> Route<'a> {
         Route {
             url: visit.url(),
-            host: visit.host(),
-            port: visit.port(),
+            place: visit.place(),
             own_host: visit.own_host(),
             direct: visit.goes_to_backend(),
             resolver: &self.resolver,
@@ -213,7 +212,7 @@ impl Prober for HttpProber {
 
     fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
         let visit = Visit::first(self, requested, ModuleFields::default())?;
-        Ok((visit.host().to_owned(), self.family))
+        Ok((visit.place().host().without_zone().to_owned(), self.family))
     }
 
     fn has_module_fields(&self, requested: &ProbeRequest) -> bool {

@@ -1,11 +1,12 @@
 //! The icmp prober: one echo request and its reply.
 
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
-use crate::check::{AddressFamily, Check, Ping, ProbeFailed, Resolver, in_zone, split_zone};
+use crate::check::{AddressFamily, Check, Ping, ProbeFailed, Resolver};
 use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, MetricPage, Value};
 use crate::policy::Origin;
 use crate::target::Target;
 use glassbox_verdict::chain::Stage;
+use glassbox_verdict::host_port::{Host, HostPort};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{Exchange, ProtocolFacts, Report};
 use std::net::IpAddr;
@@ -40,19 +41,18 @@ impl IcmpProber {
     async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
         let invalid = |check: &mut Check, words| check.fail(Reason::LocalTargetInvalid, words);
         let host = host_of(&requested.target).map_err(|words| invalid(check, words))?;
-        let (own, zone) = split_zone(&host).map_err(|words| invalid(check, format!("{words}.")))?;
+        let own = HostPort::new(&host, 0);
         let dialled = match variant {
-            Variant::Backend(backend) | Variant::Handshake(Some(backend)) => backend.host.clone(),
-            Variant::Address(address) => address.to_string(),
-            _ => own.to_owned(),
+            Variant::Backend(backend) | Variant::Handshake(Some(backend)) => backend.address.clone().with_port(0),
+            Variant::Address(address) => HostPort::new(&address.to_string(), 0),
+            _ => own.clone(),
         };
         let family = AddressFamily {
             fallback: self.family.fallback || dialled != own,
             ..self.family
         };
-        check.begin_exchange(format!("icmp://{host}"), false);
-        let to = check.resolve(&self.resolver, &dialled, family).await?;
-        let to = in_zone(to, 0, zone.as_ref().filter(|_| dialled == own));
+        check.begin_exchange(format!("icmp://{}", own.host()), false);
+        let to = check.resolve_host_port(&self.resolver, &dialled, family).await?;
         let ping = Ping {
             from: self.source,
             payload: self.payload.clone(),
@@ -67,9 +67,9 @@ impl IcmpProber {
 
 /// The target's host, which must be a name or an address without a port.
 fn host_of(target: &Target) -> Result<String, String> {
-    let (host, _) = target.host_port(Some(0)).map_err(|error| format!("{error}."))?;
-    if target.written().trim().trim_matches(['[', ']']) == host {
-        Ok(host)
+    let parsed = target.host_port(Some(0)).map_err(|error| format!("{error}."))?;
+    if parsed.host() == Host::new(target.written().trim()) {
+        Ok(parsed.host().as_str().to_owned())
     } else {
         Err("An ICMP target must not contain a port: expected a target such as example.org or 192.0.2.1.".to_owned())
     }
@@ -82,8 +82,7 @@ impl Prober for IcmpProber {
 
     fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
         let host = host_of(&requested.target)?;
-        let (host, _) = split_zone(&host).unwrap_or((&host, None));
-        Ok((host.to_owned(), self.family))
+        Ok((Host::new(&host).without_zone().to_owned(), self.family))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {
@@ -93,7 +92,7 @@ impl Prober for IcmpProber {
     fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
         Some(Origin {
             scheme: "icmp".to_owned(),
-            host: split_zone(&host_of(&requested.target).ok()?).ok()?.0.to_owned(),
+            host: Host::new(&host_of(&requested.target).ok()?).without_zone().to_owned(),
             port: None,
         })
     }

@@ -3,6 +3,7 @@
 use crate::check::Tunnel;
 use crate::secret::Secret;
 use crate::target::HttpUrl;
+use glassbox_verdict::host_port::HostPort;
 use http::header::PROXY_AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
@@ -12,10 +13,8 @@ use url::Url;
 #[derive(Clone, Debug)]
 pub struct Proxy {
     kind: ProxyKind,
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// Host and port to connect to.
+    pub address: HostPort,
     user: Option<(String, Secret)>,
 }
 
@@ -67,8 +66,7 @@ impl Proxy {
         let has_user = !url.username().is_empty() || url.password().is_some();
         Ok(Self {
             kind,
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port: url.port().unwrap_or(port),
+            address: HostPort::new(host, url.port().unwrap_or(port)),
             user: has_user.then(|| {
                 let password = decoded(url.password().unwrap_or_default());
                 (decoded(url.username()), Secret::new(password))
@@ -96,7 +94,7 @@ impl Proxy {
             ProxyKind::Https => "https",
             ProxyKind::Socks5 => "socks5",
         };
-        format!("{scheme}://{}:{}", self.host, self.port)
+        format!("{scheme}://{}", self.address)
     }
 
     /// The `Proxy-Authorization` header.
@@ -225,14 +223,10 @@ fn exception(entry: &str) -> Option<Exception> {
     if let Some((network, bits)) = entry.split_once('/') {
         return Some(Exception::Network(network.parse().ok()?, bits.parse().ok()?));
     }
-    if let Ok(address) = entry.trim_matches(['[', ']']).parse() {
-        return Some(Exception::Address(address, None));
-    }
-    let (host, port) = match entry.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port.parse().ok()?)),
-        None => (entry.as_str(), None),
-    };
-    if let Ok(address) = host.trim_matches(['[', ']']).parse() {
+    let (host, port) = HostPort::split(&entry)?;
+    let host = host.as_str();
+    let port = port.map(str::parse).transpose().ok()?;
+    if let Ok(address) = host.parse() {
         return Some(Exception::Address(address, port));
     }
     let (domain, itself) = match host.strip_prefix("*.").or_else(|| host.strip_prefix('.')) {
@@ -260,11 +254,14 @@ mod tests {
     #[test]
     fn a_proxy_is_read_from_its_url() {
         let proxy = Proxy::new("http://us%40er:p%3Aw@proxy.test").unwrap();
-        assert_eq!((proxy.shown().as_str(), proxy.port), ("http://proxy.test:80", 80));
+        assert_eq!(
+            (proxy.shown().as_str(), proxy.address.port()),
+            ("http://proxy.test:80", 80)
+        );
         assert_eq!(proxy.authorization().unwrap(), "Basic dXNAZXI6cDp3");
         assert!(!format!("{proxy:?}").contains("p:w"));
         assert_eq!(Proxy::new("proxy.test:3128").unwrap().shown(), "http://proxy.test:3128");
-        assert_eq!(Proxy::new("socks5://[::1]").unwrap().shown(), "socks5://::1:1080");
+        assert_eq!(Proxy::new("socks5://[::1]").unwrap().shown(), "socks5://[::1]:1080");
         assert!(Proxy::new("https://proxy.test").unwrap().is_https());
         for wrong in ["ftp://proxy.test", "http://", "http://user:secret@:80:80"] {
             let said = Proxy::new(wrong).unwrap_err();
@@ -275,7 +272,8 @@ mod tests {
     #[test]
     fn exceptions_are_gos() {
         let list = Exceptions::new(
-            "example.com, .below.test,*.star.test, 192.0.2.0/24, 198.51.100.7:8080,[2001:db8::1], port.test:443,",
+            "example.com, .below.test,*.star.test, 192.0.2.0/24, 198.51.100.7:8080,[2001:db8::1], 2001:db8::2,\
+             [2001:db8::3]:443, port.test:443,",
         );
         let holds = |host: &str, port| list.holds(host, None, port);
         for (host, port, held) in [
@@ -292,6 +290,9 @@ mod tests {
             ("198.51.100.7", 8080, true),
             ("198.51.100.7", 80, false),
             ("2001:db8::1", 80, true),
+            ("2001:db8::2", 80, true),
+            ("2001:db8::3", 443, true),
+            ("2001:db8::3", 80, false),
             ("port.test", 443, true),
             ("port.test", 80, false),
             ("localhost", 80, true),

@@ -59,8 +59,9 @@ impl TcpProber {
     }
 
     fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
-        let server_name = self.tls.server_name();
-        Endpoint::new(requested, None, self.begins_with_tls, server_name, variant)
+        let target = requested.target.host_port(None).map_err(|error| format!("{error}."))?;
+        let own_name = self.tls.server_name().or(requested.hostname.as_deref());
+        Ok(Endpoint::new(target, self.begins_with_tls, own_name, variant))
     }
 }
 
@@ -70,7 +71,7 @@ impl Prober for TcpProber {
     }
 
     fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
-        Ok((self.place(requested, Variant::Original)?.host, self.family))
+        Ok((self.place(requested, Variant::Original)?.host().to_owned(), self.family))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

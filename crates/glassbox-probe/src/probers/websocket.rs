@@ -44,16 +44,8 @@ pub struct WebsocketProber {
 
 impl WebsocketProber {
     async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
-        let invalid = |words| (Reason::LocalTargetInvalid, words);
-        let url = ws_url(&requested.target).map_err(invalid);
-        let place = url
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|url| self.place(requested, url, variant).map_err(invalid));
-        let (url, place) = match (url, place) {
-            (Ok(url), Ok(place)) => (url, place),
-            (Err((reason, words)), _) | (_, Err((reason, words))) => return Err(check.fail(reason, words)),
-        };
+        let url = ws_url(&requested.target).map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+        let place = self.place(requested, &url, variant);
         let mut headers = self.headers(check, place.trusted).await?;
         let host = handshake::host(&mut headers, requested.hostname.as_deref(), &url);
         let host = host.ok_or_else(|| check.fail(Reason::LocalTargetInvalid, INVALID_HOST))?;
@@ -224,14 +216,9 @@ impl WebsocketProber {
         Ok(headers)
     }
 
-    fn place(&self, requested: &ProbeRequest, url: &HttpUrl, variant: Variant<'_>) -> Result<Endpoint, String> {
-        let target = Target::new(url.place());
-        let server_name = self.tls.server_name();
-        let requested = ProbeRequest {
-            target,
-            ..requested.clone()
-        };
-        Endpoint::new(&requested, None, url.scheme().is_secure(), server_name, variant)
+    fn place(&self, requested: &ProbeRequest, url: &HttpUrl, variant: Variant<'_>) -> Endpoint {
+        let own_name = self.tls.server_name().or(requested.hostname.as_deref());
+        Endpoint::new(url.host_port().clone(), url.scheme().is_secure(), own_name, variant)
     }
 }
 
@@ -269,7 +256,10 @@ impl Prober for WebsocketProber {
 
     fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
         let url = ws_url(&requested.target)?;
-        Ok((self.place(requested, &url, Variant::Original)?.host, self.family))
+        Ok((
+            self.place(requested, &url, Variant::Original).host().to_owned(),
+            self.family,
+        ))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

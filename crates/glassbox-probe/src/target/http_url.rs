@@ -6,8 +6,8 @@
 use super::host_header::host_header;
 use super::reference::{Reference, without_dots};
 use super::url_parts::{Authority, UrlError, User};
+use glassbox_verdict::host_port::{Host, HostPort};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 
 /// The supported schemes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +52,10 @@ pub struct HttpUrl {
     user: Option<User>,
     /// Unmodified host and port.
     written: String,
-    /// Host to resolve or to connect to.
-    host: String,
-    port: Option<u16>,
+    /// Host and port to connect to.
+    place: HostPort,
+    /// Whether the URL contains the port. Otherwise, it is the default of the scheme.
+    has_port: bool,
     path: String,
     query: Option<Vec<u8>>,
 }
@@ -75,26 +76,25 @@ impl HttpUrl {
         let known = all.into_iter().find(|known| known.as_str() == scheme);
         let scheme = known.ok_or_else(|| UrlError::OtherScheme(scheme.to_owned()))?;
         let Authority { user, host: written } = authority.ok_or(UrlError::NoHost)?;
-        let (name, port) = split(&written);
-        if name.is_empty() {
+        let (name, port) = HostPort::split(&written).ok_or(UrlError::Host)?;
+        if name.as_str().is_empty() {
             return Err(UrlError::NoHost);
         }
         let port = port.filter(|digits| !digits.is_empty()).map(str::parse);
-        let host = dialled(name);
+        let port = port.transpose().map_err(|_| UrlError::Port)?;
+        let dialled = dialled(name.as_str());
+        let host = Host::new(&dialled);
         // A percent sign may only precede a zone. In a name with a percent sign, the policy would check the part before
         // it, but the whole name would be resolved.
-        let zone = host
-            .split_once('%')
-            .map(|(address, zone)| (address.parse::<Ipv6Addr>(), zone));
         let odd = |byte: u8| byte.is_ascii_whitespace() || byte.is_ascii_control() || byte == b'%';
-        if zone.is_some_and(|(address, zone)| address.is_err() || zone.bytes().any(odd)) {
+        if host.without_zone().contains('%') || host.zone().is_some_and(|zone| zone.bytes().any(odd)) {
             return Err(UrlError::Host);
         }
         Ok(Self {
             scheme,
             user,
-            host,
-            port: port.transpose().map_err(|_| UrlError::Port)?,
+            place: HostPort::new(&dialled, port.unwrap_or_else(|| scheme.port())),
+            has_port: port.is_some(),
             written,
             path,
             query,
@@ -136,8 +136,8 @@ impl HttpUrl {
     #[must_use]
     pub fn with_scheme(mut self, scheme: Scheme) -> Self {
         let port = self.port();
-        if self.port.is_none() && scheme.port() != port {
-            self.port = Some(port);
+        if !self.has_port && scheme.port() != port {
+            self.has_port = true;
             self.written = format!("{}:{port}", self.written.trim_end_matches(':'));
         }
         self.scheme = scheme;
@@ -146,22 +146,31 @@ impl HttpUrl {
 
     /// Replaces the scheme. Without an explicit port, the port becomes the default of the new scheme.
     #[must_use]
-    pub const fn on_port_of(mut self, scheme: Scheme) -> Self {
+    pub fn on_port_of(mut self, scheme: Scheme) -> Self {
+        if !self.has_port {
+            self.place = self.place.with_port(scheme.port());
+        }
         self.scheme = scheme;
         self
     }
 
-    /// Returns the name to resolve in ASCII form (RFC 5891), or the address to connect to with its zone and without
-    /// brackets.
+    /// Returns the host and port to connect to. The host is the name to resolve in ASCII form (RFC 5891), or the
+    /// address with its zone. The port is the explicit port, or the default port of the scheme.
     #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
+    pub const fn host_port(&self) -> &HostPort {
+        &self.place
     }
 
-    /// Returns the explicit port, or the default port of the scheme.
+    /// Returns the host of [`Self::host_port`].
     #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port.unwrap_or_else(|| self.scheme.port())
+    pub fn host(&self) -> Host<'_> {
+        self.place.host()
+    }
+
+    /// Returns the port of [`Self::host_port`].
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.place.port()
     }
 
     /// Returns the value of `Host` (RFC 9110 section 7.2): the unmodified host and port, with non-ASCII labels in
@@ -174,31 +183,15 @@ impl HttpUrl {
     /// Returns the explicit port.
     #[must_use]
     pub const fn written_port(&self) -> Option<u16> {
-        self.port
+        if self.has_port { Some(self.place.port()) } else { None }
     }
 
-    /// Returns the host and port to connect to, with an IPv6 address in brackets.
-    #[must_use]
-    pub fn place(&self) -> String {
-        format!("{}:{}", self.bracketed(), self.port())
-    }
-
-    /// Like [`Self::place`], but without a port if the URL has none.
-    #[must_use]
-    pub fn written_place(&self) -> String {
-        match self.port {
-            Some(_) => self.place(),
-            None => self.bracketed(),
-        }
-    }
-
-    /// Returns the host to connect to, with an IPv6 address in brackets.
-    #[must_use]
-    pub fn bracketed(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]", self.host)
+    /// Returns the host and port to connect to, without a port if the URL has none.
+    fn written_place(&self) -> String {
+        if self.has_port {
+            self.place.to_string()
         } else {
-            self.host.clone()
+            self.host().to_string()
         }
     }
 
@@ -256,9 +249,10 @@ impl HttpUrl {
     /// Whether another URL has the same scheme, host and port. Credentials are sent only to the same origin.
     #[must_use]
     pub fn same_origin(&self, other: &Self) -> bool {
-        let same_host = match (self.host.parse::<IpAddr>(), other.host.parse::<IpAddr>()) {
-            (Ok(one), Ok(other)) => one == other,
-            _ => self.host.eq_ignore_ascii_case(&other.host),
+        let (own, others) = (self.host(), other.host());
+        let same_host = match (own.address(), others.address()) {
+            (Some(one), Some(other)) => one == other && own.zone() == others.zone(),
+            _ => own.as_str().eq_ignore_ascii_case(others.as_str()),
         };
         same_host && self.scheme == other.scheme && self.port() == other.port()
     }
@@ -294,17 +288,6 @@ impl fmt::Debug for HttpUrl {
     }
 }
 
-/// Splits the host, without brackets, and the part after the colon.
-fn split(written: &str) -> (&str, Option<&str>) {
-    if let Some((address, rest)) = written.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-        return (address, rest.strip_prefix(':'));
-    }
-    match written.split_once(':') {
-        Some((name, port)) => (name, Some(port)),
-        None => (written, None),
-    }
-}
-
 /// Returns the host to resolve: an ASCII name unmodified, other names after UTS 46 mapping, which also converts
 /// full-width digits.
 fn dialled(name: &str) -> String {
@@ -335,7 +318,7 @@ mod tests {
         ] {
             assert_eq!(HttpUrl::parse(text).err(), Some(UrlError::Host), "{text}");
         }
-        assert_eq!(url("http://[fe80::1%25eth0]/").host(), "fe80::1%eth0");
+        assert_eq!(url("http://[fe80::1%25eth0]/").host().as_str(), "fe80::1%eth0");
     }
 
     /// A proxy may map a non-ASCII name differently than the exporter does for its policy check.
@@ -392,7 +375,7 @@ mod tests {
             ("wss://a.test/", "a.test", 443),
         ] {
             let url = url(text);
-            assert_eq!((url.host(), url.port()), (host, port), "{text}");
+            assert_eq!((url.host().as_str(), url.port()), (host, port), "{text}");
         }
     }
 

@@ -4,11 +4,10 @@ use super::Facts;
 use super::heuristics;
 use crate::chain::Stage;
 use crate::gateways::{Meaning, OwnResponse, Recognised, can_mean, nearest, recognise};
-use crate::host_port::{shown_host, without_zone};
+use crate::host_port::Host;
 use crate::investigation::Investigation;
 use crate::reason::{Reason, ReasonFamily};
 use crate::report::{Exchange, Fault, Reply, Report};
-use std::net::IpAddr;
 use std::time::Duration;
 
 pub(super) use super::asked_backend::{AskedBackend, BackendState, as_upstream, refused, shook_hands, with_answer};
@@ -86,10 +85,10 @@ impl<'a> Case<'a> {
     /// Whether the target is an address, which needs no DNS.
     pub fn target_is_an_address(&self) -> bool {
         let first = self.facts.edge.with_target().next();
-        first.is_some_and(|exchange| match shown_host(&exchange.url) {
-            // A path, or no host.
-            "" => true,
-            host => without_zone(host).parse::<IpAddr>().is_ok(),
+        // A URL without a host contains a path, which needs no DNS either.
+        first.is_some_and(|exchange| {
+            let host = Host::of_displayed_url(&exchange.url);
+            host.as_str().is_empty() || host.address().is_some()
         })
     }
 
@@ -210,7 +209,7 @@ impl<'a> Case<'a> {
 
     /// Name or address in the request.
     pub fn host(&self) -> Option<String> {
-        let host = shown_host(&self.report.last_exchange()?.url);
+        let host = Host::of_displayed_url(&self.report.last_exchange()?.url).as_str();
         (!host.is_empty()).then(|| host.to_owned())
     }
 

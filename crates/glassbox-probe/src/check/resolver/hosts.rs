@@ -1,5 +1,6 @@
 //! The hosts file (hosts(5)).
 
+use glassbox_verdict::host_port::Host;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -37,12 +38,10 @@ impl Hosts {
 /// Parses an address, which may have a zone (RFC 4007), as in `fe80::1%eth0`. A link-local address needs its zone,
 /// which `IpAddr` cannot store, so such a line is skipped.
 fn address(text: &str) -> Option<IpAddr> {
-    let (address, zone) = text
-        .split_once('%')
-        .map_or((text, ""), |(address, zone)| (address, zone));
-    let address: IpAddr = address.parse().ok()?;
+    let host = Host::without_brackets(text);
+    let address = host.address()?;
     let needs_zone = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-    (zone.is_empty() || !needs_zone).then_some(address)
+    (host.zone().is_none() || !needs_zone).then_some(address)
 }
 
 /// Names are compared without case and without a final dot.

@@ -1,8 +1,11 @@
 //! Parses the resolver's configuration (resolv.conf(5)). Where the manual leaves a choice, the parser follows Go's
 //! resolver.
 
+use super::super::zone::interface_number;
 use super::name;
+use glassbox_verdict::host_port::{Host, HostPort};
 use hickory_proto::rr::Name;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -36,6 +39,14 @@ impl Server {
         Self { at, tcp, zone: None }
     }
 
+    /// The server at an address, which may have a zone; `None` for a name.
+    pub fn of(host: Host<'_>, port: u16, tcp: bool) -> Option<Self> {
+        Some(Self {
+            zone: host.zone().map(str::to_owned),
+            ..Self::new(SocketAddr::new(host.address()?, port), tcp)
+        })
+    }
+
     /// The address to send queries to. The zone is looked up on each call, because interfaces can change.
     ///
     /// # Errors
@@ -43,8 +54,7 @@ impl Server {
     pub fn address(&self) -> io::Result<SocketAddr> {
         match (self.at, &self.zone) {
             (SocketAddr::V6(mut at), Some(zone)) => {
-                let number = zone.parse().or_else(|_| nix::net::if_::if_nametoindex(zone.as_str()));
-                at.set_scope_id(number?);
+                at.set_scope_id(interface_number(zone)?);
                 Ok(at.into())
             }
             (at, _) => Ok(at),
@@ -99,6 +109,16 @@ impl Default for ResolvConf {
     }
 }
 
+/// The address as it is configured.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.zone {
+            Some(zone) => HostPort::new(&format!("{}%{zone}", self.at.ip()), self.at.port()).fmt(f),
+            None => self.at.fmt(f),
+        }
+    }
+}
+
 impl ResolvConf {
     /// The defaults, with these servers and no search list.
     pub fn with_servers(servers: Vec<Server>) -> Self {
@@ -120,6 +140,7 @@ impl ResolvConf {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") if conf.servers.len() < MOST_SERVERS => {
+                    let server = |text| Server::of(Host::without_brackets(text), PORT, false);
                     conf.servers.extend(words.next().and_then(server));
                 }
                 // The last of the two keywords takes effect. A keyword without a name is ignored.
@@ -184,17 +205,6 @@ fn names<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Name> {
         .collect()
 }
 
-fn server(text: &str) -> Option<Server> {
-    let (address, zone) = match text.split_once('%') {
-        Some((address, zone)) => (IpAddr::V6(address.parse().ok()?), Some(zone.to_owned())),
-        None => (text.parse().ok()?, None),
-    };
-    Some(Server {
-        zone,
-        ..Server::new(SocketAddr::new(address, PORT), false)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::{ResolvConf, Switch};
@@ -234,6 +244,7 @@ mod tests {
         assert_eq!(address("nameserver fe80::1%lo"), "[fe80::1%1]:53");
         assert_eq!(address("nameserver fe80::1%no-such-if"), "", "it may come later");
         assert_eq!(address("nameserver 192.0.2.1%lo"), "2 servers", "those of loopback");
+        assert_eq!(address("nameserver [fe80::1]"), "2 servers", "those of loopback");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! section 4.1.2).
 
 use super::Version;
-use std::net::IpAddr;
+use glassbox_verdict::host_port::Host;
 
 /// Random values of a client: the `random` of the hello, its session ID, and an X25519 public key, for which any 32
 /// bytes are valid.
@@ -47,7 +47,7 @@ impl HelloOffer {
 
     fn extensions(&self, out: &mut Vec<u8>, name: &str, alpn: &[&[u8]], key: &[u8]) {
         let name = name.trim_end_matches('.');
-        if !name.is_empty() && name.trim_matches(['[', ']']).parse::<IpAddr>().is_err() {
+        if !name.is_empty() && Host::new(name).address().is_none() {
             extension(out, 0, |out| {
                 counted16(out, |out| {
                     out.push(0);

@@ -6,6 +6,7 @@ mod field;
 
 use crate::target::HttpUrl;
 use field::{Life, SetCookie};
+use glassbox_verdict::host_port::Host;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use std::net::IpAddr;
@@ -174,11 +175,7 @@ impl Cookie {
 
 /// A host in the form used for cookies: without port, brackets and final dot, in lower case.
 fn canonical(host: &str) -> String {
-    let host = glassbox_verdict::host_port::without_port(host);
-    let host = host
-        .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'))
-        .unwrap_or(host);
+    let host = Host::of_authority(host).as_str();
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 

@@ -206,12 +206,11 @@ impl OAuth2 {
     async fn ask(&self, check: &mut Check, secret: &Secret, in_body: bool) -> Result<(u16, KeptBody), ProbeFailed> {
         check.begin_exchange(self.token_url.shown(), self.token_url.scheme().is_secure());
         check.fetch_credentials();
-        let host = self.token_url.host();
+        let host = self.token_url.host().as_str();
         let server_name = self.tls.server_name();
         let route = Route {
             url: &self.token_url,
-            host,
-            port: self.token_url.port(),
+            place: self.token_url.host_port(),
             own_host: host,
             direct: false,
             resolver: &self.resolver,

@@ -10,7 +10,7 @@ use crate::probers::{ProbeRequest, USER_AGENT_WORDS, Variant};
 use crate::target::{HttpUrl, Scheme, User, host_header};
 use bytes::Bytes;
 use glassbox_verdict::backend::Backend;
-use glassbox_verdict::host_port::{without_port, without_zone};
+use glassbox_verdict::host_port::{Host, HostPort};
 use glassbox_verdict::report::Reply;
 use http::header::{
     ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
@@ -34,7 +34,7 @@ const DESCRIBES_BODY: [HeaderName; 5] = [
 pub(super) struct Visit {
     url: HttpUrl,
     /// Host and port to dial instead of those of the URL.
-    dial: Option<(String, u16)>,
+    dial: Option<HostPort>,
     /// Whether the visit goes to a backend.
     to_backend: bool,
     versions: Versions,
@@ -70,8 +70,8 @@ impl Visit {
         let server_name = settings.tls.server_name();
         let tls_name = match (server_name, &virtual_host) {
             (Some(name), _) => name.to_owned(),
-            (None, Some(named)) => without_port(named).to_owned(),
-            (None, None) => without_zone(url.host()).to_owned(),
+            (None, Some(named)) => Host::of_authority(named).as_str().to_owned(),
+            (None, None) => url.host().without_zone().to_owned(),
         };
         let authority = virtual_host.map(|named| host_field(&host_header(&named))).transpose()?;
         let is_cookie = |field: &&(HeaderName, HeaderValue)| field.0 == COOKIE;
@@ -108,18 +108,14 @@ impl Visit {
         &self.url
     }
 
-    /// Name or address to resolve and dial, without brackets.
-    pub fn host(&self) -> &str {
-        self.dial.as_ref().map_or(self.url.host(), |(host, _)| host)
+    /// Host and port to dial.
+    pub fn place(&self) -> &HostPort {
+        self.dial.as_ref().unwrap_or_else(|| self.url.host_port())
     }
 
     /// The name for SNI and certificate verification.
     pub fn tls_name(&self) -> &str {
         &self.tls_name
-    }
-
-    pub fn port(&self) -> u16 {
-        self.dial.as_ref().map_or_else(|| self.url.port(), |(_, port)| *port)
     }
 
     /// Whether another visit goes to the same origin.
@@ -144,7 +140,7 @@ impl Visit {
 
     /// The host of the URL, without brackets.
     pub fn own_host(&self) -> &str {
-        self.url.host()
+        self.url.host().as_str()
     }
 
     pub const fn versions(&self) -> Versions {
@@ -210,9 +206,8 @@ impl Visit {
     /// names. The exception is a request to a single address. The host differs from `Host`: the proxy dials it.
     fn relayed_origin(&self) -> Result<String, String> {
         let origin = match &self.dial {
-            Some((host, port)) if host.contains(':') => format!("http://[{host}]:{port}"),
-            Some((host, 80)) => format!("http://{host}"),
-            Some((host, port)) => format!("http://{host}:{port}"),
+            Some(dial) if dial.port() == 80 => format!("http://{}", dial.host()),
+            Some(dial) => format!("http://{dial}"),
             None => self.url.origin(),
         };
         if origin.ends_with("://") {
@@ -291,8 +286,8 @@ impl Visit {
         self.strip();
         // The module's server_name is not a secret and applies to every port of its host. A name that came with the
         // virtual host is removed with it.
-        if !url.host().eq_ignore_ascii_case(self.url.host()) || !self.server_name_is_set {
-            without_zone(url.host()).clone_into(&mut self.tls_name);
+        if !url.host().as_str().eq_ignore_ascii_case(self.own_host()) || !self.server_name_is_set {
+            url.host().without_zone().clone_into(&mut self.tls_name);
         }
         self.dial = None;
         self.to_backend = false;
@@ -306,7 +301,7 @@ impl Visit {
         match variant {
             Variant::Original | Variant::Handshake(None) => {}
             Variant::Backend(backend) | Variant::Handshake(Some(backend)) => self.straight_to(backend)?,
-            Variant::Address(address) => self.dial = Some((address.to_string(), self.port())),
+            Variant::Address(address) => self.dial = Some(HostPort::new(&address.to_string(), self.place().port())),
             Variant::Http1 => self.versions = Versions::Http1,
             Variant::CacheBypass(nonce) => self.bypass_caches(nonce),
             Variant::Refusable => self.refusable(),
@@ -324,7 +319,7 @@ impl Visit {
         }
         let scheme = if backend.tls { Scheme::Https } else { Scheme::Http };
         self.url = self.url.clone().with_scheme(scheme);
-        self.dial = Some((backend.host.clone(), backend.port));
+        self.dial = Some(backend.address.clone());
         self.to_backend = true;
         // HTTP/3 is not used behind an edge.
         self.versions = Versions::Agreed;
@@ -394,7 +389,7 @@ fn userinfo(user: &User) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HttpUrl, crosses_origins, userinfo, without_port, without_zone};
+    use super::{HttpUrl, crosses_origins, userinfo};
     use http::HeaderName;
 
     #[test]
@@ -409,15 +404,6 @@ mod tests {
         ] {
             assert_eq!(crosses_origins(&HeaderName::from_static(name)), crosses, "{name}");
         }
-    }
-
-    #[test]
-    fn a_host_is_taken_apart_as_tls_needs_it() {
-        assert_eq!(without_port("a:8080"), "a");
-        assert_eq!(without_port("[::1]:80"), "[::1]");
-        assert_eq!(without_port("::1"), "::1");
-        assert_eq!(without_zone("fe80::1%lo"), "fe80::1");
-        assert_eq!(without_zone("a%b"), "a%b");
     }
 
     /// As sent by `blackbox_exporter`.

@@ -1,9 +1,10 @@
 //! The route to a server: name resolution, the connection to the server or its proxy, and TLS.
 
 use super::Versions;
-use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls, in_zone, split_zone};
+use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls};
 use crate::probers::proxies::{Proxies, Proxy};
 use crate::target::HttpUrl;
+use glassbox_verdict::host_port::HostPort;
 use glassbox_verdict::reason::Reason;
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,9 +21,8 @@ const PROXY_MAY_RESOLVE: &str =
 /// A route to a server.
 pub(super) struct Route<'a> {
     pub url: &'a HttpUrl,
-    /// Name or address to dial.
-    pub host: &'a str,
-    pub port: u16,
+    /// Host and port to dial.
+    pub place: &'a HostPort,
     /// Host of the URL. The module's proxy exceptions apply to it.
     pub own_host: &'a str,
     /// Whether proxies are ignored.
@@ -78,12 +78,8 @@ impl<'a> Route<'a> {
         Ok(None)
     }
 
-    /// The address to dial, with the IPv6 zone of the URL, if any.
     async fn resolve(&self, check: &mut Check) -> Result<SocketAddr, ProbeFailed> {
-        let split = split_zone(self.host);
-        let (host, zone) = split.map_err(|words| check.fail(Reason::LocalTargetInvalid, format!("{words}.")))?;
-        let address = check.resolve(self.resolver, host, self.family).await?;
-        Ok(in_zone(address, self.port, zone.as_ref()))
+        check.resolve_host_port(self.resolver, self.place, self.family).await
     }
 
     /// Connects through a proxy. `address` is the target's address, if it was resolved.
@@ -93,27 +89,28 @@ impl<'a> Route<'a> {
         address: Option<IpAddr>,
         check: &mut Check,
     ) -> Result<Option<Relay<'a>>, ProbeFailed> {
-        if self.host.contains('%') {
+        let host = self.place.host();
+        if host.zone().is_some() {
             let words = "An IPv6 address with a zone is not reachable through a proxy.";
             return Err(check.fail(Reason::LocalTargetInvalid, words));
         }
         // An IP address is checked against the policy even if name resolution is left to the proxy.
-        match address.or_else(|| self.host.parse().ok()) {
-            Some(address) => check.admit(SocketAddr::new(address, self.port))?,
-            None => check.admit_name(self.host)?,
+        match address.or_else(|| host.address()) {
+            Some(address) => check.admit(SocketAddr::new(address, self.place.port()))?,
+            None => check.admit_name(host.as_str())?,
         }
         check.set_proxy(proxy.shown());
-        let at = check.resolve(self.resolver, &proxy.host, ANY).await?;
-        check.connect(SocketAddr::new(at, proxy.port)).await?;
+        let at = check.resolve_host_port(self.resolver, &proxy.address, ANY).await?;
+        check.connect(at).await?;
         if proxy.is_https() {
-            check.secure(self.tls, &proxy.host, true).await?;
+            check.secure(self.tls, proxy.address.host().as_str(), true).await?;
         }
         if !self.url.scheme().is_secure() && !proxy.tunnels_all() {
             return Ok(Some(Relay(proxy)));
         }
-        let host = address.map_or_else(|| self.host.to_owned(), |address| address.to_string());
+        let resolved = address.map(|address| HostPort::new(&address.to_string(), self.place.port()));
         let how = proxy.tunnel(&self.proxies.connect_fields);
-        check.tunnel(&how, &host, self.port).await?;
+        check.tunnel(&how, resolved.as_ref().unwrap_or(self.place)).await?;
         Ok(None)
     }
 
