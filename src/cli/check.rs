@@ -2,7 +2,7 @@
 
 use super::{Cli, CliError, seconds};
 use crate::exposition::check_summary::CheckSummary;
-use crate::exposition::waterfall::{self, Colouring};
+use crate::exposition::waterfall;
 use crate::exposition::{evidence, har};
 use crate::history::{History, HistoryEntry};
 use glassbox_probe::budget::DiagnosticsBudgets;
@@ -151,7 +151,6 @@ struct Output<'a> {
     out: std::io::Stdout,
     /// Whether the output is a terminal that can overwrite a line.
     is_terminal: bool,
-    paint: Colouring,
     /// Time of the last progress update.
     drawn: Option<Instant>,
 }
@@ -166,17 +165,9 @@ impl<'a> Output<'a> {
     fn new(command: &'a CheckCommand) -> Self {
         let out = std::io::stdout();
         let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
-        let is_terminal = out.is_terminal() && !is_dumb;
-        // <https://no-color.org>: set and not empty.
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
             command,
-            is_terminal,
-            paint: if is_terminal && !no_colour {
-                Colouring::Colours
-            } else {
-                Colouring::Plain
-            },
+            is_terminal: out.is_terminal() && !is_dumb,
             drawn: None,
             out,
         }
@@ -195,7 +186,9 @@ impl<'a> Output<'a> {
                 if many { json.to_string() } else { format!("{json:#}") }
             )?;
         } else if !many {
-            write!(self.out, "{}", waterfall::text(&entry.finding, self.paint))?;
+            // This writer removes the colours if the output is not a terminal, or if the environment disables them
+            // (`NO_COLOR`).
+            write!(anstream::stdout(), "{}", waterfall::text(&entry.finding))?;
         } else if self.is_terminal {
             let count = usize::try_from(self.command.count).unwrap_or(usize::MAX);
             let is_last = summary.probes() == count;

@@ -1,4 +1,6 @@
 //! Durations and sizes in Go's notation.
+//!
+//! `humantime` parses another notation: it accepts days and months, which Go rejects, and it rejects signs.
 
 use super::file::Spanned;
 use super::issue::ConfigIssue;

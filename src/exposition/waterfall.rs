@@ -4,6 +4,7 @@ use super::chain_view::{self, LinkState};
 use super::durations::millis;
 use super::evidence::notes;
 use super::plain;
+use anstyle::{AnsiColor, Style};
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::investigation::ControlOutcome;
 use glassbox_verdict::report::{Exchange, Report};
@@ -12,41 +13,19 @@ use std::time::Duration;
 
 const WIDTH: u32 = 40;
 
-/// The output style.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Colouring {
-    /// Plain text.
-    #[default]
-    Plain,
-    /// Terminal colours (ECMA-48 SGR).
-    Colours,
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DOUBT: Style = AnsiColor::Yellow.on_default();
+const FAINT: Style = Style::new().dimmed();
+
+fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
 }
 
-/// The colours with a meaning.
-#[derive(Clone, Copy)]
-enum Colour {
-    Good,
-    Bad,
-    Doubt,
-    Faint,
-}
-
-impl Colouring {
-    fn text(self, colour: Colour, text: &str) -> String {
-        let code = match (self, colour) {
-            (Self::Plain, _) => return text.to_owned(),
-            (Self::Colours, Colour::Good) => "32",
-            (Self::Colours, Colour::Bad) => "1;31",
-            (Self::Colours, Colour::Doubt) => "33",
-            (Self::Colours, Colour::Faint) => "2",
-        };
-        format!("\x1b[{code}m{text}\x1b[0m")
-    }
-}
-
-/// Draws the finding: its stage timings on one time axis, its chain, and a summary of the verdict.
+/// Draws the finding: its stage timings on one time axis, its chain, and a summary of the verdict. The text contains
+/// terminal colours (ECMA-48 SGR), which the caller removes for other outputs.
 #[must_use]
-pub fn text(finding: &Finding, paint: Colouring) -> String {
+pub fn text(finding: &Finding) -> String {
     let report = &finding.report;
     let mut out = String::new();
     let backends = finding.investigation.iter().flat_map(|asked| asked.backends());
@@ -55,29 +34,29 @@ pub fn text(finding: &Finding, paint: Colouring) -> String {
         .clone()
         .map(|backend| after(&backend.report) + backend.report.took);
     let axis = ends.fold(report.took, Duration::max);
-    exchanges(&mut out, report, Duration::ZERO, axis, paint);
+    exchanges(&mut out, report, Duration::ZERO, axis);
     for backend in backends {
         line(
             &mut out,
             &format!("Direct request to {} ({}):", backend.backend.name, backend.backend),
         );
-        exchanges(&mut out, &backend.report, after(&backend.report), axis, paint);
+        exchanges(&mut out, &backend.report, after(&backend.report), axis);
     }
-    controls(&mut out, finding, paint);
-    out.push_str(&chain(finding, paint));
+    controls(&mut out, finding);
+    out.push_str(&chain(finding));
     let took = millis(report.took);
-    let (colour, head, summary) = match &finding.verdict {
-        None => (Colour::Good, "OK", format!(" in {took} ms.")),
-        Some(verdict) if verdict.masked => (Colour::Doubt, "OK", format!(" in {took} ms, but: {}", verdict.summary)),
-        Some(verdict) => (Colour::Bad, "FAILED", format!(" in {took} ms. {}", verdict.summary)),
+    let (style, head, summary) = match &finding.verdict {
+        None => (GOOD, "OK", format!(" in {took} ms.")),
+        Some(verdict) if verdict.masked => (DOUBT, "OK", format!(" in {took} ms, but: {}", verdict.summary)),
+        Some(verdict) => (BAD, "FAILED", format!(" in {took} ms. {}", verdict.summary)),
     };
-    out.push_str(&paint.text(colour, head));
+    out.push_str(&styled(style, head));
     line(&mut out, &summary);
     out
 }
 
 /// The exchanges of one report on the time axis. `after` is the offset from the request to the edge.
-fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration, paint: Colouring) {
+fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration) {
     for exchange in &report.exchanges {
         line(out, &exchange.url);
         if exchange.for_credentials {
@@ -90,9 +69,9 @@ fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration,
             line(out, &format!("  at {peer}"));
         }
         for timing in exchange.stage_log.timings() {
-            let colour = if timing.finished() { Colour::Good } else { Colour::Bad };
-            let bar = paint.text(colour, &bar(after + timing.begun(), timing.took(), axis));
-            let end = paint.text(colour, timing.failed().map_or("", |reason| reason.as_str()));
+            let style = if timing.finished() { GOOD } else { BAD };
+            let bar = styled(style, &bar(after + timing.begun(), timing.took(), axis));
+            let end = styled(style, timing.failed().map_or("", |reason| reason.as_str()));
             let (phase, took) = (timing.stage().phase(), millis(timing.took()));
             writeln!(out, "  {phase:<10} {took:>10} ms |{bar}| {end}").expect("writing to a String cannot fail");
         }
@@ -101,31 +80,31 @@ fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration,
 }
 
 /// The controls, if the module configures any.
-fn controls(out: &mut String, finding: &Finding, paint: Colouring) {
+fn controls(out: &mut String, finding: &Finding) {
     for control in finding.vantage.iter().flat_map(|vantage| &vantage.controls) {
-        let (colour, word) = match control.outcome {
-            ControlOutcome::Answered => (Colour::Good, "answered"),
-            ControlOutcome::NoName => (Colour::Bad, "not resolved"),
-            ControlOutcome::NoConnection => (Colour::Bad, "not connected"),
-            ControlOutcome::NotAsked => (Colour::Faint, "not asked"),
+        let (style, word) = match control.outcome {
+            ControlOutcome::Answered => (GOOD, "answered"),
+            ControlOutcome::NoName => (BAD, "not resolved"),
+            ControlOutcome::NoConnection => (BAD, "not connected"),
+            ControlOutcome::NotAsked => (FAINT, "not asked"),
         };
         line(out, &format!("control {}:", control.what));
-        writeln!(out, "  {}", paint.text(colour, word)).expect("writing to a String cannot fail");
+        writeln!(out, "  {}", styled(style, word)).expect("writing to a String cannot fail");
     }
 }
 
 /// The links from the exporter to the content, with the broken one marked.
-fn chain(finding: &Finding, paint: Colouring) -> String {
+fn chain(finding: &Finding) -> String {
     let links: Vec<_> = chain_view::marks(finding)
         .iter()
         .map(|mark| {
-            let (sign, colour) = match mark.state {
-                LinkState::Healthy => ("+", Colour::Good),
-                LinkState::Broken => ("X", Colour::Bad),
-                LinkState::Suspect => ("?", Colour::Doubt),
-                LinkState::Unseen => (" ", Colour::Faint),
+            let (sign, style) = match mark.state {
+                LinkState::Healthy => ("+", GOOD),
+                LinkState::Broken => ("X", BAD),
+                LinkState::Suspect => ("?", DOUBT),
+                LinkState::Unseen => (" ", FAINT),
             };
-            paint.text(colour, &format!("[{sign}] {}", chain_view::short_name(mark.link)))
+            styled(style, &format!("[{sign}] {}", chain_view::short_name(mark.link)))
         })
         .collect();
     format!("{}\n", links.join(" - "))

@@ -22,7 +22,10 @@ async fn on_a_terminal(arguments: &str, colour: Option<&str>) -> (String, Option
     let line = format!("{PROGRAM} check {arguments}");
     let mut command = tokio::process::Command::new("script");
     command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    command.current_dir(folder.path()).env_remove("NO_COLOR");
+    command.current_dir(folder.path()).env("TERM", "xterm");
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
     command.envs(colour.map(|value| ("NO_COLOR", value)));
     let output = command.output().await.unwrap();
     (String::from_utf8(output.stdout).unwrap(), output.status.code())
@@ -38,8 +41,8 @@ async fn a_terminal_shows_colors_unless_disabled() {
 
     let (screen, code) = on_a_terminal("http://127.0.0.1:1/", None).await;
     assert_eq!(code, Some(1), "{screen}");
-    assert!(screen.contains("\x1b[1;31m[X] Edge\x1b[0m"), "{screen:?}");
-    assert!(screen.contains("\x1b[1;31mFAILED\x1b[0m in "), "{screen:?}");
+    assert!(screen.contains("\x1b[1m\x1b[31m[X] Edge\x1b[0m"), "{screen:?}");
+    assert!(screen.contains("\x1b[1m\x1b[31mFAILED\x1b[0m in "), "{screen:?}");
 
     let (screen, _) = on_a_terminal(&good.http(), Some("1")).await;
     assert!(
@@ -48,6 +51,7 @@ async fn a_terminal_shows_colors_unless_disabled() {
     );
     let text = String::from_utf8(piped(&[&good.http()]).await.stdout).unwrap();
     assert!(!text.contains('\x1b') && text.contains("[+] Exporter - "), "{text:?}");
+    assert!(text.contains('█'), "{text:?}");
 }
 
 #[tokio::test]

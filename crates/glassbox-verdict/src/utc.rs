@@ -1,20 +1,20 @@
 //! Human-readable timestamps in UTC (RFC 3339).
 
 use std::time::{SystemTime, UNIX_EPOCH};
+use time::UtcDateTime;
 
-/// Formats a time in UTC with millisecond precision. A time before 1970 is shown as 1970.
+/// Formats a time in UTC with millisecond precision. A time before 1970 is shown as 1970, and a time after 9999 as the
+/// end of 9999, since RFC 3339 has only years with four digits.
 #[must_use]
 pub fn rfc3339(at: SystemTime) -> String {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, rest) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60,
-        since.subsec_millis()
-    )
+    let nanoseconds = i128::try_from(since.as_nanos()).unwrap_or(i128::MAX);
+    let at = UtcDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(UtcDateTime::MAX);
+    // Not the library's own formatter for RFC 3339: it omits trailing zeros, so columns would not align.
+    let (year, month, day) = at.to_calendar_date();
+    let (hour, minute, second, millisecond) = at.as_hms_milli();
+    let month = u8::from(month);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
 }
 
 /// Formats a time for a table: `2026-01-01 00:00:00`.
@@ -25,39 +25,32 @@ pub fn to_the_second(at: SystemTime) -> String {
     text
 }
 
-/// Converts days since 1970-01-01 to a Gregorian date.
-const fn civil(days: u64) -> (u64, u64, u64) {
-    // Days are counted from 0000-03-01 in eras of 400 years, so that the leap day is the last day of its year.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{rfc3339, to_the_second};
     use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
     fn dates_are_right_around_leap_days() {
         for (at, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000Z"),
-            (1_709_251_199, "2024-02-29T23:59:59.000Z"),
-            (1_709_251_200, "2024-03-01T00:00:00.000Z"),
-            (4_102_444_800, "2100-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (1_709_251_200_007, "2024-03-01T00:00:00.007Z"),
+            (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
         ] {
-            assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(at)), text);
+            assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_millis(at)), text);
         }
+    }
+
+    #[test]
+    fn times_out_of_range_are_shown_as_its_ends() {
+        let before = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(rfc3339(before), "1970-01-01T00:00:00.000Z");
+        let last = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+        assert_eq!(rfc3339(last), "9999-12-31T23:59:59.000Z");
+        let after = last + Duration::from_secs(1);
+        assert_eq!(rfc3339(after), "9999-12-31T23:59:59.999Z");
+        assert_eq!(to_the_second(after), "9999-12-31 23:59:59");
     }
 }

@@ -3,6 +3,7 @@
 use super::BLOCKS;
 use crate::config::issue::ConfigIssue;
 use crate::config::tree::KeyNode;
+use strsim::levenshtein;
 
 /// Module keys of development versions and their replacements.
 const MOVED: [(&str, &str); 4] = [
@@ -42,34 +43,19 @@ fn listed(known: &[&str]) -> String {
 /// The known key that differs from `name` only by a typo, if there is one.
 fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let folded = fold(name);
-    let most = (folded.len() / 4).clamp(1, 3);
+    let most = (folded.chars().count() / 4).clamp(1, 3);
     known
         .iter()
-        .map(|key| (distance(&folded, &fold(plain(key))), plain(key)))
+        .map(|key| (levenshtein(&folded, &fold(plain(key))), plain(key)))
         .filter(|(distance, _)| *distance <= most)
         .min()
         .map(|(_, key)| key)
 }
 
-fn fold(name: &str) -> Vec<char> {
+fn fold(name: &str) -> String {
     let letters = name.chars().filter(|c| !matches!(c, '_' | '-'));
     // No known key is longer.
     letters.flat_map(char::to_lowercase).take(64).collect()
-}
-
-/// The Levenshtein distance.
-fn distance(one: &[char], other: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, letter) in one.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = above + 1;
-        for (column, opposite) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != opposite);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

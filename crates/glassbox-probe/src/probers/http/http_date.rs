@@ -1,6 +1,11 @@
 //! Dates in header fields (RFC 9110 section 5.6.7), parsed as leniently as Go's `http.ParseTime`: the weekday is not
 //! compared with the date, names are case-insensitive, several spaces count as one, an hour may have one digit, seconds
 //! may have a fraction, and the zone of the obsolete RFC 850 format is parsed but treated as UTC.
+//!
+//! `time` checks the date and converts it, but does not parse the text: its parser rejects most of these deviations, and
+//! so does `httpdate`.
+
+use time::{Date, Month, Time, UtcDateTime};
 
 /// The three formats, as parts and separators.
 const FORMATS: [&[DatePart]; 3] = [
@@ -79,13 +84,12 @@ enum DatePart {
     Zone,
 }
 
-#[derive(Default)]
-struct Date {
-    year: i64,
-    month: i64,
-    day: i64,
-    /// Seconds since midnight.
-    time: i64,
+/// The parts that were read so far.
+struct DateParts {
+    year: i32,
+    month: Month,
+    day: u8,
+    time: Time,
 }
 
 /// Seconds since 1970, negative for earlier dates; `None` if the text is in none of the three formats.
@@ -95,20 +99,21 @@ pub(super) fn parse(text: &[u8]) -> Option<i64> {
 }
 
 fn parse_as(mut text: &str, format: &[DatePart]) -> Option<i64> {
-    let mut date = Date::default();
-    for part in format {
-        text = date.take(*part, text)?;
-    }
-    let is_leap = date.year % 4 == 0 && (date.year % 100 != 0 || date.year % 400 == 0);
-    let last = match date.month {
-        2 => 28 + i64::from(is_leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
+    let mut parts = DateParts {
+        year: 0,
+        month: Month::January,
+        day: 0,
+        time: Time::MIDNIGHT,
     };
-    (text.is_empty() && (1..=last).contains(&date.day)).then(|| days(&date) * 86_400 + date.time)
+    for part in format {
+        text = parts.take(*part, text)?;
+    }
+    let date = Date::from_calendar_date(parts.year, parts.month, parts.day).ok()?;
+    text.is_empty()
+        .then(|| UtcDateTime::new(date, parts.time).unix_timestamp())
 }
 
-impl Date {
+impl DateParts {
     /// Parses one part at the start of the text and returns the rest.
     fn take<'a>(&mut self, part: DatePart, text: &'a str) -> Option<&'a str> {
         let rest = match part {
@@ -123,7 +128,7 @@ impl Date {
             }
             DatePart::Month => {
                 let (month, rest) = name(&MONTHS, 3, text)?;
-                self.month = i64::try_from(month).ok()? + 1;
+                self.month = Month::January.nth_next(u8::try_from(month).ok()?);
                 rest
             }
             DatePart::Year => {
@@ -136,7 +141,7 @@ impl Date {
             }
             DatePart::ShortYear => {
                 let (year, rest) = text.split_at_checked(2)?;
-                let year: i64 = year.parse().ok()?;
+                let year: i32 = year.parse().ok()?;
                 self.year = year + if year >= 69 { 1900 } else { 2000 };
                 rest
             }
@@ -150,10 +155,7 @@ impl Date {
         let (hours, rest) = number(text, false)?;
         let (minutes, rest) = number(rest.strip_prefix(':')?, true)?;
         let (seconds, rest) = number(rest.strip_prefix(':')?, true)?;
-        if hours > 23 || minutes > 59 || seconds > 59 {
-            return None;
-        }
-        self.time = (hours * 60 + minutes) * 60 + seconds;
+        self.time = Time::from_hms(hours, minutes, seconds).ok()?;
         let fraction = rest.strip_prefix(['.', ',']);
         let fraction = fraction.filter(|digits| digits.starts_with(|c: char| c.is_ascii_digit()));
         Some(fraction.map_or(rest, |digits| digits.trim_start_matches(|c: char| c.is_ascii_digit())))
@@ -170,7 +172,7 @@ fn name<'a>(names: &[&str], letters: usize, text: &'a str) -> Option<(usize, &'a
 }
 
 /// A number of one or two digits, or of exactly two.
-fn number(text: &str, two_digits: bool) -> Option<(i64, &str)> {
+fn number(text: &str, two_digits: bool) -> Option<(u8, &str)> {
     let digits = text.bytes().take(2).take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at(digits);
     Some((number.parse().ok().filter(|_| digits == 2 || !two_digits)?, rest))
@@ -212,16 +214,6 @@ fn offset_of(text: &str) -> usize {
         Ok(0..=23) => 1 + count,
         _ => 0,
     }
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar.
-fn days(date: &Date) -> i64 {
-    // With March as the first month, a leap day is the last day of the year.
-    let year = date.year - i64::from(date.month <= 2);
-    let day_of_year = (153 * ((date.month + 9) % 12) + 2) / 5 + date.day - 1;
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 #[cfg(test)]

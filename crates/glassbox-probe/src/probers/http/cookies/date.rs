@@ -1,7 +1,9 @@
 //! Parses the date of `Expires` in the two formats that Go accepts: `Mon, 02 Jan 2006 15:04:05 MST` and `Mon,
 //! 02-Jan-2006 15:04:05 MST`.
 
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use time::{Date, Month, Time, UtcDateTime};
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const MONTHS: [&str; 12] = [
@@ -20,6 +22,7 @@ pub(super) fn read(text: &str) -> Option<SystemTime> {
     let day = number(parts.next()?, 2)?;
     let month = parts.next()?.to_ascii_lowercase();
     let month = MONTHS.iter().position(|known| *known == month)?;
+    let month = Month::January.nth_next(u8::try_from(month).ok()?);
     let mut parts = parts.next()?.splitn(3, ' ');
     let year = number(parts.next()?, 4)?;
     let mut clock = parts.next()?.splitn(3, ':');
@@ -31,38 +34,16 @@ pub(super) fn read(text: &str) -> Option<SystemTime> {
         |text: &str| text.len() > 1 && text.starts_with(['.', ',']) && text[1..].bytes().all(|b| b.is_ascii_digit());
     (fraction.is_empty() || is_fraction(fraction)).then_some(())?;
     let offset = offset(parts.next()?)?;
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let lengths = [
-        31,
-        if is_leap { 29 } else { 28 },
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-        31,
-    ];
-    let is_date = (1..=lengths[month]).contains(&day) && hour < 24 && minute < 60 && second < 60;
-    is_date.then_some(())?;
-    let before: i64 = lengths[..month].iter().sum();
-    let seconds = ((days_before(year) + before + day - 1) * 24 + hour) * 3600 + minute * 60 + second - offset;
+    let date = Date::from_calendar_date(year, month, day).ok()?;
+    let time = Time::from_hms(hour, minute, second).ok()?;
+    let seconds = UtcDateTime::new(date, time).unix_timestamp() - offset;
     if seconds == ZERO_TIME {
         return None;
     }
     Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-/// Days from 1970 to the first of January of a year.
-const fn days_before(year: i64) -> i64 {
-    let past = year - 1;
-    365 * (year - 1970) + (past / 4 - 1969 / 4) - (past / 100 - 1969 / 100) + (past / 400 - 1969 / 400)
-}
-
-fn number(text: &str, digits: usize) -> Option<i64> {
+fn number<N: FromStr>(text: &str, digits: usize) -> Option<N> {
     let plain = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
 }
