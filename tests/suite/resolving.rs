@@ -71,7 +71,7 @@ async fn a_name_server_of_a_module_is_asked_in_its_zone() {
     for (zone, outcome) in [
         ("lo", "success"),
         ("1", "success"),
-        ("nosuch0", "local.resolver_unreachable"),
+        ("nosuch0", "local/local.resolver_unreachable"),
     ] {
         let config = module(&[&server]).replace("[::1]", &format!("[::1%{zone}]"));
         let exporter = Exporter::start(&config).await;
