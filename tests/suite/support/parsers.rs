@@ -144,7 +144,10 @@ fn target(bytes: &[u8]) {
     let written = String::from_utf8_lossy(bytes);
     let target = Target::new(&*written);
     let _ = target.host_port(None);
-    let _ = target.host_port(Some(443));
+    // What is displayed is read back.
+    if let Ok(parsed) = target.host_port(Some(443)) {
+        assert_eq!(parsed.to_string().parse(), Ok(parsed), "{written}");
+    }
     if let Ok(url) = target.http_url() {
         let shown = target.to_string();
         // A word that occurs elsewhere in the URL is not a secret.
