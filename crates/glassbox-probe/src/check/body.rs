@@ -58,6 +58,9 @@ pub(super) enum BodyError {
     OutOfTime,
     #[error("Cannot store the body: {0}.")]
     NoMemory(NoMemory),
+    /// No byte of the body was decoded yet, so the body is not at fault.
+    #[error("The exporter cannot create a decoder for the body: {0}.")]
+    NoDecoder(io::Error),
     #[error("The exporter had no free thread or too little CPU time to decode the body in time.")]
     NotDecoded,
 }
@@ -69,7 +72,7 @@ impl BodyError {
             Self::TooLarge(_) => Reason::HttpResponseTooLarge,
             Self::TooLargeToMatch(_) => Reason::ContentBodyTooLarge,
             Self::OutOfTime => Reason::HttpTimedOutMidBody,
-            Self::NoMemory(_) | Self::NotDecoded => Reason::LocalOverloaded,
+            Self::NoMemory(_) | Self::NoDecoder(_) | Self::NotDecoded => Reason::LocalOverloaded,
         }
     }
 }
@@ -224,7 +227,7 @@ impl Collector {
             Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(sink)),
             Coding::Deflate => Decoder::Deflate(DeflateDecoder::new(sink)),
             Coding::Brotli => Decoder::Brotli(Box::new(BrotliDecoder::new(sink))),
-            Coding::Zstd => Decoder::Zstd(Box::new(ZstdDecoder::new(sink).map_err(BodyError::BadCoding)?)),
+            Coding::Zstd => Decoder::Zstd(Box::new(ZstdDecoder::new(sink).map_err(BodyError::NoDecoder)?)),
         };
         let mut collector = Self {
             decoder,
@@ -373,7 +376,7 @@ mod tests {
     use bytes::Bytes;
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder};
-    use std::io::Write;
+    use std::io::{self, Write};
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
@@ -427,6 +430,12 @@ mod tests {
             assert_eq!(kept, TEXT, "{coding:?}");
             assert_eq!(length, TEXT.len() as u64);
         }
+    }
+
+    #[test]
+    fn a_lack_of_memory_for_a_decoder_is_a_local_error() {
+        let none = BodyError::NoDecoder(io::ErrorKind::OutOfMemory.into());
+        assert!(none.reason().is_local_error(), "{none}");
     }
 
     #[test]
