@@ -16,6 +16,7 @@ mod reference_request;
 pub use experiment::{Experiment, experiments};
 
 use crate::check::{Check, ProbeContext};
+use crate::clock;
 use crate::previous_probes::PreviousProbes;
 use crate::probers::{Module, ProbeRequest, Variant};
 use crate::secrets::Secrets;
@@ -141,7 +142,7 @@ impl<'a> DiagnosticsRun<'a> {
         previous: &'a PreviousProbes,
         timeout: Duration,
     ) -> Self {
-        let started = Instant::now();
+        let started = clock::now();
         Self {
             module,
             requested,
@@ -166,7 +167,7 @@ impl<'a> DiagnosticsRun<'a> {
 
     /// Time left until the deadline.
     pub fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline.saturating_duration_since(clock::now())
     }
 
     /// Runs while the edge has not responded yet.
@@ -199,7 +200,7 @@ impl<'a> DiagnosticsRun<'a> {
         if due.is_empty() || self.left() < LEAST {
             return begun;
         }
-        let started = Instant::now();
+        let started = clock::now();
         let outcomes = all(due.iter().map(|diagnostic| (diagnostic.run)(self, occasion))).await;
         let kinds = due.iter().map(|diagnostic| diagnostic.kind);
         let results = kinds.zip(outcomes).filter_map(|(kind, outcome)| {
@@ -207,7 +208,7 @@ impl<'a> DiagnosticsRun<'a> {
             Some(DiagnosticResult { kind, outcome })
         });
         results.for_each(|result| begun.put(result));
-        begun.took += started.elapsed();
+        begun.took += clock::since(started);
         begun
     }
 
@@ -227,7 +228,7 @@ impl<'a> DiagnosticsRun<'a> {
         if let Some(budget) = &self.previous.budget {
             let requests = u32::try_from(requests).unwrap_or(u32::MAX);
             let (target, process) = (self.module.diagnostics.budget, self.context.limits.diagnostics);
-            budget.take(requests, target, process, Instant::now())?;
+            budget.take(requests, target, process, clock::now())?;
         }
         Ok(Permitted(()))
     }
