@@ -389,6 +389,21 @@ impl ArrivalWatch {
     }
 }
 
+#[cfg(test)]
+impl ArrivalWatch {
+    /// Waits until `count` arrivals are noted, and returns the last of them.
+    pub fn noted(&self, count: usize) -> Arrival {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{count} notes were expected");
+            if let Some(arrival) = lock(&self.slot).arrivals.notes.get(count - 1) {
+                return *arrival;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
 impl Drop for ArrivalWatch {
     fn drop(&mut self) {
         if let Some(watcher) = WATCHER.as_ref() {
@@ -400,8 +415,8 @@ impl Drop for ArrivalWatch {
 #[cfg(test)]
 mod tests {
     use super::{
-        Arrival, ArrivalWatch, EmptySocket, EventTime, MAX_COUNTED, MAX_WATCHED, Scratch, Slot, WATCHER, WatchMode,
-        Watcher, lock,
+        Arrival, ArrivalWatch, EmptySocket, EventTime, MAX_COUNTED, MAX_WATCHED, Scratch, Slot, TOLERATED, WATCHER,
+        WatchMode, Watcher, lock,
     };
     use crate::check::rx_timestamps;
     use std::io::{Read as _, Write as _};
@@ -496,20 +511,9 @@ mod tests {
         }
     }
 
-    /// Waits until `count` arrivals are noted, and returns the last of them.
-    fn noted(watch: &ArrivalWatch, count: usize) -> Arrival {
-        let begun = Instant::now();
-        loop {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{count} notes were expected");
-            if let Some(arrival) = lock(&watch.slot).arrivals.notes.get(count - 1) {
-                return *arrival;
-            }
-            thread::yield_now();
-        }
-    }
-
-    /// Longer than the tolerated error, so that the times of segments can be distinguished.
-    const GAP: Duration = Duration::from_millis(5);
+    /// Longer than the tolerated error, so that the kernel's timestamps can be distinguished. No test can pause the
+    /// kernel's clock.
+    const GAP: Duration = TOLERATED.saturating_mul(2);
 
     #[tokio::test]
     async fn the_first_byte_has_its_own_time_when_more_was_merged_with_it() {
@@ -519,7 +523,7 @@ mod tests {
             watch.arm(&connection.shared, empty(0), connection.mode(false));
             let before = Instant::now();
             connection.write(b"head", 4);
-            let arrival = noted(&watch, 1);
+            let arrival = watch.noted(1);
             let after = Instant::now();
             connection.write(b"body", 8);
             assert_eq!(watch.disarm().notes, [arrival]);
@@ -539,9 +543,8 @@ mod tests {
         for (count, bytes) in [&b"tickets"[..], b"head", b"body"].into_iter().enumerate() {
             let before = Instant::now();
             connection.peer.write_all(bytes).unwrap();
-            noted(&watch, count + 1);
+            watch.noted(count + 1);
             between.push((before, Instant::now()));
-            thread::sleep(GAP);
         }
         let notes = watch.disarm().notes;
         assert_eq!(notes.iter().map(|note| note.upto).collect::<Vec<_>>(), [7, 11, 15]);
@@ -555,12 +558,10 @@ mod tests {
         let mut connection = Connection::with_timestamps();
         let mut slot = connection.slot(0, true);
         connection.write(b"tickets", 7);
-        thread::sleep(GAP);
         assert!(slot.note_now().unwrap().single);
         let sent = Instant::now();
         connection.write(b"head", 11);
         let arrived = Instant::now();
-        thread::sleep(GAP);
         let head = slot.note_now().unwrap();
         assert!(head.single && sent <= head.at && head.at <= arrived, "{head:?}");
         // Two segments at once: only the time of the last one is known, and that neither had arrived before.
@@ -649,7 +650,7 @@ mod tests {
         connection.stream.read_exact(&mut [0; 4]).unwrap();
         watch.arm(&connection.shared, empty(4), connection.mode(true));
         connection.write(b"more", 4);
-        assert_eq!(noted(&watch, 1).upto, 8);
+        assert_eq!(watch.noted(1).upto, 8);
     }
 
     #[tokio::test]
