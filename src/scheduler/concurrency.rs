@@ -2,8 +2,9 @@
 
 use super::fair_share::{Caller, FairPermit, FairShares};
 use glassbox_probe::clock;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -38,7 +39,7 @@ impl Permits {
 
     /// Changes the number of permits. Surplus permits that are taken disappear when they are returned.
     fn set(&self, places: usize) {
-        let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut granted = self.granted.lock();
         if places > *granted {
             self.free.add_permits(places - *granted);
         } else if places < *granted {
@@ -101,7 +102,7 @@ impl ConcurrencyLimiter {
     }
 
     fn places_to(&self, destination: String, most: usize) -> Arc<Permits> {
-        let mut destinations = self.destinations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut destinations = self.destinations.lock();
         if let Some(places) = destinations.get(&destination).and_then(Weak::upgrade) {
             places.set(most);
             return places;

@@ -6,10 +6,11 @@
 //! 5 permits, other clients still find free ones, and leases find free permits when scrapes have reached their limit.
 
 use glassbox_probe::clock;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -138,8 +139,8 @@ impl FairShares {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave the state inconsistent, so a poisoned lock is safe to use.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic cannot leave the state inconsistent.
+        self.0.lock()
     }
 
     /// Changes the number of permits. Surplus permits that are taken disappear when they are returned.

@@ -16,9 +16,10 @@ use glassbox_probe::clock;
 use glassbox_probe::probe::{LocalError, Probe};
 use glassbox_probe::probers::{Module, ProbeRequest};
 use glassbox_verdict::reason::Reason;
+use parking_lot::{Mutex, MutexGuard};
 use scrapes::Scrapes;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
@@ -65,8 +66,8 @@ impl Leases {
     }
 
     fn held(&self) -> MutexGuard<'_, LeaseTable> {
-        // `insert` and `remove` keep the map and the count consistent, so a poisoned lock is safe to use.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        // `insert` and `remove` keep the map and the count consistent, also if a later step panics.
+        self.held.lock()
     }
 
     /// Ends the lease if it has expired. Scrapes renew leases under the same lock, so none is lost.
@@ -144,8 +145,8 @@ impl Lease {
     }
 
     fn scrapes(&self) -> MutexGuard<'_, Scrapes> {
-        // Every intermediate state is valid, so a poisoned lock is safe to use.
-        self.scrapes.lock().unwrap_or_else(PoisonError::into_inner)
+        // Every intermediate state is valid, so it stays usable after a panic.
+        self.scrapes.lock()
     }
 
     /// Returns the last reading. Waits for the first one, and up to [`OVERDUE`] for a new one if the last one is older

@@ -6,11 +6,12 @@
 
 use crate::self_metrics::SelfMetrics;
 use glassbox_probe::clock;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -114,8 +115,8 @@ impl CloseReason {
 
 impl ConnectionLimiter {
     fn held(&self) -> MutexGuard<'_, HeldConnection> {
-        // A panic cannot leave the state inconsistent, so a poisoned lock is safe to use.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic cannot leave the state inconsistent.
+        self.held.lock()
     }
 
     /// Number of open connections.

@@ -8,9 +8,10 @@ pub use round::ControlSpec;
 use crate::check::{ProbeContext, Resolver};
 use crate::clock;
 use glassbox_verdict::investigation::{ControlOutcome, Vantage};
+use parking_lot::{Mutex, MutexGuard};
 use round::{TIMEOUT, run_all};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The configured controls, and the latest result for each resolver.
@@ -47,8 +48,8 @@ struct ControlResult {
 
 impl LatestControls {
     fn result(&self) -> MutexGuard<'_, Option<ControlResult>> {
-        // The result is only replaced as a whole, so a poisoned lock is harmless.
-        self.result.lock().unwrap_or_else(PoisonError::into_inner)
+        // The result is only replaced as a whole, so it stays usable after a panic.
+        self.result.lock()
     }
 
     /// The latest valid result. A healthy result is valid for `age`, because the network may have failed since. A
@@ -163,7 +164,7 @@ impl Controls {
         if self.specs.is_empty() {
             return None;
         }
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.latest.lock();
         let is_faulty = |latest: &Arc<LatestControls>| {
             let result = latest.vantage(VALID_FOR, clock::now());
             result.is_some_and(|result| !result.healthy())
@@ -176,7 +177,7 @@ impl Controls {
         if self.specs.is_empty() {
             return None;
         }
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.latest.lock();
         let id = Arc::as_ptr(resolver).addr();
         if !latest.contains_key(&id) && latest.len() >= MAX_RESOLVERS {
             return None;

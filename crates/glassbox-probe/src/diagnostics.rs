@@ -26,8 +26,9 @@ use glassbox_verdict::investigation::{
 };
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
+use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// All diagnostics, in the order in which pages show their results.
@@ -157,7 +158,7 @@ impl<'a> DiagnosticsRun<'a> {
 
     /// Secrets that were sent so far.
     pub fn secrets(&self) -> MutexGuard<'_, Secrets> {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.secrets.lock()
     }
 
     /// Start of the probe.

@@ -26,11 +26,12 @@
 use super::rx_timestamps;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -251,9 +252,9 @@ impl Watcher {
     }
 
     fn note(&self, event: EpollEvent, time: EventTime, scratch: &mut Scratch) {
-        let slot = lock(&self.watched).get(&event.data()).cloned();
+        let slot = self.watched.lock().get(&event.data()).cloned();
         let Some(slot) = slot else { return };
-        let mut slot = lock(&slot);
+        let mut slot = slot.lock();
         // In the meantime, the worker may have read everything and armed the socket again.
         if slot.number != event.data() {
             return;
@@ -314,10 +315,6 @@ impl RunDelay {
     }
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The watch of one socket. It must be dropped before the socket is closed.
 #[derive(Debug, Default)]
 pub(super) struct ArrivalWatch {
@@ -336,7 +333,7 @@ impl ArrivalWatch {
 
     fn arm_with(&mut self, watcher: &Watcher, stream: &Arc<TcpStream>, empty: EmptySocket, mode: WatchMode) {
         let number = watcher.next.fetch_add(1, Ordering::Relaxed);
-        let mut slots = lock(&watcher.watched);
+        let mut slots = watcher.watched.lock();
         if let Some(before) = self.number.take() {
             slots.remove(&before);
         }
@@ -354,7 +351,7 @@ impl ArrivalWatch {
             EpollFlags::EPOLLONESHOT
         };
         let mut event = EpollEvent::new(EpollFlags::EPOLLIN | kind, number);
-        let mut slot = lock(&self.slot);
+        let mut slot = self.slot.lock();
         slot.stream.get_or_insert_with(|| stream.clone());
         slot.arrivals = Arrivals::default();
         slot.armed = Some((empty, mode));
@@ -374,7 +371,7 @@ impl ArrivalWatch {
 
     /// Stops noting, because the worker starts to read. Returns the notes since the socket was armed.
     pub fn disarm(&self) -> Arrivals {
-        let mut slot = lock(&self.slot);
+        let mut slot = self.slot.lock();
         slot.armed = None;
         std::mem::take(&mut slot.arrivals)
     }
@@ -382,9 +379,9 @@ impl ArrivalWatch {
     /// Ends the watch. Closing the socket removes it from the epoll instance.
     fn forget(&mut self, watcher: &Watcher) {
         if let Some(number) = self.number.take() {
-            lock(&watcher.watched).remove(&number);
+            watcher.watched.lock().remove(&number);
         }
-        let mut slot = lock(&self.slot);
+        let mut slot = self.slot.lock();
         (slot.armed, slot.stream) = (None, None);
     }
 }
@@ -396,7 +393,7 @@ impl ArrivalWatch {
         let begun = Instant::now();
         loop {
             assert!(begun.elapsed() < Duration::from_secs(10), "{count} notes were expected");
-            if let Some(arrival) = lock(&self.slot).arrivals.notes.get(count - 1) {
+            if let Some(arrival) = self.slot.lock().arrivals.notes.get(count - 1) {
                 return *arrival;
             }
             thread::yield_now();
@@ -416,7 +413,7 @@ impl Drop for ArrivalWatch {
 mod tests {
     use super::{
         Arrival, ArrivalWatch, EmptySocket, EventTime, MAX_COUNTED, MAX_WATCHED, Scratch, Slot, TOLERATED, WATCHER,
-        WatchMode, Watcher, lock,
+        WatchMode, Watcher,
     };
     use crate::check::rx_timestamps;
     use std::io::{Read as _, Write as _};
@@ -627,7 +624,7 @@ mod tests {
         stream.write_all(b"unread").unwrap();
         peer.peek(&mut [0]).unwrap();
         drop(peer);
-        while lock(&watch.slot).arrivals.rest_not_before.is_none() {
+        while watch.slot.lock().arrivals.rest_not_before.is_none() {
             thread::yield_now();
         }
         assert_eq!(watch.disarm().notes, []);
@@ -643,7 +640,7 @@ mod tests {
         watch.arm(&connection.shared, empty(0), connection.mode(true));
         watch.disarm();
         connection.write(b"body", 4);
-        while lock(&watch.slot).registered {
+        while watch.slot.lock().registered {
             thread::yield_now();
         }
         // The socket is watched again when it waits again.
@@ -660,13 +657,13 @@ mod tests {
         let mut watch = ArrivalWatch::default();
         watch.arm(&connection.shared, empty(0), connection.mode(false));
         let number = watch.number.unwrap();
-        assert!(lock(&watcher.watched).contains_key(&number));
+        assert!(watcher.watched.lock().contains_key(&number));
         // Only the latest wait of each socket is watched.
         watch.arm(&connection.shared, empty(0), connection.mode(false));
-        assert!(!lock(&watcher.watched).contains_key(&number));
+        assert!(!watcher.watched.lock().contains_key(&number));
         let number = watch.number.unwrap();
         drop(watch);
-        assert!(!lock(&watcher.watched).contains_key(&number));
+        assert!(!watcher.watched.lock().contains_key(&number));
         assert_eq!(Arc::strong_count(&connection.shared), 1);
     }
 
@@ -675,10 +672,10 @@ mod tests {
         let mut connection = Connection::new();
         let watcher = Watcher::new().unwrap();
         let full = (0..MAX_WATCHED as u64).map(|number| (number, Arc::default()));
-        lock(&watcher.watched).extend(full);
+        watcher.watched.lock().extend(full);
         let mut watch = ArrivalWatch::default();
         watch.arm_with(&watcher, &connection.shared, empty(0), connection.mode(false));
         connection.write(b"head", 4);
-        assert_eq!((watch.number, lock(&watcher.watched).len()), (None, MAX_WATCHED));
+        assert_eq!((watch.number, watcher.watched.lock().len()), (None, MAX_WATCHED));
     }
 }

@@ -9,11 +9,12 @@ use super::memory_limit::ProbeMemory;
 use crate::clock;
 use glassbox_verdict::reason::Reason;
 use nix::time::{ClockId, clock_gettime};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -155,12 +156,12 @@ impl WorkClock {
 impl ProcessorTime {
     /// Starts to measure, on the thread that runs the work.
     fn begin(&self) {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = self.begun.lock();
         *begun = Some((Instant::now(), thread_time()));
     }
 
     fn note(&self) {
-        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = *self.begun.lock();
         if let Some((_, from)) = begun {
             let spent = thread_time().saturating_sub(from).as_nanos();
             self.nanos
@@ -170,7 +171,7 @@ impl ProcessorTime {
 
     /// Why the work did not end before its deadline.
     fn late(&self) -> BlockingError {
-        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = *self.begun.lock();
         let Some((at, _)) = begun else {
             return BlockingError::NotBegun;
         };
@@ -214,7 +215,7 @@ static PLACES: LazyLock<Mutex<HashMap<FairnessKey, Weak<Semaphore>>>> = LazyLock
 /// Waits for one of the host's permits.
 async fn place(host: FairnessKey) -> Option<OwnedSemaphorePermit> {
     let places = {
-        let mut all = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = PLACES.lock();
         if all.len() == all.capacity() {
             all.retain(|_, places| places.strong_count() > 0);
         }
