@@ -386,21 +386,6 @@ impl ArrivalWatch {
     }
 }
 
-#[cfg(test)]
-impl ArrivalWatch {
-    /// Waits until `count` arrivals are noted, and returns the last of them.
-    pub fn noted(&self, count: usize) -> Arrival {
-        let begun = Instant::now();
-        loop {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{count} notes were expected");
-            if let Some(arrival) = self.slot.lock().arrivals.notes.get(count - 1) {
-                return *arrival;
-            }
-            thread::yield_now();
-        }
-    }
-}
-
 impl Drop for ArrivalWatch {
     fn drop(&mut self) {
         if let Some(watcher) = WATCHER.as_ref() {
@@ -505,6 +490,20 @@ mod tests {
             since: Instant::now(),
             read,
             segments: (read == 0).then_some(0),
+        }
+    }
+
+    impl ArrivalWatch {
+        /// Waits until `count` arrivals are noted, and returns the last of them.
+        pub fn noted(&self, count: usize) -> Arrival {
+            let begun = Instant::now();
+            loop {
+                assert!(begun.elapsed() < Duration::from_secs(10), "{count} notes were expected");
+                if let Some(arrival) = self.slot.lock().arrivals.notes.get(count - 1) {
+                    return *arrival;
+                }
+                thread::yield_now();
+            }
         }
     }
 
