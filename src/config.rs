@@ -140,6 +140,13 @@ impl Config {
         })
     }
 
+    /// Adds a module that no file describes, such as one with the prober of a test.
+    #[cfg(test)]
+    pub(crate) fn with_module(mut self, module: Module) -> Self {
+        self.modules.insert(module.name.to_string(), Arc::new(module));
+        self
+    }
+
     /// A module by its name.
     #[must_use]
     pub fn module(&self, name: &str) -> Option<&Arc<Module>> {

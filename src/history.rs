@@ -9,9 +9,10 @@ mod shorten;
 
 use glassbox_probe::evidence_id::EvidenceId;
 use glassbox_probe::probe::Finding;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Stored finding.
 #[derive(Clone, Debug)]
@@ -152,8 +153,8 @@ impl History {
     }
 
     fn kept(&self) -> MutexGuard<'_, StoredFindings> {
-        // A panic cannot leave the ring inconsistent, so a poisoned lock is safe to use.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic cannot leave the ring inconsistent.
+        self.kept.lock()
     }
 }
 

@@ -9,9 +9,9 @@ use glassbox_verdict::chain::Stage;
 use glassbox_verdict::host_port::Host;
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Minimum number of names that must have failed.
@@ -58,7 +58,7 @@ impl OutageDetector {
             .and_then(|exchange| exchange.peer)
             .map(|peer| network(peer.ip()));
         let stopped = stopped.map(|fault| fault.stage);
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.0.lock();
         if let Some(seen) = names.get_mut(name) {
             (seen.at, seen.stopped) = (now, stopped);
             seen.network = network.or(seen.network);
@@ -82,7 +82,7 @@ impl OutageDetector {
     /// name or an address.
     #[must_use]
     pub fn failed(&self, target: &str, now: Instant) -> bool {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.0.lock();
         let fresh = || {
             let seen = names.values();
             seen.filter(|seen| now.saturating_duration_since(seen.at) < FRESH)

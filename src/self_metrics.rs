@@ -20,12 +20,12 @@ use glassbox_verdict::reason::Reason;
 use limit_metrics::LimitMetrics;
 use metric_factory::MetricFactory;
 pub use metric_factory::platform;
+use parking_lot::Mutex;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 pub use resource_metrics::HeldMemory;
 use resource_metrics::ResourceMetrics;
 use stalls::WorkerStalls;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Counters and gauges of the exporter itself.
@@ -199,7 +199,7 @@ impl SelfMetrics {
 
     /// Updates the log writer and server counters.
     pub fn set_server_counts(&self, log_dropped: impl Iterator<Item = (&'static str, u64)>, web_refused: u64) {
-        let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.sync.lock();
         self.resources.set_server_counts(log_dropped, web_refused);
     }
 
@@ -248,7 +248,7 @@ impl SelfMetrics {
     /// Returns the number of suppressed local errors since the last logged one, or `None` if the new one must not be
     /// logged. One line per second is allowed.
     pub fn may_log_local_error(&self) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         let (last, untold) = &mut *told;
         if last.is_some_and(|last| last.elapsed() < Duration::from_secs(1)) {
             *untold += 1;
@@ -300,7 +300,7 @@ impl SelfMetrics {
     pub fn families(&self, snapshot: &Snapshot<'_>) -> Vec<Family> {
         let table = snapshot.table;
         // Two concurrent scrapes must not count the same increase twice.
-        let _one_at_a_time = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.sync.lock();
         for (gauge, value) in [
             (&self.in_flight, snapshot.in_flight),
             (&self.time.leases, snapshot.leases),

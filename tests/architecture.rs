@@ -78,7 +78,7 @@ const PACKAGES: &[Package] = &[
             },
             Layer {
                 name: "stages",
-                modules: &["check"],
+                modules: &["clock", "check"],
             },
             Layer {
                 name: "probers",
@@ -139,8 +139,9 @@ const IMPURE: [&str; 6] = [
     "std::net::Tcp",
 ];
 
-/// The packages that `glassbox-verdict` depends on. None of them has a clock, a runtime or I/O.
-const VERDICT_DEPENDENCIES: [&str; 4] = ["http", "memchr", "sfv", "thiserror"];
+/// The packages that `glassbox-verdict` depends on. None of them has a clock, a runtime or I/O: `time` reads a clock only
+/// with its feature `std`.
+const VERDICT_DEPENDENCIES: [&str; 5] = ["http", "memchr", "sfv", "thiserror", "time"];
 
 const LONGEST_FILE: usize = 400;
 

@@ -1,9 +1,11 @@
 //! Limits how many probes run at the same time, in total and per destination, and how long a probe waits for a permit.
 
 use super::fair_share::{Caller, FairPermit, FairShares};
+use glassbox_probe::clock;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Number of destinations above which unused ones are removed from the map.
@@ -37,7 +39,7 @@ impl Permits {
 
     /// Changes the number of permits. Surplus permits that are taken disappear when they are returned.
     fn set(&self, places: usize) {
-        let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut granted = self.granted.lock();
         if places > *granted {
             self.free.add_permits(places - *granted);
         } else if places < *granted {
@@ -57,9 +59,9 @@ impl Permits {
         let (permit, waited) = if let Ok(permit) = self.free.clone().try_acquire_owned() {
             (permit, Duration::ZERO)
         } else {
-            let asked = Instant::now();
+            let asked = clock::now();
             let taken = tokio::time::timeout(wait, self.free.clone().acquire_owned()).await;
-            (taken.ok()?.ok()?, asked.elapsed())
+            (taken.ok()?.ok()?, clock::since(asked))
         };
         Some(Permit {
             waited,
@@ -100,7 +102,7 @@ impl ConcurrencyLimiter {
     }
 
     fn places_to(&self, destination: String, most: usize) -> Arc<Permits> {
-        let mut destinations = self.destinations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut destinations = self.destinations.lock();
         if let Some(places) = destinations.get(&destination).and_then(Weak::upgrade) {
             places.set(most);
             return places;
@@ -121,7 +123,7 @@ mod tests {
 
     const AT_ONCE: Duration = Duration::ZERO;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn each_destination_has_its_own_permits() {
         let concurrency = ConcurrencyLimiter::new(10);
         let to = |name: &str| concurrency.acquire_for_destination(name.to_owned(), 1, AT_ONCE);
@@ -131,7 +133,23 @@ mod tests {
         assert!(to("a").await.is_some());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_waits_for_its_permit_until_its_own_limit() {
+        let concurrency = ConcurrencyLimiter::new(10);
+        let second = Duration::from_secs(1);
+        let within = |seconds| concurrency.acquire_for_destination("a".to_owned(), 1, seconds * second);
+        let held = within(0).await;
+        let release = async {
+            tokio::time::sleep(5 * second).await;
+            drop(held);
+        };
+        let (hasty, patient, ()) = tokio::join!(within(3), within(10), release);
+        assert!(hasty.is_none());
+        let waited = patient.unwrap().waited;
+        assert!(waited.abs_diff(5 * second) <= Duration::from_millis(2), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_latest_limit_applies_to_a_busy_destination() {
         let concurrency = ConcurrencyLimiter::new(10);
         let to = |most| concurrency.acquire_for_destination("a".to_owned(), most, AT_ONCE);

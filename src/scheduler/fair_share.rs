@@ -5,11 +5,13 @@
 //! take another one while they hold fewer than [`KIND_PER_FREE`] per free permit. A single client thus gets up to 4 of
 //! 5 permits, other clients still find free ones, and leases find free permits when scrapes have reached their limit.
 
+use glassbox_probe::clock;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Maximum number of permits that one client holds per free permit.
@@ -137,8 +139,8 @@ impl FairShares {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave the state inconsistent, so a poisoned lock is safe to use.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic cannot leave the state inconsistent.
+        self.0.lock()
     }
 
     /// Changes the number of permits. Surplus permits that are taken disappear when they are returned.
@@ -163,9 +165,9 @@ impl FairShares {
         let Some(turn) = turn else {
             return Some((self.clone().share(caller), Duration::ZERO));
         };
-        let asked = Instant::now();
+        let asked = clock::now();
         let share = tokio::time::timeout(wait, turn).await.ok()?.ok()?;
-        Some((share, asked.elapsed()))
+        Some((share, clock::since(asked)))
     }
 
     const fn share(self: Arc<Self>, caller: Caller) -> FairPermit {
@@ -187,6 +189,7 @@ impl FairShares {
 #[cfg(test)]
 mod tests {
     use super::{Caller, ClientAddress, FairPermit, FairShares};
+    use glassbox_probe::clock;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -204,7 +207,7 @@ mod tests {
         held
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn no_caller_takes_all_permits_and_the_next_one_finds_a_free_one() {
         let shares = FairShares::new(90);
         let flood = all(&shares, scraper(1)).await;
@@ -221,14 +224,14 @@ mod tests {
         assert_eq!(all(&shares, Caller::Lease).await.len(), 80);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn any_caller_may_take_all_of_a_few_permits() {
         let shares = FairShares::new(2);
         assert_eq!(all(&shares, Caller::Lease).await.len(), 2);
         assert_eq!(all(&shares, scraper(1)).await.len(), 2);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_returned_permit_goes_to_the_first_waiting_caller_that_may_have_it() {
         let shares = FairShares::new(1);
         let held = shares.take(scraper(1), AT_ONCE).await.unwrap().0;
@@ -247,6 +250,25 @@ mod tests {
         assert!(shares.take(scraper(2), AT_ONCE).await.is_none());
         drop(given);
         assert!(shares.take(scraper(2), AT_ONCE).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_waits_for_its_permit_until_its_own_limit() {
+        let shares = FairShares::new(1);
+        let held = shares.take(Caller::Lease, AT_ONCE).await.unwrap().0;
+        let begun = clock::now();
+        let second = Duration::from_secs(1);
+        let release = async {
+            tokio::time::sleep(5 * second).await;
+            drop(held);
+        };
+        let hasty = shares.take(Caller::Lease, 3 * second);
+        let patient = shares.take(Caller::Lease, 10 * second);
+        let (hasty, patient, ()) = tokio::join!(hasty, patient, release);
+        assert!(hasty.is_none());
+        let (_held, waited) = patient.unwrap();
+        assert_eq!(waited, clock::since(begun));
+        assert!(waited.abs_diff(5 * second) <= Duration::from_millis(2), "{waited:?}");
     }
 
     #[test]

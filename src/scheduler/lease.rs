@@ -12,12 +12,14 @@ use super::run::{LeasedRun, Reading};
 use super::schedule::{Schedule, ScheduleDecision, ScheduledRun};
 use super::{Caller, Scheduler, ScrapeError};
 use crate::series::SeriesKey;
+use glassbox_probe::clock;
 use glassbox_probe::probe::{LocalError, Probe};
 use glassbox_probe::probers::{Module, ProbeRequest};
 use glassbox_verdict::reason::Reason;
+use parking_lot::{Mutex, MutexGuard};
 use scrapes::Scrapes;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
@@ -47,7 +49,7 @@ impl Default for Leases {
     fn default() -> Self {
         Self {
             held: Mutex::default(),
-            epoch: Instant::now(),
+            epoch: clock::now(),
             news: watch::Sender::new(()),
         }
     }
@@ -64,8 +66,8 @@ impl Leases {
     }
 
     fn held(&self) -> MutexGuard<'_, LeaseTable> {
-        // `insert` and `remove` keep the map and the count consistent, so a poisoned lock is safe to use.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        // `insert` and `remove` keep the map and the count consistent, also if a later step panics.
+        self.held.lock()
     }
 
     /// Ends the lease if it has expired. Scrapes renew leases under the same lock, so none is lost.
@@ -115,14 +117,14 @@ impl LatestReading {
     /// Returns the last reading, unless it is older than `oldest`.
     fn no_older_than(&self, oldest: Duration) -> Option<Arc<Reading>> {
         let (at, reading) = self.read.as_ref()?;
-        (at.elapsed() <= oldest).then(|| reading.clone())
+        (clock::since(*at) <= oldest).then(|| reading.clone())
     }
 
     /// Returns why a scrape gets no reading.
     fn unread(&self) -> ScrapeError {
         match (&self.read, &self.fault) {
             (Some((at, _)), fault) => ScrapeError::Stale {
-                age: at.elapsed(),
+                age: clock::since(*at),
                 fault: fault.clone(),
             },
             (None, Some(fault)) => ScrapeError::Fault(fault.clone()),
@@ -143,8 +145,8 @@ impl Lease {
     }
 
     fn scrapes(&self) -> MutexGuard<'_, Scrapes> {
-        // Every intermediate state is valid, so a poisoned lock is safe to use.
-        self.scrapes.lock().unwrap_or_else(PoisonError::into_inner)
+        // Every intermediate state is valid, so it stays usable after a panic.
+        self.scrapes.lock()
     }
 
     /// Returns the last reading. Waits for the first one, and up to [`OVERDUE`] for a new one if the last one is older
@@ -173,7 +175,7 @@ impl Lease {
         self.latest.send_modify(|latest| match outcome {
             Ok(read) => {
                 *latest = LatestReading {
-                    read: Some((Instant::now(), Arc::new(read))),
+                    read: Some((clock::now(), Arc::new(read))),
                     fault: None,
                 }
             }
@@ -206,7 +208,7 @@ impl Scheduler {
         caller: Caller,
     ) -> Option<(Arc<Lease>, Duration)> {
         let interval = probe.module.interval?;
-        let now = Instant::now();
+        let now = clock::now();
         let most = self.config.load().limits().leases.min(self.series.tenured_room());
         let mut held = self.leases.held();
         if let Some(lease) = held.by_key.get(key) {
@@ -249,18 +251,18 @@ impl Scheduler {
         }
         let mut schedule = Schedule::new(key, interval, self.leases.epoch);
         // At least half an interval after the end of the first run, so that two runs do not follow each other closely.
-        let mut due = schedule.after(Instant::now() + interval / 2);
+        let mut due = schedule.after(clock::now() + interval / 2);
         loop {
             let wake = due.begin.min(lease.scrapes().expire());
             tokio::select! {
-                () = sleep_until(wake.into()) => lease.scrapes().excuse(wake.elapsed()),
+                () = sleep_until(wake.into()) => lease.scrapes().excuse(clock::since(wake)),
                 // The scheduler owns the sender, so waiting cannot fail.
                 _ = news.changed() => {}
             }
             let Some((module, interval)) = self.wanted(&name, &requested) else {
                 return;
             };
-            let now = Instant::now();
+            let now = clock::now();
             if self.leases.end_if_unwanted(key, lease, now) {
                 return;
             }
@@ -314,7 +316,7 @@ impl Scheduler {
         due: ScheduledRun,
         (module, requested): (Arc<Module>, &ProbeRequest),
     ) -> ScheduledRun {
-        let begins = Instant::now();
+        let begins = clock::now();
         match schedule.turn(due, begins) {
             ScheduleDecision::Run => {}
             ScheduleDecision::PutOff(later) => return later,
@@ -362,7 +364,7 @@ impl Drop for LeaseGuard {
         // Not for a single probe: `hold` would count as a second observation of its key.
         if let Some(kept) = self.lease.kept().filter(|_| self.lease.lasts) {
             // Restores the series if they were evicted, so that no counter is reset by the end of the lease.
-            self.scheduler.series.hold(&self.key, &kept, Instant::now());
+            self.scheduler.series.hold(&self.key, &kept, clock::now());
             kept.target_state().scraped = Some(self.lease.scrapes().last());
         }
         self.lease.latest.send_if_modified(|latest| {
@@ -376,53 +378,4 @@ impl Drop for LeaseGuard {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Lease;
-    use super::scrapes::LONGEST_SILENCE;
-    use std::time::{Duration, Instant};
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn lease_after(gaps: &[u32]) -> (Lease, Instant) {
-        let mut now = Instant::now();
-        let lease = Lease::new(now, Some(SECOND * gaps[0]));
-        for gap in &gaps[1..] {
-            now += SECOND * *gap;
-            lease.scrapes().came(now);
-        }
-        (lease, now)
-    }
-
-    #[test]
-    fn a_lease_outlives_two_missed_scrapes_and_not_three() {
-        let (lease, last) = lease_after(&[15, 15, 15]);
-        let end = lease.scrapes().expire();
-        // The third missed scrape may be late by half an interval.
-        assert!(end > last + 45 * SECOND && end < last + 60 * SECOND);
-    }
-
-    #[test]
-    fn with_two_servers_at_uneven_times_the_longer_gap_counts() {
-        let (lease, last) = lease_after(&[13, 2, 13, 2]);
-        assert!(lease.scrapes().expire() > last + 39 * SECOND);
-    }
-
-    #[test]
-    fn scrapes_in_quick_succession_do_not_count_as_the_interval() {
-        let (lease, last) = lease_after(&[15, 15, 0, 0, 0, 0, 0, 0, 0]);
-        assert!(lease.scrapes().expire() > last + 45 * SECOND);
-    }
-
-    #[test]
-    fn a_permanently_shorter_scrape_interval_counts_eventually() {
-        let gaps: Vec<_> = std::iter::once(60).chain(std::iter::repeat_n(5, 200)).collect();
-        let (lease, last) = lease_after(&gaps);
-        assert!(lease.scrapes().expire() < last + 20 * SECOND);
-    }
-
-    #[test]
-    fn rare_scrapes_keep_a_lease_for_up_to_five_minutes() {
-        let (lease, last) = lease_after(&[120, 120]);
-        assert_eq!(lease.scrapes().expire(), last + LONGEST_SILENCE);
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use crate::self_metrics::SelfMetrics;
 use crate::series::{KeyState, Series, SeriesKey};
 use crate::target_state::{LatestProbe, TargetState};
 use futures_util::FutureExt as _;
+use glassbox_probe::clock;
 use glassbox_probe::limits::SHORTEST_DEADLINE;
 use glassbox_probe::metrics::{Family, LAST_RUN, MetricPage};
 use glassbox_probe::previous_probes::PreviousProbes;
@@ -107,7 +108,7 @@ impl Scheduler {
         self.self_metrics.queued(waited);
         let left = probe.timeout.saturating_sub(waited).max(SHORTEST_DEADLINE);
         probe.timeout = probe.timeout.min(left);
-        let begun = Instant::now();
+        let begun = clock::now();
         let kept = leased.as_ref().and_then(|turn| turn.kept.clone());
         let kept = kept.or_else(|| self.series.peek(&key));
         let previous = self.previous(&key, kept.as_deref(), &probe);
@@ -153,7 +154,7 @@ impl Scheduler {
 
     /// Returns the results of the key's earlier probes.
     fn previous(&self, key: &SeriesKey, kept: Option<&KeyState>, probe: &Probe) -> PreviousProbes {
-        let now = Instant::now();
+        let now = clock::now();
         let bypass = probe.module.diagnostics.bypass;
         let mut previous = match kept {
             Some(kept) => kept.target_state().previous(bypass, now),
@@ -169,7 +170,7 @@ impl Scheduler {
         self.self_metrics.probed(&finding);
         debug_log::log(&finding);
         log(&self.self_metrics, key, &finding);
-        let now = Instant::now();
+        let now = clock::now();
         let began = finding.report.began;
         let created = began.checked_sub(CREATED_BEFORE).unwrap_or(UNIX_EPOCH);
         // Use the current module: a probe that started before a reload must not restore the old histogram buckets.
@@ -339,6 +340,7 @@ mod tests {
     use crate::series::{SeriesKey, SeriesTable};
     use crate::workers::Workers;
     use glassbox_probe::check::{AddressFamily, Check, ProbeContext, Resolver};
+    use glassbox_probe::clock;
     use glassbox_probe::controls::Controls;
     use glassbox_probe::metrics::{Level, MetricPage};
     use glassbox_probe::policy::Origin;
@@ -350,7 +352,7 @@ mod tests {
     use glassbox_verdict::reason::Reason;
     use glassbox_verdict::report::Report;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     /// Prober that panics for the target `panic`, and has an invalid order of stages for the target `order`.
     #[derive(Debug)]
@@ -439,10 +441,10 @@ mod tests {
         assert!(failed.detail.contains("defect of the exporter"), "{}", failed.detail);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_lease_keeps_its_last_reading_after_a_local_error_until_it_is_too_old() {
         let scheduler = scheduler();
-        let lease = Lease::new(Instant::now(), None);
+        let lease = Lease::new(clock::now(), None);
         let (forever, at_once) = (Duration::from_hours(1), Duration::ZERO);
         lease.take(once(&scheduler, "panic").await);
         let ScrapeError::Fault(fault) = lease.reading(forever).await.unwrap_err() else {
@@ -452,6 +454,7 @@ mod tests {
         lease.take(once(&scheduler, "fine").await);
         let read = lease.reading(forever).await.unwrap().entry.id;
         lease.take(once(&scheduler, "panic").await);
+        tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(lease.reading(forever).await.unwrap().entry.id, read);
         let ScrapeError::Stale { fault, .. } = lease.reading(at_once).await.unwrap_err() else {
             panic!("every reading is older than zero");

@@ -3,8 +3,8 @@
 //! Each key may log a burst of lines, then one line every ten seconds. A second limit applies to all keys together, so
 //! that a stream of new targets cannot flood the log. Suppressed lines are counted.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Rate limit of one key.
@@ -68,7 +68,7 @@ impl FailureLogLimiter {
     /// Returns the number of lines suppressed for this key since its last line, or `None` if the new line must be
     /// suppressed as well.
     pub fn may_log(&self, target: u64, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         let State { targets, all } = &mut *state;
         let all = all.get_or_insert_with(|| Bucket::full(&OF_ALL, now));
         all.fill(&OF_ALL, now);
@@ -117,7 +117,7 @@ mod tests {
         let (log, now) = (FailureLogLimiter::default(), Instant::now());
         let logged = (0..30_000).filter(|target| log.may_log(*target, now).is_some()).count();
         assert_eq!(logged, 1000);
-        assert!(log.0.lock().unwrap().targets.len() <= TARGETS);
+        assert!(log.0.lock().targets.len() <= TARGETS);
         let later = now + 10 * OF_ALL.each;
         let logged = (40_000..50_000).filter(|target| log.may_log(*target, later).is_some());
         assert_eq!(logged.count(), 10);

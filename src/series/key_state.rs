@@ -2,7 +2,8 @@
 
 use super::Series;
 use crate::target_state::TargetState;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// A key's state that is kept between probes.
 #[derive(Debug)]
@@ -21,11 +22,11 @@ impl KeyState {
 
     /// The histograms and counters. They increase step by step, so they stay usable after a panic.
     pub fn series(&self) -> MutexGuard<'_, Series> {
-        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+        self.series.lock()
     }
 
     /// The state remembered between probes. It also stays usable after a panic.
     pub fn target_state(&self) -> MutexGuard<'_, TargetState> {
-        self.target_state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.target_state.lock()
     }
 }

@@ -19,8 +19,9 @@ use super::{KeyState, Series, SeriesKey, SeriesLayout};
 use crate::target_state::TargetState;
 use glassbox_probe::probers::Module;
 use glassbox_probe::target::Target;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// All of this process's series.
@@ -108,7 +109,7 @@ impl SeriesTable {
     /// The layout of a module's keys for this kind of target, shared among the keys with the same layout.
     pub fn layout(&self, module: &Module, target: &Target) -> Arc<SeriesLayout> {
         let layout = SeriesLayout::of(module, target);
-        let mut layouts = self.layouts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut layouts = self.layouts.lock();
         if let Some(known) = layouts.iter().find(|known| ***known == layout) {
             return known.clone();
         }
@@ -166,8 +167,8 @@ impl SeriesTable {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // The table is consistent after each step below, so a poisoned lock is usable.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        // The table is consistent after each step below, so it stays usable after a panic.
+        self.inner.lock()
     }
 }
 

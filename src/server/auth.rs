@@ -12,9 +12,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Instant;
 
@@ -86,7 +87,7 @@ impl Auth {
     }
 
     fn has_token(&self, rate: Rate) -> bool {
-        let mut bucket = lock(&self.bucket);
+        let mut bucket = self.bucket.lock();
         let now = Instant::now();
         let earned = now.duration_since(bucket.at).as_secs_f64() / rate.interval.as_secs_f64();
         bucket.tokens = (bucket.tokens + earned).min(f64::from(rate.burst));
@@ -120,10 +121,6 @@ fn follow_file(auth: Weak<Auth>, mut file: WebConfigWatcher) {
     if let Err(error) = thread {
         tracing::error!(%error, "Error starting the thread that watches the web config file: changes need a restart");
     }
-}
-
-fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Decodes user name and password of HTTP basic authentication (RFC 7617).

@@ -5,11 +5,13 @@
 //! no request for too long is disconnected.
 
 use crate::self_metrics::SelfMetrics;
+use glassbox_probe::clock;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -55,7 +57,7 @@ impl ConnectionCounts {
             let Some(longest) = self
                 .quiet
                 .first_entry()
-                .filter(|entry| entry.key().0.elapsed() >= GRACE)
+                .filter(|entry| clock::since(entry.key().0) >= GRACE)
             else {
                 return false;
             };
@@ -113,8 +115,8 @@ impl CloseReason {
 
 impl ConnectionLimiter {
     fn held(&self) -> MutexGuard<'_, HeldConnection> {
-        // A panic cannot leave the state inconsistent, so a poisoned lock is safe to use.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic cannot leave the state inconsistent.
+        self.held.lock()
     }
 
     /// Number of open connections.
@@ -143,7 +145,7 @@ impl ConnectionLimiter {
             return None;
         }
         held.next += 1;
-        let (id, now) = (held.next, Instant::now());
+        let (id, now) = (held.next, clock::now());
         let phase = watch::Sender::new(Phase::Head(now));
         let crowd = held.crowd(is_extra);
         crowd.all += 1;
@@ -213,14 +215,14 @@ impl Connection {
     /// Records received bytes. On an idle connection, they start a request header.
     fn bytes_received(&self) {
         if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
-            self.go_on(|_| Phase::Head(Instant::now()));
+            self.go_on(|_| Phase::Head(clock::now()));
         }
     }
 
     /// Records sent bytes. They show that the client is still reading the response, and restart the idle time.
     fn bytes_sent(&self) {
         if matches!(*self.phase.borrow(), Phase::Quiet(_)) {
-            self.go_on(|_| Phase::Quiet(Instant::now()));
+            self.go_on(|_| Phase::Quiet(clock::now()));
         }
     }
 
@@ -280,7 +282,7 @@ impl Drop for RequestInProgress {
     fn drop(&mut self) {
         self.0.go_on(|phase| match phase {
             Phase::Serving(others) if others > 1 => Phase::Serving(others - 1),
-            _ => Phase::Quiet(Instant::now()),
+            _ => Phase::Quiet(clock::now()),
         });
     }
 }
@@ -340,11 +342,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CloseReason, ConnectionLimiter, EXTRA};
+    use super::{BETWEEN_REQUESTS, CloseReason, ConnectionLimiter, EXTRA, GRACE};
+    use glassbox_probe::clock;
     use std::sync::Arc;
     use std::time::Duration;
 
-    #[tokio::test]
+    const HEAD: Duration = Duration::from_secs(10);
+
+    /// The runtime's timers have a resolution of 1 ms.
+    const RESOLUTION: Duration = Duration::from_millis(2);
+
+    #[tokio::test(start_paused = true)]
     async fn at_the_limit_the_longest_idle_connection_is_closed_and_no_busy_one() {
         let connections = Arc::new(ConnectionLimiter::default());
         let [first, second, third] = [(); 3].map(|()| Arc::new(connections.try_admit(3).unwrap()));
@@ -357,9 +365,11 @@ mod tests {
         assert!(extra.iter().all(|connection| connection.is_extra(3)));
         assert!(connections.try_admit(3).is_none());
         // A new client then waits until a connection has been idle for long enough.
+        let begun = clock::now();
         let newcomer = Arc::new(connections.admit(3).await);
+        assert!(clock::since(begun).abs_diff(GRACE) <= GRACE / 4 + RESOLUTION);
         assert!(!newcomer.is_extra(3));
-        assert_eq!(second.overstays(Duration::from_mins(1)).await, CloseReason::Room);
+        assert_eq!(second.overstays(HEAD).await, CloseReason::Room);
         drop((second, extra));
         assert_eq!(connections.count(), 3);
         let _all = [third.serve(), newcomer.serve()];
@@ -368,7 +378,7 @@ mod tests {
         drop(newcomer);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_extra_connection_becomes_a_usual_one_once_there_is_room() {
         let connections = Arc::new(ConnectionLimiter::default());
         let busy = Arc::new(connections.admit(1).await);
@@ -386,16 +396,26 @@ mod tests {
         assert_eq!(connections.count(), 0);
     }
 
-    #[tokio::test]
-    async fn a_missing_request_head_closes_the_connection_and_a_request_in_time_does_not() {
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_request_head_or_request_closes_the_connection_at_its_own_limit() {
         let connections = Arc::new(ConnectionLimiter::default());
         let slow = Arc::new(connections.admit(9).await);
-        assert_eq!(slow.overstays(Duration::from_millis(1)).await, CloseReason::Head);
+        let ends = async |reason, limit: Duration| {
+            let begun = clock::now();
+            assert_eq!(slow.overstays(HEAD).await, reason);
+            assert!(clock::since(begun).abs_diff(limit) <= RESOLUTION);
+        };
+        ends(CloseReason::Head, HEAD).await;
+        // The limit between requests is longer, and each sent byte restarts it.
         drop(slow.serve());
-        // The idle limit between requests is longer.
-        let quiet = slow.overstays(Duration::from_millis(1));
-        assert!(tokio::time::timeout(Duration::from_millis(20), quiet).await.is_err());
+        tokio::time::advance(BETWEEN_REQUESTS / 2).await;
+        slow.bytes_sent();
+        ends(CloseReason::Idle, BETWEEN_REQUESTS).await;
         slow.bytes_received();
-        assert_eq!(slow.overstays(Duration::from_millis(1)).await, CloseReason::Head);
+        ends(CloseReason::Head, HEAD).await;
+        // A request in progress has no limit.
+        let _served = slow.serve();
+        let hour = Duration::from_hours(1);
+        assert!(tokio::time::timeout(hour, slow.overstays(HEAD)).await.is_err());
     }
 }

@@ -9,8 +9,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use glassbox_verdict::utc::rfc3339;
 use maud::{DOCTYPE, Markup, html};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
@@ -48,8 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl PageCache {
     fn last(&self) -> MutexGuard<'_, Option<RenderedPage>> {
-        // The value is only ever replaced as a whole, so a poisoned lock is safe to use.
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        // The value is only ever replaced as a whole, so it stays usable after a panic.
+        self.last.lock()
     }
 
     fn shown(&self, query: Option<&str>) -> Option<Arc<str>> {

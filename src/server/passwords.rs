@@ -8,10 +8,10 @@ mod queue;
 
 use crate::scheduler::ClientAddress;
 use glassbox_probe::secret::Secret;
+use parking_lot::Mutex;
 use queue::Queue;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Maximum number of cached results of each kind (right and wrong).
 const KEPT: usize = 100;
@@ -93,7 +93,7 @@ impl Passwords {
         } else {
             (AuthResult::Wrong, &self.wrong)
         };
-        let mut kept = lock(kept);
+        let mut kept = kept.lock();
         if kept.len() >= KEPT {
             kept.clear();
         }
@@ -102,10 +102,10 @@ impl Passwords {
     }
 
     fn kept(&self, key: &[u8; 32]) -> Option<AuthResult> {
-        if lock(&self.right).contains(key) {
+        if self.right.lock().contains(key) {
             return Some(AuthResult::Right);
         }
-        lock(&self.wrong).contains(key).then_some(AuthResult::Wrong)
+        self.wrong.lock().contains(key).then_some(AuthResult::Wrong)
     }
 }
 
@@ -128,10 +128,6 @@ fn digest(parts: [&str; 3]) -> [u8; 32] {
         digest.update(part);
     }
     digest.finalize().into()
-}
-
-fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! Leases: after a second scrape, a key is probed between scrapes, and every scrape reads the same numbers.
+//! What depends on time is tested with a paused clock, in `src/scheduler/lease/tests.rs`.
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::held::Held;
 use crate::support::peer::{Peer, ok, read_head};
 use crate::support::process::eventually;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::io::AsyncWriteExt as _;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 
 const LEASED: &str = "modules: {m: {prober: http, interval: 100ms}}";
@@ -63,68 +62,20 @@ async fn without_an_interval_only_scrapes_start_probes() {
     assert_eq!(peer.connections(), 3);
 }
 
-#[tokio::test]
-async fn a_lease_ends_without_scrapes_and_keeps_the_counters() {
-    let peer = Peer::start(ok).await;
-    let exporter = Exporter::start(LEASED).await;
-    lease(&exporter, "m", &peer.http()).await;
-    eventually("the lease has ended", async || {
-        exporter.own("glassbox_leases").await < 0.5
-    })
-    .await;
-    eventually("the last probe has ended", async || {
-        exporter.own("glassbox_probes_in_flight").await < 0.5
-    })
-    .await;
-    let made = peer.connections();
-    // The next scrape starts the lease again. No probe was lost or counted twice.
-    let again = exporter.probe("m", &peer.http()).await;
-    let counted = attempts(&again);
-    assert!(
-        counted >= f64::from(u32::try_from(made).unwrap()) + 1.0,
-        "{counted} of {made}"
-    );
-    assert_eq!(exporter.own("glassbox_leases").await, 1.0);
-}
-
-/// A target that responds only to the first `good` requests.
-async fn answering_only(good: usize) -> Peer {
-    let answered = Arc::new(AtomicUsize::new(0));
-    Peer::start(move |mut stream: TcpStream| {
-        let answered = answered.clone();
-        async move {
-            if answered.fetch_add(1, Ordering::SeqCst) < good {
-                ok(stream).await;
-            } else {
-                read_head(&mut stream).await;
-                // Wait until the exporter gives up.
-                read_head(&mut stream).await;
-            }
-        }
+/// A target that never responds.
+async fn silent() -> Peer {
+    Peer::start(|mut stream: TcpStream| async move {
+        read_head(&mut stream).await;
+        // Wait until the exporter gives up.
+        read_head(&mut stream).await;
     })
     .await
-}
-
-#[tokio::test]
-async fn a_scrape_reads_the_last_result_during_a_hanging_probe() {
-    let peer = answering_only(2).await;
-    let exporter = Exporter::start("modules: {m: {prober: http, interval: 3s}}").await;
-    lease(&exporter, "m", &peer.http()).await;
-    eventually("a third probe", async || {
-        exporter.probe("m", &peer.http()).await;
-        peer.connections() == 3
-    })
-    .await;
-    let during = exporter.probe("m", &peer.http()).await;
-    assert_eq!(exporter.own("glassbox_probes_in_flight").await, 1.0);
-    assert_eq!(attempts(&during), 2.0);
-    assert_eq!(during.page.value("probe_success"), 1.0);
 }
 
 /// The client that started the first probe may have a longer timeout than a client that arrives during the probe.
 #[tokio::test]
 async fn a_scrape_waits_for_the_first_probe_until_its_own_timeout() {
-    let peer = answering_only(0).await;
+    let peer = silent().await;
     let exporter = Exporter::start("modules: {m: {prober: http, interval: 1m, timeout: 20s}}").await;
     let url = exporter.url(&format!("/probe?module=m&target={}", peer.http()));
     let first = tokio::spawn(exporter.client().get(&url).send());
@@ -140,88 +91,14 @@ async fn a_scrape_waits_for_the_first_probe_until_its_own_timeout() {
     assert_eq!(peer.connections(), 1);
 }
 
-/// A target that responds after a delay.
-async fn slow(time: Duration) -> Peer {
-    Peer::start(move |stream: TcpStream| async move {
-        tokio::time::sleep(time).await;
-        ok(stream).await;
-    })
-    .await
-}
-
-/// A client with a short timeout starts a lease. Its timeout must not limit the probe, because other clients read the
-/// same result.
 #[tokio::test]
-async fn the_first_probe_of_a_lease_has_the_module_timeout() {
-    let peer = slow(Duration::from_millis(400)).await;
-    let exporter = Exporter::start("modules: {m: {prober: http, interval: 1m, timeout: 20s}}").await;
-    exporter.probe("m", &peer.http()).await;
-    let url = exporter.url(&format!("/probe?module=m&target={}", peer.http()));
-    let hasty = exporter
-        .client()
-        .get(&url)
-        .header("X-Prometheus-Scrape-Timeout-Seconds", "0.2");
-    let hasty = hasty.send().await.unwrap();
-    assert_eq!(hasty.status(), 503);
-    assert!(hasty.text().await.unwrap().contains("is still running"));
-    let probed = exporter.probe("m", &peer.http()).await;
-    assert_eq!(probed.page.value("probe_success"), 1.0, "{:?}", probed.page);
-    assert_eq!(attempts(&probed), 2.0);
-    assert_eq!(peer.connections(), 2);
-}
-
-/// If the exporter cannot probe for a local reason, an old result must not be returned as the present state forever.
-#[tokio::test]
-async fn an_old_result_is_not_returned_as_current() {
-    let (peer, held) = (Peer::start(ok).await, Held::start().await);
-    let exporter =
-        Exporter::start("{limits: {probes: 2}, modules: {l: {prober: http, interval: 200ms}, m: {prober: http}}}")
-            .await;
-    lease(&exporter, "l", &peer.http()).await;
-    let url = exporter.url(&format!("/probe?module=m&target={}", held.peer.http()));
-    let holding: Vec<_> = (0..2)
-        .map(|number| tokio::spawn(exporter.client().get(format!("{url}{number}")).send()))
-        .collect();
-    held.holds(2).await;
-    // From here on the lease gets no permit.
-    let path = format!("/probe?module=l&target={}", peer.http());
-    let mut said = String::new();
-    eventually("no reading", async || {
-        let answer = exporter.get(&path).await;
-        let status = answer.status();
-        said = answer.text().await.unwrap();
-        status == 503
-    })
-    .await;
-    assert!(said.contains("so its result is too old"), "{said}");
-    assert!(said.contains("limits.probes"), "{said}");
-    held.let_go.send_replace(true);
-    for holder in holding {
-        assert_eq!(holder.await.unwrap().unwrap().status(), 200);
-    }
-    eventually("a reading", async || exporter.get(&path).await.status() == 200).await;
-}
-
-/// The opposite case: a target that hangs until the timeout is still probed regularly, so its result is current.
-#[tokio::test]
-async fn a_hanging_target_has_a_result_in_every_scrape() {
-    let peer = answering_only(0).await;
-    let exporter = Exporter::start("modules: {m: {prober: http, interval: 1600ms, timeout: 1600ms}}").await;
-    lease(&exporter, "m", &peer.http()).await;
-    let path = format!("/probe?module=m&target={}", peer.http());
-    let mut read = 0;
-    while peer.connections() < 5 || read == 0 {
-        let answer = exporter.get(&path).await;
-        let (status, words) = (answer.status(), answer.text().await.unwrap());
-        // On a busy machine the exporter may report a lack of processor time, or that its result is too old.
-        let lacks_time = ["did not run for", "ended ", "still running"]
-            .iter()
-            .any(|part| words.contains(part));
-        assert!(status == 200 || lacks_time, "{words}");
-        read += usize::from(status == 200);
-        assert!(!words.contains("probe_success 1"), "{words}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+async fn a_timeout_of_a_leased_probe_counts_for_its_phase() {
+    let peer = silent().await;
+    let exporter = Exporter::start("modules: {m: {prober: http, interval: 1s, timeout: 1s}}").await;
+    let page = lease(&exporter, "m", &peer.http()).await.page;
+    let timeouts = page.value("probe_phase_timeouts_total{phase=\"processing\"}");
+    assert!(timeouts >= 2.0, "{page:?}");
+    assert_eq!(timeouts, page.value("probe_attempts_total"));
 }
 
 /// A client that starts as many hanging probes as possible does not stop the leases.
@@ -250,62 +127,6 @@ async fn a_flood_of_scrapes_leaves_permits_for_leases() {
         assert!(matches!(status, 200 | 503), "{status}");
     }
     assert!(held.most.load(Ordering::SeqCst) <= 16);
-}
-
-#[tokio::test]
-async fn a_hanging_target_counts_in_every_interval() {
-    let peer = answering_only(0).await;
-    let exporter = Exporter::start("modules: {m: {prober: http, interval: 1s, timeout: 1s}}").await;
-    lease(&exporter, "m", &peer.http()).await;
-    eventually("eight probes", async || {
-        exporter.probe("m", &peer.http()).await;
-        peer.connections() >= 8
-    })
-    .await;
-    let page = exporter.probe("m", &peer.http()).await.page;
-    assert_eq!(
-        page.value("probe_phase_timeouts_total{phase=\"processing\"}"),
-        page.value("probe_attempts_total")
-    );
-    // Each probe ends when the next one is due. If that delayed the next one, every second probe would be skipped. A
-    // busy machine skips fewer.
-    let skips = exporter.own("glassbox_lease_skips_total").await;
-    assert!(
-        skips <= page.value("probe_attempts_total") / 2.0,
-        "{skips} skipped probes"
-    );
-}
-
-#[tokio::test]
-async fn a_key_never_has_two_concurrent_probes() {
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let highest = most.clone();
-    let peer = Peer::start(move |mut stream: TcpStream| {
-        let (now, most) = (now.clone(), most.clone());
-        async move {
-            read_head(&mut stream).await;
-            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(60)).await;
-            now.fetch_sub(1, Ordering::SeqCst);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
-        }
-    })
-    .await;
-    let exporter = Exporter::start("modules: {m: {prober: http, interval: 400ms}}").await;
-    // Concurrent scrapes of several servers, including the very first one: one of them starts a probe, and all read its
-    // result.
-    let target = peer.http();
-    let scrapes = (0..8).map(|_| exporter.probe("m", &target));
-    let read = futures_util::future::join_all(scrapes).await;
-    let ids: std::collections::HashSet<_> = read.iter().map(|probed| probed.evidence["id"].to_string()).collect();
-    assert!(ids.len() < read.len(), "every scrape started a probe");
-    let path = format!("/probe?module=m&target={target}");
-    eventually("more probes", async || {
-        exporter.get(&path).await;
-        peer.connections() >= 10
-    })
-    .await;
-    assert_eq!(highest.load(Ordering::SeqCst), 1);
 }
 
 /// Junk keys cannot evict the counters of a leased key, even from a small table.

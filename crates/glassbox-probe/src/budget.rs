@@ -4,10 +4,11 @@
 //! one minute old. A diagnostic takes all of its requests at once, or does not run. The current time is an argument.
 
 use glassbox_verdict::investigation::BudgetRefusal;
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Maximum number of targets whose requests are remembered. Requests to further targets are refused until the requests of
@@ -109,7 +110,7 @@ impl TargetBudget {
         if requests == 0 {
             return Ok(());
         }
-        let mut spent = self.budgets.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spent = self.budgets.spent.lock();
         let spent = &mut *spent;
         let before = spent.targets.get_mut(&self.key);
         if before
@@ -278,12 +279,12 @@ mod tests {
                 .unwrap();
         }
         let groups = |budgets: &DiagnosticsBudgets| {
-            let spent = budgets.spent.lock().unwrap();
+            let spent = budgets.spent.lock();
             spent.targets.values().map(|recent| recent.groups.len()).max().unwrap()
         };
         assert!(groups(&budgets) <= 2 + PARTS as usize);
         // Targets are forgotten when their requests are old, and no more than the maximum are remembered.
-        let targets = |budgets: &DiagnosticsBudgets| budgets.spent.lock().unwrap().targets.len();
+        let targets = |budgets: &DiagnosticsBudgets| budgets.spent.lock().targets.len();
         for second in 0..5000 {
             let now = start + seconds(1000 + second);
             budgets.account(&second).take(1, rate, MANY, now).unwrap();

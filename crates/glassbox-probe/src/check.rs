@@ -65,6 +65,7 @@ pub use tunnel::Tunnel;
 pub use watched_files::Watched;
 pub use watched_files::watch_files;
 
+use crate::clock;
 use crate::limits::Limits;
 use crate::secrets::Secrets;
 use glassbox_verdict::chain::Stage;
@@ -125,7 +126,7 @@ impl Check {
     /// Starts the clock.
     #[must_use]
     pub fn new(context: &ProbeContext, timeout: Duration) -> Self {
-        let begun = Instant::now();
+        let begun = clock::now();
         Self {
             begun,
             began: SystemTime::now(),
@@ -161,7 +162,7 @@ impl Check {
     /// The host and the time limit for work that examines received data.
     pub(crate) fn work_limits(&self) -> WorkLimits {
         WorkLimits {
-            until: self.deadline().max(Instant::now() + LATE_READING),
+            until: self.deadline().max(clock::now() + LATE_READING),
             host: self.context.host,
             memory: self.context.memory.clone(),
         }
@@ -258,7 +259,7 @@ impl Check {
         let since = |at: Instant| at.saturating_duration_since(self.begun);
         let deadline = self.deadline();
         // If the previous stage ended with an event on the wire, this stage starts at the time of that event.
-        let begun = self.wire.times.next.unwrap_or_else(Instant::now);
+        let begun = self.wire.times.next.unwrap_or_else(clock::now);
         self.wire.times = StageTimes::default();
         // Data may arrive together with an earlier stage's bytes. It must not end a later stage before the earlier
         // stage ends.
@@ -269,7 +270,7 @@ impl Check {
             .map_or(Duration::ZERO, |timing| timing.begun() + timing.took());
         let mut timing = self.stage_log.begin(stage, since(begun).max(floor));
         // No stage starts after the deadline. Data that arrived before the deadline may be read after it.
-        let outcome = if stage >= Stage::Wait || Instant::now() < deadline {
+        let outcome = if stage >= Stage::Wait || clock::now() < deadline {
             self.stalls.watch(pin!(work(&mut self.wire))).await
         } else {
             None
@@ -278,7 +279,7 @@ impl Check {
             timing.begun_at(since(began));
         }
         let failure = match outcome {
-            Some(Ok(value)) => match self.wire.times.ended.unwrap_or_else(Instant::now) {
+            Some(Ok(value)) => match self.wire.times.ended.unwrap_or_else(clock::now) {
                 ended if ended <= deadline => {
                     timing.finish(since(ended));
                     return Ok(value);
@@ -288,7 +289,7 @@ impl Check {
             Some(Err(error)) => Some((error.reason(), error.detail())),
             None => None,
         };
-        let ended = Instant::now();
+        let ended = clock::now();
         self.stalls.wake(ended);
         let stalled = stalled(&self.stalls, &self.wire, &self.exchanges)
             .filter(|_| failure.as_ref().is_none_or(|(reason, _)| reason.may_follow_a_stall()))
@@ -317,13 +318,13 @@ impl Check {
     /// Time until the deadline.
     #[must_use]
     pub fn left(&self) -> Duration {
-        self.deadline().saturating_duration_since(Instant::now())
+        self.deadline().saturating_duration_since(clock::now())
     }
 
     /// Stops the clock and closes the connection.
     #[must_use]
     pub fn finish(mut self) -> Report {
-        let took = self.begun.elapsed();
+        let took = clock::since(self.begun);
         self.exchanges.extend(facts(self.wire, self.stage_log, self.begun));
         Report {
             began: self.began,

@@ -6,10 +6,12 @@ mod round;
 pub use round::ControlSpec;
 
 use crate::check::{ProbeContext, Resolver};
+use crate::clock;
 use glassbox_verdict::investigation::{ControlOutcome, Vantage};
+use parking_lot::{Mutex, MutexGuard};
 use round::{TIMEOUT, run_all};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The configured controls, and the latest result for each resolver.
@@ -46,8 +48,8 @@ struct ControlResult {
 
 impl LatestControls {
     fn result(&self) -> MutexGuard<'_, Option<ControlResult>> {
-        // The result is only replaced as a whole, so a poisoned lock is harmless.
-        self.result.lock().unwrap_or_else(PoisonError::into_inner)
+        // The result is only replaced as a whole, so it stays usable after a panic.
+        self.result.lock()
     }
 
     /// The latest valid result. A healthy result is valid for `age`, because the network may have failed since. A
@@ -61,7 +63,7 @@ impl LatestControls {
             vantage,
         } = result.as_ref()?;
         let valid_for = if vantage.healthy() { age } else { VALID_FOR };
-        (finished.elapsed() < valid_for).then(|| {
+        (clock::since(*finished) < valid_for).then(|| {
             if *started < since {
                 let vantage = Vantage::clone(vantage);
                 Arc::new(Vantage { stale: true, ..vantage })
@@ -79,7 +81,7 @@ impl LatestControls {
             } else {
                 age.min(Controls::AFTER_FAILURE)
             };
-            result.finished.elapsed() >= age
+            clock::since(result.finished) >= age
         })
     }
 
@@ -94,7 +96,7 @@ impl LatestControls {
         }
         *result = Some(ControlResult {
             started,
-            finished: Instant::now(),
+            finished: clock::now(),
             vantage: Arc::new(vantage),
         });
     }
@@ -162,9 +164,9 @@ impl Controls {
         if self.specs.is_empty() {
             return None;
         }
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.latest.lock();
         let is_faulty = |latest: &Arc<LatestControls>| {
-            let result = latest.vantage(VALID_FOR, Instant::now());
+            let result = latest.vantage(VALID_FOR, clock::now());
             result.is_some_and(|result| !result.healthy())
         };
         Some(!latest.values().any(is_faulty))
@@ -175,7 +177,7 @@ impl Controls {
         if self.specs.is_empty() {
             return None;
         }
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.latest.lock();
         let id = Arc::as_ptr(resolver).addr();
         if !latest.contains_key(&id) && latest.len() >= MAX_RESOLVERS {
             return None;
@@ -195,9 +197,102 @@ impl Controls {
         let (specs, latest) = (self.specs.clone(), latest.clone());
         let (resolver, context) = (means.resolver.clone(), means.context.clone());
         tokio::spawn(async move {
-            let started = Instant::now();
+            let started = clock::now();
             latest.store(started, run_all(&specs, &resolver, &context).await);
             drop(running);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ControlContext, ControlSpec, Controls, LatestControls, VALID_FOR};
+    use crate::check::{ProbeContext, Resolver};
+    use crate::clock;
+    use glassbox_verdict::investigation::{Control, ControlOutcome, Vantage};
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+    use tokio::time::advance;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A round with one control.
+    fn round(outcome: ControlOutcome) -> Vantage {
+        Vantage {
+            controls: vec![Control {
+                what: "192.0.2.1:443".to_owned(),
+                needs_name: false,
+                outcome,
+                got_response: outcome == ControlOutcome::Answered,
+                place: "192.0.2.0/24".to_owned(),
+                connects: true,
+                has_answered: false,
+                detail: String::new(),
+                began: SystemTime::UNIX_EPOCH,
+                timings: Vec::new(),
+            }],
+            ..Vantage::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_healthy_result_is_valid_for_the_requested_age_only() {
+        let (latest, start) = (LatestControls::default(), clock::now());
+        assert!(latest.is_older_than(VALID_FOR));
+        latest.store(clock::now(), round(ControlOutcome::Answered));
+        let is_valid = |age| latest.vantage(age, start).is_some_and(|vantage| vantage.healthy());
+        advance(Duration::from_millis(4999)).await;
+        assert!(is_valid(Controls::AFTER_FAILURE) && !latest.is_older_than(Controls::AFTER_FAILURE));
+        advance(Duration::from_millis(1)).await;
+        assert!(!is_valid(Controls::AFTER_FAILURE) && latest.is_older_than(Controls::AFTER_FAILURE));
+        assert!(is_valid(Controls::WHILE_WELL) && !latest.is_older_than(Controls::WHILE_WELL));
+        advance(55 * SECOND).await;
+        assert!(!is_valid(Controls::WHILE_WELL) && latest.is_older_than(Controls::WHILE_WELL));
+    }
+
+    /// The network has failed. Without the next round, nobody knows whether it has recovered.
+    #[tokio::test(start_paused = true)]
+    async fn a_faulty_result_is_valid_longer_and_replaced_sooner() {
+        let (latest, start) = (LatestControls::default(), clock::now());
+        latest.store(clock::now(), round(ControlOutcome::Answered));
+        latest.store(clock::now(), round(ControlOutcome::NoConnection));
+        let vantage = || latest.vantage(Controls::AFTER_FAILURE, start);
+        assert!(!latest.is_older_than(Controls::WHILE_WELL));
+        advance(Controls::AFTER_FAILURE).await;
+        assert!(latest.is_older_than(Controls::WHILE_WELL));
+        let faulty = vantage().unwrap();
+        assert!(!faulty.healthy() && faulty.controls[0].has_answered && !faulty.stale);
+        // A probe that started later cannot rely on it.
+        let later = latest.vantage(Controls::AFTER_FAILURE, clock::now()).unwrap();
+        assert!(later.stale);
+        advance(VALID_FOR).await;
+        assert!(vantage().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_waits_for_a_running_round_until_its_own_deadline() {
+        let controls = Controls::new(vec![ControlSpec::Address(([192, 0, 2, 1], 443).into())]);
+        let (resolver, context) = (Arc::new(Resolver::with_servers(&[])), ProbeContext::default());
+        let means = ControlContext {
+            resolver: &resolver,
+            context: &context,
+        };
+        let latest = controls.latest_for(&resolver).unwrap();
+        latest.store(clock::now(), round(ControlOutcome::Answered));
+        // No other round starts while this one runs.
+        let running = latest.running.clone().lock_owned().await;
+        let start = clock::now();
+        let look = |left| controls.look(means, Controls::WHILE_WELL, start, left);
+        let ends = async {
+            tokio::time::sleep(5 * SECOND).await;
+            latest.store(start, round(ControlOutcome::NoConnection));
+            drop(running);
+        };
+        let (hasty, patient, ()) = tokio::join!(look(3 * SECOND), look(10 * SECOND), ends);
+        assert!(hasty.unwrap().healthy());
+        assert!(!patient.unwrap().healthy());
+        assert_eq!(controls.healthy(), Some(false));
+        advance(VALID_FOR).await;
+        assert_eq!(controls.healthy(), Some(true));
     }
 }

@@ -16,6 +16,7 @@ mod reference_request;
 pub use experiment::{Experiment, experiments};
 
 use crate::check::{Check, ProbeContext};
+use crate::clock;
 use crate::previous_probes::PreviousProbes;
 use crate::probers::{Module, ProbeRequest, Variant};
 use crate::secrets::Secrets;
@@ -25,8 +26,9 @@ use glassbox_verdict::investigation::{
 };
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
+use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// All diagnostics, in the order in which pages show their results.
@@ -141,7 +143,7 @@ impl<'a> DiagnosticsRun<'a> {
         previous: &'a PreviousProbes,
         timeout: Duration,
     ) -> Self {
-        let started = Instant::now();
+        let started = clock::now();
         Self {
             module,
             requested,
@@ -156,7 +158,7 @@ impl<'a> DiagnosticsRun<'a> {
 
     /// Secrets that were sent so far.
     pub fn secrets(&self) -> MutexGuard<'_, Secrets> {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.secrets.lock()
     }
 
     /// Start of the probe.
@@ -166,7 +168,7 @@ impl<'a> DiagnosticsRun<'a> {
 
     /// Time left until the deadline.
     pub fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline.saturating_duration_since(clock::now())
     }
 
     /// Runs while the edge has not responded yet.
@@ -199,7 +201,7 @@ impl<'a> DiagnosticsRun<'a> {
         if due.is_empty() || self.left() < LEAST {
             return begun;
         }
-        let started = Instant::now();
+        let started = clock::now();
         let outcomes = all(due.iter().map(|diagnostic| (diagnostic.run)(self, occasion))).await;
         let kinds = due.iter().map(|diagnostic| diagnostic.kind);
         let results = kinds.zip(outcomes).filter_map(|(kind, outcome)| {
@@ -207,7 +209,7 @@ impl<'a> DiagnosticsRun<'a> {
             Some(DiagnosticResult { kind, outcome })
         });
         results.for_each(|result| begun.put(result));
-        begun.took += started.elapsed();
+        begun.took += clock::since(started);
         begun
     }
 
@@ -227,7 +229,7 @@ impl<'a> DiagnosticsRun<'a> {
         if let Some(budget) = &self.previous.budget {
             let requests = u32::try_from(requests).unwrap_or(u32::MAX);
             let (target, process) = (self.module.diagnostics.budget, self.context.limits.diagnostics);
-            budget.take(requests, target, process, Instant::now())?;
+            budget.take(requests, target, process, clock::now())?;
         }
         Ok(Permitted(()))
     }

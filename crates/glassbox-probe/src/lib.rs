@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod check;
+pub mod clock;
 pub mod controls;
 pub mod diagnostics;
 pub mod evidence_id;

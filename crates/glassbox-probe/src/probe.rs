@@ -233,3 +233,142 @@ fn conceal(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Probe;
+    use crate::check::{AddressFamily, Check, ProbeContext, Resolver};
+    use crate::clock;
+    use crate::controls::Controls;
+    use crate::metrics::{Level, MetricPage};
+    use crate::policy::Origin;
+    use crate::previous_probes::PreviousProbes;
+    use crate::probers::{DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant};
+    use crate::target::Target;
+    use glassbox_verdict::backend::Backend;
+    use glassbox_verdict::reason::Reason;
+    use glassbox_verdict::report::Report;
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+    use tokio::time::sleep;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The runtime's timers have a resolution of 1 ms.
+    const RESOLUTION: Duration = Duration::from_millis(2);
+
+    /// Prober of an edge and a backend that respond after a time, or time out.
+    #[derive(Debug)]
+    struct Slow {
+        edge: Duration,
+        backend: Duration,
+        resolver: Arc<Resolver>,
+        /// Start times of the direct requests.
+        direct: Mutex<Vec<Instant>>,
+    }
+
+    impl Prober for Slow {
+        fn probe<'a>(&'a self, check: &'a mut Check, _: &'a ProbeRequest, variant: Variant<'a>) -> ProbeFuture<'a> {
+            Box::pin(async move {
+                let takes = match variant {
+                    Variant::Backend(_) => {
+                        self.direct.lock().unwrap().push(clock::now());
+                        self.backend
+                    }
+                    _ => self.edge,
+                };
+                if takes < check.left() {
+                    sleep(takes).await;
+                    return Ok(());
+                }
+                sleep(check.left()).await;
+                Err(check.fail(Reason::HttpTimedOutWaiting, "no response"))
+            })
+        }
+        fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+            Err("no addresses".to_owned())
+        }
+        fn has_module_fields(&self, _: &ProbeRequest) -> bool {
+            false
+        }
+        fn resolver(&self) -> &Arc<Resolver> {
+            &self.resolver
+        }
+        fn gauges(&self, _: &Report, _: &mut MetricPage) -> Duration {
+            Duration::ZERO
+        }
+        fn initial_series(&self, _: &Target) -> InitialSeries {
+            InitialSeries {
+                stages: vec![],
+                codes: vec![],
+            }
+        }
+        fn origin(&self, _: &ProbeRequest) -> Option<Origin> {
+            None
+        }
+    }
+
+    /// Probes once with a timeout of 10 s. Returns when the direct requests started, whether each succeeded, and when
+    /// the probe ended.
+    async fn once(edge: Duration, backend: Duration) -> (Vec<Duration>, Vec<bool>, Duration) {
+        let prober = Arc::new(Slow {
+            edge,
+            backend,
+            resolver: Arc::new(Resolver::with_servers(&[])),
+            direct: Mutex::default(),
+        });
+        let probe = Probe {
+            module: Arc::new(Module {
+                name: "slow".into(),
+                timeout: None,
+                interval: None,
+                metrics: Level::Standard,
+                buckets: None,
+                diagnostics: DiagnosticsSettings {
+                    backends: Backend::read_all("app@192.0.2.1:8080").unwrap(),
+                    ..DiagnosticsSettings::default()
+                },
+                allowlist: None,
+                prober: prober.clone(),
+            }),
+            requested: ProbeRequest {
+                target: Target::new("http://edge.example/"),
+                hostname: None,
+                backends: Vec::new(),
+            },
+            timeout: 10 * SECOND,
+            controls: Arc::new(Controls::default()),
+            context: ProbeContext::default(),
+        };
+        let begun = clock::now();
+        let finding = probe.once(&PreviousProbes::default()).await.unwrap();
+        let ended = clock::since(begun);
+        let direct = prober.direct.lock().unwrap().clone();
+        let asked = finding.investigation.iter().flat_map(|asked| asked.backends());
+        (
+            direct.into_iter().map(|at| at.duration_since(begun)).collect(),
+            asked.map(|asked| asked.report.succeeded()).collect(),
+            ended,
+        )
+    }
+
+    /// A direct request that starts only after the edge has failed would have no time left.
+    #[tokio::test(start_paused = true)]
+    async fn the_backends_of_a_silent_edge_are_asked_at_half_of_the_deadline() {
+        let (starts, succeeded, ended) = once(Duration::MAX, 4 * SECOND).await;
+        assert_eq!(starts.len(), 1);
+        assert!(starts[0].abs_diff(5 * SECOND) <= RESOLUTION, "{starts:?}");
+        assert_eq!(succeeded, [true]);
+        assert!(ended.abs_diff(10 * SECOND) <= RESOLUTION, "{ended:?}");
+        // An edge that responds in time needs no direct request.
+        let (starts, ..) = once(4 * SECOND, SECOND).await;
+        assert!(starts.is_empty(), "{starts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_diagnostic_ends_with_the_deadline_of_its_probe() {
+        let (_, succeeded, ended) = once(Duration::MAX, 6 * SECOND).await;
+        assert_eq!(succeeded, [false]);
+        assert!(ended.abs_diff(10 * SECOND) <= RESOLUTION, "{ended:?}");
+    }
+}

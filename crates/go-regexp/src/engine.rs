@@ -7,12 +7,13 @@
 use super::RegexpError;
 use super::parse;
 use super::stepper;
+use parking_lot::Mutex;
 use regex_automata::hybrid::dfa::DFA;
 use regex_automata::meta::{self, Regex};
 use regex_syntax::hir::{Class, Hir, HirKind};
 use regex_syntax::utf8::Utf8Sequences;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
 /// Maximum size of a compiled expression in bytes.
 const LARGEST: usize = 32 << 20;
@@ -47,7 +48,7 @@ pub(super) enum Engine {
 /// # Errors
 /// When the expression is too large.
 pub(super) fn engine(pattern: &str, hir: &Hir) -> Result<Arc<Engine>, RegexpError> {
-    if let Some(known) = locked(&KNOWN).get(pattern).and_then(Weak::upgrade) {
+    if let Some(known) = KNOWN.lock().get(pattern).and_then(Weak::upgrade) {
         return Ok(known);
     }
     let size = estimate(hir);
@@ -60,7 +61,7 @@ pub(super) fn engine(pattern: &str, hir: &Hir) -> Result<Arc<Engine>, RegexpErro
         Engine::OnDemand(pattern.into())
     };
     let engine = Arc::new(engine);
-    let mut known = locked(&KNOWN);
+    let mut known = KNOWN.lock();
     if known.len() == known.capacity() {
         known.retain(|_, engine| engine.strong_count() > 0);
     }
@@ -80,13 +81,13 @@ impl Engine {
 
 /// Returns the automaton that searches large strings step by step, or `None` if the expression does not support it.
 pub(super) fn stepper(pattern: &Arc<str>) -> Option<Arc<DFA>> {
-    if let Some(known) = locked(&STEPPERS).get(pattern) {
+    if let Some(known) = STEPPERS.lock().get(pattern) {
         return Some(known);
     }
     let parsed = parse::parse(pattern).expect("the pattern has been parsed before");
     let dfa = Arc::new(stepper::build(&parsed.hir, 8 * LARGEST)?);
     let size = dfa.memory_usage();
-    locked(&STEPPERS).put(pattern, dfa.clone(), size, STEPPERS_BUDGET);
+    STEPPERS.lock().put(pattern, dfa.clone(), size, STEPPERS_BUDGET);
     Some(dfa)
 }
 
@@ -149,7 +150,7 @@ impl<T> Large<T> {
 
 /// Returns a compiled large expression. Compiles it without holding a lock, because compilation takes milliseconds.
 fn on_demand(pattern: &Arc<str>) -> Arc<Regex> {
-    if let Some(compiled) = locked(&LARGE).get(pattern) {
+    if let Some(compiled) = LARGE.lock().get(pattern) {
         return compiled;
     }
     let parsed = parse::parse(pattern).expect("the pattern has been parsed before");
@@ -157,7 +158,7 @@ fn on_demand(pattern: &Arc<str>) -> Arc<Regex> {
     let regex = compile(pattern, &parsed.hir, 8 * LARGEST).expect("the size has been checked");
     let regex = Arc::new(regex);
     let size = regex.memory_usage();
-    locked(&LARGE).put(pattern, regex.clone(), size, BUDGET);
+    LARGE.lock().put(pattern, regex.clone(), size, BUDGET);
     regex
 }
 
@@ -202,14 +203,9 @@ fn states(hir: &Hir) -> usize {
     }
 }
 
-/// Locks a mutex and ignores poisoning: the data is consistent whenever a lock is released.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{BUDGET, Engine, LARGE, LARGEST, compile, engine, estimate, locked, parse};
+    use super::{BUDGET, Engine, LARGE, LARGEST, compile, engine, estimate, parse};
     use std::sync::Arc;
 
     fn of(pattern: &str) -> Arc<Engine> {
@@ -253,9 +249,9 @@ mod tests {
         for (number, engine) in engines.iter().enumerate() {
             assert!(matches!(**engine, Engine::OnDemand(_)));
             assert!(engine.get().is_match(&format!("größe {number}")), "{number}");
-            assert!(locked(&LARGE).size <= BUDGET);
+            assert!(LARGE.lock().size <= BUDGET);
         }
-        let kept = locked(&LARGE).compiled.len();
+        let kept = LARGE.lock().compiled.len();
         assert!(kept > 1 && kept < patterns.len(), "{kept}");
         // The first expression was evicted and is compiled again.
         assert!(engines[0].get().is_match("größe 0") && !engines[0].get().is_match("größe 1"));

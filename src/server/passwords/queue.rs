@@ -4,8 +4,9 @@
 //! address. The queue is bounded. When it is full, the newest request of the address with the most requests is
 //! rejected.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::scheduler::ClientAddress;
@@ -61,8 +62,8 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave the state inconsistent, so a poisoned lock is safe to use.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic cannot leave the state inconsistent.
+        self.0.lock()
     }
 }
 

@@ -26,11 +26,12 @@
 use super::rx_timestamps;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -251,9 +252,9 @@ impl Watcher {
     }
 
     fn note(&self, event: EpollEvent, time: EventTime, scratch: &mut Scratch) {
-        let slot = lock(&self.watched).get(&event.data()).cloned();
+        let slot = self.watched.lock().get(&event.data()).cloned();
         let Some(slot) = slot else { return };
-        let mut slot = lock(&slot);
+        let mut slot = slot.lock();
         // In the meantime, the worker may have read everything and armed the socket again.
         if slot.number != event.data() {
             return;
@@ -314,10 +315,6 @@ impl RunDelay {
     }
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The watch of one socket. It must be dropped before the socket is closed.
 #[derive(Debug, Default)]
 pub(super) struct ArrivalWatch {
@@ -336,7 +333,7 @@ impl ArrivalWatch {
 
     fn arm_with(&mut self, watcher: &Watcher, stream: &Arc<TcpStream>, empty: EmptySocket, mode: WatchMode) {
         let number = watcher.next.fetch_add(1, Ordering::Relaxed);
-        let mut slots = lock(&watcher.watched);
+        let mut slots = watcher.watched.lock();
         if let Some(before) = self.number.take() {
             slots.remove(&before);
         }
@@ -354,7 +351,7 @@ impl ArrivalWatch {
             EpollFlags::EPOLLONESHOT
         };
         let mut event = EpollEvent::new(EpollFlags::EPOLLIN | kind, number);
-        let mut slot = lock(&self.slot);
+        let mut slot = self.slot.lock();
         slot.stream.get_or_insert_with(|| stream.clone());
         slot.arrivals = Arrivals::default();
         slot.armed = Some((empty, mode));
@@ -374,7 +371,7 @@ impl ArrivalWatch {
 
     /// Stops noting, because the worker starts to read. Returns the notes since the socket was armed.
     pub fn disarm(&self) -> Arrivals {
-        let mut slot = lock(&self.slot);
+        let mut slot = self.slot.lock();
         slot.armed = None;
         std::mem::take(&mut slot.arrivals)
     }
@@ -382,9 +379,9 @@ impl ArrivalWatch {
     /// Ends the watch. Closing the socket removes it from the epoll instance.
     fn forget(&mut self, watcher: &Watcher) {
         if let Some(number) = self.number.take() {
-            lock(&watcher.watched).remove(&number);
+            watcher.watched.lock().remove(&number);
         }
-        let mut slot = lock(&self.slot);
+        let mut slot = self.slot.lock();
         (slot.armed, slot.stream) = (None, None);
     }
 }
@@ -400,8 +397,8 @@ impl Drop for ArrivalWatch {
 #[cfg(test)]
 mod tests {
     use super::{
-        Arrival, ArrivalWatch, EmptySocket, EventTime, MAX_COUNTED, MAX_WATCHED, Scratch, Slot, WATCHER, WatchMode,
-        Watcher, lock,
+        Arrival, ArrivalWatch, EmptySocket, EventTime, MAX_COUNTED, MAX_WATCHED, Scratch, Slot, TOLERATED, WATCHER,
+        WatchMode, Watcher,
     };
     use crate::check::rx_timestamps;
     use std::io::{Read as _, Write as _};
@@ -496,20 +493,23 @@ mod tests {
         }
     }
 
-    /// Waits until `count` arrivals are noted, and returns the last of them.
-    fn noted(watch: &ArrivalWatch, count: usize) -> Arrival {
-        let begun = Instant::now();
-        loop {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{count} notes were expected");
-            if let Some(arrival) = lock(&watch.slot).arrivals.notes.get(count - 1) {
-                return *arrival;
+    impl ArrivalWatch {
+        /// Waits until `count` arrivals are noted, and returns the last of them.
+        pub fn noted(&self, count: usize) -> Arrival {
+            let begun = Instant::now();
+            loop {
+                assert!(begun.elapsed() < Duration::from_secs(10), "{count} notes were expected");
+                if let Some(arrival) = self.slot.lock().arrivals.notes.get(count - 1) {
+                    return *arrival;
+                }
+                thread::yield_now();
             }
-            thread::yield_now();
         }
     }
 
-    /// Longer than the tolerated error, so that the times of segments can be distinguished.
-    const GAP: Duration = Duration::from_millis(5);
+    /// Longer than the tolerated error, so that the kernel's timestamps can be distinguished. No test can pause the
+    /// kernel's clock.
+    const GAP: Duration = TOLERATED.saturating_mul(2);
 
     #[tokio::test]
     async fn the_first_byte_has_its_own_time_when_more_was_merged_with_it() {
@@ -519,7 +519,7 @@ mod tests {
             watch.arm(&connection.shared, empty(0), connection.mode(false));
             let before = Instant::now();
             connection.write(b"head", 4);
-            let arrival = noted(&watch, 1);
+            let arrival = watch.noted(1);
             let after = Instant::now();
             connection.write(b"body", 8);
             assert_eq!(watch.disarm().notes, [arrival]);
@@ -539,9 +539,8 @@ mod tests {
         for (count, bytes) in [&b"tickets"[..], b"head", b"body"].into_iter().enumerate() {
             let before = Instant::now();
             connection.peer.write_all(bytes).unwrap();
-            noted(&watch, count + 1);
+            watch.noted(count + 1);
             between.push((before, Instant::now()));
-            thread::sleep(GAP);
         }
         let notes = watch.disarm().notes;
         assert_eq!(notes.iter().map(|note| note.upto).collect::<Vec<_>>(), [7, 11, 15]);
@@ -555,12 +554,10 @@ mod tests {
         let mut connection = Connection::with_timestamps();
         let mut slot = connection.slot(0, true);
         connection.write(b"tickets", 7);
-        thread::sleep(GAP);
         assert!(slot.note_now().unwrap().single);
         let sent = Instant::now();
         connection.write(b"head", 11);
         let arrived = Instant::now();
-        thread::sleep(GAP);
         let head = slot.note_now().unwrap();
         assert!(head.single && sent <= head.at && head.at <= arrived, "{head:?}");
         // Two segments at once: only the time of the last one is known, and that neither had arrived before.
@@ -626,7 +623,7 @@ mod tests {
         stream.write_all(b"unread").unwrap();
         peer.peek(&mut [0]).unwrap();
         drop(peer);
-        while lock(&watch.slot).arrivals.rest_not_before.is_none() {
+        while watch.slot.lock().arrivals.rest_not_before.is_none() {
             thread::yield_now();
         }
         assert_eq!(watch.disarm().notes, []);
@@ -642,14 +639,14 @@ mod tests {
         watch.arm(&connection.shared, empty(0), connection.mode(true));
         watch.disarm();
         connection.write(b"body", 4);
-        while lock(&watch.slot).registered {
+        while watch.slot.lock().registered {
             thread::yield_now();
         }
         // The socket is watched again when it waits again.
         connection.stream.read_exact(&mut [0; 4]).unwrap();
         watch.arm(&connection.shared, empty(4), connection.mode(true));
         connection.write(b"more", 4);
-        assert_eq!(noted(&watch, 1).upto, 8);
+        assert_eq!(watch.noted(1).upto, 8);
     }
 
     #[tokio::test]
@@ -659,13 +656,13 @@ mod tests {
         let mut watch = ArrivalWatch::default();
         watch.arm(&connection.shared, empty(0), connection.mode(false));
         let number = watch.number.unwrap();
-        assert!(lock(&watcher.watched).contains_key(&number));
+        assert!(watcher.watched.lock().contains_key(&number));
         // Only the latest wait of each socket is watched.
         watch.arm(&connection.shared, empty(0), connection.mode(false));
-        assert!(!lock(&watcher.watched).contains_key(&number));
+        assert!(!watcher.watched.lock().contains_key(&number));
         let number = watch.number.unwrap();
         drop(watch);
-        assert!(!lock(&watcher.watched).contains_key(&number));
+        assert!(!watcher.watched.lock().contains_key(&number));
         assert_eq!(Arc::strong_count(&connection.shared), 1);
     }
 
@@ -674,10 +671,10 @@ mod tests {
         let mut connection = Connection::new();
         let watcher = Watcher::new().unwrap();
         let full = (0..MAX_WATCHED as u64).map(|number| (number, Arc::default()));
-        lock(&watcher.watched).extend(full);
+        watcher.watched.lock().extend(full);
         let mut watch = ArrivalWatch::default();
         watch.arm_with(&watcher, &connection.shared, empty(0), connection.mode(false));
         connection.write(b"head", 4);
-        assert_eq!((watch.number, lock(&watcher.watched).len()), (None, MAX_WATCHED));
+        assert_eq!((watch.number, watcher.watched.lock().len()), (None, MAX_WATCHED));
     }
 }

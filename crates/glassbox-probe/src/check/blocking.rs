@@ -6,13 +6,15 @@
 //! probed hosts. It checks its [`WorkClock`] regularly and stops when the time of its probe is over.
 
 use super::memory_limit::ProbeMemory;
+use crate::clock;
 use glassbox_verdict::reason::Reason;
 use nix::time::{ClockId, clock_gettime};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -154,12 +156,12 @@ impl WorkClock {
 impl ProcessorTime {
     /// Starts to measure, on the thread that runs the work.
     fn begin(&self) {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = self.begun.lock();
         *begun = Some((Instant::now(), thread_time()));
     }
 
     fn note(&self) {
-        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = *self.begun.lock();
         if let Some((_, from)) = begun {
             let spent = thread_time().saturating_sub(from).as_nanos();
             self.nanos
@@ -169,12 +171,12 @@ impl ProcessorTime {
 
     /// Why the work did not end before its deadline.
     fn late(&self) -> BlockingError {
-        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = *self.begun.lock();
         let Some((at, _)) = begun else {
             return BlockingError::NotBegun;
         };
         let spent = Duration::from_nanos(self.nanos.load(Ordering::Relaxed));
-        if 2 * spent >= at.elapsed() {
+        if 2 * spent >= clock::since(at) {
             BlockingError::Slow
         } else {
             BlockingError::Starved
@@ -213,7 +215,7 @@ static PLACES: LazyLock<Mutex<HashMap<FairnessKey, Weak<Semaphore>>>> = LazyLock
 /// Waits for one of the host's permits.
 async fn place(host: FairnessKey) -> Option<OwnedSemaphorePermit> {
     let places = {
-        let mut all = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = PLACES.lock();
         if all.len() == all.capacity() {
             all.retain(|_, places| places.strong_count() > 0);
         }
@@ -235,7 +237,7 @@ pub(crate) async fn compute<T: Send + 'static>(
     work: impl FnOnce(&WorkClock) -> Result<T, WorkStopped> + Send + 'static,
 ) -> Result<T, BlockingError> {
     // Work without any remaining time does not start, because it would be reported as too slow.
-    if Instant::now() >= until {
+    if clock::now() >= until {
         return Err(BlockingError::NotBegun);
     }
     let place = tokio::time::timeout_at(until.into(), place(host)).await;
@@ -277,13 +279,16 @@ pub(crate) async fn compute<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use super::{BlockingError, FairnessKey, OF_A_HOST, WorkStopped, blocking, compute};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::mpsc;
+    use super::{BlockingError, FairnessKey, OF_A_HOST, ProcessorTime, WorkClock, WorkStopped, blocking, compute};
+    use crate::clock;
+    use std::sync::atomic::Ordering;
+    use std::sync::{Arc, mpsc};
     use std::time::{Duration, Instant};
     use tokio::runtime::Builder;
     use tokio::sync::oneshot;
+    use tokio::task::yield_now;
+
+    const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
     fn what_was_not_begun_is_told_from_what_takes_long() {
@@ -309,52 +314,72 @@ mod tests {
         });
     }
 
-    #[tokio::test]
-    async fn work_stops_at_its_deadline_or_if_its_result_is_no_longer_needed() {
-        for is_wanted in [true, false] {
-            let stopped = Arc::new(AtomicBool::new(false));
-            let told = stopped.clone();
-            let (begins, begun) = oneshot::channel();
-            let time = if is_wanted {
-                Duration::from_millis(50)
-            } else {
-                Duration::from_hours(1)
-            };
-            let working = tokio::spawn(compute(FairnessKey::of("a"), Instant::now() + time, move |clock| {
-                begins.send(()).unwrap();
-                while !clock.is_over() {}
-                told.store(true, Ordering::SeqCst);
-                Err::<(), _>(WorkStopped)
-            }));
-            begun.await.unwrap();
-            if is_wanted {
-                let late = working.await.unwrap().unwrap_err();
-                assert!(matches!(late, BlockingError::Slow | BlockingError::Starved), "{late:?}");
-            } else {
-                working.abort();
-            }
-            while !stopped.load(Ordering::SeqCst) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        }
+    #[test]
+    fn the_clock_of_the_work_ends_with_the_time_of_its_probe() {
+        assert!(WorkClock::until(Instant::now()).is_over());
+        assert!(!WorkClock::never().is_over());
     }
 
-    #[tokio::test]
+    /// Starts work that reports its start, and reports its end when its clock has stopped it. Returns after the start.
+    async fn busy_work() -> (
+        tokio::task::JoinHandle<Result<(), BlockingError>>,
+        oneshot::Receiver<WorkStopped>,
+    ) {
+        let (begins, begun) = mpsc::channel();
+        let (ends, ended) = oneshot::channel();
+        let working = tokio::spawn(compute(FairnessKey::of("a"), clock::now() + HOUR, move |clock| {
+            begins.send(()).unwrap();
+            while !clock.is_over() {}
+            ends.send(WorkStopped).unwrap();
+            Err(WorkStopped)
+        }));
+        yield_now().await;
+        // Blocks the thread, because a paused clock moves to the next timer when all tasks wait.
+        begun.recv().unwrap();
+        (working, ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_stops_when_its_result_is_no_longer_needed() {
+        let (working, ended) = busy_work().await;
+        working.abort();
+        assert_eq!(ended.await, Ok(WorkStopped));
+
+        // Its time has passed.
+        let (working, ended) = busy_work().await;
+        tokio::time::advance(2 * HOUR).await;
+        let late = working.await.unwrap().unwrap_err();
+        assert!(matches!(late, BlockingError::Slow | BlockingError::Starved), "{late:?}");
+        assert_eq!(ended.await, Ok(WorkStopped));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn work_that_had_no_processor_is_told_from_work_that_takes_long() {
-        let until = || Instant::now() + Duration::from_millis(100);
-        let starved = compute(FairnessKey::of("b"), until(), |clock| {
-            while !clock.is_over() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err::<(), _>(WorkStopped)
-        });
-        assert_eq!(starved.await, Err(BlockingError::Starved));
-        assert_eq!(compute(FairnessKey::of("b"), until(), |_| Ok(7)).await, Ok(7));
+        let until = clock::now() + HOUR;
+        let (begins, begun) = mpsc::channel();
+        let (let_go, held) = mpsc::channel::<()>();
+        let starved = tokio::spawn(compute(FairnessKey::of("b"), until, move |_| {
+            begins.send(()).unwrap();
+            // It waits without a processor.
+            held.recv().unwrap();
+            Ok(())
+        }));
+        yield_now().await;
+        begun.recv().unwrap();
+        tokio::time::advance(2 * HOUR).await;
+        assert_eq!(starved.await.unwrap(), Err(BlockingError::Starved));
+        let_go.send(()).unwrap();
+        let slow = ProcessorTime::default();
+        slow.begin();
+        slow.nanos.store(u64::MAX / 2, Ordering::Relaxed);
+        assert_eq!(slow.late(), BlockingError::Slow);
+        assert_eq!(ProcessorTime::default().late(), BlockingError::NotBegun);
     }
 
+    /// With the real clock: while the tasks wait for the threads, a paused clock would move to the next deadline.
     #[tokio::test]
     async fn a_host_has_its_share_of_the_threads_and_others_do_not_wait_for_it() {
-        let hour = Instant::now() + Duration::from_hours(1);
+        let hour = Instant::now() + HOUR;
         let (let_go, held) = mpsc::channel::<()>();
         let held = Arc::new(std::sync::Mutex::new(held));
         let (begins, mut begun) = tokio::sync::mpsc::unbounded_channel();

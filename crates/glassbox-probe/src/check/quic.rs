@@ -15,6 +15,7 @@ use glassbox_verdict::chain::Stage;
 use glassbox_verdict::host_port::Host;
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{SocketFacts, TlsFacts};
+use parking_lot::{Mutex, MutexGuard};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 use quinn::{
     AsyncTimer, AsyncUdpSocket, ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, EndpointConfig,
@@ -26,7 +27,7 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
@@ -189,7 +190,7 @@ impl BackgroundTasks {
     }
 
     fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tasks.lock()
     }
 }
 

@@ -22,8 +22,9 @@ use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// A request, independent of the HTTP version.
@@ -199,7 +200,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for BackgroundTasks {
     fn execute(&self, helper: F) {
         let trace = self.trace.clone();
         let helper = watched(helper, move || trace.library_panicked());
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(helper);
+        self.tasks.lock().spawn(helper);
     }
 }
 
@@ -251,7 +252,7 @@ mod tests {
     use glassbox_verdict::reason::Reason;
     use http::{HeaderMap, HeaderValue, Method, Uri};
     use hyper::rt::Executor as _;
-    use std::sync::{Arc, PoisonError};
+    use std::sync::Arc;
 
     fn uri(target: &[u8], authority: &'static str) -> Option<Uri> {
         let http_request = HttpRequest {
@@ -292,7 +293,7 @@ mod tests {
             trace: Arc::new(Trace::default()),
         };
         helpers.execute(async { panic!("on purpose") });
-        let mut tasks = std::mem::take(&mut *helpers.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = std::mem::take(&mut *helpers.tasks.lock());
         tasks.join_next().await.unwrap().unwrap();
         assert_eq!(helpers.trace.shortage(), Some(Reason::LocalPanic));
     }

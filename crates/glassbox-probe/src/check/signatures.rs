@@ -18,11 +18,12 @@ pub(super) use chain::{BUDGET, SignatureFlaw, verify_certificate};
 pub(super) use handshake::{HandshakeSignatureFlaw, OFFERED, UNVERIFIED, verify_handshake};
 pub(super) use key::PublicKey;
 
+use parking_lot::Mutex;
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 /// Maximum number of cached signatures, about 1 MB.
 const MOST: usize = 16_384;
@@ -106,7 +107,7 @@ impl SignatureVerificationAlgorithm for CachedVerification {
             digest.update(part);
         }
         let digest = digest.finalize().into();
-        let verified = || self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let verified = || self.verified.lock();
         if verified().knows(&digest) {
             return Ok(());
         }
@@ -131,9 +132,10 @@ impl SignatureVerificationAlgorithm for CachedVerification {
 #[cfg(test)]
 mod tests {
     use super::{CachedVerification, MOST, Verified};
+    use parking_lot::Mutex;
     use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
+    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{LazyLock, Mutex};
 
     /// Accepts every signature that is not empty, and counts the calls.
     #[derive(Debug, Default)]

@@ -353,19 +353,38 @@ mod tests {
     use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
     use tokio::net::{TcpListener, TcpStream};
 
-    /// Longer than the thread that notes arrivals needs on a busy machine.
-    const GAP: Duration = Duration::from_millis(100);
+    /// Longer than the tolerated error. No test can pause the kernel's clock.
+    const GAP: Duration = TOLERATED.saturating_mul(2);
 
-    /// A socket that waits for a response over TLS, and the other end of its connection.
-    async fn waiting(trace: &Arc<Trace>) -> (Socket, std::net::TcpStream) {
-        let begun = Instant::now();
+    /// Both ends of a connection.
+    async fn connected() -> (TcpStream, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         rx_timestamps::turn_on(&stream);
         let peer = listener.accept().await.unwrap().0.into_std().unwrap();
         peer.set_nodelay(true).unwrap();
-        // The kernel starts to timestamp packets shortly after the first socket requests it.
-        tokio::time::sleep(GAP).await;
+        (stream, peer)
+    }
+
+    /// Waits until the kernel timestamps packets. It starts shortly after the first socket requests it.
+    async fn until_packets_have_timestamps() {
+        loop {
+            let begun = Instant::now();
+            let (stream, mut peer) = connected().await;
+            peer.write_all(b"x").unwrap();
+            stream.readable().await.unwrap();
+            let read = rx_timestamps::receive(&stream, &mut [0], &mut rx_timestamps::room(), begun);
+            if read.unwrap().stamp.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// A socket that waits for a response over TLS, and the other end of its connection.
+    async fn waiting(trace: &Arc<Trace>) -> (Socket, std::net::TcpStream) {
+        until_packets_have_timestamps().await;
+        let begun = Instant::now();
+        let (stream, peer) = connected().await;
         let mut socket = Socket::new(SocketStream::Tcp(Arc::new(stream)), trace.clone(), begun);
         trace.speak_tls(false);
         trace.send();
@@ -376,6 +395,13 @@ mod tests {
         })
         .await;
         (socket, peer)
+    }
+
+    fn received(socket: &Socket) -> rx_timestamps::ReceivedSegments {
+        let SocketStream::Tcp(stream) = &socket.pipe else {
+            panic!("the tests use TCP");
+        };
+        rx_timestamps::received(stream).unwrap()
     }
 
     /// Reads one record: first its header, then the rest.
@@ -393,7 +419,7 @@ mod tests {
         let trace = Arc::new(Trace::default());
         let (mut socket, mut peer) = waiting(&trace).await;
         let mut sent = Vec::new();
-        // This blocks the only worker.
+        // This blocks the only worker, but not the thread that notes arrivals.
         for record in [
             &b"\x17\x03\x03\0\x07tickets"[..],
             b"\x17\x03\x03\0\x04head",
@@ -401,7 +427,7 @@ mod tests {
         ] {
             sent.push(Instant::now());
             peer.write_all(record).unwrap();
-            thread::sleep(GAP);
+            socket.response.watch.noted(sent.len());
         }
         read_record(&mut socket).await;
         read_record(&mut socket).await;
@@ -410,7 +436,7 @@ mod tests {
         assert_eq!(socket.read(&mut [0; 64]).await.unwrap(), 9);
         drop(socket);
         let began = trace.answer_began().unwrap();
-        assert!(sent[1] <= began && began < sent[1] + GAP / 2, "{:?}", began - sent[1]);
+        assert!(sent[1] <= began && began < sent[2], "{:?}", began - sent[1]);
         assert_eq!(trace.read_out().clocks().first_byte_doubt, None);
     }
 
@@ -421,14 +447,15 @@ mod tests {
         let (mut socket, mut peer) = waiting(&trace).await;
         let sent = Instant::now();
         peer.write_all(b"\x17\x03\x03\0\x04head\x17\x03\x03\0\x04body").unwrap();
-        thread::sleep(GAP);
+        socket.response.watch.noted(1);
+        let closed = Instant::now();
         peer.shutdown(std::net::Shutdown::Write).unwrap();
-        thread::sleep(GAP);
+        while !received(&socket).has_ended() {}
         read_record(&mut socket).await;
         trace.answer_read(b"head");
         assert_eq!(socket.read(&mut [0; 64]).await.unwrap(), 9);
         let ended = trace.answer_ended(true).unwrap();
-        assert!(sent <= ended && ended < sent + GAP / 2, "{:?}", ended - sent);
+        assert!(sent <= ended && ended < closed, "{:?}", ended - sent);
         drop(socket);
         assert_eq!(trace.read_out().clocks().first_byte_doubt, None);
     }

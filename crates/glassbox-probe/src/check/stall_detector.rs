@@ -19,6 +19,7 @@
 //!
 //! If the stalls that count exceed the tolerance of the deadline, the result is a local error, without a verdict.
 
+use crate::clock::now;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -202,11 +203,6 @@ impl StallDetector {
     }
 }
 
-/// The clock of the runtime's timers: the monotonic clock, unless a test has paused it.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
 /// Runs `work` until the given time. Data that the kernel has by then is read: see [`StallDetector::watch`].
 pub(super) async fn in_time<T>(until: Instant, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     match tokio::time::timeout_at(until.into(), work.as_mut()).await {
@@ -235,13 +231,15 @@ async fn last_turns<T>(mut work: Pin<&mut impl Future<Output = T>>, turns: u32) 
 #[cfg(test)]
 mod tests {
     use super::{SILENCE, StallDetector, in_time};
+    use crate::clock::now;
     use std::future::pending;
     use std::io::Write as _;
     use std::net::TcpListener;
     use std::pin::pin;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
     use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpStream;
+    use tokio::time::advance;
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -249,7 +247,7 @@ mod tests {
 
     /// The lost time of a one-second probe that was due at `due` and woken at `until`.
     fn lost(due: u64, until: u64, acted: Option<u64>) -> Duration {
-        let begun = Instant::now();
+        let begun = now();
         SILENCE.take();
         let mut stalls = StallDetector::new(begun, ms(1000));
         stalls.due = begun + ms(due);
@@ -275,7 +273,7 @@ mod tests {
 
     /// Wakes one probe after the other, as (due, woken) in milliseconds, and returns the lost time of the last one.
     fn lost_by_the_last(wakes: &[(u64, u64)], acted: u64) -> Duration {
-        let begun = Instant::now();
+        let begun = now();
         SILENCE.take();
         let mut lost = Duration::ZERO;
         for (due, woken) in wakes {
@@ -302,18 +300,18 @@ mod tests {
     fn a_wake_up_on_time_is_no_stall_and_a_quarter_may_be_lost() {
         assert_eq!(lost(60, 69, None), ms(0));
         assert_eq!(lost(60, 59, None), ms(0));
-        let of = |millis| StallDetector::new(Instant::now(), ms(millis));
+        let of = |millis| StallDetector::new(now(), ms(millis));
         assert!(of(1000).tolerates(ms(250)) && !of(1000).tolerates(ms(251)));
         assert!(of(100).tolerates(ms(50)) && !of(100).tolerates(ms(51)));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_thread_that_was_kept_from_its_turn_has_lost_that_time() {
-        let begun = Instant::now();
+        let begun = now();
         SILENCE.take();
         let mut stalls = StallDetector::new(begun, ms(400));
         let blocks = async {
-            std::thread::sleep(ms(500));
+            advance(ms(500)).await;
             pending::<()>().await;
         };
         assert_eq!(stalls.watch(pin!(blocks)).await, None);
@@ -322,13 +320,13 @@ mod tests {
     }
 
     /// The stages share one timer.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_later_stage_has_lost_the_time_in_which_the_thread_was_kept_from_it() {
-        let mut stalls = StallDetector::new(Instant::now(), ms(1000));
+        let mut stalls = StallDetector::new(now(), ms(1000));
         let waits = tokio::time::sleep(ms(10));
         assert_eq!(stalls.watch(pin!(waits)).await, Some(()));
         let blocks = async {
-            std::thread::sleep(ms(300));
+            advance(ms(300)).await;
             pending::<()>().await;
         };
         assert_eq!(stalls.watch(pin!(blocks)).await, None);
@@ -336,7 +334,7 @@ mod tests {
     }
 
     /// The response arrives and the deadline passes while the thread is busy: the response counts.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_the_kernel_has_at_the_deadline_is_read() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -346,27 +344,33 @@ mod tests {
             stream.read_exact(&mut bytes).await.unwrap();
             bytes
         });
-        let until = Instant::now() + ms(50);
+        let until = now() + ms(50);
         let busy = async {
             tokio::task::yield_now().await;
             peer.write_all(b"glass").unwrap();
-            std::thread::sleep(ms(80));
+            advance(ms(80)).await;
         };
         let (read, ()) = tokio::join!(in_time(until, late), busy);
         assert_eq!(read.as_ref(), Some(b"glass"));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn work_that_never_ends_ends_with_the_deadline() {
-        let mut stalls = StallDetector::new(Instant::now(), ms(30));
+        let mut stalls = StallDetector::new(now(), ms(30));
         assert_eq!(stalls.watch(pin!(pending::<()>())).await, None);
-        assert_eq!(in_time(Instant::now(), pin!(pending::<()>())).await, None);
+        assert_eq!(in_time(now(), pin!(pending::<()>())).await, None);
         let always_ready = async {
             loop {
                 tokio::task::coop::consume_budget().await;
             }
         };
-        let mut stalls = StallDetector::new(Instant::now(), ms(30));
+        // A paused clock does not move by itself while a task is ready.
+        let _ticking = tokio::spawn(async {
+            loop {
+                advance(ms(1)).await;
+            }
+        });
+        let mut stalls = StallDetector::new(now(), ms(30));
         assert_eq!(stalls.watch(pin!(always_ready)).await, None::<()>);
     }
 }

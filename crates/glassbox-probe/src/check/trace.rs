@@ -19,9 +19,9 @@ use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{ClockSource, ClockSources, Deviation, Deviations, SocketFacts};
 use handshake::HandshakeTrace;
 use io_timestamps::IoTimestamps;
+use parking_lot::{Mutex, MutexGuard};
 use read_delays::ReadDelays;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The type of a TLS record that TLS 1.3 sends within a flight for old middleboxes (RFC 8446 appendix D.4).
@@ -95,8 +95,8 @@ impl TraceState {
 
 impl Trace {
     fn state(&self) -> MutexGuard<'_, TraceState> {
-        // The values of a poisoned trace are still valid: a panic elsewhere does not change them.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic elsewhere does not change the values, so they stay valid.
+        self.0.lock()
     }
 
     /// Treats the bytes above TLS as HTTP/2 frames from now on. A flush or a read alone then does not end the request

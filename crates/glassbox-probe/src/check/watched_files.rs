@@ -6,12 +6,13 @@
 //! once.
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Once, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -99,9 +100,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         });
         if !watched.files.is_empty() {
             let all: Arc<dyn Refresh> = watched.clone();
-            ALL.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(Arc::downgrade(&all));
+            ALL.lock().push(Arc::downgrade(&all));
         }
         Ok(watched)
     }
@@ -130,7 +129,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
 
 impl<T: Send + Sync + 'static> Refresh for Watched<T> {
     fn refresh(&self) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         let versions = self.versions();
         if seen.versions == versions && seen.error.is_none() {
             return;
@@ -176,7 +175,7 @@ pub fn watch_files() {
 
 fn refresh_all() {
     let alive: Vec<Arc<dyn Refresh>> = {
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = ALL.lock();
         all.retain(|watched| watched.strong_count() > 0);
         all.iter().filter_map(Weak::upgrade).collect()
     };
@@ -283,6 +282,6 @@ mod tests {
         drop(watched);
         assert_eq!(Weak::strong_count(&weak), 0);
         refresh_all();
-        assert!(ALL.lock().unwrap().iter().all(|one| one.strong_count() > 0));
+        assert!(ALL.lock().iter().all(|one| one.strong_count() > 0));
     }
 }

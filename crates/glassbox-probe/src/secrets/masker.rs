@@ -4,10 +4,11 @@ use super::encodings::{self, DecodedText};
 use super::{SHORTEST_PART, Secrets};
 use crate::secret::MASK;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::iter;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Minimum length, in bytes, of a value that is masked in strings that also contain the exporter's own words.
 const LONG: usize = 8;
@@ -66,7 +67,7 @@ impl SecretForm {
 static KEPT: Mutex<Option<HashMap<Secrets, Arc<SecretMasker>>>> = Mutex::new(None);
 
 pub(super) fn of(secrets: &Secrets) -> Arc<SecretMasker> {
-    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = || KEPT.lock();
     if let Some(masks) = kept().as_ref().and_then(|kept| kept.get(secrets)) {
         return masks.clone();
     }

@@ -1,4 +1,18 @@
 //! The connection of one HTTP/1 request: writes the request while it reads, and holds unconsumed received bytes.
+//!
+//! A server may respond before it has received the whole request, and may then close the connection: for example with
+//! 413 (Content Too Large). Writing the whole request first would lose that response, or block forever if neither side
+//! reads. Therefore each read first takes what has arrived, and writes a part of the request only if nothing has. Go
+//! writes and reads in two goroutines, with the same result.
+//!
+//! A failed write does not end the exchange at once, because the response may be on its way. The error is kept, and
+//! what the next reads return decides:
+//!
+//! | failed write | data arrives | nothing has arrived yet | the stream ends |
+//! |---|---|---|---|
+//! | broken pipe | the response | wait | the connection was closed |
+//! | reset | the response | wait | the error of the write, since the kernel reports a reset only once |
+//! | another error | the response | the error of the write | the error of the write |
 
 use super::chunks::Chunks;
 use super::error::Http1Error;

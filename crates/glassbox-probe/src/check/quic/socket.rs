@@ -8,6 +8,7 @@ use crate::check::local_fault::shortage;
 use crate::check::memory_limit::Buffered;
 use crate::check::rx_timestamps;
 use crate::check::trace::Trace;
+use parking_lot::Mutex;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use std::fmt;
@@ -15,7 +16,7 @@ use std::future::Future;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::io::{Interest, Ready};
@@ -73,7 +74,7 @@ impl QuicSocket {
 
     /// Receives one datagram into a buffer.
     fn poll_datagram(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next.lock();
         loop {
             let came = ready!(next.as_mut().poll(cx));
             *next = waiting(&self.socket);
@@ -88,7 +89,7 @@ impl QuicSocket {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(received) => {
                     self.trace.datagram_read(received);
-                    let mut buffered = self.buffered.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut buffered = self.buffered.lock();
                     if let Err(no_memory) = buffered.more(received.count) {
                         self.trace.out_of_memory();
                         return Poll::Ready(Err(io::Error::new(ErrorKind::OutOfMemory, no_memory)));

@@ -4,13 +4,14 @@
 use super::super::signatures::{HandshakeSignatureFlaw, OFFERED, UNVERIFIED, verify_handshake};
 use super::Trust;
 use super::refusal::Refusal;
+use parking_lot::{Mutex, MutexGuard};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, PeerMisbehaved, SignatureScheme};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Verifies the certificate of one handshake. If verification is enabled, the exporter sends its client certificate
 /// only to a server whose certificate was accepted.
@@ -45,7 +46,7 @@ impl Recorder {
     }
 
     pub fn seen(&self) -> MutexGuard<'_, VerifiedChain> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     /// Verifies the handshake's signature. If the key type is not supported, the handshake fails only if the

@@ -15,7 +15,8 @@ use crate::check::{Charge, NoMemory, ProbeMemory, WorkClock};
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
 use cel::common::types::CelInt;
 use cel::{Context, ExecutionError, IdedExpr};
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// Name of the function that checks the limits. A user's expression cannot contain this name.
 const LOOK: &str = "@look";
@@ -195,7 +196,7 @@ impl CelLimits {
     pub fn hold_in(&self, context: &mut Context<'_, '_>) {
         let state = self.0.clone();
         let look = move |nest: i64, inner: i64| {
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = state.lock();
             state.look(nest, inner);
             match state.ended {
                 None => Ok(true),
@@ -208,7 +209,7 @@ impl CelLimits {
 
     /// Why the evaluation was stopped, if it was.
     pub fn ended(&self) -> Option<CelLimitExceeded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).ended
+        self.0.lock().ended
     }
 }
 
