@@ -186,18 +186,12 @@ impl Http3Error {
 
     /// Whether the library failed by itself: the peer causes other codes.
     fn is_internal(&self) -> bool {
-        let code = match (self.connection(), self) {
-            (
-                Some(ConnectionError::Local {
-                    error: LocalError::Application { code, .. },
-                    ..
-                }),
-                _,
-            )
-            | (_, Self::Stream(StreamError::StreamError { code, .. })) => code,
-            _ => return false,
-        };
-        *code == Code::H3_INTERNAL_ERROR
+        matches!(
+            (self.connection(), self),
+            (Some(ConnectionError::Local { error: LocalError::Application { code, .. }, .. }), _)
+            | (_, Self::Stream(StreamError::StreamError { code, .. }))
+                if *code == Code::H3_INTERNAL_ERROR
+        )
     }
 
     /// `client_cert_asked`: whether the server requested a client certificate. It may reject the certificate after the

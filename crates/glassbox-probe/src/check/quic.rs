@@ -290,9 +290,8 @@ impl From<DialError> for QuicError {
 impl StageError for QuicError {
     fn reason(&self) -> Reason {
         match self {
-            Self::BadName(_) => Reason::LocalTargetInvalid,
-            // Nothing was sent: these are errors in the use of the library, except for an address that it never dials.
-            Self::Unusable(ConnectError::InvalidRemoteAddress(_)) => Reason::LocalTargetInvalid,
+            Self::BadName(_) | Self::Unusable(ConnectError::InvalidRemoteAddress(_)) => Reason::LocalTargetInvalid,
+            // The library was used in an invalid way, and nothing was sent.
             Self::NoCipher | Self::Unusable(_) => Reason::LocalInternalError,
             Self::Refused(refusal) => refusal.reason,
             Self::Dial(error) => error.own_reason().unwrap_or(match error.kind() {
