@@ -2,11 +2,13 @@
 
 use super::resolver::{Families, LookupError, Need, Resolver};
 use super::wire::Wire;
+use super::zone::scope_id;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
+use glassbox_verdict::host_port::HostPort;
 use glassbox_verdict::reason::Reason;
 use hickory_proto::rr::RecordType;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Instant;
 
 /// The address families that a module accepts.
@@ -83,9 +85,25 @@ impl Check {
         })
         .await
     }
-}
 
-impl Check {
+    /// Resolves the host of `to`, or accepts an address unchanged, and returns the address to connect to, in its zone.
+    ///
+    /// # Errors
+    /// Fails if this host has no such zone, or if there is no address of an accepted family.
+    pub async fn resolve_host_port(
+        &mut self,
+        resolver: &Resolver,
+        to: &HostPort,
+        family: AddressFamily,
+    ) -> Result<SocketAddr, ProbeFailed> {
+        let scope = scope_id(to.host()).map_err(|words| self.fail(Reason::LocalTargetInvalid, words))?;
+        let address = self.resolve(resolver, to.host().without_zone(), family).await?;
+        Ok(match (address, scope) {
+            (IpAddr::V6(address), Some(scope)) => SocketAddrV6::new(address, to.port(), 0, scope).into(),
+            _ => SocketAddr::new(address, to.port()),
+        })
+    }
+
     /// Resolves a name to all of its addresses, of both families if the module accepts both.
     ///
     /// # Errors
