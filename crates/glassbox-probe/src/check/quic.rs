@@ -2,10 +2,10 @@
 
 use super::dial::DialError;
 use super::quic_error::{reason_of_quic, words};
+use super::refusal::Refusal;
 use super::tls::{Tls, server_name};
 use super::trace::Trace;
 use super::transport::{BackgroundTasks, Leftovers, Quic, QuicSocket, Transport};
-use super::trust::Refusal;
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
@@ -184,7 +184,7 @@ impl StageError for QuicError {
             Self::BadName(name) => format!("{name:?} is not a valid TLS server name; set tls_config.server_name."),
             Self::NoCipher => "QUIC needs TLS_AES_128_GCM_SHA256.".to_owned(),
             Self::Unusable(error) => format!("QUIC: {error}."),
-            Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
+            Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.message),
             Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 "The host reports that nothing is listening on this UDP port.".to_owned()
             }

@@ -1,11 +1,11 @@
 //! Why a TLS handshake failed.
 
 use super::StageError;
+use super::refusal::Refusal;
 use super::tls::{may_be_about_versions, reason_of_tls};
 use super::tls_inspection::HelloResponse;
 use super::trace::Trace;
 use super::transport::OutOfOrder;
-use super::trust::Refusal;
 use super::wire::Wire;
 use glassbox_verdict::reason::Reason;
 use std::io::{Error, ErrorKind};
@@ -100,7 +100,7 @@ impl StageError for SecureError {
         match self {
             Self::OutOfOrder(error) => error.to_string(),
             Self::BadName(name) => format!("{name:?} is not a valid TLS server name; set tls_config.server_name."),
-            Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
+            Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.message),
             Self::Handshake {
                 began_like_tls: None,
                 error,

@@ -2,9 +2,9 @@
 //! result before any request byte.
 
 use super::super::certificates::describe;
+use super::super::refusal::Refusal;
 use super::super::signatures::{HandshakeSignatureFlaw, OFFERED, UNVERIFIED, verify_handshake};
 use super::Trust;
-use super::refusal::Refusal;
 use glassbox_verdict::report::TlsFacts;
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

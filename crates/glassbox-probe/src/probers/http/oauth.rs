@@ -3,10 +3,11 @@
 
 use super::Versions;
 use super::route::{Relay, Route};
-use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, RequestMode, Resolver, Tls};
+use crate::check::{
+    AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, Refusal, RequestMode, Resolver, Tls,
+};
 use crate::probers::credentials::{SecretSource, basic};
 use crate::probers::header_fields::host_field;
-use crate::probers::named_files::FileError;
 use crate::probers::proxies::Proxies;
 use crate::secret::Secret;
 use crate::secrets::Secrets;
@@ -174,7 +175,7 @@ impl OAuth2 {
 
     async fn fetch(&self, check: &mut Check) -> Result<Token, ProbeFailed> {
         let secret = self.secret(Instant::now() + check.left()).await;
-        let secret = secret.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
+        let secret = secret.map_err(|refusal| check.refuse(refusal))?;
         let in_body = self.in_body.load(Ordering::Relaxed) || matches!(self.grant, Grant::Assertion(_));
         let (status, body) = self.ask(check, &secret, in_body).await?;
         let (status, body) = match status {
@@ -188,11 +189,11 @@ impl OAuth2 {
             }
             _ => (status, body),
         };
-        read(status, &body, check.secrets()).map_err(|words| check.fail(Reason::LocalCredentials, words))
+        read(status, &body, check.secrets()).map_err(|refusal| check.refuse(refusal))
     }
 
     /// The client secret or the signed assertion.
-    async fn secret(&self, until: Instant) -> Result<Secret, FileError> {
+    async fn secret(&self, until: Instant) -> Result<Secret, Refusal> {
         match &self.grant {
             Grant::Secret(source) => source.text(until).await,
             Grant::Assertion(signing) => {
@@ -226,7 +227,8 @@ impl OAuth2 {
         let relay = route.open(check).await?;
         self.hide(check.secrets_mut(), secret);
         let ask = self.request(secret, in_body, relay.as_ref());
-        let ask = ask.map_err(|words| check.fail(Reason::LocalCredentials, words))?;
+        // The credentials or the host of the token server are at fault, not the target.
+        let ask = ask.map_err(|refusal| check.fail(Reason::LocalCredentials, refusal.message))?;
         check.send(ask).await?;
         check.wait().await?;
         let body = check
@@ -254,7 +256,7 @@ impl OAuth2 {
     }
 
     /// The token request. With `relay`, it is written in the form for a proxy that forwards it.
-    fn request(&self, secret: &Secret, in_body: bool, relay: Option<&Relay<'_>>) -> Result<HttpRequest, String> {
+    fn request(&self, secret: &Secret, in_body: bool, relay: Option<&Relay<'_>>) -> Result<HttpRequest, Refusal> {
         let mut headers = HeaderMap::from_iter([
             (ACCEPT, HeaderValue::from_static("application/json")),
             (
@@ -314,10 +316,10 @@ impl OAuth2 {
     }
 
     /// A signed assertion (RFC 7523 section 3).
-    fn assertion(&self, signing: &Signing, key: &Secret) -> Result<String, String> {
-        let unusable = |_| "client_certificate_key is not a usable RSA key.".to_owned();
+    fn assertion(&self, signing: &Signing, key: &Secret) -> Result<String, Refusal> {
+        let unusable = |_| Refusal::of_file("client_certificate_key is not a usable RSA key.");
         let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
-        let key = key.map_err(|_| "client_certificate_key is not a private key in PEM format.".to_owned())?;
+        let key = key.map_err(|_| Refusal::of_file("client_certificate_key is not a private key in PEM format."))?;
         let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(unusable)?;
         let mut head = json!({ "alg": signing.algorithm.name(), "typ": "JWT" });
         if !signing.key_id.is_empty() {
@@ -339,7 +341,7 @@ impl OAuth2 {
         let text = format!("{}.{}", packed(&head), packed(&Value::Object(claims)));
         let signer = key.choose_scheme(&[signing.algorithm.scheme()]);
         let signature = signer.and_then(|signer| signer.sign(text.as_bytes()).ok());
-        let signature = signature.ok_or("client_certificate_key is not an RSA key.")?;
+        let signature = signature.ok_or_else(|| Refusal::of_file("client_certificate_key is not an RSA key."))?;
         Ok(format!("{text}.{}", BASE64URL.encode(signature)))
     }
 }
@@ -362,19 +364,22 @@ fn granted(body: &[u8]) -> Option<TokenResponse> {
 }
 
 /// Parses the response of the token server.
-fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
+fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, Refusal> {
     if !is_valid(status) {
         let error = error_of(body, secrets);
-        return Err(format!("The token server returned {status}{error}."));
+        return Err(Refusal::of_credentials(format!(
+            "The token server returned {status}{error}."
+        )));
     }
-    let granted = granted(body).ok_or("The token server's response contains no access_token.")?;
+    let granted = granted(body)
+        .ok_or_else(|| Refusal::of_credentials("The token server's response contains no access_token."))?;
     let scheme = match granted.token_type.as_deref() {
         None => "Bearer",
         Some(kind) if kind.is_empty() || kind.eq_ignore_ascii_case("bearer") => "Bearer",
         Some(kind) => kind,
     };
     let field = HeaderValue::try_from(format!("{scheme} {}", granted.access_token));
-    let mut field = field.map_err(|_| "The token is not a valid header value.".to_owned())?;
+    let mut field = field.map_err(|_| Refusal::of_credentials("The token is not a valid header value."))?;
     field.set_sensitive(true);
     let seconds = match granted.expires_in {
         None => None,
@@ -404,7 +409,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn read(status: u16, body: &[u8]) -> Result<Token, String> {
-        super::read(status, body, &Secrets::default())
+        super::read(status, body, &Secrets::default()).map_err(|refusal| refusal.message)
     }
 
     #[test]
