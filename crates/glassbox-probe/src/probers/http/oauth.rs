@@ -1,6 +1,10 @@
 //! OAuth 2.0 tokens (RFC 6749 section 4.4, RFC 7523). They are fetched in a separate exchange and kept until they
 //! expire.
 
+mod token;
+
+pub use token::Token;
+
 use super::Versions;
 use super::route::{Relay, Route};
 use crate::check::{
@@ -21,29 +25,19 @@ use http::{HeaderMap, HeaderValue, Method};
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use token::{is_valid, read};
 use tokio::sync::Mutex;
 use url::form_urlencoded::Serializer;
 
 /// Maximum size of the token server's response in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Time before its expiry from which a token is no longer used.
-const LEEWAY: Duration = Duration::from_secs(10);
-
-/// Lifetime of a token without `expires_in`.
-const UNTIL_TOLD: Duration = Duration::from_hours(1);
-
 /// Lifetime of an assertion, the same as in the library of `blackbox_exporter`.
 const ASSERTION: Duration = Duration::from_hours(1);
-
-/// Maximum length of the token server's error code that is shown, in bytes.
-const LONGEST_WORDS: usize = 128;
 
 /// A module's OAuth 2.0 settings.
 #[derive(Debug)]
@@ -125,29 +119,6 @@ impl Algorithm {
             Self::Rs512 => SignatureScheme::RSA_PKCS1_SHA512,
         }
     }
-}
-
-/// A token and its expiry.
-#[derive(Debug)]
-pub struct Token {
-    field: HeaderValue,
-    until: Instant,
-}
-
-/// The response of a token server (RFC 6749 section 5.1).
-#[derive(Deserialize)]
-struct TokenResponse {
-    access_token: String,
-    token_type: Option<String>,
-    expires_in: Option<Seconds>,
-}
-
-/// Some servers send the number as a string.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Seconds {
-    Number(f64),
-    Text(String),
 }
 
 impl OAuth2 {
@@ -317,10 +288,10 @@ impl OAuth2 {
 
     /// A signed assertion (RFC 7523 section 3).
     fn assertion(&self, signing: &Signing, key: &Secret) -> Result<String, Refusal> {
-        let unusable = |_| Refusal::of_file("client_certificate_key is not a usable RSA key.");
+        let unusable = |what| Refusal::of_file(format!("client_certificate_key is not {what}."));
         let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
-        let key = key.map_err(|_| Refusal::of_file("client_certificate_key is not a private key in PEM format."))?;
-        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(unusable)?;
+        let key = key.map_err(|_| unusable("a private key in PEM format"))?;
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| unusable("a usable RSA key"))?;
         let mut head = json!({ "alg": signing.algorithm.name(), "typ": "JWT" });
         if !signing.key_id.is_empty() {
             head["kid"] = json!(signing.key_id);
@@ -341,107 +312,7 @@ impl OAuth2 {
         let text = format!("{}.{}", packed(&head), packed(&Value::Object(claims)));
         let signer = key.choose_scheme(&[signing.algorithm.scheme()]);
         let signature = signer.and_then(|signer| signer.sign(text.as_bytes()).ok());
-        let signature = signature.ok_or_else(|| Refusal::of_file("client_certificate_key is not an RSA key."))?;
+        let signature = signature.ok_or_else(|| unusable("an RSA key"))?;
         Ok(format!("{text}.{}", BASE64URL.encode(signature)))
-    }
-}
-
-const fn is_valid(status: u16) -> bool {
-    matches!(status, 200..=299)
-}
-
-/// The granted token, from JSON or, as some servers send it, from a form.
-fn granted(body: &[u8]) -> Option<TokenResponse> {
-    let granted = serde_json::from_slice(body).ok().or_else(|| {
-        let fields: HashMap<_, _> = url::form_urlencoded::parse(body).into_owned().collect();
-        Some(TokenResponse {
-            access_token: fields.get("access_token")?.clone(),
-            token_type: fields.get("token_type").cloned(),
-            expires_in: fields.get("expires_in").cloned().map(Seconds::Text),
-        })
-    });
-    granted.filter(|granted: &TokenResponse| !granted.access_token.is_empty())
-}
-
-/// Parses the response of the token server.
-fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, Refusal> {
-    if !is_valid(status) {
-        let error = error_of(body, secrets);
-        return Err(Refusal::of_credentials(format!(
-            "The token server returned {status}{error}."
-        )));
-    }
-    let granted = granted(body)
-        .ok_or_else(|| Refusal::of_credentials("The token server's response contains no access_token."))?;
-    let scheme = match granted.token_type.as_deref() {
-        None => "Bearer",
-        Some(kind) if kind.is_empty() || kind.eq_ignore_ascii_case("bearer") => "Bearer",
-        Some(kind) => kind,
-    };
-    let field = HeaderValue::try_from(format!("{scheme} {}", granted.access_token));
-    let mut field = field.map_err(|_| Refusal::of_credentials("The token is not a valid header value."))?;
-    field.set_sensitive(true);
-    let seconds = match granted.expires_in {
-        None => None,
-        Some(Seconds::Number(seconds)) => Some(seconds),
-        Some(Seconds::Text(text)) => text.parse().ok(),
-    };
-    let good_for = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Ok(Token {
-        field,
-        until: Instant::now() + good_for.map_or(UNTIL_TOLD, |time| time.min(UNTIL_TOLD * 24).saturating_sub(LEEWAY)),
-    })
-}
-
-/// The server's error code (RFC 6749 section 5.2). Some servers send a sentence that repeats part of the request.
-fn error_of(body: &[u8], secrets: &Secrets) -> String {
-    let error = serde_json::from_slice::<Value>(body).ok();
-    let Some(code) = error.as_ref().and_then(|error| error["error"].as_str()) else {
-        return String::new();
-    };
-    let shown = secrets.shown(code);
-    format!(": {:?}", &shown[..shown.floor_char_boundary(LONGEST_WORDS)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Secrets, Token};
-    use std::time::{Duration, Instant};
-
-    fn read(status: u16, body: &[u8]) -> Result<Token, String> {
-        super::read(status, body, &Secrets::default()).map_err(|refusal| refusal.message)
-    }
-
-    #[test]
-    fn a_token_is_good_until_shortly_before_it_expires() {
-        let now = Instant::now();
-        let token = read(
-            200,
-            br#"{"access_token": "abc", "token_type": "bearer", "expires_in": 60}"#,
-        )
-        .unwrap();
-        assert_eq!(token.field, "Bearer abc");
-        assert!(token.until > now + Duration::from_secs(40) && token.until < now + Duration::from_secs(55));
-        let token = read(
-            200,
-            br#"{"access_token": "abc", "token_type": "MAC", "expires_in": "3600"}"#,
-        )
-        .unwrap();
-        assert_eq!(token.field, "MAC abc");
-        assert!(token.until > now + Duration::from_mins(59));
-        assert!(!format!("{token:?}").contains("abc"));
-        // A token that is about to expire is used only once.
-        assert!(read(200, br#"{"access_token": "abc", "expires_in": 5}"#).unwrap().until <= Instant::now());
-    }
-
-    #[test]
-    fn what_is_no_grant_is_told_in_the_servers_words() {
-        let said = |status, body: &str| read(status, body.as_bytes()).unwrap_err();
-        assert_eq!(
-            said(400, r#"{"error": "invalid_scope", "error_description": "secret"}"#),
-            "The token server returned 400: \"invalid_scope\"."
-        );
-        assert_eq!(said(502, "<html>"), "The token server returned 502.");
-        assert_eq!(said(200, "{}"), "The token server's response contains no access_token.");
     }
 }
